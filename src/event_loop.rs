@@ -1,0 +1,3 @@
+//! The loop and its phases.
+#[allow(dead_code)]
+mod timers;

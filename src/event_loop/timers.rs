@@ -1,0 +1,1 @@
+//! Timers as Node keeps them: one list per duration, a heap of lists.

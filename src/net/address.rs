@@ -1,0 +1,1 @@
+//! IP addresses as `net` sees them: `is_ip`, `BlockList`, `SocketAddress`.

@@ -1,0 +1,1 @@
+//! UTF-8 across packets: the WHATWG decoder, cut anywhere.
