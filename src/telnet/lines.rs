@@ -1,1 +1,447 @@
-//! telnet lines.
+//! Bytes in, lines out; and what of a line may be shown to somebody else.
+//!
+//! TCP has no messages: one `write` by the peer may arrive as three reads, and three writes as one.
+//! Everything line-based has to put the lines back together:
+//!
+//! ```text
+//!   reads         "he" | "llo\r\nwo" | "rld\r\n"
+//!   unfinished     he     wo            ·
+//!   lines                 hello         world
+//! ```
+//!
+//! A line that lies whole inside one read is lent from there, uncopied. Only an unfinished one is copied, it is
+//! never longer than the limit (64 KiB unless told otherwise), and with the line its buffer goes: a connection
+//! that waits for nothing owns no heap.
+//!
+//! # What ends a line
+//!
+//! | bytes | who sends them |
+//! |---|---|
+//! | `\r\n` | telnet's end of line (RFC 854, "The NVT Printer and Keyboard"), `plink -telnet`, `nc -C` |
+//! | `\n` | `nc`, scripts, everything that just prints |
+//! | `\r\0` | telnet's carriage return alone: the Debian telnets' Enter key when they send key by key |
+//! | `\r` | the Enter key of a terminal in raw mode (`stty raw; nc …`) |
+//!
+//! So `\r` ends the line at once, and a `\n` or `\0` right behind it is the rest of the same break. RFC 854 wants one
+//! of the two there, but whoever leaves it out is a person who pressed Enter and waits for an answer: a splitter
+//! that waited for the next byte would give them that answer one line late. The price is that a text with a lone `\r`
+//! inside, a progress bar say, arrives as several lines, and that `\r\r\n` is followed by an empty one.
+
+use std::{borrow::Cow, error, fmt};
+
+use memchr::memchr2;
+
+/// Puts lines back together, however the reads cut them.
+///
+/// 32 bytes, and no heap unless a line is unfinished.
+#[derive(Debug)]
+pub struct Lines {
+    /// The part of a line that waits for its break, or the line lent last.
+    ///
+    /// Invariant: never longer than `limit`, nor is its allocation.
+    unfinished: Vec<u8>,
+    limit: u32,
+    /// `unfinished` was lent as a complete line: the next call forgets it.
+    is_lent: bool,
+    /// The last byte was `\r`: a `\n` or `\0` that comes next belongs to it.
+    is_after_return: bool,
+    /// A line was too long. There is no way back: the rest of that line would pass for a line of its own.
+    is_spent: bool,
+}
+
+const _: () = assert!(size_of::<Lines>() <= 32);
+
+/// A line went over the limit: tell the peer and close the connection, the splitter is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LineTooLong {
+    /// The number of bytes that a line may have, its break not counted.
+    pub limit: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines::with_limit(Lines::LIMIT)
+    }
+}
+
+impl Lines {
+    /// How many bytes a line may have unless told otherwise: 64 KiB, as much as the loop takes from a socket in one
+    /// read. People type less than 4,096 (what a Linux terminal takes in one line); the rest is for programs.
+    pub const LIMIT: usize = 64 * 1024;
+
+    /// A splitter for lines of at most `limit` bytes, their breaks not counted. (From 4 GiB on, 4 GiB.)
+    pub fn with_limit(limit: usize) -> Lines {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        Lines { unfinished: Vec::new(), limit, is_lent: false, is_after_return: false, is_spent: false }
+    }
+
+    /// Takes one line from the front of `chunk` and lends it, without its break; `None` when `chunk` is used up.
+    ///
+    /// One at a time, so that the caller can stop between two lines (pause, close) and keep what is left of `chunk`
+    /// for later. What is kept starts with the next line: no half break is left in front of it.
+    ///
+    /// After [`LineTooLong`] the splitter is spent: it answers the same to all that follows.
+    ///
+    /// ```
+    /// let mut lines = bucle::telnet::lines::Lines::default();
+    /// let mut chunk = &b"one\r\ntwo\nthr"[..];
+    /// assert_eq!(lines.next_line(&mut chunk), Some(Ok(&b"one"[..])));
+    /// assert_eq!(chunk, b"two\nthr");
+    /// assert_eq!(lines.next_line(&mut chunk), Some(Ok(&b"two"[..])));
+    /// assert_eq!(lines.next_line(&mut chunk), None);
+    /// assert_eq!(lines.next_line(&mut &b"ee\r\n"[..]), Some(Ok(&b"three"[..])));
+    /// ```
+    pub fn next_line<'a, 'chunk: 'a>(&'a mut self, chunk: &mut &'chunk [u8]) -> Option<Result<&'a [u8], LineTooLong>> {
+        self.forget_lent_line();
+        self.skip_rest_of_break(chunk);
+        let end = memchr2(b'\n', b'\r', chunk);
+        // Whole lines are measured too: the limit must not depend on where the reads fall.
+        let line_len = self.unfinished.len() + end.unwrap_or(chunk.len());
+        if line_len > self.limit as usize || self.is_spent {
+            return self.refuse(chunk);
+        }
+        let Some(end) = end else {
+            self.keep(chunk);
+            *chunk = &[];
+            return None;
+        };
+        let line = &chunk[..end];
+        self.is_after_return = chunk[end] == b'\r';
+        *chunk = &chunk[end + 1..];
+        self.skip_rest_of_break(chunk);
+        if self.unfinished.is_empty() {
+            return Some(Ok(line));
+        }
+        self.keep(line);
+        self.is_lent = true;
+        Some(Ok(&self.unfinished))
+    }
+
+    /// Takes in all of `chunk` and hands each completed line, without its break, to `emit`.
+    ///
+    /// For those who never stop half-way; [`next_line`](Lines::next_line) is for the others. Lines in front of one
+    /// that is too long are still handed over. After [`LineTooLong`] the splitter is spent: close the connection.
+    pub fn feed(&mut self, mut chunk: &[u8], mut emit: impl FnMut(&[u8])) -> Result<(), LineTooLong> {
+        while let Some(line) = self.next_line(&mut chunk) {
+            emit(line?);
+        }
+        Ok(())
+    }
+
+    /// What came since the last break: the start of a line that is not finished, or nothing.
+    ///
+    /// To be asked when [`next_line`](Lines::next_line) has answered `None`. A telnet client's Ctrl-D shows here: it
+    /// is the byte `04` with no break behind it.
+    pub fn unfinished(&self) -> &[u8] {
+        if self.is_lent { &[] } else { &self.unfinished }
+    }
+
+    /// The peer will send no more (FIN): lends the last line if it has no break, and starts afresh.
+    pub fn finish(&mut self) -> Option<&[u8]> {
+        self.forget_lent_line();
+        self.is_after_return = false;
+        self.is_lent = !self.unfinished.is_empty();
+        self.is_lent.then_some(&self.unfinished)
+    }
+
+    /// Keeps the allocation for now: if the same chunk ends in an unfinished line it is needed again at once, and if
+    /// it does not, `keep` drops it.
+    fn forget_lent_line(&mut self) {
+        if self.is_lent {
+            self.unfinished.clear();
+            self.is_lent = false;
+        }
+    }
+
+    fn skip_rest_of_break(&mut self, chunk: &mut &[u8]) {
+        let Some(next) = chunk.first() else { return };
+        if self.is_after_return && matches!(next, b'\n' | 0) {
+            *chunk = &chunk[1..];
+        }
+        self.is_after_return = false;
+    }
+
+    /// Appends what fits the limit, by the caller's check, and lets the buffer go if there is nothing to keep.
+    fn keep(&mut self, part: &[u8]) {
+        let len = self.unfinished.len() + part.len();
+        if len == 0 {
+            self.unfinished = Vec::new();
+        } else if len > self.unfinished.capacity() {
+            // Grows by doubling, for peers that send key by key, but not past the limit as `Vec` would.
+            let capacity = (self.unfinished.capacity() * 2).max(32).clamp(len, len.max(self.limit as usize));
+            self.unfinished.reserve_exact(capacity - self.unfinished.len());
+        }
+        self.unfinished.extend_from_slice(part);
+    }
+
+    fn refuse<T>(&mut self, chunk: &mut &[u8]) -> Option<Result<T, LineTooLong>> {
+        self.unfinished = Vec::new();
+        self.is_spent = true;
+        let had_bytes = !chunk.is_empty();
+        *chunk = &[];
+        // With nothing in hand it is `None`, or `while let Some(…)` would never end.
+        had_bytes.then_some(Err(LineTooLong { limit: self.limit as usize }))
+    }
+}
+
+impl fmt::Display for LineTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line over {} bytes", self.limit)
+    }
+}
+
+impl error::Error for LineTooLong {}
+
+/// Makes a received line safe to show on somebody else's terminal. Borrows when there is nothing to change.
+///
+/// A terminal obeys what it is shown: a chat line with `ESC ] 0 ;` in it renames the reader's window, one with a
+/// `\r` overwrites the name of who sent it. Every such character is replaced by *one visible character*, not removed:
+/// the reader should see that there was something, and removing could join two harmless halves into a third thing.
+///
+/// | in the line | shown as |
+/// |---|---|
+/// | bytes that are not UTF-8 | U+FFFD, as [`String::from_utf8_lossy`] does |
+/// | C0 controls but tab | their pictures, U+2400 to U+241F: `␀` `␛` |
+/// | DEL | its picture, U+2421: `␡` |
+/// | C1 controls, U+0080 to U+009F (U+009B alone starts an escape sequence) | U+FFFD |
+/// | line and paragraph separator, U+2028 and U+2029 | U+FFFD |
+/// | embeddings, overrides, isolates: U+202A to U+202E, U+2066 to U+2069 (they reorder what stands behind them) | U+FFFD |
+/// | everything else, tab and right-to-left letters and their marks included | itself |
+///
+/// The result is at most three times as long as the line.
+pub fn printable(line: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(line);
+    if text.chars().all(|c| visible(c) == c) {
+        return text;
+    }
+    Cow::Owned(text.chars().map(visible).collect())
+}
+
+fn visible(c: char) -> char {
+    match c {
+        '\t' => c,
+        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\x7f' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a splitter made of the chunks: its lines, then either the unfinished rest or the refusal.
+    #[derive(PartialEq, Debug)]
+    struct Outcome {
+        lines: Vec<Vec<u8>>,
+        rest: Option<Vec<u8>>,
+        error: Option<LineTooLong>,
+    }
+
+    fn split(limit: usize, chunks: &[&[u8]]) -> Outcome {
+        let mut lines = Lines::with_limit(limit);
+        let mut out = Vec::new();
+        let result = chunks.iter().try_for_each(|chunk| lines.feed(chunk, |line| out.push(line.to_vec())));
+        assert!(lines.unfinished.capacity() <= limit, "memory is bounded by the limit");
+        Outcome { lines: out, rest: lines.finish().map(<[u8]>::to_vec), error: result.err() }
+    }
+
+    /// The plain version: byte by byte, no memchr, everything copied.
+    fn split_plainly(limit: usize, input: &[u8]) -> Outcome {
+        let (mut lines, mut line, mut before) = (Vec::new(), Vec::new(), 0);
+        for &byte in input {
+            match (before, byte) {
+                (b'\r', b'\n' | 0) => {}
+                (_, b'\n' | b'\r') => lines.push(std::mem::take(&mut line)),
+                _ if line.len() == limit => return Outcome { lines, rest: None, error: Some(LineTooLong { limit }) },
+                _ => line.push(byte),
+            }
+            before = byte;
+        }
+        Outcome { lines, rest: Some(line).filter(|line| !line.is_empty()), error: None }
+    }
+
+    #[test]
+    fn splits_on_line_breaks() {
+        let table: &[(&str, &[&[u8]], &[&str], &str)] = &[
+            ("two lines in one read", &[b"a\r\nb\r\n"], &["a", "b"], ""),
+            ("line feeds alone, as nc sends them", &[b"a\nb\n"], &["a", "b"], ""),
+            ("return and NUL, as telnet's Enter key", &[b"a\r\0b\r\0"], &["a", "b"], ""),
+            ("returns alone, as a raw terminal", &[b"a\rb\r"], &["a", "b"], ""),
+            ("a return does not wait for what follows", &[b"hola\r"], &["hola"], ""),
+            ("break cut in half", &[b"hola\r", b"\n"], &["hola"], ""),
+            ("break cut in half, NUL", &[b"hola\r", b"\0a"], &["hola"], "a"),
+            ("empty read inside a break", &[b"hola\r", b"", b"\na\n"], &["hola", "a"], ""),
+            ("empty lines", &[b"\r\n\n\r\0\r"], &["", "", "", ""], ""),
+            ("a second line feed is a line", &[b"a\r\n\nb"], &["a", ""], "b"),
+            ("a second return is a line", &[b"a\r\r\nb"], &["a", ""], "b"),
+            ("a NUL elsewhere is data", &[b"\0a\0\n\0"], &["\0a\0"], "\0"),
+            ("a line in three reads", &[b"h", b"ol", b"a\r\n"], &["hola"], ""),
+            ("a break in a read of its own", &[b"hola", b"\n"], &["hola"], ""),
+            ("unfinished line is kept", &[b"hola"], &[], "hola"),
+            ("nothing at all", &[b"", b""], &[], ""),
+        ];
+        for (name, chunks, want, rest) in table {
+            let got = split(Lines::LIMIT, chunks);
+            assert_eq!(got.lines, want.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>(), "{name}");
+            assert_eq!(got.rest.unwrap_or_default(), rest.as_bytes(), "{name}");
+            assert_eq!(got.error, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn where_the_reads_fall_does_not_matter() {
+        let input = b"one\r\n\r\ntwo\n\rthree\r\0\0\r\r\nfour!\r\nfive";
+        for limit in [0, 1, 3, 4, 5, Lines::LIMIT] {
+            let whole = split(limit, &[input]);
+            assert_eq!(whole, split_plainly(limit, input), "limit {limit}");
+            for i in 0..=input.len() {
+                for j in i..=input.len() {
+                    let cut = split(limit, &[&input[..i], &input[i..j], &input[j..]]);
+                    assert_eq!(cut, whole, "limit {limit}, cut at {i} and {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
+        let table: &[(&str, &[&[u8]], &[&[u8]], bool)] = &[
+            ("exactly, whole", &[b"1234\r\n"], &[b"1234"], true),
+            ("exactly, cut", &[b"12", b"34", b"\r", b"\n"], &[b"1234"], true),
+            ("exactly, no break", &[b"1234"], &[], true),
+            ("over, whole", &[b"12345\r\n"], &[], false),
+            ("over, cut", &[b"123", b"45\n"], &[], false),
+            ("over, no break", &[b"1234", b"5"], &[], false),
+            ("lines in front are still handed over", &[b"a\nb\r\n12345\nc\n"], &[b"a", b"b"], false),
+        ];
+        for (name, chunks, want, fits) in table {
+            let got = split(4, chunks);
+            assert_eq!(got.lines, *want, "{name}");
+            assert_eq!(got.error, (!fits).then_some(LineTooLong { limit: 4 }), "{name}");
+        }
+    }
+
+    #[test]
+    fn after_too_long_a_line_the_splitter_is_spent() {
+        let mut lines = Lines::with_limit(4);
+        let mut chunk = &b"12345\nok\n"[..];
+        assert_eq!(lines.next_line(&mut chunk), Some(Err(LineTooLong { limit: 4 })));
+        assert_eq!(lines.next_line(&mut chunk), None, "the chunk is used up, so that loops end");
+        assert_eq!(lines.next_line(&mut &b"ok\n"[..]), Some(Err(LineTooLong { limit: 4 })));
+        assert_eq!(lines.finish(), None);
+        assert_eq!(LineTooLong { limit: 4 }.to_string(), "line over 4 bytes");
+    }
+
+    #[test]
+    fn can_stop_after_any_line_and_go_on_later() {
+        let input = b"one\r\ntwo\r\0three\rfour\n";
+        let whole = split(Lines::LIMIT, &[input]).lines;
+        for cut in 0..=input.len() {
+            let (mut lines, mut out, mut left) = (Lines::default(), Vec::new(), Vec::new());
+            for part in [&input[..cut], &input[cut..]] {
+                left.extend_from_slice(part);
+                loop {
+                    // What is left is copied and offered again, as after a pause.
+                    let kept = std::mem::take(&mut left);
+                    let mut chunk = &kept[..];
+                    let Some(line) = lines.next_line(&mut chunk) else { break };
+                    out.push(line.expect("all are short").to_vec());
+                    assert!(!chunk.starts_with(b"\n") && !chunk.starts_with(b"\0"), "no half break is left");
+                    left.extend_from_slice(chunk);
+                }
+            }
+            assert_eq!(out, whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn owns_heap_only_while_a_line_is_unfinished() {
+        let table: &[(&str, &[&[u8]], bool)] = &[
+            ("fresh", &[], false),
+            ("whole lines", &[b"one\r\ntwo\r\n"], false),
+            ("unfinished", &[b"one\r\ntw"], true),
+            ("finished again", &[b"one\r\ntw", b"o\r\n"], false),
+            ("finished, with whole lines behind", &[b"on", b"e\ntwo\n"], false),
+            ("finished, and unfinished again", &[b"on", b"e\ntw"], true),
+            ("finished by a break of its own", &[b"one", b"\r"], false),
+        ];
+        for (name, chunks, want) in table {
+            let mut lines = Lines::default();
+            for chunk in *chunks {
+                lines.feed(chunk, |_| {}).expect("all are short");
+            }
+            assert_eq!(lines.unfinished.capacity() > 0, *want, "{name}");
+            assert_eq!(!lines.unfinished().is_empty(), *want, "{name}");
+        }
+    }
+
+    #[test]
+    fn whole_lines_are_lent_from_the_chunk() {
+        let input = b"one\r\ntwo\n";
+        Lines::default()
+            .feed(input, |line| assert!(input.as_ptr_range().contains(&line.as_ptr())))
+            .expect("all are short");
+    }
+
+    #[test]
+    fn the_last_line_needs_no_break() {
+        let mut lines = Lines::default();
+        lines.feed(b"one\ntwo", |_| {}).expect("all are short");
+        assert_eq!(lines.unfinished(), b"two");
+        assert_eq!(lines.finish(), Some(&b"two"[..]));
+        assert_eq!(lines.unfinished(), b"");
+        assert_eq!(lines.finish(), None);
+        assert_eq!(lines.next_line(&mut &b"three\n"[..]), Some(Ok(&b"three"[..])));
+    }
+
+    proptest! {
+        #[test]
+        fn is_what_the_plain_version_is(
+            chunks in prop::collection::vec(prop::collection::vec(prop::sample::select(&b"\r\n\0ab"[..]), 0..9), 0..9),
+            limit in 0usize..12,
+        ) {
+            let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(split(limit, &chunks), split_plainly(limit, &chunks.concat()));
+        }
+
+        #[test]
+        fn nothing_unprintable_is_left(line in prop::collection::vec(any::<u8>(), 0..64), text in ".*") {
+            for bytes in [&line[..], text.as_bytes()] {
+                let shown = printable(bytes);
+                prop_assert!(shown.chars().all(|c| c == '\t' || !c.is_control()));
+                prop_assert!(shown.len() <= 3 * bytes.len());
+                prop_assert_eq!(printable(shown.as_bytes()), shown.as_ref());
+            }
+        }
+    }
+
+    #[test]
+    fn shows_what_a_terminal_would_obey() {
+        let table: &[(&str, &[u8], &str)] = &[
+            ("plain text, tab included", b"a\tb ~", "a\tb ~"),
+            ("letters of the world", "¡Adiós! שלום 👩‍👧".as_bytes(), "¡Adiós! שלום 👩‍👧"),
+            ("an escape sequence", b"\x1b[2Jhi", "␛[2Jhi"),
+            ("a return that overwrites", b"ana: hi\rbob: hi", "ana: hi␍bob: hi"),
+            ("bell, backspace, NUL, DEL", b"\x07\x08\0\x7f", "␇␈␀␡"),
+            ("the last C0 control, the first after", b"\x1f \x20", "␟  "),
+            ("C1 as UTF-8: CSI", "\u{9b}2J\u{80}\u{9f}\u{a0}".as_bytes(), "\u{fffd}2J\u{fffd}\u{fffd}\u{a0}"),
+            ("C1 as a bare byte", b"\x9b2J", "\u{fffd}2J"),
+            ("Latin-1", b"adi\xf3s", "adi\u{fffd}s"),
+            ("cut-off UTF-8", b"adi\xc3", "adi\u{fffd}"),
+            ("right-to-left override", "a\u{202e}b\u{202c}".as_bytes(), "a\u{fffd}b\u{fffd}"),
+            ("isolates", "\u{2066}\u{2069}\u{206a}".as_bytes(), "\u{fffd}\u{fffd}\u{206a}"),
+            ("separators", "\u{2027}\u{2028}\u{2029}".as_bytes(), "\u{2027}\u{fffd}\u{fffd}"),
+            ("nothing", b"", ""),
+        ];
+        for (name, line, want) in table {
+            let got = printable(line);
+            assert_eq!(got, *want, "{name}");
+            assert_eq!(matches!(got, Cow::Borrowed(_)), *line == want.as_bytes(), "{name}: copied only if changed");
+        }
+    }
+}
