@@ -267,7 +267,9 @@ mod tests {
 
     #[test]
     fn splits_on_line_breaks() {
-        let table: &[(&str, &[&[u8]], &[&str], &str)] = &[
+        // Name, reads, lines, unfinished rest.
+        type Row = (&'static str, &'static [&'static [u8]], &'static [&'static str], &'static str);
+        let table: &[Row] = &[
             ("two lines in one read", &[b"a\r\nb\r\n"], &["a", "b"], ""),
             ("line feeds alone, as nc sends them", &[b"a\nb\n"], &["a", "b"], ""),
             ("return and NUL, as telnet's Enter key", &[b"a\r\0b\r\0"], &["a", "b"], ""),
@@ -310,7 +312,9 @@ mod tests {
 
     #[test]
     fn a_line_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
-        let table: &[(&str, &[&[u8]], &[&[u8]], bool)] = &[
+        // Name, reads, lines, whether all fit.
+        type Row = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]], bool);
+        let table: &[Row] = &[
             ("exactly, whole", &[b"1234\r\n"], &[b"1234"], true),
             ("exactly, cut", &[b"12", b"34", b"\r", b"\n"], &[b"1234"], true),
             ("exactly, no break", &[b"1234"], &[], true),
