@@ -2,6 +2,8 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[allow(dead_code)]
+mod error_codes;
 mod event_loop;
 pub mod net;
 pub mod telnet;

@@ -1,0 +1,413 @@
+//! The names and words Node has for what the system calls refuse.
+//!
+//! The system gives a number, and not everywhere the same one; people search for a name:
+//!
+//! ```text
+//!   connect(2) -> 111 on Linux, 61 on macOS -> "ECONNREFUSED", "connection refused"
+//! ```
+//!
+//! The numbers of Linux, macOS and the BSDs are known by heart, because Rust's [`io::ErrorKind`] knows too few of them:
+//! it has no name for `EMFILE`. It helps out for numbers not in the table. What neither knows is `UNKNOWN`.
+//!
+//! [`lookup_code`] does the same for failures to resolve a host name, for which there is no number but only a text.
+
+use std::io::{self, ErrorKind};
+
+// The numbers this crate makes errors of when no system call has.
+pub(crate) const EACCES: i32 = number_of("EACCES");
+pub(crate) const EADDRINUSE: i32 = number_of("EADDRINUSE");
+pub(crate) const EADDRNOTAVAIL: i32 = number_of("EADDRNOTAVAIL");
+pub(crate) const EAFNOSUPPORT: i32 = number_of("EAFNOSUPPORT");
+pub(crate) const ECANCELED: i32 = number_of("ECANCELED");
+pub(crate) const ECONNABORTED: i32 = number_of("ECONNABORTED");
+pub(crate) const ECONNREFUSED: i32 = number_of("ECONNREFUSED");
+pub(crate) const ECONNRESET: i32 = number_of("ECONNRESET");
+pub(crate) const EINVAL: i32 = number_of("EINVAL");
+pub(crate) const EMFILE: i32 = number_of("EMFILE");
+pub(crate) const ENAMETOOLONG: i32 = number_of("ENAMETOOLONG");
+pub(crate) const ENFILE: i32 = number_of("ENFILE");
+pub(crate) const ENOBUFS: i32 = number_of("ENOBUFS");
+pub(crate) const ENOENT: i32 = number_of("ENOENT");
+pub(crate) const ENOMEM: i32 = number_of("ENOMEM");
+pub(crate) const ENOTCONN: i32 = number_of("ENOTCONN");
+pub(crate) const EPIPE: i32 = number_of("EPIPE");
+pub(crate) const ETIMEDOUT: i32 = number_of("ETIMEDOUT");
+
+/// Node's `error.code` for a system error number: `ECONNREFUSED`, or `UNKNOWN`.
+pub(crate) fn name(errno: i32) -> &'static str {
+    find(errno).map_or(UNKNOWN, |row| row.name)
+}
+
+/// libuv's words for a system error number: `connection refused`, or `unknown error`.
+///
+/// Node prints them after the code where it has no address to name, or besides it:
+/// `listen EADDRINUSE: address already in use 127.0.0.1:23`, but `connect ECONNREFUSED 127.0.0.1:23`.
+pub(crate) fn message(errno: i32) -> &'static str {
+    find(errno).map_or("unknown error", |row| row.message)
+}
+
+/// Node's `error.code` for any error of `std::io`, be it from the system (by its number) or made by Rust (by its kind).
+pub(crate) fn code(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(errno) => name(errno),
+        None => row_of_kind(error.kind()).map_or(UNKNOWN, |row| row.name),
+    }
+}
+
+/// Node's `error.code` for a host name that [`std::net::ToSocketAddrs`] could not resolve.
+///
+/// `ENOTFOUND` if there is no such name or it has no address, `EAI_AGAIN` if no name server answered and a later try may
+/// succeed. Rust keeps only the resolver's text (`gai_strerror(3)`), in English as long as nobody calls `setlocale(3)`,
+/// and the texts of the C libraries at hand are known here. Another text gives `EAI_FAIL`.
+pub(crate) fn lookup_code(error: &io::Error) -> &'static str {
+    if error.raw_os_error().is_some() {
+        return code(error);
+    }
+    if error.kind() == ErrorKind::InvalidInput {
+        // Rust did not ask the resolver, or got no addresses; one reason is a NUL character in the name, for which
+        // Node has this same code.
+        return "ENOTFOUND";
+    }
+    let text = error.to_string().to_ascii_lowercase();
+    let says = |(part, _): &&(&str, &str)| text.contains(part);
+    RESOLVER_TEXTS.iter().find(says).map_or("EAI_FAIL", |(_, code)| code)
+}
+
+const UNKNOWN: &str = "UNKNOWN";
+
+/// A part of what the resolver says, in lower case, and what Node calls it.
+///
+/// Source: `gai_strerror` of each C library.
+#[rustfmt::skip]
+const RESOLVER_TEXTS: &[(&str, &str)] = &[
+    ("name or service not known", "ENOTFOUND"),                         // glibc
+    ("no address associated with", "ENOTFOUND"),                        // glibc, macOS, BSD
+    ("name does not resolve", "ENOTFOUND"),                             // musl, FreeBSD
+    ("name has no usable address", "ENOTFOUND"),                        // musl
+    ("servname provided, or not known", "ENOTFOUND"),                   // macOS, BSD
+    ("name or service is not known", "ENOTFOUND"),                      // OpenBSD
+    ("temporary failure in name resolution", "EAI_AGAIN"),              // glibc, macOS, BSD
+    ("name could not be resolved at this time", "EAI_AGAIN"),           // FreeBSD
+    ("try again", "EAI_AGAIN"),                                         // musl
+    ("address family for hostname not supported", "EAI_ADDRFAMILY"),    // glibc, BSD
+    ("memory allocation failure", "EAI_MEMORY"),                        // glibc, macOS, BSD
+    ("out of memory", "EAI_MEMORY"),                                    // musl
+];
+
+/// One error: what Node calls it, what libuv says of it, and its numbers.
+struct Row {
+    name: &'static str,
+    message: &'static str,
+    linux: i32,
+    bsd: i32,
+}
+
+impl Row {
+    const fn number(&self) -> i32 {
+        if BSD { self.bsd } else { self.linux }
+    }
+}
+
+/// Stands for the number of an error the system does not have, or has under a different number on each BSD.
+const NONE: i32 = 0;
+
+/// macOS and the BSDs number alike what 4.4BSD had, which is all that matters here but `ECANCELED`.
+const BSD: bool = cfg!(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+));
+
+const BSD_ECANCELED: i32 = if cfg!(target_vendor = "apple") {
+    89
+} else if cfg!(target_os = "openbsd") {
+    88
+} else if cfg!(target_os = "netbsd") {
+    87
+} else {
+    85
+};
+
+/// Linux numbers differently on the processors that had a Unix before.
+const LINUX: bool = cfg!(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(
+        target_arch = "mips",
+        target_arch = "mips32r6",
+        target_arch = "mips64",
+        target_arch = "mips64r6",
+        target_arch = "sparc",
+        target_arch = "sparc64",
+    )),
+));
+
+const fn row(name: &'static str, message: &'static str, linux: i32, bsd: i32) -> Row {
+    Row { name, message, linux, bsd }
+}
+
+/// Names and words: libuv `include/uv.h`, `UV_ERRNO_MAP`, by name. Numbers: `errno.h` of each system.
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    row("E2BIG", "argument list too long", 7, 7),
+    row("EACCES", "permission denied", 13, 13),
+    row("EADDRINUSE", "address already in use", 98, 48),
+    row("EADDRNOTAVAIL", "address not available", 99, 49),
+    row("EAFNOSUPPORT", "address family not supported", 97, 47),
+    row("EAGAIN", "resource temporarily unavailable", 11, 35),
+    row("EALREADY", "connection already in progress", 114, 37),
+    row("EBADF", "bad file descriptor", 9, 9),
+    row("EBUSY", "resource busy or locked", 16, 16),
+    row("ECANCELED", "operation canceled", 125, BSD_ECANCELED),
+    row("ECONNABORTED", "software caused connection abort", 103, 53),
+    row("ECONNREFUSED", "connection refused", 111, 61),
+    row("ECONNRESET", "connection reset by peer", 104, 54),
+    row("EDESTADDRREQ", "destination address required", 89, 39),
+    row("EEXIST", "file already exists", 17, 17),
+    row("EFAULT", "bad address in system call argument", 14, 14),
+    row("EFBIG", "file too large", 27, 27),
+    row("EFTYPE", "inappropriate file type or format", NONE, 79),
+    row("EHOSTDOWN", "host is down", 112, 64),
+    row("EHOSTUNREACH", "host is unreachable", 113, 65),
+    row("EILSEQ", "illegal byte sequence", 84, NONE),
+    row("EINTR", "interrupted system call", 4, 4),
+    row("EINVAL", "invalid argument", 22, 22),
+    row("EIO", "i/o error", 5, 5),
+    row("EISCONN", "socket is already connected", 106, 56),
+    row("EISDIR", "illegal operation on a directory", 21, 21),
+    row("ELOOP", "too many symbolic links encountered", 40, 62),
+    row("EMFILE", "too many open files", 24, 24),
+    row("EMLINK", "too many links", 31, 31),
+    row("EMSGSIZE", "message too long", 90, 40),
+    row("ENAMETOOLONG", "name too long", 36, 63),
+    row("ENETDOWN", "network is down", 100, 50),
+    row("ENETUNREACH", "network is unreachable", 101, 51),
+    row("ENFILE", "file table overflow", 23, 23),
+    row("ENOBUFS", "no buffer space available", 105, 55),
+    row("ENODATA", "no data available", 61, NONE),
+    row("ENODEV", "no such device", 19, 19),
+    row("ENOENT", "no such file or directory", 2, 2),
+    row("ENOMEM", "not enough memory", 12, 12),
+    row("ENONET", "machine is not on the network", 64, NONE),
+    row("ENOPROTOOPT", "protocol not available", 92, 42),
+    row("ENOSPC", "no space left on device", 28, 28),
+    row("ENOSYS", "function not implemented", 38, 78),
+    row("ENOTCONN", "socket is not connected", 107, 57),
+    row("ENOTDIR", "not a directory", 20, 20),
+    row("ENOTEMPTY", "directory not empty", 39, 66),
+    row("ENOTSOCK", "socket operation on non-socket", 88, 38),
+    row("ENOTSUP", "operation not supported on socket", 95, 45),
+    row("ENOTTY", "inappropriate ioctl for device", 25, 25),
+    row("ENXIO", "no such device or address", 6, 6),
+    row("EOVERFLOW", "value too large for defined data type", 75, NONE),
+    row("EPERM", "operation not permitted", 1, 1),
+    row("EPIPE", "broken pipe", 32, 32),
+    row("EPROTO", "protocol error", 71, NONE),
+    row("EPROTONOSUPPORT", "protocol not supported", 93, 43),
+    row("EPROTOTYPE", "protocol wrong type for socket", 91, 41),
+    row("ERANGE", "result too large", 34, 34),
+    row("EREMOTEIO", "remote I/O error", 121, NONE),
+    row("EROFS", "read-only file system", 30, 30),
+    row("ESHUTDOWN", "cannot send after transport endpoint shutdown", 108, 58),
+    row("ESOCKTNOSUPPORT", "socket type not supported", 94, 44),
+    row("ESPIPE", "invalid seek", 29, 29),
+    row("ESRCH", "no such process", 3, 3),
+    row("ETIMEDOUT", "connection timed out", 110, 60),
+    row("ETXTBSY", "text file is busy", 26, 26),
+    row("EUNATCH", "protocol driver not attached", 49, NONE),
+    row("EXDEV", "cross-device link not permitted", 18, 18),
+];
+
+fn find(errno: i32) -> Option<&'static Row> {
+    let by_number = ROWS.iter().find(|row| row.number() == errno && errno != NONE);
+    let by_kind = || row_of_kind(io::Error::from_raw_os_error(errno).kind());
+    if BSD || LINUX {
+        by_number.or_else(by_kind)
+    } else {
+        // A system whose numbers are not in the table: Rust knows better, and the table knows our own constants.
+        by_kind().or(by_number)
+    }
+}
+
+fn row_of_kind(kind: ErrorKind) -> Option<&'static Row> {
+    let name = match kind {
+        ErrorKind::AddrInUse => "EADDRINUSE",
+        ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL",
+        ErrorKind::AlreadyExists => "EEXIST",
+        ErrorKind::BrokenPipe => "EPIPE",
+        ErrorKind::ConnectionAborted => "ECONNABORTED",
+        ErrorKind::ConnectionRefused => "ECONNREFUSED",
+        ErrorKind::ConnectionReset => "ECONNRESET",
+        ErrorKind::HostUnreachable => "EHOSTUNREACH",
+        ErrorKind::Interrupted => "EINTR",
+        ErrorKind::InvalidFilename => "ENAMETOOLONG",
+        ErrorKind::InvalidInput => "EINVAL",
+        ErrorKind::IsADirectory => "EISDIR",
+        ErrorKind::NetworkDown => "ENETDOWN",
+        ErrorKind::NetworkUnreachable => "ENETUNREACH",
+        ErrorKind::NotADirectory => "ENOTDIR",
+        ErrorKind::NotConnected => "ENOTCONN",
+        ErrorKind::NotFound => "ENOENT",
+        ErrorKind::OutOfMemory => "ENOMEM",
+        ErrorKind::PermissionDenied => "EACCES",
+        ErrorKind::ReadOnlyFilesystem => "EROFS",
+        ErrorKind::ResourceBusy => "EBUSY",
+        ErrorKind::StorageFull => "ENOSPC",
+        ErrorKind::TimedOut => "ETIMEDOUT",
+        ErrorKind::Unsupported => "ENOTSUP",
+        ErrorKind::WouldBlock => "EAGAIN",
+        _ => return None,
+    };
+    ROWS.iter().find(|row| row.name == name)
+}
+
+/// The system's number for a name; a name that is not in the table stops the compiler.
+const fn number_of(name: &str) -> i32 {
+    let mut index = 0;
+    while !same(ROWS[index].name.as_bytes(), name.as_bytes()) {
+        index += 1;
+    }
+    ROWS[index].number()
+}
+
+/// `==`, which a `const fn` cannot use on strings yet.
+const fn same(mut one: &[u8], mut other: &[u8]) -> bool {
+    while let ([a, one_rest @ ..], [b, other_rest @ ..]) = (one, other) {
+        if *a != *b {
+            return false;
+        }
+        (one, other) = (one_rest, other_rest);
+    }
+    one.is_empty() && other.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::net::ToSocketAddrs;
+
+    #[test]
+    fn the_constants_are_what_rust_takes_them_for() {
+        let table = [
+            ("EACCES", EACCES, ErrorKind::PermissionDenied),
+            ("EADDRINUSE", EADDRINUSE, ErrorKind::AddrInUse),
+            ("EADDRNOTAVAIL", EADDRNOTAVAIL, ErrorKind::AddrNotAvailable),
+            ("ECONNABORTED", ECONNABORTED, ErrorKind::ConnectionAborted),
+            ("ECONNREFUSED", ECONNREFUSED, ErrorKind::ConnectionRefused),
+            ("ECONNRESET", ECONNRESET, ErrorKind::ConnectionReset),
+            ("EINVAL", EINVAL, ErrorKind::InvalidInput),
+            ("ENAMETOOLONG", ENAMETOOLONG, ErrorKind::InvalidFilename),
+            ("ENOENT", ENOENT, ErrorKind::NotFound),
+            ("ENOMEM", ENOMEM, ErrorKind::OutOfMemory),
+            ("ENOTCONN", ENOTCONN, ErrorKind::NotConnected),
+            ("EPIPE", EPIPE, ErrorKind::BrokenPipe),
+            ("ETIMEDOUT", ETIMEDOUT, ErrorKind::TimedOut),
+        ];
+        for (want, errno, kind) in table {
+            assert_eq!(io::Error::from_raw_os_error(errno).kind(), kind, "{want}");
+            assert_eq!(name(errno), want);
+        }
+    }
+
+    /// The constants for which Rust has no kind: here the system's own words are the witness.
+    #[test]
+    fn the_constants_are_what_the_system_takes_them_for() {
+        let table = [
+            ("EAFNOSUPPORT", EAFNOSUPPORT, "family"),
+            ("ECANCELED", ECANCELED, "cancel"),
+            ("EMFILE", EMFILE, "file"),
+            ("ENFILE", ENFILE, "open files in system"),
+            ("ENOBUFS", ENOBUFS, "buffer space"),
+        ];
+        for (want, errno, words) in table {
+            let text = io::Error::from_raw_os_error(errno).to_string().to_lowercase();
+            assert_eq!(name(errno), want);
+            assert!(text.contains(words), "{want}: {text}");
+        }
+    }
+
+    #[test]
+    fn errors_have_libuvs_words() {
+        let table = [
+            (EACCES, "permission denied"),
+            (EADDRINUSE, "address already in use"),
+            (EADDRNOTAVAIL, "address not available"),
+            (ECONNREFUSED, "connection refused"),
+            (ECONNRESET, "connection reset by peer"),
+            (EMFILE, "too many open files"),
+            (ENOENT, "no such file or directory"),
+            (EPIPE, "broken pipe"),
+            (ETIMEDOUT, "connection timed out"),
+        ];
+        for (errno, want) in table {
+            assert_eq!(message(errno), want, "{}", name(errno));
+        }
+    }
+
+    #[test]
+    fn no_number_is_a_surprise() {
+        for errno in (-5000..5000).chain([i32::MIN, i32::MAX]) {
+            assert_eq!(name(errno) == "UNKNOWN", message(errno) == "unknown error", "{errno}");
+        }
+        for errno in [0, -1, 4095, i32::MIN, i32::MAX] {
+            assert_eq!((name(errno), message(errno)), ("UNKNOWN", "unknown error"), "{errno}");
+        }
+    }
+
+    #[test]
+    fn the_table_has_each_name_and_each_number_once() {
+        assert!(ROWS.is_sorted_by(|one, next| one.name < next.name), "sorted by name");
+        let numbers: [fn(&Row) -> i32; 2] = [|row| row.linux, |row| row.bsd];
+        for number in numbers {
+            let mut seen = HashSet::new();
+            let mut used = ROWS.iter().filter(|row| number(row) != NONE);
+            assert!(used.all(|row| seen.insert(number(row))), "a number twice");
+        }
+    }
+
+    #[test]
+    fn errors_without_a_number_go_by_their_kind() {
+        let table = [
+            ("made by Rust", io::Error::from(ErrorKind::ConnectionReset), "ECONNRESET"),
+            ("with a text", io::Error::new(ErrorKind::TimedOut, "slow"), "ETIMEDOUT"),
+            ("from the system", io::Error::from_raw_os_error(EMFILE), "EMFILE"),
+            ("no kind", io::Error::other("odd"), "UNKNOWN"),
+        ];
+        for (name, error, want) in table {
+            assert_eq!(code(&error), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn failed_lookups_have_nodes_codes() {
+        let table = [
+            ("glibc: no such name", "Name or service not known", "ENOTFOUND"),
+            ("glibc: no address", "No address associated with hostname", "ENOTFOUND"),
+            ("glibc: no answer", "Temporary failure in name resolution", "EAI_AGAIN"),
+            ("glibc: refused", "Non-recoverable failure in name resolution", "EAI_FAIL"),
+            ("glibc: family", "Address family for hostname not supported", "EAI_ADDRFAMILY"),
+            ("glibc: memory", "Memory allocation failure", "EAI_MEMORY"),
+            ("musl: no such name", "Name does not resolve", "ENOTFOUND"),
+            ("musl: no address", "Name has no usable address", "ENOTFOUND"),
+            ("musl: no answer", "Try again", "EAI_AGAIN"),
+            ("musl: memory", "Out of memory", "EAI_MEMORY"),
+            ("macOS: no such name", "nodename nor servname provided, or not known", "ENOTFOUND"),
+            ("FreeBSD: no such name", "Name does not resolve", "ENOTFOUND"),
+            ("unheard of", "the dog ate it", "EAI_FAIL"),
+        ];
+        for (name, text, want) in table {
+            let error = io::Error::other(format!("failed to lookup address information: {text}"));
+            assert_eq!(lookup_code(&error), want, "{name}");
+        }
+        assert_eq!(lookup_code(&io::Error::from_raw_os_error(EMFILE)), "EMFILE");
+    }
+
+    /// Asks the resolver of this machine, but nothing that leaves it.
+    #[test]
+    fn a_name_that_cannot_be_is_not_found() {
+        let error = ("a\0b", 80).to_socket_addrs().unwrap_err();
+        assert_eq!(lookup_code(&error), "ENOTFOUND");
+    }
+}
