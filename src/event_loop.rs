@@ -1,3 +1,609 @@
-//! The loop and its phases.
-#[allow(dead_code)]
+//! The loop: one thread, one `poll`, and phases that always come in the same order.
+//!
+//! ```text
+//!            main body, ticks, due timers
+//!                        │
+//!   ┌────────────────────▼─────────────────────────────────────────────┐
+//!   │ pending   shutdowns, failed connects                             │
+//!   │ poll      wait for the kernel; accept, read, write; other threads│
+//!   │           then pending again, up to 8 rounds                     │  one turn
+//!   │ check     immediates                                             │
+//!   │ close     on_close, last destroyed first                         │
+//!   │ timers    every timer that is due                                │
+//!   └────────────────────┬─────────────────────────────────────────────┘
+//!                        ▼
+//!        again, until nothing keeps the loop alive
+//! ```
+//!
+//! After **every** callback, in whatever phase, the ticks and then the microtasks are drained. After every phase what
+//! its callbacks have written is sent, one system call per socket.
+//!
+//! The loop is *lent*: a callback gets `&mut Loop` and gives it back by returning. While your callback runs nothing
+//! else can, and the compiler knows it. [`EventLoop`] owns the poll and has `run`; [`Loop`] is what is lent, and has
+//! none, so a callback cannot start the loop a second time.
+//!
+//! This is what Node does on libuv ([Node: the event loop](https://nodejs.org/en/learn/asynchronous-work/event-loop-timers-and-nexttick),
+//! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
+
+mod clock;
+mod queues;
+mod remote;
+mod sources;
 mod timers;
+pub(crate) mod token;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+use std::{fmt, io, mem};
+
+pub use clock::ManualClock;
+pub use queues::ImmediateId;
+pub(crate) use queues::Tick;
+pub use remote::{KeepAlive, Remote};
+#[cfg(feature = "process")]
+pub(crate) use sources::SourceId;
+pub use timers::TimerId;
+pub(crate) use timers::delay_ms;
+
+use crate::net::{Net, Pending, Socket};
+use crate::{Error, Result};
+use clock::Clock;
+use queues::{Immediates, Ticks};
+use sources::Sources;
+use timers::Timers;
+use token::{Key, Kind};
+
+/// A callback that runs once.
+pub(crate) type Callback = Box<dyn FnOnce(&mut Loop)>;
+
+/// How many events one poll takes from the kernel; libuv's number.
+const EVENTS_PER_POLL: usize = 1024;
+
+/// How often finished writes and shutdowns are looked at after a poll before the check phase comes; libuv's number.
+const PENDING_ROUNDS: usize = 8;
+
+/// Runs `main`, then turns the loop until nothing keeps it alive.
+///
+/// # Errors
+/// What `main` returned, or a poll that failed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut order = Vec::new();
+/// bucle::run(|lp| {
+///     lp.set_timeout(Duration::from_millis(20), |_| println!("later"));
+///     lp.next_tick(|_| println!("soon"));
+///     order.push("now");
+///     Ok(())
+/// })?;
+/// assert_eq!(order, ["now"]);
+/// # Ok::<(), bucle::Error>(())
+/// ```
+pub fn run<T>(main: impl FnOnce(&mut Loop) -> Result<T>) -> Result<T> {
+    let mut event_loop = EventLoop::new()?;
+    let result = event_loop.enter(main)?;
+    event_loop.run()?;
+    Ok(result)
+}
+
+/// Owns the poll and turns the loop.
+///
+/// Dropping it sends what is unsent, as far as the kernel takes it, and closes everything without further callbacks.
+pub struct EventLoop {
+    poll: mio::Poll,
+    events: mio::Events,
+    lp: Loop,
+}
+
+/// What one turn did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Turn {
+    /// How many events the kernel reported.
+    pub events: usize,
+    /// Whether something still keeps the loop alive.
+    pub is_alive: bool,
+}
+
+/// What a callback is lent: timers, ticks, immediates, and through the handles of [`net`](crate::net) every socket.
+///
+/// It is never constructed by a program and cannot be kept.
+pub struct Loop {
+    clock: Clock,
+    /// Milliseconds since the loop was made, as of the last look at the clock.
+    now_ms: i64,
+    now: Duration,
+    timers: Timers<TimerCall>,
+    pub(crate) ticks: Ticks,
+    immediates: Immediates,
+    sources: Sources,
+    remote: Remote,
+    pub(crate) registry: mio::Registry,
+    pub(crate) net: Net,
+    /// What the pending phase has to do.
+    pub(crate) pending: VecDeque<Pending>,
+    /// Sockets that were destroyed and have yet to hear `on_close`; a stack, as in libuv.
+    pub(crate) closing: Vec<Socket>,
+    /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
+    pub(crate) active: usize,
+    is_stopping: bool,
+    catches_panics: bool,
+    caught_panics: u64,
+}
+
+/// What a timer does when it fires.
+enum TimerCall {
+    /// Runs once and is gone.
+    Once(Callback),
+    /// Runs when it fires and stays, to be refreshed.
+    Again(Box<dyn FnMut(&mut Loop)>),
+    /// Runs again and again.
+    Every(Box<dyn FnMut(&mut Loop)>),
+    /// Its closure is out, being called.
+    Running,
+    /// A socket's idle limit; no closure, so that a million of them cost little.
+    Idle(Socket),
+}
+
+impl EventLoop {
+    /// A loop on the system's monotonic clock.
+    ///
+    /// # Errors
+    /// When the system gives no poll (`EMFILE`: too many open files).
+    pub fn new() -> Result<Self> {
+        Self::build(None)
+    }
+
+    /// A loop whose time is driven by hand. It never sleeps for a timer: with timers waiting, a turn without `max_wait`
+    /// only looks whether something is ready.
+    ///
+    /// # Errors
+    /// As [`EventLoop::new`].
+    pub fn with_clock(clock: ManualClock) -> Result<Self> {
+        Self::build(Some(clock))
+    }
+
+    fn build(manual: Option<ManualClock>) -> Result<Self> {
+        let build = || -> io::Result<_> {
+            let poll = mio::Poll::new()?;
+            let registry = poll.registry().try_clone()?;
+            let waker = mio::Waker::new(&registry, Key::new(0, 0).token(Kind::Waker))?;
+            Ok((poll, registry, waker))
+        };
+        let (poll, registry, waker) = build().map_err(|error| Error::system("epoll_create", &error))?;
+        let lp = Loop {
+            clock: Clock::new(manual),
+            now_ms: 0,
+            now: Duration::ZERO,
+            timers: Timers::new(),
+            ticks: Ticks::default(),
+            immediates: Immediates::default(),
+            sources: Sources::default(),
+            remote: Remote::new(waker),
+            registry,
+            net: Net::default(),
+            pending: VecDeque::new(),
+            closing: Vec::new(),
+            active: 0,
+            is_stopping: false,
+            catches_panics: false,
+            caught_panics: 0,
+        };
+        Ok(EventLoop { poll, events: mio::Events::with_capacity(EVENTS_PER_POLL), lp })
+    }
+
+    /// Whether a panic in a callback is caught. Default: no, it unwinds through [`run`](Self::run).
+    ///
+    /// When caught it is logged and counted, the socket whose callback it was is destroyed, and everybody else is
+    /// served on. A panicking timer, tick or immediate is dropped.
+    pub fn catch_panics(&mut self, catches: bool) {
+        self.lp.catches_panics = catches;
+    }
+
+    /// Lends the loop from outside: a program's main body, or a test between two turns. Ticks are drained and writes
+    /// sent before this returns.
+    pub fn enter<T>(&mut self, f: impl FnOnce(&mut Loop) -> T) -> T {
+        self.lp.update_now();
+        let result = f(&mut self.lp);
+        self.lp.boundary();
+        self.lp.end_phase();
+        result
+    }
+
+    /// Turns until nothing keeps the loop alive or [`Loop::stop`] is called. Can be called again after that.
+    ///
+    /// # Errors
+    /// When the poll fails.
+    pub fn run(&mut self) -> Result<()> {
+        if self.lp.is_alive() && !self.lp.is_stopping {
+            self.lp.run_due_timers();
+        }
+        while self.lp.is_alive() && !self.lp.is_stopping {
+            self.turn(None)?;
+        }
+        self.lp.is_stopping = false;
+        Ok(())
+    }
+
+    /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`.
+    ///
+    /// # Errors
+    /// When the poll fails.
+    pub fn turn(&mut self, max_wait: Option<Duration>) -> Result<Turn> {
+        self.lp.run_pending();
+        let events = self.poll_for_io(max_wait)?;
+        self.lp.run_immediates();
+        self.lp.run_closing();
+        self.lp.run_due_timers();
+        Ok(Turn { events, is_alive: self.lp.is_alive() })
+    }
+
+    /// Whether something keeps the loop alive.
+    pub fn is_alive(&self) -> bool {
+        self.lp.is_alive()
+    }
+
+    /// Poll phase: waits for the kernel, and runs what it reports.
+    fn poll_for_io(&mut self, max_wait: Option<Duration>) -> Result<usize> {
+        let wait = self.lp.poll_wait(max_wait);
+        match self.poll.poll(&mut self.events, wait) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            Err(error) => return Err(Error::system("poll", &error)),
+        }
+        let lp = &mut self.lp;
+        lp.update_now();
+        let leftovers = lp.net.begin_poll();
+        let mut events = 0;
+        for event in &self.events {
+            events += 1;
+            lp.dispatch(event);
+        }
+        lp.serve_leftovers(leftovers);
+        lp.end_phase();
+        for _ in 0..PENDING_ROUNDS {
+            if lp.pending.is_empty() {
+                break;
+            }
+            lp.run_pending();
+        }
+        Ok(events)
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        self.lp.send_what_is_left();
+    }
+}
+
+impl Loop {
+    /// Now, as of the last time the loop looked: before each phase, and when a timer is made. Inside one callback it
+    /// stands still ([libuv: `uv_now`](https://docs.libuv.org/en/v1.x/loop.html#c.uv_now)).
+    #[doc(alias = "uv_now")]
+    pub fn now(&self) -> Instant {
+        self.clock.origin() + self.now
+    }
+
+    /// Runs `f` once, after at least `delay`. The timer is gone once it fired; to use it again see
+    /// [`set_timer`](Self::set_timer).
+    ///
+    /// A delay is cut to whole milliseconds; less than one, or more than 2^31 − 1 of them, becomes one
+    /// ([Node: `setTimeout`](https://nodejs.org/docs/latest-v20.x/api/timers.html#settimeoutcallback-delay-args)).
+    #[doc(alias = "setTimeout")]
+    pub fn set_timeout(&mut self, delay: Duration, f: impl FnOnce(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(delay, TimerCall::Once(Box::new(f)))
+    }
+
+    /// Runs `f` once after `delay`, and again whenever the timer is [`refresh`](Self::refresh)ed. Lives until
+    /// [`clear`](Self::clear).
+    #[doc(alias = "setTimeout")]
+    pub fn set_timer(&mut self, delay: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(delay, TimerCall::Again(Box::new(f)))
+    }
+
+    /// Runs `f` again and again, with `period` from the start of one call to the next. Missed calls are not made up
+    /// ([Node: `setInterval`](https://nodejs.org/docs/latest-v20.x/api/timers.html#setintervalcallback-delay-args)).
+    #[doc(alias = "setInterval")]
+    pub fn set_interval(&mut self, period: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(period, TimerCall::Every(Box::new(f)))
+    }
+
+    /// Runs `f` in the check phase of this turn, or of the next one when called from an immediate
+    /// ([Node: `setImmediate`](https://nodejs.org/docs/latest-v20.x/api/timers.html#setimmediatecallback-args)).
+    #[doc(alias = "setImmediate")]
+    pub fn set_immediate(&mut self, f: impl FnOnce(&mut Loop) + 'static) -> ImmediateId {
+        self.immediates.push(Box::new(f))
+    }
+
+    /// Runs `f` as soon as the current callback returns, before anything else
+    /// ([Node: `process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args)).
+    #[doc(alias = "nextTick")]
+    pub fn next_tick(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
+        self.ticks.ticks.push_back(Tick::User(Box::new(f)));
+    }
+
+    /// Runs `f` after the ticks of the current callback
+    /// ([Node: `queueMicrotask`](https://nodejs.org/docs/latest-v20.x/api/globals.html#queuemicrotaskcallback)).
+    #[doc(alias = "queueMicrotask")]
+    pub fn queue_microtask(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
+        self.ticks.microtasks.push_back(Box::new(f));
+    }
+
+    /// Clears a timer or an immediate, from anywhere. One that is gone already is ignored.
+    #[doc(alias = "clearTimeout")]
+    #[doc(alias = "clearInterval")]
+    #[doc(alias = "clearImmediate")]
+    pub fn clear(&mut self, id: impl Into<AlarmId>) {
+        match id.into() {
+            AlarmId::Timer(id) => drop(self.timers.remove(id)),
+            AlarmId::Immediate(id) => self.immediates.clear(id),
+        }
+    }
+
+    /// Starts a timer's delay anew, from now. Works on a timer that has fired, if it was made with
+    /// [`set_timer`](Self::set_timer). Says whether there was such a timer
+    /// ([Node: `timeout.refresh`](https://nodejs.org/docs/latest-v20.x/api/timers.html#timeoutrefresh)).
+    pub fn refresh(&mut self, id: TimerId) -> bool {
+        self.update_now();
+        self.timers.refresh(id, self.now_ms)
+    }
+
+    /// Lets a timer or immediate keep the loop alive, which is how it starts.
+    #[doc(alias = "ref")]
+    pub fn ref_(&mut self, id: impl Into<AlarmId>) {
+        self.set_referenced(id.into(), true);
+    }
+
+    /// Lets the loop end although this timer or immediate is waiting. It still runs if the loop lives long enough.
+    pub fn unref(&mut self, id: impl Into<AlarmId>) {
+        self.set_referenced(id.into(), false);
+    }
+
+    /// Whether a timer or immediate is there and keeps the loop alive while it waits.
+    #[doc(alias = "hasRef")]
+    pub fn has_ref(&self, id: impl Into<AlarmId>) -> bool {
+        match id.into() {
+            AlarmId::Timer(id) => self.timers.is_referenced(id),
+            AlarmId::Immediate(id) => self.immediates.is_referenced(id),
+        }
+    }
+
+    /// The door for other threads.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Ends [`EventLoop::run`] after this turn. What is waiting is left alone.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// How many panics were caught, where [`EventLoop::catch_panics`] is on.
+    pub fn caught_panics(&self) -> u64 {
+        self.caught_panics
+    }
+
+    fn set_referenced(&mut self, id: AlarmId, is_referenced: bool) {
+        match id {
+            AlarmId::Timer(id) => self.timers.set_referenced(id, is_referenced),
+            AlarmId::Immediate(id) => self.immediates.set_referenced(id, is_referenced),
+        }
+    }
+
+    fn start_timer(&mut self, delay: Duration, call: TimerCall) -> TimerId {
+        self.update_now();
+        self.timers.insert(self.now_ms, delay_ms(delay), call)
+    }
+
+    /// A socket's idle limit. Unreferenced: it keeps nothing alive.
+    pub(crate) fn start_idle_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
+        let id = self.start_timer(limit, TimerCall::Idle(socket));
+        self.timers.set_referenced(id, false);
+        id
+    }
+
+    /// Something happened on a socket: its idle limit starts anew. Works with the time of the phase, which spares a look
+    /// at the clock per message; the limit may fire that much early, never more than one phase.
+    #[inline]
+    pub(crate) fn restart_idle_timer(&mut self, id: TimerId) {
+        self.timers.refresh(id, self.now_ms);
+    }
+
+    #[inline]
+    pub(crate) fn update_now(&mut self) {
+        self.now = self.clock.elapsed();
+        self.now_ms = self.now.as_secs() as i64 * 1000 + i64::from(self.now.subsec_millis());
+    }
+
+    pub(crate) fn tick(&mut self, tick: crate::net::NetTick) {
+        self.ticks.ticks.push_back(Tick::Net(tick));
+    }
+
+    /// Whether anything would still call back.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.active > 0
+            || self.timers.referenced() > 0
+            || self.immediates.referenced() > 0
+            || !self.pending.is_empty()
+            || !self.closing.is_empty()
+            || self.remote.is_held()
+    }
+
+    /// How long the poll may wait: not at all when something is there to be done, else until the first timer.
+    fn poll_wait(&self, max_wait: Option<Duration>) -> Option<Duration> {
+        let is_busy = self.is_stopping
+            || self.immediates.referenced() > 0
+            || !self.pending.is_empty()
+            || !self.closing.is_empty()
+            || self.net.has_leftovers()
+            || !self.is_alive();
+        if is_busy {
+            return Some(Duration::ZERO);
+        }
+        let until_timer = match self.timers.next_expiry() {
+            None => return max_wait,
+            Some(_) if self.clock.is_manual() => Duration::ZERO,
+            Some(expiry) => Duration::from_millis((expiry - self.now_ms).max(0) as u64),
+        };
+        Some(max_wait.map_or(until_timer, |max_wait| max_wait.min(until_timer)))
+    }
+
+    /// One event of the kernel, to the one it is for. An event for somebody who is gone finds nobody.
+    #[inline]
+    fn dispatch(&mut self, event: &mio::event::Event) {
+        let (kind, key) = token::open(event.token());
+        match kind {
+            Kind::Socket => self.serve_socket(key, event),
+            Kind::Server => self.serve_listener(key),
+            Kind::Source => self.serve_source(key),
+            Kind::Waker => self.run_posted(),
+        }
+    }
+
+    /// What other threads have posted, a boundary after each.
+    fn run_posted(&mut self) {
+        for posted in self.remote.take_posted() {
+            self.call(posted);
+            self.boundary();
+        }
+    }
+
+    /// Check phase: the immediates that were there when it began.
+    fn run_immediates(&mut self) {
+        let end = self.immediates.end();
+        while let Some(immediate) = self.immediates.pop_before(end) {
+            self.call(immediate);
+            self.boundary();
+        }
+        self.end_phase();
+    }
+
+    /// Timers phase: every timer that is due, in Node's order. Time stands still while it runs.
+    fn run_due_timers(&mut self) {
+        self.update_now();
+        self.timers.begin_pass(self.now_ms);
+        while let Some(id) = self.timers.next_due() {
+            self.fire(id);
+            self.timers.settle();
+            self.boundary();
+        }
+        self.end_phase();
+    }
+
+    fn fire(&mut self, id: TimerId) {
+        let Some(call) = self.timers.payload_mut(id) else { return };
+        match mem::replace(call, TimerCall::Running) {
+            TimerCall::Once(callback) => {
+                self.call(callback);
+                self.put_back(id, None);
+            }
+            TimerCall::Again(mut callback) => {
+                let is_whole = self.call(|lp| callback(lp));
+                self.put_back(id, is_whole.then_some(TimerCall::Again(callback)));
+            }
+            TimerCall::Every(mut callback) => {
+                self.update_now();
+                let start = self.now_ms;
+                let is_whole = self.call(|lp| callback(lp));
+                if self.put_back(id, is_whole.then_some(TimerCall::Every(callback))) {
+                    self.timers.refresh(id, start);
+                }
+            }
+            TimerCall::Idle(socket) => {
+                self.put_back(id, Some(TimerCall::Idle(socket)));
+                self.idle_limit_reached(socket, id);
+            }
+            TimerCall::Running => {}
+        }
+    }
+
+    /// Gives a timer its closure back after the call, unless the callback has cleared it. Without one it is gone.
+    fn put_back(&mut self, id: TimerId, call: Option<TimerCall>) -> bool {
+        let Some(slot) = self.timers.payload_mut(id) else { return false };
+        match call {
+            Some(call) => {
+                *slot = call;
+                true
+            }
+            None => {
+                self.timers.remove(id);
+                false
+            }
+        }
+    }
+
+    /// The end of every phase: what its callbacks wrote is sent, one system call per socket, until nothing is unsent.
+    #[inline]
+    pub(crate) fn end_phase(&mut self) {
+        while self.flush_unsent() {
+            self.boundary();
+        }
+    }
+
+    /// Calls a closure of the program. Says whether it came back; where panics are not caught, it always does.
+    pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> bool {
+        if !self.catches_panics {
+            f(self);
+            return true;
+        }
+        self.call_caught(f).is_some()
+    }
+
+    /// Calls a closure of the program and catches its panic, which is logged and counted.
+    pub(crate) fn call_caught<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> Option<R> {
+        match catch_unwind(AssertUnwindSafe(|| f(self))) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                self.caught_panics += 1;
+                let text = panic.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
+                log::error!(target: "bucle::loop", "a callback panicked: {text}");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn catches_panics(&self) -> bool {
+        self.catches_panics
+    }
+
+    pub(crate) fn timers_clear(&mut self, id: TimerId) {
+        self.timers.remove(id);
+    }
+}
+
+/// A timer or an immediate: what can be cleared, referenced and unreferenced.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AlarmId {
+    /// From [`Loop::set_timeout`], [`Loop::set_timer`] or [`Loop::set_interval`].
+    Timer(TimerId),
+    /// From [`Loop::set_immediate`].
+    Immediate(ImmediateId),
+}
+
+impl From<TimerId> for AlarmId {
+    fn from(id: TimerId) -> Self {
+        AlarmId::Timer(id)
+    }
+}
+
+impl From<ImmediateId> for AlarmId {
+    fn from(id: ImmediateId) -> Self {
+        AlarmId::Immediate(id)
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop").field("lp", &self.lp).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Loop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loop").field("now", &self.now).field("active", &self.active).finish_non_exhaustive()
+    }
+}

@@ -2,8 +2,11 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-#[allow(dead_code)]
+mod error;
 mod error_codes;
 mod event_loop;
 pub mod net;
 pub mod telnet;
+
+pub use error::{Error, Result};
+pub use event_loop::{AlarmId, EventLoop, ImmediateId, KeepAlive, Loop, ManualClock, Remote, TimerId, Turn, run};

@@ -1,5 +1,310 @@
-//! Sockets and servers.
+//! Sockets and servers, as in Node's [`net`](https://nodejs.org/docs/latest-v20.x/api/net.html).
+//!
+//! A [`Socket`] is a handle of 8 bytes: it can be copied, kept and compared, and owns nothing. What the loop knows of the
+//! socket stays in the loop; every method therefore takes the loop that is lent to you. A handle whose socket is gone
+//! finds nothing: writing to it answers `false`, asking it answers `None`, and it never reaches a stranger.
+//!
+//! ```
+//! use bucle::net::{self, Handler, Socket};
+//! use bucle::Loop;
+//!
+//! /// Answers every chunk with itself.
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+//!         socket.write(lp, chunk);
+//!     }
+//! }
+//!
+//! /// Asks once and hangs up with the answer.
+//! struct Ask;
+//!
+//! impl Handler for Ask {
+//!     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+//!         socket.write(lp, "hola");
+//!     }
+//!     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+//!         assert_eq!(chunk, b"hola");
+//!         socket.end(lp);
+//!     }
+//! }
+//!
+//! bucle::run(|lp| {
+//!     let server = net::listen(lp, ("127.0.0.1", 0), Echo)?;
+//!     let port = server.id().address(lp).and_then(|address| address.port()).expect("it is bound");
+//!     Socket::connect(lp, ("127.0.0.1", port), Ask)?;
+//!     server.id().unref(lp);
+//!     Ok(())
+//! })?;
+//! # Ok::<(), bucle::Error>(())
+//! ```
+//!
+//! What happens to a written byte: see `ARCHITECTURE.md`, "a byte's journey".
+
 mod address;
-#[allow(dead_code)]
+mod close;
+mod connect;
+mod handler;
+mod lookup;
+mod on;
+mod outbox;
+mod pipe;
+mod read;
+mod server;
+mod socket;
+mod state;
 mod utf8;
+mod write;
+
+use std::mem;
+
+use mio::Token;
+use slab::Slab;
+
 pub use address::*;
+pub use connect::Target;
+pub use handler::{Dropped, Handler};
+pub use on::{On, on};
+pub use server::{Listen, LocalAddress, Server, ServerId, ServerOptions, listen};
+pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
+
+pub use crate::error::{Error, SystemError};
+use crate::event_loop::Loop;
+use crate::event_loop::token::{Key, Kind};
+use handler::HandlerSlot;
+use lookup::Resolver;
+use outbox::OutboxPool;
+use server::{ServerState, ServerTick};
+use state::{SocketState, flag};
+
+/// Node's default `highWaterMark`, in bytes.
+pub const HIGH_WATER_MARK: usize = 16 * 1024;
+
+/// Node's default `backlog` of a listening server.
+pub const BACKLOG: u32 = 511;
+
+/// What a write or an end calls when it is through, or has failed.
+pub(crate) type WriteCallback = Box<dyn FnOnce(&mut Loop, crate::Result<()>)>;
+
+/// All sockets, servers and handlers of a loop.
+#[derive(Default)]
+pub(crate) struct Net {
+    sockets: Slab<SocketState>,
+    servers: Slab<ServerState>,
+    handlers: Slab<HandlerSlot>,
+    next_serial: u32,
+    /// The one buffer that every socket is read into. Lent to `on_data`; empty while it is out.
+    read_buf: Vec<u8>,
+    /// Where text is put together that cannot be lent from the read buffer.
+    text_buf: String,
+    /// Sockets with gathered bytes, to be sent at the end of the phase.
+    unsent: Vec<Socket>,
+    outboxes: OutboxPool,
+    /// Sockets and servers that are known to be ready although the kernel will not say so again.
+    ready: Vec<Token>,
+    /// Flips with every poll, so that what is put on the ready list now is told from what is served now.
+    is_odd_turn: bool,
+    resolver: Resolver,
+    /// Servers that could not accept for want of descriptors.
+    starved: Vec<ServerId>,
+}
+
+/// What a socket or server put off to the tick queue.
+pub(crate) enum NetTick {
+    /// Makes the `connect` call for an IP address.
+    Connect(Socket),
+    Resume(Socket),
+    /// The inbox is empty and the FIN was read: `on_end`.
+    End(Socket),
+    /// Answers the peer's end with our own.
+    AnswerEnd(Socket),
+    /// The shutdown is done: end callbacks, `on_finish`.
+    Finish(Socket),
+    /// Writes that the kernel took at once: `on_drain` if owed, then their callbacks.
+    AfterWrite(Socket, Vec<WriteCallback>),
+    WriteFailed(Socket, Box<(Option<WriteCallback>, Error)>),
+    /// A refused write or end, or an end that had finished.
+    Callback(Box<(WriteCallback, crate::Result<()>)>),
+    /// Destroys a socket whose name was not found.
+    Destroy(Socket, Box<Error>),
+    Error(Socket, Box<Error>),
+    /// The close of a socket that never had a connection.
+    CloseUnopened(Socket),
+    Server(ServerId, ServerTick),
+}
+
+/// What waits for the pending phase.
+pub(crate) enum Pending {
+    /// Send what is left, then the FIN.
+    Shutdown(Socket),
+    /// A connect that failed at once.
+    ConnectFailed(Socket, Box<Error>),
+}
+
+/// How a socket was on its last visit, as far as reading is concerned.
+const READY_FLAGS: [u32; 2] = [flag::READY_EVEN, flag::READY_ODD];
+
+impl Net {
+    #[inline]
+    pub(crate) fn socket(&self, socket: Socket) -> Option<&SocketState> {
+        self.sockets.get(socket.0.slot()).filter(|state| state.serial == socket.0.serial)
+    }
+
+    #[inline]
+    pub(crate) fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
+        self.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial)
+    }
+
+    pub(crate) fn server(&self, server: ServerId) -> Option<&ServerState> {
+        self.servers.get(server.0.slot()).filter(|state| state.serial == server.0.serial)
+    }
+
+    pub(crate) fn server_mut(&mut self, server: ServerId) -> Option<&mut ServerState> {
+        self.servers.get_mut(server.0.slot()).filter(|state| state.serial == server.0.serial)
+    }
+
+    fn take_serial(&mut self) -> u32 {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        self.next_serial
+    }
+
+    fn ready_flag(&self) -> u32 {
+        READY_FLAGS[usize::from(self.is_odd_turn)]
+    }
+
+    /// Whether the next poll must not wait.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Starts a poll: what is on the ready list now is served in it, what is added from here on in the next.
+    pub(crate) fn begin_poll(&mut self) -> Vec<Token> {
+        self.is_odd_turn = !self.is_odd_turn;
+        mem::take(&mut self.ready)
+    }
+
+    /// Has a socket looked at in the next poll, which will not wait.
+    pub(crate) fn put_on_ready_list(&mut self, socket: Socket) {
+        let ready_flag = self.ready_flag();
+        let Some(state) = self.socket_mut(socket) else { return };
+        if !state.is(ready_flag) {
+            state.set(ready_flag);
+            self.ready.push(socket.0.token(Kind::Socket));
+        }
+    }
+}
+
+impl Loop {
+    /// Serves what was ready before this poll. Whoever had an event in it has been served already and is passed over.
+    pub(crate) fn serve_leftovers(&mut self, leftovers: Vec<Token>) {
+        if leftovers.is_empty() {
+            return;
+        }
+        let old_flag = READY_FLAGS[usize::from(!self.net.is_odd_turn)];
+        for &token in &leftovers {
+            match crate::event_loop::token::open(token) {
+                (Kind::Socket, key) => {
+                    let Some(state) = self.net.socket_mut(Socket(key)) else { continue };
+                    if state.is(old_flag) {
+                        state.clear(old_flag);
+                        self.read_socket(Socket(key));
+                    }
+                }
+                (_, key) => self.serve_leftover_listener(key),
+            }
+        }
+        if self.net.ready.is_empty() {
+            // The allocation is kept: a loop with leftovers in every turn does not allocate.
+            self.net.ready = leftovers;
+            self.net.ready.clear();
+        }
+    }
+
+    /// One event of one socket: reading comes before writing, and a hang-up is both.
+    #[inline]
+    pub(crate) fn serve_socket(&mut self, key: Key, event: &mio::event::Event) {
+        let socket = Socket(key);
+        let old_flag = READY_FLAGS[usize::from(!self.net.is_odd_turn)];
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.clear(old_flag);
+        let is_hangup = event.is_read_closed() || event.is_write_closed() || event.is_error();
+        let is_readable = event.is_readable() || is_hangup;
+        if is_hangup {
+            state.set(flag::HANGUP);
+        }
+        if event.is_priority() {
+            state.set(flag::URGENT);
+        }
+        if is_readable {
+            state.set(flag::READABLE);
+        }
+        if state.is(flag::CONNECTING) {
+            if event.is_writable() || is_hangup {
+                self.finish_connect(socket);
+            }
+            return;
+        }
+        if is_readable {
+            self.read_socket(socket);
+            // Both directions are closed and nothing is wrong: the end may be reported in the same turn as the data.
+            if event.is_read_closed() && event.is_write_closed() && !event.is_error() {
+                self.read_socket(socket);
+            }
+        }
+        if event.is_writable() || is_hangup {
+            let Some(state) = self.net.socket_mut(socket) else { return };
+            if state.is(flag::BLOCKED) {
+                self.send_queued(socket);
+                self.boundary();
+            }
+        }
+    }
+
+    /// Counts or no longer counts a socket among what keeps the loop alive. Called after every change that matters.
+    pub(crate) fn recount(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let keeps_alive = state.keeps_alive();
+        if keeps_alive != state.is(flag::COUNTED) {
+            state.flags ^= flag::COUNTED;
+            self.active = if keeps_alive { self.active + 1 } else { self.active - 1 };
+        }
+    }
+
+    /// Pending phase: shutdowns and failed connects, in the order they were asked for.
+    pub(crate) fn run_pending(&mut self) {
+        for _ in 0..self.pending.len() {
+            match self.pending.pop_front() {
+                Some(Pending::Shutdown(socket)) => self.shut_down(socket),
+                Some(Pending::ConnectFailed(socket, error)) => self.attempt_failed(socket, *error),
+                None => break,
+            }
+            self.boundary();
+        }
+        self.end_phase();
+    }
+
+    /// One entry of the tick queue that is a socket's or a server's.
+    pub(crate) fn run_net_tick(&mut self, tick: NetTick) {
+        match tick {
+            NetTick::Connect(socket) => self.connect_next(socket),
+            NetTick::Resume(socket) => self.resume_now(socket),
+            NetTick::End(socket) => self.end_reached(socket),
+            NetTick::AnswerEnd(socket) => self.answer_end(socket),
+            NetTick::Finish(socket) => self.finished(socket),
+            NetTick::AfterWrite(socket, callbacks) => self.after_write(socket, callbacks),
+            NetTick::WriteFailed(socket, failed) => {
+                let (callback, error) = *failed;
+                self.write_failed(socket, callback.into_iter().collect(), error);
+            }
+            NetTick::Callback(call) => {
+                let (callback, result) = *call;
+                self.call(|lp| callback(lp, result));
+            }
+            NetTick::Destroy(socket, error) => self.destroy_socket(socket, Some(*error)),
+            NetTick::Error(socket, error) => self.emit_error(socket, *error),
+            NetTick::CloseUnopened(socket) => self.close_socket(socket, false),
+            NetTick::Server(server, tick) => self.run_server_tick(server, tick),
+        }
+    }
+}

@@ -63,6 +63,11 @@ impl Utf8Decoder {
         (mem::take(&mut self.carried_len) > 0).then_some(REPLACEMENT)
     }
 
+    /// Whether the start of a character is held back.
+    pub(crate) fn is_midway(&self) -> bool {
+        self.carried_len > 0
+    }
+
     /// Moves bytes from the front of `chunk` to the carried ones until these have become text, one way or the other.
     ///
     /// Returns the rest of the chunk, which is empty if there is still something carried.

@@ -1,0 +1,230 @@
+//! What can go wrong, with the names Node gives it.
+//!
+//! An [`Error`] says what happened and what may still be done; [`Error::code`] is Node's `error.code`, because that is
+//! what people search for. `WouldBlock` and `Interrupted` are no errors here: they are handled where the system call is
+//! made and are seen nowhere else.
+
+use std::borrow::Cow;
+use std::{fmt, io};
+
+use crate::error_codes;
+use crate::net::AddressError;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as Node would report it.
+///
+/// Cheap to clone: the same error may go to several write callbacks and to `on_error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A system call failed. The socket it concerned is closed; a server can listen again.
+    System(Box<SystemError>),
+    /// A host name could not be resolved (`ENOTFOUND`, `EAI_AGAIN`). Check the spelling, or use an IP address.
+    Lookup {
+        /// Node's code.
+        code: &'static str,
+        /// The name that was looked up.
+        host: Box<str>,
+    },
+    /// Every address of a name was tried and none answered; the attempts' errors in their order.
+    AllAttemptsFailed(Box<[Error]>),
+    /// A write came after [`end`](crate::net::Socket::end). Nothing of it was sent.
+    WriteAfterEnd,
+    /// A write or end came after [`destroy`](crate::net::Socket::destroy), or was waiting when it came.
+    Destroyed {
+        /// What was asked for: `write` or `end`.
+        action: &'static str,
+    },
+    /// [`end`](crate::net::Socket::end) with a callback came after the socket had finished.
+    AlreadyFinished,
+    /// The socket was destroyed before it was connected; queued writes were not sent.
+    ClosedBeforeConnection,
+    /// The socket has no connection (any more).
+    SocketClosed,
+    /// The peer has ended, the socket answered its end, and now it is too late to write (`EPIPE`).
+    /// To go on writing after the peer's end, set `allow_half_open`.
+    EndedByPeer,
+    /// [`listen`](crate::net::ServerId::listen) on a server that listens already.
+    AlreadyListening,
+    /// [`close`](crate::net::ServerId::close) on a server that is not listening.
+    NotRunning,
+    /// Not a port: it must be between 0 and 65535.
+    BadPort(i64),
+    /// A local address to connect from that is not an IP address.
+    InvalidIpAddress(Box<str>),
+    /// Only a TCP connection can be reset.
+    InvalidHandleType,
+    /// The socket is open or connecting already.
+    AlreadyConnected,
+    /// The handle names a socket or server that is gone.
+    Gone,
+    /// An argument of [`BlockList`](crate::net::BlockList) or its like was refused.
+    Address(AddressError),
+    /// An error of the program's own, given to [`destroy_with`](crate::net::Socket::destroy_with).
+    Custom {
+        /// A short name for machines, such as `E_QUOTA`.
+        code: Cow<'static, str>,
+        /// A sentence for people.
+        message: Box<str>,
+    },
+}
+
+/// A system call that failed, and what it was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemError {
+    /// The operating system's number, positive. 0 where it gave none.
+    pub errno: i32,
+    /// What was tried: `connect`, `bind`, `listen`, `accept`, `read`, `write`, `shutdown`, `poll`.
+    pub syscall: &'static str,
+    /// The address or path it was tried on, where there is one.
+    pub address: Option<Box<str>>,
+    /// The port, where there is one.
+    pub port: Option<u16>,
+}
+
+impl Error {
+    /// An error of the program's own, for [`destroy_with`](crate::net::Socket::destroy_with).
+    pub fn custom(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Error::Custom { code: code.into(), message: message.into().into_boxed_str() }
+    }
+
+    /// Node's `error.code`: `ECONNREFUSED`, `ERR_STREAM_WRITE_AFTER_END`, …
+    /// ([Node: error codes](https://nodejs.org/docs/latest-v20.x/api/errors.html#nodejs-error-codes)).
+    pub fn code(&self) -> &str {
+        match self {
+            Error::System(system) => error_codes::name(system.errno),
+            Error::Lookup { code, .. } => code,
+            Error::AllAttemptsFailed(attempts) => attempts.first().map_or("UNKNOWN", |first| first.code()),
+            Error::WriteAfterEnd => "ERR_STREAM_WRITE_AFTER_END",
+            Error::Destroyed { .. } => "ERR_STREAM_DESTROYED",
+            Error::AlreadyFinished => "ERR_STREAM_ALREADY_FINISHED",
+            Error::ClosedBeforeConnection => "ERR_SOCKET_CLOSED_BEFORE_CONNECTION",
+            Error::SocketClosed => "ERR_SOCKET_CLOSED",
+            Error::EndedByPeer => "EPIPE",
+            Error::AlreadyListening => "ERR_SERVER_ALREADY_LISTEN",
+            Error::NotRunning => "ERR_SERVER_NOT_RUNNING",
+            Error::BadPort(_) => "ERR_SOCKET_BAD_PORT",
+            Error::InvalidIpAddress(_) => "ERR_INVALID_IP_ADDRESS",
+            Error::InvalidHandleType => "ERR_INVALID_HANDLE_TYPE",
+            Error::AlreadyConnected => "EISCONN",
+            Error::Gone => "ERR_SOCKET_CLOSED",
+            Error::Address(error) => error.code(),
+            Error::Custom { code, .. } => code,
+        }
+    }
+
+    /// Node's `error.errno`: the operating system's number, negative. `None` for errors that are not the system's.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::System(system) if system.errno != 0 => Some(-system.errno),
+            _ => None,
+        }
+    }
+
+    /// Node's `error.syscall`, for errors of the system.
+    pub fn syscall(&self) -> Option<&'static str> {
+        match self {
+            Error::System(system) => Some(system.syscall),
+            Error::Lookup { .. } => Some("getaddrinfo"),
+            _ => None,
+        }
+    }
+
+    /// The address or path that the failed call was about, where there is one.
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Error::System(system) => system.address.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The port that the failed call was about, where there is one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Error::System(system) => system.port,
+            _ => None,
+        }
+    }
+
+    /// A failed system call that concerned no address.
+    pub(crate) fn system(syscall: &'static str, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(0);
+        Error::System(Box::new(SystemError { errno, syscall, address: None, port: None }))
+    }
+
+    /// A failed system call on an address.
+    pub(crate) fn system_at(syscall: &'static str, error: &io::Error, address: &str, port: Option<u16>) -> Self {
+        let errno = error.raw_os_error().unwrap_or(0);
+        Error::System(Box::new(SystemError { errno, syscall, address: Some(address.into()), port }))
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.syscall, error_codes::name(self.errno))?;
+        // Node explains the failures of listen and bind in words, those of a connection not.
+        if matches!(self.syscall, "listen" | "bind") {
+            write!(f, ": {}", error_codes::message(self.errno))?;
+        }
+        match (&self.address, self.port) {
+            (Some(address), Some(port)) if address.contains(':') => write!(f, " {address}:{port}"),
+            (Some(address), Some(port)) => write!(f, " {address}:{port}"),
+            (Some(address), None) => write!(f, " {address}"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::System(system) => system.fmt(f),
+            Error::Lookup { code, host } => write!(f, "getaddrinfo {code} {host}"),
+            Error::AllAttemptsFailed(attempts) => {
+                f.write_str("every address failed: ")?;
+                for (i, attempt) in attempts.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str("; ")?;
+                    }
+                    attempt.fmt(f)?;
+                }
+                Ok(())
+            }
+            Error::WriteAfterEnd => f.write_str("write after end"),
+            Error::Destroyed { action } => write!(f, "cannot call {action} after the socket was destroyed"),
+            Error::AlreadyFinished => f.write_str("cannot call end after the socket has finished"),
+            Error::ClosedBeforeConnection => f.write_str("socket closed before the connection was established"),
+            Error::SocketClosed => f.write_str("socket is closed"),
+            Error::EndedByPeer => f.write_str("this socket has been ended by the other party"),
+            Error::AlreadyListening => f.write_str("listen was called more than once without closing the server"),
+            Error::NotRunning => f.write_str("server is not running"),
+            Error::BadPort(port) => write!(f, "port should be >= 0 and < 65536, received {port}"),
+            Error::InvalidIpAddress(text) => write!(f, "invalid IP address: {text}"),
+            Error::InvalidHandleType => f.write_str("only a TCP connection can be reset"),
+            Error::AlreadyConnected => f.write_str("the socket is connected or connecting already"),
+            Error::Gone => f.write_str("the handle's socket or server is gone"),
+            Error::Address(error) => error.fmt(f),
+            Error::Custom { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Address(error) => Some(error),
+            Error::AllAttemptsFailed(attempts) => attempts.first().map(|first| first as _),
+            _ => None,
+        }
+    }
+}
+
+impl From<AddressError> for Error {
+    fn from(error: AddressError) -> Self {
+        Error::Address(error)
+    }
+}
+
+const _: () = assert!(size_of::<Error>() <= 48);

@@ -1,0 +1,173 @@
+//! Ticks, microtasks and immediates: what runs without waiting for anything.
+//!
+//! ```text
+//!   callback ── returns ──▶ boundary:  ticks, all of them ──▶ microtasks, all ──▶ ticks again? ──▶ next callback
+//!                                          ▲                                         │
+//!                                          └─────────────────────────────────────────┘
+//!   check phase:  the immediates that were there when it began
+//! ```
+//!
+//! Ticks that keep adding ticks starve everything else, timers and sockets included: that is how Node specifies
+//! [`process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args). Immediates
+//! cannot: what they add waits for the next turn.
+
+use std::collections::VecDeque;
+
+use super::{Callback, Loop};
+use crate::net::NetTick;
+
+/// One entry of the tick queue. What sockets put off stands in the same line as what the program puts off: their order
+/// against each other is part of Node's behaviour.
+pub(crate) enum Tick {
+    User(Callback),
+    Net(NetTick),
+}
+
+/// The queues that are drained at every callback boundary.
+#[derive(Default)]
+pub(crate) struct Ticks {
+    pub ticks: VecDeque<Tick>,
+    pub microtasks: VecDeque<Callback>,
+}
+
+impl Ticks {
+    pub fn is_empty(&self) -> bool {
+        self.ticks.is_empty() && self.microtasks.is_empty()
+    }
+}
+
+/// Names an immediate; from [`Loop::set_immediate`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ImmediateId(u64);
+
+struct Immediate {
+    callback: Option<Callback>,
+    is_referenced: bool,
+}
+
+/// The immediates in the order they were made.
+///
+/// They are numbered without gaps, so an id minus the number of the first one in line is its place: clearing is O(1)
+/// and a cleared one keeps its place, empty, until its turn comes.
+#[derive(Default)]
+pub(crate) struct Immediates {
+    line: VecDeque<Immediate>,
+    first: u64,
+    referenced: usize,
+}
+
+impl Immediates {
+    pub fn push(&mut self, callback: Callback) -> ImmediateId {
+        self.line.push_back(Immediate { callback: Some(callback), is_referenced: true });
+        self.referenced += 1;
+        ImmediateId(self.first + self.line.len() as u64 - 1)
+    }
+
+    /// One past the last immediate: what a check phase runs up to.
+    pub fn end(&self) -> u64 {
+        self.first + self.line.len() as u64
+    }
+
+    /// The next immediate made before `end`; cleared ones are passed over.
+    pub fn pop_before(&mut self, end: u64) -> Option<Callback> {
+        while self.first < end {
+            let immediate = self.line.pop_front()?;
+            self.first += 1;
+            if let Some(callback) = immediate.callback {
+                self.referenced -= usize::from(immediate.is_referenced);
+                return Some(callback);
+            }
+        }
+        None
+    }
+
+    fn get(&mut self, id: ImmediateId) -> Option<&mut Immediate> {
+        let place = id.0.checked_sub(self.first)?;
+        self.line.get_mut(place as usize).filter(|immediate| immediate.callback.is_some())
+    }
+
+    pub fn clear(&mut self, id: ImmediateId) {
+        let Some(immediate) = self.get(id) else { return };
+        immediate.callback = None;
+        let was_referenced = immediate.is_referenced;
+        self.referenced -= usize::from(was_referenced);
+    }
+
+    pub fn set_referenced(&mut self, id: ImmediateId, is_referenced: bool) {
+        let Some(immediate) = self.get(id) else { return };
+        if immediate.is_referenced != is_referenced {
+            immediate.is_referenced = is_referenced;
+            self.referenced = if is_referenced { self.referenced + 1 } else { self.referenced - 1 };
+        }
+    }
+
+    pub fn is_referenced(&self, id: ImmediateId) -> bool {
+        let Some(place) = id.0.checked_sub(self.first) else { return false };
+        self.line.get(place as usize).is_some_and(|immediate| immediate.callback.is_some() && immediate.is_referenced)
+    }
+
+    /// How many of them keep the loop alive.
+    pub fn referenced(&self) -> usize {
+        self.referenced
+    }
+}
+
+impl Loop {
+    /// Drains ticks and microtasks: all ticks, then all microtasks, and again until both are empty.
+    ///
+    /// The one place where this happens. It is called by the loop after everything it does on one occasion, never from
+    /// inside a callback.
+    #[inline]
+    pub(crate) fn boundary(&mut self) {
+        if !self.ticks.is_empty() {
+            self.drain_ticks();
+        }
+    }
+
+    fn drain_ticks(&mut self) {
+        loop {
+            while let Some(tick) = self.ticks.ticks.pop_front() {
+                match tick {
+                    Tick::User(callback) => drop(self.call(callback)),
+                    Tick::Net(tick) => self.run_net_tick(tick),
+                }
+            }
+            while let Some(microtask) = self.ticks.microtasks.pop_front() {
+                self.call(microtask);
+            }
+            if self.ticks.ticks.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ignore() -> Callback {
+        Box::new(|_| {})
+    }
+
+    #[test]
+    fn a_cleared_immediate_is_passed_over_and_counts_no_more() {
+        let mut immediates = Immediates::default();
+        let a = immediates.push(ignore());
+        let b = immediates.push(ignore());
+        let c = immediates.push(ignore());
+        immediates.clear(b);
+        immediates.clear(b);
+        assert_eq!(immediates.referenced(), 2);
+        let end = immediates.end();
+        let late = immediates.push(ignore());
+        assert!(immediates.pop_before(end).is_some());
+        assert!(!immediates.is_referenced(a) && immediates.is_referenced(c));
+        assert!(immediates.pop_before(end).is_some());
+        assert!(immediates.pop_before(end).is_none(), "what was made later waits");
+        assert!(immediates.is_referenced(late));
+        immediates.set_referenced(late, false);
+        immediates.set_referenced(late, false);
+        assert_eq!(immediates.referenced(), 0);
+    }
+}

@@ -1,0 +1,105 @@
+//! The one door for other threads.
+//!
+//! A loop belongs to one thread, and so does everything in it. Another thread (a database client, a name lookup) gets a
+//! [`Remote`] and posts closures through it; the poll wakes up and runs them, one callback boundary after each:
+//!
+//! ```text
+//!   helper thread                        loop thread
+//!   remote.post(|lp| …) ──▶ queue ──▶ poll wakes ──▶ |lp| … ──▶ ticks
+//! ```
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, mem};
+
+use super::Loop;
+
+type Posted = Box<dyn FnOnce(&mut Loop) + Send>;
+
+struct Shared {
+    queue: Mutex<Vec<Posted>>,
+    holds: AtomicUsize,
+    waker: mio::Waker,
+}
+
+/// A way into the loop from another thread; from [`Loop::remote`]. Cheap to clone.
+///
+/// A remote alone keeps nothing alive: when the loop has ended, what is posted is dropped unrun. Take a
+/// [`hold`](Remote::hold) for as long as an answer is awaited.
+#[derive(Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+}
+
+/// Keeps the loop alive until it is dropped, from whatever thread; from [`Remote::hold`].
+#[must_use = "the loop is kept alive only as long as this lives"]
+pub struct KeepAlive {
+    remote: Remote,
+}
+
+impl Remote {
+    pub(crate) fn new(waker: mio::Waker) -> Self {
+        let shared = Shared { queue: Mutex::default(), holds: AtomicUsize::new(0), waker };
+        Remote { shared: Arc::new(shared) }
+    }
+
+    /// Has `f` run on the loop, in its poll phase, after what was posted before.
+    pub fn post(&self, f: impl FnOnce(&mut Loop) + Send + 'static) {
+        let is_first = {
+            let mut queue = self.lock();
+            queue.push(Box::new(f));
+            queue.len() == 1
+        };
+        // Whoever finds a queue with something in it knows that the loop has been woken for it.
+        if is_first {
+            self.wake();
+        }
+    }
+
+    /// Keeps the loop alive until the guard is dropped.
+    pub fn hold(&self) -> KeepAlive {
+        self.shared.holds.fetch_add(1, Ordering::AcqRel);
+        KeepAlive { remote: self.clone() }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.shared.holds.load(Ordering::Acquire) > 0
+    }
+
+    /// What has been posted since the last call.
+    pub(crate) fn take_posted(&self) -> Vec<Posted> {
+        mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Posted>> {
+        // A poisoned queue is whole all the same: nothing can panic between its lock and unlock but an allocation.
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.shared.waker.wake() {
+            log::error!(target: "bucle::loop", "cannot wake the loop: {error}");
+        }
+    }
+}
+
+impl Drop for KeepAlive {
+    fn drop(&mut self) {
+        // The last one to let go wakes the loop, which may be waiting for nothing any more.
+        if self.remote.shared.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.remote.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for KeepAlive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeepAlive").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,229 @@
+//! The ways to an end, and the end.
+//!
+//! ```text
+//!   destroy ──▶ descriptor closed ──▶ a tick: on_error ──▶ close phase: on_close ──▶ slot free
+//!                │                                            ▲
+//!                └ the server counts one less, a tick: on_server_close
+//! ```
+//!
+//! The descriptor is closed inside the call, the word about it comes later: so a callback that destroys a socket never
+//! finds itself called again from inside. Close callbacks run last destroyed first, for libuv keeps them on a stack.
+
+use std::mem;
+use std::time::Duration;
+
+use super::state::flag::*;
+use super::state::{NO_SERVER, SocketState, Stream};
+use super::{Error, NetTick, Pending, Socket, WriteCallback};
+use crate::event_loop::Loop;
+
+impl Loop {
+    /// `destroy`: everything is dropped now, `on_close` comes in the close phase. Only the first call counts.
+    pub(crate) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
+        if !self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED)) {
+            return;
+        }
+        // Node would have handed these bytes to the kernel when they were written.
+        self.send_last_bytes(socket);
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.set(DESTROYED);
+        if let Some(error) = &error {
+            state.set(ERRORED | HAD_ERROR);
+            state.more().errored.get_or_insert_with(|| error.clone());
+        }
+        let idle_timer = state.idle_timer.take();
+        let was_opened = state.is(OPENED);
+        let server = mem::replace(&mut state.server, NO_SERVER);
+        if state.is(RESETTING) {
+            state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
+        }
+        // Closing the descriptor takes it off the poll too.
+        state.stream = Stream::None;
+        let attempt_timer = state.more.as_mut().and_then(|more| more.connecting.as_mut()?.attempt_timer.take());
+        for timer in [idle_timer, attempt_timer].into_iter().flatten() {
+            self.timers_clear(timer);
+        }
+        self.recount(socket);
+        if let Some(error) = error {
+            self.tick(NetTick::Error(socket, Box::new(error)));
+        }
+        if was_opened {
+            self.closing.push(socket);
+        } else {
+            self.tick(NetTick::CloseUnopened(socket));
+        }
+        if server != NO_SERVER {
+            self.connection_gone(server);
+        }
+    }
+
+    /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
+    fn send_last_bytes(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let is_gathered = state.flags & (BLOCKED | CONNECTING | ERRORED) == 0 && state.corks() == 0;
+        let Some(outbox) = state.outbox.as_mut().filter(|_| is_gathered) else { return };
+        let (bytes_written, waiting) = (state.bytes_written, outbox.len());
+        match state.stream.write(outbox.unsent()) {
+            Ok(n) if n == waiting => {
+                if let Some(outbox) = state.outbox.take() {
+                    self.net.outboxes.give_back(outbox);
+                }
+            }
+            result => {
+                outbox.advance(result.unwrap_or(0));
+                outbox.inflight_end = bytes_written;
+                state.set(BLOCKED);
+            }
+        }
+    }
+
+    /// The tick of an error: `on_error`, once in a socket's life.
+    pub(crate) fn emit_error(&mut self, socket: Socket, error: Error) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(ERROR_EMITTED) {
+            return;
+        }
+        state.set(ERROR_EMITTED);
+        self.emit(socket, |handler, lp| handler.on_error(lp, socket, error));
+    }
+
+    /// Close phase: the last word of each destroyed socket, last destroyed first.
+    ///
+    /// Works on the list as it stands now. What an `on_close` destroys in turn waits for the next turn, so two sockets
+    /// that keep destroying each other's successors cannot hold the loop here.
+    pub(crate) fn run_closing(&mut self) {
+        if self.closing.is_empty() {
+            return;
+        }
+        let mut list = mem::take(&mut self.closing);
+        while let Some(socket) = list.pop() {
+            self.give_up_writes(socket);
+            let had_error = self.net.socket(socket).is_some_and(|state| state.is(HAD_ERROR));
+            self.close_socket(socket, had_error);
+            self.boundary();
+            self.free_socket(socket);
+        }
+        if self.closing.is_empty() {
+            self.closing = list;
+        }
+        self.end_phase();
+        self.accept_again();
+    }
+
+    /// The write in flight is told that it went well although it was cut off, those behind it that it did not: libuv
+    /// completes the one, Node's streams fail the others.
+    fn give_up_writes(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if !state.is(BLOCKED) {
+            return;
+        }
+        state.clear(BLOCKED);
+        let callbacks = match &mut state.outbox {
+            Some(outbox) => outbox.take_callbacks(outbox.inflight_end),
+            None => Vec::new(),
+        };
+        self.after_write(socket, callbacks);
+        self.boundary();
+    }
+
+    /// `on_close`, and the callbacks of writes that waited for a connection that never came.
+    pub(crate) fn close_socket(&mut self, socket: Socket, had_error: bool) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let was_opened = state.is(OPENED);
+        let was_connecting = state.is(CONNECTING);
+        // From here on `connect_to` may give the socket a new life.
+        state.set(CLOSING);
+        self.detach_pipes(socket);
+        self.emit(socket, |handler, lp| handler.on_close(lp, socket, had_error));
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if was_connecting && state.is(DESTROYED) {
+            state.clear(CONNECTING);
+            if let Some(outbox) = &mut state.outbox {
+                let first = outbox.take_callbacks(outbox.inflight_end);
+                self.connection_never_came(socket, first);
+            }
+        }
+        if !was_opened {
+            // It had nothing to close: its tick is all of its close phase. What its end callbacks make runs after it.
+            self.free_socket(socket);
+        }
+    }
+
+    fn connection_never_came(&mut self, socket: Socket, first: Vec<WriteCallback>) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.set(ERRORED);
+        state.more().errored.get_or_insert(Error::ClosedBeforeConnection);
+        for callback in first {
+            self.call(|lp| callback(lp, Err(Error::ClosedBeforeConnection)));
+        }
+        self.fail_queued(socket);
+    }
+
+    /// Gives the slot back, unless `on_close` connected the socket again.
+    fn free_socket(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if !state.is(DESTROYED) {
+            return;
+        }
+        let handler = state.handler;
+        if let Some(outbox) = state.outbox.take() {
+            self.net.outboxes.give_back(outbox);
+        }
+        let state = self.net.sockets.remove(socket.0.slot());
+        self.release_handler(handler);
+        // Last, for dropping a callback may run code of the program.
+        drop(state);
+    }
+
+    /// `destroy_soon`: end, and destroy when that is through.
+    pub(crate) fn destroy_socket_soon(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(FINISHED) {
+            return self.destroy_socket(socket, None);
+        }
+        state.set(DESTROY_ON_FINISH);
+        if state.is_writable() {
+            self.end_socket(socket, None, None);
+        }
+    }
+
+    /// `reset_and_destroy`: closes with a RST. While connecting it waits for the connection.
+    pub(crate) fn reset_socket(&mut self, socket: Socket) -> crate::Result<()> {
+        let Some(state) = self.net.socket_mut(socket) else { return Ok(()) };
+        if !state.is(OPENED) || state.is(DESTROYED) {
+            self.destroy_socket(socket, Some(Error::SocketClosed));
+            return Ok(());
+        }
+        if state.is_unix() {
+            return Err(Error::InvalidHandleType);
+        }
+        if state.is(CONNECTING) {
+            state.set(RESET_ON_CONNECT);
+            return Ok(());
+        }
+        state.set(RESETTING);
+        self.destroy_socket(socket, None);
+        Ok(())
+    }
+
+    /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
+    pub(crate) fn send_what_is_left(&mut self) {
+        self.flush_unsent();
+        while let Some(pending) = self.pending.pop_front() {
+            if let Pending::Shutdown(socket) = pending {
+                self.shut_down(socket);
+            }
+        }
+    }
+}
+
+impl SocketState {
+    /// Whether it is, or is about to be, a unix socket.
+    fn is_unix(&self) -> bool {
+        matches!(self.stream, Stream::Unix(_))
+            || self
+                .more
+                .as_ref()
+                .is_some_and(|more| more.connecting.as_ref().is_some_and(|connecting| connecting.is_path()))
+    }
+}

@@ -1,0 +1,129 @@
+//! Who answers: the handler of a server's or a socket's events.
+//!
+//! A handler is a value with state. One handler answers for a server and all of its sockets, so an idle socket needs no
+//! memory for it; [`Socket::set_handler`] gives one socket its own, which is how a protocol is upgraded.
+//!
+//! While a handler runs it is *out*: taken from its slot, and put back after. So it may do anything to anybody,
+//! itself included: destroy the socket whose event it answers, close the server, put another handler in its own place.
+
+use std::any::Any;
+use std::net::SocketAddr;
+
+use super::{Error, Loop, ServerId, Socket};
+
+/// Answers the events of a server and its sockets, or of a client. Every method does nothing unless you write it,
+/// but for the two of errors, which log: an error that nobody handles is not silent.
+///
+/// The names are Node's ([net.Server](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver),
+/// [net.Socket](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
+#[allow(unused_variables)]
+pub trait Handler: Any {
+    /// A server has accepted `socket`.
+    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// A client's host name was looked up: one call for every address, or one with the error.
+    fn on_lookup(&mut self, lp: &mut Loop, socket: Socket, result: Result<std::net::IpAddr, &Error>) {}
+    /// A client is connected.
+    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// A client is connected and what was written before has been handed to the kernel.
+    fn on_ready(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Bytes have come. A chunk is whatever one read gave: a message may come in pieces, and several in one.
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {}
+    /// Text has come; instead of `on_data` after [`Socket::set_encoding`].
+    fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {}
+    /// Everything is written, after a write had answered `false`.
+    fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// The peer has ended and all it sent has been delivered. Unless `allow_half_open` is set the socket answers with its
+    /// own end right after.
+    fn on_end(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Our own end is through: everything was written and the FIN sent.
+    fn on_finish(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Nothing has happened for the time set with [`Socket::set_timeout`]. Nothing is closed by itself.
+    fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Something failed; `on_close` follows. Unless you write this method, it is logged as a warning.
+    fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
+        log::warn!(target: "bucle::net", "{socket}: {error} (nobody handles on_error)");
+    }
+    /// The socket's last word. Its handle finds nothing any more after this.
+    fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {}
+
+    /// The server is bound and takes connections.
+    fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {}
+    /// The server was full (`max_connections`) and has turned somebody away.
+    fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
+    /// The server could not listen, or could not accept. Unless you write this method, it is logged as a warning.
+    fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
+        log::warn!(target: "bucle::net", "{server}: {error} (nobody handles on_server_error)");
+    }
+    /// The server is closed and its last connection is gone.
+    fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}
+}
+
+/// Who was turned away by a full server. Both are `None` on a unix path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Our side of the connection.
+    pub local: Option<SocketAddr>,
+    /// The one who wanted in.
+    pub remote: Option<SocketAddr>,
+}
+
+/// A handler's place. It lives as long as a server or a socket refers to it.
+pub(crate) struct HandlerSlot {
+    /// Out while it runs.
+    pub handler: Option<Box<dyn Handler>>,
+    pub users: u32,
+}
+
+impl Loop {
+    pub(crate) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
+        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1 }) as u32
+    }
+
+    pub(crate) fn share_handler(&mut self, slot: u32) {
+        self.net.handlers[slot as usize].users += 1;
+    }
+
+    /// One user less. The last one out takes the handler with it, unless it is running: then its call does.
+    pub(crate) fn release_handler(&mut self, slot: u32) {
+        let entry = &mut self.net.handlers[slot as usize];
+        entry.users -= 1;
+        if entry.users == 0 && entry.handler.is_some() {
+            self.net.handlers.remove(slot as usize);
+        }
+    }
+
+    /// Lends a handler and the loop to `f`. `None` if the handler is running already, or `f` panicked and that is caught.
+    pub(crate) fn with_handler<R>(&mut self, slot: u32, f: impl FnOnce(&mut dyn Handler, &mut Loop) -> R) -> Option<R> {
+        let mut handler = self.net.handlers.get_mut(slot as usize)?.handler.take()?;
+        let result = if self.catches_panics() {
+            self.call_caught(|lp| f(&mut *handler, lp))
+        } else {
+            Some(f(&mut *handler, self))
+        };
+        let entry = &mut self.net.handlers[slot as usize];
+        if entry.users > 0 {
+            entry.handler = Some(handler);
+        } else {
+            self.net.handlers.remove(slot as usize);
+        }
+        result
+    }
+
+    /// Calls the handler of `socket`. The one way from the loop to a socket's user code.
+    #[inline]
+    pub(crate) fn emit(&mut self, socket: Socket, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
+        let Some(state) = self.net.socket(socket) else { return };
+        let slot = state.handler;
+        if self.with_handler(slot, f).is_none() && self.catches_panics() {
+            self.destroy_socket(socket, Some(Error::custom("E_PANIC", "a callback panicked")));
+        }
+    }
+
+    /// Calls the handler of `server`.
+    pub(crate) fn emit_server(&mut self, server: ServerId, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
+        let Some(state) = self.net.server(server) else { return };
+        let slot = state.handler;
+        self.with_handler(slot, f);
+    }
+}

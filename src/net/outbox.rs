@@ -1,0 +1,145 @@
+//! Bytes on their way out, and the pool they are lent from.
+//!
+//! ```text
+//!   bytes_written counts from the socket's birth ──▶
+//!   ├──────── sent ────────┼────────── in the outbox ───────────┤
+//!                    ▲     ▲               ▲                    ▲
+//!               unit_start head       inflight_end        bytes_written
+//!                    └ the write the kernel took in part ┘└ written since ┘
+//! ```
+//!
+//! A socket has an outbox in three situations: the program's writes of this phase are being *gathered*; the kernel took
+//! no more (*blocked*); or they must wait (*corked*, *connecting*). In the last two the oldest write that is not through
+//! is the one *in flight*: Node counts it whole until it is, and completes what stands behind it in a second step. The
+//! two marks keep that apart although it all leaves in the same system calls.
+//!
+//! Most sockets need an outbox for a fraction of a turn only. So the loop keeps the boxes in a pool: echoing a message
+//! allocates nothing, and an idle socket owns none.
+
+use std::collections::VecDeque;
+
+use super::WriteCallback;
+
+/// How many bytes of capacity one pooled outbox may keep.
+const KEEP_CAPACITY: usize = 16 * 1024;
+
+/// How many bytes of capacity the whole pool may keep. A fan-out of short lines to 10,000 sockets stays below it.
+const POOL_CAPACITY: usize = 4 * 1024 * 1024;
+
+/// How many boxes the pool may keep.
+const POOL_BOXES: usize = 32 * 1024;
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    /// What is before this has been sent.
+    head: usize,
+    /// Where the write begins that counts whole until it is through; an offset of the socket's life.
+    pub unit_start: u64,
+    /// Where the write in flight ends: callbacks up to here run at once when it is through, later ones in a tick.
+    pub inflight_end: u64,
+    /// Callbacks and the offsets at which they are due, ascending.
+    callbacks: VecDeque<(u64, WriteCallback)>,
+    pub corks: u32,
+    /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
+    pub seen_by_idle_limit: usize,
+}
+
+impl Outbox {
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.head
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.head..]
+    }
+
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) {
+        // Sent bytes at the front are dropped when they are at least as many as those that move: amortised O(1).
+        if self.head > 0 && self.head >= self.len() {
+            self.bytes.drain(..self.head);
+            self.head = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The kernel took `n` bytes.
+    pub fn advance(&mut self, n: usize) {
+        self.head += n;
+        debug_assert!(self.head <= self.bytes.len());
+        if self.head == self.bytes.len() {
+            self.bytes.clear();
+            self.head = 0;
+            self.bytes.shrink_to(KEEP_CAPACITY);
+        }
+    }
+
+    pub fn push_callback(&mut self, due_at: u64, callback: WriteCallback) {
+        self.callbacks.push_back((due_at, callback));
+    }
+
+    /// The callbacks that are due up to `offset`.
+    pub fn take_callbacks(&mut self, offset: u64) -> Vec<WriteCallback> {
+        let count = self.callbacks.partition_point(|(due_at, _)| *due_at <= offset);
+        self.callbacks.drain(..count).map(|(_, callback)| callback).collect()
+    }
+
+    pub fn take_all_callbacks(&mut self) -> Vec<WriteCallback> {
+        self.take_callbacks(u64::MAX)
+    }
+
+    pub fn has_callbacks(&self) -> bool {
+        !self.callbacks.is_empty()
+    }
+
+    fn reset(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP_CAPACITY);
+        self.callbacks.clear();
+        self.callbacks.shrink_to(0);
+        self.head = 0;
+        self.unit_start = 0;
+        self.inflight_end = 0;
+        self.corks = 0;
+        self.seen_by_idle_limit = 0;
+    }
+}
+
+/// Outboxes that nobody needs right now.
+///
+/// Invariant: `capacity` is the sum of what the boxes hold, at most [`POOL_CAPACITY`].
+#[derive(Default)]
+pub(crate) struct OutboxPool {
+    // The boxes themselves are what is pooled: a socket holds one pointer, and moving an outbox costs nothing.
+    #[allow(clippy::vec_box)]
+    boxes: Vec<Box<Outbox>>,
+    capacity: usize,
+}
+
+impl OutboxPool {
+    #[inline]
+    pub fn take(&mut self) -> Box<Outbox> {
+        match self.boxes.pop() {
+            Some(outbox) => {
+                self.capacity -= outbox.bytes.capacity();
+                outbox
+            }
+            None => Box::default(),
+        }
+    }
+
+    #[inline]
+    pub fn give_back(&mut self, mut outbox: Box<Outbox>) {
+        outbox.reset();
+        let capacity = self.capacity + outbox.bytes.capacity();
+        if capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
+            self.capacity = capacity;
+            self.boxes.push(outbox);
+        }
+    }
+}

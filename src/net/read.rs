@@ -1,0 +1,282 @@
+//! Reading: edge-triggered, without losing and without hogging.
+//!
+//! The kernel reports once that there is something to read and not again until more comes. So a socket remembers that
+//! it is [`READABLE`](flag::READABLE) until a read has found nothing, and whoever leaves something unread (over its
+//! budget, paused, stopped after a short read with the FIN still to come) goes on the *ready list*, which the next poll
+//! looks at without waiting.
+//!
+//! ```text
+//!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (32 times, then: ready list)
+//!                              ├─ short ─────────▶ deliver; drained, unless a FIN or an error is behind it: ready list
+//!                              ├─ 0 ─────────────▶ EOF
+//!                              └─ WouldBlock ────▶ drained
+//! ```
+//!
+//! There is one buffer for all sockets. What is read is lent to `on_data` from it; only when nobody wants the data yet
+//! (paused, not asked for) does it go to the socket's own inbox, up to the high-water mark and one read.
+
+use std::io;
+use std::mem;
+
+use super::state::flag::{self, *};
+use super::utf8::Utf8Decoder;
+use super::{Error, NetTick, Socket};
+use crate::event_loop::Loop;
+
+/// How much one read may take; libuv's number.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// How many full reads one socket gets in one turn; libuv's number. One loud peer cannot starve the others.
+const READS_PER_TURN: usize = 32;
+
+/// What one read found.
+enum Outcome {
+    Full(usize),
+    Short(usize),
+    Eof,
+    Drained,
+    Failed(io::Error),
+}
+
+impl Loop {
+    /// Reads what there is, within the budget, and delivers it. A boundary after each read.
+    pub(crate) fn read_socket(&mut self, socket: Socket) {
+        let mut buf = mem::take(&mut self.net.read_buf);
+        if buf.is_empty() {
+            // The first read of the loop, or the buffer was lost in a panic that the program let through.
+            buf.resize(READ_BUFFER, 0);
+        }
+        self.read_into(socket, &mut buf);
+        self.net.read_buf = buf;
+    }
+
+    fn read_into(&mut self, socket: Socket, buf: &mut [u8]) {
+        for _ in 0..READS_PER_TURN {
+            let Some(state) = self.net.socket_mut(socket) else { return };
+            if !state.wants_read() || !state.is(READABLE) {
+                return;
+            }
+            let outcome = match state.stream.read(buf) {
+                Ok(0) => Outcome::Eof,
+                Ok(n) if n == buf.len() => Outcome::Full(n),
+                Ok(n) => Outcome::Short(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Outcome::Drained,
+                Err(error) => Outcome::Failed(error),
+            };
+            match outcome {
+                Outcome::Full(n) => {
+                    self.deliver(socket, &buf[..n]);
+                    self.boundary();
+                }
+                Outcome::Short(n) => {
+                    // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
+                    if state.flags & (HANGUP | URGENT) == 0 {
+                        state.clear(READABLE);
+                    } else {
+                        self.net.put_on_ready_list(socket);
+                    }
+                    self.deliver(socket, &buf[..n]);
+                    self.boundary();
+                    return;
+                }
+                Outcome::Eof => {
+                    state.clear(READABLE);
+                    self.eof(socket);
+                    self.boundary();
+                    return;
+                }
+                Outcome::Drained => {
+                    state.clear(READABLE | URGENT);
+                    return;
+                }
+                Outcome::Failed(error) => {
+                    state.clear(READABLE);
+                    self.destroy_socket(socket, Some(Error::system("read", &error)));
+                    self.boundary();
+                    return;
+                }
+            }
+        }
+        self.net.put_on_ready_list(socket);
+    }
+
+    /// Bytes have come: to the handler, or to the inbox when nobody takes them now.
+    #[inline]
+    fn deliver(&mut self, socket: Socket, chunk: &[u8]) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.bytes_read += chunk.len() as u64;
+        let idle_timer = state.idle_timer;
+        let goes_straight = state.flags & (FLOWING | DETOUR) == FLOWING;
+        if let Some(timer) = idle_timer {
+            self.restart_idle_timer(timer);
+        }
+        if goes_straight {
+            self.emit(socket, |handler, lp| handler.on_data(lp, socket, chunk));
+        } else {
+            self.deliver_by_detour(socket, chunk);
+        }
+    }
+
+    fn deliver_by_detour(&mut self, socket: Socket, chunk: &[u8]) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(FLOWING) && !state.has_undelivered() {
+            return self.hand_over(socket, chunk);
+        }
+        let high_water_mark = state.high_water_mark as usize;
+        state.set(DETOUR);
+        let inbox = &mut state.more().inbox;
+        inbox.extend_from_slice(chunk);
+        if inbox.len() >= high_water_mark {
+            // Full: stop reading, the window closes, the peer feels it.
+            state.clear(READING);
+            self.recount(socket);
+        }
+    }
+
+    /// Gives a chunk to the program: decoded if it asked for text, and into the pipes.
+    fn hand_over(&mut self, socket: Socket, chunk: &[u8]) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
+            self.emit(socket, |handler, lp| handler.on_data(lp, socket, chunk));
+            return self.feed_pipes(socket, chunk);
+        };
+        let mut scratch = mem::take(&mut self.net.text_buf);
+        let text = decoder.decode(chunk, &mut scratch);
+        // Back before the handler runs, which may change the encoding.
+        if let Some(state) = self.net.socket_mut(socket) {
+            state.more().decoder = Some(decoder);
+        }
+        if !text.is_empty() {
+            self.emit(socket, |handler, lp| handler.on_text(lp, socket, text));
+            self.feed_pipes(socket, text.as_bytes());
+        }
+        scratch.clear();
+        scratch.shrink_to(READ_BUFFER);
+        self.net.text_buf = scratch;
+    }
+
+    /// The FIN was read.
+    fn eof(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.set(EOF);
+        let idle_timer = state.idle_timer;
+        self.recount(socket);
+        if let Some(timer) = idle_timer {
+            self.restart_idle_timer(timer);
+        }
+        self.flow(socket);
+    }
+
+    /// Hands over what the inbox holds if somebody takes it, and queues the end once it is empty.
+    fn flow(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROYED) {
+            return;
+        }
+        let inbox = match &mut state.more {
+            Some(more) if state.flags & FLOWING != 0 => mem::take(&mut more.inbox),
+            _ => Vec::new(),
+        };
+        if state.is(EOF) && (state.is(FLOWING) || !state.has_undelivered()) {
+            // Before the last data is delivered: ticks that its handler makes come after the end, as in Node.
+            self.tick(NetTick::End(socket));
+        }
+        if !inbox.is_empty() {
+            self.hand_over(socket, &inbox);
+        }
+        // A character that the FIN cut in two becomes one replacement character, before the end.
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let takes_tail = state.flags & (FLOWING | EOF | DESTROYED) == FLOWING | EOF;
+        let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
+        if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
+            self.emit(socket, |handler, lp| handler.on_text(lp, socket, text));
+            self.feed_pipes(socket, text.as_bytes());
+        }
+    }
+
+    pub(crate) fn pause_socket(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.clear(FLOWING);
+        state.set(PAUSED);
+    }
+
+    pub(crate) fn resume_socket(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.clear(PAUSED);
+        if state.is(FLOWING) || state.is(DESTROYED) {
+            return;
+        }
+        state.set(FLOWING);
+        if !state.is(RESUMING) {
+            state.set(RESUMING);
+            self.tick(NetTick::Resume(socket));
+        }
+    }
+
+    /// The tick of `resume`: what waits is delivered, and reading goes on.
+    pub(crate) fn resume_now(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.clear(RESUMING);
+        self.start_reading(socket);
+        self.flow(socket);
+        self.start_reading(socket);
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let needs_detour = state
+            .more
+            .as_ref()
+            .is_some_and(|more| !more.inbox.is_empty() || more.decoder.is_some() || !more.pipes.is_empty());
+        if !needs_detour {
+            state.clear(DETOUR);
+        }
+    }
+
+    /// Has the descriptor read when there is something, unless the inbox is full.
+    pub(crate) fn start_reading(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let may_read = state.flags & (OPENED | CONNECTING | DESTROYED | EOF | READING) == OPENED;
+        if !may_read || state.inbox_len() >= state.high_water_mark.max(1) as usize {
+            return;
+        }
+        state.set(READING);
+        let is_readable = state.is(READABLE);
+        self.recount(socket);
+        if is_readable {
+            self.net.put_on_ready_list(socket);
+        }
+    }
+
+    /// The end tick: everything has been delivered and the peer sends no more.
+    pub(crate) fn end_reached(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.flags & (DESTROYED | ERRORED | END_EMITTED) != 0 || state.has_undelivered() {
+            return;
+        }
+        state.set(END_EMITTED);
+        if !state.is(ALLOW_HALF_OPEN) {
+            state.set(ANSWERS_END);
+        }
+        self.emit(socket, |handler, lp| handler.on_end(lp, socket));
+        self.end_pipes(socket);
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is_writable() && !state.is(ALLOW_HALF_OPEN) {
+            self.tick(NetTick::AnswerEnd(socket));
+        } else if state.is(FINISHED) {
+            self.destroy_socket(socket, None);
+        }
+    }
+
+    /// The tick after `on_end`: this side ends too.
+    pub(crate) fn answer_end(&mut self, socket: Socket) {
+        if self.net.socket(socket).is_some_and(|state| state.is_writable()) {
+            self.end_socket(socket, None, None);
+        }
+    }
+
+    pub(crate) fn decode_socket(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.more().decoder.is_none() {
+            state.set(flag::DETOUR);
+            state.more().decoder = Some(Utf8Decoder::default());
+        }
+    }
+}

@@ -1,0 +1,873 @@
+//! Servers: listening, accepting, turning away.
+//!
+//! ```text
+//!   listen ── no host, path: at once ──┐
+//!          ── IP: a tick ──────────────┼─▶ bound ─▶ a tick: on_listening
+//!          ── name: lookup, poll ──────┘    │
+//!                                           ├─▶ accept: on_connection, or on_drop when it is full
+//!   close ─▶ descriptor closed, file gone ──┴─▶ last connection destroyed ─▶ a tick: on_server_close
+//! ```
+//!
+//! The listener is edge-triggered like every descriptor: it stays on the ready list until an accept has found nothing.
+//! Node takes one connection per turn; [`ServerOptions::accepts_per_turn`] takes more, for storms of connects.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::net::{TcpListener, UnixListener};
+
+use super::state::flag;
+use super::state::{SocketState, Stream};
+use super::{BACKLOG, Dropped, Error, HIGH_WATER_MARK, Handler, NetTick, Socket, WriteCallback};
+use crate::Result;
+use crate::error_codes;
+use crate::event_loop::Loop;
+use crate::event_loop::token::{Key, Kind};
+
+/// How long a server that had no descriptor left waits before it tries again by itself. It also does whenever a
+/// connection closes.
+const STARVED_RETRY: Duration = Duration::from_millis(50);
+
+/// Names a server, for ever ([Node: `net.Server`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver)).
+///
+/// What callbacks get; 8 bytes, `Copy`. A server that was closed can listen again, until it is
+/// [`remove`](ServerId::remove)d.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId(pub(crate) Key);
+
+/// A server whose handler is an `H`: what [`listen`] gives, to reach the handler's state from a timer or another server.
+pub struct Server<H> {
+    id: ServerId,
+    handler: PhantomData<fn() -> H>,
+}
+
+/// What a server is made with; Node's names and defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// After the peer's end a socket stays open until the program ends it. Default: no, it answers with its own end.
+    pub allow_half_open: bool,
+    /// A new socket reads nothing until [`Socket::resume`]. Default: no.
+    pub pause_on_connect: bool,
+    /// Data is delivered as it comes; see [`SocketOptions::flowing`](super::SocketOptions::flowing). Default: true.
+    pub flowing: bool,
+    /// Small writes are sent at once (`TCP_NODELAY`). Default: no.
+    pub no_delay: bool,
+    /// The kernel asks idle peers whether they are still there (`SO_KEEPALIVE`). Default: no.
+    pub keep_alive: bool,
+    /// How long a connection is idle before the kernel asks; whole seconds, 0 is the system's own.
+    pub keep_alive_initial_delay: Duration,
+    /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
+    pub high_water_mark: usize,
+    /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
+    pub max_connections: Option<usize>,
+    /// The idle limit of new sockets, as [`Socket::set_timeout`]. Default: off.
+    pub timeout: Duration,
+    /// How many connections are taken in one turn. Default: 1, as in Node; more costs fewer turns in a storm of connects.
+    pub accepts_per_turn: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        ServerOptions {
+            allow_half_open: false,
+            pause_on_connect: false,
+            flowing: true,
+            no_delay: false,
+            keep_alive: false,
+            keep_alive_initial_delay: Duration::ZERO,
+            high_water_mark: HIGH_WATER_MARK,
+            max_connections: None,
+            timeout: Duration::ZERO,
+            accepts_per_turn: 1,
+        }
+    }
+}
+
+/// Where to listen, and how ([Node: `server.listen`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenoptions-callback)).
+///
+/// ```
+/// use bucle::net::Listen;
+///
+/// let everywhere = Listen::from(8080);            // :: and 0.0.0.0
+/// let here = Listen::from(("127.0.0.1", 0));      // any free port
+/// let path = Listen::path("/run/app.sock").backlog(128);
+/// # let _ = (everywhere, here, path);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Listen {
+    on: On,
+    backlog: u32,
+    ipv6_only: bool,
+    reuse_port: bool,
+}
+
+#[derive(Clone, Debug)]
+enum On {
+    Port(i64),
+    Host(String, i64),
+    Path(PathBuf),
+}
+
+impl Listen {
+    /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL is
+    /// an abstract name (Linux).
+    pub fn path(path: impl Into<PathBuf>) -> Self {
+        Listen::new(On::Path(path.into()))
+    }
+
+    /// How many connections may wait to be accepted. Default: [`BACKLOG`]; the kernel may allow fewer.
+    pub fn backlog(mut self, backlog: u32) -> Self {
+        self.backlog = backlog;
+        self
+    }
+
+    /// Takes no IPv4 clients on an IPv6 address (`IPV6_V6ONLY`).
+    pub fn ipv6_only(mut self, ipv6_only: bool) -> Self {
+        self.ipv6_only = ipv6_only;
+        self
+    }
+
+    /// Lets several processes listen on the same port, and the kernel share out the connections (`SO_REUSEPORT`).
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.reuse_port = reuse_port;
+        self
+    }
+
+    fn new(on: On) -> Self {
+        Listen { on, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
+    }
+
+    fn port(&self) -> Result<u16> {
+        match self.on {
+            On::Port(port) | On::Host(_, port) => u16::try_from(port).map_err(|_| Error::BadPort(port)),
+            On::Path(_) => Ok(0),
+        }
+    }
+}
+
+/// A port on every address, IPv4 and IPv6.
+impl From<u16> for Listen {
+    fn from(port: u16) -> Self {
+        Listen::new(On::Port(port.into()))
+    }
+}
+
+/// A port on every address. Anything but 0 to 65535 is refused by the call that it is given to.
+impl From<i32> for Listen {
+    fn from(port: i32) -> Self {
+        Listen::new(On::Port(port.into()))
+    }
+}
+
+impl From<(&str, u16)> for Listen {
+    fn from((host, port): (&str, u16)) -> Self {
+        Listen::new(On::Host(host.to_owned(), port.into()))
+    }
+}
+
+impl From<(&str, i32)> for Listen {
+    fn from((host, port): (&str, i32)) -> Self {
+        Listen::new(On::Host(host.to_owned(), port.into()))
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Listen::new(On::Host(address.ip().to_string(), address.port().into()))
+    }
+}
+
+impl From<&Path> for Listen {
+    fn from(path: &Path) -> Self {
+        Listen::path(path)
+    }
+}
+
+impl From<PathBuf> for Listen {
+    fn from(path: PathBuf) -> Self {
+        Listen::path(path)
+    }
+}
+
+/// What a server is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalAddress {
+    /// An address and port.
+    Ip(SocketAddr),
+    /// A unix path.
+    Path(PathBuf),
+}
+
+impl LocalAddress {
+    /// The port; `None` for a path.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            LocalAddress::Ip(address) => Some(address.port()),
+            LocalAddress::Path(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LocalAddress::Ip(address) => address.fmt(f),
+            LocalAddress::Path(path) => f.write_str(&super::socket::show_path(path)),
+        }
+    }
+}
+
+/// Makes a server and has it listen: sugar for programs. It is bound when this returns, and a binding error comes back
+/// instead of going to `on_server_error`. A host name is looked up on the spot, which blocks.
+///
+/// # Errors
+/// Bad port, name not found, address in use (`EADDRINUSE`), not ours (`EADDRNOTAVAIL`), forbidden (`EACCES`).
+#[doc(alias = "createServer")]
+pub fn listen<H: Handler>(lp: &mut Loop, on: impl Into<Listen>, handler: H) -> Result<Server<H>> {
+    let server = Server::new(lp, ServerOptions::default(), handler);
+    match server.id.listen_now(lp, on) {
+        Ok(()) => Ok(server),
+        Err(error) => {
+            server.id.remove(lp);
+            Err(error)
+        }
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// A server that does not listen yet.
+    pub fn new(lp: &mut Loop, options: ServerOptions, handler: H) -> Server<H> {
+        let handler = lp.add_handler(Box::new(handler));
+        let serial = lp.net.take_serial();
+        let state = ServerState {
+            serial,
+            handler,
+            max_connections: options.max_connections.unwrap_or(0),
+            options,
+            listener: Listener::None,
+            connections: 0,
+            is_unreferenced: false,
+            is_counted: false,
+            is_looking_up: false,
+            is_ready: false,
+            listening_id: 0,
+            close_callbacks: Vec::new(),
+        };
+        let id = ServerId(Key::new(lp.net.servers.insert(state), serial));
+        Server { id, handler: PhantomData }
+    }
+
+    /// The untyped handle.
+    pub fn id(self) -> ServerId {
+        self.id
+    }
+
+    /// Lends the handler to `f`, from a timer or another server's callback. `None` inside its own callback, where `self`
+    /// is the handler, and after [`ServerId::remove`].
+    pub fn with<R>(self, lp: &mut Loop, f: impl FnOnce(&mut H, &mut Loop) -> R) -> Option<R> {
+        let slot = lp.net.server(self.id)?.handler;
+        lp.with_handler(slot, |handler, lp| {
+            let handler = (handler as &mut dyn std::any::Any).downcast_mut::<H>()?;
+            Some(f(handler, lp))
+        })?
+    }
+}
+
+impl<H> Clone for Server<H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Server<H> {}
+
+impl<H> fmt::Debug for Server<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
+}
+
+impl ServerId {
+    /// Listens. Without a host, and on a path, it is bound when this returns; an IP address is bound in the next tick, a
+    /// name after its lookup. `on_listening` follows in a tick, or `on_server_error`, after which it can listen again.
+    /// A second call before the first has bound replaces it.
+    ///
+    /// # Errors
+    /// Only what Node throws: [`Error::BadPort`], [`Error::AlreadyListening`]; and [`Error::Gone`].
+    pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
+        let on = on.into();
+        let id = lp.begin_listening(self, &on)?;
+        match &on.on {
+            On::Port(_) | On::Path(_) => lp.bind_server(self, id, &on, None),
+            On::Host(host, _) => match host.parse::<IpAddr>() {
+                Ok(ip) => lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, ip))))),
+                Err(_) => {
+                    lp.set_looking_up(self, true);
+                    let remote = lp.remote();
+                    let host = host.clone();
+                    let on_answer = move |lp: &mut Loop, answer: Result<Vec<IpAddr>>| {
+                        lp.server_looked_up(self, id, on, answer);
+                    };
+                    lp.net.resolver.look_up(&host, remote, on_answer);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// As [`listen`](Self::listen), but bound when it returns, and with binding errors as its result. A name blocks.
+    ///
+    /// # Errors
+    /// As the function [`listen`].
+    pub fn listen_now(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
+        let on = on.into();
+        let id = lp.begin_listening(self, &on)?;
+        let ip = match &on.on {
+            On::Host(host, _) => match host.parse::<IpAddr>() {
+                Ok(ip) => Some(ip),
+                Err(_) => super::lookup::resolve(host)?.first().copied(),
+            },
+            _ => None,
+        };
+        lp.try_bind(self, &on, ip)?;
+        lp.tick(NetTick::Server(self, ServerTick::Listening(id)));
+        Ok(())
+    }
+
+    /// Accepts nobody any more; who is connected stays. `on_server_close` follows, in a tick, once the last is gone. It can
+    /// listen again.
+    pub fn close(self, lp: &mut Loop) {
+        lp.close_server(self, None);
+    }
+
+    /// As [`close`](Self::close), and calls `done` after `on_server_close`, with [`Error::NotRunning`] if it was not
+    /// listening.
+    pub fn close_then(self, lp: &mut Loop, done: impl FnOnce(&mut Loop, Result<()>) + 'static) {
+        lp.close_server(self, Some(Box::new(done)));
+    }
+
+    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler.
+    pub fn remove(self, lp: &mut Loop) {
+        let Some(state) = lp.net.server_mut(self) else { return };
+        state.listener.close();
+        lp.recount_server(self);
+        lp.set_looking_up(self, false);
+        let state = lp.net.servers.remove(self.0.slot());
+        lp.release_handler(state.handler);
+    }
+
+    /// What it is bound to; `None` before and after.
+    pub fn address(self, lp: &Loop) -> Option<LocalAddress> {
+        lp.net.server(self)?.listener.address()
+    }
+
+    /// Whether it is bound.
+    pub fn is_listening(self, lp: &Loop) -> bool {
+        lp.net.server(self).is_some_and(|state| state.listener.is_bound())
+    }
+
+    /// How many connections it has. A destroyed one does not count any more, although its `on_close` is still to come.
+    pub fn connections(self, lp: &Loop) -> usize {
+        lp.net.server(self).map_or(0, |state| state.connections as usize)
+    }
+
+    /// Tells `then` the number of connections, in a tick.
+    #[doc(alias = "getConnections")]
+    pub fn get_connections(self, lp: &mut Loop, then: impl FnOnce(&mut Loop, usize) + 'static) {
+        let connections = self.connections(lp);
+        lp.next_tick(move |lp| then(lp, connections));
+    }
+
+    /// Changes [`ServerOptions::max_connections`] for newcomers. 0 is no limit.
+    #[doc(alias = "maxConnections")]
+    pub fn set_max_connections(self, lp: &mut Loop, max: usize) {
+        if let Some(state) = lp.net.server_mut(self) {
+            state.max_connections = max;
+        }
+    }
+
+    /// Lets the server keep the loop alive while it listens, which is how it starts.
+    #[doc(alias = "ref")]
+    pub fn ref_(self, lp: &mut Loop) {
+        lp.reference_server(self, true);
+    }
+
+    /// Lets the loop end although the server listens.
+    pub fn unref(self, lp: &mut Loop) {
+        lp.reference_server(self, false);
+    }
+
+    /// Gives the server, and the sockets it accepts from now on, another handler.
+    pub fn set_handler(self, lp: &mut Loop, handler: impl Handler) {
+        if lp.net.server(self).is_none() {
+            return;
+        }
+        let slot = lp.add_handler(Box::new(handler));
+        let Some(state) = lp.net.server_mut(self) else { return };
+        let old = std::mem::replace(&mut state.handler, slot);
+        lp.release_handler(old);
+    }
+}
+
+/// `server #3`, as in the logs.
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server #{}", self.0.serial)
+    }
+}
+
+impl fmt::Debug for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server#{}", self.0.serial)
+    }
+}
+
+/// What the loop knows of a server. Its slot lives until it is removed: it may listen again.
+pub(crate) struct ServerState {
+    pub serial: u32,
+    pub handler: u32,
+    options: ServerOptions,
+    listener: Listener,
+    connections: u32,
+    /// 0 is no limit.
+    max_connections: usize,
+    is_unreferenced: bool,
+    /// Counted among what keeps the loop alive: for listening, and for looking a name up.
+    is_counted: bool,
+    is_looking_up: bool,
+    /// On the ready list.
+    is_ready: bool,
+    /// Counts calls to listen and close: what was put off by an earlier one is void.
+    listening_id: u32,
+    /// The results are known when close is called: it was listening, or not.
+    close_callbacks: Vec<(WriteCallback, Result<()>)>,
+}
+
+/// What a server puts off to the tick queue.
+pub(crate) enum ServerTick {
+    Bind(u32, Box<(Listen, IpAddr)>),
+    Listening(u32),
+    Error(Box<Error>),
+    Close,
+}
+
+enum Listener {
+    None,
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    fn is_bound(&self) -> bool {
+        !matches!(self, Listener::None)
+    }
+
+    fn address(&self) -> Option<LocalAddress> {
+        match self {
+            Listener::None => None,
+            Listener::Tcp(listener) => listener.local_addr().ok().map(LocalAddress::Ip),
+            Listener::Unix(_, path) => Some(LocalAddress::Path(path.clone())),
+        }
+    }
+
+    fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Listener::None => Err(io::ErrorKind::WouldBlock.into()),
+            Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+
+    /// Closes it. The file of a unix socket is removed first, so that nobody can knock at a door without a house.
+    fn close(&mut self) {
+        if let Listener::Unix(_, path) = self
+            && abstract_address(path).is_none()
+            && let Err(error) = std::fs::remove_file(&*path)
+        {
+            log::debug!(target: "bucle::net", "cannot remove {}: {error}", path.display());
+        }
+        *self = Listener::None;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.is_bound() {
+            self.close();
+        }
+    }
+}
+
+impl Loop {
+    /// Checks what Node checks at once, and voids an earlier call that has not bound yet.
+    fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<u32> {
+        on.port()?;
+        let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
+        if state.listener.is_bound() {
+            return Err(Error::AlreadyListening);
+        }
+        state.listening_id = state.listening_id.wrapping_add(1);
+        Ok(state.listening_id)
+    }
+
+    fn server_looked_up(&mut self, server: ServerId, id: u32, on: Listen, answer: Result<Vec<IpAddr>>) {
+        if !self.net.server(server).is_some_and(|state| state.listening_id == id) {
+            return;
+        }
+        self.set_looking_up(server, false);
+        match answer {
+            Ok(addresses) => self.bind_server(server, id, &on, addresses.first().copied()),
+            Err(error) => self.tick(NetTick::Server(server, ServerTick::Error(Box::new(error)))),
+        }
+    }
+
+    /// Binds, and reports how it went in a tick.
+    fn bind_server(&mut self, server: ServerId, id: u32, on: &Listen, ip: Option<IpAddr>) {
+        let tick = match self.try_bind(server, on, ip) {
+            Ok(()) => ServerTick::Listening(id),
+            Err(error) => ServerTick::Error(Box::new(error)),
+        };
+        self.tick(NetTick::Server(server, tick));
+    }
+
+    fn try_bind(&mut self, server: ServerId, on: &Listen, ip: Option<IpAddr>) -> Result<()> {
+        let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
+        let options = state.options.clone();
+        let mut listener = open_listener(on, ip, &options)?;
+        let token = server.0.token(Kind::Server);
+        let interest = mio::Interest::READABLE;
+        match &mut listener {
+            Listener::Tcp(listener) => self.registry.register(listener, token, interest),
+            Listener::Unix(listener, _) => self.registry.register(listener, token, interest),
+            Listener::None => Ok(()),
+        }
+        .map_err(|error| Error::system("listen", &error))?;
+        if let Some(state) = self.net.server_mut(server) {
+            state.listener = listener;
+        }
+        self.recount_server(server);
+        Ok(())
+    }
+
+    pub(crate) fn run_server_tick(&mut self, server: ServerId, tick: ServerTick) {
+        let Some(state) = self.net.server_mut(server) else { return };
+        match tick {
+            ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, id, &on.0, Some(on.1)),
+            ServerTick::Bind(..) => {}
+            ServerTick::Listening(id) => {
+                if state.listening_id == id && state.listener.is_bound() {
+                    self.emit_server(server, |handler, lp| handler.on_listening(lp, server));
+                }
+            }
+            ServerTick::Error(error) => {
+                self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, *error));
+            }
+            ServerTick::Close => {
+                let callbacks = std::mem::take(&mut state.close_callbacks);
+                self.emit_server(server, |handler, lp| handler.on_server_close(lp, server));
+                for (callback, result) in callbacks {
+                    self.call(|lp| callback(lp, result));
+                }
+            }
+        }
+    }
+
+    fn close_server(&mut self, server: ServerId, callback: Option<WriteCallback>) {
+        let Some(state) = self.net.server_mut(server) else {
+            return self.call_back(callback, Err(Error::NotRunning));
+        };
+        state.listening_id = state.listening_id.wrapping_add(1);
+        if let Some(callback) = callback {
+            let result = if state.listener.is_bound() { Ok(()) } else { Err(Error::NotRunning) };
+            state.close_callbacks.push((callback, result));
+        }
+        state.listener.close();
+        self.set_looking_up(server, false);
+        self.recount_server(server);
+        self.close_server_if_idle(server);
+    }
+
+    fn close_server_if_idle(&mut self, server: ServerId) {
+        if self.net.server(server).is_some_and(|state| !state.listener.is_bound() && state.connections == 0) {
+            self.tick(NetTick::Server(server, ServerTick::Close));
+        }
+    }
+
+    /// One of a server's connections was destroyed.
+    pub(crate) fn connection_gone(&mut self, slot: u32) {
+        let Some(state) = self.net.servers.get_mut(slot as usize) else { return };
+        state.connections = state.connections.saturating_sub(1);
+        let server = ServerId(Key { index: slot, serial: state.serial });
+        self.close_server_if_idle(server);
+    }
+
+    fn reference_server(&mut self, server: ServerId, is_referenced: bool) {
+        if let Some(state) = self.net.server_mut(server) {
+            state.is_unreferenced = !is_referenced;
+            self.recount_server(server);
+        }
+    }
+
+    fn recount_server(&mut self, server: ServerId) {
+        let Some(state) = self.net.server_mut(server) else { return };
+        let keeps_alive = state.listener.is_bound() && !state.is_unreferenced;
+        if keeps_alive != state.is_counted {
+            state.is_counted = keeps_alive;
+            self.active = if keeps_alive { self.active + 1 } else { self.active - 1 };
+        }
+    }
+
+    /// A lookup in flight keeps the loop alive.
+    fn set_looking_up(&mut self, server: ServerId, is_looking_up: bool) {
+        let Some(state) = self.net.server_mut(server) else { return };
+        if state.is_looking_up != is_looking_up {
+            state.is_looking_up = is_looking_up;
+            self.active = if is_looking_up { self.active + 1 } else { self.active - 1 };
+        }
+    }
+
+    /// The kernel has connections for a server.
+    pub(crate) fn serve_listener(&mut self, key: Key) {
+        let server = ServerId(key);
+        let Some(state) = self.net.server_mut(server) else { return };
+        if !state.is_ready {
+            // On the ready list it is served once in this poll, from there.
+            self.accept_connections(server);
+        }
+    }
+
+    pub(crate) fn serve_leftover_listener(&mut self, key: Key) {
+        let server = ServerId(key);
+        let Some(state) = self.net.server_mut(server) else { return };
+        state.is_ready = false;
+        self.accept_connections(server);
+    }
+
+    /// Accepts within the budget of a turn, a boundary after each. What is left is looked at in the next turn.
+    fn accept_connections(&mut self, server: ServerId) {
+        let Some(state) = self.net.server(server) else { return };
+        for _ in 0..state.options.accepts_per_turn.max(1) {
+            let Some(state) = self.net.server(server) else { return };
+            match state.listener.accept() {
+                Ok((stream, peer)) => {
+                    self.accepted(server, stream, peer);
+                    self.boundary();
+                }
+                Err(error) => match accept_failure(&error) {
+                    AcceptFailure::NobodyThere => return,
+                    AcceptFailure::TryNext => {}
+                    AcceptFailure::NoDescriptor => return self.starve(server, &error),
+                    AcceptFailure::Other => {
+                        let error = Error::system("accept", &error);
+                        self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, error));
+                        self.boundary();
+                        return;
+                    }
+                },
+            }
+        }
+        self.put_listener_on_ready_list(server);
+    }
+
+    fn put_listener_on_ready_list(&mut self, server: ServerId) {
+        let Some(state) = self.net.server_mut(server) else { return };
+        if !state.is_ready && state.listener.is_bound() {
+            state.is_ready = true;
+            self.net.ready.push(server.0.token(Kind::Server));
+        }
+    }
+
+    fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
+        let Some(state) = self.net.server(server) else { return };
+        if state.max_connections > 0 && state.connections as usize >= state.max_connections {
+            let dropped = Dropped { local: stream.local_addr(), remote: peer };
+            return self.emit_server(server, |handler, lp| handler.on_drop(lp, server, dropped));
+        }
+        let (handler, options) = (state.handler, &state.options);
+        let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
+        let timeout = options.timeout;
+        if cfg!(not(target_os = "linux")) {
+            set_listener_options(options, |set| stream.with_tcp(set));
+        }
+        let mut flags = flag::OPENED;
+        flags |= if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
+        flags |= match (options.pause_on_connect, options.flowing) {
+            (true, _) => flag::PAUSED,
+            (false, true) => flag::READING | flag::FLOWING,
+            (false, false) => flag::READING,
+        };
+        let serial = self.net.take_serial();
+        let entry = self.net.sockets.vacant_entry();
+        let socket = Socket(Key::new(entry.key(), serial));
+        if let Err(error) = stream.register(&self.registry, socket.0.token(Kind::Socket)) {
+            let error = Error::system("accept", &error);
+            return self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, error));
+        }
+        let mut state = SocketState::new(serial, handler, server.0.index, high_water_mark);
+        state.flags = flags;
+        state.stream = stream;
+        entry.insert(state);
+        self.share_handler(handler);
+        if let Some(state) = self.net.server_mut(server) {
+            state.connections += 1;
+        }
+        self.recount(socket);
+        if !timeout.is_zero() {
+            socket.set_timeout(self, timeout);
+        }
+        self.emit(socket, |handler, lp| handler.on_connection(lp, socket));
+    }
+
+    /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:
+    /// the server tries when a connection closes, and on a timer. Those who are connected are served on.
+    fn starve(&mut self, server: ServerId, error: &io::Error) {
+        log::warn!(target: "bucle::net", "{server}: cannot accept for now: {}", error_codes::message(error.raw_os_error().unwrap_or(0)));
+        if self.net.starved.is_empty() {
+            let timer = self.set_timeout(STARVED_RETRY, Loop::accept_again);
+            self.unref(timer);
+        }
+        if !self.net.starved.contains(&server) {
+            self.net.starved.push(server);
+        }
+    }
+
+    /// Servers that had no descriptor left try again, in the next poll.
+    pub(crate) fn accept_again(&mut self) {
+        for server in std::mem::take(&mut self.net.starved) {
+            self.put_listener_on_ready_list(server);
+        }
+    }
+}
+
+enum AcceptFailure {
+    NobodyThere,
+    /// This newcomer has left already, or its network failed: the next one may be fine (accept(2), "Error handling").
+    TryNext,
+    NoDescriptor,
+    Other,
+}
+
+fn accept_failure(error: &io::Error) -> AcceptFailure {
+    use error_codes::*;
+    match error.kind() {
+        io::ErrorKind::WouldBlock => return AcceptFailure::NobodyThere,
+        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {
+            return AcceptFailure::TryNext;
+        }
+        _ => {}
+    }
+    match error.raw_os_error() {
+        Some(EMFILE | ENFILE | ENOBUFS | ENOMEM) => AcceptFailure::NoDescriptor,
+        Some(errno) => match name(errno) {
+            "EPROTO" | "ENETDOWN" | "ENOPROTOOPT" | "EHOSTDOWN" | "ENONET" | "EHOSTUNREACH" | "EOPNOTSUPP"
+            | "ENETUNREACH" | "EPERM" => AcceptFailure::TryNext,
+            _ => AcceptFailure::Other,
+        },
+        None => AcceptFailure::Other,
+    }
+}
+
+fn open_listener(on: &Listen, ip: Option<IpAddr>, options: &ServerOptions) -> Result<Listener> {
+    let port = on.port()?;
+    match (&on.on, ip) {
+        (On::Path(path), _) => open_unix(path, on.backlog),
+        (_, Some(ip)) => open_tcp(SocketAddr::new(ip, port), on, options),
+        (_, None) => {
+            // Both families on one socket where IPv6 is there, IPv4 alone where it is not.
+            match open_tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), on, options) {
+                Err(error) if matches!(error.code(), "EAFNOSUPPORT" | "EINVAL" | "EADDRNOTAVAIL") => {
+                    open_tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), on, options)
+                }
+                result => result,
+            }
+        }
+    }
+}
+
+fn open_tcp(address: SocketAddr, on: &Listen, options: &ServerOptions) -> Result<Listener> {
+    let failed = |error: io::Error| Error::system_at("listen", &error, &address.ip().to_string(), Some(address.port()));
+    let open = || -> io::Result<TcpListener> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        // A restart on the same port works at once, although old connections linger in TIME_WAIT.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        if on.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if address.is_ipv6() {
+            socket.set_only_v6(on.ipv6_only)?;
+        }
+        set_listener_options(options, |set| drop(set(socket2::SockRef::from(&socket))));
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(on.backlog).unwrap_or(i32::MAX))?;
+        socket.set_nonblocking(true)?;
+        Ok(TcpListener::from_std(socket.into()))
+    };
+    open().map(Listener::Tcp).map_err(failed)
+}
+
+/// Options that accepted sockets inherit from their listener, on Linux: set once and not per connection.
+fn set_listener_options(
+    options: &ServerOptions,
+    mut apply: impl FnMut(&mut dyn FnMut(socket2::SockRef<'_>) -> io::Result<()>),
+) {
+    if options.no_delay {
+        apply(&mut |socket| socket.set_tcp_nodelay(true));
+    }
+    if options.keep_alive {
+        apply(&mut |socket| {
+            socket.set_keepalive(true)?;
+            match options.keep_alive_initial_delay.as_secs() {
+                0 => Ok(()),
+                seconds => {
+                    let keep_alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(seconds));
+                    socket.set_tcp_keepalive(&keep_alive)
+                }
+            }
+        });
+    }
+}
+
+fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
+    let open = || -> io::Result<UnixListener> {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        let listened = socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX));
+        if listened.is_err() && abstract_address(path).is_none() {
+            let _ = std::fs::remove_file(path);
+        }
+        listened?;
+        socket.set_nonblocking(true)?;
+        Ok(UnixListener::from_std(socket.into()))
+    };
+    open().map(|listener| Listener::Unix(listener, path.to_owned())).map_err(|error| {
+        // A missing directory is EACCES, as libuv reports it on every system.
+        let error = match error.raw_os_error() {
+            Some(error_codes::ENOENT) => io::Error::from_raw_os_error(error_codes::EACCES),
+            _ => error,
+        };
+        Error::system_at("listen", &error, &super::socket::show_path(path), None)
+    })
+}
+
+/// The address of a path that begins with a NUL: a name that is in no file system.
+pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = path.as_os_str().as_bytes().strip_prefix(b"\0")?;
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::net::SocketAddrExt;
+        Some(std::os::unix::net::SocketAddr::from_abstract_name(name))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = name;
+        Some(Err(io::ErrorKind::Unsupported.into()))
+    }
+}

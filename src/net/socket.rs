@@ -1,0 +1,497 @@
+//! The handle of a connection: everything a program can do with one.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::state::flag::*;
+use super::state::{NO_SERVER, SocketState, Stream};
+use super::{Error, HIGH_WATER_MARK, Handler, ServerId, Target};
+use crate::Result;
+use crate::event_loop::token::Key;
+use crate::event_loop::{Loop, TimerId, delay_ms};
+
+/// Names a connection, for ever ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
+///
+/// 8 bytes, `Copy`; owns nothing. When the connection is gone it finds nothing: commands do nothing, questions answer
+/// `None`. It orders and hashes by slot and serial, so it can be a key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Socket(pub(crate) Key);
+
+/// What a socket is made with; Node's names and defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// After the peer's end this side stays open until the program ends it. Default: no, it answers with its own end.
+    pub allow_half_open: bool,
+    /// Queued bytes from which on `write` answers `false`, and how much is received while nobody takes it.
+    /// Default: [`HIGH_WATER_MARK`].
+    pub high_water_mark: usize,
+    /// Data is delivered as it comes. With `false` nobody has asked for it yet: up to `high_water_mark` bytes wait in the
+    /// process until [`Socket::resume`] or [`Socket::pipe`], as in Node before the first `data` listener. Default: true.
+    pub flowing: bool,
+    /// Small writes are sent at once, without waiting for the answer to the one before (`TCP_NODELAY`). Default: no.
+    pub no_delay: bool,
+    /// The kernel asks an idle peer whether it is still there (`SO_KEEPALIVE`). Default: no.
+    pub keep_alive: bool,
+    /// How long a connection is idle before the kernel asks; whole seconds are used, 0 is the system's own.
+    pub keep_alive_initial_delay: Duration,
+    /// As [`Socket::set_timeout`]. Default: off.
+    pub timeout: Duration,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        SocketOptions {
+            allow_half_open: false,
+            high_water_mark: HIGH_WATER_MARK,
+            flowing: true,
+            no_delay: false,
+            keep_alive: false,
+            keep_alive_initial_delay: Duration::ZERO,
+            timeout: Duration::ZERO,
+        }
+    }
+}
+
+/// Which directions of a connection are open ([Node: `socket.readyState`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketreadystate)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadyState {
+    /// Connecting.
+    Opening,
+    /// Both; a socket that was never connected says so too, as in Node.
+    Open,
+    /// Only reading: this side has ended.
+    ReadOnly,
+    /// Only writing: the peer has ended.
+    WriteOnly,
+    /// Neither.
+    Closed,
+}
+
+impl ReadyState {
+    /// Node's word: `opening`, `open`, `readOnly`, `writeOnly` or `closed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadyState::Opening => "opening",
+            ReadyState::Open => "open",
+            ReadyState::ReadOnly => "readOnly",
+            ReadyState::WriteOnly => "writeOnly",
+            ReadyState::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for ReadyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// All there is to know about a socket, at the moment it was asked ([`Socket::info`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketInfo {
+    /// Which directions are open.
+    pub ready_state: ReadyState,
+    /// Not connected: never, not yet, or not any more.
+    pub pending: bool,
+    /// `connect_to` was called and has not succeeded or failed.
+    pub connecting: bool,
+    /// `destroy` was called, by the program or by the loop.
+    pub destroyed: bool,
+    /// Data or an end may still come.
+    pub readable: bool,
+    /// `None`: nobody has asked for data. Otherwise whether it is delivered (`resume`) or not (`pause`).
+    pub flowing: Option<bool>,
+    /// It may be written to.
+    pub writable: bool,
+    /// `end` was called.
+    pub writable_ended: bool,
+    /// `on_finish` has been called.
+    pub writable_finished: bool,
+    /// Bytes that wait in the process because the kernel takes no more. Bytes that wait only because they are gathered do
+    /// not count; a write that the kernel took in part counts whole until it is through.
+    pub writable_length: usize,
+    /// `on_drain` is owed.
+    pub writable_need_drain: bool,
+    /// How often it is corked.
+    pub writable_corked: u32,
+    /// Queued bytes from which on `write` answers `false`, and an inbox is full.
+    pub high_water_mark: usize,
+    /// Bytes received, whether they have been delivered or not.
+    pub bytes_read: u64,
+    /// Bytes written by the program, whether they have been sent or not.
+    pub bytes_written: u64,
+    /// The idle limit in milliseconds; 0 is off.
+    pub timeout_ms: u32,
+    /// The peer. After the close only if it was asked for before. `None` on a unix path.
+    pub remote: Option<SocketAddr>,
+    /// This side; nothing after the close. `None` on a unix path.
+    pub local: Option<SocketAddr>,
+}
+
+impl Socket {
+    /// Connects to `target`: sugar for [`new`](Self::new) and [`connect_to`](Self::connect_to).
+    ///
+    /// # Errors
+    /// As [`connect_to`](Self::connect_to). Failing to connect arrives in `on_error`.
+    #[doc(alias = "createConnection")]
+    pub fn connect(lp: &mut Loop, target: impl Into<Target>, handler: impl Handler) -> Result<Socket> {
+        let socket = Socket::new(lp, SocketOptions::default(), handler);
+        match socket.connect_to(lp, target) {
+            Ok(()) => Ok(socket),
+            Err(error) => {
+                socket.destroy(lp);
+                Err(error)
+            }
+        }
+    }
+
+    /// A socket that is not connected yet, with a handler of its own.
+    pub fn new(lp: &mut Loop, options: SocketOptions, handler: impl Handler) -> Socket {
+        let handler = lp.add_handler(Box::new(handler));
+        let serial = lp.net.take_serial();
+        let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
+        let mut state = SocketState::new(serial, handler, NO_SERVER, high_water_mark);
+        if options.allow_half_open {
+            state.set(ALLOW_HALF_OPEN);
+        }
+        if options.flowing {
+            state.set(FLOWING);
+        }
+        if options.no_delay || options.keep_alive {
+            state.more().no_delay = options.no_delay;
+            state.more().keep_alive = options.keep_alive.then_some(options.keep_alive_initial_delay);
+        }
+        let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
+        socket.set_timeout(lp, options.timeout);
+        socket
+    }
+
+    /// Connects. An IP address is called on in the next tick, a path at once, a name after its lookup. A socket that has
+    /// been closed can be connected again from inside its `on_close`, with fresh state and counters.
+    ///
+    /// # Errors
+    /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::AlreadyConnected`], [`Error::Gone`].
+    pub fn connect_to(self, lp: &mut Loop, target: impl Into<Target>) -> Result<()> {
+        lp.connect_socket(self, target.into())
+    }
+
+    /// Sends `bytes`. The answer is advice: `false` when at least a high-water mark of bytes waits in the process because
+    /// the kernel takes no more. They are kept all the same; write on after `on_drain`, or memory grows with the peer's
+    /// slowness ([Node: `socket.write`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketwritedata-encoding-callback)).
+    ///
+    /// Also `false`, with an error to `on_error`, after the end: [`write_refusal`](Self::write_refusal) says beforehand.
+    pub fn write(self, lp: &mut Loop, bytes: impl AsRef<[u8]>) -> bool {
+        lp.write_socket(self, bytes.as_ref(), None)
+    }
+
+    /// As [`write`](Self::write), and calls `done` when the kernel has all of it, or never will.
+    pub fn write_then(
+        self,
+        lp: &mut Loop,
+        bytes: impl AsRef<[u8]>,
+        done: impl FnOnce(&mut Loop, Result<()>) + 'static,
+    ) -> bool {
+        lp.write_socket(self, bytes.as_ref(), Some(Box::new(done)))
+    }
+
+    /// Hands what was gathered to the kernel now, and not at the end of the phase.
+    pub fn flush(self, lp: &mut Loop) {
+        lp.flush_gathered(self);
+    }
+
+    /// Ends this side: no further writes; when everything is out, the FIN. The peer may go on sending
+    /// ([Node: `socket.end`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketenddata-encoding-callback)).
+    pub fn end(self, lp: &mut Loop) {
+        lp.end_socket(self, None, None);
+    }
+
+    /// Writes `bytes`, then ends.
+    pub fn end_with(self, lp: &mut Loop, bytes: impl AsRef<[u8]>) {
+        lp.end_socket(self, Some(bytes.as_ref()), None);
+    }
+
+    /// Ends, and calls `done` when the FIN is sent, before `on_finish`. After a [`destroy`](Self::destroy) it is not
+    /// called, as in Node.
+    pub fn end_then(self, lp: &mut Loop, done: impl FnOnce(&mut Loop, Result<()>) + 'static) {
+        lp.end_socket(self, None, Some(Box::new(done)));
+    }
+
+    /// Writes `bytes`, ends, and calls `done` when the FIN is sent.
+    pub fn end_with_then(
+        self,
+        lp: &mut Loop,
+        bytes: impl AsRef<[u8]>,
+        done: impl FnOnce(&mut Loop, Result<()>) + 'static,
+    ) {
+        lp.end_socket(self, Some(bytes.as_ref()), Some(Box::new(done)));
+    }
+
+    /// Closes the connection now: what has not reached the kernel is lost. `on_close` follows in the close phase. Only the
+    /// first call counts.
+    pub fn destroy(self, lp: &mut Loop) {
+        lp.destroy_socket(self, None);
+    }
+
+    /// As [`destroy`](Self::destroy), with an error for `on_error`.
+    pub fn destroy_with(self, lp: &mut Loop, error: Error) {
+        lp.destroy_socket(self, Some(error));
+    }
+
+    /// Ends, and destroys when that is through, without waiting for the peer's end.
+    #[doc(alias = "destroySoon")]
+    pub fn destroy_soon(self, lp: &mut Loop) {
+        lp.destroy_socket_soon(self);
+    }
+
+    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHandleType`] on a unix path, which has no reset.
+    #[doc(alias = "resetAndDestroy")]
+    pub fn reset_and_destroy(self, lp: &mut Loop) -> Result<()> {
+        lp.reset_socket(self)
+    }
+
+    /// No data is delivered after this returns. What comes waits, up to the high-water mark; then the peer has to wait.
+    pub fn pause(self, lp: &mut Loop) {
+        lp.pause_socket(self);
+    }
+
+    /// Delivers data again, beginning in the next tick with what waits.
+    pub fn resume(self, lp: &mut Loop) {
+        lp.resume_socket(self);
+    }
+
+    /// Holds writes back until [`uncork`](Self::uncork). Counts: as many uncorks as corks. What was written before is sent.
+    pub fn cork(self, lp: &mut Loop) {
+        lp.cork_socket(self);
+    }
+
+    /// Takes one cork off. With the last one, all that was held back goes out as one write.
+    pub fn uncork(self, lp: &mut Loop) {
+        lp.uncork_socket(self, 1);
+    }
+
+    /// Writes all that this socket reads to `to`, at the pace of the slower, and ends `to` when this one ends.
+    pub fn pipe(self, lp: &mut Loop, to: Socket) {
+        lp.pipe_socket(self, to, true);
+    }
+
+    /// As [`pipe`](Self::pipe), but leaves `to` open at the end.
+    pub fn pipe_without_end(self, lp: &mut Loop, to: Socket) {
+        lp.pipe_socket(self, to, false);
+    }
+
+    /// Takes a pipe away. Without any left the socket pauses.
+    pub fn unpipe(self, lp: &mut Loop, to: Socket) {
+        lp.unpipe_socket(self, Some(to));
+    }
+
+    /// Calls `on_timeout` after `limit` without activity: nothing connected, read or written. Once per idle period;
+    /// nothing is closed. Zero switches it off. Whole milliseconds, at most 2^31 − 1
+    /// ([Node: `socket.setTimeout`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsettimeouttimeout-callback)).
+    #[doc(alias = "setTimeout")]
+    pub fn set_timeout(self, lp: &mut Loop, limit: Duration) {
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        if state.is(DESTROYED) {
+            return;
+        }
+        state.idle_limit_ms = if limit.is_zero() { 0 } else { delay_ms(limit) };
+        if let Some(timer) = state.idle_timer.take() {
+            lp.timers_clear(timer);
+        }
+        if !limit.is_zero() {
+            let timer = lp.start_idle_timer(self, limit);
+            if let Some(state) = lp.net.socket_mut(self) {
+                state.idle_timer = Some(timer);
+            }
+        }
+    }
+
+    /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes in
+    /// pieces is held back until it is whole; bytes that are no UTF-8 become U+FFFD
+    /// ([Node: `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
+    #[doc(alias = "setEncoding")]
+    pub fn set_encoding(self, lp: &mut Loop) {
+        lp.decode_socket(self);
+    }
+
+    /// Sends small writes at once, without waiting for the answer to the one before (`TCP_NODELAY`).
+    #[doc(alias = "setNoDelay")]
+    pub fn set_no_delay(self, lp: &mut Loop, enable: bool) {
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        match &state.stream {
+            Stream::None => state.more().no_delay = enable,
+            stream => stream.with_tcp(|stream| stream.set_tcp_nodelay(enable)),
+        }
+    }
+
+    /// Has the kernel ask an idle peer whether it is still there (`SO_KEEPALIVE`), first after `delay`; whole seconds are
+    /// used, 0 is the system's own.
+    #[doc(alias = "setKeepAlive")]
+    pub fn set_keep_alive(self, lp: &mut Loop, enable: bool, delay: Duration) {
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        match &state.stream {
+            Stream::None => state.more().keep_alive = enable.then_some(delay),
+            stream => keep_alive(stream, enable, delay),
+        }
+    }
+
+    /// Gives this socket a handler of its own, from its next event on. The old one is dropped with its last socket.
+    pub fn set_handler(self, lp: &mut Loop, handler: impl Handler) {
+        if lp.net.socket(self).is_none() {
+            return;
+        }
+        let slot = lp.add_handler(Box::new(handler));
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        let old = std::mem::replace(&mut state.handler, slot);
+        lp.release_handler(old);
+    }
+
+    /// Lets the socket keep the loop alive while it reads, which is how it starts.
+    #[doc(alias = "ref")]
+    pub fn ref_(self, lp: &mut Loop) {
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.clear(UNREFERENCED);
+            lp.recount(self);
+        }
+    }
+
+    /// Lets the loop end although the socket is open.
+    pub fn unref(self, lp: &mut Loop) {
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.set(UNREFERENCED);
+            lp.recount(self);
+        }
+    }
+
+    /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's address
+    /// and remembers it.
+    pub fn info(self, lp: &mut Loop) -> Option<SocketInfo> {
+        let state = lp.net.socket_mut(self)?;
+        let remote = state.peer_addr();
+        let (readable, writable) = (state.is_readable(), state.is_writable());
+        let connecting = state.is(CONNECTING) && !state.is(DESTROYED);
+        let ready_state = match (connecting, readable, writable) {
+            (true, _, _) => ReadyState::Opening,
+            (false, true, true) => ReadyState::Open,
+            (false, true, false) => ReadyState::ReadOnly,
+            (false, false, true) => ReadyState::WriteOnly,
+            (false, false, false) => ReadyState::Closed,
+        };
+        let flowing = if state.is(FLOWING) { Some(true) } else { state.is(PAUSED).then_some(false) };
+        Some(SocketInfo {
+            ready_state,
+            pending: connecting || !state.is(OPENED) || state.is(DESTROYED),
+            connecting,
+            destroyed: state.is(DESTROYED),
+            readable,
+            flowing,
+            writable,
+            writable_ended: state.is(ENDING),
+            writable_finished: state.is(FINISHED),
+            writable_length: state.writable_length() as usize,
+            writable_need_drain: state.is(NEED_DRAIN) && !state.is(DESTROYED | ENDING),
+            writable_corked: state.corks(),
+            high_water_mark: state.high_water_mark as usize,
+            bytes_read: state.bytes_read,
+            bytes_written: state.bytes_written,
+            timeout_ms: state.idle_limit_ms,
+            remote,
+            local: state.stream.local_addr(),
+        })
+    }
+
+    /// The error that a write would get now; `None` if it would be taken.
+    pub fn write_refusal(self, lp: &Loop) -> Option<Error> {
+        match lp.net.socket(self) {
+            None => Some(Error::Destroyed { action: "write" }),
+            Some(state) if state.is(ANSWERS_END) && state.is(ENDING) => Some(Error::EndedByPeer),
+            Some(state) if !state.is(OPENED | DESTROYED | ENDING) => Some(Error::SocketClosed),
+            Some(state) => super::write::refusal(state),
+        }
+    }
+
+    /// Whether the handle still finds something: from the socket's making to the end of its `on_close`.
+    pub fn exists(self, lp: &Loop) -> bool {
+        lp.net.socket(self).is_some()
+    }
+
+    /// Bytes that wait in the process because the kernel takes no more.
+    pub fn writable_length(self, lp: &Loop) -> usize {
+        lp.net.socket(self).map_or(0, |state| state.writable_length() as usize)
+    }
+
+    /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
+    pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
+        let state = lp.net.socket(self)?;
+        state.more.as_ref().and_then(|more| more.peer).or_else(|| state.stream.peer_addr())
+    }
+
+    /// The server that accepted this socket; `None` for a client's, and after the destroy.
+    pub fn server(self, lp: &Loop) -> Option<ServerId> {
+        let server = lp.net.socket(self)?.server;
+        lp.net.servers.get(server as usize).map(|state| ServerId(Key { index: server, serial: state.serial }))
+    }
+
+    /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
+    pub fn serial(self) -> u32 {
+        self.0.serial
+    }
+}
+
+/// `#41`, as in the logs.
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0.serial)
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Socket#{}", self.0.serial)
+    }
+}
+
+/// Switches the kernel's keepalive.
+pub(crate) fn keep_alive(stream: &Stream, enable: bool, delay: Duration) {
+    stream.with_tcp(|stream| {
+        stream.set_keepalive(enable)?;
+        if enable && delay.as_secs() > 0 {
+            let keep_alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(delay.as_secs()));
+            stream.set_tcp_keepalive(&keep_alive)?;
+        }
+        Ok(())
+    });
+}
+
+impl Loop {
+    /// A socket's idle timer fired: `on_timeout`, unless a large write has moved on meanwhile.
+    pub(crate) fn idle_limit_reached(&mut self, socket: Socket, timer: TimerId) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.idle_timer != Some(timer) {
+            return;
+        }
+        if state.is(BLOCKED)
+            && let Some(outbox) = &mut state.outbox
+            && outbox.seen_by_idle_limit != outbox.len()
+        {
+            outbox.seen_by_idle_limit = outbox.len();
+            return self.restart_idle_timer(timer);
+        }
+        self.emit(socket, |handler, lp| handler.on_timeout(lp, socket));
+    }
+}
+
+/// A path to show: abstract names begin with `@`, as in `ss` and `/proc/net/unix`.
+pub(crate) fn show_path(path: &std::path::Path) -> String {
+    let text = path.to_string_lossy();
+    match text.strip_prefix('\0') {
+        Some(name) => format!("@{name}"),
+        None => text.into_owned(),
+    }
+}
+
+const _: () = assert!(size_of::<Socket>() == 8);

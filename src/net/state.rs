@@ -1,0 +1,399 @@
+//! What the loop knows of one socket, in as few bytes as it takes.
+//!
+//! Two halves that hardly know of each other, and a life they share:
+//!
+//! ```text
+//!             connect_to                connected              destroy
+//!   new ──────────────▶ CONNECTING ──────────────▶ open ──────────────▶ DESTROYED ──▶ on_close ──▶ slot free
+//!                                                  │  ▲
+//!   reading    READING ──── the FIN ────▶ EOF ──── inbox empty ────▶ END_EMITTED ─┐
+//!                                                                                 ├─▶ destroys itself
+//!   writing    open ──── end() ────▶ ENDING ──── outbox empty, shut down ──▶ FINISHED ─┘
+//! ```
+//!
+//! An idle connection is this struct and nothing else: no buffer, no heap block. What only some sockets have (bytes
+//! that wait to be sent, an inbox, a pipe, callbacks) hangs in two boxes that are empty until needed.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use mio::net::{TcpStream, UnixStream};
+
+use super::outbox::Outbox;
+use super::utf8::Utf8Decoder;
+use super::{Error, Socket, WriteCallback};
+use crate::event_loop::TimerId;
+
+/// No server: the socket is a client's.
+pub(crate) const NO_SERVER: u32 = u32::MAX;
+
+/// One socket.
+pub(crate) struct SocketState {
+    pub serial: u32,
+    pub flags: u32,
+    pub stream: Stream,
+    /// The slot of the handler that answers for it.
+    pub handler: u32,
+    /// The slot of the server that accepted it, or [`NO_SERVER`].
+    pub server: u32,
+    /// Queued bytes from which on `write` answers `false`, and an inbox is full.
+    pub high_water_mark: u32,
+    /// As the program set it; 0 is off.
+    pub idle_limit_ms: u32,
+    pub idle_timer: Option<TimerId>,
+    pub bytes_read: u64,
+    /// All that the program has written, whether it has left the process or not.
+    pub bytes_written: u64,
+    /// Bytes on their way out. Lent by the loop's pool only while there are any.
+    pub outbox: Option<Box<Outbox>>,
+    /// What few sockets need.
+    pub more: Option<Box<More>>,
+}
+
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<SocketState>() <= 80, "an idle connection costs this much");
+
+/// The rarely needed part of a socket's state.
+#[derive(Default)]
+pub(crate) struct More {
+    /// Bytes received while nobody took them: paused, or not asked for yet.
+    pub inbox: Vec<u8>,
+    /// Turns bytes into text after `set_encoding`.
+    pub decoder: Option<Utf8Decoder>,
+    pub end_callbacks: Vec<WriteCallback>,
+    /// Where this socket's data goes.
+    pub pipes: Vec<Pipe>,
+    /// Who pipes into this socket.
+    pub piped_from: Vec<Socket>,
+    /// Who has stopped reading until this socket drains.
+    pub waiting_sources: Vec<Socket>,
+    /// The first error, which later callbacks are told.
+    pub errored: Option<Error>,
+    pub connecting: Option<Box<super::connect::Connecting>>,
+    pub no_delay: bool,
+    pub keep_alive: Option<Duration>,
+    pub peer: Option<SocketAddr>,
+}
+
+/// One end of `pipe`.
+#[derive(Clone, Copy)]
+pub(crate) struct Pipe {
+    pub to: Socket,
+    pub ends: bool,
+}
+
+/// The states and conditions a socket can be in; see the picture above.
+pub(crate) mod flag {
+    macro_rules! flags {
+        ($($(#[$doc:meta])* $name:ident,)*) => { flags!(@ 0u32; $($(#[$doc])* $name,)*); };
+        (@ $bit:expr; $(#[$doc:meta])* $name:ident, $($rest:tt)*) => {
+            $(#[$doc])* pub const $name: u32 = 1 << ($bit);
+            flags!(@ $bit + 1; $($rest)*);
+        };
+        (@ $bit:expr;) => { const _: () = assert!($bit <= 32, "the flags fill one u32"); };
+    }
+
+    flags! {
+        /// Has, or had, something to close: a connection, or an attempt at one.
+        OPENED,
+        /// `connect_to` was called and has neither succeeded nor failed.
+        CONNECTING,
+        /// `destroy` was called, by the program or by the loop.
+        DESTROYED,
+        /// It was destroyed with an error.
+        HAD_ERROR,
+        /// The handler has heard of an error.
+        ERROR_EMITTED,
+
+        /// Somebody wants the data: `on_data` is called as it comes.
+        FLOWING,
+        /// `pause` was called, and no `resume` since.
+        PAUSED,
+        /// A tick of `resume` is in the queue.
+        RESUMING,
+        /// The descriptor is read when there is something: what keeps the loop alive.
+        READING,
+        /// The kernel has, as far as we know, more to read.
+        READABLE,
+        /// The FIN has been read.
+        EOF,
+        /// `on_end` was called.
+        END_EMITTED,
+        /// A FIN, hang-up or error was reported: a short read does not mean that all was read, and a write is tried at once.
+        HANGUP,
+        /// The descriptor has urgent data: a read stops short of it.
+        URGENT,
+        /// On the ready list of an even, or of an odd turn.
+        READY_EVEN,
+        READY_ODD,
+
+        /// The kernel took no more: the outbox waits for the socket to become writable.
+        BLOCKED,
+        /// On the list of sockets with gathered bytes.
+        UNSENT,
+        /// A write answered `false`: `on_drain` is owed.
+        NEED_DRAIN,
+        /// A write failed.
+        ERRORED,
+        /// `end` was called.
+        ENDING,
+        /// The shutdown has been asked for, in the pending phase.
+        SHUTTING,
+        /// The FIN is sent and `on_finish` has been called.
+        FINISHED,
+        /// The peer ended, and this side will not stay half open: a write after our own end is the peer's fault.
+        ANSWERS_END,
+        /// `destroy_soon`: destroyed as soon as it has finished.
+        DESTROY_ON_FINISH,
+
+        ALLOW_HALF_OPEN,
+        /// Does not keep the loop alive by reading.
+        UNREFERENCED,
+        /// Counted among what keeps the loop alive.
+        COUNTED,
+        /// `destroy` sends a reset.
+        RESETTING,
+        /// `reset_and_destroy` while connecting: done as soon as it is connected.
+        RESET_ON_CONNECT,
+        /// The slot is in the middle of `on_close`.
+        CLOSING,
+        /// Data goes through the slow path: an inbox, a decoder or a pipe is there.
+        DETOUR,
+    }
+}
+
+impl SocketState {
+    pub fn new(serial: u32, handler: u32, server: u32, high_water_mark: u32) -> Self {
+        SocketState {
+            serial,
+            flags: 0,
+            stream: Stream::None,
+            handler,
+            server,
+            high_water_mark,
+            idle_limit_ms: 0,
+            idle_timer: None,
+            bytes_read: 0,
+            bytes_written: 0,
+            outbox: None,
+            more: None,
+        }
+    }
+
+    #[inline]
+    pub fn is(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    #[inline]
+    pub fn set(&mut self, flag: u32) {
+        self.flags |= flag;
+    }
+
+    #[inline]
+    pub fn clear(&mut self, flag: u32) {
+        self.flags &= !flag;
+    }
+
+    pub fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Whether the descriptor should be read when the kernel has something.
+    #[inline]
+    pub fn wants_read(&self) -> bool {
+        use flag::*;
+        self.flags & (READING | DESTROYED | EOF | CONNECTING) == READING
+    }
+
+    pub fn inbox_len(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.inbox.len())
+    }
+
+    /// Whether received data waits to be delivered; after the FIN the rest of a cut character counts too.
+    pub fn has_undelivered(&self) -> bool {
+        let has_tail = |more: &More| more.decoder.as_ref().is_some_and(|decoder| decoder.is_midway());
+        self.inbox_len() > 0 || self.is(flag::EOF) && self.more.as_ref().is_some_and(|more| has_tail(more))
+    }
+
+    /// Whether a program may still read from it: Node's `readable`.
+    pub fn is_readable(&self) -> bool {
+        use flag::*;
+        self.flags & (DESTROYED | ERROR_EMITTED | END_EMITTED) == 0
+    }
+
+    /// Whether a program may still write to it: Node's `writable`.
+    pub fn is_writable(&self) -> bool {
+        use flag::*;
+        self.flags & (DESTROYED | ERRORED | ENDING) == 0
+    }
+
+    /// Node's `writableLength`: what waits in the process. Bytes that wait only because they are gathered do not count:
+    /// the kernel would have taken them. A write that the kernel took in part counts whole.
+    #[inline]
+    pub fn writable_length(&self) -> u64 {
+        match &self.outbox {
+            Some(outbox) if self.is(flag::BLOCKED | flag::CONNECTING | flag::ERRORED) || outbox.corks > 0 => {
+                self.bytes_written - outbox.unit_start
+            }
+            _ => 0,
+        }
+    }
+
+    pub fn corks(&self) -> u32 {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.corks)
+    }
+
+    /// Whether it keeps the loop alive by itself: a request in flight, or reading.
+    pub fn keeps_alive(&self) -> bool {
+        use flag::*;
+        if self.is(DESTROYED) {
+            return false; // The closing list counts it now.
+        }
+        let is_reading = self.wants_read() && !self.is(UNREFERENCED);
+        is_reading || self.is(CONNECTING | BLOCKED)
+    }
+
+    /// A closed socket that is connected again starts anew: states, counters and errors, but not its options.
+    pub fn begin_life(&mut self) {
+        use flag::*;
+        if !self.is(CLOSING) {
+            return;
+        }
+        self.flags &= ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | PAUSED | DETOUR | READY_EVEN | READY_ODD | UNSENT;
+        self.bytes_read = 0;
+        self.bytes_written = 0;
+        if let Some(more) = &mut self.more {
+            more.errored = None;
+            more.peer = None;
+            more.inbox.clear();
+        }
+    }
+
+    /// The address of the peer, remembered so that it is still known after the close.
+    pub fn peer_addr(&mut self) -> Option<SocketAddr> {
+        if let Some(peer) = self.more.as_ref().and_then(|more| more.peer) {
+            return Some(peer);
+        }
+        let peer = self.stream.peer_addr()?;
+        self.more().peer = Some(peer);
+        Some(peer)
+    }
+}
+
+/// The descriptor, of whichever family.
+pub(crate) enum Stream {
+    /// Never opened, or closed.
+    None,
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    #[inline]
+    pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let result = match self {
+                Stream::Tcp(stream) => stream.read(buf),
+                Stream::Unix(stream) => stream.read(buf),
+                Stream::None => return Err(io::ErrorKind::NotConnected.into()),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let result = match self {
+                Stream::Tcp(stream) => stream.write(bytes),
+                Stream::Unix(stream) => stream.write(bytes),
+                Stream::None => return Err(io::ErrorKind::NotConnected.into()),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes two pieces with one system call.
+    pub fn write_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let pieces = [IoSlice::new(first), IoSlice::new(second)];
+        loop {
+            let result = match self {
+                Stream::Tcp(stream) => stream.write_vectored(&pieces),
+                Stream::Unix(stream) => stream.write_vectored(&pieces),
+                Stream::None => return Err(io::ErrorKind::NotConnected.into()),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    pub fn shutdown(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::None => Ok(()),
+        }
+    }
+
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            _ => None,
+        }
+    }
+
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            _ => None,
+        }
+    }
+
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Stream::Tcp(stream) => stream.take_error(),
+            Stream::Unix(stream) => stream.take_error(),
+            Stream::None => Ok(None),
+        }
+    }
+
+    pub fn is_tcp(&self) -> bool {
+        matches!(self, Stream::Tcp(_))
+    }
+
+    /// Sets an option that only TCP has; on anything else it does nothing, as in Node.
+    pub fn with_tcp(&self, set: impl FnOnce(socket2::SockRef<'_>) -> io::Result<()>) {
+        if let Stream::Tcp(stream) = self
+            && let Err(error) = set(socket2::SockRef::from(stream))
+        {
+            log::debug!(target: "bucle::net", "a socket option was refused: {error}");
+        }
+    }
+
+    pub fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => registry.register(stream, token, interest()),
+            Stream::Unix(stream) => registry.register(stream, token, interest()),
+            Stream::None => Ok(()),
+        }
+    }
+}
+
+/// Registered once, for everything, edge-triggered: no `epoll_ctl` after that, none before the close either.
+fn interest() -> mio::Interest {
+    let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
+    // Urgent data makes a read stop short although there is more behind it; this makes the kernel say so.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let both = both | mio::Interest::PRIORITY;
+    both
+}

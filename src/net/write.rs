@@ -1,0 +1,504 @@
+//! Writing: gathered, with the answers Node would give.
+//!
+//! Node makes one system call per `write()`. Here the writes of one phase are gathered, and each socket's leave in one
+//! system call at the phase's end: sixteen answers to sixteen pipelined lines cost one `write(2)`.
+//!
+//! ```text
+//!   on_data ─ write ─┐                                  ┌─▶ all taken: the outbox goes back to the pool
+//!   on_data ─ write ─┼─▶ outbox ── end of phase: send ──┤
+//!   a tick  ─ write ─┘    │                             └─▶ WouldBlock: BLOCKED, until the socket is writable
+//!                         └─ a high-water mark of bytes, a callback, cork, destroy: sent at once
+//! ```
+//!
+//! What differs from Node is when the kernel is asked, not what the program is told: bytes that wait only because they
+//! are gathered are reported as sent. When the kernel refuses, `write` answers `false` from a high-water mark of waiting
+//! bytes on, and `on_drain` follows once all are out. One difference stays: a write to a peer whose reset has arrived
+//! since the last poll answers `true`, and the error comes at the phase's end.
+//!
+//! Bytes of one socket leave in the order of its writes, whichever way they take.
+
+use std::io;
+use std::mem;
+
+use super::outbox::Outbox;
+use super::state::flag::*;
+use super::state::{SocketState, Stream};
+use super::{Error, NetTick, Pending, Socket, WriteCallback};
+use crate::event_loop::Loop;
+
+/// What the kernel made of an attempt to send.
+enum Sent {
+    All,
+    /// So many bytes; the socket will say when it takes more.
+    Part(usize),
+    Failed(Error),
+}
+
+/// Sends what is gathered and `more` behind it, until the kernel takes no more.
+fn send(stream: &mut Stream, gathered: &[u8], more: &[u8]) -> Sent {
+    let total = gathered.len() + more.len();
+    let mut sent = 0;
+    while sent < total {
+        let result = match gathered.get(sent..) {
+            Some(rest) if !rest.is_empty() && !more.is_empty() => stream.write_both(rest, more),
+            Some(rest) if !rest.is_empty() => stream.write(rest),
+            _ => stream.write(&more[sent - gathered.len()..]),
+        };
+        match result {
+            Ok(n) => sent += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Part(sent),
+            Err(error) => return Sent::Failed(Error::system("write", &error)),
+        }
+    }
+    Sent::All
+}
+
+impl Loop {
+    /// `write`: the answer is Node's, `false` when at least a high-water mark of bytes waits in the process.
+    #[inline]
+    pub(crate) fn write_socket(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
+        if callback.is_none() && self.gather(socket, bytes) {
+            return true;
+        }
+        self.write_slowly(socket, bytes, callback)
+    }
+
+    /// The common case: an open socket that the kernel has not refused, and few bytes. `false`: it is another case.
+    #[inline]
+    fn gather(&mut self, socket: Socket, bytes: &[u8]) -> bool {
+        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | HANGUP;
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
+        if state.serial != socket.0.serial || state.flags & (SPECIAL | OPENED) != OPENED {
+            return false;
+        }
+        let waiting = match &state.outbox {
+            None => 0,
+            Some(outbox) if outbox.corks > 0 => return false,
+            Some(outbox) => outbox.len(),
+        };
+        if waiting + bytes.len() >= state.high_water_mark as usize {
+            return false;
+        }
+        let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take());
+        outbox.push(bytes);
+        state.bytes_written += bytes.len() as u64;
+        if !state.is(UNSENT) {
+            state.set(UNSENT);
+            net.unsent.push(socket);
+        }
+        if let Some(timer) = state.idle_timer {
+            self.restart_idle_timer(timer);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn write_slowly(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
+        let Some(state) = self.net.socket_mut(socket) else {
+            self.call_back(callback, Err(Error::Destroyed { action: "write" }));
+            return false;
+        };
+        let refusal = if state.is(ANSWERS_END) && state.is(ENDING) { Some(Error::EndedByPeer) } else { refusal(state) };
+        match refusal {
+            Some(error) => {
+                self.call_back(callback, Err(error.clone()));
+                self.destroy_socket(socket, Some(error));
+                false
+            }
+            None => self.accept_write(socket, bytes, callback),
+        }
+    }
+
+    /// A write that is not refused: sent at once, or queued behind what waits.
+    fn accept_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
+        if !state.is(OPENED) {
+            self.fail_later(socket, callback, Error::SocketClosed);
+            return false;
+        }
+        let start = state.bytes_written;
+        state.bytes_written += bytes.len() as u64;
+        let end = state.bytes_written;
+        let idle_timer = state.idle_timer;
+        let must_wait = state.is(CONNECTING | BLOCKED | ERRORED) || state.corks() > 0;
+        let sent = if must_wait {
+            if state.outbox.is_none() {
+                // The first write before the connection is there: the one in flight, as soon as it is.
+                let mut outbox = net.outboxes.take();
+                outbox.unit_start = start;
+                outbox.inflight_end = end;
+                state.outbox = Some(outbox);
+            }
+            Sent::Part(0)
+        } else {
+            let gathered = state.outbox.as_ref().map_or(&[][..], |outbox| outbox.unsent());
+            send(&mut state.stream, gathered, bytes)
+        };
+        let mut callback = callback;
+        match sent {
+            Sent::All => {
+                if let Some(outbox) = state.outbox.take() {
+                    net.outboxes.give_back(outbox);
+                }
+            }
+            Sent::Part(n) => {
+                let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take());
+                let of_gathered = n.min(outbox.len());
+                outbox.advance(of_gathered);
+                outbox.push(&bytes[n - of_gathered..]);
+                if !must_wait {
+                    // Gathered writes before this one that are through are no part of what waits.
+                    let first_unsent = end - outbox.len() as u64;
+                    outbox.unit_start = if first_unsent >= start { start } else { first_unsent };
+                    outbox.inflight_end = end;
+                    outbox.seen_by_idle_limit = outbox.len();
+                }
+                if let Some(callback) = callback.take() {
+                    outbox.push_callback(end, callback);
+                }
+                if !must_wait {
+                    state.set(BLOCKED);
+                }
+            }
+            Sent::Failed(error) => {
+                self.fail_later(socket, callback, error);
+                return false;
+            }
+        }
+        let is_low = state.writable_length() < u64::from(state.high_water_mark);
+        if !is_low {
+            state.set(NEED_DRAIN);
+        }
+        let is_through = state.outbox.is_none();
+        let answer = is_low && !state.is(ERRORED);
+        if is_through && (callback.is_some() || !is_low) {
+            self.tick(NetTick::AfterWrite(socket, callback.into_iter().collect()));
+        }
+        if let Some(timer) = idle_timer {
+            self.restart_idle_timer(timer);
+        }
+        self.recount(socket);
+        answer
+    }
+
+    /// End of a phase: sends what it gathered. Says whether there was anything.
+    #[inline]
+    pub(crate) fn flush_unsent(&mut self) -> bool {
+        if self.net.unsent.is_empty() {
+            return false;
+        }
+        let mut list = mem::take(&mut self.net.unsent);
+        for &socket in &list {
+            self.flush_gathered(socket);
+        }
+        if self.net.unsent.is_empty() {
+            list.clear();
+            self.net.unsent = list;
+        }
+        true
+    }
+
+    /// Sends what one socket has gathered. A failure destroys it.
+    pub(crate) fn flush_gathered(&mut self, socket: Socket) {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        if state.serial != socket.0.serial {
+            return;
+        }
+        state.clear(UNSENT);
+        if state.flags & (BLOCKED | CONNECTING | DESTROYED | ERRORED) != 0 {
+            return;
+        }
+        let Some(outbox) = &mut state.outbox else { return };
+        if outbox.corks > 0 {
+            return;
+        }
+        match send(&mut state.stream, outbox.unsent(), &[]) {
+            Sent::All => {
+                if let Some(outbox) = state.outbox.take() {
+                    net.outboxes.give_back(outbox);
+                }
+            }
+            Sent::Part(n) => {
+                outbox.advance(n);
+                outbox.unit_start = state.bytes_written - outbox.len() as u64;
+                outbox.inflight_end = state.bytes_written;
+                outbox.seen_by_idle_limit = outbox.len();
+                state.set(BLOCKED);
+                self.recount(socket);
+            }
+            Sent::Failed(error) => self.write_failed(socket, Vec::new(), error),
+        }
+    }
+
+    /// The socket is writable again, or has just been connected: what waits goes out, and the write in flight is
+    /// completed when the kernel has all of it.
+    pub(crate) fn send_queued(&mut self, socket: Socket) {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(outbox) = &mut state.outbox else { return };
+        // While corked only the write in flight goes on; what stands behind it waits for the uncork.
+        let waiting = outbox.unsent();
+        let first_unsent = state.bytes_written - waiting.len() as u64;
+        let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { waiting.len() };
+        match send(&mut state.stream, &waiting[..limit], &[]) {
+            Sent::All => outbox.advance(limit),
+            Sent::Part(n) => outbox.advance(n),
+            Sent::Failed(error) => {
+                let callbacks = outbox.take_callbacks(outbox.inflight_end);
+                state.clear(BLOCKED);
+                return self.write_failed(socket, callbacks, error);
+            }
+        }
+        if state.bytes_written - (outbox.len() as u64) < outbox.inflight_end {
+            state.set(BLOCKED);
+            return self.recount(socket);
+        }
+        let callbacks = outbox.take_callbacks(outbox.inflight_end);
+        let idle_timer = state.idle_timer;
+        if outbox.is_empty() && outbox.corks == 0 {
+            let later = outbox.take_all_callbacks();
+            if let Some(outbox) = state.outbox.take() {
+                net.outboxes.give_back(outbox);
+            }
+            state.clear(BLOCKED);
+            if !later.is_empty() {
+                self.tick(NetTick::AfterWrite(socket, later));
+            }
+        } else {
+            outbox.unit_start = outbox.inflight_end;
+            if outbox.corks > 0 {
+                state.clear(BLOCKED);
+            } else {
+                outbox.inflight_end = state.bytes_written;
+                state.set(BLOCKED);
+            }
+        }
+        if let Some(timer) = idle_timer {
+            self.restart_idle_timer(timer);
+        }
+        self.recount(socket);
+        self.after_write(socket, callbacks);
+    }
+
+    /// A write is through: `on_drain` if it is owed, then the callbacks, then perhaps the end.
+    pub(crate) fn after_write(&mut self, socket: Socket, callbacks: Vec<WriteCallback>) {
+        if let Some(state) = self.net.socket_mut(socket)
+            && state.flags & (NEED_DRAIN | ENDING | DESTROYED) == NEED_DRAIN
+            && state.writable_length() == 0
+        {
+            state.clear(NEED_DRAIN);
+            self.emit(socket, |handler, lp| handler.on_drain(lp, socket));
+            self.drained(socket);
+        }
+        for callback in callbacks {
+            self.call(|lp| callback(lp, Ok(())));
+        }
+        if self.net.socket(socket).is_some_and(|state| state.is(DESTROYED)) {
+            self.fail_queued(socket);
+        }
+        self.finish_if_done(socket);
+    }
+
+    /// A write failed: its callbacks hear of it, then those behind it, then the socket is destroyed.
+    pub(crate) fn write_failed(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
+        if let Some(state) = self.net.socket_mut(socket) {
+            state.set(ERRORED);
+            state.more().errored.get_or_insert_with(|| error.clone());
+        }
+        for callback in callbacks {
+            let error = error.clone();
+            self.call(|lp| callback(lp, Err(error)));
+        }
+        self.fail_queued(socket);
+        self.destroy_socket(socket, Some(error));
+    }
+
+    /// A write that failed at once: its callback and the error come in a tick.
+    fn fail_later(&mut self, socket: Socket, callback: Option<WriteCallback>, error: Error) {
+        if let Some(state) = self.net.socket_mut(socket) {
+            state.set(ERRORED);
+            state.more().errored.get_or_insert_with(|| error.clone());
+        }
+        self.tick(NetTick::WriteFailed(socket, Box::new((callback, error))));
+    }
+
+    /// Every write and end that still waits hears that it will not happen. What is in flight is not among them.
+    pub(crate) fn fail_queued(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(BLOCKED) {
+            return;
+        }
+        let error = state.more.as_ref().and_then(|more| more.errored.clone());
+        let writes = state.outbox.take().map(|mut outbox| outbox.take_all_callbacks()).unwrap_or_default();
+        let ends = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
+        let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
+        for callback in writes {
+            let error = failed("write");
+            self.call(|lp| callback(lp, Err(error)));
+        }
+        for callback in ends {
+            let error = failed("end");
+            self.call(|lp| callback(lp, Err(error)));
+        }
+    }
+
+    /// `end`: no further writes; the FIN follows when everything is out.
+    pub(crate) fn end_socket(&mut self, socket: Socket, bytes: Option<&[u8]>, callback: Option<WriteCallback>) {
+        let Some(state) = self.net.socket_mut(socket) else {
+            return self.call_back(callback, Err(Error::Destroyed { action: "end" }));
+        };
+        let mut failed = None;
+        if let Some(bytes) = bytes {
+            failed = refusal(state);
+            match &failed {
+                Some(error) => self.destroy_socket(socket, Some(error.clone())),
+                None => drop(self.write_socket(socket, bytes, None)),
+            }
+        }
+        self.uncork_socket(socket, u32::MAX);
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        match failed {
+            Some(_) => {}
+            None if !state.is(ERRORED | ENDING) => {
+                state.set(ENDING);
+                self.finish_if_done(socket);
+            }
+            None if state.is(FINISHED) => failed = Some(Error::AlreadyFinished),
+            None if state.is(DESTROYED) => failed = Some(Error::Destroyed { action: "end" }),
+            None => {}
+        }
+        let Some(callback) = callback else { return };
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        match failed {
+            Some(error) => self.call_back(Some(callback), Err(error)),
+            None if state.is(FINISHED) => self.call_back(Some(callback), Ok(())),
+            None => state.more().end_callbacks.push(callback),
+        }
+    }
+
+    /// Asks for the shutdown once nothing waits any more. Gathered bytes are no hindrance: the shutdown sends them.
+    pub(crate) fn finish_if_done(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let hindrances = DESTROYED | ERRORED | ERROR_EMITTED | FINISHED | BLOCKED | SHUTTING;
+        if state.flags & (ENDING | hindrances) != ENDING || state.writable_length() > 0 {
+            return;
+        }
+        state.set(SHUTTING);
+        if state.is(OPENED) && !state.is(CONNECTING) {
+            self.pending.push_back(Pending::Shutdown(socket));
+        }
+    }
+
+    /// Pending phase: what was gathered, then the FIN.
+    pub(crate) fn shut_down(&mut self, socket: Socket) {
+        self.flush_gathered(socket);
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROYED) {
+            return;
+        }
+        if state.is(BLOCKED) {
+            // The kernel refused: the shutdown is asked for again when the outbox is empty.
+            state.clear(SHUTTING);
+            return;
+        }
+        // A peer that is gone already makes this fail; the reading side says so, with the better error.
+        let _ = state.stream.shutdown();
+        self.tick(NetTick::Finish(socket));
+    }
+
+    /// The tick after the shutdown.
+    pub(crate) fn finished(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROYED | ERRORED | FINISHED) {
+            return;
+        }
+        state.set(FINISHED);
+        let callbacks = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
+        for callback in callbacks {
+            self.call(|lp| callback(lp, Ok(())));
+        }
+        self.emit(socket, |handler, lp| handler.on_finish(lp, socket));
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROY_ON_FINISH | END_EMITTED) {
+            self.destroy_socket(socket, None);
+        }
+    }
+
+    pub(crate) fn cork_socket(&mut self, socket: Socket) {
+        if !self.net.socket(socket).is_some_and(|state| state.is_writable()) {
+            return;
+        }
+        // What was written before the cork is not held back by it.
+        self.flush_gathered(socket);
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let written = state.bytes_written;
+        let outbox = state.outbox.get_or_insert_with(|| {
+            let mut outbox: Box<Outbox> = net.outboxes.take();
+            outbox.unit_start = written;
+            outbox.inflight_end = written;
+            outbox
+        });
+        outbox.corks += 1;
+    }
+
+    /// Takes `count` corks off. With the last one everything that was held back goes out as one write.
+    pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        if state.serial != socket.0.serial {
+            return;
+        }
+        let Some(outbox) = &mut state.outbox else { return };
+        if outbox.corks == 0 {
+            return;
+        }
+        outbox.corks = outbox.corks.saturating_sub(count);
+        if outbox.corks > 0 || state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED) != OPENED {
+            return;
+        }
+        match send(&mut state.stream, outbox.unsent(), &[]) {
+            Sent::All => {
+                let callbacks = outbox.take_all_callbacks();
+                if let Some(outbox) = state.outbox.take() {
+                    net.outboxes.give_back(outbox);
+                }
+                if !callbacks.is_empty() || state.is(NEED_DRAIN) {
+                    self.tick(NetTick::AfterWrite(socket, callbacks));
+                }
+            }
+            Sent::Part(n) => {
+                outbox.advance(n);
+                outbox.inflight_end = state.bytes_written;
+                outbox.seen_by_idle_limit = outbox.len();
+                state.set(BLOCKED);
+                self.recount(socket);
+            }
+            Sent::Failed(error) => {
+                let first = outbox.take_callbacks(outbox.unit_start + 1).pop();
+                self.fail_later(socket, first, error);
+            }
+        }
+    }
+
+    /// Calls back in a tick; there may be nobody to call.
+    pub(crate) fn call_back(&mut self, callback: Option<WriteCallback>, result: crate::Result<()>) {
+        if let Some(callback) = callback {
+            self.tick(NetTick::Callback(Box::new((callback, result))));
+        }
+    }
+}
+
+/// Why a write to this socket is refused, if it is.
+pub(crate) fn refusal(state: &SocketState) -> Option<Error> {
+    if state.is(ENDING) {
+        Some(Error::WriteAfterEnd)
+    } else if state.is(DESTROYED) {
+        Some(Error::Destroyed { action: "write" })
+    } else {
+        None
+    }
+}
