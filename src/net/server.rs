@@ -482,22 +482,19 @@ impl Listener {
         }
     }
 
-    /// Closes it. The file of a unix socket is removed first, so that nobody can knock at a door without a house.
     fn close(&mut self) {
+        *self = Listener::None;
+    }
+}
+
+/// The file of a unix socket is removed before the descriptor is closed: nobody can knock at a door without a house.
+impl Drop for Listener {
+    fn drop(&mut self) {
         if let Listener::Unix(_, path) = self
             && abstract_address(path).is_none()
             && let Err(error) = std::fs::remove_file(&*path)
         {
             log::debug!(target: "bucle::net", "cannot remove {}: {error}", path.display());
-        }
-        *self = Listener::None;
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if self.is_bound() {
-            self.close();
         }
     }
 }
