@@ -30,7 +30,9 @@ impl Afterlife {
     /// note of, and its callback is never called.
     pub fn end(&mut self, has_payload: bool) -> Option<Result<()>> {
         if has_payload {
-            return Some(self.write());
+            // Not what a write of its own is told: after the peer's end that is another story (`EPIPE`).
+            let destroyed = Error::Destroyed { action: "write" };
+            return Some(Err(if self.info.writable_ended { Error::WriteAfterEnd } else { destroyed }));
         }
         if self.info.writable_finished {
             return Some(Err(Error::AlreadyFinished));

@@ -9,10 +9,12 @@ use bucle::{AlarmId, Loop};
 use crate::runner::{Context, Object, Runner, busy, milliseconds};
 use crate::scenario::Action;
 
+type Callback = Box<dyn FnOnce(&mut Loop)>;
+
 thread_local! {
     /// What is to run when the poll wakes up. A posted closure has to be `Send`, and what a scenario does is not; so it
     /// waits here, and a posted closure takes out the first.
-    static POSTED: RefCell<VecDeque<Box<dyn FnOnce(&mut Loop)>>> = RefCell::default();
+    static POSTED: RefCell<VecDeque<Callback>> = RefCell::default();
 }
 
 impl Runner {
