@@ -128,6 +128,7 @@ pub struct Loop {
     pub(crate) closing: Vec<Socket>,
     /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
     pub(crate) active: usize,
+    before_exit: Option<Box<dyn FnMut(&mut Loop)>>,
     is_stopping: bool,
     catches_panics: bool,
     caught_panics: u64,
@@ -187,6 +188,7 @@ impl EventLoop {
             pending: VecDeque::new(),
             closing: Vec::new(),
             active: 0,
+            before_exit: None,
             is_stopping: false,
             catches_panics: false,
             caught_panics: 0,
@@ -217,14 +219,23 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn run(&mut self) -> Result<()> {
-        if self.lp.is_alive() && !self.lp.is_stopping {
-            self.lp.run_due_timers();
-        }
-        while self.lp.is_alive() && !self.lp.is_stopping {
-            self.turn(None)?;
+        loop {
+            if self.goes_on() {
+                self.lp.run_due_timers();
+            }
+            while self.goes_on() {
+                self.turn(None)?;
+            }
+            if self.lp.is_stopping || !self.lp.run_before_exit() {
+                break;
+            }
         }
         self.lp.is_stopping = false;
         Ok(())
+    }
+
+    fn goes_on(&self) -> bool {
+        self.lp.is_alive() && !self.lp.is_stopping
     }
 
     /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`.
@@ -381,6 +392,14 @@ impl Loop {
         self.is_stopping = true;
     }
 
+    /// Has `f` called when nothing keeps the loop alive any more. If it makes something that does, the loop goes on, and
+    /// it is called again when that is done. Not called after [`stop`](Self::stop)
+    /// ([Node: `beforeExit`](https://nodejs.org/docs/latest-v20.x/api/process.html#event-beforeexit)).
+    #[doc(alias = "beforeExit")]
+    pub fn on_before_exit(&mut self, f: impl FnMut(&mut Loop) + 'static) {
+        self.before_exit = Some(Box::new(f));
+    }
+
     /// How many panics were caught, where [`EventLoop::catch_panics`] is on.
     pub fn caught_panics(&self) -> u64 {
         self.caught_panics
@@ -469,6 +488,17 @@ impl Loop {
             self.call(posted);
             self.boundary();
         }
+    }
+
+    /// Calls the program's last word. Says whether the loop goes on after it.
+    fn run_before_exit(&mut self) -> bool {
+        let Some(mut before_exit) = self.before_exit.take() else { return false };
+        if self.call(|lp| before_exit(lp)) && self.before_exit.is_none() {
+            self.before_exit = Some(before_exit);
+        }
+        self.boundary();
+        self.end_phase();
+        self.is_alive()
     }
 
     /// Check phase: the immediates that were there when it began.

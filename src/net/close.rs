@@ -27,6 +27,10 @@ impl Loop {
         self.send_last_bytes(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(DESTROYED);
+        match &error {
+            Some(error) => log::trace!(target: "bucle::net", "{socket} destroyed: {error}"),
+            None => log::trace!(target: "bucle::net", "{socket} destroyed"),
+        }
         if let Some(error) = &error {
             state.set(ERRORED | HAD_ERROR);
             state.more().errored.get_or_insert_with(|| error.clone());
@@ -133,6 +137,8 @@ impl Loop {
         let was_connecting = state.is(CONNECTING);
         // From here on `connect_to` may give the socket a new life.
         state.set(CLOSING);
+        let (read, written) = (state.bytes_read, state.bytes_written);
+        log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
         self.detach_pipes(socket);
         self.emit(socket, |handler, lp| handler.on_close(lp, socket, had_error));
         let Some(state) = self.net.socket_mut(socket) else { return };

@@ -232,6 +232,7 @@ impl Loop {
             return self.destroy_socket(socket, Some(error));
         };
         connecting.current = Some(address);
+        log::trace!(target: "bucle::net", "{socket} connecting to {address}");
         let local = connecting.local;
         let has_more = !connecting.addresses.is_empty();
         match open_tcp(address, local) {
@@ -353,6 +354,7 @@ impl Loop {
             has_early_writes
         });
         self.recount(socket);
+        log::debug!(target: "bucle::net", "{socket} connected");
         self.emit(socket, |handler, lp| handler.on_connect(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.flags & (RESET_ON_CONNECT | DESTROYED) == RESET_ON_CONNECT {

@@ -358,6 +358,9 @@ impl Loop {
         }
         .map_err(|error| Error::system("listen", &error))?;
         if let Some(state) = self.net.server_mut(server) {
+            if let Some(address) = listener.address() {
+                log::info!(target: "bucle::net", "{server} listening on {address}");
+            }
             state.listener = listener;
         }
         self.recount_server(server);
@@ -395,6 +398,9 @@ impl Loop {
         if let Some(callback) = callback {
             let result = if state.listener.is_bound() { Ok(()) } else { Err(Error::NotRunning) };
             state.close_callbacks.push((callback, result));
+        }
+        if state.listener.is_bound() {
+            log::info!(target: "bucle::net", "{server} closed, {} connections go on", state.connections);
         }
         state.listener.close();
         self.set_looking_up(server, false);
