@@ -1,7 +1,10 @@
-//! Other things to wait for than sockets: signals, a terminal, a pipe.
+//! Other things to wait for than sockets: signals, standard input.
 //!
-//! `process` registers them here. A source is told when it is ready, edge-triggered (read until `WouldBlock`), with a
-//! boundary after each call. It keeps the loop alive if it says so.
+//! `process` registers them here. A source is told when it is ready, edge-triggered (read until `WouldBlock`). It keeps
+//! the loop alive if it says so.
+//!
+//! What a source runs when it is ready is this crate's code, which may have several things to tell the program: it calls
+//! the program through [`Loop::call`] and has a boundary after each call, as the loop does itself.
 
 use std::io;
 
@@ -24,8 +27,10 @@ struct Source {
     serial: u32,
     is_referenced: bool,
     /// Owns the registered thing, whose descriptor is closed when this is dropped. Out while it is being called.
-    on_ready: Option<Box<dyn FnMut(&mut Loop)>>,
+    on_ready: Option<OnReady>,
 }
+
+type OnReady = Box<dyn FnMut(&mut Loop, SourceId)>;
 
 impl Loop {
     /// Registers `source` and calls `on_ready` whenever the kernel reports it.
@@ -33,14 +38,14 @@ impl Loop {
         &mut self,
         mut source: S,
         interest: mio::Interest,
-        mut on_ready: impl FnMut(&mut Loop, &mut S) + 'static,
+        mut on_ready: impl FnMut(&mut Loop, SourceId, &mut S) + 'static,
     ) -> io::Result<SourceId> {
         let serial = self.sources.next_serial;
         let entry = self.sources.slots.vacant_entry();
         let key = Key::new(entry.key(), serial);
         self.registry.register(&mut source, key.token(Kind::Source), interest)?;
         self.sources.next_serial = serial.wrapping_add(1);
-        let on_ready: Box<dyn FnMut(&mut Loop)> = Box::new(move |lp| on_ready(lp, &mut source));
+        let on_ready: OnReady = Box::new(move |lp, id| on_ready(lp, id, &mut source));
         entry.insert(Source { serial, is_referenced: true, on_ready: Some(on_ready) });
         self.active += 1;
         Ok(SourceId(key))
@@ -52,6 +57,10 @@ impl Loop {
             let source = self.sources.slots.remove(id.0.slot());
             self.active -= usize::from(source.is_referenced);
         }
+    }
+
+    pub(crate) fn has_source(&mut self, id: SourceId) -> bool {
+        self.source(id).is_some()
     }
 
     /// Whether a source keeps the loop alive.
@@ -66,12 +75,10 @@ impl Loop {
     pub(super) fn serve_source(&mut self, key: Key) {
         let id = SourceId(key);
         let Some(mut on_ready) = self.source(id).and_then(|source| source.on_ready.take()) else { return };
-        let is_whole = self.call(|lp| on_ready(lp));
-        match self.source(id) {
-            Some(source) if is_whole => source.on_ready = Some(on_ready),
-            _ => self.remove_source(id),
+        on_ready(self, id);
+        if let Some(source) = self.source(id) {
+            source.on_ready = Some(on_ready);
         }
-        self.boundary();
     }
 
     fn source(&mut self, id: SourceId) -> Option<&mut Source> {
