@@ -5,14 +5,17 @@
 #![cfg(all(unix, feature = "process"))]
 
 use std::cell::Cell;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 use std::{env, process};
 
-use bucle::process::{Signal, SignalId, exit_on, ignore, on_signal};
+use bucle::process::{Input, Signal, SignalId, exit_on, ignore, on_signal, stdin};
 use bucle::{EventLoop, Loop};
 
 const SCENARIO: &str = "BUCLE_TEST_SCENARIO";
@@ -97,6 +100,63 @@ fn scenario() -> bucle::Result<()> {
             })?;
             event_loop.run()?;
         }
+        "count" => bucle::run(|lp| {
+            let (mut bytes, mut sum) = (0u64, 0u64);
+            stdin(lp, move |_, _, input| match input {
+                Input::Data(chunk) => {
+                    bytes += chunk.len() as u64;
+                    sum = chunk.iter().fold(sum, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+                }
+                Input::End => say(&format!("{bytes} bytes, sum {sum}")),
+                Input::Failed(error) => say(&error.to_string()),
+                _ => {}
+            })
+            .map(drop)
+        })?,
+        "chunks" => bucle::run(|lp| {
+            stdin(lp, |lp, _, input| {
+                say(&format!("{input:?}"));
+                lp.next_tick(|_| say("tick"));
+            })
+            .map(drop)
+        })?,
+        "paused" => bucle::run(|lp| {
+            stay(lp);
+            let input = stdin(lp, move |lp, stdin, input| match input {
+                Input::Data(b"pause") => {
+                    stdin.pause(lp);
+                    say("paused");
+                }
+                input => say(&format!("{input:?}")),
+            })?;
+            on_signal(lp, &[Signal::User1], move |lp, _| input.resume(lp)).map(drop)
+        })?,
+        "paused at once" => {
+            bucle::run(|lp| {
+                let input = stdin(lp, |_, _, _| say("unexpected"))?;
+                input.pause(lp);
+                Ok(())
+            })?;
+            say("over");
+        }
+        "unreferenced" => {
+            bucle::run(|lp| {
+                stdin(lp, |_, _, input| say(&format!("{input:?}")))?.unref(lp);
+                Ok(())
+            })?;
+            say("over");
+        }
+        "closed" => {
+            bucle::run(|lp| {
+                stdin(lp, |lp, stdin, input| {
+                    say(&format!("{input:?}"));
+                    stdin.close(lp);
+                    stdin.resume(lp);
+                })
+                .map(drop)
+            })?;
+            say("over");
+        }
         other => panic!("no scenario {other}"),
     }
     // The test runner of the child has nothing to add.
@@ -140,6 +200,12 @@ impl Player {
             self.lines.read_line(&mut line).expect("the child's words are text");
             assert_eq!(line.trim_end(), *want);
         }
+    }
+
+    /// Writes to the child's standard input, which is a pipe.
+    fn types(&mut self, text: &str) {
+        let pipe = self.child.stdin.as_mut().expect("it is piped and open");
+        pipe.write_all(text.as_bytes()).expect("the child reads or the pipe has room");
     }
 
     fn send(&self, signal: &str) {
@@ -237,4 +303,124 @@ fn a_listener_that_panics_is_dropped_alone() {
     player.says(&["others hear it"]);
     player.send("USR1");
     player.says(&["others hear it"]);
+}
+
+/// What the child says of `bytes` in the scenario "count".
+fn count(bytes: &[u8]) -> String {
+    let sum = bytes.iter().fold(0u64, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    format!("{} bytes, sum {sum}", bytes.len())
+}
+
+fn some_bytes() -> Vec<u8> {
+    (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[test]
+fn stdin_from_a_pipe() {
+    let bytes = some_bytes();
+    let mut player = Player::start("count", Stdio::piped());
+    let mut pipe = player.child.stdin.take().expect("it is piped");
+    pipe.write_all(&bytes).expect("the child reads");
+    drop(pipe);
+    player.says(&[&count(&bytes)]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn stdin_from_a_file() -> std::io::Result<()> {
+    let bytes = some_bytes();
+    let path = env::temp_dir().join(format!("bucle-stdin-{}", process::id()));
+    std::fs::write(&path, &bytes)?;
+    let file = File::open(&path)?;
+    std::fs::remove_file(&path)?;
+    let mut player = Player::start("count", file.into());
+    player.says(&[&count(&bytes)]);
+    assert_eq!(player.ends().code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn stdin_from_nothing() {
+    let mut player = Player::start("count", Stdio::null());
+    player.says(&[&count(b"")]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+/// As another program may have left it, be it a pipe, a socket or a terminal.
+#[test]
+fn stdin_from_a_socket_that_does_not_block() -> std::io::Result<()> {
+    let bytes = some_bytes();
+    let (mut ours, theirs) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let mut player = Player::start("count", OwnedFd::from(theirs).into());
+    ours.write_all(&bytes)?;
+    drop(ours);
+    player.says(&[&count(&bytes)]);
+    assert_eq!(player.ends().code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn stdin_that_cannot_be_read() -> std::io::Result<()> {
+    let mut player = Player::start("count", File::open("/")?.into());
+    player.says(&["read EISDIR"]);
+    assert_eq!(player.ends().code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_chunk_is_a_callback_with_a_boundary() {
+    let mut player = Player::start("chunks", Stdio::piped());
+    for text in ["uno", "dos"] {
+        player.types(text);
+        player.says(&[&format!("Data({:?})", text.as_bytes()), "tick"]);
+    }
+    player.child.stdin.take();
+    player.says(&["End", "tick"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn a_paused_stdin_waits_for_resume() {
+    let mut player = Player::start("paused", Stdio::piped());
+    player.types("pause");
+    player.says(&["paused"]);
+    player.types("more");
+    player.send("USR1");
+    player.says(&[&format!("Data({:?})", b"more")]);
+    player.types("pause");
+    player.says(&["paused"]);
+    player.child.stdin.take();
+    player.send("USR1");
+    player.says(&["End"]);
+}
+
+/// Nor does it read: what is there is there for the next reader.
+#[test]
+fn a_paused_stdin_keeps_nothing_alive() -> std::io::Result<()> {
+    let (mut ours, mut theirs) = UnixStream::pair()?;
+    ours.write_all(b"hola")?;
+    let mut player = Player::start("paused at once", OwnedFd::from(theirs.try_clone()?).into());
+    player.says(&["over"]);
+    assert_eq!(player.ends().code(), Some(0));
+    let mut left = [0; 4];
+    theirs.read_exact(&mut left)?;
+    assert_eq!(&left, b"hola");
+    Ok(())
+}
+
+/// Its pipe is open and silent all the while: neither the loop nor the process waits for the thread in its read.
+#[test]
+fn an_unreferenced_stdin_keeps_nothing_alive() {
+    let mut player = Player::start("unreferenced", Stdio::piped());
+    player.says(&["over"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn a_closed_stdin_is_over() {
+    let mut player = Player::start("closed", Stdio::piped());
+    player.types("a");
+    player.says(&["Data([97])", "over"]);
+    assert_eq!(player.ends().code(), Some(0));
 }
