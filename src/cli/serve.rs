@@ -12,7 +12,6 @@ mod failure;
 mod house;
 mod lines;
 mod relay;
-mod signals;
 mod tutorial;
 
 use std::io::{self, Write};
@@ -21,12 +20,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bucle::net::{Handler, Listen, LocalAddress, Server, ServerOptions};
+use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
 use super::{complain, exit_code};
 use house::{House, Rules};
-use signals::Signal;
 
 /// How many bytes may wait for a peer before it is no longer read from. One full read of the loop.
 const HIGH_WATER_MARK: usize = 64 * 1024;
@@ -159,11 +158,11 @@ fn open(lp: &mut Loop, serve: &Serve, handler: impl Handler) -> Result<LocalAddr
     let server = Server::new(lp, options, House::new(serve.kind.name(), rules, handler));
     listen(lp, server, &serve.place)?;
     house::look_after(lp, server);
-    signals::ignore(Signal::Hangup)?;
-    signals::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
+    process::ignore(Signal::Hangup)?;
+    process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
         log::info!(target: "bucle::serve", "{signal}: closing; once more ends it at once");
         for signal in [Signal::Interrupt, Signal::Terminate] {
-            if let Err(error) = signals::exit_on(signal, exit_code::INTERRUPTED.into()) {
+            if let Err(error) = process::exit_on(signal, exit_code::INTERRUPTED.into()) {
                 log::warn!(target: "bucle::serve", "{error}");
             }
         }
