@@ -26,6 +26,7 @@ use std::thread;
 
 use mio::unix::SourceFd;
 
+use crate::event_loop::Kind;
 use crate::event_loop::{Loop, Remote, SourceId};
 use crate::{Error, Result};
 
@@ -121,7 +122,7 @@ pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'st
             if !matches!(input, Input::Data(_)) {
                 lp.remove_source(id);
             }
-            if !lp.call(|lp| f(lp, stdin, input)) {
+            if !lp.call(Kind::Source, lp.cause(), |lp| f(lp, stdin, input)) {
                 lp.remove_source(id);
             }
             lp.boundary();
