@@ -229,7 +229,9 @@ impl Handler for Side {
     }
     fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {
         happen(&self.stage, lp, "timeout", Some(socket));
-        socket.end(lp);
+        if self.stage.borrow().event == "timeout" {
+            socket.end(lp);
+        }
     }
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, _: Error) {
         happen(&self.stage, lp, "error", Some(socket));
