@@ -150,13 +150,13 @@ impl Error {
 
     /// A failed system call that concerned no address.
     pub(crate) fn system(syscall: &'static str, error: &io::Error) -> Self {
-        let errno = error.raw_os_error().unwrap_or(0);
+        let errno = error_codes::number(error);
         Error::System(Box::new(SystemError { errno, syscall, address: None, port: None }))
     }
 
     /// A failed system call on an address.
     pub(crate) fn system_at(syscall: &'static str, error: &io::Error, address: &str, port: Option<u16>) -> Self {
-        let errno = error.raw_os_error().unwrap_or(0);
+        let errno = error_codes::number(error);
         Error::System(Box::new(SystemError { errno, syscall, address: Some(address.into()), port }))
     }
 }
@@ -169,7 +169,6 @@ impl fmt::Display for SystemError {
             write!(f, ": {}", error_codes::message(self.errno))?;
         }
         match (&self.address, self.port) {
-            (Some(address), Some(port)) if address.contains(':') => write!(f, " {address}:{port}"),
             (Some(address), Some(port)) => write!(f, " {address}:{port}"),
             (Some(address), None) => write!(f, " {address}"),
             (None, _) => Ok(()),

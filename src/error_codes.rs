@@ -15,22 +15,11 @@ use std::io::{self, ErrorKind};
 
 // The numbers this crate makes errors of when no system call has.
 pub(crate) const EACCES: i32 = number_of("EACCES");
-pub(crate) const EADDRINUSE: i32 = number_of("EADDRINUSE");
-pub(crate) const EADDRNOTAVAIL: i32 = number_of("EADDRNOTAVAIL");
-pub(crate) const EAFNOSUPPORT: i32 = number_of("EAFNOSUPPORT");
-pub(crate) const ECANCELED: i32 = number_of("ECANCELED");
-pub(crate) const ECONNABORTED: i32 = number_of("ECONNABORTED");
-pub(crate) const ECONNREFUSED: i32 = number_of("ECONNREFUSED");
-pub(crate) const ECONNRESET: i32 = number_of("ECONNRESET");
-pub(crate) const EINVAL: i32 = number_of("EINVAL");
 pub(crate) const EMFILE: i32 = number_of("EMFILE");
-pub(crate) const ENAMETOOLONG: i32 = number_of("ENAMETOOLONG");
 pub(crate) const ENFILE: i32 = number_of("ENFILE");
 pub(crate) const ENOBUFS: i32 = number_of("ENOBUFS");
 pub(crate) const ENOENT: i32 = number_of("ENOENT");
 pub(crate) const ENOMEM: i32 = number_of("ENOMEM");
-pub(crate) const ENOTCONN: i32 = number_of("ENOTCONN");
-pub(crate) const EPIPE: i32 = number_of("EPIPE");
 pub(crate) const ETIMEDOUT: i32 = number_of("ETIMEDOUT");
 
 /// Node's `error.code` for a system error number: `ECONNREFUSED`, or `UNKNOWN`.
@@ -44,6 +33,11 @@ pub(crate) fn name(errno: i32) -> &'static str {
 /// `listen EADDRINUSE: address already in use 127.0.0.1:23`, but `connect ECONNREFUSED 127.0.0.1:23`.
 pub(crate) fn message(errno: i32) -> &'static str {
     find(errno).map_or("unknown error", |row| row.message)
+}
+
+/// The system's number of an error; where Rust made the error itself, that of its kind; or 0.
+pub(crate) fn number(error: &io::Error) -> i32 {
+    error.raw_os_error().or_else(|| row_of_kind(error.kind()).map(Row::number)).unwrap_or(0)
 }
 
 /// Node's `error.code` for any error of `std::io`, be it from the system (by its number) or made by Rust (by its kind).
@@ -292,17 +286,17 @@ mod tests {
     fn the_constants_are_what_rust_takes_them_for() {
         let table = [
             ("EACCES", EACCES, ErrorKind::PermissionDenied),
-            ("EADDRINUSE", EADDRINUSE, ErrorKind::AddrInUse),
-            ("EADDRNOTAVAIL", EADDRNOTAVAIL, ErrorKind::AddrNotAvailable),
-            ("ECONNABORTED", ECONNABORTED, ErrorKind::ConnectionAborted),
-            ("ECONNREFUSED", ECONNREFUSED, ErrorKind::ConnectionRefused),
-            ("ECONNRESET", ECONNRESET, ErrorKind::ConnectionReset),
-            ("EINVAL", EINVAL, ErrorKind::InvalidInput),
-            ("ENAMETOOLONG", ENAMETOOLONG, ErrorKind::InvalidFilename),
+            ("EADDRINUSE", number_of("EADDRINUSE"), ErrorKind::AddrInUse),
+            ("EADDRNOTAVAIL", number_of("EADDRNOTAVAIL"), ErrorKind::AddrNotAvailable),
+            ("ECONNABORTED", number_of("ECONNABORTED"), ErrorKind::ConnectionAborted),
+            ("ECONNREFUSED", number_of("ECONNREFUSED"), ErrorKind::ConnectionRefused),
+            ("ECONNRESET", number_of("ECONNRESET"), ErrorKind::ConnectionReset),
+            ("EINVAL", number_of("EINVAL"), ErrorKind::InvalidInput),
+            ("ENAMETOOLONG", number_of("ENAMETOOLONG"), ErrorKind::InvalidFilename),
             ("ENOENT", ENOENT, ErrorKind::NotFound),
             ("ENOMEM", ENOMEM, ErrorKind::OutOfMemory),
-            ("ENOTCONN", ENOTCONN, ErrorKind::NotConnected),
-            ("EPIPE", EPIPE, ErrorKind::BrokenPipe),
+            ("ENOTCONN", number_of("ENOTCONN"), ErrorKind::NotConnected),
+            ("EPIPE", number_of("EPIPE"), ErrorKind::BrokenPipe),
             ("ETIMEDOUT", ETIMEDOUT, ErrorKind::TimedOut),
         ];
         for (want, errno, kind) in table {
@@ -315,8 +309,8 @@ mod tests {
     #[test]
     fn the_constants_are_what_the_system_takes_them_for() {
         let table = [
-            ("EAFNOSUPPORT", EAFNOSUPPORT, "family"),
-            ("ECANCELED", ECANCELED, "cancel"),
+            ("EAFNOSUPPORT", number_of("EAFNOSUPPORT"), "family"),
+            ("ECANCELED", number_of("ECANCELED"), "cancel"),
             ("EMFILE", EMFILE, "file"),
             ("ENFILE", ENFILE, "open files in system"),
             ("ENOBUFS", ENOBUFS, "buffer space"),
@@ -332,13 +326,13 @@ mod tests {
     fn errors_have_libuvs_words() {
         let table = [
             (EACCES, "permission denied"),
-            (EADDRINUSE, "address already in use"),
-            (EADDRNOTAVAIL, "address not available"),
-            (ECONNREFUSED, "connection refused"),
-            (ECONNRESET, "connection reset by peer"),
+            (number_of("EADDRINUSE"), "address already in use"),
+            (number_of("EADDRNOTAVAIL"), "address not available"),
+            (number_of("ECONNREFUSED"), "connection refused"),
+            (number_of("ECONNRESET"), "connection reset by peer"),
             (EMFILE, "too many open files"),
             (ENOENT, "no such file or directory"),
-            (EPIPE, "broken pipe"),
+            (number_of("EPIPE"), "broken pipe"),
             (ETIMEDOUT, "connection timed out"),
         ];
         for (errno, want) in table {

@@ -93,10 +93,6 @@ impl Outbox {
         self.take_callbacks(u64::MAX)
     }
 
-    pub fn has_callbacks(&self) -> bool {
-        !self.callbacks.is_empty()
-    }
-
     fn reset(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEEP_CAPACITY);

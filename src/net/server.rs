@@ -21,7 +21,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, UnixListener};
 
 use super::state::flag;
-use super::state::{SocketState, Stream};
+use super::state::{NO_SERVER, SocketState, Stream};
 use super::{BACKLOG, Dropped, Error, HIGH_WATER_MARK, Handler, NetTick, Socket, WriteCallback};
 use crate::Result;
 use crate::error_codes;
@@ -356,6 +356,10 @@ impl ServerId {
         state.listener.close();
         lp.recount_server(self);
         lp.set_looking_up(self, false);
+        // Its sockets name it by its slot, which somebody else may get. This is the only thing that looks at all sockets.
+        for (_, socket) in lp.net.sockets.iter_mut().filter(|(_, socket)| socket.server == self.0.index) {
+            socket.server = NO_SERVER;
+        }
         let state = lp.net.servers.remove(self.0.slot());
         lp.release_handler(state.handler);
     }
@@ -482,22 +486,19 @@ impl Listener {
         }
     }
 
-    /// Closes it. The file of a unix socket is removed first, so that nobody can knock at a door without a house.
     fn close(&mut self) {
+        *self = Listener::None;
+    }
+}
+
+/// The file of a unix socket is removed before the descriptor is closed: nobody can knock at a door without a house.
+impl Drop for Listener {
+    fn drop(&mut self) {
         if let Listener::Unix(_, path) = self
             && abstract_address(path).is_none()
             && let Err(error) = std::fs::remove_file(&*path)
         {
             log::debug!(target: "bucle::net", "cannot remove {}: {error}", path.display());
-        }
-        *self = Listener::None;
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if self.is_bound() {
-            self.close();
         }
     }
 }
