@@ -48,11 +48,15 @@ fn main() -> bucle::Result<()> {
         Ok(())
     })?;
     bucle::run(|lp| {
-        let server = net::listen(lp, ("127.0.0.1", 0), on().connection(|lp, socket| {
-            ask_for_both(lp, "from I/O", SHORT);
-            hold_up();
-            socket.destroy(lp);
-        }))?;
+        let server = net::listen(
+            lp,
+            ("127.0.0.1", 0),
+            on().connection(|lp, socket| {
+                ask_for_both(lp, "from I/O", SHORT);
+                hold_up();
+                socket.destroy(lp);
+            }),
+        )?;
         let port = server.id().address(lp).and_then(|address| address.port()).expect("listen has bound it");
         Socket::connect(lp, ("127.0.0.1", port), on().end(move |lp, _| server.id().close(lp)))?;
         Ok(())

@@ -59,18 +59,11 @@ impl Handler for Echo {
 }
 
 fn main() -> Result<()> {
-    let port = port()?;
+    let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 03_echo [PORT]"))?;
     bucle::run(|lp| {
         let server = net::listen(lp, ("127.0.0.1", port), Echo)?;
-        if let Some(address) = server.id().address(lp) {
-            println!("listening on {address}");
-        }
+        server.id().address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })
-}
-
-/// The first argument, or 8080.
-fn port() -> Result<u16> {
-    let Some(text) = std::env::args().nth(1) else { return Ok(8080) };
-    text.parse().map_err(|_| Error::custom("E_USAGE", format!("not a port: {text}")))
 }

@@ -40,7 +40,7 @@ impl Handler for Session {
         if let Err(too_long) = fed {
             socket.end_with(lp, format!("{too_long}: good-bye\r\n"));
         } else if !is_room {
-            socket.pause(lp); // Lesson 3. What is owed is bounded: the answers to one chunk.
+            socket.pause(lp); // Lesson 3. What is owed stays bounded: the answers to one chunk.
         }
     }
 
@@ -68,10 +68,8 @@ fn answer(lp: &mut Loop, socket: Socket, count: &mut usize, line: &[u8]) -> bool
 }
 
 fn main() -> Result<()> {
-    let port = match std::env::args().nth(1) {
-        Some(text) => text.parse::<u16>().map_err(|_| Error::custom("E_USAGE", format!("not a port: {text}")))?,
-        None => 8080,
-    };
+    let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 04_chunks_and_lines [PORT]"))?;
     bucle::run(|lp| {
         let server = on().connection(|lp, socket| socket.set_handler(lp, Session::default()));
         let server = net::listen(lp, ("127.0.0.1", port), server)?;

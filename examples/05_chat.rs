@@ -1,17 +1,16 @@
 //! Lesson 5: a chat. State that all connections share, and one slow member who must not spoil it for the others.
 //!
-//! The state is a struct, and that struct is the handler: the loop lends it to one callback at a time, so it needs no
-//! lock and no `RefCell`. The room's rules are what makes it correct:
+//! The state is a struct, and the struct is the handler: the loop lends it to one callback at a time, so it needs no lock
+//! and no `RefCell`. The rules of the room are what makes it correct:
 //!
 //! * Who has ended is written to no more: a refused write would cut off what is still on its way to them.
-//! * Who reads too slowly piles up memory on our side, up to a limit, and then has to go.
-//! * Who talks without reading even their own lines is not listened to until they have caught up.
-//! * A line is made printable before others see it: escape sequences are commands to their terminals.
+//! * Who does not read piles up memory on our side, up to a limit; then they have to go.
+//! * Who talks and does not read even their own lines is not listened to until they have caught up.
+//! * Lines are made printable before others see them: an escape sequence is a command to a terminal.
 //!
-//! Run: `cargo run --example 05_chat` (another port as an argument; 0 is any free one), then in two other terminals
-//! `telnet localhost 8080`.
+//! Run: `cargo run --example 05_chat` (or with a port; 0 is any free one), and in two terminals `telnet localhost 8080`.
 //!
-//! Expect:
+//! Expect there:
 //!
 //! ```text
 //! ¡Bienvenido! You are #2             ¡Bienvenido! You are #3
@@ -22,21 +21,19 @@
 //! ```
 
 use bucle::net::{self, Error, HIGH_WATER_MARK, Handler, Socket};
-use bucle::telnet::lines::{Lines, printable};
-use bucle::{Loop, Result};
+use bucle::{Loop, Result, telnet::lines::Lines, telnet::lines::printable};
 use std::collections::BTreeMap;
 
-/// How many bytes may wait for one member, besides those in the kernel.
+/// More bytes than this may not wait for one member, besides those in the kernel.
 const TOO_SLOW: usize = 1024 * 1024;
 
+/// Who is here, each with their unfinished line.
 #[derive(Default)]
-struct Chat {
-    members: BTreeMap<Socket, Lines>,
-}
+struct Chat(BTreeMap<Socket, Lines>);
 
 impl Chat {
     fn tell_all(&self, lp: &mut Loop, text: &str) {
-        for member in self.members.keys() {
+        for member in self.0.keys() {
             if !member.write(lp, text) && member.writable_length(lp) > TOO_SLOW {
                 member.destroy(lp); // Their on_close follows, and removes them.
             }
@@ -44,7 +41,7 @@ impl Chat {
     }
 
     fn leave(&mut self, lp: &mut Loop, socket: Socket) {
-        if self.members.remove(&socket).is_some() {
+        if self.0.remove(&socket).is_some() {
             self.tell_all(lp, &format!("{socket} has left\r\n"));
         }
     }
@@ -54,13 +51,13 @@ impl Handler for Chat {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
         self.tell_all(lp, &format!("{socket} is here\r\n"));
         socket.write(lp, format!("¡Bienvenido! You are {socket}\r\n"));
-        self.members.insert(socket, Lines::default());
+        self.0.insert(socket, Lines::default());
     }
 
     fn on_data(&mut self, lp: &mut Loop, from: Socket, chunk: &[u8]) {
-        let Some(lines) = self.members.get_mut(&from) else { return };
+        let Some(lines) = self.0.get_mut(&from) else { return };
         let mut said = String::new();
-        let fed = lines.feed(chunk, |line| said += &format!("{from}: {}\r\n", printable(line)));
+        let fed = lines.feed(chunk, |line| said += &shown(from, line));
         self.tell_all(lp, &said);
         if let Err(too_long) = fed {
             from.end_with(lp, format!("{too_long}\r\n"));
@@ -74,12 +71,10 @@ impl Handler for Chat {
         socket.resume(lp);
     }
 
-    fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        self.leave(lp, socket);
-    }
-
-    fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
-        println!("{socket} failed: {error}");
+    fn on_end(&mut self, lp: &mut Loop, from: Socket) {
+        let last_line = self.0.get_mut(&from).and_then(|lines| Some(shown(from, lines.finish()?)));
+        self.tell_all(lp, &last_line.unwrap_or_default());
+        self.leave(lp, from);
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _had_error: bool) {
@@ -87,11 +82,13 @@ impl Handler for Chat {
     }
 }
 
+fn shown(from: Socket, line: &[u8]) -> String {
+    format!("{from}: {}\r\n", printable(line))
+}
+
 fn main() -> Result<()> {
-    let port = match std::env::args().nth(1) {
-        Some(text) => text.parse::<u16>().map_err(|_| Error::custom("E_USAGE", format!("not a port: {text}")))?,
-        None => 8080,
-    };
+    let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 05_chat [PORT]"))?;
     bucle::run(|lp| {
         let server = net::listen(lp, ("127.0.0.1", port), Chat::default())?;
         server.id().address(lp).inspect(|address| println!("listening on {address}"));

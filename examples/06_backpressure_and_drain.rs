@@ -29,7 +29,7 @@ struct Producer {
     is_patient: bool,
     written: usize,
     most_waiting: usize,
-    drains: usize,
+    has_drained: bool,
 }
 
 impl Producer {
@@ -39,7 +39,7 @@ impl Producer {
             self.written += 1;
             self.most_waiting = self.most_waiting.max(socket.writable_length(lp));
             if self.is_patient && !may_go_on {
-                if self.drains == 0 {
+                if !self.has_drained {
                     println!("{}: write says false, so I wait", self.name);
                 }
                 return;
@@ -57,38 +57,33 @@ impl Handler for Producer {
     }
 
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
-        if self.drains == 0 {
+        if !self.has_drained {
             println!("{}: drain, so I go on", self.name);
         }
-        self.drains += 1;
+        self.has_drained = true;
         self.produce(lp, socket);
     }
 }
 
-struct Consumer {
-    got: usize,
-}
+struct Consumer(usize);
 
 impl Handler for Consumer {
-    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        socket.server(lp).inspect(|server| server.close(lp)); // One is enough: with them the loop ends.
-    }
-
     fn on_data(&mut self, _: &mut Loop, _: Socket, chunk: &[u8]) {
-        self.got += chunk.len();
+        self.0 += chunk.len();
     }
 
     fn on_end(&mut self, _: &mut Loop, _: Socket) {
-        println!("consumer: got {} KiB", self.got / 1024);
+        println!("consumer: got {} KiB", self.0 / 1024);
     }
 }
 
 fn main() -> Result<()> {
     for (name, is_patient) in [("patient", true), ("impatient", false)] {
         bucle::run(|lp| {
-            let server = net::listen(lp, ("127.0.0.1", 0), Consumer { got: 0 })?;
+            let server = net::listen(lp, ("127.0.0.1", 0), Consumer(0))?;
+            server.id().unref(lp); // The loop ends with the connection.
             let port = server.id().address(lp).and_then(|address| address.port()).expect("listen has bound it");
-            let producer = Producer { name, is_patient, written: 0, most_waiting: 0, drains: 0 };
+            let producer = Producer { name, is_patient, written: 0, most_waiting: 0, has_drained: false };
             Socket::connect(lp, ("127.0.0.1", port), producer)
         })?;
     }
