@@ -1,7 +1,6 @@
 //! Lesson 5: a chat. State that all connections share, and one slow member who must not spoil it for the others.
 //!
-//! The state is a struct, and the struct is the handler: the loop lends it to one callback at a time, so it needs no lock
-//! and no `RefCell`. The rules of the room are what makes it correct:
+//! The state is a struct, the struct is the handler, and the loop lends it to one callback at a time: no lock, no `RefCell`.
 //!
 //! * Who has ended is written to no more: a refused write would cut off what is still on its way to them.
 //! * Who does not read piles up memory on our side, up to a limit; then they have to go.
@@ -14,8 +13,8 @@
 //!
 //! ```text
 //! ¡Bienvenido! You are #2             ¡Bienvenido! You are #3
-//! #3 is here
-//! hola                                #2: hola
+//! #3 is here                          #2: hola
+//! hola
 //! #2: hola
 //! #3 has left                         ^]quit
 //! ```
@@ -57,7 +56,7 @@ impl Handler for Chat {
     fn on_data(&mut self, lp: &mut Loop, from: Socket, chunk: &[u8]) {
         let Some(lines) = self.0.get_mut(&from) else { return };
         let mut said = String::new();
-        let fed = lines.feed(chunk, |line| said += &shown(from, line));
+        let fed = lines.feed(chunk, |line| said += &format!("{from}: {}\r\n", printable(line)));
         self.tell_all(lp, &said);
         if let Err(too_long) = fed {
             from.end_with(lp, format!("{too_long}\r\n"));
@@ -72,18 +71,15 @@ impl Handler for Chat {
     }
 
     fn on_end(&mut self, lp: &mut Loop, from: Socket) {
-        let last_line = self.0.get_mut(&from).and_then(|lines| Some(shown(from, lines.finish()?)));
-        self.tell_all(lp, &last_line.unwrap_or_default());
+        if self.0.get(&from).is_some_and(|lines| !lines.unfinished().is_empty()) {
+            self.on_data(lp, from, b"\n"); // The last line lacked its break.
+        }
         self.leave(lp, from);
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _had_error: bool) {
         self.leave(lp, socket);
     }
-}
-
-fn shown(from: Socket, line: &[u8]) -> String {
-    format!("{from}: {}\r\n", printable(line))
 }
 
 fn main() -> Result<()> {

@@ -57,10 +57,9 @@ impl Handler for Producer {
     }
 
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
-        if !self.has_drained {
+        if !std::mem::replace(&mut self.has_drained, true) {
             println!("{}: drain, so I go on", self.name);
         }
-        self.has_drained = true;
         self.produce(lp, socket);
     }
 }

@@ -1,12 +1,12 @@
 //! Lesson 8: a client, and how the keyboard gets into the loop.
 //!
 //! Reading the keyboard blocks, so it cannot be done on the loop's thread. A helper thread reads, and posts each line
-//! through a `Remote`, the one door into a loop from outside (lesson 10 has more of it). The thread waits until the kernel has
-//! the line before it reads the next one, so a file of any size can be piped in. Everything else a client meets: text
-//! whose characters are cut by the packets, a server that goes, and one that was never there.
+//! through a `Remote`, the door into a loop from outside (more of it in lesson 10). It waits until the kernel has the line
+//! before it reads the next: a file of any size can be piped in. And what else a client meets: characters cut in two by
+//! the packets, a server that goes, and one that was never there.
 //!
-//! Run: `cargo run --example 03_echo`, and in another terminal `cargo run --example 08_client` (or `… 08_client PORT LINE…`,
-//! which sends the lines and ends). Type a line; `exit` or Ctrl-D ends the conversation. Then run it without a server.
+//! Run: `cargo run --example 03_echo`, and in another terminal `cargo run --example 08_client` (with PORT LINE… behind it,
+//! it sends the lines and ends). Type a line; `exit` or Ctrl-D ends the conversation. Then run it without a server.
 //!
 //! Expect:
 //!
@@ -20,7 +20,7 @@
 
 use bucle::net::{Error, Handler, Socket};
 use bucle::{Loop, Remote, Result};
-use std::{cell::Cell, env, io, io::Write, process::ExitCode, rc::Rc, sync::mpsc, thread};
+use std::{cell::Cell, env, io, io::BufRead, io::Write, process::ExitCode, rc::Rc, sync::mpsc, thread};
 
 struct Client {
     exit_code: Rc<Cell<ExitCode>>,
@@ -35,8 +35,8 @@ impl Handler for Client {
 
     /// Whole characters, because of `set_encoding`. Flushed, since a prompt has no line break.
     fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {
-        print!("{text}");
-        if let Err(error) = io::stdout().flush() {
+        let mut screen = io::stdout();
+        if let Err(error) = screen.write_all(text.as_bytes()).and_then(|()| screen.flush()) {
             socket.destroy_with(lp, Error::custom("E_STDOUT", error.to_string()));
         }
     }
@@ -58,10 +58,11 @@ impl Handler for Client {
 /// Lines from the keyboard, until there are no more or nobody wants them.
 fn read_keyboard(remote: &Remote, socket: Socket) {
     let (line_is_out, wait) = mpsc::channel();
-    for line in io::stdin().lines().map_while(|line| line.ok()).take_while(|line| line != "exit") {
+    for mut line in io::stdin().lock().split(b'\n').map_while(|line| line.ok()).take_while(|line| line != b"exit") {
+        line.push(b'\n');
         let line_is_out = line_is_out.clone();
         remote.post(move |lp| {
-            socket.write_then(lp, line + "\n", move |_, result| line_is_out.send(result.is_ok()).unwrap_or(()));
+            socket.write_then(lp, line, move |_, result| line_is_out.send(result.is_ok()).unwrap_or(()));
         });
         if wait.recv() != Ok(true) {
             return;
@@ -77,14 +78,13 @@ fn main() -> Result<ExitCode> {
     let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 08_client [PORT [LINE…]]"))?;
     bucle::run(|lp| {
         let client = Client { exit_code: exit_code.clone(), is_connected: false };
-        let socket = Socket::connect(lp, ("127.0.0.1", port), client)?;
+        let (socket, remote) = (Socket::connect(lp, ("127.0.0.1", port), client)?, lp.remote());
         socket.set_encoding(lp);
-        let lines: Vec<String> = args.map(|line| line + "\n").collect();
+        let lines: String = args.map(|line| line + "\n").collect();
         if lines.is_empty() {
-            let remote = lp.remote();
             thread::spawn(move || read_keyboard(&remote, socket));
         } else {
-            socket.end_with(lp, lines.concat());
+            socket.end_with(lp, lines);
         }
         Ok(())
     })?;

@@ -58,7 +58,7 @@ fn wait(lp: &mut Loop, times: u64, is_enough: Arc<AtomicBool>) {
 
 /// On the helper's thread. What it needs it owns; of the loop it has nothing but the door.
 fn find_primes(remote: &Remote, keep_alive: KeepAlive, is_enough: &AtomicBool) {
-    let is_prime = |n: &u64| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| !(2..).take_while(|d| d * d <= *n).any(|d| n.is_multiple_of(d));
     let mut primes = Vec::new();
     for thousand in 0.. {
         primes.extend((thousand * 1000..(thousand + 1) * 1000).filter(|n| *n > 1).filter(is_prime));
