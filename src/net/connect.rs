@@ -415,7 +415,7 @@ fn is_in_progress(error: &io::Error) -> bool {
 }
 
 fn open_unix(path: &Path) -> io::Result<mio::net::UnixStream> {
-    match super::server::abstract_address(path) {
+    match super::listener::abstract_address(path) {
         Some(address) => mio::net::UnixStream::connect_addr(&address?),
         None => mio::net::UnixStream::connect(path),
     }

@@ -94,6 +94,7 @@ impl Loop {
     }
 
     /// Lends a handler and the loop to `f`. `None` if the handler is running already, or `f` panicked and that is caught.
+    #[inline]
     pub(crate) fn with_handler<R>(&mut self, slot: u32, f: impl FnOnce(&mut dyn Handler, &mut Loop) -> R) -> Option<R> {
         let mut handler = self.net.handlers.get_mut(slot as usize)?.handler.take()?;
         let result = if self.catches_panics() {
@@ -114,7 +115,12 @@ impl Loop {
     #[inline]
     pub(crate) fn emit(&mut self, socket: Socket, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         let Some(state) = self.net.socket(socket) else { return };
-        let slot = state.handler;
+        self.emit_to(state.handler, socket, f);
+    }
+
+    /// As [`emit`](Self::emit), for who has looked the handler up already.
+    #[inline]
+    pub(crate) fn emit_to(&mut self, slot: u32, socket: Socket, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         if self.with_handler(slot, f).is_none() && self.catches_panics() {
             self.destroy_socket(socket, Some(Error::custom("E_PANIC", "a callback panicked")));
         }

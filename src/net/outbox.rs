@@ -95,9 +95,12 @@ impl Outbox {
 
     fn reset(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEEP_CAPACITY);
-        self.callbacks.clear();
-        self.callbacks.shrink_to(0);
+        if self.bytes.capacity() > KEEP_CAPACITY {
+            self.bytes.shrink_to(KEEP_CAPACITY);
+        }
+        if self.callbacks.capacity() > 0 {
+            self.callbacks = VecDeque::new();
+        }
         self.head = 0;
         self.unit_start = 0;
         self.inflight_end = 0;

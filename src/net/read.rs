@@ -29,15 +29,6 @@ const READ_BUFFER: usize = 64 * 1024;
 /// How many full reads one socket gets in one turn; libuv's number. One loud peer cannot starve the others.
 const READS_PER_TURN: usize = 32;
 
-/// What one read found.
-enum Outcome {
-    Full(usize),
-    Short(usize),
-    Eof,
-    Drained,
-    Failed(io::Error),
-}
-
 impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
     pub(crate) fn read_socket(&mut self, socket: Socket) {
@@ -56,67 +47,49 @@ impl Loop {
             if !state.wants_read() || !state.is(READABLE) {
                 return;
             }
-            let outcome = match state.stream.read(buf) {
-                Ok(0) => Outcome::Eof,
-                Ok(n) if n == buf.len() => Outcome::Full(n),
-                Ok(n) => Outcome::Short(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Outcome::Drained,
-                Err(error) => Outcome::Failed(error),
-            };
-            match outcome {
-                Outcome::Full(n) => {
-                    self.deliver(socket, &buf[..n]);
-                    self.boundary();
-                }
-                Outcome::Short(n) => {
-                    // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
-                    if state.flags & (HANGUP | URGENT) == 0 {
-                        state.clear(READABLE);
-                    } else {
-                        self.net.put_on_ready_list(socket);
-                    }
-                    self.deliver(socket, &buf[..n]);
-                    self.boundary();
-                    return;
-                }
-                Outcome::Eof => {
+            let n = match state.stream.read(buf) {
+                Ok(0) => {
                     state.clear(READABLE);
                     self.eof(socket);
-                    self.boundary();
-                    return;
+                    return self.boundary();
                 }
-                Outcome::Drained => {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.clear(READABLE | URGENT);
                     return;
                 }
-                Outcome::Failed(error) => {
+                Err(error) => {
                     state.clear(READABLE);
                     self.destroy_socket(socket, Some(Error::system("read", &error)));
-                    self.boundary();
-                    return;
+                    return self.boundary();
                 }
+            };
+            state.bytes_read += n as u64;
+            let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
+            // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
+            let is_short = n < buf.len();
+            if is_short && flags & (HANGUP | URGENT) == 0 {
+                state.clear(READABLE);
+            } else if is_short {
+                self.net.put_on_ready_list(socket);
+            }
+            if let Some(timer) = idle_timer {
+                self.restart_idle_timer(timer);
+            }
+            if flags & (FLOWING | DETOUR) == FLOWING {
+                self.emit_to(handler, socket, |handler, lp| handler.on_data(lp, socket, &buf[..n]));
+            } else {
+                self.deliver_by_detour(socket, &buf[..n]);
+            }
+            self.boundary();
+            if is_short {
+                return;
             }
         }
         self.net.put_on_ready_list(socket);
     }
 
-    /// Bytes have come: to the handler, or to the inbox when nobody takes them now.
-    #[inline]
-    fn deliver(&mut self, socket: Socket, chunk: &[u8]) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        state.bytes_read += chunk.len() as u64;
-        let idle_timer = state.idle_timer;
-        let goes_straight = state.flags & (FLOWING | DETOUR) == FLOWING;
-        if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
-        }
-        if goes_straight {
-            self.emit(socket, |handler, lp| handler.on_data(lp, socket, chunk));
-        } else {
-            self.deliver_by_detour(socket, chunk);
-        }
-    }
-
+    /// Bytes have come that do not go straight to the handler: to the inbox when nobody takes them now.
     fn deliver_by_detour(&mut self, socket: Socket, chunk: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(FLOWING) && !state.has_undelivered() {

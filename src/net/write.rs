@@ -34,23 +34,42 @@ enum Sent {
     Failed(Error),
 }
 
-/// Sends what is gathered and `more` behind it, until the kernel takes no more.
-fn send(stream: &mut Stream, gathered: &[u8], more: &[u8]) -> Sent {
-    let total = gathered.len() + more.len();
+/// Sends `bytes` until the kernel takes no more. Nearly always that is one system call.
+#[inline]
+fn send(stream: &mut Stream, bytes: &[u8]) -> Sent {
+    match stream.write(bytes) {
+        Ok(n) if n == bytes.len() => Sent::All,
+        result => send_on(stream, result, bytes, &[]),
+    }
+}
+
+/// Sends what is gathered, and `more` behind it without copying it there.
+fn send_both(stream: &mut Stream, gathered: &[u8], more: &[u8]) -> Sent {
+    let result = match (gathered, more) {
+        ([], []) => return Sent::All,
+        ([], more) => stream.write(more),
+        (gathered, []) => stream.write(gathered),
+        (gathered, more) => stream.write_both(gathered, more),
+    };
+    send_on(stream, result, gathered, more)
+}
+
+/// Goes on after a first attempt: a short write says that the kernel is full only once it also says so.
+fn send_on(stream: &mut Stream, first: io::Result<usize>, gathered: &[u8], more: &[u8]) -> Sent {
     let mut sent = 0;
-    while sent < total {
-        let result = match gathered.get(sent..) {
-            Some(rest) if !rest.is_empty() && !more.is_empty() => stream.write_both(rest, more),
-            Some(rest) if !rest.is_empty() => stream.write(rest),
-            _ => stream.write(&more[sent - gathered.len()..]),
-        };
+    let mut result = first;
+    loop {
         match result {
             Ok(n) => sent += n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Part(sent),
             Err(error) => return Sent::Failed(Error::system("write", &error)),
         }
+        result = match gathered.get(sent..) {
+            Some(rest) if !rest.is_empty() => stream.write(rest),
+            _ if sent == gathered.len() + more.len() => return Sent::All,
+            _ => stream.write(&more[sent - gathered.len()..]),
+        };
     }
-    Sent::All
 }
 
 impl Loop {
@@ -134,7 +153,7 @@ impl Loop {
             Sent::Part(0)
         } else {
             let gathered = state.outbox.as_ref().map_or(&[][..], |outbox| outbox.unsent());
-            send(&mut state.stream, gathered, bytes)
+            send_both(&mut state.stream, gathered, bytes)
         };
         let mut callback = callback;
         match sent {
@@ -215,7 +234,7 @@ impl Loop {
         if outbox.corks > 0 {
             return;
         }
-        match send(&mut state.stream, outbox.unsent(), &[]) {
+        match send(&mut state.stream, outbox.unsent()) {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
                     net.outboxes.give_back(outbox);
@@ -243,7 +262,7 @@ impl Loop {
         let waiting = outbox.unsent();
         let first_unsent = state.bytes_written - waiting.len() as u64;
         let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { waiting.len() };
-        match send(&mut state.stream, &waiting[..limit], &[]) {
+        match send(&mut state.stream, &waiting[..limit]) {
             Sent::All => outbox.advance(limit),
             Sent::Part(n) => outbox.advance(n),
             Sent::Failed(error) => {
@@ -460,7 +479,7 @@ impl Loop {
         if outbox.corks > 0 || state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED) != OPENED {
             return;
         }
-        match send(&mut state.stream, outbox.unsent(), &[]) {
+        match send(&mut state.stream, outbox.unsent()) {
             Sent::All => {
                 let callbacks = outbox.take_all_callbacks();
                 if let Some(outbox) = state.outbox.take() {

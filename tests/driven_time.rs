@@ -1,0 +1,160 @@
+//! Time driven by hand: minutes in microseconds, and nothing that depends on how fast the machine is.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bucle::{EventLoop, Loop, ManualClock};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A loop on a clock of its own, and what happened on it.
+struct Stage {
+    clock: ManualClock,
+    event_loop: EventLoop,
+    log: Rc<RefCell<Vec<String>>>,
+}
+
+impl Stage {
+    fn new(main: impl FnOnce(&mut Loop, Log)) -> Stage {
+        let clock = ManualClock::new();
+        let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
+        let log: Rc<RefCell<Vec<String>>> = Rc::default();
+        event_loop.enter(|lp| main(lp, Log(log.clone())));
+        Stage { clock, event_loop, log }
+    }
+
+    /// Lets time pass, then turns once.
+    fn after(&mut self, time: Duration) -> String {
+        self.clock.advance(time);
+        self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        std::mem::take(&mut *self.log.borrow_mut()).join(" ")
+    }
+}
+
+#[derive(Clone)]
+struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    fn say(&self, text: impl Into<String>) {
+        self.0.borrow_mut().push(text.into());
+    }
+}
+
+#[test]
+fn a_timeout_fires_once_its_time_has_come() {
+    let mut stage = Stage::new(|lp, log| {
+        lp.set_timeout(10 * SECOND, move |_| log.say("fired"));
+    });
+    assert_eq!(stage.after(9 * SECOND), "");
+    assert!(stage.event_loop.is_alive());
+    assert_eq!(stage.after(SECOND), "fired");
+    assert!(!stage.event_loop.is_alive());
+}
+
+#[test]
+fn an_interval_does_not_make_up_for_missed_calls() {
+    let mut stage = Stage::new(|lp, log| {
+        lp.set_interval(SECOND, move |_| log.say("beat"));
+    });
+    assert_eq!(stage.after(SECOND), "beat");
+    assert_eq!(stage.after(100 * SECOND), "beat");
+    assert_eq!(stage.after(SECOND), "beat");
+}
+
+#[test]
+fn a_stall_fires_each_timer_once() {
+    let mut stage = Stage::new(|lp, log| {
+        for name in ["a", "b"] {
+            let log = log.clone();
+            lp.set_interval(SECOND, move |_| log.say(name));
+        }
+    });
+    assert_eq!(stage.after(2 * SECOND), "a b");
+}
+
+#[test]
+fn a_timer_lives_on_after_it_fired_and_can_be_refreshed() {
+    let mut stage = Stage::new(|lp, log| {
+        let id = lp.set_timer(5 * SECOND, move |_| log.say("idle"));
+        lp.set_interval(20 * SECOND, move |lp| assert!(lp.refresh(id)));
+    });
+    assert_eq!(stage.after(5 * SECOND), "idle");
+    assert_eq!(stage.after(10 * SECOND), "");
+    assert_eq!(stage.after(5 * SECOND), "", "refreshed now");
+    assert_eq!(stage.after(5 * SECOND), "idle");
+}
+
+#[test]
+fn a_timeout_is_gone_once_it_fired() {
+    let id = Rc::new(RefCell::new(None));
+    let seen = id.clone();
+    let mut stage = Stage::new(|lp, log| {
+        let timer = lp.set_timeout(SECOND, move |_| log.say("fired"));
+        *seen.borrow_mut() = Some(timer);
+    });
+    let id = id.borrow().expect("it was made");
+    assert_eq!(stage.after(SECOND), "fired");
+    stage.event_loop.enter(|lp| {
+        assert!(!lp.refresh(id));
+        assert!(!lp.has_ref(id));
+        lp.clear(id);
+    });
+}
+
+#[test]
+fn an_unreferenced_timer_fires_but_keeps_nothing_alive() {
+    let mut stage = Stage::new(|lp, log| {
+        let id = lp.set_timeout(SECOND, move |_| log.say("fired"));
+        lp.unref(id);
+        assert!(!lp.has_ref(id));
+    });
+    assert!(!stage.event_loop.is_alive());
+    assert_eq!(stage.after(SECOND), "fired");
+}
+
+#[test]
+fn an_interval_cleared_in_its_own_callback_is_gone() {
+    let mut stage = Stage::new(|lp, log| {
+        let own: Rc<RefCell<Option<bucle::TimerId>>> = Rc::default();
+        let id = own.clone();
+        let timer = lp.set_interval(SECOND, move |lp| {
+            log.say("last");
+            let id = id.borrow().expect("it was set below");
+            lp.clear(id);
+        });
+        *own.borrow_mut() = Some(timer);
+    });
+    assert_eq!(stage.after(SECOND), "last");
+    assert_eq!(stage.after(SECOND), "");
+    assert!(!stage.event_loop.is_alive());
+}
+
+#[test]
+fn now_stands_still_inside_a_pass() {
+    let mut stage = Stage::new(|lp, log| {
+        for _ in 0..2 {
+            let log = log.clone();
+            let start = lp.now();
+            lp.set_timeout(SECOND, move |lp| log.say(format!("{}", (lp.now() - start).as_secs())));
+        }
+    });
+    assert_eq!(stage.after(3 * SECOND), "3 3");
+}
+
+#[test]
+fn stop_ends_after_the_turn_and_leaves_the_rest_alone() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let log: Rc<RefCell<Vec<&str>>> = Rc::default();
+    event_loop.enter(|lp| {
+        let immediate = log.clone();
+        lp.set_immediate(move |lp| {
+            immediate.borrow_mut().push("immediate");
+            lp.stop();
+        });
+        lp.set_timeout(Duration::from_secs(1000), |_| unreachable!("the loop was stopped"));
+    });
+    event_loop.run().expect("the poll works");
+    assert_eq!(*log.borrow(), ["immediate"]);
+    assert!(event_loop.is_alive(), "the timer still waits");
+}

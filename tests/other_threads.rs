@@ -1,0 +1,87 @@
+//! Remote: closures from other threads run on the loop, in order, and a hold keeps it alive for them.
+
+use std::cell::RefCell;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use bucle::EventLoop;
+
+thread_local! {
+    static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn see(text: impl Into<String>) {
+    SEEN.with_borrow_mut(|seen| seen.push(text.into()));
+}
+
+#[test]
+fn what_threads_post_runs_on_the_loop_in_their_order() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let threads: Vec<_> = event_loop.enter(|lp| {
+        (0..4)
+            .map(|thread| {
+                let (remote, hold) = (lp.remote(), lp.remote().hold());
+                thread::spawn(move || {
+                    for n in 0..1000 {
+                        remote.post(move |_| see(format!("{thread}:{n}")));
+                    }
+                    drop(hold);
+                })
+            })
+            .collect()
+    });
+    event_loop.run().expect("the poll works");
+    threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+    // What was posted just before the last hold fell may still be in the queue.
+    event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    let seen = SEEN.take();
+    assert_eq!(seen.len(), 4000);
+    for thread in 0..4 {
+        let own: Vec<&String> = seen.iter().filter(|text| text.starts_with(&format!("{thread}:"))).collect();
+        assert!(own.iter().enumerate().all(|(n, text)| **text == format!("{thread}:{n}")), "thread {thread}");
+    }
+}
+
+#[test]
+fn ticks_run_after_each_posted_closure() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.enter(|lp| {
+        for name in ["a", "b"] {
+            lp.remote().post(move |lp| {
+                see(name);
+                lp.next_tick(move |_| see(format!("tick {name}")));
+            });
+        }
+    });
+    event_loop.turn(None).expect("the poll works");
+    assert_eq!(SEEN.take(), ["a", "tick a", "b", "tick b"]);
+}
+
+#[test]
+fn a_remote_alone_keeps_nothing_alive() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let remote = event_loop.enter(|lp| lp.remote());
+    event_loop.run().expect("it ends at once");
+    drop(event_loop);
+    remote.post(|_| unreachable!("the loop is gone"));
+}
+
+#[test]
+fn letting_go_of_the_last_hold_ends_a_waiting_loop() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let (give, take) = mpsc::channel();
+    give.send(event_loop.enter(|lp| lp.remote().hold())).expect("the channel is open");
+    let thread = thread::spawn(move || drop(take.recv().expect("a hold")));
+    event_loop.run().expect("it ends");
+    thread.join().expect("it ends");
+}
+
+#[test]
+fn the_loop_can_be_told_to_stop_from_outside() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let (remote, _hold) = event_loop.enter(|lp| (lp.remote(), lp.remote().hold()));
+    let thread = thread::spawn(move || remote.post(|lp| lp.stop()));
+    event_loop.run().expect("it ends");
+    thread.join().expect("it ends");
+}

@@ -1,0 +1,121 @@
+//! A panic in a callback: by default it goes through, and the loop is whole after it; when caught it costs one
+//! connection and nobody else.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use bucle::net::{Handler, Socket, listen};
+use bucle::{EventLoop, Loop};
+
+/// Echoes, and panics at a `!`.
+#[derive(Default)]
+struct Fragile {
+    closed: usize,
+}
+
+impl Handler for Fragile {
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        assert!(!chunk.contains(&b'!'), "on purpose");
+        socket.write(lp, chunk);
+    }
+    fn on_error(&mut self, _: &mut Loop, _: Socket, _: bucle::Error) {}
+    fn on_close(&mut self, _: &mut Loop, _: Socket, _: bool) {
+        self.closed += 1;
+    }
+}
+
+fn quietly() {
+    std::panic::set_hook(Box::new(|info| {
+        if !info.to_string().contains("on purpose") {
+            eprintln!("{info}");
+        }
+    }));
+}
+
+/// Writes, turns the loop and reads until as much has come back; `None` when the connection has ended.
+fn ask(event_loop: &mut EventLoop, client: &mut TcpStream, text: &str) -> Option<String> {
+    client.set_nonblocking(true).expect("a socket");
+    client.write_all(text.as_bytes()).expect("the server reads");
+    let mut answer = vec![0; text.len()];
+    let mut got = 0;
+    let limit = Instant::now() + Duration::from_secs(10);
+    while got < answer.len() {
+        assert!(Instant::now() < limit, "no answer to {text}");
+        event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+        match client.read(&mut answer[got..]) {
+            Ok(0) => return None,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+    }
+    String::from_utf8(answer).ok()
+}
+
+#[test]
+fn a_caught_panic_costs_one_connection_and_nobody_else() {
+    quietly();
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.catch_panics(true);
+    let server = event_loop.enter(|lp| listen(lp, ("127.0.0.1", 0), Fragile::default()).expect("a free port"));
+    let port = event_loop.enter(|lp| server.id().address(lp).and_then(|address| address.port())).expect("it is bound");
+    let connect = || TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+    let (mut good, mut bad) = (connect(), connect());
+    assert_eq!(ask(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
+    assert_eq!(ask(&mut event_loop, &mut bad, "!"), None);
+    assert_eq!(ask(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
+    event_loop.enter(|lp| {
+        assert_eq!(server.with(lp, |handler, _| handler.closed), Some(1));
+        assert_eq!((server.id().connections(lp), lp.caught_panics()), (1, 1));
+    });
+}
+
+#[test]
+fn caught_panics_of_timers_and_ticks_are_counted_and_the_loop_goes_on() {
+    quietly();
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.catch_panics(true);
+    event_loop.enter(|lp| {
+        lp.set_interval(Duration::from_millis(1), |_| panic!("on purpose"));
+        lp.set_immediate(|_| panic!("on purpose"));
+        lp.next_tick(|_| panic!("on purpose"));
+        lp.queue_microtask(|_| panic!("on purpose"));
+    });
+    event_loop.run().expect("an interval that panicked is gone, so the loop ends");
+    assert_eq!(event_loop.enter(|lp| lp.caught_panics()), 4);
+}
+
+/// The read buffer was out when the handler panicked. If it stayed lost, the next read would find room for 0 bytes and
+/// take that for the end of everybody's connection.
+#[test]
+fn a_panic_that_goes_through_leaves_the_others_their_connection() {
+    quietly();
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let server = event_loop.enter(|lp| listen(lp, ("127.0.0.1", 0), Echo).expect("a free port"));
+    let port = event_loop.enter(|lp| server.id().address(lp).and_then(|address| address.port())).expect("it is bound");
+    let connect = || TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+    let mut good = connect();
+    assert_eq!(ask(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
+    // A panic takes the handler with it in which it happened, so the next one gets a handler of its own.
+    event_loop.enter(|lp| server.id().set_handler(lp, Fragile::default()));
+    let mut bad = connect();
+    bad.write_all(b"!").expect("the server reads");
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let limit = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < limit {
+            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+        }
+    }));
+    assert!(panicked.is_err(), "it goes through");
+    assert_eq!(ask(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        socket.write(lp, chunk);
+    }
+}
