@@ -7,7 +7,7 @@
 //! reached when all is well turns a hang into a failure.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -491,9 +491,11 @@ fn client_says_when_the_server_is_gone() {
 
 #[test]
 fn client_gives_advice_when_nobody_listens() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
-    let port = listener.local_addr().expect("it is bound").port();
-    drop(listener);
+    // Bound, so that nobody else gets the port, and not listening.
+    let bound =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there are descriptors");
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("there is a free port");
+    let port = bound.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound").port();
     let stderr = format!(
         "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\nis the server running? try: cargo run --example 03_echo\n"
     );
