@@ -406,6 +406,24 @@ fn chat_drops_who_does_not_read_and_nobody_else() {
     panic!("the one who does not read has to go");
 }
 
+#[test]
+fn chat_holds_back_who_talks_and_does_not_read() {
+    let (_lesson, port) = Lesson::serve("05_chat");
+    let talker = connect(port);
+    expect(&talker, "¡Bienvenido! You are #2\r\n");
+    let text = "x".repeat(1000);
+    let count = 64 * 1024;
+    let bytes: Vec<u8> = (0..count).flat_map(|number| format!("{number} {text}\n").into_bytes()).collect();
+    let sent = send_until_stuck(&talker, &bytes);
+    let writer = talker.try_clone().expect("there are descriptors");
+    let writer = thread::spawn(move || send(&writer, &bytes[sent..]));
+    let mut reader = BufReader::new(&talker);
+    for number in 0..count {
+        assert_eq!(heard(&mut reader), format!("#2: {number} {text}\r\n"));
+    }
+    writer.join().expect("all was taken");
+}
+
 fn heard(reader: &mut impl BufRead) -> String {
     let mut line = String::new();
     reader.read_line(&mut line).expect("it can be read");
