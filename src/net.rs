@@ -42,10 +42,12 @@
 //!
 //! What happens to a written byte: see `ARCHITECTURE.md`, "a byte's journey".
 
+mod accept;
 mod address;
 mod close;
 mod connect;
 mod handler;
+mod listener;
 mod lookup;
 mod on;
 mod outbox;
@@ -65,8 +67,9 @@ use slab::Slab;
 pub use address::*;
 pub use connect::Target;
 pub use handler::{Dropped, Handler};
+pub use listener::{Listen, LocalAddress};
 pub use on::{On, on};
-pub use server::{Listen, LocalAddress, Server, ServerId, ServerOptions, listen};
+pub use server::{Server, ServerId, ServerOptions, listen};
 pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 
 pub use crate::error::{Error, SystemError};

@@ -65,6 +65,7 @@ impl Loop {
                 }
             };
             state.bytes_read += n as u64;
+            log::trace!(target: "bucle::net", "{socket} read {n} bytes");
             let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
             // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
             let is_short = n < buf.len();
@@ -132,6 +133,7 @@ impl Loop {
     fn eof(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(EOF);
+        log::trace!(target: "bucle::net", "{socket} read the end");
         let idle_timer = state.idle_timer;
         self.recount(socket);
         if let Some(timer) = idle_timer {
@@ -181,6 +183,19 @@ impl Loop {
         }
         state.set(FLOWING);
         if !state.is(RESUMING) {
+            state.set(RESUMING);
+            self.tick(NetTick::Resume(socket));
+        }
+    }
+
+    pub(crate) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if bytes.is_empty() || state.flags & (DESTROYED | END_EMITTED) != 0 {
+            return;
+        }
+        state.set(DETOUR);
+        state.more().inbox.splice(..0, bytes.iter().copied());
+        if state.is(FLOWING) && !state.is(RESUMING) {
             state.set(RESUMING);
             self.tick(NetTick::Resume(socket));
         }

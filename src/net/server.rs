@@ -1,4 +1,4 @@
-//! Servers: listening, accepting, turning away.
+//! The handle of a server: everything a program can do with one.
 //!
 //! ```text
 //!   listen ── no host, path: at once ──┐
@@ -7,30 +7,18 @@
 //!                                           ├─▶ accept: on_connection, or on_drop when it is full
 //!   close ─▶ descriptor closed, file gone ──┴─▶ last connection destroyed ─▶ a tick: on_server_close
 //! ```
-//!
-//! The listener is edge-triggered like every descriptor: it stays on the ready list until an accept has found nothing.
-//! Node takes one connection per turn; [`ServerOptions::accepts_per_turn`] takes more, for storms of connects.
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use mio::net::{TcpListener, UnixListener};
-
-use super::state::flag;
-use super::state::{NO_SERVER, SocketState, Stream};
-use super::{BACKLOG, Dropped, Error, HIGH_WATER_MARK, Handler, NetTick, Socket, WriteCallback};
+use super::listener::{Listen, Listener, LocalAddress, On, open_listener};
+use super::state::NO_SERVER;
+use super::{Error, HIGH_WATER_MARK, Handler, NetTick, WriteCallback};
 use crate::Result;
-use crate::error_codes;
 use crate::event_loop::Loop;
 use crate::event_loop::token::{Key, Kind};
-
-/// How long a server that had no descriptor left waits before it tries again by itself. It also does whenever a
-/// connection closes.
-const STARVED_RETRY: Duration = Duration::from_millis(50);
 
 /// Names a server, for ever ([Node: `net.Server`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver)).
 ///
@@ -83,140 +71,6 @@ impl Default for ServerOptions {
             max_connections: None,
             timeout: Duration::ZERO,
             accepts_per_turn: 1,
-        }
-    }
-}
-
-/// Where to listen, and how ([Node: `server.listen`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenoptions-callback)).
-///
-/// ```
-/// use bucle::net::Listen;
-///
-/// let everywhere = Listen::from(8080);            // :: and 0.0.0.0
-/// let here = Listen::from(("127.0.0.1", 0));      // any free port
-/// let path = Listen::path("/run/app.sock").backlog(128);
-/// # let _ = (everywhere, here, path);
-/// ```
-#[derive(Clone, Debug)]
-pub struct Listen {
-    on: On,
-    backlog: u32,
-    ipv6_only: bool,
-    reuse_port: bool,
-}
-
-#[derive(Clone, Debug)]
-enum On {
-    Port(i64),
-    Host(String, i64),
-    Path(PathBuf),
-}
-
-impl Listen {
-    /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL is
-    /// an abstract name (Linux).
-    pub fn path(path: impl Into<PathBuf>) -> Self {
-        Listen::new(On::Path(path.into()))
-    }
-
-    /// How many connections may wait to be accepted. Default: [`BACKLOG`]; the kernel may allow fewer.
-    pub fn backlog(mut self, backlog: u32) -> Self {
-        self.backlog = backlog;
-        self
-    }
-
-    /// Takes no IPv4 clients on an IPv6 address (`IPV6_V6ONLY`).
-    pub fn ipv6_only(mut self, ipv6_only: bool) -> Self {
-        self.ipv6_only = ipv6_only;
-        self
-    }
-
-    /// Lets several processes listen on the same port, and the kernel share out the connections (`SO_REUSEPORT`).
-    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
-        self.reuse_port = reuse_port;
-        self
-    }
-
-    fn new(on: On) -> Self {
-        Listen { on, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
-    }
-
-    fn port(&self) -> Result<u16> {
-        match self.on {
-            On::Port(port) | On::Host(_, port) => u16::try_from(port).map_err(|_| Error::BadPort(port)),
-            On::Path(_) => Ok(0),
-        }
-    }
-}
-
-/// A port on every address, IPv4 and IPv6.
-impl From<u16> for Listen {
-    fn from(port: u16) -> Self {
-        Listen::new(On::Port(port.into()))
-    }
-}
-
-/// A port on every address. Anything but 0 to 65535 is refused by the call that it is given to.
-impl From<i32> for Listen {
-    fn from(port: i32) -> Self {
-        Listen::new(On::Port(port.into()))
-    }
-}
-
-impl From<(&str, u16)> for Listen {
-    fn from((host, port): (&str, u16)) -> Self {
-        Listen::new(On::Host(host.to_owned(), port.into()))
-    }
-}
-
-impl From<(&str, i32)> for Listen {
-    fn from((host, port): (&str, i32)) -> Self {
-        Listen::new(On::Host(host.to_owned(), port.into()))
-    }
-}
-
-impl From<SocketAddr> for Listen {
-    fn from(address: SocketAddr) -> Self {
-        Listen::new(On::Host(address.ip().to_string(), address.port().into()))
-    }
-}
-
-impl From<&Path> for Listen {
-    fn from(path: &Path) -> Self {
-        Listen::path(path)
-    }
-}
-
-impl From<PathBuf> for Listen {
-    fn from(path: PathBuf) -> Self {
-        Listen::path(path)
-    }
-}
-
-/// What a server is bound to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LocalAddress {
-    /// An address and port.
-    Ip(SocketAddr),
-    /// A unix path.
-    Path(PathBuf),
-}
-
-impl LocalAddress {
-    /// The port; `None` for a path.
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            LocalAddress::Ip(address) => Some(address.port()),
-            LocalAddress::Path(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for LocalAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LocalAddress::Ip(address) => address.fmt(f),
-            LocalAddress::Path(path) => f.write_str(&super::socket::show_path(path)),
         }
     }
 }
@@ -434,17 +288,17 @@ impl fmt::Debug for ServerId {
 pub(crate) struct ServerState {
     pub serial: u32,
     pub handler: u32,
-    options: ServerOptions,
-    listener: Listener,
-    connections: u32,
+    pub options: ServerOptions,
+    pub listener: Listener,
+    pub connections: u32,
     /// 0 is no limit.
-    max_connections: usize,
+    pub max_connections: usize,
     is_unreferenced: bool,
     /// Counted among what keeps the loop alive: for listening, and for looking a name up.
     is_counted: bool,
     is_looking_up: bool,
     /// On the ready list.
-    is_ready: bool,
+    pub is_ready: bool,
     /// Counts calls to listen and close: what was put off by an earlier one is void.
     listening_id: u32,
     /// The results are known when close is called: it was listening, or not.
@@ -457,50 +311,6 @@ pub(crate) enum ServerTick {
     Listening(u32),
     Error(Box<Error>),
     Close,
-}
-
-enum Listener {
-    None,
-    Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
-}
-
-impl Listener {
-    fn is_bound(&self) -> bool {
-        !matches!(self, Listener::None)
-    }
-
-    fn address(&self) -> Option<LocalAddress> {
-        match self {
-            Listener::None => None,
-            Listener::Tcp(listener) => listener.local_addr().ok().map(LocalAddress::Ip),
-            Listener::Unix(_, path) => Some(LocalAddress::Path(path.clone())),
-        }
-    }
-
-    fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match self {
-            Listener::None => Err(io::ErrorKind::WouldBlock.into()),
-            Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
-            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
-        }
-    }
-
-    fn close(&mut self) {
-        *self = Listener::None;
-    }
-}
-
-/// The file of a unix socket is removed before the descriptor is closed: nobody can knock at a door without a house.
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self
-            && abstract_address(path).is_none()
-            && let Err(error) = std::fs::remove_file(&*path)
-        {
-            log::debug!(target: "bucle::net", "cannot remove {}: {error}", path.display());
-        }
-    }
 }
 
 impl Loop {
@@ -516,7 +326,7 @@ impl Loop {
     }
 
     fn server_looked_up(&mut self, server: ServerId, id: u32, on: Listen, answer: Result<Vec<IpAddr>>) {
-        if !self.net.server(server).is_some_and(|state| state.listening_id == id) {
+        if self.net.server(server).is_none_or(|state| state.listening_id != id) {
             return;
         }
         self.set_looking_up(server, false);
@@ -548,6 +358,9 @@ impl Loop {
         }
         .map_err(|error| Error::system("listen", &error))?;
         if let Some(state) = self.net.server_mut(server) {
+            if let Some(address) = listener.address() {
+                log::info!(target: "bucle::net", "{server} listening on {address}");
+            }
             state.listener = listener;
         }
         self.recount_server(server);
@@ -585,6 +398,9 @@ impl Loop {
         if let Some(callback) = callback {
             let result = if state.listener.is_bound() { Ok(()) } else { Err(Error::NotRunning) };
             state.close_callbacks.push((callback, result));
+        }
+        if state.listener.is_bound() {
+            log::info!(target: "bucle::net", "{server} closed, {} connections go on", state.connections);
         }
         state.listener.close();
         self.set_looking_up(server, false);
@@ -629,246 +445,5 @@ impl Loop {
             state.is_looking_up = is_looking_up;
             self.active = if is_looking_up { self.active + 1 } else { self.active - 1 };
         }
-    }
-
-    /// The kernel has connections for a server.
-    pub(crate) fn serve_listener(&mut self, key: Key) {
-        let server = ServerId(key);
-        let Some(state) = self.net.server_mut(server) else { return };
-        if !state.is_ready {
-            // On the ready list it is served once in this poll, from there.
-            self.accept_connections(server);
-        }
-    }
-
-    pub(crate) fn serve_leftover_listener(&mut self, key: Key) {
-        let server = ServerId(key);
-        let Some(state) = self.net.server_mut(server) else { return };
-        state.is_ready = false;
-        self.accept_connections(server);
-    }
-
-    /// Accepts within the budget of a turn, a boundary after each. What is left is looked at in the next turn.
-    fn accept_connections(&mut self, server: ServerId) {
-        let Some(state) = self.net.server(server) else { return };
-        for _ in 0..state.options.accepts_per_turn.max(1) {
-            let Some(state) = self.net.server(server) else { return };
-            match state.listener.accept() {
-                Ok((stream, peer)) => {
-                    self.accepted(server, stream, peer);
-                    self.boundary();
-                }
-                Err(error) => match accept_failure(&error) {
-                    AcceptFailure::NobodyThere => return,
-                    AcceptFailure::TryNext => {}
-                    AcceptFailure::NoDescriptor => return self.starve(server, &error),
-                    AcceptFailure::Other => {
-                        let error = Error::system("accept", &error);
-                        self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, error));
-                        self.boundary();
-                        return;
-                    }
-                },
-            }
-        }
-        self.put_listener_on_ready_list(server);
-    }
-
-    fn put_listener_on_ready_list(&mut self, server: ServerId) {
-        let Some(state) = self.net.server_mut(server) else { return };
-        if !state.is_ready && state.listener.is_bound() {
-            state.is_ready = true;
-            self.net.ready.push(server.0.token(Kind::Server));
-        }
-    }
-
-    fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
-        let Some(state) = self.net.server(server) else { return };
-        if state.max_connections > 0 && state.connections as usize >= state.max_connections {
-            let dropped = Dropped { local: stream.local_addr(), remote: peer };
-            return self.emit_server(server, |handler, lp| handler.on_drop(lp, server, dropped));
-        }
-        let (handler, options) = (state.handler, &state.options);
-        let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
-        let timeout = options.timeout;
-        if cfg!(not(target_os = "linux")) {
-            set_listener_options(options, |set| stream.with_tcp(set));
-        }
-        let mut flags = flag::OPENED;
-        flags |= if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
-        flags |= match (options.pause_on_connect, options.flowing) {
-            (true, _) => flag::PAUSED,
-            (false, true) => flag::READING | flag::FLOWING,
-            (false, false) => flag::READING,
-        };
-        let serial = self.net.take_serial();
-        let entry = self.net.sockets.vacant_entry();
-        let socket = Socket(Key::new(entry.key(), serial));
-        if let Err(error) = stream.register(&self.registry, socket.0.token(Kind::Socket)) {
-            let error = Error::system("accept", &error);
-            return self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, error));
-        }
-        let mut state = SocketState::new(serial, handler, server.0.index, high_water_mark);
-        state.flags = flags;
-        state.stream = stream;
-        entry.insert(state);
-        self.share_handler(handler);
-        if let Some(state) = self.net.server_mut(server) {
-            state.connections += 1;
-        }
-        self.recount(socket);
-        if !timeout.is_zero() {
-            socket.set_timeout(self, timeout);
-        }
-        self.emit(socket, |handler, lp| handler.on_connection(lp, socket));
-    }
-
-    /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:
-    /// the server tries when a connection closes, and on a timer. Those who are connected are served on.
-    fn starve(&mut self, server: ServerId, error: &io::Error) {
-        log::warn!(target: "bucle::net", "{server}: cannot accept for now: {}", error_codes::message(error.raw_os_error().unwrap_or(0)));
-        if self.net.starved.is_empty() {
-            let timer = self.set_timeout(STARVED_RETRY, Loop::accept_again);
-            self.unref(timer);
-        }
-        if !self.net.starved.contains(&server) {
-            self.net.starved.push(server);
-        }
-    }
-
-    /// Servers that had no descriptor left try again, in the next poll.
-    pub(crate) fn accept_again(&mut self) {
-        for server in std::mem::take(&mut self.net.starved) {
-            self.put_listener_on_ready_list(server);
-        }
-    }
-}
-
-enum AcceptFailure {
-    NobodyThere,
-    /// This newcomer has left already, or its network failed: the next one may be fine (accept(2), "Error handling").
-    TryNext,
-    NoDescriptor,
-    Other,
-}
-
-fn accept_failure(error: &io::Error) -> AcceptFailure {
-    use error_codes::*;
-    match error.kind() {
-        io::ErrorKind::WouldBlock => return AcceptFailure::NobodyThere,
-        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {
-            return AcceptFailure::TryNext;
-        }
-        _ => {}
-    }
-    match error.raw_os_error() {
-        Some(EMFILE | ENFILE | ENOBUFS | ENOMEM) => AcceptFailure::NoDescriptor,
-        Some(errno) => match name(errno) {
-            "EPROTO" | "ENETDOWN" | "ENOPROTOOPT" | "EHOSTDOWN" | "ENONET" | "EHOSTUNREACH" | "EOPNOTSUPP"
-            | "ENETUNREACH" | "EPERM" => AcceptFailure::TryNext,
-            _ => AcceptFailure::Other,
-        },
-        None => AcceptFailure::Other,
-    }
-}
-
-fn open_listener(on: &Listen, ip: Option<IpAddr>, options: &ServerOptions) -> Result<Listener> {
-    let port = on.port()?;
-    match (&on.on, ip) {
-        (On::Path(path), _) => open_unix(path, on.backlog),
-        (_, Some(ip)) => open_tcp(SocketAddr::new(ip, port), on, options),
-        (_, None) => {
-            // Both families on one socket where IPv6 is there, IPv4 alone where it is not.
-            match open_tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), on, options) {
-                Err(error) if matches!(error.code(), "EAFNOSUPPORT" | "EINVAL" | "EADDRNOTAVAIL") => {
-                    open_tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), on, options)
-                }
-                result => result,
-            }
-        }
-    }
-}
-
-fn open_tcp(address: SocketAddr, on: &Listen, options: &ServerOptions) -> Result<Listener> {
-    let failed = |error: io::Error| Error::system_at("listen", &error, &address.ip().to_string(), Some(address.port()));
-    let open = || -> io::Result<TcpListener> {
-        let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-        // A restart on the same port works at once, although old connections linger in TIME_WAIT.
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        #[cfg(unix)]
-        if on.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        if address.is_ipv6() {
-            socket.set_only_v6(on.ipv6_only)?;
-        }
-        set_listener_options(options, |set| drop(set(socket2::SockRef::from(&socket))));
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(on.backlog).unwrap_or(i32::MAX))?;
-        socket.set_nonblocking(true)?;
-        Ok(TcpListener::from_std(socket.into()))
-    };
-    open().map(Listener::Tcp).map_err(failed)
-}
-
-/// Options that accepted sockets inherit from their listener, on Linux: set once and not per connection.
-fn set_listener_options(
-    options: &ServerOptions,
-    mut apply: impl FnMut(&mut dyn FnMut(socket2::SockRef<'_>) -> io::Result<()>),
-) {
-    if options.no_delay {
-        apply(&mut |socket| socket.set_tcp_nodelay(true));
-    }
-    if options.keep_alive {
-        apply(&mut |socket| {
-            socket.set_keepalive(true)?;
-            match options.keep_alive_initial_delay.as_secs() {
-                0 => Ok(()),
-                seconds => {
-                    let keep_alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(seconds));
-                    socket.set_tcp_keepalive(&keep_alive)
-                }
-            }
-        });
-    }
-}
-
-fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
-    let open = || -> io::Result<UnixListener> {
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-        socket.bind(&socket2::SockAddr::unix(path)?)?;
-        let listened = socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX));
-        if listened.is_err() && abstract_address(path).is_none() {
-            let _ = std::fs::remove_file(path);
-        }
-        listened?;
-        socket.set_nonblocking(true)?;
-        Ok(UnixListener::from_std(socket.into()))
-    };
-    open().map(|listener| Listener::Unix(listener, path.to_owned())).map_err(|error| {
-        // A missing directory is EACCES, as libuv reports it on every system.
-        let error = match error.raw_os_error() {
-            Some(error_codes::ENOENT) => io::Error::from_raw_os_error(error_codes::EACCES),
-            _ => error,
-        };
-        Error::system_at("listen", &error, &super::socket::show_path(path), None)
-    })
-}
-
-/// The address of a path that begins with a NUL: a name that is in no file system.
-pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
-    use std::os::unix::ffi::OsStrExt;
-    let name = path.as_os_str().as_bytes().strip_prefix(b"\0")?;
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::linux::net::SocketAddrExt;
-        Some(std::os::unix::net::SocketAddr::from_abstract_name(name))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = name;
-        Some(Err(io::ErrorKind::Unsupported.into()))
     }
 }

@@ -1,0 +1,134 @@
+//! Actions on the loop: ticks, immediates, timers, and one that comes in through the poll.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bucle::{AlarmId, Loop};
+
+use crate::runner::{Context, Object, Runner, busy, milliseconds};
+use crate::scenario::Action;
+
+type Callback = Box<dyn FnOnce(&mut Loop)>;
+
+thread_local! {
+    /// What is to run when the poll wakes up. A posted closure has to be `Send`, and what a scenario does is not; so it
+    /// waits here, and a posted closure takes out the first.
+    static POSTED: RefCell<VecDeque<Callback>> = RefCell::default();
+}
+
+impl Runner {
+    /// Does `action` if it is one of these.
+    pub fn loop_action(self: &Rc<Self>, lp: &mut Loop, action: &Action, context: &Context) -> bool {
+        let mut then = self.then(action, context);
+        match action.name.as_str() {
+            "log" => self.log(lp, action.text("lane").unwrap_or("main"), action.name_of("text")),
+            "busy" => busy(milliseconds(action.number("ms"))),
+            "next_tick" => lp.next_tick(then),
+            "microtask" => lp.queue_microtask(then),
+            "immediate" => {
+                let id = lp.set_immediate(then);
+                self.keep(action, Object::Immediate(id));
+            }
+            "timeout" => {
+                let delay = milliseconds(action.number("ms"));
+                // One with a name may be refreshed after it has fired.
+                let id = if action.has("as") { lp.set_timer(delay, then) } else { lp.set_timeout(delay, then) };
+                self.keep(action, Object::Timer(id));
+            }
+            "interval" => self.interval(lp, action, then),
+            "tick_chain" => tick_chain(lp, action.count("n").unwrap_or(1), then),
+            "immediate_chain" => immediate_chain(lp, action.count("n").unwrap_or(1), then),
+            "poll" => {
+                let hold = lp.remote().hold();
+                let call = move |lp: &mut Loop| {
+                    drop(hold);
+                    then(lp);
+                };
+                POSTED.with_borrow_mut(|posted| posted.push_back(Box::new(call)));
+                lp.remote().post(|lp| {
+                    let first = POSTED.with_borrow_mut(VecDeque::pop_front);
+                    first.expect("each posted closure has put one in")(lp);
+                });
+            }
+            "clear" => {
+                if let Some(id) = self.alarm(action) {
+                    lp.clear(id);
+                }
+            }
+            "refresh" => {
+                if let Object::Timer(id) = self.object(action.name_of("on")) {
+                    lp.refresh(id);
+                }
+            }
+            "ref" => match self.object(context.name(action, "on")) {
+                Object::Timer(id) => lp.ref_(id),
+                Object::Immediate(id) => lp.ref_(id),
+                Object::Server(server) => server.ref_(lp),
+                Object::Socket(socket) => socket.ref_(lp),
+            },
+            "unref" => match self.object(context.name(action, "on")) {
+                Object::Timer(id) => lp.unref(id),
+                Object::Immediate(id) => lp.unref(id),
+                Object::Server(server) => server.unref(lp),
+                Object::Socket(socket) => socket.unref(lp),
+            },
+            "has_ref" => {
+                let has_ref = self.alarm(action).is_some_and(|id| lp.has_ref(id));
+                self.line("main", &format!("{} has_ref -> {has_ref}", action.name_of("on")));
+            }
+            "abort" => self.abort(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn log(self: &Rc<Self>, lp: &mut Loop, lane: &str, text: &str) {
+        self.jitter();
+        self.line(lane, &format!("log {text}"));
+        self.noted(lp, "log", text);
+    }
+
+    /// Gives the name of `as` to what an action has made.
+    fn keep(&self, action: &Action, object: Object) {
+        if let Some(name) = action.text("as") {
+            self.state().objects.insert(name.to_owned(), object);
+        }
+    }
+
+    /// The timer or immediate that `on` names.
+    fn alarm(&self, action: &Action) -> Option<AlarmId> {
+        match self.object(action.name_of("on")) {
+            Object::Timer(id) => Some(id.into()),
+            Object::Immediate(id) => Some(id.into()),
+            _ => None,
+        }
+    }
+
+    fn interval(&self, lp: &mut Loop, action: &Action, mut then: impl FnMut(&mut Loop) + 'static) {
+        let mut left = action.count("times").unwrap_or(usize::MAX);
+        let own_id = Rc::new(Cell::new(None));
+        let id = lp.set_interval(milliseconds(action.number("ms")), {
+            let own_id = Rc::clone(&own_id);
+            move |lp| {
+                then(lp);
+                left -= 1;
+                if let (0, Some(id)) = (left, own_id.get()) {
+                    lp.clear(AlarmId::Timer(id));
+                }
+            }
+        });
+        own_id.set(Some(id));
+        self.keep(action, Object::Timer(id));
+    }
+}
+
+/// A tick that makes a tick, `n` in all; the last one is `last`.
+fn tick_chain(lp: &mut Loop, n: usize, mut last: impl FnMut(&mut Loop) + 'static) {
+    lp.next_tick(move |lp| if n > 1 { tick_chain(lp, n - 1, last) } else { last(lp) });
+}
+
+/// An immediate that makes an immediate, `n` in all; the last one is `last`.
+fn immediate_chain(lp: &mut Loop, n: usize, mut last: impl FnMut(&mut Loop) + 'static) {
+    lp.set_immediate(move |lp| if n > 1 { immediate_chain(lp, n - 1, last) } else { last(lp) });
+}

@@ -1,0 +1,167 @@
+//! The trace: a line per event, in lanes, with everything accidental left out.
+//!
+//! ```text
+//!   c connect                       [srv+s1]
+//!   srv connection s1               srv connection s1
+//!   s1 data "ho"        ──▶         s1 data 4 "hola"
+//!   c ready                         [c]
+//!   s1 data "la"                    c connect
+//!                                   c ready
+//! ```
+//!
+//! Chunks that follow each other in a lane are one line, for where the kernel cuts them is an accident. Long data is
+//! shown by its hash.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Data longer than this is shown by its hash.
+const SHOWN_LENGTH: usize = 60;
+
+/// Collects lines; see the module.
+pub struct Trace {
+    /// In the order in which they are printed; the rest comes after them, by name.
+    listed: Vec<(Vec<String>, Lane)>,
+    others: BTreeMap<String, Lane>,
+    is_live: bool,
+}
+
+type Lane = Vec<Entry>;
+
+struct Entry {
+    object: String,
+    what: What,
+}
+
+enum What {
+    Line(String),
+    Bytes(Vec<u8>),
+    Text(String),
+}
+
+/// What a socket has received.
+#[derive(Clone, Copy)]
+pub enum Chunk<'a> {
+    Bytes(&'a [u8]),
+    Text(&'a str),
+}
+
+impl Chunk<'_> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Bytes(bytes) => bytes,
+            Chunk::Text(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl Trace {
+    /// Live traces are printed to stderr too.
+    pub fn new(lanes: Vec<Vec<String>>, is_live: bool) -> Trace {
+        let listed = lanes.into_iter().map(|members| (members, Lane::new())).collect();
+        Trace { listed, others: BTreeMap::new(), is_live }
+    }
+
+    pub fn line(&mut self, object: &str, text: &str) {
+        if self.is_live {
+            eprintln!("{object} {text}");
+        }
+        let entry = Entry { object: object.to_owned(), what: What::Line(text.to_owned()) };
+        self.lane(object).push(entry);
+    }
+
+    pub fn data(&mut self, object: &str, chunk: Chunk<'_>) {
+        if self.is_live {
+            eprintln!("{object} data chunk {}", chunk.bytes().len());
+        }
+        let lane = self.lane(object);
+        match (lane.last_mut().filter(|last| last.object == object).map(|last| &mut last.what), chunk) {
+            (Some(What::Bytes(all)), Chunk::Bytes(more)) => return all.extend_from_slice(more),
+            (Some(What::Text(all)), Chunk::Text(more)) => return all.push_str(more),
+            _ => {}
+        }
+        let what = match chunk {
+            Chunk::Bytes(bytes) => What::Bytes(bytes.to_owned()),
+            Chunk::Text(text) => What::Text(text.to_owned()),
+        };
+        lane.push(Entry { object: object.to_owned(), what });
+    }
+
+    fn lane(&mut self, object: &str) -> &mut Lane {
+        let is_member = |(members, _): &(Vec<String>, Lane)| members.iter().any(|member| member == object);
+        match self.listed.iter().rposition(is_member) {
+            Some(place) => &mut self.listed[place].1,
+            None => self.others.entry(object.to_owned()).or_default(),
+        }
+    }
+}
+
+/// The whole trace, as it is compared.
+impl std::fmt::Display for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let listed = self.listed.iter().map(|(members, lane)| (members.join("+"), lane));
+        let others = self.others.iter().map(|(name, lane)| (name.clone(), lane));
+        for (name, lane) in listed.chain(others).filter(|(_, lane)| !lane.is_empty()) {
+            writeln!(f, "[{name}]")?;
+            for entry in lane {
+                writeln!(f, "{} {}", entry.object, entry.what.shown())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl What {
+    fn shown(&self) -> String {
+        match self {
+            What::Line(line) => line.clone(),
+            What::Bytes(bytes) => show("data", bytes.len(), bytes, || quote_bytes(bytes)),
+            What::Text(text) => show("text", text.chars().count(), text.as_bytes(), || quote_text(text)),
+        }
+    }
+}
+
+fn show(kind: &str, length: usize, bytes: &[u8], quote: impl FnOnce() -> String) -> String {
+    if length > SHOWN_LENGTH {
+        return format!("{kind} {length} fnv64={:016x}", fnv64(bytes));
+    }
+    format!("{kind} {length} {}", quote())
+}
+
+/// In quotes, with everything that is not printable ASCII escaped; `\u{h}` beyond ASCII.
+pub fn quote_text(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match u8::try_from(c) {
+            Ok(byte) if byte.is_ascii() => escape(&mut quoted, byte),
+            _ => _ = write!(quoted, "\\u{{{:x}}}", u32::from(c)),
+        }
+    }
+    quoted + "\""
+}
+
+/// In quotes, with everything that is not printable ASCII escaped; `\xhh` beyond ASCII.
+fn quote_bytes(bytes: &[u8]) -> String {
+    let mut quoted = String::from("\"");
+    for &byte in bytes {
+        escape(&mut quoted, byte);
+    }
+    quoted + "\""
+}
+
+fn escape(out: &mut String, byte: u8) {
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        b'\n' => out.push_str("\\n"),
+        b'\r' => out.push_str("\\r"),
+        b'\t' => out.push_str("\\t"),
+        0x20..0x7f => out.push(byte.into()),
+        _ => _ = write!(out, "\\x{byte:02x}"),
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn fnv64(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf29ce484222325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3))
+}

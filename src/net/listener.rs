@@ -1,0 +1,295 @@
+//! Where a server listens: addresses, ports, unix paths.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::net::{TcpListener, UnixListener};
+
+use super::server::ServerOptions;
+use super::state::Stream;
+use super::{BACKLOG, Error};
+use crate::Result;
+use crate::error_codes;
+
+/// Where to listen, and how ([Node: `server.listen`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenoptions-callback)).
+///
+/// ```
+/// use bucle::net::Listen;
+///
+/// let everywhere = Listen::from(8080);            // :: and 0.0.0.0
+/// let here = Listen::from(("127.0.0.1", 0));      // any free port
+/// let path = Listen::path("/run/app.sock").backlog(128);
+/// # let _ = (everywhere, here, path);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Listen {
+    pub(crate) on: On,
+    backlog: u32,
+    ipv6_only: bool,
+    reuse_port: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum On {
+    Port(i64),
+    Host(String, i64),
+    Path(PathBuf),
+}
+
+impl Listen {
+    /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL is
+    /// an abstract name (Linux).
+    pub fn path(path: impl Into<PathBuf>) -> Self {
+        Listen::new(On::Path(path.into()))
+    }
+
+    /// How many connections may wait to be accepted. Default: [`BACKLOG`]; the kernel may allow fewer.
+    pub fn backlog(mut self, backlog: u32) -> Self {
+        self.backlog = backlog;
+        self
+    }
+
+    /// Takes no IPv4 clients on an IPv6 address (`IPV6_V6ONLY`).
+    pub fn ipv6_only(mut self, ipv6_only: bool) -> Self {
+        self.ipv6_only = ipv6_only;
+        self
+    }
+
+    /// Lets several processes listen on the same port, and the kernel share out the connections (`SO_REUSEPORT`).
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.reuse_port = reuse_port;
+        self
+    }
+
+    fn new(on: On) -> Self {
+        Listen { on, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
+    }
+
+    pub(crate) fn port(&self) -> Result<u16> {
+        match self.on {
+            On::Port(port) | On::Host(_, port) => u16::try_from(port).map_err(|_| Error::BadPort(port)),
+            On::Path(_) => Ok(0),
+        }
+    }
+}
+
+/// A port on every address, IPv4 and IPv6.
+impl From<u16> for Listen {
+    fn from(port: u16) -> Self {
+        Listen::new(On::Port(port.into()))
+    }
+}
+
+/// A port on every address. Anything but 0 to 65535 is refused by the call that it is given to.
+impl From<i32> for Listen {
+    fn from(port: i32) -> Self {
+        Listen::new(On::Port(port.into()))
+    }
+}
+
+impl From<(&str, u16)> for Listen {
+    fn from((host, port): (&str, u16)) -> Self {
+        Listen::new(On::Host(host.to_owned(), port.into()))
+    }
+}
+
+impl From<(&str, i32)> for Listen {
+    fn from((host, port): (&str, i32)) -> Self {
+        Listen::new(On::Host(host.to_owned(), port.into()))
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Listen::new(On::Host(address.ip().to_string(), address.port().into()))
+    }
+}
+
+impl From<&Path> for Listen {
+    fn from(path: &Path) -> Self {
+        Listen::path(path)
+    }
+}
+
+impl From<PathBuf> for Listen {
+    fn from(path: PathBuf) -> Self {
+        Listen::path(path)
+    }
+}
+
+/// What a server is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalAddress {
+    /// An address and port.
+    Ip(SocketAddr),
+    /// A unix path.
+    Path(PathBuf),
+}
+
+impl LocalAddress {
+    /// The port; `None` for a path.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            LocalAddress::Ip(address) => Some(address.port()),
+            LocalAddress::Path(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LocalAddress::Ip(address) => address.fmt(f),
+            LocalAddress::Path(path) => f.write_str(&super::socket::show_path(path)),
+        }
+    }
+}
+
+/// The descriptor of a server, of whichever family.
+pub(crate) enum Listener {
+    None,
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    pub(crate) fn is_bound(&self) -> bool {
+        !matches!(self, Listener::None)
+    }
+
+    pub(crate) fn address(&self) -> Option<LocalAddress> {
+        match self {
+            Listener::None => None,
+            Listener::Tcp(listener) => listener.local_addr().ok().map(LocalAddress::Ip),
+            Listener::Unix(_, path) => Some(LocalAddress::Path(path.clone())),
+        }
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Listener::None => Err(io::ErrorKind::WouldBlock.into()),
+            Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        *self = Listener::None;
+    }
+}
+
+/// The file of a unix socket is removed before the descriptor is closed: nobody can knock at a door without a house.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self
+            && abstract_address(path).is_none()
+            && let Err(error) = std::fs::remove_file(&*path)
+        {
+            log::debug!(target: "bucle::net", "cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+pub(crate) fn open_listener(on: &Listen, ip: Option<IpAddr>, options: &ServerOptions) -> Result<Listener> {
+    let port = on.port()?;
+    match (&on.on, ip) {
+        (On::Path(path), _) => open_unix(path, on.backlog),
+        (_, Some(ip)) => open_tcp(SocketAddr::new(ip, port), on, options),
+        (_, None) => {
+            // Both families on one socket where IPv6 is there, IPv4 alone where it is not.
+            match open_tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), on, options) {
+                Err(error) if matches!(error.code(), "EAFNOSUPPORT" | "EINVAL" | "EADDRNOTAVAIL") => {
+                    open_tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), on, options)
+                }
+                result => result,
+            }
+        }
+    }
+}
+
+fn open_tcp(address: SocketAddr, on: &Listen, options: &ServerOptions) -> Result<Listener> {
+    let failed = |error: io::Error| Error::system_at("listen", &error, &address.ip().to_string(), Some(address.port()));
+    let open = || -> io::Result<TcpListener> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        // A restart on the same port works at once, although old connections linger in TIME_WAIT.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        if on.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if address.is_ipv6() {
+            socket.set_only_v6(on.ipv6_only)?;
+        }
+        set_listener_options(options, |set| drop(set(socket2::SockRef::from(&socket))));
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(on.backlog).unwrap_or(i32::MAX))?;
+        socket.set_nonblocking(true)?;
+        Ok(TcpListener::from_std(socket.into()))
+    };
+    open().map(Listener::Tcp).map_err(failed)
+}
+
+/// Options that accepted sockets inherit from their listener, on Linux: set once and not per connection.
+pub(crate) fn set_listener_options(
+    options: &ServerOptions,
+    mut apply: impl FnMut(&mut dyn FnMut(socket2::SockRef<'_>) -> io::Result<()>),
+) {
+    if options.no_delay {
+        apply(&mut |socket| socket.set_tcp_nodelay(true));
+    }
+    if options.keep_alive {
+        apply(&mut |socket| {
+            socket.set_keepalive(true)?;
+            match options.keep_alive_initial_delay.as_secs() {
+                0 => Ok(()),
+                seconds => {
+                    let keep_alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(seconds));
+                    socket.set_tcp_keepalive(&keep_alive)
+                }
+            }
+        });
+    }
+}
+
+fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
+    let open = || -> io::Result<UnixListener> {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        let listened = socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX));
+        if listened.is_err() && abstract_address(path).is_none() {
+            let _ = std::fs::remove_file(path);
+        }
+        listened?;
+        socket.set_nonblocking(true)?;
+        Ok(UnixListener::from_std(socket.into()))
+    };
+    open().map(|listener| Listener::Unix(listener, path.to_owned())).map_err(|error| {
+        // A missing directory is EACCES, as libuv reports it on every system.
+        let error = match error.raw_os_error() {
+            Some(error_codes::ENOENT) => io::Error::from_raw_os_error(error_codes::EACCES),
+            _ => error,
+        };
+        Error::system_at("listen", &error, &super::socket::show_path(path), None)
+    })
+}
+
+/// The address of a path that begins with a NUL: a name that is in no file system.
+pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = path.as_os_str().as_bytes().strip_prefix(b"\0")?;
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::net::SocketAddrExt;
+        Some(std::os::unix::net::SocketAddr::from_abstract_name(name))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = name;
+        Some(Err(io::ErrorKind::Unsupported.into()))
+    }
+}

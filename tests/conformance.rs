@@ -1,0 +1,207 @@
+//! Every scenario prints what Node printed.
+//!
+//! The scenarios, the traces recorded from Node and the format of both are in `tests/conformance/`; the program that runs
+//! them on this crate is the example `conformance`. Each run is a process of its own, two at a time.
+//!
+//! ```text
+//!   cargo test                                    builds the runner too; with --test conformance alone it has to be
+//!                                                 there: cargo build --example conformance
+//!   CONFORMANCE_TIMES=20 cargo test conformance   each scenario so often
+//!   JITTER=3 …                                    with a random delay of up to 3 ms before every event
+//! ```
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+/// How long one run may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How many run at a time: more would disturb each other's timing.
+const RUNS_AT_A_TIME: usize = 2;
+
+/// Lines shown before the first one that differs.
+const CONTEXT_LINES: usize = 4;
+
+#[test]
+fn scenarios_of_milestone_1() {
+    let runner = runner();
+    check(&scenarios(|milestone| milestone == 1), || Command::new(&runner));
+}
+
+#[test]
+fn scenarios_of_milestone_2() {
+    let runner = runner();
+    check(&scenarios(|milestone| milestone == 2), || Command::new(&runner));
+}
+
+#[test]
+fn every_scenario_has_its_trace() {
+    let names = |directory: &str, extension: &str| -> BTreeSet<String> {
+        let files = fs::read_dir(home().join(directory)).expect("the directory is there").flatten();
+        let paths = files.map(|file| file.path()).filter(|path| path.extension() == Some(OsStr::new(extension)));
+        paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
+    };
+    assert_eq!(names("scenarios", "json"), names("golden", "trace"));
+}
+
+/// The traces are still what Node prints; a few of each kind, for they were all recorded from it.
+#[test]
+fn node_agrees_with_the_traces() {
+    if Command::new("node").arg("--version").stdout(Stdio::null()).status().is_err() {
+        assert_ne!(env::var("CI").as_deref(), Ok("true"), "there is no node to compare with");
+        eprintln!("skipped: there is no node to compare with");
+        return;
+    }
+    let names = ["loop-main-order", "loop-close-phase", "net-echo", "net-is-ip", "net-refused", "net-utf8-split"];
+    check(&names.map(str::to_owned), || {
+        let mut command = Command::new("node");
+        command.arg(home().join("oracle.js"));
+        command
+    });
+}
+
+#[test]
+fn a_difference_is_shown_after_what_is_the_same() {
+    let table = [
+        ("nothing differs", "a\nb\n", "a\nb\n", None),
+        ("one line", "a\nb\nc\n", "a\nx\nc\n", Some("line 2\n    a\n  - b\n  + x")),
+        ("one line less", "a\nb\n", "a\n", Some("line 2\n    a\n  - b\n  + ")),
+        ("no line break at the end", "a\n", "a", Some("line 2\n    a\n  - \n  + (the end)")),
+        ("far down", "1\n2\n3\n4\n5\n6", "1\n2\n3\n4\n5\n7", Some("line 6\n    2\n    3\n    4\n    5\n  - 6\n  + 7")),
+    ];
+    for (name, want, got, difference) in table {
+        assert_eq!(first_difference(want, got).as_deref(), difference, "{name}");
+    }
+}
+
+/// Runs the scenarios with what `command` makes, and panics with all that went wrong.
+fn check(names: &[String], command: impl Fn() -> Command + Sync) {
+    let _turn = take_turn();
+    let times = env::var("CONFORMANCE_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let queue = Mutex::new(names.iter());
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..RUNS_AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(name) = next(&queue) {
+                    let failed = (0..times).find_map(|_| compare(name, command()).err());
+                    failures.lock().unwrap_or_else(PoisonError::into_inner).extend(failed);
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(failures.is_empty(), "{} of {} differ\n\n{}", failures.len(), names.len(), failures.join("\n\n"));
+}
+
+fn next<'a>(queue: &Mutex<std::slice::Iter<'a, String>>) -> Option<&'a String> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+/// The tests of this file run one after the other, so that no more than two scenarios do at a time.
+fn take_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs one scenario once. The error says where its trace differs.
+fn compare(name: &str, mut command: Command) -> Result<(), String> {
+    let want = fs::read_to_string(home().join(format!("golden/{name}.trace"))).map_err(|error| error.to_string())?;
+    command.arg(scenario_file(name)).env_remove("LIVE");
+    let got = run(command).map_err(|error| format!("{name}: {error}"))?;
+    first_difference(&want, &got).map_or(Ok(()), |difference| Err(format!("{name}: {difference}")))
+}
+
+/// Runs a program to its end and gives its output. What takes too long is killed.
+fn run(mut command: Command) -> Result<String, String> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| format!("cannot start: {error}"))?;
+    let output = read_output(&mut child);
+    let (stdout, stderr) = output.recv_timeout(LIMIT).map_err(|_| {
+        _ = child.kill();
+        _ = child.wait();
+        let (_, stderr) = output.recv().unwrap_or_default();
+        format!("not done after {LIMIT:?}\n{stderr}")
+    })?;
+    let status = child.wait().map_err(|error| error.to_string())?;
+    if status.success() { Ok(stdout) } else { Err(format!("{status}\n{stderr}")) }
+}
+
+/// Reads stdout and stderr to their end, in a thread of its own.
+fn read_output(child: &mut Child) -> mpsc::Receiver<(String, String)> {
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        _ = stdout.as_mut().map(|pipe| pipe.read_to_end(&mut out));
+        _ = stderr.as_mut().map(|pipe| pipe.read_to_end(&mut err));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        _ = sender.send((text(out), text(err)));
+    });
+    receiver
+}
+
+/// The first line that differs, after some that do not. `None` if the texts are the same.
+fn first_difference(want: &str, got: &str) -> Option<String> {
+    if want == got {
+        return None;
+    }
+    let (want, got): (Vec<&str>, Vec<&str>) = (want.split('\n').collect(), got.split('\n').collect());
+    let place = want.iter().zip(&got).take_while(|(want, got)| want == got).count();
+    let context = &want[place.saturating_sub(CONTEXT_LINES)..place];
+    let context: String = context.iter().map(|line| format!("\n    {line}")).collect();
+    let line = |lines: &[&str]| lines.get(place).copied().unwrap_or("(the end)").to_owned();
+    Some(format!("line {}{context}\n  - {}\n  + {}", place + 1, line(&want), line(&got)))
+}
+
+/// The names of the scenarios whose milestone is wanted.
+fn scenarios(is_wanted: impl Fn(u64) -> bool) -> Vec<String> {
+    let files = fs::read_dir(home().join("scenarios")).expect("the scenarios are there").flatten();
+    let mut names: Vec<String> = files
+        .filter_map(|file| {
+            let text = fs::read_to_string(file.path()).ok()?;
+            let scenario: serde_json::Value = serde_json::from_str(&text).ok()?;
+            let name = scenario["name"].as_str()?.to_owned();
+            is_wanted(scenario["milestone"].as_u64()?).then_some(name)
+        })
+        .collect();
+    assert!(!names.is_empty());
+    names.sort();
+    names
+}
+
+fn scenario_file(name: &str) -> PathBuf {
+    home().join(format!("scenarios/{name}.json"))
+}
+
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
+}
+
+/// The example, which Cargo puts next to the directory of the tests: `debug/examples` beside `debug/deps`.
+fn runner() -> PathBuf {
+    let exe = env::current_exe().expect("a test knows where it is");
+    let profile = exe.ancestors().nth(2).expect("a test is in a directory of a directory");
+    let runner = profile.join("examples").join(format!("conformance{}", env::consts::EXE_SUFFIX));
+    assert!(runner.exists(), "no {}: cargo build --example conformance", runner.display());
+    if let Some(source) = newer_source(&runner) {
+        panic!("{source} is newer than the runner: cargo build --example conformance");
+    }
+    runner
+}
+
+/// A source that has changed since `program` was built, by the list that Cargo leaves beside it. An old runner would
+/// test the crate as it was then.
+fn newer_source(program: &Path) -> Option<String> {
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let list = fs::read_to_string(program.with_extension("d")).ok()?;
+    let (_, sources) = list.trim_end().split_once(": ")?;
+    let mut sources = sources.split(' ').map(str::to_owned);
+    sources.find(|source| modified(Path::new(source)) > modified(program))
+}
