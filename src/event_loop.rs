@@ -59,6 +59,9 @@ use token::{Key, Kind};
 /// A callback that runs once.
 pub(crate) type Callback = Box<dyn FnOnce(&mut Loop)>;
 
+/// A callback that runs again and again.
+pub(crate) type RepeatedCallback = Box<dyn FnMut(&mut Loop)>;
+
 /// How many events one poll takes from the kernel; libuv's number.
 const EVENTS_PER_POLL: usize = 1024;
 
@@ -131,7 +134,7 @@ pub struct Loop {
     pub(crate) closing: Vec<Socket>,
     /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
     pub(crate) active: usize,
-    before_exit: Option<Box<dyn FnMut(&mut Loop)>>,
+    before_exit: Option<RepeatedCallback>,
     is_stopping: bool,
     catches_panics: bool,
     caught_panics: u64,
@@ -142,9 +145,9 @@ enum TimerCall {
     /// Runs once and is gone.
     Once(Callback),
     /// Runs when it fires and stays, to be refreshed.
-    Again(Box<dyn FnMut(&mut Loop)>),
+    Again(RepeatedCallback),
     /// Runs again and again.
-    Every(Box<dyn FnMut(&mut Loop)>),
+    Every(RepeatedCallback),
     /// Its closure is out, being called.
     Running,
     /// A socket's idle limit; no closure, so that a million of them cost little.

@@ -20,7 +20,7 @@ use crate::event_loop::Loop;
 impl Loop {
     /// `destroy`: everything is dropped now, `on_close` comes in the close phase. Only the first call counts.
     pub(crate) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
-        if !self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED)) {
+        if self.net.socket(socket).is_none_or(|state| state.is(DESTROYED)) {
             return;
         }
         // Node would have handed these bytes to the kernel when they were written.

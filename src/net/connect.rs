@@ -446,17 +446,16 @@ mod tests {
 
     #[test]
     fn families_take_turns() {
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let ips = |texts: &[&str]| texts.iter().map(|text| ip(text)).collect::<Vec<_>>();
-        let table: &[(&str, &[&str], Option<Family>, &[&str])] = &[
-            ("both", &["::1", "::2", "1.1.1.1"], None, &["::1", "1.1.1.1", "::2"]),
-            ("four first", &["1.1.1.1", "1.1.1.2", "::1"], None, &["1.1.1.1", "::1", "1.1.1.2"]),
-            ("one family", &["::1", "::2"], None, &["::1", "::2"]),
-            ("only four", &["::1", "1.1.1.1", "1.1.1.2"], Some(Family::V4), &["1.1.1.1"]),
-            ("none", &["::1"], Some(Family::V4), &[]),
+        let ips = |texts: &str| texts.split_whitespace().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let table = [
+            ("both", "::1 ::2 1.1.1.1", None, "::1 1.1.1.1 ::2"),
+            ("four first", "1.1.1.1 1.1.1.2 ::1", None, "1.1.1.1 ::1 1.1.1.2"),
+            ("one family", "::1 ::2", None, "::1 ::2"),
+            ("only four", "::1 1.1.1.1 1.1.1.2", Some(Family::V4), "1.1.1.1"),
+            ("none", "::1", Some(Family::V4), ""),
         ];
         for (name, addresses, family, want) in table {
-            assert_eq!(in_turns(ips(addresses), *family), ips(want), "{name}");
+            assert_eq!(in_turns(ips(addresses), family), ips(want), "{name}");
         }
     }
 }

@@ -326,7 +326,7 @@ impl Loop {
     }
 
     fn server_looked_up(&mut self, server: ServerId, id: u32, on: Listen, answer: Result<Vec<IpAddr>>) {
-        if !self.net.server(server).is_some_and(|state| state.listening_id == id) {
+        if self.net.server(server).is_none_or(|state| state.listening_id != id) {
             return;
         }
         self.set_looking_up(server, false);
