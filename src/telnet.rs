@@ -192,7 +192,7 @@ impl Client {
     /// on its way out. A client with more than [`OUTBOX_LIMIT`] waiting is disconnected.
     pub fn write(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
         let text = text.as_ref();
-        if self.is_leaving(lp) {
+        if !self.0.is_at_work(lp) && self.is_leaving(lp) {
             return false;
         }
         let goes_on = match memchr::memchr(codec::IAC, text) {
@@ -318,6 +318,9 @@ impl<H: Handler> Telnet<H> {
 
     fn next_step(throttled: &mut HashSet<Socket>, lp: &mut Loop, client: Client) -> Next {
         let socket = client.socket();
+        if socket.is_at_work(lp) {
+            return Next::Go;
+        }
         if client.is_leaving(lp) {
             return Next::Stop;
         }

@@ -456,6 +456,14 @@ impl Socket {
         lp.net.servers.get(server as usize).map(|state| ServerId(Key { index: server, serial: state.serial }))
     }
 
+    /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
+    /// drain owed, not ended or destroyed. One look for what is asked before every line.
+    #[inline]
+    pub(crate) fn is_at_work(self, lp: &Loop) -> bool {
+        const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDING | DESTROYED;
+        lp.net.socket(self).is_some_and(|state| state.flags & (OPENED | HINDRANCES) == OPENED)
+    }
+
     /// Its place among the loop's sockets: small, and nobody else's until after `on_close`. An index for tables.
     pub(crate) fn slot(self) -> usize {
         self.0.slot()
