@@ -38,7 +38,7 @@ pub struct Server<H> {
 pub struct ServerOptions {
     /// After the peer's end a socket stays open until the program ends it. Default: no, it answers with its own end.
     pub allow_half_open: bool,
-    /// A new socket reads nothing until [`Socket::resume`]. Default: no.
+    /// A new socket reads nothing until [`Socket::resume`](super::Socket::resume). Default: no.
     pub pause_on_connect: bool,
     /// Data is delivered as it comes; see [`SocketOptions::flowing`](super::SocketOptions::flowing). Default: true.
     pub flowing: bool,
@@ -52,7 +52,7 @@ pub struct ServerOptions {
     pub high_water_mark: usize,
     /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
     pub max_connections: Option<usize>,
-    /// The idle limit of new sockets, as [`Socket::set_timeout`]. Default: off.
+    /// The idle limit of new sockets, as [`Socket::set_timeout`](super::Socket::set_timeout). Default: off.
     pub timeout: Duration,
     /// How many connections are taken in one turn. Default: 1, as in Node; more costs fewer turns in a storm of connects.
     pub accepts_per_turn: usize,
