@@ -253,12 +253,26 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn run(&mut self) -> Result<()> {
+        self.run_with(|_| None)
+    }
+
+    /// As [`run`](Self::run), and lends the loop to `after_turn` after every turn. It says how long the next turn may
+    /// wait for the kernel at most; `None`: as long as there is nothing to do.
+    ///
+    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. It belongs to no
+    /// phase: what it puts off or writes is seen to in the next turn.
+    ///
+    /// # Errors
+    /// When the poll fails.
+    pub fn run_with(&mut self, mut after_turn: impl FnMut(&mut Loop) -> Option<Duration>) -> Result<()> {
+        let mut max_wait = None;
         loop {
             if self.goes_on() {
                 self.lp.run_due_timers();
             }
             while self.goes_on() {
-                self.turn(None)?;
+                self.turn(max_wait)?;
+                max_wait = after_turn(&mut self.lp);
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
                 break;
@@ -303,6 +317,7 @@ impl EventLoop {
         }
         let lp = &mut self.lp;
         lp.update_now();
+        lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
         let leftovers = lp.net.begin_poll();
         let mut events = 0;

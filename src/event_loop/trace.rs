@@ -109,7 +109,7 @@ kinds! {
     Source "source",
     /// The callback of a write, an end or a close.
     Callback "callback",
-    /// A handler's `on_connection`.
+    /// A handler's `on_connection`. Size: the peer's port, 0 on a unix path.
     OnConnection "on_connection",
     /// A handler's `on_lookup`.
     OnLookup "on_lookup",
@@ -240,12 +240,20 @@ impl Loop {
         }
     }
 
+    /// Says how much an open record was of, when that is known only now.
+    #[inline]
+    pub(crate) fn measured(&mut self, span: &Span, size: impl FnOnce() -> usize) {
+        if let (Some(trace), Some(open)) = (&mut self.trace, &span.open) {
+            trace.set_size(open, size());
+        }
+    }
+
     #[inline(never)]
     fn end_recorded(&mut self, open: ring::Open) {
         let now = self.clock.elapsed();
         let Some(trace) = &mut self.trace else { return };
         let Some(record) = trace.end(now, open) else { return };
-        let took = Duration::from_nanos(record.duration_ns.into());
+        let took = Duration::from_nanos(record.duration_ns());
         if record.kind.is_callback() && self.slow_limit.is_some_and(|limit| took > limit) {
             self.warn_of_slow(record.kind, record.subject, took);
         }
@@ -255,13 +263,13 @@ impl Loop {
     fn warn_of_slow(&mut self, kind: Kind, subject: u32, took: Duration) {
         let now = self.clock.elapsed();
         let late = self.late_timers(now);
-        let who = if subject == 0 { String::new() } else { format!(" of #{subject}") };
+        let who = if subject == 0 { String::new() } else { format!("#{subject} ") };
         let whom = match late {
             None => "no timer was due meanwhile".to_owned(),
             Some((1, late)) => format!("it made a timer {} ms late", late.as_millis()),
             Some((n, late)) => format!("it made {n} timers late, up to {} ms", late.as_millis()),
         };
-        log::warn!(target: "bucle::loop", "slow callback: {kind}{who} took {} ms; {whom}", took.as_millis());
+        log::warn!(target: "bucle::loop", "{who}slow callback: {kind} took {} ms; {whom}", took.as_millis());
     }
 
     #[inline]
@@ -329,6 +337,9 @@ impl Loop {
     pub(crate) fn begin(&mut self, _: Cause, _: Kind, _: u32, _: usize) -> Span {
         Span {}
     }
+
+    #[inline(always)]
+    pub(crate) fn measured(&mut self, _: &Span, _: impl FnOnce() -> usize) {}
 
     #[inline(always)]
     pub(crate) fn end(&mut self, _: Span) {}

@@ -126,7 +126,8 @@ impl Loop {
         if !timeout.is_zero() {
             socket.set_timeout(self, timeout);
         }
-        self.emit(socket, Kind::OnConnection, 0, |handler, lp| handler.on_connection(lp, socket));
+        let port = peer.map_or(0, |peer| usize::from(peer.port()));
+        self.emit(socket, Kind::OnConnection, port, |handler, lp| handler.on_connection(lp, socket));
     }
 
     /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:
