@@ -256,23 +256,22 @@ impl EventLoop {
         self.run_with(|_| None)
     }
 
-    /// As [`run`](Self::run), and lends the loop to `after_turn` after every turn. It says how long the next turn may
-    /// wait for the kernel at most; `None`: as long as there is nothing to do.
+    /// As [`run`](Self::run), and lends the loop to `before_turn` before every turn. It says how long that turn may wait
+    /// for the kernel at most; `None`: as long as there is nothing to do.
     ///
     /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. It belongs to no
-    /// phase: what it puts off or writes is seen to in the next turn.
+    /// phase: what it puts off or writes is seen to in the turn that follows.
     ///
     /// # Errors
     /// When the poll fails.
-    pub fn run_with(&mut self, mut after_turn: impl FnMut(&mut Loop) -> Option<Duration>) -> Result<()> {
-        let mut max_wait = None;
+    pub fn run_with(&mut self, mut before_turn: impl FnMut(&mut Loop) -> Option<Duration>) -> Result<()> {
         loop {
             if self.goes_on() {
                 self.lp.run_due_timers();
             }
             while self.goes_on() {
+                let max_wait = before_turn(&mut self.lp);
                 self.turn(max_wait)?;
-                max_wait = after_turn(&mut self.lp);
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
                 break;
