@@ -76,9 +76,12 @@ impl Chrome {
         }
     }
 
-    /// Writes what there is to say of one record. All that it encloses has to come after it, and it has to be over.
+    /// Writes what there is to say of one record. All that it encloses has to come after it. One that has begun and not
+    /// ended is passed over: the call that reads the ring.
     pub(crate) fn record(&mut self, number: u64, record: &Record, out: &mut String) {
-        if self.is_full {
+        let takes_time = matches!(record.kind, Kind::Phase | Kind::Wait) || record.kind.is_callback();
+        let is_over = record.duration_ns() > 0 || !takes_time;
+        if self.is_full || !is_over {
             return;
         }
         let before = out.len();

@@ -72,6 +72,16 @@ fn an_arrow_where_the_cause_is_not_around() {
 }
 
 #[test]
+fn what_is_not_over_is_passed_over() {
+    let story = [
+        record(Kind::Phase, Phase::Main, 1_000, 0, 0),
+        record(Kind::Main, Phase::Main, 1_000, 0, 0),
+        record(Kind::Write, Phase::Main, 1_000, 0, 2),
+    ];
+    assert_eq!(phs(&lines(&story)), "i");
+}
+
+#[test]
 fn connections_are_spans_and_counted() {
     let lines = lines(&[
         about(2, 4, record(Kind::Wait, Phase::Poll, 500, 500, 0)),
