@@ -318,6 +318,7 @@ impl EventLoop {
         lp.update_now();
         lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
+        log::trace!(target: "bucle::loop", "the poll reported {} events", self.events.iter().count());
         let leftovers = lp.net.begin_poll();
         let mut events = 0;
         for event in &self.events {
@@ -625,6 +626,8 @@ impl Loop {
     fn call_timer(&mut self, id: TimerId, cause: Cause, f: impl FnOnce(&mut Loop)) -> bool {
         #[cfg(feature = "trace")]
         let late_ms = self.timers.expiry(id).map_or(0, |expiry| self.now_ms.saturating_sub(expiry).max(0) as usize);
+        #[cfg(feature = "trace")]
+        log::trace!(target: "bucle::loop", "a timer fires, {late_ms} ms late");
         #[cfg(not(feature = "trace"))]
         let (_, late_ms) = (id, 0);
         self.call_sized(Kind::Timer, cause, late_ms, f)

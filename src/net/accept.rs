@@ -85,7 +85,10 @@ impl Loop {
     fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
         let Some(state) = self.net.server(server) else { return };
         if state.max_connections > 0 && state.connections as usize >= state.max_connections {
-            log::debug!(target: "bucle::net", "{server} is full: turned away {peer:?}");
+            match peer {
+                Some(peer) => log::debug!(target: "bucle::net", "{server} is full: turned away {peer}"),
+                None => log::debug!(target: "bucle::net", "{server} is full: turned one away"),
+            }
             let dropped = Dropped { local: stream.local_addr(), remote: peer };
             return self.emit_server(server, Kind::OnDrop, |handler, lp| handler.on_drop(lp, server, dropped));
         }
