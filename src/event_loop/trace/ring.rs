@@ -66,7 +66,8 @@ pub struct Trace {
 
 /// A record that has begun and not ended.
 pub(crate) struct Open {
-    number: u64,
+    /// The lower half of its number.
+    number: u32,
     outer: u32,
 }
 
@@ -104,6 +105,12 @@ impl Trace {
 
     fn place(&self, number: u64) -> usize {
         number as usize & (self.ring.len() - 1)
+    }
+
+    /// Where an open record is, if the ring still has it. Nothing is open for 2^32 records: it would be long gone.
+    fn place_of(&self, open: &Open) -> Option<usize> {
+        let age = u64::from((self.made as u32).wrapping_sub(open.number));
+        (1..=self.ring.len() as u64).contains(&age).then(|| self.place(self.made.wrapping_sub(age)))
     }
 
     pub(crate) fn set_phase(&mut self, phase: Phase) {
@@ -153,16 +160,14 @@ impl Trace {
 
     /// Records something that takes time; until its end it is the cause of all that is recorded.
     pub(crate) fn begin(&mut self, now: Duration, kind: Kind, subject: u32, size: usize, cause: u32) -> Open {
-        let number = self.made;
         let outer = self.current;
         self.current = self.note(now, kind, subject, size, cause);
-        Open { number, outer }
+        Open { number: self.current, outer }
     }
 
     /// Says how much it was of, when that is known only now.
     pub(crate) fn set_size(&mut self, open: &Open, size: usize) {
-        if open.number >= self.oldest() {
-            let place = self.place(open.number);
+        if let Some(place) = self.place_of(open) {
             self.ring[place].size = u32::try_from(size).unwrap_or(u32::MAX);
         }
     }
@@ -170,10 +175,7 @@ impl Trace {
     /// Ends it. Gives the record back, if the ring still has it.
     pub(crate) fn end(&mut self, now: Duration, open: Open) -> Option<Record> {
         self.current = open.outer;
-        if open.number < self.oldest() {
-            return None;
-        }
-        let place = self.place(open.number);
+        let place = self.place_of(&open)?;
         let record = &mut self.ring[place];
         let duration = (now.as_nanos() as u64).saturating_sub(record.start_ns);
         record.set_duration_ns(duration.max(1));
