@@ -14,6 +14,7 @@
 
 mod causes;
 mod chrome;
+mod event;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -167,5 +168,24 @@ impl TraceFile {
             "{}: cannot write the trace, recording stopped: {error}",
             self.path.display()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_ring_has_lost_is_said_once() {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let mut trace = TraceFile::create(Path::new("/dev/null"), u64::MAX, "test").expect("it takes everything");
+        event_loop.enter(|lp| lp.start_trace(16));
+        event_loop.enter(|lp| (0..50).for_each(|_| lp.next_tick(|_| {})));
+        // A phase and a main body for each call, and 50 ticks: 54 records.
+        for lines in [1, 0] {
+            event_loop.enter(|lp| trace.take_records(lp)).expect("it takes everything");
+            assert_eq!(trace.buffer.matches("38 records lost: the ring was full").count(), lines);
+            trace.flush().expect("it takes everything");
+        }
     }
 }

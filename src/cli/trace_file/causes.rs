@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use bucle::trace::Phase;
+
 /// How many records are remembered: several turns of a busy server. 24 bytes each.
 const RECENT: usize = 64 * 1024;
 
@@ -18,7 +20,7 @@ pub(super) struct Cause {
     pub(super) start_ns: u64,
     /// The slice that it is, or that is around it: arrows go from slice to slice.
     pub(super) anchor: u64,
-    pub(super) track: u32,
+    pub(super) phase: Phase,
 }
 
 /// Both queues are sorted by number.
@@ -59,7 +61,7 @@ mod tests {
     #[test]
     fn a_timer_is_remembered_longer_than_the_rest() {
         let mut causes = Causes::default();
-        let cause = |number| Cause { start_ns: number, anchor: number, track: 1 };
+        let cause = |number| Cause { start_ns: number, anchor: number, phase: Phase::Poll };
         for number in 0..2 * RECENT as u64 {
             causes.remember(number, number % 1000 == 0, cause(number));
         }

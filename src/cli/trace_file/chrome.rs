@@ -15,11 +15,11 @@
 //! "JSON Array Format").
 
 use std::collections::HashMap;
-use std::fmt::Write;
 
 use bucle::trace::{Kind, Phase, Record};
 
 use super::causes::{Cause, Causes};
+use super::event::{Event, track};
 
 /// Room for the last event, so that it too is below the limit.
 const LAST_WORDS: u64 = 256;
@@ -53,16 +53,12 @@ impl Chrome {
     /// Begins a trace of at most `limit` bytes: the names of the process and of its tracks.
     pub(crate) fn new(process: &str, limit: u64, out: &mut String) -> Self {
         let before = out.len();
-        // Cannot fail: it is a string that is written to, here and below.
-        let _ = writeln!(out, r#"[{{"name":"process_name","ph":"M","pid":1,"args":{{"name":"{process}"}}}}"#);
+        Event::first(out, "process_name").text("ph", "M").args().text("name", process).end();
         for phase in Phase::ALL {
-            let (tid, name) = (track(phase), phase.as_str());
-            let _ =
-                writeln!(out, r#",{{"name":"thread_name","ph":"M","pid":1,"tid":{tid},"args":{{"name":"{name}"}}}}"#);
-            let _ = writeln!(
-                out,
-                r#",{{"name":"thread_sort_index","ph":"M","pid":1,"tid":{tid},"args":{{"sort_index":{tid}}}}}"#
-            );
+            let place = track(phase).into();
+            Event::new(out, "thread_name").text("ph", "M").on_track(phase).args().text("name", phase.as_str()).end();
+            let order = Event::new(out, "thread_sort_index").text("ph", "M").on_track(phase);
+            order.args().number("sort_index", place).end();
         }
         Chrome {
             limit,
@@ -145,7 +141,7 @@ impl Chrome {
             anchor = Some(number);
         }
         if let Some(anchor) = anchor {
-            let cause = Cause { start_ns: record.start_ns, anchor, track: track(record.phase) };
+            let cause = Cause { start_ns: record.start_ns, anchor, phase: record.phase };
             self.causes.remember(number, record.kind == Kind::Armed, cause);
         }
         around
@@ -162,14 +158,14 @@ impl Chrome {
             Kind::OnConnection | Kind::OnConnect => {
                 let connection = Connection { port: record.size, queued_bytes: 0 };
                 if self.connections.insert(subject, connection).is_none() {
-                    span_of_connection('b', record, record.size, out);
+                    span_of_connection("b", record, record.size, out);
                     counter("connections", "open", record.start_ns, self.connections.len() as u64, out);
                 }
             }
             Kind::OnClose => {
                 self.queue(record, |_| 0, out);
                 if let Some(connection) = self.connections.remove(&subject) {
-                    span_of_connection('e', record, connection.port, out);
+                    span_of_connection("e", record, connection.port, out);
                     counter("connections", "open", record.start_ns, self.connections.len() as u64, out);
                 }
             }
@@ -195,50 +191,35 @@ impl Chrome {
     }
 }
 
-/// The track of a phase: they stand one below the other, in the order of a turn.
-fn track(phase: Phase) -> u32 {
-    phase as u32 + 1
-}
-
 /// The whole number of a record's cause, of which the record has the lower half; none if it is its own.
 fn cause_of(number: u64, record: &Record) -> Option<u64> {
     let distance = (number as u32).wrapping_sub(record.cause);
     if distance == 0 { None } else { number.checked_sub(distance.into()) }
 }
 
-/// Nanoseconds as the microseconds with a fraction that the format wants, without a detour over floats.
-struct Micros(u64);
-
-impl std::fmt::Display for Micros {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
-    }
-}
-
 fn slice_or_instant(number: u64, record: &Record, cause: Option<u64>, out: &mut String) {
     let name = if record.kind == Kind::Phase { record.phase.as_str() } else { record.kind.as_str() };
-    let (start, tid) = (Micros(record.start_ns), track(record.phase));
     let category = match record.kind {
         Kind::Phase | Kind::Wait => "loop",
         kind if kind.is_callback() => "callback",
         _ => "io",
     };
-    let _ = write!(out, r#",{{"name":"{name}","cat":"{category}","pid":1,"tid":{tid},"ts":{start},"#);
-    let _ = match record.duration_ns() {
-        0 => out.write_str(r#""ph":"i","s":"t""#),
-        duration_ns => write!(out, r#""ph":"X","dur":{}"#, Micros(duration_ns)),
+    let mut event = Event::new(out, name).text("cat", category).on_track(record.phase).at(record.start_ns);
+    event = match record.duration_ns() {
+        0 => event.text("ph", "i").text("s", "t"),
+        duration_ns => event.text("ph", "X").micros("dur", duration_ns),
     };
-    let _ = write!(out, r#","args":{{"turn":{},"n":{number}"#, record.turn);
+    event = event.args().number("turn", record.turn.into()).number("n", number);
     if let Some(cause) = cause {
-        let _ = write!(out, r#","cause":{cause}"#);
+        event = event.number("cause", cause);
     }
     if record.subject != 0 {
-        let _ = write!(out, r##","subject":"#{}""##, record.subject);
+        event = event.serial("subject", record.subject);
     }
     if let Some(unit) = unit(record.kind) {
-        let _ = write!(out, r#","{unit}":{}"#, record.size);
+        event = event.number(unit, record.size.into());
     }
-    out.push_str("}}\n");
+    event.end();
 }
 
 /// What a record's size counts.
@@ -260,32 +241,28 @@ fn arrow(number: u64, record: &Record, cause: &Cause, around: Option<u64>, out: 
     if around == Some(cause.anchor) || around.is_none() && !is_slice {
         return;
     }
-    let (from, at, to, tid) = (cause.track, Micros(cause.start_ns), Micros(record.start_ns), track(record.phase));
-    let head = r#"{"name":"cause","cat":"cause","pid":1"#;
-    let _ = writeln!(out, r#",{head},"ph":"s","id":{number},"tid":{from},"ts":{at}}}"#);
-    let _ = writeln!(out, r#",{head},"ph":"f","bp":"e","id":{number},"tid":{tid},"ts":{to}}}"#);
+    let from = Event::new(out, "cause").text("cat", "cause").text("ph", "s").number("id", number);
+    from.on_track(cause.phase).at(cause.start_ns).end();
+    let to = Event::new(out, "cause").text("cat", "cause").text("ph", "f").text("bp", "e").number("id", number);
+    to.on_track(record.phase).at(record.start_ns).end();
 }
 
-/// A connection begins or ends.
-fn span_of_connection(ph: char, record: &Record, port: u32, out: &mut String) {
+/// A connection begins (`b`) or ends (`e`).
+fn span_of_connection(ph: &str, record: &Record, port: u32, out: &mut String) {
     let serial = record.subject;
     let name = if port == 0 { format!("#{serial}") } else { format!("#{serial} from port {port}") };
-    let (at, tid) = (Micros(record.start_ns), track(record.phase));
-    let _ = writeln!(
-        out,
-        r#",{{"name":"{name}","cat":"connection","ph":"{ph}","id":{serial},"pid":1,"tid":{tid},"ts":{at}}}"#
-    );
+    let event = Event::new(out, &name).text("cat", "connection").text("ph", ph).number("id", serial.into());
+    event.on_track(record.phase).at(record.start_ns).end();
 }
 
 fn counter(name: &str, unit: &str, at_ns: u64, value: u64, out: &mut String) {
-    let at = Micros(at_ns);
-    let _ = writeln!(out, r#",{{"name":"{name}","ph":"C","pid":1,"ts":{at},"args":{{"{unit}":{value}}}}}"#);
+    Event::new(out, name).text("ph", "C").at(at_ns).args().number(unit, value).end();
 }
 
 /// A line across all tracks.
 fn global(text: &str, at_ns: u64, out: &mut String) {
-    let at = Micros(at_ns);
-    let _ = writeln!(out, r#",{{"name":"{text}","cat":"trace","ph":"i","s":"g","pid":1,"tid":1,"ts":{at}}}"#);
+    let event = Event::new(out, text).text("cat", "trace").text("ph", "i").text("s", "g");
+    event.on_track(Phase::Main).at(at_ns).end();
 }
 
 #[cfg(test)]

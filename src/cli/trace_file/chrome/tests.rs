@@ -46,9 +46,9 @@ fn a_slice_an_instant_and_their_numbers() {
     assert_eq!(
         lines,
         [
-            r#",{"name":"poll","cat":"loop","pid":1,"tid":3,"ts":1.000,"ph":"X","dur":50.000,"args":{"turn":0,"n":0}}"#,
-            r##",{"name":"on_data","cat":"callback","pid":1,"tid":3,"ts":2.005,"ph":"X","dur":12.345,"args":{"turn":0,"n":1,"cause":0,"subject":"#41","bytes":6}}"##,
-            r##",{"name":"write","cat":"io","pid":1,"tid":3,"ts":3.000,"ph":"i","s":"t","args":{"turn":0,"n":2,"cause":1,"subject":"#41","bytes":6}}"##,
+            r#",{"name":"poll","pid":1,"cat":"loop","tid":3,"ts":1.000,"ph":"X","dur":50.000,"args":{"turn":0,"n":0}}"#,
+            r##",{"name":"on_data","pid":1,"cat":"callback","tid":3,"ts":2.005,"ph":"X","dur":12.345,"args":{"turn":0,"n":1,"cause":0,"subject":"#41","bytes":6}}"##,
+            r##",{"name":"write","pid":1,"cat":"io","tid":3,"ts":3.000,"ph":"i","s":"t","args":{"turn":0,"n":2,"cause":1,"subject":"#41","bytes":6}}"##,
         ]
     );
 }
@@ -94,13 +94,13 @@ fn connections_are_spans_and_counted() {
     assert_eq!(
         story,
         [
-            r#",{"name":"ready events","ph":"C","pid":1,"ts":1.000,"args":{"events":4}}"#,
-            r##",{"name":"#7 from port 50112","cat":"connection","ph":"b","id":7,"pid":1,"tid":3,"ts":1.000}"##,
-            r#",{"name":"connections","ph":"C","pid":1,"ts":1.000,"args":{"open":1}}"#,
-            r##",{"name":"#8","cat":"connection","ph":"b","id":8,"pid":1,"tid":3,"ts":2.000}"##,
-            r#",{"name":"connections","ph":"C","pid":1,"ts":2.000,"args":{"open":2}}"#,
-            r##",{"name":"#7 from port 50112","cat":"connection","ph":"e","id":7,"pid":1,"tid":5,"ts":4.000}"##,
-            r#",{"name":"connections","ph":"C","pid":1,"ts":4.000,"args":{"open":1}}"#,
+            r#",{"name":"ready events","pid":1,"ph":"C","ts":1.000,"args":{"events":4}}"#,
+            r##",{"name":"#7 from port 50112","pid":1,"cat":"connection","ph":"b","id":7,"tid":3,"ts":1.000}"##,
+            r#",{"name":"connections","pid":1,"ph":"C","ts":1.000,"args":{"open":1}}"#,
+            r##",{"name":"#8","pid":1,"cat":"connection","ph":"b","id":8,"tid":3,"ts":2.000}"##,
+            r#",{"name":"connections","pid":1,"ph":"C","ts":2.000,"args":{"open":2}}"#,
+            r##",{"name":"#7 from port 50112","pid":1,"cat":"connection","ph":"e","id":7,"tid":5,"ts":4.000}"##,
+            r#",{"name":"connections","pid":1,"ph":"C","ts":4.000,"args":{"open":1}}"#,
         ],
         "who was never seen coming is not seen going"
     );
