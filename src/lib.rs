@@ -87,4 +87,6 @@ pub mod trace {
 }
 
 pub use error::{Error, Result};
-pub use event_loop::{AlarmId, EventLoop, ImmediateId, KeepAlive, Loop, ManualClock, Remote, TimerId, Turn, run};
+pub use event_loop::{
+    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Remote, TimerId, Turn, run,
+};

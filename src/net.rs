@@ -167,6 +167,14 @@ impl Net {
         self.servers.get_mut(server.0.slot()).filter(|state| state.serial == server.0.serial)
     }
 
+    pub(crate) fn connections(&self) -> usize {
+        self.sockets.len()
+    }
+
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.sockets.iter().map(|(_, socket)| socket.writable_length()).sum()
+    }
+
     fn take_serial(&mut self) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         self.next_serial

@@ -112,6 +112,7 @@ impl Loop {
         let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
         outbox.push(bytes);
         state.bytes_written += bytes.len() as u64;
+        self.counters.bytes_written += bytes.len() as u64;
         if !state.is(UNSENT) {
             state.set(UNSENT);
             net.unsent.push(socket);
@@ -149,6 +150,7 @@ impl Loop {
         }
         let start = state.bytes_written;
         state.bytes_written += bytes.len() as u64;
+        self.counters.bytes_written += bytes.len() as u64;
         let end = state.bytes_written;
         let idle_timer = state.idle_timer;
         let must_wait = state.is(CONNECTING | BLOCKED | ERRORED) || state.corks() > 0;
