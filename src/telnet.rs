@@ -63,6 +63,7 @@ pub mod lines;
 pub mod options;
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -191,23 +192,7 @@ impl Client {
     /// The answer is advice, as with [`Socket::write`]: `false` when a high-water mark of bytes waits, or the client is
     /// on its way out. A client with more than [`OUTBOX_LIMIT`] waiting is disconnected.
     pub fn write(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
-        let text = text.as_ref();
-        if !self.0.is_at_work(lp) && self.is_leaving(lp) {
-            return false;
-        }
-        let goes_on = match memchr::memchr(codec::IAC, text) {
-            None => self.0.write(lp, text),
-            Some(_) => {
-                let mut escaped = Vec::new();
-                codec::escape(text, &mut escaped);
-                self.0.write(lp, escaped)
-            }
-        };
-        if !goes_on && self.0.writable_length(lp) > OUTBOX_LIMIT {
-            let message = format!("too slow: over {} KiB wait for it", OUTBOX_LIMIT / 1024);
-            self.0.destroy_with(lp, Error::custom("E_TOO_SLOW", message));
-        }
-        goes_on
+        self.send(lp, &escaped(text.as_ref()))
     }
 
     /// Sends `text` and a line break. Both leave together with whatever else this phase writes.
@@ -251,10 +236,41 @@ impl Client {
         self.0.remote_address(lp)
     }
 
+    /// Sends what is escaped already.
+    fn send(self, lp: &mut Loop, wire: &[u8]) -> bool {
+        if !self.0.is_at_work(lp) && self.is_leaving(lp) {
+            return false;
+        }
+        let goes_on = self.0.write(lp, wire);
+        if !goes_on && self.0.writable_length(lp) > OUTBOX_LIMIT {
+            let message = format!("too slow: over {} KiB wait for it", OUTBOX_LIMIT / 1024);
+            self.0.destroy_with(lp, Error::custom("E_TOO_SLOW", message));
+        }
+        goes_on
+    }
+
     /// Whether nothing can be said to it any more: gone, or this side has ended.
     pub fn is_leaving(self, lp: &Loop) -> bool {
         self.0.write_refusal(lp).is_some()
     }
+}
+
+/// Says the same to many, as [`Client::write`] does to one. Nothing is allocated per client.
+pub fn broadcast<'a>(lp: &mut Loop, clients: impl IntoIterator<Item = &'a Client>, text: impl AsRef<[u8]>) {
+    let wire = escaped(text.as_ref());
+    for client in clients {
+        client.send(lp, &wire);
+    }
+}
+
+/// What is sent for `text`: itself, unless there is a byte 255 in it.
+fn escaped(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(codec::IAC, text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut wire = Vec::new();
+    codec::escape(text, &mut wire);
+    Cow::Owned(wire)
 }
 
 /// `#41`, as in the logs.
