@@ -10,5 +10,11 @@ pub mod net;
 pub mod process;
 pub mod telnet;
 
+/// What the loop did, as values; see [`Loop::start_trace`].
+#[cfg(feature = "trace")]
+pub mod trace {
+    pub use crate::event_loop::{Kind, Phase, Record, Trace};
+}
+
 pub use error::{Error, Result};
 pub use event_loop::{AlarmId, EventLoop, ImmediateId, KeepAlive, Loop, ManualClock, Remote, TimerId, Turn, run};

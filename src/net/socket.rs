@@ -9,7 +9,7 @@ use super::state::{NO_SERVER, SocketState, Stream};
 use super::{Error, HIGH_WATER_MARK, Handler, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
-use crate::event_loop::{Loop, TimerId, delay_ms};
+use crate::event_loop::{Kind, Loop, TimerId, delay_ms};
 
 /// Names a connection, for ever ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
 ///
@@ -509,7 +509,7 @@ impl Loop {
             outbox.seen_by_idle_limit = outbox.len();
             return self.restart_idle_timer(timer);
         }
-        self.emit(socket, |handler, lp| handler.on_timeout(lp, socket));
+        self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
     }
 }
 
