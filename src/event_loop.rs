@@ -26,6 +26,7 @@
 //! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
 
 mod clock;
+mod metrics;
 mod queues;
 mod remote;
 #[cfg(feature = "process")]
@@ -40,6 +41,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
+pub use metrics::{Histogram, Metrics};
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;
 pub use remote::{KeepAlive, Remote};
@@ -55,6 +57,7 @@ pub use trace::{Record, Trace};
 use crate::net::{Net, Pending, Socket};
 use crate::{Error, Result};
 use clock::Clock;
+use metrics::Counters;
 use queues::{Immediates, Ticks};
 #[cfg(feature = "process")]
 use sources::Sources;
@@ -143,6 +146,7 @@ pub struct Loop {
     pub(crate) closing: Vec<(Socket, Cause)>,
     /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
     pub(crate) active: usize,
+    pub(crate) counters: Counters,
     before_exit: Option<RepeatedCallback>,
     is_stopping: bool,
     catches_panics: bool,
@@ -214,6 +218,7 @@ impl EventLoop {
             pending: VecDeque::new(),
             closing: Vec::new(),
             active: 0,
+            counters: Counters::default(),
             before_exit: None,
             is_stopping: false,
             catches_panics: false,
@@ -291,11 +296,11 @@ impl EventLoop {
     /// When the poll fails.
     pub fn turn(&mut self, max_wait: Option<Duration>) -> Result<Turn> {
         self.lp.begin_turn();
-        self.lp.run_pending();
-        let events = self.poll_for_io(max_wait)?;
-        self.lp.run_immediates();
-        self.lp.run_closing();
-        self.lp.run_due_timers();
+        self.in_phase(Phase::Pending, |event_loop| event_loop.lp.run_pending());
+        let events = self.in_phase(Phase::Poll, |event_loop| event_loop.poll_for_io(max_wait))?;
+        self.in_phase(Phase::Check, |event_loop| event_loop.lp.run_immediates());
+        self.in_phase(Phase::Close, |event_loop| event_loop.lp.run_closing());
+        self.in_phase(Phase::Timers, |event_loop| event_loop.lp.run_due_timers());
         Ok(Turn { events, is_alive: self.lp.is_alive() })
     }
 
@@ -304,11 +309,27 @@ impl EventLoop {
         self.lp.is_alive()
     }
 
+    /// Runs a phase, and times it if that is wanted.
+    fn in_phase<T>(&mut self, phase: Phase, f: impl FnOnce(&mut Self) -> T) -> T {
+        if !self.lp.counters.times_phases {
+            return f(self);
+        }
+        let (start, idle_before) = (self.lp.clock.elapsed(), self.lp.counters.idle);
+        let result = f(self);
+        self.lp.count_phase(phase, start, idle_before);
+        result
+    }
+
     /// Poll phase: waits for the kernel, and runs what it reports.
     fn poll_for_io(&mut self, max_wait: Option<Duration>) -> Result<usize> {
         let phase = self.lp.begin_phase(Phase::Poll);
         let wait = self.lp.poll_wait(max_wait);
         let waiting = self.lp.begin(self.lp.cause(), Kind::Wait, 0, 0);
+        let may_sleep = wait != Some(Duration::ZERO);
+        if may_sleep {
+            self.lp.update_now();
+        }
+        let before = self.lp.now;
         match self.poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
@@ -316,6 +337,9 @@ impl EventLoop {
         }
         let lp = &mut self.lp;
         lp.update_now();
+        if may_sleep {
+            lp.counters.idle += lp.now - before;
+        }
         lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
         log::trace!(target: "bucle::loop", "the poll reported {} events", self.events.iter().count());
@@ -325,6 +349,8 @@ impl EventLoop {
             events += 1;
             lp.dispatch(event);
         }
+        lp.counters.turns += 1;
+        lp.counters.events += events as u64;
         lp.serve_leftovers(leftovers);
         lp.end_phase(phase);
         for _ in 0..PENDING_ROUNDS {
@@ -663,6 +689,7 @@ impl Loop {
     }
 
     fn call_sized<R>(&mut self, kind: Kind, cause: Cause, size: usize, f: impl FnOnce(&mut Loop) -> R) -> bool {
+        self.counters.callbacks += 1;
         let span = self.begin(cause, kind, 0, size);
         let is_whole = if self.catches_panics {
             self.call_caught(f).is_some()

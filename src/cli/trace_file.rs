@@ -83,9 +83,7 @@ impl TraceFile {
 
     /// Takes what the last turn recorded. Says how long the next one may wait, so that all of it is written soon.
     fn before_turn(&mut self, lp: &mut Loop) -> Option<Duration> {
-        if lp.trace().is_none() {
-            return None;
-        }
+        lp.trace()?;
         let result = self.take_records(lp).and_then(|()| self.flush_in_time(lp.now()));
         match result {
             Ok(_) if self.chrome.is_full() => self.stop_at_limit(lp),

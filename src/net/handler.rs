@@ -135,6 +135,7 @@ impl Loop {
         size: usize,
         f: impl FnOnce(&mut dyn Handler, &mut Loop),
     ) {
+        self.counters.callbacks += 1;
         let span = self.begin(self.cause(), kind, socket.serial(), size);
         let result = self.with_handler(slot, f);
         self.end(span);
@@ -147,6 +148,7 @@ impl Loop {
     pub(crate) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         let Some(state) = self.net.server(server) else { return };
         let slot = state.handler;
+        self.counters.callbacks += 1;
         let span = self.begin(self.cause(), kind, server.0.serial, 0);
         self.with_handler(slot, f);
         self.end(span);

@@ -66,6 +66,7 @@ impl Loop {
             };
             state.bytes_read += n as u64;
             log::trace!(target: "bucle::net", "{socket} read {n} bytes");
+            self.counters.bytes_read += n as u64;
             let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
             // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
             let is_short = n < buf.len();
