@@ -6,6 +6,8 @@ mod connect;
 mod screen;
 mod serve;
 mod target;
+#[cfg(feature = "trace")]
+mod trace_file;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,6 +51,30 @@ fn start_log(verbosity: u8) {
         _ => "warn,bucle=trace",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).init();
+}
+
+/// Without the feature `trace` the loop keeps no records, and there is nothing to write.
+#[cfg(not(feature = "trace"))]
+mod trace_file {
+    use std::path::Path;
+
+    use super::*;
+
+    pub(crate) enum TraceFile {}
+
+    impl TraceFile {
+        pub(crate) fn start(_: &mut bucle::EventLoop, _: &Path, _: &serve::Serve) -> Result<Self, ExitCode> {
+            complain(
+                "--trace: this bucle was built without the feature `trace`",
+                &["cargo install bucle --features trace".to_owned()],
+            );
+            Err(ExitCode::from(exit_code::USAGE))
+        }
+
+        pub(crate) fn run(self, _: &mut bucle::EventLoop) -> bucle::Result<()> {
+            match self {}
+        }
+    }
 }
 
 /// Says what went wrong and what to try, on stderr, whether anybody reads it or not.

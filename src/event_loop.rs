@@ -258,12 +258,25 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn run(&mut self) -> Result<()> {
+        self.run_with(|_| None)
+    }
+
+    /// As [`run`](Self::run), and lends the loop to `before_turn` before every turn. It says how long that turn may wait
+    /// for the kernel at most; `None`: as long as there is nothing to do.
+    ///
+    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. It belongs to no
+    /// phase: what it puts off or writes is seen to in the turn that follows.
+    ///
+    /// # Errors
+    /// When the poll fails.
+    pub fn run_with(&mut self, mut before_turn: impl FnMut(&mut Loop) -> Option<Duration>) -> Result<()> {
         loop {
             if self.goes_on() {
                 self.lp.run_due_timers();
             }
             while self.goes_on() {
-                self.turn(None)?;
+                let max_wait = before_turn(&mut self.lp);
+                self.turn(max_wait)?;
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
                 break;
@@ -327,7 +340,9 @@ impl EventLoop {
         if may_sleep {
             lp.counters.idle += lp.now - before;
         }
+        lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
+        log::trace!(target: "bucle::loop", "the poll reported {} events", self.events.iter().count());
         let leftovers = lp.net.begin_poll();
         let mut events = 0;
         for event in &self.events {
@@ -637,6 +652,8 @@ impl Loop {
     fn call_timer(&mut self, id: TimerId, cause: Cause, f: impl FnOnce(&mut Loop)) -> bool {
         #[cfg(feature = "trace")]
         let late_ms = self.timers.expiry(id).map_or(0, |expiry| self.now_ms.saturating_sub(expiry).max(0) as usize);
+        #[cfg(feature = "trace")]
+        log::trace!(target: "bucle::loop", "a timer fires, {late_ms} ms late");
         #[cfg(not(feature = "trace"))]
         let (_, late_ms) = (id, 0);
         self.call_sized(Kind::Timer, cause, late_ms, f)

@@ -248,7 +248,7 @@ impl Loop {
             return self.destroy_socket(socket, Some(error));
         };
         connecting.current = Some(address);
-        log::trace!(target: "bucle::net", "{socket} connecting to {address}");
+        log::debug!(target: "bucle::net", "{socket} connecting to {address}");
         let local = connecting.local;
         let has_more = !connecting.addresses.is_empty();
         match open_tcp(address, local) {

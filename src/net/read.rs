@@ -132,16 +132,18 @@ impl Loop {
 
     /// The FIN was read.
     fn eof(&mut self, socket: Socket) {
-        self.note(Kind::Eof, socket.serial(), 0);
+        let cause = self.note(Kind::Eof, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(EOF);
-        log::trace!(target: "bucle::net", "{socket} read the end");
+        log::debug!(target: "bucle::net", "{socket} was ended by its peer: FIN read");
         let idle_timer = state.idle_timer;
         self.recount(socket);
         if let Some(timer) = idle_timer {
             self.restart_idle_timer(timer);
         }
+        let outer = self.act_for(cause);
         self.flow(socket);
+        self.act_for(outer);
     }
 
     /// Hands over what the inbox holds if somebody takes it, and queues the end once it is empty.
@@ -176,6 +178,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(FLOWING);
         state.set(PAUSED);
+        log::trace!(target: "bucle::net", "{socket} paused");
     }
 
     pub(crate) fn resume_socket(&mut self, socket: Socket) {
@@ -186,6 +189,7 @@ impl Loop {
             return;
         }
         state.set(FLOWING);
+        log::trace!(target: "bucle::net", "{socket} resumed");
         if !state.is(RESUMING) {
             state.set(RESUMING);
             self.tick(NetTick::Resume(socket));
