@@ -3,6 +3,8 @@
 mod advice;
 mod args;
 mod connect;
+#[cfg(feature = "trace")]
+mod quiz;
 mod screen;
 mod serve;
 mod target;
@@ -20,6 +22,9 @@ pub(crate) mod exit_code {
     pub(crate) const USAGE: u8 = 2;
     /// It could not listen, or could not connect.
     pub(crate) const NO_CONNECTION: u8 = 3;
+    /// The answer to a question of the quiz was wrong.
+    #[cfg(feature = "trace")]
+    pub(crate) const WRONG_ANSWER: u8 = 4;
     /// A limit of the machine stops it before it starts.
     pub(crate) const MACHINE_LIMIT: u8 = 6;
     /// Ctrl-C: 128 and the number of SIGINT, as shells have it.
@@ -35,6 +40,16 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Connect { target, raw, verbosity }) => {
             start_log(verbosity);
             connect::run(&target, raw)
+        }
+        #[cfg(feature = "trace")]
+        Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
+        #[cfg(not(feature = "trace"))]
+        Ok(Command::Quiz { .. }) => {
+            complain(
+                "the quiz reads its reasons from the trace, and this bucle was built without it",
+                &["cargo build --features trace".into()],
+            );
+            ExitCode::from(exit_code::FAILURE)
         }
         Err(status) => status,
     }
