@@ -41,17 +41,18 @@ pub(crate) fn main() -> ExitCode {
             start_log(verbosity);
             connect::run(&target, raw)
         }
-        #[cfg(feature = "trace")]
         Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
-        #[cfg(not(feature = "trace"))]
-        Ok(Command::Quiz { .. }) => {
-            complain(
-                "the quiz reads its reasons from the trace, and this bucle was built without it",
-                &["cargo build --features trace".into()],
-            );
-            ExitCode::from(exit_code::FAILURE)
-        }
         Err(status) => status,
+    }
+}
+
+/// The quiz has its reasons from the trace. Without it there is none.
+#[cfg(not(feature = "trace"))]
+mod quiz {
+    pub(crate) fn run(_: Option<&str>, _: Option<&str>) -> super::ExitCode {
+        let advice = ["cargo build --features trace".to_owned()];
+        super::complain("the quiz reads its reasons from the trace, and this bucle was built without it", &advice);
+        super::ExitCode::from(super::exit_code::FAILURE)
     }
 }
 

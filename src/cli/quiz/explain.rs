@@ -62,7 +62,11 @@ impl Run {
             return "The trace has lost one of them.".to_owned();
         };
         let rule = self.rule(early, first, late, second);
-        format!("\"{}\" ran {}; \"{}\" {}. {rule}", early.text, place(first), late.text, place(second))
+        let (early, late, here, there) = (early.text, late.text, place(first), place(second));
+        if here == there {
+            return format!("\"{early}\" and \"{late}\" both ran {here}. {rule}");
+        }
+        format!("\"{early}\" ran {here}; \"{late}\" {there}. {rule}")
     }
 
     /// All lines with what the trace says of them.
@@ -146,10 +150,12 @@ impl Run {
             && asker > early.callback
             && let Some(name) = self.name(asker)
         {
-            let rule = self.within_phase(early, first, late, second);
-            return format!("\"{late_text}\" was asked for only by {name}, which ran after \"{early_text}\". {rule}");
+            return format!("\"{late_text}\" was asked for only by {name}, which ran after \"{early_text}\".");
         }
-        self.within_phase(early, first, late, second)
+        match (first.kind, second.kind) {
+            (Kind::Timer, Kind::Timer) => self.between_timers(early, first, late, second),
+            (first, second) => within_phase(first, second).to_owned(),
+        }
     }
 
     /// The order of the phases and turns, and why the later one was not earlier.
@@ -178,36 +184,6 @@ impl Run {
         }
     }
 
-    /// The rule of one phase, or of the ticks.
-    fn within_phase(&self, early: &Line, first: &Record, late: &Line, second: &Record) -> String {
-        let rule = match (first.kind, second.kind) {
-            (Kind::Tick, Kind::Tick) => "Ticks run in the order in which they were asked for.",
-            (Kind::Microtask, Kind::Microtask) => "Microtasks run in the order in which they were asked for.",
-            (Kind::OnDrain, Kind::Callback) => {
-                "When all is out on_drain comes first, then the callbacks of the writes."
-            }
-            (Kind::Callback, Kind::OnFinish) => "The callbacks of an end come before on_finish.",
-            (Kind::Microtask, late) if is_put_off(late) => {
-                "While microtasks run, a new tick waits until there is none left."
-            }
-            (early, Kind::Microtask) if is_put_off(early) => "All ticks run before the first microtask.",
-            (early, late) if is_put_off(early) && is_put_off(late) => {
-                "Both were put off to the queue of the ticks, which runs in the order in which it was filled."
-            }
-            (early, _) if is_put_off(early) => {
-                "After every callback the ticks and microtasks are drained, before the next callback of the phase."
-            }
-            (_, late) if is_put_off(late) => "A callback runs to its end before any tick.",
-            (Kind::Immediate, Kind::Immediate) => "Immediates run in the order in which they were made.",
-            (Kind::OnClose, Kind::OnClose) => {
-                "The sockets that wait for the close phase are a stack: the last one destroyed is the first to hear of it."
-            }
-            (Kind::Timer, Kind::Timer) => return self.between_timers(early, first, late, second),
-            _ => "They ran in one phase, in the order in which the loop came to them.",
-        };
-        rule.to_owned()
-    }
-
     /// Timers of one pass: by list.
     fn between_timers(&self, early: &Line, first: &Record, late: &Line, second: &Record) -> String {
         let armed = |record: &Record| self.record(record.cause.into()).filter(|armed| armed.kind == Kind::Armed);
@@ -230,6 +206,32 @@ impl Run {
             due(other),
             due(one),
         )
+    }
+}
+
+/// The rule of one phase, or of the ticks that are drained in it.
+fn within_phase(first: Kind, second: Kind) -> &'static str {
+    match (first, second) {
+        (Kind::Tick, Kind::Tick) => "Ticks run in the order in which they were asked for.",
+        (Kind::Microtask, Kind::Microtask) => "Microtasks run in the order in which they were asked for.",
+        (Kind::OnDrain, Kind::Callback) => "When all is out on_drain comes first, then the callbacks of the writes.",
+        (Kind::Callback, Kind::Callback) => "The callbacks of a socket's writes run in the order of the writes.",
+        (Kind::Callback, Kind::OnFinish) => "The callbacks of an end come before on_finish.",
+        (Kind::Microtask, second) if is_put_off(second) => {
+            "While microtasks run, a new tick waits until there is none left."
+        }
+        (first, Kind::Microtask) if is_put_off(first) => "All ticks run before the first microtask.",
+        (first, second) if is_put_off(first) && is_put_off(second) => {
+            "Both were put off to the queue of the ticks, which runs in the order in which it was filled."
+        }
+        (first, _) if is_put_off(first) || first == Kind::Microtask => {
+            "After every callback the ticks and microtasks are drained, before the next callback of the phase."
+        }
+        (Kind::Immediate, Kind::Immediate) => "Immediates run in the order in which they were made.",
+        (Kind::OnClose, Kind::OnClose) => {
+            "The sockets that wait for the close phase are a stack: the last one destroyed is the first to hear of it."
+        }
+        _ => "They ran in one phase, in the order in which the loop came to them.",
     }
 }
 
@@ -266,5 +268,127 @@ fn place(record: &Record) -> String {
         (0, Phase::Main, _) => "right after the main body".to_owned(),
         (0, phase, _) => format!("before the first turn, {} phase", phase.as_str()),
         (turn, phase, _) => format!("in turn {turn}, {} phase", phase.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records, each with its place as its number, and what is said in them.
+    struct Script(Vec<(u64, Record)>, Vec<Line>);
+
+    impl Script {
+        fn new() -> Self {
+            let mut script = Script(Vec::new(), Vec::new());
+            script.says("main", Kind::Main, 0, Phase::Main, 0);
+            script
+        }
+
+        /// A callback that says `text`. Gives its number, to be the cause of others.
+        fn says(&mut self, text: &'static str, kind: Kind, turn: u32, phase: Phase, cause: u64) -> u64 {
+            let callback = self.record(kind, turn, phase, cause, 0, 0);
+            self.1.push(Line { text, callback });
+            callback
+        }
+
+        fn timer(&mut self, text: &'static str, armed_ms: u64, delay_ms: u32) {
+            let arming = self.record(Kind::Armed, 0, Phase::Main, 0, armed_ms, delay_ms);
+            self.says(text, Kind::Timer, 0, Phase::Timers, arming);
+        }
+
+        fn record(&mut self, kind: Kind, turn: u32, phase: Phase, cause: u64, at_ms: u64, size: u32) -> u64 {
+            let number = self.0.len() as u64;
+            let (start_ns, cause) = (at_ms * 1_000_000, cause as u32);
+            self.0.push((number, Record { kind, turn, phase, cause, start_ns, size, ..Record::default() }));
+            number
+        }
+
+        fn run(self) -> Run {
+            Run::new(self.1, self.0)
+        }
+    }
+
+    fn why(run: &Run, ran: &'static str, expected: &'static str) -> String {
+        run.why(Difference { place: 0, expected, ran })
+    }
+
+    #[test]
+    fn the_first_difference_is_found() {
+        let mut script = Script::new();
+        script.says("tick", Kind::Tick, 0, Phase::Main, 0);
+        script.says("immediate", Kind::Immediate, 1, Phase::Check, 0);
+        let run = script.run();
+        assert_eq!(run.first_difference(&["main", "tick", "immediate"]), None);
+        let want = Difference { place: 1, expected: "immediate", ran: "tick" };
+        assert_eq!(run.first_difference(&["main", "immediate", "tick"]), Some(want));
+    }
+
+    #[test]
+    fn each_reason_has_its_words() {
+        let mut script = Script::new();
+        script.says("tick", Kind::Tick, 0, Phase::Main, 0);
+        script.says("microtask", Kind::Microtask, 0, Phase::Main, 0);
+        script.timer("one", 0, 1);
+        script.timer("ten", 0, 10);
+        script.timer("ten again", 15, 10);
+        script.timer("twenty", 0, 20);
+        let data = script.says("data", Kind::OnData, 1, Phase::Poll, 1);
+        let immediate = script.says("immediate", Kind::Immediate, 1, Phase::Check, data);
+        script.says("late tick", Kind::Tick, 1, Phase::Check, immediate);
+        script.says("second", Kind::Immediate, 1, Phase::Check, data);
+        script.says("close", Kind::OnClose, 1, Phase::Close, data);
+        script.says("nested", Kind::Immediate, 2, Phase::Check, immediate);
+        let run = script.run();
+        let table = [
+            (
+                "main",
+                "tick",
+                "\"main\" ran in the main body; \"tick\" right after the main body. \"tick\" was asked for by",
+            ),
+            ("tick", "microtask", "both ran right after the main body. All ticks run before the first microtask."),
+            ("microtask", "one", "\"one\" before the first turn, timers phase. The timers are looked at only when"),
+            ("one", "ten", "\"one\" was due 1 ms after its arming, \"ten\" 10 ms"),
+            ("ten", "ten again", "Timers of equal delay (10 ms) are one list"),
+            ("ten again", "twenty", "\"twenty\" was due earlier (at 20 ms, \"ten again\" at 25 ms)"),
+            (
+                "twenty",
+                "second",
+                "\"second\" in turn 1, check phase. Timers that are due when the main body is through",
+            ),
+            ("data", "close", "\"close\" was asked for by the callback that says \"data\""),
+            ("data", "nested", "\"nested\" was in the end asked for by the callback that says \"data\""),
+            ("immediate", "second", "Immediates run in the order in which they were made."),
+            ("late tick", "second", "After every callback the ticks and microtasks are drained"),
+            (
+                "second",
+                "close",
+                "in turn 1, check phase; \"close\" in turn 1, close phase. In every turn the close phase",
+            ),
+            ("close", "nested", "An immediate made in the check phase waits for the check phase of the next turn."),
+        ];
+        for (ran, expected, want) in table {
+            let why = why(&run, ran, expected);
+            assert!(why.contains(want), "{ran}, {expected}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_table_tells_where_and_who_asked() {
+        let mut script = Script::new();
+        script.says("tick", Kind::Tick, 0, Phase::Main, 0);
+        let table = script.run().table(|text| if text == "main" { 'a' } else { 'b' });
+        assert_eq!(
+            table,
+            "  a  main  in the main body\n  b  tick  right after the main body: a tick, asked for by \"main\"\n"
+        );
+    }
+
+    #[test]
+    fn a_trace_that_has_lost_something_is_no_panic() {
+        let run = Run::new(vec![Line { text: "a", callback: 7 }, Line { text: "b", callback: 8 }], Vec::new());
+        assert_eq!(why(&run, "a", "b"), "The trace has lost one of them.");
+        assert_eq!(why(&run, "a", "c"), "The trace does not know one of them.");
+        assert_eq!(run.table(|_| 'a'), "");
     }
 }

@@ -220,3 +220,31 @@ pub(crate) const QUESTIONS: &[Question] = &[
         lesson: "Callback, ticks, microtasks; then check, close, timers; and what an immediate asks for waits a turn.",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_get_harder_and_say_what_node_calls_it() {
+        assert!(QUESTIONS.len() >= 12);
+        assert!(QUESTIONS.is_sorted_by_key(|question| question.difficulty));
+        for question in QUESTIONS {
+            assert!((1..=HARDEST).contains(&question.difficulty), "{}", question.title);
+            assert!(!question.node_names().is_empty(), "{}", question.title);
+            assert!(question.hint.ends_with(['.', '?']) && question.lesson.ends_with('.'), "{}", question.title);
+        }
+    }
+
+    /// A text must not be taken for an answer in letters, nor one for the other.
+    #[test]
+    fn lines_can_be_told_apart() {
+        for question in QUESTIONS {
+            let texts = question.program.texts();
+            for (place, text) in texts.iter().enumerate() {
+                assert!(text.len() > 1 && text.to_lowercase() == *text, "{text}");
+                assert!(!texts[..place].contains(text), "{text}");
+            }
+        }
+    }
+}

@@ -97,3 +97,41 @@ pub(super) fn serve(lp: &mut Loop, handler: On) -> Result<SocketAddr> {
         _ => Err(Error::Gone),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::questions::QUESTIONS;
+    use super::*;
+
+    /// What is promised is that the order is the same, whatever the machine does.
+    const TIMES: usize = 20;
+
+    #[test]
+    fn a_program_says_the_same_every_time() {
+        for question in QUESTIONS {
+            let title = question.title;
+            let mut orders = Vec::new();
+            for _ in 0..TIMES {
+                let run = perform(question.program, question.time).expect("it runs");
+                orders.push(run.order());
+            }
+            if question.is_race() {
+                orders.iter_mut().for_each(|order| order.sort_unstable());
+            }
+            assert!(orders.iter().all(|order| *order == orders[0]), "{title}: {orders:?}");
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_program_is_said_once_and_is_in_the_trace() {
+        for question in QUESTIONS {
+            let run = perform(question.program, question.time).expect("it runs");
+            let (mut said, mut written) = (run.order(), question.program.texts());
+            said.sort_unstable();
+            written.sort_unstable();
+            assert_eq!(said, written, "{}", question.title);
+            let table = run.table(|_| 'x');
+            assert_eq!(table.lines().count(), said.len(), "{}: {table}", question.title);
+        }
+    }
+}
