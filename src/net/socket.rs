@@ -464,11 +464,6 @@ impl Socket {
         lp.net.socket(self).is_some_and(|state| state.flags & (OPENED | HINDRANCES) == OPENED)
     }
 
-    /// Its place among the loop's sockets: small, and nobody else's until after `on_close`. An index for tables.
-    pub(crate) fn slot(self) -> usize {
-        self.0.slot()
-    }
-
     /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
     pub fn serial(self) -> u32 {
         self.0.serial

@@ -177,6 +177,11 @@ impl Lines {
         if self.is_lent { &[] } else { &self.unfinished }
     }
 
+    /// Whether it stands between two lines, where a fresh one stands too: nothing of it has to be remembered.
+    pub fn is_idle(&self) -> bool {
+        self.unfinished().is_empty() && !self.is_after_return && !self.is_spent
+    }
+
     /// The peer will send no more (FIN): lends the last line if it has no break, and starts afresh.
     pub fn finish(&mut self) -> Option<&[u8]> {
         self.forget_lent_line();
