@@ -141,7 +141,8 @@ fn what_is_no_answer_gets_a_sentence() {
         ("a line too often", &["1", "--answer", "b c b a"], "", "b (\"main\") is there twice"),
         ("nothing", &["1", "--answer", ""], "", "An answer names the lines"),
         ("nonsense in a pipe", &["1"], "main tock\n", "There is no line \"tock\""),
-        ("nothing in a pipe", &["1"], "", "there is no answer on standard input"),
+        ("no order, and nobody to ask again", &["1", "--answer", "hint"], "", "there is no answer"),
+        ("nothing in a pipe", &["1"], "", "there is no answer"),
         ("no such number", &["21"], "", "there are 1 to 20"),
         ("zero", &["0"], "", "there are 1 to 20"),
         ("no number", &["timers"], "", "there is no such question"),
@@ -193,7 +194,7 @@ fn all_questions_in_order_keep_score() {
     answers.truncate(5);
     let some = quiz(&[], &answers.join("\n"));
     assert_eq!(some.status, Some(4), "{}", some.stderr);
-    for part in ["Score: 2 of 2", "Score: 2 of 3", "Score: 4 of 5", "4 of 20 right."] {
+    for part in ["Score: 2 of 2", "Score: 2 of 3", "Score: 4 of 5", "4 of 5 right, and 15 not asked."] {
         assert!(some.stdout.contains(part), "{part}: {}", some.stdout);
     }
 }

@@ -42,14 +42,22 @@ enum Wanted {
     One(usize),
 }
 
-/// How a question ended.
+/// Where the answers come from.
+enum Answers {
+    /// The one answer of `--answer`, until it is taken.
+    CommandLine(Option<String>),
+    Pipe,
+    /// A person, who can be asked again.
+    Terminal,
+}
+
+/// How a question ended, or what an answer was.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Right,
-    /// Wrong, or right only after it was wrong.
+    /// Wrong, given up, or right only after it was wrong.
     Wrong,
-    /// Not answered.
-    Passed,
-    /// An answer that is no order, where nobody is there to correct it.
+    /// No order at all.
     Unusable,
 }
 
@@ -71,7 +79,12 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
         );
         return ExitCode::from(exit_code::USAGE);
     };
-    let mut quiz = Quiz { given: answer.map(str::to_owned), is_typed: answer.is_none() && io::stdin().is_terminal() };
+    let answers = match answer {
+        Some(answer) => Answers::CommandLine(Some(answer.to_owned())),
+        None if io::stdin().is_terminal() => Answers::Terminal,
+        None => Answers::Pipe,
+    };
+    let mut quiz = Quiz { answers };
     let result = match wanted {
         Wanted::List if answer.is_some() => {
             complain("an answer wants the number of its question", &["bucle quiz 1 --answer \"c b a\"".into()]);
@@ -108,22 +121,18 @@ fn list() -> String {
 }
 
 struct Quiz {
-    /// From the command line; taken by the first question.
-    given: Option<String>,
-    /// A person answers, and can be asked again.
-    is_typed: bool,
+    answers: Answers,
 }
 
 impl Quiz {
     fn ask_one(&mut self, number: usize) -> Result<ExitCode, Stop> {
-        let outcome = match self.ask(number) {
-            Err(Stop::Quit) if !self.is_typed => {
-                complain("there is no answer on standard input", &[format!("bucle quiz {number} --answer \"c b a\"")]);
-                return Ok(ExitCode::from(exit_code::USAGE));
+        match self.ask(number) {
+            Err(Stop::Quit) if !self.is_typed() => {
+                complain("there is no answer", &[format!("bucle quiz {number} --answer \"c b a\"")]);
+                Ok(ExitCode::from(exit_code::USAGE))
             }
-            outcome => outcome?,
-        };
-        Ok(self.status(matches!(outcome, Outcome::Right), matches!(outcome, Outcome::Unusable)))
+            outcome => Ok(self.status(outcome?)),
+        }
     }
 
     /// All questions in order; what counts is the first answer to each.
@@ -132,86 +141,90 @@ impl Quiz {
         for number in 1..=QUESTIONS.len() {
             match self.ask(number) {
                 Ok(Outcome::Right) => right += 1,
-                Ok(Outcome::Wrong | Outcome::Passed) => {}
-                Ok(Outcome::Unusable) => return Ok(self.status(false, true)),
+                Ok(Outcome::Wrong) => {}
+                Ok(Outcome::Unusable) => return Ok(self.status(Outcome::Unusable)),
                 Err(Stop::Quit) => break,
                 Err(stop) => return Err(stop),
             }
             asked += 1;
             show(&format!("\nScore: {right} of {asked}\n\n"))?;
         }
-        let words = if right == QUESTIONS.len() { " ¡Muy bien! The loop has no secrets from you." } else { "" };
-        show(&format!("{right} of {} right.{words}\n", QUESTIONS.len()))?;
-        Ok(self.status(right == QUESTIONS.len(), false))
+        let all = QUESTIONS.len();
+        show(&match all - asked {
+            0 if right == all => format!("{right} of {all} right. ¡Muy bien! The loop has no secrets from you.\n"),
+            0 => format!("{right} of {all} right.\n"),
+            left => format!("{right} of {asked} right, and {left} not asked.\n"),
+        })?;
+        Ok(self.status(if right == all { Outcome::Right } else { Outcome::Wrong }))
     }
 
-    /// A person is not told by exit codes.
-    fn status(&self, is_right: bool, is_unusable: bool) -> ExitCode {
-        match (is_right || self.is_typed, is_unusable) {
-            (_, true) => ExitCode::from(exit_code::USAGE),
-            (true, false) => ExitCode::SUCCESS,
-            (false, false) => ExitCode::from(exit_code::WRONG_ANSWER),
+    /// The exit code. A person has been told already.
+    fn status(&self, outcome: Outcome) -> ExitCode {
+        match outcome {
+            Outcome::Right => ExitCode::SUCCESS,
+            _ if self.is_typed() => ExitCode::SUCCESS,
+            Outcome::Wrong => ExitCode::from(exit_code::WRONG_ANSWER),
+            Outcome::Unusable => ExitCode::from(exit_code::USAGE),
         }
     }
 
-    /// One question, until it is answered or given up.
+    /// One question, until it is answered or given up. A person may try again.
     fn ask(&mut self, number: usize) -> Result<Outcome, Stop> {
         let question = &QUESTIONS[number - 1];
-        if self.given.is_none() {
+        if !matches!(self.answers, Answers::CommandLine(_)) {
             show(&poster(number, question))?;
         }
-        let mut outcome = Outcome::Right;
+        let mut best = Outcome::Right;
         loop {
-            let line = self.next_line()?;
-            match line.trim() {
+            match self.next_line()?.trim() {
                 "hint" => show(&wrap(question.hint))?,
-                "quit" | "exit" => return Err(Stop::Quit),
-                "next" | "skip" => return Ok(if is_right(&outcome) { Outcome::Passed } else { outcome }),
-                "why" => {
-                    show(&solution(question)?)?;
-                    return Ok(if is_right(&outcome) { Outcome::Passed } else { outcome });
-                }
-                typed => match answer::parse(typed, &question.program.texts()) {
-                    Ok(places) => {
-                        if check(question, &places)? {
-                            return Ok(outcome);
-                        }
-                        outcome = Outcome::Wrong;
-                        if !self.is_typed {
-                            return Ok(outcome);
-                        }
+                "why" => return show(&why(question)?).map(|()| Outcome::Wrong),
+                "next" => return Ok(Outcome::Wrong),
+                "quit" => return Err(Stop::Quit),
+                order => match self.judge(question, order)? {
+                    Outcome::Right => return Ok(best),
+                    outcome if !self.is_typed() => return Ok(outcome),
+                    Outcome::Unusable => {}
+                    Outcome::Wrong => {
+                        best = Outcome::Wrong;
                         show("Once more? Or why (the whole run), or next.\n")?;
-                    }
-                    Err(sentence) if self.is_typed => show(&format!("{sentence}\n"))?,
-                    Err(sentence) => {
-                        complain(&sentence, &[]);
-                        return Ok(Outcome::Unusable);
                     }
                 },
             }
         }
     }
 
-    /// The next line of the user; the answer on the command line comes first, and is all there is then.
-    fn next_line(&mut self) -> Result<String, Stop> {
-        if let Some(given) = self.given.take() {
-            return Ok(given);
+    /// What becomes of an answer. All there is to say about it is said.
+    fn judge(&self, question: &Question, order: &str) -> Result<Outcome, Stop> {
+        match answer::parse(order, &question.program.texts()) {
+            Ok(places) => check(question, &places),
+            Err(sentence) if self.is_typed() => show(&wrap(&sentence)).map(|()| Outcome::Unusable),
+            Err(sentence) => {
+                complain(&sentence, &[]);
+                Ok(Outcome::Unusable)
+            }
         }
-        if self.is_typed {
-            show("> ")?;
+    }
+
+    fn is_typed(&self) -> bool {
+        matches!(self.answers, Answers::Terminal)
+    }
+
+    /// The next line of the user.
+    fn next_line(&mut self) -> Result<String, Stop> {
+        match &mut self.answers {
+            Answers::CommandLine(answer) => return answer.take().ok_or(Stop::Quit),
+            Answers::Pipe => {}
+            Answers::Terminal => show("> ")?,
         }
         let mut line = Vec::new();
         match io::stdin().lock().take(LONGEST_ANSWER).read_until(b'\n', &mut line) {
-            Ok(0) if self.is_typed => show("\n").and(Err(Stop::Quit)),
+            Ok(0) if self.is_typed() => show("\n").and(Err(Stop::Quit)),
             Ok(0) => Err(Stop::Quit),
             Ok(_) => Ok(String::from_utf8_lossy(&line).into_owned()),
             Err(error) => Err(Stop::Failed(format!("cannot read standard input: {error}"))),
         }
     }
-}
-
-fn is_right(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Right)
 }
 
 /// The question as it is asked.
@@ -228,36 +241,33 @@ fn poster(number: usize, question: &Question) -> String {
     poster
 }
 
-/// Performs the program and compares. Says what came out of it, and whether the answer was right.
-fn check(question: &Question, answer: &[usize]) -> Result<bool, Stop> {
+/// Performs the program, compares, and says what came out of it.
+fn check(question: &Question, answer: &[usize]) -> Result<Outcome, Stop> {
+    if question.is_race() {
+        let everybody_wins = format!("¡Muy bien! Every answer is right here.\n{}", race(question)?);
+        return show(&everybody_wins).map(|()| Outcome::Right);
+    }
     let run = perform(question)?;
     let texts = question.program.texts();
     let answer: Vec<_> = answer.iter().map(|&place| texts[place]).collect();
-    if question.is_race() {
-        show(&format!("¡Muy bien! Every answer is right here.\n{}", race(question)?))?;
-        return Ok(true);
-    }
-    match run.first_difference(&answer) {
-        None => show(&wrap(&format!("¡Muy bien! {}", question.lesson))).map(|()| true),
-        Some(difference) => {
-            let (place, expected, ran) = (difference.place + 1, difference.expected, difference.ran);
-            let why = run.why(difference);
-            let difference = format!("Not quite. Line {place}: you expected \"{expected}\", the loop ran \"{ran}\".");
-            show(&(wrap(&difference) + &wrap(&why) + &wrap(question.lesson))).map(|()| false)
-        }
-    }
+    let Some(difference) = run.first_difference(&answer) else {
+        return show(&format!("¡Muy bien! {}", solution(question, &run))).map(|()| Outcome::Right);
+    };
+    let (place, expected, ran) = (difference.place + 1, difference.expected, difference.ran);
+    let what = format!("Not quite. Line {place}: you expected \"{expected}\", the loop ran \"{ran}\".");
+    show(&(wrap(&what) + &wrap(&run.why(difference)) + &wrap(question.lesson))).map(|()| Outcome::Wrong)
+}
+
+fn why(question: &Question) -> Result<String, Stop> {
+    if question.is_race() { race(question) } else { Ok(solution(question, &perform(question)?)) }
 }
 
 /// The whole run, and what is to be learnt from it.
-fn solution(question: &Question) -> Result<String, Stop> {
-    if question.is_race() {
-        return race(question);
-    }
-    let run = perform(question)?;
+fn solution(question: &Question, run: &Run) -> String {
     let texts = question.program.texts();
     let letter_of = |text: &str| texts.iter().position(|&known| known == text).map_or('?', letter);
     let letters: Vec<_> = run.order().iter().map(|text| letter_of(text).to_string()).collect();
-    Ok(format!("The loop ran {}:\n{}{}", letters.join(" "), run.table(letter_of), wrap(question.lesson)))
+    format!("The loop ran {}:\n{}{}", letters.join(" "), run.table(letter_of), wrap(question.lesson))
 }
 
 /// Runs a race many times, and says who won how often.
