@@ -19,9 +19,8 @@ bucle: a chat server and other small servers, and a client to talk to them
   bucle serve                    a chat on 127.0.0.1:8080; join it with  telnet 127.0.0.1 8080
   bucle serve echo --port 7000   every byte back; also: lines, relay, tutorial, discard
   bucle connect :8080            talk to a server on this machine
-  bucle quiz                     what runs when? questions, answered by the loop itself
 
-More:  bucle --help   bucle serve --help   bucle connect --help   bucle quiz --help
+More:  bucle --help   bucle serve --help   bucle connect --help   bucle quiz
 ";
 
 /// A port that needs no rights, and that the tutorial uses.
