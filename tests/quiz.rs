@@ -1,5 +1,5 @@
 //! `bucle quiz`, from the outside. The right orders are Node's: they were printed by node v20.20.2, running the same
-//! programs in JavaScript.
+//! programs in JavaScript (`tests/quiz/oracle.js`, which prints the table anew).
 #![cfg(all(unix, feature = "cli", feature = "trace"))]
 
 use std::io::Write;
