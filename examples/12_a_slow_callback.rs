@@ -80,7 +80,7 @@ fn report(trace: &Trace) {
     let armed_with = |timer: &Record| trace.records().find(|(number, _)| *number as u32 == timer.cause);
     for (_, record) in trace.records() {
         match record.kind {
-            Kind::Immediate => println!("  immediate took {} ms", record.duration_ns / 1_000_000),
+            Kind::Immediate => println!("  immediate took {} ms", record.duration_ns() / 1_000_000),
             Kind::Timer => {
                 let delay = armed_with(record).map_or(0, |(_, armed)| armed.size);
                 println!("  timer of {delay} ms was {} ms late", record.size);

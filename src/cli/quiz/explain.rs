@@ -300,7 +300,10 @@ mod tests {
         fn record(&mut self, kind: Kind, turn: u32, phase: Phase, cause: u64, at_ms: u64, size: u32) -> u64 {
             let number = self.0.len() as u64;
             let (start_ns, cause) = (at_ms * 1_000_000, cause as u32);
-            self.0.push((number, Record { kind, turn, phase, cause, start_ns, size, ..Record::default() }));
+            let mut record = Record::default();
+            (record.kind, record.turn, record.phase) = (kind, turn, phase);
+            (record.cause, record.start_ns, record.size) = (cause, start_ns, size);
+            self.0.push((number, record));
             number
         }
 

@@ -59,7 +59,7 @@ pub(crate) fn perform(program: Program, time: Time) -> Result<Run> {
 pub(super) fn say(lp: &mut Loop, text: &'static str) {
     let Some(trace) = lp.trace() else { return };
     // A callback that has ended took a nanosecond at least.
-    let is_running = |record: &bucle::trace::Record| record.kind.is_callback() && record.duration_ns == 0;
+    let is_running = |record: &bucle::trace::Record| record.kind.is_callback() && record.duration_ns() == 0;
     let callback = trace.records().filter(|(_, record)| is_running(record)).last().map_or(0, |(number, _)| number);
     STAGE.with_borrow_mut(|stage| stage.lines.push(Line { text, callback }));
 }
