@@ -14,7 +14,7 @@
 
 mod causes;
 mod chrome;
-mod event;
+mod pieces;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -43,7 +43,7 @@ pub(crate) struct TraceFile {
     path: PathBuf,
     file: File,
     chrome: Chrome,
-    buffer: String,
+    buffer: Vec<u8>,
     flushed_at: Instant,
     /// How many records the ring had lost when it was last looked at.
     lost: u64,
@@ -73,7 +73,7 @@ impl TraceFile {
     }
 
     fn create(path: &Path, limit: u64, process: &str) -> io::Result<Self> {
-        let mut buffer = String::with_capacity(2 * BUFFER);
+        let mut buffer = Vec::with_capacity(2 * BUFFER);
         let chrome = Chrome::new(process, limit, &mut buffer);
         let file = File::create(path)?;
         let mut trace = TraceFile { path: path.to_owned(), file, chrome, buffer, flushed_at: Instant::now(), lost: 0 };
@@ -141,7 +141,7 @@ impl TraceFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(self.buffer.as_bytes())?;
+        self.file.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
     }
@@ -182,7 +182,8 @@ mod tests {
         // A phase and a main body for each call, and 50 ticks: 54 records.
         for lines in [1, 0] {
             event_loop.enter(|lp| trace.take_records(lp)).expect("it takes everything");
-            assert_eq!(trace.buffer.matches("38 records lost: the ring was full").count(), lines);
+            let text = String::from_utf8_lossy(&trace.buffer);
+            assert_eq!(text.matches("38 records lost: the ring was full").count(), lines);
             trace.flush().expect("it takes everything");
         }
     }

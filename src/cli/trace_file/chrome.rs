@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use bucle::trace::{Kind, Phase, Record};
 
 use super::causes::{Cause, Causes};
-use super::event::{Event, track};
+use super::pieces::{Micros, put};
 
 /// Room for the last event, so that it too is below the limit.
 const LAST_WORDS: u64 = 256;
@@ -51,14 +51,15 @@ struct Connection {
 
 impl Chrome {
     /// Begins a trace of at most `limit` bytes: the names of the process and of its tracks.
-    pub(crate) fn new(process: &str, limit: u64, out: &mut String) -> Self {
+    pub(crate) fn new(process: &str, limit: u64, out: &mut Vec<u8>) -> Self {
         let before = out.len();
-        Event::first(out, "process_name").text("ph", "M").args().text("name", process).end();
+        put!(out, r#"[{"name":"process_name","ph":"M","pid":1,"args":{"name":""#, process, "\"}}\n");
         for phase in Phase::ALL {
-            let place = track(phase).into();
-            Event::new(out, "thread_name").text("ph", "M").on_track(phase).args().text("name", phase.as_str()).end();
-            let order = Event::new(out, "thread_sort_index").text("ph", "M").on_track(phase);
-            order.args().number("sort_index", place).end();
+            let tid = track(phase);
+            put!(out, r#",{"name":"thread_name","ph":"M","pid":1,"tid":"#, tid);
+            put!(out, r#","args":{"name":""#, phase.as_str(), "\"}}\n");
+            put!(out, r#",{"name":"thread_sort_index","ph":"M","pid":1,"tid":"#, tid);
+            put!(out, r#","args":{"sort_index":"#, tid, "}}\n");
         }
         Chrome {
             limit,
@@ -74,7 +75,7 @@ impl Chrome {
 
     /// Writes what there is to say of one record. All that it encloses has to come after it. One that has begun and not
     /// ended is passed over: the call that reads the ring.
-    pub(crate) fn record(&mut self, number: u64, record: &Record, out: &mut String) {
+    pub(crate) fn record(&mut self, number: u64, record: &Record, out: &mut Vec<u8>) {
         let takes_time = matches!(record.kind, Kind::Phase | Kind::Wait) || record.kind.is_callback();
         let is_over = record.duration_ns() > 0 || !takes_time;
         if self.is_full || !is_over {
@@ -93,7 +94,7 @@ impl Chrome {
     }
 
     /// Says that the ring has overflowed.
-    pub(crate) fn lost(&mut self, count: u64, out: &mut String) {
+    pub(crate) fn lost(&mut self, count: u64, out: &mut Vec<u8>) {
         if self.is_full {
             return;
         }
@@ -109,12 +110,12 @@ impl Chrome {
     }
 
     /// Ends the array.
-    pub(crate) fn end(&self, out: &mut String) {
-        out.push_str("]\n");
+    pub(crate) fn end(&self, out: &mut Vec<u8>) {
+        put!(out, "]\n");
     }
 
     /// Takes the lines since `before` back if they are too many, and says so in their place.
-    fn keep_below_limit(&mut self, before: usize, out: &mut String) {
+    fn keep_below_limit(&mut self, before: usize, out: &mut Vec<u8>) {
         let lines = (out.len() - before) as u64;
         if self.written + lines + LAST_WORDS <= self.limit {
             self.written += lines;
@@ -148,7 +149,7 @@ impl Chrome {
     }
 
     /// Counters, and the spans of connections.
-    fn count(&mut self, record: &Record, out: &mut String) {
+    fn count(&mut self, record: &Record, out: &mut Vec<u8>) {
         let subject = record.subject;
         match record.kind {
             Kind::Wait => {
@@ -180,7 +181,7 @@ impl Chrome {
     }
 
     /// Changes what waits on one connection, and shows the sum over all when it changes.
-    fn queue(&mut self, record: &Record, change: impl FnOnce(u64) -> u64, out: &mut String) {
+    fn queue(&mut self, record: &Record, change: impl FnOnce(u64) -> u64, out: &mut Vec<u8>) {
         let Some(connection) = self.connections.get_mut(&record.subject) else { return };
         let before = connection.queued_bytes;
         connection.queued_bytes = change(before);
@@ -191,35 +192,41 @@ impl Chrome {
     }
 }
 
+/// The track of a phase: they stand one below the other, in the order of a turn.
+fn track(phase: Phase) -> u32 {
+    phase as u32 + 1
+}
+
 /// The whole number of a record's cause, of which the record has the lower half; none if it is its own.
 fn cause_of(number: u64, record: &Record) -> Option<u64> {
     let distance = (number as u32).wrapping_sub(record.cause);
     if distance == 0 { None } else { number.checked_sub(distance.into()) }
 }
 
-fn slice_or_instant(number: u64, record: &Record, cause: Option<u64>, out: &mut String) {
+fn slice_or_instant(number: u64, record: &Record, cause: Option<u64>, out: &mut Vec<u8>) {
     let name = if record.kind == Kind::Phase { record.phase.as_str() } else { record.kind.as_str() };
     let category = match record.kind {
         Kind::Phase | Kind::Wait => "loop",
         kind if kind.is_callback() => "callback",
         _ => "io",
     };
-    let mut event = Event::new(out, name).text("cat", category).on_track(record.phase).at(record.start_ns);
-    event = match record.duration_ns() {
-        0 => event.text("ph", "i").text("s", "t"),
-        duration_ns => event.text("ph", "X").micros("dur", duration_ns),
-    };
-    event = event.args().number("turn", record.turn.into()).number("n", number);
+    put!(out, r#",{"name":""#, name, r#"","cat":""#, category, r#"","pid":1,"tid":"#, track(record.phase));
+    put!(out, r#","ts":"#, Micros(record.start_ns));
+    match record.duration_ns() {
+        0 => put!(out, r#","ph":"i","s":"t""#),
+        duration_ns => put!(out, r#","ph":"X","dur":"#, Micros(duration_ns)),
+    }
+    put!(out, r#","args":{"turn":"#, record.turn, r#","n":"#, number);
     if let Some(cause) = cause {
-        event = event.number("cause", cause);
+        put!(out, r#","cause":"#, cause);
     }
     if record.subject != 0 {
-        event = event.serial("subject", record.subject);
+        put!(out, r##","subject":"#"##, record.subject, r#"""#);
     }
     if let Some(unit) = unit(record.kind) {
-        event = event.number(unit, record.size.into());
+        put!(out, r#",""#, unit, r#"":"#, record.size);
     }
-    event.end();
+    put!(out, "}}\n");
 }
 
 /// What a record's size counts.
@@ -236,33 +243,39 @@ fn unit(kind: Kind) -> Option<&'static str> {
 }
 
 /// An arrow to a record from the slice of its cause, unless that slice is around both.
-fn arrow(number: u64, record: &Record, cause: &Cause, around: Option<u64>, out: &mut String) {
+fn arrow(number: u64, record: &Record, cause: &Cause, around: Option<u64>, out: &mut Vec<u8>) {
     let is_slice = record.duration_ns() > 0;
     if around == Some(cause.anchor) || around.is_none() && !is_slice {
         return;
     }
-    let from = Event::new(out, "cause").text("cat", "cause").text("ph", "s").number("id", number);
-    from.on_track(cause.phase).at(cause.start_ns).end();
-    let to = Event::new(out, "cause").text("cat", "cause").text("ph", "f").text("bp", "e").number("id", number);
-    to.on_track(record.phase).at(record.start_ns).end();
+    let (from, at) = (track(cause.phase), Micros(cause.start_ns));
+    let (to, then) = (track(record.phase), Micros(record.start_ns));
+    put!(out, r#",{"name":"cause","cat":"cause","pid":1,"ph":"s","id":"#, number);
+    put!(out, r#","tid":"#, from, r#","ts":"#, at, "}\n");
+    put!(out, r#",{"name":"cause","cat":"cause","pid":1,"ph":"f","bp":"e","id":"#, number);
+    put!(out, r#","tid":"#, to, r#","ts":"#, then, "}\n");
 }
 
 /// A connection begins (`b`) or ends (`e`).
-fn span_of_connection(ph: &str, record: &Record, port: u32, out: &mut String) {
+fn span_of_connection(ph: &str, record: &Record, port: u32, out: &mut Vec<u8>) {
     let serial = record.subject;
-    let name = if port == 0 { format!("#{serial}") } else { format!("#{serial} from port {port}") };
-    let event = Event::new(out, &name).text("cat", "connection").text("ph", ph).number("id", serial.into());
-    event.on_track(record.phase).at(record.start_ns).end();
+    put!(out, r##",{"name":"#"##, serial);
+    if port != 0 {
+        put!(out, " from port ", port);
+    }
+    put!(out, r#"","cat":"connection","ph":""#, ph, r#"","id":"#, serial, r#","pid":1,"tid":"#, track(record.phase));
+    put!(out, r#","ts":"#, Micros(record.start_ns), "}\n");
 }
 
-fn counter(name: &str, unit: &str, at_ns: u64, value: u64, out: &mut String) {
-    Event::new(out, name).text("ph", "C").at(at_ns).args().number(unit, value).end();
+fn counter(name: &str, unit: &str, at_ns: u64, value: u64, out: &mut Vec<u8>) {
+    put!(out, r#",{"name":""#, name, r#"","ph":"C","pid":1,"ts":"#, Micros(at_ns));
+    put!(out, r#","args":{""#, unit, r#"":"#, value, "}}\n");
 }
 
 /// A line across all tracks.
-fn global(text: &str, at_ns: u64, out: &mut String) {
-    let event = Event::new(out, text).text("cat", "trace").text("ph", "i").text("s", "g");
-    event.on_track(Phase::Main).at(at_ns).end();
+fn global(text: &str, at_ns: u64, out: &mut Vec<u8>) {
+    put!(out, r#",{"name":""#, text, r#"","cat":"trace","ph":"i","s":"g","pid":1,"tid":1,"ts":"#);
+    put!(out, Micros(at_ns), "}\n");
 }
 
 #[cfg(test)]

@@ -17,13 +17,17 @@ fn about(subject: u32, size: u32, mut record: Record) -> Record {
 
 /// The lines of a story, without those that name the tracks.
 fn lines(records: &[Record]) -> Vec<String> {
-    let mut text = String::new();
+    let mut text = Vec::new();
     let mut chrome = Chrome::new("test", u64::MAX, &mut text);
     text.clear();
     for (number, record) in records.iter().enumerate() {
         chrome.record(number as u64, record, &mut text);
     }
-    text.lines().map(str::to_owned).collect()
+    in_words(&text).lines().map(str::to_owned).collect()
+}
+
+fn in_words(text: &[u8]) -> &str {
+    std::str::from_utf8(text).expect("UTF-8")
 }
 
 fn parsed(text: &str) -> Vec<Value> {
@@ -46,9 +50,9 @@ fn a_slice_an_instant_and_their_numbers() {
     assert_eq!(
         lines,
         [
-            r#",{"name":"poll","pid":1,"cat":"loop","tid":3,"ts":1.000,"ph":"X","dur":50.000,"args":{"turn":0,"n":0}}"#,
-            r##",{"name":"on_data","pid":1,"cat":"callback","tid":3,"ts":2.005,"ph":"X","dur":12.345,"args":{"turn":0,"n":1,"cause":0,"subject":"#41","bytes":6}}"##,
-            r##",{"name":"write","pid":1,"cat":"io","tid":3,"ts":3.000,"ph":"i","s":"t","args":{"turn":0,"n":2,"cause":1,"subject":"#41","bytes":6}}"##,
+            r#",{"name":"poll","cat":"loop","pid":1,"tid":3,"ts":1.000,"ph":"X","dur":50.000,"args":{"turn":0,"n":0}}"#,
+            r##",{"name":"on_data","cat":"callback","pid":1,"tid":3,"ts":2.005,"ph":"X","dur":12.345,"args":{"turn":0,"n":1,"cause":0,"subject":"#41","bytes":6}}"##,
+            r##",{"name":"write","cat":"io","pid":1,"tid":3,"ts":3.000,"ph":"i","s":"t","args":{"turn":0,"n":2,"cause":1,"subject":"#41","bytes":6}}"##,
         ]
     );
 }
@@ -94,13 +98,13 @@ fn connections_are_spans_and_counted() {
     assert_eq!(
         story,
         [
-            r#",{"name":"ready events","pid":1,"ph":"C","ts":1.000,"args":{"events":4}}"#,
-            r##",{"name":"#7 from port 50112","pid":1,"cat":"connection","ph":"b","id":7,"tid":3,"ts":1.000}"##,
-            r#",{"name":"connections","pid":1,"ph":"C","ts":1.000,"args":{"open":1}}"#,
-            r##",{"name":"#8","pid":1,"cat":"connection","ph":"b","id":8,"tid":3,"ts":2.000}"##,
-            r#",{"name":"connections","pid":1,"ph":"C","ts":2.000,"args":{"open":2}}"#,
-            r##",{"name":"#7 from port 50112","pid":1,"cat":"connection","ph":"e","id":7,"tid":5,"ts":4.000}"##,
-            r#",{"name":"connections","pid":1,"ph":"C","ts":4.000,"args":{"open":1}}"#,
+            r#",{"name":"ready events","ph":"C","pid":1,"ts":1.000,"args":{"events":4}}"#,
+            r##",{"name":"#7 from port 50112","cat":"connection","ph":"b","id":7,"pid":1,"tid":3,"ts":1.000}"##,
+            r#",{"name":"connections","ph":"C","pid":1,"ts":1.000,"args":{"open":1}}"#,
+            r##",{"name":"#8","cat":"connection","ph":"b","id":8,"pid":1,"tid":3,"ts":2.000}"##,
+            r#",{"name":"connections","ph":"C","pid":1,"ts":2.000,"args":{"open":2}}"#,
+            r##",{"name":"#7 from port 50112","cat":"connection","ph":"e","id":7,"pid":1,"tid":5,"ts":4.000}"##,
+            r#",{"name":"connections","ph":"C","pid":1,"ts":4.000,"args":{"open":1}}"#,
         ],
         "who was never seen coming is not seen going"
     );
@@ -143,7 +147,7 @@ fn the_numbers_of_causes_wrap_at_32_bits() {
 fn a_trace_is_cut_at_its_limit_and_still_json() {
     let story: Vec<_> = (0..100).map(|n| record(Kind::Phase, Phase::Poll, n * 1_000, 500, n as u32)).collect();
     for limit in (2_000..4_000).step_by(7) {
-        let mut text = String::new();
+        let mut text = Vec::new();
         let mut chrome = Chrome::new("test", limit, &mut text);
         for (number, record) in story.iter().enumerate() {
             chrome.record(number as u64, record, &mut text);
@@ -152,7 +156,7 @@ fn a_trace_is_cut_at_its_limit_and_still_json() {
         assert!(chrome.is_full());
         chrome.end(&mut text);
         assert!(text.len() as u64 <= limit && text.len() as u64 + 512 > limit, "{} of {limit}", text.len());
-        let events = parsed(&text);
+        let events = parsed(in_words(&text));
         let last = events.last().and_then(|event| event["name"].as_str()).expect("a last event");
         assert_eq!(last, format!("recording stopped: the file has reached its limit of {limit} bytes"));
     }
@@ -160,11 +164,12 @@ fn a_trace_is_cut_at_its_limit_and_still_json() {
 
 #[test]
 fn every_cut_between_lines_leaves_json() {
-    let mut text = String::new();
+    let mut text = Vec::new();
     let mut chrome = Chrome::new("test", u64::MAX, &mut text);
     chrome.record(0, &record(Kind::Phase, Phase::Poll, 0, 100, 0), &mut text);
     chrome.record(1, &record(Kind::Wait, Phase::Poll, 1, 50, 0), &mut text);
     chrome.lost(12, &mut text);
+    let text = in_words(&text);
     assert!(text.contains("12 records lost"));
     for (cut, _) in text.match_indices('\n') {
         parsed(&format!("{}]", &text[..cut]));
