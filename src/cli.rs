@@ -3,6 +3,8 @@
 mod advice;
 mod args;
 mod connect;
+#[cfg(feature = "trace")]
+mod quiz;
 mod screen;
 mod serve;
 mod target;
@@ -22,6 +24,9 @@ pub(crate) mod exit_code {
     pub(crate) const USAGE: u8 = 2;
     /// It could not listen, or could not connect.
     pub(crate) const NO_CONNECTION: u8 = 3;
+    /// The answer to a question of the quiz was wrong.
+    #[cfg(feature = "trace")]
+    pub(crate) const WRONG_ANSWER: u8 = 4;
     /// A limit of the machine stops it before it starts.
     pub(crate) const MACHINE_LIMIT: u8 = 6;
     /// Ctrl-C: 128 and the number of SIGINT, as shells have it.
@@ -38,7 +43,18 @@ pub(crate) fn main() -> ExitCode {
             start_log(verbosity);
             connect::run(&target, raw)
         }
+        Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
         Err(status) => status,
+    }
+}
+
+/// The quiz has its reasons from the trace. Without it there is none.
+#[cfg(not(feature = "trace"))]
+mod quiz {
+    pub(crate) fn run(_: Option<&str>, _: Option<&str>) -> super::ExitCode {
+        let advice = ["cargo build --features trace".to_owned()];
+        super::complain("the quiz reads its reasons from the trace, and this bucle was built without it", &advice);
+        super::ExitCode::from(super::exit_code::FAILURE)
     }
 }
 

@@ -75,6 +75,8 @@ fn pure_files_know_neither_loop_nor_clock_nor_log() {
         "net/outbox",
         "event_loop/timers",
         "cli/advice",
+        "cli/quiz/answer",
+        "cli/quiz/explain",
         "cli/screen",
         "cli/target",
     ];

@@ -20,7 +20,7 @@ bucle: a chat server and other small servers, and a client to talk to them
   bucle serve echo --port 7000   every byte back; also: lines, relay, tutorial, discard
   bucle connect :8080            talk to a server on this machine
 
-More:  bucle --help   bucle serve --help   bucle connect --help
+More:  bucle --help   bucle serve --help   bucle connect --help   bucle quiz
 ";
 
 /// A port that needs no rights, and that the tutorial uses.
@@ -37,6 +37,7 @@ const HOST: &str = "127.0.0.1";
 pub(crate) enum Command {
     Serve { serve: Serve, verbosity: u8 },
     Connect { target: String, raw: bool, verbosity: u8 },
+    Quiz { question: Option<String>, answer: Option<String> },
 }
 
 /// Reads the command line. Help, version and usage errors are answered here; `Err` is how the process ends then.
@@ -58,6 +59,10 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
             raw: matches.get_flag("raw"),
             verbosity: matches.get_count("verbose"),
         }),
+        Some(("quiz", matches)) => Ok(Command::Quiz {
+            question: matches.get_one("question").cloned(),
+            answer: matches.get_one("answer").cloned(),
+        }),
         _ => Err(ExitCode::from(exit_code::USAGE)),
     }
 }
@@ -70,6 +75,7 @@ fn command() -> clap::Command {
         .arg_required_else_help(true)
         .subcommand(serve_command())
         .subcommand(connect_command())
+        .subcommand(quiz_command())
 }
 
 fn serve_command() -> clap::Command {
@@ -155,6 +161,20 @@ fn connect_command() -> clap::Command {
         .after_help(
             "Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
         )
+}
+
+fn quiz_command() -> clap::Command {
+    clap::Command::new("quiz")
+        .about("Asks in which order short programs run; the loop itself answers")
+        .arg(Arg::new("question").value_name("NUMBER|list").help("One question, or the list of them; without it, all"))
+        .arg(
+            Arg::new("answer")
+                .long("answer")
+                .value_name("ORDER")
+                .requires("question")
+                .help("The order, letters or words; the exit code is 0 if it is right, 4 if it is wrong"),
+        )
+        .after_help("Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"")
 }
 
 fn verbose() -> Arg {

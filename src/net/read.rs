@@ -229,7 +229,11 @@ impl Loop {
     /// Has the descriptor read when there is something, unless the inbox is full.
     pub(crate) fn start_reading(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let may_read = state.flags & (OPENED | CONNECTING | DESTROYED | EOF | READING) == OPENED;
+        if state.is(CONNECTING) || !state.is(OPENED) {
+            // Asked for before there was anything: reading begins with the connection, even if it is paused by then.
+            return state.set(READING);
+        }
+        let may_read = state.flags & (DESTROYED | EOF | READING) == 0;
         if !may_read || state.inbox_len() >= state.high_water_mark.max(1) as usize {
             return;
         }
