@@ -1,14 +1,12 @@
 //! No descriptor left: who is connected is served, nobody is lost, and it goes on as soon as one is free.
 
-mod support {
-    pub mod served;
-}
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use support::served::LIMIT;
+/// No test waits longer than this for something that has to come.
+const LIMIT: Duration = Duration::from_secs(20);
 
 struct Limited(Child);
 
