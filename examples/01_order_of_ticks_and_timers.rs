@@ -21,7 +21,7 @@
 //! tick 4, asked for by the microtask
 //! timeout of 1 ms
 //! tick between two timeouts
-//! timeout of 2 ms
+//! timeout of 30 ms
 //! immediate 1
 //! tick between two immediates
 //! immediate 2
@@ -49,7 +49,7 @@ fn main() -> bucle::Result<()> {
         lp.set_immediate(|_| println!("immediate 2"));
 
         // Shorter first, whoever was asked for first.
-        lp.set_timeout(Duration::from_millis(2), |_| println!("timeout of 2 ms"));
+        lp.set_timeout(Duration::from_millis(30), |_| println!("timeout of 30 ms"));
         lp.set_timeout(Duration::from_millis(1), |lp| {
             println!("timeout of 1 ms");
             lp.next_tick(|_| println!("tick between two timeouts"));
@@ -67,7 +67,7 @@ fn main() -> bucle::Result<()> {
 
         // Holding the loop up is what a callback must not do. Here it makes both timeouts due before the first turn;
         // without it they would race with the immediates, and lesson 2 is about that.
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(40));
         println!("main body ends");
         Ok(())
     })
