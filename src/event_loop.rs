@@ -28,6 +28,7 @@
 mod clock;
 mod queues;
 mod remote;
+#[cfg(feature = "process")]
 mod sources;
 mod timers;
 pub(crate) mod token;
@@ -50,6 +51,7 @@ use crate::net::{Net, Pending, Socket};
 use crate::{Error, Result};
 use clock::Clock;
 use queues::{Immediates, Ticks};
+#[cfg(feature = "process")]
 use sources::Sources;
 use timers::Timers;
 use token::{Key, Kind};
@@ -118,6 +120,7 @@ pub struct Loop {
     timers: Timers<TimerCall>,
     pub(crate) ticks: Ticks,
     immediates: Immediates,
+    #[cfg(feature = "process")]
     sources: Sources,
     remote: Remote,
     pub(crate) registry: mio::Registry,
@@ -180,6 +183,7 @@ impl EventLoop {
             timers: Timers::new(),
             ticks: Ticks::default(),
             immediates: Immediates::default(),
+            #[cfg(feature = "process")]
             sources: Sources::default(),
             remote: Remote::new(waker),
             registry,
@@ -458,6 +462,7 @@ impl Loop {
         match kind {
             Kind::Socket => self.serve_socket(key, event),
             Kind::Server => self.serve_listener(key),
+            #[cfg(feature = "process")]
             Kind::Source => self.serve_source(key),
             Kind::Waker => self.run_posted(),
         }

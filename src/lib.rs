@@ -6,6 +6,8 @@ mod error;
 mod error_codes;
 mod event_loop;
 pub mod net;
+#[cfg(feature = "process")]
+pub mod process;
 pub mod telnet;
 
 pub use error::{Error, Result};

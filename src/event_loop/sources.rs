@@ -1,7 +1,10 @@
-//! Other things to wait for than sockets: signals, a terminal, a pipe.
+//! Other things to wait for than sockets: signals, standard input.
 //!
-//! `process` registers them here. A source is told when it is ready, edge-triggered (read until `WouldBlock`), with a
-//! boundary after each call. It keeps the loop alive if it says so.
+//! `process` registers them here. A source is told when it is ready, edge-triggered (read until `WouldBlock`). It keeps
+//! the loop alive if it says so.
+//!
+//! What a source runs when it is ready is this crate's code, which may have several things to tell the program: it calls
+//! the program through [`Loop::call`] and has a boundary after each call, as the loop does itself.
 
 use std::io;
 
@@ -23,8 +26,18 @@ pub(crate) struct Sources {
 struct Source {
     serial: u32,
     is_referenced: bool,
+    /// Is not told that it is ready. It does not count then.
+    is_paused: bool,
     /// Owns the registered thing, whose descriptor is closed when this is dropped. Out while it is being called.
-    on_ready: Option<Box<dyn FnMut(&mut Loop)>>,
+    on_ready: Option<OnReady>,
+}
+
+type OnReady = Box<dyn FnMut(&mut Loop, SourceId)>;
+
+impl Source {
+    fn keeps_alive(&self) -> bool {
+        self.is_referenced && !self.is_paused
+    }
 }
 
 impl Loop {
@@ -33,48 +46,99 @@ impl Loop {
         &mut self,
         mut source: S,
         interest: mio::Interest,
-        mut on_ready: impl FnMut(&mut Loop, &mut S) + 'static,
+        mut on_ready: impl FnMut(&mut Loop, SourceId, &mut S) + 'static,
     ) -> io::Result<SourceId> {
-        let serial = self.sources.next_serial;
-        let entry = self.sources.slots.vacant_entry();
-        let key = Key::new(entry.key(), serial);
-        self.registry.register(&mut source, key.token(Kind::Source), interest)?;
-        self.sources.next_serial = serial.wrapping_add(1);
-        let on_ready: Box<dyn FnMut(&mut Loop)> = Box::new(move |lp| on_ready(lp, &mut source));
-        entry.insert(Source { serial, is_referenced: true, on_ready: Some(on_ready) });
-        self.active += 1;
-        Ok(SourceId(key))
+        let token = self.sources.next_key().token(Kind::Source);
+        self.registry.register(&mut source, token, interest)?;
+        Ok(self.insert_source(Box::new(move |lp, id| on_ready(lp, id, &mut source))))
+    }
+
+    /// A source without a descriptor: a helper thread posts [`wake_source`](Self::wake_source) when there is something.
+    /// `on_ready` is called for the first time in the next poll phase, to set the helper to work.
+    pub(crate) fn add_woken_source(&mut self, on_ready: impl FnMut(&mut Loop, SourceId) + 'static) -> SourceId {
+        let id = self.insert_source(Box::new(on_ready));
+        self.remote.post(move |lp| lp.wake_source(id));
+        id
     }
 
     /// Forgets a source and closes it. Fine from inside its own call.
     pub(crate) fn remove_source(&mut self, id: SourceId) {
         if self.source(id).is_some() {
             let source = self.sources.slots.remove(id.0.slot());
-            self.active -= usize::from(source.is_referenced);
+            self.active -= usize::from(source.keeps_alive());
         }
+    }
+
+    pub(crate) fn has_source(&mut self, id: SourceId) -> bool {
+        self.source(id).is_some()
+    }
+
+    /// Whether a source is there and not paused.
+    pub(crate) fn is_reading_source(&mut self, id: SourceId) -> bool {
+        self.source(id).is_some_and(|source| !source.is_paused)
     }
 
     /// Whether a source keeps the loop alive.
     pub(crate) fn reference_source(&mut self, id: SourceId, is_referenced: bool) {
-        let Some(source) = self.source(id) else { return };
-        if source.is_referenced != is_referenced {
-            source.is_referenced = is_referenced;
-            self.active = if is_referenced { self.active + 1 } else { self.active - 1 };
+        self.change_source(id, |source| source.is_referenced = is_referenced);
+    }
+
+    /// A source is not called until it is resumed.
+    pub(crate) fn pause_source(&mut self, id: SourceId) {
+        self.change_source(id, |source| source.is_paused = true);
+    }
+
+    /// A source that was paused is called in the next poll phase, ready or not: it may have missed something.
+    pub(crate) fn resume_source(&mut self, id: SourceId) {
+        if self.source(id).is_some_and(|source| source.is_paused) {
+            self.change_source(id, |source| source.is_paused = false);
+            self.remote.post(move |lp| lp.wake_source(id));
         }
+    }
+
+    /// Calls a source as if the kernel had reported it.
+    pub(crate) fn wake_source(&mut self, id: SourceId) {
+        self.serve_source(id.0);
     }
 
     pub(super) fn serve_source(&mut self, key: Key) {
         let id = SourceId(key);
-        let Some(mut on_ready) = self.source(id).and_then(|source| source.on_ready.take()) else { return };
-        let is_whole = self.call(|lp| on_ready(lp));
-        match self.source(id) {
-            Some(source) if is_whole => source.on_ready = Some(on_ready),
-            _ => self.remove_source(id),
+        if !self.is_reading_source(id) {
+            return;
         }
-        self.boundary();
+        let Some(mut on_ready) = self.source(id).and_then(|source| source.on_ready.take()) else { return };
+        on_ready(self, id);
+        if let Some(source) = self.source(id) {
+            source.on_ready = Some(on_ready);
+        }
+    }
+
+    fn insert_source(&mut self, on_ready: OnReady) -> SourceId {
+        let key = self.sources.next_key();
+        self.sources.next_serial = key.serial.wrapping_add(1);
+        let source = Source { serial: key.serial, is_referenced: true, is_paused: false, on_ready: Some(on_ready) };
+        self.sources.slots.insert(source);
+        self.active += 1;
+        SourceId(key)
+    }
+
+    /// Changes what decides whether a source keeps the loop alive, and counts it accordingly.
+    fn change_source(&mut self, id: SourceId, change: impl FnOnce(&mut Source)) {
+        let Some(source) = self.source(id) else { return };
+        let before = source.keeps_alive();
+        change(source);
+        let after = source.keeps_alive();
+        self.active = self.active + usize::from(after) - usize::from(before);
     }
 
     fn source(&mut self, id: SourceId) -> Option<&mut Source> {
         self.sources.slots.get_mut(id.0.slot()).filter(|source| source.serial == id.0.serial)
+    }
+}
+
+impl Sources {
+    /// The name that the next source will have.
+    fn next_key(&self) -> Key {
+        Key::new(self.slots.vacant_key(), self.next_serial)
     }
 }

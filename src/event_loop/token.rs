@@ -27,6 +27,7 @@ pub(crate) struct Key {
 pub(crate) enum Kind {
     Socket = 0,
     Server = 1,
+    #[cfg(feature = "process")]
     Source = 2,
     Waker = 3,
 }
@@ -59,6 +60,7 @@ pub(crate) fn open(token: mio::Token) -> (Kind, Key) {
     let kind = match low >> INDEX_BITS {
         0 => Kind::Socket,
         1 => Kind::Server,
+        #[cfg(feature = "process")]
         2 => Kind::Source,
         _ => Kind::Waker,
     };
@@ -71,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_went() {
-        for kind in [Kind::Socket, Kind::Server, Kind::Source, Kind::Waker] {
+        for kind in [Kind::Socket, Kind::Server, Kind::Waker] {
             for (index, serial) in [(0, 0), (1, 2), (INDEX_MASK, u32::MAX), (12345, 0x8000_0000)] {
                 let key = Key { index, serial };
                 assert_eq!(open(key.token(kind)), (kind, key));

@@ -186,6 +186,19 @@ impl Loop {
         }
     }
 
+    pub(crate) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if bytes.is_empty() || state.flags & (DESTROYED | END_EMITTED) != 0 {
+            return;
+        }
+        state.set(DETOUR);
+        state.more().inbox.splice(..0, bytes.iter().copied());
+        if state.is(FLOWING) && !state.is(RESUMING) {
+            state.set(RESUMING);
+            self.tick(NetTick::Resume(socket));
+        }
+    }
+
     /// The tick of `resume`: what waits is delivered, and reading goes on.
     pub(crate) fn resume_now(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };

@@ -264,6 +264,19 @@ impl Socket {
         lp.resume_socket(self);
     }
 
+    /// Whether `pause` was called, and no `resume` since.
+    #[doc(alias = "isPaused")]
+    pub fn is_paused(self, lp: &Loop) -> bool {
+        lp.net.socket(self).is_some_and(|state| state.is(PAUSED))
+    }
+
+    /// Puts bytes back in front of all that waits: they are the next data. For a reader that pauses in the middle of a
+    /// chunk and wants the rest when it resumes; an end that was read meanwhile comes after them
+    /// ([Node: `readable.unshift`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readableunshiftchunk-encoding)).
+    pub fn unshift(self, lp: &mut Loop, bytes: impl AsRef<[u8]>) {
+        lp.unshift_socket(self, bytes.as_ref());
+    }
+
     /// Holds writes back until [`uncork`](Self::uncork). Counts: as many uncorks as corks. What was written before is sent.
     pub fn cork(self, lp: &mut Loop) {
         lp.cork_socket(self);
@@ -424,6 +437,13 @@ impl Socket {
         lp.net.socket(self).map_or(0, |state| state.writable_length() as usize)
     }
 
+    /// Whether `on_drain` is owed: a write answered `false`, and not all is out yet. The moment to stop taking work from
+    /// the peer ([Node: `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
+    #[doc(alias = "writableNeedDrain")]
+    pub fn needs_drain(self, lp: &Loop) -> bool {
+        lp.net.socket(self).is_some_and(|state| state.flags & (NEED_DRAIN | DESTROYED | ENDING) == NEED_DRAIN)
+    }
+
     /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
     pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
         let state = lp.net.socket(self)?;
@@ -434,6 +454,11 @@ impl Socket {
     pub fn server(self, lp: &Loop) -> Option<ServerId> {
         let server = lp.net.socket(self)?.server;
         lp.net.servers.get(server as usize).map(|state| ServerId(Key { index: server, serial: state.serial }))
+    }
+
+    /// Its place among the loop's sockets: small, and nobody else's until after `on_close`. An index for tables.
+    pub(crate) fn slot(self) -> usize {
+        self.0.slot()
     }
 
     /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.

@@ -29,7 +29,7 @@
 
 use std::{borrow::Cow, error, fmt};
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// Puts lines back together, however the reads cut them.
 ///
@@ -38,7 +38,7 @@ use memchr::memchr2;
 pub struct Lines {
     /// The part of a line that waits for its break, or the line lent last.
     ///
-    /// Invariant: never longer than `limit`, nor is its allocation.
+    /// Invariant: never longer than `limit` and the break of a raw line, nor is its allocation.
     unfinished: Vec<u8>,
     limit: u32,
     /// `unfinished` was lent as a complete line: the next call forgets it.
@@ -110,6 +110,46 @@ impl Lines {
         self.is_after_return = chunk[end] == b'\r';
         *chunk = &chunk[end + 1..];
         self.skip_rest_of_break(chunk);
+        if self.unfinished.is_empty() {
+            return Some(Ok(line));
+        }
+        self.keep(line);
+        self.is_lent = true;
+        Some(Ok(&self.unfinished))
+    }
+
+    /// As [`next_line`](Lines::next_line), but lends the line with its break, exactly as it came: for those who send it
+    /// on. Only `\n` ends such a line, for a `\r` cannot be known to be the whole break before the next byte is there.
+    ///
+    /// A connection is split this way or the other, not both by turns.
+    ///
+    /// ```
+    /// let mut lines = bucle::telnet::lines::Lines::default();
+    /// let mut chunk = &b"one\r\ntwo\nthr"[..];
+    /// assert_eq!(lines.next_raw_line(&mut chunk), Some(Ok(&b"one\r\n"[..])));
+    /// assert_eq!(lines.next_raw_line(&mut chunk), Some(Ok(&b"two\n"[..])));
+    /// assert_eq!(lines.next_raw_line(&mut chunk), None);
+    /// assert_eq!(lines.finish(), Some(&b"thr"[..]));
+    /// ```
+    pub fn next_raw_line<'a, 'chunk: 'a>(
+        &'a mut self,
+        chunk: &mut &'chunk [u8],
+    ) -> Option<Result<&'a [u8], LineTooLong>> {
+        self.forget_lent_line();
+        let end = memchr(b'\n', chunk);
+        let text = &chunk[..end.unwrap_or(chunk.len())];
+        let has_return = text.last().or(self.unfinished.last()) == Some(&b'\r');
+        let line_len = self.unfinished.len() + text.len() - usize::from(has_return);
+        if line_len > self.limit as usize || self.is_spent {
+            return self.refuse(chunk);
+        }
+        let Some(end) = end else {
+            self.keep(chunk);
+            *chunk = &[];
+            return None;
+        };
+        let line = &chunk[..=end];
+        *chunk = &chunk[end + 1..];
         if self.unfinished.is_empty() {
             return Some(Ok(line));
         }

@@ -1,0 +1,220 @@
+//! The command line, with clap's builder: what can be typed, and what it means.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+
+use super::exit_code;
+use super::serve::{Kind, Place, Serve};
+
+/// What `bucle` alone prints.
+const SHORT_HELP: &str = "\
+bucle: a chat server and other small servers, and a client to talk to them
+
+  bucle serve                    a chat on 127.0.0.1:8080; join it with  telnet 127.0.0.1 8080
+  bucle serve echo --port 7000   every byte back; also: lines, relay, tutorial, discard
+  bucle connect :8080            talk to a server on this machine
+
+More:  bucle --help   bucle serve --help   bucle connect --help
+";
+
+/// A port that needs no rights, and that the tutorial uses.
+const PORT: &str = "8080";
+
+/// Only this machine, unless somebody asks for more.
+const HOST: &str = "127.0.0.1";
+
+/// What the user wants.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Serve { serve: Serve, verbosity: u8 },
+    Connect { target: String, raw: bool, verbosity: u8 },
+}
+
+/// Reads the command line. Help, version and usage errors are answered here; `Err` is how the process ends then.
+pub(crate) fn parse() -> Result<Command, ExitCode> {
+    if std::env::args_os().len() <= 1 {
+        let _ = io::stderr().write_all(SHORT_HELP.as_bytes());
+        return Err(ExitCode::from(exit_code::USAGE));
+    }
+    let matches = command().try_get_matches().map_err(|error| {
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
+    })?;
+    match matches.subcommand() {
+        Some(("serve", matches)) => {
+            Ok(Command::Serve { serve: serve_of(matches), verbosity: matches.get_count("verbose") })
+        }
+        Some(("connect", matches)) => Ok(Command::Connect {
+            target: matches.get_one::<String>("target").cloned().unwrap_or_else(|| format!(":{PORT}")),
+            raw: matches.get_flag("raw"),
+            verbosity: matches.get_count("verbose"),
+        }),
+        _ => Err(ExitCode::from(exit_code::USAGE)),
+    }
+}
+
+fn command() -> clap::Command {
+    clap::Command::new("bucle")
+        .about("Serves and connects: small servers to telnet into, and a client")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve_command())
+        .subcommand(connect_command())
+}
+
+fn serve_command() -> clap::Command {
+    clap::Command::new("serve")
+        .about("Runs a server until Ctrl-C")
+        .arg(
+            Arg::new("kind")
+                .value_name("SERVER")
+                .help("Which one")
+                .default_value("chat")
+                .value_parser(PossibleValuesParser::new(Kind::ALL.map(possible_kind)).map(|name| Kind::of(&name))),
+        )
+        .arg(Arg::new("host").long("host").value_name("HOST").default_value(HOST).help("Address or name to listen on"))
+        .arg(
+            Arg::new("port")
+                .long("port")
+                .short('p')
+                .value_name("PORT")
+                .default_value(PORT)
+                .value_parser(value_parser!(u16))
+                .help("Port to listen on; 0 picks a free one"),
+        )
+        .arg(
+            Arg::new("unix")
+                .long("unix")
+                .value_name("PATH")
+                .value_parser(value_parser!(PathBuf))
+                .conflicts_with_all(["host", "port"])
+                .help("Listen on a unix socket instead"),
+        )
+        .arg(
+            Arg::new("max-connections")
+                .long("max-connections")
+                .value_name("COUNT")
+                .value_parser(value_parser!(u32).range(1..))
+                .help("Turn away whoever comes beyond this many"),
+        )
+        .arg(
+            Arg::new("idle-timeout")
+                .long("idle-timeout")
+                .value_name("TIME")
+                .value_parser(duration)
+                .help("Close connections after this long without traffic: 90s, 5m, 500ms; 0 is never"),
+        )
+        .arg(verbose())
+        .after_help(
+            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m",
+        )
+}
+
+fn connect_command() -> clap::Command {
+    clap::Command::new("connect")
+        .about("Talks to a server: lines from the terminal or a pipe, `exit` or Ctrl-D to end")
+        .arg(
+            Arg::new("target")
+                .value_name("HOST:PORT")
+                .help("Where: HOST:PORT, :PORT for this machine, or unix:PATH")
+                .default_value(":8080"),
+        )
+        .arg(
+            Arg::new("raw")
+                .long("raw")
+                .action(ArgAction::SetTrue)
+                .help("Show control bytes from the server as they are, not escaped"),
+        )
+        .arg(verbose())
+        .after_help(
+            "Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
+        )
+}
+
+fn verbose() -> Arg {
+    Arg::new("verbose")
+        .short('v')
+        .long("verbose")
+        .action(ArgAction::Count)
+        .help("Log more on stderr: -v servers, -vv connections, -vvv every event")
+}
+
+fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
+    clap::builder::PossibleValue::new(kind.name()).help(kind.about())
+}
+
+fn serve_of(matches: &ArgMatches) -> Serve {
+    let place = match matches.get_one::<PathBuf>("unix") {
+        Some(path) => Place::Unix(path.clone()),
+        None => {
+            let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
+            // `[::1]`, as addresses with a port are written, is understood too.
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            Place::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
+        }
+    };
+    Serve {
+        kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
+        place,
+        max_connections: matches.get_one::<u32>("max-connections").map_or(usize::MAX, |&max| max as usize),
+        idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
+    }
+}
+
+/// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "write it like 90s, 5m or 500ms".to_owned())?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        _ => return Err(format!("there is no unit {unit:?}; write it like 90s, 5m or 500ms")),
+    };
+    // A timer of the loop runs at most 2^31 − 1 ms, as in Node: 24 days.
+    let ms = number.checked_mul(unit_ms).filter(|&ms| ms <= i32::MAX as u64);
+    ms.map(Duration::from_millis).ok_or_else(|| "24 days are the most".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        let table = [
+            ("90s", Some(90_000)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("500ms", Some(500)),
+            ("7", Some(7_000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("1d", None),
+            ("5 m", None),
+            ("99999999999999999999", None),
+            ("18446744073709551615h", None),
+            ("25000000m", None),
+        ];
+        for (text, want_ms) in table {
+            assert_eq!(duration(text).ok(), want_ms.map(Duration::from_millis), "{text:?}");
+        }
+    }
+}

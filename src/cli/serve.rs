@@ -1,0 +1,207 @@
+//! The servers of the command: which there are, and how one is opened, announced and closed.
+//!
+//! ```text
+//!   Serve ─▶ a handler (chat, echo, …) ─▶ in a House, which keeps the limits ─▶ listen ─▶ announce ─▶ run
+//!                                                                                            Ctrl-C ─▶ close
+//! ```
+
+mod chat;
+mod discard;
+mod echo;
+mod failure;
+mod house;
+mod lines;
+mod relay;
+mod tutorial;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bucle::net::{Handler, Listen, LocalAddress, Server, ServerOptions};
+use bucle::process::{self, Signal};
+use bucle::telnet::{self, Telnet};
+use bucle::{EventLoop, Loop, Result};
+
+use super::{complain, exit_code};
+use house::{House, Rules};
+
+/// How many bytes may wait for a peer before it is no longer read from. One full read of the loop.
+const HIGH_WATER_MARK: usize = 64 * 1024;
+
+/// How many connections are accepted in one turn: a storm of thousands is through in some dozens of turns, and those who
+/// are in already are served between them.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// A server that the command can run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Chat,
+    Echo,
+    Lines,
+    Relay,
+    Tutorial,
+    Discard,
+}
+
+/// Where to listen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+/// What `bucle serve` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Serve {
+    pub(crate) kind: Kind,
+    pub(crate) place: Place,
+    pub(crate) max_connections: usize,
+    /// Zero is never.
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] = [Kind::Chat, Kind::Echo, Kind::Lines, Kind::Relay, Kind::Tutorial, Kind::Discard];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Chat => "chat",
+            Kind::Echo => "echo",
+            Kind::Lines => "lines",
+            Kind::Relay => "relay",
+            Kind::Tutorial => "tutorial",
+            Kind::Discard => "discard",
+        }
+    }
+
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Kind::Chat => "nicks, rooms, and everybody hears everybody",
+            Kind::Echo => "every byte back (RFC 862)",
+            Kind::Lines => "every line back",
+            Kind::Relay => "every line to everybody",
+            Kind::Tutorial => "greets, answers each line, tells everybody of a `bye`",
+            Kind::Discard => "reads and throws away (RFC 863)",
+        }
+    }
+
+    /// The kind of that name; clap lets only names of [`ALL`](Self::ALL) through.
+    pub(crate) fn of(name: &str) -> Kind {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
+    }
+
+    /// Whether a person is told why the connection ends. In a protocol of bytes it would pass for data.
+    fn is_for_lines(self) -> bool {
+        !matches!(self, Kind::Echo | Kind::Discard)
+    }
+}
+
+/// Runs a server until it is told to end.
+pub(crate) fn run(serve: &Serve) -> ExitCode {
+    let lines = telnet::Options::default();
+    let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
+    match serve.kind {
+        Kind::Chat => run_with(serve, Telnet::new(lines, chat::Chat::default())),
+        Kind::Echo => run_with(serve, echo::Echo),
+        Kind::Lines => run_with(serve, Telnet::new(untouched_lines, lines::Lines)),
+        Kind::Relay => run_with(serve, Telnet::new(untouched_lines, relay::Relay::default())),
+        Kind::Tutorial => run_with(serve, Telnet::new(lines, tutorial::Tutorial::default())),
+        Kind::Discard => run_with(serve, discard::Discard),
+    }
+}
+
+fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
+    let mut event_loop = match EventLoop::new() {
+        Ok(event_loop) => event_loop,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"), &[]);
+            return ExitCode::from(exit_code::MACHINE_LIMIT);
+        }
+    };
+    // A mistake of ours in one conversation shall not cost the others theirs.
+    event_loop.catch_panics(true);
+    let opened = event_loop.enter(|lp| open(lp, serve, handler));
+    let address = match opened {
+        Ok(address) => address,
+        Err(error) => {
+            let (what, advice) = failure::explain(&error, serve);
+            complain(&what, &advice);
+            return ExitCode::from(exit_code::NO_CONNECTION);
+        }
+    };
+    announce(serve.kind, &address);
+    match event_loop.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("the loop cannot go on: {error}"), &[]);
+            ExitCode::from(exit_code::FAILURE)
+        }
+    }
+}
+
+/// Binds the server and has it closed in order at the first SIGINT or SIGTERM; the second ends the process at once.
+fn open(lp: &mut Loop, serve: &Serve, handler: impl Handler) -> Result<LocalAddress> {
+    let rules = Rules {
+        max_connections: serve.max_connections,
+        idle_timeout: serve.idle_timeout,
+        says_why: serve.kind.is_for_lines(),
+    };
+    let options = ServerOptions {
+        no_delay: true,
+        high_water_mark: HIGH_WATER_MARK,
+        timeout: serve.idle_timeout,
+        accepts_per_turn: ACCEPTS_PER_TURN,
+        ..ServerOptions::default()
+    };
+    let server = Server::new(lp, options, House::new(serve.kind.name(), rules, handler));
+    listen(lp, server, &serve.place)?;
+    house::look_after(lp, server);
+    process::ignore(Signal::Hangup)?;
+    process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
+        log::info!(target: "bucle::serve", "{signal}: closing; once more ends it at once");
+        for signal in [Signal::Interrupt, Signal::Terminate] {
+            if let Err(error) = process::exit_on(signal, exit_code::INTERRUPTED.into()) {
+                log::warn!(target: "bucle::serve", "{error}");
+            }
+        }
+        house::close(lp, server);
+    })?;
+    server.id().address(lp).ok_or(bucle::Error::Gone)
+}
+
+fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, place: &Place) -> Result<()> {
+    match place {
+        Place::Tcp(host, port) => server.id().listen_now(lp, (host.as_str(), *port)),
+        Place::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
+            Err(error) if error.code() == "EADDRINUSE" && failure::is_stale_socket(path) => {
+                log::info!(target: "bucle::serve", "{}: nobody answers there, so it is taken over", path.display());
+                // If it cannot be removed, the second attempt says why.
+                let _ = std::fs::remove_file(path);
+                server.id().listen_now(lp, Listen::path(path))
+            }
+            result => result,
+        },
+    }
+}
+
+/// The one line on stdout, for scripts and tests, and what to type next, for people.
+///
+/// Said by a thread of its own: stdout may be a full pipe, and a server does not stop for that.
+fn announce(kind: Kind, address: &LocalAddress) {
+    let line = format!("{} listening on {address}\n", kind.name());
+    let hint = match address {
+        LocalAddress::Path(path) => format!("bucle connect unix:{}", path.display()),
+        LocalAddress::Ip(address) => {
+            let program = if kind.is_for_lines() { "telnet" } else { "nc" };
+            let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+            format!("{program} {host} {}", address.port())
+        }
+    };
+    std::thread::spawn(move || {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+        let _ = writeln!(io::stderr(), "  try:  {hint}      (in another terminal; Ctrl-C here ends the server)");
+    });
+}

@@ -1,0 +1,105 @@
+//! Why a server could not be opened, in words, and what to type next.
+
+use std::io;
+use std::path::Path;
+
+use bucle::Error;
+
+use super::{Kind, Place, Serve};
+
+/// The most bytes that a unix socket's path may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
+const UNIX_PATH_LIMIT: usize = 107;
+
+/// What failed and why, and what may be typed instead.
+pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
+    let (why, advice) = match &serve.place {
+        Place::Tcp(host, port) => explain_tcp(error, serve.kind, host, *port),
+        Place::Unix(path) => explain_unix(error, serve.kind, path),
+    };
+    let place = match &serve.place {
+        Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+        Place::Tcp(host, port) => format!("{host}:{port}"),
+        Place::Unix(path) => path.display().to_string(),
+    };
+    (format!("cannot listen on {place}: {why} ({})", error.code()), advice)
+}
+
+/// The command line for that server, without its place.
+fn command(kind: Kind) -> String {
+    if kind == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", kind.name()) }
+}
+
+fn explain_tcp(error: &Error, kind: Kind, host: &str, port: u16) -> (String, Vec<String>) {
+    let command = command(kind);
+    match error.code() {
+        "EADDRINUSE" => {
+            let next = port.checked_add(1).unwrap_or(8080);
+            let advice = format!("{command} --port {next}      or  --port 0 to get a free one");
+            ("the port is already in use".to_owned(), vec![advice])
+        }
+        "EACCES" | "EPERM" => {
+            let high = if port < 1024 { 8000 + port } else { 8080 };
+            (
+                "this port is not for you; those below 1024 are for root".to_owned(),
+                vec![format!("{command} --port {high}")],
+            )
+        }
+        "EADDRNOTAVAIL" => (
+            "this machine has no such address".to_owned(),
+            vec![format!(
+                "{command} --host 127.0.0.1      for this machine only, or  --host 0.0.0.0 for the whole network"
+            )],
+        ),
+        "ENOTFOUND" | "EAI_AGAIN" | "EAI_FAIL" | "EAI_NODATA" => (
+            format!("no address was found for the name {host:?}"),
+            vec![format!("{command} --host 127.0.0.1      or check the spelling")],
+        ),
+        "EMFILE" | "ENFILE" => {
+            ("too many open files".to_owned(), vec!["ulimit -n 4096      then the same again".to_owned()])
+        }
+        _ => (error.to_string(), Vec::new()),
+    }
+}
+
+fn explain_unix(error: &Error, kind: Kind, path: &Path) -> (String, Vec<String>) {
+    let command = command(kind);
+    let other_path = || format!("{command} --unix /tmp/bucle.sock");
+    let len = path.as_os_str().len();
+    if len > UNIX_PATH_LIMIT {
+        return (format!("the path has {len} bytes, a unix socket's at most {UNIX_PATH_LIMIT}"), vec![other_path()]);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match error.code() {
+        "EADDRINUSE" if is_socket(path) => {
+            ("a server is listening there already".to_owned(), vec![format!("bucle connect unix:{}", path.display())])
+        }
+        "EADDRINUSE" => ("a file that is no socket is in the way, and is left alone".to_owned(), vec![other_path()]),
+        // The system says ENOENT, which Node reports as EACCES; the reader wants to know which.
+        "EACCES" | "ENOENT" if !directory.exists() => (
+            format!("there is no directory {}", directory.display()),
+            vec![format!("mkdir -p {}      then the same again", directory.display())],
+        ),
+        "EACCES" | "EPERM" | "EROFS" => {
+            (format!("you may not make files in {}", directory.display()), vec![other_path()])
+        }
+        "ENOTDIR" => (format!("{} is no directory", directory.display()), vec![other_path()]),
+        _ => (error.to_string(), vec![other_path()]),
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+/// Whether a socket's file was left behind by a server that is gone: it is a socket, and nobody answers. Only then may
+/// it be removed.
+pub(crate) fn is_stale_socket(path: &Path) -> bool {
+    // Without waiting: a live server whose backlog is full would keep a blocking connect waiting.
+    let knock = || -> io::Result<()> {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&socket2::SockAddr::unix(path)?)
+    };
+    is_socket(path) && knock().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}

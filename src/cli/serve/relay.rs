@@ -1,0 +1,34 @@
+//! Every line to everybody, the sender included: a chat without manners, and the first server here with state.
+//!
+//! The state is a set of clients in the handler. No lock guards it: while one callback runs, nothing else does.
+
+use std::collections::BTreeSet;
+
+use bucle::Loop;
+use bucle::telnet::{Client, Handler};
+
+#[derive(Default)]
+pub(crate) struct Relay {
+    clients: BTreeSet<Client>,
+}
+
+impl Handler for Relay {
+    fn on_open(&mut self, _: &mut Loop, client: Client) {
+        self.clients.insert(client);
+    }
+
+    fn on_line(&mut self, lp: &mut Loop, _: Client, line: &[u8]) {
+        // The last line before a FIN may lack its break; the next one shall not be glued to it.
+        let missing_break = if line.ends_with(b"\n") { "" } else { "\r\n" };
+        for &client in &self.clients {
+            client.write(lp, line);
+            if !missing_break.is_empty() {
+                client.write(lp, missing_break);
+            }
+        }
+    }
+
+    fn on_close(&mut self, _: &mut Loop, client: Client, _had_error: bool) {
+        self.clients.remove(&client);
+    }
+}

@@ -1,0 +1,248 @@
+//! Signals, from the handler to the loop.
+//!
+//! The whole process shares one set of handlers, while listeners come and go with their loops. This is kept as in Node:
+//! a signal does what the system does by default until somebody listens to it, and again when the last one has left.
+//!
+//! ```text
+//!   nobody listens     SIGINT ends the process
+//!   on_signal      ──▶ SIGINT calls back
+//!   remove         ──▶ SIGINT ends the process
+//! ```
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
+
+use signal_hook::consts;
+use signal_hook::flag;
+use signal_hook_mio::v1_0::Signals;
+
+use crate::event_loop::{Loop, SourceId};
+use crate::{Error, Result};
+
+/// The signals that a program is told something by
+/// ([Node: signal events](https://nodejs.org/docs/latest-v20.x/api/process.html#signal-events)).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Signal {
+    /// `SIGHUP`: the terminal is gone; servers read their configuration again.
+    Hangup,
+    /// `SIGINT`: Ctrl-C.
+    Interrupt,
+    /// `SIGQUIT`: Ctrl-\.
+    Quit,
+    /// `SIGTERM`: please end, from `kill` and from service managers.
+    Terminate,
+    /// `SIGUSR1`: whatever the program makes of it.
+    User1,
+    /// `SIGUSR2`: whatever the program makes of it.
+    User2,
+    /// `SIGWINCH`: the terminal has another size.
+    WindowChange,
+}
+
+impl Signal {
+    const ALL: [Signal; 7] = [
+        Signal::Hangup,
+        Signal::Interrupt,
+        Signal::Quit,
+        Signal::Terminate,
+        Signal::User1,
+        Signal::User2,
+        Signal::WindowChange,
+    ];
+
+    /// The system's number. A shell reports a program that a signal ended as 128 plus this.
+    pub fn number(self) -> i32 {
+        match self {
+            Signal::Hangup => consts::SIGHUP,
+            Signal::Interrupt => consts::SIGINT,
+            Signal::Quit => consts::SIGQUIT,
+            Signal::Terminate => consts::SIGTERM,
+            Signal::User1 => consts::SIGUSR1,
+            Signal::User2 => consts::SIGUSR2,
+            Signal::WindowChange => consts::SIGWINCH,
+        }
+    }
+
+    /// The name in manuals: `SIGINT`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Hangup => "SIGHUP",
+            Signal::Interrupt => "SIGINT",
+            Signal::Quit => "SIGQUIT",
+            Signal::Terminate => "SIGTERM",
+            Signal::User1 => "SIGUSR1",
+            Signal::User2 => "SIGUSR2",
+            Signal::WindowChange => "SIGWINCH",
+        }
+    }
+
+    fn of_number(number: i32) -> Option<Signal> {
+        Signal::ALL.into_iter().find(|signal| signal.number() == number)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Names a listener to signals; from [`on_signal`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignalId(SourceId);
+
+impl SignalId {
+    /// Listens no longer. A signal that nobody listens to any more does again what the system does by default. Fine from
+    /// inside its own callback.
+    pub fn remove(self, lp: &mut Loop) {
+        lp.remove_source(self.0);
+    }
+
+    /// Lets the listener keep the loop alive, which it does not by itself.
+    #[doc(alias = "ref")]
+    pub fn ref_(self, lp: &mut Loop) {
+        lp.reference_source(self.0, true);
+    }
+
+    /// Lets the loop end although somebody listens, which is how it starts.
+    pub fn unref(self, lp: &mut Loop) {
+        lp.reference_source(self.0, false);
+    }
+}
+
+/// Calls `f` with each of `signals` that the process is sent from now on, instead of what the system does by default.
+///
+/// It runs in the poll phase, with the loop lent and a boundary after it. Signals are flags, not messages: several of one
+/// kind that arrive before the loop gets to them are one call. A loop that is stuck in a callback hears nothing; see
+/// [`exit_on`]. A listener keeps nothing alive, as in Node; see [`SignalId::ref_`]. Any number may listen to the same.
+///
+/// ```
+/// use bucle::net::{self, on};
+/// use bucle::process::{self, Signal};
+///
+/// bucle::run(|lp| {
+///     let server = net::listen(lp, ("127.0.0.1", 0), on())?;
+///     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
+///         println!("{signal}: closing. Once more ends it at once.");
+///         server.id().close(lp);
+///         process::exit_on(signal, 128 + signal.number()).ok();
+///     })?;
+/// #   server.id().close(lp);
+///     Ok(())
+/// })?;
+/// # Ok::<(), bucle::Error>(())
+/// ```
+///
+/// # Errors
+/// When the system gives no pipe to wake the loop with (`EMFILE`: too many open files).
+pub fn on_signal(
+    lp: &mut Loop,
+    signals: &[Signal],
+    mut f: impl FnMut(&mut Loop, Signal) + 'static,
+) -> Result<SignalId> {
+    let listen = || -> io::Result<_> {
+        let watch = Watch::new(signals)?;
+        let pipe = Signals::new(signals.iter().map(|signal| signal.number()))?;
+        lp.add_source(pipe, mio::Interest::READABLE, move |lp, id, pipe| {
+            let _ends_with_the_source = &watch;
+            for signal in pipe.pending().filter_map(Signal::of_number) {
+                // The callback before may have removed the listener, which then has heard its last.
+                if !lp.has_source(id) {
+                    return;
+                }
+                if !lp.call(|lp| f(lp, signal)) {
+                    lp.remove_source(id);
+                }
+                lp.boundary();
+            }
+        })
+    };
+    let id = listen().map_err(|error| Error::system("sigaction", &error))?;
+    lp.reference_source(id, false);
+    Ok(SignalId(id))
+}
+
+/// Does nothing at `signal` from now on, for as long as the process lives. A server that shall outlive its terminal
+/// ignores [`Signal::Hangup`]. Programs started from this one are not affected.
+///
+/// # Errors
+/// When the system refuses to change the signal's handler.
+pub fn ignore(signal: Signal) -> Result<()> {
+    watch(signal).map_err(|error| Error::system("sigaction", &error))
+}
+
+/// Ends the process at `signal` with this exit status, from now on and whatever the loop is doing, be it stuck in a
+/// callback. What is unsent is lost, and no destructor runs.
+///
+/// This is for programs to which Ctrl-C means only "away with it", and for the second Ctrl-C to those that close in order
+/// at the first.
+///
+/// # Errors
+/// When the system refuses to change the signal's handler.
+pub fn exit_on(signal: Signal, status: i32) -> Result<()> {
+    let exit = || -> io::Result<()> {
+        watch(signal)?;
+        flag::register_conditional_shutdown(signal.number(), status, Arc::new(AtomicBool::new(true)))?;
+        Ok(())
+    };
+    exit().map_err(|error| Error::system("sigaction", &error))
+}
+
+/// How many watch each signal, in the whole process.
+static WATCHED: Mutex<BTreeMap<Signal, Watched>> = Mutex::new(BTreeMap::new());
+
+struct Watched {
+    watchers: usize,
+    /// Read by the handler: nobody watches, so it does what the system would do. A handler once installed stays.
+    is_unwatched: Arc<AtomicBool>,
+}
+
+/// Keeps the default of some signals off for as long as it lives.
+struct Watch(Vec<Signal>);
+
+impl Watch {
+    fn new(signals: &[Signal]) -> io::Result<Self> {
+        let mut watch = Watch(Vec::new());
+        for &signal in signals {
+            self::watch(signal)?;
+            watch.0.push(signal);
+        }
+        Ok(watch)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut all = lock();
+        for signal in &self.0 {
+            if let Some(watched) = all.get_mut(signal) {
+                watched.watchers -= 1;
+                watched.is_unwatched.store(watched.watchers == 0, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+fn watch(signal: Signal) -> io::Result<()> {
+    let mut all = lock();
+    let watched = match all.entry(signal) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => {
+            let is_unwatched = Arc::new(AtomicBool::new(false));
+            flag::register_conditional_default(signal.number(), is_unwatched.clone())?;
+            entry.insert(Watched { watchers: 0, is_unwatched })
+        }
+    };
+    watched.watchers += 1;
+    watched.is_unwatched.store(false, Ordering::SeqCst);
+    Ok(())
+}
+
+fn lock() -> MutexGuard<'static, BTreeMap<Signal, Watched>> {
+    // Nothing in here panics half-way, so a poisoned table is whole.
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,426 @@
+//! Signals and standard input as events of the loop.
+//!
+//! Both belong to a whole process, so every scenario runs in a child: this test program once more, told by a variable of
+//! its environment which [`scenario`] to play. What the child says goes to its standard error, line by line.
+#![cfg(all(unix, feature = "process"))]
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+use std::{env, process};
+
+use bucle::process::{Input, Signal, SignalId, exit_on, ignore, on_signal, stdin};
+use bucle::{EventLoop, Loop};
+
+const SCENARIO: &str = "BUCLE_TEST_SCENARIO";
+
+/// The child's half of this file. As a test of its own it has nothing to do.
+#[test]
+fn scenario() -> bucle::Result<()> {
+    let Ok(name) = env::var(SCENARIO) else { return Ok(()) };
+    match name.as_str() {
+        "order" => bucle::run(|lp| {
+            stay(lp);
+            on_signal(lp, &[Signal::Terminate, Signal::User1], |lp, signal| {
+                lp.next_tick(|_| say("tick"));
+                lp.set_immediate(|_| say("immediate"));
+                say(signal.name());
+            })?;
+            say("ready");
+            Ok(())
+        })?,
+        "removed" => bucle::run(|lp| {
+            stay(lp);
+            let first = on_signal(lp, &[Signal::Interrupt], |_, _| say("first"))?;
+            on_signal(lp, &[Signal::Interrupt], move |lp, _| {
+                say("second");
+                first.remove(lp);
+            })?;
+            say("ready");
+            Ok(())
+        })?,
+        "default again" => bucle::run(|lp| {
+            stay(lp);
+            let own = Rc::new(Cell::new(None::<SignalId>));
+            let id = own.clone();
+            own.set(Some(on_signal(lp, &[Signal::Interrupt], move |lp, signal| {
+                say(signal.name());
+                id.take().expect("it is called once").remove(lp);
+                lp.set_immediate(|_| say("removed"));
+            })?));
+            say("ready");
+            Ok(())
+        })?,
+        "ignored" => bucle::run(|lp| {
+            stay(lp);
+            ignore(Signal::Hangup)?;
+            on_signal(lp, &[Signal::Terminate], |lp, signal| {
+                say(signal.name());
+                lp.stop();
+            })?;
+            say("ready");
+            Ok(())
+        })?,
+        "stuck" => bucle::run(|_| {
+            exit_on(Signal::Interrupt, 130)?;
+            say("ready");
+            loop {
+                std::thread::park();
+            }
+        })?,
+        "keeps nothing alive" => {
+            bucle::run(|lp| on_signal(lp, &[Signal::Interrupt], |_, _| {}).map(drop))?;
+            say("over");
+        }
+        "kept alive" => bucle::run(|lp| {
+            let id = on_signal(lp, &[Signal::User2], |lp, signal| {
+                say(signal.name());
+                lp.stop();
+            })?;
+            id.ref_(lp);
+            say("ready");
+            Ok(())
+        })?,
+        "panics" => {
+            std::panic::set_hook(Box::new(|_| {}));
+            let mut event_loop = EventLoop::new()?;
+            event_loop.catch_panics(true);
+            event_loop.enter(|lp| {
+                stay(lp);
+                on_signal(lp, &[Signal::User1], |_, _| panic!("on purpose"))?;
+                on_signal(lp, &[Signal::User1], |_, _| say("others hear it"))?;
+                say("ready");
+                Ok::<_, bucle::Error>(())
+            })?;
+            event_loop.run()?;
+        }
+        "count" => bucle::run(|lp| {
+            let (mut bytes, mut sum) = (0u64, 0u64);
+            stdin(lp, move |_, _, input| match input {
+                Input::Data(chunk) => {
+                    bytes += chunk.len() as u64;
+                    sum = chunk.iter().fold(sum, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+                }
+                Input::End => say(&format!("{bytes} bytes, sum {sum}")),
+                Input::Failed(error) => say(&error.to_string()),
+                _ => {}
+            })
+            .map(drop)
+        })?,
+        "chunks" => bucle::run(|lp| {
+            stdin(lp, |lp, _, input| {
+                say(&format!("{input:?}"));
+                lp.next_tick(|_| say("tick"));
+            })
+            .map(drop)
+        })?,
+        "paused" => bucle::run(|lp| {
+            stay(lp);
+            let input = stdin(lp, move |lp, stdin, input| match input {
+                Input::Data(b"pause") => {
+                    stdin.pause(lp);
+                    say("paused");
+                }
+                input => say(&format!("{input:?}")),
+            })?;
+            on_signal(lp, &[Signal::User1], move |lp, _| input.resume(lp)).map(drop)
+        })?,
+        "paused at once" => {
+            bucle::run(|lp| {
+                let input = stdin(lp, |_, _, _| say("unexpected"))?;
+                input.pause(lp);
+                Ok(())
+            })?;
+            say("over");
+        }
+        "unreferenced" => {
+            bucle::run(|lp| {
+                stdin(lp, |_, _, input| say(&format!("{input:?}")))?.unref(lp);
+                Ok(())
+            })?;
+            say("over");
+        }
+        "closed" => {
+            bucle::run(|lp| {
+                stdin(lp, |lp, stdin, input| {
+                    say(&format!("{input:?}"));
+                    stdin.close(lp);
+                    stdin.resume(lp);
+                })
+                .map(drop)
+            })?;
+            say("over");
+        }
+        other => panic!("no scenario {other}"),
+    }
+    // The test runner of the child has nothing to add.
+    process::exit(0)
+}
+
+/// Keeps a child's loop alive; its parent ends it.
+fn stay(lp: &mut Loop) {
+    lp.set_interval(Duration::from_secs(3600), |_| {});
+}
+
+fn say(line: &str) {
+    // Unlike `eprintln!` this is not captured by the test runner, and one line is one write.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// A child that plays a scenario. Dropping it ends it.
+struct Player {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+}
+
+impl Player {
+    fn start(scenario: &str, stdin: Stdio) -> Player {
+        let mut child = Command::new(env::current_exe().expect("the test knows itself"))
+            .args(["--exact", "scenario", "--nocapture"])
+            .env(SCENARIO, scenario)
+            .stdin(stdin)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the test program starts");
+        let lines = BufReader::new(child.stderr.take().expect("it is piped"));
+        Player { child, lines }
+    }
+
+    /// Waits for the lines the child says next.
+    fn says(&mut self, want: &[&str]) {
+        for want in want {
+            let mut line = String::new();
+            self.lines.read_line(&mut line).expect("the child's words are text");
+            assert_eq!(line.trim_end(), *want);
+        }
+    }
+
+    /// Writes to the child's standard input, which is a pipe.
+    fn types(&mut self, text: &str) {
+        let pipe = self.child.stdin.as_mut().expect("it is piped and open");
+        pipe.write_all(text.as_bytes()).expect("the child reads or the pipe has room");
+    }
+
+    fn send(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -s {signal}");
+    }
+
+    /// Waits for the end, and that nothing was said before it.
+    fn ends(&mut self) -> ExitStatus {
+        self.says(&[""]);
+        self.child.wait().expect("it is our child")
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn play(scenario: &str) -> Player {
+    Player::start(scenario, Stdio::null())
+}
+
+#[test]
+fn a_signal_is_a_callback_with_a_boundary() {
+    let mut player = play("order");
+    player.says(&["ready"]);
+    for signal in ["TERM", "USR1", "TERM"] {
+        player.send(signal);
+        player.says(&[&format!("SIG{signal}"), "tick", "immediate"]);
+    }
+}
+
+#[test]
+fn a_removed_listener_hears_nothing() {
+    let mut player = play("removed");
+    player.says(&["ready"]);
+    player.send("INT");
+    player.says(&["first", "second"]);
+    player.send("INT");
+    player.says(&["second"]);
+}
+
+#[test]
+fn without_listeners_the_default_is_back() {
+    let mut player = play("default again");
+    player.says(&["ready"]);
+    player.send("INT");
+    player.says(&["SIGINT", "removed"]);
+    player.send("INT");
+    assert_eq!(player.ends().signal(), Some(Signal::Interrupt.number()));
+}
+
+#[test]
+fn an_ignored_signal_does_nothing() {
+    let mut player = play("ignored");
+    player.says(&["ready"]);
+    player.send("HUP");
+    player.send("TERM");
+    player.says(&["SIGTERM"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn exit_on_ends_a_loop_that_is_stuck() {
+    let mut player = play("stuck");
+    player.says(&["ready"]);
+    player.send("INT");
+    assert_eq!(player.ends().code(), Some(130));
+}
+
+#[test]
+fn a_listener_keeps_nothing_alive() {
+    let mut player = play("keeps nothing alive");
+    player.says(&["over"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn a_referenced_listener_keeps_the_loop_alive() {
+    let mut player = play("kept alive");
+    player.says(&["ready"]);
+    player.send("USR2");
+    player.says(&["SIGUSR2"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn a_listener_that_panics_is_dropped_alone() {
+    let mut player = play("panics");
+    player.says(&["ready"]);
+    player.send("USR1");
+    player.says(&["others hear it"]);
+    player.send("USR1");
+    player.says(&["others hear it"]);
+}
+
+/// What the child says of `bytes` in the scenario "count".
+fn count(bytes: &[u8]) -> String {
+    let sum = bytes.iter().fold(0u64, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    format!("{} bytes, sum {sum}", bytes.len())
+}
+
+fn some_bytes() -> Vec<u8> {
+    (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[test]
+fn stdin_from_a_pipe() {
+    let bytes = some_bytes();
+    let mut player = Player::start("count", Stdio::piped());
+    let mut pipe = player.child.stdin.take().expect("it is piped");
+    pipe.write_all(&bytes).expect("the child reads");
+    drop(pipe);
+    player.says(&[&count(&bytes)]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn stdin_from_a_file() -> std::io::Result<()> {
+    let bytes = some_bytes();
+    let path = env::temp_dir().join(format!("bucle-stdin-{}", process::id()));
+    std::fs::write(&path, &bytes)?;
+    let file = File::open(&path)?;
+    std::fs::remove_file(&path)?;
+    let mut player = Player::start("count", file.into());
+    player.says(&[&count(&bytes)]);
+    assert_eq!(player.ends().code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn stdin_from_nothing() {
+    let mut player = Player::start("count", Stdio::null());
+    player.says(&[&count(b"")]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+/// As another program may have left it, be it a pipe, a socket or a terminal.
+#[test]
+fn stdin_from_a_socket_that_does_not_block() -> std::io::Result<()> {
+    let bytes = some_bytes();
+    let (mut ours, theirs) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let mut player = Player::start("count", OwnedFd::from(theirs).into());
+    ours.write_all(&bytes)?;
+    drop(ours);
+    player.says(&[&count(&bytes)]);
+    assert_eq!(player.ends().code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn stdin_that_cannot_be_read() -> std::io::Result<()> {
+    let mut player = Player::start("count", File::open("/")?.into());
+    player.says(&["read EISDIR"]);
+    assert_eq!(player.ends().code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_chunk_is_a_callback_with_a_boundary() {
+    let mut player = Player::start("chunks", Stdio::piped());
+    for text in ["uno", "dos"] {
+        player.types(text);
+        player.says(&[&format!("Data({:?})", text.as_bytes()), "tick"]);
+    }
+    player.child.stdin.take();
+    player.says(&["End", "tick"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn a_paused_stdin_waits_for_resume() {
+    let mut player = Player::start("paused", Stdio::piped());
+    player.types("pause");
+    player.says(&["paused"]);
+    player.types("more");
+    player.send("USR1");
+    player.says(&[&format!("Data({:?})", b"more")]);
+    player.types("pause");
+    player.says(&["paused"]);
+    player.child.stdin.take();
+    player.send("USR1");
+    player.says(&["End"]);
+}
+
+/// Nor does it read: what is there is there for the next reader.
+#[test]
+fn a_paused_stdin_keeps_nothing_alive() -> std::io::Result<()> {
+    let (mut ours, mut theirs) = UnixStream::pair()?;
+    ours.write_all(b"hola")?;
+    let mut player = Player::start("paused at once", OwnedFd::from(theirs.try_clone()?).into());
+    player.says(&["over"]);
+    assert_eq!(player.ends().code(), Some(0));
+    let mut left = [0; 4];
+    theirs.read_exact(&mut left)?;
+    assert_eq!(&left, b"hola");
+    Ok(())
+}
+
+/// Its pipe is open and silent all the while: neither the loop nor the process waits for the thread in its read.
+#[test]
+fn an_unreferenced_stdin_keeps_nothing_alive() {
+    let mut player = Player::start("unreferenced", Stdio::piped());
+    player.says(&["over"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn a_closed_stdin_is_over() {
+    let mut player = Player::start("closed", Stdio::piped());
+    player.types("a");
+    player.says(&["Data([97])", "over"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
