@@ -59,6 +59,9 @@ use token::{Key, Kind};
 /// A callback that runs once.
 pub(crate) type Callback = Box<dyn FnOnce(&mut Loop)>;
 
+/// A callback that runs again and again.
+pub(crate) type RepeatedCallback = Box<dyn FnMut(&mut Loop)>;
+
 /// How many events one poll takes from the kernel; libuv's number.
 const EVENTS_PER_POLL: usize = 1024;
 
@@ -131,6 +134,7 @@ pub struct Loop {
     pub(crate) closing: Vec<Socket>,
     /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
     pub(crate) active: usize,
+    before_exit: Option<RepeatedCallback>,
     is_stopping: bool,
     catches_panics: bool,
     caught_panics: u64,
@@ -141,9 +145,9 @@ enum TimerCall {
     /// Runs once and is gone.
     Once(Callback),
     /// Runs when it fires and stays, to be refreshed.
-    Again(Box<dyn FnMut(&mut Loop)>),
+    Again(RepeatedCallback),
     /// Runs again and again.
-    Every(Box<dyn FnMut(&mut Loop)>),
+    Every(RepeatedCallback),
     /// Its closure is out, being called.
     Running,
     /// A socket's idle limit; no closure, so that a million of them cost little.
@@ -191,6 +195,7 @@ impl EventLoop {
             pending: VecDeque::new(),
             closing: Vec::new(),
             active: 0,
+            before_exit: None,
             is_stopping: false,
             catches_panics: false,
             caught_panics: 0,
@@ -221,14 +226,23 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn run(&mut self) -> Result<()> {
-        if self.lp.is_alive() && !self.lp.is_stopping {
-            self.lp.run_due_timers();
-        }
-        while self.lp.is_alive() && !self.lp.is_stopping {
-            self.turn(None)?;
+        loop {
+            if self.goes_on() {
+                self.lp.run_due_timers();
+            }
+            while self.goes_on() {
+                self.turn(None)?;
+            }
+            if self.lp.is_stopping || !self.lp.run_before_exit() {
+                break;
+            }
         }
         self.lp.is_stopping = false;
         Ok(())
+    }
+
+    fn goes_on(&self) -> bool {
+        self.lp.is_alive() && !self.lp.is_stopping
     }
 
     /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`.
@@ -385,6 +399,14 @@ impl Loop {
         self.is_stopping = true;
     }
 
+    /// Has `f` called when nothing keeps the loop alive any more. If it makes something that does, the loop goes on, and
+    /// it is called again when that is done. Not called after [`stop`](Self::stop)
+    /// ([Node: `beforeExit`](https://nodejs.org/docs/latest-v20.x/api/process.html#event-beforeexit)).
+    #[doc(alias = "beforeExit")]
+    pub fn on_before_exit(&mut self, f: impl FnMut(&mut Loop) + 'static) {
+        self.before_exit = Some(Box::new(f));
+    }
+
     /// How many panics were caught, where [`EventLoop::catch_panics`] is on.
     pub fn caught_panics(&self) -> u64 {
         self.caught_panics
@@ -474,6 +496,17 @@ impl Loop {
             self.call(posted);
             self.boundary();
         }
+    }
+
+    /// Calls the program's last word. Says whether the loop goes on after it.
+    fn run_before_exit(&mut self) -> bool {
+        let Some(mut before_exit) = self.before_exit.take() else { return false };
+        if self.call(|lp| before_exit(lp)) && self.before_exit.is_none() {
+            self.before_exit = Some(before_exit);
+        }
+        self.boundary();
+        self.end_phase();
+        self.is_alive()
     }
 
     /// Check phase: the immediates that were there when it began.

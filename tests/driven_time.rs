@@ -158,3 +158,23 @@ fn stop_ends_after_the_turn_and_leaves_the_rest_alone() {
     assert_eq!(*log.borrow(), ["immediate"]);
     assert!(event_loop.is_alive(), "the timer still waits");
 }
+
+#[test]
+fn before_exit_may_give_the_loop_something_to_do_again() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let log: Rc<RefCell<Vec<&str>>> = Rc::default();
+    event_loop.enter(|lp| {
+        let seen = log.clone();
+        let mut left = 2;
+        lp.on_before_exit(move |lp| {
+            seen.borrow_mut().push("before exit");
+            if left > 0 {
+                left -= 1;
+                let seen = seen.clone();
+                lp.set_immediate(move |_| seen.borrow_mut().push("immediate"));
+            }
+        });
+    });
+    event_loop.run().expect("the poll works");
+    assert_eq!(log.borrow().join(", "), "before exit, immediate, before exit, immediate, before exit");
+}

@@ -34,8 +34,10 @@ const EVENTS: &[&str] = &[
     "drop",
 ];
 
+type Operation = fn(&mut Loop, Socket);
+
 /// What can be done to a socket.
-const OPERATIONS: &[(&str, fn(&mut Loop, Socket))] = &[
+const OPERATIONS: &[(&str, Operation)] = &[
     ("nothing", |_, _| {}),
     ("write", |lp, s| ignore(s.write(lp, "x"))),
     ("write much", |lp, s| ignore(s.write(lp, vec![b'x'; 1 << 20]))),
@@ -130,7 +132,7 @@ impl Handler for Quiet {
 #[derive(Default)]
 struct Stage {
     event: &'static str,
-    operation: Option<fn(&mut Loop, Socket)>,
+    operation: Option<Operation>,
     /// Whose socket the operation is done to: the one of the event, or the other side's.
     to_the_other: bool,
     is_done: bool,
@@ -263,7 +265,7 @@ fn client(lp: &mut Loop, stage: &Shared, port: u16) -> Socket {
 }
 
 /// Holds the conversation until it ends by itself, or is ended because the operation left it hanging.
-fn converse(event: &'static str, operation: fn(&mut Loop, Socket), to_the_other: bool) -> Stage {
+fn converse(event: &'static str, operation: Operation, to_the_other: bool) -> Stage {
     let stage: Shared = Rc::default();
     {
         let mut stage = stage.borrow_mut();

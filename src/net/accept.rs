@@ -76,6 +76,7 @@ impl Loop {
     fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
         let Some(state) = self.net.server(server) else { return };
         if state.max_connections > 0 && state.connections as usize >= state.max_connections {
+            log::debug!(target: "bucle::net", "{server} is full: turned away {peer:?}");
             let dropped = Dropped { local: stream.local_addr(), remote: peer };
             return self.emit_server(server, |handler, lp| handler.on_drop(lp, server, dropped));
         }
@@ -108,6 +109,10 @@ impl Loop {
             state.connections += 1;
         }
         self.recount(socket);
+        match peer {
+            Some(peer) => log::debug!(target: "bucle::net", "{socket} accepted from {peer}"),
+            None => log::debug!(target: "bucle::net", "{socket} accepted"),
+        }
         if !timeout.is_zero() {
             socket.set_timeout(self, timeout);
         }

@@ -20,13 +20,17 @@ use crate::event_loop::Loop;
 impl Loop {
     /// `destroy`: everything is dropped now, `on_close` comes in the close phase. Only the first call counts.
     pub(crate) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
-        if !self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED)) {
+        if self.net.socket(socket).is_none_or(|state| state.is(DESTROYED)) {
             return;
         }
         // Node would have handed these bytes to the kernel when they were written.
         self.send_last_bytes(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(DESTROYED);
+        match &error {
+            Some(error) => log::trace!(target: "bucle::net", "{socket} destroyed: {error}"),
+            None => log::trace!(target: "bucle::net", "{socket} destroyed"),
+        }
         if let Some(error) = &error {
             state.set(ERRORED | HAD_ERROR);
             state.more().errored.get_or_insert_with(|| error.clone());
@@ -133,6 +137,8 @@ impl Loop {
         let was_connecting = state.is(CONNECTING);
         // From here on `connect_to` may give the socket a new life.
         state.set(CLOSING);
+        let (read, written) = (state.bytes_read, state.bytes_written);
+        log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
         self.detach_pipes(socket);
         self.emit(socket, |handler, lp| handler.on_close(lp, socket, had_error));
         let Some(state) = self.net.socket_mut(socket) else { return };

@@ -65,6 +65,7 @@ impl Loop {
                 }
             };
             state.bytes_read += n as u64;
+            log::trace!(target: "bucle::net", "{socket} read {n} bytes");
             let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
             // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
             let is_short = n < buf.len();
@@ -132,6 +133,7 @@ impl Loop {
     fn eof(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(EOF);
+        log::trace!(target: "bucle::net", "{socket} read the end");
         let idle_timer = state.idle_timer;
         self.recount(socket);
         if let Some(timer) = idle_timer {

@@ -326,7 +326,7 @@ impl Loop {
     }
 
     fn server_looked_up(&mut self, server: ServerId, id: u32, on: Listen, answer: Result<Vec<IpAddr>>) {
-        if !self.net.server(server).is_some_and(|state| state.listening_id == id) {
+        if self.net.server(server).is_none_or(|state| state.listening_id != id) {
             return;
         }
         self.set_looking_up(server, false);
@@ -358,6 +358,9 @@ impl Loop {
         }
         .map_err(|error| Error::system("listen", &error))?;
         if let Some(state) = self.net.server_mut(server) {
+            if let Some(address) = listener.address() {
+                log::info!(target: "bucle::net", "{server} listening on {address}");
+            }
             state.listener = listener;
         }
         self.recount_server(server);
@@ -395,6 +398,9 @@ impl Loop {
         if let Some(callback) = callback {
             let result = if state.listener.is_bound() { Ok(()) } else { Err(Error::NotRunning) };
             state.close_callbacks.push((callback, result));
+        }
+        if state.listener.is_bound() {
+            log::info!(target: "bucle::net", "{server} closed, {} connections go on", state.connections);
         }
         state.listener.close();
         self.set_looking_up(server, false);

@@ -36,37 +36,46 @@ enum Sent {
 
 /// Sends `bytes` until the kernel takes no more. Nearly always that is one system call.
 #[inline]
-fn send(stream: &mut Stream, bytes: &[u8]) -> Sent {
+fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
     match stream.write(bytes) {
-        Ok(n) if n == bytes.len() => Sent::All,
-        result => send_on(stream, result, bytes, &[]),
+        Ok(n) if n == bytes.len() => {
+            log::trace!(target: "bucle::net", "{socket} wrote {n} bytes");
+            Sent::All
+        }
+        result => send_on(socket, stream, result, bytes, &[]),
     }
 }
 
 /// Sends what is gathered, and `more` behind it without copying it there.
-fn send_both(stream: &mut Stream, gathered: &[u8], more: &[u8]) -> Sent {
+fn send_both(socket: Socket, stream: &mut Stream, gathered: &[u8], more: &[u8]) -> Sent {
     let result = match (gathered, more) {
         ([], []) => return Sent::All,
         ([], more) => stream.write(more),
         (gathered, []) => stream.write(gathered),
         (gathered, more) => stream.write_both(gathered, more),
     };
-    send_on(stream, result, gathered, more)
+    send_on(socket, stream, result, gathered, more)
 }
 
 /// Goes on after a first attempt: a short write says that the kernel is full only once it also says so.
-fn send_on(stream: &mut Stream, first: io::Result<usize>, gathered: &[u8], more: &[u8]) -> Sent {
+fn send_on(socket: Socket, stream: &mut Stream, first: io::Result<usize>, gathered: &[u8], more: &[u8]) -> Sent {
     let mut sent = 0;
     let mut result = first;
     loop {
         match result {
             Ok(n) => sent += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Part(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                log::trace!(target: "bucle::net", "{socket} wrote {sent} bytes, the kernel takes no more for now");
+                return Sent::Part(sent);
+            }
             Err(error) => return Sent::Failed(Error::system("write", &error)),
         }
         result = match gathered.get(sent..) {
             Some(rest) if !rest.is_empty() => stream.write(rest),
-            _ if sent == gathered.len() + more.len() => return Sent::All,
+            _ if sent == gathered.len() + more.len() => {
+                log::trace!(target: "bucle::net", "{socket} wrote {sent} bytes");
+                return Sent::All;
+            }
             _ => stream.write(&more[sent - gathered.len()..]),
         };
     }
@@ -153,7 +162,7 @@ impl Loop {
             Sent::Part(0)
         } else {
             let gathered = state.outbox.as_ref().map_or(&[][..], |outbox| outbox.unsent());
-            send_both(&mut state.stream, gathered, bytes)
+            send_both(socket, &mut state.stream, gathered, bytes)
         };
         let mut callback = callback;
         match sent {
@@ -234,7 +243,7 @@ impl Loop {
         if outbox.corks > 0 {
             return;
         }
-        match send(&mut state.stream, outbox.unsent()) {
+        match send(socket, &mut state.stream, outbox.unsent()) {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
                     net.outboxes.give_back(outbox);
@@ -262,7 +271,7 @@ impl Loop {
         let waiting = outbox.unsent();
         let first_unsent = state.bytes_written - waiting.len() as u64;
         let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { waiting.len() };
-        match send(&mut state.stream, &waiting[..limit]) {
+        match send(socket, &mut state.stream, &waiting[..limit]) {
             Sent::All => outbox.advance(limit),
             Sent::Part(n) => outbox.advance(n),
             Sent::Failed(error) => {
@@ -425,6 +434,7 @@ impl Loop {
         }
         // A peer that is gone already makes this fail; the reading side says so, with the better error.
         let _ = state.stream.shutdown();
+        log::trace!(target: "bucle::net", "{socket} sent the end");
         self.tick(NetTick::Finish(socket));
     }
 
@@ -479,7 +489,7 @@ impl Loop {
         if outbox.corks > 0 || state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED) != OPENED {
             return;
         }
-        match send(&mut state.stream, outbox.unsent()) {
+        match send(socket, &mut state.stream, outbox.unsent()) {
             Sent::All => {
                 let callbacks = outbox.take_all_callbacks();
                 if let Some(outbox) = state.outbox.take() {
