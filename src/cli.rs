@@ -2,6 +2,7 @@
 
 mod args;
 mod connect;
+mod load;
 mod serve;
 
 use std::io::{self, Write};
@@ -17,6 +18,10 @@ pub(crate) mod exit_code {
     pub(crate) const USAGE: u8 = 2;
     /// It could not listen, or could not connect.
     pub(crate) const NO_CONNECTION: u8 = 3;
+    /// A reply was not what it had to be.
+    pub(crate) const CHECK_FAILED: u8 = 4;
+    /// A `--fail-if` was true.
+    pub(crate) const THRESHOLD: u8 = 5;
     /// A limit of the machine stops it before it starts.
     pub(crate) const MACHINE_LIMIT: u8 = 6;
     /// Ctrl-C: 128 and the number of SIGINT, as shells have it.
@@ -32,6 +37,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Connect { target, raw, verbosity }) => {
             start_log(verbosity);
             connect::run(&target, raw)
+        }
+        Ok(Command::Load(load)) => {
+            start_log(0);
+            load::run(*load)
         }
         Err(status) => status,
     }

@@ -10,6 +10,7 @@ use clap::builder::TypedValueParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::exit_code;
+use super::load::{self, Load};
 use super::serve::{Kind, Place, Serve};
 
 /// What `bucle` alone prints.
@@ -19,8 +20,9 @@ bucle: a chat server and other small servers, and a client to talk to them
   bucle serve                    a chat on 127.0.0.1:8080; join it with  telnet 127.0.0.1 8080
   bucle serve echo --port 7000   every byte back; also: lines, relay, tutorial, discard
   bucle connect :8080            talk to a server on this machine
+  bucle load :8080               load-test a server, and check every reply
 
-More:  bucle --help   bucle serve --help   bucle connect --help
+More:  bucle --help   bucle serve --help   bucle connect --help   bucle load --help
 ";
 
 /// A port that needs no rights, and that the tutorial uses.
@@ -34,6 +36,7 @@ const HOST: &str = "127.0.0.1";
 pub(crate) enum Command {
     Serve { serve: Serve, verbosity: u8 },
     Connect { target: String, raw: bool, verbosity: u8 },
+    Load(Box<Load>),
 }
 
 /// Reads the command line. Help, version and usage errors are answered here; `Err` is how the process ends then.
@@ -55,6 +58,10 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
             raw: matches.get_flag("raw"),
             verbosity: matches.get_count("verbose"),
         }),
+        Some(("load", matches)) => match load::load_of(matches) {
+            Ok(load) => Ok(Command::Load(Box::new(load))),
+            Err(why) => Err(load::usage(&why)),
+        },
         _ => Err(ExitCode::from(exit_code::USAGE)),
     }
 }
@@ -67,6 +74,7 @@ fn command() -> clap::Command {
         .arg_required_else_help(true)
         .subcommand(serve_command())
         .subcommand(connect_command())
+        .subcommand(load::command())
 }
 
 fn serve_command() -> clap::Command {
