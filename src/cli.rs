@@ -1,9 +1,12 @@
 //! What the command does with its words: understand them, start the log, hand over to the one who is meant.
 
+mod advice;
 mod args;
 mod connect;
 mod load;
+mod screen;
 mod serve;
+mod target;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -16,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong, as Node would report it.
 ///
 /// Cheap to clone: the same error may go to several write callbacks and to `on_error`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// A system call failed. The socket it concerned is closed; a server can listen again.
@@ -207,6 +207,13 @@ impl fmt::Display for Error {
             Error::Address(error) => error.fmt(f),
             Error::Custom { message, .. } => f.write_str(message),
         }
+    }
+}
+
+/// The sentence, as `Display`: it is what a program prints whose `main` returns the error.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -26,12 +26,14 @@
 //! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
 
 mod clock;
+mod metrics;
 mod queues;
 mod remote;
 #[cfg(feature = "process")]
 mod sources;
 mod timers;
 pub(crate) mod token;
+mod trace;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,6 +41,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
+pub use metrics::{Histogram, Metrics};
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;
 pub use remote::{KeepAlive, Remote};
@@ -46,15 +49,20 @@ pub use remote::{KeepAlive, Remote};
 pub(crate) use sources::SourceId;
 pub use timers::TimerId;
 pub(crate) use timers::delay_ms;
+pub(crate) use trace::{Cause, Span};
+pub use trace::{Kind, Phase};
+#[cfg(feature = "trace")]
+pub use trace::{Record, Trace};
 
 use crate::net::{Net, Pending, Socket};
 use crate::{Error, Result};
 use clock::Clock;
+use metrics::Counters;
 use queues::{Immediates, Ticks};
 #[cfg(feature = "process")]
 use sources::Sources;
 use timers::Timers;
-use token::{Key, Kind};
+use token::{Key, TokenKind};
 
 /// A callback that runs once.
 pub(crate) type Callback = Box<dyn FnOnce(&mut Loop)>;
@@ -67,6 +75,10 @@ const EVENTS_PER_POLL: usize = 1024;
 
 /// How often finished writes and shutdowns are looked at after a poll before the check phase comes; libuv's number.
 const PENDING_ROUNDS: usize = 8;
+
+/// From when on a callback is slow: a hundredth of a second is what a person notices, and many a timer's delay.
+#[cfg(feature = "trace")]
+const SLOW_CALLBACK: Duration = Duration::from_millis(10);
 
 /// Runs `main`, then turns the loop until nothing keeps it alive.
 ///
@@ -120,7 +132,7 @@ pub struct Loop {
     /// Milliseconds since the loop was made, as of the last look at the clock.
     now_ms: i64,
     now: Duration,
-    timers: Timers<TimerCall>,
+    timers: Timers<TimerPayload>,
     pub(crate) ticks: Ticks,
     immediates: Immediates,
     #[cfg(feature = "process")]
@@ -129,15 +141,26 @@ pub struct Loop {
     pub(crate) registry: mio::Registry,
     pub(crate) net: Net,
     /// What the pending phase has to do.
-    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) pending: VecDeque<(Pending, Cause)>,
     /// Sockets that were destroyed and have yet to hear `on_close`; a stack, as in libuv.
-    pub(crate) closing: Vec<Socket>,
+    pub(crate) closing: Vec<(Socket, Cause)>,
     /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
     pub(crate) active: usize,
+    pub(crate) counters: Counters,
     before_exit: Option<RepeatedCallback>,
     is_stopping: bool,
     catches_panics: bool,
     caught_panics: u64,
+    #[cfg(feature = "trace")]
+    trace: Option<Box<Trace>>,
+    #[cfg(feature = "trace")]
+    slow_limit: Option<Duration>,
+}
+
+/// What a timer does when it fires, and what armed it.
+struct TimerPayload {
+    call: TimerCall,
+    cause: Cause,
 }
 
 /// What a timer does when it fires.
@@ -176,7 +199,7 @@ impl EventLoop {
         let build = || -> io::Result<_> {
             let poll = mio::Poll::new()?;
             let registry = poll.registry().try_clone()?;
-            let waker = mio::Waker::new(&registry, Key::new(0, 0).token(Kind::Waker))?;
+            let waker = mio::Waker::new(&registry, Key::new(0, 0).token(TokenKind::Waker))?;
             Ok((poll, registry, waker))
         };
         let (poll, registry, waker) = build().map_err(|error| Error::system("epoll_create", &error))?;
@@ -195,10 +218,15 @@ impl EventLoop {
             pending: VecDeque::new(),
             closing: Vec::new(),
             active: 0,
+            counters: Counters::default(),
             before_exit: None,
             is_stopping: false,
             catches_panics: false,
             caught_panics: 0,
+            #[cfg(feature = "trace")]
+            trace: None,
+            #[cfg(feature = "trace")]
+            slow_limit: Some(SLOW_CALLBACK),
         };
         Ok(EventLoop { poll, events: mio::Events::with_capacity(EVENTS_PER_POLL), lp })
     }
@@ -214,10 +242,14 @@ impl EventLoop {
     /// Lends the loop from outside: a program's main body, or a test between two turns. Ticks are drained and writes
     /// sent before this returns.
     pub fn enter<T>(&mut self, f: impl FnOnce(&mut Loop) -> T) -> T {
-        self.lp.update_now();
-        let result = f(&mut self.lp);
-        self.lp.boundary();
-        self.lp.end_phase();
+        let lp = &mut self.lp;
+        lp.update_now();
+        let phase = lp.begin_phase(Phase::Main);
+        let main = lp.begin(lp.cause(), Kind::Main, 0, 0);
+        let result = f(lp);
+        lp.end(main);
+        lp.boundary();
+        lp.end_phase(phase);
         result
     }
 
@@ -250,11 +282,12 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn turn(&mut self, max_wait: Option<Duration>) -> Result<Turn> {
-        self.lp.run_pending();
-        let events = self.poll_for_io(max_wait)?;
-        self.lp.run_immediates();
-        self.lp.run_closing();
-        self.lp.run_due_timers();
+        self.lp.begin_turn();
+        self.in_phase(Phase::Pending, |event_loop| event_loop.lp.run_pending());
+        let events = self.in_phase(Phase::Poll, |event_loop| event_loop.poll_for_io(max_wait))?;
+        self.in_phase(Phase::Check, |event_loop| event_loop.lp.run_immediates());
+        self.in_phase(Phase::Close, |event_loop| event_loop.lp.run_closing());
+        self.in_phase(Phase::Timers, |event_loop| event_loop.lp.run_due_timers());
         Ok(Turn { events, is_alive: self.lp.is_alive() })
     }
 
@@ -263,9 +296,27 @@ impl EventLoop {
         self.lp.is_alive()
     }
 
+    /// Runs a phase, and times it if that is wanted.
+    fn in_phase<T>(&mut self, phase: Phase, f: impl FnOnce(&mut Self) -> T) -> T {
+        if !self.lp.counters.times_phases {
+            return f(self);
+        }
+        let (start, idle_before) = (self.lp.clock.elapsed(), self.lp.counters.idle);
+        let result = f(self);
+        self.lp.count_phase(phase, start, idle_before);
+        result
+    }
+
     /// Poll phase: waits for the kernel, and runs what it reports.
     fn poll_for_io(&mut self, max_wait: Option<Duration>) -> Result<usize> {
+        let phase = self.lp.begin_phase(Phase::Poll);
         let wait = self.lp.poll_wait(max_wait);
+        let waiting = self.lp.begin(self.lp.cause(), Kind::Wait, 0, 0);
+        let may_sleep = wait != Some(Duration::ZERO);
+        if may_sleep {
+            self.lp.update_now();
+        }
+        let before = self.lp.now;
         match self.poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
@@ -273,14 +324,20 @@ impl EventLoop {
         }
         let lp = &mut self.lp;
         lp.update_now();
+        if may_sleep {
+            lp.counters.idle += lp.now - before;
+        }
+        lp.end(waiting);
         let leftovers = lp.net.begin_poll();
         let mut events = 0;
         for event in &self.events {
             events += 1;
             lp.dispatch(event);
         }
+        lp.counters.turns += 1;
+        lp.counters.events += events as u64;
         lp.serve_leftovers(leftovers);
-        lp.end_phase();
+        lp.end_phase(phase);
         for _ in 0..PENDING_ROUNDS {
             if lp.pending.is_empty() {
                 break;
@@ -333,21 +390,24 @@ impl Loop {
     /// ([Node: `setImmediate`](https://nodejs.org/docs/latest-v20.x/api/timers.html#setimmediatecallback-args)).
     #[doc(alias = "setImmediate")]
     pub fn set_immediate(&mut self, f: impl FnOnce(&mut Loop) + 'static) -> ImmediateId {
-        self.immediates.push(Box::new(f))
+        let cause = self.cause();
+        self.immediates.push(Box::new(f), cause)
     }
 
     /// Runs `f` as soon as the current callback returns, before anything else
     /// ([Node: `process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args)).
     #[doc(alias = "nextTick")]
     pub fn next_tick(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
-        self.ticks.ticks.push_back(Tick::User(Box::new(f)));
+        let cause = self.cause();
+        self.ticks.ticks.push_back((Tick::User(Box::new(f)), cause));
     }
 
     /// Runs `f` after the ticks of the current callback
     /// ([Node: `queueMicrotask`](https://nodejs.org/docs/latest-v20.x/api/globals.html#queuemicrotaskcallback)).
     #[doc(alias = "queueMicrotask")]
     pub fn queue_microtask(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
-        self.ticks.microtasks.push_back(Box::new(f));
+        let cause = self.cause();
+        self.ticks.microtasks.push_back((Box::new(f), cause));
     }
 
     /// Clears a timer or an immediate, from anywhere. One that is gone already is ignored.
@@ -421,7 +481,9 @@ impl Loop {
 
     fn start_timer(&mut self, delay: Duration, call: TimerCall) -> TimerId {
         self.update_now();
-        self.timers.insert(self.now_ms, delay_ms(delay), call)
+        let delay = delay_ms(delay);
+        let cause = self.note(Kind::Armed, 0, delay as usize);
+        self.timers.insert(self.now_ms, delay, TimerPayload { call, cause })
     }
 
     /// A socket's idle limit. Unreferenced: it keeps nothing alive.
@@ -445,7 +507,8 @@ impl Loop {
     }
 
     pub(crate) fn tick(&mut self, tick: crate::net::NetTick) {
-        self.ticks.ticks.push_back(Tick::Net(tick));
+        let cause = self.cause();
+        self.ticks.ticks.push_back((Tick::Net(tick), cause));
     }
 
     /// Whether anything would still call back.
@@ -477,23 +540,30 @@ impl Loop {
         Some(max_wait.map_or(until_timer, |max_wait| max_wait.min(until_timer)))
     }
 
+    /// Timers that should have fired by `now`, and how late the latest is.
+    #[cfg(feature = "trace")]
+    fn late_timers(&self, now: Duration) -> Option<(usize, Duration)> {
+        let (count, late_ms) = self.timers.late(now.as_millis() as i64)?;
+        Some((count, Duration::from_millis(late_ms)))
+    }
+
     /// One event of the kernel, to the one it is for. An event for somebody who is gone finds nobody.
     #[inline]
     fn dispatch(&mut self, event: &mio::event::Event) {
         let (kind, key) = token::open(event.token());
         match kind {
-            Kind::Socket => self.serve_socket(key, event),
-            Kind::Server => self.serve_listener(key),
+            TokenKind::Socket => self.serve_socket(key, event),
+            TokenKind::Server => self.serve_listener(key),
             #[cfg(feature = "process")]
-            Kind::Source => self.serve_source(key),
-            Kind::Waker => self.run_posted(),
+            TokenKind::Source => self.serve_source(key),
+            TokenKind::Waker => self.run_posted(),
         }
     }
 
     /// What other threads have posted, a boundary after each.
     fn run_posted(&mut self) {
         for posted in self.remote.take_posted() {
-            self.call(posted);
+            self.call(Kind::Posted, self.cause(), posted);
             self.boundary();
         }
     }
@@ -501,69 +571,83 @@ impl Loop {
     /// Calls the program's last word. Says whether the loop goes on after it.
     fn run_before_exit(&mut self) -> bool {
         let Some(mut before_exit) = self.before_exit.take() else { return false };
-        if self.call(|lp| before_exit(lp)) && self.before_exit.is_none() {
+        let phase = self.begin_phase(Phase::Main);
+        if self.call(Kind::Main, self.cause(), |lp| before_exit(lp)) && self.before_exit.is_none() {
             self.before_exit = Some(before_exit);
         }
         self.boundary();
-        self.end_phase();
+        self.end_phase(phase);
         self.is_alive()
     }
 
     /// Check phase: the immediates that were there when it began.
     fn run_immediates(&mut self) {
+        let phase = self.begin_phase(Phase::Check);
         let end = self.immediates.end();
-        while let Some(immediate) = self.immediates.pop_before(end) {
-            self.call(immediate);
+        while let Some((immediate, cause)) = self.immediates.pop_before(end) {
+            self.call(Kind::Immediate, cause, immediate);
             self.boundary();
         }
-        self.end_phase();
+        self.end_phase(phase);
     }
 
     /// Timers phase: every timer that is due, in Node's order. Time stands still while it runs.
     fn run_due_timers(&mut self) {
         self.update_now();
+        let phase = self.begin_phase(Phase::Timers);
         self.timers.begin_pass(self.now_ms);
         while let Some(id) = self.timers.next_due() {
             self.fire(id);
             self.timers.settle();
             self.boundary();
         }
-        self.end_phase();
+        self.end_phase(phase);
     }
 
     fn fire(&mut self, id: TimerId) {
-        let Some(call) = self.timers.payload_mut(id) else { return };
-        match mem::replace(call, TimerCall::Running) {
+        let Some(payload) = self.timers.payload_mut(id) else { return };
+        let cause = payload.cause;
+        match mem::replace(&mut payload.call, TimerCall::Running) {
             TimerCall::Once(callback) => {
-                self.call(callback);
+                self.call_timer(id, cause, callback);
                 self.put_back(id, None);
             }
             TimerCall::Again(mut callback) => {
-                let is_whole = self.call(|lp| callback(lp));
+                let is_whole = self.call_timer(id, cause, |lp| callback(lp));
                 self.put_back(id, is_whole.then_some(TimerCall::Again(callback)));
             }
             TimerCall::Every(mut callback) => {
                 self.update_now();
                 let start = self.now_ms;
-                let is_whole = self.call(|lp| callback(lp));
+                let is_whole = self.call_timer(id, cause, |lp| callback(lp));
                 if self.put_back(id, is_whole.then_some(TimerCall::Every(callback))) {
                     self.timers.refresh(id, start);
                 }
             }
             TimerCall::Idle(socket) => {
                 self.put_back(id, Some(TimerCall::Idle(socket)));
+                let outer = self.act_for(cause);
                 self.idle_limit_reached(socket, id);
+                self.act_for(outer);
             }
             TimerCall::Running => {}
         }
     }
 
+    fn call_timer(&mut self, id: TimerId, cause: Cause, f: impl FnOnce(&mut Loop)) -> bool {
+        #[cfg(feature = "trace")]
+        let late_ms = self.timers.expiry(id).map_or(0, |expiry| self.now_ms.saturating_sub(expiry).max(0) as usize);
+        #[cfg(not(feature = "trace"))]
+        let (_, late_ms) = (id, 0);
+        self.call_sized(Kind::Timer, cause, late_ms, f)
+    }
+
     /// Gives a timer its closure back after the call, unless the callback has cleared it. Without one it is gone.
     fn put_back(&mut self, id: TimerId, call: Option<TimerCall>) -> bool {
-        let Some(slot) = self.timers.payload_mut(id) else { return false };
+        let Some(payload) = self.timers.payload_mut(id) else { return false };
         match call {
             Some(call) => {
-                *slot = call;
+                payload.call = call;
                 true
             }
             None => {
@@ -575,19 +659,29 @@ impl Loop {
 
     /// The end of every phase: what its callbacks wrote is sent, one system call per socket, until nothing is unsent.
     #[inline]
-    pub(crate) fn end_phase(&mut self) {
+    pub(crate) fn end_phase(&mut self, phase: Span) {
         while self.flush_unsent() {
             self.boundary();
         }
+        self.end(phase);
     }
 
     /// Calls a closure of the program. Says whether it came back; where panics are not caught, it always does.
-    pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> bool {
-        if !self.catches_panics {
+    pub(crate) fn call<R>(&mut self, kind: Kind, cause: Cause, f: impl FnOnce(&mut Loop) -> R) -> bool {
+        self.call_sized(kind, cause, 0, f)
+    }
+
+    fn call_sized<R>(&mut self, kind: Kind, cause: Cause, size: usize, f: impl FnOnce(&mut Loop) -> R) -> bool {
+        self.counters.callbacks += 1;
+        let span = self.begin(cause, kind, 0, size);
+        let is_whole = if self.catches_panics {
+            self.call_caught(f).is_some()
+        } else {
             f(self);
-            return true;
-        }
-        self.call_caught(f).is_some()
+            true
+        };
+        self.end(span);
+        is_whole
     }
 
     /// Calls a closure of the program and catches its panic, which is logged and counted.

@@ -73,8 +73,8 @@ pub use server::{Server, ServerId, ServerOptions, listen};
 pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 
 pub use crate::error::{Error, SystemError};
-use crate::event_loop::Loop;
-use crate::event_loop::token::{Key, Kind};
+use crate::event_loop::token::{Key, TokenKind};
+use crate::event_loop::{Kind, Loop, Phase};
 use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::OutboxPool;
@@ -167,6 +167,14 @@ impl Net {
         self.servers.get_mut(server.0.slot()).filter(|state| state.serial == server.0.serial)
     }
 
+    pub(crate) fn connections(&self) -> usize {
+        self.sockets.len()
+    }
+
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.sockets.iter().map(|(_, socket)| socket.writable_length()).sum()
+    }
+
     fn take_serial(&mut self) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         self.next_serial
@@ -193,7 +201,7 @@ impl Net {
         let Some(state) = self.socket_mut(socket) else { return };
         if !state.is(ready_flag) {
             state.set(ready_flag);
-            self.ready.push(socket.0.token(Kind::Socket));
+            self.ready.push(socket.0.token(TokenKind::Socket));
         }
     }
 }
@@ -207,11 +215,14 @@ impl Loop {
         let old_flag = READY_FLAGS[usize::from(!self.net.is_odd_turn)];
         for &token in &leftovers {
             match crate::event_loop::token::open(token) {
-                (Kind::Socket, key) => {
+                (TokenKind::Socket, key) => {
                     let Some(state) = self.net.socket_mut(Socket(key)) else { continue };
                     if state.is(old_flag) {
                         state.clear(old_flag);
+                        let ready = self.note(Kind::Ready, key.serial, 0);
+                        let outer = self.act_for(ready);
                         self.read_socket(Socket(key));
+                        self.act_for(outer);
                     }
                 }
                 (_, key) => self.serve_leftover_listener(key),
@@ -227,7 +238,14 @@ impl Loop {
     /// One event of one socket: reading comes before writing, and a hang-up is both.
     #[inline]
     pub(crate) fn serve_socket(&mut self, key: Key, event: &mio::event::Event) {
-        let socket = Socket(key);
+        let ready = self.note(Kind::Ready, key.serial, 0);
+        let outer = self.act_for(ready);
+        self.serve_event(Socket(key), event);
+        self.act_for(outer);
+    }
+
+    #[inline]
+    fn serve_event(&mut self, socket: Socket, event: &mio::event::Event) {
         let old_flag = READY_FLAGS[usize::from(!self.net.is_odd_turn)];
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(old_flag);
@@ -276,15 +294,21 @@ impl Loop {
 
     /// Pending phase: shutdowns and failed connects, in the order they were asked for.
     pub(crate) fn run_pending(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let phase = self.begin_phase(Phase::Pending);
         for _ in 0..self.pending.len() {
-            match self.pending.pop_front() {
-                Some(Pending::Shutdown(socket)) => self.shut_down(socket),
-                Some(Pending::ConnectFailed(socket, error)) => self.attempt_failed(socket, *error),
-                None => break,
+            let Some((pending, cause)) = self.pending.pop_front() else { break };
+            let outer = self.act_for(cause);
+            match pending {
+                Pending::Shutdown(socket) => self.shut_down(socket),
+                Pending::ConnectFailed(socket, error) => self.attempt_failed(socket, *error),
             }
             self.boundary();
+            self.act_for(outer);
         }
-        self.end_phase();
+        self.end_phase(phase);
     }
 
     /// One entry of the tick queue that is a socket's or a server's.
@@ -302,7 +326,7 @@ impl Loop {
             }
             NetTick::Callback(call) => {
                 let (callback, result) = *call;
-                self.call(|lp| callback(lp, result));
+                self.call(Kind::Callback, self.cause(), |lp| callback(lp, result));
             }
             NetTick::Destroy(socket, error) => self.destroy_socket(socket, Some(*error)),
             NetTick::Error(socket, error) => self.emit_error(socket, *error),

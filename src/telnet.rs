@@ -51,7 +51,7 @@
 //!
 //! | what | limit | then |
 //! |---|---|---|
-//! | an idle connection | 72 bytes, no heap block | |
+//! | a connection between two lines | nothing; in the middle of one 72 bytes and the line | |
 //! | an unfinished line | [`Options::max_line`], 64 KiB | [`Handler::on_long_line`]: told, and closed |
 //! | a subnegotiation | 1 KiB kept | the rest is skipped |
 //! | answers that the client does not read | the socket's high-water mark | nothing more is read from it until they are out |
@@ -63,7 +63,8 @@ pub mod lines;
 pub mod options;
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -191,23 +192,7 @@ impl Client {
     /// The answer is advice, as with [`Socket::write`]: `false` when a high-water mark of bytes waits, or the client is
     /// on its way out. A client with more than [`OUTBOX_LIMIT`] waiting is disconnected.
     pub fn write(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
-        let text = text.as_ref();
-        if self.is_leaving(lp) {
-            return false;
-        }
-        let goes_on = match memchr::memchr(codec::IAC, text) {
-            None => self.0.write(lp, text),
-            Some(_) => {
-                let mut escaped = Vec::new();
-                codec::escape(text, &mut escaped);
-                self.0.write(lp, escaped)
-            }
-        };
-        if !goes_on && self.0.writable_length(lp) > OUTBOX_LIMIT {
-            let message = format!("too slow: over {} KiB wait for it", OUTBOX_LIMIT / 1024);
-            self.0.destroy_with(lp, Error::custom("E_TOO_SLOW", message));
-        }
-        goes_on
+        self.send(lp, &escaped(text.as_ref()))
     }
 
     /// Sends `text` and a line break. Both leave together with whatever else this phase writes.
@@ -251,10 +236,41 @@ impl Client {
         self.0.remote_address(lp)
     }
 
+    /// Sends what is escaped already.
+    fn send(self, lp: &mut Loop, wire: &[u8]) -> bool {
+        if !self.0.is_at_work(lp) && self.is_leaving(lp) {
+            return false;
+        }
+        let goes_on = self.0.write(lp, wire);
+        if !goes_on && self.0.writable_length(lp) > OUTBOX_LIMIT {
+            let message = format!("too slow: over {} KiB wait for it", OUTBOX_LIMIT / 1024);
+            self.0.destroy_with(lp, Error::custom("E_TOO_SLOW", message));
+        }
+        goes_on
+    }
+
     /// Whether nothing can be said to it any more: gone, or this side has ended.
     pub fn is_leaving(self, lp: &Loop) -> bool {
         self.0.write_refusal(lp).is_some()
     }
+}
+
+/// Says the same to many, as [`Client::write`] does to one. Nothing is allocated per client.
+pub fn broadcast<'a>(lp: &mut Loop, clients: impl IntoIterator<Item = &'a Client>, text: impl AsRef<[u8]>) {
+    let wire = escaped(text.as_ref());
+    for client in clients {
+        client.send(lp, &wire);
+    }
+}
+
+/// What is sent for `text`: itself, unless there is a byte 255 in it.
+fn escaped(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(codec::IAC, text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut wire = Vec::new();
+    codec::escape(text, &mut wire);
+    Cow::Owned(wire)
 }
 
 /// `#41`, as in the logs.
@@ -278,10 +294,9 @@ impl fmt::Debug for Client {
 pub struct Telnet<H> {
     handler: H,
     options: Options,
-    /// By the socket's slot in the loop. One that has said nothing unusual has an entry that says just that.
-    ///
-    /// Invariant: an entry belongs to the socket that has the slot now; `on_close` clears it before the slot is free.
-    sessions: Vec<Option<Session>>,
+    /// Of the sockets that stand in the middle of something: a line, a command, a negotiation. Those that stand between
+    /// two lines, which is where most stand most of the time, have nothing to be remembered and no entry.
+    sessions: HashMap<Socket, Session>,
     /// Clients that were paused here for not reading their answers, to be resumed when they have. Mostly empty.
     throttled: HashSet<Socket>,
 }
@@ -294,7 +309,21 @@ struct Session {
     lines: Lines,
 }
 
-const _: () = assert!(size_of::<Option<Session>>() <= 72, "an idle telnet connection costs this much");
+const _: () = assert!(size_of::<Session>() <= 72, "the middle of a line costs this much, and the line");
+
+impl Session {
+    fn new(options: &Options) -> Session {
+        Session {
+            decoder: Decoder::default(),
+            options: options::Options::default(),
+            lines: Lines::with_limit(options.max_line),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.decoder.is_idle() && self.options.is_idle() && self.lines.is_idle()
+    }
+}
 
 /// Whether the next line of a chunk may be delivered now.
 enum Next {
@@ -308,7 +337,7 @@ enum Next {
 impl<H: Handler> Telnet<H> {
     /// Wraps `handler`.
     pub fn new(options: Options, handler: H) -> Self {
-        Telnet { handler, options, sessions: Vec::new(), throttled: HashSet::new() }
+        Telnet { handler, options, sessions: HashMap::new(), throttled: HashSet::new() }
     }
 
     /// The handler inside, for [`Server::with`].
@@ -316,54 +345,11 @@ impl<H: Handler> Telnet<H> {
         &mut self.handler
     }
 
-    fn next_step(throttled: &mut HashSet<Socket>, lp: &mut Loop, client: Client) -> Next {
-        let socket = client.socket();
-        if client.is_leaving(lp) {
-            return Next::Stop;
-        }
-        if socket.is_paused(lp) {
-            return Next::Wait;
-        }
-        if socket.needs_drain(lp) {
-            log::trace!(target: "bucle::telnet", "{client} does not read its answers: not read from until it has");
-            throttled.insert(socket);
-            socket.pause(lp);
-            return Next::Wait;
-        }
-        Next::Go
-    }
-}
-
-/// The entry of a slot, made if it is not there.
-fn session_of<'a>(sessions: &'a mut Vec<Option<Session>>, options: &Options, socket: Socket) -> &'a mut Session {
-    let slot = socket.slot();
-    if slot >= sessions.len() {
-        sessions.resize_with(slot + 1, || None);
-    }
-    sessions[slot].get_or_insert_with(|| Session {
-        decoder: Decoder::default(),
-        options: options::Options::default(),
-        lines: Lines::with_limit(options.max_line),
-    })
-}
-
-impl<H: Handler> net::Handler for Telnet<H> {
-    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        self.handler.on_open(lp, Client(socket));
-    }
-
-    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        self.handler.on_open(lp, Client(socket));
-    }
-
     /// Takes a chunk apart. Stops between two lines when it has to, and has the rest come again after the resume.
-    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-        let client = Client(socket);
-        let Telnet { handler, options, sessions, throttled } = self;
-        if client.is_leaving(lp) {
-            return;
-        }
-        let Session { decoder, options: negotiated, lines } = session_of(sessions, options, socket);
+    fn take_apart(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
+        let socket = client.socket();
+        let Telnet { handler, options, throttled, .. } = self;
+        let Session { decoder, options: negotiated, lines } = session;
         let mut rest = chunk;
         while let Some(event) = decoder.next_event(&mut rest) {
             let mut data = &[][..];
@@ -411,6 +397,49 @@ impl<H: Handler> net::Handler for Telnet<H> {
         }
     }
 
+    fn next_step(throttled: &mut HashSet<Socket>, lp: &mut Loop, client: Client) -> Next {
+        let socket = client.socket();
+        if socket.is_at_work(lp) {
+            return Next::Go;
+        }
+        if client.is_leaving(lp) {
+            return Next::Stop;
+        }
+        if socket.is_paused(lp) {
+            return Next::Wait;
+        }
+        if socket.needs_drain(lp) {
+            log::trace!(target: "bucle::telnet", "{client} does not read its answers: not read from until it has");
+            throttled.insert(socket);
+            socket.pause(lp);
+            return Next::Wait;
+        }
+        Next::Go
+    }
+}
+
+impl<H: Handler> net::Handler for Telnet<H> {
+    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
+        self.handler.on_open(lp, Client(socket));
+    }
+
+    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+        self.handler.on_open(lp, Client(socket));
+    }
+
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        let client = Client(socket);
+        if client.is_leaving(lp) {
+            return;
+        }
+        let remembered = if self.sessions.is_empty() { None } else { self.sessions.remove(&socket) };
+        let mut session = remembered.unwrap_or_else(|| Session::new(&self.options));
+        self.take_apart(lp, client, &mut session, chunk);
+        if !session.is_idle() {
+            self.sessions.insert(socket, session);
+        }
+    }
+
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
         if self.throttled.remove(&socket) {
             socket.resume(lp);
@@ -424,7 +453,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
         if client.is_leaving(lp) {
             return;
         }
-        if let Some(Some(session)) = self.sessions.get_mut(socket.slot())
+        if let Some(mut session) = self.sessions.remove(&socket)
             && let Some(line) = session.lines.finish()
         {
             self.handler.on_line(lp, client, line);
@@ -443,9 +472,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
-        if let Some(session) = self.sessions.get_mut(socket.slot()) {
-            *session = None;
-        }
+        self.sessions.remove(&socket);
         self.throttled.remove(&socket);
         self.handler.on_close(lp, Client(socket), had_error);
     }

@@ -178,3 +178,28 @@ fn before_exit_may_give_the_loop_something_to_do_again() {
     event_loop.run().expect("the poll works");
     assert_eq!(log.borrow().join(", "), "before exit, immediate, before exit, immediate, before exit");
 }
+
+#[test]
+fn the_loop_knows_how_it_is_doing() {
+    let mut stage = Stage::new(|lp, log| {
+        lp.time_phases(true);
+        lp.monitor_event_loop_delay(10 * SECOND);
+        lp.set_interval(SECOND, move |_| log.say("beat"));
+    });
+    for _ in 0..10 {
+        stage.after(SECOND);
+    }
+    stage.after(13 * SECOND);
+    let clock = stage.clock.clone();
+    stage.event_loop.enter(move |lp| {
+        let metrics = lp.metrics();
+        // Ten beats, the monitor's one, then a beat and the monitor again, late.
+        assert_eq!((metrics.loop_count, metrics.callbacks), (11, 13));
+        assert_eq!((metrics.idle, metrics.active), (Duration::ZERO, 23 * SECOND));
+        let delay = lp.event_loop_delay().expect("it was asked for");
+        assert_eq!((delay.count(), delay.min(), delay.max()), (2, Duration::ZERO, 3 * SECOND));
+        lp.set_immediate(move |_| clock.advance(2 * SECOND));
+    });
+    stage.after(Duration::ZERO);
+    stage.event_loop.enter(|lp| assert_eq!(lp.metrics().phases[3], 2 * SECOND, "an immediate was slow"));
+}

@@ -1,8 +1,361 @@
-//! The client. It comes with the branch `process`.
+//! `bucle connect`: a client for a terminal and for pipes.
+//!
+//! ```text
+//!   standard input ── typed lines, or bytes ──▶ socket ──▶ server
+//!   standard output ◀── text above the prompt, or bytes ── socket ◀──┘
+//! ```
+//!
+//! * **Typed**: lines go out as they are typed, with the `\n` that the Enter key makes. `exit` or Ctrl-D ends our side of
+//!   the conversation, and the client waits for the server to end its own.
+//! * **Piped**: bytes go out as they are; at their end our side ends, and the client waits for the server's end, as
+//!   `nc -N` does. It reads no faster than the server takes, so memory stays bounded.
+//! * On a terminal, what the server sends is shown as text, with its control bytes escaped; with `--raw`, or anywhere else
+//!   than on a terminal, it is written as it is.
+//!
+//! Nothing about the terminal is changed, so there is nothing to restore, however this ends.
 
+use std::cell::{Cell, RefCell};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
 
-pub(crate) fn run(target: &str, _raw: bool) -> ExitCode {
-    super::complain(&format!("cannot connect to {target}: not built yet"), &[]);
-    ExitCode::from(super::exit_code::FAILURE)
+use bucle::net::{Error, Handler, Socket, Target};
+use bucle::process::{self, Input, Signal, Stdin};
+use bucle::{Loop, Result, TimerId};
+
+use super::advice::{self, words_for};
+use super::screen::{Escaper, Screen};
+use super::target::Place;
+use super::{complain, exit_code};
+
+/// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
+/// take one after the other, shorter than a person notices.
+const LINE_WAIT: Duration = Duration::from_millis(50);
+
+/// How long, after the server's end, it may take to send it what is left. A server that reads no more never takes it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The width of a terminal that does not tell its own.
+const COLUMNS: usize = 80;
+
+pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
+    let place = match Place::parse(target) {
+        Ok(place) => place,
+        Err(why) => {
+            complain(
+                &format!("cannot understand the target '{}': {why}", target.escape_debug()),
+                &["bucle connect 127.0.0.1:8080".into()],
+            );
+            return ExitCode::from(exit_code::USAGE);
+        }
+    };
+    let talk = Rc::new(Talk::new(place, raw));
+    let result = bucle::run(|lp| {
+        end_at_ctrl_c(lp, &talk)?;
+        Socket::connect(
+            lp,
+            talk.target(),
+            Client { talk: talk.clone(), stdin: None, line_wait: None, state: State::Connecting },
+        )
+    });
+    match result {
+        Ok(_) => ExitCode::from(talk.status.get()),
+        Err(error) => {
+            complain(&format!("the loop cannot go on: {error}"), &[]);
+            ExitCode::from(exit_code::FAILURE)
+        }
+    }
+}
+
+/// With a prompt on the screen, Ctrl-C takes it away first.
+fn end_at_ctrl_c(lp: &mut Loop, talk: &Rc<Talk>) -> Result<()> {
+    if !talk.has_prompt {
+        return process::exit_on(Signal::Interrupt, exit_code::INTERRUPTED.into());
+    }
+    let talk = talk.clone();
+    process::on_signal(lp, &[Signal::Interrupt], move |lp, _| {
+        talk.status.set(exit_code::INTERRUPTED);
+        talk.leave_prompt();
+        lp.stop();
+    })?;
+    Ok(())
+}
+
+/// Nobody reads our output any more, or it cannot be written; that has been said where it is worth saying.
+struct OutputFailed;
+
+/// How what the server sends is shown.
+enum Output {
+    /// As it comes.
+    Bytes,
+    /// As text, where the cursor is.
+    Text(Escaper),
+    /// As text, above the prompt.
+    Prompt(Escaper, Screen),
+}
+
+/// What both directions share.
+struct Talk {
+    place: Place,
+    /// A person types: `exit` is a command, and what happens is said.
+    is_typed: bool,
+    has_prompt: bool,
+    output: RefCell<Output>,
+    /// Our side has ended, or will when all is sent.
+    has_ended: Cell<bool>,
+    /// How the process will end.
+    status: Cell<u8>,
+}
+
+impl Talk {
+    fn new(place: Place, raw: bool) -> Self {
+        let is_typed = io::stdin().is_terminal();
+        let is_shown = io::stdout().is_terminal() && !raw;
+        let has_prompt = is_typed && is_shown && env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let output = match (is_shown, has_prompt) {
+            (_, true) => Output::Prompt(Escaper::default(), Screen::default()),
+            (true, false) => Output::Text(Escaper::default()),
+            (false, false) => Output::Bytes,
+        };
+        let output = RefCell::new(output);
+        Talk { place, is_typed, has_prompt, output, has_ended: Cell::new(false), status: Cell::new(0) }
+    }
+
+    fn target(&self) -> Target {
+        match &self.place {
+            Place::Tcp(host, port) => Target::from((host.as_str(), *port)),
+            Place::Unix(path) => Target::path(path),
+        }
+    }
+
+    /// Shows what the server sent.
+    fn show(&self, chunk: &[u8]) -> Result<(), OutputFailed> {
+        let text = match &mut *self.output.borrow_mut() {
+            Output::Bytes => None,
+            Output::Text(escaper) => Some(escaper.escape(chunk)),
+            Output::Prompt(escaper, screen) => Some(screen.show(&escaper.escape(chunk), columns())),
+        };
+        self.write(text.as_ref().map_or(chunk, String::as_bytes))
+    }
+
+    /// Shows the beginning of a line that was held back in the hope of its end.
+    fn show_unfinished(&self) -> Result<(), OutputFailed> {
+        self.change_screen(|screen| screen.settle(columns()))
+    }
+
+    fn is_line_unfinished(&self) -> bool {
+        matches!(&*self.output.borrow(), Output::Prompt(_, screen) if screen.is_waiting())
+    }
+
+    fn prompt(&self) -> Result<(), OutputFailed> {
+        self.change_screen(|screen| screen.prompt().to_owned())
+    }
+
+    /// No more is typed. If the prompt cannot be taken away, there is none.
+    fn leave_prompt(&self) {
+        let _ = self.change_screen(|screen| screen.leave(columns()));
+    }
+
+    fn change_screen(&self, change: impl FnOnce(&mut Screen) -> String) -> Result<(), OutputFailed> {
+        let shown = match &mut *self.output.borrow_mut() {
+            Output::Prompt(_, screen) => change(screen),
+            _ => return Ok(()),
+        };
+        self.write(shown.as_bytes())
+    }
+
+    /// The server says no more.
+    fn finish_output(&self) {
+        let rest = match &mut *self.output.borrow_mut() {
+            Output::Bytes => String::new(),
+            Output::Text(escaper) => escaper.finish(),
+            Output::Prompt(escaper, screen) => screen.show(&escaper.finish(), columns()),
+        };
+        let _ = self.write(rest.as_bytes());
+        self.leave_prompt();
+    }
+
+    /// A reader that has had enough is no failure, and nothing to talk about.
+    fn write(&self, bytes: &[u8]) -> Result<(), OutputFailed> {
+        process::write_stdout(bytes).map_err(|error| {
+            if error.code() != "EPIPE" {
+                self.fail(&format!("cannot write to standard output: {}", words_for(&error)));
+            }
+            OutputFailed
+        })
+    }
+
+    fn fail(&self, what: &str) {
+        self.status.set(exit_code::FAILURE);
+        self.leave_prompt();
+        complain(what, &[]);
+    }
+
+    /// Says what happens to the person who types; programs are not interested.
+    fn tell(&self, what: &str) {
+        if self.is_typed {
+            let _ = io::stderr().write_all(format!("{what}\n").as_bytes());
+        }
+    }
+
+    /// Sends what was typed or piped, and reads on when the server takes more.
+    fn send(&self, lp: &mut Loop, socket: Socket, stdin: Stdin, chunk: &[u8]) {
+        let takes_more = if self.is_typed { self.send_lines(lp, socket, chunk) } else { socket.write(lp, chunk) };
+        if !takes_more {
+            stdin.pause(lp);
+        }
+    }
+
+    /// A terminal gives one line per read, unless it was told otherwise.
+    fn send_lines(&self, lp: &mut Loop, socket: Socket, chunk: &[u8]) -> bool {
+        let mut takes_more = true;
+        for line in chunk.split_inclusive(|&byte| byte == b'\n') {
+            if line.trim_ascii() == b"exit" {
+                self.end(lp, socket);
+                return false;
+            }
+            takes_more = socket.write(lp, line);
+        }
+        if chunk.ends_with(b"\n") && self.prompt().is_err() {
+            socket.destroy(lp);
+        }
+        takes_more
+    }
+
+    /// Ends our side of the conversation.
+    fn end(&self, lp: &mut Loop, socket: Socket) {
+        self.has_ended.set(true);
+        self.leave_prompt();
+        socket.end(lp);
+    }
+}
+
+/// Answers the server.
+struct Client {
+    talk: Rc<Talk>,
+    /// There once we are connected: what is typed before belongs to the shell if there is no connection.
+    stdin: Option<Stdin>,
+    line_wait: Option<TimerId>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Connected,
+    /// The server has ended. `true`: when it did, it had not taken all that we had for it.
+    Ended(bool),
+}
+
+impl Client {
+    fn read_stdin(&mut self, lp: &mut Loop, socket: Socket) -> Result<()> {
+        let talk = self.talk.clone();
+        self.stdin = Some(process::stdin(lp, move |lp, stdin, input| match input {
+            Input::Data(chunk) => talk.send(lp, socket, stdin, chunk),
+            Input::End => talk.end(lp, socket),
+            Input::Failed(error) => {
+                talk.fail(&format!("cannot read standard input: {}", words_for(&error)));
+                talk.end(lp, socket);
+            }
+            _ => {}
+        })?);
+        Ok(())
+    }
+
+    /// Each piece of a line starts the wait for its end anew.
+    fn wait_for_line(&mut self, lp: &mut Loop, socket: Socket) {
+        match self.line_wait {
+            Some(timer) => drop(lp.refresh(timer)),
+            None => {
+                let talk = self.talk.clone();
+                self.line_wait = Some(lp.set_timer(LINE_WAIT, move |lp| {
+                    if talk.show_unfinished().is_err() {
+                        socket.destroy(lp);
+                    }
+                }));
+            }
+        }
+    }
+
+    fn leave_stdin(&mut self, lp: &mut Loop) {
+        if let Some(stdin) = self.stdin.take() {
+            stdin.close(lp);
+        }
+    }
+}
+
+impl Handler for Client {
+    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+        self.state = State::Connected;
+        self.talk.tell(&format!("connected to {}; exit or Ctrl-D ends it", self.talk.place));
+        if self.talk.prompt().is_err() {
+            return socket.destroy(lp);
+        }
+        if let Err(error) = self.read_stdin(lp, socket) {
+            self.talk.fail(&format!("cannot read standard input: {error}"));
+            socket.destroy(lp);
+        }
+    }
+
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        if self.talk.show(chunk).is_err() {
+            return socket.destroy(lp);
+        }
+        if self.talk.is_line_unfinished() {
+            self.wait_for_line(lp, socket);
+        }
+    }
+
+    fn on_drain(&mut self, lp: &mut Loop, _: Socket) {
+        if let Some(stdin) = self.stdin
+            && !self.talk.has_ended.get()
+        {
+            stdin.resume(lp);
+        }
+    }
+
+    /// The socket answers with its own end by itself, and closes when everything is sent.
+    fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
+        self.state = State::Ended(socket.writable_length(lp) > 0);
+        self.leave_stdin(lp);
+        self.talk.finish_output();
+        if !self.talk.has_ended.get() {
+            self.talk.tell("the server closed the connection");
+        }
+        lp.set_timeout(LAST_WORDS, move |lp| {
+            socket.destroy_with(lp, Error::custom("ETIMEDOUT", "the server takes no more"));
+        });
+    }
+
+    fn on_error(&mut self, _: &mut Loop, _: Socket, error: Error) {
+        let place = &self.talk.place;
+        self.talk.finish_output();
+        match self.state {
+            State::Connecting => {
+                let (what, tries) = advice::cannot_connect(place, &error);
+                complain(&what, &tries);
+                self.talk.status.set(exit_code::NO_CONNECTION);
+            }
+            State::Connected => {
+                self.talk.fail(&format!("the connection to {place} broke off: {}", words_for(&error)));
+            }
+            State::Ended(true) => {
+                self.talk.fail(&format!("{place} closed the connection before it had taken all of the input"));
+            }
+            // Everything was sent and everything received.
+            State::Ended(false) => {}
+        }
+    }
+
+    fn on_close(&mut self, lp: &mut Loop, _: Socket, _: bool) {
+        self.leave_stdin(lp);
+        self.talk.finish_output();
+        lp.stop();
+    }
+}
+
+fn columns() -> usize {
+    process::columns().unwrap_or(COLUMNS)
 }

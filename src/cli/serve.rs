@@ -155,7 +155,7 @@ fn open(lp: &mut Loop, serve: &Serve, handler: impl Handler) -> Result<LocalAddr
         accepts_per_turn: ACCEPTS_PER_TURN,
         ..ServerOptions::default()
     };
-    let server = Server::new(lp, options, House::new(serve.kind.name(), rules, handler));
+    let server = Server::new(lp, options, House::new(rules, handler));
     listen(lp, server, &serve.place)?;
     house::look_after(lp, server);
     process::ignore(Signal::Hangup)?;

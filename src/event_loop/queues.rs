@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Callback, Loop};
+use super::{Callback, Cause, Kind, Loop};
 use crate::net::NetTick;
 
 /// One entry of the tick queue. What sockets put off stands in the same line as what the program puts off: their order
@@ -26,8 +26,8 @@ pub(crate) enum Tick {
 /// The queues that are drained at every callback boundary.
 #[derive(Default)]
 pub(crate) struct Ticks {
-    pub ticks: VecDeque<Tick>,
-    pub microtasks: VecDeque<Callback>,
+    pub ticks: VecDeque<(Tick, Cause)>,
+    pub microtasks: VecDeque<(Callback, Cause)>,
 }
 
 impl Ticks {
@@ -43,6 +43,7 @@ pub struct ImmediateId(u64);
 struct Immediate {
     callback: Option<Callback>,
     is_referenced: bool,
+    cause: Cause,
 }
 
 /// The immediates in the order they were made.
@@ -57,8 +58,8 @@ pub(crate) struct Immediates {
 }
 
 impl Immediates {
-    pub fn push(&mut self, callback: Callback) -> ImmediateId {
-        self.line.push_back(Immediate { callback: Some(callback), is_referenced: true });
+    pub fn push(&mut self, callback: Callback, cause: Cause) -> ImmediateId {
+        self.line.push_back(Immediate { callback: Some(callback), is_referenced: true, cause });
         self.referenced += 1;
         ImmediateId(self.first + self.line.len() as u64 - 1)
     }
@@ -69,13 +70,13 @@ impl Immediates {
     }
 
     /// The next immediate made before `end`; cleared ones are passed over.
-    pub fn pop_before(&mut self, end: u64) -> Option<Callback> {
+    pub fn pop_before(&mut self, end: u64) -> Option<(Callback, Cause)> {
         while self.first < end {
             let immediate = self.line.pop_front()?;
             self.first += 1;
             if let Some(callback) = immediate.callback {
                 self.referenced -= usize::from(immediate.is_referenced);
-                return Some(callback);
+                return Some((callback, immediate.cause));
             }
         }
         None
@@ -126,14 +127,18 @@ impl Loop {
 
     fn drain_ticks(&mut self) {
         loop {
-            while let Some(tick) = self.ticks.ticks.pop_front() {
+            while let Some((tick, cause)) = self.ticks.ticks.pop_front() {
                 match tick {
-                    Tick::User(callback) => drop(self.call(callback)),
-                    Tick::Net(tick) => self.run_net_tick(tick),
+                    Tick::User(callback) => drop(self.call(Kind::Tick, cause, callback)),
+                    Tick::Net(tick) => {
+                        let outer = self.act_for(cause);
+                        self.run_net_tick(tick);
+                        self.act_for(outer);
+                    }
                 }
             }
-            while let Some(microtask) = self.ticks.microtasks.pop_front() {
-                self.call(microtask);
+            while let Some((microtask, cause)) = self.ticks.microtasks.pop_front() {
+                self.call(Kind::Microtask, cause, microtask);
             }
             if self.ticks.ticks.is_empty() {
                 return;
@@ -153,14 +158,14 @@ mod tests {
     #[test]
     fn a_cleared_immediate_is_passed_over_and_counts_no_more() {
         let mut immediates = Immediates::default();
-        let a = immediates.push(ignore());
-        let b = immediates.push(ignore());
-        let c = immediates.push(ignore());
+        let a = immediates.push(ignore(), Cause::default());
+        let b = immediates.push(ignore(), Cause::default());
+        let c = immediates.push(ignore(), Cause::default());
         immediates.clear(b);
         immediates.clear(b);
         assert_eq!(immediates.referenced(), 2);
         let end = immediates.end();
-        let late = immediates.push(ignore());
+        let late = immediates.push(ignore(), Cause::default());
         assert!(immediates.pop_before(end).is_some());
         assert!(!immediates.is_referenced(a) && immediates.is_referenced(c));
         assert!(immediates.pop_before(end).is_some());

@@ -18,14 +18,15 @@ type Posted = Box<dyn FnOnce(&mut Loop) + Send>;
 
 struct Shared {
     queue: Mutex<Vec<Posted>>,
+    /// Guards that keep the loop alive, and what was posted and has not been run.
     holds: AtomicUsize,
     waker: mio::Waker,
 }
 
 /// A way into the loop from another thread; from [`Loop::remote`]. Cheap to clone.
 ///
-/// A remote alone keeps nothing alive: when the loop has ended, what is posted is dropped unrun. Take a
-/// [`hold`](Remote::hold) for as long as an answer is awaited.
+/// What was posted before the loop ended is run. But a remote alone keeps nothing alive: what is posted after that is
+/// dropped unrun. Take a [`hold`](Remote::hold) for as long as an answer is awaited.
 #[derive(Clone)]
 pub struct Remote {
     shared: Arc<Shared>,
@@ -48,6 +49,7 @@ impl Remote {
         let is_first = {
             let mut queue = self.lock();
             queue.push(Box::new(f));
+            self.shared.holds.fetch_add(1, Ordering::AcqRel);
             queue.len() == 1
         };
         // Whoever finds a queue with something in it knows that the loop has been woken for it.
@@ -68,7 +70,9 @@ impl Remote {
 
     /// What has been posted since the last call.
     pub(crate) fn take_posted(&self) -> Vec<Posted> {
-        mem::take(&mut *self.lock())
+        let posted = mem::take(&mut *self.lock());
+        self.shared.holds.fetch_sub(posted.len(), Ordering::AcqRel);
+        posted
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Posted>> {

@@ -11,7 +11,7 @@ use std::io;
 use slab::Slab;
 
 use super::Loop;
-use super::token::{Key, Kind};
+use super::token::{Key, TokenKind};
 
 /// Names a source; from [`Loop::add_source`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +48,7 @@ impl Loop {
         interest: mio::Interest,
         mut on_ready: impl FnMut(&mut Loop, SourceId, &mut S) + 'static,
     ) -> io::Result<SourceId> {
-        let token = self.sources.next_key().token(Kind::Source);
+        let token = self.sources.next_key().token(TokenKind::Source);
         self.registry.register(&mut source, token, interest)?;
         Ok(self.insert_source(Box::new(move |lp, id| on_ready(lp, id, &mut source))))
     }

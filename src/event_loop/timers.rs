@@ -189,7 +189,7 @@ impl<T> Timers<T> {
     }
 
     /// When the timer is due, or was when it fired last.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "trace"))]
     pub(crate) fn expiry(&self, id: TimerId) -> Option<i64> {
         self.find(id).map(|entry| entry.start + i64::from(entry.delay))
     }
@@ -222,6 +222,25 @@ impl<T> Timers<T> {
     /// that was first is perhaps gone or refreshed.
     pub(crate) fn next_expiry(&self) -> Option<i64> {
         self.lists.top().map(|place| place.expiry)
+    }
+
+    /// How many timers should have fired by `now`, and how late the latest is.
+    #[cfg(feature = "trace")]
+    pub(crate) fn late(&self, now: i64) -> Option<(usize, u64)> {
+        let (mut count, mut latest) = (0, 0);
+        for (_, list) in &self.lists.slots {
+            let mut index = list.first;
+            while index != NIL {
+                let entry = &self.entries[index as usize];
+                let late = now - entry.start - i64::from(entry.delay);
+                if late < 0 {
+                    break;
+                }
+                (count, latest) = (count + 1, late.max(latest));
+                index = entry.next;
+            }
+        }
+        (count > 0).then_some((count, latest as u64))
     }
 
     /// Fixes the time for a pass: what is due by `now` fires, and no more, however long the callbacks take.

@@ -24,7 +24,7 @@ pub(crate) struct Key {
 /// What a token names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     Socket = 0,
     Server = 1,
     #[cfg(feature = "process")]
@@ -48,21 +48,21 @@ impl Key {
         self.index as usize
     }
 
-    pub fn token(self, kind: Kind) -> mio::Token {
+    pub fn token(self, kind: TokenKind) -> mio::Token {
         let low = (kind as u32) << INDEX_BITS | self.index;
         mio::Token((self.serial as usize) << 32 | low as usize)
     }
 }
 
 /// Takes a token apart again.
-pub(crate) fn open(token: mio::Token) -> (Kind, Key) {
+pub(crate) fn open(token: mio::Token) -> (TokenKind, Key) {
     let low = token.0 as u32;
     let kind = match low >> INDEX_BITS {
-        0 => Kind::Socket,
-        1 => Kind::Server,
+        0 => TokenKind::Socket,
+        1 => TokenKind::Server,
         #[cfg(feature = "process")]
-        2 => Kind::Source,
-        _ => Kind::Waker,
+        2 => TokenKind::Source,
+        _ => TokenKind::Waker,
     };
     (kind, Key { index: low & INDEX_MASK, serial: (token.0 >> 32) as u32 })
 }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_went() {
-        for kind in [Kind::Socket, Kind::Server, Kind::Waker] {
+        for kind in [TokenKind::Socket, TokenKind::Server, TokenKind::Waker] {
             for (index, serial) in [(0, 0), (1, 2), (INDEX_MASK, u32::MAX), (12345, 0x8000_0000)] {
                 let key = Key { index, serial };
                 assert_eq!(open(key.token(kind)), (kind, key));

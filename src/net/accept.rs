@@ -14,8 +14,8 @@ use super::state::flag;
 use super::state::{SocketState, Stream};
 use super::{Dropped, Error, ServerId, Socket};
 use crate::error_codes;
-use crate::event_loop::Loop;
-use crate::event_loop::token::{Key, Kind};
+use crate::event_loop::token::{Key, TokenKind};
+use crate::event_loop::{Kind, Loop};
 
 /// How long a server that had no descriptor left waits before it tries again by itself. It also does whenever a
 /// connection closes.
@@ -41,6 +41,13 @@ impl Loop {
 
     /// Accepts within the budget of a turn, a boundary after each. What is left is looked at in the next turn.
     fn accept_connections(&mut self, server: ServerId) {
+        let ready = self.note(Kind::Ready, server.0.serial, 0);
+        let outer = self.act_for(ready);
+        self.accept_within_budget(server);
+        self.act_for(outer);
+    }
+
+    fn accept_within_budget(&mut self, server: ServerId) {
         let Some(state) = self.net.server(server) else { return };
         for _ in 0..state.options.accepts_per_turn.max(1) {
             let Some(state) = self.net.server(server) else { return };
@@ -55,7 +62,9 @@ impl Loop {
                     AcceptFailure::NoDescriptor => return self.starve(server, &error),
                     AcceptFailure::Other => {
                         let error = Error::system("accept", &error);
-                        self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, error));
+                        self.emit_server(server, Kind::OnServerError, |handler, lp| {
+                            handler.on_server_error(lp, server, error)
+                        });
                         self.boundary();
                         return;
                     }
@@ -69,7 +78,7 @@ impl Loop {
         let Some(state) = self.net.server_mut(server) else { return };
         if !state.is_ready && state.listener.is_bound() {
             state.is_ready = true;
-            self.net.ready.push(server.0.token(Kind::Server));
+            self.net.ready.push(server.0.token(TokenKind::Server));
         }
     }
 
@@ -78,7 +87,7 @@ impl Loop {
         if state.max_connections > 0 && state.connections as usize >= state.max_connections {
             log::debug!(target: "bucle::net", "{server} is full: turned away {peer:?}");
             let dropped = Dropped { local: stream.local_addr(), remote: peer };
-            return self.emit_server(server, |handler, lp| handler.on_drop(lp, server, dropped));
+            return self.emit_server(server, Kind::OnDrop, |handler, lp| handler.on_drop(lp, server, dropped));
         }
         let (handler, options) = (state.handler, &state.options);
         let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
@@ -96,9 +105,10 @@ impl Loop {
         let serial = self.net.take_serial();
         let entry = self.net.sockets.vacant_entry();
         let socket = Socket(Key::new(entry.key(), serial));
-        if let Err(error) = stream.register(&self.registry, socket.0.token(Kind::Socket)) {
+        if let Err(error) = stream.register(&self.registry, socket.0.token(TokenKind::Socket)) {
             let error = Error::system("accept", &error);
-            return self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, error));
+            return self
+                .emit_server(server, Kind::OnServerError, |handler, lp| handler.on_server_error(lp, server, error));
         }
         let mut state = SocketState::new(serial, handler, server.0.index, high_water_mark);
         state.flags = flags;
@@ -116,7 +126,7 @@ impl Loop {
         if !timeout.is_zero() {
             socket.set_timeout(self, timeout);
         }
-        self.emit(socket, |handler, lp| handler.on_connection(lp, socket));
+        self.emit(socket, Kind::OnConnection, 0, |handler, lp| handler.on_connection(lp, socket));
     }
 
     /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:

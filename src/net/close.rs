@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState, Stream};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
-use crate::event_loop::Loop;
+use crate::event_loop::{Kind, Loop, Phase};
 
 impl Loop {
     /// `destroy`: everything is dropped now, `on_close` comes in the close phase. Only the first call counts.
@@ -48,17 +48,20 @@ impl Loop {
             self.timers_clear(timer);
         }
         self.recount(socket);
+        let cause = self.note(Kind::Destroy, socket.serial(), 0);
+        let outer = self.act_for(cause);
         if let Some(error) = error {
             self.tick(NetTick::Error(socket, Box::new(error)));
         }
         if was_opened {
-            self.closing.push(socket);
+            self.closing.push((socket, cause));
         } else {
             self.tick(NetTick::CloseUnopened(socket));
         }
         if server != NO_SERVER {
             self.connection_gone(server);
         }
+        self.act_for(outer);
     }
 
     /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
@@ -88,7 +91,7 @@ impl Loop {
             return;
         }
         state.set(ERROR_EMITTED);
-        self.emit(socket, |handler, lp| handler.on_error(lp, socket, error));
+        self.emit(socket, Kind::OnError, 0, |handler, lp| handler.on_error(lp, socket, error));
     }
 
     /// Close phase: the last word of each destroyed socket, last destroyed first.
@@ -99,18 +102,21 @@ impl Loop {
         if self.closing.is_empty() {
             return;
         }
+        let phase = self.begin_phase(Phase::Close);
         let mut list = mem::take(&mut self.closing);
-        while let Some(socket) = list.pop() {
+        while let Some((socket, cause)) = list.pop() {
+            let outer = self.act_for(cause);
             self.give_up_writes(socket);
             let had_error = self.net.socket(socket).is_some_and(|state| state.is(HAD_ERROR));
             self.close_socket(socket, had_error);
             self.boundary();
+            self.act_for(outer);
             self.free_socket(socket);
         }
         if self.closing.is_empty() {
             self.closing = list;
         }
-        self.end_phase();
+        self.end_phase(phase);
         self.accept_again();
     }
 
@@ -140,7 +146,7 @@ impl Loop {
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
         self.detach_pipes(socket);
-        self.emit(socket, |handler, lp| handler.on_close(lp, socket, had_error));
+        self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if was_connecting && state.is(DESTROYED) {
             state.clear(CONNECTING);
@@ -160,7 +166,7 @@ impl Loop {
         state.set(ERRORED);
         state.more().errored.get_or_insert(Error::ClosedBeforeConnection);
         for callback in first {
-            self.call(|lp| callback(lp, Err(Error::ClosedBeforeConnection)));
+            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(Error::ClosedBeforeConnection)));
         }
         self.fail_queued(socket);
     }
@@ -215,7 +221,7 @@ impl Loop {
     /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
     pub(crate) fn send_what_is_left(&mut self) {
         self.flush_unsent();
-        while let Some(pending) = self.pending.pop_front() {
+        while let Some((pending, _)) = self.pending.pop_front() {
             if let Pending::Shutdown(socket) = pending {
                 self.shut_down(socket);
             }

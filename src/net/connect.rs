@@ -20,12 +20,12 @@ use std::time::Duration;
 use super::outbox::Outbox;
 use super::state::Stream;
 use super::state::flag::*;
-use super::{Error, Family, NetTick, Pending, Socket};
+use super::{Error, Family, LocalAddress, NetTick, Pending, Socket};
 use crate::Result;
 use crate::error_codes;
-use crate::event_loop::Loop;
 use crate::event_loop::TimerId;
-use crate::event_loop::token::Kind;
+use crate::event_loop::token::TokenKind;
+use crate::event_loop::{Kind, Loop};
 
 /// How long one address of several is tried before the next one is; Node's `autoSelectFamilyAttemptTimeout`.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -115,6 +115,22 @@ impl From<SocketAddr> for Target {
     }
 }
 
+/// What a server of this process is bound to; `::` and `0.0.0.0` are reached over the loopback address.
+impl From<LocalAddress> for Target {
+    fn from(address: LocalAddress) -> Self {
+        match address {
+            LocalAddress::Ip(mut address) => {
+                if address.ip().is_unspecified() {
+                    let v4 = address.is_ipv4();
+                    address.set_ip(if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+                }
+                address.into()
+            }
+            LocalAddress::Path(path) => path.into(),
+        }
+    }
+}
+
 impl From<&Path> for Target {
     fn from(path: &Path) -> Self {
         Target::path(path)
@@ -199,12 +215,12 @@ impl Loop {
         let addresses = match answer {
             Ok(addresses) => in_turns(addresses, family),
             Err(error) => {
-                self.emit(socket, |handler, lp| handler.on_lookup(lp, socket, Err(&error)));
+                self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Err(&error)));
                 return self.tick(NetTick::Destroy(socket, Box::new(error)));
             }
         };
         for &address in &addresses {
-            self.emit(socket, |handler, lp| handler.on_lookup(lp, socket, Ok(address)));
+            self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Ok(address)));
         }
         let Some(connecting) = self.connecting(socket) else { return };
         connecting.addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
@@ -254,16 +270,18 @@ impl Loop {
             Ok(stream) => self.await_connection(socket, Stream::Unix(stream), false),
             Err(error) => {
                 let error = Error::system_at("connect", &error, &path.to_string_lossy(), None);
-                self.pending.push_back(Pending::ConnectFailed(socket, Box::new(error)));
+                let cause = self.cause();
+                self.pending.push_back((Pending::ConnectFailed(socket, Box::new(error)), cause));
             }
         }
     }
 
     /// The kernel is connecting: the poll will say how it went.
     fn await_connection(&mut self, socket: Socket, mut stream: Stream, has_more: bool) {
-        if let Err(error) = stream.register(&self.registry, socket.0.token(Kind::Socket)) {
+        if let Err(error) = stream.register(&self.registry, socket.0.token(TokenKind::Socket)) {
             return self.attempt_failed(socket, Error::system("connect", &error));
         }
+        self.note(Kind::Connect, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.stream = stream;
         state.clear(READABLE | HANGUP);
@@ -355,14 +373,14 @@ impl Loop {
         });
         self.recount(socket);
         log::debug!(target: "bucle::net", "{socket} connected");
-        self.emit(socket, |handler, lp| handler.on_connect(lp, socket));
+        self.emit(socket, Kind::OnConnect, 0, |handler, lp| handler.on_connect(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.flags & (RESET_ON_CONNECT | DESTROYED) == RESET_ON_CONNECT {
             // Only reported where it is asked for; here it cannot fail.
             let _ = self.reset_socket(socket);
         }
         self.send_early_writes(socket, has_early_writes);
-        self.emit(socket, |handler, lp| handler.on_ready(lp, socket));
+        self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if !state.is(PAUSED) {
             self.start_reading(socket);
@@ -383,7 +401,8 @@ impl Loop {
         } else if has_early_writes {
             self.send_queued(socket);
         } else if state.flags & (SHUTTING | DESTROYED) == SHUTTING {
-            self.pending.push_back(Pending::Shutdown(socket));
+            let cause = self.cause();
+            self.pending.push_back((Pending::Shutdown(socket), cause));
         }
     }
 }

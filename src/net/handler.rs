@@ -10,6 +10,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 
 use super::{Error, Loop, ServerId, Socket};
+use crate::event_loop::Kind;
 
 /// Answers the events of a server and its sockets, or of a client. Every method does nothing unless you write it,
 /// but for the two of errors, which log: an error that nobody handles is not silent.
@@ -113,23 +114,43 @@ impl Loop {
 
     /// Calls the handler of `socket`. The one way from the loop to a socket's user code.
     #[inline]
-    pub(crate) fn emit(&mut self, socket: Socket, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
+    pub(crate) fn emit(
+        &mut self,
+        socket: Socket,
+        kind: Kind,
+        size: usize,
+        f: impl FnOnce(&mut dyn Handler, &mut Loop),
+    ) {
         let Some(state) = self.net.socket(socket) else { return };
-        self.emit_to(state.handler, socket, f);
+        self.emit_to(state.handler, socket, kind, size, f);
     }
 
     /// As [`emit`](Self::emit), for who has looked the handler up already.
     #[inline]
-    pub(crate) fn emit_to(&mut self, slot: u32, socket: Socket, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
-        if self.with_handler(slot, f).is_none() && self.catches_panics() {
+    pub(crate) fn emit_to(
+        &mut self,
+        slot: u32,
+        socket: Socket,
+        kind: Kind,
+        size: usize,
+        f: impl FnOnce(&mut dyn Handler, &mut Loop),
+    ) {
+        self.counters.callbacks += 1;
+        let span = self.begin(self.cause(), kind, socket.serial(), size);
+        let result = self.with_handler(slot, f);
+        self.end(span);
+        if result.is_none() && self.catches_panics() {
             self.destroy_socket(socket, Some(Error::custom("E_PANIC", "a callback panicked")));
         }
     }
 
     /// Calls the handler of `server`.
-    pub(crate) fn emit_server(&mut self, server: ServerId, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
+    pub(crate) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         let Some(state) = self.net.server(server) else { return };
         let slot = state.handler;
+        self.counters.callbacks += 1;
+        let span = self.begin(self.cause(), kind, server.0.serial, 0);
         self.with_handler(slot, f);
+        self.end(span);
     }
 }

@@ -19,6 +19,7 @@
 use std::collections::VecDeque;
 
 use super::WriteCallback;
+use crate::event_loop::Cause;
 
 /// How many bytes of capacity one pooled outbox may keep.
 const KEEP_CAPACITY: usize = 16 * 1024;
@@ -41,6 +42,8 @@ pub(crate) struct Outbox {
     /// Callbacks and the offsets at which they are due, ascending.
     callbacks: VecDeque<(u64, WriteCallback)>,
     pub corks: u32,
+    /// The write that waits longest.
+    pub cause: Cause,
     /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
     pub seen_by_idle_limit: usize,
 }
@@ -122,14 +125,16 @@ pub(crate) struct OutboxPool {
 
 impl OutboxPool {
     #[inline]
-    pub fn take(&mut self) -> Box<Outbox> {
-        match self.boxes.pop() {
+    pub fn take(&mut self, cause: Cause) -> Box<Outbox> {
+        let mut outbox = match self.boxes.pop() {
             Some(outbox) => {
                 self.capacity -= outbox.bytes.capacity();
                 outbox
             }
             None => Box::default(),
-        }
+        };
+        outbox.cause = cause;
+        outbox
     }
 
     #[inline]

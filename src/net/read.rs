@@ -21,7 +21,7 @@ use std::mem;
 use super::state::flag::{self, *};
 use super::utf8::Utf8Decoder;
 use super::{Error, NetTick, Socket};
-use crate::event_loop::Loop;
+use crate::event_loop::{Kind, Loop};
 
 /// How much one read may take; libuv's number.
 const READ_BUFFER: usize = 64 * 1024;
@@ -66,6 +66,7 @@ impl Loop {
             };
             state.bytes_read += n as u64;
             log::trace!(target: "bucle::net", "{socket} read {n} bytes");
+            self.counters.bytes_read += n as u64;
             let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
             // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
             let is_short = n < buf.len();
@@ -78,7 +79,7 @@ impl Loop {
                 self.restart_idle_timer(timer);
             }
             if flags & (FLOWING | DETOUR) == FLOWING {
-                self.emit_to(handler, socket, |handler, lp| handler.on_data(lp, socket, &buf[..n]));
+                self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_data(lp, socket, &buf[..n]));
             } else {
                 self.deliver_by_detour(socket, &buf[..n]);
             }
@@ -111,7 +112,7 @@ impl Loop {
     fn hand_over(&mut self, socket: Socket, chunk: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
-            self.emit(socket, |handler, lp| handler.on_data(lp, socket, chunk));
+            self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_data(lp, socket, chunk));
             return self.feed_pipes(socket, chunk);
         };
         let mut scratch = mem::take(&mut self.net.text_buf);
@@ -121,7 +122,7 @@ impl Loop {
             state.more().decoder = Some(decoder);
         }
         if !text.is_empty() {
-            self.emit(socket, |handler, lp| handler.on_text(lp, socket, text));
+            self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
             self.feed_pipes(socket, text.as_bytes());
         }
         scratch.clear();
@@ -131,6 +132,7 @@ impl Loop {
 
     /// The FIN was read.
     fn eof(&mut self, socket: Socket) {
+        self.note(Kind::Eof, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(EOF);
         log::trace!(target: "bucle::net", "{socket} read the end");
@@ -164,18 +166,20 @@ impl Loop {
         let takes_tail = state.flags & (FLOWING | EOF | DESTROYED) == FLOWING | EOF;
         let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
-            self.emit(socket, |handler, lp| handler.on_text(lp, socket, text));
+            self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
             self.feed_pipes(socket, text.as_bytes());
         }
     }
 
     pub(crate) fn pause_socket(&mut self, socket: Socket) {
+        self.note(Kind::Pause, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(FLOWING);
         state.set(PAUSED);
     }
 
     pub(crate) fn resume_socket(&mut self, socket: Socket) {
+        self.note(Kind::Resume, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(PAUSED);
         if state.is(FLOWING) || state.is(DESTROYED) {
@@ -243,7 +247,7 @@ impl Loop {
         if !state.is(ALLOW_HALF_OPEN) {
             state.set(ANSWERS_END);
         }
-        self.emit(socket, |handler, lp| handler.on_end(lp, socket));
+        self.emit(socket, Kind::OnEnd, 0, |handler, lp| handler.on_end(lp, socket));
         self.end_pipes(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is_writable() && !state.is(ALLOW_HALF_OPEN) {

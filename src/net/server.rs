@@ -17,8 +17,8 @@ use super::listener::{Listen, Listener, LocalAddress, On, open_listener};
 use super::state::NO_SERVER;
 use super::{Error, HIGH_WATER_MARK, Handler, NetTick, WriteCallback};
 use crate::Result;
-use crate::event_loop::Loop;
-use crate::event_loop::token::{Key, Kind};
+use crate::event_loop::token::{Key, TokenKind};
+use crate::event_loop::{Kind, Loop};
 
 /// Names a server, for ever ([Node: `net.Server`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver)).
 ///
@@ -38,7 +38,7 @@ pub struct Server<H> {
 pub struct ServerOptions {
     /// After the peer's end a socket stays open until the program ends it. Default: no, it answers with its own end.
     pub allow_half_open: bool,
-    /// A new socket reads nothing until [`Socket::resume`]. Default: no.
+    /// A new socket reads nothing until [`Socket::resume`](super::Socket::resume). Default: no.
     pub pause_on_connect: bool,
     /// Data is delivered as it comes; see [`SocketOptions::flowing`](super::SocketOptions::flowing). Default: true.
     pub flowing: bool,
@@ -52,7 +52,7 @@ pub struct ServerOptions {
     pub high_water_mark: usize,
     /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
     pub max_connections: Option<usize>,
-    /// The idle limit of new sockets, as [`Socket::set_timeout`]. Default: off.
+    /// The idle limit of new sockets, as [`Socket::set_timeout`](super::Socket::set_timeout). Default: off.
     pub timeout: Duration,
     /// How many connections are taken in one turn. Default: 1, as in Node; more costs fewer turns in a storm of connects.
     pub accepts_per_turn: usize,
@@ -349,7 +349,7 @@ impl Loop {
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         let options = state.options.clone();
         let mut listener = open_listener(on, ip, &options)?;
-        let token = server.0.token(Kind::Server);
+        let token = server.0.token(TokenKind::Server);
         let interest = mio::Interest::READABLE;
         match &mut listener {
             Listener::Tcp(listener) => self.registry.register(listener, token, interest),
@@ -374,17 +374,19 @@ impl Loop {
             ServerTick::Bind(..) => {}
             ServerTick::Listening(id) => {
                 if state.listening_id == id && state.listener.is_bound() {
-                    self.emit_server(server, |handler, lp| handler.on_listening(lp, server));
+                    self.emit_server(server, Kind::OnListening, |handler, lp| handler.on_listening(lp, server));
                 }
             }
             ServerTick::Error(error) => {
-                self.emit_server(server, |handler, lp| handler.on_server_error(lp, server, *error));
+                self.emit_server(server, Kind::OnServerError, |handler, lp| {
+                    handler.on_server_error(lp, server, *error)
+                });
             }
             ServerTick::Close => {
                 let callbacks = std::mem::take(&mut state.close_callbacks);
-                self.emit_server(server, |handler, lp| handler.on_server_close(lp, server));
+                self.emit_server(server, Kind::OnServerClose, |handler, lp| handler.on_server_close(lp, server));
                 for (callback, result) in callbacks {
-                    self.call(|lp| callback(lp, result));
+                    self.call(Kind::Callback, self.cause(), |lp| callback(lp, result));
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::state::{NO_SERVER, SocketState, Stream};
 use super::{Error, HIGH_WATER_MARK, Handler, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
-use crate::event_loop::{Loop, TimerId, delay_ms};
+use crate::event_loop::{Kind, Loop, TimerId, delay_ms};
 
 /// Names a connection, for ever ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
 ///
@@ -463,9 +463,12 @@ impl Socket {
         lp.net.servers.get(server as usize).map(|state| ServerId(Key { index: server, serial: state.serial }))
     }
 
-    /// Its place among the loop's sockets: small, and nobody else's until after `on_close`. An index for tables.
-    pub(crate) fn slot(self) -> usize {
-        self.0.slot()
+    /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
+    /// drain owed, not ended or destroyed. One look for what is asked before every line.
+    #[inline]
+    pub(crate) fn is_at_work(self, lp: &Loop) -> bool {
+        const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDING | DESTROYED;
+        lp.net.socket(self).is_some_and(|state| state.flags & (OPENED | HINDRANCES) == OPENED)
     }
 
     /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
@@ -513,7 +516,7 @@ impl Loop {
             outbox.seen_by_idle_limit = outbox.len();
             return self.restart_idle_timer(timer);
         }
-        self.emit(socket, |handler, lp| handler.on_timeout(lp, socket));
+        self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
     }
 }
 

@@ -24,7 +24,7 @@ use super::outbox::Outbox;
 use super::state::flag::*;
 use super::state::{SocketState, Stream};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
-use crate::event_loop::Loop;
+use crate::event_loop::{Cause, Kind, Loop};
 
 /// What the kernel made of an attempt to send.
 enum Sent {
@@ -85,15 +85,16 @@ impl Loop {
     /// `write`: the answer is Node's, `false` when at least a high-water mark of bytes waits in the process.
     #[inline]
     pub(crate) fn write_socket(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
-        if callback.is_none() && self.gather(socket, bytes) {
+        let cause = self.note(Kind::Write, socket.serial(), bytes.len());
+        if callback.is_none() && self.gather(socket, bytes, cause) {
             return true;
         }
-        self.write_slowly(socket, bytes, callback)
+        self.write_slowly(socket, bytes, callback, cause)
     }
 
     /// The common case: an open socket that the kernel has not refused, and few bytes. `false`: it is another case.
     #[inline]
-    fn gather(&mut self, socket: Socket, bytes: &[u8]) -> bool {
+    fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
         const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | HANGUP;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
@@ -108,9 +109,10 @@ impl Loop {
         if waiting + bytes.len() >= state.high_water_mark as usize {
             return false;
         }
-        let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take());
+        let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
         outbox.push(bytes);
         state.bytes_written += bytes.len() as u64;
+        self.counters.bytes_written += bytes.len() as u64;
         if !state.is(UNSENT) {
             state.set(UNSENT);
             net.unsent.push(socket);
@@ -122,7 +124,7 @@ impl Loop {
     }
 
     #[inline(never)]
-    fn write_slowly(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
+    fn write_slowly(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, cause: Cause) -> bool {
         let Some(state) = self.net.socket_mut(socket) else {
             self.call_back(callback, Err(Error::Destroyed { action: "write" }));
             return false;
@@ -134,12 +136,12 @@ impl Loop {
                 self.destroy_socket(socket, Some(error));
                 false
             }
-            None => self.accept_write(socket, bytes, callback),
+            None => self.accept_write(socket, bytes, callback, cause),
         }
     }
 
     /// A write that is not refused: sent at once, or queued behind what waits.
-    fn accept_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
+    fn accept_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, cause: Cause) -> bool {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
         if !state.is(OPENED) {
@@ -148,13 +150,14 @@ impl Loop {
         }
         let start = state.bytes_written;
         state.bytes_written += bytes.len() as u64;
+        self.counters.bytes_written += bytes.len() as u64;
         let end = state.bytes_written;
         let idle_timer = state.idle_timer;
         let must_wait = state.is(CONNECTING | BLOCKED | ERRORED) || state.corks() > 0;
         let sent = if must_wait {
             if state.outbox.is_none() {
                 // The first write before the connection is there: the one in flight, as soon as it is.
-                let mut outbox = net.outboxes.take();
+                let mut outbox = net.outboxes.take(cause);
                 outbox.unit_start = start;
                 outbox.inflight_end = end;
                 state.outbox = Some(outbox);
@@ -164,15 +167,18 @@ impl Loop {
             let gathered = state.outbox.as_ref().map_or(&[][..], |outbox| outbox.unsent());
             send_both(socket, &mut state.stream, gathered, bytes)
         };
+        let total = bytes.len() + if must_wait { 0 } else { state.outbox.as_ref().map_or(0, |outbox| outbox.len()) };
         let mut callback = callback;
+        let (mut went, mut waits) = (0, 0);
         match sent {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
                     net.outboxes.give_back(outbox);
                 }
+                went = total;
             }
             Sent::Part(n) => {
-                let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take());
+                let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
                 let of_gathered = n.min(outbox.len());
                 outbox.advance(of_gathered);
                 outbox.push(&bytes[n - of_gathered..]);
@@ -187,6 +193,7 @@ impl Loop {
                     outbox.push_callback(end, callback);
                 }
                 if !must_wait {
+                    (went, waits) = (n, outbox.len());
                     state.set(BLOCKED);
                 }
             }
@@ -207,6 +214,7 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_idle_timer(timer);
         }
+        self.note_sent(cause, socket, went, waits);
         self.recount(socket);
         answer
     }
@@ -243,11 +251,13 @@ impl Loop {
         if outbox.corks > 0 {
             return;
         }
+        let (cause, waiting) = (outbox.cause, outbox.len());
         match send(socket, &mut state.stream, outbox.unsent()) {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
                     net.outboxes.give_back(outbox);
                 }
+                self.note_sent(cause, socket, waiting, 0);
             }
             Sent::Part(n) => {
                 outbox.advance(n);
@@ -256,6 +266,7 @@ impl Loop {
                 outbox.seen_by_idle_limit = outbox.len();
                 state.set(BLOCKED);
                 self.recount(socket);
+                self.note_sent(cause, socket, n, waiting - n);
             }
             Sent::Failed(error) => self.write_failed(socket, Vec::new(), error),
         }
@@ -280,8 +291,11 @@ impl Loop {
                 return self.write_failed(socket, callbacks, error);
             }
         }
-        if state.bytes_written - (outbox.len() as u64) < outbox.inflight_end {
+        let still_waiting = outbox.len();
+        let sent = (state.bytes_written - first_unsent) as usize - still_waiting;
+        if state.bytes_written - (still_waiting as u64) < outbox.inflight_end {
             state.set(BLOCKED);
+            self.note_sent(self.cause(), socket, sent, still_waiting);
             return self.recount(socket);
         }
         let callbacks = outbox.take_callbacks(outbox.inflight_end);
@@ -307,8 +321,20 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_idle_timer(timer);
         }
+        self.note_sent(self.cause(), socket, sent, still_waiting);
         self.recount(socket);
         self.after_write(socket, callbacks);
+    }
+
+    /// Records what went to the kernel, and what waits because it took no more.
+    #[inline]
+    fn note_sent(&mut self, cause: Cause, socket: Socket, sent: usize, waiting: usize) {
+        if sent > 0 {
+            self.note_for(cause, Kind::Sent, socket.serial(), sent);
+        }
+        if waiting > 0 {
+            self.note_for(cause, Kind::Blocked, socket.serial(), waiting);
+        }
     }
 
     /// A write is through: `on_drain` if it is owed, then the callbacks, then perhaps the end.
@@ -318,11 +344,11 @@ impl Loop {
             && state.writable_length() == 0
         {
             state.clear(NEED_DRAIN);
-            self.emit(socket, |handler, lp| handler.on_drain(lp, socket));
+            self.emit(socket, Kind::OnDrain, 0, |handler, lp| handler.on_drain(lp, socket));
             self.drained(socket);
         }
         for callback in callbacks {
-            self.call(|lp| callback(lp, Ok(())));
+            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Ok(())));
         }
         if self.net.socket(socket).is_some_and(|state| state.is(DESTROYED)) {
             self.fail_queued(socket);
@@ -338,7 +364,7 @@ impl Loop {
         }
         for callback in callbacks {
             let error = error.clone();
-            self.call(|lp| callback(lp, Err(error)));
+            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(error)));
         }
         self.fail_queued(socket);
         self.destroy_socket(socket, Some(error));
@@ -365,11 +391,11 @@ impl Loop {
         let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
         for callback in writes {
             let error = failed("write");
-            self.call(|lp| callback(lp, Err(error)));
+            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(error)));
         }
         for callback in ends {
             let error = failed("end");
-            self.call(|lp| callback(lp, Err(error)));
+            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(error)));
         }
     }
 
@@ -416,7 +442,8 @@ impl Loop {
         }
         state.set(SHUTTING);
         if state.is(OPENED) && !state.is(CONNECTING) {
-            self.pending.push_back(Pending::Shutdown(socket));
+            let cause = self.note(Kind::End, socket.serial(), 0);
+            self.pending.push_back((Pending::Shutdown(socket), cause));
         }
     }
 
@@ -434,6 +461,7 @@ impl Loop {
         }
         // A peer that is gone already makes this fail; the reading side says so, with the better error.
         let _ = state.stream.shutdown();
+        self.note(Kind::Shutdown, socket.serial(), 0);
         log::trace!(target: "bucle::net", "{socket} sent the end");
         self.tick(NetTick::Finish(socket));
     }
@@ -447,9 +475,9 @@ impl Loop {
         state.set(FINISHED);
         let callbacks = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         for callback in callbacks {
-            self.call(|lp| callback(lp, Ok(())));
+            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Ok(())));
         }
-        self.emit(socket, |handler, lp| handler.on_finish(lp, socket));
+        self.emit(socket, Kind::OnFinish, 0, |handler, lp| handler.on_finish(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROY_ON_FINISH | END_EMITTED) {
             self.destroy_socket(socket, None);
@@ -466,7 +494,7 @@ impl Loop {
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
         let written = state.bytes_written;
         let outbox = state.outbox.get_or_insert_with(|| {
-            let mut outbox: Box<Outbox> = net.outboxes.take();
+            let mut outbox: Box<Outbox> = net.outboxes.take(Cause::default());
             outbox.unit_start = written;
             outbox.inflight_end = written;
             outbox

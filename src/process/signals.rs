@@ -19,6 +19,7 @@ use signal_hook::consts;
 use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals;
 
+use crate::event_loop::Kind;
 use crate::event_loop::{Loop, SourceId};
 use crate::{Error, Result};
 
@@ -154,7 +155,7 @@ pub fn on_signal(
                 if !lp.has_source(id) {
                     return;
                 }
-                if !lp.call(|lp| f(lp, signal)) {
+                if !lp.call(Kind::Source, lp.cause(), |lp| f(lp, signal)) {
                     lp.remove_source(id);
                 }
                 lp.boundary();

@@ -18,14 +18,13 @@
 //! and memory stays bounded however much comes in. The price is two switches of thread per 64 KiB. A thread that waits in
 //! a read does not keep the process from ending: it is gone with it, and what it has not read stays for the next reader.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use mio::unix::SourceFd;
+use rustix::io::Errno;
 
+use crate::event_loop::Kind;
 use crate::event_loop::{Loop, Remote, SourceId};
 use crate::{Error, Result};
 
@@ -103,10 +102,8 @@ impl Stdin {
 /// ```
 ///
 /// # Errors
-/// When the system gives no descriptor (`EMFILE`) or no thread (`EAGAIN`).
+/// When the system gives no thread (`EAGAIN`).
 pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'static) -> Result<Stdin> {
-    // A descriptor of our own, so that the lock of `std::io::stdin` is not held while the thread waits.
-    let input = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::system("dup", &error))?;
     let (to_fill, empty) = mpsc::channel();
     let (filled, chunks) = mpsc::channel();
     let mut spare = Some(vec![0; CHUNK_SIZE]);
@@ -121,7 +118,7 @@ pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'st
             if !matches!(input, Input::Data(_)) {
                 lp.remove_source(id);
             }
-            if !lp.call(|lp| f(lp, stdin, input)) {
+            if !lp.call(Kind::Source, lp.cause(), |lp| f(lp, stdin, input)) {
                 lp.remove_source(id);
             }
             lp.boundary();
@@ -135,7 +132,7 @@ pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'st
         }
     });
     let remote = lp.remote();
-    let read = move || read_on_demand(&File::from(input), &empty, &filled, &remote, id);
+    let read = move || read_on_demand(&empty, &filled, &remote, id);
     if let Err(error) = thread::Builder::new().name("bucle-stdin".to_owned()).spawn(read) {
         lp.remove_source(id);
         return Err(Error::system("pthread_create", &error));
@@ -150,9 +147,9 @@ struct Filled {
 }
 
 /// The helper thread: fills each buffer it is given, until the input or the loop's interest in it is over.
-fn read_on_demand(input: &File, to_fill: &Receiver<Vec<u8>>, filled: &Sender<Filled>, remote: &Remote, id: SourceId) {
+fn read_on_demand(to_fill: &Receiver<Vec<u8>>, filled: &Sender<Filled>, remote: &Remote, id: SourceId) {
     for mut buf in to_fill {
-        let result = read(input, &mut buf);
+        let result = read(&mut buf);
         let is_over = !matches!(result, Ok(1..));
         if filled.send(Filled { buf, result }).is_err() {
             return;
@@ -164,22 +161,14 @@ fn read_on_demand(input: &File, to_fill: &Receiver<Vec<u8>>, filled: &Sender<Fil
     }
 }
 
-fn read(mut input: &File, buf: &mut [u8]) -> io::Result<usize> {
+/// Past the buffer of `std::io::stdin`, whose lock would be held while this waits.
+fn read(buf: &mut [u8]) -> io::Result<usize> {
     loop {
-        match input.read(buf) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Somebody else has made it non-blocking, and it may be theirs as well: it is left as it is.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_until_readable(input)?,
-            result => return result,
+        match rustix::io::read(io::stdin(), &mut *buf) {
+            Err(Errno::INTR) => {}
+            // Somebody else has made it non-blocking.
+            Err(Errno::AGAIN) => super::wait_until(&io::stdin(), mio::Interest::READABLE)?,
+            result => return Ok(result?),
         }
-    }
-}
-
-fn wait_until_readable(input: &File) -> io::Result<()> {
-    let mut poll = mio::Poll::new()?;
-    poll.registry().register(&mut SourceFd(&input.as_raw_fd()), mio::Token(0), mio::Interest::READABLE)?;
-    match poll.poll(&mut mio::Events::with_capacity(1), None) {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-        _ => Ok(()),
     }
 }

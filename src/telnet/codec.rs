@@ -263,6 +263,11 @@ impl Decoder {
         }
     }
 
+    /// Whether it stands between two events, where a fresh one stands too: nothing of it has to be remembered.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Data
+    }
+
     fn collect(&mut self, part: &[u8]) {
         if part.is_empty() {
             return;

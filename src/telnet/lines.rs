@@ -177,6 +177,11 @@ impl Lines {
         if self.is_lent { &[] } else { &self.unfinished }
     }
 
+    /// Whether it stands between two lines, where a fresh one stands too: nothing of it has to be remembered.
+    pub fn is_idle(&self) -> bool {
+        self.unfinished().is_empty() && !self.is_after_return && !self.is_spent
+    }
+
     /// The peer will send no more (FIN): lends the last line if it has no break, and starts afresh.
     pub fn finish(&mut self) -> Option<&[u8]> {
         self.forget_lent_line();
@@ -347,6 +352,54 @@ mod tests {
                     assert_eq!(cut, whole, "limit {limit}, cut at {i} and {j}");
                 }
             }
+        }
+    }
+
+    fn split_raw(limit: usize, chunks: &[&[u8]]) -> Outcome {
+        let mut lines = Lines::with_limit(limit);
+        let mut out = Vec::new();
+        for mut chunk in chunks.iter().copied() {
+            while let Some(line) = lines.next_raw_line(&mut chunk) {
+                match line {
+                    Ok(line) => out.push(line.to_vec()),
+                    Err(error) => return Outcome { lines: out, rest: None, error: Some(error) },
+                }
+            }
+            assert!(lines.unfinished.capacity() <= limit + 2, "memory is bounded by the limit");
+        }
+        Outcome { lines: out, rest: lines.finish().map(<[u8]>::to_vec), error: None }
+    }
+
+    #[test]
+    fn raw_lines_are_what_was_sent_wherever_the_reads_fall() {
+        let input = b"one\r\n\n\r\n\rt\rw\r\0o\n1234\r\n5678\nlast\r";
+        for limit in [0, 1, 3, 4, 6, 7, Lines::LIMIT] {
+            let whole = split_raw(limit, &[input]);
+            if limit >= 7 {
+                let all = [whole.lines.concat(), whole.rest.clone().unwrap_or_default()].concat();
+                assert_eq!((whole.lines.len(), all.as_slice()), (6, &input[..]));
+            }
+            for i in 0..=input.len() {
+                for j in i..=input.len() {
+                    let cut = split_raw(limit, &[&input[..i], &input[i..j], &input[j..]]);
+                    assert_eq!(cut, whole, "limit {limit}, cut at {i} and {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_limit_of_a_raw_line_does_not_count_its_break() {
+        let table: &[(&str, &[&[u8]], bool)] = &[
+            ("exactly, \\r\\n", &[b"1234\r\n"], true),
+            ("exactly, \\n", &[b"1234\n"], true),
+            ("exactly, cut", &[b"1234\r", b"\n"], true),
+            ("over, \\r\\n", &[b"12345\r\n"], false),
+            ("over, no break yet", &[b"1234", b"5"], false),
+            ("a return that is no break", &[b"1234\r", b"5"], false),
+        ];
+        for (name, chunks, fits) in table {
+            assert_eq!(split_raw(4, chunks).error.is_none(), *fits, "{name}");
         }
     }
 

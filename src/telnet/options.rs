@@ -224,6 +224,11 @@ impl Options {
         self.entries[at].state(side) == State::Yes
     }
 
+    /// Whether all are off and none is being talked about, as with a fresh one.
+    pub fn is_idle(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     fn find(&self, option: u8) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&option, |entry| entry.option)
     }

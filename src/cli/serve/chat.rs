@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bucle::Loop;
 use bucle::telnet::lines::printable;
-use bucle::telnet::{Client, Handler};
+use bucle::telnet::{self, Client, Handler};
 
 /// Where everybody starts.
 const LOBBY: &str = "lobby";
@@ -202,9 +202,7 @@ impl Chat {
 
     /// One message, however many hear it: nothing is allocated per member.
     fn tell_room(&self, lp: &mut Loop, room: &str, message: &str) {
-        for client in self.rooms.get(room).into_iter().flatten() {
-            client.write(lp, message);
-        }
+        telnet::broadcast(lp, self.rooms.get(room).into_iter().flatten(), message);
     }
 
     fn guest_nick(&mut self) -> String {

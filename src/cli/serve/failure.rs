@@ -1,9 +1,11 @@
 //! Why a server could not be opened, in words, and what to type next.
 
-use std::io;
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 
 use bucle::Error;
+use bucle::net::{self, Socket};
 
 use super::{Kind, Place, Serve};
 
@@ -94,12 +96,17 @@ fn is_socket(path: &Path) -> bool {
 
 /// Whether a socket's file was left behind by a server that is gone: it is a socket, and nobody answers. Only then may
 /// it be removed.
+///
+/// Knocks with the crate's own client, which never waits: a live server whose backlog is full would keep a blocking
+/// `connect` for as long as it likes.
 pub(crate) fn is_stale_socket(path: &Path) -> bool {
-    // Without waiting: a live server whose backlog is full would keep a blocking connect waiting.
-    let knock = || -> io::Result<()> {
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.connect(&socket2::SockAddr::unix(path)?)
-    };
-    is_socket(path) && knock().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    let is_refused = Rc::new(Cell::new(false));
+    let refused = Rc::clone(&is_refused);
+    let knock = bucle::run(|lp| {
+        let visitor = net::on()
+            .connect(|lp, socket| socket.destroy(lp))
+            .error(move |_, _, error| refused.set(error.code() == "ECONNREFUSED"));
+        Socket::connect(lp, path, visitor).map(drop)
+    });
+    is_socket(path) && knock.is_ok() && is_refused.get()
 }

@@ -44,8 +44,6 @@ pub(crate) struct Rules {
 }
 
 pub(crate) struct House<H> {
-    /// What it is called in the log.
-    name: &'static str,
     rules: Rules,
     handler: H,
     guests: HashSet<Socket>,
@@ -83,9 +81,8 @@ pub(crate) fn close<H: Handler>(lp: &mut Loop, server: Server<House<H>>) {
 }
 
 impl<H> House<H> {
-    pub(crate) fn new(name: &'static str, rules: Rules, handler: H) -> Self {
+    pub(crate) fn new(rules: Rules, handler: H) -> Self {
         House {
-            name,
             rules,
             handler,
             guests: HashSet::new(),
@@ -147,30 +144,21 @@ impl<H: Handler> Handler for House<H> {
         if self.guests.len() >= self.rules.max_connections {
             return self.turn_away(lp, socket);
         }
-        if log::log_enabled!(target: "bucle::serve", log::Level::Debug) {
-            match socket.remote_address(lp) {
-                Some(address) => log::debug!(target: "bucle::serve", "{socket} connected from {address}"),
-                None => log::debug!(target: "bucle::serve", "{socket} connected"),
-            }
-        }
         self.guests.insert(socket);
         self.handler.on_connection(lp, socket);
     }
 
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-        log::trace!(target: "bucle::serve", "{socket} read {} bytes", chunk.len());
         if !self.is_closing {
             self.handler.on_data(lp, socket, chunk);
         }
     }
 
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
-        log::trace!(target: "bucle::serve", "{socket} drained");
         self.handler.on_drain(lp, socket);
     }
 
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        log::trace!(target: "bucle::serve", "{socket} ended");
         if !self.is_closing {
             self.handler.on_end(lp, socket);
         }
@@ -201,26 +189,13 @@ impl<H: Handler> Handler for House<H> {
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
-        log::debug!(target: "bucle::serve", "{socket} closed");
         self.guests.remove(&socket);
         self.suspects.remove(&socket);
         self.handler.on_close(lp, socket, had_error);
     }
 
-    fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {
-        if let Some(address) = server.address(lp) {
-            log::info!(target: "bucle::serve", "{} listening on {address}", self.name);
-        }
-        self.handler.on_listening(lp, server);
-    }
-
     fn on_server_error(&mut self, _: &mut Loop, server: ServerId, error: Error) {
-        log::error!(target: "bucle::serve", "{} ({server}): {error}", self.name);
-    }
-
-    fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {
-        log::info!(target: "bucle::serve", "{} closed", self.name);
-        self.handler.on_server_close(lp, server);
+        log::error!(target: "bucle::serve", "{server}: {error}");
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use bucle::Loop;
-use bucle::telnet::{Client, Handler};
+use bucle::telnet::{self, Client, Handler};
 
 #[derive(Default)]
 pub(crate) struct Relay {
@@ -18,13 +18,10 @@ impl Handler for Relay {
     }
 
     fn on_line(&mut self, lp: &mut Loop, _: Client, line: &[u8]) {
-        // The last line before a FIN may lack its break; the next one shall not be glued to it.
-        let missing_break = if line.ends_with(b"\n") { "" } else { "\r\n" };
-        for &client in &self.clients {
-            client.write(lp, line);
-            if !missing_break.is_empty() {
-                client.write(lp, missing_break);
-            }
+        telnet::broadcast(lp, &self.clients, line);
+        if !line.ends_with(b"\n") {
+            // The last line before a FIN may lack its break; the next one shall not be glued to it.
+            telnet::broadcast(lp, &self.clients, "\r\n");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bucle::Loop;
-use bucle::telnet::{Client, Handler};
+use bucle::telnet::{self, Client, Handler};
 
 #[derive(Default)]
 pub(crate) struct Tutorial {
@@ -21,9 +21,7 @@ impl Handler for Tutorial {
         client.write(lp, "server: ");
         client.write_line(lp, line);
         if line == b"bye" {
-            for &client in &self.clients {
-                client.write_line(lp, "Broadcasting bye");
-            }
+            telnet::broadcast(lp, &self.clients, "Broadcasting bye\r\n");
         }
     }
 

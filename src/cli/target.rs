@@ -1,0 +1,148 @@
+//! Where to connect to, as people write it.
+//!
+//! ```text
+//!   example.org:7000    a host and a port        example.org    the host's port 8080
+//!   :7000  7000         a port of this machine   [::1]:7000     an IPv6 address and a port
+//!   unix:/run/app.sock  a unix socket
+//! ```
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+/// The host where none is named. An address and not `localhost`, which may be `::1` where the server is not.
+const HOST: &str = "127.0.0.1";
+
+/// The port where none is named: the tutorial's, and that of `bucle serve`.
+const PORT: u16 = 8080;
+
+/// One end of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// A host, by name or address, and a port.
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// Understands what was typed, or says in half a sentence what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Place, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() { Err("the path is missing".into()) } else { Ok(Place::Unix(path.into())) };
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return Err(format!("it speaks plain TCP; leave out {scheme}:// and write {}", host_and_port_of(rest)));
+        }
+        if text.contains('/') {
+            return Err(format!("a path is written unix:{text}"));
+        }
+        let (host, port) = split(text)?;
+        if host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("a host has no spaces in it".into());
+        }
+        Ok(Place::Tcp(if host.is_empty() { HOST } else { host }.to_owned(), port.map_or(Ok(PORT), parse_port)?))
+    }
+}
+
+/// Host and port, each as far as it is there.
+fn split(text: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("the closing ] is missing")?;
+        if host.parse::<Ipv6Addr>().is_err() && !host.contains('%') {
+            return Err("between [ and ] stands an IPv6 address".into());
+        }
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err("after the ] comes :PORT".into()),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Ok((text, None));
+    }
+    match text.rsplit_once(':') {
+        Some((host, _)) if host.contains(':') => Err("an IPv6 address is written in brackets, as in [::1]:8080".into()),
+        Some((host, port)) => Ok((host, Some(port))),
+        None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(("", Some(text))),
+        None => Ok((text, None)),
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    // `parse` would take a sign as well.
+    let number = if text.starts_with('+') { None } else { text.parse().ok() };
+    number.filter(|&port| port > 0).ok_or_else(|| "the port is a number from 1 to 65535".into())
+}
+
+/// What is left of a URL for one who has no use for the rest.
+fn host_and_port_of(rest: &str) -> &str {
+    rest.split('/').next().filter(|host| !host.is_empty()).unwrap_or("HOST:PORT")
+}
+
+/// As it would be typed: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/app.sock`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Place::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_as_people_write_them() {
+        let table = [
+            ("", Ok("127.0.0.1:8080")),
+            (":7000", Ok("127.0.0.1:7000")),
+            ("7000", Ok("127.0.0.1:7000")),
+            ("localhost", Ok("localhost:8080")),
+            ("example.org:80", Ok("example.org:80")),
+            ("10.0.0.1:65535", Ok("10.0.0.1:65535")),
+            ("::1", Ok("[::1]:8080")),
+            ("[::1]", Ok("[::1]:8080")),
+            ("[::1]:80", Ok("[::1]:80")),
+            ("[fe80::1%eth0]:80", Ok("[fe80::1%eth0]:80")),
+            ("unix:/tmp/a b:c", Ok("unix:/tmp/a b:c")),
+            ("unix:relative", Ok("unix:relative")),
+            ("unix:", Err("path is missing")),
+            ("/run/app.sock", Err("unix:/run/app.sock")),
+            ("./app.sock", Err("unix:./app.sock")),
+            ("http://example.org:80/index.html", Err("example.org:80")),
+            ("tcp://", Err("HOST:PORT")),
+            ("host:", Err("number from 1")),
+            (":", Err("number from 1")),
+            (":0", Err("number from 1")),
+            (":65536", Err("number from 1")),
+            (":-1", Err("number from 1")),
+            (":+80", Err("number from 1")),
+            ("host:http", Err("number from 1")),
+            ("99999", Err("number from 1")),
+            ("fe80::1:2:3", Ok("[fe80::1:2:3]:8080")),
+            ("1:2:3", Err("brackets")),
+            ("[::1", Err("closing ]")),
+            ("[::1]80", Err("comes :PORT")),
+            ("[example.org]:80", Err("IPv6 address")),
+            ("my host:80", Err("no spaces")),
+        ];
+        for (text, want) in table {
+            match (Place::parse(text), want) {
+                (Ok(place), Ok(want)) => assert_eq!(place.to_string(), want, "{text:?}"),
+                (Err(why), Err(want)) => assert!(why.contains(want), "{text:?}: {why}"),
+                (got, want) => panic!("{text:?}: {got:?} instead of {want:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_typed() {
+        for text in [":7000", "localhost", "::1", "unix:/tmp/a b:c"] {
+            let place = Place::parse(text);
+            assert_eq!(Place::parse(&place.as_ref().map(Place::to_string).unwrap_or_default()), place);
+        }
+    }
+}

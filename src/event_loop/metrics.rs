@@ -1,0 +1,236 @@
+//! How the loop is doing, in numbers.
+//!
+//! Counting costs an addition; it is always on. Looking at the clock costs more, so times per phase and the histogram of
+//! the loop's delay are kept only when asked for.
+
+use std::time::Duration;
+
+use super::{Loop, Phase, TimerId};
+
+/// The loop's numbers since it was made ([`Loop::metrics`]). Names are those of Node's `perf_hooks` where it has them
+/// ([`uvMetricsInfo`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#performancenodetiminguvmetricsinfo),
+/// [`eventLoopUtilization`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#performanceeventlooputilizationutilization1-utilization2)).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Turns.
+    pub loop_count: u64,
+    /// Events that the kernel reported.
+    pub events: u64,
+    /// Callbacks of the program: handlers, timers, ticks, immediates, posted closures.
+    pub callbacks: u64,
+    /// Time spent waiting for the kernel.
+    pub idle: Duration,
+    /// Time spent on everything else.
+    pub active: Duration,
+    /// Active time as a share of all: 0 is asleep, 1 is busy all the time.
+    pub utilization: f64,
+    /// Bytes received on all sockets.
+    pub bytes_read: u64,
+    /// Bytes that the program has written to all sockets.
+    pub bytes_written: u64,
+    /// Sockets that are there, connecting and closing ones included.
+    pub connections: usize,
+    /// Bytes that wait in the process, over all sockets, because the kernel takes no more. Counting them looks at every
+    /// socket.
+    pub queued_bytes: u64,
+    /// Time per phase in the order of [`Phase`], waiting not included; while [`Loop::time_phases`] is on.
+    pub phases: [Duration; 6],
+}
+
+/// What the loop counts.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub turns: u64,
+    pub events: u64,
+    pub callbacks: u64,
+    pub idle: Duration,
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+    pub times_phases: bool,
+    pub phases: [Duration; 6],
+    delay: Option<Box<DelayMonitor>>,
+}
+
+struct DelayMonitor {
+    histogram: Histogram,
+    timer: TimerId,
+    due: Duration,
+}
+
+impl Loop {
+    /// The loop's numbers.
+    #[doc(alias = "eventLoopUtilization")]
+    pub fn metrics(&self) -> Metrics {
+        let counters = &self.counters;
+        let total = self.clock.elapsed();
+        let active = total.saturating_sub(counters.idle);
+        let utilization = if total.is_zero() { 0.0 } else { active.as_secs_f64() / total.as_secs_f64() };
+        Metrics {
+            loop_count: counters.turns,
+            events: counters.events,
+            callbacks: counters.callbacks,
+            idle: counters.idle,
+            active,
+            utilization,
+            bytes_read: counters.bytes_read,
+            bytes_written: counters.bytes_written,
+            connections: self.net.connections(),
+            queued_bytes: self.net.queued_bytes(),
+            phases: counters.phases,
+        }
+    }
+
+    /// Whether [`Metrics::phases`] is kept: two looks at the clock per phase. Default: no.
+    pub fn time_phases(&mut self, times: bool) {
+        self.counters.times_phases = times;
+    }
+
+    /// Starts measuring how late the loop gets to what is due: a timer every `resolution` (Node's default is 10 ms), and
+    /// a histogram of how much later than that it fired. Unreferenced. Called again it starts anew
+    /// ([Node: `monitorEventLoopDelay`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#perf_hooksmonitoreventloopdelayoptions)).
+    #[doc(alias = "monitorEventLoopDelay")]
+    pub fn monitor_event_loop_delay(&mut self, resolution: Duration) {
+        if let Some(old) = self.counters.delay.take() {
+            self.clear(old.timer);
+        }
+        let timer = self.set_interval(resolution, move |lp| {
+            let now = lp.clock.elapsed();
+            if let Some(monitor) = &mut lp.counters.delay {
+                monitor.histogram.record(now.saturating_sub(monitor.due));
+                monitor.due = now + resolution;
+            }
+        });
+        self.unref(timer);
+        let due = self.clock.elapsed() + resolution;
+        self.counters.delay = Some(Box::new(DelayMonitor { histogram: Histogram::default(), timer, due }));
+    }
+
+    /// The delays measured so far; `None` before [`monitor_event_loop_delay`](Self::monitor_event_loop_delay).
+    pub fn event_loop_delay(&self) -> Option<&Histogram> {
+        self.counters.delay.as_ref().map(|monitor| &monitor.histogram)
+    }
+
+    /// Ends a phase that began at `start` for the sake of [`Metrics::phases`].
+    pub(crate) fn count_phase(&mut self, phase: Phase, start: Duration, idle_before: Duration) {
+        let waited = self.counters.idle - idle_before;
+        let took = self.clock.elapsed().saturating_sub(start).saturating_sub(waited);
+        self.counters.phases[phase as usize] += took;
+    }
+}
+
+/// Each power of two is divided into this many buckets, so a value is known to one part in 16.
+const STEPS: usize = 16;
+
+/// Nanoseconds up to 2^40, which is 18 minutes.
+const BUCKETS: usize = (40 - 3) * STEPS;
+
+/// How often which duration came, to about 6 %.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Box<[u64]>,
+    count: u64,
+    total_ns: u128,
+    min: Duration,
+    max: Duration,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        let counts = vec![0; BUCKETS].into_boxed_slice();
+        Histogram { counts, count: 0, total_ns: 0, min: Duration::MAX, max: Duration::ZERO }
+    }
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn record(&mut self, value: Duration) {
+        self.counts[bucket(value)] += 1;
+        self.count += 1;
+        self.total_ns += value.as_nanos();
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The shortest; zero when there is none.
+    pub fn min(&self) -> Duration {
+        if self.count == 0 { Duration::ZERO } else { self.min }
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// The mean; zero when there is none.
+    pub fn mean(&self) -> Duration {
+        Duration::from_nanos((self.total_ns / u128::from(self.count.max(1))) as u64)
+    }
+
+    /// The duration that `percent` of them did not exceed, 0 to 100; zero when there is none.
+    pub fn percentile(&self, percent: f64) -> Duration {
+        let wanted = (percent.clamp(0.0, 100.0) / 100.0 * self.count as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for (bucket, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= wanted {
+                return highest(bucket).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+/// The bucket of a duration: its highest bit, and the four bits behind it.
+fn bucket(value: Duration) -> usize {
+    let ns = (value.as_nanos() as u64).max(1);
+    let exponent = ns.ilog2() as usize;
+    if exponent < 4 {
+        return ns as usize;
+    }
+    let step = (ns >> (exponent - 4)) as usize & (STEPS - 1);
+    ((exponent - 3) * STEPS + step).min(BUCKETS - 1)
+}
+
+/// The longest duration of a bucket.
+fn highest(bucket: usize) -> Duration {
+    if bucket < STEPS {
+        return Duration::from_nanos(bucket as u64);
+    }
+    let (exponent, step) = (bucket / STEPS + 3, bucket % STEPS);
+    let width = 1_u64 << (exponent - 4);
+    Duration::from_nanos((STEPS + step) as u64 * width + width - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_knows_its_values_to_a_sixteenth() {
+        for ns in (1..5000).chain([1 << 20, 123_456_789, (1 << 39) + 7]) {
+            let value = Duration::from_nanos(ns);
+            let top = highest(bucket(value));
+            assert!(top >= value && top.as_nanos() as u64 <= ns + ns / STEPS as u64, "{ns}: {top:?}");
+        }
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_values() {
+        let mut histogram = Histogram::default();
+        assert_eq!((histogram.percentile(50.0), histogram.mean(), histogram.min()), Default::default());
+        (1..=1000).for_each(|ms| histogram.record(Duration::from_millis(ms)));
+        let table = [(50.0, 500), (90.0, 900), (99.0, 990), (100.0, 1000), (0.0, 1)];
+        for (percent, want) in table {
+            let got = histogram.percentile(percent).as_millis() as u64;
+            assert!(got >= want && got <= want + want / 16 + 1, "p{percent}: {got}");
+        }
+        assert_eq!((histogram.count(), histogram.min().as_millis(), histogram.max().as_millis()), (1000, 1, 1000));
+        assert_eq!(histogram.mean().as_micros(), 500_500);
+    }
+}

@@ -1,0 +1,343 @@
+//! What the loop did, as a value: a ring of small records, each with the one that caused it.
+//!
+//! ```text
+//!   poll ──▶ ready #41 ──▶ on_data #41 ──▶ write #41 ──▶ sent #41
+//!                              │
+//!                              └─▶ timer armed ──▶ (two turns later) timer fired ──▶ write #41 ──▶ sent #41
+//! ```
+//!
+//! While something runs on the loop's behalf (a callback, a phase) its record is the *current* one, and whatever is
+//! recorded meanwhile names it as its cause. What is put off (a tick, a timer, gathered bytes) carries its cause with
+//! it. So from any record a chain leads back to the poll, or to the program's main body.
+//!
+//! The loop only records. Who wants to know reads the ring: the command's `--trace`, a test, a quiz. When nobody
+//! records, the price is one predictable branch per callback; without the feature `trace` it is nothing.
+
+#[cfg(feature = "trace")]
+mod ring;
+
+#[cfg(feature = "trace")]
+use std::time::Duration;
+
+#[cfg(feature = "trace")]
+pub use ring::{Record, Trace};
+
+use super::Loop;
+
+/// The phases of a turn, and what comes before the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum Phase {
+    /// The program's main body, or a call from outside ([`EventLoop::enter`](crate::EventLoop::enter)).
+    #[default]
+    Main,
+    /// Shutdowns, failed connects.
+    Pending,
+    /// Waiting for the kernel, and what it reports.
+    Poll,
+    /// Immediates.
+    Check,
+    /// `on_close`.
+    Close,
+    /// Timers that are due.
+    Timers,
+}
+
+#[cfg(feature = "trace")]
+impl Phase {
+    /// All phases, in the order of a turn.
+    pub const ALL: [Phase; 6] = [Phase::Main, Phase::Pending, Phase::Poll, Phase::Check, Phase::Close, Phase::Timers];
+
+    /// Its name: `poll`, `check`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Main => "main",
+            Phase::Pending => "pending",
+            Phase::Poll => "poll",
+            Phase::Check => "check",
+            Phase::Close => "close",
+            Phase::Timers => "timers",
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident $text:literal,)*) => {
+        /// What a record is about.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        #[cfg(feature = "trace")]
+        impl Kind {
+            /// Its name, as in the trace files: `on_data`, `timer`, …
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Kind::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A phase, from its beginning to its end.
+    #[default]
+    Phase "phase",
+    /// The wait for the kernel. Size: how many events it reported.
+    Wait "wait",
+    /// The kernel reported a descriptor, or one was known to be ready. The cause of what is done about it.
+    Ready "ready",
+
+    /// The program's main body.
+    Main "main",
+    /// A tick. Cause: who queued it.
+    Tick "tick",
+    /// A microtask. Cause: who queued it.
+    Microtask "microtask",
+    /// An immediate. Cause: who made it.
+    Immediate "immediate",
+    /// A timer fires. Size: how late, in milliseconds. Cause: its arming.
+    Timer "timer",
+    /// A closure that another thread posted.
+    Posted "posted",
+    /// A signal, or standard input.
+    #[cfg(any(feature = "process", feature = "trace"))]
+    Source "source",
+    /// The callback of a write, an end or a close.
+    Callback "callback",
+    /// A handler's `on_connection`.
+    OnConnection "on_connection",
+    /// A handler's `on_lookup`.
+    OnLookup "on_lookup",
+    /// A handler's `on_connect`.
+    OnConnect "on_connect",
+    /// A handler's `on_ready`.
+    OnReady "on_ready",
+    /// A handler's `on_data`. Size: bytes.
+    OnData "on_data",
+    /// A handler's `on_text`. Size: bytes.
+    OnText "on_text",
+    /// A handler's `on_drain`.
+    OnDrain "on_drain",
+    /// A handler's `on_end`.
+    OnEnd "on_end",
+    /// A handler's `on_finish`.
+    OnFinish "on_finish",
+    /// A handler's `on_timeout`.
+    OnTimeout "on_timeout",
+    /// A handler's `on_error`.
+    OnError "on_error",
+    /// A handler's `on_close`.
+    OnClose "on_close",
+    /// A handler's `on_listening`.
+    OnListening "on_listening",
+    /// A handler's `on_drop`.
+    OnDrop "on_drop",
+    /// A handler's `on_server_error`.
+    OnServerError "on_server_error",
+    /// A handler's `on_server_close`.
+    OnServerClose "on_server_close",
+
+    /// A timer was armed. Size: its delay in milliseconds.
+    Armed "armed",
+    /// The program wrote. Size: bytes.
+    Write "write",
+    /// Bytes went to the kernel. Size: how many. Cause: the write that waited longest.
+    Sent "sent",
+    /// The kernel took no more. Size: the bytes that wait.
+    Blocked "blocked",
+    /// `end` was called.
+    End "end",
+    /// The FIN was sent.
+    Shutdown "shutdown",
+    /// The peer's FIN was read.
+    Eof "eof",
+    /// `pause` was called.
+    Pause "pause",
+    /// `resume` was called.
+    Resume "resume",
+    /// `connect` was called on the system.
+    Connect "connect",
+    /// The descriptor was closed.
+    Destroy "destroy",
+}
+
+#[cfg(feature = "trace")]
+impl Kind {
+    /// Whether it is a callback of the program.
+    pub fn is_callback(self) -> bool {
+        (Kind::Main as u8..=Kind::OnServerClose as u8).contains(&(self as u8))
+    }
+}
+
+#[cfg(feature = "trace")]
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The record that something was caused by; carried along with what is put off. Nothing without the feature.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cause {
+    #[cfg(feature = "trace")]
+    number: u32,
+}
+
+/// A record that takes time, while it does.
+#[must_use = "a span that is not ended has no duration, and stays the cause of everything"]
+#[derive(Default)]
+pub(crate) struct Span {
+    #[cfg(feature = "trace")]
+    open: Option<ring::Open>,
+}
+
+/// The hooks: what the rest of the loop calls. Each is one branch while nobody records.
+#[cfg(feature = "trace")]
+impl Loop {
+    /// In whose name things are done now.
+    #[inline]
+    pub(crate) fn cause(&self) -> Cause {
+        Cause { number: self.trace.as_ref().map_or(0, |trace| trace.current()) }
+    }
+
+    /// From here on things are done in the name of `cause`. Gives back in whose name they were.
+    #[inline]
+    pub(crate) fn act_for(&mut self, cause: Cause) -> Cause {
+        match &mut self.trace {
+            Some(trace) => Cause { number: trace.set_current(cause.number) },
+            None => Cause::default(),
+        }
+    }
+
+    /// Records something that happens at a point in time, caused by what runs now.
+    #[inline]
+    pub(crate) fn note(&mut self, kind: Kind, subject: u32, size: usize) -> Cause {
+        self.note_for(self.cause(), kind, subject, size)
+    }
+
+    #[inline]
+    pub(crate) fn note_for(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Cause {
+        let Some(trace) = &mut self.trace else { return cause };
+        Cause { number: trace.note(self.clock.elapsed(), kind, subject, size, cause.number) }
+    }
+
+    /// Records something that takes time. Until its [`end`](Self::end) it is the cause of what is recorded.
+    #[inline]
+    pub(crate) fn begin(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Span {
+        let Some(trace) = &mut self.trace else { return Span::default() };
+        Span { open: Some(trace.begin(self.clock.elapsed(), kind, subject, size, cause.number)) }
+    }
+
+    #[inline]
+    pub(crate) fn end(&mut self, span: Span) {
+        if let Some(open) = span.open {
+            self.end_recorded(open);
+        }
+    }
+
+    #[inline(never)]
+    fn end_recorded(&mut self, open: ring::Open) {
+        let now = self.clock.elapsed();
+        let Some(trace) = &mut self.trace else { return };
+        let Some(record) = trace.end(now, open) else { return };
+        let took = Duration::from_nanos(record.duration_ns.into());
+        if record.kind.is_callback() && self.slow_limit.is_some_and(|limit| took > limit) {
+            self.warn_of_slow(record.kind, record.subject, took);
+        }
+    }
+
+    /// Who was slow, and whom it made late.
+    fn warn_of_slow(&mut self, kind: Kind, subject: u32, took: Duration) {
+        let now = self.clock.elapsed();
+        let late = self.late_timers(now);
+        let who = if subject == 0 { String::new() } else { format!(" of #{subject}") };
+        let whom = match late {
+            None => "no timer was due meanwhile".to_owned(),
+            Some((1, late)) => format!("it made a timer {} ms late", late.as_millis()),
+            Some((n, late)) => format!("it made {n} timers late, up to {} ms", late.as_millis()),
+        };
+        log::warn!(target: "bucle::loop", "slow callback: {kind}{who} took {} ms; {whom}", took.as_millis());
+    }
+
+    #[inline]
+    pub(crate) fn begin_turn(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.next_turn();
+        }
+    }
+
+    /// A phase begins: a span around all that it does.
+    #[inline]
+    pub(crate) fn begin_phase(&mut self, phase: Phase) -> Span {
+        let Some(trace) = &mut self.trace else { return Span::default() };
+        trace.set_phase(phase);
+        Span { open: Some(trace.begin(self.clock.elapsed(), Kind::Phase, 0, 0, trace.next())) }
+    }
+
+    /// Records what the loop does from now on, in a ring of at least `capacity` records (32 bytes each), until
+    /// [`stop_trace`](Self::stop_trace). Each record costs two looks at the clock at most.
+    pub fn start_trace(&mut self, capacity: usize) {
+        self.trace = Some(Box::new(Trace::new(capacity)));
+    }
+
+    /// Stops recording and gives the ring back.
+    pub fn stop_trace(&mut self) -> Option<Trace> {
+        self.trace.take().map(|trace| *trace)
+    }
+
+    /// The ring, while something is recorded.
+    pub fn trace(&mut self) -> Option<&mut Trace> {
+        self.trace.as_deref_mut()
+    }
+
+    /// While something is recorded: warns of callbacks that took longer than `limit`, with the timers they made late.
+    /// Default: 10 ms. `None` switches it off.
+    pub fn warn_of_slow_callbacks(&mut self, limit: Option<Duration>) {
+        self.slow_limit = limit;
+    }
+}
+
+/// Without the feature the hooks are nothing.
+#[cfg(not(feature = "trace"))]
+impl Loop {
+    #[inline(always)]
+    pub(crate) fn cause(&self) -> Cause {
+        Cause {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn act_for(&mut self, cause: Cause) -> Cause {
+        cause
+    }
+
+    #[inline(always)]
+    pub(crate) fn note(&mut self, _: Kind, _: u32, _: usize) -> Cause {
+        Cause {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn note_for(&mut self, cause: Cause, _: Kind, _: u32, _: usize) -> Cause {
+        cause
+    }
+
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, _: Cause, _: Kind, _: u32, _: usize) -> Span {
+        Span {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(&mut self, _: Span) {}
+
+    #[inline(always)]
+    pub(crate) fn begin_turn(&mut self) {}
+
+    #[inline(always)]
+    pub(crate) fn begin_phase(&mut self, _: Phase) -> Span {
+        Span {}
+    }
+}

@@ -1,0 +1,39 @@
+//! Standard output, without surprises.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::{Error, Result};
+
+/// Writes all of `bytes` to standard output, unbuffered, and **waits** as long as its reader makes it wait.
+///
+/// The loop stands still meanwhile. That is right for a command whose output is its purpose, and wrong for a server: what
+/// a server has to say goes to the log. Unlike [`std::io::stdout`] it copes with an output that another program has made
+/// non-blocking.
+///
+/// # Errors
+/// `EPIPE` when nobody reads any more, `ENOSPC` when the disk is full.
+pub fn write_stdout(bytes: &[u8]) -> Result<()> {
+    write_all(bytes).map_err(|error| Error::system("write", &error))
+}
+
+/// How many columns the terminal on standard output has; `None` if it is no terminal or does not say
+/// ([Node: `writeStream.columns`](https://nodejs.org/docs/latest-v20.x/api/tty.html#writestreamcolumns)).
+pub fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+fn write_all(mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(io::stdout(), bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(len) => bytes = &bytes[len..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => super::wait_until(&io::stdout(), mio::Interest::WRITABLE)?,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,510 @@
+//! `bucle connect`, as a person and as a pipe use it, against servers of the test's own.
+#![cfg(all(unix, feature = "cli"))]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+use std::{env, fs, process, thread};
+
+/// How long anything may take before the test is called failed. Nothing waits for it to pass.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const BUCLE: &str = env!("CARGO_BIN_EXE_bucle");
+
+/// A running client. Dropping it ends it.
+struct Client {
+    child: Child,
+    stdout: Receiver<Vec<u8>>,
+    stderr: Receiver<Vec<u8>>,
+}
+
+struct Outcome {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Client {
+    fn start(command: &mut Command) -> Client {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let stdout = in_background(child.stdout.take().map(read_all).expect("it is piped"));
+        let stderr = in_background(child.stderr.take().map(read_all).expect("it is piped"));
+        Client { child, stdout, stderr }
+    }
+
+    fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("it is piped, and taken once")
+    }
+
+    fn end(mut self) -> Outcome {
+        let stdout = self.stdout.recv_timeout(LIMIT).expect("the client ends");
+        let stderr = self.stderr.recv_timeout(LIMIT).expect("the client ends");
+        let status = self.child.wait().expect("it is our child").code();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Outcome { status, stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Outcome {
+    #[track_caller]
+    fn is(&self, status: i32, stdout: &str, stderr: &str) {
+        assert_eq!((self.status, &*self.stdout, &*self.stderr), (Some(status), stdout, stderr));
+    }
+
+    /// An error in words: the exit code, what it says, and what it advises.
+    #[track_caller]
+    fn complains(&self, status: i32, parts: &[&str]) {
+        assert_eq!((self.status, &*self.stdout), (Some(status), ""), "{}", self.stderr);
+        assert!(self.stderr.starts_with("error: "), "{}", self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part:?} is not in {:?}", self.stderr);
+        }
+        for debug in ["Error", "Some(", "Os {", "panicked"] {
+            assert!(!self.stderr.contains(debug), "{}", self.stderr);
+        }
+    }
+}
+
+fn connect(target: &str, stdin: impl Into<Stdio>) -> Client {
+    Client::start(Command::new(BUCLE).args(["connect", target]).stdin(stdin))
+}
+
+/// A shell script with a terminal of its own. What is written to the client's standard input is typed.
+fn in_terminal(shell_script: &str) -> Client {
+    Client::start(
+        Command::new("script")
+            .args(["--quiet", "--flush", "--return", "--command", shell_script, "/dev/null"])
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped()),
+    )
+}
+
+/// `bucle connect` in a terminal, which shows the exit status after it. The shell survives Ctrl-C to do so.
+fn connect_in_terminal(target: &str, flags: &str) -> Client {
+    in_terminal(&format!("trap : INT; '{BUCLE}' connect {target} {flags}; echo status $?"))
+}
+
+fn in_background<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (done, result) = mpsc::channel();
+    thread::spawn(move || done.send(f()));
+    result
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> impl FnOnce() -> Vec<u8> + Send + 'static {
+    move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).expect("the other side may close, not break off");
+        bytes
+    }
+}
+
+/// A server on a free port, and what to type to get there.
+fn server() -> (TcpListener, String) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    (listener, format!(":{port}"))
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    let listener = listener.try_clone().expect("there are descriptors");
+    let (stream, _) =
+        in_background(move || listener.accept()).recv_timeout(LIMIT).expect("it comes").expect("and well");
+    stream.set_read_timeout(Some(LIMIT)).expect("it is open");
+    stream.set_write_timeout(Some(LIMIT)).expect("it is open");
+    stream
+}
+
+/// Reads from a peer up to and including `end`.
+fn read_until(mut stream: &TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("it comes");
+        bytes.push(byte[0]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A name for a file of this test, which is gone when this is dropped.
+struct TempPath(PathBuf);
+
+impl TempPath {
+    fn new(name: &str) -> TempPath {
+        TempPath(env::temp_dir().join(format!("bucle-connect-{name}-{}", process::id())))
+    }
+}
+
+impl Drop for TempPath {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn some_bytes(len: usize) -> Vec<u8> {
+    (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[test]
+fn a_pipe_gets_the_answers() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let mut peer = accept(&listener);
+    client.stdin().write_all(b"a\nb\n")?;
+    // The end of the input is the end of what the server gets, while its answer is still to come.
+    let mut asked = String::new();
+    peer.read_to_string(&mut asked)?;
+    assert_eq!(asked, "a\nb\n");
+    peer.write_all(b"one\ntwo\n")?;
+    drop(peer);
+    client.end().is(0, "one\ntwo\n", "");
+    Ok(())
+}
+
+#[test]
+fn a_command_word_in_a_pipe_is_data() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let mut peer = accept(&listener);
+    client.stdin().write_all(b"exit\nmore\n")?;
+    let mut asked = String::new();
+    peer.read_to_string(&mut asked)?;
+    assert_eq!(asked, "exit\nmore\n");
+    drop(peer);
+    client.end().is(0, "", "");
+    Ok(())
+}
+
+#[test]
+fn the_server_may_end_first() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let _open = client.stdin();
+    let mut peer = accept(&listener);
+    peer.write_all("¡adiós!".as_bytes())?;
+    drop(peer);
+    client.end().is(0, "¡adiós!", "");
+    Ok(())
+}
+
+#[test]
+fn bytes_pass_as_they_are() -> std::io::Result<()> {
+    let bytes = some_bytes(3_000_000);
+    let (listener, target) = server();
+    let path = TempPath::new("bytes");
+    fs::write(&path.0, &bytes)?;
+    let mut command = Command::new(BUCLE);
+    let client = Client::start(command.args(["connect", &target]).stdin(File::open(&path.0)?));
+    let peer = accept(&listener);
+    let back = in_background(move || std::io::copy(&mut &peer, &mut &peer));
+    let stdout = client.stdout.recv_timeout(LIMIT).expect("the client ends");
+    assert!(stdout == bytes, "{} bytes came back, of {}", stdout.len(), bytes.len());
+    back.recv_timeout(LIMIT).expect("it is through")?;
+    Ok(())
+}
+
+#[test]
+fn no_input_is_an_end_too() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let client = connect(&target, Stdio::null());
+    let mut peer = accept(&listener);
+    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    peer.write_all(b"hola\n")?;
+    drop(peer);
+    client.end().is(0, "hola\n", "");
+    Ok(())
+}
+
+/// Memory does not grow with what waits for a slow server.
+#[test]
+fn a_slow_server_slows_the_input_down() -> std::io::Result<()> {
+    const TOTAL: usize = 256 << 20;
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let mut stdin = client.stdin();
+    let peer = accept(&listener);
+    let written = in_background(move || {
+        let chunk = some_bytes(1 << 20);
+        (0..TOTAL >> 20).try_for_each(|_| stdin.write_all(&chunk))
+    });
+    let mut taken = 0;
+    let mut buf = vec![0; 1 << 20];
+    loop {
+        match (&peer).read(&mut buf)? {
+            0 => break,
+            len => taken += len,
+        }
+    }
+    assert_eq!(taken, TOTAL);
+    written.recv_timeout(LIMIT).expect("all is taken")?;
+    if cfg!(target_os = "linux") {
+        let status = fs::read_to_string(format!("/proc/{}/status", client.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
+        let peak_kib: usize = peak.trim().trim_end_matches(" kB").parse().expect("it is a number");
+        assert!(peak_kib < 32 << 10, "{peak_kib} KiB");
+    }
+    drop(peer);
+    client.end().is(0, "", "");
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut child = Command::new(BUCLE)
+        .args(["connect", &target])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let _open = child.stdin.take();
+    drop(child.stdout.take());
+    let mut peer = accept(&listener);
+    // The first write to a pipe without a reader fails; until it does, the server talks.
+    while peer.write_all(b"one more line\n").is_ok() {}
+    let output = in_background(move || child.wait_with_output()).recv_timeout(LIMIT).expect("the client ends")?;
+    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_is_reported() -> std::io::Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    let (listener, target) = server();
+    let child = Command::new(BUCLE)
+        .args(["connect", &target])
+        .stdin(Stdio::null())
+        .stdout(File::options().write(true).open("/dev/full")?)
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut peer = accept(&listener);
+    peer.write_all(b"hola\n")?;
+    let output = in_background(move || child.wait_with_output()).recv_timeout(LIMIT).expect("the client ends")?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr, "error: cannot write to standard output: the disk is full (ENOSPC)\n");
+    Ok(())
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_reported() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let client = connect(&target, File::open("/")?);
+    let mut peer = accept(&listener);
+    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    drop(peer);
+    client.end().complains(1, &["cannot read standard input: it is a directory (EISDIR)"]);
+    Ok(())
+}
+
+#[test]
+fn a_reset_is_reported() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let mut stdin = client.stdin();
+    let peer = accept(&listener);
+    stdin.write_all(b"hola\n")?;
+    assert_eq!(read_until(&peer, "\n"), "hola\n");
+    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO))?;
+    drop(peer);
+    client.end().complains(1, &[&format!("the connection to 127.0.0.1{target} broke off: "), "(ECONNRESET)\n"]);
+    Ok(())
+}
+
+#[test]
+fn a_failed_connect_is_explained() {
+    let (listener, target) = server();
+    drop(listener);
+    let port = target.trim_start_matches(':');
+    let nobody = format!("cannot connect to 127.0.0.1:{port}: nobody listens there (ECONNREFUSED)\n");
+    connect(&target, Stdio::null()).end().complains(3, &[&nobody, &format!("  try:  bucle serve --port {port}")]);
+    connect(&format!("localhost:{port}"), Stdio::null()).end().complains(3, &["(ECONNREFUSED)\n", "  try:  "]);
+    connect("no-such-host.invalid", Stdio::null()).end().complains(3, &["no-such-host.invalid:8080: ", "  try:  "]);
+}
+
+#[test]
+fn a_unix_socket_is_connected_to() -> std::io::Result<()> {
+    let path = TempPath::new("socket");
+    let target = format!("unix:{}", path.0.display());
+    connect(&target, Stdio::null())
+        .end()
+        .complains(3, &["there is no such file (ENOENT)\n", "  try:  bucle serve --unix "]);
+
+    let listener = std::os::unix::net::UnixListener::bind(&path.0)?;
+    let mut client = connect(&target, Stdio::piped());
+    client.stdin().write_all(b"hola\n")?;
+    let accepted = listener.try_clone()?;
+    let (mut peer, _) = in_background(move || accepted.accept()).recv_timeout(LIMIT).expect("it comes")?;
+    let mut asked = String::new();
+    peer.read_to_string(&mut asked)?;
+    assert_eq!(asked, "hola\n");
+    peer.write_all(b"qu\xc3\xa9 tal\n")?;
+    drop(peer);
+    client.end().is(0, "qué tal\n", "");
+
+    // The file of a server that is gone stays.
+    drop(listener);
+    connect(&target, Stdio::null()).end().complains(3, &["nobody listens on it", "(ECONNREFUSED)\n"]);
+    connect(&format!("unix:{}", "x".repeat(200)), Stdio::null()).end().complains(3, &["too long"]);
+    Ok(())
+}
+
+#[test]
+fn a_target_that_makes_no_sense_is_explained() {
+    for (target, part) in [
+        ("host:http", "the port is a number from 1 to 65535"),
+        (":0", "the port is a number from 1 to 65535"),
+        ("/run/app.sock", "a path is written unix:/run/app.sock"),
+        ("http://127.0.0.1:80/", "leave out http://"),
+    ] {
+        connect(target, Stdio::null()).end().complains(2, &[target, part, "  try:  bucle connect 127.0.0.1:8080"]);
+    }
+}
+
+/// What a terminal shows, without the sequences that put it in its place.
+fn shown(terminal: &str) -> String {
+    let mut text = terminal.replace('\r', "");
+    for sequence in ["\x1bD", "\x1b[A", "\x1b7", "\x1b[L", "\x1b8", "\x1b[B", "\x1b[K"] {
+        text = text.replace(sequence, "");
+    }
+    text
+}
+
+#[test]
+fn typed_lines_go_to_the_server() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect_in_terminal(&target, "");
+    let mut keyboard = client.stdin();
+    let mut peer = accept(&listener);
+    keyboard.write_all("ñandú\n".as_bytes())?;
+    assert_eq!(read_until(&peer, "\n"), "ñandú\n");
+    // A character cut in two, a colour, and a line without an end.
+    peer.write_all(b"\xc3")?;
+    peer.write_all(b"\xb1and\xc3\xba\r\n\x1b[31m!\n\xff\xfd\x06 name?")?;
+    keyboard.write_all(b"exit\n")?;
+    assert_eq!(peer.read(&mut [0; 8])?, 0, "exit is not sent");
+    peer.write_all(b"bye\n")?;
+    drop(peer);
+    let terminal = client.end();
+    let text = shown(&terminal.stdout);
+    for part in ["connected to 127.0.0.1:", "> ", "ñandú", "\\x1b[31m!", "\\xff\\xfd\\x06 name?", "bye\n", "status 0"]
+    {
+        assert!(text.contains(part), "{part:?} is not in {:?}", terminal.stdout);
+    }
+    Ok(())
+}
+
+#[test]
+fn ctrl_d_ends_our_side() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect_in_terminal(&target, "");
+    let mut keyboard = client.stdin();
+    let mut peer = accept(&listener);
+    keyboard.write_all(b"hola\n")?;
+    assert_eq!(read_until(&peer, "\n"), "hola\n");
+    keyboard.write_all(b"\x04")?;
+    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    peer.write_all(b"until soon\n")?;
+    drop(peer);
+    let text = shown(&client.end().stdout);
+    assert!(text.contains("until soon\n") && text.contains("status 0"), "{text:?}");
+    Ok(())
+}
+
+#[test]
+fn the_person_hears_that_the_server_is_gone() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect_in_terminal(&target, "");
+    let _keyboard = client.stdin();
+    let mut peer = accept(&listener);
+    peer.write_all(b"so long")?;
+    drop(peer);
+    let text = shown(&client.end().stdout);
+    assert!(text.contains("so long"), "{text:?}");
+    assert!(text.contains("the server closed the connection\n") && text.contains("status 0"), "{text:?}");
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_ends_it_at_once() -> std::io::Result<()> {
+    for flags in ["", "--raw"] {
+        let (listener, target) = server();
+        let mut client = connect_in_terminal(&target, flags);
+        let mut keyboard = client.stdin();
+        let mut peer = accept(&listener);
+        keyboard.write_all(b"hola\n")?;
+        assert_eq!(read_until(&peer, "\n"), "hola\n");
+        keyboard.write_all(b"half a line\x03")?;
+        let rest = peer.read(&mut [0; 8]);
+        assert!(!matches!(rest, Ok(1..)), "what was not finished is not sent");
+        let text = shown(&client.end().stdout);
+        assert!(text.contains("status 130"), "{text:?}");
+    }
+    Ok(())
+}
+
+/// Where nobody types there is no prompt either, but a terminal is a terminal.
+#[test]
+fn a_pipe_to_a_terminal_shows_text() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let client = in_terminal(&format!("printf 'a\\n' | '{BUCLE}' connect {target}; echo status $?"));
+    let mut peer = accept(&listener);
+    assert_eq!(read_until(&peer, "\n"), "a\n");
+    peer.write_all(b"\x1b[31mred \xe2\x82")?;
+    peer.write_all(b"\xac\n")?;
+    drop(peer);
+    let text = client.end().stdout;
+    assert!(text.contains("\\x1b[31mred €\r\nstatus 0"), "{text:?}");
+    Ok(())
+}
+
+#[test]
+fn raw_shows_what_comes() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect_in_terminal(&target, "--raw");
+    let mut keyboard = client.stdin();
+    let mut peer = accept(&listener);
+    peer.write_all(b"\x1b[31mred\x1b[0m\n")?;
+    keyboard.write_all(b"exit\n")?;
+    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    drop(peer);
+    let text = client.end().stdout;
+    assert!(text.contains("\x1b[31mred\x1b[0m\r\n") && text.contains("status 0"), "{text:?}");
+    Ok(())
+}
+
+/// Neither while it runs nor after it is the terminal other than it was.
+#[test]
+fn the_terminal_is_left_as_it_was() -> std::io::Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    let look = "stty -g; grep flags /proc/self/fdinfo/0";
+    let (listener, target) = server();
+    let mut client = in_terminal(&format!("{look}; '{BUCLE}' connect {target}; echo; {look}"));
+    let mut keyboard = client.stdin();
+    let peer = accept(&listener);
+    keyboard.write_all(b"hola\n")?;
+    assert_eq!(read_until(&peer, "\n"), "hola\n");
+    drop(peer);
+    let text = shown(&client.end().stdout);
+    // `stty -g` is a word of many numbers between colons, the kernel's flags are a line of their own.
+    let state: Vec<_> =
+        text.lines().filter(|line| line.starts_with("flags:") || line.matches(':').count() > 10).collect();
+    assert_eq!(state.len(), 4, "{text:?}");
+    assert_eq!(state[..2], state[2..]);
+    Ok(())
+}

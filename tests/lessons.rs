@@ -1,0 +1,521 @@
+//! Every example is a lesson, and does what its header says.
+//!
+//! Those that run by themselves print exactly what stands under "Expect". The servers are talked to as in the header, and
+//! then as their readers' users will: a byte at a time, without reading for a while, and with a reset.
+//!
+//! Nothing here waits for time to pass: a test waits for bytes, or for the end of a process, and a limit that is never
+//! reached when all is well turns a hang into a failure.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+use std::{fs, iter, thread};
+
+/// How long anything may take before the test gives it up.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A running lesson. It does not outlive its test.
+struct Lesson {
+    name: &'static str,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Lesson {
+    fn start(name: &'static str, args: &[&str]) -> Lesson {
+        let program = examples_dir().join(name);
+        assert!(program.exists(), "{} is missing: `cargo build --examples` makes it", program.display());
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the example starts");
+        let stdin = child.stdin.take();
+        let stdout = lines_of(child.stdout.take().expect("it is piped"));
+        let stderr = lines_of(child.stderr.take().expect("it is piped"));
+        Lesson { name, child, stdin, stdout, stderr }
+    }
+
+    /// Starts a server, and says on which port it listens.
+    fn serve(name: &'static str) -> (Lesson, u16) {
+        let lesson = Lesson::start(name, &["0"]);
+        let line = lesson.next_line();
+        let port = line.strip_prefix("listening on 127.0.0.1:").and_then(|port| port.parse().ok());
+        (lesson, port.unwrap_or_else(|| panic!("{name} begins with {line:?}")))
+    }
+
+    fn next_line(&self) -> String {
+        match self.stdout.recv_timeout(LIMIT) {
+            Ok(line) => line,
+            Err(error) => {
+                let stderr: Vec<String> = self.stderr.try_iter().collect();
+                panic!("{}: no line on stdout: {error}; stderr: {stderr:?}", self.name)
+            }
+        }
+    }
+
+    /// Skips what comes before it.
+    fn wait_for_line(&self, wanted: &str) {
+        while self.next_line() != wanted {}
+    }
+
+    /// Waits for its end: all it has printed from here on, stdout and stderr, and whether it was content.
+    fn finish(mut self) -> (String, String, bool) {
+        drop(self.stdin.take());
+        // Both are through when the process has closed them, that is at its end.
+        let [stdout, stderr] = [&self.stdout, &self.stderr].map(|pipe| {
+            let mut text = String::new();
+            loop {
+                match pipe.recv_timeout(LIMIT) {
+                    Ok(line) => text += &(line + "\n"),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return text,
+                    Err(mpsc::RecvTimeoutError::Timeout) => panic!("{} does not end; so far: {text}", self.name),
+                }
+            }
+        });
+        let status = self.child.wait().expect("it is our child");
+        (stdout, stderr, status.success())
+    }
+}
+
+impl Drop for Lesson {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn examples_dir() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test.parent().and_then(Path::parent).expect("it is target/PROFILE/deps/lessons-…");
+    profile.join("examples")
+}
+
+/// Reads a pipe in a thread, so that the process never waits for us.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (lines, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            if line.map_or(true, |line| lines.send(line).is_err()) {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("the lesson listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
+    stream.set_write_timeout(Some(LIMIT)).expect("a limit is not zero");
+    stream.set_nodelay(true).expect("TCP has it");
+    stream
+}
+
+fn send(mut stream: &TcpStream, bytes: impl AsRef<[u8]>) {
+    stream.write_all(bytes.as_ref()).expect("the lesson takes it");
+}
+
+/// Reads exactly as much as is wanted, and compares.
+fn expect(mut stream: &TcpStream, wanted: &str) {
+    let mut got = vec![0; wanted.len()];
+    stream.read_exact(&mut got).unwrap_or_else(|error| panic!("no {wanted:?}: {error}"));
+    assert_eq!(String::from_utf8_lossy(&got), wanted);
+}
+
+/// Reads to the end.
+fn rest_of(mut stream: &TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("it ends in order");
+    rest
+}
+
+fn reset(stream: TcpStream) {
+    let stream = socket2::Socket::from(stream);
+    stream.set_linger(Some(Duration::ZERO)).expect("TCP has it");
+}
+
+/// A peer that reads nothing until its kernel and the lesson's take no more from it. Says how much it has sent of `bytes`.
+fn send_until_stuck(mut stream: &TcpStream, bytes: &[u8]) -> usize {
+    // The one place where a pause means something: a server that holds back is seen only by nothing happening.
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a limit is not zero");
+    let mut sent = 0;
+    let stuck = loop {
+        match stream.write(&bytes[sent..]) {
+            Ok(0) => break false,
+            Ok(n) => sent += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+            Err(error) => panic!("it should wait, not fail: {error}"),
+        }
+    };
+    assert!(stuck, "the lesson has taken {sent} bytes from a peer that does not read");
+    stream.set_write_timeout(Some(LIMIT)).expect("a limit is not zero");
+    sent
+}
+
+/// The lessons, by file name.
+fn lessons() -> Vec<(String, String)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut lessons: Vec<_> = fs::read_dir(dir)
+        .expect("there are examples")
+        .map(|entry| entry.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| (path.file_stem().expect("it has a name").to_string_lossy().into_owned(), path))
+        .filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_digit()))
+        .map(|(name, path)| (name, fs::read_to_string(path).expect("source is UTF-8")))
+        .collect();
+    lessons.sort();
+    lessons
+}
+
+/// What stands under "Expect" in the header.
+fn expected(name: &str) -> String {
+    let (_, source) = lessons().into_iter().find(|(lesson, _)| lesson == name).expect("it is a lesson");
+    let header =
+        source.lines().map_while(|line| line.strip_prefix("//!")).map(|line| line.strip_prefix(' ').unwrap_or(""));
+    let under_expect = header.skip_while(|line| !line.starts_with("Expect"));
+    let fenced =
+        under_expect.skip_while(|line| !line.starts_with("```")).skip(1).take_while(|line| !line.starts_with("```"));
+    fenced.map(|line| line.to_owned() + "\n").collect()
+}
+
+#[test]
+fn lessons_are_short_and_say_how_to_run_them() {
+    let lessons = lessons();
+    assert!(lessons.len() >= 10, "{} lessons", lessons.len());
+    for (place, (name, source)) in iter::zip(1.., &lessons) {
+        assert!(name.starts_with(&format!("{place:02}_")), "{name} is number {place}");
+        let (lines, header) =
+            (source.lines().count(), source.lines().take_while(|line| line.starts_with("//!")).count());
+        assert!(lines <= 95 && (20..=80).contains(&(lines - header)), "{name}: {lines} lines, {header} of them header");
+        assert!(source.starts_with(&format!("//! Lesson {place}: ")), "{name} says which lesson it is");
+        for part in ["//! Run: `cargo run --example ", "//! Expect", "//! ```text"] {
+            assert!(source.contains(part), "{name} has {part:?} in its header");
+        }
+        assert!(!source.contains(".unwrap()"), "{name} unwraps");
+    }
+}
+
+#[test]
+fn lessons_that_run_by_themselves_print_what_their_headers_say() {
+    let names = [
+        "01_order_of_ticks_and_timers",
+        "02_immediate_against_timeout",
+        "06_backpressure_and_drain",
+        "07_half_open_end_close",
+        "09_timers_for_sockets",
+        "10_other_threads",
+    ];
+    let running = names.map(|name| (name, Lesson::start(name, &[])));
+    for (name, lesson) in running {
+        assert_eq!(lesson.finish(), (expected(name), String::new(), true), "{name}");
+    }
+}
+
+#[test]
+fn a_bad_port_is_told() {
+    for name in ["03_echo", "04_chunks_and_lines", "05_chat", "08_client"] {
+        let (_, stderr, success) = Lesson::start(name, &["seventy"]).finish();
+        assert!(!success && stderr.contains(&format!("usage: {name}")), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn echo_gives_back_what_it_gets() {
+    let (lesson, port) = Lesson::serve("03_echo");
+    let stream = connect(port);
+    assert_eq!(lesson.next_line(), "#2 is here");
+    send(&stream, "hola\r\n");
+    expect(&stream, "hola\r\n");
+    for byte in "¡byte a byte!".as_bytes() {
+        send(&stream, [*byte]);
+        let mut got = [0];
+        (&stream).read_exact(&mut got).expect("each byte comes back");
+        assert_eq!(got[0], *byte);
+    }
+    send(&stream, "last words");
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(rest_of(&stream), b"last words");
+    assert_eq!(lesson.next_line(), "#2 is gone");
+}
+
+#[test]
+fn echo_loses_nothing_of_a_peer_that_reads_late() {
+    let (_lesson, port) = Lesson::serve("03_echo");
+    let stream = connect(port);
+    let bytes: Vec<u8> = (0..64 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
+    let sent = send_until_stuck(&stream, &bytes);
+    let mut reader = stream.try_clone().expect("there are descriptors");
+    let echo = thread::spawn(move || {
+        let mut echo = Vec::new();
+        reader.read_to_end(&mut echo).map(|_| echo)
+    });
+    send(&stream, &bytes[sent..]);
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    let echo = echo.join().expect("reading does not panic").expect("it ends in order");
+    assert!(echo == bytes, "{} of {} bytes", echo.len(), bytes.len());
+}
+
+#[test]
+fn echo_serves_on_after_resets() {
+    let (lesson, port) = Lesson::serve("03_echo");
+    let witness = connect(port);
+    send(&witness, "before");
+    expect(&witness, "before");
+    let talker = connect(port);
+    send(&talker, "hola");
+    expect(&talker, "hola");
+    reset(talker);
+    lesson.wait_for_line("#3 failed: read ECONNRESET");
+    assert_eq!(lesson.next_line(), "#3 is gone");
+    let stuck = connect(port);
+    send_until_stuck(&stuck, &vec![b'.'; 64 * 1024 * 1024]);
+    reset(stuck);
+    lesson.wait_for_line("#4 is gone");
+    send(&witness, "after");
+    expect(&witness, "after");
+}
+
+#[test]
+fn chunks_become_lines_however_they_are_cut() {
+    let (lesson, port) = Lesson::serve("04_chunks_and_lines");
+    let stream = connect(port);
+    // What the header types, with each piece sent when the one before has been seen.
+    for piece in ["he", "llo\r\nwo", "rld\none\ntwo\nbye"] {
+        send(&stream, piece);
+        assert_eq!(lesson.next_line(), format!("#2 chunk: {piece:?}"));
+    }
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(lesson.next_line(), "#2 end");
+    let lines = "line 1: hello\r\nline 2: world\r\nline 3: one\r\nline 4: two\r\nline 5: bye\r\n";
+    assert_eq!(String::from_utf8_lossy(&rest_of(&stream)), lines);
+
+    let stream = connect(port);
+    for byte in "ñandú\r\n\u{1b}[2J\n".as_bytes() {
+        send(&stream, [*byte]);
+    }
+    expect(&stream, "line 1: ñandú\r\nline 2: ␛[2J\r\n");
+}
+
+#[test]
+fn chunks_and_lines_bound_what_a_peer_can_fill() {
+    let (lesson, port) = Lesson::serve("04_chunks_and_lines");
+    let endless = connect(port);
+    send(&endless, vec![b'x'; 64 * 1024 + 1]);
+    expect(&endless, "line over 65536 bytes: good-bye\r\n");
+    assert_eq!(rest_of(&endless), b"", "it has ended");
+    send(&endless, "and on and on");
+    drop(endless);
+
+    let stream = connect(port);
+    let line = "0123456789abcdef".repeat(64) + "\n";
+    let count = 32 * 1024;
+    let bytes = line.repeat(count);
+    let sent = send_until_stuck(&stream, bytes.as_bytes());
+    let writer = stream.try_clone().expect("there are descriptors");
+    let rest = bytes.into_bytes().split_off(sent);
+    let writer = thread::spawn(move || {
+        send(&writer, rest);
+        writer.shutdown(Shutdown::Write).expect("it is open");
+    });
+    let mut answers = BufReader::new(&stream).lines();
+    for number in 1..=count {
+        let answer = answers.next().expect("there is one for each line").expect("it can be read");
+        assert_eq!(answer, format!("line {number}: {}", line.trim_end()));
+    }
+    assert!(answers.next().is_none(), "no more answers than lines");
+    writer.join().expect("all was taken");
+    drop(lesson);
+}
+
+#[test]
+fn chat_tells_everybody() {
+    let (_lesson, port) = Lesson::serve("05_chat");
+    let ana = connect(port);
+    expect(&ana, "¡Bienvenido! You are #2\r\n");
+    let bob = connect(port);
+    expect(&bob, "¡Bienvenido! You are #3\r\n");
+    expect(&ana, "#3 is here\r\n");
+    for byte in "¡hola!\r\n".as_bytes() {
+        send(&ana, [*byte]);
+    }
+    for member in [&ana, &bob] {
+        expect(member, "#2: ¡hola!\r\n");
+    }
+    send(&bob, "one\n\u{1b}[2Jtwo\nunfinished");
+    bob.shutdown(Shutdown::Write).expect("it is open");
+    let said = "#3: one\r\n#3: ␛[2Jtwo\r\n#3: unfinished\r\n";
+    expect(&ana, &format!("{said}#3 has left\r\n"));
+    assert_eq!(String::from_utf8_lossy(&rest_of(&bob)), said);
+}
+
+#[test]
+fn chat_goes_on_when_a_member_is_reset_or_says_too_much_at_once() {
+    let (_lesson, port) = Lesson::serve("05_chat");
+    let ana = connect(port);
+    expect(&ana, "¡Bienvenido! You are #2\r\n");
+    let bob = connect(port);
+    expect(&ana, "#3 is here\r\n");
+    expect(&bob, "¡Bienvenido! You are #3\r\n");
+    reset(bob);
+    expect(&ana, "#3 has left\r\n");
+    let eva = connect(port);
+    expect(&ana, "#4 is here\r\n");
+    send(&eva, vec![b'x'; 64 * 1024 + 1]);
+    expect(&eva, "¡Bienvenido! You are #4\r\nline over 65536 bytes\r\n");
+    expect(&ana, "#4 has left\r\n");
+    send(&ana, "alone\n");
+    expect(&ana, "#2: alone\r\n");
+}
+
+#[test]
+fn chat_drops_who_does_not_read_and_nobody_else() {
+    let (_lesson, port) = Lesson::serve("05_chat");
+    let talker = connect(port);
+    expect(&talker, "¡Bienvenido! You are #2\r\n");
+    let listener = connect(port);
+    expect(&listener, "¡Bienvenido! You are #3\r\n");
+    let sleeper = connect(port);
+    expect(&sleeper, "¡Bienvenido! You are #4\r\n");
+    expect(&talker, "#3 is here\r\n#4 is here\r\n");
+    expect(&listener, "#4 is here\r\n");
+
+    // Everybody else hears everything, in order, before the sleeper is gone and after.
+    let text = "x".repeat(60_000);
+    let mut readers = [BufReader::new(&talker), BufReader::new(&listener)];
+    let mut said_after = 0;
+    for number in 0..4000 {
+        send(&talker, format!("{number} {text}\n"));
+        let said = format!("#2: {number} {text}\r\n");
+        let [mut at_talker, mut at_listener] = readers.each_mut().map(heard);
+        if said_after == 0 && at_talker == "#4 has left\r\n" {
+            assert_eq!(at_listener, at_talker);
+            [at_talker, at_listener] = readers.each_mut().map(heard);
+            said_after = 1;
+        } else if said_after > 0 {
+            said_after += 1;
+        }
+        assert!(at_talker == said && at_listener == said, "line {number}");
+        if said_after == 10 {
+            return;
+        }
+    }
+    panic!("the one who does not read has to go");
+}
+
+#[test]
+fn chat_holds_back_who_talks_and_does_not_read() {
+    let (_lesson, port) = Lesson::serve("05_chat");
+    let talker = connect(port);
+    expect(&talker, "¡Bienvenido! You are #2\r\n");
+    let text = "x".repeat(1000);
+    let count = 64 * 1024;
+    let bytes: Vec<u8> = (0..count).flat_map(|number| format!("{number} {text}\n").into_bytes()).collect();
+    let sent = send_until_stuck(&talker, &bytes);
+    let writer = talker.try_clone().expect("there are descriptors");
+    let writer = thread::spawn(move || send(&writer, &bytes[sent..]));
+    let mut reader = BufReader::new(&talker);
+    for number in 0..count {
+        assert_eq!(heard(&mut reader), format!("#2: {number} {text}\r\n"));
+    }
+    writer.join().expect("all was taken");
+}
+
+fn heard(reader: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("it can be read");
+    line
+}
+
+#[test]
+fn client_sends_its_arguments_and_prints_the_answers() {
+    let (_server, port) = Lesson::serve("03_echo");
+    let client = Lesson::start("08_client", &[&port.to_string(), "hola", "ñandú €"]);
+    let stderr = format!("connected to 127.0.0.1:{port}\nthe server has closed the connection\n");
+    assert_eq!(client.finish(), ("hola\nñandú €\n".to_owned(), stderr, true));
+}
+
+#[test]
+fn client_sends_what_is_typed() {
+    let (_server, port) = Lesson::serve("03_echo");
+    for last in ["exit\nnot sent\n", "", "unfinished"] {
+        let mut client = Lesson::start("08_client", &[&port.to_string()]);
+        let keyboard = client.stdin.as_mut().expect("it is piped");
+        for line in ["hola", "", "adiós"] {
+            keyboard.write_all(format!("{line}\n").as_bytes()).expect("it reads");
+            assert_eq!(client.stdout.recv_timeout(LIMIT).as_deref(), Ok(line), "answered before more is typed");
+        }
+        keyboard.write_all(last.as_bytes()).expect("it reads");
+        let (stdout, stderr, success) = client.finish();
+        assert_eq!(stdout, if last == "unfinished" { "unfinished\n" } else { "" });
+        assert!(success && stderr.ends_with("the server has closed the connection\n"), "{stderr}");
+    }
+}
+
+#[test]
+fn client_takes_a_long_file_on_its_standard_input() {
+    let (_server, port) = Lesson::serve("03_echo");
+    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let file: String = (0..2000).map(|number| format!("{number} {}\n", "x".repeat(5000))).collect();
+    let mut keyboard = client.stdin.take().expect("it is piped");
+    let typed = file.clone();
+    let typing = thread::spawn(move || keyboard.write_all(typed.as_bytes()));
+    let (stdout, stderr, success) = client.finish();
+    typing.join().expect("typing does not panic").expect("it reads all");
+    assert!(success && stdout == file, "{} of {} bytes; {stderr}", stdout.len(), file.len());
+}
+
+#[test]
+fn client_puts_characters_together_that_come_in_pieces() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let client = Lesson::start("08_client", &[&port.to_string(), "hola"]);
+    let (stream, _) = listener.accept().expect("the client comes");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
+    stream.set_nodelay(true).expect("TCP has it");
+    assert_eq!(rest_of(&stream), b"hola\n");
+    for byte in "ñandú €\n".as_bytes() {
+        send(&stream, [*byte]);
+    }
+    drop(stream);
+    assert_eq!(client.finish().0, "ñandú €\n");
+}
+
+#[test]
+fn client_says_when_the_server_is_gone() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let keyboard = client.stdin.take(); // Nobody types; the keyboard stays open.
+    let (stream, _) = listener.accept().expect("the client comes");
+    send(&stream, "adiós\n");
+    drop(stream);
+    let stderr = format!("connected to 127.0.0.1:{port}\nthe server has closed the connection\n");
+    assert_eq!(client.finish(), ("adiós\n".to_owned(), stderr, true));
+
+    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let keyboards = (keyboard, client.stdin.take());
+    let (stream, _) = listener.accept().expect("the client comes");
+    // A reset that overtakes the news of the connection would be a failure to connect.
+    assert_eq!(client.stderr.recv_timeout(LIMIT), Ok(format!("connected to 127.0.0.1:{port}")));
+    reset(stream);
+    let stderr = "connection lost: read ECONNRESET\n".to_owned();
+    assert_eq!(client.finish(), (String::new(), stderr, false));
+    drop(keyboards);
+}
+
+#[test]
+fn client_gives_advice_when_nobody_listens() {
+    // Bound, so that nobody else gets the port, and not listening.
+    let bound =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there are descriptors");
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("there is a free port");
+    let port = bound.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound").port();
+    let stderr = format!(
+        "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\nis the server running? try: cargo run --example 03_echo\n"
+    );
+    assert_eq!(Lesson::start("08_client", &[&port.to_string()]).finish(), (String::new(), stderr, false));
+}

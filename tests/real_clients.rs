@@ -1,0 +1,150 @@
+//! The clients that people have: Debian's telnet in a terminal, OpenBSD's nc in a pipe, PuTTY's plink.
+//!
+//! A client that is not installed is passed over, with a word about it; `.ci/run` installs them.
+
+#[path = "support/served.rs"]
+#[allow(dead_code)]
+mod served;
+
+use std::io::{ErrorKind, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use served::{LIMIT, Served};
+
+/// A client as a child process, and all it has shown.
+struct Client {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    output: Receiver<Vec<u8>>,
+    shown: String,
+}
+
+impl Client {
+    /// `None` if there is no such program.
+    fn start(program: &str, args: &[&str]) -> Option<Client> {
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                eprintln!("{program} is not installed: passed over");
+                return None;
+            }
+            Err(error) => panic!("{program}: {error}"),
+        };
+        let mut stdout = child.stdout.take().expect("it is piped");
+        let (shows, output) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buf = [0; 4096];
+            while let Ok(n @ 1..) = stdout.read(&mut buf) {
+                let _ = shows.send(buf[..n].to_vec());
+            }
+        });
+        Some(Client { stdin: child.stdin.take(), child, output, shown: String::new() })
+    }
+
+    /// A telnet in a terminal of its own, as `script` makes one.
+    fn in_terminal(program: &str, port: u16) -> Option<Client> {
+        let is_there = Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
+        if !is_there {
+            eprintln!("{program} is not installed: passed over");
+            return None;
+        }
+        Client::start("script", &["-qec", &format!("{program} 127.0.0.1 {port}"), "/dev/null"])
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.stdin.as_mut().expect("it is open").write_all(text.as_bytes()).expect("it reads");
+    }
+
+    /// Waits until `text` is on the screen, and forgets what stood up to there.
+    fn see(&mut self, text: &str) {
+        let limit = Instant::now() + LIMIT;
+        loop {
+            if let Some(at) = self.shown.find(text) {
+                self.shown.drain(..at + text.len());
+                return;
+            }
+            assert!(Instant::now() < limit, "{text:?} does not come: {:?}", self.shown);
+            match self.output.recv_timeout(Duration::from_millis(100)) {
+                Ok(bytes) => self.shown += &String::from_utf8_lossy(&bytes),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => panic!("it has ended without {text:?}: {:?}", self.shown),
+            }
+        }
+    }
+
+    /// Waits for its end: everything it showed since.
+    fn rest(&mut self) -> String {
+        loop {
+            match self.output.recv_timeout(LIMIT) {
+                Ok(bytes) => self.shown += &String::from_utf8_lossy(&bytes),
+                Err(RecvTimeoutError::Disconnected) => return std::mem::take(&mut self.shown),
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {:?}", self.shown),
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn telnet_in_a_terminal_talks_to_the_tutorial() {
+    let server = Served::start(&["tutorial"]);
+    for program in ["inetutils-telnet", "telnet"] {
+        let Some(mut telnet) = Client::in_terminal(program, server.port()) else { continue };
+        telnet.see("¡Bienvenido!\r\n");
+        telnet.type_in("¡Bienvenido! ñandú €\n");
+        telnet.see("server: ¡Bienvenido! ñandú €\r\n");
+        // Ctrl-C: from here on it shows nothing until its timing mark is answered.
+        telnet.type_in("\x03");
+        telnet.type_in("after\n");
+        telnet.see("server: after\r\n");
+        // Ctrl-D on an empty line.
+        telnet.type_in("\x04");
+        let rest = telnet.rest();
+        assert!(rest.contains("Connection closed by foreign host"), "{program}: {rest:?}");
+    }
+}
+
+#[test]
+fn telnet_in_a_terminal_joins_the_chat() {
+    let server = Served::start(&["chat"]);
+    let Some(mut telnet) = Client::in_terminal("telnet", server.port()) else { return };
+    telnet.see("¡Bienvenido! You are guest1");
+    telnet.type_in("/nick ñandú\n");
+    telnet.see("-- guest1 is now called ñandú\r\n");
+    telnet.type_in("hola €\n");
+    telnet.see("ñandú: hola €\r\n");
+    telnet.type_in("/quit\n");
+    assert!(telnet.rest().contains("-- good-bye"));
+}
+
+#[test]
+fn nc_gets_greeting_and_answer() {
+    let server = Served::start(&["tutorial"]);
+    for text in ["hola\n", "hola"] {
+        let Some(mut nc) = Client::start("nc", &["-N", "127.0.0.1", &server.port().to_string()]) else { return };
+        nc.type_in(text);
+        drop(nc.stdin.take());
+        assert_eq!(nc.rest(), "¡Bienvenido!\r\nserver: hola\r\n", "{text:?}");
+    }
+}
+
+#[test]
+fn the_negotiations_of_plink_are_no_text() {
+    let server = Served::start(&["tutorial"]);
+    let port = server.port().to_string();
+    let Some(mut plink) = Client::start("plink", &["-telnet", "-P", &port, "127.0.0.1"]) else { return };
+    plink.see("¡Bienvenido!");
+    plink.type_in("hola\n");
+    plink.see("\nserver: hola\r\n");
+}

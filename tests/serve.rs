@@ -1,0 +1,414 @@
+//! `bucle serve`, as a user runs it: the program itself, its servers, its signals, and what it says when it cannot.
+
+#[path = "support/served.rs"]
+mod served;
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use served::{LIMIT, Served, bucle};
+
+/// Runs to the end; for what ends by itself.
+fn run(args: &[&str]) -> Output {
+    bucle(args).output().expect("the program starts")
+}
+
+/// A folder of this test's own, below the build's.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+#[test]
+fn echo_gives_every_byte_back() {
+    let server = Served::start(&["echo"]);
+    assert!(server.line.starts_with("echo listening on 127.0.0.1:"), "{}", server.line);
+    let mut peer = server.connect();
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let mut writer = peer.0.try_clone().expect("a descriptor");
+    let sent = bytes.clone();
+    let writing = thread::spawn(move || {
+        writer.write_all(&sent).expect("the server reads");
+        writer.shutdown(Shutdown::Write).expect("it is open");
+    });
+    assert!(peer.rest() == bytes, "and nothing else, no greeting");
+    writing.join().expect("it was written");
+}
+
+/// Eight times what the kernel holds for a connection: the server must neither lose anything nor keep it all.
+#[test]
+fn echo_does_not_read_from_who_does_not_read() {
+    let server = Served::start(&["echo"]);
+    let mut peer = server.connect();
+    peer.0.set_write_timeout(Some(Duration::from_millis(500))).expect("a socket");
+    let chunk = [b'x'; 64 * 1024];
+    let mut sent = 0;
+    loop {
+        match peer.0.write(&chunk) {
+            Ok(n) => sent += n,
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+                break;
+            }
+        }
+        assert!(sent < 256 * 1024 * 1024, "it reads on and on");
+    }
+    peer.finish();
+    assert!(peer.rest() == vec![b'x'; sent], "all of it comes in the end");
+}
+
+#[test]
+fn lines_gives_each_line_back_with_its_own_break() {
+    let server = Served::start(&["lines"]);
+    let mut peer = server.connect();
+    for part in ["ho", "la\r\nuno\ndos\r", "\n\r\n", "¡ñandú €!\nlast"] {
+        peer.send(part);
+    }
+    peer.finish();
+    let answer = String::from_utf8(peer.rest()).expect("as sent");
+    assert_eq!(answer, "hola\r\nuno\ndos\r\n\r\n¡ñandú €!\nlast");
+}
+
+#[test]
+fn relay_tells_each_line_to_everybody() {
+    let server = Served::start(&["relay"]);
+    let mut a = server.connect();
+    a.send("a is in\n");
+    assert_eq!(a.bytes(8), b"a is in\n");
+    let mut b = server.connect();
+    b.send("b is in\n");
+    assert_eq!([a.bytes(8), b.bytes(8)], [b"b is in\n"; 2]);
+    b.send("x\r\nhola\r\nyy");
+    assert_eq!([a.bytes(9), b.bytes(9)], [b"x\r\nhola\r\n"; 2]);
+    b.finish();
+    assert_eq!(b.rest(), b"yy\r\n");
+    assert_eq!(a.bytes(4), b"yy\r\n");
+    a.send("still here\n");
+    assert_eq!(a.bytes(11), b"still here\n");
+}
+
+#[test]
+fn discard_answers_nothing() {
+    let server = Served::start(&["discard"]);
+    let mut peer = server.connect();
+    peer.send(vec![b'x'; 1024 * 1024]);
+    peer.finish();
+    assert_eq!(peer.rest(), b"");
+}
+
+#[test]
+fn tutorial_answers_each_line_and_tells_everybody_of_a_bye() {
+    let server = Served::start(&["tutorial"]);
+    let (mut a, mut b) = (server.greeted(), server.greeted());
+    for part in ["ho", "la\r\nuno\r\ndos\n"] {
+        a.send(part);
+    }
+    assert_eq!([a.line(), a.line(), a.line()], ["server: hola", "server: uno", "server: dos"]);
+    a.send("¡Bienvenido! ñandú €\r\nbye\r\n");
+    assert_eq!([a.line(), a.line(), a.line()], ["server: ¡Bienvenido! ñandú €", "server: bye", "Broadcasting bye"]);
+    assert_eq!(b.line(), "Broadcasting bye");
+    b.send("last");
+    b.finish();
+    assert_eq!(b.rest(), b"server: last\r\n");
+}
+
+#[test]
+fn telnet_habits_do_no_harm() {
+    let server = Served::start(&["tutorial"]);
+    let mut peer = server.greeted();
+    peer.send(b"\xff\xf4\xff\xfd\x06");
+    assert_eq!(peer.bytes(3), b"\xff\xfc\x06", "Ctrl-C");
+    peer.send(b"ho\xff\xfb\x1fla\r\n");
+    assert_eq!(peer.bytes(3), b"\xff\xfe\x1f", "window size refused");
+    assert_eq!(peer.line(), "server: hola");
+    peer.send(b"\x04");
+    assert_eq!(peer.rest(), b"", "Ctrl-D");
+}
+
+#[test]
+fn chat_tells_everybody_in_the_room() {
+    let server = Served::start(&[]);
+    assert!(server.line.starts_with("chat listening on 127.0.0.1:"), "{}", server.line);
+    let mut ana = server.greeted();
+    let mut bo = server.greeted();
+    assert_eq!(ana.line(), "-- guest2 has joined");
+    ana.send("/nick ana\r\nhola\r\n");
+    for peer in [&mut ana, &mut bo] {
+        assert_eq!([peer.line(), peer.line()], ["-- guest1 is now called ana", "ana: hola"]);
+    }
+    bo.send("/nick ANA\r\n/nick bo\r\n/who\r\n/me waves\r\n");
+    let heard = [bo.line(), bo.line(), bo.line(), bo.line()];
+    let want = [
+        "-- ANA is somebody else; try another nick",
+        "-- guest2 is now called bo",
+        "-- in lobby: ana, bo",
+        "* bo waves",
+    ];
+    assert_eq!(heard, want);
+    assert_eq!([ana.line(), ana.line()], ["-- guest2 is now called bo", "* bo waves"]);
+
+    ana.send("/msg BO psst, you\r\n/msg nobody hey\r\n/msg bo\r\n");
+    assert_eq!(bo.line(), "ana (to you only): psst, you");
+    assert_eq!(ana.line(), "ana (to bo only): psst, you");
+    assert!(ana.line().contains("nobody is called nobody"));
+    assert!(ana.line().contains("text is missing"));
+
+    bo.send("/join Rust\r\nanybody?\r\n/rooms\r\n");
+    assert_eq!(
+        [bo.line(), bo.line(), bo.line()],
+        ["-- bo has joined rust", "bo: anybody?", "-- rooms: lobby (1), rust (1)"]
+    );
+    assert_eq!(ana.line(), "-- bo has gone to rust");
+    bo.send("/join lobby\r\n/quit\r\nnever said\r\n");
+    assert_eq!(bo.line(), "-- bo has joined lobby");
+    assert_eq!(bo.rest(), b"-- good-bye\r\n");
+    assert_eq!([ana.line(), ana.line()], ["-- bo has joined lobby", "-- bo has left"]);
+    ana.send("/rooms\r\n/what\r\n/nick\r\n/help\r\n");
+    assert_eq!(ana.line(), "-- rooms: lobby (1)", "an empty room is gone");
+    assert!(ana.line().contains("there is no /what; see /help"));
+    assert!(ana.line().contains("/nick wants to know more"));
+    assert!(ana.line().contains("/nick NAME"));
+}
+
+#[test]
+fn chat_shows_nobody_the_control_bytes_of_another() {
+    let server = Served::start(&["chat"]);
+    let (mut ana, mut bo) = (server.greeted(), server.greeted());
+    bo.send(b"a\x1b]0;title\x07 \xc3(\x00 \xc2\x9b2J\r\n/me \x1b[2J\r\n/nick e\x1b[31m\r\n/nick 123456789012345678901\r\n/join two words\r\n");
+    let want = ["guest2: a␛]0;title␇ \u{fffd}(␀ \u{fffd}2J", "* guest2 ␛[2J"];
+    assert_eq!([bo.line(), bo.line()], want);
+    assert_eq!([ana.line(), ana.line(), ana.line()], ["-- guest2 has joined", want[0], want[1]]);
+    assert_eq!(bo.line(), "-- a nick is made of letters and digits, without spaces");
+    assert_eq!(bo.line(), "-- a nick has at most 20 characters");
+    assert_eq!(bo.line(), "-- a room's name is made of letters and digits, without spaces");
+    // Whoever vanishes has left, too, and the last words count.
+    bo.send("adios");
+    bo.finish();
+    assert_eq!([ana.line(), ana.line()], ["guest2: adios", "-- guest2 has left"]);
+}
+
+#[test]
+fn too_long_a_line_costs_only_the_one_who_sent_it() {
+    let server = Served::start(&["chat"]);
+    let (mut ana, mut bo) = (server.greeted(), server.greeted());
+    assert_eq!(ana.line(), "-- guest2 has joined");
+    bo.send(vec![b'x'; 65 * 1024]);
+    assert_eq!(bo.line(), "line over 65536 bytes, good-bye");
+    assert_eq!(bo.rest(), b"");
+    drop(bo);
+    assert_eq!(ana.line(), "-- guest2 has left");
+}
+
+#[test]
+fn a_full_house_says_so_and_has_room_again() {
+    let server = Served::start(&["tutorial", "--max-connections", "1"]);
+    let mut first = server.greeted();
+    let mut second = server.connect();
+    assert_eq!(second.rest(), b"server full, try again later\r\n");
+    first.send("hola\n");
+    assert_eq!(first.line(), "server: hola", "the one inside is served on");
+    first.finish();
+    assert_eq!(first.rest(), b"");
+    drop(first);
+    server.greeted();
+}
+
+#[test]
+fn who_is_idle_is_told_and_disconnected() {
+    let server = Served::start(&["chat", "--idle-timeout", "300ms"]);
+    let mut peer = server.greeted();
+    assert_eq!(peer.rest(), b"idle for too long, good-bye\r\n");
+    let server = Served::start(&["echo", "--idle-timeout", "300ms"]);
+    assert_eq!(server.connect().rest(), b"", "bytes are bytes");
+}
+
+#[test]
+fn a_signal_closes_it_in_order() {
+    for signal in ["-TERM", "-INT"] {
+        let server = Served::start(&["tutorial"]);
+        let (mut a, mut b) = (server.greeted(), server.greeted());
+        a.send("before\n");
+        server.signal(signal);
+        assert_eq!(a.rest(), b"server: before\r\n", "what has arrived is answered, then the FIN");
+        assert_eq!(b.rest(), b"");
+        drop((a, b));
+        let (status, stderr) = server.end();
+        assert_eq!(status, Some(0), "{signal}: {stderr}");
+    }
+}
+
+#[test]
+fn stuck_peers_do_not_hold_up_the_end() {
+    let server = Served::start(&["echo"]);
+    let mut stuck = server.connect();
+    stuck.0.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+    while stuck.0.write(&[b'x'; 64 * 1024]).is_ok() {}
+    let silent = server.connect();
+    server.signal("-TERM");
+    let (status, stderr) = server.end();
+    assert_eq!(status, Some(0), "{stderr}");
+    drop((stuck, silent));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let server = Served::start(&["echo"]);
+    let mut stuck = server.connect();
+    stuck.send("hola");
+    assert_eq!(stuck.bytes(4), b"hola");
+    server.signal("-INT");
+    assert_eq!(stuck.rest(), b"", "the first signal has been heard");
+    server.signal("-INT");
+    let (status, stderr) = server.end();
+    assert_eq!(status, Some(130), "{stderr}");
+}
+
+#[test]
+fn the_end_of_the_terminal_is_not_the_end_of_the_server() {
+    let server = Served::start(&["echo"]);
+    server.signal("-HUP");
+    let mut peer = server.connect();
+    peer.send("hola");
+    assert_eq!(peer.bytes(4), b"hola");
+    server.signal("-TERM");
+    drop(peer);
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn it_serves_on_although_nobody_reads_its_stdout() {
+    let mut child = bucle(&["serve", "echo", "--port", "0", "-v"]).spawn().expect("it starts");
+    drop(child.stdout.take());
+    // So the port has to come from the log.
+    let stderr = child.stderr.take().expect("it is piped");
+    let mut server = Served { child, line: String::new() };
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let _ = said.send(line);
+        }
+    });
+    while !server.line.contains(" listening on ") {
+        server.line = heard.recv_timeout(LIMIT).expect("a line of the log");
+    }
+    let mut peer = server.connect();
+    peer.send("hola");
+    assert_eq!(peer.bytes(4), b"hola");
+}
+
+#[test]
+fn a_unix_socket_is_made_and_cleared_away() {
+    let path = folder("unix").join("chat.sock");
+    let text = path.to_str().expect("a path in UTF-8");
+    let server = Served::start(&["echo", "--unix", text]);
+    assert_eq!(server.line, format!("echo listening on {text}"));
+    let mut peer = UnixStream::connect(&path).expect("it listens");
+    peer.set_read_timeout(Some(LIMIT)).expect("a socket");
+    peer.write_all(b"hola").expect("it reads");
+    let mut answer = [0; 4];
+    peer.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"hola");
+
+    let output = run(&["serve", "--unix", text]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("a server is listening there already (EADDRINUSE)"), "{stderr}");
+
+    drop(peer);
+    server.signal("-TERM");
+    assert_eq!(server.end().0, Some(0));
+    assert!(!path.exists(), "its file is gone with it");
+}
+
+#[test]
+fn a_socket_file_left_behind_is_taken_over_and_any_other_file_is_not() {
+    let folder = folder("stale");
+    let stale = folder.join("stale.sock");
+    drop(UnixListener::bind(&stale).expect("a new file"));
+    assert!(stale.exists(), "the standard library leaves it behind");
+    let server = Served::start(&["echo", "--unix", stale.to_str().expect("a path in UTF-8")]);
+    drop(UnixStream::connect(&stale).expect("it listens"));
+    drop(server);
+
+    let plain = folder.join("plain");
+    fs::write(&plain, "precious").expect("a file");
+    let output = run(&["serve", "--unix", plain.to_str().expect("a path in UTF-8")]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(fs::read_to_string(&plain).expect("it is still there"), "precious");
+}
+
+#[test]
+fn what_cannot_be_is_said_with_advice() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let missing = folder("missing").join("none").join("a.sock");
+    let missing = missing.to_str().expect("a path in UTF-8");
+    let long = format!("/tmp/{}", "x".repeat(200));
+    type Row<'a> = (&'a str, &'a [&'a str], i32, &'a [&'a str]);
+    let table: &[Row] = &[
+        (
+            "port in use",
+            &["serve", "--port", &port],
+            3,
+            &[
+                &format!("error: cannot listen on 127.0.0.1:{port}: the port is already in use (EADDRINUSE)\n"),
+                "\n  try:  bucle serve --port ",
+                "or  --port 0 to get a free one\n",
+            ],
+        ),
+        ("port in use, echo", &["serve", "echo", "--port", &port], 3, &["  try:  bucle serve echo --port "]),
+        (
+            "not our address",
+            &["serve", "--host", "192.0.2.1", "--port", "0"],
+            3,
+            &["no such address (EADDRNOTAVAIL)", "--host 127.0.0.1"],
+        ),
+        (
+            "no such name",
+            &["serve", "--host", "no-such-host.invalid"],
+            3,
+            &["no-such-host.invalid", "check the spelling"],
+        ),
+        ("no directory", &["serve", "--unix", missing], 3, &["there is no directory", "mkdir -p"]),
+        ("path too long", &["serve", "--unix", &long], 3, &["205 bytes", "at most 107", "try:  bucle serve --unix"]),
+        ("no such server", &["serve", "ecco"], 2, &["ecco", "echo"]),
+        ("no such port", &["serve", "--port", "65536"], 2, &["65536"]),
+        ("no such flag", &["serve", "--prot", "1"], 2, &["--port"]),
+        ("no such time", &["serve", "--idle-timeout", "soon"], 2, &["90s, 5m or 500ms"]),
+        ("nobody may come", &["serve", "--max-connections", "0"], 2, &["0"]),
+        ("two places", &["serve", "--unix", "a.sock", "--port", "1"], 2, &["--unix"]),
+        ("no such command", &["dance"], 2, &["dance"]),
+    ];
+    for (name, args, status, words) in table {
+        let output = run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(*status), "{name}: {stderr}");
+        for word in *words {
+            assert!(stderr.contains(word), "{name}: {word:?} is not in {stderr:?}");
+        }
+        assert!(output.stdout.is_empty(), "{name}: nothing for scripts to misread");
+        assert!(!stderr.contains("Error {") && !stderr.contains("SystemError"), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn alone_it_shows_three_examples() {
+    let output = run(&[]);
+    let help = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(help.lines().filter(|line| line.starts_with("  bucle ")).count(), 3, "{help}");
+    for (args, word) in [(["--help"], "serve"), (["--version"], env!("CARGO_PKG_VERSION"))] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(word));
+    }
+}

@@ -1,0 +1,131 @@
+//! `bucle serve` as a child process, and a client to talk to it.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// No test waits longer than this for something that has to come.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running `bucle serve`; killed when it is dropped.
+pub struct Served {
+    pub child: Child,
+    pub line: String,
+}
+
+impl Served {
+    /// Starts a server on a free port and waits until it says that it listens.
+    pub fn start(args: &[&str]) -> Served {
+        let mut all = vec!["serve"];
+        all.extend_from_slice(args);
+        if !args.contains(&"--unix") {
+            all.extend_from_slice(&["--port", "0"]);
+        }
+        let mut child = bucle(&all).spawn().expect("the program starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (said, heard) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            said.send(line)
+        });
+        let mut served = Served { child, line: String::new() };
+        served.line = heard.recv_timeout(LIMIT).expect("a line on stdout").trim_end().to_owned();
+        assert!(served.line.contains("listening on "), "{}", served.line);
+        served
+    }
+
+    pub fn port(&self) -> u16 {
+        let (_, port) = self.line.rsplit_once(':').expect("an address");
+        port.parse().expect("a port")
+    }
+
+    pub fn connect(&self) -> Peer {
+        let stream = TcpStream::connect(("127.0.0.1", self.port())).expect("it listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a socket");
+        Peer(stream)
+    }
+
+    /// A member of the chat or the tutorial, its greeting read.
+    pub fn greeted(&self) -> Peer {
+        let mut peer = self.connect();
+        let greeting = peer.line();
+        assert!(greeting.contains("¡Bienvenido"), "{greeting}");
+        peer
+    }
+
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill is there").success());
+    }
+
+    /// Waits for its end: the exit status, and what it said on stderr.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        let (said, heard) = mpsc::channel();
+        thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            said.send(text)
+        });
+        let text = heard.recv_timeout(LIMIT).expect("it ends");
+        (self.child.wait().expect("it has ended").code(), text)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client: the standard library's, which waits.
+pub struct Peer(pub TcpStream);
+
+impl Peer {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).expect("the server reads");
+    }
+
+    pub fn finish(&mut self) {
+        self.0.shutdown(Shutdown::Write).expect("it is open");
+    }
+
+    /// Exactly so many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.0.read_exact(&mut bytes).expect("an answer");
+        bytes
+    }
+
+    /// The next line, without its break.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.extend(self.bytes(1));
+        }
+        line.truncate(line.len() - 2);
+        String::from_utf8(line).expect("what a server says is UTF-8")
+    }
+
+    /// Everything up to the server's end.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.0.read_to_end(&mut bytes) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "after {bytes:?}"),
+        }
+        bytes
+    }
+}
+
+pub fn bucle(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
+    command.args(args).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
