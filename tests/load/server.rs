@@ -78,10 +78,13 @@ impl Server {
     pub fn room(to_itself: bool, copies: fn(usize) -> usize) -> Server {
         let members: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         Server::start(move |stream, ledger| {
-            let mut own = stream.try_clone().expect("a descriptor");
-            own.write_all(b"12:30 welcome\n").expect("the client reads");
+            let own = stream.try_clone().expect("a descriptor");
             let peer = stream.peer_addr().expect("it is connected");
-            members.lock().expect("nobody panics").push(own);
+            {
+                let mut members = members.lock().expect("nobody panics");
+                members.push(own);
+                (&stream).write_all(b"12:30 welcome\n").expect("the client reads");
+            }
             let members = members.clone();
             each_line(&stream, ledger, move |_, _, line| {
                 let is_the_one = line.starts_with(b"1:3 ");

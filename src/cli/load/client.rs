@@ -42,6 +42,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// How long the end of a connection is waited for when everything has been said.
 const FAREWELL_NS: u64 = 200_000_000;
 
+/// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
+/// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
 const WAVE: usize = 256;
 
@@ -68,6 +72,8 @@ pub(crate) struct Job {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Stage {
     Connecting,
+    /// Connected; the server may still be accepting.
+    Settling,
     /// Connected; the parent has not said go.
     Waiting,
     Warmup,
@@ -91,6 +97,8 @@ pub(crate) struct Run {
     /// Connections that are made and not gone.
     living: usize,
     connecting: usize,
+    /// Connections whose greeting is waited for before anything is sent.
+    ungreeted: usize,
     /// Connections of `--churn`, and passes of `--script`, that are begun and not through.
     busy: usize,
     /// Connections whose first connect has been begun.
@@ -211,6 +219,7 @@ impl Run {
             me: None,
             living: 0,
             connecting: 0,
+            ungreeted: 0,
             busy: 0,
             launched: 0,
             wave: WAVE,
@@ -300,7 +309,21 @@ impl Run {
     }
 
     fn check_connected(&mut self, lp: &mut Loop) {
-        if self.stage == Stage::Connecting && self.launched == self.conns.len() && self.connecting == 0 {
+        let is_waiting = self.launched < self.conns.len() || self.connecting + self.ungreeted > 0;
+        if self.stage != Stage::Connecting || is_waiting {
+            return;
+        }
+        if self.room.is_some() && self.living > 0 {
+            self.stage = Stage::Settling;
+            let call = self.later(|run, lp| run.settled(lp));
+            lp.set_timeout(SETTLE, call);
+            return;
+        }
+        self.connected(lp);
+    }
+
+    fn settled(&mut self, lp: &mut Loop) {
+        if self.stage == Stage::Settling {
             self.connected(lp);
         }
     }

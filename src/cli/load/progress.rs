@@ -102,7 +102,7 @@ pub(crate) fn parse(line: &str) -> Option<Snapshot> {
 
 fn line(now: u64, snapshot: &Snapshot, rate: f64) -> String {
     let stage = match snapshot.stage {
-        Some(Stage::Connecting | Stage::Waiting) => "connecting, ",
+        Some(Stage::Connecting | Stage::Settling | Stage::Waiting) => "connecting, ",
         Some(Stage::Warmup) => "warm-up, ",
         Some(Stage::Drain | Stage::Closing | Stage::Over) => "draining, ",
         Some(Stage::Steady) | None => "",

@@ -53,6 +53,8 @@ pub(crate) struct Conn {
     pub(crate) taken: u64,
     pub(crate) lines: Lines,
     telnet: Option<Box<Decoder>>,
+    /// Nothing is sent anywhere before its greeting has come, or is overdue.
+    is_awaited: bool,
     pub(crate) pass: Option<Box<Passing>>,
     /// Whether a connection of `--churn` or a pass is under way.
     pub(crate) is_busy: bool,
@@ -114,6 +116,7 @@ impl Conn {
             taken: 0,
             lines: Lines::default(),
             telnet: None,
+            is_awaited: false,
             pass: None,
             is_busy: false,
             has_spoken: false,
@@ -208,8 +211,20 @@ impl Run {
         if self.stage >= Stage::Closing {
             return self.end(lp, at);
         }
+        if skips_line && self.stage == Stage::Connecting {
+            self.conns[at].is_awaited = true;
+            self.ungreeted += 1;
+        }
         self.check_connected(lp);
         self.go_on(lp, at);
+    }
+
+    /// A greeting has come, or never will.
+    fn await_no_more(&mut self, lp: &mut Loop, at: usize) {
+        if std::mem::take(&mut self.conns[at].is_awaited) {
+            self.ungreeted -= 1;
+            self.check_connected(lp);
+        }
     }
 
     /// A connect has failed, for the reason of this code.
@@ -296,6 +311,9 @@ impl Run {
                 self.heard(at, &data, now);
             }
             None => self.heard(at, chunk, now),
+        }
+        if self.conns[at].state == State::Ready {
+            self.await_no_more(lp, at);
         }
         self.go_on(lp, at);
         if self.room.is_some() {
@@ -421,6 +439,7 @@ impl Run {
         }
         self.living -= usize::from(conn.state != State::Connecting);
         self.drop_socket(lp, at);
+        self.await_no_more(lp, at);
     }
 
     fn drop_socket(&mut self, lp: &mut Loop, at: usize) {
@@ -495,6 +514,7 @@ impl Run {
             match conn.state {
                 State::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
                 State::Closing if age > FAREWELL_NS && self.stage < Stage::Closing => self.over(lp, at),
+                State::Greeting if self.stage == Stage::Connecting && age > timeout => self.await_no_more(lp, at),
                 State::Greeting if is_running => self.sweep_greeting(lp, at, now),
                 State::Ready if is_running => self.sweep_ready(lp, at, now),
                 _ => {}
