@@ -126,6 +126,8 @@ pub(crate) enum NetTick {
     Finish(Socket),
     /// Writes that the kernel took at once: `on_drain` if owed, then their callbacks.
     AfterWrite(Socket, Vec<WriteCallback>),
+    /// The socket was destroyed while writes or ends waited.
+    FailQueued(Socket),
     WriteFailed(Socket, Box<(Option<WriteCallback>, Error)>),
     /// A refused write or end, or an end that had finished.
     Callback(Box<(WriteCallback, crate::Result<()>)>),
@@ -320,6 +322,7 @@ impl Loop {
             NetTick::AnswerEnd(socket) => self.answer_end(socket),
             NetTick::Finish(socket) => self.finished(socket),
             NetTick::AfterWrite(socket, callbacks) => self.after_write(socket, callbacks),
+            NetTick::FailQueued(socket) => self.fail_queued(socket),
             NetTick::WriteFailed(socket, failed) => {
                 let (callback, error) = *failed;
                 self.write_failed(socket, callback.into_iter().collect(), error);

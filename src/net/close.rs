@@ -26,6 +26,13 @@ impl Loop {
         // Node would have handed these bytes to the kernel when they were written.
         self.send_last_bytes(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
+        // Writes behind the one in flight, and ends, hear in a tick that they will not happen.
+        let has_ends = state.more.as_ref().is_some_and(|more| !more.end_callbacks.is_empty());
+        let has_queued = state.outbox.as_ref().is_some_and(|outbox| state.bytes_written > outbox.inflight_end);
+        if has_ends || has_queued {
+            self.tick(NetTick::FailQueued(socket));
+        }
+        let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(DESTROYED);
         match &error {
             Some(error) => log::trace!(target: "bucle::net", "{socket} destroyed: {error}"),
@@ -38,9 +45,6 @@ impl Loop {
         let idle_timer = state.idle_timer.take();
         let was_opened = state.is(OPENED);
         let server = mem::replace(&mut state.server, NO_SERVER);
-        if state.is(RESETTING) {
-            state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
-        }
         // Closing the descriptor takes it off the poll too.
         state.stream = Stream::None;
         let attempt_timer = state.more.as_mut().and_then(|more| more.connecting.as_mut()?.attempt_timer.take());
@@ -213,7 +217,8 @@ impl Loop {
             state.set(RESET_ON_CONNECT);
             return Ok(());
         }
-        state.set(RESETTING);
+        // Closing the descriptor now sends a RST instead of a FIN.
+        state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
         self.destroy_socket(socket, None);
         Ok(())
     }

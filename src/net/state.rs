@@ -152,8 +152,6 @@ pub(crate) mod flag {
         UNREFERENCED,
         /// Counted among what keeps the loop alive.
         COUNTED,
-        /// `destroy` sends a reset.
-        RESETTING,
         /// `reset_and_destroy` while connecting: done as soon as it is connected.
         RESET_ON_CONNECT,
         /// The slot is in the middle of `on_close`.

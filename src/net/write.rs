@@ -202,13 +202,14 @@ impl Loop {
                 return false;
             }
         }
-        let is_low = state.writable_length() < u64::from(state.high_water_mark);
+        let length = state.writable_length();
+        let is_low = length == 0 || length < u64::from(state.high_water_mark);
         if !is_low {
             state.set(NEED_DRAIN);
         }
-        let is_through = state.outbox.is_none();
         let answer = is_low && !state.is(ERRORED);
-        if is_through && (callback.is_some() || !is_low) {
+        // What went out at once is called back in a tick; what waits has its callback in the outbox.
+        if callback.is_some() || state.outbox.is_none() && state.is(NEED_DRAIN) {
             self.tick(NetTick::AfterWrite(socket, callback.into_iter().collect()));
         }
         if let Some(timer) = idle_timer {
@@ -382,10 +383,15 @@ impl Loop {
     /// Every write and end that still waits hears that it will not happen. What is in flight is not among them.
     pub(crate) fn fail_queued(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(BLOCKED) {
-            return;
+        if state.is(BLOCKED) || state.is(CONNECTING) && state.outbox.is_some() {
+            return; // One is in flight: its end will see to those behind it.
         }
         let error = state.more.as_ref().and_then(|more| more.errored.clone());
+        if let Some(outbox) = &state.outbox {
+            // What was cut off in flight counts as written, what stood behind it does not.
+            let first_unsent = state.bytes_written - outbox.len() as u64;
+            state.bytes_written = first_unsent.max(outbox.inflight_end.min(state.bytes_written));
+        }
         let writes = state.outbox.take().map(|mut outbox| outbox.take_all_callbacks()).unwrap_or_default();
         let ends = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
@@ -426,7 +432,8 @@ impl Loop {
         }
         let Some(callback) = callback else { return };
         let Some(state) = self.net.socket_mut(socket) else { return };
-        match failed {
+        let errored = state.more.as_ref().and_then(|more| more.errored.clone());
+        match failed.or(errored) {
             Some(error) => self.call_back(Some(callback), Err(error)),
             None if state.is(FINISHED) => self.call_back(Some(callback), Ok(())),
             None => state.more().end_callbacks.push(callback),
