@@ -106,6 +106,13 @@ fn serve_command() -> clap::Command {
                 .help("Listen on a unix socket instead"),
         )
         .arg(
+            Arg::new("reuse-port")
+                .long("reuse-port")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("unix")
+                .help("Share the port: start several, and the kernel deals the connections out"),
+        )
+        .arg(
             Arg::new("max-connections")
                 .long("max-connections")
                 .value_name("COUNT")
@@ -171,6 +178,7 @@ fn serve_of(matches: &ArgMatches) -> Serve {
     Serve {
         kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
         place,
+        reuse_port: matches.get_flag("reuse-port"),
         max_connections: matches.get_one::<u32>("max-connections").map_or(usize::MAX, |&max| max as usize),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
     }
