@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use command::{Run, load};
+use command::{Run, Served, load};
 use server::Server;
 
 /// The counters of a report that are not zero, but for `sent` and `expected`.
@@ -653,14 +653,77 @@ fn source_addresses_in_turn() {
     assert_eq!(*seen.lock().expect("nobody panics"), want);
 }
 
+/// A listener that nobody accepts from, and whose queue is full: what comes then gets no answer at all.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connect_that_is_not_answered() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+    listener.bind(&any.into()).and_then(|()| listener.listen(1)).expect("a free port");
+    let port = listener.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound").port();
+    let target = format!(":{port}");
+    let report =
+        Run::start(&[&target, "-c", "9", "--hold", "-d", "10ms", "--timeout", "300ms", "--json"]).end().json(1);
+    is_consistent(&report);
+    let (ok, timeout) = (report["connect"]["ok"].as_u64(), report["connect"]["timeout"].as_u64());
+    assert!(ok >= Some(1) && timeout >= Some(1), "{report}");
+    assert_eq!(ok.zip(timeout).map(|(ok, timeout)| ok + timeout), Some(9));
+}
+
+#[test]
+fn interrupted_while_connecting() {
+    let (tell, told) = mpsc::channel();
+    let server = Server::start(move |stream, _| {
+        std::mem::forget(stream);
+        let _ = tell.send(());
+    });
+    let target = format!(":{}", server.port);
+    let run = Run::start(&[&target, "-c", "100", "--ramp", "1h", "--json"]);
+    told.recv().expect("the first connection comes at once");
+    run.signal("INT");
+    let report = run.end().json(130);
+    is_consistent(&report);
+    assert_eq!((&report["messages"]["sent"], &report["interrupted"]), (&0.into(), &true.into()));
+}
+
+/// Two servers of our own share a port; the kernel deals the connections out, and each is answered.
+#[test]
+fn servers_that_share_a_port() {
+    let one = Served::start(&["lines", "--reuse-port", "--port", "0"]);
+    let port = one.port;
+    let _other = Served::start(&["lines", "--reuse-port", "--port", &port.to_string()]);
+    let run = Run::start(&[&format!(":{port}"), "-c", "50", "-n", "500", "--in-flight", "4", "--json"]).end();
+    assert_eq!(counters(&run.json(0)), "exact 500");
+}
+
+#[test]
+fn our_own_relay_fans_out() {
+    let relay = Served::start(&["relay", "--port", "0"]);
+    let target = format!(":{}", relay.port);
+    for args in [&["--in-flight", "3"], &["-r", "500"]] {
+        let args = [&[target.as_str(), "-c", "30", "-n", "100", "--expect", "fanout", "--json"], &args[..]].concat();
+        let report = Run::start(&args).end().json(0);
+        is_consistent(&report);
+        assert_eq!(counters(&report), "exact 3000");
+    }
+}
+
 /// Nothing is sent before every connection has been made.
 #[test]
 fn a_ramp_comes_first() {
-    let server = Server::echo();
-    let report = load(&server, &["-c", "5", "-n", "50", "--ramp", "100ms", "--json"]).json(0);
+    let connections: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let collect = connections.clone();
+    let server = Server::start(move |mut stream, ledger| {
+        stream.write_all(b"hello\n").expect("the client reads");
+        let (collect, shared) = (collect.clone(), ledger.clone());
+        server::each_line(&stream, ledger, move |stream, _, line| {
+            collect.lock().expect("nobody panics").push(shared.lock().expect("nobody panics").connections);
+            stream.write_all(line)
+        });
+    });
+    let report = load(&server, &["-c", "5", "-n", "50", "--ramp", "100ms", "--skip-line", "--json"]).json(0);
     assert_eq!(counters(&report), "exact 50");
-    let first = server.ledger().connections_at_first_line;
-    assert_eq!(first, Some(5));
+    assert_eq!(*connections.lock().expect("nobody panics"), [5; 50]);
 }
 
 /// A terminal's line is never drawn into a file, and a file is read line by line.

@@ -1,6 +1,6 @@
 //! Runs `bucle load` and reads what it says. A run that does not end is ended.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -90,5 +90,39 @@ impl Ended {
         let value: Value = serde_json::from_str(&self.stdout).expect("one object and nothing else");
         assert_eq!(value["exit"], code);
         value
+    }
+}
+
+/// A server of our own. Dropping it ends it.
+pub struct Served {
+    child: Child,
+    pub port: u16,
+}
+
+impl Served {
+    /// Starts `bucle serve` and waits until it says where it listens.
+    pub fn start(args: &[&str]) -> Served {
+        let child = Command::new(env!("CARGO_BIN_EXE_bucle"))
+            .arg("serve")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the command starts");
+        let mut served = Served { child, port: 0 };
+        let mut line = String::new();
+        let stdout = served.child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a server says where it listens, or ends");
+        let port = line.trim_end().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        served.port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
+        served
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

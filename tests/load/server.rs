@@ -12,7 +12,6 @@ pub struct Ledger {
     pub lines: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    pub connections_at_first_line: Option<u64>,
 }
 
 pub type Shared = Arc<Mutex<Ledger>>;
@@ -49,8 +48,6 @@ impl Server {
                 let len = bytes.len();
                 {
                     let mut ledger = ledger.lock().expect("nobody panics");
-                    let connections = ledger.connections;
-                    ledger.connections_at_first_line.get_or_insert(connections);
                     ledger.lines += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
                     ledger.bytes_in += len as u64;
                     ledger.bytes_out += len as u64;

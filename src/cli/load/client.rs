@@ -152,14 +152,12 @@ fn start(lp: &mut Loop, run: &Shared) -> Result<()> {
     if this.job.is_worker {
         listen_to_parent(lp, run)?;
     }
-    if let Err(code) = this.job.targets.clone() {
-        return Ok(this.nowhere(lp, &code));
+    match this.job.targets.clone() {
+        Err(code) => this.nowhere(lp, &code),
+        // It has no connections to make first: each makes one, and again.
+        Ok(_) if matches!(this.job.load.model, Model::Churn) => this.connected(lp),
+        Ok(_) => this.launch(lp),
     }
-    if matches!(this.job.load.model, Model::Churn) {
-        // It has no connections of its own to make first: each makes one, and again.
-        return Ok(this.connected(lp));
-    }
-    this.launch(lp);
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
             row(&mut out, "", &format!("NOT right in the warm-up: {}", failures(warmup)));
         }
     }
-    if !matches!(load.model, Model::Hold) {
+    if json::is_checked(load) {
         let aimed = load.model.rate().map_or(String::new(), |rate| format!(" of {} a second aimed at", grouped(rate)));
         let over = time_of(ledger.elapsed_ns);
         row(&mut out, "rate", &format!("{} replies a second over {over}{aimed}", grouped(rate.round() as u64)));
@@ -68,7 +68,7 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
     connects(&mut out, ledger);
     if !ledger.response.is_empty() {
         latencies(&mut out, load, ledger);
-        out.push_str("\n  response times, each bar a tenfold count longer:\n");
+        out.push_str("\n  response times by count; a bar grows with the logarithm of its count:\n");
         bars(&mut out, &ledger.response);
     }
     out.push('\n');
@@ -89,7 +89,7 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
 }
 
 fn row(out: &mut String, name: &str, text: &str) {
-    let _ = writeln!(out, "  {name:<10}{text}");
+    let _ = writeln!(out, "  {name:<12}{text}");
 }
 
 fn messages(out: &mut String, load: &Load, counts: &Messages) {
@@ -141,12 +141,12 @@ fn connects(out: &mut String, ledger: &Ledger) {
 }
 
 fn latencies(out: &mut String, load: &Load, ledger: &Ledger) {
-    out.push_str("\n            ");
+    out.push_str("\n              ");
     for (name, _) in QUANTILES {
         let _ = write!(out, "{name:>10}");
     }
     for (name, counts) in [("response", &ledger.response), ("service", &ledger.service)] {
-        let _ = write!(out, "\n  {name:<10}");
+        let _ = write!(out, "\n  {name:<12}");
         for (_, quantile) in QUANTILES {
             let _ = write!(out, "{:>10}", counts.quantile(quantile).map_or("–".to_owned(), time_of));
         }
@@ -192,16 +192,13 @@ fn bar(count: u64, most: u64) -> usize {
 fn generator(out: &mut String, outcome: &Outcome) {
     let ledger = &outcome.ledger;
     let word = if ledger.is_saturated() { "was the limit" } else { "was not the limit" };
-    row(
+    let procs =
+        if outcome.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", outcome.procs) };
+    let _ = writeln!(
         out,
-        "generator",
-        &format!(
-            "the generator {word}: {:.0} % of a core in the busiest of {} process{}, 99 % of the time within {} of schedule",
-            ledger.cpu * 100.0,
-            outcome.procs,
-            if outcome.procs == 1 { "" } else { "es" },
-            time_of(ledger.lag_p99())
-        ),
+        "  the generator {word}: {:.0} % of a core{procs}, and late by {} at most in 99 % of cases",
+        ledger.cpu * 100.0,
+        time_of(ledger.lag_p99())
     );
 }
 

@@ -147,6 +147,19 @@ impl Room {
         }
     }
 
+    /// The same for one message, which is just being asked for.
+    fn expire_one(&mut self, rules: &Rules, conn: u64, seq: u64, now: u64, emit: &mut dyn FnMut(Finding<'_>)) {
+        let sender = &mut self.senders[conn as usize];
+        let Some(message) = sender.find(seq).filter(|message| message.pending.is_overdue(now, rules.timeout)) else {
+            return;
+        };
+        for receiver in message.owed.list() {
+            message.give_up(receiver, conn, &mut self.missed, emit);
+        }
+        self.freed.push(conn);
+        sender.sweep();
+    }
+
     /// A receiver is gone: it gets nothing more.
     pub(crate) fn left(&mut self, receiver: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         for (conn, sender) in self.senders.iter_mut().enumerate() {
@@ -161,18 +174,26 @@ impl Room {
     }
 
     /// A line has come to `receiver`.
-    pub(crate) fn line(&mut self, rules: &Rules, receiver: u64, line: &[u8], emit: &mut dyn FnMut(Finding<'_>)) {
+    pub(crate) fn line(
+        &mut self,
+        rules: &Rules,
+        receiver: u64,
+        line: &[u8],
+        now: u64,
+        emit: &mut dyn FnMut(Finding<'_>),
+    ) {
         let text = without_break(line);
         let finding = |verdict, message, conn, seq| Finding { verdict, message, conn, seq: Some(seq), received: line };
         let mut garbled = None;
         for at in (0..text.len()).filter(|&at| text[at].is_ascii_digit()) {
             let Some((conn, seq)) = tag(&text[at..]) else { continue };
-            if !self.senders.get(conn as usize).is_some_and(|sender| seq < sender.next_seq) {
+            if self.senders.get(conn as usize).is_none_or(|sender| seq >= sender.next_seq) {
                 continue;
             }
             let want = rules.messages.text(conn, seq);
             let want = without_break(&want);
             if text[at..] == *want {
+                self.expire_one(rules, conn, seq, now, emit);
                 let (verdict, message) = self.deliver(receiver, conn, seq);
                 return emit(finding(verdict, message, conn, seq));
             }

@@ -152,7 +152,7 @@ fn heard(kind: Fanout, sent: &[(u64, u64)], lines: &[(u64, &str)]) -> (Vec<Strin
         match *line {
             "expire" => room.expire(&rules, TIMEOUT + 1, &mut emit),
             "leave" => room.left(*receiver, &mut emit),
-            line => room.line(&rules, *receiver, format!("{line}\r\n").as_bytes(), &mut emit),
+            line => room.line(&rules, *receiver, format!("{line}\r\n").as_bytes(), 1, &mut emit),
         }
     }
     let open = (0..3).map(|sender| room.unanswered(sender)).sum();

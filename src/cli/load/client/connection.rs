@@ -58,6 +58,8 @@ pub(crate) struct Conn {
     pub(crate) pass: Option<Box<Passing>>,
     /// Whether a connection of `--churn` or a pass is under way.
     pub(crate) is_busy: bool,
+    /// Whether it sends on in the next turn.
+    pub(crate) is_flooding: bool,
     /// Whether the connection of `--churn` has begun its message, and in which phase it was tried.
     pub(crate) has_spoken: bool,
     pub(crate) phase: Phase,
@@ -119,6 +121,7 @@ impl Conn {
             is_awaited: false,
             pass: None,
             is_busy: false,
+            is_flooding: false,
             has_spoken: false,
             phase: Phase::Warmup,
         }
@@ -368,10 +371,7 @@ impl Run {
                     passing.come.extend_from_slice(data);
                 }
             }
-            (_, Some(room)) => {
-                room.expire(rules, now, &mut note);
-                conn.lines.feed(data, |line| room.line(rules, id, line, &mut note));
-            }
+            (_, Some(room)) => conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note)),
             (_, None) => conn.replies.feed(rules, id, data, now, &mut note),
         }
     }

@@ -150,17 +150,27 @@ impl Run {
         match self.model() {
             Model::Churn if conn.state == State::Ready && conn.has_spoken && is_through => self.end(lp, at),
             // Nothing is waited for: the next one goes in the next turn.
-            Model::Closed { .. } if matches!(self.rules.expect, Expect::None) && is_through && self.left != Some(0) => {
-                if matches!(self.stage, Stage::Warmup | Stage::Steady) && conn.state == State::Ready {
-                    let call = self.later(move |run, lp| run.pump(lp, at));
-                    lp.set_immediate(call);
-                }
-            }
+            Model::Closed { .. } if matches!(self.rules.expect, Expect::None) && is_through => self.flood(lp, at),
             _ => {}
         }
         if self.stage == Stage::Steady && self.left == Some(0) {
             self.advance(lp);
         }
+    }
+
+    /// Has a connection send on in the next turn, that waits for nothing. Once, however often it is asked for.
+    fn flood(&mut self, lp: &mut Loop, at: usize) {
+        let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady) && self.left != Some(0);
+        let conn = &mut self.conns[at];
+        if !is_running || conn.state != State::Ready || conn.is_flooding {
+            return;
+        }
+        conn.is_flooding = true;
+        let call = self.later(move |run, lp| {
+            run.conns[at].is_flooding = false;
+            run.pump(lp, at);
+        });
+        lp.set_immediate(call);
     }
 
     /// Puts a message behind the others of a batch.
