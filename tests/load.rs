@@ -233,7 +233,8 @@ fn what_a_server_does_to_one_reply() {
 /// The replies of two connections to their messages numbered 5 go to the other one.
 #[test]
 fn swapped_replies_are_wrong() {
-    let waiting: Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>> = Arc::default();
+    type Waiting = Vec<(TcpStream, Vec<u8>)>;
+    let waiting: Arc<Mutex<Waiting>> = Arc::default();
     let server = Server::start(move |stream, ledger| {
         let waiting = waiting.clone();
         server::each_line(&stream, ledger, move |stream, seq, line| {

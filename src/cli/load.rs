@@ -97,7 +97,8 @@ fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) ->
         script.set_seed(seed);
     }
     let sources = if plan.binds { plan.sources.clone() } else { Vec::new() };
-    let job = Job { load, index: 0, of: 1, seed, targets, sources, is_worker: false };
+    let ports = dealt_ports(&load, plan);
+    let job = Job { load, index: 0, of: 1, seed, targets, sources, ports, is_worker: false };
     client::run(job, Progress::to_stderr()).map_err(|error| format!("the run cannot go on: {error}"))
 }
 
@@ -108,14 +109,21 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
     if let Model::Script(script) = &mut load.model {
         script.set_seed(worker.seed.wrapping_add(worker.index));
     }
+    let ports = dealt_ports(&load, &plan);
     let sources = if plan.binds { plan.sources } else { Vec::new() };
     let Worker { index, of, seed } = worker;
-    let job = Job { load, index, of, seed, targets, sources, is_worker: true };
+    let job = Job { load, index, of, seed, targets, sources, ports, is_worker: true };
     match client::run(job, Progress::to_parent()) {
         Ok(ledger) => print(&format!("{}\n", ledger.to_line())),
         Err(error) => complain(&format!("a process of the run cannot go on: {error}"), &[]),
     }
     ExitCode::SUCCESS
+}
+
+/// Not where connections come and go: a port that has just been left is another connection's for a while.
+fn dealt_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
+    let stays = !matches!(load.model, Model::Churn | Model::Script(_));
+    plan.dealt_ports().filter(|_| stays)
 }
 
 /// The target's addresses, or the code of why there are none.

@@ -64,6 +64,8 @@ pub(crate) struct Job {
     pub(crate) targets: std::result::Result<Vec<IpAddr>, String>,
     /// Where to connect from; empty: the system chooses.
     pub(crate) sources: Vec<IpAddr>,
+    /// Source ports to deal out, first and number; `None`: the system chooses.
+    pub(crate) ports: Option<(u16, u64)>,
     /// Whether a parent says when to go, through standard input.
     pub(crate) is_worker: bool,
 }
@@ -552,9 +554,14 @@ impl Run {
             [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
             [] => Target::from((load.host.as_str(), load.port)),
         };
-        match source {
-            Some(source) => target.local_address(source.to_string()),
-            None => target,
+        let Some(source) = source else { return target };
+        let target = target.local_address(source.to_string());
+        match self.job.ports {
+            Some((first, count)) if self.conns[at].has_dealt_port => {
+                let number = self.conns[at].id / self.job.sources.len() as u64 % count;
+                target.local_port(first.saturating_add(u16::try_from(number).unwrap_or(0)))
+            }
+            _ => target,
         }
     }
 }

@@ -25,8 +25,8 @@ const KERNEL_BYTES: u64 = 4 * 1024;
 /// What a connection costs this process.
 const CLIENT_BYTES: u64 = 1024;
 
-/// Linux' default range, where it cannot be read.
-const PORTS: u64 = 60_999 - 32_768 + 1;
+/// Linux' default range, where it cannot be read: the first port, and how many.
+const PORTS: (u16, u64) = (32_768, 60_999 - 32_768 + 1);
 
 /// What the machine has.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(crate) struct Machine {
     /// The hard limit of descriptors a process.
     pub(crate) descriptors: u64,
     pub(crate) ports: u64,
+    /// The first of them.
+    pub(crate) first_port: u16,
     pub(crate) memory: u64,
 }
 
@@ -45,18 +47,15 @@ impl Machine {
             let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
             let mut bounds = text.split_whitespace().map(number);
             let (low, high) = (bounds.next()??, bounds.next()??);
-            (low <= high).then(|| high - low + 1)
+            Some((u16::try_from(low).ok()?, high.checked_sub(low)? + 1))
         };
         let memory = || {
             let text = std::fs::read_to_string("/proc/meminfo").ok()?;
             let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
             Some(number(line.trim().strip_suffix(" kB")?)? * 1024)
         };
-        Machine {
-            descriptors: raise_limit(),
-            ports: ports().unwrap_or(PORTS),
-            memory: memory().unwrap_or(i64::MAX as u64),
-        }
+        let (first_port, ports) = ports().unwrap_or(PORTS);
+        Machine { descriptors: raise_limit(), ports, first_port, memory: memory().unwrap_or(i64::MAX as u64) }
     }
 }
 
@@ -136,6 +135,15 @@ impl Plan {
 
     fn ports_there(&self) -> u64 {
         (self.sources.len().max(1) as u64).saturating_mul(self.machine.ports)
+    }
+
+    /// The source ports, first and number, if they have to be dealt out one by one.
+    ///
+    /// Linux looks for a free port among the even ones first, one after the other, and then among the odd: beyond half of
+    /// a source's ports each connect costs it a millisecond and more. Who names the port spares it the search.
+    pub(crate) fn dealt_ports(&self) -> Option<(u16, u64)> {
+        let is_crowded = self.connections > self.ports_there() / 2;
+        (self.binds && is_crowded).then_some((self.machine.first_port, self.machine.ports))
     }
 
     fn has_descriptors(&self) -> bool {
@@ -264,7 +272,7 @@ mod tests {
 
     fn plan(args: &[&str], target: &str) -> Plan {
         let matches = options::command().try_get_matches_from([&["load"], args].concat()).unwrap();
-        let machine = Machine { descriptors: 20_000, ports: 28_232, memory: 1 << 30 };
+        let machine = Machine { descriptors: 20_000, ports: 28_232, first_port: 32_768, memory: 1 << 30 };
         Plan::new(&options::load_of(&matches).unwrap(), machine, &[target.parse().unwrap()])
     }
 

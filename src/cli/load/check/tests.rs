@@ -94,7 +94,8 @@ fn messages_without_a_number() {
 
 #[test]
 fn what_is_late_was_missing() {
-    let table: &[(&str, Expect, &[(u64, &[u8])], &[&str])] = &[
+    type Row<'a> = (&'a str, Expect, &'a [(u64, &'a [u8])], &'a [&'a str]);
+    let table: &[Row<'_>] = &[
         ("in time", Expect::Echo, &[(TIMEOUT, b"0\n1\n")], &["exact 0", "exact 1"]),
         ("late", Expect::Echo, &[(1, b"0\n"), (TIMEOUT + 1, b"1\n")], &["exact 0", "missing 1", "late 1"]),
         (

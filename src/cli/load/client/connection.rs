@@ -53,6 +53,8 @@ pub(crate) struct Conn {
     pub(crate) taken: u64,
     pub(crate) lines: Lines,
     telnet: Option<Box<Decoder>>,
+    /// Whether it has tried, or will try, the source port that is its own.
+    pub(crate) has_dealt_port: bool,
     /// Nothing is sent anywhere before its greeting has come, or is overdue.
     is_awaited: bool,
     pub(crate) pass: Option<Box<Passing>>,
@@ -118,6 +120,7 @@ impl Conn {
             taken: 0,
             lines: Lines::default(),
             telnet: None,
+            has_dealt_port: true,
             is_awaited: false,
             pass: None,
             is_busy: false,
@@ -232,6 +235,13 @@ impl Run {
 
     /// A connect has failed, for the reason of this code.
     pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
+        let was_dealt = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].has_dealt_port);
+        if was_dealt && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
+            // Somebody else has the port. That was no attempt to connect yet; the system finds another one.
+            self.connecting -= 1;
+            self.drop_socket(lp, at);
+            return self.connect(lp, at);
+        }
         let connects = &mut self.book.ledger.connects;
         match code {
             "ECONNREFUSED" => connects.refused += 1,
