@@ -57,8 +57,8 @@ fn main() -> bucle::Result<()> {
                 socket.destroy(lp);
             }),
         )?;
-        let port = server.id().address(lp).and_then(|address| address.port()).expect("listen has bound it");
-        Socket::connect(lp, ("127.0.0.1", port), on().end(move |lp, _| server.id().close(lp)))?;
+        let address = server.id().address(lp).expect("listen has bound it");
+        Socket::connect(lp, address, on().end(move |lp, _| server.id().close(lp)))?;
         Ok(())
     })?;
     bucle::run(|lp| {

@@ -81,9 +81,9 @@ fn main() -> Result<()> {
         bucle::run(|lp| {
             let server = net::listen(lp, ("127.0.0.1", 0), Consumer(0))?;
             server.id().unref(lp); // The loop ends with the connection.
-            let port = server.id().address(lp).and_then(|address| address.port()).expect("listen has bound it");
+            let address = server.id().address(lp).expect("listen has bound it");
             let producer = Producer { name, is_patient, written: 0, most_waiting: 0, has_drained: false };
-            Socket::connect(lp, ("127.0.0.1", port), producer)
+            Socket::connect(lp, address, producer)
         })?;
     }
     Ok(())

@@ -64,8 +64,8 @@ fn scene(title: &str, allow_half_open: bool, client: [Act; 2], server: [Act; 2])
         let server = Server::new(lp, options, Side(server_saw.clone(), server[0], server[1])).id();
         server.listen_now(lp, ("127.0.0.1", 0))?;
         server.unref(lp); // The loop ends with the connection.
-        let port = server.address(lp).and_then(|address| address.port()).expect("listen_now has bound it");
-        Socket::connect(lp, ("127.0.0.1", port), Side(client_saw.clone(), client[0], client[1]))
+        let address = server.address(lp).expect("listen_now has bound it");
+        Socket::connect(lp, address, Side(client_saw.clone(), client[0], client[1]))
     })?;
     println!("{title}\n  client: {}\n  server: {}", client_saw.borrow().join(", "), server_saw.borrow().join(", "));
     Ok(())

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A remote does not keep the loop alive, a `KeepAlive` does; without it the loop would end before the answer is there.
-//! It travels with the answer: let go by the helper, it could be gone before the answer has been run. And if the helper
-//! panics it is dropped too, so the loop does not wait for ever.
+//! What was posted before the last of them is dropped is run, so the helper just posts and lets go. It lets go too if it
+//! panics: the loop does not wait for ever for an answer that never comes.
 //!
 //! Run: `cargo run --example 10_other_threads`
 //!
@@ -66,8 +66,6 @@ fn find_primes(remote: &Remote, keep_alive: KeepAlive, is_enough: &AtomicBool) {
             break;
         }
     }
-    remote.post(move |_| {
-        println!("helper: the thousandth prime is {}, and I have more", primes[999]);
-        drop(keep_alive);
-    });
+    remote.post(move |_| println!("helper: the thousandth prime is {}, and I have more", primes[999]));
+    drop(keep_alive); // The loop may end now, after the answer.
 }

@@ -4,9 +4,13 @@ mod advice;
 mod args;
 mod connect;
 mod load;
+#[cfg(feature = "trace")]
+mod quiz;
 mod screen;
 mod serve;
 mod target;
+#[cfg(feature = "trace")]
+mod trace_file;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -25,6 +29,9 @@ pub(crate) mod exit_code {
     pub(crate) const CHECK_FAILED: u8 = 4;
     /// A `--fail-if` was true.
     pub(crate) const THRESHOLD: u8 = 5;
+    /// The answer to a question of the quiz was wrong.
+    #[cfg(feature = "trace")]
+    pub(crate) const WRONG_ANSWER: u8 = 4;
     /// A limit of the machine stops it before it starts.
     pub(crate) const MACHINE_LIMIT: u8 = 6;
     /// Ctrl-C: 128 and the number of SIGINT, as shells have it.
@@ -45,7 +52,18 @@ pub(crate) fn main() -> ExitCode {
             start_log(0);
             load::run(*load)
         }
+        Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
         Err(status) => status,
+    }
+}
+
+/// The quiz has its reasons from the trace. Without it there is none.
+#[cfg(not(feature = "trace"))]
+mod quiz {
+    pub(crate) fn run(_: Option<&str>, _: Option<&str>) -> super::ExitCode {
+        let advice = ["cargo build --features trace".to_owned()];
+        super::complain("the quiz reads its reasons from the trace, and this bucle was built without it", &advice);
+        super::ExitCode::from(super::exit_code::FAILURE)
     }
 }
 
@@ -58,6 +76,30 @@ fn start_log(verbosity: u8) {
         _ => "warn,bucle=trace",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).init();
+}
+
+/// Without the feature `trace` the loop keeps no records, and there is nothing to write.
+#[cfg(not(feature = "trace"))]
+mod trace_file {
+    use std::path::Path;
+
+    use super::*;
+
+    pub(crate) enum TraceFile {}
+
+    impl TraceFile {
+        pub(crate) fn start(_: &mut bucle::EventLoop, _: &Path, _: &serve::Serve) -> Result<Self, ExitCode> {
+            complain(
+                "--trace: this bucle was built without the feature `trace`",
+                &["cargo install bucle --features trace".to_owned()],
+            );
+            Err(ExitCode::from(exit_code::USAGE))
+        }
+
+        pub(crate) fn run(self, _: &mut bucle::EventLoop) -> bucle::Result<()> {
+            match self {}
+        }
+    }
 }
 
 /// Says what went wrong and what to try, on stderr, whether anybody reads it or not.

@@ -26,6 +26,7 @@
 //! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
 
 mod clock;
+mod lent;
 mod metrics;
 mod queues;
 mod remote;
@@ -37,10 +38,11 @@ mod trace;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
+pub use lent::AlarmId;
 pub use metrics::{Histogram, Metrics};
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;
@@ -258,12 +260,25 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn run(&mut self) -> Result<()> {
+        self.run_with(|_| None)
+    }
+
+    /// As [`run`](Self::run), and lends the loop to `before_turn` before every turn. It says how long that turn may wait
+    /// for the kernel at most; `None`: as long as there is nothing to do.
+    ///
+    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. It belongs to no
+    /// phase: what it puts off or writes is seen to in the turn that follows.
+    ///
+    /// # Errors
+    /// When the poll fails.
+    pub fn run_with(&mut self, mut before_turn: impl FnMut(&mut Loop) -> Option<Duration>) -> Result<()> {
         loop {
             if self.goes_on() {
                 self.lp.run_due_timers();
             }
             while self.goes_on() {
-                self.turn(None)?;
+                let max_wait = before_turn(&mut self.lp);
+                self.turn(max_wait)?;
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
                 break;
@@ -327,7 +342,9 @@ impl EventLoop {
         if may_sleep {
             lp.counters.idle += lp.now - before;
         }
+        lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
+        log::trace!(target: "bucle::loop", "the poll reported {} events", self.events.iter().count());
         let leftovers = lp.net.begin_poll();
         let mut events = 0;
         for event in &self.events {
@@ -355,157 +372,6 @@ impl Drop for EventLoop {
 }
 
 impl Loop {
-    /// Now, as of the last time the loop looked: before each phase, and when a timer is made. Inside one callback it
-    /// stands still ([libuv: `uv_now`](https://docs.libuv.org/en/v1.x/loop.html#c.uv_now)).
-    #[doc(alias = "uv_now")]
-    pub fn now(&self) -> Instant {
-        self.clock.origin() + self.now
-    }
-
-    /// Runs `f` once, after at least `delay`. The timer is gone once it fired; to use it again see
-    /// [`set_timer`](Self::set_timer).
-    ///
-    /// A delay is cut to whole milliseconds; less than one, or more than 2^31 − 1 of them, becomes one
-    /// ([Node: `setTimeout`](https://nodejs.org/docs/latest-v20.x/api/timers.html#settimeoutcallback-delay-args)).
-    #[doc(alias = "setTimeout")]
-    pub fn set_timeout(&mut self, delay: Duration, f: impl FnOnce(&mut Loop) + 'static) -> TimerId {
-        self.start_timer(delay, TimerCall::Once(Box::new(f)))
-    }
-
-    /// Runs `f` once after `delay`, and again whenever the timer is [`refresh`](Self::refresh)ed. Lives until
-    /// [`clear`](Self::clear).
-    #[doc(alias = "setTimeout")]
-    pub fn set_timer(&mut self, delay: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
-        self.start_timer(delay, TimerCall::Again(Box::new(f)))
-    }
-
-    /// Runs `f` again and again, with `period` from the start of one call to the next. Missed calls are not made up
-    /// ([Node: `setInterval`](https://nodejs.org/docs/latest-v20.x/api/timers.html#setintervalcallback-delay-args)).
-    #[doc(alias = "setInterval")]
-    pub fn set_interval(&mut self, period: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
-        self.start_timer(period, TimerCall::Every(Box::new(f)))
-    }
-
-    /// Runs `f` in the check phase of this turn, or of the next one when called from an immediate
-    /// ([Node: `setImmediate`](https://nodejs.org/docs/latest-v20.x/api/timers.html#setimmediatecallback-args)).
-    #[doc(alias = "setImmediate")]
-    pub fn set_immediate(&mut self, f: impl FnOnce(&mut Loop) + 'static) -> ImmediateId {
-        let cause = self.cause();
-        self.immediates.push(Box::new(f), cause)
-    }
-
-    /// Runs `f` as soon as the current callback returns, before anything else
-    /// ([Node: `process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args)).
-    #[doc(alias = "nextTick")]
-    pub fn next_tick(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
-        let cause = self.cause();
-        self.ticks.ticks.push_back((Tick::User(Box::new(f)), cause));
-    }
-
-    /// Runs `f` after the ticks of the current callback
-    /// ([Node: `queueMicrotask`](https://nodejs.org/docs/latest-v20.x/api/globals.html#queuemicrotaskcallback)).
-    #[doc(alias = "queueMicrotask")]
-    pub fn queue_microtask(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
-        let cause = self.cause();
-        self.ticks.microtasks.push_back((Box::new(f), cause));
-    }
-
-    /// Clears a timer or an immediate, from anywhere. One that is gone already is ignored.
-    #[doc(alias = "clearTimeout")]
-    #[doc(alias = "clearInterval")]
-    #[doc(alias = "clearImmediate")]
-    pub fn clear(&mut self, id: impl Into<AlarmId>) {
-        match id.into() {
-            AlarmId::Timer(id) => drop(self.timers.remove(id)),
-            AlarmId::Immediate(id) => self.immediates.clear(id),
-        }
-    }
-
-    /// Starts a timer's delay anew, from now. Works on a timer that has fired, if it was made with
-    /// [`set_timer`](Self::set_timer). Says whether there was such a timer
-    /// ([Node: `timeout.refresh`](https://nodejs.org/docs/latest-v20.x/api/timers.html#timeoutrefresh)).
-    pub fn refresh(&mut self, id: TimerId) -> bool {
-        self.update_now();
-        self.timers.refresh(id, self.now_ms)
-    }
-
-    /// Lets a timer or immediate keep the loop alive, which is how it starts.
-    #[doc(alias = "ref")]
-    pub fn ref_(&mut self, id: impl Into<AlarmId>) {
-        self.set_referenced(id.into(), true);
-    }
-
-    /// Lets the loop end although this timer or immediate is waiting. It still runs if the loop lives long enough.
-    pub fn unref(&mut self, id: impl Into<AlarmId>) {
-        self.set_referenced(id.into(), false);
-    }
-
-    /// Whether a timer or immediate is there and keeps the loop alive while it waits.
-    #[doc(alias = "hasRef")]
-    pub fn has_ref(&self, id: impl Into<AlarmId>) -> bool {
-        match id.into() {
-            AlarmId::Timer(id) => self.timers.is_referenced(id),
-            AlarmId::Immediate(id) => self.immediates.is_referenced(id),
-        }
-    }
-
-    /// The door for other threads.
-    pub fn remote(&self) -> Remote {
-        self.remote.clone()
-    }
-
-    /// Ends [`EventLoop::run`] after this turn. What is waiting is left alone.
-    pub fn stop(&mut self) {
-        self.is_stopping = true;
-    }
-
-    /// Has `f` called when nothing keeps the loop alive any more. If it makes something that does, the loop goes on, and
-    /// it is called again when that is done. Not called after [`stop`](Self::stop)
-    /// ([Node: `beforeExit`](https://nodejs.org/docs/latest-v20.x/api/process.html#event-beforeexit)).
-    #[doc(alias = "beforeExit")]
-    pub fn on_before_exit(&mut self, f: impl FnMut(&mut Loop) + 'static) {
-        self.before_exit = Some(Box::new(f));
-    }
-
-    /// How many panics were caught, where [`EventLoop::catch_panics`] is on.
-    pub fn caught_panics(&self) -> u64 {
-        self.caught_panics
-    }
-
-    fn set_referenced(&mut self, id: AlarmId, is_referenced: bool) {
-        match id {
-            AlarmId::Timer(id) => self.timers.set_referenced(id, is_referenced),
-            AlarmId::Immediate(id) => self.immediates.set_referenced(id, is_referenced),
-        }
-    }
-
-    fn start_timer(&mut self, delay: Duration, call: TimerCall) -> TimerId {
-        self.update_now();
-        let delay = delay_ms(delay);
-        let cause = self.note(Kind::Armed, 0, delay as usize);
-        self.timers.insert(self.now_ms, delay, TimerPayload { call, cause })
-    }
-
-    /// A socket's idle limit. Unreferenced: it keeps nothing alive.
-    pub(crate) fn start_idle_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
-        let id = self.start_timer(limit, TimerCall::Idle(socket));
-        self.timers.set_referenced(id, false);
-        id
-    }
-
-    /// Something happened on a socket: its idle limit starts anew. Works with the time of the phase, which spares a look
-    /// at the clock per message; the limit may fire that much early, never more than one phase.
-    #[inline]
-    pub(crate) fn restart_idle_timer(&mut self, id: TimerId) {
-        self.timers.refresh(id, self.now_ms);
-    }
-
-    #[inline]
-    pub(crate) fn update_now(&mut self) {
-        self.now = self.clock.elapsed();
-        self.now_ms = self.now.as_secs() as i64 * 1000 + i64::from(self.now.subsec_millis());
-    }
-
     pub(crate) fn tick(&mut self, tick: crate::net::NetTick) {
         let cause = self.cause();
         self.ticks.ticks.push_back((Tick::Net(tick), cause));
@@ -636,10 +502,22 @@ impl Loop {
 
     fn call_timer(&mut self, id: TimerId, cause: Cause, f: impl FnOnce(&mut Loop)) -> bool {
         #[cfg(feature = "trace")]
-        let late_ms = self.timers.expiry(id).map_or(0, |expiry| self.now_ms.saturating_sub(expiry).max(0) as usize);
+        let late_ms = self.late_ms(id);
+        #[cfg(feature = "trace")]
+        log::trace!(target: "bucle::loop", "a timer fires, {late_ms} ms late");
         #[cfg(not(feature = "trace"))]
         let (_, late_ms) = (id, 0);
         self.call_sized(Kind::Timer, cause, late_ms, f)
+    }
+
+    /// How late a timer is that fires now. Whom it stood behind in this pass counts, so the clock is asked anew.
+    #[cfg(feature = "trace")]
+    fn late_ms(&self, id: TimerId) -> usize {
+        let now_ms = match &self.trace {
+            Some(_) => self.clock.elapsed().as_millis() as i64,
+            None => self.now_ms,
+        };
+        self.timers.expiry(id).map_or(0, |expiry| (now_ms - expiry).max(0) as usize)
     }
 
     /// Gives a timer its closure back after the call, unless the callback has cleared it. Without one it is gone.
@@ -704,27 +582,6 @@ impl Loop {
 
     pub(crate) fn timers_clear(&mut self, id: TimerId) {
         self.timers.remove(id);
-    }
-}
-
-/// A timer or an immediate: what can be cleared, referenced and unreferenced.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum AlarmId {
-    /// From [`Loop::set_timeout`], [`Loop::set_timer`] or [`Loop::set_interval`].
-    Timer(TimerId),
-    /// From [`Loop::set_immediate`].
-    Immediate(ImmediateId),
-}
-
-impl From<TimerId> for AlarmId {
-    fn from(id: TimerId) -> Self {
-        AlarmId::Timer(id)
-    }
-}
-
-impl From<ImmediateId> for AlarmId {
-    fn from(id: ImmediateId) -> Self {
-        AlarmId::Immediate(id)
     }
 }
 

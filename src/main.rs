@@ -1,4 +1,4 @@
-//! The command `bucle`: serves, and connects.
+//! The command `bucle`: serves, connects, and asks what runs when.
 
 mod cli;
 

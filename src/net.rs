@@ -197,6 +197,13 @@ impl Net {
         mem::take(&mut self.ready)
     }
 
+    /// As [`put_on_ready_list`](Self::put_on_ready_list), if the kernel has something to read.
+    pub(crate) fn put_on_ready_list_if_readable(&mut self, socket: Socket) {
+        if self.socket(socket).is_some_and(|state| state.is(flag::READABLE)) {
+            self.put_on_ready_list(socket);
+        }
+    }
+
     /// Has a socket looked at in the next poll, which will not wait.
     pub(crate) fn put_on_ready_list(&mut self, socket: Socket) {
         let ready_flag = self.ready_flag();

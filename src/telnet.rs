@@ -356,13 +356,17 @@ impl<H: Handler> Telnet<H> {
             match event {
                 Event::Data(bytes) => data = bytes,
                 Event::Command(command) => {
+                    log::trace!(target: "bucle::telnet", "{client} sent the command {command}");
                     if command == command::AYT {
                         client.write_line(lp, "[yes]");
                     }
                     handler.on_command(lp, client, command);
                 }
                 Event::Negotiate { verb, option } => {
-                    if let Some(answer) = negotiated.receive(verb, option, &Policy::REFUSE_ALL) {
+                    let answer = negotiated.receive(verb, option, &Policy::REFUSE_ALL);
+                    let silence = if answer.is_some() { "" } else { ": needs no answer" };
+                    log::trace!(target: "bucle::telnet", "{client} says {verb:?} {option}{silence}");
+                    if let Some(answer) = answer {
                         socket.write(lp, answer);
                     }
                 }
@@ -384,7 +388,10 @@ impl<H: Handler> Telnet<H> {
                 let line =
                     if options.keeps_breaks { lines.next_raw_line(&mut data) } else { lines.next_line(&mut data) };
                 match line {
-                    Some(Ok(line)) => handler.on_line(lp, client, line),
+                    Some(Ok(line)) => {
+                        log::trace!(target: "bucle::telnet", "{client} line of {} bytes", line.len());
+                        handler.on_line(lp, client, line);
+                    }
                     Some(Err(error)) => return handler.on_long_line(lp, client, error),
                     None => break,
                 }
@@ -392,6 +399,7 @@ impl<H: Handler> Telnet<H> {
         }
         if !options.keeps_breaks && lines.unfinished() == [CTRL_D] {
             lines.finish();
+            log::debug!(target: "bucle::telnet", "{client} says good-bye: Ctrl-D");
             handler.on_end(lp, client);
             client.end(lp);
         }
@@ -409,7 +417,7 @@ impl<H: Handler> Telnet<H> {
             return Next::Wait;
         }
         if socket.needs_drain(lp) {
-            log::trace!(target: "bucle::telnet", "{client} does not read its answers: not read from until it has");
+            log::trace!(target: "bucle::telnet", "{client} does not read its answers, and is not read from until it has");
             throttled.insert(socket);
             socket.pause(lp);
             return Next::Wait;

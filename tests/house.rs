@@ -75,6 +75,13 @@ fn pure_files_know_neither_loop_nor_clock_nor_log() {
         "net/outbox",
         "event_loop/timers",
         "cli/advice",
+        "cli/load/check",
+        "cli/load/message",
+        "cli/load/schedule",
+        "cli/load/script",
+        "cli/load/threshold",
+        "cli/quiz/answer",
+        "cli/quiz/explain",
         "cli/screen",
         "cli/target",
     ];
@@ -95,6 +102,19 @@ fn nothing_is_unsafe_or_unfinished() {
     for (path, text) in sources() {
         for word in ["todo!(", "unimplemented!(", "dbg!(", "allow(dead_code)"] {
             assert!(!text.contains(word), "{} has {word}", name(&path));
+        }
+    }
+}
+
+#[test]
+fn the_documents_link_to_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for document in ["README.md", "ARCHITECTURE.md", "examples/README.md"] {
+        let text = fs::read_to_string(root.join(document)).expect("it is there");
+        let folder = root.join(document).parent().expect("a folder").to_owned();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+            assert!(folder.join(link).exists(), "{document} links to {link}");
         }
     }
 }

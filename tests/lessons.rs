@@ -11,7 +11,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use std::{fs, iter, thread};
 
 /// How long anything may take before the test gives it up.
@@ -28,10 +28,18 @@ struct Lesson {
 
 impl Lesson {
     fn start(name: &'static str, args: &[&str]) -> Lesson {
+        Lesson::start_logging("off", name, args)
+    }
+
+    fn start_logging(level: &str, name: &'static str, args: &[&str]) -> Lesson {
         let program = examples_dir().join(name);
-        assert!(program.exists(), "{} is missing: `cargo build --examples` makes it", program.display());
+        // `cargo test` builds the examples, `cargo test --test lessons` does not.
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(format!("{name}.rs"));
+        let [built, written] =
+            [&program, &source].map(|file| file.metadata().and_then(|file| file.modified()).unwrap_or(UNIX_EPOCH));
+        assert!(built >= written, "{} is missing or old: `cargo build --examples`", program.display());
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(args).env("RUST_LOG", level).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let stdin = child.stdin.take();
         let stdout = lines_of(child.stdout.take().expect("it is piped"));
@@ -185,12 +193,12 @@ fn expected(name: &str) -> String {
 #[test]
 fn lessons_are_short_and_say_how_to_run_them() {
     let lessons = lessons();
-    assert!(lessons.len() >= 10, "{} lessons", lessons.len());
+    assert!(lessons.len() >= 17, "{} lessons", lessons.len());
     for (place, (name, source)) in iter::zip(1.., &lessons) {
         assert!(name.starts_with(&format!("{place:02}_")), "{name} is number {place}");
-        let (lines, header) =
-            (source.lines().count(), source.lines().take_while(|line| line.starts_with("//!")).count());
-        assert!(lines <= 95 && (20..=80).contains(&(lines - header)), "{name}: {lines} lines, {header} of them header");
+        let header = source.lines().take_while(|line| line.starts_with("//!")).count();
+        let code = source.lines().skip(header).filter(|line| !line.is_empty()).count();
+        assert!(header <= 35 && (20..=80).contains(&code), "{name}: {code} lines, and {header} of header");
         assert!(source.starts_with(&format!("//! Lesson {place}: ")), "{name} says which lesson it is");
         for part in ["//! Run: `cargo run --example ", "//! Expect", "//! ```text"] {
             assert!(source.contains(part), "{name} has {part:?} in its header");
@@ -208,6 +216,13 @@ fn lessons_that_run_by_themselves_print_what_their_headers_say() {
         "07_half_open_end_close",
         "09_timers_for_sockets",
         "10_other_threads",
+        "11_interval_drift",
+        "13_starvation_by_ticks",
+        "14_slots_and_serials",
+        #[cfg(feature = "trace")]
+        "12_a_slow_callback",
+        #[cfg(feature = "trace")]
+        "15_cause_and_effect",
     ];
     let running = names.map(|name| (name, Lesson::start(name, &[])));
     for (name, lesson) in running {
@@ -215,9 +230,23 @@ fn lessons_that_run_by_themselves_print_what_their_headers_say() {
     }
 }
 
+/// `examples/README.md` is the list of lessons, in their order, each with how to run it.
+#[test]
+fn the_readme_lists_every_lesson() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/README.md");
+    let readme = fs::read_to_string(readme).expect("it is there");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| [")).collect();
+    let lessons = lessons();
+    assert_eq!(rows.len(), lessons.len());
+    for (row, (name, _)) in iter::zip(rows, lessons) {
+        let link = format!("| [{}]({name}.rs) |", &name[..2]);
+        assert!(row.starts_with(&link) && row.contains(&format!("--example {name}")), "{row}");
+    }
+}
+
 #[test]
 fn a_bad_port_is_told() {
-    for name in ["03_echo", "04_chunks_and_lines", "05_chat", "08_client"] {
+    for name in ["03_echo", "04_chunks_and_lines", "05_chat", "08_client", "16_live_statistics", "17_stock"] {
         let (_, stderr, success) = Lesson::start(name, &["seventy"]).finish();
         assert!(!success && stderr.contains(&format!("usage: {name}")), "{name}: {stderr}");
     }
@@ -518,4 +547,167 @@ fn client_gives_advice_when_nobody_listens() {
         "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\nis the server running? try: cargo run --example 03_echo\n"
     );
     assert_eq!(Lesson::start("08_client", &[&port.to_string()]).finish(), (String::new(), stderr, false));
+}
+
+#[cfg(feature = "trace")]
+#[test]
+fn the_loop_warns_of_a_slow_callback_by_itself() {
+    let (_, stderr, success) = Lesson::start_logging("warn", "12_a_slow_callback", &[]).finish();
+    assert!(success && stderr.lines().count() == 1, "{stderr}");
+    assert!(stderr.contains("slow callback: immediate took 30 ms; it made"), "{stderr}");
+}
+
+/// The number of a beat and the scores of a picture, which must add up to it: each beat somebody scores.
+fn picture(line: &str) -> usize {
+    let (beat, scores) = line.trim_end().split_once(": ").unwrap_or_else(|| panic!("half a picture: {line:?}"));
+    let beat = beat.strip_prefix("beat ").and_then(|beat| beat.parse().ok());
+    let sum = scores.split(' ').map(|score| score.parse::<usize>().expect("a score is a number")).sum();
+    assert_eq!(beat, Some(sum), "the scores are those of their beat");
+    sum
+}
+
+#[test]
+fn live_statistics_come_by_themselves() {
+    let (lesson, port) = Lesson::serve("16_live_statistics");
+    let [one, two] = [connect(port), connect(port)];
+    assert_eq!([lesson.next_line(), lesson.next_line()], ["#2 looks on", "#3 looks on"]);
+    send(&one, vec![b'x'; 256 * 1024]); // Nobody wants to know.
+    for stream in [&one, &two] {
+        let mut reader = BufReader::new(stream);
+        let first = picture(&heard(&mut reader));
+        assert_eq!([2, 3, 4].map(|_| picture(&heard(&mut reader))), [first + 1, first + 2, first + 3]);
+    }
+    reset(two);
+    lesson.wait_for_line("#3 is gone, and missed 0 beats");
+    one.shutdown(Shutdown::Write).expect("it is open");
+    lesson.wait_for_line("#2 is gone, and missed 0 beats");
+    let rest = rest_of(&one);
+    assert!(rest.is_empty() || rest.ends_with(b"\r\n"), "it ends with a whole picture");
+}
+
+#[test]
+fn live_statistics_pass_over_who_is_slow_and_drop_who_does_not_come_back() {
+    let lesson = Lesson::start("16_live_statistics", &["0", "100000"]);
+    let line = lesson.next_line();
+    let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it says where");
+    let slow = connect(port);
+    assert_eq!(lesson.next_line(), "#2 looks on");
+    let passed_over = lesson.next_line();
+    let passed_over = passed_over.strip_prefix("#2 is slow: beat ").and_then(|rest| rest.split(' ').next());
+    let passed_over: usize = passed_over.and_then(|beat| beat.parse().ok()).expect("it says which beat");
+
+    // Late, but not too late: the pictures that come are whole, those left out are left out whole.
+    let mut reader = BufReader::new(&slow);
+    let mut beats = vec![picture(&heard(&mut reader))];
+    while beats.last() < Some(&passed_over) {
+        beats.push(picture(&heard(&mut reader)));
+    }
+    assert!(beats.is_sorted_by(|a, b| a < b) && !beats.contains(&passed_over), "{beats:?}");
+
+    let witness = connect(port);
+    lesson.wait_for_line("#3 looks on");
+    let witness = thread::spawn(move || {
+        let mut reader = BufReader::new(&witness);
+        let first = picture(&heard(&mut reader));
+        iter::repeat_with(|| picture(&heard(&mut reader))).find(|beat| *beat > first + 20)
+    });
+    assert!(witness.join().expect("all its pictures are whole").is_some());
+    lesson.wait_for_line("#2 is gone, and missed 100 beats");
+}
+
+#[test]
+fn stock_is_the_same_for_everybody_and_sold_once() {
+    let (_lesson, port) = Lesson::serve("17_stock");
+    let clients: Vec<TcpStream> = iter::repeat_with(|| connect(port)).take(4).collect();
+    for client in &clients {
+        expect(client, "stock: 1000000 grains, 5 lemons\r\n");
+    }
+    // All at once, each more than its share; what one cannot have another got.
+    let buyers = clients.into_iter().map(|client| {
+        thread::spawn(move || {
+            for piece in ["buy lem", "ons 1\r\nbuy lemons 1\nbuy grains 400000", "\n"] {
+                send(&client, piece);
+            }
+            let mut sold = Vec::new();
+            let mut reader = BufReader::new(&client);
+            while sold.len() < 5 + 2 {
+                let line = heard(&mut reader);
+                match line.split_once(": ") {
+                    Some(("sold", _)) => sold.push(line),
+                    Some(("no", why)) => assert!(why.starts_with("only "), "{why:?}"),
+                    _ => panic!("half a line: {line:?}"),
+                }
+            }
+            (sold, client)
+        })
+    });
+    let ends: Vec<_> = buyers.collect::<Vec<_>>().into_iter().map(|buyer| buyer.join().expect("it buys")).collect();
+    for (sold, _) in &ends {
+        assert_eq!(sold, &ends[0].0, "everybody sees the same, in the same order");
+    }
+    let left = |item: &str| -> Vec<_> {
+        let of_item = ends[0].0.iter().filter(|line| line.contains(item));
+        of_item.map(|line| line.trim_end().rsplit(", ").next()).collect()
+    };
+    assert_eq!(left("lemons"), ["4 left", "3 left", "2 left", "1 left", "0 left"].map(Some));
+    assert_eq!(left("grains"), ["600000 left", "200000 left"].map(Some));
+    expect(&connect(port), "stock: 200000 grains, 0 lemons\r\n");
+}
+
+#[test]
+fn stock_refuses_and_says_why() {
+    let (_lesson, port) = Lesson::serve("17_stock");
+    let client = connect(port);
+    expect(&client, "stock: 1000000 grains, 5 lemons\r\n");
+    for (order, why) in [
+        ("buy lemons 6", "only 5 lemons left"),
+        ("buy lemons 4294967296", "N is a number, 1 or more"),
+        ("buy lemons -1", "N is a number, 1 or more"),
+        ("buy lemons 0", "N is a number, 1 or more"),
+        ("buy \u{1b}[2J 1", "there is no such item"),
+        ("buy lemons", "say `buy ITEM N`"),
+        ("", "say `buy ITEM N`"),
+    ] {
+        send(&client, format!("{order}\r\n"));
+        expect(&client, &format!("no: {why}\r\n"));
+    }
+    let wordy = connect(port);
+    send(&wordy, vec![b'x'; 101]);
+    expect(&wordy, "stock: 1000000 grains, 5 lemons\r\nno: line over 100 bytes\r\n");
+    assert_eq!(rest_of(&wordy), b"");
+    reset(connect(port));
+    send(&client, "buy lemons 5");
+    client.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(rest_of(&client), b"sold: 5 lemons to #2, 0 left\r\n");
+}
+
+#[test]
+fn stock_drops_who_does_not_read_and_holds_back_who_only_orders() {
+    let (_lesson, port) = Lesson::serve("17_stock");
+    let [buyer, witness, sleeper] = [connect(port), connect(port), connect(port)];
+    for client in [&buyer, &witness, &sleeper] {
+        expect(client, "stock: 1000000 grains, 5 lemons\r\n");
+    }
+    // The buyer does not read at first: it is held back, so the others are not flooded by it.
+    let orders = "buy grains 1\n".repeat(1_000_000);
+    let sent = send_until_stuck(&buyer, orders.as_bytes());
+    let writer = buyer.try_clone().expect("there are descriptors");
+    let writer = thread::spawn(move || send(&writer, &orders.as_bytes()[sent..]));
+    let all: String = (0..1_000_000).rev().map(|left| format!("sold: 1 grains to #2, {left} left\r\n")).collect();
+    let mut got = vec![0; 64 * 1024];
+    for part in all.as_bytes().chunks(got.len()) {
+        for mut client in [&buyer, &witness] {
+            client.read_exact(&mut got[..part.len()]).expect("every change arrives");
+            assert!(got[..part.len()] == *part, "and in order");
+        }
+    }
+    writer.join().expect("all was taken");
+    // Still a member, it would be given all of it now, and then the end.
+    let _ = sleeper.shutdown(Shutdown::Write);
+    let mut got = Vec::new();
+    let end = (&sleeper).read_to_end(&mut got).map_err(|error| error.kind());
+    assert!(
+        end.is_ok_and(|size| size < all.len()) || end == Err(ErrorKind::ConnectionReset),
+        "{end:?}: it was not dropped"
+    );
 }

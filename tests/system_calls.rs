@@ -76,20 +76,24 @@ fn cost(server: &str, message: &[u8]) -> BTreeMap<String, f64> {
     more.iter().map(per_message).filter(|(_, calls)| *calls != 0.0).collect()
 }
 
-fn three_calls() -> BTreeMap<String, f64> {
-    ["epoll_wait", "recvfrom", "sendto"].map(|name| (name.to_owned(), 1.0)).into()
+/// One read and one write to the message, exactly, nothing else of the kind, and one wait: give or take the one more
+/// or less that the end of a conversation takes, when its FIN comes with the last message or after it.
+fn assert_three_calls(mut cost: BTreeMap<String, f64>) {
+    let waits = cost.remove("epoll_wait").unwrap_or(0.0);
+    assert!((0.99..=1.01).contains(&waits), "{waits} waits to the message");
+    assert_eq!(cost, BTreeMap::from([("recvfrom".to_owned(), 1.0), ("sendto".to_owned(), 1.0)]));
 }
 
 #[test]
 fn an_echoed_message_costs_a_wait_a_read_and_a_write() {
     if has_strace() {
-        assert_eq!(cost("echo", &[b'x'; 64]), three_calls());
+        assert_three_calls(cost("echo", &[b'x'; 64]));
     }
 }
 
 #[test]
 fn sixteen_lines_cost_no_more_than_one() {
     if has_strace() {
-        assert_eq!(cost("lines", "0123456789abcde\n".repeat(16).as_bytes()), three_calls());
+        assert_three_calls(cost("lines", "0123456789abcde\n".repeat(16).as_bytes()));
     }
 }

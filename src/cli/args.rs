@@ -22,11 +22,14 @@ bucle: a chat server and other small servers, and a client to talk to them
   bucle connect :8080            talk to a server on this machine
   bucle load :8080               load-test a server, and check every reply
 
-More:  bucle --help   bucle serve --help   bucle connect --help   bucle load --help
+More:  bucle --help   bucle serve --help   bucle connect --help   bucle load --help   bucle quiz
 ";
 
 /// A port that needs no rights, and that the tutorial uses.
 const PORT: &str = "8080";
+
+/// The smallest limit of a trace: its head, some turns, and the words that it is full.
+const LEAST_TRACE: u64 = 16 * 1024;
 
 /// Only this machine, unless somebody asks for more.
 const HOST: &str = "127.0.0.1";
@@ -37,6 +40,7 @@ pub(crate) enum Command {
     Serve { serve: Serve, verbosity: u8 },
     Connect { target: String, raw: bool, verbosity: u8 },
     Load(Box<Load>),
+    Quiz { question: Option<String>, answer: Option<String> },
 }
 
 /// Reads the command line. Help, version and usage errors are answered here; `Err` is how the process ends then.
@@ -62,6 +66,10 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
             Ok(load) => Ok(Command::Load(Box::new(load))),
             Err(why) => Err(load::usage(&why)),
         },
+        Some(("quiz", matches)) => Ok(Command::Quiz {
+            question: matches.get_one("question").cloned(),
+            answer: matches.get_one("answer").cloned(),
+        }),
         _ => Err(ExitCode::from(exit_code::USAGE)),
     }
 }
@@ -75,6 +83,7 @@ fn command() -> clap::Command {
         .subcommand(serve_command())
         .subcommand(connect_command())
         .subcommand(load::command())
+        .subcommand(quiz_command())
 }
 
 fn serve_command() -> clap::Command {
@@ -126,6 +135,22 @@ fn serve_command() -> clap::Command {
                 .value_parser(duration)
                 .help("Close connections after this long without traffic: 90s, 5m, 500ms; 0 is never"),
         )
+        .arg(
+            Arg::new("trace")
+                .long("trace")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing"),
+        )
+        .arg(
+            Arg::new("trace-limit")
+                .long("trace-limit")
+                .value_name("SIZE")
+                .default_value("256M")
+                .requires("trace")
+                .value_parser(size)
+                .help("Stop recording when the file is this large: 64M, 500K, 2G"),
+        )
         .arg(verbose())
         .after_help(
             "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m",
@@ -151,6 +176,20 @@ fn connect_command() -> clap::Command {
         .after_help(
             "Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
         )
+}
+
+fn quiz_command() -> clap::Command {
+    clap::Command::new("quiz")
+        .about("Asks in which order short programs run; the loop itself answers")
+        .arg(Arg::new("question").value_name("NUMBER|list").help("One question, or the list of them; without it, all"))
+        .arg(
+            Arg::new("answer")
+                .long("answer")
+                .value_name("ORDER")
+                .requires("question")
+                .help("The order, letters or words; the exit code is 0 if it is right, 4 if it is wrong"),
+        )
+        .after_help("Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"")
 }
 
 fn verbose() -> Arg {
@@ -181,7 +220,25 @@ fn serve_of(matches: &ArgMatches) -> Serve {
         reuse_port: matches.get_flag("reuse-port"),
         max_connections: matches.get_one::<u32>("max-connections").map_or(usize::MAX, |&max| max as usize),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
+        trace: matches.get_one("trace").cloned(),
+        trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
     }
+}
+
+/// `64M`, `500K`, `2G`, or bytes without a unit; units of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "write it like 64M, 500K or 2G".to_owned())?;
+    let unit_bytes = match unit {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        _ => return Err(format!("there is no unit {unit:?}; write it like 64M, 500K or 2G")),
+    };
+    let bytes = number.checked_mul(unit_bytes).ok_or_else(|| "that is more than any disk has".to_owned())?;
+    if bytes < LEAST_TRACE { Err("a trace takes 16K at least".to_owned()) } else { Ok(bytes) }
 }
 
 /// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.
@@ -208,6 +265,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let table = [
+            ("64M", Some(64 << 20)),
+            ("500k", Some(500 << 10)),
+            ("2G", Some(2 << 30)),
+            ("16384", Some(16384)),
+            ("16383", None),
+            ("0", None),
+            ("", None),
+            ("M", None),
+            ("64MB", None),
+            ("-1", None),
+            ("99999999999G", None),
+            ("99999999999999999999", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(size(text).ok(), want, "{text:?}");
+        }
     }
 
     #[test]

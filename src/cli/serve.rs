@@ -24,6 +24,7 @@ use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
+use super::trace_file::TraceFile;
 use super::{complain, exit_code};
 use house::{House, Rules};
 
@@ -62,6 +63,10 @@ pub(crate) struct Serve {
     pub(crate) reuse_port: bool,
     /// Zero is never.
     pub(crate) idle_timeout: Duration,
+    /// Where to write what the loop does, if anywhere.
+    pub(crate) trace: Option<PathBuf>,
+    /// How many bytes of it.
+    pub(crate) trace_limit: u64,
 }
 
 impl Kind {
@@ -124,6 +129,10 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     };
     // A mistake of ours in one conversation shall not cost the others theirs.
     event_loop.catch_panics(true);
+    let trace = match serve.trace.as_deref().map(|path| TraceFile::start(&mut event_loop, path, serve)).transpose() {
+        Ok(trace) => trace,
+        Err(status) => return status,
+    };
     let opened = event_loop.enter(|lp| open(lp, serve, handler));
     let address = match opened {
         Ok(address) => address,
@@ -134,7 +143,11 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
         }
     };
     announce(serve.kind, &address);
-    match event_loop.run() {
+    let result = match trace {
+        Some(trace) => trace.run(&mut event_loop),
+        None => event_loop.run(),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("the loop cannot go on: {error}"), &[]);

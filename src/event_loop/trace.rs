@@ -109,7 +109,7 @@ kinds! {
     Source "source",
     /// The callback of a write, an end or a close.
     Callback "callback",
-    /// A handler's `on_connection`.
+    /// A handler's `on_connection`. Size: the peer's port, 0 on a unix path.
     OnConnection "on_connection",
     /// A handler's `on_lookup`.
     OnLookup "on_lookup",
@@ -217,20 +217,35 @@ impl Loop {
     /// Records something that happens at a point in time, caused by what runs now.
     #[inline]
     pub(crate) fn note(&mut self, kind: Kind, subject: u32, size: usize) -> Cause {
-        self.note_for(self.cause(), kind, subject, size)
+        match &self.trace {
+            Some(trace) => self.note_recorded(trace.current(), kind, subject, size),
+            None => Cause::default(),
+        }
     }
 
     #[inline]
     pub(crate) fn note_for(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Cause {
-        let Some(trace) = &mut self.trace else { return cause };
-        Cause { number: trace.note(self.clock.elapsed(), kind, subject, size, cause.number) }
+        if self.trace.is_none() {
+            return cause;
+        }
+        self.note_recorded(cause.number, kind, subject, size)
     }
 
     /// Records something that takes time. Until its [`end`](Self::end) it is the cause of what is recorded.
     #[inline]
     pub(crate) fn begin(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Span {
-        let Some(trace) = &mut self.trace else { return Span::default() };
-        Span { open: Some(trace.begin(self.clock.elapsed(), kind, subject, size, cause.number)) }
+        if self.trace.is_none() {
+            return Span::default();
+        }
+        self.begin_recorded(cause.number, kind, subject, size)
+    }
+
+    /// Says how much an open record was of, when that is known only now.
+    #[inline]
+    pub(crate) fn measured(&mut self, span: &Span, size: impl FnOnce() -> usize) {
+        if let (Some(trace), Some(open)) = (&mut self.trace, &span.open) {
+            trace.set_size(open, size());
+        }
     }
 
     #[inline]
@@ -240,13 +255,41 @@ impl Loop {
         }
     }
 
+    // What follows is out of the way of who does not record: the hooks above stand in the busiest places of the loop.
+
+    #[cold]
+    #[inline(never)]
+    fn note_recorded(&mut self, cause: u32, kind: Kind, subject: u32, size: usize) -> Cause {
+        let now = self.clock.elapsed();
+        let Some(trace) = &mut self.trace else { return Cause::default() };
+        Cause { number: trace.note(now, kind, subject, size, cause) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_recorded(&mut self, cause: u32, kind: Kind, subject: u32, size: usize) -> Span {
+        let now = self.clock.elapsed();
+        let Some(trace) = &mut self.trace else { return Span::default() };
+        Span { open: Some(trace.begin(now, kind, subject, size, cause)) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_phase_recorded(&mut self, phase: Phase) -> Span {
+        let Some(trace) = &mut self.trace else { return Span::default() };
+        trace.set_phase(phase);
+        let cause = trace.next();
+        self.begin_recorded(cause, Kind::Phase, 0, 0)
+    }
+
+    #[cold]
     #[inline(never)]
     fn end_recorded(&mut self, open: ring::Open) {
         let now = self.clock.elapsed();
         let Some(trace) = &mut self.trace else { return };
         let Some(record) = trace.end(now, open) else { return };
-        let took = Duration::from_nanos(record.duration_ns.into());
-        if record.kind.is_callback() && self.slow_limit.is_some_and(|limit| took > limit) {
+        let took = Duration::from_nanos(record.duration_ns());
+        if self.slow_limit.is_some_and(|limit| took > limit) && record.kind.is_callback() {
             self.warn_of_slow(record.kind, record.subject, took);
         }
     }
@@ -255,13 +298,13 @@ impl Loop {
     fn warn_of_slow(&mut self, kind: Kind, subject: u32, took: Duration) {
         let now = self.clock.elapsed();
         let late = self.late_timers(now);
-        let who = if subject == 0 { String::new() } else { format!(" of #{subject}") };
+        let who = if subject == 0 { String::new() } else { format!("#{subject} ") };
         let whom = match late {
             None => "no timer was due meanwhile".to_owned(),
             Some((1, late)) => format!("it made a timer {} ms late", late.as_millis()),
             Some((n, late)) => format!("it made {n} timers late, up to {} ms", late.as_millis()),
         };
-        log::warn!(target: "bucle::loop", "slow callback: {kind}{who} took {} ms; {whom}", took.as_millis());
+        log::warn!(target: "bucle::loop", "{who}slow callback: {kind} took {} ms; {whom}", took.as_millis());
     }
 
     #[inline]
@@ -274,9 +317,10 @@ impl Loop {
     /// A phase begins: a span around all that it does.
     #[inline]
     pub(crate) fn begin_phase(&mut self, phase: Phase) -> Span {
-        let Some(trace) = &mut self.trace else { return Span::default() };
-        trace.set_phase(phase);
-        Span { open: Some(trace.begin(self.clock.elapsed(), Kind::Phase, 0, 0, trace.next())) }
+        if self.trace.is_none() {
+            return Span::default();
+        }
+        self.begin_phase_recorded(phase)
     }
 
     /// Records what the loop does from now on, in a ring of at least `capacity` records (32 bytes each), until
@@ -329,6 +373,9 @@ impl Loop {
     pub(crate) fn begin(&mut self, _: Cause, _: Kind, _: u32, _: usize) -> Span {
         Span {}
     }
+
+    #[inline(always)]
+    pub(crate) fn measured(&mut self, _: &Span, _: impl FnOnce() -> usize) {}
 
     #[inline(always)]
     pub(crate) fn end(&mut self, _: Span) {}

@@ -85,7 +85,10 @@ impl Loop {
     fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
         let Some(state) = self.net.server(server) else { return };
         if state.max_connections > 0 && state.connections as usize >= state.max_connections {
-            log::debug!(target: "bucle::net", "{server} is full: turned away {peer:?}");
+            match peer {
+                Some(peer) => log::debug!(target: "bucle::net", "{server} is full: turned away {peer}"),
+                None => log::debug!(target: "bucle::net", "{server} is full: turned one away"),
+            }
             let dropped = Dropped { local: stream.local_addr(), remote: peer };
             return self.emit_server(server, Kind::OnDrop, |handler, lp| handler.on_drop(lp, server, dropped));
         }
@@ -126,7 +129,8 @@ impl Loop {
         if !timeout.is_zero() {
             socket.set_timeout(self, timeout);
         }
-        self.emit(socket, Kind::OnConnection, 0, |handler, lp| handler.on_connection(lp, socket));
+        let port = peer.map_or(0, |peer| usize::from(peer.port()));
+        self.emit(socket, Kind::OnConnection, port, |handler, lp| handler.on_connection(lp, socket));
     }
 
     /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:

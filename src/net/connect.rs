@@ -248,7 +248,7 @@ impl Loop {
             return self.destroy_socket(socket, Some(error));
         };
         connecting.current = Some(address);
-        log::trace!(target: "bucle::net", "{socket} connecting to {address}");
+        log::debug!(target: "bucle::net", "{socket} connecting to {address}");
         let local = connecting.local;
         let has_more = !connecting.addresses.is_empty();
         match open_tcp(address, local) {
@@ -382,7 +382,9 @@ impl Loop {
         self.send_early_writes(socket, has_early_writes);
         self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if !state.is(PAUSED) {
+        if state.is(READING) {
+            self.net.put_on_ready_list_if_readable(socket);
+        } else if !state.is(PAUSED) {
             self.start_reading(socket);
         }
         self.recount(socket);

@@ -132,16 +132,18 @@ impl Loop {
 
     /// The FIN was read.
     fn eof(&mut self, socket: Socket) {
-        self.note(Kind::Eof, socket.serial(), 0);
+        let cause = self.note(Kind::Eof, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(EOF);
-        log::trace!(target: "bucle::net", "{socket} read the end");
+        log::debug!(target: "bucle::net", "{socket} was ended by its peer: FIN read");
         let idle_timer = state.idle_timer;
         self.recount(socket);
         if let Some(timer) = idle_timer {
             self.restart_idle_timer(timer);
         }
+        let outer = self.act_for(cause);
         self.flow(socket);
+        self.act_for(outer);
     }
 
     /// Hands over what the inbox holds if somebody takes it, and queues the end once it is empty.
@@ -176,6 +178,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(FLOWING);
         state.set(PAUSED);
+        log::trace!(target: "bucle::net", "{socket} paused");
     }
 
     pub(crate) fn resume_socket(&mut self, socket: Socket) {
@@ -186,6 +189,7 @@ impl Loop {
             return;
         }
         state.set(FLOWING);
+        log::trace!(target: "bucle::net", "{socket} resumed");
         if !state.is(RESUMING) {
             state.set(RESUMING);
             self.tick(NetTick::Resume(socket));
@@ -225,7 +229,11 @@ impl Loop {
     /// Has the descriptor read when there is something, unless the inbox is full.
     pub(crate) fn start_reading(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let may_read = state.flags & (OPENED | CONNECTING | DESTROYED | EOF | READING) == OPENED;
+        if state.is(CONNECTING) || !state.is(OPENED) {
+            // Asked for before there was anything: reading begins with the connection, even if it is paused by then.
+            return state.set(READING);
+        }
+        let may_read = state.flags & (DESTROYED | EOF | READING) == 0;
         if !may_read || state.inbox_len() >= state.high_water_mark.max(1) as usize {
             return;
         }

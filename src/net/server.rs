@@ -383,6 +383,7 @@ impl Loop {
                 });
             }
             ServerTick::Close => {
+                log::info!(target: "bucle::net", "{server} closed");
                 let callbacks = std::mem::take(&mut state.close_callbacks);
                 self.emit_server(server, Kind::OnServerClose, |handler, lp| handler.on_server_close(lp, server));
                 for (callback, result) in callbacks {
@@ -402,7 +403,7 @@ impl Loop {
             state.close_callbacks.push((callback, result));
         }
         if state.listener.is_bound() {
-            log::info!(target: "bucle::net", "{server} closed, {} connections go on", state.connections);
+            log::info!(target: "bucle::net", "{server} takes no more connections, {} go on", state.connections);
         }
         state.listener.close();
         self.set_looking_up(server, false);

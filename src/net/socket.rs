@@ -157,7 +157,7 @@ impl Socket {
             state.set(ALLOW_HALF_OPEN);
         }
         if options.flowing {
-            state.set(FLOWING);
+            state.set(FLOWING | READING);
         }
         if options.no_delay || options.keep_alive {
             state.more().no_delay = options.no_delay;

@@ -202,7 +202,7 @@ impl SocketState {
     #[inline]
     pub fn wants_read(&self) -> bool {
         use flag::*;
-        self.flags & (READING | DESTROYED | EOF | CONNECTING) == READING
+        self.flags & (READING | OPENED | DESTROYED | EOF | CONNECTING) == READING | OPENED
     }
 
     pub fn inbox_len(&self) -> usize {
@@ -260,6 +260,9 @@ impl SocketState {
             return;
         }
         self.flags &= ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | PAUSED | DETOUR | READY_EVEN | READY_ODD | UNSENT;
+        if self.is(FLOWING) {
+            self.set(READING);
+        }
         self.bytes_read = 0;
         self.bytes_written = 0;
         if let Some(more) = &mut self.more {

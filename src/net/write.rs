@@ -39,7 +39,7 @@ enum Sent {
 fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
     match stream.write(bytes) {
         Ok(n) if n == bytes.len() => {
-            log::trace!(target: "bucle::net", "{socket} wrote {n} bytes");
+            log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
             Sent::All
         }
         result => send_on(socket, stream, result, bytes, &[]),
@@ -65,7 +65,7 @@ fn send_on(socket: Socket, stream: &mut Stream, first: io::Result<usize>, gather
         match result {
             Ok(n) => sent += n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                log::trace!(target: "bucle::net", "{socket} wrote {sent} bytes, the kernel takes no more for now");
+                log::trace!(target: "bucle::net", "{socket} sent {sent} of {} bytes, the kernel takes no more for now", gathered.len() + more.len());
                 return Sent::Part(sent);
             }
             Err(error) => return Sent::Failed(Error::system("write", &error)),
@@ -73,7 +73,7 @@ fn send_on(socket: Socket, stream: &mut Stream, first: io::Result<usize>, gather
         result = match gathered.get(sent..) {
             Some(rest) if !rest.is_empty() => stream.write(rest),
             _ if sent == gathered.len() + more.len() => {
-                log::trace!(target: "bucle::net", "{socket} wrote {sent} bytes");
+                log::trace!(target: "bucle::net", "{socket} sent {sent} bytes");
                 return Sent::All;
             }
             _ => stream.write(&more[sent - gathered.len()..]),
@@ -469,7 +469,7 @@ impl Loop {
         // A peer that is gone already makes this fail; the reading side says so, with the better error.
         let _ = state.stream.shutdown();
         self.note(Kind::Shutdown, socket.serial(), 0);
-        log::trace!(target: "bucle::net", "{socket} sent the end");
+        log::debug!(target: "bucle::net", "{socket} has ended: FIN sent");
         self.tick(NetTick::Finish(socket));
     }
 

@@ -100,7 +100,11 @@ impl Plan {
         let (sources, binds) = match &load.sources {
             Sources::These(list) => (list.clone(), true),
             Sources::Auto if is_loopback && has_v4 && sources_needed > 1 => (loopback(sources_needed), true),
-            Sources::Auto if is_loopback => (targets.iter().copied().take(1).collect(), false),
+            // Bound to the one it has anyway where its ports are dealt out, see `dealt_ports`.
+            Sources::Auto if is_loopback => {
+                let one = targets.iter().find(|ip| ip.is_ipv4()).or(targets.first()).copied();
+                (one.into_iter().collect(), connections > machine.ports / 2)
+            }
             Sources::Auto => (Vec::new(), false),
         };
         let descriptors_needed = connections.div_ceil(procs) + SPARE_DESCRIPTORS;

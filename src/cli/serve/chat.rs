@@ -57,6 +57,7 @@ impl Handler for Chat {
         let nick = self.guest_nick();
         client.write_line(lp, format!("¡Bienvenido! You are {nick}, in the {LOBBY}. /help says what you can do."));
         self.announce(lp, LOBBY, &format!("{nick} has joined"));
+        log::debug!(target: "bucle::chat", "{client} is {nick}");
         self.nicks.insert(nick.to_lowercase(), client);
         self.rooms.entry(LOBBY.to_owned()).or_default().insert(client);
         self.members.insert(client, Member { nick, room: LOBBY.to_owned() });
@@ -123,6 +124,7 @@ impl Chat {
         let room = member.room.clone();
         self.nicks.remove(&old.to_lowercase());
         self.nicks.insert(nick.to_lowercase(), client);
+        log::debug!(target: "bucle::chat", "{client} was {old} and is {nick}");
         self.announce(lp, &room, &format!("{old} is now called {nick}"));
     }
 
@@ -142,6 +144,7 @@ impl Chat {
         self.remove_from_room(&old, client);
         self.announce(lp, &old, &format!("{nick} has gone to {room}"));
         self.rooms.entry(room.clone()).or_default().insert(client);
+        log::debug!(target: "bucle::chat", "{client}, {nick}, has gone from {old} to {room}");
         self.announce(lp, &room, &format!("{nick} has joined {room}"));
     }
 
@@ -183,6 +186,7 @@ impl Chat {
         let Some(member) = self.members.remove(&client) else { return };
         self.nicks.remove(&member.nick.to_lowercase());
         self.remove_from_room(&member.room, client);
+        log::debug!(target: "bucle::chat", "{client}, {}, has left {}", member.nick, member.room);
         self.announce(lp, &member.room, &format!("{} has left", member.nick));
     }
 

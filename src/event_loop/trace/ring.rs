@@ -13,8 +13,6 @@ use super::{Kind, Phase};
 pub struct Record {
     /// When it began, in nanoseconds since the loop was made.
     pub start_ns: u64,
-    /// How long it took, in nanoseconds; at most 4.2 s. 0 for what happens at a point in time.
-    pub duration_ns: u32,
     /// The number of the record that caused it, cut to 32 bits; its own number if nothing did.
     pub cause: u32,
     /// Whom it concerns: a socket's or server's serial, or 0.
@@ -27,9 +25,28 @@ pub struct Record {
     pub kind: Kind,
     /// In which phase.
     pub phase: Phase,
+    /// How long it took, in nanoseconds, lowest part first: a loop waits for hours, so 32 bits are too few.
+    duration: [u16; 3],
 }
 
 const _: () = assert!(size_of::<Record>() == 32);
+
+impl Record {
+    /// The longest duration that a record can say: 78 hours.
+    const LONGEST_NS: u64 = (1 << 48) - 1;
+
+    /// How long it took, in nanoseconds; at most 78 hours. 0 for what happens at a point in time.
+    pub fn duration_ns(&self) -> u64 {
+        let [low, middle, high] = self.duration.map(u64::from);
+        low | middle << 16 | high << 32
+    }
+
+    /// Changes that; for tests of who reads records.
+    pub fn set_duration_ns(&mut self, duration_ns: u64) {
+        let duration_ns = duration_ns.min(Self::LONGEST_NS);
+        self.duration = [duration_ns as u16, (duration_ns >> 16) as u16, (duration_ns >> 32) as u16];
+    }
+}
 
 /// The ring of records; from [`Loop::trace`](crate::Loop::trace).
 ///
@@ -49,7 +66,8 @@ pub struct Trace {
 
 /// A record that has begun and not ended.
 pub(crate) struct Open {
-    number: u64,
+    /// The lower half of its number.
+    number: u32,
     outer: u32,
 }
 
@@ -89,6 +107,12 @@ impl Trace {
         number as usize & (self.ring.len() - 1)
     }
 
+    /// Where an open record is, if the ring still has it. Nothing is open for 2^32 records: it would be long gone.
+    fn place_of(&self, open: &Open) -> Option<usize> {
+        let age = u64::from((self.made as u32).wrapping_sub(open.number));
+        (1..=self.ring.len() as u64).contains(&age).then(|| self.place(self.made.wrapping_sub(age)))
+    }
+
     pub(crate) fn set_phase(&mut self, phase: Phase) {
         self.phase = phase;
     }
@@ -123,7 +147,7 @@ impl Trace {
         let place = self.place(number);
         self.ring[place] = Record {
             start_ns: now.as_nanos() as u64,
-            duration_ns: 0,
+            duration: [0; 3],
             cause,
             subject,
             size: u32::try_from(size).unwrap_or(u32::MAX),
@@ -136,22 +160,25 @@ impl Trace {
 
     /// Records something that takes time; until its end it is the cause of all that is recorded.
     pub(crate) fn begin(&mut self, now: Duration, kind: Kind, subject: u32, size: usize, cause: u32) -> Open {
-        let number = self.made;
         let outer = self.current;
         self.current = self.note(now, kind, subject, size, cause);
-        Open { number, outer }
+        Open { number: self.current, outer }
+    }
+
+    /// Says how much it was of, when that is known only now.
+    pub(crate) fn set_size(&mut self, open: &Open, size: usize) {
+        if let Some(place) = self.place_of(open) {
+            self.ring[place].size = u32::try_from(size).unwrap_or(u32::MAX);
+        }
     }
 
     /// Ends it. Gives the record back, if the ring still has it.
     pub(crate) fn end(&mut self, now: Duration, open: Open) -> Option<Record> {
         self.current = open.outer;
-        if open.number < self.oldest() {
-            return None;
-        }
-        let place = self.place(open.number);
+        let place = self.place_of(&open)?;
         let record = &mut self.ring[place];
         let duration = (now.as_nanos() as u64).saturating_sub(record.start_ns);
-        record.duration_ns = u32::try_from(duration).unwrap_or(u32::MAX).max(1);
+        record.set_duration_ns(duration.max(1));
         Some(*record)
     }
 }
@@ -177,10 +204,21 @@ mod tests {
         let write = trace.note(at(20), Kind::Write, 7, 5, trace.current());
         let inner = trace.begin(at(30), Kind::Tick, 0, 0, write);
         assert_eq!(trace.current(), 2);
-        assert_eq!(trace.end(at(40), inner).map(|record| record.duration_ns), Some(10));
-        assert_eq!(trace.end(at(60), outer).map(|record| record.duration_ns), Some(50));
-        let seen: Vec<_> = trace.records().map(|(n, r)| (n, r.kind, r.cause, r.duration_ns)).collect();
+        assert_eq!(trace.end(at(40), inner).map(|record| record.duration_ns()), Some(10));
+        assert_eq!(trace.end(at(60), outer).map(|record| record.duration_ns()), Some(50));
+        let seen: Vec<_> = trace.records().map(|(n, r)| (n, r.kind, r.cause, r.duration_ns())).collect();
         assert_eq!(seen, [(0, Kind::OnData, 0, 50), (1, Kind::Write, 0, 0), (2, Kind::Tick, 1, 10)]);
+    }
+
+    #[test]
+    fn hours_are_no_too_long_duration() {
+        let mut record = Record::default();
+        for ns in [0, 1, 0xffff, 0x1_0000, u64::from(u32::MAX) + 1, 10 * 3600 * 1_000_000_000, Record::LONGEST_NS] {
+            record.set_duration_ns(ns);
+            assert_eq!(record.duration_ns(), ns);
+        }
+        record.set_duration_ns(u64::MAX);
+        assert_eq!(record.duration_ns(), Record::LONGEST_NS, "and no less");
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! Lesson 17: quantities in stock that change, and every client sees the same.
+//!
+//! Who comes gets the stock as it is, and from then on every change, in the same order as everybody else. Nothing can fall
+//! in between: the first picture and the joining happen in one callback, and no change can be made meanwhile. For the same
+//! reason an item cannot be sold twice: between the look at the quantity and the sale nobody else runs. What would take
+//! a lock with threads, or a transaction, here takes not leaving the callback.
+//!
+//! A change is not a whole picture, as in lesson 16, so none may be left out. Who does not read has to go, when more waits
+//! for them than it is worth; on coming back they get the whole picture again, which is the way to catch up.
+//!
+//! Run: `cargo run --example 17_stock` (another port as an argument; 0 is any free one), and in two terminals
+//! `telnet localhost 8080`.
+//!
+//! Expect there:
+//!
+//! ```text
+//! stock: 1000000 grains, 5 lemons     stock: 1000000 grains, 5 lemons
+//! buy lemons 3
+//! sold: 3 lemons to #2, 2 left        sold: 3 lemons to #2, 2 left
+//!                                     buy lemons 3
+//!                                     no: only 2 lemons left
+//!                                     buy lemons 2
+//! sold: 2 lemons to #3, 0 left        sold: 2 lemons to #3, 0 left
+//! ```
+
+use bucle::net::{self, Error, Handler, Socket};
+use bucle::telnet::lines::Lines;
+use bucle::{Loop, Result};
+use std::collections::BTreeMap;
+
+/// More bytes than this may not wait for one client, besides those in the kernel.
+const TOO_SLOW: usize = 1024 * 1024;
+
+struct Shop {
+    stock: BTreeMap<&'static str, u32>,
+    clients: BTreeMap<Socket, Lines>,
+}
+
+impl Shop {
+    /// Looks and takes. Nobody comes between, and an order that fails has changed nothing.
+    fn sell<'a>(&mut self, order: &'a str) -> Result<(&'a str, u32, u32), String> {
+        let ["buy", item, count] = order.split_whitespace().collect::<Vec<_>>()[..] else {
+            return Err("say `buy ITEM N`".to_owned());
+        };
+        let count = count.parse().ok().filter(|count| *count > 0).ok_or("N is a number, 1 or more")?;
+        let left = self.stock.get_mut(item).ok_or("there is no such item")?;
+        *left = left.checked_sub(count).ok_or_else(|| format!("only {left} {item} left"))?;
+        Ok((item, count, *left))
+    }
+
+    fn tell_all(&self, lp: &mut Loop, text: &str) {
+        for client in self.clients.keys() {
+            if !client.write(lp, text) && client.writable_length(lp) > TOO_SLOW {
+                client.destroy(lp); // Their on_close follows.
+            }
+        }
+    }
+}
+
+impl Handler for Shop {
+    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
+        let stock: Vec<String> = self.stock.iter().map(|(item, count)| format!("{count} {item}")).collect();
+        socket.write(lp, format!("stock: {}\r\n", stock.join(", ")));
+        self.clients.insert(socket, Lines::with_limit(100));
+    }
+
+    fn on_data(&mut self, lp: &mut Loop, from: Socket, chunk: &[u8]) {
+        let Some(lines) = self.clients.get_mut(&from) else { return };
+        let mut orders = Vec::new();
+        let fed = lines.feed(chunk, |line| orders.push(String::from_utf8_lossy(line).into_owned()));
+        for order in orders {
+            match self.sell(&order) {
+                Ok((item, n, left)) => self.tell_all(lp, &format!("sold: {n} {item} to {from}, {left} left\r\n")),
+                Err(why) => _ = from.write(lp, format!("no: {why}\r\n")),
+            }
+        }
+        if let Err(too_long) = fed {
+            self.clients.remove(&from);
+            from.end_with(lp, format!("no: {too_long}\r\n"));
+        } else if from.needs_drain(lp) {
+            from.pause(lp); // Lesson 5: who does not read the answers is not listened to.
+        }
+    }
+
+    fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.resume(lp);
+    }
+
+    fn on_end(&mut self, lp: &mut Loop, from: Socket) {
+        if self.clients.get(&from).is_some_and(|lines| !lines.unfinished().is_empty()) {
+            self.on_data(lp, from, b"\n"); // The last line lacked its break.
+        }
+        self.clients.remove(&from);
+    }
+
+    fn on_close(&mut self, _: &mut Loop, socket: Socket, _had_error: bool) {
+        self.clients.remove(&socket);
+    }
+}
+
+fn main() -> Result<()> {
+    let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 17_stock [PORT]"))?;
+    bucle::run(|lp| {
+        let shop = Shop { stock: [("grains", 1_000_000), ("lemons", 5)].into(), clients: BTreeMap::new() };
+        let server = net::listen(lp, ("127.0.0.1", port), shop)?;
+        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        Ok(())
+    })
+}

@@ -1,0 +1,108 @@
+//! The programs of the questions. What is shown and what is run cannot differ: a question shows the lines of this very
+//! source file that the compiler made the function from.
+
+mod alone;
+mod sockets;
+
+use bucle::{Loop, Result};
+
+/// A program: a function, and the file in which it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Program {
+    pub(crate) main: fn(&mut Loop) -> Result<()>,
+    name: &'static str,
+    file: &'static str,
+}
+
+macro_rules! programs {
+    ($($file:ident { $($name:ident $constant:ident,)* })*) => {
+        $($(
+            pub(crate) const $constant: Program = Program {
+                main: $file::$name,
+                name: stringify!($name),
+                file: include_str!(concat!("programs/", stringify!($file), ".rs")),
+            };
+        )*)*
+    };
+}
+
+programs! {
+    alone {
+        main_tick_microtask MAIN_TICK_MICROTASK,
+        ticks_of_ticks TICKS_OF_TICKS,
+        ticks_of_microtasks TICKS_OF_MICROTASKS,
+        nested_immediates NESTED_IMMEDIATES,
+        equal_and_other_delays EQUAL_AND_OTHER_DELAYS,
+        between_two_timers BETWEEN_TWO_TIMERS,
+        late_for_the_immediate LATE_FOR_THE_IMMEDIATE,
+        race RACE,
+        timer_of_a_timer TIMER_OF_A_TIMER,
+        list_runs_ahead LIST_RUNS_AHEAD,
+    }
+    sockets {
+        immediate_against_timeout IMMEDIATE_AGAINST_TIMEOUT,
+        data_and_end DATA_AND_END,
+        close_waits CLOSE_WAITS,
+        last_first LAST_FIRST,
+        error_and_close ERROR_AND_CLOSE,
+        finish_end_close FINISH_END_CLOSE,
+        written WRITTEN,
+        drained DRAINED,
+        server_first SERVER_FIRST,
+        round_the_loop ROUND_THE_LOOP,
+    }
+}
+
+/// How a line says something, in the source.
+const SAY: &str = "say(lp, \"";
+
+impl Program {
+    /// The function as it stands in the file.
+    pub(crate) fn source(&self) -> &'static str {
+        let head = format!("fn {}(", self.name);
+        let from = self.file.find(&head).unwrap_or_default();
+        let rest = &self.file[from..];
+        let len = rest.find("\n}").map_or(rest.len(), |end| end + "\n}".len());
+        &rest[..len]
+    }
+
+    /// What it says, in the order in which it is written down. The first is line `a`, the second `b`, …
+    pub(crate) fn texts(&self) -> Vec<&'static str> {
+        self.source().lines().flat_map(texts_of).collect()
+    }
+
+    /// The source with a margin, in which every line that says something has its letter.
+    pub(crate) fn listing(&self) -> String {
+        let mut letters = 'a'..='z';
+        let mut listing = String::new();
+        for line in self.source().lines() {
+            let margin: String = letters.by_ref().take(texts_of(line).count()).collect();
+            listing += format!("{margin:>4}  {line}").trim_end();
+            listing += "\n";
+        }
+        listing
+    }
+}
+
+fn texts_of(line: &str) -> impl Iterator<Item = &str> {
+    line.split(SAY).skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::questions::QUESTIONS;
+
+    #[test]
+    fn a_listing_is_the_function_with_letters() {
+        for question in QUESTIONS {
+            let (source, listing) = (question.program.source(), question.program.listing());
+            assert!(source.starts_with("fn ") && source.ends_with("\n    Ok(())\n}"), "{source}");
+            assert_eq!(source.matches("\nfn ").count(), 0, "one function: {source}");
+            let without_margin: Vec<_> = listing.lines().map(|line| line.get(6..).unwrap_or_default()).collect();
+            assert_eq!(without_margin.join("\n"), source);
+            let letters: String = listing.lines().flat_map(|line| line.chars().take(4)).filter(|c| *c != ' ').collect();
+            assert!("abcdefghijklmnopqrstuvwxyz".starts_with(&letters), "{letters}");
+            assert_eq!(letters.len(), question.program.texts().len(), "{listing}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a callback asks of the loop that it is lent: timers, ticks, immediates, the clock.
+
+use std::time::{Duration, Instant};
+
+use super::queues::ImmediateId;
+use super::{Kind, Loop, Remote, Tick, TimerCall, TimerId, TimerPayload, delay_ms};
+use crate::net::Socket;
+
+/// A timer or an immediate: what can be cleared, referenced and unreferenced.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AlarmId {
+    /// From [`Loop::set_timeout`], [`Loop::set_timer`] or [`Loop::set_interval`].
+    Timer(TimerId),
+    /// From [`Loop::set_immediate`].
+    Immediate(ImmediateId),
+}
+
+impl From<TimerId> for AlarmId {
+    fn from(id: TimerId) -> Self {
+        AlarmId::Timer(id)
+    }
+}
+
+impl From<ImmediateId> for AlarmId {
+    fn from(id: ImmediateId) -> Self {
+        AlarmId::Immediate(id)
+    }
+}
+
+impl Loop {
+    /// Now, as of the last time the loop looked: before each phase, and when a timer is made. Inside one callback it
+    /// stands still ([libuv: `uv_now`](https://docs.libuv.org/en/v1.x/loop.html#c.uv_now)).
+    #[doc(alias = "uv_now")]
+    pub fn now(&self) -> Instant {
+        self.clock.origin() + self.now
+    }
+
+    /// Runs `f` once, after at least `delay`. The timer is gone once it fired; to use it again see
+    /// [`set_timer`](Self::set_timer).
+    ///
+    /// A delay is cut to whole milliseconds; less than one, or more than 2^31 − 1 of them, becomes one
+    /// ([Node: `setTimeout`](https://nodejs.org/docs/latest-v20.x/api/timers.html#settimeoutcallback-delay-args)).
+    #[doc(alias = "setTimeout")]
+    pub fn set_timeout(&mut self, delay: Duration, f: impl FnOnce(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(delay, TimerCall::Once(Box::new(f)))
+    }
+
+    /// Runs `f` once after `delay`, and again whenever the timer is [`refresh`](Self::refresh)ed. Lives until
+    /// [`clear`](Self::clear).
+    #[doc(alias = "setTimeout")]
+    pub fn set_timer(&mut self, delay: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(delay, TimerCall::Again(Box::new(f)))
+    }
+
+    /// Runs `f` again and again, with `period` from the start of one call to the next. Missed calls are not made up
+    /// ([Node: `setInterval`](https://nodejs.org/docs/latest-v20.x/api/timers.html#setintervalcallback-delay-args)).
+    #[doc(alias = "setInterval")]
+    pub fn set_interval(&mut self, period: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(period, TimerCall::Every(Box::new(f)))
+    }
+
+    /// Runs `f` in the check phase of this turn, or of the next one when called from an immediate
+    /// ([Node: `setImmediate`](https://nodejs.org/docs/latest-v20.x/api/timers.html#setimmediatecallback-args)).
+    #[doc(alias = "setImmediate")]
+    pub fn set_immediate(&mut self, f: impl FnOnce(&mut Loop) + 'static) -> ImmediateId {
+        let cause = self.cause();
+        self.immediates.push(Box::new(f), cause)
+    }
+
+    /// Runs `f` as soon as the current callback returns, before anything else
+    /// ([Node: `process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args)).
+    #[doc(alias = "nextTick")]
+    pub fn next_tick(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
+        let cause = self.cause();
+        self.ticks.ticks.push_back((Tick::User(Box::new(f)), cause));
+    }
+
+    /// Runs `f` after the ticks of the current callback
+    /// ([Node: `queueMicrotask`](https://nodejs.org/docs/latest-v20.x/api/globals.html#queuemicrotaskcallback)).
+    #[doc(alias = "queueMicrotask")]
+    pub fn queue_microtask(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
+        let cause = self.cause();
+        self.ticks.microtasks.push_back((Box::new(f), cause));
+    }
+
+    /// Clears a timer or an immediate, from anywhere. One that is gone already is ignored.
+    #[doc(alias = "clearTimeout")]
+    #[doc(alias = "clearInterval")]
+    #[doc(alias = "clearImmediate")]
+    pub fn clear(&mut self, id: impl Into<AlarmId>) {
+        match id.into() {
+            AlarmId::Timer(id) => drop(self.timers.remove(id)),
+            AlarmId::Immediate(id) => self.immediates.clear(id),
+        }
+    }
+
+    /// Starts a timer's delay anew, from now. Works on a timer that has fired, if it was made with
+    /// [`set_timer`](Self::set_timer). Says whether there was such a timer
+    /// ([Node: `timeout.refresh`](https://nodejs.org/docs/latest-v20.x/api/timers.html#timeoutrefresh)).
+    pub fn refresh(&mut self, id: TimerId) -> bool {
+        self.update_now();
+        self.timers.refresh(id, self.now_ms)
+    }
+
+    /// Lets a timer or immediate keep the loop alive, which is how it starts.
+    #[doc(alias = "ref")]
+    pub fn ref_(&mut self, id: impl Into<AlarmId>) {
+        self.set_referenced(id.into(), true);
+    }
+
+    /// Lets the loop end although this timer or immediate is waiting. It still runs if the loop lives long enough.
+    pub fn unref(&mut self, id: impl Into<AlarmId>) {
+        self.set_referenced(id.into(), false);
+    }
+
+    /// Whether a timer or immediate is there and keeps the loop alive while it waits.
+    #[doc(alias = "hasRef")]
+    pub fn has_ref(&self, id: impl Into<AlarmId>) -> bool {
+        match id.into() {
+            AlarmId::Timer(id) => self.timers.is_referenced(id),
+            AlarmId::Immediate(id) => self.immediates.is_referenced(id),
+        }
+    }
+
+    /// The door for other threads.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Ends [`EventLoop::run`] after this turn. What is waiting is left alone.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Has `f` called when nothing keeps the loop alive any more. If it makes something that does, the loop goes on, and
+    /// it is called again when that is done. Not called after [`stop`](Self::stop)
+    /// ([Node: `beforeExit`](https://nodejs.org/docs/latest-v20.x/api/process.html#event-beforeexit)).
+    #[doc(alias = "beforeExit")]
+    pub fn on_before_exit(&mut self, f: impl FnMut(&mut Loop) + 'static) {
+        self.before_exit = Some(Box::new(f));
+    }
+
+    /// How many panics were caught, where [`EventLoop::catch_panics`] is on.
+    pub fn caught_panics(&self) -> u64 {
+        self.caught_panics
+    }
+
+    fn set_referenced(&mut self, id: AlarmId, is_referenced: bool) {
+        match id {
+            AlarmId::Timer(id) => self.timers.set_referenced(id, is_referenced),
+            AlarmId::Immediate(id) => self.immediates.set_referenced(id, is_referenced),
+        }
+    }
+
+    fn start_timer(&mut self, delay: Duration, call: TimerCall) -> TimerId {
+        self.update_now();
+        let delay = delay_ms(delay);
+        let cause = self.note(Kind::Armed, 0, delay as usize);
+        self.timers.insert(self.now_ms, delay, TimerPayload { call, cause })
+    }
+
+    /// A socket's idle limit. Unreferenced: it keeps nothing alive.
+    pub(crate) fn start_idle_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
+        let id = self.start_timer(limit, TimerCall::Idle(socket));
+        self.timers.set_referenced(id, false);
+        id
+    }
+
+    /// Something happened on a socket: its idle limit starts anew. Works with the time of the phase, which spares a look
+    /// at the clock per message; the limit may fire that much early, never more than one phase.
+    #[inline]
+    pub(crate) fn restart_idle_timer(&mut self, id: TimerId) {
+        self.timers.refresh(id, self.now_ms);
+    }
+
+    #[inline]
+    pub(crate) fn update_now(&mut self) {
+        self.now = self.clock.elapsed();
+        self.now_ms = self.now.as_secs() as i64 * 1000 + i64::from(self.now.subsec_millis());
+    }
+}

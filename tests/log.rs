@@ -1,0 +1,75 @@
+//! What `-v`, `-vv` and `-vvv` say: the lives of servers, the story of a connection, every event. One line each, with the
+//! one it is about first.
+
+#[path = "support/served.rs"]
+#[allow(dead_code)]
+mod served;
+
+use served::Served;
+
+/// What a server says while one client says `hola` and leaves, without times, levels and ports.
+fn story(verbosity: &str) -> Vec<String> {
+    let server = Served::start(&["lines", verbosity]);
+    let mut peer = server.connect();
+    peer.send("hola\r\n");
+    assert_eq!(peer.line(), "hola");
+    peer.finish();
+    assert_eq!(peer.rest(), b"");
+    server.signal("-TERM");
+    let (status, said) = server.end();
+    assert_eq!(status, Some(0), "{said}");
+    let without_head = |line: &str| line.strip_prefix('[').and_then(|line| Some(line.split_once("] ")?.1.to_owned()));
+    let without_port = |line: String| match line.rsplit_once("127.0.0.1:") {
+        Some((start, _)) => format!("{start}127.0.0.1"),
+        None => line,
+    };
+    said.lines().filter_map(without_head).map(without_port).collect()
+}
+
+#[test]
+fn once_for_servers() {
+    assert_eq!(
+        story("-v"),
+        [
+            "server #1 listening on 127.0.0.1",
+            "SIGTERM: closing; once more ends it at once",
+            "server #1 takes no more connections, 0 go on",
+            "server #1 closed",
+        ]
+    );
+}
+
+#[test]
+fn twice_for_the_story_of_a_connection() {
+    let story = story("-vv");
+    let connection: Vec<_> = story.iter().filter(|line| line.starts_with("#2")).collect();
+    assert_eq!(
+        connection,
+        [
+            "#2 accepted from 127.0.0.1",
+            "#2 was ended by its peer: FIN read",
+            "#2 has ended: FIN sent",
+            "#2 closed: 6 bytes read, 6 written",
+        ]
+    );
+}
+
+#[test]
+fn three_times_for_every_event() {
+    let story = story("-vvv");
+    let connection: Vec<_> = story.iter().filter(|line| line.starts_with("#2")).collect();
+    assert_eq!(
+        connection,
+        [
+            "#2 accepted from 127.0.0.1",
+            "#2 read 6 bytes",
+            "#2 line of 6 bytes",
+            "#2 sent 6 bytes",
+            "#2 was ended by its peer: FIN read",
+            "#2 has ended: FIN sent",
+            "#2 destroyed",
+            "#2 closed: 6 bytes read, 6 written",
+        ]
+    );
+    assert!(story.iter().any(|line| line.starts_with("the poll reported ")), "{story:?}");
+}

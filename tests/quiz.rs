@@ -1,0 +1,229 @@
+//! `bucle quiz`, from the outside. The right orders are Node's: they were printed by node v20.20.2, running the same
+//! programs in JavaScript (`tests/quiz/oracle.js`, which prints the table anew).
+#![cfg(all(unix, feature = "cli", feature = "trace"))]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// What node v20.20.2 printed, by question. The race, which has no order of its own, is question 8.
+const NODE: [(usize, &[&str]); 19] = [
+    (1, &["main", "tick", "microtask"]),
+    (2, &["first tick", "second tick", "nested tick", "microtask"]),
+    (3, &["first", "second", "third", "tick"]),
+    (4, &["first", "tick", "second", "nested"]),
+    (5, &["one", "zero", "five", "ten", "ten again"]),
+    (6, &["first", "tick", "microtask", "second"]),
+    (7, &["main", "tick", "timeout", "immediate"]),
+    (9, &["first", "second", "immediate", "nested"]),
+    (10, &["connect", "tick", "immediate", "timeout"]),
+    (11, &["destroyed", "tick", "immediate", "close"]),
+    (12, &["data", "tick", "immediate", "end", "close"]),
+    (13, &["third", "tick of the third", "second", "first", "tick of the first"]),
+    (14, &["tick before", "error", "tick after", "immediate", "close"]),
+    (15, &["tick", "callback", "finish", "end", "close"]),
+    (16, &["connect", "tick before", "written", "tick after", "microtask"]),
+    (17, &["ten", "another ten", "twenty"]),
+    (18, &["tick", "drain", "much", "little"]),
+    (19, &["tick before", "server", "tick after", "immediate", "socket"]),
+    (20, &["data", "tick", "microtask", "immediate", "late tick", "close", "timeout", "nested"]),
+];
+
+const RACE: usize = 8;
+
+const BUCLE: &str = env!("CARGO_BIN_EXE_bucle");
+
+struct Outcome {
+    status: Option<i32>,
+    /// Without its line breaks, which fall where the width of a terminal puts them.
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Outcome {
+        let words = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        Outcome { status: output.status.code(), stdout: words(&output.stdout), stderr: words(&output.stderr) }
+    }
+}
+
+/// Runs `bucle quiz` with `input` on its standard input, which is a pipe.
+fn quiz(args: &[&str], input: &str) -> Outcome {
+    let mut command = Command::new(BUCLE);
+    command.arg("quiz").args(args);
+    run(&mut command, input)
+}
+
+fn run(command: &mut Command, input: &str) -> Outcome {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // It may have ended without reading.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("it is our child").into()
+}
+
+fn answered(number: usize, answer: &str) -> Outcome {
+    quiz(&[&number.to_string(), "--answer", answer], "")
+}
+
+#[test]
+fn nodes_order_is_right() {
+    for (number, order) in NODE {
+        let outcome = answered(number, &order.join(", "));
+        assert_eq!(outcome.status, Some(0), "{number}: {} {}", outcome.stdout, outcome.stderr);
+        assert!(outcome.stdout.starts_with("¡Muy bien!"), "{number}: {}", outcome.stdout);
+    }
+}
+
+#[test]
+fn two_lines_swapped_are_wrong_and_named() {
+    for (number, order) in NODE {
+        for place in 1..order.len() {
+            let mut swapped = order.to_vec();
+            swapped.swap(place - 1, place);
+            let outcome = answered(number, &swapped.join(", "));
+            assert_eq!(outcome.status, Some(4), "{number}: {swapped:?}");
+            let (ran, expected) = (order[place - 1], order[place]);
+            let difference = format!("Line {place}: you expected \"{expected}\", the loop ran \"{ran}\".");
+            assert!(outcome.stdout.contains(&difference), "{number}: {difference} in {}", outcome.stdout);
+            let reason = &outcome.stdout[outcome.stdout.find(&difference).unwrap_or_default() + difference.len()..];
+            assert!(reason.contains("ran ") && reason.contains(&format!("\"{ran}\"")), "{number}: {reason}");
+            assert!(!reason.contains("has lost") && !reason.contains("does not know"), "{number}: {reason}");
+        }
+    }
+}
+
+#[test]
+fn the_reason_names_phase_and_turn() {
+    let outcome = answered(4, "first, tick, nested, second");
+    let want = "\"second\" ran in turn 1, check phase; \"nested\" in turn 2, check phase. \
+                An immediate made in the check phase waits for the check phase of the next turn.";
+    assert!(outcome.stdout.contains(want), "{}", outcome.stdout);
+    // In which turn the connection is there is the kernel's affair.
+    let outcome = answered(10, "connect, tick, timeout, immediate");
+    for part in ["\"immediate\" ran in turn", "check phase; \"timeout\" in turn", "comes after the check phase."] {
+        assert!(outcome.stdout.contains(part), "{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn a_race_accepts_both_and_says_why() {
+    for answer in ["a b", "b a", "timeout immediate"] {
+        let outcome = answered(RACE, answer);
+        assert_eq!(outcome.status, Some(0), "{answer}: {}", outcome.stderr);
+        for part in ["Every answer is right here.", "Of 100 runs just now", "a race by design, in Node too"] {
+            assert!(outcome.stdout.contains(part), "{answer}: {}", outcome.stdout);
+        }
+    }
+}
+
+#[test]
+fn letters_will_do() {
+    for answer in ["b c a", "bca", "B,C,A", "b > c > a"] {
+        assert_eq!(answered(1, answer).status, Some(0), "{answer}");
+    }
+    assert_eq!(answered(1, "abc").status, Some(4));
+}
+
+#[test]
+fn what_is_no_answer_gets_a_sentence() {
+    let table: &[(&str, &[&str], &str, &str)] = &[
+        ("another word", &["1", "--answer", "main tock"], "", "There is no line \"tock\""),
+        ("a line is missing", &["1", "--answer", "b c"], "", "a (\"microtask\") is missing"),
+        ("a line too often", &["1", "--answer", "b c b a"], "", "b (\"main\") is there twice"),
+        ("nothing", &["1", "--answer", ""], "", "An answer names the lines"),
+        ("nonsense in a pipe", &["1"], "main tock\n", "There is no line \"tock\""),
+        ("no order, and nobody to ask again", &["1", "--answer", "hint"], "", "there is no answer"),
+        ("nothing in a pipe", &["1"], "", "there is no answer"),
+        ("no such number", &["21"], "", "there are 1 to 20"),
+        ("zero", &["0"], "", "there are 1 to 20"),
+        ("no number", &["timers"], "", "there is no such question"),
+        ("an answer to the list", &["list", "--answer", "a"], "", "an answer wants the number"),
+        ("an answer to nothing", &["--answer", "a"], "", "required"),
+    ];
+    for (name, args, input, want) in table {
+        let outcome = quiz(args, input);
+        assert_eq!(outcome.status, Some(2), "{name}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(want), "{name}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("panicked"), "{name}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn the_list_has_numbers_difficulties_and_titles() {
+    let output = Command::new(BUCLE).args(["quiz", "list"]).output().expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((output.status.code(), lines.len()), (Some(0), 20));
+    assert_eq!(lines[0], " 1  *      main body, tick, microtask");
+    assert_eq!(lines[19], "20  *****  once round the loop");
+}
+
+#[test]
+fn an_answer_can_be_piped_and_the_question_is_shown() {
+    let right = quiz(&["4"], "first, tick, second, nested\n");
+    assert_eq!(right.status, Some(0), "{}", right.stderr);
+    for part in ["Question 4 of 20", "a say(lp, \"first\");", "set_immediate = setImmediate", "¡Muy bien!"] {
+        assert!(right.stdout.contains(part), "{part}: {}", right.stdout);
+    }
+    assert_eq!(quiz(&["4"], "abcd").status, Some(4));
+    let hinted = quiz(&["4"], "hint\nfirst, tick, second, nested\n");
+    assert_eq!(hinted.status, Some(0), "{}", hinted.stderr);
+    assert!(hinted.stdout.contains("The check phase runs the immediates that were there when it began."));
+    let given_up = quiz(&["4"], "why\n");
+    assert_eq!(given_up.status, Some(4));
+    assert!(given_up.stdout.contains("The loop ran a c d b:"), "{}", given_up.stdout);
+}
+
+#[test]
+fn all_questions_in_order_keep_score() {
+    let mut answers: Vec<String> = NODE.iter().map(|(_, order)| order.join(", ")).collect();
+    answers.insert(RACE - 1, "timeout, immediate".to_owned());
+    let all = quiz(&[], &answers.join("\n"));
+    assert_eq!(all.status, Some(0), "{}", all.stderr);
+    assert!(all.stdout.contains("20 of 20 right. ¡Muy bien!"), "{}", all.stdout);
+    answers[2] = "tick, first, second, third".to_owned();
+    answers.truncate(5);
+    let some = quiz(&[], &answers.join("\n"));
+    assert_eq!(some.status, Some(4), "{}", some.stderr);
+    for part in ["Score: 2 of 2", "Score: 2 of 3", "Score: 4 of 5", "4 of 5 right, and 15 not asked."] {
+        assert!(some.stdout.contains(part), "{part}: {}", some.stdout);
+    }
+}
+
+#[test]
+fn a_person_is_asked_again() {
+    let mut script = Command::new("script");
+    script
+        .args([
+            "--quiet",
+            "--flush",
+            "--return",
+            "--command",
+            &format!("'{BUCLE}' quiz 1; echo status $?"),
+            "/dev/null",
+        ])
+        .env("SHELL", "/bin/sh");
+    let talk = run(&mut script, "mean\nhint\ntick main microtask\nmain tick microtask\n");
+    let mut rest = &*talk.stdout;
+    for part in [
+        "In which order are the lines said?",
+        "There is no line \"mean\"",
+        "Nothing that is put off runs while a callback runs",
+        "you expected \"tick\", the loop ran \"main\"",
+        "Once more?",
+        "¡Muy bien!",
+        "status 0",
+    ] {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in {rest}"));
+        rest = &rest[at + part.len()..];
+    }
+}

@@ -1,0 +1,218 @@
+//! The loop's own records: each has the one that caused it, back to the kernel or to the main body; and a callback that
+//! was slow is named, with those that it made late.
+
+#![cfg(feature = "trace")]
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use bucle::net::{self, LocalAddress, Socket, on};
+use bucle::trace::{Kind, Phase, Record};
+use bucle::{EventLoop, Loop, ManualClock};
+
+/// What was logged by the test of this thread; tests run at the same time.
+struct Log(Mutex<Vec<(std::thread::ThreadId, String)>>);
+
+static LOG: Log = Log(Mutex::new(Vec::new()));
+
+impl log::Log for Log {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target() == "bucle::loop"
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = format!("{} {}", record.level(), record.args());
+            self.lines().push((std::thread::current().id(), line));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl Log {
+    fn start() {
+        static START: Once = Once::new();
+        START.call_once(|| {
+            log::set_logger(&LOG).expect("the first logger");
+            log::set_max_level(log::LevelFilter::Warn);
+        });
+    }
+
+    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<(std::thread::ThreadId, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_this_test(&self) -> Vec<String> {
+        let here = std::thread::current().id();
+        self.lines().iter().filter(|(thread, _)| *thread == here).map(|(_, line)| line.clone()).collect()
+    }
+}
+
+/// A server that does `on_data`, and a client that says `hola`; the loop ends with their connection.
+fn say_hola(lp: &mut Loop, mut on_data: impl FnMut(&mut Loop, Socket) + 'static) {
+    let server = net::listen(lp, ("127.0.0.1", 0), on().data(move |lp, socket, _| on_data(lp, socket)));
+    let server = server.expect("a free port").id();
+    let Some(LocalAddress::Ip(address)) = server.address(lp) else { unreachable!("it listens on an address") };
+    let client = on()
+        .connect(|lp, socket| {
+            socket.write(lp, "hola");
+        })
+        .data(move |lp, socket, _| {
+            socket.end(lp);
+            server.close(lp);
+        });
+    Socket::connect(lp, (address.ip().to_string().as_str(), address.port()), client).expect("an address");
+}
+
+/// A loop that records, run to its end.
+fn recorded(main: impl FnOnce(&mut Loop)) -> HashMap<u32, Record> {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.enter(|lp| lp.start_trace(1 << 16));
+    event_loop.enter(main);
+    event_loop.run().expect("the poll works");
+    let trace = event_loop.enter(|lp| lp.stop_trace()).expect("it was recording");
+    assert_eq!(trace.dropped(), 0);
+    trace.records().map(|(number, record)| (number as u32, *record)).collect()
+}
+
+/// From effect to cause, up to what nothing caused.
+fn chain(records: &HashMap<u32, Record>, from: u32) -> Vec<Kind> {
+    let mut kinds = vec![records[&from].kind];
+    let mut number = from;
+    while records[&number].cause != number {
+        number = records[&number].cause;
+        kinds.push(records[&number].kind);
+    }
+    kinds
+}
+
+fn names(records: &HashMap<u32, Record>, from: u32) -> String {
+    chain(records, from).iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_a_timer_writes_goes_back_to_the_bytes_that_armed_it() {
+    let records = recorded(|lp| {
+        say_hola(lp, |lp, socket| {
+            lp.set_timeout(Duration::from_millis(1), move |lp| {
+                socket.write(lp, "later");
+            });
+        });
+    });
+    let later = records.iter().find(|(_, record)| record.kind == Kind::Sent && record.size == 5);
+    let (&number, record) = later.expect("it was sent");
+    assert_eq!(record.phase, Phase::Timers);
+    assert_eq!(names(&records, number), "sent write timer armed on_data ready phase");
+}
+
+#[test]
+fn everything_goes_back_to_the_poll_the_main_body_or_a_phase() {
+    let records = recorded(|lp| {
+        say_hola(lp, |lp, socket| {
+            lp.next_tick(move |lp| {
+                lp.set_immediate(move |lp| {
+                    lp.queue_microtask(move |lp| {
+                        socket.write(lp, "hola");
+                    });
+                });
+            });
+        });
+    });
+    for &number in records.keys() {
+        let kinds = chain(&records, number);
+        assert_eq!(kinds.last(), Some(&Kind::Phase), "{number}: {kinds:?}");
+    }
+    let written = records.iter().find(|(_, record)| record.kind == Kind::Write && record.phase == Phase::Check);
+    let (&number, _) = written.expect("it was written");
+    assert_eq!(names(&records, number), "write microtask immediate tick on_data ready phase");
+    let count = |kind| records.values().filter(|record| record.kind == kind).count();
+    assert_eq!([Kind::OnConnection, Kind::OnConnect, Kind::OnClose].map(count), [1, 1, 2]);
+    let events: u32 = records.values().filter(|record| record.kind == Kind::Wait).map(|record| record.size).sum();
+    assert!(events >= 3, "a connection, being connected, hola, the answer: {events}");
+}
+
+#[test]
+fn recording_stops_and_begins_again() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let main = |lp: &mut Loop| lp.next_tick(|_| {});
+    event_loop.enter(main);
+    assert!(event_loop.enter(|lp| lp.stop_trace()).is_none());
+    for _ in 0..2 {
+        event_loop.enter(|lp| lp.start_trace(64));
+        event_loop.enter(main);
+        let trace = event_loop.enter(|lp| lp.stop_trace()).expect("it was recording");
+        let kinds: Vec<_> = trace.records().map(|(_, record)| record.kind).collect();
+        assert_eq!(kinds, [Kind::Phase, Kind::Main, Kind::Tick, Kind::Phase, Kind::Main]);
+    }
+}
+
+/// One turn after the other until `is_over`, on a clock that stands still in between.
+fn turn_until(event_loop: &mut EventLoop, is_over: &Cell<bool>) {
+    while !is_over.get() {
+        event_loop.turn(Some(Duration::from_secs(20))).expect("the poll works");
+    }
+}
+
+#[test]
+fn a_slow_callback_is_named_with_those_it_made_late() {
+    Log::start();
+    let clock = ManualClock::new();
+    let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
+    event_loop.enter(|lp| lp.start_trace(1 << 10));
+    let (slow, is_over) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let (who, over) = (slow.clone(), is_over.clone());
+    event_loop.enter(|lp| {
+        say_hola(lp, move |lp, socket| {
+            who.set(socket.serial());
+            for delay_ms in [10, 20, 500] {
+                lp.set_timeout(Duration::from_millis(delay_ms), |_| {});
+            }
+            clock.advance(Duration::from_millis(35));
+            over.set(true);
+        });
+    });
+    turn_until(&mut event_loop, &is_over);
+    assert_eq!(
+        LOG.of_this_test(),
+        [format!("WARN #{} slow callback: on_data took 35 ms; it made 2 timers late, up to 25 ms", slow.get())]
+    );
+}
+
+#[test]
+fn slow_is_what_the_program_says() {
+    Log::start();
+    let table: [(&str, Option<Duration>, u64, &[&str]); 4] = [
+        ("a limit of 100 ms is kept", Some(Duration::from_millis(100)), 100, &[]),
+        (
+            "and exceeded",
+            Some(Duration::from_millis(100)),
+            101,
+            &["WARN slow callback: immediate took 101 ms; no timer was due meanwhile"],
+        ),
+        ("nothing is slow", None, 5000, &[]),
+        (
+            "somebody is late",
+            Some(Duration::from_millis(10)),
+            1500,
+            &["WARN slow callback: immediate took 1500 ms; it made a timer 500 ms late"],
+        ),
+    ];
+    for (name, limit, busy_ms, want) in table {
+        LOG.lines().retain(|(thread, _)| *thread != std::thread::current().id());
+        let clock = ManualClock::new();
+        let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
+        event_loop.enter(|lp| {
+            lp.start_trace(64);
+            lp.warn_of_slow_callbacks(limit);
+            lp.set_timeout(Duration::from_secs(1), |_| {});
+            lp.set_immediate(move |_| clock.advance(Duration::from_millis(busy_ms)));
+        });
+        event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        let want: Vec<_> = want.iter().map(|&line| line.to_owned()).collect();
+        assert_eq!(LOG.of_this_test(), want, "{name}");
+    }
+}
