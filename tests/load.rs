@@ -360,7 +360,7 @@ fn lines_of_a_kind() {
 
 #[test]
 fn a_fan_out_is_counted_by_receiver() {
-    // What the room does with the message 3 of the connection 1.
+    // What the room does with the first message of the connection 1.
     type Row<'a> = (&'a str, bool, fn(usize) -> usize, &'a str, i32, &'a str);
     let table: &[Row<'_>] = &[
         ("reaches everybody", true, |_| 1, "fanout", 0, "exact 80"),

@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{complain, exit_code};
+use bucle::process;
 use client::Job;
 use ledger::Ledger;
 use options::Model;
@@ -83,8 +84,10 @@ pub(crate) fn run(load: Load) -> ExitCode {
     };
     let (failed, exit) = (ledger.failed(&load), ledger.exit(&load));
     let outcome = Outcome { ledger, started, procs: plan.procs, failed, exit };
-    tell(&load, &outcome, page);
-    ExitCode::from(exit)
+    match tell(&load, &outcome, page) {
+        Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
+        _ => ExitCode::from(exit),
+    }
 }
 
 /// In this process, or in several.
@@ -114,10 +117,16 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
     let Worker { index, of, seed } = worker;
     let job = Job { load, index, of, seed, targets, sources, ports, is_worker: true };
     match client::run(job, Progress::to_parent()) {
-        Ok(ledger) => print(&format!("{}\n", ledger.to_line())),
-        Err(error) => complain(&format!("a process of the run cannot go on: {error}"), &[]),
+        Ok(ledger) => {
+            // Without a parent to read it there is nobody to tell.
+            let _ = process::write_stdout(format!("{}\n", ledger.to_line()).as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("a process of the run cannot go on: {error}"), &[]);
+            ExitCode::from(exit_code::FAILURE)
+        }
     }
-    ExitCode::SUCCESS
 }
 
 /// Not where connections come and go: a port that has just been left is another connection's for a while.
@@ -147,13 +156,16 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
 
 fn dry_run(load: &Load, plan: &Plan) -> ExitCode {
     let exit = if plan.is_fine() { 0 } else { exit_code::MACHINE_LIMIT };
-    if load.json {
-        print(&format!("{}\n", plan.json(exit)));
+    let text = if load.json {
+        format!("{}\n", plan.json(exit))
     } else {
         let tries: String = advice(plan).iter().map(|line| format!("try          {line}\n")).collect();
-        print(&format!("plan         {}\n{}{tries}", report::what(load), plan.text()));
+        format!("plan         {}\n{}{tries}", report::what(load), plan.text())
+    };
+    match print(&text) {
+        Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
+        _ => ExitCode::from(exit),
     }
-    ExitCode::from(exit)
 }
 
 fn advice(plan: &Plan) -> Vec<String> {
@@ -179,23 +191,27 @@ fn announce(load: &Load, plan: &Plan) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-fn tell(load: &Load, outcome: &Outcome, page: Option<File>) {
-    if load.json {
-        print(&format!("{}\n", json::report(load, outcome)));
-    } else {
-        print(&report::text(load, outcome));
-    }
+fn tell(load: &Load, outcome: &Outcome, page: Option<File>) -> Result<(), bucle::Error> {
     if let Some(mut page) = page
         && let Err(error) = page.write_all(html::page(load, outcome).as_bytes())
     {
         complain(&format!("cannot write the page of --html: {error}"), &[]);
     }
+    match load.json {
+        true => print(&format!("{}\n", json::report(load, outcome))),
+        false => print(&report::text(load, outcome)),
+    }
 }
 
-/// On stdout, whether anybody reads it or not.
-fn print(text: &str) {
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+/// On stdout. A reader who has gone is no trouble; a disk that is full is.
+fn print(text: &str) -> Result<(), bucle::Error> {
+    match process::write_stdout(text.as_bytes()) {
+        Err(error) if error.code() != "EPIPE" => {
+            complain(&format!("cannot write to the standard output: {error}"), &[]);
+            Err(error)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The command line makes no sense, for a reason that clap cannot see.

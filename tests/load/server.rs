@@ -71,7 +71,7 @@ impl Server {
         })
     }
 
-    /// Every line to everybody, in one order; of the message 3 of the connection 1 so many copies to the nth.
+    /// Every line to everybody, in one order; of the first message of the connection 1 so many copies to the nth.
     pub fn room(to_itself: bool, copies: fn(usize) -> usize) -> Server {
         let members: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         Server::start(move |stream, ledger| {
@@ -84,7 +84,7 @@ impl Server {
             }
             let members = members.clone();
             each_line(&stream, ledger, move |_, _, line| {
-                let is_the_one = line.starts_with(b"1:3 ");
+                let is_the_one = line.starts_with(b"1:0 ");
                 let members = members.lock().expect("nobody panics");
                 for (nth, mut member) in members.iter().enumerate() {
                     if !to_itself && member.peer_addr().is_ok_and(|other| other == peer) {

@@ -394,7 +394,7 @@ impl Run {
 
     fn begin_steady(&mut self) {
         self.stage = Stage::Steady;
-        self.cpu_at_start = cpu_time();
+        self.cpu_at_start = nanos(process::cpu_usage());
         self.book.has_steady_begun = true;
         self.book.ledger.warmup_ns = self.steady_at - self.go_at;
     }
@@ -442,7 +442,7 @@ impl Run {
         if self.stage == Stage::Steady {
             let ledger = &mut self.book.ledger;
             ledger.steady_ns = now - self.steady_at;
-            let cpu = cpu_time().saturating_sub(self.cpu_at_start);
+            let cpu = nanos(process::cpu_usage()).saturating_sub(self.cpu_at_start);
             ledger.cpu = if ledger.steady_ns == 0 { 0.0 } else { cpu as f64 / ledger.steady_ns as f64 };
         } else if self.stage == Stage::Warmup {
             self.book.ledger.warmup_ns = now - self.go_at;
@@ -572,10 +572,4 @@ const FOR_EVER: u64 = (i32::MAX as u64 - 1) * 1_000_000;
 /// 584 years are enough.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// CPU time of this process so far, in nanoseconds.
-fn cpu_time() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

@@ -10,6 +10,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use bucle::process;
 use serde_json::{Value, json};
 
 use super::check::Expect;
@@ -55,19 +56,13 @@ impl Machine {
             Some(number(line.trim().strip_suffix(" kB")?)? * 1024)
         };
         let (first_port, ports) = ports().unwrap_or(PORTS);
-        Machine { descriptors: raise_limit(), ports, first_port, memory: memory().unwrap_or(i64::MAX as u64) }
+        Machine {
+            descriptors: process::raise_descriptor_limit().min(i64::MAX as u64),
+            ports,
+            first_port,
+            memory: memory().unwrap_or(i64::MAX as u64),
+        }
     }
-}
-
-/// Raises the soft limit of descriptors to the hard one, and says which that is.
-fn raise_limit() -> u64 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        // Where it cannot be raised, the first socket too many says so.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    }
-    limit.maximum.unwrap_or(i64::MAX as u64).min(i64::MAX as u64)
 }
 
 /// What the run needs and what there is.

@@ -3,6 +3,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use bucle::process;
+
 use super::client::Stage;
 
 /// How a run stands.
@@ -121,8 +123,8 @@ fn say(text: &str) {
 }
 
 fn tell(text: &str) {
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    // A parent that is gone is noticed at the standard input.
+    let _ = process::write_stdout(text.as_bytes());
 }
 
 #[cfg(test)]
