@@ -193,6 +193,8 @@ impl Team {
                 }
             }
             None if member.has_reported => {}
+            // A Ctrl-C so early that it met the child before it could look away: it has done nothing yet.
+            None if self.ledger.is_interrupted => member.has_reported = true,
             None => {
                 let status = member.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 self.trouble.get_or_insert(format!("process {} ended without a report ({status})", index + 1));

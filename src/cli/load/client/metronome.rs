@@ -17,8 +17,9 @@ use bucle::Loop;
 use super::Run;
 use crate::cli::load::schedule::Schedule;
 
-/// The least time between two calls: four thousand a second cost a few per cent of a core.
-const REST: Duration = Duration::from_micros(250);
+/// The least time between two calls. With what a sleep takes longer than asked for (50 us on Linux) that makes six
+/// thousand a second; half as often costs a tenth of a core less, and adds as much to every response time.
+const REST: Duration = Duration::from_micros(100);
 
 /// How long it may sleep before it looks whether it is still needed.
 const LOOK: Duration = Duration::from_millis(100);
