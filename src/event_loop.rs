@@ -344,7 +344,7 @@ impl EventLoop {
         }
         lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
-        log::trace!(target: "bucle::loop", "the poll reported {} events", self.events.iter().count());
+        log::trace!(target: "bucle::loop", "poll: {} ready", self.events.iter().count());
         let leftovers = lp.net.begin_poll();
         let mut events = 0;
         for event in &self.events {

@@ -71,5 +71,5 @@ fn three_times_for_every_event() {
             "#2 closed: 6 bytes read, 6 written",
         ]
     );
-    assert!(story.iter().any(|line| line.starts_with("the poll reported ")), "{story:?}");
+    assert!(story.iter().any(|line| line.starts_with("poll: ")), "{story:?}");
 }

@@ -202,7 +202,7 @@ mod with_the_feature {
         let open = with(&events, "name", "connections");
         let open: Vec<_> = open.iter().filter_map(|event| event["args"]["open"].as_u64()).collect();
         assert_eq!((open.iter().max(), open.last()), (Some(&(CLIENTS as u64)), Some(&1)));
-        let ready = sum(&events, "ready events", "events");
+        let ready = sum(&events, "events", "ready");
         assert_eq!(ready, sum(&events, "wait", "events"));
         assert!(ready as usize >= CLIENTS * MESSAGES, "each message was waited for");
     }
@@ -243,7 +243,7 @@ mod with_the_feature {
         assert_eq!(server.end().0, Some(0));
         let events = finished(&path);
         check(&events);
-        let queued = with(&events, "name", "queued bytes");
+        let queued = with(&events, "name", "queued");
         let queued: Vec<_> = queued.iter().filter_map(|event| event["args"]["bytes"].as_u64()).collect();
         assert!(queued.iter().any(|&bytes| bytes > 0));
         assert_eq!(queued.last(), Some(&0));

@@ -127,7 +127,7 @@ impl Loop {
         self.remote.clone()
     }
 
-    /// Ends [`EventLoop::run`] after this turn. What is waiting is left alone.
+    /// Ends [`EventLoop::run`](crate::EventLoop::run) after this turn. What is waiting is left alone.
     pub fn stop(&mut self) {
         self.is_stopping = true;
     }
@@ -140,7 +140,7 @@ impl Loop {
         self.before_exit = Some(Box::new(f));
     }
 
-    /// How many panics were caught, where [`EventLoop::catch_panics`] is on.
+    /// How many panics were caught, where [`EventLoop::catch_panics`](crate::EventLoop::catch_panics) is on.
     pub fn caught_panics(&self) -> u64 {
         self.caught_panics
     }

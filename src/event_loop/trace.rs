@@ -10,8 +10,24 @@
 //! recorded meanwhile names it as its cause. What is put off (a tick, a timer, gathered bytes) carries its cause with
 //! it. So from any record a chain leads back to the poll, or to the program's main body.
 //!
-//! The loop only records. Who wants to know reads the ring: the command's `--trace`, a test, a quiz. When nobody
-//! records, the price is one predictable branch per callback; without the feature `trace` it is nothing.
+//! The loop only records. Who wants to know reads the ring: the command's `--trace`, a test, a quiz.
+//!
+//! # What it costs
+//!
+//! Without the feature `trace`: nothing, the hooks are empty. With it, while nobody records: one predictable branch per
+//! hook. Instructions per message of `bucle serve echo` in a release build (callgrind, 64-byte messages one at a time per
+//! connection, the difference of 5,000 and 25,000 messages):
+//!
+//! | connections | without the feature | not recording | recording and writing `--trace` |
+//! |---|---|---|---|
+//! | 1, a turn for each message | 1,394 | 1,502 | 16,600 |
+//! | 50 | 709 | 753 | 8,950 |
+//!
+//! Recording itself is a tenth of the last column, the rest is writing JSON: some 140 instructions for a point in time,
+//! twice that for what begins and ends, and half of them ask the clock. In time, as far as a shared 2.8 GHz Xeon lets one
+//! say (the best of nine runs of two million, 2026-11-22): 20 to 30 ns for a point in time, 65 to 75 for a callback, with
+//! 18 for each look at the clock and two of them per callback. So the goal of 5 ns a record is not met by the system's
+//! clock; a cheaper clock is what would change that.
 
 #[cfg(feature = "trace")]
 mod ring;

@@ -154,7 +154,7 @@ impl Chrome {
         match record.kind {
             Kind::Wait => {
                 let after_ns = record.start_ns + record.duration_ns();
-                counter("ready events", "events", after_ns, record.size.into(), out);
+                counter("events", "ready", after_ns, record.size.into(), out);
             }
             Kind::OnConnection | Kind::OnConnect => {
                 let connection = Connection { port: record.size, queued_bytes: 0 };
@@ -187,7 +187,7 @@ impl Chrome {
         connection.queued_bytes = change(before);
         if connection.queued_bytes != before {
             self.queued_bytes = self.queued_bytes - before + connection.queued_bytes;
-            counter("queued bytes", "bytes", record.start_ns, self.queued_bytes, out);
+            counter("queued", "bytes", record.start_ns, self.queued_bytes, out);
         }
     }
 }
@@ -243,6 +243,9 @@ fn unit(kind: Kind) -> Option<&'static str> {
 }
 
 /// An arrow to a record from the slice of its cause, unless that slice is around both.
+///
+/// Its ends have the very times of the two records, whose lines come before: Perfetto takes the slice or instant that
+/// began last on that track, `chrome://tracing` the slice around.
 fn arrow(number: u64, record: &Record, cause: &Cause, around: Option<u64>, out: &mut Vec<u8>) {
     let is_slice = record.duration_ns() > 0;
     if around == Some(cause.anchor) || around.is_none() && !is_slice {
@@ -267,6 +270,7 @@ fn span_of_connection(ph: &str, record: &Record, port: u32, out: &mut Vec<u8>) {
     put!(out, r#","ts":"#, Micros(record.start_ns), "}\n");
 }
 
+/// Perfetto shows both names, one after the other.
 fn counter(name: &str, unit: &str, at_ns: u64, value: u64, out: &mut Vec<u8>) {
     put!(out, r#",{"name":""#, name, r#"","ph":"C","pid":1,"ts":"#, Micros(at_ns));
     put!(out, r#","args":{""#, unit, r#"":"#, value, "}}\n");

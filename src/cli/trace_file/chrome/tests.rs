@@ -98,7 +98,7 @@ fn connections_are_spans_and_counted() {
     assert_eq!(
         story,
         [
-            r#",{"name":"ready events","ph":"C","pid":1,"ts":1.000,"args":{"events":4}}"#,
+            r#",{"name":"events","ph":"C","pid":1,"ts":1.000,"args":{"ready":4}}"#,
             r##",{"name":"#7 from port 50112","cat":"connection","ph":"b","id":7,"pid":1,"tid":3,"ts":1.000}"##,
             r#",{"name":"connections","ph":"C","pid":1,"ts":1.000,"args":{"open":1}}"#,
             r##",{"name":"#8","cat":"connection","ph":"b","id":8,"pid":1,"tid":3,"ts":2.000}"##,
@@ -127,7 +127,7 @@ fn queued_bytes_follow_what_the_kernel_takes() {
         at(Kind::Blocked, 3),
         about(7, 0, record(Kind::OnClose, Phase::Close, 2_000, 100, 0)),
     ]);
-    let queued = lines.iter().filter(|line| line.contains("queued bytes"));
+    let queued = lines.iter().filter(|line| line.contains("queued"));
     let queued: Vec<_> = queued.filter_map(|line| line.strip_suffix("}}")?.split(r#""bytes":"#).nth(1)).collect();
     assert_eq!(queued, ["40", "45", "15", "0", "3", "0"]);
 }
