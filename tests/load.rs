@@ -378,6 +378,29 @@ fn a_fan_out_is_counted_by_receiver() {
     }
 }
 
+/// One of two members leaves: the other one talks on, to nobody.
+#[test]
+fn a_fan_out_to_nobody_ends_too() {
+    let members = Arc::new(Mutex::new(0));
+    let server = Server::start(move |mut stream, ledger| {
+        stream.write_all(b"hello\n").expect("the client reads");
+        let number = {
+            let mut members = members.lock().expect("nobody panics");
+            *members += 1;
+            *members
+        };
+        server::each_line(&stream, ledger, |_, _, _| match number {
+            1 => Err(std::io::Error::other("enough")),
+            _ => Ok(()),
+        });
+    });
+    let args = ["-c", "2", "-n", "50", "--expect", "fanout:others", "--skip-line", "--timeout", "500ms", "--json"];
+    let report = load(&server, &args).json(4);
+    is_consistent(&report);
+    assert_eq!(report["messages"]["sent"], 50);
+    assert_eq!(report["lost"]["closed"], 1);
+}
+
 #[test]
 fn churn_makes_a_connection_a_message() {
     let server = Server::echo();

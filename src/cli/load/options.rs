@@ -210,7 +210,10 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
 
 /// What clap cannot know.
 fn check(load: &Load) -> Result<(), String> {
-    if let Expect::Fanout(_) = load.expect {
+    if let Expect::Fanout(kind) = load.expect {
+        if kind == Fanout::Others && load.connections < 2 {
+            return Err("with --expect fanout:others there have to be others: try  -c 2".to_owned());
+        }
         if matches!(load.model, Model::Churn) {
             return Err("--churn closes before a fan-out could reach anybody: leave out --churn or --expect".to_owned());
         }
@@ -544,6 +547,7 @@ mod tests {
             (&["--expect", "fanout", "-m", "{conn}:{seq} hola"], false),
             (&["--expect", "fanout", "-m", r"{conn}:{seq} a\nb\n"], false),
             (&["--expect", "fanout:others", "-m", r"{conn}:{seq} b\n"], true),
+            (&["--expect", "fanout:others", "-c", "1"], false),
             (&["--expect", "fanout", "--procs", "2"], false),
             (&["--expect", "fanout", "--procs", "auto"], false),
             (&["--expect", "fanout", "--churn"], false),

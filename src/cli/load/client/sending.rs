@@ -93,10 +93,9 @@ impl Run {
             }
             Model::Closed { in_flight } => {
                 let conn = &self.conns[at];
-                let unanswered = match (&self.room, &self.rules.expect) {
-                    (Some(room), _) => room.unanswered(conn.id),
-                    (None, Expect::None) => conn.outbox.len(),
-                    (None, _) => conn.replies.unanswered(),
+                let unanswered = match self.rules.expect {
+                    Expect::None => conn.outbox.len(),
+                    _ => self.unanswered(at),
                 };
                 if unanswered as u64 >= in_flight {
                     return None;
@@ -115,6 +114,14 @@ impl Run {
                 Some((now, conn.phase))
             }
             Model::Hold | Model::Script(_) => None,
+        }
+    }
+
+    fn unanswered(&self, at: usize) -> usize {
+        let conn = &self.conns[at];
+        match &self.room {
+            Some(room) => room.unanswered(conn.id),
+            None => conn.replies.unanswered(),
         }
     }
 
@@ -146,11 +153,11 @@ impl Run {
 
     fn after_pump(&mut self, lp: &mut Loop, at: usize) {
         let conn = &self.conns[at];
-        let is_through = conn.outbox.is_empty() && conn.replies.unanswered() == 0;
+        let is_through = conn.outbox.is_empty() && self.unanswered(at) == 0;
         match self.model() {
             Model::Churn if conn.state == State::Ready && conn.has_spoken && is_through => self.end(lp, at),
-            // Nothing is waited for: the next one goes in the next turn.
-            Model::Closed { .. } if matches!(self.rules.expect, Expect::None) && is_through => self.flood(lp, at),
+            // Nothing is waited for (nothing is checked, or nobody else is left to be reached): on, in the next turn.
+            Model::Closed { .. } if is_through => self.flood(lp, at),
             _ => {}
         }
         if self.stage == Stage::Steady && self.left == Some(0) {
@@ -161,6 +168,7 @@ impl Run {
     /// Has a connection send on in the next turn, that waits for nothing. Once, however often it is asked for.
     fn flood(&mut self, lp: &mut Loop, at: usize) {
         let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady) && self.left != Some(0);
+        let is_running = is_running && self.now() < self.steady_end;
         let conn = &mut self.conns[at];
         if !is_running || conn.state != State::Ready || conn.is_flooding {
             return;
