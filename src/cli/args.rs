@@ -15,12 +15,11 @@ use super::serve::{Kind, Place, Serve};
 
 /// What `bucle` alone prints.
 const SHORT_HELP: &str = "\
-bucle: a chat server and other small servers, and a client to talk to them
+bucle: a chat server and other small servers, a client to talk to them, and a load tester
 
-  bucle serve                    a chat on 127.0.0.1:8080; join it with  telnet 127.0.0.1 8080
-  bucle serve echo --port 7000   every byte back; also: lines, relay, tutorial, discard
-  bucle connect :8080            talk to a server on this machine
-  bucle load :8080               load-test a server, and check every reply
+  bucle serve            a chat on 127.0.0.1:8080; also: echo, lines, relay, tutorial, discard
+  bucle connect :8080    talk to a server on this machine; or  telnet 127.0.0.1 8080
+  bucle load :8080       load-test a server, and check every reply
 
 More:  bucle --help   bucle serve --help   bucle connect --help   bucle load --help   bucle quiz
 ";
@@ -76,7 +75,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
 
 fn command() -> clap::Command {
     clap::Command::new("bucle")
-        .about("Serves and connects: small servers to telnet into, and a client")
+        .about("Serves, connects and load-tests: small servers to telnet into, a client, and many clients")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
