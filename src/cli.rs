@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod connect;
+mod load;
 #[cfg(feature = "trace")]
 mod quiz;
 mod screen;
@@ -24,6 +25,10 @@ pub(crate) mod exit_code {
     pub(crate) const USAGE: u8 = 2;
     /// It could not listen, or could not connect.
     pub(crate) const NO_CONNECTION: u8 = 3;
+    /// A reply was not what it had to be.
+    pub(crate) const CHECK_FAILED: u8 = 4;
+    /// A `--fail-if` was true.
+    pub(crate) const THRESHOLD: u8 = 5;
     /// The answer to a question of the quiz was wrong.
     #[cfg(feature = "trace")]
     pub(crate) const WRONG_ANSWER: u8 = 4;
@@ -42,6 +47,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Connect { target, raw, verbosity }) => {
             start_log(verbosity);
             connect::run(&target, raw)
+        }
+        Ok(Command::Load(load)) => {
+            start_log(0);
+            load::run(*load)
         }
         Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
         Err(status) => status,

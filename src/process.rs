@@ -12,6 +12,7 @@
 //! `SIGPIPE` is not among the signals: Rust's runtime ignores it before `main`, so a write to a reader that is gone
 //! answers with the error `EPIPE`, as in Node.
 
+mod resources;
 mod signals;
 mod stdin;
 mod stdout;
@@ -21,6 +22,7 @@ use std::os::fd::AsRawFd;
 
 use mio::unix::SourceFd;
 
+pub use resources::{cpu_usage, raise_descriptor_limit};
 pub use signals::{Signal, SignalId, exit_on, ignore, on_signal};
 pub use stdin::{Input, Stdin, stdin};
 pub use stdout::{columns, write_stdout};

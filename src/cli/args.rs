@@ -10,17 +10,18 @@ use clap::builder::TypedValueParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::exit_code;
+use super::load::{self, Load};
 use super::serve::{Kind, Place, Serve};
 
 /// What `bucle` alone prints.
 const SHORT_HELP: &str = "\
-bucle: a chat server and other small servers, and a client to talk to them
+bucle: a chat server and other small servers, a client to talk to them, and a load tester
 
-  bucle serve                    a chat on 127.0.0.1:8080; join it with  telnet 127.0.0.1 8080
-  bucle serve echo --port 7000   every byte back; also: lines, relay, tutorial, discard
-  bucle connect :8080            talk to a server on this machine
+  bucle serve            a chat on 127.0.0.1:8080; also: echo, lines, relay, tutorial, discard
+  bucle connect :8080    talk to a server on this machine; or  telnet 127.0.0.1 8080
+  bucle load :8080       load-test a server, and check every reply
 
-More:  bucle --help   bucle serve --help   bucle connect --help   bucle quiz
+More:  bucle --help   bucle serve --help   bucle connect --help   bucle load --help   bucle quiz
 ";
 
 /// A port that needs no rights, and that the tutorial uses.
@@ -37,6 +38,7 @@ const HOST: &str = "127.0.0.1";
 pub(crate) enum Command {
     Serve { serve: Serve, verbosity: u8 },
     Connect { target: String, raw: bool, verbosity: u8 },
+    Load(Box<Load>),
     Quiz { question: Option<String>, answer: Option<String> },
 }
 
@@ -59,6 +61,10 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
             raw: matches.get_flag("raw"),
             verbosity: matches.get_count("verbose"),
         }),
+        Some(("load", matches)) => match load::load_of(matches) {
+            Ok(load) => Ok(Command::Load(Box::new(load))),
+            Err(why) => Err(load::usage(&why)),
+        },
         Some(("quiz", matches)) => Ok(Command::Quiz {
             question: matches.get_one("question").cloned(),
             answer: matches.get_one("answer").cloned(),
@@ -69,12 +75,13 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
 
 fn command() -> clap::Command {
     clap::Command::new("bucle")
-        .about("Serves and connects: small servers to telnet into, and a client")
+        .about("Serves, connects and load-tests: small servers to telnet into, a client, and many clients")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve_command())
         .subcommand(connect_command())
+        .subcommand(load::command())
         .subcommand(quiz_command())
 }
 
@@ -105,6 +112,13 @@ fn serve_command() -> clap::Command {
                 .value_parser(value_parser!(PathBuf))
                 .conflicts_with_all(["host", "port"])
                 .help("Listen on a unix socket instead"),
+        )
+        .arg(
+            Arg::new("reuse-port")
+                .long("reuse-port")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("unix")
+                .help("Share the port: start several, and the kernel deals the connections out"),
         )
         .arg(
             Arg::new("max-connections")
@@ -202,6 +216,7 @@ fn serve_of(matches: &ArgMatches) -> Serve {
     Serve {
         kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
         place,
+        reuse_port: matches.get_flag("reuse-port"),
         max_connections: matches.get_one::<u32>("max-connections").map_or(usize::MAX, |&max| max as usize),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
         trace: matches.get_one("trace").cloned(),

@@ -59,6 +59,8 @@ pub(crate) struct Serve {
     pub(crate) kind: Kind,
     pub(crate) place: Place,
     pub(crate) max_connections: usize,
+    /// Others may listen on the same port.
+    pub(crate) reuse_port: bool,
     /// Zero is never.
     pub(crate) idle_timeout: Duration,
     /// Where to write what the loop does, if anywhere.
@@ -169,7 +171,7 @@ fn open(lp: &mut Loop, serve: &Serve, handler: impl Handler) -> Result<LocalAddr
         ..ServerOptions::default()
     };
     let server = Server::new(lp, options, House::new(rules, handler));
-    listen(lp, server, &serve.place)?;
+    listen(lp, server, serve)?;
     house::look_after(lp, server);
     process::ignore(Signal::Hangup)?;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
@@ -184,9 +186,11 @@ fn open(lp: &mut Loop, serve: &Serve, handler: impl Handler) -> Result<LocalAddr
     server.id().address(lp).ok_or(bucle::Error::Gone)
 }
 
-fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, place: &Place) -> Result<()> {
-    match place {
-        Place::Tcp(host, port) => server.id().listen_now(lp, (host.as_str(), *port)),
+fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result<()> {
+    match &serve.place {
+        Place::Tcp(host, port) => {
+            server.id().listen_now(lp, Listen::from((host.as_str(), *port)).reuse_port(serve.reuse_port))
+        }
         Place::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
             Err(error) if error.code() == "EADDRINUSE" && failure::is_stale_socket(path) => {
                 log::info!(target: "bucle::serve", "{}: nobody answers there, so it is taken over", path.display());

@@ -424,6 +424,14 @@ fn open_tcp(address: SocketAddr, local: Option<SocketAddr>) -> Result<mio::net::
         }
         _ => local,
     };
+    // The port is chosen with the target in view, so that one source has all its ports to each of several targets, and
+    // those that another connection has just left. Where the option is missing, a port is taken by the bind.
+    #[cfg(all(target_os = "linux", feature = "cli"))]
+    if local.port() == 0 {
+        let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
+    }
+    // As libuv does: a port that an earlier connection left a moment ago can be had again.
+    stream.set_reuse_address(true).map_err(failed("bind"))?;
     stream.bind(&local.into()).map_err(failed("bind"))?;
     match stream.connect(&address.into()) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock && !is_in_progress(&error) => Err(("connect", error)),

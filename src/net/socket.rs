@@ -437,6 +437,13 @@ impl Socket {
         lp.net.socket(self).map_or(0, |state| state.writable_length() as usize)
     }
 
+    /// Bytes written that the kernel does not have yet, to the byte: what is gathered, and what it has not taken of a write
+    /// that it took in part. What it has is [`SocketInfo::bytes_written`] less this.
+    pub fn unsent_length(self, lp: &Loop) -> usize {
+        let outbox = lp.net.socket(self).and_then(|state| state.outbox.as_deref());
+        outbox.map_or(0, super::outbox::Outbox::len)
+    }
+
     /// Whether `on_drain` is owed: a write answered `false`, and not all is out yet. The moment to stop taking work from
     /// the peer ([Node: `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
     #[doc(alias = "writableNeedDrain")]

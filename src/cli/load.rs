@@ -1,0 +1,266 @@
+//! `bucle load`: many clients, and every reply checked.
+//!
+//! ```text
+//!   options ─▶ plan ─▶ client (one process) ──────────────▶ ledger ─▶ report, json, html ─▶ exit status
+//!                └───▶ procs ─▶ the same, in children ─▶ added up ─┘
+//! ```
+//!
+//! Where to look: what a reply is, in `check`; when a message is due, in `schedule`; the phases of a run, in `client`;
+//! the counters, in `ledger`. Only `client` and what is below it knows sockets.
+
+mod check;
+mod client;
+mod html;
+mod json;
+mod ledger;
+mod message;
+mod options;
+mod plan;
+mod procs;
+mod progress;
+mod report;
+mod schedule;
+mod script;
+mod threshold;
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{complain, exit_code};
+use bucle::process;
+use client::Job;
+use ledger::Ledger;
+use options::Model;
+pub(crate) use options::{Load, command, load_of};
+use plan::{Machine, Plan};
+use procs::Worker;
+use progress::Progress;
+
+/// How a run came out.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) ledger: Ledger,
+    /// Date and time in UTC, as ISO 8601 has it.
+    pub(crate) started: String,
+    pub(crate) procs: u64,
+    /// The `--fail-if` that were true.
+    pub(crate) failed: Vec<String>,
+    pub(crate) exit: u8,
+}
+
+/// Plans, runs and reports.
+pub(crate) fn run(load: Load) -> ExitCode {
+    if let Some(text) = &load.worker {
+        return match Worker::parse(text) {
+            Some(worker) => work(load, worker),
+            None => usage("--worker is for the command itself: leave it out"),
+        };
+    }
+    let targets = resolve(&load.host);
+    let plan = Plan::new(&load, Machine::look(), targets.as_deref().unwrap_or_default());
+    if load.dry_run {
+        return dry_run(&load, &plan);
+    }
+    if !plan.is_fine() {
+        complain(&plan.problems().join("; "), &advice(&plan));
+        return ExitCode::from(exit_code::MACHINE_LIMIT);
+    }
+    let page = match load.html.as_ref().map(File::create).transpose() {
+        Ok(page) => page,
+        Err(error) => return usage(&format!("cannot write the page of --html: {error}; check its name")),
+    };
+    announce(&load, &plan);
+    let started = utc(SystemTime::now());
+    let ledger = match measure(load.clone(), &plan, targets) {
+        Ok(ledger) => ledger,
+        Err(why) => {
+            complain(&why, &[]);
+            return ExitCode::from(exit_code::FAILURE);
+        }
+    };
+    let (failed, exit) = (ledger.failed(&load), ledger.exit(&load));
+    let outcome = Outcome { ledger, started, procs: plan.procs, failed, exit };
+    match tell(&load, &outcome, page) {
+        Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
+        _ => ExitCode::from(exit),
+    }
+}
+
+/// In this process, or in several.
+fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) -> Result<Ledger, String> {
+    let seed = RandomState::new().hash_one(0);
+    if plan.procs > 1 {
+        return procs::run(plan.procs, seed, Progress::to_stderr());
+    }
+    if let Model::Script(script) = &mut load.model {
+        script.set_seed(seed);
+    }
+    let sources = if plan.binds { plan.sources.clone() } else { Vec::new() };
+    let ports = dealt_ports(&load, plan);
+    let job = Job { load, index: 0, of: 1, seed, targets, sources, ports, is_worker: false };
+    client::run(job, Progress::to_stderr()).map_err(|error| format!("the run cannot go on: {error}"))
+}
+
+/// A child: its part of the work, and its ledger as one line.
+fn work(mut load: Load, worker: Worker) -> ExitCode {
+    let targets = resolve(&load.host);
+    let plan = Plan::new(&load, Machine::look(), targets.as_deref().unwrap_or_default());
+    if let Model::Script(script) = &mut load.model {
+        script.set_seed(worker.seed.wrapping_add(worker.index));
+    }
+    let ports = dealt_ports(&load, &plan);
+    let sources = if plan.binds { plan.sources } else { Vec::new() };
+    let Worker { index, of, seed } = worker;
+    let job = Job { load, index, of, seed, targets, sources, ports, is_worker: true };
+    match client::run(job, Progress::to_parent()) {
+        Ok(ledger) => {
+            // Without a parent to read it there is nobody to tell.
+            let _ = process::write_stdout(format!("{}\n", ledger.to_line()).as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("a process of the run cannot go on: {error}"), &[]);
+            ExitCode::from(exit_code::FAILURE)
+        }
+    }
+}
+
+/// Not where connections come and go: a port that has just been left is another connection's for a while.
+fn dealt_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
+    let stays = !matches!(load.model, Model::Churn | Model::Script(_));
+    plan.dealt_ports().filter(|_| stays)
+}
+
+/// The target's addresses, or the code of why there are none.
+fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![ip]);
+    }
+    match (host, 0).to_socket_addrs() {
+        Ok(addresses) => {
+            let mut list: Vec<IpAddr> = Vec::new();
+            for address in addresses {
+                if !list.contains(&address.ip()) {
+                    list.push(address.ip());
+                }
+            }
+            if list.is_empty() { Err("ENOTFOUND".to_owned()) } else { Ok(list) }
+        }
+        Err(_) => Err("ENOTFOUND".to_owned()),
+    }
+}
+
+fn dry_run(load: &Load, plan: &Plan) -> ExitCode {
+    let exit = if plan.is_fine() { 0 } else { exit_code::MACHINE_LIMIT };
+    let text = if load.json {
+        format!("{}\n", plan.json(exit))
+    } else {
+        let tries: String = advice(plan).iter().map(|line| format!("try          {line}\n")).collect();
+        format!("plan         {}\n{}{tries}", report::what(load), plan.text())
+    };
+    match print(&text) {
+        Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
+        _ => ExitCode::from(exit),
+    }
+}
+
+fn advice(plan: &Plan) -> Vec<String> {
+    plan.tries
+        .iter()
+        .map(|flags| if flags.starts_with('-') { format!("bucle load … {flags}") } else { flags.clone() })
+        .collect()
+}
+
+/// The plan, in a line, before it begins.
+fn announce(load: &Load, plan: &Plan) {
+    let mut text = format!("plan: {}", report::what(load));
+    if plan.procs > 1 {
+        text += &format!(", {} processes", plan.procs);
+    }
+    if plan.binds {
+        text += &format!(", {} source addresses", plan.sources.len());
+    }
+    text += "\n";
+    if let Some(warning) = plan.warning() {
+        text += &format!("warning: {warning}\n");
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn tell(load: &Load, outcome: &Outcome, page: Option<File>) -> Result<(), bucle::Error> {
+    if let Some(mut page) = page
+        && let Err(error) = page.write_all(html::page(load, outcome).as_bytes())
+    {
+        complain(&format!("cannot write the page of --html: {error}"), &[]);
+    }
+    match load.json {
+        true => print(&format!("{}\n", json::report(load, outcome))),
+        false => print(&report::text(load, outcome)),
+    }
+}
+
+/// On stdout. A reader who has gone is no trouble; a disk that is full is.
+fn print(text: &str) -> Result<(), bucle::Error> {
+    match process::write_stdout(text.as_bytes()) {
+        Err(error) if error.code() != "EPIPE" => {
+            complain(&format!("cannot write to the standard output: {error}"), &[]);
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The command line makes no sense, for a reason that clap cannot see.
+pub(crate) fn usage(why: &str) -> ExitCode {
+    complain(why, &["bucle load --help".to_owned()]);
+    ExitCode::from(exit_code::USAGE)
+}
+
+fn target_url(load: &Load) -> String {
+    if load.host.contains(':') {
+        format!("tcp://[{}]:{}", load.host, load.port)
+    } else {
+        format!("tcp://{}:{}", load.host, load.port)
+    }
+}
+
+/// `2026-11-22T10:00:00Z`.
+fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days to a date, with years that begin in March: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn dates() {
+        let table = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_341_600, "2026-11-22T10:00:00Z"),
+            (4_102_444_800, "2100-01-01T00:00:00Z"),
+        ];
+        for (seconds, want) in table {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), want);
+        }
+    }
+}

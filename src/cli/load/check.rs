@@ -1,0 +1,483 @@
+//! Which reply answers which message, and what is wrong with it.
+//!
+//! One connection's bytes go in, as the reads cut them; findings come out:
+//!
+//! ```text
+//!   unanswered   7, 8, 9            came           so
+//!                7                  "…:7 …\n"      7 exact
+//!                8, 9               "…:9 …\n"      9 exact
+//!                8                  "…:8 …\n"      8 out of order
+//!                –                  "…:8 …\n"      duplicate
+//! ```
+//!
+//! Nothing here knows a socket or a clock: time is a number of nanoseconds that comes with the bytes. What is kept for a
+//! connection is its unanswered messages' numbers and times, never their texts ([`Messages`] writes them again).
+
+mod fanout;
+
+use std::collections::VecDeque;
+
+use memchr::memchr;
+
+use super::message::Messages;
+
+pub(crate) use fanout::Room;
+
+/// What counts as a reply.
+#[derive(Clone, Debug)]
+pub(crate) enum Expect {
+    /// The message, byte for byte.
+    Echo,
+    /// Any one line a message.
+    Line,
+    /// A line that starts so.
+    Prefix(Box<[u8]>),
+    /// A line in which it is found.
+    Regex(regex::bytes::Regex),
+    /// Each message reaches every connection.
+    Fanout(Fanout),
+    /// Nothing is checked.
+    None,
+}
+
+/// Whom a message reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fanout {
+    Everybody,
+    Others,
+}
+
+impl Expect {
+    /// As it is typed.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Expect::Echo => "echo".to_owned(),
+            Expect::Line => "line".to_owned(),
+            Expect::Prefix(prefix) => format!("prefix:{}", String::from_utf8_lossy(prefix)),
+            Expect::Regex(regex) => format!("regex:{regex}"),
+            Expect::Fanout(Fanout::Everybody) => "fanout".to_owned(),
+            Expect::Fanout(Fanout::Others) => "fanout:others".to_owned(),
+            Expect::None => "none".to_owned(),
+        }
+    }
+}
+
+/// Which of the two counted phases something belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Warmup,
+    Steady,
+}
+
+/// A message on its way, its times in nanoseconds of the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pending {
+    pub(crate) seq: u64,
+    pub(crate) phase: Phase,
+    /// When it had to be sent. In the closed model that is when it was.
+    pub(crate) due: u64,
+    /// The write that took its first byte.
+    pub(crate) started: u64,
+    /// When the kernel had taken all of it.
+    pub(crate) sent: Option<u64>,
+}
+
+impl Pending {
+    fn is_overdue(&self, now: u64, timeout: u64) -> bool {
+        self.sent.is_some_and(|sent| now.saturating_sub(sent) > timeout)
+    }
+}
+
+/// What became of a message, or what came without one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    Exact,
+    Wrong,
+    Missing,
+    OutOfOrder,
+    Duplicate,
+    Late,
+    Unexpected,
+    Unsent,
+}
+
+impl Verdict {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Verdict::Exact => "exact",
+            Verdict::Wrong => "wrong",
+            Verdict::Missing => "missing",
+            Verdict::OutOfOrder => "out_of_order",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Late => "late",
+            Verdict::Unexpected => "unexpected",
+            Verdict::Unsent => "unsent",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finding<'a> {
+    pub(crate) verdict: Verdict,
+    /// The message that is answered by it or not. `None` for what came without one.
+    pub(crate) message: Option<Pending>,
+    /// Whose message it is, and its number where one is known.
+    pub(crate) conn: u64,
+    pub(crate) seq: Option<u64>,
+    pub(crate) received: &'a [u8],
+}
+
+/// What all connections of a run have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) expect: Expect,
+    pub(crate) messages: Messages,
+    /// In nanoseconds.
+    pub(crate) timeout: u64,
+}
+
+/// How long a line without an end may be before it is cut and taken for a wrong reply; twice as long as its message, if
+/// that is more.
+const LONGEST_LINE: usize = 1024 * 1024;
+
+/// How many of the last messages a reply is compared with that has no number in it and answers none.
+const REMEMBERED: u64 = 1024;
+
+/// One connection's side of the check.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    /// What came and is no reply yet.
+    buf: Vec<u8>,
+    /// How far `buf` has been searched for line breaks, and how many were found.
+    searched: usize,
+    breaks: usize,
+    /// In the order of their numbers.
+    pending: VecDeque<Pending>,
+    /// Numbers below this have been used.
+    next_seq: u64,
+    /// The highest number whose reply has come.
+    newest: Option<u64>,
+    /// Counted missing, and not come since; ascending.
+    missed: VecDeque<u64>,
+}
+
+/// How a reply relates to the messages of its connection.
+enum Known {
+    /// It answers this unanswered one; an index.
+    Pending(usize),
+    /// It comes after that one was given up.
+    Missed(usize),
+    /// It came before.
+    Answered(u64),
+}
+
+impl Replies {
+    /// The number that the next message will have.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Takes the next number without a message to wait for.
+    pub(crate) fn skip_seq(&mut self) {
+        self.next_seq += 1;
+    }
+
+    /// A message is on its way.
+    pub(crate) fn begin(&mut self, message: Pending) {
+        self.next_seq = message.seq + 1;
+        self.pending.push_back(message);
+    }
+
+    /// The kernel has its first byte.
+    pub(crate) fn started(&mut self, seq: u64, now: u64) {
+        if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
+            self.pending[at].started = now;
+        }
+    }
+
+    pub(crate) fn is_pending(&self, seq: u64) -> bool {
+        self.pending.binary_search_by_key(&seq, |message| message.seq).is_ok()
+    }
+
+    /// The kernel has all of it.
+    pub(crate) fn sent(&mut self, seq: u64, now: u64) {
+        if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
+            self.pending[at].sent = Some(now);
+        }
+    }
+
+    /// A message will not be sent after all.
+    pub(crate) fn forget(&mut self, seq: u64) {
+        if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
+            self.pending.remove(at);
+        }
+    }
+
+    pub(crate) fn unanswered(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The run was interrupted: what was sent whole and is unanswered, taken out.
+    pub(crate) fn interrupt(&mut self) -> impl Iterator<Item = Pending> {
+        std::mem::take(&mut self.pending).into_iter().filter(|message| message.sent.is_some())
+    }
+
+    /// What is overdue is missing.
+    pub(crate) fn expire(&mut self, rules: &Rules, conn: u64, now: u64, emit: &mut dyn FnMut(Finding<'_>)) {
+        while let Some(message) = self.pending.front().copied().filter(|front| front.is_overdue(now, rules.timeout)) {
+            self.pending.pop_front();
+            self.missing(message, conn, emit);
+        }
+    }
+
+    fn missing(&mut self, message: Pending, conn: u64, emit: &mut dyn FnMut(Finding<'_>)) {
+        self.missed.push_back(message.seq);
+        let finding = Finding {
+            verdict: Verdict::Missing,
+            message: Some(message),
+            conn,
+            seq: Some(message.seq),
+            received: &self.buf,
+        };
+        emit(finding);
+    }
+
+    /// The connection is over: what was sent and is unanswered is missing, and bytes that belong to nothing are told.
+    pub(crate) fn end(&mut self, conn: u64, emit: &mut dyn FnMut(Finding<'_>)) {
+        for message in std::mem::take(&mut self.pending) {
+            if message.sent.is_some() {
+                self.missing(message, conn, emit);
+            }
+        }
+        // The beginning of a reply whose end never came is the missing reply's own.
+        if !self.buf.is_empty() && self.missed.is_empty() {
+            emit(Finding { verdict: Verdict::Unexpected, message: None, conn, seq: None, received: &self.buf });
+        }
+        self.buf = Vec::new();
+        (self.searched, self.breaks) = (0, 0);
+        // The next connection in this place knows nothing of it.
+        self.missed.clear();
+    }
+
+    /// Bytes have come.
+    pub(crate) fn feed(&mut self, rules: &Rules, conn: u64, chunk: &[u8], now: u64, emit: &mut dyn FnMut(Finding<'_>)) {
+        if matches!(rules.expect, Expect::None) {
+            return;
+        }
+        self.expire(rules, conn, now, emit);
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.extend_from_slice(chunk);
+        let mut head = 0;
+        while head < buf.len() {
+            let rest = &buf[head..];
+            let Some(len) = self.judge_next(rules, conn, rest, emit) else { break };
+            (self.searched, self.breaks) = (0, 0);
+            head += len;
+        }
+        buf.drain(..head);
+        if buf.is_empty() && buf.capacity() > 16 * 1024 {
+            // One that has had much to say does not keep the memory for it.
+            buf = Vec::new();
+        }
+        self.buf = buf;
+    }
+
+    /// Judges the first reply in `rest`, and says how long it is; `None`: it is not all there.
+    fn judge_next(
+        &mut self,
+        rules: &Rules,
+        conn: u64,
+        rest: &[u8],
+        emit: &mut dyn FnMut(Finding<'_>),
+    ) -> Option<usize> {
+        let expected = self.pending.front().map_or(self.next_seq.saturating_sub(1), |oldest| oldest.seq);
+        let lines = if matches!(rules.expect, Expect::Echo) { rules.messages.lines(expected) } else { 1 };
+        if lines == 0 {
+            return self.judge_bytes(rules, conn, rest, expected, emit);
+        }
+        let cut = || {
+            let is_too_long = rest.len() >= LONGEST_LINE && rest.len() > 2 * rules.messages.text(conn, expected).len();
+            is_too_long.then_some(rest.len())
+        };
+        let len = self.find_lines(rest, lines).or_else(cut)?;
+        let line = &rest[..len];
+        let is_right = match &rules.expect {
+            Expect::Echo => {
+                let known = self.identify_line(rules, conn, line);
+                self.settle(known, conn, line, emit);
+                return Some(len);
+            }
+            Expect::Prefix(prefix) => line.starts_with(prefix),
+            Expect::Regex(regex) => regex.is_match(without_break(line)),
+            _ => true,
+        };
+        // Lines that are not told apart answer in turn.
+        let known = match is_right {
+            true if !self.pending.is_empty() => Some(Known::Pending(0)),
+            true if !self.missed.is_empty() => Some(Known::Missed(0)),
+            _ => None,
+        };
+        self.settle(known, conn, line, emit);
+        Some(len)
+    }
+
+    /// How long so many lines are, if they are there.
+    fn find_lines(&mut self, rest: &[u8], lines: usize) -> Option<usize> {
+        while let Some(at) = memchr(b'\n', &rest[self.searched..]) {
+            self.searched += at + 1;
+            self.breaks += 1;
+            if self.breaks >= lines {
+                return Some(self.searched);
+            }
+        }
+        self.searched = rest.len();
+        None
+    }
+
+    /// As many bytes as their message: the longest that fits is looked for, beginning with the oldest message.
+    fn judge_bytes(
+        &mut self,
+        rules: &Rules,
+        conn: u64,
+        rest: &[u8],
+        expected: u64,
+        emit: &mut dyn FnMut(Finding<'_>),
+    ) -> Option<usize> {
+        let mut text = Vec::new();
+        let mut is_beginning = false;
+        for (at, message) in self.pending.iter().enumerate() {
+            text.clear();
+            rules.messages.write(conn, message.seq, &mut text);
+            if rest.starts_with(&text) {
+                let len = text.len();
+                self.settle(Some(Known::Pending(at)), conn, &rest[..len], emit);
+                return Some(len);
+            }
+            is_beginning |= text.starts_with(rest);
+            if at == 0 && is_beginning {
+                return None;
+            }
+        }
+        text.clear();
+        rules.messages.write(conn, expected, &mut text);
+        let usual = text.len();
+        if let Some((seq, len)) = self.identify_bytes(rules, conn, rest) {
+            let known = self.place_of(seq);
+            self.settle(Some(known), conn, &rest[..len], emit);
+            return Some(len);
+        }
+        if is_beginning || rest.len() < usual {
+            return None;
+        }
+        self.settle(None, conn, &rest[..usual], emit);
+        Some(usual)
+    }
+
+    fn identify_line(&self, rules: &Rules, conn: u64, line: &[u8]) -> Option<Known> {
+        let is_text = |seq| rules.messages.lines(seq) > 0 && rules.messages.text(conn, seq) == line;
+        if self.pending.front().is_some_and(|oldest| is_text(oldest.seq)) {
+            return Some(Known::Pending(0));
+        }
+        if rules.messages.are_numbered() {
+            return rules.messages.recognize(conn, line, self.next_seq).map(|seq| self.place_of(seq));
+        }
+        if let Some(at) = self.pending.iter().position(|message| is_text(message.seq)) {
+            return Some(Known::Pending(at));
+        }
+        let remembered = self.next_seq.saturating_sub(REMEMBERED);
+        if let Some(at) = self.missed.iter().rev().take(REMEMBERED as usize).position(|&seq| is_text(seq)) {
+            return Some(Known::Missed(self.missed.len() - 1 - at));
+        }
+        (remembered..self.next_seq).rev().find(|&seq| is_text(seq)).map(Known::Answered)
+    }
+
+    /// The number and length of an earlier message that `rest` begins with.
+    fn identify_bytes(&self, rules: &Rules, conn: u64, rest: &[u8]) -> Option<(u64, usize)> {
+        let seq = if rules.messages.are_numbered() {
+            rules.messages.recognize(conn, rest, self.next_seq)?
+        } else {
+            let remembered = self.next_seq.saturating_sub(REMEMBERED);
+            let is_text = |seq: &u64| rest.starts_with(&rules.messages.text(conn, *seq));
+            let missed = self.missed.iter().rev().take(REMEMBERED as usize).copied().find(is_text);
+            missed.or_else(|| (remembered..self.next_seq).rev().find(is_text))?
+        };
+        Some((seq, rules.messages.text(conn, seq).len()))
+    }
+
+    fn place_of(&self, seq: u64) -> Known {
+        if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
+            return Known::Pending(at);
+        }
+        match self.missed.binary_search(&seq) {
+            Ok(at) => Known::Missed(at),
+            Err(_) => Known::Answered(seq),
+        }
+    }
+
+    /// Says what the reply is, now that it is known which message it belongs to.
+    fn settle(&mut self, known: Option<Known>, conn: u64, received: &[u8], emit: &mut dyn FnMut(Finding<'_>)) {
+        let finding = |verdict, message: Option<Pending>, seq| Finding { verdict, message, conn, seq, received };
+        match known {
+            Some(Known::Pending(at)) => {
+                let Some(message) = self.pending.remove(at) else { return };
+                let is_late_in_turn = self.newest.is_some_and(|newest| newest > message.seq);
+                self.newest = self.newest.max(Some(message.seq));
+                let verdict = if is_late_in_turn { Verdict::OutOfOrder } else { Verdict::Exact };
+                emit(finding(verdict, Some(message), Some(message.seq)));
+            }
+            Some(Known::Missed(at)) => {
+                let seq = self.missed.remove(at);
+                emit(finding(Verdict::Late, None, seq));
+            }
+            Some(Known::Answered(seq)) => emit(finding(Verdict::Duplicate, None, Some(seq))),
+            None => match self.pending.pop_front() {
+                Some(oldest) => emit(finding(Verdict::Wrong, Some(oldest), Some(oldest.seq))),
+                None => emit(finding(Verdict::Unexpected, None, None)),
+            },
+        }
+    }
+}
+
+/// The lines of a connection, for who judges them elsewhere: those of a fan-out, and greetings.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    buf: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes in `chunk` and hands over each line with its break. A line without an end is cut.
+    pub(crate) fn feed(&mut self, chunk: &[u8], mut emit: impl FnMut(&[u8])) {
+        let mut rest = chunk;
+        while let Some(at) = memchr(b'\n', rest) {
+            let (line, behind) = rest.split_at(at + 1);
+            if self.buf.is_empty() {
+                emit(line);
+            } else {
+                self.buf.extend_from_slice(line);
+                emit(&self.buf);
+                self.buf = Vec::new();
+            }
+            rest = behind;
+        }
+        self.buf.extend_from_slice(rest);
+        if self.buf.len() > LONGEST_LINE {
+            emit(&self.buf);
+            self.buf = Vec::new();
+        }
+    }
+}
+
+/// What is behind the first line break, if there is one.
+pub(crate) fn behind_line(chunk: &[u8]) -> Option<&[u8]> {
+    memchr(b'\n', chunk).map(|at| &chunk[at + 1..])
+}
+
+/// A line without its `\n` or `\r\n`.
+pub(crate) fn without_break(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests;

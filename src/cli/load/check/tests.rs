@@ -1,0 +1,211 @@
+use super::super::message::{LineEnd, Template, unescape};
+use super::*;
+
+const TIMEOUT: u64 = 100;
+
+fn rules(template: &str, expect: Expect) -> Rules {
+    let template = Template::parse(&unescape(template).unwrap()).unwrap();
+    Rules { expect, messages: Messages::one(template, LineEnd::AsIs), timeout: TIMEOUT }
+}
+
+fn pending(seq: u64) -> Pending {
+    Pending { seq, phase: Phase::Steady, due: 0, started: 0, sent: Some(0) }
+}
+
+/// `sent` messages are on their way; then the chunks come, each at its time; then the connection ends.
+fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec<String> {
+    let mut replies = Replies::default();
+    (0..sent).for_each(|seq| replies.begin(pending(seq)));
+    let mut out = Vec::new();
+    let mut emit = |finding: Finding<'_>| {
+        let seq = finding.seq.map_or("-".to_owned(), |seq| seq.to_string());
+        out.push(format!("{} {seq}", finding.verdict.name()));
+    };
+    for (now, chunk) in chunks {
+        replies.feed(rules, 3, chunk, *now, &mut emit);
+    }
+    replies.end(3, &mut emit);
+    out
+}
+
+#[test]
+fn lines_are_told_apart() {
+    let rules = rules(r"{seq}\n", Expect::Echo);
+    let table: &[(&str, &[u8], &[&str])] = &[
+        ("all right", b"0\n1\n2\n", &["exact 0", "exact 1", "exact 2"]),
+        ("flipped", b"0\n!\n2\n", &["exact 0", "wrong 1", "exact 2"]),
+        ("dropped", b"0\n2\n", &["exact 0", "exact 2", "missing 1"]),
+        ("doubled", b"0\n0\n1\n2\n", &["exact 0", "duplicate 0", "exact 1", "exact 2"]),
+        ("doubled at the end", b"0\n1\n2\n1\n", &["exact 0", "exact 1", "exact 2", "duplicate 1"]),
+        ("reordered", b"1\n0\n2\n", &["exact 1", "out_of_order 0", "exact 2"]),
+        ("merged", b"01\n2\n", &["wrong 0", "exact 2", "missing 1"]),
+        ("split", b"0\n\n1\n2\n", &["exact 0", "wrong 1", "duplicate 1", "exact 2"]),
+        ("too many", b"0\n1\n2\nx\n", &["exact 0", "exact 1", "exact 2", "unexpected -"]),
+        ("not sent yet", b"0\n1\n2\n3\n", &["exact 0", "exact 1", "exact 2", "unexpected -"]),
+        ("half a line more", b"0\n1\n2\nx", &["exact 0", "exact 1", "exact 2", "unexpected -"]),
+        ("half a reply", b"0\n1\n2", &["exact 0", "exact 1", "missing 2"]),
+        ("another line end", b"0\r\n1\n2\n", &["wrong 0", "exact 1", "exact 2"]),
+    ];
+    for (name, bytes, want) in table {
+        assert_eq!(findings(&rules, 3, &[(1, bytes)]), *want, "{name}");
+        let cuts: Vec<(u64, &[u8])> = bytes.chunks(1).map(|chunk| (1, chunk)).collect();
+        assert_eq!(findings(&rules, 3, &cuts), *want, "{name}, byte by byte");
+    }
+}
+
+#[test]
+fn bytes_are_told_apart() {
+    let rules = rules("<{seq}>", Expect::Echo);
+    let table: &[(&str, &[u8], &[&str])] = &[
+        ("all right", b"<0><1><2>", &["exact 0", "exact 1", "exact 2"]),
+        ("flipped", b"<0><!><2>", &["exact 0", "wrong 1", "exact 2"]),
+        ("dropped", b"<0><2>", &["exact 0", "exact 2", "missing 1"]),
+        ("doubled", b"<0><0><1><2>", &["exact 0", "duplicate 0", "exact 1", "exact 2"]),
+        ("reordered", b"<2><0><1>", &["exact 2", "out_of_order 0", "out_of_order 1"]),
+        ("too many", b"<0><1><2>###", &["exact 0", "exact 1", "exact 2", "unexpected -"]),
+        ("half a reply", b"<0><1><2", &["exact 0", "exact 1", "missing 2"]),
+    ];
+    for (name, bytes, want) in table {
+        assert_eq!(findings(&rules, 3, &[(1, bytes)]), *want, "{name}");
+        let cuts: Vec<(u64, &[u8])> = bytes.chunks(1).map(|chunk| (1, chunk)).collect();
+        assert_eq!(findings(&rules, 3, &cuts), *want, "{name}, byte by byte");
+    }
+}
+
+#[test]
+fn messages_of_several_lines() {
+    let rules = rules(r"a{seq}\nb{seq}\n", Expect::Echo);
+    assert_eq!(findings(&rules, 2, &[(1, b"a0\nb0\na1\nb"), (2, b"1\n")]), ["exact 0", "exact 1"]);
+    assert_eq!(findings(&rules, 2, &[(1, b"a0\nb1\na1\nb1\n")]), ["wrong 0", "exact 1"]);
+}
+
+#[test]
+fn messages_without_a_number() {
+    let same = rules(r"ping\n", Expect::Echo);
+    assert_eq!(findings(&same, 2, &[(1, b"ping\nping\n")]), ["exact 0", "exact 1"]);
+    assert_eq!(findings(&same, 1, &[(1, b"ping\nping\n")]), ["exact 0", "duplicate 0"]);
+    assert_eq!(findings(&same, 1, &[(1, b"pong\n")]), ["wrong 0"]);
+    assert_eq!(findings(&same, 0, &[(1, b"ping\n")]), ["unexpected -"]);
+    let random = rules(r"{rand:9}\n", Expect::Echo);
+    let texts: Vec<_> = (0..3).map(|seq| random.messages.text(3, seq)).collect();
+    let bytes = [&texts[1][..], &texts[0], &texts[1], &texts[2]].concat();
+    assert_eq!(findings(&random, 3, &[(1, &bytes)]), ["exact 1", "out_of_order 0", "duplicate 1", "exact 2"]);
+}
+
+#[test]
+fn what_is_late_was_missing() {
+    type Row<'a> = (&'a str, Expect, &'a [(u64, &'a [u8])], &'a [&'a str]);
+    let table: &[Row<'_>] = &[
+        ("in time", Expect::Echo, &[(TIMEOUT, b"0\n1\n")], &["exact 0", "exact 1"]),
+        ("late", Expect::Echo, &[(1, b"0\n"), (TIMEOUT + 1, b"1\n")], &["exact 0", "missing 1", "late 1"]),
+        (
+            "late and doubled",
+            Expect::Echo,
+            &[(1, b"0\n"), (TIMEOUT + 1, b"1\n1\n")],
+            &["exact 0", "missing 1", "late 1", "duplicate 1"],
+        ),
+        ("the end of it late", Expect::Echo, &[(1, b"0\n1"), (200, b"\n")], &["exact 0", "missing 1", "late 1"]),
+        (
+            "any line, late",
+            Expect::Line,
+            &[(1, b"a\n"), (200, b"b\nc\n")],
+            &["exact 0", "missing 1", "late 1", "unexpected -"],
+        ),
+    ];
+    for (name, expect, chunks, want) in table {
+        assert_eq!(findings(&rules(r"{seq}\n", expect.clone()), 2, chunks), *want, "{name}");
+    }
+}
+
+#[test]
+fn lines_of_a_kind() {
+    let regex = |pattern| Expect::Regex(regex::bytes::Regex::new(pattern).unwrap());
+    let table: &[(&str, Expect, &[u8], &[&str])] = &[
+        ("any", Expect::Line, b"a\n\n", &["exact 0", "exact 1"]),
+        ("any, too many", Expect::Line, b"a\nb\nc\n", &["exact 0", "exact 1", "unexpected -"]),
+        ("prefix", Expect::Prefix(b"OK".as_slice().into()), b"OK 1\nERR\n", &["exact 0", "wrong 1"]),
+        (
+            "prefix, none due",
+            Expect::Prefix(b"OK".as_slice().into()),
+            b"OK\nOK\nERR\n",
+            &["exact 0", "exact 1", "unexpected -"],
+        ),
+        ("regex", regex("^[0-9]+$"), b"12\r\n1x\n", &["exact 0", "wrong 1"]),
+    ];
+    for (name, expect, bytes, want) in table {
+        assert_eq!(findings(&rules(r"{seq}\n", expect.clone()), 2, &[(1, bytes)]), *want, "{name}");
+    }
+    assert_eq!(findings(&rules(r"{seq}\n", Expect::None), 0, &[(1, b"whatever")]), [""; 0]);
+}
+
+/// Three members; each of the lines comes to the member before it.
+fn heard(kind: Fanout, sent: &[(u64, u64)], lines: &[(u64, &str)]) -> (Vec<String>, usize) {
+    let rules = rules(r"{conn}:{seq} hola\n", Expect::Fanout(kind));
+    let mut room = Room::new(kind, 3);
+    for &(sender, seq) in sent {
+        room.begin(sender, pending(seq), 0..3);
+    }
+    let mut out = Vec::new();
+    let mut emit = |finding: Finding<'_>| {
+        out.push(format!("{} {}:{}", finding.verdict.name(), finding.conn, finding.seq.unwrap_or(99)));
+    };
+    for (receiver, line) in lines {
+        match *line {
+            "expire" => room.expire(&rules, TIMEOUT + 1, &mut emit),
+            "leave" => room.left(*receiver, &mut emit),
+            line => room.line(&rules, *receiver, format!("{line}\r\n").as_bytes(), 1, &mut emit),
+        }
+    }
+    let open = (0..3).map(|sender| room.unanswered(sender)).sum();
+    (out, open)
+}
+
+#[test]
+fn a_fan_out_reaches_everybody_once_and_in_order() {
+    use Fanout::{Everybody, Others};
+    type Row<'a> = (&'a str, Fanout, &'a [(u64, u64)], &'a [(u64, &'a str)], &'a [&'a str], usize);
+    let table: &[Row<'_>] = &[
+        (
+            "all",
+            Everybody,
+            &[(0, 0)],
+            &[(0, "0:0 hola"), (1, "ana> 0:0 hola"), (2, "10:0:0 hola")],
+            &["exact 0:0"; 3],
+            0,
+        ),
+        ("others", Others, &[(0, 0)], &[(1, "0:0 hola"), (2, "0:0 hola")], &["exact 0:0"; 2], 0),
+        ("others, but echoed", Others, &[(0, 0)], &[(0, "0:0 hola")], &["unexpected 0:0"], 1),
+        ("chatter", Everybody, &[(0, 0)], &[(0, "welcome"), (1, "0:1 hola"), (2, "3:0 hola"), (2, "0:0 hol")], &[], 1),
+        ("doubled", Everybody, &[(0, 0)], &[(1, "0:0 hola"), (1, "0:0 hola")], &["exact 0:0", "duplicate 0:0"], 1),
+        ("flipped", Everybody, &[(0, 0)], &[(1, "0:0 hole"), (1, "0:0 hola")], &["wrong 0:0", "duplicate 0:0"], 1),
+        (
+            "reordered",
+            Everybody,
+            &[(0, 0), (0, 1)],
+            &[(1, "0:1 hola"), (1, "0:0 hola"), (2, "0:0 hola")],
+            &["exact 0:1", "out_of_order 0:0", "exact 0:0"],
+            2,
+        ),
+        (
+            "two senders have no order",
+            Everybody,
+            &[(0, 0), (1, 0)],
+            &[(2, "1:0 hola"), (2, "0:0 hola")],
+            &["exact 1:0", "exact 0:0"],
+            2,
+        ),
+        (
+            "omitted, then late",
+            Others,
+            &[(0, 0)],
+            &[(1, "0:0 hola"), (0, "expire"), (2, "0:0 hola"), (2, "0:0 hola")],
+            &["exact 0:0", "missing 0:0", "late 0:0", "duplicate 0:0"],
+            0,
+        ),
+        ("left", Others, &[(0, 0)], &[(1, "0:0 hola"), (2, "leave")], &["exact 0:0", "missing 0:0"], 0),
+    ];
+    for (name, kind, sent, lines, want, open) in table {
+        let (got, left) = heard(*kind, sent, lines);
+        assert_eq!((got.iter().map(String::as_str).collect::<Vec<_>>(), left), (want.to_vec(), *open), "{name}");
+    }
+}

@@ -1,0 +1,575 @@
+//! One process of a run: its connections, on one loop, from the first connect to the last FIN.
+//!
+//! ```text
+//!   Connecting ──▶ Warmup ──▶ Steady ──▶ Drain ──▶ Closing ──▶ Over
+//!        │        (begun when     │          │         │
+//!        │         all are made   │          │         └ half-closed, read to the server's FIN: 200 ms
+//!        │         or failed)     │          └ every unanswered message keeps its timeout
+//!        └────────────────────────┴─▶ nobody is left: at once
+//! ```
+//!
+//! Everything here happens on one thread. Time is the nanoseconds since the run's start ([`Run::now`]); it is asked for
+//! when something happens, never remembered from the loop's phase, so a process that was stopped for a while sees it.
+
+mod book;
+mod connection;
+mod metronome;
+mod passes;
+mod sending;
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bucle::net::Target;
+use bucle::process::{self, Input, Signal};
+use bucle::{EventLoop, Loop, Result};
+
+use super::check::{Expect, Phase, Room, Rules};
+use super::ledger::Ledger;
+use super::options::{Length, Load, Model, Ramp};
+use super::progress::{Progress, Snapshot};
+use super::schedule::{Schedule, share};
+use crate::cli::exit_code;
+use book::Book;
+use connection::{Conn, State};
+use metronome::Metronome;
+
+/// How often overdue messages are looked for, at most, and how punctually the loop is asked for its lag.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How long the end of a connection is waited for when everything has been said.
+const FAREWELL_NS: u64 = 200_000_000;
+
+/// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
+/// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
+const WAVE: usize = 256;
+
+/// When the next wave begins although the one before has not come to anything.
+const WAVE_NS: u64 = 20_000_000;
+
+/// What one process has to do.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) load: Load,
+    /// Which of how many processes this is.
+    pub(crate) index: u64,
+    pub(crate) of: u64,
+    pub(crate) seed: u64,
+    /// The target's addresses; none: its name could not be resolved, for this reason.
+    pub(crate) targets: std::result::Result<Vec<IpAddr>, String>,
+    /// Where to connect from; empty: the system chooses.
+    pub(crate) sources: Vec<IpAddr>,
+    /// Source ports to deal out, first and number; `None`: the system chooses.
+    pub(crate) ports: Option<(u16, u64)>,
+    /// Whether a parent says when to go, through standard input.
+    pub(crate) is_worker: bool,
+}
+
+/// Where the run is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Stage {
+    Connecting,
+    /// Connected; the server may still be accepting.
+    Settling,
+    /// Connected; the parent has not said go.
+    Waiting,
+    Warmup,
+    Steady,
+    Drain,
+    Closing,
+    Over,
+}
+
+/// The run, shared by the handlers of all its connections.
+pub(crate) struct Run {
+    job: Job,
+    origin: Instant,
+    stage: Stage,
+    rules: Rules,
+    book: Book,
+    room: Option<Room>,
+    conns: Vec<Conn>,
+    me: Option<Rc<RefCell<Run>>>,
+
+    /// Connections that are made and not gone.
+    living: usize,
+    connecting: usize,
+    /// Connections whose greeting is waited for before anything is sent.
+    ungreeted: usize,
+    /// Connections of `--churn`, and passes of `--script`, that are begun and not through.
+    busy: usize,
+    /// Connections whose first connect has been begun.
+    launched: usize,
+    wave: usize,
+    wave_at: u64,
+
+    /// When the warm-up began; then the steady phase; then its end, as far as known.
+    go_at: u64,
+    steady_at: u64,
+    steady_end: u64,
+    cpu_at_start: u64,
+    /// Messages, connections or passes that the steady phase may still begin; `None`: as many as there is time for.
+    left: Option<u64>,
+    /// Messages that are due or begun, and not taken whole by the kernel.
+    untaken: u64,
+    schedule: Option<Schedule>,
+    metronome: Option<Metronome>,
+    /// The connection whose turn it is in the open model.
+    turn: usize,
+    closing_until: u64,
+    swept_at: u64,
+    ticked_at: u64,
+    second_at: u64,
+    /// Connections with bytes that the kernel did not take.
+    blocked: Vec<usize>,
+    is_watching_blocked: bool,
+    scratch: Vec<u8>,
+    progress: Progress,
+}
+
+type Shared = Rc<RefCell<Run>>;
+
+/// Runs the job to its end.
+pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
+    let mut event_loop = EventLoop::new()?;
+    let run = Run::new(job, progress);
+    event_loop.enter(|lp| start(lp, &run))?;
+    event_loop.run()?;
+    let mut run = run.borrow_mut();
+    run.me = None;
+    run.progress.end();
+    Ok(std::mem::take(&mut run.book.ledger))
+}
+
+fn start(lp: &mut Loop, run: &Shared) -> Result<()> {
+    listen_to_signals(lp, run)?;
+    let ticking = run.clone();
+    lp.set_interval(TICK, move |lp| ticking.borrow_mut().tick(lp));
+    let mut this = run.borrow_mut();
+    if this.job.is_worker {
+        listen_to_parent(lp, run)?;
+    }
+    match this.job.targets.clone() {
+        Err(code) => this.nowhere(lp, &code),
+        // It has no connections to make first: each makes one, and again.
+        Ok(_) if matches!(this.job.load.model, Model::Churn) => this.connected(lp),
+        Ok(_) => this.launch(lp),
+    }
+    Ok(())
+}
+
+/// Ctrl-C reports; once more ends at once. A child leaves that to its parent, who hears the same Ctrl-C.
+fn listen_to_signals(lp: &mut Loop, run: &Shared) -> Result<()> {
+    if run.borrow().job.is_worker {
+        return process::ignore(Signal::Interrupt);
+    }
+    let run = run.clone();
+    let listener = process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
+        for signal in [Signal::Interrupt, Signal::Terminate] {
+            // If this fails the second signal reports once more instead of ending: no harm.
+            let _ = process::exit_on(signal, exit_code::INTERRUPTED.into());
+        }
+        run.borrow_mut().interrupt(lp);
+    })?;
+    let _ = listener;
+    Ok(())
+}
+
+/// `go` begins, anything else reports, and the end of the parent is the end.
+fn listen_to_parent(lp: &mut Loop, run: &Shared) -> Result<()> {
+    let run = run.clone();
+    let input = process::stdin(lp, move |lp, _, input| match input {
+        Input::Data(b"go\n") => run.borrow_mut().begin(lp),
+        Input::Data(_) => run.borrow_mut().interrupt(lp),
+        _ => std::process::exit(exit_code::INTERRUPTED.into()),
+    })?;
+    input.unref(lp);
+    Ok(())
+}
+
+impl Run {
+    fn new(job: Job, progress: Progress) -> Shared {
+        let load = &job.load;
+        let count = share(load.connections, job.index, job.of) as usize;
+        let mut messages = load.messages.clone();
+        messages.seed = job.seed;
+        let rules = Rules { expect: load.expect.clone(), messages, timeout: nanos(load.timeout) };
+        let room = match load.expect {
+            Expect::Fanout(kind) => Some(Room::new(kind, count)),
+            _ => None,
+        };
+        let left = match load.length {
+            Length::Messages(total) => Some(share(total, job.index, job.of)),
+            Length::For(_) => None,
+        };
+        let conns = (0..count as u64).map(|at| Conn::new(at * job.of + job.index)).collect();
+        let run = Run {
+            rules,
+            room,
+            left,
+            conns,
+            origin: Instant::now(),
+            stage: Stage::Connecting,
+            book: Book::default(),
+            me: None,
+            living: 0,
+            connecting: 0,
+            ungreeted: 0,
+            busy: 0,
+            launched: 0,
+            wave: WAVE,
+            wave_at: 0,
+            go_at: 0,
+            steady_at: u64::MAX,
+            steady_end: u64::MAX,
+            cpu_at_start: 0,
+            untaken: 0,
+            schedule: None,
+            metronome: None,
+            turn: 0,
+            closing_until: u64::MAX,
+            swept_at: 0,
+            ticked_at: 0,
+            second_at: 0,
+            blocked: Vec::new(),
+            is_watching_blocked: false,
+            scratch: Vec::new(),
+            progress,
+            job,
+        };
+        let run = Rc::new(RefCell::new(run));
+        run.borrow_mut().me = Some(run.clone());
+        run
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.origin.elapsed())
+    }
+
+    /// Has `f` called by the loop, with the run.
+    fn later(&self, f: impl FnOnce(&mut Run, &mut Loop) + 'static) -> impl FnOnce(&mut Loop) + 'static {
+        let run = self.me.clone();
+        move |lp: &mut Loop| {
+            if let Some(run) = run {
+                f(&mut run.borrow_mut(), lp);
+            }
+        }
+    }
+
+    fn model(&self) -> &Model {
+        &self.job.load.model
+    }
+
+    /// The name of the target has no address: every connect fails for that reason, and nothing else happens.
+    fn nowhere(&mut self, lp: &mut Loop, code: &str) {
+        let connects = &mut self.book.ledger.connects;
+        *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
+        self.conns.iter_mut().for_each(|conn| conn.state = State::Gone);
+        self.launched = self.conns.len();
+        self.connected(lp);
+    }
+
+    /// Begins the connects that are due.
+    fn launch(&mut self, lp: &mut Loop) {
+        if self.stage != Stage::Connecting {
+            return;
+        }
+        let now = self.now();
+        if now - self.wave_at >= WAVE_NS || self.connecting == 0 {
+            self.wave_at = now;
+            self.wave = WAVE;
+        }
+        while self.launched < self.conns.len() && self.wave > 0 && self.launch_time(self.launched) <= now {
+            self.wave -= 1;
+            let at = self.launched;
+            self.launched += 1;
+            self.connect(lp, at);
+        }
+        if self.launched < self.conns.len() {
+            let call = self.later(|run, lp| run.launch(lp));
+            lp.set_timeout(Duration::from_millis(1), call);
+        }
+        self.check_connected(lp);
+    }
+
+    fn launch_time(&self, at: usize) -> u64 {
+        let load = &self.job.load;
+        let number = u128::from(self.conns[at].id);
+        let time = match load.ramp {
+            Ramp::AtOnce => 0,
+            Ramp::Over(time) => time.as_nanos() * number / u128::from(load.connections),
+            Ramp::PerSecond(rate) => number * 1_000_000_000 / u128::from(rate),
+        };
+        u64::try_from(time).unwrap_or(u64::MAX)
+    }
+
+    fn check_connected(&mut self, lp: &mut Loop) {
+        let is_waiting = self.launched < self.conns.len() || self.connecting + self.ungreeted > 0;
+        if self.stage != Stage::Connecting || is_waiting {
+            return;
+        }
+        if self.room.is_some() && self.living > 0 {
+            self.stage = Stage::Settling;
+            let call = self.later(|run, lp| run.settled(lp));
+            lp.set_timeout(SETTLE, call);
+            return;
+        }
+        self.connected(lp);
+    }
+
+    fn settled(&mut self, lp: &mut Loop) {
+        if self.stage == Stage::Settling {
+            self.connected(lp);
+        }
+    }
+
+    /// Every connection has been made, or has failed.
+    fn connected(&mut self, lp: &mut Loop) {
+        self.stage = Stage::Waiting;
+        if self.job.is_worker {
+            return self.progress.connected();
+        }
+        self.begin(lp);
+    }
+
+    /// Warm-up begins, or without one the steady phase.
+    fn begin(&mut self, lp: &mut Loop) {
+        if self.stage != Stage::Waiting {
+            return;
+        }
+        let now = self.now();
+        self.go_at = now;
+        self.steady_at = now + nanos(self.job.load.warmup);
+        self.steady_end = match (self.job.load.length, self.model()) {
+            (Length::For(time), _) => self.steady_at + nanos(time),
+            // So many messages on schedule take so long.
+            (Length::Messages(count), Model::Open { rate }) => {
+                let first = self.first_of_steady(*rate);
+                let end = u128::from(first + count) * 1_000_000_000 / u128::from(*rate);
+                self.go_at.saturating_add(u64::try_from(end).unwrap_or(u64::MAX))
+            }
+            (Length::Messages(_), _) => u64::MAX,
+        };
+        self.stage = Stage::Warmup;
+        if let Model::Open { rate } = *self.model() {
+            let schedule = Schedule::new(rate, self.job.index, self.job.of);
+            self.schedule = Some(schedule);
+            self.metronome = self.me.clone().map(|run| Metronome::start(lp, schedule, self.origin, now, run));
+        }
+        self.ticked_at = now;
+        if self.steady_at <= now {
+            self.begin_steady();
+        }
+        for time in [self.job.load.warmup, Duration::from_nanos(self.steady_end.saturating_sub(now).min(FOR_EVER))] {
+            // One more: the loop's timers may be a part of a millisecond early for us.
+            let wait = time.saturating_add(Duration::from_millis(1));
+            let call = self.later(|run, lp| run.advance(lp));
+            let timer = lp.set_timeout(wait, call);
+            lp.unref(timer);
+        }
+        if self.is_deserted() {
+            return self.end_steady(lp);
+        }
+        for at in 0..self.conns.len() {
+            match self.model() {
+                Model::Closed { .. } => self.pump(lp, at),
+                Model::Churn => self.churn(lp, at),
+                Model::Script(_) => self.next_pass(lp, at),
+                Model::Open { .. } | Model::Hold => {}
+            }
+        }
+        self.send_due(lp);
+    }
+
+    /// The number of the first message that is due in the steady phase.
+    fn first_of_steady(&self, rate: u64) -> u64 {
+        let warmup = self.job.load.warmup.as_nanos();
+        (warmup * u128::from(rate)).div_ceil(1_000_000_000) as u64
+    }
+
+    fn begin_steady(&mut self) {
+        self.stage = Stage::Steady;
+        self.cpu_at_start = nanos(process::cpu_usage());
+        self.book.has_steady_begun = true;
+        self.book.ledger.warmup_ns = self.steady_at - self.go_at;
+    }
+
+    /// What the time is up for.
+    fn advance(&mut self, lp: &mut Loop) {
+        let now = self.now();
+        if self.stage == Stage::Warmup && now >= self.steady_at {
+            self.begin_steady();
+        }
+        if self.stage == Stage::Steady && now >= self.steady_end {
+            self.send_due(lp);
+            if self.schedule.is_none_or(|schedule| self.go_at.saturating_add(schedule.due()) >= self.steady_end) {
+                self.end_steady(lp);
+            }
+        }
+        if self.stage == Stage::Steady && self.is_all_sent() {
+            self.end_steady(lp);
+        }
+        if self.stage == Stage::Drain && self.is_quiet() {
+            self.close(lp);
+        }
+        if self.stage == Stage::Closing && (now >= self.closing_until || self.living + self.connecting == 0) {
+            self.finish(lp);
+        }
+    }
+
+    /// With `-n`: all of them are sent, or through where that is what counts.
+    fn is_all_sent(&self) -> bool {
+        self.left == Some(0) && self.schedule.is_none() && self.untaken == 0 && self.busy == 0
+    }
+
+    /// Nobody is left to send on, and nobody will come.
+    fn is_deserted(&self) -> bool {
+        self.living == 0 && self.connecting == 0 && !matches!(self.model(), Model::Churn | Model::Script(_))
+            || self.job.targets.is_err()
+    }
+
+    /// Nothing is sent any more.
+    fn end_steady(&mut self, lp: &mut Loop) {
+        if self.stage >= Stage::Drain {
+            return;
+        }
+        let now = self.now();
+        if self.stage == Stage::Steady {
+            let ledger = &mut self.book.ledger;
+            ledger.steady_ns = now - self.steady_at;
+            let cpu = nanos(process::cpu_usage()).saturating_sub(self.cpu_at_start);
+            ledger.cpu = if ledger.steady_ns == 0 { 0.0 } else { cpu as f64 / ledger.steady_ns as f64 };
+        } else if self.stage == Stage::Warmup {
+            self.book.ledger.warmup_ns = now - self.go_at;
+        }
+        self.stage = Stage::Drain;
+        self.metronome = None;
+        if self.is_quiet() {
+            self.close(lp);
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.untaken == 0
+            && self.room.as_ref().is_none_or(Room::is_quiet)
+            && self.busy == 0
+            && self.conns.iter().all(|conn| conn.replies.unanswered() == 0)
+    }
+
+    /// Everything has been said: each connection is ended, and read to the server's end.
+    fn close(&mut self, lp: &mut Loop) {
+        self.stage = Stage::Closing;
+        self.closing_until = self.now() + FAREWELL_NS;
+        for at in 0..self.conns.len() {
+            self.end(lp, at);
+        }
+        let call = self.later(|run, lp| run.advance(lp));
+        lp.set_timeout(Duration::from_nanos(FAREWELL_NS) + Duration::from_millis(1), call);
+        self.advance(lp);
+    }
+
+    fn finish(&mut self, lp: &mut Loop) {
+        self.stage = Stage::Over;
+        for at in 0..self.conns.len() {
+            self.let_go(lp, at);
+        }
+        let last = self.book.last_exact;
+        let ledger = &mut self.book.ledger;
+        let steady_at = if self.book.has_steady_begun { self.steady_at } else { u64::MAX };
+        ledger.elapsed_ns = ledger.steady_ns.max(last.saturating_sub(steady_at));
+        ledger.end_second(0);
+        lp.stop();
+    }
+
+    /// Ctrl-C: nothing is sent or counted any more.
+    fn interrupt(&mut self, lp: &mut Loop) {
+        if self.stage >= Stage::Closing {
+            self.book.ledger.is_interrupted |= self.stage == Stage::Closing;
+            return;
+        }
+        self.book.ledger.is_interrupted = true;
+        for at in 0..self.conns.len() {
+            self.leave_unfinished(at);
+        }
+        if let Some(room) = &mut self.room {
+            for (message, open) in room.interrupt() {
+                self.book.ledger.phase(message.phase).unfinished += open as u64;
+            }
+        }
+        self.untaken = 0;
+        self.end_steady(lp);
+        if self.stage == Stage::Drain {
+            self.close(lp);
+        }
+    }
+
+    /// Every 10 ms: who is overdue, whose time is up, and what the loop's own lateness is.
+    fn tick(&mut self, lp: &mut Loop) {
+        let now = self.now();
+        if self.stage == Stage::Steady && self.schedule.is_none() {
+            self.book.ledger.lag.record(now.saturating_sub(self.ticked_at + nanos(TICK)));
+        }
+        self.ticked_at = now;
+        let sweep_every = (self.rules.timeout / 20).clamp(nanos(TICK), 10 * nanos(TICK));
+        if now - self.swept_at >= sweep_every {
+            self.swept_at = now;
+            self.sweep(lp, now);
+        }
+        self.advance(lp);
+        while now - self.second_at >= 1_000_000_000 && self.stage != Stage::Over {
+            self.second_at += 1_000_000_000;
+            self.book.ledger.end_second(self.living as u64);
+        }
+        let ledger = &self.book.ledger;
+        self.progress.show(now, || Snapshot {
+            stage: Some(self.stage),
+            living: self.living as u64,
+            exact: ledger.warmup.exact + ledger.steady.exact,
+            failed: ledger.warmup.failures() + ledger.steady.failures(),
+            errors: ledger.errors(),
+        });
+    }
+
+    /// Which phase a message belongs to that is sent now.
+    fn phase_at(&self, now: u64) -> Phase {
+        if now < self.steady_at { Phase::Warmup } else { Phase::Steady }
+    }
+
+    fn target(&self, at: usize) -> Target {
+        let load = &self.job.load;
+        let addresses = self.job.targets.as_deref().unwrap_or_default();
+        let source = match &self.job.sources[..] {
+            [] => None,
+            sources => Some(sources[(self.conns[at].id % sources.len() as u64) as usize]),
+        };
+        let fits = |address: &&IpAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
+        let target = match addresses.iter().filter(fits).collect::<Vec<_>>()[..] {
+            // Several, and which of them answers is for the loop to find out.
+            [_, _, ..] if source.is_none() => Target::from((load.host.as_str(), load.port)),
+            [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
+            [] => Target::from((load.host.as_str(), load.port)),
+        };
+        let Some(source) = source else { return target };
+        let target = target.local_address(source.to_string());
+        match self.job.ports {
+            Some((first, count)) if self.conns[at].has_dealt_port => {
+                let number = self.conns[at].id / self.job.sources.len() as u64 % count;
+                target.local_port(first.saturating_add(u16::try_from(number).unwrap_or(0)))
+            }
+            _ => target,
+        }
+    }
+}
+
+/// Longer than any run: 24 days, the longest timer.
+const FOR_EVER: u64 = (i32::MAX as u64 - 1) * 1_000_000;
+
+/// 584 years are enough.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

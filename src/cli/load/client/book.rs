@@ -1,0 +1,81 @@
+//! Where a connection's findings become entries of the ledger.
+
+use crate::cli::load::check::{Finding, Pending, Phase, Rules, Verdict};
+use crate::cli::load::ledger::{Failure, Ledger};
+use crate::cli::load::message::show;
+
+/// How much of a message is shown with the first failure.
+const SHOWN: usize = 1000;
+
+/// The ledger, and what it takes to enter something in it.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) ledger: Ledger,
+    pub(crate) has_steady_begun: bool,
+    /// When the last exact reply of the steady phase came.
+    pub(crate) last_exact: u64,
+}
+
+impl Book {
+    /// What comes without a message belongs to the phase it comes in.
+    fn phase_now(&self) -> Phase {
+        if self.has_steady_begun { Phase::Steady } else { Phase::Warmup }
+    }
+
+    pub(crate) fn note(&mut self, rules: &Rules, finding: &Finding<'_>, now: u64) {
+        let phase = finding.message.map_or(self.phase_now(), |message| message.phase);
+        self.ledger.phase(phase).count(finding.verdict);
+        if finding.verdict == Verdict::Exact {
+            let Some(message) = finding.message else { return };
+            self.exact(&message, now);
+            return;
+        }
+        self.ledger.this_second.failed += 1;
+        self.ledger.fail_first(|| {
+            let sent = finding.seq.map(|seq| rules.messages.text(finding.conn, seq)).unwrap_or_default();
+            Failure {
+                at: now,
+                conn: finding.conn,
+                seq: finding.seq,
+                kind: finding.verdict.name(),
+                sent: show(&sent, SHOWN),
+                received: show(finding.received, SHOWN),
+            }
+        });
+    }
+
+    /// An exact reply, whose last byte has come now.
+    pub(crate) fn exact(&mut self, message: &Pending, now: u64) {
+        self.ledger.this_second.exact += 1;
+        if message.phase == Phase::Steady {
+            self.ledger.measured(now.saturating_sub(message.due), now.saturating_sub(message.started));
+            self.last_exact = now;
+        }
+    }
+
+    /// A message that the kernel did not take whole.
+    pub(crate) fn unsent(&mut self, conn: u64, seq: Option<u64>, phase: Phase, sent: &[u8], now: u64) {
+        self.ledger.phase(phase).unsent += 1;
+        self.fail(now, conn, seq, Verdict::Unsent, sent, b"");
+    }
+
+    pub(crate) fn fail(
+        &mut self,
+        at: u64,
+        conn: u64,
+        seq: Option<u64>,
+        verdict: Verdict,
+        sent: &[u8],
+        received: &[u8],
+    ) {
+        self.ledger.this_second.failed += 1;
+        self.ledger.fail_first(|| Failure {
+            at,
+            conn,
+            seq,
+            kind: verdict.name(),
+            sent: show(sent, SHOWN),
+            received: show(received, SHOWN),
+        });
+    }
+}

@@ -1,0 +1,588 @@
+//! The life of one connection: connect, greeting, talk, farewell; or a sudden end.
+//!
+//! ```text
+//!   Unused ─▶ Connecting ─▶ Greeting ─▶ Ready ─▶ Closing ─▶ Gone
+//!                 │            (--skip-line)  │              ▲ │
+//!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn and --script: Resting, and again
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bucle::Loop;
+use bucle::net::{Error, Handler, Socket, SocketOptions};
+use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
+
+use super::{FAREWELL_NS, Run, Shared, Stage, WAVE};
+use crate::cli::load::check::{Finding, Lines, Phase, Replies, behind_line};
+use crate::cli::load::options::Model;
+use crate::cli::load::script::Pass;
+
+/// How long a connection rests that could not be made, before it is tried again by `--churn` and `--script`.
+const REST: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Unused,
+    Connecting,
+    /// Connected; a line is waited for.
+    Greeting,
+    Ready,
+    /// We have ended, and the server has not.
+    Closing,
+    Resting,
+    Gone,
+}
+
+/// One connection of the run, and with `--churn` and `--script` those that come after it in its place.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// `{conn}`.
+    pub(crate) id: u64,
+    pub(crate) state: State,
+    pub(crate) socket: Option<Socket>,
+    /// When the state began.
+    pub(crate) since: u64,
+    pub(crate) replies: Replies,
+    /// When messages were due that have not been handed to the socket.
+    pub(crate) queue: VecDeque<u64>,
+    /// Messages that the socket has and the kernel has not, or not all of.
+    pub(crate) outbox: VecDeque<Taking>,
+    /// Bytes given to the socket, and of these to the kernel.
+    pub(crate) written: u64,
+    pub(crate) taken: u64,
+    pub(crate) lines: Lines,
+    telnet: Option<Box<Decoder>>,
+    /// Whether it has tried, or will try, the source port that is its own.
+    pub(crate) has_dealt_port: bool,
+    /// Nothing is sent anywhere before its greeting has come, or is overdue.
+    is_awaited: bool,
+    pub(crate) pass: Option<Box<Passing>>,
+    /// Whether a connection of `--churn` or a pass is under way.
+    pub(crate) is_busy: bool,
+    /// Whether it sends on in the next turn.
+    pub(crate) is_flooding: bool,
+    /// Whether the connection of `--churn` has begun its message, and in which phase it was tried.
+    pub(crate) has_spoken: bool,
+    pub(crate) phase: Phase,
+}
+
+/// A message on its way into the kernel; `start` and `end` count the bytes of its connection.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) seq: u64,
+    pub(crate) since: u64,
+    pub(crate) phase: Phase,
+    /// How many replies it is owed.
+    pub(crate) receivers: u64,
+}
+
+/// A pass through a script, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    pub(crate) pass: Pass,
+    pub(crate) phase: Phase,
+    pub(crate) began: u64,
+    /// The first write, and the last byte that was expected.
+    pub(crate) started: Option<u64>,
+    pub(crate) ended: u64,
+    /// What has come and was not asked for yet.
+    pub(crate) come: Vec<u8>,
+    /// Since when it waits for what it expects.
+    pub(crate) waits_since: Option<u64>,
+    pub(crate) is_pausing: bool,
+}
+
+/// How a connection ended before the run was done with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loss {
+    /// By the server's FIN.
+    Closed,
+    /// By its RST, or another error.
+    Reset,
+    /// By us: the server did not take what it was sent, or did not greet.
+    GivenUp,
+}
+
+impl Conn {
+    pub(crate) fn new(id: u64) -> Conn {
+        Conn {
+            id,
+            state: State::Unused,
+            socket: None,
+            since: 0,
+            replies: Replies::default(),
+            queue: VecDeque::new(),
+            outbox: VecDeque::new(),
+            written: 0,
+            taken: 0,
+            lines: Lines::default(),
+            telnet: None,
+            has_dealt_port: true,
+            is_awaited: false,
+            pass: None,
+            is_busy: false,
+            is_flooding: false,
+            has_spoken: false,
+            phase: Phase::Warmup,
+        }
+    }
+
+    /// Made, and not ended.
+    pub(crate) fn is_living(&self) -> bool {
+        matches!(self.state, State::Greeting | State::Ready)
+    }
+}
+
+/// The handler of one connection: says to the run whose event it is.
+struct Line {
+    run: Shared,
+    at: usize,
+}
+
+impl Handler for Line {
+    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+        self.run.borrow_mut().made(lp, self.at, socket);
+    }
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        self.run.borrow_mut().received(lp, self.at, socket, chunk);
+    }
+    fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
+        self.run.borrow_mut().drained(lp, self.at, socket);
+    }
+    fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
+        self.run.borrow_mut().ended(lp, self.at, socket, Loss::Closed);
+    }
+    fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
+        self.run.borrow_mut().failed(lp, self.at, socket, &error);
+    }
+    fn on_close(&mut self, lp: &mut Loop, socket: Socket, _: bool) {
+        // Its end or its error has said so before, unless it was destroyed for reasons of the loop's own.
+        self.run.borrow_mut().ended(lp, self.at, socket, Loss::Reset);
+    }
+}
+
+impl Run {
+    fn is_its(&self, at: usize, socket: Socket) -> bool {
+        self.conns[at].socket == Some(socket)
+    }
+
+    pub(crate) fn set_busy(&mut self, at: usize, is_busy: bool) {
+        let conn = &mut self.conns[at];
+        if conn.is_busy != is_busy {
+            conn.is_busy = is_busy;
+            self.busy = if is_busy { self.busy + 1 } else { self.busy - 1 };
+        }
+    }
+
+    pub(crate) fn connect(&mut self, lp: &mut Loop, at: usize) {
+        let Some(run) = self.me.clone() else { return };
+        // A high-water mark of one byte: every write goes to the kernel at once, and `false` says that it did not take all.
+        let options =
+            SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };
+        let socket = Socket::new(lp, options, Line { run, at });
+        let target = self.target(at);
+        let now = self.now();
+        let has_telnet = self.job.load.telnet;
+        let conn = &mut self.conns[at];
+        conn.state = State::Connecting;
+        conn.socket = Some(socket);
+        conn.since = now;
+        (conn.written, conn.taken) = (0, 0);
+        conn.lines = Lines::default();
+        conn.telnet = has_telnet.then(Box::default);
+        self.connecting += 1;
+        if let Err(error) = socket.connect_to(lp, target) {
+            self.connect_failed(lp, at, error.code());
+        }
+    }
+
+    fn made(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
+        if !self.is_its(at, socket) {
+            return;
+        }
+        let now = self.now();
+        self.connecting -= 1;
+        self.wave = (self.wave + 1).min(WAVE);
+        self.living += 1;
+        let skips_line = self.job.load.skip_line;
+        let conn = &mut self.conns[at];
+        let connects = &mut self.book.ledger.connects;
+        connects.ok += 1;
+        connects.latency.record(now - conn.since);
+        conn.state = if skips_line { State::Greeting } else { State::Ready };
+        conn.since = now;
+        if self.stage >= Stage::Closing {
+            return self.end(lp, at);
+        }
+        if skips_line && self.stage == Stage::Connecting {
+            self.conns[at].is_awaited = true;
+            self.ungreeted += 1;
+        }
+        self.check_connected(lp);
+        self.go_on(lp, at);
+    }
+
+    /// A greeting has come, or never will.
+    fn await_no_more(&mut self, lp: &mut Loop, at: usize) {
+        if std::mem::take(&mut self.conns[at].is_awaited) {
+            self.ungreeted -= 1;
+            self.check_connected(lp);
+        }
+    }
+
+    /// A connect has failed, for the reason of this code.
+    pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
+        let was_dealt = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].has_dealt_port);
+        if was_dealt && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
+            // Somebody else has the port. That was no attempt to connect yet; the system finds another one.
+            self.connecting -= 1;
+            self.drop_socket(lp, at);
+            return self.connect(lp, at);
+        }
+        let connects = &mut self.book.ledger.connects;
+        match code {
+            "ECONNREFUSED" => connects.refused += 1,
+            "ETIMEDOUT" => connects.timeout += 1,
+            code => *connects.errno.entry(code.to_owned()).or_default() += 1,
+        }
+        self.connecting -= 1;
+        self.wave = (self.wave + 1).min(WAVE);
+        self.drop_socket(lp, at);
+        self.conns[at].pass = None;
+        self.set_busy(at, false);
+        if self.comes_again() {
+            let call = self.later(move |run, lp| run.begin_again(lp, at));
+            if self.stage > Stage::Connecting && self.stage < Stage::Drain {
+                lp.set_timeout(REST, call);
+            }
+        }
+        self.check_connected(lp);
+        self.after_end(lp);
+    }
+
+    fn comes_again(&self) -> bool {
+        matches!(self.model(), Model::Churn | Model::Script(_))
+    }
+
+    /// The next connection of `--churn`, or the next pass.
+    fn begin_again(&mut self, lp: &mut Loop, at: usize) {
+        match self.model() {
+            Model::Churn => self.churn(lp, at),
+            Model::Script(_) => self.next_pass(lp, at),
+            _ => {}
+        }
+    }
+
+    /// `--churn`: the next connection in this place.
+    pub(crate) fn churn(&mut self, lp: &mut Loop, at: usize) {
+        let now = self.now();
+        let starts = self.go_at.saturating_add(self.launch_time(at));
+        if now < starts {
+            let call = self.later(move |run, lp| run.churn(lp, at));
+            let timer = lp.set_timeout(Duration::from_nanos(starts - now), call);
+            return lp.unref(timer);
+        }
+        if self.conns[at].is_busy {
+            return;
+        }
+        let Some(phase) = self.take_turn(now) else { return self.after_end(lp) };
+        self.set_busy(at, true);
+        let conn = &mut self.conns[at];
+        conn.has_spoken = false;
+        conn.phase = phase;
+        self.connect(lp, at);
+    }
+
+    /// What a connection does that has become ready, or has heard something.
+    fn go_on(&mut self, lp: &mut Loop, at: usize) {
+        match self.model() {
+            Model::Script(_) => self.go_on_with_pass(lp, at),
+            Model::Hold => {}
+            _ => self.pump(lp, at),
+        }
+    }
+
+    fn received(&mut self, lp: &mut Loop, at: usize, socket: Socket, chunk: &[u8]) {
+        if !self.is_its(at, socket) {
+            return;
+        }
+        self.book.ledger.bytes_in += chunk.len() as u64;
+        if self.book.ledger.is_interrupted {
+            return;
+        }
+        let now = self.now();
+        if !self.conns[at].outbox.is_empty() {
+            self.took(lp, at, now);
+        }
+        match self.conns[at].telnet.take() {
+            Some(mut decoder) => {
+                let data = self.decode(lp, at, &mut decoder, chunk);
+                self.conns[at].telnet = Some(decoder);
+                self.heard(at, &data, now);
+            }
+            None => self.heard(at, chunk, now),
+        }
+        if self.conns[at].state == State::Ready {
+            self.await_no_more(lp, at);
+        }
+        self.go_on(lp, at);
+        if self.room.is_some() {
+            // What was heard here may have been the last that somebody else waited for.
+            self.pump_freed(lp);
+        }
+    }
+
+    /// Takes telnet's commands out, and refuses whatever is asked for.
+    fn decode(&mut self, lp: &mut Loop, at: usize, decoder: &mut Decoder, chunk: &[u8]) -> Vec<u8> {
+        let (mut rest, mut data) = (chunk, Vec::with_capacity(chunk.len()));
+        while let Some(event) = decoder.next_event(&mut rest) {
+            let answer = match event {
+                Event::Data(run) => {
+                    data.extend_from_slice(run);
+                    continue;
+                }
+                Event::Negotiate { verb: Verb::Do, option } => negotiation(Verb::Wont, option),
+                Event::Negotiate { verb: Verb::Will, option } => negotiation(Verb::Dont, option),
+                _ => continue,
+            };
+            let conn = &mut self.conns[at];
+            if conn.is_living()
+                && let Some(socket) = conn.socket
+            {
+                conn.written += answer.len() as u64;
+                socket.write(lp, answer);
+            }
+        }
+        let now = self.now();
+        self.took(lp, at, now);
+        data
+    }
+
+    /// Bytes that belong to the conversation.
+    fn heard(&mut self, at: usize, data: &[u8], now: u64) {
+        let Run { conns, book, rules, room, job, .. } = self;
+        let conn = &mut conns[at];
+        let mut data = data;
+        if conn.state == State::Greeting {
+            let Some(rest) = behind_line(data) else { return };
+            conn.state = State::Ready;
+            conn.since = now;
+            data = rest;
+        }
+        let id = conn.id;
+        let mut note = |finding: Finding<'_>| book.note(rules, &finding, now);
+        match (&job.load.model, room) {
+            (Model::Hold, _) => {}
+            (Model::Script(_), _) => {
+                if let Some(passing) = &mut conn.pass {
+                    passing.come.extend_from_slice(data);
+                }
+            }
+            (_, Some(room)) => conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note)),
+            (_, None) => conn.replies.feed(rules, id, data, now, &mut note),
+        }
+    }
+
+    /// The server has ended, or the connection has.
+    fn ended(&mut self, lp: &mut Loop, at: usize, socket: Socket, loss: Loss) {
+        if !self.is_its(at, socket) {
+            return;
+        }
+        match self.conns[at].state {
+            State::Connecting => self.connect_failed(lp, at, "ECONNRESET"),
+            State::Closing => self.over(lp, at),
+            _ => self.lose(lp, at, loss),
+        }
+    }
+
+    fn failed(&mut self, lp: &mut Loop, at: usize, socket: Socket, error: &Error) {
+        if !self.is_its(at, socket) {
+            return;
+        }
+        match self.conns[at].state {
+            State::Connecting => self.connect_failed(lp, at, error.code()),
+            State::Closing => self.over(lp, at),
+            _ => self.lose(lp, at, Loss::Reset),
+        }
+    }
+
+    /// Ends our side; the server is listened to until it has ended too.
+    pub(crate) fn end(&mut self, lp: &mut Loop, at: usize) {
+        let now = self.now();
+        let conn = &mut self.conns[at];
+        match (conn.state, conn.socket) {
+            (State::Greeting | State::Ready, Some(socket)) => {
+                conn.state = State::Closing;
+                conn.since = now;
+                socket.end(lp);
+            }
+            (State::Connecting, _) => {
+                // Only after Ctrl-C: it has come to nothing, and is not counted.
+                self.connecting -= 1;
+                self.drop_socket(lp, at);
+            }
+            _ => {}
+        }
+    }
+
+    /// Both sides have ended, or ours has and the server takes too long.
+    pub(crate) fn over(&mut self, lp: &mut Loop, at: usize) {
+        self.let_go(lp, at);
+        self.begin_again_soon(lp, at);
+        self.after_end(lp);
+    }
+
+    /// Closes what is left of a connection, and looks at what else it has said.
+    pub(crate) fn let_go(&mut self, lp: &mut Loop, at: usize) {
+        let now = self.now();
+        let Run { conns, book, rules, .. } = self;
+        let conn = &mut conns[at];
+        if conn.socket.is_none() {
+            return;
+        }
+        if !book.ledger.is_interrupted {
+            let id = conn.id;
+            conn.replies.end(id, &mut |finding| book.note(rules, &finding, now));
+        }
+        self.living -= usize::from(conn.state != State::Connecting);
+        self.drop_socket(lp, at);
+        self.await_no_more(lp, at);
+    }
+
+    fn drop_socket(&mut self, lp: &mut Loop, at: usize) {
+        let comes_again = self.comes_again();
+        let conn = &mut self.conns[at];
+        if let Some(socket) = conn.socket.take() {
+            socket.destroy(lp);
+        }
+        conn.state = if comes_again { State::Resting } else { State::Gone };
+    }
+
+    /// The connection has ended before the run was done with it.
+    pub(crate) fn lose(&mut self, lp: &mut Loop, at: usize, loss: Loss) {
+        let now = self.now();
+        match loss {
+            Loss::Closed => {
+                self.took(lp, at, now);
+                self.book.ledger.lost_closed += 1;
+            }
+            Loss::Reset => self.book.ledger.lost_reset += 1,
+            Loss::GivenUp => {}
+        }
+        self.give_back_unsent(at, now);
+        if let Some(room) = &mut self.room {
+            let Run { book, rules, .. } = self;
+            room.left(self.conns[at].id, &mut |finding| book.note(rules, &finding, now));
+        }
+        self.fail_pass(at, now);
+        self.let_go(lp, at);
+        if self.room.is_some() {
+            self.pump_freed(lp);
+        }
+        self.begin_again_soon(lp, at);
+        self.after_end(lp);
+    }
+
+    fn begin_again_soon(&mut self, lp: &mut Loop, at: usize) {
+        if !self.comes_again() || self.conns[at].pass.is_some() {
+            return self.begin_opening(lp, at);
+        }
+        self.set_busy(at, false);
+        if self.stage < Stage::Drain && self.stage > Stage::Waiting {
+            let call = self.later(move |run, lp| run.begin_again(lp, at));
+            lp.set_immediate(call);
+        }
+    }
+
+    /// A pass that is waiting for its connection opens it.
+    fn begin_opening(&mut self, lp: &mut Loop, at: usize) {
+        if self.conns[at].pass.is_some() && self.conns[at].state == State::Resting && self.stage < Stage::Closing {
+            self.connect(lp, at);
+        }
+    }
+
+    /// One less: perhaps the last.
+    fn after_end(&mut self, lp: &mut Loop) {
+        if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.is_deserted() {
+            return self.end_steady(lp);
+        }
+        if self.stage == Stage::Closing || self.left == Some(0) {
+            self.advance(lp);
+        }
+    }
+
+    /// Who is overdue.
+    pub(crate) fn sweep(&mut self, lp: &mut Loop, now: u64) {
+        let timeout = self.rules.timeout;
+        let is_running = self.stage > Stage::Waiting && self.stage < Stage::Closing;
+        for at in 0..self.conns.len() {
+            let conn = &self.conns[at];
+            let age = now.saturating_sub(conn.since);
+            match conn.state {
+                State::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
+                State::Closing if age > FAREWELL_NS && self.stage < Stage::Closing => self.over(lp, at),
+                State::Greeting if self.stage == Stage::Connecting && age > timeout => self.await_no_more(lp, at),
+                State::Greeting if is_running => self.sweep_greeting(lp, at, now),
+                State::Ready if is_running => self.sweep_ready(lp, at, now),
+                _ => {}
+            }
+        }
+        let Run { room, rules, book, .. } = self;
+        if let Some(room) = room {
+            room.expire(rules, now, &mut |finding| book.note(rules, &finding, now));
+            self.pump_freed(lp);
+        }
+    }
+
+    /// A greeting that does not come: what waits for it is not sent.
+    fn sweep_greeting(&mut self, lp: &mut Loop, at: usize, now: u64) {
+        let waited = now.saturating_sub(self.conns[at].since.max(self.go_at));
+        if let Model::Open { .. } = self.model() {
+            return self.drop_overdue(at, now);
+        }
+        if waited <= self.rules.timeout || matches!(self.model(), Model::Hold) {
+            return;
+        }
+        let phase = match self.model() {
+            Model::Closed { .. } => self.take_turn(now),
+            Model::Churn => Some(self.conns[at].phase),
+            // A script's pass is counted by itself.
+            _ => None,
+        };
+        if let Some(phase) = phase {
+            let conn = &self.conns[at];
+            let (id, seq) = (conn.id, conn.replies.next_seq());
+            let text = self.rules.messages.text(id, seq);
+            self.book.unsent(id, Some(seq), phase, &text, now);
+        }
+        self.lose(lp, at, Loss::GivenUp);
+    }
+
+    fn sweep_ready(&mut self, lp: &mut Loop, at: usize, now: u64) {
+        self.sweep_pass(lp, at, now);
+        let timeout = self.rules.timeout;
+        let is_stuck = |run: &Run| {
+            let oldest = run.conns[at].outbox.front();
+            oldest.is_some_and(|oldest| now.saturating_sub(oldest.since) > timeout)
+        };
+        if is_stuck(self) {
+            self.took(lp, at, now);
+            if is_stuck(self) {
+                return self.lose(lp, at, Loss::GivenUp);
+            }
+        }
+        let Run { conns, book, rules, .. } = self;
+        let conn = &mut conns[at];
+        let before = conn.replies.unanswered();
+        if before > 0 {
+            let id = conn.id;
+            conn.replies.expire(rules, id, now, &mut |finding| book.note(rules, &finding, now));
+            if conn.replies.unanswered() < before {
+                self.pump(lp, at);
+            }
+        }
+    }
+}

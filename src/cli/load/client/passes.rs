@@ -1,0 +1,165 @@
+//! `--script`: takes each connection through its passes.
+
+use bucle::Loop;
+use bucle::telnet::codec;
+
+use super::connection::{Loss, Passing, State};
+use super::{Run, Stage};
+use crate::cli::load::check::{Pending, Verdict};
+use crate::cli::load::options::Model;
+use crate::cli::load::script::{Action, Pass};
+
+impl Run {
+    /// Begins the next pass of a connection, and opens the connection anew if it is gone.
+    pub(crate) fn next_pass(&mut self, lp: &mut Loop, at: usize) {
+        if self.conns[at].is_busy {
+            return;
+        }
+        let Model::Script(script) = self.model().clone() else { return };
+        let now = self.now();
+        let Some(phase) = self.take_turn(now) else { return };
+        self.set_busy(at, true);
+        let conn = &mut self.conns[at];
+        let seq = conn.replies.next_seq();
+        conn.replies.skip_seq();
+        conn.phase = phase;
+        conn.pass = Some(Box::new(Passing {
+            pass: Pass::new(&script, conn.id, seq),
+            phase,
+            began: now,
+            started: None,
+            ended: now,
+            come: Vec::new(),
+            waits_since: None,
+            is_pausing: false,
+        }));
+        match conn.state {
+            State::Ready | State::Greeting => self.go_on_with_pass(lp, at),
+            State::Resting => self.connect(lp, at),
+            // Its farewell comes first; the pass then opens it anew.
+            _ => {}
+        }
+    }
+
+    /// Does the steps up to one that has to wait.
+    pub(crate) fn go_on_with_pass(&mut self, lp: &mut Loop, at: usize) {
+        loop {
+            let now = self.now();
+            let is_telnet = self.job.load.telnet;
+            let conn = &mut self.conns[at];
+            if conn.state != State::Ready || !conn.outbox.is_empty() {
+                return;
+            }
+            let Some(passing) = &mut conn.pass else { return };
+            if passing.is_pausing {
+                return;
+            }
+            match passing.pass.next() {
+                Action::Send(bytes) => {
+                    passing.started.get_or_insert(now);
+                    let (phase, seq) = (passing.phase, passing.pass.seq);
+                    let mut wire = Vec::new();
+                    let bytes = if is_telnet {
+                        codec::escape(&bytes, &mut wire);
+                        wire
+                    } else {
+                        bytes
+                    };
+                    if !self.write_step(lp, at, &bytes, phase, seq) {
+                        return;
+                    }
+                }
+                Action::Wait => {
+                    if !passing.pass.found(&mut passing.come) {
+                        passing.waits_since.get_or_insert(now);
+                        return;
+                    }
+                    passing.waits_since = None;
+                    passing.ended = now;
+                }
+                Action::Pause(time) => {
+                    passing.is_pausing = true;
+                    let seq = passing.pass.seq;
+                    let call = self.later(move |run, lp| run.end_pause(lp, at, seq));
+                    lp.set_timeout(time, call);
+                    return;
+                }
+                Action::Close => {
+                    self.pass_succeeded(at, now);
+                    self.end(lp, at);
+                    return;
+                }
+                Action::Done => {
+                    self.pass_succeeded(at, now);
+                    self.set_busy(at, false);
+                    let call = self.later(move |run, lp| run.next_pass(lp, at));
+                    lp.set_immediate(call);
+                    if self.stage == Stage::Steady && self.left == Some(0) {
+                        self.advance(lp);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn end_pause(&mut self, lp: &mut Loop, at: usize, seq: u64) {
+        let Some(passing) = self.conns[at].pass.as_mut().filter(|passing| passing.pass.seq == seq) else { return };
+        passing.is_pausing = false;
+        passing.ended = passing.ended.max(passing.began);
+        self.go_on_with_pass(lp, at);
+    }
+
+    /// Every step was done: one exact reply, to the last byte that was expected.
+    fn pass_succeeded(&mut self, at: usize, now: u64) {
+        let Some(passing) = self.conns[at].pass.take() else { return };
+        let counts = self.book.ledger.phase(passing.phase);
+        counts.sent += 1;
+        counts.expected += 1;
+        counts.exact += 1;
+        let ended = if passing.ended > passing.began { passing.ended } else { now };
+        let started = passing.started.unwrap_or(passing.began).min(ended);
+        let message =
+            Pending { seq: passing.pass.seq, phase: passing.phase, due: passing.began, started, sent: Some(started) };
+        self.book.exact(&message, ended);
+    }
+
+    /// The connection of a pass is lost, or given up.
+    pub(crate) fn fail_pass(&mut self, at: usize, now: u64) {
+        let Some(passing) = self.conns[at].pass.take() else { return };
+        let (id, seq) = (self.conns[at].id, passing.pass.seq);
+        if passing.waits_since.is_none() && passing.started.is_none() && self.conns[at].state == State::Greeting {
+            return self.book.unsent(id, Some(seq), passing.phase, b"", now);
+        }
+        let counts = self.book.ledger.phase(passing.phase);
+        counts.sent += 1;
+        counts.expected += 1;
+        counts.missing += 1;
+        self.book.fail(now, id, Some(seq), Verdict::Missing, passing.pass.wanted(), &passing.come);
+    }
+
+    /// A pass that waits too long has no reply; one that cannot send has sent nothing.
+    pub(crate) fn sweep_pass(&mut self, lp: &mut Loop, at: usize, now: u64) {
+        let timeout = self.rules.timeout;
+        let conn = &mut self.conns[at];
+        let Some(passing) = &conn.pass else { return };
+        if passing.waits_since.is_some_and(|since| now.saturating_sub(since) > timeout) {
+            return self.lose(lp, at, Loss::GivenUp);
+        }
+        if conn.outbox.front().is_some_and(|step| now.saturating_sub(step.since) > timeout) {
+            let (id, seq, phase) = (conn.id, passing.pass.seq, passing.phase);
+            conn.pass = None;
+            self.book.unsent(id, Some(seq), phase, b"", now);
+            self.lose(lp, at, Loss::GivenUp);
+        }
+    }
+
+    /// Ctrl-C.
+    pub(crate) fn leave_pass(&mut self, at: usize, _: u64) {
+        let Some(passing) = self.conns[at].pass.take() else { return };
+        let counts = self.book.ledger.phase(passing.phase);
+        counts.sent += 1;
+        counts.expected += 1;
+        counts.unfinished += 1;
+    }
+}

@@ -1,0 +1,386 @@
+//! From a free place, or a message that is due, to the kernel.
+//!
+//! Every write goes to the kernel at once, so the clock can be read beside it. What the kernel does not take stays in the
+//! socket, in order, and nothing is written behind it until it is gone:
+//!
+//! ```text
+//!   queue (due)  ──▶  outbox (given to the socket)  ──▶  taken whole: sent
+//!                        │ over --timeout: unsent, and the connection is given up
+//! ```
+
+use std::time::Duration;
+
+use bucle::Loop;
+use bucle::net::Socket;
+use bucle::telnet::codec;
+
+use super::connection::{State, Taking};
+use super::{Run, Stage};
+use crate::cli::load::check::{Expect, Pending, Phase};
+use crate::cli::load::options::Model;
+
+/// How many bytes of small messages go in one write.
+const BATCH: usize = 64 * 1024;
+
+/// How many messages that are due are handed out before replies are read again.
+const DUE_PER_TURN: usize = 4096;
+
+impl Run {
+    /// Whether something may be begun now, in the closed model and its like, and in which phase. Takes one of `-n`.
+    pub(crate) fn take_turn(&mut self, now: u64) -> Option<Phase> {
+        if !matches!(self.stage, Stage::Warmup | Stage::Steady) || now >= self.steady_end {
+            return None;
+        }
+        let phase = self.phase_at(now);
+        if phase == Phase::Steady
+            && let Some(left) = &mut self.left
+        {
+            *left = left.checked_sub(1)?;
+        }
+        Some(phase)
+    }
+
+    /// Hands every message that is due to its connection.
+    pub(crate) fn send_due(&mut self, lp: &mut Loop) {
+        let Some(mut schedule) = self.schedule else { return };
+        if !matches!(self.stage, Stage::Warmup | Stage::Steady) {
+            return;
+        }
+        let mut touched = Vec::new();
+        while self.living > 0 {
+            let due = self.go_at.saturating_add(schedule.due());
+            let now = self.now();
+            if due > now || due >= self.steady_end {
+                break;
+            }
+            if touched.len() == DUE_PER_TURN {
+                let call = self.later(|run, lp| run.send_due(lp));
+                lp.set_immediate(call);
+                break;
+            }
+            let Some(at) = self.next_in_turn() else { break };
+            schedule.advance();
+            if self.phase_at(due) == Phase::Steady {
+                self.book.ledger.lag.record(now - due);
+            }
+            self.conns[at].queue.push_back(due);
+            self.untaken += 1;
+            touched.push(at);
+        }
+        self.schedule = Some(schedule);
+        for at in touched {
+            self.pump(lp, at);
+        }
+    }
+
+    fn next_in_turn(&mut self) -> Option<usize> {
+        for _ in 0..self.conns.len() {
+            let at = self.turn;
+            self.turn = (self.turn + 1) % self.conns.len();
+            if self.conns[at].is_living() {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// The next message of a connection, if one may be begun: when it was due, and its phase.
+    fn next_message(&mut self, at: usize, now: u64) -> Option<(u64, Phase)> {
+        match *self.model() {
+            Model::Open { .. } => {
+                let due = self.conns[at].queue.pop_front()?;
+                Some((due, self.phase_at(due)))
+            }
+            Model::Closed { in_flight } => {
+                let conn = &self.conns[at];
+                let unanswered = match self.rules.expect {
+                    Expect::None => conn.outbox.len(),
+                    _ => self.unanswered(at),
+                };
+                if unanswered as u64 >= in_flight {
+                    return None;
+                }
+                let phase = self.take_turn(now)?;
+                self.untaken += 1;
+                Some((now, phase))
+            }
+            Model::Churn => {
+                let conn = &mut self.conns[at];
+                if conn.has_spoken || self.stage >= Stage::Closing {
+                    return None;
+                }
+                conn.has_spoken = true;
+                self.untaken += 1;
+                Some((now, conn.phase))
+            }
+            Model::Hold | Model::Script(_) => None,
+        }
+    }
+
+    fn unanswered(&self, at: usize) -> usize {
+        let conn = &self.conns[at];
+        match &self.room {
+            Some(room) => room.unanswered(conn.id),
+            None => conn.replies.unanswered(),
+        }
+    }
+
+    /// Sends what may be sent on a connection.
+    pub(crate) fn pump(&mut self, lp: &mut Loop, at: usize) {
+        loop {
+            let conn = &self.conns[at];
+            if conn.state != State::Ready || !conn.outbox.is_empty() {
+                return;
+            }
+            let Some(socket) = conn.socket else { return };
+            let now = self.now();
+            let mut batch = std::mem::take(&mut self.scratch);
+            batch.clear();
+            while batch.len() < BATCH {
+                let Some((due, phase)) = self.next_message(at, now) else { break };
+                self.put(at, due, phase, now, &mut batch);
+            }
+            let is_full = batch.len() >= BATCH;
+            let is_blocked = !batch.is_empty() && !self.write(lp, at, socket, &batch, now);
+            let is_empty = batch.is_empty();
+            self.scratch = batch;
+            if is_blocked || is_empty || !is_full {
+                break;
+            }
+        }
+        self.after_pump(lp, at);
+    }
+
+    fn after_pump(&mut self, lp: &mut Loop, at: usize) {
+        let conn = &self.conns[at];
+        let is_through = conn.outbox.is_empty() && self.unanswered(at) == 0;
+        match self.model() {
+            Model::Churn if conn.state == State::Ready && conn.has_spoken && is_through => self.end(lp, at),
+            // Nothing is waited for (nothing is checked, or nobody else is left to be reached): on, in the next turn.
+            Model::Closed { .. } if is_through => self.flood(lp, at),
+            _ => {}
+        }
+        if self.stage == Stage::Steady && self.left == Some(0) {
+            self.advance(lp);
+        }
+    }
+
+    /// Has a connection send on in the next turn, that waits for nothing. Once, however often it is asked for.
+    fn flood(&mut self, lp: &mut Loop, at: usize) {
+        let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady) && self.left != Some(0);
+        let is_running = is_running && self.now() < self.steady_end;
+        let conn = &mut self.conns[at];
+        if !is_running || conn.state != State::Ready || conn.is_flooding {
+            return;
+        }
+        conn.is_flooding = true;
+        let call = self.later(move |run, lp| {
+            run.conns[at].is_flooding = false;
+            run.pump(lp, at);
+        });
+        lp.set_immediate(call);
+    }
+
+    /// Puts a message behind the others of a batch.
+    fn put(&mut self, at: usize, due: u64, phase: Phase, now: u64, batch: &mut Vec<u8>) {
+        let begin = batch.len() as u64;
+        let conn = &mut self.conns[at];
+        let (id, seq) = (conn.id, conn.replies.next_seq());
+        if self.job.load.telnet {
+            let text = self.rules.messages.text(id, seq);
+            codec::escape(&text, batch);
+        } else {
+            self.rules.messages.write(id, seq, batch);
+        }
+        let (start, end) = (conn.written + begin, conn.written + batch.len() as u64);
+        let message = Pending { seq, phase, due, started: now, sent: None };
+        let receivers = match (&mut self.room, &self.rules.expect) {
+            (Some(room), _) => {
+                self.conns[at].replies.skip_seq();
+                let living = self.conns.iter().filter(|conn| conn.is_living()).map(|conn| conn.id);
+                room.begin(id, message, living) as u64
+            }
+            (None, Expect::None) => {
+                conn.replies.skip_seq();
+                0
+            }
+            (None, _) => {
+                conn.replies.begin(message);
+                1
+            }
+        };
+        self.conns[at].outbox.push_back(Taking { start, end, seq, since: due, phase, receivers });
+    }
+
+    /// Says whether the kernel took everything.
+    fn write(&mut self, lp: &mut Loop, at: usize, socket: Socket, bytes: &[u8], now: u64) -> bool {
+        let before = self.conns[at].written;
+        self.conns[at].written += bytes.len() as u64;
+        if socket.write(lp, bytes) {
+            self.took_until(at, before + bytes.len() as u64, now);
+            return true;
+        }
+        if socket.unsent_length(lp) > 0 {
+            self.took(lp, at, now);
+            self.watch_blocked(lp, at);
+        }
+        // Otherwise the write failed, and the error follows.
+        false
+    }
+
+    /// A write of a script, which is no message. Says whether the kernel took everything.
+    pub(crate) fn write_step(&mut self, lp: &mut Loop, at: usize, bytes: &[u8], phase: Phase, seq: u64) -> bool {
+        let now = self.now();
+        let conn = &mut self.conns[at];
+        let Some(socket) = conn.socket else { return false };
+        let (start, end) = (conn.written, conn.written + bytes.len() as u64);
+        conn.outbox.push_back(Taking { start, end, seq, since: now, phase, receivers: 0 });
+        self.write(lp, at, socket, bytes, now)
+    }
+
+    pub(crate) fn drained(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
+        if self.conns[at].socket != Some(socket) {
+            return;
+        }
+        let now = self.now();
+        self.took(lp, at, now);
+        match self.model() {
+            Model::Script(_) => self.go_on_with_pass(lp, at),
+            _ => self.pump(lp, at),
+        }
+    }
+
+    /// Looks how much the kernel has taken.
+    pub(crate) fn took(&mut self, lp: &mut Loop, at: usize, now: u64) {
+        let conn = &self.conns[at];
+        let Some(socket) = conn.socket else { return };
+        let until = conn.written - (socket.unsent_length(lp) as u64).min(conn.written);
+        self.took_until(at, until, now);
+    }
+
+    /// The kernel has every byte of the connection before `until`.
+    fn took_until(&mut self, at: usize, until: u64, now: u64) {
+        let is_script = matches!(self.model(), Model::Script(_));
+        let Run { conns, book, room, .. } = self;
+        let conn = &mut conns[at];
+        let before = conn.taken;
+        conn.taken = until.max(before);
+        book.ledger.bytes_out += conn.taken - before;
+        while let Some(oldest) = conn.outbox.front() {
+            let (seq, is_whole, is_begun) = (oldest.seq, oldest.end <= until, oldest.start < until);
+            // Its first byte went with this write, if not with the one before.
+            if is_begun && oldest.start >= before {
+                conn.replies.started(seq, now);
+                if let Some(room) = room {
+                    room.started(conn.id, seq, now);
+                }
+            }
+            if !is_whole {
+                break;
+            }
+            let counts = book.ledger.phase(oldest.phase);
+            if !is_script {
+                counts.sent += 1;
+                counts.expected += oldest.receivers;
+                self.untaken -= 1;
+                match room {
+                    Some(room) => room.sent(conn.id, seq, now),
+                    None => conn.replies.sent(seq, now),
+                }
+            }
+            conn.outbox.pop_front();
+        }
+    }
+
+    /// Looks every millisecond how far the kernel has come with those that it did not take all from.
+    fn watch_blocked(&mut self, lp: &mut Loop, at: usize) {
+        self.blocked.push(at);
+        if !self.is_watching_blocked {
+            self.is_watching_blocked = true;
+            let call = self.later(|run, lp| run.look_at_blocked(lp));
+            let timer = lp.set_timeout(Duration::from_millis(1), call);
+            lp.unref(timer);
+        }
+    }
+
+    fn look_at_blocked(&mut self, lp: &mut Loop) {
+        self.is_watching_blocked = false;
+        let now = self.now();
+        for at in std::mem::take(&mut self.blocked) {
+            self.took(lp, at, now);
+            if !self.conns[at].outbox.is_empty() && self.conns[at].is_living() {
+                self.watch_blocked(lp, at);
+            }
+        }
+    }
+
+    /// The connection is gone: what it has not taken whole is unsent.
+    pub(crate) fn give_back_unsent(&mut self, at: usize, now: u64) {
+        let is_script = matches!(self.model(), Model::Script(_));
+        let outbox = std::mem::take(&mut self.conns[at].outbox);
+        let queue = std::mem::take(&mut self.conns[at].queue);
+        if is_script {
+            return;
+        }
+        self.untaken -= (outbox.len() + queue.len()) as u64;
+        let id = self.conns[at].id;
+        for taking in outbox {
+            let replies = &mut self.conns[at].replies;
+            if taking.receivers == 1 && self.room.is_none() && !replies.is_pending(taking.seq) {
+                // Answered before the kernel was seen to have it.
+                let counts = self.book.ledger.phase(taking.phase);
+                counts.sent += 1;
+                counts.expected += 1;
+                continue;
+            }
+            replies.forget(taking.seq);
+            if let Some(room) = &mut self.room {
+                room.forget(id, taking.seq);
+            }
+            let text = self.rules.messages.text(id, taking.seq);
+            self.book.unsent(id, Some(taking.seq), taking.phase, &text, now);
+        }
+        for due in queue {
+            self.unsent_due(at, due, now);
+        }
+    }
+
+    fn unsent_due(&mut self, at: usize, due: u64, now: u64) {
+        let (id, seq) = (self.conns[at].id, self.conns[at].replies.next_seq());
+        let text = self.rules.messages.text(id, seq);
+        self.conns[at].replies.skip_seq();
+        self.book.unsent(id, Some(seq), self.phase_at(due), &text, now);
+    }
+
+    /// Messages that have waited too long to be handed to the socket.
+    pub(crate) fn drop_overdue(&mut self, at: usize, now: u64) {
+        while let Some(due) = self.conns[at].queue.pop_front_if(|due| now.saturating_sub(*due) > self.rules.timeout) {
+            self.untaken -= 1;
+            self.unsent_due(at, due, now);
+        }
+    }
+
+    /// A fan-out: any connection may have a free place now.
+    pub(crate) fn pump_freed(&mut self, lp: &mut Loop) {
+        if matches!(self.model(), Model::Closed { .. }) && matches!(self.stage, Stage::Warmup | Stage::Steady) {
+            let room = self.room.as_mut().map(|room| room.take_freed()).unwrap_or_default();
+            for id in room {
+                self.pump(lp, (id / self.job.of) as usize);
+            }
+        }
+    }
+
+    /// Ctrl-C: what was sent and is unanswered stays unfinished; what was not sent is forgotten.
+    pub(crate) fn leave_unfinished(&mut self, at: usize) {
+        let now = self.now();
+        let Run { conns, book, .. } = self;
+        let conn = &mut conns[at];
+        for message in conn.replies.interrupt() {
+            book.ledger.phase(message.phase).unfinished += 1;
+        }
+        conn.outbox.clear();
+        conn.queue.clear();
+        self.leave_pass(at, now);
+        self.set_busy(at, false);
+    }
+}

@@ -1,0 +1,484 @@
+//! What is counted and measured, and how the ledgers of several processes become one.
+//!
+//! Everything in here is a count, so merging is adding: counters, the buckets of the histograms, the seconds of the
+//! curves. Nothing is averaged. A child process prints its ledger as one line of JSON, and the parent adds it to its own.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use super::check::{Phase, Verdict};
+use super::options::Load;
+use super::threshold::Metric;
+use crate::cli::exit_code;
+
+/// Three digits: a bucket is a thousandth of its value wide.
+const DIGITS: u8 = 3;
+
+/// A second's worth of a curve needs no more than this.
+const DIGITS_OF_A_SECOND: u8 = 2;
+
+/// The quantiles of the report, by name.
+pub(crate) const QUANTILES: [(&str, f64); 6] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+
+/// The eleven counters of a phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Messages {
+    pub(crate) sent: u64,
+    pub(crate) expected: u64,
+    pub(crate) exact: u64,
+    pub(crate) wrong: u64,
+    pub(crate) missing: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) unfinished: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) late: u64,
+    pub(crate) unexpected: u64,
+    pub(crate) unsent: u64,
+}
+
+impl Messages {
+    /// In the order of the contract.
+    pub(crate) fn list(&self) -> [(&'static str, u64); 11] {
+        [
+            ("sent", self.sent),
+            ("expected", self.expected),
+            ("exact", self.exact),
+            ("wrong", self.wrong),
+            ("missing", self.missing),
+            ("out_of_order", self.out_of_order),
+            ("unfinished", self.unfinished),
+            ("duplicate", self.duplicate),
+            ("late", self.late),
+            ("unexpected", self.unexpected),
+            ("unsent", self.unsent),
+        ]
+    }
+
+    fn list_mut(&mut self) -> [(&'static str, &mut u64); 11] {
+        [
+            ("sent", &mut self.sent),
+            ("expected", &mut self.expected),
+            ("exact", &mut self.exact),
+            ("wrong", &mut self.wrong),
+            ("missing", &mut self.missing),
+            ("out_of_order", &mut self.out_of_order),
+            ("unfinished", &mut self.unfinished),
+            ("duplicate", &mut self.duplicate),
+            ("late", &mut self.late),
+            ("unexpected", &mut self.unexpected),
+            ("unsent", &mut self.unsent),
+        ]
+    }
+
+    pub(crate) fn count(&mut self, verdict: Verdict) {
+        *match verdict {
+            Verdict::Exact => &mut self.exact,
+            Verdict::Wrong => &mut self.wrong,
+            Verdict::Missing => &mut self.missing,
+            Verdict::OutOfOrder => &mut self.out_of_order,
+            Verdict::Duplicate => &mut self.duplicate,
+            Verdict::Late => &mut self.late,
+            Verdict::Unexpected => &mut self.unexpected,
+            Verdict::Unsent => &mut self.unsent,
+        } += 1;
+    }
+
+    /// How many of them make the run fail.
+    pub(crate) fn failures(&self) -> u64 {
+        self.wrong + self.missing + self.out_of_order + self.duplicate + self.unexpected + self.unsent
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        Value::Object(self.list().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect())
+    }
+
+    fn add(&mut self, value: &Value) {
+        for (name, count) in self.list_mut() {
+            *count += u64_of(&value[name]);
+        }
+    }
+}
+
+/// How often a value occurred, in buckets of at most a hundredth.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts(Histogram<u64>);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts::with_digits(DIGITS)
+    }
+}
+
+impl Counts {
+    fn with_digits(digits: u8) -> Counts {
+        Counts(Histogram::new(digits).expect("a histogram has one to five digits"))
+    }
+
+    pub(crate) fn record(&mut self, value: u64) {
+        self.record_n(value, 1);
+    }
+
+    fn record_n(&mut self, value: u64, count: u64) {
+        // It grows as needed; 146 years in nanoseconds are as far as it goes.
+        let result = self.0.record_n(value.min(1 << 62), count);
+        debug_assert!(result.is_ok(), "a growing histogram takes every value");
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn quantile(&self, quantile: f64) -> Option<u64> {
+        (!self.is_empty()).then(|| self.0.value_at_quantile(quantile))
+    }
+
+    /// The highest value of each bucket that is not empty, and its count; ascending.
+    pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
+        self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    }
+
+    /// What part of the samples is at most `value`.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn value(&self) -> Value {
+        self.buckets().into_iter().map(|(value, count)| json!([value, count])).collect()
+    }
+
+    fn add(&mut self, value: &Value) {
+        for (value, count) in pairs(value) {
+            self.record_n(value, count);
+        }
+    }
+}
+
+fn pairs(value: &Value) -> impl Iterator<Item = (u64, u64)> {
+    value.as_array().into_iter().flatten().map(|pair| (u64_of(&pair[0]), u64_of(&pair[1])))
+}
+
+fn u64_of(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+/// How the connects went. Invariant: `attempted` is the sum of all outcomes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connects {
+    pub(crate) ok: u64,
+    pub(crate) refused: u64,
+    pub(crate) timeout: u64,
+    pub(crate) errno: BTreeMap<String, u64>,
+    pub(crate) latency: Counts,
+}
+
+impl Connects {
+    pub(crate) fn failed(&self) -> u64 {
+        self.refused + self.timeout + self.errno.values().sum::<u64>()
+    }
+
+    pub(crate) fn attempted(&self) -> u64 {
+        self.ok + self.failed()
+    }
+}
+
+/// The first thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Nanoseconds from the start of the run.
+    pub(crate) at: u64,
+    pub(crate) conn: u64,
+    pub(crate) seq: Option<u64>,
+    pub(crate) kind: &'static str,
+    /// Escaped.
+    pub(crate) sent: String,
+    pub(crate) received: String,
+}
+
+const KINDS: [Verdict; 7] = [
+    Verdict::Wrong,
+    Verdict::Missing,
+    Verdict::OutOfOrder,
+    Verdict::Duplicate,
+    Verdict::Late,
+    Verdict::Unexpected,
+    Verdict::Unsent,
+];
+
+/// One second of the run, for the curves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Second {
+    pub(crate) connections: u64,
+    pub(crate) exact: u64,
+    pub(crate) failed: u64,
+    /// Response times, as [`Counts::buckets`].
+    pub(crate) response: Vec<(u64, u64)>,
+}
+
+impl Second {
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::with_digits(DIGITS_OF_A_SECOND);
+        self.response.iter().for_each(|&(value, count)| counts.record_n(value, count));
+        counts
+    }
+}
+
+/// The second that is being counted.
+#[derive(Debug)]
+pub(crate) struct ThisSecond {
+    pub(crate) exact: u64,
+    pub(crate) failed: u64,
+    response: Counts,
+}
+
+impl Default for ThisSecond {
+    fn default() -> Self {
+        ThisSecond { exact: 0, failed: 0, response: Counts::with_digits(DIGITS_OF_A_SECOND) }
+    }
+}
+
+/// Everything that is known at the end of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) warmup: Messages,
+    pub(crate) steady: Messages,
+    pub(crate) warmup_ns: u64,
+    pub(crate) steady_ns: u64,
+    /// From the start of steady to its end, or to the last exact reply if that came later.
+    pub(crate) elapsed_ns: u64,
+    pub(crate) response: Counts,
+    pub(crate) service: Counts,
+    pub(crate) lag: Counts,
+    pub(crate) connects: Connects,
+    pub(crate) lost_closed: u64,
+    pub(crate) lost_reset: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) bytes_in: u64,
+    /// CPU time ÷ wall time of the busiest process in the steady phase.
+    pub(crate) cpu: f64,
+    pub(crate) first_failure: Option<Failure>,
+    pub(crate) is_interrupted: bool,
+    pub(crate) seconds: Vec<Second>,
+    pub(crate) this_second: ThisSecond,
+}
+
+impl Ledger {
+    pub(crate) fn phase(&mut self, phase: Phase) -> &mut Messages {
+        match phase {
+            Phase::Warmup => &mut self.warmup,
+            Phase::Steady => &mut self.steady,
+        }
+    }
+
+    /// An exact reply of the steady phase.
+    pub(crate) fn measured(&mut self, response: u64, service: u64) {
+        self.response.record(response);
+        self.service.record(service);
+        self.this_second.response.record(response);
+    }
+
+    pub(crate) fn fail_first(&mut self, failure: impl FnOnce() -> Failure) {
+        if self.first_failure.is_none() {
+            self.first_failure = Some(failure());
+        }
+    }
+
+    pub(crate) fn end_second(&mut self, connections: u64) {
+        let ThisSecond { exact, failed, response } = std::mem::take(&mut self.this_second);
+        self.seconds.push(Second { connections, exact, failed, response: response.buckets() });
+    }
+
+    /// Messages a second; `None` when there was no time.
+    pub(crate) fn rate_of(&self, count: u64) -> f64 {
+        if self.elapsed_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.elapsed_ns as f64 }
+    }
+
+    pub(crate) fn lag_p99(&self) -> u64 {
+        self.lag.quantile(0.99).unwrap_or(0)
+    }
+
+    /// The generator was the limit, not the server.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.lag_p99() > 1_000_000 || self.cpu > 0.90
+    }
+
+    pub(crate) fn errors(&self) -> u64 {
+        self.connects.failed() + self.lost_closed + self.lost_reset
+    }
+
+    /// The `--fail-if` that are true, as they were typed.
+    pub(crate) fn failed(&self, load: &Load) -> Vec<String> {
+        let measure = |metric| match metric {
+            Metric::Percentile(quantile) => self.response.quantile(quantile).map(|ns| ns as f64),
+            Metric::Rate => Some(self.rate_of(self.steady.exact)),
+            Metric::Wrong => Some(self.steady.wrong as f64),
+            Metric::Missing => Some(self.steady.missing as f64),
+            Metric::Errors => Some(self.errors() as f64),
+        };
+        let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(measure));
+        failed.map(|threshold| threshold.text.clone()).collect()
+    }
+
+    /// How the process ends: the first that applies.
+    pub(crate) fn exit(&self, load: &Load) -> u8 {
+        if self.is_interrupted {
+            exit_code::INTERRUPTED
+        } else if self.connects.ok == 0 {
+            exit_code::NO_CONNECTION
+        } else if self.warmup.failures() + self.steady.failures() > 0 {
+            exit_code::CHECK_FAILED
+        } else if !self.failed(load).is_empty() {
+            exit_code::THRESHOLD
+        } else if self.errors() > 0 {
+            exit_code::FAILURE
+        } else {
+            0
+        }
+    }
+
+    /// For the parent process.
+    pub(crate) fn to_line(&self) -> String {
+        let seconds: Vec<Value> = self
+            .seconds
+            .iter()
+            .map(|second| json!([second.connections, second.exact, second.failed, second.response]))
+            .collect();
+        let failure = self.first_failure.as_ref().map(|failure| {
+            json!({
+                "at": failure.at, "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
+                "sent": failure.sent, "received": failure.received,
+            })
+        });
+        let errno: Map<String, Value> =
+            self.connects.errno.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
+        let value = json!({
+            "warmup": self.warmup.value(), "steady": self.steady.value(),
+            "warmup_ns": self.warmup_ns, "steady_ns": self.steady_ns, "elapsed_ns": self.elapsed_ns,
+            "response": self.response.value(), "service": self.service.value(), "lag": self.lag.value(),
+            "ok": self.connects.ok, "refused": self.connects.refused, "timeout": self.connects.timeout,
+            "errno": errno, "connect": self.connects.latency.value(),
+            "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
+            "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
+            "first_failure": failure, "is_interrupted": self.is_interrupted, "seconds": seconds,
+        });
+        value.to_string()
+    }
+
+    /// Adds the ledger of a child process.
+    pub(crate) fn add_line(&mut self, line: &str) -> Result<(), serde_json::Error> {
+        let value: Value = serde_json::from_str(line)?;
+        self.warmup.add(&value["warmup"]);
+        self.steady.add(&value["steady"]);
+        self.warmup_ns = self.warmup_ns.max(u64_of(&value["warmup_ns"]));
+        self.steady_ns = self.steady_ns.max(u64_of(&value["steady_ns"]));
+        self.elapsed_ns = self.elapsed_ns.max(u64_of(&value["elapsed_ns"]));
+        self.response.add(&value["response"]);
+        self.service.add(&value["service"]);
+        self.lag.add(&value["lag"]);
+        self.connects.ok += u64_of(&value["ok"]);
+        self.connects.refused += u64_of(&value["refused"]);
+        self.connects.timeout += u64_of(&value["timeout"]);
+        for (name, count) in value["errno"].as_object().into_iter().flatten() {
+            *self.connects.errno.entry(name.clone()).or_default() += u64_of(count);
+        }
+        self.connects.latency.add(&value["connect"]);
+        self.lost_closed += u64_of(&value["lost_closed"]);
+        self.lost_reset += u64_of(&value["lost_reset"]);
+        self.bytes_out += u64_of(&value["bytes_out"]);
+        self.bytes_in += u64_of(&value["bytes_in"]);
+        self.cpu = self.cpu.max(value["cpu"].as_f64().unwrap_or(0.0));
+        self.is_interrupted |= value["is_interrupted"].as_bool().unwrap_or(false);
+        if let Some(failure) = failure_of(&value["first_failure"])
+            && self.first_failure.as_ref().is_none_or(|first| failure.at < first.at)
+        {
+            self.first_failure = Some(failure);
+        }
+        for (at, second) in value["seconds"].as_array().into_iter().flatten().enumerate() {
+            if self.seconds.len() == at {
+                self.seconds.push(Second::default());
+            }
+            let own = &mut self.seconds[at];
+            own.connections += u64_of(&second[0]);
+            own.exact += u64_of(&second[1]);
+            own.failed += u64_of(&second[2]);
+            own.response.extend(pairs(&second[3]));
+        }
+        Ok(())
+    }
+}
+
+fn failure_of(value: &Value) -> Option<Failure> {
+    let kind = value["kind"].as_str()?;
+    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    Some(Failure {
+        at: u64_of(&value["at"]),
+        conn: u64_of(&value["conn"]),
+        seq: value["seq"].as_u64(),
+        kind: KINDS.into_iter().map(Verdict::name).find(|name| *name == kind)?,
+        sent: text("sent"),
+        received: text("received"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_is_exact() {
+        let values = [0, 1, 999, 2047, 2048, 5_000_000, 123_456_789, 7_654_321_098];
+        let (mut whole, mut merged) = (Ledger::default(), Ledger::default());
+        let mut parts = [Ledger::default(), Ledger::default(), Ledger::default()];
+        for (i, &value) in values.iter().cycle().take(1000).enumerate() {
+            let value = value + i as u64;
+            for ledger in [&mut whole, &mut parts[i % 3]] {
+                ledger.measured(value, value / 2);
+                ledger.steady.exact += 1;
+                ledger.connects.ok += 1;
+                *ledger.connects.errno.entry("EPIPE".to_owned()).or_default() += 2;
+            }
+        }
+        parts[2].fail_first(|| Failure {
+            at: 5,
+            conn: 1,
+            seq: None,
+            kind: "unexpected",
+            sent: String::new(),
+            received: "x".to_owned(),
+        });
+        parts.iter_mut().for_each(|part| part.end_second(1));
+        for part in &parts {
+            merged.add_line(&part.to_line()).unwrap();
+        }
+        assert_eq!(merged.response.buckets(), whole.response.buckets());
+        assert_eq!(merged.service.buckets(), whole.service.buckets());
+        assert_eq!(merged.steady, whole.steady);
+        assert_eq!(merged.connects.attempted(), 3000);
+        assert_eq!(merged.first_failure, parts[2].first_failure);
+        assert_eq!(merged.seconds.len(), 1);
+        assert_eq!((merged.seconds[0].connections, merged.seconds[0].counts().total()), (3, 1000));
+        for (_, quantile) in QUANTILES {
+            assert_eq!(merged.response.quantile(quantile), whole.response.quantile(quantile));
+        }
+    }
+
+    #[test]
+    fn buckets_are_narrow_and_add_up() {
+        let mut counts = Counts::default();
+        (0..100_000u64).for_each(|i| counts.record(i * i));
+        let buckets = counts.buckets();
+        assert!(buckets.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(buckets.iter().all(|&(_, count)| count > 0));
+        assert_eq!(buckets.iter().map(|&(_, count)| count).sum::<u64>(), 100_000);
+        assert_eq!(counts.quantile(1.0), buckets.last().map(|&(value, _)| value));
+        assert_eq!(Counts::default().quantile(0.5), None);
+    }
+
+    #[test]
+    fn what_is_no_ledger() {
+        assert!(Ledger::default().add_line("").is_err());
+        assert!(Ledger::default().add_line("{").is_err());
+    }
+}

@@ -1,0 +1,444 @@
+//! What is sent: templates, and the texts that come out of them.
+//!
+//! A text is a function of its connection, its number and the run's seed, and of nothing else:
+//!
+//! ```text
+//!   "{conn}:{seq} {rand:4}\n"   connection 3, number 17   ──▶   "3:17 a9Xq\n"
+//! ```
+//!
+//! So nobody has to keep what was sent. Whoever wants to compare writes the text once more; and a reply that comes
+//! twice, or minutes late, is recognised by the number in it ([`Messages::recognize`]) at no cost in memory.
+
+/// One of the things a message consists of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Part {
+    Text(Box<[u8]>),
+    Conn,
+    Seq,
+    /// So many letters or digits.
+    Rand(usize),
+    /// Letters or digits up to so many bytes of the whole message, the line end behind it included.
+    Fill(usize),
+}
+
+/// A message with its placeholders.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+/// What happens to the end of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LineEnd {
+    AsIs,
+    /// `\r\n`, in place of a `\n` if there is one.
+    CrLf,
+}
+
+/// The messages of a run, in turn. The message with the number n is written from the template n modulo their count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Messages {
+    templates: Vec<Template>,
+    pub(crate) seed: u64,
+}
+
+/// The longest `{rand:N}`.
+const LONGEST_RAND: usize = 16 * 1024 * 1024;
+
+/// Letters and digits, 64 of them: two come twice as often, and six bits choose one.
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ab";
+
+/// Understands `\n \r \t \\ \xHH`.
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        let (&kind, after) = rest.split_first().ok_or(r"a lone \ ends the text; write \\ for one")?;
+        rest = after;
+        out.push(match kind {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'\\' => b'\\',
+            b'x' => {
+                let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+                let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+                let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+                rest = rest.get(2..).unwrap_or_default();
+                byte.ok_or(r"\x wants two hexadecimal digits, like \x0a")?
+            }
+            _ => return Err(format!(r"there is no \{}; there are \n \r \t \\ and \xHH", char::from(kind))),
+        });
+    }
+    Ok(out)
+}
+
+impl Template {
+    /// Understands `{conn}`, `{seq}` and `{rand:N}`; other braces are text.
+    pub(crate) fn parse(text: &[u8]) -> Result<Template, String> {
+        if text.is_empty() {
+            return Err("an empty message cannot be answered; type one after -m".to_owned());
+        }
+        let mut parts = Vec::new();
+        let mut literal = Vec::new();
+        let mut rest = text;
+        while let Some(&first) = rest.first() {
+            let (part, len) = if rest.starts_with(b"{conn}") {
+                (Part::Conn, 6)
+            } else if rest.starts_with(b"{seq}") {
+                (Part::Seq, 5)
+            } else if rest.starts_with(b"{rand:") {
+                let close = rest.iter().position(|&byte| byte == b'}').ok_or("{rand:N} wants a closing brace")?;
+                let number = std::str::from_utf8(&rest[6..close]).ok().and_then(|digits| digits.parse().ok());
+                let number = number.filter(|number| (1..=LONGEST_RAND).contains(number));
+                (Part::Rand(number.ok_or(format!("{{rand:N}} wants a number from 1 to {LONGEST_RAND}"))?), close + 1)
+            } else {
+                literal.push(first);
+                rest = &rest[1..];
+                continue;
+            };
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal).into()));
+            }
+            parts.push(part);
+            rest = &rest[len..];
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal.into()));
+        }
+        Ok(Template { parts })
+    }
+
+    fn with_line_end(mut self, line_end: LineEnd) -> Template {
+        if line_end == LineEnd::CrLf {
+            let mut tail = match self.parts.pop() {
+                Some(Part::Text(text)) => text.into_vec(),
+                other => {
+                    self.parts.extend(other);
+                    Vec::new()
+                }
+            };
+            if tail.last() == Some(&b'\n') {
+                tail.pop();
+            }
+            if tail.last() == Some(&b'\r') {
+                tail.pop();
+            }
+            tail.extend_from_slice(b"\r\n");
+            self.parts.push(Part::Text(tail.into()));
+        }
+        self
+    }
+
+    pub(crate) fn has_rand(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Rand(_) | Part::Fill(_)))
+    }
+
+    fn has_seq(&self) -> bool {
+        self.parts.contains(&Part::Seq)
+    }
+
+    /// How many lines it is, if it ends in a line break; otherwise 0: it is so many bytes.
+    fn lines(&self) -> usize {
+        let Some(Part::Text(tail)) = self.parts.last() else { return 0 };
+        if tail.last() != Some(&b'\n') {
+            return 0;
+        }
+        let breaks = |part: &Part| match part {
+            Part::Text(text) => text.iter().filter(|&&byte| byte == b'\n').count(),
+            _ => 0,
+        };
+        self.parts.iter().map(breaks).sum()
+    }
+
+    /// Whether it begins with `{conn}:{seq} `.
+    fn is_tagged(&self) -> bool {
+        matches!(&self.parts[..], [Part::Conn, Part::Text(colon), Part::Seq, Part::Text(space), ..]
+            if **colon == *b":" && space.starts_with(b" "))
+    }
+
+    /// Writes the text of that number at the end of `out`.
+    pub(crate) fn write(&self, seed: u64, conn: u64, seq: u64, out: &mut Vec<u8>) {
+        self.write_parts(&self.parts, seed, conn, seq, out);
+    }
+
+    fn write_parts(&self, parts: &[Part], seed: u64, conn: u64, seq: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        for (i, part) in parts.iter().enumerate() {
+            let rest = |size: usize, out: &Vec<u8>| size.saturating_sub(out.len() - start);
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Conn => push_number(conn, out),
+                Part::Seq => push_number(seq, out),
+                Part::Rand(len) => push_letters(mix(seed ^ mix(conn ^ mix(seq ^ (i as u64) << 56))), *len, out),
+                Part::Fill(size) => {
+                    let len = rest(*size, out);
+                    push_letters(mix(seed ^ mix(conn ^ mix(seq))), len, out);
+                }
+            }
+        }
+    }
+
+    /// The numbers that `text` may have: the digits that stand where the template has its `{seq}`.
+    fn numbers_in(&self, seed: u64, conn: u64, text: &[u8]) -> impl Iterator<Item = u64> {
+        let before = self.parts.iter().position(|part| *part == Part::Seq).unwrap_or(self.parts.len());
+        let mut head = Vec::new();
+        // Letters before the number depend on it. They have a known length, and are compared later.
+        self.write_parts(&self.parts[..before], seed, conn, 0, &mut head);
+        let fits =
+            text.len() >= head.len() && (self.parts[..before].iter().any(Part::is_random) || text.starts_with(&head));
+        let digits = if fits { &text[head.len()..] } else { &[] };
+        let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).take(20).count();
+        let longest = if digits.first() == Some(&b'0') { len.min(1) } else { len };
+        let digits = digits[..longest].to_vec();
+        (1..=longest).rev().filter_map(move |len| std::str::from_utf8(&digits[..len]).ok()?.parse().ok())
+    }
+}
+
+impl Part {
+    fn is_random(&self) -> bool {
+        matches!(self, Part::Rand(_) | Part::Fill(_))
+    }
+}
+
+impl Messages {
+    pub(crate) fn one(template: Template, line_end: LineEnd) -> Messages {
+        Messages { templates: vec![template.with_line_end(line_end)], seed: 0 }
+    }
+
+    /// The default message filled up to exactly `size` bytes.
+    pub(crate) fn filled(size: usize, line_end: LineEnd) -> Messages {
+        let end: &[u8] = if line_end == LineEnd::CrLf { b"\r\n" } else { b"\n" };
+        let text = |text: &[u8]| Part::Text(text.into());
+        let fill = Part::Fill(size - end.len());
+        let template = Template { parts: vec![Part::Conn, text(b":"), Part::Seq, text(b" "), fill, text(end)] };
+        Messages { templates: vec![template], seed: 0 }
+    }
+
+    /// One message a line; line ends are kept.
+    pub(crate) fn from_file(bytes: &[u8], line_end: LineEnd) -> Result<Messages, String> {
+        let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+        let templates: Result<Vec<_>, _> =
+            lines.map(|line| Ok::<_, String>(Template::parse(line)?.with_line_end(line_end))).collect();
+        match templates? {
+            templates if templates.is_empty() => Err("there is nothing in it".to_owned()),
+            templates => Ok(Messages { templates, seed: 0 }),
+        }
+    }
+
+    pub(crate) fn are_tagged_lines(&self) -> bool {
+        self.templates.iter().all(|template| template.is_tagged() && template.lines() == 1)
+    }
+
+    fn template(&self, seq: u64) -> &Template {
+        &self.templates[(seq % self.templates.len() as u64) as usize]
+    }
+
+    /// Writes the text of that number at the end of `out`.
+    pub(crate) fn write(&self, conn: u64, seq: u64, out: &mut Vec<u8>) {
+        self.template(seq).write(self.seed, conn, seq, out);
+    }
+
+    pub(crate) fn text(&self, conn: u64, seq: u64) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.write(conn, seq, &mut text);
+        text
+    }
+
+    /// How many lines the message of that number is; 0: it does not end in a line break.
+    pub(crate) fn lines(&self, seq: u64) -> usize {
+        self.template(seq).lines()
+    }
+
+    /// The number, below `end`, of the message that `bytes` are, or begin with. `None` also where messages have no number
+    /// in them.
+    pub(crate) fn recognize(&self, conn: u64, bytes: &[u8], end: u64) -> Option<u64> {
+        let count = self.templates.len() as u64;
+        let mut text = Vec::new();
+        for (i, template) in self.templates.iter().enumerate().filter(|(_, template)| template.has_seq()) {
+            for seq in template.numbers_in(self.seed, conn, bytes) {
+                if seq >= end || seq % count != i as u64 {
+                    continue;
+                }
+                text.clear();
+                self.write(conn, seq, &mut text);
+                if bytes.starts_with(&text) && (template.lines() == 0 || bytes.len() == text.len()) {
+                    return Some(seq);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether every message has its number in it.
+    pub(crate) fn are_numbered(&self) -> bool {
+        self.templates.iter().all(Template::has_seq)
+    }
+}
+
+fn push_number(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut left = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn push_letters(mut state: u64, len: usize, out: &mut Vec<u8>) {
+    let end = out.len() + len;
+    while out.len() < end {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = mix(state);
+        for _ in 0..10.min(end - out.len()) {
+            out.push(LETTERS[(bits & 63) as usize]);
+            bits >>= 6;
+        }
+    }
+}
+
+/// The finisher of SplitMix64 (Steele, Lea and Flood, 2014): every bit of the argument changes half of the result's.
+fn mix(mut z: u64) -> u64 {
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Bytes for people: control bytes and what is no UTF-8 as `\xHH`, and no more than `limit` bytes of it.
+pub(crate) fn show(bytes: &[u8], limit: usize) -> String {
+    let shown = &bytes[..bytes.len().min(limit)];
+    let mut out = String::with_capacity(shown.len());
+    let hex = |out: &mut String, bytes: &[u8]| bytes.iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    for chunk in shown.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || is_direction(c) {
+                hex(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                out.push(c);
+            }
+        }
+        hex(&mut out, chunk.invalid());
+    }
+    if bytes.len() > limit {
+        out.push_str(&format!("… ({} bytes)", bytes.len()));
+    }
+    out
+}
+
+/// Marks that turn the direction of the text around them, and separators that terminals take for line ends.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Messages {
+        Messages::one(Template::parse(&unescape(text).unwrap()).unwrap(), LineEnd::AsIs)
+    }
+
+    #[test]
+    fn escapes() {
+        let table: &[(&str, Option<&[u8]>)] = &[
+            ("hola", Some(b"hola")),
+            (r"a\n\r\t\\", Some(b"a\n\r\t\\")),
+            (r"\x00\xfF", Some(b"\x00\xff")),
+            ("ñ", Some("ñ".as_bytes())),
+            (r"\", None),
+            (r"\q", None),
+            (r"\x", None),
+            (r"\x1", None),
+            (r"\xgg", None),
+            (r"\x+1", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(unescape(text).ok().as_deref(), *want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn placeholders() {
+        let text = |template: &str, conn, seq| String::from_utf8(messages(template).text(conn, seq)).unwrap();
+        assert_eq!(text(r"{conn}:{seq}\n", 12, 0), "12:0\n");
+        assert_eq!(text("{\"a\":{seq}} {x} {", 1, 34), "{\"a\":34} {x} {");
+        let rand = text("{rand:100}", 0, 0);
+        assert!(rand.len() == 100 && rand.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert_ne!(rand, text("{rand:100}", 0, 1));
+        assert_ne!(rand, text("{rand:100}", 1, 0));
+        let twice = text("{rand:10}{rand:10}", 0, 0);
+        assert_ne!(twice[..10], twice[10..], "each is new");
+        for bad in ["", "{rand:}", "{rand:0}", "{rand:x}", "{rand:5", "{rand:99999999999}"] {
+            assert!(Template::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_exact() {
+        for line_end in [LineEnd::AsIs, LineEnd::CrLf] {
+            for size in [32, 33, 1000] {
+                for seq in [0, 9, 10, 123_456] {
+                    let text = Messages::filled(size, line_end).text(99, seq);
+                    assert_eq!(text.len(), size);
+                    assert!(text.ends_with(if line_end == LineEnd::CrLf { b"\r\n" } else { b"\n" }));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn line_ends() {
+        let table: &[(&[u8], &[u8])] =
+            &[(b"a\n", b"a\r\n"), (b"a", b"a\r\n"), (b"a\r\n", b"a\r\n"), (b"\n", b"\r\n"), (b"{seq}", b"7\r\n")];
+        for (text, want) in table {
+            let messages = Messages::one(Template::parse(text).unwrap(), LineEnd::CrLf);
+            assert_eq!(messages.text(0, 7), *want);
+            assert_eq!(messages.lines(7), 1);
+        }
+    }
+
+    #[test]
+    fn a_file_goes_round() {
+        let messages = Messages::from_file(b"a\nb\r\nc", LineEnd::AsIs).unwrap();
+        let texts: Vec<_> = (0..5).map(|seq| messages.text(0, seq)).collect();
+        assert_eq!(texts, [&b"a\n"[..], b"b\r\n", b"c", b"a\n", b"b\r\n"]);
+        assert_eq!([0, 1, 2].map(|seq| messages.lines(seq)), [1, 1, 0]);
+        assert!(Messages::from_file(b"", LineEnd::AsIs).is_err());
+    }
+
+    #[test]
+    fn a_text_is_recognised() {
+        for template in [r"{conn}:{seq} {rand:32}\n", "{seq}{rand:4}", "{rand:9}{seq}", "<{seq}{seq}>"] {
+            let messages = messages(template);
+            for seq in [0, 1, 7, 10, 77, 100, 1234] {
+                let text = messages.text(3, seq);
+                assert_eq!(messages.recognize(3, &text, 2000), Some(seq), "{template}");
+                assert_eq!(messages.recognize(3, &text, seq), None, "{template}: not sent yet");
+                let mut flipped = text.clone();
+                flipped[text.len() / 2] ^= 0x20;
+                assert_ne!(messages.recognize(3, &flipped, 2000), Some(seq), "{template}");
+            }
+        }
+        assert_eq!(messages("hola").recognize(0, b"hola", 9), None, "no number in it");
+    }
+
+    #[test]
+    fn bytes_for_people() {
+        assert_eq!(show(b"a\x1b[2J\n", 100), r"a\x1b[2J\x0a");
+        assert_eq!(show("ñ\u{85}\u{202e}".as_bytes(), 100), r"ñ\xc2\x85\xe2\x80\xae");
+        assert_eq!(show(b"\xff\xc3", 100), r"\xff\xc3");
+        assert_eq!(show(b"aaaa", 2), "aa… (4 bytes)");
+    }
+}

@@ -1,0 +1,581 @@
+//! What can be typed after `bucle load`, and what it means.
+//!
+//! clap knows the flags and which of them exclude each other; this file knows how a count, a time, a message or a
+//! threshold is written. Whatever makes no sense is told in a sentence, before anything is connected.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+
+use super::check::{Expect, Fanout};
+use super::message::{LineEnd, Messages, Template, unescape};
+use super::script::Script;
+use super::threshold::Threshold;
+
+/// Where to, unless something is said.
+const TARGET: &str = "127.0.0.1:8080";
+
+/// The message, unless something is said: no two are alike, and who sent it can be read off it.
+const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
+
+/// The smallest `--size`: connection, number, and enough letters that no two messages are alike.
+const SMALLEST: u64 = 32;
+
+/// The largest message that is written by a placeholder or by `--size`.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+/// The most connections one run may have; `{conn}` and the plan's arithmetic go further, the report would not.
+const MOST_CONNECTIONS: u64 = 1 << 31;
+
+/// A timer of the loop runs at most 2^31 − 1 ms, as in Node: 24 days.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// What `bucle load` was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) connections: u64,
+    pub(crate) model: Model,
+    pub(crate) length: Length,
+    pub(crate) ramp: Ramp,
+    pub(crate) warmup: Duration,
+    pub(crate) messages: Messages,
+    pub(crate) telnet: bool,
+    pub(crate) skip_line: bool,
+    pub(crate) expect: Expect,
+    pub(crate) timeout: Duration,
+    pub(crate) procs: Procs,
+    pub(crate) sources: Sources,
+    pub(crate) fail_if: Vec<Threshold>,
+    pub(crate) json: bool,
+    pub(crate) html: Option<PathBuf>,
+    pub(crate) dry_run: bool,
+    /// Set in a child process: which part of the work is its own.
+    pub(crate) worker: Option<String>,
+}
+
+/// When a message is sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Model {
+    /// When one of the connection's places is free.
+    Closed { in_flight: u64 },
+    /// On schedule, so many a second in all.
+    Open { rate: u64 },
+    /// Never: connections are held.
+    Hold,
+    /// Once a connection.
+    Churn,
+    /// As the script says.
+    Script(Script),
+}
+
+impl Model {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Model::Closed { .. } => "closed",
+            Model::Open { .. } => "open",
+            Model::Hold => "hold",
+            Model::Churn => "churn",
+            Model::Script(_) => "script",
+        }
+    }
+
+    pub(crate) fn rate(&self) -> Option<u64> {
+        match self {
+            Model::Open { rate } => Some(*rate),
+            _ => None,
+        }
+    }
+}
+
+/// How long the steady phase is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Length {
+    For(Duration),
+    /// So many messages; for `--churn` connections, for `--script` passes.
+    Messages(u64),
+}
+
+/// How fast connections are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ramp {
+    AtOnce,
+    Over(Duration),
+    PerSecond(u64),
+}
+
+/// How many processes share the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Procs {
+    Count(u64),
+    Auto,
+}
+
+/// Where connections come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Sources {
+    Auto,
+    These(Vec<IpAddr>),
+}
+
+pub(crate) fn command() -> clap::Command {
+    clap::Command::new("load")
+        .about("Load-tests a TCP server of lines or bytes, and checks every reply")
+        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Where: HOST:PORT, or :PORT for this machine"))
+        .arg(one("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
+        .arg(one("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
+        .arg(one("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
+        .arg(one("rate", "N[/s]").short('r').value_parser(rate).conflicts_with_all(["in-flight", "churn", "script", "hold"]).help("Open model: N messages a second in all, on schedule, whether or not answers came"))
+        .arg(one("in-flight", "N").value_parser(count).conflicts_with_all(["churn", "script", "hold"]).help("Closed model: unanswered messages a connection  [default: 1]"))
+        .arg(one("ramp", "TIME|N/s").value_parser(ramp).help("Make the connections evenly over TIME, or N a second  [default: at once]"))
+        .arg(one("warmup", "TIME").value_parser(time).help("The same load before the steady phase, checked and kept apart  [default: 1s; 0 with -n, --hold]"))
+        .arg(flag("hold").conflicts_with_all(["churn", "script"]).help("Connect, stay idle for -d, close"))
+        .arg(flag("churn").conflicts_with("script").help("Connect, one message, its reply, close, and again"))
+        .arg(one("message", "TEXT").short('m').conflicts_with_all(["file", "script", "hold"]).allow_hyphen_values(true).help(r"What to send; {conn} {seq} {rand:N} \n \r \t \\ \xHH  [default: {conn}:{seq} {rand:32}\n]"))
+        .arg(one("size", "BYTES").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message filled up to exactly BYTES, line end included"))
+        .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("One message a line, in turn, each connection from the top"))
+        .arg(flag("crlf").help(r"Every message ends in \r\n"))
+        .arg(flag("telnet").help("Take telnet's commands out of replies and refuse its options"))
+        .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
+        .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply is: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
+        .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("Steps, one a line: send TEXT, expect TEXT, pause TIME, close"))
+        .arg(one("timeout", "TIME").default_value("5s").value_parser(positive_time).help("For a connect, and for each reply"))
+        .arg(one("procs", "N|auto").default_value("1").value_parser(procs).help("Processes to divide the load over"))
+        .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, in turn  [default: auto]"))
+        .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; repeatable"))
+        .arg(flag("json").help("The report as one JSON object"))
+        .arg(one("html", "FILE").value_parser(value_parser!(PathBuf)).help("The report as a page too, with curves"))
+        .arg(flag("dry-run").help("Print the plan and stop"))
+        .arg(one("worker", "I/N/SEED").hide(true))
+        .after_help(
+            "Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto",
+        )
+}
+
+fn one(name: &'static str, value: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value)
+}
+
+fn flag(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue)
+}
+
+/// Puts together what clap has read. `Err` is a sentence about what makes no sense, and what to type next.
+pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
+    let (host, port) = matches.get_one::<(String, u16)>("target").cloned().ok_or("where to? type HOST:PORT")?;
+    let expect = matches.get_one::<Expect>("expect").cloned().unwrap_or(Expect::Echo);
+    let line_end = if matches.get_flag("crlf") { LineEnd::CrLf } else { LineEnd::AsIs };
+    let script = matches.get_one::<PathBuf>("script").map(|path| Script::parse(&read(path)?, line_end)).transpose()?;
+    let requests = matches.get_one::<u64>("requests").copied();
+    let model = match (script, matches.get_one::<u64>("rate")) {
+        (Some(script), _) => Model::Script(script),
+        (None, Some(&rate)) => Model::Open { rate },
+        _ if matches.get_flag("hold") => Model::Hold,
+        _ if matches.get_flag("churn") => Model::Churn,
+        _ => Model::Closed { in_flight: matches.get_one("in-flight").copied().unwrap_or(1) },
+    };
+    let length = match requests {
+        Some(count) => Length::Messages(count),
+        None => Length::For(matches.get_one("duration").copied().unwrap_or(Duration::from_secs(10))),
+    };
+    let has_warmup = requests.is_none() && !matches!(model, Model::Hold);
+    let warmup = matches.get_one("warmup").copied();
+    let load = Load {
+        host,
+        port,
+        connections: matches.get_one("connections").copied().unwrap_or(10),
+        length,
+        ramp: matches.get_one("ramp").copied().unwrap_or(Ramp::AtOnce),
+        warmup: warmup.unwrap_or(Duration::from_secs(u64::from(has_warmup))),
+        messages: messages(matches, line_end)?,
+        telnet: matches.get_flag("telnet"),
+        skip_line: matches.get_flag("skip-line"),
+        timeout: matches.get_one("timeout").copied().unwrap_or(Duration::from_secs(5)),
+        procs: matches.get_one("procs").copied().unwrap_or(Procs::Count(1)),
+        sources: matches.get_one("source").cloned().unwrap_or(Sources::Auto),
+        fail_if: matches.get_many::<Threshold>("fail-if").into_iter().flatten().cloned().collect(),
+        json: matches.get_flag("json"),
+        html: matches.get_one::<PathBuf>("html").cloned(),
+        dry_run: matches.get_flag("dry-run"),
+        worker: matches.get_one::<String>("worker").cloned(),
+        model,
+        expect,
+    };
+    check(&load)?;
+    Ok(load)
+}
+
+/// What clap cannot know.
+fn check(load: &Load) -> Result<(), String> {
+    if let Expect::Fanout(kind) = load.expect {
+        if kind == Fanout::Others && load.connections < 2 {
+            return Err("with --expect fanout:others there have to be others: try  -c 2".to_owned());
+        }
+        if matches!(load.model, Model::Churn) {
+            return Err("--churn closes before a fan-out could reach anybody: leave out --churn or --expect".to_owned());
+        }
+        if load.procs != Procs::Count(1) && load.worker.is_none() {
+            return Err(
+                "a fan-out is checked in one process, which sees every connection: leave out --procs".to_owned()
+            );
+        }
+        if !load.messages.are_tagged_lines() {
+            return Err("with --expect fanout every message must be one line that begins with '{conn}:{seq} ': \
+                        try  -m '{conn}:{seq} hola\\n'"
+                .to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn messages(matches: &ArgMatches, line_end: LineEnd) -> Result<Messages, String> {
+    if let Some(path) = matches.get_one::<PathBuf>("file") {
+        return Messages::from_file(&read(path)?, line_end)
+            .map_err(|why| format!("{}: {why}; write one message a line", path.display()));
+    }
+    if let Some(&size) = matches.get_one::<u64>("size") {
+        return Ok(Messages::filled(size as usize, line_end));
+    }
+    let text = matches.get_one::<String>("message").map_or(MESSAGE, String::as_str);
+    Ok(Messages::one(Template::parse(&unescape(text)?)?, line_end))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}; check the name", path.display()))
+}
+
+/// `HOST:PORT`, `[::1]:PORT`, `:PORT`.
+fn target(text: &str) -> Result<(String, u16), String> {
+    let advice = "write it like 127.0.0.1:8080, example.org:80, [::1]:8080 or :8080";
+    let (host, port) = text.rsplit_once(':').ok_or(advice)?;
+    let port = port.parse::<u16>().ok().filter(|&port| port > 0).ok_or("a port is a number from 1 to 65535")?;
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(bare) => bare,
+        None if host.contains(':') => return Err(advice.to_owned()),
+        None if host.is_empty() => "127.0.0.1",
+        None => host,
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        return Err(advice.to_owned());
+    }
+    Ok((host.to_owned(), port))
+}
+
+/// 1 or more; `1k` is a thousand, `1M` a million.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix('k').map(|digits| (digits, 1000)) {
+        Some(pair) => pair,
+        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1_000_000)),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("a count is a whole number, 1 or more: 500, 10k, 1M".to_owned());
+    }
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match number {
+        Some(0) => Err("1 is the least".to_owned()),
+        Some(number) if number <= i64::MAX as u64 => Ok(number),
+        _ => Err("that is more than can be counted".to_owned()),
+    }
+}
+
+fn connections(text: &str) -> Result<u64, String> {
+    match count(text)? {
+        number if number <= MOST_CONNECTIONS => Ok(number),
+        _ => Err(format!("{MOST_CONNECTIONS} connections are the most")),
+    }
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    match count(text.strip_suffix("/s").unwrap_or(text))? {
+        number if number <= 1_000_000_000 => Ok(number),
+        _ => Err("1000M a second are the most".to_owned()),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match count(text)? {
+        number if (SMALLEST..=LARGEST).contains(&number) => Ok(number),
+        _ => Err(format!("between {SMALLEST} and {LARGEST} bytes; for others there is -m")),
+    }
+}
+
+/// `10us`, `5ms`, `2s`, `1m`, `1h`; seconds without a unit; fractions are fine.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let advice = "write it like 500us, 20ms, 10s, 5m or 1h; a bare number is seconds";
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ns: u128 = match unit {
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "" | "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return Err(format!("there is no unit {unit:?}; {advice}")),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
+        return Err(advice.to_owned());
+    }
+    let whole = whole.parse::<u64>().map_err(|_| advice.to_owned())?;
+    // Nanoseconds of an hour have 13 digits: more cannot matter.
+    let fraction = &fraction[..fraction.len().min(13)];
+    let scale = 10u128.pow(fraction.len() as u32);
+    let fraction = fraction.parse::<u64>().map_err(|_| advice.to_owned())?;
+    let ns = u128::from(whole) * unit_ns + u128::from(fraction) * unit_ns / scale;
+    match u64::try_from(ns).map(Duration::from_nanos) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        _ => Err("24 days are the most".to_owned()),
+    }
+}
+
+fn positive_time(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn ramp(text: &str) -> Result<Ramp, String> {
+    if let Some(number) = text.strip_suffix("/s") {
+        return count(number).map(Ramp::PerSecond);
+    }
+    Ok(match time(text)? {
+        Duration::ZERO => Ramp::AtOnce,
+        time => Ramp::Over(time),
+    })
+}
+
+fn procs(text: &str) -> Result<Procs, String> {
+    /// More processes than this help no machine.
+    const MOST: u64 = 1024;
+    if text == "auto" {
+        return Ok(Procs::Auto);
+    }
+    match count(text)? {
+        number if number <= MOST => Ok(Procs::Count(number)),
+        _ => Err(format!("{MOST} processes are the most")),
+    }
+}
+
+fn expect(text: &str) -> Result<Expect, String> {
+    let regex = |pattern: &str| {
+        regex::bytes::Regex::new(pattern).map(Expect::Regex).map_err(|error| format!("the regex is not one: {error}"))
+    };
+    match text.split_once(':') {
+        None if text == "echo" => Ok(Expect::Echo),
+        None if text == "line" => Ok(Expect::Line),
+        None if text == "fanout" => Ok(Expect::Fanout(Fanout::Everybody)),
+        None if text == "none" => Ok(Expect::None),
+        Some(("fanout", "others")) => Ok(Expect::Fanout(Fanout::Others)),
+        Some(("prefix", prefix)) => Ok(Expect::Prefix(prefix.as_bytes().into())),
+        Some(("regex", pattern)) => regex(pattern),
+        _ => Err("choose one of echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none".to_owned()),
+    }
+}
+
+/// `auto`, or addresses and ranges of them: `10.0.0.1-10.0.0.4,10.0.1.1`.
+fn sources(text: &str) -> Result<Sources, String> {
+    /// A range of more addresses than this is a slip of the pen.
+    const MOST: usize = 65_536;
+    if text == "auto" {
+        return Ok(Sources::Auto);
+    }
+    let advice = || "write addresses like 127.0.0.2 or 127.0.0.2-127.0.0.9, with commas between them".to_owned();
+    let ip = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| advice());
+    let mut list = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = match part.split_once('-') {
+            Some((first, last)) => (ip(first)?, ip(last)?),
+            None => (ip(part)?, ip(part)?),
+        };
+        let mut push = |ip: IpAddr| {
+            if list.len() == MOST {
+                return Err(format!("{MOST} source addresses are the most"));
+            }
+            list.push(ip);
+            Ok(())
+        };
+        match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) if first <= last => {
+                (u32::from(first)..=u32::from(last)).try_for_each(|bits| push(IpAddr::V4(bits.into())))?;
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) if first <= last => {
+                (u128::from(first)..=u128::from(last)).try_for_each(|bits| push(IpAddr::V6(bits.into())))?;
+            }
+            _ => return Err(format!("{part}: a range goes from a lower to a higher address of one family")),
+        }
+    }
+    Ok(Sources::These(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Load, String> {
+        let matches = command().try_get_matches_from([&["load"], args].concat()).map_err(|error| error.to_string())?;
+        load_of(&matches)
+    }
+
+    #[test]
+    fn counts_have_k_and_m() {
+        let table = [
+            ("1", Some(1)),
+            ("500", Some(500)),
+            ("1k", Some(1000)),
+            ("20M", Some(20_000_000)),
+            ("0", None),
+            ("0k", None),
+            ("", None),
+            ("k", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5k", None),
+            ("1K", None),
+            ("1kk", None),
+            ("99999999999999999999", None),
+            ("9999999999999999M", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(count(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        let table = [
+            ("500us", Some(500)),
+            ("20ms", Some(20_000)),
+            ("2.5ms", Some(2_500)),
+            ("10s", Some(10_000_000)),
+            ("10", Some(10_000_000)),
+            ("0.000001", Some(1)),
+            ("1.5", Some(1_500_000)),
+            ("5m", Some(300_000_000)),
+            ("1h", Some(3_600_000_000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            (".5s", None),
+            ("5.", None),
+            ("1.2.3", None),
+            ("-1s", None),
+            ("1d", None),
+            ("5 m", None),
+            ("600h", None),
+            ("99999999999999999999", None),
+            ("18446744073709551615h", None),
+        ];
+        for (text, want_us) in table {
+            assert_eq!(time(text).ok(), want_us.map(Duration::from_micros), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        let table = [
+            ("127.0.0.1:80", Some(("127.0.0.1", 80))),
+            (":7000", Some(("127.0.0.1", 7000))),
+            ("example.org:7", Some(("example.org", 7))),
+            ("[::1]:9", Some(("::1", 9))),
+            ("::1:9", None),
+            ("host", None),
+            ("host:", None),
+            ("host:0", None),
+            ("host:65536", None),
+            ("http://host:80", None),
+            ("a b:80", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(target(text).ok(), want.map(|(host, port)| (host.to_owned(), port)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn source_addresses() {
+        let list = |text: &str| match sources(text) {
+            Ok(Sources::These(list)) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Ok(Sources::Auto) => "auto".to_owned(),
+            Err(_) => "refused".to_owned(),
+        };
+        let table = [
+            ("auto", "auto"),
+            ("127.0.0.2", "127.0.0.2"),
+            ("127.0.0.254-127.0.1.1", "127.0.0.254 127.0.0.255 127.0.1.0 127.0.1.1"),
+            ("10.0.0.1,::1", "10.0.0.1 ::1"),
+            ("10.0.0.2-10.0.0.1", "refused"),
+            ("0.0.0.0-255.255.255.255", "refused"),
+            ("::-ffff::", "refused"),
+            ("10.0.0.1-::1", "refused"),
+            ("", "refused"),
+            ("1,", "refused"),
+        ];
+        for (text, want) in table {
+            assert_eq!(list(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_excludes_what() {
+        let table: &[(&[&str], bool)] = &[
+            (&[], true),
+            (&["-n", "5"], true),
+            (&["-n", "5", "-d", "1s"], false),
+            (&["-r", "5/s", "--in-flight", "2"], false),
+            (&["-r", "5", "--churn"], false),
+            (&["-r", "5", "--script", "x"], false),
+            (&["--in-flight", "5"], true),
+            (&["--hold", "-d", "1s"], true),
+            (&["--hold", "-n", "1"], false),
+            (&["--hold", "--churn"], false),
+            (&["--size", "32"], true),
+            (&["--size", "31"], false),
+            (&["--size", "32", "-m", "x"], false),
+            (&["-m", ""], false),
+            (&["-m", r"\q"], false),
+            (&["-m", "hola"], true),
+            (&["-m", "-hola"], true),
+            (&["-c", "0"], false),
+            (&["-d", "0"], false),
+            (&["--warmup", "0"], true),
+            (&["--timeout", "0"], false),
+            (&["--expect", "fanout"], true),
+            (&["--expect", "fanout", "-m", r"hola\n"], false),
+            (&["--expect", "fanout", "-m", "{conn}:{seq} hola"], false),
+            (&["--expect", "fanout", "-m", r"{conn}:{seq} a\nb\n"], false),
+            (&["--expect", "fanout:others", "-m", r"{conn}:{seq} b\n"], true),
+            (&["--expect", "fanout:others", "-c", "1"], false),
+            (&["--expect", "fanout", "--procs", "2"], false),
+            (&["--expect", "fanout", "--procs", "auto"], false),
+            (&["--expect", "fanout", "--churn"], false),
+            (&["--expect", "regex:("], false),
+            (&["--expect", "prefix:OK"], true),
+            (&["--expect", "all"], false),
+            (&["--fail-if", "p99>5ms", "--fail-if", "rate<1k/s"], true),
+            (&["--fail-if", "p98>5ms"], false),
+            (&["--file", "/nowhere/at/all"], false),
+            (&["--script", "/nowhere/at/all"], false),
+            (&["--ramp", "100/s"], true),
+            (&["--ramp", "x"], false),
+            (&["--procs", "auto"], true),
+            (&["--procs", "0"], false),
+            (&["--bogus"], false),
+        ];
+        for (args, is_fine) in table {
+            assert_eq!(parse(args).is_ok(), *is_fine, "{args:?}: {:?}", parse(args).err());
+        }
+    }
+
+    #[test]
+    fn the_warm_up_depends() {
+        let warmup = |args: &[&str]| parse(args).map(|load| load.warmup.as_secs());
+        assert_eq!(warmup(&[]), Ok(1));
+        assert_eq!(warmup(&["-n", "5"]), Ok(0));
+        assert_eq!(warmup(&["--hold"]), Ok(0));
+        assert_eq!(warmup(&["--churn"]), Ok(1));
+        assert_eq!(warmup(&["-n", "5", "--warmup", "2s"]), Ok(2));
+    }
+}

@@ -1,0 +1,238 @@
+//! `--procs`: the same command several times, as children, and their ledgers added up.
+//!
+//! ```text
+//!   parent                                   child
+//!   spawn: the same words, --worker I/N/SEED ──▶ connects
+//!                                 "connected" ◀──
+//!   when all have said it:  "go"           ──▶ warm-up, steady, drain, close
+//!                                "progress …" ◀── now and then
+//!   Ctrl-C:                 "stop"         ──▶ reports
+//!                                  a ledger   ◀── and ends
+//! ```
+//!
+//! A child whose parent is gone reads the end of its input, and ends. A parent that ends early kills its children.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bucle::process::{self, Signal};
+use bucle::{EventLoop, Loop};
+
+use super::ledger::Ledger;
+use super::progress::{self, Progress, Snapshot};
+use crate::cli::exit_code;
+
+/// Which part of the work a child has: written and read by this file only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: u64,
+    pub(crate) of: u64,
+    pub(crate) seed: u64,
+}
+
+impl Worker {
+    pub(crate) fn parse(text: &str) -> Option<Worker> {
+        let mut numbers = text.split('/').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        let worker = Worker { index: next()?, of: next()?, seed: next()? };
+        (worker.index < worker.of && worker.of <= 65_536).then_some(worker)
+    }
+}
+
+/// All children of a run. Dropping this ends those that still run.
+struct Team {
+    members: Vec<Member>,
+    ledger: Ledger,
+    is_over: bool,
+    has_begun: bool,
+    trouble: Option<String>,
+}
+
+struct Member {
+    child: Child,
+    input: Option<ChildStdin>,
+    is_connected: bool,
+    has_reported: bool,
+    snapshot: Snapshot,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+thread_local! {
+    /// Whom the readers' threads post to: what is posted has to be `Send`, and the team is not.
+    static TEAM: RefCell<Option<Rc<RefCell<Team>>>> = const { RefCell::new(None) };
+}
+
+/// Runs `count` children and adds up what they report. `Err` is a sentence.
+pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, String> {
+    let mut event_loop = EventLoop::new().map_err(|error| format!("cannot start: {error}"))?;
+    let team = Rc::new(RefCell::new(Team {
+        members: Vec::new(),
+        ledger: Ledger::default(),
+        is_over: false,
+        has_begun: false,
+        trouble: None,
+    }));
+    TEAM.set(Some(team.clone()));
+    event_loop.enter(|lp| listen_to_signals(lp, &team)).map_err(|error| format!("cannot start: {error}"))?;
+    event_loop.enter(|lp| {
+        (0..count).try_for_each(|index| spawn(lp, &team, Worker { index, of: count, seed }))?;
+        draw(lp, &team, progress);
+        Ok::<_, String>(())
+    })?;
+    let result = event_loop.run();
+    TEAM.set(None);
+    result.map_err(|error| format!("the loop cannot go on: {error}"))?;
+    let mut team = team.borrow_mut();
+    match team.trouble.take() {
+        Some(trouble) => Err(trouble),
+        None => Ok(std::mem::take(&mut team.ledger)),
+    }
+}
+
+/// The first Ctrl-C has the children report; the second ends everything at once.
+fn listen_to_signals(lp: &mut Loop, team: &Rc<RefCell<Team>>) -> bucle::Result<()> {
+    let team = team.clone();
+    let mut count = 0;
+    process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |_, _| {
+        count += 1;
+        let mut team = team.borrow_mut();
+        team.ledger.is_interrupted = true;
+        if count > 1 {
+            team.members.clear();
+            std::process::exit(exit_code::INTERRUPTED.into());
+        }
+        team.tell("stop\n");
+    })
+    .map(drop)
+}
+
+fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), String> {
+    let why = |error: std::io::Error| format!("cannot start process {} of {}: {error}", worker.index + 1, worker.of);
+    let program = std::env::current_exe().map_err(why)?;
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut child = Command::new(program)
+        .arg("load")
+        .arg(format!("--worker={}/{}/{}", worker.index, worker.of, worker.seed))
+        .args(words.iter().skip(1))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(why)?;
+    let (input, output) = (child.stdin.take(), child.stdout.take());
+    let index = worker.index as usize;
+    team.borrow_mut().members.push(Member {
+        child,
+        input,
+        is_connected: false,
+        has_reported: false,
+        snapshot: Snapshot::default(),
+    });
+    let remote = lp.remote();
+    let hold = remote.hold();
+    std::thread::spawn(move || {
+        let _alive = hold;
+        let post = |line: Option<String>| {
+            remote.post(move |lp| {
+                if let Some(team) = TEAM.with_borrow(Clone::clone) {
+                    team.borrow_mut().heard(lp, index, line);
+                }
+            });
+        };
+        if let Some(output) = output {
+            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| post(Some(line)));
+        }
+        post(None);
+    });
+    Ok(())
+}
+
+/// Draws how all of them stand, now and then.
+fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>, mut progress: Progress) {
+    let team = team.clone();
+    let start = Instant::now();
+    let timer = lp.set_interval(Duration::from_millis(100), move |_| {
+        let team = team.borrow();
+        if team.is_over {
+            return progress.end();
+        }
+        let sum = |field: fn(&Snapshot) -> u64| team.members.iter().map(|member| field(&member.snapshot)).sum();
+        progress.show(super::client::nanos(start.elapsed()), || Snapshot {
+            stage: None,
+            living: sum(|snapshot| snapshot.living),
+            exact: sum(|snapshot| snapshot.exact),
+            failed: sum(|snapshot| snapshot.failed),
+            errors: sum(|snapshot| snapshot.errors),
+        });
+    });
+    lp.unref(timer);
+}
+
+impl Team {
+    /// A child has said a line, or has ended.
+    fn heard(&mut self, lp: &mut Loop, index: usize, line: Option<String>) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        match line.as_deref() {
+            Some("connected") => member.is_connected = true,
+            Some(line) if line.starts_with('{') => {
+                member.has_reported = self.ledger.add_line(line).is_ok();
+                member.input = None;
+            }
+            Some(line) => {
+                if let Some(snapshot) = progress::parse(line) {
+                    member.snapshot = snapshot;
+                }
+            }
+            None if member.has_reported => {}
+            // A Ctrl-C so early that it met the child before it could look away: it has done nothing yet.
+            None if self.ledger.is_interrupted => member.has_reported = true,
+            None => {
+                let status = member.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                self.trouble.get_or_insert(format!("process {} ended without a report ({status})", index + 1));
+                // What the others would report is not the whole truth any more.
+                self.members.clear();
+                return lp.stop();
+            }
+        }
+        if !self.has_begun && self.members.iter().all(|member| member.is_connected || member.has_reported) {
+            self.has_begun = true;
+            self.tell("go\n");
+        }
+        if self.members.iter().all(|member| member.has_reported) {
+            self.is_over = true;
+            for member in &mut self.members {
+                let _ = member.child.wait();
+            }
+            lp.stop();
+        }
+    }
+
+    fn tell(&mut self, word: &str) {
+        for input in self.members.iter_mut().filter_map(|member| member.input.as_mut()) {
+            // One that has ended by itself is noticed by its reader.
+            let _ = input.write_all(word.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_work() {
+        assert_eq!(Worker::parse("1/3/99"), Some(Worker { index: 1, of: 3, seed: 99 }));
+        for text in ["", "1", "3/3/1", "1/2", "a/b/c", "0/99999999/1"] {
+            assert_eq!(Worker::parse(text), None, "{text:?}");
+        }
+    }
+}

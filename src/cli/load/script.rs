@@ -1,0 +1,225 @@
+//! `--script`: a conversation, step by step.
+//!
+//! ```text
+//!   # log in
+//!   expect login:
+//!   send ana{conn}\n
+//!   expect welcome
+//!   pause 100ms
+//!   close
+//! ```
+//!
+//! The file is understood here, and a [`Pass`] goes through it: bytes in, and what is to be done next out. Who does it
+//! knows sockets; this does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use memchr::memmem;
+
+use super::message::{LineEnd, Messages, Template, unescape};
+use super::options::time;
+
+/// One line of a script.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Send(Messages),
+    /// Waits until this has come, and skips what is before it.
+    Expect(Messages),
+    Pause(Duration),
+    Close,
+}
+
+/// A script: at least one step, and at least one that sends or expects.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    steps: Arc<[Step]>,
+}
+
+/// How much may come before what is expected. What has been searched is let go before it is that much.
+const SEARCHED: usize = 64 * 1024;
+
+impl Script {
+    pub(crate) fn parse(bytes: &[u8], line_end: LineEnd) -> Result<Script, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "the script is no UTF-8; write other bytes as \\xHH")?;
+        let mut steps = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            if line.trim_end().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let step = parse_step(line, line_end).map_err(|why| format!("line {} of the script: {why}", number + 1))?;
+            steps.push(step);
+        }
+        if !steps.iter().any(|step| matches!(step, Step::Send(_) | Step::Expect(_))) {
+            return Err(
+                "the script sends and expects nothing; its lines are: send TEXT, expect TEXT, pause TIME, close"
+                    .to_owned(),
+            );
+        }
+        Ok(Script { steps: steps.into() })
+    }
+
+    /// Gives the texts that are made of letters the run's seed.
+    pub(crate) fn set_seed(&mut self, seed: u64) {
+        let mut steps = self.steps.to_vec();
+        for step in &mut steps {
+            if let Step::Send(messages) | Step::Expect(messages) = step {
+                messages.seed = seed;
+            }
+        }
+        self.steps = steps.into();
+    }
+}
+
+fn parse_step(line: &str, line_end: LineEnd) -> Result<Step, String> {
+    let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line.trim_end(), ""));
+    let template = || -> Result<Template, String> {
+        if rest.is_empty() {
+            return Err(format!("{word} what? write the text behind it"));
+        }
+        Template::parse(&unescape(rest)?)
+    };
+    match word {
+        "send" => Ok(Step::Send(Messages::one(template()?, line_end))),
+        "expect" => match template()? {
+            template if template.has_rand() => {
+                Err("nobody can expect {rand:N}: it is new each time; expect what stands around it".to_owned())
+            }
+            template => Ok(Step::Expect(Messages::one(template, LineEnd::AsIs))),
+        },
+        "pause" => Ok(Step::Pause(time(rest.trim())?)),
+        "close" if rest.trim().is_empty() => Ok(Step::Close),
+        _ => Err(format!("there is no step {line:?}; the steps are: send TEXT, expect TEXT, pause TIME, close")),
+    }
+}
+
+/// One way through a script, on one connection.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    script: Script,
+    conn: u64,
+    pub(crate) seq: u64,
+    next: usize,
+    /// What is waited for, if anything is.
+    wanted: Option<Vec<u8>>,
+}
+
+/// What a pass wants done.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    Send(Vec<u8>),
+    /// Wait for bytes, and call [`Pass::found`] with them.
+    Wait,
+    Pause(Duration),
+    /// It is through, and the connection is to be closed.
+    Close,
+    /// It is through.
+    Done,
+}
+
+impl Pass {
+    pub(crate) fn new(script: &Script, conn: u64, seq: u64) -> Pass {
+        Pass { script: script.clone(), conn, seq, next: 0, wanted: None }
+    }
+
+    /// What is next.
+    pub(crate) fn next(&mut self) -> Action {
+        if self.wanted.is_some() {
+            return Action::Wait;
+        }
+        let Some(step) = self.script.steps.get(self.next) else { return Action::Done };
+        self.next += 1;
+        match step {
+            Step::Send(messages) => Action::Send(messages.text(self.conn, self.seq)),
+            Step::Expect(messages) => {
+                self.wanted = Some(messages.text(self.conn, self.seq));
+                Action::Wait
+            }
+            Step::Pause(time) => Action::Pause(*time),
+            Step::Close => Action::Close,
+        }
+    }
+
+    /// Looks for what is waited for in all that has come, and takes it out with what is before it. Says whether it was
+    /// there.
+    pub(crate) fn found(&mut self, come: &mut Vec<u8>) -> bool {
+        let Some(wanted) = &self.wanted else { return false };
+        if let Some(at) = memmem::find(come, wanted) {
+            come.drain(..at + wanted.len());
+            self.wanted = None;
+            return true;
+        }
+        if come.len() > SEARCHED + wanted.len() {
+            come.drain(..come.len() - wanted.len());
+        }
+        false
+    }
+
+    /// What is waited for, for people.
+    pub(crate) fn wanted(&self) -> &[u8] {
+        self.wanted.as_deref().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Script, String> {
+        Script::parse(text.as_bytes(), LineEnd::AsIs)
+    }
+
+    #[test]
+    fn a_pass_goes_through_the_steps() {
+        let script =
+            parse("# hello\n\n  expect login:\nsend ana{conn} {seq}\\n\nexpect hi {conn}\npause 5ms\nclose\n").unwrap();
+        let mut pass = Pass::new(&script, 7, 2);
+        let mut come = b"welcome log".to_vec();
+        assert_eq!(pass.next(), Action::Wait);
+        assert!(!pass.found(&mut come));
+        come.extend_from_slice(b"in: hi 7!");
+        assert!(pass.found(&mut come));
+        assert_eq!(come, b" hi 7!");
+        assert_eq!(pass.next(), Action::Send(b"ana7 2\n".to_vec()));
+        assert_eq!(pass.next(), Action::Wait);
+        assert!(pass.found(&mut come));
+        assert_eq!(come, b"!");
+        assert_eq!(pass.next(), Action::Pause(Duration::from_millis(5)));
+        assert_eq!(pass.next(), Action::Close);
+        assert_eq!(pass.next(), Action::Done);
+    }
+
+    #[test]
+    fn what_is_skipped_is_let_go() {
+        let script = parse("expect end").unwrap();
+        let mut pass = Pass::new(&script, 0, 0);
+        assert_eq!(pass.next(), Action::Wait);
+        let mut come = vec![b'e'; SEARCHED + 10];
+        come.extend_from_slice(b"xen");
+        assert!(!pass.found(&mut come));
+        assert!(come.len() < 10);
+        come.extend_from_slice(b"d.");
+        assert!(pass.found(&mut come));
+        assert_eq!(come, b".");
+    }
+
+    #[test]
+    fn what_is_no_script() {
+        for text in [
+            "",
+            "# nothing",
+            "pause 1s",
+            "send",
+            "expect ",
+            "send \\q",
+            "expect {rand:4}",
+            "pause x",
+            "close now",
+            "jump",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+        assert!(Script::parse(b"send \xff", LineEnd::AsIs).is_err());
+    }
+}

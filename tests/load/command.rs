@@ -1,0 +1,128 @@
+//! Runs `bucle load` and reads what it says. A run that does not end is ended.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::server::Server;
+
+/// No run of these tests takes nearly as long.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A run under way. Dropping it ends it.
+pub struct Run {
+    child: Child,
+}
+
+/// A run that has ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the load tester against a server, to the end.
+#[track_caller]
+pub fn load(server: &Server, args: &[&str]) -> Ended {
+    let target = format!(":{}", server.port);
+    Run::start(&[&[target.as_str()], args].concat()).end()
+}
+
+impl Run {
+    pub fn start(args: &[&str]) -> Run {
+        let child = Command::new(env!("CARGO_BIN_EXE_bucle"))
+            .arg("load")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        Run { child }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -s {name}");
+    }
+
+    /// Waits for the end, up to the limit.
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        let (tell, told) = mpsc::channel();
+        let mut stdout = self.child.stdout.take().expect("it is piped");
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stdout.read_to_string(&mut text);
+            let _ = tell.send(text);
+        });
+        let Ok(stdout) = told.recv_timeout(LIMIT) else {
+            let _ = self.child.kill();
+            panic!("the run does not end: {}", errors.join().unwrap_or_default());
+        };
+        let status = self.child.wait().expect("it is our child");
+        Ended { code: status.code(), stdout, stderr: errors.join().expect("it only reads") }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The object on stdout, after an end with this status.
+    #[track_caller]
+    pub fn json(&self, code: i32) -> Value {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        let value: Value = serde_json::from_str(&self.stdout).expect("one object and nothing else");
+        assert_eq!(value["exit"], code);
+        value
+    }
+}
+
+/// A server of our own. Dropping it ends it.
+pub struct Served {
+    child: Child,
+    pub port: u16,
+}
+
+impl Served {
+    /// Starts `bucle serve` and waits until it says where it listens.
+    pub fn start(args: &[&str]) -> Served {
+        let child = Command::new(env!("CARGO_BIN_EXE_bucle"))
+            .arg("serve")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the command starts");
+        let mut served = Served { child, port: 0 };
+        let mut line = String::new();
+        let stdout = served.child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a server says where it listens, or ends");
+        let port = line.trim_end().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        served.port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
+        served
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
