@@ -53,6 +53,10 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
+/// How many records are kept where they only serve to notice slow callbacks.
+#[cfg(feature = "trace")]
+const SLOW_WATCH_RECORDS: usize = 1024;
+
 /// What `bucle serve` was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Serve {
@@ -133,6 +137,11 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
         Ok(trace) => trace,
         Err(status) => return status,
     };
+    #[cfg(feature = "trace")]
+    if trace.is_none() && log::log_enabled!(log::Level::Info) {
+        // Nobody reads this ring: it is there for the warnings of slow callbacks, which come with recording.
+        event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
+    }
     let opened = event_loop.enter(|lp| open(lp, serve, handler));
     let address = match opened {
         Ok(address) => address,

@@ -37,20 +37,25 @@ pub struct Server<H> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
     /// After the peer's end a socket stays open until the program ends it. Default: no, it answers with its own end.
+    #[doc(alias = "allowHalfOpen")]
     pub allow_half_open: bool,
     /// A new socket reads nothing until [`Socket::resume`](super::Socket::resume). Default: no.
+    #[doc(alias = "pauseOnConnect")]
     pub pause_on_connect: bool,
     /// Data is delivered as it comes; see [`SocketOptions::flowing`](super::SocketOptions::flowing). Default: true.
     pub flowing: bool,
     /// Small writes are sent at once (`TCP_NODELAY`). Default: no.
+    #[doc(alias = "noDelay")]
     pub no_delay: bool,
     /// The kernel asks idle peers whether they are still there (`SO_KEEPALIVE`). Default: no.
+    #[doc(alias = "keepAlive")]
     pub keep_alive: bool,
     /// How long a connection is idle before the kernel asks; whole seconds, 0 is the system's own.
     pub keep_alive_initial_delay: Duration,
     /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
     /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
+    #[doc(alias = "maxConnections")]
     pub max_connections: Option<usize>,
     /// The idle limit of new sockets, as [`Socket::set_timeout`](super::Socket::set_timeout). Default: off.
     pub timeout: Duration,

@@ -22,6 +22,7 @@ pub struct Socket(pub(crate) Key);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
     /// After the peer's end this side stays open until the program ends it. Default: no, it answers with its own end.
+    #[doc(alias = "allowHalfOpen")]
     pub allow_half_open: bool,
     /// Queued bytes from which on `write` answers `false`, and how much is received while nobody takes it.
     /// Default: [`HIGH_WATER_MARK`].
@@ -30,10 +31,13 @@ pub struct SocketOptions {
     /// process until [`Socket::resume`] or [`Socket::pipe`], as in Node before the first `data` listener. Default: true.
     pub flowing: bool,
     /// Small writes are sent at once, without waiting for the answer to the one before (`TCP_NODELAY`). Default: no.
+    #[doc(alias = "noDelay")]
     pub no_delay: bool,
     /// The kernel asks an idle peer whether it is still there (`SO_KEEPALIVE`). Default: no.
+    #[doc(alias = "keepAlive")]
     pub keep_alive: bool,
     /// How long a connection is idle before the kernel asks; whole seconds are used, 0 is the system's own.
+    #[doc(alias = "keepAliveInitialDelay")]
     pub keep_alive_initial_delay: Duration,
     /// As [`Socket::set_timeout`]. Default: off.
     pub timeout: Duration,
@@ -92,6 +96,7 @@ impl fmt::Display for ReadyState {
 #[non_exhaustive]
 pub struct SocketInfo {
     /// Which directions are open.
+    #[doc(alias = "readyState")]
     pub ready_state: ReadyState,
     /// Not connected: never, not yet, or not any more.
     pub pending: bool,
@@ -106,27 +111,37 @@ pub struct SocketInfo {
     /// It may be written to.
     pub writable: bool,
     /// `end` was called.
+    #[doc(alias = "writableEnded")]
     pub writable_ended: bool,
     /// `on_finish` has been called.
+    #[doc(alias = "writableFinished")]
     pub writable_finished: bool,
     /// Bytes that wait in the process because the kernel takes no more. Bytes that wait only because they are gathered do
     /// not count; a write that the kernel took in part counts whole until it is through.
+    #[doc(alias = "writableLength")]
     pub writable_length: usize,
     /// `on_drain` is owed.
+    #[doc(alias = "writableNeedDrain")]
     pub writable_need_drain: bool,
     /// How often it is corked.
+    #[doc(alias = "writableCorked")]
     pub writable_corked: u32,
     /// Queued bytes from which on `write` answers `false`, and an inbox is full.
+    #[doc(alias = "writableHighWaterMark")]
     pub high_water_mark: usize,
     /// Bytes received, whether they have been delivered or not.
+    #[doc(alias = "bytesRead")]
     pub bytes_read: u64,
     /// Bytes written by the program, whether they have been sent or not.
+    #[doc(alias = "bytesWritten")]
     pub bytes_written: u64,
     /// The idle limit in milliseconds; 0 is off.
     pub timeout_ms: u32,
     /// The peer. After the close only if it was asked for before. `None` on a unix path.
+    #[doc(alias = "remoteAddress")]
     pub remote: Option<SocketAddr>,
     /// This side; nothing after the close. `None` on a unix path.
+    #[doc(alias = "localAddress")]
     pub local: Option<SocketAddr>,
 }
 
