@@ -518,7 +518,9 @@ impl Run {
         let sweep_every = (self.rules.timeout / 20).clamp(nanos(TICK), 10 * nanos(TICK));
         if now - self.swept_at >= sweep_every {
             self.swept_at = now;
-            self.sweep(lp, now);
+            // Judged after one more poll: if this process was held up, what came in time waits in the kernel unread.
+            let call = self.later(move |run, lp| run.sweep(lp, now));
+            lp.set_immediate(call);
         }
         self.advance(lp);
         while now - self.second_at >= 1_000_000_000 && self.stage != Stage::Over {
