@@ -347,3 +347,6 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod model;

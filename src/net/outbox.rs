@@ -147,3 +147,6 @@ impl OutboxPool {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
