@@ -72,6 +72,17 @@ fn bytes_are_told_apart() {
     }
 }
 
+/// The newest reply comes again, cut, while an older and shorter one is awaited.
+#[test]
+fn a_longer_reply_that_is_not_all_there_is_waited_for() {
+    let rules = rules("<{seq}>", Expect::Echo);
+    let want = ["exact 10", "duplicate 10", "exact 11", "wrong 0"];
+    for chunks in [&[&b"<10><10><11><x>"[..]][..], &[b"<10><10", b"><11><x>"], &[b"<10><1", b"0><1", b"1><x", b">"]] {
+        let chunks: Vec<(u64, &[u8])> = chunks.iter().map(|chunk| (1, *chunk)).collect();
+        assert_eq!(findings(&rules, 12, &chunks)[..4], want);
+    }
+}
+
 #[test]
 fn messages_of_several_lines() {
     let rules = rules(r"a{seq}\nb{seq}\n", Expect::Echo);
