@@ -488,4 +488,6 @@ pub(crate) fn without_break(line: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -414,6 +414,8 @@ fn sources(text: &str) -> Result<Sources, String> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,7 +3,7 @@ use super::*;
 
 const TIMEOUT: u64 = 100;
 
-fn rules(template: &str, expect: Expect) -> Rules {
+pub(super) fn rules(template: &str, expect: Expect) -> Rules {
     let template = Template::parse(&unescape(template).unwrap()).unwrap();
     Rules { expect, messages: Messages::one(template, LineEnd::AsIs), timeout: TIMEOUT }
 }
@@ -13,7 +13,7 @@ fn pending(seq: u64) -> Pending {
 }
 
 /// `sent` messages are on their way; then the chunks come, each at its time; then the connection ends.
-fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec<String> {
+pub(super) fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec<String> {
     let mut replies = Replies::default();
     (0..sent).for_each(|seq| replies.begin(pending(seq)));
     let mut out = Vec::new();
