@@ -19,7 +19,8 @@
 use std::collections::VecDeque;
 
 use super::WriteCallback;
-use crate::event_loop::Cause;
+use super::limits::waiting::{Ticket, Waiting};
+use crate::event_loop::{Cause, TimerId};
 
 /// How many bytes of capacity one pooled outbox may keep.
 const KEEP_CAPACITY: usize = 16 * 1024;
@@ -46,6 +47,10 @@ pub(crate) struct Outbox {
     pub cause: Cause,
     /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
     pub seen_by_idle_limit: usize,
+    /// Its place in the books, while it waits.
+    pub ticket: Option<Ticket>,
+    /// Fires when the kernel has taken nothing for too long; only while it is blocked.
+    pub write_timer: Option<TimerId>,
 }
 
 impl Outbox {
@@ -82,6 +87,17 @@ impl Outbox {
         }
     }
 
+    /// What waits will not be sent.
+    pub fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.head = 0;
+    }
+
+    /// How many callbacks wait.
+    pub fn callbacks(&self) -> usize {
+        self.callbacks.len()
+    }
+
     pub fn push_callback(&mut self, due_at: u64, callback: WriteCallback) {
         self.callbacks.push_back((due_at, callback));
     }
@@ -109,18 +125,27 @@ impl Outbox {
         self.inflight_end = 0;
         self.corks = 0;
         self.seen_by_idle_limit = 0;
+        debug_assert!(self.write_timer.is_none(), "it was blocked until now");
     }
 }
 
-/// Outboxes that nobody needs right now.
+/// Outboxes that nobody needs right now, and the books of those that wait.
 ///
 /// Invariant: `capacity` is the sum of what the boxes hold, at most [`POOL_CAPACITY`].
-#[derive(Default)]
 pub(crate) struct OutboxPool {
     // The boxes themselves are what is pooled: a socket holds one pointer, and moving an outbox costs nothing.
     #[allow(clippy::vec_box)]
     boxes: Vec<Box<Outbox>>,
     capacity: usize,
+    pub waiting: Waiting,
+    /// How many bytes may wait in all of them.
+    pub limit: usize,
+}
+
+impl Default for OutboxPool {
+    fn default() -> Self {
+        OutboxPool { boxes: Vec::new(), capacity: 0, waiting: Waiting::default(), limit: usize::MAX }
+    }
 }
 
 impl OutboxPool {
@@ -139,6 +164,9 @@ impl OutboxPool {
 
     #[inline]
     pub fn give_back(&mut self, mut outbox: Box<Outbox>) {
+        if let Some(ticket) = outbox.ticket.take() {
+            self.waiting.remove(ticket);
+        }
         outbox.reset();
         let capacity = self.capacity + outbox.bytes.capacity();
         if capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {

@@ -6,7 +6,7 @@
 //! looks at without waiting.
 //!
 //! ```text
-//!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (32 times, then: ready list)
+//!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (up to the budget, then: ready list)
 //!                              ├─ short ─────────▶ deliver; drained, unless a FIN or an error is behind it: ready list
 //!                              ├─ 0 ─────────────▶ EOF
 //!                              └─ WouldBlock ────▶ drained
@@ -26,9 +26,6 @@ use crate::event_loop::{Kind, Loop};
 /// How much one read may take; libuv's number.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// How many full reads one socket gets in one turn; libuv's number. One loud peer cannot starve the others.
-const READS_PER_TURN: usize = 32;
-
 impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
     pub(crate) fn read_socket(&mut self, socket: Socket) {
@@ -42,7 +39,8 @@ impl Loop {
     }
 
     fn read_into(&mut self, socket: Socket, buf: &mut [u8]) {
-        for _ in 0..READS_PER_TURN {
+        let mut reads = 0;
+        loop {
             let Some(state) = self.net.socket_mut(socket) else { return };
             if !state.wants_read() || !state.is(READABLE) {
                 return;
@@ -76,7 +74,7 @@ impl Loop {
                 self.net.put_on_ready_list(socket);
             }
             if let Some(timer) = idle_timer {
-                self.restart_idle_timer(timer);
+                self.restart_timer(timer);
             }
             if flags & (FLOWING | DETOUR) == FLOWING {
                 self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_data(lp, socket, &buf[..n]));
@@ -87,8 +85,12 @@ impl Loop {
             if is_short {
                 return;
             }
+            // One loud peer does not starve the others.
+            reads += 1;
+            if reads >= self.net.reads_per_turn(socket) {
+                return self.net.put_on_ready_list(socket);
+            }
         }
-        self.net.put_on_ready_list(socket);
     }
 
     /// Bytes have come that do not go straight to the handler: to the inbox when nobody takes them now.
@@ -139,7 +141,7 @@ impl Loop {
         let idle_timer = state.idle_timer;
         self.recount(socket);
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         let outer = self.act_for(cause);
         self.flow(socket);
