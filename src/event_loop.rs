@@ -29,6 +29,7 @@ mod clock;
 mod lent;
 mod metrics;
 mod queues;
+mod readiness;
 mod remote;
 #[cfg(feature = "process")]
 mod sources;
@@ -46,6 +47,7 @@ pub use lent::AlarmId;
 pub use metrics::{Histogram, Metrics};
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;
+pub(crate) use readiness::Readiness;
 pub use remote::{KeepAlive, Remote};
 #[cfg(feature = "process")]
 pub(crate) use sources::SourceId;
@@ -351,7 +353,7 @@ impl EventLoop {
         let mut events = 0;
         for event in &self.events {
             events += 1;
-            lp.dispatch(event);
+            lp.dispatch(event.token(), Readiness::of(event));
         }
         lp.counters.turns += 1;
         lp.counters.events += events as u64;
@@ -417,10 +419,10 @@ impl Loop {
 
     /// One event of the kernel, to the one it is for. An event for somebody who is gone finds nobody.
     #[inline]
-    fn dispatch(&mut self, event: &mio::event::Event) {
-        let (kind, key) = token::open(event.token());
+    fn dispatch(&mut self, token: mio::Token, readiness: Readiness) {
+        let (kind, key) = token::open(token);
         match kind {
-            TokenKind::Socket => self.serve_socket(key, event),
+            TokenKind::Socket => self.serve_socket(key, readiness),
             TokenKind::Server => self.serve_listener(key),
             #[cfg(feature = "process")]
             TokenKind::Source => self.serve_source(key),

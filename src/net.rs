@@ -76,7 +76,7 @@ pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 
 pub use crate::error::{Error, SystemError};
 use crate::event_loop::token::{Key, TokenKind};
-use crate::event_loop::{Kind, Loop, Phase};
+use crate::event_loop::{Kind, Loop, Phase, Readiness};
 use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::OutboxPool;
@@ -248,31 +248,32 @@ impl Loop {
 
     /// One event of one socket: reading comes before writing, and a hang-up is both.
     #[inline]
-    pub(crate) fn serve_socket(&mut self, key: Key, event: &mio::event::Event) {
+    pub(crate) fn serve_socket(&mut self, key: Key, readiness: Readiness) {
         let ready = self.note(Kind::Ready, key.serial, 0);
         let outer = self.act_for(ready);
-        self.serve_event(Socket(key), event);
+        self.serve_event(Socket(key), readiness);
         self.act_for(outer);
     }
 
     #[inline]
-    fn serve_event(&mut self, socket: Socket, event: &mio::event::Event) {
+    fn serve_event(&mut self, socket: Socket, readiness: Readiness) {
         let old_flag = READY_FLAGS[usize::from(!self.net.is_odd_turn)];
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(old_flag);
-        let is_hangup = event.is_read_closed() || event.is_write_closed() || event.is_error();
-        let is_readable = event.is_readable() || is_hangup;
+        let is_hangup = readiness.is_any(Readiness::HANGUP);
+        let is_readable = readiness.is_any(Readiness::READABLE | Readiness::HANGUP);
+        let is_writable = readiness.is_any(Readiness::WRITABLE | Readiness::HANGUP);
         if is_hangup {
             state.set(flag::HANGUP);
         }
-        if event.is_priority() {
+        if readiness.is_any(Readiness::PRIORITY) {
             state.set(flag::URGENT);
         }
         if is_readable {
             state.set(flag::READABLE);
         }
         if state.is(flag::CONNECTING) {
-            if event.is_writable() || is_hangup {
+            if is_writable {
                 self.finish_connect(socket);
             }
             return;
@@ -280,11 +281,11 @@ impl Loop {
         if is_readable {
             self.read_socket(socket);
             // Both directions are closed and nothing is wrong: the end may be reported in the same turn as the data.
-            if event.is_read_closed() && event.is_write_closed() && !event.is_error() {
+            if readiness.is_closed_in_peace() {
                 self.read_socket(socket);
             }
         }
-        if event.is_writable() || is_hangup {
+        if is_writable {
             let Some(state) = self.net.socket_mut(socket) else { return };
             if state.is(flag::BLOCKED) {
                 self.send_queued(socket);
