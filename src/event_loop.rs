@@ -185,6 +185,8 @@ enum TimerCall {
     Running,
     /// A socket's idle limit; no closure, so that a million of them cost little.
     Idle(Socket),
+    /// A socket's write timeout.
+    Write(Socket),
 }
 
 impl EventLoop {
@@ -503,6 +505,12 @@ impl Loop {
                 self.put_back(id, Some(TimerCall::Idle(socket)));
                 let outer = self.act_for(cause);
                 self.idle_limit_reached(socket, id);
+                self.act_for(outer);
+            }
+            TimerCall::Write(socket) => {
+                self.put_back(id, Some(TimerCall::Write(socket)));
+                let outer = self.act_for(cause);
+                self.write_timed_out(socket, id);
                 self.act_for(outer);
             }
             TimerCall::Running => {}

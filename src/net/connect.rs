@@ -192,7 +192,7 @@ impl Loop {
         let is_known = !addresses.is_empty();
         state.more().connecting = Some(Box::new(Connecting { addresses, local, ..Connecting::default() }));
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         match to {
             To::Path(path) => self.connect_path(socket, path),
@@ -360,7 +360,7 @@ impl Loop {
             }
         }
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         // Early writes are in flight while `on_connect` runs: what it writes queues up behind them.
         let has_early_writes = self.net.socket_mut(socket).is_some_and(|state| {

@@ -19,7 +19,8 @@
 use std::collections::VecDeque;
 
 use super::WriteCallback;
-use crate::event_loop::Cause;
+use super::limits::waiting::{Ticket, Waiting};
+use crate::event_loop::{Cause, TimerId};
 
 /// How many bytes of capacity one pooled outbox may keep.
 const KEEP_CAPACITY: usize = 16 * 1024;
@@ -46,6 +47,10 @@ pub(crate) struct Outbox {
     pub cause: Cause,
     /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
     pub seen_by_idle_limit: usize,
+    /// Its place in the books, while it waits.
+    pub ticket: Option<Ticket>,
+    /// Fires when the kernel has taken nothing for too long; only while it is blocked.
+    pub write_timer: Option<TimerId>,
 }
 
 impl Outbox {
@@ -92,6 +97,17 @@ impl Outbox {
         }
     }
 
+    /// What waits will not be sent.
+    pub fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.head = 0;
+    }
+
+    /// How many callbacks wait.
+    pub fn callbacks(&self) -> usize {
+        self.callbacks.len()
+    }
+
     pub fn push_callback(&mut self, due_at: u64, callback: WriteCallback) {
         self.callbacks.push_back((due_at, callback));
     }
@@ -106,10 +122,10 @@ impl Outbox {
         self.take_callbacks(u64::MAX)
     }
 
-    /// Whether it holds no more than a pooled outbox may keep.
+    /// Whether it holds no more than a pooled outbox may keep, and never waited.
     #[inline]
     fn is_small(&self) -> bool {
-        self.bytes.capacity() <= KEEP_CAPACITY && self.callbacks.capacity() == 0
+        self.bytes.capacity() <= KEEP_CAPACITY && self.callbacks.capacity() == 0 && self.ticket.is_none()
     }
 
     #[inline]
@@ -120,18 +136,27 @@ impl Outbox {
         self.inflight_end = 0;
         self.corks = 0;
         self.seen_by_idle_limit = 0;
+        debug_assert!(self.write_timer.is_none(), "it was blocked until now");
     }
 }
 
-/// Outboxes that nobody needs right now.
+/// Outboxes that nobody needs right now, and the books of those that wait.
 ///
 /// Invariant: `capacity` is the sum of what the boxes hold, at most [`POOL_CAPACITY`].
-#[derive(Default)]
 pub(crate) struct OutboxPool {
     // The boxes themselves are what is pooled: a socket holds one pointer, and moving an outbox costs nothing.
     #[allow(clippy::vec_box)]
     boxes: Vec<Box<Outbox>>,
     capacity: usize,
+    pub waiting: Waiting,
+    /// How many bytes may wait in all of them.
+    pub limit: usize,
+}
+
+impl Default for OutboxPool {
+    fn default() -> Self {
+        OutboxPool { boxes: Vec::new(), capacity: 0, waiting: Waiting::default(), limit: usize::MAX }
+    }
 }
 
 impl OutboxPool {
@@ -163,6 +188,9 @@ impl OutboxPool {
     #[cold]
     #[inline(never)]
     fn give_back_trimmed(&mut self, mut outbox: Box<Outbox>) {
+        if let Some(ticket) = outbox.ticket.take() {
+            self.waiting.remove(ticket);
+        }
         outbox.reset();
         outbox.bytes.shrink_to(KEEP_CAPACITY);
         outbox.callbacks = VecDeque::new();

@@ -6,7 +6,7 @@
 //! looks at without waiting.
 //!
 //! ```text
-//!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (32 times, then: ready list)
+//!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (up to the budget, then: ready list)
 //!                              ├─ short ─────────▶ deliver; drained, unless a FIN or an error is behind it: ready list
 //!                              ├─ 0 ─────────────▶ EOF
 //!                              └─ WouldBlock ────▶ drained
@@ -26,9 +26,6 @@ use crate::event_loop::{Kind, Loop};
 /// How much text the loop's scratch buffer may keep.
 const TEXT_BUFFER: usize = 64 * 1024;
 
-/// How many full reads one socket gets in one turn; libuv's number. One loud peer cannot starve the others.
-const READS_PER_TURN: usize = 32;
-
 impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
     #[inline(never)]
@@ -36,7 +33,8 @@ impl Loop {
         let mut full_reads = 0;
         while self.read_once(socket, buf) {
             full_reads += 1;
-            if full_reads == READS_PER_TURN {
+            // One loud peer does not starve the others.
+            if full_reads >= self.net.reads_per_turn(socket) {
                 return self.net.put_on_ready_list(socket);
             }
         }
@@ -70,7 +68,7 @@ impl Loop {
         }
         self.counters.bytes_read += n as u64;
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         let chunk = &buf[..n];
         if flags & (FLOWING | DETOUR) == FLOWING {
@@ -144,7 +142,7 @@ impl Loop {
         let idle_timer = state.idle_timer;
         self.recount(socket);
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         let outer = self.act_for(cause);
         self.flow(socket);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::listener::{Listen, Listener, LocalAddress, On, open_listener};
 use super::state::NO_SERVER;
-use super::{Error, HIGH_WATER_MARK, Handler, NetTick, WriteCallback};
+use super::{Error, HIGH_WATER_MARK, Handler, Limits, NetTick, WriteCallback};
 use crate::Result;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop};
@@ -61,6 +61,8 @@ pub struct ServerOptions {
     pub timeout: Duration,
     /// How many connections are taken in one turn. Default: 1, as in Node; more costs fewer turns in a storm of connects.
     pub accepts_per_turn: usize,
+    /// What each of its connections may cost. Default: no limits.
+    pub limits: Limits,
 }
 
 impl Default for ServerOptions {
@@ -76,6 +78,7 @@ impl Default for ServerOptions {
             max_connections: None,
             timeout: Duration::ZERO,
             accepts_per_turn: 1,
+            limits: Limits::NONE,
         }
     }
 }
@@ -209,15 +212,19 @@ impl ServerId {
         lp.close_server(self, Some(Box::new(done)));
     }
 
-    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler.
+    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its limits.
     pub fn remove(self, lp: &mut Loop) {
         let Some(state) = lp.net.server_mut(self) else { return };
         state.listener.close();
+        let limits = state.options.limits.clone();
         lp.recount_server(self);
         lp.set_looking_up(self, false);
         // Its sockets name it by its slot, which somebody else may get. This is the only thing that looks at all sockets.
         for (_, socket) in lp.net.sockets.iter_mut().filter(|(_, socket)| socket.server == self.0.index()) {
             socket.server = NO_SERVER;
+            if limits != Limits::NONE {
+                socket.more().limits.get_or_insert_with(|| Box::new(limits.clone()));
+            }
         }
         let state = lp.net.servers.remove(self.0.slot());
         lp.release_handler(state.handler);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState, Stream};
-use super::{Error, HIGH_WATER_MARK, Handler, ServerId, Target};
+use super::{Error, HIGH_WATER_MARK, Handler, Limits, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, delay_ms};
@@ -41,6 +41,8 @@ pub struct SocketOptions {
     pub keep_alive_initial_delay: Duration,
     /// As [`Socket::set_timeout`]. Default: off.
     pub timeout: Duration,
+    /// What the connection may cost. Default: no limits.
+    pub limits: Limits,
 }
 
 impl Default for SocketOptions {
@@ -53,6 +55,7 @@ impl Default for SocketOptions {
             keep_alive: false,
             keep_alive_initial_delay: Duration::ZERO,
             timeout: Duration::ZERO,
+            limits: Limits::NONE,
         }
     }
 }
@@ -177,6 +180,9 @@ impl Socket {
         if options.no_delay || options.keep_alive {
             state.more().no_delay = options.no_delay;
             state.more().keep_alive = options.keep_alive.then_some(options.keep_alive_initial_delay);
+        }
+        if options.limits != Limits::NONE {
+            state.more().limits = Some(Box::new(options.limits));
         }
         let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
         socket.set_timeout(lp, options.timeout);
@@ -336,6 +342,11 @@ impl Socket {
                 state.idle_timer = Some(timer);
             }
         }
+    }
+
+    /// Gives this socket limits of its own, from now on; what waits already is held against them.
+    pub fn set_limits(self, lp: &mut Loop, limits: Limits) {
+        lp.set_socket_limits(self, limits);
     }
 
     /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes in
@@ -529,7 +540,7 @@ impl Loop {
             && outbox.seen_by_idle_limit != outbox.len()
         {
             outbox.seen_by_idle_limit = outbox.len();
-            return self.restart_idle_timer(timer);
+            return self.restart_timer(timer);
         }
         self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
     }

@@ -22,7 +22,7 @@ use mio::net::{TcpStream, UnixStream};
 
 use super::outbox::Outbox;
 use super::utf8::Utf8Decoder;
-use super::{Error, Socket, WriteCallback};
+use super::{Error, Limits, Socket, WriteCallback};
 use crate::event_loop::TimerId;
 
 /// No server: the socket is a client's.
@@ -73,6 +73,8 @@ pub(crate) struct More {
     pub connecting: Option<Box<super::connect::Connecting>>,
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
+    /// Its own limits, instead of its server's.
+    pub limits: Option<Box<Limits>>,
     pub peer: Option<SocketAddr>,
 }
 
