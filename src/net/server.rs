@@ -50,8 +50,11 @@ pub struct ServerOptions {
     /// The kernel asks idle peers whether they are still there (`SO_KEEPALIVE`). Default: no.
     #[doc(alias = "keepAlive")]
     pub keep_alive: bool,
-    /// How long a connection is idle before the kernel asks; whole seconds, 0 is the system's own.
+    /// As in [`Socket::set_keep_alive`](super::Socket::set_keep_alive).
+    #[doc(alias = "keepAliveInitialDelay")]
     pub keep_alive_initial_delay: Duration,
+    /// As [`Socket::set_user_timeout`](super::Socket::set_user_timeout). Default: zero, the system's own.
+    pub user_timeout: Duration,
     /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
     /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
@@ -74,6 +77,7 @@ impl Default for ServerOptions {
             no_delay: false,
             keep_alive: false,
             keep_alive_initial_delay: Duration::ZERO,
+            user_timeout: Duration::ZERO,
             high_water_mark: HIGH_WATER_MARK,
             max_connections: None,
             timeout: Duration::ZERO,

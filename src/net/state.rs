@@ -73,6 +73,7 @@ pub(crate) struct More {
     pub connecting: Option<Box<super::connect::Connecting>>,
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
+    pub user_timeout: Duration,
     /// Its own limits, instead of its server's.
     pub limits: Option<Box<Limits>>,
     pub peer: Option<SocketAddr>,

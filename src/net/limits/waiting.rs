@@ -195,8 +195,8 @@ mod tests {
                     }
                 }
                 _ => {
-                    let bits = random(24);
-                    let bytes = random(1 << bits) as usize;
+                    let magnitude = random(24);
+                    let bytes = random(1 << magnitude) as usize;
                     plain[at].0 = bytes;
                     waiting.enter(&mut plain[at].1, socket(at), bytes);
                 }
