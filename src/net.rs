@@ -82,6 +82,8 @@ use lookup::Resolver;
 use outbox::OutboxPool;
 use server::{ServerState, ServerTick};
 use state::{SocketState, flag};
+#[cfg(any(test, fuzzing))]
+pub(crate) use utf8::properties::hold_for as utf8_properties_hold_for;
 
 /// Node's default `highWaterMark`, in bytes.
 pub const HIGH_WATER_MARK: usize = 16 * 1024;
@@ -361,3 +363,6 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod model;

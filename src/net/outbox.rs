@@ -207,3 +207,6 @@ impl OutboxPool {
 fn new_outbox() -> Box<Outbox> {
     Box::default()
 }
+
+#[cfg(test)]
+mod model;
