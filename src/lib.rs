@@ -76,8 +76,10 @@ mod error;
 mod error_codes;
 mod event_loop;
 #[cfg(any(test, fuzzing))]
+mod faults;
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub mod faults;
+pub mod fuzzing;
 pub mod net;
 #[cfg(feature = "process")]
 pub mod process;
