@@ -4,6 +4,7 @@ mod advice;
 mod args;
 mod connect;
 mod load;
+mod machine;
 #[cfg(feature = "trace")]
 mod quiz;
 mod screen;
