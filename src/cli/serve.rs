@@ -15,6 +15,7 @@ mod relay;
 mod tutorial;
 
 use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
 use super::trace_file::TraceFile;
-use super::{complain, exit_code, machine};
+use super::{complain, exit_code, machine, stderr};
 use house::{House, Rules};
 
 /// How many bytes may wait for a peer before it is no longer read from. One full read of the loop.
@@ -148,8 +149,9 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
         Ok(event_loop) => event_loop,
         Err(error) => return machine::complain_of_descriptors(&error),
     };
-    // A mistake of ours in one conversation shall not cost the others theirs.
+    // A mistake of ours in one conversation shall not cost the others theirs, and shall be found.
     event_loop.catch_panics(true);
+    panic::set_hook(Box::new(report_panic));
     let trace = match serve.trace.as_deref().map(|path| TraceFile::start(&mut event_loop, path, serve)).transpose() {
         Ok(trace) => trace,
         Err(status) => return status,
@@ -181,6 +183,13 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
             ExitCode::from(exit_code::FAILURE)
         }
     }
+}
+
+/// Where and why, in one line of the log. The default would write to stderr itself, and wait for whoever reads it.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(|| "somewhere".to_owned(), ToString::to_string);
+    let why = panic.payload_as_str().unwrap_or("?");
+    log::error!(target: "bucle::serve", "panicked at {place}: {why}");
 }
 
 /// Binds the server and has it closed in order at the first SIGINT or SIGTERM; the second ends the process at once.
@@ -247,6 +256,6 @@ fn announce(kind: Kind, address: &LocalAddress) {
     std::thread::spawn(move || {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
-        let _ = writeln!(io::stderr(), "  try:  {hint}      (in another terminal; Ctrl-C here ends the server)");
+        stderr::say(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     });
 }
