@@ -170,7 +170,7 @@ impl Loop {
     pub(crate) fn count_outbox(&mut self, socket: Socket) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if let Some(outbox) = state.outbox.as_mut().filter(|_| state.serial == socket.0.serial) {
+        if let Some(outbox) = state.outbox.as_mut().filter(|_| state.serial == socket.0.serial()) {
             let bytes = outbox.len();
             net.outboxes.waiting.enter(&mut outbox.ticket, socket, bytes);
         }

@@ -54,14 +54,17 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() - self.head
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    #[inline(always)]
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.head..]
     }
@@ -73,6 +76,13 @@ impl Outbox {
             self.bytes.drain(..self.head);
             self.head = 0;
         }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// As [`push`](Self::push), into one that is fresh from the pool.
+    #[inline]
+    pub fn push_first(&mut self, bytes: &[u8]) {
+        debug_assert!(self.head == 0 && self.bytes.is_empty());
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -112,14 +122,15 @@ impl Outbox {
         self.take_callbacks(u64::MAX)
     }
 
+    /// Whether it holds no more than a pooled outbox may keep, and never waited.
+    #[inline]
+    fn is_small(&self) -> bool {
+        self.bytes.capacity() <= KEEP_CAPACITY && self.callbacks.capacity() == 0 && self.ticket.is_none()
+    }
+
+    #[inline]
     fn reset(&mut self) {
         self.bytes.clear();
-        if self.bytes.capacity() > KEEP_CAPACITY {
-            self.bytes.shrink_to(KEEP_CAPACITY);
-        }
-        if self.callbacks.capacity() > 0 {
-            self.callbacks = VecDeque::new();
-        }
         self.head = 0;
         self.unit_start = 0;
         self.inflight_end = 0;
@@ -149,25 +160,40 @@ impl Default for OutboxPool {
 }
 
 impl OutboxPool {
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, cause: Cause) -> Box<Outbox> {
         let mut outbox = match self.boxes.pop() {
             Some(outbox) => {
                 self.capacity -= outbox.bytes.capacity();
                 outbox
             }
-            None => Box::default(),
+            None => new_outbox(),
         };
         outbox.cause = cause;
         outbox
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn give_back(&mut self, mut outbox: Box<Outbox>) {
+        let capacity = self.capacity + outbox.bytes.capacity();
+        if outbox.is_small() && capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
+            outbox.reset();
+            self.capacity = capacity;
+            self.boxes.push(outbox);
+        } else {
+            self.give_back_trimmed(outbox);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back_trimmed(&mut self, mut outbox: Box<Outbox>) {
         if let Some(ticket) = outbox.ticket.take() {
             self.waiting.remove(ticket);
         }
         outbox.reset();
+        outbox.bytes.shrink_to(KEEP_CAPACITY);
+        outbox.callbacks = VecDeque::new();
         let capacity = self.capacity + outbox.bytes.capacity();
         if capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
             self.capacity = capacity;
@@ -175,3 +201,12 @@ impl OutboxPool {
         }
     }
 }
+
+#[cold]
+#[inline(never)]
+fn new_outbox() -> Box<Outbox> {
+    Box::default()
+}
+
+#[cfg(test)]
+mod model;

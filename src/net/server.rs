@@ -224,7 +224,7 @@ impl ServerId {
         lp.recount_server(self);
         lp.set_looking_up(self, false);
         // Its sockets name it by its slot, which somebody else may get. This is the only thing that looks at all sockets.
-        for (_, socket) in lp.net.sockets.iter_mut().filter(|(_, socket)| socket.server == self.0.index) {
+        for (_, socket) in lp.net.sockets.iter_mut().filter(|(_, socket)| socket.server == self.0.index()) {
             socket.server = NO_SERVER;
             if limits != Limits::NONE {
                 socket.more().limits.get_or_insert_with(|| Box::new(limits.clone()));
@@ -290,13 +290,13 @@ impl ServerId {
 /// `server #3`, as in the logs.
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "server #{}", self.0.serial)
+        write!(f, "server #{}", self.0.serial())
     }
 }
 
 impl fmt::Debug for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Server#{}", self.0.serial)
+        write!(f, "Server#{}", self.0.serial())
     }
 }
 
@@ -437,7 +437,7 @@ impl Loop {
     pub(crate) fn connection_gone(&mut self, slot: u32) {
         let Some(state) = self.net.servers.get_mut(slot as usize) else { return };
         state.connections = state.connections.saturating_sub(1);
-        let server = ServerId(Key { index: slot, serial: state.serial });
+        let server = ServerId(Key::new(slot as usize, state.serial));
         self.close_server_if_idle(server);
     }
 

@@ -508,7 +508,7 @@ impl Socket {
     /// The server that accepted this socket; `None` for a client's, and after the destroy.
     pub fn server(self, lp: &Loop) -> Option<ServerId> {
         let server = lp.net.socket(self)?.server;
-        lp.net.servers.get(server as usize).map(|state| ServerId(Key { index: server, serial: state.serial }))
+        lp.net.servers.get(server as usize).map(|state| ServerId(Key::new(server as usize, state.serial)))
     }
 
     /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
@@ -521,20 +521,20 @@ impl Socket {
 
     /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
     pub fn serial(self) -> u32 {
-        self.0.serial
+        self.0.serial()
     }
 }
 
 /// `#41`, as in the logs.
 impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0.serial)
+        write!(f, "#{}", self.0.serial())
     }
 }
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Socket#{}", self.0.serial)
+        write!(f, "Socket#{}", self.0.serial())
     }
 }
 

@@ -98,7 +98,7 @@ impl Loop {
         const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | HANGUP;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
-        if state.serial != socket.0.serial || state.flags & (SPECIAL | OPENED) != OPENED {
+        if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
             return false;
         }
         let waiting = match &state.outbox {
@@ -109,8 +109,14 @@ impl Loop {
         if waiting + bytes.len() >= state.high_water_mark as usize {
             return false;
         }
-        let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
-        outbox.push(bytes);
+        match &mut state.outbox {
+            Some(outbox) => outbox.push(bytes),
+            None => {
+                let mut outbox = net.outboxes.take(cause);
+                outbox.push_first(bytes);
+                state.outbox = Some(outbox);
+            }
+        }
         state.bytes_written += bytes.len() as u64;
         self.counters.bytes_written += bytes.len() as u64;
         if !state.is(UNSENT) {
@@ -237,7 +243,7 @@ impl Loop {
         }
         let mut list = mem::take(&mut self.net.unsent);
         for &socket in &list {
-            self.flush_gathered(socket);
+            self.flush_at_once(socket);
         }
         if self.net.unsent.is_empty() {
             list.clear();
@@ -248,9 +254,14 @@ impl Loop {
 
     /// Sends what one socket has gathered. A failure destroys it.
     pub(crate) fn flush_gathered(&mut self, socket: Socket) {
+        self.flush_at_once(socket);
+    }
+
+    #[inline(always)]
+    fn flush_at_once(&mut self, socket: Socket) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial {
+        if state.serial != socket.0.serial() {
             return;
         }
         state.clear(UNSENT);
@@ -261,8 +272,29 @@ impl Loop {
         if outbox.corks > 0 {
             return;
         }
+        let unsent = outbox.unsent();
+        let (cause, waiting) = (outbox.cause, unsent.len());
+        match state.stream.write(unsent) {
+            Ok(n) if n == waiting => {
+                log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
+                if let Some(outbox) = state.outbox.take() {
+                    net.outboxes.give_back(outbox);
+                }
+                self.note_sent(cause, socket, waiting, 0);
+            }
+            result => self.flush_refused(socket, result),
+        }
+    }
+
+    /// The kernel did not take at once all that was gathered.
+    #[cold]
+    #[inline(never)]
+    fn flush_refused(&mut self, socket: Socket, first: io::Result<usize>) {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(outbox) = &mut state.outbox else { return };
         let (cause, waiting) = (outbox.cause, outbox.len());
-        match send(socket, &mut state.stream, outbox.unsent()) {
+        match send_on(socket, &mut state.stream, first, outbox.unsent(), &[]) {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
                     net.outboxes.give_back(outbox);
@@ -541,7 +573,7 @@ impl Loop {
     pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial {
+        if state.serial != socket.0.serial() {
             return;
         }
         let Some(outbox) = &mut state.outbox else { return };
