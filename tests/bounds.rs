@@ -91,7 +91,11 @@ impl House {
         let server = self.server.id();
         let port =
             self.event_loop.enter(|lp| server.address(lp)).and_then(|address| address.port()).expect("it is bound");
-        let client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        // So little waits on the client's side that what it reads has made room on the server's.
+        client.set_recv_buffer_size(64 * 1024).expect("a socket");
+        client.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("it listens");
+        let client = TcpStream::from(client);
         client.set_read_timeout(Some(LIMIT)).expect("a socket");
         self.turn_until("accepted", |room, _| room.sockets.len() > before);
         (client, self.room(|room, _| room.sockets[before]))
@@ -331,9 +335,7 @@ fn a_slow_reader_is_no_stuck_one() {
     let unsent = |house: &mut House| house.event_loop.enter(|lp| socket.unsent_length(lp));
     let mut before = unsent(&mut house);
     for round in 0..5 {
-        // Read until the kernel on the other side has room for something, however little.
         slow.read_exact(&mut vec![0; 512 * 1024]).expect("there is more than that");
-        std::thread::sleep(Duration::from_millis(20));
         house.clock.advance(timeout);
         house.turn();
         assert!(house.errors().is_empty(), "in round {round}");
@@ -461,20 +463,19 @@ fn gone(peer: &mut Peer) -> bool {
 
 #[test]
 fn the_command_disconnects_who_reads_nothing_for_the_write_timeout() {
-    let server = Served::start(&["echo", "--write-timeout", "500ms"]);
+    let mut server = Served::start(&["echo", "--write-timeout", "2s"]);
+    let mut log = std::io::BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
     let mut stuck = server.connect();
     let mut other = server.connect();
     stuff(&mut stuck);
-    std::thread::sleep(Duration::from_secs(2));
+    let line = log.find_map(|line| line.ok().filter(|line| line.contains("too slow: "))).expect("it is logged");
+    assert!(line.contains(" bytes wait for it, none was taken for 2s"), "{line}");
     assert!(gone(&mut stuck), "with a reset: it has not got everything");
     other.send("hola");
     assert_eq!(other.bytes(4), b"hola");
     drop((stuck, other));
     server.signal("-TERM");
-    let (status, said) = server.end();
-    assert_eq!(status, Some(0), "{said}");
-    let line = said.lines().find(|line| line.contains("too slow: ")).expect("a line of the log");
-    assert!(line.contains(" bytes wait for it, none was taken for 500ms"), "{line}");
+    assert!(server.child.wait().expect("it ends").success());
 }
 
 /// A talker who reads what it says, and listeners who do not.
@@ -556,10 +557,8 @@ fn a_closing_server_answers_what_had_arrived() {
     let mut peer = server.connect();
     peer.send("hola\n");
     assert_eq!(peer.bytes(5), b"hola\n");
-    let pid = server.child.id().to_string();
-    let kill = |signal| assert!(Command::new("kill").args([signal, &pid]).status().expect("kill is there").success());
     // Stopped, so that all of it waits in the kernel when the signal comes.
-    kill("-STOP");
+    server.signal("-STOP");
     let mut at_the_door = server.connect();
     at_the_door.send("knock\n");
     peer.0.set_nonblocking(true).expect("a socket");
@@ -573,8 +572,8 @@ fn a_closing_server_answers_what_had_arrived() {
     }
     assert!(sent > 64 * 1024, "the kernel takes more than one read");
     peer.0.set_nonblocking(false).expect("a socket");
-    kill("-TERM");
-    kill("-CONT");
+    server.signal("-TERM");
+    server.signal("-CONT");
     let answer = peer.rest();
     assert_eq!(answer.iter().filter(|&&byte| byte == b'\n').count(), sent / 1024, "of {sent} bytes");
     assert_eq!(at_the_door.rest(), b"knock\n");

@@ -6,7 +6,7 @@
 mod served;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -104,7 +104,7 @@ fn log_of(server: &mut Served) -> Receiver<String> {
     let stderr = server.child.stderr.take().expect("it is piped");
     let (said, heard) = mpsc::channel();
     thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok).filter(|line| line.starts_with('[')) {
             let _ = said.send(line);
         }
     });

@@ -32,7 +32,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long guests whose words keep coming are listened to while the house closes.
 const LAST_ORDERS: Duration = Duration::from_secs(1);
 
-/// How often it is looked, while the house closes, who has nothing more to say.
+/// How often it is looked, while the house closes, who has nothing more to say. Silence of that length is the end of what
+/// had arrived: what waits in the kernel, here or on the way, comes in far less.
 const LAST_ROUND: Duration = Duration::from_millis(10);
 
 /// How long closing may take, whatever the guests do. Half a second under the five that the command promises.
@@ -72,12 +73,9 @@ struct Closing {
 /// gets what was written and a FIN. When all have left, or the limit is over, the loop has nothing to do any more and ends.
 pub(crate) fn close<H: Handler>(lp: &mut Loop, server: Server<House<H>>) {
     server.with(lp, |house, _| house.closing = Some(Closing::default()));
-    // Two immediates lie a whole poll apart: what had arrived before the signal is being read then.
+    // Two immediates lie a whole poll apart, in which those at the door are let in.
     lp.set_immediate(move |lp| {
-        lp.set_immediate(move |lp| {
-            server.id().close(lp);
-            server.with(lp, House::make_a_last_round);
-        });
+        lp.set_immediate(move |lp| server.id().close(lp));
     });
     let rounds = lp.set_interval(LAST_ROUND, move |lp| {
         server.with(lp, House::make_a_last_round);
