@@ -81,10 +81,10 @@ fn has_prlimit() -> bool {
     false
 }
 
-fn highest_descriptor(server: &Served) -> usize {
-    let folder = fs::read_dir(format!("/proc/{}/fd", server.child.id())).expect("it runs");
-    let numbers = folder.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
-    numbers.max().expect("it has some")
+/// The lowest number that is free, and the next to be given out. As a limit it leaves none.
+fn next_descriptor(server: &Served) -> usize {
+    let is_open = |number: &usize| fs::read_link(format!("/proc/{}/fd/{number}", server.child.id())).is_ok();
+    (0..).find(|number| !is_open(number)).expect("not all are open")
 }
 
 /// How often it has gone to sleep, which it does once per wait.
@@ -120,7 +120,7 @@ fn without_descriptors_the_connected_are_served_and_the_others_wait_for_the_next
     let log = log_of(&mut server);
     let mut inside: Vec<Peer> = (0..8).map(|_| server.connect()).collect();
     inside.iter_mut().for_each(answers);
-    limit(&server, highest_descriptor(&server) + 1);
+    limit(&server, next_descriptor(&server));
     // They stand in the kernel's backlog.
     let mut outside: Vec<Peer> = (0..10).map(|_| server.connect()).collect();
     outside.iter_mut().for_each(|peer| peer.send("hola"));
@@ -165,11 +165,11 @@ fn a_descriptor_that_is_freed_anywhere_is_noticed() {
         return;
     }
     let server = Served::start(&["echo"]);
-    let descriptors = highest_descriptor(&server);
-    limit(&server, descriptors + 1);
+    let none = next_descriptor(&server);
+    limit(&server, none);
     let mut outside = server.connect();
     outside.send("hola");
     thread::sleep(Duration::from_millis(200));
-    limit(&server, descriptors + 20);
+    limit(&server, none + 20);
     assert_eq!(outside.bytes(4), b"hola");
 }

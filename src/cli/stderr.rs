@@ -14,16 +14,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use bucle::process;
 
 /// How much may wait to be written: some ten thousand lines of the log.
 const QUEUE_LIMIT: usize = 1024 * 1024;
 
 /// How long the end of the process may be held up by what is not written yet.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// How long to wait for a standard error that another program has made non-blocking, and that is full.
-const FULL_WAIT: Duration = Duration::from_millis(20);
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, is_writing: false });
 static CHANGED: Condvar = Condvar::new();
@@ -101,21 +98,8 @@ fn write_on() {
             let lines = if dropped == 1 { "line" } else { "lines" };
             bytes.extend(format!("(here {dropped} {lines} were dropped: nobody read them in time)\n").bytes());
         }
-        write_all(&bytes);
-    }
-}
-
-/// Without the standard library's lock on it: whoever writes there directly, such as a panic, waits for the reader at most,
-/// and not for this thread too. What cannot be written is lost; there is nobody to tell.
-fn write_all(mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rustix::io::write(io::stderr(), bytes) {
-            Ok(0) => return,
-            Ok(len) => bytes = &bytes[len..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => thread::sleep(FULL_WAIT),
-            Err(_) => return,
-        }
+        // What cannot be written is lost; there is nobody to tell.
+        let _ = process::write_stderr(&bytes);
     }
 }
 
