@@ -84,7 +84,6 @@ fn start_log(verbosity: u8) {
         2 => "warn,bucle=debug",
         _ => "warn,bucle=trace",
     };
-    stderr::start();
     let mut log = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter));
     log.target(env_logger::Target::Pipe(Box::new(stderr::Log)));
     let is_plain = |name, plain: fn(&std::ffi::OsStr) -> bool| env::var_os(name).is_some_and(|value| plain(&value));

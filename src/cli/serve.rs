@@ -242,7 +242,8 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
 
 /// The one line on stdout, for scripts and tests, and what to type next, for people.
 ///
-/// Said by a thread of its own: stdout may be a full pipe, and a server does not stop for that.
+/// stdout may be a full pipe, and a server does not stop for that: then a thread of its own waits. Only then, for the C
+/// library's system calls cost more, for good, in a process that has ever had a second thread.
 fn announce(kind: Kind, address: &LocalAddress) {
     let line = format!("{} listening on {address}\n", kind.name());
     let hint = match address {
@@ -253,9 +254,14 @@ fn announce(kind: Kind, address: &LocalAddress) {
             format!("{program} {host} {}", address.port())
         }
     };
-    std::thread::spawn(move || {
+    let say = move || {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
         stderr::say(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
-    });
+    };
+    if process::takes_a_line(&io::stdout()) {
+        say();
+    } else {
+        std::thread::spawn(say);
+    }
 }

@@ -1,15 +1,20 @@
 //! Standard error, without waiting for whoever reads it.
 //!
 //! A server logs on its loop's thread. If standard error is a pipe that nobody empties, a plain write there would stop the
-//! loop and everybody it serves. So what is said goes into a queue, and a thread of its own writes it:
+//! loop and everybody it serves. So what is said is written at once only where it is taken at once. From the first time
+//! that it is not, it goes into a queue, and a thread of its own writes it:
 //!
 //! ```text
-//!   loop: log, complain ──▶ queue, at most 1 MiB ──▶ thread ──▶ standard error
-//!                             └ full: dropped, counted, and said when it is read again
+//!   loop: log, complain ─┬─ takes a line ───────────────────────────▶ standard error
+//!                        └─ does not ─▶ queue, at most 1 MiB ─▶ thread ─▶┘
+//!                                        └ full: dropped, counted, and told when it is read again
 //! ```
+//!
+//! The thread is not there before it is needed, for the C library's system calls cost more, for good, in a process that has
+//! ever had a second one.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -19,50 +24,48 @@ use bucle::process;
 /// How much may wait to be written: some ten thousand lines of the log.
 const QUEUE_LIMIT: usize = 1024 * 1024;
 
+/// What a pipe that is writable takes without waiting: `PIPE_BUF` of Linux (pipe(7)).
+const AT_ONCE: usize = 4096;
+
 /// How long the end of the process may be held up by what is not written yet.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, is_writing: false });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, has_thread: false, is_writing: false });
 static CHANGED: Condvar = Condvar::new();
-static HAS_THREAD: AtomicBool = AtomicBool::new(false);
 
 struct Queue {
     bytes: Vec<u8>,
     /// Lines that found no room.
     dropped: u64,
+    has_thread: bool,
     /// The thread has taken something and is not through with it.
     is_writing: bool,
 }
 
-/// From here on nothing that is said waits for its reader.
-pub(crate) fn start() {
-    let thread = thread::Builder::new().name("stderr".to_owned()).spawn(write_on);
-    HAS_THREAD.store(thread.is_ok(), Ordering::Relaxed);
-}
-
 /// Says it, whether anybody reads it or not. Whole lines, so that none is dropped in part.
 pub(crate) fn say(text: &[u8]) {
-    if !HAS_THREAD.load(Ordering::Relaxed) {
-        let _ = io::stderr().write_all(text);
+    let mut queue = lock();
+    let is_in_line = queue.has_thread || !queue.bytes.is_empty();
+    let rest = if is_in_line { text } else { say_at_once(text) };
+    if rest.is_empty() {
         return;
     }
-    let mut queue = lock();
-    if queue.bytes.len() + text.len() > QUEUE_LIMIT {
+    if queue.bytes.len() + rest.len() > QUEUE_LIMIT {
         queue.dropped += 1;
         return;
     }
-    queue.bytes.extend_from_slice(text);
-    if queue.bytes.len() == text.len() {
-        CHANGED.notify_all();
+    queue.bytes.extend_from_slice(rest);
+    if !queue.has_thread {
+        // Without a thread, which is a machine at its end, it waits for the next attempt to have one.
+        queue.has_thread = thread::Builder::new().name("stderr".to_owned()).spawn(write_on).is_ok();
     }
+    CHANGED.notify_all();
 }
 
 /// Waits until all is written, but not for long: a reader that does not read shall not keep the process.
 pub(crate) fn finish() {
-    if HAS_THREAD.load(Ordering::Relaxed) {
-        let is_busy = |queue: &mut Queue| !queue.bytes.is_empty() || queue.is_writing;
-        drop(CHANGED.wait_timeout_while(lock(), LAST_WORDS, is_busy));
-    }
+    let is_busy = |queue: &mut Queue| queue.has_thread && (!queue.bytes.is_empty() || queue.is_writing);
+    drop(CHANGED.wait_timeout_while(lock(), LAST_WORDS, is_busy));
 }
 
 /// What the log writes to.
@@ -79,6 +82,20 @@ impl Write for Log {
     }
 }
 
+/// Writes what is taken without waiting, and gives back the rest. What cannot be written at all is lost: there is nobody to
+/// tell.
+fn say_at_once(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let Some(piece) = rest.get(..rest.len().min(AT_ONCE)).filter(|piece| !piece.is_empty()) {
+        if !process::takes_a_line(&io::stderr()) {
+            break;
+        }
+        let _ = process::write_stderr(piece);
+        rest = &rest[piece.len()..];
+    }
+    rest
+}
+
 /// The thread: writes what there is, and sleeps until there is more.
 fn write_on() {
     let mut bytes = Vec::new();
@@ -90,15 +107,14 @@ fn write_on() {
             queue = CHANGED.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         bytes.clear();
-        std::mem::swap(&mut bytes, &mut queue.bytes);
-        let dropped = std::mem::take(&mut queue.dropped);
+        mem::swap(&mut bytes, &mut queue.bytes);
+        let dropped = mem::take(&mut queue.dropped);
         queue.is_writing = true;
         drop(queue);
         if dropped > 0 {
-            let lines = if dropped == 1 { "line" } else { "lines" };
-            bytes.extend(format!("(here {dropped} {lines} were dropped: nobody read them in time)\n").bytes());
+            let lines = if dropped == 1 { "line was" } else { "lines were" };
+            bytes.extend(format!("({dropped} {lines} dropped here: nobody read them in time)\n").bytes());
         }
-        // What cannot be written is lost; there is nobody to tell.
         let _ = process::write_stderr(&bytes);
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::{Error, Result};
@@ -33,6 +34,14 @@ pub fn write_stderr(bytes: &[u8]) -> Result<()> {
 pub fn columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Whether a line can be written to `output` without waiting: a pipe that is writable has room for `PIPE_BUF` bytes, 4096
+/// on Linux (pipe(7)). For a program that may not wait, and that has nothing to say most of the time.
+pub fn takes_a_line(output: &impl AsFd) -> bool {
+    let mut output = [PollFd::new(output, PollFlags::OUT)];
+    let is_told = rustix::event::poll(&mut output, Some(&Timespec::default()));
+    is_told.is_ok() && output[0].revents().contains(PollFlags::OUT)
 }
 
 fn write_all(file: &(impl AsFd + AsRawFd), mut bytes: &[u8]) -> io::Result<()> {
