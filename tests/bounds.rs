@@ -594,7 +594,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let stderr = server.child.stderr.take().expect("it is piped");
     let reading = std::thread::spawn(move || {
         let lines = std::io::BufReader::new(stderr).lines().map_while(Result::ok);
-        lines.filter(|line| line.contains(" were dropped: nobody read them in time)")).count()
+        lines.filter(|line| line.contains(" dropped here: nobody read them in time)")).count()
     });
     for _ in 0..10 {
         std::thread::sleep(Duration::from_millis(20));

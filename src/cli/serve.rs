@@ -254,13 +254,12 @@ fn announce(kind: Kind, address: &LocalAddress) {
             format!("{program} {host} {}", address.port())
         }
     };
-    let at_once = stderr::takes_at_once(&io::stdout(), line.len());
     let say = move || {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
         stderr::say(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };
-    if at_once {
+    if process::takes_a_line(&io::stdout()) {
         say();
     } else {
         std::thread::spawn(say);

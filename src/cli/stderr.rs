@@ -1,84 +1,70 @@
 //! Standard error, without waiting for whoever reads it.
 //!
 //! A server logs on its loop's thread. If standard error is a pipe that nobody empties, a plain write there would stop the
-//! loop and everybody it serves. So what cannot be written at once goes into a queue, and a thread of its own writes it:
+//! loop and everybody it serves. So what is said is written at once only where it is taken at once. From the first time
+//! that it is not, it goes into a queue, and a thread of its own writes it:
 //!
 //! ```text
-//!   loop: log, complain ──┬─ takes it at once ──────────────────▶ standard error
-//!                         └─ else, and from then on: queue ──▶ thread ──▶ standard error
-//!                              at most 1 MiB └ full: dropped, counted, and said when it is read again
+//!   loop: log, complain ─┬─ takes a line ───────────────────────────▶ standard error
+//!                        └─ does not ─▶ queue, at most 1 MiB ─▶ thread ─▶┘
+//!                                        └ full: dropped, counted, and told when it is read again
 //! ```
 //!
-//! The thread begins only when it is needed: in a process that has ever had a second one, each system call costs the C
-//! library some thirty instructions more, and a server makes two for every message.
+//! The thread is not there before it is needed, for the C library's system calls cost more, for good, in a process that has
+//! ever had a second one.
 
-use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Write};
+use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
+use bucle::process;
 
 /// How much may wait to be written: some ten thousand lines of the log.
 const QUEUE_LIMIT: usize = 1024 * 1024;
 
+/// What a pipe that is writable takes without waiting: `PIPE_BUF` of Linux (pipe(7)).
+const AT_ONCE: usize = 4096;
+
 /// How long the end of the process may be held up by what is not written yet.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// How long to wait for a standard error that another program has made non-blocking, and that is full.
-const FULL_WAIT: Duration = Duration::from_millis(20);
-
-/// What a pipe takes whole if it takes anything; Linux's `PIPE_BUF` (pipe(7)).
-const AT_ONCE_LIMIT: usize = 4096;
-
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, is_writing: false, has_thread: false });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, has_thread: false, is_writing: false });
 static CHANGED: Condvar = Condvar::new();
 
 struct Queue {
     bytes: Vec<u8>,
     /// Lines that found no room.
     dropped: u64,
+    has_thread: bool,
     /// The thread has taken something and is not through with it.
     is_writing: bool,
-    has_thread: bool,
-}
-
-/// Whether `len` bytes can be written to `output` without waiting for its reader.
-///
-/// A terminal never says so: it may have room for a part of it only.
-pub(crate) fn takes_at_once(output: &(impl AsFd + IsTerminal), len: usize) -> bool {
-    let mut polled = [PollFd::new(output, PollFlags::OUT)];
-    len <= AT_ONCE_LIMIT
-        && !output.is_terminal()
-        && rustix::event::poll(&mut polled, Some(&Timespec::default())).is_ok()
-        && polled[0].revents().contains(PollFlags::OUT)
 }
 
 /// Says it, whether anybody reads it or not. Whole lines, so that none is dropped in part.
 pub(crate) fn say(text: &[u8]) {
     let mut queue = lock();
-    if !queue.has_thread {
-        let at_once = takes_at_once(&io::stderr(), text.len());
-        if at_once || thread::Builder::new().name("stderr".to_owned()).spawn(write_on).is_err() {
-            return write_all(text);
-        }
-        queue.has_thread = true;
+    let is_in_line = queue.has_thread || !queue.bytes.is_empty();
+    let rest = if is_in_line { text } else { say_at_once(text) };
+    if rest.is_empty() {
+        return;
     }
-    if queue.bytes.len() + text.len() > QUEUE_LIMIT {
+    if queue.bytes.len() + rest.len() > QUEUE_LIMIT {
         queue.dropped += 1;
         return;
     }
-    queue.bytes.extend_from_slice(text);
-    if queue.bytes.len() == text.len() {
-        CHANGED.notify_all();
+    queue.bytes.extend_from_slice(rest);
+    if !queue.has_thread {
+        // Without a thread, which is a machine at its end, it waits for the next attempt to have one.
+        queue.has_thread = thread::Builder::new().name("stderr".to_owned()).spawn(write_on).is_ok();
     }
+    CHANGED.notify_all();
 }
 
 /// Waits until all is written, but not for long: a reader that does not read shall not keep the process.
 pub(crate) fn finish() {
-    let is_busy = |queue: &mut Queue| !queue.bytes.is_empty() || queue.is_writing;
+    let is_busy = |queue: &mut Queue| queue.has_thread && (!queue.bytes.is_empty() || queue.is_writing);
     drop(CHANGED.wait_timeout_while(lock(), LAST_WORDS, is_busy));
 }
 
@@ -96,6 +82,20 @@ impl Write for Log {
     }
 }
 
+/// Writes what is taken without waiting, and gives back the rest. What cannot be written at all is lost: there is nobody to
+/// tell.
+fn say_at_once(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let Some(piece) = rest.get(..rest.len().min(AT_ONCE)).filter(|piece| !piece.is_empty()) {
+        if !process::takes_a_line(&io::stderr()) {
+            break;
+        }
+        let _ = process::write_stderr(piece);
+        rest = &rest[piece.len()..];
+    }
+    rest
+}
+
 /// The thread: writes what there is, and sleeps until there is more.
 fn write_on() {
     let mut bytes = Vec::new();
@@ -107,29 +107,15 @@ fn write_on() {
             queue = CHANGED.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         bytes.clear();
-        std::mem::swap(&mut bytes, &mut queue.bytes);
-        let dropped = std::mem::take(&mut queue.dropped);
+        mem::swap(&mut bytes, &mut queue.bytes);
+        let dropped = mem::take(&mut queue.dropped);
         queue.is_writing = true;
         drop(queue);
         if dropped > 0 {
-            let lines = if dropped == 1 { "line" } else { "lines" };
-            bytes.extend(format!("(here {dropped} {lines} were dropped: nobody read them in time)\n").bytes());
+            let lines = if dropped == 1 { "line was" } else { "lines were" };
+            bytes.extend(format!("({dropped} {lines} dropped here: nobody read them in time)\n").bytes());
         }
-        write_all(&bytes);
-    }
-}
-
-/// Without the standard library's lock on it: whoever writes there directly, such as a panic, waits for the reader at most,
-/// and not for this thread too. What cannot be written is lost; there is nobody to tell.
-fn write_all(mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rustix::io::write(io::stderr(), bytes) {
-            Ok(0) => return,
-            Ok(len) => bytes = &bytes[len..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => thread::sleep(FULL_WAIT),
-            Err(_) => return,
-        }
+        let _ = process::write_stderr(&bytes);
     }
 }
 
