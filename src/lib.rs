@@ -77,6 +77,9 @@ mod error_codes;
 mod event_loop;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
+pub mod faults;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
 pub mod fuzzing;
 pub mod net;
 #[cfg(feature = "process")]
