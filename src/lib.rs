@@ -76,8 +76,7 @@ mod error;
 mod error_codes;
 mod event_loop;
 #[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod faults;
+mod faults;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -19,15 +19,14 @@ use crate::telnet::{self, Client, Telnet};
 /// How many sockets a program may connect: each costs turns, and tells less than the one before.
 const CONNECTS: u32 = 8;
 
-/// Runs a server, its peers and its kernel as `data` says, and panics if anything happens that may not.
+/// Runs a server, its peers and its kernel as `input` says, and panics if anything happens that may not.
 ///
-/// For a fuzzer. The first byte chooses the program, the second and third say which part of the rest is the peers' and
-/// which the kernel's.
-pub fn fuzz_server(data: &[u8]) {
-    let [mode, peers, kernel, rest @ ..] = data else { return };
-    let part = |share: u8, whole: &[u8]| whole.len() * usize::from(share) / 256;
-    let (peers, rest) = rest.split_at(part(*peers, rest));
-    let (kernel, program) = rest.split_at(part(*kernel, rest));
+/// The first byte chooses the program; the second and third say how many of the rest are the peers', and then the
+/// kernel's.
+pub fn hold_for(input: &[u8]) {
+    let [mode, peers, kernel, rest @ ..] = input else { return };
+    let (peers, rest) = rest.split_at(rest.len().min((*peers).into()));
+    let (kernel, program) = rest.split_at(rest.len().min((*kernel).into()));
     run(*mode, peers, kernel, program);
 }
 
