@@ -15,6 +15,7 @@ mod relay;
 mod tutorial;
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use bucle::net::{Handler, Listen, LocalAddress, Server, ServerOptions};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::trace_file::TraceFile;
 use super::{complain, exit_code};
@@ -214,7 +217,8 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
 
 /// The one line on stdout, for scripts and tests, and what to type next, for people.
 ///
-/// Said by a thread of its own: stdout may be a full pipe, and a server does not stop for that.
+/// stdout may be a full pipe, and a server does not stop for that: then a thread of its own waits. Only then, for the C
+/// library's system calls cost more, for good, in a process that has ever had a second thread.
 fn announce(kind: Kind, address: &LocalAddress) {
     let line = format!("{} listening on {address}\n", kind.name());
     let hint = match address {
@@ -225,9 +229,21 @@ fn announce(kind: Kind, address: &LocalAddress) {
             format!("{program} {host} {}", address.port())
         }
     };
-    std::thread::spawn(move || {
+    let say = move || {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
         let _ = writeln!(io::stderr(), "  try:  {hint}      (in another terminal; Ctrl-C here ends the server)");
-    });
+    };
+    if takes_a_line(&io::stdout()) && takes_a_line(&io::stderr()) {
+        say();
+    } else {
+        std::thread::spawn(say);
+    }
+}
+
+/// Whether a line can be written without waiting: a pipe that is writable has room for `PIPE_BUF` bytes (pipe(7)).
+fn takes_a_line(output: &impl AsFd) -> bool {
+    let mut output = [PollFd::new(output, PollFlags::OUT)];
+    let is_told = rustix::event::poll(&mut output, Some(&Timespec::default()));
+    is_told.is_ok() && output[0].revents().contains(PollFlags::OUT)
 }

@@ -40,6 +40,12 @@ impl Readiness {
         self.0 & wanted.0 != 0
     }
 
+    /// Something to read, and nothing out of the ordinary.
+    #[inline]
+    pub fn is_plain_data(self) -> bool {
+        self.0 & !Self::WRITABLE.0 == Self::READABLE.0
+    }
+
     /// Both directions are closed and nothing is wrong.
     #[inline]
     pub fn is_closed_in_peace(self) -> bool {
