@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::{fmt, io};
 
 use crate::error_codes;
-use crate::net::AddressError;
+use crate::net::{AddressError, Limit};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -54,6 +54,15 @@ pub enum Error {
     BadPort(i64),
     /// A local address to connect from that is not an IP address.
     InvalidIpAddress(Box<str>),
+    /// The peer takes what is written too slowly, or not at all, and a limit was reached: the socket is destroyed, with a
+    /// reset, and what waited is lost. The limits are those of [`Limits`](crate::net::Limits) and
+    /// [`Loop::set_outbox_limit`](crate::Loop::set_outbox_limit).
+    TooSlow {
+        /// How many bytes waited for it in the process.
+        waiting: usize,
+        /// Which limit it was.
+        limit: Limit,
+    },
     /// Only a TCP connection can be reset.
     InvalidHandleType,
     /// The socket is open or connecting already.
@@ -107,6 +116,7 @@ impl Error {
             Error::NotRunning => "ERR_SERVER_NOT_RUNNING",
             Error::BadPort(_) => "ERR_SOCKET_BAD_PORT",
             Error::InvalidIpAddress(_) => "ERR_INVALID_IP_ADDRESS",
+            Error::TooSlow { .. } => "E_TOO_SLOW",
             Error::InvalidHandleType => "ERR_INVALID_HANDLE_TYPE",
             Error::AlreadyConnected => "EISCONN",
             Error::Gone => "ERR_SOCKET_CLOSED",
@@ -201,6 +211,7 @@ impl fmt::Display for Error {
             Error::NotRunning => f.write_str("server is not running"),
             Error::BadPort(port) => write!(f, "port should be >= 0 and < 65536, received {port}"),
             Error::InvalidIpAddress(text) => write!(f, "invalid IP address: {text}"),
+            Error::TooSlow { waiting, limit } => write!(f, "too slow: {waiting} bytes wait for it, {limit}"),
             Error::InvalidHandleType => f.write_str("only a TCP connection can be reset"),
             Error::AlreadyConnected => f.write_str("the socket is connected or connecting already"),
             Error::Gone => f.write_str("the handle's socket or server is gone"),

@@ -29,6 +29,7 @@ mod clock;
 mod lent;
 mod metrics;
 mod queues;
+mod readiness;
 mod remote;
 #[cfg(feature = "process")]
 mod sources;
@@ -36,6 +37,7 @@ mod timers;
 pub(crate) mod token;
 mod trace;
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -46,6 +48,7 @@ pub use lent::AlarmId;
 pub use metrics::{Histogram, Metrics};
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;
+pub(crate) use readiness::Readiness;
 pub use remote::{KeepAlive, Remote};
 #[cfg(feature = "process")]
 pub(crate) use sources::SourceId;
@@ -74,6 +77,9 @@ pub(crate) type RepeatedCallback = Box<dyn FnMut(&mut Loop)>;
 
 /// How many events one poll takes from the kernel; libuv's number.
 const EVENTS_PER_POLL: usize = 1024;
+
+/// How much one read of a socket may take; libuv's number.
+const READ_BUFFER: usize = 64 * 1024;
 
 /// How often finished writes and shutdowns are looked at after a poll before the check phase comes; libuv's number.
 const PENDING_ROUNDS: usize = 8;
@@ -113,6 +119,8 @@ pub fn run<T>(main: impl FnOnce(&mut Loop) -> Result<T>) -> Result<T> {
 pub struct EventLoop {
     poll: mio::Poll,
     events: mio::Events,
+    /// The one buffer that every socket is read into. It stands outside of what is lent, so that no panic can lose it.
+    read_buf: Box<[u8]>,
     lp: Loop,
 }
 
@@ -177,6 +185,8 @@ enum TimerCall {
     Running,
     /// A socket's idle limit; no closure, so that a million of them cost little.
     Idle(Socket),
+    /// A socket's write timeout.
+    Write(Socket),
 }
 
 impl EventLoop {
@@ -230,7 +240,8 @@ impl EventLoop {
             #[cfg(feature = "trace")]
             slow_limit: Some(SLOW_CALLBACK),
         };
-        Ok(EventLoop { poll, events: mio::Events::with_capacity(EVENTS_PER_POLL), lp })
+        let (events, read_buf) = (mio::Events::with_capacity(EVENTS_PER_POLL), vec![0; READ_BUFFER].into());
+        Ok(EventLoop { poll, events, read_buf, lp })
     }
 
     /// Whether a panic in a callback is caught. Default: no, it unwinds through [`run`](Self::run).
@@ -349,11 +360,11 @@ impl EventLoop {
         let mut events = 0;
         for event in &self.events {
             events += 1;
-            lp.dispatch(event);
+            lp.dispatch(event.token(), Readiness::of(event), &mut self.read_buf);
         }
         lp.counters.turns += 1;
         lp.counters.events += events as u64;
-        lp.serve_leftovers(leftovers);
+        lp.serve_leftovers(leftovers, &mut self.read_buf);
         lp.end_phase(phase);
         for _ in 0..PENDING_ROUNDS {
             if lp.pending.is_empty() {
@@ -415,10 +426,10 @@ impl Loop {
 
     /// One event of the kernel, to the one it is for. An event for somebody who is gone finds nobody.
     #[inline]
-    fn dispatch(&mut self, event: &mio::event::Event) {
-        let (kind, key) = token::open(event.token());
+    fn dispatch(&mut self, token: mio::Token, readiness: Readiness, read_buf: &mut [u8]) {
+        let (kind, key) = token::open(token);
         match kind {
-            TokenKind::Socket => self.serve_socket(key, event),
+            TokenKind::Socket => self.serve_socket(key, readiness, read_buf),
             TokenKind::Server => self.serve_listener(key),
             #[cfg(feature = "process")]
             TokenKind::Source => self.serve_source(key),
@@ -496,6 +507,12 @@ impl Loop {
                 self.idle_limit_reached(socket, id);
                 self.act_for(outer);
             }
+            TimerCall::Write(socket) => {
+                self.put_back(id, Some(TimerCall::Write(socket)));
+                let outer = self.act_for(cause);
+                self.write_timed_out(socket, id);
+                self.act_for(outer);
+            }
             TimerCall::Running => {}
         }
     }
@@ -563,17 +580,24 @@ impl Loop {
     }
 
     /// Calls a closure of the program and catches its panic, which is logged and counted.
+    #[inline(always)]
     pub(crate) fn call_caught<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> Option<R> {
         match catch_unwind(AssertUnwindSafe(|| f(self))) {
             Ok(result) => Some(result),
             Err(panic) => {
-                self.caught_panics += 1;
-                let text = panic.downcast_ref::<&str>().copied();
-                let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
-                log::error!(target: "bucle::loop", "a callback panicked: {text}");
+                self.count_panic(&*panic);
                 None
             }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_panic(&mut self, panic: &(dyn Any + Send)) {
+        self.caught_panics += 1;
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
+        log::error!(target: "bucle::loop", "a callback panicked: {text}");
     }
 
     pub(crate) fn catches_panics(&self) -> bool {

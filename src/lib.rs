@@ -75,6 +75,9 @@ mod readme {}
 mod error;
 mod error_codes;
 mod event_loop;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod net;
 #[cfg(feature = "process")]
 pub mod process;

@@ -47,6 +47,7 @@ mod address;
 mod close;
 mod connect;
 mod handler;
+mod limits;
 mod listener;
 mod lookup;
 mod on;
@@ -67,6 +68,7 @@ use slab::Slab;
 pub use address::*;
 pub use connect::Target;
 pub use handler::{Dropped, Handler};
+pub use limits::{Limit, Limits, READS_PER_TURN};
 pub use listener::{Listen, LocalAddress};
 pub use on::{On, on};
 pub use server::{Server, ServerId, ServerOptions, listen};
@@ -74,12 +76,14 @@ pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 
 pub use crate::error::{Error, SystemError};
 use crate::event_loop::token::{Key, TokenKind};
-use crate::event_loop::{Kind, Loop, Phase};
+use crate::event_loop::{Kind, Loop, Phase, Readiness};
 use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::OutboxPool;
 use server::{ServerState, ServerTick};
 use state::{SocketState, flag};
+#[cfg(any(test, fuzzing))]
+pub(crate) use utf8::properties::hold_for as utf8_properties_hold_for;
 
 /// Node's default `highWaterMark`, in bytes.
 pub const HIGH_WATER_MARK: usize = 16 * 1024;
@@ -97,8 +101,6 @@ pub(crate) struct Net {
     servers: Slab<ServerState>,
     handlers: Slab<HandlerSlot>,
     next_serial: u32,
-    /// The one buffer that every socket is read into. Lent to `on_data`; empty while it is out.
-    read_buf: Vec<u8>,
     /// Where text is put together that cannot be lent from the read buffer.
     text_buf: String,
     /// Sockets with gathered bytes, to be sent at the end of the phase.
@@ -153,20 +155,20 @@ const READY_FLAGS: [u32; 2] = [flag::READY_EVEN, flag::READY_ODD];
 impl Net {
     #[inline]
     pub(crate) fn socket(&self, socket: Socket) -> Option<&SocketState> {
-        self.sockets.get(socket.0.slot()).filter(|state| state.serial == socket.0.serial)
+        self.sockets.get(socket.0.slot()).filter(|state| state.serial == socket.0.serial())
     }
 
     #[inline]
     pub(crate) fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
-        self.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial)
+        self.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial())
     }
 
     pub(crate) fn server(&self, server: ServerId) -> Option<&ServerState> {
-        self.servers.get(server.0.slot()).filter(|state| state.serial == server.0.serial)
+        self.servers.get(server.0.slot()).filter(|state| state.serial == server.0.serial())
     }
 
     pub(crate) fn server_mut(&mut self, server: ServerId) -> Option<&mut ServerState> {
-        self.servers.get_mut(server.0.slot()).filter(|state| state.serial == server.0.serial)
+        self.servers.get_mut(server.0.slot()).filter(|state| state.serial == server.0.serial())
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -184,6 +186,12 @@ impl Net {
 
     fn ready_flag(&self) -> u32 {
         READY_FLAGS[usize::from(self.is_odd_turn)]
+    }
+
+    /// The mark of those who were on the ready list when this poll began.
+    #[inline]
+    fn old_ready_flag(&self) -> u32 {
+        READY_FLAGS[usize::from(!self.is_odd_turn)]
     }
 
     /// Whether the next poll must not wait.
@@ -217,20 +225,20 @@ impl Net {
 
 impl Loop {
     /// Serves what was ready before this poll. Whoever had an event in it has been served already and is passed over.
-    pub(crate) fn serve_leftovers(&mut self, leftovers: Vec<Token>) {
+    pub(crate) fn serve_leftovers(&mut self, leftovers: Vec<Token>, read_buf: &mut [u8]) {
         if leftovers.is_empty() {
             return;
         }
-        let old_flag = READY_FLAGS[usize::from(!self.net.is_odd_turn)];
+        let old_flag = self.net.old_ready_flag();
         for &token in &leftovers {
             match crate::event_loop::token::open(token) {
                 (TokenKind::Socket, key) => {
                     let Some(state) = self.net.socket_mut(Socket(key)) else { continue };
                     if state.is(old_flag) {
                         state.clear(old_flag);
-                        let ready = self.note(Kind::Ready, key.serial, 0);
+                        let ready = self.note(Kind::Ready, key.serial(), 0);
                         let outer = self.act_for(ready);
-                        self.read_socket(Socket(key));
+                        self.read_socket(Socket(key), read_buf);
                         self.act_for(outer);
                     }
                 }
@@ -244,45 +252,55 @@ impl Loop {
         }
     }
 
-    /// One event of one socket: reading comes before writing, and a hang-up is both.
+    /// One event of one socket.
     #[inline]
-    pub(crate) fn serve_socket(&mut self, key: Key, event: &mio::event::Event) {
-        let ready = self.note(Kind::Ready, key.serial, 0);
+    pub(crate) fn serve_socket(&mut self, key: Key, readiness: Readiness, read_buf: &mut [u8]) {
+        let ready = self.note(Kind::Ready, key.serial(), 0);
         let outer = self.act_for(ready);
-        self.serve_event(Socket(key), event);
+        let old_flag = self.net.old_ready_flag();
+        if let Some(state) = self.net.socket_mut(Socket(key)) {
+            state.clear(old_flag);
+            if readiness.is_plain_data() && !state.is(flag::CONNECTING | flag::BLOCKED) {
+                // Nearly every event: a peer has sent something, and nothing else is going on.
+                state.set(flag::READABLE);
+                self.read_socket(Socket(key), read_buf);
+            } else {
+                self.serve_event(Socket(key), readiness, read_buf);
+            }
+        }
         self.act_for(outer);
     }
 
-    #[inline]
-    fn serve_event(&mut self, socket: Socket, event: &mio::event::Event) {
-        let old_flag = READY_FLAGS[usize::from(!self.net.is_odd_turn)];
+    /// Any event: reading comes before writing, and a hang-up is both.
+    #[inline(never)]
+    fn serve_event(&mut self, socket: Socket, readiness: Readiness, read_buf: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        state.clear(old_flag);
-        let is_hangup = event.is_read_closed() || event.is_write_closed() || event.is_error();
-        let is_readable = event.is_readable() || is_hangup;
+        let is_hangup = readiness.is_any(Readiness::HANGUP);
+        let is_readable = readiness.is_any(Readiness::READABLE | Readiness::HANGUP);
+        let is_writable = readiness.is_any(Readiness::WRITABLE | Readiness::HANGUP);
         if is_hangup {
             state.set(flag::HANGUP);
         }
-        if event.is_priority() {
+        if readiness.is_any(Readiness::PRIORITY) {
             state.set(flag::URGENT);
         }
         if is_readable {
             state.set(flag::READABLE);
         }
         if state.is(flag::CONNECTING) {
-            if event.is_writable() || is_hangup {
+            if is_writable {
                 self.finish_connect(socket);
             }
             return;
         }
         if is_readable {
-            self.read_socket(socket);
+            self.read_socket(socket, read_buf);
             // Both directions are closed and nothing is wrong: the end may be reported in the same turn as the data.
-            if event.is_read_closed() && event.is_write_closed() && !event.is_error() {
-                self.read_socket(socket);
+            if readiness.is_closed_in_peace() {
+                self.read_socket(socket, read_buf);
             }
         }
-        if event.is_writable() || is_hangup {
+        if is_writable {
             let Some(state) = self.net.socket_mut(socket) else { return };
             if state.is(flag::BLOCKED) {
                 self.send_queued(socket);
@@ -345,3 +363,6 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod model;

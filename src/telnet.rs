@@ -55,7 +55,7 @@
 //! | an unfinished line | [`Options::max_line`], 64 KiB | [`Handler::on_long_line`]: told, and closed |
 //! | a subnegotiation | 1 KiB kept | the rest is skipped |
 //! | answers that the client does not read | the socket's high-water mark | nothing more is read from it until they are out |
-//! | what *others* say to a client that does not read | [`OUTBOX_LIMIT`], 1 MiB | it is disconnected |
+//! | what *others* say to a client that does not read | [`OUTBOX_LIMIT`], 1 MiB, with [`server_options`] | it is disconnected |
 //! | a client that does not answer our FIN | [`LINGER`], 5 s | it is disconnected |
 
 pub mod codec;
@@ -69,13 +69,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::net::{self, Error, Listen, Server, ServerId, ServerOptions, Socket};
+use crate::net::{self, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket};
 use crate::{Loop, Result};
 use codec::{Decoder, Event, command};
 use lines::{LineTooLong, Lines};
 use options::Policy;
 
-/// How much may wait for one client that does not read what others say to it; then it is disconnected.
+/// How much may wait for one client that does not read what others say to it; then it is disconnected with
+/// [`Error::TooSlow`].
 ///
 /// Its own answers never come that far: from the high-water mark on nothing more is read from it. So this is about
 /// broadcasts: a thousand lines of a chat, or a minute of a busy one, before a stuck reader is given up.
@@ -117,7 +118,8 @@ pub trait Handler: Any {
     /// Something failed; `on_close` follows. Unless you write this method, it is logged: clients that vanish are
     /// everyday life and only mentioned, what this side did to them is a warning.
     fn on_error(&mut self, lp: &mut Loop, client: Client, error: Error) {
-        let level = if matches!(error, Error::Custom { .. }) { log::Level::Warn } else { log::Level::Debug };
+        let is_our_doing = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
+        let level = if is_our_doing { log::Level::Warn } else { log::Level::Debug };
         log::log!(target: "bucle::telnet", level, "{client}: {error}");
     }
     /// A client's last word, whichever way it went.
@@ -151,7 +153,7 @@ impl Default for Options {
 
 /// Makes a telnet server and has it listen. It is bound when this returns, as with [`net::listen`].
 ///
-/// For other [`ServerOptions`] than these give [`Telnet::new`] to [`Server::new`].
+/// For others than [`server_options`] give [`Telnet::new`] to [`Server::new`].
 ///
 /// # Errors
 /// As [`net::listen`].
@@ -161,9 +163,7 @@ pub fn listen<H: Handler>(
     options: Options,
     handler: H,
 ) -> Result<Server<Telnet<H>>> {
-    // Small answers to people who wait for them: no reason to gather them a second time in the kernel.
-    let server_options = ServerOptions { no_delay: true, ..ServerOptions::default() };
-    let server = Server::new(lp, server_options, Telnet::new(options, handler));
+    let server = Server::new(lp, server_options(), Telnet::new(options, handler));
     match server.id().listen_now(lp, on) {
         Ok(()) => Ok(server),
         Err(error) => {
@@ -171,6 +171,13 @@ pub fn listen<H: Handler>(
             Err(error)
         }
     }
+}
+
+/// What a telnet server is made with: `no_delay`, because small answers to people who wait for them need not be gathered a
+/// second time in the kernel; and at most [`OUTBOX_LIMIT`] bytes that wait for one client.
+pub fn server_options() -> ServerOptions {
+    let limits = Limits { outbox_bytes: Some(OUTBOX_LIMIT), ..Limits::NONE };
+    ServerOptions { no_delay: true, limits, ..ServerOptions::default() }
 }
 
 /// Names a telnet client, for ever: a [`Socket`] that is written to as telnet wants it.
@@ -190,7 +197,7 @@ impl Client {
     /// twice.
     ///
     /// The answer is advice, as with [`Socket::write`]: `false` when a high-water mark of bytes waits, or the client is
-    /// on its way out. A client with more than [`OUTBOX_LIMIT`] waiting is disconnected.
+    /// on its way out. What may wait for a client is limited by the server's or the socket's [`Limits`].
     pub fn write(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
         self.send(lp, &escaped(text.as_ref()))
     }
@@ -241,12 +248,7 @@ impl Client {
         if !self.0.is_at_work(lp) && self.is_leaving(lp) {
             return false;
         }
-        let goes_on = self.0.write(lp, wire);
-        if !goes_on && self.0.writable_length(lp) > OUTBOX_LIMIT {
-            let message = format!("too slow: over {} KiB wait for it", OUTBOX_LIMIT / 1024);
-            self.0.destroy_with(lp, Error::custom("E_TOO_SLOW", message));
-        }
-        goes_on
+        self.0.write(lp, wire)
     }
 
     /// Whether nothing can be said to it any more: gone, or this side has ended.

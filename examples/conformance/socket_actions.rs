@@ -229,6 +229,7 @@ fn socket_options(action: &Action, wiring: Wiring) -> SocketOptions {
         keep_alive: flag("keepAlive"),
         keep_alive_initial_delay: time("keepAliveInitialDelay"),
         timeout: time("timeout"),
+        ..SocketOptions::default()
     }
 }
 

@@ -258,6 +258,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

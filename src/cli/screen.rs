@@ -193,6 +193,8 @@ fn escape_byte(byte: u8, text: &mut String) {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

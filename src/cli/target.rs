@@ -91,6 +91,8 @@ impl fmt::Display for Place {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

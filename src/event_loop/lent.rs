@@ -166,10 +166,17 @@ impl Loop {
         id
     }
 
-    /// Something happened on a socket: its idle limit starts anew. Works with the time of the phase, which spares a look
+    /// As [`start_idle_timer`](Self::start_idle_timer), for a write that the kernel takes nothing of.
+    pub(crate) fn start_write_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
+        let id = self.start_timer(limit, TimerCall::Write(socket));
+        self.timers.set_referenced(id, false);
+        id
+    }
+
+    /// Something happened on a socket: its idle limit, or its write timeout, starts anew. Works with the time of the phase, which spares a look
     /// at the clock per message; the limit may fire that much early, never more than one phase.
     #[inline]
-    pub(crate) fn restart_idle_timer(&mut self, id: TimerId) {
+    pub(crate) fn restart_timer(&mut self, id: TimerId) {
         self.timers.refresh(id, self.now_ms);
     }
 

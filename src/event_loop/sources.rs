@@ -115,8 +115,8 @@ impl Loop {
 
     fn insert_source(&mut self, on_ready: OnReady) -> SourceId {
         let key = self.sources.next_key();
-        self.sources.next_serial = key.serial.wrapping_add(1);
-        let source = Source { serial: key.serial, is_referenced: true, is_paused: false, on_ready: Some(on_ready) };
+        self.sources.next_serial = key.serial().wrapping_add(1);
+        let source = Source { serial: key.serial(), is_referenced: true, is_paused: false, on_ready: Some(on_ready) };
         self.sources.slots.insert(source);
         self.active += 1;
         SourceId(key)
@@ -132,7 +132,7 @@ impl Loop {
     }
 
     fn source(&mut self, id: SourceId) -> Option<&mut Source> {
-        self.sources.slots.get_mut(id.0.slot()).filter(|source| source.serial == id.0.serial)
+        self.sources.slots.get_mut(id.0.slot()).filter(|source| source.serial == id.0.serial())
     }
 }
 

@@ -5,20 +5,27 @@
 //!
 //! ```text
 //!   slot 7   tenant #41 ── closes ──▶ empty ── accept ──▶ tenant #57
-//!   Key { index: 7, serial: 41 }      finds nothing       finds nothing
+//!   Key (slot 7, serial 41)           finds nothing       finds nothing
 //! ```
 //!
 //! The same two numbers, and what kind of thing it is, travel through the kernel as mio's token. An event that was on
 //! its way while its socket closed finds nobody.
 
+use std::fmt;
+
 /// Which slot, and which tenant of it.
+///
+/// Packed into one number, as it travels in the token: the slot in the low half, the serial in the high one.
 ///
 /// Invariant: a serial is given out once (it wraps after 2^32), so a key kept after its tenant left finds either
 /// nothing or a newer serial, never a stranger.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Key {
-    pub index: u32,
-    pub serial: u32,
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(u64);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "slot {}, serial {}", self.slot(), self.serial())
+    }
 }
 
 /// What a token names.
@@ -36,35 +43,48 @@ const _: () = assert!(usize::BITS == 64, "a mio token packs a kind and two numbe
 
 /// Slots are numbered with 30 bits: a billion descriptors are more than a process can have.
 const INDEX_BITS: u32 = 30;
-const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
 impl Key {
+    #[inline]
     pub fn new(index: usize, serial: u32) -> Self {
-        debug_assert!(index <= INDEX_MASK as usize);
-        Key { index: index as u32, serial }
+        debug_assert!(index as u64 <= INDEX_MASK);
+        Key(u64::from(serial) << 32 | index as u64)
     }
 
+    #[inline]
     pub fn slot(self) -> usize {
-        self.index as usize
+        self.index() as usize
     }
 
+    #[inline]
+    pub fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    pub fn serial(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
     pub fn token(self, kind: TokenKind) -> mio::Token {
-        let low = (kind as u32) << INDEX_BITS | self.index;
-        mio::Token((self.serial as usize) << 32 | low as usize)
+        mio::Token((self.0 | (kind as u64) << INDEX_BITS) as usize)
     }
 }
 
 /// Takes a token apart again.
+#[inline]
 pub(crate) fn open(token: mio::Token) -> (TokenKind, Key) {
-    let low = token.0 as u32;
-    let kind = match low >> INDEX_BITS {
+    let token = token.0 as u64;
+    let kind = match (token >> INDEX_BITS) & 3 {
         0 => TokenKind::Socket,
         1 => TokenKind::Server,
         #[cfg(feature = "process")]
         2 => TokenKind::Source,
         _ => TokenKind::Waker,
     };
-    (kind, Key { index: low & INDEX_MASK, serial: (token.0 >> 32) as u32 })
+    (kind, Key(token & !(3 << INDEX_BITS)))
 }
 
 #[cfg(test)]
@@ -74,9 +94,10 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_it_went() {
         for kind in [TokenKind::Socket, TokenKind::Server, TokenKind::Waker] {
-            for (index, serial) in [(0, 0), (1, 2), (INDEX_MASK, u32::MAX), (12345, 0x8000_0000)] {
-                let key = Key { index, serial };
+            for (index, serial) in [(0, 0), (1, 2), (INDEX_MASK as usize, u32::MAX), (12345, 0x8000_0000)] {
+                let key = Key::new(index, serial);
                 assert_eq!(open(key.token(kind)), (kind, key));
+                assert_eq!((key.slot(), key.serial()), (index, serial));
             }
         }
     }

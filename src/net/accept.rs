@@ -41,7 +41,7 @@ impl Loop {
 
     /// Accepts within the budget of a turn, a boundary after each. What is left is looked at in the next turn.
     fn accept_connections(&mut self, server: ServerId) {
-        let ready = self.note(Kind::Ready, server.0.serial, 0);
+        let ready = self.note(Kind::Ready, server.0.serial(), 0);
         let outer = self.act_for(ready);
         self.accept_within_budget(server);
         self.act_for(outer);
@@ -113,7 +113,7 @@ impl Loop {
             return self
                 .emit_server(server, Kind::OnServerError, |handler, lp| handler.on_server_error(lp, server, error));
         }
-        let mut state = SocketState::new(serial, handler, server.0.index, high_water_mark);
+        let mut state = SocketState::new(serial, handler, server.0.index(), high_water_mark);
         state.flags = flags;
         state.stream = stream;
         entry.insert(state);

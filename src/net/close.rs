@@ -43,12 +43,17 @@ impl Loop {
             state.more().errored.get_or_insert_with(|| error.clone());
         }
         let idle_timer = state.idle_timer.take();
+        let write_timer = state.outbox.as_mut().and_then(|outbox| outbox.write_timer.take());
         let was_opened = state.is(OPENED);
         let server = mem::replace(&mut state.server, NO_SERVER);
         // Closing the descriptor takes it off the poll too.
         state.stream = Stream::None;
+        let ticket = state.outbox.as_mut().and_then(|outbox| outbox.ticket.take());
         let attempt_timer = state.more.as_mut().and_then(|more| more.connecting.as_mut()?.attempt_timer.take());
-        for timer in [idle_timer, attempt_timer].into_iter().flatten() {
+        if let Some(ticket) = ticket {
+            self.net.outboxes.waiting.remove(ticket);
+        }
+        for timer in [idle_timer, write_timer, attempt_timer].into_iter().flatten() {
             self.timers_clear(timer);
         }
         self.recount(socket);

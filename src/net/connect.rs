@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::outbox::Outbox;
+use super::socket::{set_keep_alive, set_user_timeout};
 use super::state::Stream;
 use super::state::flag::*;
 use super::{Error, Family, LocalAddress, NetTick, Pending, Socket};
@@ -192,7 +193,7 @@ impl Loop {
         let is_known = !addresses.is_empty();
         state.more().connecting = Some(Box::new(Connecting { addresses, local, ..Connecting::default() }));
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         match to {
             To::Path(path) => self.connect_path(socket, path),
@@ -348,19 +349,21 @@ impl Loop {
         let idle_timer = state.idle_timer;
         if let Some(more) = &mut state.more {
             let timer = more.connecting.take().and_then(|connecting| connecting.attempt_timer);
-            let (no_delay, keep_alive) = (more.no_delay, more.keep_alive);
-            if no_delay {
+            if more.no_delay {
                 state.stream.with_tcp(|stream| stream.set_tcp_nodelay(true));
             }
-            if let Some(delay) = keep_alive {
-                super::socket::keep_alive(&state.stream, true, delay);
+            if let Some(delay) = more.keep_alive {
+                state.stream.with_tcp(|stream| set_keep_alive(&stream, true, delay));
+            }
+            if !more.user_timeout.is_zero() {
+                state.stream.with_tcp(|stream| set_user_timeout(&stream, more.user_timeout));
             }
             if let Some(timer) = timer {
                 self.timers_clear(timer);
             }
         }
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         // Early writes are in flight while `on_connect` runs: what it writes queues up behind them.
         let has_early_writes = self.net.socket_mut(socket).is_some_and(|state| {

@@ -95,7 +95,7 @@ impl Loop {
     }
 
     /// Lends a handler and the loop to `f`. `None` if the handler is running already, or `f` panicked and that is caught.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn with_handler<R>(&mut self, slot: u32, f: impl FnOnce(&mut dyn Handler, &mut Loop) -> R) -> Option<R> {
         let mut handler = self.net.handlers.get_mut(slot as usize)?.handler.take()?;
         let result = if self.catches_panics() {
@@ -105,7 +105,8 @@ impl Loop {
         };
         let entry = &mut self.net.handlers[slot as usize];
         if entry.users > 0 {
-            entry.handler = Some(handler);
+            // It was out, so nothing is dropped here; forgetting says so to the compiler.
+            std::mem::forget(entry.handler.replace(handler));
         } else {
             self.net.handlers.remove(slot as usize);
         }
@@ -126,7 +127,7 @@ impl Loop {
     }
 
     /// As [`emit`](Self::emit), for who has looked the handler up already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn emit_to(
         &mut self,
         slot: u32,
@@ -149,7 +150,7 @@ impl Loop {
         let Some(state) = self.net.server(server) else { return };
         let slot = state.handler;
         self.counters.callbacks += 1;
-        let span = self.begin(self.cause(), kind, server.0.serial, 0);
+        let span = self.begin(self.cause(), kind, server.0.serial(), 0);
         self.with_handler(slot, f);
         self.end(span);
     }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mio::net::{TcpListener, UnixListener};
 
 use super::server::ServerOptions;
+use super::socket::{set_keep_alive, set_user_timeout};
 use super::state::Stream;
 use super::{BACKLOG, Error};
 use crate::Result;
@@ -243,16 +243,10 @@ pub(crate) fn set_listener_options(
         apply(&mut |socket| socket.set_tcp_nodelay(true));
     }
     if options.keep_alive {
-        apply(&mut |socket| {
-            socket.set_keepalive(true)?;
-            match options.keep_alive_initial_delay.as_secs() {
-                0 => Ok(()),
-                seconds => {
-                    let keep_alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(seconds));
-                    socket.set_tcp_keepalive(&keep_alive)
-                }
-            }
-        });
+        apply(&mut |socket| set_keep_alive(&socket, true, options.keep_alive_initial_delay));
+    }
+    if !options.user_timeout.is_zero() {
+        apply(&mut |socket| set_user_timeout(&socket, options.user_timeout));
     }
 }
 
@@ -291,5 +285,68 @@ pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::
     {
         let _ = name;
         Some(Err(io::ErrorKind::Unsupported.into()))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::EventLoop;
+    use crate::net::{Server, Socket, on};
+
+    /// What one call on the listener sets need not be set on every connection.
+    #[test]
+    fn accepted_sockets_inherit_what_was_set_on_the_listener() {
+        let minute = Duration::from_secs(60);
+        let limit = Duration::from_millis(70_500);
+        let options = ServerOptions {
+            no_delay: true,
+            keep_alive: true,
+            keep_alive_initial_delay: minute,
+            user_timeout: limit,
+            ..ServerOptions::default()
+        };
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let accepted = std::rc::Rc::new(std::cell::Cell::new(None::<Socket>));
+        let seen = accepted.clone();
+        let _peer = event_loop.enter(|lp| {
+            let handler = on().connection(move |_, socket| seen.set(Some(socket)));
+            let server = Server::new(lp, options, handler);
+            server.id().listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
+            let port = server.id().address(lp).and_then(|address| address.port()).expect("it is bound");
+            std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens")
+        });
+        let socket = loop {
+            event_loop.turn(Some(Duration::from_secs(30))).expect("the poll works");
+            if let Some(socket) = accepted.get() {
+                break socket;
+            }
+        };
+        event_loop.enter(|lp| {
+            let mut was_asked = false;
+            lp.net.socket(socket).expect("it is there").stream.with_tcp(|socket| {
+                assert!(socket.tcp_nodelay()? && socket.keepalive()?);
+                assert_eq!(socket.tcp_keepalive_time()?, minute);
+                assert_eq!(
+                    (socket.tcp_keepalive_interval()?, socket.tcp_keepalive_retries()?),
+                    (Duration::from_secs(1), 10)
+                );
+                assert_eq!(socket.tcp_user_timeout()?, Some(limit));
+                was_asked = true;
+                Ok(())
+            });
+            assert!(was_asked);
+            // They can be had later and for one socket, too.
+            socket.set_user_timeout(lp, Duration::ZERO);
+            socket.set_keep_alive(lp, false, Duration::ZERO);
+            lp.net.socket(socket).expect("it is there").stream.with_tcp(|socket| {
+                assert_eq!((socket.keepalive()?, socket.tcp_user_timeout()?), (false, None));
+                was_asked = false;
+                Ok(())
+            });
+            assert!(!was_asked);
+        });
     }
 }

@@ -19,7 +19,8 @@
 use std::collections::VecDeque;
 
 use super::WriteCallback;
-use crate::event_loop::Cause;
+use super::limits::waiting::{Ticket, Waiting};
+use crate::event_loop::{Cause, TimerId};
 
 /// How many bytes of capacity one pooled outbox may keep.
 const KEEP_CAPACITY: usize = 16 * 1024;
@@ -46,17 +47,24 @@ pub(crate) struct Outbox {
     pub cause: Cause,
     /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
     pub seen_by_idle_limit: usize,
+    /// Its place in the books, while it waits.
+    pub ticket: Option<Ticket>,
+    /// Fires when the kernel has taken nothing for too long; only while it is blocked.
+    pub write_timer: Option<TimerId>,
 }
 
 impl Outbox {
+    #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() - self.head
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    #[inline(always)]
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.head..]
     }
@@ -71,6 +79,13 @@ impl Outbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// As [`push`](Self::push), into one that is fresh from the pool.
+    #[inline]
+    pub fn push_first(&mut self, bytes: &[u8]) {
+        debug_assert!(self.head == 0 && self.bytes.is_empty());
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// The kernel took `n` bytes.
     pub fn advance(&mut self, n: usize) {
         self.head += n;
@@ -80,6 +95,17 @@ impl Outbox {
             self.head = 0;
             self.bytes.shrink_to(KEEP_CAPACITY);
         }
+    }
+
+    /// What waits will not be sent.
+    pub fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.head = 0;
+    }
+
+    /// How many callbacks wait.
+    pub fn callbacks(&self) -> usize {
+        self.callbacks.len()
     }
 
     pub fn push_callback(&mut self, due_at: u64, callback: WriteCallback) {
@@ -96,50 +122,78 @@ impl Outbox {
         self.take_callbacks(u64::MAX)
     }
 
+    /// Whether it holds no more than a pooled outbox may keep, and never waited.
+    #[inline]
+    fn is_small(&self) -> bool {
+        self.bytes.capacity() <= KEEP_CAPACITY && self.callbacks.capacity() == 0 && self.ticket.is_none()
+    }
+
+    #[inline]
     fn reset(&mut self) {
         self.bytes.clear();
-        if self.bytes.capacity() > KEEP_CAPACITY {
-            self.bytes.shrink_to(KEEP_CAPACITY);
-        }
-        if self.callbacks.capacity() > 0 {
-            self.callbacks = VecDeque::new();
-        }
         self.head = 0;
         self.unit_start = 0;
         self.inflight_end = 0;
         self.corks = 0;
         self.seen_by_idle_limit = 0;
+        debug_assert!(self.write_timer.is_none(), "it was blocked until now");
     }
 }
 
-/// Outboxes that nobody needs right now.
+/// Outboxes that nobody needs right now, and the books of those that wait.
 ///
 /// Invariant: `capacity` is the sum of what the boxes hold, at most [`POOL_CAPACITY`].
-#[derive(Default)]
 pub(crate) struct OutboxPool {
     // The boxes themselves are what is pooled: a socket holds one pointer, and moving an outbox costs nothing.
     #[allow(clippy::vec_box)]
     boxes: Vec<Box<Outbox>>,
     capacity: usize,
+    pub waiting: Waiting,
+    /// How many bytes may wait in all of them.
+    pub limit: usize,
+}
+
+impl Default for OutboxPool {
+    fn default() -> Self {
+        OutboxPool { boxes: Vec::new(), capacity: 0, waiting: Waiting::default(), limit: usize::MAX }
+    }
 }
 
 impl OutboxPool {
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, cause: Cause) -> Box<Outbox> {
         let mut outbox = match self.boxes.pop() {
             Some(outbox) => {
                 self.capacity -= outbox.bytes.capacity();
                 outbox
             }
-            None => Box::default(),
+            None => new_outbox(),
         };
         outbox.cause = cause;
         outbox
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn give_back(&mut self, mut outbox: Box<Outbox>) {
+        let capacity = self.capacity + outbox.bytes.capacity();
+        if outbox.is_small() && capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
+            outbox.reset();
+            self.capacity = capacity;
+            self.boxes.push(outbox);
+        } else {
+            self.give_back_trimmed(outbox);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back_trimmed(&mut self, mut outbox: Box<Outbox>) {
+        if let Some(ticket) = outbox.ticket.take() {
+            self.waiting.remove(ticket);
+        }
         outbox.reset();
+        outbox.bytes.shrink_to(KEEP_CAPACITY);
+        outbox.callbacks = VecDeque::new();
         let capacity = self.capacity + outbox.bytes.capacity();
         if capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
             self.capacity = capacity;
@@ -147,3 +201,12 @@ impl OutboxPool {
         }
     }
 }
+
+#[cold]
+#[inline(never)]
+fn new_outbox() -> Box<Outbox> {
+    Box::default()
+}
+
+#[cfg(test)]
+mod model;

@@ -6,7 +6,7 @@
 //! looks at without waiting.
 //!
 //! ```text
-//!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (32 times, then: ready list)
+//!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (up to the budget, then: ready list)
 //!                              ├─ short ─────────▶ deliver; drained, unless a FIN or an error is behind it: ready list
 //!                              ├─ 0 ─────────────▶ EOF
 //!                              └─ WouldBlock ────▶ drained
@@ -23,72 +23,75 @@ use super::utf8::Utf8Decoder;
 use super::{Error, NetTick, Socket};
 use crate::event_loop::{Kind, Loop};
 
-/// How much one read may take; libuv's number.
-const READ_BUFFER: usize = 64 * 1024;
-
-/// How many full reads one socket gets in one turn; libuv's number. One loud peer cannot starve the others.
-const READS_PER_TURN: usize = 32;
+/// How much text the loop's scratch buffer may keep.
+const TEXT_BUFFER: usize = 64 * 1024;
 
 impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
-    pub(crate) fn read_socket(&mut self, socket: Socket) {
-        let mut buf = mem::take(&mut self.net.read_buf);
-        if buf.is_empty() {
-            // The first read of the loop, or the buffer was lost in a panic that the program let through.
-            buf.resize(READ_BUFFER, 0);
+    #[inline(never)]
+    pub(crate) fn read_socket(&mut self, socket: Socket, buf: &mut [u8]) {
+        let mut full_reads = 0;
+        while self.read_once(socket, buf) {
+            full_reads += 1;
+            // One loud peer does not starve the others.
+            if full_reads >= self.net.reads_per_turn(socket) {
+                return self.net.put_on_ready_list(socket);
+            }
         }
-        self.read_into(socket, &mut buf);
-        self.net.read_buf = buf;
     }
 
-    fn read_into(&mut self, socket: Socket, buf: &mut [u8]) {
-        for _ in 0..READS_PER_TURN {
-            let Some(state) = self.net.socket_mut(socket) else { return };
-            if !state.wants_read() || !state.is(READABLE) {
-                return;
-            }
-            let n = match state.stream.read(buf) {
-                Ok(0) => {
-                    state.clear(READABLE);
-                    self.eof(socket);
-                    return self.boundary();
-                }
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    state.clear(READABLE | URGENT);
-                    return;
-                }
-                Err(error) => {
-                    state.clear(READABLE);
-                    self.destroy_socket(socket, Some(Error::system("read", &error)));
-                    return self.boundary();
-                }
-            };
-            state.bytes_read += n as u64;
-            log::trace!(target: "bucle::net", "{socket} read {n} bytes");
-            self.counters.bytes_read += n as u64;
-            let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
-            // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
-            let is_short = n < buf.len();
-            if is_short && flags & (HANGUP | URGENT) == 0 {
-                state.clear(READABLE);
-            } else if is_short {
-                self.net.put_on_ready_list(socket);
-            }
-            if let Some(timer) = idle_timer {
-                self.restart_idle_timer(timer);
-            }
-            if flags & (FLOWING | DETOUR) == FLOWING {
-                self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_data(lp, socket, &buf[..n]));
-            } else {
-                self.deliver_by_detour(socket, &buf[..n]);
-            }
-            self.boundary();
-            if is_short {
-                return;
-            }
+    /// One read, and its delivery. Whether there may be more at once: the buffer was full.
+    #[inline(always)]
+    fn read_once(&mut self, socket: Socket, buf: &mut [u8]) -> bool {
+        let Some(state) = self.net.socket_mut(socket) else { return false };
+        if !state.wants_read() || !state.is(READABLE) {
+            return false;
         }
-        self.net.put_on_ready_list(socket);
+        let n = match state.stream.read(buf) {
+            Ok(n) if n > 0 => n,
+            last => {
+                self.read_nothing(socket, last.map(drop));
+                return false;
+            }
+        };
+        if log::log_enabled!(target: "bucle::net", log::Level::Trace) {
+            log_read(socket, n);
+        }
+        state.bytes_read += n as u64;
+        let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
+        let is_full = n >= buf.len();
+        // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
+        if !is_full && flags & (HANGUP | URGENT) == 0 {
+            state.clear(READABLE);
+        } else if !is_full {
+            self.net.put_on_ready_list(socket);
+        }
+        self.counters.bytes_read += n as u64;
+        if let Some(timer) = idle_timer {
+            self.restart_timer(timer);
+        }
+        let chunk = &buf[..n];
+        if flags & (FLOWING | DETOUR) == FLOWING {
+            self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_data(lp, socket, chunk));
+        } else {
+            self.deliver_by_detour(socket, chunk);
+        }
+        self.boundary();
+        is_full
+    }
+
+    /// A read found no bytes: the end, an error, or nothing for now.
+    #[cold]
+    #[inline(never)]
+    fn read_nothing(&mut self, socket: Socket, result: io::Result<()>) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.clear(READABLE);
+        match result {
+            Ok(()) => self.eof(socket),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return state.clear(URGENT),
+            Err(error) => self.destroy_socket(socket, Some(Error::system("read", &error))),
+        }
+        self.boundary();
     }
 
     /// Bytes have come that do not go straight to the handler: to the inbox when nobody takes them now.
@@ -126,7 +129,7 @@ impl Loop {
             self.feed_pipes(socket, text.as_bytes());
         }
         scratch.clear();
-        scratch.shrink_to(READ_BUFFER);
+        scratch.shrink_to(TEXT_BUFFER);
         self.net.text_buf = scratch;
     }
 
@@ -139,7 +142,7 @@ impl Loop {
         let idle_timer = state.idle_timer;
         self.recount(socket);
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         let outer = self.act_for(cause);
         self.flow(socket);
@@ -279,4 +282,11 @@ impl Loop {
             state.more().decoder = Some(Utf8Decoder::default());
         }
     }
+}
+
+/// Out of the way of a read that nobody wants to see.
+#[cold]
+#[inline(never)]
+fn log_read(socket: Socket, n: usize) {
+    log::trace!(target: "bucle::net", "{socket} read {n} bytes");
 }

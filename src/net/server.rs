@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::listener::{Listen, Listener, LocalAddress, On, open_listener};
 use super::state::NO_SERVER;
-use super::{Error, HIGH_WATER_MARK, Handler, NetTick, WriteCallback};
+use super::{Error, HIGH_WATER_MARK, Handler, Limits, NetTick, WriteCallback};
 use crate::Result;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop};
@@ -50,8 +50,11 @@ pub struct ServerOptions {
     /// The kernel asks idle peers whether they are still there (`SO_KEEPALIVE`). Default: no.
     #[doc(alias = "keepAlive")]
     pub keep_alive: bool,
-    /// How long a connection is idle before the kernel asks; whole seconds, 0 is the system's own.
+    /// As in [`Socket::set_keep_alive`](super::Socket::set_keep_alive).
+    #[doc(alias = "keepAliveInitialDelay")]
     pub keep_alive_initial_delay: Duration,
+    /// As [`Socket::set_user_timeout`](super::Socket::set_user_timeout). Default: zero, the system's own.
+    pub user_timeout: Duration,
     /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
     /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
@@ -61,6 +64,8 @@ pub struct ServerOptions {
     pub timeout: Duration,
     /// How many connections are taken in one turn. Default: 1, as in Node; more costs fewer turns in a storm of connects.
     pub accepts_per_turn: usize,
+    /// What each of its connections may cost. Default: no limits.
+    pub limits: Limits,
 }
 
 impl Default for ServerOptions {
@@ -72,10 +77,12 @@ impl Default for ServerOptions {
             no_delay: false,
             keep_alive: false,
             keep_alive_initial_delay: Duration::ZERO,
+            user_timeout: Duration::ZERO,
             high_water_mark: HIGH_WATER_MARK,
             max_connections: None,
             timeout: Duration::ZERO,
             accepts_per_turn: 1,
+            limits: Limits::NONE,
         }
     }
 }
@@ -209,15 +216,19 @@ impl ServerId {
         lp.close_server(self, Some(Box::new(done)));
     }
 
-    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler.
+    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its limits.
     pub fn remove(self, lp: &mut Loop) {
         let Some(state) = lp.net.server_mut(self) else { return };
         state.listener.close();
+        let limits = state.options.limits.clone();
         lp.recount_server(self);
         lp.set_looking_up(self, false);
         // Its sockets name it by its slot, which somebody else may get. This is the only thing that looks at all sockets.
-        for (_, socket) in lp.net.sockets.iter_mut().filter(|(_, socket)| socket.server == self.0.index) {
+        for (_, socket) in lp.net.sockets.iter_mut().filter(|(_, socket)| socket.server == self.0.index()) {
             socket.server = NO_SERVER;
+            if limits != Limits::NONE {
+                socket.more().limits.get_or_insert_with(|| Box::new(limits.clone()));
+            }
         }
         let state = lp.net.servers.remove(self.0.slot());
         lp.release_handler(state.handler);
@@ -279,13 +290,13 @@ impl ServerId {
 /// `server #3`, as in the logs.
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "server #{}", self.0.serial)
+        write!(f, "server #{}", self.0.serial())
     }
 }
 
 impl fmt::Debug for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Server#{}", self.0.serial)
+        write!(f, "Server#{}", self.0.serial())
     }
 }
 
@@ -426,7 +437,7 @@ impl Loop {
     pub(crate) fn connection_gone(&mut self, slot: u32) {
         let Some(state) = self.net.servers.get_mut(slot as usize) else { return };
         state.connections = state.connections.saturating_sub(1);
-        let server = ServerId(Key { index: slot, serial: state.serial });
+        let server = ServerId(Key::new(slot as usize, state.serial));
         self.close_server_if_idle(server);
     }
 

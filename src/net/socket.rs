@@ -1,12 +1,14 @@
 //! The handle of a connection: everything a program can do with one.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+use std::{fmt, io};
+
+use socket2::{SockRef, TcpKeepalive};
 
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState, Stream};
-use super::{Error, HIGH_WATER_MARK, Handler, ServerId, Target};
+use super::{Error, HIGH_WATER_MARK, Handler, Limits, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, delay_ms};
@@ -36,11 +38,15 @@ pub struct SocketOptions {
     /// The kernel asks an idle peer whether it is still there (`SO_KEEPALIVE`). Default: no.
     #[doc(alias = "keepAlive")]
     pub keep_alive: bool,
-    /// How long a connection is idle before the kernel asks; whole seconds are used, 0 is the system's own.
+    /// As in [`Socket::set_keep_alive`].
     #[doc(alias = "keepAliveInitialDelay")]
     pub keep_alive_initial_delay: Duration,
+    /// As [`Socket::set_user_timeout`]. Default: zero, the system's own.
+    pub user_timeout: Duration,
     /// As [`Socket::set_timeout`]. Default: off.
     pub timeout: Duration,
+    /// What the connection may cost. Default: no limits.
+    pub limits: Limits,
 }
 
 impl Default for SocketOptions {
@@ -52,7 +58,9 @@ impl Default for SocketOptions {
             no_delay: false,
             keep_alive: false,
             keep_alive_initial_delay: Duration::ZERO,
+            user_timeout: Duration::ZERO,
             timeout: Duration::ZERO,
+            limits: Limits::NONE,
         }
     }
 }
@@ -174,9 +182,13 @@ impl Socket {
         if options.flowing {
             state.set(FLOWING | READING);
         }
-        if options.no_delay || options.keep_alive {
+        if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
             state.more().no_delay = options.no_delay;
             state.more().keep_alive = options.keep_alive.then_some(options.keep_alive_initial_delay);
+            state.more().user_timeout = options.user_timeout;
+        }
+        if options.limits != Limits::NONE {
+            state.more().limits = Some(Box::new(options.limits));
         }
         let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
         socket.set_timeout(lp, options.timeout);
@@ -338,6 +350,11 @@ impl Socket {
         }
     }
 
+    /// Gives this socket limits of its own, from now on; what waits already is held against them.
+    pub fn set_limits(self, lp: &mut Loop, limits: Limits) {
+        lp.set_socket_limits(self, limits);
+    }
+
     /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes in
     /// pieces is held back until it is whole; bytes that are no UTF-8 become U+FFFD
     /// ([Node: `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
@@ -357,13 +374,29 @@ impl Socket {
     }
 
     /// Has the kernel ask an idle peer whether it is still there (`SO_KEEPALIVE`), first after `delay`; whole seconds are
-    /// used, 0 is the system's own.
+    /// used, 0 is the system's own. With a delay it asks ten times, once a second, before it gives the connection up with
+    /// `ETIMEDOUT`, as in Node (`TCP_KEEPIDLE`, `TCP_KEEPINTVL` 1, `TCP_KEEPCNT` 10).
     #[doc(alias = "setKeepAlive")]
     pub fn set_keep_alive(self, lp: &mut Loop, enable: bool, delay: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
         match &state.stream {
             Stream::None => state.more().keep_alive = enable.then_some(delay),
-            stream => keep_alive(stream, enable, delay),
+            stream => stream.with_tcp(|stream| set_keep_alive(&stream, enable, delay)),
+        }
+    }
+
+    /// How long what was sent may go without the peer's acknowledgement before the kernel gives the connection up with
+    /// `ETIMEDOUT` (`TCP_USER_TIMEOUT`, [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482)): for peers that vanish without a
+    /// word, which otherwise takes the kernel a quarter of an hour. Whole milliseconds; zero is the system's own. On Linux;
+    /// elsewhere, and on a unix path, it does nothing.
+    ///
+    /// It overrides the number of questions that [`set_keep_alive`](Self::set_keep_alive) asks, so where both are set it
+    /// should be the keepalive's delay and ten seconds.
+    pub fn set_user_timeout(self, lp: &mut Loop, limit: Duration) {
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        match &state.stream {
+            Stream::None => state.more().user_timeout = limit,
+            stream => stream.with_tcp(|stream| set_user_timeout(&stream, limit)),
         }
     }
 
@@ -475,7 +508,7 @@ impl Socket {
     /// The server that accepted this socket; `None` for a client's, and after the destroy.
     pub fn server(self, lp: &Loop) -> Option<ServerId> {
         let server = lp.net.socket(self)?.server;
-        lp.net.servers.get(server as usize).map(|state| ServerId(Key { index: server, serial: state.serial }))
+        lp.net.servers.get(server as usize).map(|state| ServerId(Key::new(server as usize, state.serial)))
     }
 
     /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
@@ -488,33 +521,48 @@ impl Socket {
 
     /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
     pub fn serial(self) -> u32 {
-        self.0.serial
+        self.0.serial()
     }
 }
 
 /// `#41`, as in the logs.
 impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0.serial)
+        write!(f, "#{}", self.0.serial())
     }
 }
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Socket#{}", self.0.serial)
+        write!(f, "Socket#{}", self.0.serial())
     }
 }
 
+/// How often, and how many times, the kernel asks a peer whether it is still there; libuv's numbers.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEP_ALIVE_QUESTIONS: u32 = 10;
+
 /// Switches the kernel's keepalive.
-pub(crate) fn keep_alive(stream: &Stream, enable: bool, delay: Duration) {
-    stream.with_tcp(|stream| {
-        stream.set_keepalive(enable)?;
-        if enable && delay.as_secs() > 0 {
-            let keep_alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(delay.as_secs()));
-            stream.set_tcp_keepalive(&keep_alive)?;
-        }
+pub(crate) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration) -> io::Result<()> {
+    if enable && delay.as_secs() > 0 {
+        let delay = Duration::from_secs(delay.as_secs());
+        let questions = TcpKeepalive::new().with_time(delay).with_interval(KEEP_ALIVE_INTERVAL);
+        // This switches it on too.
+        socket.set_tcp_keepalive(&questions.with_retries(KEEP_ALIVE_QUESTIONS))
+    } else {
+        socket.set_keepalive(enable)
+    }
+}
+
+/// Sets the time for an acknowledgement, where the system has it.
+pub(crate) fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return socket.set_tcp_user_timeout((!limit.is_zero()).then_some(limit));
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = (socket, limit);
         Ok(())
-    });
+    }
 }
 
 impl Loop {
@@ -529,7 +577,7 @@ impl Loop {
             && outbox.seen_by_idle_limit != outbox.len()
         {
             outbox.seen_by_idle_limit = outbox.len();
-            return self.restart_idle_timer(timer);
+            return self.restart_timer(timer);
         }
         self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
     }

@@ -22,7 +22,7 @@ use mio::net::{TcpStream, UnixStream};
 
 use super::outbox::Outbox;
 use super::utf8::Utf8Decoder;
-use super::{Error, Socket, WriteCallback};
+use super::{Error, Limits, Socket, WriteCallback};
 use crate::event_loop::TimerId;
 
 /// No server: the socket is a client's.
@@ -73,6 +73,9 @@ pub(crate) struct More {
     pub connecting: Option<Box<super::connect::Connecting>>,
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
+    pub user_timeout: Duration,
+    /// Its own limits, instead of its server's.
+    pub limits: Option<Box<Limits>>,
     pub peer: Option<SocketAddr>,
 }
 
@@ -292,34 +295,60 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    #[inline]
+    /// One system call, and another one only after a signal.
+    #[inline(always)]
     pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match self {
-                Stream::Tcp(stream) => stream.read(buf),
-                Stream::Unix(stream) => stream.read(buf),
-                Stream::None => return Err(io::ErrorKind::NotConnected.into()),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+        match self.read_once(buf) {
+            Err(error) => self.read_again(buf, error),
+            result => result,
         }
     }
 
-    #[inline]
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            let result = match self {
-                Stream::Tcp(stream) => stream.write(bytes),
-                Stream::Unix(stream) => stream.write(bytes),
-                Stream::None => return Err(io::ErrorKind::NotConnected.into()),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+    #[inline(always)]
+    fn read_once(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buf),
+            Stream::Unix(stream) => stream.read(buf),
+            Stream::None => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_again(&mut self, buf: &mut [u8], error: io::Error) -> io::Result<usize> {
+        let mut result = Err(error);
+        while matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+            result = self.read_once(buf);
+        }
+        result
+    }
+
+    /// One system call, and another one only after a signal.
+    #[inline(always)]
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.write_once(bytes) {
+            Err(error) => self.write_again(bytes, error),
+            result => result,
+        }
+    }
+
+    #[inline(always)]
+    fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+            Stream::None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_again(&mut self, bytes: &[u8], error: io::Error) -> io::Result<usize> {
+        let mut result = Err(error);
+        while matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+            result = self.write_once(bytes);
+        }
+        result
     }
 
     /// Writes two pieces with one system call.

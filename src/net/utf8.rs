@@ -133,19 +133,13 @@ fn push_lossy(bytes: &[u8], text: &mut String) {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod properties;
 #[cfg(test)]
 mod tests {
+    use super::properties::texts;
     use super::*;
     use proptest::prelude::*;
-
-    /// What each chunk gives, and then what the end gives.
-    fn texts(chunks: &[&[u8]]) -> Vec<String> {
-        let mut decoder = Utf8Decoder::default();
-        let mut scratch = String::from("left over from another socket");
-        let mut texts: Vec<_> = chunks.iter().map(|chunk| decoder.decode(chunk, &mut scratch).to_owned()).collect();
-        texts.push(decoder.finish().unwrap_or_default().to_owned());
-        texts
-    }
 
     /// A name, the chunks, and the texts they give, the last one at the end of the stream.
     type Row = (&'static str, &'static [&'static [u8]], &'static [&'static str]);

@@ -98,7 +98,7 @@ impl Loop {
         const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | HANGUP;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
-        if state.serial != socket.0.serial || state.flags & (SPECIAL | OPENED) != OPENED {
+        if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
             return false;
         }
         let waiting = match &state.outbox {
@@ -109,8 +109,14 @@ impl Loop {
         if waiting + bytes.len() >= state.high_water_mark as usize {
             return false;
         }
-        let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
-        outbox.push(bytes);
+        match &mut state.outbox {
+            Some(outbox) => outbox.push(bytes),
+            None => {
+                let mut outbox = net.outboxes.take(cause);
+                outbox.push_first(bytes);
+                state.outbox = Some(outbox);
+            }
+        }
         state.bytes_written += bytes.len() as u64;
         self.counters.bytes_written += bytes.len() as u64;
         if !state.is(UNSENT) {
@@ -118,7 +124,7 @@ impl Loop {
             net.unsent.push(socket);
         }
         if let Some(timer) = state.idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         true
     }
@@ -142,6 +148,10 @@ impl Loop {
 
     /// A write that is not refused: sent at once, or queued behind what waits.
     fn accept_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, cause: Cause) -> bool {
+        if let Some(error) = self.overrun(socket, bytes.len(), usize::from(callback.is_some())) {
+            self.refuse_overrun(socket, callback, error);
+            return false;
+        }
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
         if !state.is(OPENED) {
@@ -153,7 +163,7 @@ impl Loop {
         self.counters.bytes_written += bytes.len() as u64;
         let end = state.bytes_written;
         let idle_timer = state.idle_timer;
-        let must_wait = state.is(CONNECTING | BLOCKED | ERRORED) || state.corks() > 0;
+        let must_wait = state.is_waiting();
         let sent = if must_wait {
             if state.outbox.is_none() {
                 // The first write before the connection is there: the one in flight, as soon as it is.
@@ -208,15 +218,20 @@ impl Loop {
             state.set(NEED_DRAIN);
         }
         let answer = is_low && !state.is(ERRORED);
+        let is_queued = state.outbox.is_some();
         // What went out at once is called back in a tick; what waits has its callback in the outbox.
         if callback.is_some() || state.outbox.is_none() && state.is(NEED_DRAIN) {
             self.tick(NetTick::AfterWrite(socket, callback.into_iter().collect()));
         }
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         self.note_sent(cause, socket, went, waits);
         self.recount(socket);
+        if is_queued {
+            self.outbox_waits(socket);
+            return answer && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED));
+        }
         answer
     }
 
@@ -228,7 +243,7 @@ impl Loop {
         }
         let mut list = mem::take(&mut self.net.unsent);
         for &socket in &list {
-            self.flush_gathered(socket);
+            self.flush_at_once(socket);
         }
         if self.net.unsent.is_empty() {
             list.clear();
@@ -239,9 +254,14 @@ impl Loop {
 
     /// Sends what one socket has gathered. A failure destroys it.
     pub(crate) fn flush_gathered(&mut self, socket: Socket) {
+        self.flush_at_once(socket);
+    }
+
+    #[inline(always)]
+    fn flush_at_once(&mut self, socket: Socket) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial {
+        if state.serial != socket.0.serial() {
             return;
         }
         state.clear(UNSENT);
@@ -252,8 +272,29 @@ impl Loop {
         if outbox.corks > 0 {
             return;
         }
+        let unsent = outbox.unsent();
+        let (cause, waiting) = (outbox.cause, unsent.len());
+        match state.stream.write(unsent) {
+            Ok(n) if n == waiting => {
+                log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
+                if let Some(outbox) = state.outbox.take() {
+                    net.outboxes.give_back(outbox);
+                }
+                self.note_sent(cause, socket, waiting, 0);
+            }
+            result => self.flush_refused(socket, result),
+        }
+    }
+
+    /// The kernel did not take at once all that was gathered.
+    #[cold]
+    #[inline(never)]
+    fn flush_refused(&mut self, socket: Socket, first: io::Result<usize>) {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(outbox) = &mut state.outbox else { return };
         let (cause, waiting) = (outbox.cause, outbox.len());
-        match send(socket, &mut state.stream, outbox.unsent()) {
+        match send_on(socket, &mut state.stream, first, outbox.unsent(), &[]) {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
                     net.outboxes.give_back(outbox);
@@ -268,6 +309,7 @@ impl Loop {
                 state.set(BLOCKED);
                 self.recount(socket);
                 self.note_sent(cause, socket, n, waiting - n);
+                self.outbox_waits(socket);
             }
             Sent::Failed(error) => self.write_failed(socket, Vec::new(), error),
         }
@@ -292,15 +334,22 @@ impl Loop {
                 return self.write_failed(socket, callbacks, error);
             }
         }
+        let write_timer = outbox.write_timer;
         let still_waiting = outbox.len();
         let sent = (state.bytes_written - first_unsent) as usize - still_waiting;
         if state.bytes_written - (still_waiting as u64) < outbox.inflight_end {
             state.set(BLOCKED);
             self.note_sent(self.cause(), socket, sent, still_waiting);
-            return self.recount(socket);
+            self.recount(socket);
+            if let Some(timer) = write_timer.filter(|_| sent > 0) {
+                self.restart_timer(timer);
+            }
+            return self.outbox_waits(socket);
         }
         let callbacks = outbox.take_callbacks(outbox.inflight_end);
         let idle_timer = state.idle_timer;
+        outbox.write_timer = None;
+        let is_blocked = !outbox.is_empty() && outbox.corks == 0;
         if outbox.is_empty() && outbox.corks == 0 {
             let later = outbox.take_all_callbacks();
             if let Some(outbox) = state.outbox.take() {
@@ -312,15 +361,22 @@ impl Loop {
             }
         } else {
             outbox.unit_start = outbox.inflight_end;
-            if outbox.corks > 0 {
+            if !is_blocked {
                 state.clear(BLOCKED);
             } else {
                 outbox.inflight_end = state.bytes_written;
+                outbox.write_timer = write_timer;
                 state.set(BLOCKED);
             }
         }
+        match write_timer {
+            Some(timer) if is_blocked => self.restart_timer(timer),
+            Some(timer) => self.timers_clear(timer),
+            None => {}
+        }
+        self.count_outbox(socket);
         if let Some(timer) = idle_timer {
-            self.restart_idle_timer(timer);
+            self.restart_timer(timer);
         }
         self.note_sent(self.cause(), socket, sent, still_waiting);
         self.recount(socket);
@@ -392,8 +448,9 @@ impl Loop {
             let first_unsent = state.bytes_written - outbox.len() as u64;
             state.bytes_written = first_unsent.max(outbox.inflight_end.min(state.bytes_written));
         }
-        let writes = state.outbox.take().map(|mut outbox| outbox.take_all_callbacks()).unwrap_or_default();
+        let outbox = state.outbox.take();
         let ends = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
+        let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
         for callback in writes {
             let error = failed("write");
@@ -436,7 +493,10 @@ impl Loop {
         match failed.or(errored) {
             Some(error) => self.call_back(Some(callback), Err(error)),
             None if state.is(FINISHED) => self.call_back(Some(callback), Ok(())),
-            None => state.more().end_callbacks.push(callback),
+            None => match self.overrun(socket, 0, 1) {
+                Some(error) => self.refuse_overrun(socket, Some(callback), error),
+                None => self.net.socket_mut(socket).map_or((), |state| state.more().end_callbacks.push(callback)),
+            },
         }
     }
 
@@ -513,7 +573,7 @@ impl Loop {
     pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial {
+        if state.serial != socket.0.serial() {
             return;
         }
         let Some(outbox) = &mut state.outbox else { return };
@@ -540,6 +600,7 @@ impl Loop {
                 outbox.seen_by_idle_limit = outbox.len();
                 state.set(BLOCKED);
                 self.recount(socket);
+                self.outbox_waits(socket);
             }
             Sent::Failed(error) => {
                 let first = outbox.take_callbacks(outbox.unit_start + 1).pop();

@@ -273,41 +273,18 @@ fn visible(c: char) -> char {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::properties::Asked::{Plain, Raw};
+    use super::properties::{Asked, Manner, Outcome, is_safe_to_show, split_plainly, split_raw_plainly, take_apart};
     use super::*;
 
-    /// What a splitter made of the chunks: its lines, then either the unfinished rest or the refusal.
-    #[derive(PartialEq, Debug)]
-    struct Outcome {
-        lines: Vec<Vec<u8>>,
-        rest: Option<Vec<u8>>,
-        error: Option<LineTooLong>,
-    }
-
-    fn split(limit: usize, chunks: &[&[u8]]) -> Outcome {
-        let mut lines = Lines::with_limit(limit);
-        let mut out = Vec::new();
-        let result = chunks.iter().try_for_each(|chunk| lines.feed(chunk, |line| out.push(line.to_vec())));
-        assert!(lines.unfinished.capacity() <= limit, "memory is bounded by the limit");
-        Outcome { lines: out, rest: lines.finish().map(<[u8]>::to_vec), error: result.err() }
-    }
-
-    /// The plain version: byte by byte, no memchr, everything copied.
-    fn split_plainly(limit: usize, input: &[u8]) -> Outcome {
-        let (mut lines, mut line, mut before) = (Vec::new(), Vec::new(), 0);
-        for &byte in input {
-            match (before, byte) {
-                (b'\r', b'\n' | 0) => {}
-                (_, b'\n' | b'\r') => lines.push(std::mem::take(&mut line)),
-                _ if line.len() == limit => return Outcome { lines, rest: None, error: Some(LineTooLong { limit }) },
-                _ => line.push(byte),
-            }
-            before = byte;
-        }
-        Outcome { lines, rest: Some(line).filter(|line| !line.is_empty()), error: None }
+    fn split(asked: Asked, limit: usize, chunks: &[&[u8]]) -> Outcome {
+        take_apart(asked, limit, chunks, Manner::Steady)
     }
 
     #[test]
@@ -333,7 +310,7 @@ mod tests {
             ("nothing at all", &[b"", b""], &[], ""),
         ];
         for (name, chunks, want, rest) in table {
-            let got = split(Lines::LIMIT, chunks);
+            let got = split(Plain, Lines::LIMIT, chunks);
             assert_eq!(got.lines, want.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>(), "{name}");
             assert_eq!(got.rest.unwrap_or_default(), rest.as_bytes(), "{name}");
             assert_eq!(got.error, None, "{name}");
@@ -344,44 +321,29 @@ mod tests {
     fn where_the_reads_fall_does_not_matter() {
         let input = b"one\r\n\r\ntwo\n\rthree\r\0\0\r\r\nfour!\r\nfive";
         for limit in [0, 1, 3, 4, 5, Lines::LIMIT] {
-            let whole = split(limit, &[input]);
+            let whole = split(Plain, limit, &[input]);
             assert_eq!(whole, split_plainly(limit, input), "limit {limit}");
             for i in 0..=input.len() {
                 for j in i..=input.len() {
-                    let cut = split(limit, &[&input[..i], &input[i..j], &input[j..]]);
+                    let cut = split(Plain, limit, &[&input[..i], &input[i..j], &input[j..]]);
                     assert_eq!(cut, whole, "limit {limit}, cut at {i} and {j}");
                 }
             }
         }
     }
 
-    fn split_raw(limit: usize, chunks: &[&[u8]]) -> Outcome {
-        let mut lines = Lines::with_limit(limit);
-        let mut out = Vec::new();
-        for mut chunk in chunks.iter().copied() {
-            while let Some(line) = lines.next_raw_line(&mut chunk) {
-                match line {
-                    Ok(line) => out.push(line.to_vec()),
-                    Err(error) => return Outcome { lines: out, rest: None, error: Some(error) },
-                }
-            }
-            assert!(lines.unfinished.capacity() <= limit + 2, "memory is bounded by the limit");
-        }
-        Outcome { lines: out, rest: lines.finish().map(<[u8]>::to_vec), error: None }
-    }
-
     #[test]
     fn raw_lines_are_what_was_sent_wherever_the_reads_fall() {
         let input = b"one\r\n\n\r\n\rt\rw\r\0o\n1234\r\n5678\nlast\r";
         for limit in [0, 1, 3, 4, 6, 7, Lines::LIMIT] {
-            let whole = split_raw(limit, &[input]);
+            let whole = split(Raw, limit, &[input]);
             if limit >= 7 {
                 let all = [whole.lines.concat(), whole.rest.clone().unwrap_or_default()].concat();
                 assert_eq!((whole.lines.len(), all.as_slice()), (6, &input[..]));
             }
             for i in 0..=input.len() {
                 for j in i..=input.len() {
-                    let cut = split_raw(limit, &[&input[..i], &input[i..j], &input[j..]]);
+                    let cut = split(Raw, limit, &[&input[..i], &input[i..j], &input[j..]]);
                     assert_eq!(cut, whole, "limit {limit}, cut at {i} and {j}");
                 }
             }
@@ -399,7 +361,7 @@ mod tests {
             ("a return that is no break", &[b"1234\r", b"5"], false),
         ];
         for (name, chunks, fits) in table {
-            assert_eq!(split_raw(4, chunks).error.is_none(), *fits, "{name}");
+            assert_eq!(split(Raw, 4, chunks).error.is_none(), *fits, "{name}");
         }
     }
 
@@ -417,7 +379,7 @@ mod tests {
             ("lines in front are still handed over", &[b"a\nb\r\n12345\nc\n"], &[b"a", b"b"], false),
         ];
         for (name, chunks, want, fits) in table {
-            let got = split(4, chunks);
+            let got = split(Plain, 4, chunks);
             assert_eq!(got.lines, *want, "{name}");
             assert_eq!(got.error, (!fits).then_some(LineTooLong { limit: 4 }), "{name}");
         }
@@ -437,7 +399,7 @@ mod tests {
     #[test]
     fn can_stop_after_any_line_and_go_on_later() {
         let input = b"one\r\ntwo\r\0three\rfour\n";
-        let whole = split(Lines::LIMIT, &[input]).lines;
+        let whole = split(Plain, Lines::LIMIT, &[input]).lines;
         for cut in 0..=input.len() {
             let (mut lines, mut out, mut left) = (Lines::default(), Vec::new(), Vec::new());
             for part in [&input[..cut], &input[cut..]] {
@@ -503,17 +465,14 @@ mod tests {
             limit in 0usize..12,
         ) {
             let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
-            prop_assert_eq!(split(limit, &chunks), split_plainly(limit, &chunks.concat()));
+            prop_assert_eq!(split(Plain, limit, &chunks), split_plainly(limit, &chunks.concat()));
+            prop_assert_eq!(split(Raw, limit, &chunks), split_raw_plainly(limit, &chunks.concat()));
         }
 
         #[test]
         fn nothing_unprintable_is_left(line in prop::collection::vec(any::<u8>(), 0..64), text in ".*") {
-            for bytes in [&line[..], text.as_bytes()] {
-                let shown = printable(bytes);
-                prop_assert!(shown.chars().all(|c| c == '\t' || !c.is_control()));
-                prop_assert!(shown.len() <= 3 * bytes.len());
-                prop_assert_eq!(printable(shown.as_bytes()), shown.as_ref());
-            }
+            is_safe_to_show(&line);
+            is_safe_to_show(text.as_bytes());
         }
     }
 

@@ -272,6 +272,8 @@ impl Entry {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;

@@ -367,7 +367,7 @@ impl Replies {
             self.settle(Some(known), conn, &rest[..len], emit);
             return Some(len);
         }
-        if is_beginning || rest.len() < usual {
+        if is_beginning || rest.len() < usual || self.begins_longer(rules, conn, rest) {
             return None;
         }
         self.settle(None, conn, &rest[..usual], emit);
@@ -403,6 +403,14 @@ impl Replies {
             missed.or_else(|| (remembered..self.next_seq).rev().find(is_text))?
         };
         Some((seq, rules.messages.text(conn, seq).len()))
+    }
+
+    /// Whether `rest` may become an earlier message that is longer than the expected one, as `<10>` is longer than `<9>`.
+    fn begins_longer(&self, rules: &Rules, conn: u64, rest: &[u8]) -> bool {
+        let remembered = self.next_seq.saturating_sub(REMEMBERED);
+        let texts = (remembered..self.next_seq).rev().map(|seq| rules.messages.text(conn, seq));
+        // Numbers grow, and texts with them: the first that is not longer ends the search, nearly always at once.
+        texts.take_while(|text| text.len() > rest.len()).any(|text| text.starts_with(rest))
     }
 
     fn place_of(&self, seq: u64) -> Known {
@@ -479,5 +487,7 @@ pub(crate) fn without_break(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -343,6 +343,8 @@ fn is_direction(c: char) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

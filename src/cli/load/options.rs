@@ -251,7 +251,9 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 fn target(text: &str) -> Result<(String, u16), String> {
     let advice = "write it like 127.0.0.1:8080, example.org:80, [::1]:8080 or :8080";
     let (host, port) = text.rsplit_once(':').ok_or(advice)?;
-    let port = port.parse::<u16>().ok().filter(|&port| port > 0).ok_or("a port is a number from 1 to 65535")?;
+    // `parse` would take a sign as well.
+    let number = if port.starts_with('+') { None } else { port.parse::<u16>().ok() };
+    let port = number.filter(|&port| port > 0).ok_or("a port is a number from 1 to 65535")?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(bare) => bare,
         None if host.contains(':') => return Err(advice.to_owned()),
@@ -412,6 +414,8 @@ fn sources(text: &str) -> Result<Sources, String> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -486,6 +490,7 @@ mod tests {
             ("host:", None),
             ("host:0", None),
             ("host:65536", None),
+            ("host:+80", None),
             ("http://host:80", None),
             ("a b:80", None),
         ];

@@ -3,7 +3,7 @@ use super::*;
 
 const TIMEOUT: u64 = 100;
 
-fn rules(template: &str, expect: Expect) -> Rules {
+pub(super) fn rules(template: &str, expect: Expect) -> Rules {
     let template = Template::parse(&unescape(template).unwrap()).unwrap();
     Rules { expect, messages: Messages::one(template, LineEnd::AsIs), timeout: TIMEOUT }
 }
@@ -13,7 +13,7 @@ fn pending(seq: u64) -> Pending {
 }
 
 /// `sent` messages are on their way; then the chunks come, each at its time; then the connection ends.
-fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec<String> {
+pub(super) fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec<String> {
     let mut replies = Replies::default();
     (0..sent).for_each(|seq| replies.begin(pending(seq)));
     let mut out = Vec::new();
@@ -69,6 +69,17 @@ fn bytes_are_told_apart() {
         assert_eq!(findings(&rules, 3, &[(1, bytes)]), *want, "{name}");
         let cuts: Vec<(u64, &[u8])> = bytes.chunks(1).map(|chunk| (1, chunk)).collect();
         assert_eq!(findings(&rules, 3, &cuts), *want, "{name}, byte by byte");
+    }
+}
+
+/// The newest reply comes again, cut, while an older and shorter one is awaited.
+#[test]
+fn a_longer_reply_that_is_not_all_there_is_waited_for() {
+    let rules = rules("<{seq}>", Expect::Echo);
+    let want = ["exact 10", "duplicate 10", "exact 11", "wrong 0"];
+    for chunks in [&[&b"<10><10><11><x>"[..]][..], &[b"<10><10", b"><11><x>"], &[b"<10><1", b"0><1", b"1><x", b">"]] {
+        let chunks: Vec<(u64, &[u8])> = chunks.iter().map(|chunk| (1, *chunk)).collect();
+        assert_eq!(findings(&rules, 12, &chunks)[..4], want);
     }
 }
 

@@ -1,0 +1,119 @@
+//! The properties over the seeds and over inputs made from them, the same ones in every run.
+
+use std::fs;
+use std::path::Path;
+
+type Property = fn(&[u8]);
+
+const PROPERTIES: [(&str, Property); 3] =
+    [("telnet_codec", super::telnet_codec), ("lines", super::lines), ("utf8", super::utf8)];
+
+/// How many inputs are made for each property: about a second's worth.
+const MUTANTS: usize = 3000;
+
+/// Longer inputs are left to the fuzz targets.
+const MAX_LEN: usize = 1536;
+
+#[test]
+fn the_properties_hold_for_the_seeds_and_what_is_made_from_them() {
+    for (name, property) in PROPERTIES {
+        let seeds = seeds(name);
+        for seed in &seeds {
+            property(seed);
+        }
+        let mut mutator = Mutator { state: 0x9E37_79B9_7F4A_7C15 };
+        let mut pool = seeds;
+        for _ in 0..MUTANTS {
+            let mutant = mutator.mutant_of(&pool);
+            property(&mutant);
+            // Some are mutated further, so that what grows strange grows stranger.
+            if mutator.below(8) == 0 {
+                let replaced = mutator.below(pool.len());
+                pool[replaced] = mutant;
+            }
+        }
+    }
+}
+
+/// The files of `fuzz/seeds/<name>`, by name.
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let Ok(entries) = fs::read_dir(&folder) else {
+        // A packaged crate has no seeds.
+        assert!(std::env::var_os("CI").is_none(), "{} is missing", folder.display());
+        eprintln!("skipped: {} is missing; mutants are made from nothing", folder.display());
+        return vec![Vec::new()];
+    };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", folder.display());
+    paths.iter().map(|path| fs::read(path).expect("a seed can be read")).collect()
+}
+
+/// Makes inputs as a fuzzer does, but blindly, and always the same.
+struct Mutator {
+    state: u64,
+}
+
+impl Mutator {
+    /// What these machines look out for.
+    const TOKENS: [&[u8]; 20] = [
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\r\0",
+        b"\xff",
+        b"\xff\xff",
+        b"\xff\xfa",
+        b"\xff\xf0",
+        b"\xff\xfa\x18\x00xterm\xff\xf0",
+        b"\xff\xfb\x1f",
+        b"\xff\xfc\x01",
+        b"\xff\xfd\x06",
+        b"\xff\xfe\x03",
+        b"\xff\xf8",
+        b"\xc3\xa9",
+        b"\xe2\x82\xac",
+        b"\xed\xa0",
+        b"\xf0\x9f\x98\x80",
+        b"\xf4\x90",
+        b"\x04",
+    ];
+
+    fn mutant_of(&mut self, pool: &[Vec<u8>]) -> Vec<u8> {
+        let mut input = pool[self.below(pool.len())].clone();
+        for _ in 0..=self.below(4) {
+            let at = self.below(input.len() + 1);
+            match self.below(6) {
+                0 => input.insert(at, self.next() as u8),
+                1 => drop(input.splice(at..at, Self::TOKENS[self.below(Self::TOKENS.len())].iter().copied())),
+                2 => drop(input.drain(at..(at + 1 + self.below(4)).min(input.len()).max(at))),
+                3 if at < input.len() => input[at] ^= 1 << self.below(8),
+                4 => {
+                    let other = &pool[self.below(pool.len())];
+                    let from = self.below(other.len() + 1);
+                    input.truncate(at);
+                    input.extend_from_slice(&other[from..]);
+                }
+                _ => {
+                    let repeated = input[at..(at + self.below(40)).min(input.len())].to_vec();
+                    drop(input.splice(at..at, repeated));
+                }
+            }
+        }
+        input.truncate(MAX_LEN);
+        input
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    /// Xorshift (Marsaglia, 2003).
+    fn next(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
+    }
+}

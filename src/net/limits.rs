@@ -1,0 +1,277 @@
+//! Bounds: what one peer may cost, and what all of them may.
+//!
+//! By default there are none, as in Node: a program that writes on although `write` answered `false` grows with its
+//! peer's slowness. [`Limits`] holds what one connection may take ([`ServerOptions::limits`], [`SocketOptions::limits`],
+//! [`Socket::set_limits`]), [`Loop::set_outbox_limit`] what all may take together. Whoever goes over one is destroyed with
+//! [`Error::TooSlow`]; nobody else notices.
+//!
+//! ```text
+//!   write ─▶ kernel takes it                                   nothing is looked at
+//!        └─▶ kernel is full ─▶ outbox waits ─┬─ over its own limit ─────────▶ this peer is given up
+//!                              (counted)     ├─ over the limit of all ──────▶ the largest is given up, and the next,
+//!                                            │                                until the rest is below it
+//!                                            └─ the kernel takes nothing
+//!                                               for the write timeout ───────▶ this peer is given up
+//! ```
+//!
+//! Nothing here costs a connection anything whose peer reads: the checks stand where the kernel has refused.
+
+pub(super) mod waiting;
+
+use std::fmt;
+use std::time::Duration;
+
+use super::outbox::Outbox;
+use super::state::SocketState;
+use super::state::flag::*;
+use super::{Error, Net, NetTick, Socket, WriteCallback};
+use crate::event_loop::{Loop, TimerId};
+
+/// How many full reads one socket gets in one turn; libuv's number (`uv__read` in `src/unix/stream.c`).
+pub const READS_PER_TURN: usize = 32;
+
+/// What one connection may take. Default: [`Limits::NONE`], which is what Node has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many bytes may wait in the process because the kernel takes no more, the connection is not there yet, or it is
+    /// corked. Default: no limit.
+    ///
+    /// A write that would take it over the limit is not queued; one that the kernel took in part counts with its rest, so a
+    /// single write of more than the limit and the kernel's buffer is too much, too. Choose it well above the high-water
+    /// mark, from which on `write` answers `false` and a program should stop by itself.
+    pub outbox_bytes: Option<usize>,
+    /// How many write and end callbacks may wait. Empty writes have callbacks too, so bytes alone do not bound them.
+    /// Default: no limit.
+    pub callbacks: Option<usize>,
+    /// How long bytes may wait without the kernel taking a single one: its buffer is full, and the peer reads nothing.
+    /// Whole milliseconds. Default: zero, which is for ever.
+    ///
+    /// Before it gives up it asks the kernel once more, which reports room only once a good part of its buffer is free: a
+    /// slow reader is none that has stopped.
+    pub write_timeout: Duration,
+    /// How many full reads of 64 KiB this connection gets in one turn before others have theirs; at least one. Default:
+    /// [`READS_PER_TURN`].
+    pub reads_per_turn: usize,
+}
+
+impl Limits {
+    /// Nothing is limited but the reads of a turn.
+    pub const NONE: Limits =
+        Limits { outbox_bytes: None, callbacks: None, write_timeout: Duration::ZERO, reads_per_turn: READS_PER_TURN };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::NONE
+    }
+}
+
+/// Which limit a peer went over, and how it was set; in [`Error::TooSlow`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::outbox_bytes`].
+    OutboxBytes(usize),
+    /// [`Limits::callbacks`].
+    Callbacks(usize),
+    /// [`Limits::write_timeout`].
+    WriteTimeout(Duration),
+    /// [`Loop::set_outbox_limit`]: of all peers, the most was waiting for this one.
+    AllOutboxes(usize),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::OutboxBytes(bytes) => write!(f, "the limit is {bytes} bytes"),
+            Limit::Callbacks(count) => write!(f, "the limit is {count} callbacks"),
+            Limit::WriteTimeout(time) => write!(f, "none was taken for {time:?}"),
+            Limit::AllOutboxes(bytes) => write!(f, "the largest outbox when all were over {bytes} bytes"),
+        }
+    }
+}
+
+impl Net {
+    /// The limits that hold for a socket: its own, or those of the server that accepted it.
+    fn limits<'a>(&'a self, state: &'a SocketState) -> &'a Limits {
+        let own = state.more.as_ref().and_then(|more| more.limits.as_deref());
+        own.or_else(|| Some(&self.servers.get(state.server as usize)?.options.limits)).unwrap_or(&Limits::NONE)
+    }
+
+    /// How many full reads a socket gets in one turn.
+    pub(crate) fn reads_per_turn(&self, socket: Socket) -> usize {
+        self.socket(socket).map_or(0, |state| self.limits(state).reads_per_turn)
+    }
+}
+
+impl Loop {
+    /// Limits the bytes that may wait in all outboxes together, which is what slow readers can cost a process. `None`, the
+    /// default, is no limit.
+    ///
+    /// When it is exceeded the largest outbox's socket is destroyed with [`Error::TooSlow`], and the next, until what is
+    /// left is below it. So one who does not read at all is given up before many who are a little behind, and nobody is
+    /// made to wait for another. Of more than 64 outboxes that differ by less than an eighth it is one of them.
+    ///
+    /// Bytes that wait only because they are gathered for the end of the phase do not count.
+    pub fn set_outbox_limit(&mut self, limit: Option<usize>) {
+        self.net.outboxes.limit = limit.unwrap_or(usize::MAX);
+        self.evict_largest();
+    }
+
+    pub(crate) fn set_socket_limits(&mut self, socket: Socket, limits: Limits) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROYED) {
+            return;
+        }
+        let is_waiting = state.is_waiting();
+        state.more().limits = Some(Box::new(limits));
+        self.stop_write_timer(socket);
+        if is_waiting {
+            self.outbox_waits(socket);
+        }
+    }
+
+    /// Why a write that has to wait goes over a limit of its socket, if it does.
+    pub(crate) fn overrun(&self, socket: Socket, bytes: usize, callbacks: usize) -> Option<Error> {
+        let state = self.net.socket(socket).filter(|state| state.is_waiting())?;
+        let limits = self.net.limits(state);
+        let waiting = state.outbox.as_ref().map_or(0, |outbox| outbox.len());
+        if let Some(limit) = limits.outbox_bytes.filter(|&limit| waiting.saturating_add(bytes) > limit) {
+            return Some(Error::TooSlow { waiting: waiting.saturating_add(bytes), limit: Limit::OutboxBytes(limit) });
+        }
+        let limit = limits.callbacks.filter(|&limit| state.waiting_callbacks() + callbacks > limit)?;
+        Some(Error::TooSlow { waiting, limit: Limit::Callbacks(limit) })
+    }
+
+    /// A write or end that goes over a limit: it fails with all that waited before it, and the peer is given up.
+    #[cold]
+    pub(crate) fn refuse_overrun(&mut self, socket: Socket, callback: Option<WriteCallback>, error: Error) {
+        let outbox = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut());
+        match (outbox, callback) {
+            // Behind the others, which are told first.
+            (Some(outbox), Some(callback)) => outbox.push_callback(u64::MAX, callback),
+            (_, callback) => self.call_back(callback, Err(error.clone())),
+        }
+        self.give_up_on(socket, error);
+    }
+
+    /// More waits in an outbox than before, or it has begun to wait: it is counted, timed, and held against the limits.
+    #[cold]
+    pub(crate) fn outbox_waits(&mut self, socket: Socket) {
+        self.count_outbox(socket);
+        if let Some(error) = self.overrun(socket, 0, 0) {
+            return self.give_up_on(socket, error);
+        }
+        self.time_blocked_write(socket);
+        self.evict_largest();
+    }
+
+    /// Enters in the books how much waits in an outbox.
+    pub(crate) fn count_outbox(&mut self, socket: Socket) {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        if let Some(outbox) = state.outbox.as_mut().filter(|_| state.serial == socket.0.serial()) {
+            let bytes = outbox.len();
+            net.outboxes.waiting.enter(&mut outbox.ticket, socket, bytes);
+        }
+    }
+
+    /// The kernel has refused: from now on it has the write timeout to take something.
+    fn time_blocked_write(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket(socket).filter(|state| state.is(BLOCKED)) else { return };
+        let limit = self.net.limits(state).write_timeout;
+        if limit.is_zero() || state.outbox.as_ref().is_none_or(|outbox| outbox.write_timer.is_some()) {
+            return;
+        }
+        let timer = self.start_write_timer(socket, limit);
+        if let Some(outbox) = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut()) {
+            outbox.write_timer = Some(timer);
+        }
+    }
+
+    pub(crate) fn stop_write_timer(&mut self, socket: Socket) {
+        let outbox = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut());
+        if let Some(timer) = outbox.and_then(|outbox| outbox.write_timer.take()) {
+            self.timers_clear(timer);
+        }
+    }
+
+    /// An outbox goes back to the pool although something waits in it; its callbacks are for the caller to call.
+    pub(crate) fn take_back(&mut self, mut outbox: Box<Outbox>) -> Vec<WriteCallback> {
+        if let Some(timer) = outbox.write_timer.take() {
+            self.timers_clear(timer);
+        }
+        let callbacks = outbox.take_all_callbacks();
+        self.net.outboxes.give_back(outbox);
+        callbacks
+    }
+
+    /// The kernel has taken nothing for the write timeout, or has not been asked.
+    pub(crate) fn write_timed_out(&mut self, socket: Socket, timer: TimerId) {
+        let Some(sent_before) = self.sent_if_timed(socket, timer) else { return self.timers_clear(timer) };
+        self.send_queued(socket);
+        if self.sent_if_timed(socket, timer) == Some(sent_before)
+            && let Some(state) = self.net.socket(socket)
+        {
+            let limit = Limit::WriteTimeout(self.net.limits(state).write_timeout);
+            let waiting = state.outbox.as_ref().map_or(0, |outbox| outbox.len());
+            self.give_up_on(socket, Error::TooSlow { waiting, limit });
+        }
+    }
+
+    /// How much the kernel has of what was written, if that timer is still the one that watches it.
+    fn sent_if_timed(&self, socket: Socket, timer: TimerId) -> Option<u64> {
+        let state = self.net.socket(socket).filter(|state| state.is(BLOCKED))?;
+        let outbox = state.outbox.as_ref().filter(|outbox| outbox.write_timer == Some(timer))?;
+        Some(state.bytes_written - outbox.len() as u64)
+    }
+
+    /// Takes from the largest until all together are below their limit.
+    fn evict_largest(&mut self) {
+        let limit = self.net.outboxes.limit;
+        while self.net.outboxes.waiting.total() > limit {
+            let Some((socket, waiting)) = self.net.outboxes.waiting.take_largest() else { return };
+            if let Some(outbox) = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut()) {
+                outbox.ticket = None;
+            }
+            self.give_up_on(socket, Error::TooSlow { waiting, limit: Limit::AllOutboxes(limit) });
+        }
+    }
+
+    /// Destroys a socket whose peer is too slow. What waited for it is dropped here and now, every callback hears the error,
+    /// and the peer gets a reset: a FIN would pass the part that it has for the whole, and until it were read the kernel
+    /// would keep its own buffer for a connection that nobody owns any more.
+    #[cold]
+    fn give_up_on(&mut self, socket: Socket, error: Error) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROYED) {
+            return;
+        }
+        if !state.is(CONNECTING) {
+            state.clear(BLOCKED);
+            self.tick(NetTick::FailQueued(socket));
+        }
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        state.set(ERRORED);
+        state.more().errored.get_or_insert_with(|| error.clone());
+        state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
+        if let Some(outbox) = &mut state.outbox {
+            state.bytes_written -= outbox.len() as u64;
+            outbox.unit_start = outbox.unit_start.min(state.bytes_written);
+            outbox.discard();
+        }
+        self.destroy_socket(socket, Some(error));
+    }
+}
+
+impl SocketState {
+    /// Whether what is written now has to wait: the kernel has refused, there is no connection yet, or it is corked.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is(BLOCKED | CONNECTING | ERRORED) || self.corks() > 0
+    }
+
+    fn waiting_callbacks(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.callbacks())
+            + self.more.as_ref().map_or(0, |more| more.end_callbacks.len())
+    }
+}

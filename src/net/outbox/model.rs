@@ -1,0 +1,196 @@
+//! The outbox against a plain list of bytes, and its pool against a count, under random programs.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a socket does with its outbox. `part` is of what there is, in 255ths.
+#[derive(Clone, Debug)]
+enum Act {
+    Write {
+        len: usize,
+    },
+    WriteThen {
+        len: usize,
+    },
+    KernelTook {
+        part: u8,
+    },
+    /// The callbacks of what the kernel has are run; with `part` of those of what still waits.
+    CallBack {
+        part: u8,
+    },
+    CallBackAll,
+    Cork,
+    /// Gives the box back to the pool with all that is in it, and borrows one again.
+    StartAfresh,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let len = || prop_oneof![6 => 0..100_usize, 2 => 1000..5000_usize, 1 => 15_000..40_000_usize];
+    let part = || prop_oneof![2 => Just(255_u8), 1 => Just(0), 5 => any::<u8>()];
+    prop_oneof![
+        8 => len().prop_map(|len| Act::Write { len }),
+        3 => len().prop_map(|len| Act::WriteThen { len }),
+        8 => part().prop_map(|part| Act::KernelTook { part }),
+        3 => part().prop_map(|part| Act::CallBack { part }),
+        1 => Just(Act::CallBackAll),
+        1 => Just(Act::Cork),
+        1 => Just(Act::StartAfresh),
+    ]
+}
+
+/// A socket as plain as it can be.
+#[derive(Default)]
+struct Plain {
+    unsent: Vec<u8>,
+    written: u64,
+    /// When each callback is due, and its number.
+    callbacks: Vec<(u64, usize)>,
+    corks: u32,
+}
+
+impl Plain {
+    /// An offset of the socket's life: `part` of the way from the first unsent byte to the last.
+    fn offset(&self, part: u8) -> u64 {
+        let first_unsent = self.written - self.unsent.len() as u64;
+        first_unsent + (self.unsent.len() * usize::from(part) / 255) as u64
+    }
+}
+
+/// A callback that says its number when it is dropped, so that nobody has to be called.
+struct Numbered(usize, Rc<RefCell<Vec<usize>>>);
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        self.1.borrow_mut().push(self.0);
+    }
+}
+
+/// Sockets that share a pool.
+struct Run {
+    pool: OutboxPool,
+    sockets: Vec<(Box<Outbox>, Plain)>,
+    dropped: Rc<RefCell<Vec<usize>>>,
+    made: usize,
+}
+
+impl Run {
+    fn new(sockets: usize) -> Run {
+        let mut pool = OutboxPool::default();
+        let sockets = (0..sockets).map(|_| (pool.take(Cause::default()), Plain::default())).collect();
+        Run { pool, sockets, dropped: Rc::default(), made: 0 }
+    }
+
+    fn act(&mut self, who: usize, act: &Act) {
+        let (outbox, plain) = &mut self.sockets[who];
+        match *act {
+            Act::Write { len } | Act::WriteThen { len } => {
+                // Every position of a socket's life has its own byte, nearly: what is out of place shows.
+                let bytes: Vec<u8> = (plain.written..plain.written + len as u64).map(|at| (at % 251) as u8).collect();
+                outbox.push(&bytes);
+                plain.unsent.extend_from_slice(&bytes);
+                plain.written += len as u64;
+                assert!(
+                    outbox.head == 0 || outbox.head < outbox.len(),
+                    "at most as many sent bytes as unsent are kept"
+                );
+                if matches!(act, Act::WriteThen { .. }) {
+                    let numbered = Numbered(self.made, self.dropped.clone());
+                    outbox.push_callback(plain.written, Box::new(move |_, _| drop(numbered)));
+                    plain.callbacks.push((plain.written, self.made));
+                    self.made += 1;
+                }
+            }
+            Act::KernelTook { part } => {
+                let len = plain.unsent.len() * usize::from(part) / 255;
+                outbox.advance(len);
+                plain.unsent.drain(..len);
+            }
+            Act::CallBack { part } => {
+                let offset = plain.offset(part);
+                let due: Vec<_> = plain.callbacks.extract_if(.., |(due_at, _)| *due_at <= offset).collect();
+                self.called(who, |outbox| outbox.take_callbacks(offset), due);
+            }
+            Act::CallBackAll => {
+                let due = std::mem::take(&mut plain.callbacks);
+                self.called(who, Outbox::take_all_callbacks, due);
+            }
+            Act::Cork => {
+                outbox.corks += 1;
+                plain.corks += 1;
+            }
+            Act::StartAfresh => {
+                outbox.unit_start = 1;
+                outbox.inflight_end = 2;
+                outbox.seen_by_idle_limit = 3;
+                let lost: Vec<_> = std::mem::take(plain).callbacks;
+                let given_back = std::mem::replace(outbox, self.pool.take(Cause::default()));
+                self.pool.give_back(given_back);
+                self.was_dropped(lost);
+                let (outbox, _) = &self.sockets[who];
+                assert_eq!((outbox.unit_start, outbox.inflight_end, outbox.seen_by_idle_limit), (0, 0, 0));
+            }
+        }
+        self.check();
+    }
+
+    fn called(&mut self, who: usize, take: impl FnOnce(&mut Outbox) -> Vec<WriteCallback>, due: Vec<(u64, usize)>) {
+        drop(take(&mut self.sockets[who].0));
+        self.was_dropped(due);
+    }
+
+    fn was_dropped(&mut self, due: Vec<(u64, usize)>) {
+        let numbers: Vec<usize> = due.into_iter().map(|(_, number)| number).collect();
+        assert_eq!(*self.dropped.borrow(), numbers, "callbacks in the order of their writes");
+        self.dropped.borrow_mut().clear();
+    }
+
+    fn check(&self) {
+        for (outbox, plain) in &self.sockets {
+            assert_eq!(outbox.unsent(), plain.unsent);
+            assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
+            assert_eq!(outbox.corks, plain.corks);
+            assert!(!outbox.is_empty() || outbox.bytes.capacity() <= KEEP_CAPACITY, "an empty box is no large one");
+        }
+        assert!(self.dropped.borrow().is_empty(), "no callback is lost");
+        assert_eq!(self.pool.capacity, self.pool.boxes.iter().map(|outbox| outbox.bytes.capacity()).sum::<usize>());
+    }
+}
+
+proptest! {
+    #[test]
+    fn bytes_leave_in_order_and_callbacks_with_them(acts in prop::collection::vec((0..3_usize, act()), 1..80)) {
+        let mut run = Run::new(3);
+        for (who, act) in &acts {
+            run.act(*who, act);
+        }
+    }
+}
+
+#[test]
+fn the_pool_keeps_no_more_than_its_limits() {
+    let filled = |len: usize| {
+        let mut outbox = Box::<Outbox>::default();
+        outbox.push(&vec![b'x'; len]);
+        outbox
+    };
+    let mut pool = OutboxPool::default();
+    for _ in 0..POOL_CAPACITY / KEEP_CAPACITY + 10 {
+        // Twice what one may keep: it is shrunk first.
+        pool.give_back(filled(2 * KEEP_CAPACITY));
+    }
+    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_CAPACITY / KEEP_CAPACITY, POOL_CAPACITY));
+    // There is room for boxes that own nothing, but not for any number of them.
+    for _ in 0..POOL_BOXES {
+        pool.give_back(filled(0));
+    }
+    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_BOXES, POOL_CAPACITY));
+    for _ in 0..POOL_BOXES {
+        assert!(pool.take(Cause::default()).is_empty());
+    }
+    assert_eq!((pool.boxes.len(), pool.capacity), (0, 0), "what is lent is not counted");
+}
