@@ -1,34 +1,92 @@
 //! What the loop's own work costs: timers, ticks, immediates.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bucle::{EventLoop, TimerId};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use bucle::{EventLoop, Loop, ManualClock, TimerId};
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+
+mod support;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const COUNTS: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
 
-/// A loop with so many timers of a minute, and one of them.
-fn with_timers(count: usize) -> (EventLoop, TimerId) {
-    let mut event_loop = EventLoop::new().expect("a loop");
-    let id =
-        event_loop.enter(|lp| (0..count).map(|_| lp.set_timer(MINUTE, |_| {})).last().expect("at least one timer"));
-    (event_loop, id)
+/// A timer that owns something, as timers do: its closure lies in a block of its own.
+fn start(lp: &mut Loop, n: usize) -> TimerId {
+    lp.set_timer(MINUTE, move |_| {
+        black_box(n);
+    })
 }
 
-/// What a timer costs to set and clear, and to refresh, by how many there are already. Each looks at the clock.
+/// A loop with so many timers of a minute, and their names in an order that has nothing to do with memory.
+fn with_timers(count: usize) -> (EventLoop, Vec<TimerId>) {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let mut ids: Vec<TimerId> = event_loop.enter(|lp| (0..count).map(|n| start(lp, n)).collect());
+    // Fisher and Yates, with a generator that need not be good (Knuth's MMIX).
+    let mut state = 1_u64;
+    for i in (1..ids.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ids.swap(i, (state >> 33) as usize % (i + 1));
+    }
+    (event_loop, ids)
+}
+
+/// What a timer costs to set and clear, and to refresh, by how many there are. Each looks at the clock. *The same* is one
+/// timer again and again, *any* is one after the other at random: what it costs to reach them in memory comes on top.
 fn timers(c: &mut Criterion) {
     let mut group = c.benchmark_group("timers");
-    for count in [1, 1_000, 1_000_000] {
-        let (mut event_loop, id) = with_timers(count);
+    for count in COUNTS {
+        let (mut event_loop, mut ids) = with_timers(count);
         event_loop.enter(|lp| {
-            group.bench_function(BenchmarkId::new("set and clear", count), |b| {
+            group.bench_function(BenchmarkId::new("set and clear the same", count), |b| {
                 b.iter(|| {
-                    let id = lp.set_timeout(MINUTE, |_| {});
+                    let id = start(lp, count);
                     lp.clear(id);
                 });
             });
-            group.bench_function(BenchmarkId::new("refresh", count), |b| b.iter(|| black_box(lp.refresh(id))));
+            group.bench_function(BenchmarkId::new("refresh the same", count), |b| b.iter(|| lp.refresh(ids[0])));
+            let mut turns = (0..count).cycle();
+            let mut any = move || turns.next().expect("it never ends");
+            group.bench_function(BenchmarkId::new("refresh any", count), |b| b.iter(|| lp.refresh(ids[any()])));
+            group.bench_function(BenchmarkId::new("clear any and set", count), |b| {
+                b.iter(|| {
+                    let id = &mut ids[any()];
+                    lp.clear(*id);
+                    *id = start(lp, count);
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
+/// What a timer costs that fires, by how many are due at the same time: all of them in one pass.
+fn firing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("timers");
+    group.sampling_mode(SamplingMode::Flat);
+    for count in COUNTS {
+        group.bench_function(BenchmarkId::new("fire", count), |b| {
+            b.iter_custom(|iterations| {
+                let clock = ManualClock::new();
+                let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
+                let (mut spent, mut fired) = (Duration::ZERO, 0);
+                while fired < iterations {
+                    event_loop.enter(|lp| {
+                        for n in 0..count {
+                            lp.set_timeout(MINUTE, move |_| {
+                                black_box(n);
+                            });
+                        }
+                    });
+                    clock.advance(MINUTE);
+                    let start = Instant::now();
+                    event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+                    spent += start.elapsed();
+                    fired += count as u64;
+                }
+                assert!(!event_loop.is_alive(), "all have fired");
+                spent.mul_f64(iterations as f64 / fired as f64)
+            });
         });
     }
     group.finish();
@@ -66,5 +124,17 @@ fn ticks_and_immediates(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, timers, ticks_and_immediates);
+/// A turn that finds nothing to do: one system call, and what the loop does around it.
+fn empty_turn(c: &mut Criterion) {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    c.bench_function("empty turn", |b| {
+        b.iter(|| event_loop.turn(Some(Duration::ZERO)).expect("the poll works"));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = support::in_short();
+    targets = timers, firing, ticks_and_immediates, empty_turn
+}
 criterion_main!(benches);

@@ -2,59 +2,95 @@
 
 use std::hint::black_box;
 
-use bucle::telnet::codec::{Decoder, Event};
+use bucle::telnet::codec::{Decoder, Event, IAC, escape};
 use bucle::telnet::lines::Lines;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+mod support;
+
 const CHUNK: usize = 64 * 1024;
 
-/// How fast lines are cut, by line length: short lines are the chat case, long ones a paste.
+/// How fast lines are cut, by line length: short lines are the chat case, long ones a paste. One that goes on through
+/// many chunks has to be kept together.
 fn cut_lines(c: &mut Criterion) {
     let mut group = c.benchmark_group("lines");
-    for line_bytes in [16, 128, 1000] {
+    for line_bytes in [16, 128, 1000, 4 * CHUNK] {
         let mut line = vec![b'x'; line_bytes - 1];
         line.push(b'\n');
-        let chunk = line.repeat(CHUNK / line_bytes);
-        group.throughput(Throughput::Bytes(chunk.len() as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(line_bytes), &chunk, |b, chunk| {
-            let mut lines = Lines::default();
+        let bytes = line.repeat((4 * CHUNK).div_ceil(line_bytes));
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(line_bytes), &bytes, |b, bytes| {
+            let mut lines = Lines::with_limit(4 * CHUNK);
             b.iter(|| {
-                lines.feed(chunk, |line| {
-                    black_box(line);
-                })
-            });
-        });
-    }
-    group.finish();
-}
-
-/// How fast data is told from telnet commands, by the share of IAC: none is the rule, all a flood.
-fn decode(c: &mut Criterion) {
-    let mut group = c.benchmark_group("telnet codec");
-    for (name, piece) in [
-        ("no IAC", &[b'x'; 64][..]),
-        ("one command in 64 bytes", &[&[0xff, 0xf1][..], &[b'x'; 62]].concat()),
-        ("only doubled IAC", &[0xff; 64]),
-        ("only negotiations", &[0xff, 0xfd, 0x01].repeat(21)),
-    ] {
-        let chunk = piece.repeat(CHUNK / piece.len());
-        group.throughput(Throughput::Bytes(chunk.len() as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(name), &chunk, |b, chunk| {
-            let mut decoder = Decoder::default();
-            b.iter(|| {
-                let mut rest = &chunk[..];
-                let mut bytes = 0;
-                while let Some(event) = decoder.next_event(&mut rest) {
-                    if let Event::Data(data) = event {
-                        bytes += data.len();
-                    }
+                for chunk in bytes.chunks(CHUNK) {
+                    let fed = lines.feed(chunk, |line| {
+                        black_box(line);
+                    });
+                    fed.expect("no line is too long");
                 }
-                black_box(bytes)
             });
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, cut_lines, decode);
+/// Bytes of which one in `period` is 255, sent as data: doubled.
+fn doubled(period: usize) -> Vec<u8> {
+    (0..CHUNK).map(|i| if i % period == 0 { IAC } else { b'x' }).collect()
+}
+
+/// How fast data is told from telnet commands, by the share of IAC: none is the rule, all a flood. And how fast it is
+/// escaped on the way out.
+fn codec(c: &mut Criterion) {
+    let mut group = c.benchmark_group("telnet codec");
+    let text = vec![b'x'; CHUNK];
+    let one_in = |period| doubled(period);
+    let cases = [
+        ("none", text),
+        ("1 in 1000", one_in(1000)),
+        ("1 in 100", one_in(100)),
+        ("1 in 10", one_in(10)),
+        ("all", one_in(1)),
+    ];
+    for (share, plain) in &cases {
+        let mut wire = Vec::new();
+        escape(plain, &mut wire);
+        group.throughput(Throughput::Bytes(wire.len() as u64));
+        decode(&mut group, BenchmarkId::new("decode, IAC", share), &wire);
+        group.throughput(Throughput::Bytes(plain.len() as u64));
+        group.bench_with_input(BenchmarkId::new("escape, IAC", share), plain, |b, plain| {
+            b.iter(|| {
+                wire.clear();
+                escape(plain, &mut wire);
+                black_box(wire.len())
+            });
+        });
+    }
+    let negotiations = [0xff, 0xfd, 0x01].repeat(CHUNK / 3);
+    group.throughput(Throughput::Bytes(negotiations.len() as u64));
+    decode(&mut group, BenchmarkId::new("decode", "negotiations"), &negotiations);
+    group.finish();
+}
+
+fn decode(group: &mut criterion::BenchmarkGroup<criterion::measurement::WallTime>, id: BenchmarkId, wire: &[u8]) {
+    group.bench_with_input(id, wire, |b, wire| {
+        let mut decoder = Decoder::default();
+        b.iter(|| {
+            let mut rest = wire;
+            let mut bytes = 0;
+            while let Some(event) = decoder.next_event(&mut rest) {
+                if let Event::Data(data) = event {
+                    bytes += data.len();
+                }
+            }
+            black_box(bytes)
+        });
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = support::in_short();
+    targets = cut_lines, codec
+}
 criterion_main!(benches);

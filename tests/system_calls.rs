@@ -1,17 +1,33 @@
 //! The kernel is the limit: what a message costs in system calls, counted by strace and exact.
 //!
-//! Two runs that differ only in the number of messages; what the longer one makes more of, the messages cost. Skipped
-//! where there is no strace; with `CI=true` that is a failure.
+//! Two runs that differ only in how often the same is done; what the longer one makes more of, that costs. Skipped where
+//! there is no strace; with `CI=true` that is a failure.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Calls that a turn or a message makes; the rest (logging, memory, signals) is not counted.
-const COUNTED: &[&str] = &["recvfrom", "sendto", "writev", "sendmsg", "epoll_wait", "epoll_ctl", "read", "write"];
+/// Calls that a turn, a message or a connection makes; the rest (logging, memory, signals) is not counted.
+const COUNTED: &[&str] = &[
+    "accept4",
+    "close",
+    "epoll_ctl",
+    "epoll_wait",
+    "getpeername",
+    "getsockopt",
+    "read",
+    "recvfrom",
+    "sendmsg",
+    "sendto",
+    "setsockopt",
+    "shutdown",
+    "write",
+    "writev",
+];
 
 fn has_strace() -> bool {
     let works = Command::new("strace").args(["-V"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -23,9 +39,11 @@ fn has_strace() -> bool {
     false
 }
 
-/// Serves `server` under strace while `messages` are sent and answered one after the other.
-fn calls(server: &str, message: &[u8], messages: usize) -> BTreeMap<String, i64> {
-    let out = std::env::temp_dir().join(format!("bucle-strace-{}-{server}-{messages}", std::process::id()));
+/// Serves `server` under strace while `converse` talks to the port.
+fn calls(server: &str, converse: impl FnOnce(u16)) -> BTreeMap<String, i64> {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let out = std::env::temp_dir().join(format!("bucle-strace-{}-{run}", std::process::id()));
     let mut child = Command::new("strace")
         .args(["-f", "-c", "-U", "name,calls", "-o"])
         .arg(&out)
@@ -37,18 +55,7 @@ fn calls(server: &str, message: &[u8], messages: usize) -> BTreeMap<String, i64>
         .expect("strace runs");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
-    let port: u16 = line.trim_end().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    client.set_nodelay(true).expect("a socket");
-    let mut answer = vec![0; message.len()];
-    for _ in 0..messages {
-        client.write_all(message).expect("it reads");
-        client.read_exact(&mut answer).expect("it answers");
-        assert_eq!(answer, message);
-    }
-    client.shutdown(Shutdown::Write).expect("a socket");
-    client.read_to_end(&mut Vec::new()).expect("the server ends too");
+    converse(line.trim_end().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port"));
     // strace's child, the server, is the one to end; strace then writes its table.
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).expect("it runs");
     let server_pid = children.split_whitespace().next().expect("strace has a child");
@@ -63,17 +70,47 @@ fn calls(server: &str, message: &[u8], messages: usize) -> BTreeMap<String, i64>
     table.lines().filter_map(row).filter(|(name, _)| COUNTED.contains(&name.as_str())).collect()
 }
 
-/// What `messages` more messages cost, per message; calls that they cost nothing of are left out.
-fn cost(server: &str, message: &[u8]) -> BTreeMap<String, f64> {
-    const FEW: usize = 50;
-    const MORE: usize = 500;
-    let few = calls(server, message, FEW);
-    let more = calls(server, message, FEW + MORE);
-    let per_message = |(name, calls): (&String, &i64)| {
-        let extra = calls - few.get(name).copied().unwrap_or(0);
-        (name.clone(), extra as f64 / MORE as f64)
+/// What doing `more` on top of `few` costs, each time; calls that it costs nothing of are left out. `converse` is told how
+/// often.
+fn difference(server: &str, few: usize, more: usize, converse: impl Fn(u16, usize)) -> BTreeMap<String, f64> {
+    let some = calls(server, |port| converse(port, few));
+    let all = calls(server, |port| converse(port, few + more));
+    let each = |(name, calls): (&String, &i64)| {
+        let extra = calls - some.get(name).copied().unwrap_or(0);
+        (name.clone(), extra as f64 / more as f64)
     };
-    more.iter().map(per_message).filter(|(_, calls)| *calls != 0.0).collect()
+    all.iter().map(each).filter(|(_, calls)| *calls != 0.0).collect()
+}
+
+fn connect(port: u16) -> TcpStream {
+    let client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    client.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    client.set_nodelay(true).expect("a socket");
+    client
+}
+
+fn expect(client: &mut TcpStream, message: &[u8]) {
+    let mut answer = vec![0; message.len()];
+    client.read_exact(&mut answer).expect("it answers");
+    assert_eq!(answer, message);
+}
+
+/// Ours first, then the server's end.
+fn part(mut client: TcpStream) {
+    client.shutdown(Shutdown::Write).expect("a socket");
+    client.read_to_end(&mut Vec::new()).expect("the server ends too");
+}
+
+/// What a message costs that is sent and answered, one after the other.
+fn cost(server: &str, message: &[u8]) -> BTreeMap<String, f64> {
+    difference(server, 50, 500, |port, messages| {
+        let mut client = connect(port);
+        for _ in 0..messages {
+            client.write_all(message).expect("it reads");
+            expect(&mut client, message);
+        }
+        part(client);
+    })
 }
 
 /// One read and one write to the message, exactly, nothing else of the kind, and one wait: give or take the one more
@@ -96,4 +133,60 @@ fn sixteen_lines_cost_no_more_than_one() {
     if has_strace() {
         assert_three_calls(cost("lines", "0123456789abcde\n".repeat(16).as_bytes()));
     }
+}
+
+/// Four members say sixteen lines each at a time, and everybody hears them all: lines that come in one turn leave in one
+/// call per member, whoever said them.
+#[test]
+fn a_delivery_of_sixteen_in_flight_costs_a_sixteenth_of_a_write() {
+    const MEMBERS: usize = 20;
+    const SPEAKERS: usize = 4;
+    const LINES: usize = 16;
+    if !has_strace() {
+        return;
+    }
+    let said: Vec<String> =
+        (0..SPEAKERS).map(|speaker| format!("{speaker}: line of sixty-four\n").repeat(LINES)).collect();
+    let cost = difference("relay", 5, 50, |port, rounds| {
+        let mut members: Vec<TcpStream> = (0..MEMBERS).map(|_| connect(port)).collect();
+        // Who came last is in when it hears itself, and so is everybody else.
+        members[MEMBERS - 1].write_all(b"hola\n").expect("it reads");
+        members.iter_mut().for_each(|member| expect(member, b"hola\n"));
+        for _ in 0..rounds {
+            for (speaker, lines) in members.iter_mut().zip(&said) {
+                speaker.write_all(lines.as_bytes()).expect("it reads");
+            }
+            for member in &mut members {
+                let mut heard = vec![0; said.iter().map(String::len).sum()];
+                member.read_exact(&mut heard).expect("everybody hears everything");
+                let mut lines: Vec<&str> = std::str::from_utf8(&heard).expect("what was said").lines().collect();
+                lines.sort_unstable();
+                assert!(said.iter().flat_map(|lines| lines.lines()).eq(lines), "every line, once");
+            }
+        }
+        members.into_iter().for_each(part);
+    });
+    let all: f64 = cost.values().sum();
+    let each = all / (MEMBERS * SPEAKERS * LINES) as f64;
+    assert!(each <= 0.15, "{each} calls per delivery: {cost:?}");
+    // Nobody is asked twice: no round of this costs a registration, nor a try that the kernel turns down.
+    assert!(!cost.contains_key("epoll_ctl"), "{cost:?}");
+}
+
+/// Somebody who comes, says a word, hears it, and goes.
+#[test]
+fn a_visit_costs_one_registration() {
+    if !has_strace() {
+        return;
+    }
+    let mut cost = difference("echo", 20, 200, |port, visits| {
+        for _ in 0..visits {
+            let mut client = connect(port);
+            client.write_all(b"hola").expect("it reads");
+            expect(&mut client, b"hola");
+            part(client);
+        }
+    });
+    let waits = cost.remove("epoll_wait").unwrap_or(0.0);
+    assert_eq!(cost, BTreeMap::new(), "{waits}");
 }

@@ -1,0 +1,43 @@
+//! What a message costs that is sent back: by connections, by messages in flight, by size.
+
+use crate::support::contest::{self, Contest, Question};
+use crate::support::load::PingPong;
+use crate::support::peers::{Peer, Role};
+
+mod support;
+
+const PEERS: &[Peer] = &[Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::Node];
+
+fn echo(contest: &mut Contest, group: &str, connections: usize, message: usize, in_flight: u64) {
+    let parameter = match (in_flight, message) {
+        (1, 64) => format!("{connections} connections"),
+        (1, _) => format!("{message} bytes"),
+        _ => format!("{in_flight} in flight, {connections} connections"),
+    };
+    let bytes = (message > 64).then_some(message as u64);
+    let question = Question { group, parameter, role: Role::Echo, bytes, peers: PEERS };
+    contest.ask(&question, |port| PingPong::new(port, connections, message, in_flight));
+}
+
+/// What a short message costs, by how many connections take part: with one, each has a turn of the loop to itself; with
+/// many a turn is shared, and what counts is what the loop does per socket.
+fn by_connections(contest: &mut Contest) {
+    for connections in [1, 50, 1000] {
+        echo(contest, "echo of 64 bytes", connections, 64, 1);
+    }
+    echo(contest, "echo of 64 bytes", 50, 64, 16);
+}
+
+/// What bytes cost, by the size of a message: from some size on it is all the kernel's copying.
+fn by_size(contest: &mut Contest) {
+    for message in [1024, 16 * 1024, 64 * 1024] {
+        echo(contest, "echo, 50 connections", 50, message, 1);
+    }
+}
+
+fn main() {
+    contest::main(|contest| {
+        by_connections(contest);
+        by_size(contest);
+    });
+}

@@ -1,0 +1,46 @@
+//! What a connection costs on which nothing happens: bytes of the server's own memory. What the kernel keeps for it, some
+//! four thousand bytes, is the same for everybody and not counted.
+
+use crate::support::load::PingPong;
+use crate::support::machine;
+use crate::support::peers::{self, Peer, Role, Served};
+
+mod support;
+
+const PEERS: [Peer; 4] = [Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::Node];
+
+/// Half of what one process may commonly open, and nearly all.
+const CONNECTIONS: [usize; 2] = [10_000, 19_000];
+
+fn main() {
+    let limit = machine::raise_descriptor_limit();
+    if peers::is_server() || std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    println!("| idle connections | server | bytes each |\n|---|---|---|");
+    for connections in CONNECTIONS {
+        if connections + 100 > limit {
+            eprintln!("skipped: {connections} connections, for {limit} open files are allowed");
+            continue;
+        }
+        for peer in PEERS.into_iter().filter(|peer| peer.is_installed()) {
+            match bytes_each(peer, connections) {
+                Some(bytes) => println!("| {connections} | {} | {bytes:.0} |", peer.name()),
+                None => eprintln!("skipped: this system does not say what a process uses"),
+            }
+        }
+    }
+}
+
+/// What the server's memory grows by, per connection. A few come first: what the first ones make it do is done once.
+fn bytes_each(peer: Peer, connections: usize) -> Option<f64> {
+    const FEW: usize = 10;
+    let served = Served::start(peer, Role::Echo);
+    let mut few = PingPong::new(served.port, FEW, 64, 1);
+    few.wait_until_all_are_in();
+    let before = served.memory()?;
+    let mut load = PingPong::new(served.port, connections, 64, 1);
+    load.wait_until_all_are_in();
+    let grown = served.memory()? as f64 - before as f64;
+    Some(grown / connections as f64)
+}

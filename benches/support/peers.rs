@@ -1,0 +1,153 @@
+//! The servers that are compared, each in a process of its own: the bench itself, started again with its part as
+//! arguments, or `node`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::machine;
+
+mod bucle;
+mod floor;
+mod tokio;
+
+/// What a server does with what it reads. None greets; all set `TCP_NODELAY`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Sends every byte back.
+    Echo,
+    /// Sends every line back, written by itself.
+    Lines,
+    /// Sends every line to everybody, the sender included.
+    Relay,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// mio and nothing else, written for the role: what any loop on it would want to cost.
+    Floor,
+    Bucle,
+    /// The current-thread runtime, a task per connection.
+    Tokio,
+    /// The same with a `BufWriter`, flushed when all that was read has been answered.
+    TokioBuffered,
+    Node,
+}
+
+const PEERS: [Peer; 5] = [Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::TokioBuffered, Peer::Node];
+const ROLES: [Role; 3] = [Role::Echo, Role::Lines, Role::Relay];
+
+impl Peer {
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::Floor => "mio",
+            Peer::Bucle => "bucle",
+            Peer::Tokio => "tokio",
+            Peer::TokioBuffered => "tokio, buffered",
+            Peer::Node => "node",
+        }
+    }
+
+    pub fn is_installed(self) -> bool {
+        let version = || Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        self != Peer::Node || version().is_ok_and(|status| status.success())
+    }
+
+    fn command(self, role: Role) -> Command {
+        if self == Peer::Node {
+            let mut command = Command::new("node");
+            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/peers/node.js"));
+            command.arg(format!("{role:?}"));
+            return command;
+        }
+        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+        command.args(["--serve", &format!("{self:?}"), &format!("{role:?}")]);
+        command
+    }
+}
+
+/// A running server; killed when it is dropped.
+pub struct Served {
+    child: Child,
+    pub port: u16,
+}
+
+impl Served {
+    /// Starts it and waits until it listens.
+    pub fn start(peer: Peer, role: Role) -> Served {
+        Served::run(peer, role, peer.command(role))
+    }
+
+    /// The same under a program that watches it and reports on stderr, such as valgrind.
+    pub fn start_under(watcher: &[&str], peer: Peer, role: Role) -> Served {
+        let server = peer.command(role);
+        let mut command = Command::new(watcher[0]);
+        command.args(&watcher[1..]).arg(server.get_program()).args(server.get_args()).stderr(Stdio::piped());
+        Served::run(peer, role, command)
+    }
+
+    fn run(peer: Peer, role: Role, mut command: Command) -> Served {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
+        machine::pin(child.id(), machine::Side::Server);
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let port = line.trim_end().rsplit(' ').next().and_then(|port| port.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("{peer:?}, to {role:?}, says {line:?} instead of its port"));
+        Served { child, port }
+    }
+
+    /// The processor time it has used so far.
+    pub fn cpu(&self) -> Duration {
+        machine::cpu(self.child.id())
+    }
+
+    /// Bytes of memory that it has to itself.
+    pub fn memory(&self) -> Option<usize> {
+        machine::memory(self.child.id())
+    }
+
+    /// Has it end in order, and gives what its watcher has to say.
+    pub fn end(mut self) -> String {
+        drop(self.child.stdin.take());
+        let mut report = String::new();
+        let stderr = self.child.stderr.as_mut().expect("it is watched");
+        stderr.read_to_string(&mut report).expect("a report");
+        report
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves, if that is what this process was started for, until its parent is gone.
+pub fn is_server() -> bool {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, serve, peer, role] = &args[..] else { return false };
+    if serve != "--serve" {
+        return false;
+    }
+    let peer = PEERS.into_iter().find(|known| format!("{known:?}") == *peer).expect("a peer");
+    let role = ROLES.into_iter().find(|known| format!("{known:?}") == *role).expect("a role");
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    match peer {
+        Peer::Floor => floor::serve(role),
+        Peer::Bucle => bucle::serve(role),
+        Peer::Tokio => tokio::serve(role, false),
+        Peer::TokioBuffered => tokio::serve(role, true),
+        Peer::Node => unreachable!("node is its own program"),
+    }
+    true
+}
+
+/// What every server says when it is ready.
+fn announce(port: u16) {
+    println!("listening on {port}");
+}

@@ -1,0 +1,101 @@
+//! tokio: the current-thread runtime and a task per connection, as its guide and examples have it.
+
+use std::io::Result;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast;
+
+use super::Role;
+
+/// How many lines a member of the relay may lag behind.
+const BACKLOG: usize = 4096;
+
+pub fn serve(role: Role, buffered: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    runtime.block_on(accept(role, buffered)).expect("it goes on accepting");
+}
+
+async fn accept(role: Role, buffered: bool) -> Result<()> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let listener = socket.listen(4096)?;
+    super::announce(listener.local_addr()?.port());
+    let (everybody, _) = broadcast::channel(BACKLOG);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        match (role, buffered) {
+            (Role::Echo, _) => drop(tokio::spawn(echo(stream))),
+            (Role::Lines, false) => drop(tokio::spawn(lines(stream))),
+            (Role::Lines, true) => drop(tokio::spawn(buffered_lines(stream))),
+            (Role::Relay, _) => drop(tokio::spawn(relay(stream, everybody.clone(), buffered))),
+        }
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> Result<()> {
+    let mut buf = vec![0; 64 * 1024];
+    loop {
+        let n = stream.read(&mut buf).await?;
+        if n == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buf[..n]).await?;
+    }
+}
+
+async fn lines(mut stream: TcpStream) -> Result<()> {
+    let (read, mut write) = stream.split();
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    while read.read_until(b'\n', &mut line).await? > 0 {
+        write.write_all(&line).await?;
+        line.clear();
+    }
+    Ok(())
+}
+
+async fn buffered_lines(mut stream: TcpStream) -> Result<()> {
+    let (read, write) = stream.split();
+    let (mut read, mut write) = (BufReader::new(read), BufWriter::new(write));
+    let mut line = Vec::new();
+    while read.read_until(b'\n', &mut line).await? > 0 {
+        write.write_all(&line).await?;
+        line.clear();
+        if read.buffer().is_empty() {
+            write.flush().await?;
+        }
+    }
+    Ok(())
+}
+
+/// What the channel hands over is counted, not copied, per member. Buffered, what waits leaves in one write.
+async fn relay(stream: TcpStream, everybody: broadcast::Sender<std::sync::Arc<[u8]>>, buffered: bool) -> Result<()> {
+    let mut said = everybody.subscribe();
+    let (read, mut write) = stream.into_split();
+    let writer = tokio::spawn(async move {
+        let mut waiting = Vec::new();
+        while let Ok(line) = said.recv().await {
+            if !buffered {
+                write.write_all(&line).await?;
+                continue;
+            }
+            waiting.extend_from_slice(&line);
+            while let Ok(line) = said.try_recv() {
+                waiting.extend_from_slice(&line);
+            }
+            write.write_all(&waiting).await?;
+            waiting.clear();
+        }
+        Result::Ok(())
+    });
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    while read.read_until(b'\n', &mut line).await? > 0 {
+        let _ = everybody.send(line.as_slice().into());
+        line.clear();
+    }
+    writer.abort();
+    Ok(())
+}
