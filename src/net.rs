@@ -77,6 +77,7 @@ pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 pub use crate::error::{Error, SystemError};
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop, Phase, Readiness};
+use accept::Starvation;
 use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::OutboxPool;
@@ -112,7 +113,7 @@ pub(crate) struct Net {
     is_odd_turn: bool,
     resolver: Resolver,
     /// Servers that could not accept for want of descriptors.
-    starved: Vec<ServerId>,
+    starvation: Starvation,
 }
 
 /// What a socket or server put off to the tick queue.
