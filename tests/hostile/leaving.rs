@@ -17,7 +17,7 @@ faults! {
     a_half_close_by_who_still_listens on "chat" within 4 MiB;
     a_half_close_by_who_still_talks on "relay" within 8 MiB;
     a_process_that_is_stopped_and_killed on "chat" within 8 MiB;
-    a_storm_of_disconnects_in_a_broadcast on "relay" within 24 MiB;
+    a_storm_of_disconnects_in_a_broadcast on "relay" within 80 MiB;
     thousands_who_come_and_leave_in_four_ways on "relay" within 8 MiB;
 }
 

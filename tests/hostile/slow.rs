@@ -1,9 +1,11 @@
 //! Slow: peers that read little, late or never, and peers that say what they say a byte at a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::peer::{Peer, said};
+use super::server::LIMIT;
 use super::siege::{Siege, faults, scaled};
 use super::talk::Listener;
 
@@ -109,4 +111,33 @@ fn a_conversation_byte_by_byte(siege: &Siege) {
         }
         peer.hear(&text);
     }
+}
+
+/// Its outbox may be small and its connection fine: who takes nothing at all for a while is given up, who takes a little
+/// now and then is not.
+#[test]
+fn a_stuck_member_is_given_up_in_the_end_and_a_slow_one_is_not() {
+    let siege = Siege::of(&["chat", "--write-timeout", "2s"]);
+    let (mut stuck, mut slow) = (siege.stuck_member(), siege.stuck_member());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let slow_reader = scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                (0..100).for_each(|_| drop(slow.line()));
+                thread::sleep(Duration::from_millis(10));
+            }
+            slow.say_and_hear("I am still here");
+        });
+        let began = Instant::now();
+        let all = siege.server.vitals().descriptors();
+        while siege.server.vitals().descriptors() >= all {
+            siege.talk(100 * 1000, &[]);
+            thread::sleep(Duration::from_millis(50));
+            assert!(began.elapsed() < LIMIT, "the stuck member is still there");
+        }
+        is_over.store(true, Ordering::Release);
+        slow_reader.join().expect("it hears whole lines");
+    });
+    stuck.rest();
+    siege.end();
 }
