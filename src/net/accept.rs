@@ -66,7 +66,8 @@ impl Loop {
                             handler.on_server_error(lp, server, error)
                         });
                         self.boundary();
-                        return;
+                        // Whoever knocked may be waiting still, and the kernel will not say so again.
+                        return self.accept_later(server);
                     }
                 },
             }
@@ -133,10 +134,15 @@ impl Loop {
         self.emit(socket, Kind::OnConnection, port, |handler, lp| handler.on_connection(lp, socket));
     }
 
-    /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:
-    /// the server tries when a connection closes, and on a timer. Those who are connected are served on.
+    /// No descriptor was left for a newcomer, who waits in the kernel's backlog. Those who are connected are served on.
     fn starve(&mut self, server: ServerId, error: &io::Error) {
         log::warn!(target: "bucle::net", "{server}: cannot accept for now: {}", error_codes::message(error.raw_os_error().unwrap_or(0)));
+        self.accept_later(server);
+    }
+
+    /// The kernel will not report the newcomers again that it has: the server tries when a connection closes, and on a
+    /// timer.
+    fn accept_later(&mut self, server: ServerId) {
         if self.net.starved.is_empty() {
             let timer = self.set_timeout(STARVED_RETRY, Loop::accept_again);
             self.unref(timer);
