@@ -602,7 +602,8 @@ impl Loop {
         self.caught_panics += 1;
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
-        log::error!(target: "bucle::loop", "a callback panicked: {text}");
+        let so_far = self.caught_panics;
+        log::error!(target: "bucle::loop", "a callback panicked: {text} ({so_far} so far)");
     }
 
     pub(crate) fn catches_panics(&self) -> bool {

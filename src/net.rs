@@ -79,6 +79,7 @@ pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 pub use crate::error::{Error, SystemError};
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop, Phase, Readiness};
+use accept::Starvation;
 use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::OutboxPool;
@@ -114,7 +115,7 @@ pub(crate) struct Net {
     is_odd_turn: bool,
     resolver: Resolver,
     /// Servers that could not accept for want of descriptors.
-    starved: Vec<ServerId>,
+    starvation: Starvation,
     /// Stands in for the kernel.
     #[cfg(any(test, fuzzing))]
     simulated: Option<simulated::Kernel>,
