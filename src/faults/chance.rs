@@ -319,8 +319,7 @@ impl Anything {
             23 => socket.flush(lp),
             24 => socket.set_timeout(lp, Duration::from_millis(self.chance.pick(&[1, 100, 0, 10_000]))),
             25 => {
-                let handler = Watched::new(ledger.clone(), self.clone());
-                socket.set_handler(lp, handler);
+                ledger.set_handler(lp, socket, self.clone());
             }
             26 | 27 => {
                 if let Some(to) = self.any() {

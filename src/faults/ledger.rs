@@ -22,7 +22,7 @@ use crate::net::{Dropped, Error, Handler, ServerId, Socket, SocketOptions, Targe
 use crate::{Loop, Result};
 
 /// What a socket hears.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Event {
     Connection,
     Lookup,
@@ -72,6 +72,12 @@ impl Account {
 
     fn is_connected(&self) -> bool {
         self.has_heard(Event::Connection) || self.has_heard(Event::Connect)
+    }
+
+    /// How writes and ends were called back, in the order of the calls.
+    #[cfg(test)]
+    pub fn answers(&self) -> Vec<Vec<Option<&'static str>>> {
+        self.owed.iter().map(|owed| owed.answers.clone()).collect()
     }
 
     fn has_ended_well(&self) -> bool {
@@ -139,6 +145,14 @@ struct Books {
 impl Ledger {
     pub fn new(kernel: Kernel) -> Ledger {
         Ledger { books: Rc::default(), kernel }
+    }
+
+    /// Every life there was, by socket.
+    #[cfg(test)]
+    pub fn accounts(&self) -> Vec<Account> {
+        let books = self.books.borrow();
+        let past = books.past.iter().map(|(_, account)| account.clone());
+        past.chain(books.current.values().cloned()).collect()
     }
 
     fn with<T>(&self, socket: Socket, f: impl FnOnce(&mut Account) -> T) -> T {
@@ -263,6 +277,11 @@ impl Ledger {
             account.delivered.split_off(keep)
         });
         socket.unshift(lp, bytes);
+    }
+
+    /// As [`Socket::set_handler`].
+    pub fn set_handler(&self, lp: &mut Loop, socket: Socket, handler: impl Handler) {
+        socket.set_handler(lp, Watched::new(self.clone(), handler));
     }
 
     /// As [`Socket::pipe`].
@@ -392,7 +411,8 @@ impl Ledger {
         if !account.is_written_by_others {
             assert!(account.written.starts_with(&taken), "{socket}: the peer was given what was not written");
         }
-        let is_whole = account.is_delivered_again || sent.starts_with(&account.delivered);
+        let is_text = || String::from_utf8_lossy(&sent).as_bytes().starts_with(&account.delivered);
+        let is_whole = account.is_delivered_again || sent.starts_with(&account.delivered) || is_text();
         assert!(is_whole, "{socket}: what was delivered is not what was sent");
     }
 

@@ -501,7 +501,10 @@ impl SimulatedStream {
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.kernel.state.borrow_mut();
         let offered = match state.ask_for(self.id, Call::Write) {
-            Answer::Fail(error) => return Err(failure(error)),
+            Answer::Fail(error) => {
+                state.connections[self.id].was_refused |= error == "EAGAIN";
+                return Err(failure(error));
+            }
             Answer::Short(n) => n.max(1).min(bytes.len()),
             _ => bytes.len(),
         };
