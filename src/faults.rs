@@ -13,6 +13,7 @@
 //! * `replays`: recorded sessions, held again for every call to the kernel and every way in which it can go wrong.
 //! * `chance`: programs, peers and a kernel that do whatever the bytes say that they are given, from a property test or
 //!   a fuzzer.
+//! * `found`: what these two have found, each by its behaviour.
 
 pub mod chance;
 #[cfg(test)]

@@ -360,6 +360,7 @@ impl Kernel {
     }
 
     /// What the loop has written to it.
+    #[cfg(test)]
     pub fn taken(&self, peer: Peer) -> Vec<u8> {
         self.look(peer, |connection| connection.taken.clone())
     }
@@ -368,14 +369,14 @@ impl Kernel {
         self.look(peer, |connection| connection.taken.len())
     }
 
-    /// What it has sent.
-    pub fn sent(&self, peer: Peer) -> Vec<u8> {
-        self.look(peer, |connection| connection.sent.clone())
+    /// What the loop has written to it, and what it has sent.
+    pub fn with_bytes(&self, peer: Peer, look: impl FnOnce(&[u8], &[u8])) {
+        self.look(peer, |connection| look(&connection.taken, &connection.sent));
     }
 
-    /// How much of that the loop has not read.
-    pub fn unread(&self, peer: Peer) -> usize {
-        self.look(peer, |connection| connection.incoming.len())
+    /// How much of what it has sent the loop has read.
+    pub fn read_len(&self, peer: Peer) -> usize {
+        self.look(peer, |connection| connection.sent.len() - connection.incoming.len())
     }
 
     /// Whether the loop has sent its FIN.
