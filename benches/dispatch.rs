@@ -7,6 +7,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::support::cpu::Cpu;
 use crate::support::inside::{Inside, client, say_something};
 use crate::support::machine::thread_cpu;
 
@@ -66,7 +67,7 @@ fn per_event(events: u64, ready: usize, mut prepare: impl FnMut(), mut turn: imp
 }
 
 /// Processor time per event, by how many there are in a turn.
-fn dispatch(c: &mut Criterion) {
+fn dispatch(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("event");
     group.sampling_mode(SamplingMode::Flat);
     for ready in READY {

@@ -1,10 +1,13 @@
 //! What the loop's own work costs: timers, ticks, immediates.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bucle::{EventLoop, Loop, ManualClock, TimerId};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+
+use crate::support::cpu::Cpu;
+use crate::support::machine::thread_cpu;
 
 mod support;
 
@@ -31,9 +34,10 @@ fn with_timers(count: usize) -> (EventLoop, Vec<TimerId>) {
     (event_loop, ids)
 }
 
-/// What a timer costs to set and clear, and to refresh, by how many there are. Each looks at the clock. *The same* is one
-/// timer again and again, *any* is one after the other at random: what it costs to reach them in memory comes on top.
-fn timers(c: &mut Criterion) {
+/// What a timer costs to set and clear, and to refresh, by how many there are. Each looks at the clock, which is
+/// most of a refresh. *The same* is one timer again and again, *any* is one after the other at random: what it costs to
+/// reach them in memory comes on top.
+fn timers(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("timers");
     for count in COUNTS {
         let (mut event_loop, mut ids) = with_timers(count);
@@ -61,7 +65,7 @@ fn timers(c: &mut Criterion) {
 }
 
 /// What a timer costs that fires, by how many are due at the same time: all of them in one pass.
-fn firing(c: &mut Criterion) {
+fn firing(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("timers");
     group.sampling_mode(SamplingMode::Flat);
     for count in COUNTS {
@@ -79,9 +83,9 @@ fn firing(c: &mut Criterion) {
                         }
                     });
                     clock.advance(MINUTE);
-                    let start = Instant::now();
+                    let start = thread_cpu();
                     event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
-                    spent += start.elapsed();
+                    spent += thread_cpu() - start;
                     fired += count as u64;
                 }
                 assert!(!event_loop.is_alive(), "all have fired");
@@ -93,7 +97,7 @@ fn firing(c: &mut Criterion) {
 }
 
 /// How fast ticks and immediates go round, a thousand at a time.
-fn ticks_and_immediates(c: &mut Criterion) {
+fn ticks_and_immediates(c: &mut Criterion<Cpu>) {
     const COUNT: u64 = 1000;
     let mut group = c.benchmark_group("queues");
     group.throughput(Throughput::Elements(COUNT));
@@ -125,7 +129,7 @@ fn ticks_and_immediates(c: &mut Criterion) {
 }
 
 /// A turn that finds nothing to do: one system call, and what the loop does around it.
-fn empty_turn(c: &mut Criterion) {
+fn empty_turn(c: &mut Criterion<Cpu>) {
     let mut event_loop = EventLoop::new().expect("a loop");
     c.bench_function("empty turn", |b| {
         b.iter(|| event_loop.turn(Some(Duration::ZERO)).expect("the poll works"));

@@ -6,13 +6,15 @@ use bucle::telnet::codec::{Decoder, Event, IAC, escape};
 use bucle::telnet::lines::Lines;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+use crate::support::cpu::Cpu;
+
 mod support;
 
 const CHUNK: usize = 64 * 1024;
 
 /// How fast lines are cut, by line length: short lines are the chat case, long ones a paste. One that goes on through
 /// many chunks has to be kept together.
-fn cut_lines(c: &mut Criterion) {
+fn cut_lines(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("lines");
     for line_bytes in [16, 128, 1000, 4 * CHUNK] {
         let mut line = vec![b'x'; line_bytes - 1];
@@ -41,7 +43,7 @@ fn doubled(period: usize) -> Vec<u8> {
 
 /// How fast data is told from telnet commands, by the share of IAC: none is the rule, all a flood. And how fast it is
 /// escaped on the way out.
-fn codec(c: &mut Criterion) {
+fn codec(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("telnet codec");
     let text = vec![b'x'; CHUNK];
     let one_in = |period| doubled(period);
@@ -72,7 +74,7 @@ fn codec(c: &mut Criterion) {
     group.finish();
 }
 
-fn decode(group: &mut criterion::BenchmarkGroup<criterion::measurement::WallTime>, id: BenchmarkId, wire: &[u8]) {
+fn decode(group: &mut criterion::BenchmarkGroup<Cpu>, id: BenchmarkId, wire: &[u8]) {
     group.bench_with_input(id, wire, |b, wire| {
         let mut decoder = Decoder::default();
         b.iter(|| {

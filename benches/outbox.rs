@@ -5,6 +5,7 @@ use std::time::Duration;
 use bucle::net::Socket;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
+use crate::support::cpu::Cpu;
 use crate::support::inside::{Inside, swallow};
 use crate::support::machine::thread_cpu;
 
@@ -14,7 +15,7 @@ const MESSAGE: &[u8; 64] = &[b'x'; 64];
 
 /// A short write, by how many of them a phase gathers, its share of the system call included. 128 are 8 KiB, half of the
 /// high-water mark from which on they would be sent before the end of the phase.
-fn gathered(c: &mut Criterion) {
+fn gathered(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("write of 64 bytes");
     group.sampling_mode(SamplingMode::Flat);
     for writes in [1, 16, 128] {
@@ -96,7 +97,7 @@ impl Blocked {
 
 /// The same write when the kernel takes no more: it joins the others in the outbox, up to 4 MiB here. And how fast they
 /// leave, in pieces as large as the kernel takes, once the peer reads.
-fn blocked(c: &mut Criterion) {
+fn blocked(c: &mut Criterion<Cpu>) {
     const WRITES: u64 = 64 * 1024;
     let mut group = c.benchmark_group("blocked");
     group.sampling_mode(SamplingMode::Flat);

@@ -55,6 +55,8 @@ mod outbox;
 mod pipe;
 mod read;
 mod server;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulated;
 mod socket;
 mod state;
 mod utf8;
@@ -114,6 +116,9 @@ pub(crate) struct Net {
     resolver: Resolver,
     /// Servers that could not accept for want of descriptors.
     starvation: Starvation,
+    /// Stands in for the kernel.
+    #[cfg(any(test, fuzzing))]
+    simulated: Option<simulated::Kernel>,
 }
 
 /// What a socket or server put off to the tick queue.
@@ -131,7 +136,7 @@ pub(crate) enum NetTick {
     AfterWrite(Socket, Vec<WriteCallback>),
     /// The socket was destroyed while writes or ends waited.
     FailQueued(Socket),
-    WriteFailed(Socket, Box<(Option<WriteCallback>, Error)>),
+    WriteFailed(Socket, Box<(Vec<WriteCallback>, Error)>),
     /// A refused write or end, or an end that had finished.
     Callback(Box<(WriteCallback, crate::Result<()>)>),
     /// Destroys a socket whose name was not found.
@@ -148,6 +153,14 @@ pub(crate) enum Pending {
     Shutdown(Socket),
     /// A connect that failed at once.
     ConnectFailed(Socket, Box<Error>),
+}
+
+impl Pending {
+    fn socket(&self) -> Socket {
+        match self {
+            Pending::Shutdown(socket) | Pending::ConnectFailed(socket, _) => *socket,
+        }
+    }
 }
 
 /// How a socket was on its last visit, as far as reading is concerned.
@@ -350,8 +363,8 @@ impl Loop {
             NetTick::AfterWrite(socket, callbacks) => self.after_write(socket, callbacks),
             NetTick::FailQueued(socket) => self.fail_queued(socket),
             NetTick::WriteFailed(socket, failed) => {
-                let (callback, error) = *failed;
-                self.write_failed(socket, callback.into_iter().collect(), error);
+                let (callbacks, error) = *failed;
+                self.write_failed(socket, callbacks, error);
             }
             NetTick::Callback(call) => {
                 let (callback, result) = *call;

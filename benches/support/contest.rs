@@ -65,7 +65,7 @@ pub fn main(questions: impl FnOnce(&mut Contest)) {
         return;
     }
     super::machine::pin(std::process::id(), super::machine::Side::Load);
-    let criterion = super::in_short().configure_from_args();
+    let criterion = super::wall_time().configure_from_args();
     let only_tests = std::env::args().any(|arg| arg == "--test");
     let mut contest = Contest { criterion, only_tests, table: String::new() };
     questions(&mut contest);
