@@ -335,11 +335,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// As [`duration`], and `50us`.
 fn spin(text: &str) -> Result<Duration, String> {
-    match text.strip_suffix("us").map(str::parse) {
-        Some(Ok(micros)) => Ok(Duration::from_micros(micros)),
-        Some(Err(_)) => Err("write it like 50us or 1ms".to_owned()),
-        None => duration(text),
-    }
+    let Some(micros) = text.strip_suffix("us") else { return duration(text) };
+    // `parse` would take a sign as well.
+    let number = if micros.starts_with('+') { None } else { micros.parse().ok() };
+    number.map(Duration::from_micros).ok_or_else(|| "write it like 50us or 1ms".to_owned())
 }
 
 #[cfg(test)]

@@ -39,4 +39,11 @@ proptest! {
         let want = plainly(&text, &units).filter(|&ms| ms < 1 << 31);
         prop_assert_eq!(duration(&text).ok().map(|time| time.as_millis()), want);
     }
+
+    #[test]
+    fn a_time_to_spin_may_be_in_microseconds(number in "[ +-]?[0-9]{0,25}") {
+        let want = plainly(&number, &[("", 1)]).filter(|&micros| micros <= u128::from(u64::MAX));
+        prop_assert_eq!(spin(&format!("{number}us")).ok().map(|time| time.as_micros()), want);
+        prop_assert_eq!(spin(&number), duration(&number));
+    }
 }
