@@ -4,15 +4,18 @@ mod advice;
 mod args;
 mod connect;
 mod load;
+mod machine;
 #[cfg(feature = "trace")]
 mod quiz;
 mod screen;
 mod serve;
+mod stderr;
 mod target;
 #[cfg(feature = "trace")]
 mod trace_file;
 
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use args::Command;
@@ -39,6 +42,12 @@ pub(crate) mod exit_code {
 }
 
 pub(crate) fn main() -> ExitCode {
+    let status = run();
+    stderr::finish();
+    status
+}
+
+fn run() -> ExitCode {
     match args::parse() {
         Ok(Command::Serve { serve, verbosity }) => {
             start_log(verbosity);
@@ -75,7 +84,15 @@ fn start_log(verbosity: u8) {
         2 => "warn,bucle=debug",
         _ => "warn,bucle=trace",
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).init();
+    let mut log = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter));
+    log.target(env_logger::Target::Pipe(Box::new(stderr::Log)));
+    let is_plain = |name, plain: fn(&std::ffi::OsStr) -> bool| env::var_os(name).is_some_and(|value| plain(&value));
+    let wants_plain = is_plain("NO_COLOR", |value| !value.is_empty()) || is_plain("TERM", |term| term == "dumb");
+    if io::stderr().is_terminal() && !wants_plain && env::var_os("RUST_LOG_STYLE").is_none() {
+        // What it writes to does not look like a terminal any more.
+        log.write_style(env_logger::WriteStyle::Always);
+    }
+    log.init();
 }
 
 /// Without the feature `trace` the loop keeps no records, and there is nothing to write.
@@ -102,11 +119,11 @@ mod trace_file {
     }
 }
 
-/// Says what went wrong and what to try, on stderr, whether anybody reads it or not.
+/// Says what went wrong and what to try, on stderr.
 pub(crate) fn complain(what: &str, advice: &[String]) {
     let mut text = format!("error: {what}\n");
     for line in advice {
         text += &format!("  try:  {line}\n");
     }
-    let _ = io::stderr().write_all(text.as_bytes());
+    stderr::say(text.as_bytes());
 }

@@ -257,7 +257,7 @@ fn row_of_kind(kind: ErrorKind) -> Option<&'static Row> {
 }
 
 /// The system's number for a name; a name that is not in the table stops the compiler.
-const fn number_of(name: &str) -> i32 {
+pub(crate) const fn number_of(name: &str) -> i32 {
     let mut index = 0;
     while !same(ROWS[index].name.as_bytes(), name.as_bytes()) {
         index += 1;

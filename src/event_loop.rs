@@ -358,6 +358,11 @@ impl EventLoop {
         log::trace!(target: "bucle::loop", "poll: {} ready", self.events.iter().count());
         let leftovers = lp.net.begin_poll();
         let mut events = 0;
+        #[cfg(any(test, fuzzing))]
+        for (token, readiness) in lp.simulated_events() {
+            events += 1;
+            lp.dispatch(token, readiness, &mut self.read_buf);
+        }
         for event in &self.events {
             events += 1;
             lp.dispatch(event.token(), Readiness::of(event), &mut self.read_buf);
@@ -597,11 +602,18 @@ impl Loop {
         self.caught_panics += 1;
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
-        log::error!(target: "bucle::loop", "a callback panicked: {text}");
+        let so_far = self.caught_panics;
+        log::error!(target: "bucle::loop", "a callback panicked: {text} ({so_far} so far)");
     }
 
     pub(crate) fn catches_panics(&self) -> bool {
         self.catches_panics
+    }
+
+    /// How many timers there are, whether they keep the loop alive or not.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn timer_count(&self) -> usize {
+        self.timers.len()
     }
 
     pub(crate) fn timers_clear(&mut self, id: TimerId) {

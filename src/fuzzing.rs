@@ -32,6 +32,11 @@ pub fn utf8(input: &[u8]) {
     crate::net::utf8_properties_hold_for(input);
 }
 
+/// Servers, their peers and the kernel, all of which do what the bytes say.
+pub fn server(input: &[u8]) {
+    crate::faults::chance::hold_for(input);
+}
+
 /// An input that is being taken apart from the front.
 pub(crate) struct Input<'a>(pub &'a [u8]);
 

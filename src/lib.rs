@@ -76,6 +76,8 @@ mod error;
 mod error_codes;
 mod event_loop;
 #[cfg(any(test, fuzzing))]
+mod faults;
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod net;

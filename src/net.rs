@@ -55,6 +55,8 @@ mod outbox;
 mod pipe;
 mod read;
 mod server;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulated;
 mod socket;
 mod state;
 mod utf8;
@@ -77,6 +79,7 @@ pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 pub use crate::error::{Error, SystemError};
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop, Phase, Readiness};
+use accept::Starvation;
 use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::OutboxPool;
@@ -112,7 +115,10 @@ pub(crate) struct Net {
     is_odd_turn: bool,
     resolver: Resolver,
     /// Servers that could not accept for want of descriptors.
-    starved: Vec<ServerId>,
+    starvation: Starvation,
+    /// Stands in for the kernel.
+    #[cfg(any(test, fuzzing))]
+    simulated: Option<simulated::Kernel>,
 }
 
 /// What a socket or server put off to the tick queue.
@@ -130,7 +136,7 @@ pub(crate) enum NetTick {
     AfterWrite(Socket, Vec<WriteCallback>),
     /// The socket was destroyed while writes or ends waited.
     FailQueued(Socket),
-    WriteFailed(Socket, Box<(Option<WriteCallback>, Error)>),
+    WriteFailed(Socket, Box<(Vec<WriteCallback>, Error)>),
     /// A refused write or end, or an end that had finished.
     Callback(Box<(WriteCallback, crate::Result<()>)>),
     /// Destroys a socket whose name was not found.
@@ -147,6 +153,14 @@ pub(crate) enum Pending {
     Shutdown(Socket),
     /// A connect that failed at once.
     ConnectFailed(Socket, Box<Error>),
+}
+
+impl Pending {
+    fn socket(&self) -> Socket {
+        match self {
+            Pending::Shutdown(socket) | Pending::ConnectFailed(socket, _) => *socket,
+        }
+    }
 }
 
 /// How a socket was on its last visit, as far as reading is concerned.
@@ -349,8 +363,8 @@ impl Loop {
             NetTick::AfterWrite(socket, callbacks) => self.after_write(socket, callbacks),
             NetTick::FailQueued(socket) => self.fail_queued(socket),
             NetTick::WriteFailed(socket, failed) => {
-                let (callback, error) = *failed;
-                self.write_failed(socket, callback.into_iter().collect(), error);
+                let (callbacks, error) = *failed;
+                self.write_failed(socket, callbacks, error);
             }
             NetTick::Callback(call) => {
                 let (callback, result) = *call;

@@ -1,13 +1,19 @@
 //! Nothing that a peer can fill is unbounded: what happens at each limit, and that it costs only the one who got there.
 
+#[path = "support/served.rs"]
+#[allow(dead_code)]
+mod served;
+
 use std::cell::{Cell, RefCell};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bucle::net::{Handler, Limit, Limits, Server, ServerOptions, Socket, SocketOptions};
 use bucle::{Error, EventLoop, Loop, ManualClock};
+use served::{Peer, Served};
 
 /// Only a guard against hanging.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -85,7 +91,11 @@ impl House {
         let server = self.server.id();
         let port =
             self.event_loop.enter(|lp| server.address(lp)).and_then(|address| address.port()).expect("it is bound");
-        let client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        // So little waits on the client's side that what it reads has made room on the server's.
+        client.set_recv_buffer_size(64 * 1024).expect("a socket");
+        client.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("it listens");
+        let client = TcpStream::from(client);
         client.set_read_timeout(Some(LIMIT)).expect("a socket");
         self.turn_until("accepted", |room, _| room.sockets.len() > before);
         (client, self.room(|room, _| room.sockets[before]))
@@ -325,9 +335,7 @@ fn a_slow_reader_is_no_stuck_one() {
     let unsent = |house: &mut House| house.event_loop.enter(|lp| socket.unsent_length(lp));
     let mut before = unsent(&mut house);
     for round in 0..5 {
-        // Read until the kernel on the other side has room for something, however little.
         slow.read_exact(&mut vec![0; 512 * 1024]).expect("there is more than that");
-        std::thread::sleep(Duration::from_millis(20));
         house.clock.advance(timeout);
         house.turn();
         assert!(house.errors().is_empty(), "in round {round}");
@@ -427,5 +435,206 @@ fn one_turn_reads_no_more_than_its_budget() {
         }
         let _loud = sending.join().expect("it was read");
         assert_eq!(most, budget);
+    }
+}
+
+/// Sends until the other side takes no more: everything between the two is full then.
+fn stuff(peer: &mut Peer) {
+    peer.0.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+    let mut sent = 0;
+    while let Ok(n) = peer.0.write(&[b'x'; 64 * 1024]) {
+        sent += n;
+        assert!(sent < 4 * ENOUGH, "it takes everything");
+    }
+}
+
+/// Until a server has ended the connection, from whichever side it is looked at.
+fn gone(peer: &mut Peer) -> bool {
+    peer.0.set_read_timeout(Some(served::LIMIT)).expect("a socket");
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        match peer.0.read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+#[test]
+fn the_command_disconnects_who_reads_nothing_for_the_write_timeout() {
+    let mut server = Served::start(&["echo", "--write-timeout", "2s"]);
+    let mut log = std::io::BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut stuck = server.connect();
+    let mut other = server.connect();
+    stuff(&mut stuck);
+    let line = log.find_map(|line| line.ok().filter(|line| line.contains("too slow: "))).expect("it is logged");
+    assert!(line.contains(" bytes wait for it, none was taken for 2s"), "{line}");
+    assert!(gone(&mut stuck), "with a reset: it has not got everything");
+    other.send("hola");
+    assert_eq!(other.bytes(4), b"hola");
+    drop((stuck, other));
+    server.signal("-TERM");
+    assert!(server.child.wait().expect("it ends").success());
+}
+
+/// A talker who reads what it says, and listeners who do not.
+fn talk_to_the_deaf(options: &[&str], deaf: usize) -> String {
+    let mut args = vec!["relay"];
+    args.extend_from_slice(options);
+    let server = Served::start(&args);
+    let mut listeners: Vec<Peer> = (0..deaf).map(|_| server.connect()).collect();
+    // They are in once they hear something.
+    let mut talker = server.connect();
+    talker.send("in\n");
+    for peer in listeners.iter_mut().chain([&mut talker]) {
+        assert_eq!(peer.bytes(3), b"in\n");
+    }
+    let line = [&[b'x'; 32 * 1024 - 1][..], b"\n"].concat();
+    let mut heard = vec![0; line.len()];
+    for _ in 0..1024 {
+        talker.send(&line);
+        talker.0.read_exact(&mut heard).expect("the one who reads hears everything");
+    }
+    assert!(heard == line);
+    for peer in &mut listeners {
+        assert!(gone(peer));
+    }
+    talker.send("still here\n");
+    assert_eq!(talker.bytes(11), b"still here\n");
+    drop(talker);
+    server.signal("-TERM");
+    let (status, said) = server.end();
+    assert_eq!(status, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn the_command_disconnects_for_whom_too_much_waits() {
+    let said = talk_to_the_deaf(&[], 1);
+    assert_eq!(said.matches("too slow: ").count(), 1, "{said}");
+    assert!(said.contains(" bytes wait for it, the limit is 1048576 bytes"), "{said}");
+    let said = talk_to_the_deaf(&["--outbox-limit", "256K"], 1);
+    assert!(said.contains(" bytes wait for it, the limit is 262144 bytes"), "{said}");
+}
+
+#[test]
+fn the_command_evicts_the_largest_when_all_together_are_too_much() {
+    let said = talk_to_the_deaf(&["--outbox-limit", "0", "--total-outbox-limit", "1MiB"], 3);
+    assert_eq!(said.matches("the largest outbox when all were over 1048576 bytes").count(), 3, "{said}");
+}
+
+#[test]
+fn the_command_closes_a_connection_with_too_long_a_line() {
+    let server = Served::start(&["lines", "--line-limit", "100"]);
+    let mut peer = server.connect();
+    peer.send([&[b'x'; 100][..], b"\n"].concat());
+    assert_eq!(peer.bytes(101).len(), 101);
+    peer.send([b'x'; 101]);
+    assert_eq!(peer.rest(), b"line over 100 bytes, good-bye\r\n");
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_usage_errors() {
+    for (args, word) in [
+        (&["--line-limit", "0"][..], "a line has one byte at least"),
+        (&["--outbox-limit", "100K"], "it takes 196608 at least"),
+        (&["--outbox-limit", "1M", "--line-limit", "1M"], "for lines of up to 1048576 bytes"),
+        (&["--outbox-limit", "lots"], "64M, 500K or 2G"),
+        (&["--write-timeout", "soon"], "90s, 5m or 500ms"),
+    ] {
+        let output = served::bucle(&["serve", "--port", "0"]).args(args).output().expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+}
+
+/// Everything that had arrived when the signal came, which is more than one turn reads, and from those in the door too.
+#[test]
+fn a_closing_server_answers_what_had_arrived() {
+    let server = Served::start(&["lines"]);
+    let mut peer = server.connect();
+    peer.send("hola\n");
+    assert_eq!(peer.bytes(5), b"hola\n");
+    // Stopped, so that all of it waits in the kernel when the signal comes.
+    server.signal("-STOP");
+    let mut at_the_door = server.connect();
+    at_the_door.send("knock\n");
+    peer.0.set_nonblocking(true).expect("a socket");
+    let line = [&[b'x'; 1023][..], b"\n"].concat();
+    let mut sent = 0;
+    while sent < 16 * 1024 * 1024 {
+        match peer.0.write(&line[sent % 1024..]) {
+            Ok(n) => sent += n,
+            Err(_) => break,
+        }
+    }
+    assert!(sent > 64 * 1024, "the kernel takes more than one read");
+    peer.0.set_nonblocking(false).expect("a socket");
+    server.signal("-TERM");
+    server.signal("-CONT");
+    let answer = peer.rest();
+    assert_eq!(answer.iter().filter(|&&byte| byte == b'\n').count(), sent / 1024, "of {sent} bytes");
+    assert_eq!(at_the_door.rest(), b"knock\n");
+    drop((peer, at_the_door));
+    assert_eq!(server.end().0, Some(0));
+}
+
+/// Each message is four lines of the log, and nobody reads them: far more than a pipe and the queue before it hold.
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let mut server = Served::start(&["echo", "-vvv"]);
+    let mut peer = server.connect();
+    for _ in 0..10_000 {
+        peer.send("hola");
+        assert_eq!(peer.bytes(4), b"hola");
+    }
+    // Now it is read, to see that the gap is told.
+    let stderr = server.child.stderr.take().expect("it is piped");
+    let reading = std::thread::spawn(move || {
+        let lines = std::io::BufReader::new(stderr).lines().map_while(Result::ok);
+        lines.filter(|line| line.contains(" dropped here: nobody read them in time)")).count()
+    });
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(20));
+        peer.send("hola");
+        assert_eq!(peer.bytes(4), b"hola");
+    }
+    drop(peer);
+    server.signal("-TERM");
+    assert!(server.child.wait().expect("it ends").success());
+    assert!(reading.join().expect("it was read") >= 1);
+}
+
+#[test]
+fn closed_and_full_outputs_stop_nobody() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    for (name, redirection) in
+        [("closed", ">&- 2>&- <&-"), ("full", ">/dev/full 2>/dev/full"), ("null", ">/dev/null 2>&1")]
+    {
+        let path = folder.join(format!("bounds-{name}-{}", std::process::id()));
+        let line =
+            format!("exec {} serve echo -vvv --unix {} {redirection}", env!("CARGO_BIN_EXE_bucle"), path.display());
+        let child = Command::new("sh").args(["-c", &line]).spawn().expect("a shell");
+        let server = Served { child, line: String::new() };
+        let limit = Instant::now() + LIMIT;
+        let mut peer = loop {
+            match std::os::unix::net::UnixStream::connect(&path) {
+                Ok(peer) => break peer,
+                Err(error) => assert!(Instant::now() < limit, "{name}: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        for _ in 0..100 {
+            peer.write_all(b"hola").expect("it reads");
+            peer.read_exact(&mut [0; 4]).expect("it answers");
+        }
+        drop(peer);
+        server.signal("-PIPE");
+        server.signal("-HUP");
+        server.signal("-TERM");
+        let mut server = server;
+        assert_eq!(server.child.wait().expect("it ends").code(), Some(0), "{name}");
     }
 }

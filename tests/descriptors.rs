@@ -1,57 +1,175 @@
-//! No descriptor left: who is connected is served, nobody is lost, and it goes on as soon as one is free.
+//! No descriptor left: a start that cannot work is refused with advice; a server that runs out of them serves on, loses
+//! nobody, says little about it, and goes on as soon as one is free.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+#[path = "support/served.rs"]
+#[allow(dead_code)]
+mod served;
 
-/// No test waits longer than this for something that has to come.
-const LIMIT: Duration = Duration::from_secs(20);
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
 
-struct Limited(Child);
+use served::{LIMIT, Peer, Served};
 
-impl Drop for Limited {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn answers(client: &mut TcpStream) {
-    client.write_all(b"hola").expect("it is connected");
-    let mut answer = [0; 4];
-    client.read_exact(&mut answer).expect("an answer");
-    assert_eq!(&answer, b"hola");
+/// Runs the program with so many descriptors, to its end.
+fn run_with(descriptors: usize, args: &str) -> Output {
+    let line = format!("ulimit -n {descriptors}; exec {} {args}", env!("CARGO_BIN_EXE_bucle"));
+    Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output().expect("a shell")
 }
 
 #[test]
-fn without_descriptors_the_connected_are_served_and_the_others_wait() {
-    const DESCRIPTORS: usize = 24;
-    let serve = format!("ulimit -n {DESCRIPTORS}; exec {} serve echo --port 0", env!("CARGO_BIN_EXE_bucle"));
-    let child = Command::new("sh")
-        .args(["-c", &serve])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a shell");
-    let mut server = Limited(child);
-    let mut line = String::new();
-    let stdout = server.0.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut line).expect("it says that it listens");
-    let port: u16 = line.trim_end().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    // More than there are descriptors: the last ones stand in the kernel's backlog.
-    let connect = |_| {
-        let client = TcpStream::connect(("127.0.0.1", port)).expect("the backlog has room");
-        client.set_read_timeout(Some(LIMIT)).expect("a socket");
-        client
-    };
-    let mut clients: Vec<TcpStream> = (0..DESCRIPTORS + 10).map(connect).collect();
-    for client in &mut clients[..8] {
-        answers(client);
+fn too_few_descriptors_to_start_with_are_said_with_advice_and_status_6() {
+    for (args, enough) in [
+        ("serve echo --port 0", 64),
+        ("serve --port 0 --max-connections 4", 36),
+        ("connect 127.0.0.1:1", 20),
+        ("load 127.0.0.1:1 -c 1 -d 1s", 60),
+    ] {
+        for descriptors in [3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 19, 24, 35, 40, 59, 63] {
+            if descriptors >= enough {
+                break;
+            }
+            let output = run_with(descriptors, args);
+            let said = String::from_utf8_lossy(&output.stderr);
+            let case = format!("{args} with {descriptors}: {:?}: {said}", output.status);
+            if descriptors == 3 && output.status.code() == Some(127) {
+                // The system's loader has none to read the libraries with, and says so itself.
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(6), "{case}");
+            assert!(said.contains(&format!(" {descriptors}")) && said.contains("\n  try:  "), "{case}");
+            assert!(said.contains("ulimit"), "{case}");
+            assert!(output.stdout.is_empty(), "{case}");
+        }
     }
-    // Who leaves makes room: in the end everybody has had an answer.
-    for mut client in clients {
-        answers(&mut client);
+}
+
+#[test]
+fn who_asks_for_more_places_than_there_are_is_told_how_many_there_are() {
+    let line =
+        format!("ulimit -n 70; exec {} serve tutorial --port 0 --max-connections 1000", env!("CARGO_BIN_EXE_bucle"));
+    let mut command = Command::new("sh");
+    command.args(["-c", &line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = Served::of(command);
+    let inside: Vec<Peer> = (0..38).map(|_| server.greeted()).collect();
+    assert_eq!(server.connect().rest(), b"server full, try again later\r\n");
+    drop(inside);
+    server.signal("-TERM");
+    let (status, said) = server.end();
+    assert_eq!(status, Some(0));
+    assert!(said.contains("room for 38 connections, not for 1000"), "{said}");
+}
+
+/// Sets the soft limit of a running process.
+fn limit(server: &Served, descriptors: usize) {
+    let pid = server.child.id().to_string();
+    let nofile = format!("--nofile={descriptors}:");
+    let status = Command::new("prlimit").args(["--pid", &pid, &nofile]).status();
+    assert!(status.expect("prlimit, of util-linux, is there").success());
+}
+
+fn has_prlimit() -> bool {
+    let works = Command::new("prlimit").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if works.is_ok_and(|status| status.success()) {
+        return true;
     }
+    assert!(std::env::var("CI").is_err(), "prlimit, of util-linux, is not installed");
+    eprintln!("skipped: prlimit is not installed");
+    false
+}
+
+/// The lowest number that is free, and the next to be given out. As a limit it leaves none.
+fn next_descriptor(server: &Served) -> usize {
+    let is_open = |number: &usize| fs::read_link(format!("/proc/{}/fd/{number}", server.child.id())).is_ok();
+    (0..).find(|number| !is_open(number)).expect("not all are open")
+}
+
+/// How often it has gone to sleep, which it does once per wait.
+fn sleeps(server: &Served) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("Linux counts them")
+}
+
+fn answers(client: &mut Peer) {
+    client.send("hola");
+    assert_eq!(client.bytes(4), b"hola");
+}
+
+/// The log, line by line.
+fn log_of(server: &mut Served) -> Receiver<String> {
+    let stderr = server.child.stderr.take().expect("it is piped");
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok).filter(|line| line.starts_with('[')) {
+            let _ = said.send(line);
+        }
+    });
+    heard
+}
+
+#[test]
+fn without_descriptors_the_connected_are_served_and_the_others_wait_for_the_next_free_one() {
+    if !has_prlimit() {
+        return;
+    }
+    let mut server = Served::start(&["echo"]);
+    let log = log_of(&mut server);
+    let mut inside: Vec<Peer> = (0..8).map(|_| server.connect()).collect();
+    inside.iter_mut().for_each(answers);
+    limit(&server, next_descriptor(&server));
+    // They stand in the kernel's backlog.
+    let mut outside: Vec<Peer> = (0..10).map(|_| server.connect()).collect();
+    outside.iter_mut().for_each(|peer| peer.send("hola"));
+    let first = log.recv_timeout(LIMIT).expect("it says that it cannot accept");
+    assert!(first.contains("server #1: cannot accept for now: too many open files"), "{first}");
+
+    // A second with nothing to do: twenty attempts, and not a busy loop. Those inside do not notice.
+    let before = sleeps(&server);
+    thread::sleep(Duration::from_secs(1));
+    let slept = sleeps(&server) - before;
+    assert!(slept <= 60, "it has woken {slept} times in a second");
+    inside.iter_mut().for_each(answers);
+    let lines: Vec<String> = log.try_iter().collect();
+    assert!(lines.len() <= 2, "at most one line a second: {lines:?}");
+
+    // One leaves, one comes in, and so on: everybody is answered in the end.
+    drop(inside.pop());
+    let mut next = outside.remove(0);
+    assert_eq!(next.bytes(4), b"hola", "the first in line has the place");
+    drop((inside, next));
+    for mut peer in outside {
+        assert_eq!(peer.bytes(4), b"hola");
+        answers(&mut peer);
+    }
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = log.recv_timeout(left).expect("it says that it is over");
+        if line.contains("accepting again: descriptors were lacking for ") {
+            assert!(line.ends_with(" attempts had failed"), "{line}");
+            break;
+        }
+        assert!(line.contains("still cannot accept after "), "{line}");
+    }
+    answers(&mut server.connect());
+}
+
+/// No connection has closed: the limit was raised, or a file elsewhere in the process.
+#[test]
+fn a_descriptor_that_is_freed_anywhere_is_noticed() {
+    if !has_prlimit() {
+        return;
+    }
+    let server = Served::start(&["echo"]);
+    let none = next_descriptor(&server);
+    limit(&server, none);
+    let mut outside = server.connect();
+    outside.send("hola");
+    thread::sleep(Duration::from_millis(200));
+    limit(&server, none + 20);
+    assert_eq!(outside.bytes(4), b"hola");
 }

@@ -72,6 +72,7 @@ fn pure_files_know_neither_loop_nor_clock_nor_log() {
         "telnet/lines",
         "net/utf8",
         "net/address",
+        "net/limits/waiting",
         "net/outbox",
         "event_loop/timers",
         "cli/advice",

@@ -9,9 +9,11 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use super::exit_code;
+use bucle::net::Limits;
+
 use super::load::{self, Load};
-use super::serve::{Kind, Place, Serve};
+use super::serve::{HIGH_WATER_MARK, Kind, Place, Serve};
+use super::{complain, exit_code};
 
 /// What `bucle` alone prints.
 const SHORT_HELP: &str = "\
@@ -29,6 +31,10 @@ const PORT: &str = "8080";
 
 /// The smallest limit of a trace: its head, some turns, and the words that it is full.
 const LEAST_TRACE: u64 = 16 * 1024;
+
+/// What must have room in an outbox besides the answer to the longest line: what waits when no further line is taken, and
+/// as much again for the words around it.
+const LEAST_OUTBOX: usize = 2 * HIGH_WATER_MARK;
 
 /// Only this machine, unless somebody asks for more.
 const HOST: &str = "127.0.0.1";
@@ -53,9 +59,13 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
     })?;
     match matches.subcommand() {
-        Some(("serve", matches)) => {
-            Ok(Command::Serve { serve: serve_of(matches), verbosity: matches.get_count("verbose") })
-        }
+        Some(("serve", matches)) => match serve_of(matches) {
+            Ok(serve) => Ok(Command::Serve { serve, verbosity: matches.get_count("verbose") }),
+            Err(why) => {
+                complain(&why, &["bucle serve --help".to_owned()]);
+                Err(ExitCode::from(exit_code::USAGE))
+            }
+        },
         Some(("connect", matches)) => Ok(Command::Connect {
             target: matches.get_one::<String>("target").cloned().unwrap_or_else(|| format!(":{PORT}")),
             raw: matches.get_flag("raw"),
@@ -125,7 +135,7 @@ fn serve_command() -> clap::Command {
                 .long("max-connections")
                 .value_name("COUNT")
                 .value_parser(value_parser!(u32).range(1..))
-                .help("Turn away whoever comes beyond this many"),
+                .help("Turn away whoever comes beyond this many [default: the limit of open files, less 32]"),
         )
         .arg(
             Arg::new("idle-timeout")
@@ -133,6 +143,38 @@ fn serve_command() -> clap::Command {
                 .value_name("TIME")
                 .value_parser(duration)
                 .help("Close connections after this long without traffic: 90s, 5m, 500ms; 0 is never"),
+        )
+        .arg(
+            Arg::new("write-timeout")
+                .long("write-timeout")
+                .value_name("TIME")
+                .default_value("30s")
+                .value_parser(duration)
+                .help("Disconnect whoever takes nothing of what waits for it for this long; 0 is never"),
+        )
+        .arg(
+            Arg::new("outbox-limit")
+                .long("outbox-limit")
+                .value_name("SIZE")
+                .default_value("1M")
+                .value_parser(size)
+                .help("Disconnect a peer for whom more than this waits unread; 0 is no limit"),
+        )
+        .arg(
+            Arg::new("total-outbox-limit")
+                .long("total-outbox-limit")
+                .value_name("SIZE")
+                .default_value("64M")
+                .value_parser(size)
+                .help("If more than this waits for all of them, disconnect the one with the most; 0 is no limit"),
+        )
+        .arg(
+            Arg::new("line-limit")
+                .long("line-limit")
+                .value_name("SIZE")
+                .default_value("64K")
+                .value_parser(size)
+                .help("Close a connection that sends a longer line"),
         )
         .arg(
             Arg::new("trace")
@@ -147,7 +189,7 @@ fn serve_command() -> clap::Command {
                 .value_name("SIZE")
                 .default_value("256M")
                 .requires("trace")
-                .value_parser(size)
+                .value_parser(trace_size)
                 .help("Stop recording when the file is this large: 64M, 500K, 2G"),
         )
         .arg(verbose())
@@ -203,7 +245,8 @@ fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
     clap::builder::PossibleValue::new(kind.name()).help(kind.about())
 }
 
-fn serve_of(matches: &ArgMatches) -> Serve {
+/// What is wrong only in combination is an error here.
+fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
     let place = match matches.get_one::<PathBuf>("unix") {
         Some(path) => Place::Unix(path.clone()),
         None => {
@@ -213,31 +256,56 @@ fn serve_of(matches: &ArgMatches) -> Serve {
             Place::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
         }
     };
-    Serve {
+    let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
+    let (outbox_bytes, line_limit) = (limit("outbox-limit"), bytes("line-limit"));
+    if line_limit == 0 {
+        return Err("--line-limit: a line has one byte at least".to_owned());
+    }
+    // A peer that reads must be able to have its own answers.
+    let least = line_limit.saturating_add(LEAST_OUTBOX);
+    if let Some(bytes) = outbox_bytes.filter(|&bytes| bytes < least) {
+        return Err(format!(
+            "--outbox-limit of {bytes} bytes: for lines of up to {line_limit} bytes it takes {least} at least"
+        ));
+    }
+    let limits = Limits {
+        outbox_bytes,
+        write_timeout: matches.get_one("write-timeout").copied().unwrap_or_default(),
+        ..Limits::NONE
+    };
+    Ok(Serve {
         kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
         place,
         reuse_port: matches.get_flag("reuse-port"),
-        max_connections: matches.get_one::<u32>("max-connections").map_or(usize::MAX, |&max| max as usize),
+        max_connections: matches.get_one::<u32>("max-connections").map(|&max| max as usize),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
+        limits,
+        total_outbox_limit: limit("total-outbox-limit"),
+        line_limit,
         trace: matches.get_one("trace").cloned(),
         trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
-    }
+    })
 }
 
-/// `64M`, `500K`, `2G`, or bytes without a unit; units of 1024.
+fn trace_size(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes < LEAST_TRACE { Err("a trace takes 16K at least".to_owned()) } else { Ok(bytes) }
+}
+
+/// `64M`, `500K`, `2G` or `2GiB`, or bytes without a unit; units of 1024.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| "write it like 64M, 500K or 2G".to_owned())?;
     let unit_bytes = match unit {
         "" => 1,
-        "K" | "k" => 1 << 10,
-        "M" | "m" => 1 << 20,
-        "G" | "g" => 1 << 30,
+        "K" | "k" | "KiB" => 1 << 10,
+        "M" | "m" | "MiB" => 1 << 20,
+        "G" | "g" | "GiB" => 1 << 30,
         _ => return Err(format!("there is no unit {unit:?}; write it like 64M, 500K or 2G")),
     };
-    let bytes = number.checked_mul(unit_bytes).ok_or_else(|| "that is more than any disk has".to_owned())?;
-    if bytes < LEAST_TRACE { Err("a trace takes 16K at least".to_owned()) } else { Ok(bytes) }
+    number.checked_mul(unit_bytes).ok_or_else(|| "that is more than any machine has".to_owned())
 }
 
 /// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.
@@ -274,9 +342,9 @@ mod tests {
             ("64M", Some(64 << 20)),
             ("500k", Some(500 << 10)),
             ("2G", Some(2 << 30)),
+            ("1MiB", Some(1 << 20)),
             ("16384", Some(16384)),
-            ("16383", None),
-            ("0", None),
+            ("0", Some(0)),
             ("", None),
             ("M", None),
             ("64MB", None),

@@ -28,7 +28,7 @@ use bucle::{Loop, Result, TimerId};
 use super::advice::{self, words_for};
 use super::screen::{Escaper, Screen};
 use super::target::Place;
-use super::{complain, exit_code};
+use super::{complain, exit_code, machine};
 
 /// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
 /// take one after the other, shorter than a person notices.
@@ -51,6 +51,9 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
             return ExitCode::from(exit_code::USAGE);
         }
     };
+    if let Err(status) = machine::check_client() {
+        return status;
+    }
     let talk = Rc::new(Talk::new(place, raw));
     let result = bucle::run(|lp| {
         end_at_ctrl_c(lp, &talk)?;
@@ -62,6 +65,7 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     });
     match result {
         Ok(_) => ExitCode::from(talk.status.get()),
+        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::complain_of_descriptors(&error),
         Err(error) => {
             complain(&format!("the loop cannot go on: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)

@@ -25,12 +25,12 @@ mod threshold;
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{complain, exit_code};
+use super::{complain, exit_code, stderr};
 use bucle::process;
 use client::Job;
 use ledger::Ledger;
@@ -188,7 +188,7 @@ fn announce(load: &Load, plan: &Plan) {
     if let Some(warning) = plan.warning() {
         text += &format!("warning: {warning}\n");
     }
-    let _ = io::stderr().write_all(text.as_bytes());
+    stderr::say(text.as_bytes());
 }
 
 fn tell(load: &Load, outcome: &Outcome, page: Option<File>) -> Result<(), bucle::Error> {

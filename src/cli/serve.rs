@@ -15,28 +15,35 @@ mod relay;
 mod tutorial;
 
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bucle::net::{Handler, Listen, LocalAddress, Server, ServerOptions};
+use bucle::net::{Handler, Limits, Listen, LocalAddress, Server, ServerOptions};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-
 use super::trace_file::TraceFile;
-use super::{complain, exit_code};
+use super::{complain, exit_code, machine, stderr};
 use house::{House, Rules};
 
 /// How many bytes may wait for a peer before it is no longer read from. One full read of the loop.
-const HIGH_WATER_MARK: usize = 64 * 1024;
+pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
 
 /// How many connections are accepted in one turn: a storm of thousands is through in some dozens of turns, and those who
 /// are in already are served between them.
 const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long a connection is silent before the kernel asks whether the peer is still there. A minute, so that whoever
+/// vanished is noticed within two, and a telnet left open overnight costs a packet a minute; it keeps the entry of a NAT
+/// alive too (RFC 5382 wants those kept for two hours, many keep them for five minutes).
+const KEEP_ALIVE_DELAY: Duration = Duration::from_secs(60);
+
+/// How long what was sent may go unacknowledged: the keepalive's delay and its ten questions, one a second, so that the
+/// two agree on when a peer is gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// A server that the command can run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,11 +72,18 @@ const SLOW_WATCH_RECORDS: usize = 1024;
 pub(crate) struct Serve {
     pub(crate) kind: Kind,
     pub(crate) place: Place,
-    pub(crate) max_connections: usize,
+    /// `None`: as many as there are descriptors for.
+    pub(crate) max_connections: Option<usize>,
     /// Others may listen on the same port.
     pub(crate) reuse_port: bool,
     /// Zero is never.
     pub(crate) idle_timeout: Duration,
+    /// What one peer may have waiting, and for how long.
+    pub(crate) limits: Limits,
+    /// What all may have waiting together.
+    pub(crate) total_outbox_limit: Option<usize>,
+    /// How many bytes a line may have, where there are lines.
+    pub(crate) line_limit: usize,
     /// Where to write what the loop does, if anywhere.
     pub(crate) trace: Option<PathBuf>,
     /// How many bytes of it.
@@ -114,7 +128,7 @@ impl Kind {
 
 /// Runs a server until it is told to end.
 pub(crate) fn run(serve: &Serve) -> ExitCode {
-    let lines = telnet::Options::default();
+    let lines = telnet::Options { max_line: serve.line_limit, ..telnet::Options::default() };
     let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
     match serve.kind {
         Kind::Chat => run_with(serve, Telnet::new(lines, chat::Chat::default())),
@@ -127,15 +141,17 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
 }
 
 fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
+    let places = match machine::places(serve.max_connections) {
+        Ok(places) => places,
+        Err(status) => return status,
+    };
     let mut event_loop = match EventLoop::new() {
         Ok(event_loop) => event_loop,
-        Err(error) => {
-            complain(&format!("cannot start: {error}"), &[]);
-            return ExitCode::from(exit_code::MACHINE_LIMIT);
-        }
+        Err(error) => return machine::complain_of_descriptors(&error),
     };
-    // A mistake of ours in one conversation shall not cost the others theirs.
+    // A mistake of ours in one conversation shall not cost the others theirs, and shall be found.
     event_loop.catch_panics(true);
+    panic::set_hook(Box::new(report_panic));
     let trace = match serve.trace.as_deref().map(|path| TraceFile::start(&mut event_loop, path, serve)).transpose() {
         Ok(trace) => trace,
         Err(status) => return status,
@@ -145,9 +161,10 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
         // Nobody reads this ring: it is there for the warnings of slow callbacks, which come with recording.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
     }
-    let opened = event_loop.enter(|lp| open(lp, serve, handler));
+    let opened = event_loop.enter(|lp| open(lp, serve, places, handler));
     let address = match opened {
         Ok(address) => address,
+        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::complain_of_descriptors(&error),
         Err(error) => {
             let (what, advice) = failure::explain(&error, serve);
             complain(&what, &advice);
@@ -168,23 +185,31 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     }
 }
 
+/// Where and why, in one line of the log. The default would write to stderr itself, and wait for whoever reads it.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(|| "somewhere".to_owned(), ToString::to_string);
+    let why = panic.payload_as_str().unwrap_or("?");
+    log::error!(target: "bucle::serve", "panicked at {place}: {why}");
+}
+
 /// Binds the server and has it closed in order at the first SIGINT or SIGTERM; the second ends the process at once.
-fn open(lp: &mut Loop, serve: &Serve, handler: impl Handler) -> Result<LocalAddress> {
-    let rules = Rules {
-        max_connections: serve.max_connections,
-        idle_timeout: serve.idle_timeout,
-        says_why: serve.kind.is_for_lines(),
-    };
+fn open(lp: &mut Loop, serve: &Serve, places: usize, handler: impl Handler) -> Result<LocalAddress> {
+    let rules =
+        Rules { max_connections: places, idle_timeout: serve.idle_timeout, says_why: serve.kind.is_for_lines() };
     let options = ServerOptions {
         no_delay: true,
+        keep_alive: true,
+        keep_alive_initial_delay: KEEP_ALIVE_DELAY,
+        user_timeout: USER_TIMEOUT,
         high_water_mark: HIGH_WATER_MARK,
         timeout: serve.idle_timeout,
         accepts_per_turn: ACCEPTS_PER_TURN,
+        limits: serve.limits.clone(),
         ..ServerOptions::default()
     };
+    lp.set_outbox_limit(serve.total_outbox_limit);
     let server = Server::new(lp, options, House::new(rules, handler));
     listen(lp, server, serve)?;
-    house::look_after(lp, server);
     process::ignore(Signal::Hangup)?;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
         log::info!(target: "bucle::serve", "{signal}: closing; once more ends it at once");
@@ -232,18 +257,11 @@ fn announce(kind: Kind, address: &LocalAddress) {
     let say = move || {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
-        let _ = writeln!(io::stderr(), "  try:  {hint}      (in another terminal; Ctrl-C here ends the server)");
+        stderr::say(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };
-    if takes_a_line(&io::stdout()) && takes_a_line(&io::stderr()) {
+    if process::takes_a_line(&io::stdout()) {
         say();
     } else {
         std::thread::spawn(say);
     }
-}
-
-/// Whether a line can be written without waiting: a pipe that is writable has room for `PIPE_BUF` bytes (pipe(7)).
-fn takes_a_line(output: &impl AsFd) -> bool {
-    let mut output = [PollFd::new(output, PollFlags::OUT)];
-    let is_told = rustix::event::poll(&mut output, Some(&Timespec::default()));
-    is_told.is_ok() && output[0].revents().contains(PollFlags::OUT)
 }

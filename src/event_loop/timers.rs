@@ -213,7 +213,7 @@ impl<T> Timers<T> {
     }
 
     /// How many timers there are, the disarmed ones included.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

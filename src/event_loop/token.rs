@@ -93,11 +93,19 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_went() {
-        for kind in [TokenKind::Socket, TokenKind::Server, TokenKind::Waker] {
+        let kinds = [
+            TokenKind::Socket,
+            TokenKind::Server,
+            #[cfg(feature = "process")]
+            TokenKind::Source,
+            TokenKind::Waker,
+        ];
+        for kind in kinds {
             for (index, serial) in [(0, 0), (1, 2), (INDEX_MASK as usize, u32::MAX), (12345, 0x8000_0000)] {
                 let key = Key::new(index, serial);
                 assert_eq!(open(key.token(kind)), (kind, key));
                 assert_eq!((key.slot(), key.serial()), (index, serial));
+                assert_eq!(format!("{key:?}"), format!("slot {index}, serial {serial}"));
             }
         }
     }

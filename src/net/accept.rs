@@ -7,7 +7,7 @@
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::listener::set_listener_options;
 use super::state::flag;
@@ -15,11 +15,21 @@ use super::state::{SocketState, Stream};
 use super::{Dropped, Error, ServerId, Socket};
 use crate::error_codes;
 use crate::event_loop::token::{Key, TokenKind};
-use crate::event_loop::{Kind, Loop};
+use crate::event_loop::{Kind, Loop, TimerId};
 
 /// How long a server that had no descriptor left waits before it tries again by itself. It also does whenever a
-/// connection closes.
+/// connection closes. Twenty attempts a second cost nothing that can be measured, and a person does not notice the wait.
 const STARVED_RETRY: Duration = Duration::from_millis(50);
+
+/// How long no attempt may have failed before there are descriptors enough again. One that is freed is taken by the next
+/// in line, which does not mean that the line is over.
+const RECOVERED_AFTER: Duration = Duration::from_secs(1);
+
+/// The least time between two lines of the log about it. The next ones take twice as long each time,
+const REPORT_AFTER: Duration = Duration::from_secs(1);
+
+/// up to this.
+const REPORT_SELDOM: Duration = Duration::from_secs(60);
 
 impl Loop {
     /// The kernel has connections for a server.
@@ -134,23 +144,83 @@ impl Loop {
     }
 
     /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:
-    /// the server tries when a connection closes, and on a timer. Those who are connected are served on.
+    /// the server tries when a connection closes, and on a timer, for descriptors are freed elsewhere too. Those who are
+    /// connected are served on.
     fn starve(&mut self, server: ServerId, error: &io::Error) {
-        log::warn!(target: "bucle::net", "{server}: cannot accept for now: {}", error_codes::message(error.raw_os_error().unwrap_or(0)));
-        if self.net.starved.is_empty() {
-            let timer = self.set_timeout(STARVED_RETRY, Loop::accept_again);
-            self.unref(timer);
+        let now = self.now();
+        let starvation = &mut self.net.starvation;
+        if !starvation.servers.contains(&server) {
+            starvation.servers.push(server);
         }
-        if !self.net.starved.contains(&server) {
-            self.net.starved.push(server);
+        starvation.failed += 1;
+        starvation.last_failed = Some(now);
+        if starvation.retry.is_some() {
+            return;
         }
+        (starvation.since, starvation.report_after) = (Some(now), REPORT_AFTER);
+        if starvation.may_report(now) {
+            let why = error_codes::message(error.raw_os_error().unwrap_or(0));
+            log::warn!(target: "bucle::net", "{server}: cannot accept for now: {why}; trying again and again");
+        }
+        let retry = self.set_interval(STARVED_RETRY, Loop::try_starved_again);
+        self.unref(retry);
+        self.net.starvation.retry = Some(retry);
     }
 
     /// Servers that had no descriptor left try again, in the next poll.
     pub(crate) fn accept_again(&mut self) {
-        for server in mem::take(&mut self.net.starved) {
+        for server in mem::take(&mut self.net.starvation.servers) {
             self.put_listener_on_ready_list(server);
         }
+    }
+
+    /// The timer of starvation: tries again, and says now and then how it goes.
+    fn try_starved_again(&mut self) {
+        self.accept_again();
+        let now = self.now();
+        let starvation = &mut self.net.starvation;
+        let lasted = |start: Option<Instant>| start.map_or(Duration::ZERO, |start| now.duration_since(start));
+        let (whole, quiet) = (lasted(starvation.since), lasted(starvation.last_failed));
+        if quiet >= RECOVERED_AFTER && starvation.may_report(now) {
+            let failed = mem::take(&mut starvation.failed);
+            let spell = (whole - quiet).as_secs_f32();
+            log::warn!(target: "bucle::net", "accepting again: descriptors were lacking for {spell:.1} s, {failed} attempts had failed");
+            if let Some(retry) = starvation.retry.take() {
+                self.clear(retry);
+            }
+        } else if lasted(starvation.reported) >= starvation.report_after {
+            starvation.report_after = (starvation.report_after * 2).min(REPORT_SELDOM);
+            starvation.reported = Some(now);
+            let (failed, spell) = (starvation.failed, whole.as_secs_f32());
+            log::warn!(target: "bucle::net", "still cannot accept after {spell:.0} s, {failed} attempts have failed");
+        }
+    }
+}
+
+/// What is remembered while servers cannot accept for want of descriptors. However many servers it hits and however often
+/// it comes and goes, at most one line a second is logged about it.
+#[derive(Default)]
+pub(crate) struct Starvation {
+    /// Those that have yet to try again.
+    servers: Vec<ServerId>,
+    /// While it lasts.
+    retry: Option<TimerId>,
+    since: Option<Instant>,
+    last_failed: Option<Instant>,
+    /// Attempts to accept that failed since it began.
+    failed: u64,
+    reported: Option<Instant>,
+    report_after: Duration,
+}
+
+impl Starvation {
+    /// Whether the last line about it is old enough; if so, there is a new one.
+    fn may_report(&mut self, now: Instant) -> bool {
+        let may = self.reported.is_none_or(|reported| now.duration_since(reported) >= REPORT_AFTER);
+        if may {
+            self.reported = Some(now);
+        }
+        may
     }
 }
 

@@ -12,6 +12,7 @@
 use std::mem;
 use std::time::Duration;
 
+use super::outbox::Outbox;
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState, Stream};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
@@ -28,7 +29,10 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         // Writes behind the one in flight, and ends, hear in a tick that they will not happen.
         let has_ends = state.more.as_ref().is_some_and(|more| !more.end_callbacks.is_empty());
-        let has_queued = state.outbox.as_ref().is_some_and(|outbox| state.bytes_written > outbox.inflight_end);
+        // An empty write has no bytes that wait, but somebody who does.
+        let is_queue =
+            |outbox: &Outbox| state.bytes_written > outbox.inflight_end || !state.is(BLOCKED) && outbox.has_callbacks();
+        let has_queued = state.outbox.as_deref().is_some_and(is_queue);
         if has_ends || has_queued {
             self.tick(NetTick::FailQueued(socket));
         }
@@ -180,10 +184,11 @@ impl Loop {
         self.fail_queued(socket);
     }
 
-    /// Gives the slot back, unless `on_close` connected the socket again.
+    /// Gives the slot back, unless `on_close` connected the socket again: then a new life has begun, which may be over
+    /// already, but has yet to hear its own `on_close`.
     fn free_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if !state.is(DESTROYED) {
+        if !state.is(CLOSING) {
             return;
         }
         let handler = state.handler;

@@ -179,10 +179,13 @@ impl Loop {
             None => None,
         };
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
-        if state.is(OPENED) && !state.is(CLOSING) {
+        if state.is(OPENED | DESTROYED) && !state.is(CLOSING) {
             return Err(Error::AlreadyConnected);
         }
-        state.begin_life();
+        if state.is(CLOSING) {
+            self.begin_life_anew(socket);
+        }
+        let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
         state.set(OPENED | CONNECTING);
         let idle_timer = state.idle_timer;
         let addresses = match &to {
@@ -201,11 +204,31 @@ impl Loop {
             To::Host(host, _) => {
                 let remote = self.remote();
                 let on_answer = move |lp: &mut Loop, answer| lp.looked_up(socket, port, family, answer);
+                #[cfg(any(test, fuzzing))]
+                if let Some(kernel) = &self.net.simulated {
+                    let answer = kernel.look_up(&host);
+                    remote.post(move |lp| on_answer(lp, answer));
+                    self.recount(socket);
+                    return Ok(());
+                }
                 self.net.resolver.look_up(&host, remote, on_answer);
             }
         }
         self.recount(socket);
         Ok(())
+    }
+
+    /// A closed socket is connected again. What its last life has left undone is not this one's: writes and ends that
+    /// still wait hear that they will not happen, and no shutdown or failure of then is waited for.
+    fn begin_life_anew(&mut self, socket: Socket) {
+        self.pending.retain(|(pending, _)| pending.socket() != socket);
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let writes = state.outbox.take().map(|mut outbox| outbox.take_all_callbacks()).unwrap_or_default();
+        let ends = state.more.as_mut().map(|more| std::mem::take(&mut more.end_callbacks)).unwrap_or_default();
+        state.begin_life();
+        for callback in writes.into_iter().chain(ends) {
+            self.call_back(Some(callback), Err(Error::ClosedBeforeConnection));
+        }
     }
 
     /// The name's addresses are known, or not.
@@ -221,6 +244,9 @@ impl Loop {
             }
         };
         for &address in &addresses {
+            if self.connecting(socket).is_none() {
+                return; // Destroyed when it heard of an earlier one.
+            }
             self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Ok(address)));
         }
         let Some(connecting) = self.connecting(socket) else { return };
@@ -252,8 +278,15 @@ impl Loop {
         log::debug!(target: "bucle::net", "{socket} connecting to {address}");
         let local = connecting.local;
         let has_more = !connecting.addresses.is_empty();
-        match open_tcp(address, local) {
-            Ok(stream) => self.await_connection(socket, Stream::Tcp(stream), has_more),
+        #[cfg(any(test, fuzzing))]
+        let opened = match &self.net.simulated {
+            Some(kernel) => kernel.connect().map_err(|error| ("connect", error)),
+            None => open_tcp(address, local).map(Stream::Tcp),
+        };
+        #[cfg(not(any(test, fuzzing)))]
+        let opened = open_tcp(address, local).map(Stream::Tcp);
+        match opened {
+            Ok(stream) => self.await_connection(socket, stream, has_more),
             Err((syscall, error)) => {
                 let at = if syscall == "bind" { local.unwrap_or(address) } else { address };
                 let error = Error::system_at(syscall, &error, &at.ip().to_string(), Some(at.port()));
@@ -320,6 +353,9 @@ impl Loop {
     /// The descriptor is writable, or broken: it is connected, or not. A boundary after all that follows.
     pub(crate) fn finish_connect(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROYED) {
+            return; // By a callback of this very poll, after the kernel had reported the connection.
+        }
         let outcome = match state.stream.take_error() {
             Ok(None) => Ok(()),
             Ok(Some(error)) | Err(error) => Err(error),

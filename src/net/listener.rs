@@ -153,6 +153,8 @@ pub(crate) enum Listener {
     None,
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+    #[cfg(any(test, fuzzing))]
+    Simulated(super::simulated::SimulatedListener),
 }
 
 impl Listener {
@@ -165,6 +167,8 @@ impl Listener {
             Listener::None => None,
             Listener::Tcp(listener) => listener.local_addr().ok().map(LocalAddress::Ip),
             Listener::Unix(_, path) => Some(LocalAddress::Path(path.clone())),
+            #[cfg(any(test, fuzzing))]
+            Listener::Simulated(_) => None,
         }
     }
 
@@ -173,6 +177,8 @@ impl Listener {
             Listener::None => Err(io::ErrorKind::WouldBlock.into()),
             Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
             Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            #[cfg(any(test, fuzzing))]
+            Listener::Simulated(listener) => listener.accept(),
         }
     }
 

@@ -86,8 +86,10 @@ impl Register {
 
     fn check(&self, lp: &mut Loop) {
         for &(socket, number, life) in &self.sockets {
-            let found = socket.info(lp).map(|info| info.high_water_mark);
-            assert_eq!(found, (life != Life::Gone).then_some(number), "{socket:?}, which is {life:?}");
+            let want = (life != Life::Gone).then_some(number);
+            let found = lp.net.socket(socket).map(|state| state.high_water_mark as usize);
+            let info = socket.info(lp).map(|info| info.high_water_mark);
+            assert_eq!((found, info), (want, want), "{socket:?}, which is {life:?}");
             if life == Life::Gone {
                 // All of this is for nobody. Whom it reached all the same would be destroyed, and missed.
                 assert!(!socket.write(lp, "hola"));
@@ -101,8 +103,10 @@ impl Register {
             );
         }
         for &(server, number, life) in &self.servers {
+            let want = (life != Life::Gone).then_some(number);
             let found = lp.net.server(server).map(|state| state.max_connections);
-            assert_eq!(found, (life != Life::Gone).then_some(number), "{server:?}, which is {life:?}");
+            let found_mut = lp.net.server_mut(server).map(|state| state.max_connections);
+            assert_eq!((found, found_mut), (want, want), "{server:?}, which is {life:?}");
             if life == Life::Gone {
                 server.remove(lp);
                 server.close(lp);

@@ -112,6 +112,10 @@ impl Outbox {
         self.callbacks.push_back((due_at, callback));
     }
 
+    pub fn has_callbacks(&self) -> bool {
+        !self.callbacks.is_empty()
+    }
+
     /// The callbacks that are due up to `offset`.
     pub fn take_callbacks(&mut self, offset: u64) -> Vec<WriteCallback> {
         let count = self.callbacks.partition_point(|(due_at, _)| *due_at <= offset);

@@ -364,12 +364,21 @@ impl Loop {
     fn try_bind(&mut self, server: ServerId, on: &Listen, ip: Option<IpAddr>) -> Result<()> {
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         let options = state.options.clone();
-        let mut listener = open_listener(on, ip, &options)?;
+        #[cfg(any(test, fuzzing))]
+        let opened = match &self.net.simulated {
+            Some(kernel) => Ok(kernel.listen()),
+            None => open_listener(on, ip, &options),
+        };
+        #[cfg(not(any(test, fuzzing)))]
+        let opened = open_listener(on, ip, &options);
+        let mut listener = opened?;
         let token = server.0.token(TokenKind::Server);
         let interest = mio::Interest::READABLE;
         match &mut listener {
             Listener::Tcp(listener) => self.registry.register(listener, token, interest),
             Listener::Unix(listener, _) => self.registry.register(listener, token, interest),
+            #[cfg(any(test, fuzzing))]
+            Listener::Simulated(listener) => listener.register(token),
             Listener::None => Ok(()),
         }
         .map_err(|error| Error::system("listen", &error))?;

@@ -259,9 +259,6 @@ impl SocketState {
     /// A closed socket that is connected again starts anew: states, counters and errors, but not its options.
     pub fn begin_life(&mut self) {
         use flag::*;
-        if !self.is(CLOSING) {
-            return;
-        }
         self.flags &= ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | PAUSED | DETOUR | READY_EVEN | READY_ODD | UNSENT;
         if self.is(FLOWING) {
             self.set(READING);
@@ -292,6 +289,8 @@ pub(crate) enum Stream {
     None,
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(any(test, fuzzing))]
+    Simulated(super::simulated::SimulatedStream),
 }
 
 impl Stream {
@@ -309,6 +308,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.read(buf),
             Stream::Unix(stream) => stream.read(buf),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(stream) => stream.read(buf),
             Stream::None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -337,6 +338,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(stream) => stream.write(bytes),
             Stream::None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -358,6 +361,8 @@ impl Stream {
             let result = match self {
                 Stream::Tcp(stream) => stream.write_vectored(&pieces),
                 Stream::Unix(stream) => stream.write_vectored(&pieces),
+                #[cfg(any(test, fuzzing))]
+                Stream::Simulated(stream) => stream.write(&[first, second].concat()),
                 Stream::None => return Err(io::ErrorKind::NotConnected.into()),
             };
             match result {
@@ -371,6 +376,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(stream) => stream.shutdown(),
             Stream::None => Ok(()),
         }
     }
@@ -378,6 +385,8 @@ impl Stream {
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(stream) => stream.address(),
             _ => None,
         }
     }
@@ -385,6 +394,8 @@ impl Stream {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.local_addr().ok(),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(stream) => stream.address(),
             _ => None,
         }
     }
@@ -393,12 +404,19 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.take_error(),
             Stream::Unix(stream) => stream.take_error(),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(stream) => stream.take_error(),
             Stream::None => Ok(None),
         }
     }
 
     pub fn is_tcp(&self) -> bool {
-        matches!(self, Stream::Tcp(_))
+        match self {
+            Stream::Tcp(_) => true,
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(_) => true,
+            _ => false,
+        }
     }
 
     /// Sets an option that only TCP has; on anything else it does nothing, as in Node.
@@ -414,6 +432,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => registry.register(stream, token, interest()),
             Stream::Unix(stream) => registry.register(stream, token, interest()),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(stream) => stream.register(token),
             Stream::None => Ok(()),
         }
     }

@@ -155,7 +155,7 @@ impl Loop {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
         if !state.is(OPENED) {
-            self.fail_later(socket, callback, Error::SocketClosed);
+            self.fail_later(socket, callback.into_iter().collect(), Error::SocketClosed);
             return false;
         }
         let start = state.bytes_written;
@@ -208,7 +208,7 @@ impl Loop {
                 }
             }
             Sent::Failed(error) => {
-                self.fail_later(socket, callback, error);
+                self.fail_later(socket, callback.into_iter().collect(), error);
                 return false;
             }
         }
@@ -427,13 +427,13 @@ impl Loop {
         self.destroy_socket(socket, Some(error));
     }
 
-    /// A write that failed at once: its callback and the error come in a tick.
-    fn fail_later(&mut self, socket: Socket, callback: Option<WriteCallback>, error: Error) {
+    /// A write that failed at once: its callbacks and the error come in a tick.
+    fn fail_later(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
         if let Some(state) = self.net.socket_mut(socket) {
             state.set(ERRORED);
             state.more().errored.get_or_insert_with(|| error.clone());
         }
-        self.tick(NetTick::WriteFailed(socket, Box::new((callback, error))));
+        self.tick(NetTick::WriteFailed(socket, Box::new((callbacks, error))));
     }
 
     /// Every write and end that still waits hears that it will not happen. What is in flight is not among them.
@@ -603,7 +603,7 @@ impl Loop {
                 self.outbox_waits(socket);
             }
             Sent::Failed(error) => {
-                let first = outbox.take_callbacks(outbox.unit_start + 1).pop();
+                let first = outbox.take_callbacks(outbox.unit_start + 1);
                 self.fail_later(socket, first, error);
             }
         }

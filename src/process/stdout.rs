@@ -1,7 +1,9 @@
-//! Standard output, without surprises.
+//! Standard output and standard error, without surprises.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::{Error, Result};
@@ -15,7 +17,16 @@ use crate::{Error, Result};
 /// # Errors
 /// `EPIPE` when nobody reads any more, `ENOSPC` when the disk is full.
 pub fn write_stdout(bytes: &[u8]) -> Result<()> {
-    write_all(bytes).map_err(|error| Error::system("write", &error))
+    write_all(&io::stdout(), bytes).map_err(|error| Error::system("write", &error))
+}
+
+/// Writes all of `bytes` to standard error, as [`write_stdout`] does to standard output. Whoever writes through
+/// [`std::io::stderr`] meanwhile does not have to wait for this to end.
+///
+/// # Errors
+/// As [`write_stdout`].
+pub fn write_stderr(bytes: &[u8]) -> Result<()> {
+    write_all(&io::stderr(), bytes).map_err(|error| Error::system("write", &error))
 }
 
 /// How many columns the terminal on standard output has; `None` if it is no terminal or does not say
@@ -25,13 +36,21 @@ pub fn columns() -> Option<usize> {
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
-fn write_all(mut bytes: &[u8]) -> io::Result<()> {
+/// Whether a line can be written to `output` without waiting: a pipe that is writable has room for `PIPE_BUF` bytes, 4096
+/// on Linux (pipe(7)). For a program that may not wait, and that has nothing to say most of the time.
+pub fn takes_a_line(output: &impl AsFd) -> bool {
+    let mut output = [PollFd::new(output, PollFlags::OUT)];
+    let is_told = rustix::event::poll(&mut output, Some(&Timespec::default()));
+    is_told.is_ok() && output[0].revents().contains(PollFlags::OUT)
+}
+
+fn write_all(file: &(impl AsFd + AsRawFd), mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match rustix::io::write(io::stdout(), bytes) {
+        match rustix::io::write(file, bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(len) => bytes = &bytes[len..],
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => super::wait_until(&io::stdout(), mio::Interest::WRITABLE)?,
+            Err(Errno::AGAIN) => super::wait_until(file, mio::Interest::WRITABLE)?,
             Err(errno) => return Err(errno.into()),
         }
     }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 /// No test waits longer than this for something that has to come.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running `bucle serve`; killed when it is dropped.
 pub struct Served {
@@ -24,7 +24,12 @@ impl Served {
         if !args.contains(&"--unix") {
             all.extend_from_slice(&["--port", "0"]);
         }
-        let mut child = bucle(&all).spawn().expect("the program starts");
+        Served::of(bucle(&all))
+    }
+
+    /// Starts what becomes a server, and waits until it says that it listens.
+    pub fn of(mut command: Command) -> Served {
+        let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("it is piped");
         let (said, heard) = mpsc::channel();
         thread::spawn(move || {

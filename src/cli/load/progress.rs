@@ -1,11 +1,12 @@
 //! What is said while the run goes on: to a person, a line that is drawn anew; to a file, a line every ten seconds; to a
 //! parent process, a line a second.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use bucle::process;
 
 use super::client::Stage;
+use crate::cli::stderr;
 
 /// How a run stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,6 +92,8 @@ impl Progress {
             && std::mem::take(&mut shown.is_drawn)
         {
             say("\r\x1b[K");
+            // The report comes after it, on the same terminal.
+            stderr::finish();
         }
     }
 }
@@ -119,7 +122,7 @@ fn line(now: u64, snapshot: &Snapshot, rate: f64) -> String {
 
 /// On stderr, whether anybody reads it or not.
 fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    stderr::say(text.as_bytes());
 }
 
 fn tell(text: &str) {

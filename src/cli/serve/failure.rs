@@ -56,9 +56,6 @@ fn explain_tcp(error: &Error, kind: Kind, host: &str, port: u16) -> (String, Vec
             format!("no address was found for the name {host:?}"),
             vec![format!("{command} --host 127.0.0.1      or check the spelling")],
         ),
-        "EMFILE" | "ENFILE" => {
-            ("too many open files".to_owned(), vec!["ulimit -n 4096      then the same again".to_owned()])
-        }
         _ => (error.to_string(), Vec::new()),
     }
 }

@@ -1,5 +1,4 @@
-//! The house that every server of the command lives in: how many may enter, how long one may sit idle, who is shown the
-//! door for never reading, and how it closes.
+//! The house that every server of the command lives in: how many may enter, how long one may sit idle, and how it closes.
 //!
 //! A [`House`] is a handler around a handler. Most events go straight through; the few that concern the rules are looked
 //! at on their way.
@@ -8,27 +7,34 @@
 //! |---|---|---|
 //! | guests | `--max-connections` | the next one is told "server full" and turned away |
 //! | silence | `--idle-timeout` | good-bye |
-//! | a guest who does not read | no progress for [`STALL_LIMIT`] | disconnected |
+//! | a guest who does not read | `--outbox-limit`, `--write-timeout`, `--total-outbox-limit` | disconnected by the loop, logged here |
 //! | closing | [`CLOSE_LIMIT`] | whoever is still there then is left behind |
+//!
+//! A guest who does not read is not told why it has to go: what it would be told stands behind all that it has not read.
+//! It gets a reset, and the log has the numbers.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bucle::Loop;
 use bucle::net::{Error, Handler, Server, ServerId, Socket};
 
-/// How long bytes may wait for a guest who reads none of them.
-const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// How many may be on their way out of a full house at the same time. Each is a descriptor, for which there is room among
+/// those that are kept back; the next one is let go without waiting that it has read why.
+const TURNED_AWAY_AT_ONCE: usize = 16;
 
-/// How often it is looked whose bytes wait.
-const ROUND: Duration = Duration::from_secs(10);
-
-/// How many may be on their way out of a full house at the same time. Each is a descriptor; the next one is let go without
-/// waiting that it has read why.
-const TURNED_AWAY_AT_ONCE: usize = 32;
+/// The least time between two lines of the log about a full house: a storm of newcomers is one event.
+const FULL_REPORT: Duration = Duration::from_secs(1);
 
 /// How long a guest on the way out may take to say good-bye, if everything was sent to it.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long guests whose words keep coming are listened to while the house closes.
+const LAST_ORDERS: Duration = Duration::from_secs(1);
+
+/// How often it is looked, while the house closes, who has nothing more to say. Silence of that length is the end of what
+/// had arrived: what waits in the kernel, here or on the way, comes in far less.
+const LAST_ROUND: Duration = Duration::from_millis(10);
 
 /// How long closing may take, whatever the guests do. Half a second under the five that the command promises.
 const CLOSE_LIMIT: Duration = Duration::from_millis(4500);
@@ -47,59 +53,63 @@ pub(crate) struct House<H> {
     rules: Rules,
     handler: H,
     guests: HashSet<Socket>,
-    /// Those for whom bytes were waiting at the last round: their idle limit is the stall limit for the time being.
-    suspects: HashSet<Socket>,
     /// Newcomers of a full house that have not left yet, at most.
     turned_away: Vec<Socket>,
-    is_closing: bool,
+    /// When a line of the log said last that the house is full, and how many were turned away since.
+    full: Option<(Instant, u64)>,
+    closing: Option<Closing>,
 }
 
-/// Has the slow looked after, again and again, as long as the server is there.
-pub(crate) fn look_after<H: Handler>(lp: &mut Loop, server: Server<House<H>>) {
-    let rounds = lp.set_interval(ROUND, move |lp| {
-        server.with(lp, House::make_a_round);
-    });
-    lp.unref(rounds);
+/// While the house closes.
+#[derive(Default)]
+struct Closing {
+    /// Those who have said something since the last round: there may be more of it.
+    talking: HashSet<Socket>,
+    /// Those to whom good-bye was said. They are not listened to any more.
+    leaving: HashSet<Socket>,
 }
 
-/// Closes in order: nobody comes in any more, what has arrived is answered, everybody gets what was written and a FIN.
-/// When all have left, or the limit is over, the loop has nothing to do any more and ends.
+/// Closes in order: whoever stands at the door comes in, and nobody after that; what has arrived is answered; everybody
+/// gets what was written and a FIN. When all have left, or the limit is over, the loop has nothing to do any more and ends.
 pub(crate) fn close<H: Handler>(lp: &mut Loop, server: Server<House<H>>) {
-    server.id().close(lp);
-    // Two immediates lie a whole poll apart: what had arrived before the signal has been read and answered then.
+    server.with(lp, |house, _| house.closing = Some(Closing::default()));
+    // Two immediates lie a whole poll apart, in which those at the door are let in.
     lp.set_immediate(move |lp| {
-        lp.set_immediate(move |lp| {
-            server.with(lp, House::say_good_bye);
-        });
+        lp.set_immediate(move |lp| server.id().close(lp));
     });
-    let farewell = lp.set_timeout(FAREWELL, move |lp| {
+    let rounds = lp.set_interval(LAST_ROUND, move |lp| {
+        server.with(lp, House::make_a_last_round);
+    });
+    let last_orders = lp.set_timeout(LAST_ORDERS, move |lp| {
+        lp.clear(rounds);
+        server.with(lp, House::say_good_bye);
+    });
+    let farewell = lp.set_timeout(LAST_ORDERS + FAREWELL, move |lp| {
         server.with(lp, House::let_go);
     });
     let limit = lp.set_timeout(CLOSE_LIMIT, Loop::stop);
-    lp.unref(farewell);
-    lp.unref(limit);
+    for timer in [rounds, last_orders, farewell, limit] {
+        lp.unref(timer);
+    }
 }
 
 impl<H> House<H> {
     pub(crate) fn new(rules: Rules, handler: H) -> Self {
-        House {
-            rules,
-            handler,
-            guests: HashSet::new(),
-            suspects: HashSet::new(),
-            turned_away: Vec::new(),
-            is_closing: false,
-        }
+        House { rules, handler, guests: HashSet::new(), turned_away: Vec::new(), full: None, closing: None }
     }
 
     /// Sends somebody away who came when all places were taken.
     fn turn_away(&mut self, lp: &mut Loop, socket: Socket) {
-        log::warn!(target: "bucle::serve", "{socket} turned away: {} are here already", self.guests.len());
+        self.report_full(lp, socket);
         self.turned_away.retain(|socket| socket.exists(lp));
         // From its next event on it has nothing to do with this house.
         socket.set_handler(lp, TurnedAway);
         socket.set_timeout(lp, Duration::ZERO);
-        socket.end_with(lp, "server full, try again later\r\n");
+        if self.rules.says_why {
+            socket.end_with(lp, "server full, try again later\r\n");
+        } else {
+            socket.end(lp);
+        }
         if self.turned_away.len() >= TURNED_AWAY_AT_ONCE {
             return socket.destroy_soon(lp);
         }
@@ -108,24 +118,40 @@ impl<H> House<H> {
         lp.unref(timer);
     }
 
-    /// Looks whose bytes wait, and has the loop watch those for progress.
-    fn make_a_round(&mut self, lp: &mut Loop) {
-        for &guest in &self.guests {
-            let waits = guest.writable_length(lp) > 0;
-            if waits && self.suspects.insert(guest) {
-                guest.set_timeout(lp, STALL_LIMIT);
-            } else if !waits && self.suspects.remove(&guest) {
-                guest.set_timeout(lp, self.rules.idle_timeout);
+    fn report_full(&mut self, lp: &Loop, socket: Socket) {
+        let now = lp.now();
+        match &mut self.full {
+            Some((said, unsaid)) if now.duration_since(*said) < FULL_REPORT => *unsaid += 1,
+            full => {
+                let places = self.guests.len();
+                let since = full.map_or(0, |(_, unsaid)| unsaid);
+                let others = if since > 0 { format!(", and {since} before") } else { String::new() };
+                log::warn!(target: "bucle::serve", "{socket} turned away{others}: {places} are here already");
+                *full = Some((now, 0));
             }
         }
     }
 
-    fn say_good_bye(&mut self, lp: &mut Loop) {
-        self.is_closing = true;
+    /// Says good-bye to those who have had all their answers and have said nothing since the last round.
+    fn make_a_last_round(&mut self, lp: &mut Loop) {
+        let Some(closing) = &mut self.closing else { return };
         for &guest in &self.guests {
-            guest.end(lp);
-            // Those who were paused are read again, to hear their FIN.
-            guest.resume(lp);
+            let has_more = closing.talking.remove(&guest) || guest.is_paused(lp) || guest.needs_drain(lp);
+            if !has_more && closing.leaving.insert(guest) {
+                guest.end(lp);
+            }
+        }
+    }
+
+    /// Says good-bye to everybody, whether they have finished or not.
+    fn say_good_bye(&mut self, lp: &mut Loop) {
+        let Some(closing) = &mut self.closing else { return };
+        for &guest in &self.guests {
+            if closing.leaving.insert(guest) {
+                guest.end(lp);
+                // Those who were paused are read again, to hear their FIN.
+                guest.resume(lp);
+            }
         }
     }
 
@@ -136,6 +162,11 @@ impl<H> House<H> {
                 guest.destroy(lp);
             }
         }
+    }
+
+    /// Whether what this guest says or does is still anybody's concern.
+    fn is_leaving(&self, guest: Socket) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.leaving.contains(&guest))
     }
 }
 
@@ -149,9 +180,13 @@ impl<H: Handler> Handler for House<H> {
     }
 
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-        if !self.is_closing {
-            self.handler.on_data(lp, socket, chunk);
+        if self.is_leaving(socket) {
+            return;
         }
+        if let Some(closing) = &mut self.closing {
+            closing.talking.insert(socket);
+        }
+        self.handler.on_data(lp, socket, chunk);
     }
 
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
@@ -159,20 +194,12 @@ impl<H: Handler> Handler for House<H> {
     }
 
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        if !self.is_closing {
+        if !self.is_leaving(socket) {
             self.handler.on_end(lp, socket);
         }
     }
 
     fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {
-        if self.suspects.remove(&socket) {
-            if socket.writable_length(lp) > 0 {
-                let seconds = STALL_LIMIT.as_secs();
-                let message = format!("too slow: has read nothing for {seconds} s");
-                return socket.destroy_with(lp, Error::custom("E_TOO_SLOW", message));
-            }
-            return socket.set_timeout(lp, self.rules.idle_timeout);
-        }
         log::debug!(target: "bucle::serve", "{socket} was idle for {:?}, closing", self.rules.idle_timeout);
         if self.rules.says_why && socket.write_refusal(lp).is_none() {
             socket.write(lp, "idle for too long, good-bye\r\n");
@@ -184,13 +211,17 @@ impl<H: Handler> Handler for House<H> {
 
     /// Peers that vanish are everyday life; what this side did to them is worth a warning.
     fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
-        let level = if matches!(error, Error::Custom { .. }) { log::Level::Warn } else { log::Level::Debug };
+        let is_our_doing = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
+        let level = if is_our_doing { log::Level::Warn } else { log::Level::Debug };
         log::log!(target: "bucle::serve", level, "{socket}: {error}");
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
         self.guests.remove(&socket);
-        self.suspects.remove(&socket);
+        if let Some(closing) = &mut self.closing {
+            closing.talking.remove(&socket);
+            closing.leaving.remove(&socket);
+        }
         self.handler.on_close(lp, socket, had_error);
     }
 

@@ -280,6 +280,21 @@ fn serials_wrap_around_zero() {
     assert_eq!(timers.insert(0, 1, ()).serial, NonZeroU32::MIN);
 }
 
+#[cfg(feature = "trace")]
+#[test]
+fn the_late_are_counted_whatever_their_list() {
+    let mut timers = Timers::new();
+    assert_eq!(timers.late(1000), None);
+    for (start, delay) in [(0, 10), (5, 10), (30, 10), (0, 20), (0, 500)] {
+        timers.insert(start, delay, ());
+    }
+    assert_eq!(timers.late(9), None, "nothing is due");
+    assert_eq!(timers.late(10), Some((1, 0)), "due is late by nothing");
+    assert_eq!(timers.late(21), Some((3, 11)));
+    assert_eq!(fire(&mut timers, 21).len(), 3);
+    assert_eq!(timers.late(21), None, "they have fired");
+}
+
 #[test]
 fn setting_and_clearing_for_ever_takes_no_more_memory() {
     let mut timers = Timers::new();

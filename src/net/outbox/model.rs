@@ -6,6 +6,8 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event_loop::token::Key;
+use crate::net::Socket;
 
 /// What a socket does with its outbox. `part` is of what there is, in 255ths.
 #[derive(Clone, Debug)]
@@ -25,6 +27,9 @@ enum Act {
     },
     CallBackAll,
     Cork,
+    /// The kernel takes no more: what waits is entered in the books.
+    Wait,
+    Discard,
     /// Gives the box back to the pool with all that is in it, and borrows one again.
     StartAfresh,
 }
@@ -39,6 +44,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => part().prop_map(|part| Act::CallBack { part }),
         1 => Just(Act::CallBackAll),
         1 => Just(Act::Cork),
+        2 => Just(Act::Wait),
+        1 => Just(Act::Discard),
         1 => Just(Act::StartAfresh),
     ]
 }
@@ -51,6 +58,7 @@ struct Plain {
     /// When each callback is due, and its number.
     callbacks: Vec<(u64, usize)>,
     corks: u32,
+    in_books: usize,
 }
 
 impl Plain {
@@ -91,7 +99,11 @@ impl Run {
             Act::Write { len } | Act::WriteThen { len } => {
                 // Every position of a socket's life has its own byte, nearly: what is out of place shows.
                 let bytes: Vec<u8> = (plain.written..plain.written + len as u64).map(|at| (at % 251) as u8).collect();
-                outbox.push(&bytes);
+                if plain.written == 0 {
+                    outbox.push_first(&bytes);
+                } else {
+                    outbox.push(&bytes);
+                }
                 plain.unsent.extend_from_slice(&bytes);
                 plain.written += len as u64;
                 assert!(
@@ -123,6 +135,15 @@ impl Run {
                 outbox.corks += 1;
                 plain.corks += 1;
             }
+            Act::Wait => {
+                let bytes = outbox.len();
+                self.pool.waiting.enter(&mut outbox.ticket, Socket(Key::new(who, 0)), bytes);
+                plain.in_books = plain.unsent.len();
+            }
+            Act::Discard => {
+                outbox.discard();
+                plain.unsent.clear();
+            }
             Act::StartAfresh => {
                 outbox.unit_start = 1;
                 outbox.inflight_end = 2;
@@ -153,10 +174,12 @@ impl Run {
         for (outbox, plain) in &self.sockets {
             assert_eq!(outbox.unsent(), plain.unsent);
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
-            assert_eq!(outbox.corks, plain.corks);
+            assert_eq!((outbox.corks, outbox.callbacks()), (plain.corks, plain.callbacks.len()));
             assert!(!outbox.is_empty() || outbox.bytes.capacity() <= KEEP_CAPACITY, "an empty box is no large one");
         }
         assert!(self.dropped.borrow().is_empty(), "no callback is lost");
+        let in_books: usize = self.sockets.iter().map(|(_, plain)| plain.in_books).sum();
+        assert_eq!(self.pool.waiting.total(), in_books);
         assert_eq!(self.pool.capacity, self.pool.boxes.iter().map(|outbox| outbox.bytes.capacity()).sum::<usize>());
     }
 }

@@ -1,0 +1,124 @@
+//! Standard error, without waiting for whoever reads it.
+//!
+//! A server logs on its loop's thread. If standard error is a pipe that nobody empties, a plain write there would stop the
+//! loop and everybody it serves. So what is said is written at once only where it is taken at once. From the first time
+//! that it is not, it goes into a queue, and a thread of its own writes it:
+//!
+//! ```text
+//!   loop: log, complain ─┬─ takes a line ───────────────────────────▶ standard error
+//!                        └─ does not ─▶ queue, at most 1 MiB ─▶ thread ─▶┘
+//!                                        └ full: dropped, counted, and told when it is read again
+//! ```
+//!
+//! The thread is not there before it is needed, for the C library's system calls cost more, for good, in a process that has
+//! ever had a second one.
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use bucle::process;
+
+/// How much may wait to be written: some ten thousand lines of the log.
+const QUEUE_LIMIT: usize = 1024 * 1024;
+
+/// What a pipe that is writable takes without waiting: `PIPE_BUF` of Linux (pipe(7)).
+const AT_ONCE: usize = 4096;
+
+/// How long the end of the process may be held up by what is not written yet.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, has_thread: false, is_writing: false });
+static CHANGED: Condvar = Condvar::new();
+
+struct Queue {
+    bytes: Vec<u8>,
+    /// Lines that found no room.
+    dropped: u64,
+    has_thread: bool,
+    /// The thread has taken something and is not through with it.
+    is_writing: bool,
+}
+
+/// Says it, whether anybody reads it or not. Whole lines, so that none is dropped in part.
+pub(crate) fn say(text: &[u8]) {
+    let mut queue = lock();
+    let is_in_line = queue.has_thread || !queue.bytes.is_empty();
+    let rest = if is_in_line { text } else { say_at_once(text) };
+    if rest.is_empty() {
+        return;
+    }
+    if queue.bytes.len() + rest.len() > QUEUE_LIMIT {
+        queue.dropped += 1;
+        return;
+    }
+    queue.bytes.extend_from_slice(rest);
+    if !queue.has_thread {
+        // Without a thread, which is a machine at its end, it waits for the next attempt to have one.
+        queue.has_thread = thread::Builder::new().name("stderr".to_owned()).spawn(write_on).is_ok();
+    }
+    CHANGED.notify_all();
+}
+
+/// Waits until all is written, but not for long: a reader that does not read shall not keep the process.
+pub(crate) fn finish() {
+    let is_busy = |queue: &mut Queue| queue.has_thread && (!queue.bytes.is_empty() || queue.is_writing);
+    drop(CHANGED.wait_timeout_while(lock(), LAST_WORDS, is_busy));
+}
+
+/// What the log writes to.
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        say(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes what is taken without waiting, and gives back the rest. What cannot be written at all is lost: there is nobody to
+/// tell.
+fn say_at_once(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let Some(piece) = rest.get(..rest.len().min(AT_ONCE)).filter(|piece| !piece.is_empty()) {
+        if !process::takes_a_line(&io::stderr()) {
+            break;
+        }
+        let _ = process::write_stderr(piece);
+        rest = &rest[piece.len()..];
+    }
+    rest
+}
+
+/// The thread: writes what there is, and sleeps until there is more.
+fn write_on() {
+    let mut bytes = Vec::new();
+    loop {
+        let mut queue = lock();
+        queue.is_writing = false;
+        CHANGED.notify_all();
+        while queue.bytes.is_empty() && queue.dropped == 0 {
+            queue = CHANGED.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        bytes.clear();
+        mem::swap(&mut bytes, &mut queue.bytes);
+        let dropped = mem::take(&mut queue.dropped);
+        queue.is_writing = true;
+        drop(queue);
+        if dropped > 0 {
+            let lines = if dropped == 1 { "line was" } else { "lines were" };
+            bytes.extend(format!("({dropped} {lines} dropped here: nobody read them in time)\n").bytes());
+        }
+        let _ = process::write_stderr(&bytes);
+    }
+}
+
+fn lock() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,515 @@
+//! What every socket was asked and what it heard, and whether that may be.
+//!
+//! ```text
+//!            connection │ connect, ready            data, text, timeout, drain               end      finish
+//!   new ──▶ connecting ──▶ open ──▶ ……………………………………………………………………………………… ──▶ no data ─┐   │
+//!             │             │                                                              ├─▶ (destroyed) ──▶ [error] ──▶ close
+//!             └─────────────┴──────────────── destroy, by whomever ───────────────────────┘                            nothing
+//! ```
+//!
+//! The ledger is told by the program what it writes, and sits between the loop and the program's handler. It compares
+//! both with the kernel: what the peer was given is a beginning of what was written, and what was delivered a beginning
+//! of what the peer has sent.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::net::simulated::{Kernel, Look, Peer};
+use crate::net::{Dropped, Error, Handler, ServerId, Socket, SocketOptions, Target};
+use crate::{Loop, Result};
+
+/// What a socket hears.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Event {
+    Connection,
+    Lookup,
+    Connect,
+    Ready,
+    Data,
+    Drain,
+    End,
+    Finish,
+    Timeout,
+    Error,
+    Close,
+}
+
+/// A write or an end that is to be called back.
+#[derive(Clone, Debug)]
+struct Owed {
+    is_end: bool,
+    /// How many bytes the socket had been given when it was asked for.
+    offset: usize,
+    /// Whether there was nothing to be done any more: for an end, Node then never calls back.
+    is_late: bool,
+    answers: Vec<Option<&'static str>>,
+}
+
+/// The life of one socket, from one `connect_to` or accept to its close.
+#[derive(Clone, Default)]
+pub(crate) struct Account {
+    pub peer: Option<Peer>,
+    /// Everything heard, in order; neighbouring data as one.
+    pub heard: Vec<Event>,
+    pub delivered: Vec<u8>,
+    pub written: Vec<u8>,
+    /// Somebody writes to it behind the ledger's back: a pipe, or a layer above.
+    pub is_written_by_others: bool,
+    /// A layer above takes back what it was delivered, to have it again.
+    is_delivered_again: bool,
+    owed: Vec<Owed>,
+    owes_drain: bool,
+    pub error: Option<String>,
+}
+
+impl Account {
+    fn has_heard(&self, event: Event) -> bool {
+        self.heard.contains(&event)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.has_heard(Event::Connection) || self.has_heard(Event::Connect)
+    }
+
+    fn has_ended_well(&self) -> bool {
+        self.owed.iter().any(|owed| owed.is_end && owed.answers == [None])
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.has_heard(Event::Close)
+    }
+
+    /// Whether `event` may come now; else why not.
+    fn objection(&self, event: Event, look: &Look) -> Option<&'static str> {
+        let table: &[(&[Event], bool, &'static str)] = &[
+            (&[], self.is_closed(), "after the close"),
+            (&[Event::Connection, Event::Connect], self.is_connected(), "connected twice"),
+            (&[Event::Connection], !self.heard.is_empty(), "not the first event"),
+            (&[Event::Connect], look.is_connecting, "still connecting"),
+            (&[Event::Lookup], self.is_connected(), "looked up when connected"),
+            (&[Event::Ready], !self.has_heard(Event::Connect), "not connected"),
+            (&[Event::Data, Event::Drain, Event::End, Event::Finish], !self.is_connected(), "never connected"),
+            (&[Event::Data, Event::End], self.has_heard(Event::End), "after the end"),
+            (&[Event::Data], look.is_paused, "while paused"),
+            (
+                &[
+                    Event::Connection,
+                    Event::Connect,
+                    Event::Lookup,
+                    Event::Data,
+                    Event::Drain,
+                    Event::End,
+                    Event::Timeout,
+                ],
+                look.is_destroyed,
+                "after the destroy",
+            ),
+            // The callbacks of the end come first and may destroy it, and the finish comes all the same; as in Node.
+            (&[Event::Finish], look.is_destroyed && !self.has_ended_well(), "after the destroy"),
+            (&[Event::Drain], !self.owes_drain && !self.is_written_by_others, "not owed"),
+            (&[Event::Drain], look.is_ending, "after the own end"),
+            (&[Event::Finish], !look.is_ending, "without an end"),
+            (&[Event::Ready], self.has_heard(Event::Ready), "twice"),
+            (&[Event::Finish], self.has_heard(Event::Finish), "twice"),
+            (&[Event::Error], self.has_heard(Event::Error), "twice"),
+            (&[Event::Error, Event::Close], !look.is_destroyed, "before the destroy"),
+        ];
+        let concerns = |events: &[Event]| events.is_empty() || events.contains(&event);
+        table.iter().find(|(events, is_wrong, _)| *is_wrong && concerns(events)).map(|(_, _, why)| *why)
+    }
+}
+
+/// The accounts of all sockets there have been.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    books: Rc<RefCell<Books>>,
+    kernel: Kernel,
+}
+
+#[derive(Default)]
+struct Books {
+    current: BTreeMap<Socket, Account>,
+    /// Earlier lives of sockets that were connected again.
+    past: Vec<(Socket, Account)>,
+}
+
+impl Ledger {
+    pub fn new(kernel: Kernel) -> Ledger {
+        Ledger { books: Rc::default(), kernel }
+    }
+
+    fn with<T>(&self, socket: Socket, f: impl FnOnce(&mut Account) -> T) -> T {
+        f(self.books.borrow_mut().current.entry(socket).or_default())
+    }
+
+    pub fn open_sockets(&self) -> Vec<Socket> {
+        let books = self.books.borrow();
+        books.current.iter().filter(|(_, account)| !account.is_closed()).map(|(&socket, _)| socket).collect()
+    }
+
+    pub fn is_written_by_others(&self, socket: Socket) {
+        self.with(socket, |account| account.is_written_by_others = true);
+    }
+
+    /// Telnet writes to it, and takes back what it was delivered.
+    pub fn is_behind_telnet(&self, socket: Socket) {
+        self.with(socket, |account| {
+            account.is_written_by_others = true;
+            account.is_delivered_again = true;
+        });
+    }
+
+    pub fn written_len(&self, socket: Socket) -> usize {
+        self.with(socket, |account| account.written.len())
+    }
+
+    /// As [`Socket::new`].
+    pub fn socket(&self, lp: &mut Loop, options: SocketOptions, handler: impl Handler) -> Socket {
+        let socket = Socket::new(lp, options, Watched::new(self.clone(), handler));
+        self.with(socket, |_| {});
+        socket
+    }
+
+    /// As [`Socket::connect_to`].
+    pub fn connect_to(&self, lp: &mut Loop, socket: Socket, target: impl Into<Target>) -> Result<()> {
+        let result = socket.connect_to(lp, target);
+        let is_anew = result.is_ok() && self.with(socket, |account| account.is_closed());
+        if is_anew {
+            let mut books = self.books.borrow_mut();
+            if let Some(account) = books.current.insert(socket, Account::default()) {
+                books.past.push((socket, account));
+            }
+        }
+        result
+    }
+
+    /// As [`Socket::write`], and checks the answer.
+    pub fn write(&self, lp: &mut Loop, socket: Socket, bytes: &[u8]) -> bool {
+        self.checked_write(lp, socket, bytes, |lp| socket.write(lp, bytes))
+    }
+
+    /// As [`Socket::write_then`].
+    pub fn write_then(
+        &self,
+        lp: &mut Loop,
+        socket: Socket,
+        bytes: &[u8],
+        then: impl FnOnce(&mut Loop) + 'static,
+    ) -> bool {
+        self.checked_write(lp, socket, bytes, |lp| {
+            let done = self.owe(lp, socket, false, then);
+            socket.write_then(lp, bytes, done)
+        })
+    }
+
+    /// As [`Socket::end_then`].
+    pub fn end_then(&self, lp: &mut Loop, socket: Socket, then: impl FnOnce(&mut Loop) + 'static) {
+        let done = self.owe(lp, socket, true, then);
+        socket.end_then(lp, done);
+    }
+
+    /// As [`Socket::end_with`].
+    pub fn end_with(&self, lp: &mut Loop, socket: Socket, bytes: &[u8]) {
+        self.checked_write(lp, socket, bytes, |lp| {
+            socket.end_with(lp, bytes);
+            false
+        });
+    }
+
+    fn checked_write(
+        &self,
+        lp: &mut Loop,
+        socket: Socket,
+        bytes: &[u8],
+        write: impl FnOnce(&mut Loop) -> bool,
+    ) -> bool {
+        let before = socket.look(lp);
+        let is_taken = before.is_some_and(|look| look.is_opened && !look.is_ending && !look.is_destroyed);
+        if is_taken {
+            // Before the call: a failed write may call nobody back, but it sends.
+            self.with(socket, |account| account.written.extend_from_slice(bytes));
+        }
+        let answer = write(lp);
+        let Some(after) = socket.look(lp) else {
+            assert!(!answer || before.is_some_and(|look| look.is_opened), "{socket} took a write and is gone");
+            return answer;
+        };
+        if !is_taken || after.is_ending {
+            return answer;
+        }
+        let waiting = socket.writable_length(lp);
+        let has_room = waiting == 0 || waiting < after.high_water_mark;
+        if !after.is_errored {
+            assert_eq!(answer, has_room, "{socket}: {waiting} of {} bytes wait", after.high_water_mark);
+            assert!(answer || after.owes_drain, "{socket} answered no, and owes no drain");
+        }
+        if !answer && after.owes_drain {
+            self.with(socket, |account| account.owes_drain = true);
+        }
+        answer
+    }
+
+    /// As [`Socket::unshift`] with the last `n` bytes that were delivered.
+    pub fn unshift(&self, lp: &mut Loop, socket: Socket, n: usize) {
+        let Some(look) = socket.look(lp) else { return };
+        let bytes = self.with(socket, |account| {
+            if look.is_destroyed || account.has_heard(Event::End) || account.is_closed() {
+                return Vec::new();
+            }
+            let keep = account.delivered.len().saturating_sub(n);
+            account.delivered.split_off(keep)
+        });
+        socket.unshift(lp, bytes);
+    }
+
+    /// As [`Socket::pipe`].
+    pub fn pipe(&self, lp: &mut Loop, from: Socket, to: Socket) {
+        self.is_written_by_others(to);
+        from.pipe(lp, to);
+    }
+
+    /// What may be asked of a socket agrees with itself, with the kernel and with what happened.
+    pub fn check_info(&self, lp: &mut Loop, socket: Socket) {
+        let Some(info) = socket.info(lp) else { return };
+        let unsent = socket.unsent_length(lp);
+        let look = socket.look(lp).expect("it has an info");
+        if !look.is_errored {
+            let is_taken = info.writable && look.is_opened;
+            assert_eq!(socket.write_refusal(lp).is_none(), is_taken, "{socket}: {info:?}");
+        }
+        assert!(!info.destroyed || !info.readable && !info.writable && !info.connecting, "{socket}: {info:?}");
+        assert!(!info.writable_finished || info.writable_ended, "{socket}: {info:?}");
+        assert!(!info.writable_need_drain || info.writable || look.is_errored, "{socket}: {info:?}");
+        assert!(info.writable_length as u64 <= info.bytes_written, "{socket}: {info:?}");
+        let Some(peer) = look.peer else { return };
+        self.with(socket, |account| {
+            let read = self.kernel.sent(peer).len() - self.kernel.unread(peer);
+            assert_eq!(info.bytes_read, read as u64, "{socket}: {info:?}");
+            assert!(
+                account.is_delivered_again || account.delivered.len() <= read,
+                "{socket} delivered more than it read"
+            );
+            if !look.is_errored && !look.is_connecting {
+                let taken = self.kernel.taken_len(peer);
+                assert_eq!(
+                    (taken + unsent) as u64,
+                    info.bytes_written,
+                    "{socket}: {taken} taken, {unsent} unsent, {info:?}"
+                );
+            }
+        });
+    }
+
+    /// A callback that is accounted for.
+    fn owe(
+        &self,
+        lp: &Loop,
+        socket: Socket,
+        is_end: bool,
+        then: impl FnOnce(&mut Loop) + 'static,
+    ) -> impl FnOnce(&mut Loop, Result<()>) + 'static {
+        let is_late = socket.look(lp).is_none_or(|look| look.is_destroyed || look.is_errored || !look.is_opened);
+        let place = self.with(socket, |account| {
+            account.owed.push(Owed { is_end, offset: account.written.len(), is_late, answers: Vec::new() });
+            account.owed.len() - 1
+        });
+        let ledger = self.clone();
+        let life = self.lives(socket);
+        move |lp, result| {
+            ledger.called_back(lp, socket, life, place, &result);
+            then(lp);
+        }
+    }
+
+    /// How often a socket has been connected again.
+    fn lives(&self, socket: Socket) -> usize {
+        self.books.borrow().past.iter().filter(|(past, _)| *past == socket).count()
+    }
+
+    fn called_back(&self, lp: &Loop, socket: Socket, life: usize, place: usize, result: &Result<()>) {
+        let code = result.as_ref().err().map(|error| match error {
+            Error::System(system) => system.syscall,
+            Error::Destroyed { .. } => "destroyed",
+            _ => "another",
+        });
+        if life != self.lives(socket) {
+            let mut books = self.books.borrow_mut();
+            let lives = books.past.iter_mut().filter(|(past, _)| *past == socket);
+            if let Some((_, account)) = lives.into_iter().nth(life) {
+                account.owed[place].answers.push(code);
+            }
+            return;
+        }
+        let look = socket.look(lp);
+        self.with(socket, |account| {
+            account.owed[place].answers.push(code);
+            let owed = &account.owed[place];
+            assert_eq!(owed.answers.len(), 1, "{socket} calls back twice: {owed:?}");
+            if code.is_some() {
+                return;
+            }
+            let earlier =
+                account.owed[..place].iter().filter(|earlier| !earlier.is_late && !earlier.is_end && !owed.is_end);
+            for earlier in earlier {
+                assert!(!earlier.answers.is_empty(), "{socket} calls back {owed:?} before {earlier:?}");
+            }
+            let is_open = look.is_some_and(|look| look.is_opened && !look.is_destroyed);
+            if let (true, false, Some(peer)) = (is_open, account.is_written_by_others, look.and_then(|look| look.peer))
+            {
+                let taken = self.kernel.taken_len(peer);
+                assert!(taken >= owed.offset, "{socket} says {owed:?} is through, and the kernel has {taken} bytes");
+                assert!(!owed.is_end || self.kernel.is_shut(peer), "{socket} says its end is through, without a FIN");
+            }
+        });
+    }
+
+    /// An event is on its way to the program.
+    pub fn hear(&self, lp: &Loop, socket: Socket, event: Event) {
+        log::trace!(target: "bucle::faults", "{socket} hears {event:?}");
+        let look = socket.look(lp).unwrap_or_else(|| panic!("{socket} hears {event:?} and is gone"));
+        self.with(socket, |account| {
+            if let Some(why) = account.objection(event, &look) {
+                panic!("{socket} hears {event:?} {why}; before it heard {:?}", account.heard);
+            }
+            if event != Event::Data || account.heard.last() != Some(&Event::Data) {
+                account.heard.push(event);
+            }
+            account.owes_drain &= event != Event::Drain;
+            account.peer = look.peer.or(account.peer);
+            if !look.is_destroyed && !look.is_errored && !account.is_written_by_others {
+                assert_eq!(look.bytes_written, account.written.len() as u64, "{socket}: bytes_written");
+            }
+            self.check_bytes(socket, account);
+        });
+    }
+
+    fn check_bytes(&self, socket: Socket, account: &Account) {
+        let Some(peer) = account.peer else { return };
+        let (taken, sent) = (self.kernel.taken(peer), self.kernel.sent(peer));
+        if !account.is_written_by_others {
+            assert!(account.written.starts_with(&taken), "{socket}: the peer was given what was not written");
+        }
+        let is_whole = account.is_delivered_again || sent.starts_with(&account.delivered);
+        assert!(is_whole, "{socket}: what was delivered is not what was sent");
+    }
+
+    fn deliver(&self, socket: Socket, chunk: &[u8]) {
+        assert!(!chunk.is_empty(), "{socket} was given nothing");
+        self.with(socket, |account| account.delivered.extend_from_slice(chunk));
+    }
+
+    /// Everything has ended: everybody has heard so, once, and every promise was kept.
+    pub fn check_at_the_end(&self) {
+        let books = self.books.borrow();
+        let past = books.past.iter().map(|(socket, account)| (socket, account));
+        for (socket, account) in past.chain(&books.current) {
+            let closes = account.heard.iter().filter(|event| **event == Event::Close).count();
+            assert_eq!(closes, 1, "{socket} heard {:?}", account.heard);
+            for owed in &account.owed {
+                let has_answer = owed.answers.len() == 1 || owed.is_end && owed.is_late;
+                assert!(has_answer, "{socket}: {owed:?} was not called back; it heard {:?}", account.heard);
+            }
+            self.check_bytes(*socket, account);
+        }
+        for peer in self.kernel.peers() {
+            assert!(!self.kernel.is_open(peer), "{peer:?}: a descriptor was not closed");
+        }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let books = self.books.borrow();
+        let mut map = f.debug_map();
+        for (socket, account) in &books.current {
+            map.entry(
+                socket,
+                &format_args!("{:?}, {} written, owed {:?}", account.heard, account.written.len(), account.owed),
+            );
+        }
+        map.finish()
+    }
+}
+
+/// A handler under the eyes of a ledger.
+pub(crate) struct Watched<H> {
+    ledger: Ledger,
+    handler: H,
+}
+
+impl<H> Watched<H> {
+    pub fn new(ledger: Ledger, handler: H) -> Self {
+        Watched { ledger, handler }
+    }
+}
+
+impl<H: Handler> Handler for Watched<H> {
+    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
+        self.ledger.hear(lp, socket, Event::Connection);
+        self.handler.on_connection(lp, socket);
+    }
+    fn on_lookup(&mut self, lp: &mut Loop, socket: Socket, result: Result<IpAddr, &Error>) {
+        self.ledger.hear(lp, socket, Event::Lookup);
+        self.handler.on_lookup(lp, socket, result);
+    }
+    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+        self.ledger.hear(lp, socket, Event::Connect);
+        self.handler.on_connect(lp, socket);
+    }
+    fn on_ready(&mut self, lp: &mut Loop, socket: Socket) {
+        self.ledger.hear(lp, socket, Event::Ready);
+        self.handler.on_ready(lp, socket);
+    }
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        self.ledger.deliver(socket, chunk);
+        self.ledger.hear(lp, socket, Event::Data);
+        self.handler.on_data(lp, socket, chunk);
+    }
+    fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {
+        self.ledger.deliver(socket, text.as_bytes());
+        self.ledger.hear(lp, socket, Event::Data);
+        self.handler.on_text(lp, socket, text);
+    }
+    fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
+        self.ledger.hear(lp, socket, Event::Drain);
+        self.handler.on_drain(lp, socket);
+    }
+    fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
+        self.ledger.hear(lp, socket, Event::End);
+        self.handler.on_end(lp, socket);
+    }
+    fn on_finish(&mut self, lp: &mut Loop, socket: Socket) {
+        self.ledger.hear(lp, socket, Event::Finish);
+        self.handler.on_finish(lp, socket);
+    }
+    fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {
+        self.ledger.hear(lp, socket, Event::Timeout);
+        self.handler.on_timeout(lp, socket);
+    }
+    fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
+        self.ledger.hear(lp, socket, Event::Error);
+        self.ledger.with(socket, |account| account.error = Some(error.code().to_owned()));
+        self.handler.on_error(lp, socket, error);
+    }
+    fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
+        self.ledger.hear(lp, socket, Event::Close);
+        let has_heard = self.ledger.with(socket, |account| account.has_heard(Event::Error));
+        assert!(!had_error || has_heard, "{socket} closes with an error that it has not heard of");
+        self.handler.on_close(lp, socket, had_error);
+    }
+    fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {
+        self.handler.on_listening(lp, server);
+    }
+    fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {
+        self.handler.on_drop(lp, server, dropped);
+    }
+    fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
+        self.handler.on_server_error(lp, server, error);
+    }
+    fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {
+        self.handler.on_server_close(lp, server);
+    }
+}

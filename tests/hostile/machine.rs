@@ -1,0 +1,220 @@
+//! The machine: signals, processes that stop, descriptors that run out, a disk that is full, a log that nobody reads.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use super::peer::Peer;
+use super::server::{Server, signal};
+use super::siege::{Siege, faults, scaled};
+use super::witness::Witness;
+
+faults! {
+    a_server_that_is_stopped_for_a_while on "chat" within 8 MiB;
+    signals_that_mean_nothing_to_a_server on "relay" within 2 MiB;
+}
+
+/// What came meanwhile waits in the kernel, and is answered in order.
+fn a_server_that_is_stopped_for_a_while(siege: &Siege) {
+    let mut members: Vec<Peer> = (0..20).map(|_| siege.member()).collect();
+    signal(siege.server.pid(), "STOP");
+    let newcomers: Vec<Peer> = (0..20).map(|_| siege.visitor()).collect();
+    for (at, peer) in members.iter().chain(&newcomers).enumerate() {
+        peer.send(format!("meanwhile {at} 0\nmeanwhile {at} 1\n"));
+    }
+    thread::sleep(Duration::from_millis(300));
+    signal(siege.server.pid(), "CONT");
+    for (at, peer) in members.iter_mut().enumerate() {
+        peer.hear(&format!("meanwhile {at} 0"));
+        peer.hear(&format!("meanwhile {at} 1"));
+    }
+    members[0].say_and_hear("it goes on");
+}
+
+fn signals_that_mean_nothing_to_a_server(siege: &Siege) {
+    let mut member = siege.member();
+    for name in ["HUP", "PIPE"] {
+        for _ in 0..10 {
+            signal(siege.server.pid(), name);
+        }
+        member.say_and_hear(&format!("after SIG{name}"));
+    }
+}
+
+/// Its limit of descriptors is a shell's.
+fn server_with_descriptors(limit: usize, args: &str) -> Server {
+    let script = format!("ulimit -n {limit}; exec \"$0\" serve {args} --port 0");
+    Server::spawn(Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_bucle")]).stderr(Stdio::piped()))
+}
+
+/// Those who are in are served; those who are not wait in the kernel, cost no time, and are served when there is room.
+#[test]
+fn descriptors_run_out_and_come_back() {
+    let server = server_with_descriptors(64, "relay --max-connections 1000");
+    let witness = Witness::of(server.address, false);
+    let mut crowd: Vec<Peer> = (0..200).map(|_| Peer::connect(server.address)).collect();
+    witness.wait_for_lines(20);
+    let vitals = server.vitals();
+    let used = witness.rest(|| {
+        let before = vitals.ticks();
+        thread::sleep(Duration::from_secs(1));
+        vitals.ticks() - before
+    });
+    assert!(used <= 3, "{used} ticks in a second: it spins");
+    crowd.drain(..150).for_each(Peer::reset);
+    let mut last = crowd.pop().expect("there are some");
+    last.say_and_hear("at last");
+    drop(crowd);
+    last.say_and_hear("and still");
+    witness.end();
+    assert!(!server.log().contains("panic"), "{}", server.log());
+    let said = server.log().lines().count();
+    assert!(said <= 40, "it says so now and then, not each time: {said} lines");
+}
+
+/// Everybody who is turned away is told why, and those inside notice nothing.
+#[test]
+fn a_full_house_under_a_storm() {
+    let server = Server::start(&["relay", "--max-connections", "4"]);
+    let witness = Witness::of(server.address, false);
+    let mut inside: Vec<Peer> = (0..3).map(|_| Peer::connect(server.address)).collect();
+    inside.iter_mut().for_each(|peer| peer.say_and_hear("I am in"));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..scaled(2_000) / 4 {
+                    let told = Peer::connect(server.address).rest();
+                    assert_eq!(String::from_utf8_lossy(&told), "server full, try again later\r\n");
+                }
+            });
+        }
+    });
+    inside.pop().expect("three").reset();
+    // A place is free as soon as the server has noticed.
+    loop {
+        let mut peer = Peer::connect(server.address);
+        peer.send("let me in\n");
+        peer.finish();
+        if peer.rest().starts_with(b"let me in") {
+            break;
+        }
+    }
+    witness.end();
+    assert!(!server.log().contains("panic"), "{}", server.log());
+}
+
+/// A log that cannot be written is no reason to stop.
+#[test]
+fn the_disk_of_the_log_is_full() {
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
+    let server = Server::spawn(command.args(["serve", "relay", "-vvv", "--port", "0"]).stderr(full));
+    let witness = Witness::of(server.address, false);
+    let mut peer = Peer::connect(server.address);
+    for at in 0..1_000 {
+        peer.say_and_hear(&format!("line {at}"));
+    }
+    witness.end();
+    drop(peer);
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+}
+
+/// Nobody reads the log: `bucle serve -vvv 2>&1 | less`, and the terminal left alone.
+#[test]
+fn nobody_reads_the_log() {
+    let (unread, stderr) = std::io::pipe().expect("a pipe");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
+    let server = Server::spawn(command.args(["serve", "relay", "-vvv", "--port", "0"]).stderr(stderr));
+    drop(command);
+    let witness = Witness::of(server.address, false);
+    let mut peer = Peer::connect(server.address);
+    // A pipe holds 64 KiB; this is logged in megabytes.
+    for at in 0..5_000 {
+        peer.say_and_hear(&format!("line {at}"));
+    }
+    witness.end();
+    drop(peer);
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+    drop(unread);
+}
+
+/// Every line that had arrived is answered, whoever else is stuck, and the end comes.
+#[test]
+fn a_signal_while_some_are_stuck() {
+    let server = Server::start(&["relay"]);
+    let mut members: Vec<Peer> = (0..20).map(|_| Peer::connect(server.address)).collect();
+    members.iter_mut().for_each(|member| member.say_and_hear("I am in"));
+    let stuck: Vec<Peer> = (0..4).map(|_| Peer::with_small_window(server.address)).collect();
+    for peer in &stuck {
+        peer.send_until_stuck(&b"stuck\n".repeat(1 << 20), Duration::from_millis(200));
+    }
+    let mut late = members.split_off(10);
+    for (at, member) in late.iter().enumerate() {
+        let lines: Vec<String> = (0..100).map(|line| format!("before the signal {at} {line}\n")).collect();
+        member.send(lines.concat());
+    }
+    server.signal("TERM");
+    for (at, member) in late.iter_mut().enumerate() {
+        let heard = member.rest();
+        let own = format!("before the signal {at} ");
+        let own: Vec<_> = heard.split(|&byte| byte == b'\n').filter(|line| line.starts_with(own.as_bytes())).collect();
+        assert_eq!(own.len(), 100, "member {at} heard {}", String::from_utf8_lossy(&heard));
+    }
+    let (status, log) = server.end();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(!log.contains("panic"), "{log}");
+    drop((members, stuck));
+}
+
+/// Whoever leaves while the server says good-bye, in whichever way, does not keep it.
+#[test]
+fn resets_while_the_server_says_good_bye() {
+    for kind in ["chat", "echo", "relay"] {
+        let server = Server::start(&[kind]);
+        let mut members: Vec<Peer> = (0..50).map(|_| Peer::connect(server.address)).collect();
+        members.iter_mut().for_each(|member| member.say_and_hear("hola"));
+        server.signal("TERM");
+        for (at, member) in members.into_iter().enumerate() {
+            match at % 3 {
+                0 => member.reset(),
+                1 => drop(member.stream().write_all(b"too late\n")),
+                _ => drop(member),
+            }
+        }
+        let (status, log) = server.end();
+        assert_eq!(status, Some(0), "{kind}: {log}");
+        assert!(!log.contains("panic"), "{kind}: {log}");
+    }
+}
+
+/// A storm that does not stop for the signal.
+#[test]
+fn a_signal_in_a_storm_of_connects() {
+    let server = Server::start(&["chat"]);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    if let Ok(stream) = std::net::TcpStream::connect(server.address) {
+                        let _ = (&stream).write_all(b"hola\n");
+                    }
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(300));
+        server.signal("TERM");
+        // Half a second of it falls into the good-byes.
+        thread::sleep(Duration::from_millis(500));
+        is_over.store(true, Ordering::Release);
+    });
+    let (status, log) = server.end();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(!log.contains("panic"), "{log}");
+}
