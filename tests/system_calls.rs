@@ -188,5 +188,9 @@ fn a_visit_costs_one_registration() {
         }
     });
     let waits = cost.remove("epoll_wait").unwrap_or(0.0);
-    assert_eq!(cost, BTreeMap::new(), "{waits}");
+    assert!(waits <= 4.0, "{waits}");
+    // The second accept and the second read are those that find nobody, and the end.
+    let calls =
+        [("accept4", 2.0), ("close", 1.0), ("epoll_ctl", 1.0), ("recvfrom", 2.0), ("sendto", 1.0), ("shutdown", 1.0)];
+    assert_eq!(cost, calls.map(|(call, count)| (call.to_owned(), count)).into());
 }

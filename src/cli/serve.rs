@@ -69,6 +69,8 @@ pub(crate) struct Serve {
     pub(crate) reuse_port: bool,
     /// Zero is never.
     pub(crate) idle_timeout: Duration,
+    /// How long the loop looks for work before it sleeps.
+    pub(crate) spin: Duration,
     /// What one peer may have waiting, and for how long.
     pub(crate) limits: Limits,
     /// What all may have waiting together.
@@ -142,6 +144,7 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     };
     // A mistake of ours in one conversation shall not cost the others theirs, and shall be found.
     event_loop.catch_panics(true);
+    event_loop.spin(serve.spin);
     panic::set_hook(Box::new(report_panic));
     let trace = match serve.trace.as_deref().map(|path| TraceFile::start(&mut event_loop, path, serve)).transpose() {
         Ok(trace) => trace,

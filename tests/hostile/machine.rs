@@ -45,17 +45,19 @@ fn signals_that_mean_nothing_to_a_server(siege: &Siege) {
     }
 }
 
-/// Its limit of descriptors is a shell's.
-fn server_with_descriptors(limit: usize, args: &str) -> Server {
-    let script = format!("ulimit -n {limit}; exec \"$0\" serve {args} --port 0");
-    Server::spawn(Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_bucle")]).stderr(Stdio::piped()))
+/// Takes the descriptors away from a server that has enough places by its own count.
+fn limit_descriptors(server: &Server, limit: usize) {
+    let (pid, nofile) = (server.pid().to_string(), format!("--nofile={limit}:"));
+    let status = Command::new("prlimit").args(["--pid", &pid, &nofile]).status();
+    assert!(status.expect("prlimit, of util-linux, is there").success());
 }
 
 /// Those who are in are served; those who are not wait in the kernel, cost no time, and are served when there is room.
 #[test]
 fn descriptors_run_out_and_come_back() {
-    let server = server_with_descriptors(64, "relay --max-connections 1000");
+    let server = Server::start(&["relay"]);
     let witness = Witness::of(server.address, false);
+    limit_descriptors(&server, 64);
     let mut crowd: Vec<Peer> = (0..200).map(|_| Peer::connect(server.address)).collect();
     witness.wait_for_lines(20);
     let vitals = server.vitals();
