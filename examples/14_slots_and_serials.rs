@@ -10,7 +10,8 @@
 //!
 //! So a timer, another thread's answer or a list that was not tidied up may come late with a handle whose socket is gone.
 //! It finds nothing: questions answer `None`, commands do nothing. With file descriptors, which are slots without
-//! serials, the late one would write to whoever has come since. (Compared and sorted, handles go by slot, then serial.)
+//! serials, the late one would write to whoever has come since. (Compared and sorted, handles go by serial: who came
+//! first stands first.)
 //!
 //! Run: `cargo run --example 14_slots_and_serials`
 //!
@@ -20,7 +21,7 @@
 //! #2 is here
 //! #3 is here
 //! #2 has gone; it exists to the end of this callback: true
-//! #4 is here; in the order of their slots: #4, #3
+//! #4 is here; in the order in which they came: #3, #4
 //! is #2 the same as #4? false
 //! does #2 exist? false
 //! does a write to #2 succeed? false, ERR_STREAM_DESTROYED
@@ -75,7 +76,7 @@ impl Handler for House {
             }
             Some(first) => {
                 let slots: Vec<String> = self.here.iter().map(Socket::to_string).collect();
-                println!("{socket} is here; in the order of their slots: {}", slots.join(", "));
+                println!("{socket} is here; in the order in which they came: {}", slots.join(", "));
                 self.come_late(lp, first, socket);
                 self.guests.clear(); // All leave, and when nobody is left the loop ends.
                 socket.server(lp).inspect(|server| server.close(lp));

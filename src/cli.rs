@@ -17,8 +17,18 @@ mod trace_file;
 use std::env;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use args::Command;
+
+/// How long a connection is silent before the kernel asks whether the peer is still there. A minute, so that whoever
+/// vanished is noticed within two, and a telnet left open overnight costs a packet a minute; it keeps the entry of a NAT
+/// alive too (RFC 5382 wants those kept for two hours, many keep them for five minutes).
+pub(crate) const KEEP_ALIVE_DELAY: Duration = Duration::from_secs(60);
+
+/// How long what was sent may go unacknowledged: the keepalive's delay and its ten questions, one a second, so that the
+/// two agree on when a peer is gone.
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// How the command ends; shell scripts rely on these.
 pub(crate) mod exit_code {

@@ -40,7 +40,7 @@ mod trace;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
@@ -121,6 +121,8 @@ pub struct EventLoop {
     events: mio::Events,
     /// The one buffer that every socket is read into. It stands outside of what is lent, so that no panic can lose it.
     read_buf: Box<[u8]>,
+    /// How long the kernel is asked again and again before the loop sleeps.
+    spin: Duration,
     lp: Loop,
 }
 
@@ -241,7 +243,7 @@ impl EventLoop {
             slow_limit: Some(SLOW_CALLBACK),
         };
         let (events, read_buf) = (mio::Events::with_capacity(EVENTS_PER_POLL), vec![0; READ_BUFFER].into());
-        Ok(EventLoop { poll, events, read_buf, lp })
+        Ok(EventLoop { poll, events, read_buf, spin: Duration::ZERO, lp })
     }
 
     /// Whether a panic in a callback is caught. Default: no, it unwinds through [`run`](Self::run).
@@ -250,6 +252,15 @@ impl EventLoop {
     /// served on. A panicking timer, tick or immediate is dropped.
     pub fn catch_panics(&mut self, catches: bool) {
         self.lp.catches_panics = catches;
+    }
+
+    /// How long a turn with nothing to do asks the kernel again and again before it goes to sleep. Default: not at all.
+    ///
+    /// A sleeping thread takes some tens of microseconds to wake, which is most of the latency of a quiet server; one that
+    /// spins answers at once. **It burns its core** for up to that long after every event, and all the time if events come
+    /// more often: for a core that has nothing else to do. Timers and what they promise are not touched.
+    pub fn spin(&mut self, duration: Duration) {
+        self.spin = duration;
     }
 
     /// Lends the loop from outside: a program's main body, or a test between two turns. Ticks are drained and writes
@@ -343,7 +354,12 @@ impl EventLoop {
             self.lp.update_now();
         }
         let before = self.lp.now;
-        match self.poll.poll(&mut self.events, wait) {
+        let polled = if may_sleep && !self.spin.is_zero() {
+            self.spin_then_sleep(wait)
+        } else {
+            self.poll.poll(&mut self.events, wait)
+        };
+        match polled {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             Err(error) => return Err(Error::system("poll", &error)),
@@ -378,6 +394,24 @@ impl EventLoop {
             lp.run_pending();
         }
         Ok(events)
+    }
+}
+
+impl EventLoop {
+    /// As a poll that may sleep, but it is put off: see [`spin`](Self::spin).
+    fn spin_then_sleep(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let start = Instant::now();
+        let spin = wait.map_or(self.spin, |wait| wait.min(self.spin));
+        loop {
+            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+            let spent = start.elapsed();
+            if !self.events.is_empty() {
+                return Ok(());
+            }
+            if spent >= spin {
+                return self.poll.poll(&mut self.events, wait.map(|wait| wait.saturating_sub(spent)));
+            }
+        }
     }
 }
 

@@ -10,11 +10,17 @@
 //!                        └── the script     └──────── calls, through the Ledger
 //! ```
 //!
+//! * `replays`: recorded sessions, held again for every call to the kernel and every way in which it can go wrong.
 //! * `chance`: programs, peers and a kernel that do whatever the bytes say that they are given, from a property test or
 //!   a fuzzer.
+//! * `found`: what these two have found, each by its behaviour.
 
 pub mod chance;
+#[cfg(test)]
+mod found;
 mod ledger;
+#[cfg(test)]
+mod replays;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,6 +38,9 @@ const IDLE_TURNS: usize = 6;
 
 /// How much time passes in such a turn; more than any timer here waits for.
 const IDLE_TIME: Duration = Duration::from_secs(2);
+
+/// How often everything is destroyed at the end, until nothing is open.
+const FAREWELLS: usize = 20;
 
 /// What a peer does in one turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,16 +123,17 @@ impl World {
     }
 
     /// Turns until nothing keeps the loop alive. Peers act once a turn. When they have nothing left to do the servers are
-    /// closed, then the peers end what is open, and if that does not do they break it.
+    /// closed, then the peers take what waits and end what is open, and if that does not do they break it.
     pub fn run(&mut self) {
-        let (mut idle, mut stage) = (0, 0);
+        let (mut idle, mut stage, mut met) = (0, 0, 0);
         for turn in 0..TURNS {
+            let has_news = self.kernel.has_events();
             let result = self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
             if !result.is_alive && self.is_deserted() {
                 return;
             }
             let has_acted = self.peers_act(turn);
-            if has_acted || result.events > 0 || self.kernel.has_events() {
+            if has_acted || has_news {
                 idle = 0;
                 continue;
             }
@@ -132,11 +142,14 @@ impl World {
             if idle < IDLE_TURNS {
                 continue;
             }
-            (idle, stage) = (0, stage + 1);
+            // Whom the program has connected to in a later stage is ended and broken as well.
+            let peers = self.kernel.peers().len();
+            stage = if stage > 1 && peers > met { 2 } else { stage + 1 };
+            (idle, met) = (0, peers);
             match stage {
                 1 => self.close_servers(),
-                2 => self.every_peer(Kernel::fin),
-                3 => self.every_peer(|kernel, peer| kernel.take(peer, usize::MAX)),
+                2 => self.every_peer(|kernel, peer| kernel.take(peer, usize::MAX)),
+                3 => self.every_peer(Kernel::fin),
                 4 => self.every_peer(|kernel, peer| kernel.reset(peer, "ECONNRESET")),
                 _ => break,
             }
@@ -200,7 +213,8 @@ impl World {
     pub fn finish(mut self) -> Ledger {
         let servers = self.servers.clone();
         self.enter(|lp| servers.into_iter().for_each(|server| server.remove(lp)));
-        loop {
+        // What is destroyed may open others, but not for ever.
+        for _ in 0..FAREWELLS {
             let open = self.ledger.open_sockets();
             let was_last = open.is_empty();
             self.enter(|lp| open.into_iter().for_each(|socket| socket.destroy(lp)));

@@ -1,7 +1,7 @@
 //! What must hold for every input, whoever thought it up.
 //!
-//! A *property* takes any bytes and panics if the machine under test does with them what it never may. The first bytes
-//! choose limits, policies and where the reads fall; the rest is what the peer sends:
+//! A *property* takes any bytes and panics if what is tried does with them what it never may. The first bytes choose
+//! limits, policies and where the reads fall; the rest is what the peer sends:
 //!
 //! ```text
 //!   input      10 │ 02  03 05 │ h o l | a \r \n a d | i ó s \n

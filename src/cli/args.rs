@@ -192,6 +192,13 @@ fn serve_command() -> clap::Command {
                 .value_parser(trace_size)
                 .help("Stop recording when the file is this large: 64M, 500K, 2G"),
         )
+        .arg(
+            Arg::new("spin")
+                .long("spin")
+                .value_name("TIME")
+                .value_parser(spin)
+                .help("Look for work this long before sleeping, as 50us: quicker answers, but it burns a core"),
+        )
         .arg(verbose())
         .after_help(
             "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m",
@@ -283,6 +290,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
         limits,
         total_outbox_limit: limit("total-outbox-limit"),
         line_limit,
+        spin: matches.get_one("spin").copied().unwrap_or_default(),
         trace: matches.get_one("trace").cloned(),
         trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
     })
@@ -323,6 +331,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     // A timer of the loop runs at most 2^31 − 1 ms, as in Node: 24 days.
     let ms = number.checked_mul(unit_ms).filter(|&ms| ms <= i32::MAX as u64);
     ms.map(Duration::from_millis).ok_or_else(|| "24 days are the most".to_owned())
+}
+
+/// As [`duration`], and `50us`.
+fn spin(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix("us").map(str::parse) {
+        Some(Ok(micros)) => Ok(Duration::from_micros(micros)),
+        Some(Err(_)) => Err("write it like 50us or 1ms".to_owned()),
+        None => duration(text),
+    }
 }
 
 #[cfg(test)]

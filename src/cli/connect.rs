@@ -21,14 +21,14 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bucle::net::{Error, Handler, Socket, Target};
+use bucle::net::{Error, Handler, Socket, SocketOptions, Target};
 use bucle::process::{self, Input, Signal, Stdin};
 use bucle::{Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
 use super::screen::{Escaper, Screen};
 use super::target::Place;
-use super::{complain, exit_code, machine};
+use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine};
 
 /// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
 /// take one after the other, shorter than a person notices.
@@ -57,11 +57,14 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     let talk = Rc::new(Talk::new(place, raw));
     let result = bucle::run(|lp| {
         end_at_ctrl_c(lp, &talk)?;
-        Socket::connect(
-            lp,
-            talk.target(),
-            Client { talk: talk.clone(), stdin: None, line_wait: None, state: State::Connecting },
-        )
+        let client = Client { talk: talk.clone(), stdin: None, line_wait: None, state: State::Connecting };
+        let options = SocketOptions {
+            keep_alive: true,
+            keep_alive_initial_delay: KEEP_ALIVE_DELAY,
+            user_timeout: USER_TIMEOUT,
+            ..SocketOptions::default()
+        };
+        Socket::new(lp, options, client).connect_to(lp, talk.target())
     });
     match result {
         Ok(_) => ExitCode::from(talk.status.get()),

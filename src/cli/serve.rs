@@ -26,7 +26,7 @@ use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
 use super::trace_file::TraceFile;
-use super::{complain, exit_code, machine, stderr};
+use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine, stderr};
 use house::{House, Rules};
 
 /// How many bytes may wait for a peer before it is no longer read from. One full read of the loop.
@@ -35,15 +35,6 @@ pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
 /// How many connections are accepted in one turn: a storm of thousands is through in some dozens of turns, and those who
 /// are in already are served between them.
 const ACCEPTS_PER_TURN: usize = 64;
-
-/// How long a connection is silent before the kernel asks whether the peer is still there. A minute, so that whoever
-/// vanished is noticed within two, and a telnet left open overnight costs a packet a minute; it keeps the entry of a NAT
-/// alive too (RFC 5382 wants those kept for two hours, many keep them for five minutes).
-const KEEP_ALIVE_DELAY: Duration = Duration::from_secs(60);
-
-/// How long what was sent may go unacknowledged: the keepalive's delay and its ten questions, one a second, so that the
-/// two agree on when a peer is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// A server that the command can run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +69,8 @@ pub(crate) struct Serve {
     pub(crate) reuse_port: bool,
     /// Zero is never.
     pub(crate) idle_timeout: Duration,
+    /// How long the loop looks for work before it sleeps.
+    pub(crate) spin: Duration,
     /// What one peer may have waiting, and for how long.
     pub(crate) limits: Limits,
     /// What all may have waiting together.
@@ -151,6 +144,7 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     };
     // A mistake of ours in one conversation shall not cost the others theirs, and shall be found.
     event_loop.catch_panics(true);
+    event_loop.spin(serve.spin);
     panic::set_hook(Box::new(report_panic));
     let trace = match serve.trace.as_deref().map(|path| TraceFile::start(&mut event_loop, path, serve)).transpose() {
         Ok(trace) => trace,
@@ -185,11 +179,14 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     }
 }
 
-/// Where and why, in one line of the log. The default would write to stderr itself, and wait for whoever reads it.
+/// A line of the log. The default would write to stderr itself, and wait for whoever reads it.
 fn report_panic(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map_or_else(|| "somewhere".to_owned(), ToString::to_string);
-    let why = panic.payload_as_str().unwrap_or("?");
-    log::error!(target: "bucle::serve", "panicked at {place}: {why}");
+    log::error!(target: "bucle::serve", "{}", place_and_reason(panic));
+}
+
+fn place_and_reason(panic: &PanicHookInfo<'_>) -> String {
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    format!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("?"))
 }
 
 /// Binds the server and has it closed in order at the first SIGINT or SIGTERM; the second ends the process at once.
@@ -263,5 +260,28 @@ fn announce(kind: Kind, address: &LocalAddress) {
         say();
     } else {
         std::thread::spawn(say);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_with_its_place_in_one_line() {
+        let (said, heard) = mpsc::channel();
+        let default = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            let _ = said.send(place_and_reason(panic));
+        }));
+        let line = line!() + 1;
+        let caught = panic::catch_unwind(|| panic!("on {}", "purpose"));
+        panic::set_hook(default);
+        assert!(caught.is_err());
+        let want = format!("panicked at {}:{line}:", file!());
+        let told: Vec<String> = heard.try_iter().filter(|told| told.starts_with(&want)).collect();
+        assert!(matches!(&told[..], [told] if told.ends_with(": on purpose")), "{told:?}");
     }
 }

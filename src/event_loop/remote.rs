@@ -44,7 +44,8 @@ impl Remote {
         Remote { shared: Arc::new(shared) }
     }
 
-    /// Has `f` run on the loop, in its poll phase, after what was posted before.
+    /// Has `f` run on the loop, in its poll phase, after what was posted before. It never waits, and the queue has no limit:
+    /// a thread that can be faster than the loop should wait for an answer now and then.
     pub fn post(&self, f: impl FnOnce(&mut Loop) + Send + 'static) {
         let is_first = {
             let mut queue = self.lock();

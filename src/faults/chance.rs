@@ -13,7 +13,7 @@ use super::ledger::{Ledger, Watched};
 use super::{Step, World};
 use crate::Loop;
 use crate::net::simulated::{Answer, Call};
-use crate::net::{Error, Handler, ServerId, ServerOptions, Socket, SocketOptions};
+use crate::net::{Error, Handler, ServerId, ServerOptions, Socket, SocketOptions, Target};
 use crate::telnet::{self, Client, Telnet};
 
 /// How many sockets a program may connect: each costs turns, and tells less than the one before.
@@ -311,7 +311,8 @@ impl Anything {
             12 => socket.destroy(lp),
             13 => socket.destroy_with(lp, Error::custom("E_CHANCE", "as the bytes say")),
             14 => socket.destroy_soon(lp),
-            15 => socket.reset_and_destroy(lp).expect("no socket has a path here"),
+            // Refused while it connects to a path.
+            15 => drop(socket.reset_and_destroy(lp)),
             16 | 17 => socket.pause(lp),
             18..21 => socket.resume(lp),
             21 => socket.cork(lp),
@@ -319,8 +320,7 @@ impl Anything {
             23 => socket.flush(lp),
             24 => socket.set_timeout(lp, Duration::from_millis(self.chance.pick(&[1, 100, 0, 10_000]))),
             25 => {
-                let handler = Watched::new(ledger.clone(), self.clone());
-                socket.set_handler(lp, handler);
+                ledger.set_handler(lp, socket, self.clone());
             }
             26 | 27 => {
                 if let Some(to) = self.any() {
@@ -399,7 +399,8 @@ impl Anything {
         let socket = self.ledger.socket(lp, options, self.clone());
         self.meet(socket);
         match bits >> 3 & 3 {
-            0 | 1 => self.ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new"),
+            0 => self.ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new"),
+            1 => self.ledger.connect_to(lp, socket, Target::path("/somewhere")).expect("it is new"),
             2 => self.ledger.connect_to(lp, socket, ("somewhere", 23)).expect("it is new"),
             _ => {}
         }

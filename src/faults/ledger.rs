@@ -22,7 +22,7 @@ use crate::net::{Dropped, Error, Handler, ServerId, Socket, SocketOptions, Targe
 use crate::{Loop, Result};
 
 /// What a socket hears.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Event {
     Connection,
     Lookup,
@@ -62,6 +62,9 @@ pub(crate) struct Account {
     is_delivered_again: bool,
     owed: Vec<Owed>,
     owes_drain: bool,
+    /// How much of what the peer was given, and of what was delivered, has been compared.
+    compared_taken: usize,
+    compared_delivered: usize,
     pub error: Option<String>,
 }
 
@@ -72,6 +75,12 @@ impl Account {
 
     fn is_connected(&self) -> bool {
         self.has_heard(Event::Connection) || self.has_heard(Event::Connect)
+    }
+
+    /// How writes and ends were called back, in the order of the calls.
+    #[cfg(test)]
+    pub fn answers(&self) -> Vec<Vec<Option<&'static str>>> {
+        self.owed.iter().map(|owed| owed.answers.clone()).collect()
     }
 
     fn has_ended_well(&self) -> bool {
@@ -139,6 +148,14 @@ struct Books {
 impl Ledger {
     pub fn new(kernel: Kernel) -> Ledger {
         Ledger { books: Rc::default(), kernel }
+    }
+
+    /// Every life there was, by socket.
+    #[cfg(test)]
+    pub fn accounts(&self) -> Vec<Account> {
+        let books = self.books.borrow();
+        let past = books.past.iter().map(|(_, account)| account.clone());
+        past.chain(books.current.values().cloned()).collect()
     }
 
     fn with<T>(&self, socket: Socket, f: impl FnOnce(&mut Account) -> T) -> T {
@@ -260,9 +277,15 @@ impl Ledger {
                 return Vec::new();
             }
             let keep = account.delivered.len().saturating_sub(n);
+            account.compared_delivered = account.compared_delivered.min(keep);
             account.delivered.split_off(keep)
         });
         socket.unshift(lp, bytes);
+    }
+
+    /// As [`Socket::set_handler`].
+    pub fn set_handler(&self, lp: &mut Loop, socket: Socket, handler: impl Handler) {
+        socket.set_handler(lp, Watched::new(self.clone(), handler));
     }
 
     /// As [`Socket::pipe`].
@@ -286,7 +309,7 @@ impl Ledger {
         assert!(info.writable_length as u64 <= info.bytes_written, "{socket}: {info:?}");
         let Some(peer) = look.peer else { return };
         self.with(socket, |account| {
-            let read = self.kernel.sent(peer).len() - self.kernel.unread(peer);
+            let read = self.kernel.read_len(peer);
             assert_eq!(info.bytes_read, read as u64, "{socket}: {info:?}");
             assert!(
                 account.is_delivered_again || account.delivered.len() <= read,
@@ -386,14 +409,21 @@ impl Ledger {
         });
     }
 
-    fn check_bytes(&self, socket: Socket, account: &Account) {
+    /// Compares with the kernel what has been written and delivered since the last time.
+    fn check_bytes(&self, socket: Socket, account: &mut Account) {
         let Some(peer) = account.peer else { return };
-        let (taken, sent) = (self.kernel.taken(peer), self.kernel.sent(peer));
-        if !account.is_written_by_others {
-            assert!(account.written.starts_with(&taken), "{socket}: the peer was given what was not written");
-        }
-        let is_whole = account.is_delivered_again || sent.starts_with(&account.delivered);
-        assert!(is_whole, "{socket}: what was delivered is not what was sent");
+        self.kernel.with_bytes(peer, |taken, sent| {
+            let (from, to) = (account.compared_taken, taken.len());
+            let is_written = account.is_written_by_others || account.written.get(from..to) == Some(&taken[from..]);
+            assert!(is_written, "{socket}: the peer was given what was not written");
+            account.compared_taken = to;
+            let (from, to) = (account.compared_delivered.min(account.delivered.len()), account.delivered.len());
+            let is_sent = || sent.get(from..to) == Some(&account.delivered[from..]);
+            let is_text = || String::from_utf8_lossy(sent).as_bytes().starts_with(&account.delivered);
+            let is_whole = account.is_delivered_again || is_sent() || is_text();
+            assert!(is_whole, "{socket}: what was delivered is not what was sent");
+            account.compared_delivered = to;
+        });
     }
 
     fn deliver(&self, socket: Socket, chunk: &[u8]) {
@@ -403,9 +433,9 @@ impl Ledger {
 
     /// Everything has ended: everybody has heard so, once, and every promise was kept.
     pub fn check_at_the_end(&self) {
-        let books = self.books.borrow();
-        let past = books.past.iter().map(|(socket, account)| (socket, account));
-        for (socket, account) in past.chain(&books.current) {
+        let books = &mut *self.books.borrow_mut();
+        let past = books.past.iter_mut().map(|(socket, account)| (&*socket, account));
+        for (socket, account) in past.chain(&mut books.current) {
             let closes = account.heard.iter().filter(|event| **event == Event::Close).count();
             assert_eq!(closes, 1, "{socket} heard {:?}", account.heard);
             for owed in &account.owed {

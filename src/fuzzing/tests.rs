@@ -5,25 +5,27 @@ use std::path::Path;
 
 type Property = fn(&[u8]);
 
-const PROPERTIES: [(&str, Property); 3] =
-    [("telnet_codec", super::telnet_codec), ("lines", super::lines), ("utf8", super::utf8)];
-
-/// How many inputs are made for each property: about a second's worth.
-const MUTANTS: usize = 3000;
+/// Each with how many inputs are made for it: about a second's worth.
+const PROPERTIES: [(&str, Property, usize); 4] = [
+    ("telnet_codec", super::telnet_codec, 3000),
+    ("lines", super::lines, 3000),
+    ("utf8", super::utf8, 3000),
+    ("server", super::server, 300),
+];
 
 /// Longer inputs are left to the fuzz targets.
 const MAX_LEN: usize = 1536;
 
 #[test]
 fn the_properties_hold_for_the_seeds_and_what_is_made_from_them() {
-    for (name, property) in PROPERTIES {
+    for (name, property, mutants) in PROPERTIES {
         let seeds = seeds(name);
         for seed in &seeds {
             property(seed);
         }
         let mut mutator = Mutator { state: 0x9E37_79B9_7F4A_7C15 };
         let mut pool = seeds;
-        for _ in 0..MUTANTS {
+        for _ in 0..mutants {
             let mutant = mutator.mutant_of(&pool);
             property(&mutant);
             // Some are mutated further, so that what grows strange grows stranger.

@@ -76,12 +76,18 @@ impl Loop {
                             handler.on_server_error(lp, server, error)
                         });
                         self.boundary();
-                        return;
+                        return self.accept_later(server);
                     }
                 },
             }
         }
         self.put_listener_on_ready_list(server);
+    }
+
+    /// Whoever knocked may be waiting still, and the kernel will not say so again.
+    fn accept_later(&mut self, server: ServerId) {
+        let timer = self.set_timeout(STARVED_RETRY, move |lp| lp.put_listener_on_ready_list(server));
+        self.unref(timer);
     }
 
     fn put_listener_on_ready_list(&mut self, server: ServerId) {

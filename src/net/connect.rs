@@ -296,12 +296,18 @@ impl Loop {
     }
 
     fn connect_path(&mut self, socket: Socket, path: PathBuf) {
-        let opened = open_unix(&path);
+        #[cfg(any(test, fuzzing))]
+        let opened = match &self.net.simulated {
+            Some(kernel) => kernel.connect(),
+            None => open_unix(&path).map(Stream::Unix),
+        };
+        #[cfg(not(any(test, fuzzing)))]
+        let opened = open_unix(&path).map(Stream::Unix);
         if let Some(connecting) = self.connecting(socket) {
             connecting.path = Some(path.clone());
         }
         match opened {
-            Ok(stream) => self.await_connection(socket, Stream::Unix(stream), false),
+            Ok(stream) => self.await_connection(socket, stream, false),
             Err(error) => {
                 let error = Error::system_at("connect", &error, &path.to_string_lossy(), None);
                 let cause = self.cause();

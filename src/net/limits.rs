@@ -31,6 +31,54 @@ use crate::event_loop::{Loop, TimerId};
 pub const READS_PER_TURN: usize = 32;
 
 /// What one connection may take. Default: [`Limits::NONE`], which is what Node has.
+///
+/// ```
+/// use std::time::Duration;
+/// use bucle::net::{Limits, Server, ServerOptions, on};
+///
+/// bucle::run(|lp| {
+///     lp.set_outbox_limit(Some(64 * 1024 * 1024));
+///     let limits = Limits {
+///         outbox_bytes: Some(1024 * 1024),
+///         write_timeout: Duration::from_secs(30),
+///         ..Limits::NONE
+///     };
+///     let server = Server::new(lp, ServerOptions { limits, ..ServerOptions::default() }, on());
+///     server.id().listen_now(lp, ("127.0.0.1", 0))?;
+///     server.id().close(lp); // A real server would stay.
+///     Ok(())
+/// })?;
+/// # Ok::<(), bucle::Error>(())
+/// ```
+///
+/// # Every limit there is
+///
+/// | what | here | `bucle serve` | beyond it | whence the command's number |
+/// |---|---|---|---|---|
+/// | connections | [none](super::ServerOptions::max_connections) | open files − 32 | one line "server full", closed | Redis keeps 32 back (`CONFIG_MIN_RESERVED_FDS`) |
+/// | accepts in a turn | [1](super::ServerOptions::accepts_per_turn), Node's | 64 | the next turn | a storm of thousands in dozens of turns |
+/// | waiting to be accepted | [511](super::BACKLOG), Node's | 511 | the kernel lets them try again | |
+/// | reads of 64 KiB in a turn | [32](Limits::reads_per_turn), libuv's | 32 | the next turn | |
+/// | what waits before `write` answers `false` | [16 KiB](super::HIGH_WATER_MARK), Node's | 64 KiB | servers that answer read no more from it | one full read |
+/// | inbox of a paused socket | high-water mark and one read | the same | nothing more is read | |
+/// | outbox of one socket | [none](Limits::outbox_bytes) | 1 MiB | [`Error::TooSlow`], reset | a thousand lines of a chat |
+/// | callbacks of one socket | [none](Limits::callbacks) | it uses none | [`Error::TooSlow`], reset | |
+/// | nothing taken of the outbox | [for ever](Limits::write_timeout) | 30 s | [`Error::TooSlow`], reset | half of nginx's `send_timeout` |
+/// | all outboxes | [none](crate::Loop::set_outbox_limit) | 64 MiB | the largest: [`Error::TooSlow`], reset | 64 stuck peers at their own limit |
+/// | nothing acknowledged | [the system's](super::ServerOptions::user_timeout) | 70 s | `ETIMEDOUT` | the keepalive's delay and its ten questions |
+/// | keepalive | [off](super::ServerOptions::keep_alive) | after 60 s, 10 × 1 s | `ETIMEDOUT` | libuv's interval and count |
+/// | silence | [for ever](super::ServerOptions::timeout) | for ever (`--idle-timeout`) | `on_timeout`; the command says good-bye | |
+/// | a line of telnet | [64 KiB](crate::telnet::Options::max_line) | 64 KiB | told, closed | one full read |
+/// | a subnegotiation of telnet | 1 KiB kept | 1 KiB | the rest is skipped | |
+/// | buffers kept for the next outbox | 4 MiB | 4 MiB | freed | a fan-out to 10,000 fits |
+/// | the log that nobody reads | | 1 MiB | lines are dropped and counted | some ten thousand lines |
+/// | a trace | [as many records as asked for](crate::Loop::start_trace) | 256 MiB of file | recording stops | |
+/// | closing | | 5 s | whoever is still there is left behind | |
+///
+/// What else there is has its size from these: the ready list, the lists of unsent, pending and closing sockets have one
+/// entry per socket at most; ticks and microtasks are drained after every callback, so a peer fills them with no more than
+/// one read. What only the program fills (timers, immediates, [posts](crate::Remote::post) of its threads) is the program's
+/// to bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How many bytes may wait in the process because the kernel takes no more, the connection is not there yet, or it is

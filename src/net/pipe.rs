@@ -63,7 +63,10 @@ impl Loop {
             }
             let Some(destination) = self.net.socket_mut(pipe.to) else { continue };
             if destination.is_writable() {
-                destination.more().waiting_sources.push(from);
+                let waiting = &mut destination.more().waiting_sources;
+                if !waiting.contains(&from) {
+                    waiting.push(from);
+                }
                 self.pause_socket(from);
             }
         }

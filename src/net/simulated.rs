@@ -360,6 +360,7 @@ impl Kernel {
     }
 
     /// What the loop has written to it.
+    #[cfg(test)]
     pub fn taken(&self, peer: Peer) -> Vec<u8> {
         self.look(peer, |connection| connection.taken.clone())
     }
@@ -368,14 +369,14 @@ impl Kernel {
         self.look(peer, |connection| connection.taken.len())
     }
 
-    /// What it has sent.
-    pub fn sent(&self, peer: Peer) -> Vec<u8> {
-        self.look(peer, |connection| connection.sent.clone())
+    /// What the loop has written to it, and what it has sent.
+    pub fn with_bytes(&self, peer: Peer, look: impl FnOnce(&[u8], &[u8])) {
+        self.look(peer, |connection| look(&connection.taken, &connection.sent));
     }
 
-    /// How much of that the loop has not read.
-    pub fn unread(&self, peer: Peer) -> usize {
-        self.look(peer, |connection| connection.incoming.len())
+    /// How much of what it has sent the loop has read.
+    pub fn read_len(&self, peer: Peer) -> usize {
+        self.look(peer, |connection| connection.sent.len() - connection.incoming.len())
     }
 
     /// Whether the loop has sent its FIN.
@@ -501,7 +502,10 @@ impl SimulatedStream {
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.kernel.state.borrow_mut();
         let offered = match state.ask_for(self.id, Call::Write) {
-            Answer::Fail(error) => return Err(failure(error)),
+            Answer::Fail(error) => {
+                state.connections[self.id].was_refused |= error == "EAGAIN";
+                return Err(failure(error));
+            }
             Answer::Short(n) => n.max(1).min(bytes.len()),
             _ => bytes.len(),
         };

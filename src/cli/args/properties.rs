@@ -15,7 +15,7 @@ fn plainly(text: &str, units: &[(&str, u128)]) -> Option<u128> {
 
 /// Nearly right, or anything.
 fn typed() -> impl Strategy<Value = String> {
-    prop_oneof![8 => "0{0,2}[0-9]{0,12}[ -]?(|ms|s|m|h|k|K|M|g|G|d)", 1 => "[0-9]{15,45}[hGs]?", 1 => ".{0,8}"]
+    prop_oneof![8 => "0{0,2}[0-9]{0,12}[ -]?(|ms|s|m|h|k|K|M|g|G|KiB|MiB|GiB|d)", 1 => "[0-9]{15,45}[hGs]?", 1 => ".{0,8}"]
 }
 
 proptest! {
@@ -24,10 +24,13 @@ proptest! {
     #[test]
     fn a_size_is_a_number_and_a_unit_or_refused(text in typed()) {
         let (k, m, g) = (1 << 10, 1 << 20, 1 << 30);
-        let units = [("", 1), ("k", k), ("K", k), ("m", m), ("M", m), ("g", g), ("G", g)];
-        let allowed = u128::from(LEAST_TRACE)..=u128::from(u64::MAX);
-        let want = plainly(&text, &units).filter(|bytes| allowed.contains(bytes));
+        let units = [
+            ("", 1), ("k", k), ("K", k), ("KiB", k), ("m", m), ("M", m), ("MiB", m), ("g", g), ("G", g), ("GiB", g),
+        ];
+        let want = plainly(&text, &units).filter(|&bytes| bytes <= u128::from(u64::MAX));
         prop_assert_eq!(size(&text).ok().map(u128::from), want);
+        let want = want.filter(|&bytes| bytes >= u128::from(LEAST_TRACE));
+        prop_assert_eq!(trace_size(&text).ok().map(u128::from), want);
     }
 
     #[test]

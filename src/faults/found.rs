@@ -1,0 +1,195 @@
+//! What chance has found, one by one.
+//!
+//! The ledger says what was wrong in most of them: a socket without its `on_close`, an event after the destroy, a callback
+//! that never came, a slot that stays.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::ledger::Event;
+use super::{Step, World};
+use crate::net::simulated::{Answer, Call};
+use crate::net::{Error, ServerOptions, SocketOptions, on};
+
+#[test]
+fn who_is_destroyed_at_the_first_address_of_a_name_hears_of_no_other() {
+    let mut world = World::new();
+    world.kernel.set_addresses(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]);
+    let ledger = world.ledger.clone();
+    world.enter(|lp| {
+        let client = on().lookup(|lp, socket, _| socket.destroy(lp));
+        let socket = ledger.socket(lp, SocketOptions::default(), client);
+        ledger.connect_to(lp, socket, ("somewhere", 23)).expect("it is new");
+    });
+    world.run();
+    assert_eq!(world.finish().accounts()[0].heard, [Event::Lookup, Event::Close]);
+}
+
+#[test]
+fn who_is_destroyed_in_the_poll_that_reports_its_connection_is_not_connected() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    world.host([Step::Accept]);
+    let client = world.enter(|lp| {
+        let socket = ledger.socket(lp, SocketOptions::default(), on());
+        ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
+        socket
+    });
+    world.serve(ServerOptions::default(), on().connection(move |lp, _| client.destroy(lp)));
+    // He knocks before the host accepts, in the same turn.
+    world.visitor(0, []);
+    world.run();
+    assert_eq!(world.finish().accounts()[0].heard, [Event::Close]);
+}
+
+#[test]
+fn a_second_life_that_ends_at_once_has_a_close_of_its_own() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let is_first = Cell::new(true);
+    world.enter(|lp| {
+        let again = ledger.clone();
+        let client = on().error(|_, _, _| {}).close(move |lp, socket, _| {
+            if is_first.replace(false) {
+                again.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is closed");
+                socket.destroy(lp);
+            }
+        });
+        let socket = ledger.socket(lp, SocketOptions::default(), client);
+        ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
+    });
+    world.run();
+    let closes = world.finish().accounts().iter().filter(|account| account.is_closed()).count();
+    assert_eq!(closes, 2);
+}
+
+#[test]
+fn what_the_last_life_has_left_undone_is_not_done_in_the_next() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let is_first = Cell::new(true);
+    let again = ledger.clone();
+    world.host([Step::Accept]);
+    world.host([Step::Wait, Step::Accept, Step::Wait, Step::Wait]);
+    world.enter(|lp| {
+        let ends = ledger.clone();
+        let client = on()
+            .connect(move |lp, socket| {
+                let ends = ends.clone();
+                // In the check phase, so that the shutdown is still to be made when the close comes.
+                lp.set_immediate(move |lp| {
+                    ends.end_then(lp, socket, |_| {});
+                    socket.destroy(lp);
+                });
+            })
+            .close(move |lp, socket, _| {
+                if is_first.replace(false) {
+                    again.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is closed");
+                }
+            });
+        let socket = ledger.socket(lp, SocketOptions::default(), client);
+        ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
+    });
+    world.run();
+    let accounts = world.finish().accounts();
+    assert_eq!(accounts[0].heard, [Event::Connect, Event::Ready, Event::Close]);
+    assert_eq!(accounts[1].heard, [Event::Connect, Event::Ready, Event::Close]);
+}
+
+#[test]
+fn what_waited_in_the_last_life_is_called_back_and_not_sent_in_the_next() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let is_first = Cell::new(true);
+    let again = ledger.clone();
+    world.host([Step::Refuse("ECONNREFUSED")]);
+    world.host([Step::Accept, Step::Wait, Step::Fin]);
+    world.enter(|lp| {
+        let client = on().error(|_, _, _| {}).close(move |lp, socket, _| {
+            if is_first.replace(false) {
+                again.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is closed");
+                again.write(lp, socket, b"new");
+            }
+        });
+        let socket = ledger.socket(lp, SocketOptions::default(), client);
+        ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
+        ledger.write_then(lp, socket, b"old", |_| {});
+        ledger.end_then(lp, socket, |_| {});
+    });
+    world.run();
+    let kernel = world.kernel.clone();
+    let accounts = world.finish().accounts();
+    assert_eq!(accounts[0].answers(), [[Some("another")], [Some("another")]]);
+    assert_eq!(accounts[1].peer.map(|peer| kernel.taken(peer)).as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
+fn a_destroyed_socket_is_not_connected_again_before_its_close() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let result = Rc::new(Cell::new(None));
+    let seen = result.clone();
+    world.enter(|lp| {
+        let again = ledger.clone();
+        let client = on().error(move |lp, socket, _| {
+            seen.set(Some(again.connect_to(lp, socket, ("127.0.0.1", 23))));
+        });
+        let socket = ledger.socket(lp, SocketOptions::default(), client);
+        socket.destroy_with(lp, Error::custom("E_TEST", "before it had a connection"));
+    });
+    world.run();
+    assert_eq!(result.take(), Some(Err(Error::AlreadyConnected)));
+    assert_eq!(world.finish().accounts()[0].heard, [Event::Error, Event::Close]);
+}
+
+#[test]
+fn an_empty_write_is_called_back_though_the_corked_socket_is_destroyed() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let corks = on().connection(move |lp, socket| {
+        socket.cork(lp);
+        ledger.write_then(lp, socket, b"", |_| {});
+        socket.destroy(lp);
+    });
+    world.serve(ServerOptions::default(), corks);
+    world.visitor(0, []);
+    world.run();
+    assert_eq!(world.finish().accounts()[0].answers(), [[Some("destroyed")]]);
+}
+
+#[test]
+fn every_write_is_called_back_when_the_uncork_fails() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let corks = on().error(|_, _, _| {}).connection(move |lp, socket| {
+        socket.cork(lp);
+        for bytes in [&b""[..], b"", b"x", b"y"] {
+            ledger.write_then(lp, socket, bytes, |_| {});
+        }
+        socket.uncork(lp);
+    });
+    world.serve(ServerOptions::default(), corks);
+    world.kernel.set_script(|call| if call == Call::Write { Answer::Fail("EPIPE") } else { Answer::Usual });
+    world.visitor(0, []);
+    world.run();
+    assert_eq!(world.finish().accounts()[0].answers(), [[Some("write")]; 4]);
+}
+
+#[test]
+fn a_newcomer_is_accepted_later_whatever_the_accept_has_failed_with() {
+    let mut world = World::new();
+    let errors = Rc::new(Cell::new(0));
+    let counted = errors.clone();
+    let server = on().server_error(move |_, _, _| counted.set(counted.get() + 1));
+    world.serve(ServerOptions { timeout: Duration::from_secs(1), ..ServerOptions::default() }, server);
+    let has_failed = Cell::new(false);
+    world.kernel.set_script(move |call| match call {
+        Call::Accept if !has_failed.replace(true) => Answer::Fail("EINVAL"),
+        _ => Answer::Usual,
+    });
+    world.visitor(0, [Step::Wait]);
+    world.run();
+    let accounts = world.finish().accounts();
+    assert_eq!((errors.get(), accounts.len()), (1, 1));
+}
