@@ -7,10 +7,9 @@ use crate::support::peers::{self, Peer, Role, Served};
 
 mod support;
 
-const PEERS: [Peer; 4] = [Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::Node];
-
-/// Half of what one process may commonly open, and nearly all.
-const CONNECTIONS: [usize; 2] = [10_000, 19_000];
+/// Half of what one process may commonly open, and nearly all, where it is to be seen whether more cost more each.
+const QUESTIONS: [(usize, &[Peer]); 2] =
+    [(10_000, &[Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::Node]), (19_000, &[Peer::Floor, Peer::Bucle])];
 
 fn main() {
     let limit = machine::raise_descriptor_limit();
@@ -18,12 +17,12 @@ fn main() {
         return;
     }
     println!("| idle connections | server | bytes each |\n|---|---|---|");
-    for connections in CONNECTIONS {
+    for (connections, peers) in QUESTIONS {
         if connections + 100 > limit {
             eprintln!("skipped: {connections} connections, for {limit} open files are allowed");
             continue;
         }
-        for peer in PEERS.into_iter().filter(|peer| peer.is_installed()) {
+        for &peer in peers.iter().filter(|peer| peer.is_installed()) {
             match bytes_each(peer, connections) {
                 Some(bytes) => println!("| {connections} | {} | {bytes:.0} |", peer.name()),
                 None => eprintln!("skipped: this system does not say what a process uses"),

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use bucle::net::{Handler, Server, ServerOptions, Socket};
+use bucle::telnet::{self, Client, Telnet};
 use bucle::{EventLoop, Loop};
 
 /// Counts the allocations of each thread.
@@ -111,6 +112,23 @@ fn an_echoed_message_allocates_nothing() {
 #[test]
 fn sixteen_pipelined_lines_allocate_nothing() {
     assert_eq!(allocations(Pieces, 8, &[b'x'; 1024]), 0);
+}
+
+/// Every line back, by itself, as `bucle serve lines`.
+struct Lines;
+
+impl telnet::Handler for Lines {
+    fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
+        client.write(lp, line);
+    }
+}
+
+/// Telnet remembers something of a client only in the middle of a line, and these are whole.
+#[test]
+fn sixteen_telnet_lines_allocate_nothing() {
+    let lines = "0123456789abcde\n".repeat(16).leak().as_bytes();
+    let untouched = telnet::Options { keeps_breaks: true, ..telnet::Options::default() };
+    assert_eq!(allocations(Telnet::new(untouched, Lines), 8, lines), 0);
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Crowd {
         let poll = Poll::new().expect("a poll");
         let connect = |i| {
             // One after the other: nobody is interested in how fast a crowd connects.
-            let stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+            let stream = connect(port, i).expect("the server listens");
             stream.set_nodelay(true).expect("a socket");
             stream.set_nonblocking(true).expect("a socket");
             let mut stream = TcpStream::from_std(stream);
@@ -149,6 +149,22 @@ impl Crowd {
             }
         }
     }
+}
+
+/// Five thousand connections from an address: with more the kernel takes long to find a port that is free.
+#[cfg(target_os = "linux")]
+fn connect(port: u16, nth: usize) -> std::io::Result<std::net::TcpStream> {
+    use socket2::{Domain, Socket, Type};
+    let from = SocketAddr::from(([127, 0, 0, 1 + (nth / 5000) as u8], 0));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&from.into())?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+    Ok(socket.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn connect(port: u16, _: usize) -> std::io::Result<std::net::TcpStream> {
+    std::net::TcpStream::connect(("127.0.0.1", port))
 }
 
 /// Every connection sends messages and gets them back, some in flight at a time.

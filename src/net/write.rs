@@ -81,6 +81,26 @@ fn send_on(socket: Socket, stream: &mut Stream, first: io::Result<usize>, gather
     }
 }
 
+/// Sends the first `limit` bytes of what waits, block by block, and takes what was sent out of the outbox.
+fn send_waiting(socket: Socket, stream: &mut Stream, outbox: &mut Outbox, limit: usize) -> Sent {
+    let mut sent = 0;
+    while sent < limit {
+        let unsent = outbox.unsent();
+        let block = &unsent[..unsent.len().min(limit - sent)];
+        let (n, is_all) = match send(socket, stream, block) {
+            Sent::All => (block.len(), true),
+            Sent::Part(n) => (n, false),
+            failed => return failed,
+        };
+        outbox.advance(n);
+        sent += n;
+        if !is_all {
+            return Sent::Part(sent);
+        }
+    }
+    Sent::All
+}
+
 impl Loop {
     /// `write`: the answer is Node's, `false` when at least a high-water mark of bytes waits in the process.
     #[inline]
@@ -104,7 +124,7 @@ impl Loop {
         let waiting = match &state.outbox {
             None => 0,
             Some(outbox) if outbox.corks > 0 => return false,
-            Some(outbox) => outbox.len(),
+            Some(outbox) => outbox.unsent().len(),
         };
         if waiting + bytes.len() >= state.high_water_mark as usize {
             return false;
@@ -191,7 +211,7 @@ impl Loop {
                 let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
                 let of_gathered = n.min(outbox.len());
                 outbox.advance(of_gathered);
-                outbox.push(&bytes[n - of_gathered..]);
+                outbox.queue(&bytes[n - of_gathered..]);
                 if !must_wait {
                     // Gathered writes before this one that are through are no part of what waits.
                     let first_unsent = end - outbox.len() as u64;
@@ -322,12 +342,10 @@ impl Loop {
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
         let Some(outbox) = &mut state.outbox else { return };
         // While corked only the write in flight goes on; what stands behind it waits for the uncork.
-        let waiting = outbox.unsent();
-        let first_unsent = state.bytes_written - waiting.len() as u64;
-        let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { waiting.len() };
-        match send(socket, &mut state.stream, &waiting[..limit]) {
-            Sent::All => outbox.advance(limit),
-            Sent::Part(n) => outbox.advance(n),
+        let first_unsent = state.bytes_written - outbox.len() as u64;
+        let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { outbox.len() };
+        match send_waiting(socket, &mut state.stream, outbox, limit) {
+            Sent::All | Sent::Part(_) => {}
             Sent::Failed(error) => {
                 let callbacks = outbox.take_callbacks(outbox.inflight_end);
                 state.clear(BLOCKED);
@@ -584,7 +602,8 @@ impl Loop {
         if outbox.corks > 0 || state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED) != OPENED {
             return;
         }
-        match send(socket, &mut state.stream, outbox.unsent()) {
+        let waiting = outbox.len();
+        match send_waiting(socket, &mut state.stream, outbox, waiting) {
             Sent::All => {
                 let callbacks = outbox.take_all_callbacks();
                 if let Some(outbox) = state.outbox.take() {
@@ -594,8 +613,7 @@ impl Loop {
                     self.tick(NetTick::AfterWrite(socket, callbacks));
                 }
             }
-            Sent::Part(n) => {
-                outbox.advance(n);
+            Sent::Part(_) => {
                 outbox.inflight_end = state.bytes_written;
                 outbox.seen_by_idle_limit = outbox.len();
                 state.set(BLOCKED);

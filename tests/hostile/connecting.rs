@@ -58,8 +58,9 @@ fn a_fin_before_the_greeting(siege: &Siege) {
     }
 }
 
+/// A chat tells each of them of each who comes after it: there a tenth is a crowd.
 fn thousands_who_say_nothing(siege: &Siege) {
-    let idle: Vec<_> = (0..scaled(10_000)).map(|_| siege.bare()).collect();
+    let idle: Vec<_> = (0..scaled(if siege.is_chat() { 1_000 } else { 10_000 })).map(|_| siege.bare()).collect();
     siege.witness.wait_for_lines(50);
     for stream in &idle {
         stream.shutdown(Shutdown::Both).expect("it is open");

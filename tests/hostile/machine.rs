@@ -2,11 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::peer::Peer;
 use super::server::{Server, signal};
@@ -45,35 +47,35 @@ fn signals_that_mean_nothing_to_a_server(siege: &Siege) {
     }
 }
 
-/// Its limit of descriptors is a shell's.
-fn server_with_descriptors(limit: usize, args: &str) -> Server {
-    let script = format!("ulimit -n {limit}; exec \"$0\" serve {args} --port 0");
-    Server::spawn(Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_bucle")]).stderr(Stdio::piped()))
-}
-
-/// Those who are in are served; those who are not wait in the kernel, cost no time, and are served when there is room.
+/// Those who are in are served; those who are not wait in the kernel, cost no time, and are served when there is room. The
+/// limit is lowered while it runs: what it had at the start, the server has reckoned with.
 #[test]
 fn descriptors_run_out_and_come_back() {
-    let server = server_with_descriptors(64, "relay --max-connections 1000");
+    let server = Server::start(&["relay"]);
     let witness = Witness::of(server.address, false);
-    let mut crowd: Vec<Peer> = (0..200).map(|_| Peer::connect(server.address)).collect();
-    witness.wait_for_lines(20);
+    let mut crowd: Vec<Peer> = (0..20).map(|_| Peer::connect(server.address)).collect();
+    crowd.iter_mut().for_each(|peer| peer.say_and_hear("I am in"));
     let vitals = server.vitals();
+    let limit = Some(vitals.descriptors() as u64);
+    let pid = Pid::from_raw(server.pid() as i32);
+    prlimit(pid, Resource::Nofile, Rlimit { current: limit, maximum: limit }).expect("it is our child");
+    let mut outside: Vec<Peer> = (0..100).map(|_| Peer::connect(server.address)).collect();
+    witness.wait_for_lines(20);
     let used = witness.rest(|| {
         let before = vitals.ticks();
         thread::sleep(Duration::from_secs(1));
         vitals.ticks() - before
     });
     assert!(used <= 3, "{used} ticks in a second: it spins");
-    crowd.drain(..150).for_each(Peer::reset);
-    let mut last = crowd.pop().expect("there are some");
-    last.say_and_hear("at last");
-    drop(crowd);
-    last.say_and_hear("and still");
+    crowd.drain(..10).for_each(Peer::reset);
+    outside[9].say_and_hear("ten of us are in");
+    outside.drain(..90).for_each(Peer::reset);
+    outside[9].say_and_hear("all that are left are in");
+    crowd[9].hear("all that are left are in");
     witness.end();
-    assert!(!server.log().contains("panic"), "{}", server.log());
-    let said = server.log().lines().count();
-    assert!(said <= 40, "it says so now and then, not each time: {said} lines");
+    let log = server.log();
+    assert!(!log.contains("panic"), "{log}");
+    assert!(log.lines().count() <= 40, "it says so now and then, not each time: {log}");
 }
 
 /// Everybody who is turned away is told why, and those inside notice nothing.

@@ -22,7 +22,7 @@ faults! {
 /// Answers wait until they are read, and the questions behind them too: nothing is lost for being slow.
 fn a_slow_reader_hears_everything(siege: &Siege) {
     let mut reader = siege.stuck_member();
-    let questions: Vec<String> = (0..2_000).map(|at| format!("slowly {at} {}", ".".repeat(at % 100))).collect();
+    let questions: Vec<String> = (0..2_000).map(|at| format!("slowly {at} {}!", ".".repeat(at % 100))).collect();
     thread::scope(|scope| {
         let stream = reader.stream().try_clone().expect("a descriptor");
         let text = questions.join("\n") + "\n";

@@ -15,7 +15,7 @@ use super::witness::Ear;
 const AHEAD: u64 = 512 * 1024;
 
 /// Lines go out so many bytes at a time.
-const PORTION: usize = 32 * 1024;
+const PORTION: usize = 8 * 1024;
 
 /// A member that listens well, in a thread of its own.
 pub struct Listener {

@@ -18,6 +18,8 @@ enum Act {
     WriteThen {
         len: usize,
     },
+    /// From now on the kernel refuses, until it has taken all.
+    Block,
     KernelTook {
         part: u8,
     },
@@ -43,6 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => part().prop_map(|part| Act::KernelTook { part }),
         3 => part().prop_map(|part| Act::CallBack { part }),
         1 => Just(Act::CallBackAll),
+        2 => Just(Act::Block),
         1 => Just(Act::Cork),
         2 => Just(Act::Wait),
         1 => Just(Act::Discard),
@@ -59,6 +62,7 @@ struct Plain {
     callbacks: Vec<(u64, usize)>,
     corks: u32,
     in_books: usize,
+    is_blocked: bool,
 }
 
 impl Plain {
@@ -99,7 +103,9 @@ impl Run {
             Act::Write { len } | Act::WriteThen { len } => {
                 // Every position of a socket's life has its own byte, nearly: what is out of place shows.
                 let bytes: Vec<u8> = (plain.written..plain.written + len as u64).map(|at| (at % 251) as u8).collect();
-                if plain.written == 0 {
+                if plain.is_blocked {
+                    outbox.queue(&bytes);
+                } else if plain.written == 0 {
                     outbox.push_first(&bytes);
                 } else {
                     outbox.push(&bytes);
@@ -107,7 +113,7 @@ impl Run {
                 plain.unsent.extend_from_slice(&bytes);
                 plain.written += len as u64;
                 assert!(
-                    outbox.head == 0 || outbox.head < outbox.len(),
+                    plain.is_blocked || outbox.head == 0 || outbox.head < outbox.len(),
                     "at most as many sent bytes as unsent are kept"
                 );
                 if matches!(act, Act::WriteThen { .. }) {
@@ -121,7 +127,9 @@ impl Run {
                 let len = plain.unsent.len() * usize::from(part) / 255;
                 outbox.advance(len);
                 plain.unsent.drain(..len);
+                plain.is_blocked &= !plain.unsent.is_empty();
             }
+            Act::Block => plain.is_blocked = true,
             Act::CallBack { part } => {
                 let offset = plain.offset(part);
                 let due: Vec<_> = plain.callbacks.extract_if(.., |(due_at, _)| *due_at <= offset).collect();
@@ -172,7 +180,11 @@ impl Run {
 
     fn check(&self) {
         for (outbox, plain) in &self.sockets {
-            assert_eq!(outbox.unsent(), plain.unsent);
+            let blocks = outbox.chain.iter().flat_map(|chain| &chain.blocks);
+            assert!(blocks.clone().all(|block| !block.is_empty() && block.capacity() <= block.len().max(BLOCK)));
+            let waiting = blocks.fold(outbox.unsent().to_vec(), |waiting, block| [waiting, block.clone()].concat());
+            assert_eq!(waiting, plain.unsent);
+            assert!(outbox.unsent().is_empty() == plain.unsent.is_empty(), "what is sent first stands in front");
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
             assert_eq!((outbox.corks, outbox.callbacks()), (plain.corks, plain.callbacks.len()));
             assert!(!outbox.is_empty() || outbox.bytes.capacity() <= KEEP_CAPACITY, "an empty box is no large one");
