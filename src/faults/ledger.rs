@@ -196,7 +196,10 @@ impl Ledger {
         let is_anew = result.is_ok() && self.with(socket, |account| account.is_closed());
         if is_anew {
             let mut books = self.books.borrow_mut();
-            if let Some(account) = books.current.insert(socket, Account::default()) {
+            // A pipe that was laid to it inside its `on_close` goes on into the new life.
+            let is_written_by_others = books.current.get(&socket).is_some_and(|account| account.is_written_by_others);
+            let account = Account { is_written_by_others, ..Account::default() };
+            if let Some(account) = books.current.insert(socket, account) {
                 books.past.push((socket, account));
             }
         }
