@@ -10,6 +10,7 @@ const PEERS: &[Peer] = &[Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::Node];
 
 fn echo(contest: &mut Contest, group: &str, connections: usize, message: usize, in_flight: u64) {
     let parameter = match (in_flight, message) {
+        (1, 64) if connections == 1 => "1 connection".to_owned(),
         (1, 64) => format!("{connections} connections"),
         (1, _) => format!("{message} bytes"),
         _ => format!("{in_flight} in flight, {connections} connections"),

@@ -40,8 +40,8 @@ fn main() {
 }
 
 fn per_operation(peer: Peer, question: &Question) -> f64 {
-    const FEW: u64 = 2_000;
-    const MORE: u64 = 12_000;
+    const FEW: u64 = 1_000;
+    const MORE: u64 = 6_000;
     let (few, few_operations) = count(peer, question, FEW);
     let (more, more_operations) = count(peer, question, MORE);
     (more - few) as f64 / (more_operations - few_operations) as f64

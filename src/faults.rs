@@ -39,7 +39,7 @@ const IDLE_TURNS: usize = 6;
 /// How much time passes in such a turn; more than any timer here waits for.
 const IDLE_TIME: Duration = Duration::from_secs(2);
 
-/// How often everything is destroyed at the end, until nothing is open.
+/// How often everything is broken, or destroyed, at the end, until nothing is open.
 const FAREWELLS: usize = 20;
 
 /// What a peer does in one turn.
@@ -150,7 +150,8 @@ impl World {
                 1 => self.close_servers(),
                 2 => self.every_peer(|kernel, peer| kernel.take(peer, usize::MAX)),
                 3 => self.every_peer(Kernel::fin),
-                4 => self.every_peer(|kernel, peer| kernel.reset(peer, "ECONNRESET")),
+                // Who hears of it may connect anew.
+                4..FAREWELLS => self.every_peer(|kernel, peer| kernel.reset(peer, "ECONNRESET")),
                 _ => break,
             }
         }

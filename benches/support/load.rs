@@ -157,7 +157,6 @@ fn connect(port: u16, nth: usize) -> std::io::Result<std::net::TcpStream> {
     use socket2::{Domain, Socket, Type};
     let from = SocketAddr::from(([127, 0, 0, 1 + (nth / 5000) as u8], 0));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_bind_address_no_port(true)?;
     socket.bind(&from.into())?;
     socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
     Ok(socket.into())
