@@ -57,6 +57,7 @@ impl Peer {
         while sent < bytes.len() {
             match self.stream().write(&bytes[sent..]) {
                 Ok(n) => sent += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
                 Err(error) => panic!("after {sent} bytes: {error}"),
             }
@@ -104,6 +105,7 @@ impl Peer {
                 Ok([]) => return heard,
                 Ok(bytes) => heard.extend_from_slice(bytes),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return heard,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => panic!("after {} bytes: {error}", heard.len()),
             }
             self.stream.consume(self.stream.buffer().len());

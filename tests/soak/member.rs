@@ -39,7 +39,7 @@ impl Fate {
 const SMALL_WINDOW: usize = 4096;
 
 /// How long the slow look away.
-const LOOKS_AWAY: Duration = Duration::from_millis(1500);
+const LOOKS_AWAY: Duration = Duration::from_millis(300);
 
 pub struct Member {
     pub who: u32,
