@@ -136,9 +136,10 @@ impl Outbox {
     /// Behind what waits.
     pub fn queue(&mut self, bytes: &[u8]) {
         if self.is_empty() || self.chain.is_none() && self.len() + bytes.len() <= BLOCK {
-            return self.push(bytes);
+            self.push(bytes);
+        } else if !bytes.is_empty() {
+            self.chain.get_or_insert_default().push(bytes);
         }
-        self.chain.get_or_insert_default().push(bytes);
     }
 
     /// As [`push`](Self::push), into one that is fresh from the pool.

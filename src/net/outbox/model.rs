@@ -207,6 +207,15 @@ proptest! {
 }
 
 #[test]
+fn an_empty_write_behind_much_that_waits_adds_no_chain() {
+    let mut run = Run::new(1);
+    let much = Act::Write { len: BLOCK + 1 };
+    for act in [much, Act::Block, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
+        run.act(0, &act);
+    }
+}
+
+#[test]
 fn the_pool_keeps_no_more_than_its_limits() {
     let filled = |len: usize| {
         let mut outbox = Box::<Outbox>::default();
