@@ -108,6 +108,8 @@ pub(crate) struct Net {
     text_buf: String,
     /// Sockets with gathered bytes, to be sent at the end of the phase.
     unsent: Vec<Socket>,
+    /// How many bytes they have gathered, at most: what left before the phase's end may still be counted.
+    gathered: usize,
     outboxes: OutboxPool,
     /// Sockets and servers that are known to be ready although the kernel will not say so again.
     ready: Vec<Token>,

@@ -550,6 +550,58 @@ fn limits_that_contradict_each_other_are_usage_errors() {
     }
 }
 
+/// One callback writes to many, each time a little, and never returns to the loop in between.
+#[test]
+fn what_is_gathered_for_all_sockets_together_is_bounded() {
+    const SOCKETS: usize = 120;
+    const EACH: usize = 90 * 1024;
+    const GATHERED: usize = 8 * 1024 * 1024;
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let server = event_loop.enter(|lp| {
+        let options =
+            ServerOptions { high_water_mark: 2 * EACH, accepts_per_turn: SOCKETS, ..ServerOptions::default() };
+        let server = Server::new(lp, options, Room::default());
+        server.id().listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
+        server
+    });
+    let port = event_loop.enter(|lp| server.id().address(lp)).and_then(|address| address.port()).expect("it is bound");
+    let mut clients: Vec<TcpStream> =
+        (0..SOCKETS).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("it listens")).collect();
+    let count = |event_loop: &mut EventLoop| {
+        event_loop.enter(|lp| server.with(lp, |room, _| room.sockets.len())).expect("nobody else has it")
+    };
+    while count(&mut event_loop) < SOCKETS {
+        event_loop.turn(Some(Duration::from_millis(1))).expect("the poll works");
+    }
+    let most = event_loop.enter(|lp| {
+        let sockets = server.with(lp, |room, _| room.sockets.clone()).expect("nobody else has it");
+        let mut most = 0;
+        for _ in 0..EACH / 1024 {
+            for socket in &sockets {
+                socket.write(lp, [b'x'; 1024]);
+            }
+            // What the kernel has refused waits for another reason.
+            let gathered = sockets.iter().filter(|socket| socket.writable_length(lp) == 0);
+            most = most.max(gathered.map(|socket| socket.unsent_length(lp)).sum());
+        }
+        most
+    });
+    assert!(most <= GATHERED, "{most} bytes were gathered at once");
+    assert!(most > GATHERED / 2, "only {most} bytes were gathered at once");
+    for client in &mut clients {
+        let mut heard = vec![0; EACH];
+        client.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
+        let mut len = 0;
+        let limit = Instant::now() + LIMIT;
+        while len < EACH {
+            assert!(Instant::now() < limit, "{len} bytes of {EACH} came");
+            event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+            len += client.read(&mut heard[len..]).unwrap_or(0);
+        }
+        assert!(heard.iter().all(|&byte| byte == b'x'));
+    }
+}
+
 /// Everything that had arrived when the signal came, which is more than one read, and from those in the door too.
 #[test]
 fn a_closing_server_answers_what_had_arrived() {

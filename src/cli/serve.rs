@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bucle::net::{Handler, Limits, Listen, LocalAddress, Server, ServerOptions};
+use bucle::net::{Handler, Limits, Listen, LocalAddress, READS_PER_TURN, Server, ServerOptions};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
@@ -113,6 +113,12 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
     }
 
+    /// How often one guest is read in a turn before others have theirs. Where a read of 64 KiB is thousands of lines, each
+    /// perhaps for thousands of members, one is much.
+    fn reads_per_turn(self) -> usize {
+        if self.is_for_lines() { 1 } else { READS_PER_TURN }
+    }
+
     /// Whether a person is told why the connection ends. In a protocol of bytes it would pass for data.
     fn is_for_lines(self) -> bool {
         !matches!(self, Kind::Echo | Kind::Discard)
@@ -201,7 +207,7 @@ fn open(lp: &mut Loop, serve: &Serve, places: usize, handler: impl Handler) -> R
         high_water_mark: HIGH_WATER_MARK,
         timeout: serve.idle_timeout,
         accepts_per_turn: ACCEPTS_PER_TURN,
-        limits: serve.limits.clone(),
+        limits: Limits { reads_per_turn: serve.kind.reads_per_turn(), ..serve.limits.clone() },
         ..ServerOptions::default()
     };
     lp.set_outbox_limit(serve.total_outbox_limit);

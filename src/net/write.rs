@@ -7,7 +7,7 @@
 //!   on_data ─ write ─┐                                  ┌─▶ all taken: the outbox goes back to the pool
 //!   on_data ─ write ─┼─▶ outbox ── end of phase: send ──┤
 //!   a tick  ─ write ─┘    │                             └─▶ WouldBlock: BLOCKED, until the socket is writable
-//!                         └─ a high-water mark of bytes, a callback, cork, destroy: sent at once
+//!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent at once
 //! ```
 //!
 //! What differs from Node is when the kernel is asked, not what the program is told: bytes that wait only because they
@@ -25,6 +25,10 @@ use super::state::flag::*;
 use super::state::{SocketState, Stream};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Cause, Kind, Loop};
+
+/// How many bytes all sockets together may have gathered. Beyond it a write takes along what its socket has: sixteen lines
+/// for two thousand members are gathered whole, megabytes for each of them are not.
+const GATHER_LIMIT: usize = 8 * 1024 * 1024;
 
 /// What the kernel made of an attempt to send.
 enum Sent {
@@ -126,9 +130,11 @@ impl Loop {
             Some(outbox) if outbox.corks > 0 => return false,
             Some(outbox) => outbox.unsent().len(),
         };
-        if waiting + bytes.len() >= state.high_water_mark as usize {
+        let gathered = net.gathered + bytes.len();
+        if waiting + bytes.len() >= state.high_water_mark as usize || gathered > GATHER_LIMIT {
             return false;
         }
+        net.gathered = gathered;
         match &mut state.outbox {
             Some(outbox) => outbox.push(bytes),
             None => {
@@ -195,6 +201,7 @@ impl Loop {
             Sent::Part(0)
         } else {
             let gathered = state.outbox.as_ref().map_or(&[][..], |outbox| outbox.unsent());
+            net.gathered = net.gathered.saturating_sub(gathered.len());
             send_both(socket, &mut state.stream, gathered, bytes)
         };
         let total = bytes.len() + if must_wait { 0 } else { state.outbox.as_ref().map_or(0, |outbox| outbox.len()) };
@@ -262,6 +269,7 @@ impl Loop {
             return false;
         }
         let mut list = mem::take(&mut self.net.unsent);
+        self.net.gathered = 0;
         for &socket in &list {
             self.flush_at_once(socket);
         }
