@@ -2,17 +2,13 @@
 //!
 //! A client that is not installed is passed over, with a word about it; `.ci/run` installs them.
 
-#[path = "support/served.rs"]
-#[allow(dead_code)]
-mod served;
-
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use served::{LIMIT, Served};
+use super::served::{LIMIT, Served};
 
 /// A client as a child process, and all it has shown.
 struct Client {

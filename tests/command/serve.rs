@@ -1,8 +1,5 @@
 //! `bucle serve`, as a user runs it: the program itself, its servers, its signals, and what it says when it cannot.
 
-#[path = "support/served.rs"]
-mod served;
-
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -13,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use served::{LIMIT, Served, bucle};
+use super::served::{LIMIT, Served, bucle};
 
 /// Runs to the end; for what ends by itself.
 fn run(args: &[&str]) -> Output {

@@ -1,11 +1,7 @@
 //! What `-v`, `-vv` and `-vvv` say: the lives of servers, the story of a connection, every event. One line each, with the
 //! one it is about first.
 
-#[path = "support/served.rs"]
-#[allow(dead_code)]
-mod served;
-
-use served::Served;
+use super::served::Served;
 
 /// What a server says while one client says `hola` and leaves, without times, levels and ports.
 fn story(verbosity: &str) -> Vec<String> {

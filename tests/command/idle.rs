@@ -2,7 +2,6 @@
 //!
 //! The server is a process of its own, because both ends of a connection are open files. Memory is what the kernel says
 //! when it walks the pages, so it is exact; elsewhere than on Linux these tests are skipped.
-#![cfg(target_os = "linux")]
 
 use std::env;
 use std::fs;
@@ -12,13 +11,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::served::{self, Served};
 use bucle::net::{Handler, Server, ServerOptions, Socket};
 use bucle::{EventLoop, Loop};
-use served::Served;
-
-#[path = "support/served.rs"]
-#[allow(dead_code, reason = "other tests take other parts of it")]
-mod served;
 
 /// A number from the environment, to ask for more than a quick test does.
 fn asked(name: &str, default: usize) -> usize {

@@ -1,13 +1,9 @@
 //! `bucle serve --trace FILE`: the file that a viewer opens, also after the server was killed, with what clients did in it.
 
-#[path = "support/served.rs"]
-#[allow(dead_code)]
-mod served;
-
 #[cfg(not(feature = "trace"))]
 #[test]
 fn without_the_feature_the_flag_says_so() {
-    let output = served::bucle(&["serve", "--port", "0", "--trace", "nowhere"]).output().expect("the program starts");
+    let output = bucle(&["serve", "--port", "0", "--trace", "nowhere"]).output().expect("the program starts");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("built without the feature `trace`"), "{said}");
@@ -26,7 +22,7 @@ mod with_the_feature {
 
     use serde_json::Value;
 
-    use super::served::{LIMIT, Served, bucle};
+    use crate::served::{LIMIT, Served, bucle};
 
     /// A file of this test's own, not there yet.
     fn file(name: &str) -> PathBuf {
@@ -191,7 +187,7 @@ mod with_the_feature {
         let ports: HashSet<_> =
             with(&events, "name", "on_connection").iter().map(|e| e["args"]["port"].as_u64()).collect();
         let port_of =
-            |client: &super::served::Peer| client.0.local_addr().ok().map(|address| u64::from(address.port()));
+            |client: &crate::served::Peer| client.0.local_addr().ok().map(|address| u64::from(address.port()));
         assert_eq!(ports, clients.iter().map(port_of).collect());
 
         let ids = |ph| -> HashSet<_> { with(&events, "ph", ph).iter().map(|event| event["id"].as_u64()).collect() };

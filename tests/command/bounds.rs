@@ -1,19 +1,16 @@
 //! Nothing that a peer can fill is unbounded: what happens at each limit, and that it costs only the one who got there.
 
-#[path = "support/served.rs"]
-#[allow(dead_code)]
-mod served;
-
 use std::cell::{Cell, RefCell};
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::served::{Peer, Served, bucle};
 use bucle::net::{Handler, Limit, Limits, Server, ServerOptions, Socket, SocketOptions};
 use bucle::{Error, EventLoop, Loop, ManualClock};
-use served::{Peer, Served};
 
 /// Only a guard against hanging.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -450,7 +447,7 @@ fn stuff(peer: &mut Peer) {
 
 /// Until a server has ended the connection, from whichever side it is looked at.
 fn gone(peer: &mut Peer) -> bool {
-    peer.0.set_read_timeout(Some(served::LIMIT)).expect("a socket");
+    peer.0.set_read_timeout(Some(LIMIT)).expect("a socket");
     let mut chunk = vec![0; 64 * 1024];
     loop {
         match peer.0.read(&mut chunk) {
@@ -543,7 +540,7 @@ fn limits_that_contradict_each_other_are_usage_errors() {
         (&["--outbox-limit", "lots"], "64M, 500K or 2G"),
         (&["--write-timeout", "soon"], "90s, 5m or 500ms"),
     ] {
-        let output = served::bucle(&["serve", "--port", "0"]).args(args).output().expect("the program starts");
+        let output = bucle(&["serve", "--port", "0"]).args(args).output().expect("the program starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.contains(word), "{args:?}: {said}");
@@ -645,19 +642,23 @@ fn a_log_that_nobody_reads_stops_nobody() {
     }
     // Now it is read, to see that the gap is told.
     let stderr = server.child.stderr.take().expect("it is piped");
-    let reading = std::thread::spawn(move || {
-        let lines = std::io::BufReader::new(stderr).lines().map_while(Result::ok);
-        lines.filter(|line| line.contains(" dropped here: nobody read them in time)")).count()
+    let (say, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in std::io::BufReader::new(stderr).lines().map_while(Result::ok) {
+            if line.contains(" dropped here: nobody read them in time)") {
+                let _ = say.send(());
+            }
+        }
     });
-    for _ in 0..10 {
-        std::thread::sleep(Duration::from_millis(20));
+    let limit = Instant::now() + LIMIT;
+    while heard.try_recv().is_err() {
+        assert!(Instant::now() < limit, "nobody said that lines were dropped");
         peer.send("hola");
         assert_eq!(peer.bytes(4), b"hola");
     }
     drop(peer);
     server.signal("-TERM");
     assert!(server.child.wait().expect("it ends").success());
-    assert!(reading.join().expect("it was read") >= 1);
 }
 
 #[test]
@@ -677,7 +678,7 @@ fn closed_and_full_outputs_stop_nobody() {
                 Ok(peer) => break peer,
                 Err(error) => assert!(Instant::now() < limit, "{name}: {error}"),
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(5));
         };
         for _ in 0..100 {
             peer.write_all(b"hola").expect("it reads");
