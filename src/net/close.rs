@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::outbox::Outbox;
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState, Stream};
+use super::write::{Sent, send_with};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 
@@ -79,19 +80,21 @@ impl Loop {
 
     /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
     fn send_last_bytes(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial()) else {
+            return;
+        };
         let is_gathered = state.flags & (BLOCKED | CONNECTING | ERRORED) == 0 && state.corks() == 0;
         let Some(outbox) = state.outbox.as_mut().filter(|_| is_gathered) else { return };
-        let (bytes_written, waiting) = (state.bytes_written, outbox.len());
-        match state.stream.write(outbox.unsent()) {
-            Ok(n) if n == waiting => {
+        let waiting = outbox.len();
+        match send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), waiting, &[]) {
+            Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
-                    self.net.outboxes.give_back(outbox);
+                    net.outboxes.give_back(outbox);
                 }
             }
-            result => {
-                outbox.advance(result.unwrap_or(0));
-                outbox.inflight_end = bytes_written;
+            Sent::Part(_) | Sent::Failed(_) => {
+                outbox.inflight_end = state.bytes_written;
                 state.set(BLOCKED);
             }
         }

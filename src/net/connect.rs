@@ -223,9 +223,10 @@ impl Loop {
     fn begin_life_anew(&mut self, socket: Socket) {
         self.pending.retain(|(pending, _)| pending.socket() != socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let writes = state.outbox.take().map(|mut outbox| outbox.take_all_callbacks()).unwrap_or_default();
+        let outbox = state.outbox.take();
         let ends = state.more.as_mut().map(|more| std::mem::take(&mut more.end_callbacks)).unwrap_or_default();
         state.begin_life();
+        let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         for callback in writes.into_iter().chain(ends) {
             self.call_back(Some(callback), Err(Error::ClosedBeforeConnection));
         }

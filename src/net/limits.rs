@@ -299,14 +299,15 @@ impl Loop {
             state.clear(BLOCKED);
             self.tick(NetTick::FailQueued(socket));
         }
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
         state.set(ERRORED);
         state.more().errored.get_or_insert_with(|| error.clone());
         state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
         if let Some(outbox) = &mut state.outbox {
             state.bytes_written -= outbox.len() as u64;
             outbox.unit_start = outbox.unit_start.min(state.bytes_written);
-            outbox.discard();
+            outbox.discard(&mut net.outboxes.blocks);
         }
         self.destroy_socket(socket, Some(error));
     }

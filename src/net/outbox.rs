@@ -13,35 +13,25 @@
 //! is the one *in flight*: Node counts it whole until it is, and completes what stands behind it in a second step. The
 //! two marks keep that apart although it all leaves in the same system calls.
 //!
-//! What waits for a slow peer stands in a chain of blocks. A single buffer would be as long as the next power of two, leave
-//! holes of half its size behind it each time it grows, and free nothing before the last byte is out.
-//!
-//! ```text
-//!   bytes              chain
-//!   ░░░░░░▓▓▓▓▓▓▓▓ ──▶ ▓▓▓▓▓▓▓▓▓▓▓▓▓▓ ──▶ ▓▓▓▓▓▓▓▓▓
-//!   sent  ▲ head       16 KiB each        grows up to that
-//! ```
+//! A page at most stands in a buffer of the outbox, and leaves in one piece. What is more stands in a chain of [blocks],
+//! which grows without copying and is freed as it leaves.
 //!
 //! Most sockets need an outbox for a fraction of a turn only. So the loop keeps the boxes in a pool: echoing a message
 //! allocates nothing, and an idle socket owns none.
 
-use std::collections::VecDeque;
+pub(crate) mod blocks;
 
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::mem;
+
+use self::blocks::{BLOCK, Blocks, Chain};
 use super::WriteCallback;
 use super::limits::waiting::{Ticket, Waiting};
 use crate::event_loop::{Cause, TimerId};
 
-/// How many bytes of capacity one pooled outbox may keep.
-const KEEP_CAPACITY: usize = 16 * 1024;
-
-/// How many bytes of capacity the whole pool may keep. A fan-out of short lines to 10,000 sockets stays below it.
+/// How many bytes of capacity the pool may keep. A fan-out of short lines to 10,000 sockets stays below it.
 const POOL_CAPACITY: usize = 4 * 1024 * 1024;
-
-/// How long a block of the chain is that several writes share. Redis's number (`PROTO_REPLY_CHUNK_BYTES`).
-const BLOCK: usize = 16 * 1024;
-
-/// How long a block is when it begins: what waits for thousands of peers is mostly little for each.
-const FIRST_BLOCK: usize = 2 * 1024;
 
 /// How many boxes the pool may keep, and not many more than there are connections: what lies about between other things
 /// on the heap keeps the allocator from giving a crowd's memory back when it has left.
@@ -55,10 +45,10 @@ pub(crate) struct Outbox {
     bytes: Vec<u8>,
     /// What is before this has been sent.
     head: usize,
-    /// What waits behind `bytes`; only while there is something.
+    /// All there is, if it is more than a block.
     ///
-    /// Invariant: with a chain there is something unsent in `bytes`, and what is gathered is never in a chain.
-    chain: Option<Box<Chain>>,
+    /// Invariant: it has something only while `bytes` has not.
+    chain: Chain,
     /// Where the write begins that counts whole until it is through; an offset of the socket's life.
     pub unit_start: u64,
     /// Where the write in flight ends: callbacks up to here run at once when it is through, later ones in a tick.
@@ -76,38 +66,10 @@ pub(crate) struct Outbox {
     pub write_timer: Option<TimerId>,
 }
 
-/// Blocks of bytes; none is empty.
-#[derive(Default)]
-struct Chain {
-    blocks: VecDeque<Vec<u8>>,
-    len: usize,
-}
-
-impl Chain {
-    fn push(&mut self, mut bytes: &[u8]) {
-        self.len += bytes.len();
-        while !bytes.is_empty() {
-            let block = match self.blocks.back_mut() {
-                Some(block) if block.len() < BLOCK => block,
-                // A long write has a block for itself: it leaves in as few system calls as it would alone.
-                _ if bytes.len() >= BLOCK => return self.blocks.push_back(bytes.to_vec()),
-                _ => self.blocks.push_back_mut(Vec::new()),
-            };
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - block.len()));
-            if block.capacity() - block.len() < now.len() {
-                let capacity = (2 * block.capacity()).max(block.len() + now.len()).clamp(FIRST_BLOCK, BLOCK);
-                block.reserve_exact(capacity - block.len());
-            }
-            block.extend_from_slice(now);
-            bytes = later;
-        }
-    }
-}
-
 impl Outbox {
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.head + self.chain.as_ref().map_or(0, |chain| chain.len)
+        self.bytes.len() - self.head + self.chain.len()
     }
 
     #[inline]
@@ -115,16 +77,18 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// What is to be sent first: all there is, unless it has been waiting ([`queue`](Self::queue)).
+    /// All there is, unless it is much and therefore in [`pieces`](Self::pieces).
     #[inline(always)]
-    pub fn unsent(&self) -> &[u8] {
-        &self.bytes[self.head..]
+    pub fn in_one_piece(&self) -> Option<&[u8]> {
+        self.chain.is_empty().then(|| &self.bytes[self.head..])
     }
 
-    /// Behind what is gathered.
+    /// Behind what there is.
     #[inline]
-    pub fn push(&mut self, bytes: &[u8]) {
-        debug_assert!(self.chain.is_none());
+    pub fn push(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
+        if !self.chain.is_empty() || self.len() + bytes.len() > BLOCK {
+            return self.push_much(blocks, bytes);
+        }
         // Sent bytes at the front are dropped when they are at least as many as those that move: amortised O(1).
         if self.head > 0 && self.head >= self.len() {
             self.bytes.drain(..self.head);
@@ -133,52 +97,56 @@ impl Outbox {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Behind what waits.
-    pub fn queue(&mut self, bytes: &[u8]) {
-        if self.is_empty() || self.chain.is_none() && self.len() + bytes.len() <= BLOCK {
-            self.push(bytes);
-        } else if !bytes.is_empty() {
-            self.chain.get_or_insert_default().push(bytes);
+    #[inline(never)]
+    fn push_much(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
+        if self.chain.is_empty() {
+            self.chain.push(blocks, &self.bytes[self.head..]);
+            self.bytes.clear();
+            self.head = 0;
         }
+        self.chain.push(blocks, bytes);
     }
 
     /// As [`push`](Self::push), into one that is fresh from the pool.
     #[inline]
-    pub fn push_first(&mut self, bytes: &[u8]) {
+    pub fn push_first(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
         debug_assert!(self.head == 0 && self.bytes.is_empty());
+        if bytes.len() > BLOCK {
+            return self.push_much(blocks, bytes);
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// It waits from now on, perhaps for long: the buffer takes no more memory than it needs.
+    pub fn settle(&mut self) {
+        self.bytes.drain(..mem::take(&mut self.head));
+        self.bytes.shrink_to_fit();
+    }
+
+    /// The first `limit` bytes, as far as there are places for their pieces; says how many there are.
+    pub fn pieces<'a>(&'a self, blocks: &'a Blocks, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
+        let Some(bytes) = self.in_one_piece() else { return self.chain.pieces(blocks, limit, pieces) };
+        pieces[0] = IoSlice::new(&bytes[..bytes.len().min(limit)]);
+        1
+    }
+
     /// The kernel took `n` bytes.
-    pub fn advance(&mut self, n: usize) {
-        self.head += n;
-        if self.head < self.bytes.len() {
-            return;
+    pub fn advance(&mut self, blocks: &mut Blocks, n: usize) {
+        if !self.chain.is_empty() {
+            return self.chain.advance(blocks, n);
         }
-        self.head -= self.bytes.len();
-        match self.chain.as_mut().and_then(|chain| Some((chain.blocks.pop_front()?, chain))) {
-            Some((block, chain)) => {
-                chain.len -= block.len();
-                if chain.len == 0 {
-                    self.chain = None;
-                }
-                self.bytes = block;
-                // What was taken may end in the middle of any block.
-                self.advance(0);
-            }
-            None => {
-                debug_assert!(self.head == 0);
-                self.bytes.clear();
-                self.bytes.shrink_to(KEEP_CAPACITY);
-            }
+        self.head += n;
+        if self.head == self.bytes.len() {
+            self.head = 0;
+            self.bytes.clear();
         }
     }
 
     /// What waits will not be sent.
-    pub fn discard(&mut self) {
+    pub fn discard(&mut self, blocks: &mut Blocks) {
         self.bytes = Vec::new();
-        self.chain = None;
         self.head = 0;
+        self.chain.clear(blocks);
     }
 
     /// How many callbacks wait.
@@ -204,13 +172,10 @@ impl Outbox {
         self.take_callbacks(u64::MAX)
     }
 
-    /// Whether it holds no more than a pooled outbox may keep, and never waited.
+    /// Whether nothing has to be taken out of it before it goes back to the pool.
     #[inline]
-    fn is_small(&self) -> bool {
-        self.bytes.capacity() <= KEEP_CAPACITY
-            && self.callbacks.capacity() == 0
-            && self.ticket.is_none()
-            && self.chain.is_none()
+    fn is_clean(&self) -> bool {
+        self.callbacks.capacity() == 0 && self.ticket.is_none() && self.chain.is_empty()
     }
 
     #[inline]
@@ -233,6 +198,8 @@ pub(crate) struct OutboxPool {
     #[allow(clippy::vec_box)]
     boxes: Vec<Box<Outbox>>,
     capacity: usize,
+    /// Where what waits is, if it is much.
+    pub blocks: Blocks,
     pub waiting: Waiting,
     /// How many bytes may wait in all of them.
     pub limit: usize,
@@ -240,7 +207,8 @@ pub(crate) struct OutboxPool {
 
 impl Default for OutboxPool {
     fn default() -> Self {
-        OutboxPool { boxes: Vec::new(), capacity: 0, waiting: Waiting::default(), limit: usize::MAX }
+        let (boxes, capacity, limit) = (Vec::new(), 0, usize::MAX);
+        OutboxPool { boxes, capacity, blocks: Blocks::default(), waiting: Waiting::default(), limit }
     }
 }
 
@@ -261,7 +229,7 @@ impl OutboxPool {
     #[inline(always)]
     pub fn give_back(&mut self, mut outbox: Box<Outbox>) {
         let capacity = self.capacity + outbox.bytes.capacity();
-        if outbox.is_small() && capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
+        if outbox.is_clean() && capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
             outbox.reset();
             self.capacity = capacity;
             self.boxes.push(outbox);
@@ -285,10 +253,9 @@ impl OutboxPool {
         if let Some(ticket) = outbox.ticket.take() {
             self.waiting.remove(ticket);
         }
+        outbox.chain.clear(&mut self.blocks);
         outbox.reset();
-        outbox.bytes.shrink_to(KEEP_CAPACITY);
         outbox.callbacks = VecDeque::new();
-        outbox.chain = None;
         let capacity = self.capacity + outbox.bytes.capacity();
         if capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
             self.capacity = capacity;

@@ -19,7 +19,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -497,6 +497,10 @@ impl SimulatedStream {
             state.wake(Waiter::Connection(self.id));
         }
         result
+    }
+
+    pub fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(&pieces.iter().map(|piece| &**piece).collect::<Vec<&[u8]>>().concat())
     }
 
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {

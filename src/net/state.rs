@@ -354,15 +354,14 @@ impl Stream {
         result
     }
 
-    /// Writes two pieces with one system call.
-    pub fn write_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        let pieces = [IoSlice::new(first), IoSlice::new(second)];
+    /// Writes several pieces with one system call.
+    pub fn write_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let result = match self {
-                Stream::Tcp(stream) => stream.write_vectored(&pieces),
-                Stream::Unix(stream) => stream.write_vectored(&pieces),
+                Stream::Tcp(stream) => stream.write_vectored(pieces),
+                Stream::Unix(stream) => stream.write_vectored(pieces),
                 #[cfg(any(test, fuzzing))]
-                Stream::Simulated(stream) => stream.write(&[first, second].concat()),
+                Stream::Simulated(stream) => stream.write_pieces(pieces),
                 Stream::None => return Err(io::ErrorKind::NotConnected.into()),
             };
             match result {

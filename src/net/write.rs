@@ -17,10 +17,11 @@
 //!
 //! Bytes of one socket leave in the order of its writes, whichever way they take.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 
 use super::outbox::Outbox;
+use super::outbox::blocks::Blocks;
 use super::state::flag::*;
 use super::state::{SocketState, Stream};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
@@ -30,79 +31,69 @@ use crate::event_loop::{Cause, Kind, Loop};
 /// for two thousand members are gathered whole, megabytes for each of them are not.
 const GATHER_LIMIT: usize = 8 * 1024 * 1024;
 
+/// How many blocks of what waits leave in one system call: 256 KiB, which is more than a peer's window takes at once.
+const PIECES: usize = 64;
+
 /// What the kernel made of an attempt to send.
-enum Sent {
+pub(super) enum Sent {
     All,
     /// So many bytes; the socket will say when it takes more.
     Part(usize),
     Failed(Error),
 }
 
-/// Sends `bytes` until the kernel takes no more. Nearly always that is one system call.
-#[inline]
+/// Sends `bytes`. A short write says that the kernel is full only once it also says so.
 fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
-    match stream.write(bytes) {
-        Ok(n) if n == bytes.len() => {
-            log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
-            Sent::All
-        }
-        result => send_on(socket, stream, result, bytes, &[]),
-    }
-}
-
-/// Sends what is gathered, and `more` behind it without copying it there.
-fn send_both(socket: Socket, stream: &mut Stream, gathered: &[u8], more: &[u8]) -> Sent {
-    let result = match (gathered, more) {
-        ([], []) => return Sent::All,
-        ([], more) => stream.write(more),
-        (gathered, []) => stream.write(gathered),
-        (gathered, more) => stream.write_both(gathered, more),
-    };
-    send_on(socket, stream, result, gathered, more)
-}
-
-/// Goes on after a first attempt: a short write says that the kernel is full only once it also says so.
-fn send_on(socket: Socket, stream: &mut Stream, first: io::Result<usize>, gathered: &[u8], more: &[u8]) -> Sent {
     let mut sent = 0;
-    let mut result = first;
-    loop {
-        match result {
+    while sent < bytes.len() {
+        match stream.write(&bytes[sent..]) {
             Ok(n) => sent += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                log::trace!(target: "bucle::net", "{socket} sent {sent} of {} bytes, the kernel takes no more for now", gathered.len() + more.len());
-                return Sent::Part(sent);
-            }
-            Err(error) => return Sent::Failed(Error::system("write", &error)),
+            Err(error) => return not_sent(socket, sent, bytes.len(), &error),
         }
-        result = match gathered.get(sent..) {
-            Some(rest) if !rest.is_empty() => stream.write(rest),
-            _ if sent == gathered.len() + more.len() => {
-                log::trace!(target: "bucle::net", "{socket} sent {sent} bytes");
-                return Sent::All;
-            }
-            _ => stream.write(&more[sent - gathered.len()..]),
-        };
     }
+    log::trace!(target: "bucle::net", "{socket} sent {sent} bytes");
+    Sent::All
 }
 
-/// Sends the first `limit` bytes of what waits, block by block, and takes what was sent out of the outbox.
-fn send_waiting(socket: Socket, stream: &mut Stream, outbox: &mut Outbox, limit: usize) -> Sent {
+/// Sends the first `limit` bytes of the outbox, and `more` behind the last of them without copying it there. Takes out of the
+/// outbox what was sent.
+pub(super) fn send_with(
+    socket: Socket,
+    stream: &mut Stream,
+    (outbox, blocks): (&mut Outbox, &mut Blocks),
+    limit: usize,
+    more: &[u8],
+) -> Sent {
+    let total = limit + more.len();
     let mut sent = 0;
-    while sent < limit {
-        let unsent = outbox.unsent();
-        let block = &unsent[..unsent.len().min(limit - sent)];
-        let (n, is_all) = match send(socket, stream, block) {
-            Sent::All => (block.len(), true),
-            Sent::Part(n) => (n, false),
-            failed => return failed,
-        };
-        outbox.advance(n);
-        sent += n;
-        if !is_all {
-            return Sent::Part(sent);
+    while sent < total {
+        let mut pieces = [IoSlice::new(&[]); PIECES + 1];
+        let left = limit.saturating_sub(sent);
+        let mut count = if left > 0 { outbox.pieces(blocks, left, &mut pieces[..PIECES]) } else { 0 };
+        if !more.is_empty() && pieces[..count].iter().map(|piece| piece.len()).sum::<usize>() == left {
+            pieces[count] = IoSlice::new(&more[sent.saturating_sub(limit)..]);
+            count += 1;
+        }
+        let result = if count == 1 { stream.write(&pieces[0]) } else { stream.write_pieces(&pieces[..count]) };
+        match result {
+            Ok(n) => {
+                outbox.advance(blocks, n.min(left));
+                sent += n;
+            }
+            Err(error) => return not_sent(socket, sent, total, &error),
         }
     }
+    log::trace!(target: "bucle::net", "{socket} sent {sent} bytes");
     Sent::All
+}
+
+#[cold]
+fn not_sent(socket: Socket, sent: usize, total: usize, error: &io::Error) -> Sent {
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return Sent::Failed(Error::system("write", error));
+    }
+    log::trace!(target: "bucle::net", "{socket} sent {sent} of {total} bytes, the kernel takes no more for now");
+    Sent::Part(sent)
 }
 
 impl Loop {
@@ -128,7 +119,7 @@ impl Loop {
         let waiting = match &state.outbox {
             None => 0,
             Some(outbox) if outbox.corks > 0 => return false,
-            Some(outbox) => outbox.unsent().len(),
+            Some(outbox) => outbox.len(),
         };
         let gathered = net.gathered + bytes.len();
         if waiting + bytes.len() >= state.high_water_mark as usize || gathered > GATHER_LIMIT {
@@ -136,10 +127,10 @@ impl Loop {
         }
         net.gathered = gathered;
         match &mut state.outbox {
-            Some(outbox) => outbox.push(bytes),
+            Some(outbox) => outbox.push(&mut net.outboxes.blocks, bytes),
             None => {
                 let mut outbox = net.outboxes.take(cause);
-                outbox.push_first(bytes);
+                outbox.push_first(&mut net.outboxes.blocks, bytes);
                 state.outbox = Some(outbox);
             }
         }
@@ -190,6 +181,7 @@ impl Loop {
         let end = state.bytes_written;
         let idle_timer = state.idle_timer;
         let must_wait = state.is_waiting();
+        let mut total = bytes.len();
         let sent = if must_wait {
             if state.outbox.is_none() {
                 // The first write before the connection is there: the one in flight, as soon as it is.
@@ -199,12 +191,14 @@ impl Loop {
                 state.outbox = Some(outbox);
             }
             Sent::Part(0)
+        } else if let Some(outbox) = &mut state.outbox {
+            let gathered = outbox.len();
+            net.gathered = net.gathered.saturating_sub(gathered);
+            total += gathered;
+            send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), gathered, bytes)
         } else {
-            let gathered = state.outbox.as_ref().map_or(&[][..], |outbox| outbox.unsent());
-            net.gathered = net.gathered.saturating_sub(gathered.len());
-            send_both(socket, &mut state.stream, gathered, bytes)
+            send(socket, &mut state.stream, bytes)
         };
-        let total = bytes.len() + if must_wait { 0 } else { state.outbox.as_ref().map_or(0, |outbox| outbox.len()) };
         let mut callback = callback;
         let (mut went, mut waits) = (0, 0);
         match sent {
@@ -216,10 +210,10 @@ impl Loop {
             }
             Sent::Part(n) => {
                 let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
-                let of_gathered = n.min(outbox.len());
-                outbox.advance(of_gathered);
-                outbox.queue(&bytes[n - of_gathered..]);
+                let gathered = total - bytes.len();
+                outbox.push(&mut net.outboxes.blocks, &bytes[n.saturating_sub(gathered)..]);
                 if !must_wait {
+                    outbox.settle();
                     // Gathered writes before this one that are through are no part of what waits.
                     let first_unsent = end - outbox.len() as u64;
                     outbox.unit_start = if first_unsent >= start { start } else { first_unsent };
@@ -300,9 +294,9 @@ impl Loop {
         if outbox.corks > 0 {
             return;
         }
-        let unsent = outbox.unsent();
-        let (cause, waiting) = (outbox.cause, unsent.len());
-        match state.stream.write(unsent) {
+        let Some(gathered) = outbox.in_one_piece() else { return self.flush_much(socket, Ok(0)) };
+        let (cause, waiting) = (outbox.cause, gathered.len());
+        match state.stream.write(gathered) {
             Ok(n) if n == waiting => {
                 log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
                 if let Some(outbox) = state.outbox.take() {
@@ -310,33 +304,42 @@ impl Loop {
                 }
                 self.note_sent(cause, socket, waiting, 0);
             }
-            result => self.flush_refused(socket, result),
+            result => self.flush_much(socket, result),
         }
     }
 
-    /// The kernel did not take at once all that was gathered.
+    /// What was gathered is in many pieces, or the kernel did not take at once all there was.
     #[cold]
     #[inline(never)]
-    fn flush_refused(&mut self, socket: Socket, first: io::Result<usize>) {
+    fn flush_much(&mut self, socket: Socket, first: io::Result<usize>) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
         let Some(outbox) = &mut state.outbox else { return };
         let (cause, waiting) = (outbox.cause, outbox.len());
-        match send_on(socket, &mut state.stream, first, outbox.unsent(), &[]) {
+        let blocks = &mut net.outboxes.blocks;
+        let sent = match first {
+            Ok(n) => {
+                outbox.advance(blocks, n);
+                send_with(socket, &mut state.stream, (outbox, blocks), waiting - n, &[])
+            }
+            Err(error) => not_sent(socket, 0, waiting, &error),
+        };
+        match sent {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
                     net.outboxes.give_back(outbox);
                 }
                 self.note_sent(cause, socket, waiting, 0);
             }
-            Sent::Part(n) => {
-                outbox.advance(n);
-                outbox.unit_start = state.bytes_written - outbox.len() as u64;
+            Sent::Part(_) => {
+                outbox.settle();
+                let still_waiting = outbox.len();
+                outbox.unit_start = state.bytes_written - still_waiting as u64;
                 outbox.inflight_end = state.bytes_written;
-                outbox.seen_by_idle_limit = outbox.len();
+                outbox.seen_by_idle_limit = still_waiting;
                 state.set(BLOCKED);
                 self.recount(socket);
-                self.note_sent(cause, socket, n, waiting - n);
+                self.note_sent(cause, socket, waiting - still_waiting, still_waiting);
                 self.outbox_waits(socket);
             }
             Sent::Failed(error) => self.write_failed(socket, Vec::new(), error),
@@ -352,7 +355,7 @@ impl Loop {
         // While corked only the write in flight goes on; what stands behind it waits for the uncork.
         let first_unsent = state.bytes_written - outbox.len() as u64;
         let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { outbox.len() };
-        match send_waiting(socket, &mut state.stream, outbox, limit) {
+        match send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), limit, &[]) {
             Sent::All | Sent::Part(_) => {}
             Sent::Failed(error) => {
                 let callbacks = outbox.take_callbacks(outbox.inflight_end);
@@ -611,7 +614,7 @@ impl Loop {
             return;
         }
         let waiting = outbox.len();
-        match send_waiting(socket, &mut state.stream, outbox, waiting) {
+        match send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), waiting, &[]) {
             Sent::All => {
                 let callbacks = outbox.take_all_callbacks();
                 if let Some(outbox) = state.outbox.take() {

@@ -18,8 +18,8 @@ enum Act {
     WriteThen {
         len: usize,
     },
-    /// From now on the kernel refuses, until it has taken all.
-    Block,
+    /// The kernel has refused.
+    Settle,
     KernelTook {
         part: u8,
     },
@@ -45,7 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => part().prop_map(|part| Act::KernelTook { part }),
         3 => part().prop_map(|part| Act::CallBack { part }),
         1 => Just(Act::CallBackAll),
-        2 => Just(Act::Block),
+        2 => Just(Act::Settle),
         1 => Just(Act::Cork),
         2 => Just(Act::Wait),
         1 => Just(Act::Discard),
@@ -62,7 +62,6 @@ struct Plain {
     callbacks: Vec<(u64, usize)>,
     corks: u32,
     in_books: usize,
-    is_blocked: bool,
 }
 
 impl Plain {
@@ -103,17 +102,15 @@ impl Run {
             Act::Write { len } | Act::WriteThen { len } => {
                 // Every position of a socket's life has its own byte, nearly: what is out of place shows.
                 let bytes: Vec<u8> = (plain.written..plain.written + len as u64).map(|at| (at % 251) as u8).collect();
-                if plain.is_blocked {
-                    outbox.queue(&bytes);
-                } else if plain.written == 0 {
-                    outbox.push_first(&bytes);
+                if plain.written == 0 {
+                    outbox.push_first(&mut self.pool.blocks, &bytes);
                 } else {
-                    outbox.push(&bytes);
+                    outbox.push(&mut self.pool.blocks, &bytes);
                 }
                 plain.unsent.extend_from_slice(&bytes);
                 plain.written += len as u64;
                 assert!(
-                    plain.is_blocked || outbox.head == 0 || outbox.head < outbox.len(),
+                    outbox.head == 0 || outbox.head < outbox.len(),
                     "at most as many sent bytes as unsent are kept"
                 );
                 if matches!(act, Act::WriteThen { .. }) {
@@ -125,11 +122,10 @@ impl Run {
             }
             Act::KernelTook { part } => {
                 let len = plain.unsent.len() * usize::from(part) / 255;
-                outbox.advance(len);
+                outbox.advance(&mut self.pool.blocks, len);
                 plain.unsent.drain(..len);
-                plain.is_blocked &= !plain.unsent.is_empty();
             }
-            Act::Block => plain.is_blocked = true,
+            Act::Settle => outbox.settle(),
             Act::CallBack { part } => {
                 let offset = plain.offset(part);
                 let due: Vec<_> = plain.callbacks.extract_if(.., |(due_at, _)| *due_at <= offset).collect();
@@ -149,7 +145,7 @@ impl Run {
                 plain.in_books = plain.unsent.len();
             }
             Act::Discard => {
-                outbox.discard();
+                outbox.discard(&mut self.pool.blocks);
                 plain.unsent.clear();
             }
             Act::StartAfresh => {
@@ -179,21 +175,34 @@ impl Run {
     }
 
     fn check(&self) {
+        let mut used = 0;
         for (outbox, plain) in &self.sockets {
-            let blocks = outbox.chain.iter().flat_map(|chain| &chain.blocks);
-            assert!(blocks.clone().all(|block| !block.is_empty() && block.capacity() <= block.len().max(BLOCK)));
-            let waiting = blocks.fold(outbox.unsent().to_vec(), |waiting, block| [waiting, block.clone()].concat());
-            assert_eq!(waiting, plain.unsent);
-            assert!(outbox.unsent().is_empty() == plain.unsent.is_empty(), "what is sent first stands in front");
+            assert_eq!(waiting(outbox, &self.pool.blocks, usize::MAX), plain.unsent);
+            let some = plain.unsent.len() / 2;
+            assert_eq!(waiting(outbox, &self.pool.blocks, some), plain.unsent[..some]);
+            assert!(outbox.bytes.capacity() <= 2 * BLOCK, "what is much is in blocks");
+            used += outbox.chain.len().div_ceil(BLOCK);
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
             assert_eq!((outbox.corks, outbox.callbacks()), (plain.corks, plain.callbacks.len()));
-            assert!(!outbox.is_empty() || outbox.bytes.capacity() <= KEEP_CAPACITY, "an empty box is no large one");
+            assert!(outbox.chain.is_empty() || outbox.bytes.is_empty(), "one or the other");
         }
+        let chains = self.sockets.iter().filter(|(outbox, _)| !outbox.chain.is_empty()).count();
+        assert!(
+            (used..=used + chains).contains(&self.pool.blocks.used()),
+            "a chain has the blocks that it needs, and no other"
+        );
         assert!(self.dropped.borrow().is_empty(), "no callback is lost");
         let in_books: usize = self.sockets.iter().map(|(_, plain)| plain.in_books).sum();
         assert_eq!(self.pool.waiting.total(), in_books);
         assert_eq!(self.pool.capacity, self.pool.boxes.iter().map(|outbox| outbox.bytes.capacity()).sum::<usize>());
     }
+}
+
+/// The first `limit` bytes to be sent, as the system call would get them.
+fn waiting(outbox: &Outbox, blocks: &Blocks, limit: usize) -> Vec<u8> {
+    let mut pieces = [IoSlice::new(&[]); 1000];
+    let count = outbox.pieces(blocks, limit, &mut pieces);
+    pieces[..count].iter().map(|piece| &**piece).collect::<Vec<&[u8]>>().concat()
 }
 
 proptest! {
@@ -210,27 +219,28 @@ proptest! {
 fn an_empty_write_behind_much_that_waits_adds_no_chain() {
     let mut run = Run::new(1);
     let much = Act::Write { len: BLOCK + 1 };
-    for act in [much, Act::Block, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
+    for act in [much, Act::Settle, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
         run.act(0, &act);
     }
 }
 
 #[test]
 fn the_pool_keeps_no_more_than_its_limits() {
-    let filled = |len: usize| {
+    let filled = |pool: &mut OutboxPool, len: usize| {
         let mut outbox = Box::<Outbox>::default();
-        outbox.push(&vec![b'x'; len]);
+        outbox.push(&mut pool.blocks, &vec![b'x'; len]);
         outbox
     };
     let mut pool = OutboxPool::default();
-    for _ in 0..POOL_CAPACITY / KEEP_CAPACITY + 10 {
-        // Twice what one may keep: it is shrunk first.
-        pool.give_back(filled(2 * KEEP_CAPACITY));
+    for _ in 0..POOL_CAPACITY / BLOCK + 10 {
+        let outbox = filled(&mut pool, BLOCK);
+        pool.give_back(outbox);
     }
-    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_CAPACITY / KEEP_CAPACITY, POOL_CAPACITY));
+    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_CAPACITY / BLOCK, POOL_CAPACITY));
     // There is room for boxes that own nothing, but not for any number of them.
     for _ in 0..POOL_BOXES {
-        pool.give_back(filled(0));
+        let outbox = filled(&mut pool, 0);
+        pool.give_back(outbox);
     }
     assert_eq!((pool.boxes.len(), pool.capacity), (POOL_BOXES, POOL_CAPACITY));
     for _ in 0..POOL_BOXES {

@@ -1,0 +1,269 @@
+//! Memory for what waits: blocks of a page, cut from regions that go back to the system whole.
+//!
+//! A crowd of slow readers makes tens of megabytes wait for a minute, in pieces that come and go in any order. Taken one by
+//! one from the allocator they would lie between things that stay, and their holes would be the process's for the rest of
+//! its life. A region is one allocation, larger than any an allocator keeps to itself: when the last block in it is free,
+//! its pages are the system's again.
+//!
+//! ```text
+//!   region   ▓▓▓▓░▓▓▓░░▓▓░▓···············  32 MiB; what was never used (·) is in nobody's memory
+//!                ▲ taken next: the lowest that is free
+//!   chain    first ──▶ ▓▓▓▓ ──▶ ▓▓▓▓ ──▶ ▓▓░░ ◀── last
+//!                      ░▲ head               len bytes from there
+//! ```
+//!
+//! | action | cost |
+//! |---|---|
+//! | push, advance | a copy, or none; per block a look for a free bit, of at most [`WORDS`] words |
+//! | the first block of a region, its last | one system call |
+
+use std::io::IoSlice;
+
+/// How long a block is: a page. Of its last one a chain wastes half on average.
+pub(crate) const BLOCK: usize = 4096;
+
+/// A region's free blocks, 64 to the word. Just above 32 MiB: glibc's own limit of what it may come to keep
+/// (`M_MMAP_THRESHOLD` in mallopt(3)).
+const WORDS: usize = 129;
+
+const REGION_BLOCKS: usize = 64 * WORDS;
+
+/// How many blocks of a region may have been used for it to be kept when it is empty: a megabyte, so that a server with
+/// a slow reader now and then does not ask the system each time.
+const KEEP_BLOCKS: usize = 256;
+
+/// All regions.
+#[derive(Default)]
+pub(crate) struct Blocks {
+    regions: Vec<Region>,
+    /// No region before this one has a free block.
+    open: usize,
+}
+
+/// Many blocks in one allocation, or none until they are needed.
+///
+/// Invariant: a block is free unless it is in exactly one chain.
+#[derive(Default)]
+struct Region {
+    bytes: Vec<u8>,
+    /// What stands behind each block in its chain.
+    next: Vec<u32>,
+    /// A bit for each block that is taken.
+    taken: Vec<u64>,
+    used: usize,
+    /// No block from here on was ever used.
+    reached: usize,
+    /// No word before this one has a free bit.
+    open: usize,
+}
+
+impl Region {
+    fn take(&mut self) -> usize {
+        if self.bytes.is_empty() {
+            // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
+            self.bytes = vec![0; REGION_BLOCKS * BLOCK];
+            self.next = vec![0; REGION_BLOCKS];
+            self.taken = vec![0; WORDS];
+        }
+        while self.taken[self.open] == u64::MAX {
+            self.open += 1;
+        }
+        let bit = self.taken[self.open].trailing_ones() as usize;
+        self.taken[self.open] |= 1 << bit;
+        let index = 64 * self.open + bit;
+        self.used += 1;
+        self.reached = self.reached.max(index + 1);
+        index
+    }
+
+    fn give_back(&mut self, index: usize) {
+        let word = index / 64;
+        debug_assert!(self.taken[word] & 1 << (index % 64) != 0, "a block is given back once");
+        self.taken[word] &= !(1 << (index % 64));
+        self.open = self.open.min(word);
+        self.used -= 1;
+        if self.used == 0 && self.reached > KEEP_BLOCKS {
+            *self = Region::default();
+        }
+    }
+}
+
+impl Blocks {
+    fn take(&mut self) -> u32 {
+        while self.regions.get(self.open).is_some_and(|region| region.used == REGION_BLOCKS) {
+            self.open += 1;
+        }
+        if self.open == self.regions.len() {
+            self.regions.push(Region::default());
+        }
+        (self.open * REGION_BLOCKS + self.regions[self.open].take()) as u32
+    }
+
+    fn give_back(&mut self, block: u32) {
+        let (region, index) = place(block);
+        self.regions[region].give_back(index);
+        self.open = self.open.min(region);
+    }
+
+    fn next(&mut self, block: u32) -> &mut u32 {
+        let (region, index) = place(block);
+        &mut self.regions[region].next[index]
+    }
+
+    fn next_of(&self, block: u32) -> u32 {
+        let (region, index) = place(block);
+        self.regions[region].next[index]
+    }
+
+    fn bytes(&self, block: u32) -> &[u8] {
+        let (region, index) = place(block);
+        &self.regions[region].bytes[index * BLOCK..][..BLOCK]
+    }
+
+    fn bytes_mut(&mut self, block: u32) -> &mut [u8] {
+        let (region, index) = place(block);
+        &mut self.regions[region].bytes[index * BLOCK..][..BLOCK]
+    }
+
+    /// How many are in chains.
+    #[cfg(any(test, fuzzing))]
+    pub fn used(&self) -> usize {
+        self.regions.iter().map(|region| region.used).sum()
+    }
+}
+
+fn place(block: u32) -> (usize, usize) {
+    (block as usize / REGION_BLOCKS, block as usize % REGION_BLOCKS)
+}
+
+/// Bytes in blocks, in order. Who drops one without [`clear`](Self::clear) loses its blocks until the loop is dropped.
+#[derive(Default)]
+pub(crate) struct Chain {
+    /// These two mean nothing while it is empty.
+    first: u32,
+    last: u32,
+    /// What is before this in the first block has left.
+    head: usize,
+    len: usize,
+}
+
+impl Chain {
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Behind what there is.
+    pub fn push(&mut self, blocks: &mut Blocks, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let end = (self.head + self.len) % BLOCK;
+            if end == 0 {
+                let block = blocks.take();
+                if self.is_empty() {
+                    self.first = block;
+                } else {
+                    *blocks.next(self.last) = block;
+                }
+                self.last = block;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - end));
+            blocks.bytes_mut(self.last)[end..end + now.len()].copy_from_slice(now);
+            self.len += now.len();
+            bytes = later;
+        }
+    }
+
+    /// The first `n` bytes have left.
+    pub fn advance(&mut self, blocks: &mut Blocks, mut n: usize) {
+        debug_assert!(n <= self.len);
+        while n > 0 {
+            let here = n.min(BLOCK - self.head).min(self.len);
+            self.head += here;
+            self.len -= here;
+            n -= here;
+            if self.head == BLOCK || self.is_empty() {
+                let next = blocks.next_of(self.first);
+                blocks.give_back(self.first);
+                self.first = next;
+                self.head = 0;
+            }
+        }
+    }
+
+    pub fn clear(&mut self, blocks: &mut Blocks) {
+        self.advance(blocks, self.len);
+    }
+
+    /// The first `limit` bytes, as far as there are places for their pieces; says how many there are.
+    pub fn pieces<'a>(&self, blocks: &'a Blocks, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
+        let (mut block, mut from, mut left) = (self.first, self.head, self.len.min(limit));
+        let mut count = 0;
+        for piece in pieces {
+            if left == 0 {
+                break;
+            }
+            let len = left.min(BLOCK - from);
+            *piece = IoSlice::new(&blocks.bytes(block)[from..from + len]);
+            (block, from, left) = (blocks.next_of(block), 0, left - len);
+            count += 1;
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(blocks: &mut Blocks, len: usize) -> Chain {
+        let mut chain = Chain::default();
+        chain.push(blocks, &vec![b'x'; len]);
+        chain
+    }
+
+    fn sizes(blocks: &Blocks) -> Vec<usize> {
+        blocks.regions.iter().map(|region| region.bytes.len()).collect()
+    }
+
+    #[test]
+    fn the_lowest_free_block_is_taken_first() {
+        let mut blocks = Blocks::default();
+        let mut chains: Vec<Chain> = (0..200).map(|_| filled(&mut blocks, 1)).collect();
+        for freed in [150, 3, 70] {
+            chains[freed].clear(&mut blocks);
+        }
+        let taken: Vec<u32> = (0..4).map(|_| blocks.take()).collect();
+        assert_eq!(taken, [3, 70, 150, 200]);
+    }
+
+    #[test]
+    fn a_region_goes_when_its_last_block_is_free_if_it_was_ever_large() {
+        let mut blocks = Blocks::default();
+        let mut little = filled(&mut blocks, KEEP_BLOCKS * BLOCK);
+        little.clear(&mut blocks);
+        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK], "kept for the next");
+        let (mut stays, mut much) = (filled(&mut blocks, 1), filled(&mut blocks, KEEP_BLOCKS * BLOCK));
+        much.clear(&mut blocks);
+        assert_eq!(blocks.used(), 1);
+        stays.clear(&mut blocks);
+        assert_eq!((sizes(&blocks), blocks.used()), (vec![0], 0));
+    }
+
+    #[test]
+    fn what_one_region_does_not_hold_is_in_the_next() {
+        let mut blocks = Blocks::default();
+        let mut all: Vec<Chain> = (0..3).map(|_| filled(&mut blocks, REGION_BLOCKS * BLOCK * 2 / 3)).collect();
+        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK; 2]);
+        all[0].clear(&mut blocks);
+        all[2].clear(&mut blocks);
+        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK; 2], "the one between is in both");
+        all[1].clear(&mut blocks);
+        assert_eq!((sizes(&blocks), blocks.used()), (vec![0, 0], 0));
+        assert_eq!(blocks.take(), 0, "and all begins again");
+    }
+}
