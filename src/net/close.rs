@@ -199,7 +199,7 @@ impl Loop {
             self.net.outboxes.give_back(outbox);
         }
         let state = self.net.sockets.remove(socket.0.slot());
-        self.net.outboxes.shrink_to(self.net.sockets.len());
+        self.net.outboxes.connections_are(self.net.sockets.len());
         self.release_handler(handler);
         // Last, for dropping a callback may run code of the program.
         drop(state);

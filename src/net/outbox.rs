@@ -13,7 +13,7 @@
 //! is the one *in flight*: Node counts it whole until it is, and completes what stands behind it in a second step. The
 //! two marks keep that apart although it all leaves in the same system calls.
 //!
-//! A page at most stands in a buffer of the outbox, and leaves in one piece. What is more stands in a chain of [blocks],
+//! Two kibibytes at most stand in a buffer of the outbox, and leave in one piece. What is more stands in a chain of [blocks],
 //! which grows without copying and is freed as it leaves.
 //!
 //! Most sockets need an outbox for a fraction of a turn only. So the loop keeps the boxes in a pool: echoing a message
@@ -30,22 +30,24 @@ use super::WriteCallback;
 use super::limits::waiting::{Ticket, Waiting};
 use crate::event_loop::{Cause, TimerId};
 
+/// How much stands in the outbox's own buffer: some dozen lines.
+pub(crate) const LITTLE: usize = 2 * BLOCK;
+
 /// How many bytes of capacity the pool may keep. A fan-out of short lines to 10,000 sockets stays below it.
 const POOL_CAPACITY: usize = 4 * 1024 * 1024;
 
-/// How many boxes the pool may keep, and not many more than there are connections: what lies about between other things
-/// on the heap keeps the allocator from giving a crowd's memory back when it has left.
+/// How many boxes the pool may keep.
 const POOL_BOXES: usize = 32 * 1024;
 
-/// How many it may keep however few connections there are.
-const SPARE_BOXES: usize = 16;
+/// How many connections are no crowd.
+const FEW: usize = 32;
 
 #[derive(Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     /// What is before this has been sent.
     head: usize,
-    /// All there is, if it is more than a block.
+    /// All there is, if it is more than a little.
     ///
     /// Invariant: it has something only while `bytes` has not.
     chain: Chain,
@@ -84,9 +86,8 @@ impl Outbox {
     }
 
     /// Behind what there is.
-    #[inline]
     pub fn push(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
-        if !self.chain.is_empty() || self.len() + bytes.len() > BLOCK {
+        if !self.chain.is_empty() || self.len() + bytes.len() > LITTLE {
             return self.push_much(blocks, bytes);
         }
         // Sent bytes at the front are dropped when they are at least as many as those that move: amortised O(1).
@@ -94,6 +95,13 @@ impl Outbox {
             self.bytes.drain(..self.head);
             self.head = 0;
         }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// As [`push`](Self::push), when nothing of it has been sent yet and with `bytes` it is still [`LITTLE`].
+    #[inline]
+    pub fn append(&mut self, bytes: &[u8]) {
+        debug_assert!(self.head == 0 && self.chain.is_empty() && self.len() + bytes.len() <= LITTLE);
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -105,16 +113,6 @@ impl Outbox {
             self.head = 0;
         }
         self.chain.push(blocks, bytes);
-    }
-
-    /// As [`push`](Self::push), into one that is fresh from the pool.
-    #[inline]
-    pub fn push_first(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
-        debug_assert!(self.head == 0 && self.bytes.is_empty());
-        if bytes.len() > BLOCK {
-            return self.push_much(blocks, bytes);
-        }
-        self.bytes.extend_from_slice(bytes);
     }
 
     /// It waits from now on, perhaps for long: the buffer takes no more memory than it needs.
@@ -198,6 +196,8 @@ pub(crate) struct OutboxPool {
     #[allow(clippy::vec_box)]
     boxes: Vec<Box<Outbox>>,
     capacity: usize,
+    /// The most connections since half of them had left.
+    crowd: usize,
     /// Where what waits is, if it is much.
     pub blocks: Blocks,
     pub waiting: Waiting,
@@ -207,8 +207,8 @@ pub(crate) struct OutboxPool {
 
 impl Default for OutboxPool {
     fn default() -> Self {
-        let (boxes, capacity, limit) = (Vec::new(), 0, usize::MAX);
-        OutboxPool { boxes, capacity, blocks: Blocks::default(), waiting: Waiting::default(), limit }
+        let (boxes, capacity, crowd, limit) = (Vec::new(), 0, 0, usize::MAX);
+        OutboxPool { boxes, capacity, crowd, blocks: Blocks::default(), waiting: Waiting::default(), limit }
     }
 }
 
@@ -238,12 +238,15 @@ impl OutboxPool {
         }
     }
 
-    /// A connection has gone, and there are so many: with the crowd its boxes go, too.
-    pub fn shrink_to(&mut self, connections: usize) {
-        while self.boxes.len() > connections + SPARE_BOXES
-            && let Some(outbox) = self.boxes.pop()
-        {
-            self.capacity -= outbox.bytes.capacity();
+    /// There are so many connections now. When half of a crowd has left, nothing that served it is kept: what lies about
+    /// between other things on the heap keeps the allocator from giving the crowd's memory back.
+    pub fn connections_are(&mut self, count: usize) {
+        self.crowd = self.crowd.max(count);
+        if self.crowd > FEW && count <= self.crowd / 2 {
+            self.crowd = count;
+            self.boxes = Vec::new();
+            self.capacity = 0;
+            self.waiting.shrink();
         }
     }
 

@@ -20,8 +20,8 @@
 use std::io::{self, IoSlice};
 use std::mem;
 
-use super::outbox::Outbox;
 use super::outbox::blocks::Blocks;
+use super::outbox::{LITTLE, Outbox};
 use super::state::flag::*;
 use super::state::{SocketState, Stream};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
@@ -31,7 +31,7 @@ use crate::event_loop::{Cause, Kind, Loop};
 /// for two thousand members are gathered whole, megabytes for each of them are not.
 const GATHER_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How many blocks of what waits leave in one system call: 256 KiB, which is more than a peer's window takes at once.
+/// How many pieces of what waits leave in one system call: 64 KiB at least, and all of it when it lies in one.
 const PIECES: usize = 64;
 
 /// What the kernel made of an attempt to send.
@@ -126,11 +126,17 @@ impl Loop {
             return false;
         }
         net.gathered = gathered;
+        let is_little = waiting + bytes.len() <= LITTLE;
         match &mut state.outbox {
+            Some(outbox) if is_little => outbox.append(bytes),
             Some(outbox) => outbox.push(&mut net.outboxes.blocks, bytes),
             None => {
                 let mut outbox = net.outboxes.take(cause);
-                outbox.push_first(&mut net.outboxes.blocks, bytes);
+                if is_little {
+                    outbox.append(bytes);
+                } else {
+                    outbox.push(&mut net.outboxes.blocks, bytes);
+                }
                 state.outbox = Some(outbox);
             }
         }

@@ -92,6 +92,15 @@ impl Waiting {
         self.total -= self.entries.remove(ticket.0 as usize).bytes;
     }
 
+    /// Keeps no more memory than what waits now needs.
+    pub fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+        if self.entries.is_empty() {
+            self.first = Vec::new();
+            self.highest = 0;
+        }
+    }
+
     /// Takes the largest out of the books, and says whose it was and what it held.
     pub fn take_largest(&mut self) -> Option<(Socket, usize)> {
         while *self.first.get(self.highest)? == NIL {

@@ -1,4 +1,4 @@
-//! Memory for what waits: blocks of a page, cut from regions that go back to the system whole.
+//! Memory for what waits: blocks of a kibibyte, cut from regions that go back to the system whole.
 //!
 //! A crowd of slow readers makes tens of megabytes wait for a minute, in pieces that come and go in any order. Taken one by
 //! one from the allocator they would lie between things that stay, and their holes would be the process's for the rest of
@@ -12,25 +12,27 @@
 //!                      ░▲ head               len bytes from there
 //! ```
 //!
+//! What one reader alone is owed comes to lie in one piece for the most part, and leaves as such.
+//!
 //! | action | cost |
 //! |---|---|
-//! | push, advance | a copy, or none; per block a look for a free bit, of at most [`WORDS`] words |
+//! | push, advance | a copy, or none; per block the search for a free bit, which goes up and hardly ever back |
 //! | the first block of a region, its last | one system call |
 
 use std::io::IoSlice;
 
-/// How long a block is: a page. Of its last one a chain wastes half on average.
-pub(crate) const BLOCK: usize = 4096;
+/// How long a block is. Of its last one a chain wastes half on average, and that for each of thousands.
+pub(crate) const BLOCK: usize = 1024;
 
 /// A region's free blocks, 64 to the word. Just above 32 MiB: glibc's own limit of what it may come to keep
 /// (`M_MMAP_THRESHOLD` in mallopt(3)).
-const WORDS: usize = 129;
+const WORDS: usize = 516;
 
 const REGION_BLOCKS: usize = 64 * WORDS;
 
 /// How many blocks of a region may have been used for it to be kept when it is empty: a megabyte, so that a server with
 /// a slow reader now and then does not ask the system each time.
-const KEEP_BLOCKS: usize = 256;
+const KEEP_BLOCKS: usize = 1024;
 
 /// All regions.
 #[derive(Default)]
@@ -115,9 +117,15 @@ impl Blocks {
         self.regions[region].next[index]
     }
 
-    fn bytes(&self, block: u32) -> &[u8] {
+    /// So many bytes from a block on, which those behind it in memory hold, too.
+    fn bytes(&self, block: u32, from: usize, len: usize) -> &[u8] {
         let (region, index) = place(block);
-        &self.regions[region].bytes[index * BLOCK..][..BLOCK]
+        &self.regions[region].bytes[index * BLOCK + from..][..len]
+    }
+
+    /// Whether what stands behind this block in its chain also stands behind it in memory.
+    fn goes_on(&self, block: u32) -> bool {
+        self.next_of(block) == block + 1 && place(block + 1).1 != 0
     }
 
     fn bytes_mut(&mut self, block: u32) -> &mut [u8] {
@@ -201,15 +209,19 @@ impl Chain {
 
     /// The first `limit` bytes, as far as there are places for their pieces; says how many there are.
     pub fn pieces<'a>(&self, blocks: &'a Blocks, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
-        let (mut block, mut from, mut left) = (self.first, self.head, self.len.min(limit));
+        let (mut first, mut from, mut left) = (self.first, self.head, self.len.min(limit));
         let mut count = 0;
         for piece in pieces {
             if left == 0 {
                 break;
             }
-            let len = left.min(BLOCK - from);
-            *piece = IoSlice::new(&blocks.bytes(block)[from..from + len]);
-            (block, from, left) = (blocks.next_of(block), 0, left - len);
+            let (mut last, mut len) = (first, left.min(BLOCK - from));
+            while len < left && blocks.goes_on(last) {
+                last += 1;
+                len += BLOCK.min(left - len);
+            }
+            *piece = IoSlice::new(blocks.bytes(first, from, len));
+            (first, from, left) = (blocks.next_of(last), 0, left - len);
             count += 1;
         }
         count
@@ -239,6 +251,31 @@ mod tests {
         }
         let taken: Vec<u32> = (0..4).map(|_| blocks.take()).collect();
         assert_eq!(taken, [3, 70, 150, 200]);
+    }
+
+    #[test]
+    fn what_lies_in_one_piece_leaves_in_one() {
+        let mut blocks = Blocks::default();
+        let lengths = |chain: &Chain, blocks: &Blocks, limit| {
+            let mut pieces = [IoSlice::new(&[]); 3];
+            let count = chain.pieces(blocks, limit, &mut pieces);
+            pieces[..count].iter().map(|piece| piece.len()).collect::<Vec<_>>()
+        };
+        let mut one = filled(&mut blocks, 5 * BLOCK);
+        assert_eq!(lengths(&one, &blocks, usize::MAX), [5 * BLOCK]);
+        let mut other = filled(&mut blocks, 1);
+        one.push(&mut blocks, &[b'x'; 2 * BLOCK]);
+        assert_eq!(lengths(&one, &blocks, usize::MAX), [5 * BLOCK, 2 * BLOCK]);
+        assert_eq!(lengths(&one, &blocks, 5 * BLOCK + 1), [5 * BLOCK, 1]);
+        one.advance(&mut blocks, BLOCK + 10);
+        assert_eq!(lengths(&one, &blocks, usize::MAX), [4 * BLOCK - 10, 2 * BLOCK]);
+        other.clear(&mut blocks);
+        one.clear(&mut blocks);
+        // Nor does a piece go from the end of a region into the next.
+        let mut most = filled(&mut blocks, (REGION_BLOCKS - 1) * BLOCK);
+        let across = filled(&mut blocks, 2 * BLOCK);
+        assert_eq!(lengths(&across, &blocks, usize::MAX), [BLOCK, BLOCK]);
+        most.clear(&mut blocks);
     }
 
     #[test]

@@ -102,8 +102,8 @@ impl Run {
             Act::Write { len } | Act::WriteThen { len } => {
                 // Every position of a socket's life has its own byte, nearly: what is out of place shows.
                 let bytes: Vec<u8> = (plain.written..plain.written + len as u64).map(|at| (at % 251) as u8).collect();
-                if plain.written == 0 {
-                    outbox.push_first(&mut self.pool.blocks, &bytes);
+                if plain.unsent.len() as u64 == plain.written && plain.unsent.len() + len <= LITTLE {
+                    outbox.append(&bytes);
                 } else {
                     outbox.push(&mut self.pool.blocks, &bytes);
                 }
@@ -180,7 +180,7 @@ impl Run {
             assert_eq!(waiting(outbox, &self.pool.blocks, usize::MAX), plain.unsent);
             let some = plain.unsent.len() / 2;
             assert_eq!(waiting(outbox, &self.pool.blocks, some), plain.unsent[..some]);
-            assert!(outbox.bytes.capacity() <= 2 * BLOCK, "what is much is in blocks");
+            assert!(outbox.bytes.capacity() <= 2 * LITTLE, "what is much is in blocks");
             used += outbox.chain.len().div_ceil(BLOCK);
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
             assert_eq!((outbox.corks, outbox.callbacks()), (plain.corks, plain.callbacks.len()));
@@ -218,7 +218,7 @@ proptest! {
 #[test]
 fn an_empty_write_behind_much_that_waits_adds_no_chain() {
     let mut run = Run::new(1);
-    let much = Act::Write { len: BLOCK + 1 };
+    let much = Act::Write { len: LITTLE + 1 };
     for act in [much, Act::Settle, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
         run.act(0, &act);
     }
@@ -232,11 +232,11 @@ fn the_pool_keeps_no_more_than_its_limits() {
         outbox
     };
     let mut pool = OutboxPool::default();
-    for _ in 0..POOL_CAPACITY / BLOCK + 10 {
-        let outbox = filled(&mut pool, BLOCK);
+    for _ in 0..POOL_CAPACITY / LITTLE + 10 {
+        let outbox = filled(&mut pool, LITTLE);
         pool.give_back(outbox);
     }
-    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_CAPACITY / BLOCK, POOL_CAPACITY));
+    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_CAPACITY / LITTLE, POOL_CAPACITY));
     // There is room for boxes that own nothing, but not for any number of them.
     for _ in 0..POOL_BOXES {
         let outbox = filled(&mut pool, 0);
