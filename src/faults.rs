@@ -125,7 +125,7 @@ impl World {
     /// Turns until nothing keeps the loop alive. Peers act once a turn. When they have nothing left to do the servers are
     /// closed, then the peers take what waits and end what is open, and if that does not do they break it.
     pub fn run(&mut self) {
-        let (mut idle, mut stage, mut met) = (0, 0, 0);
+        let (mut idle, mut stage) = (0, 0);
         for turn in 0..TURNS {
             let has_news = self.kernel.has_events();
             let result = self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
@@ -142,10 +142,7 @@ impl World {
             if idle < IDLE_TURNS {
                 continue;
             }
-            // Whom the program has connected to in a later stage is ended and broken as well.
-            let peers = self.kernel.peers().len();
-            stage = if stage > 1 && peers > met { 2 } else { stage + 1 };
-            (idle, met) = (0, peers);
+            (idle, stage) = (0, stage + 1);
             match stage {
                 1 => self.close_servers(),
                 2 => self.every_peer(|kernel, peer| kernel.take(peer, usize::MAX)),

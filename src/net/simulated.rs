@@ -16,16 +16,21 @@
 //! descriptor that is closed. What is withheld so comes later, with an edge of its own. Nothing that no kernel does is
 //! done: no byte is lost on an open connection, and no edge.
 
+mod descriptors;
+mod look;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use mio::Token;
 
+pub(crate) use self::descriptors::{SimulatedListener, SimulatedStream};
+pub(crate) use self::look::{Holdings, Look};
 use super::listener::Listener;
 use super::state::Stream;
 use crate::event_loop::{Loop, Readiness};
@@ -472,157 +477,6 @@ impl Kernel {
     }
 }
 
-/// A descriptor of a connection.
-pub(crate) struct SimulatedStream {
-    kernel: Kernel,
-    id: usize,
-}
-
-impl SimulatedStream {
-    pub fn peer(&self) -> Peer {
-        Peer(self.id)
-    }
-
-    pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.kernel.state.borrow_mut();
-        let wanted = match state.ask_for(self.id, Call::Read) {
-            Answer::Fail(error) => return Err(failure(error)),
-            Answer::Short(n) => n.clamp(1, buf.len()),
-            _ => buf.len(),
-        };
-        let connection = &mut state.connections[self.id];
-        let result = connection.read(&mut buf[..wanted]);
-        if result.is_ok() && !connection.incoming.is_empty() {
-            // It seems to have come after the read.
-            state.wake(Waiter::Connection(self.id));
-        }
-        result
-    }
-
-    pub fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write(&pieces.iter().map(|piece| &**piece).collect::<Vec<&[u8]>>().concat())
-    }
-
-    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.kernel.state.borrow_mut();
-        let offered = match state.ask_for(self.id, Call::Write) {
-            Answer::Fail(error) => {
-                state.connections[self.id].was_refused |= error == "EAGAIN";
-                return Err(failure(error));
-            }
-            Answer::Short(n) => n.max(1).min(bytes.len()),
-            _ => bytes.len(),
-        };
-        state.connections[self.id].write(&bytes[..offered])
-    }
-
-    pub fn shutdown(&self) -> io::Result<()> {
-        let mut state = self.kernel.state.borrow_mut();
-        if let Answer::Fail(_) | Answer::ResetFirst = state.ask(Call::Shutdown) {
-            // The connection is gone, and the poll has yet to say so.
-            state.connections[self.id].reset("ECONNRESET");
-        }
-        let connection = &mut state.connections[self.id];
-        connection.is_shut = true;
-        let result = if connection.is_reset { Err(failure("ENOTCONN")) } else { Ok(()) };
-        state.wake(Waiter::Connection(self.id));
-        result
-    }
-
-    pub fn address(&self) -> Option<SocketAddr> {
-        let is_connected =
-            self.kernel.look(Peer(self.id), |connection| !connection.is_connecting && !connection.is_reset);
-        let port = u16::try_from(self.id + 1).unwrap_or(u16::MAX);
-        is_connected.then(|| SocketAddr::from(([127, 0, 0, 1], port)))
-    }
-
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let mut state = self.kernel.state.borrow_mut();
-        match state.ask_for(self.id, Call::Outcome) {
-            Answer::Fail(error) if error != "EINTR" && error != "EAGAIN" => Ok(Some(failure(error))),
-            _ => Ok(state.connections[self.id].error.take().map(failure)),
-        }
-    }
-
-    pub fn register(&self, token: Token) -> io::Result<()> {
-        let mut state = self.kernel.state.borrow_mut();
-        if let Answer::Fail(error) = state.ask(Call::Register) {
-            return Err(failure(error));
-        }
-        state.connections[self.id].token = Some(token);
-        state.wake(Waiter::Connection(self.id));
-        Ok(())
-    }
-}
-
-impl Drop for SimulatedStream {
-    fn drop(&mut self) {
-        self.kernel.state.borrow_mut().connections[self.id].closes += 1;
-    }
-}
-
-/// A descriptor that connections are accepted from.
-pub(crate) struct SimulatedListener {
-    kernel: Kernel,
-    id: usize,
-}
-
-impl SimulatedListener {
-    pub fn register(&self, token: Token) -> io::Result<()> {
-        self.kernel.state.borrow_mut().listeners[self.id].token = Some(token);
-        Ok(())
-    }
-
-    pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        let mut state = self.kernel.state.borrow_mut();
-        if state.listeners[self.id].newcomers.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let answer = state.ask(Call::Accept);
-        match answer {
-            Answer::Fail("EAGAIN") => {
-                state.wake(Waiter::Listener(self.id));
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Answer::Fail(error @ ("ECONNABORTED" | "EPROTO" | "EPERM")) => {
-                // It was this newcomer's; he is gone.
-                if let Some(id) = state.listeners[self.id].newcomers.pop_front() {
-                    state.connections[id].reset(error);
-                }
-                return Err(failure(error));
-            }
-            Answer::Fail(error) => return Err(failure(error)),
-            _ => {}
-        }
-        let Some(id) = state.listeners[self.id].newcomers.pop_front() else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        let connection = &mut state.connections[id];
-        connection.has_fin |= answer == Answer::FinFirst;
-        if answer == Answer::ResetFirst {
-            connection.reset("ECONNRESET");
-        }
-        let stream = self.kernel.open(&mut state, id);
-        drop(state);
-        let address = match &stream {
-            Stream::Simulated(stream) => stream.address(),
-            _ => None,
-        };
-        Ok((stream, address))
-    }
-}
-
-impl Drop for SimulatedListener {
-    fn drop(&mut self) {
-        let state = &mut *self.kernel.state.borrow_mut();
-        let backlog = &mut state.listeners[self.id];
-        backlog.is_closed = true;
-        for id in mem::take(&mut backlog.newcomers) {
-            state.connections[id].reset("ECONNRESET");
-        }
-    }
-}
-
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.borrow();
@@ -644,20 +498,6 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// What a loop still holds; all 0 when nothing is left.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Holdings {
-    pub sockets: usize,
-    pub servers: usize,
-    pub handlers: usize,
-    pub timers: usize,
-    pub unsent: usize,
-    pub ticks: bool,
-    pub pending: usize,
-    pub closing: usize,
-    pub active: usize,
-}
-
 impl Loop {
     /// Has everything that is opened from now on be opened in `kernel`.
     pub(crate) fn simulate(&mut self, kernel: Kernel) {
@@ -667,57 +507,5 @@ impl Loop {
     /// What the simulated kernel reports, if there is one.
     pub(crate) fn simulated_events(&self) -> Vec<(Token, Readiness)> {
         self.net.simulated.as_ref().map(Kernel::poll).unwrap_or_default()
-    }
-
-    pub(crate) fn holdings(&self) -> Holdings {
-        Holdings {
-            sockets: self.net.sockets.len(),
-            servers: self.net.servers.len(),
-            handlers: self.net.handlers.len(),
-            timers: self.timer_count(),
-            unsent: self.net.unsent.len(),
-            ticks: !self.ticks.is_empty(),
-            pending: self.pending.len(),
-            closing: self.closing.len(),
-            active: self.active,
-        }
-    }
-}
-
-/// What a test looks at that a program cannot, or only at a cost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    pub is_opened: bool,
-    pub is_connecting: bool,
-    pub is_destroyed: bool,
-    pub is_errored: bool,
-    pub is_ending: bool,
-    pub is_paused: bool,
-    pub owes_drain: bool,
-    pub high_water_mark: usize,
-    pub bytes_written: u64,
-    pub peer: Option<Peer>,
-}
-
-impl super::Socket {
-    /// How it is, without leaving a trace in it.
-    pub(crate) fn look(self, lp: &Loop) -> Option<Look> {
-        use super::state::flag::*;
-        let state = lp.net.socket(self)?;
-        Some(Look {
-            is_opened: state.is(OPENED),
-            is_connecting: state.is(CONNECTING),
-            is_destroyed: state.is(DESTROYED),
-            is_errored: state.is(ERRORED),
-            is_ending: state.is(ENDING),
-            is_paused: state.is(PAUSED),
-            owes_drain: state.is(NEED_DRAIN),
-            high_water_mark: state.high_water_mark as usize,
-            bytes_written: state.bytes_written,
-            peer: match &state.stream {
-                Stream::Simulated(stream) => Some(stream.peer()),
-                _ => None,
-            },
-        })
     }
 }

@@ -1,0 +1,80 @@
+//! What tests see of a loop and its sockets that programs do not, or only at a cost.
+
+use super::Peer;
+use crate::event_loop::Loop;
+use crate::net::Socket;
+use crate::net::state::Stream;
+
+/// What a loop still holds; all 0 when nothing is left.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Holdings {
+    pub sockets: usize,
+    pub servers: usize,
+    pub handlers: usize,
+    pub timers: usize,
+    pub unsent: usize,
+    pub ticks: bool,
+    pub pending: usize,
+    pub closing: usize,
+    pub active: usize,
+    /// Blocks of outboxes.
+    pub blocks: usize,
+    /// Bytes of outboxes, by the books.
+    pub waiting: usize,
+}
+
+impl Loop {
+    pub(crate) fn holdings(&self) -> Holdings {
+        Holdings {
+            sockets: self.net.sockets.len(),
+            servers: self.net.servers.len(),
+            handlers: self.net.handlers.len(),
+            timers: self.timer_count(),
+            unsent: self.net.unsent.len(),
+            ticks: !self.ticks.is_empty(),
+            pending: self.pending.len(),
+            closing: self.closing.len(),
+            active: self.active,
+            blocks: self.net.outboxes.blocks.used(),
+            waiting: self.net.outboxes.waiting.total(),
+        }
+    }
+}
+
+/// How a socket is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub is_opened: bool,
+    pub is_connecting: bool,
+    pub is_destroyed: bool,
+    pub is_errored: bool,
+    pub is_ending: bool,
+    pub is_paused: bool,
+    pub owes_drain: bool,
+    pub high_water_mark: usize,
+    pub bytes_written: u64,
+    pub peer: Option<Peer>,
+}
+
+impl Socket {
+    /// How it is, without leaving a trace in it.
+    pub(crate) fn look(self, lp: &Loop) -> Option<Look> {
+        use crate::net::state::flag::*;
+        let state = lp.net.socket(self)?;
+        Some(Look {
+            is_opened: state.is(OPENED),
+            is_connecting: state.is(CONNECTING),
+            is_destroyed: state.is(DESTROYED),
+            is_errored: state.is(ERRORED),
+            is_ending: state.is(ENDING),
+            is_paused: state.is(PAUSED),
+            owes_drain: state.is(NEED_DRAIN),
+            high_water_mark: state.high_water_mark as usize,
+            bytes_written: state.bytes_written,
+            peer: match &state.stream {
+                Stream::Simulated(stream) => Some(stream.peer()),
+                _ => None,
+            },
+        })
+    }
+}
