@@ -199,7 +199,9 @@ impl Loop {
             self.net.outboxes.give_back(outbox);
         }
         let state = self.net.sockets.remove(socket.0.slot());
-        self.net.outboxes.connections_are(self.net.sockets.len());
+        if self.net.outboxes.crowd_has_left(self.net.sockets.len()) {
+            self.net.sockets.shrink_to_fit();
+        }
         self.release_handler(handler);
         // Last, for dropping a callback may run code of the program.
         drop(state);

@@ -238,16 +238,18 @@ impl OutboxPool {
         }
     }
 
-    /// There are so many connections now. When half of a crowd has left, nothing that served it is kept: what lies about
-    /// between other things on the heap keeps the allocator from giving the crowd's memory back.
-    pub fn connections_are(&mut self, count: usize) {
-        self.crowd = self.crowd.max(count);
-        if self.crowd > FEW && count <= self.crowd / 2 {
-            self.crowd = count;
-            self.boxes = Vec::new();
-            self.capacity = 0;
-            self.waiting.shrink();
+    /// There are so many connections now. Says whether half of a crowd has left: then nothing is kept that served it, for
+    /// what lies about between other things on the heap keeps the allocator from giving the crowd's memory back.
+    pub fn crowd_has_left(&mut self, connections: usize) -> bool {
+        self.crowd = self.crowd.max(connections);
+        if self.crowd <= FEW || connections > self.crowd / 2 {
+            return false;
         }
+        self.crowd = connections;
+        self.boxes = Vec::new();
+        self.capacity = 0;
+        self.waiting.shrink();
+        true
     }
 
     #[cold]

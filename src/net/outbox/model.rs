@@ -248,3 +248,17 @@ fn the_pool_keeps_no_more_than_its_limits() {
     }
     assert_eq!((pool.boxes.len(), pool.capacity), (0, 0), "what is lent is not counted");
 }
+
+#[test]
+fn with_half_of_a_crowd_goes_what_served_it() {
+    let mut pool = OutboxPool::default();
+    assert!(!pool.crowd_has_left(100));
+    for _ in 0..100 {
+        pool.give_back(Box::default());
+    }
+    assert!(!pool.crowd_has_left(51) && pool.boxes.len() == 100);
+    assert!(pool.crowd_has_left(50) && pool.boxes.is_empty());
+    assert!(!pool.crowd_has_left(26), "now fifty are the crowd");
+    assert!(pool.crowd_has_left(25));
+    assert!(!pool.crowd_has_left(0), "few are no crowd");
+}
