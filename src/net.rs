@@ -306,6 +306,9 @@ impl Loop {
         if is_hangup {
             state.set(flag::HANGUP);
         }
+        if readiness.is_any(Readiness::BROKEN) {
+            state.set(flag::BROKEN);
+        }
         if readiness.is_any(Readiness::PRIORITY) {
             state.set(flag::URGENT);
         }

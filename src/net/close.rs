@@ -230,7 +230,7 @@ impl Loop {
             return Err(Error::InvalidHandleType);
         }
         if state.is(CONNECTING) {
-            state.set(RESET_ON_CONNECT);
+            state.more().resets_on_connect = true;
             return Ok(());
         }
         // Closing the descriptor now sends a RST instead of a FIN.

@@ -127,7 +127,7 @@ impl Loop {
     /// The common case: an open socket that the kernel has not refused, and few bytes. `false`: it is another case.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
-        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | HANGUP;
+        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
         if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
