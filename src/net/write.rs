@@ -580,6 +580,7 @@ impl Loop {
             self.call(Kind::Callback, self.cause(), |lp| callback(lp, Ok(())));
         }
         self.emit(socket, Kind::OnFinish, 0, |handler, lp| handler.on_finish(lp, socket));
+        self.unpipe_sources(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROY_ON_FINISH | END_EMITTED) {
             self.destroy_socket(socket, None);
