@@ -212,9 +212,10 @@ fn a_source_waits_until_each_of_its_destinations_has_drained() {
         a.pipe(lp, c);
     });
     world.peers[0].to_send = MUCH;
+    world.until("it waits", |world| world.is_paused(0));
+    let written = world.enter(|lp| c.info(lp)).expect("it is open").bytes_written;
     world.peers[2].reads = true;
     world.until("one has drained", |world| world.drains() == 1);
-    let written = world.enter(|lp| c.info(lp)).expect("it is open").bytes_written;
     for _ in 0..SOME_TURNS {
         world.turn();
     }
