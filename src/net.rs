@@ -165,7 +165,7 @@ impl Pending {
     }
 }
 
-/// How a socket was on its last visit, as far as reading is concerned.
+/// The marks of who is on the ready list, for even and for odd turns.
 const READY_FLAGS: [u32; 2] = [flag::READY_EVEN, flag::READY_ODD];
 
 impl Net {
