@@ -120,6 +120,8 @@ impl<H: Handler> Server<H> {
             is_counted: false,
             is_looking_up: false,
             is_ready: false,
+            accepts_later: false,
+            gone_in_a_row: 0,
             listening_id: 0,
             close_callbacks: Vec::new(),
         };
@@ -315,6 +317,10 @@ pub(crate) struct ServerState {
     is_looking_up: bool,
     /// On the ready list.
     pub is_ready: bool,
+    /// Accepting has failed, and a timer will have it tried again.
+    pub accepts_later: bool,
+    /// Newcomers who had left when it was their turn, since the last who had not.
+    pub gone_in_a_row: u32,
     /// Counts calls to listen and close: what was put off by an earlier one is void.
     listening_id: u32,
     /// The results are known when close is called: it was listening, or not.
