@@ -426,7 +426,10 @@ impl Loop {
 
     fn close_server(&mut self, server: ServerId, callback: Option<WriteCallback>) {
         let Some(state) = self.net.server_mut(server) else {
-            return self.call_back(callback, Err(Error::NotRunning));
+            if let Some(callback) = callback {
+                self.next_tick(|lp| callback(lp, Err(Error::NotRunning)));
+            }
+            return;
         };
         state.listening_id = state.listening_id.wrapping_add(1);
         if let Some(callback) = callback {
