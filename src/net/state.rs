@@ -134,6 +134,8 @@ pub(crate) mod flag {
 
         /// The kernel took no more: the outbox waits for the socket to become writable.
         BLOCKED,
+        /// A send has stopped although the kernel might take more.
+        UNFINISHED,
         /// On the list of sockets with gathered bytes.
         UNSENT,
         /// A write answered `false`: `on_drain` is owed.
