@@ -182,7 +182,7 @@ impl Loop {
         state.set(ERRORED);
         state.more().errored.get_or_insert(Error::ClosedBeforeConnection);
         for callback in first {
-            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(Error::ClosedBeforeConnection)));
+            self.tell(socket, callback, Err(Error::ClosedBeforeConnection));
         }
         self.fail_queued(socket);
     }

@@ -228,7 +228,7 @@ impl Loop {
         state.begin_life();
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         for callback in writes.into_iter().chain(ends) {
-            self.call_back(Some(callback), Err(Error::ClosedBeforeConnection));
+            self.call_back(socket, Some(callback), Err(Error::ClosedBeforeConnection));
         }
     }
 

@@ -200,7 +200,7 @@ impl Loop {
         match (outbox, callback) {
             // Behind the others, which are told first.
             (Some(outbox), Some(callback)) => outbox.push_callback(u64::MAX, callback),
-            (_, callback) => self.call_back(callback, Err(error.clone())),
+            (_, callback) => self.call_back(socket, callback, Err(error.clone())),
         }
         self.give_up_on(socket, error);
     }

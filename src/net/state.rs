@@ -64,10 +64,8 @@ pub(crate) struct More {
     pub end_callbacks: Vec<WriteCallback>,
     /// Where this socket's data goes.
     pub pipes: Vec<Pipe>,
-    /// Who pipes into this socket.
+    /// Who pipes into this socket, once for each pipe.
     pub piped_from: Vec<Socket>,
-    /// Who has stopped reading until this socket drains.
-    pub waiting_sources: Vec<Socket>,
     /// The first error, which later callbacks are told.
     pub errored: Option<Error>,
     pub connecting: Option<Box<super::connect::Connecting>>,
@@ -85,7 +83,10 @@ pub(crate) struct More {
 #[derive(Clone, Copy)]
 pub(crate) struct Pipe {
     pub to: Socket,
+    /// The destination ends with the source.
     pub ends: bool,
+    /// The source has stopped reading until this destination drains.
+    pub is_awaited: bool,
 }
 
 /// The states and conditions a socket can be in; see the picture above.
