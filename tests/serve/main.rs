@@ -2,6 +2,8 @@
 //! commands have files of their own: `tests/connect.rs`, `tests/load.rs`, `tests/quiz.rs`.
 
 mod bounds;
+#[cfg(target_os = "linux")]
+mod dark;
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod idle;
