@@ -288,8 +288,8 @@ impl EventLoop {
     /// As [`run`](Self::run), and lends the loop to `before_turn` before every turn. It says how long that turn may wait
     /// for the kernel at most; `None`: as long as there is nothing to do.
     ///
-    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. It belongs to no
-    /// phase: what it puts off or writes is seen to in the turn that follows.
+    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. What it puts off
+    /// or writes is seen to before that turn, as after [`enter`](Self::enter).
     ///
     /// # Errors
     /// When the poll fails.
@@ -300,6 +300,7 @@ impl EventLoop {
             }
             while self.goes_on() {
                 let max_wait = before_turn(&mut self.lp);
+                self.lp.catch_up();
                 self.turn(max_wait)?;
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
@@ -482,6 +483,17 @@ impl Loop {
             self.call(Kind::Posted, self.cause(), posted);
             self.boundary();
         }
+    }
+
+    /// Sees to what was put off or written between two turns. A poll that sleeps over it would not wake for it.
+    #[inline]
+    fn catch_up(&mut self) {
+        if self.ticks.is_empty() && !self.net.has_unsent() {
+            return;
+        }
+        let phase = self.begin_phase(Phase::Main);
+        self.boundary();
+        self.end_phase(phase);
     }
 
     /// Calls the program's last word. Says whether the loop goes on after it.
