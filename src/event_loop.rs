@@ -522,7 +522,8 @@ impl Loop {
         self.end_phase(phase);
     }
 
-    /// Timers phase: every timer that is due, in Node's order. Time stands still while it runs.
+    /// Timers phase: every timer that is due when it begins, in Node's order. However long they take, what falls due
+    /// meanwhile waits for the next turn.
     fn run_due_timers(&mut self) {
         self.update_now();
         let phase = self.begin_phase(Phase::Timers);
