@@ -242,6 +242,14 @@ impl Net {
             self.ready.push(socket.0.token(TokenKind::Socket));
         }
     }
+
+    /// Has a socket go on sending in the next poll, which will not wait.
+    pub(crate) fn put_on_ready_list_to_send(&mut self, socket: Socket) {
+        if let Some(state) = self.socket_mut(socket) {
+            state.set(flag::UNFINISHED);
+            self.put_on_ready_list(socket);
+        }
+    }
 }
 
 impl Loop {
@@ -260,6 +268,7 @@ impl Loop {
                         let ready = self.note(Kind::Ready, key.serial(), 0);
                         let outer = self.act_for(ready);
                         self.read_socket(Socket(key), read_buf);
+                        self.send_on(Socket(key), flag::UNFINISHED);
                         self.act_for(outer);
                     }
                 }
@@ -302,6 +311,9 @@ impl Loop {
         if is_hangup {
             state.set(flag::HANGUP);
         }
+        if readiness.is_any(Readiness::BROKEN) {
+            state.set(flag::BROKEN);
+        }
         if readiness.is_any(Readiness::PRIORITY) {
             state.set(flag::URGENT);
         }
@@ -321,12 +333,15 @@ impl Loop {
                 self.read_socket(socket, read_buf);
             }
         }
-        if is_writable {
-            let Some(state) = self.net.socket_mut(socket) else { return };
-            if state.is(flag::BLOCKED) {
-                self.send_queued(socket);
-                self.boundary();
-            }
+        self.send_on(socket, if is_writable { flag::BLOCKED } else { flag::UNFINISHED });
+    }
+
+    /// Sends what waits, if there is something and the socket is in that state.
+    fn send_on(&mut self, socket: Socket, when: u32) {
+        let Some(state) = self.net.socket(socket) else { return };
+        if state.is(when) && state.flags & (flag::BLOCKED | flag::DESTROYED) == flag::BLOCKED {
+            self.send_queued(socket);
+            self.boundary();
         }
     }
 

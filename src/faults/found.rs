@@ -3,14 +3,14 @@
 //! The ledger says what was wrong in most of them: a socket without its `on_close`, an event after the destroy, a callback
 //! that never came, a slot that stays.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::ledger::Event;
 use super::{Step, World};
 use crate::net::simulated::{Answer, Call};
-use crate::net::{Error, ServerOptions, SocketOptions, on};
+use crate::net::{Error, Limit, Limits, ServerOptions, SocketOptions, on};
 
 #[test]
 fn who_is_destroyed_at_the_first_address_of_a_name_hears_of_no_other() {
@@ -192,4 +192,121 @@ fn a_newcomer_is_accepted_later_whatever_the_accept_has_failed_with() {
     world.run();
     let accounts = world.finish().accounts();
     assert_eq!((errors.get(), accounts.len()), (1, 1));
+}
+
+#[test]
+fn the_write_timeout_holds_for_what_was_written_before_the_connection() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    world.host([Step::Window(1), Step::Accept]);
+    let error = Rc::new(RefCell::new(None));
+    let seen = error.clone();
+    world.enter(|lp| {
+        let client = on().error(move |_, _, error| drop(seen.replace(Some(error.clone()))));
+        let socket = ledger.socket(lp, SocketOptions::default(), client);
+        socket.set_limits(lp, Limits { write_timeout: Duration::from_secs(1), ..Limits::NONE });
+        ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
+        // The first is through at once, and the second begins to wait then.
+        ledger.write(lp, socket, b"x");
+        ledger.write_then(lp, socket, &[b'y'; 100], |_| {});
+    });
+    world.run();
+    world.finish();
+    let limit = Limit::WriteTimeout(Duration::from_secs(1));
+    assert_eq!(*error.borrow(), Some(Error::TooSlow { waiting: 100, limit }));
+}
+
+#[test]
+fn a_flush_that_fails_calls_nobody_before_it_returns() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let flushes = on().error(|_, _, _| {}).connection(move |lp, socket| {
+        let is_inside = Rc::new(Cell::new(true));
+        let seen = is_inside.clone();
+        ledger.write(lp, socket, b"x");
+        ledger.end_then(lp, socket, move |_| assert!(!seen.get(), "called inside the call"));
+        socket.flush(lp);
+        is_inside.set(false);
+    });
+    world.serve(ServerOptions::default(), flushes);
+    world.kernel.set_script(|call| if call == Call::Write { Answer::Fail("EPIPE") } else { Answer::Usual });
+    world.visitor(0, []);
+    world.run();
+    assert_eq!(world.finish().accounts()[0].answers(), [[Some("write")]]);
+}
+
+#[test]
+fn what_was_uncorked_before_the_connection_does_not_wait_for_what_is_corked_after_it() {
+    let mut world = World::new();
+    let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
+    world.host([Step::Accept]);
+    world.enter(|lp| {
+        let socket = ledger.socket(lp, SocketOptions::default(), on());
+        ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
+        socket.cork(lp);
+        socket.uncork(lp);
+        socket.cork(lp);
+        ledger.write_then(lp, socket, b"a", move |lp| {
+            assert_eq!(kernel.taken(kernel.peers()[0]), b"a");
+            socket.uncork(lp);
+        });
+        socket.uncork(lp);
+        socket.cork(lp);
+        ledger.write_then(lp, socket, b"b", |_| {});
+    });
+    world.run();
+    assert_eq!(world.finish().accounts()[0].answers(), [[None], [None]]);
+}
+
+#[test]
+fn after_a_failed_write_only_what_waits_counts_as_waiting() {
+    let mut world = World::new();
+    let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
+    let fails = on().error(|_, _, _| {}).connection(move |lp, socket| {
+        ledger.write(lp, socket, &[b'x'; 5000]);
+        socket.flush(lp);
+        kernel.set_script(|call| if call == Call::Write { Answer::Fail("EPIPE") } else { Answer::Usual });
+        ledger.write(lp, socket, b"y");
+        ledger.write(lp, socket, &[b'z'; 100_000]);
+        assert_eq!(socket.writable_length(lp), 1);
+    });
+    world.serve(ServerOptions::default(), fails);
+    world.visitor(0, []);
+    world.run();
+    world.finish();
+}
+
+#[test]
+fn who_reads_fast_is_sent_a_mebibyte_a_turn() {
+    let mut world = World::new();
+    let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
+    let sends = on().connection(move |lp, socket| {
+        ledger.write_then(lp, socket, &[b'x'; 3 << 20], |_| {});
+        assert_eq!(kernel.taken_len(kernel.peers()[0]), 1 << 20);
+        socket.end(lp);
+    });
+    world.serve(ServerOptions::default(), sends);
+    world.kernel.set_script(|call| if call == Call::Write { Answer::Short(1 << 16) } else { Answer::Usual });
+    world.visitor(0, [Step::Window(usize::MAX)]);
+    world.run();
+    let kernel = world.kernel.clone();
+    assert_eq!(world.finish().accounts()[0].answers(), [[None]]);
+    assert_eq!(kernel.taken_len(kernel.peers()[0]), 3 << 20);
+}
+
+#[test]
+fn a_socket_that_is_flushed_again_and_again_is_listed_once() {
+    let mut world = World::new();
+    let ledger = world.ledger.clone();
+    let flushes = on().connection(move |lp, socket| {
+        for _ in 0..100 {
+            ledger.write(lp, socket, b"x");
+            socket.flush(lp);
+        }
+        assert_eq!(lp.holdings().unsent, 1);
+    });
+    world.serve(ServerOptions::default(), flushes);
+    world.visitor(0, []);
+    world.run();
+    world.finish();
 }

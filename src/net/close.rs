@@ -93,7 +93,7 @@ impl Loop {
                     net.outboxes.give_back(outbox);
                 }
             }
-            Sent::Part(_) | Sent::Failed(_) => {
+            Sent::Part(_) | Sent::Enough(_) | Sent::Failed(_) => {
                 outbox.inflight_end = state.bytes_written;
                 state.set(BLOCKED);
             }
@@ -230,7 +230,7 @@ impl Loop {
             return Err(Error::InvalidHandleType);
         }
         if state.is(CONNECTING) {
-            state.set(RESET_ON_CONNECT);
+            state.more().resets_on_connect = true;
             return Ok(());
         }
         // Closing the descriptor now sends a RST instead of a FIN.
@@ -241,7 +241,7 @@ impl Loop {
 
     /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
     pub(crate) fn send_what_is_left(&mut self) {
-        self.flush_unsent();
+        self.flush_in_silence();
         while let Some((pending, _)) = self.pending.pop_front() {
             if let Pending::Shutdown(socket) = pending {
                 self.shut_down(socket);

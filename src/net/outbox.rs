@@ -242,6 +242,7 @@ impl OutboxPool {
     /// what lies about between other things on the heap keeps the allocator from giving the crowd's memory back.
     pub fn crowd_has_left(&mut self, connections: usize) -> bool {
         self.crowd = self.crowd.max(connections);
+        self.blocks.connections_are(connections);
         if self.crowd <= FEW || connections > self.crowd / 2 {
             return false;
         }

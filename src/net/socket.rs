@@ -191,6 +191,7 @@ impl Socket {
             state.more().limits = Some(Box::new(options.limits));
         }
         let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
+        lp.net.outboxes.blocks.connections_are(lp.net.sockets.len());
         socket.set_timeout(lp, options.timeout);
         socket
     }

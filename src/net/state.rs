@@ -71,6 +71,8 @@ pub(crate) struct More {
     /// The first error, which later callbacks are told.
     pub errored: Option<Error>,
     pub connecting: Option<Box<super::connect::Connecting>>,
+    /// `reset_and_destroy` while connecting: done as soon as it is connected.
+    pub resets_on_connect: bool,
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
     pub user_timeout: Duration,
@@ -123,8 +125,10 @@ pub(crate) mod flag {
         EOF,
         /// `on_end` was called.
         END_EMITTED,
-        /// A FIN, hang-up or error was reported: a short read does not mean that all was read, and a write is tried at once.
+        /// A FIN, hang-up or error was reported: a short read does not mean that all was read.
         HANGUP,
+        /// A hang-up or error was reported: a write is tried at once, for it may fail.
+        BROKEN,
         /// The descriptor has urgent data: a read stops short of it.
         URGENT,
         /// On the ready list of an even, or of an odd turn.
@@ -133,6 +137,8 @@ pub(crate) mod flag {
 
         /// The kernel took no more: the outbox waits for the socket to become writable.
         BLOCKED,
+        /// A send has stopped although the kernel might take more.
+        UNFINISHED,
         /// On the list of sockets with gathered bytes.
         UNSENT,
         /// A write answered `false`: `on_drain` is owed.
@@ -155,8 +161,6 @@ pub(crate) mod flag {
         UNREFERENCED,
         /// Counted among what keeps the loop alive.
         COUNTED,
-        /// `reset_and_destroy` while connecting: done as soon as it is connected.
-        RESET_ON_CONNECT,
         /// The slot is in the middle of `on_close`.
         CLOSING,
         /// Data goes through the slow path: an inbox, a decoder or a pipe is there.
@@ -268,6 +272,7 @@ impl SocketState {
         if let Some(more) = &mut self.more {
             more.errored = None;
             more.peer = None;
+            more.resets_on_connect = false;
             more.inbox.clear();
         }
     }

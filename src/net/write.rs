@@ -31,14 +31,19 @@ use crate::event_loop::{Cause, Kind, Loop};
 /// for two thousand members are gathered whole, megabytes for each of them are not.
 const GATHER_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How many pieces of what waits leave in one system call: 64 KiB at least, and all of it when it lies in one.
+/// How many pieces of what waits leave in one system call: about 64 KiB, and all of it when it lies in one.
 const PIECES: usize = 64;
+
+/// How much one socket sends at a time, so that one who reads fast does not hold up the others: as much as is read of one.
+const SEND_BUDGET: usize = 1024 * 1024;
 
 /// What the kernel made of an attempt to send.
 pub(super) enum Sent {
     All,
     /// So many bytes; the socket will say when it takes more.
     Part(usize),
+    /// So many bytes, which is enough for now: the kernel might take more, and will not say so.
+    Enough(usize),
     Failed(Error),
 }
 
@@ -46,6 +51,9 @@ pub(super) enum Sent {
 fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
     let mut sent = 0;
     while sent < bytes.len() {
+        if sent >= SEND_BUDGET {
+            return Sent::Enough(sent);
+        }
         match stream.write(&bytes[sent..]) {
             Ok(n) => sent += n,
             Err(error) => return not_sent(socket, sent, bytes.len(), &error),
@@ -67,9 +75,15 @@ pub(super) fn send_with(
     let total = limit + more.len();
     let mut sent = 0;
     while sent < total {
+        if sent >= SEND_BUDGET {
+            return Sent::Enough(sent);
+        }
         let mut pieces = [IoSlice::new(&[]); PIECES + 1];
         let left = limit.saturating_sub(sent);
-        let mut count = if left > 0 { outbox.pieces(blocks, left, &mut pieces[..PIECES]) } else { 0 };
+        let mut count = match left.min(SEND_BUDGET) {
+            0 => 0,
+            offered => outbox.pieces(blocks, offered, &mut pieces[..PIECES]),
+        };
         if !more.is_empty() && pieces[..count].iter().map(|piece| piece.len()).sum::<usize>() == left {
             pieces[count] = IoSlice::new(&more[sent.saturating_sub(limit)..]);
             count += 1;
@@ -96,6 +110,9 @@ fn not_sent(socket: Socket, sent: usize, total: usize, error: &io::Error) -> Sen
     Sent::Part(sent)
 }
 
+/// What becomes of a failure while gathered bytes are sent: nobody is called inside a call of the program.
+type FlushFailed = fn(&mut Loop, Socket, Error);
+
 impl Loop {
     /// `write`: the answer is Node's, `false` when at least a high-water mark of bytes waits in the process.
     #[inline]
@@ -110,7 +127,7 @@ impl Loop {
     /// The common case: an open socket that the kernel has not refused, and few bytes. `false`: it is another case.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
-        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | HANGUP;
+        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
         if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
@@ -205,6 +222,7 @@ impl Loop {
         } else {
             send(socket, &mut state.stream, bytes)
         };
+        let is_unfinished = matches!(sent, Sent::Enough(_));
         let mut callback = callback;
         let (mut went, mut waits) = (0, 0);
         match sent {
@@ -214,7 +232,7 @@ impl Loop {
                 }
                 went = total;
             }
-            Sent::Part(n) => {
+            Sent::Part(n) | Sent::Enough(n) => {
                 let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
                 let gathered = total - bytes.len();
                 outbox.push(&mut net.outboxes.blocks, &bytes[n.saturating_sub(gathered)..]);
@@ -255,6 +273,9 @@ impl Loop {
         }
         self.note_sent(cause, socket, went, waits);
         self.recount(socket);
+        if is_unfinished {
+            self.net.put_on_ready_list_to_send(socket);
+        }
         if is_queued {
             self.outbox_waits(socket);
             return answer && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED));
@@ -265,13 +286,27 @@ impl Loop {
     /// End of a phase: sends what it gathered. Says whether there was anything.
     #[inline]
     pub(crate) fn flush_unsent(&mut self) -> bool {
+        self.flush_each(Self::flush_failed)
+    }
+
+    /// As [`flush_unsent`](Self::flush_unsent), when nobody may be called any more.
+    pub(crate) fn flush_in_silence(&mut self) {
+        self.flush_each(Self::flush_failed_in_call);
+    }
+
+    #[inline(always)]
+    fn flush_each(&mut self, failed: FlushFailed) -> bool {
         if self.net.unsent.is_empty() {
             return false;
         }
         let mut list = mem::take(&mut self.net.unsent);
         self.net.gathered = 0;
         for &socket in &list {
-            self.flush_at_once(socket);
+            let Some(state) = self.net.sockets.get_mut(socket.0.slot()) else { continue };
+            if state.serial == socket.0.serial() {
+                state.clear(UNSENT);
+                self.flush_at_once(socket, failed);
+            }
         }
         if self.net.unsent.is_empty() {
             list.clear();
@@ -280,19 +315,28 @@ impl Loop {
         true
     }
 
-    /// Sends what one socket has gathered. A failure destroys it.
+    /// Sends what one socket has gathered, inside a call of the program: who it fails for hears of it in a tick.
     pub(crate) fn flush_gathered(&mut self, socket: Socket) {
-        self.flush_at_once(socket);
+        let Some(state) = self.net.socket(socket) else { return };
+        if !state.is_waiting() {
+            let gathered = state.outbox.as_ref().map_or(0, |outbox| outbox.len());
+            self.net.gathered = self.net.gathered.saturating_sub(gathered);
+            self.flush_at_once(socket, Self::flush_failed_in_call);
+        }
+    }
+
+    fn flush_failed(&mut self, socket: Socket, error: Error) {
+        self.write_failed(socket, Vec::new(), error);
+    }
+
+    fn flush_failed_in_call(&mut self, socket: Socket, error: Error) {
+        self.fail_later(socket, Vec::new(), error);
     }
 
     #[inline(always)]
-    fn flush_at_once(&mut self, socket: Socket) {
+    fn flush_at_once(&mut self, socket: Socket, failed: FlushFailed) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial() {
-            return;
-        }
-        state.clear(UNSENT);
         if state.flags & (BLOCKED | CONNECTING | DESTROYED | ERRORED) != 0 {
             return;
         }
@@ -300,7 +344,7 @@ impl Loop {
         if outbox.corks > 0 {
             return;
         }
-        let Some(gathered) = outbox.in_one_piece() else { return self.flush_much(socket, Ok(0)) };
+        let Some(gathered) = outbox.in_one_piece() else { return self.flush_much(socket, Ok(0), failed) };
         let (cause, waiting) = (outbox.cause, gathered.len());
         match state.stream.write(gathered) {
             Ok(n) if n == waiting => {
@@ -310,14 +354,14 @@ impl Loop {
                 }
                 self.note_sent(cause, socket, waiting, 0);
             }
-            result => self.flush_much(socket, result),
+            result => self.flush_much(socket, result, failed),
         }
     }
 
     /// What was gathered is in many pieces, or the kernel did not take at once all there was.
     #[cold]
     #[inline(never)]
-    fn flush_much(&mut self, socket: Socket, first: io::Result<usize>) {
+    fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, failed: FlushFailed) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
         let Some(outbox) = &mut state.outbox else { return };
@@ -330,6 +374,7 @@ impl Loop {
             }
             Err(error) => not_sent(socket, 0, waiting, &error),
         };
+        let is_unfinished = matches!(sent, Sent::Enough(_));
         match sent {
             Sent::All => {
                 if let Some(outbox) = state.outbox.take() {
@@ -337,7 +382,7 @@ impl Loop {
                 }
                 self.note_sent(cause, socket, waiting, 0);
             }
-            Sent::Part(_) => {
+            Sent::Part(_) | Sent::Enough(_) => {
                 outbox.settle();
                 let still_waiting = outbox.len();
                 outbox.unit_start = state.bytes_written - still_waiting as u64;
@@ -346,9 +391,12 @@ impl Loop {
                 state.set(BLOCKED);
                 self.recount(socket);
                 self.note_sent(cause, socket, waiting - still_waiting, still_waiting);
+                if is_unfinished {
+                    self.net.put_on_ready_list_to_send(socket);
+                }
                 self.outbox_waits(socket);
             }
-            Sent::Failed(error) => self.write_failed(socket, Vec::new(), error),
+            Sent::Failed(error) => failed(self, socket, error),
         }
     }
 
@@ -361,8 +409,11 @@ impl Loop {
         // While corked only the write in flight goes on; what stands behind it waits for the uncork.
         let first_unsent = state.bytes_written - outbox.len() as u64;
         let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { outbox.len() };
-        match send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), limit, &[]) {
-            Sent::All | Sent::Part(_) => {}
+        state.flags &= !UNFINISHED;
+        let sent = send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), limit, &[]);
+        let is_unfinished = matches!(sent, Sent::Enough(_));
+        match sent {
+            Sent::All | Sent::Part(_) | Sent::Enough(_) => {}
             Sent::Failed(error) => {
                 let callbacks = outbox.take_callbacks(outbox.inflight_end);
                 state.clear(BLOCKED);
@@ -378,6 +429,9 @@ impl Loop {
             self.recount(socket);
             if let Some(timer) = write_timer.filter(|_| sent > 0) {
                 self.restart_timer(timer);
+            }
+            if is_unfinished {
+                self.net.put_on_ready_list_to_send(socket);
             }
             return self.outbox_waits(socket);
         }
@@ -409,7 +463,14 @@ impl Loop {
             Some(timer) => self.timers_clear(timer),
             None => {}
         }
-        self.count_outbox(socket);
+        if is_unfinished {
+            self.net.put_on_ready_list_to_send(socket);
+        }
+        if is_blocked {
+            self.outbox_waits(socket);
+        } else {
+            self.count_outbox(socket);
+        }
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
@@ -465,6 +526,10 @@ impl Loop {
     /// A write that failed at once: its callbacks and the error come in a tick.
     fn fail_later(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
         if let Some(state) = self.net.socket_mut(socket) {
+            if let Some(outbox) = state.outbox.as_mut().filter(|outbox| outbox.corks == 0) {
+                // It was gathering, or is empty now, and counts as waiting from here on.
+                outbox.unit_start = state.bytes_written - outbox.len() as u64;
+            }
             state.set(ERRORED);
             state.more().errored.get_or_insert_with(|| error.clone());
         }
@@ -551,7 +616,9 @@ impl Loop {
 
     /// Pending phase: what was gathered, then the FIN.
     pub(crate) fn shut_down(&mut self, socket: Socket) {
-        self.flush_gathered(socket);
+        if self.net.socket(socket).is_some() {
+            self.flush_at_once(socket, Self::flush_failed);
+        }
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED) {
             return;
@@ -611,16 +678,35 @@ impl Loop {
         if state.serial != socket.0.serial() {
             return;
         }
+        let flags = state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED);
         let Some(outbox) = &mut state.outbox else { return };
         if outbox.corks == 0 {
             return;
         }
         outbox.corks = outbox.corks.saturating_sub(count);
-        if outbox.corks > 0 || state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED) != OPENED {
+        if outbox.corks > 0 {
             return;
         }
-        let waiting = outbox.len();
-        match send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), waiting, &[]) {
+        if flags & (BLOCKED | DESTROYED) != 0 {
+            return;
+        }
+        if flags != OPENED {
+            // Not connected yet. What was corked first is the write in flight when it is; if nothing was, the next one.
+            if outbox.is_empty() && !outbox.has_callbacks() {
+                if let Some(outbox) = state.outbox.take() {
+                    net.outboxes.give_back(outbox);
+                }
+            } else if outbox.inflight_end == outbox.unit_start {
+                outbox.inflight_end = state.bytes_written;
+            }
+            return;
+        }
+        let (cause, waiting) = (outbox.cause, outbox.len());
+        let idle_timer = state.idle_timer;
+        let sent = send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), waiting, &[]);
+        let still_waiting = outbox.len();
+        let is_unfinished = matches!(sent, Sent::Enough(_));
+        match sent {
             Sent::All => {
                 let callbacks = outbox.take_all_callbacks();
                 if let Some(outbox) = state.outbox.take() {
@@ -630,18 +716,25 @@ impl Loop {
                     self.tick(NetTick::AfterWrite(socket, callbacks));
                 }
             }
-            Sent::Part(_) => {
+            Sent::Part(_) | Sent::Enough(_) => {
                 outbox.inflight_end = state.bytes_written;
-                outbox.seen_by_idle_limit = outbox.len();
+                outbox.seen_by_idle_limit = still_waiting;
                 state.set(BLOCKED);
                 self.recount(socket);
+                if is_unfinished {
+                    self.net.put_on_ready_list_to_send(socket);
+                }
                 self.outbox_waits(socket);
             }
             Sent::Failed(error) => {
-                let first = outbox.take_callbacks(outbox.unit_start + 1);
+                let first = outbox.take_callbacks(u64::MAX);
                 self.fail_later(socket, first, error);
             }
         }
+        if let Some(timer) = idle_timer {
+            self.restart_timer(timer);
+        }
+        self.note_sent(cause, socket, waiting - still_waiting, still_waiting);
     }
 
     /// Calls back in a tick; there may be nobody to call.

@@ -67,6 +67,11 @@ impl Score {
         self.lines.push_back(said);
     }
 
+    /// How many lines somebody has yet to hear.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// The place behind the last line.
     pub fn end(&self) -> u64 {
         self.first + self.lines.len() as u64

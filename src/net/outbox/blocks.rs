@@ -17,7 +17,10 @@
 //! | action | cost |
 //! |---|---|
 //! | push, advance | a copy, or none; per block the search for a free bit, which goes up and hardly ever back |
-//! | the first block of a region, its last | one system call |
+//! | the first block of a region, its last | one system call, unless it is [kept](KEEP_BLOCKS) |
+//!
+//! Nothing is given back from inside a region: a reader who is always a little behind keeps what a crowd has used, up to
+//! 32 MiB, until he is not.
 
 use std::io::IoSlice;
 
@@ -30,9 +33,13 @@ const WORDS: usize = 516;
 
 const REGION_BLOCKS: usize = 64 * WORDS;
 
-/// How many blocks of a region may have been used for it to be kept when it is empty: a megabyte, so that a server with
-/// a slow reader now and then does not ask the system each time.
-const KEEP_BLOCKS: usize = 1024;
+/// How many blocks of a region may have been used for it to be kept when it is empty: what a high-water mark for each
+/// connection takes, but a megabyte at least, so that one slow reader now and then does not make it come and go; and at most
+/// the eight that all may have gathered.
+const KEEP_BLOCKS: std::ops::RangeInclusive<usize> = 1024..=8192;
+
+/// How many of them for each connection: Node's high-water mark.
+const KEEP_EACH: usize = 16;
 
 /// All regions.
 #[derive(Default)]
@@ -40,6 +47,8 @@ pub(crate) struct Blocks {
     regions: Vec<Region>,
     /// No region before this one has a free block.
     open: usize,
+    /// How many may have waited for it.
+    connections: usize,
 }
 
 /// Many blocks in one allocation, or none until they are needed.
@@ -84,9 +93,6 @@ impl Region {
         self.taken[word] &= !(1 << (index % 64));
         self.open = self.open.min(word);
         self.used -= 1;
-        if self.used == 0 && self.reached > KEEP_BLOCKS {
-            *self = Region::default();
-        }
     }
 }
 
@@ -102,9 +108,32 @@ impl Blocks {
     }
 
     fn give_back(&mut self, block: u32) {
-        let (region, index) = place(block);
-        self.regions[region].give_back(index);
-        self.open = self.open.min(region);
+        let (at, index) = place(block);
+        let region = &mut self.regions[at];
+        region.give_back(index);
+        self.open = self.open.min(at);
+        if region.used == 0 {
+            self.release();
+        }
+    }
+
+    /// There are so many connections now.
+    pub fn connections_are(&mut self, count: usize) {
+        let are_fewer = count < self.connections;
+        self.connections = count;
+        if are_fewer {
+            self.release();
+        }
+    }
+
+    /// Gives back what is empty and was much.
+    fn release(&mut self) {
+        let keep = (self.connections * KEEP_EACH).clamp(*KEEP_BLOCKS.start(), *KEEP_BLOCKS.end());
+        for region in &mut self.regions {
+            if region.used == 0 && region.reached > keep {
+                *region = Region::default();
+            }
+        }
     }
 
     fn next(&mut self, block: u32) -> &mut u32 {
@@ -281,14 +310,30 @@ mod tests {
     #[test]
     fn a_region_goes_when_its_last_block_is_free_if_it_was_ever_large() {
         let mut blocks = Blocks::default();
-        let mut little = filled(&mut blocks, KEEP_BLOCKS * BLOCK);
+        let least = *KEEP_BLOCKS.start();
+        let mut little = filled(&mut blocks, least * BLOCK);
         little.clear(&mut blocks);
         assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK], "kept for the next");
-        let (mut stays, mut much) = (filled(&mut blocks, 1), filled(&mut blocks, KEEP_BLOCKS * BLOCK));
+        let (mut stays, mut much) = (filled(&mut blocks, 1), filled(&mut blocks, least * BLOCK));
         much.clear(&mut blocks);
         assert_eq!(blocks.used(), 1);
         stays.clear(&mut blocks);
         assert_eq!((sizes(&blocks), blocks.used()), (vec![0], 0));
+    }
+
+    #[test]
+    fn many_connections_keep_more_until_they_leave() {
+        let mut blocks = Blocks::default();
+        blocks.connections_are(500);
+        let mut gathered = filled(&mut blocks, 500 * KEEP_EACH * BLOCK);
+        gathered.clear(&mut blocks);
+        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK]);
+        blocks.connections_are(499);
+        assert_eq!(sizes(&blocks), [0]);
+        blocks.connections_are(1_000_000);
+        let mut waited = filled(&mut blocks, (KEEP_BLOCKS.end() + 1) * BLOCK);
+        waited.clear(&mut blocks);
+        assert_eq!(sizes(&blocks), [0], "more than can be gathered");
     }
 
     #[test]
