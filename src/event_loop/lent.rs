@@ -28,9 +28,9 @@ impl From<ImmediateId> for AlarmId {
 }
 
 impl Loop {
-    /// Now, as of the last time the loop looked: around the wait for the kernel, before the timers phase, before each
-    /// call of an interval, and whenever a timer is made or refreshed. In between it stands still, however long a
-    /// callback takes ([libuv: `uv_now`](https://docs.libuv.org/en/v1.x/loop.html#c.uv_now)).
+    /// Now, as of the last time the loop looked: around the wait for the kernel, before the timers phase if there are
+    /// timers, before each call of an interval, and whenever a timer is made or refreshed. In between it stands still,
+    /// however long a callback takes ([libuv: `uv_now`](https://docs.libuv.org/en/v1.x/loop.html#c.uv_now)).
     #[doc(alias = "uv_now")]
     pub fn now(&self) -> Instant {
         self.clock.origin() + self.now
