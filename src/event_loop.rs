@@ -288,8 +288,8 @@ impl EventLoop {
     /// As [`run`](Self::run), and lends the loop to `before_turn` before every turn. It says how long that turn may wait
     /// for the kernel at most; `None`: as long as there is nothing to do.
     ///
-    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. It belongs to no
-    /// phase: what it puts off or writes is seen to in the turn that follows.
+    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. What it puts off
+    /// or writes is seen to before that turn, as after [`enter`](Self::enter).
     ///
     /// # Errors
     /// When the poll fails.
@@ -300,6 +300,7 @@ impl EventLoop {
             }
             while self.goes_on() {
                 let max_wait = before_turn(&mut self.lp);
+                self.lp.catch_up();
                 self.turn(max_wait)?;
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
@@ -350,9 +351,6 @@ impl EventLoop {
         let wait = self.lp.poll_wait(max_wait);
         let waiting = self.lp.begin(self.lp.cause(), Kind::Wait, 0, 0);
         let may_sleep = wait != Some(Duration::ZERO);
-        if may_sleep {
-            self.lp.update_now();
-        }
         let before = self.lp.now;
         let polled = if may_sleep && !self.spin.is_zero() {
             self.spin_then_sleep(wait)
@@ -437,9 +435,11 @@ impl Loop {
             || self.remote.is_held()
     }
 
-    /// How long the poll may wait: not at all when something is there to be done, else until the first timer.
-    fn poll_wait(&self, max_wait: Option<Duration>) -> Option<Duration> {
-        let is_busy = self.is_stopping
+    /// How long the poll may wait: not at all when something is there to be done, else until the first timer. Where it
+    /// may, the loop looks at the clock.
+    fn poll_wait(&mut self, max_wait: Option<Duration>) -> Option<Duration> {
+        let is_busy = max_wait == Some(Duration::ZERO)
+            || self.is_stopping
             || self.immediates.referenced() > 0
             || !self.pending.is_empty()
             || !self.closing.is_empty()
@@ -448,12 +448,16 @@ impl Loop {
         if is_busy {
             return Some(Duration::ZERO);
         }
-        let until_timer = match self.timers.next_expiry() {
-            None => return max_wait,
-            Some(_) if self.clock.is_manual() => Duration::ZERO,
-            Some(expiry) => Duration::from_millis((expiry - self.now_ms).max(0) as u64),
-        };
+        let Some(until_timer) = self.until_timer() else { return max_wait };
+        let until_timer = if self.clock.is_manual() { Duration::ZERO } else { until_timer };
         Some(max_wait.map_or(until_timer, |max_wait| max_wait.min(until_timer)))
+    }
+
+    /// How long it is until the first timer, from now: callbacks have taken their time since the last look at the clock.
+    fn until_timer(&mut self) -> Option<Duration> {
+        self.update_now();
+        let expiry = self.timers.next_expiry()?;
+        Some(Duration::from_millis((expiry - self.now_ms).max(0) as u64))
     }
 
     /// Timers that should have fired by `now`, and how late the latest is.
@@ -484,6 +488,17 @@ impl Loop {
         }
     }
 
+    /// Sees to what was put off or written between two turns. A poll that sleeps over it would not wake for it.
+    #[inline]
+    fn catch_up(&mut self) {
+        if self.ticks.is_empty() && !self.net.has_unsent() {
+            return;
+        }
+        let phase = self.begin_phase(Phase::Main);
+        self.boundary();
+        self.end_phase(phase);
+    }
+
     /// Calls the program's last word. Says whether the loop goes on after it.
     fn run_before_exit(&mut self) -> bool {
         let Some(mut before_exit) = self.before_exit.take() else { return false };
@@ -507,8 +522,13 @@ impl Loop {
         self.end_phase(phase);
     }
 
-    /// Timers phase: every timer that is due, in Node's order. Time stands still while it runs.
+    /// Timers phase: every timer that is due when it begins, in Node's order. However long they take, what falls due
+    /// meanwhile waits for the next turn.
     fn run_due_timers(&mut self) {
+        // A loop without timers spares the look at the clock.
+        if self.timers.next_expiry().is_none() {
+            return;
+        }
         self.update_now();
         let phase = self.begin_phase(Phase::Timers);
         self.timers.begin_pass(self.now_ms);
@@ -664,5 +684,27 @@ impl fmt::Debug for EventLoop {
 impl fmt::Debug for Loop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loop").field("now", &self.now).field("active", &self.active).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_timer_does_not_make_the_next_one_later_than_it_must() {
+        let ms = Duration::from_millis;
+        let clock = ManualClock::new();
+        let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
+        let slow = clock.clone();
+        event_loop.enter(|lp| {
+            lp.set_timeout(ms(10), move |_| slow.advance(ms(100)));
+            lp.set_timeout(ms(150), |_| {});
+        });
+        clock.advance(ms(10));
+        event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        assert_eq!(event_loop.lp.until_timer(), Some(ms(40)), "counted from the end of the slow one");
+        clock.advance(ms(41));
+        assert_eq!(event_loop.lp.until_timer(), Some(Duration::ZERO), "it is due");
     }
 }

@@ -215,6 +215,11 @@ impl Net {
         !self.ready.is_empty()
     }
 
+    /// Whether bytes are gathered that the end of a phase is to send.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Starts a poll: what is on the ready list now is served in it, what is added from here on in the next.
     pub(crate) fn begin_poll(&mut self) -> Vec<Token> {
         self.is_odd_turn = !self.is_odd_turn;

@@ -1,12 +1,20 @@
 //! Time driven by hand: minutes in microseconds, and nothing that depends on how fast the machine is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::mem;
+use std::net::TcpStream;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
+use bucle::net::{self, LocalAddress, On, on};
 use bucle::{EventLoop, Loop, ManualClock};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Only so that a test which fails does not hang.
+const GUARD: Duration = Duration::from_secs(30);
 
 /// A loop on a clock of its own, and what happened on it.
 struct Stage {
@@ -28,7 +36,7 @@ impl Stage {
     fn after(&mut self, time: Duration) -> String {
         self.clock.advance(time);
         self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
-        std::mem::take(&mut *self.log.borrow_mut()).join(" ")
+        mem::take(&mut *self.log.borrow_mut()).join(" ")
     }
 }
 
@@ -177,6 +185,71 @@ fn before_exit_may_give_the_loop_something_to_do_again() {
     });
     event_loop.run().expect("the poll works");
     assert_eq!(log.borrow().join(", "), "before exit, immediate, before exit, immediate, before exit");
+}
+
+/// A server that keeps the loop alive and wakes it only for a connection.
+fn listen(lp: &mut Loop, handler: On) -> u16 {
+    let server = net::listen(lp, ("127.0.0.1", 0), handler).expect("a free port").id();
+    let Some(LocalAddress::Ip(address)) = server.address(lp) else { unreachable!("it listens on an address") };
+    address.port()
+}
+
+#[test]
+fn what_is_put_off_before_a_turn_runs_before_the_loop_sleeps() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.enter(|lp| listen(lp, on()));
+    let log: Rc<RefCell<Vec<&str>>> = Rc::default();
+    let mut turns = 0;
+    let before_turn = |lp: &mut Loop| {
+        turns += 1;
+        if turns == 1 {
+            let (tick, immediate) = (log.clone(), log.clone());
+            lp.next_tick(move |lp| {
+                tick.borrow_mut().push("tick");
+                lp.set_immediate(move |lp| {
+                    immediate.borrow_mut().push("immediate");
+                    lp.stop();
+                });
+            });
+        } else {
+            lp.stop();
+        }
+        Some(GUARD)
+    };
+    event_loop.run_with(before_turn).expect("the poll works");
+    assert_eq!((turns, log.borrow().join(", ").as_str()), (1, "tick, immediate"));
+}
+
+#[test]
+fn what_is_written_before_a_turn_is_sent_before_the_loop_sleeps() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let accepted = Rc::new(Cell::new(None));
+    let seen = accepted.clone();
+    let handler = on().connection(move |_, socket| seen.set(Some(socket))).data(|lp, _, _| lp.stop());
+    let port = event_loop.enter(|lp| listen(lp, handler));
+    let peer = thread::spawn(move || {
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let mut question = [0];
+        peer.read_exact(&mut question).expect("it is sent");
+        peer.write_all(&question).expect("it reads");
+        peer
+    });
+    let (mut turns, mut written_before, mut events) = (0, 0, 0);
+    let before_turn = |lp: &mut Loop| {
+        turns += 1;
+        // The kernel first says that the new socket can be written to, which is no answer.
+        let is_quiet = mem::replace(&mut events, lp.metrics().events) == lp.metrics().events;
+        if written_before == 0
+            && let Some(socket) = accepted.get().filter(|_| is_quiet)
+        {
+            socket.write(lp, "x");
+            written_before = turns;
+        }
+        Some(if written_before == 0 { Duration::ZERO } else { GUARD })
+    };
+    event_loop.run_with(before_turn).expect("the poll works");
+    assert_eq!(turns, written_before, "the answer came in the turn that followed");
+    peer.join().expect("it was answered");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What time it is, for a loop and for a test that drives it.
 //!
-//! The loop asks its clock once per phase and works with that answer: inside one pass of the timers no time passes.
+//! The loop looks at its clock where time has passed or matters (around the wait for the kernel, before the timers,
+//! when one is made) and works with that answer until the next look.
 //! Only monotonic time is used, so setting the wall clock changes nothing.
 
 use std::cell::Cell;

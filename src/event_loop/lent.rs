@@ -28,8 +28,9 @@ impl From<ImmediateId> for AlarmId {
 }
 
 impl Loop {
-    /// Now, as of the last time the loop looked: before each phase, and when a timer is made. Inside one callback it
-    /// stands still ([libuv: `uv_now`](https://docs.libuv.org/en/v1.x/loop.html#c.uv_now)).
+    /// Now, as of the last time the loop looked: around the wait for the kernel, before the timers phase if there are
+    /// timers, before each call of an interval, and whenever a timer is made or refreshed. In between it stands still,
+    /// however long a callback takes ([libuv: `uv_now`](https://docs.libuv.org/en/v1.x/loop.html#c.uv_now)).
     #[doc(alias = "uv_now")]
     pub fn now(&self) -> Instant {
         self.clock.origin() + self.now
@@ -173,8 +174,8 @@ impl Loop {
         id
     }
 
-    /// Something happened on a socket: its idle limit, or its write timeout, starts anew. Works with the time of the phase, which spares a look
-    /// at the clock per message; the limit may fire that much early, never more than one phase.
+    /// Something happened on a socket: its idle limit, or its write timeout, starts anew. Works with the time of the
+    /// last look, which spares one per message; the limit may fire as much early as the callbacks since then took.
     #[inline]
     pub(crate) fn restart_timer(&mut self, id: TimerId) {
         self.timers.refresh(id, self.now_ms);

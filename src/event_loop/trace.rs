@@ -44,7 +44,8 @@ use super::Loop;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum Phase {
-    /// The program's main body, or a call from outside ([`EventLoop::enter`](crate::EventLoop::enter)).
+    /// The program's main body, or a call from outside ([`EventLoop::enter`](crate::EventLoop::enter)); what was put off
+    /// before a turn ([`EventLoop::run_with`](crate::EventLoop::run_with)).
     #[default]
     Main,
     /// Shutdowns, failed connects.
