@@ -641,6 +641,17 @@ fn a_plan_without_a_run() {
 }
 
 #[test]
+fn a_plan_writes_its_numbers_one_way() {
+    let run = Run::start(&["-c", "50M", "--dry-run"]).end();
+    assert_eq!(run.code, Some(6), "{}", run.stderr);
+    for want in ["plan         50,000,000 connections", "connections  50,000,000 in ", "ports        50,000,000 of "] {
+        assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+    }
+    let run = Run::start(&["-c", "50M"]).end();
+    assert!(run.code == Some(6) && run.stderr.contains("50,000,000 connections in one process"), "{}", run.stderr);
+}
+
+#[test]
 fn the_report_for_people() {
     let server = Server::lines(|seq, line, _| if seq == 3 { b"\x1b[2J<b>\n".to_vec() } else { line.to_vec() });
     let page = std::env::temp_dir().join(format!("bucle-load-page-{}.html", std::process::id()));
