@@ -308,16 +308,20 @@ impl Ledger {
         self.connects.failed() + self.lost_closed + self.lost_reset
     }
 
-    /// The `--fail-if` that are true, as they were typed.
-    pub(crate) fn failed(&self, load: &Load) -> Vec<String> {
-        let measure = |metric| match metric {
+    /// What a `--fail-if` asks for; a percentile in nanoseconds.
+    pub(crate) fn measure(&self, metric: Metric) -> Option<f64> {
+        match metric {
             Metric::Percentile(quantile) => self.response.quantile(quantile).map(|ns| ns as f64),
             Metric::Rate => Some(self.rate_of(self.steady.exact)),
             Metric::Wrong => Some(self.steady.wrong as f64),
             Metric::Missing => Some(self.steady.missing as f64),
             Metric::Errors => Some(self.errors() as f64),
-        };
-        let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(measure));
+        }
+    }
+
+    /// The `--fail-if` that are true, as they were typed.
+    pub(crate) fn failed(&self, load: &Load) -> Vec<String> {
+        let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(|metric| self.measure(metric)));
         failed.map(|threshold| threshold.text.clone()).collect()
     }
 

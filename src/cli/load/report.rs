@@ -81,9 +81,7 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
             first.kind, first.conn, first.sent, first.received
         );
     }
-    for threshold in &outcome.failed {
-        let _ = writeln!(out, "\n  failed: {threshold}");
-    }
+    thresholds(&mut out, load, ledger);
     let _ = writeln!(out, "\n  {}", verdict(outcome));
     out
 }
@@ -200,6 +198,16 @@ fn generator(out: &mut String, outcome: &Outcome) {
         ledger.cpu * 100.0,
         time_of(ledger.lag_p99())
     );
+}
+
+/// Each with its unit: who writes `p99>5` may not have meant seconds.
+fn thresholds(out: &mut String, load: &Load, ledger: &Ledger) {
+    for (at, threshold) in load.fail_if.iter().enumerate() {
+        let word = if threshold.is_true(|metric| ledger.measure(metric)) { "failed" } else { "passed" };
+        let space = if at == 0 { "\n" } else { "" };
+        let words = threshold.words(|metric| ledger.measure(metric));
+        let _ = writeln!(out, "{space}  {word}: --fail-if {}", words);
+    }
 }
 
 fn verdict(outcome: &Outcome) -> &'static str {
