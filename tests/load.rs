@@ -609,6 +609,33 @@ fn a_constant_delay_is_in_every_percentile() {
 }
 
 #[test]
+fn a_threshold_is_reported_with_its_unit() {
+    let server = Server::echo();
+    let run = load(&server, &["-c", "1", "-n", "5", "--fail-if", "p99>60", "--fail-if", "rate<1M"]);
+    assert_eq!(run.code, Some(5), "{}", run.stdout);
+    for want in ["passed: --fail-if p99 > 60.0 s: it was ", "failed: --fail-if rate < 1,000,000 a second: it was "] {
+        assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+    }
+    let help = Run::start(&["--help"]).end();
+    assert!(help.stdout.contains("a number without a unit is seconds"), "{}", help.stdout);
+}
+
+#[test]
+fn a_target_is_written_as_for_connect() {
+    let server = Server::echo();
+    for target in [server.port.to_string(), format!(":{}", server.port), format!("localhost:{}", server.port)] {
+        let report = Run::start(&[&target, "-c", "1", "-n", "2", "--json"]).end().json(0);
+        assert_eq!(counters(&report), "exact 2", "{target}");
+    }
+    let plan = Run::start(&["localhost", "--dry-run"]).end();
+    assert!(plan.stdout.contains("to localhost:8080,"), "{} {}", plan.stdout, plan.stderr);
+    for target in ["unix:/tmp/x", "/tmp/x", "./x"] {
+        let run = Run::start(&[target]).end();
+        assert!(run.code == Some(2) && run.stderr.contains("not to unix sockets"), "{target}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn usage_and_limits_leave_stdout_empty() {
     let table: &[(&[&str], i32, &str)] = &[
         (&["-n", "1", "-d", "1s"], 2, "cannot be used with"),

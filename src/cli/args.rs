@@ -211,7 +211,7 @@ fn connect_command() -> clap::Command {
         .arg(
             Arg::new("target")
                 .value_name("HOST:PORT")
-                .help("Where: HOST:PORT, :PORT for this machine, or unix:PATH")
+                .help("Where: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), or unix:PATH")
                 .default_value(":8080"),
         )
         .arg(
