@@ -299,6 +299,26 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
+fn why_there_is_no_connection_is_told_as_by_connect() {
+    let port = Server::echo().port_of_nobody();
+    let here = format!("127.0.0.1:{port}");
+    for (target, code) in [(here.as_str(), "ECONNREFUSED"), ("no-such-host.invalid:80", "ENOTFOUND")] {
+        let run = Run::start(&[target, "-c", "3", "-n", "1"]).end();
+        assert_eq!(run.code, Some(3), "{}", run.stderr);
+        let sentence = match code {
+            "ENOTFOUND" => "there is no host of that name",
+            _ => "nobody listens there",
+        };
+        for want in [&format!("cannot connect to {target}: {sentence} ({code})"), "    try:  ", "0 of 3 made"] {
+            assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+        }
+        for bad in ["a second", "the generator", "messages", "bucle connect"] {
+            assert!(!run.stdout.contains(bad), "{bad}: {}", run.stdout);
+        }
+    }
+}
+
+#[test]
 fn connections_that_the_server_closes() {
     let server = Server::start(|stream, _| drop(stream));
     let report = load(&server, &["-c", "3", "--hold", "-d", "20s", "--json"]).json(1);

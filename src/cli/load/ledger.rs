@@ -179,6 +179,16 @@ impl Connects {
         self.refused + self.timeout + self.errno.values().sum::<u64>()
     }
 
+    /// Why most of those failed that did, by the name of the error.
+    pub(crate) fn commonest_failure(&self) -> Option<&str> {
+        [("ECONNREFUSED", self.refused), ("ETIMEDOUT", self.timeout)]
+            .into_iter()
+            .chain(self.errno.iter().map(|(name, count)| (name.as_str(), *count)))
+            .filter(|(_, count)| *count > 0)
+            .max_by_key(|(_, count)| *count)
+            .map(|(name, _)| name)
+    }
+
     pub(crate) fn attempted(&self) -> u64 {
         self.ok + self.failed()
     }

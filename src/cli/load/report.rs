@@ -7,6 +7,8 @@ use super::check::Expect;
 use super::ledger::{Counts, Ledger, Messages, QUANTILES};
 use super::options::{Length, Load, Model};
 use super::{Outcome, json, target_url};
+use crate::cli::advice;
+use crate::cli::target::Place;
 
 /// The longest bar of the histogram.
 const BAR: usize = 40;
@@ -41,6 +43,10 @@ pub(crate) fn what(load: &Load) -> String {
 pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
     let ledger = &outcome.ledger;
     let mut out = format!("{}\n\n", what(load));
+    if ledger.connects.ok == 0 {
+        no_connection(&mut out, load, outcome);
+        return out;
+    }
     let rate = ledger.rate_of(ledger.steady.exact);
     messages(&mut out, load, &ledger.steady);
     if ledger.warmup != Messages::default() {
@@ -84,6 +90,21 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
     thresholds(&mut out, load, ledger);
     let _ = writeln!(out, "\n  {}", verdict(outcome));
     out
+}
+
+/// What there is to say when nothing was measured: why, and what to try.
+fn no_connection(out: &mut String, load: &Load, outcome: &Outcome) {
+    connects(out, &outcome.ledger);
+    if let Some(code) = outcome.ledger.connects.commonest_failure() {
+        let place = Place::Tcp(load.host.clone(), load.port);
+        let (what, tries) = advice::no_connection("load", &place, code, code);
+        let _ = writeln!(out, "\n  {what}");
+        for line in tries {
+            let _ = writeln!(out, "    try:  {line}");
+        }
+    }
+    thresholds(out, load, &outcome.ledger);
+    let _ = writeln!(out, "\n  {}", verdict(outcome));
 }
 
 fn row(out: &mut String, name: &str, text: &str) {
@@ -214,7 +235,7 @@ fn verdict(outcome: &Outcome) -> &'static str {
     match outcome.exit {
         0 => "all right",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
-        3 => "no connection could be made: is the server running, and the address right? (exit 3)",
+        3 => "no connection could be made (exit 3)",
         4 => "not every reply was right (exit 4)",
         5 => "a threshold of --fail-if was crossed (exit 5)",
         _ => "interrupted (exit 130)",
