@@ -594,6 +594,25 @@ fn a_generator_that_was_stopped_shows_it() {
     assert!(report["client"]["lag_p99_ns"].as_u64() >= Some(400_000_000) && report["client"]["saturated"] == true);
 }
 
+#[test]
+fn where_nothing_is_due_the_generator_is_not_the_limit() {
+    let script = std::env::temp_dir().join(format!("bucle-load-pause-{}", std::process::id()));
+    std::fs::write(&script, "send {seq}\\n\npause 10ms\n").expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let table: [&[&str]; 2] = [&["-c", "20", "--hold", "-d", "1s"], &["-c", "20", "--script", name, "-d", "1s"]];
+    for args in table {
+        let server = Server::echo();
+        let report = load(&server, &[args, &["--json"]].concat()).json(0);
+        is_consistent(&report);
+        assert_eq!((&report["client"]["lag_p99_ns"], &report["client"]["saturated"]), (&0.into(), &false.into()));
+        let run = load(&server, args);
+        assert!(run.stdout.contains("the generator was not the limit: "), "{args:?}: {}", run.stdout);
+        assert!(run.stdout.contains("% of a core, and nothing was due\n"), "{args:?}: {}", run.stdout);
+        assert_eq!(server.ledger().connections, 40);
+    }
+    std::fs::remove_file(script).expect("it is there");
+}
+
 /// The server does not read for a while: messages wait for the socket, and are measured from when they were due.
 #[test]
 fn a_socket_that_blocks_shows_in_the_response_time() {

@@ -13,6 +13,9 @@ use crate::cli::target::Place;
 /// The longest bar of the histogram.
 const BAR: usize = 40;
 
+/// A generator that used less of its core and was late all the same was not late by its own work.
+const IDLE: f64 = 0.5;
+
 /// What is done, in a few words.
 pub(crate) fn what(load: &Load) -> String {
     let model = match &load.model {
@@ -213,12 +216,16 @@ fn generator(out: &mut String, outcome: &Outcome) {
     let word = if ledger.is_saturated() { "was the limit" } else { "was not the limit" };
     let procs =
         if outcome.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", outcome.procs) };
-    let _ = writeln!(
-        out,
-        "  the generator {word}: {:.0} % of a core{procs}, and late by {} at most in 99 % of cases",
-        ledger.cpu * 100.0,
-        time_of(ledger.lag_p99())
-    );
+    let late = match ledger.lag.quantile(0.99) {
+        Some(lag) => format!("late by {} at most in 99 % of cases", time_of(lag)),
+        None => "nothing was due".to_owned(),
+    };
+    let why = if ledger.is_saturated() && ledger.cpu < IDLE {
+        "\n  it was not busy: something else on this machine kept it from running"
+    } else {
+        ""
+    };
+    let _ = writeln!(out, "  the generator {word}: {:.0} % of a core{procs}, and {late}{why}", ledger.cpu * 100.0);
 }
 
 /// Each with its unit: who writes `p99>5` may not have meant seconds.
