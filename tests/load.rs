@@ -452,6 +452,69 @@ fn a_greeting_is_skipped() {
     assert_eq!(report["warmup"]["messages"]["unsent"], 2, "no greeting, no message");
 }
 
+#[test]
+fn without_a_greeting_nothing_is_sent_and_nothing_is_all_right() {
+    let table: [&[&str]; 5] =
+        [&["-d", "100ms"], &["-d", "3s"], &["-n", "4"], &["-d", "100ms", "-r", "1k"], &["-d", "100ms", "--churn"]];
+    for args in table {
+        let server = Server::echo();
+        let args = [&["-c", "3", "--skip-line", "--timeout", "200ms"], args].concat();
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+        is_consistent(&report);
+        let unsent = |messages: &Value| messages["unsent"].as_u64().expect("a count");
+        assert!(unsent(&report["messages"]) + unsent(&report["warmup"]["messages"]) >= 3, "{args:?}: {report}");
+        assert_eq!((&report["messages"]["sent"], server.ledger().lines), (&0.into(), 0), "{args:?}");
+        let hint = report["hints"][0].as_str().unwrap_or_default();
+        assert!(hint.starts_with("no first line came in 200 ms on "), "{args:?}: {hint}");
+        assert!(hint.ends_with("the server sends no greeting; leave out --skip-line"), "{args:?}: {hint}");
+    }
+    let relay = Served::start(&["relay", "--port", "0"]);
+    let target = format!(":{}", relay.port);
+    let args = [&target, "-c", "20", "--skip-line", "--expect", "fanout", "-d", "300ms", "--timeout", "500ms"];
+    let run = Run::start(&args).end();
+    assert_eq!(run.code, Some(4), "{}", run.stdout);
+    for want in
+        ["0 sent", "20 unsent", "no first line came in 500 ms on 20 of 20 connections", "no message was sent (exit 4)"]
+    {
+        assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+    }
+    assert!(!run.stdout.contains("all right"), "{}", run.stdout);
+}
+
+#[test]
+fn a_run_without_a_message_is_not_all_right() {
+    let server = Server::echo();
+    let run = load(&server, &["-c", "1", "-r", "1", "-d", "100ms", "--warmup", "500ms"]);
+    assert!(run.code == Some(2) && run.stderr.contains("no message is due in the steady phase"), "{}", run.stderr);
+    let script = std::env::temp_dir().join(format!("bucle-load-long-{}", std::process::id()));
+    std::fs::write(&script, "send {seq}\\n\npause 1500ms\n").expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let report = load(&server, &["-c", "2", "--script", name, "-d", "100ms", "--json"]).json(4);
+    assert_eq!((&report["messages"]["sent"], &report["warmup"]["messages"]["sent"]), (&0.into(), &2.into()));
+    assert!(report["hints"][0].as_str().is_some_and(|hint| hint.contains("with -d")), "{report}");
+    let run = load(&server, &["-c", "2", "--script", name, "-d", "100ms"]);
+    assert!(run.stdout.contains("no message was sent in the steady phase (exit 4)"), "{}", run.stdout);
+    std::fs::remove_file(script).expect("it is there");
+    let report = load(&server, &["-c", "1", "--hold", "-d", "100ms", "--json"]).json(0);
+    assert_eq!(report["hints"], serde_json::json!([]));
+}
+
+#[test]
+fn a_greeting_that_is_taken_for_a_reply_is_hinted_at() {
+    let chat = Served::start(&["chat", "--port", "0"]);
+    let target = format!(":{}", chat.port);
+    let run = Run::start(&[&target, "-c", "4", "-n", "40", "--timeout", "1s"]).end();
+    assert_eq!(run.code, Some(4), "{}", run.stdout);
+    let want = "the first line on 4 of 4 connections was no reply: if it is a greeting, add --skip-line";
+    assert!(run.stdout.contains(want), "{}", run.stdout);
+    let report = Run::start(&[&target, "-c", "4", "-n", "40", "--skip-line", "--expect", "fanout", "--json"]).end();
+    assert_eq!(report.json(0)["hints"], serde_json::json!([]));
+    // One wrong reply among many is no greeting.
+    let server = Server::lines(|seq, line, _| if seq == 3 { b"no\n".to_vec() } else { line.to_vec() });
+    let report = load(&server, &["-c", "4", "-n", "40", "--json"]).json(4);
+    assert_eq!(report["hints"], serde_json::json!([]));
+}
+
 /// The server opens with a negotiation, puts commands into its replies, and wants 255 doubled.
 #[test]
 fn telnet_is_taken_out() {

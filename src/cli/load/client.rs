@@ -30,7 +30,7 @@ use super::check::{Expect, Phase, Room, Rules};
 use super::ledger::Ledger;
 use super::options::{Length, Load, Model, Ramp};
 use super::progress::{Progress, Snapshot, Unit};
-use super::schedule::{Schedule, share};
+use super::schedule::{Schedule, first_number_from, share};
 use crate::cli::exit_code;
 use book::Book;
 use connection::{Conn, State};
@@ -388,8 +388,7 @@ impl Run {
 
     /// The number of the first message that is due in the steady phase.
     fn first_of_steady(&self, rate: u64) -> u64 {
-        let warmup = self.job.load.warmup.as_nanos();
-        (warmup * u128::from(rate)).div_ceil(1_000_000_000) as u64
+        first_number_from(rate, self.job.load.warmup) as u64
     }
 
     fn begin_steady(&mut self) {
@@ -449,6 +448,7 @@ impl Run {
         }
         self.stage = Stage::Drain;
         self.metronome = None;
+        self.count_ungreeted(now);
         if self.is_quiet() {
             self.close(lp);
         }

@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::check::{Expect, Fanout};
 use super::message::{LineEnd, Messages, Template, unescape};
+use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
 use crate::cli::target::Place;
@@ -212,6 +213,12 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
 
 /// What clap cannot know.
 fn check(load: &Load) -> Result<(), String> {
+    if let (Model::Open { rate }, Length::For(time)) = (&load.model, load.length)
+        && let due = Schedule::first_from(*rate, load.warmup)
+        && due >= load.warmup.as_nanos() + time.as_nanos()
+    {
+        return Err(format!("at {rate} a second no message is due in the steady phase: a longer -d, or a higher -r"));
+    }
     if let Expect::Fanout(kind) = load.expect {
         if kind == Fanout::Others && load.connections < 2 {
             return Err("with --expect fanout:others there have to be others: try  -c 2".to_owned());

@@ -90,8 +90,11 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
             first.kind, first.conn, first.sent, first.received
         );
     }
+    for hint in ledger.hints(load) {
+        let _ = writeln!(out, "\n  {hint}");
+    }
     thresholds(&mut out, load, ledger);
-    let _ = writeln!(out, "\n  {}", verdict(outcome));
+    let _ = writeln!(out, "\n  {}", verdict(load, outcome));
     out
 }
 
@@ -107,7 +110,7 @@ fn no_connection(out: &mut String, load: &Load, outcome: &Outcome) {
         }
     }
     thresholds(out, load, &outcome.ledger);
-    let _ = writeln!(out, "\n  {}", verdict(outcome));
+    let _ = writeln!(out, "\n  {}", verdict(load, outcome));
 }
 
 fn row(out: &mut String, name: &str, text: &str) {
@@ -238,11 +241,17 @@ fn thresholds(out: &mut String, load: &Load, ledger: &Ledger) {
     }
 }
 
-fn verdict(outcome: &Outcome) -> &'static str {
+fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
+    let ledger = &outcome.ledger;
+    let failures = ledger.warmup.failures() + ledger.steady.failures();
     match outcome.exit {
         0 => "all right",
+        1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
+        1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
         3 => "no connection could be made (exit 3)",
+        4 if failures == 0 => "no message was sent in the steady phase (exit 4)",
+        4 if ledger.warmup.sent + ledger.steady.sent == 0 => "no message was sent (exit 4)",
         4 => "not every reply was right (exit 4)",
         5 => "a threshold of --fail-if was crossed (exit 5)",
         _ => "interrupted (exit 130)",
