@@ -140,7 +140,7 @@ pub(crate) enum NetTick {
     FailQueued(Socket),
     WriteFailed(Socket, Box<(Vec<WriteCallback>, Error)>),
     /// A refused write or end, or an end that had finished.
-    Callback(Box<(WriteCallback, crate::Result<()>)>),
+    Callback(Socket, Box<(WriteCallback, crate::Result<()>)>),
     /// Destroys a socket whose name was not found.
     Destroy(Socket, Box<Error>),
     Error(Socket, Box<Error>),
@@ -165,7 +165,7 @@ impl Pending {
     }
 }
 
-/// How a socket was on its last visit, as far as reading is concerned.
+/// The marks of who is on the ready list, for even and for odd turns.
 const READY_FLAGS: [u32; 2] = [flag::READY_EVEN, flag::READY_ODD];
 
 impl Net {
@@ -306,6 +306,9 @@ impl Loop {
         if is_hangup {
             state.set(flag::HANGUP);
         }
+        if readiness.is_any(Readiness::BROKEN) {
+            state.set(flag::BROKEN);
+        }
         if readiness.is_any(Readiness::PRIORITY) {
             state.set(flag::URGENT);
         }
@@ -380,9 +383,9 @@ impl Loop {
                 let (callbacks, error) = *failed;
                 self.write_failed(socket, callbacks, error);
             }
-            NetTick::Callback(call) => {
+            NetTick::Callback(socket, call) => {
                 let (callback, result) = *call;
-                self.call(Kind::Callback, self.cause(), |lp| callback(lp, result));
+                self.tell(socket, callback, result);
             }
             NetTick::Destroy(socket, error) => self.destroy_socket(socket, Some(*error)),
             NetTick::Error(socket, error) => self.emit_error(socket, *error),

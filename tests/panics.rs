@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bucle::net::{Handler, Socket, listen};
 use bucle::{EventLoop, Loop};
 
-/// Echoes, and panics at a `!`.
+/// Echoes, and panics at a `!`. A `w` is echoed, and an `e` ends, with a callback that panics.
 #[derive(Default)]
 struct Fragile {
     closed: usize,
@@ -18,7 +18,11 @@ struct Fragile {
 impl Handler for Fragile {
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         assert!(!chunk.contains(&b'!'), "on purpose");
-        socket.write(lp, chunk);
+        match chunk {
+            b"w" => drop(socket.write_then(lp, chunk, |_, _| panic!("on purpose"))),
+            b"e" => socket.end_then(lp, |_, _| panic!("on purpose")),
+            _ => drop(socket.write(lp, chunk)),
+        }
     }
     fn on_error(&mut self, _: &mut Loop, _: Socket, _: bucle::Error) {}
     fn on_close(&mut self, _: &mut Loop, _: Socket, _: bool) {
@@ -70,6 +74,29 @@ fn a_caught_panic_costs_one_connection_and_nobody_else() {
         assert_eq!(server.with(lp, |handler, _| handler.closed), Some(1));
         assert_eq!((server.id().connections(lp), lp.caught_panics()), (1, 1));
     });
+}
+
+#[test]
+fn a_panic_in_the_callback_of_a_write_or_an_end_costs_its_connection() {
+    quietly();
+    for what in ["w", "e"] {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        event_loop.catch_panics(true);
+        let server = event_loop.enter(|lp| listen(lp, ("127.0.0.1", 0), Fragile::default()).expect("a free port"));
+        let address = event_loop.enter(|lp| server.id().address(lp));
+        let port = address.and_then(|address| address.port()).expect("it is bound");
+        let connect = || TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        let (mut good, mut bad) = (connect(), connect());
+        assert_eq!(ask(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
+        ask(&mut event_loop, &mut bad, what);
+        let limit = Instant::now() + Duration::from_secs(30);
+        while event_loop.enter(|lp| server.with(lp, |handler, _| handler.closed)) != Some(1) {
+            assert!(Instant::now() < limit, "{what}: it stays open");
+            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+        }
+        assert_eq!(ask(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
+        event_loop.enter(|lp| assert_eq!((server.id().connections(lp), lp.caught_panics()), (1, 1), "{what}"));
+    }
 }
 
 #[test]

@@ -195,3 +195,19 @@ fn a_visit_costs_one_registration_and_no_read_in_vain() {
         [("accept4", 2.0), ("close", 1.0), ("epoll_ctl", 1.0), ("recvfrom", 2.0), ("sendto", 1.0), ("shutdown", 1.0)];
     assert_eq!(cost, calls.map(|(call, count)| (call.to_owned(), count)).into());
 }
+
+/// As `printf 'a\nb\nc\n' | nc -N` says them: the FIN comes with the lines, and is no reason to hurry.
+#[test]
+fn the_last_lines_of_who_has_ended_are_answered_together() {
+    if !has_strace() {
+        return;
+    }
+    let cost = difference("lines", 5, 50, |port, visits| {
+        for _ in 0..visits {
+            let mut client = connect(port);
+            client.write_all("0123456789abcde\n".repeat(16).as_bytes()).expect("it reads");
+            part(client);
+        }
+    });
+    assert_eq!(cost["sendto"], 1.0, "{cost:?}");
+}

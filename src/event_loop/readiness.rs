@@ -21,6 +21,9 @@ impl Readiness {
     /// Either of the last words: no more to come, no more to send, or broken.
     pub const HANGUP: Readiness = Readiness(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0 | Self::ERROR.0);
 
+    /// A write may fail.
+    pub const BROKEN: Readiness = Readiness(Self::WRITE_CLOSED.0 | Self::ERROR.0);
+
     #[inline]
     pub fn of(event: &mio::event::Event) -> Self {
         let bit = |is_set: bool, bit: Readiness| if is_set { bit.0 } else { 0 };

@@ -1,4 +1,4 @@
-//! What chance has found, one by one.
+//! What chance and reviews have found, one by one.
 //!
 //! The ledger says what was wrong in most of them: a socket without its `on_close`, an event after the destroy, a callback
 //! that never came, a slot that stays.
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::ledger::Event;
 use super::{Step, World};
 use crate::net::simulated::{Answer, Call};
-use crate::net::{Error, Limit, Limits, ServerOptions, SocketOptions, on};
+use crate::net::{BACKLOG, Error, Limit, Limits, ServerOptions, SocketOptions, on};
 
 #[test]
 fn who_is_destroyed_at_the_first_address_of_a_name_hears_of_no_other() {
@@ -309,4 +309,70 @@ fn a_socket_that_is_flushed_again_and_again_is_listed_once() {
     world.visitor(0, []);
     world.run();
     world.finish();
+}
+
+#[test]
+fn an_accept_that_goes_on_failing_is_tried_again_by_one_timer_however_many_knock() {
+    const STEP: Duration = Duration::from_millis(5);
+    let mut world = World::new();
+    let errors = Rc::new(Cell::new(0));
+    let counted = errors.clone();
+    world.serve(ServerOptions::default(), on().server_error(move |_, _, _| counted.set(counted.get() + 1)));
+    world.kernel.set_script(|call| if call == Call::Accept { Answer::Fail("EINVAL") } else { Answer::Usual });
+    for step in 0..200 {
+        if step < 10 {
+            world.kernel.knock(0).expect("it listens");
+        }
+        world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        world.clock.advance(STEP);
+    }
+    // One at once, and one every 50 ms of a second at most.
+    assert!((2..=21).contains(&errors.get()), "{} errors", errors.get());
+    world.kernel.set_script(|_| Answer::Usual);
+    world.run();
+    assert_eq!(world.finish().accounts().len(), 10);
+}
+
+#[test]
+fn an_accept_that_is_refused_for_ever_does_not_spin() {
+    let mut world = World::new();
+    let (errors, accepts) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (counted, asked) = (errors.clone(), accepts.clone());
+    world.serve(ServerOptions::default(), on().server_error(move |_, _, _| counted.set(counted.get() + 1)));
+    world.kernel.set_script(move |call| match call {
+        Call::Accept => {
+            asked.set(asked.get() + 1);
+            Answer::Fail("EPERM")
+        }
+        _ => Answer::Usual,
+    });
+    world.kernel.knock(0).expect("it listens");
+    for _ in 0..3 * BACKLOG {
+        world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    }
+    assert_eq!((errors.get(), accepts.get()), (1, BACKLOG + 1));
+    world.kernel.set_script(|_| Answer::Usual);
+    world.run();
+    assert_eq!(world.finish().accounts().len(), 1);
+}
+
+#[test]
+fn a_whole_backlog_may_have_left_before_its_turn() {
+    let mut world = World::new();
+    let errors = Rc::new(Cell::new(0));
+    let counted = errors.clone();
+    world.serve(ServerOptions::default(), on().server_error(move |_, _, _| counted.set(counted.get() + 1)));
+    let gone = Cell::new(0);
+    world.kernel.set_script(move |call| match call {
+        Call::Accept if gone.replace(gone.get() + 1) < BACKLOG => Answer::Fail("ECONNABORTED"),
+        _ => Answer::Usual,
+    });
+    for _ in 0..=BACKLOG {
+        world.kernel.knock(0).expect("it listens");
+    }
+    for _ in 0..=BACKLOG {
+        world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    }
+    world.run();
+    assert_eq!((errors.get(), world.finish().accounts().len()), (0, 1));
 }

@@ -12,23 +12,29 @@ use std::time::{Duration, Instant};
 use super::listener::set_listener_options;
 use super::state::flag;
 use super::state::{SocketState, Stream};
-use super::{Dropped, Error, ServerId, Socket};
+use super::{BACKLOG, Dropped, Error, ServerId, Socket};
 use crate::error_codes;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop, TimerId};
 
-/// How long a server that had no descriptor left waits before it tries again by itself. It also does whenever a
-/// connection closes. Twenty attempts a second cost nothing that can be measured, and a person does not notice the wait.
-const STARVED_RETRY: Duration = Duration::from_millis(50);
+/// How long a server whose accept has failed waits before it tries again by itself. One that had no descriptor left also
+/// does whenever a connection closes. Twenty attempts a second cost nothing that can be measured, and a person does not
+/// notice the wait.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// How many newcomers in a row may have left before their turn: all that a backlog holds. When more have, it is not they
+/// who fail but the call, refused by a seccomp filter or a security module (`EPERM`), and asking on would burn a core.
+const GONE_IN_A_ROW: u32 = BACKLOG;
 
 /// How long no attempt may have failed before there are descriptors enough again. One that is freed is taken by the next
 /// in line, which does not mean that the line is over.
 const RECOVERED_AFTER: Duration = Duration::from_secs(1);
 
-/// The least time between two lines of the log about it. The next ones take twice as long each time,
+/// The least time between two lines of the log about a want of descriptors. From then on each takes twice as long as the
+/// one before, up to [`REPORT_SELDOM`].
 const REPORT_AFTER: Duration = Duration::from_secs(1);
 
-/// up to this.
+/// The most time between two lines of the log while descriptors are still lacking.
 const REPORT_SELDOM: Duration = Duration::from_secs(60);
 
 impl Loop {
@@ -60,34 +66,48 @@ impl Loop {
     fn accept_within_budget(&mut self, server: ServerId) {
         let Some(state) = self.net.server(server) else { return };
         for _ in 0..state.options.accepts_per_turn.max(1) {
-            let Some(state) = self.net.server(server) else { return };
-            match state.listener.accept() {
+            let Some(state) = self.net.server_mut(server) else { return };
+            if state.accepts_later {
+                // Whoever knocks in between is found then.
+                return;
+            }
+            let error = match state.listener.accept() {
                 Ok((stream, peer)) => {
+                    state.gone_in_a_row = 0;
                     self.accepted(server, stream, peer);
                     self.boundary();
+                    continue;
                 }
-                Err(error) => match accept_failure(&error) {
-                    AcceptFailure::NobodyThere => return,
-                    AcceptFailure::TryNext => {}
-                    AcceptFailure::NoDescriptor => return self.starve(server, &error),
-                    AcceptFailure::Other => {
-                        let error = Error::system("accept", &error);
-                        self.emit_server(server, Kind::OnServerError, |handler, lp| {
-                            handler.on_server_error(lp, server, error)
-                        });
-                        self.boundary();
-                        return self.accept_later(server);
-                    }
-                },
+                Err(error) => error,
+            };
+            match accept_failure(&error) {
+                AcceptFailure::NobodyThere => {
+                    state.gone_in_a_row = 0;
+                    return;
+                }
+                AcceptFailure::TryNext if state.gone_in_a_row < GONE_IN_A_ROW => state.gone_in_a_row += 1,
+                AcceptFailure::NoDescriptor => return self.starve(server, &error),
+                AcceptFailure::TryNext | AcceptFailure::Other => return self.accept_later(server, &error),
             }
         }
         self.put_listener_on_ready_list(server);
     }
 
-    /// Whoever knocked may be waiting still, and the kernel will not say so again.
-    fn accept_later(&mut self, server: ServerId) {
-        let timer = self.set_timeout(STARVED_RETRY, move |lp| lp.put_listener_on_ready_list(server));
+    /// The call itself fails. Whoever knocked may be waiting still, and the kernel will not say so again: a timer does.
+    fn accept_later(&mut self, server: ServerId, error: &io::Error) {
+        let Some(state) = self.net.server_mut(server) else { return };
+        state.accepts_later = true;
+        state.gone_in_a_row = 0;
+        let timer = self.set_timeout(RETRY_AFTER, move |lp| {
+            if let Some(state) = lp.net.server_mut(server) {
+                state.accepts_later = false;
+                lp.put_listener_on_ready_list(server);
+            }
+        });
         self.unref(timer);
+        let error = Error::system("accept", error);
+        self.emit_server(server, Kind::OnServerError, |handler, lp| handler.on_server_error(lp, server, error));
+        self.boundary();
     }
 
     fn put_listener_on_ready_list(&mut self, server: ServerId) {
@@ -169,7 +189,7 @@ impl Loop {
             let why = error_codes::message(error.raw_os_error().unwrap_or(0));
             log::warn!(target: "bucle::net", "{server}: cannot accept for now: {why}; trying again and again");
         }
-        let retry = self.set_interval(STARVED_RETRY, Loop::try_starved_again);
+        let retry = self.set_interval(RETRY_AFTER, Loop::try_starved_again);
         self.unref(retry);
         self.net.starvation.retry = Some(retry);
     }

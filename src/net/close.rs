@@ -182,7 +182,7 @@ impl Loop {
         state.set(ERRORED);
         state.more().errored.get_or_insert(Error::ClosedBeforeConnection);
         for callback in first {
-            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(Error::ClosedBeforeConnection)));
+            self.tell(socket, callback, Err(Error::ClosedBeforeConnection));
         }
         self.fail_queued(socket);
     }
@@ -230,7 +230,7 @@ impl Loop {
             return Err(Error::InvalidHandleType);
         }
         if state.is(CONNECTING) {
-            state.set(RESET_ON_CONNECT);
+            state.more().resets_on_connect = true;
             return Ok(());
         }
         // Closing the descriptor now sends a RST instead of a FIN.

@@ -228,7 +228,7 @@ impl Loop {
         state.begin_life();
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         for callback in writes.into_iter().chain(ends) {
-            self.call_back(Some(callback), Err(Error::ClosedBeforeConnection));
+            self.call_back(socket, Some(callback), Err(Error::ClosedBeforeConnection));
         }
     }
 
@@ -325,7 +325,7 @@ impl Loop {
         self.note(Kind::Connect, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.stream = stream;
-        state.clear(READABLE | HANGUP);
+        state.clear(READABLE | HANGUP | BROKEN);
         let timer = has_more.then(|| self.set_timeout(ATTEMPT_TIMEOUT, move |lp| lp.attempt_timed_out(socket)));
         if let Some(connecting) = self.connecting(socket) {
             connecting.attempt_timer = timer;
@@ -421,7 +421,7 @@ impl Loop {
         log::debug!(target: "bucle::net", "{socket} connected");
         self.emit(socket, Kind::OnConnect, 0, |handler, lp| handler.on_connect(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.flags & (RESET_ON_CONNECT | DESTROYED) == RESET_ON_CONNECT {
+        if !state.is(DESTROYED) && state.more.as_ref().is_some_and(|more| more.resets_on_connect) {
             // Only reported where it is asked for; here it cannot fail.
             let _ = self.reset_socket(socket);
         }

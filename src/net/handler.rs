@@ -141,8 +141,14 @@ impl Loop {
         let result = self.with_handler(slot, f);
         self.end(span);
         if result.is_none() && self.catches_panics() {
-            self.destroy_socket(socket, Some(Error::custom("E_PANIC", "a callback panicked")));
+            self.callback_panicked(socket);
         }
+    }
+
+    /// A callback of `socket` has panicked, and that is caught: what it was about to do will not happen.
+    #[cold]
+    pub(crate) fn callback_panicked(&mut self, socket: Socket) {
+        self.destroy_socket(socket, Some(Error::custom("E_PANIC", "a callback panicked")));
     }
 
     /// Calls the handler of `server`.

@@ -55,10 +55,12 @@ pub const READS_PER_TURN: usize = 32;
 ///
 /// | what | here | `bucle serve` | beyond it | whence the command's number |
 /// |---|---|---|---|---|
-/// | connections | [none](super::ServerOptions::max_connections) | open files − 32 | one line "server full", closed | Redis keeps 32 back (`CONFIG_MIN_RESERVED_FDS`) |
+/// | connections | [none](super::ServerOptions::max_connections) | open files − 32 | "server full" where it is lines, closed | Redis keeps 32 back (`CONFIG_MIN_RESERVED_FDS`) |
 /// | accepts in a turn | [1](super::ServerOptions::accepts_per_turn), Node's | 64 | the next turn | a storm of thousands in dozens of turns |
 /// | waiting to be accepted | [511](super::BACKLOG), Node's | 511 | the kernel lets them try again | |
-/// | reads of 64 KiB in a turn | [32](Limits::reads_per_turn), libuv's | 32 | the next turn | |
+/// | reads of 64 KiB in a turn | [32](Limits::reads_per_turn), libuv's | 32; 1 where they are lines | the next turn | a read may be thousands of lines, each for everybody |
+/// | bytes sent of one socket at a time | 1 MiB | 1 MiB | the next turn | about what it is read |
+/// | gathered for the end of the phase, of all sockets | 8 MiB | 8 MiB | a write takes along what its socket has | |
 /// | what waits before `write` answers `false` | [16 KiB](super::HIGH_WATER_MARK), Node's | 64 KiB | servers that answer read no more from it | one full read |
 /// | inbox of a paused socket | high-water mark and one read | the same | nothing more is read | |
 /// | outbox of one socket | [none](Limits::outbox_bytes) | 1 MiB | [`Error::TooSlow`], reset | a thousand lines of a chat |
@@ -67,10 +69,10 @@ pub const READS_PER_TURN: usize = 32;
 /// | all outboxes | [none](crate::Loop::set_outbox_limit) | 64 MiB | the largest: [`Error::TooSlow`], reset | 64 stuck peers at their own limit |
 /// | nothing acknowledged | [the system's](super::ServerOptions::user_timeout) | 70 s | `ETIMEDOUT` | the keepalive's delay and its ten questions |
 /// | keepalive | [off](super::ServerOptions::keep_alive) | after 60 s, 10 × 1 s | `ETIMEDOUT` | libuv's interval and count |
-/// | silence | [for ever](super::ServerOptions::timeout) | for ever (`--idle-timeout`) | `on_timeout`; the command says good-bye | |
+/// | silence | [for ever](super::ServerOptions::timeout) | for ever (`--idle-timeout`) | `on_timeout`; the command says good-bye where it is lines | |
 /// | a line of telnet | [64 KiB](crate::telnet::Options::max_line) | 64 KiB | told, closed | one full read |
 /// | a subnegotiation of telnet | 1 KiB kept | 1 KiB | the rest is skipped | |
-/// | buffers kept for the next outbox | 4 MiB | 4 MiB | freed | a fan-out to 10,000 fits |
+/// | kept for the next outbox | 4 MiB in small buffers; 1 MiB in blocks, 16 KiB a connection, at most 8 MiB | the same | freed | a fan-out to 10,000 fits |
 /// | the log that nobody reads | | 1 MiB | lines are dropped and counted | some ten thousand lines |
 /// | a trace | [as many records as asked for](crate::Loop::start_trace) | 256 MiB of file | recording stops | |
 /// | closing | | 5 s | whoever is still there is left behind | |
@@ -198,7 +200,7 @@ impl Loop {
         match (outbox, callback) {
             // Behind the others, which are told first.
             (Some(outbox), Some(callback)) => outbox.push_callback(u64::MAX, callback),
-            (_, callback) => self.call_back(callback, Err(error.clone())),
+            (_, callback) => self.call_back(socket, callback, Err(error.clone())),
         }
         self.give_up_on(socket, error);
     }

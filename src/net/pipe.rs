@@ -1,111 +1,146 @@
-//! Pipes: what one socket reads, another writes, at the pace of the slower.
+//! Pipes: what one socket reads, others write, at the pace of the slowest.
 //!
 //! ```text
-//!   source ── data ──▶ destination.write ── false ──▶ source pauses
-//!                      destination drains ──────────▶ source resumes
+//!   source ── data ──▶ destination.write ── false ──▶ source pauses and awaits this destination
+//!                      destination drains ──────────▶ source resumes, unless it awaits another
 //!   source ends ─────▶ destination.end()
-//!   destination closes ─▶ the pipe is gone
+//!   destination finishes or closes, unpipe ─▶ the pipe is gone, and awaited no more
 //! ```
 //!
-//! The handlers of both go on hearing their events.
+//! Without a destination left the source pauses. The handlers of both go on hearing their events.
 
 use std::mem;
 
 use super::Socket;
-use super::state::Pipe;
 use super::state::flag::*;
+use super::state::{More, Pipe};
 use crate::event_loop::Loop;
 
 impl Loop {
     pub(crate) fn pipe_socket(&mut self, from: Socket, to: Socket, ends: bool) {
-        if self.net.socket(to).is_none() {
-            return;
-        }
+        let Some(destination) = self.net.socket(to) else { return };
+        let is_awaited = destination.is(NEED_DRAIN) && destination.is_writable();
         let Some(state) = self.net.socket_mut(from) else { return };
         state.set(DETOUR);
-        state.more().pipes.push(Pipe { to, ends });
         let has_ended = state.is(END_EMITTED);
-        let is_paused = state.is(PAUSED);
-        if let Some(state) = self.net.socket_mut(to) {
-            state.more().piped_from.push(from);
+        let more = state.more();
+        more.pipes.push(Pipe { to, ends, is_awaited });
+        let must_wait = more.awaits_drain();
+        if let Some(destination) = self.net.socket_mut(to) {
+            destination.more().piped_from.push(from);
         }
         if has_ended && ends {
             self.end_pipes(from);
-        } else if !is_paused {
+        } else if must_wait {
+            self.pause_socket(from);
+        } else {
             self.resume_socket(from);
         }
     }
 
-    pub(crate) fn unpipe_socket(&mut self, from: Socket, to: Option<Socket>) {
-        let Some(state) = self.net.socket_mut(from) else { return };
-        let Some(more) = &mut state.more else { return };
-        let goes = |pipe: &Pipe| to.is_none_or(|to| to == pipe.to);
-        let gone: Vec<Pipe> = more.pipes.extract_if(.., |pipe| goes(pipe)).collect();
-        let is_last = more.pipes.is_empty();
-        if is_last && !gone.is_empty() {
+    /// Takes one pipe to `to` away. Whoever waited for that destination alone goes on, for it may never drain.
+    pub(crate) fn unpipe_socket(&mut self, from: Socket, to: Socket) {
+        let Some(more) = self.more_of(from) else { return };
+        let Some(place) = more.pipes.iter().position(|pipe| pipe.to == to) else { return };
+        let gone = more.pipes.remove(place);
+        let goes_on = gone.is_awaited && !more.awaits_drain();
+        if more.pipes.is_empty() {
             self.pause_socket(from);
+        } else if goes_on {
+            self.resume_socket(from);
         }
-        for pipe in gone {
-            if let Some(more) = self.net.socket_mut(pipe.to).and_then(|state| state.more.as_mut()) {
-                more.piped_from.retain(|&source| source != from);
-                more.waiting_sources.retain(|&source| source != from);
-            }
-        }
+        self.forget_source(to, from);
     }
 
     /// Writes a chunk to every destination. The slowest rules: one `false` and the source pauses.
     pub(crate) fn feed_pipes(&mut self, from: Socket, chunk: &[u8]) {
         let mut place = 0;
         while let Some(pipe) = self.pipe_at(from, place) {
-            place += 1;
-            if self.write_socket(pipe.to, chunk, None) {
-                continue;
-            }
-            let Some(destination) = self.net.socket_mut(pipe.to) else { continue };
-            if destination.is_writable() {
-                let waiting = &mut destination.more().waiting_sources;
-                if !waiting.contains(&from) {
-                    waiting.push(from);
+            let has_room = self.write_socket(pipe.to, chunk, None);
+            // One that takes no more writes at all will not drain either.
+            if !has_room && self.net.socket(pipe.to).is_some_and(|destination| destination.is_writable()) {
+                if let Some(pipe) = self.more_of(from).and_then(|more| more.pipes.get_mut(place)) {
+                    pipe.is_awaited = true;
                 }
                 self.pause_socket(from);
             }
+            place += 1;
         }
     }
 
-    /// By place, for writing may add or remove pipes.
+    /// By place, for the loop is needed for the write.
     fn pipe_at(&self, from: Socket, place: usize) -> Option<Pipe> {
         self.net.socket(from)?.more.as_ref()?.pipes.get(place).copied()
     }
 
-    /// A destination has drained: those who waited for it go on.
+    /// A destination has drained: those who waited for it alone go on.
     pub(crate) fn drained(&mut self, to: Socket) {
-        let Some(more) = self.net.socket_mut(to).and_then(|state| state.more.as_mut()) else { return };
-        for source in mem::take(&mut more.waiting_sources) {
-            self.resume_socket(source);
+        let Some(more) = self.more_of(to).filter(|more| !more.piped_from.is_empty()) else { return };
+        let sources = mem::take(&mut more.piped_from);
+        for &source in &sources {
+            let Some(more) = self.more_of(source) else { continue };
+            let mut was_awaited = false;
+            for pipe in more.pipes.iter_mut().filter(|pipe| pipe.to == to) {
+                was_awaited |= mem::take(&mut pipe.is_awaited);
+            }
+            if was_awaited && !more.awaits_drain() {
+                self.resume_socket(source);
+            }
+        }
+        if let Some(more) = self.more_of(to) {
+            more.piped_from = sources;
         }
     }
 
     /// The source has ended: its destinations do too, unless they are to stay.
     pub(crate) fn end_pipes(&mut self, from: Socket) {
-        let Some(more) = self.net.socket_mut(from).and_then(|state| state.more.as_mut()) else { return };
-        for pipe in mem::take(&mut more.pipes) {
-            if let Some(more) = self.net.socket_mut(pipe.to).and_then(|state| state.more.as_mut()) {
-                more.piped_from.retain(|&source| source != from);
-            }
+        for pipe in self.take_pipes(from) {
             if pipe.ends {
                 self.end_socket(pipe.to, None, None);
             }
         }
     }
 
-    /// A socket is closing: nobody pipes into it or waits for it any more.
+    /// A socket is closing: it is at neither end of a pipe any more.
     pub(crate) fn detach_pipes(&mut self, socket: Socket) {
-        let Some(more) = self.net.socket_mut(socket).and_then(|state| state.more.as_mut()) else { return };
-        let sources = mem::take(&mut more.piped_from);
-        more.waiting_sources.clear();
-        for source in sources {
-            self.unpipe_socket(source, Some(socket));
+        self.unpipe_sources(socket);
+        if !self.take_pipes(socket).is_empty() {
+            self.pause_socket(socket);
         }
-        self.unpipe_socket(socket, None);
+    }
+
+    /// Nobody pipes into a socket any more, for it has finished or is closing.
+    pub(crate) fn unpipe_sources(&mut self, to: Socket) {
+        let sources = self.more_of(to).map(|more| mem::take(&mut more.piped_from)).unwrap_or_default();
+        for source in sources {
+            self.unpipe_socket(source, to);
+        }
+    }
+
+    fn take_pipes(&mut self, from: Socket) -> Vec<Pipe> {
+        let pipes = self.more_of(from).map(|more| mem::take(&mut more.pipes)).unwrap_or_default();
+        for pipe in &pipes {
+            self.forget_source(pipe.to, from);
+        }
+        pipes
+    }
+
+    /// One pipe from `source` is gone.
+    fn forget_source(&mut self, to: Socket, source: Socket) {
+        let Some(more) = self.more_of(to) else { return };
+        if let Some(place) = more.piped_from.iter().position(|&other| other == source) {
+            more.piped_from.remove(place);
+        }
+    }
+
+    fn more_of(&mut self, socket: Socket) -> Option<&mut More> {
+        self.net.socket_mut(socket)?.more.as_deref_mut()
+    }
+}
+
+impl More {
+    /// Whether a destination of this source has yet to drain.
+    fn awaits_drain(&self) -> bool {
+        self.pipes.iter().any(|pipe| pipe.is_awaited)
     }
 }

@@ -120,6 +120,8 @@ impl<H: Handler> Server<H> {
             is_counted: false,
             is_looking_up: false,
             is_ready: false,
+            accepts_later: false,
+            gone_in_a_row: 0,
             listening_id: 0,
             close_callbacks: Vec::new(),
         };
@@ -315,6 +317,10 @@ pub(crate) struct ServerState {
     is_looking_up: bool,
     /// On the ready list.
     pub is_ready: bool,
+    /// Accepting has failed, and a timer will have it tried again.
+    pub accepts_later: bool,
+    /// Newcomers who had left when it was their turn, since the last who had not.
+    pub gone_in_a_row: u32,
     /// Counts calls to listen and close: what was put off by an earlier one is void.
     listening_id: u32,
     /// The results are known when close is called: it was listening, or not.
@@ -420,7 +426,10 @@ impl Loop {
 
     fn close_server(&mut self, server: ServerId, callback: Option<WriteCallback>) {
         let Some(state) = self.net.server_mut(server) else {
-            return self.call_back(callback, Err(Error::NotRunning));
+            if let Some(callback) = callback {
+                self.next_tick(|lp| callback(lp, Err(Error::NotRunning)));
+            }
+            return;
         };
         state.listening_id = state.listening_id.wrapping_add(1);
         if let Some(callback) = callback {

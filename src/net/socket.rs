@@ -315,7 +315,12 @@ impl Socket {
         lp.uncork_socket(self, 1);
     }
 
-    /// Writes all that this socket reads to `to`, at the pace of the slower, and ends `to` when this one ends.
+    /// Writes all that this socket reads to `to`, at the pace of the slower, and ends `to` when this one ends. Starts
+    /// reading, even after [`pause`](Self::pause), unless `to` has yet to drain.
+    ///
+    /// Of several destinations the slowest rules: reading goes on when each has drained, or is gone. One that finishes or
+    /// closes is unpiped
+    /// ([Node: `readable.pipe`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readablepipedestination-options)).
     pub fn pipe(self, lp: &mut Loop, to: Socket) {
         lp.pipe_socket(self, to, true);
     }
@@ -327,7 +332,7 @@ impl Socket {
 
     /// Takes a pipe away. Without any left the socket pauses.
     pub fn unpipe(self, lp: &mut Loop, to: Socket) {
-        lp.unpipe_socket(self, Some(to));
+        lp.unpipe_socket(self, to);
     }
 
     /// Calls `on_timeout` after `limit` without activity: nothing connected, read or written. Once per idle period;

@@ -64,13 +64,13 @@ pub(crate) struct More {
     pub end_callbacks: Vec<WriteCallback>,
     /// Where this socket's data goes.
     pub pipes: Vec<Pipe>,
-    /// Who pipes into this socket.
+    /// Who pipes into this socket, once for each pipe.
     pub piped_from: Vec<Socket>,
-    /// Who has stopped reading until this socket drains.
-    pub waiting_sources: Vec<Socket>,
     /// The first error, which later callbacks are told.
     pub errored: Option<Error>,
     pub connecting: Option<Box<super::connect::Connecting>>,
+    /// `reset_and_destroy` while connecting: done as soon as it is connected.
+    pub resets_on_connect: bool,
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
     pub user_timeout: Duration,
@@ -83,7 +83,10 @@ pub(crate) struct More {
 #[derive(Clone, Copy)]
 pub(crate) struct Pipe {
     pub to: Socket,
+    /// The destination ends with the source.
     pub ends: bool,
+    /// The source has stopped reading until this destination drains.
+    pub is_awaited: bool,
 }
 
 /// The states and conditions a socket can be in; see the picture above.
@@ -123,8 +126,10 @@ pub(crate) mod flag {
         EOF,
         /// `on_end` was called.
         END_EMITTED,
-        /// A FIN, hang-up or error was reported: a short read does not mean that all was read, and a write is tried at once.
+        /// A FIN, hang-up or error was reported: a short read does not mean that all was read.
         HANGUP,
+        /// A hang-up or error was reported: a write is tried at once, for it may fail.
+        BROKEN,
         /// The descriptor has urgent data: a read stops short of it.
         URGENT,
         /// On the ready list of an even, or of an odd turn.
@@ -157,8 +162,6 @@ pub(crate) mod flag {
         UNREFERENCED,
         /// Counted among what keeps the loop alive.
         COUNTED,
-        /// `reset_and_destroy` while connecting: done as soon as it is connected.
-        RESET_ON_CONNECT,
         /// The slot is in the middle of `on_close`.
         CLOSING,
         /// Data goes through the slow path: an inbox, a decoder or a pipe is there.
@@ -270,6 +273,7 @@ impl SocketState {
         if let Some(more) = &mut self.more {
             more.errored = None;
             more.peer = None;
+            more.resets_on_connect = false;
             more.inbox.clear();
         }
     }

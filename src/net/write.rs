@@ -127,7 +127,7 @@ impl Loop {
     /// The common case: an open socket that the kernel has not refused, and few bytes. `false`: it is another case.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
-        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | HANGUP;
+        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
         if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
@@ -172,13 +172,13 @@ impl Loop {
     #[inline(never)]
     fn write_slowly(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, cause: Cause) -> bool {
         let Some(state) = self.net.socket_mut(socket) else {
-            self.call_back(callback, Err(Error::Destroyed { action: "write" }));
+            self.call_back(socket, callback, Err(Error::Destroyed { action: "write" }));
             return false;
         };
         let refusal = if state.is(ANSWERS_END) && state.is(ENDING) { Some(Error::EndedByPeer) } else { refusal(state) };
         match refusal {
             Some(error) => {
-                self.call_back(callback, Err(error.clone()));
+                self.call_back(socket, callback, Err(error.clone()));
                 self.destroy_socket(socket, Some(error));
                 false
             }
@@ -501,7 +501,7 @@ impl Loop {
             self.drained(socket);
         }
         for callback in callbacks {
-            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Ok(())));
+            self.tell(socket, callback, Ok(()));
         }
         if self.net.socket(socket).is_some_and(|state| state.is(DESTROYED)) {
             self.fail_queued(socket);
@@ -516,8 +516,7 @@ impl Loop {
             state.more().errored.get_or_insert_with(|| error.clone());
         }
         for callback in callbacks {
-            let error = error.clone();
-            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(error)));
+            self.tell(socket, callback, Err(error.clone()));
         }
         self.fail_queued(socket);
         self.destroy_socket(socket, Some(error));
@@ -553,19 +552,17 @@ impl Loop {
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
         for callback in writes {
-            let error = failed("write");
-            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(error)));
+            self.tell(socket, callback, Err(failed("write")));
         }
         for callback in ends {
-            let error = failed("end");
-            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Err(error)));
+            self.tell(socket, callback, Err(failed("end")));
         }
     }
 
     /// `end`: no further writes; the FIN follows when everything is out.
     pub(crate) fn end_socket(&mut self, socket: Socket, bytes: Option<&[u8]>, callback: Option<WriteCallback>) {
         let Some(state) = self.net.socket_mut(socket) else {
-            return self.call_back(callback, Err(Error::Destroyed { action: "end" }));
+            return self.call_back(socket, callback, Err(Error::Destroyed { action: "end" }));
         };
         let mut failed = None;
         if let Some(bytes) = bytes {
@@ -591,8 +588,8 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let errored = state.more.as_ref().and_then(|more| more.errored.clone());
         match failed.or(errored) {
-            Some(error) => self.call_back(Some(callback), Err(error)),
-            None if state.is(FINISHED) => self.call_back(Some(callback), Ok(())),
+            Some(error) => self.call_back(socket, Some(callback), Err(error)),
+            None if state.is(FINISHED) => self.call_back(socket, Some(callback), Ok(())),
             None => match self.overrun(socket, 0, 1) {
                 Some(error) => self.refuse_overrun(socket, Some(callback), error),
                 None => self.net.socket_mut(socket).map_or((), |state| state.more().end_callbacks.push(callback)),
@@ -644,9 +641,10 @@ impl Loop {
         state.set(FINISHED);
         let callbacks = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         for callback in callbacks {
-            self.call(Kind::Callback, self.cause(), |lp| callback(lp, Ok(())));
+            self.tell(socket, callback, Ok(()));
         }
         self.emit(socket, Kind::OnFinish, 0, |handler, lp| handler.on_finish(lp, socket));
+        self.unpipe_sources(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROY_ON_FINISH | END_EMITTED) {
             self.destroy_socket(socket, None);
@@ -738,9 +736,16 @@ impl Loop {
     }
 
     /// Calls back in a tick; there may be nobody to call.
-    pub(crate) fn call_back(&mut self, callback: Option<WriteCallback>, result: crate::Result<()>) {
+    pub(crate) fn call_back(&mut self, socket: Socket, callback: Option<WriteCallback>, result: crate::Result<()>) {
         if let Some(callback) = callback {
-            self.tick(NetTick::Callback(Box::new((callback, result))));
+            self.tick(NetTick::Callback(socket, Box::new((callback, result))));
+        }
+    }
+
+    /// Tells who wrote to a socket, or ended it, how that went. A panic costs the socket, as one in its handler does.
+    pub(crate) fn tell(&mut self, socket: Socket, callback: WriteCallback, result: crate::Result<()>) {
+        if !self.call(Kind::Callback, self.cause(), |lp| callback(lp, result)) {
+            self.callback_panicked(socket);
         }
     }
 }

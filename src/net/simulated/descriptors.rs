@@ -121,7 +121,7 @@ impl SimulatedListener {
                 state.wake(Waiter::Listener(self.id));
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Answer::Fail(error @ ("ECONNABORTED" | "EPROTO" | "EPERM")) => {
+            Answer::Fail(error @ ("ECONNABORTED" | "EPROTO")) => {
                 // It was this newcomer's; he is gone.
                 if let Some(id) = state.listeners[self.id].newcomers.pop_front() {
                     state.connections[id].reset(error);
