@@ -537,13 +537,14 @@ impl Run {
         });
     }
 
-    /// Whether a late timer is a late message: not while connections are held, nor while all scripts pause.
+    /// Whether a late timer is a late message: not while connections are held, all scripts pause, or no greeting has come.
     fn is_anything_due(&self) -> bool {
         let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|passing| !passing.is_pausing);
         match self.model() {
             Model::Hold => false,
             Model::Script(_) => self.conns.iter().any(is_acting),
-            Model::Closed { .. } | Model::Open { .. } | Model::Churn => true,
+            Model::Closed { .. } => self.conns.iter().any(|conn| conn.state == State::Ready),
+            Model::Open { .. } | Model::Churn => true,
         }
     }
 

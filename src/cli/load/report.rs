@@ -13,8 +13,8 @@ use crate::cli::target::Place;
 /// The longest bar of the histogram.
 const BAR: usize = 40;
 
-/// A generator that used less of its core and was late all the same was not late by its own work.
-const IDLE: f64 = 0.5;
+/// A generator that used less of its core and was late all the same was hardly late by its own work.
+const IDLE: f64 = 0.2;
 
 /// What is done, in a few words.
 pub(crate) fn what(load: &Load) -> String {
@@ -224,7 +224,7 @@ fn generator(out: &mut String, outcome: &Outcome) {
         None => "nothing was due".to_owned(),
     };
     let why = if ledger.is_saturated() && ledger.cpu < IDLE {
-        "\n  it was not busy: something else on this machine kept it from running"
+        "\n  it was hardly busy: something else on this machine may have kept it from running"
     } else {
         ""
     };
