@@ -4,10 +4,9 @@
 //! them on this crate is the example `conformance`. Each run is a process of its own, two at a time.
 //!
 //! ```text
-//!   cargo test                                    builds the runner too; with --test conformance alone it has to be
-//!                                                 there: cargo build --example conformance
-//!   CONFORMANCE_TIMES=20 cargo test conformance   each scenario so often
-//!   JITTER=3 …                                    with a random delay of up to 3 ms before every event
+//!   cargo test --test conformance                        builds the runner too, where it is missing or old
+//!   CONFORMANCE_TIMES=20 cargo test --test conformance   each scenario so often
+//!   JITTER=3 …                                           with a random delay of up to 3 ms before every event
 //! ```
 
 use std::collections::BTreeSet;
@@ -15,7 +14,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 use std::{env, fs, thread};
 
@@ -189,16 +188,39 @@ fn home() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
 }
 
-/// The example, which Cargo puts next to the directory of the tests: `debug/examples` beside `debug/deps`.
+/// The example, which Cargo puts next to the directory of the tests: `debug/examples` beside `debug/deps`. A whole
+/// `cargo test` has built it; `--test conformance` alone has not.
 fn runner() -> PathBuf {
-    let exe = env::current_exe().expect("a test knows where it is");
-    let profile = exe.ancestors().nth(2).expect("a test is in a directory of a directory");
-    let runner = profile.join("examples").join(format!("conformance{}", env::consts::EXE_SUFFIX));
-    assert!(runner.exists(), "no {}: cargo build --example conformance", runner.display());
-    if let Some(source) = newer_source(&runner) {
-        panic!("{source} is newer than the runner: cargo build --example conformance");
-    }
-    runner
+    static RUNNER: OnceLock<PathBuf> = OnceLock::new();
+    let find = || {
+        let exe = env::current_exe().expect("a test knows where it is");
+        let profile = exe.ancestors().nth(2).expect("a test is in a directory of a directory");
+        let runner = profile.join("examples").join(format!("conformance{}", env::consts::EXE_SUFFIX));
+        if !runner.exists() || newer_source(&runner).is_some() {
+            build_runner(profile);
+        }
+        assert!(runner.exists(), "no {}, although it was built", runner.display());
+        if let Some(source) = newer_source(&runner) {
+            panic!("{source} is newer than the runner, although it was built");
+        }
+        runner
+    };
+    RUNNER.get_or_init(find).clone()
+}
+
+/// Builds it where the tests are, as they were built: `target/debug` is the profile `dev`, `target/x` the profile `x`.
+fn build_runner(directory: &Path) {
+    let target = directory.parent().expect("a profile's directory is in the target directory");
+    let profile = match directory.file_name().and_then(OsStr::to_str) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--example", "conformance", "--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(status.as_ref().is_ok_and(|status| status.success()), "cargo build --example conformance: {status:?}");
 }
 
 /// A source that has changed since `program` was built, by the list that Cargo leaves beside it. An old runner would

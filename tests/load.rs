@@ -299,6 +299,26 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
+fn why_there_is_no_connection_is_told_as_by_connect() {
+    let port = Server::echo().port_of_nobody();
+    let here = format!("127.0.0.1:{port}");
+    for (target, code) in [(here.as_str(), "ECONNREFUSED"), ("no-such-host.invalid:80", "ENOTFOUND")] {
+        let run = Run::start(&[target, "-c", "3", "-n", "1"]).end();
+        assert_eq!(run.code, Some(3), "{}", run.stderr);
+        let sentence = match code {
+            "ENOTFOUND" => "there is no host of that name",
+            _ => "nobody listens there",
+        };
+        for want in [&format!("cannot connect to {target}: {sentence} ({code})"), "    try:  ", "0 of 3 made"] {
+            assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+        }
+        for bad in ["a second", "the generator", "messages", "bucle connect"] {
+            assert!(!run.stdout.contains(bad), "{bad}: {}", run.stdout);
+        }
+    }
+}
+
+#[test]
 fn connections_that_the_server_closes() {
     let server = Server::start(|stream, _| drop(stream));
     let report = load(&server, &["-c", "3", "--hold", "-d", "20s", "--json"]).json(1);
@@ -430,6 +450,73 @@ fn a_greeting_is_skipped() {
     let report = load(&silent, &["-c", "2", "-d", "1s", "--skip-line", "--timeout", "200ms", "--json"]).json(4);
     is_consistent(&report);
     assert_eq!(report["warmup"]["messages"]["unsent"], 2, "no greeting, no message");
+}
+
+#[test]
+fn without_a_greeting_nothing_is_sent_and_nothing_is_all_right() {
+    let table: [&[&str]; 5] =
+        [&["-d", "100ms"], &["-d", "3s"], &["-n", "4"], &["-d", "100ms", "-r", "1k"], &["-d", "100ms", "--churn"]];
+    for args in table {
+        let server = Server::echo();
+        let args = [&["-c", "3", "--skip-line", "--timeout", "200ms"], args].concat();
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+        is_consistent(&report);
+        let unsent = |messages: &Value| messages["unsent"].as_u64().expect("a count");
+        assert!(unsent(&report["messages"]) + unsent(&report["warmup"]["messages"]) >= 3, "{args:?}: {report}");
+        assert_eq!((&report["messages"]["sent"], server.ledger().lines), (&0.into(), 0), "{args:?}");
+        let hint = report["hints"][0].as_str().unwrap_or_default();
+        assert!(hint.starts_with("no first line came in 200 ms on "), "{args:?}: {hint}");
+        assert!(hint.ends_with("the server sends no greeting; leave out --skip-line"), "{args:?}: {hint}");
+    }
+    let relay = Served::start(&["relay", "--port", "0"]);
+    let target = format!(":{}", relay.port);
+    let args = [&target, "-c", "20", "--skip-line", "--expect", "fanout", "-d", "300ms", "--timeout", "500ms"];
+    let run = Run::start(&args).end();
+    assert_eq!(run.code, Some(4), "{}", run.stdout);
+    for want in [
+        "0 sent",
+        "20 unsent",
+        "the generator was not the limit: ",
+        "no first line came in 500 ms on 20 of 20 connections",
+        "no message was sent (exit 4)",
+    ] {
+        assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+    }
+    assert!(!run.stdout.contains("all right"), "{}", run.stdout);
+}
+
+#[test]
+fn a_run_without_a_message_is_not_all_right() {
+    let server = Server::echo();
+    let run = load(&server, &["-c", "1", "-r", "1", "-d", "100ms", "--warmup", "500ms"]);
+    assert!(run.code == Some(2) && run.stderr.contains("no message is due in the steady phase"), "{}", run.stderr);
+    let script = std::env::temp_dir().join(format!("bucle-load-long-{}", std::process::id()));
+    std::fs::write(&script, "send {seq}\\n\npause 1500ms\n").expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let report = load(&server, &["-c", "2", "--script", name, "-d", "100ms", "--json"]).json(4);
+    assert_eq!((&report["messages"]["sent"], &report["warmup"]["messages"]["sent"]), (&0.into(), &2.into()));
+    assert!(report["hints"][0].as_str().is_some_and(|hint| hint.contains("with -d")), "{report}");
+    let run = load(&server, &["-c", "2", "--script", name, "-d", "100ms"]);
+    assert!(run.stdout.contains("no message was sent in the steady phase (exit 4)"), "{}", run.stdout);
+    std::fs::remove_file(script).expect("it is there");
+    let report = load(&server, &["-c", "1", "--hold", "-d", "100ms", "--json"]).json(0);
+    assert_eq!(report["hints"], serde_json::json!([]));
+}
+
+#[test]
+fn a_greeting_that_is_taken_for_a_reply_is_hinted_at() {
+    let chat = Served::start(&["chat", "--port", "0"]);
+    let target = format!(":{}", chat.port);
+    let run = Run::start(&[&target, "-c", "4", "-n", "40", "--timeout", "1s"]).end();
+    assert_eq!(run.code, Some(4), "{}", run.stdout);
+    let want = "the first line on 4 of 4 connections was no reply: if it is a greeting, add --skip-line";
+    assert!(run.stdout.contains(want), "{}", run.stdout);
+    let report = Run::start(&[&target, "-c", "4", "-n", "40", "--skip-line", "--expect", "fanout", "--json"]).end();
+    assert_eq!(report.json(0)["hints"], serde_json::json!([]));
+    // One wrong reply among many is no greeting.
+    let server = Server::lines(|seq, line, _| if seq == 3 { b"no\n".to_vec() } else { line.to_vec() });
+    let report = load(&server, &["-c", "4", "-n", "40", "--json"]).json(4);
+    assert_eq!(report["hints"], serde_json::json!([]));
 }
 
 /// The server opens with a negotiation, puts commands into its replies, and wants 255 doubled.
@@ -574,6 +661,25 @@ fn a_generator_that_was_stopped_shows_it() {
     assert!(report["client"]["lag_p99_ns"].as_u64() >= Some(400_000_000) && report["client"]["saturated"] == true);
 }
 
+#[test]
+fn where_nothing_is_due_the_generator_is_not_the_limit() {
+    let script = std::env::temp_dir().join(format!("bucle-load-pause-{}", std::process::id()));
+    std::fs::write(&script, "send {seq}\\n\npause 10ms\n").expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let table: [&[&str]; 2] = [&["-c", "20", "--hold", "-d", "1s"], &["-c", "20", "--script", name, "-d", "1s"]];
+    for args in table {
+        let server = Server::echo();
+        let report = load(&server, &[args, &["--json"]].concat()).json(0);
+        is_consistent(&report);
+        assert_eq!((&report["client"]["lag_p99_ns"], &report["client"]["saturated"]), (&0.into(), &false.into()));
+        let run = load(&server, args);
+        assert!(run.stdout.contains("the generator was not the limit: "), "{args:?}: {}", run.stdout);
+        assert!(run.stdout.contains("% of a core, and nothing was due\n"), "{args:?}: {}", run.stdout);
+        assert_eq!(server.ledger().connections, 40);
+    }
+    std::fs::remove_file(script).expect("it is there");
+}
+
 /// The server does not read for a while: messages wait for the socket, and are measured from when they were due.
 #[test]
 fn a_socket_that_blocks_shows_in_the_response_time() {
@@ -609,6 +715,33 @@ fn a_constant_delay_is_in_every_percentile() {
 }
 
 #[test]
+fn a_threshold_is_reported_with_its_unit() {
+    let server = Server::echo();
+    let run = load(&server, &["-c", "1", "-n", "5", "--fail-if", "p99>60", "--fail-if", "rate<1M"]);
+    assert_eq!(run.code, Some(5), "{}", run.stdout);
+    for want in ["passed: --fail-if p99 > 60.0 s: it was ", "failed: --fail-if rate < 1,000,000 a second: it was "] {
+        assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+    }
+    let help = Run::start(&["--help"]).end();
+    assert!(help.stdout.contains("a number without a unit is seconds"), "{}", help.stdout);
+}
+
+#[test]
+fn a_target_is_written_as_for_connect() {
+    let server = Server::echo();
+    for target in [server.port.to_string(), format!(":{}", server.port), format!("localhost:{}", server.port)] {
+        let report = Run::start(&[&target, "-c", "1", "-n", "2", "--json"]).end().json(0);
+        assert_eq!(counters(&report), "exact 2", "{target}");
+    }
+    let plan = Run::start(&["localhost", "--dry-run"]).end();
+    assert!(plan.stdout.contains("to localhost:8080,"), "{} {}", plan.stdout, plan.stderr);
+    for target in ["unix:/tmp/x", "/tmp/x", "./x"] {
+        let run = Run::start(&[target]).end();
+        assert!(run.code == Some(2) && run.stderr.contains("not to unix sockets"), "{target}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn usage_and_limits_leave_stdout_empty() {
     let table: &[(&[&str], i32, &str)] = &[
         (&["-n", "1", "-d", "1s"], 2, "cannot be used with"),
@@ -638,6 +771,17 @@ fn a_plan_without_a_run() {
     assert_eq!((&plan["fds"]["ok"], &plan["exit"]), (&false.into(), &6.into()));
     let run = Run::start(&["-c", "5", "--dry-run"]).end();
     assert!(run.code == Some(0) && run.stdout.contains("descriptors"), "{}", run.stdout);
+}
+
+#[test]
+fn a_plan_writes_its_numbers_one_way() {
+    let run = Run::start(&["-c", "50M", "--dry-run"]).end();
+    assert_eq!(run.code, Some(6), "{}", run.stderr);
+    for want in ["plan         50,000,000 connections", "connections  50,000,000 in ", "ports        50,000,000 of "] {
+        assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+    }
+    let run = Run::start(&["-c", "50M"]).end();
+    assert!(run.code == Some(6) && run.stderr.contains("50,000,000 connections in one process"), "{}", run.stderr);
 }
 
 #[test]

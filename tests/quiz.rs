@@ -200,7 +200,18 @@ fn all_questions_in_order_keep_score() {
 }
 
 #[test]
-fn a_person_is_asked_again() {
+fn what_was_not_asked_is_not_wrong() {
+    let right: Vec<String> = NODE[..3].iter().map(|(_, order)| order.join(", ")).collect();
+    let some = quiz(&[], &right.join("\n"));
+    assert_eq!(some.status, Some(0), "{}", some.stderr);
+    assert!(some.stdout.contains("3 of 3 right, and 17 not asked."), "{}", some.stdout);
+    let none = quiz(&[], "");
+    assert_eq!(none.status, Some(2), "{}", none.stdout);
+    assert!(none.stderr.contains("there is no answer"), "{}", none.stderr);
+}
+
+/// `bucle quiz` in a terminal of its own, and its exit code behind what it says.
+fn typed(args: &str, input: &str) -> Outcome {
     let mut script = Command::new("script");
     script
         .args([
@@ -208,11 +219,37 @@ fn a_person_is_asked_again() {
             "--flush",
             "--return",
             "--command",
-            &format!("'{BUCLE}' quiz 1; echo status $?"),
+            &format!("'{BUCLE}' quiz {args}; echo status $?"),
             "/dev/null",
         ])
         .env("SHELL", "/bin/sh");
-    let talk = run(&mut script, "mean\nhint\ntick main microtask\nmain tick microtask\n");
+    run(&mut script, input)
+}
+
+#[test]
+fn a_wrong_answer_ends_with_4_at_a_terminal_as_in_a_pipe() {
+    let table = [
+        ("wrong, and away", "1", "tick main microtask\nquit\n", 4),
+        ("wrong, then right", "1", "tick main microtask\nmain tick microtask\n", 4),
+        ("given up", "1", "next\n", 4),
+        ("right", "1", "main tick microtask\n", 0),
+        ("away at once", "1", "quit\n", 0),
+        ("right, and away", "", "main tick microtask\nquit\n", 0),
+        ("wrong among all", "", "tick main microtask\nquit\n", 4),
+    ];
+    for (name, args, input, want) in table {
+        let talk = typed(args, input);
+        assert!(talk.stdout.ends_with(&format!("status {want}")), "{name}: {}", talk.stdout);
+    }
+    for (input, want) in [("tick main microtask\nquit\n", 4), ("main tick microtask\nquit\n", 0)] {
+        assert_eq!(quiz(&["1"], input).status, Some(want), "{input}");
+        assert_eq!(quiz(&[], input).status, Some(want), "{input}");
+    }
+}
+
+#[test]
+fn a_person_is_asked_again() {
+    let talk = typed("1", "mean\nhint\ntick main microtask\nmain tick microtask\n");
     let mut rest = &*talk.stdout;
     for part in [
         "In which order are the lines said?",
@@ -221,7 +258,7 @@ fn a_person_is_asked_again() {
         "you expected \"tick\", the loop ran \"main\"",
         "Once more?",
         "¡Muy bien!",
-        "status 0",
+        "status 4",
     ] {
         let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in {rest}"));
         rest = &rest[at + part.len()..];

@@ -6,13 +6,18 @@ use bucle::Error;
 
 use super::target::Place;
 
-/// What to say when `place` could not be connected to: a sentence, and what to type next.
+/// What to say when `bucle connect` cannot connect to `place`: a sentence, and what to type next.
 pub(crate) fn cannot_connect(place: &Place, error: &Error) -> (String, Vec<String>) {
+    no_connection("connect", place, error.code(), &error.to_string())
+}
+
+/// The same for another command and a reason of which only the code is known. `otherwise` is said of an unknown one.
+pub(crate) fn no_connection(command: &str, place: &Place, code: &str, otherwise: &str) -> (String, Vec<String>) {
     let (why, tries) = match place {
-        Place::Tcp(host, port) => tcp(host, *port, error.code()),
-        Place::Unix(_) => unix(place, error.code()),
+        Place::Tcp(host, port) => tcp(command, host, *port, code),
+        Place::Unix(_) => unix(place, code),
     };
-    let why = if why.is_empty() { error.to_string() } else { format!("{why} ({})", error.code()) };
+    let why = if why.is_empty() { otherwise.to_owned() } else { format!("{why} ({code})") };
     (format!("cannot connect to {place}: {why}"), tries)
 }
 
@@ -31,8 +36,8 @@ pub(crate) fn words_for(error: &Error) -> String {
     format!("{words} ({})", error.code())
 }
 
-fn tcp(host: &str, port: u16, code: &str) -> (&'static str, Vec<String>) {
-    let elsewhere = "bucle connect HOST:PORT      with another host or port";
+fn tcp(command: &str, host: &str, port: u16, code: &str) -> (&'static str, Vec<String>) {
+    let elsewhere = &*format!("bucle {command} HOST:PORT      with another host or port");
     let (why, advice): (_, &[&str]) = match code {
         "ECONNREFUSED" if is_this_machine(host) => {
             let serve = format!("bucle serve{}{}", host_flag(host), port_flag(port));

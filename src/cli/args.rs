@@ -211,7 +211,7 @@ fn connect_command() -> clap::Command {
         .arg(
             Arg::new("target")
                 .value_name("HOST:PORT")
-                .help("Where: HOST:PORT, :PORT for this machine, or unix:PATH")
+                .help("Where: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), or unix:PATH")
                 .default_value(":8080"),
         )
         .arg(
@@ -235,9 +235,13 @@ fn quiz_command() -> clap::Command {
                 .long("answer")
                 .value_name("ORDER")
                 .requires("question")
-                .help("The order, letters or words; the exit code is 0 if it is right, 4 if it is wrong"),
+                .help("The order, letters or words"),
         )
-        .after_help("Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"")
+        .after_help(
+            "The exit code is 0 when every answer was right, and 4 when one was wrong or a question was given up,\n\
+             even if it was answered again; at a terminal, in a pipe and with --answer alike.\n\n\
+             Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"",
+        )
 }
 
 fn verbose() -> Arg {

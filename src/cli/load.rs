@@ -94,15 +94,16 @@ pub(crate) fn run(load: Load) -> ExitCode {
 fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) -> Result<Ledger, String> {
     let seed = RandomState::new().hash_one(0);
     if plan.procs > 1 {
-        return procs::run(plan.procs, seed, Progress::to_stderr());
+        return procs::run(plan.procs, seed, Progress::to_stderr(&load));
     }
     if let Model::Script(script) = &mut load.model {
         script.set_seed(seed);
     }
     let sources = if plan.binds { plan.sources.clone() } else { Vec::new() };
     let ports = dealt_ports(&load, plan);
+    let progress = Progress::to_stderr(&load);
     let job = Job { load, index: 0, of: 1, seed, targets, sources, ports, is_worker: false };
-    client::run(job, Progress::to_stderr()).map_err(|error| format!("the run cannot go on: {error}"))
+    client::run(job, progress).map_err(|error| format!("the run cannot go on: {error}"))
 }
 
 /// A child: its part of the work, and its ledger as one line.

@@ -84,7 +84,7 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
         None if io::stdin().is_terminal() => Answers::Terminal,
         None => Answers::Pipe,
     };
-    let mut quiz = Quiz { answers };
+    let mut quiz = Quiz { answers, has_erred: false };
     let result = match wanted {
         Wanted::List if answer.is_some() => {
             complain("an answer wants the number of its question", &["bucle quiz 1 --answer \"c b a\"".into()]);
@@ -96,7 +96,8 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
     };
     match result {
         Ok(status) => status,
-        Err(Stop::Quit | Stop::NoReader) => ExitCode::SUCCESS,
+        Err(Stop::Quit) => quiz.status(),
+        Err(Stop::NoReader) => ExitCode::SUCCESS,
         Err(Stop::Failed(what)) => {
             complain(&what, &[]);
             ExitCode::from(exit_code::FAILURE)
@@ -122,16 +123,16 @@ fn list() -> String {
 
 struct Quiz {
     answers: Answers,
+    /// An answer was wrong, or a question was given up; a better answer after it changes nothing.
+    has_erred: bool,
 }
 
 impl Quiz {
     fn ask_one(&mut self, number: usize) -> Result<ExitCode, Stop> {
         match self.ask(number) {
-            Err(Stop::Quit) if !self.is_typed() => {
-                complain("there is no answer", &[format!("bucle quiz {number} --answer \"c b a\"")]);
-                Ok(ExitCode::from(exit_code::USAGE))
-            }
-            outcome => Ok(self.status(outcome?)),
+            Err(Stop::Quit) if !self.is_typed() => Ok(no_answer(number)),
+            Ok(Outcome::Unusable) => Ok(ExitCode::from(exit_code::USAGE)),
+            outcome => outcome.map(|_| self.status()),
         }
     }
 
@@ -142,7 +143,8 @@ impl Quiz {
             match self.ask(number) {
                 Ok(Outcome::Right) => right += 1,
                 Ok(Outcome::Wrong) => {}
-                Ok(Outcome::Unusable) => return Ok(self.status(Outcome::Unusable)),
+                Ok(Outcome::Unusable) => return Ok(ExitCode::from(exit_code::USAGE)),
+                Err(Stop::Quit) if asked == 0 && !self.is_typed() => return Ok(no_answer(number)),
                 Err(Stop::Quit) => break,
                 Err(stop) => return Err(stop),
             }
@@ -155,17 +157,18 @@ impl Quiz {
             0 => format!("{right} of {all} right.\n"),
             left => format!("{right} of {asked} right, and {left} not asked.\n"),
         })?;
-        Ok(self.status(if right == all { Outcome::Right } else { Outcome::Wrong }))
+        Ok(self.status())
     }
 
-    /// The exit code. A person has been told already.
-    fn status(&self, outcome: Outcome) -> ExitCode {
-        match outcome {
-            Outcome::Right => ExitCode::SUCCESS,
-            _ if self.is_typed() => ExitCode::SUCCESS,
-            Outcome::Wrong => ExitCode::from(exit_code::WRONG_ANSWER),
-            Outcome::Unusable => ExitCode::from(exit_code::USAGE),
-        }
+    /// The exit code: the same for a person and for a pipe. Questions that were not asked do not count.
+    fn status(&self) -> ExitCode {
+        if self.has_erred { ExitCode::from(exit_code::WRONG_ANSWER) } else { ExitCode::SUCCESS }
+    }
+
+    /// Wrong, or given up: that stays, whatever is answered then.
+    fn err(&mut self) -> Outcome {
+        self.has_erred = true;
+        Outcome::Wrong
     }
 
     /// One question, until it is answered or given up. A person may try again.
@@ -178,15 +181,18 @@ impl Quiz {
         loop {
             match self.next_line()?.trim() {
                 "hint" => show(&wrap(question.hint))?,
-                "why" => return show(&why(question)?).map(|()| Outcome::Wrong),
-                "next" => return Ok(Outcome::Wrong),
+                "why" => return show(&why(question)?).map(|()| self.err()),
+                "next" => return Ok(self.err()),
                 "quit" => return Err(Stop::Quit),
                 order => match self.judge(question, order)? {
                     Outcome::Right => return Ok(best),
-                    outcome if !self.is_typed() => return Ok(outcome),
+                    Outcome::Unusable if !self.is_typed() => return Ok(Outcome::Unusable),
                     Outcome::Unusable => {}
                     Outcome::Wrong => {
-                        best = Outcome::Wrong;
+                        best = self.err();
+                        if !self.is_typed() {
+                            return Ok(best);
+                        }
                         show("Once more? Or why (the whole run), or next.\n")?;
                     }
                 },
@@ -225,6 +231,12 @@ impl Quiz {
             Err(error) => Err(Stop::Failed(format!("cannot read standard input: {error}"))),
         }
     }
+}
+
+/// The exit code of a question that nobody has answered.
+fn no_answer(number: usize) -> ExitCode {
+    complain("there is no answer", &[format!("bucle quiz {number} --answer \"c b a\"")]);
+    ExitCode::from(exit_code::USAGE)
 }
 
 /// The question as it is asked.

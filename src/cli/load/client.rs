@@ -29,8 +29,8 @@ use bucle::{EventLoop, Loop, Result};
 use super::check::{Expect, Phase, Room, Rules};
 use super::ledger::Ledger;
 use super::options::{Length, Load, Model, Ramp};
-use super::progress::{Progress, Snapshot};
-use super::schedule::{Schedule, share};
+use super::progress::{Progress, Snapshot, Unit};
+use super::schedule::{Schedule, first_number_from, share};
 use crate::cli::exit_code;
 use book::Book;
 use connection::{Conn, State};
@@ -388,8 +388,7 @@ impl Run {
 
     /// The number of the first message that is due in the steady phase.
     fn first_of_steady(&self, rate: u64) -> u64 {
-        let warmup = self.job.load.warmup.as_nanos();
-        (warmup * u128::from(rate)).div_ceil(1_000_000_000) as u64
+        first_number_from(rate, self.job.load.warmup) as u64
     }
 
     fn begin_steady(&mut self) {
@@ -449,6 +448,7 @@ impl Run {
         }
         self.stage = Stage::Drain;
         self.metronome = None;
+        self.count_ungreeted(now);
         if self.is_quiet() {
             self.close(lp);
         }
@@ -511,7 +511,7 @@ impl Run {
     /// Every 10 ms: who is overdue, whose time is up, and what the loop's own lateness is.
     fn tick(&mut self, lp: &mut Loop) {
         let now = self.now();
-        if self.stage == Stage::Steady && self.schedule.is_none() {
+        if self.stage == Stage::Steady && self.schedule.is_none() && self.is_anything_due() {
             self.book.ledger.lag.record(now.saturating_sub(self.ticked_at + nanos(TICK)));
         }
         self.ticked_at = now;
@@ -527,14 +527,25 @@ impl Run {
             self.second_at += 1_000_000_000;
             self.book.ledger.end_second(self.living as u64);
         }
-        let ledger = &self.book.ledger;
+        let (ledger, unit) = (&self.book.ledger, Unit::of(&self.job.load));
         self.progress.show(now, || Snapshot {
             stage: Some(self.stage),
             living: self.living as u64,
-            exact: ledger.warmup.exact + ledger.steady.exact,
+            done: unit.count(&ledger.warmup) + unit.count(&ledger.steady),
             failed: ledger.warmup.failures() + ledger.steady.failures(),
             errors: ledger.errors(),
         });
+    }
+
+    /// Whether a late timer is a late message: not while connections are held, all scripts pause, or no greeting has come.
+    fn is_anything_due(&self) -> bool {
+        let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|passing| !passing.is_pausing);
+        match self.model() {
+            Model::Hold => false,
+            Model::Script(_) => self.conns.iter().any(is_acting),
+            Model::Closed { .. } => self.conns.iter().any(|conn| conn.state == State::Ready),
+            Model::Open { .. } | Model::Churn => true,
+        }
     }
 
     /// Which phase a message belongs to that is sent now.

@@ -51,6 +51,7 @@ pub(crate) fn report(load: &Load, outcome: &Outcome) -> Value {
             "saturated": ledger.is_saturated(),
         },
         "first_failure": failure,
+        "hints": ledger.hints(load),
         "failed": outcome.failed,
         "interrupted": ledger.is_interrupted,
         "exit": outcome.exit,

@@ -9,7 +9,9 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::check::{Phase, Verdict};
-use super::options::Load;
+use super::client::nanos;
+use super::options::{Load, Model};
+use super::report::{grouped, time_of};
 use super::threshold::Metric;
 use crate::cli::exit_code;
 
@@ -179,6 +181,16 @@ impl Connects {
         self.refused + self.timeout + self.errno.values().sum::<u64>()
     }
 
+    /// Why most of those failed that did, by the name of the error.
+    pub(crate) fn commonest_failure(&self) -> Option<&str> {
+        [("ECONNREFUSED", self.refused), ("ETIMEDOUT", self.timeout)]
+            .into_iter()
+            .chain(self.errno.iter().map(|(name, count)| (name.as_str(), *count)))
+            .filter(|(_, count)| *count > 0)
+            .max_by_key(|(_, count)| *count)
+            .map(|(name, _)| name)
+    }
+
     pub(crate) fn attempted(&self) -> u64 {
         self.ok + self.failed()
     }
@@ -254,6 +266,10 @@ pub(crate) struct Ledger {
     pub(crate) connects: Connects,
     pub(crate) lost_closed: u64,
     pub(crate) lost_reset: u64,
+    /// With `--skip-line`: connections on which no line came in time.
+    pub(crate) ungreeted: u64,
+    /// Connections on which the first that came was no reply.
+    pub(crate) misheard: u64,
     pub(crate) bytes_out: u64,
     pub(crate) bytes_in: u64,
     /// CPU time ÷ wall time of the busiest process in the steady phase.
@@ -308,16 +324,20 @@ impl Ledger {
         self.connects.failed() + self.lost_closed + self.lost_reset
     }
 
-    /// The `--fail-if` that are true, as they were typed.
-    pub(crate) fn failed(&self, load: &Load) -> Vec<String> {
-        let measure = |metric| match metric {
+    /// What a `--fail-if` asks for; a percentile in nanoseconds.
+    pub(crate) fn measure(&self, metric: Metric) -> Option<f64> {
+        match metric {
             Metric::Percentile(quantile) => self.response.quantile(quantile).map(|ns| ns as f64),
             Metric::Rate => Some(self.rate_of(self.steady.exact)),
             Metric::Wrong => Some(self.steady.wrong as f64),
             Metric::Missing => Some(self.steady.missing as f64),
             Metric::Errors => Some(self.errors() as f64),
-        };
-        let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(measure));
+        }
+    }
+
+    /// The `--fail-if` that are true, as they were typed.
+    pub(crate) fn failed(&self, load: &Load) -> Vec<String> {
+        let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(|metric| self.measure(metric)));
         failed.map(|threshold| threshold.text.clone()).collect()
     }
 
@@ -333,9 +353,43 @@ impl Ledger {
             exit_code::THRESHOLD
         } else if self.errors() > 0 {
             exit_code::FAILURE
+        } else if self.has_sent_nothing(load) {
+            exit_code::CHECK_FAILED
         } else {
             0
         }
+    }
+
+    /// Messages were asked for, and there were none: no news of them is no good news.
+    pub(crate) fn has_sent_nothing(&self, load: &Load) -> bool {
+        self.steady.sent == 0 && !matches!(load.model, Model::Hold)
+    }
+
+    /// What a newcomer may have overlooked, as sentences.
+    pub(crate) fn hints(&self, load: &Load) -> Vec<String> {
+        let made = self.connects.ok;
+        let mut hints = Vec::new();
+        if self.ungreeted > 0 {
+            let timeout = time_of(nanos(load.timeout));
+            let who = if self.ungreeted >= made { "the server sends" } else { "some were sent" };
+            hints.push(format!(
+                "no first line came in {timeout} on {} of {} connections: {who} no greeting; leave out --skip-line",
+                grouped(self.ungreeted),
+                grouped(made)
+            ));
+        }
+        if self.misheard > 0 && self.misheard >= made.div_ceil(2) && !load.skip_line {
+            hints.push(format!(
+                "the first line on {} of {} connections was no reply: if it is a greeting, add --skip-line; \
+                 if everybody hears everybody, --skip-line --expect fanout",
+                grouped(self.misheard),
+                grouped(made)
+            ));
+        }
+        if self.has_sent_nothing(load) && self.steady.unsent == 0 && made > 0 && !self.is_interrupted {
+            hints.push("nothing was sent in the steady phase: make it longer, with -d".to_owned());
+        }
+        hints
     }
 
     /// For the parent process.
@@ -360,6 +414,7 @@ impl Ledger {
             "ok": self.connects.ok, "refused": self.connects.refused, "timeout": self.connects.timeout,
             "errno": errno, "connect": self.connects.latency.value(),
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
+            "ungreeted": self.ungreeted, "misheard": self.misheard,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
             "first_failure": failure, "is_interrupted": self.is_interrupted, "seconds": seconds,
         });
@@ -386,6 +441,8 @@ impl Ledger {
         self.connects.latency.add(&value["connect"]);
         self.lost_closed += u64_of(&value["lost_closed"]);
         self.lost_reset += u64_of(&value["lost_reset"]);
+        self.ungreeted += u64_of(&value["ungreeted"]);
+        self.misheard += u64_of(&value["misheard"]);
         self.bytes_out += u64_of(&value["bytes_out"]);
         self.bytes_in += u64_of(&value["bytes_in"]);
         self.cpu = self.cpu.max(value["cpu"].as_f64().unwrap_or(0.0));

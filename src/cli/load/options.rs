@@ -11,8 +11,10 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::check::{Expect, Fanout};
 use super::message::{LineEnd, Messages, Template, unescape};
+use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
+use crate::cli::target::Place;
 
 /// Where to, unless something is said.
 const TARGET: &str = "127.0.0.1:8080";
@@ -124,7 +126,7 @@ pub(crate) enum Sources {
 pub(crate) fn command() -> clap::Command {
     clap::Command::new("load")
         .about("Load-tests a TCP server of lines or bytes, and checks every reply")
-        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Where: HOST:PORT, or :PORT for this machine"))
+        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Where: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine)"))
         .arg(one("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
         .arg(one("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
         .arg(one("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
@@ -145,13 +147,14 @@ pub(crate) fn command() -> clap::Command {
         .arg(one("timeout", "TIME").default_value("5s").value_parser(positive_time).help("For a connect, and for each reply"))
         .arg(one("procs", "N|auto").default_value("1").value_parser(procs).help("Processes to divide the load over"))
         .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, in turn  [default: auto]"))
-        .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; repeatable"))
+        .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; 5 alone is 5 seconds; repeatable"))
         .arg(flag("json").help("The report as one JSON object"))
         .arg(one("html", "FILE").value_parser(value_parser!(PathBuf)).help("The report as a page too, with curves"))
         .arg(flag("dry-run").help("Print the plan and stop"))
         .arg(one("worker", "I/N/SEED").hide(true))
         .after_help(
-            "Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto",
+            "Times take us, ms, s, m or h; a number without a unit is seconds. Counts take k and M.\n\n\
+             Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto",
         )
 }
 
@@ -210,6 +213,12 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
 
 /// What clap cannot know.
 fn check(load: &Load) -> Result<(), String> {
+    if let (Model::Open { rate }, Length::For(time)) = (&load.model, load.length)
+        && let due = Schedule::first_from(*rate, load.warmup)
+        && due >= load.warmup.as_nanos() + time.as_nanos()
+    {
+        return Err(format!("at {rate} a second no message is due in the steady phase: a longer -d, or a higher -r"));
+    }
     if let Expect::Fanout(kind) = load.expect {
         if kind == Fanout::Others && load.connections < 2 {
             return Err("with --expect fanout:others there have to be others: try  -c 2".to_owned());
@@ -247,23 +256,17 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read {}: {error}; check the name", path.display()))
 }
 
-/// `HOST:PORT`, `[::1]:PORT`, `:PORT`.
+/// As `bucle connect` has it, but for unix sockets.
 fn target(text: &str) -> Result<(String, u16), String> {
-    let advice = "write it like 127.0.0.1:8080, example.org:80, [::1]:8080 or :8080";
-    let (host, port) = text.rsplit_once(':').ok_or(advice)?;
-    // `parse` would take a sign as well.
-    let number = if port.starts_with('+') { None } else { port.parse::<u16>().ok() };
-    let port = number.filter(|&port| port > 0).ok_or("a port is a number from 1 to 65535")?;
-    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(bare) => bare,
-        None if host.contains(':') => return Err(advice.to_owned()),
-        None if host.is_empty() => "127.0.0.1",
-        None => host,
-    };
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
-        return Err(advice.to_owned());
+    if text.starts_with("unix:") || text.starts_with(['/', '.']) {
+        return Err("bucle load speaks TCP only, not to unix sockets; \
+                    write it like 127.0.0.1:8080, example.org:80, [::1]:8080, :8080 or 8080"
+            .to_owned());
     }
-    Ok((host.to_owned(), port))
+    match Place::parse(text)? {
+        Place::Tcp(host, port) => Ok((host, port)),
+        Place::Unix(_) => Err("bucle load speaks TCP only".to_owned()),
+    }
 }
 
 /// 1 or more; `1k` is a thousand, `1M` a million.
@@ -485,14 +488,18 @@ mod tests {
             (":7000", Some(("127.0.0.1", 7000))),
             ("example.org:7", Some(("example.org", 7))),
             ("[::1]:9", Some(("::1", 9))),
-            ("::1:9", None),
-            ("host", None),
+            ("8080", Some(("127.0.0.1", 8080))),
+            ("localhost", Some(("localhost", 8080))),
+            ("::1", Some(("::1", 8080))),
+            ("1:2:3", None),
             ("host:", None),
             ("host:0", None),
             ("host:65536", None),
             ("host:+80", None),
             ("http://host:80", None),
             ("a b:80", None),
+            ("/tmp/x", None),
+            ("unix:/tmp/x", None),
         ];
         for (text, want) in table {
             assert_eq!(target(text).ok(), want.map(|(host, port)| (host.to_owned(), port)), "{text:?}");

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::check::Expect;
 use super::options::{Load, Procs, Sources};
+use super::report::grouped;
 
 /// Descriptors that a process needs besides its connections: the poll, the log, standard streams, and some to spare.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -173,19 +174,19 @@ impl Plan {
         if !self.has_descriptors() {
             problems.push(format!(
                 "{} connections in {} need {} descriptors a process; the limit is {}",
-                self.connections,
+                grouped(self.connections),
                 if self.procs == 1 { "one process".to_owned() } else { format!("{} processes", self.procs) },
-                self.descriptors_needed,
-                self.machine.descriptors
+                grouped(self.descriptors_needed),
+                grouped(self.machine.descriptors)
             ));
         }
         if !self.has_ports() {
             let sources = self.sources.len().max(1);
             problems.push(format!(
                 "{} connections to one target need as many ports; {sources} source address{} have {}",
-                self.connections,
+                grouped(self.connections),
                 if sources == 1 { "" } else { "es" },
-                self.ports_there()
+                grouped(self.ports_there())
             ));
         }
         problems
@@ -196,10 +197,10 @@ impl Plan {
         (!self.has_memory()).then(|| {
             format!(
                 "{} connections may take {} MiB in the kernel and {} MiB here; {} MiB are available",
-                self.connections,
-                kernel >> 20,
-                client >> 20,
-                self.machine.memory >> 20
+                grouped(self.connections),
+                grouped(kernel >> 20),
+                grouped(client >> 20),
+                grouped(self.machine.memory >> 20)
             )
         })
     }
@@ -218,18 +219,18 @@ impl Plan {
              descriptors  {} a process of {}: {}\n\
              ports        {} of {} from {sources}: {}\n\
              memory       {} MiB in the kernel, {} MiB here, of {} MiB: {}\n",
-            self.connections,
+            grouped(self.connections),
             self.procs,
             if self.procs == 1 { "" } else { "es" },
-            self.descriptors_needed,
-            self.machine.descriptors,
+            grouped(self.descriptors_needed),
+            grouped(self.machine.descriptors),
             mark(self.has_descriptors()),
-            self.connections,
-            self.ports_there(),
+            grouped(self.connections),
+            grouped(self.ports_there()),
             mark(self.has_ports()),
-            kernel.div_ceil(1 << 20),
-            client.div_ceil(1 << 20),
-            self.machine.memory >> 20,
+            grouped(kernel.div_ceil(1 << 20)),
+            grouped(client.div_ceil(1 << 20)),
+            grouped(self.machine.memory >> 20),
             if self.has_memory() { "ok" } else { "tight" },
         )
     }

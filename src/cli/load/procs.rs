@@ -169,7 +169,7 @@ fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>, mut progress: Progress) {
         progress.show(super::client::nanos(start.elapsed()), || Snapshot {
             stage: None,
             living: sum(|snapshot| snapshot.living),
-            exact: sum(|snapshot| snapshot.exact),
+            done: sum(|snapshot| snapshot.done),
             failed: sum(|snapshot| snapshot.failed),
             errors: sum(|snapshot| snapshot.errors),
         });

@@ -6,6 +6,10 @@ use std::io::{self, IsTerminal};
 use bucle::process;
 
 use super::client::Stage;
+use super::json::is_checked;
+use super::ledger::Messages;
+use super::options::{Load, Model};
+use super::report::grouped;
 use crate::cli::stderr;
 
 /// How a run stands.
@@ -13,9 +17,39 @@ use crate::cli::stderr;
 pub(crate) struct Snapshot {
     pub(crate) stage: Option<Stage>,
     pub(crate) living: u64,
-    pub(crate) exact: u64,
+    /// Of the [`Unit`] of the run.
+    pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) errors: u64,
+}
+
+/// What a run counts while it goes on, beside its connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Unit {
+    #[default]
+    Replies,
+    /// Messages, whose replies nobody looks at.
+    Sent,
+    /// Nothing: connections are held.
+    None,
+}
+
+impl Unit {
+    pub(crate) fn of(load: &Load) -> Unit {
+        match load.model {
+            Model::Hold => Unit::None,
+            _ if is_checked(load) => Unit::Replies,
+            _ => Unit::Sent,
+        }
+    }
+
+    pub(crate) fn count(self, messages: &Messages) -> u64 {
+        match self {
+            Unit::Replies => messages.exact,
+            Unit::Sent => messages.sent,
+            Unit::None => 0,
+        }
+    }
 }
 
 /// Whom it is said to.
@@ -33,19 +67,17 @@ pub(crate) enum Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
     at: u64,
-    exact: u64,
+    done: u64,
     is_drawn: bool,
+    unit: Unit,
 }
 
 const SECOND: u64 = 1_000_000_000;
 
 impl Progress {
-    pub(crate) fn to_stderr() -> Progress {
-        if io::stderr().is_terminal() {
-            Progress::Terminal(Shown::default())
-        } else {
-            Progress::Plain(Shown::default())
-        }
+    pub(crate) fn to_stderr(load: &Load) -> Progress {
+        let shown = Shown { unit: Unit::of(load), ..Shown::default() };
+        if io::stderr().is_terminal() { Progress::Terminal(shown) } else { Progress::Plain(shown) }
     }
 
     pub(crate) fn to_parent() -> Progress {
@@ -64,17 +96,18 @@ impl Progress {
             return;
         }
         let snapshot = snapshot();
-        let rate = snapshot.exact.saturating_sub(shown.exact) as f64 * SECOND as f64 / since as f64;
-        (shown.at, shown.exact) = (now, snapshot.exact);
+        let rate = snapshot.done.saturating_sub(shown.done) as f64 * SECOND as f64 / since as f64;
+        (shown.at, shown.done) = (now, snapshot.done);
+        let unit = shown.unit;
         match self {
             Progress::Terminal(shown) => {
                 shown.is_drawn = true;
-                say(&format!("\r\x1b[K{}", line(now, &snapshot, rate)));
+                say(&format!("\r\x1b[K{}", line(now, &snapshot, unit, rate)));
             }
-            Progress::Plain(_) => say(&format!("{}\n", line(now, &snapshot, rate))),
+            Progress::Plain(_) => say(&format!("{}\n", line(now, &snapshot, unit, rate))),
             Progress::Parent(_) => tell(&format!(
                 "progress {} {} {} {}\n",
-                snapshot.living, snapshot.exact, snapshot.failed, snapshot.errors
+                snapshot.living, snapshot.done, snapshot.failed, snapshot.errors
             )),
         }
     }
@@ -102,20 +135,27 @@ impl Progress {
 pub(crate) fn parse(line: &str) -> Option<Snapshot> {
     let mut numbers = line.strip_prefix("progress ")?.split(' ').map(|word| word.trim().parse::<u64>().ok());
     let mut next = || numbers.next().flatten();
-    Some(Snapshot { stage: None, living: next()?, exact: next()?, failed: next()?, errors: next()? })
+    Some(Snapshot { stage: None, living: next()?, done: next()?, failed: next()?, errors: next()? })
 }
 
-fn line(now: u64, snapshot: &Snapshot, rate: f64) -> String {
+fn line(now: u64, snapshot: &Snapshot, unit: Unit, rate: f64) -> String {
     let stage = match snapshot.stage {
         Some(Stage::Connecting | Stage::Settling | Stage::Waiting) => "connecting, ",
         Some(Stage::Warmup) => "warm-up, ",
         Some(Stage::Drain | Stage::Closing | Stage::Over) => "draining, ",
         Some(Stage::Steady) | None => "",
     };
-    let mut line =
-        format!("{:>4} s  {stage}{} open, {} replies, {rate:.0}/s", now / SECOND, snapshot.living, snapshot.exact);
-    if snapshot.failed + snapshot.errors > 0 {
-        line += &format!(", {} wrong or missing, {} connections failed", snapshot.failed, snapshot.errors);
+    let mut line = format!("{:>4} s  {stage}{} open", now / SECOND, grouped(snapshot.living));
+    match unit {
+        Unit::Replies => line += &format!(", {} replies, {}/s", grouped(snapshot.done), grouped(rate.round() as u64)),
+        Unit::Sent => line += &format!(", {} sent, {}/s", grouped(snapshot.done), grouped(rate.round() as u64)),
+        Unit::None => {}
+    }
+    if snapshot.failed > 0 {
+        line += &format!(", {} wrong or missing", grouped(snapshot.failed));
+    }
+    if snapshot.errors > 0 {
+        line += &format!(", {} connections failed", grouped(snapshot.errors));
     }
     line
 }
@@ -137,7 +177,27 @@ mod tests {
     #[test]
     fn a_childs_line() {
         let snapshot = parse("progress 1 2 3 4\n").unwrap();
-        assert_eq!((snapshot.living, snapshot.exact, snapshot.failed, snapshot.errors), (1, 2, 3, 4));
+        assert_eq!((snapshot.living, snapshot.done, snapshot.failed, snapshot.errors), (1, 2, 3, 4));
         assert!(parse("progress 1 2").is_none() && parse("{}").is_none());
+    }
+
+    #[test]
+    fn a_line_tells_what_there_is_to_tell() {
+        let well = Snapshot { stage: Some(Stage::Steady), living: 2000, done: 12_345, failed: 0, errors: 0 };
+        let badly = Snapshot { failed: 3, errors: 4, ..well };
+        let table = [
+            (Unit::Replies, well, "  10 s  2,000 open, 12,345 replies, 1,235/s"),
+            (Unit::Sent, well, "  10 s  2,000 open, 12,345 sent, 1,235/s"),
+            (Unit::None, well, "  10 s  2,000 open"),
+            (
+                Unit::Replies,
+                badly,
+                "  10 s  2,000 open, 12,345 replies, 1,235/s, 3 wrong or missing, 4 connections failed",
+            ),
+            (Unit::None, Snapshot { failed: 0, ..badly }, "  10 s  2,000 open, 4 connections failed"),
+        ];
+        for (unit, snapshot, want) in table {
+            assert_eq!(line(10 * SECOND, &snapshot, unit, 1234.5), want);
+        }
     }
 }

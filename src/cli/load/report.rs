@@ -7,9 +7,14 @@ use super::check::Expect;
 use super::ledger::{Counts, Ledger, Messages, QUANTILES};
 use super::options::{Length, Load, Model};
 use super::{Outcome, json, target_url};
+use crate::cli::advice;
+use crate::cli::target::Place;
 
 /// The longest bar of the histogram.
 const BAR: usize = 40;
+
+/// A generator that used less of its core and was late all the same was hardly late by its own work.
+const IDLE: f64 = 0.2;
 
 /// What is done, in a few words.
 pub(crate) fn what(load: &Load) -> String {
@@ -41,6 +46,10 @@ pub(crate) fn what(load: &Load) -> String {
 pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
     let ledger = &outcome.ledger;
     let mut out = format!("{}\n\n", what(load));
+    if ledger.connects.ok == 0 {
+        no_connection(&mut out, load, outcome);
+        return out;
+    }
     let rate = ledger.rate_of(ledger.steady.exact);
     messages(&mut out, load, &ledger.steady);
     if ledger.warmup != Messages::default() {
@@ -81,11 +90,27 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
             first.kind, first.conn, first.sent, first.received
         );
     }
-    for threshold in &outcome.failed {
-        let _ = writeln!(out, "\n  failed: {threshold}");
+    for hint in ledger.hints(load) {
+        let _ = writeln!(out, "\n  {hint}");
     }
-    let _ = writeln!(out, "\n  {}", verdict(outcome));
+    thresholds(&mut out, load, ledger);
+    let _ = writeln!(out, "\n  {}", verdict(load, outcome));
     out
+}
+
+/// What there is to say when nothing was measured: why, and what to try.
+fn no_connection(out: &mut String, load: &Load, outcome: &Outcome) {
+    connects(out, &outcome.ledger);
+    if let Some(code) = outcome.ledger.connects.commonest_failure() {
+        let place = Place::Tcp(load.host.clone(), load.port);
+        let (what, tries) = advice::no_connection("load", &place, code, code);
+        let _ = writeln!(out, "\n  {what}");
+        for line in tries {
+            let _ = writeln!(out, "    try:  {line}");
+        }
+    }
+    thresholds(out, load, &outcome.ledger);
+    let _ = writeln!(out, "\n  {}", verdict(load, outcome));
 }
 
 fn row(out: &mut String, name: &str, text: &str) {
@@ -194,19 +219,39 @@ fn generator(out: &mut String, outcome: &Outcome) {
     let word = if ledger.is_saturated() { "was the limit" } else { "was not the limit" };
     let procs =
         if outcome.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", outcome.procs) };
-    let _ = writeln!(
-        out,
-        "  the generator {word}: {:.0} % of a core{procs}, and late by {} at most in 99 % of cases",
-        ledger.cpu * 100.0,
-        time_of(ledger.lag_p99())
-    );
+    let late = match ledger.lag.quantile(0.99) {
+        Some(lag) => format!("late by {} at most in 99 % of cases", time_of(lag)),
+        None => "nothing was due".to_owned(),
+    };
+    let why = if ledger.is_saturated() && ledger.cpu < IDLE {
+        "\n  it was hardly busy: something else on this machine may have kept it from running"
+    } else {
+        ""
+    };
+    let _ = writeln!(out, "  the generator {word}: {:.0} % of a core{procs}, and {late}{why}", ledger.cpu * 100.0);
 }
 
-fn verdict(outcome: &Outcome) -> &'static str {
+/// Each with its unit: who writes `p99>5` may not have meant seconds.
+fn thresholds(out: &mut String, load: &Load, ledger: &Ledger) {
+    for (at, threshold) in load.fail_if.iter().enumerate() {
+        let word = if threshold.is_true(|metric| ledger.measure(metric)) { "failed" } else { "passed" };
+        let space = if at == 0 { "\n" } else { "" };
+        let words = threshold.words(|metric| ledger.measure(metric));
+        let _ = writeln!(out, "{space}  {word}: --fail-if {}", words);
+    }
+}
+
+fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
+    let ledger = &outcome.ledger;
+    let failures = ledger.warmup.failures() + ledger.steady.failures();
     match outcome.exit {
         0 => "all right",
+        1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
+        1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
-        3 => "no connection could be made: is the server running, and the address right? (exit 3)",
+        3 => "no connection could be made (exit 3)",
+        4 if failures == 0 => "no message was sent in the steady phase (exit 4)",
+        4 if ledger.warmup.sent + ledger.steady.sent == 0 => "no message was sent (exit 4)",
         4 => "not every reply was right (exit 4)",
         5 => "a threshold of --fail-if was crossed (exit 5)",
         _ => "interrupted (exit 130)",

@@ -8,6 +8,8 @@
 //!   process 1 of 2       1         3         5
 //! ```
 
+use std::time::Duration;
+
 /// The due times of one process's messages, in nanoseconds from the start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -23,6 +25,11 @@ impl Schedule {
         Schedule { rate, index, of, next: 0 }
     }
 
+    /// When the first message of all processes is due that is due at `time` or later, in nanoseconds.
+    pub(crate) fn first_from(rate: u64, time: Duration) -> u128 {
+        first_number_from(rate, time) * 1_000_000_000 / u128::from(rate.max(1))
+    }
+
     /// When the next message is due.
     pub(crate) fn due(&self) -> u64 {
         let number = u128::from(self.next) * u128::from(self.of) + u128::from(self.index);
@@ -33,6 +40,11 @@ impl Schedule {
     pub(crate) fn advance(&mut self) {
         self.next += 1;
     }
+}
+
+/// The number of the first message, counted over all processes, that is due at `time` or later.
+pub(crate) fn first_number_from(rate: u64, time: Duration) -> u128 {
+    (time.as_nanos() * u128::from(rate)).div_ceil(1_000_000_000)
 }
 
 /// The part of `total` that is the `index`th of `of`: parts differ by one at most.

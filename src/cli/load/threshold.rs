@@ -1,6 +1,7 @@
 //! `--fail-if`: what a build server wants to know, as a yes or no.
 
 use super::options::time;
+use super::report::{grouped, time_of};
 
 /// `p99>5ms`: fails the run when it is true.
 #[derive(Clone, PartialEq, Debug)]
@@ -70,6 +71,25 @@ impl Threshold {
         Ok(Threshold { text: text.to_owned(), metric, is, value })
     }
 
+    /// With its unit, as it was understood, and what was measured: `p99 > 5.00 s: it was 190 us`.
+    pub(crate) fn words(&self, measured: impl FnOnce(Metric) -> Option<f64>) -> String {
+        let name = METRICS.iter().find(|(_, metric)| *metric == self.metric).map_or("", |(name, _)| *name);
+        let is = match self.is {
+            Comparison::More => ">",
+            Comparison::Less => "<",
+            Comparison::AtLeast => ">=",
+            Comparison::AtMost => "<=",
+        };
+        let with_unit = |value: f64| match self.metric {
+            Metric::Percentile(_) => time_of(value as u64),
+            Metric::Rate => format!("{} a second", plain(value)),
+            _ => plain(value),
+        };
+        let was = measured(self.metric)
+            .map_or("there was nothing to measure".to_owned(), |measured| format!("it was {}", with_unit(measured)));
+        format!("{name} {is} {}: {was}", with_unit(self.value))
+    }
+
     /// Whether it is true. `None` for a percentile without samples, of which nothing good can be said: that fails.
     pub(crate) fn is_true(&self, measured: impl FnOnce(Metric) -> Option<f64>) -> bool {
         measured(self.metric).is_none_or(|measured| match self.is {
@@ -79,6 +99,11 @@ impl Threshold {
             Comparison::AtMost => measured <= self.value,
         })
     }
+}
+
+/// Whole numbers as such, others with a decimal.
+fn plain(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 100.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
 }
 
 /// `0`, `2.5`, `10k`, `1M`.
@@ -129,6 +154,21 @@ mod tests {
         for (text, measured, want) in table {
             let got = Threshold::parse(text).ok().map(|threshold| threshold.is_true(|_| *measured));
             assert_eq!(got, *want, "{text:?} of {measured:?}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_is_told_with_its_unit() {
+        let table = [
+            ("p99>5", Some(190_000.0), "p99 > 5.00 s: it was 190 us"),
+            ("max<=5ms", None, "max <= 5.00 ms: there was nothing to measure"),
+            ("rate<10k", Some(1234.5), "rate < 10,000 a second: it was 1,235 a second"),
+            ("rate>=2.5", Some(0.0), "rate >= 2.5 a second: it was 0 a second"),
+            ("errors>0", Some(3.0), "errors > 0: it was 3"),
+        ];
+        for (text, measured, want) in table {
+            let words = Threshold::parse(text).map(|threshold| threshold.words(|_| measured));
+            assert_eq!(words.as_deref(), Ok(want), "{text}");
         }
     }
 }

@@ -14,7 +14,7 @@ use bucle::net::{Error, Handler, Socket, SocketOptions};
 use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 
 use super::{FAREWELL_NS, Run, Shared, Stage, WAVE};
-use crate::cli::load::check::{Finding, Lines, Phase, Replies, behind_line};
+use crate::cli::load::check::{Finding, Lines, Phase, Replies, Verdict, behind_line};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::Pass;
 
@@ -65,6 +65,8 @@ pub(crate) struct Conn {
     /// Whether the connection of `--churn` has begun its message, and in which phase it was tried.
     pub(crate) has_spoken: bool,
     pub(crate) phase: Phase,
+    /// Whether something has come that was a reply or should have been one.
+    has_answered: bool,
 }
 
 /// A message on its way into the kernel; `start` and `end` count the bytes of its connection.
@@ -127,6 +129,7 @@ impl Conn {
             is_flooding: false,
             has_spoken: false,
             phase: Phase::Warmup,
+            has_answered: false,
         }
     }
 
@@ -192,6 +195,7 @@ impl Run {
         conn.since = now;
         (conn.written, conn.taken) = (0, 0);
         conn.lines = Lines::default();
+        conn.has_answered = false;
         conn.telnet = has_telnet.then(Box::default);
         self.connecting += 1;
         if let Err(error) = socket.connect_to(lp, target) {
@@ -382,7 +386,17 @@ impl Run {
                 }
             }
             (_, Some(room)) => conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note)),
-            (_, None) => conn.replies.feed(rules, id, data, now, &mut note),
+            (_, None) => {
+                let has_answered = &mut conn.has_answered;
+                let mut misheard = 0;
+                conn.replies.feed(rules, id, data, now, &mut |finding| {
+                    if !std::mem::replace(has_answered, true) {
+                        misheard += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
+                    }
+                    note(finding);
+                });
+                book.ledger.misheard += misheard;
+            }
         }
     }
 
@@ -537,6 +551,35 @@ impl Run {
         }
     }
 
+    /// The steady phase is over, and there are connections whose greeting has not come: each had a message to send. The
+    /// connects have waited for it as long as it takes, so no more time is given.
+    pub(crate) fn count_ungreeted(&mut self, now: u64) {
+        // The others give up one by one while the run drains, or begin by connecting anew.
+        let is_kept_waiting = matches!(self.model(), Model::Closed { .. } | Model::Open { .. } | Model::Hold);
+        if self.book.ledger.is_interrupted || !is_kept_waiting {
+            return;
+        }
+        let is_due = matches!(self.model(), Model::Closed { .. }) && self.left.is_none();
+        for at in 0..self.conns.len() {
+            if self.conns[at].state != State::Greeting {
+                continue;
+            }
+            self.book.ledger.ungreeted += 1;
+            if is_due {
+                let phase = self.phase_at(now);
+                self.unsent_first(at, phase, now);
+            }
+        }
+    }
+
+    /// The message that a connection would have sent first.
+    fn unsent_first(&mut self, at: usize, phase: Phase, now: u64) {
+        let conn = &self.conns[at];
+        let (id, seq) = (conn.id, conn.replies.next_seq());
+        let text = self.rules.messages.text(id, seq);
+        self.book.unsent(id, Some(seq), phase, &text, now);
+    }
+
     /// A greeting that does not come: what waits for it is not sent.
     fn sweep_greeting(&mut self, lp: &mut Loop, at: usize, now: u64) {
         let waited = now.saturating_sub(self.conns[at].since.max(self.go_at));
@@ -553,11 +596,9 @@ impl Run {
             _ => None,
         };
         if let Some(phase) = phase {
-            let conn = &self.conns[at];
-            let (id, seq) = (conn.id, conn.replies.next_seq());
-            let text = self.rules.messages.text(id, seq);
-            self.book.unsent(id, Some(seq), phase, &text, now);
+            self.unsent_first(at, phase, now);
         }
+        self.book.ledger.ungreeted += 1;
         self.lose(lp, at, Loss::GivenUp);
     }
 

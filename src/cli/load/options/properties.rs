@@ -68,8 +68,8 @@ proptest! {
     ) {
         if let Ok((host, port)) = target(&text) {
             prop_assert!(!host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control()));
-            let digits = text.rsplit(':').next().unwrap_or_default();
-            prop_assert!(is_number(digits) && digits.parse() == Ok(port), "{:?}", text);
+            prop_assert!(port > 0);
+            prop_assert_eq!(Place::parse(&text), Ok(Place::Tcp(host, port)));
         }
     }
 
