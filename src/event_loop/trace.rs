@@ -20,8 +20,8 @@
 //!
 //! | connections | without the feature | not recording | recording and writing `--trace` |
 //! |---|---|---|---|
-//! | 1, a turn for each message | 1,394 | 1,502 | 16,600 |
-//! | 50 | 709 | 753 | 8,950 |
+//! | 1, a turn for each message | 1,009 | 1,096 | 14,840 |
+//! | 50 | 482 | 514 | 8,770 |
 //!
 //! Recording itself is a tenth of the last column, the rest is writing JSON: some 140 instructions for a point in time,
 //! twice that for what begins and ends, and half of them ask the clock. In time, as far as a shared 2.8 GHz Xeon lets one

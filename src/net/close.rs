@@ -203,7 +203,7 @@ impl Loop {
             self.net.sockets.shrink_to_fit();
         }
         self.release_handler(handler);
-        // Last, for dropping a callback may run code of the program.
+        // Last, for dropping what callbacks own may run code of the program.
         drop(state);
     }
 

@@ -288,9 +288,10 @@ impl Loop {
         }
     }
 
-    /// Destroys a socket whose peer is too slow. What waited for it is dropped here and now, every callback hears the error,
-    /// and the peer gets a reset: a FIN would pass the part that it has for the whole, and until it were read the kernel
-    /// would keep its own buffer for a connection that nobody owns any more.
+    /// Destroys a socket whose peer is too slow. What waited for it is dropped here and now, every callback hears the error
+    /// (before the connection is there the first write hears that it was closed), and the peer gets a reset: a FIN would
+    /// pass the part that it has for the whole, and until it were read the kernel would keep its own buffer for a
+    /// connection that nobody owns any more.
     #[cold]
     fn give_up_on(&mut self, socket: Socket, error: Error) {
         let Some(state) = self.net.socket_mut(socket) else { return };
