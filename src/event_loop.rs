@@ -26,6 +26,7 @@
 //! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
 
 mod clock;
+mod firing;
 mod lent;
 mod metrics;
 mod queues;
@@ -41,7 +42,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
-use std::{fmt, io, mem};
+use std::{fmt, io};
 
 pub use clock::ManualClock;
 pub use lent::AlarmId;
@@ -520,95 +521,6 @@ impl Loop {
             self.boundary();
         }
         self.end_phase(phase);
-    }
-
-    /// Timers phase: every timer that is due when it begins, in Node's order. However long they take, what falls due
-    /// meanwhile waits for the next turn.
-    fn run_due_timers(&mut self) {
-        // A loop without timers spares the look at the clock.
-        if self.timers.next_expiry().is_none() {
-            return;
-        }
-        self.update_now();
-        let phase = self.begin_phase(Phase::Timers);
-        self.timers.begin_pass(self.now_ms);
-        while let Some(id) = self.timers.next_due() {
-            self.fire(id);
-            self.timers.settle();
-            self.boundary();
-        }
-        self.end_phase(phase);
-    }
-
-    fn fire(&mut self, id: TimerId) {
-        let Some(payload) = self.timers.payload_mut(id) else { return };
-        let cause = payload.cause;
-        match mem::replace(&mut payload.call, TimerCall::Running) {
-            TimerCall::Once(callback) => {
-                self.call_timer(id, cause, callback);
-                self.put_back(id, None);
-            }
-            TimerCall::Again(mut callback) => {
-                let is_whole = self.call_timer(id, cause, |lp| callback(lp));
-                self.put_back(id, is_whole.then_some(TimerCall::Again(callback)));
-            }
-            TimerCall::Every(mut callback) => {
-                self.update_now();
-                let start = self.now_ms;
-                let is_whole = self.call_timer(id, cause, |lp| callback(lp));
-                if self.put_back(id, is_whole.then_some(TimerCall::Every(callback))) {
-                    self.timers.refresh(id, start);
-                }
-            }
-            TimerCall::Idle(socket) => {
-                self.put_back(id, Some(TimerCall::Idle(socket)));
-                let outer = self.act_for(cause);
-                self.idle_limit_reached(socket, id);
-                self.act_for(outer);
-            }
-            TimerCall::Write(socket) => {
-                self.put_back(id, Some(TimerCall::Write(socket)));
-                let outer = self.act_for(cause);
-                self.write_timed_out(socket, id);
-                self.act_for(outer);
-            }
-            TimerCall::Running => {}
-        }
-    }
-
-    fn call_timer(&mut self, id: TimerId, cause: Cause, f: impl FnOnce(&mut Loop)) -> bool {
-        #[cfg(feature = "trace")]
-        let late_ms = self.late_ms(id);
-        #[cfg(feature = "trace")]
-        log::trace!(target: "bucle::loop", "a timer fires, {late_ms} ms late");
-        #[cfg(not(feature = "trace"))]
-        let (_, late_ms) = (id, 0);
-        self.call_sized(Kind::Timer, cause, late_ms, f)
-    }
-
-    /// How late a timer is that fires now. Whom it stood behind in this pass counts, so the clock is asked anew.
-    #[cfg(feature = "trace")]
-    fn late_ms(&self, id: TimerId) -> usize {
-        let now_ms = match &self.trace {
-            Some(_) => self.clock.elapsed().as_millis() as i64,
-            None => self.now_ms,
-        };
-        self.timers.expiry(id).map_or(0, |expiry| (now_ms - expiry).max(0) as usize)
-    }
-
-    /// Gives a timer its closure back after the call, unless the callback has cleared it. Without one it is gone.
-    fn put_back(&mut self, id: TimerId, call: Option<TimerCall>) -> bool {
-        let Some(payload) = self.timers.payload_mut(id) else { return false };
-        match call {
-            Some(call) => {
-                payload.call = call;
-                true
-            }
-            None => {
-                self.timers.remove(id);
-                false
-            }
-        }
     }
 
     /// The end of every phase: what its callbacks wrote is sent, one system call per socket, until nothing is unsent.

@@ -46,6 +46,7 @@ mod accept;
 mod address;
 mod close;
 mod connect;
+mod end;
 mod handler;
 mod limits;
 mod listener;
@@ -54,6 +55,7 @@ mod on;
 mod outbox;
 mod pipe;
 mod read;
+mod send;
 mod server;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;

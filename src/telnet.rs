@@ -89,7 +89,7 @@ pub const LINGER: Duration = Duration::from_secs(5);
 const CTRL_D: u8 = 0x04;
 
 /// Answers the events of telnet clients and of the server they came to. Every method has a default body.
-#[allow(unused_variables)]
+#[expect(unused_variables, reason = "the names are for who implements it")]
 pub trait Handler: Any {
     /// A client is there.
     fn on_open(&mut self, lp: &mut Loop, client: Client) {}

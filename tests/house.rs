@@ -96,15 +96,11 @@ fn pure_files_know_neither_loop_nor_clock_nor_log() {
     }
 }
 
+/// What is unfinished does not pass the lints; see `Cargo.toml`.
 #[test]
-fn nothing_is_unsafe_or_unfinished() {
+fn nothing_is_unsafe_or_undocumented() {
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).expect("lib.rs");
     assert!(lib.contains("#![forbid(unsafe_code)]") && lib.contains("#![deny(missing_docs)]"));
-    for (path, text) in sources() {
-        for word in ["todo!(", "unimplemented!(", "dbg!(", "allow(dead_code)"] {
-            assert!(!text.contains(word), "{} has {word}", name(&path));
-        }
-    }
 }
 
 #[test]

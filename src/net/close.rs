@@ -13,9 +13,9 @@ use std::mem;
 use std::time::Duration;
 
 use super::outbox::Outbox;
+use super::send::{Sent, send_with};
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState, Stream};
-use super::write::{Sent, send_with};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 

@@ -17,7 +17,7 @@ use crate::event_loop::Kind;
 ///
 /// The names are Node's ([net.Server](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver),
 /// [net.Socket](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
-#[allow(unused_variables)]
+#[expect(unused_variables, reason = "the names are for who implements it")]
 pub trait Handler: Any {
     /// A server has accepted `socket`.
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {}

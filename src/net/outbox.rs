@@ -192,8 +192,10 @@ impl Outbox {
 ///
 /// Invariant: `capacity` is the sum of what the boxes hold, at most [`POOL_CAPACITY`].
 pub(crate) struct OutboxPool {
-    // The boxes themselves are what is pooled: a socket holds one pointer, and moving an outbox costs nothing.
-    #[allow(clippy::vec_box)]
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes are what is pooled: a socket holds one pointer, moving it costs nothing"
+    )]
     boxes: Vec<Box<Outbox>>,
     capacity: usize,
     /// The most connections since half of them had left.

@@ -17,98 +17,18 @@
 //!
 //! Bytes of one socket leave in the order of its writes, whichever way they take.
 
-use std::io::{self, IoSlice};
-use std::mem;
+use std::{io, mem};
 
-use super::outbox::blocks::Blocks;
 use super::outbox::{LITTLE, Outbox};
+use super::send::{Sent, not_sent, send, send_with};
+use super::state::SocketState;
 use super::state::flag::*;
-use super::state::{SocketState, Stream};
-use super::{Error, NetTick, Pending, Socket, WriteCallback};
+use super::{Error, NetTick, Socket, WriteCallback};
 use crate::event_loop::{Cause, Kind, Loop};
 
 /// How many bytes all sockets together may have gathered. Beyond it a write takes along what its socket has: sixteen lines
 /// for two thousand members are gathered whole, megabytes for each of them are not.
 const GATHER_LIMIT: usize = 8 * 1024 * 1024;
-
-/// How many pieces of what waits leave in one system call: about 64 KiB, and all of it when it lies in one.
-const PIECES: usize = 64;
-
-/// How much one socket sends at a time, so that one who reads fast does not hold up the others: as much as is read of one.
-const SEND_BUDGET: usize = 1024 * 1024;
-
-/// What the kernel made of an attempt to send.
-pub(super) enum Sent {
-    All,
-    /// So many bytes; the socket will say when it takes more.
-    Part(usize),
-    /// So many bytes, which is enough for now: the kernel might take more, and will not say so.
-    Enough(usize),
-    Failed(Error),
-}
-
-/// Sends `bytes`. A short write says that the kernel is full only once it also says so.
-fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        if sent >= SEND_BUDGET {
-            return Sent::Enough(sent);
-        }
-        match stream.write(&bytes[sent..]) {
-            Ok(n) => sent += n,
-            Err(error) => return not_sent(socket, sent, bytes.len(), &error),
-        }
-    }
-    log::trace!(target: "bucle::net", "{socket} sent {sent} bytes");
-    Sent::All
-}
-
-/// Sends the first `limit` bytes of the outbox, and `more` behind the last of them without copying it there. Takes out of the
-/// outbox what was sent.
-pub(super) fn send_with(
-    socket: Socket,
-    stream: &mut Stream,
-    (outbox, blocks): (&mut Outbox, &mut Blocks),
-    limit: usize,
-    more: &[u8],
-) -> Sent {
-    let total = limit + more.len();
-    let mut sent = 0;
-    while sent < total {
-        if sent >= SEND_BUDGET {
-            return Sent::Enough(sent);
-        }
-        let mut pieces = [IoSlice::new(&[]); PIECES + 1];
-        let left = limit.saturating_sub(sent);
-        let mut count = match left.min(SEND_BUDGET) {
-            0 => 0,
-            offered => outbox.pieces(blocks, offered, &mut pieces[..PIECES]),
-        };
-        if !more.is_empty() && pieces[..count].iter().map(|piece| piece.len()).sum::<usize>() == left {
-            pieces[count] = IoSlice::new(&more[sent.saturating_sub(limit)..]);
-            count += 1;
-        }
-        let result = if count == 1 { stream.write(&pieces[0]) } else { stream.write_pieces(&pieces[..count]) };
-        match result {
-            Ok(n) => {
-                outbox.advance(blocks, n.min(left));
-                sent += n;
-            }
-            Err(error) => return not_sent(socket, sent, total, &error),
-        }
-    }
-    log::trace!(target: "bucle::net", "{socket} sent {sent} bytes");
-    Sent::All
-}
-
-#[cold]
-fn not_sent(socket: Socket, sent: usize, total: usize, error: &io::Error) -> Sent {
-    if error.kind() != io::ErrorKind::WouldBlock {
-        return Sent::Failed(Error::system("write", error));
-    }
-    log::trace!(target: "bucle::net", "{socket} sent {sent} of {total} bytes, the kernel takes no more for now");
-    Sent::Part(sent)
-}
 
 /// What becomes of a failure while gathered bytes are sent: nobody is called inside a call of the program.
 type FlushFailed = fn(&mut Loop, Socket, Error);
@@ -322,6 +242,13 @@ impl Loop {
             let gathered = state.outbox.as_ref().map_or(0, |outbox| outbox.len());
             self.net.gathered = self.net.gathered.saturating_sub(gathered);
             self.flush_at_once(socket, Self::flush_failed_in_call);
+        }
+    }
+
+    /// Sends what one socket has gathered before its FIN, in a phase of the loop.
+    pub(crate) fn flush_before_end(&mut self, socket: Socket) {
+        if self.net.socket(socket).is_some() {
+            self.flush_at_once(socket, Self::flush_failed);
         }
     }
 
@@ -556,98 +483,6 @@ impl Loop {
         }
         for callback in ends {
             self.tell(socket, callback, Err(failed("end")));
-        }
-    }
-
-    /// `end`: no further writes; the FIN follows when everything is out.
-    pub(crate) fn end_socket(&mut self, socket: Socket, bytes: Option<&[u8]>, callback: Option<WriteCallback>) {
-        let Some(state) = self.net.socket_mut(socket) else {
-            return self.call_back(socket, callback, Err(Error::Destroyed { action: "end" }));
-        };
-        let mut failed = None;
-        if let Some(bytes) = bytes {
-            failed = refusal(state);
-            match &failed {
-                Some(error) => self.destroy_socket(socket, Some(error.clone())),
-                None => drop(self.write_socket(socket, bytes, None)),
-            }
-        }
-        self.uncork_socket(socket, u32::MAX);
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        match failed {
-            Some(_) => {}
-            None if !state.is(ERRORED | ENDING) => {
-                state.set(ENDING);
-                self.finish_if_done(socket);
-            }
-            None if state.is(FINISHED) => failed = Some(Error::AlreadyFinished),
-            None if state.is(DESTROYED) => failed = Some(Error::Destroyed { action: "end" }),
-            None => {}
-        }
-        let Some(callback) = callback else { return };
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        let errored = state.more.as_ref().and_then(|more| more.errored.clone());
-        match failed.or(errored) {
-            Some(error) => self.call_back(socket, Some(callback), Err(error)),
-            None if state.is(FINISHED) => self.call_back(socket, Some(callback), Ok(())),
-            None => match self.overrun(socket, 0, 1) {
-                Some(error) => self.refuse_overrun(socket, Some(callback), error),
-                None => self.net.socket_mut(socket).map_or((), |state| state.more().end_callbacks.push(callback)),
-            },
-        }
-    }
-
-    /// Asks for the shutdown once nothing waits any more. Gathered bytes are no hindrance: the shutdown sends them.
-    pub(crate) fn finish_if_done(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        let hindrances = DESTROYED | ERRORED | ERROR_EMITTED | FINISHED | BLOCKED | SHUTTING;
-        if state.flags & (ENDING | hindrances) != ENDING || state.writable_length() > 0 {
-            return;
-        }
-        state.set(SHUTTING);
-        if state.is(OPENED) && !state.is(CONNECTING) {
-            let cause = self.note(Kind::End, socket.serial(), 0);
-            self.pending.push_back((Pending::Shutdown(socket), cause));
-        }
-    }
-
-    /// Pending phase: what was gathered, then the FIN.
-    pub(crate) fn shut_down(&mut self, socket: Socket) {
-        if self.net.socket(socket).is_some() {
-            self.flush_at_once(socket, Self::flush_failed);
-        }
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(DESTROYED) {
-            return;
-        }
-        if state.is(BLOCKED) {
-            // The kernel refused: the shutdown is asked for again when the outbox is empty.
-            state.clear(SHUTTING);
-            return;
-        }
-        // A peer that is gone already makes this fail; the reading side says so, with the better error.
-        let _ = state.stream.shutdown();
-        self.note(Kind::Shutdown, socket.serial(), 0);
-        log::debug!(target: "bucle::net", "{socket} has ended: FIN sent");
-        self.tick(NetTick::Finish(socket));
-    }
-
-    /// The tick after the shutdown.
-    pub(crate) fn finished(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(DESTROYED | ERRORED | FINISHED) {
-            return;
-        }
-        state.set(FINISHED);
-        let callbacks = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
-        for callback in callbacks {
-            self.tell(socket, callback, Ok(()));
-        }
-        self.emit(socket, Kind::OnFinish, 0, |handler, lp| handler.on_finish(lp, socket));
-        self.unpipe_sources(socket);
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(DESTROY_ON_FINISH | END_EMITTED) {
-            self.destroy_socket(socket, None);
         }
     }
 

@@ -5,17 +5,14 @@ use std::io::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::peer::Peer;
-use super::server::{LIMIT, Server, signal};
-use super::siege::{Siege, faults, scaled};
+use super::server::{Server, signal};
+use super::siege::{Siege, faults, scaled, wait_until};
 use super::witness::Witness;
-
-/// How long until it is looked again whether something has come.
-const LOOK: Duration = Duration::from_millis(5);
 
 faults! {
     a_server_that_is_stopped_for_a_while on "chat" within 8 MiB;
@@ -46,15 +43,6 @@ fn signals_that_mean_nothing_to_a_server(siege: &Siege) {
             signal(siege.server.pid(), name);
         }
         member.say_and_hear(&format!("after SIG{name}"));
-    }
-}
-
-/// Waits for what has to come.
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < LIMIT, "it never came to this: {what}");
-        thread::park_timeout(LOOK);
     }
 }
 

@@ -69,6 +69,18 @@ pub fn withstands_alone(kind: &str, fault: &Fault) {
     siege.end();
 }
 
+/// How often the kernel is asked whether something outside has happened.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Waits for what has to come.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < LIMIT, "it never came to this: {what}");
+        thread::park_timeout(LOOK);
+    }
+}
+
 /// How many there are of what is done thousands of times: a third, so that the whole suite takes two minutes. `HOSTILE_SCALE=1` is
 /// the full size, for a release build.
 pub fn scaled(full: usize) -> usize {
@@ -173,15 +185,8 @@ impl Siege {
     }
 
     fn wait_until_all_have_left(&self) {
-        let began = Instant::now();
-        loop {
-            let descriptors = self.server.vitals().descriptors();
-            if descriptors <= self.descriptors {
-                return;
-            }
-            assert!(began.elapsed() < LIMIT, "{descriptors} descriptors instead of {}", self.descriptors);
-            thread::sleep(Duration::from_millis(10));
-        }
+        let vitals = self.server.vitals();
+        wait_until("all have left", || vitals.descriptors() <= self.descriptors);
     }
 
     /// A loop that has nothing to do sleeps; one that was left spinning would use twenty ticks.

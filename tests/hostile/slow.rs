@@ -1,6 +1,6 @@
 //! Slow: peers that read little, late or never, and peers that say what they say a byte at a time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -117,14 +117,16 @@ fn a_conversation_byte_by_byte(siege: &Siege) {
 /// now and then is not.
 #[test]
 fn a_stuck_member_is_given_up_in_the_end_and_a_slow_one_is_not() {
-    let siege = Siege::of(&["chat", "--write-timeout", "2s"]);
+    // Enough room that it is the time which decides.
+    let siege = Siege::of(&["chat", "--write-timeout", "2s", "--outbox-limit", "64M"]);
     let (mut stuck, mut slow) = (siege.stuck_member(), siege.stuck_member());
-    let is_over = AtomicBool::new(false);
+    let (tells, told) = mpsc::channel();
+    let (heard, has_heard) = mpsc::channel();
     thread::scope(|scope| {
-        let slow_reader = scope.spawn(|| {
-            while !is_over.load(Ordering::Acquire) {
+        let slow_reader = scope.spawn(move || {
+            while told.recv().is_ok() {
                 (0..100).for_each(|_| drop(slow.line()));
-                thread::sleep(Duration::from_millis(10));
+                heard.send(()).expect("the test waits for it");
             }
             slow.say_and_hear("I am still here");
         });
@@ -132,10 +134,11 @@ fn a_stuck_member_is_given_up_in_the_end_and_a_slow_one_is_not() {
         let all = siege.server.vitals().descriptors();
         while siege.server.vitals().descriptors() >= all {
             siege.talk(100 * 1000, &[]);
-            thread::sleep(Duration::from_millis(50));
+            tells.send(()).expect("it reads");
+            has_heard.recv_timeout(LIMIT).expect("it hears all of it");
             assert!(began.elapsed() < LIMIT, "the stuck member is still there");
         }
-        is_over.store(true, Ordering::Release);
+        drop(tells);
         slow_reader.join().expect("it hears whole lines");
     });
     stuck.rest();

@@ -2,10 +2,9 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use super::peer::Peer;
 use super::server::LIMIT;
@@ -17,10 +16,35 @@ const AHEAD: u64 = 512 * 1024;
 /// Lines go out so many bytes at a time.
 const PORTION: usize = 8 * 1024;
 
+/// How many lines somebody has heard. Others may wait for more.
+#[derive(Default)]
+pub struct Heard {
+    lines: Mutex<u64>,
+    more: Condvar,
+}
+
+impl Heard {
+    pub fn add_one(&self) {
+        *self.lines.lock().expect("nobody panics with it") += 1;
+        self.more.notify_all();
+    }
+
+    pub fn lines(&self) -> u64 {
+        *self.lines.lock().expect("nobody panics with it")
+    }
+
+    pub fn wait_for(&self, lines: u64) {
+        let heard = self.lines.lock().expect("nobody panics with it");
+        let waited = self.more.wait_timeout_while(heard, LIMIT, |heard| *heard < lines);
+        let (heard, _) = waited.expect("nobody panics with it");
+        assert!(*heard >= lines, "{heard} of {lines} lines were heard");
+    }
+}
+
 /// A member that listens well, in a thread of its own.
 pub struct Listener {
     /// How many lines of talkers it has heard.
-    pub talk: Arc<AtomicU64>,
+    pub talk: Arc<Heard>,
     stream: TcpStream,
     thread: JoinHandle<()>,
 }
@@ -78,20 +102,12 @@ impl Talker {
 
     /// Says `bytes` in lines of `line_bytes`, never much further than what `listeners` have heard, and waits until they
     /// have heard it all. It hears itself, too, and must: so it is one of them.
-    pub fn talk(mut self, bytes: usize, line_bytes: usize, is_chat: bool, listeners: &[&AtomicU64]) {
+    pub fn talk(mut self, bytes: usize, line_bytes: usize, is_chat: bool, listeners: &[&Heard]) {
         let own_ear = Listener::listening(self.peer, is_chat);
-        let before: Vec<u64> = listeners.iter().map(|heard| heard.load(Ordering::Acquire)).collect();
-        let heard_by_all = || {
-            let of_listeners =
-                listeners.iter().zip(&before).map(|(heard, before)| heard.load(Ordering::Acquire) - before);
-            of_listeners.chain([own_ear.talk.load(Ordering::Acquire)]).min().unwrap_or(0)
-        };
+        let before: Vec<u64> = listeners.iter().map(|heard| heard.lines()).collect();
         let wait_until_heard = |lines: u64| {
-            let began = Instant::now();
-            while heard_by_all() < lines {
-                assert!(began.elapsed() < LIMIT, "{} of {lines} lines were heard", heard_by_all());
-                thread::sleep(Duration::from_micros(200));
-            }
+            listeners.iter().zip(&before).for_each(|(heard, before)| heard.wait_for(before + lines));
+            own_ear.talk.wait_for(lines);
         };
         let mut portion = Vec::with_capacity(PORTION + line_bytes);
         let lines = (bytes / line_bytes) as u64;

@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::peer::said;
+use super::talk::Heard;
 
 /// How long it waits for an answer. Far more than the second that is promised in a flood: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +33,7 @@ pub struct Ear {
     /// The number that each talker says next; whoever was heard in the middle of his talk is known from there on.
     next: HashMap<u64, u64>,
     /// How many lines of talkers have been heard.
-    pub talk: Arc<AtomicU64>,
+    pub talk: Arc<Heard>,
 }
 
 impl Ear {
@@ -51,7 +52,7 @@ impl Ear {
         let next = self.next.entry(who).or_insert(number);
         assert_eq!(number, *next, "talker {who}: lines come in order, none is lost and none twice");
         *next += 1;
-        self.talk.fetch_add(1, Ordering::Release);
+        self.talk.add_one();
     }
 
     fn hear_other(&self, text: &[u8]) {
@@ -84,7 +85,7 @@ struct Shared {
 pub struct Witness {
     shared: Arc<Shared>,
     /// How many lines of talkers it has heard.
-    pub talk: Arc<AtomicU64>,
+    pub talk: Arc<Heard>,
     thread: Option<JoinHandle<()>>,
 }
 
