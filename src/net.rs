@@ -84,7 +84,7 @@ use crate::event_loop::{Kind, Loop, Phase, Readiness};
 use accept::Starvation;
 use handler::HandlerSlot;
 use lookup::Resolver;
-use outbox::OutboxPool;
+use outbox::{Outbox, Outboxes};
 use server::{ServerState, ServerTick};
 use state::{SocketState, flag};
 #[cfg(any(test, fuzzing))]
@@ -112,7 +112,7 @@ pub(crate) struct Net {
     unsent: Vec<Socket>,
     /// How many bytes they have gathered, at most: what left before the phase's end may still be counted.
     gathered: usize,
-    outboxes: OutboxPool,
+    outboxes: Outboxes,
     /// Sockets and servers that are known to be ready although the kernel will not say so again.
     ready: Vec<Token>,
     /// Flips with every poll, so that what is put on the ready list now is told from what is served now.
@@ -181,6 +181,24 @@ impl Net {
         self.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial())
     }
 
+    /// A socket, and what holds its bytes on their way out.
+    #[inline]
+    pub(crate) fn socket_and_outboxes(&mut self, socket: Socket) -> Option<(&mut SocketState, &mut Outboxes)> {
+        let state = self.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial())?;
+        Some((state, &mut self.outboxes))
+    }
+
+    /// What is on a socket's way out, if anything is.
+    pub(crate) fn outbox_mut(&mut self, socket: Socket) -> Option<&mut Outbox> {
+        let (state, outboxes) = self.socket_and_outboxes(socket)?;
+        outboxes.of_mut(state)
+    }
+
+    /// The callbacks of the write in flight.
+    pub(crate) fn take_inflight_callbacks(&mut self, socket: Socket) -> Vec<WriteCallback> {
+        self.outbox_mut(socket).map_or_else(Vec::new, |outbox| outbox.take_callbacks(outbox.inflight_end))
+    }
+
     pub(crate) fn server(&self, server: ServerId) -> Option<&ServerState> {
         self.servers.get(server.0.slot()).filter(|state| state.serial == server.0.serial())
     }
@@ -194,7 +212,7 @@ impl Net {
     }
 
     pub(crate) fn queued_bytes(&self) -> u64 {
-        self.sockets.iter().map(|(_, socket)| socket.writable_length()).sum()
+        self.sockets.iter().map(|(_, socket)| self.outboxes.writable_length(socket)).sum()
     }
 
     fn take_serial(&mut self) -> u32 {

@@ -85,6 +85,10 @@ pub const OUTBOX_LIMIT: usize = 1024 * 1024;
 /// How long after our FIN a client may take to read the rest and answer with its own.
 pub const LINGER: Duration = Duration::from_secs(5);
 
+/// How much larger than what is in it the table of sessions may be when somebody leaves, and from when on it is looked at.
+const SPARSE: usize = 8;
+const FEW_SESSIONS: usize = 32;
+
 /// The byte that Ctrl-D is (ASCII: end of transmission).
 const CTRL_D: u8 = 0x04;
 
@@ -484,6 +488,9 @@ impl<H: Handler> net::Handler for Telnet<H> {
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
         self.sessions.remove(&socket);
         self.throttled.remove(&socket);
+        if self.sessions.capacity() > SPARSE * self.sessions.len().max(FEW_SESSIONS) {
+            self.sessions.shrink_to(2 * self.sessions.len());
+        }
         self.handler.on_close(lp, Client(socket), had_error);
     }
 

@@ -153,7 +153,7 @@ impl Loop {
         state.flags = flags;
         state.stream = stream;
         entry.insert(state);
-        self.net.outboxes.blocks.connections_are(self.net.sockets.len());
+        self.net.outboxes.store.blocks.connections_are(self.net.sockets.len());
         self.share_handler(handler);
         if let Some(state) = self.net.server_mut(server) {
             state.connections += 1;

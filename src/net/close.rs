@@ -12,7 +12,7 @@
 use std::mem;
 use std::time::Duration;
 
-use super::outbox::Outbox;
+use super::outbox::FEW;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState, Stream};
@@ -27,17 +27,17 @@ impl Loop {
         }
         // Node would have handed these bytes to the kernel when they were written.
         self.send_last_bytes(socket);
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some(state) = self.net.socket(socket) else { return };
         // Writes behind the one in flight, and ends, hear in a tick that they will not happen.
         let has_ends = state.more.as_ref().is_some_and(|more| !more.end_callbacks.is_empty());
         // An empty write has no bytes that wait, but somebody who does.
-        let is_queue =
-            |outbox: &Outbox| state.bytes_written > outbox.inflight_end || !state.is(BLOCKED) && outbox.has_callbacks();
-        let has_queued = state.outbox.as_deref().is_some_and(is_queue);
+        let has_queued = self.net.outboxes.of(state).is_some_and(|outbox| {
+            state.bytes_written > outbox.inflight_end || !state.is(BLOCKED) && outbox.has_callbacks()
+        });
         if has_ends || has_queued {
             self.tick(NetTick::FailQueued(socket));
         }
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         state.set(DESTROYED);
         match &error {
             Some(error) => log::trace!(target: "bucle::net", "{socket} destroyed: {error}"),
@@ -48,12 +48,14 @@ impl Loop {
             state.more().errored.get_or_insert_with(|| error.clone());
         }
         let idle_timer = state.idle_timer.take();
-        let write_timer = state.outbox.as_mut().and_then(|outbox| outbox.write_timer.take());
+        let (write_timer, ticket) = match outboxes.of_mut(state) {
+            Some(outbox) => (outbox.write_timer.take(), outbox.ticket.take()),
+            None => (None, None),
+        };
         let was_opened = state.is(OPENED);
         let server = mem::replace(&mut state.server, NO_SERVER);
         // Closing the descriptor takes it off the poll too.
         state.stream = Stream::None;
-        let ticket = state.outbox.as_mut().and_then(|outbox| outbox.ticket.take());
         let attempt_timer = state.more.as_mut().and_then(|more| more.connecting.as_mut()?.attempt_timer.take());
         if let Some(ticket) = ticket {
             self.net.outboxes.waiting.remove(ticket);
@@ -80,18 +82,15 @@ impl Loop {
 
     /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
     fn send_last_bytes(&mut self, socket: Socket) {
-        let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial()) else {
-            return;
-        };
-        let is_gathered = state.flags & (BLOCKED | CONNECTING | ERRORED) == 0 && state.corks() == 0;
-        let Some(outbox) = state.outbox.as_mut().filter(|_| is_gathered) else { return };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        let is_gathered = state.flags & (BLOCKED | CONNECTING | ERRORED) == 0 && state.corks == 0;
+        let Some(id) = state.outbox.filter(|_| is_gathered) else { return };
+        let (outbox, store) = outboxes.open(id);
         let waiting = outbox.len();
-        match send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), waiting, &[]) {
+        match send_with(socket, &mut state.stream, (&mut *outbox, store), waiting, &[]) {
             Sent::All => {
-                if let Some(outbox) = state.outbox.take() {
-                    net.outboxes.give_back(outbox);
-                }
+                state.outbox = None;
+                outboxes.take_back(id);
             }
             Sent::Part(_) | Sent::Enough(_) | Sent::Failed(_) => {
                 outbox.inflight_end = state.bytes_written;
@@ -133,7 +132,24 @@ impl Loop {
             self.closing = list;
         }
         self.end_phase(phase);
+        self.shrink_after_crowd();
         self.accept_again();
+    }
+
+    /// When half of a crowd has left, so has what served it.
+    fn shrink_after_crowd(&mut self) {
+        let net = &mut self.net;
+        let (connections, places) = (net.sockets.len(), net.sockets.capacity());
+        // The last of a crowd may have sat at the table's far end.
+        let is_forsaken = connections <= FEW && places > 8 * FEW;
+        if net.outboxes.crowd_has_left(connections) || is_forsaken {
+            net.sockets.shrink_to_fit();
+            net.unsent.shrink_to(FEW);
+            net.ready.shrink_to(FEW);
+            self.ticks.ticks.shrink_to(FEW);
+            self.pending.shrink_to(FEW);
+            self.closing.shrink_to(FEW);
+        }
     }
 
     /// The write in flight is told that it went well although it was cut off, those behind it that it did not: libuv
@@ -144,10 +160,7 @@ impl Loop {
             return;
         }
         state.clear(BLOCKED);
-        let callbacks = match &mut state.outbox {
-            Some(outbox) => outbox.take_callbacks(outbox.inflight_end),
-            None => Vec::new(),
-        };
+        let callbacks = self.net.take_inflight_callbacks(socket);
         self.after_write(socket, callbacks);
         self.boundary();
     }
@@ -166,8 +179,8 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if was_connecting && state.is(DESTROYED) {
             state.clear(CONNECTING);
-            if let Some(outbox) = &mut state.outbox {
-                let first = outbox.take_callbacks(outbox.inflight_end);
+            if state.outbox.is_some() {
+                let first = self.net.take_inflight_callbacks(socket);
                 self.connection_never_came(socket, first);
             }
         }
@@ -195,13 +208,10 @@ impl Loop {
             return;
         }
         let handler = state.handler;
-        if let Some(outbox) = state.outbox.take() {
-            self.net.outboxes.give_back(outbox);
+        if let Some(outbox) = state.take_outbox() {
+            self.net.outboxes.take_back(outbox);
         }
         let state = self.net.sockets.remove(socket.0.slot());
-        if self.net.outboxes.crowd_has_left(self.net.sockets.len()) {
-            self.net.sockets.shrink_to_fit();
-        }
         self.release_handler(handler);
         // Last, for dropping what callbacks own may run code of the program.
         drop(state);

@@ -223,7 +223,7 @@ impl Loop {
     fn begin_life_anew(&mut self, socket: Socket) {
         self.pending.retain(|(pending, _)| pending.socket() != socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let outbox = state.outbox.take();
+        let outbox = state.take_outbox();
         let ends = state.more.as_mut().map(|more| std::mem::take(&mut more.end_callbacks)).unwrap_or_default();
         state.begin_life();
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
@@ -409,9 +409,9 @@ impl Loop {
             self.restart_timer(timer);
         }
         // Early writes are in flight while `on_connect` runs: what it writes queues up behind them.
-        let has_early_writes = self.net.socket_mut(socket).is_some_and(|state| {
-            let is_waiting = |outbox: &Outbox| outbox.corks == 0 || outbox.inflight_end > outbox.unit_start;
-            let has_early_writes = state.outbox.as_deref().is_some_and(is_waiting);
+        let has_early_writes = self.net.socket_and_outboxes(socket).is_some_and(|(state, outboxes)| {
+            let is_held_back = |outbox: &Outbox| state.corks > 0 && outbox.inflight_end <= outbox.unit_start;
+            let has_early_writes = outboxes.of(state).is_some_and(|outbox| !is_held_back(outbox));
             if has_early_writes {
                 state.set(BLOCKED);
             }
@@ -441,10 +441,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if has_early_writes && state.is(DESTROYED) {
             state.clear(BLOCKED);
-            let first = match &mut state.outbox {
-                Some(outbox) => outbox.take_callbacks(outbox.inflight_end),
-                None => Vec::new(),
-            };
+            let first = self.net.take_inflight_callbacks(socket);
             self.write_failed(socket, first, Error::SocketClosed);
         } else if has_early_writes {
             self.send_queued(socket);

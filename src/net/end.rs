@@ -53,9 +53,9 @@ impl Loop {
 
     /// Asks for the shutdown once nothing waits any more. Gathered bytes are no hindrance: the shutdown sends them.
     pub(crate) fn finish_if_done(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let hindrances = DESTROYED | ERRORED | ERROR_EMITTED | FINISHED | BLOCKED | SHUTTING;
-        if state.flags & (ENDING | hindrances) != ENDING || state.writable_length() > 0 {
+        if state.flags & (ENDING | hindrances) != ENDING || outboxes.writable_length(state) > 0 {
             return;
         }
         state.set(SHUTTING);

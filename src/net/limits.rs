@@ -21,7 +21,7 @@ pub(super) mod waiting;
 use std::fmt;
 use std::time::Duration;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, OutboxId};
 use super::state::SocketState;
 use super::state::flag::*;
 use super::{Error, Net, NetTick, Socket, WriteCallback};
@@ -72,7 +72,7 @@ pub const READS_PER_TURN: usize = 32;
 /// | silence | [for ever](super::ServerOptions::timeout) | for ever (`--idle-timeout`) | `on_timeout`; the command says good-bye where it is lines | |
 /// | a line of telnet | [64 KiB](crate::telnet::Options::max_line) | 64 KiB | told, closed | one full read |
 /// | a subnegotiation of telnet | 1 KiB kept | 1 KiB | the rest is skipped | |
-/// | kept for the next outbox | 4 MiB in small buffers; 1 MiB in blocks, 16 KiB a connection, at most 8 MiB | the same | freed | a fan-out to 10,000 fits |
+/// | kept for the next outbox | 128 KiB in buffers; 256 KiB in blocks, 64 KiB a connection, at most 8 MiB | the same | freed | a full read for each |
 /// | the log that nobody reads | | 1 MiB | lines are dropped and counted | some ten thousand lines |
 /// | a trace | [as many records as asked for](crate::Loop::start_trace) | 256 MiB of file | recording stops | |
 /// | closing | | 5 s | whoever is still there is left behind | |
@@ -148,6 +148,11 @@ impl Net {
         own.or_else(|| Some(&self.servers.get(state.server as usize)?.options.limits)).unwrap_or(&Limits::NONE)
     }
 
+    fn waiting_callbacks(&self, state: &SocketState) -> usize {
+        let writes = self.outboxes.of(state).map_or(0, Outbox::callbacks);
+        writes + state.more.as_ref().map_or(0, |more| more.end_callbacks.len())
+    }
+
     /// How many full reads a socket gets in one turn.
     pub(crate) fn reads_per_turn(&self, socket: Socket) -> usize {
         self.socket(socket).map_or(0, |state| self.limits(state).reads_per_turn)
@@ -185,19 +190,18 @@ impl Loop {
     pub(crate) fn overrun(&self, socket: Socket, bytes: usize, callbacks: usize) -> Option<Error> {
         let state = self.net.socket(socket).filter(|state| state.is_waiting())?;
         let limits = self.net.limits(state);
-        let waiting = state.outbox.as_ref().map_or(0, |outbox| outbox.len());
+        let waiting = self.net.outboxes.unsent(state);
         if let Some(limit) = limits.outbox_bytes.filter(|&limit| waiting.saturating_add(bytes) > limit) {
             return Some(Error::TooSlow { waiting: waiting.saturating_add(bytes), limit: Limit::OutboxBytes(limit) });
         }
-        let limit = limits.callbacks.filter(|&limit| state.waiting_callbacks() + callbacks > limit)?;
+        let limit = limits.callbacks.filter(|&limit| self.net.waiting_callbacks(state) + callbacks > limit)?;
         Some(Error::TooSlow { waiting, limit: Limit::Callbacks(limit) })
     }
 
     /// A write or end that goes over a limit: it fails with all that waited before it, and the peer is given up.
     #[cold]
     pub(crate) fn refuse_overrun(&mut self, socket: Socket, callback: Option<WriteCallback>, error: Error) {
-        let outbox = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut());
-        match (outbox, callback) {
+        match (self.net.outbox_mut(socket), callback) {
             // Behind the others, which are told first.
             (Some(outbox), Some(callback)) => outbox.push_callback(u64::MAX, callback),
             (_, callback) => self.call_back(socket, callback, Err(error.clone())),
@@ -218,11 +222,8 @@ impl Loop {
 
     /// Enters in the books how much waits in an outbox.
     pub(crate) fn count_outbox(&mut self, socket: Socket) {
-        let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if let Some(outbox) = state.outbox.as_mut().filter(|_| state.serial == socket.0.serial()) {
-            let bytes = outbox.len();
-            net.outboxes.waiting.enter(&mut outbox.ticket, socket, bytes);
+        if let Some(id) = self.net.socket(socket).and_then(|state| state.outbox) {
+            self.net.outboxes.count(id, socket);
         }
     }
 
@@ -230,29 +231,30 @@ impl Loop {
     fn time_blocked_write(&mut self, socket: Socket) {
         let Some(state) = self.net.socket(socket).filter(|state| state.is(BLOCKED)) else { return };
         let limit = self.net.limits(state).write_timeout;
-        if limit.is_zero() || state.outbox.as_ref().is_none_or(|outbox| outbox.write_timer.is_some()) {
+        if limit.is_zero() || self.net.outboxes.of(state).is_none_or(|outbox| outbox.write_timer.is_some()) {
             return;
         }
         let timer = self.start_write_timer(socket, limit);
-        if let Some(outbox) = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut()) {
+        if let Some(outbox) = self.net.outbox_mut(socket) {
             outbox.write_timer = Some(timer);
         }
     }
 
     pub(crate) fn stop_write_timer(&mut self, socket: Socket) {
-        let outbox = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut());
-        if let Some(timer) = outbox.and_then(|outbox| outbox.write_timer.take()) {
+        if let Some(timer) = self.net.outbox_mut(socket).and_then(|outbox| outbox.write_timer.take()) {
             self.timers_clear(timer);
         }
     }
 
-    /// An outbox goes back to the pool although something waits in it; its callbacks are for the caller to call.
-    pub(crate) fn take_back(&mut self, mut outbox: Box<Outbox>) -> Vec<WriteCallback> {
-        if let Some(timer) = outbox.write_timer.take() {
+    /// An outbox is taken back although something waits in it; its callbacks are for the caller to call.
+    pub(crate) fn take_back(&mut self, id: OutboxId) -> Vec<WriteCallback> {
+        let (outbox, _) = self.net.outboxes.open(id);
+        let callbacks = outbox.take_all_callbacks();
+        let timer = outbox.write_timer.take();
+        self.net.outboxes.take_back(id);
+        if let Some(timer) = timer {
             self.timers_clear(timer);
         }
-        let callbacks = outbox.take_all_callbacks();
-        self.net.outboxes.give_back(outbox);
         callbacks
     }
 
@@ -264,7 +266,7 @@ impl Loop {
             && let Some(state) = self.net.socket(socket)
         {
             let limit = Limit::WriteTimeout(self.net.limits(state).write_timeout);
-            let waiting = state.outbox.as_ref().map_or(0, |outbox| outbox.len());
+            let waiting = self.net.outboxes.unsent(state);
             self.give_up_on(socket, Error::TooSlow { waiting, limit });
         }
     }
@@ -272,7 +274,7 @@ impl Loop {
     /// How much the kernel has of what was written, if that timer is still the one that watches it.
     fn sent_if_timed(&self, socket: Socket, timer: TimerId) -> Option<u64> {
         let state = self.net.socket(socket).filter(|state| state.is(BLOCKED))?;
-        let outbox = state.outbox.as_ref().filter(|outbox| outbox.write_timer == Some(timer))?;
+        let outbox = self.net.outboxes.of(state).filter(|outbox| outbox.write_timer == Some(timer))?;
         Some(state.bytes_written - outbox.len() as u64)
     }
 
@@ -281,7 +283,7 @@ impl Loop {
         let limit = self.net.outboxes.limit;
         while self.net.outboxes.waiting.total() > limit {
             let Some((socket, waiting)) = self.net.outboxes.waiting.take_largest() else { return };
-            if let Some(outbox) = self.net.socket_mut(socket).and_then(|state| state.outbox.as_mut()) {
+            if let Some(outbox) = self.net.outbox_mut(socket) {
                 outbox.ticket = None;
             }
             self.give_up_on(socket, Error::TooSlow { waiting, limit: Limit::AllOutboxes(limit) });
@@ -307,10 +309,11 @@ impl Loop {
         state.set(ERRORED);
         state.more().errored.get_or_insert_with(|| error.clone());
         state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
-        if let Some(outbox) = &mut state.outbox {
+        if let Some(id) = state.outbox {
+            let (outbox, store) = net.outboxes.open(id);
             state.bytes_written -= outbox.len() as u64;
             outbox.unit_start = outbox.unit_start.min(state.bytes_written);
-            outbox.discard(&mut net.outboxes.blocks);
+            outbox.clear(store);
         }
         self.destroy_socket(socket, Some(error));
     }
@@ -319,11 +322,6 @@ impl Loop {
 impl SocketState {
     /// Whether what is written now has to wait: the kernel has refused, there is no connection yet, or it is corked.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.is(BLOCKED | CONNECTING | ERRORED) || self.corks() > 0
-    }
-
-    fn waiting_callbacks(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.callbacks())
-            + self.more.as_ref().map_or(0, |more| more.end_callbacks.len())
+        self.is(BLOCKED | CONNECTING | ERRORED) || self.corks > 0
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes on their way out, and the pool they are lent from.
+//! Bytes on their way out.
 //!
 //! ```text
 //!   bytes_written counts from the socket's birth ──▶
@@ -13,43 +13,38 @@
 //! is the one *in flight*: Node counts it whole until it is, and completes what stands behind it in a second step. The
 //! two marks keep that apart although it all leaves in the same system calls.
 //!
-//! Two kibibytes at most stand in a buffer of the outbox, and leave in one piece. What is more stands in a chain of [blocks],
-//! which grows without copying and is freed as it leaves.
-//!
-//! Most sockets need an outbox for a fraction of a turn only. So the loop keeps the boxes in a pool: echoing a message
-//! allocates nothing, and an idle socket owns none.
+//! Up to two kibibytes stand in a buffer of the outbox, if it has one, and leave in one piece. What is more stands in a chain of
+//! [blocks], which grows without copying and is freed as it leaves. Outboxes are lent from a [table].
 
 pub(crate) mod blocks;
+mod table;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::mem;
 
 use self::blocks::{BLOCK, Blocks, Chain};
 use super::WriteCallback;
-use super::limits::waiting::{Ticket, Waiting};
+use super::limits::waiting::Ticket;
 use crate::event_loop::{Cause, TimerId};
+pub(crate) use table::{FEW, OutboxId, Outboxes};
 
-/// How much stands in the outbox's own buffer: some dozen lines.
+/// How much an outbox's own buffer holds: some dozen lines.
 pub(crate) const LITTLE: usize = 2 * BLOCK;
 
-/// How many bytes of capacity the pool may keep. A fan-out of short lines to 10,000 sockets stays below it.
-const POOL_CAPACITY: usize = 4 * 1024 * 1024;
-
-/// How many boxes the pool may keep.
-const POOL_BOXES: usize = 32 * 1024;
-
-/// How many connections are no crowd.
-const FEW: usize = 32;
-
+/// What one socket has yet to hand to the kernel, and who is told when it has.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    bytes: Vec<u8>,
-    /// What is before this has been sent.
+    /// Where its own buffer begins, in [`Store::buffers`].
+    buffer: usize,
+    /// How much that holds: [`LITTLE`], or nothing.
+    room: usize,
+    /// What is before this in the buffer has been sent.
     head: usize,
-    /// All there is, if it is more than a little.
+    /// What is before this in the buffer has been written.
+    tail: usize,
+    /// All there is, if the buffer has no room for it.
     ///
-    /// Invariant: it has something only while `bytes` has not.
+    /// Invariant: it has something only while the buffer has not.
     chain: Chain,
     /// Where the write begins that counts whole until it is through; an offset of the socket's life.
     pub unit_start: u64,
@@ -57,7 +52,6 @@ pub(crate) struct Outbox {
     pub inflight_end: u64,
     /// Callbacks and the offsets at which they are due, ascending.
     callbacks: VecDeque<(u64, WriteCallback)>,
-    pub corks: u32,
     /// The write that waits longest.
     pub cause: Cause,
     /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
@@ -68,10 +62,18 @@ pub(crate) struct Outbox {
     pub write_timer: Option<TimerId>,
 }
 
+/// Where the bytes of all outboxes stand.
+#[derive(Default)]
+pub(crate) struct Store {
+    /// The buffers, one after another, from the moment that the first is needed.
+    buffers: Vec<u8>,
+    pub blocks: Blocks,
+}
+
 impl Outbox {
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.head + self.chain.len()
+        self.tail - self.head + self.chain.len()
     }
 
     #[inline]
@@ -79,72 +81,72 @@ impl Outbox {
         self.len() == 0
     }
 
+    #[inline(always)]
+    fn buffered<'a>(&self, store: &'a Store) -> &'a [u8] {
+        &store.buffers[self.buffer + self.head..self.buffer + self.tail]
+    }
+
     /// All there is, unless it is much and therefore in [`pieces`](Self::pieces).
     #[inline(always)]
-    pub fn in_one_piece(&self) -> Option<&[u8]> {
-        self.chain.is_empty().then(|| &self.bytes[self.head..])
+    pub fn in_one_piece<'a>(&self, store: &'a Store) -> Option<&'a [u8]> {
+        if self.chain.is_empty() { Some(self.buffered(store)) } else { self.chain.in_one_block(&store.blocks) }
     }
 
     /// Behind what there is.
-    pub fn push(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
-        if !self.chain.is_empty() || self.len() + bytes.len() > LITTLE {
-            return self.push_much(blocks, bytes);
-        }
-        // Sent bytes at the front are dropped when they are at least as many as those that move: amortised O(1).
-        if self.head > 0 && self.head >= self.len() {
-            self.bytes.drain(..self.head);
+    pub fn push(&mut self, store: &mut Store, bytes: &[u8]) {
+        // Sent bytes at the front make room when they are at least as many as those that move: amortised O(1).
+        if self.tail + bytes.len() > self.room && self.head > 0 && self.head >= self.tail - self.head {
+            store.buffers.copy_within(self.buffer + self.head..self.buffer + self.tail, self.buffer);
+            self.tail -= self.head;
             self.head = 0;
         }
-        self.bytes.extend_from_slice(bytes);
+        self.append(store, bytes);
     }
 
-    /// As [`push`](Self::push), when nothing of it has been sent yet and with `bytes` it is still [`LITTLE`].
+    /// As [`push`](Self::push), when nothing of it has been sent yet.
     #[inline]
-    pub fn append(&mut self, bytes: &[u8]) {
-        debug_assert!(self.head == 0 && self.chain.is_empty() && self.len() + bytes.len() <= LITTLE);
-        self.bytes.extend_from_slice(bytes);
+    pub fn append(&mut self, store: &mut Store, bytes: &[u8]) {
+        let end = self.tail + bytes.len();
+        if !self.chain.is_empty() || end > self.room {
+            return self.push_much(store, bytes);
+        }
+        store.buffers[self.buffer + self.tail..self.buffer + end].copy_from_slice(bytes);
+        self.tail = end;
     }
 
     #[inline(never)]
-    fn push_much(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
-        if self.chain.is_empty() {
-            self.chain.push(blocks, &self.bytes[self.head..]);
-            self.bytes.clear();
-            self.head = 0;
-        }
+    fn push_much(&mut self, store: &mut Store, bytes: &[u8]) {
+        let Store { buffers, blocks } = store;
+        self.chain.push(blocks, &buffers[self.buffer + self.head..self.buffer + self.tail]);
+        (self.head, self.tail) = (0, 0);
         self.chain.push(blocks, bytes);
     }
 
-    /// It waits from now on, perhaps for long: the buffer takes no more memory than it needs.
-    pub fn settle(&mut self) {
-        self.bytes.drain(..mem::take(&mut self.head));
-        self.bytes.shrink_to_fit();
-    }
-
     /// The first `limit` bytes, as far as there are places for their pieces; says how many there are.
-    pub fn pieces<'a>(&'a self, blocks: &'a Blocks, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
-        let Some(bytes) = self.in_one_piece() else { return self.chain.pieces(blocks, limit, pieces) };
+    pub fn pieces<'a>(&self, store: &'a Store, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
+        let Some(bytes) = self.in_one_piece(store) else { return self.chain.pieces(&store.blocks, limit, pieces) };
         pieces[0] = IoSlice::new(&bytes[..bytes.len().min(limit)]);
         1
     }
 
     /// The kernel took `n` bytes.
-    pub fn advance(&mut self, blocks: &mut Blocks, n: usize) {
+    pub fn advance(&mut self, store: &mut Store, n: usize) {
         if !self.chain.is_empty() {
-            return self.chain.advance(blocks, n);
+            return self.chain.advance(&mut store.blocks, n);
         }
         self.head += n;
-        if self.head == self.bytes.len() {
-            self.head = 0;
-            self.bytes.clear();
+        if self.head == self.tail {
+            (self.head, self.tail) = (0, 0);
         }
     }
 
-    /// What waits will not be sent.
-    pub fn discard(&mut self, blocks: &mut Blocks) {
-        self.bytes = Vec::new();
-        self.head = 0;
-        self.chain.clear(blocks);
+    /// What waits has been sent, or will not be.
+    #[inline]
+    pub fn clear(&mut self, store: &mut Store) {
+        (self.head, self.tail) = (0, 0);
+        if !self.chain.is_empty() {
+            self.chain.clear(&mut store.blocks);
+        }
     }
 
     /// How many callbacks wait.
@@ -170,112 +172,19 @@ impl Outbox {
         self.take_callbacks(u64::MAX)
     }
 
-    /// Whether nothing has to be taken out of it before it goes back to the pool.
+    /// Whether nothing has to be taken out of it before somebody else can have it.
     #[inline]
     fn is_clean(&self) -> bool {
-        self.callbacks.capacity() == 0 && self.ticket.is_none() && self.chain.is_empty()
+        self.callbacks.capacity() == 0 && self.ticket.is_none() && self.is_empty()
     }
 
     #[inline]
     fn reset(&mut self) {
-        self.bytes.clear();
-        self.head = 0;
         self.unit_start = 0;
         self.inflight_end = 0;
-        self.corks = 0;
         self.seen_by_idle_limit = 0;
         debug_assert!(self.write_timer.is_none(), "it was blocked until now");
     }
-}
-
-/// Outboxes that nobody needs right now, and the books of those that wait.
-///
-/// Invariant: `capacity` is the sum of what the boxes hold, at most [`POOL_CAPACITY`].
-pub(crate) struct OutboxPool {
-    #[expect(
-        clippy::vec_box,
-        reason = "the boxes are what is pooled: a socket holds one pointer, moving it costs nothing"
-    )]
-    boxes: Vec<Box<Outbox>>,
-    capacity: usize,
-    /// The most connections since half of them had left.
-    crowd: usize,
-    /// Where what waits is, if it is much.
-    pub blocks: Blocks,
-    pub waiting: Waiting,
-    /// How many bytes may wait in all of them.
-    pub limit: usize,
-}
-
-impl Default for OutboxPool {
-    fn default() -> Self {
-        let (boxes, capacity, crowd, limit) = (Vec::new(), 0, 0, usize::MAX);
-        OutboxPool { boxes, capacity, crowd, blocks: Blocks::default(), waiting: Waiting::default(), limit }
-    }
-}
-
-impl OutboxPool {
-    #[inline(always)]
-    pub fn take(&mut self, cause: Cause) -> Box<Outbox> {
-        let mut outbox = match self.boxes.pop() {
-            Some(outbox) => {
-                self.capacity -= outbox.bytes.capacity();
-                outbox
-            }
-            None => new_outbox(),
-        };
-        outbox.cause = cause;
-        outbox
-    }
-
-    #[inline(always)]
-    pub fn give_back(&mut self, mut outbox: Box<Outbox>) {
-        let capacity = self.capacity + outbox.bytes.capacity();
-        if outbox.is_clean() && capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
-            outbox.reset();
-            self.capacity = capacity;
-            self.boxes.push(outbox);
-        } else {
-            self.give_back_trimmed(outbox);
-        }
-    }
-
-    /// There are so many connections now. Says whether half of a crowd has left: then nothing is kept that served it, for
-    /// what lies about between other things on the heap keeps the allocator from giving the crowd's memory back.
-    pub fn crowd_has_left(&mut self, connections: usize) -> bool {
-        self.crowd = self.crowd.max(connections);
-        self.blocks.connections_are(connections);
-        if self.crowd <= FEW || connections > self.crowd / 2 {
-            return false;
-        }
-        self.crowd = connections;
-        self.boxes = Vec::new();
-        self.capacity = 0;
-        self.waiting.shrink();
-        true
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn give_back_trimmed(&mut self, mut outbox: Box<Outbox>) {
-        if let Some(ticket) = outbox.ticket.take() {
-            self.waiting.remove(ticket);
-        }
-        outbox.chain.clear(&mut self.blocks);
-        outbox.reset();
-        outbox.callbacks = VecDeque::new();
-        let capacity = self.capacity + outbox.bytes.capacity();
-        if capacity <= POOL_CAPACITY && self.boxes.len() < POOL_BOXES {
-            self.capacity = capacity;
-            self.boxes.push(outbox);
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn new_outbox() -> Box<Outbox> {
-    Box::default()
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::outbox::Outbox;
-use super::outbox::blocks::Blocks;
+use super::outbox::{Outbox, Store};
 use super::state::Stream;
 use super::{Error, Socket};
 
@@ -53,7 +52,7 @@ pub(super) fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
 pub(super) fn send_with(
     socket: Socket,
     stream: &mut Stream,
-    (outbox, blocks): (&mut Outbox, &mut Blocks),
+    (outbox, store): (&mut Outbox, &mut Store),
     limit: usize,
     more: &[u8],
 ) -> Sent {
@@ -67,7 +66,7 @@ pub(super) fn send_with(
         let left = limit.saturating_sub(sent);
         let mut count = match left.min(SEND_BUDGET) {
             0 => 0,
-            offered => outbox.pieces(blocks, offered, &mut pieces[..PIECES]),
+            offered => outbox.pieces(store, offered, &mut pieces[..PIECES]),
         };
         if !more.is_empty() && pieces[..count].iter().map(|piece| piece.len()).sum::<usize>() == left {
             pieces[count] = IoSlice::new(&more[sent.saturating_sub(limit)..]);
@@ -76,7 +75,7 @@ pub(super) fn send_with(
         let result = if count == 1 { stream.write(&pieces[0]) } else { stream.write_pieces(&pieces[..count]) };
         match result {
             Ok(n) => {
-                outbox.advance(blocks, n.min(left));
+                outbox.advance(store, n.min(left));
                 sent += n;
             }
             Err(error) => return not_sent(socket, sent, total, &error),

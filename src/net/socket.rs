@@ -191,7 +191,7 @@ impl Socket {
             state.more().limits = Some(Box::new(options.limits));
         }
         let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
-        lp.net.outboxes.blocks.connections_are(lp.net.sockets.len());
+        lp.net.outboxes.store.blocks.connections_are(lp.net.sockets.len());
         socket.set_timeout(lp, options.timeout);
         socket
     }
@@ -437,7 +437,7 @@ impl Socket {
     /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's address
     /// and remembers it.
     pub fn info(self, lp: &mut Loop) -> Option<SocketInfo> {
-        let state = lp.net.socket_mut(self)?;
+        let (state, outboxes) = lp.net.socket_and_outboxes(self)?;
         let remote = state.peer_addr();
         let (readable, writable) = (state.is_readable(), state.is_writable());
         let connecting = state.is(CONNECTING) && !state.is(DESTROYED);
@@ -459,9 +459,9 @@ impl Socket {
             writable,
             writable_ended: state.is(ENDING),
             writable_finished: state.is(FINISHED),
-            writable_length: state.writable_length() as usize,
+            writable_length: outboxes.writable_length(state) as usize,
             writable_need_drain: state.is(NEED_DRAIN) && !state.is(DESTROYED | ENDING),
-            writable_corked: state.corks(),
+            writable_corked: state.corks,
             high_water_mark: state.high_water_mark as usize,
             bytes_read: state.bytes_read,
             bytes_written: state.bytes_written,
@@ -488,14 +488,13 @@ impl Socket {
 
     /// Bytes that wait in the process because the kernel takes no more.
     pub fn writable_length(self, lp: &Loop) -> usize {
-        lp.net.socket(self).map_or(0, |state| state.writable_length() as usize)
+        lp.net.socket(self).map_or(0, |state| lp.net.outboxes.writable_length(state) as usize)
     }
 
     /// Bytes written that the kernel does not have yet, to the byte: what is gathered, and what it has not taken of a write
     /// that it took in part. What it has is [`SocketInfo::bytes_written`] less this.
     pub fn unsent_length(self, lp: &Loop) -> usize {
-        let outbox = lp.net.socket(self).and_then(|state| state.outbox.as_deref());
-        outbox.map_or(0, super::outbox::Outbox::len)
+        lp.net.socket(self).map_or(0, |state| lp.net.outboxes.unsent(state))
     }
 
     /// Whether `on_drain` is owed: a write answered `false`, and not all is out yet. The moment to stop taking work from
@@ -574,12 +573,12 @@ pub(crate) fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Res
 impl Loop {
     /// A socket's idle timer fired: `on_timeout`, unless a large write has moved on meanwhile.
     pub(crate) fn idle_limit_reached(&mut self, socket: Socket, timer: TimerId) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some(state) = self.net.socket(socket) else { return };
         if state.idle_timer != Some(timer) {
             return;
         }
         if state.is(BLOCKED)
-            && let Some(outbox) = &mut state.outbox
+            && let Some(outbox) = self.net.outbox_mut(socket)
             && outbox.seen_by_idle_limit != outbox.len()
         {
             outbox.seen_by_idle_limit = outbox.len();

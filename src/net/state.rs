@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 
-use super::outbox::Outbox;
+use super::outbox::OutboxId;
 use super::utf8::Utf8Decoder;
 use super::{Error, Limits, Socket, WriteCallback};
 use crate::event_loop::TimerId;
@@ -45,8 +45,10 @@ pub(crate) struct SocketState {
     pub bytes_read: u64,
     /// All that the program has written, whether it has left the process or not.
     pub bytes_written: u64,
-    /// Bytes on their way out. Lent by the loop's pool only while there are any.
-    pub outbox: Option<Box<Outbox>>,
+    /// Bytes on their way out. Lent by the loop only while there are any.
+    pub outbox: Option<OutboxId>,
+    /// How many corks hold writes back. There is an outbox while there are any.
+    pub corks: u32,
     /// What few sockets need.
     pub more: Option<Box<More>>,
 }
@@ -183,6 +185,7 @@ impl SocketState {
             bytes_read: 0,
             bytes_written: 0,
             outbox: None,
+            corks: 0,
             more: None,
         }
     }
@@ -235,20 +238,11 @@ impl SocketState {
         self.flags & (DESTROYED | ERRORED | ENDING) == 0
     }
 
-    /// Node's `writableLength`: what waits in the process. Bytes that wait only because they are gathered do not count:
-    /// the kernel would have taken them. A write that the kernel took in part counts whole.
+    /// Gives its outbox up, and what corks it.
     #[inline]
-    pub fn writable_length(&self) -> u64 {
-        match &self.outbox {
-            Some(outbox) if self.is(flag::BLOCKED | flag::CONNECTING | flag::ERRORED) || outbox.corks > 0 => {
-                self.bytes_written - outbox.unit_start
-            }
-            _ => 0,
-        }
-    }
-
-    pub fn corks(&self) -> u32 {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.corks)
+    pub fn take_outbox(&mut self) -> Option<OutboxId> {
+        self.corks = 0;
+        self.outbox.take()
     }
 
     /// Whether it keeps the loop alive by itself: a request in flight, or reading.

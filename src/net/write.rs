@@ -4,7 +4,7 @@
 //! system call at the phase's end: sixteen answers to sixteen pipelined lines cost one `write(2)`.
 //!
 //! ```text
-//!   on_data ─ write ─┐                                  ┌─▶ all taken: the outbox goes back to the pool
+//!   on_data ─ write ─┐                                  ┌─▶ all taken: the outbox is taken back
 //!   on_data ─ write ─┼─▶ outbox ── end of phase: send ──┤
 //!   a tick  ─ write ─┘    │                             └─▶ WouldBlock: BLOCKED, until the socket is writable
 //!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent at once
@@ -19,7 +19,6 @@
 
 use std::{io, mem};
 
-use super::outbox::{LITTLE, Outbox};
 use super::send::{Sent, not_sent, send, send_with};
 use super::state::SocketState;
 use super::state::flag::*;
@@ -53,30 +52,21 @@ impl Loop {
         if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
             return false;
         }
-        let waiting = match &state.outbox {
-            None => 0,
-            Some(outbox) if outbox.corks > 0 => return false,
-            Some(outbox) => outbox.len(),
-        };
+        if state.corks > 0 {
+            return false;
+        }
         let gathered = net.gathered + bytes.len();
+        let waiting = net.outboxes.unsent(state);
         if waiting + bytes.len() >= state.high_water_mark as usize || gathered > GATHER_LIMIT {
             return false;
         }
         net.gathered = gathered;
-        let is_little = waiting + bytes.len() <= LITTLE;
-        match &mut state.outbox {
-            Some(outbox) if is_little => outbox.append(bytes),
-            Some(outbox) => outbox.push(&mut net.outboxes.blocks, bytes),
-            None => {
-                let mut outbox = net.outboxes.take(cause);
-                if is_little {
-                    outbox.append(bytes);
-                } else {
-                    outbox.push(&mut net.outboxes.blocks, bytes);
-                }
-                state.outbox = Some(outbox);
-            }
-        }
+        let id = match state.outbox {
+            Some(id) => id,
+            None => *state.outbox.insert(net.outboxes.lend(cause)),
+        };
+        let (outbox, store) = net.outboxes.open(id);
+        outbox.append(store, bytes);
         state.bytes_written += bytes.len() as u64;
         self.counters.bytes_written += bytes.len() as u64;
         if !state.is(UNSENT) {
@@ -128,17 +118,19 @@ impl Loop {
         let sent = if must_wait {
             if state.outbox.is_none() {
                 // The first write before the connection is there: the one in flight, as soon as it is.
-                let mut outbox = net.outboxes.take(cause);
+                let id = net.outboxes.lend(cause);
+                let (outbox, _) = net.outboxes.open(id);
                 outbox.unit_start = start;
                 outbox.inflight_end = end;
-                state.outbox = Some(outbox);
+                state.outbox = Some(id);
             }
             Sent::Part(0)
-        } else if let Some(outbox) = &mut state.outbox {
-            let gathered = outbox.len();
+        } else if let Some(id) = state.outbox {
+            let outbox = net.outboxes.open(id);
+            let gathered = outbox.0.len();
             net.gathered = net.gathered.saturating_sub(gathered);
             total += gathered;
-            send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), gathered, bytes)
+            send_with(socket, &mut state.stream, outbox, gathered, bytes)
         } else {
             send(socket, &mut state.stream, bytes)
         };
@@ -147,17 +139,17 @@ impl Loop {
         let (mut went, mut waits) = (0, 0);
         match sent {
             Sent::All => {
-                if let Some(outbox) = state.outbox.take() {
-                    net.outboxes.give_back(outbox);
+                if let Some(id) = state.take_outbox() {
+                    net.outboxes.take_back(id);
                 }
                 went = total;
             }
             Sent::Part(n) | Sent::Enough(n) => {
-                let outbox = state.outbox.get_or_insert_with(|| net.outboxes.take(cause));
+                let id = *state.outbox.get_or_insert_with(|| net.outboxes.lend(cause));
+                let (outbox, store) = net.outboxes.open(id);
                 let gathered = total - bytes.len();
-                outbox.push(&mut net.outboxes.blocks, &bytes[n.saturating_sub(gathered)..]);
+                outbox.push(store, &bytes[n.saturating_sub(gathered)..]);
                 if !must_wait {
-                    outbox.settle();
                     // Gathered writes before this one that are through are no part of what waits.
                     let first_unsent = end - outbox.len() as u64;
                     outbox.unit_start = if first_unsent >= start { start } else { first_unsent };
@@ -177,7 +169,7 @@ impl Loop {
                 return false;
             }
         }
-        let length = state.writable_length();
+        let length = net.outboxes.writable_length(state);
         let is_low = length == 0 || length < u64::from(state.high_water_mark);
         if !is_low {
             state.set(NEED_DRAIN);
@@ -239,7 +231,7 @@ impl Loop {
     pub(crate) fn flush_gathered(&mut self, socket: Socket) {
         let Some(state) = self.net.socket(socket) else { return };
         if !state.is_waiting() {
-            let gathered = state.outbox.as_ref().map_or(0, |outbox| outbox.len());
+            let gathered = self.net.outboxes.unsent(state);
             self.net.gathered = self.net.gathered.saturating_sub(gathered);
             self.flush_at_once(socket, Self::flush_failed_in_call);
         }
@@ -264,21 +256,19 @@ impl Loop {
     fn flush_at_once(&mut self, socket: Socket, failed: FlushFailed) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.flags & (BLOCKED | CONNECTING | DESTROYED | ERRORED) != 0 {
+        if state.flags & (BLOCKED | CONNECTING | DESTROYED | ERRORED) != 0 || state.corks > 0 {
             return;
         }
-        let Some(outbox) = &mut state.outbox else { return };
-        if outbox.corks > 0 {
-            return;
-        }
-        let Some(gathered) = outbox.in_one_piece() else { return self.flush_much(socket, Ok(0), failed) };
+        let Some(id) = state.outbox else { return };
+        let (outbox, store) = net.outboxes.open(id);
+        let Some(gathered) = outbox.in_one_piece(store) else { return self.flush_much(socket, Ok(0), failed) };
         let (cause, waiting) = (outbox.cause, gathered.len());
         match state.stream.write(gathered) {
             Ok(n) if n == waiting => {
                 log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
-                if let Some(outbox) = state.outbox.take() {
-                    net.outboxes.give_back(outbox);
-                }
+                state.outbox = None;
+                outbox.clear(store);
+                net.outboxes.take_back(id);
                 self.note_sent(cause, socket, waiting, 0);
             }
             result => self.flush_much(socket, result, failed),
@@ -291,26 +281,24 @@ impl Loop {
     fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, failed: FlushFailed) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        let Some(outbox) = &mut state.outbox else { return };
+        let Some(id) = state.outbox else { return };
+        let (outbox, store) = net.outboxes.open(id);
         let (cause, waiting) = (outbox.cause, outbox.len());
-        let blocks = &mut net.outboxes.blocks;
         let sent = match first {
             Ok(n) => {
-                outbox.advance(blocks, n);
-                send_with(socket, &mut state.stream, (outbox, blocks), waiting - n, &[])
+                outbox.advance(store, n);
+                send_with(socket, &mut state.stream, (outbox, store), waiting - n, &[])
             }
             Err(error) => not_sent(socket, 0, waiting, &error),
         };
         let is_unfinished = matches!(sent, Sent::Enough(_));
         match sent {
             Sent::All => {
-                if let Some(outbox) = state.outbox.take() {
-                    net.outboxes.give_back(outbox);
-                }
+                state.outbox = None;
+                net.outboxes.take_back(id);
                 self.note_sent(cause, socket, waiting, 0);
             }
             Sent::Part(_) | Sent::Enough(_) => {
-                outbox.settle();
                 let still_waiting = outbox.len();
                 outbox.unit_start = state.bytes_written - still_waiting as u64;
                 outbox.inflight_end = state.bytes_written;
@@ -332,12 +320,13 @@ impl Loop {
     pub(crate) fn send_queued(&mut self, socket: Socket) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        let Some(outbox) = &mut state.outbox else { return };
+        let Some(id) = state.outbox else { return };
+        let (outbox, store) = net.outboxes.open(id);
         // While corked only the write in flight goes on; what stands behind it waits for the uncork.
         let first_unsent = state.bytes_written - outbox.len() as u64;
-        let limit = if outbox.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { outbox.len() };
+        let limit = if state.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { outbox.len() };
         state.flags &= !UNFINISHED;
-        let sent = send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), limit, &[]);
+        let sent = send_with(socket, &mut state.stream, (&mut *outbox, store), limit, &[]);
         let is_unfinished = matches!(sent, Sent::Enough(_));
         match sent {
             Sent::All | Sent::Part(_) | Sent::Enough(_) => {}
@@ -365,12 +354,11 @@ impl Loop {
         let callbacks = outbox.take_callbacks(outbox.inflight_end);
         let idle_timer = state.idle_timer;
         outbox.write_timer = None;
-        let is_blocked = !outbox.is_empty() && outbox.corks == 0;
-        if outbox.is_empty() && outbox.corks == 0 {
+        let is_blocked = !outbox.is_empty() && state.corks == 0;
+        if outbox.is_empty() && state.corks == 0 {
             let later = outbox.take_all_callbacks();
-            if let Some(outbox) = state.outbox.take() {
-                net.outboxes.give_back(outbox);
-            }
+            state.outbox = None;
+            net.outboxes.take_back(id);
             state.clear(BLOCKED);
             if !later.is_empty() {
                 self.tick(NetTick::AfterWrite(socket, later));
@@ -419,9 +407,9 @@ impl Loop {
 
     /// A write is through: `on_drain` if it is owed, then the callbacks, then perhaps the end.
     pub(crate) fn after_write(&mut self, socket: Socket, callbacks: Vec<WriteCallback>) {
-        if let Some(state) = self.net.socket_mut(socket)
+        if let Some((state, outboxes)) = self.net.socket_and_outboxes(socket)
             && state.flags & (NEED_DRAIN | ENDING | DESTROYED) == NEED_DRAIN
-            && state.writable_length() == 0
+            && outboxes.writable_length(state) == 0
         {
             state.clear(NEED_DRAIN);
             self.emit(socket, Kind::OnDrain, 0, |handler, lp| handler.on_drain(lp, socket));
@@ -451,8 +439,10 @@ impl Loop {
 
     /// A write that failed at once: its callbacks and the error come in a tick.
     fn fail_later(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
-        if let Some(state) = self.net.socket_mut(socket) {
-            if let Some(outbox) = state.outbox.as_mut().filter(|outbox| outbox.corks == 0) {
+        if let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) {
+            if state.corks == 0
+                && let Some(outbox) = outboxes.of_mut(state)
+            {
                 // It was gathering, or is empty now, and counts as waiting from here on.
                 outbox.unit_start = state.bytes_written - outbox.len() as u64;
             }
@@ -464,17 +454,17 @@ impl Loop {
 
     /// Every write and end that still waits hears that it will not happen. What is in flight is not among them.
     pub(crate) fn fail_queued(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         if state.is(BLOCKED) || state.is(CONNECTING) && state.outbox.is_some() {
             return; // One is in flight: its end will see to those behind it.
         }
         let error = state.more.as_ref().and_then(|more| more.errored.clone());
-        if let Some(outbox) = &state.outbox {
+        if let Some(outbox) = outboxes.of(state) {
             // What was cut off in flight counts as written, what stood behind it does not.
             let first_unsent = state.bytes_written - outbox.len() as u64;
             state.bytes_written = first_unsent.max(outbox.inflight_end.min(state.bytes_written));
         }
-        let outbox = state.outbox.take();
+        let outbox = state.take_outbox();
         let ends = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
@@ -495,40 +485,35 @@ impl Loop {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
         let written = state.bytes_written;
-        let outbox = state.outbox.get_or_insert_with(|| {
-            let mut outbox: Box<Outbox> = net.outboxes.take(Cause::default());
+        if state.outbox.is_none() {
+            let id = net.outboxes.lend(Cause::default());
+            let (outbox, _) = net.outboxes.open(id);
             outbox.unit_start = written;
             outbox.inflight_end = written;
-            outbox
-        });
-        outbox.corks += 1;
+            state.outbox = Some(id);
+        }
+        state.corks = state.corks.saturating_add(1);
     }
 
     /// Takes `count` corks off. With the last one everything that was held back goes out as one write.
     pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial() {
+        if state.serial != socket.0.serial() || state.corks == 0 {
             return;
         }
+        state.corks = state.corks.saturating_sub(count);
+        let Some(id) = state.outbox.filter(|_| state.corks == 0) else { return };
         let flags = state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED);
-        let Some(outbox) = &mut state.outbox else { return };
-        if outbox.corks == 0 {
-            return;
-        }
-        outbox.corks = outbox.corks.saturating_sub(count);
-        if outbox.corks > 0 {
-            return;
-        }
+        let (outbox, store) = net.outboxes.open(id);
         if flags & (BLOCKED | DESTROYED) != 0 {
             return;
         }
         if flags != OPENED {
             // Not connected yet. What was corked first is the write in flight when it is; if nothing was, the next one.
             if outbox.is_empty() && !outbox.has_callbacks() {
-                if let Some(outbox) = state.outbox.take() {
-                    net.outboxes.give_back(outbox);
-                }
+                state.outbox = None;
+                net.outboxes.take_back(id);
             } else if outbox.inflight_end == outbox.unit_start {
                 outbox.inflight_end = state.bytes_written;
             }
@@ -536,15 +521,14 @@ impl Loop {
         }
         let (cause, waiting) = (outbox.cause, outbox.len());
         let idle_timer = state.idle_timer;
-        let sent = send_with(socket, &mut state.stream, (outbox, &mut net.outboxes.blocks), waiting, &[]);
+        let sent = send_with(socket, &mut state.stream, (&mut *outbox, store), waiting, &[]);
         let still_waiting = outbox.len();
         let is_unfinished = matches!(sent, Sent::Enough(_));
         match sent {
             Sent::All => {
                 let callbacks = outbox.take_all_callbacks();
-                if let Some(outbox) = state.outbox.take() {
-                    net.outboxes.give_back(outbox);
-                }
+                state.outbox = None;
+                net.outboxes.take_back(id);
                 if !callbacks.is_empty() || state.is(NEED_DRAIN) {
                     self.tick(NetTick::AfterWrite(socket, callbacks));
                 }

@@ -39,6 +39,10 @@ const LAST_ROUND: Duration = Duration::from_millis(10);
 /// How long closing may take, whatever the guests do. Half a second under the five that the command promises.
 const CLOSE_LIMIT: Duration = Duration::from_millis(4500);
 
+/// How much longer than there are guests the list of them may be, and how many are few.
+const SPARSE: usize = 8;
+const FEW: usize = 32;
+
 /// What holds for everybody in the house.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -218,6 +222,10 @@ impl<H: Handler> Handler for House<H> {
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
         self.guests.remove(&socket);
+        if self.guests.capacity() > SPARSE * self.guests.len().max(FEW) {
+            // Half of a crowd has left, and half of that.
+            self.guests.shrink_to(2 * self.guests.len());
+        }
         if let Some(closing) = &mut self.closing {
             closing.talking.remove(&socket);
             closing.leaving.remove(&socket);

@@ -33,13 +33,13 @@ const WORDS: usize = 516;
 
 const REGION_BLOCKS: usize = 64 * WORDS;
 
-/// How many blocks of a region may have been used for it to be kept when it is empty: what a high-water mark for each
-/// connection takes, but a megabyte at least, so that one slow reader now and then does not make it come and go; and at most
-/// the eight that all may have gathered.
-const KEEP_BLOCKS: std::ops::RangeInclusive<usize> = 1024..=8192;
+/// How many blocks of the first region may have been used for it to be kept when it is empty: what a read for each connection
+/// takes, but a quarter of a megabyte at least, so that a slow reader now and then does not make it come and go; and at most the
+/// eight megabytes that all may have gathered.
+const KEEP_BLOCKS: std::ops::RangeInclusive<usize> = 256..=8192;
 
-/// How many of them for each connection: Node's high-water mark.
-const KEEP_EACH: usize = 16;
+/// How many of them for each connection: one full read, which is also what the command lets wait.
+const KEEP_EACH: usize = 64;
 
 /// All regions.
 #[derive(Default)]
@@ -57,13 +57,11 @@ pub(crate) struct Blocks {
 #[derive(Default)]
 struct Region {
     bytes: Vec<u8>,
-    /// What stands behind each block in its chain.
+    /// What stands behind each block in its chain, of those that were ever used.
     next: Vec<u32>,
     /// A bit for each block that is taken.
     taken: Vec<u64>,
     used: usize,
-    /// No block from here on was ever used.
-    reached: usize,
     /// No word before this one has a free bit.
     open: usize,
 }
@@ -73,7 +71,6 @@ impl Region {
         if self.bytes.is_empty() {
             // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
             self.bytes = vec![0; REGION_BLOCKS * BLOCK];
-            self.next = vec![0; REGION_BLOCKS];
             self.taken = vec![0; WORDS];
         }
         while self.taken[self.open] == u64::MAX {
@@ -83,7 +80,9 @@ impl Region {
         self.taken[self.open] |= 1 << bit;
         let index = 64 * self.open + bit;
         self.used += 1;
-        self.reached = self.reached.max(index + 1);
+        if index == self.next.len() {
+            self.next.push(0);
+        }
         index
     }
 
@@ -126,11 +125,11 @@ impl Blocks {
         }
     }
 
-    /// Gives back what is empty and was much.
+    /// Gives back what is empty: all but the first region, and that, too, if it was much.
     fn release(&mut self) {
         let keep = (self.connections * KEEP_EACH).clamp(*KEEP_BLOCKS.start(), *KEEP_BLOCKS.end());
-        for region in &mut self.regions {
-            if region.used == 0 && region.reached > keep {
+        for (at, region) in self.regions.iter_mut().enumerate() {
+            if region.used == 0 && (at > 0 || region.next.len() > keep) {
                 *region = Region::default();
             }
         }
@@ -236,6 +235,12 @@ impl Chain {
         self.advance(blocks, self.len);
     }
 
+    /// All there is, if one block holds it. Not to be asked of an empty chain.
+    #[inline]
+    pub fn in_one_block<'a>(&self, blocks: &'a Blocks) -> Option<&'a [u8]> {
+        (self.head + self.len <= BLOCK).then(|| blocks.bytes(self.first, self.head, self.len))
+    }
+
     /// The first `limit` bytes, as far as there are places for their pieces; says how many there are.
     pub fn pieces<'a>(&self, blocks: &'a Blocks, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
         let (mut first, mut from, mut left) = (self.first, self.head, self.len.min(limit));
@@ -325,10 +330,12 @@ mod tests {
     fn many_connections_keep_more_until_they_leave() {
         let mut blocks = Blocks::default();
         blocks.connections_are(500);
-        let mut gathered = filled(&mut blocks, 500 * KEEP_EACH * BLOCK);
+        let mut gathered = filled(&mut blocks, 500 * 16 * BLOCK);
         gathered.clear(&mut blocks);
         assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK]);
-        blocks.connections_are(499);
+        blocks.connections_are(125);
+        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK], "a read for each of them");
+        blocks.connections_are(124);
         assert_eq!(sizes(&blocks), [0]);
         blocks.connections_are(1_000_000);
         let mut waited = filled(&mut blocks, (KEEP_BLOCKS.end() + 1) * BLOCK);

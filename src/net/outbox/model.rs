@@ -1,10 +1,11 @@
-//! The outbox against a plain list of bytes, and its pool against a count, under random programs.
+//! Outboxes against plain lists of bytes, and their table against a count, under random programs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use super::table::BUFFERED;
 use super::*;
 use crate::event_loop::token::Key;
 use crate::net::Socket;
@@ -18,8 +19,6 @@ enum Act {
     WriteThen {
         len: usize,
     },
-    /// The kernel has refused.
-    Settle,
     KernelTook {
         part: u8,
     },
@@ -28,11 +27,10 @@ enum Act {
         part: u8,
     },
     CallBackAll,
-    Cork,
     /// The kernel takes no more: what waits is entered in the books.
     Wait,
     Discard,
-    /// Gives the box back to the pool with all that is in it, and borrows one again.
+    /// Gives the outbox back with all that is in it, and borrows one again.
     StartAfresh,
 }
 
@@ -45,8 +43,6 @@ fn act() -> impl Strategy<Value = Act> {
         8 => part().prop_map(|part| Act::KernelTook { part }),
         3 => part().prop_map(|part| Act::CallBack { part }),
         1 => Just(Act::CallBackAll),
-        2 => Just(Act::Settle),
-        1 => Just(Act::Cork),
         2 => Just(Act::Wait),
         1 => Just(Act::Discard),
         1 => Just(Act::StartAfresh),
@@ -60,7 +56,6 @@ struct Plain {
     written: u64,
     /// When each callback is due, and its number.
     callbacks: Vec<(u64, usize)>,
-    corks: u32,
     in_books: usize,
 }
 
@@ -81,38 +76,35 @@ impl Drop for Numbered {
     }
 }
 
-/// Sockets that share a pool.
+/// Sockets that share a table.
 struct Run {
-    pool: OutboxPool,
-    sockets: Vec<(Box<Outbox>, Plain)>,
+    outboxes: Outboxes,
+    sockets: Vec<(OutboxId, Plain)>,
     dropped: Rc<RefCell<Vec<usize>>>,
     made: usize,
 }
 
 impl Run {
     fn new(sockets: usize) -> Run {
-        let mut pool = OutboxPool::default();
-        let sockets = (0..sockets).map(|_| (pool.take(Cause::default()), Plain::default())).collect();
-        Run { pool, sockets, dropped: Rc::default(), made: 0 }
+        let mut outboxes = Outboxes::default();
+        let sockets = (0..sockets).map(|_| (outboxes.lend(Cause::default()), Plain::default())).collect();
+        Run { outboxes, sockets, dropped: Rc::default(), made: 0 }
     }
 
     fn act(&mut self, who: usize, act: &Act) {
-        let (outbox, plain) = &mut self.sockets[who];
+        let (id, plain) = &mut self.sockets[who];
+        let (outbox, store) = self.outboxes.open(*id);
         match *act {
             Act::Write { len } | Act::WriteThen { len } => {
                 // Every position of a socket's life has its own byte, nearly: what is out of place shows.
                 let bytes: Vec<u8> = (plain.written..plain.written + len as u64).map(|at| (at % 251) as u8).collect();
-                if plain.unsent.len() as u64 == plain.written && plain.unsent.len() + len <= LITTLE {
-                    outbox.append(&bytes);
+                if plain.unsent.len() as u64 == plain.written {
+                    outbox.append(store, &bytes);
                 } else {
-                    outbox.push(&mut self.pool.blocks, &bytes);
+                    outbox.push(store, &bytes);
                 }
                 plain.unsent.extend_from_slice(&bytes);
                 plain.written += len as u64;
-                assert!(
-                    outbox.head == 0 || outbox.head < outbox.len(),
-                    "at most as many sent bytes as unsent are kept"
-                );
                 if matches!(act, Act::WriteThen { .. }) {
                     let numbered = Numbered(self.made, self.dropped.clone());
                     outbox.push_callback(plain.written, Box::new(move |_, _| drop(numbered)));
@@ -122,10 +114,9 @@ impl Run {
             }
             Act::KernelTook { part } => {
                 let len = plain.unsent.len() * usize::from(part) / 255;
-                outbox.advance(&mut self.pool.blocks, len);
+                outbox.advance(store, len);
                 plain.unsent.drain(..len);
             }
-            Act::Settle => outbox.settle(),
             Act::CallBack { part } => {
                 let offset = plain.offset(part);
                 let due: Vec<_> = plain.callbacks.extract_if(.., |(due_at, _)| *due_at <= offset).collect();
@@ -135,17 +126,12 @@ impl Run {
                 let due = std::mem::take(&mut plain.callbacks);
                 self.called(who, Outbox::take_all_callbacks, due);
             }
-            Act::Cork => {
-                outbox.corks += 1;
-                plain.corks += 1;
-            }
             Act::Wait => {
-                let bytes = outbox.len();
-                self.pool.waiting.enter(&mut outbox.ticket, Socket(Key::new(who, 0)), bytes);
+                self.outboxes.count(*id, Socket(Key::new(who, 0)));
                 plain.in_books = plain.unsent.len();
             }
             Act::Discard => {
-                outbox.discard(&mut self.pool.blocks);
+                outbox.clear(store);
                 plain.unsent.clear();
             }
             Act::StartAfresh => {
@@ -153,10 +139,10 @@ impl Run {
                 outbox.inflight_end = 2;
                 outbox.seen_by_idle_limit = 3;
                 let lost: Vec<_> = std::mem::take(plain).callbacks;
-                let given_back = std::mem::replace(outbox, self.pool.take(Cause::default()));
-                self.pool.give_back(given_back);
+                let given_back = std::mem::replace(id, self.outboxes.lend(Cause::default()));
+                self.outboxes.take_back(given_back);
                 self.was_dropped(lost);
-                let (outbox, _) = &self.sockets[who];
+                let outbox = self.outboxes.get(self.sockets[who].0);
                 assert_eq!((outbox.unit_start, outbox.inflight_end, outbox.seen_by_idle_limit), (0, 0, 0));
             }
         }
@@ -164,7 +150,7 @@ impl Run {
     }
 
     fn called(&mut self, who: usize, take: impl FnOnce(&mut Outbox) -> Vec<WriteCallback>, due: Vec<(u64, usize)>) {
-        drop(take(&mut self.sockets[who].0));
+        drop(take(self.outboxes.open(self.sockets[who].0).0));
         self.was_dropped(due);
     }
 
@@ -175,42 +161,51 @@ impl Run {
     }
 
     fn check(&self) {
-        let mut used = 0;
-        for (outbox, plain) in &self.sockets {
-            assert_eq!(waiting(outbox, &self.pool.blocks, usize::MAX), plain.unsent);
+        let Outboxes { store, waiting: books, .. } = &self.outboxes;
+        let (mut used, mut chains) = (0, 0);
+        for (id, plain) in &self.sockets {
+            let outbox = self.outboxes.get(*id);
+            assert_eq!(waiting(outbox, store, usize::MAX), plain.unsent);
             let some = plain.unsent.len() / 2;
-            assert_eq!(waiting(outbox, &self.pool.blocks, some), plain.unsent[..some]);
-            assert!(outbox.bytes.capacity() <= 2 * LITTLE, "what is much is in blocks");
+            assert_eq!(waiting(outbox, store, some), plain.unsent[..some]);
+            if let Some(piece) = outbox.in_one_piece(store) {
+                assert_eq!(piece, plain.unsent);
+            }
+            assert!(outbox.tail <= outbox.room && outbox.room <= LITTLE, "what is much is in blocks");
             used += outbox.chain.len().div_ceil(BLOCK);
+            chains += usize::from(!outbox.chain.is_empty());
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
-            assert_eq!((outbox.corks, outbox.callbacks()), (plain.corks, plain.callbacks.len()));
-            assert!(outbox.chain.is_empty() || outbox.bytes.is_empty(), "one or the other");
+            assert_eq!(outbox.callbacks(), plain.callbacks.len());
+            assert!(outbox.chain.is_empty() || outbox.tail == 0, "one or the other");
         }
-        let chains = self.sockets.iter().filter(|(outbox, _)| !outbox.chain.is_empty()).count();
         assert!(
-            (used..=used + chains).contains(&self.pool.blocks.used()),
+            (used..=used + chains).contains(&store.blocks.used()),
             "a chain has the blocks that it needs, and no other"
         );
         assert!(self.dropped.borrow().is_empty(), "no callback is lost");
         let in_books: usize = self.sockets.iter().map(|(_, plain)| plain.in_books).sum();
-        assert_eq!(self.pool.waiting.total(), in_books);
-        assert_eq!(self.pool.capacity, self.pool.boxes.iter().map(|outbox| outbox.bytes.capacity()).sum::<usize>());
+        assert_eq!(books.total(), in_books);
+        assert_eq!(self.outboxes.lent(), self.sockets.len());
     }
 }
 
 /// The first `limit` bytes to be sent, as the system call would get them.
-fn waiting(outbox: &Outbox, blocks: &Blocks, limit: usize) -> Vec<u8> {
+fn waiting(outbox: &Outbox, store: &Store, limit: usize) -> Vec<u8> {
     let mut pieces = [IoSlice::new(&[]); 1000];
-    let count = outbox.pieces(blocks, limit, &mut pieces);
+    let count = outbox.pieces(store, limit, &mut pieces);
     pieces[..count].iter().map(|piece| &**piece).collect::<Vec<&[u8]>>().concat()
 }
 
 proptest! {
     #[test]
-    fn bytes_leave_in_order_and_callbacks_with_them(acts in prop::collection::vec((0..3_usize, act()), 1..80)) {
-        let mut run = Run::new(3);
+    fn bytes_leave_in_order_and_callbacks_with_them(
+        first in prop_oneof![Just(0), Just(BUFFERED - 1), Just(BUFFERED)],
+        acts in prop::collection::vec((0..3_usize, act()), 1..80),
+    ) {
+        // With a buffer, without, and one of each kind.
+        let mut run = Run::new(first + 3);
         for (who, act) in &acts {
-            run.act(*who, act);
+            run.act(first + who, act);
         }
     }
 }
@@ -219,46 +214,45 @@ proptest! {
 fn an_empty_write_behind_much_that_waits_adds_no_chain() {
     let mut run = Run::new(1);
     let much = Act::Write { len: LITTLE + 1 };
-    for act in [much, Act::Settle, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
+    for act in [much, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
         run.act(0, &act);
     }
 }
 
 #[test]
-fn the_pool_keeps_no_more_than_its_limits() {
-    let filled = |pool: &mut OutboxPool, len: usize| {
-        let mut outbox = Box::<Outbox>::default();
-        outbox.push(&mut pool.blocks, &vec![b'x'; len]);
-        outbox
-    };
-    let mut pool = OutboxPool::default();
-    for _ in 0..POOL_CAPACITY / LITTLE + 10 {
-        let outbox = filled(&mut pool, LITTLE);
-        pool.give_back(outbox);
+fn those_with_a_buffer_are_lent_first_and_the_rest_have_none() {
+    let mut outboxes = Outboxes::default();
+    let ids: Vec<OutboxId> = (0..BUFFERED + 10).map(|_| outboxes.lend(Cause::default())).collect();
+    for &id in &ids {
+        let (outbox, store) = outboxes.open(id);
+        outbox.append(store, b"hola");
     }
-    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_CAPACITY / LITTLE, POOL_CAPACITY));
-    // There is room for boxes that own nothing, but not for any number of them.
-    for _ in 0..POOL_BOXES {
-        let outbox = filled(&mut pool, 0);
-        pool.give_back(outbox);
+    assert_eq!(outboxes.store.buffers.len(), BUFFERED * LITTLE);
+    assert_eq!(outboxes.store.blocks.used(), 10);
+    for &id in &ids {
+        outboxes.take_back(id);
     }
-    assert_eq!((pool.boxes.len(), pool.capacity), (POOL_BOXES, POOL_CAPACITY));
-    for _ in 0..POOL_BOXES {
-        assert!(pool.take(Cause::default()).is_empty());
+    assert_eq!((outboxes.lent(), outboxes.store.blocks.used()), (0, 0));
+    for _ in 0..BUFFERED {
+        let id = outboxes.lend(Cause::default());
+        assert!(outboxes.get(id).room > 0);
     }
-    assert_eq!((pool.boxes.len(), pool.capacity), (0, 0), "what is lent is not counted");
 }
 
 #[test]
 fn with_half_of_a_crowd_goes_what_served_it() {
-    let mut pool = OutboxPool::default();
-    assert!(!pool.crowd_has_left(100));
-    for _ in 0..100 {
-        pool.give_back(Box::default());
-    }
-    assert!(!pool.crowd_has_left(51) && pool.boxes.len() == 100);
-    assert!(pool.crowd_has_left(50) && pool.boxes.is_empty());
-    assert!(!pool.crowd_has_left(26), "now fifty are the crowd");
-    assert!(pool.crowd_has_left(25));
-    assert!(!pool.crowd_has_left(0), "few are no crowd");
+    let mut outboxes = Outboxes::default();
+    assert!(!outboxes.crowd_has_left(1000));
+    let mut lent: Vec<OutboxId> = (0..1000).map(|_| outboxes.lend(Cause::default())).collect();
+    let stays = lent.swap_remove(300);
+    lent.into_iter().for_each(|id| outboxes.take_back(id));
+    assert!(!outboxes.crowd_has_left(501) && outboxes.size() == 1000);
+    assert!(outboxes.crowd_has_left(500));
+    assert_eq!((outboxes.size(), outboxes.lent()), (301, 1), "up to the last that is lent");
+    outboxes.take_back(stays);
+    assert!(!outboxes.crowd_has_left(251), "now five hundred are the crowd");
+    assert!(outboxes.crowd_has_left(250));
+    assert_eq!(outboxes.size(), 0);
+    assert!(outboxes.crowd_has_left(0));
+    assert!(!outboxes.crowd_has_left(20) && !outboxes.crowd_has_left(0), "few are no crowd");
 }

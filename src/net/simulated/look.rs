@@ -17,6 +17,7 @@ pub(crate) struct Holdings {
     pub pending: usize,
     pub closing: usize,
     pub active: usize,
+    pub outboxes: usize,
     /// Blocks of outboxes.
     pub blocks: usize,
     /// Bytes of outboxes, by the books.
@@ -35,7 +36,8 @@ impl Loop {
             pending: self.pending.len(),
             closing: self.closing.len(),
             active: self.active,
-            blocks: self.net.outboxes.blocks.used(),
+            outboxes: self.net.outboxes.lent(),
+            blocks: self.net.outboxes.store.blocks.used(),
             waiting: self.net.outboxes.waiting.total(),
         }
     }
