@@ -26,7 +26,7 @@ use self::blocks::{BLOCK, Blocks, Chain};
 use super::WriteCallback;
 use super::limits::waiting::Ticket;
 use crate::event_loop::{Cause, TimerId};
-pub(crate) use table::{FEW, OutboxId, Outboxes};
+pub(crate) use table::{FEW, Offer, OutboxId, Outboxes};
 
 /// How much an outbox's own buffer holds: some dozen lines.
 pub(crate) const LITTLE: usize = 2 * BLOCK;
@@ -34,10 +34,9 @@ pub(crate) const LITTLE: usize = 2 * BLOCK;
 /// What one socket has yet to hand to the kernel, and who is told when it has.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// Where its own buffer begins, in [`Store::buffers`].
-    buffer: usize,
-    /// How much that holds: [`LITTLE`], or nothing.
-    room: usize,
+    /// Where its own buffer begins in [`Store::buffers`], and where it ends: [`LITTLE`] behind, or nowhere.
+    start: usize,
+    end: usize,
     /// What is before this in the buffer has been sent.
     head: usize,
     /// What is before this in the buffer has been written.
@@ -70,6 +69,25 @@ pub(crate) struct Store {
     pub blocks: Blocks,
 }
 
+impl Store {
+    fn make_buffers(&mut self, count: usize) {
+        if self.buffers.len() < count * LITTLE {
+            // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
+            let mut more = vec![0; count * LITTLE];
+            more[..self.buffers.len()].copy_from_slice(&self.buffers);
+            // What is large when it is freed the allocator keeps: see [`FEW`].
+            self.forget_buffers(1);
+            self.buffers = more;
+        }
+    }
+
+    /// Nobody needs those behind the first `count`.
+    fn forget_buffers(&mut self, count: usize) {
+        self.buffers.truncate(count * LITTLE);
+        self.buffers.shrink_to_fit();
+    }
+}
+
 impl Outbox {
     #[inline]
     pub fn len(&self) -> usize {
@@ -81,44 +99,46 @@ impl Outbox {
         self.len() == 0
     }
 
-    #[inline(always)]
-    fn buffered<'a>(&self, store: &'a Store) -> &'a [u8] {
-        &store.buffers[self.buffer + self.head..self.buffer + self.tail]
-    }
-
     /// All there is, unless it is much and therefore in [`pieces`](Self::pieces).
     #[inline(always)]
     pub fn in_one_piece<'a>(&self, store: &'a Store) -> Option<&'a [u8]> {
-        if self.chain.is_empty() { Some(self.buffered(store)) } else { self.chain.in_one_block(&store.blocks) }
+        if self.chain.is_empty() {
+            Some(&store.buffers[self.head..self.tail])
+        } else {
+            self.chain.in_one_block(&store.blocks)
+        }
     }
 
     /// Behind what there is.
     pub fn push(&mut self, store: &mut Store, bytes: &[u8]) {
         // Sent bytes at the front make room when they are at least as many as those that move: amortised O(1).
-        if self.tail + bytes.len() > self.room && self.head > 0 && self.head >= self.tail - self.head {
-            store.buffers.copy_within(self.buffer + self.head..self.buffer + self.tail, self.buffer);
-            self.tail -= self.head;
-            self.head = 0;
+        let sent = self.head - self.start;
+        if self.tail + bytes.len() > self.end && sent > 0 && sent >= self.tail - self.head {
+            store.buffers.copy_within(self.head..self.tail, self.start);
+            self.tail -= sent;
+            self.head = self.start;
         }
         self.append(store, bytes);
     }
 
     /// As [`push`](Self::push), when nothing of it has been sent yet.
-    #[inline]
+    #[inline(always)]
     pub fn append(&mut self, store: &mut Store, bytes: &[u8]) {
-        let end = self.tail + bytes.len();
-        if !self.chain.is_empty() || end > self.room {
+        let tail = self.tail + bytes.len();
+        if !self.chain.is_empty() || tail > self.end {
             return self.push_much(store, bytes);
         }
-        store.buffers[self.buffer + self.tail..self.buffer + end].copy_from_slice(bytes);
-        self.tail = end;
+        store.buffers[self.tail..tail].copy_from_slice(bytes);
+        self.tail = tail;
     }
 
     #[inline(never)]
     fn push_much(&mut self, store: &mut Store, bytes: &[u8]) {
         let Store { buffers, blocks } = store;
-        self.chain.push(blocks, &buffers[self.buffer + self.head..self.buffer + self.tail]);
-        (self.head, self.tail) = (0, 0);
+        if self.head < self.tail {
+            self.chain.push(blocks, &buffers[self.head..self.tail]);
+            (self.head, self.tail) = (self.start, self.start);
+        }
         self.chain.push(blocks, bytes);
     }
 
@@ -136,14 +156,14 @@ impl Outbox {
         }
         self.head += n;
         if self.head == self.tail {
-            (self.head, self.tail) = (0, 0);
+            (self.head, self.tail) = (self.start, self.start);
         }
     }
 
     /// What waits has been sent, or will not be.
-    #[inline]
+    #[inline(always)]
     pub fn clear(&mut self, store: &mut Store) {
-        (self.head, self.tail) = (0, 0);
+        (self.head, self.tail) = (self.start, self.start);
         if !self.chain.is_empty() {
             self.chain.clear(&mut store.blocks);
         }
@@ -172,13 +192,13 @@ impl Outbox {
         self.take_callbacks(u64::MAX)
     }
 
-    /// Whether nothing has to be taken out of it before somebody else can have it.
-    #[inline]
+    /// Whether there is nothing in it but bytes.
+    #[inline(always)]
     fn is_clean(&self) -> bool {
-        self.callbacks.capacity() == 0 && self.ticket.is_none() && self.is_empty()
+        self.callbacks.capacity() == 0 && self.ticket.is_none()
     }
 
-    #[inline]
+    #[inline(always)]
     fn reset(&mut self) {
         self.unit_start = 0;
         self.inflight_end = 0;

@@ -19,6 +19,7 @@
 
 use std::{io, mem};
 
+use super::outbox::Offer;
 use super::send::{Sent, not_sent, send, send_with};
 use super::state::SocketState;
 use super::state::flag::*;
@@ -52,21 +53,25 @@ impl Loop {
         if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
             return false;
         }
-        if state.corks > 0 {
-            return false;
-        }
         let gathered = net.gathered + bytes.len();
-        let waiting = net.outboxes.unsent(state);
-        if waiting + bytes.len() >= state.high_water_mark as usize || gathered > GATHER_LIMIT {
+        if state.corks > 0 || gathered > GATHER_LIMIT {
             return false;
         }
-        net.gathered = gathered;
-        let id = match state.outbox {
-            Some(id) => id,
-            None => *state.outbox.insert(net.outboxes.lend(cause)),
+        let high_water_mark = state.high_water_mark as usize;
+        let (outbox, store) = match state.outbox {
+            Some(id) => net.outboxes.open(id),
+            None if bytes.len() >= high_water_mark => return false,
+            None => {
+                let id = net.outboxes.lend(cause);
+                state.outbox = Some(id);
+                net.outboxes.open(id)
+            }
         };
-        let (outbox, store) = net.outboxes.open(id);
+        if outbox.len() + bytes.len() >= high_water_mark {
+            return false;
+        }
         outbox.append(store, bytes);
+        net.gathered = gathered;
         state.bytes_written += bytes.len() as u64;
         self.counters.bytes_written += bytes.len() as u64;
         if !state.is(UNSENT) {
@@ -214,11 +219,7 @@ impl Loop {
         let mut list = mem::take(&mut self.net.unsent);
         self.net.gathered = 0;
         for &socket in &list {
-            let Some(state) = self.net.sockets.get_mut(socket.0.slot()) else { continue };
-            if state.serial == socket.0.serial() {
-                state.clear(UNSENT);
-                self.flush_at_once(socket, failed);
-            }
+            self.flush_at_once(socket, UNSENT, failed);
         }
         if self.net.unsent.is_empty() {
             list.clear();
@@ -233,15 +234,13 @@ impl Loop {
         if !state.is_waiting() {
             let gathered = self.net.outboxes.unsent(state);
             self.net.gathered = self.net.gathered.saturating_sub(gathered);
-            self.flush_at_once(socket, Self::flush_failed_in_call);
+            self.flush_at_once(socket, 0, Self::flush_failed_in_call);
         }
     }
 
     /// Sends what one socket has gathered before its FIN, in a phase of the loop.
     pub(crate) fn flush_before_end(&mut self, socket: Socket) {
-        if self.net.socket(socket).is_some() {
-            self.flush_at_once(socket, Self::flush_failed);
-        }
+        self.flush_at_once(socket, 0, Self::flush_failed);
     }
 
     fn flush_failed(&mut self, socket: Socket, error: Error) {
@@ -252,26 +251,23 @@ impl Loop {
         self.fail_later(socket, Vec::new(), error);
     }
 
+    /// Sends what one socket has gathered, and takes `marks` off it.
     #[inline(always)]
-    fn flush_at_once(&mut self, socket: Socket, failed: FlushFailed) {
-        let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+    fn flush_at_once(&mut self, socket: Socket, marks: u32, failed: FlushFailed) {
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        state.clear(marks);
         if state.flags & (BLOCKED | CONNECTING | DESTROYED | ERRORED) != 0 || state.corks > 0 {
             return;
         }
         let Some(id) = state.outbox else { return };
-        let (outbox, store) = net.outboxes.open(id);
-        let Some(gathered) = outbox.in_one_piece(store) else { return self.flush_much(socket, Ok(0), failed) };
-        let (cause, waiting) = (outbox.cause, gathered.len());
-        match state.stream.write(gathered) {
-            Ok(n) if n == waiting => {
-                log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
+        match outboxes.offer(id, |gathered| state.stream.write(gathered)) {
+            Offer::Taken(cause, n) => {
                 state.outbox = None;
-                outbox.clear(store);
-                net.outboxes.take_back(id);
-                self.note_sent(cause, socket, waiting, 0);
+                log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
+                self.note_sent(cause, socket, n, 0);
             }
-            result => self.flush_much(socket, result, failed),
+            Offer::Much => self.flush_much(socket, Ok(0), failed),
+            Offer::Less(result) => self.flush_much(socket, result, failed),
         }
     }
 

@@ -27,11 +27,13 @@ use std::io::IoSlice;
 /// How long a block is. Of its last one a chain wastes half on average, and that for each of thousands.
 pub(crate) const BLOCK: usize = 1024;
 
-/// A region's free blocks, 64 to the word. Just above 32 MiB: glibc's own limit of what it may come to keep
-/// (`M_MMAP_THRESHOLD` in mallopt(3)).
-const WORDS: usize = 516;
+/// A region's free blocks, 64 to the word.
+const WORDS: usize = 512;
 
 const REGION_BLOCKS: usize = 64 * WORDS;
+
+/// A page more than 32 MiB, which is glibc's own limit of what it may come to keep (`M_MMAP_THRESHOLD` in mallopt(3)).
+const REGION_BYTES: usize = REGION_BLOCKS * BLOCK + 4096;
 
 /// How many blocks of the first region may have been used for it to be kept when it is empty: what a read for each connection
 /// takes, but a quarter of a megabyte at least, so that a slow reader now and then does not make it come and go; and at most the
@@ -67,11 +69,10 @@ struct Region {
 }
 
 impl Region {
+    #[inline]
     fn take(&mut self) -> usize {
         if self.bytes.is_empty() {
-            // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
-            self.bytes = vec![0; REGION_BLOCKS * BLOCK];
-            self.taken = vec![0; WORDS];
+            self.allocate();
         }
         while self.taken[self.open] == u64::MAX {
             self.open += 1;
@@ -86,6 +87,14 @@ impl Region {
         index
     }
 
+    #[cold]
+    fn allocate(&mut self) {
+        // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
+        self.bytes = vec![0; REGION_BYTES];
+        self.taken = vec![0; WORDS];
+    }
+
+    #[inline]
     fn give_back(&mut self, index: usize) {
         let word = index / 64;
         debug_assert!(self.taken[word] & 1 << (index % 64) != 0, "a block is given back once");
@@ -96,6 +105,7 @@ impl Region {
 }
 
 impl Blocks {
+    #[inline]
     fn take(&mut self) -> u32 {
         while self.regions.get(self.open).is_some_and(|region| region.used == REGION_BLOCKS) {
             self.open += 1;
@@ -106,6 +116,7 @@ impl Blocks {
         (self.open * REGION_BLOCKS + self.regions[self.open].take()) as u32
     }
 
+    #[inline]
     fn give_back(&mut self, block: u32) {
         let (at, index) = place(block);
         let region = &mut self.regions[at];
@@ -195,7 +206,18 @@ impl Chain {
     }
 
     /// Behind what there is.
-    pub fn push(&mut self, blocks: &mut Blocks, mut bytes: &[u8]) {
+    #[inline]
+    pub fn push(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
+        let end = (self.head + self.len) % BLOCK;
+        if end == 0 || bytes.len() > BLOCK - end {
+            return self.push_into_new(blocks, bytes);
+        }
+        // Nearly always: it fits into the last block.
+        blocks.bytes_mut(self.last)[end..end + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn push_into_new(&mut self, blocks: &mut Blocks, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let end = (self.head + self.len) % BLOCK;
             if end == 0 {
@@ -231,8 +253,13 @@ impl Chain {
         }
     }
 
+    #[inline]
     pub fn clear(&mut self, blocks: &mut Blocks) {
-        self.advance(blocks, self.len);
+        if self.is_empty() || self.head + self.len > BLOCK {
+            return self.advance(blocks, self.len);
+        }
+        blocks.give_back(self.first);
+        (self.head, self.len) = (0, 0);
     }
 
     /// All there is, if one block holds it. Not to be asked of an empty chain.
@@ -318,7 +345,7 @@ mod tests {
         let least = *KEEP_BLOCKS.start();
         let mut little = filled(&mut blocks, least * BLOCK);
         little.clear(&mut blocks);
-        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK], "kept for the next");
+        assert_eq!(sizes(&blocks), [REGION_BYTES], "kept for the next");
         let (mut stays, mut much) = (filled(&mut blocks, 1), filled(&mut blocks, least * BLOCK));
         much.clear(&mut blocks);
         assert_eq!(blocks.used(), 1);
@@ -332,9 +359,9 @@ mod tests {
         blocks.connections_are(500);
         let mut gathered = filled(&mut blocks, 500 * 16 * BLOCK);
         gathered.clear(&mut blocks);
-        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK]);
+        assert_eq!(sizes(&blocks), [REGION_BYTES]);
         blocks.connections_are(125);
-        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK], "a read for each of them");
+        assert_eq!(sizes(&blocks), [REGION_BYTES], "a read for each of them");
         blocks.connections_are(124);
         assert_eq!(sizes(&blocks), [0]);
         blocks.connections_are(1_000_000);
@@ -346,11 +373,11 @@ mod tests {
     #[test]
     fn what_one_region_does_not_hold_is_in_the_next() {
         let mut blocks = Blocks::default();
-        let mut all: Vec<Chain> = (0..3).map(|_| filled(&mut blocks, REGION_BLOCKS * BLOCK * 2 / 3)).collect();
-        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK; 2]);
+        let mut all: Vec<Chain> = (0..3).map(|_| filled(&mut blocks, REGION_BLOCKS * 2 / 3 * BLOCK)).collect();
+        assert_eq!(sizes(&blocks), [REGION_BYTES; 2]);
         all[0].clear(&mut blocks);
         all[2].clear(&mut blocks);
-        assert_eq!(sizes(&blocks), [REGION_BLOCKS * BLOCK; 2], "the one between is in both");
+        assert_eq!(sizes(&blocks), [REGION_BYTES; 2], "the one between is in both");
         all[1].clear(&mut blocks);
         assert_eq!((sizes(&blocks), blocks.used()), (vec![0, 0], 0));
         assert_eq!(blocks.take(), 0, "and all begins again");

@@ -1,18 +1,19 @@
 //! All outboxes of a loop: a table they are lent from, and what they share.
 //!
 //! ```text
-//!   socket ── OutboxId ──▶ │ buffered │ buffered │ … 64 of them  │ bare │ bare │ bare │ …
+//!   socket ── OutboxId ──▶ │ buffered │ buffered │ … 1024 at most │ bare │ bare │ bare │ …
 //!                               └─▶ its 2 KiB of one piece of memory     └─ chain ─▶ blocks
 //! ```
 //!
 //! Most sockets need an outbox for a fraction of a turn only, so they are lent, and an idle socket owns none: echoing a
 //! message allocates nothing.
 //!
-//! The first have a buffer, are lent first and serve nearly every message. A crowd to which something is said takes
-//! thousands more for a moment; those are bare and hold what they are given in [blocks](super::blocks). So what serves a crowd
+//! The first thousand have a buffer, are lent first and serve nearly every message. A larger crowd to which something is said
+//! takes thousands more for a moment; those are bare and hold what they are given in [blocks](super::blocks). So what serves a crowd
 //! lies in few large pieces of memory, which go back whole when it has left, and not in thousands of small ones between what
 //! stays: of those an allocator keeps a few here and there, and with them every page that they lie on.
 
+use std::io;
 use std::num::NonZeroU32;
 
 use super::{LITTLE, Outbox, Store};
@@ -22,9 +23,12 @@ use crate::net::limits::waiting::Waiting;
 use crate::net::state::SocketState;
 use crate::net::state::flag::{BLOCKED, CONNECTING, ERRORED};
 
-/// How many outboxes have a buffer of [`LITTLE`] of their own: as many as hold something at the same time nearly always. Of
-/// the 128 KiB only pages that are written to take memory.
-pub(super) const BUFFERED: usize = 64;
+/// How many outboxes may have a buffer of [`LITTLE`] of their own: as many as hold something at the same time nearly always, for
+/// a turn has as many events at most.
+pub(super) const BUFFERED: usize = 1024;
+
+/// For how many there are buffers at least. Only pages that are written to take memory.
+const FEWEST_BUFFERS: usize = 64;
 
 /// How many connections are no crowd. A table that has served one keeps room for so many: of what is large when it is freed
 /// glibc keeps as much from then on (`M_MMAP_THRESHOLD` in mallopt(3)), of what has shrunk before it does not.
@@ -42,6 +46,21 @@ impl OutboxId {
     fn index(self) -> usize {
         (self.0.get() - 1) as usize
     }
+}
+
+/// For how many outboxes there are buffers when there are so many of them.
+fn buffers_for(outboxes: usize) -> usize {
+    outboxes.next_power_of_two().clamp(FEWEST_BUFFERS, BUFFERED)
+}
+
+/// What became of an offer.
+pub(crate) enum Offer {
+    /// So many bytes were taken: all there were. What waited longest was that write's.
+    Taken(Cause, usize),
+    /// Not all, or none, for this reason.
+    Less(io::Result<usize>),
+    /// It is in several pieces.
+    Much,
 }
 
 const _: () = assert!(size_of::<Option<OutboxId>>() == 4, "every socket has room for one");
@@ -99,20 +118,34 @@ impl Outboxes {
         let index = self.table.len();
         let mut outbox = Outbox::default();
         if index < BUFFERED {
-            if self.store.buffers.is_empty() {
-                // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
-                self.store.buffers = vec![0; BUFFERED * LITTLE];
-            }
-            (outbox.buffer, outbox.room) = (index * LITTLE, LITTLE);
+            self.store.make_buffers(buffers_for(index + 1));
+            let start = index * LITTLE;
+            outbox = Outbox { start, end: start + LITTLE, head: start, tail: start, ..outbox };
         }
         self.table.push(outbox);
         OutboxId::of(index)
+    }
+
+    /// Offers `send` all that waits in it, if that is one piece. If everything is taken, the outbox is taken back.
+    #[inline(always)]
+    pub fn offer(&mut self, id: OutboxId, send: impl FnOnce(&[u8]) -> io::Result<usize>) -> Offer {
+        let outbox = &mut self.table[id.index()];
+        let Some(bytes) = outbox.in_one_piece(&self.store) else { return Offer::Much };
+        let (cause, len) = (outbox.cause, bytes.len());
+        match send(bytes) {
+            Ok(n) if n == len => {
+                self.take_back(id);
+                Offer::Taken(cause, len)
+            }
+            result => Offer::Less(result),
+        }
     }
 
     /// Nobody needs it any more. What still waits in it is dropped, and its callbacks with it.
     #[inline(always)]
     pub fn take_back(&mut self, id: OutboxId) {
         let outbox = &mut self.table[id.index()];
+        outbox.clear(&mut self.store);
         if !outbox.is_clean() {
             return self.take_back_unclean(id);
         }
@@ -120,13 +153,13 @@ impl Outboxes {
         self.set_free(id);
     }
 
+    #[cold]
     #[inline(never)]
     fn take_back_unclean(&mut self, id: OutboxId) {
         let outbox = &mut self.table[id.index()];
         if let Some(ticket) = outbox.ticket.take() {
             self.waiting.remove(ticket);
         }
-        outbox.clear(&mut self.store);
         outbox.reset();
         let callbacks = std::mem::take(&mut outbox.callbacks);
         self.set_free(id);
@@ -222,6 +255,7 @@ impl Outboxes {
             self.table.pop();
         }
         self.table.shrink_to(FEW);
+        self.store.forget_buffers(buffers_for(self.table.len()));
         // The lowest are lent first, so that the next crowd's end finds the highest free.
         free.reverse();
         let buffered = free.iter().position(|id| id.index() < BUFFERED).unwrap_or(free.len());
