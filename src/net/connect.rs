@@ -17,10 +17,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outbox::Outbox;
+use super::outbox::Outboxes;
 use super::socket::{set_keep_alive, set_user_timeout};
-use super::state::Stream;
 use super::state::flag::*;
+use super::state::{Reset, SocketState, Stream};
 use super::{Error, Family, LocalAddress, NetTick, Pending, Socket};
 use crate::Result;
 use crate::error_codes;
@@ -387,8 +387,13 @@ impl Loop {
 
     /// Connected: `on_connect`, then what was written before, then `on_ready`, and reading begins.
     fn connected(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        // It is in flight while `on_connect` runs: what that writes queues up behind it.
+        let has_early_write = state.has_early_write(outboxes);
         state.clear(CONNECTING);
+        if has_early_write {
+            state.set(BLOCKED);
+        }
         let idle_timer = state.idle_timer;
         if let Some(more) = &mut state.more {
             let timer = more.connecting.take().and_then(|connecting| connecting.attempt_timer);
@@ -408,24 +413,12 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        // Early writes are in flight while `on_connect` runs: what it writes queues up behind them.
-        let has_early_writes = self.net.socket_and_outboxes(socket).is_some_and(|(state, outboxes)| {
-            let is_held_back = |outbox: &Outbox| state.corks > 0 && outbox.inflight_end <= outbox.unit_start;
-            let has_early_writes = outboxes.of(state).is_some_and(|outbox| !is_held_back(outbox));
-            if has_early_writes {
-                state.set(BLOCKED);
-            }
-            has_early_writes
-        });
         self.recount(socket);
         log::debug!(target: "bucle::net", "{socket} connected");
         self.emit(socket, Kind::OnConnect, 0, |handler, lp| handler.on_connect(lp, socket));
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        if !state.is(DESTROYED) && state.more.as_ref().is_some_and(|more| more.resets_on_connect) {
-            // Only reported where it is asked for; here it cannot fail.
-            let _ = self.reset_socket(socket);
-        }
-        self.send_early_writes(socket, has_early_writes);
+        self.reset_if_asked_for(socket, Reset::BeforeWrites);
+        self.send_early_writes(socket, has_early_write);
+        self.reset_if_asked_for(socket, Reset::AfterWrites);
         self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(READING) {
@@ -436,19 +429,37 @@ impl Loop {
         self.recount(socket);
     }
 
+    /// What `reset_and_destroy` has put off while it was connecting.
+    fn reset_if_asked_for(&mut self, socket: Socket, when: Reset) {
+        let Some(state) = self.net.socket(socket) else { return };
+        if !state.is(DESTROYED) && state.more.as_ref().is_some_and(|more| more.resets_on_connect == Some(when)) {
+            // Only reported where it is asked for; here it cannot fail.
+            let _ = self.reset_socket(socket);
+        }
+    }
+
     /// Writes made before the connection was there, or an end.
-    fn send_early_writes(&mut self, socket: Socket, has_early_writes: bool) {
+    fn send_early_writes(&mut self, socket: Socket, has_early_write: bool) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if has_early_writes && state.is(DESTROYED) {
+        if has_early_write && state.is(DESTROYED) {
             state.clear(BLOCKED);
             let first = self.net.take_inflight_callbacks(socket);
             self.write_failed(socket, first, Error::SocketClosed);
-        } else if has_early_writes {
+        } else if has_early_write {
             self.send_queued(socket);
         } else if state.flags & (SHUTTING | DESTROYED) == SHUTTING {
             let cause = self.cause();
             self.pending.push_back((Pending::Shutdown(socket), cause));
         }
+    }
+}
+
+impl SocketState {
+    /// Whether a write waits for the connection: Node's write in flight, which completes as soon as it is there, though it
+    /// may be empty. What only a cork holds back is none.
+    pub(super) fn has_early_write(&self, outboxes: &Outboxes) -> bool {
+        self.is(CONNECTING)
+            && outboxes.of(self).is_some_and(|outbox| self.corks == 0 || outbox.inflight_end > outbox.unit_start)
     }
 }
 

@@ -273,7 +273,8 @@ impl Socket {
         lp.destroy_socket_soon(self);
     }
 
-    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`.
+    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`; what was
+    /// written before it is sent first.
     ///
     /// # Errors
     /// [`Error::InvalidHandleType`] on a unix path, which has no reset.
