@@ -170,7 +170,7 @@ impl ServerId {
         let on = on.into();
         let id = lp.begin_listening(self, &on)?;
         match &on.on {
-            On::Port(_) | On::Path(_) => lp.bind_server(self, id, &on, None),
+            On::Port(_) | On::Path(_) => lp.bind_server(self, &on, None),
             On::Host(host, _) => match host.parse::<IpAddr>() {
                 Ok(ip) => lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, ip))))),
                 Err(_) => {
@@ -193,7 +193,7 @@ impl ServerId {
     /// As the function [`listen`].
     pub fn listen_now(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
-        let id = lp.begin_listening(self, &on)?;
+        lp.begin_listening(self, &on)?;
         let ip = match &on.on {
             On::Host(host, _) => match host.parse::<IpAddr>() {
                 Ok(ip) => Some(ip),
@@ -202,7 +202,7 @@ impl ServerId {
             _ => None,
         };
         lp.try_bind(self, &on, ip)?;
-        lp.tick(NetTick::Server(self, ServerTick::Listening(id)));
+        lp.tick(NetTick::Server(self, ServerTick::Listening));
         Ok(())
     }
 
@@ -330,7 +330,8 @@ pub(crate) struct ServerState {
 /// What a server puts off to the tick queue.
 pub(crate) enum ServerTick {
     Bind(u32, Box<(Listen, IpAddr)>),
-    Listening(u32),
+    /// Reported if it is bound by then, to whatever, as in Node.
+    Listening,
     Error(Box<Error>),
     Close,
 }
@@ -344,7 +345,10 @@ impl Loop {
             return Err(Error::AlreadyListening);
         }
         state.listening_id = state.listening_id.wrapping_add(1);
-        Ok(state.listening_id)
+        let id = state.listening_id;
+        // A lookup of that call may go on, but nobody waits for it any more.
+        self.set_looking_up(server, false);
+        Ok(id)
     }
 
     fn server_looked_up(&mut self, server: ServerId, id: u32, on: Listen, answer: Result<Vec<IpAddr>>) {
@@ -353,15 +357,15 @@ impl Loop {
         }
         self.set_looking_up(server, false);
         match answer {
-            Ok(addresses) => self.bind_server(server, id, &on, addresses.first().copied()),
+            Ok(addresses) => self.bind_server(server, &on, addresses.first().copied()),
             Err(error) => self.tick(NetTick::Server(server, ServerTick::Error(Box::new(error)))),
         }
     }
 
     /// Binds, and reports how it went in a tick.
-    fn bind_server(&mut self, server: ServerId, id: u32, on: &Listen, ip: Option<IpAddr>) {
+    fn bind_server(&mut self, server: ServerId, on: &Listen, ip: Option<IpAddr>) {
         let tick = match self.try_bind(server, on, ip) {
-            Ok(()) => ServerTick::Listening(id),
+            Ok(()) => ServerTick::Listening,
             Err(error) => ServerTick::Error(Box::new(error)),
         };
         self.tick(NetTick::Server(server, tick));
@@ -401,10 +405,10 @@ impl Loop {
     pub(crate) fn run_server_tick(&mut self, server: ServerId, tick: ServerTick) {
         let Some(state) = self.net.server_mut(server) else { return };
         match tick {
-            ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, id, &on.0, Some(on.1)),
+            ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, &on.0, Some(on.1)),
             ServerTick::Bind(..) => {}
-            ServerTick::Listening(id) => {
-                if state.listening_id == id && state.listener.is_bound() {
+            ServerTick::Listening => {
+                if state.listener.is_bound() {
                     self.emit_server(server, Kind::OnListening, |handler, lp| handler.on_listening(lp, server));
                 }
             }
