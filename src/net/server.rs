@@ -10,10 +10,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::listener::{Listen, Listener, LocalAddress, On, open_listener};
+use super::listener::{Listen, Listener, LocalAddress, open_listener};
+use super::lookup::{Answer, resolve};
+use super::place::Meaning;
 use super::state::NO_SERVER;
 use super::{Error, HIGH_WATER_MARK, Handler, Limits, NetTick, WriteCallback};
 use crate::Result;
@@ -165,24 +167,24 @@ impl ServerId {
     /// A second call before the first has bound replaces it.
     ///
     /// # Errors
-    /// Only what Node throws: [`Error::BadPort`], [`Error::AlreadyListening`]; and [`Error::Gone`].
+    /// Only what Node throws: [`Error::BadPort`], [`Error::AlreadyListening`], [`Error::InvalidPath`]; and
+    /// [`Error::PathTooLong`], [`Error::Gone`].
     pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
-        let id = lp.begin_listening(self, &on)?;
-        match &on.on {
-            On::Port(_) | On::Path(_) => lp.bind_server(self, &on, None),
-            On::Host(host, _) => match host.parse::<IpAddr>() {
-                Ok(ip) => lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, ip))))),
-                Err(_) => {
-                    lp.set_looking_up(self, true);
-                    let remote = lp.remote();
-                    let host = host.clone();
-                    let on_answer = move |lp: &mut Loop, answer: Result<Vec<IpAddr>>| {
-                        lp.server_looked_up(self, id, on, answer);
-                    };
-                    lp.net.resolver.look_up(&host, remote, on_answer);
-                }
-            },
+        let (id, port) = lp.begin_listening(self, &on)?;
+        match on.place.meaning(port, "listen") {
+            Meaning::NoHost | Meaning::Path(_) => lp.bind_server(self, &on, None),
+            Meaning::Address(Ok(address)) => {
+                lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, address)))));
+            }
+            Meaning::Address(Err(error)) => lp.tick(NetTick::Server(self, ServerTick::Error(Box::new(error)))),
+            Meaning::Name(host) => {
+                lp.set_looking_up(self, true);
+                let host = host.to_owned();
+                let remote = lp.remote();
+                let on_answer = move |lp: &mut Loop, answer| lp.server_looked_up(self, id, &on, answer);
+                lp.net.resolver.look_up((&host, port), remote, on_answer);
+            }
         }
         Ok(())
     }
@@ -193,15 +195,13 @@ impl ServerId {
     /// As the function [`listen`].
     pub fn listen_now(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
-        lp.begin_listening(self, &on)?;
-        let ip = match &on.on {
-            On::Host(host, _) => match host.parse::<IpAddr>() {
-                Ok(ip) => Some(ip),
-                Err(_) => super::lookup::resolve(host)?.first().copied(),
-            },
-            _ => None,
+        let (_, port) = lp.begin_listening(self, &on)?;
+        let address = match on.place.meaning(port, "listen") {
+            Meaning::NoHost | Meaning::Path(_) => None,
+            Meaning::Address(address) => Some(address?),
+            Meaning::Name(host) => resolve(host, port)?.first().copied(),
         };
-        lp.try_bind(self, &on, ip)?;
+        lp.try_bind(self, &on, address)?;
         lp.tick(NetTick::Server(self, ServerTick::Listening));
         Ok(())
     }
@@ -329,7 +329,7 @@ pub(crate) struct ServerState {
 
 /// What a server puts off to the tick queue.
 pub(crate) enum ServerTick {
-    Bind(u32, Box<(Listen, IpAddr)>),
+    Bind(u32, Box<(Listen, SocketAddr)>),
     /// Reported if it is bound by then, to whatever, as in Node.
     Listening,
     Error(Box<Error>),
@@ -337,9 +337,9 @@ pub(crate) enum ServerTick {
 }
 
 impl Loop {
-    /// Checks what Node checks at once, and voids an earlier call that has not bound yet.
-    fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<u32> {
-        on.port()?;
+    /// Checks what Node checks at once, and voids an earlier call that has not bound yet. Gives the call's number, and the port.
+    fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<(u32, u16)> {
+        let port = on.place.check()?;
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         if state.listener.is_bound() {
             return Err(Error::AlreadyListening);
@@ -348,39 +348,39 @@ impl Loop {
         let id = state.listening_id;
         // A lookup of that call may go on, but nobody waits for it any more.
         self.set_looking_up(server, false);
-        Ok(id)
+        Ok((id, port))
     }
 
-    fn server_looked_up(&mut self, server: ServerId, id: u32, on: Listen, answer: Result<Vec<IpAddr>>) {
+    fn server_looked_up(&mut self, server: ServerId, id: u32, on: &Listen, answer: Answer) {
         if self.net.server(server).is_none_or(|state| state.listening_id != id) {
             return;
         }
         self.set_looking_up(server, false);
         match answer {
-            Ok(addresses) => self.bind_server(server, &on, addresses.first().copied()),
+            Ok(addresses) => self.bind_server(server, on, addresses.first().copied()),
             Err(error) => self.tick(NetTick::Server(server, ServerTick::Error(Box::new(error)))),
         }
     }
 
     /// Binds, and reports how it went in a tick.
-    fn bind_server(&mut self, server: ServerId, on: &Listen, ip: Option<IpAddr>) {
-        let tick = match self.try_bind(server, on, ip) {
+    fn bind_server(&mut self, server: ServerId, on: &Listen, address: Option<SocketAddr>) {
+        let tick = match self.try_bind(server, on, address) {
             Ok(()) => ServerTick::Listening,
             Err(error) => ServerTick::Error(Box::new(error)),
         };
         self.tick(NetTick::Server(server, tick));
     }
 
-    fn try_bind(&mut self, server: ServerId, on: &Listen, ip: Option<IpAddr>) -> Result<()> {
+    fn try_bind(&mut self, server: ServerId, on: &Listen, address: Option<SocketAddr>) -> Result<()> {
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         let options = state.options.clone();
         #[cfg(any(test, fuzzing))]
         let opened = match &self.net.simulated {
             Some(kernel) => Ok(kernel.listen()),
-            None => open_listener(on, ip, &options),
+            None => open_listener(on, address, &options),
         };
         #[cfg(not(any(test, fuzzing)))]
-        let opened = open_listener(on, ip, &options);
+        let opened = open_listener(on, address, &options);
         let mut listener = opened?;
         let token = server.0.token(TokenKind::Server);
         let interest = mio::Interest::READABLE;

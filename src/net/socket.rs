@@ -200,7 +200,8 @@ impl Socket {
     /// been closed can be connected again from inside its `on_close`, with fresh state and counters.
     ///
     /// # Errors
-    /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::AlreadyConnected`], [`Error::Gone`].
+    /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::InvalidPath`],
+    /// [`Error::PathTooLong`], [`Error::AlreadyConnected`], [`Error::Gone`].
     pub fn connect_to(self, lp: &mut Loop, target: impl Into<Target>) -> Result<()> {
         lp.connect_socket(self, target.into())
     }
@@ -586,15 +587,6 @@ impl Loop {
             return self.restart_timer(timer);
         }
         self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
-    }
-}
-
-/// A path to show: abstract names begin with `@`, as in `ss` and `/proc/net/unix`.
-pub(crate) fn show_path(path: &std::path::Path) -> String {
-    let text = path.to_string_lossy();
-    match text.strip_prefix('\0') {
-        Some(name) => format!("@{name}"),
-        None => text.into_owned(),
     }
 }
 
