@@ -7,7 +7,7 @@ use std::{fmt, io};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::state::flag::*;
-use super::state::{NO_SERVER, SocketState, Stream};
+use super::state::{NO_SERVER, SocketState};
 use super::{Error, HIGH_WATER_MARK, Handler, Limits, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
@@ -375,10 +375,10 @@ impl Socket {
     #[doc(alias = "setNoDelay")]
     pub fn set_no_delay(self, lp: &mut Loop, enable: bool) {
         let Some(state) = lp.net.socket_mut(self) else { return };
-        match &state.stream {
-            Stream::None => state.more().no_delay = enable,
-            stream => stream.with_tcp(|stream| stream.set_tcp_nodelay(enable)),
+        if state.remembers_options() {
+            state.more().no_delay = enable;
         }
+        state.stream.with_tcp(|stream| stream.set_tcp_nodelay(enable));
     }
 
     /// Has the kernel ask an idle peer whether it is still there (`SO_KEEPALIVE`), first after `delay`; whole seconds are
@@ -387,10 +387,10 @@ impl Socket {
     #[doc(alias = "setKeepAlive")]
     pub fn set_keep_alive(self, lp: &mut Loop, enable: bool, delay: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
-        match &state.stream {
-            Stream::None => state.more().keep_alive = enable.then_some(delay),
-            stream => stream.with_tcp(|stream| set_keep_alive(&stream, enable, delay)),
+        if state.remembers_options() {
+            state.more().keep_alive = enable.then_some(delay);
         }
+        state.stream.with_tcp(|stream| set_keep_alive(&stream, enable, delay));
     }
 
     /// How long what was sent may go without the peer's acknowledgement before the kernel gives the connection up with
@@ -402,10 +402,10 @@ impl Socket {
     /// should be the keepalive's delay and ten seconds.
     pub fn set_user_timeout(self, lp: &mut Loop, limit: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
-        match &state.stream {
-            Stream::None => state.more().user_timeout = limit,
-            stream => stream.with_tcp(|stream| set_user_timeout(&stream, limit)),
+        if state.remembers_options() {
+            state.more().user_timeout = limit;
         }
+        state.stream.with_tcp(|stream| set_user_timeout(&stream, limit));
     }
 
     /// Gives this socket a handler of its own, from its next event on. The old one is dropped with its last socket.

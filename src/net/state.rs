@@ -216,6 +216,12 @@ impl SocketState {
         self.more.get_or_insert_default()
     }
 
+    /// Whether options of the descriptor are kept for another one: the next address, the next connection. Whom a server
+    /// has accepted has one for good, and keeps its memory small.
+    pub fn remembers_options(&self) -> bool {
+        self.server == NO_SERVER
+    }
+
     /// Whether the descriptor should be read when the kernel has something.
     #[inline]
     pub fn wants_read(&self) -> bool {

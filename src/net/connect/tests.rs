@@ -1,10 +1,10 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::*;
 use crate::EventLoop;
-use crate::net::on;
 use crate::net::simulated::Kernel;
+use crate::net::{SocketOptions, on};
 
 type Log = Rc<RefCell<Vec<String>>>;
 
@@ -74,4 +74,56 @@ fn every_address_is_heard_of_in_the_systems_order() {
     });
     event_loop.run().expect("the poll works");
     assert_eq!(log.take(), ["Ok(::1)", "Ok(::1)", "Ok(::2)", "Ok(127.0.0.1)"]);
+}
+
+/// What an attempt under way has been given already counts for the connection that comes of it, and for the next.
+#[cfg(target_os = "linux")]
+#[test]
+fn options_set_while_connecting_are_those_of_the_connection() {
+    let (minute, second) = (Duration::from_secs(60), Duration::from_secs(1));
+    for enable in [false, true] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let target = Target::from(listener.local_addr().expect("it is bound"));
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let connected = Rc::new(Cell::new(0));
+        event_loop.enter(|lp| {
+            let (seen, again) = (connected.clone(), target.clone());
+            let handler = on()
+                .connect(move |lp, socket| {
+                    lp.net.socket(socket).expect("it is there").stream.with_tcp(|socket| {
+                        assert_eq!((socket.tcp_nodelay()?, socket.keepalive()?), (enable, enable));
+                        assert_eq!(socket.tcp_user_timeout()?, enable.then_some(second));
+                        seen.set(seen.get() + 1);
+                        Ok(())
+                    });
+                    socket.destroy(lp);
+                })
+                .close({
+                    let seen = connected.clone();
+                    move |lp, socket, _| {
+                        if seen.get() == 1 {
+                            socket.connect_to(lp, again.clone()).expect("it is closed");
+                        }
+                    }
+                });
+            let options = SocketOptions {
+                no_delay: !enable,
+                keep_alive: !enable,
+                keep_alive_initial_delay: minute,
+                user_timeout: if enable { Duration::ZERO } else { second },
+                ..SocketOptions::default()
+            };
+            let socket = Socket::new(lp, options, handler);
+            socket.connect_to(lp, target).expect("a good target");
+            lp.next_tick(move |lp| {
+                let state = lp.net.socket(socket).expect("it is there");
+                assert!(state.is(CONNECTING) && state.stream.is_tcp(), "the call is under way");
+                socket.set_no_delay(lp, enable);
+                socket.set_keep_alive(lp, enable, minute);
+                socket.set_user_timeout(lp, if enable { second } else { Duration::ZERO });
+            });
+        });
+        event_loop.run().expect("the poll works");
+        assert_eq!(connected.get(), 2);
+    }
 }
