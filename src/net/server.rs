@@ -59,7 +59,8 @@ pub struct ServerOptions {
     pub user_timeout: Duration,
     /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
-    /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
+    /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit; `Some(0)`
+    /// is none either, as in Node: who wants no connections closes the server.
     #[doc(alias = "maxConnections")]
     pub max_connections: Option<usize>,
     /// The idle limit of new sockets, as [`Socket::set_timeout`](super::Socket::set_timeout). Default: off.
@@ -218,7 +219,9 @@ impl ServerId {
         lp.close_server(self, Some(Box::new(done)));
     }
 
-    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its limits.
+    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its
+    /// limits, and nobody counts them: there is no `on_server_close`, and what was given to [`close_then`](Self::close_then) is
+    /// called in a tick, with [`Error::Gone`] if connections were left.
     pub fn remove(self, lp: &mut Loop) {
         let Some(state) = lp.net.server_mut(self) else { return };
         state.listener.close();
@@ -234,6 +237,10 @@ impl ServerId {
         }
         let state = lp.net.servers.remove(self.0.slot());
         lp.release_handler(state.handler);
+        for (callback, result) in state.close_callbacks {
+            let result = if state.connections == 0 { result } else { Err(Error::Gone) };
+            lp.next_tick(|lp| callback(lp, result));
+        }
     }
 
     /// What it is bound to; `None` before and after.
@@ -258,7 +265,7 @@ impl ServerId {
         lp.next_tick(move |lp| then(lp, connections));
     }
 
-    /// Changes [`ServerOptions::max_connections`] for newcomers. 0 is no limit.
+    /// Changes [`ServerOptions::max_connections`] for newcomers. 0 is no limit, as in Node.
     #[doc(alias = "maxConnections")]
     pub fn set_max_connections(self, lp: &mut Loop, max: usize) {
         if let Some(state) = lp.net.server_mut(self) {
