@@ -70,7 +70,8 @@ impl Target {
         self
     }
 
-    /// Connects from this address.
+    /// Connects from this address. With the feature `late-ports`, on Linux, and unless a port is given too, its port is chosen
+    /// for the target: one address then has all its ports to each of several targets.
     #[must_use]
     pub fn local_address(mut self, address: impl Into<String>) -> Self {
         self.local_address = Some(address.into());
@@ -467,8 +468,9 @@ fn open_tcp(address: SocketAddr, local: Option<SocketAddr>) -> Result<mio::net::
         _ => local,
     };
     // The port is chosen with the target in view, so that one source has all its ports to each of several targets, and
-    // those that another connection has just left. Where the option is missing, a port is taken by the bind.
-    #[cfg(all(target_os = "linux", feature = "cli"))]
+    // those that another connection has just left. Where the option is missing, a port is taken by the bind. It has a feature
+    // of its own because neither std nor socket2 knows it.
+    #[cfg(all(target_os = "linux", feature = "late-ports"))]
     if local.port() == 0 {
         let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
     }
