@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::lookup::Answer;
 use super::outbox::Outboxes;
-use super::place::{Meaning, Place, abstract_address, failed_on, literal, show_path};
+use super::place::{Meaning, Place, abstract_address, check_length, failed_on, literal, show_path};
 use super::socket::{set_keep_alive, set_user_timeout};
 use super::state::flag::*;
 use super::state::{Reset, SocketState, Stream};
@@ -56,8 +56,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// A unix socket. A path that begins with a NUL is an abstract name (Linux). What is empty, too long or has a NUL inside is
-    /// refused, as in [`Listen::path`](super::Listen::path).
+    /// A unix socket. A path that begins with a NUL is an abstract name (Linux). One that is too long fails to connect, and what
+    /// can be no path is refused, as in [`Listen::path`](super::Listen::path).
     pub fn path(path: impl Into<PathBuf>) -> Self {
         Target::at(Place::Path(path.into()))
     }
@@ -136,7 +136,7 @@ impl Connecting {
     fn failed(&self, error: &io::Error) -> Error {
         match (self.current, &self.path) {
             (Some(address), _) => failed_on("connect", error, address),
-            (None, Some(path)) => Error::system_at("connect", error, &show_path(path), None),
+            (None, Some(path)) => failed_at_path(error, path),
             (None, None) => Error::system("connect", error),
         }
     }
@@ -293,7 +293,7 @@ impl Loop {
     fn connect_path(&mut self, socket: Socket, path: &Path) {
         #[cfg(any(test, fuzzing))]
         let opened = match &self.net.simulated {
-            Some(kernel) => kernel.connect(),
+            Some(kernel) => kernel.connect().map_err(|error| failed_at_path(&error, path)),
             None => open_unix(path).map(Stream::Unix),
         };
         #[cfg(not(any(test, fuzzing)))]
@@ -304,7 +304,6 @@ impl Loop {
         match opened {
             Ok(stream) => self.await_connection(socket, stream, false),
             Err(error) => {
-                let error = Error::system_at("connect", &error, &show_path(path), None);
                 let cause = self.cause();
                 self.pending.push_back((Pending::ConnectFailed(socket, Box::new(error)), cause));
             }
@@ -489,11 +488,17 @@ fn is_in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(EINPROGRESS)
 }
 
-fn open_unix(path: &Path) -> io::Result<mio::net::UnixStream> {
-    match abstract_address(path) {
-        Some(address) => mio::net::UnixStream::connect_addr(&address?),
+fn open_unix(path: &Path) -> Result<mio::net::UnixStream> {
+    check_length(path)?;
+    let opened = match abstract_address(path) {
+        Some(address) => address.and_then(|address| mio::net::UnixStream::connect_addr(&address)),
         None => mio::net::UnixStream::connect(path),
-    }
+    };
+    opened.map_err(|error| failed_at_path(&error, path))
+}
+
+fn failed_at_path(error: &io::Error, path: &Path) -> Error {
+    Error::system_at("connect", error, &show_path(path), None)
 }
 
 /// All addresses of a name; or the first of a family, which is the only one that Node asks for then.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 
-use super::place::{Place, abstract_address, failed_on, show_path};
+use super::place::{Place, abstract_address, check_length, failed_on, show_path};
 use super::server::ServerOptions;
 use super::socket::{set_keep_alive, set_user_timeout};
 use super::state::Stream;
@@ -35,8 +35,8 @@ pub struct Listen {
 
 impl Listen {
     /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL is
-    /// an abstract name (Linux). At most 107 bytes on Linux, 103 elsewhere; what is longer, empty, or has a NUL inside is
-    /// refused by the call that it is given to.
+    /// an abstract name (Linux). More than 107 bytes, 103 elsewhere, are a binding error ([`Error::PathTooLong`]); an empty path
+    /// and one with a NUL inside are refused by the call that they are given to.
     pub fn path(path: impl Into<PathBuf>) -> Self {
         Listen::at(Place::Path(path.into()))
     }
@@ -212,6 +212,7 @@ pub(crate) fn set_listener_options(
 }
 
 fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
+    check_length(path)?;
     let open = || -> io::Result<UnixListener> {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
         socket.bind(&socket2::SockAddr::unix(path)?)?;

@@ -14,6 +14,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Error, is_ipv6};
@@ -159,20 +160,22 @@ pub(super) fn failed_on(syscall: &'static str, error: &io::Error, address: Socke
     Error::system_at(syscall, error, &ip, Some(address.port()))
 }
 
-/// Refuses what no unix socket can be called. The system would cut a path at a NUL, or at its limit (as Node does), and
-/// make up a name where there is none.
+/// Refuses what can be no path. The system would stop at a NUL, and make up a name where there is none.
 fn check_path(path: &Path) -> Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     let bytes = path.as_os_str().as_bytes();
-    let is_abstract = bytes.first() == Some(&0);
-    let name = if is_abstract { &bytes[1..] } else { bytes };
-    if bytes.is_empty() || !is_abstract && bytes.contains(&0) {
-        Err(Error::InvalidPath(show_path(path).into()))
-    } else if name.len() > PATH_LIMIT {
-        Err(Error::PathTooLong { path: show_path(path).into(), limit: PATH_LIMIT })
-    } else {
-        Ok(())
+    if bytes.is_empty() || bytes[0] != 0 && bytes.contains(&0) {
+        return Err(Error::InvalidPath(show_path(path).into()));
     }
+    Ok(())
+}
+
+/// Refuses a path that does not fit. Node cuts it off, and whoever looks for the whole of it finds nothing.
+pub(super) fn check_length(path: &Path) -> Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.strip_prefix(b"\0").unwrap_or(bytes).len() > PATH_LIMIT {
+        return Err(Error::PathTooLong { path: show_path(path).into(), limit: PATH_LIMIT });
+    }
+    Ok(())
 }
 
 /// A path to show: abstract names begin with `@`, as in `ss` and `/proc/net/unix`.
@@ -186,7 +189,6 @@ pub(crate) fn show_path(path: &Path) -> String {
 
 /// The address of a path that begins with a NUL: a name that is in no file system.
 pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
-    use std::os::unix::ffi::OsStrExt;
     let name = path.as_os_str().as_bytes().strip_prefix(b"\0")?;
     #[cfg(target_os = "linux")]
     {

@@ -169,7 +169,7 @@ impl ServerId {
     ///
     /// # Errors
     /// Only what Node throws: [`Error::BadPort`], [`Error::AlreadyListening`], [`Error::InvalidPath`]; and
-    /// [`Error::PathTooLong`], [`Error::Gone`].
+    /// [`Error::Gone`].
     pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
         let (id, port) = lp.begin_listening(self, &on)?;

@@ -201,7 +201,7 @@ impl Socket {
     ///
     /// # Errors
     /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::InvalidPath`],
-    /// [`Error::PathTooLong`], [`Error::AlreadyConnected`], [`Error::Gone`].
+    /// [`Error::AlreadyConnected`], [`Error::Gone`].
     pub fn connect_to(self, lp: &mut Loop, target: impl Into<Target>) -> Result<()> {
         lp.connect_socket(self, target.into())
     }
