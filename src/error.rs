@@ -54,6 +54,15 @@ pub enum Error {
     BadPort(i64),
     /// A local address to connect from that is not an IP address.
     InvalidIpAddress(Box<str>),
+    /// What no unix socket can be called: an empty path, or one with a NUL inside.
+    InvalidPath(Box<str>),
+    /// A path that is too long for a unix socket. Node cuts it off at the end.
+    PathTooLong {
+        /// The path, with `@` for the NUL of an abstract name.
+        path: Box<str>,
+        /// How many bytes it may have; an abstract name, behind its NUL.
+        limit: usize,
+    },
     /// The peer takes what is written too slowly, or not at all, and a limit was reached: the socket is destroyed, with a
     /// reset, and what waited is lost. The limits are those of [`Limits`](crate::net::Limits) and
     /// [`Loop::set_outbox_limit`](crate::Loop::set_outbox_limit).
@@ -116,6 +125,8 @@ impl Error {
             Error::NotRunning => "ERR_SERVER_NOT_RUNNING",
             Error::BadPort(_) => "ERR_SOCKET_BAD_PORT",
             Error::InvalidIpAddress(_) => "ERR_INVALID_IP_ADDRESS",
+            Error::InvalidPath(_) => "ERR_INVALID_ARG_VALUE",
+            Error::PathTooLong { .. } => "ENAMETOOLONG",
             Error::TooSlow { .. } => "E_TOO_SLOW",
             Error::InvalidHandleType => "ERR_INVALID_HANDLE_TYPE",
             Error::AlreadyConnected => "EISCONN",
@@ -211,6 +222,11 @@ impl fmt::Display for Error {
             Error::NotRunning => f.write_str("server is not running"),
             Error::BadPort(port) => write!(f, "port should be >= 0 and < 65536, received {port}"),
             Error::InvalidIpAddress(text) => write!(f, "invalid IP address: {text}"),
+            Error::InvalidPath(path) if path.is_empty() => f.write_str("the path of a unix socket is empty"),
+            Error::InvalidPath(path) => write!(f, "the path of a unix socket has a NUL inside: {path:?}"),
+            Error::PathTooLong { path, limit } => {
+                write!(f, "the path of a unix socket may have {limit} bytes, this one has more: {path}")
+            }
             Error::TooSlow { waiting, limit } => write!(f, "too slow: {waiting} bytes wait for it, {limit}"),
             Error::InvalidHandleType => f.write_str("only a TCP connection can be reset"),
             Error::AlreadyConnected => f.write_str("the socket is connected or connecting already"),

@@ -160,7 +160,7 @@ pub struct Loop {
     /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
     pub(crate) active: usize,
     pub(crate) counters: Counters,
-    before_exit: Option<RepeatedCallback>,
+    before_exit: Vec<RepeatedCallback>,
     is_stopping: bool,
     catches_panics: bool,
     caught_panics: u64,
@@ -234,7 +234,7 @@ impl EventLoop {
             closing: Vec::new(),
             active: 0,
             counters: Counters::default(),
-            before_exit: None,
+            before_exit: Vec::new(),
             is_stopping: false,
             catches_panics: false,
             caught_panics: 0,
@@ -500,13 +500,17 @@ impl Loop {
         self.end_phase(phase);
     }
 
-    /// Calls the program's last word. Says whether the loop goes on after it.
+    /// Calls the program's last words. Says whether the loop goes on after them.
     fn run_before_exit(&mut self) -> bool {
-        let Some(mut before_exit) = self.before_exit.take() else { return false };
-        let phase = self.begin_phase(Phase::Main);
-        if self.call(Kind::Main, self.cause(), |lp| before_exit(lp)) && self.before_exit.is_none() {
-            self.before_exit = Some(before_exit);
+        if self.before_exit.is_empty() {
+            return false;
         }
+        let phase = self.begin_phase(Phase::Main);
+        let mut callbacks = std::mem::take(&mut self.before_exit);
+        callbacks.retain_mut(|callback| self.call(Kind::Main, self.cause(), callback));
+        // What they have added is called the next time.
+        callbacks.append(&mut self.before_exit);
+        self.before_exit = callbacks;
         self.boundary();
         self.end_phase(phase);
         self.is_alive()

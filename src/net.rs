@@ -54,6 +54,7 @@ mod lookup;
 mod on;
 mod outbox;
 mod pipe;
+mod place;
 mod read;
 mod send;
 mod server;
@@ -118,6 +119,8 @@ pub(crate) struct Net {
     /// Flips with every poll, so that what is put on the ready list now is told from what is served now.
     is_odd_turn: bool,
     resolver: Resolver,
+    /// How many times `connect_to` was called: names each attempt, so that what was put off for one meets no other.
+    attempts: u64,
     /// Servers that could not accept for want of descriptors.
     starvation: Starvation,
     /// Stands in for the kernel.
@@ -127,8 +130,8 @@ pub(crate) struct Net {
 
 /// What a socket or server put off to the tick queue.
 pub(crate) enum NetTick {
-    /// Makes the `connect` call for an IP address.
-    Connect(Socket),
+    /// Makes the `connect` call of an attempt, for an IP address.
+    Connect(Socket, u64),
     Resume(Socket),
     /// The inbox is empty and the FIN was read: `on_end`.
     End(Socket),
@@ -397,7 +400,7 @@ impl Loop {
     /// One entry of the tick queue that is a socket's or a server's.
     pub(crate) fn run_net_tick(&mut self, tick: NetTick) {
         match tick {
-            NetTick::Connect(socket) => self.connect_next(socket),
+            NetTick::Connect(socket, attempt) => self.begin_attempt(socket, attempt),
             NetTick::Resume(socket) => self.resume_now(socket),
             NetTick::End(socket) => self.end_reached(socket),
             NetTick::AnswerEnd(socket) => self.answer_end(socket),

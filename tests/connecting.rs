@@ -1,12 +1,15 @@
 //! Connecting: from an address of one's own, to abstract names, again after a close, and to where nobody is.
 
-use std::cell::RefCell;
-use std::net::IpAddr;
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bucle::net::{Error, Family, Handler, Listen, Server, ServerOptions, Socket, SocketOptions, Target, listen};
+use bucle::net::{
+    Error, Family, Handler, Listen, LocalAddress, Server, ServerId, ServerOptions, Socket, SocketOptions, Target,
+    listen,
+};
 use bucle::{EventLoop, Loop};
 
 type Log = Rc<RefCell<Vec<String>>>;
@@ -40,6 +43,9 @@ impl Handler for Diary {
     }
     fn on_close(&mut self, _: &mut Loop, _: Socket, had_error: bool) {
         self.write(format!("close {had_error}"));
+    }
+    fn on_server_error(&mut self, _: &mut Loop, _: ServerId, error: Error) {
+        self.write(format!("server: {} {}", error.syscall().unwrap_or("-"), error.code()));
     }
 }
 
@@ -182,4 +188,227 @@ fn an_open_server_can_be_found_by_any_of_its_addresses() {
         server.id().unref(lp);
     });
     assert!(log.contains(&"hola".to_owned()), "{log:?}");
+}
+
+/// Hangs up while the name is looked up, and looks the same name up again for another port.
+struct Hesitant {
+    port: u16,
+    has_changed_its_mind: bool,
+}
+
+impl Handler for Hesitant {
+    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+        assert_eq!(socket.remote_address(lp).map(|address| address.port()), Some(self.port));
+        socket.destroy(lp);
+    }
+    fn on_close(&mut self, lp: &mut Loop, socket: Socket, _: bool) {
+        if !self.has_changed_its_mind {
+            self.has_changed_its_mind = true;
+            socket.connect_to(lp, ("localhost", self.port)).expect("it is closed");
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_an_earlier_lookup_reaches_nobody() {
+    for _ in 0..20 {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let accepted = Rc::new(Cell::new((0, 0)));
+        event_loop.enter(|lp| {
+            let mut listen_and_count = |count: fn((u32, u32)) -> (u32, u32)| {
+                let accepted = accepted.clone();
+                let handler = bucle::net::on().connection(move |_, _| accepted.set(count(accepted.get())));
+                let server = listen(lp, ("127.0.0.1", 0), handler).expect("a free port").id();
+                server.unref(lp);
+                server.address(lp).and_then(|address| address.port()).expect("it is bound")
+            };
+            let wrong = listen_and_count(|(wrong, right)| (wrong + 1, right));
+            let right = listen_and_count(|(wrong, right)| (wrong, right + 1));
+            let handler = Hesitant { port: right, has_changed_its_mind: false };
+            let socket = Socket::connect(lp, ("localhost", wrong), handler).expect("a good target");
+            socket.destroy(lp);
+        });
+        event_loop.run().expect("the poll works");
+        // It may be that the peer has gone before it is accepted, but nobody comes to the wrong one.
+        assert_eq!(accepted.get().0, 0);
+    }
+}
+
+/// A link-local address of this machine, its interface's name and number.
+#[cfg(target_os = "linux")]
+fn link_local() -> Option<(Ipv6Addr, String, u32)> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let ip = Ipv6Addr::from(u128::from_str_radix(fields.next()?, 16).ok()?);
+        let number = u32::from_str_radix(fields.next()?, 16).ok()?;
+        ip.is_unicast_link_local().then(|| (ip, fields.nth(3).unwrap_or_default().to_owned(), number))
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_link_local_address_keeps_its_zone() {
+    let Some((ip, name, number)) = link_local() else {
+        return eprintln!("skipped: this machine has no link-local address");
+    };
+    let zoned = format!("{ip}%{name}");
+    let zoned = zoned.as_str();
+    let address = |port| SocketAddrV6::new(ip, port, 0, number);
+    for way in ["as text", "as an address"] {
+        let is_text = way == "as text";
+        let log = run(|lp, diary| {
+            let on = if is_text { Listen::from((zoned, 0)) } else { address(0).into() };
+            let server = listen(lp, on, diary()).expect("it is ours");
+            let bound = server.id().address(lp).expect("it is bound");
+            let port = bound.port().expect("it is no path");
+            assert_eq!(bound, LocalAddress::Ip(address(port).into()), "{way}");
+            let target = if is_text { Target::from((zoned, port)) } else { address(port).into() };
+            Socket::connect(lp, target.clone(), diary()).expect("a good target");
+            Socket::connect(lp, target.local_address(zoned), diary()).expect("a good target");
+            server.id().unref(lp);
+        });
+        let times = |line: &str| log.iter().filter(|logged| *logged == line).count();
+        assert_eq!(
+            (times("hola"), times("lookup"), times(&format!("accepted from {ip}"))),
+            (2, 0, 2),
+            "{way}: {log:?}"
+        );
+    }
+    // Bound in a tick, as every address.
+    let log = run(|lp, diary| {
+        let diary = diary();
+        let handler = bucle::net::on().listening(move |_, _| diary.write("listening"));
+        let server = Server::new(lp, ServerOptions::default(), handler);
+        server.id().listen(lp, (zoned, 0)).expect("a good address");
+        assert!(!server.id().is_listening(lp));
+        server.id().unref(lp);
+    });
+    assert_eq!(log, ["listening"]);
+}
+
+#[test]
+fn a_zone_that_is_no_interface_is_an_error_and_no_name() {
+    let log = run(|lp, diary| {
+        Socket::connect(lp, ("fe80::1%nowhere", 80), diary()).expect("a good target");
+        let server = Server::new(lp, ServerOptions::default(), diary());
+        server.id().listen(lp, ("fe80::1%nowhere", 80)).expect("a good address");
+        let error = server.id().listen_now(lp, ("fe80::1%nowhere", 80)).expect_err("there is no such zone");
+        assert_eq!(error.to_string(), "listen EINVAL: invalid argument fe80::1%nowhere:80");
+    });
+    let mut log = log;
+    log.sort();
+    assert_eq!(log, ["close true", "connect EINVAL", "server: listen EINVAL"]);
+}
+
+#[test]
+fn what_can_be_no_path_is_refused_at_once() {
+    let table = [
+        ("", "the path of a unix socket is empty"),
+        ("/tmp/a\0b", "the path of a unix socket has a NUL inside: \"/tmp/a\\0b\""),
+    ];
+    for (path, want) in table {
+        run(|lp, diary| {
+            let refused = |error: Error| (error.code().to_owned(), error.to_string());
+            let want = ("ERR_INVALID_ARG_VALUE".to_owned(), want.to_owned());
+            let server = Server::new(lp, ServerOptions::default(), diary());
+            assert_eq!(server.id().listen(lp, Listen::path(path)).map_err(refused), Err(want.clone()));
+            assert_eq!(Socket::connect(lp, Target::path(path), diary()).map(drop).map_err(refused), Err(want));
+        });
+    }
+}
+
+/// Node would cut it off and listen on what is left, where the next one may listen too.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_is_too_long_fails_and_names_the_limit() {
+    let table = [
+        ("a path", format!("/nowhere/{}", "x".repeat(99)), true),
+        ("as long as may be", format!("/nowhere/{}", "x".repeat(98)), false),
+        ("an abstract name", format!("\0{}", "x".repeat(108)), true),
+        ("abstract, as long as may be", format!("\0{}", "x".repeat(107)), false),
+    ];
+    for (name, path, is_too_long) in table {
+        let mut log = run(|lp, diary| {
+            let server = Server::new(lp, ServerOptions::default(), diary());
+            server.id().listen(lp, Listen::path(&path)).expect("it is a path");
+            server.id().close(lp);
+            let refused = server.id().listen_now(lp, Listen::path(&path)).err().filter(|_| is_too_long);
+            let text = refused.map(|error| error.to_string());
+            let shown = path.replace('\0', "@");
+            let want = format!("the path of a unix socket may have 107 bytes, this one has more: {shown}");
+            assert_eq!(text, is_too_long.then_some(want), "{name}");
+            server.id().close(lp);
+            Socket::connect(lp, Target::path(&path), diary()).expect("it is a path");
+        });
+        log.retain(|line| line.contains("ENAMETOOLONG"));
+        log.sort();
+        let want: &[&str] = if is_too_long { &["- ENAMETOOLONG", "server: - ENAMETOOLONG"] } else { &[] };
+        assert_eq!(log, want, "{name}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_name_is_shown_with_an_at_sign_in_every_error() {
+    struct Texts(Log);
+    impl Handler for Texts {
+        fn on_error(&mut self, _: &mut Loop, _: Socket, error: Error) {
+            self.0.borrow_mut().push(error.to_string());
+        }
+    }
+    let log = Log::default();
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let target = Target::path("\0bucle-nobody-is-here");
+    assert_eq!(target.to_string(), "@bucle-nobody-is-here");
+    event_loop.enter(|lp| Socket::connect(lp, target, Texts(log.clone())).map(drop).expect("a good target"));
+    event_loop.run().expect("the poll works");
+    assert_eq!(log.take(), ["connect ECONNREFUSED @bucle-nobody-is-here"]);
+}
+
+#[test]
+fn an_empty_host_is_none() {
+    let log = run(|lp, diary| {
+        let server = Server::new(lp, ServerOptions::default(), diary());
+        server.id().listen(lp, ("", 0)).expect("a good port");
+        let address = server.id().address(lp).expect("it is bound at once, as where no host is given");
+        assert!(matches!(address, LocalAddress::Ip(address) if address.ip().is_unspecified()));
+        Socket::connect(lp, ("", address.port().expect("it is no path")), diary()).expect("a good target");
+        server.id().unref(lp);
+    });
+    assert!(log.contains(&"lookup".to_owned()) && log.contains(&"hola".to_owned()), "{log:?}");
+}
+
+/// Whoever has read an address somewhere need not take it apart: every way to write a place means the same.
+#[test]
+fn a_place_can_be_written_in_many_ways() {
+    let ip: IpAddr = "::1".parse().expect("an address");
+    let six: Ipv6Addr = "::1".parse().expect("an address");
+    let targets: [Target; 8] = [
+        ("::1", 80).into(),
+        ("::1", 80u16).into(),
+        ("::1".to_owned(), 80).into(),
+        (ip, 80).into(),
+        (six, 80).into(),
+        SocketAddr::new(ip, 80).into(),
+        SocketAddrV6::new(six, 80, 0, 0).into(),
+        LocalAddress::Ip((ip, 80).into()).into(),
+    ];
+    for target in &targets {
+        assert_eq!((target, target.to_string()), (&targets[0], "[::1]:80".to_owned()));
+    }
+    let table: &[(Listen, &str)] = &[
+        (80.into(), "[::]:80"),
+        (("", 80).into(), "[::]:80"),
+        (("localhost", 80).into(), "localhost:80"),
+        (("127.0.0.1", 80).into(), "127.0.0.1:80"),
+        (("fe80::1%eth0", 80).into(), "[fe80::1%eth0]:80"),
+        (Listen::path("/run/app.sock"), "/run/app.sock"),
+    ];
+    for (on, want) in table {
+        assert_eq!(on.to_string(), *want);
+    }
+    assert_eq!(Target::from(80), ("", 80).into());
+    assert_eq!(Target::from(80).to_string(), "localhost:80");
+    assert_ne!(Listen::from(80), Listen::from(80).backlog(1));
 }

@@ -187,6 +187,29 @@ fn before_exit_may_give_the_loop_something_to_do_again() {
     assert_eq!(log.borrow().join(", "), "before exit, immediate, before exit, immediate, before exit");
 }
 
+/// As with Node's `beforeExit` event, whose listeners are all called, and each time.
+#[test]
+fn each_who_asks_for_the_end_of_the_loop_is_called() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let log: Rc<RefCell<Vec<&str>>> = Rc::default();
+    event_loop.enter(|lp| {
+        let (first, second) = (log.clone(), log.clone());
+        let mut has_worked = false;
+        lp.on_before_exit(move |lp| {
+            first.borrow_mut().push("first");
+            if !has_worked {
+                has_worked = true;
+                lp.set_immediate(|_| {});
+                let third = first.clone();
+                lp.on_before_exit(move |_| third.borrow_mut().push("third"));
+            }
+        });
+        lp.on_before_exit(move |_| second.borrow_mut().push("second"));
+    });
+    event_loop.run().expect("the poll works");
+    assert_eq!(log.borrow().join(", "), "first, second, first, second, third");
+}
+
 /// A server that keeps the loop alive and wakes it only for a connection.
 fn listen(lp: &mut Loop, handler: On) -> u16 {
     let server = net::listen(lp, ("127.0.0.1", 0), handler).expect("a free port").id();

@@ -133,12 +133,12 @@ impl Loop {
         self.is_stopping = true;
     }
 
-    /// Has `f` called when nothing keeps the loop alive any more. If it makes something that does, the loop goes on, and
-    /// it is called again when that is done. Not called after [`stop`](Self::stop)
+    /// Has `f` called when nothing keeps the loop alive any more, after those that were given before it. If one of them makes
+    /// something that does, the loop goes on, and all are called again when that is done. Not called after [`stop`](Self::stop)
     /// ([Node: `beforeExit`](https://nodejs.org/docs/latest-v20.x/api/process.html#event-beforeexit)).
     #[doc(alias = "beforeExit")]
     pub fn on_before_exit(&mut self, f: impl FnMut(&mut Loop) + 'static) {
-        self.before_exit = Some(Box::new(f));
+        self.before_exit.push(Box::new(f));
     }
 
     /// How many panics were caught, where [`EventLoop::catch_panics`](crate::EventLoop::catch_panics) is on.

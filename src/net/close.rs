@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::outbox::FEW;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
-use super::state::{NO_SERVER, SocketState, Stream};
+use super::state::{NO_SERVER, Reset, SocketState, Stream};
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 
@@ -177,7 +177,8 @@ impl Loop {
         self.detach_pipes(socket);
         self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if was_connecting && state.is(DESTROYED) {
+        // Unless `on_close` has begun a new life, whose writes wait for a connection of its own.
+        if was_connecting && state.is(CLOSING) {
             state.clear(CONNECTING);
             if state.outbox.is_some() {
                 let first = self.net.take_inflight_callbacks(socket);
@@ -231,7 +232,7 @@ impl Loop {
 
     /// `reset_and_destroy`: closes with a RST. While connecting it waits for the connection.
     pub(crate) fn reset_socket(&mut self, socket: Socket) -> crate::Result<()> {
-        let Some(state) = self.net.socket_mut(socket) else { return Ok(()) };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return Ok(()) };
         if !state.is(OPENED) || state.is(DESTROYED) {
             self.destroy_socket(socket, Some(Error::SocketClosed));
             return Ok(());
@@ -240,7 +241,8 @@ impl Loop {
             return Err(Error::InvalidHandleType);
         }
         if state.is(CONNECTING) {
-            state.more().resets_on_connect = true;
+            let reset = if state.has_early_write(outboxes) { Reset::AfterWrites } else { Reset::BeforeWrites };
+            state.more().resets_on_connect.get_or_insert(reset);
             return Ok(());
         }
         // Closing the descriptor now sends a RST instead of a FIN.

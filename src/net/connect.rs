@@ -12,15 +12,18 @@
 //! quarter of a second and not a minute (RFC 8305, "Happy Eyeballs"; Node's `autoSelectFamily`).
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outbox::Outbox;
+use super::lookup::Answer;
+use super::outbox::Outboxes;
+use super::place::{Meaning, Place, abstract_address, check_length, failed_on, literal, show_path};
 use super::socket::{set_keep_alive, set_user_timeout};
-use super::state::Stream;
 use super::state::flag::*;
+use super::state::{Reset, SocketState, Stream};
 use super::{Error, Family, LocalAddress, NetTick, Pending, Socket};
 use crate::Result;
 use crate::error_codes;
@@ -30,6 +33,9 @@ use crate::event_loop::{Kind, Loop};
 
 /// How long one address of several is tried before the next one is; Node's `autoSelectFamilyAttemptTimeout`.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Where no host is named; Node's default.
+const LOCALHOST: &str = "localhost";
 
 /// Where to connect to, and how.
 ///
@@ -41,78 +47,46 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 /// let path = Target::path("/run/app.sock");
 /// # let _ = (near, far, path);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    to: To,
+    place: Place,
     family: Option<Family>,
     local_address: Option<String>,
     local_port: u16,
 }
 
-#[derive(Clone, Debug)]
-enum To {
-    Host(String, i64),
-    Path(PathBuf),
-}
-
 impl Target {
-    /// A unix socket. A path that begins with a NUL is an abstract name (Linux).
+    /// A unix socket. A path that begins with a NUL is an abstract name (Linux). One that is too long fails to connect, and what
+    /// can be no path is refused, as in [`Listen::path`](super::Listen::path).
     pub fn path(path: impl Into<PathBuf>) -> Self {
-        Target { to: To::Path(path.into()), family: None, local_address: None, local_port: 0 }
+        Target::at(Place::Path(path.into()))
     }
 
-    /// Uses only addresses of this family, if the target is a name.
+    /// If the target is a name, connects to the first address of this family that the system names, and to no other; if it
+    /// names none, the name is not found (`ENOTFOUND`). All addresses are tried only where no family is set, as in Node.
+    #[must_use]
     pub fn family(mut self, family: Family) -> Self {
         self.family = Some(family);
         self
     }
 
-    /// Connects from this address.
+    /// Connects from this address. With the feature `late-ports`, on Linux, and unless a port is given too, its port is chosen
+    /// for the target: one address then has all its ports to each of several targets.
+    #[must_use]
     pub fn local_address(mut self, address: impl Into<String>) -> Self {
         self.local_address = Some(address.into());
         self
     }
 
     /// Connects from this port; 0, the default, is any.
+    #[must_use]
     pub fn local_port(mut self, port: u16) -> Self {
         self.local_port = port;
         self
     }
 
-    fn host(host: &str, port: i64) -> Self {
-        Target { to: To::Host(host.to_owned(), port), family: None, local_address: None, local_port: 0 }
-    }
-}
-
-/// A port on `localhost`, Node's default host.
-impl From<u16> for Target {
-    fn from(port: u16) -> Self {
-        Target::host("localhost", port.into())
-    }
-}
-
-/// A port on `localhost`. Anything but 0 to 65535 is refused by the call that it is given to.
-impl From<i32> for Target {
-    fn from(port: i32) -> Self {
-        Target::host("localhost", port.into())
-    }
-}
-
-impl From<(&str, u16)> for Target {
-    fn from((host, port): (&str, u16)) -> Self {
-        Target::host(host, port.into())
-    }
-}
-
-impl From<(&str, i32)> for Target {
-    fn from((host, port): (&str, i32)) -> Self {
-        Target::host(host, port.into())
-    }
-}
-
-impl From<SocketAddr> for Target {
-    fn from(address: SocketAddr) -> Self {
-        Target::host(&address.ip().to_string(), address.port().into())
+    pub(super) fn at(place: Place) -> Self {
+        Target { place, family: None, local_address: None, local_port: 0 }
     }
 }
 
@@ -132,21 +106,18 @@ impl From<LocalAddress> for Target {
     }
 }
 
-impl From<&Path> for Target {
-    fn from(path: &Path) -> Self {
-        Target::path(path)
-    }
-}
-
-impl From<PathBuf> for Target {
-    fn from(path: PathBuf) -> Self {
-        Target::path(path)
+/// Where it connects to, as in errors and logs: `localhost:8080`, `[::1]:8080`, `/run/app.sock`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.show(f, LOCALHOST)
     }
 }
 
 /// An attempt to connect, from the call to its success or failure.
 #[derive(Default)]
 pub(crate) struct Connecting {
+    /// Which of all calls of `connect_to` it is. The socket may be destroyed and connected again before an answer comes.
+    number: u64,
     /// What has not been tried yet.
     addresses: VecDeque<SocketAddr>,
     current: Option<SocketAddr>,
@@ -160,20 +131,26 @@ impl Connecting {
     pub fn is_path(&self) -> bool {
         self.path.is_some()
     }
+
+    /// A failed call on the address or path of the moment.
+    fn failed(&self, error: &io::Error) -> Error {
+        match (self.current, &self.path) {
+            (Some(address), _) => failed_on("connect", error, address),
+            (None, Some(path)) => failed_at_path(error, path),
+            (None, None) => Error::system("connect", error),
+        }
+    }
 }
 
 impl Loop {
     /// `connect_to`. What Node throws comes back; what fails later arrives in `on_error`.
     pub(crate) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
-        let Target { to, family, local_address, local_port } = target;
-        let port = match &to {
-            To::Host(_, port) => u16::try_from(*port).map_err(|_| Error::BadPort(*port))?,
-            To::Path(_) => 0,
-        };
+        let Target { place, family, local_address, local_port } = target;
+        let port = place.check()?;
         let local = match local_address {
-            Some(text) => match text.parse::<IpAddr>() {
-                Ok(ip) => Some(SocketAddr::new(ip, local_port)),
-                Err(_) => return Err(Error::InvalidIpAddress(text.into())),
+            Some(text) => match literal(&text, local_port, "bind") {
+                Some(Ok(address)) => Some(address),
+                _ => return Err(Error::InvalidIpAddress(text.into())),
             },
             None if local_port != 0 => Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local_port)),
             None => None,
@@ -185,34 +162,26 @@ impl Loop {
         if state.is(CLOSING) {
             self.begin_life_anew(socket);
         }
+        self.net.attempts += 1;
+        let number = self.net.attempts;
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
         state.set(OPENED | CONNECTING);
         let idle_timer = state.idle_timer;
-        let addresses = match &to {
-            To::Host(host, _) => host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port)),
-            To::Path(_) => None,
-        };
-        let addresses: VecDeque<_> = addresses.into_iter().collect();
-        let is_known = !addresses.is_empty();
-        state.more().connecting = Some(Box::new(Connecting { addresses, local, ..Connecting::default() }));
+        state.more().connecting = Some(Box::new(Connecting { number, local, ..Connecting::default() }));
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        match to {
-            To::Path(path) => self.connect_path(socket, path),
-            To::Host(..) if is_known => self.tick(NetTick::Connect(socket)),
-            To::Host(host, _) => {
-                let remote = self.remote();
-                let on_answer = move |lp: &mut Loop, answer| lp.looked_up(socket, port, family, answer);
-                #[cfg(any(test, fuzzing))]
-                if let Some(kernel) = &self.net.simulated {
-                    let answer = kernel.look_up(&host);
-                    remote.post(move |lp| on_answer(lp, answer));
-                    self.recount(socket);
-                    return Ok(());
+        match place.meaning(port, "connect") {
+            Meaning::NoHost => self.look_up(socket, number, (LOCALHOST, port), family),
+            Meaning::Name(host) => self.look_up(socket, number, (host, port), family),
+            Meaning::Address(Ok(address)) => {
+                if let Some(connecting) = self.connecting(socket) {
+                    connecting.addresses.push_back(address);
                 }
-                self.net.resolver.look_up(&host, remote, on_answer);
+                self.tick(NetTick::Connect(socket, number));
             }
+            Meaning::Address(Err(error)) => self.tick(NetTick::Destroy(socket, Box::new(error))),
+            Meaning::Path(path) => self.connect_path(socket, path),
         }
         self.recount(socket);
         Ok(())
@@ -232,27 +201,54 @@ impl Loop {
         }
     }
 
+    fn look_up(&mut self, socket: Socket, number: u64, (host, port): (&str, u16), family: Option<Family>) {
+        let name = host.to_owned();
+        let on_answer = move |lp: &mut Loop, answer: Answer| {
+            let answer = answer.and_then(|addresses| of_family(addresses, family, &name));
+            lp.looked_up(socket, number, answer);
+        };
+        let remote = self.remote();
+        #[cfg(any(test, fuzzing))]
+        if let Some(kernel) = &self.net.simulated {
+            let answer = kernel.look_up(host, port);
+            return remote.post(move |lp| on_answer(lp, answer));
+        }
+        self.net.resolver.look_up((host, port), remote, on_answer);
+    }
+
     /// The name's addresses are known, or not.
-    fn looked_up(&mut self, socket: Socket, port: u16, family: Option<Family>, answer: Result<Vec<IpAddr>>) {
-        if !self.net.socket(socket).is_some_and(|state| state.is(CONNECTING) && !state.is(DESTROYED)) {
+    fn looked_up(&mut self, socket: Socket, number: u64, answer: Answer) {
+        if self.attempt(socket, number).is_none() {
             return;
         }
         let addresses = match answer {
-            Ok(addresses) => in_turns(addresses, family),
+            Ok(addresses) => addresses,
             Err(error) => {
                 self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Err(&error)));
                 return self.tick(NetTick::Destroy(socket, Box::new(error)));
             }
         };
         for &address in &addresses {
-            if self.connecting(socket).is_none() {
+            if self.attempt(socket, number).is_none() {
                 return; // Destroyed when it heard of an earlier one.
             }
-            self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Ok(address)));
+            self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Ok(address.ip())));
         }
-        let Some(connecting) = self.connecting(socket) else { return };
-        connecting.addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        let Some(connecting) = self.attempt(socket, number) else { return };
+        connecting.addresses = in_turns(addresses);
         self.connect_next(socket);
+    }
+
+    /// The tick after `connect_to` with an address.
+    pub(crate) fn begin_attempt(&mut self, socket: Socket, number: u64) {
+        if self.attempt(socket, number).is_some() {
+            self.connect_next(socket);
+        }
+    }
+
+    /// What is known of an attempt to connect, unless it is over.
+    fn attempt(&mut self, socket: Socket, number: u64) -> Option<&mut Connecting> {
+        self.connecting(socket).filter(|connecting| connecting.number == number)
     }
 
     fn connecting(&mut self, socket: Socket) -> Option<&mut Connecting> {
@@ -270,7 +266,6 @@ impl Loop {
             let failures = std::mem::take(&mut connecting.failures);
             let error = match <[Error; 1]>::try_from(failures) {
                 Ok([only]) => only,
-                Err(failures) if failures.is_empty() => Error::Lookup { code: "ENOTFOUND", host: "".into() },
                 Err(failures) => Error::AllAttemptsFailed(failures.into()),
             };
             return self.destroy_socket(socket, Some(error));
@@ -290,27 +285,25 @@ impl Loop {
             Ok(stream) => self.await_connection(socket, stream, has_more),
             Err((syscall, error)) => {
                 let at = if syscall == "bind" { local.unwrap_or(address) } else { address };
-                let error = Error::system_at(syscall, &error, &at.ip().to_string(), Some(at.port()));
-                self.attempt_failed(socket, error);
+                self.attempt_failed(socket, failed_on(syscall, &error, at));
             }
         }
     }
 
-    fn connect_path(&mut self, socket: Socket, path: PathBuf) {
+    fn connect_path(&mut self, socket: Socket, path: &Path) {
         #[cfg(any(test, fuzzing))]
         let opened = match &self.net.simulated {
-            Some(kernel) => kernel.connect(),
-            None => open_unix(&path).map(Stream::Unix),
+            Some(kernel) => kernel.connect().map_err(|error| failed_at_path(&error, path)),
+            None => open_unix(path).map(Stream::Unix),
         };
         #[cfg(not(any(test, fuzzing)))]
-        let opened = open_unix(&path).map(Stream::Unix);
+        let opened = open_unix(path).map(Stream::Unix);
         if let Some(connecting) = self.connecting(socket) {
-            connecting.path = Some(path.clone());
+            connecting.path = Some(path.to_owned());
         }
         match opened {
             Ok(stream) => self.await_connection(socket, stream, false),
             Err(error) => {
-                let error = Error::system_at("connect", &error, &path.to_string_lossy(), None);
                 let cause = self.cause();
                 self.pending.push_back((Pending::ConnectFailed(socket, Box::new(error)), cause));
             }
@@ -326,17 +319,16 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.stream = stream;
         state.clear(READABLE | HANGUP | BROKEN);
-        let timer = has_more.then(|| self.set_timeout(ATTEMPT_TIMEOUT, move |lp| lp.attempt_timed_out(socket)));
+        let Some(number) = self.connecting(socket).map(|connecting| connecting.number) else { return };
+        let timer = has_more.then(|| self.set_timeout(ATTEMPT_TIMEOUT, move |lp| lp.attempt_timed_out(socket, number)));
         if let Some(connecting) = self.connecting(socket) {
             connecting.attempt_timer = timer;
         }
     }
 
-    fn attempt_timed_out(&mut self, socket: Socket) {
-        let Some(connecting) = self.connecting(socket) else { return };
-        let Some(address) = connecting.current else { return };
-        let timed_out = io::Error::from_raw_os_error(error_codes::ETIMEDOUT);
-        let error = Error::system_at("connect", &timed_out, &address.ip().to_string(), Some(address.port()));
+    fn attempt_timed_out(&mut self, socket: Socket, number: u64) {
+        let Some(connecting) = self.attempt(socket, number) else { return };
+        let error = connecting.failed(&io::Error::from_raw_os_error(error_codes::ETIMEDOUT));
         self.attempt_failed(socket, error);
     }
 
@@ -374,11 +366,7 @@ impl Loop {
             Ok(()) => self.connected(socket),
             Err(error) => {
                 let Some(connecting) = self.connecting(socket) else { return };
-                let error = match (connecting.current, &connecting.path) {
-                    (Some(at), _) => Error::system_at("connect", &error, &at.ip().to_string(), Some(at.port())),
-                    (None, Some(path)) => Error::system_at("connect", &error, &path.to_string_lossy(), None),
-                    (None, None) => Error::system("connect", &error),
-                };
+                let error = connecting.failed(&error);
                 self.attempt_failed(socket, error);
             }
         }
@@ -387,8 +375,13 @@ impl Loop {
 
     /// Connected: `on_connect`, then what was written before, then `on_ready`, and reading begins.
     fn connected(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        // It is in flight while `on_connect` runs: what that writes queues up behind it.
+        let has_early_write = state.has_early_write(outboxes);
         state.clear(CONNECTING);
+        if has_early_write {
+            state.set(BLOCKED);
+        }
         let idle_timer = state.idle_timer;
         if let Some(more) = &mut state.more {
             let timer = more.connecting.take().and_then(|connecting| connecting.attempt_timer);
@@ -408,24 +401,12 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        // Early writes are in flight while `on_connect` runs: what it writes queues up behind them.
-        let has_early_writes = self.net.socket_and_outboxes(socket).is_some_and(|(state, outboxes)| {
-            let is_held_back = |outbox: &Outbox| state.corks > 0 && outbox.inflight_end <= outbox.unit_start;
-            let has_early_writes = outboxes.of(state).is_some_and(|outbox| !is_held_back(outbox));
-            if has_early_writes {
-                state.set(BLOCKED);
-            }
-            has_early_writes
-        });
         self.recount(socket);
         log::debug!(target: "bucle::net", "{socket} connected");
         self.emit(socket, Kind::OnConnect, 0, |handler, lp| handler.on_connect(lp, socket));
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        if !state.is(DESTROYED) && state.more.as_ref().is_some_and(|more| more.resets_on_connect) {
-            // Only reported where it is asked for; here it cannot fail.
-            let _ = self.reset_socket(socket);
-        }
-        self.send_early_writes(socket, has_early_writes);
+        self.reset_if_asked_for(socket, Reset::BeforeWrites);
+        self.send_early_writes(socket, has_early_write);
+        self.reset_if_asked_for(socket, Reset::AfterWrites);
         self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(READING) {
@@ -436,19 +417,37 @@ impl Loop {
         self.recount(socket);
     }
 
+    /// What `reset_and_destroy` has put off while it was connecting.
+    fn reset_if_asked_for(&mut self, socket: Socket, when: Reset) {
+        let Some(state) = self.net.socket(socket) else { return };
+        if !state.is(DESTROYED) && state.more.as_ref().is_some_and(|more| more.resets_on_connect == Some(when)) {
+            // Only reported where it is asked for; here it cannot fail.
+            let _ = self.reset_socket(socket);
+        }
+    }
+
     /// Writes made before the connection was there, or an end.
-    fn send_early_writes(&mut self, socket: Socket, has_early_writes: bool) {
+    fn send_early_writes(&mut self, socket: Socket, has_early_write: bool) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if has_early_writes && state.is(DESTROYED) {
+        if has_early_write && state.is(DESTROYED) {
             state.clear(BLOCKED);
             let first = self.net.take_inflight_callbacks(socket);
             self.write_failed(socket, first, Error::SocketClosed);
-        } else if has_early_writes {
+        } else if has_early_write {
             self.send_queued(socket);
         } else if state.flags & (SHUTTING | DESTROYED) == SHUTTING {
             let cause = self.cause();
             self.pending.push_back((Pending::Shutdown(socket), cause));
         }
+    }
+}
+
+impl SocketState {
+    /// Whether a write waits for the connection: Node's write in flight, which completes as soon as it is there, though it
+    /// may be empty. What only a cork holds back is none.
+    pub(super) fn has_early_write(&self, outboxes: &Outboxes) -> bool {
+        self.is(CONNECTING)
+            && outboxes.of(self).is_some_and(|outbox| self.corks == 0 || outbox.inflight_end > outbox.unit_start)
     }
 }
 
@@ -468,8 +467,9 @@ fn open_tcp(address: SocketAddr, local: Option<SocketAddr>) -> Result<mio::net::
         _ => local,
     };
     // The port is chosen with the target in view, so that one source has all its ports to each of several targets, and
-    // those that another connection has just left. Where the option is missing, a port is taken by the bind.
-    #[cfg(all(target_os = "linux", feature = "cli"))]
+    // those that another connection has just left. Where the option is missing, a port is taken by the bind. It has a feature
+    // of its own because neither std nor socket2 knows it.
+    #[cfg(all(target_os = "linux", feature = "late-ports"))]
     if local.port() == 0 {
         let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
     }
@@ -488,24 +488,42 @@ fn is_in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(EINPROGRESS)
 }
 
-fn open_unix(path: &Path) -> io::Result<mio::net::UnixStream> {
-    match super::listener::abstract_address(path) {
-        Some(address) => mio::net::UnixStream::connect_addr(&address?),
+fn open_unix(path: &Path) -> Result<mio::net::UnixStream> {
+    check_length(path)?;
+    let opened = match abstract_address(path) {
+        Some(address) => address.and_then(|address| mio::net::UnixStream::connect_addr(&address)),
         None => mio::net::UnixStream::connect(path),
-    }
+    };
+    opened.map_err(|error| failed_at_path(&error, path))
 }
 
-/// The addresses of a family, or of both in turns, beginning with the one the system named first.
-fn in_turns(addresses: Vec<IpAddr>, family: Option<Family>) -> Vec<IpAddr> {
+fn failed_at_path(error: &io::Error, path: &Path) -> Error {
+    Error::system_at("connect", error, &show_path(path), None)
+}
+
+/// All addresses of a name; or the first of a family, which is the only one that Node asks for then.
+fn of_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str) -> Answer {
     if let Some(family) = family {
-        return addresses.into_iter().find(|&address| Family::from(address) == family).into_iter().collect();
+        addresses.retain(|address| Family::from(address.ip()) == family);
+        addresses.truncate(1);
     }
-    let Some(first) = addresses.first().copied() else { return addresses };
-    let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv4() == first.is_ipv4());
+    if addresses.is_empty() { Err(Error::Lookup { code: "ENOTFOUND", host: host.into() }) } else { Ok(addresses) }
+}
+
+/// The addresses of both families in turns, each once, beginning with the one the system named first.
+fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let begins_with_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (mut one, mut other) = (Vec::new(), Vec::new());
+    for address in addresses {
+        let family = if address.is_ipv4() == begins_with_v4 { &mut one } else { &mut other };
+        if !family.contains(&address) {
+            family.push(address);
+        }
+    }
     let mut other = other.into_iter();
-    let mut turns = Vec::new();
+    let mut turns = VecDeque::new();
     for address in one {
-        turns.push(address);
+        turns.push_back(address);
         turns.extend(other.next());
     }
     turns.extend(other);
@@ -513,21 +531,4 @@ fn in_turns(addresses: Vec<IpAddr>, family: Option<Family>) -> Vec<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_take_turns() {
-        let ips = |texts: &str| texts.split_whitespace().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
-        let table = [
-            ("both", "::1 ::2 1.1.1.1", None, "::1 1.1.1.1 ::2"),
-            ("four first", "1.1.1.1 1.1.1.2 ::1", None, "1.1.1.1 ::1 1.1.1.2"),
-            ("one family", "::1 ::2", None, "::1 ::2"),
-            ("only four", "::1 1.1.1.1 1.1.1.2", Some(Family::V4), "1.1.1.1"),
-            ("none", "::1", Some(Family::V4), ""),
-        ];
-        for (name, addresses, family, want) in table {
-            assert_eq!(in_turns(ips(addresses), family), ips(want), "{name}");
-        }
-    }
-}
+mod tests;

@@ -55,7 +55,10 @@ impl Loop {
     pub(crate) fn finish_if_done(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let hindrances = DESTROYED | ERRORED | ERROR_EMITTED | FINISHED | BLOCKED | SHUTTING;
-        if state.flags & (ENDING | hindrances) != ENDING || outboxes.writable_length(state) > 0 {
+        if state.flags & (ENDING | hindrances) != ENDING
+            || outboxes.writable_length(state) > 0
+            || state.has_early_write(outboxes)
+        {
             return;
         }
         state.set(SHUTTING);

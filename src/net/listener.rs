@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 
+use super::place::{Place, abstract_address, check_length, failed_on, show_path};
 use super::server::ServerOptions;
 use super::socket::{set_keep_alive, set_user_timeout};
 use super::state::Stream;
@@ -24,99 +25,52 @@ use crate::error_codes;
 /// let path = Listen::path("/run/app.sock").backlog(128);
 /// # let _ = (everywhere, here, path);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    pub(crate) on: On,
+    pub(super) place: Place,
     backlog: u32,
     ipv6_only: bool,
     reuse_port: bool,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum On {
-    Port(i64),
-    Host(String, i64),
-    Path(PathBuf),
-}
-
 impl Listen {
     /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL is
-    /// an abstract name (Linux).
+    /// an abstract name (Linux). More than 107 bytes, 103 elsewhere, are a binding error ([`Error::PathTooLong`]); an empty path
+    /// and one with a NUL inside are refused by the call that they are given to.
     pub fn path(path: impl Into<PathBuf>) -> Self {
-        Listen::new(On::Path(path.into()))
+        Listen::at(Place::Path(path.into()))
     }
 
     /// How many connections may wait to be accepted. Default: [`BACKLOG`]; the kernel may allow fewer.
+    #[must_use]
     pub fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
         self
     }
 
     /// Takes no IPv4 clients on an IPv6 address (`IPV6_V6ONLY`).
+    #[must_use]
     pub fn ipv6_only(mut self, ipv6_only: bool) -> Self {
         self.ipv6_only = ipv6_only;
         self
     }
 
     /// Lets several processes listen on the same port, and the kernel share out the connections (`SO_REUSEPORT`).
+    #[must_use]
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
         self.reuse_port = reuse_port;
         self
     }
 
-    fn new(on: On) -> Self {
-        Listen { on, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
-    }
-
-    pub(crate) fn port(&self) -> Result<u16> {
-        match self.on {
-            On::Port(port) | On::Host(_, port) => u16::try_from(port).map_err(|_| Error::BadPort(port)),
-            On::Path(_) => Ok(0),
-        }
+    pub(super) fn at(place: Place) -> Self {
+        Listen { place, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
     }
 }
 
-/// A port on every address, IPv4 and IPv6.
-impl From<u16> for Listen {
-    fn from(port: u16) -> Self {
-        Listen::new(On::Port(port.into()))
-    }
-}
-
-/// A port on every address. Anything but 0 to 65535 is refused by the call that it is given to.
-impl From<i32> for Listen {
-    fn from(port: i32) -> Self {
-        Listen::new(On::Port(port.into()))
-    }
-}
-
-impl From<(&str, u16)> for Listen {
-    fn from((host, port): (&str, u16)) -> Self {
-        Listen::new(On::Host(host.to_owned(), port.into()))
-    }
-}
-
-impl From<(&str, i32)> for Listen {
-    fn from((host, port): (&str, i32)) -> Self {
-        Listen::new(On::Host(host.to_owned(), port.into()))
-    }
-}
-
-impl From<SocketAddr> for Listen {
-    fn from(address: SocketAddr) -> Self {
-        Listen::new(On::Host(address.ip().to_string(), address.port().into()))
-    }
-}
-
-impl From<&Path> for Listen {
-    fn from(path: &Path) -> Self {
-        Listen::path(path)
-    }
-}
-
-impl From<PathBuf> for Listen {
-    fn from(path: PathBuf) -> Self {
-        Listen::path(path)
+/// Where it listens, as in errors and logs: `[::]:8080`, `localhost:8080`, `/run/app.sock`.
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.show(f, "[::]")
     }
 }
 
@@ -143,7 +97,7 @@ impl fmt::Display for LocalAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LocalAddress::Ip(address) => address.fmt(f),
-            LocalAddress::Path(path) => f.write_str(&super::socket::show_path(path)),
+            LocalAddress::Path(path) => f.write_str(&show_path(path)),
         }
     }
 }
@@ -199,11 +153,12 @@ impl Drop for Listener {
     }
 }
 
-pub(crate) fn open_listener(on: &Listen, ip: Option<IpAddr>, options: &ServerOptions) -> Result<Listener> {
-    let port = on.port()?;
-    match (&on.on, ip) {
-        (On::Path(path), _) => open_unix(path, on.backlog),
-        (_, Some(ip)) => open_tcp(SocketAddr::new(ip, port), on, options),
+/// Opens it at `address`; where there is none, at its path, or on every address.
+pub(crate) fn open_listener(on: &Listen, address: Option<SocketAddr>, options: &ServerOptions) -> Result<Listener> {
+    let port = on.place.check()?;
+    match (&on.place, address) {
+        (Place::Path(path), _) => open_unix(path, on.backlog),
+        (_, Some(address)) => open_tcp(address, on, options),
         (_, None) => {
             // Both families on one socket where IPv6 is there, IPv4 alone where it is not.
             match open_tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), on, options) {
@@ -217,7 +172,7 @@ pub(crate) fn open_listener(on: &Listen, ip: Option<IpAddr>, options: &ServerOpt
 }
 
 fn open_tcp(address: SocketAddr, on: &Listen, options: &ServerOptions) -> Result<Listener> {
-    let failed = |error: io::Error| Error::system_at("listen", &error, &address.ip().to_string(), Some(address.port()));
+    let failed = |error: io::Error| failed_on("listen", &error, address);
     let open = || -> io::Result<TcpListener> {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
@@ -257,6 +212,7 @@ pub(crate) fn set_listener_options(
 }
 
 fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
+    check_length(path)?;
     let open = || -> io::Result<UnixListener> {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
         socket.bind(&socket2::SockAddr::unix(path)?)?;
@@ -274,24 +230,8 @@ fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
             Some(error_codes::ENOENT) => io::Error::from_raw_os_error(error_codes::EACCES),
             _ => error,
         };
-        Error::system_at("listen", &error, &super::socket::show_path(path), None)
+        Error::system_at("listen", &error, &show_path(path), None)
     })
-}
-
-/// The address of a path that begins with a NUL: a name that is in no file system.
-pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
-    use std::os::unix::ffi::OsStrExt;
-    let name = path.as_os_str().as_bytes().strip_prefix(b"\0")?;
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::linux::net::SocketAddrExt;
-        Some(std::os::unix::net::SocketAddr::from_abstract_name(name))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = name;
-        Some(Err(io::ErrorKind::Unsupported.into()))
-    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -5,8 +5,7 @@
 //! a [`Remote`](crate::Remote), in the poll phase. libuv does the same.
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -21,11 +20,13 @@ const THREADS: usize = 4;
 /// How long a thread waits for another name before it ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
-type Answer = Result<Vec<IpAddr>, Error>;
+/// Addresses with the port that was asked for; a link-local one has its zone.
+pub(crate) type Answer = Result<Vec<SocketAddr>, Error>;
 type OnAnswer = Box<dyn FnOnce(&mut Loop, Answer) + Send>;
 
 struct Question {
     host: String,
+    port: u16,
     remote: Remote,
     on_answer: OnAnswer,
 }
@@ -51,8 +52,13 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     /// Looks `host` up and has `on_answer` run on the loop. Without a thread to be had the answer is an error.
-    pub fn look_up(&self, host: &str, remote: Remote, on_answer: impl FnOnce(&mut Loop, Answer) + Send + 'static) {
-        let question = Question { host: host.to_owned(), remote, on_answer: Box::new(on_answer) };
+    pub fn look_up(
+        &self,
+        (host, port): (&str, u16),
+        remote: Remote,
+        on_answer: impl FnOnce(&mut Loop, Answer) + Send + 'static,
+    ) {
+        let question = Question { host: host.to_owned(), port, remote, on_answer: Box::new(on_answer) };
         let mut queue = self.shared.lock();
         queue.questions.push_back(question);
         if queue.idle < queue.questions.len() && queue.threads < THREADS {
@@ -88,7 +94,7 @@ impl Shared {
     /// A helper thread: one question after the other.
     fn serve(&self) {
         while let Some(question) = self.next_question() {
-            let answer = resolve(&question.host);
+            let answer = resolve(&question.host, question.port);
             question.answer(answer);
         }
     }
@@ -112,12 +118,9 @@ impl Shared {
 }
 
 /// Asks the system, blocking. The order of the addresses is the system's, as in Node since version 17.
-pub(crate) fn resolve(host: &str) -> Answer {
-    let failed = |error: &io::Error| Error::Lookup { code: error_codes::lookup_code(error), host: host.into() };
-    let addresses: Vec<IpAddr> =
-        (host, 0).to_socket_addrs().map_err(|error| failed(&error))?.map(|address| address.ip()).collect();
-    if addresses.is_empty() {
-        return Err(Error::Lookup { code: "ENOTFOUND", host: host.into() });
-    }
-    Ok(addresses)
+pub(crate) fn resolve(host: &str, port: u16) -> Answer {
+    let failed = |code| Error::Lookup { code, host: host.into() };
+    let addresses = (host, port).to_socket_addrs().map_err(|error| failed(error_codes::lookup_code(&error)))?;
+    let addresses: Vec<_> = addresses.collect();
+    if addresses.is_empty() { Err(failed("ENOTFOUND")) } else { Ok(addresses) }
 }

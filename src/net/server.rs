@@ -10,10 +10,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::listener::{Listen, Listener, LocalAddress, On, open_listener};
+use super::listener::{Listen, Listener, LocalAddress, open_listener};
+use super::lookup::{Answer, resolve};
+use super::place::Meaning;
 use super::state::NO_SERVER;
 use super::{Error, HIGH_WATER_MARK, Handler, Limits, NetTick, WriteCallback};
 use crate::Result;
@@ -57,7 +59,8 @@ pub struct ServerOptions {
     pub user_timeout: Duration,
     /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
-    /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit.
+    /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit; `Some(0)`
+    /// is none either, as in Node: who wants no connections closes the server.
     #[doc(alias = "maxConnections")]
     pub max_connections: Option<usize>,
     /// The idle limit of new sockets, as [`Socket::set_timeout`](super::Socket::set_timeout). Default: off.
@@ -165,24 +168,24 @@ impl ServerId {
     /// A second call before the first has bound replaces it.
     ///
     /// # Errors
-    /// Only what Node throws: [`Error::BadPort`], [`Error::AlreadyListening`]; and [`Error::Gone`].
+    /// Only what Node throws: [`Error::BadPort`], [`Error::AlreadyListening`], [`Error::InvalidPath`]; and
+    /// [`Error::Gone`].
     pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
-        let id = lp.begin_listening(self, &on)?;
-        match &on.on {
-            On::Port(_) | On::Path(_) => lp.bind_server(self, id, &on, None),
-            On::Host(host, _) => match host.parse::<IpAddr>() {
-                Ok(ip) => lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, ip))))),
-                Err(_) => {
-                    lp.set_looking_up(self, true);
-                    let remote = lp.remote();
-                    let host = host.clone();
-                    let on_answer = move |lp: &mut Loop, answer: Result<Vec<IpAddr>>| {
-                        lp.server_looked_up(self, id, on, answer);
-                    };
-                    lp.net.resolver.look_up(&host, remote, on_answer);
-                }
-            },
+        let (id, port) = lp.begin_listening(self, &on)?;
+        match on.place.meaning(port, "listen") {
+            Meaning::NoHost | Meaning::Path(_) => lp.bind_server(self, &on, None),
+            Meaning::Address(Ok(address)) => {
+                lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, address)))));
+            }
+            Meaning::Address(Err(error)) => lp.tick(NetTick::Server(self, ServerTick::Error(Box::new(error)))),
+            Meaning::Name(host) => {
+                lp.set_looking_up(self, true);
+                let host = host.to_owned();
+                let remote = lp.remote();
+                let on_answer = move |lp: &mut Loop, answer| lp.server_looked_up(self, id, &on, answer);
+                lp.net.resolver.look_up((&host, port), remote, on_answer);
+            }
         }
         Ok(())
     }
@@ -193,16 +196,14 @@ impl ServerId {
     /// As the function [`listen`].
     pub fn listen_now(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
-        let id = lp.begin_listening(self, &on)?;
-        let ip = match &on.on {
-            On::Host(host, _) => match host.parse::<IpAddr>() {
-                Ok(ip) => Some(ip),
-                Err(_) => super::lookup::resolve(host)?.first().copied(),
-            },
-            _ => None,
+        let (_, port) = lp.begin_listening(self, &on)?;
+        let address = match on.place.meaning(port, "listen") {
+            Meaning::NoHost | Meaning::Path(_) => None,
+            Meaning::Address(address) => Some(address?),
+            Meaning::Name(host) => resolve(host, port)?.first().copied(),
         };
-        lp.try_bind(self, &on, ip)?;
-        lp.tick(NetTick::Server(self, ServerTick::Listening(id)));
+        lp.try_bind(self, &on, address)?;
+        lp.tick(NetTick::Server(self, ServerTick::Listening));
         Ok(())
     }
 
@@ -218,7 +219,9 @@ impl ServerId {
         lp.close_server(self, Some(Box::new(done)));
     }
 
-    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its limits.
+    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its
+    /// limits, and nobody counts them: there is no `on_server_close`, and what was given to [`close_then`](Self::close_then) is
+    /// called in a tick, with [`Error::Gone`] if connections were left.
     pub fn remove(self, lp: &mut Loop) {
         let Some(state) = lp.net.server_mut(self) else { return };
         state.listener.close();
@@ -234,6 +237,10 @@ impl ServerId {
         }
         let state = lp.net.servers.remove(self.0.slot());
         lp.release_handler(state.handler);
+        for (callback, result) in state.close_callbacks {
+            let result = if state.connections == 0 { result } else { Err(Error::Gone) };
+            lp.next_tick(|lp| callback(lp, result));
+        }
     }
 
     /// What it is bound to; `None` before and after.
@@ -258,7 +265,7 @@ impl ServerId {
         lp.next_tick(move |lp| then(lp, connections));
     }
 
-    /// Changes [`ServerOptions::max_connections`] for newcomers. 0 is no limit.
+    /// Changes [`ServerOptions::max_connections`] for newcomers. 0 is no limit, as in Node.
     #[doc(alias = "maxConnections")]
     pub fn set_max_connections(self, lp: &mut Loop, max: usize) {
         if let Some(state) = lp.net.server_mut(self) {
@@ -329,54 +336,58 @@ pub(crate) struct ServerState {
 
 /// What a server puts off to the tick queue.
 pub(crate) enum ServerTick {
-    Bind(u32, Box<(Listen, IpAddr)>),
-    Listening(u32),
+    Bind(u32, Box<(Listen, SocketAddr)>),
+    /// Reported if it is bound by then, to whatever, as in Node.
+    Listening,
     Error(Box<Error>),
     Close,
 }
 
 impl Loop {
-    /// Checks what Node checks at once, and voids an earlier call that has not bound yet.
-    fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<u32> {
-        on.port()?;
+    /// Checks what Node checks at once, and voids an earlier call that has not bound yet. Gives the call's number, and the port.
+    fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<(u32, u16)> {
+        let port = on.place.check()?;
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         if state.listener.is_bound() {
             return Err(Error::AlreadyListening);
         }
         state.listening_id = state.listening_id.wrapping_add(1);
-        Ok(state.listening_id)
+        let id = state.listening_id;
+        // A lookup of that call may go on, but nobody waits for it any more.
+        self.set_looking_up(server, false);
+        Ok((id, port))
     }
 
-    fn server_looked_up(&mut self, server: ServerId, id: u32, on: Listen, answer: Result<Vec<IpAddr>>) {
+    fn server_looked_up(&mut self, server: ServerId, id: u32, on: &Listen, answer: Answer) {
         if self.net.server(server).is_none_or(|state| state.listening_id != id) {
             return;
         }
         self.set_looking_up(server, false);
         match answer {
-            Ok(addresses) => self.bind_server(server, id, &on, addresses.first().copied()),
+            Ok(addresses) => self.bind_server(server, on, addresses.first().copied()),
             Err(error) => self.tick(NetTick::Server(server, ServerTick::Error(Box::new(error)))),
         }
     }
 
     /// Binds, and reports how it went in a tick.
-    fn bind_server(&mut self, server: ServerId, id: u32, on: &Listen, ip: Option<IpAddr>) {
-        let tick = match self.try_bind(server, on, ip) {
-            Ok(()) => ServerTick::Listening(id),
+    fn bind_server(&mut self, server: ServerId, on: &Listen, address: Option<SocketAddr>) {
+        let tick = match self.try_bind(server, on, address) {
+            Ok(()) => ServerTick::Listening,
             Err(error) => ServerTick::Error(Box::new(error)),
         };
         self.tick(NetTick::Server(server, tick));
     }
 
-    fn try_bind(&mut self, server: ServerId, on: &Listen, ip: Option<IpAddr>) -> Result<()> {
+    fn try_bind(&mut self, server: ServerId, on: &Listen, address: Option<SocketAddr>) -> Result<()> {
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         let options = state.options.clone();
         #[cfg(any(test, fuzzing))]
         let opened = match &self.net.simulated {
             Some(kernel) => Ok(kernel.listen()),
-            None => open_listener(on, ip, &options),
+            None => open_listener(on, address, &options),
         };
         #[cfg(not(any(test, fuzzing)))]
-        let opened = open_listener(on, ip, &options);
+        let opened = open_listener(on, address, &options);
         let mut listener = opened?;
         let token = server.0.token(TokenKind::Server);
         let interest = mio::Interest::READABLE;
@@ -401,10 +412,10 @@ impl Loop {
     pub(crate) fn run_server_tick(&mut self, server: ServerId, tick: ServerTick) {
         let Some(state) = self.net.server_mut(server) else { return };
         match tick {
-            ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, id, &on.0, Some(on.1)),
+            ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, &on.0, Some(on.1)),
             ServerTick::Bind(..) => {}
-            ServerTick::Listening(id) => {
-                if state.listening_id == id && state.listener.is_bound() {
+            ServerTick::Listening => {
+                if state.listener.is_bound() {
                     self.emit_server(server, Kind::OnListening, |handler, lp| handler.on_listening(lp, server));
                 }
             }

@@ -464,10 +464,10 @@ impl Kernel {
     }
 
     /// What a name is resolved to.
-    pub fn look_up(&self, host: &str) -> crate::Result<Vec<IpAddr>> {
+    pub fn look_up(&self, host: &str, port: u16) -> super::lookup::Answer {
         match &self.state.borrow().addresses {
             none if none.is_empty() => Err(Error::Lookup { code: "ENOTFOUND", host: host.into() }),
-            addresses => Ok(addresses.clone()),
+            addresses => Ok(addresses.iter().map(|&ip| (ip, port).into()).collect()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::state::flag::*;
-use super::state::{NO_SERVER, SocketState, Stream};
+use super::state::{NO_SERVER, SocketState};
 use super::{Error, HIGH_WATER_MARK, Handler, Limits, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
@@ -200,7 +200,8 @@ impl Socket {
     /// been closed can be connected again from inside its `on_close`, with fresh state and counters.
     ///
     /// # Errors
-    /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::AlreadyConnected`], [`Error::Gone`].
+    /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::InvalidPath`],
+    /// [`Error::AlreadyConnected`], [`Error::Gone`].
     pub fn connect_to(self, lp: &mut Loop, target: impl Into<Target>) -> Result<()> {
         lp.connect_socket(self, target.into())
     }
@@ -273,7 +274,8 @@ impl Socket {
         lp.destroy_socket_soon(self);
     }
 
-    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`.
+    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`; what was
+    /// written before it is sent first.
     ///
     /// # Errors
     /// [`Error::InvalidHandleType`] on a unix path, which has no reset.
@@ -373,10 +375,10 @@ impl Socket {
     #[doc(alias = "setNoDelay")]
     pub fn set_no_delay(self, lp: &mut Loop, enable: bool) {
         let Some(state) = lp.net.socket_mut(self) else { return };
-        match &state.stream {
-            Stream::None => state.more().no_delay = enable,
-            stream => stream.with_tcp(|stream| stream.set_tcp_nodelay(enable)),
+        if state.remembers_options() {
+            state.more().no_delay = enable;
         }
+        state.stream.with_tcp(|stream| stream.set_tcp_nodelay(enable));
     }
 
     /// Has the kernel ask an idle peer whether it is still there (`SO_KEEPALIVE`), first after `delay`; whole seconds are
@@ -385,10 +387,10 @@ impl Socket {
     #[doc(alias = "setKeepAlive")]
     pub fn set_keep_alive(self, lp: &mut Loop, enable: bool, delay: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
-        match &state.stream {
-            Stream::None => state.more().keep_alive = enable.then_some(delay),
-            stream => stream.with_tcp(|stream| set_keep_alive(&stream, enable, delay)),
+        if state.remembers_options() {
+            state.more().keep_alive = enable.then_some(delay);
         }
+        state.stream.with_tcp(|stream| set_keep_alive(&stream, enable, delay));
     }
 
     /// How long what was sent may go without the peer's acknowledgement before the kernel gives the connection up with
@@ -400,10 +402,10 @@ impl Socket {
     /// should be the keepalive's delay and ten seconds.
     pub fn set_user_timeout(self, lp: &mut Loop, limit: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
-        match &state.stream {
-            Stream::None => state.more().user_timeout = limit,
-            stream => stream.with_tcp(|stream| set_user_timeout(&stream, limit)),
+        if state.remembers_options() {
+            state.more().user_timeout = limit;
         }
+        state.stream.with_tcp(|stream| set_user_timeout(&stream, limit));
     }
 
     /// Gives this socket a handler of its own, from its next event on. The old one is dropped with its last socket.
@@ -585,15 +587,6 @@ impl Loop {
             return self.restart_timer(timer);
         }
         self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
-    }
-}
-
-/// A path to show: abstract names begin with `@`, as in `ss` and `/proc/net/unix`.
-pub(crate) fn show_path(path: &std::path::Path) -> String {
-    let text = path.to_string_lossy();
-    match text.strip_prefix('\0') {
-        Some(name) => format!("@{name}"),
-        None => text.into_owned(),
     }
 }
 

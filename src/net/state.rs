@@ -72,13 +72,20 @@ pub(crate) struct More {
     pub errored: Option<Error>,
     pub connecting: Option<Box<super::connect::Connecting>>,
     /// `reset_and_destroy` while connecting: done as soon as it is connected.
-    pub resets_on_connect: bool,
+    pub resets_on_connect: Option<Reset>,
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
     pub user_timeout: Duration,
     /// Its own limits, instead of its server's.
     pub limits: Option<Box<Limits>>,
     pub peer: Option<SocketAddr>,
+}
+
+/// When a reset is done that was asked for while connecting: in the order of the calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reset {
+    BeforeWrites,
+    AfterWrites,
 }
 
 /// One end of `pipe`.
@@ -209,6 +216,12 @@ impl SocketState {
         self.more.get_or_insert_default()
     }
 
+    /// Whether options of the descriptor are kept for another one: the next address, the next connection. Whom a server
+    /// has accepted has one for good, and keeps its memory small.
+    pub fn remembers_options(&self) -> bool {
+        self.server == NO_SERVER
+    }
+
     /// Whether the descriptor should be read when the kernel has something.
     #[inline]
     pub fn wants_read(&self) -> bool {
@@ -267,7 +280,7 @@ impl SocketState {
         if let Some(more) = &mut self.more {
             more.errored = None;
             more.peer = None;
-            more.resets_on_connect = false;
+            more.resets_on_connect = None;
             more.inbox.clear();
         }
     }

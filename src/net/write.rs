@@ -451,7 +451,7 @@ impl Loop {
     /// Every write and end that still waits hears that it will not happen. What is in flight is not among them.
     pub(crate) fn fail_queued(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        if state.is(BLOCKED) || state.is(CONNECTING) && state.outbox.is_some() {
+        if state.is(BLOCKED) || state.has_early_write(outboxes) {
             return; // One is in flight: its end will see to those behind it.
         }
         let error = state.more.as_ref().and_then(|more| more.errored.clone());
