@@ -199,7 +199,7 @@ impl Net {
 
     /// The callbacks of the write in flight.
     pub(crate) fn take_inflight_callbacks(&mut self, socket: Socket) -> Vec<WriteCallback> {
-        self.outbox_mut(socket).map_or_else(Vec::new, |outbox| outbox.take_callbacks(outbox.inflight_end))
+        self.outbox_mut(socket).map_or_else(Vec::new, Outbox::take_inflight_callbacks)
     }
 
     pub(crate) fn server(&self, server: ServerId) -> Option<&ServerState> {

@@ -32,7 +32,8 @@ impl Loop {
         let has_ends = state.more.as_ref().is_some_and(|more| !more.end_callbacks.is_empty());
         // An empty write has no bytes that wait, but somebody who does.
         let has_queued = self.net.outboxes.of(state).is_some_and(|outbox| {
-            state.bytes_written > outbox.inflight_end || !state.is(BLOCKED) && outbox.has_callbacks()
+            let callbacks = if state.is(BLOCKED) { outbox.queued_callbacks() } else { outbox.callbacks() };
+            state.bytes_written > outbox.inflight_end || callbacks > 0
         });
         if has_ends || has_queued {
             self.tick(NetTick::FailQueued(socket));

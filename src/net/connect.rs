@@ -446,8 +446,7 @@ impl SocketState {
     /// Whether a write waits for the connection: Node's write in flight, which completes as soon as it is there, though it
     /// may be empty. What only a cork holds back is none.
     pub(super) fn has_early_write(&self, outboxes: &Outboxes) -> bool {
-        self.is(CONNECTING)
-            && outboxes.of(self).is_some_and(|outbox| self.corks == 0 || outbox.inflight_end > outbox.unit_start)
+        self.is(CONNECTING) && outboxes.of(self).is_some_and(|outbox| self.corks == 0 || outbox.is_in_flight())
     }
 }
 

@@ -203,7 +203,7 @@ impl Loop {
     pub(crate) fn refuse_overrun(&mut self, socket: Socket, callback: Option<WriteCallback>, error: Error) {
         match (self.net.outbox_mut(socket), callback) {
             // Behind the others, which are told first.
-            (Some(outbox), Some(callback)) => outbox.push_callback(u64::MAX, callback),
+            (Some(outbox), Some(callback)) => outbox.push_callback(callback),
             (_, callback) => self.call_back(socket, callback, Err(error.clone())),
         }
         self.give_up_on(socket, error);

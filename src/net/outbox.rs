@@ -47,10 +47,12 @@ pub(crate) struct Outbox {
     chain: Chain,
     /// Where the write begins that counts whole until it is through; an offset of the socket's life.
     pub unit_start: u64,
-    /// Where the write in flight ends: callbacks up to here run at once when it is through, later ones in a tick.
+    /// Where the write in flight ends.
     pub inflight_end: u64,
-    /// Callbacks and the offsets at which they are due, ascending.
-    callbacks: VecDeque<(u64, WriteCallback)>,
+    /// In the order of their writes.
+    callbacks: VecDeque<WriteCallback>,
+    /// How many of them are of the write in flight: they run at once when it is through, the others in a tick.
+    inflight_callbacks: usize,
     /// The write that waits longest.
     pub cause: Cause,
     /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
@@ -174,22 +176,42 @@ impl Outbox {
         self.callbacks.len()
     }
 
-    pub fn push_callback(&mut self, due_at: u64, callback: WriteCallback) {
-        self.callbacks.push_back((due_at, callback));
+    pub fn push_callback(&mut self, callback: WriteCallback) {
+        self.callbacks.push_back(callback);
     }
 
-    pub fn has_callbacks(&self) -> bool {
-        !self.callbacks.is_empty()
+    /// All that waits is one write in flight from now on, which began at `start` and ends at `end`.
+    pub fn begin_flight(&mut self, start: u64, end: u64) {
+        self.unit_start = start;
+        self.inflight_end = end;
+        self.inflight_callbacks = self.callbacks.len();
+        self.seen_by_idle_limit = self.len();
     }
 
-    /// The callbacks that are due up to `offset`.
-    pub fn take_callbacks(&mut self, offset: u64) -> Vec<WriteCallback> {
-        let count = self.callbacks.partition_point(|(due_at, _)| *due_at <= offset);
-        self.callbacks.drain(..count).map(|(_, callback)| callback).collect()
+    /// The kernel has all of the write in flight; these hear of it now.
+    pub fn end_flight(&mut self) -> Vec<WriteCallback> {
+        self.unit_start = self.inflight_end;
+        self.take_inflight_callbacks()
+    }
+
+    /// Whether a write is in flight, although it may be an empty one.
+    pub fn is_in_flight(&self) -> bool {
+        self.inflight_end > self.unit_start || self.inflight_callbacks > 0
+    }
+
+    /// How many callbacks stand behind the write in flight.
+    pub fn queued_callbacks(&self) -> usize {
+        self.callbacks.len() - self.inflight_callbacks
+    }
+
+    pub fn take_inflight_callbacks(&mut self) -> Vec<WriteCallback> {
+        let count = std::mem::take(&mut self.inflight_callbacks);
+        self.callbacks.drain(..count).collect()
     }
 
     pub fn take_all_callbacks(&mut self) -> Vec<WriteCallback> {
-        self.take_callbacks(u64::MAX)
+        self.inflight_callbacks = 0;
+        self.callbacks.drain(..).collect()
     }
 
     /// Whether there is nothing in it but bytes.
@@ -202,6 +224,7 @@ impl Outbox {
     fn reset(&mut self) {
         self.unit_start = 0;
         self.inflight_end = 0;
+        self.inflight_callbacks = 0;
         self.seen_by_idle_limit = 0;
         debug_assert!(self.write_timer.is_none(), "it was blocked until now");
     }

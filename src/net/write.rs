@@ -101,103 +101,118 @@ impl Loop {
         }
     }
 
-    /// A write that is not refused: sent at once, or queued behind what waits.
+    /// A write that is not refused: queued behind what waits, or sent at once.
     fn accept_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, cause: Cause) -> bool {
         if let Some(error) = self.overrun(socket, bytes.len(), usize::from(callback.is_some())) {
             self.refuse_overrun(socket, callback, error);
             return false;
         }
-        let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
+        let Some(state) = self.net.socket_mut(socket) else { return false };
         if !state.is(OPENED) {
             self.fail_later(socket, callback.into_iter().collect(), Error::SocketClosed);
             return false;
         }
         let start = state.bytes_written;
         state.bytes_written += bytes.len() as u64;
+        let (must_wait, idle_timer) = (state.is_waiting(), state.idle_timer);
         self.counters.bytes_written += bytes.len() as u64;
-        let end = state.bytes_written;
-        let idle_timer = state.idle_timer;
-        let must_wait = state.is_waiting();
-        let mut total = bytes.len();
-        let sent = if must_wait {
-            if state.outbox.is_none() {
-                // The first write before the connection is there: the one in flight, as soon as it is.
-                let id = net.outboxes.lend(cause);
-                let (outbox, _) = net.outboxes.open(id);
-                outbox.unit_start = start;
-                outbox.inflight_end = end;
-                state.outbox = Some(id);
-            }
-            Sent::Part(0)
-        } else if let Some(id) = state.outbox {
-            let outbox = net.outboxes.open(id);
-            let gathered = outbox.0.len();
-            net.gathered = net.gathered.saturating_sub(gathered);
-            total += gathered;
-            send_with(socket, &mut state.stream, outbox, gathered, bytes)
+        let is_unfinished = if must_wait {
+            self.queue_write(socket, bytes, callback, start, cause);
+            false
         } else {
-            send(socket, &mut state.stream, bytes)
+            match self.send_write(socket, bytes, callback, start, cause) {
+                Ok(is_unfinished) => is_unfinished,
+                Err(()) => return false,
+            }
         };
-        let is_unfinished = matches!(sent, Sent::Enough(_));
-        let mut callback = callback;
-        let (mut went, mut waits) = (0, 0);
-        match sent {
-            Sent::All => {
-                if let Some(id) = state.take_outbox() {
-                    net.outboxes.take_back(id);
-                }
-                went = total;
-            }
-            Sent::Part(n) | Sent::Enough(n) => {
-                let id = *state.outbox.get_or_insert_with(|| net.outboxes.lend(cause));
-                let (outbox, store) = net.outboxes.open(id);
-                let gathered = total - bytes.len();
-                outbox.push(store, &bytes[n.saturating_sub(gathered)..]);
-                if !must_wait {
-                    // Gathered writes before this one that are through are no part of what waits.
-                    let first_unsent = end - outbox.len() as u64;
-                    outbox.unit_start = if first_unsent >= start { start } else { first_unsent };
-                    outbox.inflight_end = end;
-                    outbox.seen_by_idle_limit = outbox.len();
-                }
-                if let Some(callback) = callback.take() {
-                    outbox.push_callback(end, callback);
-                }
-                if !must_wait {
-                    (went, waits) = (n, outbox.len());
-                    state.set(BLOCKED);
-                }
-            }
-            Sent::Failed(error) => {
-                self.fail_later(socket, callback.into_iter().collect(), error);
-                return false;
-            }
+        if let Some(timer) = idle_timer {
+            self.restart_timer(timer);
         }
-        let length = net.outboxes.writable_length(state);
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return false };
+        let length = outboxes.writable_length(state);
         let is_low = length == 0 || length < u64::from(state.high_water_mark);
         if !is_low {
             state.set(NEED_DRAIN);
         }
         let answer = is_low && !state.is(ERRORED);
-        let is_queued = state.outbox.is_some();
-        // What went out at once is called back in a tick; what waits has its callback in the outbox.
-        if callback.is_some() || state.outbox.is_none() && state.is(NEED_DRAIN) {
-            self.tick(NetTick::AfterWrite(socket, callback.into_iter().collect()));
+        if state.outbox.is_none() {
+            return answer;
         }
-        if let Some(timer) = idle_timer {
-            self.restart_timer(timer);
+        self.waits(socket, is_unfinished);
+        answer && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED))
+    }
+
+    /// Behind what waits.
+    fn queue_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, start: u64, cause: Cause) {
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        let is_first = state.outbox.is_none();
+        let id = *state.outbox.get_or_insert_with(|| outboxes.lend(cause));
+        let (outbox, store) = outboxes.open(id);
+        outbox.push(store, bytes);
+        callback.into_iter().for_each(|callback| outbox.push_callback(callback));
+        if is_first {
+            // There is no connection yet. It is the write in flight as soon as there is.
+            outbox.begin_flight(start, state.bytes_written);
         }
-        self.note_sent(cause, socket, went, waits);
+    }
+
+    /// To the kernel, behind what was gathered. What it does not take waits from now on. Says whether it might take more;
+    /// `Err`: it failed, and who has to know hears of it in a tick.
+    fn send_write(
+        &mut self,
+        socket: Socket,
+        bytes: &[u8],
+        callback: Option<WriteCallback>,
+        start: u64,
+        cause: Cause,
+    ) -> Result<bool, ()> {
+        let net = &mut self.net;
+        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return Err(()) };
+        let gathered = net.outboxes.unsent(state);
+        net.gathered = net.gathered.saturating_sub(gathered);
+        let sent = match state.outbox {
+            Some(id) => send_with(socket, &mut state.stream, net.outboxes.open(id), gathered, bytes),
+            None => send(socket, &mut state.stream, bytes),
+        };
+        let is_unfinished = matches!(sent, Sent::Enough(_));
+        match sent {
+            Sent::All => {
+                if let Some(id) = state.outbox.take() {
+                    net.outboxes.take_back(id);
+                }
+                if callback.is_some() || state.is(NEED_DRAIN) {
+                    self.tick(NetTick::AfterWrite(socket, callback.into_iter().collect()));
+                }
+                self.note_sent(cause, socket, gathered + bytes.len(), 0);
+            }
+            Sent::Part(n) | Sent::Enough(n) => {
+                let id = *state.outbox.get_or_insert_with(|| net.outboxes.lend(cause));
+                let (outbox, store) = net.outboxes.open(id);
+                outbox.push(store, &bytes[n.saturating_sub(gathered)..]);
+                callback.into_iter().for_each(|callback| outbox.push_callback(callback));
+                let waiting = outbox.len();
+                // Gathered writes before this one that are through are no part of what waits.
+                let first_unsent = state.bytes_written - waiting as u64;
+                outbox.begin_flight(first_unsent.min(start), state.bytes_written);
+                state.set(BLOCKED);
+                self.note_sent(cause, socket, n, waiting);
+            }
+            Sent::Failed(error) => {
+                self.fail_later(socket, callback.into_iter().collect(), error);
+                return Err(());
+            }
+        }
+        Ok(is_unfinished)
+    }
+
+    /// Bytes of this socket wait from now on, or more than before. If the send has stopped although the kernel might take
+    /// more, it goes on in the next poll.
+    fn waits(&mut self, socket: Socket, is_unfinished: bool) {
         self.recount(socket);
         if is_unfinished {
             self.net.put_on_ready_list_to_send(socket);
         }
-        if is_queued {
-            self.outbox_waits(socket);
-            return answer && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED));
-        }
-        answer
+        self.outbox_waits(socket);
     }
 
     /// End of a phase: sends what it gathered. Says whether there was anything.
@@ -296,16 +311,10 @@ impl Loop {
             }
             Sent::Part(_) | Sent::Enough(_) => {
                 let still_waiting = outbox.len();
-                outbox.unit_start = state.bytes_written - still_waiting as u64;
-                outbox.inflight_end = state.bytes_written;
-                outbox.seen_by_idle_limit = still_waiting;
+                outbox.begin_flight(state.bytes_written - still_waiting as u64, state.bytes_written);
                 state.set(BLOCKED);
-                self.recount(socket);
                 self.note_sent(cause, socket, waiting - still_waiting, still_waiting);
-                if is_unfinished {
-                    self.net.put_on_ready_list_to_send(socket);
-                }
-                self.outbox_waits(socket);
+                self.waits(socket, is_unfinished);
             }
             Sent::Failed(error) => failed(self, socket, error),
         }
@@ -314,79 +323,76 @@ impl Loop {
     /// The socket is writable again, or has just been connected: what waits goes out, and the write in flight is
     /// completed when the kernel has all of it.
     pub(crate) fn send_queued(&mut self, socket: Socket) {
-        let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
-        let (outbox, store) = net.outboxes.open(id);
+        let (outbox, store) = outboxes.open(id);
         // While corked only the write in flight goes on; what stands behind it waits for the uncork.
         let first_unsent = state.bytes_written - outbox.len() as u64;
         let limit = if state.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { outbox.len() };
-        state.flags &= !UNFINISHED;
+        state.clear(UNFINISHED);
         let sent = send_with(socket, &mut state.stream, (&mut *outbox, store), limit, &[]);
         let is_unfinished = matches!(sent, Sent::Enough(_));
-        match sent {
-            Sent::All | Sent::Part(_) | Sent::Enough(_) => {}
-            Sent::Failed(error) => {
-                let callbacks = outbox.take_callbacks(outbox.inflight_end);
-                state.clear(BLOCKED);
-                return self.write_failed(socket, callbacks, error);
-            }
-        }
-        let write_timer = outbox.write_timer;
-        let still_waiting = outbox.len();
-        let sent = (state.bytes_written - first_unsent) as usize - still_waiting;
-        if state.bytes_written - (still_waiting as u64) < outbox.inflight_end {
-            state.set(BLOCKED);
-            self.note_sent(self.cause(), socket, sent, still_waiting);
-            self.recount(socket);
-            if let Some(timer) = write_timer.filter(|_| sent > 0) {
-                self.restart_timer(timer);
-            }
-            if is_unfinished {
-                self.net.put_on_ready_list_to_send(socket);
-            }
-            return self.outbox_waits(socket);
-        }
-        let callbacks = outbox.take_callbacks(outbox.inflight_end);
-        let idle_timer = state.idle_timer;
-        outbox.write_timer = None;
-        let is_blocked = !outbox.is_empty() && state.corks == 0;
-        if outbox.is_empty() && state.corks == 0 {
-            let later = outbox.take_all_callbacks();
-            state.outbox = None;
-            net.outboxes.take_back(id);
+        if let Sent::Failed(error) = sent {
+            let callbacks = outbox.take_inflight_callbacks();
             state.clear(BLOCKED);
-            if !later.is_empty() {
-                self.tick(NetTick::AfterWrite(socket, later));
-            }
+            return self.write_failed(socket, callbacks, error);
+        }
+        let waiting = outbox.len();
+        let still_unsent = state.bytes_written - waiting as u64;
+        let (in_flight_is_through, sent) =
+            (still_unsent >= outbox.inflight_end, (still_unsent - first_unsent) as usize);
+        self.note_sent(self.cause(), socket, sent, waiting);
+        if in_flight_is_through {
+            return self.flight_is_over(socket, is_unfinished);
+        }
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        state.set(BLOCKED);
+        if sent > 0
+            && let Some(timer) = outboxes.of(state).and_then(|outbox| outbox.write_timer)
+        {
+            self.restart_timer(timer);
+        }
+        self.waits(socket, is_unfinished);
+    }
+
+    /// The kernel has all of the write in flight. What stands behind it is the next, unless it has gone out, too, or is corked.
+    fn flight_is_over(&mut self, socket: Socket, is_unfinished: bool) {
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        let Some(id) = state.outbox else { return };
+        let (outbox, _) = outboxes.open(id);
+        let (idle_timer, write_timer) = (state.idle_timer, outbox.write_timer.take());
+        let callbacks = outbox.end_flight();
+        let is_blocked = !outbox.is_empty() && state.corks == 0;
+        let mut later = Vec::new();
+        if is_blocked {
+            outbox.begin_flight(outbox.unit_start, state.bytes_written);
+            outbox.write_timer = write_timer;
+            state.set(BLOCKED);
         } else {
-            outbox.unit_start = outbox.inflight_end;
-            if !is_blocked {
-                state.clear(BLOCKED);
-            } else {
-                outbox.inflight_end = state.bytes_written;
-                outbox.write_timer = write_timer;
-                state.set(BLOCKED);
+            state.clear(BLOCKED);
+            if state.corks == 0 {
+                later = outbox.take_all_callbacks();
+                state.outbox = None;
+                outboxes.take_back(id);
             }
+        }
+        if !later.is_empty() {
+            self.tick(NetTick::AfterWrite(socket, later));
         }
         match write_timer {
             Some(timer) if is_blocked => self.restart_timer(timer),
             Some(timer) => self.timers_clear(timer),
             None => {}
         }
-        if is_unfinished {
-            self.net.put_on_ready_list_to_send(socket);
-        }
         if is_blocked {
-            self.outbox_waits(socket);
+            self.waits(socket, is_unfinished);
         } else {
+            self.recount(socket);
             self.count_outbox(socket);
         }
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        self.note_sent(self.cause(), socket, sent, still_waiting);
-        self.recount(socket);
         self.after_write(socket, callbacks);
     }
 
@@ -484,8 +490,7 @@ impl Loop {
         if state.outbox.is_none() {
             let id = net.outboxes.lend(Cause::default());
             let (outbox, _) = net.outboxes.open(id);
-            outbox.unit_start = written;
-            outbox.inflight_end = written;
+            outbox.begin_flight(written, written);
             state.outbox = Some(id);
         }
         state.corks = state.corks.saturating_add(1);
@@ -507,11 +512,11 @@ impl Loop {
         }
         if flags != OPENED {
             // Not connected yet. What was corked first is the write in flight when it is; if nothing was, the next one.
-            if outbox.is_empty() && !outbox.has_callbacks() {
+            if outbox.is_empty() && outbox.callbacks() == 0 {
                 state.outbox = None;
                 net.outboxes.take_back(id);
-            } else if outbox.inflight_end == outbox.unit_start {
-                outbox.inflight_end = state.bytes_written;
+            } else if !outbox.is_in_flight() {
+                outbox.begin_flight(outbox.unit_start, state.bytes_written);
             }
             return;
         }
@@ -530,18 +535,13 @@ impl Loop {
                 }
             }
             Sent::Part(_) | Sent::Enough(_) => {
-                outbox.inflight_end = state.bytes_written;
-                outbox.seen_by_idle_limit = still_waiting;
+                outbox.begin_flight(outbox.unit_start, state.bytes_written);
                 state.set(BLOCKED);
-                self.recount(socket);
-                if is_unfinished {
-                    self.net.put_on_ready_list_to_send(socket);
-                }
-                self.outbox_waits(socket);
+                self.waits(socket, is_unfinished);
             }
             Sent::Failed(error) => {
-                let first = outbox.take_callbacks(u64::MAX);
-                self.fail_later(socket, first, error);
+                let callbacks = outbox.take_all_callbacks();
+                self.fail_later(socket, callbacks, error);
             }
         }
         if let Some(timer) = idle_timer {

@@ -22,10 +22,10 @@ enum Act {
     KernelTook {
         part: u8,
     },
-    /// The callbacks of what the kernel has are run; with `part` of those of what still waits.
-    CallBack {
-        part: u8,
-    },
+    /// All that waits is one write in flight.
+    BeginFlight,
+    /// It is through.
+    EndFlight,
     CallBackAll,
     /// The kernel takes no more: what waits is entered in the books.
     Wait,
@@ -41,7 +41,8 @@ fn act() -> impl Strategy<Value = Act> {
         8 => len().prop_map(|len| Act::Write { len }),
         3 => len().prop_map(|len| Act::WriteThen { len }),
         8 => part().prop_map(|part| Act::KernelTook { part }),
-        3 => part().prop_map(|part| Act::CallBack { part }),
+        2 => Just(Act::BeginFlight),
+        3 => Just(Act::EndFlight),
         1 => Just(Act::CallBackAll),
         2 => Just(Act::Wait),
         1 => Just(Act::Discard),
@@ -54,17 +55,11 @@ fn act() -> impl Strategy<Value = Act> {
 struct Plain {
     unsent: Vec<u8>,
     written: u64,
-    /// When each callback is due, and its number.
-    callbacks: Vec<(u64, usize)>,
+    /// Their numbers.
+    callbacks: Vec<usize>,
+    /// So many of them are of the write in flight.
+    in_flight: usize,
     in_books: usize,
-}
-
-impl Plain {
-    /// An offset of the socket's life: `part` of the way from the first unsent byte to the last.
-    fn offset(&self, part: u8) -> u64 {
-        let first_unsent = self.written - self.unsent.len() as u64;
-        first_unsent + (self.unsent.len() * usize::from(part) / 255) as u64
-    }
 }
 
 /// A callback that says its number when it is dropped, so that nobody has to be called.
@@ -107,8 +102,8 @@ impl Run {
                 plain.written += len as u64;
                 if matches!(act, Act::WriteThen { .. }) {
                     let numbered = Numbered(self.made, self.dropped.clone());
-                    outbox.push_callback(plain.written, Box::new(move |_, _| drop(numbered)));
-                    plain.callbacks.push((plain.written, self.made));
+                    outbox.push_callback(Box::new(move |_, _| drop(numbered)));
+                    plain.callbacks.push(self.made);
                     self.made += 1;
                 }
             }
@@ -117,12 +112,17 @@ impl Run {
                 outbox.advance(store, len);
                 plain.unsent.drain(..len);
             }
-            Act::CallBack { part } => {
-                let offset = plain.offset(part);
-                let due: Vec<_> = plain.callbacks.extract_if(.., |(due_at, _)| *due_at <= offset).collect();
-                self.called(who, |outbox| outbox.take_callbacks(offset), due);
+            Act::BeginFlight => {
+                let first = plain.written - plain.unsent.len() as u64;
+                outbox.begin_flight(first, plain.written);
+                plain.in_flight = plain.callbacks.len();
+            }
+            Act::EndFlight => {
+                let due = plain.callbacks.drain(..std::mem::take(&mut plain.in_flight)).collect();
+                self.called(who, Outbox::end_flight, due);
             }
             Act::CallBackAll => {
+                plain.in_flight = 0;
                 let due = std::mem::take(&mut plain.callbacks);
                 self.called(who, Outbox::take_all_callbacks, due);
             }
@@ -149,14 +149,13 @@ impl Run {
         self.check();
     }
 
-    fn called(&mut self, who: usize, take: impl FnOnce(&mut Outbox) -> Vec<WriteCallback>, due: Vec<(u64, usize)>) {
+    fn called(&mut self, who: usize, take: impl FnOnce(&mut Outbox) -> Vec<WriteCallback>, due: Vec<usize>) {
         drop(take(self.outboxes.open(self.sockets[who].0).0));
         self.was_dropped(due);
     }
 
-    fn was_dropped(&mut self, due: Vec<(u64, usize)>) {
-        let numbers: Vec<usize> = due.into_iter().map(|(_, number)| number).collect();
-        assert_eq!(*self.dropped.borrow(), numbers, "callbacks in the order of their writes");
+    fn was_dropped(&mut self, due: Vec<usize>) {
+        assert_eq!(*self.dropped.borrow(), due, "callbacks in the order of their writes");
         self.dropped.borrow_mut().clear();
     }
 
@@ -176,6 +175,7 @@ impl Run {
             chains += usize::from(!outbox.chain.is_empty());
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
             assert_eq!(outbox.callbacks(), plain.callbacks.len());
+            assert_eq!(outbox.queued_callbacks(), plain.callbacks.len() - plain.in_flight);
             assert!(outbox.chain.is_empty() || outbox.tail == outbox.start, "one or the other");
         }
         assert!(
