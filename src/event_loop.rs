@@ -54,7 +54,7 @@ pub use remote::{KeepAlive, Remote};
 #[cfg(feature = "process")]
 pub(crate) use sources::SourceId;
 pub use timers::TimerId;
-pub(crate) use timers::delay_ms;
+pub(crate) use timers::{delay_ms, limit_ms};
 pub(crate) use trace::{Cause, Span};
 pub use trace::{Kind, Phase};
 #[cfg(feature = "trace")]

@@ -299,3 +299,52 @@ fn the_loop_knows_how_it_is_doing() {
     stage.after(Duration::ZERO);
     stage.event_loop.enter(|lp| assert_eq!(lp.metrics().phases[3], 2 * SECOND, "an immediate was slow"));
 }
+
+/// A server whose socket says when it has been idle for `limit`; it is there when this returns, and so is its peer.
+fn with_an_idle_limit(limit: Duration) -> (Stage, net::Socket, TcpStream) {
+    let accepted: Rc<Cell<Option<net::Socket>>> = Rc::default();
+    let port = Rc::new(Cell::new(0));
+    let (hears, tells) = (accepted.clone(), port.clone());
+    let mut stage = Stage::new(move |lp, log| {
+        let connection = move |lp: &mut Loop, socket: net::Socket| {
+            socket.set_timeout(lp, limit);
+            hears.set(Some(socket));
+        };
+        let handler = on().connection(connection).timeout(move |_, _| log.say("idle"));
+        let server = net::listen(lp, ("127.0.0.1", 0), handler).expect("a port");
+        tells.set(server.id().address(lp).and_then(|address| address.port()).expect("it is bound"));
+    });
+    let peer = TcpStream::connect(("127.0.0.1", port.get())).expect("it listens");
+    while accepted.get().is_none() {
+        assert_eq!(stage.after(Duration::ZERO), "");
+    }
+    let socket = accepted.get().expect("it has come");
+    (stage, socket, peer)
+}
+
+#[test]
+fn an_idle_limit_counts_from_the_write_however_slow_the_callback_was_before_it() {
+    let ms = Duration::from_millis;
+    let (mut stage, socket, _peer) = with_an_idle_limit(ms(100));
+    let slow = stage.clock.clone();
+    stage.event_loop.enter(move |lp| {
+        lp.set_immediate(move |lp| {
+            slow.advance(ms(150));
+            socket.write(lp, "hola");
+        });
+    });
+    assert_eq!(stage.after(Duration::ZERO), "", "not in the turn of the write");
+    assert_eq!(stage.after(ms(99)), "", "nor before its time");
+    assert_eq!(stage.after(ms(1)), "idle");
+}
+
+#[test]
+fn a_limit_of_more_than_25_days_is_no_limit_of_a_millisecond() {
+    for limit in [Duration::MAX, Duration::from_millis(1 << 31)] {
+        let (mut stage, socket, _peer) = with_an_idle_limit(limit);
+        assert_eq!(stage.after(24 * 60 * 60 * SECOND), "");
+        let limit_ms = stage.event_loop.enter(|lp| socket.info(lp)).map(|info| info.timeout_ms);
+        assert_eq!(limit_ms, Some((1 << 31) - 1));
+        assert_eq!(stage.after(24 * 24 * 60 * 60 * SECOND), "idle");
+    }
+}

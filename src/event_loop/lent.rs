@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::queues::ImmediateId;
-use super::{Kind, Loop, Remote, Tick, TimerCall, TimerId, TimerPayload, delay_ms};
+use super::{Kind, Loop, Remote, Tick, TimerCall, TimerId, TimerPayload, delay_ms, limit_ms};
 use crate::net::Socket;
 
 /// A timer or an immediate: what can be cleared, referenced and unreferenced.
@@ -160,25 +160,28 @@ impl Loop {
         self.timers.insert(self.now_ms, delay, TimerPayload { call, cause })
     }
 
-    /// A socket's idle limit. Unreferenced: it keeps nothing alive.
+    /// A socket's idle limit.
     pub(crate) fn start_idle_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
-        let id = self.start_timer(limit, TimerCall::Idle(socket));
-        self.timers.set_referenced(id, false);
-        id
+        self.start_limit(limit, TimerCall::Idle(socket))
     }
 
     /// As [`start_idle_timer`](Self::start_idle_timer), for a write that the kernel takes nothing of.
     pub(crate) fn start_write_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
-        let id = self.start_timer(limit, TimerCall::Write(socket));
+        self.start_limit(limit, TimerCall::Write(socket))
+    }
+
+    /// Unreferenced: it keeps nothing alive.
+    fn start_limit(&mut self, limit: Duration, call: TimerCall) -> TimerId {
+        let id = self.start_timer(Duration::from_millis(limit_ms(limit).into()), call);
         self.timers.set_referenced(id, false);
         id
     }
 
-    /// Something happened on a socket: its idle limit, or its write timeout, starts anew. Works with the time of the
-    /// last look, which spares one per message; the limit may fire as much early as the callbacks since then took.
+    /// Something happened on a socket: its idle limit, or its write timeout, starts anew. From now, not from the loop's last
+    /// look at the clock: a callback may have taken longer than the limit since.
     #[inline]
     pub(crate) fn restart_timer(&mut self, id: TimerId) {
-        self.timers.refresh(id, self.now_ms);
+        self.refresh(id);
     }
 
     #[inline]

@@ -53,14 +53,21 @@ pub struct TimerId {
 
 const _: () = assert!(size_of::<Option<TimerId>>() == 8);
 
+/// Node's `TIMEOUT_MAX` in milliseconds, a little under 25 days.
+const LONGEST: u128 = (1 << 31) - 1;
+
 /// A delay in Node's whole milliseconds: truncated, and 1 when below 1 or above 2^31 − 1.
 pub(crate) const fn delay_ms(delay: Duration) -> u32 {
-    /// Node's `TIMEOUT_MAX`, a little under 25 days.
-    const MAX: u128 = (1 << 31) - 1;
     match delay.as_millis() {
-        ms @ 1..=MAX => ms as u32,
+        ms @ 1..=LONGEST => ms as u32,
         _ => 1,
     }
+}
+
+/// A socket's limit in whole milliseconds, at least 1. What is longer than 2^31 − 1 is that long: as Node's
+/// `socket.setTimeout`, and other than its `setTimeout`.
+pub(crate) fn limit_ms(limit: Duration) -> u32 {
+    limit.as_millis().clamp(1, LONGEST) as u32
 }
 
 /// All timers of a loop, each with a payload `T`: what to do when it fires.

@@ -11,7 +11,7 @@ use super::state::{NO_SERVER, SocketState};
 use super::{Error, HIGH_WATER_MARK, Handler, Limits, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
-use crate::event_loop::{Kind, Loop, TimerId, delay_ms};
+use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
 
 /// Names a connection, for ever ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
 ///
@@ -338,15 +338,15 @@ impl Socket {
     }
 
     /// Calls `on_timeout` after `limit` without activity: nothing connected, read or written. Once per idle period;
-    /// nothing is closed. Zero switches it off. Whole milliseconds, at most 2^31 − 1
-    /// ([Node: `socket.setTimeout`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsettimeouttimeout-callback)).
+    /// nothing is closed. Zero switches it off. Whole milliseconds; more than 2^31 − 1 of
+    /// them, some 25 days, are that many ([Node: `socket.setTimeout`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsettimeouttimeout-callback)).
     #[doc(alias = "setTimeout")]
     pub fn set_timeout(self, lp: &mut Loop, limit: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
         if state.is(DESTROYED) {
             return;
         }
-        state.idle_limit_ms = if limit.is_zero() { 0 } else { delay_ms(limit) };
+        state.idle_limit_ms = if limit.is_zero() { 0 } else { limit_ms(limit) };
         if let Some(timer) = state.idle_timer.take() {
             lp.timers_clear(timer);
         }
