@@ -94,7 +94,7 @@ pub enum Error {
 pub struct SystemError {
     /// The operating system's number, positive. 0 where it gave none.
     pub errno: i32,
-    /// What was tried: `connect`, `bind`, `listen`, `accept`, `read`, `write`, `shutdown`, `poll`.
+    /// What was tried: `connect`, `bind`, `listen`, `accept`, `read`, `write`, `poll`, `epoll_create`, `sigaction`, …
     pub syscall: &'static str,
     /// The address or path it was tried on, where there is one.
     pub address: Option<Box<str>>,
@@ -133,6 +133,30 @@ impl Error {
             Error::Gone => "ERR_SOCKET_CLOSED",
             Error::Address(error) => error.code(),
             Error::Custom { code, .. } => code,
+        }
+    }
+
+    /// The nearest of Rust's kinds, for code that tells errors apart by those.
+    pub fn kind(&self) -> io::ErrorKind {
+        use io::ErrorKind::*;
+        match self {
+            Error::System(system) => io::Error::from_raw_os_error(system.errno).kind(),
+            Error::Lookup { .. } => NotFound,
+            Error::AllAttemptsFailed(attempts) => attempts.first().map_or(Other, Error::kind),
+            Error::EndedByPeer => BrokenPipe,
+            Error::TooSlow { .. } => TimedOut,
+            Error::BadPort(_) | Error::InvalidIpAddress(_) | Error::InvalidPath(_) | Error::Address(_) => InvalidInput,
+            Error::PathTooLong { .. } => InvalidFilename,
+            Error::InvalidHandleType => Unsupported,
+            Error::AlreadyConnected | Error::AlreadyListening => AlreadyExists,
+            Error::WriteAfterEnd
+            | Error::Destroyed { .. }
+            | Error::AlreadyFinished
+            | Error::ClosedBeforeConnection
+            | Error::SocketClosed
+            | Error::NotRunning
+            | Error::Gone => NotConnected,
+            Error::Custom { .. } => Other,
         }
     }
 
@@ -251,6 +275,25 @@ impl std::error::Error for Error {
             Error::AllAttemptsFailed(attempts) => attempts.first().map(|first| first as _),
             _ => None,
         }
+    }
+}
+
+/// So that `?` works on files and the like in a callback or main body: an [`Error::Custom`] with Node's code for it.
+///
+/// ```
+/// let read = bucle::run(|_| Ok(std::fs::read("/no/such/file")?));
+/// assert_eq!(read.map_err(|error| error.code().to_owned()), Err("ENOENT".to_owned()));
+/// ```
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Error::custom(error_codes::code(&error), error.to_string())
+    }
+}
+
+/// For those who speak of errors in Rust's words; [`Error::kind`], and this error as its source.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::new(error.kind(), error)
     }
 }
 

@@ -42,7 +42,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
+use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
 pub use lent::AlarmId;
@@ -135,6 +135,8 @@ pub struct Turn {
     pub events: usize,
     /// Whether something still keeps the loop alive.
     pub is_alive: bool,
+    /// Whether [`Loop::stop`] was called in it: who turns the loop by hand should end, as [`EventLoop::run`] does.
+    pub is_stopped: bool,
 }
 
 /// What a callback is lent: timers, ticks, immediates, and through the handles of [`net`](crate::net) every socket.
@@ -295,6 +297,7 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn run_with(&mut self, mut before_turn: impl FnMut(&mut Loop) -> Option<Duration>) -> Result<()> {
+        self.lp.begin_counting();
         loop {
             if self.goes_on() {
                 self.lp.run_due_timers();
@@ -302,12 +305,13 @@ impl EventLoop {
             while self.goes_on() {
                 let max_wait = before_turn(&mut self.lp);
                 self.lp.catch_up();
-                self.turn(max_wait)?;
+                self.turn_once(max_wait)?;
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
                 break;
             }
         }
+        self.lp.end_counting();
         self.lp.is_stopping = false;
         Ok(())
     }
@@ -318,16 +322,26 @@ impl EventLoop {
 
     /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`.
     ///
+    /// Who turns by hand looks at what it returns: the loop may have nothing to do any more, or was told to stop.
+    ///
     /// # Errors
     /// When the poll fails.
     pub fn turn(&mut self, max_wait: Option<Duration>) -> Result<Turn> {
+        self.lp.begin_counting();
+        let events = self.turn_once(max_wait)?;
+        self.lp.end_counting();
+        let is_stopped = mem::take(&mut self.lp.is_stopping);
+        Ok(Turn { events, is_alive: self.lp.is_alive(), is_stopped })
+    }
+
+    fn turn_once(&mut self, max_wait: Option<Duration>) -> Result<usize> {
         self.lp.begin_turn();
         self.in_phase(Phase::Pending, |event_loop| event_loop.lp.run_pending());
         let events = self.in_phase(Phase::Poll, |event_loop| event_loop.poll_for_io(max_wait))?;
         self.in_phase(Phase::Check, |event_loop| event_loop.lp.run_immediates());
         self.in_phase(Phase::Close, |event_loop| event_loop.lp.run_closing());
         self.in_phase(Phase::Timers, |event_loop| event_loop.lp.run_due_timers());
-        Ok(Turn { events, is_alive: self.lp.is_alive() })
+        Ok(events)
     }
 
     /// Whether something keeps the loop alive.
@@ -365,9 +379,7 @@ impl EventLoop {
         }
         let lp = &mut self.lp;
         lp.update_now();
-        if may_sleep {
-            lp.counters.idle += lp.now - before;
-        }
+        lp.count_turn(if may_sleep { lp.now - before } else { Duration::ZERO });
         lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
         log::trace!(target: "bucle::loop", "poll: {} ready", self.events.iter().count());
@@ -382,7 +394,6 @@ impl EventLoop {
             events += 1;
             lp.dispatch(event.token(), Readiness::of(event), &mut self.read_buf);
         }
-        lp.counters.turns += 1;
         lp.counters.events += events as u64;
         lp.serve_leftovers(leftovers, &mut self.read_buf);
         lp.end_phase(phase);
@@ -417,6 +428,7 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         self.lp.send_what_is_left();
+        self.lp.remote.close();
     }
 }
 

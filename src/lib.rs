@@ -93,5 +93,6 @@ pub mod trace {
 
 pub use error::{Error, Result};
 pub use event_loop::{
-    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Remote, TimerId, Turn, run,
+    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, Remote, TimerId, Turn,
+    run,
 };

@@ -58,6 +58,7 @@ mod place;
 mod read;
 mod send;
 mod server;
+mod shared;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
 mod socket;
@@ -66,6 +67,7 @@ mod utf8;
 mod write;
 
 use std::mem;
+use std::num::NonZeroU32;
 
 use mio::Token;
 use slab::Slab;
@@ -76,7 +78,8 @@ pub use handler::{Dropped, Handler};
 pub use limits::{Limit, Limits, READS_PER_TURN};
 pub use listener::{Listen, LocalAddress};
 pub use on::{On, on};
-pub use server::{Server, ServerId, ServerOptions, listen};
+pub use server::{Server, ServerId, ServerOptions, listen, listen_with};
+pub use shared::{IntoHandler, Shared};
 pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 
 pub use crate::error::{Error, SystemError};
@@ -216,6 +219,13 @@ impl Net {
 
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.sockets.iter().map(|(_, socket)| self.outboxes.writable_length(socket)).sum()
+    }
+
+    /// A name for a handler that is given out once.
+    fn name_handler(&mut self, slot: u32) -> NonZeroU32 {
+        let name = NonZeroU32::new(self.take_serial()).unwrap_or(NonZeroU32::MAX);
+        self.handlers[slot as usize].name = Some(name);
+        name
     }
 
     fn take_serial(&mut self) -> u32 {

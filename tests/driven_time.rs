@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use bucle::net::{self, LocalAddress, On, on};
-use bucle::{EventLoop, Loop, ManualClock};
+use bucle::{EventLoop, Loop, ManualClock, Phase};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -297,7 +297,9 @@ fn the_loop_knows_how_it_is_doing() {
         lp.set_immediate(move |_| clock.advance(2 * SECOND));
     });
     stage.after(Duration::ZERO);
-    stage.event_loop.enter(|lp| assert_eq!(lp.metrics().phases[3], 2 * SECOND, "an immediate was slow"));
+    let metrics = stage.event_loop.enter(|lp| lp.metrics());
+    assert_eq!(metrics.phase(Phase::Check), 2 * SECOND, "an immediate was slow");
+    assert_eq!(metrics.longest_turn, 2 * SECOND, "what passes between two turns is nobody's");
 }
 
 /// A server whose socket says when it has been idle for `limit`; it is there when this returns, and so is its peer.
@@ -347,4 +349,17 @@ fn a_limit_of_more_than_25_days_is_no_limit_of_a_millisecond() {
         assert_eq!(limit_ms, Some((1 << 31) - 1));
         assert_eq!(stage.after(24 * 24 * 60 * 60 * SECOND), "idle");
     }
+}
+
+#[test]
+fn who_turns_by_hand_is_told_of_a_stop_once() {
+    let mut event_loop = EventLoop::with_clock(ManualClock::new()).expect("a loop");
+    event_loop.enter(|lp| {
+        lp.set_timeout(1000 * SECOND, |_| {});
+        lp.set_immediate(|lp| lp.stop());
+    });
+    let turn = |event_loop: &mut EventLoop| event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    let stopped = turn(&mut event_loop);
+    assert!(stopped.is_stopped && stopped.is_alive);
+    assert!(!turn(&mut event_loop).is_stopped, "it goes on as if nothing had been");
 }

@@ -94,3 +94,20 @@ fn the_loop_can_be_told_to_stop_from_outside() {
     event_loop.run().expect("it ends");
     thread.join().expect("it ends");
 }
+
+/// What is posted may own a remote, or a hold of one: such a circle ends with the loop.
+#[test]
+fn what_is_posted_goes_with_the_loop_and_later_nothing_is_taken() {
+    let owned = std::sync::Arc::new(());
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let remote = event_loop.enter(|lp| lp.remote());
+    let (hold, mine) = (remote.hold(), owned.clone());
+    assert!(remote.post(move |_| drop((hold, mine))));
+    assert!(!remote.is_closed());
+    drop(event_loop);
+    assert_eq!(std::sync::Arc::strong_count(&owned), 1, "dropped unrun");
+    assert!(remote.is_closed());
+    let mine = owned.clone();
+    assert!(!remote.post(move |_| drop(mine)));
+    assert_eq!(std::sync::Arc::strong_count(&owned), 1);
+}

@@ -176,6 +176,16 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
         Some(trace) => trace.run(&mut event_loop),
         None => event_loop.run(),
     };
+    let metrics = event_loop.enter(|lp| lp.metrics());
+    log::info!(
+        target: "bucle::serve",
+        "{} turns, the longest {:.2?}, busy {:.1} % of the time; {} bytes read, {} written",
+        metrics.loop_count,
+        metrics.longest_turn,
+        metrics.utilization * 100.0,
+        metrics.bytes_read,
+        metrics.bytes_written,
+    );
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -7,7 +7,7 @@ use super::{Kind, Loop, Remote, Tick, TimerCall, TimerId, TimerPayload, delay_ms
 use crate::net::Socket;
 
 /// A timer or an immediate: what can be cleared, referenced and unreferenced.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AlarmId {
     /// From [`Loop::set_timeout`], [`Loop::set_timer`] or [`Loop::set_interval`].
     Timer(TimerId),

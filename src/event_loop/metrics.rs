@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Loop, Phase, TimerId};
+use super::{Loop, Phase, TimerId, delay_ms};
 
 /// The loop's numbers since it was made ([`Loop::metrics`]). Names are those of Node's `perf_hooks` where it has them
 /// ([`uvMetricsInfo`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#performancenodetiminguvmetricsinfo),
@@ -23,6 +23,8 @@ pub struct Metrics {
     pub idle: Duration,
     /// Time spent on everything else.
     pub active: Duration,
+    /// The longest that a turn has taken, waiting not included: how long somebody may have had to wait for others.
+    pub longest_turn: Duration,
     /// Active time as a share of all: 0 is asleep, 1 is busy all the time.
     pub utilization: f64,
     /// Bytes received on all sockets.
@@ -34,8 +36,16 @@ pub struct Metrics {
     /// Bytes that wait in the process, over all sockets, because the kernel takes no more. Counting them looks at every
     /// socket.
     pub queued_bytes: u64,
-    /// Time per phase in the order of [`Phase`], waiting not included; while [`Loop::time_phases`] is on.
+    /// Time per phase in the order of [`Phase`], waiting not included; while [`Loop::time_phases`] is on. See
+    /// [`phase`](Self::phase).
     pub phases: [Duration; 6],
+}
+
+impl Metrics {
+    /// Time spent in `phase`, waiting not included; while [`Loop::time_phases`] is on.
+    pub fn phase(&self, phase: Phase) -> Duration {
+        self.phases[phase as usize]
+    }
 }
 
 /// What the loop counts.
@@ -47,6 +57,9 @@ pub(crate) struct Counters {
     pub idle: Duration,
     pub bytes_read: u64,
     pub bytes_written: u64,
+    pub longest_turn: Duration,
+    /// When the kernel was waited for last.
+    pub polled_at: Duration,
     pub times_phases: bool,
     pub phases: [Duration; 6],
     delay: Option<Box<DelayMonitor>>,
@@ -72,6 +85,7 @@ impl Loop {
             callbacks: counters.callbacks,
             idle: counters.idle,
             active,
+            longest_turn: counters.longest_turn,
             utilization,
             bytes_read: counters.bytes_read,
             bytes_written: counters.bytes_written,
@@ -87,13 +101,16 @@ impl Loop {
     }
 
     /// Starts measuring how late the loop gets to what is due: a timer every `resolution` (Node's default is 10 ms), and
-    /// a histogram of how much later than that it fired. Unreferenced. Called again it starts anew
+    /// a histogram of how much later than that it fired. Unreferenced. Called again it starts anew. Whole milliseconds, at
+    /// least one
     /// ([Node: `monitorEventLoopDelay`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#perf_hooksmonitoreventloopdelayoptions)).
     #[doc(alias = "monitorEventLoopDelay")]
     pub fn monitor_event_loop_delay(&mut self, resolution: Duration) {
         if let Some(old) = self.counters.delay.take() {
             self.clear(old.timer);
         }
+        // What a timer can do, so that it is not called early for being late.
+        let resolution = Duration::from_millis(delay_ms(resolution).into());
         let timer = self.set_interval(resolution, move |lp| {
             let now = lp.clock.elapsed();
             if let Some(monitor) = &mut lp.counters.delay {
@@ -111,6 +128,27 @@ impl Loop {
         self.counters.delay.as_ref().map(|monitor| &monitor.histogram)
     }
 
+    /// What came before is no turn.
+    pub(crate) fn begin_counting(&mut self) {
+        self.counters.polled_at = self.clock.elapsed();
+    }
+
+    /// The last turn ends here, and not with the next wait for the kernel.
+    pub(crate) fn end_counting(&mut self) {
+        let took = self.clock.elapsed().saturating_sub(self.counters.polled_at);
+        self.counters.longest_turn = self.counters.longest_turn.max(took);
+    }
+
+    /// The kernel has been waited for, `slept` of the time since the loop looked last: a turn lies between two such waits.
+    #[inline]
+    pub(crate) fn count_turn(&mut self, slept: Duration) {
+        let counters = &mut self.counters;
+        counters.turns += 1;
+        counters.idle += slept;
+        counters.longest_turn = counters.longest_turn.max(self.now.saturating_sub(counters.polled_at + slept));
+        counters.polled_at = self.now;
+    }
+
     /// Ends a phase that began at `start` for the sake of [`Metrics::phases`].
     pub(crate) fn count_phase(&mut self, phase: Phase, start: Duration, idle_before: Duration) {
         let waited = self.counters.idle - idle_before;
@@ -126,7 +164,7 @@ const STEPS: usize = 16;
 const BUCKETS: usize = (40 - 3) * STEPS;
 
 /// How often which duration came, to about 6 %.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     counts: Box<[u64]>,
     count: u64,

@@ -17,7 +17,8 @@ use super::Loop;
 type Posted = Box<dyn FnOnce(&mut Loop) + Send>;
 
 struct Shared {
-    queue: Mutex<Vec<Posted>>,
+    /// `None` when the loop is gone.
+    queue: Mutex<Option<Vec<Posted>>>,
     /// Guards that keep the loop alive, and what was posted and has not been run.
     holds: AtomicUsize,
     waker: mio::Waker,
@@ -25,8 +26,9 @@ struct Shared {
 
 /// A way into the loop from another thread; from [`Loop::remote`]. Cheap to clone.
 ///
-/// What was posted before the loop ended is run. But a remote alone keeps nothing alive: what is posted after that is
-/// dropped unrun. Take a [`hold`](Remote::hold) for as long as an answer is awaited.
+/// What was posted before the loop had nothing left to do is run. But a remote alone keeps nothing alive: what is posted later
+/// waits until the loop is run again, and is dropped with it. Take a [`hold`](Remote::hold) for as long as an answer is
+/// awaited.
 #[derive(Clone)]
 pub struct Remote {
     shared: Arc<Shared>,
@@ -40,15 +42,18 @@ pub struct KeepAlive {
 
 impl Remote {
     pub(crate) fn new(waker: mio::Waker) -> Self {
-        let shared = Shared { queue: Mutex::default(), holds: AtomicUsize::new(0), waker };
+        let shared = Shared { queue: Mutex::new(Some(Vec::new())), holds: AtomicUsize::new(0), waker };
         Remote { shared: Arc::new(shared) }
     }
 
     /// Has `f` run on the loop, in its poll phase, after what was posted before. It never waits, and the queue has no limit:
     /// a thread that can be faster than the loop should wait for an answer now and then.
-    pub fn post(&self, f: impl FnOnce(&mut Loop) + Send + 'static) {
+    ///
+    /// `false` if the loop is gone; then `f` is dropped.
+    pub fn post(&self, f: impl FnOnce(&mut Loop) + Send + 'static) -> bool {
         let is_first = {
             let mut queue = self.lock();
+            let Some(queue) = queue.as_mut() else { return false };
             queue.push(Box::new(f));
             self.shared.holds.fetch_add(1, Ordering::AcqRel);
             queue.len() == 1
@@ -57,6 +62,18 @@ impl Remote {
         if is_first {
             self.wake();
         }
+        true
+    }
+
+    /// Whether the loop is gone, and with it everything that was posted and not run.
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    /// The loop is dropped. What was posted may have a remote itself, and would keep itself alive.
+    pub(crate) fn close(&self) {
+        let posted = self.lock().take();
+        drop(posted);
     }
 
     /// Keeps the loop alive until the guard is dropped.
@@ -71,12 +88,12 @@ impl Remote {
 
     /// What has been posted since the last call.
     pub(crate) fn take_posted(&self) -> Vec<Posted> {
-        let posted = mem::take(&mut *self.lock());
+        let posted = self.lock().as_mut().map(mem::take).unwrap_or_default();
         self.shared.holds.fetch_sub(posted.len(), Ordering::AcqRel);
         posted
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Posted>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Posted>>> {
         // A poisoned queue is whole all the same: nothing can panic between its lock and unlock but an allocation.
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -63,7 +63,7 @@ pub fn is_ipv6(text: &str) -> bool {
 }
 
 /// One of the two kinds of IP address; `IPv4` where nothing is said, as in Node.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Family {
     /// Four bytes, printed `IPv4`.
     #[default]

@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use super::{Error, Loop, ServerId, Socket};
 use crate::event_loop::Kind;
@@ -60,7 +61,7 @@ pub trait Handler: Any {
 }
 
 /// Who was turned away by a full server. Both are `None` on a unix path.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Our side of the connection.
@@ -74,11 +75,13 @@ pub(crate) struct HandlerSlot {
     /// Out while it runs.
     pub handler: Option<Box<dyn Handler>>,
     pub users: u32,
+    /// If it has one: see [`Shared`](super::Shared).
+    pub name: Option<NonZeroU32>,
 }
 
 impl Loop {
     pub(crate) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
-        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1 }) as u32
+        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None }) as u32
     }
 
     pub(crate) fn share_handler(&mut self, slot: u32) {
@@ -111,6 +114,18 @@ impl Loop {
             self.net.handlers.remove(slot as usize);
         }
         result
+    }
+
+    /// As [`with_handler`](Self::with_handler), for who knows its type.
+    pub(crate) fn with_handler_as<H: Handler, R>(
+        &mut self,
+        slot: u32,
+        f: impl FnOnce(&mut H, &mut Loop) -> R,
+    ) -> Option<R> {
+        self.with_handler(slot, |handler, lp| {
+            let handler = (handler as &mut dyn Any).downcast_mut::<H>()?;
+            Some(f(handler, lp))
+        })?
     }
 
     /// Calls the handler of `socket`. The one way from the loop to a socket's user code.

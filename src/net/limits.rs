@@ -74,7 +74,7 @@ pub const READS_PER_TURN: usize = 32;
 /// | a subnegotiation of telnet | 1 KiB kept | 1 KiB | the rest is skipped | |
 /// | kept for the next outbox | 2 KiB of buffer for each of a crowd, at most 2 MiB; 256 KiB in blocks, 64 KiB a connection, at most 8 MiB | the same | freed | a full read for each |
 /// | the log that nobody reads | | 1 MiB | lines are dropped and counted | some ten thousand lines |
-/// | a trace | [as many records as asked for](crate::Loop::start_trace) | 256 MiB of file | recording stops | |
+/// | a trace | as many records as asked for (`Loop::start_trace`) | 256 MiB of file | recording stops | |
 /// | closing | | 5 s | whoever is still there is left behind | |
 ///
 /// What else there is has its size from these: the ready list, the lists of unsent, pending and closing sockets have one

@@ -75,7 +75,7 @@ impl fmt::Display for Listen {
 }
 
 /// What a server is bound to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LocalAddress {
     /// An address and port.
     Ip(SocketAddr),

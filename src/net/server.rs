@@ -9,15 +9,17 @@
 //! ```
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::time::Duration;
 
 use super::listener::{Listen, Listener, LocalAddress, open_listener};
 use super::lookup::{Answer, resolve};
 use super::place::Meaning;
 use super::state::NO_SERVER;
-use super::{Error, HIGH_WATER_MARK, Handler, Limits, NetTick, WriteCallback};
+use super::{Error, HIGH_WATER_MARK, Handler, IntoHandler, Limits, NetTick, Socket, WriteCallback};
 use crate::Result;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop};
@@ -96,12 +98,25 @@ impl Default for ServerOptions {
 /// # Errors
 /// Bad port, name not found, address in use (`EADDRINUSE`), not ours (`EADDRNOTAVAIL`), forbidden (`EACCES`).
 #[doc(alias = "createServer")]
-pub fn listen<H: Handler>(lp: &mut Loop, on: impl Into<Listen>, handler: H) -> Result<Server<H>> {
-    let server = Server::new(lp, ServerOptions::default(), handler);
-    match server.id.listen_now(lp, on) {
+pub fn listen<T: IntoHandler>(lp: &mut Loop, on: impl Into<Listen>, handler: T) -> Result<Server<T::Handler>> {
+    listen_with(lp, on, ServerOptions::default(), handler)
+}
+
+/// As [`listen`], with options. Of a server that cannot listen nothing is left.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_with<T: IntoHandler>(
+    lp: &mut Loop,
+    on: impl Into<Listen>,
+    options: ServerOptions,
+    handler: T,
+) -> Result<Server<T::Handler>> {
+    let server = Server::new(lp, options, handler);
+    match server.listen_now(lp, on) {
         Ok(()) => Ok(server),
         Err(error) => {
-            server.id.remove(lp);
+            server.remove(lp);
             Err(error)
         }
     }
@@ -109,8 +124,8 @@ pub fn listen<H: Handler>(lp: &mut Loop, on: impl Into<Listen>, handler: H) -> R
 
 impl<H: Handler> Server<H> {
     /// A server that does not listen yet.
-    pub fn new(lp: &mut Loop, options: ServerOptions, handler: H) -> Server<H> {
-        let handler = lp.add_handler(Box::new(handler));
+    pub fn new(lp: &mut Loop, options: ServerOptions, handler: impl IntoHandler<Handler = H>) -> Server<H> {
+        let handler = handler.into_slot(lp);
         let serial = lp.net.take_serial();
         let state = ServerState {
             serial,
@@ -132,7 +147,7 @@ impl<H: Handler> Server<H> {
         Server { id, handler: PhantomData }
     }
 
-    /// The untyped handle.
+    /// The untyped handle; what it can do, this one can, too.
     pub fn id(self) -> ServerId {
         self.id
     }
@@ -141,10 +156,7 @@ impl<H: Handler> Server<H> {
     /// is the handler, and after [`ServerId::remove`].
     pub fn with<R>(self, lp: &mut Loop, f: impl FnOnce(&mut H, &mut Loop) -> R) -> Option<R> {
         let slot = lp.net.server(self.id)?.handler;
-        lp.with_handler(slot, |handler, lp| {
-            let handler = (handler as &mut dyn std::any::Any).downcast_mut::<H>()?;
-            Some(f(handler, lp))
-        })?
+        lp.with_handler_as(slot, f)
     }
 }
 
@@ -156,9 +168,44 @@ impl<H> Clone for Server<H> {
 
 impl<H> Copy for Server<H> {}
 
-impl<H> fmt::Debug for Server<H> {
+/// Everything that a [`ServerId`] can do.
+impl<H> Deref for Server<H> {
+    type Target = ServerId;
+
+    fn deref(&self) -> &ServerId {
+        &self.id
+    }
+}
+
+impl<H> From<Server<H>> for ServerId {
+    fn from(server: Server<H>) -> ServerId {
+        server.id
+    }
+}
+
+impl<H> PartialEq for Server<H> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<H> Eq for Server<H> {}
+
+impl<H> Hash for Server<H> {
+    fn hash<S: Hasher>(&self, state: &mut S) {
+        self.id.hash(state);
+    }
+}
+
+impl<H> fmt::Display for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.id.fmt(f)
+    }
+}
+
+impl<H> fmt::Debug for Server<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.id, f)
     }
 }
 
@@ -248,6 +295,20 @@ impl ServerId {
         lp.net.server(self)?.listener.address()
     }
 
+    /// The port that it is bound to; `None` before and after, and on a path.
+    pub fn port(self, lp: &Loop) -> Option<u16> {
+        self.address(lp)?.port()
+    }
+
+    /// Its connections, in no order: all that it has accepted and that are not destroyed. Looks at every socket of the loop.
+    pub fn sockets(self, lp: &Loop) -> Vec<Socket> {
+        if lp.net.server(self).is_none() {
+            return Vec::new();
+        }
+        let sockets = lp.net.sockets.iter().filter(|(_, state)| state.server == self.0.index());
+        sockets.map(|(slot, state)| Socket(Key::new(slot, state.serial))).collect()
+    }
+
     /// Whether it is bound.
     pub fn is_listening(self, lp: &Loop) -> bool {
         lp.net.server(self).is_some_and(|state| state.listener.is_bound())
@@ -285,11 +346,11 @@ impl ServerId {
     }
 
     /// Gives the server, and the sockets it accepts from now on, another handler.
-    pub fn set_handler(self, lp: &mut Loop, handler: impl Handler) {
+    pub fn set_handler(self, lp: &mut Loop, handler: impl IntoHandler) {
         if lp.net.server(self).is_none() {
             return;
         }
-        let slot = lp.add_handler(Box::new(handler));
+        let slot = handler.into_slot(lp);
         let Some(state) = lp.net.server_mut(self) else { return };
         let old = std::mem::replace(&mut state.handler, slot);
         lp.release_handler(old);

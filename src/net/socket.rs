@@ -8,7 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState};
-use super::{Error, HIGH_WATER_MARK, Handler, Limits, ServerId, Target};
+use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
@@ -16,7 +16,8 @@ use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
 /// Names a connection, for ever ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
 ///
 /// 8 bytes, `Copy`; owns nothing. When the connection is gone it finds nothing: commands do nothing, questions answer
-/// `None`. It orders and hashes by slot and serial, so it can be a key.
+/// `None`. It can be a key; sorted, who came first stands first. Another loop knows nothing of it, and
+/// may take it for one of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Socket(pub(crate) Key);
 
@@ -66,7 +67,7 @@ impl Default for SocketOptions {
 }
 
 /// Which directions of a connection are open ([Node: `socket.readyState`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketreadystate)).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ReadyState {
     /// Connecting.
     Opening,
@@ -159,8 +160,21 @@ impl Socket {
     /// # Errors
     /// As [`connect_to`](Self::connect_to). Failing to connect arrives in `on_error`.
     #[doc(alias = "createConnection")]
-    pub fn connect(lp: &mut Loop, target: impl Into<Target>, handler: impl Handler) -> Result<Socket> {
-        let socket = Socket::new(lp, SocketOptions::default(), handler);
+    pub fn connect(lp: &mut Loop, target: impl Into<Target>, handler: impl IntoHandler) -> Result<Socket> {
+        Socket::connect_with(lp, target, SocketOptions::default(), handler)
+    }
+
+    /// As [`connect`](Self::connect), with options. Of a socket that may not even try nothing is left but its `on_close`.
+    ///
+    /// # Errors
+    /// As [`connect_to`](Self::connect_to). Failing to connect arrives in `on_error`.
+    pub fn connect_with(
+        lp: &mut Loop,
+        target: impl Into<Target>,
+        options: SocketOptions,
+        handler: impl IntoHandler,
+    ) -> Result<Socket> {
+        let socket = Socket::new(lp, options, handler);
         match socket.connect_to(lp, target) {
             Ok(()) => Ok(socket),
             Err(error) => {
@@ -170,9 +184,9 @@ impl Socket {
         }
     }
 
-    /// A socket that is not connected yet, with a handler of its own.
-    pub fn new(lp: &mut Loop, options: SocketOptions, handler: impl Handler) -> Socket {
-        let handler = lp.add_handler(Box::new(handler));
+    /// A socket that is not connected yet. It lives until it is destroyed, or its connection ends.
+    pub fn new(lp: &mut Loop, options: SocketOptions, handler: impl IntoHandler) -> Socket {
+        let handler = handler.into_slot(lp);
         let serial = lp.net.take_serial();
         let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
         let mut state = SocketState::new(serial, handler, NO_SERVER, high_water_mark);
@@ -409,11 +423,11 @@ impl Socket {
     }
 
     /// Gives this socket a handler of its own, from its next event on. The old one is dropped with its last socket.
-    pub fn set_handler(self, lp: &mut Loop, handler: impl Handler) {
+    pub fn set_handler(self, lp: &mut Loop, handler: impl IntoHandler) {
         if lp.net.socket(self).is_none() {
             return;
         }
-        let slot = lp.add_handler(Box::new(handler));
+        let slot = handler.into_slot(lp);
         let Some(state) = lp.net.socket_mut(self) else { return };
         let old = std::mem::replace(&mut state.handler, slot);
         lp.release_handler(old);
