@@ -348,10 +348,6 @@ impl Loop {
         }
         if is_readable {
             self.read_socket(socket, read_buf);
-            // Both directions are closed and nothing is wrong: the end may be reported in the same turn as the data.
-            if readiness.is_closed_in_peace() {
-                self.read_socket(socket, read_buf);
-            }
         }
         self.send_on(socket, if is_writable { flag::BLOCKED } else { flag::UNFINISHED });
     }

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (up to the budget, then: ready list)
-//!                              ├─ short ─────────▶ deliver; drained, unless a FIN or an error is behind it: ready list
+//!                              ├─ short ─────────▶ deliver; drained, unless a FIN is behind it: ready list
+//!                              │                   (both directions closed, or an error: read again)
 //!                              ├─ 0 ─────────────▶ EOF
 //!                              └─ WouldBlock ────▶ drained
 //! ```
@@ -30,17 +31,18 @@ impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
     #[inline(never)]
     pub(crate) fn read_socket(&mut self, socket: Socket, buf: &mut [u8]) {
-        let mut full_reads = 0;
+        let mut reads = 0;
         while self.read_once(socket, buf) {
-            full_reads += 1;
+            reads += 1;
             // One loud peer does not starve the others.
-            if full_reads >= self.net.reads_per_turn(socket) {
+            if reads >= self.net.reads_per_turn(socket) {
                 return self.net.put_on_ready_list(socket);
             }
         }
     }
 
-    /// One read, and its delivery. Whether there may be more at once: the buffer was full.
+    /// One read, and its delivery. Whether to look for more at once: the buffer was full, or nobody is there any more who
+    /// could send, and the end stands right behind.
     #[inline(always)]
     fn read_once(&mut self, socket: Socket, buf: &mut [u8]) -> bool {
         let Some(state) = self.net.socket_mut(socket) else { return false };
@@ -59,11 +61,14 @@ impl Loop {
         }
         state.bytes_read += n as u64;
         let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
-        let is_full = n >= buf.len();
+        let mut goes_on = n >= buf.len();
         // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
-        if !is_full && flags & (HANGUP | URGENT) == 0 {
+        if !goes_on && flags & (HANGUP | URGENT) == 0 {
             state.clear(READABLE);
-        } else if !is_full {
+        } else if !goes_on && flags & BROKEN != 0 {
+            // As in Node: the end is reported in the same turn as the data if both directions are closed.
+            goes_on = true;
+        } else if !goes_on {
             self.net.put_on_ready_list(socket);
         }
         self.counters.bytes_read += n as u64;
@@ -77,7 +82,7 @@ impl Loop {
             self.deliver_by_detour(socket, chunk);
         }
         self.boundary();
-        is_full
+        goes_on
     }
 
     /// A read found no bytes: the end, an error, or nothing for now.

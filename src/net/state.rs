@@ -130,7 +130,7 @@ pub(crate) mod flag {
         END_EMITTED,
         /// A FIN, hang-up or error was reported: a short read does not mean that all was read.
         HANGUP,
-        /// A hang-up or error was reported: a write is tried at once, for it may fail.
+        /// A hang-up or error was reported: a write is tried at once, for it may fail, and a read goes on to the end.
         BROKEN,
         /// The descriptor has urgent data: a read stops short of it.
         URGENT,
