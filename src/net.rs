@@ -48,6 +48,7 @@ mod close;
 mod connect;
 mod end;
 mod handler;
+mod inbox;
 mod limits;
 mod listener;
 mod lookup;

@@ -108,7 +108,7 @@ impl Loop {
         let high_water_mark = state.high_water_mark as usize;
         state.set(DETOUR);
         let inbox = &mut state.more().inbox;
-        inbox.extend_from_slice(chunk);
+        inbox.push(chunk);
         if inbox.len() >= high_water_mark {
             // Full: stop reading, the window closes, the peer feels it.
             state.clear(READING);
@@ -154,22 +154,25 @@ impl Loop {
         self.act_for(outer);
     }
 
-    /// Hands over what the inbox holds if somebody takes it, and queues the end once it is empty.
+    /// Hands over what the inbox holds, chunk by chunk as long as somebody takes it, and queues the end once it is empty.
     fn flow(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(DESTROYED) {
-            return;
-        }
-        let inbox = match &mut state.more {
-            Some(more) if state.flags & FLOWING != 0 => mem::take(&mut more.inbox),
-            _ => Vec::new(),
-        };
-        if state.is(EOF) && (state.is(FLOWING) || !state.has_undelivered()) {
-            // Before the last data is delivered: ticks that its handler makes come after the end, as in Node.
-            self.tick(NetTick::End(socket));
-        }
-        if !inbox.is_empty() {
-            self.hand_over(socket, &inbox);
+        let mut is_end_queued = false;
+        loop {
+            let Some(state) = self.net.socket_mut(socket) else { return };
+            if state.is(DESTROYED) {
+                return;
+            }
+            let chunk = match &mut state.more {
+                Some(more) if state.flags & FLOWING != 0 => more.inbox.pop(),
+                _ => None,
+            };
+            let is_last = if state.is(FLOWING) { state.inbox_len() == 0 } else { !state.has_undelivered() };
+            if state.is(EOF) && is_last && !mem::replace(&mut is_end_queued, true) {
+                // Before the last chunk is delivered: ticks that its handler makes come after the end, as in Node.
+                self.tick(NetTick::End(socket));
+            }
+            let Some(chunk) = chunk else { break };
+            self.hand_over(socket, &chunk);
         }
         // A character that the FIN cut in two becomes one replacement character, before the end.
         let Some(state) = self.net.socket_mut(socket) else { return };
@@ -210,7 +213,7 @@ impl Loop {
             return;
         }
         state.set(DETOUR);
-        state.more().inbox.splice(..0, bytes.iter().copied());
+        state.more().inbox.unshift(bytes);
         if state.is(FLOWING) && !state.is(RESUMING) {
             state.set(RESUMING);
             self.tick(NetTick::Resume(socket));
@@ -285,6 +288,8 @@ impl Loop {
         if state.more().decoder.is_none() {
             state.set(flag::DETOUR);
             state.more().decoder = Some(Utf8Decoder::default());
+            // As in Node, what waits becomes one text.
+            state.more().inbox.join();
         }
     }
 }

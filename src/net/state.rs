@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 
+use super::inbox::Inbox;
 use super::outbox::OutboxId;
 use super::utf8::Utf8Decoder;
 use super::{Error, Limits, Socket, WriteCallback};
@@ -60,7 +61,7 @@ const _: () = assert!(size_of::<SocketState>() <= 80, "an idle connection costs 
 #[derive(Default)]
 pub(crate) struct More {
     /// Bytes received while nobody took them: paused, or not asked for yet.
-    pub inbox: Vec<u8>,
+    pub inbox: Inbox,
     /// Turns bytes into text after `set_encoding`.
     pub decoder: Option<Utf8Decoder>,
     pub end_callbacks: Vec<WriteCallback>,
@@ -268,7 +269,7 @@ impl SocketState {
             more.errored = None;
             more.peer = None;
             more.resets_on_connect = false;
-            more.inbox.clear();
+            more.inbox = Inbox::default();
         }
     }
 
