@@ -274,7 +274,7 @@ impl Net {
 }
 
 impl Loop {
-    /// Serves what was ready before this poll. Whoever had an event in it has been served already and is passed over.
+    /// Serves what was ready before this poll. Whoever has been read for an event in it is passed over.
     pub(crate) fn serve_leftovers(&mut self, leftovers: Vec<Token>, read_buf: &mut [u8]) {
         if leftovers.is_empty() {
             return;
@@ -310,9 +310,9 @@ impl Loop {
         let outer = self.act_for(ready);
         let old_flag = self.net.old_ready_flag();
         if let Some(state) = self.net.socket_mut(Socket(key)) {
-            state.clear(old_flag);
             if readiness.is_plain_data() && !state.is(flag::CONNECTING | flag::BLOCKED) {
                 // Nearly every event: a peer has sent something, and nothing else is going on.
+                state.clear(old_flag);
                 state.set(flag::READABLE);
                 self.read_socket(Socket(key), read_buf);
             } else {
@@ -325,6 +325,7 @@ impl Loop {
     /// Any event: reading comes before writing, and a hang-up is both.
     #[inline(never)]
     fn serve_event(&mut self, socket: Socket, readiness: Readiness, read_buf: &mut [u8]) {
+        let old_flag = self.net.old_ready_flag();
         let Some(state) = self.net.socket_mut(socket) else { return };
         let is_hangup = readiness.is_any(Readiness::HANGUP);
         let is_readable = readiness.is_any(Readiness::READABLE | Readiness::HANGUP);
@@ -339,6 +340,9 @@ impl Loop {
             state.set(flag::URGENT);
         }
         if is_readable {
+            // Read now, not once more as one that is left over. Where an event says one thing only (kqueue), one that is
+            // just writable leaves what is unread to the ready list.
+            state.clear(old_flag);
             state.set(flag::READABLE);
         }
         if state.is(flag::CONNECTING) {
