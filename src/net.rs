@@ -87,7 +87,7 @@ use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use server::{ServerState, ServerTick};
-use state::{SocketState, flag};
+use state::{Pipe, SocketState, flag};
 #[cfg(any(test, fuzzing))]
 pub(crate) use utf8::properties::hold_for as utf8_properties_hold_for;
 
@@ -109,6 +109,8 @@ pub(crate) struct Net {
     next_serial: u32,
     /// Where text is put together that cannot be lent from the read buffer.
     text_buf: String,
+    /// Lent to who feeds pipes, or ends them.
+    pipes_buf: Vec<Pipe>,
     /// Sockets with gathered bytes, to be sent at the end of the phase.
     unsent: Vec<Socket>,
     /// How many bytes they have gathered, at most: what left before the phase's end may still be counted.
@@ -133,6 +135,12 @@ pub(crate) enum NetTick {
     Resume(Socket),
     /// The inbox is empty and the FIN was read: `on_end`.
     End(Socket),
+    /// Ends the destination of a pipe that was laid when its source had ended.
+    EndPipe {
+        from: Socket,
+        to: Socket,
+        ends: bool,
+    },
     /// Answers the peer's end with our own.
     AnswerEnd(Socket),
     /// The shutdown is done: end callbacks, `on_finish`.
@@ -401,6 +409,7 @@ impl Loop {
             NetTick::Connect(socket) => self.connect_next(socket),
             NetTick::Resume(socket) => self.resume_now(socket),
             NetTick::End(socket) => self.end_reached(socket),
+            NetTick::EndPipe { from, to, ends } => self.end_pipe(from, to, ends),
             NetTick::AnswerEnd(socket) => self.answer_end(socket),
             NetTick::Finish(socket) => self.finished(socket),
             NetTick::AfterWrite(socket, callbacks) => self.after_write(socket, callbacks),

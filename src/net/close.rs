@@ -146,6 +146,7 @@ impl Loop {
             net.sockets.shrink_to_fit();
             net.unsent.shrink_to(FEW);
             net.ready.shrink_to(FEW);
+            net.pipes_buf.shrink_to(FEW);
             self.ticks.ticks.shrink_to(FEW);
             self.pending.shrink_to(FEW);
             self.closing.shrink_to(FEW);
@@ -174,7 +175,8 @@ impl Loop {
         state.set(CLOSING);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
-        self.detach_pipes(socket);
+        self.unpipe_sources(socket);
+        self.take_pipes(socket);
         self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if was_connecting && state.is(DESTROYED) {

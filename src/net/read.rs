@@ -120,8 +120,9 @@ impl Loop {
     fn hand_over(&mut self, socket: Socket, chunk: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
+            let pipes = self.pipes_of(socket);
             self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_data(lp, socket, chunk));
-            return self.feed_pipes(socket, chunk);
+            return self.feed_pipes(socket, pipes, chunk);
         };
         let mut scratch = mem::take(&mut self.net.text_buf);
         let text = decoder.decode(chunk, &mut scratch);
@@ -130,12 +131,17 @@ impl Loop {
             state.more().decoder = Some(decoder);
         }
         if !text.is_empty() {
-            self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
-            self.feed_pipes(socket, text.as_bytes());
+            self.hand_over_text(socket, text);
         }
         scratch.clear();
         scratch.shrink_to(TEXT_BUFFER);
         self.net.text_buf = scratch;
+    }
+
+    fn hand_over_text(&mut self, socket: Socket, text: &str) {
+        let pipes = self.pipes_of(socket);
+        self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
+        self.feed_pipes(socket, pipes, text.as_bytes());
     }
 
     /// The FIN was read.
@@ -179,8 +185,7 @@ impl Loop {
         let takes_tail = state.flags & (FLOWING | EOF | DESTROYED) == FLOWING | EOF;
         let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
-            self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
-            self.feed_pipes(socket, text.as_bytes());
+            self.hand_over_text(socket, text);
         }
     }
 
@@ -266,8 +271,9 @@ impl Loop {
         if !state.is(ALLOW_HALF_OPEN) {
             state.set(ANSWERS_END);
         }
+        let pipes = self.pipes_of(socket);
         self.emit(socket, Kind::OnEnd, 0, |handler, lp| handler.on_end(lp, socket));
-        self.end_pipes(socket);
+        self.end_pipes(socket, pipes);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is_writable() && !state.is(ALLOW_HALF_OPEN) {
             self.tick(NetTick::AnswerEnd(socket));

@@ -319,7 +319,8 @@ impl Socket {
     /// reading, even after [`pause`](Self::pause), unless `to` has yet to drain.
     ///
     /// Of several destinations the slowest rules: reading goes on when each has drained, or is gone. One that finishes or
-    /// closes is unpiped
+    /// closes is unpiped. Inside `on_data` the pipe begins with the next chunk, inside `on_end` and after it `to` is ended in
+    /// a tick
     /// ([Node: `readable.pipe`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readablepipedestination-options)).
     pub fn pipe(self, lp: &mut Loop, to: Socket) {
         lp.pipe_socket(self, to, true);
