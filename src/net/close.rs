@@ -106,6 +106,7 @@ impl Loop {
             return;
         }
         state.set(ERROR_EMITTED);
+        self.unpipe_sources(socket);
         self.emit(socket, Kind::OnError, 0, |handler, lp| handler.on_error(lp, socket, error));
     }
 
@@ -175,9 +176,11 @@ impl Loop {
         state.set(CLOSING);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
-        self.unpipe_sources(socket);
         self.take_pipes(socket);
+        // A pipe that is laid to it in its `on_close` is not meant, as in Node: it may be for a new life.
+        let sources = self.sources_of(socket);
         self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));
+        self.unpipe_each(sources, socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if was_connecting && state.is(DESTROYED) {
             state.clear(CONNECTING);

@@ -4,7 +4,7 @@
 //!   source ── data ──▶ destination.write ── false ──▶ source pauses and awaits this destination
 //!                      destination drains ──────────▶ source resumes, unless it awaits another
 //!   source ends ─────▶ destination.end()
-//!   destination finishes or closes, unpipe ─▶ the pipe is gone, and awaited no more
+//!   destination errs, finishes or closes, unpipe ─▶ the pipe is gone, and awaited no more
 //! ```
 //!
 //! The handlers of both go on hearing their events. A pipe is one more listener, and stands behind the handler: who gets a
@@ -12,7 +12,13 @@
 //! chunk, and one taken away there has still got this one; one laid inside `on_end` or later ends its destination in a
 //! tick.
 //!
-//! Without a destination left the source pauses.
+//! Without a destination left the source pauses. But if it waited for the drain of that destination, it goes on, for its
+//! handler, which would get nothing any more otherwise. Only a source that nobody but a pipe has asked for data stays
+//! paused; see [`SocketOptions::flowing`](super::SocketOptions::flowing).
+//!
+//! The drain of a destination that was once waited for resumes the source, whoever has paused it this time. One that has
+//! ended or is gone refuses the write, and will never drain: if it is the only one the source pauses and stays so. All
+//! this is Node's; but there a refusal stops the source although it has other destinations, for ever, and here they go on.
 
 use std::mem;
 
@@ -28,7 +34,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(from) else { return };
         state.set(DETOUR);
         let has_ended = state.is(END_EMITTED);
-        state.more().pipes.push(Pipe { to, ends, is_awaited });
+        state.more().pipes.push(Pipe { to, ends, is_awaited, has_waited: is_awaited });
         if let Some(destination) = self.net.socket_mut(to) {
             destination.more().piped_from.push(from);
         }
@@ -38,21 +44,25 @@ impl Loop {
         if is_awaited {
             self.pause_socket(from);
         } else {
-            self.resume_socket(from);
+            self.let_flow(from);
         }
     }
 
     /// Takes one pipe to `to` away.
     pub(crate) fn unpipe_socket(&mut self, from: Socket, to: Socket) {
-        let Some(more) = self.more_of(from) else { return };
+        let Some(state) = self.net.socket_mut(from) else { return };
+        let listens = state.is(LISTENS);
+        let Some(more) = state.more.as_deref_mut() else { return };
         let Some(place) = more.pipes.iter().position(|pipe| pipe.to == to) else { return };
         let gone = more.pipes.remove(place);
-        // It may never drain.
-        let goes_on = gone.is_awaited && !more.awaits_drain();
-        if more.pipes.is_empty() {
+        let is_last = more.pipes.is_empty();
+        // It may never drain any more.
+        let goes_on = gone.is_awaited && !more.awaits_drain() && (listens || !is_last);
+        if is_last {
             self.pause_socket(from);
-        } else if goes_on {
-            self.resume_socket(from);
+        }
+        if goes_on {
+            self.let_flow(from);
         }
         self.forget_source(to, from);
     }
@@ -85,29 +95,33 @@ impl Loop {
         self.give_back(pipes);
     }
 
-    /// A destination has no room. One that takes no more writes at all will not drain either.
+    /// A destination has no room, or takes no more writes at all. One of those owes a drain too, if it had no room before;
+    /// it never comes, but when the pipe is taken away the source goes on.
     fn await_drain(&mut self, from: Socket, to: Socket) {
-        if self.net.socket(to).is_none_or(|destination| !destination.is_writable()) {
-            return;
-        }
+        let owes_drain = self.net.socket(to).is_some_and(|destination| destination.is(NEED_DRAIN));
         let Some(more) = self.more_of(from) else { return };
+        let is_only_one = more.pipes.len() == 1;
         let Some(pipe) = more.pipes.iter_mut().find(|pipe| pipe.to == to) else { return };
-        pipe.is_awaited = true;
-        self.pause_socket(from);
+        pipe.is_awaited = owes_drain;
+        pipe.has_waited |= owes_drain;
+        if owes_drain || is_only_one {
+            self.pause_socket(from);
+        }
     }
 
-    /// A destination has drained: those who waited for it alone go on.
+    /// A destination has drained: those who wait for no other go on.
     pub(crate) fn drained(&mut self, to: Socket) {
         let Some(more) = self.more_of(to).filter(|more| !more.piped_from.is_empty()) else { return };
         let sources = mem::take(&mut more.piped_from);
         for &source in &sources {
             let Some(more) = self.more_of(source) else { continue };
-            let mut was_awaited = false;
+            let mut has_waited = false;
             for pipe in more.pipes.iter_mut().filter(|pipe| pipe.to == to) {
-                was_awaited |= mem::take(&mut pipe.is_awaited);
+                pipe.is_awaited = false;
+                has_waited |= pipe.has_waited;
             }
-            if was_awaited && !more.awaits_drain() {
-                self.resume_socket(source);
+            if has_waited && !more.awaits_drain() {
+                self.let_flow(source);
             }
         }
         if let Some(more) = self.more_of(to) {
@@ -143,9 +157,18 @@ impl Loop {
         }
     }
 
-    /// Nobody pipes into a socket any more, for it has finished or is closing.
+    /// Nobody pipes into a socket any more, for it has finished, or failed.
     pub(crate) fn unpipe_sources(&mut self, to: Socket) {
-        let sources = self.more_of(to).map(|more| mem::take(&mut more.piped_from)).unwrap_or_default();
+        let sources = self.sources_of(to);
+        self.unpipe_each(sources, to);
+    }
+
+    /// For [`unpipe_each`](Self::unpipe_each), after a handler has been called that may lay new pipes.
+    pub(crate) fn sources_of(&mut self, to: Socket) -> Vec<Socket> {
+        self.more_of(to).map(|more| mem::take(&mut more.piped_from)).unwrap_or_default()
+    }
+
+    pub(crate) fn unpipe_each(&mut self, sources: Vec<Socket>, to: Socket) {
         for source in sources {
             self.unpipe_socket(source, to);
         }

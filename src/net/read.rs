@@ -197,7 +197,16 @@ impl Loop {
         log::trace!(target: "bucle::net", "{socket} paused");
     }
 
+    /// `resume`: the program wants the data.
     pub(crate) fn resume_socket(&mut self, socket: Socket) {
+        if let Some(state) = self.net.socket_mut(socket) {
+            state.set(LISTENS);
+        }
+        self.let_flow(socket);
+    }
+
+    /// Somebody wants the data: the program, or a pipe.
+    pub(crate) fn let_flow(&mut self, socket: Socket) {
         self.note(Kind::Resume, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(PAUSED);
@@ -268,9 +277,6 @@ impl Loop {
             return;
         }
         state.set(END_EMITTED);
-        if !state.is(ALLOW_HALF_OPEN) {
-            state.set(ANSWERS_END);
-        }
         let pipes = self.pipes_of(socket);
         self.emit(socket, Kind::OnEnd, 0, |handler, lp| handler.on_end(lp, socket));
         self.end_pipes(socket, pipes);

@@ -90,6 +90,8 @@ pub(crate) struct Pipe {
     pub ends: bool,
     /// The source has stopped reading until this destination drains.
     pub is_awaited: bool,
+    /// It has done so before: a drain resumes it, whyever it is paused then.
+    pub has_waited: bool,
 }
 
 /// The states and conditions a socket can be in; see the picture above.
@@ -117,6 +119,8 @@ pub(crate) mod flag {
 
         /// Somebody wants the data: `on_data` is called as it comes.
         FLOWING,
+        /// Not only a pipe does: it was made flowing, or resumed by the program.
+        LISTENS,
         /// `pause` was called, and no `resume` since.
         PAUSED,
         /// A tick of `resume` is in the queue.
@@ -155,8 +159,6 @@ pub(crate) mod flag {
         SHUTTING,
         /// The FIN is sent and `on_finish` has been called.
         FINISHED,
-        /// The peer ended, and this side will not stay half open: a write after our own end is the peer's fault.
-        ANSWERS_END,
         /// `destroy_soon`: destroyed as soon as it has finished.
         DESTROY_ON_FINISH,
 
@@ -239,6 +241,12 @@ impl SocketState {
         self.flags & (DESTROYED | ERRORED | ENDING) == 0
     }
 
+    /// Whether the peer ended and this side will not stay half open: a write after our own end is the peer's fault.
+    pub fn answers_end(&self) -> bool {
+        use flag::*;
+        self.flags & (END_EMITTED | ALLOW_HALF_OPEN) == END_EMITTED
+    }
+
     /// Gives its outbox up, and what corks it.
     #[inline]
     pub fn take_outbox(&mut self) -> Option<OutboxId> {
@@ -259,7 +267,8 @@ impl SocketState {
     /// A closed socket that is connected again starts anew: states, counters and errors, but not its options.
     pub fn begin_life(&mut self) {
         use flag::*;
-        self.flags &= ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | PAUSED | DETOUR | READY_EVEN | READY_ODD | UNSENT;
+        const KEPT: u32 = ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | LISTENS | PAUSED | DETOUR;
+        self.flags &= KEPT | READY_EVEN | READY_ODD | UNSENT;
         if self.is(FLOWING) {
             self.set(READING);
         }
