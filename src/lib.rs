@@ -55,6 +55,8 @@
 //! | no `data` listener yet | [`net::SocketOptions::flowing`]` = false` |
 //! | `pause` and `resume` events, `readable`, `read(n)` | none |
 //! | one system call per `socket.write()` | writes of one phase leave in one system call; the answers are Node's |
+//! | a reset that comes with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
+//! | a pipe's destination that has ended and refuses a chunk holds up the other ones for ever | it does not |
 //! | a write to a peer whose reset came since the last poll: `false` | `true`, and the error at the end of the phase |
 //! | an `error` event without a listener ends the program | it is logged as a warning |
 //! | what throws (`ERR_SOCKET_BAD_PORT`) | is an `Err` |

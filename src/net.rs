@@ -48,6 +48,7 @@ mod close;
 mod connect;
 mod end;
 mod handler;
+mod inbox;
 mod limits;
 mod listener;
 mod lookup;
@@ -90,7 +91,7 @@ use handler::HandlerSlot;
 use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use server::{ServerState, ServerTick};
-use state::{SocketState, flag};
+use state::{Pipe, SocketState, flag};
 #[cfg(any(test, fuzzing))]
 pub(crate) use utf8::properties::hold_for as utf8_properties_hold_for;
 
@@ -112,6 +113,8 @@ pub(crate) struct Net {
     next_serial: u32,
     /// Where text is put together that cannot be lent from the read buffer.
     text_buf: String,
+    /// Lent to who feeds pipes, or ends them.
+    pipes_buf: Vec<Pipe>,
     /// Sockets with gathered bytes, to be sent at the end of the phase.
     unsent: Vec<Socket>,
     /// How many bytes they have gathered, at most: what left before the phase's end may still be counted.
@@ -138,6 +141,12 @@ pub(crate) enum NetTick {
     Resume(Socket),
     /// The inbox is empty and the FIN was read: `on_end`.
     End(Socket),
+    /// Ends the destination of a pipe that was laid when its source had ended.
+    EndPipe {
+        from: Socket,
+        to: Socket,
+        ends: bool,
+    },
     /// Answers the peer's end with our own.
     AnswerEnd(Socket),
     /// The shutdown is done: end callbacks, `on_finish`.
@@ -286,7 +295,7 @@ impl Net {
 }
 
 impl Loop {
-    /// Serves what was ready before this poll. Whoever had an event in it has been served already and is passed over.
+    /// Serves what was ready before this poll. Whoever has been read for an event in it is passed over.
     pub(crate) fn serve_leftovers(&mut self, leftovers: Vec<Token>, read_buf: &mut [u8]) {
         if leftovers.is_empty() {
             return;
@@ -322,9 +331,9 @@ impl Loop {
         let outer = self.act_for(ready);
         let old_flag = self.net.old_ready_flag();
         if let Some(state) = self.net.socket_mut(Socket(key)) {
-            state.clear(old_flag);
             if readiness.is_plain_data() && !state.is(flag::CONNECTING | flag::BLOCKED) {
                 // Nearly every event: a peer has sent something, and nothing else is going on.
+                state.clear(old_flag);
                 state.set(flag::READABLE);
                 self.read_socket(Socket(key), read_buf);
             } else {
@@ -337,6 +346,7 @@ impl Loop {
     /// Any event: reading comes before writing, and a hang-up is both.
     #[inline(never)]
     fn serve_event(&mut self, socket: Socket, readiness: Readiness, read_buf: &mut [u8]) {
+        let old_flag = self.net.old_ready_flag();
         let Some(state) = self.net.socket_mut(socket) else { return };
         let is_hangup = readiness.is_any(Readiness::HANGUP);
         let is_readable = readiness.is_any(Readiness::READABLE | Readiness::HANGUP);
@@ -351,6 +361,9 @@ impl Loop {
             state.set(flag::URGENT);
         }
         if is_readable {
+            // Read now, not once more as one that is left over. Where an event says one thing only (kqueue), one that is
+            // just writable leaves what is unread to the ready list.
+            state.clear(old_flag);
             state.set(flag::READABLE);
         }
         if state.is(flag::CONNECTING) {
@@ -361,10 +374,6 @@ impl Loop {
         }
         if is_readable {
             self.read_socket(socket, read_buf);
-            // Both directions are closed and nothing is wrong: the end may be reported in the same turn as the data.
-            if readiness.is_closed_in_peace() {
-                self.read_socket(socket, read_buf);
-            }
         }
         self.send_on(socket, if is_writable { flag::BLOCKED } else { flag::UNFINISHED });
     }
@@ -413,6 +422,7 @@ impl Loop {
             NetTick::Connect(socket, attempt) => self.begin_attempt(socket, attempt),
             NetTick::Resume(socket) => self.resume_now(socket),
             NetTick::End(socket) => self.end_reached(socket),
+            NetTick::EndPipe { from, to, ends } => self.end_pipe(from, to, ends),
             NetTick::AnswerEnd(socket) => self.answer_end(socket),
             NetTick::Finish(socket) => self.finished(socket),
             NetTick::AfterWrite(socket, callbacks) => self.after_write(socket, callbacks),

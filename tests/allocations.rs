@@ -109,6 +109,20 @@ fn an_echoed_message_allocates_nothing() {
     assert_eq!(allocations(Pieces, 8, &[b'x'; 64]), 0);
 }
 
+/// Back through a pipe, which is written to after the handler has heard of the data.
+struct Piped;
+
+impl Handler for Piped {
+    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.pipe(lp, socket);
+    }
+}
+
+#[test]
+fn a_piped_message_allocates_nothing() {
+    assert_eq!(allocations(Piped, 8, &[b'x'; 64]), 0);
+}
+
 #[test]
 fn sixteen_pipelined_lines_allocate_nothing() {
     assert_eq!(allocations(Pieces, 8, &[b'x'; 1024]), 0);

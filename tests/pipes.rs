@@ -251,12 +251,26 @@ fn a_pipe_resumes_a_paused_source() {
 }
 
 #[test]
-fn a_source_pauses_when_its_last_destination_is_gone() {
+fn a_source_goes_on_when_all_that_it_waits_for_is_unpiped() {
     let mut world = one_waits_for_another();
     let [a, b, c] = world.ends;
     world.enter(|lp| {
         a.unpipe(lp, c);
+        assert!(a.is_paused(lp), "the other has yet to drain");
         a.unpipe(lp, b);
+    });
+    world.until("all of it is read", |world| {
+        world.enter(|lp| a.info(lp).is_some_and(|info| info.bytes_read == MUCH as u64))
+    });
+}
+
+#[test]
+fn a_source_pauses_when_its_last_destination_is_gone() {
+    let mut world = one_waits_for_another();
+    let [a, b, c] = world.ends;
+    world.enter(|lp| {
+        a.unpipe(lp, b);
+        a.unpipe(lp, c);
     });
     for _ in 0..SOME_TURNS {
         world.turn();
@@ -264,6 +278,24 @@ fn a_source_pauses_when_its_last_destination_is_gone() {
     assert!(world.is_paused(0));
     world.enter(|lp| a.pipe(lp, c));
     world.until("it goes on", |world| !world.is_paused(0));
+}
+
+#[test]
+fn a_destination_that_refuses_a_write_holds_up_no_other() {
+    let mut world = World::<3>::new();
+    let [a, b, c] = world.ends;
+    world.enter(|lp| {
+        a.pipe(lp, b);
+        a.pipe(lp, c);
+    });
+    // It has much to send before it has finished, and is piped to until then.
+    world.fill(1);
+    world.enter(|lp| b.end(lp));
+    world.peers[0].to_send = 1000;
+    world.peers[2].reads = true;
+    world.until("all of it at the other", |world| world.peers[2].got == 1000);
+    world.peers[0].to_send = 1000;
+    world.until("all of it at the other", |world| world.peers[2].got == 2000);
 }
 
 #[test]

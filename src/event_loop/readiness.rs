@@ -21,7 +21,7 @@ impl Readiness {
     /// Either of the last words: no more to come, no more to send, or broken.
     pub const HANGUP: Readiness = Readiness(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0 | Self::ERROR.0);
 
-    /// A write may fail.
+    /// Both directions are closed, or something is wrong: a write may fail, and nobody sends any more.
     pub const BROKEN: Readiness = Readiness(Self::WRITE_CLOSED.0 | Self::ERROR.0);
 
     #[inline]
@@ -47,12 +47,6 @@ impl Readiness {
     #[inline]
     pub fn is_plain_data(self) -> bool {
         self.0 & !Self::WRITABLE.0 == Self::READABLE.0
-    }
-
-    /// Both directions are closed and nothing is wrong.
-    #[inline]
-    pub fn is_closed_in_peace(self) -> bool {
-        self.0 & Self::HANGUP.0 == Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0
     }
 }
 

@@ -148,7 +148,7 @@ fn answer(chance: &Chance, call: Call) -> Answer {
 pub(crate) fn answers(call: Call) -> &'static [Answer] {
     use Answer::*;
     match call {
-        Call::Poll => &[Fail("EINTR"), Late, One, Backwards, Again, Spurious, Stale, Urgent],
+        Call::Poll => &[Fail("EINTR"), Late, One, Backwards, Again, Spurious, Stale, Urgent, Writable],
         Call::Accept => &[
             Fail("EAGAIN"),
             Fail("EINTR"),

@@ -376,3 +376,59 @@ fn a_whole_backlog_may_have_left_before_its_turn() {
     world.run();
     assert_eq!((errors.get(), world.finish().accounts().len()), (0, 1));
 }
+
+#[test]
+fn who_is_said_to_be_just_writable_is_read_on_all_the_same() {
+    let mut world = World::new();
+    world.serve(ServerOptions::default(), on());
+    // The FIN is in the same event as the data, and is read in the turn after it.
+    let peer = world.kernel.knock(0).expect("it listens");
+    world.kernel.send(peer, b"hola");
+    world.kernel.fin(peer);
+    let polls = Cell::new(0);
+    world.kernel.set_script(move |call| match call {
+        Call::Poll if polls.replace(polls.get() + 1) % 2 == 1 => Answer::Writable,
+        _ => Answer::Usual,
+    });
+    for _ in 0..10 {
+        world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    }
+    let heard = [Event::Connection, Event::Data, Event::End, Event::Finish, Event::Close];
+    assert_eq!(world.ledger.accounts()[0].heard, heard);
+    world.kernel.set_script(|_| Answer::Usual);
+    world.run();
+    world.finish();
+}
+
+#[test]
+fn a_reset_behind_data_is_an_error_and_no_end() {
+    let mut world = World::new();
+    world.serve(ServerOptions::default(), on().error(|_, _, _| {}));
+    let peer = world.kernel.knock(0).expect("it listens");
+    world.kernel.send(peer, b"hola");
+    world.kernel.reset(peer, "ECONNRESET");
+    world.run();
+    assert_eq!(world.finish().accounts()[0].heard, [Event::Connection, Event::Data, Event::Error, Event::Close]);
+}
+
+#[test]
+fn what_is_put_back_is_a_chunk_of_its_own() {
+    let mut world = World::new();
+    let chunks = Rc::new(RefCell::new(Vec::new()));
+    let (heard, ledger) = (chunks.clone(), world.ledger.clone());
+    let reader = on().data(move |lp, socket, chunk| {
+        heard.borrow_mut().push(String::from_utf8_lossy(chunk).into_owned());
+        if heard.borrow().len() == 1 {
+            ledger.unshift(lp, socket, 1);
+            socket.pause(lp);
+            lp.set_timeout(Duration::from_secs(1), move |lp| socket.resume(lp));
+        }
+    });
+    world.serve(ServerOptions::default(), reader);
+    let accepted = [Step::Wait, Step::Wait, Step::Wait];
+    let steps = [Step::Send(b"ab".to_vec()), Step::Wait, Step::Send(b"c".to_vec()), Step::Fin];
+    world.visitor(0, accepted.into_iter().chain(steps).collect::<Vec<_>>());
+    world.run();
+    assert_eq!(*chunks.borrow(), ["ab", "b", "c"]);
+    world.finish();
+}

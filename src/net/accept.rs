@@ -136,6 +136,7 @@ impl Loop {
         }
         let mut flags = flag::OPENED;
         flags |= if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
+        flags |= if options.flowing { flag::LISTENS } else { 0 };
         flags |= match (options.pause_on_connect, options.flowing) {
             (true, _) => flag::PAUSED,
             (false, true) => flag::READING | flag::FLOWING,

@@ -107,6 +107,7 @@ impl Loop {
             return;
         }
         state.set(ERROR_EMITTED);
+        self.unpipe_sources(socket);
         self.emit(socket, Kind::OnError, 0, |handler, lp| handler.on_error(lp, socket, error));
     }
 
@@ -147,6 +148,7 @@ impl Loop {
             net.sockets.shrink_to_fit();
             net.unsent.shrink_to(FEW);
             net.ready.shrink_to(FEW);
+            net.pipes_buf.shrink_to(FEW);
             self.ticks.ticks.shrink_to(FEW);
             self.pending.shrink_to(FEW);
             self.closing.shrink_to(FEW);
@@ -175,8 +177,11 @@ impl Loop {
         state.set(CLOSING);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
-        self.detach_pipes(socket);
+        self.take_pipes(socket);
+        // A pipe that is laid to it in its `on_close` is not meant, as in Node: it may be for a new life.
+        let sources = self.sources_of(socket);
         self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));
+        self.unpipe_each(sources, socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         // Unless `on_close` has begun a new life, whose writes wait for a connection of its own.
         if was_connecting && state.is(CLOSING) {

@@ -4,16 +4,27 @@
 //!   source ── data ──▶ destination.write ── false ──▶ source pauses and awaits this destination
 //!                      destination drains ──────────▶ source resumes, unless it awaits another
 //!   source ends ─────▶ destination.end()
-//!   destination finishes or closes, unpipe ─▶ the pipe is gone, and awaited no more
+//!   destination errs, finishes or closes, unpipe ─▶ the pipe is gone, and awaited no more
 //! ```
 //!
-//! Without a destination left the source pauses. The handlers of both go on hearing their events.
+//! The handlers of both go on hearing their events. A pipe is one more listener, and stands behind the handler: who gets a
+//! chunk, and who is ended, is settled before the handler is called. So a pipe laid inside `on_data` begins with the next
+//! chunk, and one taken away there has still got this one; one laid inside `on_end` or later ends its destination in a
+//! tick.
+//!
+//! Without a destination left the source pauses. But if it waited for the drain of that destination, it goes on, for its
+//! handler, which would get nothing any more otherwise. Only a source that nobody but a pipe has asked for data stays
+//! paused; see [`SocketOptions::flowing`](super::SocketOptions::flowing).
+//!
+//! The drain of a destination that was once waited for resumes the source, whoever has paused it this time. One that has
+//! ended or is gone refuses the write, and will never drain: if it is the only one the source pauses and stays so. All
+//! this is Node's; but there a refusal stops the source although it has other destinations, for ever, and here they go on.
 
 use std::mem;
 
-use super::Socket;
 use super::state::flag::*;
 use super::state::{More, Pipe};
+use super::{NetTick, Socket};
 use crate::event_loop::Loop;
 
 impl Loop {
@@ -23,68 +34,94 @@ impl Loop {
         let Some(state) = self.net.socket_mut(from) else { return };
         state.set(DETOUR);
         let has_ended = state.is(END_EMITTED);
-        let more = state.more();
-        more.pipes.push(Pipe { to, ends, is_awaited });
-        let must_wait = more.awaits_drain();
+        state.more().pipes.push(Pipe { to, ends, is_awaited, has_waited: is_awaited });
         if let Some(destination) = self.net.socket_mut(to) {
             destination.more().piped_from.push(from);
         }
-        if has_ended && ends {
-            self.end_pipes(from);
-        } else if must_wait {
+        if has_ended {
+            self.tick(NetTick::EndPipe { from, to, ends });
+        }
+        if is_awaited {
             self.pause_socket(from);
         } else {
-            self.resume_socket(from);
+            self.let_flow(from);
         }
     }
 
-    /// Takes one pipe to `to` away. Whoever waited for that destination alone goes on, for it may never drain.
+    /// Takes one pipe to `to` away.
     pub(crate) fn unpipe_socket(&mut self, from: Socket, to: Socket) {
-        let Some(more) = self.more_of(from) else { return };
+        let Some(state) = self.net.socket_mut(from) else { return };
+        let listens = state.is(LISTENS);
+        let Some(more) = state.more.as_deref_mut() else { return };
         let Some(place) = more.pipes.iter().position(|pipe| pipe.to == to) else { return };
         let gone = more.pipes.remove(place);
-        let goes_on = gone.is_awaited && !more.awaits_drain();
-        if more.pipes.is_empty() {
+        let is_last = more.pipes.is_empty();
+        // It may never drain any more.
+        let goes_on = gone.is_awaited && !more.awaits_drain() && (listens || !is_last);
+        if is_last {
             self.pause_socket(from);
-        } else if goes_on {
-            self.resume_socket(from);
+        }
+        if goes_on {
+            self.let_flow(from);
         }
         self.forget_source(to, from);
     }
 
-    /// Writes a chunk to every destination. The slowest rules: one `false` and the source pauses.
-    pub(crate) fn feed_pipes(&mut self, from: Socket, chunk: &[u8]) {
-        let mut place = 0;
-        while let Some(pipe) = self.pipe_at(from, place) {
-            let has_room = self.write_socket(pipe.to, chunk, None);
-            // One that takes no more writes at all will not drain either.
-            if !has_room && self.net.socket(pipe.to).is_some_and(|destination| destination.is_writable()) {
-                if let Some(pipe) = self.more_of(from).and_then(|more| more.pipes.get_mut(place)) {
-                    pipe.is_awaited = true;
-                }
-                self.pause_socket(from);
+    /// The pipes of a source as they are before its handler hears of a chunk, or of the end.
+    ///
+    /// In a list that the loop lends, to be given back with [`give_back`](Self::give_back): however many pipes there are, a
+    /// chunk costs no allocation.
+    pub(crate) fn pipes_of(&mut self, from: Socket) -> Vec<Pipe> {
+        let mut pipes = mem::take(&mut self.net.pipes_buf);
+        if let Some(more) = self.more_of(from) {
+            pipes.extend_from_slice(&more.pipes);
+        }
+        pipes
+    }
+
+    fn give_back(&mut self, mut pipes: Vec<Pipe>) {
+        pipes.clear();
+        self.net.pipes_buf = pipes;
+    }
+
+    /// Writes a chunk to every destination there was before the handler got it. The slowest rules: one `false` and the
+    /// source pauses, if it is still piped there.
+    pub(crate) fn feed_pipes(&mut self, from: Socket, pipes: Vec<Pipe>, chunk: &[u8]) {
+        for pipe in &pipes {
+            if !self.write_socket(pipe.to, chunk, None) {
+                self.await_drain(from, pipe.to);
             }
-            place += 1;
+        }
+        self.give_back(pipes);
+    }
+
+    /// A destination has no room, or takes no more writes at all. One of those owes a drain too, if it had no room before;
+    /// it never comes, but when the pipe is taken away the source goes on.
+    fn await_drain(&mut self, from: Socket, to: Socket) {
+        let owes_drain = self.net.socket(to).is_some_and(|destination| destination.is(NEED_DRAIN));
+        let Some(more) = self.more_of(from) else { return };
+        let is_only_one = more.pipes.len() == 1;
+        let Some(pipe) = more.pipes.iter_mut().find(|pipe| pipe.to == to) else { return };
+        pipe.is_awaited = owes_drain;
+        pipe.has_waited |= owes_drain;
+        if owes_drain || is_only_one {
+            self.pause_socket(from);
         }
     }
 
-    /// By place, for the loop is needed for the write.
-    fn pipe_at(&self, from: Socket, place: usize) -> Option<Pipe> {
-        self.net.socket(from)?.more.as_ref()?.pipes.get(place).copied()
-    }
-
-    /// A destination has drained: those who waited for it alone go on.
+    /// A destination has drained: those who wait for no other go on.
     pub(crate) fn drained(&mut self, to: Socket) {
         let Some(more) = self.more_of(to).filter(|more| !more.piped_from.is_empty()) else { return };
         let sources = mem::take(&mut more.piped_from);
         for &source in &sources {
             let Some(more) = self.more_of(source) else { continue };
-            let mut was_awaited = false;
+            let mut has_waited = false;
             for pipe in more.pipes.iter_mut().filter(|pipe| pipe.to == to) {
-                was_awaited |= mem::take(&mut pipe.is_awaited);
+                pipe.is_awaited = false;
+                has_waited |= pipe.has_waited;
             }
-            if was_awaited && !more.awaits_drain() {
-                self.resume_socket(source);
+            if has_waited && !more.awaits_drain() {
+                self.let_flow(source);
             }
         }
         if let Some(more) = self.more_of(to) {
@@ -92,37 +129,49 @@ impl Loop {
         }
     }
 
-    /// The source has ended: its destinations do too, unless they are to stay.
-    pub(crate) fn end_pipes(&mut self, from: Socket) {
-        for pipe in self.take_pipes(from) {
-            if pipe.ends {
-                self.end_socket(pipe.to, None, None);
-            }
+    /// The source has ended: so do the destinations it had then, unless they are to stay.
+    pub(crate) fn end_pipes(&mut self, from: Socket, pipes: Vec<Pipe>) {
+        for pipe in &pipes {
+            self.end_pipe(from, pipe.to, pipe.ends);
+        }
+        self.give_back(pipes);
+    }
+
+    /// One that is ended stays piped until it has finished: it may have much to send.
+    pub(crate) fn end_pipe(&mut self, from: Socket, to: Socket, ends: bool) {
+        if ends {
+            self.end_socket(to, None, None);
+        } else {
+            self.unpipe_socket(from, to);
         }
     }
 
-    /// A socket is closing: it is at neither end of a pipe any more.
-    pub(crate) fn detach_pipes(&mut self, socket: Socket) {
-        self.unpipe_sources(socket);
-        if !self.take_pipes(socket).is_empty() {
-            self.pause_socket(socket);
-        }
-    }
-
-    /// Nobody pipes into a socket any more, for it has finished or is closing.
-    pub(crate) fn unpipe_sources(&mut self, to: Socket) {
-        let sources = self.more_of(to).map(|more| mem::take(&mut more.piped_from)).unwrap_or_default();
-        for source in sources {
-            self.unpipe_socket(source, to);
-        }
-    }
-
-    fn take_pipes(&mut self, from: Socket) -> Vec<Pipe> {
+    /// A socket is closing, and a source no more.
+    pub(crate) fn take_pipes(&mut self, from: Socket) {
         let pipes = self.more_of(from).map(|more| mem::take(&mut more.pipes)).unwrap_or_default();
         for pipe in &pipes {
             self.forget_source(pipe.to, from);
         }
-        pipes
+        if !pipes.is_empty() {
+            self.pause_socket(from);
+        }
+    }
+
+    /// Nobody pipes into a socket any more, for it has finished, or failed.
+    pub(crate) fn unpipe_sources(&mut self, to: Socket) {
+        let sources = self.sources_of(to);
+        self.unpipe_each(sources, to);
+    }
+
+    /// For [`unpipe_each`](Self::unpipe_each), after a handler has been called that may lay new pipes.
+    pub(crate) fn sources_of(&mut self, to: Socket) -> Vec<Socket> {
+        self.more_of(to).map(|more| mem::take(&mut more.piped_from)).unwrap_or_default()
+    }
+
+    pub(crate) fn unpipe_each(&mut self, sources: Vec<Socket>, to: Socket) {
+        for source in sources {
+            self.unpipe_socket(source, to);
+        }
     }
 
     /// One pipe from `source` is gone.

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!   event ─▶ READABLE ─▶ read ─┬─ full buffer ───▶ deliver, read again (up to the budget, then: ready list)
-//!                              ├─ short ─────────▶ deliver; drained, unless a FIN or an error is behind it: ready list
+//!                              ├─ short ─────────▶ deliver; drained, unless a FIN is behind it: ready list
+//!                              │                   (both directions closed, or an error: read again)
 //!                              ├─ 0 ─────────────▶ EOF
 //!                              └─ WouldBlock ────▶ drained
 //! ```
@@ -30,17 +31,18 @@ impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
     #[inline(never)]
     pub(crate) fn read_socket(&mut self, socket: Socket, buf: &mut [u8]) {
-        let mut full_reads = 0;
+        let mut reads = 0;
         while self.read_once(socket, buf) {
-            full_reads += 1;
+            reads += 1;
             // One loud peer does not starve the others.
-            if full_reads >= self.net.reads_per_turn(socket) {
+            if reads >= self.net.reads_per_turn(socket) {
                 return self.net.put_on_ready_list(socket);
             }
         }
     }
 
-    /// One read, and its delivery. Whether there may be more at once: the buffer was full.
+    /// One read, and its delivery. Whether to look for more at once: the buffer was full, or nobody is there any more who
+    /// could send, and the end stands right behind.
     #[inline(always)]
     fn read_once(&mut self, socket: Socket, buf: &mut [u8]) -> bool {
         let Some(state) = self.net.socket_mut(socket) else { return false };
@@ -59,11 +61,14 @@ impl Loop {
         }
         state.bytes_read += n as u64;
         let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
-        let is_full = n >= buf.len();
+        let mut goes_on = n >= buf.len();
         // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
-        if !is_full && flags & (HANGUP | URGENT) == 0 {
+        if !goes_on && flags & (HANGUP | URGENT) == 0 {
             state.clear(READABLE);
-        } else if !is_full {
+        } else if !goes_on && flags & BROKEN != 0 {
+            // As in Node: the end is reported in the same turn as the data if both directions are closed.
+            goes_on = true;
+        } else if !goes_on {
             self.net.put_on_ready_list(socket);
         }
         self.counters.bytes_read += n as u64;
@@ -77,7 +82,7 @@ impl Loop {
             self.deliver_by_detour(socket, chunk);
         }
         self.boundary();
-        is_full
+        goes_on
     }
 
     /// A read found no bytes: the end, an error, or nothing for now.
@@ -103,7 +108,7 @@ impl Loop {
         let high_water_mark = state.high_water_mark as usize;
         state.set(DETOUR);
         let inbox = &mut state.more().inbox;
-        inbox.extend_from_slice(chunk);
+        inbox.push(chunk);
         if inbox.len() >= high_water_mark {
             // Full: stop reading, the window closes, the peer feels it.
             state.clear(READING);
@@ -115,8 +120,9 @@ impl Loop {
     fn hand_over(&mut self, socket: Socket, chunk: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
+            let pipes = self.pipes_of(socket);
             self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_data(lp, socket, chunk));
-            return self.feed_pipes(socket, chunk);
+            return self.feed_pipes(socket, pipes, chunk);
         };
         let mut scratch = mem::take(&mut self.net.text_buf);
         let text = decoder.decode(chunk, &mut scratch);
@@ -125,12 +131,17 @@ impl Loop {
             state.more().decoder = Some(decoder);
         }
         if !text.is_empty() {
-            self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
-            self.feed_pipes(socket, text.as_bytes());
+            self.hand_over_text(socket, text);
         }
         scratch.clear();
         scratch.shrink_to(TEXT_BUFFER);
         self.net.text_buf = scratch;
+    }
+
+    fn hand_over_text(&mut self, socket: Socket, text: &str) {
+        let pipes = self.pipes_of(socket);
+        self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
+        self.feed_pipes(socket, pipes, text.as_bytes());
     }
 
     /// The FIN was read.
@@ -149,30 +160,32 @@ impl Loop {
         self.act_for(outer);
     }
 
-    /// Hands over what the inbox holds if somebody takes it, and queues the end once it is empty.
+    /// Hands over what the inbox holds, chunk by chunk as long as somebody takes it, and queues the end once it is empty.
     fn flow(&mut self, socket: Socket) {
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(DESTROYED) {
-            return;
-        }
-        let inbox = match &mut state.more {
-            Some(more) if state.flags & FLOWING != 0 => mem::take(&mut more.inbox),
-            _ => Vec::new(),
-        };
-        if state.is(EOF) && (state.is(FLOWING) || !state.has_undelivered()) {
-            // Before the last data is delivered: ticks that its handler makes come after the end, as in Node.
-            self.tick(NetTick::End(socket));
-        }
-        if !inbox.is_empty() {
-            self.hand_over(socket, &inbox);
+        let mut is_end_queued = false;
+        loop {
+            let Some(state) = self.net.socket_mut(socket) else { return };
+            if state.is(DESTROYED) {
+                return;
+            }
+            let chunk = match &mut state.more {
+                Some(more) if state.flags & FLOWING != 0 => more.inbox.pop(),
+                _ => None,
+            };
+            let is_last = if state.is(FLOWING) { state.inbox_len() == 0 } else { !state.has_undelivered() };
+            if state.is(EOF) && is_last && !mem::replace(&mut is_end_queued, true) {
+                // Before the last chunk is delivered: ticks that its handler makes come after the end, as in Node.
+                self.tick(NetTick::End(socket));
+            }
+            let Some(chunk) = chunk else { break };
+            self.hand_over(socket, &chunk);
         }
         // A character that the FIN cut in two becomes one replacement character, before the end.
         let Some(state) = self.net.socket_mut(socket) else { return };
         let takes_tail = state.flags & (FLOWING | EOF | DESTROYED) == FLOWING | EOF;
         let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
-            self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
-            self.feed_pipes(socket, text.as_bytes());
+            self.hand_over_text(socket, text);
         }
     }
 
@@ -184,7 +197,16 @@ impl Loop {
         log::trace!(target: "bucle::net", "{socket} paused");
     }
 
+    /// `resume`: the program wants the data.
     pub(crate) fn resume_socket(&mut self, socket: Socket) {
+        if let Some(state) = self.net.socket_mut(socket) {
+            state.set(LISTENS);
+        }
+        self.let_flow(socket);
+    }
+
+    /// Somebody wants the data: the program, or a pipe.
+    pub(crate) fn let_flow(&mut self, socket: Socket) {
         self.note(Kind::Resume, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(PAUSED);
@@ -205,7 +227,7 @@ impl Loop {
             return;
         }
         state.set(DETOUR);
-        state.more().inbox.splice(..0, bytes.iter().copied());
+        state.more().inbox.unshift(bytes);
         if state.is(FLOWING) && !state.is(RESUMING) {
             state.set(RESUMING);
             self.tick(NetTick::Resume(socket));
@@ -255,11 +277,9 @@ impl Loop {
             return;
         }
         state.set(END_EMITTED);
-        if !state.is(ALLOW_HALF_OPEN) {
-            state.set(ANSWERS_END);
-        }
+        let pipes = self.pipes_of(socket);
         self.emit(socket, Kind::OnEnd, 0, |handler, lp| handler.on_end(lp, socket));
-        self.end_pipes(socket);
+        self.end_pipes(socket, pipes);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is_writable() && !state.is(ALLOW_HALF_OPEN) {
             self.tick(NetTick::AnswerEnd(socket));
@@ -280,6 +300,8 @@ impl Loop {
         if state.more().decoder.is_none() {
             state.set(flag::DETOUR);
             state.more().decoder = Some(Utf8Decoder::default());
+            // As in Node, what waits becomes one text.
+            state.more().inbox.join();
         }
     }
 }

@@ -81,6 +81,8 @@ pub(crate) enum Answer {
     Stale,
     /// A poll: urgent data is said to be there.
     Urgent,
+    /// A poll: of everybody only that it is writable, as kqueue has it; the rest comes with the next one.
+    Writable,
 }
 
 type Script = Box<dyn FnMut(Call) -> Answer>;
@@ -409,6 +411,11 @@ impl Kernel {
         let answer = state.ask(Call::Poll);
         let mut waiters = match answer {
             Answer::Late | Answer::Fail(_) => return Vec::new(),
+            Answer::Writable => {
+                let is_writable = |connection: &&Connection| connection.readiness().is_any(Readiness::WRITABLE);
+                let writable = state.connections.iter().filter(|connection| connection.is_open()).filter(is_writable);
+                return writable.filter_map(|connection| Some((connection.token?, Readiness::WRITABLE))).collect();
+            }
             Answer::One if !state.woken.is_empty() => vec![state.woken.remove(0)],
             _ => mem::take(&mut state.woken),
         };

@@ -194,7 +194,7 @@ impl Socket {
             state.set(ALLOW_HALF_OPEN);
         }
         if options.flowing {
-            state.set(FLOWING | READING);
+            state.set(FLOWING | LISTENS | READING);
         }
         if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
             state.more().no_delay = options.no_delay;
@@ -334,8 +334,9 @@ impl Socket {
     /// Writes all that this socket reads to `to`, at the pace of the slower, and ends `to` when this one ends. Starts
     /// reading, even after [`pause`](Self::pause), unless `to` has yet to drain.
     ///
-    /// Of several destinations the slowest rules: reading goes on when each has drained, or is gone. One that finishes or
-    /// closes is unpiped
+    /// Of several destinations the slowest rules: reading goes on when each has drained, or is gone. One that fails,
+    /// finishes or closes is unpiped. Inside `on_data` the pipe begins with the next chunk, inside `on_end` and after it `to`
+    /// is ended in a tick
     /// ([Node: `readable.pipe`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readablepipedestination-options)).
     pub fn pipe(self, lp: &mut Loop, to: Socket) {
         lp.pipe_socket(self, to, true);
@@ -346,7 +347,8 @@ impl Socket {
         lp.pipe_socket(self, to, false);
     }
 
-    /// Takes a pipe away. Without any left the socket pauses.
+    /// Takes a pipe away. Without any left the socket pauses, unless it waited for `to` to drain and its handler wants the
+    /// data.
     pub fn unpipe(self, lp: &mut Loop, to: Socket) {
         lp.unpipe_socket(self, to);
     }
@@ -491,7 +493,7 @@ impl Socket {
     pub fn write_refusal(self, lp: &Loop) -> Option<Error> {
         match lp.net.socket(self) {
             None => Some(Error::Destroyed { action: "write" }),
-            Some(state) if state.is(ANSWERS_END) && state.is(ENDING) => Some(Error::EndedByPeer),
+            Some(state) if state.answers_end() && state.is(ENDING) => Some(Error::EndedByPeer),
             Some(state) if !state.is(OPENED | DESTROYED | ENDING) => Some(Error::SocketClosed),
             Some(state) => super::write::refusal(state),
         }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 
+use super::inbox::Inbox;
 use super::outbox::OutboxId;
 use super::utf8::Utf8Decoder;
 use super::{Error, Limits, Socket, WriteCallback};
@@ -60,7 +61,7 @@ const _: () = assert!(size_of::<SocketState>() <= 80, "an idle connection costs 
 #[derive(Default)]
 pub(crate) struct More {
     /// Bytes received while nobody took them: paused, or not asked for yet.
-    pub inbox: Vec<u8>,
+    pub inbox: Inbox,
     /// Turns bytes into text after `set_encoding`.
     pub decoder: Option<Utf8Decoder>,
     pub end_callbacks: Vec<WriteCallback>,
@@ -96,6 +97,8 @@ pub(crate) struct Pipe {
     pub ends: bool,
     /// The source has stopped reading until this destination drains.
     pub is_awaited: bool,
+    /// It has done so before: a drain resumes it, whyever it is paused then.
+    pub has_waited: bool,
 }
 
 /// The states and conditions a socket can be in; see the picture above.
@@ -123,6 +126,8 @@ pub(crate) mod flag {
 
         /// Somebody wants the data: `on_data` is called as it comes.
         FLOWING,
+        /// Not only a pipe does: it was made flowing, or resumed by the program.
+        LISTENS,
         /// `pause` was called, and no `resume` since.
         PAUSED,
         /// A tick of `resume` is in the queue.
@@ -137,7 +142,7 @@ pub(crate) mod flag {
         END_EMITTED,
         /// A FIN, hang-up or error was reported: a short read does not mean that all was read.
         HANGUP,
-        /// A hang-up or error was reported: a write is tried at once, for it may fail.
+        /// A hang-up or error was reported: a write is tried at once, for it may fail, and a read goes on to the end.
         BROKEN,
         /// The descriptor has urgent data: a read stops short of it.
         URGENT,
@@ -161,8 +166,6 @@ pub(crate) mod flag {
         SHUTTING,
         /// The FIN is sent and `on_finish` has been called.
         FINISHED,
-        /// The peer ended, and this side will not stay half open: a write after our own end is the peer's fault.
-        ANSWERS_END,
         /// `destroy_soon`: destroyed as soon as it has finished.
         DESTROY_ON_FINISH,
 
@@ -251,6 +254,12 @@ impl SocketState {
         self.flags & (DESTROYED | ERRORED | ENDING) == 0
     }
 
+    /// Whether the peer ended and this side will not stay half open: a write after our own end is the peer's fault.
+    pub fn answers_end(&self) -> bool {
+        use flag::*;
+        self.flags & (END_EMITTED | ALLOW_HALF_OPEN) == END_EMITTED
+    }
+
     /// Gives its outbox up, and what corks it.
     #[inline]
     pub fn take_outbox(&mut self) -> Option<OutboxId> {
@@ -271,7 +280,8 @@ impl SocketState {
     /// A closed socket that is connected again starts anew: states, counters and errors, but not its options.
     pub fn begin_life(&mut self) {
         use flag::*;
-        self.flags &= ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | PAUSED | DETOUR | READY_EVEN | READY_ODD | UNSENT;
+        const KEPT: u32 = ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | LISTENS | PAUSED | DETOUR;
+        self.flags &= KEPT | READY_EVEN | READY_ODD | UNSENT;
         if self.is(FLOWING) {
             self.set(READING);
         }
@@ -281,7 +291,7 @@ impl SocketState {
             more.errored = None;
             more.peer = None;
             more.resets_on_connect = None;
-            more.inbox.clear();
+            more.inbox = Inbox::default();
         }
     }
 

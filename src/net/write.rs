@@ -90,7 +90,7 @@ impl Loop {
             self.call_back(socket, callback, Err(Error::Destroyed { action: "write" }));
             return false;
         };
-        let refusal = if state.is(ANSWERS_END) && state.is(ENDING) { Some(Error::EndedByPeer) } else { refusal(state) };
+        let refusal = if state.answers_end() && state.is(ENDING) { Some(Error::EndedByPeer) } else { refusal(state) };
         match refusal {
             Some(error) => {
                 self.call_back(socket, callback, Err(error.clone()));
