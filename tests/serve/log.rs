@@ -21,7 +21,13 @@ fn story(verbosity: &str) -> Vec<String> {
     };
     // How long a callback took is the machine's story.
     let is_of_the_machine = |line: &String| line.contains("slow callback");
-    said.lines().filter_map(without_head).filter(|line| !is_of_the_machine(line)).map(without_port).collect()
+    // How many turns it took, and how long they were, is, too.
+    let without_turns = |line: String| match line.split_once(" turns, the longest ") {
+        Some((_, rest)) => format!("turns{}", rest.split_once(';').map_or("", |(_, bytes)| bytes)),
+        None => line,
+    };
+    let lines = said.lines().filter_map(without_head).filter(|line| !is_of_the_machine(line));
+    lines.map(without_port).map(without_turns).collect()
 }
 
 #[test]
@@ -33,6 +39,7 @@ fn once_for_servers() {
             "SIGTERM: closing; once more ends it at once",
             "server #1 takes no more connections, 0 go on",
             "server #1 closed",
+            "turns 6 bytes read, 6 written",
         ]
     );
 }

@@ -39,10 +39,6 @@ const LAST_ROUND: Duration = Duration::from_millis(10);
 /// How long closing may take, whatever the guests do. Half a second under the five that the command promises.
 const CLOSE_LIMIT: Duration = Duration::from_millis(4500);
 
-/// How much longer than there are guests the list of them may be, and how many are few.
-const SPARSE: usize = 8;
-const FEW: usize = 32;
-
 /// What holds for everybody in the house.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -56,7 +52,8 @@ pub(crate) struct Rules {
 pub(crate) struct House<H> {
     rules: Rules,
     handler: H,
-    guests: HashSet<Socket>,
+    /// How many there are. Who they are the server knows: see [`ServerId::sockets`].
+    guests: usize,
     /// Newcomers of a full house that have not left yet, at most.
     turned_away: Vec<Socket>,
     /// When a line of the log said last that the house is full, and how many were turned away since.
@@ -82,14 +79,21 @@ pub(crate) fn close<H: Handler>(lp: &mut Loop, server: Server<House<H>>) {
         lp.set_immediate(move |lp| server.id().close(lp));
     });
     let rounds = lp.set_interval(LAST_ROUND, move |lp| {
-        server.with(lp, House::make_a_last_round);
+        let guests = server.sockets(lp);
+        server.with(lp, |house, lp| house.make_a_last_round(lp, &guests));
     });
     let last_orders = lp.set_timeout(LAST_ORDERS, move |lp| {
         lp.clear(rounds);
-        server.with(lp, House::say_good_bye);
+        let guests = server.sockets(lp);
+        server.with(lp, |house, lp| house.say_good_bye(lp, &guests));
     });
     let farewell = lp.set_timeout(LAST_ORDERS + FAREWELL, move |lp| {
-        server.with(lp, House::let_go);
+        for guest in server.sockets(lp) {
+            if guest.writable_length(lp) == 0 {
+                // It has got everything, and does not say good-bye.
+                guest.destroy(lp);
+            }
+        }
     });
     let limit = lp.set_timeout(CLOSE_LIMIT, Loop::stop);
     for timer in [rounds, last_orders, farewell, limit] {
@@ -99,7 +103,7 @@ pub(crate) fn close<H: Handler>(lp: &mut Loop, server: Server<House<H>>) {
 
 impl<H> House<H> {
     pub(crate) fn new(rules: Rules, handler: H) -> Self {
-        House { rules, handler, guests: HashSet::new(), turned_away: Vec::new(), full: None, closing: None }
+        House { rules, handler, guests: 0, turned_away: Vec::new(), full: None, closing: None }
     }
 
     /// Sends somebody away who came when all places were taken.
@@ -127,7 +131,7 @@ impl<H> House<H> {
         match &mut self.full {
             Some((said, unsaid)) if now.duration_since(*said) < FULL_REPORT => *unsaid += 1,
             full => {
-                let places = self.guests.len();
+                let places = self.guests;
                 let since = full.map_or(0, |(_, unsaid)| unsaid);
                 let others = if since > 0 { format!(", and {since} before") } else { String::new() };
                 log::warn!(target: "bucle::serve", "{socket} turned away{others}: {places} are here already");
@@ -137,9 +141,9 @@ impl<H> House<H> {
     }
 
     /// Says good-bye to those who have had all their answers and have said nothing since the last round.
-    fn make_a_last_round(&mut self, lp: &mut Loop) {
+    fn make_a_last_round(&mut self, lp: &mut Loop, guests: &[Socket]) {
         let Some(closing) = &mut self.closing else { return };
-        for &guest in &self.guests {
+        for &guest in guests {
             let has_more = closing.talking.remove(&guest) || guest.is_paused(lp) || guest.needs_drain(lp);
             if !has_more && closing.leaving.insert(guest) {
                 guest.end(lp);
@@ -148,22 +152,13 @@ impl<H> House<H> {
     }
 
     /// Says good-bye to everybody, whether they have finished or not.
-    fn say_good_bye(&mut self, lp: &mut Loop) {
+    fn say_good_bye(&mut self, lp: &mut Loop, guests: &[Socket]) {
         let Some(closing) = &mut self.closing else { return };
-        for &guest in &self.guests {
+        for &guest in guests {
             if closing.leaving.insert(guest) {
                 guest.end(lp);
                 // Those who were paused are read again, to hear their FIN.
                 guest.resume(lp);
-            }
-        }
-    }
-
-    /// Waits no longer for guests who have got everything and do not say good-bye.
-    fn let_go(&mut self, lp: &mut Loop) {
-        for &guest in &self.guests {
-            if guest.writable_length(lp) == 0 {
-                guest.destroy(lp);
             }
         }
     }
@@ -176,10 +171,10 @@ impl<H> House<H> {
 
 impl<H: Handler> Handler for House<H> {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        if self.guests.len() >= self.rules.max_connections {
+        if self.guests >= self.rules.max_connections {
             return self.turn_away(lp, socket);
         }
-        self.guests.insert(socket);
+        self.guests += 1;
         self.handler.on_connection(lp, socket);
     }
 
@@ -221,11 +216,7 @@ impl<H: Handler> Handler for House<H> {
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
-        self.guests.remove(&socket);
-        if self.guests.capacity() > SPARSE * self.guests.len().max(FEW) {
-            // Half of a crowd has left, and half of that.
-            self.guests.shrink_to(2 * self.guests.len());
-        }
+        self.guests -= 1;
         if let Some(closing) = &mut self.closing {
             closing.talking.remove(&socket);
             closing.leaving.remove(&socket);
