@@ -155,7 +155,7 @@ pub fn on_signal(
                 if !lp.has_source(id) {
                     return;
                 }
-                if !lp.call(Kind::Source, lp.cause(), |lp| f(lp, signal)) {
+                if !lp.call(Kind::Signal, lp.cause(), |lp| f(lp, signal)) {
                     lp.remove_source(id);
                 }
                 lp.boundary();

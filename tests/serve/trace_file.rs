@@ -215,7 +215,7 @@ mod with_the_feature {
         assert_eq!(status, Some(0), "{said}");
         let events = finished(&path);
         check(&events);
-        assert_eq!(with(&events, "name", "source").len(), 1, "the signal");
+        assert_eq!(with(&events, "name", "signal").len(), 1);
         assert_eq!(with(&events, "name", "on_close").len(), 1);
         assert_eq!(with(&events, "ph", "e").len(), 1);
     }
