@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod connect;
+mod keys;
 mod load;
 mod machine;
 #[cfg(feature = "trace")]
@@ -42,7 +43,7 @@ pub(crate) mod exit_code {
     pub(crate) const CHECK_FAILED: u8 = 4;
     /// A `--fail-if` was true.
     pub(crate) const THRESHOLD: u8 = 5;
-    /// The answer to a question of the quiz was wrong.
+    /// A question of the quiz was answered wrong, or not at all.
     #[cfg(feature = "trace")]
     pub(crate) const WRONG_ANSWER: u8 = 4;
     /// A limit of the machine stops it before it starts.

@@ -238,8 +238,9 @@ fn quiz_command() -> clap::Command {
                 .help("The order, letters or words"),
         )
         .after_help(
-            "The exit code is 0 when every answer was right, and 4 when one was wrong or a question was given up,\n\
-             even if it was answered again; at a terminal, in a pipe and with --answer alike.\n\n\
+            "The exit code is 0 when every question that was asked was answered right at once, and 4 when one was\n\
+             answered wrong, given up or left open (`quit`, the end of the input, no order at all); at a terminal,\n\
+             in a pipe and with --answer alike.\n\n\
              Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"",
         )
 }
