@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 
-use super::load::{self, Load};
+use super::load::{self, Load, count, time};
 use super::serve::{HIGH_WATER_MARK, Kind, Place, Serve};
 use super::{complain, exit_code};
 
@@ -35,6 +35,9 @@ const LEAST_TRACE: u64 = 16 * 1024;
 /// What must have room in an outbox besides the answer to the longest line: what waits when no further line is taken, and
 /// as much again for the words around it.
 const LEAST_OUTBOX: usize = 2 * HIGH_WATER_MARK;
+
+/// Nobody gains anything from spinning longer than this.
+const LONGEST_SPIN: Duration = Duration::from_secs(1);
 
 /// Only this machine, unless somebody asks for more.
 const HOST: &str = "127.0.0.1";
@@ -89,10 +92,16 @@ fn command() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(serve_command())
-        .subcommand(connect_command())
-        .subcommand(load::command())
-        .subcommand(quiz_command())
+        .subcommands([serve_command(), connect_command(), load::command(), quiz_command()].map(hear_it_out))
+}
+
+/// Gives what stands behind a flag to the flag's own parser, also if it begins with a hyphen: the parser knows what is
+/// wrong with `-5`, where clap would take it for another flag.
+fn hear_it_out(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
+        if takes_value { arg.allow_hyphen_values(true) } else { arg }
+    })
 }
 
 fn serve_command() -> clap::Command {
@@ -112,7 +121,7 @@ fn serve_command() -> clap::Command {
                 .short('p')
                 .value_name("PORT")
                 .default_value(PORT)
-                .value_parser(value_parser!(u16))
+                .value_parser(port)
                 .help("Port to listen on; 0 picks a free one"),
         )
         .arg(
@@ -134,22 +143,22 @@ fn serve_command() -> clap::Command {
             Arg::new("max-connections")
                 .long("max-connections")
                 .value_name("COUNT")
-                .value_parser(value_parser!(u32).range(1..))
+                .value_parser(connections)
                 .help("Turn away whoever comes beyond this many [default: the limit of open files, less 32]"),
         )
         .arg(
             Arg::new("idle-timeout")
                 .long("idle-timeout")
                 .value_name("TIME")
-                .value_parser(duration)
-                .help("Close connections after this long without traffic: 90s, 5m, 500ms; 0 is never"),
+                .value_parser(time)
+                .help("Close connections after this long without traffic: 90s, 1.5h, 500ms; 0 is never"),
         )
         .arg(
             Arg::new("write-timeout")
                 .long("write-timeout")
                 .value_name("TIME")
                 .default_value("30s")
-                .value_parser(duration)
+                .value_parser(time)
                 .help("Disconnect whoever takes nothing of what waits for it for this long; 0 is never"),
         )
         .arg(
@@ -197,7 +206,7 @@ fn serve_command() -> clap::Command {
                 .long("spin")
                 .value_name("TIME")
                 .value_parser(spin)
-                .help("Look for work this long before sleeping, as 50us: quicker answers, but it burns a core"),
+                .help("Look for work this long before sleeping, as 50us, at most 1s: quicker answers, but it burns a core"),
         )
         .arg(verbose())
         .after_help(
@@ -290,7 +299,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
         kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
         place,
         reuse_port: matches.get_flag("reuse-port"),
-        max_connections: matches.get_one::<u32>("max-connections").map(|&max| max as usize),
+        max_connections: matches.get_one("max-connections").copied(),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
         limits,
         total_outbox_limit: limit("total-outbox-limit"),
@@ -321,29 +330,26 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit_bytes).ok_or_else(|| "that is more than any machine has".to_owned())
 }
 
-/// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "write it like 90s, 5m or 500ms".to_owned())?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
-        _ => return Err(format!("there is no unit {unit:?}; write it like 90s, 5m or 500ms")),
-    };
-    // A timer of the loop runs at most 2^31 − 1 ms, as in Node: 24 days.
-    let ms = number.checked_mul(unit_ms).filter(|&ms| ms <= i32::MAX as u64);
-    ms.map(Duration::from_millis).ok_or_else(|| "24 days are the most".to_owned())
+/// A time to spin: as any other, and no longer than makes sense.
+fn spin(text: &str) -> Result<Duration, String> {
+    match time(text) {
+        Ok(time) if time > LONGEST_SPIN => Err("a second is the most: it burns a core meanwhile".to_owned()),
+        Ok(time) => Ok(time),
+        Err(_) => Err("write it like 50us or 1ms; a bare number is seconds".to_owned()),
+    }
 }
 
-/// As [`duration`], and `50us`.
-fn spin(text: &str) -> Result<Duration, String> {
-    let Some(micros) = text.strip_suffix("us") else { return duration(text) };
+/// How many connections: as `bucle load` counts them.
+fn connections(text: &str) -> Result<usize, String> {
+    let number = count(text)?;
+    usize::try_from(number).map_err(|_| "that is more than can be counted".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
     // `parse` would take a sign as well.
-    let number = if micros.starts_with('+') { None } else { micros.parse().ok() };
-    number.map(Duration::from_micros).ok_or_else(|| "write it like 50us or 1ms".to_owned())
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if is_number { text.parse().ok() } else { None };
+    number.ok_or_else(|| "a port is a number from 0 to 65535".to_owned())
 }
 
 #[cfg(test)]
@@ -379,26 +385,31 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units() {
+    fn a_time_to_spin_is_short() {
         let table = [
-            ("90s", Some(90_000)),
-            ("5m", Some(300_000)),
-            ("1h", Some(3_600_000)),
-            ("500ms", Some(500)),
-            ("7", Some(7_000)),
+            ("50us", Some(50)),
+            ("1ms", Some(1000)),
+            ("0.5ms", Some(500)),
+            ("1", Some(1_000_000)),
             ("0", Some(0)),
+            ("1.1s", None),
+            ("1h", None),
             ("", None),
-            ("s", None),
-            ("-1s", None),
-            ("1.5s", None),
-            ("1d", None),
-            ("5 m", None),
-            ("99999999999999999999", None),
-            ("18446744073709551615h", None),
-            ("25000000m", None),
+            ("abc", None),
+            ("+5us", None),
+            ("-5us", None),
         ];
-        for (text, want_ms) in table {
-            assert_eq!(duration(text).ok(), want_ms.map(Duration::from_millis), "{text:?}");
+        for (text, want_us) in table {
+            assert_eq!(spin(text).ok(), want_us.map(Duration::from_micros), "{text:?}");
+        }
+        assert!(spin("abc").is_err_and(|why| why.contains("50us")), "it says how");
+    }
+
+    #[test]
+    fn a_port_is_a_number() {
+        let table = [("0", Some(0)), ("65535", Some(65535)), ("65536", None), ("-1", None), ("+1", None), ("", None)];
+        for (text, want) in table {
+            assert_eq!(port(text).ok(), want, "{text:?}");
         }
     }
 }

@@ -219,6 +219,13 @@ fn a_full_house_says_so_and_has_room_again() {
     server.greeted();
 }
 
+/// `bucle serve` counts and times as `bucle load` does.
+#[test]
+fn counts_have_units_and_times_fractions() {
+    let server = Served::start(&["tutorial", "--max-connections", "1k", "--idle-timeout", "1.5h", "--spin", "0.5ms"]);
+    server.greeted();
+}
+
 #[test]
 fn who_is_idle_is_told_and_disconnected() {
     let server = Served::start(&["chat", "--idle-timeout", "300ms"]);
@@ -380,8 +387,16 @@ fn what_cannot_be_is_said_with_advice() {
         ("no such server", &["serve", "ecco"], 2, &["ecco", "echo"]),
         ("no such port", &["serve", "--port", "65536"], 2, &["65536"]),
         ("no such flag", &["serve", "--prot", "1"], 2, &["--port"]),
-        ("no such time", &["serve", "--idle-timeout", "soon"], 2, &["90s, 5m or 500ms"]),
-        ("nobody may come", &["serve", "--max-connections", "0"], 2, &["0"]),
+        ("no port", &["serve", "--port", "-1"], 2, &["a port is a number from 0 to 65535"]),
+        ("no such time", &["serve", "--idle-timeout", "soon"], 2, &["500us, 20ms, 10s, 5m or 1h"]),
+        ("a negative time", &["serve", "--write-timeout", "-5s"], 2, &["'-5s'", "500us, 20ms, 10s, 5m or 1h"]),
+        ("a very long time", &["serve", "--idle-timeout", "1000h"], 2, &["24 days are the most"]),
+        ("no time to spin", &["serve", "--spin", "abc"], 2, &["50us or 1ms"]),
+        ("too long a time to spin", &["serve", "--spin", "1h"], 2, &["a second is the most"]),
+        ("nobody may come", &["serve", "--max-connections", "0"], 2, &["1 is the least"]),
+        ("fewer than nobody", &["serve", "--max-connections", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
+        ("as in load", &["load", "-c", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
+        ("no limit", &["serve", "--line-limit", "-1K"], 2, &["64M, 500K or 2G"]),
         ("two places", &["serve", "--unix", "a.sock", "--port", "1"], 2, &["--unix"]),
         ("no such command", &["dance"], 2, &["dance"]),
     ];
