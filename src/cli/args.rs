@@ -64,8 +64,8 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
     match matches.subcommand() {
         Some(("serve", matches)) => match serve_of(matches) {
             Ok(serve) => Ok(Command::Serve { serve, verbosity: matches.get_count("verbose") }),
-            Err(why) => {
-                complain(&why, &["bucle serve --help".to_owned()]);
+            Err((why, advice)) => {
+                complain(&why, &[advice]);
                 Err(ExitCode::from(exit_code::USAGE))
             }
         },
@@ -266,12 +266,19 @@ fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
     clap::builder::PossibleValue::new(kind.name()).help(kind.about())
 }
 
-/// What is wrong only in combination is an error here.
-fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
+/// What is wrong only in combination is an error here: what it is, and what to type.
+fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
+    let help = || "bucle serve --help".to_owned();
     let place = match matches.get_one::<PathBuf>("unix") {
         Some(path) => Place::Unix(path.clone()),
         None => {
             let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
+            if let Some((host, port)) = host_with_port(host) {
+                let kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
+                let flag = if host.is_empty() { String::new() } else { format!(" --host {host}") };
+                let advice = format!("{}{flag} --port {port}", kind.command());
+                return Err((format!("--host {host}:{port}: the port goes to --port"), advice));
+            }
             // `[::1]`, as addresses with a port are written, is understood too.
             let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
             Place::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
@@ -281,14 +288,14 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
     let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
     let (outbox_bytes, line_limit) = (limit("outbox-limit"), bytes("line-limit"));
     if line_limit == 0 {
-        return Err("--line-limit: a line has one byte at least".to_owned());
+        return Err(("--line-limit: a line has one byte at least".to_owned(), help()));
     }
     // A peer that reads must be able to have its own answers.
     let least = line_limit.saturating_add(LEAST_OUTBOX);
     if let Some(bytes) = outbox_bytes.filter(|&bytes| bytes < least) {
-        return Err(format!(
-            "--outbox-limit of {bytes} bytes: for lines of up to {line_limit} bytes it takes {least} at least"
-        ));
+        let why =
+            format!("--outbox-limit of {bytes} bytes: for lines of up to {line_limit} bytes it takes {least} at least");
+        return Err((why, help()));
     }
     let limits = Limits {
         outbox_bytes,
@@ -308,6 +315,14 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
         trace: matches.get_one("trace").cloned(),
         trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
     })
+}
+
+/// A host and a port where only a host belongs. No name has a colon, and an IPv6 address has two at least.
+fn host_with_port(text: &str) -> Option<(&str, &str)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+    (is_port && is_host).then_some((host, port))
 }
 
 fn trace_size(text: &str) -> Result<u64, String> {
@@ -403,6 +418,23 @@ mod tests {
             assert_eq!(spin(text).ok(), want_us.map(Duration::from_micros), "{text:?}");
         }
         assert!(spin("abc").is_err_and(|why| why.contains("50us")), "it says how");
+    }
+
+    #[test]
+    fn a_port_is_no_part_of_a_host() {
+        let table = [
+            ("127.0.0.1:90", Some(("127.0.0.1", "90"))),
+            ("localhost:8080", Some(("localhost", "8080"))),
+            ("[::1]:80", Some(("[::1]", "80"))),
+            (":80", Some(("", "80"))),
+            ("127.0.0.1", None),
+            ("::1", None),
+            ("[::1]", None),
+            ("fe80::1:80", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(host_with_port(text), want, "{text:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use bucle::{Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
 use super::screen::{Escaper, Screen};
-use super::target::Place;
+use super::target::{Place, port_in};
 use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine};
 
 /// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
@@ -44,9 +44,10 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     let place = match Place::parse(target) {
         Ok(place) => place,
         Err(why) => {
+            let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
             complain(
                 &format!("cannot understand the target '{}': {why}", target.escape_debug()),
-                &["bucle connect 127.0.0.1:8080".into()],
+                &[format!("bucle connect {meant}")],
             );
             return ExitCode::from(exit_code::USAGE);
         }

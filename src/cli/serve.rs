@@ -108,6 +108,11 @@ impl Kind {
         }
     }
 
+    /// What is typed to have it.
+    pub(crate) fn command(self) -> String {
+        if self == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", self.name()) }
+    }
+
     /// The kind of that name; clap lets only names of [`ALL`](Self::ALL) through.
     pub(crate) fn of(name: &str) -> Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
