@@ -216,7 +216,7 @@ fn serve_command() -> clap::Command {
 
 fn connect_command() -> clap::Command {
     clap::Command::new("connect")
-        .about("Talks to a server: lines from the terminal or a pipe, `exit` or Ctrl-D to end")
+        .about("Talks to a server: lines from the terminal, where `exit` or Ctrl-D ends it, or bytes from a pipe")
         .arg(
             Arg::new("target")
                 .value_name("HOST:PORT")

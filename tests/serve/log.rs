@@ -1,7 +1,7 @@
 //! What `-v`, `-vv` and `-vvv` say: the lives of servers, the story of a connection, every event. One line each, with the
 //! one it is about first.
 
-use super::served::Served;
+use super::served::{Served, bucle};
 
 /// What a server says while one client says `hola` and leaves, without times, levels and ports.
 fn story(verbosity: &str) -> Vec<String> {
@@ -70,4 +70,33 @@ fn three_times_for_every_event() {
         ]
     );
     assert!(story.iter().any(|line| line.starts_with("poll: ")), "{story:?}");
+}
+
+/// What a server says with `RUST_LOG` set, from its start to its end.
+fn said(rust_log: &str, flags: &[&str]) -> String {
+    let mut command = bucle(&["serve", "echo", "--port", "0"]);
+    command.args(flags).env("RUST_LOG", rust_log);
+    let server = Served::of(command);
+    server.signal("-TERM");
+    let (status, said) = server.end();
+    assert_eq!(status, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn an_empty_rust_log_asks_for_nothing() {
+    for empty in ["", " "] {
+        assert!(said(empty, &["-v"]).contains("server #1 listening on"), "{empty:?}");
+    }
+    let quiet = said("off", &["-v"]);
+    assert!(!quiet.contains("listening") && !quiet.contains("warning"), "{quiet}");
+}
+
+#[test]
+fn nonsense_in_rust_log_is_told_once_and_silences_nothing() {
+    for nonsense in ["nonsense", "bucle=loud"] {
+        let said = said(nonsense, &["-v"]);
+        assert_eq!(said.matches("RUST_LOG: no level").count(), 1, "{said}");
+        assert!(said.contains(nonsense) && said.contains("server #1 listening on"), "{said}");
+    }
 }
