@@ -1,7 +1,7 @@
 //! What `-v`, `-vv` and `-vvv` say: the lives of servers, the story of a connection, every event. One line each, with the
 //! one it is about first.
 
-use super::served::{Served, bucle};
+use super::served::{LIMIT, Served, bucle};
 
 /// What a server says while one client says `hola` and leaves, without times, levels and ports.
 fn story(verbosity: &str) -> Vec<String> {
@@ -99,4 +99,30 @@ fn nonsense_in_rust_log_is_told_once_and_silences_nothing() {
         assert_eq!(said.matches("RUST_LOG: no level").count(), 1, "{said}");
         assert!(said.contains(nonsense) && said.contains("server #1 listening on"), "{said}");
     }
+}
+
+/// The first by name, the others of that second by number; only whoever asks for every connection hears of each.
+#[test]
+fn who_was_idle_is_told_once_a_second() {
+    const GUESTS: usize = 5;
+    let mut server = Served::start(&["chat", "-v", "--idle-timeout", "300ms"]);
+    let heard = server.heard();
+    let guests: Vec<_> = (0..GUESTS).map(|_| server.connect()).collect();
+    let next = || loop {
+        let line = heard.recv_timeout(LIMIT).expect("a line");
+        if let Some((_, what)) = line.split_once("idle for 300ms: ") {
+            return what.to_owned();
+        }
+    };
+    let first = next();
+    assert!(first.starts_with('#') && first.ends_with(" is closed"), "{first}");
+    let mut counted = 1;
+    while counted < GUESTS {
+        let more = next();
+        let (count, rest) = more.split_once(' ').expect("words");
+        assert_eq!(rest, "more are closed");
+        counted += count.parse::<usize>().expect("a number");
+    }
+    assert_eq!(counted, GUESTS);
+    drop(guests);
 }
