@@ -169,10 +169,12 @@ fn chat_tells_everybody_in_the_room() {
     assert_eq!(bo.line(), "-- bo has joined lobby");
     assert_eq!(bo.rest(), b"-- good-bye\r\n");
     assert_eq!([ana.line(), ana.line()], ["-- bo has joined lobby", "-- bo has left"]);
-    ana.send("/rooms\r\n/what\r\n/nick\r\n/help\r\n");
+    ana.send("/rooms\r\n/what\r\n/NICK\r\n/msg\r\n//hi\r\n/help\r\n");
     assert_eq!(ana.line(), "-- rooms: lobby (1)", "an empty room is gone");
     assert!(ana.line().contains("there is no /what; see /help"));
-    assert!(ana.line().contains("/nick wants to know more"));
+    assert_eq!(ana.line(), "-- /nick NAME        be called NAME");
+    assert_eq!(ana.line(), "-- /msg NICK TEXT    say something to NICK only");
+    assert_eq!(ana.line(), "ana: /hi");
     assert!(ana.line().contains("/nick NAME"));
 }
 
@@ -307,6 +309,38 @@ fn it_serves_on_although_nobody_reads_its_stdout() {
     let mut peer = server.connect();
     peer.send("hola");
     assert_eq!(peer.bytes(4), b"hola");
+}
+
+/// Whoever waits for the line with the port gets it elsewhere.
+#[test]
+fn a_full_disk_behind_stdout_is_told() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let mut command = bucle(&["serve", "echo", "--port", "0"]);
+    command.stdout(fs::File::options().write(true).open("/dev/full").expect("Linux has it"));
+    let mut server = Served { child: command.spawn().expect("it starts"), line: String::new() };
+    let heard = server.heard();
+    let warning = heard.recv_timeout(LIMIT).expect("a line");
+    assert!(
+        warning.contains("echo listening on 127.0.0.1:") && warning.ends_with("the disk is full (ENOSPC)"),
+        "{warning}"
+    );
+    assert!(heard.recv_timeout(LIMIT).expect("a line").starts_with("  try:  bucle connect :"));
+}
+
+/// What is to be typed, by what listens where.
+#[test]
+fn what_to_try_is_a_client_that_fits() {
+    for (args, want) in [
+        (&["chat"][..], "  try:  bucle connect :PORT      or  telnet 127.0.0.1 PORT "),
+        (&["echo", "--host", "0.0.0.0"], "  try:  bucle connect :PORT      or  nc localhost PORT "),
+        (&["chat", "--host", "127.0.0.2"], "  try:  bucle connect 127.0.0.2:PORT      or  telnet 127.0.0.2 PORT "),
+    ] {
+        let mut server = Served::start(args);
+        let said = server.heard().recv_timeout(LIMIT).expect("a line");
+        assert!(said.starts_with(&want.replace("PORT", &server.port().to_string())), "{said}");
+    }
 }
 
 #[test]
