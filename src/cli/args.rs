@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
@@ -189,8 +188,8 @@ fn serve_command() -> clap::Command {
             Arg::new("trace")
                 .long("trace")
                 .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing"),
+                .value_parser(PathBufValueParser::new().try_map(trace_path))
+                .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing; replaces a trace, and no other file"),
         )
         .arg(
             Arg::new("trace-limit")
@@ -323,6 +322,11 @@ fn host_with_port(text: &str) -> Option<(&str, &str)> {
     let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let is_host = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
     (is_port && is_host).then_some((host, port))
+}
+
+/// Standard output has the line with the address, so a trace cannot go there.
+fn trace_path(path: PathBuf) -> Result<PathBuf, String> {
+    if path.as_os_str() == "-" { Err("a trace goes to a file: name one, as t.json".to_owned()) } else { Ok(path) }
 }
 
 fn trace_size(text: &str) -> Result<u64, String> {
