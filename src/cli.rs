@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod connect;
+mod escape;
 mod keys;
 mod load;
 mod log_filter;

@@ -26,7 +26,8 @@ use bucle::process::{self, Input, Signal, Stdin};
 use bucle::{Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
-use super::screen::{Escaper, Screen};
+use super::escape::Escaper;
+use super::screen::Screen;
 use super::target::{Place, port_in};
 use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine};
 
