@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod connect;
+mod editor;
 mod escape;
 mod keys;
 mod load;

@@ -76,6 +76,7 @@ fn pure_files_know_neither_loop_nor_clock_nor_log() {
         "net/outbox",
         "event_loop/timers",
         "cli/advice",
+        "cli/editor",
         "cli/escape",
         "cli/keys",
         "cli/load/check",

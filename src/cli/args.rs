@@ -230,7 +230,10 @@ fn connect_command() -> clap::Command {
         )
         .arg(verbose())
         .after_help(
-            "Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
+            "At a terminal the line can be edited: Left, Right, Home, End, Ctrl-Left, Ctrl-Right, Backspace, Delete,\n\
+             Ctrl-A B E F, Ctrl-U K W to delete up to the start, to the end, a word; Up and Down bring back what was\n\
+             sent, Ctrl-L clears the screen. With --raw the terminal edits it by itself.\n\n\
+             Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
         )
 }
 

@@ -1,6 +1,8 @@
 //! `bucle connect`, as a person and as a pipe use it, against servers of the test's own.
 #![cfg(all(unix, feature = "cli"))]
 
+mod editing;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
