@@ -37,13 +37,13 @@ use std::time::Duration;
 
 use bucle::net::{Error, Handler, Socket, SocketOptions, Target};
 use bucle::process::{self, Input, Signal, Stdin, TerminalKeys};
-use bucle::{Loop, Result, TimerId};
+use bucle::{EventLoop, Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
 use super::escape::Escaper;
 use super::screen::Screen;
 use super::target::{Place, port_in};
-use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine};
+use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine, stderr};
 
 /// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
 /// take one after the other, shorter than a person notices.
@@ -71,8 +71,24 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
         return status;
     }
     let talk = Rc::new(Talk::new(place, raw));
-    let result = bucle::run(|lp| {
-        listen_to_signals(lp, &talk)?;
+    let result = run_loop(&talk);
+    talk.forget_what_is_typed();
+    match result {
+        Ok(()) => ExitCode::from(talk.status.get()),
+        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::complain_of_descriptors(&error),
+        Err(error) => {
+            complain(&format!("the loop cannot go on: {error}"), &[]);
+            ExitCode::from(exit_code::FAILURE)
+        }
+    }
+}
+
+/// Connects, and runs the loop to its end. What the log says goes above the prompt, too: before the loop waits, the row
+/// that the log has taken is drawn anew.
+fn run_loop(talk: &Rc<Talk>) -> Result<()> {
+    let mut event_loop = EventLoop::new()?;
+    event_loop.enter(|lp| {
+        listen_to_signals(lp, talk)?;
         let client = Client { talk: talk.clone(), stdin: None, line_wait: None, state: State::Connecting };
         let options = SocketOptions {
             keep_alive: true,
@@ -81,16 +97,13 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
             ..SocketOptions::default()
         };
         Socket::new(lp, options, client).connect_to(lp, talk.target())
-    });
-    talk.forget_what_is_typed();
-    match result {
-        Ok(_) => ExitCode::from(talk.status.get()),
-        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::complain_of_descriptors(&error),
-        Err(error) => {
-            complain(&format!("the loop cannot go on: {error}"), &[]);
-            ExitCode::from(exit_code::FAILURE)
+    })?;
+    event_loop.run_with(|lp| {
+        if stderr::has_taken_row() && talk.redraw().is_err() {
+            lp.stop();
         }
-    }
+        None
+    })
 }
 
 /// With a prompt on the screen, signals have to wait until it is away and the terminal as it was.
@@ -204,6 +217,7 @@ impl Talk {
             *self.keys.borrow_mut() = Some(TerminalKeys::start()?);
             // Who cannot write notices when the server says something.
             let _ = self.change_screen(|screen| screen.prompt(columns()));
+            stderr::set_prompt(true);
         }
         Ok(())
     }
@@ -215,6 +229,10 @@ impl Talk {
         {
             log::debug!(target: "bucle::connect", "the terminal is gone: {error}");
         }
+        self.redraw()
+    }
+
+    fn redraw(&self) -> Result<(), OutputFailed> {
         self.change_screen(|screen| screen.redraw(columns()))
     }
 
@@ -228,6 +246,7 @@ impl Talk {
 
     /// No more is typed. If the prompt cannot be taken away, there is none.
     fn leave_prompt(&self) {
+        stderr::set_prompt(false);
         let _ = self.change_screen(Screen::leave);
         self.keys.take();
     }

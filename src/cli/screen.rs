@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 use super::editor::{Editor, Typed, whole};
 
 /// To the beginning of the row, and all of it erased.
-const ERASE: &str = "\r\x1b[K";
+pub(crate) const ERASE_ROW: &str = "\r\x1b[K";
 
 /// All of the screen erased, and the cursor at its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -77,7 +77,7 @@ impl Screen {
         columns: usize,
         mut send: impl FnMut(Option<&str>) -> ControlFlow<()>,
     ) -> String {
-        let mut shown = String::from(ERASE);
+        let mut shown = String::from(ERASE_ROW);
         let (mut flow, mut rings) = (ControlFlow::Continue(()), false);
         self.editor.feed(bytes, |typed| {
             if flow.is_break() {
@@ -108,12 +108,12 @@ impl Screen {
 
     /// The row with the prompt, after something else may have been written, or the terminal has another width.
     pub(crate) fn redraw(&mut self, columns: usize) -> String {
-        if self.is_prompting { ERASE.to_owned() + &self.editor.draw(columns) } else { String::new() }
+        if self.is_prompting { ERASE_ROW.to_owned() + &self.editor.draw(columns) } else { String::new() }
     }
 
     /// Takes the prompt away for a while, until the next [`redraw`](Self::redraw).
     pub(crate) fn hide(&self) -> &'static str {
-        if self.is_prompting { ERASE } else { "" }
+        if self.is_prompting { ERASE_ROW } else { "" }
     }
 
     /// Takes the prompt away for good. What comes later is shown where the cursor is. What was typed and not sent stays to
@@ -122,7 +122,7 @@ impl Screen {
         if !mem::take(&mut self.is_prompting) {
             return String::new();
         }
-        let mut shown = String::from(ERASE);
+        let mut shown = String::from(ERASE_ROW);
         if self.is_waiting() {
             shown += &mem::take(&mut self.unfinished);
             shown.push('\n');
@@ -143,7 +143,7 @@ impl Screen {
     }
 
     fn above(&mut self, lines: &str, columns: usize) -> String {
-        format!("{ERASE}{lines}{}", self.editor.draw(columns))
+        format!("{ERASE_ROW}{lines}{}", self.editor.draw(columns))
     }
 }
 

@@ -154,6 +154,25 @@ fn what_comes_in_leaves_a_long_line_whole() -> io::Result<()> {
 }
 
 #[test]
+fn the_log_goes_above_the_prompt_too() -> io::Result<()> {
+    let (listener, target) = server();
+    let mut person = Person::at(&format!("'{BUCLE}' connect -vvv {target}"));
+    person.see(PROMPT);
+    let mut peer = accept(&listener);
+    person.types("half a");
+    person.see("half a");
+    peer.write_all(b"hola\n")?;
+    let log = person.see("hola\r\n> half a");
+    assert!(log.contains("read 5 bytes\r\n\r\x1b[K"), "{log:?}");
+    person.types(" line\r");
+    // What is logged of the sending comes after the new prompt, which is drawn anew.
+    person.see("> half a line\r\n> ");
+    person.see("sent 12 bytes\r\n");
+    person.see(PROMPT);
+    Ok(())
+}
+
+#[test]
 fn a_terminal_of_another_width_gets_the_line_anew() -> io::Result<()> {
     let (listener, target) = server();
     let mut person = Person::at(&format!("stty cols 40; tty; '{BUCLE}' connect {target}"));
