@@ -3,7 +3,11 @@
 mod advice;
 mod args;
 mod connect;
+mod editor;
+mod escape;
+mod keys;
 mod load;
+mod log_filter;
 mod machine;
 #[cfg(feature = "trace")]
 mod quiz;
@@ -42,7 +46,7 @@ pub(crate) mod exit_code {
     pub(crate) const CHECK_FAILED: u8 = 4;
     /// A `--fail-if` was true.
     pub(crate) const THRESHOLD: u8 = 5;
-    /// The answer to a question of the quiz was wrong.
+    /// A question of the quiz was answered wrong, or not at all.
     #[cfg(feature = "trace")]
     pub(crate) const WRONG_ANSWER: u8 = 4;
     /// A limit of the machine stops it before it starts.
@@ -60,15 +64,16 @@ pub(crate) fn main() -> ExitCode {
 fn run() -> ExitCode {
     match args::parse() {
         Ok(Command::Serve { serve, verbosity }) => {
-            start_log(verbosity);
+            start_log(verbosity, Nonsense::IsTold);
             serve::run(&serve)
         }
         Ok(Command::Connect { target, raw, verbosity }) => {
-            start_log(verbosity);
+            start_log(verbosity, Nonsense::IsTold);
             connect::run(&target, raw)
         }
         Ok(Command::Load(load)) => {
-            start_log(0);
+            // A worker has the environment of the one who started it, who has told already.
+            start_log(0, if load.worker.is_some() { Nonsense::IsKnown } else { Nonsense::IsTold });
             load::run(*load)
         }
         Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
@@ -86,15 +91,32 @@ mod quiz {
     }
 }
 
-/// The log goes to stderr. Without `-v` only what is wrong is said; `RUST_LOG` wins over `-v`.
-fn start_log(verbosity: u8) {
-    let filter = match verbosity {
+/// What becomes of what makes no sense in `RUST_LOG`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nonsense {
+    IsTold,
+    IsKnown,
+}
+
+/// The log goes to stderr. Without `-v` only what is wrong is said; `RUST_LOG` wins over `-v`, if it says anything.
+fn start_log(verbosity: u8, nonsense: Nonsense) {
+    let asked = env::var_os("RUST_LOG").unwrap_or_default();
+    let sifted = log_filter::sift(&asked.to_string_lossy());
+    if nonsense == Nonsense::IsTold && !sifted.nonsense.is_empty() {
+        let words = sifted.nonsense.join(", ").escape_debug().to_string();
+        stderr::say(
+            format!("warning: RUST_LOG: no level and no part of bucle: {words}\n  try:  RUST_LOG=bucle=debug\n")
+                .as_bytes(),
+        );
+    }
+    let filter = sifted.filter.as_deref().unwrap_or(match verbosity {
         0 => "warn",
         1 => "warn,bucle=info",
         2 => "warn,bucle=debug",
         _ => "warn,bucle=trace",
-    };
-    let mut log = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter));
+    });
+    let mut log = env_logger::Builder::new();
+    log.parse_filters(filter).parse_write_style(&env::var("RUST_LOG_STYLE").unwrap_or_default());
     log.target(env_logger::Target::Pipe(Box::new(stderr::Log)));
     let is_plain = |name, plain: fn(&std::ffi::OsStr) -> bool| env::var_os(name).is_some_and(|value| plain(&value));
     let wants_plain = is_plain("NO_COLOR", |value| !value.is_empty()) || is_plain("TERM", |term| term == "dumb");

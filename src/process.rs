@@ -16,6 +16,7 @@ mod resources;
 mod signals;
 mod stdin;
 mod stdout;
+mod terminal;
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -26,6 +27,7 @@ pub use resources::{cpu_usage, raise_descriptor_limit};
 pub use signals::{Signal, SignalId, exit_on, ignore, on_signal};
 pub use stdin::{Input, Stdin, stdin};
 pub use stdout::{columns, takes_a_line, write_stderr, write_stdout};
+pub use terminal::{TerminalKeys, discard_typed, stop};
 
 /// Waits, without the loop, until a file that somebody else has made non-blocking can be read or written. It is left
 /// as it is: `O_NONBLOCK` would change for everybody who has the same file open.

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use std::{env, process};
 
-use bucle::process::{Input, Signal, SignalId, exit_on, ignore, on_signal, stdin};
+use bucle::process::{Input, Signal, SignalId, TerminalKeys, discard_typed, exit_on, ignore, on_signal, stdin};
 use bucle::{EventLoop, Loop};
 
 const SCENARIO: &str = "BUCLE_TEST_SCENARIO";
@@ -67,6 +67,21 @@ fn scenario() -> bucle::Result<()> {
             say("ready");
             Ok(())
         })?,
+        "suspended" => bucle::run(|lp| {
+            stay(lp);
+            on_signal(lp, &[Signal::Suspend, Signal::Continue], |lp, signal| {
+                say(signal.name());
+                if signal == Signal::Continue {
+                    lp.stop();
+                }
+            })?;
+            say("ready");
+            Ok(())
+        })?,
+        "no terminal" => {
+            discard_typed();
+            say(TerminalKeys::start().expect_err("there is none").code());
+        }
         "stuck" => bucle::run(|_| {
             exit_on(Signal::Interrupt, 130)?;
             say("ready");
@@ -268,6 +283,25 @@ fn an_ignored_signal_does_nothing() {
     player.send("HUP");
     player.send("TERM");
     player.says(&["SIGTERM"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+/// What it does is the listener's affair: `tests/connect/editing.rs` has one that stops when it is ready.
+#[test]
+fn who_listens_to_ctrl_z_is_not_stopped_by_it() {
+    let mut player = play("suspended");
+    player.says(&["ready"]);
+    player.send("TSTP");
+    player.says(&["SIGTSTP"]);
+    player.send("CONT");
+    player.says(&["SIGCONT"]);
+    assert_eq!(player.ends().code(), Some(0));
+}
+
+#[test]
+fn keys_come_from_terminals_only() {
+    let mut player = play("no terminal");
+    player.says(&["ENOTTY"]);
     assert_eq!(player.ends().code(), Some(0));
 }
 

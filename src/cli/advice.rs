@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bucle::Error;
 
-use super::target::Place;
+use super::target::{Place, port_in};
 
 /// What to say when `bucle connect` cannot connect to `place`: a sentence, and what to type next.
 pub(crate) fn cannot_connect(place: &Place, error: &Error) -> (String, Vec<String>) {
@@ -13,10 +13,15 @@ pub(crate) fn cannot_connect(place: &Place, error: &Error) -> (String, Vec<Strin
 
 /// The same for another command and a reason of which only the code is known. `otherwise` is said of an unknown one.
 pub(crate) fn no_connection(command: &str, place: &Place, code: &str, otherwise: &str) -> (String, Vec<String>) {
-    let (why, tries) = match place {
+    let (why, mut tries) = match place {
         Place::Tcp(host, port) => tcp(command, host, *port, code),
         Place::Unix(_) => unix(place, code),
     };
+    if let Place::Tcp(host, _) = place
+        && let Some(meant) = port_in(host)
+    {
+        tries.insert(0, format!("bucle {command} {meant}      if that is the port"));
+    }
     let why = if why.is_empty() { otherwise.to_owned() } else { format!("{why} ({code})") };
     (format!("cannot connect to {place}: {why}"), tries)
 }
@@ -134,6 +139,7 @@ mod tests {
             ("localhost:7000", "bucle serve --port 7000      in another terminal"),
             ("[::1]:8080", "bucle serve --host ::1      in another terminal"),
             ("10.0.0.1:8080", "bucle connect HOST:PORT      with another host or port"),
+            ("fe80::1:9032", "bucle connect [fe80::1]:9032      if that is the port"),
             ("unix:/tmp/a", "bucle serve --unix /tmp/a      in another terminal"),
         ];
         for (place, want) in table {

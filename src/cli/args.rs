@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 
-use super::load::{self, Load};
+use super::load::{self, Load, count, time};
 use super::serve::{HIGH_WATER_MARK, Kind, Place, Serve};
 use super::{complain, exit_code};
 
@@ -35,6 +34,9 @@ const LEAST_TRACE: u64 = 16 * 1024;
 /// What must have room in an outbox besides the answer to the longest line: what waits when no further line is taken, and
 /// as much again for the words around it.
 const LEAST_OUTBOX: usize = 2 * HIGH_WATER_MARK;
+
+/// Nobody gains anything from spinning longer than this.
+const LONGEST_SPIN: Duration = Duration::from_secs(1);
 
 /// Only this machine, unless somebody asks for more.
 const HOST: &str = "127.0.0.1";
@@ -61,8 +63,8 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
     match matches.subcommand() {
         Some(("serve", matches)) => match serve_of(matches) {
             Ok(serve) => Ok(Command::Serve { serve, verbosity: matches.get_count("verbose") }),
-            Err(why) => {
-                complain(&why, &["bucle serve --help".to_owned()]);
+            Err((why, advice)) => {
+                complain(&why, &[advice]);
                 Err(ExitCode::from(exit_code::USAGE))
             }
         },
@@ -89,10 +91,16 @@ fn command() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(serve_command())
-        .subcommand(connect_command())
-        .subcommand(load::command())
-        .subcommand(quiz_command())
+        .subcommands([serve_command(), connect_command(), load::command(), quiz_command()].map(hear_it_out))
+}
+
+/// Gives what stands behind a flag to the flag's own parser, also if it begins with a hyphen: the parser knows what is
+/// wrong with `-5`, where clap would take it for another flag.
+fn hear_it_out(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
+        if takes_value { arg.allow_hyphen_values(true) } else { arg }
+    })
 }
 
 fn serve_command() -> clap::Command {
@@ -112,7 +120,7 @@ fn serve_command() -> clap::Command {
                 .short('p')
                 .value_name("PORT")
                 .default_value(PORT)
-                .value_parser(value_parser!(u16))
+                .value_parser(port)
                 .help("Port to listen on; 0 picks a free one"),
         )
         .arg(
@@ -134,22 +142,22 @@ fn serve_command() -> clap::Command {
             Arg::new("max-connections")
                 .long("max-connections")
                 .value_name("COUNT")
-                .value_parser(value_parser!(u32).range(1..))
+                .value_parser(connections)
                 .help("Turn away whoever comes beyond this many [default: the limit of open files, less 32]"),
         )
         .arg(
             Arg::new("idle-timeout")
                 .long("idle-timeout")
                 .value_name("TIME")
-                .value_parser(duration)
-                .help("Close connections after this long without traffic: 90s, 5m, 500ms; 0 is never"),
+                .value_parser(time)
+                .help("Close connections after this long without traffic: 90s, 1.5h, 500ms; 0 is never"),
         )
         .arg(
             Arg::new("write-timeout")
                 .long("write-timeout")
                 .value_name("TIME")
                 .default_value("30s")
-                .value_parser(duration)
+                .value_parser(time)
                 .help("Disconnect whoever takes nothing of what waits for it for this long; 0 is never"),
         )
         .arg(
@@ -180,8 +188,8 @@ fn serve_command() -> clap::Command {
             Arg::new("trace")
                 .long("trace")
                 .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing"),
+                .value_parser(PathBufValueParser::new().try_map(trace_path))
+                .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing; replaces a trace, and no other file"),
         )
         .arg(
             Arg::new("trace-limit")
@@ -197,7 +205,7 @@ fn serve_command() -> clap::Command {
                 .long("spin")
                 .value_name("TIME")
                 .value_parser(spin)
-                .help("Look for work this long before sleeping, as 50us: quicker answers, but it burns a core"),
+                .help("Look for work this long before sleeping, as 50us, at most 1s: quicker answers, but it burns a core"),
         )
         .arg(verbose())
         .after_help(
@@ -207,7 +215,7 @@ fn serve_command() -> clap::Command {
 
 fn connect_command() -> clap::Command {
     clap::Command::new("connect")
-        .about("Talks to a server: lines from the terminal or a pipe, `exit` or Ctrl-D to end")
+        .about("Talks to a server: lines from the terminal, where `exit` or Ctrl-D ends it, or bytes from a pipe")
         .arg(
             Arg::new("target")
                 .value_name("HOST:PORT")
@@ -222,7 +230,10 @@ fn connect_command() -> clap::Command {
         )
         .arg(verbose())
         .after_help(
-            "Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
+            "At a terminal the line can be edited: Left, Right, Home, End, Ctrl-Left, Ctrl-Right, Backspace, Delete,\n\
+             Ctrl-A B E F, Ctrl-U K W to delete up to the start, to the end, a word; Up and Down bring back what was\n\
+             sent, Ctrl-L clears the screen. With --raw the terminal edits it by itself.\n\n\
+             Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
         )
 }
 
@@ -238,8 +249,9 @@ fn quiz_command() -> clap::Command {
                 .help("The order, letters or words"),
         )
         .after_help(
-            "The exit code is 0 when every answer was right, and 4 when one was wrong or a question was given up,\n\
-             even if it was answered again; at a terminal, in a pipe and with --answer alike.\n\n\
+            "The exit code is 0 when every question that was asked was answered right at once, and 4 when one was\n\
+             answered wrong, given up or left open (`quit`, the end of the input, no order at all); at a terminal,\n\
+             in a pipe and with --answer alike.\n\n\
              Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"",
         )
 }
@@ -256,12 +268,19 @@ fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
     clap::builder::PossibleValue::new(kind.name()).help(kind.about())
 }
 
-/// What is wrong only in combination is an error here.
-fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
+/// What is wrong only in combination is an error here: what it is, and what to type.
+fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
+    let help = || "bucle serve --help".to_owned();
     let place = match matches.get_one::<PathBuf>("unix") {
         Some(path) => Place::Unix(path.clone()),
         None => {
             let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
+            if let Some((host, port)) = host_with_port(host) {
+                let kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
+                let flag = if host.is_empty() { String::new() } else { format!(" --host {host}") };
+                let advice = format!("{}{flag} --port {port}", kind.command());
+                return Err((format!("--host {host}:{port}: the port goes to --port"), advice));
+            }
             // `[::1]`, as addresses with a port are written, is understood too.
             let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
             Place::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
@@ -271,14 +290,14 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
     let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
     let (outbox_bytes, line_limit) = (limit("outbox-limit"), bytes("line-limit"));
     if line_limit == 0 {
-        return Err("--line-limit: a line has one byte at least".to_owned());
+        return Err(("--line-limit: a line has one byte at least".to_owned(), help()));
     }
     // A peer that reads must be able to have its own answers.
     let least = line_limit.saturating_add(LEAST_OUTBOX);
     if let Some(bytes) = outbox_bytes.filter(|&bytes| bytes < least) {
-        return Err(format!(
-            "--outbox-limit of {bytes} bytes: for lines of up to {line_limit} bytes it takes {least} at least"
-        ));
+        let why =
+            format!("--outbox-limit of {bytes} bytes: for lines of up to {line_limit} bytes it takes {least} at least");
+        return Err((why, help()));
     }
     let limits = Limits {
         outbox_bytes,
@@ -289,7 +308,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
         kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
         place,
         reuse_port: matches.get_flag("reuse-port"),
-        max_connections: matches.get_one::<u32>("max-connections").map(|&max| max as usize),
+        max_connections: matches.get_one("max-connections").copied(),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
         limits,
         total_outbox_limit: limit("total-outbox-limit"),
@@ -298,6 +317,19 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, String> {
         trace: matches.get_one("trace").cloned(),
         trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
     })
+}
+
+/// A host and a port where only a host belongs. No name has a colon, and an IPv6 address has two at least.
+fn host_with_port(text: &str) -> Option<(&str, &str)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+    (is_port && is_host).then_some((host, port))
+}
+
+/// Standard output has the line with the address, so a trace cannot go there.
+fn trace_path(path: PathBuf) -> Result<PathBuf, String> {
+    if path.as_os_str() == "-" { Err("a trace goes to a file: name one, as t.json".to_owned()) } else { Ok(path) }
 }
 
 fn trace_size(text: &str) -> Result<u64, String> {
@@ -320,29 +352,26 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit_bytes).ok_or_else(|| "that is more than any machine has".to_owned())
 }
 
-/// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "write it like 90s, 5m or 500ms".to_owned())?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
-        _ => return Err(format!("there is no unit {unit:?}; write it like 90s, 5m or 500ms")),
-    };
-    // A timer of the loop runs at most 2^31 − 1 ms, as in Node: 24 days.
-    let ms = number.checked_mul(unit_ms).filter(|&ms| ms <= i32::MAX as u64);
-    ms.map(Duration::from_millis).ok_or_else(|| "24 days are the most".to_owned())
+/// A time to spin: as any other, and no longer than makes sense.
+fn spin(text: &str) -> Result<Duration, String> {
+    match time(text) {
+        Ok(time) if time > LONGEST_SPIN => Err("a second is the most: it burns a core meanwhile".to_owned()),
+        Ok(time) => Ok(time),
+        Err(_) => Err("write it like 50us or 1ms; a bare number is seconds".to_owned()),
+    }
 }
 
-/// As [`duration`], and `50us`.
-fn spin(text: &str) -> Result<Duration, String> {
-    let Some(micros) = text.strip_suffix("us") else { return duration(text) };
+/// How many connections: as `bucle load` counts them.
+fn connections(text: &str) -> Result<usize, String> {
+    let number = count(text)?;
+    usize::try_from(number).map_err(|_| "that is more than can be counted".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
     // `parse` would take a sign as well.
-    let number = if micros.starts_with('+') { None } else { micros.parse().ok() };
-    number.map(Duration::from_micros).ok_or_else(|| "write it like 50us or 1ms".to_owned())
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if is_number { text.parse().ok() } else { None };
+    number.ok_or_else(|| "a port is a number from 0 to 65535".to_owned())
 }
 
 #[cfg(test)]
@@ -378,26 +407,48 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units() {
+    fn a_time_to_spin_is_short() {
         let table = [
-            ("90s", Some(90_000)),
-            ("5m", Some(300_000)),
-            ("1h", Some(3_600_000)),
-            ("500ms", Some(500)),
-            ("7", Some(7_000)),
+            ("50us", Some(50)),
+            ("1ms", Some(1000)),
+            ("0.5ms", Some(500)),
+            ("1", Some(1_000_000)),
             ("0", Some(0)),
+            ("1.1s", None),
+            ("1h", None),
             ("", None),
-            ("s", None),
-            ("-1s", None),
-            ("1.5s", None),
-            ("1d", None),
-            ("5 m", None),
-            ("99999999999999999999", None),
-            ("18446744073709551615h", None),
-            ("25000000m", None),
+            ("abc", None),
+            ("+5us", None),
+            ("-5us", None),
         ];
-        for (text, want_ms) in table {
-            assert_eq!(duration(text).ok(), want_ms.map(Duration::from_millis), "{text:?}");
+        for (text, want_us) in table {
+            assert_eq!(spin(text).ok(), want_us.map(Duration::from_micros), "{text:?}");
+        }
+        assert!(spin("abc").is_err_and(|why| why.contains("50us")), "it says how");
+    }
+
+    #[test]
+    fn a_port_is_no_part_of_a_host() {
+        let table = [
+            ("127.0.0.1:90", Some(("127.0.0.1", "90"))),
+            ("localhost:8080", Some(("localhost", "8080"))),
+            ("[::1]:80", Some(("[::1]", "80"))),
+            (":80", Some(("", "80"))),
+            ("127.0.0.1", None),
+            ("::1", None),
+            ("[::1]", None),
+            ("fe80::1:80", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(host_with_port(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_a_number() {
+        let table = [("0", Some(0)), ("65535", Some(65535)), ("65536", None), ("-1", None), ("+1", None), ("", None)];
+        for (text, want) in table {
+            assert_eq!(port(text).ok(), want, "{text:?}");
         }
     }
 }

@@ -6,29 +6,44 @@
 //! ```
 //!
 //! * **Typed**: lines go out as they are typed, with the `\n` that the Enter key makes. `exit` or Ctrl-D ends our side of
-//!   the conversation, and the client waits for the server to end its own.
+//!   the conversation, and the client waits for the server to end its own. With both ends on a terminal, the line that is
+//!   being typed is ours to edit and to show ([`Screen`]); else, with `--raw` and where `TERM` is `dumb`, it is the
+//!   terminal's.
 //! * **Piped**: bytes go out as they are; at their end our side ends, and the client waits for the server's end, as
 //!   `nc -N` does. It reads no faster than the server takes, so memory stays bounded.
 //! * On a terminal, what the server sends is shown as text, with its control bytes escaped; with `--raw`, or anywhere else
 //!   than on a terminal, it is written as it is.
 //!
-//! Nothing about the terminal is changed, so there is nothing to restore, however this ends.
+//! Editing means that the terminal hands over keys and shows none ([`TerminalKeys`]), which has to be undone whenever
+//! somebody else is to have it:
+//!
+//! | when | what |
+//! |---|---|
+//! | our side ends, the server ends, anything fails, a panic | restored, for good |
+//! | Ctrl-C, `SIGTERM`, `SIGHUP`, Ctrl-\\ | restored, then the end |
+//! | Ctrl-Z | restored, then stopped; changed again when the shell lets us go on |
+//! | `SIGKILL` | nothing can be done; `stty sane` helps |
+//!
+//! Whoever is typing when the server vanishes has typed for the server. That is not left to the shell, which would take it
+//! for a command; what is typed after `exit` or Ctrl-D is.
 
 use std::cell::{Cell, RefCell};
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bucle::net::{Error, Handler, Socket, SocketOptions, Target};
-use bucle::process::{self, Input, Signal, Stdin};
-use bucle::{Loop, Result, TimerId};
+use bucle::process::{self, Input, Signal, Stdin, TerminalKeys};
+use bucle::{EventLoop, Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
-use super::screen::{Escaper, Screen};
-use super::target::Place;
-use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine};
+use super::escape::Escaper;
+use super::screen::Screen;
+use super::target::{Place, port_in};
+use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine, stderr};
 
 /// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
 /// take one after the other, shorter than a person notices.
@@ -44,9 +59,10 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     let place = match Place::parse(target) {
         Ok(place) => place,
         Err(why) => {
+            let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
             complain(
                 &format!("cannot understand the target '{}': {why}", target.escape_debug()),
-                &["bucle connect 127.0.0.1:8080".into()],
+                &[format!("bucle connect {meant}")],
             );
             return ExitCode::from(exit_code::USAGE);
         }
@@ -55,19 +71,10 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
         return status;
     }
     let talk = Rc::new(Talk::new(place, raw));
-    let result = bucle::run(|lp| {
-        end_at_ctrl_c(lp, &talk)?;
-        let client = Client { talk: talk.clone(), stdin: None, line_wait: None, state: State::Connecting };
-        let options = SocketOptions {
-            keep_alive: true,
-            keep_alive_initial_delay: KEEP_ALIVE_DELAY,
-            user_timeout: USER_TIMEOUT,
-            ..SocketOptions::default()
-        };
-        Socket::new(lp, options, client).connect_to(lp, talk.target())
-    });
+    let result = run_loop(&talk);
+    talk.forget_what_is_typed();
     match result {
-        Ok(_) => ExitCode::from(talk.status.get()),
+        Ok(()) => ExitCode::from(talk.status.get()),
         Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::complain_of_descriptors(&error),
         Err(error) => {
             complain(&format!("the loop cannot go on: {error}"), &[]);
@@ -76,16 +83,51 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     }
 }
 
-/// With a prompt on the screen, Ctrl-C takes it away first.
-fn end_at_ctrl_c(lp: &mut Loop, talk: &Rc<Talk>) -> Result<()> {
+/// Connects, and runs the loop to its end. What the log says goes above the prompt, too: before the loop waits, the row
+/// that the log has taken is drawn anew.
+fn run_loop(talk: &Rc<Talk>) -> Result<()> {
+    let mut event_loop = EventLoop::new()?;
+    event_loop.enter(|lp| {
+        listen_to_signals(lp, talk)?;
+        let client = Client { talk: talk.clone(), stdin: None, line_wait: None, state: State::Connecting };
+        let options = SocketOptions {
+            keep_alive: true,
+            keep_alive_initial_delay: KEEP_ALIVE_DELAY,
+            user_timeout: USER_TIMEOUT,
+            ..SocketOptions::default()
+        };
+        Socket::new(lp, options, client).connect_to(lp, talk.target())
+    })?;
+    event_loop.run_with(|lp| {
+        if stderr::has_taken_row() && talk.redraw().is_err() {
+            lp.stop();
+        }
+        None
+    })
+}
+
+/// With a prompt on the screen, signals have to wait until it is away and the terminal as it was.
+fn listen_to_signals(lp: &mut Loop, talk: &Rc<Talk>) -> Result<()> {
     if !talk.has_prompt {
         return process::exit_on(Signal::Interrupt, exit_code::INTERRUPTED.into());
     }
-    let talk = talk.clone();
-    process::on_signal(lp, &[Signal::Interrupt], move |lp, _| {
-        talk.status.set(exit_code::INTERRUPTED);
-        talk.leave_prompt();
+    let ending = talk.clone();
+    let ends = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::Quit];
+    process::on_signal(lp, &ends, move |lp, signal| {
+        // What a shell makes of a signal.
+        ending.status.set(u8::try_from(128 + signal.number()).unwrap_or(exit_code::INTERRUPTED));
+        ending.leave_prompt();
         lp.stop();
+    })?;
+    let talk = talk.clone();
+    process::on_signal(lp, &[Signal::Suspend, Signal::Continue, Signal::WindowChange], move |lp, signal| {
+        if signal == Signal::Suspend {
+            talk.hide_prompt();
+            process::stop();
+        }
+        if talk.show_prompt().is_err() {
+            lp.stop();
+        }
     })?;
     Ok(())
 }
@@ -99,7 +141,7 @@ enum Output {
     Bytes,
     /// As text, where the cursor is.
     Text(Escaper),
-    /// As text, above the prompt.
+    /// As text, above the line that is being typed.
     Prompt(Escaper, Screen),
 }
 
@@ -110,6 +152,10 @@ struct Talk {
     is_typed: bool,
     has_prompt: bool,
     output: RefCell<Output>,
+    /// The terminal, while there is a prompt on it.
+    keys: RefCell<Option<TerminalKeys>>,
+    /// There is, or was, somebody to type for.
+    has_connected: Cell<bool>,
     /// Our side has ended, or will when all is sent.
     has_ended: Cell<bool>,
     /// How the process will end.
@@ -127,7 +173,16 @@ impl Talk {
             (false, false) => Output::Bytes,
         };
         let output = RefCell::new(output);
-        Talk { place, is_typed, has_prompt, output, has_ended: Cell::new(false), status: Cell::new(0) }
+        Talk {
+            place,
+            is_typed,
+            has_prompt,
+            output,
+            keys: RefCell::default(),
+            has_connected: Cell::new(false),
+            has_ended: Cell::new(false),
+            status: Cell::new(0),
+        }
     }
 
     fn target(&self) -> Target {
@@ -156,13 +211,51 @@ impl Talk {
         matches!(&*self.output.borrow(), Output::Prompt(_, screen) if screen.is_waiting())
     }
 
-    fn prompt(&self) -> Result<(), OutputFailed> {
-        self.change_screen(|screen| screen.prompt().to_owned())
+    /// From here on keys are ours, and the prompt is on the screen.
+    fn prompt(&self) -> Result<()> {
+        if self.has_prompt {
+            *self.keys.borrow_mut() = Some(TerminalKeys::start()?);
+            // Who cannot write notices when the server says something.
+            let _ = self.change_screen(|screen| screen.prompt(columns()));
+            stderr::set_prompt(true);
+        }
+        Ok(())
+    }
+
+    /// The prompt as it was, on a terminal that may have been somebody else's meanwhile.
+    fn show_prompt(&self) -> Result<(), OutputFailed> {
+        if let Some(keys) = &mut *self.keys.borrow_mut()
+            && let Err(error) = keys.resume()
+        {
+            log::debug!(target: "bucle::connect", "the terminal is gone: {error}");
+        }
+        self.redraw()
+    }
+
+    fn redraw(&self) -> Result<(), OutputFailed> {
+        self.change_screen(|screen| screen.redraw(columns()))
+    }
+
+    /// The terminal is somebody else's for a while.
+    fn hide_prompt(&self) {
+        let _ = self.change_screen(|screen| screen.hide().to_owned());
+        if let Some(keys) = &mut *self.keys.borrow_mut() {
+            keys.leave();
+        }
     }
 
     /// No more is typed. If the prompt cannot be taken away, there is none.
     fn leave_prompt(&self) {
-        let _ = self.change_screen(|screen| screen.leave(columns()));
+        stderr::set_prompt(false);
+        let _ = self.change_screen(Screen::leave);
+        self.keys.take();
+    }
+
+    /// What was typed for the server is not for the shell. It is what the person said last that counts.
+    fn forget_what_is_typed(&self) {
+        if self.is_typed && self.has_connected.get() && !self.has_ended.get() {
+            process::discard_typed();
+        }
     }
 
     fn change_screen(&self, change: impl FnOnce(&mut Screen) -> String) -> Result<(), OutputFailed> {
@@ -209,24 +302,49 @@ impl Talk {
 
     /// Sends what was typed or piped, and reads on when the server takes more.
     fn send(&self, lp: &mut Loop, socket: Socket, stdin: Stdin, chunk: &[u8]) {
-        let takes_more = if self.is_typed { self.send_lines(lp, socket, chunk) } else { socket.write(lp, chunk) };
+        let takes_more = match (self.has_prompt, self.is_typed) {
+            (true, _) => self.send_keys(lp, socket, chunk),
+            (false, true) => self.send_lines(lp, socket, chunk),
+            (false, false) => socket.write(lp, chunk),
+        };
         if !takes_more {
             stdin.pause(lp);
         }
+    }
+
+    /// Keys, of which lines are made here.
+    fn send_keys(&self, lp: &mut Loop, socket: Socket, chunk: &[u8]) -> bool {
+        let (mut takes_more, mut ends) = (true, false);
+        let shown = self.change_screen(|screen| {
+            screen.type_in(chunk, columns(), |line| match line.filter(|line| !is_exit(line.as_bytes())) {
+                Some(line) => {
+                    takes_more = socket.write(lp, format!("{line}\n"));
+                    ControlFlow::Continue(())
+                }
+                None => {
+                    ends = true;
+                    ControlFlow::Break(())
+                }
+            })
+        });
+        if ends {
+            self.end(lp, socket);
+        }
+        if shown.is_err() {
+            socket.destroy(lp);
+        }
+        takes_more && !ends
     }
 
     /// A terminal gives one line per read, unless it was told otherwise.
     fn send_lines(&self, lp: &mut Loop, socket: Socket, chunk: &[u8]) -> bool {
         let mut takes_more = true;
         for line in chunk.split_inclusive(|&byte| byte == b'\n') {
-            if line.trim_ascii() == b"exit" {
+            if is_exit(line) {
                 self.end(lp, socket);
                 return false;
             }
             takes_more = socket.write(lp, line);
-        }
-        if chunk.ends_with(b"\n") && self.prompt().is_err() {
-            socket.destroy(lp);
         }
         takes_more
     }
@@ -296,11 +414,9 @@ impl Client {
 impl Handler for Client {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
         self.state = State::Connected;
+        self.talk.has_connected.set(true);
         self.talk.tell(&format!("connected to {}; exit or Ctrl-D ends it", self.talk.place));
-        if self.talk.prompt().is_err() {
-            return socket.destroy(lp);
-        }
-        if let Err(error) = self.read_stdin(lp, socket) {
+        if let Err(error) = self.talk.prompt().and_then(|()| self.read_stdin(lp, socket)) {
             self.talk.fail(&format!("cannot read standard input: {error}"));
             socket.destroy(lp);
         }
@@ -361,6 +477,11 @@ impl Handler for Client {
         self.talk.finish_output();
         lp.stop();
     }
+}
+
+/// What a person types to end it.
+fn is_exit(line: &[u8]) -> bool {
+    line.trim_ascii() == b"exit"
 }
 
 fn columns() -> usize {

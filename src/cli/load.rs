@@ -35,7 +35,7 @@ use bucle::process;
 use client::Job;
 use ledger::Ledger;
 use options::Model;
-pub(crate) use options::{Load, command, load_of};
+pub(crate) use options::{Load, command, count, load_of, time};
 use plan::{Machine, Plan};
 use procs::Worker;
 use progress::Progress;

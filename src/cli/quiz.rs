@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use bucle::process;
 
 use super::advice::words_for;
-use super::{complain, exit_code};
+use super::{complain, exit_code, keys};
 use answer::letter;
 use explain::Run;
 use questions::{HARDEST, QUESTIONS, Question};
@@ -123,17 +123,17 @@ fn list() -> String {
 
 struct Quiz {
     answers: Answers,
-    /// An answer was wrong, or a question was given up; a better answer after it changes nothing.
+    /// An answer was wrong, or a question was given up or left open; a better answer after it changes nothing.
     has_erred: bool,
 }
 
 impl Quiz {
     fn ask_one(&mut self, number: usize) -> Result<ExitCode, Stop> {
         match self.ask(number) {
-            Err(Stop::Quit) if !self.is_typed() => Ok(no_answer(number)),
-            Ok(Outcome::Unusable) => Ok(ExitCode::from(exit_code::USAGE)),
-            outcome => outcome.map(|_| self.status()),
+            Err(Stop::Quit) => self.leave_open(number),
+            outcome => drop(outcome?),
         }
+        Ok(self.status())
     }
 
     /// All questions in order; what counts is the first answer to each.
@@ -143,9 +143,12 @@ impl Quiz {
             match self.ask(number) {
                 Ok(Outcome::Right) => right += 1,
                 Ok(Outcome::Wrong) => {}
-                Ok(Outcome::Unusable) => return Ok(ExitCode::from(exit_code::USAGE)),
-                Err(Stop::Quit) if asked == 0 && !self.is_typed() => return Ok(no_answer(number)),
-                Err(Stop::Quit) => break,
+                Ok(Outcome::Unusable) => return Ok(self.status()),
+                Err(Stop::Quit) => {
+                    self.leave_open(number);
+                    asked += 1;
+                    break;
+                }
                 Err(stop) => return Err(stop),
             }
             asked += 1;
@@ -160,7 +163,7 @@ impl Quiz {
         Ok(self.status())
     }
 
-    /// The exit code: the same for a person and for a pipe. Questions that were not asked do not count.
+    /// The exit code: the same for a person, for a pipe and for `--answer`. Questions that were not asked do not count.
     fn status(&self) -> ExitCode {
         if self.has_erred { ExitCode::from(exit_code::WRONG_ANSWER) } else { ExitCode::SUCCESS }
     }
@@ -169,6 +172,14 @@ impl Quiz {
     fn err(&mut self) -> Outcome {
         self.has_erred = true;
         Outcome::Wrong
+    }
+
+    /// The question was asked, and there is no answer to it. A person knows.
+    fn leave_open(&mut self, number: usize) {
+        self.has_erred = true;
+        if !self.is_typed() {
+            complain("there is no answer", &[format!("bucle quiz {number} --answer \"c b a\"")]);
+        }
     }
 
     /// One question, until it is answered or given up. A person may try again.
@@ -186,7 +197,10 @@ impl Quiz {
                 "quit" => return Err(Stop::Quit),
                 order => match self.judge(question, order)? {
                     Outcome::Right => return Ok(best),
-                    Outcome::Unusable if !self.is_typed() => return Ok(Outcome::Unusable),
+                    Outcome::Unusable if !self.is_typed() => {
+                        self.has_erred = true;
+                        return Ok(Outcome::Unusable);
+                    }
                     Outcome::Unusable => {}
                     Outcome::Wrong => {
                         best = self.err();
@@ -206,7 +220,7 @@ impl Quiz {
             Ok(places) => check(question, &places),
             Err(sentence) if self.is_typed() => show(&wrap(&sentence)).map(|()| Outcome::Unusable),
             Err(sentence) => {
-                complain(&sentence, &[]);
+                complain(&as_error(&sentence), &[]);
                 Ok(Outcome::Unusable)
             }
         }
@@ -227,16 +241,18 @@ impl Quiz {
         match io::stdin().lock().take(LONGEST_ANSWER).read_until(b'\n', &mut line) {
             Ok(0) if self.is_typed() => show("\n").and(Err(Stop::Quit)),
             Ok(0) => Err(Stop::Quit),
-            Ok(_) => Ok(String::from_utf8_lossy(&line).into_owned()),
+            // The arrow keys, say: the terminal hands them over as they are.
+            Ok(_) => Ok(keys::text_of(&line)),
             Err(error) => Err(Stop::Failed(format!("cannot read standard input: {error}"))),
         }
     }
 }
 
-/// The exit code of a question that nobody has answered.
-fn no_answer(number: usize) -> ExitCode {
-    complain("there is no answer", &[format!("bucle quiz {number} --answer \"c b a\"")]);
-    ExitCode::from(exit_code::USAGE)
+/// A sentence as what comes after `error: `: without the capital, and without the full stop.
+fn as_error(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    let first = chars.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(chars.as_str().trim_end_matches('.').chars()).collect()
 }
 
 /// The question as it is asked.
@@ -279,7 +295,8 @@ fn solution(question: &Question, run: &Run) -> String {
     let texts = question.program.texts();
     let letter_of = |text: &str| texts.iter().position(|&known| known == text).map_or('?', letter);
     let letters: Vec<_> = run.order().iter().map(|text| letter_of(text).to_string()).collect();
-    format!("The loop ran {}:\n{}{}", letters.join(" "), run.table(letter_of), wrap(question.lesson))
+    let table = run.table(letter_of, |text| question.program.whose_callback(text));
+    format!("The loop ran {}:\n{table}{}", letters.join(" "), wrap(question.lesson))
 }
 
 /// Runs a race many times, and says who won how often.

@@ -14,7 +14,8 @@ mod lines;
 mod relay;
 mod tutorial;
 
-use std::io::{self, Write};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
+use super::advice::words_for;
 use super::trace_file::TraceFile;
 use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine, stderr};
 use house::{House, Rules};
@@ -110,6 +112,11 @@ impl Kind {
             Kind::Tutorial => "greets, answers each line, tells everybody of a `bye`",
             Kind::Discard => "reads and throws away (RFC 863)",
         }
+    }
+
+    /// What is typed to have it.
+    pub(crate) fn command(self) -> String {
+        if self == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", self.name()) }
     }
 
     /// The kind of that name; clap lets only names of [`ALL`](Self::ALL) through.
@@ -267,14 +274,22 @@ fn announce(kind: Kind, address: &LocalAddress) {
     let hint = match address {
         LocalAddress::Path(path) => format!("bucle connect unix:{}", path.display()),
         LocalAddress::Ip(address) => {
+            let (ip, port) = (address.ip(), address.port());
             let program = if kind.is_for_lines() { "telnet" } else { "nc" };
-            let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
-            format!("{program} {host} {}", address.port())
+            let host = if ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() };
+            // `connect` takes no host for 127.0.0.1.
+            let target = match ip {
+                IpAddr::V4(ip) if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST => format!(":{port}"),
+                ip if ip.is_unspecified() => format!("[::1]:{port}"),
+                _ => address.to_string(),
+            };
+            format!("bucle connect {target}      or  {program} {host} {port}")
         }
     };
     let say = move || {
-        let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+        if let Err(error) = process::write_stdout(line.as_bytes()) {
+            log::warn!(target: "bucle::serve", "{}: cannot say so on standard output: {}", line.trim_end(), words_for(&error));
+        }
         stderr::say(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };
     if process::takes_a_line(&io::stdout()) {

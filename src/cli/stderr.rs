@@ -13,13 +13,16 @@
 //! The thread is not there before it is needed, for the C library's system calls cost more, for good, in a process that has
 //! ever had a second one.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use bucle::process;
+
+use super::screen::ERASE_ROW;
 
 /// How much may wait to be written: some ten thousand lines of the log.
 const QUEUE_LIMIT: usize = 1024 * 1024;
@@ -32,6 +35,11 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, has_thread: false, is_writing: false });
 static CHANGED: Condvar = Condvar::new();
+
+/// There is a prompt on the terminal that the log is written to: a line of the log takes its row.
+static HAS_PROMPT: AtomicBool = AtomicBool::new(false);
+/// A line of the log has taken the row of the prompt.
+static HAS_TAKEN_ROW: AtomicBool = AtomicBool::new(false);
 
 struct Queue {
     bytes: Vec<u8>,
@@ -68,12 +76,27 @@ pub(crate) fn finish() {
     drop(CHANGED.wait_timeout_while(lock(), LAST_WORDS, is_busy));
 }
 
+/// Says whether there is a prompt, whose row the log has to erase before it writes there.
+pub(crate) fn set_prompt(has_prompt: bool) {
+    HAS_PROMPT.store(has_prompt && io::stderr().is_terminal(), Ordering::Relaxed);
+}
+
+/// Whether the log has written where the prompt was, since this was asked last.
+pub(crate) fn has_taken_row() -> bool {
+    HAS_TAKEN_ROW.swap(false, Ordering::Relaxed)
+}
+
 /// What the log writes to.
 pub(crate) struct Log;
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        say(line);
+        if HAS_PROMPT.load(Ordering::Relaxed) {
+            HAS_TAKEN_ROW.store(true, Ordering::Relaxed);
+            say(&[ERASE_ROW.as_bytes(), line].concat());
+        } else {
+            say(line);
+        }
         Ok(line.len())
     }
 

@@ -57,15 +57,29 @@ fn split(text: &str) -> Result<(&str, Option<&str>), String> {
             None => Err("after the ] comes :PORT".into()),
         };
     }
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Ok((text, None));
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return match port_in(text) {
+            // 0:0:0:0:0:0:x:y was for IPv4 addresses once (RFC 4291, 2.5.5.1): no machine has it, but `::1:9032` is typed.
+            Some(meant) if address.segments().starts_with(&[0; 6]) => Err(format!("did you mean {meant}?")),
+            _ => Ok((text, None)),
+        };
     }
     match text.rsplit_once(':') {
-        Some((host, _)) if host.contains(':') => Err("an IPv6 address is written in brackets, as in [::1]:8080".into()),
+        Some((host, _)) if host.contains(':') => Err(match port_in(text) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "an IPv6 address is written in brackets, as in [::1]:8080".into(),
+        }),
         Some((host, port)) => Ok((host, Some(port))),
         None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(("", Some(text))),
         None => Ok((text, None)),
     }
+}
+
+/// What was probably meant where an IPv6 address and a port stand together without brackets.
+pub(crate) fn port_in(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && parse_port(port).is_ok();
+    (is_port && host.parse::<Ipv6Addr>().is_ok()).then(|| format!("[{host}]:{port}"))
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
@@ -126,6 +140,14 @@ mod tests {
             ("99999", Err("number from 1")),
             ("fe80::1:2:3", Ok("[fe80::1:2:3]:8080")),
             ("1:2:3", Err("brackets")),
+            ("::1:9032", Err("did you mean [::1]:9032?")),
+            ("::1:80", Err("did you mean [::1]:80?")),
+            ("[::1:80]", Ok("[::1:80]:8080")),
+            ("::1:54321", Err("did you mean [::1]:54321?")),
+            ("fe80::1:54321", Err("did you mean [fe80::1]:54321?")),
+            ("::1:99999", Err("brackets")),
+            ("::ffff:10.0.0.1", Ok("[::ffff:10.0.0.1]:8080")),
+            ("::2", Ok("[::2]:8080")),
             ("[::1", Err("closing ]")),
             ("[::1]80", Err("comes :PORT")),
             ("[example.org]:80", Err("IPv6 address")),

@@ -8,6 +8,8 @@
 //! wait to be written are written when a tenth of a second is over: a turn is told to wait no longer than that. When
 //! none wait any more, it waits as long as it likes, so an idle server stays idle.
 //!
+//! A trace that is there already is written over, and no other file.
+//!
 //! A trace is a help, not the purpose: when the file cannot be written any more that is said once, and the server goes on
 //! without it. Writing is done by the loop's own thread. A regular file takes it into memory; one on a disk that cannot
 //! keep up, or a pipe that nobody reads, makes the server wait.
@@ -17,7 +19,7 @@ mod chrome;
 mod pieces;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,8 +27,8 @@ use std::time::{Duration, Instant};
 use bucle::{EventLoop, Loop};
 
 use super::serve::Serve;
-use super::{complain, exit_code};
-use chrome::Chrome;
+use super::{complain, exit_code, stderr};
+use chrome::{Chrome, HEAD};
 
 /// How many records the ring holds: what one turn may do before some are lost. A line of chat to a thousand guests is two
 /// thousand. 32 bytes each.
@@ -53,6 +55,14 @@ impl TraceFile {
     /// Makes the file, and has the loop record from here on. `Err` is how the process ends if it cannot be.
     pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, serve: &Serve) -> Result<Self, ExitCode> {
         let process = format!("bucle serve {}", serve.kind.name());
+        if is_something_else(path) {
+            let path = path.display();
+            complain(
+                &format!("{path} is no trace, and is left alone"),
+                &["--trace with another name      or remove it first".to_owned()],
+            );
+            return Err(ExitCode::from(exit_code::FAILURE));
+        }
         match Self::create(path, serve.trace_limit, &process) {
             Ok(trace) => {
                 event_loop.enter(|lp| lp.start_trace(RING));
@@ -103,8 +113,13 @@ impl TraceFile {
             self.flush()
         });
         lp.stop_trace();
-        if let Err(error) = result {
-            self.give_up(lp, &error);
+        match result {
+            Ok(()) => {
+                stderr::say(
+                    format!("trace in {}: open it at https://ui.perfetto.dev\n", self.path.display()).as_bytes(),
+                );
+            }
+            Err(error) => self.give_up(lp, &error),
         }
     }
 
@@ -167,6 +182,14 @@ impl TraceFile {
             self.path.display()
         );
     }
+}
+
+/// Whether somebody would miss what is there. A pipe or a device has nothing to lose.
+fn is_something_else(path: &Path) -> bool {
+    let has_bytes = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
+    let mut head = [0; HEAD.len()];
+    has_bytes
+        && !File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok_and(|()| head == HEAD.as_bytes())
 }
 
 #[cfg(test)]

@@ -121,9 +121,12 @@ kinds! {
     Timer "timer",
     /// A closure that another thread posted.
     Posted "posted",
-    /// A signal, or standard input.
+    /// A signal came.
     #[cfg(any(feature = "process", feature = "trace"))]
-    Source "source",
+    Signal "signal",
+    /// Standard input gave something, or ended.
+    #[cfg(any(feature = "process", feature = "trace"))]
+    Stdin "stdin",
     /// The callback of a write, an end or a close.
     Callback "callback",
     /// A handler's `on_connection`. Size: the peer's port, 0 on a unix path.

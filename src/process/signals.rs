@@ -42,10 +42,15 @@ pub enum Signal {
     User2,
     /// `SIGWINCH`: the terminal has another size.
     WindowChange,
+    /// `SIGTSTP`: Ctrl-Z. Who listens to it is not stopped by it, and stops itself when it is ready
+    /// ([`stop`](super::stop)).
+    Suspend,
+    /// `SIGCONT`: the process goes on, after it was stopped.
+    Continue,
 }
 
 impl Signal {
-    const ALL: [Signal; 7] = [
+    const ALL: [Signal; 9] = [
         Signal::Hangup,
         Signal::Interrupt,
         Signal::Quit,
@@ -53,6 +58,8 @@ impl Signal {
         Signal::User1,
         Signal::User2,
         Signal::WindowChange,
+        Signal::Suspend,
+        Signal::Continue,
     ];
 
     /// The system's number. A shell reports a program that a signal ended as 128 plus this.
@@ -65,6 +72,8 @@ impl Signal {
             Signal::User1 => consts::SIGUSR1,
             Signal::User2 => consts::SIGUSR2,
             Signal::WindowChange => consts::SIGWINCH,
+            Signal::Suspend => consts::SIGTSTP,
+            Signal::Continue => consts::SIGCONT,
         }
     }
 
@@ -78,6 +87,8 @@ impl Signal {
             Signal::User1 => "SIGUSR1",
             Signal::User2 => "SIGUSR2",
             Signal::WindowChange => "SIGWINCH",
+            Signal::Suspend => "SIGTSTP",
+            Signal::Continue => "SIGCONT",
         }
     }
 
@@ -155,7 +166,7 @@ pub fn on_signal(
                 if !lp.has_source(id) {
                     return;
                 }
-                if !lp.call(Kind::Source, lp.cause(), |lp| f(lp, signal)) {
+                if !lp.call(Kind::Signal, lp.cause(), |lp| f(lp, signal)) {
                     lp.remove_source(id);
                 }
                 lp.boundary();

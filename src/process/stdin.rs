@@ -118,7 +118,7 @@ pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'st
             if !matches!(input, Input::Data(_)) {
                 lp.remove_source(id);
             }
-            if !lp.call(Kind::Source, lp.cause(), |lp| f(lp, stdin, input)) {
+            if !lp.call(Kind::Stdin, lp.cause(), |lp| f(lp, stdin, input)) {
                 lp.remove_source(id);
             }
             lp.boundary();

@@ -1,7 +1,7 @@
 //! What `-v`, `-vv` and `-vvv` say: the lives of servers, the story of a connection, every event. One line each, with the
 //! one it is about first.
 
-use super::served::Served;
+use super::served::{LIMIT, Served, bucle};
 
 /// What a server says while one client says `hola` and leaves, without times, levels and ports.
 fn story(verbosity: &str) -> Vec<String> {
@@ -77,4 +77,59 @@ fn three_times_for_every_event() {
         ]
     );
     assert!(story.iter().any(|line| line.starts_with("poll: ")), "{story:?}");
+}
+
+/// What a server says with `RUST_LOG` set, from its start to its end.
+fn said(rust_log: &str, flags: &[&str]) -> String {
+    let mut command = bucle(&["serve", "echo", "--port", "0"]);
+    command.args(flags).env("RUST_LOG", rust_log);
+    let server = Served::of(command);
+    server.signal("-TERM");
+    let (status, said) = server.end();
+    assert_eq!(status, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn an_empty_rust_log_asks_for_nothing() {
+    for empty in ["", " "] {
+        assert!(said(empty, &["-v"]).contains("server #1 listening on"), "{empty:?}");
+    }
+    let quiet = said("off", &["-v"]);
+    assert!(!quiet.contains("listening") && !quiet.contains("warning"), "{quiet}");
+}
+
+#[test]
+fn nonsense_in_rust_log_is_told_once_and_silences_nothing() {
+    for nonsense in ["nonsense", "bucle=loud"] {
+        let said = said(nonsense, &["-v"]);
+        assert_eq!(said.matches("RUST_LOG: no level").count(), 1, "{said}");
+        assert!(said.contains(nonsense) && said.contains("server #1 listening on"), "{said}");
+    }
+}
+
+/// The first by name, the others of that second by number; only whoever asks for every connection hears of each.
+#[test]
+fn who_was_idle_is_told_once_a_second() {
+    const GUESTS: usize = 5;
+    let mut server = Served::start(&["chat", "-v", "--idle-timeout", "300ms"]);
+    let heard = server.heard();
+    let guests: Vec<_> = (0..GUESTS).map(|_| server.connect()).collect();
+    let next = || loop {
+        let line = heard.recv_timeout(LIMIT).expect("a line");
+        if let Some((_, what)) = line.split_once("idle for 300ms: ") {
+            return what.to_owned();
+        }
+    };
+    let first = next();
+    assert!(first.starts_with('#') && first.ends_with(" is closed"), "{first}");
+    let mut counted = 1;
+    while counted < GUESTS {
+        let more = next();
+        let (count, rest) = more.split_once(' ').expect("words");
+        assert_eq!(rest, "more are closed");
+        counted += count.parse::<usize>().expect("a number");
+    }
+    assert_eq!(counted, GUESTS);
+    drop(guests);
 }

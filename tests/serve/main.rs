@@ -1,5 +1,5 @@
 //! `bucle serve` from outside, as a process: what it serves, what it says, what it costs and what it refuses. The other
-//! commands have files of their own: `tests/connect.rs`, `tests/load.rs`, `tests/quiz.rs`.
+//! commands have files of their own: `tests/connect/`, `tests/load.rs`, `tests/quiz.rs`.
 
 mod bounds;
 #[cfg(target_os = "linux")]

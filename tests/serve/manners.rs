@@ -169,10 +169,12 @@ fn chat_tells_everybody_in_the_room() {
     assert_eq!(bo.line(), "-- bo has joined lobby");
     assert_eq!(bo.rest(), b"-- good-bye\r\n");
     assert_eq!([ana.line(), ana.line()], ["-- bo has joined lobby", "-- bo has left"]);
-    ana.send("/rooms\r\n/what\r\n/nick\r\n/help\r\n");
+    ana.send("/rooms\r\n/what\r\n/NICK\r\n/msg\r\n//hi\r\n/help\r\n");
     assert_eq!(ana.line(), "-- rooms: lobby (1)", "an empty room is gone");
     assert!(ana.line().contains("there is no /what; see /help"));
-    assert!(ana.line().contains("/nick wants to know more"));
+    assert_eq!(ana.line(), "-- /nick NAME        be called NAME");
+    assert_eq!(ana.line(), "-- /msg NICK TEXT    say something to NICK only");
+    assert_eq!(ana.line(), "ana: /hi");
     assert!(ana.line().contains("/nick NAME"));
 }
 
@@ -216,6 +218,13 @@ fn a_full_house_says_so_and_has_room_again() {
     first.finish();
     assert_eq!(first.rest(), b"");
     drop(first);
+    server.greeted();
+}
+
+/// `bucle serve` counts and times as `bucle load` does.
+#[test]
+fn counts_have_units_and_times_fractions() {
+    let server = Served::start(&["tutorial", "--max-connections", "1k", "--idle-timeout", "1.5h", "--spin", "0.5ms"]);
     server.greeted();
 }
 
@@ -302,6 +311,38 @@ fn it_serves_on_although_nobody_reads_its_stdout() {
     assert_eq!(peer.bytes(4), b"hola");
 }
 
+/// Whoever waits for the line with the port gets it elsewhere.
+#[test]
+fn a_full_disk_behind_stdout_is_told() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let mut command = bucle(&["serve", "echo", "--port", "0"]);
+    command.stdout(fs::File::options().write(true).open("/dev/full").expect("Linux has it"));
+    let mut server = Served { child: command.spawn().expect("it starts"), line: String::new() };
+    let heard = server.heard();
+    let warning = heard.recv_timeout(LIMIT).expect("a line");
+    assert!(
+        warning.contains("echo listening on 127.0.0.1:") && warning.ends_with("the disk is full (ENOSPC)"),
+        "{warning}"
+    );
+    assert!(heard.recv_timeout(LIMIT).expect("a line").starts_with("  try:  bucle connect :"));
+}
+
+/// What is to be typed, by what listens where.
+#[test]
+fn what_to_try_is_a_client_that_fits() {
+    for (args, want) in [
+        (&["chat"][..], "  try:  bucle connect :PORT      or  telnet 127.0.0.1 PORT "),
+        (&["echo", "--host", "0.0.0.0"], "  try:  bucle connect :PORT      or  nc localhost PORT "),
+        (&["chat", "--host", "127.0.0.2"], "  try:  bucle connect 127.0.0.2:PORT      or  telnet 127.0.0.2 PORT "),
+    ] {
+        let mut server = Served::start(args);
+        let said = server.heard().recv_timeout(LIMIT).expect("a line");
+        assert!(said.starts_with(&want.replace("PORT", &server.port().to_string())), "{said}");
+    }
+}
+
 #[test]
 fn a_unix_socket_is_made_and_cleared_away() {
     let path = folder("unix").join("chat.sock");
@@ -375,13 +416,33 @@ fn what_cannot_be_is_said_with_advice() {
             3,
             &["no-such-host.invalid", "check the spelling"],
         ),
-        ("no directory", &["serve", "--unix", missing], 3, &["there is no directory", "mkdir -p"]),
+        ("no directory", &["serve", "--unix", missing], 3, &["there is no directory", "(ENOENT)", "mkdir -p"]),
+        (
+            "a port in the host",
+            &["serve", "echo", "--host", "127.0.0.1:90"],
+            2,
+            &["the port goes to --port", "  try:  bucle serve echo --host 127.0.0.1 --port 90\n"],
+        ),
+        (
+            "a port that is not shared",
+            &["serve", "--port", &port, "--reuse-port"],
+            3,
+            &["does not share it (EADDRINUSE)", "start the other one with --reuse-port too"],
+        ),
         ("path too long", &["serve", "--unix", &long], 3, &["205 bytes", "at most 107", "try:  bucle serve --unix"]),
         ("no such server", &["serve", "ecco"], 2, &["ecco", "echo"]),
         ("no such port", &["serve", "--port", "65536"], 2, &["65536"]),
         ("no such flag", &["serve", "--prot", "1"], 2, &["--port"]),
-        ("no such time", &["serve", "--idle-timeout", "soon"], 2, &["90s, 5m or 500ms"]),
-        ("nobody may come", &["serve", "--max-connections", "0"], 2, &["0"]),
+        ("no port", &["serve", "--port", "-1"], 2, &["a port is a number from 0 to 65535"]),
+        ("no such time", &["serve", "--idle-timeout", "soon"], 2, &["500us, 20ms, 10s, 5m or 1h"]),
+        ("a negative time", &["serve", "--write-timeout", "-5s"], 2, &["'-5s'", "500us, 20ms, 10s, 5m or 1h"]),
+        ("a very long time", &["serve", "--idle-timeout", "1000h"], 2, &["24 days are the most"]),
+        ("no time to spin", &["serve", "--spin", "abc"], 2, &["50us or 1ms"]),
+        ("too long a time to spin", &["serve", "--spin", "1h"], 2, &["a second is the most"]),
+        ("nobody may come", &["serve", "--max-connections", "0"], 2, &["1 is the least"]),
+        ("fewer than nobody", &["serve", "--max-connections", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
+        ("as in load", &["load", "-c", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
+        ("no limit", &["serve", "--line-limit", "-1K"], 2, &["64M, 500K or 2G"]),
         ("two places", &["serve", "--unix", "a.sock", "--port", "1"], 2, &["--unix"]),
         ("no such command", &["dance"], 2, &["dance"]),
     ];

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
@@ -65,6 +65,16 @@ impl Served {
     pub fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([name, &self.child.id().to_string()]).status();
         assert!(kill.expect("kill is there").success());
+    }
+
+    /// The lines that it says on stderr, as they come.
+    pub fn heard(&mut self) -> Receiver<String> {
+        let stderr = self.child.stderr.take().expect("it is piped");
+        let (said, heard) = mpsc::channel();
+        thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| said.send(line))
+        });
+        heard
     }
 
     /// Waits for its end: the exit status, and what it said on stderr.

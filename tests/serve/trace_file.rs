@@ -13,10 +13,10 @@ fn without_the_feature_the_flag_says_so() {
 mod with_the_feature {
     use std::collections::{HashMap, HashSet};
     use std::fs;
-    use std::io::{BufRead, BufReader, Read};
+    use std::io::Read;
     use std::path::{Path, PathBuf};
     use std::process::Command;
-    use std::sync::mpsc::{self, Receiver};
+    use std::sync::mpsc::Receiver;
     use std::thread;
     use std::time::Instant;
 
@@ -36,16 +36,6 @@ mod with_the_feature {
         let mut all = args.to_vec();
         all.extend(["--trace", path.to_str().expect("a path in UTF-8")]);
         Served::start(&all)
-    }
-
-    /// The lines that a server says on stderr, as they come.
-    fn said(server: &mut Served) -> Receiver<String> {
-        let stderr = server.child.stderr.take().expect("it is piped");
-        let (said, heard) = mpsc::channel();
-        thread::spawn(move || {
-            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| said.send(line))
-        });
-        heard
     }
 
     fn wait_for(heard: &Receiver<String>, what: &str) -> String {
@@ -213,9 +203,13 @@ mod with_the_feature {
         let _ = peer.rest();
         let (status, said) = server.end();
         assert_eq!(status, Some(0), "{said}");
+        assert!(
+            said.ends_with(&format!("trace in {}: open it at https://ui.perfetto.dev\n", path.display())),
+            "{said}"
+        );
         let events = finished(&path);
         check(&events);
-        assert_eq!(with(&events, "name", "source").len(), 1, "the signal");
+        assert_eq!(with(&events, "name", "signal").len(), 1);
         assert_eq!(with(&events, "name", "on_close").len(), 1);
         assert_eq!(with(&events, "ph", "e").len(), 1);
     }
@@ -251,7 +245,7 @@ mod with_the_feature {
     fn the_limit_ends_the_trace_and_not_the_server() {
         let path = file("limit");
         let mut server = served(&path, &["echo", "--trace-limit", "16K"]);
-        let heard = said(&mut server);
+        let heard = server.heard();
         let mut peer = server.connect();
         // A message takes some hundred bytes of trace.
         for _ in 0..200 {
@@ -282,7 +276,7 @@ mod with_the_feature {
         });
         let mut server = served(&path, &["echo"]);
         reading.join().expect("no panic").expect("the head of a trace");
-        let heard = said(&mut server);
+        let heard = server.heard();
         let mut peer = server.connect();
         peer.send("hola");
         assert_eq!(peer.bytes(4), b"hola");
@@ -297,8 +291,32 @@ mod with_the_feature {
     }
 
     #[test]
+    fn only_a_trace_is_written_over() {
+        let path = file("other");
+        let text = path.to_str().expect("a path in UTF-8");
+        for precious in ["precious", "[", "[{\"name\":\"somebody else's\"}]"] {
+            fs::write(&path, precious).expect("a file");
+            let output = bucle(&["serve", "--port", "0", "--trace", text]).output().expect("the program starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains("is no trace, and is left alone\n  try:  --trace with another name"), "{said}");
+            assert_eq!(fs::read_to_string(&path).expect("it is still there"), precious);
+        }
+        fs::write(&path, "").expect("a file");
+        // An empty file, the trace of a killed server, one that has ended.
+        drop(served(&path, &["echo"]));
+        for _ in 0..2 {
+            let server = served(&path, &["echo"]);
+            server.signal("-TERM");
+            assert_eq!(server.end().0, Some(0));
+            check(&finished(&path));
+        }
+    }
+
+    #[test]
     fn a_trace_that_cannot_begin_is_said_before_anything_is_served() {
-        let table: [(&str, &[&str], i32, &str); 4] = [
+        let table: [(&str, &[&str], i32, &str); 5] = [
+            ("no file", &["--trace", "-"], 2, "a trace goes to a file"),
             ("no folder", &["--trace", "no/such/folder/t.json"], 1, "cannot write the trace to no/such/folder/t.json"),
             ("full disk", &["--trace", "/dev/full"], 1, "cannot write the trace to /dev/full"),
             ("small limit", &["--trace", "t.json", "--trace-limit", "1K"], 2, "16K at least"),

@@ -1,4 +1,4 @@
-//! What holds for sizes and times, whatever is typed.
+//! What holds for sizes, times and ports, whatever is typed.
 
 use proptest::prelude::*;
 
@@ -33,17 +33,15 @@ proptest! {
         prop_assert_eq!(trace_size(&text).ok().map(u128::from), want);
     }
 
+    /// How a time is written is in the properties of `bucle load`.
     #[test]
-    fn a_time_is_a_number_and_a_unit_or_refused(text in typed()) {
-        let units = [("", 1000), ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-        let want = plainly(&text, &units).filter(|&ms| ms < 1 << 31);
-        prop_assert_eq!(duration(&text).ok().map(|time| time.as_millis()), want);
+    fn a_time_to_spin_is_a_time_of_a_second_at_most(text in typed()) {
+        prop_assert_eq!(spin(&text).ok(), time(&text).ok().filter(|time| *time <= LONGEST_SPIN));
     }
 
     #[test]
-    fn a_time_to_spin_may_be_in_microseconds(number in "[ +-]?[0-9]{0,25}") {
-        let want = plainly(&number, &[("", 1)]).filter(|&micros| micros <= u128::from(u64::MAX));
-        prop_assert_eq!(spin(&format!("{number}us")).ok().map(|time| time.as_micros()), want);
-        prop_assert_eq!(spin(&number), duration(&number));
+    fn a_port_is_a_number_or_refused(text in "[ +-]?[0-9]{0,7}") {
+        let want = plainly(&text, &[("", 1)]).filter(|&port| port < 1 << 16);
+        prop_assert_eq!(port(&text).ok().map(u128::from), want);
     }
 }

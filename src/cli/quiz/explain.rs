@@ -69,21 +69,25 @@ impl Run {
         format!("\"{early}\" ran {here}; \"{late}\" {there}. {rule}")
     }
 
-    /// All lines with what the trace says of them.
-    pub(crate) fn table(&self, letter_of: impl Fn(&str) -> char) -> String {
+    /// All lines with what the trace says of them. It does not know whose callback a callback is: `whose` does.
+    pub(crate) fn table(&self, letter_of: impl Fn(&str) -> char, whose: impl Fn(&str) -> Option<String>) -> String {
         let width = self.lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0);
         let mut table = String::new();
         for line in &self.lines {
             let Some(record) = self.record(line.callback) else { continue };
             let what = match record.kind {
                 Kind::Main => String::new(),
+                Kind::Callback => match whose(line.text) {
+                    Some(owner) => format!(": the callback of {owner}"),
+                    None => ": a callback".to_owned(),
+                },
                 kind => format!(": {}", what(kind)),
             };
-            let whose = match self.asker(line.callback).and_then(|asker| self.name(asker)) {
+            let asker = match self.asker(line.callback).and_then(|asker| self.name(asker)) {
                 Some(asker) => format!(", asked for by {asker}"),
                 None => String::new(),
             };
-            table += &format!("  {}  {:width$}  {}{what}{whose}\n", letter_of(line.text), line.text, place(record));
+            table += &format!("  {}  {:width$}  {}{what}{asker}\n", letter_of(line.text), line.text, place(record));
         }
         table
     }
@@ -256,7 +260,6 @@ fn what(kind: Kind) -> &'static str {
         Kind::Microtask => "a microtask",
         Kind::Immediate => "an immediate",
         Kind::Timer => "a timer",
-        Kind::Callback => "a callback",
         kind => kind.as_str(),
     }
 }
@@ -380,10 +383,14 @@ mod tests {
     fn the_table_tells_where_and_who_asked() {
         let mut script = Script::new();
         script.says("tick", Kind::Tick, 0, Phase::Main, 0);
-        let table = script.run().table(|text| if text == "main" { 'a' } else { 'b' });
+        script.says("done", Kind::Callback, 1, Phase::Poll, 0);
+        let letter_of = |text: &str| if text == "main" { 'a' } else { 'b' };
+        let table = script.run().table(letter_of, |_| Some("the write".to_owned()));
         assert_eq!(
             table,
-            "  a  main  in the main body\n  b  tick  right after the main body: a tick, asked for by \"main\"\n"
+            "  a  main  in the main body\n  \
+             b  tick  right after the main body: a tick, asked for by \"main\"\n  \
+             b  done  in turn 1, poll phase: the callback of the write, asked for by \"main\"\n"
         );
     }
 
@@ -392,6 +399,6 @@ mod tests {
         let run = Run::new(vec![Line { text: "a", callback: 7 }, Line { text: "b", callback: 8 }], Vec::new());
         assert_eq!(why(&run, "a", "b"), "The trace has lost one of them.");
         assert_eq!(why(&run, "a", "c"), "The trace does not know one of them.");
-        assert_eq!(run.table(|_| 'a'), "");
+        assert_eq!(run.table(|_| 'a', |_| None), "");
     }
 }

@@ -71,6 +71,21 @@ impl Program {
         self.source().lines().flat_map(texts_of).collect()
     }
 
+    /// Whose callback says `text`: of the write, of the second write, of the end. For what a callback says, not for events.
+    pub(crate) fn whose_callback(&self, text: &str) -> Option<String> {
+        const NTH: [&str; 4] = ["first ", "second ", "third ", "fourth "];
+        let source = self.source();
+        let (before, _) = source.split_once(&format!("{SAY}{text}\""))?;
+        let call = before.rfind("_then(")?;
+        let verb = before[..call].rsplit(|c: char| !c.is_alphabetic()).next()?;
+        let asks = format!("{verb}_then(");
+        let nth = match source.matches(&asks).count() {
+            1 => "",
+            _ => NTH.get(before.matches(&asks).count() - 1)?,
+        };
+        Some(format!("the {nth}{verb}"))
+    }
+
     /// The source with a margin, in which every line that says something has its letter.
     pub(crate) fn listing(&self) -> String {
         let mut letters = 'a'..='z';
@@ -90,7 +105,23 @@ fn texts_of(line: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::programs;
     use super::super::questions::QUESTIONS;
+
+    #[test]
+    fn a_callback_has_an_owner() {
+        let table = [
+            (programs::DRAINED, "much", Some("the first write")),
+            (programs::DRAINED, "little", Some("the second write")),
+            (programs::WRITTEN, "written", Some("the write")),
+            (programs::FINISH_END_CLOSE, "callback", Some("the end")),
+            (programs::RACE, "timeout", None),
+            (programs::RACE, "what it does not say", None),
+        ];
+        for (program, text, want) in table {
+            assert_eq!(program.whose_callback(text).as_deref(), want, "{text}");
+        }
+    }
 
     #[test]
     fn a_listing_is_the_function_with_letters() {

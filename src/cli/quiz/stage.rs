@@ -130,7 +130,7 @@ mod tests {
             said.sort_unstable();
             written.sort_unstable();
             assert_eq!(said, written, "{}", question.title);
-            let table = run.table(|_| 'x');
+            let table = run.table(|_| 'x', |_| None);
             assert_eq!(table.lines().count(), said.len(), "{}: {table}", question.title);
         }
     }

@@ -34,7 +34,7 @@ const HELP: &str = "\
 -- /join ROOM        go to another room\r
 -- /rooms            which rooms there are\r
 -- /quit             leave (Ctrl-D does too)\r
--- anything else is said to everybody in the room\r
+-- anything else is said to everybody in the room; //x is said as /x\r
 ";
 
 #[derive(Default)]
@@ -70,10 +70,13 @@ impl Handler for Chat {
         if line.is_empty() {
             return;
         }
-        if let Some(command) = line.strip_prefix('/') {
-            return self.obey(lp, client, command);
-        }
-        let message = format!("{}: {line}\r\n", member.nick);
+        // A second slash is said, as a word that begins with one.
+        let said = match line.strip_prefix('/') {
+            Some(rest) if rest.starts_with('/') => rest,
+            Some(command) => return self.obey(lp, client, command),
+            None => line,
+        };
+        let message = format!("{}: {said}\r\n", member.nick);
         self.tell_room(lp, &member.room, &message);
     }
 
@@ -91,9 +94,7 @@ impl Chat {
         let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         let rest = rest.trim();
         match (word.to_lowercase().as_str(), rest) {
-            ("nick" | "join" | "me" | "msg", "") => {
-                client.write_line(lp, format!("-- /{word} wants to know more; see /help"));
-            }
+            (command @ ("nick" | "join" | "me" | "msg"), "") => drop(client.write_line(lp, usage(command))),
             ("nick", nick) => self.rename(lp, client, nick),
             ("join", room) => self.move_to(lp, client, room),
             ("me", deed) => self.act(lp, client, deed),
@@ -220,6 +221,13 @@ impl Chat {
     }
 }
 
+/// The line of the help about `command`.
+fn usage(command: &str) -> &'static str {
+    let is_about =
+        |line: &&str| line.split_whitespace().nth(1).and_then(|word| word.strip_prefix('/')) == Some(command);
+    HELP.lines().find(is_about).unwrap_or("-- see /help")
+}
+
 /// Whether a nick or a room may be called so; what is wrong with it otherwise.
 ///
 /// Letters of every script, and what ASCII has of signs. Not the rest: spaces and colons would make `ana: hola`
@@ -273,6 +281,14 @@ mod tests {
         ];
         for (name, want) in table {
             assert_eq!(check_name(name).is_ok(), want, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn each_command_has_its_usage() {
+        assert_eq!(usage("nick"), "-- /nick NAME        be called NAME");
+        for command in ["join", "me", "msg"] {
+            assert!(usage(command).starts_with(&format!("-- /{command} ")), "{command}");
         }
     }
 

@@ -14,26 +14,32 @@ const UNIX_PATH_LIMIT: usize = 107;
 
 /// What failed and why, and what may be typed instead.
 pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
+    let mut code = error.code();
     let (why, advice) = match &serve.place {
-        Place::Tcp(host, port) => explain_tcp(error, serve.kind, host, *port),
-        Place::Unix(path) => explain_unix(error, serve.kind, path),
+        Place::Tcp(host, port) => explain_tcp(error, serve, host, *port),
+        Place::Unix(path) => {
+            if code == "EACCES" && !directory_of(path).exists() {
+                // Node's word for it (libuv's `uv_pipe_bind`). A reader has no use for that.
+                code = "ENOENT";
+            }
+            explain_unix(error, serve.kind, path)
+        }
     };
     let place = match &serve.place {
         Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
         Place::Tcp(host, port) => format!("{host}:{port}"),
         Place::Unix(path) => path.display().to_string(),
     };
-    (format!("cannot listen on {place}: {why} ({})", error.code()), advice)
+    (format!("cannot listen on {place}: {why} ({code})"), advice)
 }
 
-/// The command line for that server, without its place.
-fn command(kind: Kind) -> String {
-    if kind == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", kind.name()) }
-}
-
-fn explain_tcp(error: &Error, kind: Kind, host: &str, port: u16) -> (String, Vec<String>) {
-    let command = command(kind);
+fn explain_tcp(error: &Error, serve: &Serve, host: &str, port: u16) -> (String, Vec<String>) {
+    let command = serve.kind.command();
     match error.code() {
+        "EADDRINUSE" if serve.reuse_port => (
+            "the port is already in use by somebody who does not share it".to_owned(),
+            vec!["start the other one with --reuse-port too, as the same user".to_owned()],
+        ),
         "EADDRINUSE" => {
             let next = port.checked_add(1).unwrap_or(8080);
             let advice = format!("{command} --port {next}      or  --port 0 to get a free one");
@@ -61,19 +67,18 @@ fn explain_tcp(error: &Error, kind: Kind, host: &str, port: u16) -> (String, Vec
 }
 
 fn explain_unix(error: &Error, kind: Kind, path: &Path) -> (String, Vec<String>) {
-    let command = command(kind);
+    let command = kind.command();
     let other_path = || format!("{command} --unix /tmp/bucle.sock");
     let len = path.as_os_str().len();
     if len > UNIX_PATH_LIMIT {
         return (format!("the path has {len} bytes, a unix socket's at most {UNIX_PATH_LIMIT}"), vec![other_path()]);
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     match error.code() {
         "EADDRINUSE" if is_socket(path) => {
             ("a server is listening there already".to_owned(), vec![format!("bucle connect unix:{}", path.display())])
         }
         "EADDRINUSE" => ("a file that is no socket is in the way, and is left alone".to_owned(), vec![other_path()]),
-        // The system says ENOENT, which Node reports as EACCES; the reader wants to know which.
         "EACCES" | "ENOENT" if !directory.exists() => (
             format!("there is no directory {}", directory.display()),
             vec![format!("mkdir -p {}      then the same again", directory.display())],
@@ -84,6 +89,10 @@ fn explain_unix(error: &Error, kind: Kind, path: &Path) -> (String, Vec<String>)
         "ENOTDIR" => (format!("{} is no directory", directory.display()), vec![other_path()]),
         _ => (error.to_string(), vec![other_path()]),
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn is_socket(path: &Path) -> bool {

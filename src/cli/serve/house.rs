@@ -13,7 +13,9 @@
 //! A guest who does not read is not told why it has to go: what it would be told stands behind all that it has not read.
 //! It gets a reset, and the log has the numbers.
 
+use std::cell::Cell;
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bucle::Loop;
@@ -25,6 +27,9 @@ const TURNED_AWAY_AT_ONCE: usize = 16;
 
 /// The least time between two lines of the log about a full house: a storm of newcomers is one event.
 const FULL_REPORT: Duration = Duration::from_secs(1);
+
+/// The least time between two lines of the log about guests who were idle: a crowd that falls silent is one event.
+const IDLE_REPORT: Duration = Duration::from_secs(1);
 
 /// How long a guest on the way out may take to say good-bye, if everything was sent to it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -58,6 +63,8 @@ pub(crate) struct House<H> {
     turned_away: Vec<Socket>,
     /// When a line of the log said last that the house is full, and how many were turned away since.
     full: Option<(Instant, u64)>,
+    /// While a line about idle guests is too young for another: how many were idle since.
+    idle: Rc<Cell<Option<u64>>>,
     closing: Option<Closing>,
 }
 
@@ -103,7 +110,7 @@ pub(crate) fn close<H: Handler>(lp: &mut Loop, server: Server<House<H>>) {
 
 impl<H> House<H> {
     pub(crate) fn new(rules: Rules, handler: H) -> Self {
-        House { rules, handler, guests: 0, turned_away: Vec::new(), full: None, closing: None }
+        House { rules, handler, guests: 0, turned_away: Vec::new(), full: None, idle: Rc::default(), closing: None }
     }
 
     /// Sends somebody away who came when all places were taken.
@@ -138,6 +145,20 @@ impl<H> House<H> {
                 *full = Some((now, 0));
             }
         }
+    }
+
+    /// The first one by name and at once, those of the second after it by number.
+    fn report_idle(&mut self, lp: &mut Loop, socket: Socket) {
+        let limit = self.rules.idle_timeout;
+        log::debug!(target: "bucle::serve", "{socket} was idle for {limit:?}, closing");
+        if let Some(unsaid) = self.idle.get() {
+            return self.idle.set(Some(unsaid + 1));
+        }
+        if !log::log_enabled!(target: "bucle::serve", log::Level::Info) {
+            return;
+        }
+        log::info!(target: "bucle::serve", "idle for {limit:?}: {socket} is closed");
+        say_how_many_are_idle(lp, &self.idle, limit);
     }
 
     /// Says good-bye to those who have had all their answers and have said nothing since the last round.
@@ -199,7 +220,9 @@ impl<H: Handler> Handler for House<H> {
     }
 
     fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {
-        log::debug!(target: "bucle::serve", "{socket} was idle for {:?}, closing", self.rules.idle_timeout);
+        self.report_idle(lp, socket);
+        // Once is enough: it has a second to leave, and is silent meanwhile.
+        socket.set_timeout(lp, Duration::ZERO);
         if self.rules.says_why && socket.write_refusal(lp).is_none() {
             socket.write(lp, "idle for too long, good-bye\r\n");
         }
@@ -227,6 +250,20 @@ impl<H: Handler> Handler for House<H> {
     fn on_server_error(&mut self, _: &mut Loop, server: ServerId, error: Error) {
         log::error!(target: "bucle::serve", "{server}: {error}");
     }
+}
+
+/// A second after a line about idle guests: how many there were since. As long as there are any, again.
+fn say_how_many_are_idle(lp: &mut Loop, idle: &Rc<Cell<Option<u64>>>, limit: Duration) {
+    idle.set(Some(0));
+    let idle = Rc::clone(idle);
+    let timer = lp.set_timeout(IDLE_REPORT, move |lp| match idle.take() {
+        None | Some(0) => {}
+        Some(count) => {
+            log::info!(target: "bucle::serve", "idle for {limit:?}: {count} more are closed");
+            say_how_many_are_idle(lp, &idle, limit);
+        }
+    });
+    lp.unref(timer);
 }
 
 /// Answers for those who were turned away: with nothing, until they are gone.

@@ -24,6 +24,9 @@ use super::pieces::{Micros, put};
 /// Room for the last event, so that it too is below the limit.
 const LAST_WORDS: u64 = 256;
 
+/// How every trace of ours begins.
+pub(crate) const HEAD: &str = r#"[{"name":"process_name","ph":"M","pid":1,"args":{"name":""#;
+
 /// Turns records into lines, and stops at a limit of bytes.
 pub(crate) struct Chrome {
     limit: u64,
@@ -53,7 +56,7 @@ impl Chrome {
     /// Begins a trace of at most `limit` bytes: the names of the process and of its tracks.
     pub(crate) fn new(process: &str, limit: u64, out: &mut Vec<u8>) -> Self {
         let before = out.len();
-        put!(out, r#"[{"name":"process_name","ph":"M","pid":1,"args":{"name":""#, process, "\"}}\n");
+        put!(out, HEAD, process, "\"}}\n");
         for phase in Phase::ALL {
             let tid = track(phase);
             put!(out, r#",{"name":"thread_name","ph":"M","pid":1,"tid":"#, tid);

@@ -1,6 +1,8 @@
 //! `bucle connect`, as a person and as a pipe use it, against servers of the test's own.
 #![cfg(all(unix, feature = "cli"))]
 
+mod editing;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -372,6 +374,9 @@ fn a_target_that_makes_no_sense_is_explained() {
     ] {
         connect(target, Stdio::null()).end().complains(2, &[target, part, "  try:  bucle connect 127.0.0.1:8080"]);
     }
+    connect("::1:9032", Stdio::null())
+        .end()
+        .complains(2, &["'::1:9032': did you mean [::1]:9032?", "  try:  bucle connect [::1]:9032"]);
 }
 
 /// What a terminal shows, without the sequences that put it in its place.

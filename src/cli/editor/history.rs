@@ -1,0 +1,95 @@
+//! Lines that were sent, to be had again with Up and Down.
+//!
+//! ```text
+//!   oldest … newest │ what was being typed
+//!      ◀── up       │       down ──▶
+//! ```
+//!
+//! A line that was brought back is a copy: what is changed in it is in nobody's history until it is sent. At most
+//! [`MOST_BYTES`] are kept; the oldest lines go first.
+
+use std::collections::VecDeque;
+
+/// Some thousand lines of a chat.
+const MOST_BYTES: usize = 64 * 1024;
+
+#[derive(Default)]
+pub(super) struct History {
+    lines: VecDeque<String>,
+    bytes: usize,
+    /// How many lines back we are; 0 is what is being typed.
+    back: usize,
+    /// What was being typed, while an older line is shown.
+    draft: String,
+}
+
+impl History {
+    /// Remembers a line that was sent, and goes back to the newest. Nothing is remembered twice in a row, and nothing empty.
+    pub(super) fn push(&mut self, line: &str) {
+        self.back = 0;
+        self.draft.clear();
+        if line.trim().is_empty() || self.lines.back().is_some_and(|last| last == line) {
+            return;
+        }
+        self.bytes += line.len();
+        self.lines.push_back(line.to_owned());
+        while self.bytes > MOST_BYTES {
+            self.bytes -= self.lines.pop_front().map_or(self.bytes, |oldest| oldest.len());
+        }
+    }
+
+    /// The line before the one that is shown now; `None` if there is none. `shown` is what is there now.
+    pub(super) fn up(&mut self, shown: &str) -> Option<String> {
+        let older = self.lines.len().checked_sub(self.back + 1)?;
+        if self.back == 0 {
+            shown.clone_into(&mut self.draft);
+        }
+        self.back += 1;
+        self.lines.get(older).cloned()
+    }
+
+    /// The line after the one that is shown now, at last what was being typed.
+    pub(super) fn down(&mut self) -> Option<String> {
+        self.back = self.back.checked_sub(1)?;
+        match self.back {
+            0 => Some(std::mem::take(&mut self.draft)),
+            back => self.lines.get(self.lines.len() - back).cloned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn up_and_down_and_back_to_the_draft() {
+        let mut history = History::default();
+        assert_eq!((history.up("draft"), history.down()), (None, None));
+        for line in ["one", "two", "two", "", "  "] {
+            history.push(line);
+        }
+        assert_eq!(history.up("draft").as_deref(), Some("two"));
+        assert_eq!(history.up("two, changed").as_deref(), Some("one"));
+        assert_eq!(history.up("one"), None);
+        assert_eq!(history.down().as_deref(), Some("two"));
+        assert_eq!(history.down().as_deref(), Some("draft"));
+        assert_eq!(history.down(), None);
+        assert_eq!(history.up("another").as_deref(), Some("two"));
+        history.push("three");
+        assert_eq!(history.up("").as_deref(), Some("three"));
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let mut history = History::default();
+        for number in 0..10_000 {
+            history.push(&format!("line {number}"));
+            assert!(history.bytes <= MOST_BYTES);
+        }
+        assert_eq!(history.bytes, history.lines.iter().map(String::len).sum::<usize>());
+        assert_eq!(history.up("").as_deref(), Some("line 9999"));
+        history.push(&"x".repeat(MOST_BYTES + 1));
+        assert_eq!((history.up(""), history.bytes), (None, 0));
+    }
+}

@@ -1,0 +1,136 @@
+//! Bytes from a server, as text that may be shown.
+//!
+//! Nothing a server sends may do anything to the terminal but show text: [`Escaper`] sees to that.
+
+use std::fmt::Write;
+use std::{mem, str};
+
+/// Bytes to text that is safe to show: UTF-8 as it is, cut anywhere; control characters and what is not UTF-8 as `\x1b`.
+///
+/// `\r\n` becomes a line break, as `\n` is one; a tab stays.
+#[derive(Default)]
+pub(crate) struct Escaper {
+    /// The beginning of a character, or a `\r` of which it is not known what follows. At most 3 bytes.
+    cut_off: Vec<u8>,
+}
+
+impl Escaper {
+    /// Takes in `chunk` and answers with all of it that is complete.
+    pub(crate) fn escape(&mut self, chunk: &[u8]) -> String {
+        let mut text = String::with_capacity(chunk.len());
+        let joined;
+        let mut bytes = chunk;
+        if !self.cut_off.is_empty() {
+            self.cut_off.extend_from_slice(chunk);
+            joined = mem::take(&mut self.cut_off);
+            bytes = &joined;
+        }
+        while !bytes.is_empty() {
+            let (valid, invalid_len) = match str::from_utf8(bytes) {
+                Ok(valid) => (valid, 0),
+                Err(error) => {
+                    let (valid, _) = bytes.split_at(error.valid_up_to());
+                    // It cannot fail: it is as long as it is valid.
+                    (str::from_utf8(valid).unwrap_or_default(), error.error_len().unwrap_or(0))
+                }
+            };
+            let is_cut_off = invalid_len == 0;
+            let (_, rest) = bytes.split_at(valid.len());
+            let (invalid, after) = rest.split_at(invalid_len);
+            let held_back = if is_cut_off && rest.is_empty() && valid.ends_with('\r') { 1 } else { 0 };
+            escape_controls(&valid[..valid.len() - held_back], &mut text);
+            for &byte in invalid {
+                escape_byte(byte, &mut text);
+            }
+            if is_cut_off {
+                self.cut_off.extend_from_slice(&bytes[valid.len() - held_back..]);
+                return text;
+            }
+            bytes = after;
+        }
+        text
+    }
+
+    /// Nothing follows: what was held back is shown as the bytes it is.
+    pub(crate) fn finish(&mut self) -> String {
+        let mut text = String::new();
+        match mem::take(&mut self.cut_off).as_slice() {
+            b"\r" => text.push_str("\\r"),
+            bytes => bytes.iter().for_each(|&byte| escape_byte(byte, &mut text)),
+        }
+        text
+    }
+}
+
+fn escape_controls(valid: &str, text: &mut String) {
+    let mut chars = valid.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' | '\t' => text.push(c),
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' => text.push_str("\\r"),
+            c if c.is_ascii_control() => escape_byte(c as u8, text),
+            // U+0080 to U+009F: some terminals obey these as well.
+            c if c.is_control() => text.extend(c.escape_unicode()),
+            c => text.push(c),
+        }
+    }
+}
+
+fn escape_byte(byte: u8, text: &mut String) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "\\x{byte:02x}");
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(chunks: &[&[u8]]) -> String {
+        let mut escaper = Escaper::default();
+        let mut text: String = chunks.iter().map(|chunk| escaper.escape(chunk)).collect();
+        text += &escaper.finish();
+        text
+    }
+
+    #[test]
+    fn only_text_is_left() {
+        let table: &[(&str, &[u8], &str)] = &[
+            ("text", "¡Bienvenido! ñandú €\n".as_bytes(), "¡Bienvenido! ñandú €\n"),
+            ("line breaks", b"a\r\nb\nc\r\n", "a\nb\nc\n"),
+            ("a lone carriage return", b"ab\rc\r\r\nd\r", "ab\\rc\\r\nd\\r"),
+            ("a tab", b"a\tb", "a\tb"),
+            ("a colour", b"\x1b[31mred", "\\x1b[31mred"),
+            ("bell, delete and NUL", b"\x07\x7f\x00", "\\x07\\x7f\\x00"),
+            ("C1 controls", "\u{9b}2J".as_bytes(), "\\u{9b}2J"),
+            ("telnet's IAC DO TIMING-MARK", b"\xff\xfd\x06x", "\\xff\\xfd\\x06x"),
+            ("a character cut off by others", b"\xe2\x82x", "\\xe2\\x82x"),
+            ("a character cut off by the end", b"x\xe2\x82", "x\\xe2\\x82"),
+        ];
+        for (name, bytes, want) in table {
+            assert_eq!(escaped(&[bytes]), *want, "{name}");
+        }
+    }
+
+    #[test]
+    fn where_the_reads_fall_does_not_matter() {
+        let bytes = b"a\r\n\xc3\xb1\xe2\x82\xac\r\xf0\x9f\x98\x80\xf0\x9f\x1b\r\n\xff\xe2\x82";
+        let whole = escaped(&[bytes]);
+        for i in 0..=bytes.len() {
+            for j in i..=bytes.len() {
+                assert_eq!(escaped(&[&bytes[..i], &bytes[i..j], &bytes[j..]]), whole, "cut at {i} and {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn little_is_held_back() {
+        let mut escaper = Escaper::default();
+        for _ in 0..10 {
+            escaper.escape(b"\xf0\x9f\x98");
+            assert!(escaper.cut_off.len() <= 3);
+        }
+    }
+}
