@@ -10,6 +10,7 @@
 
 mod check;
 mod client;
+mod counts;
 mod html;
 mod json;
 mod ledger;

@@ -4,7 +4,8 @@
 
 use std::fmt::Write;
 
-use super::ledger::{Counts, Ledger, QUANTILES};
+use super::counts::{Counts, QUANTILES};
+use super::ledger::Ledger;
 use super::options::Load;
 use super::report::{self, grouped, time_of};
 use super::{Outcome, target_url};

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::check::Expect;
-use super::ledger::{Counts, QUANTILES};
+use super::counts::{Counts, QUANTILES};
 use super::options::{Load, Model};
 use super::{Outcome, target_url};
 

@@ -5,25 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::check::{Phase, Verdict};
 use super::client::nanos;
+use super::counts::{Counts, pairs, u64_of};
 use super::options::{Load, Model};
 use super::report::{grouped, time_of};
 use super::threshold::Metric;
 use crate::cli::exit_code;
-
-/// Three digits: a bucket is a thousandth of its value wide.
-const DIGITS: u8 = 3;
-
-/// A second's worth of a curve needs no more than this.
-const DIGITS_OF_A_SECOND: u8 = 2;
-
-/// The quantiles of the report, by name.
-pub(crate) const QUANTILES: [(&str, f64); 6] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
 
 /// The eleven counters of a phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,68 +94,6 @@ impl Messages {
     }
 }
 
-/// How often a value occurred, in buckets of at most a hundredth.
-#[derive(Clone, Debug)]
-pub(crate) struct Counts(Histogram<u64>);
-
-impl Default for Counts {
-    fn default() -> Self {
-        Counts::with_digits(DIGITS)
-    }
-}
-
-impl Counts {
-    fn with_digits(digits: u8) -> Counts {
-        Counts(Histogram::new(digits).expect("a histogram has one to five digits"))
-    }
-
-    pub(crate) fn record(&mut self, value: u64) {
-        self.record_n(value, 1);
-    }
-
-    fn record_n(&mut self, value: u64, count: u64) {
-        // It grows as needed; 146 years in nanoseconds are as far as it goes.
-        let result = self.0.record_n(value.min(1 << 62), count);
-        debug_assert!(result.is_ok(), "a growing histogram takes every value");
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn quantile(&self, quantile: f64) -> Option<u64> {
-        (!self.is_empty()).then(|| self.0.value_at_quantile(quantile))
-    }
-
-    /// The highest value of each bucket that is not empty, and its count; ascending.
-    pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
-        self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
-    }
-
-    /// What part of the samples is at most `value`.
-    pub(crate) fn total(&self) -> u64 {
-        self.0.len()
-    }
-
-    fn value(&self) -> Value {
-        self.buckets().into_iter().map(|(value, count)| json!([value, count])).collect()
-    }
-
-    fn add(&mut self, value: &Value) {
-        for (value, count) in pairs(value) {
-            self.record_n(value, count);
-        }
-    }
-}
-
-fn pairs(value: &Value) -> impl Iterator<Item = (u64, u64)> {
-    value.as_array().into_iter().flatten().map(|pair| (u64_of(&pair[0]), u64_of(&pair[1])))
-}
-
-fn u64_of(value: &Value) -> u64 {
-    value.as_u64().unwrap_or(0)
-}
-
 /// How the connects went. Invariant: `attempted` is the sum of all outcomes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connects {
@@ -231,7 +159,7 @@ pub(crate) struct Second {
 
 impl Second {
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts::with_digits(DIGITS_OF_A_SECOND);
+        let mut counts = Counts::coarse();
         self.response.iter().for_each(|&(value, count)| counts.record_n(value, count));
         counts
     }
@@ -247,7 +175,7 @@ pub(crate) struct ThisSecond {
 
 impl Default for ThisSecond {
     fn default() -> Self {
-        ThisSecond { exact: 0, failed: 0, response: Counts::with_digits(DIGITS_OF_A_SECOND) }
+        ThisSecond { exact: 0, failed: 0, response: Counts::coarse() }
     }
 }
 
@@ -481,6 +409,7 @@ fn failure_of(value: &Value) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counts::QUANTILES;
     use super::*;
 
     #[test]
@@ -519,18 +448,6 @@ mod tests {
         for (_, quantile) in QUANTILES {
             assert_eq!(merged.response.quantile(quantile), whole.response.quantile(quantile));
         }
-    }
-
-    #[test]
-    fn buckets_are_narrow_and_add_up() {
-        let mut counts = Counts::default();
-        (0..100_000u64).for_each(|i| counts.record(i * i));
-        let buckets = counts.buckets();
-        assert!(buckets.is_sorted_by(|a, b| a.0 < b.0));
-        assert!(buckets.iter().all(|&(_, count)| count > 0));
-        assert_eq!(buckets.iter().map(|&(_, count)| count).sum::<u64>(), 100_000);
-        assert_eq!(counts.quantile(1.0), buckets.last().map(|&(value, _)| value));
-        assert_eq!(Counts::default().quantile(0.5), None);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::check::Expect;
-use super::ledger::{Counts, Ledger, Messages, QUANTILES};
+use super::counts::{Counts, QUANTILES};
+use super::ledger::{Ledger, Messages};
 use super::options::{Length, Load, Model};
 use super::{Outcome, json, target_url};
 use crate::cli::advice;
