@@ -124,7 +124,6 @@ pub(crate) struct Run {
     closing_until: u64,
     swept_at: u64,
     ticked_at: u64,
-    second_at: u64,
     /// Connections with bytes that the kernel did not take.
     blocked: Vec<usize>,
     is_watching_blocked: bool,
@@ -235,7 +234,6 @@ impl Run {
             closing_until: u64::MAX,
             swept_at: 0,
             ticked_at: 0,
-            second_at: 0,
             blocked: Vec::new(),
             is_watching_blocked: false,
             scratch: Vec::new(),
@@ -344,6 +342,7 @@ impl Run {
         }
         let now = self.now();
         self.go_at = now;
+        self.book.ledger.timeline.begin(now, self.living as u64);
         self.steady_at = now + nanos(self.job.load.warmup);
         self.steady_end = match (self.job.load.length, self.model()) {
             (Length::For(time), _) => self.steady_at + nanos(time),
@@ -463,8 +462,11 @@ impl Run {
 
     /// Everything has been said: each connection is ended, and read to the server's end.
     fn close(&mut self, lp: &mut Loop) {
+        let now = self.now();
         self.stage = Stage::Closing;
-        self.closing_until = self.now() + FAREWELL_NS;
+        self.closing_until = now + FAREWELL_NS;
+        self.book.ledger.timeline.look(now, self.living as u64);
+        self.book.ledger.timeline.end(now);
         for at in 0..self.conns.len() {
             self.end(lp, at);
         }
@@ -482,7 +484,6 @@ impl Run {
         let ledger = &mut self.book.ledger;
         let steady_at = if self.book.has_steady_begun { self.steady_at } else { u64::MAX };
         ledger.elapsed_ns = ledger.steady_ns.max(last.saturating_sub(steady_at));
-        ledger.end_second(0);
         lp.stop();
     }
 
@@ -493,6 +494,7 @@ impl Run {
             return;
         }
         self.book.ledger.is_interrupted = true;
+        self.progress.end();
         for at in 0..self.conns.len() {
             self.leave_unfinished(at);
         }
@@ -523,10 +525,7 @@ impl Run {
             lp.set_immediate(call);
         }
         self.advance(lp);
-        while now - self.second_at >= 1_000_000_000 && self.stage != Stage::Over {
-            self.second_at += 1_000_000_000;
-            self.book.ledger.end_second(self.living as u64);
-        }
+        self.book.ledger.timeline.look(now, self.living as u64);
         let (ledger, unit) = (&self.book.ledger, Unit::of(&self.job.load));
         self.progress.show(now, || Snapshot {
             stage: Some(self.stage),

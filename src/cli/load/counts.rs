@@ -16,7 +16,7 @@ pub(crate) const QUANTILES: [(&str, f64); 6] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
 
 /// How often a value occurred, in buckets of at most a hundredth.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Counts(Histogram<u64>);
 
 impl Default for Counts {

@@ -15,7 +15,7 @@ pub(crate) fn report(load: &Load, outcome: &Outcome) -> Value {
     let failure = ledger.first_failure.as_ref().map(|failure| {
         json!({
             "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
-            "sent": failure.sent, "received": failure.received,
+            "sent": failure.sent, "expected": failure.expected, "received": failure.received, "line": failure.line,
         })
     });
     json!({

@@ -55,6 +55,8 @@ pub(crate) struct Load {
     pub(crate) json: bool,
     pub(crate) html: Option<PathBuf>,
     pub(crate) dry_run: bool,
+    /// What was understood, and perhaps not meant.
+    pub(crate) warnings: Vec<String>,
     /// Set in a child process: which part of the work is its own.
     pub(crate) worker: Option<String>,
 }
@@ -127,25 +129,25 @@ pub(crate) fn command() -> clap::Command {
     clap::Command::new("load")
         .about("Load-tests a TCP server of lines or bytes, and checks every reply")
         .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Where: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine)"))
-        .arg(one("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
-        .arg(one("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
-        .arg(one("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
-        .arg(one("rate", "N[/s]").short('r').value_parser(rate).conflicts_with_all(["in-flight", "churn", "script", "hold"]).help("Open model: N messages a second in all, on schedule, whether or not answers came"))
-        .arg(one("in-flight", "N").value_parser(count).conflicts_with_all(["churn", "script", "hold"]).help("Closed model: unanswered messages a connection  [default: 1]"))
-        .arg(one("ramp", "TIME|N/s").value_parser(ramp).help("Make the connections evenly over TIME, or N a second  [default: at once]"))
-        .arg(one("warmup", "TIME").value_parser(time).help("The same load before the steady phase, checked and kept apart  [default: 1s; 0 with -n, --hold]"))
+        .arg(number("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
+        .arg(number("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
+        .arg(number("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
+        .arg(number("rate", "N[/s]").short('r').value_parser(rate).conflicts_with_all(["in-flight", "churn", "script", "hold"]).help("Open model: N messages a second in all, on schedule, whether or not answers came"))
+        .arg(number("in-flight", "N").value_parser(count).conflicts_with_all(["churn", "script", "hold"]).help("Closed model: unanswered messages a connection  [default: 1]"))
+        .arg(number("ramp", "TIME|N/s").value_parser(ramp).help("Make the connections evenly over TIME, or N a second  [default: at once]"))
+        .arg(number("warmup", "TIME").value_parser(time).help("The same load before the steady phase, checked and kept apart  [default: 1s; 0 with -n, --hold]"))
         .arg(flag("hold").conflicts_with_all(["churn", "script"]).help("Connect, stay idle for -d, close"))
         .arg(flag("churn").conflicts_with("script").help("Connect, one message, its reply, close, and again"))
         .arg(one("message", "TEXT").short('m').conflicts_with_all(["file", "script", "hold"]).allow_hyphen_values(true).help(r"What to send; {conn} {seq} {rand:N} \n \r \t \\ \xHH  [default: {conn}:{seq} {rand:32}\n]"))
-        .arg(one("size", "BYTES").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message filled up to exactly BYTES, line end included"))
+        .arg(number("size", "BYTES").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message filled up to exactly BYTES, line end included"))
         .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("One message a line, in turn, each connection from the top"))
         .arg(flag("crlf").help(r"Every message ends in \r\n"))
         .arg(flag("telnet").help("Take telnet's commands out of replies and refuse its options"))
         .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
         .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply is: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
         .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("Steps, one a line: send TEXT, expect TEXT, pause TIME, close"))
-        .arg(one("timeout", "TIME").default_value("5s").value_parser(positive_time).help("For a connect, and for each reply"))
-        .arg(one("procs", "N|auto").default_value("1").value_parser(procs).help("Processes to divide the load over"))
+        .arg(number("timeout", "TIME").default_value("5s").value_parser(positive_time).help("For a connect, and for each reply"))
+        .arg(number("procs", "N|auto").default_value("1").value_parser(procs).help("Processes to divide the load over"))
         .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, in turn  [default: auto]"))
         .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; 5 alone is 5 seconds; repeatable"))
         .arg(flag("json").help("The report as one JSON object"))
@@ -160,6 +162,11 @@ pub(crate) fn command() -> clap::Command {
 
 fn one(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value)
+}
+
+/// A value that may begin with a minus, so that it is our own words that refuse it.
+fn number(name: &'static str, value: &'static str) -> Arg {
+    one(name, value).allow_hyphen_values(true)
 }
 
 fn flag(name: &'static str) -> Arg {
@@ -203,12 +210,31 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
         json: matches.get_flag("json"),
         html: matches.get_one::<PathBuf>("html").cloned(),
         dry_run: matches.get_flag("dry-run"),
+        warnings: Vec::new(),
         worker: matches.get_one::<String>("worker").cloned(),
         model,
         expect,
     };
     check(&load)?;
-    Ok(load)
+    let warnings = mistaken(&load).into_iter().collect();
+    Ok(Load { warnings, ..load })
+}
+
+/// A placeholder that is mistyped is text, and nobody would notice: a warning, for braces may be meant.
+fn mistaken(load: &Load) -> Option<String> {
+    let mut words: Vec<String> = match &load.model {
+        Model::Script(script) => script.mistaken().collect(),
+        _ => load.messages.mistaken().collect(),
+    };
+    words.dedup();
+    words.truncate(3);
+    let is_or_are = if words.len() == 1 {
+        "is no placeholder and is sent as it is"
+    } else {
+        "are no placeholders and are sent as they are"
+    };
+    let list = words.join(" ");
+    (!words.is_empty()).then(|| format!("{list} {is_or_are}; there are {{conn}}, {{seq}} and {{rand:N}}"))
 }
 
 /// What clap cannot know.
@@ -294,7 +320,13 @@ fn connections(text: &str) -> Result<u64, String> {
 }
 
 fn rate(text: &str) -> Result<u64, String> {
-    match count(text.strip_suffix("/s").unwrap_or(text))? {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    if number.contains('.') && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err("a rate is a whole number of messages a second, 1 or more; \
+                    for others there is --script, with a pause"
+            .to_owned());
+    }
+    match count(number)? {
         number if number <= 1_000_000_000 => Ok(number),
         _ => Err("1000M a second are the most".to_owned()),
     }
@@ -310,6 +342,9 @@ fn size(text: &str) -> Result<u64, String> {
 /// `10us`, `5ms`, `2s`, `1m`, `1h`; seconds without a unit; fractions are fine.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let advice = "write it like 500us, 20ms, 10s, 5m or 1h; a bare number is seconds";
+    if text.starts_with('-') {
+        return Err(format!("no time is less than nothing; {advice}"));
+    }
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit_ns: u128 = match unit {

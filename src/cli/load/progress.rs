@@ -140,10 +140,10 @@ fn columns() -> Option<usize> {
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
-/// As much of the line as a row has room for with the cursor behind it. A longer one would go on in the next row, and be
-/// drawn over in part only.
+/// As much of the line as a row has room for with the cursor behind it, and with the `^C` that a terminal echoes. A longer
+/// one would go on in the next row, and be drawn over in part only.
 fn cut(line: &str, columns: Option<usize>) -> &str {
-    let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(1));
+    let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub("^C".len() + 1));
     line.char_indices().nth(room).map_or(line, |(end, _)| &line[..end])
 }
 
@@ -202,9 +202,9 @@ mod tests {
         let table = [
             ("12345", None, "12345"),
             ("12345", Some(80), "12345"),
-            ("12345", Some(6), "12345"),
-            ("12345", Some(5), "1234"),
-            ("a·b", Some(3), "a·"),
+            ("12345", Some(8), "12345"),
+            ("12345", Some(7), "1234"),
+            ("a·b", Some(5), "a·"),
             ("12345", Some(1), ""),
         ];
         for (text, columns, want) in table {

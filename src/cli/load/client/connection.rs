@@ -16,7 +16,7 @@ use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 use super::{FAREWELL_NS, Run, Shared, Stage, WAVE};
 use crate::cli::load::check::{Finding, Lines, Phase, Replies, Verdict, behind_line};
 use crate::cli::load::options::Model;
-use crate::cli::load::script::Pass;
+use crate::cli::load::script::{Pass, Said};
 
 /// How long a connection rests that could not be made, before it is tried again by `--churn` and `--script`.
 const REST: Duration = Duration::from_millis(10);
@@ -58,6 +58,8 @@ pub(crate) struct Conn {
     /// Nothing is sent anywhere before its greeting has come, or is overdue.
     is_awaited: bool,
     pub(crate) pass: Option<Box<Passing>>,
+    /// What its passes have sent last.
+    pub(crate) said: Option<Said>,
     /// Whether a connection of `--churn` or a pass is under way.
     pub(crate) is_busy: bool,
     /// Whether it sends on in the next turn.
@@ -125,6 +127,7 @@ impl Conn {
             has_dealt_port: true,
             is_awaited: false,
             pass: None,
+            said: None,
             is_busy: false,
             is_flooding: false,
             has_spoken: false,
@@ -196,6 +199,7 @@ impl Run {
         (conn.written, conn.taken) = (0, 0);
         conn.lines = Lines::default();
         conn.has_answered = false;
+        conn.said = None;
         conn.telnet = has_telnet.then(Box::default);
         self.connecting += 1;
         if let Err(error) = socket.connect_to(lp, target) {
@@ -385,17 +389,28 @@ impl Run {
                     passing.come.extend_from_slice(data);
                 }
             }
-            (_, Some(room)) => conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note)),
+            (_, Some(room)) => {
+                let mut returned = 0;
+                let mut note = |finding: Finding<'_>| {
+                    returned += u64::from(finding.verdict == Verdict::Unexpected);
+                    note(finding);
+                };
+                conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note));
+                book.ledger.returned += returned;
+            }
             (_, None) => {
                 let has_answered = &mut conn.has_answered;
-                let mut misheard = 0;
+                let (mut misheard, mut echoed) = (0, 0);
                 conn.replies.feed(rules, id, data, now, &mut |finding| {
                     if !std::mem::replace(has_answered, true) {
                         misheard += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
+                        let is_echo = |seq| rules.messages.text(id, seq) == finding.received;
+                        echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
                     }
                     note(finding);
                 });
                 book.ledger.misheard += misheard;
+                book.ledger.echoed += echoed;
             }
         }
     }
