@@ -227,7 +227,7 @@ struct Span {
     lines: Vec<(f64, &'static str)>,
     /// Not even two slices: there is nothing to compare.
     is_short: bool,
-    /// `100 ms`, `second`.
+    /// How long a slice of the load is: `100 ms`, `second`.
     slice: &'static str,
 }
 
@@ -253,7 +253,7 @@ impl Span {
             lines: shown.map(|(_, at, name)| (at as f64 / 1e9, name)).collect(),
             seconds: end as f64 / 1e9,
             is_short: end < 2 * load.width() || cuts.len() < 2,
-            slice: if load.width().max(before.width()) < 1_000_000_000 { "100 ms" } else { "second" },
+            slice: if load.width() < 1_000_000_000 { "100 ms" } else { "second" },
             cuts,
         }
     }
@@ -311,7 +311,7 @@ fn curves(out: &mut String, load: &Load, ledger: &Ledger, span: &Span) {
     if !is_level || matches!(load.model, Model::Hold) {
         let shape = Shape::Steps(span.steps(|cut| Some(open(cut))));
         let curves = vec![Curve { name: "connections", class: "blue", shape }];
-        span.chart("Open connections", by, Axis::numbers(span.most(open), true), curves).write(out);
+        span.chart("Open connections", String::new(), Axis::numbers(span.most(open), true), curves).write(out);
     }
 }
 
