@@ -12,27 +12,29 @@
 //! when something happens, never remembered from the loop's phase, so a process that was stopped for a while sees it.
 
 mod book;
+mod connecting;
 mod connection;
 mod metronome;
+mod overdue;
 mod passes;
 mod sending;
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::net::Target;
 use bucle::process::{self, Input, Signal};
 use bucle::{EventLoop, Loop, Result};
 
 use super::check::{Expect, Phase, Room, Rules};
 use super::ledger::Ledger;
-use super::options::{Length, Load, Model, Ramp};
+use super::options::{Length, Load, Model};
 use super::progress::{Progress, Snapshot, Unit};
 use super::schedule::{Schedule, first_number_from, share};
 use crate::cli::exit_code;
 use book::Book;
+use connecting::WAVE;
 use connection::{Conn, State};
 use metronome::Metronome;
 
@@ -41,16 +43,6 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// How long the end of a connection is waited for when everything has been said.
 const FAREWELL_NS: u64 = 200_000_000;
-
-/// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
-/// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.
-const SETTLE: Duration = Duration::from_millis(200);
-
-/// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
-const WAVE: usize = 256;
-
-/// When the next wave begins although the one before has not come to anything.
-const WAVE_NS: u64 = 20_000_000;
 
 /// What one process has to do.
 #[derive(Debug)]
@@ -261,69 +253,6 @@ impl Run {
 
     fn model(&self) -> &Model {
         &self.job.load.model
-    }
-
-    /// The name of the target has no address: every connect fails for that reason, and nothing else happens.
-    fn nowhere(&mut self, lp: &mut Loop, code: &str) {
-        let connects = &mut self.book.ledger.connects;
-        *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
-        self.conns.iter_mut().for_each(|conn| conn.state = State::Gone);
-        self.launched = self.conns.len();
-        self.connected(lp);
-    }
-
-    /// Begins the connects that are due.
-    fn launch(&mut self, lp: &mut Loop) {
-        if self.stage != Stage::Connecting {
-            return;
-        }
-        let now = self.now();
-        if now - self.wave_at >= WAVE_NS || self.connecting == 0 {
-            self.wave_at = now;
-            self.wave = WAVE;
-        }
-        while self.launched < self.conns.len() && self.wave > 0 && self.launch_time(self.launched) <= now {
-            self.wave -= 1;
-            let at = self.launched;
-            self.launched += 1;
-            self.connect(lp, at);
-        }
-        if self.launched < self.conns.len() {
-            let call = self.later(|run, lp| run.launch(lp));
-            lp.set_timeout(Duration::from_millis(1), call);
-        }
-        self.check_connected(lp);
-    }
-
-    fn launch_time(&self, at: usize) -> u64 {
-        let load = &self.job.load;
-        let number = u128::from(self.conns[at].id);
-        let time = match load.ramp {
-            Ramp::AtOnce => 0,
-            Ramp::Over(time) => time.as_nanos() * number / u128::from(load.connections),
-            Ramp::PerSecond(rate) => number * 1_000_000_000 / u128::from(rate),
-        };
-        u64::try_from(time).unwrap_or(u64::MAX)
-    }
-
-    fn check_connected(&mut self, lp: &mut Loop) {
-        let is_waiting = self.launched < self.conns.len() || self.connecting + self.ungreeted > 0;
-        if self.stage != Stage::Connecting || is_waiting {
-            return;
-        }
-        if self.room.is_some() && self.living > 0 {
-            self.stage = Stage::Settling;
-            let call = self.later(|run, lp| run.settled(lp));
-            lp.set_timeout(SETTLE, call);
-            return;
-        }
-        self.connected(lp);
-    }
-
-    fn settled(&mut self, lp: &mut Loop) {
-        if self.stage == Stage::Settling {
-            self.connected(lp);
-        }
     }
 
     /// Every connection has been made, or has failed.
@@ -550,31 +479,6 @@ impl Run {
     /// Which phase a message belongs to that is sent now.
     fn phase_at(&self, now: u64) -> Phase {
         if now < self.steady_at { Phase::Warmup } else { Phase::Steady }
-    }
-
-    fn target(&self, at: usize) -> Target {
-        let load = &self.job.load;
-        let addresses = self.job.targets.as_deref().unwrap_or_default();
-        let source = match &self.job.sources[..] {
-            [] => None,
-            sources => Some(sources[(self.conns[at].id % sources.len() as u64) as usize]),
-        };
-        let fits = |address: &&IpAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
-        let target = match addresses.iter().filter(fits).collect::<Vec<_>>()[..] {
-            // Several, and which of them answers is for the loop to find out.
-            [_, _, ..] if source.is_none() => Target::from((load.host.as_str(), load.port)),
-            [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
-            [] => Target::from((load.host.as_str(), load.port)),
-        };
-        let Some(source) = source else { return target };
-        let target = target.local_address(source.to_string());
-        match self.job.ports {
-            Some((first, count)) if self.conns[at].has_dealt_port => {
-                let number = self.conns[at].id / self.job.sources.len() as u64 % count;
-                target.local_port(first.saturating_add(u16::try_from(number).unwrap_or(0)))
-            }
-            _ => target,
-        }
     }
 }
 
