@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Where to look: what a reply is, in `check`; when a message is due, in `schedule`; the phases of a run, in `client`;
-//! the counters, in `ledger`. Only `client` and what is below it knows sockets.
+//! the counters, in `ledger`; what happened when, in `timeline`. Only `client` and what is below it knows sockets.
 
 mod check;
 mod client;
