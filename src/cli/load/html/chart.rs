@@ -142,8 +142,12 @@ impl Chart {
         for (at, (value, name)) in self.lines.iter().enumerate() {
             let place = self.x.place(*value);
             let side = if place > 0.6 { "at left" } else { "at" };
-            let _ =
-                write!(out, "<span class=\"{side}\" style=\"left:{:.2}%;top:{at}.2em\">{name}</span>", place * 100.0);
+            let _ = write!(
+                out,
+                "<span class=\"{side}\" style=\"left:{:.2}%;top:{:.1}em\">{name}</span>",
+                place * 100.0,
+                at as f64 * 1.5
+            );
         }
         out.push_str("</div><div class=\"x\">");
         // On a narrow page every second one has room.
@@ -164,9 +168,6 @@ impl Chart {
         let grid: String =
             self.y.marks.iter().map(|(value, _)| format!("M0 {:.1}H{WIDTH}", self.y_of(*value))).collect();
         let _ = write!(out, "<path class=\"grid\" d=\"{grid}\"/>");
-        for (value, _) in &self.lines {
-            let _ = write!(out, "<path class=\"line\" d=\"M{:.1} 0V{HEIGHT}\"/>", self.x_of(*value));
-        }
         for curve in &self.curves {
             let kind = if matches!(curve.shape, Shape::Bars(_)) { "bars" } else { "curve" };
             let _ = write!(out, "<path class=\"{kind} {}\" d=\"{}\"/>", curve.class, self.path(&curve.shape));
@@ -179,6 +180,9 @@ impl Chart {
                     self.y_of(y)
                 );
             }
+        }
+        for (value, _) in &self.lines {
+            let _ = write!(out, "<path class=\"line\" d=\"M{:.1} 0V{HEIGHT}\"/>", self.x_of(*value));
         }
         out.push_str("</svg>");
     }
