@@ -106,7 +106,7 @@ impl Progress {
             Progress::Terminal(shown) => {
                 shown.is_drawn = true;
                 let line = line(now, &snapshot, unit, rate);
-                say(&format!("\r\x1b[K{}", cut(&line, columns())));
+                say(&format!("\r\x1b[K{}", cut(&line, process::columns_of(&io::stderr()))));
             }
             Progress::Plain(_) => say(&format!("{}\n", line(now, &snapshot, unit, rate))),
             Progress::Parent(_) => tell(&format!(
@@ -132,12 +132,6 @@ impl Progress {
             stderr::finish();
         }
     }
-}
-
-/// How many columns the terminal on stderr has, if it says.
-fn columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
-    (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 /// As much of the line as a row has room for with the cursor behind it, and with the `^C` that a terminal echoes. A longer

@@ -80,11 +80,11 @@ impl Axis {
 
     /// Nanoseconds on a logarithmic axis, both more than 0.
     pub(crate) fn nanoseconds(least: f64, most: f64) -> Axis {
-        let from = round_below(least);
+        let is_wide = most / least > 1000.0;
+        let from = if is_wide { 10f64.powf(least.log10().floor()) } else { round_below(least) };
         let to = if most > from { round_above(most) } else { round_above(from * 1.5) };
-        let step = |value: f64| if to / from > 1000.0 { value * 10.0 } else { round_above(value * 1.5) };
-        let first = if to / from > 1000.0 { 10f64.powf(from.log10().ceil()) } else { from };
-        let values = std::iter::successors(Some(first), |value| Some(step(*value)));
+        let step = |value: f64| if is_wide { value * 10.0 } else { round_above(value * 1.5) };
+        let values = std::iter::successors(Some(from), |value| Some(step(*value)));
         let marks = values.take_while(|value| *value <= to * 1.01).map(|ns| (ns, short_time(ns.round() as u64)));
         Axis { from, to, is_log: true, marks: marks.collect() }
     }
@@ -303,7 +303,7 @@ mod tests {
             ("minutes", Axis::seconds(300.0), "0 min | 1 min | 2 min | 3 min | 4 min | 5 min"),
             ("a day", Axis::seconds(86_400.0), "0 h | 5 h | 10 h | 15 h | 20 h"),
             ("a narrow range", Axis::nanoseconds(120e3, 900e3), "100 us | 200 us | 500 us | 1 ms"),
-            ("a wide range", Axis::nanoseconds(30e3, 90e6), "100 us | 1 ms | 10 ms | 100 ms"),
+            ("a wide range", Axis::nanoseconds(30e3, 90e6), "10 us | 100 us | 1 ms | 10 ms | 100 ms"),
             ("a round value", Axis::nanoseconds(1e6, 1e6), "1 ms | 2 ms"),
             ("a value", Axis::nanoseconds(1.5e9, 1.5e9), "1 s | 2 s"),
             ("nanoseconds", Axis::nanoseconds(1.0, 3.0), "1 ns | 2 ns | 5 ns"),
