@@ -5,8 +5,12 @@
 
 #[path = "load/command.rs"]
 mod command;
+#[path = "load/page.rs"]
+mod page;
 #[path = "load/server.rs"]
 mod server;
+#[path = "load/terminal.rs"]
+mod terminal;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -563,7 +567,100 @@ fn a_script_is_a_conversation() {
     let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "200ms", "--json"]).json(4);
     is_consistent(&report);
     assert_eq!(counters(&report), "missing 2");
+    let first = &report["first_failure"];
+    assert_eq!((&first["sent"], &first["expected"], &first["line"]), (&"".into(), &"logout".into(), &1.into()));
     std::fs::remove_file(script).expect("it is there");
+}
+
+/// The second pass sends nothing before it waits: what was sent last is of the first.
+#[test]
+fn a_script_that_fails_says_what_it_had_sent_and_what_it_waited_for() {
+    let server = Server::lines(|_, line, _| line.to_vec());
+    let script = std::env::temp_dir().join(format!("bucle-load-failing-{}", std::process::id()));
+    let name = script.to_str().expect("a name");
+    let table = [
+        ("send one {seq}\\n\nexpect one\n\n# then\nsend two {seq}\\n\nexpect three\n", "two 0\\x0a", "three", 6),
+        ("expect done\n", "", "done", 1),
+    ];
+    for (text, sent, expected, line) in table {
+        std::fs::write(&script, text).expect("a file can be written");
+        let args = ["-c", "1", "-n", "1", "--script", name, "--timeout", "200ms"];
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+        is_consistent(&report);
+        let first = &report["first_failure"];
+        assert_eq!((first["kind"].as_str(), first["sent"].as_str()), (Some("missing"), Some(sent)), "{text}");
+        assert_eq!((first["expected"].as_str(), first["line"].as_u64()), (Some(expected), Some(line)), "{text}");
+        let run = load(&server, &args);
+        for want in [format!("message 0, line {line} of the script"), format!("    expected  {expected}\n")] {
+            assert!(run.stdout.contains(&want), "{want}: {}", run.stdout);
+        }
+    }
+    std::fs::write(&script, "send {seq}\\n\npause 10ms\nexpect 0\n").expect("a file can be written");
+    let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "200ms", "--json"]).json(4);
+    assert_eq!((&report["first_failure"]["sent"], &report["first_failure"]["seq"]), (&"1\\x0a".into(), &1.into()));
+    std::fs::remove_file(script).expect("it is there");
+    // Where the message is all there is to expect there is no key of its own for it.
+    let server = Server::lines(|_, _, _| b"no\n".to_vec());
+    let report = load(&server, &["-c", "1", "-n", "1", "--json"]).json(4);
+    assert!(report["first_failure"]["expected"].is_null() && report["first_failure"]["line"].is_null(), "{report}");
+}
+
+#[test]
+fn what_the_wrong_expectation_is_is_hinted_at() {
+    let echo = Server::echo();
+    let relay = Served::start(&["relay", "--port", "0"]);
+    let table = [
+        (echo.port, "prefix:zzz", "the server echoes, and --expect prefix:zzz does not accept that; try --expect echo"),
+        (echo.port, "regex:^z", "the server echoes, and --expect regex:^z does not accept that; try --expect echo"),
+        (relay.port, "fanout:others", "40 messages came back to their own sender"),
+    ];
+    for (port, mode, want) in table {
+        let run = Run::start(&[&format!(":{port}"), "-c", "4", "-n", "40", "--expect", mode, "--json"]).end();
+        let report = run.json(4);
+        assert_eq!(report["hints"].as_array().map(Vec::len), Some(1), "{mode}: {}", report["hints"]);
+        assert!(report["hints"][0].as_str().is_some_and(|hint| hint.contains(want)), "{mode}: {}", report["hints"]);
+    }
+    // As the contract has it: unexpected ones are what makes it fail.
+    let report =
+        Run::start(&[&format!(":{}", relay.port), "-c", "2", "-n", "5", "--expect", "fanout:others", "--json"]);
+    assert_eq!(counters(&report.end().json(4)), "exact 5, unexpected 5");
+}
+
+#[test]
+fn what_is_not_checked_has_a_rate_all_the_same() {
+    let server = Server::echo();
+    let args = ["-c", "2", "-d", "300ms", "--warmup", "100ms", "--expect", "none"];
+    let run = load(&server, &args);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let row = |name: &str| run.stdout.lines().find(|line| line.starts_with(&format!("  {name} "))).unwrap_or_default();
+    assert!(row("rate").contains(" messages sent a second over "), "{}", run.stdout);
+    assert!(row("warm-up").ends_with(" sent, kept apart") && !run.stdout.contains("exact"), "{}", run.stdout);
+}
+
+#[test]
+fn a_mistyped_placeholder_is_warned_of() {
+    let server = Server::echo();
+    let warned = |message: &str| load(&server, &["-c", "1", "-n", "1", "-m", message]).stderr.contains("warning: ");
+    for (message, want) in
+        [("{con}\\n", true), ("{foo} {conn}\\n", true), ("{\"a\":{seq}}\\n", false), ("{}\\n", false)]
+    {
+        assert_eq!(warned(message), want, "{message}");
+    }
+    let run = load(&server, &["-c", "1", "-n", "1", "-m", "{con}\\n"]);
+    let want = "warning: {con} is no placeholder and is sent as it is; there are {conn}, {seq} and {rand:N}\n";
+    assert!(run.code == Some(0) && run.stderr.starts_with(want), "{}", run.stderr);
+}
+
+#[test]
+fn lines_of_the_report_are_no_longer_than_a_hundred() {
+    let chat = Served::start(&["chat", "--port", "0"]);
+    let target = format!(":{}", chat.port);
+    let args = ["-c", "2", "-r", "20", "-d", "300ms", "--timeout", "200ms", "--fail-if", "p99>5ms"];
+    let run = Run::start(&[&[target.as_str()], &args[..]].concat()).end();
+    assert!(run.code == Some(4) && run.stdout.contains("add --skip-line"), "{}", run.stdout);
+    for line in run.stdout.lines() {
+        assert!(line.chars().count() <= 100 || line.starts_with("    received"), "{line}");
+    }
 }
 
 #[test]
@@ -674,7 +771,7 @@ fn where_nothing_is_due_the_generator_is_not_the_limit() {
         assert_eq!((&report["client"]["lag_p99_ns"], &report["client"]["saturated"]), (&0.into(), &false.into()));
         let run = load(&server, args);
         assert!(run.stdout.contains("the generator was not the limit: "), "{args:?}: {}", run.stdout);
-        assert!(run.stdout.contains("% of a core, and nothing was due\n"), "{args:?}: {}", run.stdout);
+        assert!(run.stdout.contains("% of a core, and nothing had to be sent on time\n"), "{args:?}: {}", run.stdout);
         assert_eq!(server.ledger().connections, 40);
     }
     std::fs::remove_file(script).expect("it is there");
@@ -746,6 +843,10 @@ fn usage_and_limits_leave_stdout_empty() {
     let table: &[(&[&str], i32, &str)] = &[
         (&["-n", "1", "-d", "1s"], 2, "cannot be used with"),
         (&["-c", "0"], 2, "1 is the least"),
+        (&["-c", "-1"], 2, "a count is a whole number, 1 or more"),
+        (&["-n", "-5"], 2, "a count is a whole number, 1 or more"),
+        (&["-d", "-1s"], 2, "no time is less than nothing"),
+        (&["-r", "1.5/s"], 2, "a rate is a whole number of messages a second"),
         (&["-m", "\\q"], 2, "there is no \\q"),
         (&["--expect", "fanout", "-m", "hola\\n"], 2, "{conn}:{seq} "),
         (&["--file", "/nowhere"], 2, "cannot read /nowhere"),
@@ -771,6 +872,10 @@ fn a_plan_without_a_run() {
     assert_eq!((&plan["fds"]["ok"], &plan["exit"]), (&false.into(), &6.into()));
     let run = Run::start(&["-c", "5", "--dry-run"]).end();
     assert!(run.code == Some(0) && run.stdout.contains("descriptors"), "{}", run.stdout);
+    // A name that is not there is for the run to fail at; a plan warns of it.
+    let run = Run::start(&["no-such-host.invalid:80", "-c", "2", "--dry-run", "--json"]).end();
+    assert_eq!(run.json(0)["lookup"], "ENOTFOUND");
+    assert!(run.stderr.starts_with("warning: cannot connect to no-such-host.invalid:80: "), "{}", run.stderr);
 }
 
 #[test]

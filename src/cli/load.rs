@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Where to look: what a reply is, in `check`; when a message is due, in `schedule`; the phases of a run, in `client`;
-//! the counters, in `ledger`. Only `client` and what is below it knows sockets.
+//! the counters, in `ledger`; what happened when, in `timeline`. Only `client` and what is below it knows sockets.
 
 mod check;
 mod client;
+mod counts;
 mod html;
 mod json;
 mod ledger;
@@ -22,15 +23,22 @@ mod report;
 mod schedule;
 mod script;
 mod threshold;
+mod timeline;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{complain, exit_code, stderr};
+use super::target::Place;
+use super::{advice, complain, exit_code, stderr};
+use bucle::net::{Socket, SocketOptions, on};
 use bucle::process;
 use client::Job;
 use ledger::Ledger;
@@ -62,11 +70,12 @@ pub(crate) fn run(load: Load) -> ExitCode {
     }
     let targets = resolve(&load.host);
     let plan = Plan::new(&load, Machine::look(), targets.as_deref().unwrap_or_default());
+    load.warnings.iter().for_each(|warning| warn(warning));
     if load.dry_run {
-        return dry_run(&load, &plan);
+        return dry_run(&load, &plan, targets.err());
     }
     if !plan.is_fine() {
-        complain(&plan.problems().join("; "), &advice(&plan));
+        complain(&plan.problems().join("; "), &tries(&plan));
         return ExitCode::from(exit_code::MACHINE_LIMIT);
     }
     let page = match load.html.as_ref().map(File::create).transpose() {
@@ -141,27 +150,48 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }
-    match (host, 0).to_socket_addrs() {
-        Ok(addresses) => {
-            let mut list: Vec<IpAddr> = Vec::new();
-            for address in addresses {
-                if !list.contains(&address.ip()) {
-                    list.push(address.ip());
-                }
-            }
-            if list.is_empty() { Err("ENOTFOUND".to_owned()) } else { Ok(list) }
+    let mut list: Vec<IpAddr> = Vec::new();
+    let found = (host, 0).to_socket_addrs();
+    for address in found.as_ref().map(|addresses| addresses.as_slice()).unwrap_or_default() {
+        if !list.contains(&address.ip()) {
+            list.push(address.ip());
         }
-        Err(_) => Err("ENOTFOUND".to_owned()),
     }
+    if list.is_empty() { Err(why_not_found(host)) } else { Ok(list) }
 }
 
-fn dry_run(load: &Load, plan: &Plan) -> ExitCode {
+/// Asks once more, through the library, which knows Node's code for each of the resolver's reasons.
+fn why_not_found(host: &str) -> String {
+    let code = Rc::new(RefCell::new("ENOTFOUND".to_owned()));
+    let heard = code.clone();
+    let looking = bucle::run(|lp| {
+        let lookup = on().error(|_, _, _| {}).lookup(move |lp, socket, result| match result {
+            Err(error) => *heard.borrow_mut() = error.code().to_owned(),
+            // It is there after all. Nothing shall be connected yet.
+            Ok(_) => socket.destroy(lp),
+        });
+        Socket::new(lp, SocketOptions::default(), lookup).connect_to(lp, (host, 1))
+    });
+    // Without a loop it stays what it nearly always is.
+    let _ = looking;
+    code.take()
+}
+
+/// `unknown`: the code of why the target has no address. That is for the run to fail at; here it is a warning.
+fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
+    if let Some(code) = &unknown {
+        let place = Place::Tcp(load.host.clone(), load.port);
+        let (what, _) = advice::no_connection("load", &place, code, code);
+        warn(&format!("{what}; a run would end with {}", exit_code::NO_CONNECTION));
+    }
     let exit = if plan.is_fine() { 0 } else { exit_code::MACHINE_LIMIT };
     let text = if load.json {
-        format!("{}\n", plan.json(exit))
+        let mut plan = plan.json(exit);
+        plan["lookup"] = unknown.into();
+        format!("{plan}\n")
     } else {
-        let tries: String = advice(plan).iter().map(|line| format!("try          {line}\n")).collect();
-        format!("plan         {}\n{}{tries}", report::what(load), plan.text())
+        let lines: String = tries(plan).iter().map(|line| format!("try          {line}\n")).collect();
+        format!("plan         {}\n{}{lines}", report::what(load), plan.text())
     };
     match print(&text) {
         Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
@@ -169,7 +199,7 @@ fn dry_run(load: &Load, plan: &Plan) -> ExitCode {
     }
 }
 
-fn advice(plan: &Plan) -> Vec<String> {
+fn tries(plan: &Plan) -> Vec<String> {
     plan.tries
         .iter()
         .map(|flags| if flags.starts_with('-') { format!("bucle load … {flags}") } else { flags.clone() })
@@ -186,10 +216,24 @@ fn announce(load: &Load, plan: &Plan) {
         text += &format!(", {} source addresses", plan.sources.len());
     }
     text += "\n";
-    if let Some(warning) = plan.warning() {
-        text += &format!("warning: {warning}\n");
-    }
     stderr::say(text.as_bytes());
+    if let Some(warning) = plan.warning() {
+        warn(&warning);
+    }
+}
+
+fn warn(warning: &str) {
+    stderr::say(format!("warning: {warning}\n").as_bytes());
+}
+
+/// Whether stdout and stderr are one terminal: what was said on the one need not be said again on the other.
+fn share_a_terminal() -> bool {
+    fn device(stream: impl AsFd + IsTerminal) -> Option<u64> {
+        let file = File::from(stream.as_fd().try_clone_to_owned().ok().filter(|_| stream.is_terminal())?);
+        Some(file.metadata().ok()?.rdev())
+    }
+    let device = (device(io::stdout()), device(io::stderr()));
+    device.0.is_some() && device.0 == device.1
 }
 
 fn tell(load: &Load, outcome: &Outcome, page: Option<File>) -> Result<(), bucle::Error> {
@@ -200,7 +244,8 @@ fn tell(load: &Load, outcome: &Outcome, page: Option<File>) -> Result<(), bucle:
     }
     match load.json {
         true => print(&format!("{}\n", json::report(load, outcome))),
-        false => print(&report::text(load, outcome)),
+        false if share_a_terminal() => print(&format!("\n{}", report::text(load, outcome))),
+        false => print(&format!("{}\n\n{}", report::what(load), report::text(load, outcome))),
     }
 }
 

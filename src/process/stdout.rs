@@ -32,7 +32,12 @@ pub fn write_stderr(bytes: &[u8]) -> Result<()> {
 /// How many columns the terminal on standard output has; `None` if it is no terminal or does not say
 /// ([Node: `writeStream.columns`](https://nodejs.org/docs/latest-v20.x/api/tty.html#writestreamcolumns)).
 pub fn columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    columns_of(&io::stdout())
+}
+
+/// The same for another output, such as [`std::io::stderr`].
+pub fn columns_of(output: &impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(output).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 

@@ -1,6 +1,6 @@
 //! Runs `bucle load` and reads what it says. A run that does not end is ended.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -43,6 +43,30 @@ impl Run {
             .spawn()
             .expect("the command starts");
         Run { child }
+    }
+
+    /// The same in a terminal of its own, with so many columns, which is where its stdout and stderr go; they are read as
+    /// stdout. `None`, and a word about it, where `script` (bsdutils) is not installed.
+    pub fn in_terminal(columns: u32, args: &[&str]) -> Option<Run> {
+        let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
+        let command = format!("stty cols {columns}; exec '{}' load {}", env!("CARGO_BIN_EXE_bucle"), quoted.join(" "));
+        let child = Command::new("script")
+            .args(["--quiet", "--flush", "--return", "--command", &command, "/dev/null"])
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        if child.is_err() {
+            println!("not tried: there is no `script`");
+        }
+        Some(Run { child: child.ok()? })
+    }
+
+    /// Types into its terminal.
+    pub fn type_in(&mut self, keys: &[u8]) {
+        self.child.stdin.as_mut().expect("it has a terminal").write_all(keys).expect("it reads");
     }
 
     pub fn signal(&self, name: &str) {

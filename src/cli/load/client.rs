@@ -12,27 +12,29 @@
 //! when something happens, never remembered from the loop's phase, so a process that was stopped for a while sees it.
 
 mod book;
+mod connecting;
 mod connection;
 mod metronome;
+mod overdue;
 mod passes;
 mod sending;
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::net::Target;
 use bucle::process::{self, Input, Signal};
 use bucle::{EventLoop, Loop, Result};
 
 use super::check::{Expect, Phase, Room, Rules};
 use super::ledger::Ledger;
-use super::options::{Length, Load, Model, Ramp};
+use super::options::{Length, Load, Model};
 use super::progress::{Progress, Snapshot, Unit};
 use super::schedule::{Schedule, first_number_from, share};
 use crate::cli::exit_code;
 use book::Book;
+use connecting::WAVE;
 use connection::{Conn, State};
 use metronome::Metronome;
 
@@ -41,16 +43,6 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// How long the end of a connection is waited for when everything has been said.
 const FAREWELL_NS: u64 = 200_000_000;
-
-/// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
-/// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.
-const SETTLE: Duration = Duration::from_millis(200);
-
-/// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
-const WAVE: usize = 256;
-
-/// When the next wave begins although the one before has not come to anything.
-const WAVE_NS: u64 = 20_000_000;
 
 /// What one process has to do.
 #[derive(Debug)]
@@ -124,7 +116,6 @@ pub(crate) struct Run {
     closing_until: u64,
     swept_at: u64,
     ticked_at: u64,
-    second_at: u64,
     /// Connections with bytes that the kernel did not take.
     blocked: Vec<usize>,
     is_watching_blocked: bool,
@@ -235,7 +226,6 @@ impl Run {
             closing_until: u64::MAX,
             swept_at: 0,
             ticked_at: 0,
-            second_at: 0,
             blocked: Vec::new(),
             is_watching_blocked: false,
             scratch: Vec::new(),
@@ -265,69 +255,6 @@ impl Run {
         &self.job.load.model
     }
 
-    /// The name of the target has no address: every connect fails for that reason, and nothing else happens.
-    fn nowhere(&mut self, lp: &mut Loop, code: &str) {
-        let connects = &mut self.book.ledger.connects;
-        *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
-        self.conns.iter_mut().for_each(|conn| conn.state = State::Gone);
-        self.launched = self.conns.len();
-        self.connected(lp);
-    }
-
-    /// Begins the connects that are due.
-    fn launch(&mut self, lp: &mut Loop) {
-        if self.stage != Stage::Connecting {
-            return;
-        }
-        let now = self.now();
-        if now - self.wave_at >= WAVE_NS || self.connecting == 0 {
-            self.wave_at = now;
-            self.wave = WAVE;
-        }
-        while self.launched < self.conns.len() && self.wave > 0 && self.launch_time(self.launched) <= now {
-            self.wave -= 1;
-            let at = self.launched;
-            self.launched += 1;
-            self.connect(lp, at);
-        }
-        if self.launched < self.conns.len() {
-            let call = self.later(|run, lp| run.launch(lp));
-            lp.set_timeout(Duration::from_millis(1), call);
-        }
-        self.check_connected(lp);
-    }
-
-    fn launch_time(&self, at: usize) -> u64 {
-        let load = &self.job.load;
-        let number = u128::from(self.conns[at].id);
-        let time = match load.ramp {
-            Ramp::AtOnce => 0,
-            Ramp::Over(time) => time.as_nanos() * number / u128::from(load.connections),
-            Ramp::PerSecond(rate) => number * 1_000_000_000 / u128::from(rate),
-        };
-        u64::try_from(time).unwrap_or(u64::MAX)
-    }
-
-    fn check_connected(&mut self, lp: &mut Loop) {
-        let is_waiting = self.launched < self.conns.len() || self.connecting + self.ungreeted > 0;
-        if self.stage != Stage::Connecting || is_waiting {
-            return;
-        }
-        if self.room.is_some() && self.living > 0 {
-            self.stage = Stage::Settling;
-            let call = self.later(|run, lp| run.settled(lp));
-            lp.set_timeout(SETTLE, call);
-            return;
-        }
-        self.connected(lp);
-    }
-
-    fn settled(&mut self, lp: &mut Loop) {
-        if self.stage == Stage::Settling {
-            self.connected(lp);
-        }
-    }
-
     /// Every connection has been made, or has failed.
     fn connected(&mut self, lp: &mut Loop) {
         self.stage = Stage::Waiting;
@@ -344,6 +271,7 @@ impl Run {
         }
         let now = self.now();
         self.go_at = now;
+        self.book.ledger.timeline.begin(now, self.living as u64);
         self.steady_at = now + nanos(self.job.load.warmup);
         self.steady_end = match (self.job.load.length, self.model()) {
             (Length::For(time), _) => self.steady_at + nanos(time),
@@ -463,8 +391,11 @@ impl Run {
 
     /// Everything has been said: each connection is ended, and read to the server's end.
     fn close(&mut self, lp: &mut Loop) {
+        let now = self.now();
         self.stage = Stage::Closing;
-        self.closing_until = self.now() + FAREWELL_NS;
+        self.closing_until = now + FAREWELL_NS;
+        self.book.ledger.timeline.look(now, self.living as u64);
+        self.book.ledger.timeline.end(now);
         for at in 0..self.conns.len() {
             self.end(lp, at);
         }
@@ -482,7 +413,6 @@ impl Run {
         let ledger = &mut self.book.ledger;
         let steady_at = if self.book.has_steady_begun { self.steady_at } else { u64::MAX };
         ledger.elapsed_ns = ledger.steady_ns.max(last.saturating_sub(steady_at));
-        ledger.end_second(0);
         lp.stop();
     }
 
@@ -493,6 +423,7 @@ impl Run {
             return;
         }
         self.book.ledger.is_interrupted = true;
+        self.progress.end();
         for at in 0..self.conns.len() {
             self.leave_unfinished(at);
         }
@@ -523,10 +454,7 @@ impl Run {
             lp.set_immediate(call);
         }
         self.advance(lp);
-        while now - self.second_at >= 1_000_000_000 && self.stage != Stage::Over {
-            self.second_at += 1_000_000_000;
-            self.book.ledger.end_second(self.living as u64);
-        }
+        self.book.ledger.timeline.look(now, self.living as u64);
         let (ledger, unit) = (&self.book.ledger, Unit::of(&self.job.load));
         self.progress.show(now, || Snapshot {
             stage: Some(self.stage),
@@ -551,31 +479,6 @@ impl Run {
     /// Which phase a message belongs to that is sent now.
     fn phase_at(&self, now: u64) -> Phase {
         if now < self.steady_at { Phase::Warmup } else { Phase::Steady }
-    }
-
-    fn target(&self, at: usize) -> Target {
-        let load = &self.job.load;
-        let addresses = self.job.targets.as_deref().unwrap_or_default();
-        let source = match &self.job.sources[..] {
-            [] => None,
-            sources => Some(sources[(self.conns[at].id % sources.len() as u64) as usize]),
-        };
-        let fits = |address: &&IpAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
-        let target = match addresses.iter().filter(fits).collect::<Vec<_>>()[..] {
-            // Several, and which of them answers is for the loop to find out.
-            [_, _, ..] if source.is_none() => Target::from((load.host.as_str(), load.port)),
-            [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
-            [] => Target::from((load.host.as_str(), load.port)),
-        };
-        let Some(source) = source else { return target };
-        let target = target.local_address(source.to_string());
-        match self.job.ports {
-            Some((first, count)) if self.conns[at].has_dealt_port => {
-                let number = self.conns[at].id / self.job.sources.len() as u64 % count;
-                target.local_port(first.saturating_add(u16::try_from(number).unwrap_or(0)))
-            }
-            _ => target,
-        }
     }
 }
 

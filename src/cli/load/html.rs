@@ -1,160 +1,338 @@
 //! The report as a page: one file, curves as inline SVG, no script, nothing from anywhere else.
 //!
-//! Everything that comes from outside, and that is the target's name and whatever the server sent, is escaped.
+//! What a reader wants first comes first: whether it is all right and why not, four figures, then the curves, and the text of
+//! the report at the end. A part that has nothing to show is left out.
+//!
+//! Everything that comes from outside, and that is the target's name, what was typed and whatever the server sent, is escaped.
+
+mod chart;
 
 use std::fmt::Write;
 
-use super::ledger::{Counts, Ledger, QUANTILES};
-use super::options::Load;
+use super::check::Expect;
+use super::counts::{Counts, QUANTILES};
+use super::ledger::{Failure, Ledger};
+use super::options::{Load, Model};
 use super::report::{self, grouped, time_of};
-use super::{Outcome, target_url};
+use super::timeline::Cut;
+use super::{Outcome, json, target_url};
+use chart::{Axis, Chart, Curve, Shape, Step};
 
-/// A diagram's size and the room for its axes, in pixels.
-const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 70.0;
-const BOTTOM: f64 = 30.0;
+const STYLE: &str = include_str!("html/style.css");
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:#222;background:#fff}\
-pre{background:#f5f5f5;padding:1em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}\
-table{border-collapse:collapse}td,th{padding:.2em 1em;text-align:right;border-bottom:1px solid #ddd}\
-svg{width:100%;height:auto}text{font:11px system-ui,sans-serif;fill:#555}";
+/// How many points a curve of percentiles has.
+const POINTS: u32 = 200;
 
-/// A curve: its name, its colour, and its points.
-struct Curve {
-    name: &'static str,
-    colour: &'static str,
-    points: Vec<(f64, f64)>,
-}
+/// Phases shorter than this part of the run are not marked: their line would be another one's.
+const VISIBLE: f64 = 0.03;
 
 /// The page.
 pub(crate) fn page(load: &Load, outcome: &Outcome) -> String {
     let ledger = &outcome.ledger;
-    let title = format!("bucle load {}", escape(&target_url(load)));
+    let title = format!("bucle load {}", escape(target_url(load).trim_start_matches("tcp://")));
     let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title><style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n<p>{}, {}</p>\n",
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <title>{title}</title><style>\n{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n\
+         <p class=\"soft\">{}<br>{}, bucle {}</p>\n",
         escape(&report::what(load)),
-        escape(&outcome.started)
+        escape(&outcome.started.replace('T', " ").replace('Z', " UTC")),
+        env!("CARGO_PKG_VERSION"),
     );
-    table(&mut out, ledger);
-    percentiles(&mut out, ledger);
-    over_time(&mut out, ledger);
-    let _ = write!(out, "<h2>Report</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&report::text(load, outcome)));
+    verdict(&mut out, load, outcome);
+    if ledger.connects.ok > 0 {
+        tiles(&mut out, load, ledger);
+        generator(&mut out, load, outcome);
+    }
+    if let Some(first) = &ledger.first_failure {
+        first_failure(&mut out, first);
+    }
+    if !ledger.response.is_empty() {
+        table(&mut out, ledger);
+        percentiles(&mut out, ledger);
+    }
+    if ledger.connects.ok > 0 {
+        over_time(&mut out, load, ledger);
+    }
+    let text = report::text(load, outcome);
+    let _ = write!(out, "<h2>Report</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&text));
     out
 }
 
+/// All right or not, and every reason.
+fn verdict(out: &mut String, load: &Load, outcome: &Outcome) {
+    let ledger = &outcome.ledger;
+    let (class, mark) = match outcome.exit {
+        0 => ("good", "✓"),
+        130 => ("warn", "■"),
+        _ => ("bad", "✗"),
+    };
+    let words = report::verdict(load, outcome);
+    let (first, rest) = words.split_at(1);
+    let _ = write!(
+        out,
+        "<section class=\"verdict {class}\"><strong>{mark} {}{rest}{}</strong>",
+        first.to_uppercase(),
+        if outcome.exit == 0 { " (exit 0)" } else { "" }
+    );
+    let mut reasons = Vec::new();
+    for (phase, counts) in [("", &ledger.steady), (" in the warm-up", &ledger.warmup)] {
+        if counts.failures() + counts.late + counts.unfinished > 0 {
+            reasons.push(format!("{}{phase}", report::failures(counts)));
+        }
+    }
+    let troubles = report::troubles(ledger);
+    if !troubles.is_empty() {
+        reasons.push(format!("connections: {}", troubles.join(", ")));
+    }
+    reasons.extend(report::no_connection(load, ledger).into_iter().map(|(what, _)| what));
+    reasons.extend(report::thresholds(load, ledger));
+    reasons.extend(ledger.hints(load));
+    if !reasons.is_empty() {
+        let items: String = reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason))).collect();
+        let _ = write!(out, "<ul>{items}</ul>");
+    }
+    out.push_str("</section>\n");
+}
+
+/// The figures that are asked for first: name, value, and what belongs to it.
+fn tiles(out: &mut String, load: &Load, ledger: &Ledger) {
+    let counts = &ledger.steady;
+    let connects = &ledger.connects;
+    let mut tiles: Vec<(&str, String, String, bool)> = Vec::new();
+    let rate = |count: u64| report::plain(ledger.rate_of(count));
+    let aimed = load.model.rate().map_or(String::new(), |rate| format!("of {} aimed at", grouped(rate)));
+    if json::is_checked(load) {
+        tiles.push(("replies a second", rate(counts.exact), aimed, false));
+        let of = format!("of {} {} expected", grouped(counts.expected), unit(load));
+        tiles.push(("exact", grouped(counts.exact), of, counts.exact < counts.expected));
+        let failures = counts.failures() + ledger.warmup.failures();
+        let warmup = match ledger.warmup.failures() {
+            0 => String::new(),
+            count => format!("{} of them in the warm-up", grouped(count)),
+        };
+        tiles.push(("failures", grouped(failures), warmup, failures > 0));
+    } else if !matches!(load.model, Model::Hold) {
+        tiles.push(("messages sent a second", rate(counts.sent), aimed, false));
+        tiles.push(("sent", grouped(counts.sent), "replies were not checked".to_owned(), false));
+    }
+    if let (Some(p99), Some(p50)) = (ledger.response.quantile(0.99), ledger.response.quantile(0.5)) {
+        tiles.push(("p99 response", time_of(p99), format!("p50 {}", time_of(p50)), false));
+    } else if let (Some(most), Some(p50)) = (connects.latency.quantile(1.0), connects.latency.quantile(0.5)) {
+        tiles.push(("slowest connect", time_of(most), format!("p50 {}", time_of(p50)), false));
+    }
+    let lost = ledger.lost_closed + ledger.lost_reset;
+    let made = format!("{} of {}", grouped(connects.ok), grouped(connects.attempted()));
+    let lost_text = if lost == 0 { "none lost".to_owned() } else { format!("{} lost", grouped(lost)) };
+    tiles.push(("connections made", made, lost_text, connects.failed() + lost > 0));
+    out.push_str("<dl class=\"tiles\">");
+    for (name, value, note, is_off) in tiles {
+        let class = if is_off { " class=\"off\"" } else { "" };
+        let _ = write!(
+            out,
+            "<div{class}><dt>{name}</dt><dd class=\"value\">{value}</dd><dd><small>{note}</small></dd></div>"
+        );
+    }
+    out.push_str("</dl>\n");
+}
+
+/// Whether the figures are the server's, or the tester's own.
+fn generator(out: &mut String, load: &Load, outcome: &Outcome) {
+    let class = if outcome.ledger.is_saturated() { "note off" } else { "note" };
+    let words = report::generator(load, outcome);
+    let (first, rest) = words.split_at(1);
+    let _ = writeln!(out, "<p class=\"{class}\">{}{}.</p>", first.to_uppercase(), escape(rest));
+}
+
+fn unit(load: &Load) -> &'static str {
+    match (&load.model, &load.expect) {
+        (Model::Script(_), _) => "passes",
+        (_, Expect::Fanout(_)) => "deliveries",
+        _ => "replies",
+    }
+}
+
+fn first_failure(out: &mut String, first: &Failure) {
+    let seq = first.seq.map_or(String::new(), |seq| format!(", message {seq}"));
+    let line = first.line.map_or(String::new(), |line| format!(", line {line} of the script"));
+    let kind = first.kind.replace('_', " ");
+    let _ = write!(
+        out,
+        "<h2>The first failure</h2>\n<p>{kind}, on connection {}{seq}{line}</p>\n\
+         <div class=\"scroll\"><table class=\"said\">",
+        first.conn
+    );
+    let expected = first.expected.as_ref().map(|text| ("expected", text));
+    let said = [("sent", &first.sent)].into_iter().chain(expected).chain([("received", &first.received)]);
+    for (name, text) in said {
+        let _ = write!(out, "<tr><th>{name}</th><td>{}</td></tr>", escape(text));
+    }
+    out.push_str("</table></div>\n");
+}
+
+/// Response and service time; one of them where they are the same.
+fn both(ledger: &Ledger) -> Vec<(&'static str, &'static str, &Counts)> {
+    match ledger.has_one_time() {
+        true => vec![("response", "red", &ledger.response)],
+        false => vec![("response", "red", &ledger.response), ("service", "blue", &ledger.service)],
+    }
+}
+
 fn table(out: &mut String, ledger: &Ledger) {
-    out.push_str("<table><tr><th></th>");
+    out.push_str("<h2>Latency</h2>\n<div class=\"scroll\"><table><tr><th></th>");
     for (name, _) in QUANTILES {
         let _ = write!(out, "<th>{name}</th>");
     }
-    for (name, counts) in [("response", &ledger.response), ("service", &ledger.service)] {
+    for (name, _, counts) in both(ledger) {
         let _ = write!(out, "</tr>\n<tr><th>{name}</th>");
         for (_, quantile) in QUANTILES {
             let _ = write!(out, "<td>{}</td>", counts.quantile(quantile).map_or("–".to_owned(), time_of));
         }
     }
-    out.push_str("</tr></table>\n");
+    out.push_str("</tr></table></div>\n");
 }
 
 /// Latency by percentile; the further right, the rarer, tenfold from mark to mark.
 fn percentiles(out: &mut String, ledger: &Ledger) {
+    let right = (ledger.response.total().max(10) as f64).log10();
     let points = |counts: &Counts| -> Vec<(f64, f64)> {
-        let nines = (counts.total().max(10) as f64).log10();
-        let quantile = |nine: f64| counts.quantile(1.0 - 10f64.powf(-nine)).map(|ns| (nine, ns.max(1) as f64));
-        (0..=100).filter_map(|step| quantile(nines * f64::from(step) / 100.0)).collect()
+        let at = |nines: f64| counts.quantile(1.0 - 10f64.powf(-nines)).map(|ns| (nines, ns.max(1) as f64));
+        match counts.total() {
+            1 => at(2f64.log10()).into_iter().collect(),
+            _ => (0..=POINTS).filter_map(|i| at(right * f64::from(i) / f64::from(POINTS))).collect(),
+        }
     };
-    let curves = [
-        Curve { name: "response", colour: "#c0392b", points: points(&ledger.response) },
-        Curve { name: "service", colour: "#2471a3", points: points(&ledger.service) },
-    ];
-    let right = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0).fold(1.0, f64::max);
-    let marks: Vec<(f64, String)> = (0..=right as u32)
-        .map(|nine| (f64::from(nine), if nine == 0 { "0".to_owned() } else { percent(nine) }))
+    let curves: Vec<Curve> = both(ledger)
+        .into_iter()
+        .map(|(name, class, counts)| Curve { name, class, shape: Shape::Line(points(counts)) })
         .collect();
-    diagram(out, "Latency by percentile", &curves, right, &marks, true);
-}
-
-/// `90 %`, `99 %`, `99.9 %`.
-fn percent(nines: u32) -> String {
-    let decimals = nines.saturating_sub(2) as usize;
-    format!("{:.decimals$} %", 100.0 - 100.0 * 10f64.powi(-(nines as i32)))
-}
-
-fn over_time(out: &mut String, ledger: &Ledger) {
-    let counts: Vec<Counts> = ledger.seconds.iter().map(super::ledger::Second::counts).collect();
-    let at = |quantile: f64| -> Vec<(f64, f64)> {
-        let value =
-            |(second, counts): (usize, &Counts)| Some((second as f64, counts.quantile(quantile)?.max(1) as f64));
-        counts.iter().enumerate().filter_map(value).collect()
+    let all = [&ledger.response, &ledger.service].map(|counts| (counts.quantile(0.0), counts.quantile(1.0)));
+    let least = all.iter().filter_map(|(least, _)| *least).min().unwrap_or(1).max(1);
+    let most = all.iter().filter_map(|(_, most)| *most).max().unwrap_or(1).max(1);
+    let chart = Chart {
+        title: "Latency by percentile".to_owned(),
+        note: "the share of replies that came at least so fast".to_owned(),
+        x: Axis::nines(right),
+        y: Axis::nanoseconds(least as f64, most as f64),
+        curves,
+        lines: Vec::new(),
     };
-    let right = ledger.seconds.len().saturating_sub(1).max(1) as f64;
-    let step = (right / 10.0).ceil().max(1.0);
-    let marks: Vec<(f64, String)> =
-        (0..=10).map(|i| f64::from(i) * step).filter(|&x| x <= right).map(|x| (x, format!("{x} s"))).collect();
-    let curves = [
-        Curve { name: "max", colour: "#c0392b", points: at(1.0) },
-        Curve { name: "p99", colour: "#d68910", points: at(0.99) },
-        Curve { name: "p50", colour: "#2471a3", points: at(0.5) },
-    ];
-    diagram(out, "Response over time", &curves, right, &marks, true);
-    let all = ledger.seconds.iter().enumerate();
-    let living = all.clone().map(|(second, at)| (second as f64, at.connections as f64)).collect();
-    let curves = [Curve { name: "connections", colour: "#1e8449", points: living }];
-    diagram(out, "Connections over time", &curves, right, &marks, false);
-    let exact = all.clone().map(|(second, at)| (second as f64, at.exact as f64)).collect();
-    let failed = all.map(|(second, at)| (second as f64, at.failed as f64)).collect();
-    let curves = [
-        Curve { name: "right replies", colour: "#1e8449", points: exact },
-        Curve { name: "failures", colour: "#c0392b", points: failed },
-    ];
-    diagram(out, "Replies by second", &curves, right, &marks, false);
+    chart.write(out);
 }
 
-/// A diagram with its axes. `is_log`: times on a logarithmic axis; otherwise numbers from zero.
-fn diagram(out: &mut String, title: &str, curves: &[Curve], right: f64, marks: &[(f64, String)], is_log: bool) {
-    let _ = writeln!(out, "<h2>{title}</h2>");
-    let values = || curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
-    if values().next().is_none() {
-        out.push_str("<p>no samples</p>\n");
+/// The slices of the run from the first thing to be shown on, and what begins and ends between them.
+struct Span {
+    cuts: Vec<Cut>,
+    seconds: f64,
+    lines: Vec<(f64, &'static str)>,
+    /// Not even two slices: there is nothing to compare.
+    is_short: bool,
+    /// How long a slice of the load is: `100 ms`, `second`.
+    slice: &'static str,
+}
+
+impl Span {
+    fn of(ledger: &Ledger) -> Span {
+        let (before, load) = (&ledger.timeline.before, &ledger.timeline.load);
+        let has_ramp = before.length() as f64 > VISIBLE * (before.length() + load.length()) as f64;
+        // Otherwise time is counted from the first message on.
+        let start = if has_ramp { before.length() } else { 0 };
+        let mut cuts = if has_ramp { before.cuts() } else { Vec::new() };
+        cuts.extend(load.cuts().into_iter().map(|cut| Cut { from: cut.from + start, to: cut.to + start, ..cut }));
+        let end = start + load.length();
+        let warm = start + ledger.warmup_ns;
+        let over = warm + ledger.steady_ns;
+        let is_visible = |ns: u64| ns as f64 > VISIBLE * end as f64;
+        let lines = [
+            (has_ramp && is_visible(end - start), start, "all connected"),
+            (ledger.warmup_ns > 0 && over > warm, warm, "warm-up ends"),
+            (is_visible(end.saturating_sub(over)) && over > start, over, "last message sent"),
+        ];
+        let shown = lines.into_iter().filter(|(is_shown, ..)| *is_shown);
+        Span {
+            lines: shown.map(|(_, at, name)| (at as f64 / 1e9, name)).collect(),
+            seconds: end as f64 / 1e9,
+            is_short: end < 2 * load.width() || cuts.len() < 2,
+            slice: if load.width() < 1_000_000_000 { "100 ms" } else { "second" },
+            cuts,
+        }
+    }
+
+    fn steps(&self, value: impl Fn(&Cut) -> Option<f64>) -> Vec<Step> {
+        let step = |cut: &Cut| Step { from: cut.from as f64 / 1e9, to: cut.to as f64 / 1e9, value: value(cut) };
+        self.cuts.iter().map(step).collect()
+    }
+
+    fn most(&self, value: impl Fn(&Cut) -> f64) -> f64 {
+        self.cuts.iter().map(value).fold(0.0, f64::max)
+    }
+
+    fn chart(&self, title: &str, note: String, y: Axis, curves: Vec<Curve>) -> Chart {
+        let (x, lines) = (Axis::seconds(self.seconds), self.lines.clone());
+        Chart { title: title.to_owned(), note, x, y, curves, lines }
+    }
+}
+
+fn over_time(out: &mut String, load: &Load, ledger: &Ledger) {
+    let span = Span::of(ledger);
+    if span.is_short {
+        let took = time_of((span.seconds * 1e9) as u64);
+        let _ = writeln!(out, "<h2>Over time</h2>\n<p>It took {took}: too short for a curve.</p>");
         return;
     }
-    let scale = |value: f64| if is_log { value.max(1.0).log10() } else { value };
-    let top = values().map(scale).fold(f64::MIN, f64::max);
-    let top = if is_log { top.ceil().max(1.0) } else { top.max(1.0) };
-    let bottom = if is_log { values().map(scale).fold(f64::MAX, f64::min).floor().min(top - 1.0) } else { 0.0 };
-    let x = |value: f64| LEFT + value / right * (WIDTH - LEFT - 10.0);
-    let y = |value: f64| HEIGHT - BOTTOM - (scale(value) - bottom) / (top - bottom) * (HEIGHT - BOTTOM - 20.0);
-    let _ = write!(out, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\"><title>{title}</title>");
-    let lines: Vec<(f64, String)> = if is_log {
-        (bottom as i32..=top as i32).map(|power| 10f64.powi(power)).map(|ns| (ns, time_of(ns as u64))).collect()
-    } else {
-        (0..=4).map(|part| top * f64::from(part) / 4.0).map(|value| (value, grouped(value.round() as u64))).collect()
+    let mut charts = String::new();
+    curves(&mut charts, load, ledger, &span);
+    if !charts.is_empty() {
+        let _ = write!(out, "<h2>Over time</h2>\n{charts}");
+    }
+}
+
+fn curves(out: &mut String, load: &Load, ledger: &Ledger, span: &Span) {
+    let by = format!("by {}", span.slice);
+    if !ledger.response.is_empty() {
+        response(out, span, &by);
+    }
+    let replies = |cut: &Cut| cut.slice.exact as f64 / cut.seconds();
+    let failures = |cut: &Cut| cut.slice.failed as f64;
+    if span.most(replies) > 0.0 {
+        let shape = Shape::Steps(span.steps(|cut| Some(replies(cut))));
+        let curves = vec![Curve { name: "replies", class: "green", shape }];
+        span.chart("Right replies a second", format!("counted {by}"), Axis::numbers(span.most(replies), false), curves)
+            .write(out);
+    }
+    if span.most(failures) > 0.0 {
+        let shape = Shape::Bars(span.steps(|cut| Some(failures(cut))));
+        let curves = vec![Curve { name: "failures", class: "red", shape }];
+        let note = format!("{by}, when they were found");
+        span.chart("Failures", note, Axis::numbers(span.most(failures), true), curves).write(out);
+    }
+    let open = |cut: &Cut| cut.slice.connections as f64;
+    let is_level = span.cuts.iter().all(|cut| cut.slice.connections == span.cuts[0].slice.connections);
+    if !is_level || matches!(load.model, Model::Hold) {
+        let shape = Shape::Steps(span.steps(|cut| Some(open(cut))));
+        let curves = vec![Curve { name: "connections", class: "blue", shape }];
+        span.chart("Open connections", String::new(), Axis::numbers(span.most(open), true), curves).write(out);
+    }
+}
+
+fn response(out: &mut String, span: &Span, by: &str) {
+    let counts: Vec<Counts> = span.cuts.iter().map(|cut| cut.slice.counts()).collect();
+    let steps = |quantile: f64| {
+        let value = |(step, counts): (Step, &Counts)| Step {
+            value: counts.quantile(quantile).map(|ns| ns.max(1) as f64),
+            ..step
+        };
+        Shape::Steps(span.steps(|_| None).into_iter().zip(&counts).map(value).collect())
     };
-    for (value, name) in lines {
-        let (at, end) = (y(value), WIDTH - 10.0);
-        let _ = write!(
-            out,
-            "<path d=\"M{LEFT} {at:.1}H{end}\" stroke=\"#ddd\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
-            LEFT - 6.0,
-            at + 4.0
-        );
-    }
-    for (value, name) in marks {
-        let _ =
-            write!(out, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>", x(*value), HEIGHT - 10.0);
-    }
-    for (i, curve) in curves.iter().enumerate() {
-        let points: String = curve.points.iter().map(|&(at, value)| format!("{:.1},{:.1} ", x(at), y(value))).collect();
-        let colour = curve.colour;
-        let _ = write!(
-            out,
-            "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/><text x=\"{:.1}\" y=\"14\" style=\"fill:{colour}\">{}</text>",
-            LEFT + 10.0 + 110.0 * i as f64,
-            curve.name
-        );
-    }
-    out.push_str("</svg>\n");
+    let least = counts.iter().filter_map(|counts| counts.quantile(0.5)).min().unwrap_or(1).max(1);
+    let most = counts.iter().filter_map(|counts| counts.quantile(1.0)).max().unwrap_or(1).max(1);
+    let curves = vec![
+        Curve { name: "longest", class: "red", shape: steps(1.0) },
+        Curve { name: "p99", class: "amber", shape: steps(0.99) },
+        Curve { name: "p50", class: "blue", shape: steps(0.5) },
+    ];
+    let y = Axis::nanoseconds(least as f64, most as f64);
+    span.chart("Response time", format!("{by}, of the steady phase"), y, curves).write(out);
 }
 
 fn escape(text: &str) -> String {
@@ -179,10 +357,5 @@ mod tests {
     #[test]
     fn nothing_from_outside_is_markup() {
         assert_eq!(escape("<script>'&\""), "&lt;script&gt;&#39;&amp;&quot;");
-    }
-
-    #[test]
-    fn percentages() {
-        assert_eq!([1, 2, 3, 4].map(percent), ["90 %", "99 %", "99.9 %", "99.99 %"]);
     }
 }

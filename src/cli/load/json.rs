@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::check::Expect;
-use super::ledger::{Counts, QUANTILES};
+use super::counts::{Counts, QUANTILES};
 use super::options::{Load, Model};
 use super::{Outcome, target_url};
 
@@ -15,7 +15,7 @@ pub(crate) fn report(load: &Load, outcome: &Outcome) -> Value {
     let failure = ledger.first_failure.as_ref().map(|failure| {
         json!({
             "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
-            "sent": failure.sent, "received": failure.received,
+            "sent": failure.sent, "expected": failure.expected, "received": failure.received, "line": failure.line,
         })
     });
     json!({

@@ -1,29 +1,26 @@
 //! What is counted and measured, and how the ledgers of several processes become one.
 //!
-//! Everything in here is a count, so merging is adding: counters, the buckets of the histograms, the seconds of the
+//! Everything in here is a count, so merging is adding: counters, the buckets of the histograms, the slices of the
 //! curves. Nothing is averaged. A child process prints its ledger as one line of JSON, and the parent adds it to its own.
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::check::{Phase, Verdict};
 use super::client::nanos;
+use super::counts::{Counts, u64_of};
 use super::options::{Load, Model};
 use super::report::{grouped, time_of};
 use super::threshold::Metric;
+use super::timeline::Timeline;
 use crate::cli::exit_code;
 
-/// Three digits: a bucket is a thousandth of its value wide.
-const DIGITS: u8 = 3;
+/// The generator is late from here on, in nanoseconds, in a hundredth of all cases.
+pub(crate) const LATE: u64 = 1_000_000;
 
-/// A second's worth of a curve needs no more than this.
-const DIGITS_OF_A_SECOND: u8 = 2;
-
-/// The quantiles of the report, by name.
-pub(crate) const QUANTILES: [(&str, f64); 6] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+/// And busy from here on: of a core.
+pub(crate) const BUSY: f64 = 0.90;
 
 /// The eleven counters of a phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,68 +101,6 @@ impl Messages {
     }
 }
 
-/// How often a value occurred, in buckets of at most a hundredth.
-#[derive(Clone, Debug)]
-pub(crate) struct Counts(Histogram<u64>);
-
-impl Default for Counts {
-    fn default() -> Self {
-        Counts::with_digits(DIGITS)
-    }
-}
-
-impl Counts {
-    fn with_digits(digits: u8) -> Counts {
-        Counts(Histogram::new(digits).expect("a histogram has one to five digits"))
-    }
-
-    pub(crate) fn record(&mut self, value: u64) {
-        self.record_n(value, 1);
-    }
-
-    fn record_n(&mut self, value: u64, count: u64) {
-        // It grows as needed; 146 years in nanoseconds are as far as it goes.
-        let result = self.0.record_n(value.min(1 << 62), count);
-        debug_assert!(result.is_ok(), "a growing histogram takes every value");
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn quantile(&self, quantile: f64) -> Option<u64> {
-        (!self.is_empty()).then(|| self.0.value_at_quantile(quantile))
-    }
-
-    /// The highest value of each bucket that is not empty, and its count; ascending.
-    pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
-        self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
-    }
-
-    /// What part of the samples is at most `value`.
-    pub(crate) fn total(&self) -> u64 {
-        self.0.len()
-    }
-
-    fn value(&self) -> Value {
-        self.buckets().into_iter().map(|(value, count)| json!([value, count])).collect()
-    }
-
-    fn add(&mut self, value: &Value) {
-        for (value, count) in pairs(value) {
-            self.record_n(value, count);
-        }
-    }
-}
-
-fn pairs(value: &Value) -> impl Iterator<Item = (u64, u64)> {
-    value.as_array().into_iter().flatten().map(|pair| (u64_of(&pair[0]), u64_of(&pair[1])))
-}
-
-fn u64_of(value: &Value) -> u64 {
-    value.as_u64().unwrap_or(0)
-}
-
 /// How the connects went. Invariant: `attempted` is the sum of all outcomes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connects {
@@ -204,9 +139,13 @@ pub(crate) struct Failure {
     pub(crate) conn: u64,
     pub(crate) seq: Option<u64>,
     pub(crate) kind: &'static str,
-    /// Escaped.
+    /// What was sent last, in scripts; otherwise the message. Escaped, as the others are.
     pub(crate) sent: String,
+    /// What was waited for, in scripts.
+    pub(crate) expected: Option<String>,
     pub(crate) received: String,
+    /// The step's line in the script.
+    pub(crate) line: Option<u64>,
 }
 
 const KINDS: [Verdict; 7] = [
@@ -218,38 +157,6 @@ const KINDS: [Verdict; 7] = [
     Verdict::Unexpected,
     Verdict::Unsent,
 ];
-
-/// One second of the run, for the curves.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Second {
-    pub(crate) connections: u64,
-    pub(crate) exact: u64,
-    pub(crate) failed: u64,
-    /// Response times, as [`Counts::buckets`].
-    pub(crate) response: Vec<(u64, u64)>,
-}
-
-impl Second {
-    pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts::with_digits(DIGITS_OF_A_SECOND);
-        self.response.iter().for_each(|&(value, count)| counts.record_n(value, count));
-        counts
-    }
-}
-
-/// The second that is being counted.
-#[derive(Debug)]
-pub(crate) struct ThisSecond {
-    pub(crate) exact: u64,
-    pub(crate) failed: u64,
-    response: Counts,
-}
-
-impl Default for ThisSecond {
-    fn default() -> Self {
-        ThisSecond { exact: 0, failed: 0, response: Counts::with_digits(DIGITS_OF_A_SECOND) }
-    }
-}
 
 /// Everything that is known at the end of a run.
 #[derive(Debug, Default)]
@@ -270,14 +177,17 @@ pub(crate) struct Ledger {
     pub(crate) ungreeted: u64,
     /// Connections on which the first that came was no reply.
     pub(crate) misheard: u64,
+    /// Of those, the ones on which it was what had been sent.
+    pub(crate) echoed: u64,
+    /// Messages of a fan-out that came back to their sender, and should not have.
+    pub(crate) returned: u64,
     pub(crate) bytes_out: u64,
     pub(crate) bytes_in: u64,
     /// CPU time ÷ wall time of the busiest process in the steady phase.
     pub(crate) cpu: f64,
     pub(crate) first_failure: Option<Failure>,
     pub(crate) is_interrupted: bool,
-    pub(crate) seconds: Vec<Second>,
-    pub(crate) this_second: ThisSecond,
+    pub(crate) timeline: Timeline,
 }
 
 impl Ledger {
@@ -292,7 +202,7 @@ impl Ledger {
     pub(crate) fn measured(&mut self, response: u64, service: u64) {
         self.response.record(response);
         self.service.record(service);
-        self.this_second.response.record(response);
+        self.timeline.response(response);
     }
 
     pub(crate) fn fail_first(&mut self, failure: impl FnOnce() -> Failure) {
@@ -301,14 +211,14 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn end_second(&mut self, connections: u64) {
-        let ThisSecond { exact, failed, response } = std::mem::take(&mut self.this_second);
-        self.seconds.push(Second { connections, exact, failed, response: response.buckets() });
-    }
-
-    /// Messages a second; `None` when there was no time.
+    /// Messages a second; 0 when there was no time.
     pub(crate) fn rate_of(&self, count: u64) -> f64 {
         if self.elapsed_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.elapsed_ns as f64 }
+    }
+
+    /// Response and service time are the same: nothing ever waited to be sent.
+    pub(crate) fn has_one_time(&self) -> bool {
+        self.response == self.service
     }
 
     pub(crate) fn lag_p99(&self) -> u64 {
@@ -317,7 +227,7 @@ impl Ledger {
 
     /// The generator was the limit, not the server.
     pub(crate) fn is_saturated(&self) -> bool {
-        self.lag_p99() > 1_000_000 || self.cpu > 0.90
+        self.lag_p99() > LATE || self.cpu > BUSY
     }
 
     pub(crate) fn errors(&self) -> u64 {
@@ -378,12 +288,26 @@ impl Ledger {
                 grouped(made)
             ));
         }
-        if self.misheard > 0 && self.misheard >= made.div_ceil(2) && !load.skip_line {
+        if self.misheard > 0 && self.misheard >= made.div_ceil(2) {
+            let (of, made) = (grouped(self.misheard), grouped(made));
+            if self.echoed > self.misheard / 2 {
+                hints.push(format!(
+                    "the first reply on {of} of {made} connections was what had been sent: the server echoes, and \
+                     --expect {} does not accept that; try --expect echo",
+                    load.expect.name()
+                ));
+            } else if !load.skip_line {
+                hints.push(format!(
+                    "the first line on {of} of {made} connections was no reply: if it is a greeting, add --skip-line; \
+                     if everybody hears everybody, --skip-line --expect fanout"
+                ));
+            }
+        }
+        if self.returned > 0 {
             hints.push(format!(
-                "the first line on {} of {} connections was no reply: if it is a greeting, add --skip-line; \
-                 if everybody hears everybody, --skip-line --expect fanout",
-                grouped(self.misheard),
-                grouped(made)
+                "{} messages came back to their own sender: the server says everything to everybody; \
+                 try --expect fanout",
+                grouped(self.returned)
             ));
         }
         if self.has_sent_nothing(load) && self.steady.unsent == 0 && made > 0 && !self.is_interrupted {
@@ -394,15 +318,10 @@ impl Ledger {
 
     /// For the parent process.
     pub(crate) fn to_line(&self) -> String {
-        let seconds: Vec<Value> = self
-            .seconds
-            .iter()
-            .map(|second| json!([second.connections, second.exact, second.failed, second.response]))
-            .collect();
         let failure = self.first_failure.as_ref().map(|failure| {
             json!({
                 "at": failure.at, "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
-                "sent": failure.sent, "received": failure.received,
+                "sent": failure.sent, "expected": failure.expected, "received": failure.received, "line": failure.line,
             })
         });
         let errno: Map<String, Value> =
@@ -415,8 +334,9 @@ impl Ledger {
             "errno": errno, "connect": self.connects.latency.value(),
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
             "ungreeted": self.ungreeted, "misheard": self.misheard,
+            "echoed": self.echoed, "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
-            "first_failure": failure, "is_interrupted": self.is_interrupted, "seconds": seconds,
+            "first_failure": failure, "is_interrupted": self.is_interrupted, "timeline": self.timeline.value(),
         });
         value.to_string()
     }
@@ -443,6 +363,8 @@ impl Ledger {
         self.lost_reset += u64_of(&value["lost_reset"]);
         self.ungreeted += u64_of(&value["ungreeted"]);
         self.misheard += u64_of(&value["misheard"]);
+        self.echoed += u64_of(&value["echoed"]);
+        self.returned += u64_of(&value["returned"]);
         self.bytes_out += u64_of(&value["bytes_out"]);
         self.bytes_in += u64_of(&value["bytes_in"]);
         self.cpu = self.cpu.max(value["cpu"].as_f64().unwrap_or(0.0));
@@ -452,16 +374,7 @@ impl Ledger {
         {
             self.first_failure = Some(failure);
         }
-        for (at, second) in value["seconds"].as_array().into_iter().flatten().enumerate() {
-            if self.seconds.len() == at {
-                self.seconds.push(Second::default());
-            }
-            let own = &mut self.seconds[at];
-            own.connections += u64_of(&second[0]);
-            own.exact += u64_of(&second[1]);
-            own.failed += u64_of(&second[2]);
-            own.response.extend(pairs(&second[3]));
-        }
+        self.timeline.add(&value["timeline"]);
         Ok(())
     }
 }
@@ -475,12 +388,15 @@ fn failure_of(value: &Value) -> Option<Failure> {
         seq: value["seq"].as_u64(),
         kind: KINDS.into_iter().map(Verdict::name).find(|name| *name == kind)?,
         sent: text("sent"),
+        expected: value["expected"].as_str().map(str::to_owned),
         received: text("received"),
+        line: value["line"].as_u64(),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::counts::QUANTILES;
     use super::*;
 
     #[test]
@@ -503,9 +419,10 @@ mod tests {
             seq: None,
             kind: "unexpected",
             sent: String::new(),
+            expected: Some("y".to_owned()),
             received: "x".to_owned(),
+            line: Some(3),
         });
-        parts.iter_mut().for_each(|part| part.end_second(1));
         for part in &parts {
             merged.add_line(&part.to_line()).unwrap();
         }
@@ -514,23 +431,9 @@ mod tests {
         assert_eq!(merged.steady, whole.steady);
         assert_eq!(merged.connects.attempted(), 3000);
         assert_eq!(merged.first_failure, parts[2].first_failure);
-        assert_eq!(merged.seconds.len(), 1);
-        assert_eq!((merged.seconds[0].connections, merged.seconds[0].counts().total()), (3, 1000));
         for (_, quantile) in QUANTILES {
             assert_eq!(merged.response.quantile(quantile), whole.response.quantile(quantile));
         }
-    }
-
-    #[test]
-    fn buckets_are_narrow_and_add_up() {
-        let mut counts = Counts::default();
-        (0..100_000u64).for_each(|i| counts.record(i * i));
-        let buckets = counts.buckets();
-        assert!(buckets.is_sorted_by(|a, b| a.0 < b.0));
-        assert!(buckets.iter().all(|&(_, count)| count > 0));
-        assert_eq!(buckets.iter().map(|&(_, count)| count).sum::<u64>(), 100_000);
-        assert_eq!(counts.quantile(1.0), buckets.last().map(|&(value, _)| value));
-        assert_eq!(Counts::default().quantile(0.5), None);
     }
 
     #[test]

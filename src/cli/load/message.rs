@@ -114,6 +114,22 @@ impl Template {
         Ok(Template { parts })
     }
 
+    /// What looks like a placeholder and is none: a word in braces (`{foo}`, `{ seq }`), or what begins like one (`{conn3}`,
+    /// `{rand 8}`). Other braces belong to the text, which may well be JSON.
+    fn mistaken(&self) -> impl Iterator<Item = String> {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => std::str::from_utf8(text).ok(),
+            _ => None,
+        });
+        texts.flat_map(|text| text.split('{').skip(1)).filter_map(|rest| {
+            let inside = rest.split_once('}')?.0;
+            let word = inside.trim().to_ascii_lowercase();
+            let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+            let is_near = ["conn", "seq", "rand"].iter().any(|name| word.starts_with(name)) && word.len() <= 16;
+            (is_word || is_near).then(|| format!("{{{inside}}}"))
+        })
+    }
+
     fn with_line_end(mut self, line_end: LineEnd) -> Template {
         if line_end == LineEnd::CrLf {
             let mut tail = match self.parts.pop() {
@@ -229,6 +245,11 @@ impl Messages {
             templates if templates.is_empty() => Err("there is nothing in it".to_owned()),
             templates => Ok(Messages { templates, seed: 0 }),
         }
+    }
+
+    /// What looks like a placeholder and is none, see [`Template::parse`].
+    pub(crate) fn mistaken(&self) -> impl Iterator<Item = String> {
+        self.templates.iter().flat_map(Template::mistaken)
     }
 
     pub(crate) fn are_tagged_lines(&self) -> bool {
@@ -384,6 +405,22 @@ mod tests {
         assert_ne!(twice[..10], twice[10..], "each is new");
         for bad in ["", "{rand:}", "{rand:0}", "{rand:x}", "{rand:5", "{rand:99999999999}"] {
             assert!(Template::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_placeholder_is_told() {
+        let table: &[(&str, &[&str])] = &[
+            (r"{conn}:{seq} {rand:8}\n", &[]),
+            (r#"{"conn":{conn},"list":[{"a":1},{}]}\n"#, &[]),
+            ("if (a) { b(); }", &[]),
+            ("{con} hola {foo}", &["{con}", "{foo}"]),
+            ("{ seq } {SEQ} {rand} {rand 8} {conn3} {", &["{ seq }", "{SEQ}", "{rand}", "{rand 8}", "{conn3}"]),
+            ("{{conn}} {word", &[]),
+            (r"{\xff} {123} {a-b}", &[]),
+        ];
+        for (text, want) in table {
+            assert_eq!(messages(text).mistaken().collect::<Vec<_>>(), *want, "{text}");
         }
     }
 

@@ -47,7 +47,7 @@ impl Worker {
 struct Team {
     members: Vec<Member>,
     ledger: Ledger,
-    is_over: bool,
+    progress: Progress,
     has_begun: bool,
     trouble: Option<String>,
 }
@@ -78,7 +78,7 @@ pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, S
     let team = Rc::new(RefCell::new(Team {
         members: Vec::new(),
         ledger: Ledger::default(),
-        is_over: false,
+        progress,
         has_begun: false,
         trouble: None,
     }));
@@ -86,13 +86,14 @@ pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, S
     event_loop.enter(|lp| listen_to_signals(lp, &team)).map_err(|error| format!("cannot start: {error}"))?;
     event_loop.enter(|lp| {
         (0..count).try_for_each(|index| spawn(lp, &team, Worker { index, of: count, seed }))?;
-        draw(lp, &team, progress);
+        draw(lp, &team);
         Ok::<_, String>(())
     })?;
     let result = event_loop.run();
     TEAM.set(None);
     result.map_err(|error| format!("the loop cannot go on: {error}"))?;
     let mut team = team.borrow_mut();
+    team.progress.end();
     match team.trouble.take() {
         Some(trouble) => Err(trouble),
         None => Ok(std::mem::take(&mut team.ledger)),
@@ -107,6 +108,7 @@ fn listen_to_signals(lp: &mut Loop, team: &Rc<RefCell<Team>>) -> bucle::Result<(
         count += 1;
         let mut team = team.borrow_mut();
         team.ledger.is_interrupted = true;
+        team.progress.end();
         if count > 1 {
             team.members.clear();
             std::process::exit(exit_code::INTERRUPTED.into());
@@ -157,15 +159,12 @@ fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), 
 }
 
 /// Draws how all of them stand, now and then.
-fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>, mut progress: Progress) {
+fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>) {
     let team = team.clone();
     let start = Instant::now();
     let timer = lp.set_interval(Duration::from_millis(100), move |_| {
-        let team = team.borrow();
-        if team.is_over {
-            return progress.end();
-        }
-        let sum = |field: fn(&Snapshot) -> u64| team.members.iter().map(|member| field(&member.snapshot)).sum();
+        let Team { members, progress, .. } = &mut *team.borrow_mut();
+        let sum = |field: fn(&Snapshot) -> u64| members.iter().map(|member| field(&member.snapshot)).sum();
         progress.show(super::client::nanos(start.elapsed()), || Snapshot {
             stage: None,
             living: sum(|snapshot| snapshot.living),
@@ -208,7 +207,6 @@ impl Team {
             self.tell("go\n");
         }
         if self.members.iter().all(|member| member.has_reported) {
-            self.is_over = true;
             for member in &mut self.members {
                 let _ = member.child.wait();
             }

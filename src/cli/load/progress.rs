@@ -61,6 +61,8 @@ pub(crate) enum Progress {
     Plain(Shown),
     /// A parent, on stdout.
     Parent(Shown),
+    /// Nobody any more: the report is next.
+    Over,
 }
 
 /// When it was last said, and what.
@@ -90,6 +92,7 @@ impl Progress {
             Progress::Terminal(shown) => (shown, SECOND / 5),
             Progress::Plain(shown) => (shown, 10 * SECOND),
             Progress::Parent(shown) => (shown, SECOND / 5),
+            Progress::Over => return,
         };
         let since = now.saturating_sub(shown.at);
         if since < pause {
@@ -102,13 +105,15 @@ impl Progress {
         match self {
             Progress::Terminal(shown) => {
                 shown.is_drawn = true;
-                say(&format!("\r\x1b[K{}", line(now, &snapshot, unit, rate)));
+                let line = line(now, &snapshot, unit, rate);
+                say(&format!("\r\x1b[K{}", cut(&line, process::columns_of(&io::stderr()))));
             }
             Progress::Plain(_) => say(&format!("{}\n", line(now, &snapshot, unit, rate))),
             Progress::Parent(_) => tell(&format!(
                 "progress {} {} {} {}\n",
                 snapshot.living, snapshot.done, snapshot.failed, snapshot.errors
             )),
+            Progress::Over => {}
         }
     }
 
@@ -119,16 +124,21 @@ impl Progress {
         }
     }
 
-    /// Takes away what was drawn.
+    /// Takes away what was drawn, and draws no more.
     pub(crate) fn end(&mut self) {
-        if let Progress::Terminal(shown) = self
-            && std::mem::take(&mut shown.is_drawn)
-        {
+        if let Progress::Terminal(Shown { is_drawn: true, .. }) = std::mem::replace(self, Progress::Over) {
             say("\r\x1b[K");
             // The report comes after it, on the same terminal.
             stderr::finish();
         }
     }
+}
+
+/// As much of the line as a row has room for with the cursor behind it, and with the `^C` that a terminal echoes. A longer
+/// one would go on in the next row, and be drawn over in part only.
+fn cut(line: &str, columns: Option<usize>) -> &str {
+    let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub("^C".len() + 1));
+    line.char_indices().nth(room).map_or(line, |(end, _)| &line[..end])
 }
 
 /// The parent's snapshot, out of a child's line.
@@ -179,6 +189,21 @@ mod tests {
         let snapshot = parse("progress 1 2 3 4\n").unwrap();
         assert_eq!((snapshot.living, snapshot.done, snapshot.failed, snapshot.errors), (1, 2, 3, 4));
         assert!(parse("progress 1 2").is_none() && parse("{}").is_none());
+    }
+
+    #[test]
+    fn a_line_is_no_longer_than_a_row() {
+        let table = [
+            ("12345", None, "12345"),
+            ("12345", Some(80), "12345"),
+            ("12345", Some(8), "12345"),
+            ("12345", Some(7), "1234"),
+            ("a·b", Some(5), "a·"),
+            ("12345", Some(1), ""),
+        ];
+        for (text, columns, want) in table {
+            assert_eq!(cut(text, columns), want, "{text} in {columns:?}");
+        }
     }
 
     #[test]

@@ -4,11 +4,16 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::check::Expect;
-use super::ledger::{Counts, Ledger, Messages, QUANTILES};
+use super::counts::{Counts, QUANTILES};
+use super::ledger::{BUSY, LATE, Ledger, Messages};
 use super::options::{Length, Load, Model};
+use super::threshold::Threshold;
 use super::{Outcome, json, target_url};
 use crate::cli::advice;
 use crate::cli::target::Place;
+
+/// How wide the report is; what was sent and received may be wider.
+const COLUMNS: usize = 100;
 
 /// The longest bar of the histogram.
 const BAR: usize = 40;
@@ -20,17 +25,18 @@ const IDLE: f64 = 0.2;
 pub(crate) fn what(load: &Load) -> String {
     let model = match &load.model {
         Model::Closed { in_flight } => format!("{in_flight} in flight each"),
-        Model::Open { rate } => format!("{} messages a second on schedule", grouped(*rate)),
+        Model::Open { rate } => format!("{} a second on schedule", grouped(*rate)),
         Model::Hold => "held idle".to_owned(),
         Model::Churn => "one message each, again and again".to_owned(),
         Model::Script(_) => "a script each".to_owned(),
     };
     let length = match load.length {
-        Length::For(time) => format!("for {}", time_of(time.as_nanos() as u64)),
+        Length::For(time) => format!("for {}", short_time(time.as_nanos() as u64)),
+        Length::Messages(1) => "until 1 is sent".to_owned(),
         Length::Messages(count) => format!("until {} are sent", grouped(count)),
     };
     let warmup = if load.warmup > Duration::ZERO {
-        format!(" after {} of warm-up", time_of(load.warmup.as_nanos() as u64))
+        format!(" after {} of warm-up", short_time(load.warmup.as_nanos() as u64))
     } else {
         String::new()
     };
@@ -42,79 +48,93 @@ pub(crate) fn what(load: &Load) -> String {
     )
 }
 
-/// The whole report.
+/// The whole report, but for [`what`] was done.
 pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
     let ledger = &outcome.ledger;
-    let mut out = format!("{}\n\n", what(load));
-    if ledger.connects.ok == 0 {
-        no_connection(&mut out, load, outcome);
-        return out;
-    }
-    let rate = ledger.rate_of(ledger.steady.exact);
-    messages(&mut out, load, &ledger.steady);
-    if ledger.warmup != Messages::default() {
-        let warmup = &ledger.warmup;
-        row(
-            &mut out,
-            "warm-up",
-            &format!("{} sent, {} exact, kept apart", grouped(warmup.sent), grouped(warmup.exact)),
-        );
-        if warmup.failures() > 0 {
-            row(&mut out, "", &format!("NOT right in the warm-up: {}", failures(warmup)));
+    let mut out = String::new();
+    if ledger.connects.ok > 0 {
+        measured(&mut out, load, outcome);
+    } else {
+        connects(&mut out, ledger);
+        if let Some((what, tries)) = no_connection(load, ledger) {
+            let _ = writeln!(out, "\n  {what}");
+            tries.iter().for_each(|line| out.push_str(&format!("    try:  {line}\n")));
         }
     }
-    if json::is_checked(load) {
-        let aimed = load.model.rate().map_or(String::new(), |rate| format!(" of {} a second aimed at", grouped(rate)));
-        let over = time_of(ledger.elapsed_ns);
-        row(&mut out, "rate", &format!("{} replies a second over {over}{aimed}", grouped(rate.round() as u64)));
-        row(
-            &mut out,
-            "",
-            &format!("{} messages sent a second", grouped(ledger.rate_of(ledger.steady.sent).round() as u64)),
-        );
+    for (at, words) in thresholds(load, ledger).iter().enumerate() {
+        let _ = writeln!(out, "{}  {words}", if at == 0 { "\n" } else { "" });
     }
-    row(&mut out, "bytes", &format!("{} out, {} in", grouped(ledger.bytes_out), grouped(ledger.bytes_in)));
-    connects(&mut out, ledger);
-    if !ledger.response.is_empty() {
-        latencies(&mut out, load, ledger);
-        out.push_str("\n  response times by count; a bar grows with the logarithm of its count:\n");
-        bars(&mut out, &ledger.response);
-    }
-    out.push('\n');
-    generator(&mut out, outcome);
-    if let Some(first) = &ledger.first_failure {
-        let seq = first.seq.map_or("–".to_owned(), |seq| seq.to_string());
-        let _ = write!(
-            out,
-            "\n  the first failure: {} on connection {}, message {seq}\n    sent      {}\n    received  {}\n",
-            first.kind, first.conn, first.sent, first.received
-        );
-    }
-    for hint in ledger.hints(load) {
-        let _ = writeln!(out, "\n  {hint}");
-    }
-    thresholds(&mut out, load, ledger);
     let _ = writeln!(out, "\n  {}", verdict(load, outcome));
     out
 }
 
-/// What there is to say when nothing was measured: why, and what to try.
-fn no_connection(out: &mut String, load: &Load, outcome: &Outcome) {
-    connects(out, &outcome.ledger);
-    if let Some(code) = outcome.ledger.connects.commonest_failure() {
-        let place = Place::Tcp(load.host.clone(), load.port);
-        let (what, tries) = advice::no_connection("load", &place, code, code);
-        let _ = writeln!(out, "\n  {what}");
-        for line in tries {
-            let _ = writeln!(out, "    try:  {line}");
-        }
+fn measured(out: &mut String, load: &Load, outcome: &Outcome) {
+    let ledger = &outcome.ledger;
+    messages(out, load, &ledger.steady);
+    warmup(out, load, &ledger.warmup);
+    rates(out, load, ledger);
+    row(out, "bytes", &format!("{} out, {} in", grouped(ledger.bytes_out), grouped(ledger.bytes_in)));
+    connects(out, ledger);
+    if !ledger.response.is_empty() {
+        latencies(out, load, ledger);
+        out.push_str("\n  response times by count; a bar grows with the logarithm of its count:\n");
+        bars(out, &ledger.response);
     }
-    thresholds(out, load, &outcome.ledger);
-    let _ = writeln!(out, "\n  {}", verdict(load, outcome));
+    paragraph(out, &generator(load, outcome));
+    if let Some(first) = &ledger.first_failure {
+        let seq = first.seq.map_or("–".to_owned(), |seq| seq.to_string());
+        let line = first.line.map_or(String::new(), |line| format!(", line {line} of the script"));
+        let expected = first.expected.as_ref().map_or(String::new(), |text| format!("    expected  {text}\n"));
+        let _ = write!(
+            out,
+            "\n  the first failure: {} on connection {}, message {seq}{line}\n    sent      {}\n{expected}    received  {}\n",
+            first.kind, first.conn, first.sent, first.received
+        );
+    }
+    ledger.hints(load).iter().for_each(|hint| paragraph(out, hint));
+}
+
+/// When nothing could be measured: why, and what to try.
+pub(crate) fn no_connection(load: &Load, ledger: &Ledger) -> Option<(String, Vec<String>)> {
+    let code = ledger.connects.commonest_failure().filter(|_| ledger.connects.ok == 0)?;
+    let place = Place::Tcp(load.host.clone(), load.port);
+    Some(advice::no_connection("load", &place, code, code))
 }
 
 fn row(out: &mut String, name: &str, text: &str) {
-    let _ = writeln!(out, "  {name:<12}{text}");
+    let mut name = name;
+    for line in wrapped(text, COLUMNS - 14) {
+        let _ = writeln!(out, "  {:<12}{line}", std::mem::take(&mut name));
+    }
+}
+
+fn paragraph(out: &mut String, text: &str) {
+    out.push('\n');
+    wrapped(text, COLUMNS - 2).iter().for_each(|line| out.push_str(&format!("  {line}\n")));
+}
+
+/// The text in lines of at most so many characters, unless a word is longer. A flag and its value are one.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut wants_value = false;
+    for word in text.split(' ') {
+        match words.last_mut() {
+            Some(flag) if wants_value => *flag += &format!(" {word}"),
+            _ => words.push(word.to_owned()),
+        }
+        wants_value = word.starts_with("--") && word.ends_with(char::is_alphabetic);
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
 }
 
 fn messages(out: &mut String, load: &Load, counts: &Messages) {
@@ -135,8 +155,34 @@ fn messages(out: &mut String, load: &Load, counts: &Messages) {
     }
 }
 
+fn warmup(out: &mut String, load: &Load, counts: &Messages) {
+    if *counts == Messages::default() {
+        return;
+    }
+    let exact = if json::is_checked(load) { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
+    row(out, "warm-up", &format!("{} sent{exact}, kept apart", grouped(counts.sent)));
+    if counts.failures() > 0 {
+        row(out, "", &format!("NOT right in the warm-up: {}", failures(counts)));
+    }
+}
+
+fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
+    if matches!(load.model, Model::Hold) {
+        return;
+    }
+    let aimed = load.model.rate().map_or(String::new(), |rate| format!(" of {} a second aimed at", grouped(rate)));
+    let over = time_of(ledger.elapsed_ns);
+    let sent = plain(ledger.rate_of(ledger.steady.sent));
+    if !json::is_checked(load) {
+        return row(out, "rate", &format!("{sent} messages sent a second over {over}{aimed}"));
+    }
+    let exact = plain(ledger.rate_of(ledger.steady.exact));
+    row(out, "rate", &format!("{exact} replies a second over {over}{aimed}"));
+    row(out, "", &format!("{sent} messages sent a second"));
+}
+
 /// The counters that are not zero and should be.
-fn failures(counts: &Messages) -> String {
+pub(crate) fn failures(counts: &Messages) -> String {
     let bad = counts.list().into_iter().skip(3).filter(|(_, count)| *count > 0);
     bad.map(|(name, count)| format!("{} {}", grouped(count), name.replace('_', " "))).collect::<Vec<_>>().join(", ")
 }
@@ -148,21 +194,21 @@ fn connects(out: &mut String, ledger: &Ledger) {
         let _ = write!(text, ", half of them within {}, all within {}", time_of(p50), time_of(max));
     }
     row(out, "connects", &text);
-    let mut bad: Vec<String> = [("refused", connects.refused), ("timed out", connects.timeout)]
-        .into_iter()
-        .chain(connects.errno.iter().map(|(name, count)| (name.as_str(), *count)))
-        .filter(|(_, count)| *count > 0)
-        .map(|(name, count)| format!("{} {name}", grouped(count)))
-        .collect();
-    if ledger.lost_closed > 0 {
-        bad.push(format!("{} closed by the server", grouped(ledger.lost_closed)));
-    }
-    if ledger.lost_reset > 0 {
-        bad.push(format!("{} reset", grouped(ledger.lost_reset)));
-    }
+    let bad = troubles(ledger);
     if !bad.is_empty() {
         row(out, "", &format!("NOT right: {}", bad.join(", ")));
     }
+}
+
+/// What has become of connections that should not have.
+pub(crate) fn troubles(ledger: &Ledger) -> Vec<String> {
+    let connects = &ledger.connects;
+    let failed = [("refused", connects.refused), ("timed out", connects.timeout)]
+        .into_iter()
+        .chain(connects.errno.iter().map(|(name, count)| (name.as_str(), *count)));
+    let lost = [("closed by the server", ledger.lost_closed), ("reset", ledger.lost_reset)];
+    let all = failed.chain(lost).filter(|(_, count)| *count > 0);
+    all.map(|(name, count)| format!("{} {name}", grouped(count))).collect()
 }
 
 fn latencies(out: &mut String, load: &Load, ledger: &Ledger) {
@@ -170,7 +216,8 @@ fn latencies(out: &mut String, load: &Load, ledger: &Ledger) {
     for (name, _) in QUANTILES {
         let _ = write!(out, "{name:>10}");
     }
-    for (name, counts) in [("response", &ledger.response), ("service", &ledger.service)] {
+    let rows = [("response", &ledger.response), ("service", &ledger.service)];
+    for (name, counts) in &rows[..if ledger.has_one_time() { 1 } else { 2 }] {
         let _ = write!(out, "\n  {name:<12}");
         for (_, quantile) in QUANTILES {
             let _ = write!(out, "{:>10}", counts.quantile(quantile).map_or("–".to_owned(), time_of));
@@ -181,30 +228,38 @@ fn latencies(out: &mut String, load: &Load, ledger: &Ledger) {
         Model::Script(_) => "from the beginning of a pass to the last byte that it expects",
         _ => "from the send to the last byte of the reply",
     };
-    let _ = write!(
-        out,
-        "\n\n  response: {response}\n  service:  from the write that took the first byte to the last byte of the reply: what the server took\n"
-    );
+    let service = match ledger.has_one_time() {
+        true => "the same: nothing had to wait before it was sent",
+        false => "from the write of its first byte to the last byte of the reply: what the server took",
+    };
+    let _ = write!(out, "\n\n  response: {response}\n  service:  {service}\n");
 }
 
-/// One bar for each doubling of the time; its length is the logarithm of the count.
+/// One bar for each of 1, 2, 5, 10, 20, … that times are below; its length is the logarithm of the count.
 fn bars(out: &mut String, counts: &Counts) {
-    let mut doublings: Vec<(u32, u64)> = Vec::new();
+    let mut sums: Vec<(u64, u64)> = Vec::new();
     for (value, count) in counts.buckets() {
-        let doubling = value.max(1).ilog2();
-        match doublings.last_mut() {
-            Some((last, sum)) if *last == doubling => *sum += count,
-            _ => doublings.push((doubling, count)),
+        let below = border_above(value);
+        match sums.last_mut() {
+            Some((last, sum)) if *last == below => *sum += count,
+            _ => sums.push((below, count)),
         }
     }
-    let (Some(first), Some(last)) = (doublings.first(), doublings.last()) else { return };
-    let most = doublings.iter().map(|&(_, count)| count).max().unwrap_or(1);
-    for doubling in first.0..=last.0 {
-        let count = doublings.iter().find(|(at, _)| *at == doubling).map_or(0, |&(_, count)| count);
+    let (Some(&(first, _)), Some(&(last, _))) = (sums.first(), sums.last()) else { return };
+    let most = sums.iter().map(|&(_, count)| count).max().unwrap_or(1);
+    for below in std::iter::successors(Some(first), |&below| Some(border_above(below))).take_while(|&it| it <= last) {
+        let count = sums.iter().find(|(at, _)| *at == below).map_or(0, |&(_, count)| count);
         let len = if count == 0 { 0 } else { 1 + bar(count, most) };
-        let below = 1u64.checked_shl(doubling + 1).unwrap_or(u64::MAX);
-        let _ = writeln!(out, "    < {:>8} {:>12}  {}", time_of(below), grouped(count), "#".repeat(len));
+        let line = format!("    < {:>8} {:>12}  {}", short_time(below), grouped(count), "#".repeat(len));
+        let _ = writeln!(out, "{}", line.trim_end());
     }
+}
+
+/// The first of 1, 2, 5, 10, 20, … that is more than `value`.
+fn border_above(value: u64) -> u64 {
+    let power = 10u64.pow(value.max(1).ilog10());
+    let borders = [1, 2, 5, 10].map(|times: u64| times.saturating_mul(power));
+    borders.into_iter().find(|&border| border > value).unwrap_or(u64::MAX)
 }
 
 fn bar(count: u64, most: u64) -> usize {
@@ -214,34 +269,40 @@ fn bar(count: u64, most: u64) -> usize {
     ((count as f64).ln() / (most as f64).ln() * (BAR - 1) as f64).round() as usize
 }
 
-fn generator(out: &mut String, outcome: &Outcome) {
+/// Whether the tester itself was the limit, and what follows from that for the figures.
+pub(crate) fn generator(load: &Load, outcome: &Outcome) -> String {
     let ledger = &outcome.ledger;
     let word = if ledger.is_saturated() { "was the limit" } else { "was not the limit" };
     let procs =
         if outcome.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", outcome.procs) };
     let late = match ledger.lag.quantile(0.99) {
         Some(lag) => format!("late by {} at most in 99 % of cases", time_of(lag)),
-        None => "nothing was due".to_owned(),
+        None if matches!(load.model, Model::Hold | Model::Script(_)) => "nothing had to be sent on time".to_owned(),
+        None => "the run was too short to tell how late".to_owned(),
     };
-    let why = if ledger.is_saturated() && ledger.cpu < IDLE {
-        "\n  it was hardly busy: something else on this machine may have kept it from running"
-    } else {
-        ""
-    };
-    let _ = writeln!(out, "  the generator {word}: {:.0} % of a core{procs}, and {late}{why}", ledger.cpu * 100.0);
+    let mut follows = String::new();
+    if ledger.cpu > BUSY {
+        follows += "; the server may be faster than these figures";
+    }
+    if ledger.lag_p99() > LATE {
+        let _ = write!(follows, "; figures up to {} may be its own", time_of(ledger.lag_p99()));
+    }
+    if ledger.is_saturated() && ledger.cpu < IDLE {
+        follows += "; it was hardly busy: something else on this machine may have kept it from running";
+    }
+    format!("the generator {word}: {:.0} % of a core{procs}, and {late}{follows}", ledger.cpu * 100.0)
 }
 
 /// Each with its unit: who writes `p99>5` may not have meant seconds.
-fn thresholds(out: &mut String, load: &Load, ledger: &Ledger) {
-    for (at, threshold) in load.fail_if.iter().enumerate() {
+pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
+    let words = |threshold: &Threshold| {
         let word = if threshold.is_true(|metric| ledger.measure(metric)) { "failed" } else { "passed" };
-        let space = if at == 0 { "\n" } else { "" };
-        let words = threshold.words(|metric| ledger.measure(metric));
-        let _ = writeln!(out, "{space}  {word}: --fail-if {}", words);
-    }
+        format!("{word}: --fail-if {}", threshold.words(|metric| ledger.measure(metric)))
+    };
+    load.fail_if.iter().map(words).collect()
 }
 
-fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
+pub(crate) fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
     let ledger = &outcome.ledger;
     let failures = ledger.warmup.failures() + ledger.steady.failures();
     match outcome.exit {
@@ -271,6 +332,22 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
+/// Whole numbers as such, others with a decimal.
+pub(crate) fn plain(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 100.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
+}
+
+/// As [`time_of`], without zeros at the end, for times that somebody has chosen: `5 s`, `2.5 ms`.
+pub(crate) fn short_time(ns: u64) -> String {
+    let text = time_of(ns);
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
 /// Three digits and a unit.
 pub(crate) fn time_of(ns: u64) -> String {
     let (value, unit) = match ns {
@@ -298,6 +375,39 @@ mod tests {
         for (ns, want) in table {
             assert_eq!(time_of(ns), want);
         }
+    }
+
+    #[test]
+    fn chosen_times_are_short() {
+        let table = [(0, "0 ns"), (200, "200 ns"), (1000, "1 us"), (20_000, "20 us"), (2_500_000, "2.5 ms")];
+        for (ns, want) in table.into_iter().chain([(5_000_000_000, "5 s"), (100_000_000_000, "100 s")]) {
+            assert_eq!(short_time(ns), want);
+        }
+    }
+
+    #[test]
+    fn long_lines_go_on_below() {
+        let table: &[(&str, usize, &[&str])] = &[
+            ("", 5, &[""]),
+            ("short", 5, &["short"]),
+            ("a bc def", 4, &["a bc", "def"]),
+            ("¿qué tal?", 9, &["¿qué tal?"]),
+            ("a long-word b", 4, &["a", "long-word", "b"]),
+            ("try --a b, or --c;", 12, &["try --a b,", "or --c;"]),
+            ("so try --a b", 10, &["so try", "--a b"]),
+        ];
+        for (text, columns, want) in table {
+            assert_eq!(wrapped(text, *columns), *want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn borders_are_round() {
+        let table = [(0, 1), (1, 2), (2, 5), (4, 5), (5, 10), (9, 10), (10, 20), (999, 1000), (1000, 2000)];
+        for (value, want) in table {
+            assert_eq!(border_above(value), want, "{value}");
+        }
+        assert!(border_above(1 << 62) > 1 << 62);
     }
 
     #[test]

@@ -33,7 +33,15 @@ pub(crate) enum Step {
 /// A script: at least one step, and at least one that sends or expects.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    steps: Arc<[Step]>,
+    /// With the number of its line, from 1.
+    steps: Arc<[(u64, Step)]>,
+}
+
+/// Which text was sent; enough to write it once more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said {
+    seq: u64,
+    step: usize,
 }
 
 /// How much may come before what is expected. What has been searched is let go before it is that much.
@@ -43,15 +51,15 @@ impl Script {
     pub(crate) fn parse(bytes: &[u8], line_end: LineEnd) -> Result<Script, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "the script is no UTF-8; write other bytes as \\xHH")?;
         let mut steps = Vec::new();
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_start();
             if line.trim_end().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let step = parse_step(line, line_end).map_err(|why| format!("line {} of the script: {why}", number + 1))?;
-            steps.push(step);
+            let step = parse_step(line, line_end).map_err(|why| format!("line {number} of the script: {why}"))?;
+            steps.push((number, step));
         }
-        if !steps.iter().any(|step| matches!(step, Step::Send(_) | Step::Expect(_))) {
+        if !steps.iter().any(|(_, step)| matches!(step, Step::Send(_) | Step::Expect(_))) {
             return Err(
                 "the script sends and expects nothing; its lines are: send TEXT, expect TEXT, pause TIME, close"
                     .to_owned(),
@@ -63,12 +71,21 @@ impl Script {
     /// Gives the texts that are made of letters the run's seed.
     pub(crate) fn set_seed(&mut self, seed: u64) {
         let mut steps = self.steps.to_vec();
-        for step in &mut steps {
+        for (_, step) in &mut steps {
             if let Step::Send(messages) | Step::Expect(messages) = step {
                 messages.seed = seed;
             }
         }
         self.steps = steps.into();
+    }
+
+    /// What looks like a placeholder and is none.
+    pub(crate) fn mistaken(&self) -> impl Iterator<Item = String> {
+        let texts = self.steps.iter().filter_map(|(_, step)| match step {
+            Step::Send(messages) | Step::Expect(messages) => Some(messages),
+            Step::Pause(_) | Step::Close => None,
+        });
+        texts.flat_map(Messages::mistaken)
     }
 }
 
@@ -128,7 +145,7 @@ impl Pass {
         if self.wanted.is_some() {
             return Action::Wait;
         }
-        let Some(step) = self.script.steps.get(self.next) else { return Action::Done };
+        let Some((_, step)) = self.script.steps.get(self.next) else { return Action::Done };
         self.next += 1;
         match step {
             Step::Send(messages) => Action::Send(messages.text(self.conn, self.seq)),
@@ -156,9 +173,27 @@ impl Pass {
         false
     }
 
-    /// What is waited for, for people.
-    pub(crate) fn wanted(&self) -> &[u8] {
-        self.wanted.as_deref().unwrap_or_default()
+    /// What is waited for, if anything is.
+    pub(crate) fn wanted(&self) -> Option<&[u8]> {
+        self.wanted.as_deref()
+    }
+
+    /// The line of the step that it stands at.
+    pub(crate) fn line(&self) -> Option<u64> {
+        self.script.steps.get(self.next.checked_sub(1)?).map(|(number, _)| *number)
+    }
+
+    /// What was just to be sent.
+    pub(crate) fn said(&self) -> Said {
+        Said { seq: self.seq, step: self.next.saturating_sub(1) }
+    }
+
+    /// What was sent then, be it in this pass or in an earlier one of its connection.
+    pub(crate) fn text_of(&self, said: Said) -> Vec<u8> {
+        match self.script.steps.get(said.step) {
+            Some((_, Step::Send(messages))) => messages.text(self.conn, said.seq),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -184,6 +219,7 @@ mod tests {
         assert!(pass.found(&mut come));
         assert_eq!(come, b" hi 7!");
         assert_eq!(pass.next(), Action::Send(b"ana7 2\n".to_vec()));
+        assert_eq!((pass.line(), pass.text_of(pass.said())), (Some(4), b"ana7 2\n".to_vec()));
         assert_eq!(pass.next(), Action::Wait);
         assert!(pass.found(&mut come));
         assert_eq!(come, b"!");

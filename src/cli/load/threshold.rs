@@ -1,7 +1,7 @@
 //! `--fail-if`: what a build server wants to know, as a yes or no.
 
 use super::options::time;
-use super::report::{grouped, time_of};
+use super::report::{plain, time_of};
 
 /// `p99>5ms`: fails the run when it is true.
 #[derive(Clone, PartialEq, Debug)]
@@ -99,11 +99,6 @@ impl Threshold {
             Comparison::AtMost => measured <= self.value,
         })
     }
-}
-
-/// Whole numbers as such, others with a decimal.
-fn plain(value: f64) -> String {
-    if value.fract() == 0.0 || value >= 100.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
 }
 
 /// `0`, `2.5`, `10k`, `1M`.

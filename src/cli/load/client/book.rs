@@ -16,6 +16,18 @@ pub(crate) struct Book {
     pub(crate) last_exact: u64,
 }
 
+/// Something that went wrong, in bytes as they went over the wire.
+#[derive(Debug)]
+pub(crate) struct Trouble<'a> {
+    pub(crate) conn: u64,
+    pub(crate) seq: Option<u64>,
+    pub(crate) kind: Verdict,
+    pub(crate) sent: &'a [u8],
+    pub(crate) expected: Option<&'a [u8]>,
+    pub(crate) received: &'a [u8],
+    pub(crate) line: Option<u64>,
+}
+
 impl Book {
     /// What comes without a message belongs to the phase it comes in.
     fn phase_now(&self) -> Phase {
@@ -30,7 +42,10 @@ impl Book {
             self.exact(&message, now);
             return;
         }
-        self.ledger.this_second.failed += 1;
+        // One that is late was drawn when it was missing.
+        if finding.verdict != Verdict::Late {
+            self.ledger.timeline.failed(now);
+        }
         self.ledger.fail_first(|| {
             let sent = finding.seq.map(|seq| rules.messages.text(finding.conn, seq)).unwrap_or_default();
             Failure {
@@ -39,14 +54,16 @@ impl Book {
                 seq: finding.seq,
                 kind: finding.verdict.name(),
                 sent: show(&sent, SHOWN),
+                expected: None,
                 received: show(finding.received, SHOWN),
+                line: None,
             }
         });
     }
 
     /// An exact reply, whose last byte has come now.
     pub(crate) fn exact(&mut self, message: &Pending, now: u64) {
-        self.ledger.this_second.exact += 1;
+        self.ledger.timeline.exact(now);
         if message.phase == Phase::Steady {
             self.ledger.measured(now.saturating_sub(message.due), now.saturating_sub(message.started));
             self.last_exact = now;
@@ -56,26 +73,20 @@ impl Book {
     /// A message that the kernel did not take whole.
     pub(crate) fn unsent(&mut self, conn: u64, seq: Option<u64>, phase: Phase, sent: &[u8], now: u64) {
         self.ledger.phase(phase).unsent += 1;
-        self.fail(now, conn, seq, Verdict::Unsent, sent, b"");
+        self.fail(now, &Trouble { conn, seq, kind: Verdict::Unsent, sent, expected: None, received: b"", line: None });
     }
 
-    pub(crate) fn fail(
-        &mut self,
-        at: u64,
-        conn: u64,
-        seq: Option<u64>,
-        verdict: Verdict,
-        sent: &[u8],
-        received: &[u8],
-    ) {
-        self.ledger.this_second.failed += 1;
+    pub(crate) fn fail(&mut self, at: u64, trouble: &Trouble<'_>) {
+        self.ledger.timeline.failed(at);
         self.ledger.fail_first(|| Failure {
             at,
-            conn,
-            seq,
-            kind: verdict.name(),
-            sent: show(sent, SHOWN),
-            received: show(received, SHOWN),
+            conn: trouble.conn,
+            seq: trouble.seq,
+            kind: trouble.kind.name(),
+            sent: show(trouble.sent, SHOWN),
+            expected: trouble.expected.map(|text| show(text, SHOWN)),
+            received: show(trouble.received, SHOWN),
+            line: trouble.line,
         });
     }
 }

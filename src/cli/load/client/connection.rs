@@ -10,16 +10,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bucle::Loop;
-use bucle::net::{Error, Handler, Socket, SocketOptions};
+use bucle::net::{Error, Handler, Socket};
 use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 
-use super::{FAREWELL_NS, Run, Shared, Stage, WAVE};
+use super::{Run, Shared, Stage};
 use crate::cli::load::check::{Finding, Lines, Phase, Replies, Verdict, behind_line};
 use crate::cli::load::options::Model;
-use crate::cli::load::script::Pass;
-
-/// How long a connection rests that could not be made, before it is tried again by `--churn` and `--script`.
-const REST: Duration = Duration::from_millis(10);
+use crate::cli::load::script::{Pass, Said};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
@@ -52,12 +49,14 @@ pub(crate) struct Conn {
     pub(crate) written: u64,
     pub(crate) taken: u64,
     pub(crate) lines: Lines,
-    telnet: Option<Box<Decoder>>,
+    pub(crate) telnet: Option<Box<Decoder>>,
     /// Whether it has tried, or will try, the source port that is its own.
     pub(crate) has_dealt_port: bool,
     /// Nothing is sent anywhere before its greeting has come, or is overdue.
-    is_awaited: bool,
+    pub(crate) is_awaited: bool,
     pub(crate) pass: Option<Box<Passing>>,
+    /// What its passes have sent last.
+    pub(crate) said: Option<Said>,
     /// Whether a connection of `--churn` or a pass is under way.
     pub(crate) is_busy: bool,
     /// Whether it sends on in the next turn.
@@ -66,7 +65,7 @@ pub(crate) struct Conn {
     pub(crate) has_spoken: bool,
     pub(crate) phase: Phase,
     /// Whether something has come that was a reply or should have been one.
-    has_answered: bool,
+    pub(crate) has_answered: bool,
 }
 
 /// A message on its way into the kernel; `start` and `end` count the bytes of its connection.
@@ -125,6 +124,7 @@ impl Conn {
             has_dealt_port: true,
             is_awaited: false,
             pass: None,
+            said: None,
             is_busy: false,
             is_flooding: false,
             has_spoken: false,
@@ -140,9 +140,9 @@ impl Conn {
 }
 
 /// The handler of one connection: says to the run whose event it is.
-struct Line {
-    run: Shared,
-    at: usize,
+pub(crate) struct Line {
+    pub(crate) run: Shared,
+    pub(crate) at: usize,
 }
 
 impl Handler for Line {
@@ -168,7 +168,7 @@ impl Handler for Line {
 }
 
 impl Run {
-    fn is_its(&self, at: usize, socket: Socket) -> bool {
+    pub(crate) fn is_its(&self, at: usize, socket: Socket) -> bool {
         self.conns[at].socket == Some(socket)
     }
 
@@ -180,99 +180,12 @@ impl Run {
         }
     }
 
-    pub(crate) fn connect(&mut self, lp: &mut Loop, at: usize) {
-        let Some(run) = self.me.clone() else { return };
-        // A high-water mark of one byte: every write goes to the kernel at once, and `false` says that it did not take all.
-        let options =
-            SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };
-        let socket = Socket::new(lp, options, Line { run, at });
-        let target = self.target(at);
-        let now = self.now();
-        let has_telnet = self.job.load.telnet;
-        let conn = &mut self.conns[at];
-        conn.state = State::Connecting;
-        conn.socket = Some(socket);
-        conn.since = now;
-        (conn.written, conn.taken) = (0, 0);
-        conn.lines = Lines::default();
-        conn.has_answered = false;
-        conn.telnet = has_telnet.then(Box::default);
-        self.connecting += 1;
-        if let Err(error) = socket.connect_to(lp, target) {
-            self.connect_failed(lp, at, error.code());
-        }
-    }
-
-    fn made(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
-        if !self.is_its(at, socket) {
-            return;
-        }
-        let now = self.now();
-        self.connecting -= 1;
-        self.wave = (self.wave + 1).min(WAVE);
-        self.living += 1;
-        let skips_line = self.job.load.skip_line;
-        let conn = &mut self.conns[at];
-        let connects = &mut self.book.ledger.connects;
-        connects.ok += 1;
-        connects.latency.record(now - conn.since);
-        conn.state = if skips_line { State::Greeting } else { State::Ready };
-        conn.since = now;
-        if self.stage >= Stage::Closing {
-            return self.end(lp, at);
-        }
-        if skips_line && self.stage == Stage::Connecting {
-            self.conns[at].is_awaited = true;
-            self.ungreeted += 1;
-        }
-        self.check_connected(lp);
-        self.go_on(lp, at);
-    }
-
-    /// A greeting has come, or never will.
-    fn await_no_more(&mut self, lp: &mut Loop, at: usize) {
-        if std::mem::take(&mut self.conns[at].is_awaited) {
-            self.ungreeted -= 1;
-            self.check_connected(lp);
-        }
-    }
-
-    /// A connect has failed, for the reason of this code.
-    pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
-        let was_dealt = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].has_dealt_port);
-        if was_dealt && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
-            // Somebody else has the port. That was no attempt to connect yet; the system finds another one.
-            self.connecting -= 1;
-            self.drop_socket(lp, at);
-            return self.connect(lp, at);
-        }
-        let connects = &mut self.book.ledger.connects;
-        match code {
-            "ECONNREFUSED" => connects.refused += 1,
-            "ETIMEDOUT" => connects.timeout += 1,
-            code => *connects.errno.entry(code.to_owned()).or_default() += 1,
-        }
-        self.connecting -= 1;
-        self.wave = (self.wave + 1).min(WAVE);
-        self.drop_socket(lp, at);
-        self.conns[at].pass = None;
-        self.set_busy(at, false);
-        if self.comes_again() {
-            let call = self.later(move |run, lp| run.begin_again(lp, at));
-            if self.stage > Stage::Connecting && self.stage < Stage::Drain {
-                lp.set_timeout(REST, call);
-            }
-        }
-        self.check_connected(lp);
-        self.after_end(lp);
-    }
-
-    fn comes_again(&self) -> bool {
+    pub(crate) fn comes_again(&self) -> bool {
         matches!(self.model(), Model::Churn | Model::Script(_))
     }
 
     /// The next connection of `--churn`, or the next pass.
-    fn begin_again(&mut self, lp: &mut Loop, at: usize) {
+    pub(crate) fn begin_again(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
             Model::Churn => self.churn(lp, at),
             Model::Script(_) => self.next_pass(lp, at),
@@ -301,7 +214,7 @@ impl Run {
     }
 
     /// What a connection does that has become ready, or has heard something.
-    fn go_on(&mut self, lp: &mut Loop, at: usize) {
+    pub(crate) fn go_on(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
             Model::Script(_) => self.go_on_with_pass(lp, at),
             Model::Hold => {}
@@ -385,17 +298,28 @@ impl Run {
                     passing.come.extend_from_slice(data);
                 }
             }
-            (_, Some(room)) => conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note)),
+            (_, Some(room)) => {
+                let mut returned = 0;
+                let mut note = |finding: Finding<'_>| {
+                    returned += u64::from(finding.verdict == Verdict::Unexpected);
+                    note(finding);
+                };
+                conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note));
+                book.ledger.returned += returned;
+            }
             (_, None) => {
                 let has_answered = &mut conn.has_answered;
-                let mut misheard = 0;
+                let (mut misheard, mut echoed) = (0, 0);
                 conn.replies.feed(rules, id, data, now, &mut |finding| {
                     if !std::mem::replace(has_answered, true) {
                         misheard += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
+                        let is_echo = |seq| rules.messages.text(id, seq) == finding.received;
+                        echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
                     }
                     note(finding);
                 });
                 book.ledger.misheard += misheard;
+                book.ledger.echoed += echoed;
             }
         }
     }
@@ -466,7 +390,7 @@ impl Run {
         self.await_no_more(lp, at);
     }
 
-    fn drop_socket(&mut self, lp: &mut Loop, at: usize) {
+    pub(crate) fn drop_socket(&mut self, lp: &mut Loop, at: usize) {
         let comes_again = self.comes_again();
         let conn = &mut self.conns[at];
         if let Some(socket) = conn.socket.take() {
@@ -519,111 +443,12 @@ impl Run {
     }
 
     /// One less: perhaps the last.
-    fn after_end(&mut self, lp: &mut Loop) {
+    pub(crate) fn after_end(&mut self, lp: &mut Loop) {
         if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.is_deserted() {
             return self.end_steady(lp);
         }
         if self.stage == Stage::Closing || self.left == Some(0) {
             self.advance(lp);
-        }
-    }
-
-    /// Who is overdue.
-    pub(crate) fn sweep(&mut self, lp: &mut Loop, now: u64) {
-        let timeout = self.rules.timeout;
-        let is_running = self.stage > Stage::Waiting && self.stage < Stage::Closing;
-        for at in 0..self.conns.len() {
-            let conn = &self.conns[at];
-            let age = now.saturating_sub(conn.since);
-            match conn.state {
-                State::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
-                State::Closing if age > FAREWELL_NS && self.stage < Stage::Closing => self.over(lp, at),
-                State::Greeting if self.stage == Stage::Connecting && age > timeout => self.await_no_more(lp, at),
-                State::Greeting if is_running => self.sweep_greeting(lp, at, now),
-                State::Ready if is_running => self.sweep_ready(lp, at, now),
-                _ => {}
-            }
-        }
-        let Run { room, rules, book, .. } = self;
-        if let Some(room) = room {
-            room.expire(rules, now, &mut |finding| book.note(rules, &finding, now));
-            self.pump_freed(lp);
-        }
-    }
-
-    /// The steady phase is over, and there are connections whose greeting has not come: each had a message to send. The
-    /// connects have waited for it as long as it takes, so no more time is given.
-    pub(crate) fn count_ungreeted(&mut self, now: u64) {
-        // The others give up one by one while the run drains, or begin by connecting anew.
-        let is_kept_waiting = matches!(self.model(), Model::Closed { .. } | Model::Open { .. } | Model::Hold);
-        if self.book.ledger.is_interrupted || !is_kept_waiting {
-            return;
-        }
-        let is_due = matches!(self.model(), Model::Closed { .. }) && self.left.is_none();
-        for at in 0..self.conns.len() {
-            if self.conns[at].state != State::Greeting {
-                continue;
-            }
-            self.book.ledger.ungreeted += 1;
-            if is_due {
-                let phase = self.phase_at(now);
-                self.unsent_first(at, phase, now);
-            }
-        }
-    }
-
-    /// The message that a connection would have sent first.
-    fn unsent_first(&mut self, at: usize, phase: Phase, now: u64) {
-        let conn = &self.conns[at];
-        let (id, seq) = (conn.id, conn.replies.next_seq());
-        let text = self.rules.messages.text(id, seq);
-        self.book.unsent(id, Some(seq), phase, &text, now);
-    }
-
-    /// A greeting that does not come: what waits for it is not sent.
-    fn sweep_greeting(&mut self, lp: &mut Loop, at: usize, now: u64) {
-        let waited = now.saturating_sub(self.conns[at].since.max(self.go_at));
-        if let Model::Open { .. } = self.model() {
-            return self.drop_overdue(at, now);
-        }
-        if waited <= self.rules.timeout || matches!(self.model(), Model::Hold) {
-            return;
-        }
-        let phase = match self.model() {
-            Model::Closed { .. } => self.take_turn(now),
-            Model::Churn => Some(self.conns[at].phase),
-            // A script's pass is counted by itself.
-            _ => None,
-        };
-        if let Some(phase) = phase {
-            self.unsent_first(at, phase, now);
-        }
-        self.book.ledger.ungreeted += 1;
-        self.lose(lp, at, Loss::GivenUp);
-    }
-
-    fn sweep_ready(&mut self, lp: &mut Loop, at: usize, now: u64) {
-        self.sweep_pass(lp, at, now);
-        let timeout = self.rules.timeout;
-        let is_stuck = |run: &Run| {
-            let oldest = run.conns[at].outbox.front();
-            oldest.is_some_and(|oldest| now.saturating_sub(oldest.since) > timeout)
-        };
-        if is_stuck(self) {
-            self.took(lp, at, now);
-            if is_stuck(self) {
-                return self.lose(lp, at, Loss::GivenUp);
-            }
-        }
-        let Run { conns, book, rules, .. } = self;
-        let conn = &mut conns[at];
-        let before = conn.replies.unanswered();
-        if before > 0 {
-            let id = conn.id;
-            conn.replies.expire(rules, id, now, &mut |finding| book.note(rules, &finding, now));
-            if conn.replies.unanswered() < before {
-                self.pump(lp, at);
-            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use bucle::Loop;
 use bucle::telnet::codec;
 
+use super::book::Trouble;
 use super::connection::{Loss, Passing, State};
 use super::{Run, Stage};
 use crate::cli::load::check::{Pending, Verdict};
@@ -58,6 +59,7 @@ impl Run {
                 Action::Send(bytes) => {
                     passing.started.get_or_insert(now);
                     let (phase, seq) = (passing.phase, passing.pass.seq);
+                    conn.said = Some(passing.pass.said());
                     let mut wire = Vec::new();
                     let bytes = if is_telnet {
                         codec::escape(&bytes, &mut wire);
@@ -135,7 +137,23 @@ impl Run {
         counts.sent += 1;
         counts.expected += 1;
         counts.missing += 1;
-        self.book.fail(now, id, Some(seq), Verdict::Missing, passing.pass.wanted(), &passing.come);
+        self.tell_of_pass(at, &passing, Verdict::Missing, now);
+    }
+
+    /// What was sent last on its connection, what it waits for, and what came instead.
+    fn tell_of_pass(&mut self, at: usize, passing: &Passing, kind: Verdict, now: u64) {
+        let (conn, pass) = (&self.conns[at], &passing.pass);
+        let sent = conn.said.map(|said| pass.text_of(said)).unwrap_or_default();
+        let trouble = Trouble {
+            conn: conn.id,
+            seq: Some(pass.seq),
+            kind,
+            sent: &sent,
+            expected: pass.wanted(),
+            received: &passing.come,
+            line: pass.line(),
+        };
+        self.book.fail(now, &trouble);
     }
 
     /// A pass that waits too long has no reply; one that cannot send has sent nothing.
@@ -147,9 +165,9 @@ impl Run {
             return self.lose(lp, at, Loss::GivenUp);
         }
         if conn.outbox.front().is_some_and(|step| now.saturating_sub(step.since) > timeout) {
-            let (id, seq, phase) = (conn.id, passing.pass.seq, passing.phase);
-            conn.pass = None;
-            self.book.unsent(id, Some(seq), phase, b"", now);
+            let Some(passing) = conn.pass.take() else { return };
+            self.book.ledger.phase(passing.phase).unsent += 1;
+            self.tell_of_pass(at, &passing, Verdict::Unsent, now);
             self.lose(lp, at, Loss::GivenUp);
         }
     }

@@ -1,0 +1,206 @@
+//! From nothing to a connection: who is called when, from where, and what becomes of those that fail.
+//!
+//! Connects are begun in waves. A server takes them from its queue one by one, and what comes when the queue is full is lost
+//! and tried again by the kernel after a second; so no more are under way than the queue has room for.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bucle::Loop;
+use bucle::net::{Socket, SocketOptions, Target};
+
+use super::connection::{Line, State};
+use super::{Run, Stage};
+use crate::cli::load::check::Lines;
+use crate::cli::load::options::Ramp;
+
+/// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
+/// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
+pub(crate) const WAVE: usize = 256;
+
+/// When the next wave begins although the one before has not come to anything.
+const WAVE_NS: u64 = 20_000_000;
+
+/// How long a connection rests that could not be made, before it is tried again by `--churn` and `--script`.
+const REST: Duration = Duration::from_millis(10);
+
+impl Run {
+    /// The name of the target has no address: every connect fails for that reason, and nothing else happens.
+    pub(crate) fn nowhere(&mut self, lp: &mut Loop, code: &str) {
+        let connects = &mut self.book.ledger.connects;
+        *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
+        self.conns.iter_mut().for_each(|conn| conn.state = State::Gone);
+        self.launched = self.conns.len();
+        self.connected(lp);
+    }
+
+    /// Begins the connects that are due.
+    pub(crate) fn launch(&mut self, lp: &mut Loop) {
+        if self.stage != Stage::Connecting {
+            return;
+        }
+        let now = self.now();
+        if now - self.wave_at >= WAVE_NS || self.connecting == 0 {
+            self.wave_at = now;
+            self.wave = WAVE;
+        }
+        while self.launched < self.conns.len() && self.wave > 0 && self.launch_time(self.launched) <= now {
+            self.wave -= 1;
+            let at = self.launched;
+            self.launched += 1;
+            self.connect(lp, at);
+        }
+        if self.launched < self.conns.len() {
+            let call = self.later(|run, lp| run.launch(lp));
+            lp.set_timeout(Duration::from_millis(1), call);
+        }
+        self.check_connected(lp);
+    }
+
+    pub(crate) fn launch_time(&self, at: usize) -> u64 {
+        let load = &self.job.load;
+        let number = u128::from(self.conns[at].id);
+        let time = match load.ramp {
+            Ramp::AtOnce => 0,
+            Ramp::Over(time) => time.as_nanos() * number / u128::from(load.connections),
+            Ramp::PerSecond(rate) => number * 1_000_000_000 / u128::from(rate),
+        };
+        u64::try_from(time).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn check_connected(&mut self, lp: &mut Loop) {
+        let is_waiting = self.launched < self.conns.len() || self.connecting + self.ungreeted > 0;
+        if self.stage != Stage::Connecting || is_waiting {
+            return;
+        }
+        if self.room.is_some() && self.living > 0 {
+            self.stage = Stage::Settling;
+            let call = self.later(|run, lp| run.settled(lp));
+            lp.set_timeout(SETTLE, call);
+            return;
+        }
+        self.connected(lp);
+    }
+
+    fn settled(&mut self, lp: &mut Loop) {
+        if self.stage == Stage::Settling {
+            self.connected(lp);
+        }
+    }
+
+    pub(crate) fn connect(&mut self, lp: &mut Loop, at: usize) {
+        let Some(run) = self.me.clone() else { return };
+        // A high-water mark of one byte: every write goes to the kernel at once, and `false` says that it did not take all.
+        let options =
+            SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };
+        let socket = Socket::new(lp, options, Line { run, at });
+        let target = self.target(at);
+        let now = self.now();
+        let has_telnet = self.job.load.telnet;
+        let conn = &mut self.conns[at];
+        conn.state = State::Connecting;
+        conn.socket = Some(socket);
+        conn.since = now;
+        (conn.written, conn.taken) = (0, 0);
+        conn.lines = Lines::default();
+        conn.has_answered = false;
+        conn.said = None;
+        conn.telnet = has_telnet.then(Box::default);
+        self.connecting += 1;
+        if let Err(error) = socket.connect_to(lp, target) {
+            self.connect_failed(lp, at, error.code());
+        }
+    }
+
+    pub(crate) fn made(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
+        if !self.is_its(at, socket) {
+            return;
+        }
+        let now = self.now();
+        self.connecting -= 1;
+        self.wave = (self.wave + 1).min(WAVE);
+        self.living += 1;
+        let skips_line = self.job.load.skip_line;
+        let conn = &mut self.conns[at];
+        let connects = &mut self.book.ledger.connects;
+        connects.ok += 1;
+        connects.latency.record(now - conn.since);
+        conn.state = if skips_line { State::Greeting } else { State::Ready };
+        conn.since = now;
+        if self.stage >= Stage::Closing {
+            return self.end(lp, at);
+        }
+        if skips_line && self.stage == Stage::Connecting {
+            self.conns[at].is_awaited = true;
+            self.ungreeted += 1;
+        }
+        self.check_connected(lp);
+        self.go_on(lp, at);
+    }
+
+    /// A greeting has come, or never will.
+    pub(crate) fn await_no_more(&mut self, lp: &mut Loop, at: usize) {
+        if std::mem::take(&mut self.conns[at].is_awaited) {
+            self.ungreeted -= 1;
+            self.check_connected(lp);
+        }
+    }
+
+    /// A connect has failed, for the reason of this code.
+    pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
+        let was_dealt = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].has_dealt_port);
+        if was_dealt && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
+            // Somebody else has the port. That was no attempt to connect yet; the system finds another one.
+            self.connecting -= 1;
+            self.drop_socket(lp, at);
+            return self.connect(lp, at);
+        }
+        let connects = &mut self.book.ledger.connects;
+        match code {
+            "ECONNREFUSED" => connects.refused += 1,
+            "ETIMEDOUT" => connects.timeout += 1,
+            code => *connects.errno.entry(code.to_owned()).or_default() += 1,
+        }
+        self.connecting -= 1;
+        self.wave = (self.wave + 1).min(WAVE);
+        self.drop_socket(lp, at);
+        self.conns[at].pass = None;
+        self.set_busy(at, false);
+        if self.comes_again() {
+            let call = self.later(move |run, lp| run.begin_again(lp, at));
+            if self.stage > Stage::Connecting && self.stage < Stage::Drain {
+                lp.set_timeout(REST, call);
+            }
+        }
+        self.check_connected(lp);
+        self.after_end(lp);
+    }
+
+    fn target(&self, at: usize) -> Target {
+        let load = &self.job.load;
+        let addresses = self.job.targets.as_deref().unwrap_or_default();
+        let source = match &self.job.sources[..] {
+            [] => None,
+            sources => Some(sources[(self.conns[at].id % sources.len() as u64) as usize]),
+        };
+        let fits = |address: &&IpAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
+        let target = match addresses.iter().filter(fits).collect::<Vec<_>>()[..] {
+            // Several, and which of them answers is for the loop to find out.
+            [_, _, ..] if source.is_none() => Target::from((load.host.as_str(), load.port)),
+            [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
+            [] => Target::from((load.host.as_str(), load.port)),
+        };
+        let Some(source) = source else { return target };
+        let target = target.local_address(source.to_string());
+        match self.job.ports {
+            Some((first, count)) if self.conns[at].has_dealt_port => {
+                let number = self.conns[at].id / self.job.sources.len() as u64 % count;
+                target.local_port(first.saturating_add(u16::try_from(number).unwrap_or(0)))
+            }
+            _ => target,
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! What happened when, for the curves: the run cut into slices.
+//!
+//! ```text
+//!            all are connected                                        it closes
+//!   before   │ load                                                   │
+//!   ├────┬──▌├────┬────┬────┬────┬────┬────┬────┬────┬────┬────┬────┬─▌
+//!    100 ms                                              the last is shorter
+//! ```
+//!
+//! Slices are counted from the moment the load begins, so that a warm-up of a second ends where a slice does; what was before
+//! it, while connections were made, is cut by itself. A slice belongs to the time when a thing happened, not to the time
+//! when somebody looked: a tester that was held up has empty slices, and what came then is in the slice it came in.
+//!
+//! A short run is cut finely; from [`FINE_SLICES`] on into seconds. The last slice is hardly ever a whole one: whoever draws
+//! it asks for [`Track::cuts`], which say how long each of them is.
+
+use serde_json::{Value, json};
+
+use super::counts::{Counts, pairs, u64_of};
+
+/// How long a slice of a short run is.
+const FINE: u64 = 100_000_000;
+
+/// And of a long one; a multiple of it.
+const COARSE: u64 = 1_000_000_000;
+
+/// From so many slices on a run is long: 20 seconds.
+const FINE_SLICES: usize = 200;
+
+/// The whole run.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    /// While connections were made.
+    pub(crate) before: Track,
+    /// From the first message to the end of the last reply.
+    pub(crate) load: Track,
+    has_begun: bool,
+}
+
+/// A part of the run, in slices of one length.
+#[derive(Debug)]
+pub(crate) struct Track {
+    /// When it began, in nanoseconds of the run.
+    start: u64,
+    width: u64,
+    /// Those that are over.
+    slices: Vec<Slice>,
+    current: Current,
+    /// How long it was, once that is known.
+    length: Option<u64>,
+}
+
+/// What happened in a slice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slice {
+    /// Open at its end.
+    pub(crate) connections: u64,
+    pub(crate) exact: u64,
+    pub(crate) failed: u64,
+    /// Response times, as [`Counts::buckets`].
+    response: Vec<(u64, u64)>,
+}
+
+/// The slice that is being counted.
+#[derive(Debug)]
+struct Current {
+    connections: u64,
+    exact: u64,
+    failed: u64,
+    response: Counts,
+}
+
+/// A slice to be drawn: from and to when, in nanoseconds of its track.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) slice: Slice,
+}
+
+impl Timeline {
+    /// The load begins: all are connected that will be.
+    pub(crate) fn begin(&mut self, now: u64, connections: u64) {
+        self.before.look(now, connections);
+        self.before.end(now);
+        self.has_begun = true;
+        self.load = Track { start: now, ..Track::default() };
+        self.load.current.connections = connections;
+    }
+
+    /// Now and then: how many connections are open.
+    pub(crate) fn look(&mut self, now: u64, connections: u64) {
+        self.track().look(now, connections);
+    }
+
+    pub(crate) fn exact(&mut self, now: u64) {
+        self.at(now).exact += 1;
+    }
+
+    /// The response time of a reply that has just been counted.
+    pub(crate) fn response(&mut self, ns: u64) {
+        self.load.current.response.record(ns);
+    }
+
+    pub(crate) fn failed(&mut self, now: u64) {
+        self.at(now).failed += 1;
+    }
+
+    /// The run closes. What is found out later belongs to the last slice.
+    pub(crate) fn end(&mut self, now: u64) {
+        self.track().end(now);
+    }
+
+    fn track(&mut self) -> &mut Track {
+        if self.has_begun { &mut self.load } else { &mut self.before }
+    }
+
+    fn at(&mut self, now: u64) -> &mut Current {
+        let track = self.track();
+        track.roll(now);
+        &mut track.current
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        json!([self.before.value(), self.load.value()])
+    }
+
+    /// Adds that of another process.
+    pub(crate) fn add(&mut self, value: &Value) {
+        self.before.add(&value[0]);
+        self.load.add(&value[1]);
+    }
+}
+
+impl Default for Track {
+    fn default() -> Self {
+        Track { start: 0, width: FINE, slices: Vec::new(), current: Current::default(), length: None }
+    }
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Current { connections: 0, exact: 0, failed: 0, response: Counts::coarse() }
+    }
+}
+
+impl Current {
+    fn slice(&self) -> Slice {
+        let Current { connections, exact, failed, response } = self;
+        Slice { connections: *connections, exact: *exact, failed: *failed, response: response.buckets() }
+    }
+}
+
+impl Slice {
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::coarse();
+        self.response.iter().for_each(|&(value, count)| counts.record_n(value, count));
+        counts
+    }
+
+    fn add(&mut self, other: &Slice) {
+        self.exact += other.exact;
+        self.failed += other.failed;
+        self.response.extend(&other.response);
+    }
+}
+
+impl Cut {
+    pub(crate) fn seconds(&self) -> f64 {
+        (self.to - self.from) as f64 / 1e9
+    }
+}
+
+impl Track {
+    /// How long it was.
+    pub(crate) fn length(&self) -> u64 {
+        self.length.unwrap_or(self.slices.len() as u64 * self.width)
+    }
+
+    /// How long a slice is.
+    pub(crate) fn width(&self) -> u64 {
+        self.width
+    }
+
+    /// Its slices with their times. One at the end that is less than half as long as the others is a part of the one before:
+    /// what happens in a few milliseconds is chance, and no rate.
+    pub(crate) fn cuts(&self) -> Vec<Cut> {
+        let length = self.length();
+        let mut cuts: Vec<Cut> = Vec::new();
+        for (slice, from) in self.all().into_iter().zip((0..).step_by(self.width as usize)) {
+            let to = (from + self.width).min(length);
+            match cuts.last_mut() {
+                Some(last) if to - from.min(to) < self.width / 2 => {
+                    last.to = to;
+                    last.slice.add(&slice);
+                }
+                _ => cuts.push(Cut { from: from.min(to), to, slice }),
+            }
+        }
+        cuts
+    }
+
+    fn all(&self) -> Vec<Slice> {
+        let mut slices = self.slices.clone();
+        let has_more = self.length() > slices.len() as u64 * self.width;
+        if has_more || self.current.exact + self.current.failed > 0 {
+            slices.push(self.current.slice());
+        }
+        slices
+    }
+
+    fn look(&mut self, now: u64, connections: u64) {
+        self.roll(now);
+        if self.length.is_none() {
+            self.current.connections = connections;
+        }
+    }
+
+    fn end(&mut self, now: u64) {
+        self.roll(now);
+        self.length.get_or_insert(now - self.start);
+    }
+
+    /// Ends the slices that are over.
+    fn roll(&mut self, now: u64) {
+        while self.length.is_none() && now.saturating_sub(self.start) >= (self.slices.len() as u64 + 1) * self.width {
+            let connections = self.current.connections;
+            let over = std::mem::replace(&mut self.current, Current { connections, ..Current::default() });
+            self.slices.push(over.slice());
+            if self.slices.len() == FINE_SLICES {
+                self.coarsen();
+            }
+        }
+    }
+
+    /// Whole seconds instead of parts of them.
+    fn coarsen(&mut self) {
+        if self.width == COARSE {
+            return;
+        }
+        let join = |slices: &[Slice]| {
+            let mut sum = Slice { connections: slices.last().map_or(0, |last| last.connections), ..Slice::default() };
+            slices.iter().for_each(|slice| sum.add(slice));
+            sum
+        };
+        self.slices = self.slices.chunks((COARSE / self.width) as usize).map(join).collect();
+        self.width = COARSE;
+    }
+
+    fn value(&self) -> Value {
+        let slices: Vec<Value> = self
+            .all()
+            .iter()
+            .map(|slice| json!([slice.connections, slice.exact, slice.failed, slice.response]))
+            .collect();
+        json!({ "width": self.width, "length": self.length(), "slices": slices })
+    }
+
+    fn add(&mut self, value: &Value) {
+        let slices = value["slices"].as_array().into_iter().flatten().map(|slice| Slice {
+            connections: u64_of(&slice[0]),
+            exact: u64_of(&slice[1]),
+            failed: u64_of(&slice[2]),
+            response: pairs(&slice[3]).collect(),
+        });
+        let mut other =
+            Track { width: u64_of(&value["width"]).max(FINE), slices: slices.collect(), ..Track::default() };
+        if self.width > other.width {
+            other.coarsen();
+        } else if self.width < other.width {
+            self.coarsen();
+        }
+        self.length = self.length.max(Some(u64_of(&value["length"])));
+        for (at, slice) in other.slices.iter().enumerate() {
+            if self.slices.len() == at {
+                self.slices.push(Slice::default());
+            }
+            let own = &mut self.slices[at];
+            own.connections += slice.connections;
+            own.add(slice);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// A reply every 10 ms, from the `start` of the load on.
+    fn steady(start: u64, length: u64) -> Timeline {
+        let mut timeline = Timeline::default();
+        timeline.look(start / 2, 3);
+        timeline.begin(start, 7);
+        for now in (start..start + length).step_by(10 * MS as usize) {
+            timeline.exact(now);
+            timeline.response(MS);
+            timeline.look(now, 7);
+        }
+        timeline.end(start + length);
+        // The run closes: that is no news of the load.
+        timeline.look(start + length + 300 * MS, 0);
+        timeline
+    }
+
+    #[test]
+    fn a_steady_run_is_a_level_line() {
+        let table: &[(&str, u64, &[u64])] = &[
+            ("whole slices", 300, &[100, 200, 300]),
+            ("a short one at the end is a part of the one before", 340, &[100, 200, 340]),
+            ("a longer one stands by itself", 370, &[100, 200, 300, 370]),
+            ("one that is not whole", 20, &[20]),
+            ("over at once", 0, &[]),
+        ];
+        for (name, length, ends) in table {
+            let cuts = steady(33 * MS, length * MS).load.cuts();
+            assert_eq!(cuts.iter().map(|cut| cut.to / MS).collect::<Vec<_>>(), *ends, "{name}");
+            for cut in &cuts {
+                assert_eq!((cut.slice.exact as f64 / cut.seconds()).round(), 100.0, "{name}");
+                assert_eq!((cut.slice.connections, cut.slice.counts().total()), (7, cut.slice.exact), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_run_is_cut_into_seconds() {
+        let timeline = steady(0, 25_400 * MS);
+        let cuts = timeline.load.cuts();
+        assert_eq!((timeline.load.width(), cuts.len()), (COARSE, 25));
+        assert!(cuts[..24].iter().all(|cut| cut.slice.exact == 100 && cut.slice.connections == 7));
+        assert_eq!((cuts[24].to, cuts[24].slice.exact), (25_400 * MS, 140));
+    }
+
+    #[test]
+    fn what_comes_after_a_pause_is_in_the_slice_it_came_in() {
+        let mut timeline = Timeline::default();
+        timeline.begin(0, 1);
+        timeline.exact(50 * MS);
+        timeline.exact(350 * MS);
+        timeline.failed(360 * MS);
+        timeline.end(400 * MS);
+        timeline.failed(500 * MS);
+        let counts: Vec<_> = timeline.load.cuts().iter().map(|cut| (cut.slice.exact, cut.slice.failed)).collect();
+        assert_eq!(counts, [(1, 0), (0, 0), (0, 0), (1, 2)]);
+    }
+
+    #[test]
+    fn before_the_load_there_are_only_connections() {
+        let timeline = steady(250 * MS, 100 * MS);
+        let before: Vec<_> = timeline.before.cuts().iter().map(|cut| (cut.to / MS, cut.slice.connections)).collect();
+        assert_eq!(before, [(100, 0), (200, 3), (250, 7)]);
+    }
+
+    #[test]
+    fn processes_add_up() {
+        for (name, lengths, width, total) in
+            [("alike", [500, 560], FINE, 106), ("one is long", [19_900, 20_100], COARSE, 4000)]
+        {
+            let mut sum = Timeline::default();
+            for length in lengths {
+                sum.add(&steady(70 * MS, length * MS).value());
+            }
+            let cuts = sum.load.cuts();
+            assert_eq!(sum.load.width(), width, "{name}");
+            assert_eq!(cuts.iter().map(|cut| cut.slice.exact).sum::<u64>(), total, "{name}");
+            assert_eq!(cuts.iter().map(|cut| cut.slice.counts().total()).sum::<u64>(), total, "{name}");
+            assert_eq!((cuts[0].slice.connections, sum.load.length()), (14, lengths[1] * MS), "{name}");
+        }
+    }
+}

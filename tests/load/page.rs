@@ -1,0 +1,134 @@
+//! The page of `--html`: what it says first, and that its curves are no other than what happened.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+
+use crate::command::Run;
+use crate::server::{self, Server};
+
+/// Runs against the server and gives the page.
+#[track_caller]
+fn page(server: &Server, name: &str, exit: i32, args: &[&str]) -> String {
+    let path: PathBuf = std::env::temp_dir().join(format!("bucle-load-{name}-{}.html", process::id()));
+    let (target, file) = (format!(":{}", server.port), path.to_str().expect("a name"));
+    let run = Run::start(&[&[&target, "--html", file], args].concat()).end();
+    assert_eq!(run.code, Some(exit), "{}{}", run.stdout, run.stderr);
+    let html = std::fs::read_to_string(&path).expect("the page was written");
+    std::fs::remove_file(path).expect("it is there");
+    for bad in ["<script", "http", "src=", "url(", "\x1b"] {
+        assert!(!html.contains(bad), "{bad}: {html}");
+    }
+    for drawing in html.split("<svg").skip(1).filter_map(|rest| rest.split("</svg>").next()) {
+        assert!(!drawing.contains("NaN") && !drawing.contains("inf"), "{drawing}");
+    }
+    html
+}
+
+/// The drawing with that title.
+fn drawing<'a>(html: &'a str, title: &str) -> Option<&'a str> {
+    let (_, behind) = html.split_once(&format!("<title>{title}</title>"))?;
+    behind.split_once("</svg>").map(|(drawing, _)| drawing)
+}
+
+/// The heights of a stepped curve, from the top, of 400.
+fn heights(drawing: &str, class: &str) -> Vec<f64> {
+    let (_, behind) = drawing.split_once(&format!("class=\"curve {class}\" d=\"")).expect("it is drawn");
+    let path = behind.split('"').next().unwrap_or_default();
+    let first = path.split(['M', ' ', 'H']).nth(2);
+    let others = path.split('V').skip(1).map(|part| part.split('H').next().unwrap_or_default());
+    first.into_iter().chain(others).map(|number| number.parse().expect("a number")).collect()
+}
+
+#[test]
+fn the_verdict_comes_first() {
+    let server = Server::lines(|seq, line, _| if seq == 3 { b"<i>no</i>\n".to_vec() } else { line.to_vec() });
+    let html = page(&server, "verdict", 4, &["-c", "1", "-n", "10", "--fail-if", "wrong>0", "--fail-if", "p99>60"]);
+    let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text} is not in {html}"));
+    assert!(place("verdict bad") < place("Not every reply was right (exit 4)"));
+    assert!(place("failed: --fail-if wrong &gt; 0: it was 1") < place("passed: --fail-if p99 &gt; 60.0 s"));
+    assert!(place("class=\"tiles\"") < place("The first failure") && place("The first failure") < place("<svg"));
+    for want in
+        ["name=\"viewport\"", "prefers-color-scheme:dark", "&lt;i&gt;no&lt;/i&gt;", "<div class=\"scroll\"><table>"]
+    {
+        place(want);
+    }
+    let html = page(&Server::echo(), "fine", 0, &["-c", "1", "-n", "10"]);
+    assert!(html.contains("verdict good") && html.contains("All right (exit 0)"));
+}
+
+/// A level line, at the end too, with the end of the warm-up marked.
+#[test]
+fn a_steady_run_is_drawn_level() {
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |stream, _, line| stream.write_all(line));
+    });
+    let args = ["-c", "5", "-r", "100", "-d", "1250ms", "--warmup", "500ms"];
+    // On a busy machine nothing may happen for the length of a slice, and that is drawn; but not every time.
+    let html = (0..5).map(|_| page(&server, "steady", 0, &args)).find(|html| {
+        let replies = drawing(html, "Right replies a second").expect("there were replies");
+        // Of 100 a second each slice has ten, some more or less; the last has no less than the others.
+        heights(replies, "green").iter().all(|&height| height < 350.0)
+    });
+    let html = html.expect("one of them is level");
+    let replies = drawing(&html, "Right replies a second").expect("there were replies");
+    assert!(replies.contains("class=\"line\"") && html.contains(">warm-up ends</span>"));
+    assert!(drawing(&html, "Failures").is_none() && drawing(&html, "Open connections").is_none());
+}
+
+#[test]
+fn held_connections_are_drawn_and_nothing_else() {
+    let server = Server::start(|stream, _| {
+        let mut stream = stream;
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    });
+    let html = page(&server, "hold", 0, &["-c", "20", "--hold", "-d", "1s"]);
+    let connections = drawing(&html, "Open connections").expect("they were open");
+    let heights = heights(connections, "blue");
+    // They come, all twenty of twenty, and stay to the end.
+    assert!(heights.is_sorted_by(|a, b| a >= b) && heights.last() == Some(&0.0), "{connections}");
+    for bad in ["Latency", "Right replies", "Response time", "warm-up ends"] {
+        assert!(!html.contains(bad), "{bad}");
+    }
+    assert_eq!(html.matches("<svg").count(), 1);
+}
+
+#[test]
+fn one_reply_is_a_dot_and_a_moment_no_curve() {
+    let html = page(&Server::echo(), "one", 0, &["-c", "1", "-n", "1"]);
+    assert!(drawing(&html, "Latency by percentile").is_some_and(|drawing| drawing.contains("class=\"dot red\"")));
+    assert!(html.contains("too short for a curve") && html.matches("<svg").count() == 1);
+}
+
+#[test]
+fn failures_are_drawn() {
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |stream, seq, line| {
+            std::thread::sleep(Duration::from_millis(5));
+            if seq % 10 == 3 { stream.write_all(b"no\n") } else { stream.write_all(line) }
+        });
+    });
+    let html = page(&server, "failures", 4, &["-c", "2", "-d", "600ms", "--warmup", "0"]);
+    assert!(drawing(&html, "Failures").is_some_and(|drawing| drawing.contains("class=\"bars red\" d=\"M")));
+}
+
+#[test]
+fn where_response_and_service_are_the_same_there_is_one() {
+    let html = page(&Server::echo(), "closed", 0, &["-c", "2", "-n", "50"]);
+    assert!(html.contains("<th>response</th>") && !html.contains("<th>service</th>"));
+    let html = page(&Server::echo(), "open", 0, &["-c", "2", "-n", "50", "-r", "1k"]);
+    assert!(html.contains("<th>response</th>") && html.contains("<th>service</th>"));
+}
+
+#[test]
+fn without_a_connection_the_page_says_why() {
+    let path = std::env::temp_dir().join(format!("bucle-load-nobody-{}.html", process::id()));
+    let (target, file) = (format!(":{}", Server::echo().port_of_nobody()), path.to_str().expect("a name"));
+    let run = Run::start(&[&target, "-c", "3", "-n", "1", "--html", file]).end();
+    assert_eq!(run.code, Some(3), "{}", run.stdout);
+    let html = std::fs::read_to_string(&path).expect("the page was written");
+    std::fs::remove_file(path).expect("it is there");
+    assert!(html.contains("No connection could be made (exit 3)") && html.contains("nobody listens there"));
+    assert!(!html.contains("<svg") && !html.contains("class=\"tiles\""), "{html}");
+}
