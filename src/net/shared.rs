@@ -26,7 +26,7 @@
 //!
 //! let mut pool = None;
 //! let mut event_loop = bucle::EventLoop::new()?;
-//! event_loop.enter(|lp| {
+//! event_loop.enter(|lp| -> bucle::Result<()> {
 //!     let server = net::listen(lp, ("127.0.0.1", 0), net::on())?;
 //!     server.unref(lp);
 //!     let port = server.port(lp).expect("it is bound");
@@ -34,7 +34,7 @@
 //!     for _ in 0..3 {
 //!         Socket::connect(lp, ("127.0.0.1", port), shared)?;
 //!     }
-//!     bucle::Result::Ok(())
+//!     Ok(())
 //! })?;
 //! event_loop.run()?;
 //! let connected = event_loop.enter(|lp| pool.and_then(|pool| pool.with(lp, |pool, _| pool.connected)));
