@@ -25,10 +25,12 @@
 //! This is what Node does on libuv ([Node: the event loop](https://nodejs.org/en/learn/asynchronous-work/event-loop-timers-and-nexttick),
 //! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
 
+mod calling;
 mod clock;
 mod firing;
 mod lent;
 mod metrics;
+mod polling;
 mod queues;
 mod readiness;
 mod remote;
@@ -38,10 +40,8 @@ mod timers;
 pub(crate) mod token;
 mod trace;
 
-use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
@@ -368,70 +368,6 @@ impl EventLoop {
         self.lp.count_phase(phase, start, idle_before);
         result
     }
-
-    /// Poll phase: waits for the kernel, and runs what it reports.
-    fn poll_for_io(&mut self, max_wait: Option<Duration>) -> Result<usize> {
-        let phase = self.lp.begin_phase(Phase::Poll);
-        let wait = self.lp.poll_wait(max_wait);
-        let waiting = self.lp.begin(self.lp.cause(), Kind::Wait, 0, 0);
-        let may_sleep = wait != Some(Duration::ZERO);
-        let before = self.lp.now;
-        let polled = if may_sleep && !self.spin.is_zero() {
-            self.spin_then_sleep(wait)
-        } else {
-            self.poll.poll(&mut self.events, wait)
-        };
-        match polled {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
-            Err(error) => return Err(Error::system("poll", &error)),
-        }
-        let lp = &mut self.lp;
-        lp.update_now();
-        lp.count_turn(if may_sleep { lp.now - before } else { Duration::ZERO });
-        lp.measured(&waiting, || self.events.iter().count());
-        lp.end(waiting);
-        log::trace!(target: "bucle::loop", "poll: {} ready", self.events.iter().count());
-        let leftovers = lp.net.begin_poll();
-        let mut events = 0;
-        #[cfg(any(test, fuzzing))]
-        for (token, readiness) in lp.simulated_events() {
-            events += 1;
-            lp.dispatch(token, readiness, &mut self.read_buf);
-        }
-        for event in &self.events {
-            events += 1;
-            lp.dispatch(event.token(), Readiness::of(event), &mut self.read_buf);
-        }
-        lp.counters.events += events as u64;
-        lp.serve_leftovers(leftovers, &mut self.read_buf);
-        lp.end_phase(phase);
-        for _ in 0..PENDING_ROUNDS {
-            if lp.pending.is_empty() {
-                break;
-            }
-            lp.run_pending();
-        }
-        Ok(events)
-    }
-}
-
-impl EventLoop {
-    /// As a poll that may sleep, but it is put off: see [`spin`](Self::spin).
-    fn spin_then_sleep(&mut self, wait: Option<Duration>) -> io::Result<()> {
-        let start = Instant::now();
-        let spin = wait.map_or(self.spin, |wait| wait.min(self.spin));
-        loop {
-            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
-            let spent = start.elapsed();
-            if !self.events.is_empty() {
-                return Ok(());
-            }
-            if spent >= spin {
-                return self.poll.poll(&mut self.events, wait.map(|wait| wait.saturating_sub(spent)));
-            }
-        }
-    }
 }
 
 impl Drop for EventLoop {
@@ -455,59 +391,6 @@ impl Loop {
             || !self.pending.is_empty()
             || !self.closing.is_empty()
             || self.remote.is_held()
-    }
-
-    /// How long the poll may wait: not at all when something is there to be done, else until the first timer. Where it
-    /// may, the loop looks at the clock.
-    fn poll_wait(&mut self, max_wait: Option<Duration>) -> Option<Duration> {
-        let is_busy = max_wait == Some(Duration::ZERO)
-            || self.is_stopping
-            || self.immediates.referenced() > 0
-            || !self.pending.is_empty()
-            || !self.closing.is_empty()
-            || self.net.has_leftovers()
-            || !self.is_alive();
-        if is_busy {
-            return Some(Duration::ZERO);
-        }
-        let Some(until_timer) = self.until_timer() else { return max_wait };
-        let until_timer = if self.clock.is_manual() { Duration::ZERO } else { until_timer };
-        Some(max_wait.map_or(until_timer, |max_wait| max_wait.min(until_timer)))
-    }
-
-    /// How long it is until the first timer, from now: callbacks have taken their time since the last look at the clock.
-    fn until_timer(&mut self) -> Option<Duration> {
-        self.update_now();
-        let expiry = self.timers.next_expiry()?;
-        Some(Duration::from_millis((expiry - self.now_ms).max(0) as u64))
-    }
-
-    /// Timers that should have fired by `now`, and how late the latest is.
-    #[cfg(feature = "trace")]
-    fn late_timers(&self, now: Duration) -> Option<(usize, Duration)> {
-        let (count, late_ms) = self.timers.late(now.as_millis() as i64)?;
-        Some((count, Duration::from_millis(late_ms)))
-    }
-
-    /// One event of the kernel, to the one it is for. An event for somebody who is gone finds nobody.
-    #[inline]
-    fn dispatch(&mut self, token: mio::Token, readiness: Readiness, read_buf: &mut [u8]) {
-        let (kind, key) = token::open(token);
-        match kind {
-            TokenKind::Socket => self.serve_socket(key, readiness, read_buf),
-            TokenKind::Server => self.serve_listener(key),
-            #[cfg(feature = "process")]
-            TokenKind::Source => self.serve_source(key),
-            TokenKind::Waker => self.run_posted(),
-        }
-    }
-
-    /// What other threads have posted, a boundary after each.
-    fn run_posted(&mut self) {
-        for posted in self.remote.take_posted() {
-            self.call(Kind::Posted, self.cause(), posted);
-            self.boundary();
-        }
     }
 
     /// Sees to what was put off or written between two turns. A poll that sleeps over it would not wake for it.
@@ -557,50 +440,6 @@ impl Loop {
         self.end(phase);
     }
 
-    /// Calls a closure of the program. Says whether it came back; where panics are not caught, it always does.
-    pub(crate) fn call<R>(&mut self, kind: Kind, cause: Cause, f: impl FnOnce(&mut Loop) -> R) -> bool {
-        self.call_sized(kind, cause, 0, f)
-    }
-
-    fn call_sized<R>(&mut self, kind: Kind, cause: Cause, size: usize, f: impl FnOnce(&mut Loop) -> R) -> bool {
-        self.counters.callbacks += 1;
-        let span = self.begin(cause, kind, 0, size);
-        let is_whole = if self.catches_panics {
-            self.call_caught(f).is_some()
-        } else {
-            f(self);
-            true
-        };
-        self.end(span);
-        is_whole
-    }
-
-    /// Calls a closure of the program and catches its panic, which is logged and counted.
-    #[inline(always)]
-    pub(crate) fn call_caught<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> Option<R> {
-        match catch_unwind(AssertUnwindSafe(|| f(self))) {
-            Ok(result) => Some(result),
-            Err(panic) => {
-                self.count_panic(&*panic);
-                None
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn count_panic(&mut self, panic: &(dyn Any + Send)) {
-        self.caught_panics += 1;
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
-        let so_far = self.caught_panics;
-        log::error!(target: "bucle::loop", "a callback panicked: {text} ({so_far} so far)");
-    }
-
-    pub(crate) fn catches_panics(&self) -> bool {
-        self.catches_panics
-    }
-
     /// How many timers there are, whether they keep the loop alive or not.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn timer_count(&self) -> usize {
@@ -621,27 +460,5 @@ impl fmt::Debug for EventLoop {
 impl fmt::Debug for Loop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loop").field("now", &self.now).field("active", &self.active).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_timer_does_not_make_the_next_one_later_than_it_must() {
-        let ms = Duration::from_millis;
-        let clock = ManualClock::new();
-        let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
-        let slow = clock.clone();
-        event_loop.enter(|lp| {
-            lp.set_timeout(ms(10), move |_| slow.advance(ms(100)));
-            lp.set_timeout(ms(150), |_| {});
-        });
-        clock.advance(ms(10));
-        event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
-        assert_eq!(event_loop.lp.until_timer(), Some(ms(40)), "counted from the end of the slow one");
-        clock.advance(ms(41));
-        assert_eq!(event_loop.lp.until_timer(), Some(Duration::ZERO), "it is due");
     }
 }

@@ -1,6 +1,8 @@
 //! The timers phase: what is due is called, in Node's order.
 
 use std::mem;
+#[cfg(feature = "trace")]
+use std::time::Duration;
 
 use super::{Cause, Kind, Loop, Phase, TimerCall, TimerId};
 
@@ -67,6 +69,13 @@ impl Loop {
         #[cfg(not(feature = "trace"))]
         let (_, late_ms) = (id, 0);
         self.call_sized(Kind::Timer, cause, late_ms, f)
+    }
+
+    /// Timers that should have fired by `now`, and how late the latest is.
+    #[cfg(feature = "trace")]
+    pub(super) fn late_timers(&self, now: Duration) -> Option<(usize, Duration)> {
+        let (count, late_ms) = self.timers.late(now.as_millis() as i64)?;
+        Some((count, Duration::from_millis(late_ms)))
     }
 
     /// How late a timer is that fires now. Whom it stood behind in this pass counts, so the clock is asked anew.
