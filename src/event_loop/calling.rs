@@ -12,7 +12,13 @@ impl Loop {
         self.call_sized(kind, cause, 0, f)
     }
 
-    pub(super) fn call_sized<R>(&mut self, kind: Kind, cause: Cause, size: usize, f: impl FnOnce(&mut Loop) -> R) -> bool {
+    pub(super) fn call_sized<R>(
+        &mut self,
+        kind: Kind,
+        cause: Cause,
+        size: usize,
+        f: impl FnOnce(&mut Loop) -> R,
+    ) -> bool {
         self.counters.callbacks += 1;
         let span = self.begin(cause, kind, 0, size);
         let is_whole = if self.catches_panics {

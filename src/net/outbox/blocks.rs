@@ -35,13 +35,13 @@ const REGION_BLOCKS: usize = 64 * WORDS;
 /// A page more than 32 MiB, which is glibc's own limit of what it may come to keep (`M_MMAP_THRESHOLD` in mallopt(3)).
 const REGION_BYTES: usize = REGION_BLOCKS * BLOCK + 4096;
 
-/// How many blocks of the first region may have been used for it to be kept when it is empty: what a read for each connection
-/// takes, but a quarter of a megabyte at least, so that a slow reader now and then does not make it come and go; and at most the
-/// eight megabytes that all may have gathered.
+/// How many blocks of the first region may have been used for it to be kept when it is empty: what a high-water mark for each
+/// connection takes, but a quarter of a megabyte at least, so that a slow reader now and then does not make it come and go; and at
+/// most the eight megabytes that all may have gathered.
 const KEEP_BLOCKS: std::ops::RangeInclusive<usize> = 256..=8192;
 
-/// How many of them for each connection: one full read, which is also what the command lets wait.
-const KEEP_EACH: usize = 64;
+/// How many of them for each connection: Node's high-water mark.
+const KEEP_EACH: usize = 16;
 
 /// All regions.
 #[derive(Default)]
@@ -360,9 +360,7 @@ mod tests {
         let mut gathered = filled(&mut blocks, 500 * 16 * BLOCK);
         gathered.clear(&mut blocks);
         assert_eq!(sizes(&blocks), [REGION_BYTES]);
-        blocks.connections_are(125);
-        assert_eq!(sizes(&blocks), [REGION_BYTES], "a read for each of them");
-        blocks.connections_are(124);
+        blocks.connections_are(499);
         assert_eq!(sizes(&blocks), [0]);
         blocks.connections_are(1_000_000);
         let mut waited = filled(&mut blocks, (KEEP_BLOCKS.end() + 1) * BLOCK);
