@@ -55,7 +55,7 @@ pub(crate) struct SocketState {
 }
 
 #[cfg(not(debug_assertions))]
-const _: () = assert!(size_of::<SocketState>() <= 80, "an idle connection costs this much");
+const _: () = assert!(size_of::<SocketState>() <= 72, "an idle connection costs this much");
 
 /// The rarely needed part of a socket's state.
 #[derive(Default)]

@@ -47,8 +47,8 @@ fn exchange(stream: &mut TcpStream) {
 
 /// `IDLE_CONNECTIONS=19000` asks for nearly as many as one process may have in many places.
 #[test]
-fn an_idle_connection_costs_at_most_160_bytes() {
-    const BYTES: usize = 160;
+fn an_idle_connection_costs_at_most_128_bytes() {
+    const BYTES: usize = 128;
     let count = asked("IDLE_CONNECTIONS", 10_000);
     if bucle::process::raise_descriptor_limit() < count as u64 + 100 {
         assert!(env::var("CI").is_err(), "too few open files are allowed");
