@@ -6,7 +6,7 @@
 //! ```text
 //!   socket ─▶ codec ──data──▶ lines ─────────────────▶ on_line(client, "hola")
 //!               │ ├─command──────────────────────────▶ on_command      (AYT is answered here)
-//!               │ └─negotiation─▶ options ──answer───▶ socket
+//!               │ └─▶ negotiation ───answer───────────▶ socket
 //!   socket ◀───────────────── 255 doubled ◀─────────── client.write
 //! ```
 //!
@@ -60,7 +60,7 @@
 
 pub mod codec;
 pub mod lines;
-pub mod options;
+pub mod negotiation;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -73,7 +73,7 @@ use crate::net::{self, Error, Limits, Listen, Server, ServerId, ServerOptions, S
 use crate::{Loop, Result};
 use codec::{Decoder, Event, command};
 use lines::{LineTooLong, Lines};
-use options::Policy;
+use negotiation::{Negotiation, Policy};
 
 /// How much may wait for one client that does not read what others say to it; then it is disconnected with
 /// [`Error::TooSlow`].
@@ -311,7 +311,7 @@ pub struct Telnet<H> {
 #[derive(Debug)]
 struct Session {
     decoder: Decoder,
-    options: options::Options,
+    negotiation: Negotiation,
     lines: Lines,
 }
 
@@ -321,13 +321,13 @@ impl Session {
     fn new(options: &Options) -> Session {
         Session {
             decoder: Decoder::default(),
-            options: options::Options::default(),
+            negotiation: Negotiation::default(),
             lines: Lines::with_limit(options.max_line),
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.decoder.is_idle() && self.options.is_idle() && self.lines.is_idle()
+        self.decoder.is_idle() && self.negotiation.is_idle() && self.lines.is_idle()
     }
 }
 
@@ -355,7 +355,7 @@ impl<H: Handler> Telnet<H> {
     fn take_apart(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
         let socket = client.socket();
         let Telnet { handler, options, throttled, .. } = self;
-        let Session { decoder, options: negotiated, lines } = session;
+        let Session { decoder, negotiation, lines } = session;
         let mut rest = chunk;
         while let Some(event) = decoder.next_event(&mut rest) {
             let mut data = &[][..];
@@ -369,7 +369,7 @@ impl<H: Handler> Telnet<H> {
                     handler.on_command(lp, client, command);
                 }
                 Event::Negotiate { verb, option } => {
-                    let answer = negotiated.receive(verb, option, &Policy::REFUSE_ALL);
+                    let answer = negotiation.receive(verb, option, &Policy::REFUSE_ALL).answer;
                     let silence = if answer.is_some() { "" } else { ": needs no answer" };
                     log::trace!(target: "bucle::telnet", "{client} says {verb:?} {option}{silence}");
                     if let Some(answer) = answer {
