@@ -69,7 +69,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::net::{self, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket};
+use crate::net::{self, Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket};
 use crate::{Loop, Result};
 use codec::{Decoder, Event, command};
 use lines::{LineTooLong, Lines};
@@ -131,6 +131,8 @@ pub trait Handler: Any {
 
     /// As [`net::Handler::on_listening`].
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {}
+    /// As [`net::Handler::on_drop`].
+    fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
     /// As [`net::Handler::on_server_error`].
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
         log::warn!(target: "bucle::telnet", "{server}: {error}");
@@ -454,6 +456,11 @@ impl<H: Handler> net::Handler for Telnet<H> {
         }
     }
 
+    /// After [`Socket::set_encoding`], which has no use here. But a client that nobody hears would have even less.
+    fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {
+        self.on_data(lp, socket, text.as_bytes());
+    }
+
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
         if self.throttled.remove(&socket) {
             socket.resume(lp);
@@ -496,6 +503,10 @@ impl<H: Handler> net::Handler for Telnet<H> {
 
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {
         self.handler.on_listening(lp, server);
+    }
+
+    fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {
+        self.handler.on_drop(lp, server, dropped);
     }
 
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
