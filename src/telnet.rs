@@ -94,7 +94,7 @@ pub use client::{Client, broadcast};
 pub use codec::option;
 pub use negotiation::{Policy, Side};
 
-use crate::net::{self, Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket};
+use crate::net::{self, Dropped, Error, IntoHandler, Limits, Listen, Server, ServerId, ServerOptions, Socket};
 use crate::{Loop, Result};
 use codec::{Decoder, Event, SUBNEGOTIATION_LIMIT, command};
 use lines::{LineTooLong, Lines};
@@ -231,9 +231,76 @@ pub fn server_options() -> ServerOptions {
     ServerOptions { no_delay: true, limits, ..ServerOptions::default() }
 }
 
+/// Makes a telnet client of a socket that has been something else so far: a protocol upgrade. Gives it `telnet` for a handler
+/// (a [`Telnet`], or the [`Shared`](net::Shared) name of one), which hears `on_open` as soon as the current callback returns,
+/// before anything of the client.
+///
+/// What the old handler has of a chunk and does not want is for the new one: [`Socket::unshift`], before or after this. The
+/// socket's limits and its other settings stay as they are; see [`server_options`] for what telnet is well off with. A
+/// socket that is connecting is opened when it is connected, one that is destroyed only hears its end.
+///
+/// ```
+/// use bucle::net::{self, Handler, Socket};
+/// use bucle::telnet::{self, Client, Telnet};
+/// use bucle::Loop;
+///
+/// /// Speaks its own protocol, until it is asked for telnet.
+/// struct Door;
+///
+/// impl Handler for Door {
+///     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+///         // (A real one puts the pieces of a request together.)
+///         let Some(rest) = chunk.strip_prefix(b"TELNET\n") else { return socket.end(lp) };
+///         telnet::attach(lp, socket, Telnet::new(telnet::Options::default(), Room));
+///         socket.unshift(lp, rest);
+///     }
+/// }
+///
+/// struct Room;
+///
+/// impl telnet::Handler for Room {
+///     fn on_open(&mut self, lp: &mut Loop, client: Client) {
+///         client.write_line(lp, "¡Bienvenido!");
+///     }
+///     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
+///         client.write_line(lp, line);
+///     }
+/// }
+///
+/// # let shown = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
+/// # let screen = shown.clone();
+/// bucle::run(|lp| {
+///     let server = net::listen(lp, ("127.0.0.1", 0), Door)?;
+///     let client = net::on()
+///         .connect(|lp, socket| socket.end_with(lp, "TELNET\nhola\n"))
+///         .data(move |_, _, chunk| screen.borrow_mut().push_str(&String::from_utf8_lossy(chunk)));
+///     let port = server.port(lp).expect("it is bound");
+///     Socket::connect(lp, ("127.0.0.1", port), client)?;
+///     server.unref(lp);
+///     Ok(())
+/// })?;
+/// assert_eq!(*shown.borrow(), "¡Bienvenido!\r\nhola\r\n");
+/// # Ok::<(), bucle::Error>(())
+/// ```
+pub fn attach<H: Handler>(lp: &mut Loop, socket: Socket, telnet: impl IntoHandler<Handler = Telnet<H>>) -> Client {
+    let client = Client(socket);
+    socket.set_handler(lp, telnet);
+    if socket.is_connected(lp) {
+        client.owe_open(lp);
+        socket.with_handler_next(lp, move |telnet: &mut Telnet<H>, lp| {
+            // Not if it was attached once more, and that one has been opened.
+            if client.take_owed_open(lp) {
+                telnet.handler.on_open(lp, client);
+                client.let_go_on(lp);
+            }
+        });
+    }
+    client
+}
+
 /// A [`net::Handler`] that speaks telnet to its sockets, and lines to `H`.
 ///
-/// For a server ([`Server::new`]), for a client ([`Socket::connect`]), or for a socket that becomes telnet ([`Socket::set_handler`]).
+/// For a server ([`Server::new`]), for a client ([`Socket::connect`]), or for a socket that becomes telnet ([`attach`]).
 #[derive(Debug)]
 pub struct Telnet<H> {
     handler: H,
@@ -358,7 +425,7 @@ impl<H: Handler> Telnet<H> {
             return Next::Wait;
         }
         if socket.needs_drain(lp) {
-            client.hold_back(lp);
+            client.throttle_reading(lp);
             return Next::Wait;
         }
         Next::Go

@@ -1,15 +1,15 @@
 //! Telnet, from a client's bytes to a handler's lines: cut anywhere, paused anywhere, and with the habits of real clients.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::net::{self, Dropped, Server, ServerId, ServerOptions};
+use bucle::net::{self, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
 use bucle::telnet::{
-    Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, codec, option, server_options,
+    Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, attach, codec, option, server_options,
 };
 use bucle::{Error, EventLoop, Loop, ManualClock};
 
@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 struct Scribe {
     story: Rc<RefCell<Vec<String>>>,
     clients: Rc<RefCell<Vec<Client>>>,
+    /// Writes the beginning down, too.
+    tells_all: bool,
 }
 
 impl Scribe {
@@ -32,6 +34,9 @@ impl Scribe {
 impl Handler for Scribe {
     fn on_open(&mut self, _: &mut Loop, client: Client) {
         self.clients.borrow_mut().push(client);
+        if self.tells_all {
+            self.note("<open>");
+        }
     }
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
         self.note(String::from_utf8_lossy(line));
@@ -613,6 +618,152 @@ fn options_outlive_a_pause() {
     talk.until("the close", |talk| talk.story.borrow().iter().any(|what| what == "<close>"));
     assert!(!talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
     talk.event_loop.enter(|lp| client.enable(lp, Side::Us, option::ECHO));
+}
+
+/// Becomes telnet when it hears of it, in one of several manners.
+struct Door {
+    manner: Manner,
+    telnet: Shared<Telnet<Scribe>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Manner {
+    AtOnce,
+    ThenUnshift,
+    AfterUnshift,
+    Twice,
+    ThenDestroy,
+}
+
+impl net::Handler for Door {
+    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
+        if self.manner == Manner::AtOnce {
+            attach(lp, socket, self.telnet);
+        }
+    }
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        let rest = chunk.strip_prefix(b"TELNET\n").expect("the beginning comes in one piece");
+        if self.manner == Manner::AfterUnshift {
+            socket.unshift(lp, rest);
+        }
+        attach(lp, socket, self.telnet);
+        if self.manner == Manner::Twice {
+            attach(lp, socket, self.telnet);
+        }
+        if self.manner != Manner::AfterUnshift {
+            socket.unshift(lp, rest);
+        }
+        if self.manner == Manner::ThenDestroy {
+            socket.destroy(lp);
+        }
+    }
+}
+
+/// `on_open` comes first and once, and what the old handler did not want is heard by the new one.
+#[test]
+fn a_socket_can_become_telnet() {
+    let all: &[&str] = &["<open>", "hola", "adios", "<end>", "<close>"];
+    let table: &[(Manner, &[u8], &[&str])] = &[
+        (Manner::AtOnce, b"hola\r\nadios", all),
+        (Manner::ThenUnshift, b"TELNET\nhola\r\nadios", all),
+        (Manner::AfterUnshift, b"TELNET\nhola\r\nadios", all),
+        (Manner::Twice, b"TELNET\nhola\r\nadios", all),
+        (Manner::ThenDestroy, b"TELNET\nhola\r\nadios", &["<open>", "<close>"]),
+    ];
+    for (manner, bytes, want) in table {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let scribe = Scribe { tells_all: true, ..Scribe::default() };
+        let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+        let telnet = event_loop.enter(|lp| Shared::new(lp, Telnet::new(Options::default(), scribe)));
+        let port = event_loop.enter(|lp| {
+            let door = Door { manner: *manner, telnet };
+            net::listen(lp, ("127.0.0.1", 0), door).expect("a free port").port(lp).expect("it is bound")
+        });
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        peer.set_nonblocking(true).expect("a socket");
+        if *manner == Manner::AtOnce {
+            // Before it has said a word.
+            while clients.borrow().is_empty() {
+                event_loop.turn(Some(LIMIT)).expect("the poll works");
+            }
+        }
+        peer.write_all(bytes).expect("the kernel takes a little");
+        peer.shutdown(Shutdown::Write).expect("it is open");
+        let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
+        talk.expect_story(&format!("{manner:?}"), want);
+    }
+}
+
+/// What waits in chunks is delivered in one go, and yet not before the new handler has heard of the client.
+#[test]
+fn a_socket_that_was_paused_can_become_telnet() {
+    for pauses_again in [false, true] {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let scribe = Scribe { tells_all: true, ..Scribe::default() };
+        let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+        let waiting = Rc::new(Cell::new(None));
+        let port = event_loop.enter(|lp| {
+            let telnet = Shared::new(lp, Telnet::new(Options::default(), scribe));
+            let waiting = waiting.clone();
+            let becomes_telnet = move |lp: &mut Loop, socket: Socket, _: &[u8]| {
+                let client = attach(lp, socket, telnet);
+                if pauses_again {
+                    client.pause(lp);
+                }
+            };
+            let door = net::on().connection(move |_, socket| waiting.set(Some(socket))).data(becomes_telnet);
+            let options = ServerOptions { pause_on_connect: true, ..ServerOptions::default() };
+            net::listen_with(lp, ("127.0.0.1", 0), options, door).expect("a free port").port(lp).expect("it is bound")
+        });
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let mut sent = 0;
+        let mut socket = None;
+        for chunk in ["TELNET\n", "hola\r\n", "adios"] {
+            peer.write_all(chunk.as_bytes()).expect("the kernel takes a little");
+            sent += chunk.len() as u64;
+            let limit = Instant::now() + LIMIT;
+            while event_loop.enter(|lp| lp.metrics().bytes_read) < sent {
+                assert!(Instant::now() < limit, "{sent} bytes do not come");
+                event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+                if socket.is_none() && waiting.get().is_some() {
+                    socket = waiting.get();
+                    // Reads on, but keeps what it reads.
+                    let _ = event_loop.enter(|lp| socket.map(|socket| (socket.resume(lp), socket.pause(lp))));
+                }
+            }
+        }
+        peer.shutdown(Shutdown::Write).expect("it is open");
+        peer.set_nonblocking(true).expect("a socket");
+        event_loop.enter(|lp| socket.map(|socket| socket.resume(lp)));
+        let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
+        if pauses_again {
+            talk.expect_story("paused", &["<open>"]);
+            let client = talk.client();
+            talk.event_loop.enter(|lp| client.resume(lp));
+        }
+        talk.expect_story("from the inbox", &["<open>", "hola", "adios", "<end>", "<close>"]);
+    }
+}
+
+/// A client that is still connecting when it becomes telnet is opened once it is connected.
+#[test]
+fn a_client_that_is_connecting_becomes_telnet_when_it_is_connected() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let scribe = Scribe { tells_all: true, ..Scribe::default() };
+    let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+    event_loop.enter(|lp| {
+        let socket = Socket::connect(lp, address, net::on()).expect("a good address");
+        attach(lp, socket, Telnet::new(Options::default(), scribe));
+    });
+    event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    let (peer, _) = listener.accept().expect("it connects");
+    peer.set_nonblocking(true).expect("a socket");
+    let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
+    talk.expect_story("connected", &["<open>"]);
+    talk.send(b"hola\r\n");
+    talk.expect_story("heard", &["<open>", "hola"]);
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! ```text
 //!   an option is on, or talked about ─┐
 //!   does not read its answers ────────┼─▶ Terms, until none of these is true any more
-//!   was told good-bye ────────────────┘
+//!   was told good-bye ────────────────┤
+//!   has a new handler ────────────────┘
 //! ```
 
 use std::borrow::Cow;
@@ -29,11 +30,13 @@ pub struct Client(pub(super) Socket);
 #[derive(Default, Debug)]
 pub(super) struct Terms {
     negotiation: Negotiation,
-    /// It does not read its answers, and is not read from until it has.
+    /// It does not read its answers, or its handler is new: it is not read from until it has, or until that has heard of it.
     throttle: Option<Throttle>,
     /// Disconnects it after our end. Cleared when it is gone by then, as nearly all are: otherwise a server that thousands
     /// leave in a second would keep the timers of five.
     farewell: Option<TimerId>,
+    /// Its handler is new, and has yet to hear `on_open`.
+    is_unopened: bool,
 }
 
 const _: () = assert!(size_of::<Terms>() <= 40, "a client with an option on costs this much more");
@@ -46,7 +49,7 @@ struct Throttle {
 
 impl Terms {
     fn is_idle(&self) -> bool {
-        self.negotiation.is_idle() && self.throttle.is_none() && self.farewell.is_none()
+        self.negotiation.is_idle() && self.throttle.is_none() && self.farewell.is_none() && !self.is_unopened
     }
 }
 
@@ -229,8 +232,12 @@ impl Client {
 
     /// Reads no more from it until it has read its answers.
     #[cold]
-    pub(super) fn hold_back(self, lp: &mut Loop) {
+    pub(super) fn throttle_reading(self, lp: &mut Loop) {
         log::trace!(target: "bucle::telnet", "{self} does not read its answers, and is not read from until it has");
+        self.hold_back(lp);
+    }
+
+    fn hold_back(self, lp: &mut Loop) {
         self.0.pause(lp);
         self.with_terms(lp, |terms| {
             terms.throttle.get_or_insert_default();
@@ -242,10 +249,23 @@ impl Client {
         if self.throttle(lp).is_none() {
             return;
         }
-        let throttle = self.with_terms(lp, |terms| terms.throttle.take());
+        let throttle = self.with_terms(lp, |terms| if terms.is_unopened { None } else { terms.throttle.take() });
         if throttle.is_some_and(|throttle| !throttle.is_paused_by_program) {
             self.0.resume(lp);
         }
+    }
+
+    /// Its handler is new. What waits to be delivered, and may be delivered before that has heard of it, waits on.
+    pub(super) fn owe_open(self, lp: &mut Loop) {
+        self.with_terms(lp, |terms| terms.is_unopened = true);
+        if self.0.is_flowing(lp) {
+            self.hold_back(lp);
+        }
+    }
+
+    /// Whether its handler has yet to hear `on_open`; asked once.
+    pub(super) fn take_owed_open(self, lp: &mut Loop) -> bool {
+        self.with_terms(lp, |terms| std::mem::take(&mut terms.is_unopened))
     }
 
     /// It is gone: nothing of it is remembered, and nothing waits for it.
