@@ -19,7 +19,7 @@ mod tests;
 /// Bytes ⇄ telnet events, and the options that are negotiated in them.
 pub fn telnet_codec(input: &[u8]) {
     crate::telnet::codec::properties::hold_for(input);
-    crate::telnet::options::properties::hold_for(input);
+    crate::telnet::negotiation::properties::hold_for(input);
 }
 
 /// The line splitter, with and without its breaks.

@@ -49,6 +49,7 @@ mod connect;
 mod end;
 mod handler;
 mod inbox;
+mod layer;
 mod limits;
 mod listener;
 mod lookup;

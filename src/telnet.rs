@@ -5,8 +5,10 @@
 //!
 //! ```text
 //!   socket ─▶ codec ──data──▶ lines ─────────────────▶ on_line(client, "hola")
-//!               │ ├─command──────────────────────────▶ on_command      (AYT is answered here)
-//!               │ └─negotiation─▶ options ──answer───▶ socket
+//!               ├──command───────────────────────────▶ on_command      (AYT is answered here)
+//!               ├──subnegotiation────────────────────▶ on_subnegotiation
+//!               └──word──▶ negotiation ───settled────▶ on_option
+//!                              └────answer────▶ socket
 //!   socket ◀───────────────── 255 doubled ◀─────────── client.write
 //! ```
 //!
@@ -14,8 +16,8 @@
 //! *your* [`Handler`] with the outcome. [`listen`] puts the two together:
 //!
 //! ```
-//! use bucle::Loop;
 //! use bucle::telnet::{self, Client};
+//! use bucle::{Loop, net};
 //!
 //! /// Answers each line with itself, shouted.
 //! struct Shout;
@@ -29,11 +31,20 @@
 //!     }
 //! }
 //!
+//! # let shown = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
+//! # let screen = shown.clone();
 //! bucle::run(|lp| {
 //!     let server = telnet::listen(lp, ("127.0.0.1", 0), telnet::Options::default(), Shout)?;
-//!     server.id().close(lp); // A real server would stay.
+//!     // A client that says one line and leaves.
+//!     let client = net::on()
+//!         .connect(|lp, socket| socket.end_with(lp, "hola\r\n"))
+//!         .data(move |_, _, chunk| screen.borrow_mut().push_str(&String::from_utf8_lossy(chunk)));
+//!     let port = server.port(lp).expect("it is bound");
+//!     net::Socket::connect(lp, ("127.0.0.1", port), client)?;
+//!     server.unref(lp); // A real server would stay.
 //!     Ok(())
 //! })?;
+//! assert_eq!(*shown.borrow(), "¡Bienvenido!\r\nHOLA\r\n");
 //! # Ok::<(), bucle::Error>(())
 //! ```
 //!
@@ -47,33 +58,46 @@
 //! * Ctrl-D from a telnet is the byte `04` without a line break. On an empty line it means good-bye, and is treated like
 //!   a FIN.
 //!
+//! # Options
+//!
+//! What a client asks for is refused, each option, unless [`Options::policy`] allows it; who wants one asks with
+//! [`Client::enable`]. Then [`Handler::on_option`] hears what has become of it, [`Handler::on_subnegotiation`] the details:
+//!
+//! | a server that wants | asks for | and hears |
+//! |---|---|---|
+//! | to hide a password | [`Side::Us`], [`option::ECHO`] (RFC 857) | lines, as before; the client does not show them |
+//! | the size of the window | [`Side::Him`], [`option::NAWS`] (RFC 1073) | four bytes, and again when it changes |
+//! | the type of the terminal | [`Side::Him`], [`option::TTYPE`] (RFC 1091) | `0` and a name, when it has said `1` with [`Client::subnegotiate`] |
+//!
 //! # Bounds
 //!
 //! | what | limit | then |
 //! |---|---|---|
-//! | a connection between two lines | nothing; in the middle of one 72 bytes and the line | |
+//! | a connection between two lines | nothing; in the middle of one 48 bytes and the line | |
+//! | a client with options on, or talked about | what the program asks for and the policy allows, 256 at most: some 350 bytes, and 3 for each option | |
 //! | an unfinished line | [`Options::max_line`], 64 KiB | [`Handler::on_long_line`]: told, and closed |
 //! | a subnegotiation | 1 KiB kept | the rest is skipped |
 //! | answers that the client does not read | the socket's high-water mark | nothing more is read from it until they are out |
 //! | what *others* say to a client that does not read | [`OUTBOX_LIMIT`], 1 MiB, with [`server_options`] | it is disconnected |
 //! | a client that does not answer our FIN | [`LINGER`], 5 s | it is disconnected |
 
+mod client;
 pub mod codec;
 pub mod lines;
-pub mod options;
+pub mod negotiation;
 
 use std::any::Any;
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::net::{self, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket};
+pub use client::{Client, broadcast};
+pub use codec::option;
+pub use negotiation::{Policy, Side};
+
+use crate::net::{self, Dropped, Error, IntoHandler, Limits, Listen, Server, ServerId, ServerOptions, Socket};
 use crate::{Loop, Result};
-use codec::{Decoder, Event, command};
+use codec::{Decoder, Event, SUBNEGOTIATION_LIMIT, command};
 use lines::{LineTooLong, Lines};
-use options::Policy;
 
 /// How much may wait for one client that does not read what others say to it; then it is disconnected with
 /// [`Error::TooSlow`].
@@ -95,7 +119,7 @@ const CTRL_D: u8 = 0x04;
 /// Answers the events of telnet clients and of the server they came to. Every method has a default body.
 #[expect(unused_variables, reason = "the names are for who implements it")]
 pub trait Handler: Any {
-    /// A client is there.
+    /// A client is there. Comes before everything else.
     fn on_open(&mut self, lp: &mut Loop, client: Client) {}
     /// A whole line has come, without its break (with it, if [`Options::keeps_breaks`] is set). Bytes, because nobody
     /// knows what a client sends: [`lines::printable`] makes text of it that is safe to show to others.
@@ -105,6 +129,24 @@ pub trait Handler: Any {
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {}
     /// A telnet command of one byte ([`codec::command`]), such as IP for Ctrl-C. "Are you there" has been answered.
     fn on_command(&mut self, lp: &mut Loop, client: Client, command: u8) {}
+    /// What was said about an option is settled: it is on now, or off, on the side of us or of him. So is each wish of this
+    /// side ([`Client::enable`], [`Client::disable`]), also if the client refuses it (off), and what the client asks for and
+    /// [`Options::policy`] allows. A client that speaks no telnet settles nothing.
+    ///
+    /// Do not ask again for what was just refused: it would be refused again, and so on for ever.
+    fn on_option(&mut self, lp: &mut Loop, client: Client, side: Side, option: u8, is_on: bool) {}
+    /// The details of an option (RFC 855), its doubled 255s made single. Only of one that is on, for either side, and only
+    /// whole: what is longer than [`SUBNEGOTIATION_LIMIT`] is not delivered.
+    ///
+    /// ```
+    /// /// Columns and rows, out of what comes for `option::NAWS` (RFC 1073).
+    /// fn window_size(bytes: &[u8]) -> Option<(u16, u16)> {
+    ///     let &[a, b, c, d] = bytes else { return None };
+    ///     Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+    /// }
+    /// assert_eq!(window_size(&[0, 80, 0, 24]), Some((80, 24)));
+    /// ```
+    fn on_subnegotiation(&mut self, lp: &mut Loop, client: Client, option: u8, bytes: &[u8]) {}
     /// A line went over the limit. What is not overridden tells the client so and ends the conversation; a method of
     /// your own should end it too, for no further line will come.
     fn on_long_line(&mut self, lp: &mut Loop, client: Client, error: LineTooLong) {
@@ -131,6 +173,8 @@ pub trait Handler: Any {
 
     /// As [`net::Handler::on_listening`].
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {}
+    /// As [`net::Handler::on_drop`].
+    fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
     /// As [`net::Handler::on_server_error`].
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
         log::warn!(target: "bucle::telnet", "{server}: {error}");
@@ -139,7 +183,7 @@ pub trait Handler: Any {
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}
 }
 
-/// How lines are taken in.
+/// How lines are taken in, and what is agreed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How many bytes a line may have, its break not counted. Default: [`Lines::LIMIT`], 64 KiB.
@@ -147,11 +191,14 @@ pub struct Options {
     /// Lines come with their break as it was sent, and only `\n` ends one: for those who send lines on untouched. A
     /// Ctrl-D is data then. Default: no.
     pub keeps_breaks: bool,
+    /// Which telnet options are agreed to when a client asks for them. Default: [`Policy::REFUSE_ALL`]. What this side asks
+    /// for with [`Client::enable`] needs no policy.
+    pub policy: Policy,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_line: Lines::LIMIT, keeps_breaks: false }
+        Options { max_line: Lines::LIMIT, keeps_breaks: false, policy: Policy::REFUSE_ALL }
     }
 }
 
@@ -184,150 +231,101 @@ pub fn server_options() -> ServerOptions {
     ServerOptions { no_delay: true, limits, ..ServerOptions::default() }
 }
 
-/// Names a telnet client, for ever: a [`Socket`] that is written to as telnet wants it.
+/// Makes a telnet client of a socket that has been something else so far: a protocol upgrade. Gives it `telnet` for a handler
+/// (a [`Telnet`], or the [`Shared`](net::Shared) name of one), which hears `on_open` as soon as the current callback returns,
+/// before anything of the client.
 ///
-/// 8 bytes, `Copy`; it works from every callback, every timer and every other server of the loop. When the client is
-/// gone, or on its way out, what is said to it is not sent.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Client(Socket);
-
-impl Client {
-    /// The connection beneath. Bytes that are written there directly are not escaped.
-    pub fn socket(self) -> Socket {
-        self.0
+/// What the old handler has of a chunk and does not want is for the new one: [`Socket::unshift`], before or after this. The
+/// socket's limits and its other settings stay as they are; see [`server_options`] for what telnet is well off with. A
+/// socket that is connecting is opened when it is connected, one that is destroyed only hears its end.
+///
+/// ```
+/// use bucle::net::{self, Handler, Socket};
+/// use bucle::telnet::{self, Client, Telnet};
+/// use bucle::Loop;
+///
+/// /// Speaks its own protocol, until it is asked for telnet.
+/// struct Door;
+///
+/// impl Handler for Door {
+///     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+///         // (A real one puts the pieces of a request together.)
+///         let Some(rest) = chunk.strip_prefix(b"TELNET\n") else { return socket.end(lp) };
+///         telnet::attach(lp, socket, Telnet::new(telnet::Options::default(), Room));
+///         socket.unshift(lp, rest);
+///     }
+/// }
+///
+/// struct Room;
+///
+/// impl telnet::Handler for Room {
+///     fn on_open(&mut self, lp: &mut Loop, client: Client) {
+///         client.write_line(lp, "¡Bienvenido!");
+///     }
+///     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
+///         client.write_line(lp, line);
+///     }
+/// }
+///
+/// # let shown = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
+/// # let screen = shown.clone();
+/// bucle::run(|lp| {
+///     let server = net::listen(lp, ("127.0.0.1", 0), Door)?;
+///     let client = net::on()
+///         .connect(|lp, socket| socket.end_with(lp, "TELNET\nhola\n"))
+///         .data(move |_, _, chunk| screen.borrow_mut().push_str(&String::from_utf8_lossy(chunk)));
+///     let port = server.port(lp).expect("it is bound");
+///     Socket::connect(lp, ("127.0.0.1", port), client)?;
+///     server.unref(lp);
+///     Ok(())
+/// })?;
+/// assert_eq!(*shown.borrow(), "¡Bienvenido!\r\nhola\r\n");
+/// # Ok::<(), bucle::Error>(())
+/// ```
+pub fn attach<H: Handler>(lp: &mut Loop, socket: Socket, telnet: impl IntoHandler<Handler = Telnet<H>>) -> Client {
+    let client = Client(socket);
+    socket.set_handler(lp, telnet);
+    if socket.is_connected(lp) {
+        client.owe_open(lp);
+        socket.with_handler_next(lp, move |telnet: &mut Telnet<H>, lp| {
+            // Not if it was attached once more, and that one has been opened.
+            if client.take_owed_open(lp) {
+                telnet.handler.on_open(lp, client);
+                client.let_go_on(lp);
+            }
+        });
     }
-
-    /// Sends `text`, which has its line breaks in it: `\r\n` (RFC 854). A byte 255, which UTF-8 does not have, is sent
-    /// twice.
-    ///
-    /// The answer is advice, as with [`Socket::write`]: `false` when a high-water mark of bytes waits, or the client is
-    /// on its way out. What may wait for a client is limited by the server's or the socket's [`Limits`].
-    pub fn write(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
-        self.send(lp, &escaped(text.as_ref()))
-    }
-
-    /// Sends `text` and a line break. Both leave together with whatever else this phase writes.
-    pub fn write_line(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
-        self.write(lp, text);
-        self.write(lp, "\r\n")
-    }
-
-    /// Says good-bye: what is written is sent, then the FIN. No further line comes, and who has not answered with a FIN
-    /// after [`LINGER`] is disconnected. (To destroy it right after our FIN would lose it the last words, if it was
-    /// sending: the kernel answers data for a closed socket with a reset, which throws away what was not read.)
-    pub fn end(self, lp: &mut Loop) {
-        if self.is_leaving(lp) {
-            return;
-        }
-        let socket = self.0;
-        // What still comes is read and thrown away; unread it would hold up the FIN behind it.
-        socket.resume(lp);
-        socket.end(lp);
-        let timer = lp.set_timeout(LINGER, move |lp| socket.destroy(lp));
-        lp.unref(timer);
-    }
-
-    /// Disconnects it now. What has not reached the kernel is lost.
-    pub fn destroy(self, lp: &mut Loop) {
-        self.0.destroy(lp);
-    }
-
-    /// No line comes after this until [`resume`](Self::resume); not even the next of those that came in the same read.
-    pub fn pause(self, lp: &mut Loop) {
-        self.0.pause(lp);
-    }
-
-    /// Lets lines come again, beginning in the next tick.
-    pub fn resume(self, lp: &mut Loop) {
-        self.0.resume(lp);
-    }
-
-    /// The peer's address; `None` on a unix path.
-    pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
-        self.0.remote_address(lp)
-    }
-
-    /// Sends what is escaped already.
-    fn send(self, lp: &mut Loop, wire: &[u8]) -> bool {
-        if !self.0.is_at_work(lp) && self.is_leaving(lp) {
-            return false;
-        }
-        self.0.write(lp, wire)
-    }
-
-    /// Whether nothing can be said to it any more: gone, or this side has ended.
-    pub fn is_leaving(self, lp: &Loop) -> bool {
-        self.0.write_refusal(lp).is_some()
-    }
-}
-
-/// Says the same to many, as [`Client::write`] does to one. Nothing is allocated per client.
-pub fn broadcast<'a>(lp: &mut Loop, clients: impl IntoIterator<Item = &'a Client>, text: impl AsRef<[u8]>) {
-    let wire = escaped(text.as_ref());
-    for client in clients {
-        client.send(lp, &wire);
-    }
-}
-
-/// What is sent for `text`: itself, unless there is a byte 255 in it.
-fn escaped(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(codec::IAC, text).is_none() {
-        return Cow::Borrowed(text);
-    }
-    let mut wire = Vec::new();
-    codec::escape(text, &mut wire);
-    Cow::Owned(wire)
-}
-
-/// `#41`, as in the logs.
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client{}", self.0)
-    }
+    client
 }
 
 /// A [`net::Handler`] that speaks telnet to its sockets, and lines to `H`.
 ///
-/// For a server ([`Server::new`]), for one socket that becomes telnet ([`Socket::set_handler`]), or for a client
-/// ([`Socket::connect`]).
+/// For a server ([`Server::new`]), for a client ([`Socket::connect`]), or for a socket that becomes telnet ([`attach`]).
 #[derive(Debug)]
 pub struct Telnet<H> {
     handler: H,
     options: Options,
-    /// Of the sockets that stand in the middle of something: a line, a command, a negotiation. Those that stand between
-    /// two lines, which is where most stand most of the time, have nothing to be remembered and no entry.
+    /// Of the sockets that stand in the middle of something: a line, a command. Those that stand between two lines, which
+    /// is where most stand most of the time, have nothing to be remembered and no entry.
     sessions: HashMap<Socket, Session>,
-    /// Clients that were paused here for not reading their answers, to be resumed when they have. Mostly empty.
-    throttled: HashSet<Socket>,
 }
 
 /// What is remembered of one connection between two reads.
 #[derive(Debug)]
 struct Session {
     decoder: Decoder,
-    options: options::Options,
     lines: Lines,
 }
 
-const _: () = assert!(size_of::<Session>() <= 72, "the middle of a line costs this much, and the line");
+const _: () = assert!(size_of::<Session>() <= 48, "the middle of a line costs this much, and the line");
 
 impl Session {
     fn new(options: &Options) -> Session {
-        Session {
-            decoder: Decoder::default(),
-            options: options::Options::default(),
-            lines: Lines::with_limit(options.max_line),
-        }
+        Session { decoder: Decoder::default(), lines: Lines::with_limit(options.max_line) }
     }
 
     fn is_idle(&self) -> bool {
-        self.decoder.is_idle() && self.options.is_idle() && self.lines.is_idle()
+        self.decoder.is_idle() && self.lines.is_idle()
     }
 }
 
@@ -343,7 +341,7 @@ enum Next {
 impl<H: Handler> Telnet<H> {
     /// Wraps `handler`.
     pub fn new(options: Options, handler: H) -> Self {
-        Telnet { handler, options, sessions: HashMap::new(), throttled: HashSet::new() }
+        Telnet { handler, options, sessions: HashMap::new() }
     }
 
     /// The handler inside, for [`Server::with`].
@@ -354,8 +352,8 @@ impl<H: Handler> Telnet<H> {
     /// Takes a chunk apart. Stops between two lines when it has to, and has the rest come again after the resume.
     fn take_apart(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
         let socket = client.socket();
-        let Telnet { handler, options, throttled, .. } = self;
-        let Session { decoder, options: negotiated, lines } = session;
+        let Telnet { handler, options, .. } = self;
+        let Session { decoder, lines } = session;
         let mut rest = chunk;
         while let Some(event) = decoder.next_event(&mut rest) {
             let mut data = &[][..];
@@ -369,18 +367,22 @@ impl<H: Handler> Telnet<H> {
                     handler.on_command(lp, client, command);
                 }
                 Event::Negotiate { verb, option } => {
-                    let answer = negotiated.receive(verb, option, &Policy::REFUSE_ALL);
-                    let silence = if answer.is_some() { "" } else { ": needs no answer" };
-                    log::trace!(target: "bucle::telnet", "{client} says {verb:?} {option}{silence}");
-                    if let Some(answer) = answer {
-                        socket.write(lp, answer);
+                    if let Some((side, is_on)) = client.hear(lp, verb, option, &options.policy) {
+                        handler.on_option(lp, client, side, option, is_on);
                     }
                 }
-                // Details of an option that was never agreed to.
-                Event::Subnegotiation { .. } => {}
+                Event::Subnegotiation { option, parameters, truncated } => {
+                    if !client.has_agreed_to(lp, option) {
+                        log::trace!(target: "bucle::telnet", "{client} tells of option {option}, which is off");
+                    } else if truncated {
+                        log::debug!(target: "bucle::telnet", "{client} tells more than {SUBNEGOTIATION_LIMIT} bytes of option {option}");
+                    } else {
+                        handler.on_subnegotiation(lp, client, option, parameters);
+                    }
+                }
             }
             loop {
-                match Self::next_step(throttled, lp, client) {
+                match Self::next_step(lp, client) {
                     Next::Go => {}
                     Next::Wait => {
                         // The decoder is between two events: a part of a data event goes back as it would be sent.
@@ -411,7 +413,7 @@ impl<H: Handler> Telnet<H> {
         }
     }
 
-    fn next_step(throttled: &mut HashSet<Socket>, lp: &mut Loop, client: Client) -> Next {
+    fn next_step(lp: &mut Loop, client: Client) -> Next {
         let socket = client.socket();
         if socket.is_at_work(lp) {
             return Next::Go;
@@ -423,9 +425,7 @@ impl<H: Handler> Telnet<H> {
             return Next::Wait;
         }
         if socket.needs_drain(lp) {
-            log::trace!(target: "bucle::telnet", "{client} does not read its answers, and is not read from until it has");
-            throttled.insert(socket);
-            socket.pause(lp);
+            client.throttle_reading(lp);
             return Next::Wait;
         }
         Next::Go
@@ -454,11 +454,15 @@ impl<H: Handler> net::Handler for Telnet<H> {
         }
     }
 
+    /// After [`Socket::set_encoding`], which has no use here. But a client that nobody hears would have even less.
+    fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {
+        self.on_data(lp, socket, text.as_bytes());
+    }
+
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
-        if self.throttled.remove(&socket) {
-            socket.resume(lp);
-        }
-        self.handler.on_drain(lp, Client(socket));
+        let client = Client(socket);
+        client.let_go_on(lp);
+        self.handler.on_drain(lp, client);
     }
 
     /// The FIN. A last line that lacks its break is delivered first.
@@ -486,16 +490,21 @@ impl<H: Handler> net::Handler for Telnet<H> {
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
+        let client = Client(socket);
+        client.forget(lp);
         self.sessions.remove(&socket);
-        self.throttled.remove(&socket);
         if self.sessions.capacity() > SPARSE * self.sessions.len().max(FEW_SESSIONS) {
             self.sessions.shrink_to(2 * self.sessions.len());
         }
-        self.handler.on_close(lp, Client(socket), had_error);
+        self.handler.on_close(lp, client, had_error);
     }
 
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {
         self.handler.on_listening(lp, server);
+    }
+
+    fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {
+        self.handler.on_drop(lp, server, dropped);
     }
 
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {

@@ -68,7 +68,7 @@ fn imports_point_down() {
 fn pure_files_know_neither_loop_nor_clock_nor_log() {
     let pure = [
         "telnet/codec",
-        "telnet/options",
+        "telnet/negotiation",
         "telnet/lines",
         "net/utf8",
         "net/address",

@@ -1,13 +1,16 @@
 //! Telnet, from a client's bytes to a handler's lines: cut anywhere, paused anywhere, and with the habits of real clients.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::net::Server;
-use bucle::telnet::{Client, Handler, LINGER, OUTBOX_LIMIT, Options, Telnet, codec, server_options};
+use bucle::net::{self, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
+use bucle::telnet::{
+    Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, attach, codec, option, server_options,
+};
 use bucle::{Error, EventLoop, Loop, ManualClock};
 
 /// No test waits longer than this for something that has to come.
@@ -18,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 struct Scribe {
     story: Rc<RefCell<Vec<String>>>,
     clients: Rc<RefCell<Vec<Client>>>,
+    /// Writes the beginning down, too.
+    tells_all: bool,
 }
 
 impl Scribe {
@@ -29,6 +34,9 @@ impl Scribe {
 impl Handler for Scribe {
     fn on_open(&mut self, _: &mut Loop, client: Client) {
         self.clients.borrow_mut().push(client);
+        if self.tells_all {
+            self.note("<open>");
+        }
     }
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
         self.note(String::from_utf8_lossy(line));
@@ -38,8 +46,23 @@ impl Handler for Scribe {
             b"destroy" => client.destroy(lp),
             b"255" => drop(client.write_line(lp, [255])),
             b"flood" => drop(client.write(lp, [b'x'; 32 * 1024])),
+            b"echo" => client.enable(lp, Side::Us, option::ECHO),
+            b"no echo" => client.disable(lp, Side::Us, option::ECHO),
+            b"size" => client.enable(lp, Side::Him, option::NAWS),
+            b"type" => client.enable(lp, Side::Him, option::TTYPE),
             _ => {}
         }
+    }
+    fn on_option(&mut self, lp: &mut Loop, client: Client, side: Side, option: u8, is_on: bool) {
+        assert_eq!(client.is_enabled(lp, side, option), is_on);
+        self.note(format!("<{side:?} {option} {is_on}>"));
+        // "Send", RFC 1091; not heeded by who has not agreed.
+        if option == option::TTYPE {
+            assert_eq!(client.subnegotiate(lp, option, [1]), is_on);
+        }
+    }
+    fn on_subnegotiation(&mut self, _: &mut Loop, _: Client, option: u8, bytes: &[u8]) {
+        self.note(format!("<{option}: {}>", bytes.escape_ascii()));
     }
     fn on_command(&mut self, _: &mut Loop, _: Client, command: u8) {
         self.note(format!("<{command}>"));
@@ -52,6 +75,10 @@ impl Handler for Scribe {
     }
     fn on_close(&mut self, _: &mut Loop, _: Client, _: bool) {
         self.note("<close>");
+    }
+    fn on_drop(&mut self, _: &mut Loop, _: ServerId, dropped: Dropped) {
+        assert!(dropped.remote.is_some());
+        self.note("<drop>");
     }
 }
 
@@ -69,13 +96,23 @@ impl Talk {
         Talk::on(EventLoop::new().expect("a loop"), options)
     }
 
-    fn on(mut event_loop: EventLoop, options: Options) -> Talk {
+    fn on(event_loop: EventLoop, options: Options) -> Talk {
         let scribe = Scribe::default();
         let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+        Talk::with(event_loop, server_options(), Telnet::new(options, scribe), story, clients)
+    }
+
+    /// With a server whose handler makes sure that there is a client.
+    fn with(
+        mut event_loop: EventLoop,
+        options: ServerOptions,
+        handler: impl net::Handler,
+        story: Rc<RefCell<Vec<String>>>,
+        clients: Rc<RefCell<Vec<Client>>>,
+    ) -> Talk {
         let port = event_loop.enter(|lp| {
-            let server = Server::new(lp, server_options(), Telnet::new(options, scribe));
-            server.id().listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
-            server.id().address(lp).and_then(|address| address.port()).expect("it is bound")
+            let server = net::listen_with(lp, ("127.0.0.1", 0), options, handler).expect("a free port");
+            server.port(lp).expect("it is bound")
         });
         let peer = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
         peer.set_nonblocking(true).expect("a socket");
@@ -296,6 +333,81 @@ fn who_does_not_answer_our_end_is_disconnected() {
     talk.expect_story("but not for ever", &["end", "<close>"]);
 }
 
+/// The timer of the disconnection goes with the client: who leaves in order leaves nothing behind.
+#[test]
+fn who_answers_our_end_leaves_no_timer() {
+    let clock = ManualClock::new();
+    let mut talk = Talk::on(EventLoop::with_clock(clock.clone()).expect("a loop"), Options::default());
+    talk.send(b"end\r\n");
+    talk.expect_end();
+    talk.peer.shutdown(Shutdown::Write).expect("it is open");
+    talk.expect_story("it answers", &["end", "<close>"]);
+    let callbacks = |talk: &mut Talk| talk.event_loop.enter(|lp| lp.metrics().callbacks);
+    let before = callbacks(&mut talk);
+    clock.advance(LINGER + Duration::from_millis(10));
+    talk.settle();
+    assert_eq!(callbacks(&mut talk), before);
+}
+
+/// Sends many lines, each of which is answered with 32 KiB, and turns without reading until nothing is taken any more.
+fn hold_back(talk: &mut Talk, lines: usize) -> usize {
+    talk.peer.write_all(&b"flood\n".repeat(lines)).expect("the kernel takes a little");
+    let client = talk.client();
+    talk.until("a full outbox", |talk| {
+        talk.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        talk.event_loop.enter(|lp| client.socket().needs_drain(lp) && client.socket().is_paused(lp))
+    });
+    talk.story.borrow().len()
+}
+
+#[test]
+fn a_pause_of_the_program_stands_when_the_answers_are_read() {
+    const LINES: usize = 1000;
+    for resumes_early in [false, true] {
+        let mut talk = Talk::new(Options::default());
+        let client = talk.client();
+        let heard = hold_back(&mut talk, LINES);
+        assert!(heard < LINES);
+        talk.event_loop.enter(|lp| client.pause(lp));
+        if resumes_early {
+            talk.event_loop.enter(|lp| client.resume(lp));
+        } else {
+            talk.until("all answers so far", |talk| talk.received.len() == heard * 32 * 1024);
+            talk.settle();
+            assert_eq!(talk.story.borrow().len(), heard, "it is paused");
+            talk.event_loop.enter(|lp| client.resume(lp));
+        }
+        talk.until("all answers", |talk| talk.received.len() == LINES * 32 * 1024);
+    }
+}
+
+#[test]
+fn a_resume_of_the_program_does_not_fill_the_outbox_of_who_does_not_read() {
+    let mut talk = Talk::new(Options::default());
+    let client = talk.client();
+    let heard = hold_back(&mut talk, 1000);
+    for _ in 0..20 {
+        talk.event_loop.enter(|lp| client.resume(lp));
+        talk.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    }
+    assert_eq!(talk.story.borrow().len(), heard);
+    talk.until("all answers", |talk| talk.received.len() == 1000 * 32 * 1024);
+}
+
+/// A client that this side has ended is not kept from its end by what was held back.
+#[test]
+fn who_is_held_back_can_be_ended() {
+    let mut talk = Talk::new(Options::default());
+    let client = talk.client();
+    let heard = hold_back(&mut talk, 1000);
+    talk.event_loop.enter(|lp| client.end(lp));
+    talk.until("all answers so far", |talk| talk.received.len() == heard * 32 * 1024);
+    talk.expect_end();
+    talk.peer.shutdown(Shutdown::Write).expect("it is open");
+    talk.until("the close", |talk| talk.story.borrow().len() > heard);
+    assert_eq!(talk.story.borrow().last().map(String::as_str), Some("<close>"));
+}
+
 /// Each line of six bytes is answered with 32 KiB. The one who reads nothing of it is soon not read from any more, and
 /// gets all answers as soon as it reads.
 #[test]
@@ -360,4 +472,307 @@ fn where_the_reads_fall_does_not_matter() {
     let (story, received) = want.expect("there were cuts");
     assert_eq!(story, ["one", "tw\u{fffd}o", "three", "<244>", "four", "<end>", "<close>"]);
     assert_eq!(received, codec::negotiation(codec::Verb::Wont, codec::option::TIMING_MARK));
+}
+
+/// Decoded by the loop, the bytes of telnet's commands are none any more; but lines are lines.
+#[test]
+fn a_client_whose_bytes_are_decoded_is_heard() {
+    let mut talk = Talk::new(Options::default());
+    let client = talk.client();
+    talk.event_loop.enter(|lp| client.socket().set_encoding(lp));
+    talk.send(b"hola \xc3");
+    talk.send(b"\xb1\r\nadi\xc3\xb3s");
+    talk.peer.shutdown(Shutdown::Write).expect("it is open");
+    talk.expect_story("text", &["hola ñ", "adiós", "<end>", "<close>"]);
+}
+
+#[test]
+fn options_are_asked_for_and_settled() {
+    // Name, what the client says, what is told of it, what is sent.
+    type Row = (&'static str, &'static [u8], &'static [&'static str], &'static [u8]);
+    let table: &[Row] = &[
+        (
+            "a password",
+            b"echo\r\n\xff\xfd\x01secret\r\nno echo\r\n\xff\xfe\x01",
+            &["echo", "<Us 1 true>", "secret", "no echo", "<Us 1 false>"],
+            b"\xff\xfb\x01\xff\xfc\x01",
+        ),
+        ("a client that wants to echo by itself", b"echo\r\n\xff\xfe\x01", &["echo", "<Us 1 false>"], b"\xff\xfb\x01"),
+        ("a client that says nothing", b"echo\r\nno echo\r\n", &["echo", "no echo"], b"\xff\xfb\x01"),
+        (
+            "the size of the window, RFC 1073, with a 255 in it",
+            b"size\r\n\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0\xff\xfa\x1f\0\xff\xff\0\x20\xff\xf0",
+            &["size", "<Him 31 true>", r"<31: \x00P\x00\x18>", r"<31: \x00\xff\x00 >"],
+            b"\xff\xfd\x1f",
+        ),
+        (
+            "the type of the terminal, RFC 1091",
+            b"type\r\n\xff\xfb\x18\xff\xfa\x18\0XTERM\xff\xf0",
+            &["type", "<Him 24 true>", r"<24: \x00XTERM>"],
+            b"\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0",
+        ),
+        ("no terminal", b"type\r\n\xff\xfc\x18", &["type", "<Him 24 false>"], b"\xff\xfd\x18"),
+        (
+            "what was not asked for is refused, and its details are nobody's",
+            b"\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0.\r\n",
+            &["."],
+            b"\xff\xfe\x1f",
+        ),
+    ];
+    for (name, bytes, want, answer) in table {
+        for cut in 0..bytes.len() {
+            let mut talk = Talk::new(Options::default());
+            if cut > 0 {
+                talk.send(&bytes[..cut]);
+            }
+            talk.send(&bytes[cut..]);
+            talk.until(name, |talk| talk.story.borrow().len() >= want.len() && talk.received.len() >= answer.len());
+            assert_eq!(*talk.story.borrow(), *want, "{name}, cut at {cut}");
+            assert_eq!(talk.received, *answer, "{name}, cut at {cut}");
+        }
+    }
+}
+
+/// Debian's telnet in a terminal of its own (`script` makes one): what is typed for a password is not shown.
+#[test]
+fn a_real_telnet_hides_a_password() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let scribe = Scribe::default();
+    let story = scribe.story.clone();
+    let port = event_loop.enter(|lp| {
+        let server = Server::new(lp, server_options(), Telnet::new(Options::default(), scribe));
+        server.listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
+        server.port(lp).expect("it is bound")
+    });
+    let is_there = |program: &str| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
+    if !is_there("telnet") || !is_there("script") {
+        eprintln!("telnet is not installed: passed over");
+        return;
+    }
+    let mut telnet = Command::new("script")
+        .args(["-qec", &format!("telnet 127.0.0.1 {port}"), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is there");
+    let mut keys = telnet.stdin.take().expect("it is piped");
+    let mut screen = telnet.stdout.take().expect("it is piped");
+    let shown = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let steps = [
+        ("echo\r", "<Us 1 true>"),
+        ("secret\r", "secret"),
+        ("no echo\r", "<Us 1 false>"),
+        ("visible\r", "visible"),
+        ("end\r", "<close>"),
+    ];
+    for (typed, heard) in steps {
+        keys.write_all(typed.as_bytes()).expect("it reads");
+        let limit = Instant::now() + LIMIT;
+        while story.borrow().last().is_none_or(|last| last != heard) {
+            assert!(Instant::now() < limit, "{heard} does not come: {:?}", story.borrow());
+            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+        }
+    }
+    let _ = telnet.wait();
+    let shown = shown.join().expect("it reads to the end");
+    assert!(shown.contains("visible") && !shown.contains("secret"), "{shown:?}");
+}
+
+#[test]
+fn what_the_policy_allows_is_agreed_to() {
+    let policy = Policy::REFUSE_ALL.allow(Side::Him, option::NAWS).allow(Side::Us, option::SGA);
+    let mut talk = Talk::new(Options { policy, ..Options::default() });
+    talk.send(b"\xff\xfb\x1f\xff\xfb\x18\xff\xfd\x03\xff\xfd\x01\xff\xfb\x1f");
+    talk.expect_received(b"\xff\xfd\x1f\xff\xfe\x18\xff\xfb\x03\xff\xfc\x01");
+    talk.send(b"\xff\xfc\x1f\xff\xfe\x03");
+    talk.expect_received(b"\xff\xfd\x1f\xff\xfe\x18\xff\xfb\x03\xff\xfc\x01\xff\xfe\x1f\xff\xfc\x03");
+    talk.expect_story("plink's size", &["<Him 31 true>", "<Us 3 true>", "<Him 31 false>", "<Us 3 false>"]);
+}
+
+#[test]
+fn half_of_what_was_told_of_an_option_is_not_delivered() {
+    let mut talk = Talk::new(Options::default());
+    talk.send(b"size\r\n\xff\xfb\x1f");
+    let mut wire = Vec::new();
+    codec::subnegotiation(option::NAWS, &[b'x'; codec::SUBNEGOTIATION_LIMIT + 1], &mut wire);
+    codec::subnegotiation(option::NAWS, b"whole", &mut wire);
+    talk.send(&wire);
+    talk.expect_story("the second", &["size", "<Him 31 true>", "<31: whole>"]);
+}
+
+/// Options stay as they are over pauses, and what stands behind one in the same chunk waits with the lines.
+#[test]
+fn options_outlive_a_pause() {
+    let mut talk = Talk::new(Options::default());
+    let client = talk.client();
+    talk.send(b"size\r\n\xff\xfb\x1fpause\r\n\xff\xfa\x1f1234\xff\xf0hola\r\n");
+    talk.expect_story("paused", &["size", "<Him 31 true>", "pause"]);
+    talk.event_loop.enter(|lp| client.resume(lp));
+    talk.expect_story("resumed", &["size", "<Him 31 true>", "pause", "<31: 1234>", "hola"]);
+    assert!(talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
+    talk.peer.shutdown(Shutdown::Both).expect("it is open");
+    talk.until("the close", |talk| talk.story.borrow().iter().any(|what| what == "<close>"));
+    assert!(!talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
+    talk.event_loop.enter(|lp| client.enable(lp, Side::Us, option::ECHO));
+}
+
+/// Becomes telnet when it hears of it, in one of several manners.
+struct Door {
+    manner: Manner,
+    telnet: Shared<Telnet<Scribe>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Manner {
+    AtOnce,
+    ThenUnshift,
+    AfterUnshift,
+    Twice,
+    ThenDestroy,
+}
+
+impl net::Handler for Door {
+    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
+        if self.manner == Manner::AtOnce {
+            attach(lp, socket, self.telnet);
+        }
+    }
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        let rest = chunk.strip_prefix(b"TELNET\n").expect("the beginning comes in one piece");
+        if self.manner == Manner::AfterUnshift {
+            socket.unshift(lp, rest);
+        }
+        attach(lp, socket, self.telnet);
+        if self.manner == Manner::Twice {
+            attach(lp, socket, self.telnet);
+        }
+        if self.manner != Manner::AfterUnshift {
+            socket.unshift(lp, rest);
+        }
+        if self.manner == Manner::ThenDestroy {
+            socket.destroy(lp);
+        }
+    }
+}
+
+/// `on_open` comes first and once, and what the old handler did not want is heard by the new one.
+#[test]
+fn a_socket_can_become_telnet() {
+    let all: &[&str] = &["<open>", "hola", "adios", "<end>", "<close>"];
+    let table: &[(Manner, &[u8], &[&str])] = &[
+        (Manner::AtOnce, b"hola\r\nadios", all),
+        (Manner::ThenUnshift, b"TELNET\nhola\r\nadios", all),
+        (Manner::AfterUnshift, b"TELNET\nhola\r\nadios", all),
+        (Manner::Twice, b"TELNET\nhola\r\nadios", all),
+        (Manner::ThenDestroy, b"TELNET\nhola\r\nadios", &["<open>", "<close>"]),
+    ];
+    for (manner, bytes, want) in table {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let scribe = Scribe { tells_all: true, ..Scribe::default() };
+        let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+        let telnet = event_loop.enter(|lp| Shared::new(lp, Telnet::new(Options::default(), scribe)));
+        let port = event_loop.enter(|lp| {
+            let door = Door { manner: *manner, telnet };
+            net::listen(lp, ("127.0.0.1", 0), door).expect("a free port").port(lp).expect("it is bound")
+        });
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        peer.set_nonblocking(true).expect("a socket");
+        if *manner == Manner::AtOnce {
+            // Before it has said a word.
+            while clients.borrow().is_empty() {
+                event_loop.turn(Some(LIMIT)).expect("the poll works");
+            }
+        }
+        peer.write_all(bytes).expect("the kernel takes a little");
+        peer.shutdown(Shutdown::Write).expect("it is open");
+        let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
+        talk.expect_story(&format!("{manner:?}"), want);
+    }
+}
+
+/// What waits in chunks is delivered in one go, and yet not before the new handler has heard of the client.
+#[test]
+fn a_socket_that_was_paused_can_become_telnet() {
+    for pauses_again in [false, true] {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let scribe = Scribe { tells_all: true, ..Scribe::default() };
+        let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+        let waiting = Rc::new(Cell::new(None));
+        let port = event_loop.enter(|lp| {
+            let telnet = Shared::new(lp, Telnet::new(Options::default(), scribe));
+            let waiting = waiting.clone();
+            let becomes_telnet = move |lp: &mut Loop, socket: Socket, _: &[u8]| {
+                let client = attach(lp, socket, telnet);
+                if pauses_again {
+                    client.pause(lp);
+                }
+            };
+            let door = net::on().connection(move |_, socket| waiting.set(Some(socket))).data(becomes_telnet);
+            let options = ServerOptions { pause_on_connect: true, ..ServerOptions::default() };
+            net::listen_with(lp, ("127.0.0.1", 0), options, door).expect("a free port").port(lp).expect("it is bound")
+        });
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let mut sent = 0;
+        let mut socket = None;
+        for chunk in ["TELNET\n", "hola\r\n", "adios"] {
+            peer.write_all(chunk.as_bytes()).expect("the kernel takes a little");
+            sent += chunk.len() as u64;
+            let limit = Instant::now() + LIMIT;
+            while event_loop.enter(|lp| lp.metrics().bytes_read) < sent {
+                assert!(Instant::now() < limit, "{sent} bytes do not come");
+                event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+                if socket.is_none() && waiting.get().is_some() {
+                    socket = waiting.get();
+                    // Reads on, but keeps what it reads.
+                    let _ = event_loop.enter(|lp| socket.map(|socket| (socket.resume(lp), socket.pause(lp))));
+                }
+            }
+        }
+        peer.shutdown(Shutdown::Write).expect("it is open");
+        peer.set_nonblocking(true).expect("a socket");
+        event_loop.enter(|lp| socket.map(|socket| socket.resume(lp)));
+        let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
+        if pauses_again {
+            talk.expect_story("paused", &["<open>"]);
+            let client = talk.client();
+            talk.event_loop.enter(|lp| client.resume(lp));
+        }
+        talk.expect_story("from the inbox", &["<open>", "hola", "adios", "<end>", "<close>"]);
+    }
+}
+
+/// A client that is still connecting when it becomes telnet is opened once it is connected.
+#[test]
+fn a_client_that_is_connecting_becomes_telnet_when_it_is_connected() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let scribe = Scribe { tells_all: true, ..Scribe::default() };
+    let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+    event_loop.enter(|lp| {
+        let socket = Socket::connect(lp, address, net::on()).expect("a good address");
+        attach(lp, socket, Telnet::new(Options::default(), scribe));
+    });
+    event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+    let (peer, _) = listener.accept().expect("it connects");
+    peer.set_nonblocking(true).expect("a socket");
+    let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
+    talk.expect_story("connected", &["<open>"]);
+    talk.send(b"hola\r\n");
+    talk.expect_story("heard", &["<open>", "hola"]);
+}
+
+#[test]
+fn a_full_server_tells_its_handler() {
+    let scribe = Scribe::default();
+    let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
+    let options = ServerOptions { max_connections: Some(1), ..server_options() };
+    let handler = Telnet::new(Options::default(), scribe);
+    let mut talk = Talk::with(EventLoop::new().expect("a loop"), options, handler, story, clients);
+    let _second = TcpStream::connect(talk.peer.peer_addr().expect("it is connected")).expect("it listens");
+    talk.expect_story("full", &["<drop>"]);
 }

@@ -125,6 +125,13 @@ impl Loop {
         }
     }
 
+    /// As [`next_tick`](Self::next_tick), but in front of what waits already: for what the program must hear first of, such
+    /// as a new handler of the socket that the next tick is about.
+    pub(crate) fn first_tick(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
+        let cause = self.cause();
+        self.ticks.ticks.push_front((Tick::User(Box::new(f)), cause));
+    }
+
     fn drain_ticks(&mut self) {
         loop {
             while let Some((tick, cause)) = self.ticks.ticks.pop_front() {

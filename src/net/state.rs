@@ -14,6 +14,7 @@
 //! An idle connection is this struct and nothing else: no buffer, no heap block. What only some sockets have (bytes
 //! that wait to be sent, an inbox, a pipe, callbacks) hangs in two boxes that are empty until needed.
 
+use std::any::Any;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub(crate) struct More {
     /// Its own limits, instead of its server's.
     pub limits: Option<Box<Limits>>,
     pub peer: Option<SocketAddr>,
+    /// What the protocol above remembers of this connection; see `net/layer.rs`.
+    pub layer: Option<Box<dyn Any>>,
 }
 
 /// When a reset is done that was asked for while connecting: in the order of the calls.
@@ -292,6 +295,7 @@ impl SocketState {
             more.peer = None;
             more.resets_on_connect = None;
             more.inbox = Inbox::default();
+            more.layer = None;
         }
     }
 

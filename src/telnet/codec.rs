@@ -29,7 +29,7 @@
 //! subnegotiation and the byte for a command, and so does this: a lost SE then costs one command, not all that follows.
 //! The peer that opens a subnegotiation and never ends it talks to nobody, and costs a bounded amount of memory.
 //!
-//! There is no input that is an error, and no rule about what to *answer*: that is [`options`](super::options).
+//! There is no input that is an error, and no rule about what to *answer*: that is [`negotiation`](super::negotiation).
 
 use memchr::memchr;
 
@@ -138,7 +138,7 @@ pub enum Event<'a> {
     Data(&'a [u8]),
     /// A command of one byte, see [`command`]. Those that nobody knows come too: RFC 854 leaves them without effect.
     Command(u8),
-    /// A request about an option or the answer to one: a matter for [`options`](super::options).
+    /// A request about an option or the answer to one: a matter for [`negotiation`](super::negotiation).
     Negotiate {
         /// What is said.
         verb: Verb,

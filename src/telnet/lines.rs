@@ -161,7 +161,19 @@ impl Lines {
     /// Takes in all of `chunk` and hands each completed line, without its break, to `emit`.
     ///
     /// For those who never stop half-way; [`next_line`](Lines::next_line) is for the others. Lines in front of one
-    /// that is too long are still handed over. After [`LineTooLong`] the splitter is spent: close the connection.
+    /// that is too long are still handed over.
+    ///
+    /// # Errors
+    /// [`LineTooLong`], after which the splitter is spent and answers the same to all that follows: close the connection.
+    ///
+    /// ```
+    /// use bucle::telnet::lines::{LineTooLong, Lines};
+    ///
+    /// let (mut lines, mut seen) = (Lines::with_limit(4), Vec::new());
+    /// let result: Result<(), LineTooLong> = lines.feed(b"hola\r\nadios\r\nuf\r\n", |line| seen.push(line.to_vec()));
+    /// assert_eq!(seen, [b"hola"]);
+    /// assert_eq!(result.map_err(|error| error.limit), Err(4));
+    /// ```
     pub fn feed(&mut self, mut chunk: &[u8], mut emit: impl FnMut(&[u8])) -> Result<(), LineTooLong> {
         while let Some(line) = self.next_line(&mut chunk) {
             emit(line?);

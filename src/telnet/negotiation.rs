@@ -30,7 +30,7 @@
 //! time. With WONT: WILL would promise that all before the mark has been dealt with, which nobody knows here.
 //!
 //! Bounds: 24 bytes, plus 3 per option that is on or being talked about. He can switch on only what the [`Policy`]
-//! allows, so what he costs is ours to say; refusing leaves no trace.
+//! allows, so what he costs is ours to say; refusing leaves no trace. There are 255 options and the timing mark.
 
 use super::codec::{Verb, negotiation, option::TIMING_MARK};
 
@@ -72,7 +72,7 @@ impl Policy {
     /// The same, but with `option` agreed to on that side.
     ///
     /// ```
-    /// use bucle::telnet::{codec::option, options::{Policy, Side}};
+    /// use bucle::telnet::{codec::option, negotiation::{Policy, Side}};
     ///
     /// const POLICY: Policy = Policy::REFUSE_ALL.allow(Side::Us, option::SGA).allow(Side::Him, option::NAWS);
     /// assert!(POLICY.allows(Side::Him, option::NAWS));
@@ -102,12 +102,12 @@ impl Policy {
 ///
 /// 24 bytes, and no heap as long as all options are off.
 #[derive(Default, Debug)]
-pub struct Options {
+pub struct Negotiation {
     /// Invariant: sorted by option, each at most once, and none of which both sides are [`State::No`].
     entries: Vec<Entry>,
 }
 
-const _: () = assert!(size_of::<Options>() <= 24 && size_of::<Entry>() == 3);
+const _: () = assert!(size_of::<Negotiation>() <= 24 && size_of::<Entry>() == 3);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -127,10 +127,31 @@ enum State {
     WantYesThenNo,
 }
 
+/// What a word from the peer comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Outcome {
+    /// What to send him, if anything.
+    pub answer: Option<[u8; 3]>,
+    /// Whose option it was about, and whether that is on now; if the word has changed something and nothing more is to come.
+    ///
+    /// So each wish of ours is settled once: by his yes, or by his no, which leaves off what was off. A second thought is
+    /// settled together with the first.
+    pub settled: Option<(Side, bool)>,
+}
+
 /// What to do about a word or a wish: the state after it, and whether to say yes (`true`), no (`false`) or nothing.
 type Step = (State, Option<bool>);
 
 impl State {
+    /// Whether it is on, unless that is still being talked about.
+    fn settled(self) -> Option<bool> {
+        match self {
+            State::Yes => Some(true),
+            State::No => Some(false),
+            _ => None,
+        }
+    }
+
     /// He said yes: DO or WILL.
     fn on_yes(self, we_agree: bool) -> Step {
         match self {
@@ -177,19 +198,20 @@ impl State {
     }
 }
 
-impl Options {
+impl Negotiation {
     /// Takes in a negotiation from the peer and returns what to answer, if anything.
     ///
     /// At most one answer to each word, and none to an answer, so that no peer can start a loop.
     ///
     /// ```
-    /// use bucle::telnet::{codec::{Verb, option}, options::{Options, Policy}};
+    /// use bucle::telnet::{codec::{Verb, option}, negotiation::{Negotiation, Policy, Side}};
     ///
-    /// let mut options = Options::default();
-    /// let answer = options.receive(Verb::Do, option::TIMING_MARK, &Policy::REFUSE_ALL);
-    /// assert_eq!(answer, Some(*b"\xff\xfc\x06"));
+    /// let (mut negotiation, policy) = (Negotiation::default(), Policy::REFUSE_ALL.allow(Side::Him, option::NAWS));
+    /// let outcome = negotiation.receive(Verb::Will, option::NAWS, &policy);
+    /// assert_eq!(outcome.answer, Some(*b"\xff\xfd\x1f"));
+    /// assert_eq!(outcome.settled, Some((Side::Him, true)));
     /// ```
-    pub fn receive(&mut self, verb: Verb, option: u8, policy: &Policy) -> Option<[u8; 3]> {
+    pub fn receive(&mut self, verb: Verb, option: u8, policy: &Policy) -> Outcome {
         let (side, on) = match verb {
             Verb::Do => (Side::Us, true),
             Verb::Dont => (Side::Us, false),
@@ -198,9 +220,18 @@ impl Options {
         };
         if option == TIMING_MARK {
             // WILL, WONT and DONT are answers to a question that we never ask.
-            return (verb == Verb::Do).then_some(negotiation(Verb::Wont, TIMING_MARK));
+            let answer = (verb == Verb::Do).then_some(negotiation(Verb::Wont, TIMING_MARK));
+            return Outcome { answer, settled: None };
         }
-        self.step(side, option, |state| if on { state.on_yes(policy.allows(side, option)) } else { state.on_no() })
+        let mut settled = None;
+        let answer = self.step(side, option, |before| {
+            let (after, say) = if on { before.on_yes(policy.allows(side, option)) } else { before.on_no() };
+            if after != before {
+                settled = after.settled().map(|is_on| (side, is_on));
+            }
+            (after, say)
+        });
+        Outcome { answer, settled }
     }
 
     /// We want `option` on: returns what to send, if anything. It is on when he has agreed.
@@ -296,9 +327,9 @@ mod tests {
     use Side::{Him, Us};
     use Verb::{Do, Dont, Will, Wont};
 
-    fn act(options: &mut Options, act: &Act, option: u8, policy: &Policy) -> Option<[u8; 3]> {
+    fn act(options: &mut Negotiation, act: &Act, option: u8, policy: &Policy) -> Option<[u8; 3]> {
         match *act {
-            Receive(verb) => options.receive(verb, option, policy),
+            Receive(verb) => options.receive(verb, option, policy).answer,
             Enable(side) => options.enable(side, option),
             Disable(side) => options.disable(side, option),
         }
@@ -413,7 +444,7 @@ mod tests {
             ),
         ];
         for (name, policy, acts, us, him) in table {
-            let mut options = Options::default();
+            let mut options = Negotiation::default();
             for (at, (what, want)) in acts.iter().enumerate() {
                 let got = act(&mut options, what, option::ECHO, policy);
                 assert_eq!(got, want.map(|verb| negotiation(verb, option::ECHO)), "{name}, step {at}");
@@ -423,17 +454,81 @@ mod tests {
         }
     }
 
+    /// Each wish once, each of his that is agreed to, and nothing that is still being talked about.
+    #[test]
+    fn says_what_is_settled() {
+        const REFUSE: Policy = Policy::REFUSE_ALL;
+        const AGREE: Policy = Policy::REFUSE_ALL.allow(Us, option::ECHO);
+        // What happens, and what is settled by it.
+        type Row = (&'static str, Policy, &'static [(Act, Option<bool>)]);
+        let table: &[Row] = &[
+            ("refused by us", REFUSE, &[(Receive(Do), None)]),
+            ("agreed, said twice", AGREE, &[(Receive(Do), Some(true)), (Receive(Do), None)]),
+            (
+                "taken back, said twice",
+                AGREE,
+                &[(Receive(Do), Some(true)), (Receive(Dont), Some(false)), (Receive(Dont), None)],
+            ),
+            ("a wish", REFUSE, &[(Enable(Us), None), (Receive(Do), Some(true))]),
+            ("a wish refused", REFUSE, &[(Enable(Us), None), (Receive(Dont), Some(false))]),
+            (
+                "switched off",
+                REFUSE,
+                &[(Enable(Us), None), (Receive(Do), Some(true)), (Disable(Us), None), (Receive(Dont), Some(false))],
+            ),
+            (
+                "a second thought",
+                REFUSE,
+                &[(Enable(Us), None), (Disable(Us), None), (Receive(Do), None), (Receive(Dont), Some(false))],
+            ),
+            (
+                "a second thought that he forestalls",
+                REFUSE,
+                &[(Enable(Us), None), (Disable(Us), None), (Receive(Dont), Some(false))],
+            ),
+            (
+                "off and on again",
+                AGREE,
+                &[
+                    (Receive(Do), Some(true)),
+                    (Disable(Us), None),
+                    (Enable(Us), None),
+                    (Receive(Dont), None),
+                    (Receive(Do), Some(true)),
+                ],
+            ),
+            (
+                "no answered by yes",
+                AGREE,
+                &[(Receive(Do), Some(true)), (Disable(Us), None), (Receive(Do), Some(false))],
+            ),
+        ];
+        for (name, policy, acts) in table {
+            let mut options = Negotiation::default();
+            for (at, (what, want)) in acts.iter().enumerate() {
+                let got = match *what {
+                    Receive(verb) => options.receive(verb, option::ECHO, policy).settled,
+                    _ => {
+                        act(&mut options, what, option::ECHO, policy);
+                        None
+                    }
+                };
+                assert_eq!(got, want.map(|is_on| (Us, is_on)), "{name}, step {at}");
+            }
+        }
+    }
+
     /// RFC 860, and the telnets that show nothing before they are answered.
     #[test]
     fn a_timing_mark_is_answered_each_time_and_never_a_state() {
         let agree = Policy::REFUSE_ALL.allow(Us, TIMING_MARK).allow(Him, TIMING_MARK);
         for policy in [Policy::REFUSE_ALL, agree] {
-            let mut options = Options::default();
+            let mut options = Negotiation::default();
             for _ in 0..3 {
-                assert_eq!(options.receive(Do, TIMING_MARK, &policy), Some(*b"\xff\xfc\x06"));
+                assert_eq!(options.receive(Do, TIMING_MARK, &policy).answer, Some(*b"\xff\xfc\x06"));
             }
             for verb in [Will, Wont, Dont] {
-                assert_eq!(options.receive(verb, TIMING_MARK, &policy), None, "{verb:?} is an answer");
+                assert_eq!(options.receive(verb, TIMING_MARK, &policy), Outcome::default(), "{verb:?} is an answer");
             }
             assert_eq!(options.enable(Us, TIMING_MARK), None);
             assert!(!options.is_enabled(Us, TIMING_MARK) && options.entries.is_empty());
@@ -443,10 +538,10 @@ mod tests {
     #[test]
     fn plink_is_refused_everything() {
         let mut opening = &b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03"[..];
-        let (mut decoder, mut options, mut answers) = (Decoder::default(), Options::default(), Vec::new());
+        let (mut decoder, mut options, mut answers) = (Decoder::default(), Negotiation::default(), Vec::new());
         while let Some(event) = decoder.next_event(&mut opening) {
             let Event::Negotiate { verb, option } = event else { panic!("{event:?}: no data, no commands") };
-            answers.extend(options.receive(verb, option, &Policy::REFUSE_ALL));
+            answers.extend(options.receive(verb, option, &Policy::REFUSE_ALL).answer);
         }
         assert_eq!(
             answers.as_flattened(),
@@ -457,7 +552,7 @@ mod tests {
     #[test]
     fn owns_heap_only_for_options_that_are_on() {
         let mut policy = Policy::REFUSE_ALL;
-        let mut options = Options::default();
+        let mut options = Negotiation::default();
         for option in 0..=255 {
             for verb in VERBS {
                 options.receive(verb, option, &policy);
@@ -483,7 +578,7 @@ mod tests {
 
     #[derive(Default)]
     struct End {
-        options: Options,
+        options: Negotiation,
         policy: Policy,
         inbox: VecDeque<[u8; 3]>,
     }
@@ -492,7 +587,7 @@ mod tests {
     fn deliver(to: &mut End, from: &mut End) -> bool {
         let Some([_, verb, option]) = to.inbox.pop_front() else { return false };
         let verb = VERBS.into_iter().find(|known| *known as u8 == verb).expect("one of the four");
-        from.inbox.extend(to.options.receive(verb, option, &to.policy));
+        from.inbox.extend(to.options.receive(verb, option, &to.policy).answer);
         true
     }
 
@@ -545,13 +640,13 @@ mod tests {
             policy in any_policy(),
             words in prop::collection::vec((prop::sample::select(&VERBS[..]), any::<u8>().prop_map(|byte| byte % 8)), 0..200),
         ) {
-            let mut options = Options::default();
+            let mut options = Negotiation::default();
             for (verb, option) in words {
                 let was_on = match verb {
                     Will | Wont => options.is_enabled(Him, option),
                     Do | Dont => options.is_enabled(Us, option),
                 };
-                let answer = options.receive(verb, option, &policy);
+                let answer = options.receive(verb, option, &policy).answer;
                 let is_change = match verb {
                     Will | Do => !was_on,
                     Wont | Dont => was_on,

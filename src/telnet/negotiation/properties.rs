@@ -12,15 +12,24 @@ const KNOWN: [u8; 8] = [0, 1, 3, TIMING_MARK, 24, 31, 34, 255];
 pub(crate) fn hold_for(input: &[u8]) {
     let mut input = Input(input);
     let policy = policy(input.byte(), input.byte());
-    let (mut decoder, mut options, mut plain) = (Decoder::default(), Options::default(), Plain::default());
+    let (mut decoder, mut options, mut plain) = (Decoder::default(), Negotiation::default(), Plain::default());
     for mut chunk in input.chunks() {
         let answered_before = plain.words;
         let len = chunk.len();
         while let Some(event) = decoder.next_event(&mut chunk) {
             match event {
                 Event::Negotiate { verb, option } => {
-                    let answer = options.receive(verb, option, &policy);
-                    assert_eq!(answer, plain.receive(verb, option, &policy), "{verb:?} {option}");
+                    let side = if matches!(verb, Verb::Do | Verb::Dont) { Side::Us } else { Side::Him };
+                    let before = plain.option(side, option).0;
+                    let outcome = options.receive(verb, option, &policy);
+                    assert_eq!(outcome.answer, plain.receive(verb, option, &policy), "{verb:?} {option}");
+                    let settled = match plain.option(side, option).0 {
+                        after if after == before => None,
+                        Q::Yes => Some((side, true)),
+                        Q::No => Some((side, false)),
+                        Q::WantNo | Q::WantYes => None,
+                    };
+                    assert_eq!(outcome.settled, settled, "{verb:?} {option}");
                     agree(&options, &plain, option);
                 }
                 Event::Command(wish) => {
@@ -56,7 +65,7 @@ fn policy(us: u8, him: u8) -> Policy {
     policy
 }
 
-fn agree(options: &Options, plain: &Plain, option: u8) {
+fn agree(options: &Negotiation, plain: &Plain, option: u8) {
     for side in [Side::Us, Side::Him] {
         let is_enabled = plain.option(side, option).0 == Q::Yes;
         assert_eq!(options.is_enabled(side, option), is_enabled, "{side:?} {option}");
