@@ -3,6 +3,8 @@
 //! Two runs that differ only in how often the same is done; what the longer one makes more of, that costs. Skipped where
 //! there is no strace; with `CI=true` that is a failure.
 
+#![cfg(feature = "cli")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

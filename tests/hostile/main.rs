@@ -8,7 +8,7 @@
 //! HOSTILE_SCALE=1 cargo test --release --test hostile whole -- --nocapture    the full size, and its figures
 //! ```
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../support/server.rs"]
 mod server;
