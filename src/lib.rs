@@ -63,6 +63,7 @@
 //! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds at once and gives the error back |
 //! | one `accept` per turn | the same, or [`net::ServerOptions::accepts_per_turn`] |
 //! | an object after its `close` | its handle finds nothing any more; take [`net::SocketInfo`] inside `on_close` |
+//! | a pipe of a socket that is connected again | it is gone with the first connection |
 //! | `connect()` again on a closed socket | from inside its `on_close` |
 //! | a due timer refreshed in a tick between two timers fires all the same | it does not |
 //! | encodings | UTF-8 |

@@ -277,6 +277,25 @@ fn after_a_failed_write_only_what_waits_counts_as_waiting() {
 }
 
 #[test]
+fn what_a_destroyed_socket_leaves_waiting_is_what_the_kernel_has_not_taken() {
+    let mut world = World::new();
+    let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
+    let leaves = on().connection(move |lp, socket| {
+        ledger.write(lp, socket, &[b'x'; 50_000]);
+        assert_eq!(socket.unsent_length(lp), 0);
+        ledger.write(lp, socket, &[b'y'; 5000]);
+        kernel.set_script(|call| if call == Call::Write { Answer::Fail("EAGAIN") } else { Answer::Usual });
+        socket.destroy(lp);
+        assert_eq!((socket.writable_length(lp), socket.unsent_length(lp)), (5000, 5000));
+        assert_eq!(lp.metrics().queued_bytes, 5000);
+    });
+    world.serve(ServerOptions::default(), leaves);
+    world.visitor(0, [Step::Window(usize::MAX)]);
+    world.run();
+    world.finish();
+}
+
+#[test]
 fn who_reads_fast_is_sent_a_mebibyte_a_turn() {
     let mut world = World::new();
     let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());

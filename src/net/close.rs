@@ -94,7 +94,7 @@ impl Loop {
                 outboxes.take_back(id);
             }
             Sent::Part(_) | Sent::Enough(_) | Sent::Failed(_) => {
-                outbox.inflight_end = state.bytes_written;
+                outbox.begin_flight(state.bytes_written - outbox.len() as u64, state.bytes_written);
                 state.set(BLOCKED);
             }
         }

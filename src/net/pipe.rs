@@ -152,7 +152,8 @@ impl Loop {
         for pipe in &pipes {
             self.forget_source(pipe.to, from);
         }
-        if !pipes.is_empty() {
+        // Who wants the data itself hears it in a next life, too.
+        if !pipes.is_empty() && self.net.socket(from).is_some_and(|state| !state.is(LISTENS)) {
             self.pause_socket(from);
         }
     }

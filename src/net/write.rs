@@ -500,7 +500,7 @@ impl Loop {
     pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial() || state.corks == 0 {
+        if state.serial != socket.0.serial() || state.corks == 0 || state.is(DESTROYED) {
             return;
         }
         state.corks = state.corks.saturating_sub(count);

@@ -230,3 +230,23 @@ fn a_signal_in_a_storm_of_connects() {
     assert_eq!(status, Some(0), "{log}");
     assert!(!log.contains("panic"), "{log}");
 }
+
+/// All that had arrived before the signal is answered, however many turns that takes; then each hears its FIN.
+#[test]
+fn a_signal_finds_thousands_of_lines_unread_and_all_are_answered() {
+    let server = Server::start(&["lines"]);
+    let mut guests: Vec<Peer> = (0..scaled(6_000)).map(|_| Peer::connect(server.address)).collect();
+    guests.iter_mut().for_each(|guest| guest.say_and_hear("I am in"));
+    signal(server.pid(), "STOP");
+    wait_until("it stops", || is_stopped(server.pid()));
+    for (at, guest) in guests.iter().enumerate() {
+        guest.send(format!("line {at}\n"));
+    }
+    signal(server.pid(), "TERM");
+    signal(server.pid(), "CONT");
+    for (at, mut guest) in guests.into_iter().enumerate() {
+        assert_eq!(String::from_utf8_lossy(&guest.rest()), format!("line {at}\n"));
+    }
+    let (status, log) = server.end();
+    assert_eq!(status, Some(0), "{log}");
+}
