@@ -212,17 +212,17 @@ fn lessons_that_run_by_themselves_print_what_their_headers_say() {
     let names = [
         "01_order_of_ticks_and_timers",
         "02_immediate_against_timeout",
-        "06_backpressure_and_drain",
-        "07_half_open_end_close",
-        "09_timers_for_sockets",
-        "10_other_threads",
-        "11_interval_drift",
-        "13_starvation_by_ticks",
-        "14_slots_and_serials",
+        "05_backpressure_and_drain",
+        "08_half_open_end_close",
+        "10_timers_for_sockets",
+        "11_other_threads",
+        "15_interval_drift",
+        "14_starvation_by_ticks",
+        "07_slots_and_serials",
         #[cfg(feature = "trace")]
-        "12_a_slow_callback",
+        "16_a_slow_callback",
         #[cfg(feature = "trace")]
-        "15_cause_and_effect",
+        "17_cause_and_effect",
     ];
     let running = names.map(|name| (name, Lesson::start(name, &[])));
     for (name, lesson) in running {
@@ -246,7 +246,7 @@ fn the_readme_lists_every_lesson() {
 
 #[test]
 fn a_bad_port_is_told() {
-    for name in ["03_echo", "04_chunks_and_lines", "05_chat", "08_client", "16_live_statistics", "17_stock"] {
+    for name in ["03_echo", "04_chunks_and_lines", "06_chat", "09_client", "12_live_statistics", "13_stock"] {
         let (_, stderr, success) = Lesson::start(name, &["seventy"]).finish();
         assert!(!success && stderr.contains(&format!("usage: {name}")), "{name}: {stderr}");
     }
@@ -362,7 +362,7 @@ fn chunks_and_lines_bound_what_a_peer_can_fill() {
 
 #[test]
 fn chat_tells_everybody() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("06_chat");
     let ana = connect(port);
     expect(&ana, "¡Bienvenido! You are #2\r\n");
     let bob = connect(port);
@@ -383,7 +383,7 @@ fn chat_tells_everybody() {
 
 #[test]
 fn chat_goes_on_when_a_member_is_reset_or_says_too_much_at_once() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("06_chat");
     let ana = connect(port);
     expect(&ana, "¡Bienvenido! You are #2\r\n");
     let bob = connect(port);
@@ -402,7 +402,7 @@ fn chat_goes_on_when_a_member_is_reset_or_says_too_much_at_once() {
 
 #[test]
 fn chat_drops_who_does_not_read_and_nobody_else() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("06_chat");
     let talker = connect(port);
     expect(&talker, "¡Bienvenido! You are #2\r\n");
     let listener = connect(port);
@@ -437,7 +437,7 @@ fn chat_drops_who_does_not_read_and_nobody_else() {
 
 #[test]
 fn chat_holds_back_who_talks_and_does_not_read() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("06_chat");
     let talker = connect(port);
     expect(&talker, "¡Bienvenido! You are #2\r\n");
     let text = "x".repeat(1000);
@@ -462,7 +462,7 @@ fn heard(reader: &mut impl BufRead) -> String {
 #[test]
 fn client_sends_its_arguments_and_prints_the_answers() {
     let (_server, port) = Lesson::serve("03_echo");
-    let client = Lesson::start("08_client", &[&port.to_string(), "hola", "ñandú €"]);
+    let client = Lesson::start("09_client", &[&port.to_string(), "hola", "ñandú €"]);
     let stderr = format!("connected to 127.0.0.1:{port}\nthe server has closed the connection\n");
     assert_eq!(client.finish(), ("hola\nñandú €\n".to_owned(), stderr, true));
 }
@@ -471,7 +471,7 @@ fn client_sends_its_arguments_and_prints_the_answers() {
 fn client_sends_what_is_typed() {
     let (_server, port) = Lesson::serve("03_echo");
     for last in ["exit\nnot sent\n", "", "unfinished"] {
-        let mut client = Lesson::start("08_client", &[&port.to_string()]);
+        let mut client = Lesson::start("09_client", &[&port.to_string()]);
         let keyboard = client.stdin.as_mut().expect("it is piped");
         for line in ["hola", "", "adiós"] {
             keyboard.write_all(format!("{line}\n").as_bytes()).expect("it reads");
@@ -487,7 +487,7 @@ fn client_sends_what_is_typed() {
 #[test]
 fn client_takes_a_long_file_on_its_standard_input() {
     let (_server, port) = Lesson::serve("03_echo");
-    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let mut client = Lesson::start("09_client", &[&port.to_string()]);
     let file: String = (0..2000).map(|number| format!("{number} {}\n", "x".repeat(5000))).collect();
     let mut keyboard = client.stdin.take().expect("it is piped");
     let typed = file.clone();
@@ -501,7 +501,7 @@ fn client_takes_a_long_file_on_its_standard_input() {
 fn client_puts_characters_together_that_come_in_pieces() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     let port = listener.local_addr().expect("it is bound").port();
-    let client = Lesson::start("08_client", &[&port.to_string(), "hola"]);
+    let client = Lesson::start("09_client", &[&port.to_string(), "hola"]);
     let (stream, _) = listener.accept().expect("the client comes");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
     stream.set_nodelay(true).expect("TCP has it");
@@ -517,7 +517,7 @@ fn client_puts_characters_together_that_come_in_pieces() {
 fn client_says_when_the_server_is_gone() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     let port = listener.local_addr().expect("it is bound").port();
-    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let mut client = Lesson::start("09_client", &[&port.to_string()]);
     let keyboard = client.stdin.take(); // Nobody types; the keyboard stays open.
     let (stream, _) = listener.accept().expect("the client comes");
     send(&stream, "adiós\n");
@@ -525,7 +525,7 @@ fn client_says_when_the_server_is_gone() {
     let stderr = format!("connected to 127.0.0.1:{port}\nthe server has closed the connection\n");
     assert_eq!(client.finish(), ("adiós\n".to_owned(), stderr, true));
 
-    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let mut client = Lesson::start("09_client", &[&port.to_string()]);
     let keyboards = (keyboard, client.stdin.take());
     let (stream, _) = listener.accept().expect("the client comes");
     // A reset that overtakes the news of the connection would be a failure to connect.
@@ -546,13 +546,13 @@ fn client_gives_advice_when_nobody_listens() {
     let stderr = format!(
         "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\nis the server running? try: cargo run --example 03_echo\n"
     );
-    assert_eq!(Lesson::start("08_client", &[&port.to_string()]).finish(), (String::new(), stderr, false));
+    assert_eq!(Lesson::start("09_client", &[&port.to_string()]).finish(), (String::new(), stderr, false));
 }
 
 #[cfg(feature = "trace")]
 #[test]
 fn the_loop_warns_of_a_slow_callback_by_itself() {
-    let (_, stderr, success) = Lesson::start_logging("warn", "12_a_slow_callback", &[]).finish();
+    let (_, stderr, success) = Lesson::start_logging("warn", "16_a_slow_callback", &[]).finish();
     assert!(success && stderr.lines().count() == 1, "{stderr}");
     assert!(stderr.contains("slow callback: immediate took 30 ms; it made"), "{stderr}");
 }
@@ -568,7 +568,7 @@ fn picture(line: &str) -> usize {
 
 #[test]
 fn live_statistics_come_by_themselves() {
-    let (lesson, port) = Lesson::serve("16_live_statistics");
+    let (lesson, port) = Lesson::serve("12_live_statistics");
     let [one, two] = [connect(port), connect(port)];
     assert_eq!([lesson.next_line(), lesson.next_line()], ["#2 looks on", "#3 looks on"]);
     send(&one, vec![b'x'; 256 * 1024]); // Nobody wants to know.
@@ -587,7 +587,7 @@ fn live_statistics_come_by_themselves() {
 
 #[test]
 fn live_statistics_pass_over_who_is_slow_and_drop_who_does_not_come_back() {
-    let lesson = Lesson::start("16_live_statistics", &["0", "100000"]);
+    let lesson = Lesson::start("12_live_statistics", &["0", "100000"]);
     let line = lesson.next_line();
     let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it says where");
     let slow = connect(port);
@@ -617,7 +617,7 @@ fn live_statistics_pass_over_who_is_slow_and_drop_who_does_not_come_back() {
 
 #[test]
 fn stock_is_the_same_for_everybody_and_sold_once() {
-    let (_lesson, port) = Lesson::serve("17_stock");
+    let (_lesson, port) = Lesson::serve("13_stock");
     let clients: Vec<TcpStream> = iter::repeat_with(|| connect(port)).take(4).collect();
     for client in &clients {
         expect(client, "stock: 1000000 grains, 5 lemons\r\n");
@@ -656,7 +656,7 @@ fn stock_is_the_same_for_everybody_and_sold_once() {
 
 #[test]
 fn stock_refuses_and_says_why() {
-    let (_lesson, port) = Lesson::serve("17_stock");
+    let (_lesson, port) = Lesson::serve("13_stock");
     let client = connect(port);
     expect(&client, "stock: 1000000 grains, 5 lemons\r\n");
     for (order, why) in [
@@ -683,7 +683,7 @@ fn stock_refuses_and_says_why() {
 
 #[test]
 fn stock_drops_who_does_not_read_and_holds_back_who_only_orders() {
-    let (_lesson, port) = Lesson::serve("17_stock");
+    let (_lesson, port) = Lesson::serve("13_stock");
     let [buyer, witness, sleeper] = [connect(port), connect(port), connect(port)];
     for client in [&buyer, &witness, &sleeper] {
         expect(client, "stock: 1000000 grains, 5 lemons\r\n");

@@ -1,11 +1,11 @@
-//! Lesson 7: the ways a connection ends, and what each side sees of it.
+//! Lesson 8: the ways a connection ends, and what each side sees of it.
 //!
 //! A connection is two streams. `end` closes ours, once all is written: the peer gets `on_end`, we get `on_finish`. The
 //! other stream stays open, but a socket that got `on_end` normally ends its own side right after; with `allow_half_open`
 //! it is for the program to do so, and it can still answer first. When both streams are closed, `on_close` is the last
 //! word. `destroy` and `reset_and_destroy` wait for nothing, and a reset is an error on the other side.
 //!
-//! Run: `cargo run --example 07_half_open_end_close`
+//! Run: `cargo run --example 08_half_open_end_close`
 //!
 //! Expect (the third answer comes too late, the fourth does not):
 //!

@@ -1,4 +1,4 @@
-//! Lesson 5: a chat. State that all connections share, and one slow member who must not spoil it for the others.
+//! Lesson 6: a chat. State that all connections share, and one slow member who must not spoil it for the others.
 //!
 //! The state is a struct, the struct is the handler, and the loop lends it to one callback at a time: no lock, no `RefCell`.
 //!
@@ -7,7 +7,7 @@
 //! * Who talks and does not read even their own lines is not listened to until they have caught up.
 //! * Lines are made printable before others see them: an escape sequence is a command to a terminal.
 //!
-//! Run: `cargo run --example 05_chat` (or with a port; 0 is any free one), and in two terminals `telnet localhost 8080`.
+//! Run: `cargo run --example 06_chat` (or with a port; 0 is any free one), and in two terminals `telnet localhost 8080`.
 //!
 //! Expect there:
 //!
@@ -84,7 +84,7 @@ impl Handler for Chat {
 
 fn main() -> Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
-    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 05_chat [PORT]"))?;
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 06_chat [PORT]"))?;
     bucle::run(|lp| {
         let server = net::listen(lp, ("127.0.0.1", port), Chat::default())?;
         server.id().address(lp).inspect(|address| println!("listening on {address}"));

@@ -1,11 +1,11 @@
-//! Lesson 8: a client, and how the keyboard gets into the loop.
+//! Lesson 9: a client, and how the keyboard gets into the loop.
 //!
 //! Reading the keyboard blocks, so it cannot be done on the loop's thread. A helper thread reads, and posts each line
-//! through a `Remote`, the door into a loop from outside (more of it in lesson 10). It waits until the kernel has the line
+//! through a `Remote`, the door into a loop from outside (more of it in lesson 11). It waits until the kernel has the line
 //! before it reads the next: a file of any size can be piped in. And what else a client meets: characters cut in two by
 //! the packets, a server that goes, and one that was never there.
 //!
-//! Run: `cargo run --example 03_echo`, and in another terminal `cargo run --example 08_client` (with PORT LINE… behind it,
+//! Run: `cargo run --example 03_echo`, and in another terminal `cargo run --example 09_client` (with PORT LINE… behind it,
 //! it sends the lines and ends). Type a line; `exit` or Ctrl-D ends the conversation. Then run it without a server.
 //!
 //! Expect:
@@ -75,7 +75,7 @@ fn main() -> Result<ExitCode> {
     let exit_code = Rc::new(Cell::new(ExitCode::SUCCESS));
     let mut args = env::args().skip(1);
     let port = args.next().map_or(Ok(8080), |text| text.parse::<u16>());
-    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 08_client [PORT [LINE…]]"))?;
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 09_client [PORT [LINE…]]"))?;
     bucle::run(|lp| {
         let client = Client { exit_code: exit_code.clone(), is_connected: false };
         let (socket, remote) = (Socket::connect(lp, ("127.0.0.1", port), client)?, lp.remote());

@@ -1,14 +1,14 @@
-//! Lesson 17: quantities in stock that change, and every client sees the same.
+//! Lesson 13: quantities in stock that change, and every client sees the same.
 //!
 //! Who comes gets the stock as it is, and from then on every change, in the same order as everybody else. Nothing can fall
 //! in between: the first picture and the joining happen in one callback, and no change can be made meanwhile. For the same
 //! reason an item cannot be sold twice: between the look at the quantity and the sale nobody else runs. What would take
 //! a lock with threads, or a transaction, here takes not leaving the callback.
 //!
-//! A change is not a whole picture, as in lesson 16, so none may be left out. Who does not read has to go, when more waits
+//! A change is not a whole picture, as in lesson 12, so none may be left out. Who does not read has to go, when more waits
 //! for them than it is worth; on coming back they get the whole picture again, which is the way to catch up.
 //!
-//! Run: `cargo run --example 17_stock` (another port as an argument; 0 is any free one), and in two terminals
+//! Run: `cargo run --example 13_stock` (another port as an argument; 0 is any free one), and in two terminals
 //! `telnet localhost 8080`.
 //!
 //! Expect there:
@@ -78,7 +78,7 @@ impl Handler for Shop {
             self.clients.remove(&from);
             from.end_with(lp, format!("no: {too_long}\r\n"));
         } else if from.needs_drain(lp) {
-            from.pause(lp); // Lesson 5: who does not read the answers is not listened to.
+            from.pause(lp); // Lesson 6: who does not read the answers is not listened to.
         }
     }
 
@@ -100,7 +100,7 @@ impl Handler for Shop {
 
 fn main() -> Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
-    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 17_stock [PORT]"))?;
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 13_stock [PORT]"))?;
     bucle::run(|lp| {
         let shop = Shop { stock: [("grains", 1_000_000), ("lemons", 5)].into(), clients: BTreeMap::new() };
         let server = net::listen(lp, ("127.0.0.1", port), shop)?;

@@ -1,4 +1,4 @@
-//! Lesson 10: other threads. A slow computation beside the loop, `Remote` and `KeepAlive`.
+//! Lesson 11: other threads. A slow computation beside the loop, `Remote` and `KeepAlive`.
 //!
 //! While a callback computes, nobody is served. So long computations go to a thread of their own, and come back as a
 //! closure that is posted through a `Remote`: it runs on the loop, in the poll phase, like the arrival of data.
@@ -12,7 +12,7 @@
 //! What was posted before the last of them is dropped is run, so the helper just posts and lets go. It lets go too if it
 //! panics: the loop does not wait for ever for an answer that never comes.
 //!
-//! Run: `cargo run --example 10_other_threads`
+//! Run: `cargo run --example 11_other_threads`
 //!
 //! Expect:
 //!

@@ -1,15 +1,15 @@
-//! Lesson 16: live statistics, pushed to everybody who looks on. Some look on slowly.
+//! Lesson 12: live statistics, pushed to everybody who looks on. Some look on slowly.
 //!
 //! Every 50 ms the game moves on, and all its scores go to all clients. Each message is a whole picture, so who has missed
 //! some needs none of them: the next one will do. That makes the slow client easy. As long as its socket owes a drain
 //! it is passed over, and then gets what is true by then. What waits for it is bounded: one picture on top of the
 //! high-water mark. Who takes nothing for 100 beats in a row has to go.
 //!
-//! (In lesson 5 nothing may be left out: there the slow one costs memory, up to a limit. Lesson 17 has both.)
+//! (In lesson 6 nothing may be left out: there the slow one costs memory, up to a limit. Lesson 13 has both.)
 //!
 //! The timer needs the server's handler, which belongs to the loop: `server.with` lends it.
 //!
-//! Run: `cargo run --example 16_live_statistics` (another port as an argument; 0 is any free one. A second argument is the
+//! Run: `cargo run --example 12_live_statistics` (another port as an argument; 0 is any free one. A second argument is the
 //! number of players), then in other terminals `telnet localhost 8080`.
 //!
 //! Expect there something like the left; on the right, what a client that does not read looks like from here:
@@ -84,7 +84,7 @@ impl Handler for Game {
 fn main() -> Result<()> {
     let mut args = env::args().skip(1).map(|text| text.parse::<usize>().ok());
     let [port, players] = [8080, 5].map(|default| args.next().unwrap_or(Some(default)));
-    let usage = || Error::custom("E_USAGE", "usage: 16_live_statistics [PORT [PLAYERS]]");
+    let usage = || Error::custom("E_USAGE", "usage: 12_live_statistics [PORT [PLAYERS]]");
     let port = port.and_then(|port| u16::try_from(port).ok()).ok_or_else(usage)?;
     let players = players.filter(|players| *players > 0).ok_or_else(usage)?;
     bucle::run(|lp| {
