@@ -80,8 +80,8 @@ fn main() -> Result<()> {
     for (name, is_patient) in [("patient", true), ("impatient", false)] {
         bucle::run(|lp| {
             let server = net::listen(lp, ("127.0.0.1", 0), Consumer(0))?;
-            server.id().unref(lp); // The loop ends with the connection.
-            let address = server.id().address(lp).expect("listen has bound it");
+            server.unref(lp); // The loop ends with the connection.
+            let address = server.address(lp).expect("listen has bound it");
             let producer = Producer { name, is_patient, written: 0, most_waiting: 0, has_drained: false };
             Socket::connect(lp, address, producer)
         })?;

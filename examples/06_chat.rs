@@ -87,7 +87,7 @@ fn main() -> Result<()> {
     let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 06_chat [PORT]"))?;
     bucle::run(|lp| {
         let server = net::listen(lp, ("127.0.0.1", port), Chat::default())?;
-        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })
 }

@@ -95,7 +95,7 @@ impl Handler for House {
 
 fn main() -> Result<()> {
     bucle::run(|lp| {
-        let server = net::listen(lp, ("127.0.0.1", 0), net::on())?.id();
+        let server = net::listen(lp, ("127.0.0.1", 0), net::on())?;
         let address = server.address(lp).expect("listen has bound it");
         let mut house = House { address, guests: Vec::new(), first: None, here: BTreeSet::new() };
         house.invite();

@@ -65,7 +65,7 @@ fn main() -> Result<()> {
             let deadline = lp.set_timeout(DEADLINE, move |lp| hang_up(lp, socket, "does not get to the point"));
             socket.set_handler(lp, Session { deadline, quiet });
         });
-        let server = net::listen(lp, ("127.0.0.1", 0), server)?.id();
+        let server = net::listen(lp, ("127.0.0.1", 0), server)?;
         server.unref(lp);
         let address = server.address(lp).expect("listen has bound it");
 

@@ -90,7 +90,7 @@ fn main() -> Result<()> {
     bucle::run(|lp| {
         let game = Game { beat: 0, scores: vec![0; players], clients: BTreeMap::new() };
         let server = net::listen(lp, ("127.0.0.1", port), game)?;
-        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        server.address(lp).inspect(|address| println!("listening on {address}"));
         lp.set_interval(PERIOD, move |lp| {
             server.with(lp, |game, lp| game.beat(lp));
         });

@@ -104,7 +104,7 @@ fn main() -> Result<()> {
     bucle::run(|lp| {
         let shop = Shop { stock: [("grains", 1_000_000), ("lemons", 5)].into(), clients: BTreeMap::new() };
         let server = net::listen(lp, ("127.0.0.1", port), shop)?;
-        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })
 }

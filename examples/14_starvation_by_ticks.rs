@@ -73,7 +73,7 @@ fn scene(name: &'static str, patience: Option<Duration>, ask: fn(&mut Loop, Chai
             connection.connection.set(true);
             socket.end(lp);
         });
-        let server = net::listen(lp, ("127.0.0.1", 0), handler)?.id();
+        let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
         server.unref(lp); // The loop ends with the connection.
         let address = server.address(lp).expect("listen has bound it");
         Socket::connect(lp, address, on())?;

@@ -41,7 +41,7 @@ fn conversation(lp: &mut Loop) -> Result<()> {
             socket.write(lp, "adiós");
         });
     };
-    let server = net::listen(lp, ("127.0.0.1", 0), on().data(late_answer))?.id();
+    let server = net::listen(lp, ("127.0.0.1", 0), on().data(late_answer))?;
     server.unref(lp); // The loop ends with the connection.
     let address = server.address(lp).expect("listen has bound it");
     let client = Socket::connect(lp, address, on().data(|lp, socket, _| socket.end(lp)))?;

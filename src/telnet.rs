@@ -31,7 +31,7 @@
 //!
 //! bucle::run(|lp| {
 //!     let server = telnet::listen(lp, ("127.0.0.1", 0), telnet::Options::default(), Shout)?;
-//!     server.id().close(lp); // A real server would stay.
+//!     server.close(lp); // A real server would stay.
 //!     Ok(())
 //! })?;
 //! # Ok::<(), bucle::Error>(())
