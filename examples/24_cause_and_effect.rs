@@ -1,7 +1,7 @@
-//! Lesson 17: why did this happen? A chain of causes, from the bytes that left back to the poll.
+//! Lesson 24: why did this happen? A chain of causes, from the bytes that left back to the poll.
 //!
 //! In a stack trace of a callback there is the loop, and nothing else: who has set the timer returned long ago. So each
-//! record of the loop's trace (lesson 16) names the one that caused it. What is put off carries its cause along, and the
+//! record of the loop's trace (lesson 23) names the one that caused it. What is put off carries its cause along, and the
 //! chain does not break at a timer, a tick, or bytes that were gathered:
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //! The trace is a ring of fixed size: it can stay on in production, and the oldest records go first. Here a server
 //! answers each message 5 ms later, and the lesson asks of the bytes it sent: why?
 //!
-//! Run: `cargo run --example 17_cause_and_effect` (needs the feature `trace`, which is on by default)
+//! Run: `cargo run --example 24_cause_and_effect` (needs the feature `trace`, which is on by default)
 //!
 //! Expect:
 //!

@@ -1,4 +1,4 @@
-//! Lesson 10: timers for sockets. Who says nothing, who never gets to the point, and timers that keep nobody waiting.
+//! Lesson 11: timers for sockets. Who says nothing, who never gets to the point, and timers that keep nobody waiting.
 //!
 //! * `socket.set_timeout` is an idle limit: every byte read or written starts it anew. The loop only tells, in
 //!   `on_timeout`; what to do about it is up to you.
@@ -7,7 +7,7 @@
 //! * `lp.set_timer` fires once, like `set_timeout`, and `refresh` winds it up again, before it has fired or after.
 //! * `unref` lets the loop end although a timer is waiting. Right for what only goes along, like an hourly report.
 //!
-//! Run: `cargo run --example 10_timers_for_sockets`
+//! Run: `cargo run --example 11_timers_for_sockets`
 //!
 //! Expect, within two seconds:
 //!
