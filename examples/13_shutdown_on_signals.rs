@@ -80,12 +80,12 @@ fn main() -> Result<()> {
         let server = net::listen(lp, ("127.0.0.1", port), Echo)?;
         // A listener keeps nothing alive, or no program that listens to signals would ever end.
         process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
-            println!("{signal}: {} to see off; once more ends it at once", server.connections(lp));
             for again in [Signal::Interrupt, Signal::Terminate] {
                 if let Err(error) = process::exit_on(again, 128 + again.number()) {
                     println!("{again} will not: {error}");
                 }
             }
+            println!("{signal}: {} to see off; once more ends it at once", server.connections(lp));
             shut_down(lp, server);
         })?;
         server.address(lp).inspect(|address| println!("listening on {address}"));

@@ -74,11 +74,13 @@ impl Handler for Game {
         self.on_close(lp, socket, false);
     }
 
-    fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
+    /// Their on_close comes later, and a beat may come before it.
+    fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
         match error {
             Error::TooSlow { limit, .. } => println!("{socket} is given up: {limit}"),
             error => println!("{socket} failed: {error}"),
         }
+        self.on_close(lp, socket, true);
     }
 
     fn on_close(&mut self, _: &mut Loop, socket: Socket, _had_error: bool) {

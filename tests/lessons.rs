@@ -157,6 +157,7 @@ fn send_until_stuck(mut stream: &TcpStream, bytes: &[u8]) -> usize {
             Ok(0) => break false,
             Ok(n) => sent += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("it should wait, not fail: {error}"),
         }
     };
@@ -739,7 +740,7 @@ fn proxy_passes_on_ends_and_resets() {
         expect(&guest, "half");
         let (breaks, mut other) = if is_guests { (guest, server) } else { (server, guest) };
         reset(breaks);
-        let end = other.read(&mut [0]).map_err(|error| error.kind());
+        let end = other.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
         assert_eq!(end, Err(ErrorKind::ConnectionReset));
     }
 }
@@ -747,7 +748,7 @@ fn proxy_passes_on_ends_and_resets() {
 #[test]
 fn proxy_serves_on_when_the_server_is_not_there_and_keeps_out_who_may_not_come_in() {
     let (lesson, port) = proxy(&unheard_port().1.to_string(), &["127.0.0.2/31"]);
-    let end = connect(port).read(&mut [0]).map_err(|error| error.kind());
+    let end = connect(port).read_to_end(&mut Vec::new()).map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
     assert_eq!(lesson.next_line(), "#2 is passed on as #3");
     assert!(lesson.next_line().starts_with("#3 failed: connect ECONNREFUSED 127.0.0.1:"));
@@ -777,7 +778,7 @@ fn proxy_finds_a_server_on_a_path() {
     server.read_exact(&mut got).expect("it is passed on");
     assert_eq!(got, *b"hola");
     reset(guest);
-    let end = server.read(&mut got).map_err(|error| error.kind());
+    let end = server.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
     assert_eq!(end, Ok(0), "a path has no reset");
     fs::remove_dir_all(dir).expect("it is ours");
 }
@@ -833,14 +834,14 @@ fn pool_asks_again_whom_it_has_lost() {
     lesson.wait_for_line("#5 failed: no answer");
     assert_eq!(heard(&mut third), "question 3\r\n");
     let fourth = accept(&server);
+    lesson.wait_for_line("#8 is connected");
     send(fourth.get_ref(), "nobody has asked\r\n");
     send(third.get_ref(), "yes\r\n");
     for mut server in [first, third, fourth] {
         assert_eq!(heard(&mut server), "", "it has ended");
     }
     let (stdout, stderr, success) = lesson.finish();
-    let said = "the next one in 100ms\n#8 is connected\n#7 answers: yes\n";
-    assert_eq!((stdout.as_str(), stderr.as_str(), success), (said, "", true));
+    assert_eq!((stdout.as_str(), stderr.as_str(), success), ("#7 answers: yes\n", "", true));
 }
 
 #[test]
