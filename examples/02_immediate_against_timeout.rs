@@ -57,8 +57,8 @@ fn main() -> bucle::Result<()> {
                 socket.destroy(lp);
             }),
         )?;
-        let address = server.id().address(lp).expect("listen has bound it");
-        Socket::connect(lp, address, on().end(move |lp, _| server.id().close(lp)))?;
+        let address = server.address(lp).expect("listen has bound it");
+        Socket::connect(lp, address, on().end(move |lp, _| server.close(lp)))?;
         Ok(())
     })?;
     bucle::run(|lp| {

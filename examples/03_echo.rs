@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 03_echo [PORT]"))?;
     bucle::run(|lp| {
         let server = net::listen(lp, ("127.0.0.1", port), Echo)?;
-        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })
 }

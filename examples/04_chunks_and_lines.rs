@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     bucle::run(|lp| {
         let server = on().connection(|lp, socket| socket.set_handler(lp, Session::default()));
         let server = net::listen(lp, ("127.0.0.1", port), server)?;
-        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })
 }

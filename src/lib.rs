@@ -30,13 +30,17 @@
 //!
 //! # The lessons after it
 //!
-//! 1. [`Loop`]: timers, ticks, microtasks, immediates, and in what order they run.
-//! 2. [`net`]: servers and sockets; [`net::Handler`], who answers; [`net::Socket`], what can be done.
-//! 3. [`Remote`]: other threads, and how they knock.
-//! 4. [`telnet`]: what a person at a terminal speaks; lines out of bytes.
-//! 5. `process` (feature `process`): signals and standard input.
-//! 6. `trace` (feature `trace`): what the loop did, with the cause of everything.
-//! 7. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests.
+//! Behind each stand the programs in `examples/` that show it.
+//!
+//! 1. [`Loop`]: timers, ticks, microtasks, immediates, and in what order they run. (01, 02, 19, 20)
+//! 2. [`net`]: servers and sockets; [`net::Handler`], who answers; [`net::Socket`], what can be done (03 to 05, 08, 09, 11);
+//!    [`net::Limits`], what a peer may cost (06, 07, 17, 18); [`Socket::pipe`](net::Socket::pipe) and [`net::BlockList`] (14);
+//!    [`net::Shared`], one handler for many (09, 15).
+//! 3. [`Remote`]: other threads, and how they knock. (16)
+//! 4. [`telnet`]: what a person at a terminal speaks; lines out of bytes. (12)
+//! 5. `process` (feature `process`): signals and standard input. (10, 13)
+//! 6. `trace` (feature `trace`): what the loop did, with the cause of everything. (23, 24)
+//! 7. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; panics caught, numbers told. (20 to 22)
 //!
 //! # As in Node, and not
 //!

@@ -32,9 +32,9 @@
 //!
 //! bucle::run(|lp| {
 //!     let server = net::listen(lp, ("127.0.0.1", 0), Echo)?;
-//!     let port = server.id().address(lp).and_then(|address| address.port()).expect("it is bound");
+//!     let port = server.port(lp).expect("it is bound");
 //!     Socket::connect(lp, ("127.0.0.1", port), Ask)?;
-//!     server.id().unref(lp);
+//!     server.unref(lp);
 //!     Ok(())
 //! })?;
 //! # Ok::<(), bucle::Error>(())

@@ -8,6 +8,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -156,6 +157,7 @@ fn send_until_stuck(mut stream: &TcpStream, bytes: &[u8]) -> usize {
             Ok(0) => break false,
             Ok(n) => sent += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("it should wait, not fail: {error}"),
         }
     };
@@ -193,7 +195,7 @@ fn expected(name: &str) -> String {
 #[test]
 fn lessons_are_short_and_say_how_to_run_them() {
     let lessons = lessons();
-    assert!(lessons.len() >= 17, "{} lessons", lessons.len());
+    assert!(lessons.len() >= 24, "{} lessons", lessons.len());
     for (place, (name, source)) in iter::zip(1.., &lessons) {
         assert!(name.starts_with(&format!("{place:02}_")), "{name} is number {place}");
         let header = source.lines().take_while(|line| line.starts_with("//!")).count();
@@ -212,17 +214,18 @@ fn lessons_that_run_by_themselves_print_what_their_headers_say() {
     let names = [
         "01_order_of_ticks_and_timers",
         "02_immediate_against_timeout",
-        "06_backpressure_and_drain",
-        "07_half_open_end_close",
-        "09_timers_for_sockets",
-        "10_other_threads",
-        "11_interval_drift",
-        "13_starvation_by_ticks",
-        "14_slots_and_serials",
+        "05_backpressure_and_drain",
+        "06_limits_for_slow_readers",
+        "08_slots_and_serials",
+        "09_half_open_end_close",
+        "11_timers_for_sockets",
+        "19_starvation_by_ticks",
+        "20_interval_drift",
+        "21_testing_by_hand_driven_time",
         #[cfg(feature = "trace")]
-        "12_a_slow_callback",
+        "23_a_slow_callback",
         #[cfg(feature = "trace")]
-        "15_cause_and_effect",
+        "24_cause_and_effect",
     ];
     let running = names.map(|name| (name, Lesson::start(name, &[])));
     for (name, lesson) in running {
@@ -246,7 +249,22 @@ fn the_readme_lists_every_lesson() {
 
 #[test]
 fn a_bad_port_is_told() {
-    for name in ["03_echo", "04_chunks_and_lines", "05_chat", "08_client", "16_live_statistics", "17_stock"] {
+    let names = [
+        "03_echo",
+        "04_chunks_and_lines",
+        "07_chat",
+        #[cfg(feature = "process")]
+        "10_client",
+        "12_telnet_lines",
+        #[cfg(feature = "process")]
+        "13_shutdown_on_signals",
+        "14_proxy",
+        "15_pool",
+        "16_other_threads",
+        "17_live_statistics",
+        "18_stock",
+    ];
+    for name in names {
         let (_, stderr, success) = Lesson::start(name, &["seventy"]).finish();
         assert!(!success && stderr.contains(&format!("usage: {name}")), "{name}: {stderr}");
     }
@@ -362,7 +380,7 @@ fn chunks_and_lines_bound_what_a_peer_can_fill() {
 
 #[test]
 fn chat_tells_everybody() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("07_chat");
     let ana = connect(port);
     expect(&ana, "¡Bienvenido! You are #2\r\n");
     let bob = connect(port);
@@ -383,7 +401,7 @@ fn chat_tells_everybody() {
 
 #[test]
 fn chat_goes_on_when_a_member_is_reset_or_says_too_much_at_once() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("07_chat");
     let ana = connect(port);
     expect(&ana, "¡Bienvenido! You are #2\r\n");
     let bob = connect(port);
@@ -402,7 +420,7 @@ fn chat_goes_on_when_a_member_is_reset_or_says_too_much_at_once() {
 
 #[test]
 fn chat_drops_who_does_not_read_and_nobody_else() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("07_chat");
     let talker = connect(port);
     expect(&talker, "¡Bienvenido! You are #2\r\n");
     let listener = connect(port);
@@ -437,7 +455,7 @@ fn chat_drops_who_does_not_read_and_nobody_else() {
 
 #[test]
 fn chat_holds_back_who_talks_and_does_not_read() {
-    let (_lesson, port) = Lesson::serve("05_chat");
+    let (_lesson, port) = Lesson::serve("07_chat");
     let talker = connect(port);
     expect(&talker, "¡Bienvenido! You are #2\r\n");
     let text = "x".repeat(1000);
@@ -459,19 +477,21 @@ fn heard(reader: &mut impl BufRead) -> String {
     line
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn client_sends_its_arguments_and_prints_the_answers() {
     let (_server, port) = Lesson::serve("03_echo");
-    let client = Lesson::start("08_client", &[&port.to_string(), "hola", "ñandú €"]);
+    let client = Lesson::start("10_client", &[&port.to_string(), "hola", "ñandú €"]);
     let stderr = format!("connected to 127.0.0.1:{port}\nthe server has closed the connection\n");
     assert_eq!(client.finish(), ("hola\nñandú €\n".to_owned(), stderr, true));
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn client_sends_what_is_typed() {
     let (_server, port) = Lesson::serve("03_echo");
-    for last in ["exit\nnot sent\n", "", "unfinished"] {
-        let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    for last in ["exit\n", "", "unfinished"] {
+        let mut client = Lesson::start("10_client", &[&port.to_string()]);
         let keyboard = client.stdin.as_mut().expect("it is piped");
         for line in ["hola", "", "adiós"] {
             keyboard.write_all(format!("{line}\n").as_bytes()).expect("it reads");
@@ -484,10 +504,11 @@ fn client_sends_what_is_typed() {
     }
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn client_takes_a_long_file_on_its_standard_input() {
     let (_server, port) = Lesson::serve("03_echo");
-    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let mut client = Lesson::start("10_client", &[&port.to_string()]);
     let file: String = (0..2000).map(|number| format!("{number} {}\n", "x".repeat(5000))).collect();
     let mut keyboard = client.stdin.take().expect("it is piped");
     let typed = file.clone();
@@ -497,11 +518,12 @@ fn client_takes_a_long_file_on_its_standard_input() {
     assert!(success && stdout == file, "{} of {} bytes; {stderr}", stdout.len(), file.len());
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn client_puts_characters_together_that_come_in_pieces() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     let port = listener.local_addr().expect("it is bound").port();
-    let client = Lesson::start("08_client", &[&port.to_string(), "hola"]);
+    let client = Lesson::start("10_client", &[&port.to_string(), "hola"]);
     let (stream, _) = listener.accept().expect("the client comes");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
     stream.set_nodelay(true).expect("TCP has it");
@@ -513,11 +535,12 @@ fn client_puts_characters_together_that_come_in_pieces() {
     assert_eq!(client.finish().0, "ñandú €\n");
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn client_says_when_the_server_is_gone() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     let port = listener.local_addr().expect("it is bound").port();
-    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let mut client = Lesson::start("10_client", &[&port.to_string()]);
     let keyboard = client.stdin.take(); // Nobody types; the keyboard stays open.
     let (stream, _) = listener.accept().expect("the client comes");
     send(&stream, "adiós\n");
@@ -525,7 +548,7 @@ fn client_says_when_the_server_is_gone() {
     let stderr = format!("connected to 127.0.0.1:{port}\nthe server has closed the connection\n");
     assert_eq!(client.finish(), ("adiós\n".to_owned(), stderr, true));
 
-    let mut client = Lesson::start("08_client", &[&port.to_string()]);
+    let mut client = Lesson::start("10_client", &[&port.to_string()]);
     let keyboards = (keyboard, client.stdin.take());
     let (stream, _) = listener.accept().expect("the client comes");
     // A reset that overtakes the news of the connection would be a failure to connect.
@@ -536,23 +559,332 @@ fn client_says_when_the_server_is_gone() {
     drop(keyboards);
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn client_gives_advice_when_nobody_listens() {
-    // Bound, so that nobody else gets the port, and not listening.
+    let (_bound, port) = unheard_port();
+    let stderr = format!(
+        "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\nis the server running? try: cargo run --example 03_echo\n"
+    );
+    assert_eq!(Lesson::start("10_client", &[&port.to_string()]).finish(), (String::new(), stderr, false));
+}
+
+#[test]
+fn telnet_lines_reach_everybody_and_commands_are_no_text() {
+    let (_lesson, port) = Lesson::serve("12_telnet_lines");
+    let ana = connect(port);
+    expect(&ana, "¡Bienvenido! You are #2\r\n");
+    let bob = connect(port);
+    expect(&bob, "¡Bienvenido! You are #3\r\n");
+    expect(&ana, "#3 is here\r\n");
+    // "Will you echo?" in the middle of a word is refused, and is not part of it.
+    for piece in [&b"ho"[..], b"\xff\xfd\x01l", b"a\r", b"\nwho\r\n"] {
+        send(&bob, piece);
+    }
+    let mut refusal = [0; 3];
+    (&bob).read_exact(&mut refusal).expect("it is answered");
+    assert_eq!(refusal, *b"\xff\xfc\x01");
+    expect(&bob, "#3: hola\r\nhere are #2, #3\r\n");
+    send(&ana, "\u{1b}[2J\nquit\nnot heard\n");
+    expect(&ana, "#3: hola\r\n#2: ␛[2J\r\nadiós\r\n");
+    assert_eq!(rest_of(&ana), b"");
+    expect(&bob, "#2: ␛[2J\r\n#2 has left\r\n");
+    let eva = connect(port);
+    expect(&bob, "#4 is here\r\n");
+    // What Debian's telnet sends at Ctrl-C. The mark is refused, or it would go on hiding what comes.
+    send(&eva, b"\xff\xf4\xff\xfd\x06");
+    expect(&eva, "¡Bienvenido! You are #4\r\nadiós\r\n");
+    expect(&bob, "#4 has left\r\n");
+    send(&bob, "last words");
+    bob.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(rest_of(&bob), b"#3: last words\r\n");
+}
+
+#[test]
+fn telnet_lines_bound_what_a_peer_can_fill() {
+    let (lesson, port) = Lesson::serve("12_telnet_lines");
+    let talker = connect(port);
+    expect(&talker, "¡Bienvenido! You are #2\r\n");
+    let wordy = connect(port);
+    send(&wordy, "x".repeat(1001));
+    expect(&wordy, "¡Bienvenido! You are #3\r\nline over 1000 bytes, good-bye\r\n");
+    assert_eq!(rest_of(&wordy), b"");
+    drop(wordy);
+    expect(&talker, "#3 is here\r\n#3 has left\r\n");
+    let sleeper = connect(port);
+    expect(&talker, "#4 is here\r\n");
+    let text = "x".repeat(990);
+    let mut reader = BufReader::new(&talker);
+    let said = format!("#2: {text}\r\n");
+    let lines = format!("{text}\n").repeat(64);
+    for _ in 0..4000 {
+        send(&talker, &lines);
+        for _ in 0..64 {
+            match heard(&mut reader) {
+                line if line == said => {}
+                line => {
+                    assert_eq!((line.as_str(), heard(&mut reader)), ("#4 has left\r\n", said));
+                    assert!(lesson.next_line().starts_with("#4 failed: too slow"));
+                    drop(sleeper);
+                    return;
+                }
+            }
+        }
+    }
+    panic!("the one who does not read has to go");
+}
+
+#[cfg(feature = "process")]
+fn signal(lesson: &Lesson, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &lesson.child.id().to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -s {name}");
+}
+
+#[cfg(feature = "process")]
+#[test]
+fn shutdown_sees_everybody_off() {
+    for name in ["INT", "TERM"] {
+        let (lesson, port) = Lesson::serve("13_shutdown_on_signals");
+        let guest = connect(port);
+        send(&guest, "hola\r\n");
+        expect(&guest, "hola\r\n");
+        signal(&lesson, name);
+        expect(&guest, "good-bye\r\n");
+        assert_eq!(rest_of(&guest), b"");
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody comes in any more");
+        drop(guest);
+        let said = format!("SIG{name}: 1 to see off; once more ends it at once\n#2 has left\nall have left\n");
+        assert_eq!(lesson.finish(), (said, String::new(), true));
+    }
+}
+
+#[cfg(feature = "process")]
+#[test]
+fn shutdown_leaves_behind_who_does_not_read_and_a_second_signal_ends_it() {
+    let stuck_guest = |port| {
+        let guest = connect(port);
+        send_until_stuck(&guest, &vec![b'.'; 64 * 1024 * 1024]);
+        guest
+    };
+    let (lesson, port) = Lesson::serve("13_shutdown_on_signals");
+    let guest = stuck_guest(port);
+    signal(&lesson, "TERM");
+    let said = "SIGTERM: 1 to see off; once more ends it at once\n#2 is left behind\n#2 has left\nall have left\n";
+    let (stdout, stderr, success) = lesson.finish();
+    assert_eq!((stdout.as_str(), stderr.as_str(), success), (said, "", true));
+    drop(guest);
+
+    let (mut lesson, port) = Lesson::serve("13_shutdown_on_signals");
+    let guest = stuck_guest(port);
+    signal(&lesson, "INT");
+    assert_eq!(lesson.next_line(), "SIGINT: 1 to see off; once more ends it at once");
+    signal(&lesson, "TERM");
+    let status = lesson.child.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(128 + 15), "at once, and not when the deadline is over");
+    drop(guest);
+}
+
+/// The proxy in front of that server: where it listens.
+fn proxy(server: &str, blocked: &[&str]) -> (Lesson, u16) {
+    let lesson = Lesson::start("14_proxy", &[&["0", server], blocked].concat());
+    let line = lesson.next_line();
+    let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it says where");
+    (lesson, port)
+}
+
+#[test]
+fn proxy_passes_on_both_ways_at_the_pace_of_the_slower() {
+    let (_echo, port) = Lesson::serve("03_echo");
+    let (lesson, port) = proxy(&port.to_string(), &[]);
+    let stream = connect(port);
+    assert_eq!(lesson.next_line(), "#2 is passed on as #3");
+    send(&stream, "hola");
+    expect(&stream, "hola");
+    let bytes: Vec<u8> = (0..128 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
+    let sent = send_until_stuck(&stream, &bytes);
+    let mut reader = stream.try_clone().expect("there are descriptors");
+    let echo = thread::spawn(move || {
+        let mut echo = Vec::new();
+        reader.read_to_end(&mut echo).map(|_| echo)
+    });
+    send(&stream, &bytes[sent..]);
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    let echo = echo.join().expect("reading does not panic").expect("it ends in order");
+    assert!(echo == bytes, "{} of {} bytes", echo.len(), bytes.len());
+}
+
+#[test]
+fn proxy_passes_on_ends_and_resets() {
+    let server = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
+    let (_lesson, port) = proxy(&server.local_addr().expect("it is bound").port().to_string(), &[]);
+    let pair = || {
+        let guest = connect(port);
+        let (server, _) = server.accept().expect("the proxy comes");
+        server.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
+        (guest, server)
+    };
+    // Who has ended gets an answer all the same.
+    let (guest, server) = pair();
+    send(&guest, "question");
+    guest.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(rest_of(&server), b"question");
+    send(&server, "answer");
+    drop(server);
+    assert_eq!(rest_of(&guest), b"answer");
+    // Half an answer is not passed for a whole one, nor half a question.
+    for is_guests in [false, true] {
+        let (guest, server) = pair();
+        send(&guest, "?");
+        expect(&server, "?");
+        send(&server, "half");
+        expect(&guest, "half");
+        let (breaks, mut other) = if is_guests { (guest, server) } else { (server, guest) };
+        reset(breaks);
+        let end = other.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    }
+}
+
+#[test]
+fn proxy_serves_on_when_the_server_is_not_there_and_keeps_out_who_may_not_come_in() {
+    let (lesson, port) = proxy(&unheard_port().1.to_string(), &["127.0.0.2/31"]);
+    let end = connect(port).read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    assert_eq!(lesson.next_line(), "#2 is passed on as #3");
+    assert!(lesson.next_line().starts_with("#3 failed: connect ECONNREFUSED 127.0.0.1:"));
+    // Linux has all of 127.0.0.0/8 for its own.
+    if cfg!(target_os = "linux") {
+        let stranger =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there are descriptors");
+        stranger.bind(&SocketAddr::from(([127, 0, 0, 3], 0)).into()).expect("there is a free port");
+        stranger.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("it listens");
+        lesson.wait_for_line("#4 may not come in: 127.0.0.3");
+        assert_eq!(rest_of(&stranger.into()), b"");
+    }
+}
+
+#[test]
+fn proxy_finds_a_server_on_a_path() {
+    let dir = std::env::temp_dir().join(format!("bucle-lessons-{}", std::process::id()));
+    fs::create_dir_all(&dir).expect("there is room");
+    let path = dir.join("app.sock");
+    let server = UnixListener::bind(&path).expect("the path is free");
+    let (_lesson, port) = proxy(&path.to_string_lossy(), &[]);
+    let guest = connect(port);
+    let (mut server, _) = server.accept().expect("the proxy comes");
+    server.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
+    send(&guest, "hola");
+    let mut got = [0; 4];
+    server.read_exact(&mut got).expect("it is passed on");
+    assert_eq!(got, *b"hola");
+    reset(guest);
+    let end = server.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+    assert_eq!(end, Ok(0), "a path has no reset");
+    fs::remove_dir_all(dir).expect("it is ours");
+}
+
+/// A port that nobody listens on, and nobody else gets as long as the socket is there.
+fn unheard_port() -> (socket2::Socket, u16) {
     let bound =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there are descriptors");
     bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("there is a free port");
     let port = bound.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound").port();
-    let stderr = format!(
-        "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\nis the server running? try: cargo run --example 03_echo\n"
-    );
-    assert_eq!(Lesson::start("08_client", &[&port.to_string()]).finish(), (String::new(), stderr, false));
+    (bound, port)
+}
+
+/// The server side of a connection of the pool.
+fn accept(server: &TcpListener) -> BufReader<TcpStream> {
+    let (stream, _) = server.accept().expect("the pool comes");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
+    BufReader::new(stream)
+}
+
+#[test]
+fn pool_asks_again_whom_it_has_lost() {
+    let (bound, port) = unheard_port();
+    let lesson = Lesson::start("15_pool", &[&port.to_string()]);
+    // Down at first: each failure makes the pauses longer.
+    let refused = |number| format!("#{number} failed: connect ECONNREFUSED 127.0.0.1:{port}");
+    let began: Vec<String> = iter::repeat_with(|| lesson.next_line()).take(5).collect();
+    let pauses = ["the next one in 200ms".to_owned(), "the next one in 400ms".to_owned()];
+    assert_eq!(began, [refused(2), refused(3), pauses[0].clone(), pauses[1].clone(), refused(4)]);
+    bound.listen(8).expect("it is bound");
+    let server = TcpListener::from(bound);
+
+    let mut first = accept(&server);
+    let mut second = accept(&server);
+    assert_eq!([heard(&mut first), heard(&mut second)], ["question 1\r\n", "question 2\r\n"]);
+    // An answer in pieces is one answer.
+    for piece in ["one", "\r", "\n"] {
+        send(first.get_ref(), piece);
+    }
+    lesson.wait_for_line("#5 answers: one");
+    assert_eq!(heard(&mut first), "question 3\r\n");
+    // Lost with a question: somebody else is asked.
+    reset(second.into_inner());
+    lesson.wait_for_line("#6 failed: read ECONNRESET");
+    assert_eq!(lesson.next_line(), "the next one in 100ms");
+    let mut third = accept(&server);
+    for number in [2, 4, 5, 6, 7, 8, 9, 10] {
+        assert_eq!(heard(&mut third), format!("question {number}\r\n"));
+        send(third.get_ref(), "yes\r\n");
+        lesson.wait_for_line("#7 answers: yes");
+    }
+    // Silent with a question: as good as lost, and who is free is asked at once.
+    lesson.wait_for_line("#5 failed: no answer");
+    assert_eq!(heard(&mut third), "question 3\r\n");
+    let fourth = accept(&server);
+    lesson.wait_for_line("#8 is connected");
+    send(fourth.get_ref(), "nobody has asked\r\n");
+    send(third.get_ref(), "yes\r\n");
+    for mut server in [first, third, fourth] {
+        assert_eq!(heard(&mut server), "", "it has ended");
+    }
+    let (stdout, stderr, success) = lesson.finish();
+    assert_eq!((stdout.as_str(), stderr.as_str(), success), ("#7 answers: yes\n", "", true));
+}
+
+#[test]
+fn other_threads_answer_the_one_who_asked() {
+    let (_lesson, port) = Lesson::serve("16_other_threads");
+    let asks = connect(port);
+    send(&asks, "10\n1000\nten\n");
+    expect(&asks, "no: 1 to 100000, please\r\nprime number 10 is 29\r\nprime number 1000 is 7919\r\n");
+}
+
+#[test]
+fn other_threads_have_a_bounded_queue_and_never_hold_up_the_loop() {
+    let (_lesson, port) = Lesson::serve("16_other_threads");
+    let crowd = connect(port);
+    send(&crowd, "20000\n".repeat(12));
+    let leaves = connect(port);
+    send(&leaves, "1\n");
+    reset(leaves);
+    // While the worker works others are served.
+    let witness = connect(port);
+    send(&witness, "0\n");
+    expect(&witness, "no: 1 to 100000, please\r\n");
+    let answers: Vec<String> = BufReader::new(&crowd).lines().take(12).map(|line| line.expect("it comes")).collect();
+    let (busy, primes): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.starts_with("busy"));
+    assert!(busy.iter().all(|answer| answer == "busy: not now"), "{busy:?}");
+    assert!(primes.iter().all(|answer| answer == "prime number 20000 is 224737"), "{primes:?}");
+    assert!((4..=6).contains(&primes.len()), "four wait, and one is worked on: {}", primes.len());
+    send(&witness, "1\n");
+    expect(&witness, "prime number 1 is 2\r\n");
+}
+
+#[test]
+fn a_panic_costs_one_connection() {
+    let name = "22_panics_and_metrics";
+    let (stdout, stderr, success) = Lesson::start(name, &[]).finish();
+    assert_eq!((stdout, success), (expected(name), true), "{stderr}");
+    assert!(stderr.contains("attempt to divide by zero"), "{stderr}");
 }
 
 #[cfg(feature = "trace")]
 #[test]
 fn the_loop_warns_of_a_slow_callback_by_itself() {
-    let (_, stderr, success) = Lesson::start_logging("warn", "12_a_slow_callback", &[]).finish();
+    let (_, stderr, success) = Lesson::start_logging("warn", "23_a_slow_callback", &[]).finish();
     assert!(success && stderr.lines().count() == 1, "{stderr}");
     assert!(stderr.contains("slow callback: immediate took 30 ms; it made"), "{stderr}");
 }
@@ -568,7 +900,7 @@ fn picture(line: &str) -> usize {
 
 #[test]
 fn live_statistics_come_by_themselves() {
-    let (lesson, port) = Lesson::serve("16_live_statistics");
+    let (lesson, port) = Lesson::serve("17_live_statistics");
     let [one, two] = [connect(port), connect(port)];
     assert_eq!([lesson.next_line(), lesson.next_line()], ["#2 looks on", "#3 looks on"]);
     send(&one, vec![b'x'; 256 * 1024]); // Nobody wants to know.
@@ -587,7 +919,7 @@ fn live_statistics_come_by_themselves() {
 
 #[test]
 fn live_statistics_pass_over_who_is_slow_and_drop_who_does_not_come_back() {
-    let lesson = Lesson::start("16_live_statistics", &["0", "100000"]);
+    let lesson = Lesson::start("17_live_statistics", &["0", "100000"]);
     let line = lesson.next_line();
     let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it says where");
     let slow = connect(port);
@@ -612,12 +944,15 @@ fn live_statistics_pass_over_who_is_slow_and_drop_who_does_not_come_back() {
         iter::repeat_with(|| picture(&heard(&mut reader))).find(|beat| *beat > first + 20)
     });
     assert!(witness.join().expect("all its pictures are whole").is_some());
-    lesson.wait_for_line("#2 is gone, and missed 100 beats");
+    lesson.wait_for_line("#2 is given up: none was taken for 5s");
+    let gone = lesson.next_line();
+    let missed = gone.strip_prefix("#2 is gone, and missed ").and_then(|rest| rest.strip_suffix(" beats"));
+    assert!(missed.and_then(|missed| missed.parse::<u32>().ok()).is_some_and(|missed| missed > 0), "{gone}");
 }
 
 #[test]
 fn stock_is_the_same_for_everybody_and_sold_once() {
-    let (_lesson, port) = Lesson::serve("17_stock");
+    let (_lesson, port) = Lesson::serve("18_stock");
     let clients: Vec<TcpStream> = iter::repeat_with(|| connect(port)).take(4).collect();
     for client in &clients {
         expect(client, "stock: 1000000 grains, 5 lemons\r\n");
@@ -656,7 +991,7 @@ fn stock_is_the_same_for_everybody_and_sold_once() {
 
 #[test]
 fn stock_refuses_and_says_why() {
-    let (_lesson, port) = Lesson::serve("17_stock");
+    let (_lesson, port) = Lesson::serve("18_stock");
     let client = connect(port);
     expect(&client, "stock: 1000000 grains, 5 lemons\r\n");
     for (order, why) in [
@@ -683,7 +1018,7 @@ fn stock_refuses_and_says_why() {
 
 #[test]
 fn stock_drops_who_does_not_read_and_holds_back_who_only_orders() {
-    let (_lesson, port) = Lesson::serve("17_stock");
+    let (_lesson, port) = Lesson::serve("18_stock");
     let [buyer, witness, sleeper] = [connect(port), connect(port), connect(port)];
     for client in [&buyer, &witness, &sleeper] {
         expect(client, "stock: 1000000 grains, 5 lemons\r\n");

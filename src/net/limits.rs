@@ -34,7 +34,7 @@ pub const READS_PER_TURN: usize = 32;
 ///
 /// ```
 /// use std::time::Duration;
-/// use bucle::net::{Limits, Server, ServerOptions, on};
+/// use bucle::net::{self, Limits, ServerOptions, on};
 ///
 /// bucle::run(|lp| {
 ///     lp.set_outbox_limit(Some(64 * 1024 * 1024));
@@ -43,9 +43,9 @@ pub const READS_PER_TURN: usize = 32;
 ///         write_timeout: Duration::from_secs(30),
 ///         ..Limits::NONE
 ///     };
-///     let server = Server::new(lp, ServerOptions { limits, ..ServerOptions::default() }, on());
-///     server.id().listen_now(lp, ("127.0.0.1", 0))?;
-///     server.id().close(lp); // A real server would stay.
+///     let options = ServerOptions { limits, ..ServerOptions::default() };
+///     let server = net::listen_with(lp, ("127.0.0.1", 0), options, on())?;
+///     server.close(lp); // A real server would stay.
 ///     Ok(())
 /// })?;
 /// # Ok::<(), bucle::Error>(())

@@ -87,7 +87,7 @@ closures! {
 ///         .connection(|lp, socket| { socket.write(lp, "¡Bienvenido!\r\n"); })
 ///         .data(|lp, socket, message| { socket.write(lp, message); })
 ///         .end(|_, socket| println!("{socket} left")))?;
-///     server.id().close(lp); // A real server would stay.
+///     server.close(lp); // A real server would stay.
 ///     Ok(())
 /// })?;
 /// # Ok::<(), bucle::Error>(())

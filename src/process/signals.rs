@@ -140,10 +140,10 @@ impl SignalId {
 ///     let server = net::listen(lp, ("127.0.0.1", 0), on())?;
 ///     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
 ///         println!("{signal}: closing. Once more ends it at once.");
-///         server.id().close(lp);
+///         server.close(lp);
 ///         process::exit_on(signal, 128 + signal.number()).ok();
 ///     })?;
-/// #   server.id().close(lp);
+/// #   server.close(lp);
 ///     Ok(())
 /// })?;
 /// # Ok::<(), bucle::Error>(())

@@ -1,4 +1,4 @@
-//! Lesson 12: a slow callback and its victims, told by the loop itself.
+//! Lesson 23: a slow callback and its victims, told by the loop itself.
 //!
 //! One callback runs at a time, so whoever takes 30 ms makes everybody else wait as long: timers, and sockets, whose bytes
 //! lie in the kernel meanwhile. The victims show it, the culprit does not. So the loop can record what it does (feature
@@ -6,11 +6,11 @@
 //!
 //! The cure is to work in slices and let the others in between: `set_immediate` for the next slice, as each turn passes
 //! by the sockets and the timers before it comes to the immediates again. Nobody waits for longer than a slice and what
-//! else is in the turn. (Work that has no slices goes to another thread: lesson 10.)
+//! else is in the turn. (Work that has no slices goes to another thread: lesson 16.)
 //!
-//! Time is driven by hand, as in lesson 11, so the numbers are exact; `clock.advance` is the work.
+//! Time is driven by hand, as in lesson 20, so the numbers are exact; `clock.advance` is the work.
 //!
-//! Run: `cargo run --example 12_a_slow_callback`, and again with `RUST_LOG=warn` in front: the loop warns by itself, of
+//! Run: `cargo run --example 23_a_slow_callback`, and again with `RUST_LOG=warn` in front: the loop warns by itself, of
 //! any callback over 10 ms.
 //!
 //! Expect:

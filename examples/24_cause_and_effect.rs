@@ -1,7 +1,7 @@
-//! Lesson 15: why did this happen? A chain of causes, from the bytes that left back to the poll.
+//! Lesson 24: why did this happen? A chain of causes, from the bytes that left back to the poll.
 //!
 //! In a stack trace of a callback there is the loop, and nothing else: who has set the timer returned long ago. So each
-//! record of the loop's trace (lesson 12) names the one that caused it. What is put off carries its cause along, and the
+//! record of the loop's trace (lesson 23) names the one that caused it. What is put off carries its cause along, and the
 //! chain does not break at a timer, a tick, or bytes that were gathered:
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //! The trace is a ring of fixed size: it can stay on in production, and the oldest records go first. Here a server
 //! answers each message 5 ms later, and the lesson asks of the bytes it sent: why?
 //!
-//! Run: `cargo run --example 15_cause_and_effect` (needs the feature `trace`, which is on by default)
+//! Run: `cargo run --example 24_cause_and_effect` (needs the feature `trace`, which is on by default)
 //!
 //! Expect:
 //!
@@ -41,7 +41,7 @@ fn conversation(lp: &mut Loop) -> Result<()> {
             socket.write(lp, "adiós");
         });
     };
-    let server = net::listen(lp, ("127.0.0.1", 0), on().data(late_answer))?.id();
+    let server = net::listen(lp, ("127.0.0.1", 0), on().data(late_answer))?;
     server.unref(lp); // The loop ends with the connection.
     let address = server.address(lp).expect("listen has bound it");
     let client = Socket::connect(lp, address, on().data(|lp, socket, _| socket.end(lp)))?;

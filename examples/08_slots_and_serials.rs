@@ -1,4 +1,4 @@
-//! Lesson 14: a handle outlives its socket, and never finds a stranger.
+//! Lesson 8: a handle outlives its socket, and never finds a stranger.
 //!
 //! A `Socket` is two numbers: in which slot of the loop's table the connection sits, and its serial, which no other has.
 //! Slots are used again, as seats are; a serial is given out once:
@@ -13,7 +13,7 @@
 //! serials, the late one would write to whoever has come since. (Compared and sorted, handles go by serial: who came
 //! first stands first.)
 //!
-//! Run: `cargo run --example 14_slots_and_serials`
+//! Run: `cargo run --example 08_slots_and_serials`
 //!
 //! Expect:
 //!
@@ -95,7 +95,7 @@ impl Handler for House {
 
 fn main() -> Result<()> {
     bucle::run(|lp| {
-        let server = net::listen(lp, ("127.0.0.1", 0), net::on())?.id();
+        let server = net::listen(lp, ("127.0.0.1", 0), net::on())?;
         let address = server.address(lp).expect("listen has bound it");
         let mut house = House { address, guests: Vec::new(), first: None, here: BTreeSet::new() };
         house.invite();

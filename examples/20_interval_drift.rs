@@ -1,4 +1,4 @@
-//! Lesson 11: something every 100 ms, and what becomes of it. Three ways to ask for it, two of which drift.
+//! Lesson 20: something every 100 ms, and what becomes of it. Three ways to ask for it, two of which drift.
 //!
 //! A timer never fires early, and hardly ever on time: the loop is somewhere else when it falls due. What matters is from
 //! where the next 100 ms are counted:
@@ -11,7 +11,7 @@
 //! To show it exactly, time is driven by hand: a `ManualClock` stands still until it is told to go on. Here the loop gets
 //! to its timers every 8 ms, and each call works for 16 ms.
 //!
-//! Run: `cargo run --example 11_interval_drift`
+//! Run: `cargo run --example 20_interval_drift`
 //!
 //! Expect:
 //!

@@ -1,13 +1,13 @@
-//! Lesson 5: a chat. State that all connections share, and one slow member who must not spoil it for the others.
+//! Lesson 7: a chat. State that all connections share, and one slow member who must not spoil it for the others.
 //!
 //! The state is a struct, the struct is the handler, and the loop lends it to one callback at a time: no lock, no `RefCell`.
 //!
 //! * Who has ended is written to no more: a refused write would cut off what is still on its way to them.
-//! * Who does not read piles up memory on our side, up to a limit; then they have to go.
+//! * Who does not read piles up memory on our side, up to a limit; then they have to go (lesson 6).
 //! * Who talks and does not read even their own lines is not listened to until they have caught up.
 //! * Lines are made printable before others see them: an escape sequence is a command to a terminal.
 //!
-//! Run: `cargo run --example 05_chat` (or with a port; 0 is any free one), and in two terminals `telnet localhost 8080`.
+//! Run: `cargo run --example 07_chat` (or with a port; 0 is any free one), and in two terminals `telnet localhost 8080`.
 //!
 //! Expect there:
 //!
@@ -19,12 +19,9 @@
 //! #3 has left                         ^]quit
 //! ```
 
-use bucle::net::{self, Error, HIGH_WATER_MARK, Handler, Socket};
+use bucle::net::{self, Error, Handler, Limits, ServerOptions, Socket};
 use bucle::{Loop, Result, telnet::lines::Lines, telnet::lines::printable};
-use std::collections::BTreeMap;
-
-/// More bytes than this may not wait for one member, besides those in the kernel.
-const TOO_SLOW: usize = 1024 * 1024;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Who is here, each with their unfinished line.
 #[derive(Default)]
@@ -33,9 +30,7 @@ struct Chat(BTreeMap<Socket, Lines>);
 impl Chat {
     fn tell_all(&self, lp: &mut Loop, text: &str) {
         for member in self.0.keys() {
-            if !member.write(lp, text) && member.writable_length(lp) > TOO_SLOW {
-                member.destroy(lp); // Their on_close follows, and removes them.
-            }
+            member.write(lp, text); // Too much for one of them? Then their on_close follows, and removes them.
         }
     }
 
@@ -61,7 +56,7 @@ impl Handler for Chat {
         if let Err(too_long) = fed {
             from.end_with(lp, format!("{too_long}\r\n"));
             self.leave(lp, from);
-        } else if from.writable_length(lp) >= HIGH_WATER_MARK {
+        } else if from.needs_drain(lp) {
             from.pause(lp);
         }
     }
@@ -77,6 +72,10 @@ impl Handler for Chat {
         self.leave(lp, from);
     }
 
+    fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
+        println!("{socket} failed: {error}");
+    }
+
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _had_error: bool) {
         self.leave(lp, socket);
     }
@@ -84,10 +83,12 @@ impl Handler for Chat {
 
 fn main() -> Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
-    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 05_chat [PORT]"))?;
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 07_chat [PORT]"))?;
     bucle::run(|lp| {
-        let server = net::listen(lp, ("127.0.0.1", port), Chat::default())?;
-        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        let limits = Limits { outbox_bytes: Some(1024 * 1024), write_timeout: Duration::from_secs(30), ..Limits::NONE };
+        let options = ServerOptions { limits, ..ServerOptions::default() };
+        let server = net::listen_with(lp, ("127.0.0.1", port), options, Chat::default())?;
+        server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! Lesson 13: who goes on for ever, and who lets the others live.
+//! Lesson 19: who goes on for ever, and who lets the others live.
 //!
 //! Ticks and microtasks are drained until there are none: one that always asks for another holds the loop for good, and
 //! no timer fires and no socket is read. Immediates are not drained. A check phase runs those that were there when it
@@ -11,7 +11,7 @@
 //!
 //! So `next_tick` is for "right after this callback", and never for "again". For that, `set_immediate`.
 //!
-//! Run: `cargo run --example 13_starvation_by_ticks`
+//! Run: `cargo run --example 19_starvation_by_ticks`
 //!
 //! Expect (a chain ends when a timer of 1 ms and a connection have been served, or when it loses patience):
 //!
@@ -73,7 +73,7 @@ fn scene(name: &'static str, patience: Option<Duration>, ask: fn(&mut Loop, Chai
             connection.connection.set(true);
             socket.end(lp);
         });
-        let server = net::listen(lp, ("127.0.0.1", 0), handler)?.id();
+        let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
         server.unref(lp); // The loop ends with the connection.
         let address = server.address(lp).expect("listen has bound it");
         Socket::connect(lp, address, on())?;

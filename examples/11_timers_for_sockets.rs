@@ -1,4 +1,4 @@
-//! Lesson 9: timers for sockets. Who says nothing, who never gets to the point, and timers that keep nobody waiting.
+//! Lesson 11: timers for sockets. Who says nothing, who never gets to the point, and timers that keep nobody waiting.
 //!
 //! * `socket.set_timeout` is an idle limit: every byte read or written starts it anew. The loop only tells, in
 //!   `on_timeout`; what to do about it is up to you.
@@ -7,7 +7,7 @@
 //! * `lp.set_timer` fires once, like `set_timeout`, and `refresh` winds it up again, before it has fired or after.
 //! * `unref` lets the loop end although a timer is waiting. Right for what only goes along, like an hourly report.
 //!
-//! Run: `cargo run --example 09_timers_for_sockets`
+//! Run: `cargo run --example 11_timers_for_sockets`
 //!
 //! Expect, within two seconds:
 //!
@@ -65,7 +65,7 @@ fn main() -> Result<()> {
             let deadline = lp.set_timeout(DEADLINE, move |lp| hang_up(lp, socket, "does not get to the point"));
             socket.set_handler(lp, Session { deadline, quiet });
         });
-        let server = net::listen(lp, ("127.0.0.1", 0), server)?.id();
+        let server = net::listen(lp, ("127.0.0.1", 0), server)?;
         server.unref(lp);
         let address = server.address(lp).expect("listen has bound it");
 

@@ -1,14 +1,14 @@
-//! Lesson 17: quantities in stock that change, and every client sees the same.
+//! Lesson 18: quantities in stock that change, and every client sees the same.
 //!
 //! Who comes gets the stock as it is, and from then on every change, in the same order as everybody else. Nothing can fall
 //! in between: the first picture and the joining happen in one callback, and no change can be made meanwhile. For the same
 //! reason an item cannot be sold twice: between the look at the quantity and the sale nobody else runs. What would take
 //! a lock with threads, or a transaction, here takes not leaving the callback.
 //!
-//! A change is not a whole picture, as in lesson 16, so none may be left out. Who does not read has to go, when more waits
-//! for them than it is worth; on coming back they get the whole picture again, which is the way to catch up.
+//! A change is not a whole picture, as in lesson 17, so none may be left out. Who does not read goes over a limit (lesson
+//! 6) and has to go; on coming back they get the whole picture again, which is the way to catch up.
 //!
-//! Run: `cargo run --example 17_stock` (another port as an argument; 0 is any free one), and in two terminals
+//! Run: `cargo run --example 18_stock` (another port as an argument; 0 is any free one), and in two terminals
 //! `telnet localhost 8080`.
 //!
 //! Expect there:
@@ -23,13 +23,10 @@
 //! sold: 2 lemons to #3, 0 left        sold: 2 lemons to #3, 0 left
 //! ```
 
-use bucle::net::{self, Error, Handler, Socket};
+use bucle::net::{self, Error, Handler, Limits, ServerOptions, Socket};
 use bucle::telnet::lines::Lines;
 use bucle::{Loop, Result};
-use std::collections::BTreeMap;
-
-/// More bytes than this may not wait for one client, besides those in the kernel.
-const TOO_SLOW: usize = 1024 * 1024;
+use std::{collections::BTreeMap, time::Duration};
 
 struct Shop {
     stock: BTreeMap<&'static str, u32>,
@@ -50,9 +47,7 @@ impl Shop {
 
     fn tell_all(&self, lp: &mut Loop, text: &str) {
         for client in self.clients.keys() {
-            if !client.write(lp, text) && client.writable_length(lp) > TOO_SLOW {
-                client.destroy(lp); // Their on_close follows.
-            }
+            client.write(lp, text);
         }
     }
 }
@@ -78,7 +73,7 @@ impl Handler for Shop {
             self.clients.remove(&from);
             from.end_with(lp, format!("no: {too_long}\r\n"));
         } else if from.needs_drain(lp) {
-            from.pause(lp); // Lesson 5: who does not read the answers is not listened to.
+            from.pause(lp); // As in the chat: who does not read the answers is not listened to.
         }
     }
 
@@ -93,6 +88,10 @@ impl Handler for Shop {
         self.clients.remove(&from);
     }
 
+    fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
+        println!("{socket} failed: {error}");
+    }
+
     fn on_close(&mut self, _: &mut Loop, socket: Socket, _had_error: bool) {
         self.clients.remove(&socket);
     }
@@ -100,11 +99,13 @@ impl Handler for Shop {
 
 fn main() -> Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
-    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 17_stock [PORT]"))?;
+    let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 18_stock [PORT]"))?;
     bucle::run(|lp| {
         let shop = Shop { stock: [("grains", 1_000_000), ("lemons", 5)].into(), clients: BTreeMap::new() };
-        let server = net::listen(lp, ("127.0.0.1", port), shop)?;
-        server.id().address(lp).inspect(|address| println!("listening on {address}"));
+        let limits = Limits { outbox_bytes: Some(1024 * 1024), write_timeout: Duration::from_secs(30), ..Limits::NONE };
+        let options = ServerOptions { limits, ..ServerOptions::default() };
+        let server = net::listen_with(lp, ("127.0.0.1", port), options, shop)?;
+        server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })
 }

@@ -1,11 +1,11 @@
-//! Lesson 6: a producer faster than its consumer, and what it costs not to listen to `write`.
+//! Lesson 5: a producer faster than its consumer, and what it costs not to listen to `write`.
 //!
 //! Both producers send 64 MiB. The patient one writes until `write` answers `false`, returns, and goes on in `on_drain`;
 //! the impatient one writes everything in one go. Nothing is lost either way: `false` does not mean refused. What differs
 //! is how much waits in the process meanwhile: little more than the high-water mark of 16 KiB, or nearly all of it.
 //! (There is one thread, so nobody reads before the callback returns, and the kernel takes a few megabytes at the most.)
 //!
-//! Run: `cargo run --example 06_backpressure_and_drain`
+//! Run: `cargo run --example 05_backpressure_and_drain`
 //!
 //! Expect (how much the kernel takes varies, so amounts are given between two powers of two):
 //!
@@ -80,8 +80,8 @@ fn main() -> Result<()> {
     for (name, is_patient) in [("patient", true), ("impatient", false)] {
         bucle::run(|lp| {
             let server = net::listen(lp, ("127.0.0.1", 0), Consumer(0))?;
-            server.id().unref(lp); // The loop ends with the connection.
-            let address = server.id().address(lp).expect("listen has bound it");
+            server.unref(lp); // The loop ends with the connection.
+            let address = server.address(lp).expect("listen has bound it");
             let producer = Producer { name, is_patient, written: 0, most_waiting: 0, has_drained: false };
             Socket::connect(lp, address, producer)
         })?;
