@@ -388,6 +388,60 @@ fn ctrl_z_and_fg_leave_everything_as_it_was() -> io::Result<()> {
     Ok(())
 }
 
+/// A shell that edits lines has settings of its own while its jobs are in the background.
+#[test]
+fn what_is_restored_is_never_another_programs() -> io::Result<()> {
+    // How it comes to be stopped in the background, and what the shell does while it is.
+    let table = [
+        ("started there", "RAW; CLIENT &", ""),
+        ("started there, and let go on there", "RAW; CLIENT &", "bg; echo gone; read go;"),
+        ("let go on there after Ctrl-Z", "CLIENT;", "RAW; bg; echo gone; read go;"),
+    ];
+    for (name, start, meanwhile) in table {
+        let (listener, target) = server();
+        let script = format!(
+            "set -m; cooked=$(stty -g); echo $cooked; {start} read go; {meanwhile} stty $cooked; fg; echo done; stty -g"
+        );
+        let client = format!("sh -c 'echo pid $$; exec \"{BUCLE}\" connect {target}'");
+        let script = script.replace("RAW", "stty -icanon -echo -icrnl").replace("CLIENT", &client);
+        let mut person = Person::at(&script);
+        let before = person.see("\r\n");
+        person.see("pid ");
+        let pid = person.see("\r\n");
+        let peer = accept(&listener);
+        if start.ends_with(';') {
+            person.see(PROMPT);
+            person.types("\x1a");
+        }
+        wait_until_stopped(&pid, name);
+        person.types("\n");
+        if !meanwhile.is_empty() {
+            person.see("gone");
+            wait_until_stopped(&pid, name);
+            person.types("\n");
+        }
+        person.see(PROMPT);
+        person.types("hola\r");
+        assert_eq!(read_until(&peer, "\n"), "hola\n", "{name}");
+        person.types("exit\r");
+        assert_eq!((&peer).read(&mut [0; 8])?, 0, "{name}");
+        drop(peer);
+        person.see("done\r\n");
+        assert_eq!(person.see("\r\n"), before, "{name}");
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn wait_until_stopped(pid: &str, name: &str) {
+    let limit = Instant::now() + LIMIT;
+    let state = || Command::new("ps").args(["-o", "state=", "-p", pid]).output().expect("ps is there").stdout;
+    while !state().starts_with(b"T") {
+        assert!(Instant::now() < limit, "it does not stop: {name}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Without a shell that could let it go on, Ctrl-Z stops nothing.
 #[test]
 fn ctrl_z_without_a_shell_is_no_end() -> io::Result<()> {
