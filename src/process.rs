@@ -26,7 +26,7 @@ use mio::unix::SourceFd;
 pub use resources::{cpu_usage, raise_descriptor_limit};
 pub use signals::{Signal, SignalId, exit_on, ignore, on_signal};
 pub use stdin::{Input, Stdin, stdin};
-pub use stdout::{columns, columns_of, takes_a_line, write_stderr, write_stdout};
+pub use stdout::{TerminalOutput, columns, columns_of, takes_a_line, write_stderr, write_stdout};
 pub use terminal::{TerminalKeys, discard_typed, stop};
 
 /// Waits, without the loop, until a file that somebody else has made non-blocking can be read or written. It is left

@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 
-use super::load::{self, Load, count, time};
+use super::load::{self, Load, count, number, time};
 use super::serve::{HIGH_WATER_MARK, Kind, Place, Serve};
 use super::{complain, exit_code};
 
@@ -91,16 +91,7 @@ fn command() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve_command(), connect_command(), load::command(), quiz_command()].map(hear_it_out))
-}
-
-/// Gives what stands behind a flag to the flag's own parser, also if it begins with a hyphen: the parser knows what is
-/// wrong with `-5`, where clap would take it for another flag.
-fn hear_it_out(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| {
-        let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
-        if takes_value { arg.allow_hyphen_values(true) } else { arg }
-    })
+        .subcommands([serve_command(), connect_command(), load::command(), quiz_command()])
 }
 
 fn serve_command() -> clap::Command {
@@ -115,10 +106,8 @@ fn serve_command() -> clap::Command {
         )
         .arg(Arg::new("host").long("host").value_name("HOST").default_value(HOST).help("Address or name to listen on"))
         .arg(
-            Arg::new("port")
-                .long("port")
+            number("port", "PORT")
                 .short('p')
-                .value_name("PORT")
                 .default_value(PORT)
                 .value_parser(port)
                 .help("Port to listen on; 0 picks a free one"),
@@ -139,47 +128,35 @@ fn serve_command() -> clap::Command {
                 .help("Share the port: start several, and the kernel deals the connections out"),
         )
         .arg(
-            Arg::new("max-connections")
-                .long("max-connections")
-                .value_name("COUNT")
+            number("max-connections", "COUNT")
                 .value_parser(connections)
                 .help("Turn away whoever comes beyond this many [default: the limit of open files, less 32]"),
         )
         .arg(
-            Arg::new("idle-timeout")
-                .long("idle-timeout")
-                .value_name("TIME")
+            number("idle-timeout", "TIME")
                 .value_parser(time)
                 .help("Close connections after this long without traffic: 90s, 1.5h, 500ms; 0 is never"),
         )
         .arg(
-            Arg::new("write-timeout")
-                .long("write-timeout")
-                .value_name("TIME")
+            number("write-timeout", "TIME")
                 .default_value("30s")
                 .value_parser(time)
                 .help("Disconnect whoever takes nothing of what waits for it for this long; 0 is never"),
         )
         .arg(
-            Arg::new("outbox-limit")
-                .long("outbox-limit")
-                .value_name("SIZE")
+            number("outbox-limit", "SIZE")
                 .default_value("1M")
                 .value_parser(size)
                 .help("Disconnect a peer for whom more than this waits unread; 0 is no limit"),
         )
         .arg(
-            Arg::new("total-outbox-limit")
-                .long("total-outbox-limit")
-                .value_name("SIZE")
+            number("total-outbox-limit", "SIZE")
                 .default_value("64M")
                 .value_parser(size)
                 .help("If more than this waits for all of them, disconnect the one with the most; 0 is no limit"),
         )
         .arg(
-            Arg::new("line-limit")
-                .long("line-limit")
-                .value_name("SIZE")
+            number("line-limit", "SIZE")
                 .default_value("64K")
                 .value_parser(size)
                 .help("Close a connection that sends a longer line"),
@@ -192,18 +169,14 @@ fn serve_command() -> clap::Command {
                 .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing; replaces a trace, and no other file"),
         )
         .arg(
-            Arg::new("trace-limit")
-                .long("trace-limit")
-                .value_name("SIZE")
+            number("trace-limit", "SIZE")
                 .default_value("256M")
                 .requires("trace")
                 .value_parser(trace_size)
                 .help("Stop recording when the file is this large: 64M, 500K, 2G"),
         )
         .arg(
-            Arg::new("spin")
-                .long("spin")
-                .value_name("TIME")
+            number("spin", "TIME")
                 .value_parser(spin)
                 .help("Look for work this long before sleeping, as 50us, at most 1s: quicker answers, but it burns a core"),
         )

@@ -17,10 +17,14 @@
 //! Editing means that the terminal hands over keys and shows none ([`TerminalKeys`]), which has to be undone whenever
 //! somebody else is to have it:
 //!
+//! The settings come first: that waits for nobody. Writing does, for a terminal that Ctrl-S holds or that nobody reads. So
+//! with a prompt nothing is written that is not taken at once ([`TerminalOutput`]): it is kept, the socket and the keyboard
+//! are paused, and it is tried again a little later, while signals are heard.
+//!
 //! | when | what |
 //! |---|---|
 //! | our side ends, the server ends, anything fails, a panic | restored, for good |
-//! | Ctrl-C, `SIGTERM`, `SIGHUP`, Ctrl-\\ | restored, then the end |
+//! | Ctrl-C, `SIGTERM`, `SIGHUP`, Ctrl-\\ | restored, then the end; a second one ends it whatever happens |
 //! | Ctrl-Z | restored, then stopped; changed again when the shell lets us go on |
 //! | `SIGKILL` | nothing can be done; `stty sane` helps |
 //!
@@ -29,14 +33,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::env;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bucle::net::{Error, Handler, Socket, SocketOptions, Target};
-use bucle::process::{self, Input, Signal, Stdin, TerminalKeys};
+use bucle::process::{self, Input, Signal, Stdin, TerminalKeys, TerminalOutput};
 use bucle::{EventLoop, Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
@@ -51,6 +55,12 @@ const LINE_WAIT: Duration = Duration::from_millis(50);
 
 /// How long, after the server's end, it may take to send it what is left. A server that reads no more never takes it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long after a terminal has taken no more it is tried again. Each time that it takes nothing it is twice as long, up
+/// to [`LONGEST_RETRY`]: one that is only slow is not held up, and Ctrl-S over lunch costs nothing.
+const RETRY: Duration = Duration::from_millis(2);
+
+const LONGEST_RETRY: Duration = Duration::from_millis(100);
 
 /// The width of a terminal that does not tell its own.
 const COLUMNS: usize = 80;
@@ -89,19 +99,22 @@ fn run_loop(talk: &Rc<Talk>) -> Result<()> {
     let mut event_loop = EventLoop::new()?;
     event_loop.enter(|lp| {
         listen_to_signals(lp, talk)?;
-        let client = Client { talk: talk.clone(), stdin: None, line_wait: None, state: State::Connecting };
+        let client = Client { talk: talk.clone(), line_wait: None, state: State::Connecting };
         let options = SocketOptions {
             keep_alive: true,
             keep_alive_initial_delay: KEEP_ALIVE_DELAY,
             user_timeout: USER_TIMEOUT,
             ..SocketOptions::default()
         };
-        Socket::new(lp, options, client).connect_to(lp, talk.target())
+        let socket = Socket::new(lp, options, client);
+        talk.socket.set(Some(socket));
+        socket.connect_to(lp, talk.target())
     })?;
     event_loop.run_with(|lp| {
         if stderr::has_taken_row() && talk.redraw().is_err() {
             lp.stop();
         }
+        talk.keep_pace(lp);
         None
     })
 }
@@ -115,7 +128,12 @@ fn listen_to_signals(lp: &mut Loop, talk: &Rc<Talk>) -> Result<()> {
     let ends = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::Quit];
     process::on_signal(lp, &ends, move |lp, signal| {
         // What a shell makes of a signal.
-        ending.status.set(u8::try_from(128 + signal.number()).unwrap_or(exit_code::INTERRUPTED));
+        let status = |signal: Signal| 128 + signal.number();
+        for again in ends {
+            // Where the system refuses it, the second one is as good as the first.
+            let _ = process::exit_on(again, status(again));
+        }
+        ending.status.set(u8::try_from(status(signal)).unwrap_or(exit_code::INTERRUPTED));
         ending.leave_prompt();
         lp.stop();
     })?;
@@ -152,6 +170,22 @@ struct Talk {
     is_typed: bool,
     has_prompt: bool,
     output: RefCell<Output>,
+    /// Where that is written if there is a prompt.
+    terminal: Option<TerminalOutput>,
+    /// What the terminal has not taken yet. What makes it longer is paused meanwhile: it has some hundred kilobytes at
+    /// most, of one chunk whose bytes are all escaped.
+    waiting: RefCell<Vec<u8>>,
+    /// Nothing can be written any more.
+    has_failed: Cell<bool>,
+    /// The row with the prompt is drawn anew when the terminal has taken all.
+    is_redraw_due: Cell<bool>,
+    /// The socket and the keyboard are paused until then.
+    is_held: Cell<bool>,
+    /// The conversation is over, and only the terminal has to take the rest.
+    is_over: Cell<bool>,
+    socket: Cell<Option<Socket>>,
+    /// There once we are connected: what is typed before belongs to the shell if there is no connection.
+    stdin: Cell<Option<Stdin>>,
     /// The terminal, while there is a prompt on it.
     keys: RefCell<Option<TerminalKeys>>,
     /// There is, or was, somebody to type for.
@@ -178,6 +212,14 @@ impl Talk {
             is_typed,
             has_prompt,
             output,
+            terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
+            waiting: RefCell::default(),
+            has_failed: Cell::new(false),
+            is_redraw_due: Cell::new(false),
+            is_held: Cell::new(false),
+            is_over: Cell::new(false),
+            socket: Cell::new(None),
+            stdin: Cell::new(None),
             keys: RefCell::default(),
             has_connected: Cell::new(false),
             has_ended: Cell::new(false),
@@ -233,22 +275,28 @@ impl Talk {
     }
 
     fn redraw(&self) -> Result<(), OutputFailed> {
+        if self.is_behind() {
+            self.is_redraw_due.set(true);
+            return Ok(());
+        }
         self.change_screen(|screen| screen.redraw(columns()))
     }
 
     /// The terminal is somebody else's for a while.
     fn hide_prompt(&self) {
-        let _ = self.change_screen(|screen| screen.hide().to_owned());
         if let Some(keys) = &mut *self.keys.borrow_mut() {
             keys.leave();
+        }
+        if !self.is_behind() {
+            let _ = self.change_screen(|screen| screen.hide().to_owned());
         }
     }
 
     /// No more is typed. If the prompt cannot be taken away, there is none.
     fn leave_prompt(&self) {
         stderr::set_prompt(false);
-        let _ = self.change_screen(Screen::leave);
         self.keys.take();
+        let _ = self.change_screen(Screen::leave);
     }
 
     /// What was typed for the server is not for the shell. It is what the person said last that counts.
@@ -279,12 +327,104 @@ impl Talk {
 
     /// A reader that has had enough is no failure, and nothing to talk about.
     fn write(&self, bytes: &[u8]) -> Result<(), OutputFailed> {
-        process::write_stdout(bytes).map_err(|error| {
+        if self.has_failed.get() {
+            return Err(OutputFailed);
+        }
+        let result = match &self.terminal {
+            Some(terminal) => {
+                self.waiting.borrow_mut().extend_from_slice(bytes);
+                self.write_waiting(terminal)
+            }
+            None => process::write_stdout(bytes),
+        };
+        result.map_err(|error| {
+            self.has_failed.set(true);
+            self.waiting.take();
             if error.code() != "EPIPE" {
                 self.fail(&format!("cannot write to standard output: {}", words_for(&error)));
             }
             OutputFailed
         })
+    }
+
+    fn write_waiting(&self, terminal: &TerminalOutput) -> Result<()> {
+        let mut waiting = self.waiting.borrow_mut();
+        let len = terminal.write(&waiting)?;
+        waiting.drain(..len);
+        Ok(())
+    }
+
+    /// The terminal has not taken all that there is for it.
+    fn is_behind(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    /// Nobody says more than the terminal takes: while it takes nothing, neither the server nor the keyboard is read.
+    fn keep_pace(self: &Rc<Self>, lp: &mut Loop) {
+        if !self.is_behind() || self.is_held.replace(true) {
+            return;
+        }
+        if let Some(socket) = self.socket.get() {
+            socket.pause(lp);
+        }
+        if let Some(stdin) = self.stdin.get() {
+            stdin.pause(lp);
+        }
+        self.try_again_in(RETRY, lp);
+    }
+
+    fn try_again_in(self: &Rc<Self>, wait: Duration, lp: &mut Loop) {
+        let (talk, before) = (self.clone(), self.waiting.borrow().len());
+        lp.set_timeout(wait, move |lp| {
+            let result = talk.write(b"");
+            let left = talk.waiting.borrow().len();
+            if left == 0 {
+                return talk.go_on(lp, result);
+            }
+            talk.try_again_in(if left < before { RETRY } else { LONGEST_RETRY.min(wait * 2) }, lp);
+        });
+    }
+
+    /// Nothing waits for the terminal any more, be it that it has taken all or that it cannot be written.
+    fn go_on(&self, lp: &mut Loop, result: Result<(), OutputFailed>) {
+        self.is_held.set(false);
+        if self.is_over.get() {
+            return lp.stop();
+        }
+        let result = if self.is_redraw_due.take() { result.and_then(|()| self.redraw()) } else { result };
+        let Some(socket) = self.socket.get() else { return };
+        if result.is_err() {
+            return socket.destroy(lp);
+        }
+        socket.resume(lp);
+        if !socket.needs_drain(lp) {
+            self.read_on(lp);
+        }
+    }
+
+    /// Reads on what is typed or piped, if there is anybody to take it.
+    fn read_on(&self, lp: &mut Loop) {
+        if let Some(stdin) = self.stdin.get()
+            && !self.has_ended.get()
+            && !self.is_held.get()
+        {
+            stdin.resume(lp);
+        }
+    }
+
+    fn leave_stdin(&self, lp: &mut Loop) {
+        if let Some(stdin) = self.stdin.take() {
+            stdin.close(lp);
+        }
+    }
+
+    /// The end, as soon as the terminal has taken all that was said.
+    fn finish(self: &Rc<Self>, lp: &mut Loop) {
+        self.is_over.set(true);
+        if self.is_behind() {
+            return self.keep_pace(lp);
+        }
+        lp.stop();
     }
 
     fn fail(&self, what: &str) {
@@ -296,7 +436,7 @@ impl Talk {
     /// Says what happens to the person who types; programs are not interested.
     fn tell(&self, what: &str) {
         if self.is_typed {
-            let _ = io::stderr().write_all(format!("{what}\n").as_bytes());
+            stderr::say(format!("{what}\n").as_bytes());
         }
     }
 
@@ -360,8 +500,6 @@ impl Talk {
 /// Answers the server.
 struct Client {
     talk: Rc<Talk>,
-    /// There once we are connected: what is typed before belongs to the shell if there is no connection.
-    stdin: Option<Stdin>,
     line_wait: Option<TimerId>,
     state: State,
 }
@@ -375,9 +513,9 @@ enum State {
 }
 
 impl Client {
-    fn read_stdin(&mut self, lp: &mut Loop, socket: Socket) -> Result<()> {
+    fn read_stdin(&self, lp: &mut Loop, socket: Socket) -> Result<()> {
         let talk = self.talk.clone();
-        self.stdin = Some(process::stdin(lp, move |lp, stdin, input| match input {
+        let stdin = process::stdin(lp, move |lp, stdin, input| match input {
             Input::Data(chunk) => talk.send(lp, socket, stdin, chunk),
             Input::End => talk.end(lp, socket),
             Input::Failed(error) => {
@@ -385,7 +523,8 @@ impl Client {
                 talk.end(lp, socket);
             }
             _ => {}
-        })?);
+        })?;
+        self.talk.stdin.set(Some(stdin));
         Ok(())
     }
 
@@ -401,12 +540,6 @@ impl Client {
                     }
                 }));
             }
-        }
-    }
-
-    fn leave_stdin(&mut self, lp: &mut Loop) {
-        if let Some(stdin) = self.stdin.take() {
-            stdin.close(lp);
         }
     }
 }
@@ -429,20 +562,17 @@ impl Handler for Client {
         if self.talk.is_line_unfinished() {
             self.wait_for_line(lp, socket);
         }
+        self.talk.keep_pace(lp);
     }
 
     fn on_drain(&mut self, lp: &mut Loop, _: Socket) {
-        if let Some(stdin) = self.stdin
-            && !self.talk.has_ended.get()
-        {
-            stdin.resume(lp);
-        }
+        self.talk.read_on(lp);
     }
 
     /// The socket answers with its own end by itself, and closes when everything is sent.
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
         self.state = State::Ended(socket.writable_length(lp) > 0);
-        self.leave_stdin(lp);
+        self.talk.leave_stdin(lp);
         self.talk.finish_output();
         if !self.talk.has_ended.get() {
             self.talk.tell("the server closed the connection");
@@ -473,9 +603,9 @@ impl Handler for Client {
     }
 
     fn on_close(&mut self, lp: &mut Loop, _: Socket, _: bool) {
-        self.leave_stdin(lp);
+        self.talk.leave_stdin(lp);
         self.talk.finish_output();
-        lp.stop();
+        self.talk.finish(lp);
     }
 }
 

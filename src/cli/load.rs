@@ -43,7 +43,7 @@ use bucle::process;
 use client::Job;
 use ledger::Ledger;
 use options::Model;
-pub(crate) use options::{Load, command, count, load_of, time};
+pub(crate) use options::{Load, command, count, load_of, number, time};
 use plan::{Machine, Plan};
 use procs::Worker;
 use progress::Progress;

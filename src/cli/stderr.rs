@@ -10,17 +10,19 @@
 //!                                        └ full: dropped, counted, and told when it is read again
 //! ```
 //!
+//! A terminal can be nearly full, and takes a part of a line then: the rest goes into the queue.
+//!
 //! The thread is not there before it is needed, for the C library's system calls cost more, for good, in a process that has
 //! ever had a second one.
 
 use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use bucle::process;
+use bucle::process::{self, TerminalOutput};
 
 use super::screen::ERASE_ROW;
 
@@ -35,6 +37,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, has_thread: false, is_writing: false });
 static CHANGED: Condvar = Condvar::new();
+
+/// If standard error is one.
+static TERMINAL: OnceLock<Option<TerminalOutput>> = OnceLock::new();
 
 /// There is a prompt on the terminal that the log is written to: a line of the log takes its row.
 static HAS_PROMPT: AtomicBool = AtomicBool::new(false);
@@ -108,6 +113,9 @@ impl Write for Log {
 /// Writes what is taken without waiting, and gives back the rest. What cannot be written at all is lost: there is nobody to
 /// tell.
 fn say_at_once(text: &[u8]) -> &[u8] {
+    if let Some(terminal) = TERMINAL.get_or_init(|| TerminalOutput::new(&io::stderr()).ok()) {
+        return &text[terminal.write(text).unwrap_or(text.len())..];
+    }
     let mut rest = text;
     while let Some(piece) = rest.get(..rest.len().min(AT_ONCE)).filter(|piece| !piece.is_empty()) {
         if !process::takes_a_line(&io::stderr()) {

@@ -1,9 +1,10 @@
 //! Standard output and standard error, without surprises.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::{Error, Result};
@@ -44,9 +45,62 @@ pub fn columns_of(output: &impl AsFd) -> Option<usize> {
 /// Whether a line can be written to `output` without waiting: a pipe that is writable has room for `PIPE_BUF` bytes, 4096
 /// on Linux (pipe(7)). For a program that may not wait, and that has nothing to say most of the time.
 pub fn takes_a_line(output: &impl AsFd) -> bool {
+    look_at(output).contains(PollFlags::OUT)
+}
+
+/// A terminal that is written to **without waiting**, for a program that has to hear signals also while Ctrl-S holds the
+/// output or nobody reads it. [`takes_a_line`] does not do for that: a terminal that is nearly full is writable, too.
+///
+/// It has the terminal open a second time. `O_NONBLOCK` belongs to the open file, and the one on standard output is shared
+/// with the shell and with whoever else runs on the terminal. Where the system gives no second one (`/dev/fd` of macOS
+/// does not, nor does Linux give somebody else's terminal) it is the same file: then a write waits where the terminal
+/// takes a beginning only.
+#[derive(Debug)]
+pub struct TerminalOutput(OwnedFd);
+
+impl TerminalOutput {
+    /// The terminal on `output`, such as [`std::io::stdout`].
+    ///
+    /// # Errors
+    /// `ENOTTY` when it is no terminal, `EMFILE` when too many files are open.
+    pub fn new(output: &impl AsFd) -> Result<TerminalOutput> {
+        // Another file, opened anew, would be written from its start.
+        if !rustix::termios::isatty(output) {
+            return Err(Error::system("isatty", &Errno::NOTTY.into()));
+        }
+        let path = format!("/dev/fd/{}", output.as_fd().as_raw_fd());
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(_) => output.as_fd().try_clone_to_owned().map_err(|error| Error::system("dup", &error))?,
+        };
+        Ok(TerminalOutput(file))
+    }
+
+    /// Writes as much of `bytes` as the terminal takes now, and answers how much that was.
+    ///
+    /// # Errors
+    /// `EIO` when the terminal is gone.
+    pub fn write(&self, bytes: &[u8]) -> Result<usize> {
+        let mut written = 0;
+        // What is wrong with it is told by the write.
+        while written < bytes.len() && !look_at(&self.0).is_empty() {
+            match rustix::io::write(&self.0, &bytes[written..]) {
+                Ok(0) | Err(Errno::AGAIN) => break,
+                Ok(len) => written += len,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::system("write", &errno.into())),
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// Whether a write to `output` would be answered now, and how; empty if it would wait.
+fn look_at(output: &impl AsFd) -> PollFlags {
     let mut output = [PollFd::new(output, PollFlags::OUT)];
     let is_told = rustix::event::poll(&mut output, Some(&Timespec::default()));
-    is_told.is_ok() && output[0].revents().contains(PollFlags::OUT)
+    if is_told.is_ok() { output[0].revents() } else { PollFlags::empty() }
 }
 
 fn write_all(file: &(impl AsFd + AsRawFd), mut bytes: &[u8]) -> io::Result<()> {

@@ -13,8 +13,8 @@ use std::io::{self, IsTerminal};
 use rustix::io::retry_on_intr;
 use rustix::process::{Signal, getpgrp, getpid, kill_process};
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetpgrp,
-    tcsetattr,
+    Action, InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflow, tcflush,
+    tcgetattr, tcgetpgrp, tcsetattr,
 };
 
 use crate::{Error, Result};
@@ -37,11 +37,13 @@ pub struct TerminalKeys {
 impl TerminalKeys {
     /// Changes the settings, from now on.
     ///
-    /// In the background it stops the process until it is in the foreground again (`SIGTTOU`).
+    /// In the background it stops the process until it is in the foreground again (`SIGTTOU`): until then the settings are
+    /// somebody else's, and none to go back to.
     ///
     /// # Errors
     /// `ENOTTY` when standard input is no terminal, `EIO` when it is gone.
     pub fn start() -> Result<TerminalKeys> {
+        wait_for_foreground();
         let mut keys = TerminalKeys { lines: settings()?, is_on: false };
         keys.change()?;
         Ok(keys)
@@ -54,6 +56,7 @@ impl TerminalKeys {
     pub fn resume(&mut self) -> Result<()> {
         // Settings that we left behind us are not those that were there before.
         if !self.is_on {
+            wait_for_foreground();
             self.lines = settings()?;
         }
         self.change()
@@ -103,6 +106,20 @@ pub fn stop() {
     // Not `SIGTSTP`, to which somebody listens. Not `SIGSTOP`, which the kernel does not ask whether anybody could end it.
     // It is refused by nobody: the process is our own.
     let _ = kill_process(getpid(), Signal::TTIN);
+}
+
+/// Stops the process while the terminal is somebody else's. To read the settings the system lets anybody, and a shell that
+/// edits lines has its own while we are in the background.
+///
+/// Setting going what nobody has halted changes nothing, and is a change for which the system stops whoever is in the
+/// background, again if that is where it goes on (`bg`). Where it does not stop us, because `SIGTTOU` is ignored or there
+/// is no shell that could let us go on, we go on, as with any change. Better than a signal that we send: only the system
+/// knows which of these is the case, and it asks and stops in one.
+fn wait_for_foreground() {
+    if !is_in_foreground() {
+        // Where it is refused, so is the change.
+        let _ = retry_on_intr(|| tcflow(io::stdin(), Action::OOn));
+    }
 }
 
 fn settings() -> Result<Termios> {

@@ -1,6 +1,7 @@
 //! `bucle connect` on a terminal: the line that is being typed, and that the terminal is always given back as it was.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{BUCLE, LIMIT, accept, read_until, server};
 
-/// Somebody at a terminal of 80 columns, on which a shell script runs.
+/// Somebody at a terminal of 80 columns, on which a shell script runs. While nobody looks, nobody reads the terminal.
 struct Person {
     child: Child,
     keyboard: ChildStdin,
@@ -30,12 +31,12 @@ impl Person {
             .expect("the program starts");
         let keyboard = child.stdin.take().expect("it is piped");
         let mut stdout = child.stdout.take().expect("it is piped");
-        let (shows, screen) = mpsc::channel();
+        let (shows, screen) = mpsc::sync_channel(0);
         thread::spawn(move || {
             let mut buf = [0; 4096];
-            while let Ok(n @ 1..) = stdout.read(&mut buf) {
-                let _ = shows.send(buf[..n].to_vec());
-            }
+            while let Ok(n @ 1..) = stdout.read(&mut buf)
+                && shows.send(buf[..n].to_vec()).is_ok()
+            {}
         });
         Person { child, keyboard, screen, shown: String::new() }
     }
@@ -84,6 +85,18 @@ const PROMPT: &str = "\r\x1b[K> ";
 #[track_caller]
 fn kill(signal: &str, pid: &str) {
     assert!(Command::new("kill").args([signal, pid]).status().expect("kill is there").success());
+}
+
+/// Until the process is gone, and not only told to go.
+#[track_caller]
+fn wait_for_end(pid: &str, name: &str) {
+    let limit = Instant::now() + LIMIT;
+    let is_there =
+        || Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().is_ok_and(|it| it.success());
+    while is_there() {
+        assert!(Instant::now() < limit, "it does not end: {name}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -262,6 +275,93 @@ fn the_terminal_is_restored_whatever_ends_it() -> io::Result<()> {
     Ok(())
 }
 
+/// The server says more than anybody reads, or Ctrl-S holds the output.
+#[test]
+fn a_terminal_that_takes_nothing_holds_up_no_signal() -> io::Result<()> {
+    type Way = fn(&mut Person, &TcpStream);
+    let nobody_reads: Way = |_, mut peer| {
+        peer.set_write_timeout(Some(Duration::from_millis(300))).expect("it is open");
+        // Until it waits, for the client does not read either.
+        while peer.write(&[b"y".repeat(999), b"\n".to_vec()].concat()).is_ok() {}
+    };
+    let ctrl_s: Way = |person, peer| {
+        person.types("hola\r\x13");
+        assert_eq!(read_until(peer, "\n"), "hola\n");
+    };
+    let table: &[(&str, Way, &str, &str)] = &[
+        ("nobody reads, kill", nobody_reads, "-TERM", "143"),
+        ("nobody reads, Ctrl-C", nobody_reads, "-INT", "130"),
+        ("Ctrl-S, kill", ctrl_s, "-TERM", "143"),
+        ("Ctrl-S, the terminal goes", ctrl_s, "-HUP", "129"),
+        ("Ctrl-S, Ctrl-\\", ctrl_s, "-QUIT", "131"),
+    ];
+    for (name, hold, signal, status) in table {
+        let (listener, target) = server();
+        let script = format!(
+            "trap : INT QUIT; stty -g; sh -c 'echo pid $$; exec \"{BUCLE}\" connect -v {target}'; echo status $?; stty -g"
+        );
+        let mut person = Person::at(&script);
+        let before = person.see("\r\n");
+        person.see("pid ");
+        let pid = person.see("\r\n");
+        person.see(PROMPT);
+        let peer = accept(&listener);
+        hold(&mut person, &peer);
+        kill(signal, &pid);
+        wait_for_end(&pid, name);
+        person.types("\x11");
+        person.see(&format!("status {status}\r\n"));
+        assert_eq!(person.see("\r\n"), before, "{name}");
+    }
+    Ok(())
+}
+
+/// What the terminal did not take at once is neither lost nor out of order, and at the end it is waited for.
+#[test]
+fn what_waits_for_the_terminal_is_shown_in_the_end() -> io::Result<()> {
+    let (listener, target) = server();
+    let mut person = Person::connected_to(&target);
+    let mut peer = accept(&listener);
+    let said: Vec<String> = (0..40_000).map(|n| format!("this is line {n}")).collect();
+    let all = said.join("\n") + "\n";
+    let (first, second) = all.split_at(all.len() / 2);
+    let second = second.to_owned();
+    peer.write_all(first.as_bytes())?;
+    person.types("hola\r");
+    let writing = thread::spawn(move || {
+        peer.write_all(second.as_bytes()).map(|()| assert_eq!(read_until(&peer, "\n"), "hola\n"))
+        // And the server is gone.
+    });
+    let shown = person.see("status 0");
+    writing.join().expect("the server fares well")?;
+    let lines: Vec<&str> =
+        shown.split(['\n', '\r']).filter_map(|row| row.find("this is").map(|at| &row[at..])).collect();
+    assert_eq!(lines, said);
+    assert!(shown.contains("> hola\r\n"));
+    Ok(())
+}
+
+/// Ctrl-S, and Ctrl-Q after a while.
+#[test]
+fn after_ctrl_q_all_goes_on() -> io::Result<()> {
+    let (listener, target) = server();
+    let mut person = Person::connected_to(&target);
+    let mut peer = accept(&listener);
+    person.types("hola\r\x13");
+    assert_eq!(read_until(&peer, "\n"), "hola\n");
+    peer.write_all(b"uno\n")?;
+    person.types("half a");
+    thread::sleep(Duration::from_millis(20));
+    person.types("\x11");
+    person.see("uno\r\n> ");
+    person.see("half a");
+    person.types(" line\r");
+    assert_eq!(read_until(&peer, "\n"), "half a line\n");
+    drop(peer);
+    person.see("status 0");
+    Ok(())
+}
+
 #[test]
 fn ctrl_z_and_fg_leave_everything_as_it_was() -> io::Result<()> {
     let (listener, target) = server();
@@ -286,6 +386,60 @@ fn ctrl_z_and_fg_leave_everything_as_it_was() -> io::Result<()> {
     drop(peer);
     person.see(&before);
     Ok(())
+}
+
+/// A shell that edits lines has settings of its own while its jobs are in the background.
+#[test]
+fn what_is_restored_is_never_another_programs() -> io::Result<()> {
+    // How it comes to be stopped in the background, and what the shell does while it is.
+    let table = [
+        ("started there", "RAW; CLIENT &", ""),
+        ("started there, and let go on there", "RAW; CLIENT &", "bg; echo gone; read go;"),
+        ("let go on there after Ctrl-Z", "CLIENT;", "RAW; bg; echo gone; read go;"),
+    ];
+    for (name, start, meanwhile) in table {
+        let (listener, target) = server();
+        let script = format!(
+            "set -m; cooked=$(stty -g); echo $cooked; {start} read go; {meanwhile} stty $cooked; fg; echo done; stty -g"
+        );
+        let client = format!("sh -c 'echo pid $$; exec \"{BUCLE}\" connect {target}'");
+        let script = script.replace("RAW", "stty -icanon -echo -icrnl").replace("CLIENT", &client);
+        let mut person = Person::at(&script);
+        let before = person.see("\r\n");
+        person.see("pid ");
+        let pid = person.see("\r\n");
+        let peer = accept(&listener);
+        if start.ends_with(';') {
+            person.see(PROMPT);
+            person.types("\x1a");
+        }
+        wait_until_stopped(&pid, name);
+        person.types("\n");
+        if !meanwhile.is_empty() {
+            person.see("gone");
+            wait_until_stopped(&pid, name);
+            person.types("\n");
+        }
+        person.see(PROMPT);
+        person.types("hola\r");
+        assert_eq!(read_until(&peer, "\n"), "hola\n", "{name}");
+        person.types("exit\r");
+        assert_eq!((&peer).read(&mut [0; 8])?, 0, "{name}");
+        drop(peer);
+        person.see("done\r\n");
+        assert_eq!(person.see("\r\n"), before, "{name}");
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn wait_until_stopped(pid: &str, name: &str) {
+    let limit = Instant::now() + LIMIT;
+    let state = || Command::new("ps").args(["-o", "state=", "-p", pid]).output().expect("ps is there").stdout;
+    while !state().starts_with(b"T") {
+        assert!(Instant::now() < limit, "it does not stop: {name}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Without a shell that could let it go on, Ctrl-Z stops nothing.

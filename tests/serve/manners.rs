@@ -443,6 +443,16 @@ fn what_cannot_be_is_said_with_advice() {
         ("fewer than nobody", &["serve", "--max-connections", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
         ("as in load", &["load", "-c", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
         ("no limit", &["serve", "--line-limit", "-1K"], 2, &["64M, 500K or 2G"]),
+        (
+            "a file forgotten",
+            &["serve", "--port", "0", "--trace", "--reuse-port"],
+            2,
+            &["a value is required for '--trace <FILE>'"],
+        ),
+        ("a host forgotten", &["serve", "--host", "--reuse-port"], 2, &["a value is required for '--host <HOST>'"]),
+        ("a path forgotten", &["serve", "--unix", "-v"], 2, &["a value is required for '--unix <PATH>'"]),
+        ("a port forgotten", &["serve", "--port", "--reuse-port"], 2, &["a port is a number from 0 to 65535"]),
+        ("a page forgotten", &["load", "--html", "--json"], 2, &["a value is required for '--html <FILE>'"]),
         ("two places", &["serve", "--unix", "a.sock", "--port", "1"], 2, &["--unix"]),
         ("no such command", &["dance"], 2, &["dance"]),
     ];

@@ -155,8 +155,9 @@ fn one(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value)
 }
 
-/// A value that may begin with a minus, so that it is our own words that refuse it.
-fn number(name: &'static str, value: &'static str) -> Arg {
+/// A number, a time or a size. It may begin with a minus, so that it is our own words that refuse it, and they refuse a
+/// flag as well. Not for paths and other words: if one is forgotten, the next flag would be taken for it.
+pub(crate) fn number(name: &'static str, value: &'static str) -> Arg {
     one(name, value).allow_hyphen_values(true)
 }
 
