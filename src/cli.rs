@@ -153,9 +153,14 @@ mod trace_file {
 
 /// Says what went wrong and what to try, on stderr.
 pub(crate) fn complain(what: &str, advice: &[String]) {
+    stderr::say(complaint(what, advice).as_bytes());
+}
+
+/// The words of [`complain`].
+pub(crate) fn complaint(what: &str, advice: &[String]) -> String {
     let mut text = format!("error: {what}\n");
     for line in advice {
         text += &format!("  try:  {line}\n");
     }
-    stderr::say(text.as_bytes());
+    text
 }

@@ -47,7 +47,7 @@ use super::advice::{self, words_for};
 use super::escape::Escaper;
 use super::screen::Screen;
 use super::target::{Place, port_in};
-use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine, stderr};
+use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, complaint, exit_code, machine, stderr};
 
 /// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
 /// take one after the other, shorter than a person notices.
@@ -58,7 +58,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How long after a terminal has taken no more it is tried again. Each time that it takes nothing it is twice as long, up
 /// to [`LONGEST_RETRY`]: one that is only slow is not held up, and Ctrl-S over lunch costs nothing.
-const RETRY: Duration = Duration::from_millis(2);
+const RETRY: Duration = Duration::from_millis(1);
 
 const LONGEST_RETRY: Duration = Duration::from_millis(100);
 
@@ -82,6 +82,7 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     }
     let talk = Rc::new(Talk::new(place, raw));
     let result = run_loop(&talk);
+    talk.say_what_was_put_off();
     talk.forget_what_is_typed();
     match result {
         Ok(()) => ExitCode::from(talk.status.get()),
@@ -175,6 +176,8 @@ struct Talk {
     /// What the terminal has not taken yet. What makes it longer is paused meanwhile: it has some hundred kilobytes at
     /// most, of one chunk whose bytes are all escaped.
     waiting: RefCell<Vec<u8>>,
+    /// What is said on standard error when the terminal has taken that: the end of a conversation comes after it.
+    said_later: RefCell<String>,
     /// Nothing can be written any more.
     has_failed: Cell<bool>,
     /// The row with the prompt is drawn anew when the terminal has taken all.
@@ -214,6 +217,7 @@ impl Talk {
             output,
             terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
             waiting: RefCell::default(),
+            said_later: RefCell::default(),
             has_failed: Cell::new(false),
             is_redraw_due: Cell::new(false),
             is_held: Cell::new(false),
@@ -388,6 +392,7 @@ impl Talk {
     /// Nothing waits for the terminal any more, be it that it has taken all or that it cannot be written.
     fn go_on(&self, lp: &mut Loop, result: Result<(), OutputFailed>) {
         self.is_held.set(false);
+        self.say_what_was_put_off();
         if self.is_over.get() {
             return lp.stop();
         }
@@ -430,14 +435,25 @@ impl Talk {
     fn fail(&self, what: &str) {
         self.status.set(exit_code::FAILURE);
         self.leave_prompt();
-        complain(what, &[]);
+        self.say(&complaint(what, &[]));
     }
 
     /// Says what happens to the person who types; programs are not interested.
     fn tell(&self, what: &str) {
         if self.is_typed {
-            stderr::say(format!("{what}\n").as_bytes());
+            self.say(&format!("{what}\n"));
         }
+    }
+
+    fn say(&self, text: &str) {
+        if self.is_behind() {
+            return self.said_later.borrow_mut().push_str(text);
+        }
+        stderr::say(text.as_bytes());
+    }
+
+    fn say_what_was_put_off(&self) {
+        stderr::say(self.said_later.take().as_bytes());
     }
 
     /// Sends what was typed or piped, and reads on when the server takes more.
