@@ -56,6 +56,7 @@ pub const READS_PER_TURN: usize = 32;
 /// | what | here | `bucle serve` | beyond it | whence the command's number |
 /// |---|---|---|---|---|
 /// | connections | [none](super::ServerOptions::max_connections) | open files − 32 | "server full" where it is lines, closed | Redis keeps 32 back (`CONFIG_MIN_RESERVED_FDS`) |
+/// | events in a turn | [1,024](crate::EventLoop::events_per_turn), libuv's | 128 | the next turn | a word to all from each of a hundred in milliseconds |
 /// | accepts in a turn | [1](super::ServerOptions::accepts_per_turn), Node's | 64 | the next turn | a storm of thousands in dozens of turns |
 /// | waiting to be accepted | [511](super::BACKLOG), Node's | 511 | the kernel lets them try again | |
 /// | reads of 64 KiB in a turn | [32](Limits::reads_per_turn), libuv's | 32; 1 where they are lines | the next turn | a read may be thousands of lines, each for everybody |
