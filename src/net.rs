@@ -65,6 +65,7 @@ mod shared;
 pub(crate) mod simulated;
 mod socket;
 mod state;
+mod stream;
 mod utf8;
 mod write;
 

@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::listener::set_listener_options;
+use super::state::SocketState;
 use super::state::flag;
-use super::state::{SocketState, Stream};
+use super::stream::Stream;
 use super::{BACKLOG, Dropped, Error, ServerId, Socket};
 use crate::error_codes;
 use crate::event_loop::token::{Key, TokenKind};

@@ -15,7 +15,8 @@ use std::time::Duration;
 use super::outbox::FEW;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
-use super::state::{NO_SERVER, Reset, SocketState, Stream};
+use super::state::{NO_SERVER, Reset, SocketState};
+use super::stream::Stream;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 

@@ -3,7 +3,7 @@
 use super::Peer;
 use crate::event_loop::Loop;
 use crate::net::Socket;
-use crate::net::state::Stream;
+use crate::net::stream::Stream;
 
 /// What a loop still holds; all 0 when nothing is left.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
