@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::outbox::{Outbox, OutboxId};
 use super::state::SocketState;
 use super::state::flag::*;
-use super::{Error, Net, NetTick, Socket, WriteCallback};
+use super::{Error, Net, NetTick, NetTimer, Socket, WriteCallback};
 use crate::event_loop::{Loop, TimerId};
 
 /// How many full reads one socket gets in one turn; libuv's number (`uv__read` in `src/unix/stream.c`).
@@ -236,7 +236,7 @@ impl Loop {
         if limit.is_zero() || self.net.outboxes.of(state).is_none_or(|outbox| outbox.write_timer.is_some()) {
             return;
         }
-        let timer = self.start_write_timer(socket, limit);
+        let timer = self.start_net_timer(limit, NetTimer::Write(socket));
         if let Some(outbox) = self.net.outbox_mut(socket) {
             outbox.write_timer = Some(timer);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState};
 use super::stream::{set_keep_alive, set_user_timeout};
-use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, ServerId, Target};
+use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, NetTimer, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
@@ -366,7 +366,7 @@ impl Socket {
             lp.timers_clear(timer);
         }
         if !limit.is_zero() {
-            let timer = lp.start_idle_timer(self, limit);
+            let timer = lp.start_net_timer(limit, NetTimer::Idle(self));
             if let Some(state) = lp.net.socket_mut(self) {
                 state.idle_timer = Some(timer);
             }
