@@ -34,6 +34,7 @@ mod polling;
 mod queues;
 mod readiness;
 mod remote;
+pub(crate) mod slots;
 #[cfg(feature = "process")]
 mod sources;
 mod timers;

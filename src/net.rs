@@ -92,6 +92,7 @@ pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
 pub use target::Target;
 
 pub use crate::error::{Error, SystemError};
+use crate::event_loop::slots::Slots;
 use crate::event_loop::{Cause, Loop};
 use accept::Starvation;
 use handler::HandlerSlot;
@@ -118,8 +119,8 @@ pub(crate) type WriteCallback = Box<dyn FnOnce(&mut Loop, crate::Result<()>)>;
 /// All sockets, servers and handlers of a loop.
 #[derive(Default)]
 pub(crate) struct Net {
-    sockets: Slab<SocketState>,
-    servers: Slab<ServerState>,
+    sockets: Slots<SocketState>,
+    servers: Slots<ServerState>,
     handlers: Slab<HandlerSlot>,
     next_serial: u32,
     /// Where text is put together that cannot be lent from the read buffer.
@@ -149,18 +150,18 @@ pub(crate) struct Net {
 impl Net {
     #[inline]
     pub(crate) fn socket(&self, socket: Socket) -> Option<&SocketState> {
-        self.sockets.get(socket.0.slot()).filter(|state| state.serial == socket.0.serial())
+        self.sockets.get(socket.0)
     }
 
     #[inline]
     pub(crate) fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
-        self.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial())
+        self.sockets.get_mut(socket.0)
     }
 
     /// A socket, and what holds its bytes on their way out.
     #[inline]
     pub(crate) fn socket_and_outboxes(&mut self, socket: Socket) -> Option<(&mut SocketState, &mut Outboxes)> {
-        let state = self.sockets.get_mut(socket.0.slot()).filter(|state| state.serial == socket.0.serial())?;
+        let state = self.sockets.get_mut(socket.0)?;
         Some((state, &mut self.outboxes))
     }
 
@@ -176,11 +177,11 @@ impl Net {
     }
 
     pub(crate) fn server(&self, server: ServerId) -> Option<&ServerState> {
-        self.servers.get(server.0.slot()).filter(|state| state.serial == server.0.serial())
+        self.servers.get(server.0)
     }
 
     pub(crate) fn server_mut(&mut self, server: ServerId) -> Option<&mut ServerState> {
-        self.servers.get_mut(server.0.slot()).filter(|state| state.serial == server.0.serial())
+        self.servers.get_mut(server.0)
     }
 
     pub(crate) fn connections(&self) -> usize {

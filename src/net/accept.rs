@@ -146,8 +146,8 @@ impl Loop {
             (false, false) => flag::READING,
         };
         let serial = self.net.take_serial();
-        let entry = self.net.sockets.vacant_entry();
-        let socket = Socket(Key::new(entry.key(), serial));
+        // Registered before it is inserted: a failure leaves nothing behind.
+        let socket = Socket(self.net.sockets.next_key(serial));
         if let Err(error) = stream.register(&self.registry, socket.0.token(TokenKind::Socket)) {
             let error = Error::system("accept", &error);
             return self
@@ -156,7 +156,7 @@ impl Loop {
         let mut state = SocketState::new(serial, handler, server.0.index(), high_water_mark);
         state.flags = flags;
         state.stream = stream;
-        entry.insert(state);
+        self.net.sockets.insert(state);
         self.net.outboxes.store.blocks.connections_are(self.net.sockets.len());
         self.share_handler(handler);
         if let Some(state) = self.net.server_mut(server) {

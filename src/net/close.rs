@@ -219,7 +219,7 @@ impl Loop {
         if let Some(outbox) = state.take_outbox() {
             self.net.outboxes.take_back(outbox);
         }
-        let state = self.net.sockets.remove(socket.0.slot());
+        let state = self.net.sockets.remove(socket.0);
         self.release_handler(handler);
         // Last, for dropping what callbacks own may run code of the program.
         drop(state);

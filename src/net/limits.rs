@@ -147,7 +147,7 @@ impl Net {
     /// The limits that hold for a socket: its own, or those of the server that accepted it.
     fn limits<'a>(&'a self, state: &'a SocketState) -> &'a Limits {
         let own = state.more.as_ref().and_then(|more| more.limits.as_deref());
-        own.or_else(|| Some(&self.servers.get(state.server as usize)?.options.limits)).unwrap_or(&Limits::NONE)
+        own.or_else(|| Some(&self.servers.at(state.server)?.options.limits)).unwrap_or(&Limits::NONE)
     }
 
     fn waiting_callbacks(&self, state: &SocketState) -> usize {
@@ -307,7 +307,7 @@ impl Loop {
             self.tick(NetTick::FailQueued(socket));
         }
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
         state.set(ERRORED);
         state.more().errored.get_or_insert_with(|| error.clone());
         state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));

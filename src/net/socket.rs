@@ -203,7 +203,7 @@ impl Socket {
         if options.limits != Limits::NONE {
             state.more().limits = Some(Box::new(options.limits));
         }
-        let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
+        let socket = Socket(lp.net.sockets.insert(state));
         lp.net.outboxes.store.blocks.connections_are(lp.net.sockets.len());
         socket.set_timeout(lp, options.timeout);
         socket
@@ -530,7 +530,7 @@ impl Socket {
     /// The server that accepted this socket; `None` for a client's, and after the destroy.
     pub fn server(self, lp: &Loop) -> Option<ServerId> {
         let server = lp.net.socket(self)?.server;
-        lp.net.servers.get(server as usize).map(|state| ServerId(Key::new(server as usize, state.serial)))
+        lp.net.servers.at(server).map(|state| ServerId(Key::new(server as usize, state.serial)))
     }
 
     /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no

@@ -24,6 +24,7 @@ use super::stream::Stream;
 use super::utf8::Utf8Decoder;
 use super::{Error, Limits, Socket, WriteCallback};
 use crate::event_loop::TimerId;
+use crate::event_loop::slots::HasSerial;
 
 /// No server: the socket is a client's.
 pub(crate) const NO_SERVER: u32 = u32::MAX;
@@ -179,6 +180,13 @@ pub(crate) mod flag {
         CLOSING,
         /// Data goes through the slow path: an inbox, a decoder or a pipe is there.
         DETOUR,
+    }
+}
+
+impl HasSerial for SocketState {
+    #[inline]
+    fn serial(&self) -> u32 {
+        self.serial
     }
 }
 
