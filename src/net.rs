@@ -73,6 +73,7 @@ mod stream;
 mod target;
 mod tick;
 mod timer;
+mod upgrade;
 mod utf8;
 mod write;
 
@@ -96,6 +97,7 @@ use crate::event_loop::slots::Slots;
 use crate::event_loop::{Cause, Loop};
 use accept::Starvation;
 use handler::HandlerSlot;
+use layer::Tables;
 use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use pending::Pending;
@@ -132,6 +134,10 @@ pub(crate) struct Net {
     /// How many bytes they have gathered, at most: what left before the phase's end may still be counted.
     gathered: usize,
     outboxes: Outboxes,
+    /// What protocols keep for single sockets.
+    tables: Tables,
+    /// The first bytes for handlers whose `on_upgrade` is due.
+    heads: Vec<(Socket, Vec<u8>)>,
     ready: ReadyList,
     /// Work for the pending phase, in the order in which it was asked for.
     pending: VecDeque<(Pending, Cause)>,
@@ -225,9 +231,15 @@ impl Loop {
     pub(crate) fn recount(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let keeps_alive = state.keeps_alive();
-        if keeps_alive != state.is(flag::COUNTED) {
-            state.flags ^= flag::COUNTED;
-            self.active = if keeps_alive { self.active + 1 } else { self.active - 1 };
+        if keeps_alive == state.is(flag::COUNTED) {
+            return;
+        }
+        if keeps_alive {
+            state.set(flag::COUNTED);
+            self.active += 1;
+        } else {
+            state.clear(flag::COUNTED);
+            self.active -= 1;
         }
     }
 }

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::listener::set_listener_options;
-use super::state::SocketState;
 use super::state::flag;
+use super::state::{Link, SocketState};
 use super::stream::Stream;
 use super::{BACKLOG, Dropped, Error, NetTimer, ServerId, Socket};
 use crate::error_codes;
@@ -137,8 +137,7 @@ impl Loop {
         if cfg!(not(target_os = "linux")) {
             set_listener_options(options, |set| stream.with_tcp(set));
         }
-        let mut flags = flag::OPENED;
-        flags |= if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
+        let mut flags = if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
         flags |= if options.flowing { flag::LISTENS } else { 0 };
         flags |= match (options.pause_on_connect, options.flowing) {
             (true, _) => flag::PAUSED,
@@ -154,7 +153,8 @@ impl Loop {
                 .emit_server(server, Kind::OnServerError, |handler, lp| handler.on_server_error(lp, server, error));
         }
         let mut state = SocketState::new(serial, handler, server.0.index(), high_water_mark);
-        state.flags = flags;
+        state.set_link(Link::Connected);
+        state.set(flags);
         state.stream = stream;
         self.net.sockets.insert(state);
         self.net.outboxes.store.blocks.connections_are(self.net.sockets.len());

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::outbox::FEW;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
-use super::state::{NO_SERVER, Reset, SocketState};
+use super::state::{Life, Link, NO_SERVER, Reset, SocketState, Writing};
 use super::stream::Stream;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
@@ -40,7 +40,7 @@ impl Loop {
             self.tick(NetTick::FailQueued(socket));
         }
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        state.set(DESTROYED);
+        state.set_life(Life::Destroyed);
         match &error {
             Some(error) => log::trace!(target: "bucle::net", "{socket} destroyed: {error}"),
             None => log::trace!(target: "bucle::net", "{socket} destroyed"),
@@ -85,7 +85,7 @@ impl Loop {
     /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
     fn send_last_bytes(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        let is_gathered = state.flags & (BLOCKED | CONNECTING | ERRORED) == 0 && state.corks == 0;
+        let is_gathered = !state.is(BLOCKED | CONNECTING | ERRORED) && state.corks == 0;
         let Some(id) = state.outbox.filter(|_| is_gathered) else { return };
         let (outbox, store) = outboxes.open(id);
         let waiting = outbox.len();
@@ -175,7 +175,7 @@ impl Loop {
         let was_opened = state.is(OPENED);
         let was_connecting = state.is(CONNECTING);
         // From here on `connect_to` may give the socket a new life.
-        state.set(CLOSING);
+        state.set_life(Life::Closing);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
         self.take_pipes(socket);
@@ -186,7 +186,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         // Unless `on_close` has begun a new life, whose writes wait for a connection of its own.
         if was_connecting && state.is(CLOSING) {
-            state.clear(CONNECTING);
+            state.set_link(Link::Connected);
             if state.outbox.is_some() {
                 let first = self.net.take_inflight_callbacks(socket);
                 self.connection_never_came(socket, first);
@@ -221,6 +221,9 @@ impl Loop {
         }
         let state = self.net.sockets.remove(socket.0);
         self.release_handler(handler);
+        if let Some(state) = &state {
+            self.net.tables.forget(socket, state.tag);
+        }
         // Last, for dropping what callbacks own may run code of the program.
         drop(state);
     }
@@ -228,7 +231,7 @@ impl Loop {
     /// `destroy_soon`: end, and destroy when that is through.
     pub(crate) fn destroy_socket_soon(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(FINISHED) {
+        if state.writing() == Writing::Finished {
             return self.destroy_socket(socket, None);
         }
         state.set(DESTROY_ON_FINISH);

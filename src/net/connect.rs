@@ -20,6 +20,7 @@ use std::time::Duration;
 use super::dial::{failed_at_path, open_tcp, open_unix};
 use super::lookup::Answer;
 use super::place::{Meaning, failed_on, literal};
+use super::state::Link;
 use super::state::flag::*;
 use super::stream::Stream;
 use super::{Error, Family, NetTick, NetTimer, Pending, Socket, Target};
@@ -78,16 +79,15 @@ impl Loop {
             None => None,
         };
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
-        if state.is(OPENED | DESTROYED) && !state.is(CLOSING) {
-            return Err(Error::AlreadyConnected);
-        }
         if state.is(CLOSING) {
             self.begin_life_anew(socket);
+        } else if state.is(OPENED | DESTROYED) {
+            return Err(Error::AlreadyConnected);
         }
         self.net.attempts += 1;
         let number = self.net.attempts;
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
-        state.set(OPENED | CONNECTING);
+        state.set_link(Link::Connecting);
         let idle_timer = state.idle_timer;
         state.more().connecting = Some(Box::new(Connecting { number, local, ..Connecting::default() }));
         if let Some(timer) = idle_timer {
@@ -116,7 +116,9 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let outbox = state.take_outbox();
         let ends = state.more.as_mut().map(|more| std::mem::take(&mut more.end_callbacks)).unwrap_or_default();
+        let tag = std::mem::take(&mut state.tag);
         state.begin_life();
+        self.net.tables.forget(socket, tag);
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         for callback in writes.into_iter().chain(ends) {
             self.call_back(socket, Some(callback), Err(Error::ClosedBeforeConnection));
@@ -176,7 +178,7 @@ impl Loop {
 
     pub(super) fn connecting(&mut self, socket: Socket) -> Option<&mut Connecting> {
         let state = self.net.socket_mut(socket)?;
-        if state.flags & (CONNECTING | DESTROYED) != CONNECTING {
+        if state.among(CONNECTING | DESTROYED) != CONNECTING {
             return None;
         }
         state.more.as_mut()?.connecting.as_deref_mut()

@@ -10,7 +10,7 @@
 
 use super::outbox::Outboxes;
 use super::state::flag::*;
-use super::state::{Reset, SocketState};
+use super::state::{Link, Reset, SocketState, Writing};
 use super::stream::{set_keep_alive, set_user_timeout};
 use super::{Error, Pending, Socket};
 use crate::event_loop::{Kind, Loop};
@@ -45,7 +45,7 @@ impl Loop {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         // It is in flight while `on_connect` runs: what that writes queues up behind it.
         let has_early_write = state.has_early_write(outboxes);
-        state.clear(CONNECTING);
+        state.set_link(Link::Connected);
         if has_early_write {
             state.set(BLOCKED);
         }
@@ -102,7 +102,7 @@ impl Loop {
             self.write_failed(socket, first, Error::SocketClosed);
         } else if has_early_write {
             self.send_queued(socket);
-        } else if state.flags & (SHUTTING | DESTROYED) == SHUTTING {
+        } else if state.writing() == Writing::ShuttingDown && !state.is(DESTROYED) {
             let cause = self.cause();
             self.net.pending.push_back((Pending::Shutdown(socket), cause));
         }
