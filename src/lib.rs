@@ -1,6 +1,7 @@
 //! Node's event loop and `net` module as a single-threaded Rust library, without an async runtime.
 //!
-//! This page is the first lesson, and each module is a further one. The programs in `examples/` are numbered lessons, too.
+//! This page is the first lesson, and each module is a further one. The programs in `examples/` are numbered lessons,
+//! too.
 //!
 //! # Lesson one: callbacks borrow the loop
 //!
@@ -25,17 +26,17 @@
 //! Every callback borrows the loop as `lp: &mut Loop` until it returns. No other callback can run in the meantime; the
 //! borrow checker guarantees it. So there are no locks, no `Rc<RefCell<_>>` and no `async`.
 //!
-//! A program keeps handles such as [`TimerId`] and [`Socket`](net::Socket). A handle is eight bytes, can be copied, and owns
-//! nothing. After its object is gone, the handle refers to nothing, never to another object.
+//! A program keeps handles such as [`TimerId`] and [`Socket`](net::Socket). A handle is eight bytes, can be copied,
+//! and owns nothing. After its object is gone, the handle refers to nothing, never to another object.
 //!
 //! # Further lessons
 //!
 //! The numbers are those of the programs in `examples/` that show it.
 //!
 //! 1. [`Loop`]: timers, ticks, microtasks, immediates, and the order in which they run. (01, 02, 19, 20)
-//! 2. [`net`]: servers and sockets. [`net::Handler`] receives events and [`net::Socket`] acts on a connection (03 to 05, 08,
-//!    09, 11); [`net::Limits`] bounds the cost of a peer (06, 07, 17, 18); [`Socket::pipe`](net::Socket::pipe) and
-//!    [`net::BlockList`] (14); [`net::Shared`] is one handler for many sockets (09, 15).
+//! 2. [`net`]: servers and sockets. [`net::Handler`] receives events and [`net::Socket`] acts on a connection (03 to
+//!    05, 08, 09, 11); [`net::Limits`] bounds the cost of a peer (06, 07, 17, 18); [`Socket::pipe`](net::Socket::pipe)
+//!    and [`net::BlockList`] (14); [`net::Shared`] is one handler for many sockets (09, 15).
 //! 3. [`Remote`]: running closures from other threads. (16)
 //! 4. [`telnet`]: the protocol of terminal users; bytes become lines. (12)
 //! 5. `process` (feature `process`): signals and standard input. (10, 13)
@@ -44,8 +45,8 @@
 //!
 //! # Differences from Node
 //!
-//! The order of callbacks is that of Node 20, and tests compare it scenario by scenario (`tests/conformance`). Names are Node's
-//! in snake case; search this documentation for `setImmediate` and you find [`Loop::set_immediate`].
+//! The order of callbacks is that of Node 20, and tests compare it scenario by scenario (`tests/conformance`). Names
+//! are Node's in snake case; search this documentation for `setImmediate` and you find [`Loop::set_immediate`].
 //!
 //! | in Node | here |
 //! |---|---|
