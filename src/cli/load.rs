@@ -24,6 +24,7 @@ mod schedule;
 mod script;
 mod threshold;
 mod timeline;
+mod units;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -43,10 +44,11 @@ use bucle::process;
 use client::Job;
 use ledger::Ledger;
 use options::Model;
-pub(crate) use options::{Load, command, count, load_of, number, time};
+pub(crate) use options::{Load, command, load_of, number};
 use plan::{Machine, Plan};
 use procs::Worker;
 use progress::Progress;
+pub(crate) use units::{count, time};
 
 /// How a run came out.
 #[derive(Debug)]

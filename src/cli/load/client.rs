@@ -32,6 +32,7 @@ use super::ledger::Ledger;
 use super::options::{Length, Load, Model};
 use super::progress::{Progress, Snapshot, Unit};
 use super::schedule::{Schedule, first_number_from, share};
+use super::units::nanos;
 use crate::cli::exit_code;
 use book::Book;
 use connecting::WAVE;
@@ -484,8 +485,3 @@ impl Run {
 
 /// Longer than any run: 24 days, the longest timer.
 const FOR_EVER: u64 = (i32::MAX as u64 - 1) * 1_000_000;
-
-/// 584 years are enough.
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}

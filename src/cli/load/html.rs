@@ -13,8 +13,9 @@ use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
 use super::ledger::{Failure, Ledger};
 use super::options::{Load, Model};
-use super::report::{self, grouped, time_of};
+use super::report;
 use super::timeline::Cut;
+use super::units::{grouped, time_of};
 use super::{Outcome, json, target_url};
 use chart::{Axis, Chart, Curve, Shape, Step};
 

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::check::{Phase, Verdict};
-use super::client::nanos;
 use super::counts::{Counts, u64_of};
 use super::options::{Load, Model};
-use super::report::{grouped, time_of};
 use super::threshold::Metric;
 use super::timeline::Timeline;
+use super::units::{grouped, nanos, time_of};
 use crate::cli::exit_code;
 
 /// The generator is late from here on, in nanoseconds, in a hundredth of all cases.

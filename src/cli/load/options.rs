@@ -16,8 +16,8 @@ use super::message::{LineEnd, Messages, Template, unescape};
 use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
+use super::units::{count, time};
 use values::{connections, expect, positive_time, procs, ramp, rate, size, sources, target};
-pub(crate) use values::{count, time};
 
 /// Where to, unless something is said.
 const TARGET: &str = "127.0.0.1:8080";

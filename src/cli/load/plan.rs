@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::check::Expect;
 use super::options::{Load, Procs, Sources};
-use super::report::grouped;
+use super::units::grouped;
 
 /// Descriptors that a process needs besides its connections: the poll, the log, standard streams, and some to spare.
 const SPARE_DESCRIPTORS: u64 = 64;

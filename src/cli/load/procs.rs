@@ -24,6 +24,7 @@ use bucle::{EventLoop, Loop};
 
 use super::ledger::Ledger;
 use super::progress::{self, Progress, Snapshot};
+use super::units::nanos;
 use crate::cli::exit_code;
 
 /// Which part of the work a child has: written and read by this file only.
@@ -165,7 +166,7 @@ fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>) {
     let timer = lp.set_interval(Duration::from_millis(100), move |_| {
         let Team { members, progress, .. } = &mut *team.borrow_mut();
         let sum = |field: fn(&Snapshot) -> u64| members.iter().map(|member| field(&member.snapshot)).sum();
-        progress.show(super::client::nanos(start.elapsed()), || Snapshot {
+        progress.show(nanos(start.elapsed()), || Snapshot {
             stage: None,
             living: sum(|snapshot| snapshot.living),
             done: sum(|snapshot| snapshot.done),

@@ -9,7 +9,7 @@ use super::client::Stage;
 use super::json::is_checked;
 use super::ledger::Messages;
 use super::options::{Load, Model};
-use super::report::grouped;
+use super::units::grouped;
 use crate::cli::stderr;
 
 /// How a run stands.

@@ -8,6 +8,7 @@ use super::counts::{Counts, QUANTILES};
 use super::ledger::{BUSY, LATE, Ledger, Messages};
 use super::options::{Length, Load, Model};
 use super::threshold::Threshold;
+use super::units::{grouped, plain, short_time, time_of};
 use super::{Outcome, json, target_url};
 use crate::cli::advice;
 use crate::cli::target::Place;
@@ -319,71 +320,9 @@ pub(crate) fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
     }
 }
 
-/// `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Whole numbers as such, others with a decimal.
-pub(crate) fn plain(value: f64) -> String {
-    if value.fract() == 0.0 || value >= 100.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
-}
-
-/// As [`time_of`], without zeros at the end, for times that somebody has chosen: `5 s`, `2.5 ms`.
-pub(crate) fn short_time(ns: u64) -> String {
-    let text = time_of(ns);
-    match text.split_once(' ') {
-        Some((number, unit)) if number.contains('.') => {
-            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
-        }
-        _ => text,
-    }
-}
-
-/// Three digits and a unit.
-pub(crate) fn time_of(ns: u64) -> String {
-    let (value, unit) = match ns {
-        0..1_000 => return format!("{ns} ns"),
-        1_000..1_000_000 => (ns as f64 / 1e3, "us"),
-        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
-        _ => (ns as f64 / 1e9, "s"),
-    };
-    match value {
-        _ if value >= 100.0 => format!("{value:.0} {unit}"),
-        _ if value >= 10.0 => format!("{value:.1} {unit}"),
-        _ => format!("{value:.2} {unit}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        let table =
-            [(0, "0 ns"), (999, "999 ns"), (1500, "1.50 us"), (15_000_000, "15.0 ms"), (150_000_000_000, "150 s")];
-        for (ns, want) in table {
-            assert_eq!(time_of(ns), want);
-        }
-    }
-
-    #[test]
-    fn chosen_times_are_short() {
-        let table = [(0, "0 ns"), (200, "200 ns"), (1000, "1 us"), (20_000, "20 us"), (2_500_000, "2.5 ms")];
-        for (ns, want) in table.into_iter().chain([(5_000_000_000, "5 s"), (100_000_000_000, "100 s")]) {
-            assert_eq!(short_time(ns), want);
-        }
-    }
 
     #[test]
     fn long_lines_go_on_below() {

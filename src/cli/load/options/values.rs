@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Procs, Ramp, Sources};
 use crate::cli::load::check::{Expect, Fanout};
+use crate::cli::load::units::{count, time};
 use crate::cli::target::Place;
 
 /// The smallest `--size`: connection, number, and enough letters that no two messages are alike.
@@ -18,9 +19,6 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 /// The most connections one run may have; `{conn}` and the plan's arithmetic go further, the report would not.
 const MOST_CONNECTIONS: u64 = 1 << 31;
 
-/// A timer of the loop runs at most 2^31 − 1 ms, as in Node: 24 days.
-const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
-
 /// As `bucle connect` has it, but for unix sockets.
 pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
     if text.starts_with("unix:") || text.starts_with(['/', '.']) {
@@ -31,23 +29,6 @@ pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
     match Place::parse(text)? {
         Place::Tcp(host, port) => Ok((host, port)),
         Place::Unix(_) => Err("bucle load speaks TCP only".to_owned()),
-    }
-}
-
-/// 1 or more; `1k` is a thousand, `1M` a million.
-pub(crate) fn count(text: &str) -> Result<u64, String> {
-    let (digits, unit) = match text.strip_suffix('k').map(|digits| (digits, 1000)) {
-        Some(pair) => pair,
-        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1_000_000)),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("a count is a whole number, 1 or more: 500, 10k, 1M".to_owned());
-    }
-    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    match number {
-        Some(0) => Err("1 is the least".to_owned()),
-        Some(number) if number <= i64::MAX as u64 => Ok(number),
-        _ => Err("that is more than can be counted".to_owned()),
     }
 }
 
@@ -75,38 +56,6 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     match count(text)? {
         number if (SMALLEST..=LARGEST).contains(&number) => Ok(number),
         _ => Err(format!("between {SMALLEST} and {LARGEST} bytes; for others there is -m")),
-    }
-}
-
-/// `10us`, `5ms`, `2s`, `1m`, `1h`; seconds without a unit; fractions are fine.
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    let advice = "write it like 500us, 20ms, 10s, 5m or 1h; a bare number is seconds";
-    if text.starts_with('-') {
-        return Err(format!("no time is less than nothing; {advice}"));
-    }
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ns: u128 = match unit {
-        "us" => 1_000,
-        "ms" => 1_000_000,
-        "" | "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return Err(format!("there is no unit {unit:?}; {advice}")),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
-        return Err(advice.to_owned());
-    }
-    let whole = whole.parse::<u64>().map_err(|_| advice.to_owned())?;
-    // Nanoseconds of an hour have 13 digits: more cannot matter.
-    let fraction = &fraction[..fraction.len().min(13)];
-    let scale = 10u128.pow(fraction.len() as u32);
-    let fraction = fraction.parse::<u64>().map_err(|_| advice.to_owned())?;
-    let ns = u128::from(whole) * unit_ns + u128::from(fraction) * unit_ns / scale;
-    match u64::try_from(ns).map(Duration::from_nanos) {
-        Ok(time) if time <= LONGEST => Ok(time),
-        _ => Err("24 days are the most".to_owned()),
     }
 }
 
@@ -195,60 +144,6 @@ mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_have_k_and_m() {
-        let table = [
-            ("1", Some(1)),
-            ("500", Some(500)),
-            ("1k", Some(1000)),
-            ("20M", Some(20_000_000)),
-            ("0", None),
-            ("0k", None),
-            ("", None),
-            ("k", None),
-            ("-1", None),
-            ("+1", None),
-            ("1.5k", None),
-            ("1K", None),
-            ("1kk", None),
-            ("99999999999999999999", None),
-            ("9999999999999999M", None),
-        ];
-        for (text, want) in table {
-            assert_eq!(count(text).ok(), want, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn times_have_units() {
-        let table = [
-            ("500us", Some(500)),
-            ("20ms", Some(20_000)),
-            ("2.5ms", Some(2_500)),
-            ("10s", Some(10_000_000)),
-            ("10", Some(10_000_000)),
-            ("0.000001", Some(1)),
-            ("1.5", Some(1_500_000)),
-            ("5m", Some(300_000_000)),
-            ("1h", Some(3_600_000_000)),
-            ("0", Some(0)),
-            ("", None),
-            ("s", None),
-            (".5s", None),
-            ("5.", None),
-            ("1.2.3", None),
-            ("-1s", None),
-            ("1d", None),
-            ("5 m", None),
-            ("600h", None),
-            ("99999999999999999999", None),
-            ("18446744073709551615h", None),
-        ];
-        for (text, want_us) in table {
-            assert_eq!(time(text).ok(), want_us.map(Duration::from_micros), "{text:?}");
-        }
-    }
 
     #[test]
     fn targets() {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cli::load::threshold::Threshold;
+use crate::cli::load::units::LONGEST;
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
