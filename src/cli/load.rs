@@ -22,6 +22,7 @@ mod progress;
 mod report;
 mod schedule;
 mod script;
+mod stage;
 mod threshold;
 mod timeline;
 mod units;
@@ -42,25 +43,13 @@ use super::{advice, complain, exit_code, stderr};
 use bucle::net::{Socket, SocketOptions, on};
 use bucle::process;
 use client::Job;
-use ledger::Ledger;
+use ledger::{FinishedRun, Ledger};
 use options::Model;
 pub(crate) use options::{Load, command, load_of, number};
 use plan::{Machine, Plan};
 use procs::Worker;
 use progress::Progress;
 pub(crate) use units::{count, time};
-
-/// How a run came out.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) ledger: Ledger,
-    /// Date and time in UTC, as ISO 8601 has it.
-    pub(crate) started: String,
-    pub(crate) procs: u64,
-    /// The `--fail-if` that were true.
-    pub(crate) failed: Vec<String>,
-    pub(crate) exit: u8,
-}
 
 /// Plans, runs and reports.
 pub(crate) fn run(load: Load) -> ExitCode {
@@ -94,8 +83,8 @@ pub(crate) fn run(load: Load) -> ExitCode {
         }
     };
     let (failed, exit) = (ledger.failed(&load), ledger.exit(&load));
-    let outcome = Outcome { ledger, started, procs: plan.procs, failed, exit };
-    match tell(&load, &outcome, page) {
+    let finished = FinishedRun { ledger, started, procs: plan.procs, failed, exit };
+    match tell(&load, &finished, page) {
         Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
         _ => ExitCode::from(exit),
     }
@@ -238,16 +227,16 @@ fn share_a_terminal() -> bool {
     device.0.is_some() && device.0 == device.1
 }
 
-fn tell(load: &Load, outcome: &Outcome, page: Option<File>) -> Result<(), bucle::Error> {
+fn tell(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(), bucle::Error> {
     if let Some(mut page) = page
-        && let Err(error) = page.write_all(html::page(load, outcome).as_bytes())
+        && let Err(error) = page.write_all(html::page(load, run).as_bytes())
     {
         complain(&format!("cannot write the page of --html: {error}"), &[]);
     }
     match load.json {
-        true => print(&format!("{}\n", json::report(load, outcome))),
-        false if share_a_terminal() => print(&format!("\n{}", report::text(load, outcome))),
-        false => print(&format!("{}\n\n{}", report::what(load), report::text(load, outcome))),
+        true => print(&format!("{}\n", json::report(load, run))),
+        false if share_a_terminal() => print(&format!("\n{}", report::text(load, run))),
+        false => print(&format!("{}\n\n{}", report::what(load), report::text(load, run))),
     }
 }
 
@@ -266,14 +255,6 @@ fn print(text: &str) -> Result<(), bucle::Error> {
 pub(crate) fn usage(why: &str) -> ExitCode {
     complain(why, &["bucle load --help".to_owned()]);
     ExitCode::from(exit_code::USAGE)
-}
-
-fn target_url(load: &Load) -> String {
-    if load.host.contains(':') {
-        format!("tcp://[{}]:{}", load.host, load.port)
-    } else {
-        format!("tcp://{}:{}", load.host, load.port)
-    }
 }
 
 /// `2026-11-22T10:00:00Z`.

@@ -32,6 +32,7 @@ use super::ledger::Ledger;
 use super::options::{Length, Load, Model};
 use super::progress::{Progress, Snapshot, Unit};
 use super::schedule::{Schedule, first_number_from, share};
+use super::stage::Stage;
 use super::units::nanos;
 use crate::cli::exit_code;
 use book::Book;
@@ -61,21 +62,6 @@ pub(crate) struct Job {
     pub(crate) ports: Option<(u16, u64)>,
     /// Whether a parent says when to go, through standard input.
     pub(crate) is_worker: bool,
-}
-
-/// Where the run is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Stage {
-    Connecting,
-    /// Connected; the server may still be accepting.
-    Settling,
-    /// Connected; the parent has not said go.
-    Waiting,
-    Warmup,
-    Steady,
-    Drain,
-    Closing,
-    Over,
 }
 
 /// The run, shared by the handlers of all its connections.

@@ -12,7 +12,6 @@ use super::counts::{Counts, u64_of};
 use super::options::{Load, Model};
 use super::threshold::Metric;
 use super::timeline::Timeline;
-use super::units::{grouped, nanos, time_of};
 use crate::cli::exit_code;
 
 /// The generator is late from here on, in nanoseconds, in a hundredth of all cases.
@@ -23,7 +22,7 @@ pub(crate) const BUSY: f64 = 0.90;
 
 /// The eleven counters of a phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Messages {
+pub(crate) struct MessageCounts {
     pub(crate) sent: u64,
     pub(crate) expected: u64,
     pub(crate) exact: u64,
@@ -37,7 +36,7 @@ pub(crate) struct Messages {
     pub(crate) unsent: u64,
 }
 
-impl Messages {
+impl MessageCounts {
     /// In the order of the contract.
     pub(crate) fn list(&self) -> [(&'static str, u64); 11] {
         [
@@ -160,8 +159,8 @@ const KINDS: [Verdict; 7] = [
 /// Everything that is known at the end of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    pub(crate) warmup: Messages,
-    pub(crate) steady: Messages,
+    pub(crate) warmup: MessageCounts,
+    pub(crate) steady: MessageCounts,
     pub(crate) warmup_ns: u64,
     pub(crate) steady_ns: u64,
     /// From the start of steady to its end, or to the last exact reply if that came later.
@@ -178,7 +177,7 @@ pub(crate) struct Ledger {
     pub(crate) misheard: u64,
     /// Of those, the ones on which it was what had been sent.
     pub(crate) echoed: u64,
-    /// Messages of a fan-out that came back to their sender, and should not have.
+    /// MessageCounts of a fan-out that came back to their sender, and should not have.
     pub(crate) returned: u64,
     pub(crate) bytes_out: u64,
     pub(crate) bytes_in: u64,
@@ -189,8 +188,21 @@ pub(crate) struct Ledger {
     pub(crate) timeline: Timeline,
 }
 
+/// A run that has ended: what the reports are made of.
+#[derive(Debug)]
+pub(crate) struct FinishedRun {
+    pub(crate) ledger: Ledger,
+    /// Date and time of the start in UTC, as ISO 8601 writes them.
+    pub(crate) started: String,
+    pub(crate) procs: u64,
+    /// The `--fail-if` conditions that were true, as they were typed.
+    pub(crate) failed: Vec<String>,
+    /// The exit status.
+    pub(crate) exit: u8,
+}
+
 impl Ledger {
-    pub(crate) fn phase(&mut self, phase: Phase) -> &mut Messages {
+    pub(crate) fn phase(&mut self, phase: Phase) -> &mut MessageCounts {
         match phase {
             Phase::Warmup => &mut self.warmup,
             Phase::Steady => &mut self.steady,
@@ -210,7 +222,7 @@ impl Ledger {
         }
     }
 
-    /// Messages a second; 0 when there was no time.
+    /// MessageCounts a second; 0 when there was no time.
     pub(crate) fn rate_of(&self, count: u64) -> f64 {
         if self.elapsed_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.elapsed_ns as f64 }
     }
@@ -269,50 +281,9 @@ impl Ledger {
         }
     }
 
-    /// Messages were asked for, and there were none: no news of them is no good news.
+    /// MessageCounts were asked for, and there were none: no news of them is no good news.
     pub(crate) fn has_sent_nothing(&self, load: &Load) -> bool {
         self.steady.sent == 0 && !matches!(load.model, Model::Hold)
-    }
-
-    /// What a newcomer may have overlooked, as sentences.
-    pub(crate) fn hints(&self, load: &Load) -> Vec<String> {
-        let made = self.connects.ok;
-        let mut hints = Vec::new();
-        if self.ungreeted > 0 {
-            let timeout = time_of(nanos(load.timeout));
-            let who = if self.ungreeted >= made { "the server sends" } else { "some were sent" };
-            hints.push(format!(
-                "no first line came in {timeout} on {} of {} connections: {who} no greeting; leave out --skip-line",
-                grouped(self.ungreeted),
-                grouped(made)
-            ));
-        }
-        if self.misheard > 0 && self.misheard >= made.div_ceil(2) {
-            let (of, made) = (grouped(self.misheard), grouped(made));
-            if self.echoed > self.misheard / 2 {
-                hints.push(format!(
-                    "the first reply on {of} of {made} connections was what had been sent: the server echoes, and \
-                     --expect {} does not accept that; try --expect echo",
-                    load.expect.name()
-                ));
-            } else if !load.skip_line {
-                hints.push(format!(
-                    "the first line on {of} of {made} connections was no reply: if it is a greeting, add --skip-line; \
-                     if everybody hears everybody, --skip-line --expect fanout"
-                ));
-            }
-        }
-        if self.returned > 0 {
-            hints.push(format!(
-                "{} messages came back to their own sender: the server says everything to everybody; \
-                 try --expect fanout",
-                grouped(self.returned)
-            ));
-        }
-        if self.has_sent_nothing(load) && self.steady.unsent == 0 && made > 0 && !self.is_interrupted {
-            hints.push("nothing was sent in the steady phase: make it longer, with -d".to_owned());
-        }
-        hints
     }
 
     /// For the parent process.

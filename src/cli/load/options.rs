@@ -52,6 +52,34 @@ pub(crate) struct Load {
     pub(crate) worker: Option<String>,
 }
 
+impl Load {
+    /// Whether replies are compared with what is expected.
+    pub(crate) fn is_checked(&self) -> bool {
+        match self.model {
+            Model::Hold => false,
+            Model::Script(_) => true,
+            _ => !matches!(self.expect, Expect::None),
+        }
+    }
+
+    /// The name of what a reply must be, as it is typed.
+    pub(crate) fn expect_name(&self) -> String {
+        match self.model {
+            Model::Script(_) => "script".to_owned(),
+            _ => self.expect.name(),
+        }
+    }
+
+    /// `tcp://127.0.0.1:8080`.
+    pub(crate) fn target_url(&self) -> String {
+        if self.host.contains(':') {
+            format!("tcp://[{}]:{}", self.host, self.port)
+        } else {
+            format!("tcp://{}:{}", self.host, self.port)
+        }
+    }
+}
+
 /// When a message is sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Model {

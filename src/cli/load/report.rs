@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
-use super::ledger::{BUSY, LATE, Ledger, Messages};
+use super::ledger::{BUSY, FinishedRun, LATE, Ledger, MessageCounts};
 use super::options::{Length, Load, Model};
 use super::threshold::Threshold;
-use super::units::{grouped, plain, short_time, time_of};
-use super::{Outcome, json, target_url};
+use super::units::{grouped, nanos, plain, short_time, time_of};
 use crate::cli::advice;
 use crate::cli::target::Place;
 
@@ -45,16 +44,16 @@ pub(crate) fn what(load: &Load) -> String {
         "{} connection{} to {}, {model}, {length}{warmup}",
         grouped(load.connections),
         if load.connections == 1 { "" } else { "s" },
-        target_url(load).trim_start_matches("tcp://")
+        load.target_url().trim_start_matches("tcp://")
     )
 }
 
 /// The whole report, but for [`what`] was done.
-pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
-    let ledger = &outcome.ledger;
+pub(crate) fn text(load: &Load, run: &FinishedRun) -> String {
+    let ledger = &run.ledger;
     let mut out = String::new();
     if ledger.connects.ok > 0 {
-        measured(&mut out, load, outcome);
+        measured(&mut out, load, run);
     } else {
         connects(&mut out, ledger);
         if let Some((what, tries)) = no_connection(load, ledger) {
@@ -65,12 +64,12 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
     for (at, words) in thresholds(load, ledger).iter().enumerate() {
         let _ = writeln!(out, "{}  {words}", if at == 0 { "\n" } else { "" });
     }
-    let _ = writeln!(out, "\n  {}", verdict(load, outcome));
+    let _ = writeln!(out, "\n  {}", verdict(load, run));
     out
 }
 
-fn measured(out: &mut String, load: &Load, outcome: &Outcome) {
-    let ledger = &outcome.ledger;
+fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
+    let ledger = &run.ledger;
     messages(out, load, &ledger.steady);
     warmup(out, load, &ledger.warmup);
     rates(out, load, ledger);
@@ -81,7 +80,7 @@ fn measured(out: &mut String, load: &Load, outcome: &Outcome) {
         out.push_str("\n  response times by count; a bar grows with the logarithm of its count:\n");
         bars(out, &ledger.response);
     }
-    paragraph(out, &generator(load, outcome));
+    paragraph(out, &generator(load, run));
     if let Some(first) = &ledger.first_failure {
         let seq = first.seq.map_or("–".to_owned(), |seq| seq.to_string());
         let line = first.line.map_or(String::new(), |line| format!(", line {line} of the script"));
@@ -92,7 +91,7 @@ fn measured(out: &mut String, load: &Load, outcome: &Outcome) {
             first.kind, first.conn, first.sent, first.received
         );
     }
-    ledger.hints(load).iter().for_each(|hint| paragraph(out, hint));
+    hints(load, ledger).iter().for_each(|hint| paragraph(out, hint));
 }
 
 /// When nothing could be measured: why, and what to try.
@@ -138,12 +137,12 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-fn messages(out: &mut String, load: &Load, counts: &Messages) {
+fn messages(out: &mut String, load: &Load, counts: &MessageCounts) {
     if matches!(load.model, Model::Hold) {
         return row(out, "messages", "none: the connections were held");
     }
     row(out, "messages", &format!("{} sent", grouped(counts.sent)));
-    if !json::is_checked(load) {
+    if !load.is_checked() {
         return row(out, "replies", "NOT CHECKED (--expect none)");
     }
     let unit = match load.expect {
@@ -156,11 +155,11 @@ fn messages(out: &mut String, load: &Load, counts: &Messages) {
     }
 }
 
-fn warmup(out: &mut String, load: &Load, counts: &Messages) {
-    if *counts == Messages::default() {
+fn warmup(out: &mut String, load: &Load, counts: &MessageCounts) {
+    if *counts == MessageCounts::default() {
         return;
     }
-    let exact = if json::is_checked(load) { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
+    let exact = if load.is_checked() { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
     row(out, "warm-up", &format!("{} sent{exact}, kept apart", grouped(counts.sent)));
     if counts.failures() > 0 {
         row(out, "", &format!("NOT right in the warm-up: {}", failures(counts)));
@@ -174,7 +173,7 @@ fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
     let aimed = load.model.rate().map_or(String::new(), |rate| format!(" of {} a second aimed at", grouped(rate)));
     let over = time_of(ledger.elapsed_ns);
     let sent = plain(ledger.rate_of(ledger.steady.sent));
-    if !json::is_checked(load) {
+    if !load.is_checked() {
         return row(out, "rate", &format!("{sent} messages sent a second over {over}{aimed}"));
     }
     let exact = plain(ledger.rate_of(ledger.steady.exact));
@@ -183,7 +182,7 @@ fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
 }
 
 /// The counters that are not zero and should be.
-pub(crate) fn failures(counts: &Messages) -> String {
+pub(crate) fn failures(counts: &MessageCounts) -> String {
     let bad = counts.list().into_iter().skip(3).filter(|(_, count)| *count > 0);
     bad.map(|(name, count)| format!("{} {}", grouped(count), name.replace('_', " "))).collect::<Vec<_>>().join(", ")
 }
@@ -271,11 +270,10 @@ fn bar(count: u64, most: u64) -> usize {
 }
 
 /// Whether the tester itself was the limit, and what follows from that for the figures.
-pub(crate) fn generator(load: &Load, outcome: &Outcome) -> String {
-    let ledger = &outcome.ledger;
+pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
+    let ledger = &run.ledger;
     let word = if ledger.is_saturated() { "was the limit" } else { "was not the limit" };
-    let procs =
-        if outcome.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", outcome.procs) };
+    let procs = if run.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", run.procs) };
     let late = match ledger.lag.quantile(0.99) {
         Some(lag) => format!("late by {} at most in 99 % of cases", time_of(lag)),
         None if matches!(load.model, Model::Hold | Model::Script(_)) => "nothing had to be sent on time".to_owned(),
@@ -294,6 +292,47 @@ pub(crate) fn generator(load: &Load, outcome: &Outcome) -> String {
     format!("the generator {word}: {:.0} % of a core{procs}, and {late}{follows}", ledger.cpu * 100.0)
 }
 
+/// What a newcomer may have overlooked, as sentences.
+pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
+    let made = ledger.connects.ok;
+    let mut hints = Vec::new();
+    if ledger.ungreeted > 0 {
+        let timeout = time_of(nanos(load.timeout));
+        let who = if ledger.ungreeted >= made { "the server sends" } else { "some were sent" };
+        hints.push(format!(
+            "no first line came in {timeout} on {} of {} connections: {who} no greeting; leave out --skip-line",
+            grouped(ledger.ungreeted),
+            grouped(made)
+        ));
+    }
+    if ledger.misheard > 0 && ledger.misheard >= made.div_ceil(2) {
+        let (of, made) = (grouped(ledger.misheard), grouped(made));
+        if ledger.echoed > ledger.misheard / 2 {
+            hints.push(format!(
+                "the first reply on {of} of {made} connections was what had been sent: the server echoes, and \
+                 --expect {} does not accept that; try --expect echo",
+                load.expect.name()
+            ));
+        } else if !load.skip_line {
+            hints.push(format!(
+                "the first line on {of} of {made} connections was no reply: if it is a greeting, add --skip-line; \
+                 if everybody hears everybody, --skip-line --expect fanout"
+            ));
+        }
+    }
+    if ledger.returned > 0 {
+        hints.push(format!(
+            "{} messages came back to their own sender: the server says everything to everybody; \
+             try --expect fanout",
+            grouped(ledger.returned)
+        ));
+    }
+    if ledger.has_sent_nothing(load) && ledger.steady.unsent == 0 && made > 0 && !ledger.is_interrupted {
+        hints.push("nothing was sent in the steady phase: make it longer, with -d".to_owned());
+    }
+    hints
+}
+
 /// Each with its unit: who writes `p99>5` may not have meant seconds.
 pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
     let words = |threshold: &Threshold| {
@@ -303,10 +342,10 @@ pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
     load.fail_if.iter().map(words).collect()
 }
 
-pub(crate) fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
-    let ledger = &outcome.ledger;
+pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
+    let ledger = &run.ledger;
     let failures = ledger.warmup.failures() + ledger.steady.failures();
-    match outcome.exit {
+    match run.exit {
         0 => "all right",
         1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
         1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",

@@ -9,10 +9,11 @@ use std::time::Duration;
 use bucle::Loop;
 use bucle::net::{Socket, SocketOptions, Target};
 
+use super::Run;
 use super::connection::{Line, State};
-use super::{Run, Stage};
 use crate::cli::load::check::Lines;
 use crate::cli::load::options::Ramp;
+use crate::cli::load::stage::Stage;
 
 /// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
 /// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.

@@ -13,10 +13,11 @@ use bucle::Loop;
 use bucle::net::{Error, Handler, Socket};
 use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 
-use super::{Run, Shared, Stage};
+use super::{Run, Shared};
 use crate::cli::load::check::{Finding, Lines, Phase, Replies, Verdict, behind_line};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::{Pass, Said};
+use crate::cli::load::stage::Stage;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {

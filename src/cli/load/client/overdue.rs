@@ -6,9 +6,10 @@
 use bucle::Loop;
 
 use super::connection::{Loss, State};
-use super::{FAREWELL_NS, Run, Stage};
+use super::{FAREWELL_NS, Run};
 use crate::cli::load::check::Phase;
 use crate::cli::load::options::Model;
+use crate::cli::load::stage::Stage;
 
 impl Run {
     /// Who is overdue.

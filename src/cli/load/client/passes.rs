@@ -3,12 +3,13 @@
 use bucle::Loop;
 use bucle::telnet::codec;
 
+use super::Run;
 use super::book::Trouble;
 use super::connection::{Loss, Passing, State};
-use super::{Run, Stage};
 use crate::cli::load::check::{Pending, Verdict};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::{Action, Pass};
+use crate::cli::load::stage::Stage;
 
 impl Run {
     /// Begins the next pass of a connection, and opens the connection anew if it is gone.

@@ -14,10 +14,11 @@ use bucle::Loop;
 use bucle::net::Socket;
 use bucle::telnet::codec;
 
+use super::Run;
 use super::connection::{State, Taking};
-use super::{Run, Stage};
 use crate::cli::load::check::{Expect, Pending, Phase};
 use crate::cli::load::options::Model;
+use crate::cli::load::stage::Stage;
 
 /// How many bytes of small messages go in one write.
 const BATCH: usize = 64 * 1024;
