@@ -14,6 +14,7 @@ mod counts;
 mod html;
 mod json;
 mod ledger;
+mod machine;
 mod message;
 mod options;
 mod plan;
@@ -27,26 +28,23 @@ mod threshold;
 mod timeline;
 mod units;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::target::Place;
 use super::{advice, complain, exit_code, stderr};
-use bucle::net::{Socket, SocketOptions, on};
 use bucle::process;
 use client::Job;
 use ledger::{FinishedRun, Ledger};
 use options::Model;
 pub(crate) use options::{Load, command, load_of, number};
-use plan::{Machine, Plan};
+use plan::Plan;
 use procs::Worker;
 use progress::Progress;
 pub(crate) use units::{count, time};
@@ -59,8 +57,8 @@ pub(crate) fn run(load: Load) -> ExitCode {
             None => usage("--worker is for the command itself: leave it out"),
         };
     }
-    let targets = resolve(&load.host);
-    let plan = Plan::new(&load, Machine::look(), targets.as_deref().unwrap_or_default());
+    let targets = client::resolve(&load.host);
+    let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     load.warnings.iter().for_each(|warning| warn(warning));
     if load.dry_run {
         return dry_run(&load, &plan, targets.err());
@@ -108,8 +106,8 @@ fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) ->
 
 /// A child: its part of the work, and its ledger as one line.
 fn work(mut load: Load, worker: Worker) -> ExitCode {
-    let targets = resolve(&load.host);
-    let plan = Plan::new(&load, Machine::look(), targets.as_deref().unwrap_or_default());
+    let targets = client::resolve(&load.host);
+    let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     if let Model::Script(script) = &mut load.model {
         script.set_seed(worker.seed.wrapping_add(worker.index));
     }
@@ -134,38 +132,6 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
 fn dealt_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
     let stays = !matches!(load.model, Model::Churn | Model::Script(_));
     plan.dealt_ports().filter(|_| stays)
-}
-
-/// The target's addresses, or the code of why there are none.
-fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
-    if let Ok(ip) = host.parse() {
-        return Ok(vec![ip]);
-    }
-    let mut list: Vec<IpAddr> = Vec::new();
-    let found = (host, 0).to_socket_addrs();
-    for address in found.as_ref().map(|addresses| addresses.as_slice()).unwrap_or_default() {
-        if !list.contains(&address.ip()) {
-            list.push(address.ip());
-        }
-    }
-    if list.is_empty() { Err(why_not_found(host)) } else { Ok(list) }
-}
-
-/// Asks once more, through the library, which knows Node's code for each of the resolver's reasons.
-fn why_not_found(host: &str) -> String {
-    let code = Rc::new(RefCell::new("ENOTFOUND".to_owned()));
-    let heard = code.clone();
-    let looking = bucle::run(|lp| {
-        let lookup = on().error(|_, _, _| {}).lookup(move |lp, socket, result| match result {
-            Err(error) => *heard.borrow_mut() = error.code().to_owned(),
-            // It is there after all. Nothing shall be connected yet.
-            Ok(_) => socket.destroy(lp),
-        });
-        Socket::new(lp, SocketOptions::default(), lookup).connect_to(lp, (host, 1))
-    });
-    // Without a loop it stays what it nearly always is.
-    let _ = looking;
-    code.take()
 }
 
 /// `unknown`: the code of why the target has no address. That is for the run to fail at; here it is a warning.

@@ -14,6 +14,7 @@
 mod book;
 mod connecting;
 mod connection;
+mod lookup;
 mod metronome;
 mod overdue;
 mod passes;
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 use bucle::process::{self, Input, Signal};
 use bucle::{EventLoop, Loop, Result};
 
-use super::check::{Expect, Phase, Room, Rules};
+use super::check::fanout::Room;
+use super::check::{Expect, Phase, Rules};
 use super::ledger::Ledger;
 use super::options::{Length, Load, Model};
 use super::progress::{Progress, Snapshot, Unit};
@@ -38,6 +40,7 @@ use crate::cli::exit_code;
 use book::Book;
 use connecting::WAVE;
 use connection::{Conn, State};
+pub(crate) use lookup::resolve;
 use metronome::Metronome;
 
 /// How often overdue messages are looked for, at most, and how punctually the loop is asked for its lag.

@@ -5,7 +5,6 @@
 
 mod values;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
 use super::units::{count, time};
+pub(crate) use values::{Procs, Ramp, Sources};
 use values::{connections, expect, positive_time, procs, ramp, rate, size, sources, target};
 
 /// Where to, unless something is said.
@@ -120,28 +120,6 @@ pub(crate) enum Length {
     For(Duration),
     /// So many messages; for `--churn` connections, for `--script` passes.
     Messages(u64),
-}
-
-/// How fast connections are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ramp {
-    AtOnce,
-    Over(Duration),
-    PerSecond(u64),
-}
-
-/// How many processes share the work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Procs {
-    Count(u64),
-    Auto,
-}
-
-/// Where connections come from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Sources {
-    Auto,
-    These(Vec<IpAddr>),
 }
 
 pub(crate) fn command() -> clap::Command {

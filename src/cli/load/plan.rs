@@ -10,7 +10,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use bucle::process;
 use serde_json::{Value, json};
 
 use super::check::Expect;
@@ -27,9 +26,6 @@ const KERNEL_BYTES: u64 = 4 * 1024;
 /// What a connection costs this process.
 const CLIENT_BYTES: u64 = 1024;
 
-/// Linux' default range, where it cannot be read: the first port, and how many.
-const PORTS: (u16, u64) = (32_768, 60_999 - 32_768 + 1);
-
 /// What the machine has.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -39,31 +35,6 @@ pub(crate) struct Machine {
     /// The first of them.
     pub(crate) first_port: u16,
     pub(crate) memory: u64,
-}
-
-impl Machine {
-    /// Asks the system, and raises the soft limit of descriptors to the hard one.
-    pub(crate) fn look() -> Machine {
-        let number = |text: &str| text.parse::<u64>().ok();
-        let ports = || {
-            let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-            let mut bounds = text.split_whitespace().map(number);
-            let (low, high) = (bounds.next()??, bounds.next()??);
-            Some((u16::try_from(low).ok()?, high.checked_sub(low)? + 1))
-        };
-        let memory = || {
-            let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-            let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-            Some(number(line.trim().strip_suffix(" kB")?)? * 1024)
-        };
-        let (first_port, ports) = ports().unwrap_or(PORTS);
-        Machine {
-            descriptors: process::raise_descriptor_limit().min(i64::MAX as u64),
-            ports,
-            first_port,
-            memory: memory().unwrap_or(i64::MAX as u64),
-        }
-    }
 }
 
 /// What the run needs and what there is.

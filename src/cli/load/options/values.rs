@@ -5,7 +5,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Procs, Ramp, Sources};
 use crate::cli::load::check::{Expect, Fanout};
 use crate::cli::load::units::{count, time};
 use crate::cli::target::Place;
@@ -18,6 +17,28 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 
 /// The most connections one run may have; `{conn}` and the plan's arithmetic go further, the report would not.
 const MOST_CONNECTIONS: u64 = 1 << 31;
+
+/// How fast connections are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ramp {
+    AtOnce,
+    Over(Duration),
+    PerSecond(u64),
+}
+
+/// How many processes share the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Procs {
+    Count(u64),
+    Auto,
+}
+
+/// Where connections come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Sources {
+    Auto,
+    These(Vec<IpAddr>),
+}
 
 /// As `bucle connect` has it, but for unix sockets.
 pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
