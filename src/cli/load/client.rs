@@ -12,108 +12,38 @@
 //! when something happens, never remembered from the loop's phase, so a process that was stopped for a while sees it.
 
 mod book;
+mod conn;
 mod connecting;
 mod connection;
 mod lookup;
 mod metronome;
 mod overdue;
 mod passes;
+mod run;
 mod sending;
 
-use std::cell::RefCell;
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bucle::process::{self, Input, Signal};
 use bucle::{EventLoop, Loop, Result};
 
 use super::check::fanout::Room;
-use super::check::{Expect, Phase, Rules};
 use super::ledger::Ledger;
-use super::options::{Length, Load, Model};
+use super::options::{Length, Model};
 use super::progress::{Progress, Snapshot, Unit};
-use super::schedule::{Schedule, first_number_from, share};
+use super::schedule::{Schedule, first_number_from};
 use super::stage::Stage;
 use super::units::nanos;
 use crate::cli::exit_code;
-use book::Book;
-use connecting::WAVE;
-use connection::{Conn, State};
+use conn::{Conn, ConnState};
 pub(crate) use lookup::resolve;
 use metronome::Metronome;
+pub(crate) use run::Job;
+use run::{FAREWELL_NS, Run, SharedRun};
 
 /// How often overdue messages are looked for, at most, and how punctually the loop is asked for its lag.
 const TICK: Duration = Duration::from_millis(10);
-
-/// How long the end of a connection is waited for when everything has been said.
-const FAREWELL_NS: u64 = 200_000_000;
-
-/// What one process has to do.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) load: Load,
-    /// Which of how many processes this is.
-    pub(crate) index: u64,
-    pub(crate) of: u64,
-    pub(crate) seed: u64,
-    /// The target's addresses; none: its name could not be resolved, for this reason.
-    pub(crate) targets: std::result::Result<Vec<IpAddr>, String>,
-    /// Where to connect from; empty: the system chooses.
-    pub(crate) sources: Vec<IpAddr>,
-    /// Source ports to deal out, first and number; `None`: the system chooses.
-    pub(crate) ports: Option<(u16, u64)>,
-    /// Whether a parent says when to go, through standard input.
-    pub(crate) is_worker: bool,
-}
-
-/// The run, shared by the handlers of all its connections.
-pub(crate) struct Run {
-    job: Job,
-    origin: Instant,
-    stage: Stage,
-    rules: Rules,
-    book: Book,
-    room: Option<Room>,
-    conns: Vec<Conn>,
-    me: Option<Rc<RefCell<Run>>>,
-
-    /// Connections that are made and not gone.
-    living: usize,
-    connecting: usize,
-    /// Connections whose greeting is waited for before anything is sent.
-    ungreeted: usize,
-    /// Connections of `--churn`, and passes of `--script`, that are begun and not through.
-    busy: usize,
-    /// Connections whose first connect has been begun.
-    launched: usize,
-    wave: usize,
-    wave_at: u64,
-
-    /// When the warm-up began; then the steady phase; then its end, as far as known.
-    go_at: u64,
-    steady_at: u64,
-    steady_end: u64,
-    cpu_at_start: u64,
-    /// Messages, connections or passes that the steady phase may still begin; `None`: as many as there is time for.
-    left: Option<u64>,
-    /// Messages that are due or begun, and not taken whole by the kernel.
-    untaken: u64,
-    schedule: Option<Schedule>,
-    metronome: Option<Metronome>,
-    /// The connection whose turn it is in the open model.
-    turn: usize,
-    closing_until: u64,
-    swept_at: u64,
-    ticked_at: u64,
-    /// Connections with bytes that the kernel did not take.
-    blocked: Vec<usize>,
-    is_watching_blocked: bool,
-    scratch: Vec<u8>,
-    progress: Progress,
-}
-
-type Shared = Rc<RefCell<Run>>;
 
 /// Runs the job to its end.
 pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
@@ -127,7 +57,7 @@ pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
     Ok(std::mem::take(&mut run.book.ledger))
 }
 
-fn start(lp: &mut Loop, run: &Shared) -> Result<()> {
+fn start(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     listen_to_signals(lp, run)?;
     let ticking = run.clone();
     lp.set_interval(TICK, move |lp| ticking.borrow_mut().tick(lp));
@@ -145,7 +75,7 @@ fn start(lp: &mut Loop, run: &Shared) -> Result<()> {
 }
 
 /// Ctrl-C reports; once more ends at once. A child leaves that to its parent, who hears the same Ctrl-C.
-fn listen_to_signals(lp: &mut Loop, run: &Shared) -> Result<()> {
+fn listen_to_signals(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     if run.borrow().job.is_worker {
         return process::ignore(Signal::Interrupt);
     }
@@ -162,7 +92,7 @@ fn listen_to_signals(lp: &mut Loop, run: &Shared) -> Result<()> {
 }
 
 /// `go` begins, anything else reports, and the end of the parent is the end.
-fn listen_to_parent(lp: &mut Loop, run: &Shared) -> Result<()> {
+fn listen_to_parent(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     let run = run.clone();
     let input = process::stdin(lp, move |lp, _, input| match input {
         Input::Data(b"go\n") => run.borrow_mut().begin(lp),
@@ -174,77 +104,6 @@ fn listen_to_parent(lp: &mut Loop, run: &Shared) -> Result<()> {
 }
 
 impl Run {
-    fn new(job: Job, progress: Progress) -> Shared {
-        let load = &job.load;
-        let count = share(load.connections, job.index, job.of) as usize;
-        let mut messages = load.messages.clone();
-        messages.seed = job.seed;
-        let rules = Rules { expect: load.expect.clone(), messages, timeout: nanos(load.timeout) };
-        let room = match load.expect {
-            Expect::Fanout(kind) => Some(Room::new(kind, count)),
-            _ => None,
-        };
-        let left = match load.length {
-            Length::Messages(total) => Some(share(total, job.index, job.of)),
-            Length::For(_) => None,
-        };
-        let conns = (0..count as u64).map(|at| Conn::new(at * job.of + job.index)).collect();
-        let run = Run {
-            rules,
-            room,
-            left,
-            conns,
-            origin: Instant::now(),
-            stage: Stage::Connecting,
-            book: Book::default(),
-            me: None,
-            living: 0,
-            connecting: 0,
-            ungreeted: 0,
-            busy: 0,
-            launched: 0,
-            wave: WAVE,
-            wave_at: 0,
-            go_at: 0,
-            steady_at: u64::MAX,
-            steady_end: u64::MAX,
-            cpu_at_start: 0,
-            untaken: 0,
-            schedule: None,
-            metronome: None,
-            turn: 0,
-            closing_until: u64::MAX,
-            swept_at: 0,
-            ticked_at: 0,
-            blocked: Vec::new(),
-            is_watching_blocked: false,
-            scratch: Vec::new(),
-            progress,
-            job,
-        };
-        let run = Rc::new(RefCell::new(run));
-        run.borrow_mut().me = Some(run.clone());
-        run
-    }
-
-    fn now(&self) -> u64 {
-        nanos(self.origin.elapsed())
-    }
-
-    /// Has `f` called by the loop, with the run.
-    fn later(&self, f: impl FnOnce(&mut Run, &mut Loop) + 'static) -> impl FnOnce(&mut Loop) + 'static {
-        let run = self.me.clone();
-        move |lp: &mut Loop| {
-            if let Some(run) = run {
-                f(&mut run.borrow_mut(), lp);
-            }
-        }
-    }
-
-    fn model(&self) -> &Model {
-        &self.job.load.model
-    }
-
     /// Every connection has been made, or has failed.
     fn connected(&mut self, lp: &mut Loop) {
         self.stage = Stage::Waiting;
@@ -277,7 +136,10 @@ impl Run {
         if let Model::Open { rate } = *self.model() {
             let schedule = Schedule::new(rate, self.job.index, self.job.of);
             self.schedule = Some(schedule);
-            self.metronome = self.me.clone().map(|run| Metronome::start(lp, schedule, self.origin, now, run));
+            self.metronome = self.me.clone().map(|run| {
+                let send_due = Rc::new(move |lp: &mut Loop| run.borrow_mut().send_due(lp));
+                Metronome::start(lp, schedule, self.origin, now, send_due)
+            });
         }
         self.ticked_at = now;
         if self.steady_at <= now {
@@ -461,14 +323,9 @@ impl Run {
         match self.model() {
             Model::Hold => false,
             Model::Script(_) => self.conns.iter().any(is_acting),
-            Model::Closed { .. } => self.conns.iter().any(|conn| conn.state == State::Ready),
+            Model::Closed { .. } => self.conns.iter().any(|conn| conn.state == ConnState::Ready),
             Model::Open { .. } | Model::Churn => true,
         }
-    }
-
-    /// Which phase a message belongs to that is sent now.
-    fn phase_at(&self, now: u64) -> Phase {
-        if now < self.steady_at { Phase::Warmup } else { Phase::Steady }
     }
 }
 

@@ -15,7 +15,7 @@ use super::ledger::{Failure, FinishedRun, Ledger};
 use super::options::{Load, Model};
 use super::report;
 use super::timeline::Cut;
-use super::units::{grouped, time_of};
+use super::units::{grouped, plain, time_of};
 use chart::{Axis, Chart, Curve, Shape, Step};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -100,7 +100,7 @@ fn tiles(out: &mut String, load: &Load, ledger: &Ledger) {
     let counts = &ledger.steady;
     let connects = &ledger.connects;
     let mut tiles: Vec<(&str, String, String, bool)> = Vec::new();
-    let rate = |count: u64| report::plain(ledger.rate_of(count));
+    let rate = |count: u64| plain(ledger.rate_of(count));
     let aimed = load.model.rate().map_or(String::new(), |rate| format!("of {} aimed at", grouped(rate)));
     if load.is_checked() {
         tiles.push(("replies a second", rate(counts.exact), aimed, false));

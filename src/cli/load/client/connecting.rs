@@ -9,8 +9,9 @@ use std::time::Duration;
 use bucle::Loop;
 use bucle::net::{Socket, SocketOptions, Target};
 
-use super::Run;
-use super::connection::{Line, State};
+use super::conn::ConnState;
+use super::connection::ConnHandler;
+use super::run::Run;
 use crate::cli::load::check::Lines;
 use crate::cli::load::options::Ramp;
 use crate::cli::load::stage::Stage;
@@ -20,7 +21,7 @@ use crate::cli::load::stage::Stage;
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
-pub(crate) const WAVE: usize = 256;
+const WAVE: usize = 256;
 
 /// When the next wave begins although the one before has not come to anything.
 const WAVE_NS: u64 = 20_000_000;
@@ -33,7 +34,7 @@ impl Run {
     pub(crate) fn nowhere(&mut self, lp: &mut Loop, code: &str) {
         let connects = &mut self.book.ledger.connects;
         *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
-        self.conns.iter_mut().for_each(|conn| conn.state = State::Gone);
+        self.conns.iter_mut().for_each(|conn| conn.state = ConnState::Gone);
         self.launched = self.conns.len();
         self.connected(lp);
     }
@@ -97,12 +98,12 @@ impl Run {
         // A high-water mark of one byte: every write goes to the kernel at once, and `false` says that it did not take all.
         let options =
             SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };
-        let socket = Socket::new(lp, options, Line { run, at });
+        let socket = Socket::new(lp, options, ConnHandler { run, at });
         let target = self.target(at);
         let now = self.now();
         let has_telnet = self.job.load.telnet;
         let conn = &mut self.conns[at];
-        conn.state = State::Connecting;
+        conn.state = ConnState::Connecting;
         conn.socket = Some(socket);
         conn.since = now;
         (conn.written, conn.taken) = (0, 0);
@@ -129,7 +130,7 @@ impl Run {
         let connects = &mut self.book.ledger.connects;
         connects.ok += 1;
         connects.latency.record(now - conn.since);
-        conn.state = if skips_line { State::Greeting } else { State::Ready };
+        conn.state = if skips_line { ConnState::Greeting } else { ConnState::Ready };
         conn.since = now;
         if self.stage >= Stage::Closing {
             return self.end(lp, at);

@@ -6,147 +6,25 @@
 //!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn and --script: Resting, and again
 //! ```
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bucle::Loop;
 use bucle::net::{Error, Handler, Socket};
 use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 
-use super::{Run, Shared};
-use crate::cli::load::check::{Finding, Lines, Phase, Replies, Verdict, behind_line};
+use super::conn::{ConnState, Loss};
+use super::run::{Run, SharedRun};
+use crate::cli::load::check::{Finding, Verdict, behind_line};
 use crate::cli::load::options::Model;
-use crate::cli::load::script::{Pass, Said};
 use crate::cli::load::stage::Stage;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
-    Unused,
-    Connecting,
-    /// Connected; a line is waited for.
-    Greeting,
-    Ready,
-    /// We have ended, and the server has not.
-    Closing,
-    Resting,
-    Gone,
-}
-
-/// One connection of the run, and with `--churn` and `--script` those that come after it in its place.
-#[derive(Debug)]
-pub(crate) struct Conn {
-    /// `{conn}`.
-    pub(crate) id: u64,
-    pub(crate) state: State,
-    pub(crate) socket: Option<Socket>,
-    /// When the state began.
-    pub(crate) since: u64,
-    pub(crate) replies: Replies,
-    /// When messages were due that have not been handed to the socket.
-    pub(crate) queue: VecDeque<u64>,
-    /// Messages that the socket has and the kernel has not, or not all of.
-    pub(crate) outbox: VecDeque<Taking>,
-    /// Bytes given to the socket, and of these to the kernel.
-    pub(crate) written: u64,
-    pub(crate) taken: u64,
-    pub(crate) lines: Lines,
-    pub(crate) telnet: Option<Box<Decoder>>,
-    /// Whether it has tried, or will try, the source port that is its own.
-    pub(crate) has_dealt_port: bool,
-    /// Nothing is sent anywhere before its greeting has come, or is overdue.
-    pub(crate) is_awaited: bool,
-    pub(crate) pass: Option<Box<Passing>>,
-    /// What its passes have sent last.
-    pub(crate) said: Option<Said>,
-    /// Whether a connection of `--churn` or a pass is under way.
-    pub(crate) is_busy: bool,
-    /// Whether it sends on in the next turn.
-    pub(crate) is_flooding: bool,
-    /// Whether the connection of `--churn` has begun its message, and in which phase it was tried.
-    pub(crate) has_spoken: bool,
-    pub(crate) phase: Phase,
-    /// Whether something has come that was a reply or should have been one.
-    pub(crate) has_answered: bool,
-}
-
-/// A message on its way into the kernel; `start` and `end` count the bytes of its connection.
-#[derive(Debug)]
-pub(crate) struct Taking {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) seq: u64,
-    pub(crate) since: u64,
-    pub(crate) phase: Phase,
-    /// How many replies it is owed.
-    pub(crate) receivers: u64,
-}
-
-/// A pass through a script, and where it stands.
-#[derive(Debug)]
-pub(crate) struct Passing {
-    pub(crate) pass: Pass,
-    pub(crate) phase: Phase,
-    pub(crate) began: u64,
-    /// The first write, and the last byte that was expected.
-    pub(crate) started: Option<u64>,
-    pub(crate) ended: u64,
-    /// What has come and was not asked for yet.
-    pub(crate) come: Vec<u8>,
-    /// Since when it waits for what it expects.
-    pub(crate) waits_since: Option<u64>,
-    pub(crate) is_pausing: bool,
-}
-
-/// How a connection ended before the run was done with it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Loss {
-    /// By the server's FIN.
-    Closed,
-    /// By its RST, or another error.
-    Reset,
-    /// By us: the server did not take what it was sent, or did not greet.
-    GivenUp,
-}
-
-impl Conn {
-    pub(crate) fn new(id: u64) -> Conn {
-        Conn {
-            id,
-            state: State::Unused,
-            socket: None,
-            since: 0,
-            replies: Replies::default(),
-            queue: VecDeque::new(),
-            outbox: VecDeque::new(),
-            written: 0,
-            taken: 0,
-            lines: Lines::default(),
-            telnet: None,
-            has_dealt_port: true,
-            is_awaited: false,
-            pass: None,
-            said: None,
-            is_busy: false,
-            is_flooding: false,
-            has_spoken: false,
-            phase: Phase::Warmup,
-            has_answered: false,
-        }
-    }
-
-    /// Made, and not ended.
-    pub(crate) fn is_living(&self) -> bool {
-        matches!(self.state, State::Greeting | State::Ready)
-    }
-}
-
 /// The handler of one connection: says to the run whose event it is.
-pub(crate) struct Line {
-    pub(crate) run: Shared,
+pub(crate) struct ConnHandler {
+    pub(crate) run: SharedRun,
     pub(crate) at: usize,
 }
 
-impl Handler for Line {
+impl Handler for ConnHandler {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
         self.run.borrow_mut().made(lp, self.at, socket);
     }
@@ -243,7 +121,7 @@ impl Run {
             }
             None => self.heard(at, chunk, now),
         }
-        if self.conns[at].state == State::Ready {
+        if self.conns[at].state == ConnState::Ready {
             self.await_no_more(lp, at);
         }
         self.go_on(lp, at);
@@ -284,9 +162,9 @@ impl Run {
         let Run { conns, book, rules, room, job, .. } = self;
         let conn = &mut conns[at];
         let mut data = data;
-        if conn.state == State::Greeting {
+        if conn.state == ConnState::Greeting {
             let Some(rest) = behind_line(data) else { return };
-            conn.state = State::Ready;
+            conn.state = ConnState::Ready;
             conn.since = now;
             data = rest;
         }
@@ -331,8 +209,8 @@ impl Run {
             return;
         }
         match self.conns[at].state {
-            State::Connecting => self.connect_failed(lp, at, "ECONNRESET"),
-            State::Closing => self.over(lp, at),
+            ConnState::Connecting => self.connect_failed(lp, at, "ECONNRESET"),
+            ConnState::Closing => self.over(lp, at),
             _ => self.lose(lp, at, loss),
         }
     }
@@ -342,8 +220,8 @@ impl Run {
             return;
         }
         match self.conns[at].state {
-            State::Connecting => self.connect_failed(lp, at, error.code()),
-            State::Closing => self.over(lp, at),
+            ConnState::Connecting => self.connect_failed(lp, at, error.code()),
+            ConnState::Closing => self.over(lp, at),
             _ => self.lose(lp, at, Loss::Reset),
         }
     }
@@ -353,12 +231,12 @@ impl Run {
         let now = self.now();
         let conn = &mut self.conns[at];
         match (conn.state, conn.socket) {
-            (State::Greeting | State::Ready, Some(socket)) => {
-                conn.state = State::Closing;
+            (ConnState::Greeting | ConnState::Ready, Some(socket)) => {
+                conn.state = ConnState::Closing;
                 conn.since = now;
                 socket.end(lp);
             }
-            (State::Connecting, _) => {
+            (ConnState::Connecting, _) => {
                 // Only after Ctrl-C: it has come to nothing, and is not counted.
                 self.connecting -= 1;
                 self.drop_socket(lp, at);
@@ -386,7 +264,7 @@ impl Run {
             let id = conn.id;
             conn.replies.end(id, &mut |finding| book.note(rules, &finding, now));
         }
-        self.living -= usize::from(conn.state != State::Connecting);
+        self.living -= usize::from(conn.state != ConnState::Connecting);
         self.drop_socket(lp, at);
         self.await_no_more(lp, at);
     }
@@ -397,7 +275,7 @@ impl Run {
         if let Some(socket) = conn.socket.take() {
             socket.destroy(lp);
         }
-        conn.state = if comes_again { State::Resting } else { State::Gone };
+        conn.state = if comes_again { ConnState::Resting } else { ConnState::Gone };
     }
 
     /// The connection has ended before the run was done with it.
@@ -438,7 +316,7 @@ impl Run {
 
     /// A pass that is waiting for its connection opens it.
     fn begin_opening(&mut self, lp: &mut Loop, at: usize) {
-        if self.conns[at].pass.is_some() && self.conns[at].state == State::Resting && self.stage < Stage::Closing {
+        if self.conns[at].pass.is_some() && self.conns[at].state == ConnState::Resting && self.stage < Stage::Closing {
             self.connect(lp, at);
         }
     }

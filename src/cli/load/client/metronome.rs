@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use bucle::Loop;
 
-use super::Run;
 use crate::cli::load::schedule::Schedule;
 
 /// The least time between two calls. With what a sleep takes longer than asked for (50 us on Linux) that makes six
@@ -29,15 +28,18 @@ pub(crate) struct Metronome {
     is_over: Arc<AtomicBool>,
 }
 
+/// What the loop calls when messages are due.
+type OnBeat = Rc<dyn Fn(&mut Loop)>;
+
 thread_local! {
-    /// Whom a posted call is for: what is posted has to be `Send`, and the run is not.
-    static RUN: RefCell<Option<Rc<RefCell<Run>>>> = const { RefCell::new(None) };
+    /// What a posted call calls: a posted closure has to be `Send`, and this is not.
+    static ON_BEAT: RefCell<Option<OnBeat>> = const { RefCell::new(None) };
 }
 
 impl Metronome {
     /// Beats for a schedule that began at `start`, nanoseconds after `origin`.
-    pub(crate) fn start(lp: &Loop, mut schedule: Schedule, origin: Instant, start: u64, run: Rc<RefCell<Run>>) -> Self {
-        RUN.set(Some(run));
+    pub(crate) fn start(lp: &Loop, mut schedule: Schedule, origin: Instant, start: u64, on_beat: OnBeat) -> Self {
+        ON_BEAT.set(Some(on_beat));
         let is_over = Arc::new(AtomicBool::new(false));
         let remote = lp.remote();
         let ends = is_over.clone();
@@ -55,9 +57,9 @@ impl Metronome {
                     let is_posted = is_posted.clone();
                     remote.post(move |lp| {
                         is_posted.store(false, Ordering::Release);
-                        let run = RUN.with_borrow(Clone::clone);
-                        if let Some(run) = run {
-                            run.borrow_mut().send_due(lp);
+                        let on_beat = ON_BEAT.with_borrow(Clone::clone);
+                        if let Some(on_beat) = on_beat {
+                            on_beat(lp);
                         }
                     });
                 }
@@ -75,6 +77,6 @@ impl Metronome {
 impl Drop for Metronome {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        RUN.set(None);
+        ON_BEAT.set(None);
     }
 }

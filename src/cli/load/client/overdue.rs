@@ -5,8 +5,8 @@
 
 use bucle::Loop;
 
-use super::connection::{Loss, State};
-use super::{FAREWELL_NS, Run};
+use super::conn::{ConnState, Loss};
+use super::run::{FAREWELL_NS, Run};
 use crate::cli::load::check::Phase;
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
@@ -20,11 +20,11 @@ impl Run {
             let conn = &self.conns[at];
             let age = now.saturating_sub(conn.since);
             match conn.state {
-                State::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
-                State::Closing if age > FAREWELL_NS && self.stage < Stage::Closing => self.over(lp, at),
-                State::Greeting if self.stage == Stage::Connecting && age > timeout => self.await_no_more(lp, at),
-                State::Greeting if is_running => self.sweep_greeting(lp, at, now),
-                State::Ready if is_running => self.sweep_ready(lp, at, now),
+                ConnState::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
+                ConnState::Closing if age > FAREWELL_NS && self.stage < Stage::Closing => self.over(lp, at),
+                ConnState::Greeting if self.stage == Stage::Connecting && age > timeout => self.await_no_more(lp, at),
+                ConnState::Greeting if is_running => self.sweep_greeting(lp, at, now),
+                ConnState::Ready if is_running => self.sweep_ready(lp, at, now),
                 _ => {}
             }
         }
@@ -45,7 +45,7 @@ impl Run {
         }
         let is_due = matches!(self.model(), Model::Closed { .. }) && self.left.is_none();
         for at in 0..self.conns.len() {
-            if self.conns[at].state != State::Greeting {
+            if self.conns[at].state != ConnState::Greeting {
                 continue;
             }
             self.book.ledger.ungreeted += 1;

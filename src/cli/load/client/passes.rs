@@ -3,9 +3,9 @@
 use bucle::Loop;
 use bucle::telnet::codec;
 
-use super::Run;
 use super::book::Trouble;
-use super::connection::{Loss, Passing, State};
+use super::conn::{ConnState, Loss, Passing};
+use super::run::Run;
 use crate::cli::load::check::{Pending, Verdict};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::{Action, Pass};
@@ -36,8 +36,8 @@ impl Run {
             is_pausing: false,
         }));
         match conn.state {
-            State::Ready | State::Greeting => self.go_on_with_pass(lp, at),
-            State::Resting => self.connect(lp, at),
+            ConnState::Ready | ConnState::Greeting => self.go_on_with_pass(lp, at),
+            ConnState::Resting => self.connect(lp, at),
             // Its farewell comes first; the pass then opens it anew.
             _ => {}
         }
@@ -49,7 +49,7 @@ impl Run {
             let now = self.now();
             let is_telnet = self.job.load.telnet;
             let conn = &mut self.conns[at];
-            if conn.state != State::Ready || !conn.outbox.is_empty() {
+            if conn.state != ConnState::Ready || !conn.outbox.is_empty() {
                 return;
             }
             let Some(passing) = &mut conn.pass else { return };
@@ -131,7 +131,7 @@ impl Run {
     pub(crate) fn fail_pass(&mut self, at: usize, now: u64) {
         let Some(passing) = self.conns[at].pass.take() else { return };
         let (id, seq) = (self.conns[at].id, passing.pass.seq);
-        if passing.waits_since.is_none() && passing.started.is_none() && self.conns[at].state == State::Greeting {
+        if passing.waits_since.is_none() && passing.started.is_none() && self.conns[at].state == ConnState::Greeting {
             return self.book.unsent(id, Some(seq), passing.phase, b"", now);
         }
         let counts = self.book.ledger.phase(passing.phase);

@@ -14,8 +14,8 @@ use bucle::Loop;
 use bucle::net::Socket;
 use bucle::telnet::codec;
 
-use super::Run;
-use super::connection::{State, Taking};
+use super::conn::{ConnState, Taking};
+use super::run::Run;
 use crate::cli::load::check::{Expect, Pending, Phase};
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
@@ -130,7 +130,7 @@ impl Run {
     pub(crate) fn pump(&mut self, lp: &mut Loop, at: usize) {
         loop {
             let conn = &self.conns[at];
-            if conn.state != State::Ready || !conn.outbox.is_empty() {
+            if conn.state != ConnState::Ready || !conn.outbox.is_empty() {
                 return;
             }
             let Some(socket) = conn.socket else { return };
@@ -156,7 +156,7 @@ impl Run {
         let conn = &self.conns[at];
         let is_through = conn.outbox.is_empty() && self.unanswered(at) == 0;
         match self.model() {
-            Model::Churn if conn.state == State::Ready && conn.has_spoken && is_through => self.end(lp, at),
+            Model::Churn if conn.state == ConnState::Ready && conn.has_spoken && is_through => self.end(lp, at),
             // Nothing is waited for (nothing is checked, or nobody else is left to be reached): on, in the next turn.
             Model::Closed { .. } if is_through => self.flood(lp, at),
             _ => {}
@@ -171,7 +171,7 @@ impl Run {
         let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady) && self.left != Some(0);
         let is_running = is_running && self.now() < self.steady_end;
         let conn = &mut self.conns[at];
-        if !is_running || conn.state != State::Ready || conn.is_flooding {
+        if !is_running || conn.state != ConnState::Ready || conn.is_flooding {
             return;
         }
         conn.is_flooding = true;
