@@ -82,7 +82,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     };
     let (failed, exit) = (ledger.failed(&load), ledger.exit(&load));
     let finished = FinishedRun { ledger, started, procs: plan.procs, failed, exit };
-    match tell(&load, &finished, page) {
+    match write_reports(&load, &finished, page) {
         Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
         _ => ExitCode::from(exit),
     }
@@ -98,7 +98,7 @@ fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) ->
         script.set_seed(seed);
     }
     let sources = if plan.binds { plan.sources.clone() } else { Vec::new() };
-    let ports = dealt_ports(&load, plan);
+    let ports = assigned_ports(&load, plan);
     let progress = Progress::to_stderr(&load);
     let job = Job { load, index: 0, of: 1, seed, targets, sources, ports, is_worker: false };
     client::run(job, progress).map_err(|error| format!("the run cannot go on: {error}"))
@@ -111,7 +111,7 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
     if let Model::Script(script) = &mut load.model {
         script.set_seed(worker.seed.wrapping_add(worker.index));
     }
-    let ports = dealt_ports(&load, &plan);
+    let ports = assigned_ports(&load, &plan);
     let sources = if plan.binds { plan.sources } else { Vec::new() };
     let Worker { index, of, seed } = worker;
     let job = Job { load, index, of, seed, targets, sources, ports, is_worker: true };
@@ -129,9 +129,9 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
 }
 
 /// Not where connections come and go: a port that has just been left is another connection's for a while.
-fn dealt_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
+fn assigned_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
     let stays = !matches!(load.model, Model::Churn | Model::Script(_));
-    plan.dealt_ports().filter(|_| stays)
+    plan.assigned_ports().filter(|_| stays)
 }
 
 /// `unknown`: the code of why the target has no address. That is for the run to fail at; here it is a warning.
@@ -148,7 +148,7 @@ fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
         format!("{plan}\n")
     } else {
         let lines: String = tries(plan).iter().map(|line| format!("try          {line}\n")).collect();
-        format!("plan         {}\n{}{lines}", report::what(load), plan.text())
+        format!("plan         {}\n{}{lines}", report::describe(load), plan.text())
     };
     match print(&text) {
         Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
@@ -165,7 +165,7 @@ fn tries(plan: &Plan) -> Vec<String> {
 
 /// The plan, in a line, before it begins.
 fn announce(load: &Load, plan: &Plan) {
-    let mut text = format!("plan: {}", report::what(load));
+    let mut text = format!("plan: {}", report::describe(load));
     if plan.procs > 1 {
         text += &format!(", {} processes", plan.procs);
     }
@@ -193,7 +193,7 @@ fn share_a_terminal() -> bool {
     device.0.is_some() && device.0 == device.1
 }
 
-fn tell(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(), bucle::Error> {
+fn write_reports(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(), bucle::Error> {
     if let Some(mut page) = page
         && let Err(error) = page.write_all(html::page(load, run).as_bytes())
     {
@@ -202,7 +202,7 @@ fn tell(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(), bucle:
     match load.json {
         true => print(&format!("{}\n", json::report(load, run))),
         false if share_a_terminal() => print(&format!("\n{}", report::text(load, run))),
-        false => print(&format!("{}\n\n{}", report::what(load), report::text(load, run))),
+        false => print(&format!("{}\n\n{}", report::describe(load), report::text(load, run))),
     }
 }
 

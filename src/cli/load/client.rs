@@ -40,7 +40,7 @@ use conn::{Conn, ConnState};
 pub(crate) use lookup::resolve;
 use metronome::Metronome;
 pub(crate) use run::Job;
-use run::{FAREWELL_NS, Run, SharedRun};
+use run::{FIN_TIMEOUT_NS, Run, SharedRun};
 
 /// How often overdue messages are looked for, at most, and how punctually the loop is asked for its lag.
 const TICK: Duration = Duration::from_millis(10);
@@ -52,7 +52,7 @@ pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
     event_loop.enter(|lp| start(lp, &run))?;
     event_loop.run()?;
     let mut run = run.borrow_mut();
-    run.me = None;
+    run.shared = None;
     run.progress.end();
     Ok(std::mem::take(&mut run.book.ledger))
 }
@@ -66,7 +66,7 @@ fn start(lp: &mut Loop, run: &SharedRun) -> Result<()> {
         listen_to_parent(lp, run)?;
     }
     match this.job.targets.clone() {
-        Err(code) => this.nowhere(lp, &code),
+        Err(code) => this.no_address(lp, &code),
         // It has no connections to make first: each makes one, and again.
         Ok(_) if matches!(this.job.load.model, Model::Churn) => this.connected(lp),
         Ok(_) => this.launch(lp),
@@ -136,7 +136,7 @@ impl Run {
         if let Model::Open { rate } = *self.model() {
             let schedule = Schedule::new(rate, self.job.index, self.job.of);
             self.schedule = Some(schedule);
-            self.metronome = self.me.clone().map(|run| {
+            self.metronome = self.shared.clone().map(|run| {
                 let send_due = Rc::new(move |lp: &mut Loop| run.borrow_mut().send_due(lp));
                 Metronome::start(lp, schedule, self.origin, now, send_due)
             });
@@ -145,14 +145,16 @@ impl Run {
         if self.steady_at <= now {
             self.begin_steady();
         }
-        for time in [self.job.load.warmup, Duration::from_nanos(self.steady_end.saturating_sub(now).min(FOR_EVER))] {
+        for time in
+            [self.job.load.warmup, Duration::from_nanos(self.steady_end.saturating_sub(now).min(LONGEST_TIMER_NS))]
+        {
             // One more: the loop's timers may be a part of a millisecond early for us.
             let wait = time.saturating_add(Duration::from_millis(1));
             let call = self.later(|run, lp| run.advance(lp));
             let timer = lp.set_timeout(wait, call);
             lp.unref(timer);
         }
-        if self.is_deserted() {
+        if self.has_no_connection_left() {
             return self.end_steady(lp);
         }
         for at in 0..self.conns.len() {
@@ -207,7 +209,7 @@ impl Run {
     }
 
     /// Nobody is left to send on, and nobody will come.
-    fn is_deserted(&self) -> bool {
+    fn has_no_connection_left(&self) -> bool {
         self.living == 0 && self.connecting == 0 && !matches!(self.model(), Model::Churn | Model::Script(_))
             || self.job.targets.is_err()
     }
@@ -245,21 +247,21 @@ impl Run {
     fn close(&mut self, lp: &mut Loop) {
         let now = self.now();
         self.stage = Stage::Closing;
-        self.closing_until = now + FAREWELL_NS;
+        self.closing_until = now + FIN_TIMEOUT_NS;
         self.book.ledger.timeline.look(now, self.living as u64);
         self.book.ledger.timeline.end(now);
         for at in 0..self.conns.len() {
             self.end(lp, at);
         }
         let call = self.later(|run, lp| run.advance(lp));
-        lp.set_timeout(Duration::from_nanos(FAREWELL_NS) + Duration::from_millis(1), call);
+        lp.set_timeout(Duration::from_nanos(FIN_TIMEOUT_NS) + Duration::from_millis(1), call);
         self.advance(lp);
     }
 
     fn finish(&mut self, lp: &mut Loop) {
         self.stage = Stage::Over;
         for at in 0..self.conns.len() {
-            self.let_go(lp, at);
+            self.release(lp, at);
         }
         let last = self.book.last_exact;
         let ledger = &mut self.book.ledger;
@@ -277,7 +279,7 @@ impl Run {
         self.book.ledger.is_interrupted = true;
         self.progress.end();
         for at in 0..self.conns.len() {
-            self.leave_unfinished(at);
+            self.count_unfinished(at);
         }
         if let Some(room) = &mut self.room {
             for (message, open) in room.interrupt() {
@@ -319,7 +321,7 @@ impl Run {
 
     /// Whether a late timer is a late message: not while connections are held, all scripts pause, or no greeting has come.
     fn is_anything_due(&self) -> bool {
-        let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|passing| !passing.is_pausing);
+        let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|active| !active.is_pausing);
         match self.model() {
             Model::Hold => false,
             Model::Script(_) => self.conns.iter().any(is_acting),
@@ -330,4 +332,4 @@ impl Run {
 }
 
 /// Longer than any run: 24 days, the longest timer.
-const FOR_EVER: u64 = (i32::MAX as u64 - 1) * 1_000_000;
+const LONGEST_TIMER_NS: u64 = (i32::MAX as u64 - 1) * 1_000_000;

@@ -35,7 +35,7 @@ pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{title}</title><style>\n{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n\
          <p class=\"soft\">{}<br>{}, bucle {}</p>\n",
-        escape(&report::what(load)),
+        escape(&report::describe(load)),
         escape(&run.started.replace('T', " ").replace('Z', " UTC")),
         env!("CARGO_PKG_VERSION"),
     );

@@ -174,7 +174,7 @@ pub(crate) struct Ledger {
     /// With `--skip-line`: connections on which no line came in time.
     pub(crate) ungreeted: u64,
     /// Connections on which the first that came was no reply.
-    pub(crate) misheard: u64,
+    pub(crate) first_wrong: u64,
     /// Of those, the ones on which it was what had been sent.
     pub(crate) echoed: u64,
     /// MessageCounts of a fan-out that came back to their sender, and should not have.
@@ -303,7 +303,7 @@ impl Ledger {
             "ok": self.connects.ok, "refused": self.connects.refused, "timeout": self.connects.timeout,
             "errno": errno, "connect": self.connects.latency.value(),
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
-            "ungreeted": self.ungreeted, "misheard": self.misheard,
+            "ungreeted": self.ungreeted, "first_wrong": self.first_wrong,
             "echoed": self.echoed, "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
             "first_failure": failure, "is_interrupted": self.is_interrupted, "timeline": self.timeline.value(),
@@ -332,7 +332,7 @@ impl Ledger {
         self.lost_closed += u64_of(&value["lost_closed"]);
         self.lost_reset += u64_of(&value["lost_reset"]);
         self.ungreeted += u64_of(&value["ungreeted"]);
-        self.misheard += u64_of(&value["misheard"]);
+        self.first_wrong += u64_of(&value["first_wrong"]);
         self.echoed += u64_of(&value["echoed"]);
         self.returned += u64_of(&value["returned"]);
         self.bytes_out += u64_of(&value["bytes_out"]);

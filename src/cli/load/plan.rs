@@ -67,7 +67,7 @@ impl Plan {
         let (sources, binds) = match &load.sources {
             Sources::These(list) => (list.clone(), true),
             Sources::Auto if is_loopback && has_v4 && sources_needed > 1 => (loopback(sources_needed), true),
-            // Bound to the one it has anyway where its ports are dealt out, see `dealt_ports`.
+            // Bound to the one it has anyway where its ports are dealt out, see `assigned_ports`.
             Sources::Auto if is_loopback => {
                 let one = targets.iter().find(|ip| ip.is_ipv4()).or(targets.first()).copied();
                 (one.into_iter().collect(), connections > machine.ports / 2)
@@ -97,14 +97,14 @@ impl Plan {
                 let last = loopback(sources_needed).last().map_or(String::new(), ToString::to_string);
                 tries.push(format!("--source 127.0.0.2-{last}"));
             } else {
-                tries.push(format!("-c {}", self.ports_there()));
+                tries.push(format!("-c {}", self.ports_available()));
                 tries.push(format!("--source IP-IP with {sources_needed} addresses of this machine"));
             }
         }
         tries
     }
 
-    fn ports_there(&self) -> u64 {
+    fn ports_available(&self) -> u64 {
         (self.sources.len().max(1) as u64).saturating_mul(self.machine.ports)
     }
 
@@ -112,8 +112,8 @@ impl Plan {
     ///
     /// Linux looks for a free port among the even ones first, one after the other, and then among the odd: beyond half of
     /// a source's ports each connect costs it a millisecond and more. Who names the port spares it the search.
-    pub(crate) fn dealt_ports(&self) -> Option<(u16, u64)> {
-        let is_crowded = self.connections > self.ports_there() / 2;
+    pub(crate) fn assigned_ports(&self) -> Option<(u16, u64)> {
+        let is_crowded = self.connections > self.ports_available() / 2;
         (self.binds && is_crowded).then_some((self.machine.first_port, self.machine.ports))
     }
 
@@ -122,7 +122,7 @@ impl Plan {
     }
 
     fn has_ports(&self) -> bool {
-        self.connections <= self.ports_there()
+        self.connections <= self.ports_available()
     }
 
     fn bytes(&self) -> (u64, u64) {
@@ -157,7 +157,7 @@ impl Plan {
                 "{} connections to one target need as many ports; {sources} source address{} have {}",
                 grouped(self.connections),
                 if sources == 1 { "" } else { "es" },
-                grouped(self.ports_there())
+                grouped(self.ports_available())
             ));
         }
         problems
@@ -197,7 +197,7 @@ impl Plan {
             grouped(self.machine.descriptors),
             mark(self.has_descriptors()),
             grouped(self.connections),
-            grouped(self.ports_there()),
+            grouped(self.ports_available()),
             mark(self.has_ports()),
             grouped(kernel.div_ceil(1 << 20)),
             grouped(client.div_ceil(1 << 20)),

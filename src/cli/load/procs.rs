@@ -49,7 +49,7 @@ struct Team {
     members: Vec<Member>,
     ledger: Ledger,
     progress: Progress,
-    has_begun: bool,
+    has_started: bool,
     trouble: Option<String>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, S
         members: Vec::new(),
         ledger: Ledger::default(),
         progress,
-        has_begun: false,
+        has_started: false,
         trouble: None,
     }));
     TEAM.set(Some(team.clone()));
@@ -114,7 +114,7 @@ fn listen_to_signals(lp: &mut Loop, team: &Rc<RefCell<Team>>) -> bucle::Result<(
             team.members.clear();
             std::process::exit(exit_code::INTERRUPTED.into());
         }
-        team.tell("stop\n");
+        team.send_all("stop\n");
     })
     .map(drop)
 }
@@ -147,7 +147,7 @@ fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), 
         let post = |line: Option<String>| {
             remote.post(move |lp| {
                 if let Some(team) = TEAM.with_borrow(Clone::clone) {
-                    team.borrow_mut().heard(lp, index, line);
+                    team.borrow_mut().line_received(lp, index, line);
                 }
             });
         };
@@ -179,7 +179,7 @@ fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>) {
 
 impl Team {
     /// A child has said a line, or has ended.
-    fn heard(&mut self, lp: &mut Loop, index: usize, line: Option<String>) {
+    fn line_received(&mut self, lp: &mut Loop, index: usize, line: Option<String>) {
         let Some(member) = self.members.get_mut(index) else { return };
         match line.as_deref() {
             Some("connected") => member.is_connected = true,
@@ -203,9 +203,9 @@ impl Team {
                 return lp.stop();
             }
         }
-        if !self.has_begun && self.members.iter().all(|member| member.is_connected || member.has_reported) {
-            self.has_begun = true;
-            self.tell("go\n");
+        if !self.has_started && self.members.iter().all(|member| member.is_connected || member.has_reported) {
+            self.has_started = true;
+            self.send_all("go\n");
         }
         if self.members.iter().all(|member| member.has_reported) {
             for member in &mut self.members {
@@ -215,7 +215,7 @@ impl Team {
         }
     }
 
-    fn tell(&mut self, word: &str) {
+    fn send_all(&mut self, word: &str) {
         for input in self.members.iter_mut().filter_map(|member| member.input.as_mut()) {
             // One that has ended by itself is noticed by its reader.
             let _ = input.write_all(word.as_bytes());

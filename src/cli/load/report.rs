@@ -22,7 +22,7 @@ const BAR: usize = 40;
 const IDLE: f64 = 0.2;
 
 /// What is done, in a few words.
-pub(crate) fn what(load: &Load) -> String {
+pub(crate) fn describe(load: &Load) -> String {
     let model = match &load.model {
         Model::Closed { in_flight } => format!("{in_flight} in flight each"),
         Model::Open { rate } => format!("{} a second on schedule", grouped(*rate)),
@@ -48,7 +48,7 @@ pub(crate) fn what(load: &Load) -> String {
     )
 }
 
-/// The whole report, but for [`what`] was done.
+/// The whole report, but for [`describe`] was done.
 pub(crate) fn text(load: &Load, run: &FinishedRun) -> String {
     let ledger = &run.ledger;
     let mut out = String::new();
@@ -305,9 +305,9 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
             grouped(made)
         ));
     }
-    if ledger.misheard > 0 && ledger.misheard >= made.div_ceil(2) {
-        let (of, made) = (grouped(ledger.misheard), grouped(made));
-        if ledger.echoed > ledger.misheard / 2 {
+    if ledger.first_wrong > 0 && ledger.first_wrong >= made.div_ceil(2) {
+        let (of, made) = (grouped(ledger.first_wrong), grouped(made));
+        if ledger.echoed > ledger.first_wrong / 2 {
             hints.push(format!(
                 "the first reply on {of} of {made} connections was what had been sent: the server echoes, and \
                  --expect {} does not accept that; try --expect echo",

@@ -34,33 +34,33 @@ pub(crate) struct Conn {
     /// When messages were due that have not been handed to the socket.
     pub(crate) queue: VecDeque<u64>,
     /// Messages that the socket has and the kernel has not, or not all of.
-    pub(crate) outbox: VecDeque<Taking>,
+    pub(crate) outbox: VecDeque<Outgoing>,
     /// Bytes given to the socket, and of these to the kernel.
     pub(crate) written: u64,
     pub(crate) taken: u64,
     pub(crate) lines: Lines,
     pub(crate) telnet: Option<Box<Decoder>>,
     /// Whether it has tried, or will try, the source port that is its own.
-    pub(crate) has_dealt_port: bool,
+    pub(crate) uses_assigned_port: bool,
     /// Nothing is sent anywhere before its greeting has come, or is overdue.
-    pub(crate) is_awaited: bool,
-    pub(crate) pass: Option<Box<Passing>>,
+    pub(crate) delays_start: bool,
+    pub(crate) pass: Option<Box<ActivePass>>,
     /// What its passes have sent last.
-    pub(crate) said: Option<Said>,
+    pub(crate) last_sent: Option<Said>,
     /// Whether a connection of `--churn` or a pass is under way.
     pub(crate) is_busy: bool,
     /// Whether it sends on in the next turn.
-    pub(crate) is_flooding: bool,
+    pub(crate) is_pump_queued: bool,
     /// Whether the connection of `--churn` has begun its message, and in which phase it was tried.
-    pub(crate) has_spoken: bool,
+    pub(crate) has_sent: bool,
     pub(crate) phase: Phase,
     /// Whether something has come that was a reply or should have been one.
-    pub(crate) has_answered: bool,
+    pub(crate) has_replied: bool,
 }
 
 /// A message on its way into the kernel; `start` and `end` count the bytes of its connection.
 #[derive(Debug)]
-pub(crate) struct Taking {
+pub(crate) struct Outgoing {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) seq: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Taking {
 
 /// A pass through a script, and where it stands.
 #[derive(Debug)]
-pub(crate) struct Passing {
+pub(crate) struct ActivePass {
     pub(crate) pass: Pass,
     pub(crate) phase: Phase,
     pub(crate) began: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Passing {
     pub(crate) started: Option<u64>,
     pub(crate) ended: u64,
     /// What has come and was not asked for yet.
-    pub(crate) come: Vec<u8>,
+    pub(crate) unread: Vec<u8>,
     /// Since when it waits for what it expects.
     pub(crate) waits_since: Option<u64>,
     pub(crate) is_pausing: bool,
@@ -111,15 +111,15 @@ impl Conn {
             taken: 0,
             lines: Lines::default(),
             telnet: None,
-            has_dealt_port: true,
-            is_awaited: false,
+            uses_assigned_port: true,
+            delays_start: false,
             pass: None,
-            said: None,
+            last_sent: None,
             is_busy: false,
-            is_flooding: false,
-            has_spoken: false,
+            is_pump_queued: false,
+            has_sent: false,
             phase: Phase::Warmup,
-            has_answered: false,
+            has_replied: false,
         }
     }
 

@@ -31,7 +31,7 @@ const REST: Duration = Duration::from_millis(10);
 
 impl Run {
     /// The name of the target has no address: every connect fails for that reason, and nothing else happens.
-    pub(crate) fn nowhere(&mut self, lp: &mut Loop, code: &str) {
+    pub(crate) fn no_address(&mut self, lp: &mut Loop, code: &str) {
         let connects = &mut self.book.ledger.connects;
         *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
         self.conns.iter_mut().for_each(|conn| conn.state = ConnState::Gone);
@@ -45,12 +45,12 @@ impl Run {
             return;
         }
         let now = self.now();
-        if now - self.wave_at >= WAVE_NS || self.connecting == 0 {
-            self.wave_at = now;
-            self.wave = WAVE;
+        if now - self.wave_began_at >= WAVE_NS || self.connecting == 0 {
+            self.wave_began_at = now;
+            self.wave_left = WAVE;
         }
-        while self.launched < self.conns.len() && self.wave > 0 && self.launch_time(self.launched) <= now {
-            self.wave -= 1;
+        while self.launched < self.conns.len() && self.wave_left > 0 && self.launch_time(self.launched) <= now {
+            self.wave_left -= 1;
             let at = self.launched;
             self.launched += 1;
             self.connect(lp, at);
@@ -94,7 +94,7 @@ impl Run {
     }
 
     pub(crate) fn connect(&mut self, lp: &mut Loop, at: usize) {
-        let Some(run) = self.me.clone() else { return };
+        let Some(run) = self.shared.clone() else { return };
         // A high-water mark of one byte: every write goes to the kernel at once, and `false` says that it did not take all.
         let options =
             SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };
@@ -108,8 +108,8 @@ impl Run {
         conn.since = now;
         (conn.written, conn.taken) = (0, 0);
         conn.lines = Lines::default();
-        conn.has_answered = false;
-        conn.said = None;
+        conn.has_replied = false;
+        conn.last_sent = None;
         conn.telnet = has_telnet.then(Box::default);
         self.connecting += 1;
         if let Err(error) = socket.connect_to(lp, target) {
@@ -117,13 +117,13 @@ impl Run {
         }
     }
 
-    pub(crate) fn made(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
-        if !self.is_its(at, socket) {
+    pub(crate) fn connect_succeeded(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         let now = self.now();
         self.connecting -= 1;
-        self.wave = (self.wave + 1).min(WAVE);
+        self.wave_left = (self.wave_left + 1).min(WAVE);
         self.living += 1;
         let skips_line = self.job.load.skip_line;
         let conn = &mut self.conns[at];
@@ -136,16 +136,16 @@ impl Run {
             return self.end(lp, at);
         }
         if skips_line && self.stage == Stage::Connecting {
-            self.conns[at].is_awaited = true;
+            self.conns[at].delays_start = true;
             self.ungreeted += 1;
         }
         self.check_connected(lp);
-        self.go_on(lp, at);
+        self.continue_conn(lp, at);
     }
 
     /// A greeting has come, or never will.
-    pub(crate) fn await_no_more(&mut self, lp: &mut Loop, at: usize) {
-        if std::mem::take(&mut self.conns[at].is_awaited) {
+    pub(crate) fn stop_awaiting_greeting(&mut self, lp: &mut Loop, at: usize) {
+        if std::mem::take(&mut self.conns[at].delays_start) {
             self.ungreeted -= 1;
             self.check_connected(lp);
         }
@@ -153,8 +153,8 @@ impl Run {
 
     /// A connect has failed, for the reason of this code.
     pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
-        let was_dealt = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].has_dealt_port);
-        if was_dealt && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
+        let was_assigned = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].uses_assigned_port);
+        if was_assigned && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
             // Somebody else has the port. That was no attempt to connect yet; the system finds another one.
             self.connecting -= 1;
             self.drop_socket(lp, at);
@@ -167,12 +167,12 @@ impl Run {
             code => *connects.errno.entry(code.to_owned()).or_default() += 1,
         }
         self.connecting -= 1;
-        self.wave = (self.wave + 1).min(WAVE);
+        self.wave_left = (self.wave_left + 1).min(WAVE);
         self.drop_socket(lp, at);
         self.conns[at].pass = None;
         self.set_busy(at, false);
-        if self.comes_again() {
-            let call = self.later(move |run, lp| run.begin_again(lp, at));
+        if self.reopens() {
+            let call = self.later(move |run, lp| run.reopen(lp, at));
             if self.stage > Stage::Connecting && self.stage < Stage::Drain {
                 lp.set_timeout(REST, call);
             }
@@ -198,7 +198,7 @@ impl Run {
         let Some(source) = source else { return target };
         let target = target.local_address(source.to_string());
         match self.job.ports {
-            Some((first, count)) if self.conns[at].has_dealt_port => {
+            Some((first, count)) if self.conns[at].uses_assigned_port => {
                 let number = self.conns[at].id / self.job.sources.len() as u64 % count;
                 target.local_port(first.saturating_add(u16::try_from(number).unwrap_or(0)))
             }

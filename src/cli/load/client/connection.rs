@@ -26,7 +26,7 @@ pub(crate) struct ConnHandler {
 
 impl Handler for ConnHandler {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        self.run.borrow_mut().made(lp, self.at, socket);
+        self.run.borrow_mut().connect_succeeded(lp, self.at, socket);
     }
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         self.run.borrow_mut().received(lp, self.at, socket, chunk);
@@ -47,7 +47,7 @@ impl Handler for ConnHandler {
 }
 
 impl Run {
-    pub(crate) fn is_its(&self, at: usize, socket: Socket) -> bool {
+    pub(crate) fn is_current_socket(&self, at: usize, socket: Socket) -> bool {
         self.conns[at].socket == Some(socket)
     }
 
@@ -59,12 +59,12 @@ impl Run {
         }
     }
 
-    pub(crate) fn comes_again(&self) -> bool {
+    pub(crate) fn reopens(&self) -> bool {
         matches!(self.model(), Model::Churn | Model::Script(_))
     }
 
     /// The next connection of `--churn`, or the next pass.
-    pub(crate) fn begin_again(&mut self, lp: &mut Loop, at: usize) {
+    pub(crate) fn reopen(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
             Model::Churn => self.churn(lp, at),
             Model::Script(_) => self.next_pass(lp, at),
@@ -84,25 +84,25 @@ impl Run {
         if self.conns[at].is_busy {
             return;
         }
-        let Some(phase) = self.take_turn(now) else { return self.after_end(lp) };
+        let Some(phase) = self.claim_one(now) else { return self.after_end(lp) };
         self.set_busy(at, true);
         let conn = &mut self.conns[at];
-        conn.has_spoken = false;
+        conn.has_sent = false;
         conn.phase = phase;
         self.connect(lp, at);
     }
 
     /// What a connection does that has become ready, or has heard something.
-    pub(crate) fn go_on(&mut self, lp: &mut Loop, at: usize) {
+    pub(crate) fn continue_conn(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
-            Model::Script(_) => self.go_on_with_pass(lp, at),
+            Model::Script(_) => self.run_steps(lp, at),
             Model::Hold => {}
             _ => self.pump(lp, at),
         }
     }
 
     fn received(&mut self, lp: &mut Loop, at: usize, socket: Socket, chunk: &[u8]) {
-        if !self.is_its(at, socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         self.book.ledger.bytes_in += chunk.len() as u64;
@@ -111,20 +111,20 @@ impl Run {
         }
         let now = self.now();
         if !self.conns[at].outbox.is_empty() {
-            self.took(lp, at, now);
+            self.update_taken(lp, at, now);
         }
         match self.conns[at].telnet.take() {
             Some(mut decoder) => {
                 let data = self.decode(lp, at, &mut decoder, chunk);
                 self.conns[at].telnet = Some(decoder);
-                self.heard(at, &data, now);
+                self.process(at, &data, now);
             }
-            None => self.heard(at, chunk, now),
+            None => self.process(at, chunk, now),
         }
         if self.conns[at].state == ConnState::Ready {
-            self.await_no_more(lp, at);
+            self.stop_awaiting_greeting(lp, at);
         }
-        self.go_on(lp, at);
+        self.continue_conn(lp, at);
         if self.room.is_some() {
             // What was heard here may have been the last that somebody else waited for.
             self.pump_freed(lp);
@@ -153,12 +153,12 @@ impl Run {
             }
         }
         let now = self.now();
-        self.took(lp, at, now);
+        self.update_taken(lp, at, now);
         data
     }
 
     /// Bytes that belong to the conversation.
-    fn heard(&mut self, at: usize, data: &[u8], now: u64) {
+    fn process(&mut self, at: usize, data: &[u8], now: u64) {
         let Run { conns, book, rules, room, job, .. } = self;
         let conn = &mut conns[at];
         let mut data = data;
@@ -173,8 +173,8 @@ impl Run {
         match (&job.load.model, room) {
             (Model::Hold, _) => {}
             (Model::Script(_), _) => {
-                if let Some(passing) = &mut conn.pass {
-                    passing.come.extend_from_slice(data);
+                if let Some(active) = &mut conn.pass {
+                    active.unread.extend_from_slice(data);
                 }
             }
             (_, Some(room)) => {
@@ -187,17 +187,17 @@ impl Run {
                 book.ledger.returned += returned;
             }
             (_, None) => {
-                let has_answered = &mut conn.has_answered;
-                let (mut misheard, mut echoed) = (0, 0);
+                let has_replied = &mut conn.has_replied;
+                let (mut first_wrong, mut echoed) = (0, 0);
                 conn.replies.feed(rules, id, data, now, &mut |finding| {
-                    if !std::mem::replace(has_answered, true) {
-                        misheard += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
+                    if !std::mem::replace(has_replied, true) {
+                        first_wrong += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
                         let is_echo = |seq| rules.messages.text(id, seq) == finding.received;
                         echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
                     }
                     note(finding);
                 });
-                book.ledger.misheard += misheard;
+                book.ledger.first_wrong += first_wrong;
                 book.ledger.echoed += echoed;
             }
         }
@@ -205,24 +205,24 @@ impl Run {
 
     /// The server has ended, or the connection has.
     fn ended(&mut self, lp: &mut Loop, at: usize, socket: Socket, loss: Loss) {
-        if !self.is_its(at, socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         match self.conns[at].state {
             ConnState::Connecting => self.connect_failed(lp, at, "ECONNRESET"),
-            ConnState::Closing => self.over(lp, at),
-            _ => self.lose(lp, at, loss),
+            ConnState::Closing => self.finished_closing(lp, at),
+            _ => self.connection_lost(lp, at, loss),
         }
     }
 
     fn failed(&mut self, lp: &mut Loop, at: usize, socket: Socket, error: &Error) {
-        if !self.is_its(at, socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         match self.conns[at].state {
             ConnState::Connecting => self.connect_failed(lp, at, error.code()),
-            ConnState::Closing => self.over(lp, at),
-            _ => self.lose(lp, at, Loss::Reset),
+            ConnState::Closing => self.finished_closing(lp, at),
+            _ => self.connection_lost(lp, at, Loss::Reset),
         }
     }
 
@@ -246,14 +246,14 @@ impl Run {
     }
 
     /// Both sides have ended, or ours has and the server takes too long.
-    pub(crate) fn over(&mut self, lp: &mut Loop, at: usize) {
-        self.let_go(lp, at);
-        self.begin_again_soon(lp, at);
+    pub(crate) fn finished_closing(&mut self, lp: &mut Loop, at: usize) {
+        self.release(lp, at);
+        self.reopen_soon(lp, at);
         self.after_end(lp);
     }
 
     /// Closes what is left of a connection, and looks at what else it has said.
-    pub(crate) fn let_go(&mut self, lp: &mut Loop, at: usize) {
+    pub(crate) fn release(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let Run { conns, book, rules, .. } = self;
         let conn = &mut conns[at];
@@ -266,56 +266,56 @@ impl Run {
         }
         self.living -= usize::from(conn.state != ConnState::Connecting);
         self.drop_socket(lp, at);
-        self.await_no_more(lp, at);
+        self.stop_awaiting_greeting(lp, at);
     }
 
     pub(crate) fn drop_socket(&mut self, lp: &mut Loop, at: usize) {
-        let comes_again = self.comes_again();
+        let reopens = self.reopens();
         let conn = &mut self.conns[at];
         if let Some(socket) = conn.socket.take() {
             socket.destroy(lp);
         }
-        conn.state = if comes_again { ConnState::Resting } else { ConnState::Gone };
+        conn.state = if reopens { ConnState::Resting } else { ConnState::Gone };
     }
 
     /// The connection has ended before the run was done with it.
-    pub(crate) fn lose(&mut self, lp: &mut Loop, at: usize, loss: Loss) {
+    pub(crate) fn connection_lost(&mut self, lp: &mut Loop, at: usize, loss: Loss) {
         let now = self.now();
         match loss {
             Loss::Closed => {
-                self.took(lp, at, now);
+                self.update_taken(lp, at, now);
                 self.book.ledger.lost_closed += 1;
             }
             Loss::Reset => self.book.ledger.lost_reset += 1,
             Loss::GivenUp => {}
         }
-        self.give_back_unsent(at, now);
+        self.count_unsent(at, now);
         if let Some(room) = &mut self.room {
             let Run { book, rules, .. } = self;
             room.left(self.conns[at].id, &mut |finding| book.note(rules, &finding, now));
         }
         self.fail_pass(at, now);
-        self.let_go(lp, at);
+        self.release(lp, at);
         if self.room.is_some() {
             self.pump_freed(lp);
         }
-        self.begin_again_soon(lp, at);
+        self.reopen_soon(lp, at);
         self.after_end(lp);
     }
 
-    fn begin_again_soon(&mut self, lp: &mut Loop, at: usize) {
-        if !self.comes_again() || self.conns[at].pass.is_some() {
-            return self.begin_opening(lp, at);
+    fn reopen_soon(&mut self, lp: &mut Loop, at: usize) {
+        if !self.reopens() || self.conns[at].pass.is_some() {
+            return self.open_for_pass(lp, at);
         }
         self.set_busy(at, false);
         if self.stage < Stage::Drain && self.stage > Stage::Waiting {
-            let call = self.later(move |run, lp| run.begin_again(lp, at));
+            let call = self.later(move |run, lp| run.reopen(lp, at));
             lp.set_immediate(call);
         }
     }
 
     /// A pass that is waiting for its connection opens it.
-    fn begin_opening(&mut self, lp: &mut Loop, at: usize) {
+    fn open_for_pass(&mut self, lp: &mut Loop, at: usize) {
         if self.conns[at].pass.is_some() && self.conns[at].state == ConnState::Resting && self.stage < Stage::Closing {
             self.connect(lp, at);
         }
@@ -323,7 +323,7 @@ impl Run {
 
     /// One less: perhaps the last.
     pub(crate) fn after_end(&mut self, lp: &mut Loop) {
-        if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.is_deserted() {
+        if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.has_no_connection_left() {
             return self.end_steady(lp);
         }
         if self.stage == Stage::Closing || self.left == Some(0) {

@@ -24,10 +24,10 @@ pub(crate) fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
 /// Asks once more, through the library, which knows Node's code for each of the resolver's reasons.
 fn why_not_found(host: &str) -> String {
     let code = Rc::new(RefCell::new("ENOTFOUND".to_owned()));
-    let heard = code.clone();
+    let found_code = code.clone();
     let looking = bucle::run(|lp| {
         let lookup = on().error(|_, _, _| {}).lookup(move |lp, socket, result| match result {
-            Err(error) => *heard.borrow_mut() = error.code().to_owned(),
+            Err(error) => *found_code.borrow_mut() = error.code().to_owned(),
             // It is there after all. Nothing shall be connected yet.
             Ok(_) => socket.destroy(lp),
         });

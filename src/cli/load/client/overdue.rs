@@ -6,7 +6,7 @@
 use bucle::Loop;
 
 use super::conn::{ConnState, Loss};
-use super::run::{FAREWELL_NS, Run};
+use super::run::{FIN_TIMEOUT_NS, Run};
 use crate::cli::load::check::Phase;
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
@@ -21,8 +21,12 @@ impl Run {
             let age = now.saturating_sub(conn.since);
             match conn.state {
                 ConnState::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
-                ConnState::Closing if age > FAREWELL_NS && self.stage < Stage::Closing => self.over(lp, at),
-                ConnState::Greeting if self.stage == Stage::Connecting && age > timeout => self.await_no_more(lp, at),
+                ConnState::Closing if age > FIN_TIMEOUT_NS && self.stage < Stage::Closing => {
+                    self.finished_closing(lp, at)
+                }
+                ConnState::Greeting if self.stage == Stage::Connecting && age > timeout => {
+                    self.stop_awaiting_greeting(lp, at)
+                }
                 ConnState::Greeting if is_running => self.sweep_greeting(lp, at, now),
                 ConnState::Ready if is_running => self.sweep_ready(lp, at, now),
                 _ => {}
@@ -74,7 +78,7 @@ impl Run {
             return;
         }
         let phase = match self.model() {
-            Model::Closed { .. } => self.take_turn(now),
+            Model::Closed { .. } => self.claim_one(now),
             Model::Churn => Some(self.conns[at].phase),
             // A script's pass is counted by itself.
             _ => None,
@@ -83,7 +87,7 @@ impl Run {
             self.unsent_first(at, phase, now);
         }
         self.book.ledger.ungreeted += 1;
-        self.lose(lp, at, Loss::GivenUp);
+        self.connection_lost(lp, at, Loss::GivenUp);
     }
 
     fn sweep_ready(&mut self, lp: &mut Loop, at: usize, now: u64) {
@@ -94,9 +98,9 @@ impl Run {
             oldest.is_some_and(|oldest| now.saturating_sub(oldest.since) > timeout)
         };
         if is_stuck(self) {
-            self.took(lp, at, now);
+            self.update_taken(lp, at, now);
             if is_stuck(self) {
-                return self.lose(lp, at, Loss::GivenUp);
+                return self.connection_lost(lp, at, Loss::GivenUp);
             }
         }
         let Run { conns, book, rules, .. } = self;

@@ -21,7 +21,7 @@ use crate::cli::load::stage::Stage;
 use crate::cli::load::units::nanos;
 
 /// How long the end of a connection is waited for when everything has been said.
-pub(super) const FAREWELL_NS: u64 = 200_000_000;
+pub(super) const FIN_TIMEOUT_NS: u64 = 200_000_000;
 
 /// What one process has to do.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(super) struct Run {
     pub(super) book: Book,
     pub(super) room: Option<Room>,
     pub(super) conns: Vec<Conn>,
-    pub(super) me: Option<Rc<RefCell<Run>>>,
+    pub(super) shared: Option<Rc<RefCell<Run>>>,
 
     /// Connections that are made and not gone.
     pub(super) living: usize,
@@ -61,8 +61,8 @@ pub(super) struct Run {
     pub(super) busy: usize,
     /// Connections whose first connect has been begun.
     pub(super) launched: usize,
-    pub(super) wave: usize,
-    pub(super) wave_at: u64,
+    pub(super) wave_left: usize,
+    pub(super) wave_began_at: u64,
 
     /// When the warm-up began; then the steady phase; then its end, as far as known.
     pub(super) go_at: u64,
@@ -76,7 +76,7 @@ pub(super) struct Run {
     pub(super) schedule: Option<Schedule>,
     pub(super) metronome: Option<Metronome>,
     /// The connection whose turn it is in the open model.
-    pub(super) turn: usize,
+    pub(super) next_conn: usize,
     pub(super) closing_until: u64,
     pub(super) swept_at: u64,
     pub(super) ticked_at: u64,
@@ -113,14 +113,14 @@ impl Run {
             origin: Instant::now(),
             stage: Stage::Connecting,
             book: Book::default(),
-            me: None,
+            shared: None,
             living: 0,
             connecting: 0,
             ungreeted: 0,
             busy: 0,
             launched: 0,
-            wave: 0,
-            wave_at: 0,
+            wave_left: 0,
+            wave_began_at: 0,
             go_at: 0,
             steady_at: u64::MAX,
             steady_end: u64::MAX,
@@ -128,7 +128,7 @@ impl Run {
             untaken: 0,
             schedule: None,
             metronome: None,
-            turn: 0,
+            next_conn: 0,
             closing_until: u64::MAX,
             swept_at: 0,
             ticked_at: 0,
@@ -139,7 +139,7 @@ impl Run {
             job,
         };
         let run = Rc::new(RefCell::new(run));
-        run.borrow_mut().me = Some(run.clone());
+        run.borrow_mut().shared = Some(run.clone());
         run
     }
 
@@ -149,7 +149,7 @@ impl Run {
 
     /// Has `f` called by the loop, with the run.
     pub(super) fn later(&self, f: impl FnOnce(&mut Run, &mut Loop) + 'static) -> impl FnOnce(&mut Loop) + 'static {
-        let run = self.me.clone();
+        let run = self.shared.clone();
         move |lp: &mut Loop| {
             if let Some(run) = run {
                 f(&mut run.borrow_mut(), lp);

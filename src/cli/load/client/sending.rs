@@ -14,7 +14,7 @@ use bucle::Loop;
 use bucle::net::Socket;
 use bucle::telnet::codec;
 
-use super::conn::{ConnState, Taking};
+use super::conn::{ConnState, Outgoing};
 use super::run::Run;
 use crate::cli::load::check::{Expect, Pending, Phase};
 use crate::cli::load::options::Model;
@@ -28,7 +28,7 @@ const DUE_PER_TURN: usize = 4096;
 
 impl Run {
     /// Whether something may be begun now, in the closed model and its like, and in which phase. Takes one of `-n`.
-    pub(crate) fn take_turn(&mut self, now: u64) -> Option<Phase> {
+    pub(crate) fn claim_one(&mut self, now: u64) -> Option<Phase> {
         if !matches!(self.stage, Stage::Warmup | Stage::Steady) || now >= self.steady_end {
             return None;
         }
@@ -76,8 +76,8 @@ impl Run {
 
     fn next_in_turn(&mut self) -> Option<usize> {
         for _ in 0..self.conns.len() {
-            let at = self.turn;
-            self.turn = (self.turn + 1) % self.conns.len();
+            let at = self.next_conn;
+            self.next_conn = (self.next_conn + 1) % self.conns.len();
             if self.conns[at].is_living() {
                 return Some(at);
             }
@@ -101,16 +101,16 @@ impl Run {
                 if unanswered as u64 >= in_flight {
                     return None;
                 }
-                let phase = self.take_turn(now)?;
+                let phase = self.claim_one(now)?;
                 self.untaken += 1;
                 Some((now, phase))
             }
             Model::Churn => {
                 let conn = &mut self.conns[at];
-                if conn.has_spoken || self.stage >= Stage::Closing {
+                if conn.has_sent || self.stage >= Stage::Closing {
                     return None;
                 }
-                conn.has_spoken = true;
+                conn.has_sent = true;
                 self.untaken += 1;
                 Some((now, conn.phase))
             }
@@ -156,9 +156,9 @@ impl Run {
         let conn = &self.conns[at];
         let is_through = conn.outbox.is_empty() && self.unanswered(at) == 0;
         match self.model() {
-            Model::Churn if conn.state == ConnState::Ready && conn.has_spoken && is_through => self.end(lp, at),
+            Model::Churn if conn.state == ConnState::Ready && conn.has_sent && is_through => self.end(lp, at),
             // Nothing is waited for (nothing is checked, or nobody else is left to be reached): on, in the next turn.
-            Model::Closed { .. } if is_through => self.flood(lp, at),
+            Model::Closed { .. } if is_through => self.pump_next_turn(lp, at),
             _ => {}
         }
         if self.stage == Stage::Steady && self.left == Some(0) {
@@ -167,16 +167,16 @@ impl Run {
     }
 
     /// Has a connection send on in the next turn, that waits for nothing. Once, however often it is asked for.
-    fn flood(&mut self, lp: &mut Loop, at: usize) {
+    fn pump_next_turn(&mut self, lp: &mut Loop, at: usize) {
         let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady) && self.left != Some(0);
         let is_running = is_running && self.now() < self.steady_end;
         let conn = &mut self.conns[at];
-        if !is_running || conn.state != ConnState::Ready || conn.is_flooding {
+        if !is_running || conn.state != ConnState::Ready || conn.is_pump_queued {
             return;
         }
-        conn.is_flooding = true;
+        conn.is_pump_queued = true;
         let call = self.later(move |run, lp| {
-            run.conns[at].is_flooding = false;
+            run.conns[at].is_pump_queued = false;
             run.pump(lp, at);
         });
         lp.set_immediate(call);
@@ -210,7 +210,7 @@ impl Run {
                 1
             }
         };
-        self.conns[at].outbox.push_back(Taking { start, end, seq, since: due, phase, receivers });
+        self.conns[at].outbox.push_back(Outgoing { start, end, seq, since: due, phase, receivers });
     }
 
     /// Says whether the kernel took everything.
@@ -218,11 +218,11 @@ impl Run {
         let before = self.conns[at].written;
         self.conns[at].written += bytes.len() as u64;
         if socket.write(lp, bytes) {
-            self.took_until(at, before + bytes.len() as u64, now);
+            self.taken_until(at, before + bytes.len() as u64, now);
             return true;
         }
         if socket.unsent_length(lp) > 0 {
-            self.took(lp, at, now);
+            self.update_taken(lp, at, now);
             self.watch_blocked(lp, at);
         }
         // Otherwise the write failed, and the error follows.
@@ -235,7 +235,7 @@ impl Run {
         let conn = &mut self.conns[at];
         let Some(socket) = conn.socket else { return false };
         let (start, end) = (conn.written, conn.written + bytes.len() as u64);
-        conn.outbox.push_back(Taking { start, end, seq, since: now, phase, receivers: 0 });
+        conn.outbox.push_back(Outgoing { start, end, seq, since: now, phase, receivers: 0 });
         self.write(lp, at, socket, bytes, now)
     }
 
@@ -244,23 +244,23 @@ impl Run {
             return;
         }
         let now = self.now();
-        self.took(lp, at, now);
+        self.update_taken(lp, at, now);
         match self.model() {
-            Model::Script(_) => self.go_on_with_pass(lp, at),
+            Model::Script(_) => self.run_steps(lp, at),
             _ => self.pump(lp, at),
         }
     }
 
     /// Looks how much the kernel has taken.
-    pub(crate) fn took(&mut self, lp: &mut Loop, at: usize, now: u64) {
+    pub(crate) fn update_taken(&mut self, lp: &mut Loop, at: usize, now: u64) {
         let conn = &self.conns[at];
         let Some(socket) = conn.socket else { return };
         let until = conn.written - (socket.unsent_length(lp) as u64).min(conn.written);
-        self.took_until(at, until, now);
+        self.taken_until(at, until, now);
     }
 
     /// The kernel has every byte of the connection before `until`.
-    fn took_until(&mut self, at: usize, until: u64, now: u64) {
+    fn taken_until(&mut self, at: usize, until: u64, now: u64) {
         let is_script = matches!(self.model(), Model::Script(_));
         let Run { conns, book, room, .. } = self;
         let conn = &mut conns[at];
@@ -298,17 +298,17 @@ impl Run {
         self.blocked.push(at);
         if !self.is_watching_blocked {
             self.is_watching_blocked = true;
-            let call = self.later(|run, lp| run.look_at_blocked(lp));
+            let call = self.later(|run, lp| run.check_blocked(lp));
             let timer = lp.set_timeout(Duration::from_millis(1), call);
             lp.unref(timer);
         }
     }
 
-    fn look_at_blocked(&mut self, lp: &mut Loop) {
+    fn check_blocked(&mut self, lp: &mut Loop) {
         self.is_watching_blocked = false;
         let now = self.now();
         for at in std::mem::take(&mut self.blocked) {
-            self.took(lp, at, now);
+            self.update_taken(lp, at, now);
             if !self.conns[at].outbox.is_empty() && self.conns[at].is_living() {
                 self.watch_blocked(lp, at);
             }
@@ -316,7 +316,7 @@ impl Run {
     }
 
     /// The connection is gone: what it has not taken whole is unsent.
-    pub(crate) fn give_back_unsent(&mut self, at: usize, now: u64) {
+    pub(crate) fn count_unsent(&mut self, at: usize, now: u64) {
         let is_script = matches!(self.model(), Model::Script(_));
         let outbox = std::mem::take(&mut self.conns[at].outbox);
         let queue = std::mem::take(&mut self.conns[at].queue);
@@ -372,8 +372,7 @@ impl Run {
     }
 
     /// Ctrl-C: what was sent and is unanswered stays unfinished; what was not sent is forgotten.
-    pub(crate) fn leave_unfinished(&mut self, at: usize) {
-        let now = self.now();
+    pub(crate) fn count_unfinished(&mut self, at: usize) {
         let Run { conns, book, .. } = self;
         let conn = &mut conns[at];
         for message in conn.replies.interrupt() {
@@ -381,7 +380,7 @@ impl Run {
         }
         conn.outbox.clear();
         conn.queue.clear();
-        self.leave_pass(at, now);
+        self.count_unfinished_pass(at);
         self.set_busy(at, false);
     }
 }
