@@ -5,11 +5,15 @@
 //!        │        (begun when     │          │         │
 //!        │         all are made   │          │         └ half-closed, read to the server's FIN: 200 ms
 //!        │         or failed)     │          └ every unanswered message keeps its timeout
-//!        └────────────────────────┴─▶ nobody is left: at once
+//!        └────────────────────────┴─▶ no connection is left: immediately
 //! ```
 //!
-//! Everything here happens on one thread. Time is the nanoseconds since the run's start ([`Run::now`]); it is asked for
-//! when something happens, never remembered from the loop's phase, so a process that was stopped for a while sees it.
+//! This file has the stages. The other files add the methods for connecting, sending, receiving and timeouts to
+//! [`Run`].
+//!
+//! Everything runs on the loop's thread. A time is the number of nanoseconds since the start of the run ([`Run::now`]).
+//! Each event reads the clock. The loop's cached time is not used: it would hide the delay of a process that was
+//! stopped.
 
 mod book;
 mod conn;
@@ -42,7 +46,8 @@ use metronome::Metronome;
 pub(crate) use run::Job;
 use run::{FIN_TIMEOUT_NS, Run, SharedRun};
 
-/// How often overdue messages are looked for, at most, and how punctually the loop is asked for its lag.
+/// The interval of [`Run::tick`]: the shortest time between two sweeps for overdue messages. In the closed model the
+/// lateness of this timer is the generator's lag.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Runs the job to its end.
@@ -67,14 +72,15 @@ fn start(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     }
     match this.job.targets.clone() {
         Err(code) => this.no_address(lp, &code),
-        // It has no connections to make first: each makes one, and again.
+        // `--churn` connects during the load, not before it.
         Ok(_) if matches!(this.job.load.model, Model::Churn) => this.connected(lp),
         Ok(_) => this.launch(lp),
     }
     Ok(())
 }
 
-/// Ctrl-C reports; once more ends at once. A child leaves that to its parent, who hears the same Ctrl-C.
+/// The first Ctrl-C ends the run with a report; the second ends the process immediately. A worker process ignores
+/// Ctrl-C: its parent receives the same signal and sends it `stop`.
 fn listen_to_signals(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     if run.borrow().job.is_worker {
         return process::ignore(Signal::Interrupt);
@@ -82,7 +88,7 @@ fn listen_to_signals(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     let run = run.clone();
     let listener = process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
         for signal in [Signal::Interrupt, Signal::Terminate] {
-            // If this fails the second signal reports once more instead of ending: no harm.
+            // If this fails, the second signal calls `interrupt` again, which does nothing more.
             let _ = process::exit_on(signal, exit_code::INTERRUPTED.into());
         }
         run.borrow_mut().interrupt(lp);
@@ -91,7 +97,8 @@ fn listen_to_signals(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     Ok(())
 }
 
-/// `go` begins, anything else reports, and the end of the parent is the end.
+/// Commands of the parent on standard input: `go` starts the load, `stop` (or any other text) ends the run with a
+/// report, and the end of the input means that the parent is gone: the process ends.
 fn listen_to_parent(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     let run = run.clone();
     let input = process::stdin(lp, move |lp, _, input| match input {
@@ -104,7 +111,7 @@ fn listen_to_parent(lp: &mut Loop, run: &SharedRun) -> Result<()> {
 }
 
 impl Run {
-    /// Every connection has been made, or has failed.
+    /// Every connection has been made or has failed.
     fn connected(&mut self, lp: &mut Loop) {
         self.stage = Stage::Waiting;
         if self.job.is_worker {
@@ -113,7 +120,7 @@ impl Run {
         self.begin(lp);
     }
 
-    /// Warm-up begins, or without one the steady phase.
+    /// Begins the warm-up, or the steady phase if there is no warm-up.
     fn begin(&mut self, lp: &mut Loop) {
         if self.stage != Stage::Waiting {
             return;
@@ -124,7 +131,7 @@ impl Run {
         self.steady_at = now + nanos(self.job.load.warmup);
         self.steady_end = match (self.job.load.length, self.model()) {
             (Length::For(time), _) => self.steady_at + nanos(time),
-            // So many messages on schedule take so long.
+            // With `-n` the open model's phase ends one interval after the last message is due.
             (Length::Messages(count), Model::Open { rate }) => {
                 let first = self.first_of_steady(*rate);
                 let end = u128::from(first + count) * 1_000_000_000 / u128::from(*rate);
@@ -148,7 +155,7 @@ impl Run {
         for time in
             [self.job.load.warmup, Duration::from_nanos(self.steady_end.saturating_sub(now).min(LONGEST_TIMER_NS))]
         {
-            // One more: the loop's timers may be a part of a millisecond early for us.
+            // The loop counts whole milliseconds and may call up to one early; one more avoids that.
             let wait = time.saturating_add(Duration::from_millis(1));
             let call = self.later(|run, lp| run.advance(lp));
             let timer = lp.set_timeout(wait, call);
@@ -180,13 +187,14 @@ impl Run {
         self.book.ledger.warmup_ns = self.steady_at - self.go_at;
     }
 
-    /// What the time is up for.
+    /// Goes to the next stage if its time or its condition has come.
     fn advance(&mut self, lp: &mut Loop) {
         let now = self.now();
         if self.stage == Stage::Warmup && now >= self.steady_at {
             self.begin_steady();
         }
         if self.stage == Stage::Steady && now >= self.steady_end {
+            // The last messages that are due belong to the steady phase, even if this call is late.
             self.send_due(lp);
             if self.schedule.is_none_or(|schedule| self.go_at.saturating_add(schedule.due()) >= self.steady_end) {
                 self.end_steady(lp);
@@ -203,18 +211,18 @@ impl Run {
         }
     }
 
-    /// With `-n`: all of them are sent, or through where that is what counts.
+    /// With `-n`: all messages are sent; for `--churn` and `--script`, all connections or passes are finished too.
     fn is_all_sent(&self) -> bool {
         self.left == Some(0) && self.schedule.is_none() && self.untaken == 0 && self.busy == 0
     }
 
-    /// Nobody is left to send on, and nobody will come.
+    /// No connection is open and none will be made, so nothing can be sent.
     fn has_no_connection_left(&self) -> bool {
         self.living == 0 && self.connecting == 0 && !matches!(self.model(), Model::Churn | Model::Script(_))
             || self.job.targets.is_err()
     }
 
-    /// Nothing is sent any more.
+    /// Ends the steady phase (or the warm-up, if the run ends early): nothing more is sent.
     fn end_steady(&mut self, lp: &mut Loop) {
         if self.stage >= Stage::Drain {
             return;
@@ -236,6 +244,7 @@ impl Run {
         }
     }
 
+    /// Every message is sent and answered, or has been counted as a failure.
     fn is_quiet(&self) -> bool {
         self.untaken == 0
             && self.room.as_ref().is_none_or(Room::is_quiet)
@@ -243,7 +252,7 @@ impl Run {
             && self.conns.iter().all(|conn| conn.replies.unanswered() == 0)
     }
 
-    /// Everything has been said: each connection is ended, and read to the server's end.
+    /// Half-closes each connection. It is then read until the server's FIN, so that surplus bytes are found too.
     fn close(&mut self, lp: &mut Loop) {
         let now = self.now();
         self.stage = Stage::Closing;
@@ -270,7 +279,7 @@ impl Run {
         lp.stop();
     }
 
-    /// Ctrl-C: nothing is sent or counted any more.
+    /// Ctrl-C: sends and counts nothing more.
     fn interrupt(&mut self, lp: &mut Loop) {
         if self.stage >= Stage::Closing {
             self.book.ledger.is_interrupted |= self.stage == Stage::Closing;
@@ -293,7 +302,7 @@ impl Run {
         }
     }
 
-    /// Every 10 ms: who is overdue, whose time is up, and what the loop's own lateness is.
+    /// Every 10 ms: records the timer's lateness, looks for timeouts, goes to the next stage, and draws the progress.
     fn tick(&mut self, lp: &mut Loop) {
         let now = self.now();
         if self.stage == Stage::Steady && self.schedule.is_none() && self.is_anything_due() {
@@ -303,7 +312,8 @@ impl Run {
         let sweep_every = (self.rules.timeout / 20).clamp(nanos(TICK), 10 * nanos(TICK));
         if now - self.swept_at >= sweep_every {
             self.swept_at = now;
-            // Judged after one more poll: if this process was held up, what came in time waits in the kernel unread.
+            // The sweep runs after one more poll. If this process was delayed, replies that came in time may still be
+            // unread in the kernel; the poll reads them before they are counted as missing.
             let call = self.later(move |run, lp| run.sweep(lp, now));
             lp.set_immediate(call);
         }
@@ -319,7 +329,8 @@ impl Run {
         });
     }
 
-    /// Whether a late timer is a late message: not while connections are held, all scripts pause, or no greeting has come.
+    /// Whether the lateness of a timer would delay a message. It would not while connections are held, while all
+    /// scripts pause, and before a greeting has come.
     fn is_anything_due(&self) -> bool {
         let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|active| !active.is_pausing);
         match self.model() {
@@ -331,5 +342,5 @@ impl Run {
     }
 }
 
-/// Longer than any run: 24 days, the longest timer.
+/// The longest timer of the loop, 24 days: longer than any run.
 const LONGEST_TIMER_NS: u64 = (i32::MAX as u64 - 1) * 1_000_000;

@@ -1,4 +1,4 @@
-//! What is kept of one connection.
+//! The state of one connection of a run.
 
 use std::collections::VecDeque;
 
@@ -12,53 +12,55 @@ use crate::cli::load::script::{Pass, Said};
 pub(crate) enum ConnState {
     Unused,
     Connecting,
-    /// Connected; a line is waited for.
+    /// Connected; the greeting has not come whole (`--skip-line`).
     Greeting,
     Ready,
-    /// We have ended, and the server has not.
+    /// We have sent our FIN; the server's has not come.
     Closing,
+    /// Closed, and opened again for the next connection of `--churn` or pass of `--script`.
     Resting,
     Gone,
 }
 
-/// One connection of the run, and with `--churn` and `--script` those that come after it in its place.
+/// A connection. With `--churn` and `--script` several sockets follow each other in it.
 #[derive(Debug)]
 pub(crate) struct Conn {
     /// `{conn}`.
     pub(crate) id: u64,
     pub(crate) state: ConnState,
     pub(crate) socket: Option<Socket>,
-    /// When the state began.
+    /// When the connect began, the connection was made, the greeting came, or our FIN was sent: the last of these.
     pub(crate) since: u64,
     pub(crate) replies: Replies,
-    /// When messages were due that have not been handed to the socket.
+    /// The due times of messages that have not been given to the socket yet.
     pub(crate) queue: VecDeque<u64>,
-    /// Messages that the socket has and the kernel has not, or not all of.
+    /// Messages that were given to the socket, but that the kernel has not taken whole.
     pub(crate) outbox: VecDeque<Outgoing>,
-    /// Bytes given to the socket, and of these to the kernel.
+    /// How many bytes were given to the socket, and how many of these the kernel has taken.
     pub(crate) written: u64,
     pub(crate) taken: u64,
     pub(crate) lines: Lines,
     pub(crate) telnet: Option<Box<Decoder>>,
-    /// Whether it has tried, or will try, the source port that is its own.
+    /// Whether its next connect uses the source port that is assigned to it; not after that port turned out to be in
+    /// use.
     pub(crate) uses_assigned_port: bool,
-    /// Nothing is sent anywhere before its greeting has come, or is overdue.
+    /// Whether no connection sends before this one's greeting has come or is overdue.
     pub(crate) delays_start: bool,
     pub(crate) pass: Option<Box<ActivePass>>,
-    /// What its passes have sent last.
+    /// The text that its passes have sent last.
     pub(crate) last_sent: Option<Said>,
     /// Whether a connection of `--churn` or a pass is under way.
     pub(crate) is_busy: bool,
-    /// Whether it sends on in the next turn.
+    /// Whether a call of `pump` is queued for the next turn.
     pub(crate) is_pump_queued: bool,
-    /// Whether the connection of `--churn` has begun its message, and in which phase it was tried.
+    /// `--churn`: whether the message was begun, and in which phase the connect began.
     pub(crate) has_sent: bool,
     pub(crate) phase: Phase,
-    /// Whether something has come that was a reply or should have been one.
+    /// Whether a reply has come, right or wrong.
     pub(crate) has_replied: bool,
 }
 
-/// A message on its way into the kernel; `start` and `end` count the bytes of its connection.
+/// A message that was given to the socket. `start` and `end` are its place in the bytes written to the connection.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) start: u64,
@@ -66,34 +68,34 @@ pub(crate) struct Outgoing {
     pub(crate) seq: u64,
     pub(crate) since: u64,
     pub(crate) phase: Phase,
-    /// How many replies it is owed.
+    /// How many replies are expected.
     pub(crate) receivers: u64,
 }
 
-/// A pass through a script, and where it stands.
+/// A pass through a script that is under way.
 #[derive(Debug)]
 pub(crate) struct ActivePass {
     pub(crate) pass: Pass,
     pub(crate) phase: Phase,
     pub(crate) began: u64,
-    /// The first write, and the last byte that was expected.
+    /// When its first byte was written, and when the last expected text was found.
     pub(crate) started: Option<u64>,
     pub(crate) ended: u64,
-    /// What has come and was not asked for yet.
+    /// Received bytes that no step has consumed yet.
     pub(crate) unread: Vec<u8>,
-    /// Since when it waits for what it expects.
+    /// Since when a step waits for the text that it expects.
     pub(crate) waits_since: Option<u64>,
     pub(crate) is_pausing: bool,
 }
 
-/// How a connection ended before the run was done with it.
+/// Why a connection ended before the run closed it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Loss {
-    /// By the server's FIN.
+    /// The server sent a FIN.
     Closed,
-    /// By its RST, or another error.
+    /// The server sent an RST, or there was another error.
     Reset,
-    /// By us: the server did not take what it was sent, or did not greet.
+    /// We gave it up: a timeout passed without the bytes being taken, the greeting, or the text a script expects.
     GivenUp,
 }
 
@@ -123,7 +125,7 @@ impl Conn {
         }
     }
 
-    /// Made, and not ended.
+    /// Connected, and not closed by either side.
     pub(crate) fn is_living(&self) -> bool {
         matches!(self.state, ConnState::Greeting | ConnState::Ready)
     }

@@ -1,7 +1,8 @@
-//! From nothing to a connection: who is called when, from where, and what becomes of those that fail.
+//! Making the connections: when each connect begins, from which address, and what happens when it fails.
 //!
-//! Connects are begun in waves. A server takes them from its queue one by one, and what comes when the queue is full is lost
-//! and tried again by the kernel after a second; so no more are under way than the queue has room for.
+//! A server's accept queue has a limit. The kernel drops a SYN that comes while the queue is full, and the client
+//! repeats it after a second. So connects begin in waves that fit in the queue; each one that is finished makes room
+//! for another.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,21 +17,22 @@ use crate::cli::load::check::Lines;
 use crate::cli::load::options::Ramp;
 use crate::cli::load::stage::Stage;
 
-/// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
-/// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.
+/// How long a fan-out waits after the last connect. The kernel completes a connection before the server accepts it; a
+/// message that is sent in between does not reach the new connection, and would be counted as missing although the
+/// server is right.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
+/// How many connects a wave may have under way: half of Node's default backlog (511).
 const WAVE: usize = 256;
 
-/// When the next wave begins although the one before has not come to anything.
+/// After this time the next wave begins although the connects of the previous one are not finished.
 const WAVE_NS: u64 = 20_000_000;
 
-/// How long a connection rests that could not be made, before it is tried again by `--churn` and `--script`.
+/// How long `--churn` and `--script` wait after a failed connect before the next.
 const REST: Duration = Duration::from_millis(10);
 
 impl Run {
-    /// The name of the target has no address: every connect fails for that reason, and nothing else happens.
+    /// The target's name has no address: counts every connect as failed with this code, and goes on to the end.
     pub(crate) fn no_address(&mut self, lp: &mut Loop, code: &str) {
         let connects = &mut self.book.ledger.connects;
         *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
@@ -39,7 +41,7 @@ impl Run {
         self.connected(lp);
     }
 
-    /// Begins the connects that are due.
+    /// Begins the connects that the ramp and the wave allow now.
     pub(crate) fn launch(&mut self, lp: &mut Loop) {
         if self.stage != Stage::Connecting {
             return;
@@ -62,6 +64,7 @@ impl Run {
         self.check_connected(lp);
     }
 
+    /// When the ramp allows the connection to connect.
     pub(crate) fn launch_time(&self, at: usize) -> u64 {
         let load = &self.job.load;
         let number = u128::from(self.conns[at].id);
@@ -73,6 +76,7 @@ impl Run {
         u64::try_from(time).unwrap_or(u64::MAX)
     }
 
+    /// Ends the stage `Connecting` if no connect and no greeting is awaited.
     pub(crate) fn check_connected(&mut self, lp: &mut Loop) {
         let is_waiting = self.launched < self.conns.len() || self.connecting + self.ungreeted > 0;
         if self.stage != Stage::Connecting || is_waiting {
@@ -95,7 +99,7 @@ impl Run {
 
     pub(crate) fn connect(&mut self, lp: &mut Loop, at: usize) {
         let Some(run) = self.shared.clone() else { return };
-        // A high-water mark of one byte: every write goes to the kernel at once, and `false` says that it did not take all.
+        // With a high-water mark of one byte, `write` returns `false` whenever the kernel did not take everything.
         let options =
             SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };
         let socket = Socket::new(lp, options, ConnHandler { run, at });
@@ -143,7 +147,7 @@ impl Run {
         self.continue_conn(lp, at);
     }
 
-    /// A greeting has come, or never will.
+    /// The greeting has come, is overdue, or cannot come any longer: it does not delay the start of the load.
     pub(crate) fn stop_awaiting_greeting(&mut self, lp: &mut Loop, at: usize) {
         if std::mem::take(&mut self.conns[at].delays_start) {
             self.ungreeted -= 1;
@@ -151,11 +155,12 @@ impl Run {
         }
     }
 
-    /// A connect has failed, for the reason of this code.
+    /// Counts a failed connect by its error code.
     pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
         let was_assigned = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].uses_assigned_port);
         if was_assigned && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
-            // Somebody else has the port. That was no attempt to connect yet; the system finds another one.
+            // Another socket uses the assigned port. Nothing was sent yet, so this is not counted as a connect: it is
+            // repeated with a port that the system chooses.
             self.connecting -= 1;
             self.drop_socket(lp, at);
             return self.connect(lp, at);
@@ -190,7 +195,7 @@ impl Run {
         };
         let fits = |address: &&IpAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
         let target = match addresses.iter().filter(fits).collect::<Vec<_>>()[..] {
-            // Several, and which of them answers is for the loop to find out.
+            // Several addresses: `net` finds out which of them answers.
             [_, _, ..] if source.is_none() => Target::from((load.host.as_str(), load.port)),
             [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
             [] => Target::from((load.host.as_str(), load.port)),

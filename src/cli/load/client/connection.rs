@@ -1,9 +1,9 @@
-//! The life of one connection: connect, greeting, talk, farewell; or a sudden end.
+//! The life of one connection: its states, the bytes it receives, and its end.
 //!
 //! ```text
 //!   Unused ─▶ Connecting ─▶ Greeting ─▶ Ready ─▶ Closing ─▶ Gone
 //!                 │            (--skip-line)  │              ▲ │
-//!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn and --script: Resting, and again
+//!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn and --script: Resting, then Connecting
 //! ```
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::cli::load::check::{Finding, Verdict, behind_line};
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
 
-/// The handler of one connection: says to the run whose event it is.
+/// The handler of one connection: passes each event to the run, with the index of the connection.
 pub(crate) struct ConnHandler {
     pub(crate) run: SharedRun,
     pub(crate) at: usize,
@@ -41,12 +41,14 @@ impl Handler for ConnHandler {
         self.run.borrow_mut().failed(lp, self.at, socket, &error);
     }
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _: bool) {
-        // Its end or its error has said so before, unless it was destroyed for reasons of the loop's own.
+        // `on_end` or `on_error` usually came first; this call is for a socket that the library destroyed without
+        // either.
         self.run.borrow_mut().ended(lp, self.at, socket, Loss::Reset);
     }
 }
 
 impl Run {
+    /// Whether the event is of the current socket: a late event of an earlier one is ignored.
     pub(crate) fn is_current_socket(&self, at: usize, socket: Socket) -> bool {
         self.conns[at].socket == Some(socket)
     }
@@ -59,11 +61,12 @@ impl Run {
         }
     }
 
+    /// Whether a connection that ends is opened again.
     pub(crate) fn reopens(&self) -> bool {
         matches!(self.model(), Model::Churn | Model::Script(_))
     }
 
-    /// The next connection of `--churn`, or the next pass.
+    /// Begins the next connection of `--churn`, or the next pass.
     pub(crate) fn reopen(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
             Model::Churn => self.churn(lp, at),
@@ -72,7 +75,7 @@ impl Run {
         }
     }
 
-    /// `--churn`: the next connection in this place.
+    /// `--churn`: begins the next connection, unless the ramp has not reached this one yet.
     pub(crate) fn churn(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let starts = self.go_at.saturating_add(self.launch_time(at));
@@ -92,7 +95,7 @@ impl Run {
         self.connect(lp, at);
     }
 
-    /// What a connection does that has become ready, or has heard something.
+    /// Sends what the connection may send now: it has become ready, or has received something.
     pub(crate) fn continue_conn(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
             Model::Script(_) => self.run_steps(lp, at),
@@ -111,6 +114,7 @@ impl Run {
         }
         let now = self.now();
         if !self.conns[at].outbox.is_empty() {
+            // A message that is answered must be counted as sent first, also if no drain event has come yet.
             self.update_taken(lp, at, now);
         }
         match self.conns[at].telnet.take() {
@@ -126,12 +130,12 @@ impl Run {
         }
         self.continue_conn(lp, at);
         if self.room.is_some() {
-            // What was heard here may have been the last that somebody else waited for.
+            // This may have been the last delivery of another connection's message, which may now send its next one.
             self.pump_freed(lp);
         }
     }
 
-    /// Takes telnet's commands out, and refuses whatever is asked for.
+    /// Removes telnet commands from the chunk and refuses every option that the server negotiates.
     fn decode(&mut self, lp: &mut Loop, at: usize, decoder: &mut Decoder, chunk: &[u8]) -> Vec<u8> {
         let (mut rest, mut data) = (chunk, Vec::with_capacity(chunk.len()));
         while let Some(event) = decoder.next_event(&mut rest) {
@@ -157,7 +161,7 @@ impl Run {
         data
     }
 
-    /// Bytes that belong to the conversation.
+    /// Passes received bytes, without telnet commands, to whatever checks them.
     fn process(&mut self, at: usize, data: &[u8], now: u64) {
         let Run { conns, book, rules, room, job, .. } = self;
         let conn = &mut conns[at];
@@ -203,7 +207,7 @@ impl Run {
         }
     }
 
-    /// The server has ended, or the connection has.
+    /// The server has sent its FIN, or the socket is closed.
     fn ended(&mut self, lp: &mut Loop, at: usize, socket: Socket, loss: Loss) {
         if !self.is_current_socket(at, socket) {
             return;
@@ -226,7 +230,7 @@ impl Run {
         }
     }
 
-    /// Ends our side; the server is listened to until it has ended too.
+    /// Sends our FIN; the connection is read until the server's.
     pub(crate) fn end(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let conn = &mut self.conns[at];
@@ -237,7 +241,7 @@ impl Run {
                 socket.end(lp);
             }
             (ConnState::Connecting, _) => {
-                // Only after Ctrl-C: it has come to nothing, and is not counted.
+                // Only after Ctrl-C: an unfinished connect is not counted.
                 self.connecting -= 1;
                 self.drop_socket(lp, at);
             }
@@ -245,14 +249,14 @@ impl Run {
         }
     }
 
-    /// Both sides have ended, or ours has and the server takes too long.
+    /// Both FINs are sent, or the server's did not come in time.
     pub(crate) fn finished_closing(&mut self, lp: &mut Loop, at: usize) {
         self.release(lp, at);
         self.reopen_soon(lp, at);
         self.after_end(lp);
     }
 
-    /// Closes what is left of a connection, and looks at what else it has said.
+    /// Destroys the socket of a connection. Bytes that were received and not consumed yet are checked first.
     pub(crate) fn release(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let Run { conns, book, rules, .. } = self;
@@ -278,7 +282,7 @@ impl Run {
         conn.state = if reopens { ConnState::Resting } else { ConnState::Gone };
     }
 
-    /// The connection has ended before the run was done with it.
+    /// The connection ended before the run closed it.
     pub(crate) fn connection_lost(&mut self, lp: &mut Loop, at: usize, loss: Loss) {
         let now = self.now();
         match loss {
@@ -314,14 +318,14 @@ impl Run {
         }
     }
 
-    /// A pass that is waiting for its connection opens it.
+    /// Connects for a pass that was begun while the previous connection was closing.
     fn open_for_pass(&mut self, lp: &mut Loop, at: usize) {
         if self.conns[at].pass.is_some() && self.conns[at].state == ConnState::Resting && self.stage < Stage::Closing {
             self.connect(lp, at);
         }
     }
 
-    /// One less: perhaps the last.
+    /// A connection has ended: if it was the last, the run goes to its next stage.
     pub(crate) fn after_end(&mut self, lp: &mut Loop) {
         if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.has_no_connection_left() {
             return self.end_steady(lp);

@@ -1,4 +1,4 @@
-//! `--script`: takes each connection through its passes.
+//! `--script`: the passes of each connection, step by step.
 
 use bucle::Loop;
 use bucle::telnet::codec;
@@ -12,7 +12,7 @@ use crate::cli::load::script::{Action, Pass};
 use crate::cli::load::stage::Stage;
 
 impl Run {
-    /// Begins the next pass of a connection, and opens the connection anew if it is gone.
+    /// Begins the next pass of a connection; connects first if the connection is closed.
     pub(crate) fn next_pass(&mut self, lp: &mut Loop, at: usize) {
         if self.conns[at].is_busy {
             return;
@@ -38,12 +38,12 @@ impl Run {
         match conn.state {
             ConnState::Ready | ConnState::Greeting => self.run_steps(lp, at),
             ConnState::Resting => self.connect(lp, at),
-            // Its farewell comes first; the pass then opens it anew.
+            // The previous connection is still closing; `open_for_pass` connects when it is closed.
             _ => {}
         }
     }
 
-    /// Does the steps up to one that has to wait.
+    /// Runs the steps until one has to wait.
     pub(crate) fn run_steps(&mut self, lp: &mut Loop, at: usize) {
         loop {
             let now = self.now();
@@ -113,7 +113,7 @@ impl Run {
         self.run_steps(lp, at);
     }
 
-    /// Every step was done: one exact reply, to the last byte that was expected.
+    /// All steps are done: counts one exact reply, which ended when the last expected text was found.
     fn pass_succeeded(&mut self, at: usize, now: u64) {
         let Some(active) = self.conns[at].pass.take() else { return };
         let counts = self.book.ledger.phase(active.phase);
@@ -127,7 +127,7 @@ impl Run {
         self.book.exact(&message, ended);
     }
 
-    /// The connection of a pass is lost, or given up.
+    /// The connection of a pass is lost or given up: counts the pass as missing, or as unsent if no greeting came.
     pub(crate) fn fail_pass(&mut self, at: usize, now: u64) {
         let Some(active) = self.conns[at].pass.take() else { return };
         let (id, seq) = (self.conns[at].id, active.pass.seq);
@@ -141,7 +141,8 @@ impl Run {
         self.record_failed_pass(at, &active, Verdict::Missing, now);
     }
 
-    /// What was sent last on its connection, what it waits for, and what came instead.
+    /// Records the failure with the text that was sent last, the text that is expected, and the bytes that came
+    /// instead.
     fn record_failed_pass(&mut self, at: usize, active: &ActivePass, kind: Verdict, now: u64) {
         let (conn, pass) = (&self.conns[at], &active.pass);
         let sent = conn.last_sent.map(|said| pass.text_of(said)).unwrap_or_default();
@@ -157,7 +158,7 @@ impl Run {
         self.book.fail(now, &trouble);
     }
 
-    /// A pass that waits too long has no reply; one that cannot send has sent nothing.
+    /// Gives up a pass whose expected text, or whose write, has timed out: the first is missing, the second unsent.
     pub(crate) fn sweep_pass(&mut self, lp: &mut Loop, at: usize, now: u64) {
         let timeout = self.rules.timeout;
         let conn = &mut self.conns[at];
@@ -173,7 +174,7 @@ impl Run {
         }
     }
 
-    /// Ctrl-C.
+    /// Ctrl-C: counts a pass under way as unfinished.
     pub(crate) fn count_unfinished_pass(&mut self, at: usize) {
         let Some(active) = self.conns[at].pass.take() else { return };
         let counts = self.book.ledger.phase(active.phase);

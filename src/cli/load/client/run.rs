@@ -1,6 +1,6 @@
-//! The run: the state that the handlers of all its connections share.
+//! The state of a run, which the handlers of all its connections share.
 //!
-//! The other files of `client` each add the methods of one concern to [`Run`].
+//! The other files of `client` add the methods to [`Run`], each for one part of the work.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -20,28 +20,28 @@ use crate::cli::load::schedule::{Schedule, share};
 use crate::cli::load::stage::Stage;
 use crate::cli::load::units::nanos;
 
-/// How long the end of a connection is waited for when everything has been said.
+/// How long a connection that we have half-closed is read before it is destroyed, if the server's FIN does not come.
 pub(super) const FIN_TIMEOUT_NS: u64 = 200_000_000;
 
-/// What one process has to do.
+/// The part of the work of one process.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) load: Load,
-    /// Which of how many processes this is.
+    /// The number of this process, and how many there are.
     pub(crate) index: u64,
     pub(crate) of: u64,
     pub(crate) seed: u64,
-    /// The target's addresses; none: its name could not be resolved, for this reason.
+    /// The target's addresses, or the error code of the look-up.
     pub(crate) targets: std::result::Result<Vec<IpAddr>, String>,
-    /// Where to connect from; empty: the system chooses.
+    /// Source addresses, used in turn; empty: the system chooses.
     pub(crate) sources: Vec<IpAddr>,
-    /// Source ports to deal out, first and number; `None`: the system chooses.
+    /// Source ports to assign to the connections: the first, and how many. `None`: the system chooses.
     pub(crate) ports: Option<(u16, u64)>,
-    /// Whether a parent says when to go, through standard input.
+    /// Whether this is a worker process, which a parent starts and stops through standard input.
     pub(crate) is_worker: bool,
 }
 
-/// The run, shared by the handlers of all its connections.
+/// A run under way.
 pub(super) struct Run {
     pub(super) job: Job,
     pub(super) origin: Instant,
@@ -50,39 +50,42 @@ pub(super) struct Run {
     pub(super) book: Book,
     pub(super) room: Option<Room>,
     pub(super) conns: Vec<Conn>,
+    /// A handle to this run, for callbacks; taken at the end, because it keeps the run alive.
     pub(super) shared: Option<Rc<RefCell<Run>>>,
 
-    /// Connections that are made and not gone.
+    /// How many connections are open.
     pub(super) living: usize,
     pub(super) connecting: usize,
-    /// Connections whose greeting is waited for before anything is sent.
+    /// How many connections wait for the greeting that delays the start of the load.
     pub(super) ungreeted: usize,
-    /// Connections of `--churn`, and passes of `--script`, that are begun and not through.
+    /// How many connections of `--churn`, or passes of `--script`, are begun and not finished.
     pub(super) busy: usize,
-    /// Connections whose first connect has been begun.
+    /// How many connections have begun their first connect.
     pub(super) launched: usize,
+    /// How many more connects the current wave may begin, and when the wave began.
     pub(super) wave_left: usize,
     pub(super) wave_began_at: u64,
 
-    /// When the warm-up began; then the steady phase; then its end, as far as known.
+    /// When the warm-up began, when the steady phase begins, and when it ends (`u64::MAX`: not known yet).
     pub(super) go_at: u64,
     pub(super) steady_at: u64,
     pub(super) steady_end: u64,
     pub(super) cpu_at_start: u64,
-    /// Messages, connections or passes that the steady phase may still begin; `None`: as many as there is time for.
+    /// With `-n`, how many messages, connections or passes the steady phase may still begin.
     pub(super) left: Option<u64>,
-    /// Messages that are due or begun, and not taken whole by the kernel.
+    /// How many messages are due or begun, but not taken whole by the kernel.
     pub(super) untaken: u64,
     pub(super) schedule: Option<Schedule>,
     pub(super) metronome: Option<Metronome>,
-    /// The connection whose turn it is in the open model.
+    /// The open model: the connection that sends the next message.
     pub(super) next_conn: usize,
     pub(super) closing_until: u64,
     pub(super) swept_at: u64,
     pub(super) ticked_at: u64,
-    /// Connections with bytes that the kernel did not take.
+    /// Connections with bytes that the kernel has not taken yet.
     pub(super) blocked: Vec<usize>,
     pub(super) is_watching_blocked: bool,
+    /// The buffer in which a batch of messages is put together, kept for its capacity.
     pub(super) scratch: Vec<u8>,
     pub(super) progress: Progress,
 }
@@ -147,7 +150,7 @@ impl Run {
         nanos(self.origin.elapsed())
     }
 
-    /// Has `f` called by the loop, with the run.
+    /// Wraps `f` as a callback for the loop that borrows the run.
     pub(super) fn later(&self, f: impl FnOnce(&mut Run, &mut Loop) + 'static) -> impl FnOnce(&mut Loop) + 'static {
         let run = self.shared.clone();
         move |lp: &mut Loop| {
@@ -161,7 +164,7 @@ impl Run {
         &self.job.load.model
     }
 
-    /// Which phase a message belongs to that is sent now.
+    /// The phase of a message that is due (or sent, in the closed model) at this time.
     pub(super) fn phase_at(&self, now: u64) -> Phase {
         if now < self.steady_at { Phase::Warmup } else { Phase::Steady }
     }

@@ -1,7 +1,7 @@
-//! From a free place, or a message that is due, to the kernel.
+//! Sending: from a message that is due, or that the closed model allows, to the kernel.
 //!
-//! Every write goes to the kernel at once, so the clock can be read beside it. What the kernel does not take stays in the
-//! socket, in order, and nothing is written behind it until it is gone:
+//! Each write goes to the kernel immediately, so that the clock can be read at the same moment. Bytes that the kernel
+//! does not take stay queued in the socket, and nothing is written after them until they are gone:
 //!
 //! ```text
 //!   queue (due)  ──▶  outbox (given to the socket)  ──▶  taken whole: sent
@@ -20,14 +20,15 @@ use crate::cli::load::check::{Expect, Pending, Phase};
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
 
-/// How many bytes of small messages go in one write.
+/// Small messages are written together, until a batch has this many bytes.
 const BATCH: usize = 64 * 1024;
 
-/// How many messages that are due are handed out before replies are read again.
+/// How many due messages one turn sends; the loop then reads replies before the next.
 const DUE_PER_TURN: usize = 4096;
 
 impl Run {
-    /// Whether something may be begun now, in the closed model and its like, and in which phase. Takes one of `-n`.
+    /// Allows a message (a connection of `--churn`, a pass of `--script`) to begin now, and gives its phase. In the
+    /// steady phase it uses up one of `-n`.
     pub(crate) fn claim_one(&mut self, now: u64) -> Option<Phase> {
         if !matches!(self.stage, Stage::Warmup | Stage::Steady) || now >= self.steady_end {
             return None;
@@ -41,7 +42,7 @@ impl Run {
         Some(phase)
     }
 
-    /// Hands every message that is due to its connection.
+    /// Gives every message that is due to a connection, and sends.
     pub(crate) fn send_due(&mut self, lp: &mut Loop) {
         let Some(mut schedule) = self.schedule else { return };
         if !matches!(self.stage, Stage::Warmup | Stage::Steady) {
@@ -74,6 +75,7 @@ impl Run {
         }
     }
 
+    /// The next open connection, in turn.
     fn next_in_turn(&mut self) -> Option<usize> {
         for _ in 0..self.conns.len() {
             let at = self.next_conn;
@@ -85,7 +87,7 @@ impl Run {
         None
     }
 
-    /// The next message of a connection, if one may be begun: when it was due, and its phase.
+    /// The due time and the phase of the connection's next message, if one may begin.
     fn next_message(&mut self, at: usize, now: u64) -> Option<(u64, Phase)> {
         match *self.model() {
             Model::Open { .. } => {
@@ -126,7 +128,7 @@ impl Run {
         }
     }
 
-    /// Sends what may be sent on a connection.
+    /// Sends the messages that may be sent on a connection now.
     pub(crate) fn pump(&mut self, lp: &mut Loop, at: usize) {
         loop {
             let conn = &self.conns[at];
@@ -157,7 +159,8 @@ impl Run {
         let is_through = conn.outbox.is_empty() && self.unanswered(at) == 0;
         match self.model() {
             Model::Churn if conn.state == ConnState::Ready && conn.has_sent && is_through => self.end(lp, at),
-            // Nothing is waited for (nothing is checked, or nobody else is left to be reached): on, in the next turn.
+            // No reply is expected: nothing is checked, or a fan-out has no other receiver left. The next batch is sent
+            // in the next turn, so that one connection does not hold the loop here.
             Model::Closed { .. } if is_through => self.pump_next_turn(lp, at),
             _ => {}
         }
@@ -166,7 +169,7 @@ impl Run {
         }
     }
 
-    /// Has a connection send on in the next turn, that waits for nothing. Once, however often it is asked for.
+    /// Queues a call of `pump` for the next turn, unless one is queued already.
     fn pump_next_turn(&mut self, lp: &mut Loop, at: usize) {
         let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady) && self.left != Some(0);
         let is_running = is_running && self.now() < self.steady_end;
@@ -182,7 +185,7 @@ impl Run {
         lp.set_immediate(call);
     }
 
-    /// Puts a message behind the others of a batch.
+    /// Appends a message to the batch.
     fn put(&mut self, at: usize, due: u64, phase: Phase, now: u64, batch: &mut Vec<u8>) {
         let begin = batch.len() as u64;
         let conn = &mut self.conns[at];
@@ -213,7 +216,7 @@ impl Run {
         self.conns[at].outbox.push_back(Outgoing { start, end, seq, since: due, phase, receivers });
     }
 
-    /// Says whether the kernel took everything.
+    /// Writes the bytes; whether the kernel took all of them.
     fn write(&mut self, lp: &mut Loop, at: usize, socket: Socket, bytes: &[u8], now: u64) -> bool {
         let before = self.conns[at].written;
         self.conns[at].written += bytes.len() as u64;
@@ -225,11 +228,11 @@ impl Run {
             self.update_taken(lp, at, now);
             self.watch_blocked(lp, at);
         }
-        // Otherwise the write failed, and the error follows.
+        // Without queued bytes the write has failed; `on_error` follows.
         false
     }
 
-    /// A write of a script, which is no message. Says whether the kernel took everything.
+    /// Writes the text of a script's step, which is not counted as a message; whether the kernel took all of it.
     pub(crate) fn write_step(&mut self, lp: &mut Loop, at: usize, bytes: &[u8], phase: Phase, seq: u64) -> bool {
         let now = self.now();
         let conn = &mut self.conns[at];
@@ -251,7 +254,7 @@ impl Run {
         }
     }
 
-    /// Looks how much the kernel has taken.
+    /// Finds out how many bytes the kernel has taken: the bytes written, less those still queued in the socket.
     pub(crate) fn update_taken(&mut self, lp: &mut Loop, at: usize, now: u64) {
         let conn = &self.conns[at];
         let Some(socket) = conn.socket else { return };
@@ -259,7 +262,7 @@ impl Run {
         self.taken_until(at, until, now);
     }
 
-    /// The kernel has every byte of the connection before `until`.
+    /// The kernel has taken all bytes of the connection before `until`: counts the messages that this completes.
     fn taken_until(&mut self, at: usize, until: u64, now: u64) {
         let is_script = matches!(self.model(), Model::Script(_));
         let Run { conns, book, room, .. } = self;
@@ -269,7 +272,7 @@ impl Run {
         book.ledger.bytes_out += conn.taken - before;
         while let Some(oldest) = conn.outbox.front() {
             let (seq, is_whole, is_begun) = (oldest.seq, oldest.end <= until, oldest.start < until);
-            // Its first byte went with this write, if not with the one before.
+            // Its first byte was taken just now, not by an earlier write.
             if is_begun && oldest.start >= before {
                 conn.replies.started(seq, now);
                 if let Some(room) = room {
@@ -293,7 +296,8 @@ impl Run {
         }
     }
 
-    /// Looks every millisecond how far the kernel has come with those that it did not take all from.
+    /// Checks each millisecond how many bytes the kernel has taken of this connection, so that messages get their
+    /// times. The drain event comes only when all bytes are taken.
     fn watch_blocked(&mut self, lp: &mut Loop, at: usize) {
         self.blocked.push(at);
         if !self.is_watching_blocked {
@@ -315,7 +319,7 @@ impl Run {
         }
     }
 
-    /// The connection is gone: what it has not taken whole is unsent.
+    /// The connection is lost: counts the messages that the kernel has not taken whole as unsent.
     pub(crate) fn count_unsent(&mut self, at: usize, now: u64) {
         let is_script = matches!(self.model(), Model::Script(_));
         let outbox = std::mem::take(&mut self.conns[at].outbox);
@@ -328,7 +332,7 @@ impl Run {
         for taking in outbox {
             let replies = &mut self.conns[at].replies;
             if taking.receivers == 1 && self.room.is_none() && !replies.is_pending(taking.seq) {
-                // Answered before the kernel was seen to have it.
+                // It was answered, so the kernel had taken it, although we had not looked since.
                 let counts = self.book.ledger.phase(taking.phase);
                 counts.sent += 1;
                 counts.expected += 1;
@@ -353,7 +357,7 @@ impl Run {
         self.book.unsent(id, Some(seq), self.phase_at(due), &text, now);
     }
 
-    /// Messages that have waited too long to be handed to the socket.
+    /// Counts messages that have waited longer than `--timeout` for the socket as unsent.
     pub(crate) fn drop_overdue(&mut self, at: usize, now: u64) {
         while let Some(due) = self.conns[at].queue.pop_front_if(|due| now.saturating_sub(*due) > self.rules.timeout) {
             self.untaken -= 1;
@@ -361,7 +365,7 @@ impl Run {
         }
     }
 
-    /// A fan-out: any connection may have a free place now.
+    /// Fan-out: sends on the connections one of whose messages was delivered everywhere, or has timed out.
     pub(crate) fn pump_freed(&mut self, lp: &mut Loop) {
         if matches!(self.model(), Model::Closed { .. }) && matches!(self.stage, Stage::Warmup | Stage::Steady) {
             let room = self.room.as_mut().map(|room| room.take_freed()).unwrap_or_default();
@@ -371,7 +375,7 @@ impl Run {
         }
     }
 
-    /// Ctrl-C: what was sent and is unanswered stays unfinished; what was not sent is forgotten.
+    /// Ctrl-C: counts unanswered messages as unfinished and drops unsent ones.
     pub(crate) fn count_unfinished(&mut self, at: usize) {
         let Run { conns, book, .. } = self;
         let conn = &mut conns[at];
