@@ -1,12 +1,20 @@
-//! `bucle load`: many clients, and every reply checked.
+//! `bucle load`: many clients, and a check of every reply.
 //!
 //! ```text
-//!   options ─▶ plan ─▶ client (one process) ──────────────▶ ledger ─▶ report, json, html ─▶ exit status
-//!                └───▶ procs ─▶ the same, in children ─▶ added up ─┘
+//!   options ─▶ plan ─▶ client (in this process) ───────────────▶ ledger ─▶ report, json, html ─▶ exit status
+//!                └───▶ procs ─▶ a client in each child ─▶ sums ────┘
 //! ```
 //!
-//! Where to look: what a reply is, in `check`; when a message is due, in `schedule`; the phases of a run, in `client`;
-//! the counters, in `ledger`; what happened when, in `timeline`. Only `client` and what is below it knows sockets.
+//! | to read about | open |
+//! |---|---|
+//! | what counts as a reply | `check`, `message`, `script` |
+//! | when a message is due | `schedule` |
+//! | the stages of a run | `client` |
+//! | the counters | `ledger`; by time, `timeline` |
+//! | the limits of the machine | `plan`, which is given what `machine` reads |
+//!
+//! Imports point one way: `units`, `stage`, `counts`, `message` and `schedule` are at the bottom, this file at the top.
+//! Only `client` and the files below it use sockets.
 
 mod check;
 mod client;
@@ -54,7 +62,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     if let Some(text) = &load.worker {
         return match Worker::parse(text) {
             Some(worker) => work(load, worker),
-            None => usage("--worker is for the command itself: leave it out"),
+            None => usage("--worker is set by the command for its own processes: leave it out"),
         };
     }
     let targets = client::resolve(&load.host);
@@ -69,7 +77,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     }
     let page = match load.html.as_ref().map(File::create).transpose() {
         Ok(page) => page,
-        Err(error) => return usage(&format!("cannot write the page of --html: {error}; check its name")),
+        Err(error) => return usage(&format!("cannot write the page of --html: {error}; check the file name")),
     };
     announce(&load, &plan);
     let started = utc(SystemTime::now());
@@ -88,7 +96,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     }
 }
 
-/// In this process, or in several.
+/// Runs the load in this process, or in several.
 fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) -> Result<Ledger, String> {
     let seed = RandomState::new().hash_one(0);
     if plan.procs > 1 {
@@ -101,10 +109,10 @@ fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) ->
     let ports = assigned_ports(&load, plan);
     let progress = Progress::to_stderr(&load);
     let job = Job { load, index: 0, of: 1, seed, targets, sources, ports, is_worker: false };
-    client::run(job, progress).map_err(|error| format!("the run cannot go on: {error}"))
+    client::run(job, progress).map_err(|error| format!("the run cannot continue: {error}"))
 }
 
-/// A child: its part of the work, and its ledger as one line.
+/// A worker process: does its part of the work and prints its ledger as one line.
 fn work(mut load: Load, worker: Worker) -> ExitCode {
     let targets = client::resolve(&load.host);
     let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
@@ -117,29 +125,30 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
     let job = Job { load, index, of, seed, targets, sources, ports, is_worker: true };
     match client::run(job, Progress::to_parent()) {
         Ok(ledger) => {
-            // Without a parent to read it there is nobody to tell.
+            // If the write fails the parent is gone, and nothing reads an error message either.
             let _ = process::write_stdout(format!("{}\n", ledger.to_line()).as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&format!("a process of the run cannot go on: {error}"), &[]);
+            complain(&format!("a process of the run cannot continue: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
 }
 
-/// Not where connections come and go: a port that has just been left is another connection's for a while.
+/// The source ports to assign, unless the model closes and reopens connections: a port that was just used stays in
+/// TIME-WAIT and cannot be used again for a while.
 fn assigned_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
     let stays = !matches!(load.model, Model::Churn | Model::Script(_));
     plan.assigned_ports().filter(|_| stays)
 }
 
-/// `unknown`: the code of why the target has no address. That is for the run to fail at; here it is a warning.
+/// Prints the plan. `unknown` is the error code if the target has no address; a run would fail, but a plan only warns.
 fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
     if let Some(code) = &unknown {
         let place = Place::Tcp(load.host.clone(), load.port);
         let (what, _) = advice::no_connection("load", &place, code, code);
-        warn(&format!("{what}; a run would end with {}", exit_code::NO_CONNECTION));
+        warn(&format!("{what}; a run would exit with {}", exit_code::NO_CONNECTION));
     }
     let exit = if plan.is_fine() { 0 } else { exit_code::MACHINE_LIMIT };
     let text = if load.json {
@@ -156,6 +165,7 @@ fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
     }
 }
 
+/// The plan's suggestions, as commands.
 fn tries(plan: &Plan) -> Vec<String> {
     plan.tries
         .iter()
@@ -163,7 +173,7 @@ fn tries(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// The plan, in a line, before it begins.
+/// Writes the plan to stderr, in one line, before the run.
 fn announce(load: &Load, plan: &Plan) {
     let mut text = format!("plan: {}", report::describe(load));
     if plan.procs > 1 {
@@ -183,7 +193,7 @@ fn warn(warning: &str) {
     stderr::say(format!("warning: {warning}\n").as_bytes());
 }
 
-/// Whether stdout and stderr are one terminal: what was said on the one need not be said again on the other.
+/// Whether stdout and stderr are the same terminal. Then the report does not repeat the line that the plan has printed.
 fn share_a_terminal() -> bool {
     fn device(stream: impl AsFd + IsTerminal) -> Option<u64> {
         let file = File::from(stream.as_fd().try_clone_to_owned().ok().filter(|_| stream.is_terminal())?);
@@ -193,6 +203,7 @@ fn share_a_terminal() -> bool {
     device.0.is_some() && device.0 == device.1
 }
 
+/// Writes the page of `--html` to its file and the report to stdout.
 fn write_reports(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(), bucle::Error> {
     if let Some(mut page) = page
         && let Err(error) = page.write_all(html::page(load, run).as_bytes())
@@ -206,7 +217,7 @@ fn write_reports(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(
     }
 }
 
-/// On stdout. A reader who has gone is no trouble; a disk that is full is.
+/// Writes to stdout. A closed pipe is not an error, because the reader chose to stop; a full disk is.
 fn print(text: &str) -> Result<(), bucle::Error> {
     match process::write_stdout(text.as_bytes()) {
         Err(error) if error.code() != "EPIPE" => {
@@ -217,7 +228,7 @@ fn print(text: &str) -> Result<(), bucle::Error> {
     }
 }
 
-/// The command line makes no sense, for a reason that clap cannot see.
+/// Reports an error in the command line that clap cannot detect.
 pub(crate) fn usage(why: &str) -> ExitCode {
     complain(why, &["bucle load --help".to_owned()]);
     ExitCode::from(exit_code::USAGE)
@@ -227,7 +238,8 @@ pub(crate) fn usage(why: &str) -> ExitCode {
 fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date, with years that begin in March: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    // Days since 1970 to a date, with years that begin in March, so that the leap day is the last of its year. See
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

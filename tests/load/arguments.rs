@@ -23,10 +23,10 @@ fn a_target_is_written_as_for_connect() {
 fn usage_and_limits_leave_stdout_empty() {
     let table: &[(&[&str], i32, &str)] = &[
         (&["-n", "1", "-d", "1s"], 2, "cannot be used with"),
-        (&["-c", "0"], 2, "1 is the least"),
+        (&["-c", "0"], 2, "it must be 1 or more"),
         (&["-c", "-1"], 2, "a count is a whole number, 1 or more"),
         (&["-n", "-5"], 2, "a count is a whole number, 1 or more"),
-        (&["-d", "-1s"], 2, "no time is less than nothing"),
+        (&["-d", "-1s"], 2, "a time cannot be negative"),
         (&["-r", "1.5/s"], 2, "a rate is a whole number of messages a second"),
         (&["-m", "\\q"], 2, "there is no \\q"),
         (&["--expect", "fanout", "-m", "hola\\n"], 2, "{conn}:{seq} "),
@@ -52,7 +52,8 @@ fn a_mistyped_placeholder_is_warned_of() {
         assert_eq!(warned(message), want, "{message}");
     }
     let run = load(&server, &["-c", "1", "-n", "1", "-m", "{con}\\n"]);
-    let want = "warning: {con} is no placeholder and is sent as it is; there are {conn}, {seq} and {rand:N}\n";
+    let want =
+        "warning: {con} is not a placeholder and is sent as it is; the placeholders are {conn}, {seq} and {rand:N}\n";
     assert!(run.code == Some(0) && run.stderr.starts_with(want), "{}", run.stderr);
 }
 

@@ -67,7 +67,7 @@ fn a_greeting_that_is_taken_for_a_reply_is_hinted_at() {
     let target = format!(":{}", chat.port);
     let run = Run::start(&[&target, "-c", "4", "-n", "40", "--timeout", "1s"]).end();
     assert_eq!(run.code, Some(4), "{}", run.stdout);
-    let want = "the first line on 4 of 4 connections was no reply: if it is a greeting, add --skip-line";
+    let want = "the first line on 4 of 4 connections was not a reply: if it is a greeting, add --skip-line";
     assert!(run.stdout.contains(want), "{}", run.stdout);
     let report = Run::start(&[&target, "-c", "4", "-n", "40", "--skip-line", "--expect", "fanout", "--json"]).end();
     assert_eq!(report.json(0)["hints"], serde_json::json!([]));

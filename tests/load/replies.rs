@@ -263,5 +263,5 @@ fn what_is_not_checked_has_a_rate_all_the_same() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let row = |name: &str| run.stdout.lines().find(|line| line.starts_with(&format!("  {name} "))).unwrap_or_default();
     assert!(row("rate").contains(" messages sent a second over "), "{}", run.stdout);
-    assert!(row("warm-up").ends_with(" sent, kept apart") && !run.stdout.contains("exact"), "{}", run.stdout);
+    assert!(row("warm-up").ends_with(" sent, counted separately") && !run.stdout.contains("exact"), "{}", run.stdout);
 }

@@ -1,13 +1,13 @@
-//! Reads the limits of the machine that a plan is checked against.
+//! Reads the limits of the machine for the plan: descriptors, ports, memory.
 
 use bucle::process;
 
 use super::plan::Machine;
 
-/// Linux' default range, where it cannot be read: the first port, and how many.
+/// Linux's default port range, used if the range cannot be read: the first port, and how many.
 const PORTS: (u16, u64) = (32_768, 60_999 - 32_768 + 1);
 
-/// Asks the system, and raises the soft limit of descriptors to the hard one.
+/// Reads the limits, and raises the soft limit of descriptors to the hard limit.
 pub(crate) fn limits() -> Machine {
     let number = |text: &str| text.parse::<u64>().ok();
     let ports = || {

@@ -1,4 +1,4 @@
-//! The report for people: what was measured, what each figure is, and what went wrong.
+//! The report as text: the figures, what each of them means, and what failed.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use super::units::{grouped, nanos, plain, short_time, time_of};
 use crate::cli::advice;
 use crate::cli::target::Place;
 
-/// How wide the report is; what was sent and received may be wider.
+/// The width of the report; messages and replies may be wider.
 const COLUMNS: usize = 100;
 
-/// The longest bar of the histogram.
+/// The length of the histogram's longest bar.
 const BAR: usize = 40;
 
-/// A generator that used less of its core and was late all the same was hardly late by its own work.
+/// If a generator was late although it used less than this part of a core, its own work was hardly the reason.
 const IDLE: f64 = 0.2;
 
-/// What is done, in a few words.
+/// The run in one line: connections, target, model, length.
 pub(crate) fn describe(load: &Load) -> String {
     let model = match &load.model {
         Model::Closed { in_flight } => format!("{in_flight} in flight each"),
@@ -48,7 +48,7 @@ pub(crate) fn describe(load: &Load) -> String {
     )
 }
 
-/// The whole report, but for [`describe`] was done.
+/// The whole report, without the line of [`describe`].
 pub(crate) fn text(load: &Load, run: &FinishedRun) -> String {
     let ledger = &run.ledger;
     let mut out = String::new();
@@ -77,7 +77,7 @@ fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
     connects(out, ledger);
     if !ledger.response.is_empty() {
         latencies(out, load, ledger);
-        out.push_str("\n  response times by count; a bar grows with the logarithm of its count:\n");
+        out.push_str("\n  response times by count; the length of a bar is the logarithm of its count:\n");
         bars(out, &ledger.response);
     }
     paragraph(out, &generator(load, run));
@@ -94,7 +94,7 @@ fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
     hints(load, ledger).iter().for_each(|hint| paragraph(out, hint));
 }
 
-/// When nothing could be measured: why, and what to try.
+/// If no connection was made: the reason, and what to try.
 pub(crate) fn no_connection(load: &Load, ledger: &Ledger) -> Option<(String, Vec<String>)> {
     let code = ledger.connects.commonest_failure().filter(|_| ledger.connects.ok == 0)?;
     let place = Place::Tcp(load.host.clone(), load.port);
@@ -113,7 +113,8 @@ fn paragraph(out: &mut String, text: &str) {
     wrapped(text, COLUMNS - 2).iter().for_each(|line| out.push_str(&format!("  {line}\n")));
 }
 
-/// The text in lines of at most so many characters, unless a word is longer. A flag and its value are one.
+/// Breaks the text into lines of at most `columns` characters; a longer word has a line for itself. A flag is not
+/// separated from its value.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut wants_value = false;
@@ -139,7 +140,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
 
 fn messages(out: &mut String, load: &Load, counts: &MessageCounts) {
     if matches!(load.model, Model::Hold) {
-        return row(out, "messages", "none: the connections were held");
+        return row(out, "messages", "none: the connections were held idle");
     }
     row(out, "messages", &format!("{} sent", grouped(counts.sent)));
     if !load.is_checked() {
@@ -160,7 +161,7 @@ fn warmup(out: &mut String, load: &Load, counts: &MessageCounts) {
         return;
     }
     let exact = if load.is_checked() { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
-    row(out, "warm-up", &format!("{} sent{exact}, kept apart", grouped(counts.sent)));
+    row(out, "warm-up", &format!("{} sent{exact}, counted separately", grouped(counts.sent)));
     if counts.failures() > 0 {
         row(out, "", &format!("NOT right in the warm-up: {}", failures(counts)));
     }
@@ -170,7 +171,7 @@ fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
     if matches!(load.model, Model::Hold) {
         return;
     }
-    let aimed = load.model.rate().map_or(String::new(), |rate| format!(" of {} a second aimed at", grouped(rate)));
+    let aimed = load.model.rate().map_or(String::new(), |rate| format!("; the target was {} a second", grouped(rate)));
     let over = time_of(ledger.elapsed_ns);
     let sent = plain(ledger.rate_of(ledger.steady.sent));
     if !load.is_checked() {
@@ -181,7 +182,7 @@ fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
     row(out, "", &format!("{sent} messages sent a second"));
 }
 
-/// The counters that are not zero and should be.
+/// The counters of failures that are not zero.
 pub(crate) fn failures(counts: &MessageCounts) -> String {
     let bad = counts.list().into_iter().skip(3).filter(|(_, count)| *count > 0);
     bad.map(|(name, count)| format!("{} {}", grouped(count), name.replace('_', " "))).collect::<Vec<_>>().join(", ")
@@ -200,7 +201,7 @@ fn connects(out: &mut String, ledger: &Ledger) {
     }
 }
 
-/// What has become of connections that should not have.
+/// The connections that failed or were lost, by reason.
 pub(crate) fn troubles(ledger: &Ledger) -> Vec<String> {
     let connects = &ledger.connects;
     let failed = [("refused", connects.refused), ("timed out", connects.timeout)]
@@ -224,18 +225,18 @@ fn latencies(out: &mut String, load: &Load, ledger: &Ledger) {
         }
     }
     let response = match load.model {
-        Model::Open { .. } => "from the moment a message was due to the last byte of its reply: what a user waits",
-        Model::Script(_) => "from the beginning of a pass to the last byte that it expects",
+        Model::Open { .. } => "from the moment a message was due to the last byte of its reply: how long a user waits",
+        Model::Script(_) => "from the start of a pass to the last byte that it expects",
         _ => "from the send to the last byte of the reply",
     };
     let service = match ledger.has_one_time() {
-        true => "the same: nothing had to wait before it was sent",
-        false => "from the write of its first byte to the last byte of the reply: what the server took",
+        true => "the same: no message had to wait before it was sent",
+        false => "from the write of its first byte to the last byte of the reply: how long the server took",
     };
     let _ = write!(out, "\n\n  response: {response}\n  service:  {service}\n");
 }
 
-/// One bar for each of 1, 2, 5, 10, 20, … that times are below; its length is the logarithm of the count.
+/// Draws one bar for the times below each of 1, 2, 5, 10, 20, …; its length is the logarithm of the count.
 fn bars(out: &mut String, counts: &Counts) {
     let mut sums: Vec<(u64, u64)> = Vec::new();
     for (value, count) in counts.buckets() {
@@ -255,7 +256,7 @@ fn bars(out: &mut String, counts: &Counts) {
     }
 }
 
-/// The first of 1, 2, 5, 10, 20, … that is more than `value`.
+/// The first of 1, 2, 5, 10, 20, … that is greater than `value`.
 fn border_above(value: u64) -> u64 {
     let power = 10u64.pow(value.max(1).ilog10());
     let borders = [1, 2, 5, 10].map(|times: u64| times.saturating_mul(power));
@@ -269,22 +270,22 @@ fn bar(count: u64, most: u64) -> usize {
     ((count as f64).ln() / (most as f64).ln() * (BAR - 1) as f64).round() as usize
 }
 
-/// Whether the tester itself was the limit, and what follows from that for the figures.
+/// Whether the generator itself was the limit, and what that means for the figures.
 pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
     let ledger = &run.ledger;
     let word = if ledger.is_saturated() { "was the limit" } else { "was not the limit" };
     let procs = if run.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", run.procs) };
     let late = match ledger.lag.quantile(0.99) {
-        Some(lag) => format!("late by {} at most in 99 % of cases", time_of(lag)),
+        Some(lag) => format!("sent up to {} late in 99 % of cases", time_of(lag)),
         None if matches!(load.model, Model::Hold | Model::Script(_)) => "nothing had to be sent on time".to_owned(),
-        None => "the run was too short to tell how late".to_owned(),
+        None => "the run was too short to measure its lateness".to_owned(),
     };
     let mut follows = String::new();
+    if ledger.lag_p99() > LATE {
+        let _ = write!(follows, ": figures below {} are uncertain", time_of(ledger.lag_p99()));
+    }
     if ledger.cpu > BUSY {
         follows += "; the server may be faster than these figures";
-    }
-    if ledger.lag_p99() > LATE {
-        let _ = write!(follows, "; figures up to {} may be its own", time_of(ledger.lag_p99()));
     }
     if ledger.is_saturated() && ledger.cpu < IDLE {
         follows += "; it was hardly busy: something else on this machine may have kept it from running";
@@ -292,15 +293,16 @@ pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
     format!("the generator {word}: {:.0} % of a core{procs}, and {late}{follows}", ledger.cpu * 100.0)
 }
 
-/// What a newcomer may have overlooked, as sentences.
+/// Hints about options that are probably wrong or missing, as sentences.
 pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
     let made = ledger.connects.ok;
     let mut hints = Vec::new();
     if ledger.ungreeted > 0 {
         let timeout = time_of(nanos(load.timeout));
-        let who = if ledger.ungreeted >= made { "the server sends" } else { "some were sent" };
+        let is_silent = ledger.ungreeted >= made;
+        let cause = if is_silent { "the server sends no greeting" } else { "the server does not greet all of them" };
         hints.push(format!(
-            "no first line came in {timeout} on {} of {} connections: {who} no greeting; leave out --skip-line",
+            "no first line came in {timeout} on {} of {} connections: {cause}; leave out --skip-line",
             grouped(ledger.ungreeted),
             grouped(made)
         ));
@@ -309,20 +311,20 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
         let (of, made) = (grouped(ledger.first_wrong), grouped(made));
         if ledger.echoed > ledger.first_wrong / 2 {
             hints.push(format!(
-                "the first reply on {of} of {made} connections was what had been sent: the server echoes, and \
+                "the first reply on {of} of {made} connections was the message itself: the server echoes, and \
                  --expect {} does not accept that; try --expect echo",
                 load.expect.name()
             ));
         } else if !load.skip_line {
             hints.push(format!(
-                "the first line on {of} of {made} connections was no reply: if it is a greeting, add --skip-line; \
-                 if everybody hears everybody, --skip-line --expect fanout"
+                "the first line on {of} of {made} connections was not a reply: if it is a greeting, add --skip-line; \
+                 if every connection receives every message, use --skip-line --expect fanout"
             ));
         }
     }
     if ledger.returned > 0 {
         hints.push(format!(
-            "{} messages came back to their own sender: the server says everything to everybody; \
+            "{} messages came back to their own sender: the server sends each message to all connections; \
              try --expect fanout",
             grouped(ledger.returned)
         ));
@@ -333,7 +335,7 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
     hints
 }
 
-/// Each with its unit: who writes `p99>5` may not have meant seconds.
+/// The conditions of `--fail-if`, each with its unit: the author of `p99>5` may not have meant seconds.
 pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
     let words = |threshold: &Threshold| {
         let word = if threshold.is_true(|metric| ledger.measure(metric)) { "failed" } else { "passed" };
@@ -342,6 +344,7 @@ pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
     load.fail_if.iter().map(words).collect()
 }
 
+/// The last line of the report: the exit status in words.
 pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
     let ledger = &run.ledger;
     let failures = ledger.warmup.failures() + ledger.steady.failures();
@@ -364,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lines_go_on_below() {
+    fn long_lines_are_wrapped() {
         let table: &[(&str, usize, &[&str])] = &[
             ("", 5, &[""]),
             ("short", 5, &["short"]),

@@ -1,12 +1,12 @@
-//! Where a run is, from its first connect to its last close.
+//! The stages of a run, from its first connect to its last close.
 
-/// Where the run is.
+/// The stage of a run. The order is the order in time; `client` has a picture.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Stage {
     Connecting,
-    /// Connected; the server may still be accepting.
+    /// Connected; a fan-out waits until the server has accepted the last connection.
     Settling,
-    /// Connected; the parent has not said go.
+    /// Connected; a worker process waits for its parent's `go`.
     Waiting,
     Warmup,
     Steady,

@@ -9,10 +9,10 @@
 
 use std::time::Duration;
 
-/// A timer of the loop runs at most 2^31 − 1 ms, as in Node: 24 days.
+/// The longest timer of the loop, as in Node: 2^31 − 1 ms, or 24 days.
 pub(crate) const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// 1 or more; `1k` is a thousand, `1M` a million.
+/// Reads a count: 1 or more; `1k` is a thousand, `1M` a million.
 pub(crate) fn count(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix('k').map(|digits| (digits, 1000)) {
         Some(pair) => pair,
@@ -23,17 +23,17 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
     }
     let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     match number {
-        Some(0) => Err("1 is the least".to_owned()),
+        Some(0) => Err("it must be 1 or more".to_owned()),
         Some(number) if number <= i64::MAX as u64 => Ok(number),
-        _ => Err("that is more than can be counted".to_owned()),
+        _ => Err("the number is too large".to_owned()),
     }
 }
 
-/// `10us`, `5ms`, `2s`, `1m`, `1h`; seconds without a unit; fractions are fine.
+/// Reads a time: `10us`, `2.5ms`, `2s`, `1m`, `1h`; a number without a unit is seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let advice = "write it like 500us, 20ms, 10s, 5m or 1h; a bare number is seconds";
     if text.starts_with('-') {
-        return Err(format!("no time is less than nothing; {advice}"));
+        return Err(format!("a time cannot be negative; {advice}"));
     }
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -50,23 +50,23 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         return Err(advice.to_owned());
     }
     let whole = whole.parse::<u64>().map_err(|_| advice.to_owned())?;
-    // Nanoseconds of an hour have 13 digits: more cannot matter.
+    // An hour has 13 digits of nanoseconds, so further digits of the fraction change nothing.
     let fraction = &fraction[..fraction.len().min(13)];
     let scale = 10u128.pow(fraction.len() as u32);
     let fraction = fraction.parse::<u64>().map_err(|_| advice.to_owned())?;
     let ns = u128::from(whole) * unit_ns + u128::from(fraction) * unit_ns / scale;
     match u64::try_from(ns).map(Duration::from_nanos) {
         Ok(time) if time <= LONGEST => Ok(time),
-        _ => Err("24 days are the most".to_owned()),
+        _ => Err("the longest time is 24 days".to_owned()),
     }
 }
 
-/// 584 years are enough.
+/// The time in nanoseconds; at most 584 years, which is what a `u64` holds.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// `1,234,567`.
+/// The number with commas: `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -79,12 +79,12 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
-/// Whole numbers as such, others with a decimal.
+/// A whole number, or one from 100 on, without decimals; any other number with one decimal.
 pub(crate) fn plain(value: f64) -> String {
     if value.fract() == 0.0 || value >= 100.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
 }
 
-/// As [`time_of`], without zeros at the end, for times that somebody has chosen: `5 s`, `2.5 ms`.
+/// As [`time_of`], but without zeros at the end, for times that the user has typed: `5 s`, `2.5 ms`.
 pub(crate) fn short_time(ns: u64) -> String {
     let text = time_of(ns);
     match text.split_once(' ') {
@@ -95,7 +95,7 @@ pub(crate) fn short_time(ns: u64) -> String {
     }
 }
 
-/// Three digits and a unit.
+/// A time with three digits and a unit: `1.50 us`, `15.0 ms`, `150 s`.
 pub(crate) fn time_of(ns: u64) -> String {
     let (value, unit) = match ns {
         0..1_000 => return format!("{ns} ns"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_for_people() {
+    fn numbers_and_times_are_easy_to_read() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         let table =
             [(0, "0 ns"), (999, "999 ns"), (1500, "1.50 us"), (15_000_000, "15.0 ms"), (150_000_000_000, "150 s")];
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_times_are_short() {
+    fn typed_times_are_printed_without_zeros() {
         let table = [(0, "0 ns"), (200, "200 ns"), (1000, "1 us"), (20_000, "20 us"), (2_500_000, "2.5 ms")];
         for (ns, want) in table.into_iter().chain([(5_000_000_000, "5 s"), (100_000_000_000, "100 s")]) {
             assert_eq!(short_time(ns), want);
