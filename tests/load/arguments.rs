@@ -43,7 +43,7 @@ fn usage_and_limits_leave_stdout_empty() {
 }
 
 #[test]
-fn a_mistyped_placeholder_is_warned_of() {
+fn a_mistyped_placeholder_gives_a_warning() {
     let server = Server::echo();
     let warned = |message: &str| load(&server, &["-c", "1", "-n", "1", "-m", message]).stderr.contains("warning: ");
     for (message, want) in
@@ -58,7 +58,7 @@ fn a_mistyped_placeholder_is_warned_of() {
 }
 
 #[test]
-fn a_plan_without_a_run() {
+fn a_dry_run_prints_the_plan() {
     let run = Run::start(&["-c", "5", "--dry-run", "--json"]).end();
     let plan = run.json(0);
     assert_eq!((plan["schema"].as_str(), &plan["fds"]["needed"]), (Some("bucle-load-plan/1"), &69.into()));
@@ -68,14 +68,14 @@ fn a_plan_without_a_run() {
     assert_eq!((&plan["fds"]["ok"], &plan["exit"]), (&false.into(), &6.into()));
     let run = Run::start(&["-c", "5", "--dry-run"]).end();
     assert!(run.code == Some(0) && run.stdout.contains("descriptors"), "{}", run.stdout);
-    // A name that is not there is for the run to fail at; a plan warns of it.
+    // With an unknown host a run would fail; a plan only warns.
     let run = Run::start(&["no-such-host.invalid:80", "-c", "2", "--dry-run", "--json"]).end();
     assert_eq!(run.json(0)["lookup"], "ENOTFOUND");
     assert!(run.stderr.starts_with("warning: cannot connect to no-such-host.invalid:80: "), "{}", run.stderr);
 }
 
 #[test]
-fn a_plan_writes_its_numbers_one_way() {
+fn a_plan_groups_the_digits_of_every_number() {
     let run = Run::start(&["-c", "50M", "--dry-run"]).end();
     assert_eq!(run.code, Some(6), "{}", run.stderr);
     for want in ["plan         50,000,000 connections", "connections  50,000,000 in ", "ports        50,000,000 of "] {

@@ -10,8 +10,8 @@ use crate::server::{self, Server};
 use crate::{counters, is_consistent};
 
 #[test]
-fn a_server_that_is_not_there() {
-    let port = Server::echo().port_of_nobody();
+fn failed_connects_are_counted_by_reason() {
+    let port = Server::echo().closed_port();
     let run = Run::start(&[&format!(":{port}"), "-c", "4", "-d", "5s", "--json"]).end();
     let report = run.json(3);
     is_consistent(&report);
@@ -23,8 +23,8 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn why_there_is_no_connection_is_told_as_by_connect() {
-    let port = Server::echo().port_of_nobody();
+fn a_failed_connect_is_explained_as_by_bucle_connect() {
+    let port = Server::echo().closed_port();
     let here = format!("127.0.0.1:{port}");
     for (target, code) in [(here.as_str(), "ECONNREFUSED"), ("no-such-host.invalid:80", "ENOTFOUND")] {
         let run = Run::start(&[target, "-c", "3", "-n", "1"]).end();
@@ -42,10 +42,10 @@ fn why_there_is_no_connection_is_told_as_by_connect() {
     }
 }
 
-/// A listener that nobody accepts from, and whose queue is full: what comes then gets no answer at all.
+/// A listener that never accepts and whose queue is full: further connects get no answer.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_connect_that_is_not_answered() {
+fn a_connect_without_an_answer_times_out() {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
     listener.bind(&any.into()).and_then(|()| listener.listen(1)).expect("a free port");
@@ -60,17 +60,17 @@ fn a_connect_that_is_not_answered() {
 }
 
 #[test]
-fn connections_that_the_server_closes() {
+fn connections_that_the_server_closes_are_counted() {
     let server = Server::start(|stream, _| drop(stream));
     let report = load(&server, &["-c", "3", "--hold", "-d", "20s", "--json"]).json(1);
     is_consistent(&report);
-    assert_eq!(report["lost"]["closed"], 3, "when none is left the run ends at once");
+    assert_eq!(report["lost"]["closed"], 3, "the run ends when no connection is left");
     assert_eq!((report["model"].as_str(), report["checked"].as_bool()), (Some("hold"), Some(false)));
 }
 
-/// A reset at once could hit a connect; so it comes after the first message.
+/// The reset comes after the first message: an earlier one could make the connect fail.
 #[test]
-fn connections_that_the_server_resets() {
+fn connections_that_the_server_resets_are_counted() {
     let server = Server::start(|stream, ledger| {
         server::each_line(&stream, ledger, |_, _, _| Err(std::io::Error::other("enough")));
         let socket = socket2::Socket::from(stream);
@@ -82,9 +82,9 @@ fn connections_that_the_server_resets() {
     assert_eq!(report["lost"]["reset"], 3);
 }
 
-/// It answers five and closes instead of answering the sixth.
+/// The server answers five messages and closes the connection instead of answering the sixth.
 #[test]
-fn a_connection_lost_in_mid_conversation() {
+fn the_unanswered_message_of_a_lost_connection_is_missing() {
     let server = Server::start(|stream, ledger| {
         server::each_line(&stream, ledger, |stream, seq, line| match seq {
             5 => stream.shutdown(std::net::Shutdown::Both),
@@ -98,7 +98,7 @@ fn a_connection_lost_in_mid_conversation() {
 }
 
 #[test]
-fn churn_makes_a_connection_a_message() {
+fn churn_makes_one_connection_per_message() {
     let server = Server::echo();
     let report = load(&server, &["-c", "4", "-n", "50", "--churn", "--json"]).json(0);
     is_consistent(&report);
@@ -108,42 +108,43 @@ fn churn_makes_a_connection_a_message() {
     assert_eq!(report["model"], "churn");
 }
 
-/// Nothing is sent before every connection has been made.
+/// The server notes the number of connections at each line: all are made before the first.
 #[test]
-fn a_ramp_comes_first() {
+fn nothing_is_sent_before_the_ramp_ends() {
     let connections: Arc<Mutex<Vec<u64>>> = Arc::default();
     let collect = connections.clone();
     let server = Server::start(move |mut stream, ledger| {
         stream.write_all(b"hello\n").expect("the client reads");
         let (collect, shared) = (collect.clone(), ledger.clone());
         server::each_line(&stream, ledger, move |stream, _, line| {
-            collect.lock().expect("nobody panics").push(shared.lock().expect("nobody panics").connections);
+            collect.lock().expect("no thread panics").push(shared.lock().expect("no thread panics").connections);
             stream.write_all(line)
         });
     });
     let report = load(&server, &["-c", "5", "-n", "50", "--ramp", "100ms", "--skip-line", "--json"]).json(0);
     assert_eq!(counters(&report), "exact 50");
-    assert_eq!(*connections.lock().expect("nobody panics"), [5; 50]);
+    assert_eq!(*connections.lock().expect("no thread panics"), [5; 50]);
 }
 
 #[test]
-fn source_addresses_in_turn() {
+fn source_addresses_are_used_in_turn() {
     let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let collect = seen.clone();
     let server = Server::start(move |stream, ledger| {
         let peer = stream.peer_addr().expect("it is connected").ip().to_string();
-        collect.lock().expect("nobody panics").insert(peer);
+        collect.lock().expect("no thread panics").insert(peer);
         server::each_line(&stream, ledger, |stream, _, line| stream.write_all(line));
     });
     let report = load(&server, &["-c", "6", "-n", "30", "--source", "127.0.0.2-127.0.0.4", "--json"]).json(0);
     assert_eq!(counters(&report), "exact 30");
     let want = ["127.0.0.2", "127.0.0.3", "127.0.0.4"].map(str::to_owned).into();
-    assert_eq!(*seen.lock().expect("nobody panics"), want);
+    assert_eq!(*seen.lock().expect("no thread panics"), want);
 }
 
-/// Two servers of our own share a port; the kernel deals the connections out, and each is answered.
+/// Two `bucle serve` processes share a port. The kernel divides the connections between them, and every message is
+/// answered.
 #[test]
-fn servers_that_share_a_port() {
+fn servers_that_share_a_port_answer_every_connection() {
     let one = Served::start(&["lines", "--reuse-port", "--port", "0"]);
     let port = one.port;
     let _other = Served::start(&["lines", "--reuse-port", "--port", &port.to_string()]);

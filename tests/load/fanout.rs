@@ -8,11 +8,11 @@ use crate::server::{self, Server};
 use crate::{counters, is_consistent};
 
 #[test]
-fn a_fan_out_is_counted_by_receiver() {
-    // What the room does with the first message of the connection 1.
+fn a_fan_out_counts_one_delivery_per_receiver() {
+    // The room makes its mistake with the first message of connection 1.
     type Row<'a> = (&'a str, bool, fn(usize) -> usize, &'a str, i32, &'a str);
     let table: &[Row<'_>] = &[
-        ("reaches everybody", true, |_| 1, "fanout", 0, "exact 80"),
+        ("reaches every connection", true, |_| 1, "fanout", 0, "exact 80"),
         ("reaches the others", false, |_| 1, "fanout:others", 0, "exact 60"),
         ("omits one", true, |nth| usize::from(nth != 2), "fanout", 4, "exact 79, missing 1"),
         ("doubles one", true, |nth| if nth == 2 { 2 } else { 1 }, "fanout", 4, "exact 80, duplicate 1"),
@@ -27,14 +27,14 @@ fn a_fan_out_is_counted_by_receiver() {
     }
 }
 
-/// One of two members leaves: the other one talks on, to nobody.
+/// One of two connections closes: the other one goes on sending, although no receiver is left.
 #[test]
-fn a_fan_out_to_nobody_ends_too() {
+fn a_fan_out_without_receivers_ends() {
     let members = Arc::new(Mutex::new(0));
     let server = Server::start(move |mut stream, ledger| {
         stream.write_all(b"hello\n").expect("the client reads");
         let number = {
-            let mut members = members.lock().expect("nobody panics");
+            let mut members = members.lock().expect("no thread panics");
             *members += 1;
             *members
         };
@@ -51,7 +51,7 @@ fn a_fan_out_to_nobody_ends_too() {
 }
 
 #[test]
-fn our_own_relay_fans_out() {
+fn bucle_serve_relay_passes_a_fan_out() {
     let relay = Served::start(&["relay", "--port", "0"]);
     let target = format!(":{}", relay.port);
     for args in [&["--in-flight", "3"], &["-r", "500"]] {

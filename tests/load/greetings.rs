@@ -11,9 +11,9 @@ use crate::{counters, is_consistent};
 #[test]
 fn a_greeting_is_skipped() {
     let server = Server::start(|mut stream, ledger| {
-        // In two pieces, as a slow server may send it.
-        let said = stream.write_all(b"welcome to ").and_then(|()| stream.write_all(b"the test\r\n"));
-        said.expect("the client reads");
+        // In two parts, as a slow server may send it.
+        let sent = stream.write_all(b"welcome to ").and_then(|()| stream.write_all(b"the test\r\n"));
+        sent.expect("the client reads");
         server::each_line(&stream, ledger, |stream, _, line| stream.write_all(line));
     });
     let report = load(&server, &["-c", "3", "-n", "30", "--skip-line", "--json"]).json(0);
@@ -29,7 +29,7 @@ fn a_greeting_is_skipped() {
 }
 
 #[test]
-fn without_a_greeting_nothing_is_sent_and_nothing_is_all_right() {
+fn without_a_greeting_nothing_is_sent_and_the_run_fails() {
     let table: [&[&str]; 5] =
         [&["-d", "100ms"], &["-d", "3s"], &["-n", "4"], &["-d", "100ms", "-r", "1k"], &["-d", "100ms", "--churn"]];
     for args in table {
@@ -62,7 +62,7 @@ fn without_a_greeting_nothing_is_sent_and_nothing_is_all_right() {
 }
 
 #[test]
-fn a_greeting_that_is_taken_for_a_reply_is_hinted_at() {
+fn a_greeting_taken_for_a_reply_gives_a_hint() {
     let chat = Served::start(&["chat", "--port", "0"]);
     let target = format!(":{}", chat.port);
     let run = Run::start(&[&target, "-c", "4", "-n", "40", "--timeout", "1s"]).end();
@@ -71,14 +71,14 @@ fn a_greeting_that_is_taken_for_a_reply_is_hinted_at() {
     assert!(run.stdout.contains(want), "{}", run.stdout);
     let report = Run::start(&[&target, "-c", "4", "-n", "40", "--skip-line", "--expect", "fanout", "--json"]).end();
     assert_eq!(report.json(0)["hints"], serde_json::json!([]));
-    // One wrong reply among many is no greeting.
+    // One wrong reply among many is not taken for a greeting.
     let server = Server::lines(|seq, line, _| if seq == 3 { b"no\n".to_vec() } else { line.to_vec() });
     let report = load(&server, &["-c", "4", "-n", "40", "--json"]).json(4);
     assert_eq!(report["hints"], serde_json::json!([]));
 }
 
 #[test]
-fn what_the_wrong_expectation_is_is_hinted_at() {
+fn a_wrong_expectation_gives_a_hint() {
     let echo = Server::echo();
     let relay = Served::start(&["relay", "--port", "0"]);
     let table = [
@@ -92,7 +92,7 @@ fn what_the_wrong_expectation_is_is_hinted_at() {
         assert_eq!(report["hints"].as_array().map(Vec::len), Some(1), "{mode}: {}", report["hints"]);
         assert!(report["hints"][0].as_str().is_some_and(|hint| hint.contains(want)), "{mode}: {}", report["hints"]);
     }
-    // As the contract has it: unexpected ones are what makes it fail.
+    // A message that came back to its sender is unexpected, and that makes the run fail.
     let report =
         Run::start(&[&format!(":{}", relay.port), "-c", "2", "-n", "5", "--expect", "fanout:others", "--json"]);
     assert_eq!(counters(&report.end().json(4)), "exact 5, unexpected 5");

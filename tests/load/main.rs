@@ -1,6 +1,7 @@
-//! `bucle load` against servers that keep a ledger of their own: what the report says has to be what they did.
+//! `bucle load`, run as a process against test servers that count what they receive. The report must agree with the
+//! server.
 //!
-//! Nothing here depends on how fast the machine is: times are only ever compared with delays that were really waited.
+//! No test depends on the speed of the machine: times are only compared with delays that a server really waited.
 #![cfg(all(unix, feature = "cli"))]
 
 mod arguments;
@@ -21,15 +22,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The counters of a report that are not zero, but for `sent` and `expected`.
+/// The counters of a report that are not zero, without `sent` and `expected`.
 fn counters(report: &Value) -> String {
     let messages = report["messages"].as_object().expect("an object");
-    let is_told = |name: &str, count: &Value| !matches!(name, "sent" | "expected") && *count != 0;
-    let told = messages.iter().filter(|(name, count)| is_told(name, count));
-    told.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+    let is_shown = |name: &str, count: &Value| !matches!(name, "sent" | "expected") && *count != 0;
+    let shown = messages.iter().filter(|(name, count)| is_shown(name, count));
+    shown.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What holds in every report.
+/// Checks the sums that must be right in every report.
 #[track_caller]
 fn is_consistent(report: &Value) {
     for messages in [&report["messages"], &report["warmup"]["messages"]] {
@@ -55,7 +56,7 @@ fn is_consistent(report: &Value) {
     assert_eq!(count("attempted"), count("ok") + count("refused") + count("timeout") + errno);
 }
 
-/// How many response times were at least so long.
+/// How many response times were at least this long.
 fn responses_from(report: &Value, time: Duration) -> u64 {
     let buckets = report["latency_ns"]["response"]["histogram"].as_array().expect("a list");
     let is_long = |bucket: &&Value| u128::from(bucket[0].as_u64().expect("ns")) >= time.as_nanos();

@@ -9,7 +9,7 @@ use crate::server::{self, Server};
 use crate::{counters, is_consistent};
 
 #[test]
-fn processes_add_up() {
+fn results_of_several_processes_are_added_up() {
     let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let collect = seen.clone();
     let server = Server::start(move |stream, ledger| {
@@ -17,12 +17,12 @@ fn processes_add_up() {
         server::each_line(&stream, ledger, move |stream, _, line| {
             let text = String::from_utf8_lossy(line);
             let conn = text.split(':').next().unwrap_or_default().to_owned();
-            collect.lock().expect("nobody panics").insert(conn);
+            collect.lock().expect("no thread panics").insert(conn);
             stream.write_all(line)
         });
     });
     for model in [&["--in-flight", "2"], &["-r", "2k"]] {
-        seen.lock().expect("nobody panics").clear();
+        seen.lock().expect("no thread panics").clear();
         let before = server.ledger().lines;
         let args = [&["-c", "10", "-n", "501", "--procs", "3", "--json"], &model[..]].concat();
         let report = load(&server, &args).json(0);
@@ -31,22 +31,22 @@ fn processes_add_up() {
         assert_eq!(server.ledger().lines - before, 501);
         assert_eq!((&report["client"]["procs"], &report["connect"]["ok"]), (&3.into(), &10.into()));
         let all: BTreeSet<String> = (0..10).map(|conn| conn.to_string()).collect();
-        assert_eq!(*seen.lock().expect("nobody panics"), all, "{{conn}} is unique over all processes");
+        assert_eq!(*seen.lock().expect("no thread panics"), all, "{{conn}} is unique over all processes");
     }
 }
 
 #[test]
-fn a_run_that_is_interrupted_reports() {
+fn an_interrupted_run_reports() {
     for procs in ["1", "2"] {
-        let (tell, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         let server = Server::start(move |stream, ledger| {
-            let tell = tell.clone();
-            server::each_line(&stream, ledger, move |_, _, _| tell.send(()).map_err(std::io::Error::other));
+            let send = send.clone();
+            server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
         });
         let target = format!(":{}", server.port);
         let args = [&target, "-c", "4", "-d", "1h", "--warmup", "0", "--timeout", "1h", "--json", "--procs", procs];
         let run = Run::start(&args);
-        (0..4).for_each(|_| told.recv().expect("each connection sends one message"));
+        (0..4).for_each(|_| received.recv().expect("each connection sends one message"));
         run.signal("INT");
         let report = run.end().json(130);
         is_consistent(&report);
@@ -56,15 +56,15 @@ fn a_run_that_is_interrupted_reports() {
 }
 
 #[test]
-fn interrupted_while_connecting() {
-    let (tell, told) = mpsc::channel();
+fn a_run_interrupted_while_connecting_reports() {
+    let (send, received) = mpsc::channel();
     let server = Server::start(move |stream, _| {
         std::mem::forget(stream);
-        let _ = tell.send(());
+        let _ = send.send(());
     });
     let target = format!(":{}", server.port);
     let run = Run::start(&[&target, "-c", "100", "--ramp", "1h", "--json"]);
-    told.recv().expect("the first connection comes at once");
+    received.recv().expect("the first connection comes at once");
     run.signal("INT");
     let report = run.end().json(130);
     is_consistent(&report);

@@ -1,4 +1,4 @@
-//! Replies: each is compared with its message, and each failure is counted as what it is.
+//! Replies: each is compared with its message, and each kind of failure has its counter.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -32,7 +32,7 @@ fn every_reply_is_counted() {
 }
 
 #[test]
-fn messages_of_every_kind() {
+fn every_kind_of_message_is_sent_and_checked() {
     let file = std::env::temp_dir().join(format!("bucle-load-messages-{}", std::process::id()));
     std::fs::write(&file, "uno\ndos\r\n\ntres {seq}").expect("a file can be written");
     let file = file.to_str().expect("a name");
@@ -56,9 +56,9 @@ fn messages_of_every_kind() {
     std::fs::remove_file(file).expect("it is there");
 }
 
-/// One connection, forty messages; the server does something else with the message numbered 20.
+/// One connection sends forty messages; the server makes a mistake with message 20.
 #[test]
-fn what_a_server_does_to_one_reply() {
+fn a_fault_in_one_reply_is_counted_by_its_kind() {
     type Fault = fn(u64, &[u8], &mut Vec<u8>) -> Vec<u8>;
     let table: &[(&str, &str, Fault, &str, &str)] = &[
         (
@@ -89,7 +89,7 @@ fn what_a_server_does_to_one_reply() {
             "duplicate",
         ),
         (
-            "says it again at the end",
+            "sends it again at the end",
             "1",
             |seq, line, kept| match seq {
                 20 => {
@@ -103,7 +103,7 @@ fn what_a_server_does_to_one_reply() {
             "duplicate",
         ),
         (
-            "says it after the next one",
+            "sends it after the next one",
             "2",
             |seq, line, kept| match seq {
                 20 => {
@@ -138,21 +138,21 @@ fn what_a_server_does_to_one_reply() {
             "wrong",
         ),
         (
-            "says something of its own",
+            "sends another line after it",
             "1",
             |seq, line, _| if seq == 20 { [line, b"hello\n"].concat() } else { line.to_vec() },
             "exact 40, unexpected 1",
             "unexpected",
         ),
         (
-            "says half a line more at the end",
+            "sends half a line more at the end",
             "1",
             |seq, line, _| if seq == 39 { [line, b"hel"].concat() } else { line.to_vec() },
             "exact 40, unexpected 1",
             "unexpected",
         ),
         (
-            "says it when it is too late",
+            "sends it when it is too late",
             "1",
             |seq, line, kept| match seq {
                 20 => {
@@ -178,7 +178,7 @@ fn what_a_server_does_to_one_reply() {
     }
 }
 
-/// The replies of two connections to their messages numbered 5 go to the other one.
+/// The server swaps the replies of two connections to their messages 5.
 #[test]
 fn swapped_replies_are_wrong() {
     type Waiting = Vec<(TcpStream, Vec<u8>)>;
@@ -189,7 +189,7 @@ fn swapped_replies_are_wrong() {
             if seq != 5 {
                 return stream.write_all(line);
             }
-            let mut waiting = waiting.lock().expect("nobody panics");
+            let mut waiting = waiting.lock().expect("no thread panics");
             waiting.push((stream.try_clone()?, line.to_vec()));
             if let [(one, its), (other, others)] = &mut waiting[..] {
                 one.write_all(others)?;
@@ -208,20 +208,20 @@ fn swapped_replies_are_wrong() {
 }
 
 #[test]
-fn a_server_that_never_answers() {
+fn replies_that_never_come_are_missing() {
     let server = Server::lines(|_, _, _| Vec::new());
     let report = load(&server, &["-c", "3", "-n", "5", "--timeout", "200ms", "--json"]).json(4);
     is_consistent(&report);
     assert_eq!(counters(&report), "missing 5");
-    assert_eq!(server.ledger().lines, 5, "a missing reply gives its place to the next message");
+    assert_eq!(server.ledger().lines, 5, "the next message is sent after a missing reply");
     assert!(report["latency_ns"]["response"]["p50"].is_null() && report["rate"] == 0.0);
 }
 
 #[test]
-fn a_server_that_never_reads() {
+fn a_message_that_the_server_never_reads_is_unsent() {
     let server = Server::start(|stream, _| {
         let (keep, wait) = mpsc::channel::<()>();
-        // Until the client is gone, which a write to it would tell; here the process' end does.
+        // The server keeps the connection open without reading until this process ends.
         std::mem::forget((stream, keep));
         drop(wait);
     });
@@ -234,7 +234,7 @@ fn a_server_that_never_reads() {
 }
 
 #[test]
-fn lines_of_a_kind() {
+fn replies_are_compared_with_a_line_a_prefix_or_a_pattern() {
     let table: &[(&str, &[u8], i32, &str)] = &[
         ("line", b"whatever\n", 0, "exact 20"),
         ("prefix:OK", b"OK then\r\n", 0, "exact 20"),
@@ -256,7 +256,7 @@ fn lines_of_a_kind() {
 }
 
 #[test]
-fn what_is_not_checked_has_a_rate_all_the_same() {
+fn unchecked_messages_have_a_rate() {
     let server = Server::echo();
     let args = ["-c", "2", "-d", "300ms", "--warmup", "100ms", "--expect", "none"];
     let run = load(&server, &args);

@@ -6,7 +6,7 @@ use crate::command::{Run, Served, load};
 use crate::server::Server;
 
 #[test]
-fn the_report_for_people() {
+fn the_text_report_and_the_page_escape_what_the_server_sent() {
     let server = Server::lines(|seq, line, _| if seq == 3 { b"\x1b[2J<b>\n".to_vec() } else { line.to_vec() });
     let page = std::env::temp_dir().join(format!("bucle-load-page-{}.html", std::process::id()));
     let name = page.to_str().expect("a name");
@@ -28,7 +28,7 @@ fn the_report_for_people() {
 }
 
 #[test]
-fn lines_of_the_report_are_no_longer_than_a_hundred() {
+fn lines_of_the_report_have_at_most_100_characters() {
     let chat = Served::start(&["chat", "--port", "0"]);
     let target = format!(":{}", chat.port);
     let args = ["-c", "2", "-r", "20", "-d", "300ms", "--timeout", "200ms", "--fail-if", "p99>5ms"];
@@ -52,7 +52,7 @@ fn a_threshold_is_reported_with_its_unit() {
 }
 
 #[test]
-fn a_run_without_a_message_is_not_all_right() {
+fn a_run_without_a_message_fails() {
     let server = Server::echo();
     let run = load(&server, &["-c", "1", "-r", "1", "-d", "100ms", "--warmup", "500ms"]);
     assert!(run.code == Some(2) && run.stderr.contains("no message is due in the steady phase"), "{}", run.stderr);
@@ -69,7 +69,7 @@ fn a_run_without_a_message_is_not_all_right() {
     assert_eq!(report["hints"], serde_json::json!([]));
 }
 
-/// A terminal's line is never drawn into a file, and a file is read line by line.
+/// stdout has no progress line, and nothing after the newline.
 #[test]
 fn the_output_is_one_object_and_a_newline() {
     let server = Server::echo();

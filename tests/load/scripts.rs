@@ -8,7 +8,7 @@ use crate::server::{self, Server};
 use crate::{counters, is_consistent};
 
 #[test]
-fn a_script_is_a_conversation() {
+fn a_script_runs_its_steps_in_order() {
     let server = Server::start(|mut stream, ledger| {
         stream.write_all(b"hello\nlogin: ").expect("the client reads");
         server::each_line(&stream, ledger, |stream, _, line| match line {
@@ -33,9 +33,9 @@ fn a_script_is_a_conversation() {
     std::fs::remove_file(script).expect("it is there");
 }
 
-/// The second pass sends nothing before it waits: what was sent last is of the first.
+/// The second step that expects text fails. In the other script nothing is sent before the first step waits.
 #[test]
-fn a_script_that_fails_says_what_it_had_sent_and_what_it_waited_for() {
+fn a_failed_script_reports_what_it_sent_and_expected() {
     let server = Server::lines(|_, line, _| line.to_vec());
     let script = std::env::temp_dir().join(format!("bucle-load-failing-{}", std::process::id()));
     let name = script.to_str().expect("a name");
@@ -60,21 +60,21 @@ fn a_script_that_fails_says_what_it_had_sent_and_what_it_waited_for() {
     let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "200ms", "--json"]).json(4);
     assert_eq!((&report["first_failure"]["sent"], &report["first_failure"]["seq"]), (&"1\\x0a".into(), &1.into()));
     std::fs::remove_file(script).expect("it is there");
-    // Where the message is all there is to expect there is no key of its own for it.
+    // Without a script the message is what is expected, so `expected` and `line` are null.
     let server = Server::lines(|_, _, _| b"no\n".to_vec());
     let report = load(&server, &["-c", "1", "-n", "1", "--json"]).json(4);
     assert!(report["first_failure"]["expected"].is_null() && report["first_failure"]["line"].is_null(), "{report}");
 }
 
-/// The server opens with a negotiation, puts commands into its replies, and wants 255 doubled.
+/// The server negotiates first, puts commands into its replies, and expects that the byte 255 is doubled.
 #[test]
-fn telnet_is_taken_out() {
-    let (tell, told) = mpsc::channel();
+fn telnet_commands_are_removed_from_replies() {
+    let (send, received) = mpsc::channel();
     let server = Server::start(move |mut stream, _| {
         stream.write_all(b"\xff\xfd\x18\xff\xfb\x01hello\n").expect("the client reads");
         let mut answers = [0; 6];
         stream.read_exact(&mut answers).expect("the client answers");
-        tell.send(answers).expect("the test listens");
+        send.send(answers).expect("the test waits for it");
         let mut buf = [0; 256];
         while let Ok(n @ 1..) = stream.read(&mut buf) {
             let (head, tail) = buf[..n].split_at(2);
@@ -86,5 +86,5 @@ fn telnet_is_taken_out() {
     let args = ["-c", "1", "-n", "10", "--telnet", "--skip-line", "-m", r"no{seq}\xff\xff\n", "--json"];
     let report = load(&server, &args).json(0);
     assert_eq!(counters(&report), "exact 10");
-    assert_eq!(told.recv().expect("it has answered"), *b"\xff\xfc\x18\xff\xfe\x01");
+    assert_eq!(received.recv().expect("it has answered"), *b"\xff\xfc\x18\xff\xfe\x01");
 }

@@ -9,7 +9,7 @@ use crate::command::{Run, load};
 use crate::server::{self, Server};
 use crate::{counters, is_consistent, responses_from};
 
-/// The server stands still for 300 ms once. Everything that was due meanwhile had to wait, and the report says so.
+/// The server stops for 300 ms once. Messages that were due meanwhile had to wait, and their response times show it.
 #[test]
 fn a_stall_shows_in_the_response_time() {
     const STALL: Duration = Duration::from_millis(300);
@@ -25,27 +25,27 @@ fn a_stall_shows_in_the_response_time() {
     is_consistent(&report);
     assert_eq!(counters(&report), "exact 1000");
     assert!(report["latency_ns"]["response"]["max"].as_u64() >= Some(300_000_000));
-    // Those due in its first 200 ms waited for the rest of it.
+    // Messages that were due in the first 200 ms of the stall waited for at least 100 ms.
     assert!(responses_from(&report, Duration::from_millis(100)) >= 199, "{}", report["latency_ns"]["response"]);
 }
 
-/// The generator itself stands still for half a second. What was due meanwhile is sent late, and measured from when it
-/// was due.
+/// The generator itself is stopped for half a second. Messages that were due meanwhile are sent late, and their
+/// response times count from their due time.
 #[test]
-fn a_generator_that_was_stopped_shows_it() {
-    let (tell, told) = mpsc::channel();
+fn a_generator_that_was_stopped_reports_its_lag() {
+    let (send, received) = mpsc::channel();
     let server = Server::start(move |stream, ledger| {
-        let tell = tell.clone();
+        let send = send.clone();
         server::each_line(&stream, ledger, move |stream, seq, line| {
             if seq == 50 {
-                tell.send(()).map_err(std::io::Error::other)?;
+                send.send(()).map_err(std::io::Error::other)?;
             }
             stream.write_all(line)
         });
     });
     let target = format!(":{}", server.port);
     let run = Run::start(&[&target, "-c", "1", "-n", "1000", "-r", "1k", "--json"]);
-    told.recv().expect("the run has begun");
+    received.recv().expect("the run has begun");
     run.signal("STOP");
     thread::sleep(Duration::from_millis(500));
     run.signal("CONT");
@@ -58,7 +58,7 @@ fn a_generator_that_was_stopped_shows_it() {
 }
 
 #[test]
-fn where_nothing_is_due_the_generator_is_not_the_limit() {
+fn the_generator_is_not_the_limit_when_nothing_is_due() {
     let script = std::env::temp_dir().join(format!("bucle-load-pause-{}", std::process::id()));
     std::fs::write(&script, "send {seq}\\n\npause 10ms\n").expect("a file can be written");
     let name = script.to_str().expect("a name");
@@ -76,7 +76,8 @@ fn where_nothing_is_due_the_generator_is_not_the_limit() {
     std::fs::remove_file(script).expect("it is there");
 }
 
-/// The server does not read for a while: messages wait for the socket, and are measured from when they were due.
+/// The server does not read for a while. Messages wait for the socket, and their response times count from their due
+/// time.
 #[test]
 fn a_socket_that_blocks_shows_in_the_response_time() {
     let server = Server::start(|stream, ledger| {

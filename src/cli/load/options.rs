@@ -163,8 +163,8 @@ fn one(name: &'static str, value: &'static str) -> Arg {
 }
 
 /// An option whose value is a number, a time or a size. The value may begin with a minus: our own parser then explains
-/// the error, and it refuses a flag too. Options for paths or text do not allow this, because a forgotten value would
-/// swallow the next flag.
+/// the error, and it refuses a flag too. Options for paths or text do not allow this, because the next
+/// flag would be taken for a value that was forgotten.
 pub(crate) fn number(name: &'static str, value: &'static str) -> Arg {
     one(name, value).allow_hyphen_values(true)
 }

@@ -194,7 +194,7 @@ impl Team {
                 }
             }
             None if member.has_reported => {}
-            // Ctrl-C came before the worker ignored the signal, and killed it. It had done nothing yet.
+            // Ctrl-C killed the worker before it began to ignore the signal. It had done nothing yet.
             None if self.ledger.is_interrupted => member.has_reported = true,
             None => {
                 let status = member.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());

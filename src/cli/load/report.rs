@@ -300,7 +300,8 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
     if ledger.ungreeted > 0 {
         let timeout = time_of(nanos(load.timeout));
         let is_silent = ledger.ungreeted >= made;
-        let cause = if is_silent { "the server sends no greeting" } else { "the server does not greet all of them" };
+        let cause =
+            if is_silent { "the server sends no greeting" } else { "the server does not greet every connection" };
         hints.push(format!(
             "no first line came in {timeout} on {} of {} connections: {cause}; leave out --skip-line",
             grouped(ledger.ungreeted),

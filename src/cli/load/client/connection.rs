@@ -161,7 +161,7 @@ impl Run {
         data
     }
 
-    /// Passes received bytes, without telnet commands, to whatever checks them.
+    /// Checks received bytes, from which telnet commands are removed; a script keeps them for its steps.
     fn process(&mut self, at: usize, data: &[u8], now: u64) {
         let Run { conns, book, rules, room, job, .. } = self;
         let conn = &mut conns[at];

@@ -1,7 +1,7 @@
 //! Timeouts: of connects, greetings, messages that the kernel does not take, and replies.
 //!
-//! A sweep looks at all connections every 10 to 100 ms, depending on `--timeout`. It counts each timeout as what it is,
-//! and gives up a connection that cannot continue. A timer per message would cost more than the messages.
+//! A sweep looks at all connections every 10 to 100 ms, depending on `--timeout`. It counts each kind of timeout
+//! separately, and gives up a connection that cannot continue. A timer per message would cost more than the messages.
 
 use bucle::Loop;
 
