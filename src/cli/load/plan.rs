@@ -151,7 +151,7 @@ impl Plan {
         let mut problems = Vec::new();
         if !self.has_descriptors() {
             problems.push(format!(
-                "{} connections in {} need {} descriptors a process; the limit is {}",
+                "{} connections in {} need {} descriptors per process; the limit is {}",
                 grouped(self.connections),
                 if self.procs == 1 { "one process".to_owned() } else { format!("{} processes", self.procs) },
                 grouped(self.descriptors_needed),
@@ -194,7 +194,7 @@ impl Plan {
         let mark = |is_fine: bool| if is_fine { "ok" } else { "NOT ENOUGH" };
         format!(
             "connections  {} in {} process{}\n\
-             descriptors  {} a process of {}: {}\n\
+             descriptors  {} of {} per process: {}\n\
              ports        {} of {} from {sources}: {}\n\
              memory       {} MiB in the kernel, {} MiB here, of {} MiB: {}\n",
             grouped(self.connections),
