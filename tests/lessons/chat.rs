@@ -5,16 +5,16 @@ use std::net::Shutdown;
 use std::thread;
 
 use crate::lesson::Lesson;
-use crate::peer::{connect, expect, heard, reset, rest_of, send, send_until_stuck};
+use crate::peer::{connect, expect, read_line, reset, rest_of, send, send_until_stuck};
 
 #[test]
-fn chat_tells_everybody() {
+fn chat_sends_each_line_to_all_members() {
     let (_lesson, port) = Lesson::serve("07_chat");
     let ana = connect(port);
     expect(&ana, "¡Bienvenido! You are #2\r\n");
     let bob = connect(port);
     expect(&bob, "¡Bienvenido! You are #3\r\n");
-    expect(&ana, "#3 is here\r\n");
+    expect(&ana, "#3 has joined\r\n");
     for byte in "¡hola!\r\n".as_bytes() {
         send(&ana, [*byte]);
     }
@@ -22,24 +22,24 @@ fn chat_tells_everybody() {
         expect(member, "#2: ¡hola!\r\n");
     }
     send(&bob, "one\n\u{1b}[2Jtwo\nunfinished");
-    bob.shutdown(Shutdown::Write).expect("it is open");
-    let said = "#3: one\r\n#3: ␛[2Jtwo\r\n#3: unfinished\r\n";
-    expect(&ana, &format!("{said}#3 has left\r\n"));
-    assert_eq!(String::from_utf8_lossy(&rest_of(&bob)), said);
+    bob.shutdown(Shutdown::Write).expect("the connection is open");
+    let messages = "#3: one\r\n#3: ␛[2Jtwo\r\n#3: unfinished\r\n";
+    expect(&ana, &format!("{messages}#3 has left\r\n"));
+    assert_eq!(String::from_utf8_lossy(&rest_of(&bob)), messages);
 }
 
 #[test]
-fn chat_goes_on_when_a_member_is_reset_or_says_too_much_at_once() {
+fn chat_continues_after_a_reset_and_after_a_line_that_is_too_long() {
     let (_lesson, port) = Lesson::serve("07_chat");
     let ana = connect(port);
     expect(&ana, "¡Bienvenido! You are #2\r\n");
     let bob = connect(port);
-    expect(&ana, "#3 is here\r\n");
+    expect(&ana, "#3 has joined\r\n");
     expect(&bob, "¡Bienvenido! You are #3\r\n");
     reset(bob);
     expect(&ana, "#3 has left\r\n");
     let eva = connect(port);
-    expect(&ana, "#4 is here\r\n");
+    expect(&ana, "#4 has joined\r\n");
     send(&eva, vec![b'x'; 64 * 1024 + 1]);
     expect(&eva, "¡Bienvenido! You are #4\r\nline over 65536 bytes\r\n");
     expect(&ana, "#4 has left\r\n");
@@ -48,54 +48,54 @@ fn chat_goes_on_when_a_member_is_reset_or_says_too_much_at_once() {
 }
 
 #[test]
-fn chat_drops_who_does_not_read_and_nobody_else() {
+fn chat_disconnects_only_the_member_that_does_not_read() {
     let (_lesson, port) = Lesson::serve("07_chat");
-    let talker = connect(port);
-    expect(&talker, "¡Bienvenido! You are #2\r\n");
+    let sender = connect(port);
+    expect(&sender, "¡Bienvenido! You are #2\r\n");
     let listener = connect(port);
     expect(&listener, "¡Bienvenido! You are #3\r\n");
     let sleeper = connect(port);
     expect(&sleeper, "¡Bienvenido! You are #4\r\n");
-    expect(&talker, "#3 is here\r\n#4 is here\r\n");
-    expect(&listener, "#4 is here\r\n");
+    expect(&sender, "#3 has joined\r\n#4 has joined\r\n");
+    expect(&listener, "#4 has joined\r\n");
 
-    // Everybody else hears everything, in order, before the sleeper is gone and after.
+    // The other members get every line in order, before and after the sleeper is disconnected.
     let text = "x".repeat(60_000);
-    let mut readers = [BufReader::new(&talker), BufReader::new(&listener)];
-    let mut said_after = 0;
+    let mut readers = [BufReader::new(&sender), BufReader::new(&listener)];
+    let mut lines_after = 0;
     for number in 0..4000 {
-        send(&talker, format!("{number} {text}\n"));
-        let said = format!("#2: {number} {text}\r\n");
-        let [mut at_talker, mut at_listener] = readers.each_mut().map(heard);
-        if said_after == 0 && at_talker == "#4 has left\r\n" {
-            assert_eq!(at_listener, at_talker);
-            [at_talker, at_listener] = readers.each_mut().map(heard);
-            said_after = 1;
-        } else if said_after > 0 {
-            said_after += 1;
+        send(&sender, format!("{number} {text}\n"));
+        let messages = format!("#2: {number} {text}\r\n");
+        let [mut at_sender, mut at_listener] = readers.each_mut().map(read_line);
+        if lines_after == 0 && at_sender == "#4 has left\r\n" {
+            assert_eq!(at_listener, at_sender);
+            [at_sender, at_listener] = readers.each_mut().map(read_line);
+            lines_after = 1;
+        } else if lines_after > 0 {
+            lines_after += 1;
         }
-        assert!(at_talker == said && at_listener == said, "line {number}");
-        if said_after == 10 {
+        assert!(at_sender == messages && at_listener == messages, "line {number}");
+        if lines_after == 10 {
             return;
         }
     }
-    panic!("the one who does not read has to go");
+    panic!("the member that does not read was not disconnected");
 }
 
 #[test]
-fn chat_holds_back_who_talks_and_does_not_read() {
+fn chat_pauses_a_member_that_sends_and_does_not_read() {
     let (_lesson, port) = Lesson::serve("07_chat");
-    let talker = connect(port);
-    expect(&talker, "¡Bienvenido! You are #2\r\n");
+    let sender = connect(port);
+    expect(&sender, "¡Bienvenido! You are #2\r\n");
     let text = "x".repeat(1000);
     let count = 64 * 1024;
     let bytes: Vec<u8> = (0..count).flat_map(|number| format!("{number} {text}\n").into_bytes()).collect();
-    let sent = send_until_stuck(&talker, &bytes);
-    let writer = talker.try_clone().expect("there are descriptors");
+    let sent = send_until_stuck(&sender, &bytes);
+    let writer = sender.try_clone().expect("there are descriptors");
     let writer = thread::spawn(move || send(&writer, &bytes[sent..]));
-    let mut reader = BufReader::new(&talker);
+    let mut reader = BufReader::new(&sender);
     for number in 0..count {
-        assert_eq!(heard(&mut reader), format!("#2: {number} {text}\r\n"));
+        assert_eq!(read_line(&mut reader), format!("#2: {number} {text}\r\n"));
     }
-    writer.join().expect("all was taken");
+    writer.join().expect("the lesson read everything");
 }

@@ -1,11 +1,11 @@
-//! What the headers of the lessons and their list promise.
+//! The headers of the lessons, and their list in `examples/README.md`.
 
 use std::path::Path;
 use std::{fs, iter};
 
 use crate::lesson::Lesson;
 
-/// The lessons, by file name.
+/// Name and source of each lesson, sorted by name.
 fn lessons() -> Vec<(String, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut lessons: Vec<_> = fs::read_dir(dir)
@@ -20,9 +20,9 @@ fn lessons() -> Vec<(String, String)> {
     lessons
 }
 
-/// What stands under "Expect" in the header.
+/// The text under "Expect" in the header.
 pub fn expected(name: &str) -> String {
-    let (_, source) = lessons().into_iter().find(|(lesson, _)| lesson == name).expect("it is a lesson");
+    let (_, source) = lessons().into_iter().find(|(lesson, _)| lesson == name).expect("there is a lesson of this name");
     let header =
         source.lines().map_while(|line| line.strip_prefix("//!")).map(|line| line.strip_prefix(' ').unwrap_or(""));
     let under_expect = header.skip_while(|line| !line.starts_with("Expect"));
@@ -32,24 +32,24 @@ pub fn expected(name: &str) -> String {
 }
 
 #[test]
-fn lessons_are_short_and_say_how_to_run_them() {
+fn lessons_are_short_and_explain_how_to_run_them() {
     let lessons = lessons();
     assert!(lessons.len() >= 24, "{} lessons", lessons.len());
     for (place, (name, source)) in iter::zip(1.., &lessons) {
         assert!(name.starts_with(&format!("{place:02}_")), "{name} is number {place}");
         let header = source.lines().take_while(|line| line.starts_with("//!")).count();
         let code = source.lines().skip(header).filter(|line| !line.is_empty()).count();
-        assert!(header <= 35 && (20..=80).contains(&code), "{name}: {code} lines, and {header} of header");
-        assert!(source.starts_with(&format!("//! Lesson {place}: ")), "{name} says which lesson it is");
-        for part in ["//! Run: `cargo run --example ", "//! Expect", "//! ```text"] {
-            assert!(source.contains(part), "{name} has {part:?} in its header");
+        assert!(header <= 35 && (20..=80).contains(&code), "{name}: {code} lines of code, {header} of header");
+        assert!(source.starts_with(&format!("//! Lesson {place}: ")), "{name} begins with its number");
+        for part in ["//! Run: `cargo run --example ", "//! Expect", "//! ```text", "//! Why"] {
+            assert!(source.contains(part), "{name} lacks {part:?} in its header");
         }
-        assert!(!source.contains(".unwrap()"), "{name} unwraps");
+        assert!(!source.contains(".unwrap()"), "{name} calls unwrap");
     }
 }
 
 #[test]
-fn lessons_that_run_by_themselves_print_what_their_headers_say() {
+fn lessons_without_a_client_print_what_their_headers_show() {
     let names = [
         "01_order_of_ticks_and_timers",
         "02_immediate_against_timeout",
@@ -72,11 +72,11 @@ fn lessons_that_run_by_themselves_print_what_their_headers_say() {
     }
 }
 
-/// `examples/README.md` is the list of lessons, in their order, each with how to run it.
+/// `examples/README.md` lists the lessons in their order, each with the command that runs it.
 #[test]
 fn the_readme_lists_every_lesson() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/README.md");
-    let readme = fs::read_to_string(readme).expect("it is there");
+    let readme = fs::read_to_string(readme).expect("it exists");
     let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| [")).collect();
     let lessons = lessons();
     assert_eq!(rows.len(), lessons.len());
@@ -87,7 +87,7 @@ fn the_readme_lists_every_lesson() {
 }
 
 #[test]
-fn a_bad_port_is_told() {
+fn a_bad_port_prints_the_usage() {
     let names = [
         "03_echo",
         "04_chunks_and_lines",

@@ -1,10 +1,10 @@
-//! Every example is a lesson, and does what its header says.
+//! Every example is a lesson and does what its header promises.
 //!
-//! Those that run by themselves print exactly what stands under "Expect". The servers are talked to as in the header, and
-//! then as their readers' users will: a byte at a time, without reading for a while, and with a reset.
+//! A lesson that needs no client must print exactly the lines under "Expect". A server lesson is used as its header
+//! shows, and then as real clients use it: one byte at a time, without reading for a while, and with a reset.
 //!
-//! Nothing here waits for time to pass: a test waits for bytes, or for the end of a process, and a limit that is never
-//! reached when all is well turns a hang into a failure.
+//! No test sleeps to let time pass. A test waits for bytes or for the end of a process. A time limit, which a correct
+//! lesson never reaches, turns a hang into a failure.
 
 mod chat;
 #[cfg(feature = "process")]

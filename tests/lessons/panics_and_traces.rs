@@ -13,7 +13,7 @@ fn a_panic_costs_one_connection() {
 
 #[cfg(feature = "trace")]
 #[test]
-fn the_loop_warns_of_a_slow_callback_by_itself() {
+fn the_loop_logs_a_warning_for_a_slow_callback() {
     let (_, stderr, success) = Lesson::start_logging("warn", "23_a_slow_callback", &[]).finish();
     assert!(success && stderr.lines().count() == 1, "{stderr}");
     assert!(stderr.contains("slow callback: immediate took 30 ms; it made"), "{stderr}");

@@ -6,63 +6,63 @@ use std::os::unix::net::UnixListener;
 use std::{fs, thread};
 
 use crate::lesson::{LIMIT, Lesson};
-use crate::peer::{connect, expect, reset, rest_of, send, send_until_stuck, unheard_port};
+use crate::peer::{closed_port, connect, expect, reset, rest_of, send, send_until_stuck};
 
-/// The proxy in front of that server: where it listens.
+/// Starts the proxy for `server`, and returns its port.
 fn proxy(server: &str, blocked: &[&str]) -> (Lesson, u16) {
     let lesson = Lesson::start("14_proxy", &[&["0", server], blocked].concat());
     let line = lesson.next_line();
-    let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it says where");
+    let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("the first line names the port");
     (lesson, port)
 }
 
 #[test]
-fn proxy_passes_on_both_ways_at_the_pace_of_the_slower() {
+fn proxy_forwards_both_ways_at_the_speed_of_the_slower_side() {
     let (_echo, port) = Lesson::serve("03_echo");
     let (lesson, port) = proxy(&port.to_string(), &[]);
     let stream = connect(port);
-    assert_eq!(lesson.next_line(), "#2 is passed on as #3");
+    assert_eq!(lesson.next_line(), "#2 is forwarded as #3");
     send(&stream, "hola");
     expect(&stream, "hola");
     let bytes: Vec<u8> = (0..128 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
     let sent = send_until_stuck(&stream, &bytes);
-    let mut reader = stream.try_clone().expect("there are descriptors");
+    let mut reader = stream.try_clone().expect("a descriptor is free");
     let echo = thread::spawn(move || {
         let mut echo = Vec::new();
         reader.read_to_end(&mut echo).map(|_| echo)
     });
     send(&stream, &bytes[sent..]);
-    stream.shutdown(Shutdown::Write).expect("it is open");
-    let echo = echo.join().expect("reading does not panic").expect("it ends in order");
+    stream.shutdown(Shutdown::Write).expect("the connection is open");
+    let echo = echo.join().expect("reading does not panic").expect("the echo ends without an error");
     assert!(echo == bytes, "{} of {} bytes", echo.len(), bytes.len());
 }
 
 #[test]
-fn proxy_passes_on_ends_and_resets() {
+fn proxy_forwards_ends_and_resets() {
     let server = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
-    let (_lesson, port) = proxy(&server.local_addr().expect("it is bound").port().to_string(), &[]);
+    let (_lesson, port) = proxy(&server.local_addr().expect("a bound socket has a port").port().to_string(), &[]);
     let pair = || {
-        let guest = connect(port);
-        let (server, _) = server.accept().expect("the proxy comes");
+        let client = connect(port);
+        let (server, _) = server.accept().expect("the proxy connects");
         server.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
-        (guest, server)
+        (client, server)
     };
-    // Who has ended gets an answer all the same.
-    let (guest, server) = pair();
-    send(&guest, "question");
-    guest.shutdown(Shutdown::Write).expect("it is open");
+    // A client that has ended still gets the answer.
+    let (client, server) = pair();
+    send(&client, "question");
+    client.shutdown(Shutdown::Write).expect("the connection is open");
     assert_eq!(rest_of(&server), b"question");
     send(&server, "answer");
     drop(server);
-    assert_eq!(rest_of(&guest), b"answer");
-    // Half an answer is not passed for a whole one, nor half a question.
-    for is_guests in [false, true] {
-        let (guest, server) = pair();
-        send(&guest, "?");
+    assert_eq!(rest_of(&client), b"answer");
+    // A reset is forwarded as a reset, in both directions: half an answer must not look complete, nor half a question.
+    for is_client in [false, true] {
+        let (client, server) = pair();
+        send(&client, "?");
         expect(&server, "?");
         send(&server, "half");
-        expect(&guest, "half");
-        let (breaks, mut other) = if is_guests { (guest, server) } else { (server, guest) };
+        expect(&client, "half");
+        let (breaks, mut other) = if is_client { (client, server) } else { (server, client) };
         reset(breaks);
         let end = other.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
         assert_eq!(end, Err(ErrorKind::ConnectionReset));
@@ -70,39 +70,39 @@ fn proxy_passes_on_ends_and_resets() {
 }
 
 #[test]
-fn proxy_serves_on_when_the_server_is_not_there_and_keeps_out_who_may_not_come_in() {
-    let (lesson, port) = proxy(&unheard_port().1.to_string(), &["127.0.0.2/31"]);
+fn proxy_continues_without_a_server_and_refuses_blocked_networks() {
+    let (lesson, port) = proxy(&closed_port().1.to_string(), &["127.0.0.2/31"]);
     let end = connect(port).read_to_end(&mut Vec::new()).map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
-    assert_eq!(lesson.next_line(), "#2 is passed on as #3");
+    assert_eq!(lesson.next_line(), "#2 is forwarded as #3");
     assert!(lesson.next_line().starts_with("#3 failed: connect ECONNREFUSED 127.0.0.1:"));
-    // Linux has all of 127.0.0.0/8 for its own.
+    // On Linux all addresses of 127.0.0.0/8 are local.
     if cfg!(target_os = "linux") {
-        let stranger =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there are descriptors");
-        stranger.bind(&SocketAddr::from(([127, 0, 0, 3], 0)).into()).expect("there is a free port");
-        stranger.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("it listens");
-        lesson.wait_for_line("#4 may not come in: 127.0.0.3");
-        assert_eq!(rest_of(&stranger.into()), b"");
+        let blocked =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a descriptor is free");
+        blocked.bind(&SocketAddr::from(([127, 0, 0, 3], 0)).into()).expect("there is a free port");
+        blocked.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("the proxy listens");
+        lesson.wait_for_line("#4 is refused: 127.0.0.3");
+        assert_eq!(rest_of(&blocked.into()), b"");
     }
 }
 
 #[test]
-fn proxy_finds_a_server_on_a_path() {
+fn proxy_connects_to_a_unix_path() {
     let dir = std::env::temp_dir().join(format!("bucle-lessons-{}", std::process::id()));
-    fs::create_dir_all(&dir).expect("there is room");
+    fs::create_dir_all(&dir).expect("the directory can be created");
     let path = dir.join("app.sock");
     let server = UnixListener::bind(&path).expect("the path is free");
     let (_lesson, port) = proxy(&path.to_string_lossy(), &[]);
-    let guest = connect(port);
-    let (mut server, _) = server.accept().expect("the proxy comes");
+    let client = connect(port);
+    let (mut server, _) = server.accept().expect("the proxy connects");
     server.set_read_timeout(Some(LIMIT)).expect("a limit is not zero");
-    send(&guest, "hola");
+    send(&client, "hola");
     let mut got = [0; 4];
-    server.read_exact(&mut got).expect("it is passed on");
+    server.read_exact(&mut got).expect("the bytes are forwarded");
     assert_eq!(got, *b"hola");
-    reset(guest);
+    reset(client);
     let end = server.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
-    assert_eq!(end, Ok(0), "a path has no reset");
-    fs::remove_dir_all(dir).expect("it is ours");
+    assert_eq!(end, Ok(0), "a unix socket has no reset");
+    fs::remove_dir_all(dir).expect("the directory can be removed");
 }

@@ -12,43 +12,46 @@ fn signal(lesson: &Lesson, name: &str) {
 }
 
 #[test]
-fn shutdown_sees_everybody_off() {
+fn shutdown_ends_every_connection() {
     for name in ["INT", "TERM"] {
         let (lesson, port) = Lesson::serve("13_shutdown_on_signals");
-        let guest = connect(port);
-        send(&guest, "hola\r\n");
-        expect(&guest, "hola\r\n");
+        let client = connect(port);
+        send(&client, "hola\r\n");
+        expect(&client, "hola\r\n");
         signal(&lesson, name);
-        expect(&guest, "good-bye\r\n");
-        assert_eq!(rest_of(&guest), b"");
-        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody comes in any more");
-        drop(guest);
-        let said = format!("SIG{name}: 1 to see off; once more ends it at once\n#2 has left\nall have left\n");
-        assert_eq!(lesson.finish(), (said, String::new(), true));
+        expect(&client, "shutting down\r\n");
+        assert_eq!(rest_of(&client), b"");
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the server accepts no more connections");
+        drop(client);
+        let printed = format!(
+            "SIG{name}: connections to close: 1; a second signal exits immediately\n#2 closed\nall connections are closed\n"
+        );
+        assert_eq!(lesson.finish(), (printed, String::new(), true));
     }
 }
 
 #[test]
-fn shutdown_leaves_behind_who_does_not_read_and_a_second_signal_ends_it() {
-    let stuck_guest = |port| {
-        let guest = connect(port);
-        send_until_stuck(&guest, &vec![b'.'; 64 * 1024 * 1024]);
-        guest
+fn shutdown_destroys_late_connections_and_a_second_signal_exits() {
+    let stuck_client = |port| {
+        let client = connect(port);
+        send_until_stuck(&client, &vec![b'.'; 64 * 1024 * 1024]);
+        client
     };
     let (lesson, port) = Lesson::serve("13_shutdown_on_signals");
-    let guest = stuck_guest(port);
+    let client = stuck_client(port);
     signal(&lesson, "TERM");
-    let said = "SIGTERM: 1 to see off; once more ends it at once\n#2 is left behind\n#2 has left\nall have left\n";
+    let printed = "SIGTERM: connections to close: 1; a second signal exits immediately\n\
+                   #2 did not close in time\n#2 closed\nall connections are closed\n";
     let (stdout, stderr, success) = lesson.finish();
-    assert_eq!((stdout.as_str(), stderr.as_str(), success), (said, "", true));
-    drop(guest);
+    assert_eq!((stdout.as_str(), stderr.as_str(), success), (printed, "", true));
+    drop(client);
 
     let (mut lesson, port) = Lesson::serve("13_shutdown_on_signals");
-    let guest = stuck_guest(port);
+    let client = stuck_client(port);
     signal(&lesson, "INT");
-    assert_eq!(lesson.next_line(), "SIGINT: 1 to see off; once more ends it at once");
+    assert_eq!(lesson.next_line(), "SIGINT: connections to close: 1; a second signal exits immediately");
     signal(&lesson, "TERM");
-    let status = lesson.child.wait().expect("it is our child");
-    assert_eq!(status.code(), Some(128 + 15), "at once, and not when the deadline is over");
-    drop(guest);
+    let status = lesson.child.wait().expect("the lesson is a child process");
+    assert_eq!(status.code(), Some(128 + 15), "the second signal exits before the deadline");
+    drop(client);
 }
