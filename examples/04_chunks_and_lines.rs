@@ -51,7 +51,8 @@ impl Handler for Session {
         socket.resume(lp);
     }
 
-    /// The last line may have no line break. It can still be answered: the socket ends its own side after this callback.
+    /// The last line may have no line break. It can still be answered: the socket ends its own side after this
+    /// callback.
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
         println!("{socket} end");
         if let Some(line) = self.lines.finish() {

@@ -45,8 +45,9 @@ const ANSWER_LATE: Act = |lp, socket| {
     lp.set_timeout(Duration::from_millis(20), move |lp| socket.end_with(lp, "hola yourself"));
 };
 
-/// One side of the connection, which records its events. To read the record afterwards, the handler is stored in the loop:
-/// [`Shared`] is its name, of eight bytes like a socket, and `Shared::with` lends the handler. (More in lesson 15.)
+/// One side of the connection, which records its events. To read the record afterwards, the handler is stored in the
+/// loop: [`Shared`] is its name, of eight bytes like a socket, and `Shared::with` lends the handler. (More in lesson
+/// 15.)
 #[derive(Default)]
 struct Side {
     when_connected: Option<Act>,

@@ -50,8 +50,8 @@ impl Handler for Session {
     }
 }
 
-/// Sends the reason and closes. `end` would wait for the peer's end, which may never come; `destroy_soon` waits only for
-/// the queued bytes.
+/// Sends the reason and closes. `end` would wait for the peer's end, which may never come; `destroy_soon` waits only
+/// for the queued bytes.
 fn close(lp: &mut Loop, socket: Socket, why: &str) {
     println!("{socket} {why}");
     socket.write(lp, format!("{why}, closing\r\n"));

@@ -61,7 +61,8 @@ impl telnet::Handler for Primes {
     }
 }
 
-/// Runs on the worker thread. It owns all its data and reaches the loop only by `remote`. It ends when the loop is gone.
+/// Runs on the worker thread. It owns all its data and reaches the loop only by `remote`. It ends when the loop is
+/// gone.
 fn work(jobs: &Receiver<Job>, remote: &Remote) {
     for (client, number) in jobs {
         let prime = nth_prime(number);

@@ -38,7 +38,8 @@ impl Handler for Divider {
     }
 }
 
-/// A client that sends one digit. When its connection closes it starts the client of the next digit, so the order is fixed.
+/// A client that sends one digit. When its connection closes it starts the client of the next digit, so the order is
+/// fixed.
 struct Question {
     port: u16,
     digits: &'static [u8],

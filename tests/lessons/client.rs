@@ -80,7 +80,8 @@ fn client_reports_that_the_server_has_closed() {
     let mut client = Lesson::start("10_client", &[&port.to_string()]);
     let keyboards = (keyboard, client.stdin.take());
     let (stream, _) = listener.accept().expect("the client connects");
-    // A reset before the client has seen the connection would be a failed connect. So wait for the client's message first.
+    // A reset before the client has seen the connection would be a failed connect. So wait for the client's message
+    // first.
     assert_eq!(client.stderr.recv_timeout(LIMIT), Ok(format!("connected to 127.0.0.1:{port}")));
     reset(stream);
     let stderr = "connection lost: read ECONNRESET\n".to_owned();
@@ -92,7 +93,8 @@ fn client_reports_that_the_server_has_closed() {
 fn client_prints_advice_when_no_server_listens() {
     let (_bound, port) = closed_port();
     let stderr = format!(
-        "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\nis the server running? try: cargo run --example 03_echo\n"
+        "cannot connect: connect ECONNREFUSED 127.0.0.1:{port}\n\
+         is the server running? try: cargo run --example 03_echo\n"
     );
     assert_eq!(Lesson::start("10_client", &[&port.to_string()]).finish(), (String::new(), stderr, false));
 }

@@ -24,7 +24,8 @@ fn shutdown_ends_every_connection() {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the server accepts no more connections");
         drop(client);
         let printed = format!(
-            "SIG{name}: connections to close: 1; a second signal exits immediately\n#2 closed\nall connections are closed\n"
+            "SIG{name}: connections to close: 1; a second signal exits immediately\n#2 closed\n\
+             all connections are closed\n"
         );
         assert_eq!(lesson.finish(), (printed, String::new(), true));
     }
