@@ -98,8 +98,8 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
         Ok(status) => status,
         Err(Stop::Quit) => quiz.status(),
         Err(Stop::NoReader) => ExitCode::SUCCESS,
-        Err(Stop::Failed(what)) => {
-            complain(&what, &[]);
+        Err(Stop::Failed(sentence)) => {
+            complain(&sentence, &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
@@ -282,8 +282,8 @@ fn check(question: &Question, answer: &[usize]) -> Result<Verdict, Stop> {
         return show(&format!("¡Muy bien! {}", solution(question, &run))).map(|()| Verdict::Right);
     };
     let (place, expected, ran) = (difference.place + 1, difference.expected, difference.ran);
-    let what = format!("Not quite. Line {place}: you expected \"{expected}\", the loop ran \"{ran}\".");
-    show(&(wrap(&what) + &wrap(&run.why(difference)) + &wrap(question.lesson))).map(|()| Verdict::Wrong)
+    let sentence = format!("Not quite. Line {place}: you expected \"{expected}\", the loop ran \"{ran}\".");
+    show(&(wrap(&sentence) + &wrap(&run.why(difference)) + &wrap(question.lesson))).map(|()| Verdict::Wrong)
 }
 
 fn why(question: &Question) -> Result<String, Stop> {

@@ -76,19 +76,19 @@ impl Run {
         let mut table = String::new();
         for line in &self.lines {
             let Some(record) = self.record(line.callback) else { continue };
-            let what = match record.kind {
+            let kind = match record.kind {
                 Kind::Main => String::new(),
                 Kind::Callback => match owner_of(line.text) {
                     Some(owner) => format!(": the callback of {owner}"),
                     None => ": a callback".to_owned(),
                 },
-                kind => format!(": {}", what(kind)),
+                kind => format!(": {}", kind_name(kind)),
             };
             let cause = match self.causing_callback(line.callback).and_then(|cause| self.name(cause)) {
                 Some(cause) => format!(", caused by {cause}"),
                 None => String::new(),
             };
-            table += &format!("  {}  {:width$}  {}{what}{cause}\n", letter_of(line.text), line.text, place(record));
+            table += &format!("  {}  {:width$}  {}{kind}{cause}\n", letter_of(line.text), line.text, place(record));
         }
         table
     }
@@ -274,7 +274,7 @@ fn is_deferred(kind: Kind) -> bool {
 }
 
 /// The kind of a callback, in words.
-fn what(kind: Kind) -> &'static str {
+fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Tick => "a tick",
         Kind::Microtask => "a microtask",
