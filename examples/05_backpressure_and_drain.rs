@@ -18,8 +18,8 @@
 //! ```
 //!
 //! Why: there is only one thread, so the consumer cannot read before the producer's callback returns, and the kernel
-//! takes a few megabytes at most. All other bytes are queued in the process: little more than the high-water mark of 16
-//! KiB for the patient producer, nearly everything for the impatient one.
+//! takes a few megabytes at most. All other bytes are queued in the process: little more than the high-water mark of
+//! 16 KiB for the patient producer, nearly everything for the impatient one.
 
 use bucle::net::{self, Handler, Socket};
 use bucle::{Loop, Result};

@@ -7,7 +7,8 @@
 //!
 //! * `outbox_bytes`: at most this many bytes may be queued for one peer. It stops a peer that reads too slowly.
 //! * `write_timeout`: queued bytes may wait this long without the kernel taking one of them. It stops a peer that reads
-//!   nothing from a server that respects the result of `write`: few bytes are queued for it, but without end.
+//!   nothing from a server that respects the result of `write`: few bytes are queued for it, but they would stay
+//!   forever.
 //!
 //! `lp.set_outbox_limit` bounds the queued bytes of all connections together; above it, the socket with the most is
 //! disconnected. As in Node there are no limits by default. They cost nothing while the peer reads.

@@ -30,7 +30,8 @@
 //!   server: connection, error ECONNRESET, close after an error
 //! ```
 //!
-//! Why: to answer *after* the peer has ended, a server needs `allow_half_open`.
+//! Why: in the third scene the server ended its side right after `on_end`, and its answer was written 20 ms later. A
+//! server that answers after the peer has ended needs `allow_half_open`.
 
 use bucle::net::{self, Error, Handler, ServerOptions, Shared, Socket};
 use bucle::{EventLoop, Loop, Result};

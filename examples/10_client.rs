@@ -20,8 +20,9 @@
 //! ```
 //!
 //! Why: a client has to handle a server that closes, a connection that breaks and a server that is not there. Each ends
-//! in `on_close`, which also closes the keyboard: an open keyboard would keep the loop alive until the next line. (This
-//! lesson needs the feature `process`, which is on by default.)
+//! in `on_close`, which also closes the keyboard: an open keyboard would keep the loop alive until the next line.
+//!
+//! (This lesson needs the feature `process`, which is on by default.)
 
 use bucle::net::{Error, Handler, Shared, Socket};
 use bucle::process::{self, Input, Stdin};

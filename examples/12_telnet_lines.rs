@@ -1,8 +1,8 @@
 //! Lesson 12: a telnet server. It receives lines, and the telnet commands between them do no harm.
 //!
 //! `telnet::listen` does what lessons 4, 6 and 7 did by hand. It puts lines together and bounds their length, accepts a
-//! last line without a line break, pauses a client that does not read, and disconnects a client for which more than 1
-//! MiB is queued. It also removes the commands that a telnet client sends in the middle of its text. Its handler gets
+//! last line without a line break, pauses a client that does not read, and disconnects a client for which more than
+//! 1 MiB is queued. It also removes the commands that a telnet client sends in the middle of its text. Its handler gets
 //! lines:
 //!
 //! ```text
@@ -10,8 +10,8 @@
 //!   socket ◀─ Telnet: doubles the byte 255 ◀────────── client.write_line
 //! ```
 //!
-//! A `Client` is a `Socket` with telnet's write methods: as small, and as good as a key of a map. `client.end` sends
-//! the queued bytes and then the end, and ignores further lines. A client that does not end within 5 seconds is
+//! A `Client` is a `Socket` with telnet's write methods. It is as small, and can be the key of a map. `client.end`
+//! sends the queued bytes and then the end, and ignores further lines. A client that does not end within 5 seconds is
 //! disconnected.
 //!
 //! Run: `cargo run --example 12_telnet_lines` (another port as an argument; 0 is any free one), and in two terminals
@@ -28,8 +28,7 @@
 //! Connection closed by foreign host.  #2 has left
 //! ```
 //!
-//! Why: without telnet's codec, Ctrl-C would appear as unreadable bytes in a line. Here it arrives as a command, and
-//! quits.
+//! Why: without telnet's codec, Ctrl-C would appear as unreadable bytes in a line. Here it arrives as a command.
 
 use bucle::telnet::{self, Client, Options, codec::command, lines::printable};
 use bucle::{Error, Loop, Result};

@@ -23,7 +23,9 @@
 //! ```
 //!
 //! Why: without the deadline one client could prevent the shutdown: a client that reads nothing never receives our end,
-//! so it never closes. (This lesson needs the feature `process`, which is on by default.)
+//! so it never closes.
+//!
+//! (This lesson needs the feature `process`, which is on by default.)
 
 use bucle::net::{self, Error, Handler, Server, Socket};
 use bucle::process::{self, Signal};

@@ -1,8 +1,8 @@
 //! Lesson 17: live statistics for many clients. A slow client skips some updates.
 //!
-//! Every 50 ms the game changes, and all scores go to all clients. Each message is complete, so a client that missed
-//! some of them needs only the next one. That makes the slow client easy: while its socket needs a drain it is skipped,
-//! and afterwards it gets the newest scores.
+//! On each *beat*, every 50 ms, the game changes, and all scores go to all clients. Each message is complete, so a
+//! client that missed some of them needs only the next one. That makes the slow client easy: while its socket needs a
+//! drain it is skipped, and afterwards it gets the newest scores.
 //!
 //! Run: `cargo run --example 17_live_statistics` (another port as an argument; 0 is any free one. A second argument is
 //! the number of players), then in other terminals `telnet localhost 8080`.

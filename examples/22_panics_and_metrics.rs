@@ -2,8 +2,8 @@
 //!
 //! A panic in a callback normally ends the program, and with it all connections. After `catch_panics(true)` it costs
 //! less: the connection whose callback panicked is destroyed (a timer or a tick is dropped), and the panic is logged
-//! and counted. This does not replace error handling: the callback stopped in the middle, so a state that it shares may
-//! be half changed. It keeps the other connections alive until you have fixed the bug.
+//! and counted. This does not replace error handling: the callback stopped in the middle, so state that it shares with
+//! others may be half changed. It keeps the other connections alive until you have fixed the bug.
 //!
 //! `lp.metrics()` returns the loop's numbers under Node's names: turns, callbacks, bytes, time idle and busy, the
 //! longest turn. Watch two of them over time: `utilization` near 1 means that the loop has no time left, and growing
