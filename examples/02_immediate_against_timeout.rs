@@ -50,15 +50,12 @@ fn main() -> bucle::Result<()> {
         Ok(())
     })?;
     bucle::run(|lp| {
-        let server = net::listen(
-            lp,
-            ("127.0.0.1", 0),
-            on().connection(|lp, socket| {
-                schedule_both(lp, "I/O callback", SHORT);
-                work();
-                socket.destroy(lp);
-            }),
-        )?;
+        let handler = on().connection(|lp, socket| {
+            schedule_both(lp, "I/O callback", SHORT);
+            work();
+            socket.destroy(lp);
+        });
+        let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
         let address = server.address(lp).expect("a listening server has an address");
         Socket::connect(lp, address, on().end(move |lp, _| server.close(lp)))?;
         Ok(())

@@ -75,8 +75,8 @@ fn main() -> Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
     let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 04_chunks_and_lines [PORT]"))?;
     bucle::run(|lp| {
-        let server = on().connection(|lp, socket| socket.set_handler(lp, Session::default()));
-        let server = net::listen(lp, ("127.0.0.1", port), server)?;
+        let handler = on().connection(|lp, socket| socket.set_handler(lp, Session::default()));
+        let server = net::listen(lp, ("127.0.0.1", port), handler)?;
         server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })

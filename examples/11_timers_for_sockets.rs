@@ -66,13 +66,13 @@ fn main() -> Result<()> {
         let report = lp.set_interval(Duration::from_secs(3600), |_| println!("the hourly report"));
         lp.unref(report);
 
-        let server = on().connection(move |lp, socket| {
+        let handler = on().connection(move |lp, socket| {
             socket.set_timeout(lp, IDLE_LIMIT);
             let why = format!("sent no line within {DEADLINE:?}");
             let deadline = lp.set_timeout(DEADLINE, move |lp| close(lp, socket, &why));
             socket.set_handler(lp, Session { deadline, no_data });
         });
-        let server = net::listen(lp, ("127.0.0.1", 0), server)?;
+        let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
         server.unref(lp);
         let address = server.address(lp).expect("a listening server has an address");
 

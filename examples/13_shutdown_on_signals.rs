@@ -64,7 +64,7 @@ fn shut_down(lp: &mut Loop, server: Server<Echo>) {
         if socket.write_refusal(lp).is_none() {
             socket.end_with(lp, "shutting down\r\n");
         }
-        socket.resume(lp); // The client's FIN comes after all its data, so read on. The echo ignores them now.
+        socket.resume(lp); // The client's FIN comes after all its data, so read the rest. The echo drops it.
     }
     let deadline = lp.set_timeout(DEADLINE, move |lp| {
         for socket in server.sockets(lp) {

@@ -71,11 +71,11 @@ impl Scene {
     fn new() -> Result<Scene> {
         let clock = ManualClock::new();
         let mut event_loop = EventLoop::with_clock(clock.clone())?;
-        let server = on().connection(|lp, socket| {
+        let handler = on().connection(|lp, socket| {
             socket.set_timeout(lp, 300 * SECOND);
             socket.set_handler(lp, IdleCheck { has_asked: false });
         });
-        let server = event_loop.enter(|lp| net::listen(lp, ("127.0.0.1", 0), server))?;
+        let server = event_loop.enter(|lp| net::listen(lp, ("127.0.0.1", 0), handler))?;
         let client = TcpStream::connect(("127.0.0.1", event_loop.enter(|lp| server.port(lp)).expect("it listens")))?;
         client.set_nonblocking(true)?;
         while event_loop.enter(|lp| server.connections(lp)) == 0 {

@@ -90,7 +90,7 @@ pub(super) fn ms(ms: u64) -> Duration {
 
 /// Starts a server on a free port of this machine, and returns its address. The server does not keep the loop alive.
 pub(super) fn serve(lp: &mut Loop, handler: On) -> Result<SocketAddr> {
-    let server = net::listen(lp, ("127.0.0.1", 0), handler)?.id();
+    let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
     server.unref(lp);
     match server.address(lp) {
         Some(LocalAddress::Ip(address)) => Ok(address),
