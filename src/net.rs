@@ -157,38 +157,38 @@ pub(crate) struct Net {
 
 impl Net {
     #[inline]
-    pub(crate) fn socket(&self, socket: Socket) -> Option<&SocketState> {
+    fn socket(&self, socket: Socket) -> Option<&SocketState> {
         self.sockets.get(socket.0)
     }
 
     #[inline]
-    pub(crate) fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
+    fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
         self.sockets.get_mut(socket.0)
     }
 
     /// A socket, and what holds its bytes on their way out.
     #[inline]
-    pub(crate) fn socket_and_outboxes(&mut self, socket: Socket) -> Option<(&mut SocketState, &mut Outboxes)> {
+    fn socket_and_outboxes(&mut self, socket: Socket) -> Option<(&mut SocketState, &mut Outboxes)> {
         let state = self.sockets.get_mut(socket.0)?;
         Some((state, &mut self.outboxes))
     }
 
     /// What is on a socket's way out, if anything is.
-    pub(crate) fn outbox_mut(&mut self, socket: Socket) -> Option<&mut Outbox> {
+    fn outbox_mut(&mut self, socket: Socket) -> Option<&mut Outbox> {
         let (state, outboxes) = self.socket_and_outboxes(socket)?;
         outboxes.of_mut(state)
     }
 
     /// The callbacks of the write in flight.
-    pub(crate) fn take_inflight_callbacks(&mut self, socket: Socket) -> Vec<WriteCallback> {
+    fn take_inflight_callbacks(&mut self, socket: Socket) -> Vec<WriteCallback> {
         self.outbox_mut(socket).map_or_else(Vec::new, Outbox::take_inflight_callbacks)
     }
 
-    pub(crate) fn server(&self, server: ServerId) -> Option<&ServerState> {
+    fn server(&self, server: ServerId) -> Option<&ServerState> {
         self.servers.get(server.0)
     }
 
-    pub(crate) fn server_mut(&mut self, server: ServerId) -> Option<&mut ServerState> {
+    fn server_mut(&mut self, server: ServerId) -> Option<&mut ServerState> {
         self.servers.get_mut(server.0)
     }
 
@@ -230,7 +230,7 @@ impl Net {
 
 impl Loop {
     /// Counts or no longer counts a socket among what keeps the loop alive. Called after every change that matters.
-    pub(crate) fn recount(&mut self, socket: Socket) {
+    fn recount(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let keeps_alive = state.keeps_alive();
         if keeps_alive == state.is(flag::COUNTED) {

@@ -49,7 +49,7 @@ impl Loop {
         }
     }
 
-    pub(crate) fn serve_ready_listener(&mut self, key: Key) {
+    pub(super) fn serve_ready_listener(&mut self, key: Key) {
         let server = ServerId(key);
         let Some(state) = self.net.server_mut(server) else { return };
         state.is_ready = false;
@@ -197,7 +197,7 @@ impl Loop {
     }
 
     /// Servers that had no descriptor left try again, in the next poll.
-    pub(crate) fn accept_again(&mut self) {
+    pub(super) fn accept_again(&mut self) {
         for server in mem::take(&mut self.net.starvation.servers) {
             self.put_listener_on_ready_list(server);
         }
@@ -231,7 +231,7 @@ impl Loop {
 /// What is remembered while servers cannot accept for want of descriptors. However many servers it hits and however often
 /// it comes and goes, at most one line a second is logged about it.
 #[derive(Default)]
-pub(crate) struct Starvation {
+pub(super) struct Starvation {
     /// Those that have yet to try again.
     servers: Vec<ServerId>,
     /// While it lasts.

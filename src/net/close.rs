@@ -22,7 +22,7 @@ use crate::event_loop::{Kind, Loop, Phase};
 
 impl Loop {
     /// `destroy`: everything is dropped now, `on_close` comes in the close phase. Only the first call counts.
-    pub(crate) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
+    pub(super) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
         if self.net.socket(socket).is_none_or(|state| state.is(DESTROYED)) {
             return;
         }
@@ -102,7 +102,7 @@ impl Loop {
     }
 
     /// The tick of an error: `on_error`, once in a socket's life.
-    pub(crate) fn emit_error(&mut self, socket: Socket, error: Error) {
+    pub(super) fn emit_error(&mut self, socket: Socket, error: Error) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(ERROR_EMITTED) {
             return;
@@ -170,7 +170,7 @@ impl Loop {
     }
 
     /// `on_close`, and the callbacks of writes that waited for a connection that never came.
-    pub(crate) fn close_socket(&mut self, socket: Socket, had_error: bool) {
+    pub(super) fn close_socket(&mut self, socket: Socket, had_error: bool) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let was_opened = state.is(OPENED);
         let was_connecting = state.is(CONNECTING);
@@ -229,7 +229,7 @@ impl Loop {
     }
 
     /// `destroy_soon`: end, and destroy when that is through.
-    pub(crate) fn destroy_socket_soon(&mut self, socket: Socket) {
+    pub(super) fn destroy_socket_soon(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.writing() == Writing::Finished {
             return self.destroy_socket(socket, None);
@@ -241,7 +241,7 @@ impl Loop {
     }
 
     /// `reset_and_destroy`: closes with a RST. While connecting it waits for the connection.
-    pub(crate) fn reset_socket(&mut self, socket: Socket) -> crate::Result<()> {
+    pub(super) fn reset_socket(&mut self, socket: Socket) -> crate::Result<()> {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return Ok(()) };
         if !state.is(OPENED) || state.is(DESTROYED) {
             self.destroy_socket(socket, Some(Error::SocketClosed));

@@ -38,7 +38,7 @@ pub(super) const LOCALHOST: &str = "localhost";
 
 /// An attempt to connect, from the call to its success or failure.
 #[derive(Default)]
-pub(crate) struct Connecting {
+pub(super) struct Connecting {
     /// Which of all calls of `connect_to` it is. The socket may be destroyed and connected again before an answer comes.
     number: u64,
     /// What has not been tried yet.
@@ -67,7 +67,7 @@ impl Connecting {
 
 impl Loop {
     /// `connect_to`. What Node throws comes back; what fails later arrives in `on_error`.
-    pub(crate) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
+    pub(super) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
         let Target { place, family, local_address, local_port } = target;
         let port = place.check()?;
         let local = match local_address {
@@ -165,7 +165,7 @@ impl Loop {
     }
 
     /// The tick after `connect_to` with an address.
-    pub(crate) fn begin_attempt(&mut self, socket: Socket, number: u64) {
+    pub(super) fn begin_attempt(&mut self, socket: Socket, number: u64) {
         if self.attempt(socket, number).is_some() {
             self.connect_next(socket);
         }
@@ -185,7 +185,7 @@ impl Loop {
     }
 
     /// Tries the next address.
-    pub(crate) fn connect_next(&mut self, socket: Socket) {
+    pub(super) fn connect_next(&mut self, socket: Socket) {
         let Some(connecting) = self.connecting(socket) else { return };
         let Some(address) = connecting.addresses.pop_front() else {
             let failures = std::mem::take(&mut connecting.failures);
@@ -259,7 +259,7 @@ impl Loop {
     }
 
     /// One address failed: the next one, or the end.
-    pub(crate) fn attempt_failed(&mut self, socket: Socket, error: Error) {
+    pub(super) fn attempt_failed(&mut self, socket: Socket, error: Error) {
         let Some(connecting) = self.connecting(socket) else { return };
         let timer = connecting.attempt_timer.take();
         if connecting.addresses.is_empty() && connecting.failures.is_empty() {

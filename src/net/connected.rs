@@ -17,7 +17,7 @@ use crate::event_loop::{Kind, Loop};
 
 impl Loop {
     /// The descriptor is writable, or broken: it is connected, or not. A boundary after all that follows.
-    pub(crate) fn finish_connect(&mut self, socket: Socket) {
+    pub(super) fn finish_connect(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED) {
             return; // By a callback of this very poll, after the kernel had reported the connection.

@@ -15,7 +15,7 @@ use crate::event_loop::{Kind, Loop};
 
 impl Loop {
     /// `end`: no further writes; the FIN follows when everything is out.
-    pub(crate) fn end_socket(&mut self, socket: Socket, bytes: Option<&[u8]>, callback: Option<WriteCallback>) {
+    pub(super) fn end_socket(&mut self, socket: Socket, bytes: Option<&[u8]>, callback: Option<WriteCallback>) {
         let Some(state) = self.net.socket_mut(socket) else {
             return self.call_back(socket, callback, Err(Error::Destroyed { action: "end" }));
         };
@@ -53,7 +53,7 @@ impl Loop {
     }
 
     /// Asks for the shutdown once nothing waits any more. Gathered bytes are no hindrance: the shutdown sends them.
-    pub(crate) fn finish_if_done(&mut self, socket: Socket) {
+    pub(super) fn finish_if_done(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         if state.writing() != Writing::Ending
             || state.is(DESTROYED | ERRORED | ERROR_EMITTED | BLOCKED)
@@ -70,7 +70,7 @@ impl Loop {
     }
 
     /// Pending phase: what was gathered, then the FIN.
-    pub(crate) fn shut_down(&mut self, socket: Socket) {
+    pub(super) fn shut_down(&mut self, socket: Socket) {
         self.flush_before_end(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED) {
@@ -89,7 +89,7 @@ impl Loop {
     }
 
     /// The tick after the shutdown.
-    pub(crate) fn finished(&mut self, socket: Socket) {
+    pub(super) fn finished(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED | ERRORED) || state.writing() == Writing::Finished {
             return;

@@ -83,7 +83,7 @@ pub struct Dropped {
 }
 
 /// A handler's place. It lives as long as a server or a socket refers to it.
-pub(crate) struct HandlerSlot {
+pub(super) struct HandlerSlot {
     /// Out while it runs.
     pub handler: Option<Box<dyn Handler>>,
     pub users: u32,
@@ -92,16 +92,16 @@ pub(crate) struct HandlerSlot {
 }
 
 impl Loop {
-    pub(crate) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
+    pub(super) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
         self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None }) as u32
     }
 
-    pub(crate) fn share_handler(&mut self, slot: u32) {
+    pub(super) fn share_handler(&mut self, slot: u32) {
         self.net.handlers[slot as usize].users += 1;
     }
 
     /// One user less. The last one out takes the handler with it, unless it is running: then its call does.
-    pub(crate) fn release_handler(&mut self, slot: u32) {
+    pub(super) fn release_handler(&mut self, slot: u32) {
         let entry = &mut self.net.handlers[slot as usize];
         entry.users -= 1;
         if entry.users == 0 && entry.handler.is_some() {
@@ -111,7 +111,7 @@ impl Loop {
 
     /// Lends a handler and the loop to `f`. `None` if the handler is running already, or `f` panicked and that is caught.
     #[inline(always)]
-    pub(crate) fn with_handler<R>(&mut self, slot: u32, f: impl FnOnce(&mut dyn Handler, &mut Loop) -> R) -> Option<R> {
+    pub(super) fn with_handler<R>(&mut self, slot: u32, f: impl FnOnce(&mut dyn Handler, &mut Loop) -> R) -> Option<R> {
         let mut handler = self.net.handlers.get_mut(slot as usize)?.handler.take()?;
         let result = if self.catches_panics() {
             self.call_caught(|lp| f(&mut *handler, lp))
@@ -129,7 +129,7 @@ impl Loop {
     }
 
     /// As [`with_handler`](Self::with_handler), for who knows its type.
-    pub(crate) fn with_handler_as<H: Handler, R>(
+    pub(super) fn with_handler_as<H: Handler, R>(
         &mut self,
         slot: u32,
         f: impl FnOnce(&mut H, &mut Loop) -> R,
@@ -142,7 +142,7 @@ impl Loop {
 
     /// Calls the handler of `socket`. The one way from the loop to a socket's user code.
     #[inline]
-    pub(crate) fn emit(
+    pub(super) fn emit(
         &mut self,
         socket: Socket,
         kind: Kind,
@@ -155,7 +155,7 @@ impl Loop {
 
     /// As [`emit`](Self::emit), for who has looked the handler up already.
     #[inline(always)]
-    pub(crate) fn emit_to(
+    pub(super) fn emit_to(
         &mut self,
         slot: u32,
         socket: Socket,
@@ -174,12 +174,12 @@ impl Loop {
 
     /// A callback of `socket` has panicked, and that is caught: what it was about to do will not happen.
     #[cold]
-    pub(crate) fn callback_panicked(&mut self, socket: Socket) {
+    pub(super) fn callback_panicked(&mut self, socket: Socket) {
         self.destroy_socket(socket, Some(Error::custom("E_PANIC", "a callback panicked")));
     }
 
     /// Calls the handler of `server`.
-    pub(crate) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
+    pub(super) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         let Some(state) = self.net.server(server) else { return };
         let slot = state.handler;
         self.counters.callbacks += 1;

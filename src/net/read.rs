@@ -31,7 +31,7 @@ const SCRATCH: usize = 64 * 1024;
 impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
     #[inline(never)]
-    pub(crate) fn read_socket(&mut self, socket: Socket, buf: &mut [u8]) {
+    pub(super) fn read_socket(&mut self, socket: Socket, buf: &mut [u8]) {
         let mut reads = 0;
         while self.read_once(socket, buf) {
             reads += 1;
@@ -207,7 +207,7 @@ impl Loop {
         }
     }
 
-    pub(crate) fn pause_socket(&mut self, socket: Socket) {
+    pub(super) fn pause_socket(&mut self, socket: Socket) {
         self.note(Kind::Pause, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(FLOWING);
@@ -216,7 +216,7 @@ impl Loop {
     }
 
     /// `resume`: the program wants the data.
-    pub(crate) fn resume_socket(&mut self, socket: Socket) {
+    pub(super) fn resume_socket(&mut self, socket: Socket) {
         if let Some(state) = self.net.socket_mut(socket) {
             state.set(LISTENS);
         }
@@ -224,7 +224,7 @@ impl Loop {
     }
 
     /// Somebody wants the data: the program, or a pipe.
-    pub(crate) fn let_flow(&mut self, socket: Socket) {
+    pub(super) fn let_flow(&mut self, socket: Socket) {
         self.note(Kind::Resume, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(PAUSED);
@@ -239,7 +239,7 @@ impl Loop {
         }
     }
 
-    pub(crate) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
+    pub(super) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if bytes.is_empty() || state.is(DESTROYED | END_EMITTED) {
             return;
@@ -253,7 +253,7 @@ impl Loop {
     }
 
     /// The tick of `resume`: what waits is delivered, and reading goes on.
-    pub(crate) fn resume_now(&mut self, socket: Socket) {
+    pub(super) fn resume_now(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(RESUMING);
         self.start_reading(socket);
@@ -271,7 +271,7 @@ impl Loop {
     }
 
     /// Has the descriptor read when there is something, unless the inbox is full.
-    pub(crate) fn start_reading(&mut self, socket: Socket) {
+    pub(super) fn start_reading(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(CONNECTING) || !state.is(OPENED) {
             // Asked for before there was anything: reading begins with the connection, even if it is paused by then.
@@ -290,7 +290,7 @@ impl Loop {
     }
 
     /// The end tick: everything has been delivered and the peer sends no more.
-    pub(crate) fn end_reached(&mut self, socket: Socket) {
+    pub(super) fn end_reached(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED | ERRORED | END_EMITTED) || state.has_undelivered() {
             return;
@@ -308,13 +308,13 @@ impl Loop {
     }
 
     /// The tick after `on_end`: this side ends too.
-    pub(crate) fn answer_end(&mut self, socket: Socket) {
+    pub(super) fn answer_end(&mut self, socket: Socket) {
         if self.net.socket(socket).is_some_and(|state| state.is_writable()) {
             self.end_socket(socket, None, None);
         }
     }
 
-    pub(crate) fn decode_socket(&mut self, socket: Socket) {
+    pub(super) fn decode_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.more().decoder.is_none() {
             state.set(flag::DETOUR);

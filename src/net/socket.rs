@@ -571,7 +571,7 @@ impl fmt::Debug for Socket {
 
 impl Loop {
     /// A socket's idle timer fired: `on_timeout`, unless a large write has moved on meanwhile.
-    pub(crate) fn idle_limit_reached(&mut self, socket: Socket, timer: TimerId) {
+    pub(super) fn idle_limit_reached(&mut self, socket: Socket, timer: TimerId) {
         let Some(state) = self.net.socket(socket) else { return };
         if state.idle_timer != Some(timer) {
             return;

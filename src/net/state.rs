@@ -25,10 +25,10 @@ use crate::event_loop::TimerId;
 use crate::event_loop::slots::HasSerial;
 
 /// No server: the socket is a client's.
-pub(crate) const NO_SERVER: u32 = u32::MAX;
+pub(super) const NO_SERVER: u32 = u32::MAX;
 
 /// One socket.
-pub(crate) struct SocketState {
+pub(super) struct SocketState {
     pub serial: u32,
     /// See [`flag`].
     flags: u32,
@@ -60,7 +60,7 @@ const _: () = assert!(size_of::<SocketState>() <= 72, "an idle connection costs 
 
 /// The rarely needed part of a socket's state.
 #[derive(Default)]
-pub(crate) struct More {
+pub(super) struct More {
     /// Bytes received while nobody took them: paused, or not asked for yet.
     pub inbox: Inbox,
     /// Turns bytes into text after `set_encoding`.
@@ -102,14 +102,14 @@ impl More {
 
 /// When a reset is done that was asked for while connecting: in the order of the calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reset {
+pub(super) enum Reset {
     BeforeWrites,
     AfterWrites,
 }
 
 /// One end of `pipe`.
 #[derive(Clone, Copy)]
-pub(crate) struct Pipe {
+pub(super) struct Pipe {
     pub to: Socket,
     /// The destination ends with the source.
     pub ends: bool,
@@ -159,7 +159,7 @@ pub(super) enum Writing {
 ///
 /// Six of them hold the three enums above and are changed through these only. They can be tested like the others, so
 /// that the busiest paths look at everything that concerns them with one comparison ([`SocketState::among`]).
-pub(crate) mod flag {
+pub(super) mod flag {
     macro_rules! flags {
         ($($(#[$doc:meta])* $name:ident,)*) => { flags!(@ 0u32; $($(#[$doc])* $name,)*); };
         (@ $bit:expr; $(#[$doc:meta])* $name:ident, $($rest:tt)*) => {

@@ -40,7 +40,7 @@ type Report = fn(&mut Loop, Socket, Vec<WriteCallback>, Error);
 impl Loop {
     /// `write`. Returns what Node's returns: `false` when at least a high-water mark of bytes waits in the process.
     #[inline]
-    pub(crate) fn write_socket(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
+    pub(super) fn write_socket(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
         let cause = self.note(Kind::Write, socket.serial(), bytes.len());
         if callback.is_none() && self.gather(socket, bytes, cause) {
             return true;
