@@ -18,9 +18,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::lookup::Answer;
+use super::endpoint::{Endpoint, Resolution, abstract_address, check_length, failed_on, literal, show_path};
+use super::lookup::LookupResult;
 use super::outbox::Outboxes;
-use super::place::{Meaning, Place, abstract_address, check_length, failed_on, literal, show_path};
 use super::socket::{set_keep_alive, set_user_timeout};
 use super::state::flag::*;
 use super::state::{Reset, SocketState, Stream};
@@ -49,7 +49,7 @@ const LOCALHOST: &str = "localhost";
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    place: Place,
+    endpoint: Endpoint,
     family: Option<Family>,
     local_address: Option<String>,
     local_port: u16,
@@ -59,7 +59,7 @@ impl Target {
     /// A unix socket. A path that begins with a NUL is an abstract name (Linux). One that is too long fails to connect, and what
     /// can be no path is refused, as in [`Listen::path`](super::Listen::path).
     pub fn path(path: impl Into<PathBuf>) -> Self {
-        Target::at(Place::Path(path.into()))
+        Target::at(Endpoint::Path(path.into()))
     }
 
     /// If the target is a name, connects to the first address of this family that the system names, and to no other; if it
@@ -85,8 +85,8 @@ impl Target {
         self
     }
 
-    pub(super) fn at(place: Place) -> Self {
-        Target { place, family: None, local_address: None, local_port: 0 }
+    pub(super) fn at(endpoint: Endpoint) -> Self {
+        Target { endpoint, family: None, local_address: None, local_port: 0 }
     }
 }
 
@@ -109,7 +109,7 @@ impl From<LocalAddress> for Target {
 /// Where it connects to, as in errors and logs: `localhost:8080`, `[::1]:8080`, `/run/app.sock`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.show(f, LOCALHOST)
+        self.endpoint.show(f, LOCALHOST)
     }
 }
 
@@ -145,8 +145,8 @@ impl Connecting {
 impl Loop {
     /// `connect_to`. What Node throws comes back; what fails later arrives in `on_error`.
     pub(crate) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
-        let Target { place, family, local_address, local_port } = target;
-        let port = place.check()?;
+        let Target { endpoint, family, local_address, local_port } = target;
+        let port = endpoint.check()?;
         let local = match local_address {
             Some(text) => match literal(&text, local_port, "bind") {
                 Some(Ok(address)) => Some(address),
@@ -171,17 +171,17 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        match place.meaning(port, "connect") {
-            Meaning::NoHost => self.look_up(socket, number, (LOCALHOST, port), family),
-            Meaning::Name(host) => self.look_up(socket, number, (host, port), family),
-            Meaning::Address(Ok(address)) => {
+        match endpoint.resolution(port, "connect") {
+            Resolution::NoHost => self.look_up(socket, number, (LOCALHOST, port), family),
+            Resolution::Name(host) => self.look_up(socket, number, (host, port), family),
+            Resolution::Address(Ok(address)) => {
                 if let Some(connecting) = self.connecting(socket) {
                     connecting.addresses.push_back(address);
                 }
                 self.tick(NetTick::Connect(socket, number));
             }
-            Meaning::Address(Err(error)) => self.tick(NetTick::Destroy(socket, Box::new(error))),
-            Meaning::Path(path) => self.connect_path(socket, path),
+            Resolution::Address(Err(error)) => self.tick(NetTick::Destroy(socket, Box::new(error))),
+            Resolution::Path(path) => self.connect_path(socket, path),
         }
         self.recount(socket);
         Ok(())
@@ -203,7 +203,7 @@ impl Loop {
 
     fn look_up(&mut self, socket: Socket, number: u64, (host, port): (&str, u16), family: Option<Family>) {
         let name = host.to_owned();
-        let on_answer = move |lp: &mut Loop, answer: Answer| {
+        let on_answer = move |lp: &mut Loop, answer: LookupResult| {
             let answer = answer.and_then(|addresses| of_family(addresses, family, &name));
             lp.looked_up(socket, number, answer);
         };
@@ -218,7 +218,7 @@ impl Loop {
     }
 
     /// The name's addresses are known, or not.
-    fn looked_up(&mut self, socket: Socket, number: u64, answer: Answer) {
+    fn looked_up(&mut self, socket: Socket, number: u64, answer: LookupResult) {
         if self.attempt(socket, number).is_none() {
             return;
         }
@@ -502,7 +502,7 @@ fn failed_at_path(error: &io::Error, path: &Path) -> Error {
 }
 
 /// All addresses of a name; or the first of a family, which is the only one that Node asks for then.
-fn of_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str) -> Answer {
+fn of_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str) -> LookupResult {
     if let Some(family) = family {
         addresses.retain(|address| Family::from(address.ip()) == family);
         addresses.truncate(1);

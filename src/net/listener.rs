@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 
-use super::place::{Place, abstract_address, check_length, failed_on, show_path};
+use super::endpoint::{Endpoint, abstract_address, check_length, failed_on, show_path};
 use super::server::ServerOptions;
 use super::socket::{set_keep_alive, set_user_timeout};
 use super::state::Stream;
@@ -27,7 +27,7 @@ use crate::error_codes;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    pub(super) place: Place,
+    pub(super) endpoint: Endpoint,
     backlog: u32,
     ipv6_only: bool,
     reuse_port: bool,
@@ -38,7 +38,7 @@ impl Listen {
     /// an abstract name (Linux). More than 107 bytes, 103 elsewhere, are a binding error ([`Error::PathTooLong`]); an empty path
     /// and one with a NUL inside are refused by the call that they are given to.
     pub fn path(path: impl Into<PathBuf>) -> Self {
-        Listen::at(Place::Path(path.into()))
+        Listen::at(Endpoint::Path(path.into()))
     }
 
     /// How many connections may wait to be accepted. Default: [`BACKLOG`]; the kernel may allow fewer.
@@ -62,15 +62,15 @@ impl Listen {
         self
     }
 
-    pub(super) fn at(place: Place) -> Self {
-        Listen { place, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
+    pub(super) fn at(endpoint: Endpoint) -> Self {
+        Listen { endpoint, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
     }
 }
 
 /// Where it listens, as in errors and logs: `[::]:8080`, `localhost:8080`, `/run/app.sock`.
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.show(f, "[::]")
+        self.endpoint.show(f, "[::]")
     }
 }
 
@@ -155,9 +155,9 @@ impl Drop for Listener {
 
 /// Opens it at `address`; where there is none, at its path, or on every address.
 pub(crate) fn open_listener(on: &Listen, address: Option<SocketAddr>, options: &ServerOptions) -> Result<Listener> {
-    let port = on.place.check()?;
-    match (&on.place, address) {
-        (Place::Path(path), _) => open_unix(path, on.backlog),
+    let port = on.endpoint.check()?;
+    match (&on.endpoint, address) {
+        (Endpoint::Path(path), _) => open_unix(path, on.backlog),
         (_, Some(address)) => open_tcp(address, on, options),
         (_, None) => {
             // Both families on one socket where IPv6 is there, IPv4 alone where it is not.

@@ -21,8 +21,8 @@ const THREADS: usize = 4;
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Addresses with the port that was asked for; a link-local one has its zone.
-pub(crate) type Answer = Result<Vec<SocketAddr>, Error>;
-type OnAnswer = Box<dyn FnOnce(&mut Loop, Answer) + Send>;
+pub(crate) type LookupResult = Result<Vec<SocketAddr>, Error>;
+type OnAnswer = Box<dyn FnOnce(&mut Loop, LookupResult) + Send>;
 
 struct Question {
     host: String,
@@ -56,7 +56,7 @@ impl Resolver {
         &self,
         (host, port): (&str, u16),
         remote: Remote,
-        on_answer: impl FnOnce(&mut Loop, Answer) + Send + 'static,
+        on_answer: impl FnOnce(&mut Loop, LookupResult) + Send + 'static,
     ) {
         let question = Question { host: host.to_owned(), port, remote, on_answer: Box::new(on_answer) };
         let mut queue = self.shared.lock();
@@ -80,7 +80,7 @@ impl Resolver {
 }
 
 impl Question {
-    fn answer(self, answer: Answer) {
+    fn answer(self, answer: LookupResult) {
         let on_answer = self.on_answer;
         self.remote.post(|lp| on_answer(lp, answer));
     }
@@ -118,7 +118,7 @@ impl Shared {
 }
 
 /// Asks the system, blocking. The order of the addresses is the system's, as in Node since version 17.
-pub(crate) fn resolve(host: &str, port: u16) -> Answer {
+pub(crate) fn resolve(host: &str, port: u16) -> LookupResult {
     let failed = |code| Error::Lookup { code, host: host.into() };
     let addresses = (host, port).to_socket_addrs().map_err(|error| failed(error_codes::lookup_code(&error)))?;
     let addresses: Vec<_> = addresses.collect();

@@ -26,56 +26,56 @@ const PATH_LIMIT: usize = if cfg!(any(target_os = "linux", target_os = "android"
 
 /// Where to listen, or to connect to.
 ///
-/// Invariant: what can be an [`Ip`](Place::Ip) is one, so that equal places compare equal.
+/// Invariant: what can be an [`Ip`](Endpoint::Ip) is one, so that equal places compare equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Endpoint {
     /// A name, or an address with a zone, or nothing; and a port that nobody has checked yet.
     Host(String, i64),
     Ip(SocketAddr),
     Path(PathBuf),
 }
 
-impl Place {
-    fn host(host: String, port: i64) -> Place {
+impl Endpoint {
+    fn host(host: String, port: i64) -> Endpoint {
         match (host.parse::<IpAddr>(), u16::try_from(port)) {
-            (Ok(ip), Ok(port)) => Place::Ip(SocketAddr::new(ip, port)),
-            _ => Place::Host(host, port),
+            (Ok(ip), Ok(port)) => Endpoint::Ip(SocketAddr::new(ip, port)),
+            _ => Endpoint::Host(host, port),
         }
     }
 
     /// Checks what Node checks at once, and gives the port; 0 for a path.
     pub fn check(&self) -> Result<u16> {
         match self {
-            Place::Host(_, port) => u16::try_from(*port).map_err(|_| Error::BadPort(*port)),
-            Place::Ip(address) => Ok(address.port()),
-            Place::Path(path) => check_path(path).map(|()| 0),
+            Endpoint::Host(_, port) => u16::try_from(*port).map_err(|_| Error::BadPort(*port)),
+            Endpoint::Ip(address) => Ok(address.port()),
+            Endpoint::Path(path) => check_path(path).map(|()| 0),
         }
     }
 
     /// What is to be done with it by `syscall`; `port` is what [`check`](Self::check) gave.
-    pub fn meaning(&self, port: u16, syscall: &'static str) -> Meaning<'_> {
+    pub fn resolution(&self, port: u16, syscall: &'static str) -> Resolution<'_> {
         match self {
-            Place::Host(host, _) if host.is_empty() => Meaning::NoHost,
-            Place::Host(host, _) => literal(host, port, syscall).map_or(Meaning::Name(host), Meaning::Address),
-            Place::Ip(address) => Meaning::Address(Ok(*address)),
-            Place::Path(path) => Meaning::Path(path),
+            Endpoint::Host(host, _) if host.is_empty() => Resolution::NoHost,
+            Endpoint::Host(host, _) => literal(host, port, syscall).map_or(Resolution::Name(host), Resolution::Address),
+            Endpoint::Ip(address) => Resolution::Address(Ok(*address)),
+            Endpoint::Path(path) => Resolution::Path(path),
         }
     }
 
     /// As in errors and logs, with `no_host` where none is named.
     pub fn show(&self, f: &mut fmt::Formatter<'_>, no_host: &str) -> fmt::Result {
         match self {
-            Place::Host(host, port) if host.is_empty() => write!(f, "{no_host}:{port}"),
-            Place::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Host(host, port) => write!(f, "{host}:{port}"),
-            Place::Ip(address) => write!(f, "{address}"),
-            Place::Path(path) => f.write_str(&show_path(path)),
+            Endpoint::Host(host, port) if host.is_empty() => write!(f, "{no_host}:{port}"),
+            Endpoint::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Host(host, port) => write!(f, "{host}:{port}"),
+            Endpoint::Ip(address) => write!(f, "{address}"),
+            Endpoint::Path(path) => f.write_str(&show_path(path)),
         }
     }
 }
 
 /// What a place stands for.
-pub(crate) enum Meaning<'a> {
+pub(crate) enum Resolution<'a> {
     NoHost,
     /// A name, to be looked up.
     Name(&'a str),
@@ -84,46 +84,46 @@ pub(crate) enum Meaning<'a> {
     Path(&'a Path),
 }
 
-/// The conversions of [`Place`], and of those who are made from one: `Listen` and `Target`.
-macro_rules! from_places {
-    ($($(#[$doc:meta])* $pattern:pat, $from:ty => $place:expr;)*) => {
-        $(impl From<$from> for Place {
+/// The conversions of [`Endpoint`], and of those who are made from one: `Listen` and `Target`.
+macro_rules! from_endpoints {
+    ($($(#[$doc:meta])* $pattern:pat, $from:ty => $endpoint:expr;)*) => {
+        $(impl From<$from> for Endpoint {
             fn from($pattern: $from) -> Self {
-                $place
+                $endpoint
             }
         })*
         $($(#[$doc])* impl From<$from> for super::Listen {
-            fn from(place: $from) -> Self {
-                super::Listen::at(place.into())
+            fn from(endpoint: $from) -> Self {
+                super::Listen::at(endpoint.into())
             }
         }
         $(#[$doc])* impl From<$from> for super::Target {
-            fn from(place: $from) -> Self {
-                super::Target::at(place.into())
+            fn from(endpoint: $from) -> Self {
+                super::Target::at(endpoint.into())
             }
         })*
     };
 }
 
-from_places! {
+from_endpoints! {
     /// A port: for a server on every address, IPv4 and IPv6; for a client on `localhost`, Node's default.
-    port, u16 => Place::Host(String::new(), port.into());
+    port, u16 => Endpoint::Host(String::new(), port.into());
     /// As a `u16`. Anything but 0 to 65535 is refused by the call that it is given to.
-    port, i32 => Place::Host(String::new(), port.into());
+    port, i32 => Endpoint::Host(String::new(), port.into());
     /// A name or an address, and a port. An empty host is none.
-    (host, port), (&str, u16) => Place::host(host.to_owned(), port.into());
+    (host, port), (&str, u16) => Endpoint::host(host.to_owned(), port.into());
     /// A name or an address, and a port. Anything but 0 to 65535 is refused by the call that it is given to.
-    (host, port), (&str, i32) => Place::host(host.to_owned(), port.into());
+    (host, port), (&str, i32) => Endpoint::host(host.to_owned(), port.into());
     /// A name or an address, and a port. An empty host is none.
-    (host, port), (String, u16) => Place::host(host, port.into());
-    address, (IpAddr, u16) => Place::Ip(address.into());
-    address, (Ipv4Addr, u16) => Place::Ip(address.into());
-    address, (Ipv6Addr, u16) => Place::Ip(address.into());
-    address, SocketAddr => Place::Ip(address);
-    address, SocketAddrV4 => Place::Ip(address.into());
-    address, SocketAddrV6 => Place::Ip(address.into());
-    path, &Path => Place::Path(path.to_owned());
-    path, PathBuf => Place::Path(path);
+    (host, port), (String, u16) => Endpoint::host(host, port.into());
+    address, (IpAddr, u16) => Endpoint::Ip(address.into());
+    address, (Ipv4Addr, u16) => Endpoint::Ip(address.into());
+    address, (Ipv6Addr, u16) => Endpoint::Ip(address.into());
+    address, SocketAddr => Endpoint::Ip(address);
+    address, SocketAddrV4 => Endpoint::Ip(address.into());
+    address, SocketAddrV6 => Endpoint::Ip(address.into());
+    path, &Path => Endpoint::Path(path.to_owned());
+    path, PathBuf => Endpoint::Path(path);
 }
 
 /// What `text` means if it is an IP address, with or without a zone: Node's `isIP`. No name is looked up.
