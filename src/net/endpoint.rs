@@ -1,15 +1,15 @@
-//! A place: where a server listens, and where a client connects to.
+//! An endpoint: where a server listens, or where a client connects to.
 //!
 //! ```text
-//!   8080                       Host("", 8080)         every address, or localhost: whoever listens or connects knows
-//!   ("localhost", 8080)        Host("localhost", …)   a name, to be looked up
-//!   ("fe80::1%eth0", 8080)     Host("fe80::1%…", …)   an address whose zone is found when it is used: no lookup
+//!   8080                       Host("", 8080)         listen: every address; connect: localhost
+//!   ("localhost", 8080)        Host("localhost", …)   a name, which is looked up
+//!   ("fe80::1%eth0", 8080)     Host("fe80::1%…", …)   an address; its zone is resolved on use, without a lookup
 //!   ("::1", 8080), SocketAddr  Ip
 //!   "/run/app.sock"            Path
 //! ```
 //!
-//! From here on an address is a [`SocketAddr`], port and zone included: a link-local address (`fe80::/10`) is the same on
-//! every interface, and without its zone nobody knows which one is meant (RFC 4007).
+//! A resolved address is a [`SocketAddr`], port and zone included. The same link-local address (`fe80::/10`) exists on
+//! every interface, so without a zone it is ambiguous (RFC 4007).
 
 use std::fmt;
 use std::io;
@@ -21,15 +21,16 @@ use super::{Error, is_ipv6};
 use crate::Result;
 use crate::error_codes;
 
-/// How many bytes the path of a unix socket may have, or the name behind the NUL: `sun_path`, less one.
+/// The longest path of a unix socket in bytes, or the longest abstract name without its NUL: the size of `sun_path`
+/// less one.
 const PATH_LIMIT: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
 
-/// Where to listen, or to connect to.
+/// Where to listen or connect to.
 ///
-/// Invariant: what can be an [`Ip`](Endpoint::Ip) is one, so that equal places compare equal.
+/// Invariant: an address that fits an [`Ip`](Endpoint::Ip) is stored as one, so that equal endpoints compare equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// A name, or an address with a zone, or nothing; and a port that nobody has checked yet.
+    /// A name, an address with a zone, or nothing; and a port that has not been checked yet.
     Host(String, i64),
     Ip(SocketAddr),
     Path(PathBuf),
@@ -43,7 +44,7 @@ impl Endpoint {
         }
     }
 
-    /// Checks what Node checks at once, and gives the port; 0 for a path.
+    /// Checks what Node checks inside the call, and returns the port; 0 for a path.
     pub fn check(&self) -> Result<u16> {
         match self {
             Endpoint::Host(_, port) => u16::try_from(*port).map_err(|_| Error::BadPort(*port)),
@@ -52,7 +53,7 @@ impl Endpoint {
         }
     }
 
-    /// What is to be done with it by `syscall`; `port` is what [`check`](Self::check) gave.
+    /// What `syscall` has to do to reach it. `port` is the result of [`check`](Self::check).
     pub fn resolution(&self, port: u16, syscall: &'static str) -> Resolution<'_> {
         match self {
             Endpoint::Host(host, _) if host.is_empty() => Resolution::NoHost,
@@ -62,7 +63,7 @@ impl Endpoint {
         }
     }
 
-    /// As in errors and logs, with `no_host` where none is named.
+    /// Formats it for errors and logs, with `no_host` in place of an empty host.
     pub fn show(&self, f: &mut fmt::Formatter<'_>, no_host: &str) -> fmt::Result {
         match self {
             Endpoint::Host(host, port) if host.is_empty() => write!(f, "{no_host}:{port}"),
@@ -74,17 +75,17 @@ impl Endpoint {
     }
 }
 
-/// What a place stands for.
+/// What an endpoint stands for, when it is used.
 pub(crate) enum Resolution<'a> {
     NoHost,
-    /// A name, to be looked up.
+    /// A name, which has to be looked up.
     Name(&'a str),
-    /// An address that is known already; an error if its zone is no interface.
+    /// An address, without a lookup; an error if its zone is not an interface.
     Address(Result<SocketAddr>),
     Path(&'a Path),
 }
 
-/// The conversions of [`Endpoint`], and of those who are made from one: `Listen` and `Target`.
+/// Implements `From` for [`Endpoint`], and for `Listen` and `Target`, which are made from one.
 macro_rules! from_endpoints {
     ($($(#[$doc:meta])* $pattern:pat, $from:ty => $endpoint:expr;)*) => {
         $(impl From<$from> for Endpoint {
@@ -106,15 +107,15 @@ macro_rules! from_endpoints {
 }
 
 from_endpoints! {
-    /// A port: for a server on every address, IPv4 and IPv6; for a client on `localhost`, Node's default.
+    /// A port. A server listens on every address, IPv4 and IPv6; a client connects to `localhost`, Node's default.
     port, u16 => Endpoint::Host(String::new(), port.into());
-    /// As a `u16`. Anything but 0 to 65535 is refused by the call that it is given to.
+    /// As a `u16`. The call that takes it returns an error unless it is from 0 to 65535.
     port, i32 => Endpoint::Host(String::new(), port.into());
-    /// A name or an address, and a port. An empty host is none.
+    /// A name or an address, and a port. An empty host is the same as no host.
     (host, port), (&str, u16) => Endpoint::host(host.to_owned(), port.into());
-    /// A name or an address, and a port. Anything but 0 to 65535 is refused by the call that it is given to.
+    /// A name or an address, and a port. The call that takes it returns an error unless the port is from 0 to 65535.
     (host, port), (&str, i32) => Endpoint::host(host.to_owned(), port.into());
-    /// A name or an address, and a port. An empty host is none.
+    /// A name or an address, and a port. An empty host is the same as no host.
     (host, port), (String, u16) => Endpoint::host(host, port.into());
     address, (IpAddr, u16) => Endpoint::Ip(address.into());
     address, (Ipv4Addr, u16) => Endpoint::Ip(address.into());
@@ -126,10 +127,10 @@ from_endpoints! {
     path, PathBuf => Endpoint::Path(path);
 }
 
-/// What `text` means if it is an IP address, with or without a zone: Node's `isIP`. No name is looked up.
+/// Parses `text` if it is an IP address, with or without a zone (Node's `isIP`). No name is looked up.
 ///
 /// # Errors
-/// `EINVAL`, as the kernel would answer to `syscall`, for a link-local address whose zone is no interface.
+/// `EINVAL` for a link-local address whose zone is not an interface: what the kernel returns from `syscall`.
 pub(super) fn literal(text: &str, port: u16, syscall: &'static str) -> Option<Result<SocketAddr>> {
     if let Ok(ip) = text.parse() {
         return Some(Ok(SocketAddr::new(ip, port)));
@@ -137,11 +138,11 @@ pub(super) fn literal(text: &str, port: u16, syscall: &'static str) -> Option<Re
     if !is_ipv6(text) {
         return None;
     }
-    // The system's resolver knows the numbers of zones; of what is an address already it asks nobody.
+    // The system's resolver knows the numbers of zones. For an address it sends no query.
     if let Some(address) = (text, port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next()) {
         return Some(Ok(address));
     }
-    // Only link-local addresses need their zone, and only of those it is sure to know it.
+    // The resolver may not know the zone of another address, but only link-local addresses need theirs.
     let ip: Ipv6Addr = text.split('%').next()?.parse().ok()?;
     Some(if ip.is_unicast_link_local() {
         let no_zone = io::Error::from_raw_os_error(error_codes::number_of("EINVAL"));
@@ -151,7 +152,7 @@ pub(super) fn literal(text: &str, port: u16, syscall: &'static str) -> Option<Re
     })
 }
 
-/// A failed system call on an address.
+/// The error of a system call that failed on an address.
 pub(super) fn failed_on(syscall: &'static str, error: &io::Error, address: SocketAddr) -> Error {
     let ip = match address {
         SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
@@ -160,7 +161,7 @@ pub(super) fn failed_on(syscall: &'static str, error: &io::Error, address: Socke
     Error::system_at(syscall, error, &ip, Some(address.port()))
 }
 
-/// Refuses what can be no path. The system would stop at a NUL, and make up a name where there is none.
+/// Checks for an empty path, for which the system would invent a name, and for a NUL, at which the system would stop.
 fn check_path(path: &Path) -> Result<()> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes[0] != 0 && bytes.contains(&0) {
@@ -169,7 +170,7 @@ fn check_path(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a path that does not fit. Node cuts it off, and whoever looks for the whole of it finds nothing.
+/// Checks that a path fits. Node truncates a longer one, and then no client finds the socket under its full path.
 pub(super) fn check_length(path: &Path) -> Result<()> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.strip_prefix(b"\0").unwrap_or(bytes).len() > PATH_LIMIT {
@@ -178,7 +179,7 @@ pub(super) fn check_length(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A path to show: abstract names begin with `@`, as in `ss` and `/proc/net/unix`.
+/// Formats a path for errors and logs. An abstract name begins with `@`, as in `ss` and `/proc/net/unix`.
 pub(crate) fn show_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     match text.strip_prefix('\0') {
@@ -187,7 +188,7 @@ pub(crate) fn show_path(path: &Path) -> String {
     }
 }
 
-/// The address of a path that begins with a NUL: a name that is in no file system.
+/// The address of an abstract name: a path that begins with a NUL and is in no file system. `None` for other paths.
 pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
     let name = path.as_os_str().as_bytes().strip_prefix(b"\0")?;
     #[cfg(target_os = "linux")]
