@@ -1,9 +1,9 @@
-//! What holds for the decoder, whatever comes and wherever the reads cut it.
+//! Properties of the decoder, for any bytes and any cuts between reads.
 
 use super::*;
 use crate::fuzzing::{Input, arrivals};
 
-/// All of the input is one stream.
+/// Checks the properties, with all of the input as one stream.
 pub(crate) fn hold_for(input: &[u8]) {
     let chunks = Input(input).chunks();
     let bytes = chunks.concat();
@@ -15,7 +15,7 @@ pub(crate) fn hold_for(input: &[u8]) {
     }
 }
 
-/// What each chunk gives, and then what the end gives.
+/// The text of each chunk, and then that of the end.
 pub(super) fn texts(chunks: &[&[u8]]) -> Vec<String> {
     let mut decoder = Utf8Decoder::default();
     let mut scratch = String::from("left over from another socket");
@@ -34,11 +34,11 @@ pub(super) fn texts(chunks: &[&[u8]]) -> Vec<String> {
         assert!(carried.is_empty() || is_start, "{carried:x?} starts no character");
     }
     texts.push(decoder.finish().unwrap_or_default().to_owned());
-    assert!(!decoder.is_midway() && decoder.finish().is_none(), "the end leaves it as new");
+    assert!(!decoder.is_midway() && decoder.finish().is_none(), "finish resets the decoder");
     texts
 }
 
-/// The UTF-8 decoder of the WHATWG Encoding Standard (section 8.1.1), step by step: what is known after each byte.
+/// The UTF-8 decoder of the WHATWG Encoding Standard (section 8.1.1), one byte at a time.
 fn texts_plainly(chunks: &[&[u8]]) -> Vec<String> {
     let (mut code_point, mut seen, mut needed) = (0_u32, 0, 0);
     let (mut lower, mut upper) = (0x80, 0xBF);
@@ -49,7 +49,7 @@ fn texts_plainly(chunks: &[&[u8]]) -> Vec<String> {
             if needed > 0 && !(lower..=upper).contains(&byte) {
                 (code_point, seen, needed, lower, upper) = (0, 0, 0, 0x80, 0xBF);
                 text.push(char::REPLACEMENT_CHARACTER);
-                // The byte is "restored to the stream": it is looked at again, as a first one.
+                // The byte is "restored to the stream": it is handled again, as a first byte.
             }
             if needed > 0 {
                 (lower, upper) = (0x80, 0xBF);
