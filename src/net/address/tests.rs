@@ -272,7 +272,7 @@ proptest! {
 
     /// The subnet rule compared with its plain definition: the first bits, one by one.
     #[test]
-    fn a_subnet_holds_the_addresses_with_the_same_first_bits(network: u32, other: u32, kept_bits in 0..=32u8, prefix in 0..=32u8) {
+    fn a_subnet_is_a_common_prefix(network: u32, other: u32, kept_bits in 0..=32u8, prefix in 0..=32u8) {
         let low_bits = u32::MAX.checked_shr(kept_bits.into()).unwrap_or(0);
         let address = Ipv4Addr::from((network & !low_bits) | (other & low_bits));
         let network = Ipv4Addr::from(network);
