@@ -6,8 +6,8 @@
 //! * Non-blocking reads need `O_NONBLOCK`, which belongs to the *open file* and not to the descriptor. A terminal is
 //!   shared with the user's shell and would stay non-blocking after the program has ended; a pipe is shared with other
 //!   readers.
-//! * Opening the file again (`/dev/tty`, `/proc/self/fd/0`) avoids that, but fails for sockets, without `/proc`, and for
-//!   the pipe of another user.
+//! * Opening the file again (`/dev/tty`, `/proc/self/fd/0`) avoids that, but fails for sockets, without `/proc`, and
+//!   for the pipe of another user.
 //!
 //! A helper thread with blocking reads works for all of them. It reads only when the loop sends it a buffer:
 //!
