@@ -1,4 +1,4 @@
-//! The report for programs: schema `bucle-load/1`. Keys may be added, never changed.
+//! The report as JSON, for programs: schema `bucle-load/1`. Keys may be added, but never changed.
 
 use serde_json::{Map, Value, json};
 
@@ -58,7 +58,7 @@ pub(crate) fn report(load: &Load, outcome: &Outcome) -> Value {
     })
 }
 
-/// Whether replies are looked at.
+/// Whether replies are checked.
 pub(crate) fn is_checked(load: &Load) -> bool {
     match load.model {
         Model::Hold => false,
