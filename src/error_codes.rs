@@ -65,8 +65,8 @@ pub(crate) fn lookup_code(error: &io::Error) -> &'static str {
         return "ENOTFOUND";
     }
     let text = error.to_string().to_ascii_lowercase();
-    let says = |(part, _): &&(&str, &str)| text.contains(part);
-    RESOLVER_TEXTS.iter().find(says).map_or("EAI_FAIL", |(_, code)| code)
+    let is_part = |(part, _): &&(&str, &str)| text.contains(part);
+    RESOLVER_TEXTS.iter().find(is_part).map_or("EAI_FAIL", |(_, code)| code)
 }
 
 const UNKNOWN: &str = "UNKNOWN";

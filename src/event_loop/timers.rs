@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-/// Names a timer: its slot, and a serial that tells it from the slot's former timers.
+/// Names a timer: its slot, and a serial that differs from those of the former timers in that slot.
 ///
 /// Invariant: a serial is used once (it wraps after 2^32 − 1 timers). So an id that is kept after its timer was cleared
 /// finds nothing, and never another timer.

@@ -106,10 +106,10 @@ impl Progress {
             Progress::Terminal(shown) => {
                 shown.is_drawn = true;
                 let line = line(now, &snapshot, unit, rate);
-                say(&format!("\r\x1b[K{}", cut(&line, process::columns_of(&io::stderr()))));
+                write_to_stderr(&format!("\r\x1b[K{}", cut(&line, process::columns_of(&io::stderr()))));
             }
-            Progress::Plain(_) => say(&format!("{}\n", line(now, &snapshot, unit, rate))),
-            Progress::Parent(_) => tell(&format!(
+            Progress::Plain(_) => write_to_stderr(&format!("{}\n", line(now, &snapshot, unit, rate))),
+            Progress::Parent(_) => write_to_parent(&format!(
                 "progress {} {} {} {}\n",
                 snapshot.living, snapshot.done, snapshot.failed, snapshot.errors
             )),
@@ -120,14 +120,14 @@ impl Progress {
     /// Reports to a parent that every connect has succeeded or failed.
     pub(crate) fn connected(&self) {
         if let Progress::Parent(_) = self {
-            tell("connected\n");
+            write_to_parent("connected\n");
         }
     }
 
     /// Erases the line on a terminal, and stops writing progress.
     pub(crate) fn end(&mut self) {
         if let Progress::Terminal(Shown { is_drawn: true, .. }) = std::mem::replace(self, Progress::Over) {
-            say("\r\x1b[K");
+            write_to_stderr("\r\x1b[K");
             // Waits until it is written: the report comes next, on the same terminal.
             stderr::finish();
         }
@@ -171,12 +171,12 @@ fn line(now: u64, snapshot: &Snapshot, unit: Unit, rate: f64) -> String {
 }
 
 /// Writes to stderr without waiting for its reader.
-fn say(text: &str) {
+fn write_to_stderr(text: &str) {
     stderr::say(text.as_bytes());
 }
 
 /// Writes to the parent process.
-fn tell(text: &str) {
+fn write_to_parent(text: &str) {
     // The error is ignored: standard input shows that the parent is gone.
     let _ = process::write_stdout(text.as_bytes());
 }

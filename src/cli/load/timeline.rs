@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The slices of the load begin with the load, so that a warm-up of one second ends at the end of a slice. The time
-//! before, while connections were made, has slices of its own. An event is counted in the slice of the time at which it
-//! was handled. A tester that was held up has empty slices for that time.
+//! before, while connections were made, has slices of its own. An event is counted in the slice of its own time. So
+//! a tester that was held up has empty slices for that time.
 //!
 //! A short run has slices of 100 ms. From [`FINE_SLICES`] slices on they are joined into seconds. The last slice is
 //! usually shorter; [`Track::cuts`] gives the length of each slice.

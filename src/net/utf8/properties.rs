@@ -25,7 +25,7 @@ pub(super) fn texts(chunks: &[&[u8]]) -> Vec<String> {
         let text = decoder.decode(chunk, &mut scratch);
         assert!(text.len() <= 3 * chunk.len() + 3, "{} bytes of text out of {}", text.len(), chunk.len());
         if !was_midway && str::from_utf8(chunk).is_ok() {
-            assert_eq!((text.as_ptr(), text.len()), (chunk.as_ptr(), chunk.len()), "valid text is lent, not copied");
+            assert_eq!((text.as_ptr(), text.len()), (chunk.as_ptr(), chunk.len()), "valid text is not copied");
         }
         texts.push(text.to_owned());
         let carried = &decoder.carried[..decoder.carried_len.into()];
@@ -56,7 +56,7 @@ fn texts_plainly(chunks: &[&[u8]]) -> Vec<String> {
                 code_point = code_point << 6 | u32::from(byte & 0x3F);
                 seen += 1;
                 if seen == needed {
-                    text.push(char::from_u32(code_point).expect("the bounds keep out what is no character"));
+                    text.push(char::from_u32(code_point).expect("the bounds exclude invalid characters"));
                     (code_point, seen, needed) = (0, 0, 0);
                 }
                 continue;
