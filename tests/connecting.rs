@@ -336,7 +336,7 @@ fn a_path_that_is_too_long_fails_and_names_the_limit() {
             let refused = server.id().listen_now(lp, Listen::path(&path)).err().filter(|_| is_too_long);
             let text = refused.map(|error| error.to_string());
             let shown = path.replace('\0', "@");
-            let want = format!("the path of a unix socket may have 107 bytes, this one has more: {shown}");
+            let want = format!("the path of a unix socket is longer than 107 bytes: {shown}");
             assert_eq!(text, is_too_long.then_some(want), "{name}");
             server.id().close(lp);
             Socket::connect(lp, Target::path(&path), diary()).expect("it is a path");

@@ -471,7 +471,7 @@ impl Kernel {
     }
 
     /// What a name is resolved to.
-    pub(super) fn look_up(&self, host: &str, port: u16) -> super::lookup::Answer {
+    pub(super) fn look_up(&self, host: &str, port: u16) -> super::lookup::LookupResult {
         match &self.state.borrow().addresses {
             none if none.is_empty() => Err(Error::Lookup { code: "ENOTFOUND", host: host.into() }),
             addresses => Ok(addresses.iter().map(|&ip| (ip, port).into()).collect()),

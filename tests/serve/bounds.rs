@@ -162,7 +162,7 @@ fn who_goes_over_the_outbox_limit_is_given_up_with_a_reset_and_nobody_else() {
     house.turn_until("closed", |room, _| !room.closed.is_empty());
     let want = Error::TooSlow { waiting: 100_001, limit: Limit::OutboxBytes(100_000) };
     assert_eq!(want.code(), "E_TOO_SLOW");
-    assert_eq!(want.to_string(), "too slow: 100001 bytes wait for it, the limit is 100000 bytes");
+    assert_eq!(want.to_string(), "too slow: 100001 bytes are queued, the limit is 100000 bytes");
     assert_eq!(house.errors(), [(slow_socket, want)]);
     assert_eq!(house.room(|room, _| room.closed.clone()), [(slow_socket, true)]);
     let (_, was_reset) = rest(&mut slow);
@@ -317,7 +317,7 @@ fn who_takes_nothing_for_the_write_timeout_is_given_up() {
     house.clock.advance(Duration::from_millis(1));
     house.turn();
     let want = Error::TooSlow { waiting: 10_000, limit: Limit::WriteTimeout(timeout) };
-    assert_eq!(want.to_string(), "too slow: 10000 bytes wait for it, none was taken for 30s");
+    assert_eq!(want.to_string(), "too slow: 10000 bytes are queued, none was taken for 30s");
     assert_eq!(house.errors(), [(socket, want)], "and not the one for whom nothing waits");
 }
 
@@ -466,7 +466,7 @@ fn the_command_disconnects_who_reads_nothing_for_the_write_timeout() {
     let mut other = server.connect();
     stuff(&mut stuck);
     let line = log.find_map(|line| line.ok().filter(|line| line.contains("too slow: "))).expect("it is logged");
-    assert!(line.contains(" bytes wait for it, none was taken for 2s"), "{line}");
+    assert!(line.contains(" bytes are queued, none was taken for 2s"), "{line}");
     assert!(gone(&mut stuck), "with a reset: it has not got everything");
     other.send("hola");
     assert_eq!(other.bytes(4), b"hola");
@@ -510,9 +510,9 @@ fn talk_to_the_deaf(options: &[&str], deaf: usize) -> String {
 fn the_command_disconnects_for_whom_too_much_waits() {
     let said = talk_to_the_deaf(&[], 1);
     assert_eq!(said.matches("too slow: ").count(), 1, "{said}");
-    assert!(said.contains(" bytes wait for it, the limit is 1048576 bytes"), "{said}");
+    assert!(said.contains(" bytes are queued, the limit is 1048576 bytes"), "{said}");
     let said = talk_to_the_deaf(&["--outbox-limit", "256K"], 1);
-    assert!(said.contains(" bytes wait for it, the limit is 262144 bytes"), "{said}");
+    assert!(said.contains(" bytes are queued, the limit is 262144 bytes"), "{said}");
 }
 
 #[test]
