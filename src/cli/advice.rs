@@ -4,20 +4,20 @@ use std::net::IpAddr;
 
 use bucle::Error;
 
-use super::target::{Place, port_in};
+use super::target::{Address, port_in};
 
 /// What to say when `bucle connect` cannot connect to `place`: a sentence, and what to type next.
-pub(crate) fn cannot_connect(place: &Place, error: &Error) -> (String, Vec<String>) {
+pub(crate) fn cannot_connect(place: &Address, error: &Error) -> (String, Vec<String>) {
     no_connection("connect", place, error.code(), &error.to_string())
 }
 
 /// The same for another command and a reason of which only the code is known. `otherwise` is said of an unknown one.
-pub(crate) fn no_connection(command: &str, place: &Place, code: &str, otherwise: &str) -> (String, Vec<String>) {
+pub(crate) fn no_connection(command: &str, place: &Address, code: &str, otherwise: &str) -> (String, Vec<String>) {
     let (why, mut tries) = match place {
-        Place::Tcp(host, port) => tcp(command, host, *port, code),
-        Place::Unix(_) => unix(place, code),
+        Address::Tcp(host, port) => tcp(command, host, *port, code),
+        Address::Unix(_) => unix(place, code),
     };
-    if let Place::Tcp(host, _) = place
+    if let Address::Tcp(host, _) = place
         && let Some(meant) = port_in(host)
     {
         tries.insert(0, format!("bucle {command} {meant}      if that is the port"));
@@ -72,8 +72,8 @@ fn tcp(command: &str, host: &str, port: u16, code: &str) -> (&'static str, Vec<S
     (why, owned(advice))
 }
 
-fn unix(place: &Place, code: &str) -> (&'static str, Vec<String>) {
-    let Place::Unix(path) = place else { return ("", Vec::new()) };
+fn unix(place: &Address, code: &str) -> (&'static str, Vec<String>) {
+    let Address::Unix(path) = place else { return ("", Vec::new()) };
     let serve = format!("bucle serve --unix {}      in another terminal", path.display());
     match code {
         "ECONNREFUSED" => ("nobody listens on it; its server is gone, or it is no socket", vec![serve]),
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn say(place: &str, code: &'static str) -> (String, Vec<String>) {
-        let place = Place::parse(place).expect("the test writes it well");
+        let place = Address::parse(place).expect("the test writes it well");
         cannot_connect(&place, &Error::custom(code, format!("connect {code}")))
     }
 

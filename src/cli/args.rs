@@ -10,9 +10,11 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 
+use super::exit_code;
 use super::load::{self, Load, count, number, time};
-use super::serve::{HIGH_WATER_MARK, Kind, Place, Serve};
-use super::{complain, exit_code};
+use super::serve::{HIGH_WATER_MARK, Kind, Serve};
+use super::stderr::complain;
+use super::target::Address;
 
 /// What `bucle` alone prints.
 const SHORT_HELP: &str = "\
@@ -244,8 +246,8 @@ fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
 /// What is wrong only in combination is an error here: what it is, and what to type.
 fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
     let help = || "bucle serve --help".to_owned();
-    let place = match matches.get_one::<PathBuf>("unix") {
-        Some(path) => Place::Unix(path.clone()),
+    let address = match matches.get_one::<PathBuf>("unix") {
+        Some(path) => Address::Unix(path.clone()),
         None => {
             let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
             if let Some((host, port)) = host_with_port(host) {
@@ -256,7 +258,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
             }
             // `[::1]`, as addresses with a port are written, is understood too.
             let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            Place::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
+            Address::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
         }
     };
     let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -279,7 +281,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
     };
     Ok(Serve {
         kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
-        place,
+        address,
         reuse_port: matches.get_flag("reuse-port"),
         max_connections: matches.get_one("max-connections").copied(),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),

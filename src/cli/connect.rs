@@ -45,9 +45,11 @@ use bucle::{EventLoop, Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
 use super::escape::Escaper;
+use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
 use super::screen::Screen;
-use super::target::{Place, port_in};
-use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, complaint, exit_code, machine, stderr};
+use super::stderr::{complain, complaint};
+use super::target::{Address, port_in};
+use super::{exit_code, machine, stderr};
 
 /// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
 /// take one after the other, shorter than a person notices.
@@ -66,7 +68,7 @@ const LONGEST_RETRY: Duration = Duration::from_millis(100);
 const COLUMNS: usize = 80;
 
 pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
-    let place = match Place::parse(target) {
+    let place = match Address::parse(target) {
         Ok(place) => place,
         Err(why) => {
             let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
@@ -166,7 +168,7 @@ enum Output {
 
 /// What both directions share.
 struct Talk {
-    place: Place,
+    place: Address,
     /// A person types: `exit` is a command, and what happens is said.
     is_typed: bool,
     has_prompt: bool,
@@ -200,7 +202,7 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(place: Place, raw: bool) -> Self {
+    fn new(place: Address, raw: bool) -> Self {
         let is_typed = io::stdin().is_terminal();
         let is_shown = io::stdout().is_terminal() && !raw;
         let has_prompt = is_typed && is_shown && env::var_os("TERM").is_some_and(|term| term != "dumb");
@@ -233,8 +235,8 @@ impl Talk {
 
     fn target(&self) -> Target {
         match &self.place {
-            Place::Tcp(host, port) => Target::from((host.as_str(), *port)),
-            Place::Unix(path) => Target::path(path),
+            Address::Tcp(host, port) => Target::from((host.as_str(), *port)),
+            Address::Unix(path) => Target::path(path),
         }
     }
 
@@ -449,11 +451,11 @@ impl Talk {
         if self.is_behind() {
             return self.said_later.borrow_mut().push_str(text);
         }
-        stderr::say(text.as_bytes());
+        stderr::write(text.as_bytes());
     }
 
     fn say_what_was_put_off(&self) {
-        stderr::say(self.said_later.take().as_bytes());
+        stderr::write(self.said_later.take().as_bytes());
     }
 
     /// Sends what was typed or piped, and reads on when the server takes more.

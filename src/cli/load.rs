@@ -36,8 +36,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::target::Place;
-use super::{advice, complain, exit_code, stderr};
+use super::stderr::complain;
+use super::target::Address;
+use super::{advice, exit_code, stderr};
 use bucle::net::{Socket, SocketOptions, on};
 use bucle::process;
 use client::Job;
@@ -180,7 +181,7 @@ fn why_not_found(host: &str) -> String {
 /// `unknown`: the code of why the target has no address. That is for the run to fail at; here it is a warning.
 fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
     if let Some(code) = &unknown {
-        let place = Place::Tcp(load.host.clone(), load.port);
+        let place = Address::Tcp(load.host.clone(), load.port);
         let (what, _) = advice::no_connection("load", &place, code, code);
         warn(&format!("{what}; a run would end with {}", exit_code::NO_CONNECTION));
     }
@@ -216,14 +217,14 @@ fn announce(load: &Load, plan: &Plan) {
         text += &format!(", {} source addresses", plan.sources.len());
     }
     text += "\n";
-    stderr::say(text.as_bytes());
+    stderr::write(text.as_bytes());
     if let Some(warning) = plan.warning() {
         warn(&warning);
     }
 }
 
 fn warn(warning: &str) {
-    stderr::say(format!("warning: {warning}\n").as_bytes());
+    stderr::write(format!("warning: {warning}\n").as_bytes());
 }
 
 /// Whether stdout and stderr are one terminal: what was said on the one need not be said again on the other.

@@ -18,17 +18,17 @@ const PORT: u16 = 8080;
 
 /// One end of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Address {
     /// A host, by name or address, and a port.
     Tcp(String, u16),
     Unix(PathBuf),
 }
 
-impl Place {
+impl Address {
     /// Understands what was typed, or says in half a sentence what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Place, String> {
+    pub(crate) fn parse(text: &str) -> Result<Address, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err("the path is missing".into()) } else { Ok(Place::Unix(path.into())) };
+            return if path.is_empty() { Err("the path is missing".into()) } else { Ok(Address::Unix(path.into())) };
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             return Err(format!("it speaks plain TCP; leave out {scheme}:// and write {}", host_and_port_of(rest)));
@@ -40,7 +40,7 @@ impl Place {
         if host.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err("a host has no spaces in it".into());
         }
-        Ok(Place::Tcp(if host.is_empty() { HOST } else { host }.to_owned(), port.map_or(Ok(PORT), parse_port)?))
+        Ok(Address::Tcp(if host.is_empty() { HOST } else { host }.to_owned(), port.map_or(Ok(PORT), parse_port)?))
     }
 }
 
@@ -94,12 +94,12 @@ fn host_and_port_of(rest: &str) -> &str {
 }
 
 /// As it would be typed: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/app.sock`.
-impl fmt::Display for Place {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -154,7 +154,7 @@ mod tests {
             ("my host:80", Err("no spaces")),
         ];
         for (text, want) in table {
-            match (Place::parse(text), want) {
+            match (Address::parse(text), want) {
                 (Ok(place), Ok(want)) => assert_eq!(place.to_string(), want, "{text:?}"),
                 (Err(why), Err(want)) => assert!(why.contains(want), "{text:?}: {why}"),
                 (got, want) => panic!("{text:?}: {got:?} instead of {want:?}"),
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_typed() {
         for text in [":7000", "localhost", "::1", "unix:/tmp/a b:c"] {
-            let place = Place::parse(text);
-            assert_eq!(Place::parse(&place.as_ref().map(Place::to_string).unwrap_or_default()), place);
+            let place = Address::parse(text);
+            assert_eq!(Address::parse(&place.as_ref().map(Address::to_string).unwrap_or_default()), place);
         }
     }
 }

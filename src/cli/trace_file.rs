@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use bucle::{EventLoop, Loop};
 
-use super::serve::Serve;
-use super::{complain, exit_code, stderr};
+use super::stderr::complain;
+use super::{exit_code, stderr};
 use chrome::{Chrome, HEAD};
 
 /// How many records the ring holds: what one turn may do before some are lost. A line of chat to a thousand guests is two
@@ -53,8 +53,7 @@ pub(crate) struct TraceFile {
 
 impl TraceFile {
     /// Makes the file, and has the loop record from here on. `Err` is how the process ends if it cannot be.
-    pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, serve: &Serve) -> Result<Self, ExitCode> {
-        let process = format!("bucle serve {}", serve.kind.name());
+    pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, title: &str, limit: u64) -> Result<Self, ExitCode> {
         if is_something_else(path) {
             let path = path.display();
             complain(
@@ -63,7 +62,7 @@ impl TraceFile {
             );
             return Err(ExitCode::from(exit_code::FAILURE));
         }
-        match Self::create(path, serve.trace_limit, &process) {
+        match Self::create(path, title, limit) {
             Ok(trace) => {
                 event_loop.enter(|lp| lp.start_trace(RING));
                 Ok(trace)
@@ -82,9 +81,9 @@ impl TraceFile {
         result
     }
 
-    fn create(path: &Path, limit: u64, process: &str) -> io::Result<Self> {
+    fn create(path: &Path, title: &str, limit: u64) -> io::Result<Self> {
         let mut buffer = Vec::with_capacity(2 * BUFFER);
-        let chrome = Chrome::new(process, limit, &mut buffer);
+        let chrome = Chrome::new(title, limit, &mut buffer);
         let file = File::create(path)?;
         let mut trace = TraceFile { path: path.to_owned(), file, chrome, buffer, flushed_at: Instant::now(), lost: 0 };
         trace.flush()?;
@@ -115,7 +114,7 @@ impl TraceFile {
         lp.stop_trace();
         match result {
             Ok(()) => {
-                stderr::say(
+                stderr::write(
                     format!("trace in {}: open it at https://ui.perfetto.dev\n", self.path.display()).as_bytes(),
                 );
             }
@@ -199,7 +198,7 @@ mod tests {
     #[test]
     fn what_the_ring_has_lost_is_said_once() {
         let mut event_loop = EventLoop::new().expect("a loop");
-        let mut trace = TraceFile::create(Path::new("/dev/null"), u64::MAX, "test").expect("it takes everything");
+        let mut trace = TraceFile::create(Path::new("/dev/null"), "test", u64::MAX).expect("it takes everything");
         event_loop.enter(|lp| lp.start_trace(16));
         event_loop.enter(|lp| (0..50).for_each(|_| lp.next_tick(|_| {})));
         // A phase and a main body for each call, and 50 ticks: 54 records.

@@ -172,7 +172,7 @@ fn line(now: u64, snapshot: &Snapshot, unit: Unit, rate: f64) -> String {
 
 /// On stderr, whether anybody reads it or not.
 fn say(text: &str) {
-    stderr::say(text.as_bytes());
+    stderr::write(text.as_bytes());
 }
 
 fn tell(text: &str) {

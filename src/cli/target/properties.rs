@@ -27,13 +27,13 @@ proptest! {
 
     #[test]
     fn what_is_understood_can_be_shown_and_typed_again(text in typed()) {
-        match Place::parse(&text) {
+        match Address::parse(&text) {
             Ok(place) => {
-                if let Place::Tcp(host, port) = &place {
+                if let Address::Tcp(host, port) = &place {
                     prop_assert!(!host.is_empty() && *port > 0);
                     prop_assert!(!host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/'));
                 }
-                prop_assert_eq!(Place::parse(&place.to_string()), Ok(place));
+                prop_assert_eq!(Address::parse(&place.to_string()), Ok(place));
             }
             Err(why) => prop_assert!(!why.is_empty()),
         }

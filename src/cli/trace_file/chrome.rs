@@ -54,9 +54,9 @@ struct Connection {
 
 impl Chrome {
     /// Begins a trace of at most `limit` bytes: the names of the process and of its tracks.
-    pub(crate) fn new(process: &str, limit: u64, out: &mut Vec<u8>) -> Self {
+    pub(crate) fn new(title: &str, limit: u64, out: &mut Vec<u8>) -> Self {
         let before = out.len();
-        put!(out, HEAD, process, "\"}}\n");
+        put!(out, HEAD, title, "\"}}\n");
         for phase in Phase::ALL {
             let tid = track(phase);
             put!(out, r#",{"name":"thread_name","ph":"M","pid":1,"tid":"#, tid);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Procs, Ramp, Sources};
 use crate::cli::load::check::{Expect, Fanout};
-use crate::cli::target::Place;
+use crate::cli::target::Address;
 
 /// The smallest `--size`: connection, number, and enough letters that no two messages are alike.
 const SMALLEST: u64 = 32;
@@ -28,9 +28,9 @@ pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
                     write it like 127.0.0.1:8080, example.org:80, [::1]:8080, :8080 or 8080"
             .to_owned());
     }
-    match Place::parse(text)? {
-        Place::Tcp(host, port) => Ok((host, port)),
-        Place::Unix(_) => Err("bucle load speaks TCP only".to_owned()),
+    match Address::parse(text)? {
+        Address::Tcp(host, port) => Ok((host, port)),
+        Address::Unix(_) => Err("bucle load speaks TCP only".to_owned()),
     }
 }
 
