@@ -51,7 +51,8 @@ fn run() -> ExitCode {
             connect::run(&target, raw)
         }
         Ok(Command::Load(load)) => {
-            // A worker process inherits the environment of the process that started it, which has already reported them.
+            // A worker process inherits the environment of the process that started it, which has already reported
+            // them.
             start_log(0, if load.worker.is_some() { Mistakes::Ignore } else { Mistakes::Report });
             load::run(*load)
         }
@@ -79,8 +80,8 @@ enum Mistakes {
     Ignore,
 }
 
-/// Starts the log, which goes to standard error. Without `-v` it has warnings and errors only. `RUST_LOG` wins over `-v`
-/// if it has a valid directive.
+/// Starts the log, which goes to standard error. Without `-v` it has warnings and errors only. `RUST_LOG` wins over
+/// `-v` if it has a valid directive.
 fn start_log(verbosity: u8, mistakes: Mistakes) {
     let variable = env::var_os("RUST_LOG").unwrap_or_default();
     let sifted = log_filter::sift(&variable.to_string_lossy());

@@ -7,8 +7,8 @@ use bucle::process;
 use super::exit_code;
 use super::stderr::complain;
 
-/// Descriptors that are not for connections: the three standard streams, the poll and its waker, the listener, signals, a
-/// trace, name lookups, and accepted connections that are about to be refused. Redis reserves as many
+/// Descriptors that are not for connections: the three standard streams, the poll and its waker, the listener, signals,
+/// a trace, name lookups, and accepted connections that are about to be refused. Redis reserves as many
 /// (`CONFIG_MIN_RESERVED_FDS`).
 pub(crate) const RESERVED: u64 = 32;
 
@@ -16,12 +16,12 @@ pub(crate) const RESERVED: u64 = 32;
 /// start.
 const LEAST_CONNECTIONS: u64 = 32;
 
-/// The descriptors that a client needs: the standard streams, the poll and its waker, a connection, a terminal, signals,
-/// and the files of a name lookup.
+/// The descriptors that a client needs: the standard streams, the poll and its waker, a connection, a terminal,
+/// signals, and the files of a name lookup.
 const CLIENT_NEEDS: u64 = 20;
 
-/// How many connections a server may have; `wanted` is the number on the command line. `Err` is the exit code when there
-/// are too few descriptors to start.
+/// How many connections a server may have; `wanted` is the number on the command line. `Err` is the exit code when
+/// there are too few descriptors to start.
 pub(crate) fn connection_limit(wanted: Option<usize>) -> Result<usize, ExitCode> {
     let limit = process::raise_descriptor_limit();
     let wanted = wanted.map(|wanted| wanted as u64);

@@ -1,9 +1,9 @@
 //! Writes to standard error that never block.
 //!
-//! A server logs on its loop's thread. If standard error is a pipe that is full because its reader has stopped reading, a
-//! plain write would block the loop and all its connections. So text is written directly only while standard error takes it
-//! without blocking. The first time that it would block, the text goes into a queue, and from then on a second thread
-//! writes it:
+//! A server logs on its loop's thread. If standard error is a pipe that is full because its reader has stopped reading,
+//! a plain write would block the loop and all its connections. So text is written directly only while standard error
+//! takes it without blocking. The first time that it would block, the text goes into a queue, and from then on a second
+//! thread writes it:
 //!
 //! ```text
 //!   loop: log, complain ─┬─ would not block ────────────────────────▶ standard error
@@ -13,8 +13,8 @@
 //!
 //! A terminal that is nearly full takes a part of a line: the rest goes into the queue.
 //!
-//! The thread starts only when it is needed: in a process that has ever had a second thread, the C library's system calls
-//! stay slower until the process ends.
+//! The thread starts only when it is needed: in a process that has ever had a second thread, the C library's system
+//! calls stay slower until the process ends.
 
 use std::io::{self, IsTerminal, Write};
 use std::mem;
@@ -93,8 +93,8 @@ pub(crate) fn complaint(what: &str, advice: &[String]) -> String {
     text
 }
 
-/// Waits until the queue is written, but at most [`FINAL_FLUSH_LIMIT`]: a reader that has stopped reading must not keep the
-/// process from ending.
+/// Waits until the queue is written, but at most [`FINAL_FLUSH_LIMIT`]: a reader that has stopped reading must not keep
+/// the process from ending.
 pub(crate) fn finish() {
     let is_busy = |queue: &mut Queue| queue.has_thread && (!queue.bytes.is_empty() || queue.is_writing);
     drop(CHANGED.wait_timeout_while(lock(), FINAL_FLUSH_LIMIT, is_busy));
@@ -129,8 +129,8 @@ impl Write for Log {
     }
 }
 
-/// Writes as much as standard error takes without blocking, and returns the rest. Text that fails to be written is lost:
-/// there is no other place to report that.
+/// Writes as much as standard error takes without blocking, and returns the rest. Text that fails to be written is
+/// lost: there is no other place to report that.
 fn write_directly(text: &[u8]) -> &[u8] {
     if let Some(terminal) = TERMINAL.get_or_init(|| TerminalOutput::new(&io::stderr()).ok()) {
         return &text[terminal.write(text).unwrap_or(text.len())..];

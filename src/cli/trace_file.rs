@@ -1,18 +1,18 @@
-//! `--trace FILE`: what the loop did, as a file that Perfetto and `chrome://tracing` show.
+//! `--trace FILE`: writes what the loop did to a file that Perfetto and `chrome://tracing` open.
 //!
 //! ```text
 //!   the loop ─▶ ring of records ── before each turn ─▶ Chrome: lines ─▶ buffer ── ten times a second ─▶ FILE
 //! ```
 //!
-//! The loop knows nothing of this. The command is lent the loop before every turn, empties the ring and writes. Lines that
-//! wait to be written are written when a tenth of a second is over: a turn is told to wait no longer than that. When
-//! none wait any more, it waits as long as it likes, so an idle server stays idle.
+//! The loop does not know this module. Before every turn the command borrows the loop, empties the ring, and writes the
+//! lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn waits for
+//! events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays idle.
 //!
-//! A trace that is there already is written over, and no other file.
+//! An existing trace is overwritten, but no other file is.
 //!
-//! A trace is a help, not the purpose: when the file cannot be written any more that is said once, and the server goes on
-//! without it. Writing is done by the loop's own thread. A regular file takes it into memory; one on a disk that cannot
-//! keep up, or a pipe that nobody reads, makes the server wait.
+//! The trace is less important than the server. If the file can no longer be written, one warning is logged and the
+//! server runs on without a trace. The loop's own thread writes the file. The kernel buffers writes to a regular file,
+//! but a disk that is too slow, or a pipe that is not read, makes the server wait.
 
 mod causes;
 mod chrome;
@@ -30,35 +30,36 @@ use super::stderr::complain;
 use super::{exit_code, stderr};
 use chrome::{Chrome, HEAD};
 
-/// How many records the ring holds: what one turn may do before some are lost. A line of chat to a thousand guests is two
-/// thousand. 32 bytes each.
+/// How many records the ring holds, 32 bytes each. If one turn makes more, the oldest are lost. A line of chat to a
+/// thousand members makes two thousand.
 const RING: usize = 128 * 1024;
 
-/// How long a line may wait to be written: what a killed process loses.
+/// How long a line may stay in the buffer. A killed process loses the lines of this time.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// From how many bytes on they are written at once.
+/// With this many bytes the buffer is written immediately.
 const BUFFER: usize = 64 * 1024;
 
-/// A trace being written.
+/// A trace that is being written.
 pub(crate) struct TraceFile {
     path: PathBuf,
     file: File,
     chrome: Chrome,
     buffer: Vec<u8>,
     flushed_at: Instant,
-    /// How many records the ring had lost when it was last looked at.
+    /// How many lost records have been reported.
     lost: u64,
 }
 
 impl TraceFile {
-    /// Makes the file, and has the loop record from here on. `Err` is how the process ends if it cannot be.
+    /// Creates the file and starts recording. `title` names the process in the viewer; `limit` is the largest size of
+    /// the file in bytes. `Err` is the exit code if that fails.
     pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, title: &str, limit: u64) -> Result<Self, ExitCode> {
-        if is_something_else(path) {
+        if is_another_file(path) {
             let path = path.display();
             complain(
-                &format!("{path} is no trace, and is left alone"),
-                &["--trace with another name      or remove it first".to_owned()],
+                &format!("cannot write the trace to {path}: the file exists and is not a trace"),
+                &["--trace with another name      or remove the file first".to_owned()],
             );
             return Err(ExitCode::from(exit_code::FAILURE));
         }
@@ -74,7 +75,7 @@ impl TraceFile {
         }
     }
 
-    /// Runs the loop to its end and writes what it does.
+    /// Runs the loop to its end, and writes the trace meanwhile.
     pub(crate) fn run(mut self, event_loop: &mut EventLoop) -> bucle::Result<()> {
         let result = event_loop.run_with(|lp| self.before_turn(lp));
         event_loop.enter(|lp| self.finish(lp));
@@ -90,7 +91,8 @@ impl TraceFile {
         Ok(trace)
     }
 
-    /// Takes what the last turn recorded. Says how long the next one may wait, so that all of it is written soon.
+    /// Takes the records of the last turn. Returns how long the next turn may wait for events, so that buffered lines
+    /// are written in time.
     fn before_turn(&mut self, lp: &mut Loop) -> Option<Duration> {
         lp.trace()?;
         let result = self.take_records(lp).and_then(|()| self.flush_in_time(lp.now()));
@@ -102,7 +104,7 @@ impl TraceFile {
         None
     }
 
-    /// The last of it, and the end of the array.
+    /// Writes the last records and the end of the array.
     fn finish(mut self, lp: &mut Loop) {
         if lp.trace().is_none() {
             return;
@@ -183,8 +185,8 @@ impl TraceFile {
     }
 }
 
-/// Whether somebody would miss what is there. A pipe or a device has nothing to lose.
-fn is_something_else(path: &Path) -> bool {
+/// Whether the file exists and is not a trace. A pipe or a device may be written to: it has no content to lose.
+fn is_another_file(path: &Path) -> bool {
     let has_bytes = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
     let mut head = [0; HEAD.len()];
     has_bytes
@@ -196,17 +198,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_ring_has_lost_is_said_once() {
+    fn lost_records_are_reported_once() {
         let mut event_loop = EventLoop::new().expect("a loop");
-        let mut trace = TraceFile::create(Path::new("/dev/null"), "test", u64::MAX).expect("it takes everything");
+        let mut trace =
+            TraceFile::create(Path::new("/dev/null"), "test", u64::MAX).expect("/dev/null takes everything");
         event_loop.enter(|lp| lp.start_trace(16));
         event_loop.enter(|lp| (0..50).for_each(|_| lp.next_tick(|_| {})));
-        // A phase and a main body for each call, and 50 ticks: 54 records.
+        // Two records (phase and main) for each of the two calls, and 50 ticks: 54 records.
         for lines in [1, 0] {
-            event_loop.enter(|lp| trace.take_records(lp)).expect("it takes everything");
+            event_loop.enter(|lp| trace.take_records(lp)).expect("/dev/null takes everything");
             let text = String::from_utf8_lossy(&trace.buffer);
             assert_eq!(text.matches("38 records lost: the ring was full").count(), lines);
-            trace.flush().expect("it takes everything");
+            trace.flush().expect("/dev/null takes everything");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `bucle serve --trace FILE`: the file that a viewer opens, also after the server was killed, with what clients did in it.
+//! `bucle serve --trace FILE`: the file that a viewer opens, also after the server was killed, with what clients did in
+//! it.
 
 #[cfg(not(feature = "trace"))]
 #[test]
@@ -319,7 +320,7 @@ mod with_the_feature {
             ("no file", &["--trace", "-"], 2, "a trace goes to a file"),
             ("no folder", &["--trace", "no/such/folder/t.json"], 1, "cannot write the trace to no/such/folder/t.json"),
             ("full disk", &["--trace", "/dev/full"], 1, "cannot write the trace to /dev/full"),
-            ("small limit", &["--trace", "t.json", "--trace-limit", "1K"], 2, "16K at least"),
+            ("small limit", &["--trace", "t.json", "--trace-limit", "1K"], 2, "at least 16K"),
             ("only a limit", &["--trace-limit", "64M"], 2, "--trace <FILE>"),
         ];
         for (name, args, status, want) in table {
