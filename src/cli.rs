@@ -1,12 +1,15 @@
 //! The entry of the command: parse the arguments, start the log, run the subcommand.
 //!
 //! ```text
-//!   args ──▶ serve   connect   load   quiz      the subcommands; none of them imports another
-//!              │        │        │      │
-//!              └────────┴────┬───┴──────┘
-//!     trace_file   machine   advice   screen    what they share
-//!          └──────────┴── stderr ──▶ exit_code, keep_alive
+//!   args                                       reads the options of all subcommands
+//!   serve   connect   load   quiz              the subcommands; none imports another
+//!   trace_file   machine   advice ─▶ target    used by several subcommands
+//!   stderr ─▶ screen ─▶ editor ─▶ keys         standard error; the row with the prompt
+//!   escape   log_filter                        pure functions
+//!   exit_code   keep_alive                     constants
 //! ```
+//!
+//! Imports point down, and to the right within a line.
 
 mod advice;
 mod args;

@@ -96,7 +96,7 @@ fn connections_are_spans_and_counted() {
         about(9, 0, record(Kind::OnClose, Phase::Close, 3_000, 100, 3)),
         about(7, 0, record(Kind::OnClose, Phase::Close, 4_000, 100, 4)),
     ]);
-    let records: Vec<_> = lines.iter().filter(|line| !line.contains(r#""ph":"X""#)).collect();
+    let events: Vec<_> = lines.iter().filter(|line| !line.contains(r#""ph":"X""#)).collect();
     assert_eq!(
         events,
         [
