@@ -117,7 +117,7 @@ fn listen_to_signals(lp: &mut Loop, session: Shared<Session>, has_prompt: bool) 
         // The status that a shell reports for a process that a signal has ended.
         let status = |signal: Signal| 128 + signal.number();
         for second in ends {
-            // If the system refuses this, the second signal comes here like the first.
+            // If the system refuses this, this handler gets the second signal too.
             let _ = process::exit_on(second, status(second));
         }
         session.with(lp, |session, _| {
@@ -163,7 +163,7 @@ struct Session {
     line_timer: Option<TimerId>,
 }
 
-/// How far the connection has come.
+/// The state of the connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Connecting,
@@ -221,7 +221,7 @@ impl Session {
     /// Called after the loop has ended; returns the exit code.
     fn finish(&mut self) -> u8 {
         self.display.write_postponed();
-        // The user has typed for a server that is gone.
+        // The user was typing for the server when the connection was closed.
         if self.is_typed && self.progress != Progress::Connecting && !self.has_ended {
             process::discard_typed();
         }

@@ -169,7 +169,7 @@ impl Editor {
 }
 
 /// A whole line with its prompt, as it stays on the screen after it was sent.
-pub(crate) fn whole(line: &str) -> String {
+pub(crate) fn whole_line(line: &str) -> String {
     format!("{PROMPT}{}", visible(line))
 }
 

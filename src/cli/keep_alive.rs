@@ -1,4 +1,4 @@
-//! When a silent peer is considered gone. `serve` and `connect` use the same times.
+//! How long a silent peer is considered alive. `serve` and `connect` use the same times.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ const CRATES: [&str; 2] = ["bucle", "mio"];
 /// The value of `RUST_LOG`, separated into valid and invalid directives.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Sifted {
-    /// The valid directives, for `env_logger`. `None` if they are all about other programs.
+    /// The valid directives, for `env_logger`. `None` if none of them concerns this program.
     pub(crate) filter: Option<String>,
     /// The invalid directives.
     pub(crate) mistakes: Vec<String>,

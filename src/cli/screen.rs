@@ -10,14 +10,14 @@
 //! ```
 //!
 //! This needs whole lines. An unfinished line is held back for a moment, until the rest arrives. If it does not
-//! ([`Screen::settle`]), the part gets a row of its own, and later so does the rest.
+//! ([`Screen::show_unfinished`]), the part gets its own row, and later so does the rest.
 //!
 //! The text contains no escape sequences: [`Escaper`](super::escape::Escaper) has removed them.
 
 use std::mem;
 use std::ops::ControlFlow;
 
-use super::editor::{Editor, Typed, whole};
+use super::editor::{Editor, Typed, whole_line};
 
 /// Moves to the beginning of the row and erases the row.
 pub(crate) const ERASE_ROW: &str = "\r\x1b[K";
@@ -55,19 +55,20 @@ impl Screen {
         if let Some(end) = self.unfinished.rfind('\n') {
             let rest = self.unfinished.split_off(end + 1);
             let lines = mem::replace(&mut self.unfinished, rest);
-            return self.above(&lines, columns) + &self.settle_if(columns, |rest| rest.len() > HELD_BACK_LIMIT);
+            return self.above(&lines, columns)
+                + &self.show_unfinished_if(columns, |rest| rest.len() > HELD_BACK_LIMIT);
         }
-        self.settle_if(columns, |rest| rest.len() > HELD_BACK_LIMIT)
+        self.show_unfinished_if(columns, |rest| rest.len() > HELD_BACK_LIMIT)
     }
 
     /// Whether an unfinished line is held back.
-    pub(crate) fn is_waiting(&self) -> bool {
+    pub(crate) fn has_unfinished_line(&self) -> bool {
         !self.unfinished.is_empty()
     }
 
     /// Shows the unfinished line as it is: the rest has not arrived in time.
-    pub(crate) fn settle(&mut self, columns: usize) -> String {
-        self.settle_if(columns, |rest| !rest.is_empty())
+    pub(crate) fn show_unfinished(&mut self, columns: usize) -> String {
+        self.show_unfinished_if(columns, |rest| !rest.is_empty())
     }
 
     /// Takes in typed bytes. Passes each line to `send`, and `None` at the end of the input. When `send` returns
@@ -86,7 +87,7 @@ impl Screen {
             }
             match typed {
                 Typed::Line(line) => {
-                    shown += &whole(&line);
+                    shown += &whole_line(&line);
                     shown.push('\n');
                     flow = send(Some(&line));
                 }
@@ -101,6 +102,7 @@ impl Screen {
         match flow {
             ControlFlow::Continue(()) => shown + &self.editor.draw(columns),
             ControlFlow::Break(()) => {
+                // Keys after the end are dropped, so `leave` must not show them as an unsent line.
                 self.editor = Editor::default();
                 shown
             }
@@ -123,18 +125,18 @@ impl Screen {
             return String::new();
         }
         let mut shown = String::from(ERASE_ROW);
-        if self.is_waiting() {
+        if self.has_unfinished_line() {
             shown += &mem::take(&mut self.unfinished);
             shown.push('\n');
         }
         if !self.editor.unsent().is_empty() {
-            shown += &whole(self.editor.unsent());
+            shown += &whole_line(self.editor.unsent());
             shown.push('\n');
         }
         shown
     }
 
-    fn settle_if(&mut self, columns: usize, is_due: impl FnOnce(&str) -> bool) -> String {
+    fn show_unfinished_if(&mut self, columns: usize, is_due: impl FnOnce(&str) -> bool) -> String {
         if !is_due(&self.unfinished) {
             return String::new();
         }
@@ -142,6 +144,7 @@ impl Screen {
         self.above(&rest, columns)
     }
 
+    /// Writes whole lines in place of the prompt, and draws the prompt below them.
     fn above(&mut self, lines: &str, columns: usize) -> String {
         format!("{ERASE_ROW}{lines}{}", self.editor.draw(columns))
     }
@@ -170,12 +173,12 @@ mod tests {
         assert_eq!(screen.show("before", COLUMNS), "before");
         assert_eq!(screen.prompt(COLUMNS), "\r\x1b[K> ");
         assert_eq!(screen.show("one\n\ntwo\nth", COLUMNS), "\r\x1b[Kone\n\ntwo\n> ");
-        assert!(screen.is_waiting());
+        assert!(screen.has_unfinished_line());
         assert_eq!(screen.show("ree\n", COLUMNS), "\r\x1b[Kthree\n> ");
-        assert!(!screen.is_waiting());
+        assert!(!screen.has_unfinished_line());
         assert_eq!(screen.show("four", COLUMNS), "");
-        assert_eq!(screen.settle(COLUMNS), "\r\x1b[Kfour\n> ");
-        assert_eq!(screen.settle(COLUMNS), "");
+        assert_eq!(screen.show_unfinished(COLUMNS), "\r\x1b[Kfour\n> ");
+        assert_eq!(screen.show_unfinished(COLUMNS), "");
         screen.show("five", COLUMNS);
         assert_eq!(screen.leave(), "\r\x1b[Kfive\n");
         assert_eq!((screen.show("after", COLUMNS), screen.leave()), ("after".into(), String::new()));
@@ -217,6 +220,6 @@ mod tests {
         let mut screen = Screen::default();
         screen.prompt(COLUMNS);
         assert!(!screen.show(&"x".repeat(HELD_BACK_LIMIT + 1), COLUMNS).is_empty());
-        assert!(!screen.is_waiting());
+        assert!(!screen.has_unfinished_line());
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Parses what was typed. The error is half a sentence that tells what is wrong with it.
+    /// Parses what was typed. The error is half a sentence about what is wrong.
     pub(crate) fn parse(text: &str) -> Result<Address, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err("the path is missing".into()) } else { Ok(Address::Unix(path.into())) };

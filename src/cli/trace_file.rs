@@ -75,7 +75,7 @@ impl TraceFile {
         }
     }
 
-    /// Runs the loop to its end, and writes the trace meanwhile.
+    /// Runs the loop to its end and writes its records to the file.
     pub(crate) fn run(mut self, event_loop: &mut EventLoop) -> bucle::Result<()> {
         let result = event_loop.run_with(|lp| self.before_turn(lp));
         event_loop.enter(|lp| self.finish(lp));
@@ -94,6 +94,7 @@ impl TraceFile {
     /// Takes the records of the last turn. Returns how long the next turn may wait for events, so that buffered lines
     /// are written in time.
     fn before_turn(&mut self, lp: &mut Loop) -> Option<Duration> {
+        // Without a trace recording has stopped: the limit was reached, or a write failed.
         lp.trace()?;
         let result = self.take_records(lp).and_then(|()| self.flush_in_time(lp.now()));
         match result {
@@ -124,6 +125,7 @@ impl TraceFile {
         }
     }
 
+    /// Turns the records of the ring into lines.
     fn take_records(&mut self, lp: &mut Loop) -> io::Result<()> {
         let Some(trace) = lp.trace() else { return Ok(()) };
         let lost = trace.dropped();
@@ -133,6 +135,7 @@ impl TraceFile {
         }
         let mut result = Ok(());
         trace.drain(|number, record| {
+            // After a failed write the rest of the ring is emptied, but not written.
             if result.is_ok() {
                 self.chrome.record(number, record, &mut self.buffer);
                 if self.buffer.len() >= BUFFER {
@@ -143,6 +146,7 @@ impl TraceFile {
         result
     }
 
+    /// Writes the buffer if the last write is long enough ago. Otherwise returns how long it may still wait.
     fn flush_in_time(&mut self, now: Instant) -> io::Result<Option<Duration>> {
         if self.buffer.is_empty() {
             return Ok(None);

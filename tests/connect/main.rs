@@ -350,7 +350,7 @@ fn a_unix_socket_can_be_connected_to() -> std::io::Result<()> {
     let mut client = connect(&target, Stdio::piped());
     client.stdin().write_all(b"hola\n")?;
     let accepted = listener.try_clone()?;
-    let (mut peer, _) = in_background(move || accepted.accept()).recv_timeout(LIMIT).expect("it comes")?;
+    let (mut peer, _) = in_background(move || accepted.accept()).recv_timeout(LIMIT).expect("a connection")?;
     let mut received = String::new();
     peer.read_to_string(&mut received)?;
     assert_eq!(received, "hola\n");

@@ -17,9 +17,9 @@
 //! | `SIGKILL` | nothing can be done; `stty sane` helps |
 //!
 //! Restoring the settings never blocks, so it is always done before anything is written. A write can block, on a
-//! terminal that Ctrl-S holds or whose window does not read. So with a prompt only as much is written as the terminal
-//! takes immediately ([`TerminalOutput`]). The rest is queued, and the session pauses the socket and the keyboard until
-//! it is written. Meanwhile the loop runs and handles signals.
+//! terminal that Ctrl-S holds or whose terminal emulator does not read. So with a prompt only as much is written as the
+//! terminal takes immediately ([`TerminalOutput`]). The rest is queued, and the session pauses the socket and the
+//! keyboard until it is written. Meanwhile the loop runs and handles signals.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -44,12 +44,12 @@ pub(super) struct OutputFailed;
 /// What is shown, and the exit code that goes with it.
 pub(super) struct Display {
     output: Output,
-    /// A person types, and is told what happens; a program is not.
+    /// Standard input is a terminal: its user is informed of what happens.
     is_typed: bool,
     /// Standard output, if there is a prompt.
     terminal: Option<TerminalOutput>,
-    /// Bytes that the terminal has not taken yet. Bounded, because the input is paused while there are any: the longest
-    /// case is one chunk whose bytes are all escaped, some hundred kilobytes.
+    /// Bytes that the terminal has not taken yet. Bounded, because the input is paused while there are any: at
+    /// most one chunk whose bytes are all escaped, some hundred kilobytes.
     queue: Vec<u8>,
     /// Messages for standard error, held back until `queue` is written, so that they come after the server's text.
     postponed: String,
@@ -112,11 +112,11 @@ impl Display {
 
     /// Shows the unfinished line that was held back.
     pub(super) fn show_unfinished(&mut self) -> Result<(), OutputFailed> {
-        self.change_screen(|screen| screen.settle(columns()))
+        self.change_screen(|screen| screen.show_unfinished(columns()))
     }
 
     pub(super) fn has_unfinished_line(&self) -> bool {
-        matches!(&self.output, Output::Prompt(_, screen) if screen.is_waiting())
+        matches!(&self.output, Output::Prompt(_, screen) if screen.has_unfinished_line())
     }
 
     /// The server sends no more: shows what was held back, and takes the prompt away.
@@ -199,7 +199,7 @@ impl Display {
         self.write(shown.as_bytes())
     }
 
-    /// A closed pipe (`EPIPE`) is not reported: a reader such as `head` may stop reading whenever it likes.
+    /// A closed pipe (`EPIPE`) is not reported: a reader such as `head` may stop reading at any time.
     fn write(&mut self, bytes: &[u8]) -> Result<(), OutputFailed> {
         if self.has_failed {
             return Err(OutputFailed);
@@ -242,7 +242,7 @@ impl Display {
         self.message(&complaint(what, &[]));
     }
 
-    /// Tells a person who types what happens.
+    /// Writes a message for the user at the terminal. With piped input nothing is written.
     pub(super) fn inform(&mut self, what: &str) {
         if self.is_typed {
             self.message(&format!("{what}\n"));

@@ -16,7 +16,7 @@ proptest! {
             prop_assert!(screen.unfinished.len() <= HELD_BACK_LIMIT);
         }
         shown += &screen.leave();
-        let (text, said) = (shown.replace("> ", "").replace(ERASE_ROW, ""), pieces.concat());
-        prop_assert_eq!(text.trim_end_matches('\n'), said.trim_end_matches('\n'));
+        let (text, sent) = (shown.replace("> ", "").replace(ERASE_ROW, ""), pieces.concat());
+        prop_assert_eq!(text.trim_end_matches('\n'), sent.trim_end_matches('\n'));
     }
 }
