@@ -149,7 +149,7 @@ fn serve_command() -> clap::Command {
             number("outbox-limit", "SIZE")
                 .default_value("1M")
                 .value_parser(size)
-                .help("Disconnect a peer that has more than this queued; 0 is no limit"),
+                .help("Disconnect a peer with more queued bytes than this; 0 is no limit"),
         )
         .arg(
             number("total-outbox-limit", "SIZE")
