@@ -15,7 +15,8 @@ use std::time::Duration;
 use super::outbox::FEW;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
-use super::state::{NO_SERVER, Reset, SocketState, Stream};
+use super::state::{Life, Link, NO_SERVER, Reset, SocketState, Writing};
+use super::stream::Stream;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 
@@ -39,7 +40,7 @@ impl Loop {
             self.tick(NetTick::FailQueued(socket));
         }
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        state.set(DESTROYED);
+        state.set_life(Life::Destroyed);
         match &error {
             Some(error) => log::trace!(target: "bucle::net", "{socket} destroyed: {error}"),
             None => log::trace!(target: "bucle::net", "{socket} destroyed"),
@@ -71,7 +72,7 @@ impl Loop {
             self.tick(NetTick::Error(socket, Box::new(error)));
         }
         if was_opened {
-            self.closing.push((socket, cause));
+            self.net.closing.push((socket, cause));
         } else {
             self.tick(NetTick::CloseUnopened(socket));
         }
@@ -84,7 +85,7 @@ impl Loop {
     /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
     fn send_last_bytes(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        let is_gathered = state.flags & (BLOCKED | CONNECTING | ERRORED) == 0 && state.corks == 0;
+        let is_gathered = !state.is(BLOCKED | CONNECTING | ERRORED) && state.corks == 0;
         let Some(id) = state.outbox.filter(|_| is_gathered) else { return };
         let (outbox, store) = outboxes.open(id);
         let waiting = outbox.len();
@@ -116,11 +117,11 @@ impl Loop {
     /// Works on the list as it stands now. What an `on_close` destroys in turn waits for the next turn, so two sockets
     /// that keep destroying each other's successors cannot hold the loop here.
     pub(crate) fn run_closing(&mut self) {
-        if self.closing.is_empty() {
+        if self.net.closing.is_empty() {
             return;
         }
         let phase = self.begin_phase(Phase::Close);
-        let mut list = mem::take(&mut self.closing);
+        let mut list = mem::take(&mut self.net.closing);
         while let Some((socket, cause)) = list.pop() {
             let outer = self.act_for(cause);
             self.give_up_writes(socket);
@@ -130,8 +131,8 @@ impl Loop {
             self.act_for(outer);
             self.free_socket(socket);
         }
-        if self.closing.is_empty() {
-            self.closing = list;
+        if self.net.closing.is_empty() {
+            self.net.closing = list;
         }
         self.end_phase(phase);
         self.shrink_after_crowd();
@@ -150,8 +151,8 @@ impl Loop {
             net.ready.shrink_to(FEW);
             net.pipes_buf.shrink_to(FEW);
             self.ticks.ticks.shrink_to(FEW);
-            self.pending.shrink_to(FEW);
-            self.closing.shrink_to(FEW);
+            self.net.pending.shrink_to(FEW);
+            self.net.closing.shrink_to(FEW);
         }
     }
 
@@ -174,7 +175,7 @@ impl Loop {
         let was_opened = state.is(OPENED);
         let was_connecting = state.is(CONNECTING);
         // From here on `connect_to` may give the socket a new life.
-        state.set(CLOSING);
+        state.set_life(Life::Closing);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
         self.take_pipes(socket);
@@ -185,7 +186,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         // Unless `on_close` has begun a new life, whose writes wait for a connection of its own.
         if was_connecting && state.is(CLOSING) {
-            state.clear(CONNECTING);
+            state.set_link(Link::Connected);
             if state.outbox.is_some() {
                 let first = self.net.take_inflight_callbacks(socket);
                 self.connection_never_came(socket, first);
@@ -218,8 +219,11 @@ impl Loop {
         if let Some(outbox) = state.take_outbox() {
             self.net.outboxes.take_back(outbox);
         }
-        let state = self.net.sockets.remove(socket.0.slot());
+        let state = self.net.sockets.remove(socket.0);
         self.release_handler(handler);
+        if let Some(state) = &state {
+            self.net.tables.forget(socket, state.tag);
+        }
         // Last, for dropping what callbacks own may run code of the program.
         drop(state);
     }
@@ -227,7 +231,7 @@ impl Loop {
     /// `destroy_soon`: end, and destroy when that is through.
     pub(crate) fn destroy_socket_soon(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(FINISHED) {
+        if state.writing() == Writing::Finished {
             return self.destroy_socket(socket, None);
         }
         state.set(DESTROY_ON_FINISH);
@@ -260,7 +264,7 @@ impl Loop {
     /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
     pub(crate) fn send_what_is_left(&mut self) {
         self.flush_in_silence();
-        while let Some((pending, _)) = self.pending.pop_front() {
+        while let Some((pending, _)) = self.net.pending.pop_front() {
             if let Pending::Shutdown(socket) = pending {
                 self.shut_down(socket);
             }

@@ -28,6 +28,18 @@ pub trait Handler: Any {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {}
     /// A client is connected and what was written before has been handed to the kernel.
     fn on_ready(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// The socket was given this handler by [`Socket::upgrade`]. Data follows, beginning with the `head`.
+    fn on_upgrade(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Bytes have arrived, in a buffer that the handler may change: `buf` is the loop's own read buffer, and its contents are
+    /// not used after this call. For protocols that decode in place. The default calls [`on_data`](Self::on_data).
+    ///
+    /// Only the loop calls this method. A handler that wraps another one forwards `on_read`, not `on_data`; otherwise a
+    /// wrapped handler that implements only `on_read` gets nothing
+    /// ([Node: `onread`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketconnectoptions-connectlistener)).
+    #[doc(alias = "onread")]
+    fn on_read(&mut self, lp: &mut Loop, socket: Socket, buf: &mut [u8]) {
+        self.on_data(lp, socket, buf);
+    }
     /// Bytes have come. A chunk is whatever one read gave: a message may come in pieces, and several in one.
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {}
     /// Text has come; instead of `on_data` after [`Socket::set_encoding`].

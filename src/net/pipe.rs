@@ -181,6 +181,9 @@ impl Loop {
         if let Some(place) = more.piped_from.iter().position(|&other| other == source) {
             more.piped_from.remove(place);
         }
+        if let Some(state) = self.net.socket_mut(to) {
+            state.free_more_if_empty();
+        }
     }
 
     fn more_of(&mut self, socket: Socket) -> Option<&mut More> {

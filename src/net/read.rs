@@ -19,6 +19,7 @@
 use std::io;
 use std::mem;
 
+use super::state::Writing;
 use super::state::flag::{self, *};
 use super::utf8::Utf8Decoder;
 use super::{Error, NetTick, Socket};
@@ -60,7 +61,7 @@ impl Loop {
             log_read(socket, n);
         }
         state.bytes_read += n as u64;
-        let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
+        let (flags, handler, idle_timer) = (state.among(u32::MAX), state.handler, state.idle_timer);
         let mut goes_on = n >= buf.len();
         // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
         if !goes_on && flags & (HANGUP | URGENT) == 0 {
@@ -75,9 +76,9 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        let chunk = &buf[..n];
+        let chunk = &mut buf[..n];
         if flags & (FLOWING | DETOUR) == FLOWING {
-            self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_data(lp, socket, chunk));
+            self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_read(lp, socket, chunk));
         } else {
             self.deliver_by_detour(socket, chunk);
         }
@@ -100,7 +101,7 @@ impl Loop {
     }
 
     /// Bytes have come that do not go straight to the handler: to the inbox when nobody takes them now.
-    fn deliver_by_detour(&mut self, socket: Socket, chunk: &[u8]) {
+    fn deliver_by_detour(&mut self, socket: Socket, chunk: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(FLOWING) && !state.has_undelivered() {
             return self.hand_over(socket, chunk);
@@ -117,12 +118,10 @@ impl Loop {
     }
 
     /// Gives a chunk to the program: decoded if it asked for text, and into the pipes.
-    fn hand_over(&mut self, socket: Socket, chunk: &[u8]) {
+    pub(super) fn hand_over(&mut self, socket: Socket, chunk: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
-            let pipes = self.pipes_of(socket);
-            self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_data(lp, socket, chunk));
-            return self.feed_pipes(socket, pipes, chunk);
+            return self.hand_over_bytes(socket, chunk);
         };
         let mut scratch = mem::take(&mut self.net.text_buf);
         let text = decoder.decode(chunk, &mut scratch);
@@ -136,6 +135,16 @@ impl Loop {
         scratch.clear();
         scratch.shrink_to(TEXT_BUFFER);
         self.net.text_buf = scratch;
+    }
+
+    /// The pipes get the bytes as they arrived. They are fed after the handler, which may change its buffer, so with pipes
+    /// the handler gets a copy.
+    fn hand_over_bytes(&mut self, socket: Socket, chunk: &mut [u8]) {
+        let pipes = self.pipes_of(socket);
+        let mut copy = if pipes.is_empty() { Vec::new() } else { chunk.to_vec() };
+        let buf = if pipes.is_empty() { &mut *chunk } else { &mut copy[..] };
+        self.emit(socket, Kind::OnData, buf.len(), |handler, lp| handler.on_read(lp, socket, buf));
+        self.feed_pipes(socket, pipes, chunk);
     }
 
     fn hand_over_text(&mut self, socket: Socket, text: &str) {
@@ -161,15 +170,17 @@ impl Loop {
     }
 
     /// Hands over what the inbox holds, chunk by chunk as long as somebody takes it, and queues the end once it is empty.
-    fn flow(&mut self, socket: Socket) {
+    pub(super) fn flow(&mut self, socket: Socket) {
         let mut is_end_queued = false;
         loop {
             let Some(state) = self.net.socket_mut(socket) else { return };
-            if state.is(DESTROYED) {
+            // A handler that has just been replaced gets `on_upgrade` before any data.
+            if state.is(DESTROYED | UPGRADING) {
                 return;
             }
+            let is_flowing = state.is(FLOWING);
             let chunk = match &mut state.more {
-                Some(more) if state.flags & FLOWING != 0 => more.inbox.pop(),
+                Some(more) if is_flowing => more.inbox.pop(),
                 _ => None,
             };
             let is_last = if state.is(FLOWING) { state.inbox_len() == 0 } else { !state.has_undelivered() };
@@ -177,12 +188,12 @@ impl Loop {
                 // Before the last chunk is delivered: ticks that its handler makes come after the end, as in Node.
                 self.tick(NetTick::End(socket));
             }
-            let Some(chunk) = chunk else { break };
-            self.hand_over(socket, &chunk);
+            let Some(mut chunk) = chunk else { break };
+            self.hand_over(socket, &mut chunk);
         }
         // A character that the FIN cut in two becomes one replacement character, before the end.
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let takes_tail = state.flags & (FLOWING | EOF | DESTROYED) == FLOWING | EOF;
+        let takes_tail = state.among(FLOWING | EOF | DESTROYED) == FLOWING | EOF;
         let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
             self.hand_over_text(socket, text);
@@ -223,7 +234,7 @@ impl Loop {
 
     pub(crate) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if bytes.is_empty() || state.flags & (DESTROYED | END_EMITTED) != 0 {
+        if bytes.is_empty() || state.is(DESTROYED | END_EMITTED) {
             return;
         }
         state.set(DETOUR);
@@ -249,6 +260,7 @@ impl Loop {
         if !needs_detour {
             state.clear(DETOUR);
         }
+        state.free_more_if_empty();
     }
 
     /// Has the descriptor read when there is something, unless the inbox is full.
@@ -258,7 +270,7 @@ impl Loop {
             // Asked for before there was anything: reading begins with the connection, even if it is paused by then.
             return state.set(READING);
         }
-        let may_read = state.flags & (DESTROYED | EOF | READING) == 0;
+        let may_read = !state.is(DESTROYED | EOF | READING);
         if !may_read || state.inbox_len() >= state.high_water_mark.max(1) as usize {
             return;
         }
@@ -273,7 +285,7 @@ impl Loop {
     /// The end tick: everything has been delivered and the peer sends no more.
     pub(crate) fn end_reached(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.flags & (DESTROYED | ERRORED | END_EMITTED) != 0 || state.has_undelivered() {
+        if state.is(DESTROYED | ERRORED | END_EMITTED) || state.has_undelivered() {
             return;
         }
         state.set(END_EMITTED);
@@ -283,7 +295,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is_writable() && !state.is(ALLOW_HALF_OPEN) {
             self.tick(NetTick::AnswerEnd(socket));
-        } else if state.is(FINISHED) {
+        } else if state.writing() == Writing::Finished {
             self.destroy_socket(socket, None);
         }
     }

@@ -1,14 +1,13 @@
 //! The handle of a connection: everything a program can do with one.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
-use std::{fmt, io};
-
-use socket2::{SockRef, TcpKeepalive};
 
 use super::state::flag::*;
-use super::state::{NO_SERVER, SocketState};
-use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, ServerId, Target};
+use super::state::{NO_SERVER, SocketState, Writing};
+use super::stream::{set_keep_alive, set_user_timeout};
+use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, NetTimer, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
@@ -204,7 +203,7 @@ impl Socket {
         if options.limits != Limits::NONE {
             state.more().limits = Some(Box::new(options.limits));
         }
-        let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
+        let socket = Socket(lp.net.sockets.insert(state));
         lp.net.outboxes.store.blocks.connections_are(lp.net.sockets.len());
         socket.set_timeout(lp, options.timeout);
         socket
@@ -367,7 +366,7 @@ impl Socket {
             lp.timers_clear(timer);
         }
         if !limit.is_zero() {
-            let timer = lp.start_idle_timer(self, limit);
+            let timer = lp.start_net_timer(limit, NetTimer::Idle(self));
             if let Some(state) = lp.net.socket_mut(self) {
                 state.idle_timer = Some(timer);
             }
@@ -431,6 +430,7 @@ impl Socket {
         }
         let slot = handler.into_slot(lp);
         let Some(state) = lp.net.socket_mut(self) else { return };
+        state.clear_tag();
         let old = std::mem::replace(&mut state.handler, slot);
         lp.release_handler(old);
     }
@@ -455,8 +455,9 @@ impl Socket {
     /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's address
     /// and remembers it.
     pub fn info(self, lp: &mut Loop) -> Option<SocketInfo> {
+        let remembered = self.entry::<PeerAddr>(lp).map(|peer| peer.0);
         let (state, outboxes) = lp.net.socket_and_outboxes(self)?;
-        let remote = state.peer_addr();
+        let remote = state.stream.peer_addr().or(remembered);
         let (readable, writable) = (state.is_readable(), state.is_writable());
         let connecting = state.is(CONNECTING) && !state.is(DESTROYED);
         let ready_state = match (connecting, readable, writable) {
@@ -467,7 +468,7 @@ impl Socket {
             (false, false, false) => ReadyState::Closed,
         };
         let flowing = if state.is(FLOWING) { Some(true) } else { state.is(PAUSED).then_some(false) };
-        Some(SocketInfo {
+        let info = SocketInfo {
             ready_state,
             pending: connecting || !state.is(OPENED) || state.is(DESTROYED),
             connecting,
@@ -475,26 +476,30 @@ impl Socket {
             readable,
             flowing,
             writable,
-            writable_ended: state.is(ENDING),
-            writable_finished: state.is(FINISHED),
+            writable_ended: state.is(ENDED),
+            writable_finished: state.writing() == Writing::Finished,
             writable_length: outboxes.writable_length(state) as usize,
-            writable_need_drain: state.is(NEED_DRAIN) && !state.is(DESTROYED | ENDING),
-            writable_corked: state.corks,
+            writable_need_drain: state.is(NEED_DRAIN) && !state.is(DESTROYED | ENDED),
+            writable_corked: state.corks.into(),
             high_water_mark: state.high_water_mark as usize,
             bytes_read: state.bytes_read,
             bytes_written: state.bytes_written,
             timeout_ms: state.idle_limit_ms,
             remote,
             local: state.stream.local_addr(),
-        })
+        };
+        if let (Some(remote), None) = (remote, remembered) {
+            self.set_entry(lp, PeerAddr(remote));
+        }
+        Some(info)
     }
 
     /// The error that a write would get now; `None` if it would be taken.
     pub fn write_refusal(self, lp: &Loop) -> Option<Error> {
         match lp.net.socket(self) {
             None => Some(Error::Destroyed { action: "write" }),
-            Some(state) if state.answers_end() && state.is(ENDING) => Some(Error::EndedByPeer),
-            Some(state) if !state.is(OPENED | DESTROYED | ENDING) => Some(Error::SocketClosed),
+            Some(state) if state.answers_end() && state.is(ENDED) => Some(Error::EndedByPeer),
+            Some(state) if !state.is(OPENED | DESTROYED | ENDED) => Some(Error::SocketClosed),
             Some(state) => super::write::refusal(state),
         }
     }
@@ -519,27 +524,27 @@ impl Socket {
     /// the peer ([Node: `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
     #[doc(alias = "writableNeedDrain")]
     pub fn needs_drain(self, lp: &Loop) -> bool {
-        lp.net.socket(self).is_some_and(|state| state.flags & (NEED_DRAIN | DESTROYED | ENDING) == NEED_DRAIN)
+        lp.net.socket(self).is_some_and(|state| state.among(NEED_DRAIN | DESTROYED | ENDED) == NEED_DRAIN)
     }
 
     /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
     pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
         let state = lp.net.socket(self)?;
-        state.more.as_ref().and_then(|more| more.peer).or_else(|| state.stream.peer_addr())
+        state.stream.peer_addr().or_else(|| self.entry::<PeerAddr>(lp).map(|peer| peer.0))
     }
 
     /// The server that accepted this socket; `None` for a client's, and after the destroy.
     pub fn server(self, lp: &Loop) -> Option<ServerId> {
         let server = lp.net.socket(self)?.server;
-        lp.net.servers.get(server as usize).map(|state| ServerId(Key::new(server as usize, state.serial)))
+        lp.net.servers.at(server).map(|state| ServerId(Key::new(server as usize, state.serial)))
     }
 
     /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
     /// drain owed, not ended or destroyed. One look for what is asked before every line.
     #[inline]
     pub(crate) fn is_at_work(self, lp: &Loop) -> bool {
-        const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDING | DESTROYED;
-        lp.net.socket(self).is_some_and(|state| state.flags & (OPENED | HINDRANCES) == OPENED)
+        const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDED | DESTROYED | UPGRADING;
+        lp.net.socket(self).is_some_and(|state| state.among(OPENED | HINDRANCES) == OPENED)
     }
 
     /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
@@ -547,6 +552,9 @@ impl Socket {
         self.0.serial()
     }
 }
+
+/// The address of a peer, remembered since [`Socket::info`] asked for it: it is still known after the close, as in Node.
+struct PeerAddr(SocketAddr);
 
 /// `#41`, as in the logs.
 impl fmt::Display for Socket {
@@ -558,33 +566,6 @@ impl fmt::Display for Socket {
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Socket#{}", self.0.serial())
-    }
-}
-
-/// How often, and how many times, the kernel asks a peer whether it is still there; libuv's numbers.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_QUESTIONS: u32 = 10;
-
-/// Switches the kernel's keepalive.
-pub(crate) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration) -> io::Result<()> {
-    if enable && delay.as_secs() > 0 {
-        let delay = Duration::from_secs(delay.as_secs());
-        let questions = TcpKeepalive::new().with_time(delay).with_interval(KEEP_ALIVE_INTERVAL);
-        // This switches it on too.
-        socket.set_tcp_keepalive(&questions.with_retries(KEEP_ALIVE_QUESTIONS))
-    } else {
-        socket.set_keepalive(enable)
-    }
-}
-
-/// Sets the time for an acknowledgement, where the system has it.
-pub(crate) fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return socket.set_tcp_user_timeout((!limit.is_zero()).then_some(limit));
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    {
-        let _ = (socket, limit);
-        Ok(())
     }
 }
 

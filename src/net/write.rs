@@ -47,10 +47,10 @@ impl Loop {
     /// The common case: an open socket that the kernel has not refused, and few bytes. `false`: it is another case.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
-        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
+        const SPECIAL: u32 = ENDED | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
-        if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
+        let Some(state) = net.sockets.get_mut(socket.0) else { return false };
+        if state.among(SPECIAL | OPENED) != OPENED {
             return false;
         }
         let gathered = net.gathered + bytes.len();
@@ -90,7 +90,7 @@ impl Loop {
             self.call_back(socket, callback, Err(Error::Destroyed { action: "write" }));
             return false;
         };
-        let refusal = if state.answers_end() && state.is(ENDING) { Some(Error::EndedByPeer) } else { refusal(state) };
+        let refusal = if state.answers_end() && state.is(ENDED) { Some(Error::EndedByPeer) } else { refusal(state) };
         match refusal {
             Some(error) => {
                 self.call_back(socket, callback, Err(error.clone()));
@@ -167,7 +167,7 @@ impl Loop {
         cause: Cause,
     ) -> Result<bool, ()> {
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return Err(()) };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return Err(()) };
         let gathered = net.outboxes.unsent(state);
         net.gathered = net.gathered.saturating_sub(gathered);
         let sent = match state.outbox {
@@ -271,7 +271,7 @@ impl Loop {
     fn flush_at_once(&mut self, socket: Socket, marks: u32, failed: FlushFailed) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         state.clear(marks);
-        if state.flags & (BLOCKED | CONNECTING | DESTROYED | ERRORED) != 0 || state.corks > 0 {
+        if state.is(BLOCKED | CONNECTING | DESTROYED | ERRORED) || state.corks > 0 {
             return;
         }
         let Some(id) = state.outbox else { return };
@@ -291,7 +291,7 @@ impl Loop {
     #[inline(never)]
     fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, failed: FlushFailed) {
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let Some(id) = state.outbox else { return };
         let (outbox, store) = net.outboxes.open(id);
         let (cause, waiting) = (outbox.cause, outbox.len());
@@ -410,7 +410,7 @@ impl Loop {
     /// A write is through: `on_drain` if it is owed, then the callbacks, then perhaps the end.
     pub(crate) fn after_write(&mut self, socket: Socket, callbacks: Vec<WriteCallback>) {
         if let Some((state, outboxes)) = self.net.socket_and_outboxes(socket)
-            && state.flags & (NEED_DRAIN | ENDING | DESTROYED) == NEED_DRAIN
+            && state.among(NEED_DRAIN | ENDED | DESTROYED) == NEED_DRAIN
             && outboxes.writable_length(state) == 0
         {
             state.clear(NEED_DRAIN);
@@ -485,7 +485,7 @@ impl Loop {
         // What was written before the cork is not held back by it.
         self.flush_gathered(socket);
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let written = state.bytes_written;
         if state.outbox.is_none() {
             let id = net.outboxes.lend(Cause::default());
@@ -497,15 +497,15 @@ impl Loop {
     }
 
     /// Takes `count` corks off. With the last one everything that was held back goes out as one write.
-    pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
+    pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u16) {
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial() || state.corks == 0 || state.is(DESTROYED) {
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
+        if state.corks == 0 || state.is(DESTROYED) {
             return;
         }
         state.corks = state.corks.saturating_sub(count);
         let Some(id) = state.outbox.filter(|_| state.corks == 0) else { return };
-        let flags = state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED);
+        let flags = state.among(BLOCKED | CONNECTING | DESTROYED | OPENED);
         let (outbox, store) = net.outboxes.open(id);
         if flags & (BLOCKED | DESTROYED) != 0 {
             return;
@@ -567,7 +567,7 @@ impl Loop {
 
 /// Why a write to this socket is refused, if it is.
 pub(crate) fn refusal(state: &SocketState) -> Option<Error> {
-    if state.is(ENDING) {
+    if state.is(ENDED) {
         Some(Error::WriteAfterEnd)
     } else if state.is(DESTROYED) {
         Some(Error::Destroyed { action: "write" })

@@ -3,7 +3,7 @@
 use super::Peer;
 use crate::event_loop::Loop;
 use crate::net::Socket;
-use crate::net::state::Stream;
+use crate::net::stream::Stream;
 
 /// What a loop still holds; all 0 when nothing is left.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -33,8 +33,8 @@ impl Loop {
             timers: self.timer_count(),
             unsent: self.net.unsent.len(),
             ticks: !self.ticks.is_empty(),
-            pending: self.pending.len(),
-            closing: self.closing.len(),
+            pending: self.net.pending.len(),
+            closing: self.net.closing.len(),
             active: self.active,
             outboxes: self.net.outboxes.lent(),
             blocks: self.net.outboxes.store.blocks.used(),
@@ -68,7 +68,7 @@ impl Socket {
             is_connecting: state.is(CONNECTING),
             is_destroyed: state.is(DESTROYED),
             is_errored: state.is(ERRORED),
-            is_ending: state.is(ENDING),
+            is_ending: state.is(ENDED),
             is_paused: state.is(PAUSED),
             owes_drain: state.is(NEED_DRAIN),
             high_water_mark: state.high_water_mark as usize,
