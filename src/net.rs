@@ -127,7 +127,9 @@ pub(crate) struct Net {
     next_serial: u32,
     /// Where text is put together that cannot be lent from the read buffer.
     text_buf: String,
-    /// Lent to who feeds pipes, or ends them.
+    /// The copy of a chunk that a handler may change while pipes get the original.
+    copy_buf: Vec<u8>,
+    /// The list of pipes that are fed or ended at the moment, so that no chunk allocates one.
     pipes_buf: Vec<Pipe>,
     /// Sockets with gathered bytes, to be sent at the end of the phase.
     unsent: Vec<Socket>,

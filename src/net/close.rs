@@ -95,7 +95,7 @@ impl Loop {
                 outboxes.take_back(id);
             }
             Sent::Part(_) | Sent::Enough(_) | Sent::Failed(_) => {
-                outbox.begin_flight(state.bytes_written - outbox.len() as u64, state.bytes_written);
+                outbox.begin_flight(outbox.first_unsent(state.bytes_written), state.bytes_written);
                 state.set(BLOCKED);
             }
         }
@@ -203,7 +203,7 @@ impl Loop {
         state.set(ERRORED);
         state.more().errored.get_or_insert(Error::ClosedBeforeConnection);
         for callback in first {
-            self.tell(socket, callback, Err(Error::ClosedBeforeConnection));
+            self.run_write_callback(socket, callback, Err(Error::ClosedBeforeConnection));
         }
         self.fail_queued(socket);
     }
@@ -263,7 +263,7 @@ impl Loop {
 
     /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
     pub(crate) fn send_what_is_left(&mut self) {
-        self.flush_in_silence();
+        self.flush_without_callbacks();
         while let Some((pending, _)) = self.net.pending.pop_front() {
             if let Pending::Shutdown(socket) = pending {
                 self.shut_down(socket);

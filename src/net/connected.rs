@@ -99,7 +99,7 @@ impl Loop {
         if has_early_write && state.is(DESTROYED) {
             state.clear(BLOCKED);
             let first = self.net.take_inflight_callbacks(socket);
-            self.write_failed(socket, first, Error::SocketClosed);
+            self.report_now(socket, first, Error::SocketClosed);
         } else if has_early_write {
             self.send_queued(socket);
         } else if state.writing() == Writing::ShuttingDown && !state.is(DESTROYED) {

@@ -97,7 +97,7 @@ impl Loop {
         state.set_writing(Writing::Finished);
         let callbacks = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         for callback in callbacks {
-            self.tell(socket, callback, Ok(()));
+            self.run_write_callback(socket, callback, Ok(()));
         }
         self.emit(socket, Kind::OnFinish, 0, |handler, lp| handler.on_finish(lp, socket));
         self.unpipe_sources(socket);

@@ -277,7 +277,7 @@ impl Loop {
     fn sent_if_timed(&self, socket: Socket, timer: TimerId) -> Option<u64> {
         let state = self.net.socket(socket).filter(|state| state.is(BLOCKED))?;
         let outbox = self.net.outboxes.of(state).filter(|outbox| outbox.write_timer == Some(timer))?;
-        Some(state.bytes_written - outbox.len() as u64)
+        Some(outbox.first_unsent(state.bytes_written))
     }
 
     /// Takes from the largest until all together are below their limit.

@@ -96,6 +96,13 @@ impl Outbox {
         self.tail - self.head + self.chain.len()
     }
 
+    /// The offset of the first byte that waits here; the kernel has all bytes before it. `written` is the socket's
+    /// `bytes_written`, the offset behind the last byte.
+    #[inline]
+    pub fn first_unsent(&self, written: u64) -> u64 {
+        written - self.len() as u64
+    }
+
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

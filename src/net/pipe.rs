@@ -79,7 +79,7 @@ impl Loop {
         pipes
     }
 
-    fn give_back(&mut self, mut pipes: Vec<Pipe>) {
+    pub(super) fn give_back(&mut self, mut pipes: Vec<Pipe>) {
         pipes.clear();
         self.net.pipes_buf = pipes;
     }

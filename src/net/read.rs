@@ -25,8 +25,8 @@ use super::utf8::Utf8Decoder;
 use super::{Error, NetTick, Socket};
 use crate::event_loop::{Kind, Loop};
 
-/// How much text the loop's scratch buffer may keep.
-const TEXT_BUFFER: usize = 64 * 1024;
+/// How much room the loop's scratch buffers may keep: one full read.
+const SCRATCH: usize = 64 * 1024;
 
 impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
@@ -133,7 +133,7 @@ impl Loop {
             self.hand_over_text(socket, text);
         }
         scratch.clear();
-        scratch.shrink_to(TEXT_BUFFER);
+        scratch.shrink_to(SCRATCH);
         self.net.text_buf = scratch;
     }
 
@@ -141,9 +141,16 @@ impl Loop {
     /// the handler gets a copy.
     fn hand_over_bytes(&mut self, socket: Socket, chunk: &mut [u8]) {
         let pipes = self.pipes_of(socket);
-        let mut copy = if pipes.is_empty() { Vec::new() } else { chunk.to_vec() };
-        let buf = if pipes.is_empty() { &mut *chunk } else { &mut copy[..] };
-        self.emit(socket, Kind::OnData, buf.len(), |handler, lp| handler.on_read(lp, socket, buf));
+        if pipes.is_empty() {
+            self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_read(lp, socket, chunk));
+            return self.give_back(pipes);
+        }
+        let mut copy = mem::take(&mut self.net.copy_buf);
+        copy.extend_from_slice(chunk);
+        self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_read(lp, socket, &mut copy));
+        copy.clear();
+        copy.shrink_to(SCRATCH);
+        self.net.copy_buf = copy;
         self.feed_pipes(socket, pipes, chunk);
     }
 

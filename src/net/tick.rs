@@ -53,11 +53,11 @@ impl Loop {
             NetTick::FailQueued(socket) => self.fail_queued(socket),
             NetTick::WriteFailed(socket, failed) => {
                 let (callbacks, error) = *failed;
-                self.write_failed(socket, callbacks, error);
+                self.report_now(socket, callbacks, error);
             }
             NetTick::Callback(socket, call) => {
                 let (callback, result) = *call;
-                self.tell(socket, callback, result);
+                self.run_write_callback(socket, callback, result);
             }
             NetTick::Destroy(socket, error) => self.destroy_socket(socket, Some(*error)),
             NetTick::Error(socket, error) => self.emit_error(socket, *error),
