@@ -27,8 +27,11 @@ use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
 use super::advice::words_for;
+use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
+use super::stderr::complain;
+use super::target::Address;
 use super::trace_file::TraceFile;
-use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine, stderr};
+use super::{exit_code, machine, stderr};
 use house::{House, Rules};
 
 /// How many bytes may wait for a peer before it is no longer read from. One full read of the loop.
@@ -53,13 +56,6 @@ pub(crate) enum Kind {
     Discard,
 }
 
-/// Where to listen.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    Tcp(String, u16),
-    Unix(PathBuf),
-}
-
 /// How many records are kept where they only serve to notice slow callbacks.
 #[cfg(feature = "trace")]
 const SLOW_WATCH_RECORDS: usize = 1024;
@@ -68,7 +64,8 @@ const SLOW_WATCH_RECORDS: usize = 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Serve {
     pub(crate) kind: Kind,
-    pub(crate) place: Place,
+    /// Where to listen.
+    pub(crate) address: Address,
     /// `None`: as many as there are descriptors for.
     pub(crate) max_connections: Option<usize>,
     /// Others may listen on the same port.
@@ -151,7 +148,7 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
 }
 
 fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
-    let places = match machine::places(serve.max_connections) {
+    let places = match machine::connection_limit(serve.max_connections) {
         Ok(places) => places,
         Err(status) => return status,
     };
@@ -164,7 +161,11 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     event_loop.spin(serve.spin);
     event_loop.events_per_turn(EVENTS_PER_TURN);
     panic::set_hook(Box::new(report_panic));
-    let trace = match serve.trace.as_deref().map(|path| TraceFile::start(&mut event_loop, path, serve)).transpose() {
+    let start_trace = |path| {
+        let title = format!("bucle serve {}", serve.kind.name());
+        TraceFile::start(&mut event_loop, path, &title, serve.trace_limit)
+    };
+    let trace = match serve.trace.as_deref().map(start_trace).transpose() {
         Ok(trace) => trace,
         Err(status) => return status,
     };
@@ -249,11 +250,11 @@ fn open(lp: &mut Loop, serve: &Serve, places: usize, handler: impl Handler) -> R
 }
 
 fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result<()> {
-    match &serve.place {
-        Place::Tcp(host, port) => {
+    match &serve.address {
+        Address::Tcp(host, port) => {
             server.id().listen_now(lp, Listen::from((host.as_str(), *port)).reuse_port(serve.reuse_port))
         }
-        Place::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
+        Address::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
             Err(error) if error.code() == "EADDRINUSE" && failure::is_stale_socket(path) => {
                 log::info!(target: "bucle::serve", "{}: nobody answers there, so it is taken over", path.display());
                 // If it cannot be removed, the second attempt says why.
@@ -290,7 +291,7 @@ fn announce(kind: Kind, address: &LocalAddress) {
         if let Err(error) = process::write_stdout(line.as_bytes()) {
             log::warn!(target: "bucle::serve", "{}: cannot say so on standard output: {}", line.trim_end(), words_for(&error));
         }
-        stderr::say(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
+        stderr::write(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };
     if process::takes_a_line(&io::stdout()) {
         say();

@@ -534,9 +534,9 @@ fn the_command_closes_a_connection_with_too_long_a_line() {
 #[test]
 fn limits_that_contradict_each_other_are_usage_errors() {
     for (args, word) in [
-        (&["--line-limit", "0"][..], "a line has one byte at least"),
-        (&["--outbox-limit", "100K"], "it takes 196608 at least"),
-        (&["--outbox-limit", "1M", "--line-limit", "1M"], "for lines of up to 1048576 bytes"),
+        (&["--line-limit", "0"][..], "a line has at least one byte"),
+        (&["--outbox-limit", "100K"], "need at least 196608"),
+        (&["--outbox-limit", "1M", "--line-limit", "1M"], "lines of up to 1048576 bytes"),
         (&["--outbox-limit", "lots"], "64M, 500K or 2G"),
         (&["--write-timeout", "soon"], "10s, 5m or 1h"),
     ] {
@@ -645,7 +645,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let (say, heard) = mpsc::channel();
     std::thread::spawn(move || {
         for line in std::io::BufReader::new(stderr).lines().map_while(Result::ok) {
-            if line.contains(" dropped here: nobody read them in time)") {
+            if line.contains(" dropped here: the reader was too slow)") {
                 let _ = say.send(());
             }
         }

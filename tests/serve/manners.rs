@@ -438,7 +438,7 @@ fn what_cannot_be_is_said_with_advice() {
         ("a negative time", &["serve", "--write-timeout", "-5s"], 2, &["'-5s'", "500us, 20ms, 10s, 5m or 1h"]),
         ("a very long time", &["serve", "--idle-timeout", "1000h"], 2, &["the longest time is 24 days"]),
         ("no time to spin", &["serve", "--spin", "abc"], 2, &["50us or 1ms"]),
-        ("too long a time to spin", &["serve", "--spin", "1h"], 2, &["a second is the most"]),
+        ("too long a time to spin", &["serve", "--spin", "1h"], 2, &["at most 1s"]),
         ("nobody may come", &["serve", "--max-connections", "0"], 2, &["it must be 1 or more"]),
         ("fewer than nobody", &["serve", "--max-connections", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
         ("as in load", &["load", "-c", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),

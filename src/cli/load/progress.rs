@@ -171,7 +171,7 @@ fn line(now: u64, snapshot: &Snapshot, unit: Unit, rate: f64) -> String {
 
 /// Writes to stderr without waiting for its reader.
 fn write_to_stderr(text: &str) {
-    stderr::say(text.as_bytes());
+    stderr::write(text.as_bytes());
 }
 
 /// Writes to the parent process.

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use bucle::Error;
 use bucle::net::{self, Socket};
 
-use super::{Kind, Place, Serve};
+use super::{Kind, Serve};
+use crate::cli::target::Address;
 
 /// The most bytes that a unix socket's path may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
 const UNIX_PATH_LIMIT: usize = 107;
@@ -15,9 +16,9 @@ const UNIX_PATH_LIMIT: usize = 107;
 /// What failed and why, and what may be typed instead.
 pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
     let mut code = error.code();
-    let (why, advice) = match &serve.place {
-        Place::Tcp(host, port) => explain_tcp(error, serve, host, *port),
-        Place::Unix(path) => {
+    let (why, advice) = match &serve.address {
+        Address::Tcp(host, port) => explain_tcp(error, serve, host, *port),
+        Address::Unix(path) => {
             if code == "EACCES" && !directory_of(path).exists() {
                 // Node's word for it (libuv's `uv_pipe_bind`). A reader has no use for that.
                 code = "ENOENT";
@@ -25,10 +26,10 @@ pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
             explain_unix(error, serve.kind, path)
         }
     };
-    let place = match &serve.place {
-        Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
-        Place::Tcp(host, port) => format!("{host}:{port}"),
-        Place::Unix(path) => path.display().to_string(),
+    let place = match &serve.address {
+        Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+        Address::Tcp(host, port) => format!("{host}:{port}"),
+        Address::Unix(path) => path.display().to_string(),
     };
     (format!("cannot listen on {place}: {why} ({code})"), advice)
 }
