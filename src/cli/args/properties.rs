@@ -1,10 +1,10 @@
-//! What holds for sizes, times and ports, whatever is typed.
+//! Properties of sizes, times and ports, for any typed text.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// The same again, with numbers that are never too small: digits, one of the units, and nothing else.
+/// A reference parser for numbers that are never too small: digits, one of the units, and nothing else.
 fn plainly(text: &str, units: &[(&str, u128)]) -> Option<u128> {
     units.iter().find_map(|(unit, factor)| {
         let digits = text.strip_suffix(unit)?;
@@ -13,7 +13,7 @@ fn plainly(text: &str, units: &[(&str, u128)]) -> Option<u128> {
     })
 }
 
-/// Nearly right, or anything.
+/// Text that is nearly valid, or any text.
 fn typed() -> impl Strategy<Value = String> {
     prop_oneof![8 => "0{0,2}[0-9]{0,12}[ -]?(|ms|s|m|h|k|K|M|g|G|KiB|MiB|GiB|d)", 1 => "[0-9]{15,45}[hGs]?", 1 => ".{0,8}"]
 }
@@ -33,9 +33,9 @@ proptest! {
         prop_assert_eq!(trace_size(&text).ok().map(u128::from), want);
     }
 
-    /// How a time is written is in the properties of `bucle load`.
+    /// The notation of a time is tested in the properties of `bucle load`.
     #[test]
-    fn a_time_to_spin_is_a_time_of_a_second_at_most(text in typed()) {
+    fn a_spin_time_is_a_time_of_at_most_one_second(text in typed()) {
         prop_assert_eq!(spin(&text).ok(), time(&text).ok().filter(|time| *time <= LONGEST_SPIN));
     }
 

@@ -1,10 +1,10 @@
-//! What holds for the editor, whatever is typed, wherever the reads cut it, and however narrow the terminal is.
+//! Properties of the editor, for any typed keys, any cuts between reads, and any width of the terminal.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Keys and text, some of it wide, combined, or no text at all.
+/// Keys and text: some of it wide, some combining, some invalid.
 fn keys() -> impl Strategy<Value = Vec<u8>> {
     let keys: Vec<&[u8]> = vec![
         b"\x1b[D",
@@ -52,7 +52,7 @@ proptest! {
         prop_assert_eq!(&parts.line, &whole.line);
     }
 
-    /// After each byte: a row no wider than the terminal, with the cursor in it and what is under it seen.
+    /// After each byte the row is no wider than the terminal and shows the cursor and the character under it.
     #[test]
     fn a_row_fits_and_shows_the_cursor(bytes in keys(), columns in 1..40_usize) {
         let mut editor = Editor::default();
@@ -62,7 +62,7 @@ proptest! {
             let (before, after) = row.split_once("\x1b7").unwrap_or((&row, ""));
             let after = after.trim_end_matches("\x1b8");
             prop_assert!(!before.contains('\x1b') && !after.contains('\x1b'));
-            // Narrower than prompt, a wide character and the last column nothing fits.
+            // In a narrower terminal the prompt, a wide character and the last column do not fit.
             if columns >= 5 {
                 prop_assert!(text_width(before) < columns);
                 prop_assert!(text_width(before) + text_width(after) <= columns);
@@ -74,7 +74,7 @@ proptest! {
         }
     }
 
-    /// No half characters: what is sent is what was inserted and not taken away.
+    /// The line that is sent holds what was inserted and not deleted, in whole characters.
     #[test]
     fn a_line_is_text_without_controls(bytes in keys()) {
         for typed in feed(&mut Editor::default(), &bytes) {

@@ -1,4 +1,4 @@
-//! What holds for what is shown, whatever the server sends and wherever the reads cut it.
+//! Properties of escaped output, for any bytes of the server and any cuts between reads.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn escaped(chunks: &[Vec<u8>]) -> String {
     text
 }
 
-/// Bytes of which many mean something: line breaks, an escape, and the parts of longer characters.
+/// Mostly bytes with a special meaning: line breaks, an escape, and parts of longer characters.
 fn byte() -> impl Strategy<Value = u8> {
     let telling = b"\r\n\t\x1b\x9b\xc2\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xff";
     prop_oneof![3 => prop::sample::select(&telling[..]), 1 => any::<u8>()]

@@ -1,4 +1,4 @@
-//! What holds for keys, whatever is typed and wherever the reads cut it.
+//! Properties of keys, for any typed bytes and any cuts between reads.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ fn keys(chunks: &[Vec<u8>]) -> Vec<Key> {
     all
 }
 
-/// Bytes of which many mean something: escapes, the parts of sequences and of longer characters.
+/// Mostly bytes with a special meaning: escapes, and parts of sequences and of longer characters.
 fn byte() -> impl Strategy<Value = u8> {
     let telling = b"\x1b\x1b\x1b[[OABCD~~13;5b\r\x7f\x04\xc2\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xff";
     prop_oneof![3 => prop::sample::select(&telling[..]), 1 => any::<u8>()]

@@ -1,10 +1,10 @@
-//! What holds for places, whatever is typed.
+//! Properties of targets, for any typed text.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Nearly right, or anything.
+/// Text that is nearly valid, or any text.
 fn typed() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         "",
@@ -26,7 +26,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_understood_can_be_shown_and_typed_again(text in typed()) {
+    fn a_parsed_target_can_be_shown_and_parsed_again(text in typed()) {
         match Place::parse(&text) {
             Ok(place) => {
                 if let Place::Tcp(host, port) = &place {
