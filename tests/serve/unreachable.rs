@@ -12,6 +12,10 @@ fn an_unreachable_peer_is_disconnected_and_holds_up_no_other() {
         eprintln!("skipped: no network namespace (unshare, iproute2, user namespaces)");
         return;
     }
+    if Command::new("nc").arg("-h").output().is_err() {
+        eprintln!("skipped: nc is not installed");
+        return;
+    }
     let directory = std::env::temp_dir().join(format!("bucle-unreachable-{}", std::process::id()));
     fs::create_dir(&directory).expect("an unused name");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/unreachable.sh");
