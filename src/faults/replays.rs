@@ -149,8 +149,8 @@ const SESSIONS: &[Session] = &[
         let ledger = world.ledger.clone();
         world.remote_server([Step::Wait, Step::Accept, Step::Wait, send("the answer"), Step::Fin]);
         world.enter(|lp| {
-            let asks = on().data(|lp, socket, _| socket.end(lp)).error(|_, _, _| {});
-            let socket = ledger.socket(lp, SocketOptions::default(), asks);
+            let client = on().data(|lp, socket, _| socket.end(lp)).error(|_, _, _| {});
+            let socket = ledger.socket(lp, SocketOptions::default(), client);
             ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
             ledger.write_then(lp, socket, b"the ", |_| {});
             ledger.write_then(lp, socket, b"question", |_| {});
@@ -190,11 +190,11 @@ const SESSIONS: &[Session] = &[
     }),
     race("idle limits", |world| {
         let ledger = world.ledger.clone();
-        let told = on().timeout(move |lp, socket| {
+        let slow = on().timeout(move |lp, socket| {
             ledger.end_with(lp, socket, b"too slow");
             socket.set_timeout(lp, Duration::from_secs(1));
         });
-        world.serve(ServerOptions { timeout: Duration::from_secs(1), ..ServerOptions::default() }, told);
+        world.serve(ServerOptions { timeout: Duration::from_secs(1), ..ServerOptions::default() }, slow);
         world.client(0, [send("hola")]);
         world.client(0, [Step::Window(2), send("hola")]);
     }),

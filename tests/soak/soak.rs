@@ -327,7 +327,7 @@ impl Soak {
     fn report(&self, ran: Duration, used: u64, own_used: u64, before: u64, after: u64, peak: u64) {
         let counts = &self.counts;
         println!(
-            "lines        {} said and accepted, each heard by everybody id stayed, once, in the same order",
+            "lines        {} accepted; every member that stayed received each of them once, in the same order",
             counts.lines
         );
         println!("skipped      {} because slow members had to catch up", counts.skipped);

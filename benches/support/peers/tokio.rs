@@ -76,17 +76,17 @@ async fn buffered_lines(mut stream: TcpStream) -> Result<()> {
 
 /// The channel hands a counted reference to each member, not a copy. Buffered, all waiting lines are sent in one write.
 async fn relay(stream: TcpStream, members: broadcast::Sender<std::sync::Arc<[u8]>>, buffered: bool) -> Result<()> {
-    let mut said = members.subscribe();
+    let mut lines = members.subscribe();
     let (read, mut write) = stream.into_split();
     let writer = tokio::spawn(async move {
         let mut waiting = Vec::new();
-        while let Ok(line) = said.recv().await {
+        while let Ok(line) = lines.recv().await {
             if !buffered {
                 write.write_all(&line).await?;
                 continue;
             }
             waiting.extend_from_slice(&line);
-            while let Ok(line) = said.try_recv() {
+            while let Ok(line) = lines.try_recv() {
                 waiting.extend_from_slice(&line);
             }
             write.write_all(&waiting).await?;
