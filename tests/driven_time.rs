@@ -345,7 +345,7 @@ fn a_limit_of_more_than_25_days_does_not_become_a_millisecond() {
     for limit in [Duration::MAX, Duration::from_millis(1 << 31)] {
         let (mut fixture, socket, _peer) = with_an_idle_limit(limit);
         assert_eq!(fixture.after(24 * 60 * 60 * SECOND), "");
-        let limit_ms = fixture.event_loop.enter(|lp| socket.info(lp)).map(|info| info.timeout_ms);
+        let limit_ms = fixture.event_loop.enter(|lp| socket.info(lp)).and_then(|info| info.timeout_ms);
         assert_eq!(limit_ms, Some((1 << 31) - 1));
         assert_eq!(fixture.after(24 * 24 * 60 * 60 * SECOND), "idle");
     }

@@ -280,7 +280,7 @@ fn property(info: &SocketInfo, key: &str) -> Option<String> {
         "writableCorked" => info.writable_corked.to_string(),
         "bytesRead" => info.bytes_read.to_string(),
         "bytesWritten" => info.bytes_written.to_string(),
-        "timeout" => info.timeout_ms.to_string(),
+        "timeout" => info.timeout_ms.map_or_else(|| "none".to_owned(), |ms| ms.to_string()),
         "remoteAddress" => ip(info.remote)?,
         "remoteFamily" => family(info.remote)?,
         "remotePort" => port(info.remote)?,

@@ -16,13 +16,31 @@ impl Loop {
         }
         self.update_now();
         let phase = self.begin_phase(Phase::Timers);
-        self.timers.begin_pass(self.now_ms);
-        while let Some(id) = self.timers.next_due() {
-            self.fire(id);
-            self.timers.settle();
-            self.boundary();
+        while self.run_pass() {
+            // As in libuv, a timer that is due by now fires before the phase ends.
+            self.update_now();
         }
         self.end_phase(phase);
+    }
+
+    /// Calls the timers that are due now. Returns whether another pass must follow.
+    ///
+    /// libuv has one timer for all of Node's. It is set when a pass is over, before the last ticks run. If those ticks arm or
+    /// refresh a timer, the loop looks at its clock, and libuv's timer may be due: then Node gets another pass at once.
+    fn run_pass(&mut self) -> bool {
+        self.timers.begin_pass(self.now_ms);
+        let (mut has_fired, mut wake) = (false, None);
+        while let Some(id) = self.timers.next_due() {
+            has_fired = true;
+            self.fire(id);
+            self.timers.settle();
+            // At least a millisecond from now, as Node sets it.
+            wake = self.timers.next_expiry().map(|expiry| expiry.max(self.now_ms + 1));
+            self.boundary();
+        }
+        // The last ticks may have armed an earlier timer, which sets libuv's anew.
+        let Some(expiry) = self.timers.next_expiry().filter(|_| has_fired) else { return false };
+        self.now_ms >= wake.map_or(expiry, |wake| expiry.min(wake))
     }
 
     fn fire(&mut self, id: TimerId) {

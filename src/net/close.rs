@@ -216,7 +216,7 @@ impl Loop {
             return;
         }
         let handler = state.handler;
-        if let Some(outbox) = state.take_outbox() {
+        if let Some(outbox) = state.outbox.take() {
             self.net.outboxes.take_back(outbox);
         }
         let state = self.net.sockets.remove(socket.0);
@@ -265,8 +265,10 @@ impl Loop {
     pub(crate) fn send_what_is_left(&mut self) {
         self.flush_without_callbacks();
         while let Some((pending, _)) = self.net.pending.pop_front() {
-            if let Pending::Shutdown(socket) = pending {
-                self.shut_down(socket);
+            match pending {
+                Pending::Shutdown(socket) => self.shut_down(socket),
+                Pending::EarlyFin(socket) => self.send_fin(socket),
+                Pending::ConnectFailed(..) => {}
             }
         }
     }

@@ -20,8 +20,8 @@ use std::time::Duration;
 use super::dial::{failed_at_path, open_tcp, open_unix};
 use super::endpoint::{Resolution, failed_on, literal};
 use super::lookup::LookupResult;
-use super::state::Link;
 use super::state::flag::*;
+use super::state::{Link, SocketState, Writing};
 use super::stream::Stream;
 use super::{Error, Family, NetTick, NetTimer, Pending, Socket, Target};
 use crate::Result;
@@ -69,7 +69,23 @@ impl Loop {
     /// `connect_to`. What Node throws comes back; what fails later arrives in `on_error`.
     pub(super) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
         let Target { endpoint, family, local_address, local_port } = target;
-        let port = endpoint.check()?;
+        let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
+        if state.is(CLOSING) {
+            self.begin_life_anew(socket);
+        } else if state.is(DESTROYED) || state.is(OPENED) && !state.has_failed_to_dial() {
+            return Err(Error::AlreadyConnected);
+        }
+        let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
+        // From here on the socket is connecting, as in Node, even if one of the checks below returns an error.
+        state.set_link(Link::Connecting);
+        if state.writing() != Writing::Open {
+            // Ended before: the FIN follows the connection. Until then the socket takes writes again.
+            state.set_writing(Writing::Open);
+            state.more().ends_on_connect = true;
+        }
+        if let Some(timer) = state.idle_timer {
+            self.restart_timer(timer);
+        }
         let local = match local_address {
             Some(text) => match literal(&text, local_port, "bind") {
                 Some(Ok(address)) => Some(address),
@@ -78,21 +94,11 @@ impl Loop {
             None if local_port != 0 => Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local_port)),
             None => None,
         };
-        let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
-        if state.is(CLOSING) {
-            self.begin_life_anew(socket);
-        } else if state.is(OPENED | DESTROYED) {
-            return Err(Error::AlreadyConnected);
-        }
+        let port = endpoint.check()?;
         self.net.attempts += 1;
         let number = self.net.attempts;
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
-        state.set_link(Link::Connecting);
-        let idle_timer = state.idle_timer;
         state.more().connecting = Some(Box::new(Connecting { number, local, ..Connecting::default() }));
-        if let Some(timer) = idle_timer {
-            self.restart_timer(timer);
-        }
         match endpoint.resolution(port, "connect") {
             Resolution::NoHost => self.look_up(socket, number, (LOCALHOST, port), family),
             Resolution::Name(host) => self.look_up(socket, number, (host, port), family),
@@ -109,18 +115,20 @@ impl Loop {
         Ok(())
     }
 
-    /// A closed socket is connected again. What its last life has left undone is not this one's: writes and ends that
-    /// still wait hear that they will not happen, and no shutdown or failure of then is waited for.
+    /// A closed socket is connected again. Writes that its last life has left behind fail, and pending work of that life is
+    /// dropped. Callbacks of ends fail with the write in flight, if there is one; otherwise they wait on, as in Node: for
+    /// the end of this life, or for its destroy.
     fn begin_life_anew(&mut self, socket: Socket) {
         self.net.pending.retain(|(pending, _)| pending.socket() != socket);
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        let outbox = state.take_outbox();
-        let ends = state.more.as_mut().map(|more| std::mem::take(&mut more.end_callbacks)).unwrap_or_default();
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        let fails_ends = state.has_early_write(outboxes);
+        let outbox = state.outbox.take();
+        let ends = state.more.as_mut().filter(|_| fails_ends).map(|more| std::mem::take(&mut more.end_callbacks));
         let tag = std::mem::take(&mut state.tag);
         state.begin_life();
         self.net.tables.forget(socket, tag);
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
-        for callback in writes.into_iter().chain(ends) {
+        for callback in writes.into_iter().chain(ends.unwrap_or_default()) {
             self.call_back(socket, Some(callback), Err(Error::ClosedBeforeConnection));
         }
     }
@@ -273,6 +281,13 @@ impl Loop {
             state.stream = Stream::None;
         }
         self.connect_next(socket);
+    }
+}
+
+impl SocketState {
+    /// Whether `connect_to` has returned an error: the socket is connecting, and nothing is under way. It may be called again.
+    fn has_failed_to_dial(&self) -> bool {
+        self.link() == Link::Connecting && self.more.as_ref().is_none_or(|more| more.connecting.is_none())
     }
 }
 

@@ -13,6 +13,7 @@ use super::state::flag::*;
 use super::state::{Link, Reset, SocketState, Writing};
 use super::stream::{set_keep_alive, set_user_timeout};
 use super::{Error, Pending, Socket};
+use crate::error_codes;
 use crate::event_loop::{Kind, Loop};
 
 impl Loop {
@@ -72,6 +73,7 @@ impl Loop {
         log::debug!(target: "bucle::net", "{socket} connected");
         self.emit(socket, Kind::OnConnect, 0, |handler, lp| handler.on_connect(lp, socket));
         self.reset_if_asked_for(socket, Reset::BeforeWrites);
+        self.send_early_fin(socket);
         self.send_early_writes(socket, has_early_write);
         self.reset_if_asked_for(socket, Reset::AfterWrites);
         self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
@@ -93,9 +95,28 @@ impl Loop {
         }
     }
 
+    /// `end` was called before `connect_to`: the FIN is sent now. Writes that were made since then come behind it, and fail.
+    fn send_early_fin(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        let ends = state.more.as_mut().is_some_and(|more| std::mem::take(&mut more.ends_on_connect));
+        if !ends || state.is(DESTROYED) {
+            return;
+        }
+        let was_blocked = state.is(BLOCKED);
+        state.clear(BLOCKED);
+        let cause = self.cause();
+        self.net.pending.push_back((Pending::EarlyFin(socket), cause));
+        if was_blocked {
+            let first = self.net.take_inflight_callbacks(socket);
+            let error = std::io::Error::from_raw_os_error(error_codes::number_of("EPIPE"));
+            self.report_now(socket, first, Error::system("write", &error));
+        }
+    }
+
     /// Writes made before the connection was there, or an end.
     fn send_early_writes(&mut self, socket: Socket, has_early_write: bool) {
         let Some(state) = self.net.socket_mut(socket) else { return };
+        let has_early_write = has_early_write && state.is(BLOCKED);
         if has_early_write && state.is(DESTROYED) {
             state.clear(BLOCKED);
             let first = self.net.take_inflight_callbacks(socket);

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Error;
 use super::endpoint::{abstract_address, check_length, show_path};
 use crate::Result;
+use crate::error_codes;
 
 /// Opens a TCP connection without waiting for it; says which call failed.
 pub(super) fn open_tcp(
@@ -23,6 +24,10 @@ pub(super) fn open_tcp(
     let local = match (local.ip(), address) {
         (ip, SocketAddr::V6(_)) if ip == Ipv4Addr::UNSPECIFIED => {
             SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), local.port())
+        }
+        // The kernel would say EAFNOSUPPORT; libuv parses the address for the family of the target, and says EINVAL.
+        _ if local.is_ipv4() != address.is_ipv4() => {
+            return Err(("bind", io::Error::from_raw_os_error(error_codes::number_of("EINVAL"))));
         }
         _ => local,
     };

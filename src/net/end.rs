@@ -81,11 +81,17 @@ impl Loop {
             state.set_writing(Writing::Ending);
             return;
         }
-        // A peer that is gone already makes this fail; the reading side says so, with the better error.
+        self.send_fin(socket);
+        self.tick(NetTick::Finish(socket));
+    }
+
+    /// Sends the FIN.
+    pub(super) fn send_fin(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket(socket) else { return };
+        // A peer that is gone already makes this fail; the reading side reports it, with the better error.
         let _ = state.stream.shutdown();
         self.note(Kind::Shutdown, socket.serial(), 0);
         log::debug!(target: "bucle::net", "{socket} has ended: FIN sent");
-        self.tick(NetTick::Finish(socket));
     }
 
     /// The tick after the shutdown.
@@ -99,8 +105,10 @@ impl Loop {
         for callback in callbacks {
             self.run_write_callback(socket, callback, Ok(()));
         }
+        // A pipe that `on_finish` lays to this socket stays until the close, as in Node.
+        let sources = self.sources_of(socket);
         self.emit(socket, Kind::OnFinish, 0, |handler, lp| handler.on_finish(lp, socket));
-        self.unpipe_sources(socket);
+        self.unpipe_each(sources, socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROY_ON_FINISH | END_EMITTED) {
             self.destroy_socket(socket, None);

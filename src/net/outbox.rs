@@ -55,7 +55,8 @@ pub(super) struct Outbox {
     inflight_callbacks: usize,
     /// The write that waits longest.
     pub cause: Cause,
-    /// How much was waiting when the idle limit was last looked at: progress since then postpones it.
+    /// How many bytes of the write in flight waited when the idle limit last looked; at first the whole write. If fewer wait
+    /// by now, the kernel takes bytes, and the limit is put off.
     pub seen_by_idle_limit: usize,
     /// Its place in the books, while it waits.
     pub ticket: Option<Ticket>,
@@ -101,6 +102,11 @@ impl Outbox {
     #[inline]
     pub fn first_unsent(&self, written: u64) -> u64 {
         written - self.len() as u64
+    }
+
+    /// How many bytes of the write in flight wait.
+    pub fn in_flight(&self, written: u64) -> usize {
+        self.inflight_end.saturating_sub(self.first_unsent(written)) as usize
     }
 
     #[inline]
@@ -192,7 +198,7 @@ impl Outbox {
         self.unit_start = start;
         self.inflight_end = end;
         self.inflight_callbacks = self.callbacks.len();
-        self.seen_by_idle_limit = self.len();
+        self.seen_by_idle_limit = (end - start) as usize;
     }
 
     /// The kernel has all of the write in flight; these hear of it now.

@@ -7,6 +7,8 @@ use crate::event_loop::{Loop, Phase};
 pub(super) enum Pending {
     /// Send what is left, then the FIN.
     Shutdown(Socket),
+    /// The FIN of a socket that was ended before it was connected. Its writing side is open as far as the program knows.
+    EarlyFin(Socket),
     /// A connect that failed at once.
     ConnectFailed(Socket, Box<Error>),
 }
@@ -14,7 +16,7 @@ pub(super) enum Pending {
 impl Pending {
     pub(super) fn socket(&self) -> Socket {
         match self {
-            Pending::Shutdown(socket) | Pending::ConnectFailed(socket, _) => *socket,
+            Pending::Shutdown(socket) | Pending::EarlyFin(socket) | Pending::ConnectFailed(socket, _) => *socket,
         }
     }
 }
@@ -31,6 +33,7 @@ impl Loop {
             let outer = self.act_for(cause);
             match pending {
                 Pending::Shutdown(socket) => self.shut_down(socket),
+                Pending::EarlyFin(socket) => self.send_fin(socket),
                 Pending::ConnectFailed(socket, error) => self.attempt_failed(socket, *error),
             }
             self.boundary();

@@ -181,8 +181,9 @@ impl Loop {
         let mut is_end_queued = false;
         loop {
             let Some(state) = self.net.socket_mut(socket) else { return };
-            // A handler that has just been replaced gets `on_upgrade` before any data.
-            if state.is(DESTROYED | UPGRADING) {
+            // As in Node a destroyed socket delivers what it has buffered, until `on_error` or `on_close`. A handler that has
+            // just been replaced gets `on_upgrade` before any data.
+            if state.is(ERROR_EMITTED | CLOSING | UPGRADING) {
                 return;
             }
             let is_flowing = state.is(FLOWING);
@@ -200,8 +201,9 @@ impl Loop {
         }
         // A character that the FIN cut in two becomes one replacement character, before the end.
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let takes_tail = state.among(FLOWING | EOF | DESTROYED) == FLOWING | EOF;
-        let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
+        let takes_tail = state.among(FLOWING | EOF | ERROR_EMITTED | CLOSING) == FLOWING | EOF;
+        let more = state.more.as_mut().filter(|more| !more.drops_tail);
+        let decoder = more.and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
             self.hand_over_text(socket, text);
         }
@@ -228,7 +230,7 @@ impl Loop {
         self.note(Kind::Resume, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(PAUSED);
-        if state.is(FLOWING) || state.is(DESTROYED) {
+        if state.is(FLOWING) {
             return;
         }
         state.set(FLOWING);
@@ -292,7 +294,7 @@ impl Loop {
     /// The end tick: everything has been delivered and the peer sends no more.
     pub(super) fn end_reached(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(DESTROYED | ERRORED | END_EMITTED) || state.has_undelivered() {
+        if state.is(ERRORED | END_EMITTED | CLOSING) || state.has_undelivered() {
             return;
         }
         state.set(END_EMITTED);
@@ -319,6 +321,7 @@ impl Loop {
         if state.more().decoder.is_none() {
             state.set(flag::DETOUR);
             state.more().decoder = Some(Utf8Decoder::default());
+            state.more().drops_tail = state.is(EOF);
             // As in Node, what waits becomes one text.
             state.more().inbox.join();
         }

@@ -13,9 +13,10 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::endpoint::Resolution;
+use super::endpoint::{Endpoint, Resolution};
 use super::listener::{Listen, Listener, LocalAddress, open_listener};
 use super::lookup::{LookupResult, resolve};
 use super::state::NO_SERVER;
@@ -134,6 +135,7 @@ impl<H: Handler> Server<H> {
             max_connections: options.max_connections.unwrap_or(0),
             options,
             listener: Listener::None,
+            path: None,
             connections: 0,
             is_unreferenced: false,
             is_counted: false,
@@ -291,9 +293,11 @@ impl ServerId {
         }
     }
 
-    /// What it is bound to; `None` before and after.
+    /// The address that it is bound to; `None` if it is not bound. A path is returned also after the close, and after a `listen` on
+    /// it that failed, as in Node ([`server.address()`](https://nodejs.org/docs/latest-v20.x/api/net.html#serveraddress)).
     pub fn address(self, lp: &Loop) -> Option<LocalAddress> {
-        lp.net.server(self)?.listener.address()
+        let state = lp.net.server(self)?;
+        state.listener.address().or_else(|| state.path.clone().map(LocalAddress::Path))
     }
 
     /// The port that it is bound to; `None` before and after, and on a path.
@@ -377,6 +381,8 @@ pub(super) struct ServerState {
     pub handler: u32,
     pub options: ServerOptions,
     pub listener: Listener,
+    /// The path of the last `listen` on one.
+    path: Option<PathBuf>,
     pub connections: u32,
     /// 0 is no limit.
     pub max_connections: usize,
@@ -421,6 +427,9 @@ impl Loop {
         }
         state.listening_id = state.listening_id.wrapping_add(1);
         let id = state.listening_id;
+        if let Endpoint::Path(path) = &on.endpoint {
+            state.path = Some(path.clone());
+        }
         // A lookup of that call may go on, but nobody waits for it any more.
         self.set_looking_up(server, false);
         Ok((id, port))

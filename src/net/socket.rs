@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::state::flag::*;
-use super::state::{NO_SERVER, SocketState, Writing};
+use super::state::{IDLE_LIMIT_UNSET, NO_SERVER, SocketState, Writing};
 use super::stream::{set_keep_alive, set_user_timeout};
 use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, NetTimer, ServerId, Target};
 use crate::Result;
@@ -143,8 +143,9 @@ pub struct SocketInfo {
     /// Bytes written by the program, whether they have been sent or not.
     #[doc(alias = "bytesWritten")]
     pub bytes_written: u64,
-    /// The idle limit in milliseconds; 0 is off.
-    pub timeout_ms: u32,
+    /// The idle limit in milliseconds; 0 is off. `None` if none was ever set.
+    #[doc(alias = "timeout")]
+    pub timeout_ms: Option<u32>,
     /// The peer. After the close only if it was asked for before. `None` on a unix path.
     #[doc(alias = "remoteAddress")]
     pub remote: Option<SocketAddr>,
@@ -205,7 +206,9 @@ impl Socket {
         }
         let socket = Socket(lp.net.sockets.insert(state));
         lp.net.outboxes.store.blocks.connections_are(lp.net.sockets.len());
-        socket.set_timeout(lp, options.timeout);
+        if !options.timeout.is_zero() {
+            socket.set_timeout(lp, options.timeout);
+        }
         socket
     }
 
@@ -457,7 +460,8 @@ impl Socket {
     pub fn info(self, lp: &mut Loop) -> Option<SocketInfo> {
         let remembered = self.entry::<PeerAddr>(lp).map(|peer| peer.0);
         let (state, outboxes) = lp.net.socket_and_outboxes(self)?;
-        let remote = state.stream.peer_addr().or(remembered);
+        // As in Node a socket has no peer while it is connecting, even if the kernel has connected it already.
+        let remote = if state.is(CONNECTING) { None } else { state.stream.peer_addr().or(remembered) };
         let (readable, writable) = (state.is_readable(), state.is_writable());
         let connecting = state.is(CONNECTING) && !state.is(DESTROYED);
         let ready_state = match (connecting, readable, writable) {
@@ -484,7 +488,7 @@ impl Socket {
             high_water_mark: state.high_water_mark as usize,
             bytes_read: state.bytes_read,
             bytes_written: state.bytes_written,
-            timeout_ms: state.idle_limit_ms,
+            timeout_ms: (state.idle_limit_ms != IDLE_LIMIT_UNSET).then_some(state.idle_limit_ms),
             remote,
             local: state.stream.local_addr(),
         };
@@ -530,6 +534,9 @@ impl Socket {
     /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
     pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
         let state = lp.net.socket(self)?;
+        if state.is(CONNECTING) {
+            return None;
+        }
         state.stream.peer_addr().or_else(|| self.entry::<PeerAddr>(lp).map(|peer| peer.0))
     }
 
@@ -576,11 +583,12 @@ impl Loop {
         if state.idle_timer != Some(timer) {
             return;
         }
-        if state.is(BLOCKED)
+        let (is_blocked, written) = (state.is(BLOCKED), state.bytes_written);
+        if is_blocked
             && let Some(outbox) = self.net.outbox_mut(socket)
-            && outbox.seen_by_idle_limit != outbox.len()
+            && outbox.seen_by_idle_limit != outbox.in_flight(written)
         {
-            outbox.seen_by_idle_limit = outbox.len();
+            outbox.seen_by_idle_limit = outbox.in_flight(written);
             return self.restart_timer(timer);
         }
         self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));

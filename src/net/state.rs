@@ -27,6 +27,9 @@ use crate::event_loop::slots::HasSerial;
 /// No server: the socket is a client's.
 pub(super) const NO_SERVER: u32 = u32::MAX;
 
+/// The value of [`SocketState::idle_limit_ms`] before a limit is set.
+pub(super) const IDLE_LIMIT_UNSET: u32 = u32::MAX;
+
 /// One socket.
 pub(super) struct SocketState {
     pub serial: u32,
@@ -39,7 +42,7 @@ pub(super) struct SocketState {
     pub server: u32,
     /// Queued bytes from which on `write` answers `false`, and an inbox is full.
     pub high_water_mark: u32,
-    /// As the program set it; 0 is off.
+    /// As the program set it; 0 is off. [`IDLE_LIMIT_UNSET`] if it never did.
     pub idle_limit_ms: u32,
     pub idle_timer: Option<TimerId>,
     pub bytes_read: u64,
@@ -47,7 +50,7 @@ pub(super) struct SocketState {
     pub bytes_written: u64,
     /// Bytes on their way out. Lent by the loop only while there are any.
     pub outbox: Option<OutboxId>,
-    /// How many corks hold writes back. There is an outbox while there are any.
+    /// How many corks hold writes back.
     pub corks: u16,
     /// Bits for the protocol above, such as telnet; see `layer.rs`.
     pub tag: u16,
@@ -65,6 +68,8 @@ pub(super) struct More {
     pub inbox: Inbox,
     /// Turns bytes into text after `set_encoding`.
     pub decoder: Option<Utf8Decoder>,
+    /// The decoder came after the FIN: as in Node a character that the FIN cut in two is dropped.
+    pub drops_tail: bool,
     pub end_callbacks: Vec<WriteCallback>,
     /// Where this socket's data goes.
     pub pipes: Vec<Pipe>,
@@ -75,6 +80,8 @@ pub(super) struct More {
     pub connecting: Option<Box<super::connect::Connecting>>,
     /// `reset_and_destroy` while connecting: done as soon as it is connected.
     pub resets_on_connect: Option<Reset>,
+    /// `end` was called before `connect_to`: the FIN is sent as soon as it is connected.
+    pub ends_on_connect: bool,
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
     pub user_timeout: Duration,
@@ -93,6 +100,7 @@ impl More {
             && self.errored.is_none()
             && self.connecting.is_none()
             && self.resets_on_connect.is_none()
+            && !self.ends_on_connect
             && !self.no_delay
             && self.keep_alive.is_none()
             && self.user_timeout.is_zero()
@@ -261,7 +269,7 @@ impl SocketState {
             handler,
             server,
             high_water_mark,
-            idle_limit_ms: 0,
+            idle_limit_ms: IDLE_LIMIT_UNSET,
             idle_timer: None,
             bytes_read: 0,
             bytes_written: 0,
@@ -356,7 +364,8 @@ impl SocketState {
 
     /// Whether received data waits to be delivered; after the FIN the rest of a cut character counts too.
     pub fn has_undelivered(&self) -> bool {
-        let has_tail = |more: &More| more.decoder.as_ref().is_some_and(|decoder| decoder.is_midway());
+        let has_tail =
+            |more: &More| !more.drops_tail && more.decoder.as_ref().is_some_and(|decoder| decoder.is_midway());
         self.inbox_len() > 0 || self.is(flag::EOF) && self.more.as_ref().is_some_and(|more| has_tail(more))
     }
 
@@ -378,13 +387,6 @@ impl SocketState {
         self.among(END_EMITTED | ALLOW_HALF_OPEN) == END_EMITTED
     }
 
-    /// Gives its outbox up, and what corks it.
-    #[inline]
-    pub fn take_outbox(&mut self) -> Option<OutboxId> {
-        self.corks = 0;
-        self.outbox.take()
-    }
-
     /// Whether it keeps the loop alive by itself: a request in flight, or reading.
     pub fn keeps_alive(&self) -> bool {
         use flag::*;
@@ -392,13 +394,16 @@ impl SocketState {
             return false; // The closing list counts it now.
         }
         let is_reading = self.wants_read() && !self.is(UNREFERENCED);
-        is_reading || self.is(CONNECTING | BLOCKED)
+        // A `connect_to` that has returned an error leaves the socket connecting, with nothing under way.
+        let is_dialing = self.is(CONNECTING) && self.more.as_ref().is_some_and(|more| more.connecting.is_some());
+        is_reading || is_dialing || self.is(BLOCKED)
     }
 
-    /// A closed socket is connected again: states, counters and errors start anew, options stay.
+    /// A closed socket is connected again: states, counters and errors start anew, options and corks stay, and it keeps the
+    /// loop alive again.
     pub fn begin_life(&mut self) {
         use flag::*;
-        const KEPT: u32 = ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | LISTENS | PAUSED | DETOUR;
+        const KEPT: u32 = ALLOW_HALF_OPEN | FLOWING | LISTENS | PAUSED | DETOUR;
         self.clear(!(KEPT | READY_EVEN | READY_ODD | UNSENT | OF_ENUMS));
         self.set_link(Link::Unopened);
         self.set_life(Life::Alive);
@@ -411,6 +416,7 @@ impl SocketState {
         if let Some(more) = &mut self.more {
             more.errored = None;
             more.resets_on_connect = None;
+            more.ends_on_connect = false;
             more.inbox = Inbox::default();
         }
     }

@@ -116,7 +116,8 @@ impl Loop {
             return false;
         }
         let Some(state) = self.net.socket_mut(socket) else { return false };
-        if !state.is(OPENED) {
+        // Corked writes wait also where there is nothing to write to: they fail when they are uncorked.
+        if !state.is(OPENED) && !state.is_waiting() {
             self.report_later(socket, callback.into_iter().collect(), Error::SocketClosed);
             return false;
         }
@@ -129,9 +130,13 @@ impl Loop {
         } else {
             self.send_write(socket, bytes, callback, start, cause);
         }
+        // As in Node only a write that reaches the kernel is activity, not one that waits.
+        if let Some(timer) = idle_timer.filter(|_| !must_wait) {
+            self.restart_timer(timer);
+        }
         // Looked up again: the send may have gone over a limit, which destroys the socket.
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return false };
-        if state.is(ERRORED | DESTROYED) {
+        if state.is(DESTROYED) {
             return false;
         }
         let length = outboxes.writable_length(state);
@@ -139,25 +144,26 @@ impl Loop {
         if !is_low {
             state.set(NEED_DRAIN);
         }
-        if let Some(timer) = idle_timer {
-            self.restart_timer(timer);
-        }
         if must_wait {
             self.waits(socket, false);
         }
-        is_low && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED))
+        is_low && self.net.socket(socket).is_some_and(|state| !state.is(ERRORED | DESTROYED))
     }
 
     /// Queues a write behind the bytes that wait.
     fn queue_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, start: u64, cause: Cause) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let is_first = state.outbox.is_none();
+        // While connecting, the first write is in flight as soon as there is a connection, unless it is corked.
+        let is_in_flight = state.is(CONNECTING) && !state.is(ERRORED) && state.corks == 0;
         let id = *state.outbox.get_or_insert_with(|| outboxes.lend(cause));
         let (outbox, store) = outboxes.open(id);
+        if is_first {
+            outbox.begin_flight(start, start);
+        }
         outbox.push(store, bytes);
         callback.into_iter().for_each(|callback| outbox.push_callback(callback));
-        if is_first {
-            // There is no connection yet. As soon as there is one, this is the write in flight.
+        if is_first && is_in_flight {
             outbox.begin_flight(start, state.bytes_written);
         }
     }
@@ -209,6 +215,8 @@ impl Loop {
             Sent::Part(n) | Sent::Enough(n) => {
                 outbox.begin_flight(unit_start, state.bytes_written);
                 let waiting = outbox.len();
+                // The idle limit must see that the kernel has taken a part, also if the flight begins behind that part.
+                outbox.seen_by_idle_limit = outbox.seen_by_idle_limit.max(waiting + n);
                 state.set(BLOCKED);
                 self.note_sent(cause, socket, n, waiting);
                 self.waits(socket, matches!(sent, Sent::Enough(_)));
@@ -472,7 +480,7 @@ impl Loop {
             let first_unsent = outbox.first_unsent(state.bytes_written);
             state.bytes_written = first_unsent.max(outbox.inflight_end.min(state.bytes_written));
         }
-        let outbox = state.take_outbox();
+        let outbox = state.outbox.take();
         let ends = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
@@ -484,21 +492,11 @@ impl Loop {
         }
     }
 
+    /// `cork`: counts in any state, also after an end or a destroy, as in Node.
     pub(super) fn cork_socket(&mut self, socket: Socket) {
-        if !self.net.socket(socket).is_some_and(|state| state.is_writable()) {
-            return;
-        }
         // The cork holds back later writes only.
         self.flush_gathered(socket);
-        let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0) else { return };
-        let written = state.bytes_written;
-        if state.outbox.is_none() {
-            let id = net.outboxes.lend(Cause::default());
-            let (outbox, _) = net.outboxes.open(id);
-            outbox.begin_flight(written, written);
-            state.outbox = Some(id);
-        }
+        let Some(state) = self.net.socket_mut(socket) else { return };
         state.corks = state.corks.saturating_add(1);
     }
 
@@ -506,22 +504,27 @@ impl Loop {
     pub(super) fn uncork_socket(&mut self, socket: Socket, count: u16) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
-        if state.corks == 0 || state.is(DESTROYED) {
+        if state.corks == 0 {
             return;
         }
         state.corks = state.corks.saturating_sub(count);
         let Some(id) = state.outbox.filter(|_| state.corks == 0) else { return };
         let flags = state.among(BLOCKED | CONNECTING | DESTROYED | OPENED);
         let (outbox, store) = net.outboxes.open(id);
-        if flags & (BLOCKED | DESTROYED) != 0 {
+        if flags & (BLOCKED | DESTROYED) != 0 || state.is(ERRORED) {
             return;
         }
-        if flags != OPENED {
-            // Not connected yet. What was corked first is the write in flight when it is; if nothing was, the next one.
-            if outbox.is_empty() && outbox.callbacks() == 0 {
-                state.outbox = None;
-                net.outboxes.take_back(id);
-            } else if !outbox.is_in_flight() {
+        if flags & OPENED == 0 {
+            // Nothing was ever connected: the writes fail now.
+            let callbacks = outbox.take_all_callbacks();
+            state.bytes_written = outbox.first_unsent(state.bytes_written);
+            state.outbox = None;
+            net.outboxes.take_back(id);
+            return self.report_later(socket, callbacks, Error::SocketClosed);
+        }
+        if flags & CONNECTING != 0 {
+            // All that was corked is one write, in flight when the connection is there.
+            if !outbox.is_in_flight() {
                 outbox.begin_flight(outbox.unit_start, state.bytes_written);
             }
             return;
@@ -529,6 +532,7 @@ impl Loop {
         let (cause, waiting) = (outbox.cause, outbox.len());
         let (idle_timer, unit_start) = (state.idle_timer, outbox.unit_start);
         let sent = send_with(socket, &mut state.stream, (&mut *outbox, store), waiting, &[]);
+        let is_activity = waiting > 0 || outbox.callbacks() > 0;
         if let Sent::All = sent {
             let callbacks = outbox.take_all_callbacks();
             state.outbox = None;
@@ -540,7 +544,7 @@ impl Loop {
         } else {
             self.not_all_sent(socket, sent, unit_start, cause, Self::report_later);
         }
-        if let Some(timer) = idle_timer {
+        if let Some(timer) = idle_timer.filter(|_| is_activity) {
             self.restart_timer(timer);
         }
     }
