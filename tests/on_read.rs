@@ -101,11 +101,7 @@ fn a_handler_that_changes_its_buffer_does_not_change_what_is_piped() {
 #[test]
 fn a_changed_buffer_does_not_reach_other_reads_and_other_sockets() {
     let (seen, mut event_loop) = (Seen::default(), EventLoop::new().expect("a loop"));
-    let mut peer = serve(
-        &mut event_loop,
-        ServerOptions::default(),
-        Unmask { seen: seen.clone(), start: |_, _| {} },
-    );
+    let mut peer = serve(&mut event_loop, ServerOptions::default(), Unmask { seen: seen.clone(), start: |_, _| {} });
     let plain = Seen::default();
     let in_handler = plain.clone();
     let other = on().data(move |_, _, chunk| in_handler.borrow_mut().extend_from_slice(chunk));
