@@ -482,7 +482,7 @@ mod tests {
         prop_oneof![4 => Just(IAC), 4 => 236u8..=254, 2 => any::<u8>()]
     }
 
-    fn said() -> impl Strategy<Value = Owned> {
+    fn event() -> impl Strategy<Value = Owned> {
         let verb = prop::sample::select(vec![Verb::Will, Verb::Wont, Verb::Do, Verb::Dont]);
         prop_oneof![
             prop::collection::vec(wire_byte(), 1..20).prop_map(Data),
@@ -502,15 +502,15 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_is_decoded(said in prop::collection::vec(said(), 0..12)) {
+        fn what_is_encoded_is_decoded(events in prop::collection::vec(event(), 0..12)) {
             let mut want = Vec::new();
-            for one in &said {
+            for one in &events {
                 match one {
                     Data(bytes) => push(&mut want, Event::Data(bytes)),
                     other => want.push(other.clone()),
                 }
             }
-            prop_assert_eq!(decode(&[&encode(&said)]), want);
+            prop_assert_eq!(decode(&[&encode(&events)]), want);
         }
     }
 }
