@@ -1,8 +1,8 @@
 //! Telnet: the protocol between a line server and a person at a terminal.
 //!
-//! The bytes on the wire are text with commands in between, and a read may end anywhere. A program wants whole lines, and
-//! wants to write text. Three small state machines per connection do the translation. Each has a file of its own and does
-//! not know sockets:
+//! The bytes on the wire are text with commands in between, and a read may end anywhere. A program wants whole lines,
+//! and wants to write text. Three small state machines per connection do the translation. Each has a file of its own
+//! and does not know sockets:
 //!
 //! ```text
 //!   socket ─▶ codec ──data──▶ lines ─────────────────▶ on_line(client, "hola")
@@ -13,8 +13,9 @@
 //!   socket ◀───────────────── 255 doubled ◀─────────── client.write
 //! ```
 //!
-//! [`Telnet`] is the [`net::Handler`](crate::net::Handler) that feeds received bytes to these machines (`session.rs`) and calls *your* [`Handler`]
-//! with the results. Each event of `net` either reaches your handler or is used up in `forward.rs`. [`listen`] makes a server:
+//! [`Telnet`] is the [`net::Handler`](crate::net::Handler) that feeds received bytes to these machines (`session.rs`)
+//! and calls *your* [`Handler`] with the results. Each event of `net` either reaches your handler or is used up in
+//! `forward.rs`. [`listen`] makes a server:
 //!
 //! ```
 //! use bucle::telnet::{self, Client};
@@ -51,18 +52,19 @@
 //!
 //! # Real clients
 //!
-//! * On Ctrl-C, Debian's telnets send `IAC IP, IAC DO TIMING-MARK` and *hide all output* until the mark is answered. It is
-//!   answered with WONT, and the session goes on.
+//! * On Ctrl-C, Debian's telnets send `IAC IP, IAC DO TIMING-MARK` and *hide all output* until the mark is answered. It
+//!   is answered with WONT, and the session goes on.
 //! * PuTTY's `plink -telnet` starts with seven negotiations. Each is refused, and none appears as text.
-//! * `nc` does not speak telnet. It ends its lines with `\n` and its input with a FIN, often without a last line break: the
-//!   bytes before such a FIN are a line too.
-//! * Ctrl-D in a telnet is the byte `04` without a line break. On an empty line it means "end of input" and is treated like a
-//!   FIN.
+//! * `nc` does not speak telnet. It ends its lines with `\n` and its input with a FIN, often without a last line break:
+//!   the bytes before such a FIN are a line too.
+//! * Ctrl-D in a telnet is the byte `04` without a line break. On an empty line it means "end of input" and is treated
+//!   like a FIN.
 //!
 //! # Options
 //!
-//! Each option that a client asks for is refused unless [`Options::policy`] allows it. The server asks for an option with
-//! [`Client::enable`]. Then [`Handler::on_option`] gets the result, and [`Handler::on_subnegotiation`] the details:
+//! Each option that a client asks for is refused unless [`Options::policy`] allows it. The server asks for an option
+//! with [`Client::enable`]. Then [`Handler::on_option`] gets the result, and [`Handler::on_subnegotiation`] the
+//! details:
 //!
 //! | a server that wants | enables | and gets |
 //! |---|---|---|
@@ -101,11 +103,11 @@ use crate::net::{Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions
 use crate::{Loop, Result};
 use lines::{LineTooLong, Lines};
 
-/// How many bytes may be queued for one client. A client that reads so slowly that there would be more is disconnected with
-/// [`Error::TooSlow`].
+/// How many bytes may be queued for one client. A client that reads so slowly that there would be more is disconnected
+/// with [`Error::TooSlow`].
 ///
-/// Answers to the client's own lines do not reach this limit: at the high-water mark the server stops reading from the client.
-/// So the limit is for broadcasts: about a thousand lines of a chat.
+/// Answers to the client's own lines do not reach this limit: at the high-water mark the server stops reading from the
+/// client. So the limit is for broadcasts: about a thousand lines of a chat.
 pub const OUTBOX_LIMIT: usize = 1024 * 1024;
 
 /// How long after our FIN a client may take to read the rest and answer with its own FIN.
@@ -121,14 +123,15 @@ pub trait Handler: Any {
     fn on_lookup(&mut self, lp: &mut Loop, client: Client, result: std::result::Result<IpAddr, &Error>) {}
     /// As [`net::Handler::on_ready`](crate::net::Handler::on_ready).
     fn on_ready(&mut self, lp: &mut Loop, client: Client) {}
-    /// A whole line has arrived, without its line break (with it, if [`Options::keeps_breaks`] is set). It may contain any
-    /// bytes: [`lines::printable`] makes text of it that is safe to show to others.
+    /// A whole line has arrived, without its line break (with it, if [`Options::keeps_breaks`] is set). It may contain
+    /// any bytes: [`lines::printable`] makes text of it that is safe to show to others.
     ///
     /// After [`Client::pause`] no further line is delivered until [`Client::resume`]; after [`Client::end`] and
-    /// [`Client::destroy`] none at all. After [`Socket::upgrade`](crate::net::Socket::upgrade) the new handler gets the rest.
-    /// All this includes lines that have been read already.
+    /// [`Client::destroy`] none at all. After [`Socket::upgrade`](crate::net::Socket::upgrade) the new handler gets the
+    /// rest. All this includes lines that have been read already.
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {}
-    /// A telnet command of one byte ([`codec::command`]), such as IP for Ctrl-C. "Are you there" is answered before this call.
+    /// A telnet command of one byte ([`codec::command`]), such as IP for Ctrl-C. "Are you there" is answered before
+    /// this call.
     fn on_command(&mut self, lp: &mut Loop, client: Client, command: u8) {}
     /// The negotiation of an option is complete: the option is on or off now, for `side`. This is the result of
     /// [`Client::enable`] and [`Client::disable`] (off, if the client refuses), and of a request of the client that
@@ -136,8 +139,9 @@ pub trait Handler: Any {
     ///
     /// Do not enable an option again that was just refused: the client would refuse it again, without end.
     fn on_option(&mut self, lp: &mut Loop, client: Client, side: Side, option: u8, is_on: bool) {}
-    /// The details of an option (RFC 855); each doubled byte 255 is one byte here. Delivered only if the option is on, for either
-    /// side, and only if there are not more than [`SUBNEGOTIATION_LIMIT`](codec::SUBNEGOTIATION_LIMIT) bytes.
+    /// The details of an option (RFC 855); each doubled byte 255 is one byte here. Delivered only if the option is on,
+    /// for either side, and only if there are not more than [`SUBNEGOTIATION_LIMIT`](codec::SUBNEGOTIATION_LIMIT)
+    /// bytes.
     ///
     /// ```
     /// /// Columns and rows, from the bytes of `option::NAWS` (RFC 1073).
@@ -148,8 +152,8 @@ pub trait Handler: Any {
     /// assert_eq!(window_size(&[0, 80, 0, 24]), Some((80, 24)));
     /// ```
     fn on_subnegotiation(&mut self, lp: &mut Loop, client: Client, option: u8, bytes: &[u8]) {}
-    /// A line is longer than the limit. The default sends a message to the client and ends the connection. An implementation of
-    /// your own should end it too: no further line is delivered.
+    /// A line is longer than the limit. The default sends a message to the client and ends the connection. An
+    /// implementation of your own should end it too: no further line is delivered.
     fn on_long_line(&mut self, lp: &mut Loop, client: Client, error: LineTooLong) {
         log::warn!(target: "bucle::telnet", "{client}: {error}, closing");
         client.write_line(lp, format!("{error}, good-bye"));
@@ -157,15 +161,16 @@ pub trait Handler: Any {
     }
     /// All queued bytes are sent, after a write has returned `false`.
     fn on_drain(&mut self, lp: &mut Loop, client: Client) {}
-    /// The client has ended, by a FIN or by Ctrl-D. This method may still write to it; then this side ends too. It is not called
-    /// if this side has ended first.
+    /// The client has ended, by a FIN or by Ctrl-D. This method may still write to it; then this side ends too. It is
+    /// not called if this side has ended first.
     fn on_end(&mut self, lp: &mut Loop, client: Client) {}
-    /// As [`net::Handler::on_finish`](crate::net::Handler::on_finish): after [`Client::end`], or after the client's own end.
+    /// As [`net::Handler::on_finish`](crate::net::Handler::on_finish): after [`Client::end`], or after the client's own
+    /// end.
     fn on_finish(&mut self, lp: &mut Loop, client: Client) {}
     /// As [`net::Handler::on_timeout`](crate::net::Handler::on_timeout).
     fn on_timeout(&mut self, lp: &mut Loop, client: Client) {}
-    /// Something failed; `on_close` follows. The default logs the error. A connection that was lost is common and logged at level
-    /// debug; a client that this side has disconnected is logged as a warning.
+    /// Something failed; `on_close` follows. The default logs the error. A connection that was lost is common and
+    /// logged at level debug; a client that this side has disconnected is logged as a warning.
     fn on_error(&mut self, lp: &mut Loop, client: Client, error: Error) {
         let is_by_this_side = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
         let level = if is_by_this_side { log::Level::Warn } else { log::Level::Debug };
@@ -191,10 +196,11 @@ pub trait Handler: Any {
 pub struct Options {
     /// How many bytes a line may have, without its line break. Default: [`Lines::LIMIT`], 64 KiB.
     pub max_line: usize,
-    /// Lines are delivered with their line break as it was sent, and only `\n` ends a line: for servers that forward lines
-    /// unchanged. A Ctrl-D is data then. Default: `false`.
+    /// Lines are delivered with their line break as it was sent, and only `\n` ends a line: for servers that forward
+    /// lines unchanged. A Ctrl-D is data then. Default: `false`.
     pub keeps_breaks: bool,
-    /// Which telnet options a client may switch on. Default: [`Policy::REFUSE_ALL`]. [`Client::enable`] does not need a policy.
+    /// Which telnet options a client may switch on. Default: [`Policy::REFUSE_ALL`]. [`Client::enable`] does not need a
+    /// policy.
     pub policy: Policy,
 }
 
@@ -226,8 +232,8 @@ pub fn listen<H: Handler>(
     }
 }
 
-/// The options of a telnet server. `no_delay` is set: the loop gathers small writes already, so the kernel should not delay
-/// them again. At most [`OUTBOX_LIMIT`] bytes may be queued for one client.
+/// The options of a telnet server. `no_delay` is set: the loop gathers small writes already, so the kernel should not
+/// delay them again. At most [`OUTBOX_LIMIT`] bytes may be queued for one client.
 pub fn server_options() -> ServerOptions {
     let limits = Limits { outbox_bytes: Some(OUTBOX_LIMIT), ..Limits::NONE };
     ServerOptions { no_delay: true, limits, ..ServerOptions::default() }
@@ -235,9 +241,9 @@ pub fn server_options() -> ServerOptions {
 
 /// A [`net::Handler`](crate::net::Handler) that speaks telnet to its sockets, and calls `H` with lines.
 ///
-/// For a server ([`Server::new`]), for a client ([`Socket::connect`](crate::net::Socket::connect)), or for a socket that is
-/// upgraded to telnet ([`Socket::upgrade`](crate::net::Socket::upgrade)). An upgrade from one `Telnet` to another keeps the
-/// options that are on, and the unfinished line.
+/// For a server ([`Server::new`]), for a client ([`Socket::connect`](crate::net::Socket::connect)), or for a socket
+/// that is upgraded to telnet ([`Socket::upgrade`](crate::net::Socket::upgrade)). An upgrade from one `Telnet` to
+/// another keeps the options that are on, and the unfinished line.
 #[derive(Debug)]
 pub struct Telnet<H> {
     handler: H,

@@ -1,5 +1,5 @@
-//! A socket changes its handler in the middle of a connection: the new handler gets `on_upgrade` first, then `head`, then all
-//! that follows. No byte is lost, and none is delivered twice.
+//! A socket changes its handler in the middle of a connection: the new handler gets `on_upgrade` first, then `head`,
+//! then all that follows. No byte is lost, and none is delivered twice.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -433,8 +433,8 @@ fn a_socket_that_is_connecting_is_upgraded_before_it_is_connected() {
     assert_eq!(all[..7], want);
 }
 
-/// `on_ready` follows `on_connect` without a tick between them, one `on_lookup` the other, and `on_finish` the callback of an
-/// end. The new handler gets `on_upgrade` before all of them.
+/// `on_ready` follows `on_connect` without a tick between them, one `on_lookup` the other, and `on_finish` the callback
+/// of an end. The new handler gets `on_upgrade` before all of them.
 #[test]
 fn no_event_reaches_the_new_handler_before_on_upgrade() {
     for event in ["lookup", "connect", "ready"] {

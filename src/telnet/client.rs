@@ -1,7 +1,7 @@
 //! The handle of a telnet client: its operations, and its state.
 //!
-//! Most clients have no state beyond the line that they are in the middle of. The others have a [`ClientState`], an entry of the
-//! loop's table for that type, so that the handle reaches it from every callback:
+//! Most clients have no state beyond the line that they are in the middle of. The others have a [`ClientState`], an
+//! entry of the loop's table for that type, so that the handle reaches it from every callback:
 //!
 //! ```text
 //!   an option is on, or being negotiated ─┐
@@ -20,8 +20,8 @@ use crate::{Loop, TimerId};
 
 /// The handle of a telnet client: a [`Socket`] whose writes follow telnet's rules.
 ///
-/// 8 bytes, `Copy`; it works in every callback, every timer and every other server of the loop. After the connection has ended or
-/// closed, writes do nothing. A handle never names another client later.
+/// 8 bytes, `Copy`; it works in every callback, every timer and every other server of the loop. After the connection
+/// has ended or closed, writes do nothing. A handle never names another client later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(pub(super) Socket);
 
@@ -38,8 +38,8 @@ pub(super) struct ClientState {
 
 const _: () = assert!(size_of::<ClientState>() <= 40, "a client with an option that is on costs this much more");
 
-/// The socket is paused by this layer. The program may have paused the client as well: then the socket stays paused when this
-/// layer would resume it.
+/// The socket is paused by this layer. The program may have paused the client as well: then the socket stays paused
+/// when this layer would resume it.
 #[derive(Default, Debug)]
 struct Throttle {
     is_paused_by_program: bool,
@@ -59,18 +59,19 @@ impl From<Socket> for Client {
 }
 
 impl Client {
-    /// The client's connection. Bytes that are written to the socket directly are not escaped, and [`Socket::end`] does not start
-    /// the time limit [`LINGER`].
+    /// The client's connection. Bytes that are written to the socket directly are not escaped, and [`Socket::end`] does
+    /// not start the time limit [`LINGER`].
     ///
-    /// Pause and resume the client, not the socket: this layer pauses the socket too, while the client does not read its answers.
-    /// A handler of another protocol that gets the socket by [`Socket::upgrade`] resumes it in `on_upgrade`.
-    /// [`Socket::set_encoding`] has no use here: lines are still delivered, but telnet's commands become U+FFFD.
+    /// Pause and resume the client, not the socket: this layer pauses the socket too, while the client does not read
+    /// its answers. A handler of another protocol that gets the socket by [`Socket::upgrade`] resumes it in
+    /// `on_upgrade`. [`Socket::set_encoding`] has no use here: lines are still delivered, but telnet's commands become
+    /// U+FFFD.
     pub fn socket(self) -> Socket {
         self.0
     }
 
-    /// Sends `text`, which contains its own line breaks: `\r\n` (RFC 854). A byte 255, which does not occur in UTF-8, is sent
-    /// twice.
+    /// Sends `text`, which contains its own line breaks: `\r\n` (RFC 854). A byte 255, which does not occur in UTF-8,
+    /// is sent twice.
     ///
     /// Returns `false` when as many bytes are queued as the high-water mark, or the connection has ended. As with
     /// [`Socket::write`] this is advice: the text is queued in the first case. The server's or the socket's
@@ -85,15 +86,17 @@ impl Client {
         self.write(lp, "\r\n")
     }
 
-    /// Ends the connection: queued bytes are sent, then the FIN. No further line is delivered, and a client that has not answered
-    /// with a FIN after [`LINGER`] is disconnected. (A destroy right after our FIN could lose the last bytes: if the client is
-    /// sending, the kernel answers with a reset, and the client's kernel then drops what the client has not read.)
+    /// Ends the connection: queued bytes are sent, then the FIN. No further line is delivered, and a client that has
+    /// not answered with a FIN after [`LINGER`] is disconnected. (A destroy right after our FIN could lose the last
+    /// bytes: if the client is sending, the kernel answers with a reset, and the client's kernel then drops what the
+    /// client has not read.)
     pub fn end(self, lp: &mut Loop) {
         if self.is_leaving(lp) {
             return;
         }
         let socket = self.0;
-        // Bytes that still arrive are read and dropped. If they were not read, the client's FIN behind them would not be seen.
+        // Bytes that still arrive are read and dropped. If they were not read, the client's FIN behind them would not
+        // be seen.
         socket.resume(lp);
         socket.end(lp);
         let timer = lp.set_timeout(LINGER, move |lp| socket.destroy(lp));
@@ -117,8 +120,8 @@ impl Client {
         }
     }
 
-    /// Lines are delivered again, beginning in the next tick. If the client has not read its answers, they are delivered when
-    /// it has.
+    /// Lines are delivered again, beginning in the next tick. If the client has not read its answers, they are
+    /// delivered when it has.
     pub fn resume(self, lp: &mut Loop) {
         match self.throttle(lp) {
             Some(throttle) => throttle.is_paused_by_program = false,
@@ -129,9 +132,10 @@ impl Client {
     /// Asks for an option: with WILL, that this side does it ([`Side::Us`]), or with DO, that the client does it
     /// ([`Side::Him`]). It need not be allowed by the policy.
     ///
-    /// [`Handler::on_option`](super::Handler::on_option) gets the result. There may be none: `nc` does not speak telnet. If the
-    /// option is on already, nothing is sent. If the answer to an earlier request is still to come, the request is sent after
-    /// that answer, if it is still necessary. A timing mark is not an option and cannot be enabled.
+    /// [`Handler::on_option`](super::Handler::on_option) gets the result. There may be none: `nc` does not speak
+    /// telnet. If the option is on already, nothing is sent. If the answer to an earlier request is still to come, the
+    /// request is sent after that answer, if it is still necessary. A timing mark is not an option and cannot be
+    /// enabled.
     ///
     /// ```
     /// use bucle::telnet::{self, Client, Side, option};
@@ -184,8 +188,9 @@ impl Client {
         self.0.entry::<ClientState>(lp).is_some_and(|state| state.negotiation.is_enabled(side, option))
     }
 
-    /// Sends the details of an option (RFC 855), such as "send your terminal type". The option must be on, for either side:
-    /// otherwise nothing is sent, and this returns `false`. If it is on, this returns the same as [`write`](Self::write).
+    /// Sends the details of an option (RFC 855), such as "send your terminal type". The option must be on, for either
+    /// side: otherwise nothing is sent, and this returns `false`. If it is on, this returns the same as
+    /// [`write`](Self::write).
     pub fn subnegotiate(self, lp: &mut Loop, option: u8, parameters: impl AsRef<[u8]>) -> bool {
         if !self.has_option_on(lp, option) {
             return false;

@@ -25,9 +25,9 @@
 //!                          others         Subnegotiation           Command, which reads the byte again
 //! ```
 //!
-//! The last row is a mistake of the peer: only IAC or SE may follow there. This decoder treats it as BSD's telnetd does: the
-//! subnegotiation ends, and the byte is read as a command. So a lost SE does not swallow all that follows. If a peer
-//! starts a subnegotiation and never ends it, everything that it sends is skipped, and the memory is bounded.
+//! The last row is a mistake of the peer: only IAC or SE may follow there. This decoder treats it as BSD's telnetd
+//! does: the subnegotiation ends, and the byte is read as a command. So a lost SE does not swallow all that follows. If
+//! a peer starts a subnegotiation and never ends it, everything that it sends is skipped, and the memory is bounded.
 //!
 //! No input is an error. The rules for *answers* are in [`negotiation`](super::negotiation).
 
@@ -38,8 +38,8 @@ pub const IAC: u8 = 255;
 
 /// How many parameter bytes of a subnegotiation are kept. The rest is skipped, and the event has `truncated` set.
 ///
-/// Twice the limit of BSD's telnetd and curl (`SUBBUFSIZE`, 512). A window size has 4 bytes (RFC 1073), a terminal type at most
-/// 41 (RFC 1091).
+/// Twice the limit of BSD's telnetd and curl (`SUBBUFSIZE`, 512). A window size has 4 bytes (RFC 1073), a terminal type
+/// at most 41 (RFC 1091).
 pub const SUBNEGOTIATION_LIMIT: usize = 1024;
 
 /// The bytes that may follow an [`IAC`].
@@ -88,8 +88,8 @@ pub mod command {
 pub mod option {
     /// The side that does this shows what the other side types (RFC 857). A server that does it can hide a password.
     pub const ECHO: u8 = 1;
-    /// Suppress go ahead (RFC 858): both sides may send at any time. If the server does this and [`ECHO`], clients send each
-    /// key as it is typed.
+    /// Suppress go ahead (RFC 858): both sides may send at any time. If the server does this and [`ECHO`], clients send
+    /// each key as it is typed.
     pub const SGA: u8 = 3;
     /// Timing mark (RFC 860): not a state but a question, "have you processed everything up to here?".
     pub const TIMING_MARK: u8 = 6;
@@ -105,8 +105,8 @@ pub mod option {
     pub const NEW_ENVIRON: u8 = 39;
 }
 
-/// The four verbs of a negotiation (RFC 854). WILL and WONT are about what the sender does, DO and DONT about what the receiver
-/// does. Each verb is a request or an answer to one; which of the two depends on what was sent before.
+/// The four verbs of a negotiation (RFC 854). WILL and WONT are about what the sender does, DO and DONT about what the
+/// receiver does. Each verb is a request or an answer to one; which of the two depends on what was sent before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Verb {
@@ -193,8 +193,8 @@ impl Decoder {
     /// Takes one event from the front of `chunk`; `None` when `chunk` is used up.
     ///
     /// The caller may stop after any event (pause, close) and pass the rest of `chunk` later. To keep the end of an
-    /// [`Event::Data`] as well, [escape] it and put it in front of that rest: a data event leaves the decoder in the state
-    /// in which data begins.
+    /// [`Event::Data`] as well, [escape] it and put it in front of that rest: a data event leaves the decoder in the
+    /// state in which data begins.
     ///
     /// ```
     /// use bucle::telnet::codec::{Decoder, Event, command};

@@ -1,5 +1,5 @@
-//! The events of a socket or a server, forwarded to the telnet handler. Every method of [`net::Handler`] is here, so that no event
-//! is lost in this layer; a test compares this file with the trait.
+//! The events of a socket or a server, forwarded to the telnet handler. Every method of [`net::Handler`] is here, so
+//! that no event is lost in this layer; a test compares this file with the trait.
 //!
 //! | event of `net` | event of [`telnet::Handler`](Handler) |
 //! |---|---|
@@ -71,7 +71,8 @@ impl<H: Handler> net::Handler for Telnet<H> {
         {
             self.handler.on_line(lp, client, line);
         }
-        // `on_line` may have ended the connection. If it has upgraded the socket, the new handler gets an `on_end` of its own.
+        // `on_line` may have ended the connection. If it has upgraded the socket, the new handler gets an `on_end` of
+        // its own.
         if !client.is_leaving(lp) && !socket.is_upgrading(lp) {
             self.handler.on_end(lp, client);
         }

@@ -1,7 +1,7 @@
 //! Splits received bytes into lines, and makes lines safe to show on a terminal.
 //!
-//! TCP has no messages: one `write` by the peer may arrive as three reads, and three writes as one. A program that works with lines
-//! has to put them together again:
+//! TCP has no messages: one `write` by the peer may arrive as three reads, and three writes as one. A program that
+//! works with lines has to put them together again:
 //!
 //! ```text
 //!   reads         "he" | "llo\r\nwo" | "rld\r\n"
@@ -9,9 +9,9 @@
 //!   lines                 hello         world
 //! ```
 //!
-//! A line that is complete within one read is lent from the read buffer and not copied. Only an unfinished line is copied. It is
-//! never longer than the limit (64 KiB by default), and its buffer is freed with the line: a connection between two lines
-//! owns no heap.
+//! A line that is complete within one read is lent from the read buffer and not copied. Only an unfinished line is
+//! copied. It is never longer than the limit (64 KiB by default), and its buffer is freed with the line: a connection
+//! between two lines owns no heap.
 //!
 //! # What ends a line
 //!
@@ -22,10 +22,10 @@
 //! | `\r\0` | telnet's carriage return alone: the Enter key of Debian's telnets when they send each key |
 //! | `\r` | the Enter key of a terminal in raw mode (`stty raw; nc …`) |
 //!
-//! So `\r` ends the line immediately, and a `\n` or `\0` right after it belongs to the same line break. RFC 854 requires one
-//! of the two there, but a terminal in raw mode sends neither, and its user waits for an answer: a splitter that waited for
-//! the next byte would deliver every line one line late. The price: a text with a single `\r` inside, such as a progress bar,
-//! arrives as several lines, and `\r\r\n` makes an additional empty line.
+//! So `\r` ends the line immediately, and a `\n` or `\0` right after it belongs to the same line break. RFC 854
+//! requires one of the two there, but a terminal in raw mode sends neither, and its user waits for an answer: a
+//! splitter that waited for the next byte would deliver every line one line late. The price: a text with a single `\r`
+//! inside, such as a progress bar, arrives as several lines, and `\r\r\n` makes an additional empty line.
 
 use std::{borrow::Cow, error, fmt};
 
@@ -66,8 +66,8 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// How many bytes a line may have by default: 64 KiB, the size of the loop's read buffer. A line that is typed has less than
-    /// 4,096 (the limit of a Linux terminal); longer lines come from programs.
+    /// How many bytes a line may have by default: 64 KiB, the size of the loop's read buffer. A line that is typed has
+    /// less than 4,096 (the limit of a Linux terminal); longer lines come from programs.
     pub const LIMIT: usize = 64 * 1024;
 
     /// A splitter for lines of at most `limit` bytes, without their line breaks. (A limit over 4 GiB becomes 4 GiB.)
@@ -83,8 +83,8 @@ impl Lines {
 
     /// Takes one line from the front of `chunk` and lends it, without its line break; `None` when `chunk` is used up.
     ///
-    /// The caller may stop between two lines (pause, close) and pass the rest of `chunk` later. The rest starts with the next
-    /// line, not with half a line break.
+    /// The caller may stop between two lines (pause, close) and pass the rest of `chunk` later. The rest starts with
+    /// the next line, not with half a line break.
     ///
     /// After [`LineTooLong`] every further call with data returns the same error.
     ///
@@ -123,9 +123,9 @@ impl Lines {
         Some(Ok(&self.unfinished))
     }
 
-    /// As [`next_line`](Lines::next_line), but lends the line with its line break, exactly as it was sent: for servers that
-    /// forward lines. Only `\n` ends such a line: after a `\r` the line break may or may not be complete, and only the next byte
-    /// would show which.
+    /// As [`next_line`](Lines::next_line), but lends the line with its line break, exactly as it was sent: for servers
+    /// that forward lines. Only `\n` ends such a line: after a `\r` the line break may or may not be complete, and only
+    /// the next byte would show which.
     ///
     /// Do not mix the two methods on one connection.
     ///
@@ -166,8 +166,8 @@ impl Lines {
 
     /// Takes all of `chunk` and calls `emit` with each complete line, without its line break.
     ///
-    /// For callers that never stop in the middle of a chunk; the others use [`next_line`](Lines::next_line). Lines in front of
-    /// a line that is too long are still delivered.
+    /// For callers that never stop in the middle of a chunk; the others use [`next_line`](Lines::next_line). Lines in
+    /// front of a line that is too long are still delivered.
     ///
     /// # Errors
     /// [`LineTooLong`]: close the connection. Every further call with data returns the same error.
@@ -189,8 +189,8 @@ impl Lines {
 
     /// The bytes after the last line break: the start of an unfinished line, or nothing.
     ///
-    /// Call this after [`next_line`](Lines::next_line) has returned `None`. A telnet client's Ctrl-D is found here: it is the
-    /// byte `04` without a line break.
+    /// Call this after [`next_line`](Lines::next_line) has returned `None`. A telnet client's Ctrl-D is found here: it
+    /// is the byte `04` without a line break.
     pub fn unfinished(&self) -> &[u8] {
         if self.is_lent { &[] } else { &self.unfinished }
     }
@@ -208,7 +208,8 @@ impl Lines {
         self.is_lent.then_some(&self.unfinished)
     }
 
-    /// Keeps the allocation for now. If the same chunk ends in an unfinished line, it is used again; otherwise `keep` frees it.
+    /// Keeps the allocation for now. If the same chunk ends in an unfinished line, it is used again; otherwise `keep`
+    /// frees it.
     fn forget_lent_line(&mut self) {
         if self.is_lent {
             self.unfinished.clear();
@@ -224,7 +225,8 @@ impl Lines {
         self.is_after_return = false;
     }
 
-    /// Appends `part` to the unfinished line, or frees the buffer if there is nothing to keep. The caller has checked the limit.
+    /// Appends `part` to the unfinished line, or frees the buffer if there is nothing to keep. The caller has checked
+    /// the limit.
     fn keep(&mut self, part: &[u8]) {
         let len = self.unfinished.len() + part.len();
         if len == 0 {
@@ -257,9 +259,9 @@ impl error::Error for LineTooLong {}
 
 /// Makes a received line safe to show on another user's terminal. Borrows if there is nothing to change.
 ///
-/// A terminal executes control characters: a chat line with `ESC ] 0 ;` renames the reader's window, and a `\r` lets a line
-/// overwrite the sender's name. Every such character is replaced by *one visible character*. It is not removed: the reader
-/// should see that it was there, and a removal could join two harmless parts into a harmful one.
+/// A terminal executes control characters: a chat line with `ESC ] 0 ;` renames the reader's window, and a `\r` lets a
+/// line overwrite the sender's name. Every such character is replaced by *one visible character*. It is not removed:
+/// the reader should see that it was there, and a removal could join two harmless parts into a harmful one.
 ///
 /// | in the line | shown as |
 /// |---|---|

@@ -1,8 +1,8 @@
 //! Telnet options, negotiated by the Q method (RFC 1143).
 //!
-//! Either side may send WILL and DO at any time. Requests and answers look the same, and they may cross on the way. If both
-//! sides answered everything, they would answer each other without end. RFC 1143 prevents that: remember for each option
-//! and side what was requested, and **answer only what changes something**.
+//! Either side may send WILL and DO at any time. Requests and answers look the same, and they may cross on the way. If
+//! both sides answered everything, they would answer each other without end. RFC 1143 prevents that: remember for each
+//! option and side what was requested, and **answer only what changes something**.
 //!
 //! ```text
 //!   state           peer sends yes       peer sends no    enable            disable
@@ -15,8 +15,8 @@
 //!   WantNoThenYes   Yes (peer's error)   WantYes, "yes"   ·                 WantNo
 //! ```
 //!
-//! Each cell is the next state, and in quotes what we send. While an answer is on its way to us, we send no other request
-//! for the option: it is noted (`Then…`) and sent when the answer has arrived.
+//! Each cell is the next state, and in quotes what we send. While an answer is on its way to us, we send no other
+//! request for the option: it is noted (`Then…`) and sent when the answer has arrived.
 //!
 //! The table holds for both sides, with different verbs:
 //!
@@ -25,18 +25,19 @@
 //! | what we do ([`Side::Us`]) | DO, DONT | WILL, WONT |
 //! | what the peer does ([`Side::Him`]) | WILL, WONT | DO, DONT |
 //!
-//! A timing mark (RFC 860) has the number of an option but no state: "DO TIMING-MARK" asks whether we have processed everything
-//! up to here. Debian's telnets send it after Ctrl-C and *show nothing more* until they get an answer, so each is answered.
-//! The answer is WONT: WILL would promise that all data before the mark was processed, which this layer cannot know.
+//! A timing mark (RFC 860) has the number of an option but no state: "DO TIMING-MARK" asks whether we have processed
+//! everything up to here. Debian's telnets send it after Ctrl-C and *show nothing more* until they get an answer, so
+//! each is answered. The answer is WONT: WILL would promise that all data before the mark was processed, which this
+//! layer cannot know.
 //!
-//! Bounds: 24 bytes, and 3 for each option that is on or being negotiated. A peer can switch on only what the [`Policy`]
-//! allows, so the policy bounds the memory that a peer can use; a refused option uses none. There are 255 options and
-//! the timing mark.
+//! Bounds: 24 bytes, and 3 for each option that is on or being negotiated. A peer can switch on only what the
+//! [`Policy`] allows, so the policy bounds the memory that a peer can use; a refused option uses none. There are 255
+//! options and the timing mark.
 
 use super::codec::{Verb, negotiation, option::TIMING_MARK};
 
-/// The side of the connection that does what an option names. `Us` and `Him` are the names of the two states in RFC 1143, so
-/// that the code can be compared with the RFC.
+/// The side of the connection that does what an option names. `Us` and `Him` are the names of the two states in RFC
+/// 1143, so that the code can be compared with the RFC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
     /// This side.
@@ -136,8 +137,8 @@ pub struct Outcome {
     pub answer: Option<[u8; 3]>,
     /// Set if the verb has completed a negotiation: the option's side, and whether the option is on now.
     ///
-    /// Each request of ours is settled once, by the peer's yes or no. If `enable` and `disable` were called again before the
-    /// answer came, all these calls are settled together.
+    /// Each request of ours is settled once, by the peer's yes or no. If `enable` and `disable` were called again
+    /// before the answer came, all these calls are settled together.
     pub settled: Option<(Side, bool)>,
 }
 
@@ -456,7 +457,8 @@ mod tests {
         }
     }
 
-    /// Each request of ours once, each request of the peer that is agreed to, and nothing that is still being negotiated.
+    /// Each request of ours once, each request of the peer that is agreed to, and nothing that is still being
+    /// negotiated.
     #[test]
     fn reports_what_is_settled() {
         const REFUSE: Policy = Policy::REFUSE_ALL;
@@ -605,7 +607,8 @@ mod tests {
     }
 
     proptest! {
-        /// Two sides, with any requests that cross in any way, stop sending at some point and agree on which options are on.
+        /// Two sides, with any requests that cross in any way, stop sending at some point and agree on which options
+        /// are on.
         #[test]
         fn two_sides_stop_sending_and_agree(
             policies in (any_policy(), any_policy()),

@@ -1,16 +1,16 @@
 //! Received bytes go through the codec and the line splitter, and the handler gets the results.
 //!
-//! Most reads end between two lines. Then nothing has to be kept, and a connection has no [`Session`]. A read that ends in the
-//! middle of a line or a command leaves one in the loop's table until the next read:
+//! Most reads end between two lines. Then nothing has to be kept, and a connection has no [`Session`]. A read that ends
+//! in the middle of a line or a command leaves one in the loop's table until the next read:
 //!
 //! ```text
 //!   read "hola\r\nadi" ─▶ on_line "hola", and a session with "adi" is kept
 //!   read "os\r\n" ──────▶ the session is taken, on_line "adios", nothing is kept
 //! ```
 //!
-//! The handler may stop the delivery in any callback. If it pauses, or upgrades the socket, the rest of the chunk is put back
-//! into the socket's inbox ([`Socket::unshift`]). It comes again after the resume, or to the new handler. After an end or a
-//! destroy the rest is dropped.
+//! The handler may stop the delivery in any callback. If it pauses, or upgrades the socket, the rest of the chunk is
+//! put back into the socket's inbox ([`Socket::unshift`]). It comes again after the resume, or to the new handler.
+//! After an end or a destroy the rest is dropped.
 
 use super::codec::{self, Decoder, Event, SUBNEGOTIATION_LIMIT, command};
 use super::lines::Lines;
@@ -57,14 +57,15 @@ impl Session {
             return;
         }
         socket.set_entry(lp, self);
-        // If a callback has replaced the handler, the tag is the new handler's. If that is a `Telnet`, it finds the session in
-        // `adopt`; otherwise the session is dropped with the socket.
+        // If a callback has replaced the handler, the tag is the new handler's. If that is a `Telnet`, it finds the
+        // session in `adopt`; otherwise the session is dropped with the socket.
         if socket.has_running_handler(lp) {
             socket.change_tag(lp, HAS_SESSION, 0);
         }
     }
 
-    /// After an upgrade from one `Telnet` to another: goes on with the session of the old one, under the limit of the new one.
+    /// After an upgrade from one `Telnet` to another: goes on with the session of the old one, under the limit of the
+    /// new one.
     pub(super) fn adopt(lp: &mut Loop, socket: Socket, options: &Options) {
         if let Some(mut session) = socket.take_entry::<Session>(lp) {
             session.lines.set_limit(options.max_line);
@@ -99,8 +100,8 @@ impl<H: Handler> Telnet<H> {
         session.keep(lp, socket);
     }
 
-    /// Splits a chunk into events and lines and calls the handler with each. Every call may stop the delivery, so this asks
-    /// [`rest_of_chunk`] after each.
+    /// Splits a chunk into events and lines and calls the handler with each. Every call may stop the delivery, so this
+    /// asks [`rest_of_chunk`] after each.
     fn deliver(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
         let Telnet { handler, options } = self;
         let Session { decoder, lines } = session;

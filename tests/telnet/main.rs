@@ -1,4 +1,5 @@
-//! Telnet, from a client's bytes to a handler's lines: cut anywhere, paused anywhere, and with the habits of real clients.
+//! Telnet, from a client's bytes to a handler's lines: with reads that end anywhere, pauses anywhere, and the habits of
+//! real clients.
 
 mod events;
 mod options;
@@ -20,12 +21,12 @@ use bucle::{Error, EventLoop, Loop, ManualClock};
 /// No test waits longer than this for something that has to come.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Writes down what happens, and does what the lines say.
+/// Writes every event into the story, and executes the lines that are commands.
 #[derive(Default)]
 struct Scribe {
     story: Rc<RefCell<Vec<String>>>,
     clients: Rc<RefCell<Vec<Client>>>,
-    /// Writes the beginning down, too.
+    /// Writes `on_open` down, too.
     tells_all: bool,
 }
 
@@ -60,7 +61,7 @@ impl Handler for Scribe {
     fn on_option(&mut self, lp: &mut Loop, client: Client, side: Side, option: u8, is_on: bool) {
         assert_eq!(client.is_enabled(lp, side, option), is_on);
         self.note(format!("<{side:?} {option} {is_on}>"));
-        // "Send", RFC 1091; not heeded by who has not agreed.
+        // "Send", RFC 1091; not sent if the client has not agreed.
         if option == option::TTYPE {
             assert_eq!(client.subnegotiate(lp, option, [1]), is_on);
         }
@@ -106,7 +107,7 @@ impl Talk {
         Talk::with(event_loop, server_options(), Telnet::new(options, scribe), story, clients)
     }
 
-    /// With a server whose handler makes sure that there is a client.
+    /// With a handler that adds its client to `clients`.
     fn with(
         mut event_loop: EventLoop,
         options: ServerOptions,
@@ -129,7 +130,7 @@ impl Talk {
         self.clients.borrow()[0]
     }
 
-    /// Turns the loop and reads what it says, once.
+    /// Turns the loop once and reads what it has sent.
     fn turn(&mut self) {
         self.event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
         let mut buf = [0; 64 * 1024];
@@ -146,7 +147,7 @@ impl Talk {
         }
     }
 
-    /// Sends `bytes`, and waits until the server has read them: so it reads them in a chunk of their own.
+    /// Sends `bytes` and waits until the server has read them, so that later bytes come in another chunk.
     fn send(&mut self, bytes: &[u8]) {
         let client = self.client();
         let read = |talk: &mut Talk| {
@@ -157,7 +158,7 @@ impl Talk {
         self.until("the server's read", |talk| read(talk) >= want);
     }
 
-    /// Lets a whole round trip pass: what should not happen has had its chance.
+    /// Some more turns, in which an event that must not happen could happen.
     fn settle(&mut self) {
         for _ in 0..5 {
             self.turn();
@@ -187,7 +188,7 @@ impl Talk {
 }
 
 #[test]
-fn lines_come_whole_however_they_were_sent() {
+fn lines_are_delivered_whole_wherever_the_reads_fall() {
     // Name, reads, events.
     type Row = (&'static str, &'static [&'static [u8]], &'static [&'static str]);
     let table: &[Row] = &[
@@ -229,7 +230,7 @@ fn ctrl_c_is_answered_so_that_the_session_goes_on() {
 }
 
 #[test]
-fn the_opening_of_plink_is_refused_and_is_no_text() {
+fn the_negotiations_of_plink_are_refused_and_do_not_become_text() {
     let mut talk = Talk::new(Options::default());
     talk.send(b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03hola\r\n");
     talk.expect_received(b"\xff\xfe\x1f\xff\xfe\x20\xff\xfe\x18\xff\xfe\x27\xff\xfc\x01\xff\xfe\x03\xff\xfc\x03");
@@ -261,7 +262,7 @@ fn the_last_line_before_the_fin_needs_no_break() {
 }
 
 #[test]
-fn ctrl_d_on_an_empty_line_is_good_bye() {
+fn ctrl_d_on_an_empty_line_ends_the_connection() {
     let mut talk = Talk::new(Options::default());
     talk.send(b"a\x04b\r\nc\x04");
     talk.expect_story("inside a line it is data", &["a\x04b"]);
@@ -272,7 +273,7 @@ fn ctrl_d_on_an_empty_line_is_good_bye() {
 }
 
 #[test]
-fn too_long_a_line_is_told_so_and_ends_it() {
+fn a_line_that_is_too_long_ends_the_connection_with_a_message() {
     let mut talk = Talk::new(Options { max_line: 8, ..Options::default() });
     talk.send(b"12345678\r\n123456789\r\nnever\r\n");
     talk.expect_received(b"line over 8 bytes, good-bye\r\n");
@@ -296,7 +297,7 @@ fn the_default_limit_of_a_line_is_64_kib() {
 }
 
 #[test]
-fn a_pause_holds_even_the_lines_of_the_same_packet() {
+fn a_pause_holds_back_even_the_lines_of_the_same_packet() {
     let mut talk = Talk::new(Options::default());
     // Behind the pause: a doubled 255, a command, a negotiation, two lines, and an unfinished one.
     talk.send(b"one\r\npause\r\nt\xff\xffw\xff\xf1o\xff\xfd\x06\r\npause\r\nthr");
@@ -325,7 +326,7 @@ fn nothing_is_delivered_after_end_or_destroy() {
 }
 
 #[test]
-fn who_does_not_answer_our_end_is_disconnected() {
+fn a_client_that_does_not_answer_our_end_is_disconnected() {
     let clock = ManualClock::new();
     let mut talk = Talk::on(EventLoop::with_clock(clock.clone()).expect("a loop"), Options::default());
     talk.send(b"end\r\n");
@@ -334,12 +335,12 @@ fn who_does_not_answer_our_end_is_disconnected() {
     talk.settle();
     talk.expect_story("it may still read", &["end"]);
     clock.advance(Duration::from_millis(20));
-    talk.expect_story("but not for ever", &["end", "<close>"]);
+    talk.expect_story("but not without a limit", &["end", "<close>"]);
 }
 
-/// The timer of the disconnection goes with the client: who leaves in order leaves nothing behind.
+/// The linger timer is cleared when the client answers with its own end.
 #[test]
-fn who_answers_our_end_leaves_no_timer() {
+fn a_client_that_answers_our_end_leaves_no_timer() {
     let clock = ManualClock::new();
     let mut talk = Talk::on(EventLoop::with_clock(clock.clone()).expect("a loop"), Options::default());
     talk.send(b"end\r\n");
@@ -353,7 +354,8 @@ fn who_answers_our_end_leaves_no_timer() {
     assert_eq!(callbacks(&mut talk), before);
 }
 
-/// Sends many lines, each of which is answered with 32 KiB, and turns without reading until nothing is taken any more.
+/// Sends many lines, each of which is answered with 32 KiB, and turns without reading until the server stops reading.
+/// Returns the number of lines that were delivered.
 fn hold_back(talk: &mut Talk, lines: usize) -> usize {
     talk.peer.write_all(&b"flood\n".repeat(lines)).expect("the kernel takes a little");
     let client = talk.client();
@@ -365,20 +367,20 @@ fn hold_back(talk: &mut Talk, lines: usize) -> usize {
 }
 
 #[test]
-fn a_pause_of_the_program_stands_when_the_answers_are_read() {
+fn a_pause_of_the_program_lasts_when_the_answers_are_read() {
     const LINES: usize = 1000;
     for resumes_early in [false, true] {
         let mut talk = Talk::new(Options::default());
         let client = talk.client();
-        let heard = hold_back(&mut talk, LINES);
-        assert!(heard < LINES);
+        let lines_before = hold_back(&mut talk, LINES);
+        assert!(lines_before < LINES);
         talk.event_loop.enter(|lp| client.pause(lp));
         if resumes_early {
             talk.event_loop.enter(|lp| client.resume(lp));
         } else {
-            talk.until("all answers so far", |talk| talk.received.len() == heard * 32 * 1024);
+            talk.until("all answers so far", |talk| talk.received.len() == lines_before * 32 * 1024);
             talk.settle();
-            assert_eq!(talk.story.borrow().len(), heard, "it is paused");
+            assert_eq!(talk.story.borrow().len(), lines_before, "it is paused");
             talk.event_loop.enter(|lp| client.resume(lp));
         }
         talk.until("all answers", |talk| talk.received.len() == LINES * 32 * 1024);
@@ -386,36 +388,36 @@ fn a_pause_of_the_program_stands_when_the_answers_are_read() {
 }
 
 #[test]
-fn a_resume_of_the_program_does_not_fill_the_outbox_of_who_does_not_read() {
+fn a_resume_of_the_program_does_not_fill_the_outbox_of_a_client_that_does_not_read() {
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
-    let heard = hold_back(&mut talk, 1000);
+    let lines_before = hold_back(&mut talk, 1000);
     for _ in 0..20 {
         talk.event_loop.enter(|lp| client.resume(lp));
         talk.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
     }
-    assert_eq!(talk.story.borrow().len(), heard);
+    assert_eq!(talk.story.borrow().len(), lines_before);
     talk.until("all answers", |talk| talk.received.len() == 1000 * 32 * 1024);
 }
 
-/// A client that this side has ended is not kept from its end by what was held back.
+/// Lines that are held back do not delay an end of this side.
 #[test]
-fn who_is_held_back_can_be_ended() {
+fn a_client_that_is_held_back_can_be_ended() {
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
-    let heard = hold_back(&mut talk, 1000);
+    let lines_before = hold_back(&mut talk, 1000);
     talk.event_loop.enter(|lp| client.end(lp));
-    talk.until("all answers so far", |talk| talk.received.len() == heard * 32 * 1024);
+    talk.until("all answers so far", |talk| talk.received.len() == lines_before * 32 * 1024);
     talk.expect_end();
     talk.peer.shutdown(Shutdown::Write).expect("it is open");
-    talk.until("the close", |talk| talk.story.borrow().len() > heard);
+    talk.until("the close", |talk| talk.story.borrow().len() > lines_before);
     assert_eq!(talk.story.borrow().last().map(String::as_str), Some("<close>"));
 }
 
-/// Each line of six bytes is answered with 32 KiB. The one who reads nothing of it is soon not read from any more, and
-/// gets all answers as soon as it reads.
+/// Each line of six bytes is answered with 32 KiB. The server stops reading from a client that does not read its
+/// answers. When the client reads, it gets them all.
 #[test]
-fn who_does_not_read_its_answers_is_not_listened_to() {
+fn the_server_does_not_read_from_a_client_that_does_not_read_its_answers() {
     const LINES: usize = 1000;
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
@@ -427,35 +429,35 @@ fn who_does_not_read_its_answers_is_not_listened_to() {
         waiting = talk.event_loop.enter(|lp| client.socket().writable_length(lp));
         waiting > 0
     });
-    // Not by turn(), which reads.
+    // Not `talk.turn()`, which reads.
     for _ in 0..20 {
         talk.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
         waiting = waiting.max(talk.event_loop.enter(|lp| client.socket().writable_length(lp)));
     }
     assert!(waiting <= 64 * 1024, "{waiting} bytes wait: the answer that went over the mark is the last");
     talk.until("all answers", |talk| talk.received.len() >= LINES * 32 * 1024);
-    peer.write_all(b"hola\r\n").expect("it is listened to again");
+    peer.write_all(b"hola\r\n").expect("it is read again");
     talk.until("the last line", |talk| talk.story.borrow().len() == LINES + 1);
 }
 
 #[test]
-fn who_reads_nothing_of_what_others_say_is_disconnected() {
+fn a_client_that_reads_nothing_of_a_broadcast_is_disconnected() {
     const MANY: usize = 64 * 1024 * 1024;
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
     let news = [b'x'; 16 * 1024];
-    let mut said = 0;
+    let mut written = 0;
     while talk.event_loop.enter(|lp| !client.is_leaving(lp)) {
-        assert!(said < MANY, "it piles up");
+        assert!(written < MANY, "the outbox has no limit");
         talk.event_loop.enter(|lp| client.write(lp, news));
         assert!(talk.event_loop.enter(|lp| client.socket().writable_length(lp)) <= OUTBOX_LIMIT);
-        said += news.len();
+        written += news.len();
     }
     talk.until("the close", |talk| talk.story.borrow().len() == 2);
     assert_eq!(*talk.story.borrow(), ["<E_TOO_SLOW>", "<close>"]);
 }
 
-/// Whatever is on the wire, cut into two reads at every place: the same events.
+/// The same bytes, cut into two reads at every place: the same events.
 #[test]
 fn where_the_reads_fall_does_not_matter() {
     let wire = b"one\r\n\xff\xfd\x06tw\xff\xffo\n\xff\xfa\x1f\0\x50\0\x18\xff\xf0three\r\0\xff\xf4four";
@@ -478,9 +480,9 @@ fn where_the_reads_fall_does_not_matter() {
     assert_eq!(received, codec::negotiation(codec::Verb::Wont, codec::option::TIMING_MARK));
 }
 
-/// Decoded by the loop, the bytes of telnet's commands are none any more; but lines are lines.
+/// After `set_encoding` the bytes of telnet's commands are lost, but lines are delivered.
 #[test]
-fn a_client_whose_bytes_are_decoded_is_heard() {
+fn lines_are_delivered_after_set_encoding() {
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
     talk.event_loop.enter(|lp| client.socket().set_encoding(lp));
@@ -491,7 +493,7 @@ fn a_client_whose_bytes_are_decoded_is_heard() {
 }
 
 #[test]
-fn a_full_server_tells_its_handler() {
+fn a_full_server_calls_on_drop() {
     let scribe = Scribe::default();
     let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
     let options = ServerOptions { max_connections: Some(1), ..server_options() };

@@ -1,10 +1,10 @@
-//! Options: asked for, agreed to, refused, and kept.
+//! Telnet options: requested, agreed to, refused, and kept.
 
 use super::*;
 
 #[test]
-fn options_are_asked_for_and_settled() {
-    // Name, what the client says, what is told of it, what is sent.
+fn options_are_requested_and_settled() {
+    // Name, what the client sends, the events, what the server sends.
     type Row = (&'static str, &'static [u8], &'static [&'static str], &'static [u8]);
     let table: &[Row] = &[
         (
@@ -13,8 +13,8 @@ fn options_are_asked_for_and_settled() {
             &["echo", "<Us 1 true>", "secret", "no echo", "<Us 1 false>"],
             b"\xff\xfb\x01\xff\xfc\x01",
         ),
-        ("a client that wants to echo by itself", b"echo\r\n\xff\xfe\x01", &["echo", "<Us 1 false>"], b"\xff\xfb\x01"),
-        ("a client that says nothing", b"echo\r\nno echo\r\n", &["echo", "no echo"], b"\xff\xfb\x01"),
+        ("a client that refuses", b"echo\r\n\xff\xfe\x01", &["echo", "<Us 1 false>"], b"\xff\xfb\x01"),
+        ("a client that does not answer", b"echo\r\nno echo\r\n", &["echo", "no echo"], b"\xff\xfb\x01"),
         (
             "the size of the window, RFC 1073, with a 255 in it",
             b"size\r\n\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0\xff\xfa\x1f\0\xff\xff\0\x20\xff\xf0",
@@ -29,7 +29,7 @@ fn options_are_asked_for_and_settled() {
         ),
         ("no terminal", b"type\r\n\xff\xfc\x18", &["type", "<Him 24 false>"], b"\xff\xfd\x18"),
         (
-            "what was not asked for is refused, and its details are nobody's",
+            "an option that was not requested is refused, and its details are not delivered",
             b"\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0.\r\n",
             &["."],
             b"\xff\xfe\x1f",
@@ -49,7 +49,7 @@ fn options_are_asked_for_and_settled() {
     }
 }
 
-/// Debian's telnet in a terminal of its own (`script` makes one): what is typed for a password is not shown.
+/// Debian's telnet in a terminal (made by `script`): a password that is typed is not shown.
 #[test]
 fn a_real_telnet_hides_a_password() {
     let mut event_loop = EventLoop::new().expect("a loop");
@@ -62,7 +62,7 @@ fn a_real_telnet_hides_a_password() {
     });
     let is_there = |program: &str| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
     if !is_there("telnet") || !is_there("script") {
-        eprintln!("telnet is not installed: passed over");
+        eprintln!("telnet is not installed: skipped");
         return;
     }
     let mut telnet = Command::new("script")
@@ -85,11 +85,11 @@ fn a_real_telnet_hides_a_password() {
         ("visible\r", "visible"),
         ("end\r", "<close>"),
     ];
-    for (typed, heard) in steps {
+    for (typed, event) in steps {
         keys.write_all(typed.as_bytes()).expect("it reads");
         let limit = Instant::now() + LIMIT;
-        while story.borrow().last().is_none_or(|last| last != heard) {
-            assert!(Instant::now() < limit, "{heard} does not come: {:?}", story.borrow());
+        while story.borrow().last().is_none_or(|last| last != event) {
+            assert!(Instant::now() < limit, "{event} does not come: {:?}", story.borrow());
             event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
         }
     }
@@ -99,7 +99,7 @@ fn a_real_telnet_hides_a_password() {
 }
 
 #[test]
-fn what_the_policy_allows_is_agreed_to() {
+fn options_that_the_policy_allows_are_agreed_to() {
     let policy = Policy::REFUSE_ALL.allow(Side::Him, option::NAWS).allow(Side::Us, option::SGA);
     let mut talk = Talk::new(Options { policy, ..Options::default() });
     talk.send(b"\xff\xfb\x1f\xff\xfb\x18\xff\xfd\x03\xff\xfd\x01\xff\xfb\x1f");
@@ -110,7 +110,7 @@ fn what_the_policy_allows_is_agreed_to() {
 }
 
 #[test]
-fn half_of_what_was_told_of_an_option_is_not_delivered() {
+fn a_truncated_subnegotiation_is_not_delivered() {
     let mut talk = Talk::new(Options::default());
     talk.send(b"size\r\n\xff\xfb\x1f");
     let mut wire = Vec::new();
@@ -120,9 +120,9 @@ fn half_of_what_was_told_of_an_option_is_not_delivered() {
     talk.expect_story("the second", &["size", "<Him 31 true>", "<31: whole>"]);
 }
 
-/// Options stay as they are over pauses, and what stands behind one in the same chunk waits with the lines.
+/// A pause does not change options, and a subnegotiation behind the pause waits with the lines.
 #[test]
-fn options_outlive_a_pause() {
+fn options_are_kept_during_a_pause() {
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
     talk.send(b"size\r\n\xff\xfb\x1fpause\r\n\xff\xfa\x1f1234\xff\xf0hola\r\n");

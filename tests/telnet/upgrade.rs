@@ -2,14 +2,14 @@
 
 use super::*;
 
-/// Becomes telnet when it hears of it, in one of several manners.
+/// Upgrades its sockets to telnet, in one of several ways.
 struct Door {
-    manner: Manner,
+    way: Way,
     telnet: Shared<Telnet<Scribe>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Manner {
+enum Way {
     AtOnce,
     WithHead,
     ThenUnshift,
@@ -20,54 +20,54 @@ enum Manner {
 
 impl net::Handler for Door {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        if self.manner == Manner::AtOnce {
+        if self.way == Way::AtOnce {
             socket.upgrade(lp, self.telnet, "");
         }
     }
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         let rest = chunk.strip_prefix(b"TELNET\n").expect("the beginning comes in one piece");
-        if self.manner == Manner::AfterUnshift {
+        if self.way == Way::AfterUnshift {
             socket.unshift(lp, rest);
         }
-        let head = if matches!(self.manner, Manner::WithHead | Manner::Twice) { rest } else { b"" };
-        if self.manner == Manner::Twice {
+        let head = if matches!(self.way, Way::WithHead | Way::Twice) { rest } else { b"" };
+        if self.way == Way::Twice {
             socket.upgrade(lp, self.telnet, "replaced by the second call");
         }
         socket.upgrade(lp, self.telnet, head);
-        if self.manner == Manner::ThenUnshift {
+        if self.way == Way::ThenUnshift {
             socket.unshift(lp, rest);
         }
-        if self.manner == Manner::ThenDestroy {
+        if self.way == Way::ThenDestroy {
             socket.destroy(lp);
         }
     }
 }
 
-/// `on_open` comes first and once, and what the old handler did not want is heard by the new one.
+/// `on_open` comes first and once, and the new handler gets the bytes that the old one did not use.
 #[test]
 fn a_socket_can_become_telnet() {
     let all: &[&str] = &["<open>", "hola", "adios", "<end>", "<close>"];
-    let table: &[(Manner, &[u8], &[&str])] = &[
-        (Manner::AtOnce, b"hola\r\nadios", all),
-        (Manner::WithHead, b"TELNET\nhola\r\nadios", all),
-        (Manner::ThenUnshift, b"TELNET\nhola\r\nadios", all),
-        (Manner::AfterUnshift, b"TELNET\nhola\r\nadios", all),
-        (Manner::Twice, b"TELNET\nhola\r\nadios", all),
-        (Manner::ThenDestroy, b"TELNET\nhola\r\nadios", &["<open>", "<close>"]),
+    let table: &[(Way, &[u8], &[&str])] = &[
+        (Way::AtOnce, b"hola\r\nadios", all),
+        (Way::WithHead, b"TELNET\nhola\r\nadios", all),
+        (Way::ThenUnshift, b"TELNET\nhola\r\nadios", all),
+        (Way::AfterUnshift, b"TELNET\nhola\r\nadios", all),
+        (Way::Twice, b"TELNET\nhola\r\nadios", all),
+        (Way::ThenDestroy, b"TELNET\nhola\r\nadios", &["<open>", "<close>"]),
     ];
-    for (manner, bytes, want) in table {
+    for (way, bytes, want) in table {
         let mut event_loop = EventLoop::new().expect("a loop");
         let scribe = Scribe { tells_all: true, ..Scribe::default() };
         let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
         let telnet = event_loop.enter(|lp| Shared::new(lp, Telnet::new(Options::default(), scribe)));
         let port = event_loop.enter(|lp| {
-            let door = Door { manner: *manner, telnet };
+            let door = Door { way: *way, telnet };
             net::listen(lp, ("127.0.0.1", 0), door).expect("a free port").port(lp).expect("it is bound")
         });
         let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
         peer.set_nonblocking(true).expect("a socket");
-        if *manner == Manner::AtOnce {
-            // Before it has said a word.
+        if *way == Way::AtOnce {
+            // Before the peer has sent anything.
             while clients.borrow().is_empty() {
                 event_loop.turn(Some(LIMIT)).expect("the poll works");
             }
@@ -75,11 +75,11 @@ fn a_socket_can_become_telnet() {
         peer.write_all(bytes).expect("the kernel takes a little");
         peer.shutdown(Shutdown::Write).expect("it is open");
         let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
-        talk.expect_story(&format!("{manner:?}"), want);
+        talk.expect_story(&format!("{way:?}"), want);
     }
 }
 
-/// What waits in chunks is delivered in one go, and yet not before the new handler has heard of the client.
+/// Chunks of the inbox are delivered one after the other, but not before the new handler has got `on_open`.
 #[test]
 fn a_socket_that_was_paused_can_become_telnet() {
     for pauses_again in [false, true] {
@@ -148,7 +148,7 @@ fn a_client_that_is_connecting_becomes_telnet_when_it_is_connected() {
     let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
     talk.expect_story("connected", &["<open>"]);
     talk.send(b"hola\r\n");
-    talk.expect_story("heard", &["<open>", "hola"]);
+    talk.expect_story("a line", &["<open>", "hola"]);
 }
 
 /// When an [`Upgrader`] upgrades its socket.
@@ -360,7 +360,8 @@ fn an_upgrade_from_outside_continues_the_session() {
     talk.until("all answers", |talk| talk.received.len() == LINES * 32 * 1024);
 }
 
-/// The new protocol decides about the end: telnet does not end the connection after a Ctrl-D that was the reason to upgrade.
+/// The new protocol decides about the end: telnet does not end the connection after a Ctrl-D that was the reason to
+/// upgrade.
 #[test]
 fn ctrl_d_can_upgrade() {
     let story = Rc::<RefCell<Vec<String>>>::default();
