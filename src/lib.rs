@@ -92,14 +92,15 @@ pub mod net;
 pub mod process;
 pub mod telnet;
 
-/// What the loop did, as values; see [`Loop::start_trace`].
+/// Watching a loop from outside: what it did, as values ([`Loop::start_trace`]), and holding it before a callback
+/// ([`Loop::set_gate`]).
 #[cfg(feature = "trace")]
 pub mod trace {
-    pub use crate::event_loop::{Kind, Phase, Record, Trace};
+    pub use crate::event_loop::{Decision, Gate, Kind, Next, Phase, Record, Records, Step, Trace};
 }
 
 pub use error::{Error, Result};
 pub use event_loop::{
-    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, Remote, TimerId, Turn,
-    run,
+    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, PrepareId, Remote,
+    TimerId, Turn, run,
 };

@@ -75,8 +75,9 @@ fn recorded(main: impl FnOnce(&mut Loop)) -> HashMap<u32, Record> {
     event_loop.enter(main);
     event_loop.run().expect("the poll works");
     let trace = event_loop.enter(|lp| lp.stop_trace()).expect("it was recording");
-    assert_eq!(trace.dropped(), 0);
-    trace.records().map(|(number, record)| (number as u32, *record)).collect()
+    let records = trace.records();
+    assert_eq!(records.lost(), 0);
+    records.map(|(number, record)| (number as u32, *record)).collect()
 }
 
 /// From effect to cause, up to what nothing caused.

@@ -109,15 +109,17 @@ fn run_loop(talk: &Rc<Talk>) -> Result<()> {
         };
         let socket = Socket::new(lp, options, client);
         talk.socket.set(Some(socket));
+        let before_turns = talk.clone();
+        lp.on_prepare(move |lp| {
+            if stderr::has_taken_row() && before_turns.redraw().is_err() {
+                lp.stop();
+            }
+            before_turns.keep_pace(lp);
+            None
+        });
         socket.connect_to(lp, talk.target())
     })?;
-    event_loop.run_with(|lp| {
-        if stderr::has_taken_row() && talk.redraw().is_err() {
-            lp.stop();
-        }
-        talk.keep_pace(lp);
-        None
-    })
+    event_loop.run()
 }
 
 /// With a prompt on the screen, signals have to wait until it is away and the terminal as it was.

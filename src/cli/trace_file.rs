@@ -4,7 +4,7 @@
 //!   the loop ─▶ ring of records ── before each turn ─▶ Chrome: lines ─▶ buffer ── ten times a second ─▶ FILE
 //! ```
 //!
-//! The loop knows nothing of this. The command is lent the loop before every turn, empties the ring and writes. Lines that
+//! The loop knows nothing of this. A prepare callback is lent the loop before every turn, reads the ring and writes. Lines that
 //! wait to be written are written when a tenth of a second is over: a turn is told to wait no longer than that. When
 //! none wait any more, it waits as long as it likes, so an idle server stays idle.
 //!
@@ -18,13 +18,17 @@ mod causes;
 mod chrome;
 mod pieces;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::{EventLoop, Loop};
+use bucle::trace::Trace;
+use bucle::{EventLoop, Loop, PrepareId};
 
 use super::serve::Serve;
 use super::{complain, exit_code, stderr};
@@ -47,13 +51,33 @@ pub(crate) struct TraceFile {
     chrome: Chrome,
     buffer: Vec<u8>,
     flushed_at: Instant,
-    /// How many records the ring had lost when it was last looked at.
-    lost: u64,
+    /// The number of the first record that was not read yet.
+    position: u64,
+    /// Nothing is recorded for this file any longer: it is complete, full, or cannot be written.
+    is_over: bool,
+}
+
+/// A trace file and the prepare callback that writes it.
+pub(crate) struct Recording {
+    trace: Rc<RefCell<TraceFile>>,
+    prepare: PrepareId,
+}
+
+impl Recording {
+    /// Runs the loop to its end and writes what it does.
+    pub(crate) fn run(self, event_loop: &mut EventLoop) -> bucle::Result<()> {
+        let result = event_loop.run();
+        event_loop.enter(|lp| {
+            lp.remove_prepare(self.prepare);
+            self.trace.borrow_mut().finish(lp);
+        });
+        result
+    }
 }
 
 impl TraceFile {
     /// Makes the file, and has the loop record from here on. `Err` is how the process ends if it cannot be.
-    pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, serve: &Serve) -> Result<Self, ExitCode> {
+    pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, serve: &Serve) -> Result<Recording, ExitCode> {
         let process = format!("bucle serve {}", serve.kind.name());
         if is_something_else(path) {
             let path = path.display();
@@ -64,10 +88,7 @@ impl TraceFile {
             return Err(ExitCode::from(exit_code::FAILURE));
         }
         match Self::create(path, serve.trace_limit, &process) {
-            Ok(trace) => {
-                event_loop.enter(|lp| lp.start_trace(RING));
-                Ok(trace)
-            }
+            Ok(trace) => Ok(event_loop.enter(|lp| trace.record(lp))),
             Err(error) => {
                 complain(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
                 Err(ExitCode::from(exit_code::FAILURE))
@@ -75,25 +96,38 @@ impl TraceFile {
         }
     }
 
-    /// Runs the loop to its end and writes what it does.
-    pub(crate) fn run(mut self, event_loop: &mut EventLoop) -> bucle::Result<()> {
-        let result = event_loop.run_with(|lp| self.before_turn(lp));
-        event_loop.enter(|lp| self.finish(lp));
-        result
+    /// Records from here on, and writes before every turn.
+    fn record(mut self, lp: &mut Loop) -> Recording {
+        lp.start_trace(RING);
+        self.position = lp.trace().map_or(0, Trace::next_number);
+        let trace = Rc::new(RefCell::new(self));
+        let writer = trace.clone();
+        let prepare = lp.on_prepare(move |lp| writer.borrow_mut().before_turn(lp));
+        Recording { trace, prepare }
     }
 
     fn create(path: &Path, limit: u64, process: &str) -> io::Result<Self> {
         let mut buffer = Vec::with_capacity(2 * BUFFER);
         let chrome = Chrome::new(process, limit, &mut buffer);
         let file = File::create(path)?;
-        let mut trace = TraceFile { path: path.to_owned(), file, chrome, buffer, flushed_at: Instant::now(), lost: 0 };
+        let mut trace = TraceFile {
+            path: path.to_owned(),
+            file,
+            chrome,
+            buffer,
+            flushed_at: Instant::now(),
+            position: 0,
+            is_over: false,
+        };
         trace.flush()?;
         Ok(trace)
     }
 
     /// Takes what the last turn recorded. Says how long the next one may wait, so that all of it is written soon.
     fn before_turn(&mut self, lp: &mut Loop) -> Option<Duration> {
-        lp.trace()?;
+        if self.is_over {
+            return None;
+        }
         let result = self.take_records(lp).and_then(|()| self.flush_in_time(lp.now()));
         match result {
             Ok(_) if self.chrome.is_full() => self.stop_at_limit(lp),
@@ -104,15 +138,15 @@ impl TraceFile {
     }
 
     /// The last of it, and the end of the array.
-    fn finish(mut self, lp: &mut Loop) {
-        if lp.trace().is_none() {
+    fn finish(&mut self, lp: &mut Loop) {
+        if self.is_over {
             return;
         }
         let result = self.take_records(lp).and_then(|()| {
             self.chrome.end(&mut self.buffer);
             self.flush()
         });
-        lp.stop_trace();
+        self.stop(lp);
         match result {
             Ok(()) => {
                 stderr::say(
@@ -123,23 +157,20 @@ impl TraceFile {
         }
     }
 
-    fn take_records(&mut self, lp: &mut Loop) -> io::Result<()> {
+    fn take_records(&mut self, lp: &Loop) -> io::Result<()> {
         let Some(trace) = lp.trace() else { return Ok(()) };
-        let lost = trace.dropped();
-        if lost > self.lost {
-            self.chrome.lost(lost - self.lost, &mut self.buffer);
-            self.lost = lost;
+        let records = trace.since(self.position);
+        self.position = trace.next_number();
+        if records.lost() > 0 {
+            self.chrome.lost(records.lost(), &mut self.buffer);
         }
-        let mut result = Ok(());
-        trace.drain(|number, record| {
-            if result.is_ok() {
-                self.chrome.record(number, record, &mut self.buffer);
-                if self.buffer.len() >= BUFFER {
-                    result = self.flush();
-                }
+        for (number, record) in records {
+            self.chrome.record(number, record, &mut self.buffer);
+            if self.buffer.len() >= BUFFER {
+                self.flush()?;
             }
-        });
-        result
+        }
+        Ok(())
     }
 
     fn flush_in_time(&mut self, now: Instant) -> io::Result<Option<Duration>> {
@@ -161,9 +192,16 @@ impl TraceFile {
         Ok(())
     }
 
+    /// Stops recording for this file; other observers may go on.
+    fn stop(&mut self, lp: &mut Loop) {
+        if !mem::replace(&mut self.is_over, true) {
+            lp.stop_trace();
+        }
+    }
+
     fn stop_at_limit(&mut self, lp: &mut Loop) {
         self.chrome.end(&mut self.buffer);
-        lp.stop_trace();
+        self.stop(lp);
         match self.flush() {
             Ok(()) => log::warn!(
                 target: "bucle::serve",
@@ -175,7 +213,7 @@ impl TraceFile {
     }
 
     fn give_up(&mut self, lp: &mut Loop, error: &io::Error) {
-        lp.stop_trace();
+        self.stop(lp);
         log::warn!(
             target: "bucle::serve",
             "{}: cannot write the trace, recording stopped: {error}",

@@ -1,14 +1,20 @@
-//! What time it is, for a loop and for a test that drives it.
+//! The clock of a loop: the system's monotonic one, or one that a test drives by hand.
 //!
-//! The loop looks at its clock where time has passed or matters (around the wait for the kernel, before the timers,
-//! when one is made) and works with that answer until the next look.
-//! Only monotonic time is used, so setting the wall clock changes nothing.
+//! The loop reads its clock where time has passed or matters (around the wait for the kernel, before the timers phase, when
+//! a timer is made) and works with that value until the next reading. Setting the wall clock changes nothing.
+//!
+//! The clock can stand still: while a gate (`gate.rs`) holds the loop, no time passes for it.
+//!
+//! ```text
+//!   real time    0 ──────── 100 ms ──── held for 2 s ──── 2100 ms ──── 2150 ms
+//!   the loop's   0 ──────── 100 ms ────────────────────── 100 ms ───── 150 ms
+//! ```
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// A clock that stands still until it is told to go on. For tests: heartbeats of minutes run in microseconds.
+/// A clock that stands still until it is advanced. For tests: heartbeats of minutes run in microseconds.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc, time::Duration};
@@ -47,28 +53,38 @@ impl ManualClock {
 /// The clock of a loop.
 #[derive(Debug)]
 pub(crate) struct Clock {
+    /// When the loop was made.
     origin: Instant,
+    /// The same, moved on by the time that the clock has stood still.
+    base: Instant,
     manual: Option<ManualClock>,
 }
 
 impl Clock {
     pub fn new(manual: Option<ManualClock>) -> Self {
-        Clock { origin: Instant::now(), manual }
+        let origin = Instant::now();
+        Clock { origin, base: origin, manual }
     }
 
     pub fn is_manual(&self) -> bool {
         self.manual.is_some()
     }
 
-    /// Time since the loop was made.
+    /// Time since the loop was made, without the time that the clock has stood still.
     pub fn elapsed(&self) -> Duration {
         match &self.manual {
-            Some(manual) => manual.elapsed.get(),
-            None => self.origin.elapsed(),
+            Some(manual) => manual.elapsed.get().saturating_sub(self.base - self.origin),
+            None => self.base.elapsed(),
         }
     }
 
     pub fn origin(&self) -> Instant {
         self.origin
+    }
+
+    /// Goes on from `elapsed` again: the time since then has not passed for the loop.
+    #[cfg(feature = "trace")]
+    pub fn turn_back_to(&mut self, elapsed: Duration) {
+        self.base += self.elapsed().saturating_sub(elapsed);
     }
 }

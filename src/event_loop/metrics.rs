@@ -111,7 +111,7 @@ impl Loop {
         }
         // What a timer can do, so that it is not called early for being late.
         let resolution = Duration::from_millis(delay_ms(resolution).into());
-        let timer = self.set_interval(resolution, move |lp| {
+        let timer = self.set_internal_interval(resolution, move |lp| {
             let now = lp.clock.elapsed();
             if let Some(monitor) = &mut lp.counters.delay {
                 monitor.histogram.record(now.saturating_sub(monitor.due));

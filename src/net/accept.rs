@@ -98,7 +98,7 @@ impl Loop {
         let Some(state) = self.net.server_mut(server) else { return };
         state.accepts_later = true;
         state.gone_in_a_row = 0;
-        let timer = self.set_timeout(RETRY_AFTER, move |lp| {
+        let timer = self.set_internal_timeout(RETRY_AFTER, move |lp| {
             if let Some(state) = lp.net.server_mut(server) {
                 state.accepts_later = false;
                 lp.put_listener_on_ready_list(server);
@@ -190,7 +190,7 @@ impl Loop {
             let why = error_codes::message(error.raw_os_error().unwrap_or(0));
             log::warn!(target: "bucle::net", "{server}: cannot accept for now: {why}; trying again and again");
         }
-        let retry = self.set_interval(RETRY_AFTER, Loop::try_starved_again);
+        let retry = self.set_internal_interval(RETRY_AFTER, Loop::try_starved_again);
         self.unref(retry);
         self.net.starvation.retry = Some(retry);
     }

@@ -211,7 +211,7 @@ impl Loop {
         #[cfg(any(test, fuzzing))]
         if let Some(kernel) = &self.net.simulated {
             let answer = kernel.look_up(host, port);
-            remote.post(move |lp| on_answer(lp, answer));
+            remote.post_internal(move |lp| on_answer(lp, answer));
             return;
         }
         self.net.resolver.look_up((host, port), remote, on_answer);
@@ -321,7 +321,8 @@ impl Loop {
         state.stream = stream;
         state.clear(READABLE | HANGUP | BROKEN);
         let Some(number) = self.connecting(socket).map(|connecting| connecting.number) else { return };
-        let timer = has_more.then(|| self.set_timeout(ATTEMPT_TIMEOUT, move |lp| lp.attempt_timed_out(socket, number)));
+        let timer = has_more
+            .then(|| self.set_internal_timeout(ATTEMPT_TIMEOUT, move |lp| lp.attempt_timed_out(socket, number)));
         if let Some(connecting) = self.connecting(socket) {
             connecting.attempt_timer = timer;
         }

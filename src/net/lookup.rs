@@ -82,7 +82,7 @@ impl Resolver {
 impl Question {
     fn answer(self, answer: Answer) {
         let on_answer = self.on_answer;
-        self.remote.post(|lp| on_answer(lp, answer));
+        self.remote.post_internal(|lp| on_answer(lp, answer));
     }
 }
 
