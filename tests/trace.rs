@@ -3,14 +3,14 @@
 
 #![cfg(feature = "trace")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use bucle::net::{self, LocalAddress, Socket, on};
-use bucle::trace::{Kind, Phase, Record};
+use bucle::trace::{Kind, Phase, Record, Trace};
 use bucle::{EventLoop, Loop, ManualClock};
 
 /// What was logged by the test of this thread; tests run at the same time.
@@ -148,6 +148,92 @@ fn recording_stops_and_begins_again() {
         let trace = event_loop.enter(|lp| lp.stop_trace()).expect("it was recording");
         let kinds: Vec<_> = trace.records().map(|(_, record)| record.kind).collect();
         assert_eq!(kinds, [Kind::Phase, Kind::Main, Kind::Tick, Kind::Phase, Kind::Main]);
+    }
+}
+
+#[test]
+fn two_observers_record_and_neither_stops_the_other() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.enter(|lp| lp.start_trace(64));
+    event_loop.enter(|lp| lp.start_trace(1000));
+    event_loop.enter(|lp| lp.next_tick(|_| {}));
+    event_loop.enter(|lp| {
+        assert_eq!(lp.trace().map(Trace::capacity), Some(1024), "the ring is large enough for both");
+        assert!(lp.stop_trace().is_none(), "the other one goes on");
+    });
+    event_loop.enter(|lp| lp.next_tick(|_| {}));
+    let trace = event_loop.enter(|lp| lp.stop_trace()).expect("the last one gets the ring");
+    assert_eq!(trace.records().filter(|(_, record)| record.kind == Kind::Tick).count(), 2);
+    assert!(event_loop.enter(|lp| lp.trace().is_none()));
+}
+
+/// A reader of the ring: where it is, the numbers it has read, and how many it has lost.
+#[derive(Default)]
+struct Reader {
+    position: u64,
+    numbers: Vec<u64>,
+    lost: u64,
+}
+
+impl Reader {
+    fn read(&mut self, lp: &Loop) {
+        let Some(trace) = lp.trace() else { return };
+        let records = trace.since(self.position);
+        self.lost += records.lost();
+        self.numbers.extend(records.map(|(number, record)| {
+            assert!(record.duration_ns() > 0 || record.kind as u8 >= Kind::Armed as u8 || record.kind == Kind::Ready);
+            number
+        }));
+        self.position = trace.next_number();
+    }
+
+    /// The last look, from inside a call: its own records are still open.
+    fn finish(&mut self, lp: &Loop) {
+        let Some(trace) = lp.trace() else { return };
+        self.numbers.extend(trace.since(self.position).map(|(number, _)| number));
+    }
+}
+
+#[test]
+fn two_readers_at_different_positions_both_see_every_record() {
+    let readers: [Rc<RefCell<Reader>>; 2] = Default::default();
+    let [often, seldom] = readers.clone();
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.enter(|lp| {
+        lp.start_trace(1 << 12);
+        lp.on_prepare(move |lp| {
+            often.borrow_mut().read(lp);
+            None
+        });
+        let mut turns = 0;
+        lp.on_prepare(move |lp| {
+            turns += 1;
+            if turns % 5 == 0 {
+                seldom.borrow_mut().read(lp);
+            }
+            None
+        });
+        say_hola(lp, |lp, socket| {
+            socket.write(lp, "hola");
+            let mut left = 20;
+            lp.set_interval(Duration::from_millis(1), move |lp| {
+                left -= 1;
+                if left == 0 {
+                    lp.stop();
+                }
+            });
+        });
+    });
+    event_loop.run().expect("the poll works");
+    assert_ne!(readers[0].borrow().position, 0);
+    let made = event_loop.enter(|lp| {
+        readers.iter().for_each(|reader| reader.borrow_mut().finish(lp));
+        lp.trace().map_or(0, Trace::next_number)
+    });
+    for reader in &readers {
+        let reader = reader.borrow();
+        assert_eq!(reader.lost, 0);
+        assert!(reader.numbers.iter().copied().eq(0..made), "{} of {made}", reader.numbers.len());
     }
 }
 

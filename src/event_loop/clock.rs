@@ -88,3 +88,34 @@ impl Clock {
         self.base += self.elapsed().saturating_sub(elapsed);
     }
 }
+
+#[cfg(all(test, feature = "trace"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_turned_back_goes_on_from_there() {
+        let manual = ManualClock::new();
+        let mut clock = Clock::new(Some(manual.clone()));
+        for seconds in 1..=3 {
+            manual.advance(Duration::from_secs(1));
+            let start = clock.elapsed();
+            manual.advance(Duration::from_secs(100));
+            clock.turn_back_to(start);
+            assert_eq!(clock.elapsed(), Duration::from_secs(seconds));
+        }
+        assert_eq!(clock.base - clock.origin, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn the_systems_clock_is_turned_back_too() {
+        let mut clock = Clock::new(None);
+        let start = clock.elapsed();
+        let mut end = start;
+        while end == start {
+            end = clock.elapsed();
+        }
+        clock.turn_back_to(start);
+        assert!(clock.base - clock.origin >= end - start);
+    }
+}

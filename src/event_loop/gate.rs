@@ -148,9 +148,11 @@ impl Loop {
     pub fn take_gate(&mut self) -> Option<Box<dyn Gate>> {
         let slot = self.observed.as_mut()?.gate.take()?;
         self.drop_observed_if_unused();
+        // A gate that has panicked was dropped with its descriptor, whose number may be in use again.
+        let gate = slot.gate?;
         // It fails only if the descriptor is closed already, and then the kernel has forgotten it.
         let _ = self.registry.deregister(&mut SourceFd(&slot.fd));
-        slot.gate
+        Some(gate)
     }
 
     /// Before a callback. Returns when the gate lets it pass.
