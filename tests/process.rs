@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use std::{env, process};
 
-use bucle::process::{Input, Signal, SignalId, TerminalKeys, discard_typed, exit_on, ignore, on_signal, stdin};
+use bucle::process::{Input, Signal, SignalId, TerminalKeys, discard_typed, exit_on, ignore, notice, on_signal, stdin};
 use bucle::{EventLoop, Loop};
 
 const SCENARIO: &str = "BUCLE_TEST_SCENARIO";
@@ -57,6 +57,22 @@ fn scenario() -> bucle::Result<()> {
             say("ready");
             Ok(())
         })?,
+        "noticed" => {
+            let (mut outer, mut inner) = (EventLoop::new()?, EventLoop::new()?);
+            let see = |_: &mut Loop, signal: Signal| say(&format!("noticed {signal}"));
+            inner.enter(|lp| notice(lp, &[Signal::Interrupt], see))?;
+            inner.run()?;
+            say("it keeps nothing alive");
+            let id = outer.enter(|lp| on_signal(lp, &[Signal::Interrupt], |_, signal| say(signal.name())))?;
+            outer.enter(stay);
+            inner.enter(stay);
+            say("ready");
+            outer.turn(None)?;
+            inner.turn(None)?;
+            outer.enter(|lp| id.remove(lp));
+            say("removed");
+            inner.turn(None)?;
+        }
         "ignored" => bucle::run(|lp| {
             stay(lp);
             ignore(Signal::Hangup)?;
@@ -272,6 +288,16 @@ fn without_listeners_the_default_is_back() {
     player.says(&["ready"]);
     player.send("INT");
     player.says(&["SIGINT", "removed"]);
+    player.send("INT");
+    assert_eq!(player.ends().signal(), Some(Signal::Interrupt.number()));
+}
+
+#[test]
+fn a_signal_that_is_only_noticed_still_ends_the_process() {
+    let mut player = play("noticed");
+    player.says(&["it keeps nothing alive", "ready"]);
+    player.send("INT");
+    player.says(&["SIGINT", "noticed SIGINT", "removed"]);
     player.send("INT");
     assert_eq!(player.ends().signal(), Some(Signal::Interrupt.number()));
 }
