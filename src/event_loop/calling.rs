@@ -29,10 +29,10 @@ impl Loop {
         })
     }
 
-    /// Runs `f`, which is one callback of the program, or does nothing but make one: it is gated, counted and recorded.
+    /// Runs `f`, which makes one callback of the program: the gate may hold the loop before it, it is counted and recorded.
     ///
-    /// A layer that splits one callback into several, such as lines out of a chunk, makes each of them with this and a
-    /// [`Kind`] of its own. Then a trace shows each, and a step by the gate ends at each.
+    /// A layer that makes several callbacks of one, such as lines of a chunk, makes each of them with this and a [`Kind`] of
+    /// its own. Then a trace shows each line, and a step by the gate ends at each line.
     #[inline(always)]
     pub(crate) fn in_callback<R>(
         &mut self,

@@ -44,22 +44,25 @@ use crate::{Error, Result};
 ///
 /// A gate must not panic. If it does, the panic unwinds through the loop, and the loop has no gate from then on.
 pub trait Gate: Any {
-    /// A descriptor that becomes readable when the gate needs to be turned. Asked for once, by [`Loop::set_gate`]; it
-    /// must stay open as long as the gate is set.
+    /// A descriptor that becomes readable when the gate needs to be turned. [`Loop::set_gate`] calls this once; the
+    /// descriptor must stay open as long as the gate is set.
     fn fd(&self) -> RawFd;
 
     /// How long the outer loop may wait for the kernel before the gate has to be turned, readable or not. `None`: as long as
     /// it likes. Zero: the gate has something to do now.
     fn max_wait(&mut self) -> Option<Duration>;
 
-    /// Turns the gate's own loop once. It may wait for `max_wait` at most; `None`, which is for a loop that is held, as long
-    /// as nothing happens.
+    /// Turns the gate's own loop once. It may wait for `max_wait` at most. `None` is for an outer loop that is held: it may
+    /// wait until something happens. A gate whose loop has nothing to wait for must open, or the held loop would spin.
     fn turn(&mut self, max_wait: Option<Duration>);
 
     /// Decides whether the loop goes on, with the loop lent to look at. Must not wait.
     ///
-    /// `next` is the callback or wait that comes next. It is `None` after a [`turn`](Self::turn) in the middle of a wait,
-    /// where nothing can be held; [`Decision::Hold`] then has the gate consulted about that wait.
+    /// `next` is the callback or wait that comes next. It is `None` after a [`turn`](Self::turn) in the middle of a wait: the
+    /// gate can look at the loop and answer its clients there. If it decides [`Decision::Hold`], it is consulted about the
+    /// rest of that wait, or, if events have arrived meanwhile, about the next callback.
+    ///
+    /// After a hold it is consulted about the same `next` again, until it lets it pass.
     fn decide(&mut self, lp: &Loop, next: Option<&Next>) -> Decision;
 }
 
