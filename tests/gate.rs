@@ -197,8 +197,8 @@ impl Stage {
         self.hold();
     }
 
-    /// The gate is open, so it is not consulted again before it is turned in a wait, and its loop has no events: another
-    /// one is set.
+    /// The gate is open, so it is not consulted again before it is turned in a wait, and its loop has no events:
+    /// another one is set.
     fn hold(&mut self) {
         let hand = self.hand.clone();
         hand.mode.set(Mode::Held);
@@ -256,7 +256,8 @@ fn each_step_lets_exactly_one_callback_pass() {
         ]
     );
     let callbacks: Vec<u64> = hand.seen.borrow().iter().map(|seen| seen.callbacks).collect();
-    // Each gate point is seen twice, when the loop is held and when it is let pass. Callbacks count when they are called.
+    // Each gate point is seen twice, when the loop is held and when it is let pass. Callbacks count when they are
+    // called.
     assert_eq!(callbacks, [0, 0, 1, 1, 2, 2, 2, 2, 3, 3]);
 }
 

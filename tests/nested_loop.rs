@@ -57,8 +57,8 @@ impl Gate for Inner {
     }
 }
 
-/// A server on an inner loop. It sends each chunk back, but for those that are orders: `h` holds the outer loop, `g` lets it
-/// go, `?` asks how many bytes the outer loop has read.
+/// A server on an inner loop. It sends each chunk back, but for those that are orders: `h` holds the outer loop, `g`
+/// lets it go, `?` asks how many bytes the outer loop has read.
 fn inner_loop() -> (Inner, u16) {
     let mut event_loop = EventLoop::new().expect("a loop");
     let orders: Rc<Orders> = Rc::default();

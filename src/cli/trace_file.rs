@@ -4,9 +4,9 @@
 //!   the loop ─▶ ring of records ── before each turn ─▶ Chrome: lines ─▶ buffer ── ten times a second ─▶ FILE
 //! ```
 //!
-//! The loop knows nothing of this. A prepare callback is lent the loop before every turn, reads the ring and writes. Lines that
-//! wait to be written are written when a tenth of a second is over: a turn is told to wait no longer than that. When
-//! none wait any more, it waits as long as it likes, so an idle server stays idle.
+//! The loop knows nothing of this. A prepare callback is lent the loop before every turn, reads the ring and writes.
+//! Lines that wait to be written are written when a tenth of a second is over: a turn is told to wait no longer than
+//! that. When none wait any more, it waits as long as it likes, so an idle server stays idle.
 //!
 //! A trace that is there already is written over, and no other file.
 //!

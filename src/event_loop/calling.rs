@@ -1,5 +1,5 @@
-//! The one way from the loop into the program: a callback is held by the gate if there is one, counted, recorded, and where
-//! that is wanted its panic is caught. Handlers take the same way ([`emit`](Loop::emit) in `net/handler.rs`).
+//! The one way from the loop into the program: a callback is held by the gate if there is one, counted, recorded, and
+//! where that is wanted its panic is caught. Handlers take the same way ([`emit`](Loop::emit) in `net/handler.rs`).
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,10 +29,11 @@ impl Loop {
         })
     }
 
-    /// Runs `f`, which makes one callback of the program: the gate may hold the loop before it, it is counted and recorded.
+    /// Runs `f`, which makes one callback of the program: the gate may hold the loop before it, it is counted and
+    /// recorded.
     ///
-    /// A layer that makes several callbacks of one, such as lines of a chunk, makes each of them with this and a [`Kind`] of
-    /// its own. Then a trace shows each line, and a step by the gate ends at each line.
+    /// A layer that makes several callbacks of one, such as lines of a chunk, makes each of them with this and a
+    /// [`Kind`] of its own. Then a trace shows each line, and a step by the gate ends at each line.
     #[inline(always)]
     pub(crate) fn in_callback<R>(
         &mut self,

@@ -1,7 +1,8 @@
 //! The clock of a loop: the system's monotonic one, or one that a test drives by hand.
 //!
-//! The loop reads its clock where time has passed or matters (around the wait for the kernel, before the timers phase, when
-//! a timer is made) and works with that value until the next reading. Setting the wall clock changes nothing.
+//! The loop reads its clock where time has passed or matters (around the wait for the kernel, before the timers
+//! phase, when a timer is made) and works with that value until the next reading. Setting the wall clock changes
+//! nothing.
 //!
 //! The clock can stand still: while a gate (`gate.rs`) holds the loop, no time passes for it.
 //!

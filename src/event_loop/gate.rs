@@ -7,24 +7,25 @@
 //!   wait next                                                         └▶ Pass, Open: the callback is called
 //! ```
 //!
-//! A gate usually serves a page or a socket of its own, on an [`EventLoop`](super::EventLoop) of its own, in the thread of
-//! the loop that it watches. That *inner* loop is turned in two places:
+//! A gate usually serves a page or a socket of its own, on an [`EventLoop`](super::EventLoop) of its own, in the
+//! thread of the loop that it watches. That *inner* loop is turned in two places:
 //!
 //! * While the outer loop is held: nothing else happens then.
-//! * Inside the outer loop's wait for the kernel. The inner loop's descriptor is registered in the outer poll. When it is
-//!   ready, the inner loop is turned once and the outer loop waits again; that is no turn, no event and no record of the
-//!   outer loop. While an inner turn had events the next wait is zero, because the kernel reports a descriptor only once
-//!   per change. One inner turn per outer wait: a busy viewer cannot keep the outer loop from its own events.
+//! * Inside the outer loop's wait for the kernel. The inner loop's descriptor is registered in the outer poll. When
+//!   it is ready, the inner loop is turned once and the outer loop waits again; that is no turn, no event and no
+//!   record of the outer loop. While an inner turn had events the next wait is zero, because the kernel reports a
+//!   descriptor only once per change. One inner turn per outer wait: a busy viewer cannot keep the outer loop from
+//!   its own events.
 //!
 //! Gate points are each callback of the program and each wait. A wait is one too because a held loop must not read or
-//! accept. Exempt are the program's main body ([`EventLoop::enter`](super::EventLoop::enter)), prepare callbacks, and the
-//! loop's own closures (delay monitor, connect attempts, accept retries, lookups).
+//! accept. Exempt are the program's main body ([`EventLoop::enter`](super::EventLoop::enter)), prepare callbacks, and
+//! the loop's own closures (delay monitor, connect attempts, accept retries, lookups).
 //!
 //! A gate point comes before the handler is taken out, so the whole loop can be lent to the gate for a snapshot.
 //!
-//! While the loop is held its time stands still: the clock goes on where it was. So after the hold no timer is late, an idle
-//! limit has its rest left, and no metric includes the hold. Kernel timers, other threads and the patience of peers are not
-//! held.
+//! While the loop is held its time stands still: the clock goes on where it was. So after the hold no timer is late,
+//! an idle limit has its rest left, and no metric includes the hold. Kernel timers, other threads and the patience of
+//! peers are not held.
 
 use std::any::Any;
 use std::os::fd::RawFd;
@@ -39,8 +40,8 @@ use crate::{Error, Result};
 /// [`Loop::set_gate`].
 ///
 /// For a gate that serves a loop of its own, `inner`, the first three methods are `inner.as_raw_fd()`,
-/// `inner.next_wait()` and `inner.turn(max_wait)`. An error of that turn must open the gate ([`Decision::Open`]), or the outer
-/// loop would spin.
+/// `inner.next_wait()` and `inner.turn(max_wait)`. An error of that turn must open the gate ([`Decision::Open`]), or
+/// the outer loop would spin.
 ///
 /// A gate must not panic. If it does, the panic unwinds through the loop, and the loop has no gate from then on.
 pub trait Gate: Any {
@@ -48,19 +49,20 @@ pub trait Gate: Any {
     /// descriptor must stay open as long as the gate is set.
     fn fd(&self) -> RawFd;
 
-    /// How long the outer loop may wait for the kernel before the gate has to be turned, readable or not. `None`: as long as
-    /// it likes. Zero: the gate has something to do now.
+    /// How long the outer loop may wait for the kernel before the gate has to be turned, readable or not. `None`: as
+    /// long as it likes. Zero: the gate has something to do now.
     fn max_wait(&mut self) -> Option<Duration>;
 
-    /// Turns the gate's own loop once. It may wait for `max_wait` at most. `None` is for an outer loop that is held: it may
-    /// wait until something happens. A gate whose loop has nothing to wait for must open, or the held loop would spin.
+    /// Turns the gate's own loop once. It may wait for `max_wait` at most. `None` is for an outer loop that is held:
+    /// it may wait until something happens. A gate whose loop has nothing to wait for must open, or the held loop
+    /// would spin.
     fn turn(&mut self, max_wait: Option<Duration>);
 
     /// Decides whether the loop goes on, with the loop lent to look at. Must not wait.
     ///
-    /// `next` is the callback or wait that comes next. It is `None` after a [`turn`](Self::turn) in the middle of a wait: the
-    /// gate can look at the loop and answer its clients there. If it decides [`Decision::Hold`], it is consulted about the
-    /// rest of that wait, or, if events have arrived meanwhile, about the next callback.
+    /// `next` is the callback or wait that comes next. It is `None` after a [`turn`](Self::turn) in the middle of a
+    /// wait: the gate can look at the loop and answer its clients there. If it decides [`Decision::Hold`], it is
+    /// consulted about the rest of that wait, or, if events have arrived meanwhile, about the next callback.
     ///
     /// After a hold it is consulted about the same `next` again, until it lets it pass.
     fn decide(&mut self, lp: &Loop, next: Option<&Next>) -> Decision;
@@ -69,8 +71,8 @@ pub trait Gate: Any {
 /// What a [`Gate`] has decided.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Decision {
-    /// Go on. The gate is not consulted again until it has been turned in a wait. A loop whose gate is open runs at full
-    /// speed.
+    /// Go on. The gate is not consulted again until it has been turned in a wait. A loop whose gate is open runs at
+    /// full speed.
     Open,
     /// Go on with this callback or wait, and consult the gate before the next.
     Pass,
@@ -88,11 +90,11 @@ pub struct Next {
     pub subject: u32,
     /// Bytes, milliseconds or a port, as the [`Kind`] says.
     pub size: usize,
-    /// The number of the record that caused it, to be looked up with [`Trace::get`](super::Trace::get). `None` for a wait,
-    /// and while nothing is recorded.
+    /// The number of the record that caused it, to be looked up with [`Trace::get`](super::Trace::get). `None` for a
+    /// wait, and while nothing is recorded.
     pub cause: Option<u64>,
-    /// In which turn: 0 before the first one, then [`Metrics::loop_count`](super::Metrics::loop_count) as it is after that
-    /// turn's wait.
+    /// In which turn: 0 before the first one, then [`Metrics::loop_count`](super::Metrics::loop_count) as it is after
+    /// that turn's wait.
     pub turn: u64,
     /// In which phase.
     pub phase: Phase,
@@ -230,8 +232,8 @@ impl Loop {
 }
 
 impl EventLoop {
-    /// The wait of a loop that is observed: it is recorded, and a gate is consulted before it and served in it. Returns how
-    /// many of the events that were reported are the gate's, and no events of this loop.
+    /// The wait of a loop that is observed: it is recorded, and a gate is consulted before it and served in it.
+    /// Returns how many of the events that were reported are the gate's, and no events of this loop.
     #[cold]
     #[inline(never)]
     pub(super) fn wait_observed(&mut self, max_wait: Option<Duration>) -> Result<usize> {
@@ -252,7 +254,8 @@ impl EventLoop {
         Ok(gate_events)
     }
 
-    /// Waits for this loop's own events, or until its time is up, and turns the gate as often as it needs to be meanwhile.
+    /// Waits for this loop's own events, or until its time is up, and turns the gate as often as it needs to be
+    /// meanwhile.
     fn wait_and_serve_gate(&mut self, max_wait: Option<Duration>, mut wait: Option<Duration>) -> Result<usize> {
         // The caller's limit is one of real time; the clock of the loop may be driven by hand.
         let mut waited = Duration::ZERO;

@@ -9,8 +9,8 @@
 //! Ring and gate are stored together, behind one pointer. So a hook of a loop that is not observed is a single branch,
 //! whatever kinds of observers there are, and starting or stopping a trace does not touch the gate.
 //!
-//! An observer that serves clients, such as a page that shows the loop, runs an event loop of its own inside this loop's
-//! wait; see [`Gate`](super::Gate).
+//! An observer that serves clients, such as a page that shows the loop, runs an event loop of its own inside this
+//! loop's wait; see [`Gate`](super::Gate).
 
 use std::mem;
 use std::time::Duration;
@@ -102,12 +102,12 @@ impl Observed {
 }
 
 impl Loop {
-    /// Records what the loop does from now on, in a ring of at least `capacity` records of 32 bytes each; at least 16, at
-    /// most 2^28 of them. A record costs one or two readings of the clock.
+    /// Records what the loop does from now on, in a ring of at least `capacity` records of 32 bytes each; at least
+    /// 16, at most 2^28 of them. A record costs one or two readings of the clock.
     ///
-    /// Several observers may record at the same time. If a ring is there already it is kept, with its records and their
-    /// numbers, and made larger if it is too small. Recording goes on until [`stop_trace`](Self::stop_trace) was called as
-    /// many times as this.
+    /// Several observers may record at the same time. If a ring is there already it is kept, with its records and
+    /// their numbers, and made larger if it is too small. Recording goes on until [`stop_trace`](Self::stop_trace)
+    /// was called as many times as this.
     pub fn start_trace(&mut self, capacity: usize) {
         let observed = self.observe();
         observed.recorders += 1;
@@ -117,8 +117,8 @@ impl Loop {
         }
     }
 
-    /// Ends one [`start_trace`](Self::start_trace). The last one stops recording and returns the ring; `None` if another
-    /// observer is still recording, or nothing was recorded.
+    /// Ends one [`start_trace`](Self::start_trace). The last one stops recording and returns the ring; `None` if
+    /// another observer is still recording, or nothing was recorded.
     pub fn stop_trace(&mut self) -> Option<Trace> {
         let observed = self.observed.as_mut()?;
         observed.recorders = observed.recorders.saturating_sub(1);

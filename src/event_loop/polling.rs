@@ -65,8 +65,8 @@ impl EventLoop {
         Ok(0)
     }
 
-    // In the three functions below `always` saves some 60 instructions a turn: they have other callers, out of the way, and
-    // would be calls here, too.
+    // In the three functions below `always` saves some 60 instructions a turn: they have other callers, out of the
+    // way, and would be calls here, too.
     #[inline(always)]
     pub(super) fn poll_once(&mut self, wait: Option<Duration>) -> Result<()> {
         let polled = if wait != Some(Duration::ZERO) && !self.spin.is_zero() {
@@ -132,7 +132,8 @@ impl Loop {
         self.count_turn(if may_sleep { self.now - before } else { Duration::ZERO });
     }
 
-    /// How long it is until the first timer, from now: callbacks have taken their time since the last reading of the clock.
+    /// How long it is until the first timer, from now: callbacks have taken their time since the last reading of the
+    /// clock.
     fn until_timer(&mut self) -> Option<Duration> {
         self.update_now();
         self.until_timer_at(self.now)

@@ -4,8 +4,8 @@
 //!   prepare ─▶ (ticks and writes of the observers) ─▶ pending ─▶ poll ─▶ check ─▶ close ─▶ timers ─▶ prepare ─▶ …
 //! ```
 //!
-//! libuv calls its prepare handles directly before the poll. Here they come before the pending phase, so that an `end` or a
-//! write of an observer is carried out in the same turn, before the loop waits.
+//! libuv calls its prepare handles directly before the poll. Here they come before the pending phase, so that an
+//! `end` or a write of an observer is carried out in the same turn, before the loop waits.
 
 use std::time::Duration;
 
@@ -67,16 +67,16 @@ impl Prepares {
 }
 
 impl Loop {
-    /// Has `f` called before every turn of the loop, with the loop lent, until [`remove_prepare`](Self::remove_prepare). It
-    /// returns how long that turn may wait for the kernel at most; `None` sets no limit. The smallest limit of all prepare
-    /// callbacks counts.
+    /// Has `f` called before every turn of the loop, with the loop lent, until
+    /// [`remove_prepare`](Self::remove_prepare). It returns how long that turn may wait for the kernel at most;
+    /// `None` sets no limit. The smallest limit of all prepare callbacks counts.
     ///
-    /// For observers: a program that reads the trace (`Loop::start_trace`), counts, or draws. A prepare callback does not keep
-    /// the loop alive. It is no callback of the program: it is neither counted nor recorded, and a gate does not hold the
-    /// loop before it. Ticks that it queues are run, and bytes that it writes are sent, before the turn begins. A prepare
-    /// callback that another one adds is called from the next turn on. Where
-    /// [panics are caught](crate::EventLoop::catch_panics), one that panics is removed
-    /// ([libuv: `uv_prepare_t`](https://docs.libuv.org/en/v1.x/prepare.html)).
+    /// For observers: a program that reads the trace (`Loop::start_trace`), counts, or draws. A prepare callback does
+    /// not keep the loop alive. It is no callback of the program: it is neither counted nor recorded, and a gate does
+    /// not hold the loop before it. Ticks that it queues are run, and bytes that it writes are sent, before the turn
+    /// begins. A prepare callback that another one adds is called from the next turn on. Where [panics are
+    /// caught](crate::EventLoop::catch_panics), one that panics is removed ([libuv:
+    /// `uv_prepare_t`](https://docs.libuv.org/en/v1.x/prepare.html)).
     ///
     /// ```
     /// use std::cell::Cell;

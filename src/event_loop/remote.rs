@@ -62,8 +62,8 @@ impl Remote {
         self.push(Posted::Program(Box::new(f)))
     }
 
-    /// As [`post`](Self::post), for a closure of this crate: it is no callback of the program, so it is not counted, recorded
-    /// or held by a gate. What it calls is.
+    /// As [`post`](Self::post), for a closure of this crate: it is no callback of the program, so it is not counted,
+    /// recorded or held by a gate. Callbacks that it makes are.
     pub(crate) fn post_internal(&self, f: impl FnOnce(&mut Loop) + Send + 'static) -> bool {
         self.push(Posted::Internal(Box::new(f)))
     }

@@ -6,29 +6,30 @@
 //!                              └─▶ timer armed ──▶ (two turns later) timer fired ──▶ write #41 ──▶ sent #41
 //! ```
 //!
-//! While something runs (a callback, a phase) its record is the *current* one, and every record made meanwhile names it as
-//! its cause. Something that is put off (a tick, a timer, gathered bytes) carries its cause with it. So from any record a
-//! chain leads back to the poll, or to the program's main body.
+//! While something runs (a callback, a phase) its record is the *current* one, and every record made meanwhile names
+//! it as its cause. Something that is put off (a tick, a timer, gathered bytes) carries its cause with it. So from
+//! any record a chain leads back to the poll, or to the program's main body.
 //!
-//! The loop only records. Observers read the ring, each at its own position ([`Trace::since`]): the command's `--trace`, a
-//! test, a quiz. A [`Gate`](super::Gate) uses the same hooks, to hold the loop before a callback; see `observe.rs`.
+//! The loop only records. Observers read the ring, each at its own position ([`Trace::since`]): the command's
+//! `--trace`, a test, a quiz. A [`Gate`](super::Gate) uses the same hooks, to hold the loop before a callback; see
+//! `observe.rs`.
 //!
 //! # What it costs
 //!
-//! Without the feature `trace`: nothing, the hooks are empty. With it, while nothing observes the loop: one predictable
-//! branch per hook. Instructions per message of `bucle serve echo` in a release build (callgrind, 64-byte messages one at a
-//! time per connection, the difference of 5,000 and 25,000 messages):
+//! Without the feature `trace`: nothing, the hooks are empty. With it, while nothing observes the loop: one
+//! predictable branch per hook. Instructions per message of `bucle serve echo` in a release build (callgrind, 64-byte
+//! messages one at a time per connection, the difference of 5,000 and 25,000 messages):
 //!
 //! | connections | without the feature | not recording | recording and writing `--trace` |
 //! |---|---|---|---|
 //! | 1, a turn for each message | 1,009 | 1,096 | 14,840 |
 //! | 50 | 482 | 514 | 8,770 |
 //!
-//! Recording is a tenth of the last column, the rest is writing JSON: some 140 instructions for a point in time, twice that
-//! for a record with a beginning and an end; half of them read the clock. Measured in time on a shared 2.8 GHz Xeon (the
-//! best of nine runs of two million, 2026-11-22): 20 to 30 ns for a point in time, 65 to 75 for a callback. Reading the
-//! clock takes 18 ns, and a callback reads it twice. The goal of 5 ns a record is not met with the system's clock; a cheaper
-//! clock would change that.
+//! Recording is a tenth of the last column, the rest is writing JSON: some 140 instructions for a point in time,
+//! twice that for a record with a beginning and an end; half of them read the clock. Measured in time on a shared 2.8
+//! GHz Xeon (the best of nine runs of two million, 2026-11-22): 20 to 30 ns for a point in time, 65 to 75 for a
+//! callback. Reading the clock takes 18 ns, and a callback reads it twice. The goal of 5 ns a record is not met with
+//! the system's clock; a cheaper clock would change that.
 
 #[cfg(feature = "trace")]
 mod ring;
@@ -47,8 +48,8 @@ use super::observe::Open;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(u8)]
 pub enum Phase {
-    /// The program's main body, or a call from outside ([`EventLoop::enter`](crate::EventLoop::enter)); ticks and writes of
-    /// an observer before a turn ([`Loop::on_prepare`](crate::Loop::on_prepare)).
+    /// The program's main body, or a call from outside ([`EventLoop::enter`](crate::EventLoop::enter)); ticks and
+    /// writes of an observer before a turn ([`Loop::on_prepare`](crate::Loop::on_prepare)).
     #[default]
     Main,
     /// Shutdowns, failed connects.
@@ -110,8 +111,8 @@ kinds! {
     /// The wait for the kernel. Size: how many events it reported.
     #[cfg(feature = "trace")]
     Wait "wait",
-    /// The kernel reported a descriptor, or a descriptor was known to be ready. The cause of the reads, writes and accepts
-    /// that follow.
+    /// The kernel reported a descriptor, or a descriptor was known to be ready. The cause of the reads, writes and
+    /// accepts that follow.
     Ready "ready",
 
     /// The program's main body, or a callback of [`Loop::on_before_exit`](crate::Loop::on_before_exit).
@@ -258,8 +259,8 @@ impl Loop {
         self.note_recorded(cause.number, kind, subject, size)
     }
 
-    /// Begins a record that takes time and is no callback of the program. Until its [`end`](Self::end) it is the cause of
-    /// what is recorded.
+    /// Begins a record that takes time and is no callback of the program. Until its [`end`](Self::end) it is the
+    /// cause of what is recorded.
     #[inline]
     pub(crate) fn begin(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Span {
         if self.observed.is_none() {

@@ -156,12 +156,12 @@ pub fn on_signal(lp: &mut Loop, signals: &[Signal], f: impl FnMut(&mut Loop, Sig
     listen().map_err(|error| Error::system("sigaction", &error))
 }
 
-/// As [`on_signal`], but does not count as a listener: what a signal does stays as it is. `f` is called for signals that
-/// another listener, of any loop, keeps from ending the process.
+/// As [`on_signal`], but does not count as a listener: what a signal does stays as it is. `f` is called for signals
+/// that another listener, of any loop, keeps from ending the process.
 ///
-/// For an observer with an event loop of its own, which has to let the observed loop go on when that one gets a signal. A
-/// signal that was ignored when the process started does what the system does by default after this, unless somebody
-/// listens to it or [`ignore`]s it.
+/// For an observer with an event loop of its own, which has to let the observed loop go on when that one gets a
+/// signal. A signal that was ignored when the process started does what the system does by default after this, unless
+/// another listener takes it or it is [`ignore`]d again.
 ///
 /// # Errors
 /// As [`on_signal`].

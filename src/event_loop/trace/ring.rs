@@ -7,8 +7,8 @@
 //!                  2 records lost, then 4096 …      8190, 8191
 //! ```
 //!
-//! The ring knows no reader. Each keeps its own position, the number of the first record that it has not read, and learns
-//! from [`Trace::since`] how many it came too late for.
+//! The ring knows no reader. Each keeps its own position, the number of the first record that it has not read, and
+//! learns from [`Trace::since`] how many it came too late for.
 
 use std::fmt;
 
@@ -27,8 +27,8 @@ pub struct Record {
     pub subject: u32,
     /// Bytes, events or milliseconds, as the kind says.
     pub size: u32,
-    /// In which turn of the loop: 0 before the first, then [`Metrics::loop_count`](crate::Metrics::loop_count) of that turn,
-    /// cut to 32 bits.
+    /// In which turn of the loop: 0 before the first, then [`Metrics::loop_count`](crate::Metrics::loop_count) of
+    /// that turn, cut to 32 bits.
     pub turn: u32,
     /// What it was.
     pub kind: Kind,
@@ -59,8 +59,8 @@ impl Record {
 
 /// The ring of records; from [`Loop::trace`](crate::Loop::trace).
 ///
-/// It holds the newest records, at least as many as [`Loop::start_trace`](crate::Loop::start_trace) was given; older ones
-/// are overwritten, read or not. Reading changes nothing, so there may be any number of readers.
+/// It holds the newest records, at least as many as [`Loop::start_trace`](crate::Loop::start_trace) was given; older
+/// ones are overwritten, read or not. Reading changes nothing, so there may be any number of readers.
 ///
 /// ```
 /// use bucle::EventLoop;
@@ -105,8 +105,8 @@ impl Trace {
         Trace { ring: vec![Record::default(); size_for(capacity)].into_boxed_slice(), made: 0, grown_at: 0 }
     }
 
-    /// The records from `number` on that the ring still holds, oldest first. [`Records::lost`] is the number of those that
-    /// have been overwritten since. A number that no record has yet gives no records.
+    /// The records from `number` on that the ring still holds, oldest first. [`Records::lost`] is the number of those
+    /// that have been overwritten since. A number that no record has yet gives no records.
     ///
     /// A record of something that takes time is there from its beginning; until it ends its duration is 0. Between two
     /// turns ([`Loop::on_prepare`](crate::Loop::on_prepare)) all have ended.
@@ -125,8 +125,8 @@ impl Trace {
         (self.oldest()..self.made).contains(&number).then(|| &self.ring[self.place(number)])
     }
 
-    /// The number that the next record will have: the position of a reader that has read everything, and how many records
-    /// have been made.
+    /// The number that the next record will have: the position of a reader that has read everything, and how many
+    /// records have been made.
     pub fn next_number(&self) -> u64 {
         self.made
     }
@@ -235,8 +235,8 @@ mod tests {
         }
     }
 
-    /// What a reader at `position` gets: how many were lost, and the numbers of the rest. Each record has its number as its
-    /// subject.
+    /// What a reader at `position` gets: how many were lost, and the numbers of the rest. Each record has its number
+    /// as its subject.
     fn read(trace: &Trace, position: u64) -> (u64, Vec<u64>) {
         let records = trace.since(position);
         let (lost, length) = (records.lost(), records.len());
