@@ -338,7 +338,8 @@ impl EventLoop {
         self.lp.is_alive() && !self.lp.is_stopping
     }
 
-    /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`.
+    /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`. The callbacks of
+    /// [`Loop::on_prepare`] come before it.
     ///
     /// Who turns by hand looks at what it returns: the loop may have nothing to do any more, or was told to stop.
     ///

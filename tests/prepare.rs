@@ -1,6 +1,7 @@
 //! Prepare callbacks: called before every turn, they may limit its wait, and they can be added and removed at any time.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -81,14 +82,17 @@ fn they_may_add_and_remove_each_other() {
 }
 
 #[test]
-fn one_that_panics_is_removed_where_panics_are_caught() {
-    let (mut event_loop, log) = (EventLoop::new().expect("a loop"), Log::default());
-    event_loop.catch_panics(true);
-    event_loop.enter(|lp| {
-        lp.on_prepare(|_| panic!("on purpose"));
-        prepare(lp, &log, "other", None);
-    });
-    assert_eq!(turn(&mut event_loop, &log), "other");
-    assert_eq!(turn(&mut event_loop, &log), "other");
-    assert_eq!(event_loop.enter(|lp| lp.caught_panics()), 1);
+fn one_that_panics_is_not_called_again_and_the_others_are() {
+    for is_caught in [true, false] {
+        let (mut event_loop, log) = (EventLoop::new().expect("a loop"), Log::default());
+        event_loop.catch_panics(is_caught);
+        event_loop.enter(|lp| {
+            lp.on_prepare(|_| panic!("on purpose"));
+            prepare(lp, &log, "other", None);
+        });
+        let first = catch_unwind(AssertUnwindSafe(|| turn(&mut event_loop, &log)));
+        assert_eq!(first.ok().as_deref(), is_caught.then_some("other"));
+        assert_eq!(turn(&mut event_loop, &log), "other");
+        assert_eq!(event_loop.enter(|lp| lp.caught_panics()), u64::from(is_caught));
+    }
 }

@@ -43,6 +43,44 @@ use crate::{Error, Result};
 /// `inner.next_wait()` and `inner.turn(max_wait)`. An error of that turn must open the gate ([`Decision::Open`]), or
 /// the outer loop would spin.
 ///
+/// ```
+/// use std::cell::RefCell;
+/// use std::os::fd::{AsRawFd, RawFd};
+/// use std::rc::Rc;
+/// use std::time::Duration;
+/// use bucle::trace::{Decision, Gate, Next};
+/// use bucle::{EventLoop, Loop};
+///
+/// /// Notes what comes next, and holds nothing. Its own loop has nothing to do.
+/// struct Note(EventLoop, Rc<RefCell<Vec<&'static str>>>);
+///
+/// impl Gate for Note {
+///     fn fd(&self) -> RawFd {
+///         self.0.as_raw_fd()
+///     }
+///     fn max_wait(&mut self) -> Option<Duration> {
+///         self.0.next_wait()
+///     }
+///     fn turn(&mut self, max_wait: Option<Duration>) {
+///         self.0.turn(max_wait).ok();
+///     }
+///     fn decide(&mut self, _: &Loop, next: Option<&Next>) -> Decision {
+///         self.1.borrow_mut().extend(next.map(|next| next.kind.as_str()));
+///         Decision::Pass
+///     }
+/// }
+///
+/// let notes = Rc::new(RefCell::new(Vec::new()));
+/// let gate = Note(EventLoop::new()?, notes.clone());
+/// bucle::run(|lp| {
+///     lp.set_gate(gate)?;
+///     lp.set_immediate(|lp| lp.next_tick(|_| {}));
+///     Ok(())
+/// })?;
+/// assert_eq!(*notes.borrow(), ["wait", "immediate", "tick"]);
+/// # Ok::<(), bucle::Error>(())
+/// ```
+///
 /// A gate must not panic. If it does, the panic unwinds through the loop, and the loop has no gate from then on.
 pub trait Gate: Any {
     /// A descriptor that becomes readable when the gate needs to be turned. [`Loop::set_gate`] calls this once; the

@@ -51,11 +51,10 @@ impl Prepares {
         self.place(id).map(|place| self.list.remove(place)).is_some()
     }
 
-    /// Takes out the first callback with an id in `from..end`.
+    /// Takes out the first callback with an id in `from..end`. One that has panicked, uncaught, is still out.
     fn take_next(&mut self, from: u64, end: u64) -> Option<(PrepareId, PrepareCallback)> {
-        let place = self.list.partition_point(|prepare| prepare.id.0 < from);
-        let prepare = self.list.get_mut(place).filter(|prepare| prepare.id.0 < end)?;
-        Some((prepare.id, prepare.callback.take()?))
+        let mut waiting = self.list.iter_mut().filter(|prepare| (from..end).contains(&prepare.id.0));
+        waiting.find_map(|prepare| Some((prepare.id, prepare.callback.take()?)))
     }
 
     /// Puts a callback back after its call, unless it was removed meanwhile.
@@ -74,9 +73,9 @@ impl Loop {
     /// For observers: a program that reads the trace (`Loop::start_trace`), counts, or draws. A prepare callback does
     /// not keep the loop alive. It is no callback of the program: it is neither counted nor recorded, and a gate does
     /// not hold the loop before it. Ticks that it queues are run, and bytes that it writes are sent, before the turn
-    /// begins. A prepare callback that another one adds is called from the next turn on. Where [panics are
-    /// caught](crate::EventLoop::catch_panics), one that panics is removed ([libuv:
-    /// `uv_prepare_t`](https://docs.libuv.org/en/v1.x/prepare.html)).
+    /// begins. A prepare callback that another one adds is called from the next turn on. One that panics is not called
+    /// again, where [panics are caught](crate::EventLoop::catch_panics)
+    /// ([libuv: `uv_prepare_t`](https://docs.libuv.org/en/v1.x/prepare.html)).
     ///
     /// ```
     /// use std::cell::Cell;
