@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bucle::net::{self, On, Socket, on};
 use bucle::trace::{Decision, Gate, Kind, Next, Phase, Step};
-use bucle::{EventLoop, Loop, ManualClock, Phase as LoopPhase};
+use bucle::{EventLoop, Loop, ManualClock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,16 +26,16 @@ fn ms(ms: u64) -> Duration {
 }
 
 /// Something that happens while the loop is held, between two consultations of the gate.
-type Act = Box<dyn FnOnce(&Hand)>;
+type Act = Box<dyn FnOnce(&Control)>;
 
 /// The test's side of its gate: what the gate has seen, and what it does next.
 #[derive(Default)]
-struct Hand {
+struct Control {
     /// The program's callbacks and the gate's holds, in order.
     log: RefCell<Vec<String>>,
     mode: Cell<Mode>,
     acts: RefCell<VecDeque<Act>>,
-    /// Before what the loop is held.
+    /// The callback or wait that the loop is held before.
     held: Cell<Option<Next>>,
     /// Where the step began.
     from: Cell<Option<Next>>,
@@ -62,8 +62,8 @@ struct Seen {
     bytes_read: u64,
 }
 
-impl Hand {
-    fn new() -> Rc<Hand> {
+impl Control {
+    fn new() -> Rc<Control> {
         Rc::default()
     }
 
@@ -71,13 +71,13 @@ impl Hand {
         self.log.borrow_mut().push(text.into());
     }
 
-    fn act(&self, act: impl FnOnce(&Hand) + 'static) {
+    fn act(&self, act: impl FnOnce(&Control) + 'static) {
         self.acts.borrow_mut().push_back(Box::new(act));
     }
 
     fn step(&self, step: Step, times: usize) {
         for _ in 0..times {
-            self.act(move |hand| hand.mode.set(Mode::Stepping(step)));
+            self.act(move |control| control.mode.set(Mode::Stepping(step)));
         }
     }
 
@@ -86,22 +86,22 @@ impl Hand {
     }
 }
 
-/// A gate that does what the test's hand does. When there is no act left it opens.
-struct HandGate {
-    /// It has nothing to do: it only gives the descriptor.
+/// A gate that does what the test's control says. It opens when no act is left.
+struct TestGate {
+    /// It has nothing to do: it only provides the descriptor.
     inner: EventLoop,
     start: std::time::Instant,
-    hand: Rc<Hand>,
+    control: Rc<Control>,
 }
 
-impl HandGate {
-    fn set(lp: &mut Loop, hand: &Rc<Hand>) {
+impl TestGate {
+    fn set(lp: &mut Loop, control: &Rc<Control>) {
         let inner = EventLoop::new().expect("a loop");
-        lp.set_gate(HandGate { inner, start: lp.now(), hand: hand.clone() }).expect("it can be watched");
+        lp.set_gate(TestGate { inner, start: lp.now(), control: control.clone() }).expect("it can be watched");
     }
 }
 
-impl Gate for HandGate {
+impl Gate for TestGate {
     fn fd(&self) -> RawFd {
         self.inner.as_raw_fd()
     }
@@ -112,38 +112,38 @@ impl Gate for HandGate {
 
     fn turn(&mut self, max_wait: Option<Duration>) {
         assert_eq!(max_wait, None, "the inner loop never has events: it is turned only while the outer one is held");
-        let act = self.hand.acts.borrow_mut().pop_front();
+        let act = self.control.acts.borrow_mut().pop_front();
         match act {
-            Some(act) => act(&self.hand),
-            None => self.hand.mode.set(Mode::Open),
+            Some(act) => act(&self.control),
+            None => self.control.mode.set(Mode::Open),
         }
     }
 
     fn decide(&mut self, lp: &Loop, next: Option<&Next>) -> Decision {
-        let hand = &self.hand;
-        hand.consultations.set(hand.consultations.get() + 1);
+        let control = &self.control;
+        control.consultations.set(control.consultations.get() + 1);
         let next = *next.expect("it was not turned in a wait");
         let metrics = lp.metrics();
-        hand.seen.borrow_mut().push(Seen {
+        control.seen.borrow_mut().push(Seen {
             now_ms: (lp.now() - self.start).as_millis(),
             callbacks: metrics.callbacks,
             events: metrics.events,
             connections: metrics.connections,
             bytes_read: metrics.bytes_read,
         });
-        match (hand.mode.get(), hand.held.get()) {
+        match (control.mode.get(), control.held.get()) {
             (Mode::Held, Some(_)) => return Decision::Hold,
             (Mode::Open, _) => {
-                hand.held.set(None);
+                control.held.set(None);
                 return Decision::Open;
             }
             (Mode::Stepping(_), Some(from)) => {
                 // The loop is held at `next`: this is where the step begins.
-                hand.from.set(Some(from));
-                hand.held.set(None);
+                control.from.set(Some(from));
+                control.held.set(None);
                 return Decision::Pass;
             }
-            (Mode::Stepping(step), None) if !step.ends(&hand.from.get().expect("it was held"), &next) => {
+            (Mode::Stepping(step), None) if !step.ends(&control.from.get().expect("it was held"), &next) => {
                 return Decision::Pass;
             }
             (Mode::Held | Mode::Stepping(_), None) => {}
@@ -153,9 +153,9 @@ impl Gate for HandGate {
         let size = if next.size == 0 { String::new() } else { format!(" {}", next.size) };
         let cause = cause.map(|kind| format!(" because of {kind}")).unwrap_or_default();
         let (kind, phase, turn) = (next.kind, next.phase.as_str(), next.turn);
-        hand.say(format!("[{turn} {phase}: {kind}{subject}{size}{cause}]"));
-        hand.held.set(Some(next));
-        hand.mode.set(Mode::Held);
+        control.say(format!("[{turn} {phase}: {kind}{subject}{size}{cause}]"));
+        control.held.set(Some(next));
+        control.mode.set(Mode::Held);
         Decision::Hold
     }
 }
@@ -164,16 +164,16 @@ impl Gate for HandGate {
 struct Stage {
     clock: ManualClock,
     event_loop: EventLoop,
-    hand: Rc<Hand>,
+    control: Rc<Control>,
 }
 
 impl Stage {
     fn new() -> Stage {
         let clock = ManualClock::new();
         let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
-        let hand = Hand::new();
-        event_loop.enter(|lp| HandGate::set(lp, &hand));
-        Stage { clock, event_loop, hand }
+        let control = Control::new();
+        event_loop.enter(|lp| TestGate::set(lp, &control));
+        Stage { clock, event_loop, control }
     }
 
     fn turn(&mut self) {
@@ -191,7 +191,7 @@ impl Stage {
     /// Turns with the gate open until `is_over`, then has the gate hold the loop again.
     fn turn_until(&mut self, is_over: impl Fn() -> bool) {
         while !is_over() {
-            self.hand.mode.set(Mode::Open);
+            self.control.mode.set(Mode::Open);
             self.event_loop.turn(Some(GUARD)).expect("the poll works");
         }
         self.hold();
@@ -200,12 +200,12 @@ impl Stage {
     /// The gate is open, so it is not consulted again before it is turned in a wait, and its loop has no events:
     /// another one is set.
     fn hold(&mut self) {
-        let hand = self.hand.clone();
-        hand.mode.set(Mode::Held);
-        hand.held.set(None);
-        hand.log.take();
-        hand.seen.take();
-        self.event_loop.enter(|lp| HandGate::set(lp, &hand));
+        let control = self.control.clone();
+        control.mode.set(Mode::Held);
+        control.held.set(None);
+        control.log.take();
+        control.seen.take();
+        self.event_loop.enter(|lp| TestGate::set(lp, &control));
     }
 }
 
@@ -221,11 +221,11 @@ fn connect(port: u16) -> TcpStream {
 #[test]
 fn each_step_lets_exactly_one_callback_pass() {
     let mut stage = Stage::new();
-    let hand = stage.hand.clone();
-    hand.step(Step::Callback, 20);
+    let control = stage.control.clone();
+    control.step(Step::Callback, 20);
     stage.event_loop.enter(|lp| lp.start_trace(1024));
     stage.event_loop.enter(|lp| {
-        let says = hand.clone();
+        let says = control.clone();
         lp.next_tick(move |lp| {
             says.say("tick");
             let says = says.clone();
@@ -234,14 +234,14 @@ fn each_step_lets_exactly_one_callback_pass() {
                 lp.set_immediate(move |_| says.say("immediate"));
             });
         });
-        let says = hand.clone();
+        let says = control.clone();
         lp.set_timeout(SECOND, move |_| says.say("timeout"));
-        hand.say("main");
+        control.say("main");
     });
     stage.clock.advance(SECOND + ms(7));
     stage.turn();
     assert_eq!(
-        hand.take_log(),
+        control.take_log(),
         [
             "main",
             "[0 main: tick because of main]",
@@ -255,7 +255,7 @@ fn each_step_lets_exactly_one_callback_pass() {
             "timeout",
         ]
     );
-    let callbacks: Vec<u64> = hand.seen.borrow().iter().map(|seen| seen.callbacks).collect();
+    let callbacks: Vec<u64> = control.seen.borrow().iter().map(|seen| seen.callbacks).collect();
     // Each gate point is seen twice, when the loop is held and when it is let pass. Callbacks count when they are
     // called.
     assert_eq!(callbacks, [0, 0, 1, 1, 2, 2, 2, 2, 3, 3]);
@@ -265,8 +265,8 @@ fn each_step_lets_exactly_one_callback_pass() {
 fn what_comes_next_is_known_before_a_socket_is_served() {
     let mut stage = Stage::new();
     stage.event_loop.enter(|lp| lp.start_trace(1024));
-    let hand = stage.hand.clone();
-    let (opened, data, closed) = (hand.clone(), hand.clone(), hand.clone());
+    let control = stage.control.clone();
+    let (opened, data, closed) = (control.clone(), control.clone(), control.clone());
     let socket: Rc<Cell<Option<Socket>>> = Rc::default();
     let seen = socket.clone();
     let handler = on()
@@ -288,14 +288,14 @@ fn what_comes_next_is_known_before_a_socket_is_served() {
     stage.turn_until(|| socket.get().is_some());
     let serial = socket.get().expect("it was accepted").serial();
 
-    hand.step(Step::Callback, 1000);
+    control.step(Step::Callback, 1000);
     peer.write_all(b"hola").expect("it is read later");
     drop(peer);
-    while !hand.log.borrow().iter().any(|line| line == "close") {
+    while !control.log.borrow().iter().any(|line| line == "close") {
         stage.event_loop.turn(Some(GUARD)).expect("the poll works");
-        assert!(hand.from.get().is_some_and(|next| next.subject == serial || next.subject == 0));
+        assert!(control.from.get().is_some_and(|next| next.subject == serial || next.subject == 0));
     }
-    let log: Vec<String> = hand.take_log().into_iter().filter(|line| !line.contains("wait")).collect();
+    let log: Vec<String> = control.take_log().into_iter().filter(|line| !line.contains("wait")).collect();
     let without_turn = without_turns(&log);
     assert_eq!(without_turn[..2], [" poll: on_data # 4 because of ready]", "data"]);
     // Each callback that ran is the one that was held before it.
@@ -307,21 +307,21 @@ fn what_comes_next_is_known_before_a_socket_is_served() {
 }
 
 /// One callback per phase, two in the check phase, in each of the turns.
-fn program_of_phases(lp: &mut Loop, hand: &Rc<Hand>, turns: usize) {
+fn program_of_phases(lp: &mut Loop, control: &Rc<Control>, turns: usize) {
     if turns == 0 {
         return;
     }
     for n in 0..2 {
-        let hand = hand.clone();
+        let control = control.clone();
         lp.set_immediate(move |lp| {
-            hand.say("immediate");
+            control.say("immediate");
             if n == 1 {
-                program_of_phases(lp, &hand, turns - 1);
+                program_of_phases(lp, &control, turns - 1);
             }
         });
     }
-    let hand = hand.clone();
-    lp.set_timeout(ms(1), move |_| hand.say("timeout"));
+    let control = control.clone();
+    lp.set_timeout(ms(1), move |_| control.say("timeout"));
 }
 
 #[test]
@@ -375,23 +375,23 @@ fn a_step_of_a_phase_or_a_turn_ends_at_the_next_one() {
     ];
     for (name, step, want) in table {
         let mut stage = Stage::new();
-        let hand = stage.hand.clone();
-        hand.step(step, 20);
-        stage.event_loop.enter(|lp| program_of_phases(lp, &hand, 3));
+        let control = stage.control.clone();
+        control.step(step, 20);
+        stage.event_loop.enter(|lp| program_of_phases(lp, &control, 3));
         for _ in 0..3 {
             stage.clock.advance(ms(1));
             stage.turn();
         }
-        assert_eq!(hand.take_log()[..want.len()], *want, "{name}");
+        assert_eq!(control.take_log()[..want.len()], *want, "{name}");
     }
 }
 
 #[test]
 fn a_held_loop_neither_reads_nor_accepts() {
     let mut stage = Stage::new();
-    let hand = stage.hand.clone();
+    let control = stage.control.clone();
     let accepted: Rc<Cell<usize>> = Rc::default();
-    let (seen, data) = (accepted.clone(), hand.clone());
+    let (seen, data) = (accepted.clone(), control.clone());
     let handler = on()
         .connection(move |_, _| seen.set(seen.get() + 1))
         .data(move |_, _, chunk| data.say(String::from_utf8_lossy(chunk)));
@@ -402,18 +402,18 @@ fn a_held_loop_neither_reads_nor_accepts() {
     // Held at the wait: a peer writes, another one connects.
     let second: Rc<RefCell<Option<TcpStream>>> = Rc::default();
     let connects = second.clone();
-    hand.act(move |_| first.write_all(b"hola").expect("the kernel takes it"));
-    hand.act(move |_| *connects.borrow_mut() = Some(connect(port)));
-    hand.act(|_| {});
-    hand.act(|_| {});
+    control.act(move |_| first.write_all(b"hola").expect("the kernel takes it"));
+    control.act(move |_| *connects.borrow_mut() = Some(connect(port)));
+    control.act(|_| {});
+    control.act(|_| {});
     // From here on the gate is open.
     stage.event_loop.turn(Some(GUARD)).expect("the poll works");
-    let seen = hand.seen.take();
+    let seen = control.seen.take();
     assert_eq!(seen.len(), 6, "held, four acts, and let go");
     let before = seen[0];
     assert_eq!((before.connections, before.bytes_read), (1, 0));
     assert!(seen.iter().all(|seen| *seen == before), "nothing happens in a loop that is held: {seen:?}");
-    while accepted.get() < 2 || !hand.log.borrow().contains(&"hola".to_owned()) {
+    while accepted.get() < 2 || !control.log.borrow().contains(&"hola".to_owned()) {
         stage.event_loop.turn(Some(GUARD)).expect("the poll works");
     }
 }
@@ -421,10 +421,10 @@ fn a_held_loop_neither_reads_nor_accepts() {
 #[test]
 fn time_stands_still_while_the_loop_is_held() {
     let mut stage = Stage::new();
-    let hand = stage.hand.clone();
-    hand.mode.set(Mode::Open);
+    let control = stage.control.clone();
+    control.mode.set(Mode::Open);
     let accepted: Rc<Cell<bool>> = Rc::default();
-    let (is_there, idle) = (accepted.clone(), hand.clone());
+    let (is_there, idle) = (accepted.clone(), control.clone());
     let handler = on()
         .connection(move |lp, socket| {
             socket.set_timeout(lp, ms(150));
@@ -434,8 +434,8 @@ fn time_stands_still_while_the_loop_is_held() {
     let port = stage.listen(handler);
     let _peer = connect(port);
     stage.turn_until(|| accepted.get());
-    hand.mode.set(Mode::Open);
-    let beats = hand.clone();
+    control.mode.set(Mode::Open);
+    let beats = control.clone();
     stage.event_loop.enter(|lp| {
         lp.time_phases(true);
         lp.monitor_event_loop_delay(ms(10));
@@ -448,15 +448,15 @@ fn time_stands_still_while_the_loop_is_held() {
     stage.clock.advance(ms(1));
 
     // Half of the interval is over. The loop is held before an immediate, and 2 s pass.
-    let (clock, immediate) = (stage.clock.clone(), hand.clone());
-    hand.mode.set(Mode::Open);
+    let (clock, immediate) = (stage.clock.clone(), control.clone());
+    control.mode.set(Mode::Open);
     stage.event_loop.enter(|lp| lp.set_immediate(move |_| immediate.say("immediate")));
     stage.hold();
-    hand.act(|hand| hand.mode.set(Mode::Stepping(Step::Callback))); // Out of the wait.
-    hand.act(move |_| clock.advance(2 * SECOND));
+    control.act(|control| control.mode.set(Mode::Stepping(Step::Callback))); // Out of the wait.
+    control.act(move |_| clock.advance(2 * SECOND));
     stage.turn();
-    assert_eq!(without_turns(&hand.take_log()), [" poll: wait]", " check: immediate]", "immediate"]);
-    let times: Vec<u128> = hand.seen.take().iter().map(|seen| seen.now_ms).collect();
+    assert_eq!(without_turns(&control.take_log()), [" poll: wait]", " check: immediate]", "immediate"]);
+    let times: Vec<u128> = control.seen.take().iter().map(|seen| seen.now_ms).collect();
     assert!(times.windows(2).all(|pair| pair[0] == pair[1]), "{times:?}");
 
     // The clock of the loop goes on where it was: 51 ms after the interval was made.
@@ -464,12 +464,12 @@ fn time_stands_still_while_the_loop_is_held() {
     for (pass, want) in table {
         stage.clock.advance(ms(pass));
         stage.turn();
-        assert_eq!(hand.take_log(), want, "{pass} ms later");
+        assert_eq!(control.take_log(), want, "{pass} ms later");
     }
     let (metrics, delay) = stage.event_loop.enter(|lp| (lp.metrics(), lp.event_loop_delay().cloned()));
     assert!(metrics.longest_turn < ms(1), "{:?}", metrics.longest_turn);
     assert_eq!(metrics.active, ms(200), "51 ms and 149 ms, and nothing of the 2 s");
-    assert_eq!(metrics.phase(LoopPhase::Check), Duration::ZERO);
+    assert_eq!(metrics.phase(Phase::Check), Duration::ZERO);
     let delay = delay.expect("it was asked for");
     assert!(delay.max() < ms(60), "the steps of this test, and nothing of the 2 s: {:?}", delay.max());
 }
@@ -477,19 +477,19 @@ fn time_stands_still_while_the_loop_is_held() {
 #[test]
 fn an_open_gate_is_not_consulted() {
     let mut stage = Stage::new();
-    let hand = stage.hand.clone();
-    hand.mode.set(Mode::Open);
+    let control = stage.control.clone();
+    control.mode.set(Mode::Open);
     stage.event_loop.enter(|lp| (0..100).for_each(|_| lp.next_tick(|_| {})));
     stage.turn();
-    assert_eq!(hand.consultations.get(), 1, "before the first tick; since then it is open");
+    assert_eq!(control.consultations.get(), 1, "before the first tick; since then it is open");
 }
 
 #[test]
 fn a_trace_that_starts_or_stops_leaves_the_gate_alone() {
     let mut stage = Stage::new();
-    let hand = stage.hand.clone();
-    hand.step(Step::Callback, 20);
-    let says = hand.clone();
+    let control = stage.control.clone();
+    control.step(Step::Callback, 20);
+    let says = control.clone();
     stage.event_loop.enter(|lp| lp.start_trace(64));
     stage.event_loop.enter(move |lp| {
         lp.next_tick(move |lp| {
@@ -500,7 +500,7 @@ fn a_trace_that_starts_or_stops_leaves_the_gate_alone() {
             });
         });
     });
-    assert_eq!(hand.take_log(), ["[0 main: tick because of main]", "[0 main: tick]", "[0 main: tick]", "tick"]);
+    assert_eq!(control.take_log(), ["[0 main: tick because of main]", "[0 main: tick]", "[0 main: tick]", "tick"]);
     let trace = stage.event_loop.enter(Loop::stop_trace).expect("it was started again");
     let kinds: Vec<Kind> = trace.records().map(|(_, record)| record.kind).collect();
     assert_eq!(kinds, [Kind::Tick, Kind::Phase, Kind::Main], "the record of the second tick was not begun");
@@ -509,14 +509,14 @@ fn a_trace_that_starts_or_stops_leaves_the_gate_alone() {
 #[test]
 fn the_loops_own_timers_are_no_gate_points() {
     let mut stage = Stage::new();
-    let hand = stage.hand.clone();
-    hand.step(Step::Callback, 100);
+    let control = stage.control.clone();
+    control.step(Step::Callback, 100);
     stage.event_loop.enter(|lp| lp.monitor_event_loop_delay(ms(10)));
     for _ in 0..3 {
         stage.clock.advance(ms(10));
         stage.turn();
     }
-    assert_eq!(hand.take_log(), ["[1 poll: wait]", "[2 poll: wait]", "[3 poll: wait]"]);
+    assert_eq!(control.take_log(), ["[1 poll: wait]", "[2 poll: wait]", "[3 poll: wait]"]);
     let (count, callbacks) =
         stage.event_loop.enter(|lp| (lp.event_loop_delay().map(|delay| delay.count()), lp.metrics().callbacks));
     assert_eq!((count, callbacks), (Some(3), 0));
@@ -525,19 +525,19 @@ fn the_loops_own_timers_are_no_gate_points() {
 #[test]
 fn the_wait_that_comes_next_has_a_length() {
     let mut event_loop = EventLoop::new().expect("a loop");
-    let hand = Hand::new();
+    let control = Control::new();
     let log: Rc<RefCell<Vec<Option<Duration>>>> = Rc::default();
     for _ in 0..3 {
         let log = log.clone();
-        hand.act(move |hand| {
-            let next = hand.held.get().expect("it is held");
+        control.act(move |control| {
+            let next = control.held.get().expect("it is held");
             assert_eq!((next.kind, next.phase), (Kind::Wait, Phase::Poll));
             log.borrow_mut().push(next.wait);
-            hand.mode.set(Mode::Stepping(Step::Callback));
+            control.mode.set(Mode::Stepping(Step::Callback));
         });
     }
     event_loop.enter(|lp| {
-        HandGate::set(lp, &hand);
+        TestGate::set(lp, &control);
         lp.set_timeout(3600 * SECOND, |_| {});
     });
     for max_wait in [Some(Duration::ZERO), Some(ms(1))] {
@@ -550,28 +550,52 @@ fn the_wait_that_comes_next_has_a_length() {
 fn a_gate_can_be_taken_off_and_is_given_back() {
     let mut stage = Stage::new();
     let gate = stage.event_loop.enter(Loop::take_gate).expect("it was set");
-    let gate = (gate as Box<dyn Any>).downcast::<HandGate>().expect("it is the one that was set");
-    assert!(Rc::ptr_eq(&gate.hand, &stage.hand));
+    let gate = (gate as Box<dyn Any>).downcast::<TestGate>().expect("it is the one that was set");
+    assert!(Rc::ptr_eq(&gate.control, &stage.control));
     assert!(stage.event_loop.enter(Loop::take_gate).is_none());
-    let hand = stage.hand.clone();
-    stage.event_loop.enter(move |lp| lp.next_tick(move |_| hand.say("tick")));
-    assert_eq!(stage.hand.take_log(), ["tick"], "nothing is held");
+    let control = stage.control.clone();
+    stage.event_loop.enter(move |lp| lp.next_tick(move |_| control.say("tick")));
+    assert_eq!(stage.control.take_log(), ["tick"], "nothing is held");
+}
+
+#[test]
+fn a_gate_without_a_descriptor_is_refused() {
+    struct NoDescriptor;
+    impl Gate for NoDescriptor {
+        fn fd(&self) -> RawFd {
+            -1
+        }
+        fn max_wait(&mut self) -> Option<Duration> {
+            None
+        }
+        fn turn(&mut self, _: Option<Duration>) {}
+        fn decide(&mut self, _: &Loop, _: Option<&Next>) -> Decision {
+            unreachable!("it is not set")
+        }
+    }
+    let mut stage = Stage::new();
+    let error = stage.event_loop.enter(|lp| lp.set_gate(NoDescriptor)).expect_err("no such descriptor");
+    assert_eq!(error.code(), "EBADF");
+    let control = stage.control.clone();
+    stage.event_loop.enter(move |lp| lp.next_tick(move |_| control.say("tick")));
+    stage.turn();
+    assert_eq!(stage.control.take_log(), ["tick"], "the gate before it is gone, too");
 }
 
 #[test]
 fn a_gate_that_panics_is_gone() {
     let mut stage = Stage::new();
-    let hand = stage.hand.clone();
-    hand.act(|_| panic!("in the gate"));
-    let says = hand.clone();
+    let control = stage.control.clone();
+    control.act(|_| panic!("in the gate"));
+    let says = control.clone();
     let caught = catch_unwind(AssertUnwindSafe(|| {
         stage.event_loop.enter(move |lp| lp.next_tick(move |_| says.say("the tick that was held is lost")));
     }));
     assert!(caught.is_err());
-    hand.log.take();
-    let says = hand.clone();
+    control.log.take();
+    let says = control.clone();
     stage.event_loop.enter(move |lp| lp.next_tick(move |_| says.say("tick")));
     stage.turn();
-    assert_eq!(hand.take_log(), ["tick"]);
+    assert_eq!(control.take_log(), ["tick"]);
     assert!(stage.event_loop.enter(Loop::take_gate).is_none());
 }
