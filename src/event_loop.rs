@@ -45,7 +45,7 @@ use std::time::Duration;
 use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
-pub use lent::AlarmId;
+pub use lent::TimerOrImmediate;
 pub use metrics::{Histogram, Metrics};
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;

@@ -101,6 +101,6 @@ pub mod trace {
 
 pub use error::{Error, Result};
 pub use event_loop::{
-    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, Remote, TimerId, Turn,
-    run,
+    EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, Remote, TimerId, TimerOrImmediate,
+    Turn, run,
 };

@@ -354,7 +354,7 @@ impl<H: Handler> Telnet<H> {
 
     fn next_step(lp: &mut Loop, client: Client) -> Next {
         let socket = client.socket();
-        if socket.is_at_work(lp) {
+        if socket.is_ready_for_more(lp) {
             return Next::Go;
         }
         if client.is_leaving(lp) {
@@ -389,7 +389,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
 
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         let client = Client(socket);
-        if !socket.is_at_work(lp) && client.is_leaving(lp) {
+        if !socket.is_ready_for_more(lp) && client.is_leaving(lp) {
             return;
         }
         let mut session = take_session(lp, socket).unwrap_or_else(|| Session::new(&self.options));

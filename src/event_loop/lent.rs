@@ -8,22 +8,22 @@ use crate::net::NetTimer;
 
 /// A timer or an immediate: what can be cleared, referenced and unreferenced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum AlarmId {
+pub enum TimerOrImmediate {
     /// From [`Loop::set_timeout`], [`Loop::set_timer`] or [`Loop::set_interval`].
     Timer(TimerId),
     /// From [`Loop::set_immediate`].
     Immediate(ImmediateId),
 }
 
-impl From<TimerId> for AlarmId {
+impl From<TimerId> for TimerOrImmediate {
     fn from(id: TimerId) -> Self {
-        AlarmId::Timer(id)
+        TimerOrImmediate::Timer(id)
     }
 }
 
-impl From<ImmediateId> for AlarmId {
+impl From<ImmediateId> for TimerOrImmediate {
     fn from(id: ImmediateId) -> Self {
-        AlarmId::Immediate(id)
+        TimerOrImmediate::Immediate(id)
     }
 }
 
@@ -88,10 +88,10 @@ impl Loop {
     #[doc(alias = "clearTimeout")]
     #[doc(alias = "clearInterval")]
     #[doc(alias = "clearImmediate")]
-    pub fn clear(&mut self, id: impl Into<AlarmId>) {
+    pub fn clear(&mut self, id: impl Into<TimerOrImmediate>) {
         match id.into() {
-            AlarmId::Timer(id) => drop(self.timers.remove(id)),
-            AlarmId::Immediate(id) => self.immediates.clear(id),
+            TimerOrImmediate::Timer(id) => drop(self.timers.remove(id)),
+            TimerOrImmediate::Immediate(id) => self.immediates.clear(id),
         }
     }
 
@@ -105,21 +105,21 @@ impl Loop {
 
     /// Lets a timer or immediate keep the loop alive, which is how it starts.
     #[doc(alias = "ref")]
-    pub fn ref_(&mut self, id: impl Into<AlarmId>) {
+    pub fn ref_(&mut self, id: impl Into<TimerOrImmediate>) {
         self.set_referenced(id.into(), true);
     }
 
     /// Lets the loop end although this timer or immediate is waiting. It still runs if the loop lives long enough.
-    pub fn unref(&mut self, id: impl Into<AlarmId>) {
+    pub fn unref(&mut self, id: impl Into<TimerOrImmediate>) {
         self.set_referenced(id.into(), false);
     }
 
     /// Whether a timer or immediate is there and keeps the loop alive while it waits.
     #[doc(alias = "hasRef")]
-    pub fn has_ref(&self, id: impl Into<AlarmId>) -> bool {
+    pub fn has_ref(&self, id: impl Into<TimerOrImmediate>) -> bool {
         match id.into() {
-            AlarmId::Timer(id) => self.timers.is_referenced(id),
-            AlarmId::Immediate(id) => self.immediates.is_referenced(id),
+            TimerOrImmediate::Timer(id) => self.timers.is_referenced(id),
+            TimerOrImmediate::Immediate(id) => self.immediates.is_referenced(id),
         }
     }
 
@@ -146,10 +146,10 @@ impl Loop {
         self.caught_panics
     }
 
-    fn set_referenced(&mut self, id: AlarmId, is_referenced: bool) {
+    fn set_referenced(&mut self, id: TimerOrImmediate, is_referenced: bool) {
         match id {
-            AlarmId::Timer(id) => self.timers.set_referenced(id, is_referenced),
-            AlarmId::Immediate(id) => self.immediates.set_referenced(id, is_referenced),
+            TimerOrImmediate::Timer(id) => self.timers.set_referenced(id, is_referenced),
+            TimerOrImmediate::Immediate(id) => self.immediates.set_referenced(id, is_referenced),
         }
     }
 

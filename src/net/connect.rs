@@ -80,7 +80,7 @@ impl Loop {
         };
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
         if state.is(CLOSING) {
-            self.begin_life_anew(socket);
+            self.prepare_new_life(socket);
         } else if state.is(OPENED | DESTROYED) {
             return Err(Error::AlreadyConnected);
         }
@@ -111,13 +111,13 @@ impl Loop {
 
     /// A closed socket is connected again. What its last life has left undone is not this one's: writes and ends that
     /// still wait hear that they will not happen, and no shutdown or failure of then is waited for.
-    fn begin_life_anew(&mut self, socket: Socket) {
+    fn prepare_new_life(&mut self, socket: Socket) {
         self.net.pending.retain(|(pending, _)| pending.socket() != socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         let outbox = state.take_outbox();
         let ends = state.more.as_mut().map(|more| std::mem::take(&mut more.end_callbacks)).unwrap_or_default();
         let tag = std::mem::take(&mut state.tag);
-        state.begin_life();
+        state.reset_for_new_life();
         self.net.tables.forget(socket, tag);
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         for callback in writes.into_iter().chain(ends) {
@@ -128,8 +128,8 @@ impl Loop {
     fn look_up(&mut self, socket: Socket, number: u64, (host, port): (&str, u16), family: Option<Family>) {
         let name = host.to_owned();
         let on_answer = move |lp: &mut Loop, answer: LookupResult| {
-            let answer = answer.and_then(|addresses| of_family(addresses, family, &name));
-            lp.looked_up(socket, number, answer);
+            let answer = answer.and_then(|addresses| only_family(addresses, family, &name));
+            lp.lookup_finished(socket, number, answer);
         };
         let remote = self.remote();
         #[cfg(any(test, fuzzing))]
@@ -142,7 +142,7 @@ impl Loop {
     }
 
     /// The name's addresses are known, or not.
-    fn looked_up(&mut self, socket: Socket, number: u64, answer: LookupResult) {
+    fn lookup_finished(&mut self, socket: Socket, number: u64, answer: LookupResult) {
         if self.attempt(socket, number).is_none() {
             return;
         }
@@ -160,7 +160,7 @@ impl Loop {
             self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Ok(address.ip())));
         }
         let Some(connecting) = self.attempt(socket, number) else { return };
-        connecting.addresses = in_turns(addresses);
+        connecting.addresses = alternate_families(addresses);
         self.connect_next(socket);
     }
 
@@ -277,7 +277,7 @@ impl Loop {
 }
 
 /// All addresses of a name; or the first of a family, which is the only one that Node asks for then.
-fn of_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str) -> LookupResult {
+fn only_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str) -> LookupResult {
     if let Some(family) = family {
         addresses.retain(|address| Family::from(address.ip()) == family);
         addresses.truncate(1);
@@ -286,7 +286,7 @@ fn of_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str)
 }
 
 /// The addresses of both families in turns, each once, beginning with the one the system named first.
-fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+fn alternate_families(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let begins_with_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (mut one, mut other) = (Vec::new(), Vec::new());
     for address in addresses {

@@ -26,15 +26,15 @@ use self::blocks::{BLOCK, Blocks, Chain};
 use super::WriteCallback;
 use super::limits::waiting::Ticket;
 use crate::event_loop::{Cause, TimerId};
-pub(super) use table::{FEW, Offer, OutboxId, Outboxes};
+pub(super) use table::{Offer, OutboxId, Outboxes, SMALL_TABLE};
 
 /// How much an outbox's own buffer holds: some dozen lines.
-pub(super) const LITTLE: usize = 2 * BLOCK;
+pub(super) const BUFFER_LEN: usize = 2 * BLOCK;
 
 /// What one socket has yet to hand to the kernel, and who is told when it has.
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// Where its own buffer begins in [`Store::buffers`], and where it ends: [`LITTLE`] behind, or nowhere.
+    /// Where its own buffer begins in [`Store::buffers`], and where it ends: [`BUFFER_LEN`] behind, or nowhere.
     start: usize,
     end: usize,
     /// What is before this in the buffer has been sent.
@@ -72,20 +72,20 @@ pub(super) struct Store {
 }
 
 impl Store {
-    fn make_buffers(&mut self, count: usize) {
-        if self.buffers.len() < count * LITTLE {
+    fn grow_buffers(&mut self, count: usize) {
+        if self.buffers.len() < count * BUFFER_LEN {
             // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
-            let mut more = vec![0; count * LITTLE];
+            let mut more = vec![0; count * BUFFER_LEN];
             more[..self.buffers.len()].copy_from_slice(&self.buffers);
-            // What is large when it is freed the allocator keeps: see [`FEW`].
-            self.forget_buffers(1);
+            // What is large when it is freed the allocator keeps: see [`SMALL_TABLE`].
+            self.truncate_buffers(1);
             self.buffers = more;
         }
     }
 
     /// Nobody needs those behind the first `count`.
-    fn forget_buffers(&mut self, count: usize) {
-        self.buffers.truncate(count * LITTLE);
+    fn truncate_buffers(&mut self, count: usize) {
+        self.buffers.truncate(count * BUFFER_LEN);
         self.buffers.shrink_to_fit();
     }
 }
@@ -135,14 +135,14 @@ impl Outbox {
     pub fn append(&mut self, store: &mut Store, bytes: &[u8]) {
         let tail = self.tail + bytes.len();
         if !self.chain.is_empty() || tail > self.end {
-            return self.push_much(store, bytes);
+            return self.push_to_chain(store, bytes);
         }
         store.buffers[self.tail..tail].copy_from_slice(bytes);
         self.tail = tail;
     }
 
     #[inline(never)]
-    fn push_much(&mut self, store: &mut Store, bytes: &[u8]) {
+    fn push_to_chain(&mut self, store: &mut Store, bytes: &[u8]) {
         let Store { buffers, blocks } = store;
         if self.head < self.tail {
             self.chain.push(blocks, &buffers[self.head..self.tail]);
@@ -223,7 +223,7 @@ impl Outbox {
 
     /// Whether there is nothing in it but bytes.
     #[inline(always)]
-    fn is_clean(&self) -> bool {
+    fn has_only_bytes(&self) -> bool {
         self.callbacks.capacity() == 0 && self.ticket.is_none()
     }
 

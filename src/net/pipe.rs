@@ -32,7 +32,7 @@ impl Loop {
         let Some(destination) = self.net.socket(to) else { return };
         let is_awaited = destination.is(NEED_DRAIN) && destination.is_writable();
         let Some(state) = self.net.socket_mut(from) else { return };
-        state.set(DETOUR);
+        state.set(SLOW_DELIVERY);
         let has_ended = state.is(END_EMITTED);
         state.more().pipes.push(Pipe { to, ends, is_awaited, has_waited: is_awaited });
         if let Some(destination) = self.net.socket_mut(to) {
@@ -44,14 +44,14 @@ impl Loop {
         if is_awaited {
             self.pause_socket(from);
         } else {
-            self.let_flow(from);
+            self.start_flowing(from);
         }
     }
 
     /// Takes one pipe to `to` away.
     pub(super) fn unpipe_socket(&mut self, from: Socket, to: Socket) {
         let Some(state) = self.net.socket_mut(from) else { return };
-        let listens = state.is(LISTENS);
+        let listens = state.is(PROGRAM_READS);
         let Some(more) = state.more.as_deref_mut() else { return };
         let Some(place) = more.pipes.iter().position(|pipe| pipe.to == to) else { return };
         let gone = more.pipes.remove(place);
@@ -62,7 +62,7 @@ impl Loop {
             self.pause_socket(from);
         }
         if goes_on {
-            self.let_flow(from);
+            self.start_flowing(from);
         }
         self.forget_source(to, from);
     }
@@ -110,7 +110,7 @@ impl Loop {
     }
 
     /// A destination has drained: those who wait for no other go on.
-    pub(super) fn drained(&mut self, to: Socket) {
+    pub(super) fn resume_sources(&mut self, to: Socket) {
         let Some(more) = self.more_of(to).filter(|more| !more.piped_from.is_empty()) else { return };
         let sources = mem::take(&mut more.piped_from);
         for &source in &sources {
@@ -121,7 +121,7 @@ impl Loop {
                 has_waited |= pipe.has_waited;
             }
             if has_waited && !more.awaits_drain() {
-                self.let_flow(source);
+                self.start_flowing(source);
             }
         }
         if let Some(more) = self.more_of(to) {
@@ -147,13 +147,13 @@ impl Loop {
     }
 
     /// A socket is closing, and a source no more.
-    pub(super) fn take_pipes(&mut self, from: Socket) {
+    pub(super) fn remove_pipes(&mut self, from: Socket) {
         let pipes = self.more_of(from).map(|more| mem::take(&mut more.pipes)).unwrap_or_default();
         for pipe in &pipes {
             self.forget_source(pipe.to, from);
         }
         // Who wants the data itself hears it in a next life, too.
-        if !pipes.is_empty() && self.net.socket(from).is_some_and(|state| !state.is(LISTENS)) {
+        if !pipes.is_empty() && self.net.socket(from).is_some_and(|state| !state.is(PROGRAM_READS)) {
             self.pause_socket(from);
         }
     }

@@ -62,14 +62,14 @@ impl Loop {
         }
         state.bytes_read += n as u64;
         let (flags, handler, idle_timer) = (state.among(u32::MAX), state.handler, state.idle_timer);
-        let mut goes_on = n >= buf.len();
+        let mut reads_on = n >= buf.len();
         // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
-        if !goes_on && flags & (HANGUP | URGENT) == 0 {
+        if !reads_on && flags & (HANGUP | URGENT) == 0 {
             state.clear(READABLE);
-        } else if !goes_on && flags & BROKEN != 0 {
+        } else if !reads_on && flags & BROKEN != 0 {
             // As in Node: the end is reported in the same turn as the data if both directions are closed.
-            goes_on = true;
-        } else if !goes_on {
+            reads_on = true;
+        } else if !reads_on {
             self.net.put_on_ready_list(socket);
         }
         self.counters.bytes_read += n as u64;
@@ -77,13 +77,13 @@ impl Loop {
             self.restart_timer(timer);
         }
         let chunk = &mut buf[..n];
-        if flags & (FLOWING | DETOUR) == FLOWING {
+        if flags & (FLOWING | SLOW_DELIVERY) == FLOWING {
             self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_read(lp, socket, chunk));
         } else {
-            self.deliver_by_detour(socket, chunk);
+            self.deliver_slowly(socket, chunk);
         }
         self.boundary();
-        goes_on
+        reads_on
     }
 
     /// A read found no bytes: the end, an error, or nothing for now.
@@ -101,13 +101,13 @@ impl Loop {
     }
 
     /// Bytes have come that do not go straight to the handler: to the inbox when nobody takes them now.
-    fn deliver_by_detour(&mut self, socket: Socket, chunk: &mut [u8]) {
+    fn deliver_slowly(&mut self, socket: Socket, chunk: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(FLOWING) && !state.has_undelivered() {
-            return self.hand_over(socket, chunk);
+            return self.deliver(socket, chunk);
         }
         let high_water_mark = state.high_water_mark as usize;
-        state.set(DETOUR);
+        state.set(SLOW_DELIVERY);
         let inbox = &mut state.more().inbox;
         inbox.push(chunk);
         if inbox.len() >= high_water_mark {
@@ -118,10 +118,10 @@ impl Loop {
     }
 
     /// Gives a chunk to the program: decoded if it asked for text, and into the pipes.
-    pub(super) fn hand_over(&mut self, socket: Socket, chunk: &mut [u8]) {
+    pub(super) fn deliver(&mut self, socket: Socket, chunk: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
-            return self.hand_over_bytes(socket, chunk);
+            return self.deliver_bytes(socket, chunk);
         };
         let mut scratch = mem::take(&mut self.net.text_buf);
         let text = decoder.decode(chunk, &mut scratch);
@@ -130,7 +130,7 @@ impl Loop {
             state.more().decoder = Some(decoder);
         }
         if !text.is_empty() {
-            self.hand_over_text(socket, text);
+            self.deliver_text(socket, text);
         }
         scratch.clear();
         scratch.shrink_to(SCRATCH);
@@ -139,7 +139,7 @@ impl Loop {
 
     /// The pipes get the bytes as they arrived. They are fed after the handler, which may change its buffer, so with pipes
     /// the handler gets a copy.
-    fn hand_over_bytes(&mut self, socket: Socket, chunk: &mut [u8]) {
+    fn deliver_bytes(&mut self, socket: Socket, chunk: &mut [u8]) {
         let pipes = self.pipes_of(socket);
         if pipes.is_empty() {
             self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_read(lp, socket, chunk));
@@ -154,7 +154,7 @@ impl Loop {
         self.feed_pipes(socket, pipes, chunk);
     }
 
-    fn hand_over_text(&mut self, socket: Socket, text: &str) {
+    fn deliver_text(&mut self, socket: Socket, text: &str) {
         let pipes = self.pipes_of(socket);
         self.emit(socket, Kind::OnText, text.len(), |handler, lp| handler.on_text(lp, socket, text));
         self.feed_pipes(socket, pipes, text.as_bytes());
@@ -172,12 +172,12 @@ impl Loop {
             self.restart_timer(timer);
         }
         let outer = self.act_for(cause);
-        self.flow(socket);
+        self.deliver_inbox(socket);
         self.act_for(outer);
     }
 
     /// Hands over what the inbox holds, chunk by chunk as long as somebody takes it, and queues the end once it is empty.
-    pub(super) fn flow(&mut self, socket: Socket) {
+    pub(super) fn deliver_inbox(&mut self, socket: Socket) {
         let mut is_end_queued = false;
         loop {
             let Some(state) = self.net.socket_mut(socket) else { return };
@@ -196,14 +196,14 @@ impl Loop {
                 self.tick(NetTick::End(socket));
             }
             let Some(mut chunk) = chunk else { break };
-            self.hand_over(socket, &mut chunk);
+            self.deliver(socket, &mut chunk);
         }
         // A character that the FIN cut in two becomes one replacement character, before the end.
         let Some(state) = self.net.socket_mut(socket) else { return };
         let takes_tail = state.among(FLOWING | EOF | DESTROYED) == FLOWING | EOF;
         let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
-            self.hand_over_text(socket, text);
+            self.deliver_text(socket, text);
         }
     }
 
@@ -218,13 +218,13 @@ impl Loop {
     /// `resume`: the program wants the data.
     pub(super) fn resume_socket(&mut self, socket: Socket) {
         if let Some(state) = self.net.socket_mut(socket) {
-            state.set(LISTENS);
+            state.set(PROGRAM_READS);
         }
-        self.let_flow(socket);
+        self.start_flowing(socket);
     }
 
     /// Somebody wants the data: the program, or a pipe.
-    pub(super) fn let_flow(&mut self, socket: Socket) {
+    pub(super) fn start_flowing(&mut self, socket: Socket) {
         self.note(Kind::Resume, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(PAUSED);
@@ -244,7 +244,7 @@ impl Loop {
         if bytes.is_empty() || state.is(DESTROYED | END_EMITTED) {
             return;
         }
-        state.set(DETOUR);
+        state.set(SLOW_DELIVERY);
         state.more().inbox.unshift(bytes);
         if state.is(FLOWING) && !state.is(RESUMING) {
             state.set(RESUMING);
@@ -257,7 +257,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(RESUMING);
         self.start_reading(socket);
-        self.flow(socket);
+        self.deliver_inbox(socket);
         self.start_reading(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         let needs_detour = state
@@ -265,7 +265,7 @@ impl Loop {
             .as_ref()
             .is_some_and(|more| !more.inbox.is_empty() || more.decoder.is_some() || !more.pipes.is_empty());
         if !needs_detour {
-            state.clear(DETOUR);
+            state.clear(SLOW_DELIVERY);
         }
         state.free_more_if_empty();
     }
@@ -317,7 +317,7 @@ impl Loop {
     pub(super) fn decode_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.more().decoder.is_none() {
-            state.set(flag::DETOUR);
+            state.set(flag::SLOW_DELIVERY);
             state.more().decoder = Some(Utf8Decoder::default());
             // As in Node, what waits becomes one text.
             state.more().inbox.join();

@@ -193,7 +193,7 @@ impl Socket {
             state.set(ALLOW_HALF_OPEN);
         }
         if options.flowing {
-            state.set(FLOWING | LISTENS | READING);
+            state.set(FLOWING | PROGRAM_READS | READING);
         }
         if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
             state.more().no_delay = options.no_delay;
@@ -204,7 +204,7 @@ impl Socket {
             state.more().limits = Some(Box::new(options.limits));
         }
         let socket = Socket(lp.net.sockets.insert(state));
-        lp.net.outboxes.store.blocks.connections_are(lp.net.sockets.len());
+        lp.net.outboxes.store.blocks.set_connections(lp.net.sockets.len());
         socket.set_timeout(lp, options.timeout);
         socket
     }
@@ -542,7 +542,7 @@ impl Socket {
     /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
     /// drain owed, not ended or destroyed. One look for what is asked before every line.
     #[inline]
-    pub(crate) fn is_at_work(self, lp: &Loop) -> bool {
+    pub(crate) fn is_ready_for_more(self, lp: &Loop) -> bool {
         const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDED | DESTROYED | UPGRADING;
         lp.net.socket(self).is_some_and(|state| state.among(OPENED | HINDRANCES) == OPENED)
     }

@@ -191,7 +191,7 @@ pub(super) mod flag {
         /// Data is wanted: `on_read` is called as it comes.
         FLOWING,
         /// The program itself wants the data: it made the socket flowing, or resumed it. Without this only a pipe does.
-        LISTENS,
+        PROGRAM_READS,
         /// `pause` was called, and no `resume` since.
         PAUSED,
         /// A tick of `resume` is in the queue.
@@ -233,7 +233,7 @@ pub(super) mod flag {
         /// Counted among what keeps the loop alive.
         COUNTED,
         /// Data goes through the slow path: an inbox, a decoder or a pipe is there.
-        DETOUR,
+        SLOW_DELIVERY,
         /// The handler was replaced by `upgrade`, and its `on_upgrade` is a tick away. Nothing is delivered until then.
         UPGRADING,
     }
@@ -396,9 +396,9 @@ impl SocketState {
     }
 
     /// A closed socket is connected again: states, counters and errors start anew, options stay.
-    pub fn begin_life(&mut self) {
+    pub fn reset_for_new_life(&mut self) {
         use flag::*;
-        const KEPT: u32 = ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | LISTENS | PAUSED | DETOUR;
+        const KEPT: u32 = ALLOW_HALF_OPEN | UNREFERENCED | FLOWING | PROGRAM_READS | PAUSED | SLOW_DELIVERY;
         self.clear(!(KEPT | READY_EVEN | READY_ODD | UNSENT | OF_ENUMS));
         self.set_link(Link::Unopened);
         self.set_life(Life::Alive);

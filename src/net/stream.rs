@@ -176,7 +176,7 @@ fn interest() -> mio::Interest {
 
 /// How often, and how many times, the kernel asks a peer whether it is still there; libuv's numbers.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_QUESTIONS: u32 = 10;
+const KEEP_ALIVE_PROBES: u32 = 10;
 
 /// Switches the kernel's keepalive.
 pub(super) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration) -> io::Result<()> {
@@ -184,7 +184,7 @@ pub(super) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration
         let delay = Duration::from_secs(delay.as_secs());
         let questions = TcpKeepalive::new().with_time(delay).with_interval(KEEP_ALIVE_INTERVAL);
         // This switches it on too.
-        socket.set_tcp_keepalive(&questions.with_retries(KEEP_ALIVE_QUESTIONS))
+        socket.set_tcp_keepalive(&questions.with_retries(KEEP_ALIVE_PROBES))
     } else {
         socket.set_keepalive(enable)
     }

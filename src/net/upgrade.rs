@@ -111,11 +111,11 @@ impl Loop {
         if head.is_empty() {
             // Nothing to deliver but what waits behind it.
         } else if state.among(FLOWING | UPGRADING) == FLOWING {
-            self.hand_over(socket, &mut head);
+            self.deliver(socket, &mut head);
         } else {
-            state.set(DETOUR);
+            state.set(SLOW_DELIVERY);
             state.more().inbox.unshift(&head);
         }
-        self.flow(socket);
+        self.deliver_inbox(socket);
     }
 }

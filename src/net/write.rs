@@ -143,7 +143,7 @@ impl Loop {
             self.restart_timer(timer);
         }
         if must_wait {
-            self.waits(socket, false);
+            self.note_waiting(socket, false);
         }
         is_low && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED))
     }
@@ -211,7 +211,7 @@ impl Loop {
                 let waiting = outbox.len();
                 state.set(BLOCKED);
                 self.note_sent(cause, socket, n, waiting);
-                self.waits(socket, matches!(sent, Sent::Enough(_)));
+                self.note_waiting(socket, matches!(sent, Sent::Enough(_)));
             }
             Sent::Failed(error) => {
                 let callbacks = outbox.take_all_callbacks();
@@ -222,7 +222,7 @@ impl Loop {
 
     /// Bytes of this socket wait from now on, or more than before. If the send stopped although the kernel might take more,
     /// it goes on in the next poll. A limit may be exceeded now, which destroys the socket, or another one.
-    fn waits(&mut self, socket: Socket, is_unfinished: bool) {
+    fn note_waiting(&mut self, socket: Socket, is_unfinished: bool) {
         self.recount(socket);
         if is_unfinished {
             self.net.put_on_ready_list_to_send(socket);
@@ -290,15 +290,15 @@ impl Loop {
                 log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
                 self.note_sent(cause, socket, n, 0);
             }
-            Offer::Much => self.flush_much(socket, Ok(0), report),
-            Offer::Less(result) => self.flush_much(socket, result, report),
+            Offer::InPieces => self.flush_rest(socket, Ok(0), report),
+            Offer::NotAll(result) => self.flush_rest(socket, result, report),
         }
     }
 
     /// The gathered bytes are in several pieces, or the first call did not take all of them.
     #[cold]
     #[inline(never)]
-    fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, report: Report) {
+    fn flush_rest(&mut self, socket: Socket, first: io::Result<usize>, report: Report) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let Some(id) = state.outbox else { return };
@@ -346,7 +346,7 @@ impl Loop {
         let (is_flight_over, sent) = (after >= outbox.inflight_end, (after - before) as usize);
         self.note_sent(self.cause(), socket, sent, waiting);
         if is_flight_over {
-            return self.flight_is_over(socket, is_unfinished);
+            return self.complete_flight(socket, is_unfinished);
         }
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         state.set(BLOCKED);
@@ -356,12 +356,12 @@ impl Loop {
         {
             self.restart_timer(timer);
         }
-        self.waits(socket, is_unfinished);
+        self.note_waiting(socket, is_unfinished);
     }
 
     /// The kernel has all of the write in flight. Bytes behind it become the next one, unless they are corked or were sent
     /// in the same call.
-    fn flight_is_over(&mut self, socket: Socket, is_unfinished: bool) {
+    fn complete_flight(&mut self, socket: Socket, is_unfinished: bool) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
         let (outbox, _) = outboxes.open(id);
@@ -391,7 +391,7 @@ impl Loop {
             None => {}
         }
         if is_blocked {
-            self.waits(socket, is_unfinished);
+            self.note_waiting(socket, is_unfinished);
         } else {
             self.recount(socket);
             self.count_outbox(socket);
@@ -422,7 +422,7 @@ impl Loop {
         {
             state.clear(NEED_DRAIN);
             self.emit(socket, Kind::OnDrain, 0, |handler, lp| handler.on_drain(lp, socket));
-            self.drained(socket);
+            self.resume_sources(socket);
         }
         for callback in callbacks {
             self.run_write_callback(socket, callback, Ok(()));

@@ -22,7 +22,7 @@ fn families_take_turns_and_every_address_one() {
         ("none", "", ""),
     ];
     for (name, given, want) in table {
-        assert_eq!(in_turns(addresses(given)), addresses(want), "{name}");
+        assert_eq!(alternate_families(addresses(given)), addresses(want), "{name}");
     }
 }
 
@@ -34,9 +34,9 @@ fn of_a_family_only_the_first_is_tried() {
         ("six", "1.1.1.1 ::1", Some(Family::V6), "::1"),
     ];
     for (name, given, family, want) in table {
-        assert_eq!(of_family(addresses(given), family, "name"), Ok(addresses(want)), "{name}");
+        assert_eq!(only_family(addresses(given), family, "name"), Ok(addresses(want)), "{name}");
     }
-    let none = of_family(addresses("::1"), Some(Family::V4), "name").map_err(|error| error.to_string());
+    let none = only_family(addresses("::1"), Some(Family::V4), "name").map_err(|error| error.to_string());
     assert_eq!(none, Err("getaddrinfo ENOTFOUND name".to_owned()));
 }
 

@@ -48,7 +48,7 @@ const KEEP_EACH: usize = 16;
 pub(in crate::net) struct Blocks {
     regions: Vec<Region>,
     /// No region before this one has a free block.
-    open: usize,
+    first_with_room: usize,
     /// How many may have waited for it.
     connections: usize,
 }
@@ -65,7 +65,7 @@ struct Region {
     taken: Vec<u64>,
     used: usize,
     /// No word before this one has a free bit.
-    open: usize,
+    first_with_room: usize,
 }
 
 impl Region {
@@ -74,12 +74,12 @@ impl Region {
         if self.bytes.is_empty() {
             self.allocate();
         }
-        while self.taken[self.open] == u64::MAX {
-            self.open += 1;
+        while self.taken[self.first_with_room] == u64::MAX {
+            self.first_with_room += 1;
         }
-        let bit = self.taken[self.open].trailing_ones() as usize;
-        self.taken[self.open] |= 1 << bit;
-        let index = 64 * self.open + bit;
+        let bit = self.taken[self.first_with_room].trailing_ones() as usize;
+        self.taken[self.first_with_room] |= 1 << bit;
+        let index = 64 * self.first_with_room + bit;
         self.used += 1;
         if index == self.next.len() {
             self.next.push(0);
@@ -99,7 +99,7 @@ impl Region {
         let word = index / 64;
         debug_assert!(self.taken[word] & 1 << (index % 64) != 0, "a block is given back once");
         self.taken[word] &= !(1 << (index % 64));
-        self.open = self.open.min(word);
+        self.first_with_room = self.first_with_room.min(word);
         self.used -= 1;
     }
 }
@@ -107,13 +107,13 @@ impl Region {
 impl Blocks {
     #[inline]
     fn take(&mut self) -> u32 {
-        while self.regions.get(self.open).is_some_and(|region| region.used == REGION_BLOCKS) {
-            self.open += 1;
+        while self.regions.get(self.first_with_room).is_some_and(|region| region.used == REGION_BLOCKS) {
+            self.first_with_room += 1;
         }
-        if self.open == self.regions.len() {
+        if self.first_with_room == self.regions.len() {
             self.regions.push(Region::default());
         }
-        (self.open * REGION_BLOCKS + self.regions[self.open].take()) as u32
+        (self.first_with_room * REGION_BLOCKS + self.regions[self.first_with_room].take()) as u32
     }
 
     #[inline]
@@ -121,14 +121,14 @@ impl Blocks {
         let (at, index) = place(block);
         let region = &mut self.regions[at];
         region.give_back(index);
-        self.open = self.open.min(at);
+        self.first_with_room = self.first_with_room.min(at);
         if region.used == 0 {
             self.release();
         }
     }
 
     /// There are so many connections now.
-    pub fn connections_are(&mut self, count: usize) {
+    pub fn set_connections(&mut self, count: usize) {
         let are_fewer = count < self.connections;
         self.connections = count;
         if are_fewer {
@@ -163,7 +163,7 @@ impl Blocks {
     }
 
     /// Whether what stands behind this block in its chain also stands behind it in memory.
-    fn goes_on(&self, block: u32) -> bool {
+    fn next_is_adjacent(&self, block: u32) -> bool {
         self.next_of(block) == block + 1 && place(block + 1).1 != 0
     }
 
@@ -277,7 +277,7 @@ impl Chain {
                 break;
             }
             let (mut last, mut len) = (first, left.min(BLOCK - from));
-            while len < left && blocks.goes_on(last) {
+            while len < left && blocks.next_is_adjacent(last) {
                 last += 1;
                 len += BLOCK.min(left - len);
             }
@@ -356,13 +356,13 @@ mod tests {
     #[test]
     fn many_connections_keep_more_until_they_leave() {
         let mut blocks = Blocks::default();
-        blocks.connections_are(500);
+        blocks.set_connections(500);
         let mut gathered = filled(&mut blocks, 500 * 16 * BLOCK);
         gathered.clear(&mut blocks);
         assert_eq!(sizes(&blocks), [REGION_BYTES]);
-        blocks.connections_are(499);
+        blocks.set_connections(499);
         assert_eq!(sizes(&blocks), [0]);
-        blocks.connections_are(1_000_000);
+        blocks.set_connections(1_000_000);
         let mut waited = filled(&mut blocks, (KEEP_BLOCKS.end() + 1) * BLOCK);
         waited.clear(&mut blocks);
         assert_eq!(sizes(&blocks), [0], "more than can be gathered");

@@ -16,14 +16,14 @@
 use std::io;
 use std::num::NonZeroU32;
 
-use super::{LITTLE, Outbox, Store};
+use super::{BUFFER_LEN, Outbox, Store};
 use crate::event_loop::Cause;
 use crate::net::Socket;
 use crate::net::limits::waiting::Waiting;
 use crate::net::state::SocketState;
 use crate::net::state::flag::{BLOCKED, CONNECTING, ERRORED};
 
-/// How many outboxes may have a buffer of [`LITTLE`] of their own: as many as hold something at the same time nearly always, for
+/// How many outboxes may have a buffer of [`BUFFER_LEN`] of their own: as many as hold something at the same time nearly always, for
 /// a turn has as many events at most.
 pub(super) const BUFFERED: usize = 1024;
 
@@ -32,7 +32,7 @@ const FEWEST_BUFFERS: usize = 64;
 
 /// How many connections are no crowd. A table that has served one keeps room for so many: of what is large when it is freed
 /// glibc keeps as much from then on (`M_MMAP_THRESHOLD` in mallopt(3)), of what has shrunk before it does not.
-pub(in crate::net) const FEW: usize = 32;
+pub(in crate::net) const SMALL_TABLE: usize = 32;
 
 /// Names an outbox, from [`Outboxes::lend`] to [`Outboxes::take_back`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,9 +58,9 @@ pub(in crate::net) enum Offer {
     /// So many bytes were taken: all there were. What waited longest was that write's.
     Taken(Cause, usize),
     /// Not all, or none, for this reason.
-    Less(io::Result<usize>),
+    NotAll(io::Result<usize>),
     /// It is in several pieces.
-    Much,
+    InPieces,
 }
 
 const _: () = assert!(size_of::<Option<OutboxId>>() == 4, "every socket has room for one");
@@ -73,9 +73,9 @@ pub(in crate::net) struct Outboxes {
     /// Those with a buffer that nobody needs right now.
     free: Vec<OutboxId>,
     /// The others.
-    free_bare: Vec<OutboxId>,
+    free_unbuffered: Vec<OutboxId>,
     /// The most connections since half of them had left.
-    crowd: usize,
+    peak: usize,
     pub store: Store,
     pub waiting: Waiting,
     /// How many bytes may wait in all of them.
@@ -87,8 +87,8 @@ impl Default for Outboxes {
         Outboxes {
             table: Vec::new(),
             free: Vec::new(),
-            free_bare: Vec::new(),
-            crowd: 0,
+            free_unbuffered: Vec::new(),
+            peak: 0,
             store: Store::default(),
             waiting: Waiting::default(),
             limit: usize::MAX,
@@ -102,25 +102,25 @@ impl Outboxes {
     pub fn lend(&mut self, cause: Cause) -> OutboxId {
         let id = match self.free.pop() {
             Some(id) => id,
-            None => self.lend_bare(),
+            None => self.lend_slowly(),
         };
         self.table[id.index()].cause = cause;
         id
     }
 
     #[inline(never)]
-    fn lend_bare(&mut self) -> OutboxId {
+    fn lend_slowly(&mut self) -> OutboxId {
         if self.table.len() >= BUFFERED
-            && let Some(id) = self.free_bare.pop()
+            && let Some(id) = self.free_unbuffered.pop()
         {
             return id;
         }
         let index = self.table.len();
         let mut outbox = Outbox::default();
         if index < BUFFERED {
-            self.store.make_buffers(buffers_for(index + 1));
-            let start = index * LITTLE;
-            outbox = Outbox { start, end: start + LITTLE, head: start, tail: start, ..outbox };
+            self.store.grow_buffers(buffers_for(index + 1));
+            let start = index * BUFFER_LEN;
+            outbox = Outbox { start, end: start + BUFFER_LEN, head: start, tail: start, ..outbox };
         }
         self.table.push(outbox);
         OutboxId::of(index)
@@ -130,14 +130,14 @@ impl Outboxes {
     #[inline(always)]
     pub fn offer(&mut self, id: OutboxId, send: impl FnOnce(&[u8]) -> io::Result<usize>) -> Offer {
         let outbox = &mut self.table[id.index()];
-        let Some(bytes) = outbox.in_one_piece(&self.store) else { return Offer::Much };
+        let Some(bytes) = outbox.in_one_piece(&self.store) else { return Offer::InPieces };
         let (cause, len) = (outbox.cause, bytes.len());
         match send(bytes) {
             Ok(n) if n == len => {
                 self.take_back(id);
                 Offer::Taken(cause, len)
             }
-            result => Offer::Less(result),
+            result => Offer::NotAll(result),
         }
     }
 
@@ -146,8 +146,8 @@ impl Outboxes {
     pub fn take_back(&mut self, id: OutboxId) {
         let outbox = &mut self.table[id.index()];
         outbox.clear(&mut self.store);
-        if !outbox.is_clean() {
-            return self.take_back_unclean(id);
+        if !outbox.has_only_bytes() {
+            return self.take_back_with_callbacks(id);
         }
         outbox.reset();
         self.set_free(id);
@@ -155,7 +155,7 @@ impl Outboxes {
 
     #[cold]
     #[inline(never)]
-    fn take_back_unclean(&mut self, id: OutboxId) {
+    fn take_back_with_callbacks(&mut self, id: OutboxId) {
         let outbox = &mut self.table[id.index()];
         if let Some(ticket) = outbox.ticket.take() {
             self.waiting.remove(ticket);
@@ -169,7 +169,7 @@ impl Outboxes {
 
     #[inline(always)]
     fn set_free(&mut self, id: OutboxId) {
-        let free = if id.index() < BUFFERED { &mut self.free } else { &mut self.free_bare };
+        let free = if id.index() < BUFFERED { &mut self.free } else { &mut self.free_unbuffered };
         free.push(id);
     }
 
@@ -223,7 +223,7 @@ impl Outboxes {
 
     #[cfg(any(test, fuzzing))]
     pub fn lent(&self) -> usize {
-        self.table.len() - self.free.len() - self.free_bare.len()
+        self.table.len() - self.free.len() - self.free_unbuffered.len()
     }
 
     #[cfg(test)]
@@ -232,14 +232,14 @@ impl Outboxes {
     }
 
     /// There are so many connections now. Says whether half of a crowd has left: then nothing is kept that served it.
-    pub fn crowd_has_left(&mut self, connections: usize) -> bool {
-        self.crowd = self.crowd.max(connections);
-        self.store.blocks.connections_are(connections);
-        if self.crowd <= FEW || connections > self.crowd / 2 {
+    pub fn shrink_if_halved(&mut self, connections: usize) -> bool {
+        self.peak = self.peak.max(connections);
+        self.store.blocks.set_connections(connections);
+        if self.peak <= SMALL_TABLE || connections > self.peak / 2 {
             return false;
         }
         // What is no crowd does not become one by half of it leaving.
-        self.crowd = connections;
+        self.peak = connections;
         self.shrink();
         true
     }
@@ -249,19 +249,19 @@ impl Outboxes {
     /// Keeps no more than what is lent needs.
     fn shrink(&mut self) {
         let mut free = std::mem::take(&mut self.free);
-        free.append(&mut self.free_bare);
+        free.append(&mut self.free_unbuffered);
         free.sort_unstable_by_key(|id| id.index());
         while free.pop_if(|id| id.index() + 1 == self.table.len()).is_some() {
             self.table.pop();
         }
-        self.table.shrink_to(FEW);
-        self.store.forget_buffers(buffers_for(self.table.len()));
+        self.table.shrink_to(SMALL_TABLE);
+        self.store.truncate_buffers(buffers_for(self.table.len()));
         // The lowest are lent first, so that the next crowd's end finds the highest free.
         free.reverse();
         let buffered = free.iter().position(|id| id.index() < BUFFERED).unwrap_or(free.len());
         self.free = free.split_off(buffered);
-        self.free_bare = free;
-        self.free_bare.shrink_to(FEW);
+        self.free_unbuffered = free;
+        self.free_unbuffered.shrink_to(SMALL_TABLE);
         self.waiting.shrink();
     }
 }
