@@ -154,6 +154,32 @@ pub struct SocketInfo {
 }
 
 impl Socket {
+    /// A socket that is not connected yet. It lives until it is destroyed, or its connection ends.
+    pub fn new(lp: &mut Loop, options: SocketOptions, handler: impl IntoHandler) -> Socket {
+        let handler = handler.into_slot(lp);
+        let serial = lp.net.take_serial();
+        let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
+        let mut state = SocketState::new(serial, handler, NO_SERVER, high_water_mark);
+        if options.allow_half_open {
+            state.set(ALLOW_HALF_OPEN);
+        }
+        if options.flowing {
+            state.set(FLOWING | PROGRAM_READS | READING);
+        }
+        if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
+            state.more().no_delay = options.no_delay;
+            state.more().keep_alive = options.keep_alive.then_some(options.keep_alive_initial_delay);
+            state.more().user_timeout = options.user_timeout;
+        }
+        if options.limits != Limits::NONE {
+            state.more().limits = Some(Box::new(options.limits));
+        }
+        let socket = Socket(lp.net.sockets.insert(state));
+        lp.net.outboxes.store.blocks.set_connections(lp.net.sockets.len());
+        socket.set_timeout(lp, options.timeout);
+        socket
+    }
+
     /// Connects to `target`: sugar for [`new`](Self::new) and [`connect_to`](Self::connect_to).
     ///
     /// # Errors
@@ -181,32 +207,6 @@ impl Socket {
                 Err(error)
             }
         }
-    }
-
-    /// A socket that is not connected yet. It lives until it is destroyed, or its connection ends.
-    pub fn new(lp: &mut Loop, options: SocketOptions, handler: impl IntoHandler) -> Socket {
-        let handler = handler.into_slot(lp);
-        let serial = lp.net.take_serial();
-        let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
-        let mut state = SocketState::new(serial, handler, NO_SERVER, high_water_mark);
-        if options.allow_half_open {
-            state.set(ALLOW_HALF_OPEN);
-        }
-        if options.flowing {
-            state.set(FLOWING | PROGRAM_READS | READING);
-        }
-        if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
-            state.more().no_delay = options.no_delay;
-            state.more().keep_alive = options.keep_alive.then_some(options.keep_alive_initial_delay);
-            state.more().user_timeout = options.user_timeout;
-        }
-        if options.limits != Limits::NONE {
-            state.more().limits = Some(Box::new(options.limits));
-        }
-        let socket = Socket(lp.net.sockets.insert(state));
-        lp.net.outboxes.store.blocks.set_connections(lp.net.sockets.len());
-        socket.set_timeout(lp, options.timeout);
-        socket
     }
 
     /// Connects. An IP address is called on in the next tick, a path at once, a name after its lookup. A socket that has
@@ -241,6 +241,16 @@ impl Socket {
     /// Hands what was gathered to the kernel now, and not at the end of the phase.
     pub fn flush(self, lp: &mut Loop) {
         lp.flush_gathered(self);
+    }
+
+    /// Holds writes back until [`uncork`](Self::uncork). Counts: as many uncorks as corks. What was written before is sent.
+    pub fn cork(self, lp: &mut Loop) {
+        lp.cork_socket(self);
+    }
+
+    /// Takes one cork off. With the last one, all that was held back goes out as one write.
+    pub fn uncork(self, lp: &mut Loop) {
+        lp.uncork_socket(self, 1);
     }
 
     /// Ends this side: no further writes; when everything is out, the FIN. The peer may go on sending
@@ -320,14 +330,12 @@ impl Socket {
         lp.unshift_socket(self, bytes.as_ref());
     }
 
-    /// Holds writes back until [`uncork`](Self::uncork). Counts: as many uncorks as corks. What was written before is sent.
-    pub fn cork(self, lp: &mut Loop) {
-        lp.cork_socket(self);
-    }
-
-    /// Takes one cork off. With the last one, all that was held back goes out as one write.
-    pub fn uncork(self, lp: &mut Loop) {
-        lp.uncork_socket(self, 1);
+    /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes in
+    /// pieces is held back until it is whole; bytes that are no UTF-8 become U+FFFD
+    /// ([Node: `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
+    #[doc(alias = "setEncoding")]
+    pub fn set_encoding(self, lp: &mut Loop) {
+        lp.decode_socket(self);
     }
 
     /// Writes all that this socket reads to `to`, at the pace of the slower, and ends `to` when this one ends. Starts
@@ -378,14 +386,6 @@ impl Socket {
         lp.set_socket_limits(self, limits);
     }
 
-    /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes in
-    /// pieces is held back until it is whole; bytes that are no UTF-8 become U+FFFD
-    /// ([Node: `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
-    #[doc(alias = "setEncoding")]
-    pub fn set_encoding(self, lp: &mut Loop) {
-        lp.decode_socket(self);
-    }
-
     /// Sends small writes at once, without waiting for the answer to the one before (`TCP_NODELAY`).
     #[doc(alias = "setNoDelay")]
     pub fn set_no_delay(self, lp: &mut Loop, enable: bool) {
@@ -421,35 +421,6 @@ impl Socket {
             state.more().user_timeout = limit;
         }
         state.stream.with_tcp(|stream| set_user_timeout(&stream, limit));
-    }
-
-    /// Gives this socket a handler of its own, from its next event on. The old one is dropped with its last socket.
-    pub fn set_handler(self, lp: &mut Loop, handler: impl IntoHandler) {
-        if lp.net.socket(self).is_none() {
-            return;
-        }
-        let slot = handler.into_slot(lp);
-        let Some(state) = lp.net.socket_mut(self) else { return };
-        state.clear_tag();
-        let old = std::mem::replace(&mut state.handler, slot);
-        lp.release_handler(old);
-    }
-
-    /// Lets the socket keep the loop alive while it reads, which is how it starts.
-    #[doc(alias = "ref")]
-    pub fn ref_(self, lp: &mut Loop) {
-        if let Some(state) = lp.net.socket_mut(self) {
-            state.clear(UNREFERENCED);
-            lp.recount(self);
-        }
-    }
-
-    /// Lets the loop end although the socket is open.
-    pub fn unref(self, lp: &mut Loop) {
-        if let Some(state) = lp.net.socket_mut(self) {
-            state.set(UNREFERENCED);
-            lp.recount(self);
-        }
     }
 
     /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's address
@@ -494,6 +465,28 @@ impl Socket {
         Some(info)
     }
 
+    /// Whether the handle still finds something: from the socket's making to the end of its `on_close`.
+    pub fn exists(self, lp: &Loop) -> bool {
+        lp.net.socket(self).is_some()
+    }
+
+    /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
+    pub fn serial(self) -> u32 {
+        self.0.serial()
+    }
+
+    /// The server that accepted this socket; `None` for a client's, and after the destroy.
+    pub fn server(self, lp: &Loop) -> Option<ServerId> {
+        let server = lp.net.socket(self)?.server;
+        lp.net.servers.at(server).map(|state| ServerId(Key::new(server as usize, state.serial)))
+    }
+
+    /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
+    pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
+        let state = lp.net.socket(self)?;
+        state.stream.peer_addr().or_else(|| self.entry::<PeerAddr>(lp).map(|peer| peer.0))
+    }
+
     /// The error that a write would get now; `None` if it would be taken.
     pub fn write_refusal(self, lp: &Loop) -> Option<Error> {
         match lp.net.socket(self) {
@@ -502,11 +495,6 @@ impl Socket {
             Some(state) if !state.is(OPENED | DESTROYED | ENDED) => Some(Error::SocketClosed),
             Some(state) => super::write::refusal(state),
         }
-    }
-
-    /// Whether the handle still finds something: from the socket's making to the end of its `on_close`.
-    pub fn exists(self, lp: &Loop) -> bool {
-        lp.net.socket(self).is_some()
     }
 
     /// Bytes that wait in the process because the kernel takes no more.
@@ -527,18 +515,6 @@ impl Socket {
         lp.net.socket(self).is_some_and(|state| state.among(NEED_DRAIN | DESTROYED | ENDED) == NEED_DRAIN)
     }
 
-    /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
-    pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
-        let state = lp.net.socket(self)?;
-        state.stream.peer_addr().or_else(|| self.entry::<PeerAddr>(lp).map(|peer| peer.0))
-    }
-
-    /// The server that accepted this socket; `None` for a client's, and after the destroy.
-    pub fn server(self, lp: &Loop) -> Option<ServerId> {
-        let server = lp.net.socket(self)?.server;
-        lp.net.servers.at(server).map(|state| ServerId(Key::new(server as usize, state.serial)))
-    }
-
     /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
     /// drain owed, not ended or destroyed. One look for what is asked before every line.
     #[inline]
@@ -547,9 +523,33 @@ impl Socket {
         lp.net.socket(self).is_some_and(|state| state.among(OPENED | HINDRANCES) == OPENED)
     }
 
-    /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
-    pub fn serial(self) -> u32 {
-        self.0.serial()
+    /// Lets the socket keep the loop alive while it reads, which is how it starts.
+    #[doc(alias = "ref")]
+    pub fn ref_(self, lp: &mut Loop) {
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.clear(UNREFERENCED);
+            lp.recount(self);
+        }
+    }
+
+    /// Lets the loop end although the socket is open.
+    pub fn unref(self, lp: &mut Loop) {
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.set(UNREFERENCED);
+            lp.recount(self);
+        }
+    }
+
+    /// Gives this socket a handler of its own, from its next event on. The old one is dropped with its last socket.
+    pub fn set_handler(self, lp: &mut Loop, handler: impl IntoHandler) {
+        if lp.net.socket(self).is_none() {
+            return;
+        }
+        let slot = handler.into_slot(lp);
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        state.clear_tag();
+        let old = std::mem::replace(&mut state.handler, slot);
+        lp.release_handler(old);
     }
 }
 
