@@ -1,8 +1,8 @@
 //! Sockets and servers, as in Node's [`net`](https://nodejs.org/docs/latest-v20.x/api/net.html).
 //!
-//! A [`Socket`] is a handle of 8 bytes: it can be copied, kept and compared, and owns nothing. What the loop knows of the
-//! socket stays in the loop; every method therefore takes the loop that is lent to you. A handle whose socket is gone
-//! finds nothing: writing to it answers `false`, asking it answers `None`, and it never reaches a stranger.
+//! A [`Socket`] is a handle of 8 bytes: it can be copied, kept and compared, and owns nothing. What the loop knows of
+//! the socket stays in the loop; every method therefore takes the loop that is lent to you. A handle whose socket is
+//! gone finds nothing: writing to it answers `false`, asking it answers `None`, and it never reaches a stranger.
 //!
 //! ```
 //! use bucle::net::{self, Handler, Socket};

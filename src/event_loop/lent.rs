@@ -69,7 +69,8 @@ impl Loop {
     }
 
     /// Runs `f` as soon as the current callback returns, before anything else
-    /// ([Node: `process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args)).
+    /// ([Node:
+    /// `process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args)).
     #[doc(alias = "nextTick")]
     pub fn next_tick(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
         let cause = self.cause();
@@ -133,9 +134,10 @@ impl Loop {
         self.is_stopping = true;
     }
 
-    /// Has `f` called when nothing keeps the loop alive any more, after those that were given before it. If one of them makes
-    /// something that does, the loop goes on, and all are called again when that is done. Not called after [`stop`](Self::stop)
-    /// ([Node: `beforeExit`](https://nodejs.org/docs/latest-v20.x/api/process.html#event-beforeexit)).
+    /// Has `f` called when nothing keeps the loop alive any more, after those that were given before it. If one of them
+    /// makes something that does, the loop goes on, and all are called again when that is done. Not called after
+    /// [`stop`](Self::stop) ([Node:
+    /// `beforeExit`](https://nodejs.org/docs/latest-v20.x/api/process.html#event-beforeexit)).
     #[doc(alias = "beforeExit")]
     pub fn on_before_exit(&mut self, f: impl FnMut(&mut Loop) + 'static) {
         self.before_exit.push(Box::new(f));
@@ -168,8 +170,8 @@ impl Loop {
         id
     }
 
-    /// Something happened on a socket: its idle limit, or its write timeout, starts anew. From now, not from the loop's last
-    /// look at the clock: a callback may have taken longer than the limit since.
+    /// Something happened on a socket: its idle limit, or its write timeout, starts anew. From now, not from the loop's
+    /// last look at the clock: a callback may have taken longer than the limit since.
     #[inline]
     pub(crate) fn restart_timer(&mut self, id: TimerId) {
         self.refresh(id);

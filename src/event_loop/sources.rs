@@ -3,8 +3,8 @@
 //! `process` registers them here. A source is told when it is ready, edge-triggered (read until `WouldBlock`). It keeps
 //! the loop alive if it says so.
 //!
-//! What a source runs when it is ready is this crate's code, which may have several things to tell the program: it calls
-//! the program through [`Loop::call`] and has a boundary after each call, as the loop does itself.
+//! What a source runs when it is ready is this crate's code, which may have several things to tell the program: it
+//! calls the program through [`Loop::call`] and has a boundary after each call, as the loop does itself.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! Keys, and how they travel through the kernel.
 //!
-//! A [`Key`] names one occupant of a slot (see `slots.rs`). mio carries one number per registered descriptor, the token,
-//! from the registration to the event. It holds the key and the kind of thing that the key names:
+//! A [`Key`] names one occupant of a slot (see `slots.rs`). mio carries one number per registered descriptor, the
+//! token, from the registration to the event. It holds the key and the kind of thing that the key names:
 //!
 //! ```text
 //!   63 ········ 32 │ 31 30 │ 29 ········ 0

@@ -9,12 +9,12 @@
 //! ```
 //!
 //! A socket has an outbox in three situations: the program's writes of this phase are being *gathered*; the kernel took
-//! no more (*blocked*); or they must wait (*corked*, *connecting*). In the last two the oldest write that is not through
-//! is the one *in flight*: Node counts it whole until it is, and completes what stands behind it in a second step. The
-//! two marks keep that apart although it all leaves in the same system calls.
+//! no more (*blocked*); or they must wait (*corked*, *connecting*). In the last two the oldest write that is not
+//! through is the one *in flight*: Node counts it whole until it is, and completes what stands behind it in a second
+//! step. The two marks keep that apart although it all leaves in the same system calls.
 //!
-//! Up to two kibibytes stand in a buffer of the outbox, if it has one, and leave in one piece. What is more stands in a chain of
-//! [blocks], which grows without copying and is freed as it leaves. Outboxes are lent from a [table].
+//! Up to two kibibytes stand in a buffer of the outbox, if it has one, and leave in one piece. What is more stands in a
+//! chain of [blocks], which grows without copying and is freed as it leaves. Outboxes are lent from a [table].
 
 pub(super) mod blocks;
 mod table;

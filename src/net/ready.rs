@@ -5,8 +5,8 @@
 //! the socket or server on the *ready list*. The next poll then does not wait, and serves the list after the events.
 //!
 //! A socket may be in both. Its event is served and the list passes over it: a fresh event may carry what the list does
-//! not know, such as a FIN. Two flags, for even and for odd turns, tell an entry that was made before this poll from one
-//! that is made during it.
+//! not know, such as a FIN. Two flags, for even and for odd turns, tell an entry that was made before this poll from
+//! one that is made during it.
 
 use std::mem;
 
@@ -90,8 +90,8 @@ impl Net {
 }
 
 impl Loop {
-    /// Serves the entries of the ready list that [`Net::begin_poll`] returned. A socket that this poll has already read,
-    /// because of an event, has lost its old flag and is passed over.
+    /// Serves the entries of the ready list that [`Net::begin_poll`] returned. A socket that this poll has already
+    /// read, because of an event, has lost its old flag and is passed over.
     pub(crate) fn serve_ready(&mut self, mut tokens: Vec<Token>, read_buf: &mut [u8]) {
         if tokens.is_empty() {
             return;
@@ -157,8 +157,8 @@ impl Loop {
             state.set(flag::URGENT);
         }
         if is_readable {
-            // Read now, not once more as one that is left over. Where an event says one thing only (kqueue), one that is
-            // just writable leaves what is unread to the ready list.
+            // Read now, not once more as one that is left over. Where an event says one thing only (kqueue), one that
+            // is just writable leaves what is unread to the ready list.
             state.clear(old_flag);
             state.set(flag::READABLE);
         }

@@ -12,7 +12,8 @@ use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
 
-/// Names a connection, for ever ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
+/// Names a connection, for ever ([Node:
+/// `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
 ///
 /// 8 bytes, `Copy`; owns nothing. When the connection is gone it finds nothing: commands do nothing, questions answer
 /// `None`. It can be a key; sorted, who came first stands first. Another loop knows nothing of it, and
@@ -29,8 +30,9 @@ pub struct SocketOptions {
     /// Queued bytes from which on `write` answers `false`, and how much is received while nobody takes it.
     /// Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
-    /// Data is delivered as it comes. With `false` nobody has asked for it yet: up to `high_water_mark` bytes wait in the
-    /// process until [`Socket::resume`] or [`Socket::pipe`], as in Node before the first `data` listener. Default: true.
+    /// Data is delivered as it comes. With `false` nobody has asked for it yet: up to `high_water_mark` bytes wait in
+    /// the process until [`Socket::resume`] or [`Socket::pipe`], as in Node before the first `data` listener. Default:
+    /// true.
     pub flowing: bool,
     /// Small writes are sent at once, without waiting for the answer to the one before (`TCP_NODELAY`). Default: no.
     #[doc(alias = "noDelay")]
@@ -65,7 +67,8 @@ impl Default for SocketOptions {
     }
 }
 
-/// Which directions of a connection are open ([Node: `socket.readyState`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketreadystate)).
+/// Which directions of a connection are open ([Node:
+/// `socket.readyState`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketreadystate)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ReadyState {
     /// Connecting.
@@ -124,8 +127,8 @@ pub struct SocketInfo {
     /// `on_finish` has been called.
     #[doc(alias = "writableFinished")]
     pub writable_finished: bool,
-    /// Bytes that wait in the process because the kernel takes no more. Bytes that wait only because they are gathered do
-    /// not count; a write that the kernel took in part counts whole until it is through.
+    /// Bytes that wait in the process because the kernel takes no more. Bytes that wait only because they are gathered
+    /// do not count; a write that the kernel took in part counts whole until it is through.
     #[doc(alias = "writableLength")]
     pub writable_length: usize,
     /// `on_drain` is owed.
@@ -189,7 +192,8 @@ impl Socket {
         Socket::connect_with(lp, target, SocketOptions::default(), handler)
     }
 
-    /// As [`connect`](Self::connect), with options. Of a socket that may not even try nothing is left but its `on_close`.
+    /// As [`connect`](Self::connect), with options. Of a socket that may not even try nothing is left but its
+    /// `on_close`.
     ///
     /// # Errors
     /// As [`connect_to`](Self::connect_to). Failing to connect arrives in `on_error`.
@@ -209,8 +213,8 @@ impl Socket {
         }
     }
 
-    /// Connects. An IP address is called on in the next tick, a path at once, a name after its lookup. A socket that has
-    /// been closed can be connected again from inside its `on_close`, with fresh state and counters.
+    /// Connects. An IP address is called on in the next tick, a path at once, a name after its lookup. A socket that
+    /// has been closed can be connected again from inside its `on_close`, with fresh state and counters.
     ///
     /// # Errors
     /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::InvalidPath`],
@@ -219,11 +223,13 @@ impl Socket {
         lp.connect_socket(self, target.into())
     }
 
-    /// Sends `bytes`. The answer is advice: `false` when at least a high-water mark of bytes waits in the process because
-    /// the kernel takes no more. They are kept all the same; write on after `on_drain`, or memory grows with the peer's
-    /// slowness ([Node: `socket.write`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketwritedata-encoding-callback)).
+    /// Sends `bytes`. The answer is advice: `false` when at least a high-water mark of bytes waits in the process
+    /// because the kernel takes no more. They are kept all the same; write on after `on_drain`, or memory grows with
+    /// the peer's slowness ([Node:
+    /// `socket.write`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketwritedata-encoding-callback)).
     ///
-    /// Also `false`, with an error to `on_error`, after the end: [`write_refusal`](Self::write_refusal) says beforehand.
+    /// Also `false`, with an error to `on_error`, after the end: [`write_refusal`](Self::write_refusal) says
+    /// beforehand.
     pub fn write(self, lp: &mut Loop, bytes: impl AsRef<[u8]>) -> bool {
         lp.write_socket(self, bytes.as_ref(), None)
     }
@@ -243,7 +249,8 @@ impl Socket {
         lp.flush_gathered(self);
     }
 
-    /// Holds writes back until [`uncork`](Self::uncork). Counts: as many uncorks as corks. What was written before is sent.
+    /// Holds writes back until [`uncork`](Self::uncork). Counts: as many uncorks as corks. What was written before is
+    /// sent.
     pub fn cork(self, lp: &mut Loop) {
         lp.cork_socket(self);
     }
@@ -280,8 +287,8 @@ impl Socket {
         lp.end_socket(self, Some(bytes.as_ref()), Some(Box::new(done)));
     }
 
-    /// Closes the connection now: what has not reached the kernel is lost. `on_close` follows in the close phase. Only the
-    /// first call counts.
+    /// Closes the connection now: what has not reached the kernel is lost. `on_close` follows in the close phase. Only
+    /// the first call counts.
     pub fn destroy(self, lp: &mut Loop) {
         lp.destroy_socket(self, None);
     }
@@ -297,8 +304,8 @@ impl Socket {
         lp.destroy_socket_soon(self);
     }
 
-    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`; what was
-    /// written before it is sent first.
+    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`;
+    /// what was written before it is sent first.
     ///
     /// # Errors
     /// [`Error::InvalidHandleType`] on a unix path, which has no reset.
@@ -325,14 +332,15 @@ impl Socket {
 
     /// Puts bytes back in front of all that waits: they are the next data. For a reader that pauses in the middle of a
     /// chunk and wants the rest when it resumes; an end that was read meanwhile comes after them
-    /// ([Node: `readable.unshift`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readableunshiftchunk-encoding)).
+    /// ([Node:
+    /// `readable.unshift`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readableunshiftchunk-encoding)).
     pub fn unshift(self, lp: &mut Loop, bytes: impl AsRef<[u8]>) {
         lp.unshift_socket(self, bytes.as_ref());
     }
 
-    /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes in
-    /// pieces is held back until it is whole; bytes that are no UTF-8 become U+FFFD
-    /// ([Node: `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
+    /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes
+    /// in pieces is held back until it is whole; bytes that are no UTF-8 become U+FFFD ([Node:
+    /// `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
     #[doc(alias = "setEncoding")]
     pub fn set_encoding(self, lp: &mut Loop) {
         lp.decode_socket(self);
@@ -342,9 +350,9 @@ impl Socket {
     /// reading, even after [`pause`](Self::pause), unless `to` has yet to drain.
     ///
     /// Of several destinations the slowest rules: reading goes on when each has drained, or is gone. One that fails,
-    /// finishes or closes is unpiped. Inside `on_data` the pipe begins with the next chunk, inside `on_end` and after it `to`
-    /// is ended in a tick
-    /// ([Node: `readable.pipe`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readablepipedestination-options)).
+    /// finishes or closes is unpiped. Inside `on_data` the pipe begins with the next chunk, inside `on_end` and after
+    /// it `to` is ended in a tick ([Node:
+    /// `readable.pipe`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readablepipedestination-options)).
     pub fn pipe(self, lp: &mut Loop, to: Socket) {
         lp.pipe_socket(self, to, true);
     }
@@ -354,15 +362,16 @@ impl Socket {
         lp.pipe_socket(self, to, false);
     }
 
-    /// Takes a pipe away. Without any left the socket pauses, unless it waited for `to` to drain and its handler wants the
-    /// data.
+    /// Takes a pipe away. Without any left the socket pauses, unless it waited for `to` to drain and its handler wants
+    /// the data.
     pub fn unpipe(self, lp: &mut Loop, to: Socket) {
         lp.unpipe_socket(self, to);
     }
 
     /// Calls `on_timeout` after `limit` without activity: nothing connected, read or written. Once per idle period;
     /// nothing is closed. Zero switches it off. Whole milliseconds; more than 2^31 − 1 of
-    /// them, some 25 days, are that many ([Node: `socket.setTimeout`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsettimeouttimeout-callback)).
+    /// them, some 25 days, are that many ([Node:
+    /// `socket.setTimeout`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsettimeouttimeout-callback)).
     #[doc(alias = "setTimeout")]
     pub fn set_timeout(self, lp: &mut Loop, limit: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
@@ -396,9 +405,9 @@ impl Socket {
         state.stream.with_tcp(|stream| stream.set_tcp_nodelay(enable));
     }
 
-    /// Has the kernel ask an idle peer whether it is still there (`SO_KEEPALIVE`), first after `delay`; whole seconds are
-    /// used, 0 is the system's own. With a delay it asks ten times, once a second, before it gives the connection up with
-    /// `ETIMEDOUT`, as in Node (`TCP_KEEPIDLE`, `TCP_KEEPINTVL` 1, `TCP_KEEPCNT` 10).
+    /// Has the kernel ask an idle peer whether it is still there (`SO_KEEPALIVE`), first after `delay`; whole seconds
+    /// are used, 0 is the system's own. With a delay it asks ten times, once a second, before it gives the connection
+    /// up with `ETIMEDOUT`, as in Node (`TCP_KEEPIDLE`, `TCP_KEEPINTVL` 1, `TCP_KEEPCNT` 10).
     #[doc(alias = "setKeepAlive")]
     pub fn set_keep_alive(self, lp: &mut Loop, enable: bool, delay: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
@@ -409,12 +418,12 @@ impl Socket {
     }
 
     /// How long what was sent may go without the peer's acknowledgement before the kernel gives the connection up with
-    /// `ETIMEDOUT` (`TCP_USER_TIMEOUT`, [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482)): for peers that vanish without a
-    /// word, which otherwise takes the kernel a quarter of an hour. Whole milliseconds; zero is the system's own. On Linux;
-    /// elsewhere, and on a unix path, it does nothing.
+    /// `ETIMEDOUT` (`TCP_USER_TIMEOUT`, [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482)): for peers that vanish
+    /// without a word, which otherwise takes the kernel a quarter of an hour. Whole milliseconds; zero is the system's
+    /// own. On Linux; elsewhere, and on a unix path, it does nothing.
     ///
-    /// It overrides the number of questions that [`set_keep_alive`](Self::set_keep_alive) asks, so where both are set it
-    /// should be the keepalive's delay and ten seconds.
+    /// It overrides the number of questions that [`set_keep_alive`](Self::set_keep_alive) asks, so where both are set
+    /// it should be the keepalive's delay and ten seconds.
     pub fn set_user_timeout(self, lp: &mut Loop, limit: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
         if state.remembers_options() {
@@ -423,8 +432,8 @@ impl Socket {
         state.stream.with_tcp(|stream| set_user_timeout(&stream, limit));
     }
 
-    /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's address
-    /// and remembers it.
+    /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's
+    /// address and remembers it.
     pub fn info(self, lp: &mut Loop) -> Option<SocketInfo> {
         let remembered = self.entry::<PeerAddr>(lp).map(|peer| peer.0);
         let (state, outboxes) = lp.net.socket_and_outboxes(self)?;
@@ -502,14 +511,15 @@ impl Socket {
         lp.net.socket(self).map_or(0, |state| lp.net.outboxes.writable_length(state) as usize)
     }
 
-    /// Bytes written that the kernel does not have yet, to the byte: what is gathered, and what it has not taken of a write
-    /// that it took in part. What it has is [`SocketInfo::bytes_written`] less this.
+    /// Bytes written that the kernel does not have yet, to the byte: what is gathered, and what it has not taken of a
+    /// write that it took in part. What it has is [`SocketInfo::bytes_written`] less this.
     pub fn unsent_length(self, lp: &Loop) -> usize {
         lp.net.socket(self).map_or(0, |state| lp.net.outboxes.unsent(state))
     }
 
-    /// Whether `on_drain` is owed: a write answered `false`, and not all is out yet. The moment to stop taking work from
-    /// the peer ([Node: `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
+    /// Whether `on_drain` is owed: a write answered `false`, and not all is out yet. The moment to stop taking work
+    /// from the peer ([Node:
+    /// `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
     #[doc(alias = "writableNeedDrain")]
     pub fn needs_drain(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.among(NEED_DRAIN | DESTROYED | ENDED) == NEED_DRAIN)
@@ -553,7 +563,8 @@ impl Socket {
     }
 }
 
-/// The address of a peer, remembered since [`Socket::info`] asked for it: it is still known after the close, as in Node.
+/// The address of a peer, remembered since [`Socket::info`] asked for it: it is still known after the close, as in
+/// Node.
 struct PeerAddr(SocketAddr);
 
 /// `#41`, as in the logs.

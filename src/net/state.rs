@@ -206,7 +206,8 @@ pub(super) mod flag {
         END_EMITTED,
         /// A FIN, hang-up or error was reported: a short read does not mean that all was read.
         HANGUP,
-        /// A hang-up or error was reported: a write is tried immediately, because it may fail, and a read goes on to the end.
+        /// A hang-up or error was reported: a write is tried immediately, because it may fail, and a read goes on to
+        /// the end.
         BROKEN,
         /// The descriptor has urgent data: a read stops short of it.
         URGENT,

@@ -10,13 +10,13 @@
 //!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent at once
 //! ```
 //!
-//! Gathering changes when the kernel is called, not what the program sees: gathered bytes are reported as sent. When the
-//! kernel refuses bytes, `write` returns `false` once a high-water mark of them waits, and `on_drain` follows when all have
-//! been sent. One difference from Node remains: a write to a peer whose reset has arrived since the last poll returns
-//! `true`, and the error comes at the end of the phase.
+//! Gathering changes when the kernel is called, not what the program sees: gathered bytes are reported as sent. When
+//! the kernel refuses bytes, `write` returns `false` once a high-water mark of them waits, and `on_drain` follows when
+//! all have been sent. One difference from Node remains: a write to a peer whose reset has arrived since the last poll
+//! returns `true`, and the error comes at the end of the phase.
 //!
-//! Bytes of one socket leave in the order of its writes, gathered or not. Offsets below count from the first byte that the
-//! program wrote to the socket, as in the picture in `outbox.rs`.
+//! Bytes of one socket leave in the order of its writes, gathered or not. Offsets below count from the first byte that
+//! the program wrote to the socket, as in the picture in `outbox.rs`.
 
 use std::{io, mem};
 
@@ -48,8 +48,8 @@ impl Loop {
         self.write_slowly(socket, bytes, callback, cause)
     }
 
-    /// The common case: few bytes for an open socket that the kernel has not refused. Returns `false` in any other case, and
-    /// has done nothing then.
+    /// The common case: few bytes for an open socket that the kernel has not refused. Returns `false` in any other
+    /// case, and has done nothing then.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
         const SPECIAL: u32 = ENDED | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
@@ -196,8 +196,9 @@ impl Loop {
         }
     }
 
-    /// The kernel took a part, or failed: the one place where every send that began unblocked ends in that case. Bytes that
-    /// wait are in the outbox. They are one write in flight from now on, which Node counts whole from `unit_start`.
+    /// The kernel took a part, or failed: the one place where every send that began unblocked ends in that case. Bytes
+    /// that wait are in the outbox. They are one write in flight from now on, which Node counts whole from
+    /// `unit_start`.
     #[cold]
     #[inline(never)]
     fn not_all_sent(&mut self, socket: Socket, sent: Sent, unit_start: u64, cause: Cause, report: Report) {
@@ -220,8 +221,8 @@ impl Loop {
         }
     }
 
-    /// Bytes of this socket wait from now on, or more than before. If the send stopped although the kernel might take more,
-    /// it goes on in the next poll. A limit may be exceeded now, which destroys the socket, or another one.
+    /// Bytes of this socket wait from now on, or more than before. If the send stopped although the kernel might take
+    /// more, it goes on in the next poll. A limit may be exceeded now, which destroys the socket, or another one.
     fn note_waiting(&mut self, socket: Socket, is_unfinished: bool) {
         self.recount(socket);
         if is_unfinished {
@@ -325,8 +326,8 @@ impl Loop {
         self.not_all_sent(socket, sent, unit_start, cause, report);
     }
 
-    /// The socket is writable again, or has just been connected: sends what waits. When the kernel has all of the write in
-    /// flight, that write is complete.
+    /// The socket is writable again, or has just been connected: sends what waits. When the kernel has all of the write
+    /// in flight, that write is complete.
     pub(super) fn send_queued(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
@@ -359,8 +360,8 @@ impl Loop {
         self.note_waiting(socket, is_unfinished);
     }
 
-    /// The kernel has all of the write in flight. Bytes behind it become the next one, unless they are corked or were sent
-    /// in the same call.
+    /// The kernel has all of the write in flight. Bytes behind it become the next one, unless they are corked or were
+    /// sent in the same call.
     fn complete_flight(&mut self, socket: Socket, is_unfinished: bool) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
@@ -446,7 +447,8 @@ impl Loop {
         self.destroy_socket(socket, Some(error));
     }
 
-    /// Reports a failed write in a tick. From here on the socket takes no further writes, and its bytes count as waiting.
+    /// Reports a failed write in a tick. From here on the socket takes no further writes, and its bytes count as
+    /// waiting.
     fn report_later(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
         if let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) {
             if state.corks == 0
@@ -468,7 +470,8 @@ impl Loop {
         }
         let error = state.more.as_ref().and_then(|more| more.errored.clone());
         if let Some(outbox) = outboxes.of(state) {
-            // As in Node, `bytes_written` keeps the write in flight, though it was cut off, and loses the writes behind it.
+            // As in Node, `bytes_written` keeps the write in flight, though it was cut off, and loses the writes behind
+            // it.
             let first_unsent = outbox.first_unsent(state.bytes_written);
             state.bytes_written = first_unsent.max(outbox.inflight_end.min(state.bytes_written));
         }

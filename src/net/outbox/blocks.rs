@@ -1,9 +1,9 @@
 //! Memory for what waits: blocks of a kibibyte, cut from regions that go back to the system whole.
 //!
-//! A crowd of slow readers makes tens of megabytes wait for a minute, in pieces that come and go in any order. Taken one by
-//! one from the allocator they would lie between things that stay, and their holes would be the process's for the rest of
-//! its life. A region is one allocation, larger than any an allocator keeps to itself: when the last block in it is free,
-//! its pages are the system's again.
+//! A crowd of slow readers makes tens of megabytes wait for a minute, in pieces that come and go in any order. Taken
+//! one by one from the allocator they would lie between things that stay, and their holes would be the process's for
+//! the rest of its life. A region is one allocation, larger than any an allocator keeps to itself: when the last block
+//! in it is free, its pages are the system's again.
 //!
 //! ```text
 //!   region   ▓▓▓▓░▓▓▓░░▓▓░▓···············  32 MiB; what was never used (·) is in nobody's memory
@@ -19,8 +19,8 @@
 //! | push, advance | a copy, or none; per block the search for a free bit, which goes up and hardly ever back |
 //! | the first block of a region, its last | one system call, unless it is [kept](KEEP_BLOCKS) |
 //!
-//! Nothing is given back from inside a region: a reader who is always a little behind keeps what a crowd has used, up to
-//! 32 MiB, until he is not.
+//! Nothing is given back from inside a region: a reader who is always a little behind keeps what a crowd has used, up
+//! to 32 MiB, until he is not.
 
 use std::io::IoSlice;
 
@@ -35,9 +35,9 @@ const REGION_BLOCKS: usize = 64 * WORDS;
 /// A page more than 32 MiB, which is glibc's own limit of what it may come to keep (`M_MMAP_THRESHOLD` in mallopt(3)).
 const REGION_BYTES: usize = REGION_BLOCKS * BLOCK + 4096;
 
-/// How many blocks of the first region may have been used for it to be kept when it is empty: what a high-water mark for each
-/// connection takes, but a quarter of a megabyte at least, so that a slow reader now and then does not make it come and go; and at
-/// most the eight megabytes that all may have gathered.
+/// How many blocks of the first region may have been used for it to be kept when it is empty: what a high-water mark
+/// for each connection takes, but a quarter of a megabyte at least, so that a slow reader now and then does not make it
+/// come and go; and at most the eight megabytes that all may have gathered.
 const KEEP_BLOCKS: std::ops::RangeInclusive<usize> = 256..=8192;
 
 /// How many of them for each connection: Node's high-water mark.

@@ -8,10 +8,11 @@
 //! Most sockets need an outbox for a fraction of a turn only, so they are lent, and an idle socket owns none: echoing a
 //! message allocates nothing.
 //!
-//! The first thousand have a buffer, are lent first and serve nearly every message. A larger crowd to which something is said
-//! takes thousands more for a moment; those are bare and hold what they are given in [blocks](super::blocks). So what serves a crowd
-//! lies in few large pieces of memory, which go back whole when it has left, and not in thousands of small ones between what
-//! stays: of those an allocator keeps a few here and there, and with them every page that they lie on.
+//! The first thousand have a buffer, are lent first and serve nearly every message. A larger crowd to which something
+//! is said takes thousands more for a moment; those are bare and hold what they are given in [blocks](super::blocks).
+//! So what serves a crowd lies in few large pieces of memory, which go back whole when it has left, and not in
+//! thousands of small ones between what stays: of those an allocator keeps a few here and there, and with them every
+//! page that they lie on.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -23,15 +24,15 @@ use crate::net::limits::waiting::Waiting;
 use crate::net::state::SocketState;
 use crate::net::state::flag::{BLOCKED, CONNECTING, ERRORED};
 
-/// How many outboxes may have a buffer of [`BUFFER_LEN`] of their own: as many as hold something at the same time nearly always, for
-/// a turn has as many events at most.
+/// How many outboxes may have a buffer of [`BUFFER_LEN`] of their own: as many as hold something at the same time
+/// nearly always, for a turn has as many events at most.
 pub(super) const BUFFERED: usize = 1024;
 
 /// For how many there are buffers at least. Only pages that are written to take memory.
 const FEWEST_BUFFERS: usize = 64;
 
-/// How many connections are no crowd. A table that has served one keeps room for so many: of what is large when it is freed
-/// glibc keeps as much from then on (`M_MMAP_THRESHOLD` in mallopt(3)), of what has shrunk before it does not.
+/// How many connections are no crowd. A table that has served one keeps room for so many: of what is large when it is
+/// freed glibc keeps as much from then on (`M_MMAP_THRESHOLD` in mallopt(3)), of what has shrunk before it does not.
 pub(in crate::net) const SMALL_TABLE: usize = 32;
 
 /// Names an outbox, from [`Outboxes::lend`] to [`Outboxes::take_back`].
