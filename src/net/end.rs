@@ -1,7 +1,7 @@
 //! Ending: no further writes are accepted, and a FIN follows the last queued byte.
 //!
 //! ```text
-//!   end ─▶ Ending ── no bytes wait ─▶ ShuttingDown ── pending phase ─┬─ gathered bytes, FIN ─▶ tick: Finished, on_finish
+//!   end ─▶ Ending ── no bytes wait ─▶ ShuttingDown ── pending phase ─┬─ sent: FIN ─▶ a tick: Finished, on_finish
 //!             ▲                                                      │
 //!             └────────────────── wait until they are sent ◀─────────┴─ the kernel refuses bytes
 //! ```
