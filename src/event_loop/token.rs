@@ -73,7 +73,7 @@ impl Key {
     }
 }
 
-/// Takes a token apart again.
+/// The kind and the key that a token holds.
 #[inline]
 pub(crate) fn open(token: mio::Token) -> (TokenKind, Key) {
     let token = token.0 as u64;
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_comes_back_as_it_went() {
+    fn a_token_holds_its_kind_and_key() {
         let kinds = [
             TokenKind::Socket,
             TokenKind::Server,
