@@ -98,7 +98,9 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
         state.set_link(Link::Connecting);
         let idle_timer = state.idle_timer;
+        // Only the description of the attempt is made here; the system call follows as in the picture above.
         state.more().connecting = Some(Box::new(Connecting { number, local, ..Connecting::default() }));
+        // Beginning to connect counts as activity.
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
@@ -171,6 +173,7 @@ impl Loop {
             }
             self.emit(socket, Kind::OnLookup, 0, |handler, lp| handler.on_lookup(lp, socket, Ok(address.ip())));
         }
+        // The last `on_lookup` may have destroyed the socket, too.
         let Some(connecting) = self.attempt(socket, number) else { return };
         connecting.addresses = alternate_families(addresses);
         self.connect_next(socket);

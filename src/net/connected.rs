@@ -81,6 +81,7 @@ impl Loop {
         self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(READING) {
+            // Bytes may have arrived together with the connection, in an event that was used up for it.
             self.net.put_on_ready_list_if_readable(socket);
         } else if !state.is(PAUSED) {
             self.start_reading(socket);

@@ -150,6 +150,7 @@ impl Outbox {
     #[inline(never)]
     fn push_to_chain(&mut self, store: &mut Store, bytes: &[u8]) {
         let Store { buffers, blocks } = store;
+        // The bytes of the buffer come first. From here on it is empty, and the chain holds everything.
         if self.head < self.tail {
             self.chain.push(blocks, &buffers[self.head..self.tail]);
             (self.head, self.tail) = (self.start, self.start);
@@ -170,6 +171,7 @@ impl Outbox {
             return self.chain.advance(&mut store.blocks, n);
         }
         self.head += n;
+        // Empty: the next bytes begin at the start again.
         if self.head == self.tail {
             (self.head, self.tail) = (self.start, self.start);
         }

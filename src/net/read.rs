@@ -195,6 +195,7 @@ impl Loop {
                 return;
             }
             let is_flowing = state.is(FLOWING);
+            // One chunk at a time: a handler that pauses does not get the next one.
             let chunk = match &mut state.more {
                 Some(more) if is_flowing => more.inbox.pop(),
                 _ => None,

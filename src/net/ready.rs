@@ -169,6 +169,7 @@ impl Loop {
             state.set(flag::READABLE);
         }
         if state.is(flag::CONNECTING) {
+            // Bytes that came with the connection are read after `on_ready`.
             if is_writable {
                 self.finish_connect(socket);
             }

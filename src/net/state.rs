@@ -298,13 +298,13 @@ impl SocketState {
 
     #[inline]
     pub fn set(&mut self, flags: u32) {
-        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing have setters of their own");
+        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing are changed by their setters");
         self.flags |= flags;
     }
 
     #[inline]
     pub fn clear(&mut self, flags: u32) {
-        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing have setters of their own");
+        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing are changed by their setters");
         self.flags &= !flags;
     }
 

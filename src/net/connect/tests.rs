@@ -67,8 +67,8 @@ fn on_lookup_gets_every_address_in_the_order_of_the_system() {
         let kernel = Kernel::default();
         kernel.set_addresses(addresses("::1 ::1 ::2 127.0.0.1").iter().map(SocketAddr::ip).collect());
         lp.simulate(kernel);
-        let heard = log.clone();
-        let handler = on().lookup(move |_, _, result| heard.borrow_mut().push(format!("{result:?}")));
+        let reported = log.clone();
+        let handler = on().lookup(move |_, _, result| reported.borrow_mut().push(format!("{result:?}")));
         let socket = Socket::connect(lp, ("localhost", 80), handler).expect("a good target");
         lp.set_immediate(move |lp| socket.destroy(lp));
     });

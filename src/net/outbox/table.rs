@@ -248,7 +248,7 @@ impl Outboxes {
         if self.peak <= SMALL_TABLE || connections > self.peak / 2 {
             return false;
         }
-        // The next shrink comes at half of this number.
+        // The next shrink comes at half of this number, and not at all if this number is small.
         self.peak = connections;
         self.shrink();
         true
