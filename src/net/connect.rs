@@ -98,7 +98,6 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
         state.set_link(Link::Connecting);
         let idle_timer = state.idle_timer;
-        // Only the description of the attempt is made here; the system call follows as in the picture above.
         state.more().connecting = Some(Box::new(Connecting { number, local, ..Connecting::default() }));
         // Beginning to connect counts as activity.
         if let Some(timer) = idle_timer {
@@ -131,7 +130,7 @@ impl Loop {
         state.reset_for_new_life();
         self.net.tables.forget(socket, tag);
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
-        // Last: everything else is as it is for a new socket.
+        // In a tick, because `connect_to` must not call the program.
         for callback in writes.into_iter().chain(ends) {
             self.call_back(socket, Some(callback), Err(Error::ClosedBeforeConnection));
         }
@@ -179,7 +178,8 @@ impl Loop {
         self.connect_next(socket);
     }
 
-    /// The tick after `connect_to` with an address.
+    /// The tick after `connect_to` with an address. As in Node, a socket that was destroyed before makes no system
+    /// call.
     pub(super) fn begin_attempt(&mut self, socket: Socket, number: u64) {
         if self.attempt(socket, number).is_some() {
             self.connect_next(socket);
@@ -233,6 +233,7 @@ impl Loop {
         }
     }
 
+    /// Connects to a unix path, inside the call of `connect_to`.
     fn connect_path(&mut self, socket: Socket, path: &Path) {
         #[cfg(any(test, fuzzing))]
         let opened = match &self.net.simulated {
@@ -241,6 +242,7 @@ impl Loop {
         };
         #[cfg(not(any(test, fuzzing)))]
         let opened = open_unix(path).map(Stream::Unix);
+        // Also if it has failed: the error of the attempt names the path.
         if let Some(connecting) = self.connecting(socket) {
             connecting.path = Some(path.to_owned());
         }
@@ -290,7 +292,7 @@ impl Loop {
         if let Some(timer) = timer {
             self.timers_clear(timer);
         }
-        // Closes the descriptor, so that no event of this address arrives while the next one is tried.
+        // Closes the descriptor. If this poll has already fetched an event of it, `finish_connect` detects that.
         if let Some(state) = self.net.socket_mut(socket) {
             state.stream = Stream::None;
         }

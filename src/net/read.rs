@@ -129,6 +129,7 @@ impl Loop {
         let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
             return self.deliver_bytes(socket, chunk);
         };
+        // Taken out of the loop, because the handler gets the loop while it borrows the text.
         let mut scratch = mem::take(&mut self.net.text_buf);
         let text = decoder.decode(chunk, &mut scratch);
         // Put back before the handler runs: it may call `set_encoding`, which must find the decoder.
