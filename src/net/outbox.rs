@@ -56,7 +56,7 @@ pub(super) struct Outbox {
     inflight_callbacks: usize,
     /// The cause of the oldest write.
     pub cause: Cause,
-    /// How many bytes waited when the idle limit was last checked. If fewer wait now, the limit starts anew.
+    /// How many bytes waited when the idle limit was last checked. If the number has changed, the limit starts anew.
     pub seen_by_idle_limit: usize,
     /// The entry among the outboxes that wait, while it does.
     pub ticket: Option<Ticket>,
