@@ -19,6 +19,9 @@
 //! * When a destination that was awaited before drains, the source resumes, also if the program has paused it.
 //! * A destination that has ended or closed refuses writes and never drains. If it is the only one, the source pauses
 //!   and stays paused. Node stops the source in any case; here it goes on for its other destinations.
+//!
+//! Bound: a pipe has no buffer of its own. It stops when a destination has reached its high-water mark, so it exceeds
+//! the mark by less than one chunk.
 
 use std::mem;
 

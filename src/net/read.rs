@@ -1,7 +1,7 @@
 //! Reading from edge-triggered events: no event is lost, and no socket holds up the others.
 //!
 //! The kernel reports a readable socket once, and again only when more bytes arrive. The flag
-//! [`READABLE`](flag::READABLE) therefore remembers that there may be more to read, until a read finds nothing. A
+//! [`READABLE`] therefore remembers that there may be more to read, until a read finds nothing. A
 //! socket that stops reading earlier (its budget is used up, it is paused, or a FIN follows a short read) goes on the
 //! *ready list*, which the next poll serves without waiting.
 //!
