@@ -53,7 +53,7 @@ use std::{fmt, io, mem};
 pub use clock::ManualClock;
 #[cfg(feature = "trace")]
 pub use gate::{Decision, Gate, Next, Step};
-pub use lent::AlarmId;
+pub use lent::TimerOrImmediate;
 pub use metrics::{Histogram, Metrics};
 pub use prepare::PrepareId;
 pub use queues::ImmediateId;

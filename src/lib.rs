@@ -103,6 +103,6 @@ pub mod trace {
 pub use error::{Error, Result};
 pub(crate) use event_loop::Kind;
 pub use event_loop::{
-    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, PrepareId, Remote,
-    TimerId, Turn, run,
+    EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, PrepareId, Remote, TimerId,
+    TimerOrImmediate, Turn, run,
 };

@@ -1,7 +1,7 @@
 //! Keys, and how they travel through the kernel.
 //!
-//! A [`Key`] names one occupant of a slot (see `slots.rs`). mio carries one number per registered descriptor, the token,
-//! from the registration to the event. It holds the key and the kind of thing that the key names:
+//! A [`Key`] names one occupant of a slot (see `slots.rs`). mio carries one number per registered descriptor, the
+//! token, from the registration to the event. It holds the key and the kind of thing that the key names:
 //!
 //! ```text
 //!   63 ········ 32 │ 31 30 │ 29 ········ 0
@@ -80,7 +80,7 @@ pub(crate) const WAKER: mio::Token = Key::new(0, 0).token(TokenKind::Waker);
 #[cfg(feature = "trace")]
 pub(crate) const GATE: mio::Token = Key::new(1, 0).token(TokenKind::Waker);
 
-/// Takes a token apart again.
+/// The kind and the key that a token holds.
 #[inline]
 pub(crate) fn open(token: mio::Token) -> (TokenKind, Key) {
     let token = token.0 as u64;
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_comes_back_as_it_went() {
+    fn a_token_holds_its_kind_and_key() {
         let kinds = [
             TokenKind::Socket,
             TokenKind::Server,

@@ -138,7 +138,7 @@ impl Loop {
             set_listener_options(options, |set| stream.with_tcp(set));
         }
         let mut flags = if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
-        flags |= if options.flowing { flag::LISTENS } else { 0 };
+        flags |= if options.flowing { flag::PROGRAM_READS } else { 0 };
         flags |= match (options.pause_on_connect, options.flowing) {
             (true, _) => flag::PAUSED,
             (false, true) => flag::READING | flag::FLOWING,
@@ -157,7 +157,7 @@ impl Loop {
         state.set(flags);
         state.stream = stream;
         self.net.sockets.insert(state);
-        self.net.outboxes.store.blocks.connections_are(self.net.sockets.len());
+        self.net.outboxes.store.blocks.set_connections(self.net.sockets.len());
         self.share_handler(handler);
         if let Some(state) = self.net.server_mut(server) {
             state.connections += 1;

@@ -119,8 +119,8 @@ impl Loop {
         if state.among(FLOWING | UPGRADING) != FLOWING {
             self.unshift_socket(socket, &head);
         } else if !head.is_empty() {
-            self.hand_over(socket, &mut head);
+            self.deliver(socket, &mut head);
         }
-        self.flow(socket);
+        self.deliver_inbox(socket);
     }
 }

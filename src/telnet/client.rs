@@ -212,7 +212,7 @@ impl Client {
 
     /// Sends bytes that are escaped already.
     fn send(self, lp: &mut Loop, wire: &[u8]) -> bool {
-        if !self.0.is_at_work(lp) && self.is_leaving(lp) {
+        if !self.0.is_ready_for_more(lp) && self.is_leaving(lp) {
             return false;
         }
         self.0.write(lp, wire)

@@ -93,7 +93,7 @@ impl<H: Handler> Telnet<H> {
     /// Bytes have arrived.
     pub(super) fn receive(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         let client = Client(socket);
-        if !socket.is_at_work(lp) && client.is_leaving(lp) {
+        if !socket.is_ready_for_more(lp) && client.is_leaving(lp) {
             return;
         }
         let mut session = Session::take(lp, socket).unwrap_or_else(|| Session::new(&self.options));
@@ -174,7 +174,7 @@ impl<H: Handler> Telnet<H> {
 
 fn rest_of_chunk(lp: &mut Loop, client: Client) -> Rest {
     let socket = client.socket();
-    if socket.is_at_work(lp) {
+    if socket.is_ready_for_more(lp) {
         return Rest::Deliver;
     }
     if client.is_leaving(lp) {
