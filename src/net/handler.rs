@@ -77,11 +77,16 @@ pub(crate) struct HandlerSlot {
     pub users: u32,
     /// If it has one: see [`Shared`](super::Shared).
     pub name: Option<NonZeroU32>,
+    /// Makes a handler of shared state; set while that is to happen. See [`Shared`](super::Shared).
+    pub conversion: Option<Conversion>,
 }
+
+/// Makes a handler of what a slot holds.
+pub(crate) type Conversion = fn(Box<dyn Handler>) -> Box<dyn Handler>;
 
 impl Loop {
     pub(crate) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
-        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None }) as u32
+        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None, conversion: None }) as u32
     }
 
     pub(crate) fn share_handler(&mut self, slot: u32) {
