@@ -34,13 +34,13 @@ mod polling;
 mod queues;
 mod readiness;
 mod remote;
+pub(crate) mod slots;
 #[cfg(feature = "process")]
 mod sources;
 mod timers;
 pub(crate) mod token;
 mod trace;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
@@ -60,7 +60,7 @@ pub use trace::{Kind, Phase};
 #[cfg(feature = "trace")]
 pub use trace::{Record, Trace};
 
-use crate::net::{Net, Pending, Socket};
+use crate::net::{Net, NetTimer};
 use crate::{Error, Result};
 use clock::Clock;
 use metrics::Counters;
@@ -155,10 +155,6 @@ pub struct Loop {
     remote: Remote,
     pub(crate) registry: mio::Registry,
     pub(crate) net: Net,
-    /// What the pending phase has to do.
-    pub(crate) pending: VecDeque<(Pending, Cause)>,
-    /// Sockets that were destroyed and have yet to hear `on_close`; a stack, as in libuv.
-    pub(crate) closing: Vec<(Socket, Cause)>,
     /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
     pub(crate) active: usize,
     pub(crate) counters: Counters,
@@ -188,10 +184,8 @@ enum TimerCall {
     Every(RepeatedCallback),
     /// Its closure is out, being called.
     Running,
-    /// A socket's idle limit; no closure, so that a million of them cost little.
-    Idle(Socket),
-    /// A socket's write timeout.
-    Write(Socket),
+    /// A timer of a socket or server. No closure, so that a million idle limits cost little.
+    Net(NetTimer),
 }
 
 impl EventLoop {
@@ -232,8 +226,6 @@ impl EventLoop {
             remote: Remote::new(waker),
             registry,
             net: Net::default(),
-            pending: VecDeque::new(),
-            closing: Vec::new(),
             active: 0,
             counters: Counters::default(),
             before_exit: Vec::new(),
@@ -388,8 +380,8 @@ impl Loop {
         self.active > 0
             || self.timers.referenced() > 0
             || self.immediates.referenced() > 0
-            || !self.pending.is_empty()
-            || !self.closing.is_empty()
+            || self.net.has_pending()
+            || self.net.has_closing()
             || self.remote.is_held()
     }
 

@@ -45,16 +45,10 @@ impl Loop {
                     self.timers.refresh(id, start);
                 }
             }
-            TimerCall::Idle(socket) => {
-                self.put_back(id, Some(TimerCall::Idle(socket)));
+            TimerCall::Net(timer) => {
+                self.put_back(id, Some(TimerCall::Net(timer)));
                 let outer = self.act_for(cause);
-                self.idle_limit_reached(socket, id);
-                self.act_for(outer);
-            }
-            TimerCall::Write(socket) => {
-                self.put_back(id, Some(TimerCall::Write(socket)));
-                let outer = self.act_for(cause);
-                self.write_timed_out(socket, id);
+                self.run_net_timer(timer, id);
                 self.act_for(outer);
             }
             TimerCall::Running => {}

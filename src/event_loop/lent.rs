@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::queues::ImmediateId;
 use super::{Kind, Loop, Remote, Tick, TimerCall, TimerId, TimerPayload, delay_ms, limit_ms};
-use crate::net::Socket;
+use crate::net::NetTimer;
 
 /// A timer or an immediate: what can be cleared, referenced and unreferenced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -160,19 +160,10 @@ impl Loop {
         self.timers.insert(self.now_ms, delay, TimerPayload { call, cause })
     }
 
-    /// A socket's idle limit.
-    pub(crate) fn start_idle_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
-        self.start_limit(limit, TimerCall::Idle(socket))
-    }
-
-    /// As [`start_idle_timer`](Self::start_idle_timer), for a write that the kernel takes nothing of.
-    pub(crate) fn start_write_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
-        self.start_limit(limit, TimerCall::Write(socket))
-    }
-
-    /// Unreferenced: it keeps nothing alive.
-    fn start_limit(&mut self, limit: Duration, call: TimerCall) -> TimerId {
-        let id = self.start_timer(Duration::from_millis(limit_ms(limit).into()), call);
+    /// Starts a timer of a socket or server: unreferenced, so it does not keep the loop alive. A limit over 2^31 − 1 ms
+    /// is that long.
+    pub(crate) fn start_net_timer(&mut self, limit: Duration, timer: NetTimer) -> TimerId {
+        let id = self.start_timer(Duration::from_millis(limit_ms(limit).into()), TimerCall::Net(timer));
         self.timers.set_referenced(id, false);
         id
     }

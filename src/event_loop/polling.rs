@@ -39,7 +39,7 @@ impl EventLoop {
         lp.measured(&waiting, || self.events.iter().count());
         lp.end(waiting);
         log::trace!(target: "bucle::loop", "poll: {} ready", self.events.iter().count());
-        let leftovers = lp.net.begin_poll();
+        let ready = lp.net.begin_poll();
         let mut events = 0;
         #[cfg(any(test, fuzzing))]
         for (token, readiness) in lp.simulated_events() {
@@ -51,10 +51,10 @@ impl EventLoop {
             lp.dispatch(event.token(), Readiness::of(event), &mut self.read_buf);
         }
         lp.counters.events += events as u64;
-        lp.serve_leftovers(leftovers, &mut self.read_buf);
+        lp.serve_ready(ready, &mut self.read_buf);
         lp.end_phase(phase);
         for _ in 0..PENDING_ROUNDS {
-            if lp.pending.is_empty() {
+            if !lp.net.has_pending() {
                 break;
             }
             lp.run_pending();
@@ -86,9 +86,9 @@ impl Loop {
         let is_busy = max_wait == Some(Duration::ZERO)
             || self.is_stopping
             || self.immediates.referenced() > 0
-            || !self.pending.is_empty()
-            || !self.closing.is_empty()
-            || self.net.has_leftovers()
+            || self.net.has_pending()
+            || self.net.has_closing()
+            || self.net.has_ready()
             || !self.is_alive();
         if is_busy {
             return Some(Duration::ZERO);

@@ -8,9 +8,8 @@
 
 use std::io;
 
-use slab::Slab;
-
 use super::Loop;
+use super::slots::{HasSerial, Slots};
 use super::token::{Key, TokenKind};
 
 /// Names a source; from [`Loop::add_source`].
@@ -19,7 +18,7 @@ pub(crate) struct SourceId(Key);
 
 #[derive(Default)]
 pub(crate) struct Sources {
-    slots: Slab<Source>,
+    slots: Slots<Source>,
     next_serial: u32,
 }
 
@@ -33,6 +32,12 @@ struct Source {
 }
 
 type OnReady = Box<dyn FnMut(&mut Loop, SourceId)>;
+
+impl HasSerial for Source {
+    fn serial(&self) -> u32 {
+        self.serial
+    }
+}
 
 impl Source {
     fn keeps_alive(&self) -> bool {
@@ -63,8 +68,7 @@ impl Loop {
 
     /// Forgets a source and closes it. Fine from inside its own call.
     pub(crate) fn remove_source(&mut self, id: SourceId) {
-        if self.source(id).is_some() {
-            let source = self.sources.slots.remove(id.0.slot());
+        if let Some(source) = self.sources.slots.remove(id.0) {
             self.active -= usize::from(source.keeps_alive());
         }
     }
@@ -117,9 +121,8 @@ impl Loop {
         let key = self.sources.next_key();
         self.sources.next_serial = key.serial().wrapping_add(1);
         let source = Source { serial: key.serial(), is_referenced: true, is_paused: false, on_ready: Some(on_ready) };
-        self.sources.slots.insert(source);
         self.active += 1;
-        SourceId(key)
+        SourceId(self.sources.slots.insert(source))
     }
 
     /// Changes what decides whether a source keeps the loop alive, and counts it accordingly.
@@ -132,13 +135,13 @@ impl Loop {
     }
 
     fn source(&mut self, id: SourceId) -> Option<&mut Source> {
-        self.sources.slots.get_mut(id.0.slot()).filter(|source| source.serial == id.0.serial())
+        self.sources.slots.get_mut(id.0)
     }
 }
 
 impl Sources {
     /// The name that the next source will have.
     fn next_key(&self) -> Key {
-        Key::new(self.slots.vacant_key(), self.next_serial)
+        self.slots.next_key(self.next_serial)
     }
 }

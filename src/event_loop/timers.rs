@@ -41,6 +41,9 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::slots::{HasSerial, Slots};
+use super::token::Key;
+
 /// Names one timer for ever: which slot it sits in, and which tenant of that slot it is.
 ///
 /// Invariant: a serial is given out once (it wraps after 2^32 − 1 timers), so an id kept after its timer was cleared
@@ -52,6 +55,13 @@ pub struct TimerId {
 }
 
 const _: () = assert!(size_of::<Option<TimerId>>() == 8);
+
+impl TimerId {
+    #[inline]
+    fn key(self) -> Key {
+        Key::new(self.index as usize, self.serial.get())
+    }
+}
 
 /// Node's `TIMEOUT_MAX` in milliseconds, a little under 25 days.
 const LONGEST: u128 = (1 << 31) - 1;
@@ -86,7 +96,7 @@ pub(crate) fn limit_ms(limit: Duration) -> u32 {
 ///   }
 /// ```
 pub(crate) struct Timers<T> {
-    entries: Slab<Entry<T>>,
+    entries: Slots<Entry<T>>,
     lists: Lists,
     next_serial: NonZeroU32,
     /// How many entries are armed and referenced.
@@ -113,13 +123,20 @@ struct Entry<T> {
 
 const _: () = assert!(size_of::<Entry<()>>() == 32);
 
+impl<T> HasSerial for Entry<T> {
+    #[inline]
+    fn serial(&self) -> u32 {
+        self.serial.get()
+    }
+}
+
 /// No list, no entry. A plain number because `Option<u32>` would double the links.
 const NIL: u32 = u32::MAX;
 
 impl<T> Timers<T> {
     pub(crate) fn new() -> Self {
         Timers {
-            entries: Slab::new(),
+            entries: Slots::default(),
             lists: Lists::default(),
             next_serial: NonZeroU32::MIN,
             referenced: 0,
@@ -137,7 +154,7 @@ impl<T> Timers<T> {
         let serial = self.next_serial;
         self.next_serial = serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let entry = Entry { start, serial, delay, list: NIL, prev: NIL, next: NIL, is_referenced: true, payload };
-        let index = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 timers at a time");
+        let index = self.entries.insert(entry).index();
         self.arm(index, start, delay);
         TimerId { index, serial }
     }
@@ -151,7 +168,7 @@ impl<T> Timers<T> {
         if let Some(list) = list {
             self.lists.drop_if_empty(list);
         }
-        Some(self.entries.remove(id.index as usize).payload)
+        Some(self.entries.remove(id.key())?.payload)
     }
 
     /// Starts a timer again at `start` with the delay it has, behind all others of that delay. Also arms a timer that
@@ -238,7 +255,7 @@ impl<T> Timers<T> {
         for (_, list) in &self.lists.slots {
             let mut index = list.first;
             while index != NIL {
-                let entry = &self.entries[index as usize];
+                let entry = &self.entries[index];
                 let late = now - entry.start - i64::from(entry.delay);
                 if late < 0 {
                     break;
@@ -264,7 +281,7 @@ impl<T> Timers<T> {
             let Some(index) = self.first_due(top) else { continue };
             self.running = top.order;
             self.disarm(index);
-            return Some(TimerId { index, serial: self.entries[index as usize].serial });
+            return Some(TimerId { index, serial: self.entries[index].serial });
         }
     }
 
@@ -286,7 +303,7 @@ impl<T> Timers<T> {
             self.lists.drop_if_empty(top.list);
             return None;
         }
-        let entry = &self.entries[first as usize];
+        let entry = &self.entries[first];
         let expiry = entry.start + i64::from(entry.delay);
         if expiry <= self.now {
             return Some(first);
@@ -296,11 +313,11 @@ impl<T> Timers<T> {
     }
 
     fn find(&self, id: TimerId) -> Option<&Entry<T>> {
-        self.entries.get(id.index as usize).filter(|entry| entry.serial == id.serial)
+        self.entries.get(id.key())
     }
 
     fn find_mut(&mut self, id: TimerId) -> Option<&mut Entry<T>> {
-        self.entries.get_mut(id.index as usize).filter(|entry| entry.serial == id.serial)
+        self.entries.get_mut(id.key())
     }
 
     fn arm(&mut self, index: u32, start: i64, delay: u32) {
@@ -308,7 +325,7 @@ impl<T> Timers<T> {
         let start = start.max(self.now);
         let list = self.lists.find_or_make(delay, start + i64::from(delay));
         self.append(list, index);
-        let entry = &mut self.entries[index as usize];
+        let entry = &mut self.entries[index];
         entry.start = start;
         entry.delay = delay;
         self.referenced += usize::from(entry.is_referenced);
@@ -317,13 +334,13 @@ impl<T> Timers<T> {
     /// Takes an armed timer out of its list, which may be empty then, and says which list that was.
     fn disarm(&mut self, index: u32) -> u32 {
         self.unlink(index);
-        let entry = &mut self.entries[index as usize];
+        let entry = &mut self.entries[index];
         self.referenced -= usize::from(entry.is_referenced);
         mem::replace(&mut entry.list, NIL)
     }
 
     fn move_to_end(&mut self, index: u32, start: i64) {
-        let entry = &mut self.entries[index as usize];
+        let entry = &mut self.entries[index];
         entry.start = start.max(self.now);
         if entry.next != NIL {
             let list = entry.list;
@@ -336,23 +353,23 @@ impl<T> Timers<T> {
         let last = mem::replace(&mut self.lists[list].last, index);
         match last {
             NIL => self.lists[list].first = index,
-            last => self.entries[last as usize].next = index,
+            last => self.entries[last].next = index,
         }
-        let entry = &mut self.entries[index as usize];
+        let entry = &mut self.entries[index];
         entry.list = list;
         entry.prev = last;
         entry.next = NIL;
     }
 
     fn unlink(&mut self, index: u32) {
-        let &Entry { list, prev, next, .. } = &self.entries[index as usize];
+        let &Entry { list, prev, next, .. } = &self.entries[index];
         match prev {
             NIL => self.lists[list].first = next,
-            prev => self.entries[prev as usize].next = next,
+            prev => self.entries[prev].next = next,
         }
         match next {
             NIL => self.lists[list].last = prev,
-            next => self.entries[next as usize].prev = prev,
+            next => self.entries[next].prev = prev,
         }
     }
 }

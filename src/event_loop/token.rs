@@ -1,24 +1,24 @@
-//! Names that never point at a stranger.
+//! Keys, and how they travel through the kernel.
 //!
-//! A slot of a slab is used again as soon as its tenant has left. A name therefore holds two numbers: which slot, and
-//! which tenant of that slot. Whoever looks a slot up compares the second one:
+//! A [`Key`] names one occupant of a slot (see `slots.rs`). mio carries one number per registered descriptor, the token,
+//! from the registration to the event. It holds the key and the kind of thing that the key names:
 //!
 //! ```text
-//!   slot 7   tenant #41 ── closes ──▶ empty ── accept ──▶ tenant #57
-//!   Key (slot 7, serial 41)           finds nothing       finds nothing
+//!   63 ········ 32 │ 31 30 │ 29 ········ 0
+//!       serial     │ kind  │     slot
 //! ```
 //!
-//! The same two numbers, and what kind of thing it is, travel through the kernel as mio's token. An event that was on
-//! its way while its socket closed finds nobody.
+//! A descriptor may be closed, and its slot used again, while an event for it is on its way. The serial in the token
+//! is then an old one, the look-up finds nothing, and the event is dropped.
 
 use std::fmt;
 
-/// Which slot, and which tenant of it.
+/// A slot, and the serial of one occupant of it.
 ///
-/// Packed into one number, as it travels in the token: the slot in the low half, the serial in the high one.
+/// Packed into one number, as in the token: the slot in the low half, the serial in the high one.
 ///
-/// Invariant: a serial is given out once (it wraps after 2^32), so a key kept after its tenant left finds either
-/// nothing or a newer serial, never a stranger.
+/// Invariant: a serial is used once (it wraps after 2^32), so a key that is kept after its occupant has left finds
+/// nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key(u64);
 
@@ -28,7 +28,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a token names.
+/// What a token's key names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(crate) enum TokenKind {
@@ -41,7 +41,7 @@ pub(crate) enum TokenKind {
 
 const _: () = assert!(usize::BITS == 64, "a mio token packs a kind and two numbers into 64 bits");
 
-/// Slots are numbered with 30 bits: a billion descriptors are more than a process can have.
+/// Slots have 30 bits: no process has a billion descriptors.
 const INDEX_BITS: u32 = 30;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 

@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::listener::set_listener_options;
+use super::state::SocketState;
 use super::state::flag;
-use super::state::{SocketState, Stream};
-use super::{BACKLOG, Dropped, Error, ServerId, Socket};
+use super::stream::Stream;
+use super::{BACKLOG, Dropped, Error, NetTimer, ServerId, Socket};
 use crate::error_codes;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop, TimerId};
@@ -48,7 +49,7 @@ impl Loop {
         }
     }
 
-    pub(crate) fn serve_leftover_listener(&mut self, key: Key) {
+    pub(crate) fn serve_ready_listener(&mut self, key: Key) {
         let server = ServerId(key);
         let Some(state) = self.net.server_mut(server) else { return };
         state.is_ready = false;
@@ -98,23 +99,25 @@ impl Loop {
         let Some(state) = self.net.server_mut(server) else { return };
         state.accepts_later = true;
         state.gone_in_a_row = 0;
-        let timer = self.set_timeout(RETRY_AFTER, move |lp| {
-            if let Some(state) = lp.net.server_mut(server) {
-                state.accepts_later = false;
-                lp.put_listener_on_ready_list(server);
-            }
-        });
-        self.unref(timer);
+        self.start_net_timer(RETRY_AFTER, NetTimer::AcceptAgain(server));
         let error = Error::system("accept", error);
         self.emit_server(server, Kind::OnServerError, |handler, lp| handler.on_server_error(lp, server, error));
         self.boundary();
+    }
+
+    /// The timer of [`accept_later`](Self::accept_later).
+    pub(super) fn accept_after_failure(&mut self, server: ServerId) {
+        if let Some(state) = self.net.server_mut(server) {
+            state.accepts_later = false;
+            self.put_listener_on_ready_list(server);
+        }
     }
 
     fn put_listener_on_ready_list(&mut self, server: ServerId) {
         let Some(state) = self.net.server_mut(server) else { return };
         if !state.is_ready && state.listener.is_bound() {
             state.is_ready = true;
-            self.net.ready.push(server.0.token(TokenKind::Server));
+            self.net.ready.push_server(server);
         }
     }
 
@@ -143,8 +146,8 @@ impl Loop {
             (false, false) => flag::READING,
         };
         let serial = self.net.take_serial();
-        let entry = self.net.sockets.vacant_entry();
-        let socket = Socket(Key::new(entry.key(), serial));
+        // Registered before it is inserted: a failure leaves nothing behind.
+        let socket = Socket(self.net.sockets.next_key(serial));
         if let Err(error) = stream.register(&self.registry, socket.0.token(TokenKind::Socket)) {
             let error = Error::system("accept", &error);
             return self
@@ -153,7 +156,7 @@ impl Loop {
         let mut state = SocketState::new(serial, handler, server.0.index(), high_water_mark);
         state.flags = flags;
         state.stream = stream;
-        entry.insert(state);
+        self.net.sockets.insert(state);
         self.net.outboxes.store.blocks.connections_are(self.net.sockets.len());
         self.share_handler(handler);
         if let Some(state) = self.net.server_mut(server) {
@@ -190,9 +193,7 @@ impl Loop {
             let why = error_codes::message(error.raw_os_error().unwrap_or(0));
             log::warn!(target: "bucle::net", "{server}: cannot accept for now: {why}; trying again and again");
         }
-        let retry = self.set_interval(RETRY_AFTER, Loop::try_starved_again);
-        self.unref(retry);
-        self.net.starvation.retry = Some(retry);
+        self.net.starvation.retry = Some(self.start_net_timer(RETRY_AFTER, NetTimer::Starvation));
     }
 
     /// Servers that had no descriptor left try again, in the next poll.
@@ -202,8 +203,10 @@ impl Loop {
         }
     }
 
-    /// The timer of starvation: tries again, and says now and then how it goes.
-    fn try_starved_again(&mut self) {
+    /// The timer of starvation: tries again, logs from time to time how it goes, and ends once no attempt has failed for
+    /// [`RECOVERED_AFTER`].
+    pub(super) fn accept_after_starvation(&mut self, timer: TimerId) {
+        self.refresh(timer);
         self.accept_again();
         let now = self.now();
         let starvation = &mut self.net.starvation;

@@ -15,7 +15,8 @@ use std::time::Duration;
 use super::outbox::FEW;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
-use super::state::{NO_SERVER, Reset, SocketState, Stream};
+use super::state::{NO_SERVER, Reset, SocketState};
+use super::stream::Stream;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 
@@ -71,7 +72,7 @@ impl Loop {
             self.tick(NetTick::Error(socket, Box::new(error)));
         }
         if was_opened {
-            self.closing.push((socket, cause));
+            self.net.closing.push((socket, cause));
         } else {
             self.tick(NetTick::CloseUnopened(socket));
         }
@@ -116,11 +117,11 @@ impl Loop {
     /// Works on the list as it stands now. What an `on_close` destroys in turn waits for the next turn, so two sockets
     /// that keep destroying each other's successors cannot hold the loop here.
     pub(crate) fn run_closing(&mut self) {
-        if self.closing.is_empty() {
+        if self.net.closing.is_empty() {
             return;
         }
         let phase = self.begin_phase(Phase::Close);
-        let mut list = mem::take(&mut self.closing);
+        let mut list = mem::take(&mut self.net.closing);
         while let Some((socket, cause)) = list.pop() {
             let outer = self.act_for(cause);
             self.give_up_writes(socket);
@@ -130,8 +131,8 @@ impl Loop {
             self.act_for(outer);
             self.free_socket(socket);
         }
-        if self.closing.is_empty() {
-            self.closing = list;
+        if self.net.closing.is_empty() {
+            self.net.closing = list;
         }
         self.end_phase(phase);
         self.shrink_after_crowd();
@@ -150,8 +151,8 @@ impl Loop {
             net.ready.shrink_to(FEW);
             net.pipes_buf.shrink_to(FEW);
             self.ticks.ticks.shrink_to(FEW);
-            self.pending.shrink_to(FEW);
-            self.closing.shrink_to(FEW);
+            self.net.pending.shrink_to(FEW);
+            self.net.closing.shrink_to(FEW);
         }
     }
 
@@ -218,7 +219,7 @@ impl Loop {
         if let Some(outbox) = state.take_outbox() {
             self.net.outboxes.take_back(outbox);
         }
-        let state = self.net.sockets.remove(socket.0.slot());
+        let state = self.net.sockets.remove(socket.0);
         self.release_handler(handler);
         // Last, for dropping what callbacks own may run code of the program.
         drop(state);
@@ -260,7 +261,7 @@ impl Loop {
     /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
     pub(crate) fn send_what_is_left(&mut self) {
         self.flush_in_silence();
-        while let Some((pending, _)) = self.pending.pop_front() {
+        while let Some((pending, _)) = self.net.pending.pop_front() {
             if let Pending::Shutdown(socket) = pending {
                 self.shut_down(socket);
             }

@@ -64,7 +64,7 @@ impl Loop {
         state.set(SHUTTING);
         if state.is(OPENED) && !state.is(CONNECTING) {
             let cause = self.note(Kind::End, socket.serial(), 0);
-            self.pending.push_back((Pending::Shutdown(socket), cause));
+            self.net.pending.push_back((Pending::Shutdown(socket), cause));
         }
     }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::outbox::{Outbox, OutboxId};
 use super::state::SocketState;
 use super::state::flag::*;
-use super::{Error, Net, NetTick, Socket, WriteCallback};
+use super::{Error, Net, NetTick, NetTimer, Socket, WriteCallback};
 use crate::event_loop::{Loop, TimerId};
 
 /// How many full reads one socket gets in one turn; libuv's number (`uv__read` in `src/unix/stream.c`).
@@ -147,7 +147,7 @@ impl Net {
     /// The limits that hold for a socket: its own, or those of the server that accepted it.
     fn limits<'a>(&'a self, state: &'a SocketState) -> &'a Limits {
         let own = state.more.as_ref().and_then(|more| more.limits.as_deref());
-        own.or_else(|| Some(&self.servers.get(state.server as usize)?.options.limits)).unwrap_or(&Limits::NONE)
+        own.or_else(|| Some(&self.servers.at(state.server)?.options.limits)).unwrap_or(&Limits::NONE)
     }
 
     fn waiting_callbacks(&self, state: &SocketState) -> usize {
@@ -236,7 +236,7 @@ impl Loop {
         if limit.is_zero() || self.net.outboxes.of(state).is_none_or(|outbox| outbox.write_timer.is_some()) {
             return;
         }
-        let timer = self.start_write_timer(socket, limit);
+        let timer = self.start_net_timer(limit, NetTimer::Write(socket));
         if let Some(outbox) = self.net.outbox_mut(socket) {
             outbox.write_timer = Some(timer);
         }
@@ -307,7 +307,7 @@ impl Loop {
             self.tick(NetTick::FailQueued(socket));
         }
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
         state.set(ERRORED);
         state.more().errored.get_or_insert_with(|| error.clone());
         state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));

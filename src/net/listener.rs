@@ -9,8 +9,8 @@ use mio::net::{TcpListener, UnixListener};
 
 use super::place::{Place, abstract_address, check_length, failed_on, show_path};
 use super::server::ServerOptions;
-use super::socket::{set_keep_alive, set_user_timeout};
-use super::state::Stream;
+use super::stream::Stream;
+use super::stream::{set_keep_alive, set_user_timeout};
 use super::{BACKLOG, Error};
 use crate::Result;
 use crate::error_codes;

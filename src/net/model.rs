@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event_loop::token::TokenKind;
 use crate::{EventLoop, ManualClock};
 
 /// `ago` counts the sockets, or servers, made since: 0 is the newest.

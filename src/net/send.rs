@@ -12,7 +12,7 @@
 use std::io::{self, IoSlice};
 
 use super::outbox::{Outbox, Store};
-use super::state::Stream;
+use super::stream::Stream;
 use super::{Error, Socket};
 
 /// How many pieces of what waits leave in one system call: about 64 KiB, and all of it when it lies in one.

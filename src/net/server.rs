@@ -21,6 +21,7 @@ use super::place::Meaning;
 use super::state::NO_SERVER;
 use super::{Error, HIGH_WATER_MARK, Handler, IntoHandler, Limits, NetTick, Socket, WriteCallback};
 use crate::Result;
+use crate::event_loop::slots::HasSerial;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop};
 
@@ -143,7 +144,7 @@ impl<H: Handler> Server<H> {
             listening_id: 0,
             close_callbacks: Vec::new(),
         };
-        let id = ServerId(Key::new(lp.net.servers.insert(state), serial));
+        let id = ServerId(lp.net.servers.insert(state));
         Server { id, handler: PhantomData }
     }
 
@@ -276,13 +277,13 @@ impl ServerId {
         lp.recount_server(self);
         lp.set_looking_up(self, false);
         // Its sockets name it by its slot, which somebody else may get. This is the only thing that looks at all sockets.
-        for (_, socket) in lp.net.sockets.iter_mut().filter(|(_, socket)| socket.server == self.0.index()) {
+        for socket in lp.net.sockets.values_mut().filter(|socket| socket.server == self.0.index()) {
             socket.server = NO_SERVER;
             if limits != Limits::NONE {
                 socket.more().limits.get_or_insert_with(|| Box::new(limits.clone()));
             }
         }
-        let state = lp.net.servers.remove(self.0.slot());
+        let Some(state) = lp.net.servers.remove(self.0) else { return };
         lp.release_handler(state.handler);
         for (callback, result) in state.close_callbacks {
             let result = if state.connections == 0 { result } else { Err(Error::Gone) };
@@ -306,7 +307,7 @@ impl ServerId {
             return Vec::new();
         }
         let sockets = lp.net.sockets.iter().filter(|(_, state)| state.server == self.0.index());
-        sockets.map(|(slot, state)| Socket(Key::new(slot, state.serial))).collect()
+        sockets.map(|(key, _)| Socket(key)).collect()
     }
 
     /// Whether it is bound.
@@ -393,6 +394,12 @@ pub(crate) struct ServerState {
     listening_id: u32,
     /// The results are known when close is called: it was listening, or not.
     close_callbacks: Vec<(WriteCallback, Result<()>)>,
+}
+
+impl HasSerial for ServerState {
+    fn serial(&self) -> u32 {
+        self.serial
+    }
 }
 
 /// What a server puts off to the tick queue.
@@ -525,7 +532,7 @@ impl Loop {
 
     /// One of a server's connections was destroyed.
     pub(crate) fn connection_gone(&mut self, slot: u32) {
-        let Some(state) = self.net.servers.get_mut(slot as usize) else { return };
+        let Some(state) = self.net.servers.at_mut(slot) else { return };
         state.connections = state.connections.saturating_sub(1);
         let server = ServerId(Key::new(slot as usize, state.serial));
         self.close_server_if_idle(server);

@@ -32,7 +32,7 @@ use mio::Token;
 pub(crate) use self::descriptors::{SimulatedListener, SimulatedStream};
 pub(crate) use self::look::{Holdings, Look};
 use super::listener::Listener;
-use super::state::Stream;
+use super::stream::Stream;
 use crate::event_loop::{Loop, Readiness};
 use crate::{Error, error_codes};
 

@@ -1,14 +1,13 @@
 //! The handle of a connection: everything a program can do with one.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
-use std::{fmt, io};
-
-use socket2::{SockRef, TcpKeepalive};
 
 use super::state::flag::*;
 use super::state::{NO_SERVER, SocketState};
-use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, ServerId, Target};
+use super::stream::{set_keep_alive, set_user_timeout};
+use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, NetTimer, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
@@ -204,7 +203,7 @@ impl Socket {
         if options.limits != Limits::NONE {
             state.more().limits = Some(Box::new(options.limits));
         }
-        let socket = Socket(Key::new(lp.net.sockets.insert(state), serial));
+        let socket = Socket(lp.net.sockets.insert(state));
         lp.net.outboxes.store.blocks.connections_are(lp.net.sockets.len());
         socket.set_timeout(lp, options.timeout);
         socket
@@ -367,7 +366,7 @@ impl Socket {
             lp.timers_clear(timer);
         }
         if !limit.is_zero() {
-            let timer = lp.start_idle_timer(self, limit);
+            let timer = lp.start_net_timer(limit, NetTimer::Idle(self));
             if let Some(state) = lp.net.socket_mut(self) {
                 state.idle_timer = Some(timer);
             }
@@ -531,7 +530,7 @@ impl Socket {
     /// The server that accepted this socket; `None` for a client's, and after the destroy.
     pub fn server(self, lp: &Loop) -> Option<ServerId> {
         let server = lp.net.socket(self)?.server;
-        lp.net.servers.get(server as usize).map(|state| ServerId(Key::new(server as usize, state.serial)))
+        lp.net.servers.at(server).map(|state| ServerId(Key::new(server as usize, state.serial)))
     }
 
     /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
@@ -558,33 +557,6 @@ impl fmt::Display for Socket {
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Socket#{}", self.0.serial())
-    }
-}
-
-/// How often, and how many times, the kernel asks a peer whether it is still there; libuv's numbers.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_QUESTIONS: u32 = 10;
-
-/// Switches the kernel's keepalive.
-pub(crate) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration) -> io::Result<()> {
-    if enable && delay.as_secs() > 0 {
-        let delay = Duration::from_secs(delay.as_secs());
-        let questions = TcpKeepalive::new().with_time(delay).with_interval(KEEP_ALIVE_INTERVAL);
-        // This switches it on too.
-        socket.set_tcp_keepalive(&questions.with_retries(KEEP_ALIVE_QUESTIONS))
-    } else {
-        socket.set_keepalive(enable)
-    }
-}
-
-/// Sets the time for an acknowledgement, where the system has it.
-pub(crate) fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return socket.set_tcp_user_timeout((!limit.is_zero()).then_some(limit));
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    {
-        let _ = (socket, limit);
-        Ok(())
     }
 }
 

@@ -15,17 +15,16 @@
 //! that wait to be sent, an inbox, a pipe, callbacks) hangs in two boxes that are empty until needed.
 
 use std::any::Any;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
-
-use mio::net::{TcpStream, UnixStream};
 
 use super::inbox::Inbox;
 use super::outbox::OutboxId;
+use super::stream::Stream;
 use super::utf8::Utf8Decoder;
 use super::{Error, Limits, Socket, WriteCallback};
 use crate::event_loop::TimerId;
+use crate::event_loop::slots::HasSerial;
 
 /// No server: the socket is a client's.
 pub(crate) const NO_SERVER: u32 = u32::MAX;
@@ -55,7 +54,7 @@ pub(crate) struct SocketState {
     pub more: Option<Box<More>>,
 }
 
-#[cfg(not(debug_assertions))]
+#[cfg(not(any(debug_assertions, test, fuzzing)))]
 const _: () = assert!(size_of::<SocketState>() <= 72, "an idle connection costs this much");
 
 /// The rarely needed part of a socket's state.
@@ -184,6 +183,13 @@ pub(crate) mod flag {
     }
 }
 
+impl HasSerial for SocketState {
+    #[inline]
+    fn serial(&self) -> u32 {
+        self.serial
+    }
+}
+
 impl SocketState {
     pub fn new(serial: u32, handler: u32, server: u32, high_water_mark: u32) -> Self {
         SocketState {
@@ -308,168 +314,4 @@ impl SocketState {
         self.more().peer = Some(peer);
         Some(peer)
     }
-}
-
-/// The descriptor, of whichever family.
-pub(crate) enum Stream {
-    /// Never opened, or closed.
-    None,
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    #[cfg(any(test, fuzzing))]
-    Simulated(super::simulated::SimulatedStream),
-}
-
-impl Stream {
-    /// One system call, and another one only after a signal.
-    #[inline(always)]
-    pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.read_once(buf) {
-            Err(error) => self.read_again(buf, error),
-            result => result,
-        }
-    }
-
-    #[inline(always)]
-    fn read_once(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(buf),
-            Stream::Unix(stream) => stream.read(buf),
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(stream) => stream.read(buf),
-            Stream::None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn read_again(&mut self, buf: &mut [u8], error: io::Error) -> io::Result<usize> {
-        let mut result = Err(error);
-        while matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
-            result = self.read_once(buf);
-        }
-        result
-    }
-
-    /// One system call, and another one only after a signal.
-    #[inline(always)]
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.write_once(bytes) {
-            Err(error) => self.write_again(bytes, error),
-            result => result,
-        }
-    }
-
-    #[inline(always)]
-    fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(stream) => stream.write(bytes),
-            Stream::None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn write_again(&mut self, bytes: &[u8], error: io::Error) -> io::Result<usize> {
-        let mut result = Err(error);
-        while matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
-            result = self.write_once(bytes);
-        }
-        result
-    }
-
-    /// Writes several pieces with one system call.
-    pub fn write_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        loop {
-            let result = match self {
-                Stream::Tcp(stream) => stream.write_vectored(pieces),
-                Stream::Unix(stream) => stream.write_vectored(pieces),
-                #[cfg(any(test, fuzzing))]
-                Stream::Simulated(stream) => stream.write_pieces(pieces),
-                Stream::None => return Err(io::ErrorKind::NotConnected.into()),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
-    }
-
-    pub fn shutdown(&self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(stream) => stream.shutdown(),
-            Stream::None => Ok(()),
-        }
-    }
-
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok(),
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(stream) => stream.address(),
-            _ => None,
-        }
-    }
-
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(stream) => stream.address(),
-            _ => None,
-        }
-    }
-
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self {
-            Stream::Tcp(stream) => stream.take_error(),
-            Stream::Unix(stream) => stream.take_error(),
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(stream) => stream.take_error(),
-            Stream::None => Ok(None),
-        }
-    }
-
-    pub fn is_tcp(&self) -> bool {
-        match self {
-            Stream::Tcp(_) => true,
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(_) => true,
-            _ => false,
-        }
-    }
-
-    /// Sets an option that only TCP has; on anything else it does nothing, as in Node.
-    pub fn with_tcp(&self, set: impl FnOnce(socket2::SockRef<'_>) -> io::Result<()>) {
-        if let Stream::Tcp(stream) = self
-            && let Err(error) = set(socket2::SockRef::from(stream))
-        {
-            log::debug!(target: "bucle::net", "a socket option was refused: {error}");
-        }
-    }
-
-    pub fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => registry.register(stream, token, interest()),
-            Stream::Unix(stream) => registry.register(stream, token, interest()),
-            #[cfg(any(test, fuzzing))]
-            Stream::Simulated(stream) => stream.register(token),
-            Stream::None => Ok(()),
-        }
-    }
-}
-
-/// Registered once, for everything, edge-triggered: no `epoll_ctl` after that, none before the close either.
-fn interest() -> mio::Interest {
-    let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
-    // Urgent data makes a read stop short although there is more behind it; this makes the kernel say so.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let both = both | mio::Interest::PRIORITY;
-    both
 }

@@ -49,8 +49,8 @@ impl Loop {
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
         const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return false };
-        if state.serial != socket.0.serial() || state.flags & (SPECIAL | OPENED) != OPENED {
+        let Some(state) = net.sockets.get_mut(socket.0) else { return false };
+        if state.flags & (SPECIAL | OPENED) != OPENED {
             return false;
         }
         let gathered = net.gathered + bytes.len();
@@ -167,7 +167,7 @@ impl Loop {
         cause: Cause,
     ) -> Result<bool, ()> {
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return Err(()) };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return Err(()) };
         let gathered = net.outboxes.unsent(state);
         net.gathered = net.gathered.saturating_sub(gathered);
         let sent = match state.outbox {
@@ -291,7 +291,7 @@ impl Loop {
     #[inline(never)]
     fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, failed: FlushFailed) {
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let Some(id) = state.outbox else { return };
         let (outbox, store) = net.outboxes.open(id);
         let (cause, waiting) = (outbox.cause, outbox.len());
@@ -485,7 +485,7 @@ impl Loop {
         // What was written before the cork is not held back by it.
         self.flush_gathered(socket);
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let written = state.bytes_written;
         if state.outbox.is_none() {
             let id = net.outboxes.lend(Cause::default());
@@ -499,8 +499,8 @@ impl Loop {
     /// Takes `count` corks off. With the last one everything that was held back goes out as one write.
     pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0.slot()) else { return };
-        if state.serial != socket.0.serial() || state.corks == 0 || state.is(DESTROYED) {
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
+        if state.corks == 0 || state.is(DESTROYED) {
             return;
         }
         state.corks = state.corks.saturating_sub(count);

@@ -34,7 +34,7 @@ impl<T> Timers<T> {
             assert_eq!(self.lists.heap[list.position as usize].list, key);
             let (mut prev, mut index) = (NIL, list.first);
             while index != NIL {
-                let entry = &self.entries[index as usize];
+                let entry = &self.entries[index];
                 assert_eq!((entry.list, entry.prev, entry.delay), (key, prev, list.delay));
                 assert!(armed.insert(index), "linked twice");
                 (prev, index) = (index, entry.next);
@@ -46,10 +46,11 @@ impl<T> Timers<T> {
         for child in 1..self.lists.heap.len() {
             assert!(self.lists.heap[(child - 1) / 2] < self.lists.heap[child]);
         }
-        for (index, entry) in &self.entries {
+        for (key, entry) in self.entries.iter() {
+            let index = key.slot();
             assert_eq!(entry.list != NIL, armed.contains(&(index as u32)));
         }
-        let referenced = armed.iter().filter(|&&index| self.entries[index as usize].is_referenced).count();
+        let referenced = armed.iter().filter(|&&index| self.entries[index].is_referenced).count();
         assert_eq!(self.referenced, referenced);
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use mio::Token;
 
 use super::{Answer, Call, Kernel, Peer, Waiter, failure};
-use crate::net::state::Stream;
+use crate::net::stream::Stream;
 
 /// A descriptor of a connection.
 pub(crate) struct SimulatedStream {

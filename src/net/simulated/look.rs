@@ -3,7 +3,7 @@
 use super::Peer;
 use crate::event_loop::Loop;
 use crate::net::Socket;
-use crate::net::state::Stream;
+use crate::net::stream::Stream;
 
 /// What a loop still holds; all 0 when nothing is left.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -33,8 +33,8 @@ impl Loop {
             timers: self.timer_count(),
             unsent: self.net.unsent.len(),
             ticks: !self.ticks.is_empty(),
-            pending: self.pending.len(),
-            closing: self.closing.len(),
+            pending: self.net.pending.len(),
+            closing: self.net.closing.len(),
             active: self.active,
             outboxes: self.net.outboxes.lent(),
             blocks: self.net.outboxes.store.blocks.used(),

@@ -1,0 +1,118 @@
+//! The connection is made: what follows, in Node's order.
+//!
+//! ```text
+//!   writable ──▶ SO_ERROR ─┬─ an error ──▶ the next address, or destroy (connect.rs)
+//!                          └─ none ──────▶ on_connect ──▶ early writes, or the shutdown ──▶ on_ready ──▶ reading begins
+//! ```
+//!
+//! An *early write* is one that the program made while the socket was connecting. It counts as the write in flight from
+//! the moment of the connection on, so `on_connect` may queue writes behind it but not overtake it.
+
+use super::outbox::Outboxes;
+use super::state::flag::*;
+use super::state::{Reset, SocketState};
+use super::stream::{set_keep_alive, set_user_timeout};
+use super::{Error, Pending, Socket};
+use crate::event_loop::{Kind, Loop};
+
+impl Loop {
+    /// The descriptor is writable, or broken: it is connected, or not. A boundary after all that follows.
+    pub(crate) fn finish_connect(&mut self, socket: Socket) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(DESTROYED) {
+            return; // By a callback of this very poll, after the kernel had reported the connection.
+        }
+        let outcome = match state.stream.take_error() {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) | Err(error) => Err(error),
+        };
+        if outcome.is_ok() && state.stream.is_tcp() && state.stream.peer_addr().is_none() {
+            return; // Not yet: the event was of an earlier attempt's descriptor, or of none.
+        }
+        match outcome {
+            Ok(()) => self.connected(socket),
+            Err(error) => {
+                let Some(connecting) = self.connecting(socket) else { return };
+                let error = connecting.failed(&error);
+                self.attempt_failed(socket, error);
+            }
+        }
+        self.boundary();
+    }
+
+    /// Connected: `on_connect`, then what was written before, then `on_ready`, and reading begins.
+    fn connected(&mut self, socket: Socket) {
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        // It is in flight while `on_connect` runs: what that writes queues up behind it.
+        let has_early_write = state.has_early_write(outboxes);
+        state.clear(CONNECTING);
+        if has_early_write {
+            state.set(BLOCKED);
+        }
+        let idle_timer = state.idle_timer;
+        if let Some(more) = &mut state.more {
+            let timer = more.connecting.take().and_then(|connecting| connecting.attempt_timer);
+            if more.no_delay {
+                state.stream.with_tcp(|stream| stream.set_tcp_nodelay(true));
+            }
+            if let Some(delay) = more.keep_alive {
+                state.stream.with_tcp(|stream| set_keep_alive(&stream, true, delay));
+            }
+            if !more.user_timeout.is_zero() {
+                state.stream.with_tcp(|stream| set_user_timeout(&stream, more.user_timeout));
+            }
+            if let Some(timer) = timer {
+                self.timers_clear(timer);
+            }
+        }
+        if let Some(timer) = idle_timer {
+            self.restart_timer(timer);
+        }
+        self.recount(socket);
+        log::debug!(target: "bucle::net", "{socket} connected");
+        self.emit(socket, Kind::OnConnect, 0, |handler, lp| handler.on_connect(lp, socket));
+        self.reset_if_asked_for(socket, Reset::BeforeWrites);
+        self.send_early_writes(socket, has_early_write);
+        self.reset_if_asked_for(socket, Reset::AfterWrites);
+        self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.is(READING) {
+            self.net.put_on_ready_list_if_readable(socket);
+        } else if !state.is(PAUSED) {
+            self.start_reading(socket);
+        }
+        self.recount(socket);
+    }
+
+    /// What `reset_and_destroy` has put off while it was connecting.
+    fn reset_if_asked_for(&mut self, socket: Socket, when: Reset) {
+        let Some(state) = self.net.socket(socket) else { return };
+        if !state.is(DESTROYED) && state.more.as_ref().is_some_and(|more| more.resets_on_connect == Some(when)) {
+            // Only reported where it is asked for; here it cannot fail.
+            let _ = self.reset_socket(socket);
+        }
+    }
+
+    /// Writes made before the connection was there, or an end.
+    fn send_early_writes(&mut self, socket: Socket, has_early_write: bool) {
+        let Some(state) = self.net.socket_mut(socket) else { return };
+        if has_early_write && state.is(DESTROYED) {
+            state.clear(BLOCKED);
+            let first = self.net.take_inflight_callbacks(socket);
+            self.write_failed(socket, first, Error::SocketClosed);
+        } else if has_early_write {
+            self.send_queued(socket);
+        } else if state.flags & (SHUTTING | DESTROYED) == SHUTTING {
+            let cause = self.cause();
+            self.net.pending.push_back((Pending::Shutdown(socket), cause));
+        }
+    }
+}
+
+impl SocketState {
+    /// Whether a write waits for the connection: Node's write in flight, which completes as soon as it is there, though it
+    /// may be empty. What only a cork holds back is none.
+    pub(super) fn has_early_write(&self, outboxes: &Outboxes) -> bool {
+        self.is(CONNECTING) && outboxes.of(self).is_some_and(|outbox| self.corks == 0 || outbox.is_in_flight())
+    }
+}

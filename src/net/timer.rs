@@ -1,0 +1,41 @@
+//! The timers of sockets and servers: limits that were reached, and attempts that are due again.
+//!
+//! They are values and not closures, so an idle limit costs no heap block. They are unreferenced: none of them keeps
+//! the loop alive.
+
+use super::{ServerId, Socket};
+use crate::event_loop::{Loop, TimerId};
+
+/// What a timer of `net` does when it fires.
+#[derive(Clone, Copy)]
+pub(crate) enum NetTimer {
+    /// The idle limit of a socket ([`Socket::set_timeout`]).
+    Idle(Socket),
+    /// The write timeout of a socket ([`Limits::write_timeout`](super::Limits::write_timeout)).
+    Write(Socket),
+    /// One address of several has not answered in time; the number names the call of `connect_to`.
+    Attempt(Socket, u64),
+    /// A server whose accept call has failed tries again.
+    AcceptAgain(ServerId),
+    /// Servers without a descriptor try again.
+    Starvation,
+}
+
+impl Loop {
+    /// Runs a timer that has fired. It still exists and can be refreshed.
+    pub(crate) fn run_net_timer(&mut self, timer: NetTimer, id: TimerId) {
+        match timer {
+            NetTimer::Idle(socket) => self.idle_limit_reached(socket, id),
+            NetTimer::Write(socket) => self.write_timed_out(socket, id),
+            NetTimer::Attempt(socket, attempt) => {
+                self.clear(id);
+                self.attempt_timed_out(socket, attempt);
+            }
+            NetTimer::AcceptAgain(server) => {
+                self.clear(id);
+                self.accept_after_failure(server);
+            }
+            NetTimer::Starvation => self.accept_after_starvation(id),
+        }
+    }
+}
