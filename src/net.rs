@@ -48,10 +48,12 @@ mod close;
 mod connect;
 mod connected;
 mod dial;
+mod drain;
 mod end;
 mod handler;
 mod inbox;
 mod layer;
+mod leave;
 mod limits;
 mod listener;
 mod lookup;
@@ -62,6 +64,7 @@ mod pipe;
 mod place;
 mod read;
 mod ready;
+mod refuse;
 mod send;
 mod server;
 mod shared;
@@ -70,6 +73,7 @@ pub(crate) mod simulated;
 mod socket;
 mod state;
 mod stream;
+mod tally;
 mod target;
 mod tick;
 mod timer;
@@ -82,6 +86,7 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 pub use address::*;
+pub use drain::Drain;
 pub use handler::{Dropped, Handler};
 pub use limits::{Limit, Limits, READS_PER_TURN};
 pub use listener::{Listen, LocalAddress};
@@ -100,6 +105,7 @@ use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use pending::Pending;
 use ready::ReadyList;
+use refuse::Leaving;
 use server::ServerState;
 use state::{Pipe, SocketState, flag};
 pub(crate) use tick::NetTick;
@@ -142,6 +148,8 @@ pub(crate) struct Net {
     attempts: u64,
     /// Servers that could not accept for want of descriptors.
     starvation: Starvation,
+    /// Refused connections that are still open, to read why.
+    refused: Leaving,
     /// Stands in for the kernel.
     #[cfg(any(test, fuzzing))]
     simulated: Option<simulated::Kernel>,

@@ -168,6 +168,12 @@ pub trait Handler: Any {
         let level = if is_our_doing { log::Level::Warn } else { log::Level::Debug };
         log::log!(target: "bucle::telnet", level, "{client}: {error}");
     }
+    /// As [`net::Handler::on_going_away`].
+    fn on_going_away(&mut self, lp: &mut Loop, client: Client) {}
+    /// As [`net::Handler::is_busy`].
+    fn is_busy(&self, lp: &Loop, client: Client) -> bool {
+        false
+    }
     /// A client's last word, whichever way it went.
     fn on_close(&mut self, lp: &mut Loop, client: Client, had_error: bool) {}
 
@@ -497,6 +503,14 @@ impl<H: Handler> net::Handler for Telnet<H> {
             self.sessions.shrink_to(2 * self.sessions.len());
         }
         self.handler.on_close(lp, client, had_error);
+    }
+
+    fn on_going_away(&mut self, lp: &mut Loop, socket: Socket) {
+        self.handler.on_going_away(lp, Client(socket));
+    }
+
+    fn is_busy(&self, lp: &Loop, socket: Socket) -> bool {
+        self.handler.is_busy(lp, Client(socket))
     }
 
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {

@@ -102,6 +102,9 @@ impl Loop {
     /// Bytes have come that do not go straight to the handler: to the inbox when nobody takes them now.
     fn deliver_by_detour(&mut self, socket: Socket, chunk: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.discards_input() {
+            return;
+        }
         if state.is(FLOWING) && !state.has_undelivered() {
             return self.hand_over(socket, chunk);
         }
@@ -223,7 +226,7 @@ impl Loop {
 
     pub(crate) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if bytes.is_empty() || state.flags & (DESTROYED | END_EMITTED) != 0 {
+        if bytes.is_empty() || state.flags & (DESTROYED | END_EMITTED) != 0 || state.discards_input() {
             return;
         }
         state.set(DETOUR);
@@ -242,10 +245,9 @@ impl Loop {
         self.flow(socket);
         self.start_reading(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let needs_detour = state
-            .more
-            .as_ref()
-            .is_some_and(|more| !more.inbox.is_empty() || more.decoder.is_some() || !more.pipes.is_empty());
+        let needs_detour = state.more.as_ref().is_some_and(|more| {
+            !more.inbox.is_empty() || more.decoder.is_some() || !more.pipes.is_empty() || more.discards_input
+        });
         if !needs_detour {
             state.clear(DETOUR);
         }
@@ -297,7 +299,7 @@ impl Loop {
 
     pub(crate) fn decode_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.more().decoder.is_none() {
+        if state.more().decoder.is_none() && !state.discards_input() {
             state.set(flag::DETOUR);
             state.more().decoder = Some(Utf8Decoder::default());
             // As in Node, what waits becomes one text.

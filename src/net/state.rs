@@ -62,6 +62,8 @@ const _: () = assert!(size_of::<SocketState>() <= 72, "an idle connection costs 
 pub(crate) struct More {
     /// Bytes received while nobody took them: paused, or not asked for yet.
     pub inbox: Inbox,
+    /// What is read is thrown away; see `net/leave.rs`.
+    pub discards_input: bool,
     /// Turns bytes into text after `set_encoding`.
     pub decoder: Option<Utf8Decoder>,
     pub end_callbacks: Vec<WriteCallback>,
@@ -245,6 +247,11 @@ impl SocketState {
         self.more.as_ref().map_or(0, |more| more.inbox.len())
     }
 
+    /// Whether what is read is thrown away.
+    pub fn discards_input(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.discards_input)
+    }
+
     /// Whether received data waits to be delivered; after the FIN the rest of a cut character counts too.
     pub fn has_undelivered(&self) -> bool {
         let has_tail = |more: &More| more.decoder.as_ref().is_some_and(|decoder| decoder.is_midway());
@@ -301,6 +308,7 @@ impl SocketState {
             more.peer = None;
             more.resets_on_connect = None;
             more.inbox = Inbox::default();
+            more.discards_input = false;
             more.layer = None;
         }
     }
