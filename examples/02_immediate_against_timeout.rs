@@ -1,34 +1,36 @@
-//! Lesson 2: which comes first, an immediate or a timeout of 1 ms? It depends on where you ask.
+//! Lesson 2: whether an immediate or a timeout of 1 ms runs first depends on where you schedule them.
 //!
 //! ```text
 //!   main body ─▶ timers ─▶ ┌ poll ─▶ check ─▶ close ─▶ timers ┐ ─▶ next turn
 //!                          └──────────────────────────────────┘
 //! ```
 //!
-//! * From the **main body** it is a race: the timers are looked at once before the first turn. If a millisecond has gone
-//!   by until then the timeout is first, if not the immediate is. Here both outcomes are forced: by keeping the loop busy
-//!   for longer than the timeout, and by a timeout far longer than it takes to get to the check phase.
-//! * From an **I/O callback** there is no race. I/O runs in the poll phase, and check comes right after it: the
-//!   immediate is first, however long the callback takes.
-//! * From a **timer** neither: time stands still while due timers run, so the new timeout waits for the next turn's
-//!   timers, and that turn's check comes before them.
+//! Immediates run in the check phase, timeouts in the timers phase. Follow the arrows from the place where you are:
 //!
-//! So: to go on after the I/O at hand, take `set_immediate`. Take `set_timeout` when the time matters.
+//! * From the **main body** it is a race. The loop looks at the timers once before the first turn. If a millisecond has
+//!   passed by then, the timeout runs first, else the immediate. This lesson forces both results: a slow main body
+//!   makes the timeout due, and a timeout of 500 ms is never due so early.
+//! * From an **I/O callback** the immediate runs first, even after a slow callback: I/O runs in the poll phase, and the
+//!   check phase follows directly.
+//! * From a **timer** the immediate runs first, too: a timer armed in the timers phase waits for the next timers phase,
+//!   and a check phase comes before it.
 //!
 //! Run: `cargo run --example 02_immediate_against_timeout`
 //!
 //! Expect:
 //!
 //! ```text
-//! from main, late: timeout
-//! from main, late: immediate
-//! from main, in time: immediate
-//! from main, in time: timeout
-//! from I/O: immediate
-//! from I/O: timeout
-//! from a timer: immediate
-//! from a timer: timeout
+//! slow main body: timeout
+//! slow main body: immediate
+//! fast main body: immediate
+//! fast main body: timeout
+//! I/O callback: immediate
+//! I/O callback: timeout
+//! timer callback: immediate
+//! timer callback: timeout
 //! ```
+//!
+//! Why it matters: to continue right after the current I/O use `set_immediate`; use `set_timeout` if you need a delay.
 
 use bucle::Loop;
 use bucle::net::{self, Socket, on};
@@ -39,43 +41,40 @@ const LONG: Duration = Duration::from_millis(500);
 
 fn main() -> bucle::Result<()> {
     bucle::run(|lp| {
-        ask_for_both(lp, "from main, late", SHORT);
-        hold_up();
+        schedule_both(lp, "slow main body", SHORT);
+        work();
         Ok(())
     })?;
     bucle::run(|lp| {
-        ask_for_both(lp, "from main, in time", LONG);
+        schedule_both(lp, "fast main body", LONG);
         Ok(())
     })?;
     bucle::run(|lp| {
-        let server = net::listen(
-            lp,
-            ("127.0.0.1", 0),
-            on().connection(|lp, socket| {
-                ask_for_both(lp, "from I/O", SHORT);
-                hold_up();
-                socket.destroy(lp);
-            }),
-        )?;
-        let address = server.address(lp).expect("listen has bound it");
+        let handler = on().connection(|lp, socket| {
+            schedule_both(lp, "I/O callback", SHORT);
+            work();
+            socket.destroy(lp);
+        });
+        let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
+        let address = server.address(lp).expect("a listening server has an address");
         Socket::connect(lp, address, on().end(move |lp, _| server.close(lp)))?;
         Ok(())
     })?;
     bucle::run(|lp| {
         lp.set_timeout(SHORT, |lp| {
-            ask_for_both(lp, "from a timer", SHORT);
-            hold_up();
+            schedule_both(lp, "timer callback", SHORT);
+            work();
         });
         Ok(())
     })
 }
 
-fn ask_for_both(lp: &mut Loop, place: &'static str, delay: Duration) {
+fn schedule_both(lp: &mut Loop, place: &'static str, delay: Duration) {
     lp.set_timeout(delay, move |_| println!("{place}: timeout"));
     lp.set_immediate(move |_| println!("{place}: immediate"));
 }
 
-/// Long enough for the timeout to be due.
-fn hold_up() {
+/// Blocks the loop for long enough that the timeout is due.
+fn work() {
     thread::sleep(5 * SHORT);
 }

@@ -1,39 +1,40 @@
-//! Lesson 3: an echo server that minds the slow reader.
+//! Lesson 3: an echo server that slows down for a slow reader.
 //!
-//! `write` never blocks and never loses anything: what the kernel does not take waits in the process. Its answer is advice:
-//! `false` means that enough is waiting. Whoever goes on writing all the same lets a peer that sends and never reads fill
-//! the memory. So stop taking in what you cannot give out:
+//! `write` never blocks and never loses bytes. Bytes that the kernel does not take are queued in the process. The
+//! result of `write` is advice: `false` means that enough bytes are queued. A server that ignores it lets one peer,
+//! which sends and never reads, fill the memory. So stop reading when you cannot write:
 //!
 //! ```text
-//!   data ─▶ write ─ true ─▶ go on
-//!                 └ false ─▶ pause ··· the peer reads ···▶ drain ─▶ resume
+//!   on_data ─▶ write ─ true ──▶ continue
+//!                    └ false ─▶ pause ··· the peer reads ···▶ on_drain ─▶ resume
 //! ```
-//!
-//! While we are paused the kernel's buffers fill up, and then the peer's `write` has to wait: the pressure has gone back
-//! to the one who makes it. `socket.pipe(lp, socket)` in `on_connection` would do all of this in one line; a pipe is
-//! just these two callbacks.
 //!
 //! Run: `cargo run --example 03_echo` (another port as an argument; 0 is any free one), then in another terminal
 //! `telnet localhost 8080`. Also try `yes | nc localhost 8080 > /dev/null`, and `yes | nc localhost 8080 | sleep 60`.
 //!
-//! Expect:
+//! Expect (the server on the left):
 //!
 //! ```text
 //! listening on 127.0.0.1:8080         $ telnet localhost 8080
-//! #2 is here                          hola
+//! #2 connected                        hola
 //!                                     hola
-//! #2 is gone                          ^]quit
+//! #2 closed                           ^]quit
 //! ```
+//!
+//! With `sleep`, which reads nothing, the transfer stops after a few megabytes, and memory and CPU time stop growing.
+//!
+//! Why: while the server is paused, the kernel's buffers fill up. Then the peer's own writes block, so the fast sender
+//! waits for the slow reader. `socket.pipe(lp, socket)` in `on_connection` does the same in one line.
 
 use bucle::net::{self, Error, Handler, Socket};
 use bucle::{Loop, Result};
 
-/// One handler answers for all connections. It has no state, and an idle connection costs nothing but its slot.
+/// One handler serves all connections. It has no state, so an idle connection costs only its slot in the loop.
 struct Echo;
 
 impl Handler for Echo {
     fn on_connection(&mut self, _: &mut Loop, socket: Socket) {
-        println!("{socket} is here");
+        println!("{socket} connected");
     }
 
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
@@ -46,15 +47,15 @@ impl Handler for Echo {
         socket.resume(lp);
     }
 
-    // There is no on_end: when the peer has ended, the socket sends what is left and ends too.
+    // There is no on_end: when the peer ends, the socket sends its queued bytes and then ends too.
 
-    /// A reset costs the one connection it comes from. Nothing to do: on_close follows.
+    /// A reset by the peer closes this one connection. There is nothing to clean up here: on_close follows.
     fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
         println!("{socket} failed: {error}");
     }
 
     fn on_close(&mut self, _: &mut Loop, socket: Socket, _had_error: bool) {
-        println!("{socket} is gone");
+        println!("{socket} closed");
     }
 }
 

@@ -1,22 +1,25 @@
-//! Lesson 5: a producer faster than its consumer, and what it costs not to listen to `write`.
+//! Lesson 5: what happens if a fast producer ignores the result of `write`.
 //!
-//! Both producers send 64 MiB. The patient one writes until `write` answers `false`, returns, and goes on in `on_drain`;
-//! the impatient one writes everything in one go. Nothing is lost either way: `false` does not mean refused. What differs
-//! is how much waits in the process meanwhile: little more than the high-water mark of 16 KiB, or nearly all of it.
-//! (There is one thread, so nobody reads before the callback returns, and the kernel takes a few megabytes at the most.)
+//! Two producers send 64 MiB each. The patient one writes until `write` returns `false`, then it returns to the loop
+//! and continues in `on_drain`. The impatient one writes everything in a single callback. Both lose nothing: `false`
+//! does not mean that bytes were refused. The difference is the memory.
 //!
 //! Run: `cargo run --example 05_backpressure_and_drain`
 //!
-//! Expect (how much the kernel takes varies, so amounts are given between two powers of two):
+//! Expect (the kernel takes a varying amount, so sizes are printed as a range between two powers of two):
 //!
 //! ```text
-//! patient: write says false, so I wait
-//! patient: drain, so I go on
-//! patient: the most that waited for the kernel was 16 to 32 KiB
-//! consumer: got 65536 KiB
-//! impatient: the most that waited for the kernel was 32768 to 65536 KiB
-//! consumer: got 65536 KiB
+//! patient: write returned false, so I stop
+//! patient: drain, so I continue
+//! patient: at most 16 to 32 KiB were queued
+//! consumer: received 65536 KiB
+//! impatient: at most 32768 to 65536 KiB were queued
+//! consumer: received 65536 KiB
 //! ```
+//!
+//! Why: there is only one thread, so the consumer cannot read before the producer's callback returns, and the kernel
+//! takes a few megabytes at most. All other bytes are queued in the process: little more than the high-water mark of
+//! 16 KiB for the patient producer, nearly everything for the impatient one.
 
 use bucle::net::{self, Handler, Socket};
 use bucle::{Loop, Result};
@@ -28,25 +31,25 @@ struct Producer {
     name: &'static str,
     is_patient: bool,
     written: usize,
-    most_waiting: usize,
+    most_queued: usize,
     has_drained: bool,
 }
 
 impl Producer {
     fn produce(&mut self, lp: &mut Loop, socket: Socket) {
         while self.written < CHUNKS {
-            let may_go_on = socket.write(lp, CHUNK);
+            let may_continue = socket.write(lp, CHUNK);
             self.written += 1;
-            self.most_waiting = self.most_waiting.max(socket.writable_length(lp));
-            if self.is_patient && !may_go_on {
+            self.most_queued = self.most_queued.max(socket.writable_length(lp));
+            if self.is_patient && !may_continue {
                 if !self.has_drained {
-                    println!("{}: write says false, so I wait", self.name);
+                    println!("{}: write returned false, so I stop", self.name);
                 }
                 return;
             }
         }
-        let above = (self.most_waiting + 1).next_power_of_two() / 1024;
-        println!("{}: the most that waited for the kernel was {} to {above} KiB", self.name, above / 2);
+        let above = (self.most_queued + 1).next_power_of_two() / 1024;
+        println!("{}: at most {} to {above} KiB were queued", self.name, above / 2);
         socket.end(lp);
     }
 }
@@ -58,7 +61,7 @@ impl Handler for Producer {
 
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
         if !std::mem::replace(&mut self.has_drained, true) {
-            println!("{}: drain, so I go on", self.name);
+            println!("{}: drain, so I continue", self.name);
         }
         self.produce(lp, socket);
     }
@@ -72,7 +75,7 @@ impl Handler for Consumer {
     }
 
     fn on_end(&mut self, _: &mut Loop, _: Socket) {
-        println!("consumer: got {} KiB", self.0 / 1024);
+        println!("consumer: received {} KiB", self.0 / 1024);
     }
 }
 
@@ -80,9 +83,9 @@ fn main() -> Result<()> {
     for (name, is_patient) in [("patient", true), ("impatient", false)] {
         bucle::run(|lp| {
             let server = net::listen(lp, ("127.0.0.1", 0), Consumer(0))?;
-            server.unref(lp); // The loop ends with the connection.
-            let address = server.address(lp).expect("listen has bound it");
-            let producer = Producer { name, is_patient, written: 0, most_waiting: 0, has_drained: false };
+            server.unref(lp); // Only the connection keeps the loop alive.
+            let address = server.address(lp).expect("a listening server has an address");
+            let producer = Producer { name, is_patient, written: 0, most_queued: 0, has_drained: false };
             Socket::connect(lp, address, producer)
         })?;
     }

@@ -1,56 +1,61 @@
-//! Lesson 6: limits. What one slow reader may cost, and who has to go.
+//! Lesson 6: limits for slow readers. How much one peer may cost, and when it is disconnected.
 //!
-//! Lesson 5 made its own speed. A server that passes on what *others* say cannot stop them because one member does not
-//! read: for that member more and more waits in this process. So there is a limit, and whoever goes over it is given up,
-//! with a reset and `Error::TooSlow`; nobody else notices. Two of them belong into nearly every server:
+//! The producer of lesson 5 could slow down. A server that forwards the messages of *other* peers cannot stop all of
+//! them because one receiver does not read, so bytes are queued for that receiver. A limit bounds them. A peer that
+//! exceeds it is disconnected by a reset, with `Error::TooSlow`, and no other connection is affected. Most servers need
+//! two limits:
 //!
-//! * `outbox_bytes`: this much may wait for one peer. Against those who read less than is said.
-//! * `write_timeout`: something may wait this long without the kernel taking a single byte. Against those who read nothing
-//!   at all, of a server that minds its writes: for them little waits, but it would for ever.
+//! * `outbox_bytes`: at most this many bytes may be queued for one peer. It stops a peer that reads too slowly.
+//! * `write_timeout`: queued bytes may wait this long without the kernel taking one of them. It stops a peer that reads
+//!   nothing from a server that respects the result of `write`: few bytes are queued for it, but they would stay
+//!   forever.
 //!
-//! And `lp.set_outbox_limit` bounds what waits for all together; over it, the one for whom the most waits is given up.
-//! By default there are no limits, as in Node. A peer that reads costs no check: they are looked at where the kernel refuses.
+//! `lp.set_outbox_limit` bounds the queued bytes of all connections together; above it, the socket with the most is
+//! disconnected. As in Node there are no limits by default. They cost nothing while the peer reads.
 //!
 //! Run: `cargo run --example 06_limits_for_slow_readers`
 //!
-//! Expect (#3 reads nothing, the other reader gets all 400 blocks of 64 KiB):
+//! Expect (#3 reads nothing, the other reader receives all 400 blocks of 64 KiB):
 //!
 //! ```text
-//! to everybody, whoever reads
-//!   #3 is given up: the limit is 1048576 bytes
-//!   the other reader got 25600 KiB
-//! only to those who have read what they got before
-//!   #3 is given up: none was taken for 100ms
-//!   the other reader got 25600 KiB
+//! write to all readers, fast or slow
+//!   #3 is disconnected: its outbox would exceed 1048576 bytes
+//!   the other reader received 25600 KiB
+//! write only to readers that need no drain
+//!   #3 is disconnected: it took nothing for 100ms
+//!   the other reader received 25600 KiB
 //! ```
+//!
+//! Why: the first server ignores the result of `write`, so `outbox_bytes` is reached. The second one skips a reader
+//! until its drain, so little is queued for #3, and the write timeout finds it.
 
-use bucle::net::{self, Error, Handler, Limits, ServerOptions, Socket};
+use bucle::net::{self, Error, Handler, Limit, Limits, ServerOptions, Socket};
 use bucle::{Loop, Result};
 use std::{collections::BTreeMap, net::TcpStream, time::Duration};
 
 const BLOCK: &[u8] = &[b'.'; 64 * 1024];
 const BLOCKS: usize = 400;
 
-/// Tells everybody a block of news every millisecond.
+/// Sends a block of news to all readers every millisecond.
 struct News {
-    /// How many blocks each has been told.
+    /// How many blocks each reader was sent.
     readers: BTreeMap<Socket, usize>,
     is_patient: bool,
 }
 
 impl News {
-    fn tell(&mut self, lp: &mut Loop) {
-        self.readers.retain(|reader, told| {
-            // A patient server waits for who has not read yet. The other one writes, and leaves it to the limit.
+    fn publish(&mut self, lp: &mut Loop) {
+        self.readers.retain(|reader, sent| {
+            // The patient server skips a reader that has not read yet. The other one writes and relies on the limit.
             if self.is_patient && reader.needs_drain(lp) {
                 return true;
             }
             reader.write(lp, BLOCK);
-            *told += 1;
-            if *told == BLOCKS {
+            *sent += 1;
+            if *sent == BLOCKS {
                 reader.end(lp);
             }
-            *told < BLOCKS
+            *sent < BLOCKS
         });
     }
 }
@@ -61,10 +66,13 @@ impl Handler for News {
     }
 
     fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
-        match error {
-            Error::TooSlow { limit, .. } => println!("  {socket} is given up: {limit}"),
-            error => println!("  {socket} failed: {error}"),
-        }
+        let Error::TooSlow { limit, .. } = error else { return println!("  {socket} failed: {error}") };
+        let why = match limit {
+            Limit::OutboxBytes(bytes) => format!("its outbox would exceed {bytes} bytes"),
+            Limit::WriteTimeout(time) => format!("it took nothing for {time:?}"),
+            limit => limit.to_string(),
+        };
+        println!("  {socket} is disconnected: {why}");
     }
 
     fn on_close(&mut self, _: &mut Loop, socket: Socket, _had_error: bool) {
@@ -72,7 +80,7 @@ impl Handler for News {
     }
 }
 
-/// Reads all it gets, as any client does that does not pause.
+/// Reads everything, as each client does that never pauses.
 struct Reader(usize);
 
 impl Handler for Reader {
@@ -81,7 +89,7 @@ impl Handler for Reader {
     }
 
     fn on_end(&mut self, _: &mut Loop, _: Socket) {
-        println!("  the other reader got {} KiB", self.0 / 1024);
+        println!("  the other reader received {} KiB", self.0 / 1024);
     }
 }
 
@@ -93,13 +101,13 @@ fn scene(title: &str, is_patient: bool, limits: Limits) -> Result<()> {
         let options = ServerOptions { limits, ..ServerOptions::default() };
         let news = News { readers: BTreeMap::new(), is_patient };
         let server = net::listen_with(lp, ("127.0.0.1", 0), options, news)?;
-        let port = server.port(lp).expect("listen has bound it");
-        sleepers.push(TcpStream::connect(("127.0.0.1", port))?); // Never read from.
+        let port = server.port(lp).expect("a listening server has a port");
+        sleepers.push(TcpStream::connect(("127.0.0.1", port))?); // It never reads.
         Socket::connect(lp, ("127.0.0.1", port), Reader(0))?;
-        let telling = lp.set_interval(Duration::from_millis(1), move |lp| {
-            server.with(lp, |news, lp| news.tell(lp));
+        let publishing = lp.set_interval(Duration::from_millis(1), move |lp| {
+            server.with(lp, |news, lp| news.publish(lp));
         });
-        lp.unref(telling); // The loop ends with the connections.
+        lp.unref(publishing); // Only the connections keep the loop alive.
         server.unref(lp);
         Ok(())
     })
@@ -107,8 +115,8 @@ fn scene(title: &str, is_patient: bool, limits: Limits) -> Result<()> {
 
 fn main() -> Result<()> {
     let limits = Limits { outbox_bytes: Some(1024 * 1024), write_timeout: Duration::from_secs(30), ..Limits::NONE };
-    scene("to everybody, whoever reads", false, limits.clone())?;
-    // Thirty seconds are a good choice; here nobody shall wait for it.
+    scene("write to all readers, fast or slow", false, limits.clone())?;
+    // Thirty seconds are a good choice. 100 ms keep this lesson short.
     let limits = Limits { write_timeout: Duration::from_millis(100), ..limits };
-    scene("only to those who have read what they got before", true, limits)
+    scene("write only to readers that need no drain", true, limits)
 }

@@ -1,58 +1,64 @@
-//! Lesson 7: a chat. State that all connections share, and one slow member who must not spoil it for the others.
+//! Lesson 7: a chat. All connections share one state, and a slow member does not harm the others.
 //!
-//! The state is a struct, the struct is the handler, and the loop lends it to one callback at a time: no lock, no `RefCell`.
+//! The state is a struct, and the struct is the server's handler. The loop lends it to one callback at a time, so it
+//! needs no lock and no `RefCell`. Four rules keep the chat healthy:
 //!
-//! * Who has ended is written to no more: a refused write would cut off what is still on its way to them.
-//! * Who does not read piles up memory on our side, up to a limit; then they have to go (lesson 6).
-//! * Who talks and does not read even their own lines is not listened to until they have caught up.
-//! * Lines are made printable before others see them: an escape sequence is a command to a terminal.
+//! * A member that has ended is removed before the next message: a write after the end would destroy the socket and
+//!   lose the bytes that are still queued for it.
+//! * Messages for a member that does not read are queued up to a limit, then the member is disconnected (lesson 6).
+//! * A member that sends, but does not even read its own messages, is paused until it has read them.
+//! * Messages are made printable before they are sent: an escape sequence is a command to the reader's terminal.
 //!
-//! Run: `cargo run --example 07_chat` (or with a port; 0 is any free one), and in two terminals `telnet localhost 8080`.
+//! Run: `cargo run --example 07_chat` (or with a port; 0 is any free one), and in two terminals
+//! `telnet localhost 8080`.
 //!
-//! Expect there:
+//! Expect in the two terminals:
 //!
 //! ```text
 //! ¡Bienvenido! You are #2             ¡Bienvenido! You are #3
-//! #3 is here                          #2: hola
+//! #3 has joined                       #2: hola
 //! hola
 //! #2: hola
 //! #3 has left                         ^]quit
 //! ```
+//!
+//! Why: `on_connection`, `on_data` and `on_close` run one after the other, never at the same time. The list of members
+//! is the same for the whole callback, so each message goes to all members in the same order.
 
 use bucle::net::{self, Error, Handler, Limits, ServerOptions, Socket};
 use bucle::{Loop, Result, telnet::lines::Lines, telnet::lines::printable};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Who is here, each with their unfinished line.
+/// The members, each with its unfinished line.
 #[derive(Default)]
 struct Chat(BTreeMap<Socket, Lines>);
 
 impl Chat {
-    fn tell_all(&self, lp: &mut Loop, text: &str) {
+    fn send_to_all(&self, lp: &mut Loop, text: &str) {
         for member in self.0.keys() {
-            member.write(lp, text); // Too much for one of them? Then their on_close follows, and removes them.
+            member.write(lp, text); // If this exceeds a limit, on_close follows and removes the member.
         }
     }
 
     fn leave(&mut self, lp: &mut Loop, socket: Socket) {
         if self.0.remove(&socket).is_some() {
-            self.tell_all(lp, &format!("{socket} has left\r\n"));
+            self.send_to_all(lp, &format!("{socket} has left\r\n"));
         }
     }
 }
 
 impl Handler for Chat {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        self.tell_all(lp, &format!("{socket} is here\r\n"));
+        self.send_to_all(lp, &format!("{socket} has joined\r\n"));
         socket.write(lp, format!("¡Bienvenido! You are {socket}\r\n"));
         self.0.insert(socket, Lines::default());
     }
 
     fn on_data(&mut self, lp: &mut Loop, from: Socket, chunk: &[u8]) {
         let Some(lines) = self.0.get_mut(&from) else { return };
-        let mut said = String::new();
-        let fed = lines.feed(chunk, |line| said += &format!("{from}: {}\r\n", printable(line)));
-        self.tell_all(lp, &said);
+        let mut messages = String::new();
+        let fed = lines.feed(chunk, |line| messages += &format!("{from}: {}\r\n", printable(line)));
+        self.send_to_all(lp, &messages);
         if let Err(too_long) = fed {
             from.end_with(lp, format!("{too_long}\r\n"));
             self.leave(lp, from);
@@ -67,7 +73,7 @@ impl Handler for Chat {
 
     fn on_end(&mut self, lp: &mut Loop, from: Socket) {
         if self.0.get(&from).is_some_and(|lines| !lines.unfinished().is_empty()) {
-            self.on_data(lp, from, b"\n"); // The last line lacked its break.
+            self.on_data(lp, from, b"\n"); // The last line had no line break.
         }
         self.leave(lp, from);
     }

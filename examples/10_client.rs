@@ -1,16 +1,15 @@
-//! Lesson 10: a client, and how the keyboard gets into the loop.
+//! Lesson 10: a client that sends what you type. The keyboard is one more source of events.
 //!
-//! Reading the keyboard blocks, so it cannot be done on the loop's thread. `process::stdin` does it on a helper thread and
-//! brings what it reads as an event, one chunk at a time: a line from a terminal, any bytes from a pipe or a file. It is a
-//! source like a socket, so it is treated like one: when `write` answers `false` it is paused, and resumed at the drain. A
-//! file of any size can be piped in, and hardly any of it waits here. And what else a client meets: characters cut in two
-//! by the packets, a server that goes, and one that was never there.
+//! Reading the keyboard blocks, so it cannot be done on the loop's thread. `process::stdin` reads on a helper thread
+//! and delivers each chunk as an event: a line from a terminal, any bytes from a pipe or a file. It is paused and
+//! resumed like a socket: paused when `write` returns `false`, resumed at the drain. So a file of any size can be sent,
+//! and only a little of it is in memory.
 //!
-//! Run: `cargo run --example 03_echo`, and in another terminal `cargo run --example 10_client` (with PORT LINE… behind it,
-//! it sends the lines and ends). Type a line; `exit` or Ctrl-D ends the conversation. Then run it without a server.
-//! (It needs the feature `process`, which is on by default.)
+//! Run: `cargo run --example 03_echo`, and in another terminal `cargo run --example 10_client` (or with arguments:
+//! PORT, then LINEs that it sends before it ends). Type a line; `exit` or Ctrl-D ends the connection. Then run it
+//! without a server.
 //!
-//! Expect:
+//! Expect (with a server on the left, without one on the right):
 //!
 //! ```text
 //! connected to 127.0.0.1:8080         cannot connect: connect ECONNREFUSED 127.0.0.1:8080
@@ -19,6 +18,11 @@
 //! exit
 //! the server has closed the connection
 //! ```
+//!
+//! Why: a client has to handle a server that closes, a connection that breaks and a server that is not there. Each ends
+//! in `on_close`, which also closes the keyboard: an open keyboard would keep the loop alive until the next line.
+//!
+//! (This lesson needs the feature `process`, which is on by default.)
 
 use bucle::net::{Error, Handler, Shared, Socket};
 use bucle::process::{self, Input, Stdin};
@@ -38,10 +42,10 @@ impl Handler for Client {
         socket.remote_address(lp).inspect(|address| eprintln!("connected to {address}"));
     }
 
-    /// Whole characters, because of `set_encoding`.
+    /// `set_encoding` in `main` makes the chunks text. A character whose bytes arrive in two chunks is put together.
     fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {
         if let Err(error) = process::write_stdout(text.as_bytes()) {
-            socket.destroy_with(lp, error); // Nobody reads our output any more.
+            socket.destroy_with(lp, error); // The reader of our output is gone.
         }
     }
 
@@ -51,7 +55,7 @@ impl Handler for Client {
 
     fn on_end(&mut self, lp: &mut Loop, _: Socket) {
         eprintln!("the server has closed the connection");
-        self.keyboard.inspect(|keyboard| keyboard.close(lp)); // What is typed now is for nobody.
+        self.keyboard.inspect(|keyboard| keyboard.close(lp)); // Nothing more can be sent.
     }
 
     fn on_error(&mut self, _: &mut Loop, _: Socket, error: Error) {
@@ -63,13 +67,13 @@ impl Handler for Client {
         }
     }
 
-    /// The keyboard alone would keep the program here, waiting for a line.
+    /// An open keyboard would keep the loop alive, waiting for a line.
     fn on_close(&mut self, lp: &mut Loop, _: Socket, _had_error: bool) {
         self.keyboard.inspect(|keyboard| keyboard.close(lp));
     }
 }
 
-/// From the keyboard to the socket, at the pace of the socket.
+/// Sends input to the socket, and pauses the keyboard while the socket is full.
 fn typed(lp: &mut Loop, socket: Socket, keyboard: Stdin, input: Input<'_>) {
     match input {
         Input::Data(b"exit\n") | Input::End => {

@@ -1,36 +1,40 @@
-//! Lesson 12: a server for people at terminals. Lines, and what telnet says between them.
+//! Lesson 12: a telnet server. It receives lines, and the telnet commands between them do no harm.
 //!
-//! Lessons 4, 6 and 7 by hand: put lines together, bound them, answer the last one without a break, stop listening to who
-//! does not read, give up for whom more than a MiB waits. Besides, a telnet client sends commands among its text, which would
-//! show up as rubbish. `telnet::listen` does all of that, and calls a handler of its own kind, with lines:
+//! `telnet::listen` does what lessons 4, 6 and 7 did by hand. It puts lines together and bounds their length, accepts a
+//! last line without a line break, pauses a client that does not read, and disconnects a client for which more than
+//! 1 MiB is queued. It also removes the commands that a telnet client sends in the middle of its text. Its handler gets
+//! lines:
 //!
 //! ```text
-//!   socket ─▶ Telnet: commands out, lines together ─▶ on_line(client, "hola")
-//!   socket ◀─ 255 doubled ◀────────────────────────── client.write_line
+//!   socket ─▶ Telnet: removes commands, joins lines ─▶ on_line(client, "hola")
+//!   socket ◀─ Telnet: doubles the byte 255 ◀────────── client.write_line
 //! ```
 //!
-//! A `Client` is a `Socket` that is written to as telnet wants it: as small, and as good as a key. `client.end` takes care
-//! of the good-bye: the rest is sent, nothing more is heard, and who does not hang up within 5 seconds is disconnected.
+//! A `Client` is a `Socket` with telnet's write methods. It is as small, and can be the key of a map. `client.end`
+//! sends the queued bytes and then the end, and ignores further lines. A client that does not end within 5 seconds is
+//! disconnected.
 //!
 //! Run: `cargo run --example 12_telnet_lines` (another port as an argument; 0 is any free one), and in two terminals
-//! `telnet localhost 8080`. Say something, `who`, `quit`; or press Ctrl-C.
+//! `telnet localhost 8080`. Type a line, `who`, `quit`; or press Ctrl-C.
 //!
-//! Expect there:
+//! Expect in the two terminals:
 //!
 //! ```text
 //! ¡Bienvenido! You are #2             ¡Bienvenido! You are #3
-//! #3 is here                          who
-//! #3: hola                            here are #2, #3
+//! #3 has joined                       who
+//! #3: hola                            connected: #2, #3
 //! quit                                hola
 //! adiós                               #3: hola
 //! Connection closed by foreign host.  #2 has left
 //! ```
+//!
+//! Why: without telnet's codec, Ctrl-C would appear as unreadable bytes in a line. Here it arrives as a command.
 
 use bucle::telnet::{self, Client, Options, codec::command, lines::printable};
 use bucle::{Error, Loop, Result};
 use std::collections::BTreeSet;
 
-/// Who is here. Sorted, who came first stands first.
+/// The clients, sorted by age.
 #[derive(Default)]
 struct Chat(BTreeSet<Client>);
 
@@ -41,7 +45,7 @@ impl Chat {
         }
     }
 
-    fn see_off(&mut self, lp: &mut Loop, client: Client) {
+    fn quit(&mut self, lp: &mut Loop, client: Client) {
         client.write_line(lp, "adiós");
         client.end(lp);
         self.leave(lp, client);
@@ -50,32 +54,32 @@ impl Chat {
 
 impl telnet::Handler for Chat {
     fn on_open(&mut self, lp: &mut Loop, client: Client) {
-        telnet::broadcast(lp, &self.0, format!("{client} is here\r\n"));
+        telnet::broadcast(lp, &self.0, format!("{client} has joined\r\n"));
         client.write_line(lp, format!("¡Bienvenido! You are {client}"));
         self.0.insert(client);
     }
 
-    /// A whole line, without its break. Others see it with its control bytes made harmless.
+    /// A whole line, without its line break. `printable` replaces control bytes before other terminals show them.
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
         match line {
             b"" => {}
-            b"quit" => self.see_off(lp, client),
+            b"quit" => self.quit(lp, client),
             b"who" => {
-                let here: Vec<String> = self.0.iter().map(Client::to_string).collect();
-                client.write_line(lp, format!("here are {}", here.join(", ")));
+                let clients: Vec<String> = self.0.iter().map(Client::to_string).collect();
+                client.write_line(lp, format!("connected: {}", clients.join(", ")));
             }
             line => telnet::broadcast(lp, &self.0, format!("{client}: {}\r\n", printable(line))),
         }
     }
 
-    /// "Interrupt process" is what a telnet makes of Ctrl-C.
+    /// At Ctrl-C a telnet client sends the command "interrupt process".
     fn on_command(&mut self, lp: &mut Loop, client: Client, command: u8) {
         if command == command::IP {
-            self.see_off(lp, client);
+            self.quit(lp, client);
         }
     }
 
-    /// Their FIN, or Ctrl-D. This side ends by itself after this.
+    /// The client has ended. After this callback the loop ends this side.
     fn on_end(&mut self, lp: &mut Loop, client: Client) {
         self.leave(lp, client);
     }

@@ -1,76 +1,78 @@
-//! Lesson 13: ending in order. Ctrl-C, `kill`, and guests who do not leave.
+//! Lesson 13: an orderly shutdown on Ctrl-C or `kill`, with a deadline.
 //!
-//! A signal that nobody listens to ends the process where it stands: what waits for the guests is lost, and they see half
-//! an answer. `process::on_signal` makes it a callback like any other. Nothing in it ends the program. It takes away what
-//! keeps the loop going, and the loop ends when nothing is left:
+//! By default a signal ends the process immediately: queued bytes are lost, and a client sees half an answer.
+//! `process::on_signal` makes the signal a callback. This callback does not stop the loop. It closes everything that
+//! keeps the loop alive, and the loop ends when nothing is left:
 //!
 //! ```text
-//!   signal ─▶ server.close: nobody comes in ─▶ a good-bye and a FIN to everybody ─▶ the last has left ─▶ the loop ends
-//!          ├▶ a deadline: who has not left by then is left behind
-//!          └▶ exit_on: the next signal ends the process at once
+//!   signal ─▶ server.close: accept no more ─▶ end every connection ─▶ the last one closes ─▶ the loop ends
+//!          ├▶ deadline: destroy the connections that are left
+//!          └▶ exit_on: a second signal ends the process immediately
 //! ```
-//!
-//! The deadline is what makes the end sure: a guest who reads nothing never gets to our good-bye, and never leaves.
 //!
 //! Run: `cargo run --example 13_shutdown_on_signals` (another port as an argument; 0 is any free one), and in another
 //! terminal `telnet localhost 8080`; then press Ctrl-C in the first. Also try `yes | nc localhost 8080 | sleep 60`.
-//! (It needs the feature `process`, which is on by default.)
 //!
-//! Expect, on the left what the guest sees:
+//! Expect (the client on the left):
 //!
 //! ```text
 //! hola                                listening on 127.0.0.1:8080
-//! hola                                SIGINT: 1 to see off; once more ends it at once
-//! good-bye                            #2 has left
-//! Connection closed by foreign host.  all have left
+//! hola                                SIGINT: connections to close: 1; a second signal exits immediately
+//! shutting down                       #2 closed
+//! Connection closed by foreign host.  all connections are closed
 //! ```
+//!
+//! Why: without the deadline one client could prevent the shutdown: a client that reads nothing never receives our end,
+//! so it never closes.
+//!
+//! (This lesson needs the feature `process`, which is on by default.)
 
 use bucle::net::{self, Error, Handler, Server, Socket};
 use bucle::process::{self, Signal};
 use bucle::{Loop, Result};
 use std::time::Duration;
 
-/// How long the guests may take to leave.
+/// How long the clients may take to close.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Lesson 3, and it stops answering once it has said good-bye.
+/// The echo of lesson 3. It stops answering when the shutdown has ended the connection.
 struct Echo;
 
 impl Handler for Echo {
-    fn on_data(&mut self, lp: &mut Loop, guest: Socket, chunk: &[u8]) {
-        if guest.write_refusal(lp).is_none() && !guest.write(lp, chunk) {
-            guest.pause(lp);
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        if socket.write_refusal(lp).is_none() && !socket.write(lp, chunk) {
+            socket.pause(lp);
         }
     }
 
-    fn on_drain(&mut self, lp: &mut Loop, guest: Socket) {
-        guest.resume(lp);
+    fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.resume(lp);
     }
 
-    fn on_error(&mut self, _: &mut Loop, guest: Socket, error: Error) {
-        println!("{guest} failed: {error}");
+    fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
+        println!("{socket} failed: {error}");
     }
 
-    fn on_close(&mut self, _: &mut Loop, guest: Socket, _had_error: bool) {
-        println!("{guest} has left");
+    fn on_close(&mut self, _: &mut Loop, socket: Socket, _had_error: bool) {
+        println!("{socket} closed");
     }
 }
 
 fn shut_down(lp: &mut Loop, server: Server<Echo>) {
     server.close(lp);
-    for guest in server.sockets(lp) {
-        if guest.write_refusal(lp).is_none() {
-            guest.end_with(lp, "good-bye\r\n");
+    for socket in server.sockets(lp) {
+        if socket.write_refusal(lp).is_none() {
+            socket.end_with(lp, "shutting down\r\n");
         }
-        guest.resume(lp); // Their FIN stands behind all that they have sent.
+        socket.resume(lp); // The client's FIN comes after all its data, so read the rest. The echo drops it.
     }
     let deadline = lp.set_timeout(DEADLINE, move |lp| {
-        for guest in server.sockets(lp) {
-            println!("{guest} is left behind");
-            guest.destroy(lp);
+        for socket in server.sockets(lp) {
+            println!("{socket} did not close in time");
+            socket.destroy(lp);
         }
     });
-    lp.unref(deadline); // Who waits for nobody need not wait for the deadline.
+    lp.unref(deadline); // If all connections close earlier, the loop does not wait for the deadline.
 }
 
 fn main() -> Result<()> {
@@ -78,19 +80,19 @@ fn main() -> Result<()> {
     let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 13_shutdown_on_signals [PORT]"))?;
     bucle::run(|lp| {
         let server = net::listen(lp, ("127.0.0.1", port), Echo)?;
-        // A listener keeps nothing alive, or no program that listens to signals would ever end.
+        // A signal callback does not keep the loop alive. Otherwise this program would never end.
         process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
             for again in [Signal::Interrupt, Signal::Terminate] {
                 if let Err(error) = process::exit_on(again, 128 + again.number()) {
-                    println!("{again} will not: {error}");
+                    println!("cannot exit on {again}: {error}");
                 }
             }
-            println!("{signal}: {} to see off; once more ends it at once", server.connections(lp));
+            println!("{signal}: connections to close: {}; a second signal exits immediately", server.connections(lp));
             shut_down(lp, server);
         })?;
         server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })?;
-    println!("all have left");
+    println!("all connections are closed");
     Ok(())
 }

@@ -1,31 +1,33 @@
-//! Lesson 14: a proxy is two pipes, and what to do when one of them breaks.
+//! Lesson 14: a proxy is two pipes, and a rule for connections that break.
 //!
 //! ```text
-//!   guest ── pipe ──▶ server      at the pace of the slower, in each direction;
-//!   guest ◀── pipe ── server      an end on one side is passed on as an end
+//!   client ── pipe ──▶ server      each direction runs at the speed of its slower side;
+//!   client ◀── pipe ── server      an end of one side becomes an end of the other side
 //! ```
 //!
-//! A pipe does what lesson 3 does by hand: write, pause at `false`, resume at the drain; and ends its destination when its
-//! source has ended. Three things are left to the proxy:
+//! A pipe does what lesson 3 does by hand: it writes, pauses when `write` returns `false`, resumes at the drain, and
+//! ends its destination when its source has ended. Three things are left for the proxy:
 //!
-//! * `allow_half_open` on both sides: who has ended may still get an answer (lesson 9).
-//! * A side that breaks off breaks the other off too, with a reset: a FIN would pass half an answer for a whole one.
-//! * A side that takes nothing holds the other one up, and that is right; but not for ever: the write timeout of lesson 6.
+//! * `allow_half_open` on both sides: a side that has ended can still receive an answer (lesson 9).
+//! * When one side breaks, reset the other side. An end would make half an answer look complete.
+//! * A side that reads nothing rightly stops the other side, but not without limit: set the write timeout of lesson 6.
 //!
-//! The server may be on a port, or on a unix path, which is a file that a server on the same machine listens on. Who may not
-//! come in stands in a `BlockList`: it only answers, turning away is up to `on_connection`.
+//! The server is reached by a port, or by a unix path, which is a file on the same machine. A `BlockList` names the
+//! networks to refuse. It only answers whether an address is in it; `on_connection` has to refuse the client.
 //!
-//! Run: `cargo run --example 03_echo`, in another terminal `cargo run --example 14_proxy 8081`, and in a third one `telnet
-//! localhost 8081`. All arguments: PORT, where the server is (a port or a path), and NETWORK/BITS not to let in; for
-//! example `8081 8080 127.0.0.0/8`, `8081 /tmp/app.sock`.
+//! Run: `cargo run --example 03_echo`, in another terminal `cargo run --example 14_proxy 8081`, and in a third one
+//! `telnet localhost 8081`. All arguments: PORT, the server (a port or a path), networks to refuse (NETWORK/BITS). For
+//! example `8081 8080 127.0.0.0/8` or `8081 /tmp/app.sock`.
 //!
-//! Expect here, when two have come, then with the echo stopped, then with 127.0.0.0/8:
+//! Expect here: two clients; then with the echo stopped; then with 127.0.0.0/8 refused:
 //!
 //! ```text
-//! listening on 127.0.0.1:8081         listening on …            listening on …
-//! #2 is passed on as #3               #2 is passed on as #3     #2 may not come in: 127.0.0.1
-//! #4 is passed on as #5               #3 failed: connect ECONNREFUSED 127.0.0.1:8080
+//! listening on 127.0.0.1:8081      listening on …             listening on …
+//! #2 is forwarded as #3            #2 is forwarded as #3      #2 is refused: 127.0.0.1
+//! #4 is forwarded as #5            #3 failed: connect ECONNREFUSED 127.0.0.1:8080
 //! ```
+//!
+//! Why: bytes, ends and resets pass through in both directions, so the client sees what it would see without the proxy.
 
 use bucle::net::{self, BlockList, Error, Family, Handler, Limits, ServerOptions, Socket, SocketOptions, Target};
 use bucle::{Loop, Result};
@@ -39,26 +41,26 @@ struct Proxy {
 }
 
 impl Handler for Proxy {
-    fn on_connection(&mut self, lp: &mut Loop, guest: Socket) {
-        let ip = guest.remote_address(lp).map(|address| address.ip());
+    fn on_connection(&mut self, lp: &mut Loop, client: Socket) {
+        let ip = client.remote_address(lp).map(|address| address.ip());
         if let Some(ip) = ip.filter(|ip| self.blocked.check_ip(*ip)) {
-            println!("{guest} may not come in: {ip}");
-            return guest.destroy(lp);
+            println!("{client} is refused: {ip}");
+            return client.destroy(lp);
         }
         let options = SocketOptions { allow_half_open: true, limits: LIMITS, ..SocketOptions::default() };
-        match Socket::connect_with(lp, self.server.clone(), options, Side { other: guest }) {
+        match Socket::connect_with(lp, self.server.clone(), options, Side { other: client }) {
             Ok(server) => {
-                println!("{guest} is passed on as {server}");
-                guest.set_handler(lp, Side { other: server });
-                guest.pipe(lp, server);
-                server.pipe(lp, guest);
+                println!("{client} is forwarded as {server}");
+                client.set_handler(lp, Side { other: server });
+                client.pipe(lp, server);
+                server.pipe(lp, client);
             }
-            Err(error) => guest.destroy_with(lp, error),
+            Err(error) => client.destroy_with(lp, error),
         }
     }
 }
 
-/// The one end of the two pipes, and where the other one is.
+/// The handler of one side of the proxy. It knows the socket of the other side.
 struct Side {
     other: Socket,
 }
@@ -68,10 +70,10 @@ impl Handler for Side {
         println!("{socket} failed: {error}");
     }
 
-    /// Without an error both directions have ended in order, and the pipes have passed it on.
+    /// Without an error both directions have ended, and the pipes have forwarded both ends.
     fn on_close(&mut self, lp: &mut Loop, _: Socket, had_error: bool) {
         if had_error && self.other.reset_and_destroy(lp).is_err() {
-            self.other.destroy(lp); // A unix path knows no reset.
+            self.other.destroy(lp); // A unix socket has no reset.
         }
     }
 }

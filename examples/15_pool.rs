@@ -1,28 +1,30 @@
-//! Lesson 15: a pool of clients that come back. One handler for many sockets, and a server that is not always there.
+//! Lesson 15: a pool of clients that reconnect. Many sockets, one handler, and a server that is not always there.
 //!
-//! A server's sockets share its handler. Clients have no server, so they share one by name: `Shared::new` gives the handler
-//! to the loop, and each `Socket::connect` is given the name. The pool keeps it too, because the timer that connects again
-//! has to be lent the pool. (Wrapped in `Telnet` a client hears whole lines, as the server of lesson 12 does.)
+//! The sockets of a server share its handler. Clients have no server, so the pool is stored in the loop by
+//! `Shared::new`, and each connection is given its name, a `Shared`. The timer that reconnects uses the name, too, to
+//! borrow the pool. (The handler is wrapped in `Telnet`, so it gets whole lines, as in lesson 12.)
 //!
-//! * Who is lost is replaced after a pause: 100 ms, and twice as long after each failure in a row, up to 6.4 s. Without the
-//!   pause a server that is down is called on thousands of times a second, and never gets up again.
-//! * A question goes to one connection that is free. If that is lost before the answer, the question is asked again: it
-//!   may be asked twice, and must bear it.
-//! * Who is connected and does not answer is lost as well, after two seconds: the idle limit of lesson 11.
+//! * A lost connection is replaced after a pause: 100 ms, doubled with each failure in a row, up to 6.4 s. Without the
+//!   pause, a server that is down would get thousands of connection attempts per second when it starts again.
+//! * A question is sent on one free connection. If that is lost before the answer, the question is sent again on
+//!   another one. So a question may be sent twice, and must allow that.
+//! * A connection that does not answer within two seconds counts as lost: the idle limit of lesson 11.
 //!
-//! Run: `cargo run --example 15_pool`, and in another terminal, after a while, `cargo run --example 03_echo`. It asks the
-//! echo ten questions (another port as an argument), and ends when it has all the answers.
+//! Run: `cargo run --example 15_pool`, and some seconds later `cargo run --example 03_echo` in another terminal. The
+//! pool sends ten questions to the echo (another port as an argument), and ends when all are answered.
 //!
 //! Expect something like this:
 //!
 //! ```text
 //! #2 failed: connect ECONNREFUSED 127.0.0.1:8080
 //! #3 failed: connect ECONNREFUSED 127.0.0.1:8080
-//! the next one in 200ms
-//! the next one in 400ms
-//! #4 is connected
-//! #4 answers: question 1
+//! connecting again in 200ms
+//! connecting again in 400ms
+//! #4 connected
+//! #4 answered: question 1
 //! ```
+//!
+//! Why: the pauses grow while the server is down, and no question is lost, whatever happens to the connections.
 
 use bucle::telnet::{self, Client, Options, Telnet, lines::printable};
 use bucle::{Error, Loop, Result, net::Shared, net::Socket, net::SocketOptions};
@@ -54,36 +56,36 @@ impl Pool {
         self.questions.is_empty() && self.asked.is_empty()
     }
 
-    fn go_on(&mut self, lp: &mut Loop) {
+    fn send_questions(&mut self, lp: &mut Loop) {
         while let (Some(client), Some(question)) = (self.free.first(), self.questions.front()) {
             client.write_line(lp, format!("question {question}"));
             self.asked.extend(self.free.pop_first().zip(self.questions.pop_front()));
         }
         if self.is_done() {
-            self.free.iter().for_each(|client| client.end(lp)); // Nobody is needed any more.
+            self.free.iter().for_each(|client| client.end(lp)); // No connection is needed now.
         }
     }
 }
 
 impl telnet::Handler for Pool {
     fn on_open(&mut self, lp: &mut Loop, client: Client) {
-        println!("{client} is connected");
+        println!("{client} connected");
         self.failures_in_a_row = 0;
         self.free.insert(client);
-        self.go_on(lp);
+        self.send_questions(lp);
     }
 
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
         if self.asked.remove(&client).is_some() {
-            println!("{client} answers: {}", printable(line));
+            println!("{client} answered: {}", printable(line));
             self.free.insert(client);
-            self.go_on(lp);
+            self.send_questions(lp);
         }
     }
 
     fn on_timeout(&mut self, lp: &mut Loop, client: Client) {
         if !self.free.contains(&client) {
-            client.socket().destroy_with(lp, Error::custom("E_SILENT", "no answer"));
+            client.socket().destroy_with(lp, Error::custom("E_NO_ANSWER", "no answer"));
         }
     }
 
@@ -94,13 +96,13 @@ impl telnet::Handler for Pool {
     fn on_close(&mut self, lp: &mut Loop, client: Client, _had_error: bool) {
         if let Some(question) = self.asked.remove(&client) {
             self.questions.push_front(question);
-            self.go_on(lp);
+            self.send_questions(lp);
         } else if !self.free.remove(&client) {
-            self.failures_in_a_row += 1; // It never got as far as to be free.
+            self.failures_in_a_row += 1; // It was neither asked nor free, so it never connected.
         }
         let Some(name) = self.name.filter(|_| !self.is_done()) else { return };
         let pause = PAUSE * (1 << self.failures_in_a_row.min(6));
-        println!("the next one in {pause:?}");
+        println!("connecting again in {pause:?}");
         lp.set_timeout(pause, move |lp| _ = name.with(lp, |pool, lp| pool.handler().connect(lp)));
     }
 }

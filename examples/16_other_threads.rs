@@ -1,43 +1,45 @@
-//! Lesson 16: other threads. A request is worked on elsewhere, and the answer finds the one who asked.
+//! Lesson 16: long work runs on another thread, and the answer still finds its client.
 //!
-//! While a callback computes, nobody is served. So long work goes to a thread of its own, and the answer comes back as a
-//! closure that is posted through a `Remote`, the door into a loop from outside. It runs on the loop, in the poll phase, like
-//! the arrival of data:
+//! While a callback computes, the loop serves no other connection. So long work goes to a worker thread. The answer
+//! comes back through a `Remote`, the only part of a loop that other threads may use: `remote.post` sends a closure to
+//! the loop, which runs it in the poll phase, like any I/O callback:
 //!
 //! ```text
-//!   loop    ── on_line ─ try_send ─▶ goes on serving ························ |lp| client.write_line ─▶
-//!                          │ (queue)                                        ▲
-//!   worker                 └──▶ computes ·····························─ post ┘
+//!   loop    ── on_line ─ try_send ─▶ serves other clients ··················· |lp| client.write_line ─▶
+//!                          │ queue                                          ▲
+//!   worker                 └──▶ computes ··························── post ─┘
 //! ```
 //!
-//! * A `Client`, or a `Socket`, may travel: it is a name of eight bytes. Whoever has left meanwhile is not found, and nobody
-//!   else gets the answer (lesson 8).
-//! * The queue is bounded, and the loop never waits for room in it: who asks when it is full is told so. An unbounded one
-//!   would take every request, and answer none of them in time.
-//! * A remote does not keep the loop alive. Here the server does; who works without one holds a `KeepAlive`, from
+//! * A `Client` or a `Socket` can be sent to a thread: it is a name of eight bytes. If the client has left, the name
+//!   finds nothing, and no other client gets the answer (lesson 8).
+//! * The queue is bounded, and the loop never waits for it: when it is full, the request is refused. An unbounded queue
+//!   would accept every request and then answer too late.
+//! * A remote does not keep the loop alive; here the server does. A program without one keeps a `KeepAlive`, from
 //!   `remote.hold()`, until the answer is posted.
 //!
-//! Run: `cargo run --example 16_other_threads` (another port as an argument; 0 is any free one), and in another terminal
-//! `printf '10\n1000\nten\n' | nc localhost 8080`. (With `nc -N`, which says good-bye at once, there would be no answer: who
-//! has ended is ended, too.)
+//! Run: `cargo run --example 16_other_threads` (another port as an argument; 0 is any free one), and in another
+//! terminal `printf '10\n1000\nten\n' | nc localhost 8080`. (Not `nc -N`: it ends at once, and the server then ends
+//! before the answer.)
 //!
-//! Expect there (the refusal is first, for it needs no work):
+//! Expect there:
 //!
 //! ```text
-//! no: 1 to 100000, please
+//! error: send a number from 1 to 100000
 //! prime number 10 is 29
 //! prime number 1000 is 7919
 //! ```
+//!
+//! Why: the last line is refused on the loop itself, so its answer overtakes the two that the worker computes.
 
 use bucle::telnet::{self, Client, Options};
 use bucle::{Error, Loop, Remote, Result};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread;
 
-/// How many requests may wait, besides the one that is worked on.
+/// How many requests may wait, besides the one that the worker computes.
 const QUEUE: usize = 4;
 
-/// A request: who asks, and for which prime.
+/// A request: the client, and which prime number it wants.
 type Job = (Client, usize);
 
 struct Primes {
@@ -48,31 +50,32 @@ impl telnet::Handler for Primes {
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
         let number = str::from_utf8(line).ok().and_then(|line| line.trim().parse().ok());
         let Some(number) = number.filter(|number| (1..=100_000).contains(number)) else {
-            client.write_line(lp, "no: 1 to 100000, please");
+            client.write_line(lp, "error: send a number from 1 to 100000");
             return;
         };
         match self.jobs.try_send((client, number)) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => _ = client.write_line(lp, "busy: not now"),
-            Err(TrySendError::Disconnected(_)) => _ = client.write_line(lp, "nobody works here any more"),
+            Err(TrySendError::Full(_)) => _ = client.write_line(lp, "busy: try again later"),
+            Err(TrySendError::Disconnected(_)) => _ = client.write_line(lp, "error: the worker has stopped"),
         }
     }
 }
 
-/// On the worker's thread. What it needs it owns; of the loop it has nothing but the door. It ends when the loop is gone.
+/// Runs on the worker thread. It owns all its data and reaches the loop only by `remote`. It ends when the loop is
+/// gone.
 fn work(jobs: &Receiver<Job>, remote: &Remote) {
     for (client, number) in jobs {
         let prime = nth_prime(number);
-        let is_open = remote.post(move |lp| {
+        let is_alive = remote.post(move |lp| {
             client.write_line(lp, format!("prime number {number} is {prime}"));
         });
-        if !is_open {
+        if !is_alive {
             return;
         }
     }
 }
 
-/// The simple way, which takes its time.
+/// The simple algorithm. It is slow, so that there is work to do.
 fn nth_prime(number: usize) -> u64 {
     let is_prime = |n: &u64| !(2..).take_while(|d| d * d <= *n).any(|d| n.is_multiple_of(d));
     (2..).filter(is_prime).nth(number - 1).unwrap_or(0)

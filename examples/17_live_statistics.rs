@@ -1,27 +1,26 @@
-//! Lesson 17: live statistics, pushed to everybody who looks on. Some look on slowly.
+//! Lesson 17: live statistics for many clients. A slow client skips some updates.
 //!
-//! Every 50 ms the game moves on, and all its scores go to all clients. Each message is a whole picture, so who has missed
-//! some needs none of them: the next one will do. That makes the slow client easy. As long as its socket owes a drain
-//! it is passed over, and then gets what is true by then. What waits for it is bounded without a limit: one picture on
-//! top of the high-water mark. But it would wait for ever, so who takes nothing for five seconds has to go: the write
-//! timeout of lesson 6.
+//! On each *beat*, every 50 ms, the game changes, and all scores go to all clients. Each message is complete, so a
+//! client that missed some of them needs only the next one. That makes the slow client easy: while its socket needs a
+//! drain it is skipped, and afterwards it gets the newest scores.
 //!
-//! (In lesson 7 nothing may be left out: there the slow one costs memory, up to a limit. Lesson 18 has both.)
+//! Run: `cargo run --example 17_live_statistics` (another port as an argument; 0 is any free one. A second argument is
+//! the number of players), then in other terminals `telnet localhost 8080`.
 //!
-//! The timer needs the server's handler, which belongs to the loop: `server.with` lends it.
-//!
-//! Run: `cargo run --example 17_live_statistics` (another port as an argument; 0 is any free one. A second argument is the
-//! number of players), then in other terminals `telnet localhost 8080`.
-//!
-//! Expect there something like the left; on the right, what a client that does not read looks like from here:
+//! Expect something like this (a client on the left; on the right the server, while a client does not read):
 //!
 //! ```text
 //! beat 41: 9 8 8 8 8                  listening on 127.0.0.1:8080
-//! beat 42: 9 9 8 8 8                  #2 looks on
-//! beat 43: 9 9 9 8 8                  #2 is slow: beat 57 passes it over
-//! beat 44: 9 9 9 9 8                  #2 is given up: none was taken for 5s
-//! beat 45: 9 9 9 9 9                  #2 is gone, and missed 100 beats
+//! beat 42: 9 9 8 8 8                  #2 connected
+//! beat 43: 9 9 9 8 8                  #2 is slow: skipping beat 57
+//! beat 44: 9 9 9 9 8                  #2 took nothing for 5s: disconnecting
+//! beat 45: 9 9 9 9 9                  #2 left, 100 beats missed
 //! ```
+//!
+//! Why: a client has at most one message above the high-water mark in its outbox, without any limit in bytes. But it
+//! could stay there forever, so the write timeout of lesson 6 disconnects a client that takes nothing for five seconds.
+//! (In the chat of lesson 7 no message may be skipped, so a slow client costs memory, up to a limit. Lesson 18 combines
+//! both.)
 
 use bucle::net::{self, Error, Handler, Limits, ServerOptions, Socket};
 use bucle::{Loop, Result};
@@ -33,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Game {
     beat: usize,
     scores: Vec<u32>,
-    /// Who looks on, and how many beats they have missed in a row.
+    /// The clients, each with the number of beats that it missed in a row.
     clients: BTreeMap<Socket, u32>,
 }
 
@@ -42,20 +41,20 @@ impl Game {
         let scorer = self.beat % self.scores.len();
         self.scores[scorer] += 1;
         self.beat += 1;
-        let mut picture = format!("beat {}:", self.beat);
+        let mut message = format!("beat {}:", self.beat);
         for score in &self.scores {
-            let _ = write!(picture, " {score}"); // A string takes it all.
+            let _ = write!(message, " {score}"); // Writing to a string cannot fail.
         }
-        picture += "\r\n";
+        message += "\r\n";
         for (client, missed) in &mut self.clients {
             if !client.needs_drain(lp) {
                 *missed = 0;
-                client.write(lp, &picture);
+                client.write(lp, &message);
                 continue;
             }
             *missed += 1;
             if *missed == 1 {
-                println!("{client} is slow: beat {} passes it over", self.beat);
+                println!("{client} is slow: skipping beat {}", self.beat);
             }
         }
     }
@@ -63,21 +62,21 @@ impl Game {
 
 impl Handler for Game {
     fn on_connection(&mut self, _: &mut Loop, socket: Socket) {
-        println!("{socket} looks on");
+        println!("{socket} connected");
         self.clients.insert(socket, 0);
     }
 
-    // There is no on_data: what the clients say is read and thrown away.
+    // There is no on_data: bytes from the clients are read and dropped.
 
-    /// Who has ended is written to no more, or the write would fail and cut off what is still on its way to them.
+    /// No write may follow the client's end. It would destroy the socket, and lose the bytes that are still queued.
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
         self.on_close(lp, socket, false);
     }
 
-    /// Their on_close comes later, and a beat may come before it.
+    /// The on_close follows, but a beat may come before it. So the client is removed now.
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
         match error {
-            Error::TooSlow { limit, .. } => println!("{socket} is given up: {limit}"),
+            Error::TooSlow { .. } => println!("{socket} took nothing for {PATIENCE:?}: disconnecting"),
             error => println!("{socket} failed: {error}"),
         }
         self.on_close(lp, socket, true);
@@ -85,7 +84,7 @@ impl Handler for Game {
 
     fn on_close(&mut self, _: &mut Loop, socket: Socket, _had_error: bool) {
         if let Some(missed) = self.clients.remove(&socket) {
-            println!("{socket} is gone, and missed {missed} beats");
+            println!("{socket} left, {missed} beats missed");
         }
     }
 }
@@ -102,6 +101,7 @@ fn main() -> Result<()> {
         let options = ServerOptions { limits, ..ServerOptions::default() };
         let server = net::listen_with(lp, ("127.0.0.1", port), options, game)?;
         server.address(lp).inspect(|address| println!("listening on {address}"));
+        // The game is the server's handler, which the loop owns. `with` lends it to the timer.
         lp.set_interval(PERIOD, move |lp| {
             server.with(lp, |game, lp| game.beat(lp));
         });

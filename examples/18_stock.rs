@@ -1,27 +1,28 @@
-//! Lesson 18: quantities in stock that change, and every client sees the same.
+//! Lesson 18: a stock that many clients change. Each client gets a snapshot, then every change in the same order.
 //!
-//! Who comes gets the stock as it is, and from then on every change, in the same order as everybody else. Nothing can fall
-//! in between: the first picture and the joining happen in one callback, and no change can be made meanwhile. For the same
-//! reason an item cannot be sold twice: between the look at the quantity and the sale nobody else runs. What would take
-//! a lock with threads, or a transaction, here takes not leaving the callback.
-//!
-//! A change is not a whole picture, as in lesson 17, so none may be left out. Who does not read goes over a limit (lesson
-//! 6) and has to go; on coming back they get the whole picture again, which is the way to catch up.
+//! A new client gets the whole stock, then every change. It cannot miss one in between: the snapshot is written and the
+//! client is added to the list in one callback, and nothing else runs meanwhile. For the same reason no item is sold
+//! twice: nothing runs between the check of the quantity and the sale. Threads would need a lock or a transaction. Here
+//! it is enough to stay within one callback.
 //!
 //! Run: `cargo run --example 18_stock` (another port as an argument; 0 is any free one), and in two terminals
 //! `telnet localhost 8080`.
 //!
-//! Expect there:
+//! Expect in the two terminals:
 //!
 //! ```text
 //! stock: 1000000 grains, 5 lemons     stock: 1000000 grains, 5 lemons
 //! buy lemons 3
 //! sold: 3 lemons to #2, 2 left        sold: 3 lemons to #2, 2 left
 //!                                     buy lemons 3
-//!                                     no: only 2 lemons left
+//!                                     error: only 2 lemons left
 //!                                     buy lemons 2
 //! sold: 2 lemons to #3, 0 left        sold: 2 lemons to #3, 0 left
 //! ```
+//!
+//! Why: a change is not complete like the messages of lesson 17, so none may be skipped. A client that does not read
+//! exceeds a limit (lesson 6) and is disconnected. When it connects again it gets a new snapshot, and has missed
+//! nothing.
 
 use bucle::net::{self, Error, Handler, Limits, ServerOptions, Socket};
 use bucle::telnet::lines::Lines;
@@ -34,18 +35,18 @@ struct Shop {
 }
 
 impl Shop {
-    /// Looks and takes. Nobody comes between, and an order that fails has changed nothing.
+    /// Checks an order and takes the items. Nothing runs in between, and an order that fails changes nothing.
     fn sell<'a>(&mut self, order: &'a str) -> Result<(&'a str, u32, u32), String> {
         let ["buy", item, count] = order.split_whitespace().collect::<Vec<_>>()[..] else {
-            return Err("say `buy ITEM N`".to_owned());
+            return Err("send `buy ITEM N`".to_owned());
         };
-        let count = count.parse().ok().filter(|count| *count > 0).ok_or("N is a number, 1 or more")?;
-        let left = self.stock.get_mut(item).ok_or("there is no such item")?;
+        let count = count.parse().ok().filter(|count| *count > 0).ok_or("N must be a number, 1 or more")?;
+        let left = self.stock.get_mut(item).ok_or("no such item")?;
         *left = left.checked_sub(count).ok_or_else(|| format!("only {left} {item} left"))?;
         Ok((item, count, *left))
     }
 
-    fn tell_all(&self, lp: &mut Loop, text: &str) {
+    fn send_to_all(&self, lp: &mut Loop, text: &str) {
         for client in self.clients.keys() {
             client.write(lp, text);
         }
@@ -54,8 +55,8 @@ impl Shop {
 
 impl Handler for Shop {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        let stock: Vec<String> = self.stock.iter().map(|(item, count)| format!("{count} {item}")).collect();
-        socket.write(lp, format!("stock: {}\r\n", stock.join(", ")));
+        let items: Vec<String> = self.stock.iter().map(|(item, count)| format!("{count} {item}")).collect();
+        socket.write(lp, format!("stock: {}\r\n", items.join(", ")));
         self.clients.insert(socket, Lines::with_limit(100));
     }
 
@@ -65,15 +66,15 @@ impl Handler for Shop {
         let fed = lines.feed(chunk, |line| orders.push(String::from_utf8_lossy(line).into_owned()));
         for order in orders {
             match self.sell(&order) {
-                Ok((item, n, left)) => self.tell_all(lp, &format!("sold: {n} {item} to {from}, {left} left\r\n")),
-                Err(why) => _ = from.write(lp, format!("no: {why}\r\n")),
+                Ok((item, n, left)) => self.send_to_all(lp, &format!("sold: {n} {item} to {from}, {left} left\r\n")),
+                Err(why) => _ = from.write(lp, format!("error: {why}\r\n")),
             }
         }
         if let Err(too_long) = fed {
             self.clients.remove(&from);
-            from.end_with(lp, format!("no: {too_long}\r\n"));
+            from.end_with(lp, format!("error: {too_long}\r\n"));
         } else if from.needs_drain(lp) {
-            from.pause(lp); // As in the chat: who does not read the answers is not listened to.
+            from.pause(lp); // As in the chat: a client that does not read its answers is paused.
         }
     }
 
@@ -83,7 +84,7 @@ impl Handler for Shop {
 
     fn on_end(&mut self, lp: &mut Loop, from: Socket) {
         if self.clients.get(&from).is_some_and(|lines| !lines.unfinished().is_empty()) {
-            self.on_data(lp, from, b"\n"); // The last line lacked its break.
+            self.on_data(lp, from, b"\n"); // The last line had no line break.
         }
         self.clients.remove(&from);
     }

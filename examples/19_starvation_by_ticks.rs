@@ -1,35 +1,35 @@
-//! Lesson 19: who goes on for ever, and who lets the others live.
+//! Lesson 19: endless ticks block timers and sockets, endless immediates do not.
 //!
-//! Ticks and microtasks are drained until there are none: one that always asks for another holds the loop for good, and
-//! no timer fires and no socket is read. Immediates are not drained. A check phase runs those that were there when it
-//! began, and the next ones wait for a whole turn to go by:
+//! The loop drains ticks and microtasks until none is left. A tick that always schedules another one holds the loop
+//! forever: no timer fires and no socket is read. Immediates are different. A check phase runs only the immediates that
+//! existed when it began, and new ones wait for the next turn:
 //!
 //! ```text
-//!   callback ─▶ tick ─▶ tick ─▶ tick ─▶ …                  timers and sockets never
+//!   callback ─▶ tick ─▶ tick ─▶ tick ─▶ …             timers and sockets never run
 //!   check: immediate ─▶ timers ─▶ poll ─▶ check: immediate ─▶ timers ─▶ poll ─▶ …
 //! ```
 //!
-//! So `next_tick` is for "right after this callback", and never for "again". For that, `set_immediate`.
-//!
 //! Run: `cargo run --example 19_starvation_by_ticks`
 //!
-//! Expect (a chain ends when a timer of 1 ms and a connection have been served, or when it loses patience):
+//! Expect (each chain stops when a timer of 1 ms and a connection were served, or after 50 ms):
 //!
 //! ```text
-//! ticks: patience is lost after 50 ms; timer waits, connection waits
-//! ticks: then the loop goes on; timer served, connection served
-//! microtasks: patience is lost after 50 ms; timer waits, connection waits
-//! microtasks: then the loop goes on; timer served, connection served
-//! immediates: all went on beside them; timer served, connection served
-//! immediates: then the loop goes on; timer served, connection served
+//! ticks: stopped after 50 ms; timer waits, connection waits
+//! ticks: the loop went on; timer served, connection served
+//! microtasks: stopped after 50 ms; timer waits, connection waits
+//! microtasks: the loop went on; timer served, connection served
+//! immediates: both were served meanwhile; timer served, connection served
+//! immediates: the loop went on; timer served, connection served
 //! ```
+//!
+//! Why it matters: use `next_tick` for "right after this callback", and `set_immediate` for "again and again".
 
 use bucle::net::{self, Socket, on};
 use bucle::{Loop, Result};
 use std::time::{Duration, Instant};
 use std::{cell::Cell, rc::Rc};
 
-const PATIENCE: Duration = Duration::from_millis(50);
+const TIME_LIMIT: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Served {
@@ -39,20 +39,20 @@ struct Served {
 
 struct Chain {
     name: &'static str,
-    /// Has the next link run.
-    ask: fn(&mut Loop, Chain),
-    gives_up_at: Option<Instant>,
+    /// Schedules the next link.
+    schedule: fn(&mut Loop, Chain),
+    stops_at: Option<Instant>,
     served: Rc<Served>,
 }
 
 impl Chain {
     fn link(self, lp: &mut Loop) {
         if self.served.timer.get() && self.served.connection.get() {
-            self.served.report(self.name, "all went on beside them");
-        } else if self.gives_up_at.is_some_and(|at| Instant::now() >= at) {
-            self.served.report(self.name, "patience is lost after 50 ms");
+            self.served.report(self.name, "both were served meanwhile");
+        } else if self.stops_at.is_some_and(|at| Instant::now() >= at) {
+            self.served.report(self.name, "stopped after 50 ms");
         } else {
-            (self.ask)(lp, self);
+            (self.schedule)(lp, self);
         }
     }
 }
@@ -65,7 +65,7 @@ impl Served {
     }
 }
 
-fn scene(name: &'static str, patience: Option<Duration>, ask: fn(&mut Loop, Chain)) -> Result<()> {
+fn scene(name: &'static str, time_limit: Option<Duration>, schedule: fn(&mut Loop, Chain)) -> Result<()> {
     let served = Rc::new(Served::default());
     let [timer, connection] = [(); 2].map(|()| served.clone());
     bucle::run(|lp| {
@@ -74,21 +74,21 @@ fn scene(name: &'static str, patience: Option<Duration>, ask: fn(&mut Loop, Chai
             socket.end(lp);
         });
         let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
-        server.unref(lp); // The loop ends with the connection.
-        let address = server.address(lp).expect("listen has bound it");
+        server.unref(lp); // Only the connection keeps the loop alive.
+        let address = server.address(lp).expect("a listening server has an address");
         Socket::connect(lp, address, on())?;
         lp.set_timeout(Duration::from_millis(1), move |_| timer.timer.set(true));
-        let gives_up_at = patience.map(|patience| Instant::now() + patience);
-        Chain { name, ask, gives_up_at, served: served.clone() }.link(lp);
+        let stops_at = time_limit.map(|time_limit| Instant::now() + time_limit);
+        Chain { name, schedule, stops_at, served: served.clone() }.link(lp);
         Ok(())
     })?;
-    served.report(name, "then the loop goes on");
+    served.report(name, "the loop went on");
     Ok(())
 }
 
 fn main() -> Result<()> {
-    scene("ticks", Some(PATIENCE), |lp, chain| lp.next_tick(|lp| chain.link(lp)))?;
-    scene("microtasks", Some(PATIENCE), |lp, chain| lp.queue_microtask(|lp| chain.link(lp)))?;
+    scene("ticks", Some(TIME_LIMIT), |lp, chain| lp.next_tick(|lp| chain.link(lp)))?;
+    scene("microtasks", Some(TIME_LIMIT), |lp, chain| lp.queue_microtask(|lp| chain.link(lp)))?;
     scene("immediates", None, |lp, chain| {
         lp.set_immediate(|lp| chain.link(lp));
     })

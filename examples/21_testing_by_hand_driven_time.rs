@@ -1,30 +1,35 @@
-//! Lesson 21: testing a handler. Time is driven by hand, the sockets are real.
+//! Lesson 21: test a handler with real sockets and with time that the test controls.
 //!
-//! A test of "who says nothing for five minutes has to go" may not take five minutes, nor depend on how fast the machine is.
-//! So the loop gets a `ManualClock` (lesson 20), is turned by hand, and the test tells it when time passes. Two rules:
+//! A test of "a client that is silent for five minutes is disconnected" must not take five minutes, and must not depend
+//! on the speed of the machine. So the loop gets a `ManualClock` (lesson 20). The test turns the loop and advances the
+//! clock. Two rules:
 //!
-//! * **The kernel takes real time**, a little, for what goes through a socket. A test waits for the thing it wants, turn by
-//!   turn, with a limit that is never reached when all is well. It never sleeps and hopes.
-//! * **Time passes only between the turns**, so the moment before and the moment itself can both be looked at: at 4:59
-//!   nothing may have happened, at 5:00 it must.
+//! * **The kernel needs real time**, a little, to carry bytes through a socket. A test waits for the bytes it wants,
+//!   turn by turn, with a limit that a correct program never reaches. It never sleeps and hopes.
+//! * **Time passes only between turns**, so the test can look at the moment before an event and at the event itself: at
+//!   4:59 nothing must have happened, at 5:00 the question must be sent.
 //!
-//! In a project the scenes below stand under `#[test]`, and say nothing. Here `main` calls them, and they tell.
+//! In a project the scenes below would be `#[test]` functions. Here `main` calls them, and they print what they
+//! checked.
 //!
 //! Run: `cargo run --example 21_testing_by_hand_driven_time`
 //!
-//! Expect, at once:
+//! Expect, without any delay:
 //!
 //! ```text
-//! who says nothing is asked, and has to go
+//! a silent client is asked, then disconnected
 //!   299 s later: ""
 //!   1 s later: "are you there?\r\n"
 //!   29 s later: ""
-//!   1 s later: "good-bye\r\nthe end"
-//! who answers may stay
+//!   1 s later: "closing\r\n(end)"
+//! a client that answers stays connected
 //!   300 s later: "are you there?\r\n"
 //!   0 s later: "thank you\r\n"
 //!   299 s later: ""
 //! ```
+//!
+//! Why: minutes pass in microseconds, and the result is the same on a slow machine, so such a test never fails by
+//! chance.
 
 use bucle::net::{self, Handler, Socket, on};
 use bucle::{EventLoop, Loop, ManualClock, Result};
@@ -33,66 +38,66 @@ use std::{net::TcpStream, time::Duration, time::Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is tested: who says nothing for five minutes is asked, and has half a minute to answer.
-struct Porter {
+/// The handler under test. After five minutes of silence it asks the client, which then has 30 seconds to answer.
+struct IdleCheck {
     has_asked: bool,
 }
 
-impl Handler for Porter {
-    fn on_data(&mut self, lp: &mut Loop, guest: Socket, _: &[u8]) {
+impl Handler for IdleCheck {
+    fn on_data(&mut self, lp: &mut Loop, socket: Socket, _: &[u8]) {
         self.has_asked = false;
-        guest.set_timeout(lp, 300 * SECOND);
-        guest.write(lp, "thank you\r\n");
+        socket.set_timeout(lp, 300 * SECOND);
+        socket.write(lp, "thank you\r\n");
     }
 
-    fn on_timeout(&mut self, lp: &mut Loop, guest: Socket) {
+    fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {
         if std::mem::replace(&mut self.has_asked, true) {
-            guest.write(lp, "good-bye\r\n");
-            return guest.destroy_soon(lp);
+            socket.write(lp, "closing\r\n");
+            return socket.destroy_soon(lp);
         }
-        guest.write(lp, "are you there?\r\n");
-        guest.set_timeout(lp, 30 * SECOND);
+        socket.write(lp, "are you there?\r\n");
+        socket.set_timeout(lp, 30 * SECOND);
     }
 }
 
-/// The loop with its clock, and one guest: a plain socket that does not block.
-struct Stage {
+/// The loop, its clock, and one client: a non-blocking socket of the standard library.
+struct Scene {
     clock: ManualClock,
     event_loop: EventLoop,
-    guest: TcpStream,
+    client: TcpStream,
 }
 
-impl Stage {
-    fn new() -> Result<Stage> {
+impl Scene {
+    fn new() -> Result<Scene> {
         let clock = ManualClock::new();
         let mut event_loop = EventLoop::with_clock(clock.clone())?;
-        let server = on().connection(|lp, guest| {
-            guest.set_timeout(lp, 300 * SECOND);
-            guest.set_handler(lp, Porter { has_asked: false });
+        let handler = on().connection(|lp, socket| {
+            socket.set_timeout(lp, 300 * SECOND);
+            socket.set_handler(lp, IdleCheck { has_asked: false });
         });
-        let server = event_loop.enter(|lp| net::listen(lp, ("127.0.0.1", 0), server))?;
-        let guest = TcpStream::connect(("127.0.0.1", event_loop.enter(|lp| server.port(lp)).expect("it is bound")))?;
-        guest.set_nonblocking(true)?;
+        let server = event_loop.enter(|lp| net::listen(lp, ("127.0.0.1", 0), handler))?;
+        let client = TcpStream::connect(("127.0.0.1", event_loop.enter(|lp| server.port(lp)).expect("it listens")))?;
+        client.set_nonblocking(true)?;
         while event_loop.enter(|lp| server.connections(lp)) == 0 {
-            event_loop.turn(Some(SECOND))?; // This second would be a real one, and is over as soon as the guest comes.
+            event_loop.turn(Some(SECOND))?; // A limit in real time. The turn ends as soon as the client connects.
         }
-        Ok(Stage { clock, event_loop, guest })
+        Ok(Scene { clock, event_loop, client })
     }
 
-    /// Lets time pass, and compares what the guest hears then; "" is nothing.
+    /// Advances the clock and compares the bytes that the client receives then. "" means none.
     fn after(&mut self, seconds: u32, wanted: &str) -> Result<()> {
         self.clock.advance(seconds * SECOND);
-        let (mut heard, mut chunk, gives_up) = (String::new(), [0; 64], Instant::now() + 30 * SECOND);
+        let (mut received, mut chunk, gives_up) = (String::new(), [0; 64], Instant::now() + 30 * SECOND);
         loop {
             self.event_loop.turn(Some(Duration::ZERO))?;
-            match self.guest.read(&mut chunk) {
-                Ok(0) => heard += "the end",
-                Ok(size) => heard += &String::from_utf8_lossy(&chunk[..size]),
+            match self.client.read(&mut chunk) {
+                Ok(0) => received += "(end)",
+                Ok(size) => received += &String::from_utf8_lossy(&chunk[..size]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
-            if heard.len() >= wanted.len() || Instant::now() > gives_up {
-                assert_eq!(heard, wanted);
+            if received.len() >= wanted.len() || Instant::now() > gives_up {
+                assert_eq!(received, wanted);
                 println!("  {seconds} s later: {wanted:?}");
                 return Ok(());
             }
@@ -101,16 +106,16 @@ impl Stage {
 }
 
 fn main() -> Result<()> {
-    println!("who says nothing is asked, and has to go");
-    let mut stage = Stage::new()?;
-    stage.after(299, "")?;
-    stage.after(1, "are you there?\r\n")?;
-    stage.after(29, "")?;
-    stage.after(1, "good-bye\r\nthe end")?;
-    println!("who answers may stay");
-    let mut stage = Stage::new()?;
-    stage.after(300, "are you there?\r\n")?;
-    stage.guest.write_all(b"yes\n")?;
-    stage.after(0, "thank you\r\n")?;
-    stage.after(299, "")
+    println!("a silent client is asked, then disconnected");
+    let mut scene = Scene::new()?;
+    scene.after(299, "")?;
+    scene.after(1, "are you there?\r\n")?;
+    scene.after(29, "")?;
+    scene.after(1, "closing\r\n(end)")?;
+    println!("a client that answers stays connected");
+    let mut scene = Scene::new()?;
+    scene.after(300, "are you there?\r\n")?;
+    scene.client.write_all(b"yes\n")?;
+    scene.after(0, "thank you\r\n")?;
+    scene.after(299, "")
 }

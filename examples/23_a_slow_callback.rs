@@ -1,22 +1,20 @@
-//! Lesson 23: a slow callback and its victims, told by the loop itself.
+//! Lesson 23: find a slow callback with the loop's trace, and divide its work into slices.
 //!
-//! One callback runs at a time, so whoever takes 30 ms makes everybody else wait as long: timers, and sockets, whose bytes
-//! lie in the kernel meanwhile. The victims show it, the culprit does not. So the loop can record what it does (feature
-//! `trace`, on by default): each callback with how long it took, each timer with how late it was and what armed it.
+//! One callback runs at a time. If it takes 30 ms, all timers and sockets wait for 30 ms. You see the late timers, but
+//! not the callback that delayed them. So the loop can record its work (feature `trace`, on by default): each callback
+//! with its duration, and each timer with its delay and how late it was.
 //!
-//! The cure is to work in slices and let the others in between: `set_immediate` for the next slice, as each turn passes
-//! by the sockets and the timers before it comes to the immediates again. Nobody waits for longer than a slice and what
-//! else is in the turn. (Work that has no slices goes to another thread: lesson 16.)
+//! The cure is to work in slices: do one slice, and schedule the next one with `set_immediate`. Every turn serves
+//! sockets and timers before it runs immediates again, so they wait for one slice at most, plus the other callbacks of
+//! the turn. (Work that cannot be divided goes to another thread: lesson 16.)
 //!
-//! Time is driven by hand, as in lesson 20, so the numbers are exact; `clock.advance` is the work.
-//!
-//! Run: `cargo run --example 23_a_slow_callback`, and again with `RUST_LOG=warn` in front: the loop warns by itself, of
-//! any callback over 10 ms.
+//! Run: `cargo run --example 23_a_slow_callback`, and again with `RUST_LOG=warn` in front: then the loop itself logs a
+//! warning for each callback that takes more than 10 ms.
 //!
 //! Expect:
 //!
 //! ```text
-//! 30 ms of work at once
+//! 30 ms of work in one callback
 //!   immediate took 30 ms
 //!   timer of 10 ms was 20 ms late
 //!   timer of 20 ms was 10 ms late
@@ -32,6 +30,8 @@
 //!   immediate took 5 ms
 //!   timer of 30 ms was 5 ms late
 //! ```
+//!
+//! Why: with slices a timer waits for one slice at most, here 5 ms, instead of for all the work.
 
 use bucle::trace::{Kind, Record, Trace};
 use bucle::{EventLoop, Loop, ManualClock, Result};
@@ -40,15 +40,16 @@ use std::time::Duration;
 const MS: Duration = Duration::from_millis(1);
 
 fn main() -> Result<()> {
-    env_logger::init(); // What it shows is up to the variable RUST_LOG.
-    println!("30 ms of work at once");
+    env_logger::init(); // The environment variable RUST_LOG chooses the log messages to print.
+    println!("30 ms of work in one callback");
     report(&record(30 * MS)?);
     println!("30 ms of work in slices of 5 ms");
     report(&record(5 * MS)?);
     Ok(())
 }
 
-/// The culprit and three innocent timers, on a loop that comes round once a millisecond.
+/// Runs the slow work beside three timers, on a loop that turns once per millisecond. The time is driven by hand, as in
+/// lesson 20, so the numbers are exact: `clock.advance` takes the place of the work.
 fn record(slice: Duration) -> Result<Trace> {
     let clock = ManualClock::new();
     let mut event_loop = EventLoop::with_clock(clock.clone())?;
@@ -62,10 +63,10 @@ fn record(slice: Duration) -> Result<Trace> {
     while event_loop.turn(Some(Duration::ZERO))?.is_alive {
         clock.advance(MS);
     }
-    Ok(event_loop.enter(|lp| lp.stop_trace()).expect("it was started above"))
+    Ok(event_loop.enter(|lp| lp.stop_trace()).expect("the trace was started above"))
 }
 
-/// Works for one slice in the check phase of the next turn, and leaves the rest to the turns after it.
+/// Works for one slice in the check phase of the next turn, and leaves the rest to later turns.
 fn work(lp: &mut Loop, clock: ManualClock, slice: Duration, left: Duration) {
     if left.is_zero() {
         return;

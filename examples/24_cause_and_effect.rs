@@ -1,15 +1,12 @@
-//! Lesson 24: why did this happen? A chain of causes, from the bytes that left back to the poll.
+//! Lesson 24: why did this happen? The trace leads from the bytes that were sent back to the poll.
 //!
-//! In a stack trace of a callback there is the loop, and nothing else: who has set the timer returned long ago. So each
-//! record of the loop's trace (lesson 23) names the one that caused it. What is put off carries its cause along, and the
-//! chain does not break at a timer, a tick, or bytes that were gathered:
+//! The stack trace of a callback shows only the loop: the function that armed the timer returned long ago. So each
+//! record of the loop's trace (lesson 23) also names the record that caused it. Deferred work keeps its cause, so the
+//! chain continues through timers, ticks and queued bytes:
 //!
 //! ```text
 //!   poll ─▶ ready ─▶ on_data ─▶ armed ····· turns later ·····▶ timer ─▶ write ─▶ sent
 //! ```
-//!
-//! The trace is a ring of fixed size: it can stay on in production, and the oldest records go first. Here a server
-//! answers each message 5 ms later, and the lesson asks of the bytes it sent: why?
 //!
 //! Run: `cargo run --example 24_cause_and_effect` (needs the feature `trace`, which is on by default)
 //!
@@ -25,6 +22,10 @@
 //!   timers  write #3, 6 bytes
 //!   timers  sent #3, 6 bytes
 //! ```
+//!
+//! Why: the server answers each message 5 ms later. The bytes were written by a timer, the timer was armed by
+//! `on_data`, and that was called because the poll reported the socket as ready. (The trace is a ring of fixed size: it
+//! can stay on in production, because new records replace the oldest ones.)
 
 use bucle::net::{self, Socket, on};
 use bucle::trace::{Kind, Record, Trace};
@@ -33,7 +34,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 const DELAY: Duration = Duration::from_millis(5);
 
-/// A server that answers late, and a client that asks once.
+/// A server that answers late, and a client that sends one message.
 fn conversation(lp: &mut Loop) -> Result<()> {
     lp.start_trace(4096);
     let late_answer = |lp: &mut Loop, socket: Socket, _: &[u8]| {
@@ -42,8 +43,8 @@ fn conversation(lp: &mut Loop) -> Result<()> {
         });
     };
     let server = net::listen(lp, ("127.0.0.1", 0), on().data(late_answer))?;
-    server.unref(lp); // The loop ends with the connection.
-    let address = server.address(lp).expect("listen has bound it");
+    server.unref(lp); // Only the connection keeps the loop alive.
+    let address = server.address(lp).expect("a listening server has an address");
     let client = Socket::connect(lp, address, on().data(|lp, socket, _| socket.end(lp)))?;
     client.write(lp, "hola");
     Ok(())
@@ -57,7 +58,7 @@ fn explain(trace: &Trace) {
     }
 }
 
-/// What led to it, the first cause first. What nothing has caused names itself.
+/// The chain of causes up to record `last`, the first cause first. A record without a cause names itself.
 fn causes(trace: &Trace, last: u64) -> Vec<Record> {
     let records: BTreeMap<u32, Record> = trace.records().map(|(number, record)| (number as u32, *record)).collect();
     let mut chain = Vec::new();
@@ -88,7 +89,7 @@ fn main() -> Result<()> {
     let mut event_loop = EventLoop::new()?;
     event_loop.enter(conversation)?;
     event_loop.run()?;
-    let trace = event_loop.enter(|lp| lp.stop_trace()).expect("the conversation has started it");
+    let trace = event_loop.enter(|lp| lp.stop_trace()).expect("the conversation started the trace");
     explain(&trace);
     Ok(())
 }

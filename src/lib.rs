@@ -1,11 +1,12 @@
-//! Node's event loop and `net` module as one single-threaded Rust library, without an async runtime.
+//! Node's event loop and `net` module as a single-threaded Rust library, without an async runtime.
 //!
-//! This page is lesson one; each module is the next. Programs to run stand in `examples/`, numbered too.
+//! This page is the first lesson, and each module is a further one. The programs in `examples/` are numbered lessons,
+//! too.
 //!
-//! # Lesson one: the loop is lent
+//! # Lesson one: callbacks borrow the loop
 //!
-//! A program has a *main body* and *callbacks*. [`run`] calls the one, then turns the loop, which calls the others, until
-//! nothing is left that could call back: no timer, no server, no open connection.
+//! A program has a *main body* and *callbacks*. [`run`] calls the main body. Then it turns the loop, which calls the
+//! callbacks, until nothing is left that could cause another one: no timer, no server, no open connection.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,56 +23,56 @@
 //! # Ok::<(), bucle::Error>(())
 //! ```
 //!
-//! Every callback gets the loop, `lp: &mut Loop`, and gives it back by returning. While it runs nothing else can: that is
-//! what single-threaded means, and the borrow checker knows it. There are no locks, no `Rc<RefCell<_>>`, no `async`.
+//! Every callback borrows the loop as `lp: &mut Loop` until it returns. No other callback can run in the meantime; the
+//! borrow checker guarantees it. So there are no locks, no `Rc<RefCell<_>>` and no `async`.
 //!
-//! What you keep are names: a [`TimerId`], a [`Socket`](net::Socket). They are eight bytes, can be copied, and own nothing. When the
-//! thing they name is gone, they find nothing.
+//! A program keeps handles such as [`TimerId`] and [`Socket`](net::Socket). A handle is eight bytes, can be copied,
+//! and owns nothing. After its object is gone, the handle refers to nothing, never to another object.
 //!
-//! # The lessons after it
+//! # Further lessons
 //!
-//! Behind each stand the programs in `examples/` that show it.
+//! The numbers are those of the programs in `examples/` that show it.
 //!
-//! 1. [`Loop`]: timers, ticks, microtasks, immediates, and in what order they run. (01, 02, 19, 20)
-//! 2. [`net`]: servers and sockets; [`net::Handler`], who answers; [`net::Socket`], what can be done (03 to 05, 08, 09, 11);
-//!    [`net::Limits`], what a peer may cost (06, 07, 17, 18); [`Socket::pipe`](net::Socket::pipe) and [`net::BlockList`] (14);
-//!    [`net::Shared`], one handler for many (09, 15).
-//! 3. [`Remote`]: other threads, and how they knock. (16)
-//! 4. [`telnet`]: what a person at a terminal speaks; lines out of bytes. (12)
+//! 1. [`Loop`]: timers, ticks, microtasks, immediates, and the order in which they run. (01, 02, 19, 20)
+//! 2. [`net`]: servers and sockets. [`net::Handler`] receives events and [`net::Socket`] acts on a connection (03 to
+//!    05, 08, 09, 11); [`net::Limits`] bounds the cost of a peer (06, 07, 17, 18); [`Socket::pipe`](net::Socket::pipe)
+//!    and [`net::BlockList`] (14); [`net::Shared`] is one handler for many sockets (09, 15).
+//! 3. [`Remote`]: running closures from other threads. (16)
+//! 4. [`telnet`]: the protocol of terminal users; bytes become lines. (12)
 //! 5. `process` (feature `process`): signals and standard input. (10, 13)
-//! 6. `trace` (feature `trace`): what the loop did, with the cause of everything. (23, 24)
-//! 7. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; panics caught, numbers told. (20 to 22)
+//! 6. `trace` (feature `trace`): records of what the loop did, each with its cause. (23, 24)
+//! 7. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
 //!
-//! # As in Node, and not
+//! # Differences from Node
 //!
-//! The order of everything is Node 20's, and is compared with it scenario by scenario (`tests/conformance`). Names are Node's in
-//! snake case; search this documentation for `setImmediate` and you find [`Loop::set_immediate`].
+//! The order of callbacks is that of Node 20, and tests compare it scenario by scenario (`tests/conformance`). Names
+//! are Node's in snake case; search this documentation for `setImmediate` and you find [`Loop::set_immediate`].
 //!
 //! | in Node | here |
 //! |---|---|
 //! | `setTimeout`, `setInterval`, `clearTimeout` | [`Loop::set_timeout`], [`Loop::set_interval`], [`Loop::clear`] |
-//! | `timeout.refresh()` after it fired | only of a timer made with [`Loop::set_timer`]; a timeout is gone once it fired |
-//! | `hasRef()` of a cleared timer | `false`: the timer is gone |
+//! | `timeout.refresh()` after it fired | only for timers of [`Loop::set_timer`]; a timeout no longer exists after it fired |
+//! | `hasRef()` of a cleared timer | `false`: the timer no longer exists |
 //! | `setImmediate`, `process.nextTick`, `queueMicrotask` | [`Loop::set_immediate`], [`Loop::next_tick`], [`Loop::queue_microtask`] |
-//! | promises | none; microtasks have their place in the order |
+//! | promises | not available; microtasks run where Node runs them |
 //! | `process.on('beforeExit')` | [`Loop::on_before_exit`] |
 //! | `socket.on('data', f)` | [`net::Handler::on_data`], or [`net::on`]`().data(f)` |
 //! | no `data` listener yet | [`net::SocketOptions::flowing`]` = false` |
-//! | `pause` and `resume` events, `readable`, `read(n)` | none |
-//! | one system call per `socket.write()` | writes of one phase leave in one system call; the answers are Node's |
-//! | a reset that comes with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
-//! | a pipe's destination that has ended and refuses a chunk holds up the other ones for ever | it does not |
-//! | a write to a peer whose reset came since the last poll: `false` | `true`, and the error at the end of the phase |
+//! | `pause` and `resume` events, `readable`, `read(n)` | not available |
+//! | one system call per `socket.write()` | one system call for all writes of a phase; return values and callbacks are Node's |
+//! | a reset that arrives with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
+//! | a pipe's destination that has ended and refuses a chunk blocks the other destinations | it does not block them |
+//! | a write to a peer whose reset arrived since the last poll returns `false` | `true`; the error follows at the end of the phase |
 //! | an `error` event without a listener ends the program | it is logged as a warning |
-//! | what throws (`ERR_SOCKET_BAD_PORT`) | is an `Err` |
-//! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds at once and gives the error back |
+//! | a thrown error (`ERR_SOCKET_BAD_PORT`) | an `Err` |
+//! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds immediately and returns the error |
 //! | one `accept` per turn | the same, or [`net::ServerOptions::accepts_per_turn`] |
-//! | an object after its `close` | its handle finds nothing any more; take [`net::SocketInfo`] inside `on_close` |
-//! | a pipe of a socket that is connected again | it is gone with the first connection |
-//! | `connect()` again on a closed socket | from inside its `on_close` |
-//! | a due timer refreshed in a tick between two timers fires all the same | it does not |
-//! | encodings | UTF-8 |
-//! | `worker_threads`, the thread pool | your own threads, and [`Remote`] |
+//! | an object after its `close` | its handle refers to nothing; use [`net::SocketInfo`] inside `on_close` |
+//! | a pipe of a socket that is connected again | removed with the first connection |
+//! | `connect()` again on a closed socket | only inside its `on_close` |
+//! | a due timer that is refreshed in a tick between two timers still fires | it does not fire |
+//! | encodings | UTF-8 only |
+//! | `worker_threads`, the thread pool | threads of the program, and [`Remote`] |
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -92,7 +93,7 @@ pub mod net;
 pub mod process;
 pub mod telnet;
 
-/// What the loop did, as values; see [`Loop::start_trace`].
+/// Records of what the loop did; see [`Loop::start_trace`].
 #[cfg(feature = "trace")]
 pub mod trace {
     pub use crate::event_loop::{Kind, Phase, Record, Trace};

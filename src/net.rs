@@ -77,6 +77,7 @@ mod tally;
 mod target;
 mod tick;
 mod timer;
+mod upgrade;
 mod utf8;
 mod write;
 
@@ -101,6 +102,7 @@ use crate::event_loop::slots::Slots;
 use crate::event_loop::{Cause, Loop};
 use accept::Starvation;
 use handler::HandlerSlot;
+use layer::Tables;
 use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use pending::Pending;
@@ -131,13 +133,19 @@ pub(crate) struct Net {
     next_serial: u32,
     /// Where text is put together that cannot be lent from the read buffer.
     text_buf: String,
-    /// Lent to who feeds pipes, or ends them.
+    /// The copy of a chunk that a handler may change while pipes get the original.
+    copy_buf: Vec<u8>,
+    /// The list of pipes that are fed or ended at the moment, so that no chunk allocates one.
     pipes_buf: Vec<Pipe>,
     /// Sockets with gathered bytes, to be sent at the end of the phase.
     unsent: Vec<Socket>,
     /// How many bytes they have gathered, at most: what left before the phase's end may still be counted.
     gathered: usize,
     outboxes: Outboxes,
+    /// What protocols keep for single sockets.
+    tables: Tables,
+    /// The first bytes for handlers whose `on_upgrade` is due.
+    heads: Vec<(Socket, Vec<u8>)>,
     ready: ReadyList,
     /// Work for the pending phase, in the order in which it was asked for.
     pending: VecDeque<(Pending, Cause)>,
@@ -157,38 +165,38 @@ pub(crate) struct Net {
 
 impl Net {
     #[inline]
-    pub(crate) fn socket(&self, socket: Socket) -> Option<&SocketState> {
+    fn socket(&self, socket: Socket) -> Option<&SocketState> {
         self.sockets.get(socket.0)
     }
 
     #[inline]
-    pub(crate) fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
+    fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
         self.sockets.get_mut(socket.0)
     }
 
     /// A socket, and what holds its bytes on their way out.
     #[inline]
-    pub(crate) fn socket_and_outboxes(&mut self, socket: Socket) -> Option<(&mut SocketState, &mut Outboxes)> {
+    fn socket_and_outboxes(&mut self, socket: Socket) -> Option<(&mut SocketState, &mut Outboxes)> {
         let state = self.sockets.get_mut(socket.0)?;
         Some((state, &mut self.outboxes))
     }
 
     /// What is on a socket's way out, if anything is.
-    pub(crate) fn outbox_mut(&mut self, socket: Socket) -> Option<&mut Outbox> {
+    fn outbox_mut(&mut self, socket: Socket) -> Option<&mut Outbox> {
         let (state, outboxes) = self.socket_and_outboxes(socket)?;
         outboxes.of_mut(state)
     }
 
     /// The callbacks of the write in flight.
-    pub(crate) fn take_inflight_callbacks(&mut self, socket: Socket) -> Vec<WriteCallback> {
+    fn take_inflight_callbacks(&mut self, socket: Socket) -> Vec<WriteCallback> {
         self.outbox_mut(socket).map_or_else(Vec::new, Outbox::take_inflight_callbacks)
     }
 
-    pub(crate) fn server(&self, server: ServerId) -> Option<&ServerState> {
+    fn server(&self, server: ServerId) -> Option<&ServerState> {
         self.servers.get(server.0)
     }
 
-    pub(crate) fn server_mut(&mut self, server: ServerId) -> Option<&mut ServerState> {
+    fn server_mut(&mut self, server: ServerId) -> Option<&mut ServerState> {
         self.servers.get_mut(server.0)
     }
 
@@ -230,12 +238,18 @@ impl Net {
 
 impl Loop {
     /// Counts or no longer counts a socket among what keeps the loop alive. Called after every change that matters.
-    pub(crate) fn recount(&mut self, socket: Socket) {
+    fn recount(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let keeps_alive = state.keeps_alive();
-        if keeps_alive != state.is(flag::COUNTED) {
-            state.flags ^= flag::COUNTED;
-            self.active = if keeps_alive { self.active + 1 } else { self.active - 1 };
+        if keeps_alive == state.is(flag::COUNTED) {
+            return;
+        }
+        if keeps_alive {
+            state.set(flag::COUNTED);
+            self.active += 1;
+        } else {
+            state.clear(flag::COUNTED);
+            self.active -= 1;
         }
     }
 }

@@ -87,14 +87,13 @@ pub mod lines;
 pub mod negotiation;
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::time::Duration;
 
 pub use client::{Client, broadcast};
 pub use codec::option;
 pub use negotiation::{Policy, Side};
 
-use crate::net::{self, Dropped, Error, IntoHandler, Limits, Listen, Server, ServerId, ServerOptions, Socket};
+use crate::net::{self, Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket};
 use crate::{Loop, Result};
 use codec::{Decoder, Event, SUBNEGOTIATION_LIMIT, command};
 use lines::{LineTooLong, Lines};
@@ -108,10 +107,6 @@ pub const OUTBOX_LIMIT: usize = 1024 * 1024;
 
 /// How long after our FIN a client may take to read the rest and answer with its own.
 pub const LINGER: Duration = Duration::from_secs(5);
-
-/// How much larger than what is in it the table of sessions may be when somebody leaves, and from when on it is looked at.
-const SPARSE: usize = 8;
-const FEW_SESSIONS: usize = 32;
 
 /// The byte that Ctrl-D is (ASCII: end of transmission).
 const CTRL_D: u8 = 0x04;
@@ -237,86 +232,21 @@ pub fn server_options() -> ServerOptions {
     ServerOptions { no_delay: true, limits, ..ServerOptions::default() }
 }
 
-/// Makes a telnet client of a socket that has been something else so far: a protocol upgrade. Gives it `telnet` for a handler
-/// (a [`Telnet`], or the [`Shared`](net::Shared) name of one), which hears `on_open` as soon as the current callback returns,
-/// before anything of the client.
-///
-/// What the old handler has of a chunk and does not want is for the new one: [`Socket::unshift`], before or after this. The
-/// socket's limits and its other settings stay as they are; see [`server_options`] for what telnet is well off with. A
-/// socket that is connecting is opened when it is connected, one that is destroyed only hears its end.
-///
-/// ```
-/// use bucle::net::{self, Handler, Socket};
-/// use bucle::telnet::{self, Client, Telnet};
-/// use bucle::Loop;
-///
-/// /// Speaks its own protocol, until it is asked for telnet.
-/// struct Door;
-///
-/// impl Handler for Door {
-///     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-///         // (A real one puts the pieces of a request together.)
-///         let Some(rest) = chunk.strip_prefix(b"TELNET\n") else { return socket.end(lp) };
-///         telnet::attach(lp, socket, Telnet::new(telnet::Options::default(), Room));
-///         socket.unshift(lp, rest);
-///     }
-/// }
-///
-/// struct Room;
-///
-/// impl telnet::Handler for Room {
-///     fn on_open(&mut self, lp: &mut Loop, client: Client) {
-///         client.write_line(lp, "¡Bienvenido!");
-///     }
-///     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
-///         client.write_line(lp, line);
-///     }
-/// }
-///
-/// # let shown = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
-/// # let screen = shown.clone();
-/// bucle::run(|lp| {
-///     let server = net::listen(lp, ("127.0.0.1", 0), Door)?;
-///     let client = net::on()
-///         .connect(|lp, socket| socket.end_with(lp, "TELNET\nhola\n"))
-///         .data(move |_, _, chunk| screen.borrow_mut().push_str(&String::from_utf8_lossy(chunk)));
-///     let port = server.port(lp).expect("it is bound");
-///     Socket::connect(lp, ("127.0.0.1", port), client)?;
-///     server.unref(lp);
-///     Ok(())
-/// })?;
-/// assert_eq!(*shown.borrow(), "¡Bienvenido!\r\nhola\r\n");
-/// # Ok::<(), bucle::Error>(())
-/// ```
-pub fn attach<H: Handler>(lp: &mut Loop, socket: Socket, telnet: impl IntoHandler<Handler = Telnet<H>>) -> Client {
-    let client = Client(socket);
-    socket.set_handler(lp, telnet);
-    if socket.is_connected(lp) {
-        client.owe_open(lp);
-        socket.with_handler_next(lp, move |telnet: &mut Telnet<H>, lp| {
-            // Not if it was attached once more, and that one has been opened.
-            if client.take_owed_open(lp) {
-                telnet.handler.on_open(lp, client);
-                client.let_go_on(lp);
-            }
-        });
-    }
-    client
-}
-
 /// A [`net::Handler`] that speaks telnet to its sockets, and lines to `H`.
 ///
-/// For a server ([`Server::new`]), for a client ([`Socket::connect`]), or for a socket that becomes telnet ([`attach`]).
+/// For a server ([`Server::new`]), for a client ([`Socket::connect`]), or for a socket whose protocol changes to
+/// telnet ([`Socket::upgrade`]).
 #[derive(Debug)]
 pub struct Telnet<H> {
     handler: H,
     options: Options,
-    /// Of the sockets that stand in the middle of something: a line, a command. Those that stand between two lines, which
-    /// is where most stand most of the time, have nothing to be remembered and no entry.
-    sessions: HashMap<Socket, Session>,
 }
 
-/// What is remembered of one connection between two reads.
+/// The bit of a socket's tag that says that its [`Session`] is in the loop's table.
+const HAS_SESSION: u16 = 1;
+
+/// What is remembered of a connection between two reads, if the first one ended in the middle of a line or a command. Most reads
+/// end between two lines, and leave nothing to remember.
 #[derive(Debug)]
 struct Session {
     decoder: Decoder,
@@ -335,10 +265,19 @@ impl Session {
     }
 }
 
+/// Takes the session of a socket out of the loop's table, if there is one.
+fn take_session(lp: &mut Loop, socket: Socket) -> Option<Session> {
+    if socket.tag(lp) & HAS_SESSION == 0 {
+        return None;
+    }
+    socket.change_tag(lp, 0, HAS_SESSION);
+    socket.take_entry(lp)
+}
+
 /// Whether the next line of a chunk may be delivered now.
 enum Next {
     Go,
-    /// It paused, or was paused for not reading: the rest of the chunk waits.
+    /// It is paused, or its handler was replaced: the rest of the chunk waits.
     Wait,
     /// It has ended or was destroyed: the rest is for nobody.
     Stop,
@@ -347,7 +286,7 @@ enum Next {
 impl<H: Handler> Telnet<H> {
     /// Wraps `handler`.
     pub fn new(options: Options, handler: H) -> Self {
-        Telnet { handler, options, sessions: HashMap::new() }
+        Telnet { handler, options }
     }
 
     /// The handler inside, for [`Server::with`].
@@ -358,7 +297,7 @@ impl<H: Handler> Telnet<H> {
     /// Takes a chunk apart. Stops between two lines when it has to, and has the rest come again after the resume.
     fn take_apart(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
         let socket = client.socket();
-        let Telnet { handler, options, .. } = self;
+        let Telnet { handler, options } = self;
         let Session { decoder, lines } = session;
         let mut rest = chunk;
         while let Some(event) = decoder.next_event(&mut rest) {
@@ -427,7 +366,7 @@ impl<H: Handler> Telnet<H> {
         if client.is_leaving(lp) {
             return Next::Stop;
         }
-        if socket.is_paused(lp) {
+        if socket.is_paused(lp) || socket.is_upgrading(lp) {
             return Next::Wait;
         }
         if socket.needs_drain(lp) {
@@ -447,16 +386,23 @@ impl<H: Handler> net::Handler for Telnet<H> {
         self.handler.on_open(lp, Client(socket));
     }
 
+    /// A socket that is still connecting is opened when it is connected.
+    fn on_upgrade(&mut self, lp: &mut Loop, socket: Socket) {
+        if socket.was_connected(lp) {
+            self.handler.on_open(lp, Client(socket));
+        }
+    }
+
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         let client = Client(socket);
-        if client.is_leaving(lp) {
+        if !socket.is_at_work(lp) && client.is_leaving(lp) {
             return;
         }
-        let remembered = if self.sessions.is_empty() { None } else { self.sessions.remove(&socket) };
-        let mut session = remembered.unwrap_or_else(|| Session::new(&self.options));
+        let mut session = take_session(lp, socket).unwrap_or_else(|| Session::new(&self.options));
         self.take_apart(lp, client, &mut session, chunk);
         if !session.is_idle() {
-            self.sessions.insert(socket, session);
+            socket.change_tag(lp, HAS_SESSION, 0);
+            socket.set_entry(lp, session);
         }
     }
 
@@ -467,7 +413,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
 
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
         let client = Client(socket);
-        client.let_go_on(lp);
+        client.end_throttle(lp);
         self.handler.on_drain(lp, client);
     }
 
@@ -477,7 +423,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
         if client.is_leaving(lp) {
             return;
         }
-        if let Some(mut session) = self.sessions.remove(&socket)
+        if let Some(mut session) = take_session(lp, socket)
             && let Some(line) = session.lines.finish()
         {
             self.handler.on_line(lp, client, line);
@@ -498,10 +444,6 @@ impl<H: Handler> net::Handler for Telnet<H> {
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
         let client = Client(socket);
         client.forget(lp);
-        self.sessions.remove(&socket);
-        if self.sessions.capacity() > SPARSE * self.sessions.len().max(FEW_SESSIONS) {
-            self.sessions.shrink_to(2 * self.sessions.len());
-        }
         self.handler.on_close(lp, client, had_error);
     }
 

@@ -1,11 +1,11 @@
-//! Every scenario prints what Node printed.
+//! Every scenario prints the same trace as Node.
 //!
-//! The scenarios, the traces recorded from Node and the format of both are in `tests/conformance/`; the program that runs
-//! them on this crate is the example `conformance`. Each run is a process of its own, two at a time.
+//! The scenarios, the traces recorded from Node and the format of both are in `tests/conformance/`. The example
+//! `conformance` runs a scenario on this crate. Each run is a separate process, and two run at a time.
 //!
 //! ```text
-//!   cargo test --test conformance                        builds the runner too, where it is missing or old
-//!   CONFORMANCE_TIMES=20 cargo test --test conformance   each scenario so often
+//!   cargo test --test conformance                        also builds the runner, if it is missing or old
+//!   CONFORMANCE_TIMES=20 cargo test --test conformance   runs each scenario 20 times
 //!   JITTER=3 …                                           with a random delay of up to 3 ms before every event
 //! ```
 
@@ -18,13 +18,13 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-/// How long one run may take.
+/// The time limit of one run.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How many run at a time: more would disturb each other's timing.
+/// How many scenarios run at a time. More of them would disturb each other's timing.
 const RUNS_AT_A_TIME: usize = 2;
 
-/// Lines shown before the first one that differs.
+/// How many equal lines are shown before the first difference.
 const CONTEXT_LINES: usize = 4;
 
 #[test]
@@ -42,24 +42,24 @@ fn scenarios_of_milestone_2() {
 #[test]
 fn every_scenario_has_its_trace() {
     let names = |directory: &str, extension: &str| -> BTreeSet<String> {
-        let files = fs::read_dir(home().join(directory)).expect("the directory is there").flatten();
+        let files = fs::read_dir(home().join(directory)).expect("the directory exists").flatten();
         let paths = files.map(|file| file.path()).filter(|path| path.extension() == Some(OsStr::new(extension)));
         paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
     };
     assert_eq!(names("scenarios", "json"), names("golden", "trace"));
 }
 
-/// The traces are still what Node prints; a few of each kind, for they were all recorded from it.
+/// Node still prints the recorded traces. A few scenarios are enough, because all traces were recorded from Node.
 #[test]
 fn node_agrees_with_the_traces() {
     let Ok(version) = Command::new("node").arg("--version").output() else {
-        assert_ne!(env::var("CI").as_deref(), Ok("true"), "there is no node to compare with");
-        eprintln!("skipped: there is no node to compare with");
+        assert_ne!(env::var("CI").as_deref(), Ok("true"), "node is not installed");
+        eprintln!("skipped: node is not installed");
         return;
     };
     let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
     if !version.starts_with("v20.") {
-        eprintln!("skipped: the traces are of node v20, here is {version}");
+        eprintln!("skipped: the traces are from node v20, but this is {version}");
         return;
     }
     let names = ["loop-main-order", "loop-close-phase", "net-echo", "net-is-ip", "net-refused", "net-utf8-split"];
@@ -71,20 +71,25 @@ fn node_agrees_with_the_traces() {
 }
 
 #[test]
-fn a_difference_is_shown_after_what_is_the_same() {
+fn a_difference_is_shown_after_some_equal_lines() {
     let table = [
-        ("nothing differs", "a\nb\n", "a\nb\n", None),
-        ("one line", "a\nb\nc\n", "a\nx\nc\n", Some("line 2\n    a\n  - b\n  + x")),
+        ("no difference", "a\nb\n", "a\nb\n", None),
+        ("one other line", "a\nb\nc\n", "a\nx\nc\n", Some("line 2\n    a\n  - b\n  + x")),
         ("one line less", "a\nb\n", "a\n", Some("line 2\n    a\n  - b\n  + ")),
         ("no line break at the end", "a\n", "a", Some("line 2\n    a\n  - \n  + (the end)")),
-        ("far down", "1\n2\n3\n4\n5\n6", "1\n2\n3\n4\n5\n7", Some("line 6\n    2\n    3\n    4\n    5\n  - 6\n  + 7")),
+        (
+            "a late difference",
+            "1\n2\n3\n4\n5\n6",
+            "1\n2\n3\n4\n5\n7",
+            Some("line 6\n    2\n    3\n    4\n    5\n  - 6\n  + 7"),
+        ),
     ];
     for (name, want, got, difference) in table {
         assert_eq!(first_difference(want, got).as_deref(), difference, "{name}");
     }
 }
 
-/// Runs the scenarios with what `command` makes, and panics with all that went wrong.
+/// Runs the scenarios by `command`, and panics with a list of all differences.
 fn check(names: &[String], command: impl Fn() -> Command + Sync) {
     let _turn = take_turn();
     let times = env::var("CONFORMANCE_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
@@ -108,13 +113,13 @@ fn next<'a>(queue: &Mutex<std::slice::Iter<'a, String>>) -> Option<&'a String> {
     queue.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
-/// The tests of this file run one after the other, so that no more than two scenarios do at a time.
+/// Makes the tests of this file run one after the other, so that at most two scenarios run at a time.
 fn take_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs one scenario once. The error says where its trace differs.
+/// Runs one scenario once. The error shows where its trace differs.
 fn compare(name: &str, mut command: Command) -> Result<(), String> {
     let want = fs::read_to_string(home().join(format!("golden/{name}.trace"))).map_err(|error| error.to_string())?;
     command.arg(scenario_file(name)).env_remove("LIVE");
@@ -122,7 +127,7 @@ fn compare(name: &str, mut command: Command) -> Result<(), String> {
     first_difference(&want, &got).map_or(Ok(()), |difference| Err(format!("{name}: {difference}")))
 }
 
-/// Runs a program to its end and gives its output. What takes too long is killed.
+/// Runs a program to its end and returns its output. Kills it after the time limit.
 fn run(mut command: Command) -> Result<String, String> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| format!("cannot start: {error}"))?;
@@ -137,7 +142,7 @@ fn run(mut command: Command) -> Result<String, String> {
     if status.success() { Ok(stdout) } else { Err(format!("{status}\n{stderr}")) }
 }
 
-/// Reads stdout and stderr to their end, in a thread of its own.
+/// Reads stdout and stderr to their end, on another thread.
 fn read_output(child: &mut Child) -> mpsc::Receiver<(String, String)> {
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let (sender, receiver) = mpsc::channel();
@@ -151,7 +156,7 @@ fn read_output(child: &mut Child) -> mpsc::Receiver<(String, String)> {
     receiver
 }
 
-/// The first line that differs, after some that do not. `None` if the texts are the same.
+/// The first line that differs, after some equal lines. `None` if the texts are equal.
 fn first_difference(want: &str, got: &str) -> Option<String> {
     if want == got {
         return None;
@@ -164,9 +169,9 @@ fn first_difference(want: &str, got: &str) -> Option<String> {
     Some(format!("line {}{context}\n  - {}\n  + {}", place + 1, line(&want), line(&got)))
 }
 
-/// The names of the scenarios whose milestone is wanted.
+/// The names of the scenarios of the wanted milestones.
 fn scenarios(is_wanted: impl Fn(u64) -> bool) -> Vec<String> {
-    let files = fs::read_dir(home().join("scenarios")).expect("the scenarios are there").flatten();
+    let files = fs::read_dir(home().join("scenarios")).expect("the scenarios exist").flatten();
     let mut names: Vec<String> = files
         .filter_map(|file| {
             let text = fs::read_to_string(file.path()).ok()?;
@@ -188,18 +193,18 @@ fn home() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
 }
 
-/// The example, which Cargo puts next to the directory of the tests: `debug/examples` beside `debug/deps`. A whole
-/// `cargo test` has built it; `--test conformance` alone has not.
+/// The path of the runner. Cargo puts examples beside the directory of the tests: `debug/examples` beside `debug/deps`.
+/// A whole `cargo test` builds the runner, but `cargo test --test conformance` does not.
 fn runner() -> PathBuf {
     static RUNNER: OnceLock<PathBuf> = OnceLock::new();
     let find = || {
-        let exe = env::current_exe().expect("a test knows where it is");
-        let profile = exe.ancestors().nth(2).expect("a test is in a directory of a directory");
+        let exe = env::current_exe().expect("the test binary has a path");
+        let profile = exe.ancestors().nth(2).expect("the test binary is target/PROFILE/deps/conformance-…");
         let runner = profile.join("examples").join(format!("conformance{}", env::consts::EXE_SUFFIX));
         if !runner.exists() || newer_source(&runner).is_some() {
             build_runner(profile);
         }
-        assert!(runner.exists(), "no {}, although it was built", runner.display());
+        assert!(runner.exists(), "{} is missing, although it was built", runner.display());
         if let Some(source) = newer_source(&runner) {
             panic!("{source} is newer than the runner, although it was built");
         }
@@ -208,7 +213,7 @@ fn runner() -> PathBuf {
     RUNNER.get_or_init(find).clone()
 }
 
-/// Builds it where the tests are, as they were built: `target/debug` is the profile `dev`, `target/x` the profile `x`.
+/// Builds the runner in the profile of the tests: `target/debug` is the profile `dev`, `target/x` the profile `x`.
 fn build_runner(directory: &Path) {
     let target = directory.parent().expect("a profile's directory is in the target directory");
     let profile = match directory.file_name().and_then(OsStr::to_str) {
@@ -223,8 +228,8 @@ fn build_runner(directory: &Path) {
     assert!(status.as_ref().is_ok_and(|status| status.success()), "cargo build --example conformance: {status:?}");
 }
 
-/// A source that has changed since `program` was built, by the list that Cargo leaves beside it. An old runner would
-/// test the crate as it was then.
+/// A source file that has changed since `program` was built, found by the list that Cargo writes beside the program. An
+/// old runner would test an old version of the crate.
 fn newer_source(program: &Path) -> Option<String> {
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let list = fs::read_to_string(program.with_extension("d")).ok()?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bucle::net::{self, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
 use bucle::telnet::{
-    Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, attach, codec, option, server_options,
+    Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, codec, option, server_options,
 };
 use bucle::{Error, EventLoop, Loop, ManualClock};
 
@@ -629,6 +629,7 @@ struct Door {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Manner {
     AtOnce,
+    WithHead,
     ThenUnshift,
     AfterUnshift,
     Twice,
@@ -638,7 +639,7 @@ enum Manner {
 impl net::Handler for Door {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
         if self.manner == Manner::AtOnce {
-            attach(lp, socket, self.telnet);
+            socket.upgrade(lp, self.telnet, "");
         }
     }
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
@@ -646,11 +647,12 @@ impl net::Handler for Door {
         if self.manner == Manner::AfterUnshift {
             socket.unshift(lp, rest);
         }
-        attach(lp, socket, self.telnet);
+        let head = if matches!(self.manner, Manner::WithHead | Manner::Twice) { rest } else { b"" };
         if self.manner == Manner::Twice {
-            attach(lp, socket, self.telnet);
+            socket.upgrade(lp, self.telnet, "replaced by the second call");
         }
-        if self.manner != Manner::AfterUnshift {
+        socket.upgrade(lp, self.telnet, head);
+        if self.manner == Manner::ThenUnshift {
             socket.unshift(lp, rest);
         }
         if self.manner == Manner::ThenDestroy {
@@ -665,6 +667,7 @@ fn a_socket_can_become_telnet() {
     let all: &[&str] = &["<open>", "hola", "adios", "<end>", "<close>"];
     let table: &[(Manner, &[u8], &[&str])] = &[
         (Manner::AtOnce, b"hola\r\nadios", all),
+        (Manner::WithHead, b"TELNET\nhola\r\nadios", all),
         (Manner::ThenUnshift, b"TELNET\nhola\r\nadios", all),
         (Manner::AfterUnshift, b"TELNET\nhola\r\nadios", all),
         (Manner::Twice, b"TELNET\nhola\r\nadios", all),
@@ -706,9 +709,9 @@ fn a_socket_that_was_paused_can_become_telnet() {
             let telnet = Shared::new(lp, Telnet::new(Options::default(), scribe));
             let waiting = waiting.clone();
             let becomes_telnet = move |lp: &mut Loop, socket: Socket, _: &[u8]| {
-                let client = attach(lp, socket, telnet);
+                socket.upgrade(lp, telnet, "");
                 if pauses_again {
-                    client.pause(lp);
+                    Client::from(socket).pause(lp);
                 }
             };
             let door = net::on().connection(move |_, socket| waiting.set(Some(socket))).data(becomes_telnet);
@@ -755,7 +758,7 @@ fn a_client_that_is_connecting_becomes_telnet_when_it_is_connected() {
     let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
     event_loop.enter(|lp| {
         let socket = Socket::connect(lp, address, net::on()).expect("a good address");
-        attach(lp, socket, Telnet::new(Options::default(), scribe));
+        socket.upgrade(lp, Telnet::new(Options::default(), scribe), "");
     });
     event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
     let (peer, _) = listener.accept().expect("it connects");

@@ -1,12 +1,12 @@
-//! What is left of a socket after its close.
+//! The results of calls on a socket that is closed.
 //!
-//! A handle finds nothing once `on_close` has passed, but a scenario may go on using the socket, as JavaScript can go on
-//! using an object. So the runner takes down at the end of `on_close` what it would have to answer, and answers itself.
+//! After `on_close` a handle finds nothing. But a scenario may continue to use the socket, as JavaScript can continue
+//! to use the object. So the runner keeps a copy of the socket's state at the end of `on_close`, and answers from it.
 
 use bucle::net::{Error, Socket, SocketInfo};
 use bucle::{Loop, Result};
 
-/// What a socket would say if it could still be asked.
+/// The state of a closed socket.
 pub struct Afterlife {
     pub info: SocketInfo,
     had_error: bool,
@@ -14,23 +14,23 @@ pub struct Afterlife {
 }
 
 impl Afterlife {
-    /// At the end of `on_close`. `None` if the socket lives on, connected again.
+    /// Copies the state, at the end of `on_close`. `None` if a rule has connected the socket again.
     pub fn of(lp: &mut Loop, socket: Socket, had_error: bool) -> Option<Afterlife> {
         let info = socket.info(lp)?;
         let refusal = socket.write_refusal(lp)?;
         info.destroyed.then_some(Afterlife { info, had_error, refusal })
     }
 
-    /// What the callback of a write is told.
+    /// The result that the callback of a write gets.
     pub fn write(&self) -> Result<()> {
         Err(self.refusal.clone())
     }
 
-    /// What the callback of an end is told. `None`: the first end of a socket that was destroyed without one is taken
-    /// note of, and its callback is never called.
+    /// The result that the callback of an end gets. `None` for the first `end` of a socket that was destroyed without
+    /// one: Node records it, and never calls its callback.
     pub fn end(&mut self, has_payload: bool) -> Option<Result<()>> {
         if has_payload {
-            // Not what a write of its own is told: after the peer's end that is another story (`EPIPE`).
+            // A plain write can get another error here: `EPIPE`, after the peer's end.
             let destroyed = Error::Destroyed { action: "write" };
             return Some(Err(if self.info.writable_ended { Error::WriteAfterEnd } else { destroyed }));
         }

@@ -1,4 +1,4 @@
-//! Actions on the loop: ticks, immediates, timers, and one that comes in through the poll.
+//! Actions on the loop: ticks, immediates, timers, and a callback of the poll phase.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,13 +12,13 @@ use crate::scenario::Action;
 type Callback = Box<dyn FnOnce(&mut Loop)>;
 
 thread_local! {
-    /// What is to run when the poll wakes up. A posted closure has to be `Send`, and what a scenario does is not; so it
-    /// waits here, and a posted closure takes out the first.
+    /// Callbacks to run in the poll phase. A posted closure must be `Send`, and the callbacks of a scenario are not. So
+    /// they wait here, and each posted closure runs the first of them.
     static POSTED: RefCell<VecDeque<Callback>> = RefCell::default();
 }
 
 impl Runner {
-    /// Does `action` if it is one of these.
+    /// Runs `action` if it belongs to this file.
     pub fn loop_action(self: &Rc<Self>, lp: &mut Loop, action: &Action, context: &Context) -> bool {
         let mut then = self.then(action, context);
         match action.name.as_str() {
@@ -32,7 +32,7 @@ impl Runner {
             }
             "timeout" => {
                 let delay = milliseconds(action.number("ms"));
-                // One with a name may be refreshed after it has fired.
+                // A named timer may be refreshed after it has fired, so it needs `set_timer`.
                 let id = if action.has("as") { lp.set_timer(delay, then) } else { lp.set_timeout(delay, then) };
                 self.keep(action, Object::Timer(id));
             }
@@ -48,7 +48,7 @@ impl Runner {
                 POSTED.with_borrow_mut(|posted| posted.push_back(Box::new(call)));
                 lp.remote().post(|lp| {
                     let first = POSTED.with_borrow_mut(VecDeque::pop_front);
-                    first.expect("each posted closure has put one in")(lp);
+                    first.expect("each posted closure has its callback")(lp);
                 });
             }
             "clear" => {
@@ -89,7 +89,7 @@ impl Runner {
         self.noted(lp, "log", text);
     }
 
-    /// Gives the name of `as` to what an action has made.
+    /// Stores the object that an action made, under the name of `as`.
     fn keep(&self, action: &Action, object: Object) {
         if let Some(name) = action.text("as") {
             self.state().objects.insert(name.to_owned(), object);
@@ -123,12 +123,12 @@ impl Runner {
     }
 }
 
-/// A tick that makes a tick, `n` in all; the last one is `last`.
+/// A chain of `n` ticks, each scheduled by the previous one. The last one runs `last`.
 fn tick_chain(lp: &mut Loop, n: usize, mut last: impl FnMut(&mut Loop) + 'static) {
     lp.next_tick(move |lp| if n > 1 { tick_chain(lp, n - 1, last) } else { last(lp) });
 }
 
-/// An immediate that makes an immediate, `n` in all; the last one is `last`.
+/// A chain of `n` immediates, each scheduled by the previous one. The last one runs `last`.
 fn immediate_chain(lp: &mut Loop, n: usize, mut last: impl FnMut(&mut Loop) + 'static) {
     lp.set_immediate(move |lp| if n > 1 { immediate_chain(lp, n - 1, last) } else { last(lp) });
 }

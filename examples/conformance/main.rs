@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   cargo run --example conformance -- tests/conformance/scenarios/net-echo.json
-//!   LIVE=1 …      prints every event to stderr too, as it happens and unsorted
-//!   JITTER=ms …   keeps the thread busy for a random time before every event: the trace must stay the same
+//!   LIVE=1 …      also prints every event to stderr, when it happens and unsorted
+//!   JITTER=ms …   keeps the thread busy for a random time before every event; the trace must not change
 //! ```
 //!
-//! A scenario is a program in JSON (`tests/conformance/FORMAT.md`); `oracle.js` beside it runs the same file on Node, and
-//! both must print the same bytes. This runner knows only the crate's public interface, so it also shows what that
-//! interface has to offer to somebody who comes from Node:
+//! A scenario is a program in JSON (`tests/conformance/FORMAT.md`). `oracle.js` beside it runs the same file on Node,
+//! and both must print the same bytes. This runner uses only the public interface of the crate. So it also shows which
+//! call of the crate stands for which call of Node:
 //!
 //! ```text
 //!   scenario ── main, rules, steps ──▶ Runner ── actions ──▶ Loop, Socket, ServerId

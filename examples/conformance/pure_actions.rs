@@ -1,4 +1,4 @@
-//! Actions that need no loop: addresses and lists of them.
+//! Actions that need no loop: addresses and block lists.
 
 use bucle::net::{AddressError, BlockList, Family, SocketAddress, SocketAddressOptions, is_ip};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::scenario::Action;
 use crate::trace::quote_text;
 
 impl Runner {
-    /// Does `action` if it is one of these.
+    /// Runs `action` if it belongs to this file.
     pub fn pure_action(&self, action: &Action) -> bool {
         match action.name.as_str() {
             "is_ip" => {

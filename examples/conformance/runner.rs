@@ -1,9 +1,9 @@
-//! The runner: what it knows while a scenario runs, and what an event leads to.
+//! The runner: the state of a running scenario, and the reaction to events.
 //!
-//! Every event comes in through [`Runner::event`], inside the callback in which the crate reports it. Whatever the rules
-//! answer to it is done there and then; nothing is put off that the scenario does not put off.
+//! Every event arrives at [`Runner::event`], inside the callback in which the crate reports it. The actions of the
+//! matching rules run immediately, inside the same callback. Only a scenario's own actions defer anything.
 //!
-//! The state is borrowed for a moment at a time and never while actions run: they come back for it.
+//! The state is never borrowed while actions run, because the actions borrow it too.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::{HashMap, HashSet};
@@ -19,37 +19,37 @@ use crate::afterlife::Afterlife;
 use crate::scenario::{Action, Actions, Condition, Scenario};
 use crate::trace::{Chunk, Trace};
 
-/// Runs one scenario. Shared by everything that waits for something.
+/// Runs one scenario. All handlers and callbacks share it.
 pub struct Runner {
     pub scenario: Scenario,
     jitter_ms: f64,
     state: RefCell<State>,
 }
 
-/// What changes while a scenario runs.
+/// The state that changes while a scenario runs.
 pub struct State {
     trace: Trace,
     pub objects: HashMap<String, Object>,
     pub block_lists: HashMap<String, BlockList>,
-    /// The names of sockets, for their events.
+    /// The names of the sockets, to trace their events.
     pub socket_names: HashMap<Socket, String>,
-    /// Who has a data listener. The data of others is thrown away.
+    /// The sockets that have a data listener. The data of other sockets is dropped.
     pub listeners: HashSet<String>,
-    /// Of sockets that are gone.
+    /// The states of closed sockets.
     pub afterlives: HashMap<String, Afterlife>,
-    /// Where servers were when something connected to them first.
+    /// The address of each server when a socket first connected to it.
     pub remembered: HashMap<String, LocalAddress>,
     paths: HashMap<String, PathBuf>,
     counts: HashMap<String, u64>,
     received: HashMap<String, u64>,
-    /// Of each rule.
+    /// How often each rule has run.
     uses: Vec<Uses>,
     step: usize,
-    /// The timer of the next step is set.
+    /// Whether the timer of the next step is set.
     is_step_armed: bool,
 }
 
-/// What `as` has given a name to.
+/// An object that was named by `as`.
 #[derive(Clone, Copy)]
 pub enum Object {
     Timer(TimerId),
@@ -64,7 +64,7 @@ struct Uses {
     objects: HashSet<String>,
 }
 
-/// Inside which event actions run; handed on to what they put off.
+/// The event inside which actions run. Deferred actions keep it.
 #[derive(Clone, Default)]
 pub struct Context {
     /// `$self`
@@ -74,7 +74,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The object that an action's argument names.
+    /// The name of the object in an action's argument.
     pub fn name<'a>(&'a self, action: &'a Action, key: &str) -> &'a str {
         match action.name_of(key) {
             "$self" => self.object.as_deref().expect("scenario error: $self outside of an event"),
@@ -105,13 +105,13 @@ impl Runner {
         Rc::new(Runner { scenario, jitter_ms, state: RefCell::new(state) })
     }
 
-    /// The program's main body.
+    /// The main body of the program.
     pub fn main(self: &Rc<Self>, lp: &mut Loop) {
         self.run(lp, &self.scenario.main, &Context::default());
         self.check_steps(lp);
     }
 
-    /// The loop has run out: what is left to be said, and the trace.
+    /// The loop has ended: adds the last lines, and prints the trace.
     pub fn finish(&self) {
         let left = self.scenario.steps.len() - self.state().step;
         if left > 0 {
@@ -121,7 +121,7 @@ impl Runner {
         self.print();
     }
 
-    /// Ends the program on the spot, after printing what has happened so far.
+    /// Prints the trace up to now, and ends the process immediately.
     pub fn abort(&self) -> ! {
         self.line("main", "abort");
         self.print();
@@ -143,7 +143,7 @@ impl Runner {
         self.state().trace.line(object, text);
     }
 
-    /// An event without data; one without a text is not traced.
+    /// Reports an event without data. An event without a text is not traced.
     pub fn event(self: &Rc<Self>, lp: &mut Loop, object: &str, event: &str, text: Option<&str>) {
         self.jitter();
         let count = self.count(object, event);
@@ -152,20 +152,20 @@ impl Runner {
         {
             self.line(object, format!("{event} {text}").trim_end());
         }
-        self.answer(lp, object, event, count, None);
+        self.run_rules(lp, object, event, count, None);
     }
 
-    /// A socket has received something.
+    /// Reports received data.
     pub fn received(self: &Rc<Self>, lp: &mut Loop, object: &str, chunk: Chunk<'_>) {
         let bytes = chunk.bytes();
         *self.state().received.entry(object.to_owned()).or_default() += bytes.len() as u64;
         self.state().trace.data(object, chunk);
         self.jitter();
         let count = self.count(object, "data");
-        self.answer(lp, object, "data", count, Some(bytes));
+        self.run_rules(lp, object, "data", count, Some(bytes));
     }
 
-    /// Something that steps may wait for, but no rule.
+    /// Counts an event that steps can wait for, but that has no rules.
     pub fn noted(self: &Rc<Self>, lp: &mut Loop, object: &str, event: &str) {
         self.count(object, event);
         self.check_steps(lp);
@@ -178,8 +178,8 @@ impl Runner {
         *count
     }
 
-    /// Runs the rules for an event, then looks whether a step is due.
-    fn answer(self: &Rc<Self>, lp: &mut Loop, object: &str, event: &str, count: u64, chunk: Option<&[u8]>) {
+    /// Runs the rules of an event, then checks whether a step is due.
+    fn run_rules(self: &Rc<Self>, lp: &mut Loop, object: &str, event: &str, count: u64, chunk: Option<&[u8]>) {
         for (place, rule) in self.scenario.rules.iter().enumerate() {
             if !rule.is_for(object, event) || rule.nth.is_some_and(|nth| nth != count) {
                 continue;
@@ -192,7 +192,7 @@ impl Runner {
         self.check_steps(lp);
     }
 
-    /// Whether a rule's limits allow it to run once more; if so that is counted.
+    /// Whether a rule's limits allow it to run again. Counts the run if so.
     fn use_rule(&self, place: usize, object: &str) -> bool {
         let rule = &self.scenario.rules[place];
         let state = &mut *self.state();
@@ -208,7 +208,7 @@ impl Runner {
         true
     }
 
-    /// Sets the timer of the next step, if all that it waits for has happened.
+    /// Sets the timer of the next step, if all of its conditions are true.
     pub fn check_steps(self: &Rc<Self>, lp: &mut Loop) {
         let mut state = self.state();
         let Some(step) = self.scenario.steps.get(state.step) else { return };
@@ -239,36 +239,36 @@ impl Runner {
         }
     }
 
-    /// What an action has for later, as a callback.
+    /// The `then` of an action, as a callback.
     pub fn then(self: &Rc<Self>, action: &Action, context: &Context) -> impl FnMut(&mut Loop) + 'static {
         let (runner, actions, context) = (Rc::clone(self), Rc::clone(&action.then), context.clone());
         move |lp| runner.run(lp, &actions, &context)
     }
 
-    /// What a name stands for.
+    /// The object of a name.
     pub fn object(&self, name: &str) -> Object {
         *self.state().objects.get(name).unwrap_or_else(|| panic!("scenario error: no object {name}"))
     }
 
-    /// Traces a call that failed at once.
+    /// Traces a call that failed immediately.
     pub fn refused(&self, object: &str, what: &str, code: &str) {
         self.line(object, &format!("{what} ! {code}"));
     }
 
-    /// The file that stands for a symbolic path.
+    /// The file of a symbolic path.
     pub fn path(&self, name: &str) -> PathBuf {
         let file = || std::env::temp_dir().join(format!("conf-{}-{name}.sock", std::process::id()));
         self.state().paths.entry(name.to_owned()).or_insert_with(file).clone()
     }
 
-    /// The symbolic path that a file stands for.
+    /// The symbolic path of a file.
     pub fn symbol(&self, path: &Path) -> String {
         let state = self.state();
         let name = state.paths.iter().find(|(_, file)| *file == path).map(|(name, _)| format!("<{name}>"));
         name.unwrap_or_else(|| path.display().to_string())
     }
 
-    /// Disturbs the timing, if that is wanted: the trace must not depend on it.
+    /// Disturbs the timing, if `JITTER` is set: the trace must not depend on it.
     pub fn jitter(&self) {
         if self.jitter_ms > 0.0 {
             // A new hasher is seeded at random.
@@ -287,13 +287,13 @@ impl State {
     }
 }
 
-/// Keeps the thread busy.
+/// Keeps the thread busy for `time`.
 pub fn busy(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {}
 }
 
-/// A duration as JavaScript gives it: it may be a fraction, and negative, which is none.
+/// A duration in JavaScript's milliseconds: a fraction is allowed, and a negative number is 0.
 pub fn milliseconds(ms: f64) -> Duration {
     Duration::from_micros((ms * 1000.0) as u64)
 }

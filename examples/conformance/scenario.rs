@@ -1,56 +1,56 @@
-//! A scenario as it stands in its file: actions, the rules that answer events, and steps.
+//! A parsed scenario: actions, rules for events, and steps.
 
 use std::collections::HashSet;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-/// Actions to run one after the other. Shared, because a rule may run while it is running.
+/// Actions to run one after the other. Shared, because a rule may start again while its actions run.
 pub type Actions = Rc<[Action]>;
 
 /// One file.
 pub struct Scenario {
-    /// Objects whose lines keep their order among each other.
+    /// Objects that share a lane: the order of their lines is compared.
     pub lanes: Vec<Vec<String>>,
-    /// Optional events that are traced.
+    /// Optional events to trace.
     pub show: HashSet<String>,
-    /// `object.event` that are not.
+    /// Events not to trace, as `object.event`.
     pub hide: HashSet<String>,
     pub main: Actions,
     pub rules: Vec<Rule>,
     pub steps: Vec<Step>,
 }
 
-/// `do` and its arguments.
+/// A `do` and its arguments.
 pub struct Action {
     pub name: String,
-    /// What is to be done later, in the callback that this action leads to.
+    /// The actions to run later, in the callback of this action.
     pub then: Actions,
     arguments: Map<String, Value>,
 }
 
-/// Actions for inside an event.
+/// Actions to run inside an event.
 pub struct Rule {
     object: String,
     is_prefix: bool,
     event: String,
-    /// Only the so manieth of this event on this object.
+    /// Run only for occurrence number `nth` of this event on this object.
     pub nth: Option<u64>,
-    /// At most so often in all.
+    /// Run at most this many times.
     pub times: Option<u64>,
-    /// Once per object, when it has received so many bytes.
+    /// Run once per object, when it has received this many bytes.
     pub bytes: Option<u64>,
     pub actions: Actions,
 }
 
-/// Actions for a timer, which is set when all conditions hold.
+/// Actions to run in a timer, which is set when all conditions are true.
 pub struct Step {
     pub after: Vec<Condition>,
     pub delay_ms: f64,
     pub actions: Actions,
 }
 
-/// What a step waits for.
+/// A condition of a step.
 pub enum Condition {
     /// `object:N`
     Bytes(String, u64),
@@ -58,7 +58,7 @@ pub enum Condition {
     Events(String, u64),
 }
 
-/// What a step waits after its conditions hold, if it does not say.
+/// The default delay of a step.
 const STEP_DELAY_MS: f64 = 20.0;
 
 impl Scenario {
@@ -85,12 +85,12 @@ impl Action {
         Action { name: string(&value["do"]), then: actions(&value["then"]), arguments }
     }
 
-    /// An argument; `Null` if it was not given.
+    /// An argument; `Null` if it is missing.
     pub fn get(&self, key: &str) -> &Value {
         self.arguments.get(key).unwrap_or(&Value::Null)
     }
 
-    /// Whether an argument was given, be it as `null`.
+    /// Whether an argument is present, even as `null`.
     pub fn has(&self, key: &str) -> bool {
         self.arguments.contains_key(key)
     }
@@ -99,17 +99,17 @@ impl Action {
         self.get(key).as_str()
     }
 
-    /// A text without which the action makes no sense.
+    /// A text argument that the action requires.
     pub fn name_of(&self, key: &str) -> &str {
         self.text(key).unwrap_or_else(|| panic!("scenario error: {} without {key}", self.name))
     }
 
-    /// A number; 0 if it was not given.
+    /// A number; 0 if it is missing.
     pub fn number(&self, key: &str) -> f64 {
         self.get(key).as_f64().unwrap_or(0.0)
     }
 
-    /// A whole number that is not negative.
+    /// A whole number, 0 or more.
     pub fn count(&self, key: &str) -> Option<usize> {
         self.get(key).as_u64().map(|n| n as usize)
     }

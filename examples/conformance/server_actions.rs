@@ -10,11 +10,11 @@ use crate::runner::{Context, Object, Runner};
 use crate::scenario::Action;
 use crate::watcher::{Watcher, Wiring};
 
-/// Where servers listen unless a scenario says something else.
+/// The host of a server, if the scenario names no other.
 pub const LOCALHOST: &str = "127.0.0.1";
 
 impl Runner {
-    /// Does `action` if it is one of these.
+    /// Runs `action` if it belongs to this file.
     pub fn server_action(self: &Rc<Self>, lp: &mut Loop, action: &Action, context: &Context) -> bool {
         match action.name.as_str() {
             "server" => {
@@ -89,7 +89,7 @@ impl Runner {
         if let Some(backlog) = action.count("backlog") {
             on = on.backlog(backlog as u32);
         }
-        // `exclusive` is about processes that share a listener, which there are none of here.
+        // `exclusive` is ignored: it is about processes that share a listener, and here there is one process.
         on.ipv6_only(action.flag("ipv6Only"))
     }
 
@@ -98,7 +98,7 @@ impl Runner {
         address.and_then(|address| address.port()).unwrap_or_else(|| panic!("{server} has no port")).into()
     }
 
-    /// Of a server, or a socket's own side.
+    /// The address of a server, or the local address of a socket.
     fn address(&self, lp: &mut Loop, name: &str) -> Option<LocalAddress> {
         match self.object(name) {
             Object::Server(server) => server.address(lp),
@@ -133,7 +133,7 @@ fn server_options(action: &Action) -> ServerOptions {
     }
 }
 
-/// What a callback was told: `ok`, or the error's code.
+/// The result that a callback got: `ok`, or the code of the error.
 pub fn outcome(result: &Result<()>) -> &str {
     match result {
         Ok(()) => "ok",

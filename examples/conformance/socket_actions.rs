@@ -13,11 +13,11 @@ use crate::scenario::Action;
 use crate::server_actions::{LOCALHOST, outcome};
 use crate::watcher::{Watcher, Wiring};
 
-/// What a write or an end calls when it is through.
+/// The callback of a write or an end.
 type Done = Box<dyn FnOnce(&mut Loop, Result<()>)>;
 
 impl Runner {
-    /// Does `action` if it is one of these.
+    /// Runs `action` if it belongs to this file.
     pub fn socket_action(self: &Rc<Self>, lp: &mut Loop, action: &Action, context: &Context) -> bool {
         match action.name.as_str() {
             "socket" => _ = self.new_socket(lp, action),
@@ -30,7 +30,7 @@ impl Runner {
         true
     }
 
-    /// Those that are one call of the socket's own.
+    /// The actions that are a single call on a socket.
     fn plain_socket_action(&self, lp: &mut Loop, name: &str, action: &Action, context: &Context) -> bool {
         let on = || self.socket(context.name(action, "on"));
         match name {
@@ -120,7 +120,7 @@ impl Runner {
         target
     }
 
-    /// Where a server listens, or did when something connected to it first.
+    /// The address of a server, remembered from the first connection to it.
     fn remembered_address(&self, lp: &Loop, server: &str) -> LocalAddress {
         let remembered = self.state().remembered.get(server).cloned();
         remembered.unwrap_or_else(|| {
@@ -130,7 +130,7 @@ impl Runner {
         })
     }
 
-    /// As Node's `on('data')`, which makes data flow unless somebody has paused it.
+    /// As Node's `on('data')`: data flows from now on, unless the socket was paused.
     fn add_listener(&self, lp: &mut Loop, name: &str) {
         self.state().listeners.insert(name.to_owned());
         let socket = self.socket(name);
@@ -156,7 +156,7 @@ impl Runner {
     fn write_after_close(self: &Rc<Self>, lp: &mut Loop, action: &Action, context: &Context) -> bool {
         let name = context.name(action, "on");
         let result = self.state().afterlives.get(name).map(|afterlife| afterlife.write());
-        self.tell(lp, self.done(action, context, "write-cb"), result);
+        self.call_later(lp, self.done(action, context, "write-cb"), result);
         false
     }
 
@@ -168,7 +168,7 @@ impl Runner {
         if !socket.exists(lp) {
             let has_payload = bytes.is_some();
             let result = self.state().afterlives.get_mut(name).and_then(|afterlife| afterlife.end(has_payload));
-            return self.tell(lp, done, result);
+            return self.call_later(lp, done, result);
         }
         match (bytes, done) {
             (None, None) => socket.end(lp),
@@ -178,14 +178,14 @@ impl Runner {
         }
     }
 
-    /// Calls back in a tick.
-    fn tell(&self, lp: &mut Loop, done: Option<Done>, result: Option<Result<()>>) {
+    /// Calls `done` in a tick.
+    fn call_later(&self, lp: &mut Loop, done: Option<Done>, result: Option<Result<()>>) {
         if let (Some(done), Some(result)) = (done, result) {
             lp.next_tick(move |lp| done(lp, result));
         }
     }
 
-    /// The callback of a write or an end, if it is to have one: an event, then what the action has for later.
+    /// The callback of a write or an end, if the action has one: it reports an event, then runs the `then` actions.
     fn done(self: &Rc<Self>, action: &Action, context: &Context, event: &'static str) -> Option<Done> {
         let label = action.text("cb")?.to_owned();
         let name = context.name(action, "on").to_owned();
@@ -197,7 +197,7 @@ impl Runner {
         }))
     }
 
-    /// All about a socket, even if it is gone.
+    /// The state of a socket, even if it is closed.
     pub fn info(&self, lp: &mut Loop, name: &str) -> Option<SocketInfo> {
         let live = self.socket(name).info(lp);
         live.or_else(|| self.state().afterlives.get(name).map(|afterlife| afterlife.info.clone()))
@@ -233,7 +233,7 @@ fn socket_options(action: &Action, wiring: Wiring) -> SocketOptions {
     }
 }
 
-/// What is to be written.
+/// The bytes that an action writes.
 fn payload<'a>(action: &'a Action, context: &'a Context) -> Option<Cow<'a, [u8]>> {
     if let Some(length) = action.count("fill") {
         return Some(fill(length).into());
@@ -247,7 +247,7 @@ fn payload<'a>(action: &'a Action, context: &'a Context) -> Option<Cow<'a, [u8]>
     }
 }
 
-/// The i-th byte is i mod 251, a prime, so that any loss, doubling or change of order shows.
+/// The i-th byte is i mod 251. Because 251 is prime, each lost, repeated or moved block changes the bytes.
 fn fill(length: usize) -> Vec<u8> {
     let period: Vec<u8> = (0..251).collect();
     let mut bytes = period.repeat(length.div_ceil(period.len()));
@@ -260,7 +260,7 @@ fn from_hex(hex: &str) -> Vec<u8> {
     hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-/// What Node's property of this name would be, as text.
+/// The value of Node's property of this name, as text.
 fn property(info: &SocketInfo, key: &str) -> Option<String> {
     let ip = |address: Option<SocketAddr>| address.map(|address| address.ip().to_string());
     let family = |address: Option<SocketAddr>| address.map(|address| Family::from(address.ip()).to_string());

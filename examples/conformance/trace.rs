@@ -1,4 +1,4 @@
-//! The trace: a line per event, in lanes, with everything accidental left out.
+//! The trace: one line per event, sorted into lanes, without anything that depends on chance.
 //!
 //! ```text
 //!   c connect                       [srv+s1]
@@ -9,18 +9,18 @@
 //!                                   c ready
 //! ```
 //!
-//! Chunks that follow each other in a lane are one line, for where the kernel cuts them is an accident. Long data is
-//! shown by its hash.
+//! Adjacent chunks of a socket are printed as one line, because the kernel may cut them anywhere. Long data is printed
+//! as its hash.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Data longer than this is shown by its hash.
+/// Longer data is printed as its hash.
 const SHOWN_LENGTH: usize = 60;
 
-/// Collects lines; see the module.
+/// Collects lines in lanes.
 pub struct Trace {
-    /// In the order in which they are printed; the rest comes after them, by name.
+    /// The lanes of the scenario, in their order. They are printed before the others.
     listed: Vec<(Vec<String>, Lane)>,
     others: BTreeMap<String, Lane>,
     is_live: bool,
@@ -30,16 +30,16 @@ type Lane = Vec<Entry>;
 
 struct Entry {
     object: String,
-    what: What,
+    content: Content,
 }
 
-enum What {
+enum Content {
     Line(String),
     Bytes(Vec<u8>),
     Text(String),
 }
 
-/// What a socket has received.
+/// Received data.
 #[derive(Clone, Copy)]
 pub enum Chunk<'a> {
     Bytes(&'a [u8]),
@@ -56,7 +56,7 @@ impl Chunk<'_> {
 }
 
 impl Trace {
-    /// Live traces are printed to stderr too.
+    /// A live trace is also printed to stderr.
     pub fn new(lanes: Vec<Vec<String>>, is_live: bool) -> Trace {
         let listed = lanes.into_iter().map(|members| (members, Lane::new())).collect();
         Trace { listed, others: BTreeMap::new(), is_live }
@@ -66,7 +66,7 @@ impl Trace {
         if self.is_live {
             eprintln!("{object} {text}");
         }
-        let entry = Entry { object: object.to_owned(), what: What::Line(text.to_owned()) };
+        let entry = Entry { object: object.to_owned(), content: Content::Line(text.to_owned()) };
         self.lane(object).push(entry);
     }
 
@@ -75,16 +75,16 @@ impl Trace {
             eprintln!("{object} data chunk {}", chunk.bytes().len());
         }
         let lane = self.lane(object);
-        match (lane.last_mut().filter(|last| last.object == object).map(|last| &mut last.what), chunk) {
-            (Some(What::Bytes(all)), Chunk::Bytes(more)) => return all.extend_from_slice(more),
-            (Some(What::Text(all)), Chunk::Text(more)) => return all.push_str(more),
+        match (lane.last_mut().filter(|last| last.object == object).map(|last| &mut last.content), chunk) {
+            (Some(Content::Bytes(all)), Chunk::Bytes(more)) => return all.extend_from_slice(more),
+            (Some(Content::Text(all)), Chunk::Text(more)) => return all.push_str(more),
             _ => {}
         }
-        let what = match chunk {
-            Chunk::Bytes(bytes) => What::Bytes(bytes.to_owned()),
-            Chunk::Text(text) => What::Text(text.to_owned()),
+        let content = match chunk {
+            Chunk::Bytes(bytes) => Content::Bytes(bytes.to_owned()),
+            Chunk::Text(text) => Content::Text(text.to_owned()),
         };
-        lane.push(Entry { object: object.to_owned(), what });
+        lane.push(Entry { object: object.to_owned(), content });
     }
 
     fn lane(&mut self, object: &str) -> &mut Lane {
@@ -96,7 +96,7 @@ impl Trace {
     }
 }
 
-/// The whole trace, as it is compared.
+/// The whole trace, in the format that is compared.
 impl std::fmt::Display for Trace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let listed = self.listed.iter().map(|(members, lane)| (members.join("+"), lane));
@@ -104,19 +104,19 @@ impl std::fmt::Display for Trace {
         for (name, lane) in listed.chain(others).filter(|(_, lane)| !lane.is_empty()) {
             writeln!(f, "[{name}]")?;
             for entry in lane {
-                writeln!(f, "{} {}", entry.object, entry.what.shown())?;
+                writeln!(f, "{} {}", entry.object, entry.content.shown())?;
             }
         }
         Ok(())
     }
 }
 
-impl What {
+impl Content {
     fn shown(&self) -> String {
         match self {
-            What::Line(line) => line.clone(),
-            What::Bytes(bytes) => show("data", bytes.len(), bytes, || quote_bytes(bytes)),
-            What::Text(text) => show("text", text.chars().count(), text.as_bytes(), || quote_text(text)),
+            Content::Line(line) => line.clone(),
+            Content::Bytes(bytes) => show("data", bytes.len(), bytes, || quote_bytes(bytes)),
+            Content::Text(text) => show("text", text.chars().count(), text.as_bytes(), || quote_text(text)),
         }
     }
 }
@@ -128,7 +128,7 @@ fn show(kind: &str, length: usize, bytes: &[u8], quote: impl FnOnce() -> String)
     format!("{kind} {length} {}", quote())
 }
 
-/// In quotes, with everything that is not printable ASCII escaped; `\u{h}` beyond ASCII.
+/// Quotes a text. Bytes that are not printable are escaped, other characters beyond ASCII are `\u{h}`.
 pub fn quote_text(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -140,7 +140,7 @@ pub fn quote_text(text: &str) -> String {
     quoted + "\""
 }
 
-/// In quotes, with everything that is not printable ASCII escaped; `\xhh` beyond ASCII.
+/// Quotes bytes. Those that are not printable ASCII are escaped, most of them as `\xhh`.
 fn quote_bytes(bytes: &[u8]) -> String {
     let mut quoted = String::from("\"");
     for &byte in bytes {

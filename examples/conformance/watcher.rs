@@ -1,4 +1,4 @@
-//! The handler of every server and every client: reports what happens to the runner.
+//! The handler of every server and client. It reports each event to the runner.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -11,27 +11,27 @@ use crate::runner::{Object, Runner};
 use crate::scenario::Action;
 use crate::trace::Chunk;
 
-/// Watches a server and the sockets it accepts, or one client.
+/// The handler of a server and the sockets it accepts, or of one client.
 pub struct Watcher {
     runner: Rc<Runner>,
-    /// The server's.
+    /// The name of the server.
     name: String,
-    /// How sockets are called that it accepts.
+    /// The first part of the names of accepted sockets.
     prefix: String,
     accepted: usize,
     sockets: Wiring,
 }
 
-/// What the runner does to a socket as soon as it exists.
+/// How the runner sets up a new socket.
 #[derive(Clone, Copy)]
 pub struct Wiring {
-    /// It has a data listener.
+    /// Whether it has a data listener.
     pub listens: bool,
     pub decodes: bool,
 }
 
 impl Wiring {
-    /// From `data` and `encoding`.
+    /// Reads `data` and `encoding` of an action.
     pub fn of(options: impl Fn(&str) -> serde_json::Value) -> Wiring {
         Wiring { listens: options("data") != false, decodes: options("encoding").is_string() }
     }
@@ -128,7 +128,7 @@ impl Handler for Watcher {
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
         self.socket_event(lp, socket, "close", Some(&format!("hadError={had_error}")));
-        // Unless a rule has connected it again, this is the last time that it can be asked.
+        // Unless a rule has connected it again, the socket is gone after this callback. So copy its state now.
         if let Some(afterlife) = Afterlife::of(lp, socket, had_error) {
             let name = self.name_of(socket);
             self.runner.state().afterlives.insert(name, afterlife);
@@ -154,7 +154,7 @@ impl Handler for Watcher {
 }
 
 impl Runner {
-    /// Gives a new socket its name and prepares it.
+    /// Registers a new socket under its name, and sets it up.
     pub fn wire(&self, lp: &mut Loop, name: &str, socket: Socket, wiring: Wiring) {
         let mut state = self.state();
         state.objects.insert(name.to_owned(), Object::Socket(socket));

@@ -1,12 +1,20 @@
-//! `bucle load`: many clients, and every reply checked.
+//! `bucle load`: many clients, and a check of every reply.
 //!
 //! ```text
-//!   options ─▶ plan ─▶ client (one process) ──────────────▶ ledger ─▶ report, json, html ─▶ exit status
-//!                └───▶ procs ─▶ the same, in children ─▶ added up ─┘
+//!   options ─▶ plan ─▶ client (in this process) ───────────────▶ ledger ─▶ report, json, html ─▶ exit status
+//!                └───▶ procs ─▶ a client in each child ─▶ sums ────┘
 //! ```
 //!
-//! Where to look: what a reply is, in `check`; when a message is due, in `schedule`; the phases of a run, in `client`;
-//! the counters, in `ledger`; what happened when, in `timeline`. Only `client` and what is below it knows sockets.
+//! | to read about | open |
+//! |---|---|
+//! | what counts as a reply | `check`, `message`, `script` |
+//! | when a message is due | `schedule` |
+//! | the stages of a run | `client` |
+//! | the counters | `ledger`; by time, `timeline` |
+//! | the limits of the machine | `plan`, which is given what `machine` reads |
+//!
+//! Imports point one way: `units`, `stage`, `counts`, `message` and `schedule` are at the bottom, this file at the top.
+//! Only `client` and the files below it use sockets.
 
 mod check;
 mod client;
@@ -14,6 +22,7 @@ mod counts;
 mod html;
 mod json;
 mod ledger;
+mod machine;
 mod message;
 mod options;
 mod plan;
@@ -22,54 +31,42 @@ mod progress;
 mod report;
 mod schedule;
 mod script;
+mod stage;
 mod threshold;
 mod timeline;
+mod units;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::target::Place;
 use super::{advice, complain, exit_code, stderr};
-use bucle::net::{Socket, SocketOptions, on};
 use bucle::process;
 use client::Job;
-use ledger::Ledger;
+use ledger::{FinishedRun, Ledger};
 use options::Model;
-pub(crate) use options::{Load, command, count, load_of, number, time};
-use plan::{Machine, Plan};
+pub(crate) use options::{Load, command, load_of, number};
+use plan::Plan;
 use procs::Worker;
 use progress::Progress;
-
-/// How a run came out.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) ledger: Ledger,
-    /// Date and time in UTC, as ISO 8601 has it.
-    pub(crate) started: String,
-    pub(crate) procs: u64,
-    /// The `--fail-if` that were true.
-    pub(crate) failed: Vec<String>,
-    pub(crate) exit: u8,
-}
+pub(crate) use units::{count, time};
 
 /// Plans, runs and reports.
 pub(crate) fn run(load: Load) -> ExitCode {
     if let Some(text) = &load.worker {
         return match Worker::parse(text) {
             Some(worker) => work(load, worker),
-            None => usage("--worker is for the command itself: leave it out"),
+            None => usage("--worker is set by the command for its own processes: leave it out"),
         };
     }
-    let targets = resolve(&load.host);
-    let plan = Plan::new(&load, Machine::look(), targets.as_deref().unwrap_or_default());
+    let targets = client::resolve(&load.host);
+    let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     load.warnings.iter().for_each(|warning| warn(warning));
     if load.dry_run {
         return dry_run(&load, &plan, targets.err());
@@ -80,7 +77,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     }
     let page = match load.html.as_ref().map(File::create).transpose() {
         Ok(page) => page,
-        Err(error) => return usage(&format!("cannot write the page of --html: {error}; check its name")),
+        Err(error) => return usage(&format!("cannot write the page of --html: {error}; check the file name")),
     };
     announce(&load, &plan);
     let started = utc(SystemTime::now());
@@ -92,14 +89,14 @@ pub(crate) fn run(load: Load) -> ExitCode {
         }
     };
     let (failed, exit) = (ledger.failed(&load), ledger.exit(&load));
-    let outcome = Outcome { ledger, started, procs: plan.procs, failed, exit };
-    match tell(&load, &outcome, page) {
+    let finished = FinishedRun { ledger, started, procs: plan.procs, failed, exit };
+    match write_reports(&load, &finished, page) {
         Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
         _ => ExitCode::from(exit),
     }
 }
 
-/// In this process, or in several.
+/// Runs the load in this process, or in several.
 fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) -> Result<Ledger, String> {
     let seed = RandomState::new().hash_one(0);
     if plan.procs > 1 {
@@ -109,80 +106,49 @@ fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) ->
         script.set_seed(seed);
     }
     let sources = if plan.binds { plan.sources.clone() } else { Vec::new() };
-    let ports = dealt_ports(&load, plan);
+    let ports = assigned_ports(&load, plan);
     let progress = Progress::to_stderr(&load);
     let job = Job { load, index: 0, of: 1, seed, targets, sources, ports, is_worker: false };
-    client::run(job, progress).map_err(|error| format!("the run cannot go on: {error}"))
+    client::run(job, progress).map_err(|error| format!("the run cannot continue: {error}"))
 }
 
-/// A child: its part of the work, and its ledger as one line.
+/// A worker process: does its part of the work and prints its ledger as one line.
 fn work(mut load: Load, worker: Worker) -> ExitCode {
-    let targets = resolve(&load.host);
-    let plan = Plan::new(&load, Machine::look(), targets.as_deref().unwrap_or_default());
+    let targets = client::resolve(&load.host);
+    let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     if let Model::Script(script) = &mut load.model {
         script.set_seed(worker.seed.wrapping_add(worker.index));
     }
-    let ports = dealt_ports(&load, &plan);
+    let ports = assigned_ports(&load, &plan);
     let sources = if plan.binds { plan.sources } else { Vec::new() };
     let Worker { index, of, seed } = worker;
     let job = Job { load, index, of, seed, targets, sources, ports, is_worker: true };
     match client::run(job, Progress::to_parent()) {
         Ok(ledger) => {
-            // Without a parent to read it there is nobody to tell.
+            // If the write fails the parent is gone, and nothing reads an error message either.
             let _ = process::write_stdout(format!("{}\n", ledger.to_line()).as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&format!("a process of the run cannot go on: {error}"), &[]);
+            complain(&format!("a process of the run cannot continue: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
 }
 
-/// Not where connections come and go: a port that has just been left is another connection's for a while.
-fn dealt_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
+/// The source ports to assign, unless the model closes and reopens connections: a port that was just used stays in
+/// TIME-WAIT and cannot be used again for a while.
+fn assigned_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
     let stays = !matches!(load.model, Model::Churn | Model::Script(_));
-    plan.dealt_ports().filter(|_| stays)
+    plan.assigned_ports().filter(|_| stays)
 }
 
-/// The target's addresses, or the code of why there are none.
-fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
-    if let Ok(ip) = host.parse() {
-        return Ok(vec![ip]);
-    }
-    let mut list: Vec<IpAddr> = Vec::new();
-    let found = (host, 0).to_socket_addrs();
-    for address in found.as_ref().map(|addresses| addresses.as_slice()).unwrap_or_default() {
-        if !list.contains(&address.ip()) {
-            list.push(address.ip());
-        }
-    }
-    if list.is_empty() { Err(why_not_found(host)) } else { Ok(list) }
-}
-
-/// Asks once more, through the library, which knows Node's code for each of the resolver's reasons.
-fn why_not_found(host: &str) -> String {
-    let code = Rc::new(RefCell::new("ENOTFOUND".to_owned()));
-    let heard = code.clone();
-    let looking = bucle::run(|lp| {
-        let lookup = on().error(|_, _, _| {}).lookup(move |lp, socket, result| match result {
-            Err(error) => *heard.borrow_mut() = error.code().to_owned(),
-            // It is there after all. Nothing shall be connected yet.
-            Ok(_) => socket.destroy(lp),
-        });
-        Socket::new(lp, SocketOptions::default(), lookup).connect_to(lp, (host, 1))
-    });
-    // Without a loop it stays what it nearly always is.
-    let _ = looking;
-    code.take()
-}
-
-/// `unknown`: the code of why the target has no address. That is for the run to fail at; here it is a warning.
+/// Prints the plan. `unknown` is the error code if the target has no address; a run would fail, but a plan only warns.
 fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
     if let Some(code) = &unknown {
         let place = Place::Tcp(load.host.clone(), load.port);
         let (what, _) = advice::no_connection("load", &place, code, code);
-        warn(&format!("{what}; a run would end with {}", exit_code::NO_CONNECTION));
+        warn(&format!("{what}; a run would exit with {}", exit_code::NO_CONNECTION));
     }
     let exit = if plan.is_fine() { 0 } else { exit_code::MACHINE_LIMIT };
     let text = if load.json {
@@ -191,7 +157,7 @@ fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
         format!("{plan}\n")
     } else {
         let lines: String = tries(plan).iter().map(|line| format!("try          {line}\n")).collect();
-        format!("plan         {}\n{}{lines}", report::what(load), plan.text())
+        format!("plan         {}\n{}{lines}", report::describe(load), plan.text())
     };
     match print(&text) {
         Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
@@ -199,6 +165,7 @@ fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
     }
 }
 
+/// The plan's suggestions, as commands.
 fn tries(plan: &Plan) -> Vec<String> {
     plan.tries
         .iter()
@@ -206,9 +173,9 @@ fn tries(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// The plan, in a line, before it begins.
+/// Writes the plan to stderr, in one line, before the run.
 fn announce(load: &Load, plan: &Plan) {
-    let mut text = format!("plan: {}", report::what(load));
+    let mut text = format!("plan: {}", report::describe(load));
     if plan.procs > 1 {
         text += &format!(", {} processes", plan.procs);
     }
@@ -226,7 +193,7 @@ fn warn(warning: &str) {
     stderr::say(format!("warning: {warning}\n").as_bytes());
 }
 
-/// Whether stdout and stderr are one terminal: what was said on the one need not be said again on the other.
+/// Whether stdout and stderr are the same terminal. Then the report does not repeat the line that the plan has printed.
 fn share_a_terminal() -> bool {
     fn device(stream: impl AsFd + IsTerminal) -> Option<u64> {
         let file = File::from(stream.as_fd().try_clone_to_owned().ok().filter(|_| stream.is_terminal())?);
@@ -236,20 +203,21 @@ fn share_a_terminal() -> bool {
     device.0.is_some() && device.0 == device.1
 }
 
-fn tell(load: &Load, outcome: &Outcome, page: Option<File>) -> Result<(), bucle::Error> {
+/// Writes the page of `--html` to its file and the report to stdout.
+fn write_reports(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(), bucle::Error> {
     if let Some(mut page) = page
-        && let Err(error) = page.write_all(html::page(load, outcome).as_bytes())
+        && let Err(error) = page.write_all(html::page(load, run).as_bytes())
     {
         complain(&format!("cannot write the page of --html: {error}"), &[]);
     }
     match load.json {
-        true => print(&format!("{}\n", json::report(load, outcome))),
-        false if share_a_terminal() => print(&format!("\n{}", report::text(load, outcome))),
-        false => print(&format!("{}\n\n{}", report::what(load), report::text(load, outcome))),
+        true => print(&format!("{}\n", json::report(load, run))),
+        false if share_a_terminal() => print(&format!("\n{}", report::text(load, run))),
+        false => print(&format!("{}\n\n{}", report::describe(load), report::text(load, run))),
     }
 }
 
-/// On stdout. A reader who has gone is no trouble; a disk that is full is.
+/// Writes to stdout. A closed pipe is not an error, because the reader chose to stop; a full disk is.
 fn print(text: &str) -> Result<(), bucle::Error> {
     match process::write_stdout(text.as_bytes()) {
         Err(error) if error.code() != "EPIPE" => {
@@ -260,25 +228,18 @@ fn print(text: &str) -> Result<(), bucle::Error> {
     }
 }
 
-/// The command line makes no sense, for a reason that clap cannot see.
+/// Reports an error in the command line that clap cannot detect.
 pub(crate) fn usage(why: &str) -> ExitCode {
     complain(why, &["bucle load --help".to_owned()]);
     ExitCode::from(exit_code::USAGE)
-}
-
-fn target_url(load: &Load) -> String {
-    if load.host.contains(':') {
-        format!("tcp://[{}]:{}", load.host, load.port)
-    } else {
-        format!("tcp://{}:{}", load.host, load.port)
-    }
 }
 
 /// `2026-11-22T10:00:00Z`.
 fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date, with years that begin in March: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    // Days since 1970 to a date, with years that begin in March, so that the leap day is the last of its year. See
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

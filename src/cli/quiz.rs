@@ -1,13 +1,13 @@
-//! `bucle quiz`: in which order does this program say its lines?
+//! `bucle quiz`: in which order does this program print its lines?
 //!
 //! ```text
-//!   question ─▶ its program, shown ─▶ an answer ─▶ the program, run on the real loop ─▶ first difference, and why
-//!                                     hint, why, next, quit
+//!   question ─▶ show its program ─▶ read an answer ─▶ run the program on the real loop ─▶ first difference, and why
+//!                                   hint, why, next, quit
 //! ```
 //!
-//! Nothing is compared with a stored solution: the program that is shown is performed, and the reasons come from the
-//! trace of that very run. In a terminal it is a conversation; with `--answer`, or with answers on standard input, it is
-//! for scripts and tests.
+//! There are no stored solutions: the quiz runs the program that it shows, and takes the reasons from the trace of that
+//! run. At a terminal the user can try again. With `--answer`, or with answers on standard input, the quiz is for
+//! scripts and tests.
 
 mod answer;
 mod explain;
@@ -26,16 +26,16 @@ use answer::letter;
 use explain::Run;
 use questions::{HARDEST, QUESTIONS, Question};
 
-/// How long an answer may be, in bytes; the longest right one has some hundred.
+/// The longest answer that is read, in bytes. The longest right answer has about a hundred.
 const LONGEST_ANSWER: u64 = 4096;
 
-/// How often a race is run to show that it is one. Half of the runs wait for a millisecond.
+/// How often a race is run to show both results. About half of the runs wait for a millisecond.
 const RACES: usize = 100;
 
-/// The width of a line of text.
+/// The width of printed text, in columns.
 const COLUMNS: usize = 80;
 
-/// What the user wants to be asked.
+/// The questions to ask.
 enum Wanted {
     All,
     List,
@@ -44,37 +44,37 @@ enum Wanted {
 
 /// Where the answers come from.
 enum Answers {
-    /// The one answer of `--answer`, until it is taken.
+    /// The answer of `--answer`; `None` after it was used.
     CommandLine(Option<String>),
     Pipe,
-    /// A person, who can be asked again.
+    /// A person, who may try again.
     Terminal,
 }
 
-/// How a question ended, or what an answer was.
+/// The result of an answer, or of a whole question.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum Verdict {
     Right,
-    /// Wrong, given up, or right only after it was wrong.
+    /// Wrong, skipped, or right only after a wrong answer.
     Wrong,
-    /// No order at all.
+    /// The answer is not an order.
     Unusable,
 }
 
-/// Why the quiz cannot go on with its questions.
+/// Why the quiz stops before its last question.
 enum Stop {
     /// `quit`, or the end of the input.
     Quit,
-    /// Nobody reads what we say any more.
+    /// The reader of standard output is gone.
     NoReader,
-    /// What went wrong, as a sentence.
+    /// An error, as a sentence.
     Failed(String),
 }
 
 pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
     let Some(wanted) = parse_wanted(wanted) else {
         complain(
-            &format!("there is no such question; there are 1 to {}", QUESTIONS.len()),
+            &format!("there is no such question; the questions are 1 to {}", QUESTIONS.len()),
             &["bucle quiz list".into()],
         );
         return ExitCode::from(exit_code::USAGE);
@@ -87,7 +87,7 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
     let mut quiz = Quiz { answers, has_erred: false };
     let result = match wanted {
         Wanted::List if answer.is_some() => {
-            complain("an answer wants the number of its question", &["bucle quiz 1 --answer \"c b a\"".into()]);
+            complain("--answer needs the number of a question", &["bucle quiz 1 --answer \"c b a\"".into()]);
             return ExitCode::from(exit_code::USAGE);
         }
         Wanted::List => show(&list()).map(|()| ExitCode::SUCCESS),
@@ -98,8 +98,8 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
         Ok(status) => status,
         Err(Stop::Quit) => quiz.status(),
         Err(Stop::NoReader) => ExitCode::SUCCESS,
-        Err(Stop::Failed(what)) => {
-            complain(&what, &[]);
+        Err(Stop::Failed(sentence)) => {
+            complain(&sentence, &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
@@ -123,7 +123,7 @@ fn list() -> String {
 
 struct Quiz {
     answers: Answers,
-    /// An answer was wrong, or a question was given up or left open; a better answer after it changes nothing.
+    /// An answer was wrong, or a question was skipped or left open. A right answer afterwards does not change this.
     has_erred: bool,
 }
 
@@ -136,14 +136,14 @@ impl Quiz {
         Ok(self.status())
     }
 
-    /// All questions in order; what counts is the first answer to each.
+    /// Asks all questions in order. The first answer to each of them counts.
     fn ask_all(&mut self) -> Result<ExitCode, Stop> {
         let (mut asked, mut right) = (0, 0);
         for number in 1..=QUESTIONS.len() {
             match self.ask(number) {
-                Ok(Outcome::Right) => right += 1,
-                Ok(Outcome::Wrong) => {}
-                Ok(Outcome::Unusable) => return Ok(self.status()),
+                Ok(Verdict::Right) => right += 1,
+                Ok(Verdict::Wrong) => {}
+                Ok(Verdict::Unusable) => return Ok(self.status()),
                 Err(Stop::Quit) => {
                     self.leave_open(number);
                     asked += 1;
@@ -163,32 +163,32 @@ impl Quiz {
         Ok(self.status())
     }
 
-    /// The exit code: the same for a person, for a pipe and for `--answer`. Questions that were not asked do not count.
+    /// The exit code, by the same rule at a terminal, in a pipe and with `--answer`. Questions not asked do not count.
     fn status(&self) -> ExitCode {
         if self.has_erred { ExitCode::from(exit_code::WRONG_ANSWER) } else { ExitCode::SUCCESS }
     }
 
-    /// Wrong, or given up: that stays, whatever is answered then.
-    fn err(&mut self) -> Outcome {
+    /// Records a wrong answer or a skipped question.
+    fn err(&mut self) -> Verdict {
         self.has_erred = true;
-        Outcome::Wrong
+        Verdict::Wrong
     }
 
-    /// The question was asked, and there is no answer to it. A person knows.
+    /// Records that the question was asked and not answered. At a terminal the user knows that, so nothing is printed.
     fn leave_open(&mut self, number: usize) {
         self.has_erred = true;
         if !self.is_typed() {
-            complain("there is no answer", &[format!("bucle quiz {number} --answer \"c b a\"")]);
+            complain("no answer was given", &[format!("bucle quiz {number} --answer \"c b a\"")]);
         }
     }
 
-    /// One question, until it is answered or given up. A person may try again.
-    fn ask(&mut self, number: usize) -> Result<Outcome, Stop> {
+    /// Asks one question until it is answered or skipped. At a terminal the user may try again.
+    fn ask(&mut self, number: usize) -> Result<Verdict, Stop> {
         let question = &QUESTIONS[number - 1];
         if !matches!(self.answers, Answers::CommandLine(_)) {
-            show(&poster(number, question))?;
+            show(&question_text(number, question))?;
         }
-        let mut best = Outcome::Right;
+        let mut best = Verdict::Right;
         loop {
             match self.next_line()?.trim() {
                 "hint" => show(&wrap(question.hint))?,
@@ -196,32 +196,32 @@ impl Quiz {
                 "next" => return Ok(self.err()),
                 "quit" => return Err(Stop::Quit),
                 order => match self.judge(question, order)? {
-                    Outcome::Right => return Ok(best),
-                    Outcome::Unusable if !self.is_typed() => {
+                    Verdict::Right => return Ok(best),
+                    Verdict::Unusable if !self.is_typed() => {
                         self.has_erred = true;
-                        return Ok(Outcome::Unusable);
+                        return Ok(Verdict::Unusable);
                     }
-                    Outcome::Unusable => {}
-                    Outcome::Wrong => {
+                    Verdict::Unusable => {}
+                    Verdict::Wrong => {
                         best = self.err();
                         if !self.is_typed() {
                             return Ok(best);
                         }
-                        show("Once more? Or why (the whole run), or next.\n")?;
+                        show("Try again, or type why (to see the whole run) or next.\n")?;
                     }
                 },
             }
         }
     }
 
-    /// What becomes of an answer. All there is to say about it is said.
-    fn judge(&self, question: &Question, order: &str) -> Result<Outcome, Stop> {
+    /// Checks an answer, and prints everything there is to report about it.
+    fn judge(&self, question: &Question, order: &str) -> Result<Verdict, Stop> {
         match answer::parse(order, &question.program.texts()) {
             Ok(places) => check(question, &places),
-            Err(sentence) if self.is_typed() => show(&wrap(&sentence)).map(|()| Outcome::Unusable),
+            Err(sentence) if self.is_typed() => show(&wrap(&sentence)).map(|()| Verdict::Unusable),
             Err(sentence) => {
                 complain(&as_error(&sentence), &[]);
-                Ok(Outcome::Unusable)
+                Ok(Verdict::Unusable)
             }
         }
     }
@@ -230,7 +230,7 @@ impl Quiz {
         matches!(self.answers, Answers::Terminal)
     }
 
-    /// The next line of the user.
+    /// Reads the next answer or command.
     fn next_line(&mut self) -> Result<String, Stop> {
         match &mut self.answers {
             Answers::CommandLine(answer) => return answer.take().ok_or(Stop::Quit),
@@ -241,84 +241,84 @@ impl Quiz {
         match io::stdin().lock().take(LONGEST_ANSWER).read_until(b'\n', &mut line) {
             Ok(0) if self.is_typed() => show("\n").and(Err(Stop::Quit)),
             Ok(0) => Err(Stop::Quit),
-            // The arrow keys, say: the terminal hands them over as they are.
+            // The terminal sends keys such as the arrows as escape sequences. `text_of` removes them.
             Ok(_) => Ok(keys::text_of(&line)),
             Err(error) => Err(Stop::Failed(format!("cannot read standard input: {error}"))),
         }
     }
 }
 
-/// A sentence as what comes after `error: `: without the capital, and without the full stop.
+/// Turns a sentence into the text after `error: `: without the capital letter and the full stop.
 fn as_error(sentence: &str) -> String {
     let mut chars = sentence.chars();
     let first = chars.next().map(|first| first.to_ascii_lowercase());
     first.into_iter().chain(chars.as_str().trim_end_matches('.').chars()).collect()
 }
 
-/// The question as it is asked.
-fn poster(number: usize, question: &Question) -> String {
+/// The text of a question: title, program, names in Node.
+fn question_text(number: usize, question: &Question) -> String {
     let (count, title, difficulty) = (QUESTIONS.len(), question.title, question.difficulty);
-    let mut poster = format!("Question {number} of {count}: {title} (difficulty {difficulty} of {HARDEST})\n\n");
-    poster += &question.program.listing();
-    poster += "\n";
-    poster += &wrap(&format!("In Node: {}.", question.node_names().join("; ")));
-    if question.program.source().contains("hold_up(") {
-        poster += "hold_up keeps the loop busy for that long.\n";
+    let mut text = format!("Question {number} of {count}: {title} (difficulty {difficulty} of {HARDEST})\n\n");
+    text += &question.program.listing();
+    text += "\n";
+    text += &wrap(&format!("In Node: {}.", question.node_names().join("; ")));
+    if question.program.source().contains("work_for(") {
+        text += "work_for keeps the loop busy for that time.\n";
     }
-    poster += "In which order are the lines said? Letters or words; or: hint, why, next, quit.\n";
-    poster
+    text += "In which order are the lines printed? Answer with letters or words,\nor type hint, why, next or quit.\n";
+    text
 }
 
-/// Performs the program, compares, and says what came out of it.
-fn check(question: &Question, answer: &[usize]) -> Result<Outcome, Stop> {
+/// Runs the program, compares the answer with it, and prints the result.
+fn check(question: &Question, answer: &[usize]) -> Result<Verdict, Stop> {
     if question.is_race() {
-        let everybody_wins = format!("¡Muy bien! Every answer is right here.\n{}", race(question)?);
-        return show(&everybody_wins).map(|()| Outcome::Right);
+        let text = format!("¡Muy bien! Every answer is right here.\n{}", race(question)?);
+        return show(&text).map(|()| Verdict::Right);
     }
-    let run = perform(question)?;
+    let run = run_program(question)?;
     let texts = question.program.texts();
     let answer: Vec<_> = answer.iter().map(|&place| texts[place]).collect();
     let Some(difference) = run.first_difference(&answer) else {
-        return show(&format!("¡Muy bien! {}", solution(question, &run))).map(|()| Outcome::Right);
+        return show(&format!("¡Muy bien! {}", solution(question, &run))).map(|()| Verdict::Right);
     };
     let (place, expected, ran) = (difference.place + 1, difference.expected, difference.ran);
-    let what = format!("Not quite. Line {place}: you expected \"{expected}\", the loop ran \"{ran}\".");
-    show(&(wrap(&what) + &wrap(&run.why(difference)) + &wrap(question.lesson))).map(|()| Outcome::Wrong)
+    let sentence = format!("Not quite. Line {place}: you expected \"{expected}\", the loop ran \"{ran}\".");
+    show(&(wrap(&sentence) + &wrap(&run.why(difference)) + &wrap(question.lesson))).map(|()| Verdict::Wrong)
 }
 
 fn why(question: &Question) -> Result<String, Stop> {
-    if question.is_race() { race(question) } else { Ok(solution(question, &perform(question)?)) }
+    if question.is_race() { race(question) } else { Ok(solution(question, &run_program(question)?)) }
 }
 
-/// The whole run, and what is to be learnt from it.
+/// The whole run, and the lesson of the question.
 fn solution(question: &Question, run: &Run) -> String {
     let texts = question.program.texts();
     let letter_of = |text: &str| texts.iter().position(|&known| known == text).map_or('?', letter);
     let letters: Vec<_> = run.order().iter().map(|text| letter_of(text).to_string()).collect();
-    let table = run.table(letter_of, |text| question.program.whose_callback(text));
+    let table = run.table(letter_of, |text| question.program.owner_of_callback(text));
     format!("The loop ran {}:\n{table}{}", letters.join(" "), wrap(question.lesson))
 }
 
-/// Runs a race many times, and says who won how often.
+/// Runs a race many times, and counts how often each line was first.
 fn race(question: &Question) -> Result<String, Stop> {
     let texts = question.program.texts();
     let mut wins = vec![0; texts.len()];
     for _ in 0..RACES {
-        let run = perform(question)?;
+        let run = run_program(question)?;
         let first = run.order().first().and_then(|first| texts.iter().position(|text| text == first));
         wins[first.unwrap_or(0)] += 1;
     }
     let counts = texts.iter().zip(wins).map(|(text, wins)| format!("\"{text}\" was first in {wins}"));
     let counts = counts.collect::<Vec<_>>().join(", ");
-    Ok(wrap(&format!("Of {RACES} runs just now, {counts}.")) + &wrap(question.lesson))
+    Ok(wrap(&format!("In {RACES} runs just now, {counts}.")) + &wrap(question.lesson))
 }
 
-fn perform(question: &Question) -> Result<Run, Stop> {
-    stage::perform(question.program, question.time)
+fn run_program(question: &Question) -> Result<Run, Stop> {
+    stage::run(question.program, question.time)
         .map_err(|error| Stop::Failed(format!("the program of the question cannot run: {error}")))
 }
 
-/// Breaks a text between words, at the width of a terminal that nobody has changed.
+/// Wraps a text between words, at the usual width of a terminal.
 fn wrap(text: &str) -> String {
     let (mut wrapped, mut column) = (String::new(), 0);
     for word in text.split_whitespace() {

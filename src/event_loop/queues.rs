@@ -125,11 +125,10 @@ impl Loop {
         }
     }
 
-    /// As [`next_tick`](Self::next_tick), but in front of what waits already: for what the program must hear first of, such
-    /// as a new handler of the socket that the next tick is about.
-    pub(crate) fn first_tick(&mut self, f: impl FnOnce(&mut Loop) + 'static) {
+    /// As [`tick`](Self::tick), but in front of all ticks that wait already.
+    pub(crate) fn first_net_tick(&mut self, tick: NetTick) {
         let cause = self.cause();
-        self.ticks.ticks.push_front((Tick::User(Box::new(f)), cause));
+        self.ticks.ticks.push_front((Tick::Net(tick), cause));
     }
 
     fn drain_ticks(&mut self) {

@@ -137,7 +137,9 @@ kinds! {
     OnConnect "on_connect",
     /// A handler's `on_ready`.
     OnReady "on_ready",
-    /// A handler's `on_data`. Size: bytes.
+    /// A handler's `on_upgrade`.
+    OnUpgrade "on_upgrade",
+    /// A handler's `on_read` or `on_data`. Size: bytes.
     OnData "on_data",
     /// A handler's `on_text`. Size: bytes.
     OnText "on_text",

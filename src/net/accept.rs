@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::listener::set_listener_options;
-use super::state::SocketState;
 use super::state::flag;
+use super::state::{Link, SocketState};
 use super::stream::Stream;
 use super::{BACKLOG, Error, NetTimer, ServerId, Socket};
 use crate::error_codes;
@@ -49,7 +49,7 @@ impl Loop {
         }
     }
 
-    pub(crate) fn serve_ready_listener(&mut self, key: Key) {
+    pub(super) fn serve_ready_listener(&mut self, key: Key) {
         let server = ServerId(key);
         let Some(state) = self.net.server_mut(server) else { return };
         state.is_ready = false;
@@ -132,8 +132,7 @@ impl Loop {
         if cfg!(not(target_os = "linux")) {
             set_listener_options(options, |set| stream.with_tcp(set));
         }
-        let mut flags = flag::OPENED;
-        flags |= if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
+        let mut flags = if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
         flags |= if options.flowing { flag::LISTENS } else { 0 };
         flags |= match (options.pause_on_connect, options.flowing) {
             (true, _) => flag::PAUSED,
@@ -149,7 +148,8 @@ impl Loop {
                 .emit_server(server, Kind::OnServerError, |handler, lp| handler.on_server_error(lp, server, error));
         }
         let mut state = SocketState::new(serial, handler, server.0.index(), high_water_mark);
-        state.flags = flags;
+        state.set_link(Link::Connected);
+        state.set(flags);
         state.stream = stream;
         self.net.sockets.insert(state);
         self.net.outboxes.store.blocks.connections_are(self.net.sockets.len());
@@ -196,7 +196,7 @@ impl Loop {
     }
 
     /// Servers that had no descriptor left try again, in the next poll.
-    pub(crate) fn accept_again(&mut self) {
+    pub(super) fn accept_again(&mut self) {
         for server in mem::take(&mut self.net.starvation.servers) {
             self.put_listener_on_ready_list(server);
         }
@@ -230,7 +230,7 @@ impl Loop {
 /// What is remembered while servers cannot accept for want of descriptors. However many servers it hits and however often
 /// it comes and goes, at most one line a second is logged about it.
 #[derive(Default)]
-pub(crate) struct Starvation {
+pub(super) struct Starvation {
     /// Those that have yet to try again.
     servers: Vec<ServerId>,
     /// While it lasts.

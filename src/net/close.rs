@@ -15,14 +15,14 @@ use std::time::Duration;
 use super::outbox::FEW;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
-use super::state::{NO_SERVER, Reset, SocketState};
+use super::state::{Life, Link, NO_SERVER, Reset, SocketState, Writing};
 use super::stream::Stream;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 
 impl Loop {
     /// `destroy`: everything is dropped now, `on_close` comes in the close phase. Only the first call counts.
-    pub(crate) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
+    pub(super) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
         if self.net.socket(socket).is_none_or(|state| state.is(DESTROYED)) {
             return;
         }
@@ -40,7 +40,7 @@ impl Loop {
             self.tick(NetTick::FailQueued(socket));
         }
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        state.set(DESTROYED);
+        state.set_life(Life::Destroyed);
         match &error {
             Some(error) => log::trace!(target: "bucle::net", "{socket} destroyed: {error}"),
             None => log::trace!(target: "bucle::net", "{socket} destroyed"),
@@ -85,7 +85,7 @@ impl Loop {
     /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
     fn send_last_bytes(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        let is_gathered = state.flags & (BLOCKED | CONNECTING | ERRORED) == 0 && state.corks == 0;
+        let is_gathered = !state.is(BLOCKED | CONNECTING | ERRORED) && state.corks == 0;
         let Some(id) = state.outbox.filter(|_| is_gathered) else { return };
         let (outbox, store) = outboxes.open(id);
         let waiting = outbox.len();
@@ -95,14 +95,14 @@ impl Loop {
                 outboxes.take_back(id);
             }
             Sent::Part(_) | Sent::Enough(_) | Sent::Failed(_) => {
-                outbox.begin_flight(state.bytes_written - outbox.len() as u64, state.bytes_written);
+                outbox.begin_flight(outbox.first_unsent(state.bytes_written), state.bytes_written);
                 state.set(BLOCKED);
             }
         }
     }
 
     /// The tick of an error: `on_error`, once in a socket's life.
-    pub(crate) fn emit_error(&mut self, socket: Socket, error: Error) {
+    pub(super) fn emit_error(&mut self, socket: Socket, error: Error) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(ERROR_EMITTED) {
             return;
@@ -170,12 +170,12 @@ impl Loop {
     }
 
     /// `on_close`, and the callbacks of writes that waited for a connection that never came.
-    pub(crate) fn close_socket(&mut self, socket: Socket, had_error: bool) {
+    pub(super) fn close_socket(&mut self, socket: Socket, had_error: bool) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let was_opened = state.is(OPENED);
         let was_connecting = state.is(CONNECTING);
         // From here on `connect_to` may give the socket a new life.
-        state.set(CLOSING);
+        state.set_life(Life::Closing);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
         self.take_pipes(socket);
@@ -186,7 +186,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         // Unless `on_close` has begun a new life, whose writes wait for a connection of its own.
         if was_connecting && state.is(CLOSING) {
-            state.clear(CONNECTING);
+            state.set_link(Link::Connected);
             if state.outbox.is_some() {
                 let first = self.net.take_inflight_callbacks(socket);
                 self.connection_never_came(socket, first);
@@ -203,7 +203,7 @@ impl Loop {
         state.set(ERRORED);
         state.more().errored.get_or_insert(Error::ClosedBeforeConnection);
         for callback in first {
-            self.tell(socket, callback, Err(Error::ClosedBeforeConnection));
+            self.run_write_callback(socket, callback, Err(Error::ClosedBeforeConnection));
         }
         self.fail_queued(socket);
     }
@@ -221,14 +221,17 @@ impl Loop {
         }
         let state = self.net.sockets.remove(socket.0);
         self.release_handler(handler);
+        if let Some(state) = &state {
+            self.net.tables.forget(socket, state.tag);
+        }
         // Last, for dropping what callbacks own may run code of the program.
         drop(state);
     }
 
     /// `destroy_soon`: end, and destroy when that is through.
-    pub(crate) fn destroy_socket_soon(&mut self, socket: Socket) {
+    pub(super) fn destroy_socket_soon(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(FINISHED) {
+        if state.writing() == Writing::Finished {
             return self.destroy_socket(socket, None);
         }
         state.set(DESTROY_ON_FINISH);
@@ -238,7 +241,7 @@ impl Loop {
     }
 
     /// `reset_and_destroy`: closes with a RST. While connecting it waits for the connection.
-    pub(crate) fn reset_socket(&mut self, socket: Socket) -> crate::Result<()> {
+    pub(super) fn reset_socket(&mut self, socket: Socket) -> crate::Result<()> {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return Ok(()) };
         if !state.is(OPENED) || state.is(DESTROYED) {
             self.destroy_socket(socket, Some(Error::SocketClosed));
@@ -260,7 +263,7 @@ impl Loop {
 
     /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
     pub(crate) fn send_what_is_left(&mut self) {
-        self.flush_in_silence();
+        self.flush_without_callbacks();
         while let Some((pending, _)) = self.net.pending.pop_front() {
             if let Pending::Shutdown(socket) = pending {
                 self.shut_down(socket);

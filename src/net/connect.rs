@@ -20,6 +20,7 @@ use std::time::Duration;
 use super::dial::{failed_at_path, open_tcp, open_unix};
 use super::lookup::Answer;
 use super::place::{Meaning, failed_on, literal};
+use super::state::Link;
 use super::state::flag::*;
 use super::stream::Stream;
 use super::{Error, Family, NetTick, NetTimer, Pending, Socket, Target};
@@ -37,7 +38,7 @@ pub(super) const LOCALHOST: &str = "localhost";
 
 /// An attempt to connect, from the call to its success or failure.
 #[derive(Default)]
-pub(crate) struct Connecting {
+pub(super) struct Connecting {
     /// Which of all calls of `connect_to` it is. The socket may be destroyed and connected again before an answer comes.
     number: u64,
     /// What has not been tried yet.
@@ -66,7 +67,7 @@ impl Connecting {
 
 impl Loop {
     /// `connect_to`. What Node throws comes back; what fails later arrives in `on_error`.
-    pub(crate) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
+    pub(super) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
         let Target { place, family, local_address, local_port } = target;
         let port = place.check()?;
         let local = match local_address {
@@ -78,16 +79,15 @@ impl Loop {
             None => None,
         };
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
-        if state.is(OPENED | DESTROYED) && !state.is(CLOSING) {
-            return Err(Error::AlreadyConnected);
-        }
         if state.is(CLOSING) {
             self.begin_life_anew(socket);
+        } else if state.is(OPENED | DESTROYED) {
+            return Err(Error::AlreadyConnected);
         }
         self.net.attempts += 1;
         let number = self.net.attempts;
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
-        state.set(OPENED | CONNECTING);
+        state.set_link(Link::Connecting);
         let idle_timer = state.idle_timer;
         state.more().connecting = Some(Box::new(Connecting { number, local, ..Connecting::default() }));
         if let Some(timer) = idle_timer {
@@ -116,7 +116,9 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let outbox = state.take_outbox();
         let ends = state.more.as_mut().map(|more| std::mem::take(&mut more.end_callbacks)).unwrap_or_default();
+        let tag = std::mem::take(&mut state.tag);
         state.begin_life();
+        self.net.tables.forget(socket, tag);
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         for callback in writes.into_iter().chain(ends) {
             self.call_back(socket, Some(callback), Err(Error::ClosedBeforeConnection));
@@ -163,7 +165,7 @@ impl Loop {
     }
 
     /// The tick after `connect_to` with an address.
-    pub(crate) fn begin_attempt(&mut self, socket: Socket, number: u64) {
+    pub(super) fn begin_attempt(&mut self, socket: Socket, number: u64) {
         if self.attempt(socket, number).is_some() {
             self.connect_next(socket);
         }
@@ -176,14 +178,14 @@ impl Loop {
 
     pub(super) fn connecting(&mut self, socket: Socket) -> Option<&mut Connecting> {
         let state = self.net.socket_mut(socket)?;
-        if state.flags & (CONNECTING | DESTROYED) != CONNECTING {
+        if state.among(CONNECTING | DESTROYED) != CONNECTING {
             return None;
         }
         state.more.as_mut()?.connecting.as_deref_mut()
     }
 
     /// Tries the next address.
-    pub(crate) fn connect_next(&mut self, socket: Socket) {
+    pub(super) fn connect_next(&mut self, socket: Socket) {
         let Some(connecting) = self.connecting(socket) else { return };
         let Some(address) = connecting.addresses.pop_front() else {
             let failures = std::mem::take(&mut connecting.failures);
@@ -257,7 +259,7 @@ impl Loop {
     }
 
     /// One address failed: the next one, or the end.
-    pub(crate) fn attempt_failed(&mut self, socket: Socket, error: Error) {
+    pub(super) fn attempt_failed(&mut self, socket: Socket, error: Error) {
         let Some(connecting) = self.connecting(socket) else { return };
         let timer = connecting.attempt_timer.take();
         if connecting.addresses.is_empty() && connecting.failures.is_empty() {

@@ -10,14 +10,14 @@
 
 use super::outbox::Outboxes;
 use super::state::flag::*;
-use super::state::{Reset, SocketState};
+use super::state::{Link, Reset, SocketState, Writing};
 use super::stream::{set_keep_alive, set_user_timeout};
 use super::{Error, Pending, Socket};
 use crate::event_loop::{Kind, Loop};
 
 impl Loop {
     /// The descriptor is writable, or broken: it is connected, or not. A boundary after all that follows.
-    pub(crate) fn finish_connect(&mut self, socket: Socket) {
+    pub(super) fn finish_connect(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED) {
             return; // By a callback of this very poll, after the kernel had reported the connection.
@@ -45,7 +45,7 @@ impl Loop {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         // It is in flight while `on_connect` runs: what that writes queues up behind it.
         let has_early_write = state.has_early_write(outboxes);
-        state.clear(CONNECTING);
+        state.set_link(Link::Connected);
         if has_early_write {
             state.set(BLOCKED);
         }
@@ -99,10 +99,10 @@ impl Loop {
         if has_early_write && state.is(DESTROYED) {
             state.clear(BLOCKED);
             let first = self.net.take_inflight_callbacks(socket);
-            self.write_failed(socket, first, Error::SocketClosed);
+            self.report_now(socket, first, Error::SocketClosed);
         } else if has_early_write {
             self.send_queued(socket);
-        } else if state.flags & (SHUTTING | DESTROYED) == SHUTTING {
+        } else if state.writing() == Writing::ShuttingDown && !state.is(DESTROYED) {
             let cause = self.cause();
             self.net.pending.push_back((Pending::Shutdown(socket), cause));
         }

@@ -212,7 +212,7 @@ impl Loop {
 
     /// Whether nothing waits for the peer, and nothing that it has sent waits to be delivered.
     fn has_nothing_waiting(&self, socket: Socket) -> bool {
-        const WAITING: u32 = PAUSED | RESUMING | NEED_DRAIN | BLOCKED | ENDING | DESTROYED;
+        const WAITING: u32 = PAUSED | RESUMING | UPGRADING | NEED_DRAIN | BLOCKED | ENDED | DESTROYED;
         let Some(state) = self.net.socket(socket).filter(|state| !state.is(WAITING)) else { return false };
         if self.net.outboxes.unsent(state) > 0 || state.corks > 0 || state.has_undelivered() {
             return false;

@@ -8,13 +8,14 @@
 use std::mem;
 
 use super::state::flag::*;
+use super::state::{Link, Writing};
 use super::write::refusal;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop};
 
 impl Loop {
     /// `end`: no further writes; the FIN follows when everything is out.
-    pub(crate) fn end_socket(&mut self, socket: Socket, bytes: Option<&[u8]>, callback: Option<WriteCallback>) {
+    pub(super) fn end_socket(&mut self, socket: Socket, bytes: Option<&[u8]>, callback: Option<WriteCallback>) {
         let Some(state) = self.net.socket_mut(socket) else {
             return self.call_back(socket, callback, Err(Error::Destroyed { action: "end" }));
         };
@@ -26,15 +27,15 @@ impl Loop {
                 None => drop(self.write_socket(socket, bytes, None)),
             }
         }
-        self.uncork_socket(socket, u32::MAX);
+        self.uncork_socket(socket, u16::MAX);
         let Some(state) = self.net.socket_mut(socket) else { return };
         match failed {
             Some(_) => {}
-            None if !state.is(ERRORED | ENDING) => {
-                state.set(ENDING);
+            None if !state.is(ERRORED | ENDED) => {
+                state.set_writing(Writing::Ending);
                 self.finish_if_done(socket);
             }
-            None if state.is(FINISHED) => failed = Some(Error::AlreadyFinished),
+            None if state.writing() == Writing::Finished => failed = Some(Error::AlreadyFinished),
             None if state.is(DESTROYED) => failed = Some(Error::Destroyed { action: "end" }),
             None => {}
         }
@@ -43,7 +44,7 @@ impl Loop {
         let errored = state.more.as_ref().and_then(|more| more.errored.clone());
         match failed.or(errored) {
             Some(error) => self.call_back(socket, Some(callback), Err(error)),
-            None if state.is(FINISHED) => self.call_back(socket, Some(callback), Ok(())),
+            None if state.writing() == Writing::Finished => self.call_back(socket, Some(callback), Ok(())),
             None => match self.overrun(socket, 0, 1) {
                 Some(error) => self.refuse_overrun(socket, Some(callback), error),
                 None => self.net.socket_mut(socket).map_or((), |state| state.more().end_callbacks.push(callback)),
@@ -52,24 +53,24 @@ impl Loop {
     }
 
     /// Asks for the shutdown once nothing waits any more. Gathered bytes are no hindrance: the shutdown sends them.
-    pub(crate) fn finish_if_done(&mut self, socket: Socket) {
+    pub(super) fn finish_if_done(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        let hindrances = DESTROYED | ERRORED | ERROR_EMITTED | FINISHED | BLOCKED | SHUTTING;
-        if state.flags & (ENDING | hindrances) != ENDING
+        if state.writing() != Writing::Ending
+            || state.is(DESTROYED | ERRORED | ERROR_EMITTED | BLOCKED)
             || outboxes.writable_length(state) > 0
             || state.has_early_write(outboxes)
         {
             return;
         }
-        state.set(SHUTTING);
-        if state.is(OPENED) && !state.is(CONNECTING) {
+        state.set_writing(Writing::ShuttingDown);
+        if state.link() == Link::Connected {
             let cause = self.note(Kind::End, socket.serial(), 0);
             self.net.pending.push_back((Pending::Shutdown(socket), cause));
         }
     }
 
     /// Pending phase: what was gathered, then the FIN.
-    pub(crate) fn shut_down(&mut self, socket: Socket) {
+    pub(super) fn shut_down(&mut self, socket: Socket) {
         self.flush_before_end(socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED) {
@@ -77,7 +78,7 @@ impl Loop {
         }
         if state.is(BLOCKED) {
             // The kernel refused: the shutdown is asked for again when the outbox is empty.
-            state.clear(SHUTTING);
+            state.set_writing(Writing::Ending);
             return;
         }
         // A peer that is gone already makes this fail; the reading side says so, with the better error.
@@ -88,15 +89,15 @@ impl Loop {
     }
 
     /// The tick after the shutdown.
-    pub(crate) fn finished(&mut self, socket: Socket) {
+    pub(super) fn finished(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.is(DESTROYED | ERRORED | FINISHED) {
+        if state.is(DESTROYED | ERRORED) || state.writing() == Writing::Finished {
             return;
         }
-        state.set(FINISHED);
+        state.set_writing(Writing::Finished);
         let callbacks = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         for callback in callbacks {
-            self.tell(socket, callback, Ok(()));
+            self.run_write_callback(socket, callback, Ok(()));
         }
         self.emit(socket, Kind::OnFinish, 0, |handler, lp| handler.on_finish(lp, socket));
         self.unpipe_sources(socket);

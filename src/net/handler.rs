@@ -28,6 +28,18 @@ pub trait Handler: Any {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {}
     /// A client is connected and what was written before has been handed to the kernel.
     fn on_ready(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// The socket was given this handler by [`Socket::upgrade`]. Data follows, beginning with the `head`.
+    fn on_upgrade(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Bytes have arrived, in a buffer that the handler may change: `buf` is the loop's own read buffer, and its contents are
+    /// not used after this call. For protocols that decode in place. The default calls [`on_data`](Self::on_data).
+    ///
+    /// Only the loop calls this method. A handler that wraps another one forwards `on_read`, not `on_data`; otherwise a
+    /// wrapped handler that implements only `on_read` gets nothing
+    /// ([Node: `onread`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketconnectoptions-connectlistener)).
+    #[doc(alias = "onread")]
+    fn on_read(&mut self, lp: &mut Loop, socket: Socket, buf: &mut [u8]) {
+        self.on_data(lp, socket, buf);
+    }
     /// Bytes have come. A chunk is whatever one read gave: a message may come in pieces, and several in one.
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {}
     /// Text has come; instead of `on_data` after [`Socket::set_encoding`].
@@ -85,7 +97,7 @@ pub struct Dropped {
 }
 
 /// A handler's place. It lives as long as a server or a socket refers to it.
-pub(crate) struct HandlerSlot {
+pub(super) struct HandlerSlot {
     /// Out while it runs.
     pub handler: Option<Box<dyn Handler>>,
     pub users: u32,
@@ -96,19 +108,19 @@ pub(crate) struct HandlerSlot {
 }
 
 /// Makes a handler of what a slot holds.
-pub(crate) type Conversion = fn(Box<dyn Handler>) -> Box<dyn Handler>;
+pub(super) type Conversion = fn(Box<dyn Handler>) -> Box<dyn Handler>;
 
 impl Loop {
-    pub(crate) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
+    pub(super) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
         self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None, conversion: None }) as u32
     }
 
-    pub(crate) fn share_handler(&mut self, slot: u32) {
+    pub(super) fn share_handler(&mut self, slot: u32) {
         self.net.handlers[slot as usize].users += 1;
     }
 
     /// One user less. The last one out takes the handler with it, unless it is running: then its call does.
-    pub(crate) fn release_handler(&mut self, slot: u32) {
+    pub(super) fn release_handler(&mut self, slot: u32) {
         let entry = &mut self.net.handlers[slot as usize];
         entry.users -= 1;
         if entry.users == 0 && entry.handler.is_some() {
@@ -118,7 +130,7 @@ impl Loop {
 
     /// Lends a handler and the loop to `f`. `None` if the handler is running already, or `f` panicked and that is caught.
     #[inline(always)]
-    pub(crate) fn with_handler<R>(&mut self, slot: u32, f: impl FnOnce(&mut dyn Handler, &mut Loop) -> R) -> Option<R> {
+    pub(super) fn with_handler<R>(&mut self, slot: u32, f: impl FnOnce(&mut dyn Handler, &mut Loop) -> R) -> Option<R> {
         let mut handler = self.net.handlers.get_mut(slot as usize)?.handler.take()?;
         let result = if self.catches_panics() {
             self.call_caught(|lp| f(&mut *handler, lp))
@@ -136,7 +148,7 @@ impl Loop {
     }
 
     /// As [`with_handler`](Self::with_handler), for who knows its type.
-    pub(crate) fn with_handler_as<H: Handler, R>(
+    pub(super) fn with_handler_as<H: Handler, R>(
         &mut self,
         slot: u32,
         f: impl FnOnce(&mut H, &mut Loop) -> R,
@@ -149,7 +161,7 @@ impl Loop {
 
     /// Calls the handler of `socket`. The one way from the loop to a socket's user code.
     #[inline]
-    pub(crate) fn emit(
+    pub(super) fn emit(
         &mut self,
         socket: Socket,
         kind: Kind,
@@ -162,7 +174,7 @@ impl Loop {
 
     /// As [`emit`](Self::emit), for who has looked the handler up already.
     #[inline(always)]
-    pub(crate) fn emit_to(
+    pub(super) fn emit_to(
         &mut self,
         slot: u32,
         socket: Socket,
@@ -181,12 +193,12 @@ impl Loop {
 
     /// A callback of `socket` has panicked, and that is caught: what it was about to do will not happen.
     #[cold]
-    pub(crate) fn callback_panicked(&mut self, socket: Socket) {
+    pub(super) fn callback_panicked(&mut self, socket: Socket) {
         self.destroy_socket(socket, Some(Error::custom("E_PANIC", "a callback panicked")));
     }
 
     /// Calls the handler of `server`.
-    pub(crate) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
+    pub(super) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         let Some(state) = self.net.server(server) else { return };
         let slot = state.handler;
         self.counters.callbacks += 1;

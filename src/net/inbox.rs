@@ -17,7 +17,7 @@ const CHUNKS: usize = 64;
 
 /// Chunks that wait to be delivered. Empty, it owns nothing.
 #[derive(Default)]
-pub(crate) struct Inbox {
+pub(super) struct Inbox {
     chunks: VecDeque<Vec<u8>>,
     len: usize,
 }

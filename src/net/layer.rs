@@ -1,66 +1,236 @@
-//! What a protocol above needs of a socket: a place for its own state, and a way to its handler.
+//! What a protocol above `net` keeps for a socket, and how it reaches it.
 //!
-//! A protocol remembers things of a connection (which options it has agreed to), and its handle has to reach them from any
-//! callback, although the handler is out while it runs. So they stand with the socket, under a type that only the protocol
-//! knows, and are gone with it:
+//! A protocol (telnet, WebSocket) has state for each connection. Its handle must reach that state from any callback, also while
+//! the handler runs and is out of its slot. So the state is kept in the loop, in one of two places:
+//!
+//! | state | kept in | costs a connection |
+//! |---|---|---|
+//! | a few bits that every connection has (open, closing, read is throttled) | the tag, 15 bits of the socket's own 72 bytes | nothing |
+//! | what few connections have at a time (options agreed on, half a message) | an entry in the loop's table for that type | the value and some 20 bytes, only while there is an entry |
 //!
 //! ```text
-//!   telnet::Client ──▶ Socket ──▶ its state ──▶ More ──▶ layer: Box<dyn Any> = telnet's own
+//!   telnet::Client ──▶ Socket ─┬─▶ SocketState { tag, … }
+//!                              └─▶ Tables ──▶ table of ClientState ──▶ its entry
 //! ```
 //!
-//! Nobody has to clean up, and a handler that is replaced leaves nothing behind in a table. A socket without such state,
-//! which is nearly every one, pays nothing for it.
+//! The tag is cleared when the socket's handler is replaced, because its bits mean something to one protocol only. Entries
+//! are kept until the protocol takes them, or until the socket's slot is freed: nobody has to clean up, and no table
+//! can outlive what it describes.
+//!
+//! An entry is borrowed from the loop. Code that calls the program takes the entry out first ([`Socket::take_entry`]) and puts it
+//! back afterwards, if the socket is still there.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 
-use super::state::flag::*;
-use super::{Handler, Socket};
+use super::Socket;
+use super::state::Link;
+use super::state::flag::UPGRADING;
 use crate::event_loop::Loop;
 
-impl Socket {
-    /// What the layer above has left here, if that is a `T`.
-    pub(crate) fn layer<T: Any>(self, lp: &Loop) -> Option<&T> {
-        lp.net.socket(self)?.more.as_ref()?.layer.as_ref()?.downcast_ref()
+/// The bit of a socket's tag that says that a table has, or had, an entry for it.
+const HAS_ENTRY: u16 = 1 << 15;
+
+/// A table is shrunk when its capacity is more than this many times its length, and more than [`FEW_ENTRIES`] as many.
+const SPARSE: usize = 8;
+const FEW_ENTRIES: usize = 32;
+
+/// The tables of all protocols, one for each type of entry. There are few, so they are searched one by one.
+#[derive(Default)]
+pub(super) struct Tables {
+    tables: Vec<(TypeId, Box<dyn AnyTable>)>,
+}
+
+/// What can be done with a table without knowing the type of its entries.
+trait AnyTable: Any {
+    fn forget(&mut self, socket: Socket);
+}
+
+struct Table<T> {
+    entries: HashMap<Socket, T>,
+}
+
+impl<T: Any> AnyTable for Table<T> {
+    fn forget(&mut self, socket: Socket) {
+        self.remove(socket);
+    }
+}
+
+impl<T> Table<T> {
+    fn remove(&mut self, socket: Socket) -> Option<T> {
+        let entry = self.entries.remove(&socket)?;
+        // The table of a server that thousands have left does not keep their room.
+        if self.entries.capacity() > SPARSE * self.entries.len().max(FEW_ENTRIES) {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+        Some(entry)
+    }
+}
+
+impl Tables {
+    fn get<T: Any>(&self) -> Option<&Table<T>> {
+        let (_, table) = self.tables.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        (&**table as &dyn Any).downcast_ref()
     }
 
-    /// As [`layer`](Self::layer), to change it.
-    pub(crate) fn layer_mut<T: Any>(self, lp: &mut Loop) -> Option<&mut T> {
-        lp.net.socket_mut(self)?.more.as_mut()?.layer.as_mut()?.downcast_mut()
+    fn get_mut<T: Any>(&mut self) -> Option<&mut Table<T>> {
+        let (_, table) = self.tables.iter_mut().find(|(id, _)| *id == TypeId::of::<T>())?;
+        (&mut **table as &mut dyn Any).downcast_mut()
     }
 
-    /// Leaves something here, in the place of what was, for as long as the socket is there.
-    pub(crate) fn set_layer<T: Any>(self, lp: &mut Loop, layer: T) {
-        if let Some(state) = lp.net.socket_mut(self) {
-            state.more().layer = Some(Box::new(layer));
+    fn insert<T: Any>(&mut self, socket: Socket, entry: T) {
+        if self.get::<T>().is_none() {
+            self.tables.push((TypeId::of::<T>(), Box::new(Table::<T> { entries: HashMap::new() })));
+        }
+        if let Some(table) = self.get_mut::<T>() {
+            table.entries.insert(socket, entry);
         }
     }
 
-    /// Takes away what the layer above has left, if that is a `T`.
-    pub(crate) fn take_layer<T: Any>(self, lp: &mut Loop) -> Option<Box<T>> {
-        let layer = &mut lp.net.socket_mut(self)?.more.as_mut()?.layer;
-        layer.take_if(|layer| layer.is::<T>())?.downcast().ok()
-    }
-
-    /// Whether it is connected, and not destroyed: `on_connection` or `on_connect` is over.
-    pub(crate) fn is_connected(self, lp: &Loop) -> bool {
-        lp.net.socket(self).is_some_and(|state| state.flags & (OPENED | CONNECTING | DESTROYED) == OPENED)
-    }
-
-    /// Whether data is delivered as it comes: asked for, and not paused.
-    pub(crate) fn is_flowing(self, lp: &Loop) -> bool {
-        lp.net.socket(self).is_some_and(|state| state.is(FLOWING))
-    }
-
-    /// Lends the socket's handler to `f` as soon as the current callback returns, if it is an `H` by then.
-    pub(crate) fn with_handler_next<H: Handler>(self, lp: &mut Loop, f: impl FnOnce(&mut H, &mut Loop) + 'static) {
-        lp.first_tick(move |lp| {
-            let Some(state) = lp.net.socket(self) else { return };
-            let slot = state.handler;
-            let panics = lp.caught_panics();
-            lp.with_handler_as(slot, f);
-            if lp.caught_panics() > panics {
-                lp.callback_panicked(self);
+    /// Removes every entry of a socket whose tag was `tag`.
+    pub fn forget(&mut self, socket: Socket, tag: u16) {
+        if tag & HAS_ENTRY != 0 {
+            for (_, table) in &mut self.tables {
+                table.forget(socket);
             }
+        }
+    }
+}
+
+impl Socket {
+    /// The bits that the protocol above has set; zero after a new life began or the handler was replaced.
+    #[inline]
+    pub(crate) fn tag(self, lp: &Loop) -> u16 {
+        lp.net.socket(self).map_or(0, |state| state.tag & !HAS_ENTRY)
+    }
+
+    /// Sets the bits of `set` and clears those of `clear`. Bit 15 is not the protocol's.
+    #[inline]
+    pub(crate) fn change_tag(self, lp: &mut Loop, set: u16, clear: u16) {
+        debug_assert!((set | clear) & HAS_ENTRY == 0, "bit 15 marks sockets with entries in a table");
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.tag = state.tag & !clear | set;
+        }
+    }
+
+    /// The entry of this socket in the table of `T`.
+    pub(crate) fn entry<T: Any>(self, lp: &Loop) -> Option<&T> {
+        // The tag is looked at first: most sockets have no entry, and then no table is searched.
+        lp.net.socket(self).filter(|state| state.tag & HAS_ENTRY != 0)?;
+        lp.net.tables.get::<T>()?.entries.get(&self)
+    }
+
+    /// As [`entry`](Self::entry), to change it.
+    pub(crate) fn entry_mut<T: Any>(self, lp: &mut Loop) -> Option<&mut T> {
+        lp.net.socket(self).filter(|state| state.tag & HAS_ENTRY != 0)?;
+        lp.net.tables.get_mut::<T>()?.entries.get_mut(&self)
+    }
+
+    /// Gives this socket an entry, in the place of an earlier one. Does nothing for a socket that is gone.
+    pub(crate) fn set_entry<T: Any>(self, lp: &mut Loop, entry: T) {
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.tag |= HAS_ENTRY;
+            lp.net.tables.insert(self, entry);
+        }
+    }
+
+    /// Takes this socket's entry out of the table of `T`.
+    pub(crate) fn take_entry<T: Any>(self, lp: &mut Loop) -> Option<T> {
+        lp.net.socket(self).filter(|state| state.tag & HAS_ENTRY != 0)?;
+        lp.net.tables.get_mut::<T>()?.remove(self)
+    }
+
+    /// Whether its connection was made, and its handler has had `on_connection` or `on_connect`. True also after a destroy.
+    pub(crate) fn was_connected(self, lp: &Loop) -> bool {
+        lp.net.socket(self).is_some_and(|state| state.link() == Link::Connected)
+    }
+
+    /// Whether [`Socket::upgrade`] was called, and `on_upgrade` is still to come.
+    pub(crate) fn is_upgrading(self, lp: &Loop) -> bool {
+        lp.net.socket(self).is_some_and(|state| state.is(UPGRADING))
+    }
+}
+
+impl super::state::SocketState {
+    /// The handler is replaced: the bits of the tag were those of the old one's protocol.
+    pub(super) fn clear_tag(&mut self) {
+        self.tag &= HAS_ENTRY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventLoop;
+    use crate::net::{SocketOptions, on};
+
+    #[derive(PartialEq, Debug)]
+    struct Apple(u32);
+    #[derive(PartialEq, Debug)]
+    struct Pear(u32);
+
+    fn with_two_sockets(test: impl FnOnce(&mut Loop, Socket, Socket)) -> EventLoop {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        event_loop.enter(|lp| {
+            let mut socket = || Socket::new(lp, SocketOptions::default(), on());
+            let (one, other) = (socket(), socket());
+            test(lp, one, other);
         });
+        event_loop
+    }
+
+    #[test]
+    fn every_type_has_a_table_of_its_own_and_every_socket_an_entry() {
+        with_two_sockets(|lp, one, other| {
+            assert_eq!(one.entry::<Apple>(lp), None);
+            one.set_entry(lp, Apple(1));
+            one.set_entry(lp, Pear(2));
+            other.set_entry(lp, Apple(3));
+            assert_eq!((one.entry(lp), one.entry(lp)), (Some(&Apple(1)), Some(&Pear(2))));
+            assert_eq!(other.entry::<Pear>(lp), None);
+            other.entry_mut::<Apple>(lp).expect("it was set").0 = 4;
+            assert_eq!(other.take_entry(lp), Some(Apple(4)));
+            assert_eq!(other.take_entry::<Apple>(lp), None);
+            assert_eq!(one.take_entry(lp), Some(Apple(1)), "the entry of another socket is left alone");
+        });
+    }
+
+    #[test]
+    fn entries_go_with_their_socket() {
+        let mut event_loop = with_two_sockets(|lp, one, other| {
+            one.set_entry(lp, Apple(1));
+            one.set_entry(lp, Pear(1));
+            other.set_entry(lp, Apple(2));
+            one.destroy(lp);
+        });
+        event_loop.enter(|lp| {
+            assert_eq!(lp.net.tables.get::<Apple>().map(|table| table.entries.len()), Some(1));
+            assert_eq!(lp.net.tables.get::<Pear>().map(|table| table.entries.len()), Some(0));
+        });
+    }
+
+    #[test]
+    fn the_tag_is_cleared_with_the_handler_and_the_entries_are_kept() {
+        with_two_sockets(|lp, one, _| {
+            one.set_entry(lp, Apple(1));
+            one.change_tag(lp, 0b110, 0);
+            one.change_tag(lp, 0b001, 0b010);
+            assert_eq!(one.tag(lp), 0b101);
+            one.set_handler(lp, on());
+            assert_eq!(one.tag(lp), 0);
+            assert_eq!(one.entry(lp), Some(&Apple(1)));
+        });
+    }
+
+    #[test]
+    fn a_table_that_was_large_shrinks() {
+        let mut table = Table { entries: HashMap::new() };
+        for serial in 0..10_000 {
+            table.entries.insert(Socket(crate::event_loop::token::Key::new(serial as usize, serial)), ());
+        }
+        for serial in 0..10_000 {
+            table.remove(Socket(crate::event_loop::token::Key::new(serial as usize, serial)));
+        }
+        assert!(table.entries.capacity() <= SPARSE * FEW_ENTRIES, "{}", table.entries.capacity());
     }
 }

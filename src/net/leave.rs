@@ -39,7 +39,7 @@ impl Loop {
     /// The timer of [`send_away`](Self::send_away).
     pub(super) fn leave_limit_reached(&mut self, socket: Socket) {
         // A socket that its `on_close` has connected again is in a new life, and has not ended in it.
-        if self.net.socket(socket).is_some_and(|state| state.is(ENDING)) {
+        if self.net.socket(socket).is_some_and(|state| state.is(ENDED)) {
             self.destroy_socket(socket, None);
         }
     }

@@ -156,7 +156,7 @@ impl Net {
     }
 
     /// How many full reads a socket gets in one turn.
-    pub(crate) fn reads_per_turn(&self, socket: Socket) -> usize {
+    pub(super) fn reads_per_turn(&self, socket: Socket) -> usize {
         self.socket(socket).map_or(0, |state| self.limits(state).reads_per_turn)
     }
 }
@@ -175,7 +175,7 @@ impl Loop {
         self.evict_largest();
     }
 
-    pub(crate) fn set_socket_limits(&mut self, socket: Socket, limits: Limits) {
+    pub(super) fn set_socket_limits(&mut self, socket: Socket, limits: Limits) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED) {
             return;
@@ -189,7 +189,7 @@ impl Loop {
     }
 
     /// Why a write that has to wait goes over a limit of its socket, if it does.
-    pub(crate) fn overrun(&self, socket: Socket, bytes: usize, callbacks: usize) -> Option<Error> {
+    pub(super) fn overrun(&self, socket: Socket, bytes: usize, callbacks: usize) -> Option<Error> {
         let state = self.net.socket(socket).filter(|state| state.is_waiting())?;
         let limits = self.net.limits(state);
         let waiting = self.net.outboxes.unsent(state);
@@ -202,7 +202,7 @@ impl Loop {
 
     /// A write or end that goes over a limit: it fails with all that waited before it, and the peer is given up.
     #[cold]
-    pub(crate) fn refuse_overrun(&mut self, socket: Socket, callback: Option<WriteCallback>, error: Error) {
+    pub(super) fn refuse_overrun(&mut self, socket: Socket, callback: Option<WriteCallback>, error: Error) {
         match (self.net.outbox_mut(socket), callback) {
             // Behind the others, which are told first.
             (Some(outbox), Some(callback)) => outbox.push_callback(callback),
@@ -213,7 +213,7 @@ impl Loop {
 
     /// More waits in an outbox than before, or it has begun to wait: it is counted, timed, and held against the limits.
     #[cold]
-    pub(crate) fn outbox_waits(&mut self, socket: Socket) {
+    pub(super) fn outbox_waits(&mut self, socket: Socket) {
         self.count_outbox(socket);
         if let Some(error) = self.overrun(socket, 0, 0) {
             return self.give_up_on(socket, error);
@@ -223,7 +223,7 @@ impl Loop {
     }
 
     /// Enters in the books how much waits in an outbox.
-    pub(crate) fn count_outbox(&mut self, socket: Socket) {
+    pub(super) fn count_outbox(&mut self, socket: Socket) {
         if let Some(id) = self.net.socket(socket).and_then(|state| state.outbox) {
             self.net.outboxes.count(id, socket);
         }
@@ -242,14 +242,14 @@ impl Loop {
         }
     }
 
-    pub(crate) fn stop_write_timer(&mut self, socket: Socket) {
+    pub(super) fn stop_write_timer(&mut self, socket: Socket) {
         if let Some(timer) = self.net.outbox_mut(socket).and_then(|outbox| outbox.write_timer.take()) {
             self.timers_clear(timer);
         }
     }
 
     /// An outbox is taken back although something waits in it; its callbacks are for the caller to call.
-    pub(crate) fn take_back(&mut self, id: OutboxId) -> Vec<WriteCallback> {
+    pub(super) fn take_back(&mut self, id: OutboxId) -> Vec<WriteCallback> {
         let (outbox, _) = self.net.outboxes.open(id);
         let callbacks = outbox.take_all_callbacks();
         let timer = outbox.write_timer.take();
@@ -261,7 +261,7 @@ impl Loop {
     }
 
     /// The kernel has taken nothing for the write timeout, or has not been asked.
-    pub(crate) fn write_timed_out(&mut self, socket: Socket, timer: TimerId) {
+    pub(super) fn write_timed_out(&mut self, socket: Socket, timer: TimerId) {
         let Some(sent_before) = self.sent_if_timed(socket, timer) else { return self.timers_clear(timer) };
         self.send_queued(socket);
         if self.sent_if_timed(socket, timer) == Some(sent_before)
@@ -277,7 +277,7 @@ impl Loop {
     fn sent_if_timed(&self, socket: Socket, timer: TimerId) -> Option<u64> {
         let state = self.net.socket(socket).filter(|state| state.is(BLOCKED))?;
         let outbox = self.net.outboxes.of(state).filter(|outbox| outbox.write_timer == Some(timer))?;
-        Some(state.bytes_written - outbox.len() as u64)
+        Some(outbox.first_unsent(state.bytes_written))
     }
 
     /// Takes from the largest until all together are below their limit.
@@ -323,7 +323,7 @@ impl Loop {
 
 impl SocketState {
     /// Whether what is written now has to wait: the kernel has refused, there is no connection yet, or it is corked.
-    pub(crate) fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         self.is(BLOCKED | CONNECTING | ERRORED) || self.corks > 0
     }
 }

@@ -103,7 +103,7 @@ impl fmt::Display for LocalAddress {
 }
 
 /// The descriptor of a server, of whichever family.
-pub(crate) enum Listener {
+pub(super) enum Listener {
     None,
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
@@ -112,11 +112,11 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    pub(crate) fn is_bound(&self) -> bool {
+    pub(super) fn is_bound(&self) -> bool {
         !matches!(self, Listener::None)
     }
 
-    pub(crate) fn address(&self) -> Option<LocalAddress> {
+    pub(super) fn address(&self) -> Option<LocalAddress> {
         match self {
             Listener::None => None,
             Listener::Tcp(listener) => listener.local_addr().ok().map(LocalAddress::Ip),
@@ -126,7 +126,7 @@ impl Listener {
         }
     }
 
-    pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    pub(super) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::None => Err(io::ErrorKind::WouldBlock.into()),
             Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
@@ -136,7 +136,7 @@ impl Listener {
         }
     }
 
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         *self = Listener::None;
     }
 }
@@ -154,7 +154,7 @@ impl Drop for Listener {
 }
 
 /// Opens it at `address`; where there is none, at its path, or on every address.
-pub(crate) fn open_listener(on: &Listen, address: Option<SocketAddr>, options: &ServerOptions) -> Result<Listener> {
+pub(super) fn open_listener(on: &Listen, address: Option<SocketAddr>, options: &ServerOptions) -> Result<Listener> {
     let port = on.place.check()?;
     match (&on.place, address) {
         (Place::Path(path), _) => open_unix(path, on.backlog),
@@ -196,7 +196,7 @@ fn open_tcp(address: SocketAddr, on: &Listen, options: &ServerOptions) -> Result
 }
 
 /// Options that accepted sockets inherit from their listener, on Linux: set once and not per connection.
-pub(crate) fn set_listener_options(
+pub(super) fn set_listener_options(
     options: &ServerOptions,
     mut apply: impl FnMut(&mut dyn FnMut(socket2::SockRef<'_>) -> io::Result<()>),
 ) {

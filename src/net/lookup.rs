@@ -21,7 +21,7 @@ const THREADS: usize = 4;
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Addresses with the port that was asked for; a link-local one has its zone.
-pub(crate) type Answer = Result<Vec<SocketAddr>, Error>;
+pub(super) type Answer = Result<Vec<SocketAddr>, Error>;
 type OnAnswer = Box<dyn FnOnce(&mut Loop, Answer) + Send>;
 
 struct Question {
@@ -46,7 +46,7 @@ struct Shared {
 
 /// Looks names up without keeping the loop waiting.
 #[derive(Default)]
-pub(crate) struct Resolver {
+pub(super) struct Resolver {
     shared: Arc<Shared>,
 }
 
@@ -118,7 +118,7 @@ impl Shared {
 }
 
 /// Asks the system, blocking. The order of the addresses is the system's, as in Node since version 17.
-pub(crate) fn resolve(host: &str, port: u16) -> Answer {
+pub(super) fn resolve(host: &str, port: u16) -> Answer {
     let failed = |code| Error::Lookup { code, host: host.into() };
     let addresses = (host, port).to_socket_addrs().map_err(|error| failed(error_codes::lookup_code(&error)))?;
     let addresses: Vec<_> = addresses.collect();

@@ -51,6 +51,8 @@ closures! {
     connect / on_connect(socket: Socket);
     /// [`Handler::on_ready`].
     ready / on_ready(socket: Socket);
+    /// [`Handler::on_upgrade`].
+    upgrade / on_upgrade(socket: Socket);
     /// [`Handler::on_data`].
     data / on_data(socket: Socket, chunk: &[u8]);
     /// [`Handler::on_text`].

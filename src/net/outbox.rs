@@ -16,7 +16,7 @@
 //! Up to two kibibytes stand in a buffer of the outbox, if it has one, and leave in one piece. What is more stands in a chain of
 //! [blocks], which grows without copying and is freed as it leaves. Outboxes are lent from a [table].
 
-pub(crate) mod blocks;
+pub(super) mod blocks;
 mod table;
 
 use std::collections::VecDeque;
@@ -26,14 +26,14 @@ use self::blocks::{BLOCK, Blocks, Chain};
 use super::WriteCallback;
 use super::limits::waiting::Ticket;
 use crate::event_loop::{Cause, TimerId};
-pub(crate) use table::{FEW, Offer, OutboxId, Outboxes};
+pub(super) use table::{FEW, Offer, OutboxId, Outboxes};
 
 /// How much an outbox's own buffer holds: some dozen lines.
-pub(crate) const LITTLE: usize = 2 * BLOCK;
+pub(super) const LITTLE: usize = 2 * BLOCK;
 
 /// What one socket has yet to hand to the kernel, and who is told when it has.
 #[derive(Default)]
-pub(crate) struct Outbox {
+pub(super) struct Outbox {
     /// Where its own buffer begins in [`Store::buffers`], and where it ends: [`LITTLE`] behind, or nowhere.
     start: usize,
     end: usize,
@@ -65,7 +65,7 @@ pub(crate) struct Outbox {
 
 /// Where the bytes of all outboxes stand.
 #[derive(Default)]
-pub(crate) struct Store {
+pub(super) struct Store {
     /// The buffers, one after another, from the moment that the first is needed.
     buffers: Vec<u8>,
     pub blocks: Blocks,
@@ -94,6 +94,13 @@ impl Outbox {
     #[inline]
     pub fn len(&self) -> usize {
         self.tail - self.head + self.chain.len()
+    }
+
+    /// The offset of the first byte that waits here; the kernel has all bytes before it. `written` is the socket's
+    /// `bytes_written`, the offset behind the last byte.
+    #[inline]
+    pub fn first_unsent(&self, written: u64) -> u64 {
+        written - self.len() as u64
     }
 
     #[inline]

@@ -4,7 +4,7 @@ use super::{Error, Socket};
 use crate::event_loop::{Loop, Phase};
 
 /// What waits for the pending phase.
-pub(crate) enum Pending {
+pub(super) enum Pending {
     /// Send what is left, then the FIN.
     Shutdown(Socket),
     /// A connect that failed at once.

@@ -28,7 +28,7 @@ use super::{NetTick, Socket};
 use crate::event_loop::Loop;
 
 impl Loop {
-    pub(crate) fn pipe_socket(&mut self, from: Socket, to: Socket, ends: bool) {
+    pub(super) fn pipe_socket(&mut self, from: Socket, to: Socket, ends: bool) {
         let Some(destination) = self.net.socket(to) else { return };
         let is_awaited = destination.is(NEED_DRAIN) && destination.is_writable();
         let Some(state) = self.net.socket_mut(from) else { return };
@@ -49,7 +49,7 @@ impl Loop {
     }
 
     /// Takes one pipe to `to` away.
-    pub(crate) fn unpipe_socket(&mut self, from: Socket, to: Socket) {
+    pub(super) fn unpipe_socket(&mut self, from: Socket, to: Socket) {
         let Some(state) = self.net.socket_mut(from) else { return };
         let listens = state.is(LISTENS);
         let Some(more) = state.more.as_deref_mut() else { return };
@@ -71,7 +71,7 @@ impl Loop {
     ///
     /// In a list that the loop lends, to be given back with [`give_back`](Self::give_back): however many pipes there are, a
     /// chunk costs no allocation.
-    pub(crate) fn pipes_of(&mut self, from: Socket) -> Vec<Pipe> {
+    pub(super) fn pipes_of(&mut self, from: Socket) -> Vec<Pipe> {
         let mut pipes = mem::take(&mut self.net.pipes_buf);
         if let Some(more) = self.more_of(from) {
             pipes.extend_from_slice(&more.pipes);
@@ -79,14 +79,14 @@ impl Loop {
         pipes
     }
 
-    fn give_back(&mut self, mut pipes: Vec<Pipe>) {
+    pub(super) fn give_back(&mut self, mut pipes: Vec<Pipe>) {
         pipes.clear();
         self.net.pipes_buf = pipes;
     }
 
     /// Writes a chunk to every destination there was before the handler got it. The slowest rules: one `false` and the
     /// source pauses, if it is still piped there.
-    pub(crate) fn feed_pipes(&mut self, from: Socket, pipes: Vec<Pipe>, chunk: &[u8]) {
+    pub(super) fn feed_pipes(&mut self, from: Socket, pipes: Vec<Pipe>, chunk: &[u8]) {
         for pipe in &pipes {
             if !self.write_socket(pipe.to, chunk, None) {
                 self.await_drain(from, pipe.to);
@@ -110,7 +110,7 @@ impl Loop {
     }
 
     /// A destination has drained: those who wait for no other go on.
-    pub(crate) fn drained(&mut self, to: Socket) {
+    pub(super) fn drained(&mut self, to: Socket) {
         let Some(more) = self.more_of(to).filter(|more| !more.piped_from.is_empty()) else { return };
         let sources = mem::take(&mut more.piped_from);
         for &source in &sources {
@@ -130,7 +130,7 @@ impl Loop {
     }
 
     /// The source has ended: so do the destinations it had then, unless they are to stay.
-    pub(crate) fn end_pipes(&mut self, from: Socket, pipes: Vec<Pipe>) {
+    pub(super) fn end_pipes(&mut self, from: Socket, pipes: Vec<Pipe>) {
         for pipe in &pipes {
             self.end_pipe(from, pipe.to, pipe.ends);
         }
@@ -138,7 +138,7 @@ impl Loop {
     }
 
     /// One that is ended stays piped until it has finished: it may have much to send.
-    pub(crate) fn end_pipe(&mut self, from: Socket, to: Socket, ends: bool) {
+    pub(super) fn end_pipe(&mut self, from: Socket, to: Socket, ends: bool) {
         if ends {
             self.end_socket(to, None, None);
         } else {
@@ -147,7 +147,7 @@ impl Loop {
     }
 
     /// A socket is closing, and a source no more.
-    pub(crate) fn take_pipes(&mut self, from: Socket) {
+    pub(super) fn take_pipes(&mut self, from: Socket) {
         let pipes = self.more_of(from).map(|more| mem::take(&mut more.pipes)).unwrap_or_default();
         for pipe in &pipes {
             self.forget_source(pipe.to, from);
@@ -159,17 +159,17 @@ impl Loop {
     }
 
     /// Nobody pipes into a socket any more, for it has finished, or failed.
-    pub(crate) fn unpipe_sources(&mut self, to: Socket) {
+    pub(super) fn unpipe_sources(&mut self, to: Socket) {
         let sources = self.sources_of(to);
         self.unpipe_each(sources, to);
     }
 
     /// For [`unpipe_each`](Self::unpipe_each), after a handler has been called that may lay new pipes.
-    pub(crate) fn sources_of(&mut self, to: Socket) -> Vec<Socket> {
+    pub(super) fn sources_of(&mut self, to: Socket) -> Vec<Socket> {
         self.more_of(to).map(|more| mem::take(&mut more.piped_from)).unwrap_or_default()
     }
 
-    pub(crate) fn unpipe_each(&mut self, sources: Vec<Socket>, to: Socket) {
+    pub(super) fn unpipe_each(&mut self, sources: Vec<Socket>, to: Socket) {
         for source in sources {
             self.unpipe_socket(source, to);
         }
@@ -180,6 +180,9 @@ impl Loop {
         let Some(more) = self.more_of(to) else { return };
         if let Some(place) = more.piped_from.iter().position(|&other| other == source) {
             more.piped_from.remove(place);
+        }
+        if let Some(state) = self.net.socket_mut(to) {
+            state.free_more_if_empty();
         }
     }
 

@@ -28,7 +28,7 @@ const PATH_LIMIT: usize = if cfg!(any(target_os = "linux", target_os = "android"
 ///
 /// Invariant: what can be an [`Ip`](Place::Ip) is one, so that equal places compare equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(super) enum Place {
     /// A name, or an address with a zone, or nothing; and a port that nobody has checked yet.
     Host(String, i64),
     Ip(SocketAddr),
@@ -75,7 +75,7 @@ impl Place {
 }
 
 /// What a place stands for.
-pub(crate) enum Meaning<'a> {
+pub(super) enum Meaning<'a> {
     NoHost,
     /// A name, to be looked up.
     Name(&'a str),
@@ -179,7 +179,7 @@ pub(super) fn check_length(path: &Path) -> Result<()> {
 }
 
 /// A path to show: abstract names begin with `@`, as in `ss` and `/proc/net/unix`.
-pub(crate) fn show_path(path: &Path) -> String {
+pub(super) fn show_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     match text.strip_prefix('\0') {
         Some(name) => format!("@{name}"),
@@ -188,7 +188,7 @@ pub(crate) fn show_path(path: &Path) -> String {
 }
 
 /// The address of a path that begins with a NUL: a name that is in no file system.
-pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
+pub(super) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::net::SocketAddr>> {
     let name = path.as_os_str().as_bytes().strip_prefix(b"\0")?;
     #[cfg(target_os = "linux")]
     {

@@ -19,18 +19,19 @@
 use std::io;
 use std::mem;
 
+use super::state::Writing;
 use super::state::flag::{self, *};
 use super::utf8::Utf8Decoder;
 use super::{Error, NetTick, Socket};
 use crate::event_loop::{Kind, Loop};
 
-/// How much text the loop's scratch buffer may keep.
-const TEXT_BUFFER: usize = 64 * 1024;
+/// How much room the loop's scratch buffers may keep: one full read.
+const SCRATCH: usize = 64 * 1024;
 
 impl Loop {
     /// Reads what there is, within the budget, and delivers it. A boundary after each read.
     #[inline(never)]
-    pub(crate) fn read_socket(&mut self, socket: Socket, buf: &mut [u8]) {
+    pub(super) fn read_socket(&mut self, socket: Socket, buf: &mut [u8]) {
         let mut reads = 0;
         while self.read_once(socket, buf) {
             reads += 1;
@@ -60,7 +61,7 @@ impl Loop {
             log_read(socket, n);
         }
         state.bytes_read += n as u64;
-        let (flags, handler, idle_timer) = (state.flags, state.handler, state.idle_timer);
+        let (flags, handler, idle_timer) = (state.among(u32::MAX), state.handler, state.idle_timer);
         let mut goes_on = n >= buf.len();
         // A short read has drained the socket, unless a FIN, an error or urgent data stands behind it.
         if !goes_on && flags & (HANGUP | URGENT) == 0 {
@@ -75,9 +76,9 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        let chunk = &buf[..n];
+        let chunk = &mut buf[..n];
         if flags & (FLOWING | DETOUR) == FLOWING {
-            self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_data(lp, socket, chunk));
+            self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_read(lp, socket, chunk));
         } else {
             self.deliver_by_detour(socket, chunk);
         }
@@ -100,7 +101,7 @@ impl Loop {
     }
 
     /// Bytes have come that do not go straight to the handler: to the inbox when nobody takes them now.
-    fn deliver_by_detour(&mut self, socket: Socket, chunk: &[u8]) {
+    fn deliver_by_detour(&mut self, socket: Socket, chunk: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.discards_input() {
             return;
@@ -120,12 +121,10 @@ impl Loop {
     }
 
     /// Gives a chunk to the program: decoded if it asked for text, and into the pipes.
-    fn hand_over(&mut self, socket: Socket, chunk: &[u8]) {
+    pub(super) fn hand_over(&mut self, socket: Socket, chunk: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let Some(mut decoder) = state.more.as_mut().and_then(|more| more.decoder.take()) else {
-            let pipes = self.pipes_of(socket);
-            self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_data(lp, socket, chunk));
-            return self.feed_pipes(socket, pipes, chunk);
+            return self.hand_over_bytes(socket, chunk);
         };
         let mut scratch = mem::take(&mut self.net.text_buf);
         let text = decoder.decode(chunk, &mut scratch);
@@ -137,8 +136,25 @@ impl Loop {
             self.hand_over_text(socket, text);
         }
         scratch.clear();
-        scratch.shrink_to(TEXT_BUFFER);
+        scratch.shrink_to(SCRATCH);
         self.net.text_buf = scratch;
+    }
+
+    /// The pipes get the bytes as they arrived. They are fed after the handler, which may change its buffer, so with pipes
+    /// the handler gets a copy.
+    fn hand_over_bytes(&mut self, socket: Socket, chunk: &mut [u8]) {
+        let pipes = self.pipes_of(socket);
+        if pipes.is_empty() {
+            self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_read(lp, socket, chunk));
+            return self.give_back(pipes);
+        }
+        let mut copy = mem::take(&mut self.net.copy_buf);
+        copy.extend_from_slice(chunk);
+        self.emit(socket, Kind::OnData, chunk.len(), |handler, lp| handler.on_read(lp, socket, &mut copy));
+        copy.clear();
+        copy.shrink_to(SCRATCH);
+        self.net.copy_buf = copy;
+        self.feed_pipes(socket, pipes, chunk);
     }
 
     fn hand_over_text(&mut self, socket: Socket, text: &str) {
@@ -164,15 +180,17 @@ impl Loop {
     }
 
     /// Hands over what the inbox holds, chunk by chunk as long as somebody takes it, and queues the end once it is empty.
-    fn flow(&mut self, socket: Socket) {
+    pub(super) fn flow(&mut self, socket: Socket) {
         let mut is_end_queued = false;
         loop {
             let Some(state) = self.net.socket_mut(socket) else { return };
-            if state.is(DESTROYED) {
+            // A handler that has just been replaced gets `on_upgrade` before any data.
+            if state.is(DESTROYED | UPGRADING) {
                 return;
             }
+            let is_flowing = state.is(FLOWING);
             let chunk = match &mut state.more {
-                Some(more) if state.flags & FLOWING != 0 => more.inbox.pop(),
+                Some(more) if is_flowing => more.inbox.pop(),
                 _ => None,
             };
             let is_last = if state.is(FLOWING) { state.inbox_len() == 0 } else { !state.has_undelivered() };
@@ -180,19 +198,19 @@ impl Loop {
                 // Before the last chunk is delivered: ticks that its handler makes come after the end, as in Node.
                 self.tick(NetTick::End(socket));
             }
-            let Some(chunk) = chunk else { break };
-            self.hand_over(socket, &chunk);
+            let Some(mut chunk) = chunk else { break };
+            self.hand_over(socket, &mut chunk);
         }
         // A character that the FIN cut in two becomes one replacement character, before the end.
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let takes_tail = state.flags & (FLOWING | EOF | DESTROYED) == FLOWING | EOF;
+        let takes_tail = state.among(FLOWING | EOF | DESTROYED) == FLOWING | EOF;
         let decoder = state.more.as_mut().and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
             self.hand_over_text(socket, text);
         }
     }
 
-    pub(crate) fn pause_socket(&mut self, socket: Socket) {
+    pub(super) fn pause_socket(&mut self, socket: Socket) {
         self.note(Kind::Pause, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(FLOWING);
@@ -201,7 +219,7 @@ impl Loop {
     }
 
     /// `resume`: the program wants the data.
-    pub(crate) fn resume_socket(&mut self, socket: Socket) {
+    pub(super) fn resume_socket(&mut self, socket: Socket) {
         if let Some(state) = self.net.socket_mut(socket) {
             state.set(LISTENS);
         }
@@ -209,7 +227,7 @@ impl Loop {
     }
 
     /// Somebody wants the data: the program, or a pipe.
-    pub(crate) fn let_flow(&mut self, socket: Socket) {
+    pub(super) fn let_flow(&mut self, socket: Socket) {
         self.note(Kind::Resume, socket.serial(), 0);
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(PAUSED);
@@ -224,9 +242,9 @@ impl Loop {
         }
     }
 
-    pub(crate) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
+    pub(super) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if bytes.is_empty() || state.flags & (DESTROYED | END_EMITTED) != 0 || state.discards_input() {
+        if bytes.is_empty() || state.is(DESTROYED | END_EMITTED) || state.discards_input() {
             return;
         }
         state.set(DETOUR);
@@ -238,7 +256,7 @@ impl Loop {
     }
 
     /// The tick of `resume`: what waits is delivered, and reading goes on.
-    pub(crate) fn resume_now(&mut self, socket: Socket) {
+    pub(super) fn resume_now(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.clear(RESUMING);
         self.start_reading(socket);
@@ -251,16 +269,17 @@ impl Loop {
         if !needs_detour {
             state.clear(DETOUR);
         }
+        state.free_more_if_empty();
     }
 
     /// Has the descriptor read when there is something, unless the inbox is full.
-    pub(crate) fn start_reading(&mut self, socket: Socket) {
+    pub(super) fn start_reading(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(CONNECTING) || !state.is(OPENED) {
             // Asked for before there was anything: reading begins with the connection, even if it is paused by then.
             return state.set(READING);
         }
-        let may_read = state.flags & (DESTROYED | EOF | READING) == 0;
+        let may_read = !state.is(DESTROYED | EOF | READING);
         if !may_read || state.inbox_len() >= state.high_water_mark.max(1) as usize {
             return;
         }
@@ -273,9 +292,9 @@ impl Loop {
     }
 
     /// The end tick: everything has been delivered and the peer sends no more.
-    pub(crate) fn end_reached(&mut self, socket: Socket) {
+    pub(super) fn end_reached(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.flags & (DESTROYED | ERRORED | END_EMITTED) != 0 || state.has_undelivered() {
+        if state.is(DESTROYED | ERRORED | END_EMITTED) || state.has_undelivered() {
             return;
         }
         state.set(END_EMITTED);
@@ -285,21 +304,21 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is_writable() && !state.is(ALLOW_HALF_OPEN) {
             self.tick(NetTick::AnswerEnd(socket));
-        } else if state.is(FINISHED) {
+        } else if state.writing() == Writing::Finished {
             self.destroy_socket(socket, None);
         }
     }
 
     /// The tick after `on_end`: this side ends too.
-    pub(crate) fn answer_end(&mut self, socket: Socket) {
+    pub(super) fn answer_end(&mut self, socket: Socket) {
         if self.net.socket(socket).is_some_and(|state| state.is_writable()) {
             self.end_socket(socket, None, None);
         }
     }
 
-    pub(crate) fn decode_socket(&mut self, socket: Socket) {
+    pub(super) fn decode_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.more().decoder.is_none() && !state.discards_input() {
+        if !state.discards_input() && state.more().decoder.is_none() {
             state.set(flag::DETOUR);
             state.more().decoder = Some(Utf8Decoder::default());
             // As in Node, what waits becomes one text.

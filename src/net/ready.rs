@@ -177,7 +177,7 @@ impl Loop {
     /// Sends what waits, if there is something and the socket is in that state.
     fn send_on(&mut self, socket: Socket, when: u32) {
         let Some(state) = self.net.socket(socket) else { return };
-        if state.is(when) && state.flags & (flag::BLOCKED | flag::DESTROYED) == flag::BLOCKED {
+        if state.is(when) && state.among(flag::BLOCKED | flag::DESTROYED) == flag::BLOCKED {
             self.send_queued(socket);
             self.boundary();
         }

@@ -13,7 +13,7 @@
 
 use std::net::SocketAddr;
 
-use super::state::{NO_SERVER, SocketState, flag};
+use super::state::{Link, NO_SERVER, SocketState, flag};
 use super::stream::Stream;
 use super::tally::Tallied;
 use super::{Dropped, Error, HIGH_WATER_MARK, Handler, ServerId, Socket};
@@ -62,7 +62,8 @@ impl Loop {
         let handler = self.add_handler(Box::new(Refused));
         let mut state = SocketState::new(serial, handler, NO_SERVER, HIGH_WATER_MARK as u32);
         state.stream = stream;
-        state.set(flag::OPENED | flag::READING | flag::FLOWING | flag::LISTENS | flag::UNREFERENCED);
+        state.set_link(Link::Connected);
+        state.set(flag::READING | flag::FLOWING | flag::LISTENS | flag::UNREFERENCED);
         self.net.sockets.insert(state);
         let timer = self.send_away(socket, message);
         self.net.refused.push((socket, timer));

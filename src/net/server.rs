@@ -402,7 +402,7 @@ impl fmt::Debug for ServerId {
 }
 
 /// What the loop knows of a server. Its slot lives until it is removed: it may listen again.
-pub(crate) struct ServerState {
+pub(super) struct ServerState {
     pub serial: u32,
     pub handler: u32,
     pub options: ServerOptions,
@@ -515,7 +515,7 @@ impl Loop {
         Ok(())
     }
 
-    pub(crate) fn run_server_tick(&mut self, server: ServerId, tick: ServerTick) {
+    pub(super) fn run_server_tick(&mut self, server: ServerId, tick: ServerTick) {
         let Some(state) = self.net.server_mut(server) else { return };
         match tick {
             ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, &on.0, Some(on.1)),
@@ -571,7 +571,7 @@ impl Loop {
     }
 
     /// One of a server's connections was destroyed.
-    pub(crate) fn connection_gone(&mut self, slot: u32) {
+    pub(super) fn connection_gone(&mut self, slot: u32) {
         let Some(state) = self.net.servers.at_mut(slot) else { return };
         state.connections = state.connections.saturating_sub(1);
         let server = ServerId(Key::new(slot as usize, state.serial));

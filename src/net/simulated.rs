@@ -29,7 +29,7 @@ use std::rc::Rc;
 
 use mio::Token;
 
-pub(crate) use self::descriptors::{SimulatedListener, SimulatedStream};
+pub(super) use self::descriptors::{SimulatedListener, SimulatedStream};
 pub(crate) use self::look::{Holdings, Look};
 use super::listener::Listener;
 use super::stream::Stream;
@@ -452,14 +452,14 @@ impl Kernel {
         events
     }
 
-    pub fn listen(&self) -> Listener {
+    pub(super) fn listen(&self) -> Listener {
         let mut state = self.state.borrow_mut();
         state.listeners.push(Backlog::default());
         Listener::Simulated(SimulatedListener { kernel: self.clone(), id: state.listeners.len() - 1 })
     }
 
     /// Begins to connect: the test says with [`accept`](Self::accept) or [`reset`](Self::reset) how it goes.
-    pub fn connect(&self) -> io::Result<Stream> {
+    pub(super) fn connect(&self) -> io::Result<Stream> {
         let mut state = self.state.borrow_mut();
         match state.ask(Call::Connect) {
             Answer::Fail(error) if error != "EINTR" && error != "EAGAIN" => return Err(failure(error)),
@@ -471,7 +471,7 @@ impl Kernel {
     }
 
     /// What a name is resolved to.
-    pub fn look_up(&self, host: &str, port: u16) -> super::lookup::Answer {
+    pub(super) fn look_up(&self, host: &str, port: u16) -> super::lookup::Answer {
         match &self.state.borrow().addresses {
             none if none.is_empty() => Err(Error::Lookup { code: "ENOTFOUND", host: host.into() }),
             addresses => Ok(addresses.iter().map(|&ip| (ip, port).into()).collect()),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::state::flag::*;
-use super::state::{NO_SERVER, SocketState};
+use super::state::{NO_SERVER, SocketState, Writing};
 use super::stream::{set_keep_alive, set_user_timeout};
 use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, NetTimer, ServerId, Target};
 use crate::Result;
@@ -430,6 +430,7 @@ impl Socket {
         }
         let slot = handler.into_slot(lp);
         let Some(state) = lp.net.socket_mut(self) else { return };
+        state.clear_tag();
         let old = std::mem::replace(&mut state.handler, slot);
         lp.release_handler(old);
     }
@@ -454,8 +455,9 @@ impl Socket {
     /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's address
     /// and remembers it.
     pub fn info(self, lp: &mut Loop) -> Option<SocketInfo> {
+        let remembered = self.entry::<PeerAddr>(lp).map(|peer| peer.0);
         let (state, outboxes) = lp.net.socket_and_outboxes(self)?;
-        let remote = state.peer_addr();
+        let remote = state.stream.peer_addr().or(remembered);
         let (readable, writable) = (state.is_readable(), state.is_writable());
         let connecting = state.is(CONNECTING) && !state.is(DESTROYED);
         let ready_state = match (connecting, readable, writable) {
@@ -466,7 +468,7 @@ impl Socket {
             (false, false, false) => ReadyState::Closed,
         };
         let flowing = if state.is(FLOWING) { Some(true) } else { state.is(PAUSED).then_some(false) };
-        Some(SocketInfo {
+        let info = SocketInfo {
             ready_state,
             pending: connecting || !state.is(OPENED) || state.is(DESTROYED),
             connecting,
@@ -474,26 +476,30 @@ impl Socket {
             readable,
             flowing,
             writable,
-            writable_ended: state.is(ENDING),
-            writable_finished: state.is(FINISHED),
+            writable_ended: state.is(ENDED),
+            writable_finished: state.writing() == Writing::Finished,
             writable_length: outboxes.writable_length(state) as usize,
-            writable_need_drain: state.is(NEED_DRAIN) && !state.is(DESTROYED | ENDING),
-            writable_corked: state.corks,
+            writable_need_drain: state.is(NEED_DRAIN) && !state.is(DESTROYED | ENDED),
+            writable_corked: state.corks.into(),
             high_water_mark: state.high_water_mark as usize,
             bytes_read: state.bytes_read,
             bytes_written: state.bytes_written,
             timeout_ms: state.idle_limit_ms,
             remote,
             local: state.stream.local_addr(),
-        })
+        };
+        if let (Some(remote), None) = (remote, remembered) {
+            self.set_entry(lp, PeerAddr(remote));
+        }
+        Some(info)
     }
 
     /// The error that a write would get now; `None` if it would be taken.
     pub fn write_refusal(self, lp: &Loop) -> Option<Error> {
         match lp.net.socket(self) {
             None => Some(Error::Destroyed { action: "write" }),
-            Some(state) if state.answers_end() && state.is(ENDING) => Some(Error::EndedByPeer),
-            Some(state) if !state.is(OPENED | DESTROYED | ENDING) => Some(Error::SocketClosed),
+            Some(state) if state.answers_end() && state.is(ENDED) => Some(Error::EndedByPeer),
+            Some(state) if !state.is(OPENED | DESTROYED | ENDED) => Some(Error::SocketClosed),
             Some(state) => super::write::refusal(state),
         }
     }
@@ -518,13 +524,13 @@ impl Socket {
     /// the peer ([Node: `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
     #[doc(alias = "writableNeedDrain")]
     pub fn needs_drain(self, lp: &Loop) -> bool {
-        lp.net.socket(self).is_some_and(|state| state.flags & (NEED_DRAIN | DESTROYED | ENDING) == NEED_DRAIN)
+        lp.net.socket(self).is_some_and(|state| state.among(NEED_DRAIN | DESTROYED | ENDED) == NEED_DRAIN)
     }
 
     /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
     pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
         let state = lp.net.socket(self)?;
-        state.more.as_ref().and_then(|more| more.peer).or_else(|| state.stream.peer_addr())
+        state.stream.peer_addr().or_else(|| self.entry::<PeerAddr>(lp).map(|peer| peer.0))
     }
 
     /// The server that accepted this socket; `None` for a client's, and after the destroy.
@@ -537,8 +543,8 @@ impl Socket {
     /// drain owed, not ended or destroyed. One look for what is asked before every line.
     #[inline]
     pub(crate) fn is_at_work(self, lp: &Loop) -> bool {
-        const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDING | DESTROYED;
-        lp.net.socket(self).is_some_and(|state| state.flags & (OPENED | HINDRANCES) == OPENED)
+        const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDED | DESTROYED | UPGRADING;
+        lp.net.socket(self).is_some_and(|state| state.among(OPENED | HINDRANCES) == OPENED)
     }
 
     /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
@@ -546,6 +552,9 @@ impl Socket {
         self.0.serial()
     }
 }
+
+/// The address of a peer, remembered since [`Socket::info`] asked for it: it is still known after the close, as in Node.
+struct PeerAddr(SocketAddr);
 
 /// `#41`, as in the logs.
 impl fmt::Display for Socket {
@@ -562,7 +571,7 @@ impl fmt::Debug for Socket {
 
 impl Loop {
     /// A socket's idle timer fired: `on_timeout`, unless a large write has moved on meanwhile.
-    pub(crate) fn idle_limit_reached(&mut self, socket: Socket, timer: TimerId) {
+    pub(super) fn idle_limit_reached(&mut self, socket: Socket, timer: TimerId) {
         let Some(state) = self.net.socket(socket) else { return };
         if state.idle_timer != Some(timer) {
             return;

@@ -12,7 +12,7 @@ use mio::net::{TcpStream, UnixStream};
 use socket2::{SockRef, TcpKeepalive};
 
 /// The descriptor, of whichever family.
-pub(crate) enum Stream {
+pub(super) enum Stream {
     /// Never opened, or closed.
     None,
     Tcp(TcpStream),
@@ -193,7 +193,7 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_QUESTIONS: u32 = 10;
 
 /// Switches the kernel's keepalive.
-pub(crate) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration) -> io::Result<()> {
+pub(super) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration) -> io::Result<()> {
     if enable && delay.as_secs() > 0 {
         let delay = Duration::from_secs(delay.as_secs());
         let questions = TcpKeepalive::new().with_time(delay).with_interval(KEEP_ALIVE_INTERVAL);
@@ -205,7 +205,7 @@ pub(crate) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration
 }
 
 /// Sets the time for an acknowledgement, where the system has it.
-pub(crate) fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Result<()> {
+pub(super) fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return socket.set_tcp_user_timeout((!limit.is_zero()).then_some(limit));
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -9,6 +9,8 @@ pub(crate) enum NetTick {
     /// Makes the `connect` call of an attempt, for an IP address.
     Connect(Socket, u64),
     Resume(Socket),
+    /// The new handler of a socket gets `on_upgrade` and its first bytes.
+    Upgrade(Socket),
     /// The inbox is empty and the FIN was read: `on_end`.
     End(Socket),
     /// Ends the destination of a pipe that was laid when its source had ended.
@@ -42,6 +44,7 @@ impl Loop {
         match tick {
             NetTick::Connect(socket, attempt) => self.begin_attempt(socket, attempt),
             NetTick::Resume(socket) => self.resume_now(socket),
+            NetTick::Upgrade(socket) => self.upgrade_now(socket),
             NetTick::End(socket) => self.end_reached(socket),
             NetTick::EndPipe { from, to, ends } => self.end_pipe(from, to, ends),
             NetTick::AnswerEnd(socket) => self.answer_end(socket),
@@ -50,11 +53,11 @@ impl Loop {
             NetTick::FailQueued(socket) => self.fail_queued(socket),
             NetTick::WriteFailed(socket, failed) => {
                 let (callbacks, error) = *failed;
-                self.write_failed(socket, callbacks, error);
+                self.report_now(socket, callbacks, error);
             }
             NetTick::Callback(socket, call) => {
                 let (callback, result) = *call;
-                self.tell(socket, callback, result);
+                self.run_write_callback(socket, callback, result);
             }
             NetTick::Destroy(socket, error) => self.destroy_socket(socket, Some(*error)),
             NetTick::Error(socket, error) => self.emit_error(socket, *error),

@@ -29,7 +29,7 @@ const MAX_CARRIED: usize = 3;
 
 /// Decodes one stream of bytes, chunk by chunk.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Utf8Decoder {
+pub(super) struct Utf8Decoder {
     /// Invariant: the first `carried_len` bytes start a character that some next byte could complete.
     carried: [u8; MAX_CARRIED],
     carried_len: u8,
@@ -42,7 +42,7 @@ impl Utf8Decoder {
     ///
     /// A valid chunk that begins where a character begins, by far the common case, is lent back without a copy.
     /// Otherwise the text is built in `scratch`, whose old content is lost.
-    pub(crate) fn decode<'a>(&mut self, chunk: &'a [u8], scratch: &'a mut String) -> &'a str {
+    pub(super) fn decode<'a>(&mut self, chunk: &'a [u8], scratch: &'a mut String) -> &'a str {
         scratch.clear();
         let chunk = self.complete_carried(chunk, scratch);
         let (chunk, cut_character) = chunk.split_at(chunk.len() - cut_character_len(chunk));
@@ -59,12 +59,12 @@ impl Utf8Decoder {
     /// The end of the stream: what to say for a character that will never be complete.
     ///
     /// The decoder is ready for another stream afterwards.
-    pub(crate) fn finish(&mut self) -> Option<&'static str> {
+    pub(super) fn finish(&mut self) -> Option<&'static str> {
         (mem::take(&mut self.carried_len) > 0).then_some(REPLACEMENT)
     }
 
     /// Whether the start of a character is held back.
-    pub(crate) fn is_midway(&self) -> bool {
+    pub(super) fn is_midway(&self) -> bool {
         self.carried_len > 0
     }
 

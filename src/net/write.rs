@@ -10,12 +10,13 @@
 //!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent at once
 //! ```
 //!
-//! What differs from Node is when the kernel is asked, not what the program is told: bytes that wait only because they
-//! are gathered are reported as sent. When the kernel refuses, `write` answers `false` from a high-water mark of waiting
-//! bytes on, and `on_drain` follows once all are out. One difference stays: a write to a peer whose reset has arrived
-//! since the last poll answers `true`, and the error comes at the phase's end.
+//! Gathering changes when the kernel is called, not what the program sees: gathered bytes are reported as sent. When the
+//! kernel refuses bytes, `write` returns `false` once a high-water mark of them waits, and `on_drain` follows when all have
+//! been sent. One difference from Node remains: a write to a peer whose reset has arrived since the last poll returns
+//! `true`, and the error comes at the end of the phase.
 //!
-//! Bytes of one socket leave in the order of its writes, whichever way they take.
+//! Bytes of one socket leave in the order of its writes, gathered or not. Offsets below count from the first byte that the
+//! program wrote to the socket, as in the picture in `outbox.rs`.
 
 use std::{io, mem};
 
@@ -26,17 +27,20 @@ use super::state::flag::*;
 use super::{Error, NetTick, Socket, WriteCallback};
 use crate::event_loop::{Cause, Kind, Loop};
 
-/// How many bytes all sockets together may have gathered. Beyond it a write takes along what its socket has: sixteen lines
-/// for two thousand members are gathered whole, megabytes for each of them are not.
+/// How many bytes all sockets together may have gathered. Beyond it a write is sent immediately, together with what its
+/// socket has gathered. Sixteen lines for each of two thousand members fit; a megabyte for each of them would not.
 const GATHER_LIMIT: usize = 8 * 1024 * 1024;
 
-/// What becomes of a failure while gathered bytes are sent: nobody is called inside a call of the program.
-type FlushFailed = fn(&mut Loop, Socket, Error);
+/// How a failed send is reported.
+///
+/// A method that the program has called must not call the program back, so it reports in a tick
+/// ([`Loop::report_later`]). A phase of the loop, with no user code on the stack, reports now ([`Loop::report_now`]).
+type Report = fn(&mut Loop, Socket, Vec<WriteCallback>, Error);
 
 impl Loop {
-    /// `write`: the answer is Node's, `false` when at least a high-water mark of bytes waits in the process.
+    /// `write`. Returns what Node's returns: `false` when at least a high-water mark of bytes waits in the process.
     #[inline]
-    pub(crate) fn write_socket(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
+    pub(super) fn write_socket(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>) -> bool {
         let cause = self.note(Kind::Write, socket.serial(), bytes.len());
         if callback.is_none() && self.gather(socket, bytes, cause) {
             return true;
@@ -44,13 +48,14 @@ impl Loop {
         self.write_slowly(socket, bytes, callback, cause)
     }
 
-    /// The common case: an open socket that the kernel has not refused, and few bytes. `false`: it is another case.
+    /// The common case: few bytes for an open socket that the kernel has not refused. Returns `false` in any other case, and
+    /// has done nothing then.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
-        const SPECIAL: u32 = ENDING | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
+        const SPECIAL: u32 = ENDED | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return false };
-        if state.flags & (SPECIAL | OPENED) != OPENED {
+        if state.among(SPECIAL | OPENED) != OPENED {
             return false;
         }
         let gathered = net.gathered + bytes.len();
@@ -70,6 +75,7 @@ impl Loop {
         if outbox.len() + bytes.len() >= high_water_mark {
             return false;
         }
+        // Below the high-water mark even with these bytes, so the return value of `write` is `true`.
         outbox.append(store, bytes);
         net.gathered = gathered;
         state.bytes_written += bytes.len() as u64;
@@ -84,15 +90,17 @@ impl Loop {
         true
     }
 
+    /// Every other case. Checks first whether the write must fail, in Node's order of errors.
     #[inline(never)]
     fn write_slowly(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, cause: Cause) -> bool {
         let Some(state) = self.net.socket_mut(socket) else {
             self.call_back(socket, callback, Err(Error::Destroyed { action: "write" }));
             return false;
         };
-        let refusal = if state.answers_end() && state.is(ENDING) { Some(Error::EndedByPeer) } else { refusal(state) };
+        let refusal = if state.answers_end() && state.is(ENDED) { Some(Error::EndedByPeer) } else { refusal(state) };
         match refusal {
             Some(error) => {
+                // Two ticks: the callback first, then `on_error`.
                 self.call_back(socket, callback, Err(error.clone()));
                 self.destroy_socket(socket, Some(error));
                 false
@@ -109,40 +117,38 @@ impl Loop {
         }
         let Some(state) = self.net.socket_mut(socket) else { return false };
         if !state.is(OPENED) {
-            self.fail_later(socket, callback.into_iter().collect(), Error::SocketClosed);
+            self.report_later(socket, callback.into_iter().collect(), Error::SocketClosed);
             return false;
         }
         let start = state.bytes_written;
         state.bytes_written += bytes.len() as u64;
         let (must_wait, idle_timer) = (state.is_waiting(), state.idle_timer);
         self.counters.bytes_written += bytes.len() as u64;
-        let is_unfinished = if must_wait {
+        if must_wait {
             self.queue_write(socket, bytes, callback, start, cause);
-            false
         } else {
-            match self.send_write(socket, bytes, callback, start, cause) {
-                Ok(is_unfinished) => is_unfinished,
-                Err(()) => return false,
-            }
-        };
-        if let Some(timer) = idle_timer {
-            self.restart_timer(timer);
+            self.send_write(socket, bytes, callback, start, cause);
         }
+        // Looked up again: the send may have gone over a limit, which destroys the socket.
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return false };
+        if state.is(ERRORED | DESTROYED) {
+            return false;
+        }
         let length = outboxes.writable_length(state);
         let is_low = length == 0 || length < u64::from(state.high_water_mark);
         if !is_low {
             state.set(NEED_DRAIN);
         }
-        let answer = is_low && !state.is(ERRORED);
-        if state.outbox.is_none() {
-            return answer;
+        if let Some(timer) = idle_timer {
+            self.restart_timer(timer);
         }
-        self.waits(socket, is_unfinished);
-        answer && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED))
+        if must_wait {
+            self.waits(socket, false);
+        }
+        is_low && self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED))
     }
 
-    /// Behind what waits.
+    /// Queues a write behind the bytes that wait.
     fn queue_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, start: u64, cause: Cause) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let is_first = state.outbox.is_none();
@@ -151,30 +157,21 @@ impl Loop {
         outbox.push(store, bytes);
         callback.into_iter().for_each(|callback| outbox.push_callback(callback));
         if is_first {
-            // There is no connection yet. It is the write in flight as soon as there is.
+            // There is no connection yet. As soon as there is one, this is the write in flight.
             outbox.begin_flight(start, state.bytes_written);
         }
     }
 
-    /// To the kernel, behind what was gathered. What it does not take waits from now on. Says whether it might take more;
-    /// `Err`: it failed, and who has to know hears of it in a tick.
-    fn send_write(
-        &mut self,
-        socket: Socket,
-        bytes: &[u8],
-        callback: Option<WriteCallback>,
-        start: u64,
-        cause: Cause,
-    ) -> Result<bool, ()> {
+    /// Sends a write, behind the bytes that were gathered before it. Bytes that the kernel refuses wait from now on.
+    fn send_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, start: u64, cause: Cause) {
         let net = &mut self.net;
-        let Some(state) = net.sockets.get_mut(socket.0) else { return Err(()) };
+        let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let gathered = net.outboxes.unsent(state);
         net.gathered = net.gathered.saturating_sub(gathered);
         let sent = match state.outbox {
             Some(id) => send_with(socket, &mut state.stream, net.outboxes.open(id), gathered, bytes),
             None => send(socket, &mut state.stream, bytes),
         };
-        let is_unfinished = matches!(sent, Sent::Enough(_));
         match sent {
             Sent::All => {
                 if let Some(id) = state.outbox.take() {
@@ -188,25 +185,43 @@ impl Loop {
             Sent::Part(n) | Sent::Enough(n) => {
                 let id = *state.outbox.get_or_insert_with(|| net.outboxes.lend(cause));
                 let (outbox, store) = net.outboxes.open(id);
+                // The `n` bytes that were sent are first the gathered ones, then those of this write.
                 outbox.push(store, &bytes[n.saturating_sub(gathered)..]);
                 callback.into_iter().for_each(|callback| outbox.push_callback(callback));
-                let waiting = outbox.len();
-                // Gathered writes before this one that are through are no part of what waits.
-                let first_unsent = state.bytes_written - waiting as u64;
-                outbox.begin_flight(first_unsent.min(start), state.bytes_written);
-                state.set(BLOCKED);
-                self.note_sent(cause, socket, n, waiting);
+                // If gathered bytes are left, the flight begins with them; otherwise with the whole of this write.
+                let unit_start = outbox.first_unsent(state.bytes_written).min(start);
+                self.not_all_sent(socket, sent, unit_start, cause, Self::report_later);
             }
-            Sent::Failed(error) => {
-                self.fail_later(socket, callback.into_iter().collect(), error);
-                return Err(());
-            }
+            Sent::Failed(error) => self.report_later(socket, callback.into_iter().collect(), error),
         }
-        Ok(is_unfinished)
     }
 
-    /// Bytes of this socket wait from now on, or more than before. If the send has stopped although the kernel might take
-    /// more, it goes on in the next poll.
+    /// The kernel took a part, or failed: the one place where every send that began unblocked ends in that case. Bytes that
+    /// wait are in the outbox. They are one write in flight from now on, which Node counts whole from `unit_start`.
+    #[cold]
+    #[inline(never)]
+    fn not_all_sent(&mut self, socket: Socket, sent: Sent, unit_start: u64, cause: Cause, report: Report) {
+        let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
+        let Some(id) = state.outbox else { return };
+        let (outbox, _) = outboxes.open(id);
+        match sent {
+            Sent::All => {}
+            Sent::Part(n) | Sent::Enough(n) => {
+                outbox.begin_flight(unit_start, state.bytes_written);
+                let waiting = outbox.len();
+                state.set(BLOCKED);
+                self.note_sent(cause, socket, n, waiting);
+                self.waits(socket, matches!(sent, Sent::Enough(_)));
+            }
+            Sent::Failed(error) => {
+                let callbacks = outbox.take_all_callbacks();
+                report(self, socket, callbacks, error);
+            }
+        }
+    }
+
+    /// Bytes of this socket wait from now on, or more than before. If the send stopped although the kernel might take more,
+    /// it goes on in the next poll. A limit may be exceeded now, which destroys the socket, or another one.
     fn waits(&mut self, socket: Socket, is_unfinished: bool) {
         self.recount(socket);
         if is_unfinished {
@@ -215,26 +230,27 @@ impl Loop {
         self.outbox_waits(socket);
     }
 
-    /// End of a phase: sends what it gathered. Says whether there was anything.
+    /// End of a phase: sends what its callbacks have gathered. Returns whether there was anything.
     #[inline]
     pub(crate) fn flush_unsent(&mut self) -> bool {
-        self.flush_each(Self::flush_failed)
+        self.flush_each(Self::report_now)
     }
 
-    /// As [`flush_unsent`](Self::flush_unsent), when nobody may be called any more.
-    pub(crate) fn flush_in_silence(&mut self) {
-        self.flush_each(Self::flush_failed_in_call);
+    /// As [`flush_unsent`](Self::flush_unsent), when the loop is dropped and no callback runs any more.
+    pub(super) fn flush_without_callbacks(&mut self) {
+        self.flush_each(Self::report_later);
     }
 
     #[inline(always)]
-    fn flush_each(&mut self, failed: FlushFailed) -> bool {
+    fn flush_each(&mut self, report: Report) -> bool {
         if self.net.unsent.is_empty() {
             return false;
         }
+        // Taken out: callbacks of failed sends may write, and put sockets on the list anew.
         let mut list = mem::take(&mut self.net.unsent);
         self.net.gathered = 0;
         for &socket in &list {
-            self.flush_at_once(socket, UNSENT, failed);
+            self.flush_socket(socket, UNSENT, report);
         }
         if self.net.unsent.is_empty() {
             list.clear();
@@ -243,35 +259,28 @@ impl Loop {
         true
     }
 
-    /// Sends what one socket has gathered, inside a call of the program: who it fails for hears of it in a tick.
-    pub(crate) fn flush_gathered(&mut self, socket: Socket) {
+    /// Sends what one socket has gathered, inside a call of the program.
+    pub(super) fn flush_gathered(&mut self, socket: Socket) {
         let Some(state) = self.net.socket(socket) else { return };
         if !state.is_waiting() {
             let gathered = self.net.outboxes.unsent(state);
             self.net.gathered = self.net.gathered.saturating_sub(gathered);
-            self.flush_at_once(socket, 0, Self::flush_failed_in_call);
+            self.flush_socket(socket, 0, Self::report_later);
         }
     }
 
-    /// Sends what one socket has gathered before its FIN, in a phase of the loop.
-    pub(crate) fn flush_before_end(&mut self, socket: Socket) {
-        self.flush_at_once(socket, 0, Self::flush_failed);
+    /// Sends what one socket has gathered before its FIN, in the pending phase.
+    pub(super) fn flush_before_end(&mut self, socket: Socket) {
+        self.flush_socket(socket, 0, Self::report_now);
     }
 
-    fn flush_failed(&mut self, socket: Socket, error: Error) {
-        self.write_failed(socket, Vec::new(), error);
-    }
-
-    fn flush_failed_in_call(&mut self, socket: Socket, error: Error) {
-        self.fail_later(socket, Vec::new(), error);
-    }
-
-    /// Sends what one socket has gathered, and takes `marks` off it.
+    /// Sends what one socket has gathered, and clears `flags`.
     #[inline(always)]
-    fn flush_at_once(&mut self, socket: Socket, marks: u32, failed: FlushFailed) {
+    fn flush_socket(&mut self, socket: Socket, flags: u32, report: Report) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        state.clear(marks);
-        if state.flags & (BLOCKED | CONNECTING | DESTROYED | ERRORED) != 0 || state.corks > 0 {
+        state.clear(flags);
+        // The socket may have been blocked, corked or destroyed since it gathered: then these bytes wait, or are gone.
+        if state.is(BLOCKED | CONNECTING | DESTROYED | ERRORED) || state.corks > 0 {
             return;
         }
         let Some(id) = state.outbox else { return };
@@ -281,72 +290,67 @@ impl Loop {
                 log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
                 self.note_sent(cause, socket, n, 0);
             }
-            Offer::Much => self.flush_much(socket, Ok(0), failed),
-            Offer::Less(result) => self.flush_much(socket, result, failed),
+            Offer::Much => self.flush_much(socket, Ok(0), report),
+            Offer::Less(result) => self.flush_much(socket, result, report),
         }
     }
 
-    /// What was gathered is in many pieces, or the kernel did not take at once all there was.
+    /// The gathered bytes are in several pieces, or the first call did not take all of them.
     #[cold]
     #[inline(never)]
-    fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, failed: FlushFailed) {
+    fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, report: Report) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let Some(id) = state.outbox else { return };
         let (outbox, store) = net.outboxes.open(id);
         let (cause, waiting) = (outbox.cause, outbox.len());
-        let sent = match first {
+        let mut sent = match first {
             Ok(n) => {
                 outbox.advance(store, n);
                 send_with(socket, &mut state.stream, (outbox, store), waiting - n, &[])
             }
             Err(error) => not_sent(socket, 0, waiting, &error),
         };
-        let is_unfinished = matches!(sent, Sent::Enough(_));
-        match sent {
+        match &mut sent {
             Sent::All => {
                 state.outbox = None;
                 net.outboxes.take_back(id);
-                self.note_sent(cause, socket, waiting, 0);
+                return self.note_sent(cause, socket, waiting, 0);
             }
-            Sent::Part(_) | Sent::Enough(_) => {
-                let still_waiting = outbox.len();
-                outbox.begin_flight(state.bytes_written - still_waiting as u64, state.bytes_written);
-                state.set(BLOCKED);
-                self.note_sent(cause, socket, waiting - still_waiting, still_waiting);
-                self.waits(socket, is_unfinished);
-            }
-            Sent::Failed(error) => failed(self, socket, error),
+            // Both calls together.
+            Sent::Part(n) | Sent::Enough(n) => *n = waiting - outbox.len(),
+            Sent::Failed(_) => {}
         }
+        let unit_start = outbox.first_unsent(state.bytes_written);
+        self.not_all_sent(socket, sent, unit_start, cause, report);
     }
 
-    /// The socket is writable again, or has just been connected: what waits goes out, and the write in flight is
-    /// completed when the kernel has all of it.
-    pub(crate) fn send_queued(&mut self, socket: Socket) {
+    /// The socket is writable again, or has just been connected: sends what waits. When the kernel has all of the write in
+    /// flight, that write is complete.
+    pub(super) fn send_queued(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
         let (outbox, store) = outboxes.open(id);
-        // While corked only the write in flight goes on; what stands behind it waits for the uncork.
-        let first_unsent = state.bytes_written - outbox.len() as u64;
-        let limit = if state.corks > 0 { (outbox.inflight_end - first_unsent) as usize } else { outbox.len() };
+        let before = outbox.first_unsent(state.bytes_written);
+        // While corked only the write in flight is sent; what was written behind it waits for the uncork.
+        let limit = if state.corks > 0 { (outbox.inflight_end - before) as usize } else { outbox.len() };
         state.clear(UNFINISHED);
         let sent = send_with(socket, &mut state.stream, (&mut *outbox, store), limit, &[]);
         let is_unfinished = matches!(sent, Sent::Enough(_));
         if let Sent::Failed(error) = sent {
             let callbacks = outbox.take_inflight_callbacks();
             state.clear(BLOCKED);
-            return self.write_failed(socket, callbacks, error);
+            return self.report_now(socket, callbacks, error);
         }
-        let waiting = outbox.len();
-        let still_unsent = state.bytes_written - waiting as u64;
-        let (in_flight_is_through, sent) =
-            (still_unsent >= outbox.inflight_end, (still_unsent - first_unsent) as usize);
+        let (after, waiting) = (outbox.first_unsent(state.bytes_written), outbox.len());
+        let (is_flight_over, sent) = (after >= outbox.inflight_end, (after - before) as usize);
         self.note_sent(self.cause(), socket, sent, waiting);
-        if in_flight_is_through {
+        if is_flight_over {
             return self.flight_is_over(socket, is_unfinished);
         }
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         state.set(BLOCKED);
+        // The peer takes bytes, however slowly: its write timeout begins again.
         if sent > 0
             && let Some(timer) = outboxes.of(state).and_then(|outbox| outbox.write_timer)
         {
@@ -355,7 +359,8 @@ impl Loop {
         self.waits(socket, is_unfinished);
     }
 
-    /// The kernel has all of the write in flight. What stands behind it is the next, unless it has gone out, too, or is corked.
+    /// The kernel has all of the write in flight. Bytes behind it become the next one, unless they are corked or were sent
+    /// in the same call.
     fn flight_is_over(&mut self, socket: Socket, is_unfinished: bool) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
@@ -371,6 +376,7 @@ impl Loop {
         } else {
             state.clear(BLOCKED);
             if state.corks == 0 {
+                // Everything was sent. Callbacks of writes behind the flight run in a tick, as in Node.
                 later = outbox.take_all_callbacks();
                 state.outbox = None;
                 outboxes.take_back(id);
@@ -393,10 +399,11 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
+        // Last, because it calls the program.
         self.after_write(socket, callbacks);
     }
 
-    /// Records what went to the kernel, and what waits because it took no more.
+    /// Records how much was sent, and how much waits because the kernel took no more.
     #[inline]
     fn note_sent(&mut self, cause: Cause, socket: Socket, sent: usize, waiting: usize) {
         if sent > 0 {
@@ -407,10 +414,10 @@ impl Loop {
         }
     }
 
-    /// A write is through: `on_drain` if it is owed, then the callbacks, then perhaps the end.
-    pub(crate) fn after_write(&mut self, socket: Socket, callbacks: Vec<WriteCallback>) {
+    /// The kernel has a write: `on_drain` if a write returned `false`, then the callbacks, then perhaps the end.
+    pub(super) fn after_write(&mut self, socket: Socket, callbacks: Vec<WriteCallback>) {
         if let Some((state, outboxes)) = self.net.socket_and_outboxes(socket)
-            && state.flags & (NEED_DRAIN | ENDING | DESTROYED) == NEED_DRAIN
+            && state.among(NEED_DRAIN | ENDED | DESTROYED) == NEED_DRAIN
             && outboxes.writable_length(state) == 0
         {
             state.clear(NEED_DRAIN);
@@ -418,7 +425,7 @@ impl Loop {
             self.drained(socket);
         }
         for callback in callbacks {
-            self.tell(socket, callback, Ok(()));
+            self.run_write_callback(socket, callback, Ok(()));
         }
         if self.net.socket(socket).is_some_and(|state| state.is(DESTROYED)) {
             self.fail_queued(socket);
@@ -426,27 +433,26 @@ impl Loop {
         self.finish_if_done(socket);
     }
 
-    /// A write failed: its callbacks hear of it, then those behind it, then the socket is destroyed.
-    pub(crate) fn write_failed(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
+    /// Reports a failed write now: to its callbacks, to those of the writes behind it, and as the socket's error.
+    pub(super) fn report_now(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
         if let Some(state) = self.net.socket_mut(socket) {
             state.set(ERRORED);
             state.more().errored.get_or_insert_with(|| error.clone());
         }
         for callback in callbacks {
-            self.tell(socket, callback, Err(error.clone()));
+            self.run_write_callback(socket, callback, Err(error.clone()));
         }
         self.fail_queued(socket);
         self.destroy_socket(socket, Some(error));
     }
 
-    /// A write that failed at once: its callbacks and the error come in a tick.
-    fn fail_later(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
+    /// Reports a failed write in a tick. From here on the socket takes no further writes, and its bytes count as waiting.
+    fn report_later(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
         if let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) {
             if state.corks == 0
                 && let Some(outbox) = outboxes.of_mut(state)
             {
-                // It was gathering, or is empty now, and counts as waiting from here on.
-                outbox.unit_start = state.bytes_written - outbox.len() as u64;
+                outbox.unit_start = outbox.first_unsent(state.bytes_written);
             }
             state.set(ERRORED);
             state.more().errored.get_or_insert_with(|| error.clone());
@@ -454,16 +460,16 @@ impl Loop {
         self.tick(NetTick::WriteFailed(socket, Box::new((callbacks, error))));
     }
 
-    /// Every write and end that still waits hears that it will not happen. What is in flight is not among them.
-    pub(crate) fn fail_queued(&mut self, socket: Socket) {
+    /// Fails every write and end that waits. Not the write in flight: when it ends, this is called again.
+    pub(super) fn fail_queued(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         if state.is(BLOCKED) || state.has_early_write(outboxes) {
-            return; // One is in flight: its end will see to those behind it.
+            return;
         }
         let error = state.more.as_ref().and_then(|more| more.errored.clone());
         if let Some(outbox) = outboxes.of(state) {
-            // What was cut off in flight counts as written, what stood behind it does not.
-            let first_unsent = state.bytes_written - outbox.len() as u64;
+            // As in Node, `bytes_written` keeps the write in flight, though it was cut off, and loses the writes behind it.
+            let first_unsent = outbox.first_unsent(state.bytes_written);
             state.bytes_written = first_unsent.max(outbox.inflight_end.min(state.bytes_written));
         }
         let outbox = state.take_outbox();
@@ -471,18 +477,18 @@ impl Loop {
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
         let failed = |action| error.clone().unwrap_or(Error::Destroyed { action });
         for callback in writes {
-            self.tell(socket, callback, Err(failed("write")));
+            self.run_write_callback(socket, callback, Err(failed("write")));
         }
         for callback in ends {
-            self.tell(socket, callback, Err(failed("end")));
+            self.run_write_callback(socket, callback, Err(failed("end")));
         }
     }
 
-    pub(crate) fn cork_socket(&mut self, socket: Socket) {
+    pub(super) fn cork_socket(&mut self, socket: Socket) {
         if !self.net.socket(socket).is_some_and(|state| state.is_writable()) {
             return;
         }
-        // What was written before the cork is not held back by it.
+        // The cork holds back later writes only.
         self.flush_gathered(socket);
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
@@ -496,8 +502,8 @@ impl Loop {
         state.corks = state.corks.saturating_add(1);
     }
 
-    /// Takes `count` corks off. With the last one everything that was held back goes out as one write.
-    pub(crate) fn uncork_socket(&mut self, socket: Socket, count: u32) {
+    /// Takes `count` corks off. With the last one everything that was held back is sent as one write.
+    pub(super) fn uncork_socket(&mut self, socket: Socket, count: u16) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
         if state.corks == 0 || state.is(DESTROYED) {
@@ -505,7 +511,7 @@ impl Loop {
         }
         state.corks = state.corks.saturating_sub(count);
         let Some(id) = state.outbox.filter(|_| state.corks == 0) else { return };
-        let flags = state.flags & (BLOCKED | CONNECTING | DESTROYED | OPENED);
+        let flags = state.among(BLOCKED | CONNECTING | DESTROYED | OPENED);
         let (outbox, store) = net.outboxes.open(id);
         if flags & (BLOCKED | DESTROYED) != 0 {
             return;
@@ -521,53 +527,42 @@ impl Loop {
             return;
         }
         let (cause, waiting) = (outbox.cause, outbox.len());
-        let idle_timer = state.idle_timer;
+        let (idle_timer, unit_start) = (state.idle_timer, outbox.unit_start);
         let sent = send_with(socket, &mut state.stream, (&mut *outbox, store), waiting, &[]);
-        let still_waiting = outbox.len();
-        let is_unfinished = matches!(sent, Sent::Enough(_));
-        match sent {
-            Sent::All => {
-                let callbacks = outbox.take_all_callbacks();
-                state.outbox = None;
-                net.outboxes.take_back(id);
-                if !callbacks.is_empty() || state.is(NEED_DRAIN) {
-                    self.tick(NetTick::AfterWrite(socket, callbacks));
-                }
+        if let Sent::All = sent {
+            let callbacks = outbox.take_all_callbacks();
+            state.outbox = None;
+            net.outboxes.take_back(id);
+            if !callbacks.is_empty() || state.is(NEED_DRAIN) {
+                self.tick(NetTick::AfterWrite(socket, callbacks));
             }
-            Sent::Part(_) | Sent::Enough(_) => {
-                outbox.begin_flight(outbox.unit_start, state.bytes_written);
-                state.set(BLOCKED);
-                self.waits(socket, is_unfinished);
-            }
-            Sent::Failed(error) => {
-                let callbacks = outbox.take_all_callbacks();
-                self.fail_later(socket, callbacks, error);
-            }
+            self.note_sent(cause, socket, waiting, 0);
+        } else {
+            self.not_all_sent(socket, sent, unit_start, cause, Self::report_later);
         }
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        self.note_sent(cause, socket, waiting - still_waiting, still_waiting);
     }
 
-    /// Calls back in a tick; there may be nobody to call.
-    pub(crate) fn call_back(&mut self, socket: Socket, callback: Option<WriteCallback>, result: crate::Result<()>) {
+    /// Runs a callback in a tick, if there is one.
+    pub(super) fn call_back(&mut self, socket: Socket, callback: Option<WriteCallback>, result: crate::Result<()>) {
         if let Some(callback) = callback {
             self.tick(NetTick::Callback(socket, Box::new((callback, result))));
         }
     }
 
-    /// Tells who wrote to a socket, or ended it, how that went. A panic costs the socket, as one in its handler does.
-    pub(crate) fn tell(&mut self, socket: Socket, callback: WriteCallback, result: crate::Result<()>) {
+    /// Runs the callback of a write or an end. A panic in it destroys the socket, as a panic in its handler does.
+    pub(super) fn run_write_callback(&mut self, socket: Socket, callback: WriteCallback, result: crate::Result<()>) {
         if !self.call(Kind::Callback, self.cause(), |lp| callback(lp, result)) {
             self.callback_panicked(socket);
         }
     }
 }
 
-/// Why a write to this socket is refused, if it is.
-pub(crate) fn refusal(state: &SocketState) -> Option<Error> {
-    if state.is(ENDING) {
+/// The error of a write to this socket, if it must fail.
+pub(super) fn refusal(state: &SocketState) -> Option<Error> {
+    if state.is(ENDED) {
         Some(Error::WriteAfterEnd)
     } else if state.is(DESTROYED) {
         Some(Error::Destroyed { action: "write" })

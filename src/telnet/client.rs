@@ -1,13 +1,12 @@
 //! The handle of a telnet client: what can be said to it, and what is remembered of it.
 //!
 //! Most clients have nothing that would have to be remembered beyond the line they are in the middle of. The others have
-//! [`Terms`], which stand with their socket, so that the handle reaches them from every callback:
+//! a [`ClientState`], an entry of the loop's table for that type, so that the handle reaches it from every callback:
 //!
 //! ```text
 //!   an option is on, or talked about ─┐
-//!   does not read its answers ────────┼─▶ Terms, until none of these is true any more
-//!   was told good-bye ────────────────┤
-//!   has a new handler ────────────────┘
+//!   does not read its answers ────────┼─▶ ClientState, until none of these is true
+//!   was sent our FIN ─────────────────┘
 //! ```
 
 use std::borrow::Cow;
@@ -26,30 +25,35 @@ use crate::{Loop, TimerId};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(pub(super) Socket);
 
-/// How this side and a client stand with each other. Kept only as long as it says anything.
+/// What is remembered of a client beyond its unfinished line. Kept only while it differs from the default.
 #[derive(Default, Debug)]
-pub(super) struct Terms {
+pub(super) struct ClientState {
     negotiation: Negotiation,
-    /// It does not read its answers, or its handler is new: it is not read from until it has, or until that has heard of it.
+    /// The client does not read its answers: it is not read from until it has.
     throttle: Option<Throttle>,
-    /// Disconnects it after our end. Cleared when it is gone by then, as nearly all are: otherwise a server that thousands
-    /// leave in a second would keep the timers of five.
-    farewell: Option<TimerId>,
-    /// Its handler is new, and has yet to hear `on_open`.
-    is_unopened: bool,
+    /// Destroys the connection some time after our FIN. It is cleared if the client closes first, as nearly all do:
+    /// otherwise a server that thousands of clients leave in a second would keep thousands of timers for [`LINGER`].
+    linger_timer: Option<TimerId>,
 }
 
-const _: () = assert!(size_of::<Terms>() <= 40, "a client with an option on costs this much more");
+const _: () = assert!(size_of::<ClientState>() <= 40, "a client with an option on costs this much more");
 
-/// The socket is paused by us. Both may want that: it is resumed when neither does any more.
+/// The socket is paused by this layer. The program may want that too; it is resumed when neither does.
 #[derive(Default, Debug)]
 struct Throttle {
     is_paused_by_program: bool,
 }
 
-impl Terms {
-    fn is_idle(&self) -> bool {
-        self.negotiation.is_idle() && self.throttle.is_none() && self.farewell.is_none() && !self.is_unopened
+impl ClientState {
+    fn is_default(&self) -> bool {
+        self.negotiation.is_idle() && self.throttle.is_none() && self.linger_timer.is_none()
+    }
+}
+
+/// The client on a socket whose handler is a [`Telnet`](super::Telnet).
+impl From<Socket> for Client {
+    fn from(socket: Socket) -> Client {
+        Client(socket)
     }
 }
 
@@ -91,9 +95,9 @@ impl Client {
         socket.end(lp);
         let timer = lp.set_timeout(LINGER, move |lp| socket.destroy(lp));
         lp.unref(timer);
-        self.with_terms(lp, |terms| {
-            terms.throttle = None;
-            terms.farewell = Some(timer);
+        self.with_state(lp, |state| {
+            state.throttle = None;
+            state.linger_timer = Some(timer);
         });
     }
 
@@ -172,7 +176,7 @@ impl Client {
 
     /// Whether `option` is on for that side: both have agreed, and nobody has taken it back.
     pub fn is_enabled(self, lp: &Loop, side: Side, option: u8) -> bool {
-        self.0.layer::<Terms>(lp).is_some_and(|terms| terms.negotiation.is_enabled(side, option))
+        self.0.entry::<ClientState>(lp).is_some_and(|state| state.negotiation.is_enabled(side, option))
     }
 
     /// Says something about an option (RFC 855), such as "send your terminal type". Only what is on, for either side, may be
@@ -208,7 +212,7 @@ impl Client {
         if self.is_leaving(lp) {
             return;
         }
-        if let Some(request) = self.with_terms(lp, |terms| wish(&mut terms.negotiation)) {
+        if let Some(request) = self.with_state(lp, |state| wish(&mut state.negotiation)) {
             self.send(lp, &request);
         }
     }
@@ -216,7 +220,7 @@ impl Client {
     /// Takes in what the client says about an option, and answers it.
     #[cold]
     pub(super) fn hear(self, lp: &mut Loop, verb: codec::Verb, option: u8, policy: &Policy) -> Option<(Side, bool)> {
-        let Outcome { answer, settled } = self.with_terms(lp, |terms| terms.negotiation.receive(verb, option, policy));
+        let Outcome { answer, settled } = self.with_state(lp, |state| state.negotiation.receive(verb, option, policy));
         let silence = if answer.is_some() { "" } else { ": needs no answer" };
         log::trace!(target: "bucle::telnet", "{self} says {verb:?} {option}{silence}");
         if let Some(answer) = answer {
@@ -230,68 +234,51 @@ impl Client {
         self.is_enabled(lp, Side::Us, option) || self.is_enabled(lp, Side::Him, option)
     }
 
-    /// Reads no more from it until it has read its answers.
+    /// Stops reading from the client until it has read its answers.
     #[cold]
     pub(super) fn throttle_reading(self, lp: &mut Loop) {
-        log::trace!(target: "bucle::telnet", "{self} does not read its answers, and is not read from until it has");
-        self.hold_back(lp);
-    }
-
-    fn hold_back(self, lp: &mut Loop) {
+        log::trace!(target: "bucle::telnet", "{self} does not read its answers: reading from it stops until it has");
         self.0.pause(lp);
-        self.with_terms(lp, |terms| {
-            terms.throttle.get_or_insert_default();
+        self.with_state(lp, |state| {
+            state.throttle.get_or_insert_default();
         });
     }
 
-    /// It has read them. If the program has paused it meanwhile, it stays so.
-    pub(super) fn let_go_on(self, lp: &mut Loop) {
+    /// The client has read its answers: reading goes on, unless the program has paused the client meanwhile.
+    pub(super) fn end_throttle(self, lp: &mut Loop) {
         if self.throttle(lp).is_none() {
             return;
         }
-        let throttle = self.with_terms(lp, |terms| if terms.is_unopened { None } else { terms.throttle.take() });
+        let throttle = self.with_state(lp, |state| state.throttle.take());
         if throttle.is_some_and(|throttle| !throttle.is_paused_by_program) {
             self.0.resume(lp);
         }
     }
 
-    /// Its handler is new. What waits to be delivered, and may be delivered before that has heard of it, waits on.
-    pub(super) fn owe_open(self, lp: &mut Loop) {
-        self.with_terms(lp, |terms| terms.is_unopened = true);
-        if self.0.is_flowing(lp) {
-            self.hold_back(lp);
-        }
-    }
-
-    /// Whether its handler has yet to hear `on_open`; asked once.
-    pub(super) fn take_owed_open(self, lp: &mut Loop) -> bool {
-        self.with_terms(lp, |terms| std::mem::take(&mut terms.is_unopened))
-    }
-
-    /// It is gone: nothing of it is remembered, and nothing waits for it.
+    /// The connection is closed: drops the client's state and its timer.
     pub(super) fn forget(self, lp: &mut Loop) {
-        if let Some(farewell) = self.0.take_layer::<Terms>(lp).and_then(|terms| terms.farewell) {
-            lp.clear(farewell);
+        if let Some(timer) = self.0.take_entry::<ClientState>(lp).and_then(|state| state.linger_timer) {
+            lp.clear(timer);
         }
     }
 
     fn throttle(self, lp: &mut Loop) -> Option<&mut Throttle> {
-        self.0.layer_mut::<Terms>(lp)?.throttle.as_mut()
+        self.0.entry_mut::<ClientState>(lp)?.throttle.as_mut()
     }
 
-    /// Lends the client's terms to `f`, and keeps them afterwards if there is anything to keep.
-    fn with_terms<R>(self, lp: &mut Loop, f: impl FnOnce(&mut Terms) -> R) -> R {
-        let Some(terms) = self.0.layer_mut::<Terms>(lp) else {
-            let mut terms = Terms::default();
-            let result = f(&mut terms);
-            if !terms.is_idle() {
-                self.0.set_layer(lp, terms);
+    /// Lends the client's state to `f`, and keeps it afterwards unless it is the default again.
+    fn with_state<R>(self, lp: &mut Loop, f: impl FnOnce(&mut ClientState) -> R) -> R {
+        let Some(state) = self.0.entry_mut::<ClientState>(lp) else {
+            let mut state = ClientState::default();
+            let result = f(&mut state);
+            if !state.is_default() {
+                self.0.set_entry(lp, state);
             }
             return result;
         };
-        let result = f(terms);
-        if terms.is_idle() {
-            self.0.take_layer::<Terms>(lp);
+        let result = f(state);
+        if state.is_default() {
+            self.0.take_entry::<ClientState>(lp);
         }
         result
     }

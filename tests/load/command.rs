@@ -1,4 +1,4 @@
-//! Runs `bucle load` and reads what it says. A run that does not end is ended.
+//! Runs `bucle load` and reads its output. A run that does not end is killed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::server::Server;
 
-/// No run of these tests takes nearly as long.
+/// The time limit of a run; every run of these tests is much shorter.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A run under way. Dropping it ends it.
+/// A run under way. Dropping it kills the process.
 pub struct Run {
     child: Child,
 }
@@ -45,8 +45,8 @@ impl Run {
         Run { child }
     }
 
-    /// The same in a terminal of its own, with so many columns, which is where its stdout and stderr go; they are read as
-    /// stdout. `None`, and a word about it, where `script` (bsdutils) is not installed.
+    /// Starts a run in a new terminal with this many columns. Its stdout and stderr both go to the terminal and are
+    /// read as stdout. `None`, with a message, if `script` (bsdutils) is not installed.
     pub fn in_terminal(columns: u32, args: &[&str]) -> Option<Run> {
         let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
         let command = format!("stty cols {columns}; exec '{}' load {}", env!("CARGO_BIN_EXE_bucle"), quoted.join(" "));
@@ -59,12 +59,12 @@ impl Run {
             .stderr(Stdio::piped())
             .spawn();
         if child.is_err() {
-            println!("not tried: there is no `script`");
+            println!("skipped: there is no `script`");
         }
         Some(Run { child: child.ok()? })
     }
 
-    /// Types into its terminal.
+    /// Types keys in the terminal of the run.
     pub fn type_in(&mut self, keys: &[u8]) {
         self.child.stdin.as_mut().expect("it has a terminal").write_all(keys).expect("it reads");
     }
@@ -74,10 +74,10 @@ impl Run {
         assert!(status.is_ok_and(|status| status.success()), "kill -s {name}");
     }
 
-    /// Waits for the end, up to the limit.
+    /// Waits until the process ends, or kills it after the limit.
     #[track_caller]
     pub fn end(mut self) -> Ended {
-        let (tell, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         let mut stdout = self.child.stdout.take().expect("it is piped");
         let mut stderr = self.child.stderr.take().expect("it is piped");
         let errors = thread::spawn(move || {
@@ -88,11 +88,11 @@ impl Run {
         thread::spawn(move || {
             let mut text = String::new();
             let _ = stdout.read_to_string(&mut text);
-            let _ = tell.send(text);
+            let _ = send.send(text);
         });
-        let Ok(stdout) = told.recv_timeout(LIMIT) else {
+        let Ok(stdout) = received.recv_timeout(LIMIT) else {
             let _ = self.child.kill();
-            panic!("the run does not end: {}", errors.join().unwrap_or_default());
+            panic!("the run did not end: {}", errors.join().unwrap_or_default());
         };
         let status = self.child.wait().expect("it is our child");
         Ended { code: status.code(), stdout, stderr: errors.join().expect("it only reads") }
@@ -107,7 +107,7 @@ impl Drop for Run {
 }
 
 impl Ended {
-    /// The object on stdout, after an end with this status.
+    /// Checks the exit status and parses the JSON object on stdout.
     #[track_caller]
     pub fn json(&self, code: i32) -> Value {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
@@ -117,14 +117,14 @@ impl Ended {
     }
 }
 
-/// A server of our own. Dropping it ends it.
+/// A `bucle serve` process. Dropping it kills the process.
 pub struct Served {
     child: Child,
     pub port: u16,
 }
 
 impl Served {
-    /// Starts `bucle serve` and waits until it says where it listens.
+    /// Starts `bucle serve` and waits until it prints its address.
     pub fn start(args: &[&str]) -> Served {
         let child = Command::new(env!("CARGO_BIN_EXE_bucle"))
             .arg("serve")
@@ -137,7 +137,7 @@ impl Served {
         let mut served = Served { child, port: 0 };
         let mut line = String::new();
         let stdout = served.child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a server says where it listens, or ends");
+        BufReader::new(stdout).read_line(&mut line).expect("the server prints its address or exits");
         let port = line.trim_end().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         served.port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
         served

@@ -1,4 +1,4 @@
-//! The page of `--html`: what it says first, and that its curves are no other than what happened.
+//! The page of `--html`: the order of its parts, and curves that agree with the run.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::command::Run;
 use crate::server::{self, Server};
 
-/// Runs against the server and gives the page.
+/// Runs `bucle load` against the server and returns the page.
 #[track_caller]
 fn page(server: &Server, name: &str, exit: i32, args: &[&str]) -> String {
     let path: PathBuf = std::env::temp_dir().join(format!("bucle-load-{name}-{}.html", process::id()));
@@ -26,13 +26,13 @@ fn page(server: &Server, name: &str, exit: i32, args: &[&str]) -> String {
     html
 }
 
-/// The drawing with that title.
+/// The drawing with this title.
 fn drawing<'a>(html: &'a str, title: &str) -> Option<&'a str> {
     let (_, behind) = html.split_once(&format!("<title>{title}</title>"))?;
     behind.split_once("</svg>").map(|(drawing, _)| drawing)
 }
 
-/// The heights of a stepped curve, from the top, of 400.
+/// The heights of a stepped curve, measured from the top; the drawing is 400 high.
 fn heights(drawing: &str, class: &str) -> Vec<f64> {
     let (_, behind) = drawing.split_once(&format!("class=\"curve {class}\" d=\"")).expect("it is drawn");
     let path = behind.split('"').next().unwrap_or_default();
@@ -58,17 +58,17 @@ fn the_verdict_comes_first() {
     assert!(html.contains("verdict good") && html.contains("All right (exit 0)"));
 }
 
-/// A level line, at the end too, with the end of the warm-up marked.
+/// The curve is level to its end, and the end of the warm-up is marked.
 #[test]
 fn a_steady_run_is_drawn_level() {
     let server = Server::start(|stream, ledger| {
         server::each_line(&stream, ledger, |stream, _, line| stream.write_all(line));
     });
     let args = ["-c", "5", "-r", "100", "-d", "1250ms", "--warmup", "500ms"];
-    // On a busy machine nothing may happen for the length of a slice, and that is drawn; but not every time.
+    // On a busy machine a slice may be empty, which is drawn; one of five runs has no empty slice.
     let html = (0..5).map(|_| page(&server, "steady", 0, &args)).find(|html| {
         let replies = drawing(html, "Right replies a second").expect("there were replies");
-        // Of 100 a second each slice has ten, some more or less; the last has no less than the others.
+        // At 100 messages a second each slice has about ten, the last one too.
         heights(replies, "green").iter().all(|&height| height < 350.0)
     });
     let html = html.expect("one of them is level");
@@ -78,7 +78,7 @@ fn a_steady_run_is_drawn_level() {
 }
 
 #[test]
-fn held_connections_are_drawn_and_nothing_else() {
+fn of_held_connections_only_their_number_is_drawn() {
     let server = Server::start(|stream, _| {
         let mut stream = stream;
         let _ = std::io::Read::read(&mut stream, &mut [0]);
@@ -86,7 +86,7 @@ fn held_connections_are_drawn_and_nothing_else() {
     let html = page(&server, "hold", 0, &["-c", "20", "--hold", "-d", "1s"]);
     let connections = drawing(&html, "Open connections").expect("they were open");
     let heights = heights(connections, "blue");
-    // They come, all twenty of twenty, and stay to the end.
+    // The number of connections rises to twenty and stays there to the end.
     assert!(heights.is_sorted_by(|a, b| a >= b) && heights.last() == Some(&0.0), "{connections}");
     for bad in ["Latency", "Right replies", "Response time", "warm-up ends"] {
         assert!(!html.contains(bad), "{bad}");
@@ -95,7 +95,7 @@ fn held_connections_are_drawn_and_nothing_else() {
 }
 
 #[test]
-fn one_reply_is_a_dot_and_a_moment_no_curve() {
+fn one_reply_is_drawn_as_a_dot_and_a_short_run_without_curves() {
     let html = page(&Server::echo(), "one", 0, &["-c", "1", "-n", "1"]);
     assert!(drawing(&html, "Latency by percentile").is_some_and(|drawing| drawing.contains("class=\"dot red\"")));
     assert!(html.contains("too short for a curve") && html.matches("<svg").count() == 1);
@@ -114,7 +114,7 @@ fn failures_are_drawn() {
 }
 
 #[test]
-fn where_response_and_service_are_the_same_there_is_one() {
+fn equal_response_and_service_times_have_one_row() {
     let html = page(&Server::echo(), "closed", 0, &["-c", "2", "-n", "50"]);
     assert!(html.contains("<th>response</th>") && !html.contains("<th>service</th>"));
     let html = page(&Server::echo(), "open", 0, &["-c", "2", "-n", "50", "-r", "1k"]);
@@ -122,9 +122,9 @@ fn where_response_and_service_are_the_same_there_is_one() {
 }
 
 #[test]
-fn without_a_connection_the_page_says_why() {
-    let path = std::env::temp_dir().join(format!("bucle-load-nobody-{}.html", process::id()));
-    let (target, file) = (format!(":{}", Server::echo().port_of_nobody()), path.to_str().expect("a name"));
+fn without_a_connection_the_page_gives_the_reason() {
+    let path = std::env::temp_dir().join(format!("bucle-load-refused-{}.html", process::id()));
+    let (target, file) = (format!(":{}", Server::echo().closed_port()), path.to_str().expect("a name"));
     let run = Run::start(&[&target, "-c", "3", "-n", "1", "--html", file]).end();
     assert_eq!(run.code, Some(3), "{}", run.stdout);
     let html = std::fs::read_to_string(&path).expect("the page was written");

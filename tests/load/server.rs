@@ -1,11 +1,12 @@
-//! Servers that misbehave as they are told and write down what they have done: plain threads, one a connection.
+//! Test servers with the faults that a test needs, which count what they receive. They use one plain thread per
+//! connection.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What a server has seen.
+/// What a server has received and sent.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Ledger {
     pub connections: u64,
@@ -31,7 +32,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let _ = stream.set_nodelay(true);
-                shared.lock().expect("nobody panics").connections += 1;
+                shared.lock().expect("no thread panics").connections += 1;
                 let (shared, serve) = (shared.clone(), serve.clone());
                 thread::spawn(move || serve(stream, shared));
             }
@@ -39,7 +40,7 @@ impl Server {
         Server { port, ledger }
     }
 
-    /// Every byte back.
+    /// A server that sends every byte back.
     pub fn echo() -> Server {
         Server::start(|stream, ledger| {
             let mut reader = BufReader::new(&stream);
@@ -47,7 +48,7 @@ impl Server {
             while let Ok(bytes @ [_, ..]) = reader.fill_buf() {
                 let len = bytes.len();
                 {
-                    let mut ledger = ledger.lock().expect("nobody panics");
+                    let mut ledger = ledger.lock().expect("no thread panics");
                     ledger.lines += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
                     ledger.bytes_in += len as u64;
                     ledger.bytes_out += len as u64;
@@ -60,7 +61,8 @@ impl Server {
         })
     }
 
-    /// For each line what `answer` makes of its number, its bytes, and what it has kept.
+    /// A server that sends what `answer` returns for each line. It gets the line's number, its bytes, and a buffer that
+    /// it may keep bytes in.
     pub fn lines(answer: fn(u64, &[u8], &mut Vec<u8>) -> Vec<u8>) -> Server {
         Server::start(move |stream, ledger| {
             let mut kept = Vec::new();
@@ -71,26 +73,27 @@ impl Server {
         })
     }
 
-    /// Every line to everybody, in one order; of the first message of the connection 1 so many copies to the nth.
+    /// A chat room that sends every line to every connection, in the same order. Of the first message of connection 1
+    /// it sends `copies(n)` copies to the `n`th connection.
     pub fn room(to_itself: bool, copies: fn(usize) -> usize) -> Server {
         let members: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         Server::start(move |stream, ledger| {
             let own = stream.try_clone().expect("a descriptor");
             let peer = stream.peer_addr().expect("it is connected");
             {
-                let mut members = members.lock().expect("nobody panics");
+                let mut members = members.lock().expect("no thread panics");
                 members.push(own);
                 (&stream).write_all(b"12:30 welcome\n").expect("the client reads");
             }
             let members = members.clone();
             each_line(&stream, ledger, move |_, _, line| {
-                let is_the_one = line.starts_with(b"1:0 ");
-                let members = members.lock().expect("nobody panics");
+                let is_special = line.starts_with(b"1:0 ");
+                let members = members.lock().expect("no thread panics");
                 for (nth, mut member) in members.iter().enumerate() {
                     if !to_itself && member.peer_addr().is_ok_and(|other| other == peer) {
                         continue;
                     }
-                    for _ in 0..if is_the_one { copies(nth) } else { 1 } {
+                    for _ in 0..if is_special { copies(nth) } else { 1 } {
                         member.write_all(&[b"ana> ", line].concat())?;
                     }
                 }
@@ -100,11 +103,11 @@ impl Server {
     }
 
     pub fn ledger(&self) -> Ledger {
-        *self.ledger.lock().expect("nobody panics")
+        *self.ledger.lock().expect("no thread panics")
     }
 
-    /// A port that nobody listens on.
-    pub fn port_of_nobody(&self) -> u16 {
+    /// A port that no server listens on.
+    pub fn closed_port(&self) -> u16 {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
         listener.local_addr().expect("it is bound").port()
     }
@@ -121,7 +124,7 @@ pub fn each_line(stream: &TcpStream, ledger: Shared, mut f: impl FnMut(&mut TcpS
             return;
         }
         {
-            let mut ledger = ledger.lock().expect("nobody panics");
+            let mut ledger = ledger.lock().expect("no thread panics");
             ledger.lines += 1;
             ledger.bytes_in += line.len() as u64;
         }

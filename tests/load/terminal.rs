@@ -1,27 +1,27 @@
-//! What a person at a terminal sees, which is stdout and stderr on one screen.
+//! The output on a terminal, which shows stdout and stderr together.
 
 use std::sync::mpsc;
 
 use crate::command::Run;
 use crate::server::{self, Server};
 
-/// What is written at once, between two movements of the cursor back to the beginning of a row.
+/// The screen's output, split at each return to the start of a row.
 fn rows(screen: &str) -> Vec<&str> {
     screen.split(['\r', '\n']).collect()
 }
 
 #[test]
-fn progress_fits_its_row_and_is_gone_before_the_report() {
+fn progress_fits_its_row_and_is_erased_before_the_report() {
     const COLUMNS: u32 = 30;
     for procs in ["1", "2"] {
-        let (tell, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         let server = Server::start(move |stream, ledger| {
-            let tell = tell.clone();
-            // A second's worth of lines, so that progress has been drawn.
+            let send = send.clone();
+            // One hundred lines take a second, so that progress has been drawn.
             server::each_line(&stream, ledger, move |stream, seq, line| {
                 std::thread::sleep(std::time::Duration::from_millis(10));
                 if seq == 100 {
-                    let _ = tell.send(());
+                    let _ = send.send(());
                 }
                 std::io::Write::write_all(stream, line)
             });
@@ -29,7 +29,7 @@ fn progress_fits_its_row_and_is_gone_before_the_report() {
         let target = format!(":{}", server.port);
         let args = [&target, "-c", "2", "-d", "1h", "--warmup", "0", "--procs", procs];
         let Some(mut run) = Run::in_terminal(COLUMNS, &args) else { return };
-        told.recv().expect("the connections talk");
+        received.recv().expect("the connections send");
         run.type_in(b"\x03");
         let ended = run.end();
         assert_eq!(ended.code, Some(130), "{}", ended.stdout);
@@ -45,34 +45,34 @@ fn progress_fits_its_row_and_is_gone_before_the_report() {
 }
 
 #[test]
-fn the_plan_is_said_once() {
+fn the_plan_is_printed_once() {
     let server = Server::echo();
     let target = format!(":{}", server.port);
     let Some(run) = Run::in_terminal(120, &[&target, "-c", "2", "-n", "4"]) else { return };
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     assert_eq!(ended.stdout.matches("2 connections to ").count(), 1, "{}", ended.stdout);
-    // Into a file each has it.
+    // Without a terminal both stdout and stderr have the line.
     let run = Run::start(&[&target, "-c", "2", "-n", "4"]).end();
     assert!(run.stdout.starts_with("2 connections to ") && run.stderr.starts_with("plan: 2 connections to "));
 }
 
 #[test]
-fn a_second_ctrl_c_ends_at_once() {
+fn a_second_ctrl_c_ends_the_process_immediately() {
     for procs in ["1", "2"] {
-        let (tell, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         let server = Server::start(move |stream, ledger| {
-            let tell = tell.clone();
-            // It never answers and never ends, so that the farewell takes its time.
-            server::each_line(&stream, ledger, move |_, _, _| tell.send(()).map_err(std::io::Error::other));
+            let send = send.clone();
+            // It never answers and never closes, so that closing takes the full 200 ms.
+            server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
             std::mem::forget(stream);
         });
         let target = format!(":{}", server.port);
         let args = [&target, "-c", "2", "-d", "1h", "--warmup", "0", "--timeout", "1h", "--procs", procs];
-        // On a busy machine the farewell may be over before the second one is typed, or the two may come as one.
+        // On a busy machine the run may end before the second Ctrl-C is typed, or the two signals may arrive as one.
         let is_cut_short = (0..5).any(|_| {
             let Some(mut run) = Run::in_terminal(80, &args) else { return true };
-            (0..2).for_each(|_| told.recv().expect("each connection sends one message"));
+            (0..2).for_each(|_| received.recv().expect("each connection sends one message"));
             run.type_in(b"\x03");
             std::thread::sleep(std::time::Duration::from_millis(50));
             run.type_in(b"\x03");

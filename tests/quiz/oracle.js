@@ -1,20 +1,20 @@
-// What Node says to the questions of `bucle quiz`: the same programs, in JavaScript. Prints the table `NODE` of tests/quiz.rs.
+// The programs of `bucle quiz` in JavaScript. Node runs them, and this prints the table `NODE` of tests/quiz.rs.
 //
 //   node tests/quiz/oracle.js        all questions, each in a process of its own, ten times
 //   node tests/quiz/oracle.js 13     one question, once
 //
-// Time is real here: on a machine that is very busy the timers of 5 and 17 may come out in another order.
+// The time is real: on a very busy machine the timers of 5 and 17 may run in another order.
 'use strict';
 const net = require('net');
 const { execFileSync } = require('child_process');
 
 const order = [];
-const say = (text) => order.push(text);
-const holdUp = (ms) => {
+const print = (text) => order.push(text);
+const workFor = (ms) => {
   const end = process.hrtime.bigint() + BigInt(ms) * 1000000n;
   while (process.hrtime.bigint() < end);
 };
-// The server of the quiz is bound when the program goes on; so this one calls the rest of the program when it is.
+// In the quiz the server listens when `serve` returns. Here it listens later, so the rest of the program is a callback.
 const serve = (onConnection, then) => {
   const server = net.createServer(onConnection);
   server.listen(0, '127.0.0.1', () => {
@@ -27,82 +27,82 @@ const ignore = (socket) => socket.resume();
 
 const programs = {
   1() {
-    queueMicrotask(() => say('microtask'));
-    say('main');
-    process.nextTick(() => say('tick'));
+    queueMicrotask(() => print('microtask'));
+    print('main');
+    process.nextTick(() => print('tick'));
   },
   2() {
     process.nextTick(() => {
-      say('first tick');
-      process.nextTick(() => say('nested tick'));
+      print('first tick');
+      process.nextTick(() => print('nested tick'));
     });
-    queueMicrotask(() => say('microtask'));
-    process.nextTick(() => say('second tick'));
+    queueMicrotask(() => print('microtask'));
+    process.nextTick(() => print('second tick'));
   },
   3() {
     queueMicrotask(() => {
-      say('first');
-      process.nextTick(() => say('tick'));
-      queueMicrotask(() => say('third'));
+      print('first');
+      process.nextTick(() => print('tick'));
+      queueMicrotask(() => print('third'));
     });
-    queueMicrotask(() => say('second'));
+    queueMicrotask(() => print('second'));
   },
   4() {
     setImmediate(() => {
-      say('first');
-      setImmediate(() => say('nested'));
-      process.nextTick(() => say('tick'));
+      print('first');
+      setImmediate(() => print('nested'));
+      process.nextTick(() => print('tick'));
     });
-    setImmediate(() => say('second'));
+    setImmediate(() => print('second'));
   },
   5() {
-    setTimeout(() => say('ten'), 10);
-    setTimeout(() => say('five'), 5);
-    setTimeout(() => say('ten again'), 10);
-    setTimeout(() => say('one'), 1);
-    setTimeout(() => say('zero'), 0);
-    holdUp(20);
+    setTimeout(() => print('ten'), 10);
+    setTimeout(() => print('five'), 5);
+    setTimeout(() => print('ten again'), 10);
+    setTimeout(() => print('one'), 1);
+    setTimeout(() => print('zero'), 0);
+    workFor(20);
   },
   6() {
     setTimeout(() => {
-      say('first');
-      queueMicrotask(() => say('microtask'));
-      process.nextTick(() => say('tick'));
+      print('first');
+      queueMicrotask(() => print('microtask'));
+      process.nextTick(() => print('tick'));
     }, 1);
-    setTimeout(() => say('second'), 1);
-    holdUp(5);
+    setTimeout(() => print('second'), 1);
+    workFor(5);
   },
   7() {
-    setImmediate(() => say('immediate'));
-    setTimeout(() => say('timeout'), 1);
-    holdUp(5);
-    say('main');
-    process.nextTick(() => say('tick'));
+    setImmediate(() => print('immediate'));
+    setTimeout(() => print('timeout'), 1);
+    workFor(5);
+    print('main');
+    process.nextTick(() => print('tick'));
   },
   8() {
-    setImmediate(() => say('immediate'));
-    setTimeout(() => say('timeout'), 0);
-    holdUp(Math.floor(Math.random() * 2));
+    setImmediate(() => print('immediate'));
+    setTimeout(() => print('timeout'), 0);
+    workFor(Math.floor(Math.random() * 2));
   },
   9() {
     setTimeout(() => {
-      say('first');
-      setTimeout(() => say('nested'), 1);
-      setImmediate(() => say('immediate'));
-      holdUp(5);
+      print('first');
+      setTimeout(() => print('nested'), 1);
+      setImmediate(() => print('immediate'));
+      workFor(5);
     }, 1);
-    setTimeout(() => say('second'), 2);
-    holdUp(5);
+    setTimeout(() => print('second'), 2);
+    workFor(5);
   },
   10() {
     serve(ignore, (connect) => {
       const socket = connect();
       socket.on('connect', () => {
-        setImmediate(() => say('immediate'));
-        setTimeout(() => say('timeout'), 1);
-        say('connect');
-        holdUp(5);
-        process.nextTick(() => say('tick'));
+        setImmediate(() => print('immediate'));
+        setTimeout(() => print('timeout'), 1);
+        print('connect');
+        workFor(5);
+        process.nextTick(() => print('tick'));
         socket.destroy();
       });
     });
@@ -110,12 +110,12 @@ const programs = {
   11() {
     serve(ignore, (connect) => {
       const socket = connect();
-      socket.on('close', () => say('close'));
+      socket.on('close', () => print('close'));
       socket.on('connect', () => {
         socket.destroy();
-        setImmediate(() => say('immediate'));
-        say('destroyed');
-        process.nextTick(() => say('tick'));
+        setImmediate(() => print('immediate'));
+        print('destroyed');
+        process.nextTick(() => print('tick'));
       });
     });
   },
@@ -123,25 +123,25 @@ const programs = {
     serve((socket) => socket.end('hola'), (connect) => {
       const socket = connect();
       socket.on('data', () => {
-        say('data');
-        setImmediate(() => say('immediate'));
-        process.nextTick(() => say('tick'));
+        print('data');
+        setImmediate(() => print('immediate'));
+        process.nextTick(() => print('tick'));
       });
-      socket.on('end', () => say('end'));
-      socket.on('close', () => say('close'));
+      socket.on('end', () => print('end'));
+      socket.on('close', () => print('close'));
     });
   },
   13() {
     serve(ignore, (connect) => {
       const [first, second, third] = [connect(), connect(), connect()];
       first.on('close', () => {
-        say('first');
-        process.nextTick(() => say('tick of the first'));
+        print('first');
+        process.nextTick(() => print('tick of the first'));
       });
-      second.on('close', () => say('second'));
+      second.on('close', () => print('second'));
       third.on('close', () => {
-        say('third');
-        process.nextTick(() => say('tick of the third'));
+        print('third');
+        process.nextTick(() => print('tick of the third'));
       });
       setImmediate(() => [first, second, third].forEach((socket) => socket.destroy()));
     });
@@ -150,89 +150,89 @@ const programs = {
     serve(ignore, (connect) => {
       const socket = connect();
       socket.on('connect', () => {
-        setImmediate(() => say('immediate'));
-        process.nextTick(() => say('tick before'));
+        setImmediate(() => print('immediate'));
+        process.nextTick(() => print('tick before'));
         socket.destroy(new Error('enough'));
-        process.nextTick(() => say('tick after'));
+        process.nextTick(() => print('tick after'));
       });
-      socket.on('close', () => say('close'));
-      socket.on('error', () => say('error'));
+      socket.on('close', () => print('close'));
+      socket.on('error', () => print('error'));
     });
   },
   15() {
     serve(ignore, (connect) => {
       const socket = connect().resume();
-      socket.on('close', () => say('close'));
+      socket.on('close', () => print('close'));
       socket.on('connect', () => {
-        socket.end(() => say('callback'));
-        process.nextTick(() => say('tick'));
+        socket.end(() => print('callback'));
+        process.nextTick(() => print('tick'));
       });
-      socket.on('end', () => say('end'));
-      socket.on('finish', () => say('finish'));
+      socket.on('end', () => print('end'));
+      socket.on('finish', () => print('finish'));
     });
   },
   16() {
     serve(ignore, (connect) => {
       const socket = connect();
       socket.on('connect', () => {
-        queueMicrotask(() => say('microtask'));
-        process.nextTick(() => say('tick before'));
-        socket.write('hola', () => say('written'));
-        process.nextTick(() => say('tick after'));
-        say('connect');
+        queueMicrotask(() => print('microtask'));
+        process.nextTick(() => print('tick before'));
+        socket.write('hola', () => print('written'));
+        process.nextTick(() => print('tick after'));
+        print('connect');
         setImmediate(() => socket.destroy());
       });
     });
   },
   17() {
-    setTimeout(() => say('ten'), 10);
-    setTimeout(() => say('twenty'), 20);
-    holdUp(15);
-    setTimeout(() => say('another ten'), 10);
-    holdUp(15);
+    setTimeout(() => print('ten'), 10);
+    setTimeout(() => print('twenty'), 20);
+    workFor(15);
+    setTimeout(() => print('another ten'), 10);
+    workFor(15);
   },
   18() {
     serve(ignore, (connect) => {
       const socket = connect();
       socket.on('connect', () => {
-        socket.write(Buffer.alloc(16 * 1024 * 1024), () => say('much'));
+        socket.write(Buffer.alloc(16 * 1024 * 1024), () => print('much'));
         socket.write('hola', () => {
-          say('little');
+          print('little');
           socket.destroy();
         });
-        process.nextTick(() => say('tick'));
+        process.nextTick(() => print('tick'));
       });
-      socket.on('drain', () => say('drain'));
+      socket.on('drain', () => print('drain'));
     });
   },
   19() {
     const server = serve((socket) => {
-      socket.on('close', () => say('socket'));
-      setImmediate(() => say('immediate'));
+      socket.on('close', () => print('socket'));
+      setImmediate(() => print('immediate'));
       server.close();
-      process.nextTick(() => say('tick before'));
+      process.nextTick(() => print('tick before'));
       socket.destroy();
-      process.nextTick(() => say('tick after'));
+      process.nextTick(() => print('tick after'));
     }, (connect) => connect().resume());
-    server.on('close', () => say('server'));
+    server.on('close', () => print('server'));
   },
   20() {
     serve((socket) => socket.end('hola'), (connect) => {
       const socket = connect();
       socket.on('data', () => {
         socket.destroy();
-        say('data');
-        setTimeout(() => say('timeout'), 1);
+        print('data');
+        setTimeout(() => print('timeout'), 1);
         setImmediate(() => {
-          say('immediate');
-          setImmediate(() => say('nested'));
-          process.nextTick(() => say('late tick'));
+          print('immediate');
+          setImmediate(() => print('nested'));
+          process.nextTick(() => print('late tick'));
         });
-        queueMicrotask(() => say('microtask'));
-        process.nextTick(() => say('tick'));
-        holdUp(5);
+        queueMicrotask(() => print('microtask'));
+        process.nextTick(() => print('tick'));
+        workFor(5);
       });
-      socket.on('close', () => say('close'));
+      socket.on('close', () => print('close'));
     });
   },
 };

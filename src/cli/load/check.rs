@@ -13,15 +13,13 @@
 //! Nothing here knows a socket or a clock: time is a number of nanoseconds that comes with the bytes. What is kept for a
 //! connection is its unanswered messages' numbers and times, never their texts ([`Messages`] writes them again).
 
-mod fanout;
+pub(crate) mod fanout;
 
 use std::collections::VecDeque;
 
 use memchr::memchr;
 
 use super::message::Messages;
-
-pub(crate) use fanout::Room;
 
 /// What counts as a reply.
 #[derive(Clone, Debug)]

@@ -5,125 +5,50 @@
 //!        │        (begun when     │          │         │
 //!        │         all are made   │          │         └ half-closed, read to the server's FIN: 200 ms
 //!        │         or failed)     │          └ every unanswered message keeps its timeout
-//!        └────────────────────────┴─▶ nobody is left: at once
+//!        └────────────────────────┴─▶ no connection is left: immediately
 //! ```
 //!
-//! Everything here happens on one thread. Time is the nanoseconds since the run's start ([`Run::now`]); it is asked for
-//! when something happens, never remembered from the loop's phase, so a process that was stopped for a while sees it.
+//! This file has the stages. The other files add the methods for connecting, sending, receiving and timeouts to
+//! [`Run`].
+//!
+//! Everything runs on the loop's thread. A time is the number of nanoseconds since the start of the run ([`Run::now`]).
+//! Each event reads the clock. The loop's cached time is not used: it would hide the delay of a process that was
+//! stopped.
 
 mod book;
+mod conn;
 mod connecting;
 mod connection;
+mod lookup;
 mod metronome;
 mod overdue;
 mod passes;
+mod run;
 mod sending;
 
-use std::cell::RefCell;
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bucle::process::{self, Input, Signal};
 use bucle::{EventLoop, Loop, Result};
 
-use super::check::{Expect, Phase, Room, Rules};
+use super::check::fanout::Room;
 use super::ledger::Ledger;
-use super::options::{Length, Load, Model};
+use super::options::{Length, Model};
 use super::progress::{Progress, Snapshot, Unit};
-use super::schedule::{Schedule, first_number_from, share};
+use super::schedule::{Schedule, first_number_from};
+use super::stage::Stage;
+use super::units::nanos;
 use crate::cli::exit_code;
-use book::Book;
-use connecting::WAVE;
-use connection::{Conn, State};
+use conn::{Conn, ConnState};
+pub(crate) use lookup::resolve;
 use metronome::Metronome;
+pub(crate) use run::Job;
+use run::{FIN_TIMEOUT_NS, Run, SharedRun};
 
-/// How often overdue messages are looked for, at most, and how punctually the loop is asked for its lag.
+/// The interval of [`Run::tick`]: the shortest time between two sweeps for overdue messages. In the closed model the
+/// lateness of this timer is the generator's lag.
 const TICK: Duration = Duration::from_millis(10);
-
-/// How long the end of a connection is waited for when everything has been said.
-const FAREWELL_NS: u64 = 200_000_000;
-
-/// What one process has to do.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) load: Load,
-    /// Which of how many processes this is.
-    pub(crate) index: u64,
-    pub(crate) of: u64,
-    pub(crate) seed: u64,
-    /// The target's addresses; none: its name could not be resolved, for this reason.
-    pub(crate) targets: std::result::Result<Vec<IpAddr>, String>,
-    /// Where to connect from; empty: the system chooses.
-    pub(crate) sources: Vec<IpAddr>,
-    /// Source ports to deal out, first and number; `None`: the system chooses.
-    pub(crate) ports: Option<(u16, u64)>,
-    /// Whether a parent says when to go, through standard input.
-    pub(crate) is_worker: bool,
-}
-
-/// Where the run is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Stage {
-    Connecting,
-    /// Connected; the server may still be accepting.
-    Settling,
-    /// Connected; the parent has not said go.
-    Waiting,
-    Warmup,
-    Steady,
-    Drain,
-    Closing,
-    Over,
-}
-
-/// The run, shared by the handlers of all its connections.
-pub(crate) struct Run {
-    job: Job,
-    origin: Instant,
-    stage: Stage,
-    rules: Rules,
-    book: Book,
-    room: Option<Room>,
-    conns: Vec<Conn>,
-    me: Option<Rc<RefCell<Run>>>,
-
-    /// Connections that are made and not gone.
-    living: usize,
-    connecting: usize,
-    /// Connections whose greeting is waited for before anything is sent.
-    ungreeted: usize,
-    /// Connections of `--churn`, and passes of `--script`, that are begun and not through.
-    busy: usize,
-    /// Connections whose first connect has been begun.
-    launched: usize,
-    wave: usize,
-    wave_at: u64,
-
-    /// When the warm-up began; then the steady phase; then its end, as far as known.
-    go_at: u64,
-    steady_at: u64,
-    steady_end: u64,
-    cpu_at_start: u64,
-    /// Messages, connections or passes that the steady phase may still begin; `None`: as many as there is time for.
-    left: Option<u64>,
-    /// Messages that are due or begun, and not taken whole by the kernel.
-    untaken: u64,
-    schedule: Option<Schedule>,
-    metronome: Option<Metronome>,
-    /// The connection whose turn it is in the open model.
-    turn: usize,
-    closing_until: u64,
-    swept_at: u64,
-    ticked_at: u64,
-    /// Connections with bytes that the kernel did not take.
-    blocked: Vec<usize>,
-    is_watching_blocked: bool,
-    scratch: Vec<u8>,
-    progress: Progress,
-}
-
-type Shared = Rc<RefCell<Run>>;
 
 /// Runs the job to its end.
 pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
@@ -132,12 +57,12 @@ pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
     event_loop.enter(|lp| start(lp, &run))?;
     event_loop.run()?;
     let mut run = run.borrow_mut();
-    run.me = None;
+    run.shared = None;
     run.progress.end();
     Ok(std::mem::take(&mut run.book.ledger))
 }
 
-fn start(lp: &mut Loop, run: &Shared) -> Result<()> {
+fn start(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     listen_to_signals(lp, run)?;
     let ticking = run.clone();
     lp.set_interval(TICK, move |lp| ticking.borrow_mut().tick(lp));
@@ -146,23 +71,24 @@ fn start(lp: &mut Loop, run: &Shared) -> Result<()> {
         listen_to_parent(lp, run)?;
     }
     match this.job.targets.clone() {
-        Err(code) => this.nowhere(lp, &code),
-        // It has no connections to make first: each makes one, and again.
+        Err(code) => this.no_address(lp, &code),
+        // `--churn` connects during the load, not before it.
         Ok(_) if matches!(this.job.load.model, Model::Churn) => this.connected(lp),
         Ok(_) => this.launch(lp),
     }
     Ok(())
 }
 
-/// Ctrl-C reports; once more ends at once. A child leaves that to its parent, who hears the same Ctrl-C.
-fn listen_to_signals(lp: &mut Loop, run: &Shared) -> Result<()> {
+/// The first Ctrl-C ends the run with a report; the second ends the process immediately. A worker process ignores
+/// Ctrl-C: its parent receives the same signal and sends it `stop`.
+fn listen_to_signals(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     if run.borrow().job.is_worker {
         return process::ignore(Signal::Interrupt);
     }
     let run = run.clone();
     let listener = process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
         for signal in [Signal::Interrupt, Signal::Terminate] {
-            // If this fails the second signal reports once more instead of ending: no harm.
+            // If this fails, the second signal calls `interrupt` again, which does nothing more.
             let _ = process::exit_on(signal, exit_code::INTERRUPTED.into());
         }
         run.borrow_mut().interrupt(lp);
@@ -171,8 +97,9 @@ fn listen_to_signals(lp: &mut Loop, run: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// `go` begins, anything else reports, and the end of the parent is the end.
-fn listen_to_parent(lp: &mut Loop, run: &Shared) -> Result<()> {
+/// Commands of the parent on standard input: `go` starts the load, `stop` (or any other text) ends the run with a
+/// report, and the end of the input means that the parent is gone: the process ends.
+fn listen_to_parent(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     let run = run.clone();
     let input = process::stdin(lp, move |lp, _, input| match input {
         Input::Data(b"go\n") => run.borrow_mut().begin(lp),
@@ -184,78 +111,7 @@ fn listen_to_parent(lp: &mut Loop, run: &Shared) -> Result<()> {
 }
 
 impl Run {
-    fn new(job: Job, progress: Progress) -> Shared {
-        let load = &job.load;
-        let count = share(load.connections, job.index, job.of) as usize;
-        let mut messages = load.messages.clone();
-        messages.seed = job.seed;
-        let rules = Rules { expect: load.expect.clone(), messages, timeout: nanos(load.timeout) };
-        let room = match load.expect {
-            Expect::Fanout(kind) => Some(Room::new(kind, count)),
-            _ => None,
-        };
-        let left = match load.length {
-            Length::Messages(total) => Some(share(total, job.index, job.of)),
-            Length::For(_) => None,
-        };
-        let conns = (0..count as u64).map(|at| Conn::new(at * job.of + job.index)).collect();
-        let run = Run {
-            rules,
-            room,
-            left,
-            conns,
-            origin: Instant::now(),
-            stage: Stage::Connecting,
-            book: Book::default(),
-            me: None,
-            living: 0,
-            connecting: 0,
-            ungreeted: 0,
-            busy: 0,
-            launched: 0,
-            wave: WAVE,
-            wave_at: 0,
-            go_at: 0,
-            steady_at: u64::MAX,
-            steady_end: u64::MAX,
-            cpu_at_start: 0,
-            untaken: 0,
-            schedule: None,
-            metronome: None,
-            turn: 0,
-            closing_until: u64::MAX,
-            swept_at: 0,
-            ticked_at: 0,
-            blocked: Vec::new(),
-            is_watching_blocked: false,
-            scratch: Vec::new(),
-            progress,
-            job,
-        };
-        let run = Rc::new(RefCell::new(run));
-        run.borrow_mut().me = Some(run.clone());
-        run
-    }
-
-    fn now(&self) -> u64 {
-        nanos(self.origin.elapsed())
-    }
-
-    /// Has `f` called by the loop, with the run.
-    fn later(&self, f: impl FnOnce(&mut Run, &mut Loop) + 'static) -> impl FnOnce(&mut Loop) + 'static {
-        let run = self.me.clone();
-        move |lp: &mut Loop| {
-            if let Some(run) = run {
-                f(&mut run.borrow_mut(), lp);
-            }
-        }
-    }
-
-    fn model(&self) -> &Model {
-        &self.job.load.model
-    }
-
-    /// Every connection has been made, or has failed.
+    /// Every connection has been made or has failed.
     fn connected(&mut self, lp: &mut Loop) {
         self.stage = Stage::Waiting;
         if self.job.is_worker {
@@ -264,7 +120,7 @@ impl Run {
         self.begin(lp);
     }
 
-    /// Warm-up begins, or without one the steady phase.
+    /// Begins the warm-up, or the steady phase if there is no warm-up.
     fn begin(&mut self, lp: &mut Loop) {
         if self.stage != Stage::Waiting {
             return;
@@ -275,7 +131,7 @@ impl Run {
         self.steady_at = now + nanos(self.job.load.warmup);
         self.steady_end = match (self.job.load.length, self.model()) {
             (Length::For(time), _) => self.steady_at + nanos(time),
-            // So many messages on schedule take so long.
+            // With `-n` the open model's phase ends one interval after the last message is due.
             (Length::Messages(count), Model::Open { rate }) => {
                 let first = self.first_of_steady(*rate);
                 let end = u128::from(first + count) * 1_000_000_000 / u128::from(*rate);
@@ -287,20 +143,25 @@ impl Run {
         if let Model::Open { rate } = *self.model() {
             let schedule = Schedule::new(rate, self.job.index, self.job.of);
             self.schedule = Some(schedule);
-            self.metronome = self.me.clone().map(|run| Metronome::start(lp, schedule, self.origin, now, run));
+            self.metronome = self.shared.clone().map(|run| {
+                let send_due = Rc::new(move |lp: &mut Loop| run.borrow_mut().send_due(lp));
+                Metronome::start(lp, schedule, self.origin, now, send_due)
+            });
         }
         self.ticked_at = now;
         if self.steady_at <= now {
             self.begin_steady();
         }
-        for time in [self.job.load.warmup, Duration::from_nanos(self.steady_end.saturating_sub(now).min(FOR_EVER))] {
-            // One more: the loop's timers may be a part of a millisecond early for us.
+        for time in
+            [self.job.load.warmup, Duration::from_nanos(self.steady_end.saturating_sub(now).min(LONGEST_TIMER_NS))]
+        {
+            // The loop counts whole milliseconds and may call up to one early; one more avoids that.
             let wait = time.saturating_add(Duration::from_millis(1));
             let call = self.later(|run, lp| run.advance(lp));
             let timer = lp.set_timeout(wait, call);
             lp.unref(timer);
         }
-        if self.is_deserted() {
+        if self.has_no_connection_left() {
             return self.end_steady(lp);
         }
         for at in 0..self.conns.len() {
@@ -326,13 +187,14 @@ impl Run {
         self.book.ledger.warmup_ns = self.steady_at - self.go_at;
     }
 
-    /// What the time is up for.
+    /// Goes to the next stage if its time or its condition has come.
     fn advance(&mut self, lp: &mut Loop) {
         let now = self.now();
         if self.stage == Stage::Warmup && now >= self.steady_at {
             self.begin_steady();
         }
         if self.stage == Stage::Steady && now >= self.steady_end {
+            // The last messages that are due belong to the steady phase, even if this call is late.
             self.send_due(lp);
             if self.schedule.is_none_or(|schedule| self.go_at.saturating_add(schedule.due()) >= self.steady_end) {
                 self.end_steady(lp);
@@ -349,18 +211,18 @@ impl Run {
         }
     }
 
-    /// With `-n`: all of them are sent, or through where that is what counts.
+    /// With `-n`: all messages are sent; for `--churn` and `--script`, all connections or passes are finished too.
     fn is_all_sent(&self) -> bool {
         self.left == Some(0) && self.schedule.is_none() && self.untaken == 0 && self.busy == 0
     }
 
-    /// Nobody is left to send on, and nobody will come.
-    fn is_deserted(&self) -> bool {
+    /// No connection is open and none will be made, so nothing can be sent.
+    fn has_no_connection_left(&self) -> bool {
         self.living == 0 && self.connecting == 0 && !matches!(self.model(), Model::Churn | Model::Script(_))
             || self.job.targets.is_err()
     }
 
-    /// Nothing is sent any more.
+    /// Ends the steady phase (or the warm-up, if the run ends early): nothing more is sent.
     fn end_steady(&mut self, lp: &mut Loop) {
         if self.stage >= Stage::Drain {
             return;
@@ -382,6 +244,7 @@ impl Run {
         }
     }
 
+    /// Every message is sent and answered, or has been counted as a failure.
     fn is_quiet(&self) -> bool {
         self.untaken == 0
             && self.room.as_ref().is_none_or(Room::is_quiet)
@@ -389,25 +252,25 @@ impl Run {
             && self.conns.iter().all(|conn| conn.replies.unanswered() == 0)
     }
 
-    /// Everything has been said: each connection is ended, and read to the server's end.
+    /// Half-closes each connection. It is then read until the server's FIN, so that surplus bytes are found too.
     fn close(&mut self, lp: &mut Loop) {
         let now = self.now();
         self.stage = Stage::Closing;
-        self.closing_until = now + FAREWELL_NS;
+        self.closing_until = now + FIN_TIMEOUT_NS;
         self.book.ledger.timeline.look(now, self.living as u64);
         self.book.ledger.timeline.end(now);
         for at in 0..self.conns.len() {
             self.end(lp, at);
         }
         let call = self.later(|run, lp| run.advance(lp));
-        lp.set_timeout(Duration::from_nanos(FAREWELL_NS) + Duration::from_millis(1), call);
+        lp.set_timeout(Duration::from_nanos(FIN_TIMEOUT_NS) + Duration::from_millis(1), call);
         self.advance(lp);
     }
 
     fn finish(&mut self, lp: &mut Loop) {
         self.stage = Stage::Over;
         for at in 0..self.conns.len() {
-            self.let_go(lp, at);
+            self.release(lp, at);
         }
         let last = self.book.last_exact;
         let ledger = &mut self.book.ledger;
@@ -416,7 +279,7 @@ impl Run {
         lp.stop();
     }
 
-    /// Ctrl-C: nothing is sent or counted any more.
+    /// Ctrl-C: sends and counts nothing more.
     fn interrupt(&mut self, lp: &mut Loop) {
         if self.stage >= Stage::Closing {
             self.book.ledger.is_interrupted |= self.stage == Stage::Closing;
@@ -425,7 +288,7 @@ impl Run {
         self.book.ledger.is_interrupted = true;
         self.progress.end();
         for at in 0..self.conns.len() {
-            self.leave_unfinished(at);
+            self.count_unfinished(at);
         }
         if let Some(room) = &mut self.room {
             for (message, open) in room.interrupt() {
@@ -439,7 +302,7 @@ impl Run {
         }
     }
 
-    /// Every 10 ms: who is overdue, whose time is up, and what the loop's own lateness is.
+    /// Every 10 ms: records the timer's lateness, looks for timeouts, goes to the next stage, and draws the progress.
     fn tick(&mut self, lp: &mut Loop) {
         let now = self.now();
         if self.stage == Stage::Steady && self.schedule.is_none() && self.is_anything_due() {
@@ -449,7 +312,8 @@ impl Run {
         let sweep_every = (self.rules.timeout / 20).clamp(nanos(TICK), 10 * nanos(TICK));
         if now - self.swept_at >= sweep_every {
             self.swept_at = now;
-            // Judged after one more poll: if this process was held up, what came in time waits in the kernel unread.
+            // The sweep runs after one more poll. If this process was delayed, replies that came in time may still be
+            // unread in the kernel; the poll reads them before they are counted as missing.
             let call = self.later(move |run, lp| run.sweep(lp, now));
             lp.set_immediate(call);
         }
@@ -465,27 +329,18 @@ impl Run {
         });
     }
 
-    /// Whether a late timer is a late message: not while connections are held, all scripts pause, or no greeting has come.
+    /// Whether the lateness of a timer would delay a message. It would not while connections are held, while all
+    /// scripts pause, and before a greeting has come.
     fn is_anything_due(&self) -> bool {
-        let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|passing| !passing.is_pausing);
+        let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|active| !active.is_pausing);
         match self.model() {
             Model::Hold => false,
             Model::Script(_) => self.conns.iter().any(is_acting),
-            Model::Closed { .. } => self.conns.iter().any(|conn| conn.state == State::Ready),
+            Model::Closed { .. } => self.conns.iter().any(|conn| conn.state == ConnState::Ready),
             Model::Open { .. } | Model::Churn => true,
         }
     }
-
-    /// Which phase a message belongs to that is sent now.
-    fn phase_at(&self, now: u64) -> Phase {
-        if now < self.steady_at { Phase::Warmup } else { Phase::Steady }
-    }
 }
 
-/// Longer than any run: 24 days, the longest timer.
-const FOR_EVER: u64 = (i32::MAX as u64 - 1) * 1_000_000;
-
-/// 584 years are enough.
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
+/// The longest timer of the loop, 24 days: longer than any run.
+const LONGEST_TIMER_NS: u64 = (i32::MAX as u64 - 1) * 1_000_000;

@@ -1,21 +1,22 @@
-//! How often each value occurred: times, in buckets narrow enough that nobody sees them.
+//! A histogram of times, with buckets so narrow that they do not change the figures.
 //!
-//! Merging is adding, bucket by bucket; so the figures of several processes are those of one.
+//! Two histograms are merged by adding their buckets. So the merged figures of several processes are exact: they are
+//! what one process would have measured.
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// Three digits: a bucket is a thousandth of its value wide.
+/// Significant digits: with three, a bucket is at most a thousandth of its value wide.
 const DIGITS: u8 = 3;
 
-/// A point of a curve needs no more than this.
+/// Significant digits of the histogram of one point of a curve, of which there are many.
 const DIGITS_OF_A_CURVE: u8 = 2;
 
-/// The quantiles of the report, by name.
+/// The quantiles in the report, with their names.
 pub(crate) const QUANTILES: [(&str, f64); 6] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
 
-/// How often a value occurred, in buckets of at most a hundredth.
+/// A histogram: how often each value occurred, in buckets of at most a hundredth of the value.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Counts(Histogram<u64>);
 
@@ -26,7 +27,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// For one of many: a point of a curve.
+    /// A smaller histogram, for one point of a curve.
     pub(crate) fn coarse() -> Counts {
         Counts::with_digits(DIGITS_OF_A_CURVE)
     }
@@ -40,7 +41,7 @@ impl Counts {
     }
 
     pub(crate) fn record_n(&mut self, value: u64, count: u64) {
-        // It grows as needed; 146 years in nanoseconds are as far as it goes.
+        // The histogram grows as needed, up to 146 years in nanoseconds.
         let result = self.0.record_n(value.min(1 << 62), count);
         debug_assert!(result.is_ok(), "a growing histogram takes every value");
     }
@@ -53,20 +54,22 @@ impl Counts {
         (!self.is_empty()).then(|| self.0.value_at_quantile(quantile))
     }
 
-    /// The highest value of each bucket that is not empty, and its count; ascending.
+    /// The highest value and the count of each bucket that is not empty, ascending.
     pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
         self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
     }
 
-    /// How many values there are.
+    /// How many values were recorded.
     pub(crate) fn total(&self) -> u64 {
         self.0.len()
     }
 
+    /// The buckets as JSON: `[[value, count], …]`.
     pub(crate) fn value(&self) -> Value {
         self.buckets().into_iter().map(|(value, count)| json!([value, count])).collect()
     }
 
+    /// Adds the buckets of another histogram, in the form of [`Counts::value`].
     pub(crate) fn add(&mut self, value: &Value) {
         for (value, count) in pairs(value) {
             self.record_n(value, count);
@@ -74,6 +77,7 @@ impl Counts {
     }
 }
 
+/// Reads a list of pairs; anything that is not a number is 0.
 pub(crate) fn pairs(value: &Value) -> impl Iterator<Item = (u64, u64)> {
     value.as_array().into_iter().flatten().map(|pair| (u64_of(&pair[0]), u64_of(&pair[1])))
 }

@@ -11,11 +11,11 @@ use std::fmt::Write;
 
 use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
-use super::ledger::{Failure, Ledger};
+use super::ledger::{Failure, FinishedRun, Ledger};
 use super::options::{Load, Model};
-use super::report::{self, grouped, time_of};
+use super::report;
 use super::timeline::Cut;
-use super::{Outcome, json, target_url};
+use super::units::{grouped, plain, time_of};
 use chart::{Axis, Chart, Curve, Shape, Step};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -27,22 +27,22 @@ const POINTS: u32 = 200;
 const VISIBLE: f64 = 0.03;
 
 /// The page.
-pub(crate) fn page(load: &Load, outcome: &Outcome) -> String {
-    let ledger = &outcome.ledger;
-    let title = format!("bucle load {}", escape(target_url(load).trim_start_matches("tcp://")));
+pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
+    let ledger = &run.ledger;
+    let title = format!("bucle load {}", escape(load.target_url().trim_start_matches("tcp://")));
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{title}</title><style>\n{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n\
          <p class=\"soft\">{}<br>{}, bucle {}</p>\n",
-        escape(&report::what(load)),
-        escape(&outcome.started.replace('T', " ").replace('Z', " UTC")),
+        escape(&report::describe(load)),
+        escape(&run.started.replace('T', " ").replace('Z', " UTC")),
         env!("CARGO_PKG_VERSION"),
     );
-    verdict(&mut out, load, outcome);
+    verdict(&mut out, load, run);
     if ledger.connects.ok > 0 {
         tiles(&mut out, load, ledger);
-        generator(&mut out, load, outcome);
+        generator(&mut out, load, run);
     }
     if let Some(first) = &ledger.first_failure {
         first_failure(&mut out, first);
@@ -54,26 +54,26 @@ pub(crate) fn page(load: &Load, outcome: &Outcome) -> String {
     if ledger.connects.ok > 0 {
         over_time(&mut out, load, ledger);
     }
-    let text = report::text(load, outcome);
+    let text = report::text(load, run);
     let _ = write!(out, "<h2>Report</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&text));
     out
 }
 
 /// All right or not, and every reason.
-fn verdict(out: &mut String, load: &Load, outcome: &Outcome) {
-    let ledger = &outcome.ledger;
-    let (class, mark) = match outcome.exit {
+fn verdict(out: &mut String, load: &Load, run: &FinishedRun) {
+    let ledger = &run.ledger;
+    let (class, mark) = match run.exit {
         0 => ("good", "✓"),
         130 => ("warn", "■"),
         _ => ("bad", "✗"),
     };
-    let words = report::verdict(load, outcome);
+    let words = report::verdict(load, run);
     let (first, rest) = words.split_at(1);
     let _ = write!(
         out,
         "<section class=\"verdict {class}\"><strong>{mark} {}{rest}{}</strong>",
         first.to_uppercase(),
-        if outcome.exit == 0 { " (exit 0)" } else { "" }
+        if run.exit == 0 { " (exit 0)" } else { "" }
     );
     let mut reasons = Vec::new();
     for (phase, counts) in [("", &ledger.steady), (" in the warm-up", &ledger.warmup)] {
@@ -87,7 +87,7 @@ fn verdict(out: &mut String, load: &Load, outcome: &Outcome) {
     }
     reasons.extend(report::no_connection(load, ledger).into_iter().map(|(what, _)| what));
     reasons.extend(report::thresholds(load, ledger));
-    reasons.extend(ledger.hints(load));
+    reasons.extend(report::hints(load, ledger));
     if !reasons.is_empty() {
         let items: String = reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason))).collect();
         let _ = write!(out, "<ul>{items}</ul>");
@@ -100,9 +100,9 @@ fn tiles(out: &mut String, load: &Load, ledger: &Ledger) {
     let counts = &ledger.steady;
     let connects = &ledger.connects;
     let mut tiles: Vec<(&str, String, String, bool)> = Vec::new();
-    let rate = |count: u64| report::plain(ledger.rate_of(count));
+    let rate = |count: u64| plain(ledger.rate_of(count));
     let aimed = load.model.rate().map_or(String::new(), |rate| format!("of {} aimed at", grouped(rate)));
-    if json::is_checked(load) {
+    if load.is_checked() {
         tiles.push(("replies a second", rate(counts.exact), aimed, false));
         let of = format!("of {} {} expected", grouped(counts.expected), unit(load));
         tiles.push(("exact", grouped(counts.exact), of, counts.exact < counts.expected));
@@ -137,9 +137,9 @@ fn tiles(out: &mut String, load: &Load, ledger: &Ledger) {
 }
 
 /// Whether the figures are the server's, or the tester's own.
-fn generator(out: &mut String, load: &Load, outcome: &Outcome) {
-    let class = if outcome.ledger.is_saturated() { "note off" } else { "note" };
-    let words = report::generator(load, outcome);
+fn generator(out: &mut String, load: &Load, run: &FinishedRun) {
+    let class = if run.ledger.is_saturated() { "note off" } else { "note" };
+    let words = report::generator(load, run);
     let (first, rest) = words.split_at(1);
     let _ = writeln!(out, "<p class=\"{class}\">{}{}.</p>", first.to_uppercase(), escape(rest));
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
-use super::options::{Load, Model};
-use super::{Outcome, target_url};
+use super::ledger::FinishedRun;
+use super::options::Load;
+use super::report;
 
 /// The whole report as one object.
-pub(crate) fn report(load: &Load, outcome: &Outcome) -> Value {
-    let ledger = &outcome.ledger;
+pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
+    let ledger = &run.ledger;
     let errno: Map<String, Value> =
         ledger.connects.errno.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
     let failure = ledger.first_failure.as_ref().map(|failure| {
@@ -21,11 +21,11 @@ pub(crate) fn report(load: &Load, outcome: &Outcome) -> Value {
     json!({
         "schema": "bucle-load/1",
         "bucle": env!("CARGO_PKG_VERSION"),
-        "target": target_url(load),
-        "started": outcome.started,
+        "target": load.target_url(),
+        "started": run.started,
         "model": load.model.name(),
-        "expect": expect_name(load),
-        "checked": is_checked(load),
+        "expect": load.expect_name(),
+        "checked": load.is_checked(),
         "rate_target": load.model.rate(),
         "steady_ns": ledger.steady_ns,
         "elapsed_ns": ledger.elapsed_ns,
@@ -45,33 +45,17 @@ pub(crate) fn report(load: &Load, outcome: &Outcome) -> Value {
         },
         "lost": { "closed": ledger.lost_closed, "reset": ledger.lost_reset },
         "client": {
-            "procs": outcome.procs,
+            "procs": run.procs,
             "cpu": ledger.cpu,
             "lag_p99_ns": ledger.lag_p99(),
             "saturated": ledger.is_saturated(),
         },
         "first_failure": failure,
-        "hints": ledger.hints(load),
-        "failed": outcome.failed,
+        "hints": report::hints(load, ledger),
+        "failed": run.failed,
         "interrupted": ledger.is_interrupted,
-        "exit": outcome.exit,
+        "exit": run.exit,
     })
-}
-
-/// Whether replies are looked at.
-pub(crate) fn is_checked(load: &Load) -> bool {
-    match load.model {
-        Model::Hold => false,
-        Model::Script(_) => true,
-        _ => !matches!(load.expect, Expect::None),
-    }
-}
-
-pub(crate) fn expect_name(load: &Load) -> String {
-    match load.model {
-        Model::Script(_) => "script".to_owned(),
-        _ => load.expect.name(),
-    }
 }
 
 fn quantiles(counts: &Counts, names: &[&str]) -> Value {

@@ -1,30 +1,29 @@
-//! What is counted and measured, and how the ledgers of several processes become one.
+//! The ledger: everything a run counts and measures, and how the ledgers of several processes are added up.
 //!
-//! Everything in here is a count, so merging is adding: counters, the buckets of the histograms, the slices of the
-//! curves. Nothing is averaged. A child process prints its ledger as one line of JSON, and the parent adds it to its own.
+//! The counters, the buckets of the histograms and the slices of the curves are all counts, so ledgers are merged by
+//! adding. Nothing is averaged. A worker process prints its ledger as one line of JSON, and the parent adds it to its
+//! own.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::check::{Phase, Verdict};
-use super::client::nanos;
 use super::counts::{Counts, u64_of};
 use super::options::{Load, Model};
-use super::report::{grouped, time_of};
 use super::threshold::Metric;
 use super::timeline::Timeline;
 use crate::cli::exit_code;
 
-/// The generator is late from here on, in nanoseconds, in a hundredth of all cases.
+/// The generator is late if the 99th percentile of its lag is more than this, in nanoseconds.
 pub(crate) const LATE: u64 = 1_000_000;
 
-/// And busy from here on: of a core.
+/// The generator is busy if it uses more than this part of a core.
 pub(crate) const BUSY: f64 = 0.90;
 
 /// The eleven counters of a phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Messages {
+pub(crate) struct MessageCounts {
     pub(crate) sent: u64,
     pub(crate) expected: u64,
     pub(crate) exact: u64,
@@ -38,8 +37,8 @@ pub(crate) struct Messages {
     pub(crate) unsent: u64,
 }
 
-impl Messages {
-    /// In the order of the contract.
+impl MessageCounts {
+    /// All counters with their names, in the order of the JSON report.
     pub(crate) fn list(&self) -> [(&'static str, u64); 11] {
         [
             ("sent", self.sent),
@@ -72,6 +71,7 @@ impl Messages {
         ]
     }
 
+    /// Adds one to the verdict's counter.
     pub(crate) fn count(&mut self, verdict: Verdict) {
         *match verdict {
             Verdict::Exact => &mut self.exact,
@@ -85,7 +85,7 @@ impl Messages {
         } += 1;
     }
 
-    /// How many of them make the run fail.
+    /// How many of the messages make the run fail.
     pub(crate) fn failures(&self) -> u64 {
         self.wrong + self.missing + self.out_of_order + self.duplicate + self.unexpected + self.unsent
     }
@@ -101,7 +101,7 @@ impl Messages {
     }
 }
 
-/// How the connects went. Invariant: `attempted` is the sum of all outcomes.
+/// The connects by result. Invariant: `attempted` is the sum of the others.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connects {
     pub(crate) ok: u64,
@@ -116,7 +116,7 @@ impl Connects {
         self.refused + self.timeout + self.errno.values().sum::<u64>()
     }
 
-    /// Why most of those failed that did, by the name of the error.
+    /// The most frequent error code of the failed connects.
     pub(crate) fn commonest_failure(&self) -> Option<&str> {
         [("ECONNREFUSED", self.refused), ("ETIMEDOUT", self.timeout)]
             .into_iter()
@@ -131,7 +131,7 @@ impl Connects {
     }
 }
 
-/// The first thing that went wrong.
+/// A failure, as the reports show it; the ledger keeps the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// Nanoseconds from the start of the run.
@@ -139,12 +139,12 @@ pub(crate) struct Failure {
     pub(crate) conn: u64,
     pub(crate) seq: Option<u64>,
     pub(crate) kind: &'static str,
-    /// What was sent last, in scripts; otherwise the message. Escaped, as the others are.
+    /// The message; of a script, the text that was sent last. Control bytes are escaped, in the other texts too.
     pub(crate) sent: String,
-    /// What was waited for, in scripts.
+    /// The text that a script's step was waiting for.
     pub(crate) expected: Option<String>,
     pub(crate) received: String,
-    /// The step's line in the script.
+    /// The line of the step in the script.
     pub(crate) line: Option<u64>,
 }
 
@@ -158,14 +158,14 @@ const KINDS: [Verdict; 7] = [
     Verdict::Unsent,
 ];
 
-/// Everything that is known at the end of a run.
+/// Everything that a run counts and measures.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    pub(crate) warmup: Messages,
-    pub(crate) steady: Messages,
+    pub(crate) warmup: MessageCounts,
+    pub(crate) steady: MessageCounts,
     pub(crate) warmup_ns: u64,
     pub(crate) steady_ns: u64,
-    /// From the start of steady to its end, or to the last exact reply if that came later.
+    /// From the start of the steady phase to its end, or to the last exact reply if that came later.
     pub(crate) elapsed_ns: u64,
     pub(crate) response: Counts,
     pub(crate) service: Counts,
@@ -173,13 +173,13 @@ pub(crate) struct Ledger {
     pub(crate) connects: Connects,
     pub(crate) lost_closed: u64,
     pub(crate) lost_reset: u64,
-    /// With `--skip-line`: connections on which no line came in time.
+    /// With `--skip-line`: connections whose greeting did not come in time.
     pub(crate) ungreeted: u64,
-    /// Connections on which the first that came was no reply.
-    pub(crate) misheard: u64,
-    /// Of those, the ones on which it was what had been sent.
+    /// Connections whose first reply was wrong or unexpected.
+    pub(crate) first_wrong: u64,
+    /// Of these, the connections whose first reply was the message itself.
     pub(crate) echoed: u64,
-    /// Messages of a fan-out that came back to their sender, and should not have.
+    /// `fanout:others`: messages that came back to their sender, but should not.
     pub(crate) returned: u64,
     pub(crate) bytes_out: u64,
     pub(crate) bytes_in: u64,
@@ -190,33 +190,47 @@ pub(crate) struct Ledger {
     pub(crate) timeline: Timeline,
 }
 
+/// A run that has ended: what the reports are made of.
+#[derive(Debug)]
+pub(crate) struct FinishedRun {
+    pub(crate) ledger: Ledger,
+    /// Date and time of the start in UTC, as ISO 8601 writes them.
+    pub(crate) started: String,
+    pub(crate) procs: u64,
+    /// The `--fail-if` conditions that were true, as they were typed.
+    pub(crate) failed: Vec<String>,
+    /// The exit status.
+    pub(crate) exit: u8,
+}
+
 impl Ledger {
-    pub(crate) fn phase(&mut self, phase: Phase) -> &mut Messages {
+    pub(crate) fn phase(&mut self, phase: Phase) -> &mut MessageCounts {
         match phase {
             Phase::Warmup => &mut self.warmup,
             Phase::Steady => &mut self.steady,
         }
     }
 
-    /// An exact reply of the steady phase.
+    /// Records the times of an exact reply of the steady phase.
     pub(crate) fn measured(&mut self, response: u64, service: u64) {
         self.response.record(response);
         self.service.record(service);
         self.timeline.response(response);
     }
 
+    /// Keeps the failure if it is the first.
     pub(crate) fn fail_first(&mut self, failure: impl FnOnce() -> Failure) {
         if self.first_failure.is_none() {
             self.first_failure = Some(failure());
         }
     }
 
-    /// Messages a second; 0 when there was no time.
+    /// `count` as a rate in messages a second; 0 if no time has passed.
     pub(crate) fn rate_of(&self, count: u64) -> f64 {
         if self.elapsed_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.elapsed_ns as f64 }
     }
 
-    /// Response and service time are the same: nothing ever waited to be sent.
+    /// Whether response and service times are equal, because no message had to wait before it was sent.
     pub(crate) fn has_one_time(&self) -> bool {
         self.response == self.service
     }
@@ -225,7 +239,7 @@ impl Ledger {
         self.lag.quantile(0.99).unwrap_or(0)
     }
 
-    /// The generator was the limit, not the server.
+    /// Whether the generator was the limit, not the server.
     pub(crate) fn is_saturated(&self) -> bool {
         self.lag_p99() > LATE || self.cpu > BUSY
     }
@@ -234,7 +248,7 @@ impl Ledger {
         self.connects.failed() + self.lost_closed + self.lost_reset
     }
 
-    /// What a `--fail-if` asks for; a percentile in nanoseconds.
+    /// The value of a metric of `--fail-if`; of a percentile in nanoseconds.
     pub(crate) fn measure(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::Percentile(quantile) => self.response.quantile(quantile).map(|ns| ns as f64),
@@ -245,13 +259,13 @@ impl Ledger {
         }
     }
 
-    /// The `--fail-if` that are true, as they were typed.
+    /// The conditions of `--fail-if` that are true, as they were typed.
     pub(crate) fn failed(&self, load: &Load) -> Vec<String> {
         let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(|metric| self.measure(metric)));
         failed.map(|threshold| threshold.text.clone()).collect()
     }
 
-    /// How the process ends: the first that applies.
+    /// The exit status: the first that applies.
     pub(crate) fn exit(&self, load: &Load) -> u8 {
         if self.is_interrupted {
             exit_code::INTERRUPTED
@@ -270,53 +284,13 @@ impl Ledger {
         }
     }
 
-    /// Messages were asked for, and there were none: no news of them is no good news.
+    /// Whether no message was sent in the steady phase although the model sends messages. Such a run has shown nothing,
+    /// so it fails.
     pub(crate) fn has_sent_nothing(&self, load: &Load) -> bool {
         self.steady.sent == 0 && !matches!(load.model, Model::Hold)
     }
 
-    /// What a newcomer may have overlooked, as sentences.
-    pub(crate) fn hints(&self, load: &Load) -> Vec<String> {
-        let made = self.connects.ok;
-        let mut hints = Vec::new();
-        if self.ungreeted > 0 {
-            let timeout = time_of(nanos(load.timeout));
-            let who = if self.ungreeted >= made { "the server sends" } else { "some were sent" };
-            hints.push(format!(
-                "no first line came in {timeout} on {} of {} connections: {who} no greeting; leave out --skip-line",
-                grouped(self.ungreeted),
-                grouped(made)
-            ));
-        }
-        if self.misheard > 0 && self.misheard >= made.div_ceil(2) {
-            let (of, made) = (grouped(self.misheard), grouped(made));
-            if self.echoed > self.misheard / 2 {
-                hints.push(format!(
-                    "the first reply on {of} of {made} connections was what had been sent: the server echoes, and \
-                     --expect {} does not accept that; try --expect echo",
-                    load.expect.name()
-                ));
-            } else if !load.skip_line {
-                hints.push(format!(
-                    "the first line on {of} of {made} connections was no reply: if it is a greeting, add --skip-line; \
-                     if everybody hears everybody, --skip-line --expect fanout"
-                ));
-            }
-        }
-        if self.returned > 0 {
-            hints.push(format!(
-                "{} messages came back to their own sender: the server says everything to everybody; \
-                 try --expect fanout",
-                grouped(self.returned)
-            ));
-        }
-        if self.has_sent_nothing(load) && self.steady.unsent == 0 && made > 0 && !self.is_interrupted {
-            hints.push("nothing was sent in the steady phase: make it longer, with -d".to_owned());
-        }
-        hints
-    }
-
-    /// For the parent process.
+    /// The ledger as one line of JSON, for the parent process.
     pub(crate) fn to_line(&self) -> String {
         let failure = self.first_failure.as_ref().map(|failure| {
             json!({
@@ -333,7 +307,7 @@ impl Ledger {
             "ok": self.connects.ok, "refused": self.connects.refused, "timeout": self.connects.timeout,
             "errno": errno, "connect": self.connects.latency.value(),
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
-            "ungreeted": self.ungreeted, "misheard": self.misheard,
+            "ungreeted": self.ungreeted, "first_wrong": self.first_wrong,
             "echoed": self.echoed, "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
             "first_failure": failure, "is_interrupted": self.is_interrupted, "timeline": self.timeline.value(),
@@ -341,7 +315,7 @@ impl Ledger {
         value.to_string()
     }
 
-    /// Adds the ledger of a child process.
+    /// Adds the ledger of a worker process.
     pub(crate) fn add_line(&mut self, line: &str) -> Result<(), serde_json::Error> {
         let value: Value = serde_json::from_str(line)?;
         self.warmup.add(&value["warmup"]);
@@ -362,7 +336,7 @@ impl Ledger {
         self.lost_closed += u64_of(&value["lost_closed"]);
         self.lost_reset += u64_of(&value["lost_reset"]);
         self.ungreeted += u64_of(&value["ungreeted"]);
-        self.misheard += u64_of(&value["misheard"]);
+        self.first_wrong += u64_of(&value["first_wrong"]);
         self.echoed += u64_of(&value["echoed"]);
         self.returned += u64_of(&value["returned"]);
         self.bytes_out += u64_of(&value["bytes_out"]);
@@ -400,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merging_is_exact() {
+    fn merging_loses_nothing() {
         let values = [0, 1, 999, 2047, 2048, 5_000_000, 123_456_789, 7_654_321_098];
         let (mut whole, mut merged) = (Ledger::default(), Ledger::default());
         let mut parts = [Ledger::default(), Ledger::default(), Ledger::default()];
@@ -437,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ledger() {
+    fn a_line_that_is_no_ledger_is_an_error() {
         assert!(Ledger::default().add_line("").is_err());
         assert!(Ledger::default().add_line("{").is_err());
     }

@@ -1,11 +1,11 @@
-//! What can be typed after `bucle load`, and what it means.
+//! The options of `bucle load`.
 //!
-//! clap knows the flags and which of them exclude each other, `values` how each value is written, and this file what they
-//! mean together. Whatever makes no sense is told in a sentence, before anything is connected.
+//! clap knows the flags and which of them exclude each other; `values` reads the single values; this file checks them
+//! together. Each error is a sentence that says what is wrong and what to type instead, and comes before anything is
+//! connected.
 
 mod values;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,16 +16,17 @@ use super::message::{LineEnd, Messages, Template, unescape};
 use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
+use super::units::{count, time};
+pub(crate) use values::{Procs, Ramp, Sources};
 use values::{connections, expect, positive_time, procs, ramp, rate, size, sources, target};
-pub(crate) use values::{count, time};
 
-/// Where to, unless something is said.
+/// The default target.
 const TARGET: &str = "127.0.0.1:8080";
 
-/// The message, unless something is said: no two are alike, and who sent it can be read off it.
+/// The default message. All messages are different, and each names its connection.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
 
-/// What `bucle load` was asked for.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) host: String,
@@ -46,24 +47,52 @@ pub(crate) struct Load {
     pub(crate) json: bool,
     pub(crate) html: Option<PathBuf>,
     pub(crate) dry_run: bool,
-    /// What was understood, and perhaps not meant.
+    /// Warnings about options that are valid, but perhaps not meant.
     pub(crate) warnings: Vec<String>,
-    /// Set in a child process: which part of the work is its own.
+    /// Set in a worker process: its share of the work.
     pub(crate) worker: Option<String>,
 }
 
-/// When a message is sent.
+impl Load {
+    /// Whether replies are compared with what is expected.
+    pub(crate) fn is_checked(&self) -> bool {
+        match self.model {
+            Model::Hold => false,
+            Model::Script(_) => true,
+            _ => !matches!(self.expect, Expect::None),
+        }
+    }
+
+    /// The name of what a reply must be, as it is typed.
+    pub(crate) fn expect_name(&self) -> String {
+        match self.model {
+            Model::Script(_) => "script".to_owned(),
+            _ => self.expect.name(),
+        }
+    }
+
+    /// `tcp://127.0.0.1:8080`.
+    pub(crate) fn target_url(&self) -> String {
+        if self.host.contains(':') {
+            format!("tcp://[{}]:{}", self.host, self.port)
+        } else {
+            format!("tcp://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The load model: when a message is sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Model {
-    /// When one of the connection's places is free.
+    /// When its connection has fewer than `in_flight` unanswered messages.
     Closed { in_flight: u64 },
-    /// On schedule, so many a second in all.
+    /// On schedule, `rate` messages a second over all connections.
     Open { rate: u64 },
-    /// Never: connections are held.
+    /// Never: the connections are held idle.
     Hold,
-    /// Once a connection.
+    /// Once on each connection, which then closes and is opened again.
     Churn,
-    /// As the script says.
+    /// As the steps of the script require.
     Script(Script),
 }
 
@@ -86,63 +115,41 @@ impl Model {
     }
 }
 
-/// How long the steady phase is.
+/// The length of the steady phase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Length {
     For(Duration),
-    /// So many messages; for `--churn` connections, for `--script` passes.
+    /// This many messages; with `--churn` connections, with `--script` passes.
     Messages(u64),
-}
-
-/// How fast connections are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ramp {
-    AtOnce,
-    Over(Duration),
-    PerSecond(u64),
-}
-
-/// How many processes share the work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Procs {
-    Count(u64),
-    Auto,
-}
-
-/// Where connections come from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Sources {
-    Auto,
-    These(Vec<IpAddr>),
 }
 
 pub(crate) fn command() -> clap::Command {
     clap::Command::new("load")
         .about("Load-tests a TCP server of lines or bytes, and checks every reply")
-        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Where: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine)"))
+        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Target: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine)"))
         .arg(number("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
         .arg(number("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
         .arg(number("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
-        .arg(number("rate", "N[/s]").short('r').value_parser(rate).conflicts_with_all(["in-flight", "churn", "script", "hold"]).help("Open model: N messages a second in all, on schedule, whether or not answers came"))
-        .arg(number("in-flight", "N").value_parser(count).conflicts_with_all(["churn", "script", "hold"]).help("Closed model: unanswered messages a connection  [default: 1]"))
+        .arg(number("rate", "N[/s]").short('r').value_parser(rate).conflicts_with_all(["in-flight", "churn", "script", "hold"]).help("Open model: N messages a second in all, on schedule, whether or not replies came"))
+        .arg(number("in-flight", "N").value_parser(count).conflicts_with_all(["churn", "script", "hold"]).help("Closed model: unanswered messages per connection  [default: 1]"))
         .arg(number("ramp", "TIME|N/s").value_parser(ramp).help("Make the connections evenly over TIME, or N a second  [default: at once]"))
-        .arg(number("warmup", "TIME").value_parser(time).help("The same load before the steady phase, checked and kept apart  [default: 1s; 0 with -n, --hold]"))
+        .arg(number("warmup", "TIME").value_parser(time).help("The same load before the steady phase, checked and counted separately  [default: 1s; 0 with -n, --hold]"))
         .arg(flag("hold").conflicts_with_all(["churn", "script"]).help("Connect, stay idle for -d, close"))
-        .arg(flag("churn").conflicts_with("script").help("Connect, one message, its reply, close, and again"))
-        .arg(one("message", "TEXT").short('m').conflicts_with_all(["file", "script", "hold"]).allow_hyphen_values(true).help(r"What to send; {conn} {seq} {rand:N} \n \r \t \\ \xHH  [default: {conn}:{seq} {rand:32}\n]"))
-        .arg(number("size", "BYTES").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message filled up to exactly BYTES, line end included"))
-        .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("One message a line, in turn, each connection from the top"))
+        .arg(flag("churn").conflicts_with("script").help("Connect, send one message, read its reply, close, and repeat"))
+        .arg(one("message", "TEXT").short('m').conflicts_with_all(["file", "script", "hold"]).allow_hyphen_values(true).help(r"The message to send; {conn} {seq} {rand:N} \n \r \t \\ \xHH  [default: {conn}:{seq} {rand:32}\n]"))
+        .arg(number("size", "BYTES").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message, filled up to exactly BYTES including its line end"))
+        .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("Messages from FILE, one per line, in turn; each connection starts at the top"))
         .arg(flag("crlf").help(r"Every message ends in \r\n"))
-        .arg(flag("telnet").help("Take telnet's commands out of replies and refuse its options"))
+        .arg(flag("telnet").help("Remove telnet commands from replies and refuse all telnet options"))
         .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
-        .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply is: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
-        .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("Steps, one a line: send TEXT, expect TEXT, pause TIME, close"))
-        .arg(number("timeout", "TIME").default_value("5s").value_parser(positive_time).help("For a connect, and for each reply"))
-        .arg(number("procs", "N|auto").default_value("1").value_parser(procs).help("Processes to divide the load over"))
-        .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, in turn  [default: auto]"))
+        .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply must be: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
+        .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("A conversation, one step per line: send TEXT, expect TEXT, pause TIME, close"))
+        .arg(number("timeout", "TIME").default_value("5s").value_parser(positive_time).help("Time limit for a connect, and for each reply"))
+        .arg(number("procs", "N|auto").default_value("1").value_parser(procs).help("Number of processes that share the load"))
+        .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, used in turn  [default: auto]"))
         .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; 5 alone is 5 seconds; repeatable"))
-        .arg(flag("json").help("The report as one JSON object"))
-        .arg(one("html", "FILE").value_parser(value_parser!(PathBuf)).help("The report as a page too, with curves"))
+        .arg(flag("json").help("Print the report as one JSON object"))
+        .arg(one("html", "FILE").value_parser(value_parser!(PathBuf)).help("Write the report as a web page too, with curves"))
         .arg(flag("dry-run").help("Print the plan and stop"))
         .arg(one("worker", "I/N/SEED").hide(true))
         .after_help(
@@ -155,8 +162,9 @@ fn one(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value)
 }
 
-/// A number, a time or a size. It may begin with a minus, so that it is our own words that refuse it, and they refuse a
-/// flag as well. Not for paths and other words: if one is forgotten, the next flag would be taken for it.
+/// An option whose value is a number, a time or a size. The value may begin with a minus: our own parser then explains
+/// the error, and it refuses a flag too. Options for paths or text do not allow this, because the next
+/// flag would be taken for a value that was forgotten.
 pub(crate) fn number(name: &'static str, value: &'static str) -> Arg {
     one(name, value).allow_hyphen_values(true)
 }
@@ -165,9 +173,10 @@ fn flag(name: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue)
 }
 
-/// Puts together what clap has read. `Err` is a sentence about what makes no sense, and what to type next.
+/// Builds the options from what clap has read. `Err` is a sentence: what is wrong, and what to type instead.
 pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
-    let (host, port) = matches.get_one::<(String, u16)>("target").cloned().ok_or("where to? type HOST:PORT")?;
+    let (host, port) =
+        matches.get_one::<(String, u16)>("target").cloned().ok_or("there is no target: type HOST:PORT")?;
     let expect = matches.get_one::<Expect>("expect").cloned().unwrap_or(Expect::Echo);
     let line_end = if matches.get_flag("crlf") { LineEnd::CrLf } else { LineEnd::AsIs };
     let script = matches.get_one::<PathBuf>("script").map(|path| Script::parse(&read(path)?, line_end)).transpose()?;
@@ -212,7 +221,8 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
     Ok(Load { warnings, ..load })
 }
 
-/// A placeholder that is mistyped is text, and nobody would notice: a warning, for braces may be meant.
+/// A warning about words in braces that are not placeholders. They are sent as text, which may be meant, or a typing
+/// error.
 fn mistaken(load: &Load) -> Option<String> {
     let mut words: Vec<String> = match &load.model {
         Model::Script(script) => script.mistaken().collect(),
@@ -221,32 +231,35 @@ fn mistaken(load: &Load) -> Option<String> {
     words.dedup();
     words.truncate(3);
     let is_or_are = if words.len() == 1 {
-        "is no placeholder and is sent as it is"
+        "is not a placeholder and is sent as it is"
     } else {
-        "are no placeholders and are sent as they are"
+        "are not placeholders and are sent as they are"
     };
     let list = words.join(" ");
-    (!words.is_empty()).then(|| format!("{list} {is_or_are}; there are {{conn}}, {{seq}} and {{rand:N}}"))
+    (!words.is_empty()).then(|| format!("{list} {is_or_are}; the placeholders are {{conn}}, {{seq}} and {{rand:N}}"))
 }
 
-/// What clap cannot know.
+/// Checks that clap cannot make.
 fn check(load: &Load) -> Result<(), String> {
     if let (Model::Open { rate }, Length::For(time)) = (&load.model, load.length)
         && let due = Schedule::first_from(*rate, load.warmup)
         && due >= load.warmup.as_nanos() + time.as_nanos()
     {
-        return Err(format!("at {rate} a second no message is due in the steady phase: a longer -d, or a higher -r"));
+        return Err(format!(
+            "at {rate} a second no message is due in the steady phase: use a longer -d or a higher -r"
+        ));
     }
     if let Expect::Fanout(kind) = load.expect {
         if kind == Fanout::Others && load.connections < 2 {
-            return Err("with --expect fanout:others there have to be others: try  -c 2".to_owned());
+            return Err("--expect fanout:others needs at least two connections: try  -c 2".to_owned());
         }
         if matches!(load.model, Model::Churn) {
-            return Err("--churn closes before a fan-out could reach anybody: leave out --churn or --expect".to_owned());
+            return Err("--churn closes each connection before a fan-out can reach it: leave out --churn or --expect"
+                .to_owned());
         }
         if load.procs != Procs::Count(1) && load.worker.is_none() {
             return Err(
-                "a fan-out is checked in one process, which sees every connection: leave out --procs".to_owned()
+                "a fan-out is checked in one process, which needs all connections: leave out --procs".to_owned()
             );
         }
         if !load.messages.are_tagged_lines() {
@@ -271,7 +284,7 @@ fn messages(matches: &ArgMatches, line_end: LineEnd) -> Result<Messages, String>
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}; check the name", path.display()))
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}; check the file name", path.display()))
 }
 
 #[cfg(test)]
@@ -284,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_excludes_what() {
+    fn options_that_exclude_each_other() {
         let table: &[(&[&str], bool)] = &[
             (&[], true),
             (&["-n", "5"], true),
@@ -335,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_warm_up_depends() {
+    fn the_default_warm_up_depends_on_the_model() {
         let warmup = |args: &[&str]| parse(args).map(|load| load.warmup.as_secs());
         assert_eq!(warmup(&[]), Ok(1));
         assert_eq!(warmup(&["-n", "5"]), Ok(0));

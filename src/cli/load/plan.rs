@@ -1,87 +1,61 @@
-//! The plan: whether the machine can do it, before anything is connected.
+//! The plan: checks, before anything is connected, that the machine can make the connections.
 //!
 //! ```text
-//!   a process     its connections + 64 descriptors        ≤  the hard limit
-//!   a source      ports of ip_local_port_range            ≥  its connections, for there is one target
-//!   a connection  some KiB in the kernel, one or so here  ≤  what memory is available (only a warning)
+//!   descriptors   connections of a process + 64   ≤  the hard limit
+//!   ports         connections of a source address ≤  the size of ip_local_port_range, because there is one target
+//!   memory        about 5 KiB a connection        ≤  the available memory (only a warning)
 //! ```
 //!
-//! The arithmetic takes numbers and gives numbers; [`Machine::look`] is where they come from.
+//! This file only calculates; `machine` reads the limits.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use bucle::process;
 use serde_json::{Value, json};
 
 use super::check::Expect;
 use super::options::{Load, Procs, Sources};
-use super::report::grouped;
+use super::units::grouped;
 
-/// Descriptors that a process needs besides its connections: the poll, the log, standard streams, and some to spare.
+/// Descriptors that a process needs besides its connections: the poll, the log, the standard streams, and a reserve.
 const SPARE_DESCRIPTORS: u64 = 64;
 
-/// What an idle connection costs the kernel: two socket structures with their inodes and descriptors when the server is on
-/// the same machine, one of them otherwise; from /proc/slabinfo (TCP, sock_inode_cache, filp, dentry, eventpoll_epi).
+/// The kernel memory of an idle connection to a server on the same machine, which has two sockets with their inodes and
+/// descriptors; from /proc/slabinfo (TCP, sock_inode_cache, filp, dentry, eventpoll_epi). To another machine it is
+/// half.
 const KERNEL_BYTES: u64 = 4 * 1024;
 
-/// What a connection costs this process.
+/// The memory of a connection in this process.
 const CLIENT_BYTES: u64 = 1024;
 
-/// Linux' default range, where it cannot be read: the first port, and how many.
-const PORTS: (u16, u64) = (32_768, 60_999 - 32_768 + 1);
-
-/// What the machine has.
+/// The limits of the machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// The hard limit of descriptors a process.
+    /// The hard limit of descriptors of a process.
     pub(crate) descriptors: u64,
+    /// How many ports a source address has for one target.
     pub(crate) ports: u64,
-    /// The first of them.
     pub(crate) first_port: u16,
+    /// The available memory in bytes.
     pub(crate) memory: u64,
 }
 
-impl Machine {
-    /// Asks the system, and raises the soft limit of descriptors to the hard one.
-    pub(crate) fn look() -> Machine {
-        let number = |text: &str| text.parse::<u64>().ok();
-        let ports = || {
-            let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-            let mut bounds = text.split_whitespace().map(number);
-            let (low, high) = (bounds.next()??, bounds.next()??);
-            Some((u16::try_from(low).ok()?, high.checked_sub(low)? + 1))
-        };
-        let memory = || {
-            let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-            let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-            Some(number(line.trim().strip_suffix(" kB")?)? * 1024)
-        };
-        let (first_port, ports) = ports().unwrap_or(PORTS);
-        Machine {
-            descriptors: process::raise_descriptor_limit().min(i64::MAX as u64),
-            ports,
-            first_port,
-            memory: memory().unwrap_or(i64::MAX as u64),
-        }
-    }
-}
-
-/// What the run needs and what there is.
+/// What a run needs, and what the machine has.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) connections: u64,
     pub(crate) procs: u64,
     pub(crate) descriptors_needed: u64,
     pub(crate) machine: Machine,
-    /// Empty: the system chooses.
+    /// The source addresses; empty: the system chooses.
     pub(crate) sources: Vec<IpAddr>,
-    /// Whether sockets have to be bound to them.
+    /// Whether sockets must be bound to a source address.
     pub(crate) binds: bool,
+    /// What to type if a limit is too low.
     pub(crate) tries: Vec<String>,
 }
 
 impl Plan {
-    /// `targets`: the addresses of the target, none when they are not known.
+    /// `targets`: the addresses of the target; empty if they are not known.
     pub(crate) fn new(load: &Load, machine: Machine, targets: &[IpAddr]) -> Plan {
         let connections = load.connections;
         let room = machine.descriptors.saturating_sub(SPARE_DESCRIPTORS).max(1);
@@ -96,7 +70,8 @@ impl Plan {
         let (sources, binds) = match &load.sources {
             Sources::These(list) => (list.clone(), true),
             Sources::Auto if is_loopback && has_v4 && sources_needed > 1 => (loopback(sources_needed), true),
-            // Bound to the one it has anyway where its ports are dealt out, see `dealt_ports`.
+            // One source address is enough. It is bound explicitly only if its ports are assigned, see
+            // `assigned_ports`.
             Sources::Auto if is_loopback => {
                 let one = targets.iter().find(|ip| ip.is_ipv4()).or(targets.first()).copied();
                 (one.into_iter().collect(), connections > machine.ports / 2)
@@ -109,6 +84,7 @@ impl Plan {
         plan
     }
 
+    /// What to type for each limit that is too low.
     fn advice(&self, load: &Load, procs_needed: u64, sources_needed: u64, is_loopback: bool) -> Vec<String> {
         let mut tries = Vec::new();
         if !self.has_descriptors() {
@@ -126,23 +102,24 @@ impl Plan {
                 let last = loopback(sources_needed).last().map_or(String::new(), ToString::to_string);
                 tries.push(format!("--source 127.0.0.2-{last}"));
             } else {
-                tries.push(format!("-c {}", self.ports_there()));
+                tries.push(format!("-c {}", self.ports_available()));
                 tries.push(format!("--source IP-IP with {sources_needed} addresses of this machine"));
             }
         }
         tries
     }
 
-    fn ports_there(&self) -> u64 {
+    fn ports_available(&self) -> u64 {
         (self.sources.len().max(1) as u64).saturating_mul(self.machine.ports)
     }
 
-    /// The source ports, first and number, if they have to be dealt out one by one.
+    /// The source ports, the first and how many, if each connection is assigned one.
     ///
-    /// Linux looks for a free port among the even ones first, one after the other, and then among the odd: beyond half of
-    /// a source's ports each connect costs it a millisecond and more. Who names the port spares it the search.
-    pub(crate) fn dealt_ports(&self) -> Option<(u16, u64)> {
-        let is_crowded = self.connections > self.ports_there() / 2;
+    /// Linux searches for a free port one by one, first among the even ports and then among the odd. When more than
+    /// half of the ports of a source are in use, each connect costs a millisecond or more. Naming the port avoids the
+    /// search.
+    pub(crate) fn assigned_ports(&self) -> Option<(u16, u64)> {
+        let is_crowded = self.connections > self.ports_available() / 2;
         (self.binds && is_crowded).then_some((self.machine.first_port, self.machine.ports))
     }
 
@@ -151,7 +128,7 @@ impl Plan {
     }
 
     fn has_ports(&self) -> bool {
-        self.connections <= self.ports_there()
+        self.connections <= self.ports_available()
     }
 
     fn bytes(&self) -> (u64, u64) {
@@ -163,17 +140,18 @@ impl Plan {
         kernel.saturating_add(client) <= self.machine.memory
     }
 
-    /// Memory only warns: the estimate is rough, and the kernel says no when it has to.
+    /// Whether the run can start. Too little memory is only a warning: the estimate is rough, and the kernel enforces
+    /// the real limit.
     pub(crate) fn is_fine(&self) -> bool {
         self.has_descriptors() && self.has_ports()
     }
 
-    /// Why not; a sentence a limit.
+    /// The limits that are too low, each as a sentence.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if !self.has_descriptors() {
             problems.push(format!(
-                "{} connections in {} need {} descriptors a process; the limit is {}",
+                "{} connections in {} need {} descriptors per process; the limit is {}",
                 grouped(self.connections),
                 if self.procs == 1 { "one process".to_owned() } else { format!("{} processes", self.procs) },
                 grouped(self.descriptors_needed),
@@ -183,10 +161,10 @@ impl Plan {
         if !self.has_ports() {
             let sources = self.sources.len().max(1);
             problems.push(format!(
-                "{} connections to one target need as many ports; {sources} source address{} have {}",
+                "{} connections to one target need one port each; {sources} source address{} {}",
                 grouped(self.connections),
-                if sources == 1 { "" } else { "es" },
-                grouped(self.ports_there())
+                if sources == 1 { " has" } else { "es have" },
+                grouped(self.ports_available())
             ));
         }
         problems
@@ -205,7 +183,7 @@ impl Plan {
         })
     }
 
-    /// The plan in lines, for people.
+    /// The plan as text, a line for each limit.
     pub(crate) fn text(&self) -> String {
         let (kernel, client) = self.bytes();
         let sources = match &self.sources[..] {
@@ -216,7 +194,7 @@ impl Plan {
         let mark = |is_fine: bool| if is_fine { "ok" } else { "NOT ENOUGH" };
         format!(
             "connections  {} in {} process{}\n\
-             descriptors  {} a process of {}: {}\n\
+             descriptors  {} of {} per process: {}\n\
              ports        {} of {} from {sources}: {}\n\
              memory       {} MiB in the kernel, {} MiB here, of {} MiB: {}\n",
             grouped(self.connections),
@@ -226,7 +204,7 @@ impl Plan {
             grouped(self.machine.descriptors),
             mark(self.has_descriptors()),
             grouped(self.connections),
-            grouped(self.ports_there()),
+            grouped(self.ports_available()),
             mark(self.has_ports()),
             grouped(kernel.div_ceil(1 << 20)),
             grouped(client.div_ceil(1 << 20)),
@@ -235,6 +213,7 @@ impl Plan {
         )
     }
 
+    /// The plan as JSON: schema `bucle-load-plan/1`.
     pub(crate) fn json(&self, exit: u8) -> Value {
         let (kernel, client) = self.bytes();
         let sources: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
@@ -257,7 +236,7 @@ impl Plan {
     }
 }
 
-/// So many addresses from 127.0.0.2 on; the first and last of each 256 are left out.
+/// The first `count` addresses from 127.0.0.2 on, without those that end in 0 or 255.
 fn loopback(count: u64) -> Vec<IpAddr> {
     let first = u32::from(Ipv4Addr::new(127, 0, 0, 2));
     let last = u32::from(Ipv4Addr::new(127, 255, 255, 254));
@@ -278,7 +257,7 @@ mod tests {
 
     #[test]
     fn limits() {
-        // Arguments, target; processes, descriptors, sources, fine; what to try.
+        // Arguments, target; processes, descriptors, sources, whether it is fine, what to type.
         type Row<'a> = (&'a [&'a str], &'a str, u64, u64, usize, bool, &'a [&'a str]);
         let table: &[Row<'_>] = &[
             (&[], "127.0.0.1", 1, 74, 1, true, &[]),

@@ -1,16 +1,17 @@
-//! `--procs`: the same command several times, as children, and their ledgers added up.
+//! `--procs`: runs the same command in several worker processes and adds up their ledgers.
 //!
 //! ```text
-//!   parent                                   child
-//!   spawn: the same words, --worker I/N/SEED ──▶ connects
-//!                                 "connected" ◀──
-//!   when all have said it:  "go"           ──▶ warm-up, steady, drain, close
-//!                                "progress …" ◀── now and then
-//!   Ctrl-C:                 "stop"         ──▶ reports
-//!                                  a ledger   ◀── and ends
+//!   parent                                            worker (a child process)
+//!   spawns it: same arguments, --worker I/N/SEED  ──▶ connects
+//!                                  "connected"    ◀──
+//!   when all are connected:              "go"     ──▶ warm-up, steady, drain, close
+//!                                 "progress …"    ◀── five times a second
+//!   on Ctrl-C:                         "stop"     ──▶ ends its run
+//!                                   its ledger    ◀── and exits
 //! ```
 //!
-//! A child whose parent is gone reads the end of its input, and ends. A parent that ends early kills its children.
+//! A worker whose parent is gone reads the end of its standard input and exits. A parent that ends early kills its
+//! workers.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -24,9 +25,10 @@ use bucle::{EventLoop, Loop};
 
 use super::ledger::Ledger;
 use super::progress::{self, Progress, Snapshot};
+use super::units::nanos;
 use crate::cli::exit_code;
 
-/// Which part of the work a child has: written and read by this file only.
+/// Which share of the work a worker process does: the value of `--worker`. Only this file writes and reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Worker {
     pub(crate) index: u64,
@@ -43,12 +45,12 @@ impl Worker {
     }
 }
 
-/// All children of a run. Dropping this ends those that still run.
+/// The worker processes of a run. Dropping this kills those that still run.
 struct Team {
     members: Vec<Member>,
     ledger: Ledger,
     progress: Progress,
-    has_begun: bool,
+    has_started: bool,
     trouble: Option<String>,
 }
 
@@ -68,18 +70,18 @@ impl Drop for Member {
 }
 
 thread_local! {
-    /// Whom the readers' threads post to: what is posted has to be `Send`, and the team is not.
+    /// The reader threads post closures, which must be `Send` and cannot hold the team; they find it here.
     static TEAM: RefCell<Option<Rc<RefCell<Team>>>> = const { RefCell::new(None) };
 }
 
-/// Runs `count` children and adds up what they report. `Err` is a sentence.
+/// Runs `count` worker processes and adds up their ledgers. `Err` is a sentence.
 pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, String> {
     let mut event_loop = EventLoop::new().map_err(|error| format!("cannot start: {error}"))?;
     let team = Rc::new(RefCell::new(Team {
         members: Vec::new(),
         ledger: Ledger::default(),
         progress,
-        has_begun: false,
+        has_started: false,
         trouble: None,
     }));
     TEAM.set(Some(team.clone()));
@@ -91,7 +93,7 @@ pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, S
     })?;
     let result = event_loop.run();
     TEAM.set(None);
-    result.map_err(|error| format!("the loop cannot go on: {error}"))?;
+    result.map_err(|error| format!("the loop cannot continue: {error}"))?;
     let mut team = team.borrow_mut();
     team.progress.end();
     match team.trouble.take() {
@@ -100,7 +102,7 @@ pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, S
     }
 }
 
-/// The first Ctrl-C has the children report; the second ends everything at once.
+/// The first Ctrl-C makes the workers end with a report; the second kills them and exits immediately.
 fn listen_to_signals(lp: &mut Loop, team: &Rc<RefCell<Team>>) -> bucle::Result<()> {
     let team = team.clone();
     let mut count = 0;
@@ -113,7 +115,7 @@ fn listen_to_signals(lp: &mut Loop, team: &Rc<RefCell<Team>>) -> bucle::Result<(
             team.members.clear();
             std::process::exit(exit_code::INTERRUPTED.into());
         }
-        team.tell("stop\n");
+        team.send_all("stop\n");
     })
     .map(drop)
 }
@@ -146,7 +148,7 @@ fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), 
         let post = |line: Option<String>| {
             remote.post(move |lp| {
                 if let Some(team) = TEAM.with_borrow(Clone::clone) {
-                    team.borrow_mut().heard(lp, index, line);
+                    team.borrow_mut().line_received(lp, index, line);
                 }
             });
         };
@@ -158,14 +160,14 @@ fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), 
     Ok(())
 }
 
-/// Draws how all of them stand, now and then.
+/// Draws the sum of all workers' progress, ten times a second.
 fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>) {
     let team = team.clone();
     let start = Instant::now();
     let timer = lp.set_interval(Duration::from_millis(100), move |_| {
         let Team { members, progress, .. } = &mut *team.borrow_mut();
         let sum = |field: fn(&Snapshot) -> u64| members.iter().map(|member| field(&member.snapshot)).sum();
-        progress.show(super::client::nanos(start.elapsed()), || Snapshot {
+        progress.show(nanos(start.elapsed()), || Snapshot {
             stage: None,
             living: sum(|snapshot| snapshot.living),
             done: sum(|snapshot| snapshot.done),
@@ -177,8 +179,8 @@ fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>) {
 }
 
 impl Team {
-    /// A child has said a line, or has ended.
-    fn heard(&mut self, lp: &mut Loop, index: usize, line: Option<String>) {
+    /// A worker has printed a line, or (`None`) has closed its stdout.
+    fn line_received(&mut self, lp: &mut Loop, index: usize, line: Option<String>) {
         let Some(member) = self.members.get_mut(index) else { return };
         match line.as_deref() {
             Some("connected") => member.is_connected = true,
@@ -192,19 +194,19 @@ impl Team {
                 }
             }
             None if member.has_reported => {}
-            // A Ctrl-C so early that it met the child before it could look away: it has done nothing yet.
+            // Ctrl-C killed the worker before it began to ignore the signal. It had done nothing yet.
             None if self.ledger.is_interrupted => member.has_reported = true,
             None => {
                 let status = member.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 self.trouble.get_or_insert(format!("process {} ended without a report ({status})", index + 1));
-                // What the others would report is not the whole truth any more.
+                // The sum of the other workers would not be the whole run, so there is no report.
                 self.members.clear();
                 return lp.stop();
             }
         }
-        if !self.has_begun && self.members.iter().all(|member| member.is_connected || member.has_reported) {
-            self.has_begun = true;
-            self.tell("go\n");
+        if !self.has_started && self.members.iter().all(|member| member.is_connected || member.has_reported) {
+            self.has_started = true;
+            self.send_all("go\n");
         }
         if self.members.iter().all(|member| member.has_reported) {
             for member in &mut self.members {
@@ -214,9 +216,10 @@ impl Team {
         }
     }
 
-    fn tell(&mut self, word: &str) {
+    /// Writes a command to every worker that has not reported.
+    fn send_all(&mut self, word: &str) {
         for input in self.members.iter_mut().filter_map(|member| member.input.as_mut()) {
-            // One that has ended by itself is noticed by its reader.
+            // If the worker is gone the write fails; its reader thread notices the end too.
             let _ = input.write_all(word.as_bytes());
         }
     }
@@ -227,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_the_work() {
+    fn a_workers_share_is_read() {
         assert_eq!(Worker::parse("1/3/99"), Some(Worker { index: 1, of: 3, seed: 99 }));
         for text in ["", "1", "3/3/1", "1/2", "a/b/c", "0/99999999/1"] {
             assert_eq!(Worker::parse(text), None, "{text:?}");

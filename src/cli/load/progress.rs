@@ -5,11 +5,10 @@ use std::io::{self, IsTerminal};
 
 use bucle::process;
 
-use super::client::Stage;
-use super::json::is_checked;
-use super::ledger::Messages;
+use super::ledger::MessageCounts;
 use super::options::{Load, Model};
-use super::report::grouped;
+use super::stage::Stage;
+use super::units::grouped;
 use crate::cli::stderr;
 
 /// How a run stands.
@@ -38,12 +37,12 @@ impl Unit {
     pub(crate) fn of(load: &Load) -> Unit {
         match load.model {
             Model::Hold => Unit::None,
-            _ if is_checked(load) => Unit::Replies,
+            _ if load.is_checked() => Unit::Replies,
             _ => Unit::Sent,
         }
     }
 
-    pub(crate) fn count(self, messages: &Messages) -> u64 {
+    pub(crate) fn count(self, messages: &MessageCounts) -> u64 {
         match self {
             Unit::Replies => messages.exact,
             Unit::Sent => messages.sent,

@@ -1,28 +1,28 @@
-//! The report for people: what was measured, what each figure is, and what went wrong.
+//! The report as text: the figures, what each of them means, and what failed.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
-use super::ledger::{BUSY, LATE, Ledger, Messages};
+use super::ledger::{BUSY, FinishedRun, LATE, Ledger, MessageCounts};
 use super::options::{Length, Load, Model};
 use super::threshold::Threshold;
-use super::{Outcome, json, target_url};
+use super::units::{grouped, nanos, plain, short_time, time_of};
 use crate::cli::advice;
 use crate::cli::target::Place;
 
-/// How wide the report is; what was sent and received may be wider.
+/// The width of the report; messages and replies may be wider.
 const COLUMNS: usize = 100;
 
-/// The longest bar of the histogram.
+/// The length of the histogram's longest bar.
 const BAR: usize = 40;
 
-/// A generator that used less of its core and was late all the same was hardly late by its own work.
+/// If a generator was late although it used less than this part of a core, its own work was hardly the reason.
 const IDLE: f64 = 0.2;
 
-/// What is done, in a few words.
-pub(crate) fn what(load: &Load) -> String {
+/// The run in one line: connections, target, model, length.
+pub(crate) fn describe(load: &Load) -> String {
     let model = match &load.model {
         Model::Closed { in_flight } => format!("{in_flight} in flight each"),
         Model::Open { rate } => format!("{} a second on schedule", grouped(*rate)),
@@ -44,16 +44,16 @@ pub(crate) fn what(load: &Load) -> String {
         "{} connection{} to {}, {model}, {length}{warmup}",
         grouped(load.connections),
         if load.connections == 1 { "" } else { "s" },
-        target_url(load).trim_start_matches("tcp://")
+        load.target_url().trim_start_matches("tcp://")
     )
 }
 
-/// The whole report, but for [`what`] was done.
-pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
-    let ledger = &outcome.ledger;
+/// The whole report, without the line of [`describe`].
+pub(crate) fn text(load: &Load, run: &FinishedRun) -> String {
+    let ledger = &run.ledger;
     let mut out = String::new();
     if ledger.connects.ok > 0 {
-        measured(&mut out, load, outcome);
+        measured(&mut out, load, run);
     } else {
         connects(&mut out, ledger);
         if let Some((what, tries)) = no_connection(load, ledger) {
@@ -64,12 +64,12 @@ pub(crate) fn text(load: &Load, outcome: &Outcome) -> String {
     for (at, words) in thresholds(load, ledger).iter().enumerate() {
         let _ = writeln!(out, "{}  {words}", if at == 0 { "\n" } else { "" });
     }
-    let _ = writeln!(out, "\n  {}", verdict(load, outcome));
+    let _ = writeln!(out, "\n  {}", verdict(load, run));
     out
 }
 
-fn measured(out: &mut String, load: &Load, outcome: &Outcome) {
-    let ledger = &outcome.ledger;
+fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
+    let ledger = &run.ledger;
     messages(out, load, &ledger.steady);
     warmup(out, load, &ledger.warmup);
     rates(out, load, ledger);
@@ -77,10 +77,10 @@ fn measured(out: &mut String, load: &Load, outcome: &Outcome) {
     connects(out, ledger);
     if !ledger.response.is_empty() {
         latencies(out, load, ledger);
-        out.push_str("\n  response times by count; a bar grows with the logarithm of its count:\n");
+        out.push_str("\n  response times by count; the length of a bar is the logarithm of its count:\n");
         bars(out, &ledger.response);
     }
-    paragraph(out, &generator(load, outcome));
+    paragraph(out, &generator(load, run));
     if let Some(first) = &ledger.first_failure {
         let seq = first.seq.map_or("–".to_owned(), |seq| seq.to_string());
         let line = first.line.map_or(String::new(), |line| format!(", line {line} of the script"));
@@ -91,10 +91,10 @@ fn measured(out: &mut String, load: &Load, outcome: &Outcome) {
             first.kind, first.conn, first.sent, first.received
         );
     }
-    ledger.hints(load).iter().for_each(|hint| paragraph(out, hint));
+    hints(load, ledger).iter().for_each(|hint| paragraph(out, hint));
 }
 
-/// When nothing could be measured: why, and what to try.
+/// If no connection was made: the reason, and what to try.
 pub(crate) fn no_connection(load: &Load, ledger: &Ledger) -> Option<(String, Vec<String>)> {
     let code = ledger.connects.commonest_failure().filter(|_| ledger.connects.ok == 0)?;
     let place = Place::Tcp(load.host.clone(), load.port);
@@ -113,7 +113,8 @@ fn paragraph(out: &mut String, text: &str) {
     wrapped(text, COLUMNS - 2).iter().for_each(|line| out.push_str(&format!("  {line}\n")));
 }
 
-/// The text in lines of at most so many characters, unless a word is longer. A flag and its value are one.
+/// Breaks the text into lines of at most `columns` characters; a longer word has a line for itself. A flag is not
+/// separated from its value.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut wants_value = false;
@@ -137,12 +138,12 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-fn messages(out: &mut String, load: &Load, counts: &Messages) {
+fn messages(out: &mut String, load: &Load, counts: &MessageCounts) {
     if matches!(load.model, Model::Hold) {
-        return row(out, "messages", "none: the connections were held");
+        return row(out, "messages", "none: the connections were held idle");
     }
     row(out, "messages", &format!("{} sent", grouped(counts.sent)));
-    if !json::is_checked(load) {
+    if !load.is_checked() {
         return row(out, "replies", "NOT CHECKED (--expect none)");
     }
     let unit = match load.expect {
@@ -155,12 +156,12 @@ fn messages(out: &mut String, load: &Load, counts: &Messages) {
     }
 }
 
-fn warmup(out: &mut String, load: &Load, counts: &Messages) {
-    if *counts == Messages::default() {
+fn warmup(out: &mut String, load: &Load, counts: &MessageCounts) {
+    if *counts == MessageCounts::default() {
         return;
     }
-    let exact = if json::is_checked(load) { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
-    row(out, "warm-up", &format!("{} sent{exact}, kept apart", grouped(counts.sent)));
+    let exact = if load.is_checked() { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
+    row(out, "warm-up", &format!("{} sent{exact}, counted separately", grouped(counts.sent)));
     if counts.failures() > 0 {
         row(out, "", &format!("NOT right in the warm-up: {}", failures(counts)));
     }
@@ -170,10 +171,10 @@ fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
     if matches!(load.model, Model::Hold) {
         return;
     }
-    let aimed = load.model.rate().map_or(String::new(), |rate| format!(" of {} a second aimed at", grouped(rate)));
+    let aimed = load.model.rate().map_or(String::new(), |rate| format!("; the target was {} a second", grouped(rate)));
     let over = time_of(ledger.elapsed_ns);
     let sent = plain(ledger.rate_of(ledger.steady.sent));
-    if !json::is_checked(load) {
+    if !load.is_checked() {
         return row(out, "rate", &format!("{sent} messages sent a second over {over}{aimed}"));
     }
     let exact = plain(ledger.rate_of(ledger.steady.exact));
@@ -181,8 +182,8 @@ fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
     row(out, "", &format!("{sent} messages sent a second"));
 }
 
-/// The counters that are not zero and should be.
-pub(crate) fn failures(counts: &Messages) -> String {
+/// The counters of failures that are not zero.
+pub(crate) fn failures(counts: &MessageCounts) -> String {
     let bad = counts.list().into_iter().skip(3).filter(|(_, count)| *count > 0);
     bad.map(|(name, count)| format!("{} {}", grouped(count), name.replace('_', " "))).collect::<Vec<_>>().join(", ")
 }
@@ -200,7 +201,7 @@ fn connects(out: &mut String, ledger: &Ledger) {
     }
 }
 
-/// What has become of connections that should not have.
+/// The connections that failed or were lost, by reason.
 pub(crate) fn troubles(ledger: &Ledger) -> Vec<String> {
     let connects = &ledger.connects;
     let failed = [("refused", connects.refused), ("timed out", connects.timeout)]
@@ -224,18 +225,18 @@ fn latencies(out: &mut String, load: &Load, ledger: &Ledger) {
         }
     }
     let response = match load.model {
-        Model::Open { .. } => "from the moment a message was due to the last byte of its reply: what a user waits",
-        Model::Script(_) => "from the beginning of a pass to the last byte that it expects",
+        Model::Open { .. } => "from the moment a message was due to the last byte of its reply: how long a user waits",
+        Model::Script(_) => "from the start of a pass to the last byte that it expects",
         _ => "from the send to the last byte of the reply",
     };
     let service = match ledger.has_one_time() {
-        true => "the same: nothing had to wait before it was sent",
-        false => "from the write of its first byte to the last byte of the reply: what the server took",
+        true => "the same: no message had to wait before it was sent",
+        false => "from the write of its first byte to the last byte of the reply: how long the server took",
     };
     let _ = write!(out, "\n\n  response: {response}\n  service:  {service}\n");
 }
 
-/// One bar for each of 1, 2, 5, 10, 20, … that times are below; its length is the logarithm of the count.
+/// Draws one bar for the times below each of 1, 2, 5, 10, 20, …; its length is the logarithm of the count.
 fn bars(out: &mut String, counts: &Counts) {
     let mut sums: Vec<(u64, u64)> = Vec::new();
     for (value, count) in counts.buckets() {
@@ -255,7 +256,7 @@ fn bars(out: &mut String, counts: &Counts) {
     }
 }
 
-/// The first of 1, 2, 5, 10, 20, … that is more than `value`.
+/// The first of 1, 2, 5, 10, 20, … that is greater than `value`.
 fn border_above(value: u64) -> u64 {
     let power = 10u64.pow(value.max(1).ilog10());
     let borders = [1, 2, 5, 10].map(|times: u64| times.saturating_mul(power));
@@ -269,23 +270,22 @@ fn bar(count: u64, most: u64) -> usize {
     ((count as f64).ln() / (most as f64).ln() * (BAR - 1) as f64).round() as usize
 }
 
-/// Whether the tester itself was the limit, and what follows from that for the figures.
-pub(crate) fn generator(load: &Load, outcome: &Outcome) -> String {
-    let ledger = &outcome.ledger;
+/// Whether the generator itself was the limit, and what that means for the figures.
+pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
+    let ledger = &run.ledger;
     let word = if ledger.is_saturated() { "was the limit" } else { "was not the limit" };
-    let procs =
-        if outcome.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", outcome.procs) };
+    let procs = if run.procs == 1 { String::new() } else { format!(" in the busiest of {} processes", run.procs) };
     let late = match ledger.lag.quantile(0.99) {
-        Some(lag) => format!("late by {} at most in 99 % of cases", time_of(lag)),
+        Some(lag) => format!("sent up to {} late in 99 % of cases", time_of(lag)),
         None if matches!(load.model, Model::Hold | Model::Script(_)) => "nothing had to be sent on time".to_owned(),
-        None => "the run was too short to tell how late".to_owned(),
+        None => "the run was too short to measure its lateness".to_owned(),
     };
     let mut follows = String::new();
+    if ledger.lag_p99() > LATE {
+        let _ = write!(follows, ": figures below {} are uncertain", time_of(ledger.lag_p99()));
+    }
     if ledger.cpu > BUSY {
         follows += "; the server may be faster than these figures";
-    }
-    if ledger.lag_p99() > LATE {
-        let _ = write!(follows, "; figures up to {} may be its own", time_of(ledger.lag_p99()));
     }
     if ledger.is_saturated() && ledger.cpu < IDLE {
         follows += "; it was hardly busy: something else on this machine may have kept it from running";
@@ -293,7 +293,50 @@ pub(crate) fn generator(load: &Load, outcome: &Outcome) -> String {
     format!("the generator {word}: {:.0} % of a core{procs}, and {late}{follows}", ledger.cpu * 100.0)
 }
 
-/// Each with its unit: who writes `p99>5` may not have meant seconds.
+/// Hints about options that are probably wrong or missing, as sentences.
+pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
+    let made = ledger.connects.ok;
+    let mut hints = Vec::new();
+    if ledger.ungreeted > 0 {
+        let timeout = time_of(nanos(load.timeout));
+        let is_silent = ledger.ungreeted >= made;
+        let cause =
+            if is_silent { "the server sends no greeting" } else { "the server does not greet every connection" };
+        hints.push(format!(
+            "no first line came in {timeout} on {} of {} connections: {cause}; leave out --skip-line",
+            grouped(ledger.ungreeted),
+            grouped(made)
+        ));
+    }
+    if ledger.first_wrong > 0 && ledger.first_wrong >= made.div_ceil(2) {
+        let (of, made) = (grouped(ledger.first_wrong), grouped(made));
+        if ledger.echoed > ledger.first_wrong / 2 {
+            hints.push(format!(
+                "the first reply on {of} of {made} connections was the message itself: the server echoes, and \
+                 --expect {} does not accept that; try --expect echo",
+                load.expect.name()
+            ));
+        } else if !load.skip_line {
+            hints.push(format!(
+                "the first line on {of} of {made} connections was not a reply: if it is a greeting, add --skip-line; \
+                 if every connection receives every message, use --skip-line --expect fanout"
+            ));
+        }
+    }
+    if ledger.returned > 0 {
+        hints.push(format!(
+            "{} messages came back to their own sender: the server sends each message to all connections; \
+             try --expect fanout",
+            grouped(ledger.returned)
+        ));
+    }
+    if ledger.has_sent_nothing(load) && ledger.steady.unsent == 0 && made > 0 && !ledger.is_interrupted {
+        hints.push("nothing was sent in the steady phase: make it longer, with -d".to_owned());
+    }
+    hints
+}
+
+/// The conditions of `--fail-if`, each with its unit: the author of `p99>5` may not have meant seconds.
 pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
     let words = |threshold: &Threshold| {
         let word = if threshold.is_true(|metric| ledger.measure(metric)) { "failed" } else { "passed" };
@@ -302,10 +345,11 @@ pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
     load.fail_if.iter().map(words).collect()
 }
 
-pub(crate) fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
-    let ledger = &outcome.ledger;
+/// The last line of the report: the exit status in words.
+pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
+    let ledger = &run.ledger;
     let failures = ledger.warmup.failures() + ledger.steady.failures();
-    match outcome.exit {
+    match run.exit {
         0 => "all right",
         1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
         1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
@@ -319,74 +363,12 @@ pub(crate) fn verdict(load: &Load, outcome: &Outcome) -> &'static str {
     }
 }
 
-/// `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Whole numbers as such, others with a decimal.
-pub(crate) fn plain(value: f64) -> String {
-    if value.fract() == 0.0 || value >= 100.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
-}
-
-/// As [`time_of`], without zeros at the end, for times that somebody has chosen: `5 s`, `2.5 ms`.
-pub(crate) fn short_time(ns: u64) -> String {
-    let text = time_of(ns);
-    match text.split_once(' ') {
-        Some((number, unit)) if number.contains('.') => {
-            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
-        }
-        _ => text,
-    }
-}
-
-/// Three digits and a unit.
-pub(crate) fn time_of(ns: u64) -> String {
-    let (value, unit) = match ns {
-        0..1_000 => return format!("{ns} ns"),
-        1_000..1_000_000 => (ns as f64 / 1e3, "us"),
-        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
-        _ => (ns as f64 / 1e9, "s"),
-    };
-    match value {
-        _ if value >= 100.0 => format!("{value:.0} {unit}"),
-        _ if value >= 10.0 => format!("{value:.1} {unit}"),
-        _ => format!("{value:.2} {unit}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_for_people() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        let table =
-            [(0, "0 ns"), (999, "999 ns"), (1500, "1.50 us"), (15_000_000, "15.0 ms"), (150_000_000_000, "150 s")];
-        for (ns, want) in table {
-            assert_eq!(time_of(ns), want);
-        }
-    }
-
-    #[test]
-    fn chosen_times_are_short() {
-        let table = [(0, "0 ns"), (200, "200 ns"), (1000, "1 us"), (20_000, "20 us"), (2_500_000, "2.5 ms")];
-        for (ns, want) in table.into_iter().chain([(5_000_000_000, "5 s"), (100_000_000_000, "100 s")]) {
-            assert_eq!(short_time(ns), want);
-        }
-    }
-
-    #[test]
-    fn long_lines_go_on_below() {
+    fn long_lines_are_wrapped() {
         let table: &[(&str, usize, &[&str])] = &[
             ("", 5, &[""]),
             ("short", 5, &["short"]),

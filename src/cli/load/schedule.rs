@@ -1,6 +1,7 @@
-//! When the messages of the open model are due.
+//! The due times of the messages of the open model.
 //!
-//! Evenly spaced from the start, by whole numbers, so that no rounding adds up over a day. Processes take turns:
+//! Messages are evenly spaced from the start of the load. Each due time is calculated from the number of the message in
+//! whole numbers, so that rounding errors do not add up. Processes take turns:
 //!
 //! ```text
 //!   all             0    1    2    3    4    5        one every 1/rate seconds
@@ -13,7 +14,7 @@ use std::time::Duration;
 /// The due times of one process's messages, in nanoseconds from the start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
-    /// A second in all processes.
+    /// Messages a second in all processes together.
     rate: u64,
     index: u64,
     of: u64,
@@ -25,29 +26,29 @@ impl Schedule {
         Schedule { rate, index, of, next: 0 }
     }
 
-    /// When the first message of all processes is due that is due at `time` or later, in nanoseconds.
+    /// The due time, in nanoseconds, of the first message of any process that is due at `time` or later.
     pub(crate) fn first_from(rate: u64, time: Duration) -> u128 {
         first_number_from(rate, time) * 1_000_000_000 / u128::from(rate.max(1))
     }
 
-    /// When the next message is due.
+    /// The due time of the next message.
     pub(crate) fn due(&self) -> u64 {
         let number = u128::from(self.next) * u128::from(self.of) + u128::from(self.index);
         u64::try_from(number * 1_000_000_000 / u128::from(self.rate.max(1))).unwrap_or(u64::MAX)
     }
 
-    /// Goes on to the one after it.
+    /// Goes to the message after it.
     pub(crate) fn advance(&mut self) {
         self.next += 1;
     }
 }
 
-/// The number of the first message, counted over all processes, that is due at `time` or later.
+/// The number, over all processes, of the first message that is due at `time` or later.
 pub(crate) fn first_number_from(rate: u64, time: Duration) -> u128 {
     (time.as_nanos() * u128::from(rate)).div_ceil(1_000_000_000)
 }
 
-/// The part of `total` that is the `index`th of `of`: parts differ by one at most.
+/// The share of process `index` when `total` is divided among `of` processes. Shares differ by at most one.
 pub(crate) fn share(total: u64, index: u64, of: u64) -> u64 {
     total / of + u64::from(index < total % of)
 }
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn evenly_spaced() {
+    fn due_times_are_evenly_spaced() {
         assert_eq!(first(1000, 0, 1, 3), [0, 1_000_000, 2_000_000]);
         assert_eq!(first(3, 0, 1, 4), [0, 333_333_333, 666_666_666, 1_000_000_000]);
         assert_eq!(first(1000, 0, 2, 2), [0, 2_000_000]);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use memchr::memmem;
 
 use super::message::{LineEnd, Messages, Template, unescape};
-use super::options::time;
+use super::units::time;
 
 /// One line of a script.
 #[derive(Clone, Debug)]

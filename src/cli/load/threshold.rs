@@ -1,7 +1,6 @@
 //! `--fail-if`: what a build server wants to know, as a yes or no.
 
-use super::options::time;
-use super::report::{plain, time_of};
+use super::units::{plain, time, time_of};
 
 /// `p99>5ms`: fails the run when it is true.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,6 +1,6 @@
-//! What was typed, as an order: letters (`b a c`, `bac`) or the words themselves (`tick, main, microtask`).
+//! Parses a typed answer: letters (`b a c`, `bac`) or the lines themselves (`tick, main, microtask`).
 
-/// Understands an answer: the places of `texts` in the order in which they were named. `Err` is a sentence.
+/// Parses an answer. Returns the places of the lines in `texts`, in the order of the answer. The error is a sentence.
 pub(crate) fn parse(typed: &str, texts: &[&str]) -> Result<Vec<usize>, String> {
     let typed = typed.to_lowercase();
     let mut order = compact(&typed, texts.len()).unwrap_or_default();
@@ -19,14 +19,14 @@ pub(crate) fn parse(typed: &str, texts: &[&str]) -> Result<Vec<usize>, String> {
     check(order, texts)
 }
 
-/// Each line once, and none forgotten.
+/// Checks that the answer names each line exactly once.
 fn check(order: Vec<usize>, texts: &[&str]) -> Result<Vec<usize>, String> {
     for (place, text) in texts.iter().enumerate() {
         let letter = letter(place);
         match order.iter().filter(|&&named| named == place).count() {
             1 => {}
-            0 => return Err(format!("{letter} (\"{text}\") is missing; every line runs, and runs once.")),
-            _ => return Err(format!("{letter} (\"{text}\") is there twice; every line runs once.")),
+            0 => return Err(format!("{letter} (\"{text}\") is missing; every line runs exactly once.")),
+            _ => return Err(format!("{letter} (\"{text}\") is named twice; every line runs exactly once.")),
         }
     }
     Ok(order)
@@ -37,7 +37,7 @@ pub(crate) fn letter(place: usize) -> char {
     u8::try_from(place).map_or('?', |place| char::from(b'a'.saturating_add(place)))
 }
 
-/// Letters without anything between them, one for each line.
+/// Letters without separators, one for each line.
 fn compact(typed: &str, lines: usize) -> Option<Vec<usize>> {
     let letters = typed.trim();
     (letters.len() == lines).then(|| letters.chars().map(|letter| place_of(letter, lines)).collect())?
@@ -80,7 +80,7 @@ mod tests {
     const TEXTS: &[&str] = &["ten", "ten again", "tick", "main"];
 
     #[test]
-    fn letters_and_words_are_understood() {
+    fn letters_and_words_are_parsed() {
         let table: &[(&str, &str)] = &[
             ("letters", "b a d c"),
             ("one word of letters", "badc"),
@@ -97,18 +97,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_order_gets_a_sentence() {
+    fn an_answer_that_is_not_an_order_is_explained() {
         let table: &[(&str, &str, &str)] = &[
             ("nothing", "", "An answer names the lines in their order: a (ten), b (ten again)"),
             ("separators only", " , ", "An answer names"),
-            ("another word", "b a d mean", "There is no line \"mean\"; the lines are a (ten),"),
-            ("another letter", "badz", "There is no line \"badz\""),
-            ("a beginning of a word", "tic b a d", "There is no line \"tic\""),
-            ("not even letters", "1 2 3 ¡é! \u{7}", "There is no line \"1\""),
+            ("an unknown word", "b a d mean", "There is no line \"mean\"; the lines are a (ten),"),
+            ("an unknown letter", "badz", "There is no line \"badz\""),
+            ("the start of a word", "tic b a d", "There is no line \"tic\""),
+            ("no letters", "1 2 3 ¡é! \u{7}", "There is no line \"1\""),
             ("four letters of two bytes", "éé", "There is no line \"éé\""),
-            ("one is missing", "b a d", "c (\"tick\") is missing"),
-            ("one is there twice", "b a b d", "b (\"ten again\") is there twice"),
-            ("one too many", "b a d c a", "a (\"ten\") is there twice"),
+            ("a line is missing", "b a d", "c (\"tick\") is missing"),
+            ("a line is named twice", "b a b d", "b (\"ten again\") is named twice"),
+            ("one line too many", "b a d c a", "a (\"ten\") is named twice"),
         ];
         for (name, typed, want) in table {
             let sentence = parse(typed, TEXTS).expect_err(name);

@@ -1,31 +1,31 @@
-//! Why one line ran before another, read from the trace of the run.
+//! Explains from the trace of a run why one line ran before another.
 //!
 //! ```text
 //!   line ──▶ its callback ──▶ kind, phase, turn
-//!                  └─ cause ─▶ who asked for it ─ cause ─▶ … ─▶ the main body
+//!                  └─ cause ─▶ the callback that caused it ─ cause ─▶ … ─▶ the main body
 //! ```
 //!
-//! Two lines compare like this, the first that holds being the reason: one callback said both; one asked for the other;
-//! they ran in different turns; in different phases; in the same phase, and then its own rule decides.
+//! The reason is the first of these that is true: one callback prints both lines; one callback caused the other; they
+//! ran in different turns; in different phases; in the same phase, whose own rule decides.
 
 use bucle::trace::{Kind, Phase, Record};
 
-/// A line that was said, and in which callback: the number of its record.
+/// A printed line, and the callback that printed it: the number of its record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Line {
     pub(crate) text: &'static str,
     pub(crate) callback: u64,
 }
 
-/// What a program said, and the trace of it.
+/// The lines of a program, and its trace.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) lines: Vec<Line>,
-    /// Ascending by number.
+    /// Sorted by number.
     records: Vec<(u64, Record)>,
 }
 
-/// The first place at which an answer and a run differ.
+/// The first place where an answer and a run differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Difference {
     /// Counted from 0.
@@ -39,12 +39,12 @@ impl Run {
         Run { lines, records }
     }
 
-    /// The texts in the order in which they were said.
+    /// The texts in the order in which they were printed.
     pub(crate) fn order(&self) -> Vec<&'static str> {
         self.lines.iter().map(|line| line.text).collect()
     }
 
-    /// Where `answer` goes wrong.
+    /// The first place where `answer` is wrong.
     pub(crate) fn first_difference(&self, answer: &[&'static str]) -> Option<Difference> {
         let pairs = self.lines.iter().zip(answer).enumerate();
         pairs
@@ -52,14 +52,14 @@ impl Run {
             .find(|difference| difference.expected != difference.ran)
     }
 
-    /// Why the line that ran was before the one that was expected: where both ran, and the rule.
+    /// Why the line that ran came before the line that was expected: where each of them ran, and the rule.
     pub(crate) fn why(&self, difference: Difference) -> String {
         let find = |text| self.lines.iter().find(|line| line.text == text);
         let (Some(early), Some(late)) = (find(difference.ran), find(difference.expected)) else {
-            return "The trace does not know one of them.".to_owned();
+            return "The trace does not contain both lines.".to_owned();
         };
         let (Some(first), Some(second)) = (self.record(early.callback), self.record(late.callback)) else {
-            return "The trace has lost one of them.".to_owned();
+            return "The trace has lost one of the lines.".to_owned();
         };
         let rule = self.rule(early, first, late, second);
         let (early, late, here, there) = (early.text, late.text, place(first), place(second));
@@ -69,25 +69,26 @@ impl Run {
         format!("\"{early}\" ran {here}; \"{late}\" {there}. {rule}")
     }
 
-    /// All lines with what the trace says of them. It does not know whose callback a callback is: `whose` does.
-    pub(crate) fn table(&self, letter_of: impl Fn(&str) -> char, whose: impl Fn(&str) -> Option<String>) -> String {
+    /// All lines, each with its place and cause from the trace. The trace does not record which call a callback belongs
+    /// to; `owner_of` returns that.
+    pub(crate) fn table(&self, letter_of: impl Fn(&str) -> char, owner_of: impl Fn(&str) -> Option<String>) -> String {
         let width = self.lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0);
         let mut table = String::new();
         for line in &self.lines {
             let Some(record) = self.record(line.callback) else { continue };
-            let what = match record.kind {
+            let kind = match record.kind {
                 Kind::Main => String::new(),
-                Kind::Callback => match whose(line.text) {
+                Kind::Callback => match owner_of(line.text) {
                     Some(owner) => format!(": the callback of {owner}"),
                     None => ": a callback".to_owned(),
                 },
-                kind => format!(": {}", what(kind)),
+                kind => format!(": {}", kind_name(kind)),
             };
-            let asker = match self.asker(line.callback).and_then(|asker| self.name(asker)) {
-                Some(asker) => format!(", asked for by {asker}"),
+            let cause = match self.causing_callback(line.callback).and_then(|cause| self.name(cause)) {
+                Some(cause) => format!(", caused by {cause}"),
                 None => String::new(),
             };
-            table += &format!("  {}  {:width$}  {}{what}{asker}\n", letter_of(line.text), line.text, place(record));
+            table += &format!("  {}  {:width$}  {}{kind}{cause}\n", letter_of(line.text), line.text, place(record));
         }
         table
     }
@@ -97,14 +98,14 @@ impl Run {
         Some(&self.records[place].1)
     }
 
-    /// The record that caused this one; `None` if nothing did.
+    /// The record that caused this one. `None` for a record without a cause.
     fn cause(&self, number: u64) -> Option<u64> {
         let cause = u64::from(self.record(number)?.cause);
         (cause < number).then_some(cause)
     }
 
-    /// The callback in which a callback was asked for, through however many records in between.
-    fn asker(&self, number: u64) -> Option<u64> {
+    /// The callback that caused this one. There may be several records of other kinds in between.
+    fn causing_callback(&self, number: u64) -> Option<u64> {
         let mut number = self.cause(number)?;
         while !self.record(number)?.kind.is_callback() {
             number = self.cause(number)?;
@@ -113,20 +114,20 @@ impl Run {
     }
 
     fn is_descendant(&self, mut number: u64, of: u64) -> bool {
-        while let Some(asker) = self.asker(number) {
-            if asker == of {
+        while let Some(cause) = self.causing_callback(number) {
+            if cause == of {
                 return true;
             }
-            number = asker;
+            number = cause;
         }
         false
     }
 
-    /// How a callback is called: by the last thing it says, else by its kind.
+    /// The name of a callback: the last line that it printed, else its kind.
     fn name(&self, callback: u64) -> Option<String> {
         let kind = self.record(callback)?.kind;
-        let said = self.lines.iter().rfind(|line| line.callback == callback);
-        Some(match said {
+        let printed = self.lines.iter().rfind(|line| line.callback == callback);
+        Some(match printed {
             Some(line) => format!("\"{}\"", line.text),
             None if kind == Kind::Main => "the main body".to_owned(),
             None => kind.as_str().to_owned(),
@@ -137,24 +138,28 @@ impl Run {
     fn rule(&self, early: &Line, first: &Record, late: &Line, second: &Record) -> String {
         let (early_text, late_text) = (early.text, late.text);
         if early.callback == late.callback {
-            return "One callback says both, one after the other.".to_owned();
+            return "One callback prints both, one after the other.".to_owned();
         }
         if self.is_descendant(late.callback, early.callback) {
-            let how = if self.asker(late.callback) == Some(early.callback) { "asked" } else { "in the end asked" };
+            let how = if self.causing_callback(late.callback) == Some(early.callback) {
+                "caused"
+            } else {
+                "indirectly caused"
+            };
             return format!(
-                "\"{late_text}\" was {how} for by the callback that says \"{early_text}\", and a callback runs to its \
-                 end before anything it asks for."
+                "\"{late_text}\" was {how} by the callback that prints \"{early_text}\", and a callback runs to its \
+                 end before the callbacks that it causes."
             );
         }
         if (first.turn, first.phase) != (second.turn, second.phase) {
             return self.between_phases(late, first, second);
         }
-        // One was asked for by something that came after the other.
-        if let Some(asker) = self.asker(late.callback)
-            && asker > early.callback
-            && let Some(name) = self.name(asker)
+        // The late line was caused by a callback that itself ran after the early line.
+        if let Some(cause) = self.causing_callback(late.callback)
+            && cause > early.callback
+            && let Some(name) = self.name(cause)
         {
-            return format!("\"{late_text}\" was asked for only by {name}, which ran after \"{early_text}\".");
+            return format!("\"{late_text}\" was caused by {name}, which ran after \"{early_text}\".");
         }
         match (first.kind, second.kind) {
             (Kind::Timer, Kind::Timer) => self.between_timers(early, first, late, second),
@@ -162,16 +167,18 @@ impl Run {
         }
     }
 
-    /// The order of the phases and turns, and why the later one was not earlier.
+    /// The rule for lines in different phases or turns.
     fn between_phases(&self, late: &Line, first: &Record, second: &Record) -> String {
-        let asked_in = self.asker(late.callback).and_then(|asker| self.record(asker));
-        let asked_here = asked_in.is_some_and(|asker| asker.phase == second.phase && asker.turn < second.turn);
+        let caused_in = self.causing_callback(late.callback).and_then(|cause| self.record(cause));
+        // Caused in the same phase of an earlier turn: the phase did not run what was added to it meanwhile.
+        let caused_in_this_phase =
+            caused_in.is_some_and(|cause| cause.phase == second.phase && cause.turn < second.turn);
         if first.turn == second.turn {
             return match (first.phase, second.phase) {
                 (Phase::Main, Phase::Timers) => {
-                    "The timers are looked at only when the main body and its ticks are through.".to_owned()
+                    "The loop looks at the timers only after the main body and its ticks.".to_owned()
                 }
-                (_, Phase::Pending) => "What a poll leaves pending is done right after it.".to_owned(),
+                (_, Phase::Pending) => "Work that a poll leaves pending is done right after that poll.".to_owned(),
                 (before, after) => format!(
                     "In every turn the {after} phase comes after the {before} phase.",
                     before = before.as_str(),
@@ -179,16 +186,24 @@ impl Run {
                 ),
             };
         }
-        match (second.kind, first) {
-            (Kind::Immediate, _) if asked_here => "An immediate made in the check phase waits for the check phase of the next turn.".to_owned(),
-            (Kind::Timer, _) if asked_here => "A timer armed in the timers phase waits for the next one, however late it is: a whole turn comes in between.".to_owned(),
-            (_, Record { turn: 0, phase: Phase::Timers, .. }) => "Timers that are due when the main body is through run before the first turn.".to_owned(),
-            (_, Record { turn: 0, .. }) => "The main body and all of its ticks come before the first turn.".to_owned(),
-            _ => format!("Turn {} is over before turn {} begins.", first.turn, second.turn),
-        }
+        let rule = match (second.kind, first) {
+            (Kind::Immediate, _) if caused_in_this_phase => {
+                "An immediate scheduled in the check phase waits for the check phase of the next turn."
+            }
+            (Kind::Timer, _) if caused_in_this_phase => {
+                "A timer armed in the timers phase waits for the next timers phase, even if it is due: a whole turn \
+                 comes in between."
+            }
+            (_, Record { turn: 0, phase: Phase::Timers, .. }) => {
+                "Timers that are due at the end of the main body run before the first turn."
+            }
+            (_, Record { turn: 0, .. }) => "The main body and all of its ticks run before the first turn.",
+            _ => return format!("Turn {} is over before turn {} begins.", first.turn, second.turn),
+        };
+        rule.to_owned()
     }
 
-    /// Timers of one pass: by list.
+    /// The rule for timers of one timers phase: each delay has its own list.
     fn between_timers(&self, early: &Line, first: &Record, late: &Line, second: &Record) -> String {
         let armed = |record: &Record| self.record(record.cause.into()).filter(|armed| armed.kind == Kind::Armed);
         let (Some(one), Some(other)) = (armed(first), armed(second)) else {
@@ -197,50 +212,55 @@ impl Run {
         let due = |armed: &Record| armed.start_ns / 1_000_000 + u64::from(armed.size);
         let (one_ms, other_ms, early, late) = (one.size, other.size, early.text, late.text);
         if one_ms == other_ms {
-            return format!("Timers of equal delay ({one_ms} ms) are one list, in the order in which they were armed.");
+            return format!(
+                "Timers of equal delay ({one_ms} ms) share one list, in the order in which they were armed."
+            );
         }
         if due(one) <= due(other) {
             return format!(
-                "\"{early}\" was due {one_ms} ms after its arming, \"{late}\" {other_ms} ms; the list that is due first runs first."
+                "\"{early}\" was due {one_ms} ms after it was armed, \"{late}\" after {other_ms} ms. The list that is \
+                 due first runs first."
             );
         }
         format!(
-            "\"{late}\" was due earlier (at {} ms, \"{early}\" at {} ms), but timers of equal delay are one list, and a \
-             list that has begun runs all of its timers that are due before the next list is looked at.",
+            "\"{late}\" was due earlier (at {} ms, \"{early}\" at {} ms), but timers of equal delay share one list, \
+             and a list that has begun runs all of its due timers before the loop looks at the next list.",
             due(other),
             due(one),
         )
     }
 }
 
-/// The rule of one phase, or of the ticks that are drained in it.
+/// The rule inside one phase, and for the ticks that are drained in it.
 fn within_phase(first: Kind, second: Kind) -> &'static str {
     match (first, second) {
-        (Kind::Tick, Kind::Tick) => "Ticks run in the order in which they were asked for.",
-        (Kind::Microtask, Kind::Microtask) => "Microtasks run in the order in which they were asked for.",
-        (Kind::OnDrain, Kind::Callback) => "When all is out on_drain comes first, then the callbacks of the writes.",
+        (Kind::Tick, Kind::Tick) => "Ticks run in the order in which they were scheduled.",
+        (Kind::Microtask, Kind::Microtask) => "Microtasks run in the order in which they were scheduled.",
+        (Kind::OnDrain, Kind::Callback) => {
+            "When all queued bytes are sent, on_drain runs first, then the callbacks of the writes."
+        }
         (Kind::Callback, Kind::Callback) => "The callbacks of a socket's writes run in the order of the writes.",
-        (Kind::Callback, Kind::OnFinish) => "The callbacks of an end come before on_finish.",
-        (Kind::Microtask, second) if is_put_off(second) => {
-            "While microtasks run, a new tick waits until there is none left."
+        (Kind::Callback, Kind::OnFinish) => "The callback of an end runs before on_finish.",
+        (Kind::Microtask, second) if is_deferred(second) => {
+            "While microtasks run, a new tick waits until no microtask is left."
         }
-        (first, Kind::Microtask) if is_put_off(first) => "All ticks run before the first microtask.",
-        (first, second) if is_put_off(first) && is_put_off(second) => {
-            "Both were put off to the queue of the ticks, which runs in the order in which it was filled."
+        (first, Kind::Microtask) if is_deferred(first) => "All ticks run before the first microtask.",
+        (first, second) if is_deferred(first) && is_deferred(second) => {
+            "Both were deferred to the tick queue, which runs in the order in which it was filled."
         }
-        (first, _) if is_put_off(first) || first == Kind::Microtask => {
+        (first, _) if is_deferred(first) || first == Kind::Microtask => {
             "After every callback the ticks and microtasks are drained, before the next callback of the phase."
         }
-        (Kind::Immediate, Kind::Immediate) => "Immediates run in the order in which they were made.",
+        (Kind::Immediate, Kind::Immediate) => "Immediates run in the order in which they were scheduled.",
         (Kind::OnClose, Kind::OnClose) => {
-            "The sockets that wait for the close phase are a stack: the last one destroyed is the first to hear of it."
+            "The sockets that wait for the close phase form a stack: the socket destroyed last gets its on_close first."
         }
-        _ => "They ran in one phase, in the order in which the loop came to them.",
+        _ => "They ran in one phase, in the order in which the loop reached them.",
     }
 }
 
-/// Whether the loop puts such a callback off to the queue of the ticks.
-fn is_put_off(kind: Kind) -> bool {
+/// Whether the loop defers a callback of this kind to the tick queue.
+fn is_deferred(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::Tick
@@ -253,8 +273,8 @@ fn is_put_off(kind: Kind) -> bool {
     )
 }
 
-/// What a callback is, in words.
-fn what(kind: Kind) -> &'static str {
+/// The kind of a callback, in words.
+fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Tick => "a tick",
         Kind::Microtask => "a microtask",
@@ -264,7 +284,7 @@ fn what(kind: Kind) -> &'static str {
     }
 }
 
-/// Where in the turns of the loop it was.
+/// Where the callback ran: its turn and phase.
 fn place(record: &Record) -> String {
     match (record.turn, record.phase, record.kind) {
         (0, Phase::Main, Kind::Main) => "in the main body".to_owned(),
@@ -278,18 +298,18 @@ fn place(record: &Record) -> String {
 mod tests {
     use super::*;
 
-    /// Records, each with its place as its number, and what is said in them.
+    /// Records, each numbered by its place, and the lines that are printed in them.
     struct Script(Vec<(u64, Record)>, Vec<Line>);
 
     impl Script {
         fn new() -> Self {
             let mut script = Script(Vec::new(), Vec::new());
-            script.says("main", Kind::Main, 0, Phase::Main, 0);
+            script.prints("main", Kind::Main, 0, Phase::Main, 0);
             script
         }
 
-        /// A callback that says `text`. Gives its number, to be the cause of others.
-        fn says(&mut self, text: &'static str, kind: Kind, turn: u32, phase: Phase, cause: u64) -> u64 {
+        /// Adds a callback that prints `text`. Returns its number, which others can have as their cause.
+        fn prints(&mut self, text: &'static str, kind: Kind, turn: u32, phase: Phase, cause: u64) -> u64 {
             let callback = self.record(kind, turn, phase, cause, 0, 0);
             self.1.push(Line { text, callback });
             callback
@@ -297,7 +317,7 @@ mod tests {
 
         fn timer(&mut self, text: &'static str, armed_ms: u64, delay_ms: u32) {
             let arming = self.record(Kind::Armed, 0, Phase::Main, 0, armed_ms, delay_ms);
-            self.says(text, Kind::Timer, 0, Phase::Timers, arming);
+            self.prints(text, Kind::Timer, 0, Phase::Timers, arming);
         }
 
         fn record(&mut self, kind: Kind, turn: u32, phase: Phase, cause: u64, at_ms: u64, size: u32) -> u64 {
@@ -322,8 +342,8 @@ mod tests {
     #[test]
     fn the_first_difference_is_found() {
         let mut script = Script::new();
-        script.says("tick", Kind::Tick, 0, Phase::Main, 0);
-        script.says("immediate", Kind::Immediate, 1, Phase::Check, 0);
+        script.prints("tick", Kind::Tick, 0, Phase::Main, 0);
+        script.prints("immediate", Kind::Immediate, 1, Phase::Check, 0);
         let run = script.run();
         assert_eq!(run.first_difference(&["main", "tick", "immediate"]), None);
         let want = Difference { place: 1, expected: "immediate", ran: "tick" };
@@ -331,47 +351,51 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_its_words() {
+    fn each_rule_has_its_explanation() {
         let mut script = Script::new();
-        script.says("tick", Kind::Tick, 0, Phase::Main, 0);
-        script.says("microtask", Kind::Microtask, 0, Phase::Main, 0);
+        script.prints("tick", Kind::Tick, 0, Phase::Main, 0);
+        script.prints("microtask", Kind::Microtask, 0, Phase::Main, 0);
         script.timer("one", 0, 1);
         script.timer("ten", 0, 10);
         script.timer("ten again", 15, 10);
         script.timer("twenty", 0, 20);
-        let data = script.says("data", Kind::OnData, 1, Phase::Poll, 1);
-        let immediate = script.says("immediate", Kind::Immediate, 1, Phase::Check, data);
-        script.says("late tick", Kind::Tick, 1, Phase::Check, immediate);
-        script.says("second", Kind::Immediate, 1, Phase::Check, data);
-        script.says("close", Kind::OnClose, 1, Phase::Close, data);
-        script.says("nested", Kind::Immediate, 2, Phase::Check, immediate);
+        let data = script.prints("data", Kind::OnData, 1, Phase::Poll, 1);
+        let immediate = script.prints("immediate", Kind::Immediate, 1, Phase::Check, data);
+        script.prints("late tick", Kind::Tick, 1, Phase::Check, immediate);
+        script.prints("second", Kind::Immediate, 1, Phase::Check, data);
+        script.prints("close", Kind::OnClose, 1, Phase::Close, data);
+        script.prints("nested", Kind::Immediate, 2, Phase::Check, immediate);
         let run = script.run();
         let table = [
             (
                 "main",
                 "tick",
-                "\"main\" ran in the main body; \"tick\" right after the main body. \"tick\" was asked for by",
+                "\"main\" ran in the main body; \"tick\" right after the main body. \"tick\" was caused by",
             ),
             ("tick", "microtask", "both ran right after the main body. All ticks run before the first microtask."),
-            ("microtask", "one", "\"one\" before the first turn, timers phase. The timers are looked at only when"),
-            ("one", "ten", "\"one\" was due 1 ms after its arming, \"ten\" 10 ms"),
-            ("ten", "ten again", "Timers of equal delay (10 ms) are one list"),
-            ("ten again", "twenty", "\"twenty\" was due earlier (at 20 ms, \"ten again\" at 25 ms)"),
             (
-                "twenty",
-                "second",
-                "\"second\" in turn 1, check phase. Timers that are due when the main body is through",
+                "microtask",
+                "one",
+                "\"one\" before the first turn, timers phase. The loop looks at the timers only after",
             ),
-            ("data", "close", "\"close\" was asked for by the callback that says \"data\""),
-            ("data", "nested", "\"nested\" was in the end asked for by the callback that says \"data\""),
-            ("immediate", "second", "Immediates run in the order in which they were made."),
+            ("one", "ten", "\"one\" was due 1 ms after it was armed, \"ten\" after 10 ms"),
+            ("ten", "ten again", "Timers of equal delay (10 ms) share one list"),
+            ("ten again", "twenty", "\"twenty\" was due earlier (at 20 ms, \"ten again\" at 25 ms)"),
+            ("twenty", "second", "\"second\" in turn 1, check phase. Timers that are due at the end of the main body"),
+            ("data", "close", "\"close\" was caused by the callback that prints \"data\""),
+            ("data", "nested", "\"nested\" was indirectly caused by the callback that prints \"data\""),
+            ("immediate", "second", "Immediates run in the order in which they were scheduled."),
             ("late tick", "second", "After every callback the ticks and microtasks are drained"),
             (
                 "second",
                 "close",
                 "in turn 1, check phase; \"close\" in turn 1, close phase. In every turn the close phase",
             ),
-            ("close", "nested", "An immediate made in the check phase waits for the check phase of the next turn."),
+            (
+                "close",
+                "nested",
+                "An immediate scheduled in the check phase waits for the check phase of the next turn.",
+            ),
         ];
         for (ran, expected, want) in table {
             let why = why(&run, ran, expected);
@@ -380,25 +404,25 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_where_and_who_asked() {
+    fn the_table_shows_place_and_cause() {
         let mut script = Script::new();
-        script.says("tick", Kind::Tick, 0, Phase::Main, 0);
-        script.says("done", Kind::Callback, 1, Phase::Poll, 0);
+        script.prints("tick", Kind::Tick, 0, Phase::Main, 0);
+        script.prints("done", Kind::Callback, 1, Phase::Poll, 0);
         let letter_of = |text: &str| if text == "main" { 'a' } else { 'b' };
         let table = script.run().table(letter_of, |_| Some("the write".to_owned()));
         assert_eq!(
             table,
             "  a  main  in the main body\n  \
-             b  tick  right after the main body: a tick, asked for by \"main\"\n  \
-             b  done  in turn 1, poll phase: the callback of the write, asked for by \"main\"\n"
+             b  tick  right after the main body: a tick, caused by \"main\"\n  \
+             b  done  in turn 1, poll phase: the callback of the write, caused by \"main\"\n"
         );
     }
 
     #[test]
-    fn a_trace_that_has_lost_something_is_no_panic() {
+    fn a_trace_without_its_records_does_not_panic() {
         let run = Run::new(vec![Line { text: "a", callback: 7 }, Line { text: "b", callback: 8 }], Vec::new());
-        assert_eq!(why(&run, "a", "b"), "The trace has lost one of them.");
-        assert_eq!(why(&run, "a", "c"), "The trace does not know one of them.");
+        assert_eq!(why(&run, "a", "b"), "The trace has lost one of the lines.");
+        assert_eq!(why(&run, "a", "c"), "The trace does not contain both lines.");
         assert_eq!(run.table(|_| 'a', |_| None), "");
     }
 }

@@ -1,12 +1,12 @@
-//! The programs of the questions. What is shown and what is run cannot differ: a question shows the lines of this very
-//! source file that the compiler made the function from.
+//! The programs of the questions. The program that is shown cannot differ from the one that runs: a question shows the
+//! source text of the function that it calls.
 
 mod alone;
 mod sockets;
 
 use bucle::{Loop, Result};
 
-/// A program: a function, and the file in which it stands.
+/// A program: a function, its name, and the text of its source file.
 #[derive(Clone, Copy)]
 pub(crate) struct Program {
     pub(crate) main: fn(&mut Loop) -> Result<()>,
@@ -53,11 +53,11 @@ programs! {
     }
 }
 
-/// How a line says something, in the source.
-const SAY: &str = "say(lp, \"";
+/// The call that prints a line, up to its text, as the source has it.
+const PRINT: &str = "print(lp, \"";
 
 impl Program {
-    /// The function as it stands in the file.
+    /// The source of the function.
     pub(crate) fn source(&self) -> &'static str {
         let head = format!("fn {}(", self.name);
         let from = self.file.find(&head).unwrap_or_default();
@@ -66,27 +66,28 @@ impl Program {
         &rest[..len]
     }
 
-    /// What it says, in the order in which it is written down. The first is line `a`, the second `b`, …
+    /// The texts that it prints, in the order of the source. The first one is line `a`, the second `b`, …
     pub(crate) fn texts(&self) -> Vec<&'static str> {
         self.source().lines().flat_map(texts_of).collect()
     }
 
-    /// Whose callback says `text`: of the write, of the second write, of the end. For what a callback says, not for events.
-    pub(crate) fn whose_callback(&self, text: &str) -> Option<String> {
+    /// The call whose callback prints `text`: "the write", "the second write", "the end". `None` for lines that an
+    /// event or the loop's own callbacks print.
+    pub(crate) fn owner_of_callback(&self, text: &str) -> Option<String> {
         const NTH: [&str; 4] = ["first ", "second ", "third ", "fourth "];
         let source = self.source();
-        let (before, _) = source.split_once(&format!("{SAY}{text}\""))?;
+        let (before, _) = source.split_once(&format!("{PRINT}{text}\""))?;
         let call = before.rfind("_then(")?;
         let verb = before[..call].rsplit(|c: char| !c.is_alphabetic()).next()?;
-        let asks = format!("{verb}_then(");
-        let nth = match source.matches(&asks).count() {
+        let call = format!("{verb}_then(");
+        let nth = match source.matches(&call).count() {
             1 => "",
-            _ => NTH.get(before.matches(&asks).count() - 1)?,
+            _ => NTH.get(before.matches(&call).count() - 1)?,
         };
         Some(format!("the {nth}{verb}"))
     }
 
-    /// The source with a margin, in which every line that says something has its letter.
+    /// The source with a margin, which shows the letter of every line that prints.
     pub(crate) fn listing(&self) -> String {
         let mut letters = 'a'..='z';
         let mut listing = String::new();
@@ -100,7 +101,7 @@ impl Program {
 }
 
 fn texts_of(line: &str) -> impl Iterator<Item = &str> {
-    line.split(SAY).skip(1).filter_map(|rest| rest.split('"').next())
+    line.split(PRINT).skip(1).filter_map(|rest| rest.split('"').next())
 }
 
 #[cfg(test)]
@@ -109,17 +110,17 @@ mod tests {
     use super::super::questions::QUESTIONS;
 
     #[test]
-    fn a_callback_has_an_owner() {
+    fn the_call_of_a_callback_is_found() {
         let table = [
             (programs::DRAINED, "much", Some("the first write")),
             (programs::DRAINED, "little", Some("the second write")),
             (programs::WRITTEN, "written", Some("the write")),
             (programs::FINISH_END_CLOSE, "callback", Some("the end")),
             (programs::RACE, "timeout", None),
-            (programs::RACE, "what it does not say", None),
+            (programs::RACE, "not a line of the program", None),
         ];
         for (program, text, want) in table {
-            assert_eq!(program.whose_callback(text).as_deref(), want, "{text}");
+            assert_eq!(program.owner_of_callback(text).as_deref(), want, "{text}");
         }
     }
 

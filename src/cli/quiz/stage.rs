@@ -1,10 +1,10 @@
-//! Where the programs of the questions are performed: on the real loop, while the trace records.
+//! Runs the programs of the questions on the real loop, with the trace on.
 //!
-//! The programs stay as short as if they printed: `say(lp, "tick")` and `hold_up(ms(5))` are functions that find the
-//! stage in a thread-local. One program runs at a time.
+//! The programs should be as short as if they printed: `print(lp, "tick")` and `work_for(ms(5))` are functions that
+//! find the state of the run in a thread-local. One program runs at a time.
 //!
-//! Time is driven by hand, so that a busy machine cannot change an order: `hold_up` is the only thing that takes time.
-//! The one program that is about real time gets the real clock.
+//! The time is driven by hand, so that a busy machine cannot change an order: only `work_for` takes time. The one
+//! program about real time runs by the real clock.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -17,20 +17,20 @@ use bucle::{Error, EventLoop, Loop, ManualClock, Result};
 use super::explain::{Line, Run};
 use super::programs::Program;
 
-/// How many records a performance may make: an order of magnitude more than the longest makes.
+/// How many records the trace of a program can hold: ten times the number that the longest program makes.
 const RECORDS: usize = 1 << 14;
 
-/// By which clock a program runs.
+/// The clock of a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Time {
     ByHand,
     Real,
 }
 
-/// What is going on at the moment.
+/// The state of the program that runs now.
 #[derive(Default)]
 struct Stage {
-    /// `None`: the real one.
+    /// `None`: the real clock.
     clock: Option<ManualClock>,
     lines: Vec<Line>,
 }
@@ -39,11 +39,11 @@ thread_local! {
     static STAGE: RefCell<Stage> = RefCell::default();
 }
 
-/// Runs `program` to its end. Gives what it said, with the trace of it.
+/// Runs `program` to its end, and returns its lines and its trace.
 ///
 /// # Errors
-/// What the program, the poll or the system refused.
-pub(crate) fn perform(program: Program, time: Time) -> Result<Run> {
+/// Any error of the program, of the poll or of the system.
+pub(crate) fn run(program: Program, time: Time) -> Result<Run> {
     let clock = (time == Time::ByHand).then(ManualClock::new);
     let mut event_loop = clock.clone().map_or_else(EventLoop::new, EventLoop::with_clock)?;
     STAGE.set(Stage { clock, lines: Vec::new() });
@@ -55,17 +55,17 @@ pub(crate) fn perform(program: Program, time: Time) -> Result<Run> {
     Ok(Run::new(STAGE.take().lines, records))
 }
 
-/// Says a line. It belongs to the callback that runs: the last one in the trace that has not ended.
-pub(super) fn say(lp: &mut Loop, text: &'static str) {
+/// Records a line. It belongs to the running callback, which is the last one in the trace that has not ended.
+pub(super) fn print(lp: &mut Loop, text: &'static str) {
     let Some(trace) = lp.trace() else { return };
-    // A callback that has ended took a nanosecond at least.
+    // A callback that has ended took at least a nanosecond, so a duration of 0 marks the running one.
     let is_running = |record: &bucle::trace::Record| record.kind.is_callback() && record.duration_ns() == 0;
     let callback = trace.records().filter(|(_, record)| is_running(record)).last().map_or(0, |(number, _)| number);
     STAGE.with_borrow_mut(|stage| stage.lines.push(Line { text, callback }));
 }
 
-/// Keeps the loop waiting for `time`.
-pub(super) fn hold_up(time: Duration) {
+/// Keeps the loop busy for `time`.
+pub(super) fn work_for(time: Duration) {
     match STAGE.with_borrow(|stage| stage.clock.clone()) {
         Some(clock) => clock.advance(time),
         None => {
@@ -77,20 +77,20 @@ pub(super) fn hold_up(time: Duration) {
     }
 }
 
-/// Work that may take from nothing to two milliseconds.
+/// A random time below two milliseconds.
 pub(super) fn some_time() -> Duration {
     let any = RandomState::new().build_hasher().finish();
     Duration::from_nanos(any % 2_000_000)
 }
 
-/// Milliseconds.
+/// A duration of `ms` milliseconds.
 pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A server on a free port of this machine. It does not keep the loop alive. Gives its address.
+/// Starts a server on a free port of this machine, and returns its address. The server does not keep the loop alive.
 pub(super) fn serve(lp: &mut Loop, handler: On) -> Result<SocketAddr> {
-    let server = net::listen(lp, ("127.0.0.1", 0), handler)?.id();
+    let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
     server.unref(lp);
     match server.address(lp) {
         Some(LocalAddress::Ip(address)) => Ok(address),
@@ -103,16 +103,16 @@ mod tests {
     use super::super::questions::QUESTIONS;
     use super::*;
 
-    /// What is promised is that the order is the same, whatever the machine does.
+    /// How often each program runs: its order must be the same each time, on any machine.
     const TIMES: usize = 20;
 
     #[test]
-    fn a_program_says_the_same_every_time() {
+    fn a_program_prints_the_same_order_every_time() {
         for question in QUESTIONS {
             let title = question.title;
             let mut orders = Vec::new();
             for _ in 0..TIMES {
-                let run = perform(question.program, question.time).expect("it runs");
+                let run = run(question.program, question.time).expect("the program runs");
                 orders.push(run.order());
             }
             if question.is_race() {
@@ -123,15 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn each_line_of_a_program_is_said_once_and_is_in_the_trace() {
+    fn each_line_of_a_program_is_printed_once_and_is_in_the_trace() {
         for question in QUESTIONS {
-            let run = perform(question.program, question.time).expect("it runs");
-            let (mut said, mut written) = (run.order(), question.program.texts());
-            said.sort_unstable();
+            let run = run(question.program, question.time).expect("the program runs");
+            let (mut printed, mut written) = (run.order(), question.program.texts());
+            printed.sort_unstable();
             written.sort_unstable();
-            assert_eq!(said, written, "{}", question.title);
+            assert_eq!(printed, written, "{}", question.title);
             let table = run.table(|_| 'x', |_| None);
-            assert_eq!(table.lines().count(), said.len(), "{}: {table}", question.title);
+            assert_eq!(table.lines().count(), printed.len(), "{}: {table}", question.title);
         }
     }
 }

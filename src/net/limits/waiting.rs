@@ -33,7 +33,7 @@ const CLASSES: usize = ((usize::BITS - CLASS_BITS) as usize + 1) << CLASS_BITS;
 
 /// An outbox's place in the books.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Ticket(u32);
+pub(in crate::net) struct Ticket(u32);
 
 struct Entry {
     socket: Socket,
@@ -52,7 +52,7 @@ const NIL: u32 = u32::MAX;
 ///
 /// Invariant: `total` is the sum of the entries' bytes, and no class above `highest` has an entry.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(in crate::net) struct Waiting {
     entries: Slab<Entry>,
     /// The first entry of each class; empty until the first outbox waits.
     first: Vec<u32>,

@@ -25,7 +25,7 @@
 use std::io::IoSlice;
 
 /// How long a block is. Of its last one a chain wastes half on average, and that for each of thousands.
-pub(crate) const BLOCK: usize = 1024;
+pub(in crate::net) const BLOCK: usize = 1024;
 
 /// A region's free blocks, 64 to the word.
 const WORDS: usize = 512;
@@ -45,7 +45,7 @@ const KEEP_EACH: usize = 16;
 
 /// All regions.
 #[derive(Default)]
-pub(crate) struct Blocks {
+pub(in crate::net) struct Blocks {
     regions: Vec<Region>,
     /// No region before this one has a free block.
     open: usize,
@@ -185,7 +185,7 @@ fn place(block: u32) -> (usize, usize) {
 
 /// Bytes in blocks, in order. Who drops one without [`clear`](Self::clear) loses its blocks until the loop is dropped.
 #[derive(Default)]
-pub(crate) struct Chain {
+pub(in crate::net) struct Chain {
     /// These two mean nothing while it is empty.
     first: u32,
     last: u32,

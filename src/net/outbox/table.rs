@@ -32,11 +32,11 @@ const FEWEST_BUFFERS: usize = 64;
 
 /// How many connections are no crowd. A table that has served one keeps room for so many: of what is large when it is freed
 /// glibc keeps as much from then on (`M_MMAP_THRESHOLD` in mallopt(3)), of what has shrunk before it does not.
-pub(crate) const FEW: usize = 32;
+pub(in crate::net) const FEW: usize = 32;
 
 /// Names an outbox, from [`Outboxes::lend`] to [`Outboxes::take_back`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct OutboxId(NonZeroU32);
+pub(in crate::net) struct OutboxId(NonZeroU32);
 
 impl OutboxId {
     fn of(index: usize) -> OutboxId {
@@ -54,7 +54,7 @@ fn buffers_for(outboxes: usize) -> usize {
 }
 
 /// What became of an offer.
-pub(crate) enum Offer {
+pub(in crate::net) enum Offer {
     /// So many bytes were taken: all there were. What waited longest was that write's.
     Taken(Cause, usize),
     /// Not all, or none, for this reason.
@@ -68,7 +68,7 @@ const _: () = assert!(size_of::<Option<OutboxId>>() == 4, "every socket has room
 /// The table, and the books of those that wait.
 ///
 /// Invariant: an outbox is either lent to one socket, or free and empty.
-pub(crate) struct Outboxes {
+pub(in crate::net) struct Outboxes {
     table: Vec<Outbox>,
     /// Those with a buffer that nobody needs right now.
     free: Vec<OutboxId>,

@@ -10,7 +10,7 @@ use super::{Answer, Call, Kernel, Peer, Waiter, failure};
 use crate::net::stream::Stream;
 
 /// A descriptor of a connection.
-pub(crate) struct SimulatedStream {
+pub(in crate::net) struct SimulatedStream {
     pub(super) kernel: Kernel,
     pub(super) id: usize,
 }
@@ -99,7 +99,7 @@ impl Drop for SimulatedStream {
 }
 
 /// A descriptor that connections are accepted from.
-pub(crate) struct SimulatedListener {
+pub(in crate::net) struct SimulatedListener {
     pub(super) kernel: Kernel,
     pub(super) id: usize,
 }

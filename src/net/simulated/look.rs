@@ -68,7 +68,7 @@ impl Socket {
             is_connecting: state.is(CONNECTING),
             is_destroyed: state.is(DESTROYED),
             is_errored: state.is(ERRORED),
-            is_ending: state.is(ENDING),
+            is_ending: state.is(ENDED),
             is_paused: state.is(PAUSED),
             owes_drain: state.is(NEED_DRAIN),
             high_water_mark: state.high_water_mark as usize,

@@ -1,4 +1,5 @@
 use super::super::message::{LineEnd, Template, unescape};
+use super::fanout::Room;
 use super::*;
 
 const TIMEOUT: u64 = 100;

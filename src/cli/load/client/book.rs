@@ -1,13 +1,13 @@
-//! Where a connection's findings become entries of the ledger.
+//! Writes the findings of all connections into the ledger.
 
 use crate::cli::load::check::{Finding, Pending, Phase, Rules, Verdict};
 use crate::cli::load::ledger::{Failure, Ledger};
 use crate::cli::load::message::show;
 
-/// How much of a message is shown with the first failure.
+/// How many bytes of a message are shown with the first failure.
 const SHOWN: usize = 1000;
 
-/// The ledger, and what it takes to enter something in it.
+/// The ledger, and the state that its entries depend on.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) ledger: Ledger,
@@ -16,7 +16,7 @@ pub(crate) struct Book {
     pub(crate) last_exact: u64,
 }
 
-/// Something that went wrong, in bytes as they went over the wire.
+/// A failure, with the bytes as they were on the wire.
 #[derive(Debug)]
 pub(crate) struct Trouble<'a> {
     pub(crate) conn: u64,
@@ -29,11 +29,12 @@ pub(crate) struct Trouble<'a> {
 }
 
 impl Book {
-    /// What comes without a message belongs to the phase it comes in.
+    /// The phase that a reply without a message is counted in: the current one.
     fn phase_now(&self) -> Phase {
         if self.has_steady_begun { Phase::Steady } else { Phase::Warmup }
     }
 
+    /// Counts a finding; the first that is not exact becomes the first failure.
     pub(crate) fn note(&mut self, rules: &Rules, finding: &Finding<'_>, now: u64) {
         let phase = finding.message.map_or(self.phase_now(), |message| message.phase);
         self.ledger.phase(phase).count(finding.verdict);
@@ -42,7 +43,7 @@ impl Book {
             self.exact(&message, now);
             return;
         }
-        // One that is late was drawn when it was missing.
+        // A late reply was drawn as a failure before, when it was missing.
         if finding.verdict != Verdict::Late {
             self.ledger.timeline.failed(now);
         }
@@ -61,7 +62,7 @@ impl Book {
         });
     }
 
-    /// An exact reply, whose last byte has come now.
+    /// Counts the times of an exact reply whose last byte came at `now`.
     pub(crate) fn exact(&mut self, message: &Pending, now: u64) {
         self.ledger.timeline.exact(now);
         if message.phase == Phase::Steady {
@@ -70,12 +71,13 @@ impl Book {
         }
     }
 
-    /// A message that the kernel did not take whole.
+    /// Counts a message that the kernel did not take whole.
     pub(crate) fn unsent(&mut self, conn: u64, seq: Option<u64>, phase: Phase, sent: &[u8], now: u64) {
         self.ledger.phase(phase).unsent += 1;
         self.fail(now, &Trouble { conn, seq, kind: Verdict::Unsent, sent, expected: None, received: b"", line: None });
     }
 
+    /// Draws a failure in the timeline, and keeps it if it is the first.
     pub(crate) fn fail(&mut self, at: u64, trouble: &Trouble<'_>) {
         self.ledger.timeline.failed(at);
         self.ledger.fail_first(|| Failure {

@@ -1,7 +1,8 @@
-//! From nothing to a connection: who is called when, from where, and what becomes of those that fail.
+//! Making the connections: when each connect begins, from which address, and what happens when it fails.
 //!
-//! Connects are begun in waves. A server takes them from its queue one by one, and what comes when the queue is full is lost
-//! and tried again by the kernel after a second; so no more are under way than the queue has room for.
+//! A server's accept queue has a limit. The kernel drops a SYN that comes while the queue is full, and the client
+//! repeats it after a second. So connects begin in waves that fit in the queue; each one that is finished makes room
+//! for another.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,46 +10,49 @@ use std::time::Duration;
 use bucle::Loop;
 use bucle::net::{Socket, SocketOptions, Target};
 
-use super::connection::{Line, State};
-use super::{Run, Stage};
+use super::conn::ConnState;
+use super::connection::ConnHandler;
+use super::run::Run;
 use crate::cli::load::check::Lines;
 use crate::cli::load::options::Ramp;
+use crate::cli::load::stage::Stage;
 
-/// How long a fan-out waits after the last connect: a connection is made for us when the kernel says so, and for the server
-/// when it gets round to accepting it. A message that came before would not reach it, and nobody would be to blame.
+/// How long a fan-out waits after the last connect. The kernel completes a connection before the server accepts it; a
+/// message that is sent in between does not reach the new connection, and would be counted as missing although the
+/// server is right.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// How many connects are begun before the first of them has come to something: half of what Node's backlog takes.
-pub(crate) const WAVE: usize = 256;
+/// How many connects a wave may have under way: half of Node's default backlog (511).
+const WAVE: usize = 256;
 
-/// When the next wave begins although the one before has not come to anything.
+/// After this time the next wave begins although the connects of the previous one are not finished.
 const WAVE_NS: u64 = 20_000_000;
 
-/// How long a connection rests that could not be made, before it is tried again by `--churn` and `--script`.
+/// How long `--churn` and `--script` wait after a failed connect before the next.
 const REST: Duration = Duration::from_millis(10);
 
 impl Run {
-    /// The name of the target has no address: every connect fails for that reason, and nothing else happens.
-    pub(crate) fn nowhere(&mut self, lp: &mut Loop, code: &str) {
+    /// The target's name has no address: counts every connect as failed with this code, and goes on to the end.
+    pub(crate) fn no_address(&mut self, lp: &mut Loop, code: &str) {
         let connects = &mut self.book.ledger.connects;
         *connects.errno.entry(code.to_owned()).or_default() += self.conns.len() as u64;
-        self.conns.iter_mut().for_each(|conn| conn.state = State::Gone);
+        self.conns.iter_mut().for_each(|conn| conn.state = ConnState::Gone);
         self.launched = self.conns.len();
         self.connected(lp);
     }
 
-    /// Begins the connects that are due.
+    /// Begins the connects that the ramp and the wave allow now.
     pub(crate) fn launch(&mut self, lp: &mut Loop) {
         if self.stage != Stage::Connecting {
             return;
         }
         let now = self.now();
-        if now - self.wave_at >= WAVE_NS || self.connecting == 0 {
-            self.wave_at = now;
-            self.wave = WAVE;
+        if now - self.wave_began_at >= WAVE_NS || self.connecting == 0 {
+            self.wave_began_at = now;
+            self.wave_left = WAVE;
         }
-        while self.launched < self.conns.len() && self.wave > 0 && self.launch_time(self.launched) <= now {
-            self.wave -= 1;
+        while self.launched < self.conns.len() && self.wave_left > 0 && self.launch_time(self.launched) <= now {
+            self.wave_left -= 1;
             let at = self.launched;
             self.launched += 1;
             self.connect(lp, at);
@@ -60,6 +64,7 @@ impl Run {
         self.check_connected(lp);
     }
 
+    /// When the ramp allows the connection to connect.
     pub(crate) fn launch_time(&self, at: usize) -> u64 {
         let load = &self.job.load;
         let number = u128::from(self.conns[at].id);
@@ -71,6 +76,7 @@ impl Run {
         u64::try_from(time).unwrap_or(u64::MAX)
     }
 
+    /// Ends the stage `Connecting` if no connect and no greeting is awaited.
     pub(crate) fn check_connected(&mut self, lp: &mut Loop) {
         let is_waiting = self.launched < self.conns.len() || self.connecting + self.ungreeted > 0;
         if self.stage != Stage::Connecting || is_waiting {
@@ -92,22 +98,22 @@ impl Run {
     }
 
     pub(crate) fn connect(&mut self, lp: &mut Loop, at: usize) {
-        let Some(run) = self.me.clone() else { return };
-        // A high-water mark of one byte: every write goes to the kernel at once, and `false` says that it did not take all.
+        let Some(run) = self.shared.clone() else { return };
+        // With a high-water mark of one byte, `write` returns `false` whenever the kernel did not take everything.
         let options =
             SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };
-        let socket = Socket::new(lp, options, Line { run, at });
+        let socket = Socket::new(lp, options, ConnHandler { run, at });
         let target = self.target(at);
         let now = self.now();
         let has_telnet = self.job.load.telnet;
         let conn = &mut self.conns[at];
-        conn.state = State::Connecting;
+        conn.state = ConnState::Connecting;
         conn.socket = Some(socket);
         conn.since = now;
         (conn.written, conn.taken) = (0, 0);
         conn.lines = Lines::default();
-        conn.has_answered = false;
-        conn.said = None;
+        conn.has_replied = false;
+        conn.last_sent = None;
         conn.telnet = has_telnet.then(Box::default);
         self.connecting += 1;
         if let Err(error) = socket.connect_to(lp, target) {
@@ -115,45 +121,46 @@ impl Run {
         }
     }
 
-    pub(crate) fn made(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
-        if !self.is_its(at, socket) {
+    pub(crate) fn connect_succeeded(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         let now = self.now();
         self.connecting -= 1;
-        self.wave = (self.wave + 1).min(WAVE);
+        self.wave_left = (self.wave_left + 1).min(WAVE);
         self.living += 1;
         let skips_line = self.job.load.skip_line;
         let conn = &mut self.conns[at];
         let connects = &mut self.book.ledger.connects;
         connects.ok += 1;
         connects.latency.record(now - conn.since);
-        conn.state = if skips_line { State::Greeting } else { State::Ready };
+        conn.state = if skips_line { ConnState::Greeting } else { ConnState::Ready };
         conn.since = now;
         if self.stage >= Stage::Closing {
             return self.end(lp, at);
         }
         if skips_line && self.stage == Stage::Connecting {
-            self.conns[at].is_awaited = true;
+            self.conns[at].delays_start = true;
             self.ungreeted += 1;
         }
         self.check_connected(lp);
-        self.go_on(lp, at);
+        self.continue_conn(lp, at);
     }
 
-    /// A greeting has come, or never will.
-    pub(crate) fn await_no_more(&mut self, lp: &mut Loop, at: usize) {
-        if std::mem::take(&mut self.conns[at].is_awaited) {
+    /// The greeting has come, is overdue, or cannot come any longer: it does not delay the start of the load.
+    pub(crate) fn stop_awaiting_greeting(&mut self, lp: &mut Loop, at: usize) {
+        if std::mem::take(&mut self.conns[at].delays_start) {
             self.ungreeted -= 1;
             self.check_connected(lp);
         }
     }
 
-    /// A connect has failed, for the reason of this code.
+    /// Counts a failed connect by its error code.
     pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
-        let was_dealt = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].has_dealt_port);
-        if was_dealt && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
-            // Somebody else has the port. That was no attempt to connect yet; the system finds another one.
+        let was_assigned = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].uses_assigned_port);
+        if was_assigned && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
+            // Another socket uses the assigned port. Nothing was sent yet, so this is not counted as a connect: it is
+            // repeated with a port that the system chooses.
             self.connecting -= 1;
             self.drop_socket(lp, at);
             return self.connect(lp, at);
@@ -165,12 +172,12 @@ impl Run {
             code => *connects.errno.entry(code.to_owned()).or_default() += 1,
         }
         self.connecting -= 1;
-        self.wave = (self.wave + 1).min(WAVE);
+        self.wave_left = (self.wave_left + 1).min(WAVE);
         self.drop_socket(lp, at);
         self.conns[at].pass = None;
         self.set_busy(at, false);
-        if self.comes_again() {
-            let call = self.later(move |run, lp| run.begin_again(lp, at));
+        if self.reopens() {
+            let call = self.later(move |run, lp| run.reopen(lp, at));
             if self.stage > Stage::Connecting && self.stage < Stage::Drain {
                 lp.set_timeout(REST, call);
             }
@@ -188,7 +195,7 @@ impl Run {
         };
         let fits = |address: &&IpAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
         let target = match addresses.iter().filter(fits).collect::<Vec<_>>()[..] {
-            // Several, and which of them answers is for the loop to find out.
+            // Several addresses: `net` finds out which of them answers.
             [_, _, ..] if source.is_none() => Target::from((load.host.as_str(), load.port)),
             [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
             [] => Target::from((load.host.as_str(), load.port)),
@@ -196,7 +203,7 @@ impl Run {
         let Some(source) = source else { return target };
         let target = target.local_address(source.to_string());
         match self.job.ports {
-            Some((first, count)) if self.conns[at].has_dealt_port => {
+            Some((first, count)) if self.conns[at].uses_assigned_port => {
                 let number = self.conns[at].id / self.job.sources.len() as u64 % count;
                 target.local_port(first.saturating_add(u16::try_from(number).unwrap_or(0)))
             }

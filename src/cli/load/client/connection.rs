@@ -1,153 +1,32 @@
-//! The life of one connection: connect, greeting, talk, farewell; or a sudden end.
+//! The life of one connection: its states, the bytes it receives, and its end.
 //!
 //! ```text
 //!   Unused ─▶ Connecting ─▶ Greeting ─▶ Ready ─▶ Closing ─▶ Gone
 //!                 │            (--skip-line)  │              ▲ │
-//!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn and --script: Resting, and again
+//!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn and --script: Resting, then Connecting
 //! ```
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bucle::Loop;
 use bucle::net::{Error, Handler, Socket};
 use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 
-use super::{Run, Shared, Stage};
-use crate::cli::load::check::{Finding, Lines, Phase, Replies, Verdict, behind_line};
+use super::conn::{ConnState, Loss};
+use super::run::{Run, SharedRun};
+use crate::cli::load::check::{Finding, Verdict, behind_line};
 use crate::cli::load::options::Model;
-use crate::cli::load::script::{Pass, Said};
+use crate::cli::load::stage::Stage;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
-    Unused,
-    Connecting,
-    /// Connected; a line is waited for.
-    Greeting,
-    Ready,
-    /// We have ended, and the server has not.
-    Closing,
-    Resting,
-    Gone,
-}
-
-/// One connection of the run, and with `--churn` and `--script` those that come after it in its place.
-#[derive(Debug)]
-pub(crate) struct Conn {
-    /// `{conn}`.
-    pub(crate) id: u64,
-    pub(crate) state: State,
-    pub(crate) socket: Option<Socket>,
-    /// When the state began.
-    pub(crate) since: u64,
-    pub(crate) replies: Replies,
-    /// When messages were due that have not been handed to the socket.
-    pub(crate) queue: VecDeque<u64>,
-    /// Messages that the socket has and the kernel has not, or not all of.
-    pub(crate) outbox: VecDeque<Taking>,
-    /// Bytes given to the socket, and of these to the kernel.
-    pub(crate) written: u64,
-    pub(crate) taken: u64,
-    pub(crate) lines: Lines,
-    pub(crate) telnet: Option<Box<Decoder>>,
-    /// Whether it has tried, or will try, the source port that is its own.
-    pub(crate) has_dealt_port: bool,
-    /// Nothing is sent anywhere before its greeting has come, or is overdue.
-    pub(crate) is_awaited: bool,
-    pub(crate) pass: Option<Box<Passing>>,
-    /// What its passes have sent last.
-    pub(crate) said: Option<Said>,
-    /// Whether a connection of `--churn` or a pass is under way.
-    pub(crate) is_busy: bool,
-    /// Whether it sends on in the next turn.
-    pub(crate) is_flooding: bool,
-    /// Whether the connection of `--churn` has begun its message, and in which phase it was tried.
-    pub(crate) has_spoken: bool,
-    pub(crate) phase: Phase,
-    /// Whether something has come that was a reply or should have been one.
-    pub(crate) has_answered: bool,
-}
-
-/// A message on its way into the kernel; `start` and `end` count the bytes of its connection.
-#[derive(Debug)]
-pub(crate) struct Taking {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) seq: u64,
-    pub(crate) since: u64,
-    pub(crate) phase: Phase,
-    /// How many replies it is owed.
-    pub(crate) receivers: u64,
-}
-
-/// A pass through a script, and where it stands.
-#[derive(Debug)]
-pub(crate) struct Passing {
-    pub(crate) pass: Pass,
-    pub(crate) phase: Phase,
-    pub(crate) began: u64,
-    /// The first write, and the last byte that was expected.
-    pub(crate) started: Option<u64>,
-    pub(crate) ended: u64,
-    /// What has come and was not asked for yet.
-    pub(crate) come: Vec<u8>,
-    /// Since when it waits for what it expects.
-    pub(crate) waits_since: Option<u64>,
-    pub(crate) is_pausing: bool,
-}
-
-/// How a connection ended before the run was done with it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Loss {
-    /// By the server's FIN.
-    Closed,
-    /// By its RST, or another error.
-    Reset,
-    /// By us: the server did not take what it was sent, or did not greet.
-    GivenUp,
-}
-
-impl Conn {
-    pub(crate) fn new(id: u64) -> Conn {
-        Conn {
-            id,
-            state: State::Unused,
-            socket: None,
-            since: 0,
-            replies: Replies::default(),
-            queue: VecDeque::new(),
-            outbox: VecDeque::new(),
-            written: 0,
-            taken: 0,
-            lines: Lines::default(),
-            telnet: None,
-            has_dealt_port: true,
-            is_awaited: false,
-            pass: None,
-            said: None,
-            is_busy: false,
-            is_flooding: false,
-            has_spoken: false,
-            phase: Phase::Warmup,
-            has_answered: false,
-        }
-    }
-
-    /// Made, and not ended.
-    pub(crate) fn is_living(&self) -> bool {
-        matches!(self.state, State::Greeting | State::Ready)
-    }
-}
-
-/// The handler of one connection: says to the run whose event it is.
-pub(crate) struct Line {
-    pub(crate) run: Shared,
+/// The handler of one connection: passes each event to the run, with the index of the connection.
+pub(crate) struct ConnHandler {
+    pub(crate) run: SharedRun,
     pub(crate) at: usize,
 }
 
-impl Handler for Line {
+impl Handler for ConnHandler {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        self.run.borrow_mut().made(lp, self.at, socket);
+        self.run.borrow_mut().connect_succeeded(lp, self.at, socket);
     }
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         self.run.borrow_mut().received(lp, self.at, socket, chunk);
@@ -162,13 +41,15 @@ impl Handler for Line {
         self.run.borrow_mut().failed(lp, self.at, socket, &error);
     }
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _: bool) {
-        // Its end or its error has said so before, unless it was destroyed for reasons of the loop's own.
+        // `on_end` or `on_error` usually came first; this call is for a socket that the library destroyed without
+        // either.
         self.run.borrow_mut().ended(lp, self.at, socket, Loss::Reset);
     }
 }
 
 impl Run {
-    pub(crate) fn is_its(&self, at: usize, socket: Socket) -> bool {
+    /// Whether the event is of the current socket: a late event of an earlier one is ignored.
+    pub(crate) fn is_current_socket(&self, at: usize, socket: Socket) -> bool {
         self.conns[at].socket == Some(socket)
     }
 
@@ -180,12 +61,13 @@ impl Run {
         }
     }
 
-    pub(crate) fn comes_again(&self) -> bool {
+    /// Whether a connection that ends is opened again.
+    pub(crate) fn reopens(&self) -> bool {
         matches!(self.model(), Model::Churn | Model::Script(_))
     }
 
-    /// The next connection of `--churn`, or the next pass.
-    pub(crate) fn begin_again(&mut self, lp: &mut Loop, at: usize) {
+    /// Begins the next connection of `--churn`, or the next pass.
+    pub(crate) fn reopen(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
             Model::Churn => self.churn(lp, at),
             Model::Script(_) => self.next_pass(lp, at),
@@ -193,7 +75,7 @@ impl Run {
         }
     }
 
-    /// `--churn`: the next connection in this place.
+    /// `--churn`: begins the next connection, unless the ramp has not reached this one yet.
     pub(crate) fn churn(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let starts = self.go_at.saturating_add(self.launch_time(at));
@@ -205,25 +87,25 @@ impl Run {
         if self.conns[at].is_busy {
             return;
         }
-        let Some(phase) = self.take_turn(now) else { return self.after_end(lp) };
+        let Some(phase) = self.claim_one(now) else { return self.after_end(lp) };
         self.set_busy(at, true);
         let conn = &mut self.conns[at];
-        conn.has_spoken = false;
+        conn.has_sent = false;
         conn.phase = phase;
         self.connect(lp, at);
     }
 
-    /// What a connection does that has become ready, or has heard something.
-    pub(crate) fn go_on(&mut self, lp: &mut Loop, at: usize) {
+    /// Sends what the connection may send now: it has become ready, or has received something.
+    pub(crate) fn continue_conn(&mut self, lp: &mut Loop, at: usize) {
         match self.model() {
-            Model::Script(_) => self.go_on_with_pass(lp, at),
+            Model::Script(_) => self.run_steps(lp, at),
             Model::Hold => {}
             _ => self.pump(lp, at),
         }
     }
 
     fn received(&mut self, lp: &mut Loop, at: usize, socket: Socket, chunk: &[u8]) {
-        if !self.is_its(at, socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         self.book.ledger.bytes_in += chunk.len() as u64;
@@ -232,27 +114,28 @@ impl Run {
         }
         let now = self.now();
         if !self.conns[at].outbox.is_empty() {
-            self.took(lp, at, now);
+            // A message that is answered must be counted as sent first, also if no drain event has come yet.
+            self.update_taken(lp, at, now);
         }
         match self.conns[at].telnet.take() {
             Some(mut decoder) => {
                 let data = self.decode(lp, at, &mut decoder, chunk);
                 self.conns[at].telnet = Some(decoder);
-                self.heard(at, &data, now);
+                self.process(at, &data, now);
             }
-            None => self.heard(at, chunk, now),
+            None => self.process(at, chunk, now),
         }
-        if self.conns[at].state == State::Ready {
-            self.await_no_more(lp, at);
+        if self.conns[at].state == ConnState::Ready {
+            self.stop_awaiting_greeting(lp, at);
         }
-        self.go_on(lp, at);
+        self.continue_conn(lp, at);
         if self.room.is_some() {
-            // What was heard here may have been the last that somebody else waited for.
+            // This may have been the last delivery of another connection's message, which may now send its next one.
             self.pump_freed(lp);
         }
     }
 
-    /// Takes telnet's commands out, and refuses whatever is asked for.
+    /// Removes telnet commands from the chunk and refuses every option that the server negotiates.
     fn decode(&mut self, lp: &mut Loop, at: usize, decoder: &mut Decoder, chunk: &[u8]) -> Vec<u8> {
         let (mut rest, mut data) = (chunk, Vec::with_capacity(chunk.len()));
         while let Some(event) = decoder.next_event(&mut rest) {
@@ -274,18 +157,18 @@ impl Run {
             }
         }
         let now = self.now();
-        self.took(lp, at, now);
+        self.update_taken(lp, at, now);
         data
     }
 
-    /// Bytes that belong to the conversation.
-    fn heard(&mut self, at: usize, data: &[u8], now: u64) {
+    /// Checks received bytes, from which telnet commands are removed; a script keeps them for its steps.
+    fn process(&mut self, at: usize, data: &[u8], now: u64) {
         let Run { conns, book, rules, room, job, .. } = self;
         let conn = &mut conns[at];
         let mut data = data;
-        if conn.state == State::Greeting {
+        if conn.state == ConnState::Greeting {
             let Some(rest) = behind_line(data) else { return };
-            conn.state = State::Ready;
+            conn.state = ConnState::Ready;
             conn.since = now;
             data = rest;
         }
@@ -294,8 +177,8 @@ impl Run {
         match (&job.load.model, room) {
             (Model::Hold, _) => {}
             (Model::Script(_), _) => {
-                if let Some(passing) = &mut conn.pass {
-                    passing.come.extend_from_slice(data);
+                if let Some(active) = &mut conn.pass {
+                    active.unread.extend_from_slice(data);
                 }
             }
             (_, Some(room)) => {
@@ -308,57 +191,57 @@ impl Run {
                 book.ledger.returned += returned;
             }
             (_, None) => {
-                let has_answered = &mut conn.has_answered;
-                let (mut misheard, mut echoed) = (0, 0);
+                let has_replied = &mut conn.has_replied;
+                let (mut first_wrong, mut echoed) = (0, 0);
                 conn.replies.feed(rules, id, data, now, &mut |finding| {
-                    if !std::mem::replace(has_answered, true) {
-                        misheard += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
+                    if !std::mem::replace(has_replied, true) {
+                        first_wrong += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
                         let is_echo = |seq| rules.messages.text(id, seq) == finding.received;
                         echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
                     }
                     note(finding);
                 });
-                book.ledger.misheard += misheard;
+                book.ledger.first_wrong += first_wrong;
                 book.ledger.echoed += echoed;
             }
         }
     }
 
-    /// The server has ended, or the connection has.
+    /// The server has sent its FIN, or the socket is closed.
     fn ended(&mut self, lp: &mut Loop, at: usize, socket: Socket, loss: Loss) {
-        if !self.is_its(at, socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         match self.conns[at].state {
-            State::Connecting => self.connect_failed(lp, at, "ECONNRESET"),
-            State::Closing => self.over(lp, at),
-            _ => self.lose(lp, at, loss),
+            ConnState::Connecting => self.connect_failed(lp, at, "ECONNRESET"),
+            ConnState::Closing => self.finished_closing(lp, at),
+            _ => self.connection_lost(lp, at, loss),
         }
     }
 
     fn failed(&mut self, lp: &mut Loop, at: usize, socket: Socket, error: &Error) {
-        if !self.is_its(at, socket) {
+        if !self.is_current_socket(at, socket) {
             return;
         }
         match self.conns[at].state {
-            State::Connecting => self.connect_failed(lp, at, error.code()),
-            State::Closing => self.over(lp, at),
-            _ => self.lose(lp, at, Loss::Reset),
+            ConnState::Connecting => self.connect_failed(lp, at, error.code()),
+            ConnState::Closing => self.finished_closing(lp, at),
+            _ => self.connection_lost(lp, at, Loss::Reset),
         }
     }
 
-    /// Ends our side; the server is listened to until it has ended too.
+    /// Sends our FIN; the connection is read until the server's.
     pub(crate) fn end(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let conn = &mut self.conns[at];
         match (conn.state, conn.socket) {
-            (State::Greeting | State::Ready, Some(socket)) => {
-                conn.state = State::Closing;
+            (ConnState::Greeting | ConnState::Ready, Some(socket)) => {
+                conn.state = ConnState::Closing;
                 conn.since = now;
                 socket.end(lp);
             }
-            (State::Connecting, _) => {
-                // Only after Ctrl-C: it has come to nothing, and is not counted.
+            (ConnState::Connecting, _) => {
+                // Only after Ctrl-C: an unfinished connect is not counted.
                 self.connecting -= 1;
                 self.drop_socket(lp, at);
             }
@@ -366,15 +249,15 @@ impl Run {
         }
     }
 
-    /// Both sides have ended, or ours has and the server takes too long.
-    pub(crate) fn over(&mut self, lp: &mut Loop, at: usize) {
-        self.let_go(lp, at);
-        self.begin_again_soon(lp, at);
+    /// Both FINs are sent, or the server's did not come in time.
+    pub(crate) fn finished_closing(&mut self, lp: &mut Loop, at: usize) {
+        self.release(lp, at);
+        self.reopen_soon(lp, at);
         self.after_end(lp);
     }
 
-    /// Closes what is left of a connection, and looks at what else it has said.
-    pub(crate) fn let_go(&mut self, lp: &mut Loop, at: usize) {
+    /// Destroys the socket of a connection. Bytes that were received and not consumed yet are checked first.
+    pub(crate) fn release(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let Run { conns, book, rules, .. } = self;
         let conn = &mut conns[at];
@@ -385,66 +268,66 @@ impl Run {
             let id = conn.id;
             conn.replies.end(id, &mut |finding| book.note(rules, &finding, now));
         }
-        self.living -= usize::from(conn.state != State::Connecting);
+        self.living -= usize::from(conn.state != ConnState::Connecting);
         self.drop_socket(lp, at);
-        self.await_no_more(lp, at);
+        self.stop_awaiting_greeting(lp, at);
     }
 
     pub(crate) fn drop_socket(&mut self, lp: &mut Loop, at: usize) {
-        let comes_again = self.comes_again();
+        let reopens = self.reopens();
         let conn = &mut self.conns[at];
         if let Some(socket) = conn.socket.take() {
             socket.destroy(lp);
         }
-        conn.state = if comes_again { State::Resting } else { State::Gone };
+        conn.state = if reopens { ConnState::Resting } else { ConnState::Gone };
     }
 
-    /// The connection has ended before the run was done with it.
-    pub(crate) fn lose(&mut self, lp: &mut Loop, at: usize, loss: Loss) {
+    /// The connection ended before the run closed it.
+    pub(crate) fn connection_lost(&mut self, lp: &mut Loop, at: usize, loss: Loss) {
         let now = self.now();
         match loss {
             Loss::Closed => {
-                self.took(lp, at, now);
+                self.update_taken(lp, at, now);
                 self.book.ledger.lost_closed += 1;
             }
             Loss::Reset => self.book.ledger.lost_reset += 1,
             Loss::GivenUp => {}
         }
-        self.give_back_unsent(at, now);
+        self.count_unsent(at, now);
         if let Some(room) = &mut self.room {
             let Run { book, rules, .. } = self;
             room.left(self.conns[at].id, &mut |finding| book.note(rules, &finding, now));
         }
         self.fail_pass(at, now);
-        self.let_go(lp, at);
+        self.release(lp, at);
         if self.room.is_some() {
             self.pump_freed(lp);
         }
-        self.begin_again_soon(lp, at);
+        self.reopen_soon(lp, at);
         self.after_end(lp);
     }
 
-    fn begin_again_soon(&mut self, lp: &mut Loop, at: usize) {
-        if !self.comes_again() || self.conns[at].pass.is_some() {
-            return self.begin_opening(lp, at);
+    fn reopen_soon(&mut self, lp: &mut Loop, at: usize) {
+        if !self.reopens() || self.conns[at].pass.is_some() {
+            return self.open_for_pass(lp, at);
         }
         self.set_busy(at, false);
         if self.stage < Stage::Drain && self.stage > Stage::Waiting {
-            let call = self.later(move |run, lp| run.begin_again(lp, at));
+            let call = self.later(move |run, lp| run.reopen(lp, at));
             lp.set_immediate(call);
         }
     }
 
-    /// A pass that is waiting for its connection opens it.
-    fn begin_opening(&mut self, lp: &mut Loop, at: usize) {
-        if self.conns[at].pass.is_some() && self.conns[at].state == State::Resting && self.stage < Stage::Closing {
+    /// Connects for a pass that was begun while the previous connection was closing.
+    fn open_for_pass(&mut self, lp: &mut Loop, at: usize) {
+        if self.conns[at].pass.is_some() && self.conns[at].state == ConnState::Resting && self.stage < Stage::Closing {
             self.connect(lp, at);
         }
     }
 
-    /// One less: perhaps the last.
+    /// A connection has ended: if it was the last, the run goes to its next stage.
     pub(crate) fn after_end(&mut self, lp: &mut Loop) {
-        if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.is_deserted() {
+        if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.has_no_connection_left() {
             return self.end_steady(lp);
         }
         if self.stage == Stage::Closing || self.left == Some(0) {

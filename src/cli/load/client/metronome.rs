@@ -1,9 +1,9 @@
-//! What wakes the loop when a message is due.
+//! Wakes the loop when a message of the open model is due.
 //!
-//! The loop's timers count milliseconds, as Node's do; a schedule of 50,000 messages a second wants them evenly spaced.
-//! So a thread of its own sleeps until the next message is due and posts a call to the loop, which sends everything that
-//! is due by then. It wakes at most every [`REST`], and never has more than one call waiting: a loop that is behind is
-//! not pushed further.
+//! The loop's timers count whole milliseconds, as Node's do; 50,000 messages a second must be spaced more finely than
+//! that. So a second thread sleeps until the next message is due and then posts a call to the loop, which sends all
+//! messages that are due. The thread posts at most once in [`REST`], and at most one call is waiting at a time: a loop
+//! that is behind gets no additional work.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,30 +14,32 @@ use std::time::{Duration, Instant};
 
 use bucle::Loop;
 
-use super::Run;
 use crate::cli::load::schedule::Schedule;
 
-/// The least time between two calls. With what a sleep takes longer than asked for (50 us on Linux) that makes six
-/// thousand a second; half as often costs a tenth of a core less, and adds as much to every response time.
+/// The shortest time between two calls. Linux adds about 50 us to each sleep, so there are at most 6,000 calls a
+/// second. Twice this time would save a tenth of a core, but would add as much to every response time.
 const REST: Duration = Duration::from_micros(100);
 
-/// How long it may sleep before it looks whether it is still needed.
+/// The longest sleep: after it the thread checks whether the run is over.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The thread. Dropping this ends it, at its next look.
+/// The thread; it ends soon after this is dropped.
 pub(crate) struct Metronome {
     is_over: Arc<AtomicBool>,
 }
 
+/// The function that the loop calls when messages are due.
+type OnBeat = Rc<dyn Fn(&mut Loop)>;
+
 thread_local! {
-    /// Whom a posted call is for: what is posted has to be `Send`, and the run is not.
-    static RUN: RefCell<Option<Rc<RefCell<Run>>>> = const { RefCell::new(None) };
+    /// A posted closure must be `Send` and cannot hold this function; it finds it here.
+    static ON_BEAT: RefCell<Option<OnBeat>> = const { RefCell::new(None) };
 }
 
 impl Metronome {
-    /// Beats for a schedule that began at `start`, nanoseconds after `origin`.
-    pub(crate) fn start(lp: &Loop, mut schedule: Schedule, origin: Instant, start: u64, run: Rc<RefCell<Run>>) -> Self {
-        RUN.set(Some(run));
+    /// Starts the thread, for a schedule that began `start` nanoseconds after `origin`.
+    pub(crate) fn start(lp: &Loop, mut schedule: Schedule, origin: Instant, start: u64, on_beat: OnBeat) -> Self {
+        ON_BEAT.set(Some(on_beat));
         let is_over = Arc::new(AtomicBool::new(false));
         let remote = lp.remote();
         let ends = is_over.clone();
@@ -55,9 +57,9 @@ impl Metronome {
                     let is_posted = is_posted.clone();
                     remote.post(move |lp| {
                         is_posted.store(false, Ordering::Release);
-                        let run = RUN.with_borrow(Clone::clone);
-                        if let Some(run) = run {
-                            run.borrow_mut().send_due(lp);
+                        let on_beat = ON_BEAT.with_borrow(Clone::clone);
+                        if let Some(on_beat) = on_beat {
+                            on_beat(lp);
                         }
                     });
                 }
@@ -75,6 +77,6 @@ impl Metronome {
 impl Drop for Metronome {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        RUN.set(None);
+        ON_BEAT.set(None);
     }
 }

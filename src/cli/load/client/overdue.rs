@@ -1,17 +1,18 @@
-//! Who has waited too long: for a connection, a greeting, the socket, or a reply.
+//! Timeouts: of connects, greetings, messages that the kernel does not take, and replies.
 //!
-//! Looked for now and then, and once more at the end of the steady phase. Each thing that is overdue is counted as what it
-//! is; what cannot go on without it is given up.
+//! A sweep looks at all connections every 10 to 100 ms, depending on `--timeout`. It counts each kind of timeout
+//! separately, and gives up a connection that cannot continue. A timer per message would cost more than the messages.
 
 use bucle::Loop;
 
-use super::connection::{Loss, State};
-use super::{FAREWELL_NS, Run, Stage};
+use super::conn::{ConnState, Loss};
+use super::run::{FIN_TIMEOUT_NS, Run};
 use crate::cli::load::check::Phase;
 use crate::cli::load::options::Model;
+use crate::cli::load::stage::Stage;
 
 impl Run {
-    /// Who is overdue.
+    /// Looks for everything that was overdue at the time `now`.
     pub(crate) fn sweep(&mut self, lp: &mut Loop, now: u64) {
         let timeout = self.rules.timeout;
         let is_running = self.stage > Stage::Waiting && self.stage < Stage::Closing;
@@ -19,11 +20,15 @@ impl Run {
             let conn = &self.conns[at];
             let age = now.saturating_sub(conn.since);
             match conn.state {
-                State::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
-                State::Closing if age > FAREWELL_NS && self.stage < Stage::Closing => self.over(lp, at),
-                State::Greeting if self.stage == Stage::Connecting && age > timeout => self.await_no_more(lp, at),
-                State::Greeting if is_running => self.sweep_greeting(lp, at, now),
-                State::Ready if is_running => self.sweep_ready(lp, at, now),
+                ConnState::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
+                ConnState::Closing if age > FIN_TIMEOUT_NS && self.stage < Stage::Closing => {
+                    self.finished_closing(lp, at)
+                }
+                ConnState::Greeting if self.stage == Stage::Connecting && age > timeout => {
+                    self.stop_awaiting_greeting(lp, at)
+                }
+                ConnState::Greeting if is_running => self.sweep_greeting(lp, at, now),
+                ConnState::Ready if is_running => self.sweep_ready(lp, at, now),
                 _ => {}
             }
         }
@@ -34,17 +39,17 @@ impl Run {
         }
     }
 
-    /// The steady phase is over, and there are connections whose greeting has not come: each had a message to send. The
-    /// connects have waited for it as long as it takes, so no more time is given.
+    /// At the end of the steady phase: counts the connections without a greeting, and in the closed model the message
+    /// that each of them could not send. The stage `Connecting` has already waited `--timeout` for the greetings.
     pub(crate) fn count_ungreeted(&mut self, now: u64) {
-        // The others give up one by one while the run drains, or begin by connecting anew.
+        // `--churn` and `--script` give up each connection by its own timeout, while the run drains.
         let is_kept_waiting = matches!(self.model(), Model::Closed { .. } | Model::Open { .. } | Model::Hold);
         if self.book.ledger.is_interrupted || !is_kept_waiting {
             return;
         }
         let is_due = matches!(self.model(), Model::Closed { .. }) && self.left.is_none();
         for at in 0..self.conns.len() {
-            if self.conns[at].state != State::Greeting {
+            if self.conns[at].state != ConnState::Greeting {
                 continue;
             }
             self.book.ledger.ungreeted += 1;
@@ -55,7 +60,7 @@ impl Run {
         }
     }
 
-    /// The message that a connection would have sent first.
+    /// Counts the first message of a connection as unsent.
     fn unsent_first(&mut self, at: usize, phase: Phase, now: u64) {
         let conn = &self.conns[at];
         let (id, seq) = (conn.id, conn.replies.next_seq());
@@ -63,7 +68,7 @@ impl Run {
         self.book.unsent(id, Some(seq), phase, &text, now);
     }
 
-    /// A greeting that does not come: what waits for it is not sent.
+    /// A greeting that has not come in time: messages that wait for it are counted as unsent.
     fn sweep_greeting(&mut self, lp: &mut Loop, at: usize, now: u64) {
         let waited = now.saturating_sub(self.conns[at].since.max(self.go_at));
         if let Model::Open { .. } = self.model() {
@@ -73,16 +78,16 @@ impl Run {
             return;
         }
         let phase = match self.model() {
-            Model::Closed { .. } => self.take_turn(now),
+            Model::Closed { .. } => self.claim_one(now),
             Model::Churn => Some(self.conns[at].phase),
-            // A script's pass is counted by itself.
+            // `connection_lost` counts the pass of a script.
             _ => None,
         };
         if let Some(phase) = phase {
             self.unsent_first(at, phase, now);
         }
         self.book.ledger.ungreeted += 1;
-        self.lose(lp, at, Loss::GivenUp);
+        self.connection_lost(lp, at, Loss::GivenUp);
     }
 
     fn sweep_ready(&mut self, lp: &mut Loop, at: usize, now: u64) {
@@ -93,9 +98,10 @@ impl Run {
             oldest.is_some_and(|oldest| now.saturating_sub(oldest.since) > timeout)
         };
         if is_stuck(self) {
-            self.took(lp, at, now);
+            // The kernel may have taken the message since the last look.
+            self.update_taken(lp, at, now);
             if is_stuck(self) {
-                return self.lose(lp, at, Loss::GivenUp);
+                return self.connection_lost(lp, at, Loss::GivenUp);
             }
         }
         let Run { conns, book, rules, .. } = self;

@@ -1,65 +1,66 @@
-//! `--script`: takes each connection through its passes.
+//! `--script`: the passes of each connection, step by step.
 
 use bucle::Loop;
 use bucle::telnet::codec;
 
 use super::book::Trouble;
-use super::connection::{Loss, Passing, State};
-use super::{Run, Stage};
+use super::conn::{ActivePass, ConnState, Loss};
+use super::run::Run;
 use crate::cli::load::check::{Pending, Verdict};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::{Action, Pass};
+use crate::cli::load::stage::Stage;
 
 impl Run {
-    /// Begins the next pass of a connection, and opens the connection anew if it is gone.
+    /// Begins the next pass of a connection; connects first if the connection is closed.
     pub(crate) fn next_pass(&mut self, lp: &mut Loop, at: usize) {
         if self.conns[at].is_busy {
             return;
         }
         let Model::Script(script) = self.model().clone() else { return };
         let now = self.now();
-        let Some(phase) = self.take_turn(now) else { return };
+        let Some(phase) = self.claim_one(now) else { return };
         self.set_busy(at, true);
         let conn = &mut self.conns[at];
         let seq = conn.replies.next_seq();
         conn.replies.skip_seq();
         conn.phase = phase;
-        conn.pass = Some(Box::new(Passing {
+        conn.pass = Some(Box::new(ActivePass {
             pass: Pass::new(&script, conn.id, seq),
             phase,
             began: now,
             started: None,
             ended: now,
-            come: Vec::new(),
+            unread: Vec::new(),
             waits_since: None,
             is_pausing: false,
         }));
         match conn.state {
-            State::Ready | State::Greeting => self.go_on_with_pass(lp, at),
-            State::Resting => self.connect(lp, at),
-            // Its farewell comes first; the pass then opens it anew.
+            ConnState::Ready | ConnState::Greeting => self.run_steps(lp, at),
+            ConnState::Resting => self.connect(lp, at),
+            // The previous connection is still closing; `open_for_pass` connects when it is closed.
             _ => {}
         }
     }
 
-    /// Does the steps up to one that has to wait.
-    pub(crate) fn go_on_with_pass(&mut self, lp: &mut Loop, at: usize) {
+    /// Runs the steps until one has to wait.
+    pub(crate) fn run_steps(&mut self, lp: &mut Loop, at: usize) {
         loop {
             let now = self.now();
             let is_telnet = self.job.load.telnet;
             let conn = &mut self.conns[at];
-            if conn.state != State::Ready || !conn.outbox.is_empty() {
+            if conn.state != ConnState::Ready || !conn.outbox.is_empty() {
                 return;
             }
-            let Some(passing) = &mut conn.pass else { return };
-            if passing.is_pausing {
+            let Some(active) = &mut conn.pass else { return };
+            if active.is_pausing {
                 return;
             }
-            match passing.pass.next() {
+            match active.pass.next() {
                 Action::Send(bytes) => {
-                    passing.started.get_or_insert(now);
-                    let (phase, seq) = (passing.phase, passing.pass.seq);
-                    conn.said = Some(passing.pass.said());
+                    active.started.get_or_insert(now);
+                    let (phase, seq) = (active.phase, active.pass.seq);
+                    conn.last_sent = Some(active.pass.said());
                     let mut wire = Vec::new();
                     let bytes = if is_telnet {
                         codec::escape(&bytes, &mut wire);
@@ -72,16 +73,16 @@ impl Run {
                     }
                 }
                 Action::Wait => {
-                    if !passing.pass.found(&mut passing.come) {
-                        passing.waits_since.get_or_insert(now);
+                    if !active.pass.found(&mut active.unread) {
+                        active.waits_since.get_or_insert(now);
                         return;
                     }
-                    passing.waits_since = None;
-                    passing.ended = now;
+                    active.waits_since = None;
+                    active.ended = now;
                 }
                 Action::Pause(time) => {
-                    passing.is_pausing = true;
-                    let seq = passing.pass.seq;
+                    active.is_pausing = true;
+                    let seq = active.pass.seq;
                     let call = self.later(move |run, lp| run.end_pause(lp, at, seq));
                     lp.set_timeout(time, call);
                     return;
@@ -106,76 +107,77 @@ impl Run {
     }
 
     fn end_pause(&mut self, lp: &mut Loop, at: usize, seq: u64) {
-        let Some(passing) = self.conns[at].pass.as_mut().filter(|passing| passing.pass.seq == seq) else { return };
-        passing.is_pausing = false;
-        passing.ended = passing.ended.max(passing.began);
-        self.go_on_with_pass(lp, at);
+        let Some(active) = self.conns[at].pass.as_mut().filter(|active| active.pass.seq == seq) else { return };
+        active.is_pausing = false;
+        active.ended = active.ended.max(active.began);
+        self.run_steps(lp, at);
     }
 
-    /// Every step was done: one exact reply, to the last byte that was expected.
+    /// All steps are done: counts one exact reply, which ended when the last expected text was found.
     fn pass_succeeded(&mut self, at: usize, now: u64) {
-        let Some(passing) = self.conns[at].pass.take() else { return };
-        let counts = self.book.ledger.phase(passing.phase);
+        let Some(active) = self.conns[at].pass.take() else { return };
+        let counts = self.book.ledger.phase(active.phase);
         counts.sent += 1;
         counts.expected += 1;
         counts.exact += 1;
-        let ended = if passing.ended > passing.began { passing.ended } else { now };
-        let started = passing.started.unwrap_or(passing.began).min(ended);
+        let ended = if active.ended > active.began { active.ended } else { now };
+        let started = active.started.unwrap_or(active.began).min(ended);
         let message =
-            Pending { seq: passing.pass.seq, phase: passing.phase, due: passing.began, started, sent: Some(started) };
+            Pending { seq: active.pass.seq, phase: active.phase, due: active.began, started, sent: Some(started) };
         self.book.exact(&message, ended);
     }
 
-    /// The connection of a pass is lost, or given up.
+    /// The connection of a pass is lost or given up: counts the pass as missing, or as unsent if no greeting came.
     pub(crate) fn fail_pass(&mut self, at: usize, now: u64) {
-        let Some(passing) = self.conns[at].pass.take() else { return };
-        let (id, seq) = (self.conns[at].id, passing.pass.seq);
-        if passing.waits_since.is_none() && passing.started.is_none() && self.conns[at].state == State::Greeting {
-            return self.book.unsent(id, Some(seq), passing.phase, b"", now);
+        let Some(active) = self.conns[at].pass.take() else { return };
+        let (id, seq) = (self.conns[at].id, active.pass.seq);
+        if active.waits_since.is_none() && active.started.is_none() && self.conns[at].state == ConnState::Greeting {
+            return self.book.unsent(id, Some(seq), active.phase, b"", now);
         }
-        let counts = self.book.ledger.phase(passing.phase);
+        let counts = self.book.ledger.phase(active.phase);
         counts.sent += 1;
         counts.expected += 1;
         counts.missing += 1;
-        self.tell_of_pass(at, &passing, Verdict::Missing, now);
+        self.record_failed_pass(at, &active, Verdict::Missing, now);
     }
 
-    /// What was sent last on its connection, what it waits for, and what came instead.
-    fn tell_of_pass(&mut self, at: usize, passing: &Passing, kind: Verdict, now: u64) {
-        let (conn, pass) = (&self.conns[at], &passing.pass);
-        let sent = conn.said.map(|said| pass.text_of(said)).unwrap_or_default();
+    /// Records the failure with the text that was sent last, the text that is expected, and the bytes that came
+    /// instead.
+    fn record_failed_pass(&mut self, at: usize, active: &ActivePass, kind: Verdict, now: u64) {
+        let (conn, pass) = (&self.conns[at], &active.pass);
+        let sent = conn.last_sent.map(|said| pass.text_of(said)).unwrap_or_default();
         let trouble = Trouble {
             conn: conn.id,
             seq: Some(pass.seq),
             kind,
             sent: &sent,
             expected: pass.wanted(),
-            received: &passing.come,
+            received: &active.unread,
             line: pass.line(),
         };
         self.book.fail(now, &trouble);
     }
 
-    /// A pass that waits too long has no reply; one that cannot send has sent nothing.
+    /// Gives up a pass whose expected text, or whose write, has timed out: the first is missing, the second unsent.
     pub(crate) fn sweep_pass(&mut self, lp: &mut Loop, at: usize, now: u64) {
         let timeout = self.rules.timeout;
         let conn = &mut self.conns[at];
-        let Some(passing) = &conn.pass else { return };
-        if passing.waits_since.is_some_and(|since| now.saturating_sub(since) > timeout) {
-            return self.lose(lp, at, Loss::GivenUp);
+        let Some(active) = &conn.pass else { return };
+        if active.waits_since.is_some_and(|since| now.saturating_sub(since) > timeout) {
+            return self.connection_lost(lp, at, Loss::GivenUp);
         }
         if conn.outbox.front().is_some_and(|step| now.saturating_sub(step.since) > timeout) {
-            let Some(passing) = conn.pass.take() else { return };
-            self.book.ledger.phase(passing.phase).unsent += 1;
-            self.tell_of_pass(at, &passing, Verdict::Unsent, now);
-            self.lose(lp, at, Loss::GivenUp);
+            let Some(active) = conn.pass.take() else { return };
+            self.book.ledger.phase(active.phase).unsent += 1;
+            self.record_failed_pass(at, &active, Verdict::Unsent, now);
+            self.connection_lost(lp, at, Loss::GivenUp);
         }
     }
 
-    /// Ctrl-C.
-    pub(crate) fn leave_pass(&mut self, at: usize, _: u64) {
-        let Some(passing) = self.conns[at].pass.take() else { return };
-        let counts = self.book.ledger.phase(passing.phase);
+    /// Ctrl-C: counts a pass under way as unfinished.
+    pub(crate) fn count_unfinished_pass(&mut self, at: usize) {
+        let Some(active) = self.conns[at].pass.take() else { return };
+        let counts = self.book.ledger.phase(active.phase);
         counts.sent += 1;
         counts.expected += 1;
         counts.unfinished += 1;

@@ -1,7 +1,7 @@
-//! From a free place, or a message that is due, to the kernel.
+//! Sending: from a message that is due, or that the closed model allows, to the kernel.
 //!
-//! Every write goes to the kernel at once, so the clock can be read beside it. What the kernel does not take stays in the
-//! socket, in order, and nothing is written behind it until it is gone:
+//! Each write goes to the kernel immediately, so that the clock can be read at the same moment. Bytes that the kernel
+//! does not take stay queued in the socket, and nothing is written after them until they are gone:
 //!
 //! ```text
 //!   queue (due)  ──▶  outbox (given to the socket)  ──▶  taken whole: sent
@@ -14,20 +14,22 @@ use bucle::Loop;
 use bucle::net::Socket;
 use bucle::telnet::codec;
 
-use super::connection::{State, Taking};
-use super::{Run, Stage};
+use super::conn::{ConnState, Outgoing};
+use super::run::Run;
 use crate::cli::load::check::{Expect, Pending, Phase};
 use crate::cli::load::options::Model;
+use crate::cli::load::stage::Stage;
 
-/// How many bytes of small messages go in one write.
+/// Small messages are written together, until a batch has this many bytes.
 const BATCH: usize = 64 * 1024;
 
-/// How many messages that are due are handed out before replies are read again.
+/// How many due messages one turn sends; the loop then reads replies before the next.
 const DUE_PER_TURN: usize = 4096;
 
 impl Run {
-    /// Whether something may be begun now, in the closed model and its like, and in which phase. Takes one of `-n`.
-    pub(crate) fn take_turn(&mut self, now: u64) -> Option<Phase> {
+    /// Allows a message (a connection of `--churn`, a pass of `--script`) to begin now, and gives its phase. In the
+    /// steady phase it uses up one of `-n`.
+    pub(crate) fn claim_one(&mut self, now: u64) -> Option<Phase> {
         if !matches!(self.stage, Stage::Warmup | Stage::Steady) || now >= self.steady_end {
             return None;
         }
@@ -40,7 +42,7 @@ impl Run {
         Some(phase)
     }
 
-    /// Hands every message that is due to its connection.
+    /// Gives every message that is due to a connection, and sends.
     pub(crate) fn send_due(&mut self, lp: &mut Loop) {
         let Some(mut schedule) = self.schedule else { return };
         if !matches!(self.stage, Stage::Warmup | Stage::Steady) {
@@ -73,10 +75,11 @@ impl Run {
         }
     }
 
+    /// The next open connection, in turn.
     fn next_in_turn(&mut self) -> Option<usize> {
         for _ in 0..self.conns.len() {
-            let at = self.turn;
-            self.turn = (self.turn + 1) % self.conns.len();
+            let at = self.next_conn;
+            self.next_conn = (self.next_conn + 1) % self.conns.len();
             if self.conns[at].is_living() {
                 return Some(at);
             }
@@ -84,7 +87,7 @@ impl Run {
         None
     }
 
-    /// The next message of a connection, if one may be begun: when it was due, and its phase.
+    /// The due time and the phase of the connection's next message, if one may begin.
     fn next_message(&mut self, at: usize, now: u64) -> Option<(u64, Phase)> {
         match *self.model() {
             Model::Open { .. } => {
@@ -100,16 +103,16 @@ impl Run {
                 if unanswered as u64 >= in_flight {
                     return None;
                 }
-                let phase = self.take_turn(now)?;
+                let phase = self.claim_one(now)?;
                 self.untaken += 1;
                 Some((now, phase))
             }
             Model::Churn => {
                 let conn = &mut self.conns[at];
-                if conn.has_spoken || self.stage >= Stage::Closing {
+                if conn.has_sent || self.stage >= Stage::Closing {
                     return None;
                 }
-                conn.has_spoken = true;
+                conn.has_sent = true;
                 self.untaken += 1;
                 Some((now, conn.phase))
             }
@@ -125,11 +128,11 @@ impl Run {
         }
     }
 
-    /// Sends what may be sent on a connection.
+    /// Sends the messages that may be sent on a connection now.
     pub(crate) fn pump(&mut self, lp: &mut Loop, at: usize) {
         loop {
             let conn = &self.conns[at];
-            if conn.state != State::Ready || !conn.outbox.is_empty() {
+            if conn.state != ConnState::Ready || !conn.outbox.is_empty() {
                 return;
             }
             let Some(socket) = conn.socket else { return };
@@ -155,9 +158,10 @@ impl Run {
         let conn = &self.conns[at];
         let is_through = conn.outbox.is_empty() && self.unanswered(at) == 0;
         match self.model() {
-            Model::Churn if conn.state == State::Ready && conn.has_spoken && is_through => self.end(lp, at),
-            // Nothing is waited for (nothing is checked, or nobody else is left to be reached): on, in the next turn.
-            Model::Closed { .. } if is_through => self.flood(lp, at),
+            Model::Churn if conn.state == ConnState::Ready && conn.has_sent && is_through => self.end(lp, at),
+            // No reply is expected: nothing is checked, or a fan-out has no other receiver left. The next batch is sent
+            // in the next turn, so that one connection does not hold the loop here.
+            Model::Closed { .. } if is_through => self.pump_next_turn(lp, at),
             _ => {}
         }
         if self.stage == Stage::Steady && self.left == Some(0) {
@@ -165,23 +169,23 @@ impl Run {
         }
     }
 
-    /// Has a connection send on in the next turn, that waits for nothing. Once, however often it is asked for.
-    fn flood(&mut self, lp: &mut Loop, at: usize) {
+    /// Queues a call of `pump` for the next turn, unless one is queued already.
+    fn pump_next_turn(&mut self, lp: &mut Loop, at: usize) {
         let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady) && self.left != Some(0);
         let is_running = is_running && self.now() < self.steady_end;
         let conn = &mut self.conns[at];
-        if !is_running || conn.state != State::Ready || conn.is_flooding {
+        if !is_running || conn.state != ConnState::Ready || conn.is_pump_queued {
             return;
         }
-        conn.is_flooding = true;
+        conn.is_pump_queued = true;
         let call = self.later(move |run, lp| {
-            run.conns[at].is_flooding = false;
+            run.conns[at].is_pump_queued = false;
             run.pump(lp, at);
         });
         lp.set_immediate(call);
     }
 
-    /// Puts a message behind the others of a batch.
+    /// Appends a message to the batch.
     fn put(&mut self, at: usize, due: u64, phase: Phase, now: u64, batch: &mut Vec<u8>) {
         let begin = batch.len() as u64;
         let conn = &mut self.conns[at];
@@ -209,32 +213,32 @@ impl Run {
                 1
             }
         };
-        self.conns[at].outbox.push_back(Taking { start, end, seq, since: due, phase, receivers });
+        self.conns[at].outbox.push_back(Outgoing { start, end, seq, since: due, phase, receivers });
     }
 
-    /// Says whether the kernel took everything.
+    /// Writes the bytes; whether the kernel took all of them.
     fn write(&mut self, lp: &mut Loop, at: usize, socket: Socket, bytes: &[u8], now: u64) -> bool {
         let before = self.conns[at].written;
         self.conns[at].written += bytes.len() as u64;
         if socket.write(lp, bytes) {
-            self.took_until(at, before + bytes.len() as u64, now);
+            self.taken_until(at, before + bytes.len() as u64, now);
             return true;
         }
         if socket.unsent_length(lp) > 0 {
-            self.took(lp, at, now);
+            self.update_taken(lp, at, now);
             self.watch_blocked(lp, at);
         }
-        // Otherwise the write failed, and the error follows.
+        // Without queued bytes the write has failed; `on_error` follows.
         false
     }
 
-    /// A write of a script, which is no message. Says whether the kernel took everything.
+    /// Writes the text of a script's step, which is not counted as a message; whether the kernel took all of it.
     pub(crate) fn write_step(&mut self, lp: &mut Loop, at: usize, bytes: &[u8], phase: Phase, seq: u64) -> bool {
         let now = self.now();
         let conn = &mut self.conns[at];
         let Some(socket) = conn.socket else { return false };
         let (start, end) = (conn.written, conn.written + bytes.len() as u64);
-        conn.outbox.push_back(Taking { start, end, seq, since: now, phase, receivers: 0 });
+        conn.outbox.push_back(Outgoing { start, end, seq, since: now, phase, receivers: 0 });
         self.write(lp, at, socket, bytes, now)
     }
 
@@ -243,23 +247,23 @@ impl Run {
             return;
         }
         let now = self.now();
-        self.took(lp, at, now);
+        self.update_taken(lp, at, now);
         match self.model() {
-            Model::Script(_) => self.go_on_with_pass(lp, at),
+            Model::Script(_) => self.run_steps(lp, at),
             _ => self.pump(lp, at),
         }
     }
 
-    /// Looks how much the kernel has taken.
-    pub(crate) fn took(&mut self, lp: &mut Loop, at: usize, now: u64) {
+    /// Finds out how many bytes the kernel has taken: the bytes written, less those still queued in the socket.
+    pub(crate) fn update_taken(&mut self, lp: &mut Loop, at: usize, now: u64) {
         let conn = &self.conns[at];
         let Some(socket) = conn.socket else { return };
         let until = conn.written - (socket.unsent_length(lp) as u64).min(conn.written);
-        self.took_until(at, until, now);
+        self.taken_until(at, until, now);
     }
 
-    /// The kernel has every byte of the connection before `until`.
-    fn took_until(&mut self, at: usize, until: u64, now: u64) {
+    /// The kernel has taken all bytes of the connection before `until`: counts the messages that this completes.
+    fn taken_until(&mut self, at: usize, until: u64, now: u64) {
         let is_script = matches!(self.model(), Model::Script(_));
         let Run { conns, book, room, .. } = self;
         let conn = &mut conns[at];
@@ -268,7 +272,7 @@ impl Run {
         book.ledger.bytes_out += conn.taken - before;
         while let Some(oldest) = conn.outbox.front() {
             let (seq, is_whole, is_begun) = (oldest.seq, oldest.end <= until, oldest.start < until);
-            // Its first byte went with this write, if not with the one before.
+            // Its first byte was taken just now, not by an earlier write.
             if is_begun && oldest.start >= before {
                 conn.replies.started(seq, now);
                 if let Some(room) = room {
@@ -292,30 +296,31 @@ impl Run {
         }
     }
 
-    /// Looks every millisecond how far the kernel has come with those that it did not take all from.
+    /// Checks each millisecond how many bytes the kernel has taken of this connection, so that messages get their
+    /// times. The drain event comes only when all bytes are taken.
     fn watch_blocked(&mut self, lp: &mut Loop, at: usize) {
         self.blocked.push(at);
         if !self.is_watching_blocked {
             self.is_watching_blocked = true;
-            let call = self.later(|run, lp| run.look_at_blocked(lp));
+            let call = self.later(|run, lp| run.check_blocked(lp));
             let timer = lp.set_timeout(Duration::from_millis(1), call);
             lp.unref(timer);
         }
     }
 
-    fn look_at_blocked(&mut self, lp: &mut Loop) {
+    fn check_blocked(&mut self, lp: &mut Loop) {
         self.is_watching_blocked = false;
         let now = self.now();
         for at in std::mem::take(&mut self.blocked) {
-            self.took(lp, at, now);
+            self.update_taken(lp, at, now);
             if !self.conns[at].outbox.is_empty() && self.conns[at].is_living() {
                 self.watch_blocked(lp, at);
             }
         }
     }
 
-    /// The connection is gone: what it has not taken whole is unsent.
-    pub(crate) fn give_back_unsent(&mut self, at: usize, now: u64) {
+    /// The connection is lost: counts the messages that the kernel has not taken whole as unsent.
+    pub(crate) fn count_unsent(&mut self, at: usize, now: u64) {
         let is_script = matches!(self.model(), Model::Script(_));
         let outbox = std::mem::take(&mut self.conns[at].outbox);
         let queue = std::mem::take(&mut self.conns[at].queue);
@@ -327,7 +332,7 @@ impl Run {
         for taking in outbox {
             let replies = &mut self.conns[at].replies;
             if taking.receivers == 1 && self.room.is_none() && !replies.is_pending(taking.seq) {
-                // Answered before the kernel was seen to have it.
+                // It was answered, so the kernel had taken it, although we had not looked since.
                 let counts = self.book.ledger.phase(taking.phase);
                 counts.sent += 1;
                 counts.expected += 1;
@@ -352,7 +357,7 @@ impl Run {
         self.book.unsent(id, Some(seq), self.phase_at(due), &text, now);
     }
 
-    /// Messages that have waited too long to be handed to the socket.
+    /// Counts messages that have waited longer than `--timeout` for the socket as unsent.
     pub(crate) fn drop_overdue(&mut self, at: usize, now: u64) {
         while let Some(due) = self.conns[at].queue.pop_front_if(|due| now.saturating_sub(*due) > self.rules.timeout) {
             self.untaken -= 1;
@@ -360,7 +365,7 @@ impl Run {
         }
     }
 
-    /// A fan-out: any connection may have a free place now.
+    /// Fan-out: sends on the connections one of whose messages was delivered everywhere, or has timed out.
     pub(crate) fn pump_freed(&mut self, lp: &mut Loop) {
         if matches!(self.model(), Model::Closed { .. }) && matches!(self.stage, Stage::Warmup | Stage::Steady) {
             let room = self.room.as_mut().map(|room| room.take_freed()).unwrap_or_default();
@@ -370,9 +375,8 @@ impl Run {
         }
     }
 
-    /// Ctrl-C: what was sent and is unanswered stays unfinished; what was not sent is forgotten.
-    pub(crate) fn leave_unfinished(&mut self, at: usize) {
-        let now = self.now();
+    /// Ctrl-C: counts unanswered messages as unfinished and drops unsent ones.
+    pub(crate) fn count_unfinished(&mut self, at: usize) {
         let Run { conns, book, .. } = self;
         let conn = &mut conns[at];
         for message in conn.replies.interrupt() {
@@ -380,7 +384,7 @@ impl Run {
         }
         conn.outbox.clear();
         conn.queue.clear();
-        self.leave_pass(at, now);
+        self.count_unfinished_pass(at);
         self.set_busy(at, false);
     }
 }

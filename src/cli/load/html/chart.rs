@@ -14,7 +14,7 @@
 
 use std::fmt::Write;
 
-use crate::cli::load::report::{grouped, short_time};
+use crate::cli::load::units::{grouped, short_time};
 
 /// The box that is stretched, in its own units.
 const WIDTH: f64 = 1000.0;

@@ -1,19 +1,19 @@
-//! Programs with sockets. Both ends of every connection are in the program; only what one end sees is asked for, because
-//! nothing is promised about how the turns of two ends mix.
+//! Programs with sockets. Both sides of every connection are in the program, but it prints the events of one side only:
+//! there is no promise about the order between the two sides.
 
 use bucle::net::{Error, Socket, on};
 use bucle::{Loop, Result};
 
-use super::super::stage::{hold_up, ms, say, serve};
+use super::super::stage::{ms, print, serve, work_for};
 
 pub(super) fn immediate_against_timeout(lp: &mut Loop) -> Result<()> {
     let here = serve(lp, on())?;
     let client = on().connect(|lp, socket| {
-        lp.set_immediate(|lp| say(lp, "immediate"));
-        lp.set_timeout(ms(1), |lp| say(lp, "timeout"));
-        say(lp, "connect");
-        hold_up(ms(5));
-        lp.next_tick(|lp| say(lp, "tick"));
+        lp.set_immediate(|lp| print(lp, "immediate"));
+        lp.set_timeout(ms(1), |lp| print(lp, "timeout"));
+        print(lp, "connect");
+        work_for(ms(5));
+        lp.next_tick(|lp| print(lp, "tick"));
         socket.destroy(lp);
     });
     Socket::connect(lp, here, client)?;
@@ -24,23 +24,23 @@ pub(super) fn data_and_end(lp: &mut Loop) -> Result<()> {
     let here = serve(lp, on().connection(|lp, socket| socket.end_with(lp, "hola")))?;
     let client = on()
         .data(|lp, _, _| {
-            say(lp, "data");
-            lp.set_immediate(|lp| say(lp, "immediate"));
-            lp.next_tick(|lp| say(lp, "tick"));
+            print(lp, "data");
+            lp.set_immediate(|lp| print(lp, "immediate"));
+            lp.next_tick(|lp| print(lp, "tick"));
         })
-        .end(|lp, _| say(lp, "end"))
-        .close(|lp, _, _| say(lp, "close"));
+        .end(|lp, _| print(lp, "end"))
+        .close(|lp, _, _| print(lp, "close"));
     Socket::connect(lp, here, client)?;
     Ok(())
 }
 
 pub(super) fn close_waits(lp: &mut Loop) -> Result<()> {
     let here = serve(lp, on())?;
-    let client = on().close(|lp, _, _| say(lp, "close")).connect(|lp, socket| {
+    let client = on().close(|lp, _, _| print(lp, "close")).connect(|lp, socket| {
         socket.destroy(lp);
-        lp.set_immediate(|lp| say(lp, "immediate"));
-        say(lp, "destroyed");
-        lp.next_tick(|lp| say(lp, "tick"));
+        lp.set_immediate(|lp| print(lp, "immediate"));
+        print(lp, "destroyed");
+        lp.next_tick(|lp| print(lp, "tick"));
     });
     Socket::connect(lp, here, client)?;
     Ok(())
@@ -49,13 +49,13 @@ pub(super) fn close_waits(lp: &mut Loop) -> Result<()> {
 pub(super) fn last_first(lp: &mut Loop) -> Result<()> {
     let here = serve(lp, on())?;
     let first = on().close(|lp, _, _| {
-        say(lp, "first");
-        lp.next_tick(|lp| say(lp, "tick of the first"));
+        print(lp, "first");
+        lp.next_tick(|lp| print(lp, "tick of the first"));
     });
-    let second = on().close(|lp, _, _| say(lp, "second"));
+    let second = on().close(|lp, _, _| print(lp, "second"));
     let third = on().close(|lp, _, _| {
-        say(lp, "third");
-        lp.next_tick(|lp| say(lp, "tick of the third"));
+        print(lp, "third");
+        lp.next_tick(|lp| print(lp, "tick of the third"));
     });
     let first = Socket::connect(lp, here, first)?;
     let second = Socket::connect(lp, here, second)?;
@@ -73,13 +73,13 @@ pub(super) fn error_and_close(lp: &mut Loop) -> Result<()> {
     let here = serve(lp, on())?;
     let client = on()
         .connect(|lp, socket| {
-            lp.set_immediate(|lp| say(lp, "immediate"));
-            lp.next_tick(|lp| say(lp, "tick before"));
+            lp.set_immediate(|lp| print(lp, "immediate"));
+            lp.next_tick(|lp| print(lp, "tick before"));
             socket.destroy_with(lp, Error::custom("EBYE", "enough"));
-            lp.next_tick(|lp| say(lp, "tick after"));
+            lp.next_tick(|lp| print(lp, "tick after"));
         })
-        .close(|lp, _, _| say(lp, "close"))
-        .error(|lp, _, _| say(lp, "error"));
+        .close(|lp, _, _| print(lp, "close"))
+        .error(|lp, _, _| print(lp, "error"));
     Socket::connect(lp, here, client)?;
     Ok(())
 }
@@ -88,13 +88,13 @@ pub(super) fn error_and_close(lp: &mut Loop) -> Result<()> {
 pub(super) fn finish_end_close(lp: &mut Loop) -> Result<()> {
     let here = serve(lp, on())?;
     let client = on()
-        .close(|lp, _, _| say(lp, "close"))
+        .close(|lp, _, _| print(lp, "close"))
         .connect(|lp, socket| {
-            socket.end_then(lp, |lp, _| say(lp, "callback"));
-            lp.next_tick(|lp| say(lp, "tick"));
+            socket.end_then(lp, |lp, _| print(lp, "callback"));
+            lp.next_tick(|lp| print(lp, "tick"));
         })
-        .end(|lp, _| say(lp, "end"))
-        .finish(|lp, _| say(lp, "finish"));
+        .end(|lp, _| print(lp, "end"))
+        .finish(|lp, _| print(lp, "finish"));
     Socket::connect(lp, here, client)?;
     Ok(())
 }
@@ -102,11 +102,11 @@ pub(super) fn finish_end_close(lp: &mut Loop) -> Result<()> {
 pub(super) fn written(lp: &mut Loop) -> Result<()> {
     let here = serve(lp, on())?;
     let client = on().connect(|lp, socket| {
-        lp.queue_microtask(|lp| say(lp, "microtask"));
-        lp.next_tick(|lp| say(lp, "tick before"));
-        socket.write_then(lp, "hola", |lp, _| say(lp, "written"));
-        lp.next_tick(|lp| say(lp, "tick after"));
-        say(lp, "connect");
+        lp.queue_microtask(|lp| print(lp, "microtask"));
+        lp.next_tick(|lp| print(lp, "tick before"));
+        socket.write_then(lp, "hola", |lp, _| print(lp, "written"));
+        lp.next_tick(|lp| print(lp, "tick after"));
+        print(lp, "connect");
         lp.set_immediate(move |lp| socket.destroy(lp));
     });
     Socket::connect(lp, here, client)?;
@@ -118,14 +118,14 @@ pub(super) fn drained(lp: &mut Loop) -> Result<()> {
     let client = on()
         .connect(|lp, socket| {
             let more_than_the_kernel_takes = vec![0; 16 * 1024 * 1024];
-            socket.write_then(lp, more_than_the_kernel_takes, |lp, _| say(lp, "much"));
+            socket.write_then(lp, more_than_the_kernel_takes, |lp, _| print(lp, "much"));
             socket.write_then(lp, "hola", move |lp, _| {
-                say(lp, "little");
+                print(lp, "little");
                 socket.destroy(lp);
             });
-            lp.next_tick(|lp| say(lp, "tick"));
+            lp.next_tick(|lp| print(lp, "tick"));
         })
-        .drain(|lp, _| say(lp, "drain"));
+        .drain(|lp, _| print(lp, "drain"));
     Socket::connect(lp, here, client)?;
     Ok(())
 }
@@ -134,16 +134,16 @@ pub(super) fn drained(lp: &mut Loop) -> Result<()> {
 pub(super) fn server_first(lp: &mut Loop) -> Result<()> {
     let handler = on()
         .connection(|lp, socket| {
-            lp.set_immediate(|lp| say(lp, "immediate"));
+            lp.set_immediate(|lp| print(lp, "immediate"));
             if let Some(server) = socket.server(lp) {
                 server.close(lp);
             }
-            lp.next_tick(|lp| say(lp, "tick before"));
+            lp.next_tick(|lp| print(lp, "tick before"));
             socket.destroy(lp);
-            lp.next_tick(|lp| say(lp, "tick after"));
+            lp.next_tick(|lp| print(lp, "tick after"));
         })
-        .close(|lp, _, _| say(lp, "socket"))
-        .server_close(|lp, _| say(lp, "server"));
+        .close(|lp, _, _| print(lp, "socket"))
+        .server_close(|lp, _| print(lp, "server"));
     let here = serve(lp, handler)?;
     Socket::connect(lp, here, on())?;
     Ok(())
@@ -155,18 +155,18 @@ pub(super) fn round_the_loop(lp: &mut Loop) -> Result<()> {
     let client = on()
         .data(|lp, socket, _| {
             socket.destroy(lp);
-            say(lp, "data");
-            lp.set_timeout(ms(1), |lp| say(lp, "timeout"));
+            print(lp, "data");
+            lp.set_timeout(ms(1), |lp| print(lp, "timeout"));
             lp.set_immediate(|lp| {
-                say(lp, "immediate");
-                lp.set_immediate(|lp| say(lp, "nested"));
-                lp.next_tick(|lp| say(lp, "late tick"));
+                print(lp, "immediate");
+                lp.set_immediate(|lp| print(lp, "nested"));
+                lp.next_tick(|lp| print(lp, "late tick"));
             });
-            lp.queue_microtask(|lp| say(lp, "microtask"));
-            lp.next_tick(|lp| say(lp, "tick"));
-            hold_up(ms(5));
+            lp.queue_microtask(|lp| print(lp, "microtask"));
+            lp.next_tick(|lp| print(lp, "tick"));
+            work_for(ms(5));
         })
-        .close(|lp, _, _| say(lp, "close"));
+        .close(|lp, _, _| print(lp, "close"));
     Socket::connect(lp, here, client)?;
     Ok(())
 }

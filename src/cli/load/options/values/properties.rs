@@ -1,15 +1,16 @@
-//! What holds for counts, times and addresses, whatever is typed.
+//! Properties of the parsers of counts, times and addresses, for any text.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::cli::load::threshold::Threshold;
+use crate::cli::load::units::LONGEST;
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The same again: digits and one of the units.
+/// A plain second implementation: digits and one of the units.
 fn count_plainly(text: &str) -> Option<u128> {
     [("", 1), ("k", 1000), ("M", 1_000_000)].into_iter().find_map(|(unit, factor)| {
         let digits = text.strip_suffix(unit).filter(|digits| is_number(digits))?;
@@ -17,7 +18,7 @@ fn count_plainly(text: &str) -> Option<u128> {
     })
 }
 
-/// In nanoseconds, the rest cut off.
+/// A plain second implementation: nanoseconds, rounded down.
 fn time_plainly(text: &str) -> Option<u128> {
     let units = [
         ("", 1e9 as u128),
@@ -86,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_typed_is_too_strange(text in ".{0,20}") {
+    fn no_text_makes_a_parser_panic(text in ".{0,20}") {
         drop((sources(&text), ramp(&text), procs(&text), expect(&text)));
         drop((size(&text), connections(&text), Threshold::parse(&text)));
     }

@@ -1,0 +1,132 @@
+//! The state of one connection of a run.
+
+use std::collections::VecDeque;
+
+use bucle::net::Socket;
+use bucle::telnet::codec::Decoder;
+
+use crate::cli::load::check::{Lines, Phase, Replies};
+use crate::cli::load::script::{Pass, Said};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ConnState {
+    Unused,
+    Connecting,
+    /// Connected; the greeting has not come whole (`--skip-line`).
+    Greeting,
+    Ready,
+    /// We have sent our FIN; the server's has not come.
+    Closing,
+    /// Closed, and opened again for the next connection of `--churn` or pass of `--script`.
+    Resting,
+    Gone,
+}
+
+/// A connection. With `--churn` and `--script` several sockets follow each other in it.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// `{conn}`.
+    pub(crate) id: u64,
+    pub(crate) state: ConnState,
+    pub(crate) socket: Option<Socket>,
+    /// When the connect began, the connection was made, the greeting came, or our FIN was sent: the last of these.
+    pub(crate) since: u64,
+    pub(crate) replies: Replies,
+    /// The due times of messages that have not been given to the socket yet.
+    pub(crate) queue: VecDeque<u64>,
+    /// Messages that were given to the socket, but that the kernel has not taken whole.
+    pub(crate) outbox: VecDeque<Outgoing>,
+    /// How many bytes were given to the socket, and how many of these the kernel has taken.
+    pub(crate) written: u64,
+    pub(crate) taken: u64,
+    pub(crate) lines: Lines,
+    pub(crate) telnet: Option<Box<Decoder>>,
+    /// Whether its next connect uses the source port that is assigned to it; not after that port turned out to be in
+    /// use.
+    pub(crate) uses_assigned_port: bool,
+    /// Whether no connection sends before this one's greeting has come or is overdue.
+    pub(crate) delays_start: bool,
+    pub(crate) pass: Option<Box<ActivePass>>,
+    /// The text that its passes have sent last.
+    pub(crate) last_sent: Option<Said>,
+    /// Whether a connection of `--churn` or a pass is under way.
+    pub(crate) is_busy: bool,
+    /// Whether a call of `pump` is queued for the next turn.
+    pub(crate) is_pump_queued: bool,
+    /// `--churn`: whether the message was begun, and in which phase the connect began.
+    pub(crate) has_sent: bool,
+    pub(crate) phase: Phase,
+    /// Whether a reply has come, right or wrong.
+    pub(crate) has_replied: bool,
+}
+
+/// A message that was given to the socket. `start` and `end` are its place in the bytes written to the connection.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) seq: u64,
+    pub(crate) since: u64,
+    pub(crate) phase: Phase,
+    /// How many replies are expected.
+    pub(crate) receivers: u64,
+}
+
+/// A pass through a script that is under way.
+#[derive(Debug)]
+pub(crate) struct ActivePass {
+    pub(crate) pass: Pass,
+    pub(crate) phase: Phase,
+    pub(crate) began: u64,
+    /// When its first byte was written, and when the last expected text was found.
+    pub(crate) started: Option<u64>,
+    pub(crate) ended: u64,
+    /// Received bytes that no step has consumed yet.
+    pub(crate) unread: Vec<u8>,
+    /// Since when a step waits for the text that it expects.
+    pub(crate) waits_since: Option<u64>,
+    pub(crate) is_pausing: bool,
+}
+
+/// Why a connection ended before the run closed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loss {
+    /// The server sent a FIN.
+    Closed,
+    /// The server sent an RST, or there was another error.
+    Reset,
+    /// We gave it up: a timeout passed without the bytes being taken, the greeting, or the text a script expects.
+    GivenUp,
+}
+
+impl Conn {
+    pub(crate) fn new(id: u64) -> Conn {
+        Conn {
+            id,
+            state: ConnState::Unused,
+            socket: None,
+            since: 0,
+            replies: Replies::default(),
+            queue: VecDeque::new(),
+            outbox: VecDeque::new(),
+            written: 0,
+            taken: 0,
+            lines: Lines::default(),
+            telnet: None,
+            uses_assigned_port: true,
+            delays_start: false,
+            pass: None,
+            last_sent: None,
+            is_busy: false,
+            is_pump_queued: false,
+            has_sent: false,
+            phase: Phase::Warmup,
+            has_replied: false,
+        }
+    }
+
+    /// Connected, and not closed by either side.
+    pub(crate) fn is_living(&self) -> bool {
+        matches!(self.state, ConnState::Greeting | ConnState::Ready)
+    }
+}

@@ -1,0 +1,25 @@
+//! Every example is a lesson and does what its header promises.
+//!
+//! A lesson that needs no client must print exactly the lines under "Expect". A server lesson is used as its header
+//! shows, and then as real clients use it: one byte at a time, without reading for a while, and with a reset.
+//!
+//! No test sleeps to let time pass. A test waits for bytes or for the end of a process. A time limit, which a correct
+//! lesson never reaches, turns a hang into a failure.
+
+mod chat;
+#[cfg(feature = "process")]
+mod client;
+mod echo;
+mod headers;
+mod lesson;
+mod lines;
+mod other_threads;
+mod panics_and_traces;
+mod peer;
+mod pool;
+mod proxy;
+#[cfg(feature = "process")]
+mod shutdown;
+mod statistics;
+mod stock;
+mod telnet;

@@ -1,0 +1,153 @@
+//! Connections: how they are made, and how they are lost.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::command::{Run, Served, load};
+use crate::server::{self, Server};
+use crate::{counters, is_consistent};
+
+#[test]
+fn failed_connects_are_counted_by_reason() {
+    let port = Server::echo().closed_port();
+    let run = Run::start(&[&format!(":{port}"), "-c", "4", "-d", "5s", "--json"]).end();
+    let report = run.json(3);
+    is_consistent(&report);
+    assert_eq!((&report["connect"]["attempted"], &report["connect"]["refused"]), (&4.into(), &4.into()));
+    let run = Run::start(&["no-such-host.invalid:80", "-c", "2", "--json"]).end();
+    assert_eq!(run.json(3)["connect"]["errno"]["ENOTFOUND"], 2);
+    let run = Run::start(&[&format!(":{port}"), "--churn", "-n", "3", "--json"]).end();
+    assert_eq!(run.json(3)["connect"]["refused"], 3);
+}
+
+#[test]
+fn a_failed_connect_is_explained_as_by_bucle_connect() {
+    let port = Server::echo().closed_port();
+    let here = format!("127.0.0.1:{port}");
+    for (target, code) in [(here.as_str(), "ECONNREFUSED"), ("no-such-host.invalid:80", "ENOTFOUND")] {
+        let run = Run::start(&[target, "-c", "3", "-n", "1"]).end();
+        assert_eq!(run.code, Some(3), "{}", run.stderr);
+        let sentence = match code {
+            "ENOTFOUND" => "there is no host of that name",
+            _ => "nobody listens there",
+        };
+        for want in [&format!("cannot connect to {target}: {sentence} ({code})"), "    try:  ", "0 of 3 made"] {
+            assert!(run.stdout.contains(want), "{want}: {}", run.stdout);
+        }
+        for bad in ["a second", "the generator", "messages", "bucle connect"] {
+            assert!(!run.stdout.contains(bad), "{bad}: {}", run.stdout);
+        }
+    }
+}
+
+/// A listener that never accepts and whose queue is full: further connects get no answer.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connect_without_an_answer_times_out() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+    listener.bind(&any.into()).and_then(|()| listener.listen(1)).expect("a free port");
+    let port = listener.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound").port();
+    let target = format!(":{port}");
+    let report =
+        Run::start(&[&target, "-c", "9", "--hold", "-d", "10ms", "--timeout", "300ms", "--json"]).end().json(1);
+    is_consistent(&report);
+    let (ok, timeout) = (report["connect"]["ok"].as_u64(), report["connect"]["timeout"].as_u64());
+    assert!(ok >= Some(1) && timeout >= Some(1), "{report}");
+    assert_eq!(ok.zip(timeout).map(|(ok, timeout)| ok + timeout), Some(9));
+}
+
+#[test]
+fn connections_that_the_server_closes_are_counted() {
+    let server = Server::start(|stream, _| drop(stream));
+    let report = load(&server, &["-c", "3", "--hold", "-d", "20s", "--json"]).json(1);
+    is_consistent(&report);
+    assert_eq!(report["lost"]["closed"], 3, "the run ends when no connection is left");
+    assert_eq!((report["model"].as_str(), report["checked"].as_bool()), (Some("hold"), Some(false)));
+}
+
+/// The reset comes after the first message: an earlier one could make the connect fail.
+#[test]
+fn connections_that_the_server_resets_are_counted() {
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |_, _, _| Err(std::io::Error::other("enough")));
+        let socket = socket2::Socket::from(stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("it is open");
+    });
+    let report = load(&server, &["-c", "3", "-d", "20s", "--warmup", "0", "--json"]).json(4);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "missing 3");
+    assert_eq!(report["lost"]["reset"], 3);
+}
+
+/// The server answers five messages and closes the connection instead of answering the sixth.
+#[test]
+fn the_unanswered_message_of_a_lost_connection_is_missing() {
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |stream, seq, line| match seq {
+            5 => stream.shutdown(std::net::Shutdown::Both),
+            _ => stream.write_all(line),
+        });
+    });
+    let report = load(&server, &["-c", "3", "-d", "20s", "--warmup", "0", "--json"]).json(4);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 15, missing 3");
+    assert_eq!(report["lost"]["closed"], 3);
+}
+
+#[test]
+fn churn_makes_one_connection_per_message() {
+    let server = Server::echo();
+    let report = load(&server, &["-c", "4", "-n", "50", "--churn", "--json"]).json(0);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 50");
+    assert_eq!(report["connect"]["attempted"], 50);
+    assert_eq!((server.ledger().connections, server.ledger().lines), (50, 50));
+    assert_eq!(report["model"], "churn");
+}
+
+/// The server notes the number of connections at each line: all are made before the first.
+#[test]
+fn nothing_is_sent_before_the_ramp_ends() {
+    let connections: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let collect = connections.clone();
+    let server = Server::start(move |mut stream, ledger| {
+        stream.write_all(b"hello\n").expect("the client reads");
+        let (collect, shared) = (collect.clone(), ledger.clone());
+        server::each_line(&stream, ledger, move |stream, _, line| {
+            collect.lock().expect("no thread panics").push(shared.lock().expect("no thread panics").connections);
+            stream.write_all(line)
+        });
+    });
+    let report = load(&server, &["-c", "5", "-n", "50", "--ramp", "100ms", "--skip-line", "--json"]).json(0);
+    assert_eq!(counters(&report), "exact 50");
+    assert_eq!(*connections.lock().expect("no thread panics"), [5; 50]);
+}
+
+#[test]
+fn source_addresses_are_used_in_turn() {
+    let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let collect = seen.clone();
+    let server = Server::start(move |stream, ledger| {
+        let peer = stream.peer_addr().expect("it is connected").ip().to_string();
+        collect.lock().expect("no thread panics").insert(peer);
+        server::each_line(&stream, ledger, |stream, _, line| stream.write_all(line));
+    });
+    let report = load(&server, &["-c", "6", "-n", "30", "--source", "127.0.0.2-127.0.0.4", "--json"]).json(0);
+    assert_eq!(counters(&report), "exact 30");
+    let want = ["127.0.0.2", "127.0.0.3", "127.0.0.4"].map(str::to_owned).into();
+    assert_eq!(*seen.lock().expect("no thread panics"), want);
+}
+
+/// Two `bucle serve` processes share a port. The kernel divides the connections between them, and every message is
+/// answered.
+#[test]
+fn servers_that_share_a_port_answer_every_connection() {
+    let one = Served::start(&["lines", "--reuse-port", "--port", "0"]);
+    let port = one.port;
+    let _other = Served::start(&["lines", "--reuse-port", "--port", &port.to_string()]);
+    let run = Run::start(&[&format!(":{port}"), "-c", "50", "-n", "500", "--in-flight", "4", "--json"]).end();
+    assert_eq!(counters(&run.json(0)), "exact 500");
+}

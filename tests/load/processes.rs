@@ -1,0 +1,72 @@
+//! `--procs` and Ctrl-C: results are added up, and an interrupted run reports.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex, mpsc};
+
+use crate::command::{Run, load};
+use crate::server::{self, Server};
+use crate::{counters, is_consistent};
+
+#[test]
+fn results_of_several_processes_are_added_up() {
+    let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let collect = seen.clone();
+    let server = Server::start(move |stream, ledger| {
+        let collect = collect.clone();
+        server::each_line(&stream, ledger, move |stream, _, line| {
+            let text = String::from_utf8_lossy(line);
+            let conn = text.split(':').next().unwrap_or_default().to_owned();
+            collect.lock().expect("no thread panics").insert(conn);
+            stream.write_all(line)
+        });
+    });
+    for model in [&["--in-flight", "2"], &["-r", "2k"]] {
+        seen.lock().expect("no thread panics").clear();
+        let before = server.ledger().lines;
+        let args = [&["-c", "10", "-n", "501", "--procs", "3", "--json"], &model[..]].concat();
+        let report = load(&server, &args).json(0);
+        is_consistent(&report);
+        assert_eq!(counters(&report), "exact 501");
+        assert_eq!(server.ledger().lines - before, 501);
+        assert_eq!((&report["client"]["procs"], &report["connect"]["ok"]), (&3.into(), &10.into()));
+        let all: BTreeSet<String> = (0..10).map(|conn| conn.to_string()).collect();
+        assert_eq!(*seen.lock().expect("no thread panics"), all, "{{conn}} is unique over all processes");
+    }
+}
+
+#[test]
+fn an_interrupted_run_reports() {
+    for procs in ["1", "2"] {
+        let (send, received) = mpsc::channel();
+        let server = Server::start(move |stream, ledger| {
+            let send = send.clone();
+            server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
+        });
+        let target = format!(":{}", server.port);
+        let args = [&target, "-c", "4", "-d", "1h", "--warmup", "0", "--timeout", "1h", "--json", "--procs", procs];
+        let run = Run::start(&args);
+        (0..4).for_each(|_| received.recv().expect("each connection sends one message"));
+        run.signal("INT");
+        let report = run.end().json(130);
+        is_consistent(&report);
+        assert_eq!(counters(&report), "unfinished 4");
+        assert_eq!(report["interrupted"], true);
+    }
+}
+
+#[test]
+fn a_run_interrupted_while_connecting_reports() {
+    let (send, received) = mpsc::channel();
+    let server = Server::start(move |stream, _| {
+        std::mem::forget(stream);
+        let _ = send.send(());
+    });
+    let target = format!(":{}", server.port);
+    let run = Run::start(&[&target, "-c", "100", "--ramp", "1h", "--json"]);
+    received.recv().expect("the first connection comes at once");
+    run.signal("INT");
+    let report = run.end().json(130);
+    is_consistent(&report);
+    assert_eq!((&report["messages"]["sent"], &report["interrupted"]), (&0.into(), &true.into()));
+}

@@ -1,0 +1,90 @@
+//! `--script` and `--telnet`: conversations.
+
+use std::io::{Read, Write};
+use std::sync::mpsc;
+
+use crate::command::load;
+use crate::server::{self, Server};
+use crate::{counters, is_consistent};
+
+#[test]
+fn a_script_runs_its_steps_in_order() {
+    let server = Server::start(|mut stream, ledger| {
+        stream.write_all(b"hello\nlogin: ").expect("the client reads");
+        server::each_line(&stream, ledger, |stream, _, line| match line {
+            b"quit\n" => Ok(()),
+            line => stream.write_all(&[b"welcome ", line].concat()),
+        });
+    });
+    let script = std::env::temp_dir().join(format!("bucle-load-script-{}", std::process::id()));
+    let text = "# a visit\nexpect login:\nsend ana{conn}.{seq}\\n\nexpect welcome ana{conn}.{seq}\npause 1ms\nsend quit\\n\nclose\n";
+    std::fs::write(&script, text).expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let report = load(&server, &["-c", "3", "-n", "12", "--script", name, "--json"]).json(0);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 12");
+    assert_eq!((report["model"].as_str(), server.ledger().lines), (Some("script"), 24));
+    std::fs::write(&script, "expect logout").expect("a file can be written");
+    let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "200ms", "--json"]).json(4);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "missing 2");
+    let first = &report["first_failure"];
+    assert_eq!((&first["sent"], &first["expected"], &first["line"]), (&"".into(), &"logout".into(), &1.into()));
+    std::fs::remove_file(script).expect("it is there");
+}
+
+/// The second step that expects text fails. In the other script nothing is sent before the first step waits.
+#[test]
+fn a_failed_script_reports_what_it_sent_and_expected() {
+    let server = Server::lines(|_, line, _| line.to_vec());
+    let script = std::env::temp_dir().join(format!("bucle-load-failing-{}", std::process::id()));
+    let name = script.to_str().expect("a name");
+    let table = [
+        ("send one {seq}\\n\nexpect one\n\n# then\nsend two {seq}\\n\nexpect three\n", "two 0\\x0a", "three", 6),
+        ("expect done\n", "", "done", 1),
+    ];
+    for (text, sent, expected, line) in table {
+        std::fs::write(&script, text).expect("a file can be written");
+        let args = ["-c", "1", "-n", "1", "--script", name, "--timeout", "200ms"];
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+        is_consistent(&report);
+        let first = &report["first_failure"];
+        assert_eq!((first["kind"].as_str(), first["sent"].as_str()), (Some("missing"), Some(sent)), "{text}");
+        assert_eq!((first["expected"].as_str(), first["line"].as_u64()), (Some(expected), Some(line)), "{text}");
+        let run = load(&server, &args);
+        for want in [format!("message 0, line {line} of the script"), format!("    expected  {expected}\n")] {
+            assert!(run.stdout.contains(&want), "{want}: {}", run.stdout);
+        }
+    }
+    std::fs::write(&script, "send {seq}\\n\npause 10ms\nexpect 0\n").expect("a file can be written");
+    let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "200ms", "--json"]).json(4);
+    assert_eq!((&report["first_failure"]["sent"], &report["first_failure"]["seq"]), (&"1\\x0a".into(), &1.into()));
+    std::fs::remove_file(script).expect("it is there");
+    // Without a script the message is what is expected, so `expected` and `line` are null.
+    let server = Server::lines(|_, _, _| b"no\n".to_vec());
+    let report = load(&server, &["-c", "1", "-n", "1", "--json"]).json(4);
+    assert!(report["first_failure"]["expected"].is_null() && report["first_failure"]["line"].is_null(), "{report}");
+}
+
+/// The server negotiates first, puts commands into its replies, and expects that the byte 255 is doubled.
+#[test]
+fn telnet_commands_are_removed_from_replies() {
+    let (send, received) = mpsc::channel();
+    let server = Server::start(move |mut stream, _| {
+        stream.write_all(b"\xff\xfd\x18\xff\xfb\x01hello\n").expect("the client reads");
+        let mut answers = [0; 6];
+        stream.read_exact(&mut answers).expect("the client answers");
+        send.send(answers).expect("the test waits for it");
+        let mut buf = [0; 256];
+        while let Ok(n @ 1..) = stream.read(&mut buf) {
+            let (head, tail) = buf[..n].split_at(2);
+            if stream.write_all(&[head, b"\xff\xf1", tail].concat()).is_err() {
+                return;
+            }
+        }
+    });
+    let args = ["-c", "1", "-n", "10", "--telnet", "--skip-line", "-m", r"no{seq}\xff\xff\n", "--json"];
+    let report = load(&server, &args).json(0);
+    assert_eq!(counters(&report), "exact 10");
+    assert_eq!(received.recv().expect("it has answered"), *b"\xff\xfc\x18\xff\xfe\x01");
+}

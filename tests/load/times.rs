@@ -1,0 +1,112 @@
+//! Response times, and whether the generator itself was the limit.
+
+use std::io::Write;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::command::{Run, load};
+use crate::server::{self, Server};
+use crate::{counters, is_consistent, responses_from};
+
+/// The server stops for 300 ms once. Messages that were due meanwhile had to wait, and their response times show it.
+#[test]
+fn a_stall_shows_in_the_response_time() {
+    const STALL: Duration = Duration::from_millis(300);
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |stream, seq, line| {
+            if seq == 100 {
+                thread::sleep(STALL);
+            }
+            stream.write_all(line)
+        });
+    });
+    let report = load(&server, &["-c", "1", "-n", "1000", "-r", "1k", "--json"]).json(0);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 1000");
+    assert!(report["latency_ns"]["response"]["max"].as_u64() >= Some(300_000_000));
+    // Messages that were due in the first 200 ms of the stall waited for at least 100 ms.
+    assert!(responses_from(&report, Duration::from_millis(100)) >= 199, "{}", report["latency_ns"]["response"]);
+}
+
+/// The generator itself is stopped for half a second. Messages that were due meanwhile are sent late, and their
+/// response times count from their due time.
+#[test]
+fn a_generator_that_was_stopped_reports_its_lag() {
+    let (send, received) = mpsc::channel();
+    let server = Server::start(move |stream, ledger| {
+        let send = send.clone();
+        server::each_line(&stream, ledger, move |stream, seq, line| {
+            if seq == 50 {
+                send.send(()).map_err(std::io::Error::other)?;
+            }
+            stream.write_all(line)
+        });
+    });
+    let target = format!(":{}", server.port);
+    let run = Run::start(&[&target, "-c", "1", "-n", "1000", "-r", "1k", "--json"]);
+    received.recv().expect("the run has begun");
+    run.signal("STOP");
+    thread::sleep(Duration::from_millis(500));
+    run.signal("CONT");
+    let report = run.end().json(0);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 1000");
+    assert_eq!(server.ledger().lines, 1000);
+    assert!(responses_from(&report, Duration::from_millis(250)) >= 240, "{}", report["latency_ns"]["response"]);
+    assert!(report["client"]["lag_p99_ns"].as_u64() >= Some(400_000_000) && report["client"]["saturated"] == true);
+}
+
+#[test]
+fn the_generator_is_not_the_limit_when_nothing_is_due() {
+    let script = std::env::temp_dir().join(format!("bucle-load-pause-{}", std::process::id()));
+    std::fs::write(&script, "send {seq}\\n\npause 10ms\n").expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let table: [&[&str]; 2] = [&["-c", "20", "--hold", "-d", "1s"], &["-c", "20", "--script", name, "-d", "1s"]];
+    for args in table {
+        let server = Server::echo();
+        let report = load(&server, &[args, &["--json"]].concat()).json(0);
+        is_consistent(&report);
+        assert_eq!((&report["client"]["lag_p99_ns"], &report["client"]["saturated"]), (&0.into(), &false.into()));
+        let run = load(&server, args);
+        assert!(run.stdout.contains("the generator was not the limit: "), "{args:?}: {}", run.stdout);
+        assert!(run.stdout.contains("% of a core, and nothing had to be sent on time\n"), "{args:?}: {}", run.stdout);
+        assert_eq!(server.ledger().connections, 40);
+    }
+    std::fs::remove_file(script).expect("it is there");
+}
+
+/// The server does not read for a while. Messages wait for the socket, and their response times count from their due
+/// time.
+#[test]
+fn a_socket_that_blocks_shows_in_the_response_time() {
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |stream, seq, line| {
+            if seq == 10 {
+                thread::sleep(Duration::from_millis(500));
+            }
+            stream.write_all(line)
+        });
+    });
+    let args = ["-c", "1", "-n", "100", "-r", "200", "--size", "200k", "--timeout", "30s", "--json"];
+    let report = load(&server, &args).json(0);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 100");
+    assert!(responses_from(&report, Duration::from_millis(250)) >= 45, "{}", report["latency_ns"]["response"]);
+}
+
+#[test]
+fn a_constant_delay_is_in_every_percentile() {
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |stream, _, line| {
+            thread::sleep(Duration::from_millis(20));
+            stream.write_all(line)
+        });
+    });
+    let report =
+        load(&server, &["-c", "5", "-n", "50", "--json", "--fail-if", "p50>19ms", "--fail-if", "max<1ms"]).json(5);
+    for name in ["response", "service"] {
+        assert!(report["latency_ns"][name]["p50"].as_u64() >= Some(20_000_000));
+    }
+    assert_eq!(report["failed"], serde_json::json!(["p50>19ms"]));
+}
