@@ -131,6 +131,8 @@ pub(crate) struct Net {
     servers: Slots<ServerState>,
     handlers: Slab<HandlerSlot>,
     next_serial: u32,
+    /// The last name that was given to a handler; see [`Shared`].
+    last_name: u32,
     /// Where text is put together that cannot be lent from the read buffer.
     text_buf: String,
     /// The copy of a chunk that a handler may change while pipes get the original.
@@ -210,7 +212,9 @@ impl Net {
 
     /// A name for a handler that is given out once.
     fn name_handler(&mut self, slot: u32) -> NonZeroU32 {
-        let name = NonZeroU32::new(self.take_serial()).unwrap_or(NonZeroU32::MAX);
+        // Not from the serials of sockets and servers: their numbers are in the log, and shall not have gaps.
+        self.last_name = self.last_name.wrapping_add(1);
+        let name = NonZeroU32::new(self.last_name).unwrap_or(NonZeroU32::MAX);
         self.handlers[slot as usize].name = Some(name);
         name
     }

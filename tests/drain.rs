@@ -1,6 +1,6 @@
 //! `ServerId::drain`: a server with connections closes in order, in bounded time. Time is driven by hand.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
@@ -406,6 +406,32 @@ fn a_socket_with_a_handler_of_its_own_gets_the_events_of_a_drain() {
     drop(client);
     stage.turn_until("over", |stage| !stage.is_draining());
     assert_eq!(seen.get(), 11);
+    assert_eq!(stage.events_of(socket), ["connection"]);
+}
+
+/// The new handler is known before the drain is announced, and gets what the old one had too many.
+#[test]
+fn a_socket_that_is_upgraded_when_the_drain_begins_gets_its_events_in_order() {
+    let mut stage = Stage::new();
+    let (mut client, socket) = stage.connect();
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let note = |event: &'static str| {
+        let events = events.clone();
+        move || events.borrow_mut().push(event)
+    };
+    let (head, away, closed) = (note("head"), note("going away"), note("close"));
+    let own =
+        bucle::net::on().data(move |_, _, _| head()).going_away(move |_, _| away()).close(move |_, _, _| closed());
+    let server = stage.server;
+    stage.event_loop.enter(|lp| {
+        server.drain(lp, Drain::default());
+        socket.upgrade(lp, own, "head");
+    });
+    stage.pass(2 * QUIET);
+    stage.expect_fin(&mut client);
+    drop(client);
+    stage.turn_until("over", |stage| !stage.is_draining());
+    assert_eq!(*events.borrow(), ["head", "going away", "close"]);
     assert_eq!(stage.events_of(socket), ["connection"]);
 }
 

@@ -251,7 +251,7 @@ impl Loop {
     fn destroy_rest(&mut self, server: ServerId, sockets: &[Socket], limit: Duration) {
         if !sockets.is_empty() {
             let count = sockets.len();
-            log::warn!(target: "bucle::net", "{server}: {count} connections did not end within {limit:?} and are destroyed");
+            log::warn!(target: "bucle::net", "{server}: {count} connections did not end within {limit:?}, destroying them");
         }
         self.backlog_is_empty(server);
         for &socket in sockets {

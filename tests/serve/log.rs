@@ -108,9 +108,36 @@ fn nonsense_in_rust_log_is_told_once_and_silences_nothing() {
     }
 }
 
-/// The first by name, the others of that second by number; only whoever asks for every connection hears of each.
+/// A warning with the first address, then a number a second later.
 #[test]
-fn who_was_idle_is_told_once_a_second() {
+fn refused_connections_are_logged_once_a_second() {
+    const REFUSED: usize = 5;
+    let mut server = Served::start(&["chat", "--max-connections", "1"]);
+    let heard = server.heard();
+    let _inside = server.greeted();
+    let first = server.connect();
+    let address = first.0.local_addr().expect("a socket").to_string();
+    let others: Vec<_> = (1..REFUSED).map(|_| server.connect()).collect();
+    let next = || loop {
+        let line = heard.recv_timeout(LIMIT).expect("a line");
+        if let Some((_, what)) = line.split_once("server #1 is full") {
+            return what.to_owned();
+        }
+    };
+    assert_eq!(next(), format!(" with 1 connections: {address} is refused"));
+    let mut counted = 1;
+    while counted < REFUSED {
+        let more = next();
+        let count = more.strip_prefix(": ").and_then(|more| more.strip_suffix(" more are refused"));
+        counted += count.and_then(|count| count.parse::<usize>().ok()).expect("a number");
+    }
+    assert_eq!(counted, REFUSED);
+    drop((first, others));
+}
+
+/// The first by name, the others of that second by number. A line for every connection needs `-vv`.
+#[test]
+fn idle_connections_are_logged_once_a_second() {
     const GUESTS: usize = 5;
     let mut server = Served::start(&["chat", "-v", "--idle-timeout", "300ms"]);
     let heard = server.heard();
