@@ -1,4 +1,4 @@
-//! What a short visit costs: connect, one message there and back, close.
+//! The cost of a short connection: connect, one message there and back, close.
 
 use crate::support::contest::{self, Contest, Question};
 use crate::support::load::Churn;
@@ -8,11 +8,11 @@ mod support;
 
 const PEERS: &[Peer] = &[Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::Node];
 
-/// Thirty-two visitors at a time, each for one message of 64 bytes.
+/// Thirty-two connections at a time, each for one message of 64 bytes.
 fn visits(contest: &mut Contest) {
     let parameter = "32 at a time".to_owned();
-    let question = Question { group: "visit", parameter, role: Role::Echo, bytes: None, peers: PEERS };
-    contest.ask(&question, |port| Churn::new(port, 32, 64));
+    let question = Question { group: "short connection", parameter, role: Role::Echo, bytes: None, peers: PEERS };
+    contest.run(&question, |port| Churn::new(port, 32, 64));
 }
 
 fn main() {

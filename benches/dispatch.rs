@@ -1,4 +1,5 @@
-//! What the loop adds to an event: a turn in which so many sockets have something to read, and each handler is called.
+//! The loop's overhead for an event: turns in which many sockets have something to read, and the handler of each is
+//! called.
 
 use std::io::Read;
 use std::time::Duration;
@@ -8,14 +9,14 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::support::cpu::Cpu;
-use crate::support::inside::{Inside, client, say_something};
+use crate::support::inside::{Inside, client, send_message_each};
 use crate::support::machine::thread_cpu;
 
 mod support;
 
 const READY: [usize; 3] = [1, 100, 1000];
 
-/// What a turn does at least: one wait, one read per event.
+/// The minimum for a turn with mio alone: one wait, and one read per event.
 struct Floor {
     poll: Poll,
     events: Events,
@@ -32,7 +33,7 @@ impl Floor {
         let (mut sockets, mut clients) = (Vec::new(), Vec::new());
         for i in 0..count {
             clients.push(client(port));
-            let (mut socket, _) = listener.accept().expect("somebody has come");
+            let (mut socket, _) = listener.accept().expect("a client has connected");
             let both = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut socket, Token(i), both).expect("it is new");
             sockets.push(socket);
@@ -50,14 +51,15 @@ impl Floor {
     }
 }
 
-/// The processor time of turns in which all `ready` sockets have a message, per message. `turn` says how many it read.
+/// The processor time per message of turns in which all `ready` sockets have a message. `turn` returns how many it
+/// has read.
 fn per_event(events: u64, ready: usize, mut prepare: impl FnMut(), mut turn: impl FnMut() -> u64) -> Duration {
     let (mut spent, mut done) = (Duration::ZERO, 0);
     while done < events {
         prepare();
         let end = done + ready as u64;
         let start = thread_cpu();
-        // Once, unless the poll gave fewer than there are.
+        // One turn, unless the poll returned fewer events than there are messages.
         while done < end {
             done += turn();
         }
@@ -66,19 +68,19 @@ fn per_event(events: u64, ready: usize, mut prepare: impl FnMut(), mut turn: imp
     spent.mul_f64(events as f64 / done as f64)
 }
 
-/// Processor time per event, by how many there are in a turn.
+/// Processor time per event, by the number of events in a turn.
 fn dispatch(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("event");
     group.sampling_mode(SamplingMode::Flat);
     for ready in READY {
         group.bench_function(BenchmarkId::new("mio", ready), |b| {
             let floor = std::cell::RefCell::new(Floor::with_clients(ready));
-            let prepare = || say_something(&mut floor.borrow_mut().clients);
+            let prepare = || send_message_each(&mut floor.borrow_mut().clients);
             b.iter_custom(|events| per_event(events, ready, prepare, || floor.borrow_mut().turn()));
         });
         group.bench_function(BenchmarkId::new("bucle", ready), |b| {
             let inside = std::cell::RefCell::new(Inside::with_clients(ready));
-            let prepare = || say_something(&mut inside.borrow_mut().clients);
+            let prepare = || send_message_each(&mut inside.borrow_mut().clients);
             b.iter_custom(|events| per_event(events, ready, prepare, || inside.borrow_mut().turn()));
         });
     }

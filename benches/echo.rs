@@ -1,4 +1,4 @@
-//! What a message costs that is sent back: by connections, by messages in flight, by size.
+//! The cost of an echoed message, by connections, by messages in flight, and by size.
 
 use crate::support::contest::{self, Contest, Question};
 use crate::support::load::PingPong;
@@ -17,11 +17,11 @@ fn echo(contest: &mut Contest, group: &str, connections: usize, message: usize, 
     };
     let bytes = (message > 64).then_some(message as u64);
     let question = Question { group, parameter, role: Role::Echo, bytes, peers: PEERS };
-    contest.ask(&question, |port| PingPong::new(port, connections, message, in_flight));
+    contest.run(&question, |port| PingPong::new(port, connections, message, in_flight));
 }
 
-/// What a short message costs, by how many connections take part: with one, each has a turn of the loop to itself; with
-/// many a turn is shared, and what counts is what the loop does per socket.
+/// The cost of a short message, by the number of active connections. With one connection each message has a turn of
+/// its own. With many connections a turn is shared, and the work per socket dominates.
 fn by_connections(contest: &mut Contest) {
     for connections in [1, 50, 1000] {
         echo(contest, "echo of 64 bytes", connections, 64, 1);
@@ -29,7 +29,7 @@ fn by_connections(contest: &mut Contest) {
     echo(contest, "echo of 64 bytes", 50, 64, 16);
 }
 
-/// What bytes cost, by the size of a message: from some size on it is all the kernel's copying.
+/// The cost of bytes, by the size of a message: for large messages, nearly all of it is the kernel's copying.
 fn by_size(contest: &mut Contest) {
     for message in [1024, 16 * 1024, 64 * 1024] {
         echo(contest, "echo, 50 connections", 50, message, 1);

@@ -1,4 +1,4 @@
-//! What the loop's own work costs: timers, ticks, immediates.
+//! The cost of the loop's own work: timers, ticks, immediates.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,18 +14,18 @@ mod support;
 const MINUTE: Duration = Duration::from_secs(60);
 const COUNTS: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
 
-/// A timer that owns something, as timers do: its closure lies in a block of its own.
+/// A closure for a timer. It owns a value, as closures of real timers do, so it is in a heap block of its own.
 fn start(lp: &mut Loop, n: usize) -> TimerId {
     lp.set_timer(MINUTE, move |_| {
         black_box(n);
     })
 }
 
-/// A loop with so many timers of a minute, and their names in an order that has nothing to do with memory.
+/// A loop with `count` timers of one minute, and their ids in an order that does not follow their place in memory.
 fn with_timers(count: usize) -> (EventLoop, Vec<TimerId>) {
     let mut event_loop = EventLoop::new().expect("a loop");
     let mut ids: Vec<TimerId> = event_loop.enter(|lp| (0..count).map(|n| start(lp, n)).collect());
-    // Fisher and Yates, with a generator that need not be good (Knuth's MMIX).
+    // A shuffle (Fisher and Yates) with a simple generator (Knuth's MMIX).
     let mut state = 1_u64;
     for i in (1..ids.len()).rev() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -34,9 +34,9 @@ fn with_timers(count: usize) -> (EventLoop, Vec<TimerId>) {
     (event_loop, ids)
 }
 
-/// What a timer costs to set and clear, and to refresh, by how many there are. Each looks at the clock, which is
-/// most of a refresh. *The same* is one timer again and again, *any* is one after the other at random: what it costs to
-/// reach them in memory comes on top.
+/// The cost of setting, clearing and refreshing a timer, by the number of timers. Each operation reads the clock,
+/// which is most of a refresh. *The same* uses one timer again and again; *any* uses all timers in random order,
+/// which adds the cost of cache misses.
 fn timers(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("timers");
     for count in COUNTS {
@@ -64,7 +64,7 @@ fn timers(c: &mut Criterion<Cpu>) {
     group.finish();
 }
 
-/// What a timer costs that fires, by how many are due at the same time: all of them in one pass.
+/// The cost of firing a timer, by the number of timers that are due at the same time and fire in one pass.
 fn firing(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("timers");
     group.sampling_mode(SamplingMode::Flat);
@@ -96,7 +96,7 @@ fn firing(c: &mut Criterion<Cpu>) {
     group.finish();
 }
 
-/// How fast ticks and immediates go round, a thousand at a time.
+/// The speed of ticks and immediates, a thousand at a time.
 fn ticks_and_immediates(c: &mut Criterion<Cpu>) {
     const COUNT: u64 = 1000;
     let mut group = c.benchmark_group("queues");
@@ -128,7 +128,7 @@ fn ticks_and_immediates(c: &mut Criterion<Cpu>) {
     group.finish();
 }
 
-/// A turn that finds nothing to do: one system call, and what the loop does around it.
+/// A turn without work: one system call, and the loop's work around it.
 fn empty_turn(c: &mut Criterion<Cpu>) {
     let mut event_loop = EventLoop::new().expect("a loop");
     c.bench_function("empty turn", |b| {

@@ -1,5 +1,6 @@
-//! How many instructions a server spends on a message, outside the kernel: counted by callgrind, so nearly exact, whatever
-//! else the machine does. Two runs that differ in the number of messages only; the difference is what messages cost.
+//! How many instructions a server executes for a message, outside the kernel. Callgrind counts them, so the result
+//! hardly depends on what else the machine does. Two runs differ only in the number of messages; their difference is
+//! the cost of messages.
 
 use std::process::{Command, Stdio};
 
@@ -12,7 +13,7 @@ mod support;
 const PEERS: [Peer; 3] = [Peer::Floor, Peer::Bucle, Peer::Tokio];
 const VALGRIND: &[&str] = &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
 
-/// What is asked: its name, the role, the load, and how many operations a round of it is.
+/// A question: its name, the role, the load, and the number of operations in a round of the load.
 type Question = (&'static str, Role, fn(u16) -> Box<dyn Load>, u64);
 
 const QUESTIONS: [Question; 5] = [
@@ -47,11 +48,12 @@ fn per_operation(peer: Peer, question: &Question) -> f64 {
     (more - few) as f64 / (more_operations - few_operations) as f64
 }
 
-/// The instructions of a server's whole life, with about so many operations in it, and how many those were.
+/// The instructions of a server from start to end, with about `operations` operations in between, and their exact
+/// number.
 fn count(peer: Peer, &(_, role, load, round): &Question, operations: u64) -> (u64, u64) {
     let served = Served::start_under(VALGRIND, peer, role);
     let mut load = load(served.port);
-    // Round by round, everybody answered before the next: turns are about as full in one run as in the other.
+    // Wait for all answers of a round before the next one, so that turns are about as full in both runs.
     let rounds = operations.div_ceil(round);
     let done = (0..rounds).map(|_| load.exchange(round)).sum();
     drop(load);

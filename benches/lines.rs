@@ -1,4 +1,4 @@
-//! How fast telnet's pure parts are: cutting lines, taking commands out.
+//! The speed of telnet's pure parts: splitting lines, and decoding commands.
 
 use std::hint::black_box;
 
@@ -12,8 +12,8 @@ mod support;
 
 const CHUNK: usize = 64 * 1024;
 
-/// How fast lines are cut, by line length: short lines are the chat case, long ones a paste. One that goes on through
-/// many chunks has to be kept together.
+/// How fast lines are split, by line length: chat lines are short, pasted lines are long. A line in many chunks must
+/// also be collected.
 fn cut_lines(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("lines");
     for line_bytes in [16, 128, 1000, 4 * CHUNK] {
@@ -36,13 +36,13 @@ fn cut_lines(c: &mut Criterion<Cpu>) {
     group.finish();
 }
 
-/// Bytes of which one in `period` is 255, sent as data: doubled.
+/// Bytes of which one in `period` is 255. On the wire, 255 in data is doubled.
 fn doubled(period: usize) -> Vec<u8> {
     (0..CHUNK).map(|i| if i % period == 0 { IAC } else { b'x' }).collect()
 }
 
-/// How fast data is told from telnet commands, by the share of IAC: none is the rule, all a flood. And how fast it is
-/// escaped on the way out.
+/// How fast data is separated from telnet commands, by the share of IAC: usually none, and in a flood all. Also how
+/// fast data is escaped for sending.
 fn codec(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("telnet codec");
     let text = vec![b'x'; CHUNK];

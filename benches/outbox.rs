@@ -1,4 +1,4 @@
-//! What happens between a program's `write` and the kernel: gathering, and waiting for a peer that does not read.
+//! The work between a program's `write` and the kernel: gathering, and queueing for a peer that does not read.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use bucle::net::Socket;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
 use crate::support::cpu::Cpu;
-use crate::support::inside::{Inside, swallow};
+use crate::support::inside::{Inside, discard};
 use crate::support::machine::thread_cpu;
 
 mod support;
 
 const MESSAGE: &[u8; 64] = &[b'x'; 64];
 
-/// A short write, by how many of them a phase gathers, its share of the system call included. 128 are 8 KiB, half of the
-/// high-water mark from which on they would be sent before the end of the phase.
+/// The cost of a short write and its share of the system call, by the number of writes that a phase gathers. 128
+/// writes are 8 KiB: half of the high-water mark, from which on they would be sent before the end of the phase.
 fn gathered(c: &mut Criterion<Cpu>) {
     let mut group = c.benchmark_group("write of 64 bytes");
     group.sampling_mode(SamplingMode::Flat);
@@ -27,14 +27,14 @@ fn gathered(c: &mut Criterion<Cpu>) {
                 let mut spent = Duration::ZERO;
                 for _ in 0..phases {
                     let start = thread_cpu();
-                    // What the main body writes leaves at its end, as with any phase.
+                    // As in any phase, the writes of the main body are sent at its end.
                     inside.event_loop.enter(|lp| {
                         for _ in 0..writes {
                             socket.write(lp, MESSAGE);
                         }
                     });
                     spent += thread_cpu() - start;
-                    swallow(&mut inside.clients[0], writes as usize * MESSAGE.len());
+                    discard(&mut inside.clients[0], writes as usize * MESSAGE.len());
                 }
                 spent.mul_f64(iterations as f64 / (phases * writes) as f64)
             });
@@ -43,13 +43,13 @@ fn gathered(c: &mut Criterion<Cpu>) {
     group.finish();
 }
 
-/// A peer that does not read, and when it does.
+/// A server and a peer that reads only when it is told to.
 struct Blocked {
     inside: Inside,
     socket: Socket,
-    /// What was written and the peer has not read.
+    /// Written bytes that the peer has not read.
     unread: usize,
-    /// The processor time of the turns that sent on what had waited, and how many bytes those were.
+    /// The processor time of the turns that sent queued bytes, and the number of these bytes.
     sending: (Duration, u64),
 }
 
@@ -69,7 +69,7 @@ impl Blocked {
         }
     }
 
-    /// So many short writes behind what waits already.
+    /// Adds short writes behind the bytes that wait already.
     fn write(&mut self, writes: u64) -> Duration {
         let start = thread_cpu();
         self.inside.event_loop.enter(|lp| {
@@ -81,12 +81,12 @@ impl Blocked {
         thread_cpu() - start
     }
 
-    /// The peer reads all, as fast as it comes.
+    /// The peer reads everything as fast as it arrives.
     fn drain(&mut self) {
         self.sending.1 += self.inside.event_loop.enter(|lp| self.socket.writable_length(lp)) as u64;
         while self.unread > 0 {
             let piece = self.unread.min(256 * 1024);
-            swallow(&mut self.inside.clients[0], piece);
+            discard(&mut self.inside.clients[0], piece);
             self.unread -= piece;
             let start = thread_cpu();
             self.inside.turn();
@@ -95,8 +95,8 @@ impl Blocked {
     }
 }
 
-/// The same write when the kernel takes no more: it joins the others in the outbox, up to 4 MiB here. And how fast they
-/// leave, in pieces as large as the kernel takes, once the peer reads.
+/// The same write when the kernel takes no more: its bytes are queued in the outbox, up to 4 MiB here. Also how fast
+/// the queued bytes are sent, in the largest pieces that the kernel takes, once the peer reads.
 fn blocked(c: &mut Criterion<Cpu>) {
     const WRITES: u64 = 64 * 1024;
     let mut group = c.benchmark_group("blocked");

@@ -1,6 +1,6 @@
-//! What the benches share: servers to compare, loads that check every byte, and the contest between them.
+//! Shared by the benches: servers to compare, loads that check every byte, and the comparison itself.
 
-#![allow(dead_code, reason = "every bench takes its part of it")]
+#![allow(dead_code, reason = "every bench uses only a part of it")]
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ pub mod load;
 pub mod machine;
 pub mod peers;
 
-/// Criterion for many small questions: all of `cargo bench` is to end within ten minutes.
+/// Criterion's settings for many small questions, so that all of `cargo bench` ends within ten minutes.
 pub fn in_short() -> Criterion<cpu::Cpu> {
     wall_time().with_measurement(cpu::Cpu)
 }
 
-/// The same, by the clock on the wall.
+/// The same, with wall time instead of processor time.
 pub fn wall_time() -> Criterion {
     Criterion::default()
         .sample_size(10)

@@ -1,10 +1,23 @@
-//! What the command does with its words: understand them, start the log, hand over to the one who is meant.
+//! The entry of the command: parse the arguments, start the log, run the subcommand.
+//!
+//! ```text
+//!   args                                       reads the options of all subcommands
+//!   serve   connect   load   quiz              the subcommands; none imports another
+//!   trace_file   machine   advice ─▶ target    used by several subcommands
+//!   stderr ─▶ screen ─▶ editor ─▶ keys         standard error; the row with the prompt
+//!   escape   log_filter                        pure functions
+//!   exit_code   keep_alive                     constants
+//! ```
+//!
+//! Imports point down, and to the right within a line.
 
 mod advice;
 mod args;
 mod connect;
 mod editor;
 mod escape;
+mod exit_code;
+mod keep_alive;
 mod keys;
 mod load;
 mod log_filter;
@@ -21,39 +34,8 @@ mod trace_file;
 use std::env;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use args::Command;
-
-/// How long a connection is silent before the kernel asks whether the peer is still there. A minute, so that whoever
-/// vanished is noticed within two, and a telnet left open overnight costs a packet a minute; it keeps the entry of a NAT
-/// alive too (RFC 5382 wants those kept for two hours, many keep them for five minutes).
-pub(crate) const KEEP_ALIVE_DELAY: Duration = Duration::from_secs(60);
-
-/// How long what was sent may go unacknowledged: the keepalive's delay and its ten questions, one a second, so that the
-/// two agree on when a peer is gone.
-pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(70);
-
-/// How the command ends; shell scripts rely on these.
-pub(crate) mod exit_code {
-    /// Something failed while it ran.
-    pub(crate) const FAILURE: u8 = 1;
-    /// The command line makes no sense; clap's number too.
-    pub(crate) const USAGE: u8 = 2;
-    /// It could not listen, or could not connect.
-    pub(crate) const NO_CONNECTION: u8 = 3;
-    /// A reply was not what it had to be.
-    pub(crate) const CHECK_FAILED: u8 = 4;
-    /// A `--fail-if` was true.
-    pub(crate) const THRESHOLD: u8 = 5;
-    /// A question of the quiz was answered wrong, or not at all.
-    #[cfg(feature = "trace")]
-    pub(crate) const WRONG_ANSWER: u8 = 4;
-    /// A limit of the machine stops it before it starts.
-    pub(crate) const MACHINE_LIMIT: u8 = 6;
-    /// Ctrl-C: 128 and the number of SIGINT, as shells have it.
-    pub(crate) const INTERRUPTED: u8 = 130;
-}
 
 pub(crate) fn main() -> ExitCode {
     let status = run();
@@ -64,16 +46,17 @@ pub(crate) fn main() -> ExitCode {
 fn run() -> ExitCode {
     match args::parse() {
         Ok(Command::Serve { serve, verbosity }) => {
-            start_log(verbosity, Nonsense::IsTold);
+            start_log(verbosity, Mistakes::Report);
             serve::run(&serve)
         }
         Ok(Command::Connect { target, raw, verbosity }) => {
-            start_log(verbosity, Nonsense::IsTold);
+            start_log(verbosity, Mistakes::Report);
             connect::run(&target, raw)
         }
         Ok(Command::Load(load)) => {
-            // A worker has the environment of the one who started it, who has told already.
-            start_log(0, if load.worker.is_some() { Nonsense::IsKnown } else { Nonsense::IsTold });
+            // A worker process inherits the environment of the process that started it, which has already reported
+            // them.
+            start_log(0, if load.worker.is_some() { Mistakes::Ignore } else { Mistakes::Report });
             load::run(*load)
         }
         Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
@@ -81,32 +64,37 @@ fn run() -> ExitCode {
     }
 }
 
-/// The quiz has its reasons from the trace. Without it there is none.
+/// The quiz reads its explanations from the trace, so it cannot run without that feature.
 #[cfg(not(feature = "trace"))]
 mod quiz {
-    pub(crate) fn run(_: Option<&str>, _: Option<&str>) -> super::ExitCode {
+    use super::{ExitCode, exit_code, stderr};
+
+    pub(crate) fn run(_: Option<&str>, _: Option<&str>) -> ExitCode {
         let advice = ["cargo build --features trace".to_owned()];
-        super::complain("the quiz reads its reasons from the trace, and this bucle was built without it", &advice);
-        super::ExitCode::from(super::exit_code::FAILURE)
+        stderr::complain("the quiz needs the trace, and this bucle was built without it", &advice);
+        ExitCode::from(exit_code::FAILURE)
     }
 }
 
-/// What becomes of what makes no sense in `RUST_LOG`.
+/// What happens to mistakes in `RUST_LOG`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Nonsense {
-    IsTold,
-    IsKnown,
+enum Mistakes {
+    Report,
+    Ignore,
 }
 
-/// The log goes to stderr. Without `-v` only what is wrong is said; `RUST_LOG` wins over `-v`, if it says anything.
-fn start_log(verbosity: u8, nonsense: Nonsense) {
-    let asked = env::var_os("RUST_LOG").unwrap_or_default();
-    let sifted = log_filter::sift(&asked.to_string_lossy());
-    if nonsense == Nonsense::IsTold && !sifted.nonsense.is_empty() {
-        let words = sifted.nonsense.join(", ").escape_debug().to_string();
-        stderr::say(
-            format!("warning: RUST_LOG: no level and no part of bucle: {words}\n  try:  RUST_LOG=bucle=debug\n")
-                .as_bytes(),
+/// Starts the log, which goes to standard error. Without `-v` it has warnings and errors only. `RUST_LOG` wins over
+/// `-v` if it has a valid directive.
+fn start_log(verbosity: u8, mistakes: Mistakes) {
+    let variable = env::var_os("RUST_LOG").unwrap_or_default();
+    let sifted = log_filter::sift(&variable.to_string_lossy());
+    if mistakes == Mistakes::Report && !sifted.mistakes.is_empty() {
+        let words = sifted.mistakes.join(", ").escape_debug().to_string();
+        stderr::write(
+            format!(
+                "warning: RUST_LOG: neither a level nor a module of bucle: {words}\n  try:  RUST_LOG=bucle=debug\n"
+            )
+            .as_bytes(),
         );
     }
     let filter = sifted.filter.as_deref().unwrap_or(match verbosity {
@@ -121,7 +109,7 @@ fn start_log(verbosity: u8, nonsense: Nonsense) {
     let is_plain = |name, plain: fn(&std::ffi::OsStr) -> bool| env::var_os(name).is_some_and(|value| plain(&value));
     let wants_plain = is_plain("NO_COLOR", |value| !value.is_empty()) || is_plain("TERM", |term| term == "dumb");
     if io::stderr().is_terminal() && !wants_plain && env::var_os("RUST_LOG_STYLE").is_none() {
-        // What it writes to does not look like a terminal any more.
+        // `env_logger` sees a pipe here, and would not use colours.
         log.write_style(env_logger::WriteStyle::Always);
     }
     log.init();
@@ -132,13 +120,13 @@ fn start_log(verbosity: u8, nonsense: Nonsense) {
 mod trace_file {
     use std::path::Path;
 
-    use super::*;
+    use super::{ExitCode, exit_code, stderr};
 
     pub(crate) enum TraceFile {}
 
     impl TraceFile {
-        pub(crate) fn start(_: &mut bucle::EventLoop, _: &Path, _: &serve::Serve) -> Result<Self, ExitCode> {
-            complain(
+        pub(crate) fn start(_: &mut bucle::EventLoop, _: &Path, _: &str, _: u64) -> Result<Self, ExitCode> {
+            stderr::complain(
                 "--trace: this bucle was built without the feature `trace`",
                 &["cargo install bucle --features trace".to_owned()],
             );
@@ -149,18 +137,4 @@ mod trace_file {
             match self {}
         }
     }
-}
-
-/// Says what went wrong and what to try, on stderr.
-pub(crate) fn complain(what: &str, advice: &[String]) {
-    stderr::say(complaint(what, advice).as_bytes());
-}
-
-/// The words of [`complain`].
-pub(crate) fn complaint(what: &str, advice: &[String]) -> String {
-    let mut text = format!("error: {what}\n");
-    for line in advice {
-        text += &format!("  try:  {line}\n");
-    }
-    text
 }

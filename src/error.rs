@@ -1,8 +1,8 @@
-//! What can go wrong, with the names Node gives it.
+//! Errors, with Node's codes.
 //!
-//! An [`Error`] says what happened and what may still be done; [`Error::code`] is Node's `error.code`, because that is
-//! what people search for. `WouldBlock` and `Interrupted` are no errors here: they are handled where the system call is
-//! made and are seen nowhere else.
+//! Each variant of [`Error`] documents what happened and what the program can still do. [`Error::code`] is Node's
+//! `error.code`, because people search for these codes. `WouldBlock` and `Interrupted` are handled where the system
+//! call is made, and are never returned.
 
 use std::borrow::Cow;
 use std::{fmt, io};
@@ -10,12 +10,12 @@ use std::{fmt, io};
 use crate::error_codes;
 use crate::net::{AddressError, Limit};
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, as Node would report it.
+/// An error, as Node reports it.
 ///
-/// Cheap to clone: the same error may go to several write callbacks and to `on_error`.
+/// It is cheap to clone: several write callbacks and `on_error` may get the same error.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,59 +28,61 @@ pub enum Error {
         /// The name that was looked up.
         host: Box<str>,
     },
-    /// Every address of a name was tried and none answered; the attempts' errors in their order.
+    /// The connect attempt to every address of a name failed. The errors are in the order of the attempts.
     AllAttemptsFailed(Box<[Error]>),
-    /// A write came after [`end`](crate::net::Socket::end). Nothing of it was sent.
+    /// `write` was called after [`end`](crate::net::Socket::end). Nothing of it was sent.
     WriteAfterEnd,
-    /// A write or end came after [`destroy`](crate::net::Socket::destroy), or was waiting when it came.
+    /// `write` or `end` was called after [`destroy`](crate::net::Socket::destroy), or had not completed when the socket
+    /// was destroyed.
     Destroyed {
-        /// What was asked for: `write` or `end`.
+        /// What was called: `write` or `end`.
         action: &'static str,
     },
-    /// [`end`](crate::net::Socket::end) with a callback came after the socket had finished.
+    /// [`end`](crate::net::Socket::end) was called with a callback after the socket had finished.
     AlreadyFinished,
-    /// The socket was destroyed before it was connected; queued writes were not sent.
+    /// The socket was destroyed before it was connected. Queued writes were not sent.
     ClosedBeforeConnection,
-    /// The socket has no connection (any more).
+    /// The socket has no connection, or has lost it.
     SocketClosed,
-    /// The peer has ended, the socket answered its end, and now it is too late to write (`EPIPE`).
-    /// To go on writing after the peer's end, set `allow_half_open`.
+    /// `write` was called after the peer had ended and the socket had therefore ended too (`EPIPE`).
+    /// To write after the peer's end, set `allow_half_open`.
     EndedByPeer,
-    /// [`listen`](crate::net::ServerId::listen) on a server that listens already.
+    /// [`listen`](crate::net::ServerId::listen) was called on a server that is already listening.
     AlreadyListening,
-    /// [`close`](crate::net::ServerId::close) on a server that is not listening.
+    /// [`close`](crate::net::ServerId::close) was called on a server that is not listening.
     NotRunning,
-    /// Not a port: it must be between 0 and 65535.
+    /// The port is not between 0 and 65535.
     BadPort(i64),
-    /// A local address to connect from that is not an IP address.
+    /// The local address to connect from is not an IP address.
     InvalidIpAddress(Box<str>),
-    /// What no unix socket can be called: an empty path, or one with a NUL inside.
+    /// The path of a unix socket is empty or has a NUL inside.
     InvalidPath(Box<str>),
-    /// A path that is too long for a unix socket. Node cuts it off at the end.
+    /// The path is too long for a unix socket. Node truncates it.
     PathTooLong {
         /// The path, with `@` for the NUL of an abstract name.
         path: Box<str>,
-        /// How many bytes it may have; an abstract name, behind its NUL.
+        /// The maximum length in bytes; the NUL of an abstract name does not count.
         limit: usize,
     },
-    /// The peer takes what is written too slowly, or not at all, and a limit was reached: the socket is destroyed, with a
-    /// reset, and what waited is lost. The limits are those of [`Limits`](crate::net::Limits) and
+    /// The peer reads too slowly, or not at all, and a limit was reached. The socket is destroyed with a reset, and the
+    /// queued bytes are lost. The limits are those of [`Limits`](crate::net::Limits) and
     /// [`Loop::set_outbox_limit`](crate::Loop::set_outbox_limit).
     TooSlow {
-        /// How many bytes waited for it in the process.
+        /// How many bytes were queued for the peer.
         waiting: usize,
-        /// Which limit it was.
+        /// The limit that was reached.
         limit: Limit,
     },
     /// Only a TCP connection can be reset.
     InvalidHandleType,
-    /// The socket is open or connecting already.
+    /// The socket is already open or connecting.
     AlreadyConnected,
-    /// The handle names a socket or server that is gone.
+    /// The socket or server of the handle is gone.
     Gone,
-    /// An argument of [`BlockList`](crate::net::BlockList) or its like was refused.
+    /// An argument of [`BlockList`](crate::net::BlockList) or [`SocketAddress`](crate::net::SocketAddress) is not
+    /// valid.
     Address(AddressError),
-    /// An error of the program's own, given to [`destroy_with`](crate::net::Socket::destroy_with).
+    /// An error that the program made, for [`destroy_with`](crate::net::Socket::destroy_with).
     Custom {
         /// A short name for machines, such as `E_QUOTA`.
         code: Cow<'static, str>,
@@ -89,21 +91,21 @@ pub enum Error {
     },
 }
 
-/// A system call that failed, and what it was about.
+/// A system call that failed, and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemError {
-    /// The operating system's number, positive. 0 where it gave none.
+    /// The operating system's error number, positive. 0 if there is none.
     pub errno: i32,
-    /// What was tried: `connect`, `bind`, `listen`, `accept`, `read`, `write`, `poll`, `epoll_create`, `sigaction`, …
+    /// The call: `connect`, `bind`, `listen`, `accept`, `read`, `write`, `poll`, `epoll_create`, `sigaction`, …
     pub syscall: &'static str,
-    /// The address or path it was tried on, where there is one.
+    /// The address or path, if the call had one.
     pub address: Option<Box<str>>,
-    /// The port, where there is one.
+    /// The port, if the call had one.
     pub port: Option<u16>,
 }
 
 impl Error {
-    /// An error of the program's own, for [`destroy_with`](crate::net::Socket::destroy_with).
+    /// Makes an error of the program's own, for [`destroy_with`](crate::net::Socket::destroy_with).
     pub fn custom(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Error::Custom { code: code.into(), message: message.into().into_boxed_str() }
     }
@@ -136,7 +138,7 @@ impl Error {
         }
     }
 
-    /// The nearest of Rust's kinds, for code that tells errors apart by those.
+    /// The nearest of Rust's error kinds, for code that distinguishes errors by kind.
     pub fn kind(&self) -> io::ErrorKind {
         use io::ErrorKind::*;
         match self {
@@ -160,7 +162,7 @@ impl Error {
         }
     }
 
-    /// Node's `error.errno`: the operating system's number, negative. `None` for errors that are not the system's.
+    /// Node's `error.errno`: the operating system's number, negated. `None` for other errors than the system's.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Error::System(system) if system.errno != 0 => Some(-system.errno),
@@ -168,7 +170,7 @@ impl Error {
         }
     }
 
-    /// Node's `error.syscall`, for errors of the system.
+    /// Node's `error.syscall`: the call that failed, for errors of the system.
     pub fn syscall(&self) -> Option<&'static str> {
         match self {
             Error::System(system) => Some(system.syscall),
@@ -177,7 +179,7 @@ impl Error {
         }
     }
 
-    /// The address or path that the failed call was about, where there is one.
+    /// The address or path of the failed call, if it had one.
     pub fn address(&self) -> Option<&str> {
         match self {
             Error::System(system) => system.address.as_deref(),
@@ -185,7 +187,7 @@ impl Error {
         }
     }
 
-    /// The port that the failed call was about, where there is one.
+    /// The port of the failed call, if it had one.
     pub fn port(&self) -> Option<u16> {
         match self {
             Error::System(system) => system.port,
@@ -193,13 +195,13 @@ impl Error {
         }
     }
 
-    /// A failed system call that concerned no address.
+    /// The error of a system call without an address.
     pub(crate) fn system(syscall: &'static str, error: &io::Error) -> Self {
         let errno = error_codes::number(error);
         Error::System(Box::new(SystemError { errno, syscall, address: None, port: None }))
     }
 
-    /// A failed system call on an address.
+    /// The error of a system call on an address or path.
     pub(crate) fn system_at(syscall: &'static str, error: &io::Error, address: &str, port: Option<u16>) -> Self {
         let errno = error_codes::number(error);
         Error::System(Box::new(SystemError { errno, syscall, address: Some(address.into()), port }))
@@ -209,7 +211,7 @@ impl Error {
 impl fmt::Display for SystemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.syscall, error_codes::name(self.errno))?;
-        // Node explains the failures of listen and bind in words, those of a connection not.
+        // Node adds libuv's message for listen and bind, but not for connect.
         if matches!(self.syscall, "listen" | "bind") {
             write!(f, ": {}", error_codes::message(self.errno))?;
         }
@@ -249,19 +251,19 @@ impl fmt::Display for Error {
             Error::InvalidPath(path) if path.is_empty() => f.write_str("the path of a unix socket is empty"),
             Error::InvalidPath(path) => write!(f, "the path of a unix socket has a NUL inside: {path:?}"),
             Error::PathTooLong { path, limit } => {
-                write!(f, "the path of a unix socket may have {limit} bytes, this one has more: {path}")
+                write!(f, "the path of a unix socket is longer than {limit} bytes: {path}")
             }
-            Error::TooSlow { waiting, limit } => write!(f, "too slow: {waiting} bytes wait for it, {limit}"),
+            Error::TooSlow { waiting, limit } => write!(f, "too slow: {waiting} bytes are queued, {limit}"),
             Error::InvalidHandleType => f.write_str("only a TCP connection can be reset"),
-            Error::AlreadyConnected => f.write_str("the socket is connected or connecting already"),
-            Error::Gone => f.write_str("the handle's socket or server is gone"),
+            Error::AlreadyConnected => f.write_str("the socket is already connected or connecting"),
+            Error::Gone => f.write_str("the socket or server of this handle is gone"),
             Error::Address(error) => error.fmt(f),
             Error::Custom { message, .. } => f.write_str(message),
         }
     }
 }
 
-/// The sentence, as `Display`: it is what a program prints whose `main` returns the error.
+/// The same text as `Display`, because a program whose `main` returns an error prints its `Debug` form.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -278,7 +280,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// So that `?` works on files and the like in a callback or main body: an [`Error::Custom`] with Node's code for it.
+/// Lets `?` convert I/O errors, such as those of files, in a callback or main body: the result is an [`Error::Custom`]
+/// with Node's code.
 ///
 /// ```
 /// let read = bucle::run(|_| Ok(std::fs::read("/no/such/file")?));
@@ -290,7 +293,7 @@ impl From<io::Error> for Error {
     }
 }
 
-/// For those who speak of errors in Rust's words; [`Error::kind`], and this error as its source.
+/// For code that expects a standard error: its kind is [`Error::kind`], and it contains this error.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         io::Error::new(error.kind(), error)

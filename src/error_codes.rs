@@ -1,19 +1,19 @@
-//! The names and words Node has for what the system calls refuse.
+//! Node's codes and libuv's messages for the errors of system calls.
 //!
-//! The system gives a number, and not everywhere the same one; people search for a name:
+//! The system returns a number, which differs from system to system. People search for a name:
 //!
 //! ```text
 //!   connect(2) -> 111 on Linux, 61 on macOS -> "ECONNREFUSED", "connection refused"
 //! ```
 //!
-//! The numbers of Linux, macOS and the BSDs are known by heart, because Rust's [`io::ErrorKind`] knows too few of them:
-//! it has no name for `EMFILE`. It helps out for numbers not in the table. What neither knows is `UNKNOWN`.
+//! A table holds the numbers of Linux, macOS and the BSDs, because Rust's [`io::ErrorKind`] has too few names: it has
+//! none for `EMFILE`. For numbers that are not in the table, the error kind is used. The rest is `UNKNOWN`.
 //!
-//! [`lookup_code`] does the same for failures to resolve a host name, for which there is no number but only a text.
+//! [`lookup_code`] does the same for failed lookups of host names, for which Rust gives only a text.
 
 use std::io::{self, ErrorKind};
 
-// The numbers this crate makes errors of when no system call has.
+// Numbers of errors that this crate compares with, or makes without a system call.
 pub(crate) const EACCES: i32 = number_of("EACCES");
 pub(crate) const EMFILE: i32 = number_of("EMFILE");
 pub(crate) const ENFILE: i32 = number_of("ENFILE");
@@ -27,20 +27,20 @@ pub(crate) fn name(errno: i32) -> &'static str {
     find(errno).map_or(UNKNOWN, |row| row.name)
 }
 
-/// libuv's words for a system error number: `connection refused`, or `unknown error`.
+/// libuv's message for a system error number: `connection refused`, or `unknown error`.
 ///
-/// Node prints them after the code where it has no address to name, or besides it:
+/// Node prints it after the code for some calls and not for others:
 /// `listen EADDRINUSE: address already in use 127.0.0.1:23`, but `connect ECONNREFUSED 127.0.0.1:23`.
 pub(crate) fn message(errno: i32) -> &'static str {
     find(errno).map_or("unknown error", |row| row.message)
 }
 
-/// The system's number of an error; where Rust made the error itself, that of its kind; or 0.
+/// The system's number of an error. If Rust made the error, the number that fits its kind, or 0.
 pub(crate) fn number(error: &io::Error) -> i32 {
     error.raw_os_error().or_else(|| row_of_kind(error.kind()).map(Row::number)).unwrap_or(0)
 }
 
-/// Node's `error.code` for any error of `std::io`, be it from the system (by its number) or made by Rust (by its kind).
+/// Node's `error.code` for any error of `std::io`: by its number if the system made it, by its kind if Rust made it.
 pub(crate) fn code(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(errno) => name(errno),
@@ -50,26 +50,28 @@ pub(crate) fn code(error: &io::Error) -> &'static str {
 
 /// Node's `error.code` for a host name that [`std::net::ToSocketAddrs`] could not resolve.
 ///
-/// `ENOTFOUND` if there is no such name or it has no address, `EAI_AGAIN` if no name server answered and a later try may
-/// succeed. Rust keeps only the resolver's text (`gai_strerror(3)`), in English as long as nobody calls `setlocale(3)`,
-/// and the texts of the C libraries at hand are known here. Another text gives `EAI_FAIL`.
+/// `ENOTFOUND` if the name does not exist or has no address; `EAI_AGAIN` if no name server answered and a later try may
+/// succeed.
+///
+/// Rust keeps only the resolver's text (`gai_strerror(3)`), which is English unless the program calls `setlocale(3)`.
+/// So the text is compared with those of the common C libraries. Any other text gives `EAI_FAIL`.
 pub(crate) fn lookup_code(error: &io::Error) -> &'static str {
     if error.raw_os_error().is_some() {
         return code(error);
     }
     if error.kind() == ErrorKind::InvalidInput {
-        // Rust did not ask the resolver, or got no addresses; one reason is a NUL character in the name, for which
-        // Node has this same code.
+        // Rust did not call the resolver, for example because the name has a NUL, or got no addresses. Node uses the
+        // same code for both.
         return "ENOTFOUND";
     }
     let text = error.to_string().to_ascii_lowercase();
-    let says = |(part, _): &&(&str, &str)| text.contains(part);
-    RESOLVER_TEXTS.iter().find(says).map_or("EAI_FAIL", |(_, code)| code)
+    let is_part = |(part, _): &&(&str, &str)| text.contains(part);
+    RESOLVER_TEXTS.iter().find(is_part).map_or("EAI_FAIL", |(_, code)| code)
 }
 
 const UNKNOWN: &str = "UNKNOWN";
 
-/// A part of what the resolver says, in lower case, and what Node calls it.
+/// A part of the resolver's text, in lower case, and Node's code for it.
 ///
 /// Source: `gai_strerror` of each C library.
 #[rustfmt::skip]
@@ -88,7 +90,7 @@ const RESOLVER_TEXTS: &[(&str, &str)] = &[
     ("out of memory", "EAI_MEMORY"),                                    // musl
 ];
 
-/// One error: what Node calls it, what libuv says of it, and its numbers.
+/// One error: Node's code, libuv's message, and its numbers.
 struct Row {
     name: &'static str,
     message: &'static str,
@@ -102,10 +104,10 @@ impl Row {
     }
 }
 
-/// Stands for the number of an error the system does not have, or has under a different number on each BSD.
+/// In place of the number of an error that the system does not have, or that has a different number on each BSD.
 const NONE: i32 = 0;
 
-/// macOS and the BSDs number alike what 4.4BSD had, which is all that matters here but `ECANCELED`.
+/// macOS and the BSDs have the numbers of 4.4BSD in common: all that are needed here except `ECANCELED`.
 const BSD: bool = cfg!(any(
     target_vendor = "apple",
     target_os = "freebsd",
@@ -124,7 +126,7 @@ const BSD_ECANCELED: i32 = if cfg!(target_vendor = "apple") {
     85
 };
 
-/// Linux numbers differently on the processors that had a Unix before.
+/// Whether Linux has its usual numbers. On some older processors it has the numbers of an earlier Unix.
 const LINUX: bool = cfg!(all(
     any(target_os = "linux", target_os = "android"),
     not(any(
@@ -141,7 +143,7 @@ const fn row(name: &'static str, message: &'static str, linux: i32, bsd: i32) ->
     Row { name, message, linux, bsd }
 }
 
-/// Names and words: libuv `include/uv.h`, `UV_ERRNO_MAP`, by name. Numbers: `errno.h` of each system.
+/// Names and messages: libuv `include/uv.h`, `UV_ERRNO_MAP`, by name. Numbers: `errno.h` of each system.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row("E2BIG", "argument list too long", 7, 7),
@@ -219,7 +221,8 @@ fn find(errno: i32) -> Option<&'static Row> {
     if BSD || LINUX {
         by_number.or_else(by_kind)
     } else {
-        // A system whose numbers are not in the table: Rust knows better, and the table knows our own constants.
+        // The system's numbers are not in the table, so trust Rust's kind first. The table is needed for the constants
+        // above.
         by_kind().or(by_number)
     }
 }
@@ -256,9 +259,10 @@ fn row_of_kind(kind: ErrorKind) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.name == name)
 }
 
-/// The system's number for a name; a name that is not in the table stops the compiler.
+/// The system's number for a name. As a constant, a name that is not in the table is a compile error.
 pub(crate) const fn number_of(name: &str) -> i32 {
     let mut index = 0;
+    // For an unknown name the index runs out of bounds.
     while !same(ROWS[index].name.as_bytes(), name.as_bytes()) {
         index += 1;
     }
@@ -283,7 +287,7 @@ mod tests {
     use std::net::ToSocketAddrs;
 
     #[test]
-    fn the_constants_are_what_rust_takes_them_for() {
+    fn the_constants_have_the_kinds_that_rust_gives_them() {
         let table = [
             ("EACCES", EACCES, ErrorKind::PermissionDenied),
             ("EADDRINUSE", number_of("EADDRINUSE"), ErrorKind::AddrInUse),
@@ -305,9 +309,9 @@ mod tests {
         }
     }
 
-    /// The constants for which Rust has no kind: here the system's own words are the witness.
+    /// For constants without a kind in Rust, the system's message is compared.
     #[test]
-    fn the_constants_are_what_the_system_takes_them_for() {
+    fn the_constants_have_the_messages_that_the_system_gives_them() {
         let table = [
             ("EAFNOSUPPORT", number_of("EAFNOSUPPORT"), "family"),
             ("ECANCELED", number_of("ECANCELED"), "cancel"),
@@ -323,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_libuvs_words() {
+    fn errors_have_libuvs_messages() {
         let table = [
             (EACCES, "permission denied"),
             (number_of("EADDRINUSE"), "address already in use"),
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_a_surprise() {
+    fn unknown_numbers_have_neither_name_nor_message() {
         for errno in (-5000..5000).chain([i32::MIN, i32::MAX]) {
             assert_eq!(name(errno) == "UNKNOWN", message(errno) == "unknown error", "{errno}");
         }
@@ -389,7 +393,7 @@ mod tests {
             ("musl: memory", "Out of memory", "EAI_MEMORY"),
             ("macOS: no such name", "nodename nor servname provided, or not known", "ENOTFOUND"),
             ("FreeBSD: no such name", "Name does not resolve", "ENOTFOUND"),
-            ("unheard of", "the dog ate it", "EAI_FAIL"),
+            ("an unknown text", "the dog ate it", "EAI_FAIL"),
         ];
         for (name, text, want) in table {
             let error = io::Error::other(format!("failed to lookup address information: {text}"));
@@ -398,9 +402,9 @@ mod tests {
         assert_eq!(lookup_code(&io::Error::from_raw_os_error(EMFILE)), "EMFILE");
     }
 
-    /// Asks the resolver of this machine, but nothing that leaves it.
+    /// Calls the resolver of this machine, without any network traffic.
     #[test]
-    fn a_name_that_cannot_be_is_not_found() {
+    fn a_name_with_a_nul_is_not_found() {
         let error = ("a\0b", 80).to_socket_addrs().unwrap_err();
         assert_eq!(lookup_code(&error), "ENOTFOUND");
     }

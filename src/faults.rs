@@ -1,8 +1,8 @@
-//! No sequence of kernel answers makes the loop panic, leak, lose order or close twice.
+//! Fault injection: no sequence of kernel answers makes the loop panic, leak, reorder bytes or close twice.
 //!
-//! Programs run here on a [simulated kernel](crate::net::simulated) that is told what to answer. A [`World`] holds a loop
-//! on that kernel, the peers at the other ends, and a [`Ledger`] which writes down what every socket is asked and what it
-//! hears, and panics at the first thing that may not be:
+//! Programs run here on a [simulated kernel](crate::net::simulated) with scripted answers. A [`World`] holds a loop
+//! on that kernel, the peers at the other ends, and a [`Ledger`]. The ledger records what the program does with each
+//! socket and which events the socket gets, and panics at the first violation:
 //!
 //! ```text
 //!   peers ── steps ──▶ Kernel ◀── calls ── loop ── events ──▶ Ledger ──▶ the program
@@ -10,10 +10,9 @@
 //!                        └── the script     └──────── calls, through the Ledger
 //! ```
 //!
-//! * `replays`: recorded sessions, held again for every call to the kernel and every way in which it can go wrong.
-//! * `chance`: programs, peers and a kernel that do whatever the bytes say that they are given, from a property test or
-//!   a fuzzer.
-//! * `found`: what these two have found, each by its behaviour.
+//! * `replays`: recorded sessions, run again for every call to the kernel with every fault of that call.
+//! * `chance`: programs, peers and a kernel whose actions are chosen by bytes, which a property test or a fuzzer makes.
+//! * `found`: a regression test for each bug that these two have found.
 
 pub mod chance;
 #[cfg(test)]
@@ -30,17 +29,18 @@ use crate::net::{Handler, Server, ServerId, ServerOptions};
 use crate::{EventLoop, Loop, ManualClock};
 use ledger::{Ledger, Watched};
 
-/// How many turns a program may take until nothing keeps its loop alive. The longest here take a tenth of that.
+/// How many turns a program may take until nothing keeps its loop alive. The longest programs here take a tenth of
+/// this.
 const TURNS: usize = 20_000;
 
-/// How many turns in a row have to pass in which nothing happens but time, until more is done to make the loop end.
+/// After this number of turns in which only time passes, [`World::run`] does the next thing to make the loop end.
 const IDLE_TURNS: usize = 6;
 
-/// How much time passes in such a turn; more than any timer here waits for.
+/// How much time passes in such a turn: more than any timer here waits.
 const IDLE_TIME: Duration = Duration::from_secs(2);
 
-/// How often everything is broken, or destroyed, at the end, until nothing is open.
-const FAREWELLS: usize = 20;
+/// At the end: how often all connections are reset, or all sockets destroyed, until none is open.
+const CLEANUP_ROUNDS: usize = 20;
 
 /// What a peer does in one turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,33 +48,33 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     Fin,
     Reset,
-    /// From now on takes no more than this without [`Step::Take`].
+    /// From now on takes no more than this number of bytes without [`Step::Take`].
     Window(usize),
     Take(usize),
-    /// A connect succeeds.
+    /// Completes a connect of the loop.
     Accept,
-    /// A connect fails.
+    /// Fails a connect of the loop.
     Refuse(&'static str),
     Wait,
 }
 
-struct Actor {
+struct ActivePeer {
     peer: Peer,
     steps: VecDeque<Step>,
 }
 
-/// A loop, the kernel below it, the peers beyond, and the books.
+/// A loop, the kernel below it, the peers at the other ends, and the ledger.
 pub(crate) struct World {
     event_loop: EventLoop,
     pub kernel: Kernel,
     pub ledger: Ledger,
     clock: ManualClock,
     servers: Vec<ServerId>,
-    /// The peers of servers, each with the turn in which it knocks.
-    visitors: VecDeque<(usize, Vec<Step>)>,
-    /// What those do whom the program connects to, in the order of the connects.
-    hosts: VecDeque<Vec<Step>>,
-    actors: Vec<Actor>,
+    /// The peers that connect to the first server, each with the turn in which it connects and its steps.
+    clients: VecDeque<(usize, Vec<Step>)>,
+    /// The steps of the peers that the program connects to, in the order of the connects.
+    remote_servers: VecDeque<Vec<Step>>,
+    active_peers: Vec<ActivePeer>,
 }
 
 impl World {
@@ -89,14 +89,14 @@ impl World {
             kernel,
             clock,
             servers: Vec::new(),
-            visitors: VecDeque::new(),
-            hosts: VecDeque::new(),
-            actors: Vec::new(),
+            clients: VecDeque::new(),
+            remote_servers: VecDeque::new(),
+            active_peers: Vec::new(),
         }
     }
 
-    /// A server that the peers can knock at, under the eyes of the ledger. It is closed when they have all done what they
-    /// had to do.
+    /// Starts a server that clients can connect to. The ledger watches it. It is closed when all peers have done
+    /// their steps.
     pub fn serve<H: Handler>(&mut self, options: ServerOptions, handler: H) -> Server<Watched<H>> {
         let handler = Watched::new(self.ledger.clone(), handler);
         let server = self.event_loop.enter(|lp| {
@@ -108,28 +108,29 @@ impl World {
         server
     }
 
-    /// Somebody who knocks at the first server in the given turn.
-    pub fn visitor(&mut self, turn: usize, steps: impl Into<Vec<Step>>) {
-        self.visitors.push_back((turn, steps.into()));
+    /// Adds a peer that connects to the first server in the given turn.
+    pub fn client(&mut self, turn: usize, steps: impl Into<Vec<Step>>) {
+        self.clients.push_back((turn, steps.into()));
     }
 
-    /// Somebody whom the program is going to connect to.
-    pub fn host(&mut self, steps: impl Into<Vec<Step>>) {
-        self.hosts.push_back(steps.into());
+    /// Adds a peer that the program will connect to.
+    pub fn remote_server(&mut self, steps: impl Into<Vec<Step>>) {
+        self.remote_servers.push_back(steps.into());
     }
 
     pub fn enter<T>(&mut self, f: impl FnOnce(&mut Loop) -> T) -> T {
         self.event_loop.enter(f)
     }
 
-    /// Turns until nothing keeps the loop alive. Peers act once a turn. When they have nothing left to do the servers are
-    /// closed, then the peers take what waits and end what is open, and if that does not do they break it.
+    /// Turns until nothing keeps the loop alive. Each peer does one step a turn. When no steps are left the servers
+    /// are closed; then the peers read everything and send FIN; and if the loop still runs, they reset every
+    /// connection.
     pub fn run(&mut self) {
         let (mut idle, mut stage) = (0, 0);
         for turn in 0..TURNS {
             let has_news = self.kernel.has_events();
             let result = self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
-            if !result.is_alive && self.is_deserted() {
+            if !result.is_alive && self.peers_are_done() {
                 return;
             }
             let has_acted = self.peers_act(turn);
@@ -147,8 +148,8 @@ impl World {
                 1 => self.close_servers(),
                 2 => self.every_peer(|kernel, peer| kernel.take(peer, usize::MAX)),
                 3 => self.every_peer(Kernel::fin),
-                // Who hears of it may connect anew.
-                4..FAREWELLS => self.every_peer(|kernel, peer| kernel.reset(peer, "ECONNRESET")),
+                // Several rounds: a program may connect again when its connection is reset.
+                4..CLEANUP_ROUNDS => self.every_peer(|kernel, peer| kernel.reset(peer, "ECONNRESET")),
                 _ => break,
             }
         }
@@ -156,9 +157,9 @@ impl World {
         panic!("the loop does not end: {holdings:?}\n{:?}\n{:?}", self.kernel, self.ledger);
     }
 
-    /// Whether no peer has anything left to do.
-    fn is_deserted(&self) -> bool {
-        self.visitors.is_empty() && self.actors.iter().all(|actor| actor.steps.is_empty())
+    /// Whether no peer has a step left.
+    fn peers_are_done(&self) -> bool {
+        self.clients.is_empty() && self.active_peers.iter().all(|active| active.steps.is_empty())
     }
 
     fn close_servers(&mut self) {
@@ -172,26 +173,26 @@ impl World {
         }
     }
 
-    /// One step of each peer. Says whether any had one left.
+    /// Does one step of each peer. Returns whether any peer had a step left.
     fn peers_act(&mut self, turn: usize) -> bool {
         let mut has_acted = false;
-        while self.visitors.front().is_some_and(|(when, _)| *when <= turn) {
-            let Some((_, steps)) = self.visitors.pop_front() else { break };
-            if let Some(peer) = self.kernel.knock(0) {
-                self.actors.push(Actor { peer, steps: steps.into() });
+        while self.clients.front().is_some_and(|(when, _)| *when <= turn) {
+            let Some((_, steps)) = self.clients.pop_front() else { break };
+            if let Some(peer) = self.kernel.incoming_connection(0) {
+                self.active_peers.push(ActivePeer { peer, steps: steps.into() });
             }
             has_acted = true;
         }
         for peer in self.kernel.peers() {
-            if self.kernel.is_connecting(peer) && !self.actors.iter().any(|actor| actor.peer == peer) {
-                let steps = self.hosts.pop_front().unwrap_or_else(|| vec![Step::Refuse("ECONNREFUSED")]);
-                self.actors.push(Actor { peer, steps: steps.into() });
+            if self.kernel.is_connecting(peer) && !self.active_peers.iter().any(|active| active.peer == peer) {
+                let steps = self.remote_servers.pop_front().unwrap_or_else(|| vec![Step::Refuse("ECONNREFUSED")]);
+                self.active_peers.push(ActivePeer { peer, steps: steps.into() });
             }
         }
-        for actor in &mut self.actors {
-            let Some(step) = actor.steps.pop_front() else { continue };
+        for active in &mut self.active_peers {
+            let Some(step) = active.steps.pop_front() else { continue };
             has_acted = true;
-            let (kernel, peer) = (&self.kernel, actor.peer);
+            let (kernel, peer) = (&self.kernel, active.peer);
             match step {
                 Step::Send(bytes) => kernel.send(peer, &bytes),
                 Step::Fin => kernel.fin(peer),
@@ -203,20 +204,20 @@ impl World {
                 Step::Wait => {}
             }
         }
-        has_acted || !self.visitors.is_empty()
+        has_acted || !self.clients.is_empty()
     }
 
-    /// The loop has ended by itself. What it left open it may have left: it was unreferenced, or nobody read from it. Then
-    /// everything is destroyed and removed, and nothing may be left of it, in the loop or in the kernel.
+    /// Cleans up after the loop has ended, and checks that nothing is left in the loop or in the kernel. Sockets may
+    /// still be open, because unreferenced or paused sockets do not keep the loop alive.
     pub fn finish(mut self) -> Ledger {
         let servers = self.servers.clone();
         self.enter(|lp| servers.into_iter().for_each(|server| server.remove(lp)));
-        // What is destroyed may open others, but not for ever.
-        for _ in 0..FAREWELLS {
+        // A callback of a destroyed socket may open another socket, but only a limited number of times.
+        for _ in 0..CLEANUP_ROUNDS {
             let open = self.ledger.open_sockets();
             let was_last = open.is_empty();
             self.enter(|lp| open.into_iter().for_each(|socket| socket.destroy(lp)));
-            // Timers that keep nothing alive, such as the one that has a server accept again, come to their end too.
+            // Unreferenced timers must fire too, such as the one that accepts again after a failed accept.
             self.clock.advance(IDLE_TIME * 60);
             self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
             self.run();
@@ -225,7 +226,7 @@ impl World {
             }
         }
         let holdings = self.enter(|lp| lp.holdings());
-        assert_eq!(holdings, Holdings::default(), "the loop holds on to something");
+        assert_eq!(holdings, Holdings::default(), "the loop still holds something");
         self.ledger.check_at_the_end();
         self.ledger
     }

@@ -1,4 +1,4 @@
-//! The command `bucle`: serves, connects, and asks what runs when.
+//! The command `bucle`: small servers, a client, a load tester, and a quiz about the order of callbacks.
 
 mod cli;
 

@@ -1,4 +1,4 @@
-//! What a message costs in memory: nothing. Counted, not timed, so it is exact on every machine.
+//! The cost of a message in allocations: none. Allocations are counted, so the result is exact on every machine.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -19,7 +19,7 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// The one `unsafe` of the project: an allocator cannot be written without, and it is in a test.
+// The only `unsafe` of the project: an allocator cannot be written without it, and this one is only in a test.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Writes every chunk back in pieces of 64 bytes, as a server of lines would.
+/// Writes every chunk back in pieces of 64 bytes, as a server of lines does.
 struct Pieces;
 
 impl Handler for Pieces {
@@ -48,7 +48,7 @@ impl Handler for Pieces {
     }
 }
 
-/// Sends every chunk to everybody.
+/// Sends every chunk to all members.
 #[derive(Default)]
 struct Relay {
     members: Vec<Socket>,
@@ -65,8 +65,8 @@ impl Handler for Relay {
     }
 }
 
-/// Has `clients` exchange a message with the server again and again, and counts the allocations of the loop's thread
-/// in the second half; in the first every buffer grows to its size.
+/// Runs `clients` that exchange a message with the server many times. Returns the allocations of the loop's thread in
+/// the second half; in the first half every buffer grows to its final size.
 fn allocations(handler: impl Handler, clients: usize, message: &'static [u8]) -> u64 {
     const ROUNDS: usize = 300;
     let mut event_loop = EventLoop::new().expect("a loop");
@@ -109,7 +109,7 @@ fn an_echoed_message_allocates_nothing() {
     assert_eq!(allocations(Pieces, 8, &[b'x'; 64]), 0);
 }
 
-/// Back through a pipe, which is written to after the handler has heard of the data.
+/// Answers through a pipe, which is written after `on_data`.
 struct Piped;
 
 impl Handler for Piped {
@@ -128,7 +128,7 @@ fn sixteen_pipelined_lines_allocate_nothing() {
     assert_eq!(allocations(Pieces, 8, &[b'x'; 1024]), 0);
 }
 
-/// Every line back, by itself, as `bucle serve lines`.
+/// Writes every line back in a write of its own, as `bucle serve lines` does.
 struct Lines;
 
 impl telnet::Handler for Lines {
@@ -137,7 +137,7 @@ impl telnet::Handler for Lines {
     }
 }
 
-/// Telnet remembers something of a client only in the middle of a line, and these are whole.
+/// Telnet stores state of a client only in the middle of a line, and these lines are complete.
 #[test]
 fn sixteen_telnet_lines_allocate_nothing() {
     let lines = "0123456789abcde\n".repeat(16).leak().as_bytes();

@@ -1,4 +1,4 @@
-//! Connecting: from an address of one's own, to abstract names, again after a close, and to where nobody is.
+//! Connecting: from a chosen local address, to abstract names, again after a close, and to addresses without a server.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -14,16 +14,16 @@ use bucle::{EventLoop, Loop};
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// Writes down what happens, and ends what it accepts.
-struct Diary(Log);
+/// Records the events of its sockets, and ends every accepted connection with `hola`.
+struct Recorder(Log);
 
-impl Diary {
+impl Recorder {
     fn write(&self, text: impl Into<String>) {
         self.0.borrow_mut().push(text.into());
     }
 }
 
-impl Handler for Diary {
+impl Handler for Recorder {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
         let peer = socket.remote_address(lp).map_or("a path".to_owned(), |address| address.ip().to_string());
         self.write(format!("accepted from {peer}"));
@@ -49,23 +49,23 @@ impl Handler for Diary {
     }
 }
 
-/// Runs `main` and what follows from it; everything that was written down.
-fn run(main: impl FnOnce(&mut Loop, &dyn Fn() -> Diary)) -> Vec<String> {
+/// Runs a loop to its end after `main`. Returns what was recorded.
+fn run(main: impl FnOnce(&mut Loop, &dyn Fn() -> Recorder)) -> Vec<String> {
     let log = Log::default();
-    let diary = || Diary(log.clone());
+    let recorder = || Recorder(log.clone());
     let mut event_loop = EventLoop::new().expect("a loop");
-    event_loop.enter(|lp| main(lp, &diary));
+    event_loop.enter(|lp| main(lp, &recorder));
     event_loop.run().expect("the poll works");
     drop(event_loop);
     log.take()
 }
 
 #[test]
-fn a_client_may_choose_the_address_it_comes_from() {
-    let log = run(|lp, diary| {
-        let server = listen(lp, ("127.0.0.1", 0), diary()).expect("a free port");
+fn a_client_may_choose_its_local_address() {
+    let log = run(|lp, recorder| {
+        let server = listen(lp, ("127.0.0.1", 0), recorder()).expect("a free port");
         let address = server.id().address(lp).expect("it is bound");
-        Socket::connect(lp, Target::from(address).local_address("127.0.0.7"), diary()).expect("a good target");
+        Socket::connect(lp, Target::from(address).local_address("127.0.0.7"), recorder()).expect("a good target");
         server.id().unref(lp);
     });
     assert!(log.contains(&"accepted from 127.0.0.7".to_owned()), "{log:?}");
@@ -73,15 +73,15 @@ fn a_client_may_choose_the_address_it_comes_from() {
 
 #[test]
 fn an_address_that_is_not_ours_fails_to_bind() {
-    let log = run(|lp, diary| {
-        Socket::connect(lp, Target::from(("127.0.0.1", 9)).local_address("192.0.2.1"), diary())
+    let log = run(|lp, recorder| {
+        Socket::connect(lp, Target::from(("127.0.0.1", 9)).local_address("192.0.2.1"), recorder())
             .expect("it is an address");
     });
     assert_eq!(log, ["bind EADDRNOTAVAIL", "close true"]);
 }
 
 #[test]
-fn what_is_no_address_is_refused_at_once() {
+fn an_invalid_address_is_refused_immediately() {
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.enter(|lp| {
         let refused = |lp: &mut Loop, target: Target| {
@@ -92,13 +92,13 @@ fn what_is_no_address_is_refused_at_once() {
         assert_eq!(refused(lp, 70_000.into()), Err("ERR_SOCKET_BAD_PORT".to_owned()));
         assert_eq!(refused(lp, (-1).into()), Err("ERR_SOCKET_BAD_PORT".to_owned()));
     });
-    event_loop.run().expect("nothing is left behind");
+    event_loop.run().expect("nothing keeps the loop alive");
 }
 
 #[test]
 fn a_name_that_does_not_exist_is_an_error_event() {
-    let log = run(|lp, diary| {
-        Socket::connect(lp, ("nobody.invalid", 80), diary()).expect("a good target");
+    let log = run(|lp, recorder| {
+        Socket::connect(lp, ("nobody.invalid", 80), recorder()).expect("a good target");
     });
     let code = log.first().and_then(|line| line.strip_prefix("lookup ")).expect("the lookup failed").to_owned();
     assert!(["ENOTFOUND", "EAI_AGAIN"].contains(&code.as_str()), "{code}");
@@ -107,10 +107,10 @@ fn a_name_that_does_not_exist_is_an_error_event() {
 
 #[test]
 fn a_name_is_looked_up_and_then_connected_to() {
-    let log = run(|lp, diary| {
-        let server = listen(lp, ("127.0.0.1", 0), diary()).expect("a free port");
+    let log = run(|lp, recorder| {
+        let server = listen(lp, ("127.0.0.1", 0), recorder()).expect("a free port");
         let port = server.id().address(lp).and_then(|address| address.port()).expect("it is bound");
-        Socket::connect(lp, Target::from(("localhost", port)).family(Family::V4), diary()).expect("a good target");
+        Socket::connect(lp, Target::from(("localhost", port)).family(Family::V4), recorder()).expect("a good target");
         server.id().unref(lp);
     });
     assert_eq!(log[0], "lookup");
@@ -119,25 +119,25 @@ fn a_name_is_looked_up_and_then_connected_to() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_abstract_name_is_in_no_directory() {
+fn an_abstract_name_needs_no_file() {
     let name = PathBuf::from(format!("\0bucle-test-{}", std::process::id()));
-    let log = run(|lp, diary| {
-        let server = listen(lp, Listen::path(&name), diary()).expect("nobody has the name");
-        assert!(listen(lp, Listen::path(&name), diary()).is_err_and(|error| error.code() == "EADDRINUSE"));
-        Socket::connect(lp, Target::path(&name), diary()).expect("a good target");
+    let log = run(|lp, recorder| {
+        let server = listen(lp, Listen::path(&name), recorder()).expect("the name is free");
+        assert!(listen(lp, Listen::path(&name), recorder()).is_err_and(|error| error.code() == "EADDRINUSE"));
+        Socket::connect(lp, Target::path(&name), recorder()).expect("a good target");
         server.id().unref(lp);
     });
     assert!(log.contains(&"accepted from a path".to_owned()) && log.contains(&"hola".to_owned()), "{log:?}");
 }
 
-/// Connects again from inside `on_close`, so many times.
-struct Again {
+/// Connects again from inside `on_close`, `left` times.
+struct ConnectsAgain {
     target: Target,
     left: usize,
     log: Log,
 }
 
-impl Handler for Again {
+impl Handler for ConnectsAgain {
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         let info = socket.info(lp).expect("it is there");
         self.log.borrow_mut().push(format!("{} after {}", String::from_utf8_lossy(chunk), info.bytes_read));
@@ -152,14 +152,14 @@ impl Handler for Again {
 }
 
 #[test]
-fn a_closed_socket_can_be_connected_again_with_fresh_counters() {
+fn a_closed_socket_can_be_connected_again_with_new_counters() {
     let log = Log::default();
     let mut event_loop = EventLoop::new().expect("a loop");
     let socket = event_loop.enter(|lp| {
-        let server = listen(lp, ("127.0.0.1", 0), Diary(Log::default())).expect("a free port");
+        let server = listen(lp, ("127.0.0.1", 0), Recorder(Log::default())).expect("a free port");
         let target = Target::from(server.id().address(lp).expect("it is bound"));
         server.id().unref(lp);
-        let again = Again { target: target.clone(), left: 2, log: log.clone() };
+        let again = ConnectsAgain { target: target.clone(), left: 2, log: log.clone() };
         let socket = Socket::new(lp, SocketOptions::default(), again);
         socket.connect_to(lp, target).expect("it is new");
         assert_eq!(socket.connect_to(lp, 80).map_err(|error| error.code().to_owned()), Err("EISCONN".to_owned()));
@@ -171,10 +171,10 @@ fn a_closed_socket_can_be_connected_again_with_fresh_counters() {
 }
 
 #[test]
-fn an_open_server_can_be_found_by_any_of_its_addresses() {
-    let log = run(|lp, diary| {
+fn a_server_on_all_addresses_is_reached_by_its_own_address() {
+    let log = run(|lp, recorder| {
         let options = ServerOptions { no_delay: true, keep_alive: true, ..ServerOptions::default() };
-        let server = Server::new(lp, options, diary());
+        let server = Server::new(lp, options, recorder());
         server.id().listen_now(lp, 0).expect("a free port");
         let address = server.id().address(lp).expect("it is bound");
         let options = SocketOptions {
@@ -183,34 +183,34 @@ fn an_open_server_can_be_found_by_any_of_its_addresses() {
             keep_alive_initial_delay: Duration::from_secs(60),
             ..SocketOptions::default()
         };
-        let socket = Socket::new(lp, options, diary());
+        let socket = Socket::new(lp, options, recorder());
         socket.connect_to(lp, address).expect("it is new");
         server.id().unref(lp);
     });
     assert!(log.contains(&"hola".to_owned()), "{log:?}");
 }
 
-/// Hangs up while the name is looked up, and looks the same name up again for another port.
-struct Hesitant {
+/// Destroys its socket during the lookup of a name, and then looks up the same name for another port.
+struct Reconnecting {
     port: u16,
-    has_changed_its_mind: bool,
+    has_reconnected: bool,
 }
 
-impl Handler for Hesitant {
+impl Handler for Reconnecting {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
         assert_eq!(socket.remote_address(lp).map(|address| address.port()), Some(self.port));
         socket.destroy(lp);
     }
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _: bool) {
-        if !self.has_changed_its_mind {
-            self.has_changed_its_mind = true;
+        if !self.has_reconnected {
+            self.has_reconnected = true;
             socket.connect_to(lp, ("localhost", self.port)).expect("it is closed");
         }
     }
 }
 
 #[test]
-fn an_answer_to_an_earlier_lookup_reaches_nobody() {
+fn the_result_of_an_earlier_lookup_is_ignored() {
     for _ in 0..20 {
         let mut event_loop = EventLoop::new().expect("a loop");
         let accepted = Rc::new(Cell::new((0, 0)));
@@ -224,17 +224,17 @@ fn an_answer_to_an_earlier_lookup_reaches_nobody() {
             };
             let wrong = listen_and_count(|(wrong, right)| (wrong + 1, right));
             let right = listen_and_count(|(wrong, right)| (wrong, right + 1));
-            let handler = Hesitant { port: right, has_changed_its_mind: false };
+            let handler = Reconnecting { port: right, has_reconnected: false };
             let socket = Socket::connect(lp, ("localhost", wrong), handler).expect("a good target");
             socket.destroy(lp);
         });
         event_loop.run().expect("the poll works");
-        // It may be that the peer has gone before it is accepted, but nobody comes to the wrong one.
+        // A peer may be closed before it is accepted, but the first server must get no connection.
         assert_eq!(accepted.get().0, 0);
     }
 }
 
-/// A link-local address of this machine, its interface's name and number.
+/// A link-local address of this machine, with the name and the number of its interface.
 #[cfg(target_os = "linux")]
 fn link_local() -> Option<(Ipv6Addr, String, u32)> {
     let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
@@ -257,15 +257,15 @@ fn a_link_local_address_keeps_its_zone() {
     let address = |port| SocketAddrV6::new(ip, port, 0, number);
     for way in ["as text", "as an address"] {
         let is_text = way == "as text";
-        let log = run(|lp, diary| {
+        let log = run(|lp, recorder| {
             let on = if is_text { Listen::from((zoned, 0)) } else { address(0).into() };
-            let server = listen(lp, on, diary()).expect("it is ours");
+            let server = listen(lp, on, recorder()).expect("it is ours");
             let bound = server.id().address(lp).expect("it is bound");
             let port = bound.port().expect("it is no path");
             assert_eq!(bound, LocalAddress::Ip(address(port).into()), "{way}");
             let target = if is_text { Target::from((zoned, port)) } else { address(port).into() };
-            Socket::connect(lp, target.clone(), diary()).expect("a good target");
-            Socket::connect(lp, target.local_address(zoned), diary()).expect("a good target");
+            Socket::connect(lp, target.clone(), recorder()).expect("a good target");
+            Socket::connect(lp, target.local_address(zoned), recorder()).expect("a good target");
             server.id().unref(lp);
         });
         let times = |line: &str| log.iter().filter(|logged| *logged == line).count();
@@ -275,10 +275,10 @@ fn a_link_local_address_keeps_its_zone() {
             "{way}: {log:?}"
         );
     }
-    // Bound in a tick, as every address.
-    let log = run(|lp, diary| {
-        let diary = diary();
-        let handler = bucle::net::on().listening(move |_, _| diary.write("listening"));
+    // Like every address it is bound in a tick.
+    let log = run(|lp, recorder| {
+        let recorder = recorder();
+        let handler = bucle::net::on().listening(move |_, _| recorder.write("listening"));
         let server = Server::new(lp, ServerOptions::default(), handler);
         server.id().listen(lp, (zoned, 0)).expect("a good address");
         assert!(!server.id().is_listening(lp));
@@ -288,10 +288,10 @@ fn a_link_local_address_keeps_its_zone() {
 }
 
 #[test]
-fn a_zone_that_is_no_interface_is_an_error_and_no_name() {
-    let log = run(|lp, diary| {
-        Socket::connect(lp, ("fe80::1%nowhere", 80), diary()).expect("a good target");
-        let server = Server::new(lp, ServerOptions::default(), diary());
+fn an_unknown_zone_is_an_error_and_not_a_name() {
+    let log = run(|lp, recorder| {
+        Socket::connect(lp, ("fe80::1%nowhere", 80), recorder()).expect("a good target");
+        let server = Server::new(lp, ServerOptions::default(), recorder());
         server.id().listen(lp, ("fe80::1%nowhere", 80)).expect("a good address");
         let error = server.id().listen_now(lp, ("fe80::1%nowhere", 80)).expect_err("there is no such zone");
         assert_eq!(error.to_string(), "listen EINVAL: invalid argument fe80::1%nowhere:80");
@@ -302,44 +302,44 @@ fn a_zone_that_is_no_interface_is_an_error_and_no_name() {
 }
 
 #[test]
-fn what_can_be_no_path_is_refused_at_once() {
+fn an_invalid_path_is_refused_immediately() {
     let table = [
         ("", "the path of a unix socket is empty"),
         ("/tmp/a\0b", "the path of a unix socket has a NUL inside: \"/tmp/a\\0b\""),
     ];
     for (path, want) in table {
-        run(|lp, diary| {
+        run(|lp, recorder| {
             let refused = |error: Error| (error.code().to_owned(), error.to_string());
             let want = ("ERR_INVALID_ARG_VALUE".to_owned(), want.to_owned());
-            let server = Server::new(lp, ServerOptions::default(), diary());
+            let server = Server::new(lp, ServerOptions::default(), recorder());
             assert_eq!(server.id().listen(lp, Listen::path(path)).map_err(refused), Err(want.clone()));
-            assert_eq!(Socket::connect(lp, Target::path(path), diary()).map(drop).map_err(refused), Err(want));
+            assert_eq!(Socket::connect(lp, Target::path(path), recorder()).map(drop).map_err(refused), Err(want));
         });
     }
 }
 
-/// Node would cut it off and listen on what is left, where the next one may listen too.
+/// Node would truncate the path and listen there, where another truncated path could collide with it.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_path_that_is_too_long_fails_and_names_the_limit() {
     let table = [
         ("a path", format!("/nowhere/{}", "x".repeat(99)), true),
-        ("as long as may be", format!("/nowhere/{}", "x".repeat(98)), false),
+        ("a path of the longest length", format!("/nowhere/{}", "x".repeat(98)), false),
         ("an abstract name", format!("\0{}", "x".repeat(108)), true),
-        ("abstract, as long as may be", format!("\0{}", "x".repeat(107)), false),
+        ("an abstract name of the longest length", format!("\0{}", "x".repeat(107)), false),
     ];
     for (name, path, is_too_long) in table {
-        let mut log = run(|lp, diary| {
-            let server = Server::new(lp, ServerOptions::default(), diary());
+        let mut log = run(|lp, recorder| {
+            let server = Server::new(lp, ServerOptions::default(), recorder());
             server.id().listen(lp, Listen::path(&path)).expect("it is a path");
             server.id().close(lp);
             let refused = server.id().listen_now(lp, Listen::path(&path)).err().filter(|_| is_too_long);
             let text = refused.map(|error| error.to_string());
             let shown = path.replace('\0', "@");
-            let want = format!("the path of a unix socket may have 107 bytes, this one has more: {shown}");
+            let want = format!("the path of a unix socket is longer than 107 bytes: {shown}");
             assert_eq!(text, is_too_long.then_some(want), "{name}");
             server.id().close(lp);
-            Socket::connect(lp, Target::path(&path), diary()).expect("it is a path");
+            Socket::connect(lp, Target::path(&path), recorder()).expect("it is a path");
         });
         log.retain(|line| line.contains("ENAMETOOLONG"));
         log.sort();
@@ -359,29 +359,29 @@ fn an_abstract_name_is_shown_with_an_at_sign_in_every_error() {
     }
     let log = Log::default();
     let mut event_loop = EventLoop::new().expect("a loop");
-    let target = Target::path("\0bucle-nobody-is-here");
-    assert_eq!(target.to_string(), "@bucle-nobody-is-here");
+    let target = Target::path("\0bucle-no-server-here");
+    assert_eq!(target.to_string(), "@bucle-no-server-here");
     event_loop.enter(|lp| Socket::connect(lp, target, Texts(log.clone())).map(drop).expect("a good target"));
     event_loop.run().expect("the poll works");
-    assert_eq!(log.take(), ["connect ECONNREFUSED @bucle-nobody-is-here"]);
+    assert_eq!(log.take(), ["connect ECONNREFUSED @bucle-no-server-here"]);
 }
 
 #[test]
-fn an_empty_host_is_none() {
-    let log = run(|lp, diary| {
-        let server = Server::new(lp, ServerOptions::default(), diary());
+fn an_empty_host_means_no_host() {
+    let log = run(|lp, recorder| {
+        let server = Server::new(lp, ServerOptions::default(), recorder());
         server.id().listen(lp, ("", 0)).expect("a good port");
-        let address = server.id().address(lp).expect("it is bound at once, as where no host is given");
+        let address = server.id().address(lp).expect("it is bound immediately, as without a host");
         assert!(matches!(address, LocalAddress::Ip(address) if address.ip().is_unspecified()));
-        Socket::connect(lp, ("", address.port().expect("it is no path")), diary()).expect("a good target");
+        Socket::connect(lp, ("", address.port().expect("it is no path")), recorder()).expect("a good target");
         server.id().unref(lp);
     });
     assert!(log.contains(&"lookup".to_owned()) && log.contains(&"hola".to_owned()), "{log:?}");
 }
 
-/// Whoever has read an address somewhere need not take it apart: every way to write a place means the same.
+/// All ways to write an address mean the same, so a program does not have to take apart an address that it has read.
 #[test]
-fn a_place_can_be_written_in_many_ways() {
+fn an_address_can_be_written_in_many_ways() {
     let ip: IpAddr = "::1".parse().expect("an address");
     let six: Ipv6Addr = "::1".parse().expect("an address");
     let targets: [Target; 8] = [

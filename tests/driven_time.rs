@@ -1,4 +1,4 @@
-//! Time driven by hand: minutes in microseconds, and nothing that depends on how fast the machine is.
+//! Time driven by hand: minutes pass in microseconds, and no result depends on the speed of the machine.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -13,26 +13,26 @@ use bucle::{EventLoop, Loop, ManualClock, Phase};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Only so that a test which fails does not hang.
+/// Ends a failing test that would hang otherwise.
 const GUARD: Duration = Duration::from_secs(30);
 
-/// A loop on a clock of its own, and what happened on it.
-struct Stage {
+/// A loop on a manual clock, and a log of what happened on it.
+struct Fixture {
     clock: ManualClock,
     event_loop: EventLoop,
     log: Rc<RefCell<Vec<String>>>,
 }
 
-impl Stage {
-    fn new(main: impl FnOnce(&mut Loop, Log)) -> Stage {
+impl Fixture {
+    fn new(main: impl FnOnce(&mut Loop, Log)) -> Fixture {
         let clock = ManualClock::new();
         let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
         let log: Rc<RefCell<Vec<String>>> = Rc::default();
         event_loop.enter(|lp| main(lp, Log(log.clone())));
-        Stage { clock, event_loop, log }
+        Fixture { clock, event_loop, log }
     }
 
-    /// Lets time pass, then turns once.
+    /// Advances the clock, turns once, and returns what was logged.
     fn after(&mut self, time: Duration) -> String {
         self.clock.advance(time);
         self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
@@ -44,66 +44,66 @@ impl Stage {
 struct Log(Rc<RefCell<Vec<String>>>);
 
 impl Log {
-    fn say(&self, text: impl Into<String>) {
+    fn write(&self, text: impl Into<String>) {
         self.0.borrow_mut().push(text.into());
     }
 }
 
 #[test]
-fn a_timeout_fires_once_its_time_has_come() {
-    let mut stage = Stage::new(|lp, log| {
-        lp.set_timeout(10 * SECOND, move |_| log.say("fired"));
+fn a_timeout_fires_when_it_is_due() {
+    let mut fixture = Fixture::new(|lp, log| {
+        lp.set_timeout(10 * SECOND, move |_| log.write("fired"));
     });
-    assert_eq!(stage.after(9 * SECOND), "");
-    assert!(stage.event_loop.is_alive());
-    assert_eq!(stage.after(SECOND), "fired");
-    assert!(!stage.event_loop.is_alive());
+    assert_eq!(fixture.after(9 * SECOND), "");
+    assert!(fixture.event_loop.is_alive());
+    assert_eq!(fixture.after(SECOND), "fired");
+    assert!(!fixture.event_loop.is_alive());
 }
 
 #[test]
 fn an_interval_does_not_make_up_for_missed_calls() {
-    let mut stage = Stage::new(|lp, log| {
-        lp.set_interval(SECOND, move |_| log.say("beat"));
+    let mut fixture = Fixture::new(|lp, log| {
+        lp.set_interval(SECOND, move |_| log.write("beat"));
     });
-    assert_eq!(stage.after(SECOND), "beat");
-    assert_eq!(stage.after(100 * SECOND), "beat");
-    assert_eq!(stage.after(SECOND), "beat");
+    assert_eq!(fixture.after(SECOND), "beat");
+    assert_eq!(fixture.after(100 * SECOND), "beat");
+    assert_eq!(fixture.after(SECOND), "beat");
 }
 
 #[test]
 fn a_stall_fires_each_timer_once() {
-    let mut stage = Stage::new(|lp, log| {
+    let mut fixture = Fixture::new(|lp, log| {
         for name in ["a", "b"] {
             let log = log.clone();
-            lp.set_interval(SECOND, move |_| log.say(name));
+            lp.set_interval(SECOND, move |_| log.write(name));
         }
     });
-    assert_eq!(stage.after(2 * SECOND), "a b");
+    assert_eq!(fixture.after(2 * SECOND), "a b");
 }
 
 #[test]
-fn a_timer_lives_on_after_it_fired_and_can_be_refreshed() {
-    let mut stage = Stage::new(|lp, log| {
-        let id = lp.set_timer(5 * SECOND, move |_| log.say("idle"));
+fn a_fired_timer_can_be_refreshed() {
+    let mut fixture = Fixture::new(|lp, log| {
+        let id = lp.set_timer(5 * SECOND, move |_| log.write("idle"));
         lp.set_interval(20 * SECOND, move |lp| assert!(lp.refresh(id)));
     });
-    assert_eq!(stage.after(5 * SECOND), "idle");
-    assert_eq!(stage.after(10 * SECOND), "");
-    assert_eq!(stage.after(5 * SECOND), "", "refreshed now");
-    assert_eq!(stage.after(5 * SECOND), "idle");
+    assert_eq!(fixture.after(5 * SECOND), "idle");
+    assert_eq!(fixture.after(10 * SECOND), "");
+    assert_eq!(fixture.after(5 * SECOND), "", "refreshed now");
+    assert_eq!(fixture.after(5 * SECOND), "idle");
 }
 
 #[test]
-fn a_timeout_is_gone_once_it_fired() {
+fn a_fired_timeout_no_longer_exists() {
     let id = Rc::new(RefCell::new(None));
     let seen = id.clone();
-    let mut stage = Stage::new(|lp, log| {
-        let timer = lp.set_timeout(SECOND, move |_| log.say("fired"));
+    let mut fixture = Fixture::new(|lp, log| {
+        let timer = lp.set_timeout(SECOND, move |_| log.write("fired"));
         *seen.borrow_mut() = Some(timer);
     });
     let id = id.borrow().expect("it was made");
-    assert_eq!(stage.after(SECOND), "fired");
-    stage.event_loop.enter(|lp| {
+    assert_eq!(fixture.after(SECOND), "fired");
+    fixture.event_loop.enter(|lp| {
         assert!(!lp.refresh(id));
         assert!(!lp.has_ref(id));
         lp.clear(id);
@@ -111,47 +111,47 @@ fn a_timeout_is_gone_once_it_fired() {
 }
 
 #[test]
-fn an_unreferenced_timer_fires_but_keeps_nothing_alive() {
-    let mut stage = Stage::new(|lp, log| {
-        let id = lp.set_timeout(SECOND, move |_| log.say("fired"));
+fn an_unreferenced_timer_fires_but_does_not_keep_the_loop_alive() {
+    let mut fixture = Fixture::new(|lp, log| {
+        let id = lp.set_timeout(SECOND, move |_| log.write("fired"));
         lp.unref(id);
         assert!(!lp.has_ref(id));
     });
-    assert!(!stage.event_loop.is_alive());
-    assert_eq!(stage.after(SECOND), "fired");
+    assert!(!fixture.event_loop.is_alive());
+    assert_eq!(fixture.after(SECOND), "fired");
 }
 
 #[test]
-fn an_interval_cleared_in_its_own_callback_is_gone() {
-    let mut stage = Stage::new(|lp, log| {
+fn an_interval_can_clear_itself_in_its_callback() {
+    let mut fixture = Fixture::new(|lp, log| {
         let own: Rc<RefCell<Option<bucle::TimerId>>> = Rc::default();
         let id = own.clone();
         let timer = lp.set_interval(SECOND, move |lp| {
-            log.say("last");
+            log.write("last");
             let id = id.borrow().expect("it was set below");
             lp.clear(id);
         });
         *own.borrow_mut() = Some(timer);
     });
-    assert_eq!(stage.after(SECOND), "last");
-    assert_eq!(stage.after(SECOND), "");
-    assert!(!stage.event_loop.is_alive());
+    assert_eq!(fixture.after(SECOND), "last");
+    assert_eq!(fixture.after(SECOND), "");
+    assert!(!fixture.event_loop.is_alive());
 }
 
 #[test]
-fn now_stands_still_inside_a_pass() {
-    let mut stage = Stage::new(|lp, log| {
+fn now_does_not_change_inside_a_pass() {
+    let mut fixture = Fixture::new(|lp, log| {
         for _ in 0..2 {
             let log = log.clone();
             let start = lp.now();
-            lp.set_timeout(SECOND, move |lp| log.say(format!("{}", (lp.now() - start).as_secs())));
+            lp.set_timeout(SECOND, move |lp| log.write(format!("{}", (lp.now() - start).as_secs())));
         }
     });
-    assert_eq!(stage.after(3 * SECOND), "3 3");
+    assert_eq!(fixture.after(3 * SECOND), "3 3");
 }
 
 #[test]
-fn stop_ends_after_the_turn_and_leaves_the_rest_alone() {
+fn stop_ends_the_loop_after_the_turn_and_keeps_its_timers() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let log: Rc<RefCell<Vec<&str>>> = Rc::default();
     event_loop.enter(|lp| {
@@ -168,7 +168,7 @@ fn stop_ends_after_the_turn_and_leaves_the_rest_alone() {
 }
 
 #[test]
-fn before_exit_may_give_the_loop_something_to_do_again() {
+fn before_exit_may_give_the_loop_more_to_do() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let log: Rc<RefCell<Vec<&str>>> = Rc::default();
     event_loop.enter(|lp| {
@@ -187,9 +187,9 @@ fn before_exit_may_give_the_loop_something_to_do_again() {
     assert_eq!(log.borrow().join(", "), "before exit, immediate, before exit, immediate, before exit");
 }
 
-/// As with Node's `beforeExit` event, whose listeners are all called, and each time.
+/// As with the listeners of Node's `beforeExit` event: all are called, each time the loop is about to end.
 #[test]
-fn each_who_asks_for_the_end_of_the_loop_is_called() {
+fn every_before_exit_callback_is_called() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let log: Rc<RefCell<Vec<&str>>> = Rc::default();
     event_loop.enter(|lp| {
@@ -210,7 +210,7 @@ fn each_who_asks_for_the_end_of_the_loop_is_called() {
     assert_eq!(log.borrow().join(", "), "first, second, first, second, third");
 }
 
-/// A server that keeps the loop alive and wakes it only for a connection.
+/// Starts a server, which keeps the loop alive and wakes it only for a connection. Returns its port.
 fn listen(lp: &mut Loop, handler: On) -> u16 {
     let server = net::listen(lp, ("127.0.0.1", 0), handler).expect("a free port").id();
     let Some(LocalAddress::Ip(address)) = server.address(lp) else { unreachable!("it listens on an address") };
@@ -218,7 +218,7 @@ fn listen(lp: &mut Loop, handler: On) -> u16 {
 }
 
 #[test]
-fn what_is_put_off_before_a_turn_runs_before_the_loop_sleeps() {
+fn ticks_queued_before_a_turn_run_before_the_loop_sleeps() {
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.enter(|lp| listen(lp, on()));
     let log: Rc<RefCell<Vec<&str>>> = Rc::default();
@@ -244,7 +244,7 @@ fn what_is_put_off_before_a_turn_runs_before_the_loop_sleeps() {
 }
 
 #[test]
-fn what_is_written_before_a_turn_is_sent_before_the_loop_sleeps() {
+fn bytes_written_before_a_turn_are_sent_before_the_loop_sleeps() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let accepted = Rc::new(Cell::new(None));
     let seen = accepted.clone();
@@ -252,15 +252,15 @@ fn what_is_written_before_a_turn_is_sent_before_the_loop_sleeps() {
     let port = event_loop.enter(|lp| listen(lp, handler));
     let peer = thread::spawn(move || {
         let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        let mut question = [0];
-        peer.read_exact(&mut question).expect("it is sent");
-        peer.write_all(&question).expect("it reads");
+        let mut message = [0];
+        peer.read_exact(&mut message).expect("the byte is sent");
+        peer.write_all(&message).expect("it reads");
         peer
     });
     let (mut turns, mut written_before, mut events) = (0, 0, 0);
     let before_turn = |lp: &mut Loop| {
         turns += 1;
-        // The kernel first says that the new socket can be written to, which is no answer.
+        // The first event of the new socket says that it is writable; it is not the answer.
         let is_quiet = mem::replace(&mut events, lp.metrics().events) == lp.metrics().events;
         if written_before == 0
             && let Some(socket) = accepted.get().filter(|_| is_quiet)
@@ -276,83 +276,83 @@ fn what_is_written_before_a_turn_is_sent_before_the_loop_sleeps() {
 }
 
 #[test]
-fn the_loop_knows_how_it_is_doing() {
-    let mut stage = Stage::new(|lp, log| {
+fn the_loop_has_metrics() {
+    let mut fixture = Fixture::new(|lp, log| {
         lp.time_phases(true);
         lp.monitor_event_loop_delay(10 * SECOND);
-        lp.set_interval(SECOND, move |_| log.say("beat"));
+        lp.set_interval(SECOND, move |_| log.write("beat"));
     });
     for _ in 0..10 {
-        stage.after(SECOND);
+        fixture.after(SECOND);
     }
-    stage.after(13 * SECOND);
-    let clock = stage.clock.clone();
-    stage.event_loop.enter(move |lp| {
+    fixture.after(13 * SECOND);
+    let clock = fixture.clock.clone();
+    fixture.event_loop.enter(move |lp| {
         let metrics = lp.metrics();
-        // Ten beats, the monitor's one, then a beat and the monitor again, late.
+        // Ten intervals and one of the monitor, then one interval and one of the monitor, both late.
         assert_eq!((metrics.loop_count, metrics.callbacks), (11, 13));
         assert_eq!((metrics.idle, metrics.active), (Duration::ZERO, 23 * SECOND));
-        let delay = lp.event_loop_delay().expect("it was asked for");
+        let delay = lp.event_loop_delay().expect("it was switched on");
         assert_eq!((delay.count(), delay.min(), delay.max()), (2, Duration::ZERO, 3 * SECOND));
         lp.set_immediate(move |_| clock.advance(2 * SECOND));
     });
-    stage.after(Duration::ZERO);
-    let metrics = stage.event_loop.enter(|lp| lp.metrics());
+    fixture.after(Duration::ZERO);
+    let metrics = fixture.event_loop.enter(|lp| lp.metrics());
     assert_eq!(metrics.phase(Phase::Check), 2 * SECOND, "an immediate was slow");
-    assert_eq!(metrics.longest_turn, 2 * SECOND, "what passes between two turns is nobody's");
+    assert_eq!(metrics.longest_turn, 2 * SECOND, "time between two turns belongs to no turn");
 }
 
-/// A server whose socket says when it has been idle for `limit`; it is there when this returns, and so is its peer.
-fn with_an_idle_limit(limit: Duration) -> (Stage, net::Socket, TcpStream) {
+/// A server whose socket logs when it has been idle for `limit`. Returns when the socket is accepted, with its peer.
+fn with_an_idle_limit(limit: Duration) -> (Fixture, net::Socket, TcpStream) {
     let accepted: Rc<Cell<Option<net::Socket>>> = Rc::default();
     let port = Rc::new(Cell::new(0));
-    let (hears, tells) = (accepted.clone(), port.clone());
-    let mut stage = Stage::new(move |lp, log| {
+    let (seen_socket, seen_port) = (accepted.clone(), port.clone());
+    let mut fixture = Fixture::new(move |lp, log| {
         let connection = move |lp: &mut Loop, socket: net::Socket| {
             socket.set_timeout(lp, limit);
-            hears.set(Some(socket));
+            seen_socket.set(Some(socket));
         };
-        let handler = on().connection(connection).timeout(move |_, _| log.say("idle"));
+        let handler = on().connection(connection).timeout(move |_, _| log.write("idle"));
         let server = net::listen(lp, ("127.0.0.1", 0), handler).expect("a port");
-        tells.set(server.id().address(lp).and_then(|address| address.port()).expect("it is bound"));
+        seen_port.set(server.id().address(lp).and_then(|address| address.port()).expect("it is bound"));
     });
     let peer = TcpStream::connect(("127.0.0.1", port.get())).expect("it listens");
     while accepted.get().is_none() {
-        assert_eq!(stage.after(Duration::ZERO), "");
+        assert_eq!(fixture.after(Duration::ZERO), "");
     }
-    let socket = accepted.get().expect("it has come");
-    (stage, socket, peer)
+    let socket = accepted.get().expect("it is accepted");
+    (fixture, socket, peer)
 }
 
 #[test]
-fn an_idle_limit_counts_from_the_write_however_slow_the_callback_was_before_it() {
+fn an_idle_limit_counts_from_the_write_even_after_a_slow_callback() {
     let ms = Duration::from_millis;
-    let (mut stage, socket, _peer) = with_an_idle_limit(ms(100));
-    let slow = stage.clock.clone();
-    stage.event_loop.enter(move |lp| {
+    let (mut fixture, socket, _peer) = with_an_idle_limit(ms(100));
+    let slow = fixture.clock.clone();
+    fixture.event_loop.enter(move |lp| {
         lp.set_immediate(move |lp| {
             slow.advance(ms(150));
             socket.write(lp, "hola");
         });
     });
-    assert_eq!(stage.after(Duration::ZERO), "", "not in the turn of the write");
-    assert_eq!(stage.after(ms(99)), "", "nor before its time");
-    assert_eq!(stage.after(ms(1)), "idle");
+    assert_eq!(fixture.after(Duration::ZERO), "", "not in the turn of the write");
+    assert_eq!(fixture.after(ms(99)), "", "nor before its time");
+    assert_eq!(fixture.after(ms(1)), "idle");
 }
 
 #[test]
-fn a_limit_of_more_than_25_days_is_no_limit_of_a_millisecond() {
+fn a_limit_of_more_than_25_days_does_not_become_a_millisecond() {
     for limit in [Duration::MAX, Duration::from_millis(1 << 31)] {
-        let (mut stage, socket, _peer) = with_an_idle_limit(limit);
-        assert_eq!(stage.after(24 * 60 * 60 * SECOND), "");
-        let limit_ms = stage.event_loop.enter(|lp| socket.info(lp)).map(|info| info.timeout_ms);
+        let (mut fixture, socket, _peer) = with_an_idle_limit(limit);
+        assert_eq!(fixture.after(24 * 60 * 60 * SECOND), "");
+        let limit_ms = fixture.event_loop.enter(|lp| socket.info(lp)).map(|info| info.timeout_ms);
         assert_eq!(limit_ms, Some((1 << 31) - 1));
-        assert_eq!(stage.after(24 * 24 * 60 * 60 * SECOND), "idle");
+        assert_eq!(fixture.after(24 * 24 * 60 * 60 * SECOND), "idle");
     }
 }
 
 #[test]
-fn who_turns_by_hand_is_told_of_a_stop_once() {
+fn a_stop_is_reported_by_one_turn_only() {
     let mut event_loop = EventLoop::with_clock(ManualClock::new()).expect("a loop");
     event_loop.enter(|lp| {
         lp.set_timeout(1000 * SECOND, |_| {});
@@ -361,5 +361,5 @@ fn who_turns_by_hand_is_told_of_a_stop_once() {
     let turn = |event_loop: &mut EventLoop| event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
     let stopped = turn(&mut event_loop);
     assert!(stopped.is_stopped && stopped.is_alive);
-    assert!(!turn(&mut event_loop).is_stopped, "it goes on as if nothing had been");
+    assert!(!turn(&mut event_loop).is_stopped, "the next turn is not stopped");
 }

@@ -1,8 +1,9 @@
-//! Whatever a callback does, to its own socket, to the peer's, to the server: nobody panics, every socket hears
-//! `on_close` exactly once and nothing after it, and in the end every handle finds nothing.
+//! Every operation in every callback, on the socket of the callback, on the other side's socket, and on the server.
+//! No combination panics; every socket gets `on_close` exactly once and nothing after it; and at the end no handle
+//! finds anything.
 //!
-//! One conversation raises every event there is on both sides. It is held once for every pair of an event and an
-//! operation; the operation is done the first time the event comes.
+//! One scenario raises every event on both sides. It runs once for every pair of an event and an operation. The
+//! operation is done when the event comes for the first time.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ const EVENTS: &[&str] = &[
 
 type Operation = fn(&mut Loop, Socket);
 
-/// What can be done to a socket.
+/// Operations on a socket.
 const OPERATIONS: &[(&str, Operation)] = &[
     ("nothing", |_, _| {}),
     ("write", |lp, s| ignore(s.write(lp, "x"))),
@@ -81,10 +82,10 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("set_timeout", |lp, s| s.set_timeout(lp, Duration::from_millis(1))),
     ("set_timeout off", |lp, s| s.set_timeout(lp, Duration::ZERO)),
     ("set_encoding", |lp, s| s.set_encoding(lp)),
-    ("set_handler", |lp, s| s.set_handler(lp, Quiet)),
+    ("set_handler", |lp, s| s.set_handler(lp, NoHandler)),
     ("set_handler twice, destroy", |lp, s| {
-        s.set_handler(lp, Quiet);
-        s.set_handler(lp, Quiet);
+        s.set_handler(lp, NoHandler);
+        s.set_handler(lp, NoHandler);
         s.destroy(lp);
     }),
     ("unref, ref", |lp, s| {
@@ -121,25 +122,25 @@ const OPERATIONS: &[(&str, Operation)] = &[
     }),
     ("the server's handler", |lp, s| {
         if let Some(server) = s.server(lp) {
-            server.set_handler(lp, Quiet);
+            server.set_handler(lp, NoHandler);
         }
     }),
     ("panic in a tick", |lp, _| lp.next_tick(|_| panic!("on purpose"))),
     ("stop", |lp, _| lp.stop()),
 ];
 
-struct Quiet;
+struct NoHandler;
 
-impl Handler for Quiet {
+impl Handler for NoHandler {
     fn on_error(&mut self, _: &mut Loop, _: Socket, _: Error) {}
     fn on_server_error(&mut self, _: &mut Loop, _: ServerId, _: Error) {}
 }
 
 #[derive(Default)]
-struct Stage {
+struct Scenario {
     event: &'static str,
     operation: Option<Operation>,
-    /// Whose socket the operation is done to: the one of the event, or the other side's.
+    /// Whether the operation is done on the other side's socket instead of the event's.
     to_the_other: bool,
     is_done: bool,
     client: Option<Socket>,
@@ -147,57 +148,58 @@ struct Stage {
     server: Option<ServerId>,
     sockets: Vec<Socket>,
     closed: BTreeMap<Socket, u32>,
-    happened: Vec<&'static str>,
+    events: Vec<&'static str>,
 }
 
-type Shared = Rc<RefCell<Stage>>;
+type SharedScenario = Rc<RefCell<Scenario>>;
 
-/// An event has come: does the operation, if this is its moment.
-fn happen(stage: &Shared, lp: &mut Loop, event: &'static str, socket: Option<Socket>) {
+/// Records an event, and does the operation if the event is the chosen one.
+fn on_event(scenario: &SharedScenario, lp: &mut Loop, event: &'static str, socket: Option<Socket>) {
     let (operation, target) = {
-        let mut stage = stage.borrow_mut();
+        let mut scenario = scenario.borrow_mut();
         if let Some(socket) = socket {
-            assert!(!stage.closed.contains_key(&socket) || event == "close", "{event} after close");
+            assert!(!scenario.closed.contains_key(&socket) || event == "close", "{event} after close");
         }
-        stage.happened.push(event);
-        if stage.event != event || stage.is_done {
+        scenario.events.push(event);
+        if scenario.event != event || scenario.is_done {
             return;
         }
-        stage.is_done = true;
-        let own = socket.or(stage.accepted).or(stage.client);
-        let other = if own == stage.client { stage.accepted } else { stage.client };
-        (stage.operation, if stage.to_the_other { other } else { own })
+        scenario.is_done = true;
+        let own = socket.or(scenario.accepted).or(scenario.client);
+        let other = if own == scenario.client { scenario.accepted } else { scenario.client };
+        (scenario.operation, if scenario.to_the_other { other } else { own })
     };
     if let (Some(operation), Some(target)) = (operation, target) {
         operation(lp, target);
     }
 }
 
-/// For the drain more than the kernel takes at once: `false`, and a drain later. Else little, to be quick.
-fn answer_size(stage: &Shared) -> usize {
-    if stage.borrow().event == "drain" { 16 << 20 } else { 64 << 10 }
+/// For the drain, more than the kernel takes: `write` returns `false`, and a drain follows. Otherwise few bytes, to
+/// be quick.
+fn answer_size(scenario: &SharedScenario) -> usize {
+    if scenario.borrow().event == "drain" { 16 << 20 } else { 64 << 10 }
 }
 
 struct Side {
-    stage: Shared,
+    scenario: SharedScenario,
     is_server: bool,
     bytes: usize,
 }
 
 impl Side {
-    fn got(&mut self, lp: &mut Loop, socket: Socket, event: &'static str, bytes: usize) {
+    fn on_bytes(&mut self, lp: &mut Loop, socket: Socket, event: &'static str, bytes: usize) {
         self.bytes += bytes;
-        let stage = self.stage.clone();
-        happen(&stage, lp, event, Some(socket));
+        let scenario = self.scenario.clone();
+        on_event(&scenario, lp, event, Some(socket));
         if self.is_server {
-            socket.write(lp, vec![b'y'; answer_size(&stage)]);
-            if stage.borrow().event == "error" {
+            socket.write(lp, vec![b'y'; answer_size(&scenario)]);
+            if scenario.borrow().event == "error" {
                 lp.set_immediate(move |lp| socket.destroy_with(lp, Error::custom("E_TEST", "on purpose")));
             }
-            let written = stage.clone();
-            socket.write_then(lp, "z", move |lp, _| happen(&written, lp, "written", None));
-        } else if self.bytes > answer_size(&stage) && stage.borrow().event != "timeout" {
-            socket.end_then(lp, move |lp, _| happen(&stage, lp, "ended", None));
+            let written = scenario.clone();
+            socket.write_then(lp, "z", move |lp, _| on_event(&written, lp, "written", None));
+        } else if self.bytes > answer_size(&scenario) && scenario.borrow().event != "timeout" {
+            socket.end_then(lp, move |lp, _| on_event(&scenario, lp, "ended", None));
         }
     }
 }
@@ -205,105 +207,106 @@ impl Side {
 impl Handler for Side {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
         {
-            let mut stage = self.stage.borrow_mut();
-            stage.sockets.push(socket);
-            stage.accepted = Some(socket);
+            let mut scenario = self.scenario.borrow_mut();
+            scenario.sockets.push(socket);
+            scenario.accepted = Some(socket);
         }
         socket.set_timeout(lp, Duration::from_millis(3));
-        happen(&self.stage, lp, "connection", Some(socket));
+        on_event(&self.scenario, lp, "connection", Some(socket));
     }
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        happen(&self.stage, lp, "connect", Some(socket));
+        on_event(&self.scenario, lp, "connect", Some(socket));
     }
     fn on_ready(&mut self, lp: &mut Loop, socket: Socket) {
-        happen(&self.stage, lp, "ready", Some(socket));
+        on_event(&self.scenario, lp, "ready", Some(socket));
     }
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-        self.got(lp, socket, "data", chunk.len());
+        self.on_bytes(lp, socket, "data", chunk.len());
     }
     fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {
-        self.got(lp, socket, "text", text.len());
+        self.on_bytes(lp, socket, "text", text.len());
     }
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
-        happen(&self.stage, lp, "drain", Some(socket));
+        on_event(&self.scenario, lp, "drain", Some(socket));
     }
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        happen(&self.stage, lp, "end", Some(socket));
+        on_event(&self.scenario, lp, "end", Some(socket));
     }
     fn on_finish(&mut self, lp: &mut Loop, socket: Socket) {
-        happen(&self.stage, lp, "finish", Some(socket));
+        on_event(&self.scenario, lp, "finish", Some(socket));
     }
     fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {
-        happen(&self.stage, lp, "timeout", Some(socket));
-        if self.stage.borrow().event == "timeout" {
+        on_event(&self.scenario, lp, "timeout", Some(socket));
+        if self.scenario.borrow().event == "timeout" {
             socket.end(lp);
         }
     }
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, _: Error) {
-        happen(&self.stage, lp, "error", Some(socket));
+        on_event(&self.scenario, lp, "error", Some(socket));
     }
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _: bool) {
         let times = {
-            let mut stage = self.stage.borrow_mut();
-            let times = stage.closed.entry(socket).or_default();
+            let mut scenario = self.scenario.borrow_mut();
+            let times = scenario.closed.entry(socket).or_default();
             *times += 1;
             *times
         };
-        assert!(times == 1 || socket.info(lp).is_some(), "on_close comes once a life");
-        happen(&self.stage, lp, "close", Some(socket));
+        assert!(times == 1 || socket.info(lp).is_some(), "on_close comes once for each connection");
+        on_event(&self.scenario, lp, "close", Some(socket));
     }
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {
-        self.stage.borrow_mut().server = Some(server);
-        happen(&self.stage, lp, "listening", None);
+        self.scenario.borrow_mut().server = Some(server);
+        on_event(&self.scenario, lp, "listening", None);
     }
     fn on_drop(&mut self, lp: &mut Loop, _: ServerId, _: Dropped) {
-        happen(&self.stage, lp, "drop", None);
+        on_event(&self.scenario, lp, "drop", None);
     }
     fn on_server_error(&mut self, _: &mut Loop, _: ServerId, _: Error) {}
     fn on_server_close(&mut self, lp: &mut Loop, _: ServerId) {
-        happen(&self.stage, lp, "server_close", None);
+        on_event(&self.scenario, lp, "server_close", None);
     }
 }
 
-fn client(lp: &mut Loop, stage: &Shared, port: u16) -> Socket {
+fn client(lp: &mut Loop, scenario: &SharedScenario, port: u16) -> Socket {
     let options = SocketOptions::default();
-    let socket = Socket::new(lp, options, Side { stage: stage.clone(), is_server: false, bytes: 0 });
-    stage.borrow_mut().sockets.push(socket);
+    let socket = Socket::new(lp, options, Side { scenario: scenario.clone(), is_server: false, bytes: 0 });
+    scenario.borrow_mut().sockets.push(socket);
     socket.connect_to(lp, ("127.0.0.1", port)).expect("a good target");
     socket
 }
 
-/// Holds the conversation until it ends by itself, or is ended because the operation left it hanging.
-fn converse(event: &'static str, operation: Operation, to_the_other: bool, limit: Duration) -> Stage {
-    let stage: Shared = Rc::default();
+/// Runs the scenario until it ends, or until `limit`, because the operation may have left a socket paused, corked or
+/// half open.
+fn run_scenario(event: &'static str, operation: Operation, to_the_other: bool, limit: Duration) -> Scenario {
+    let scenario: SharedScenario = Rc::default();
     {
-        let mut stage = stage.borrow_mut();
-        (stage.event, stage.operation, stage.to_the_other) = (event, Some(operation), to_the_other);
+        let mut scenario = scenario.borrow_mut();
+        (scenario.event, scenario.operation, scenario.to_the_other) = (event, Some(operation), to_the_other);
     }
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.catch_panics(true);
     event_loop.enter(|lp| {
         let options = ServerOptions { max_connections: Some(1), ..ServerOptions::default() };
-        let server = Server::new(lp, options, Side { stage: stage.clone(), is_server: true, bytes: 0 });
+        let server = Server::new(lp, options, Side { scenario: scenario.clone(), is_server: true, bytes: 0 });
         server.id().listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
         let port = server.id().address(lp).and_then(|address| address.port()).expect("it is bound");
-        let first = client(lp, &stage, port);
-        stage.borrow_mut().client = Some(first);
+        let first = client(lp, &scenario, port);
+        scenario.borrow_mut().client = Some(first);
         first.write(lp, "hola");
         if event == "text" {
             first.set_encoding(lp);
         }
-        // One too many, for the drop; it is closed by the server.
-        let late = stage.clone();
+        // One connection over the limit, for `on_drop`. The server closes it.
+        let late = scenario.clone();
         lp.set_timeout(Duration::from_millis(2), move |lp| {
             let second = client(lp, &late, port);
             second.write(lp, "no");
-            happen(&late, lp, "timer", None);
+            on_event(&late, lp, "timer", None);
         });
-        let later = stage.clone();
-        lp.next_tick(move |lp| happen(&later, lp, "tick", None));
-        let later = stage.clone();
-        lp.set_immediate(move |lp| happen(&later, lp, "immediate", None));
+        let later = scenario.clone();
+        lp.next_tick(move |lp| on_event(&later, lp, "tick", None));
+        let later = scenario.clone();
+        lp.set_immediate(move |lp| on_event(&later, lp, "immediate", None));
         server.id().unref(lp);
     });
     let wait = Some(Duration::from_millis(1));
@@ -311,9 +314,9 @@ fn converse(event: &'static str, operation: Operation, to_the_other: bool, limit
     while event_loop.is_alive() && Instant::now() < limit {
         event_loop.turn(wait).expect("the poll works");
     }
-    // What the operation left hanging (paused, corked, half open) is ended from outside.
+    // Close everything that the operation has left paused, corked or half open.
     event_loop.enter(|lp| {
-        let (sockets, server) = (stage.borrow().sockets.clone(), stage.borrow().server);
+        let (sockets, server) = (scenario.borrow().sockets.clone(), scenario.borrow().server);
         for socket in sockets {
             socket.destroy(lp);
         }
@@ -326,32 +329,32 @@ fn converse(event: &'static str, operation: Operation, to_the_other: bool, limit
         event_loop.turn(wait).expect("the poll works");
     }
     event_loop.enter(|lp| {
-        let sockets = stage.borrow().sockets.clone();
+        let sockets = scenario.borrow().sockets.clone();
         for socket in sockets {
-            // A socket that was connected again in its close lives on until that connect has failed; not longer.
+            // A socket that was connected again in its close exists until that connect has failed.
             assert!(!socket.exists(lp), "{event}: {socket} is still there");
-            let _ = (socket.write(lp, "nobody"), socket.info(lp));
+            let _ = (socket.write(lp, "no socket"), socket.info(lp));
             socket.destroy(lp);
         }
     });
     drop(event_loop);
-    stage.take()
+    scenario.take()
 }
 
 #[test]
-fn every_event_comes_in_the_conversation() {
+fn every_event_comes_in_the_scenario() {
     let mut missing: Vec<&str> = EVENTS.to_vec();
     for event in ["nothing", "text", "error", "drain", "timeout"] {
-        // It ends by itself, on however slow a machine.
-        let stage = converse(event, |_, _| {}, false, Duration::from_secs(20));
-        missing.retain(|event| !stage.happened.contains(event));
+        // Long enough to end without the limit on a slow machine.
+        let scenario = run_scenario(event, |_, _| {}, false, Duration::from_secs(20));
+        missing.retain(|event| !scenario.events.contains(event));
     }
     assert!(missing.is_empty(), "events that never came: {missing:?}");
 }
 
 #[test]
 fn every_operation_in_every_event() {
-    // The panics that are on purpose would fill the screen.
+    // Do not print the panics that are on purpose.
     std::panic::set_hook(Box::new(|info| {
         let text = info.to_string();
         if !text.contains("on purpose") {
@@ -361,12 +364,13 @@ fn every_operation_in_every_event() {
     for &event in EVENTS {
         for &(name, operation) in OPERATIONS {
             for to_the_other in [false, true] {
-                // Long enough for what happens by itself; on a slow machine fewer events come, never a wrong one.
-                let stage = converse(event, operation, to_the_other, Duration::from_millis(12));
+                // Long enough for the events of the scenario. On a slow machine fewer events come, but never a wrong
+                // one.
+                let scenario = run_scenario(event, operation, to_the_other, Duration::from_millis(12));
                 let handler_was_replaced = name.contains("handler");
                 let may_connect_again = name == "connect_to";
-                for socket in &stage.sockets {
-                    let times = stage.closed.get(socket).copied().unwrap_or(0);
+                for socket in &scenario.sockets {
+                    let times = scenario.closed.get(socket).copied().unwrap_or(0);
                     let ok = times == 1 || (handler_was_replaced && times == 0) || (may_connect_again && times >= 1);
                     assert!(ok, "{event}, {name}, to the other {to_the_other}: {times} closes of {socket}");
                 }

@@ -1,4 +1,4 @@
-//! Remote: closures from other threads run on the loop, in order, and a hold keeps it alive for them.
+//! `Remote`: closures of other threads run on the loop, in order, and a hold keeps the loop alive for them.
 
 use std::cell::RefCell;
 use std::sync::mpsc;
@@ -10,12 +10,12 @@ thread_local! {
     static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-fn see(text: impl Into<String>) {
+fn record(text: impl Into<String>) {
     SEEN.with_borrow_mut(|seen| seen.push(text.into()));
 }
 
 #[test]
-fn what_threads_post_runs_on_the_loop_in_their_order() {
+fn closures_of_a_thread_run_on_the_loop_in_order() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let threads: Vec<_> = event_loop.enter(|lp| {
         (0..4)
@@ -23,7 +23,7 @@ fn what_threads_post_runs_on_the_loop_in_their_order() {
                 let (remote, hold) = (lp.remote(), lp.remote().hold());
                 thread::spawn(move || {
                     for n in 0..1000 {
-                        remote.post(move |_| see(format!("{thread}:{n}")));
+                        remote.post(move |_| record(format!("{thread}:{n}")));
                     }
                     drop(hold);
                 })
@@ -46,8 +46,8 @@ fn ticks_run_after_each_posted_closure() {
     event_loop.enter(|lp| {
         for name in ["a", "b"] {
             lp.remote().post(move |lp| {
-                see(name);
-                lp.next_tick(move |_| see(format!("tick {name}")));
+                record(name);
+                lp.next_tick(move |_| record(format!("tick {name}")));
             });
         }
     });
@@ -56,11 +56,11 @@ fn ticks_run_after_each_posted_closure() {
 }
 
 #[test]
-fn what_was_posted_before_the_hold_fell_is_run() {
+fn a_closure_posted_before_the_hold_is_dropped_is_run() {
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.enter(|lp| {
         let (remote, hold) = (lp.remote(), lp.remote().hold());
-        remote.post(|_| see("the answer"));
+        remote.post(|_| record("the answer"));
         drop(hold);
     });
     event_loop.run().expect("the poll works");
@@ -68,16 +68,16 @@ fn what_was_posted_before_the_hold_fell_is_run() {
 }
 
 #[test]
-fn a_remote_alone_keeps_nothing_alive() {
+fn a_remote_does_not_keep_the_loop_alive() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let remote = event_loop.enter(|lp| lp.remote());
-    event_loop.run().expect("it ends at once");
+    event_loop.run().expect("the loop ends immediately");
     drop(event_loop);
     remote.post(|_| unreachable!("the loop is gone"));
 }
 
 #[test]
-fn letting_go_of_the_last_hold_ends_a_waiting_loop() {
+fn dropping_the_last_hold_ends_a_waiting_loop() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let (give, take) = mpsc::channel();
     give.send(event_loop.enter(|lp| lp.remote().hold())).expect("the channel is open");
@@ -87,7 +87,7 @@ fn letting_go_of_the_last_hold_ends_a_waiting_loop() {
 }
 
 #[test]
-fn the_loop_can_be_told_to_stop_from_outside() {
+fn another_thread_can_stop_the_loop() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let (remote, _hold) = event_loop.enter(|lp| (lp.remote(), lp.remote().hold()));
     let thread = thread::spawn(move || remote.post(|lp| lp.stop()));
@@ -95,9 +95,9 @@ fn the_loop_can_be_told_to_stop_from_outside() {
     thread.join().expect("it ends");
 }
 
-/// What is posted may own a remote, or a hold of one: such a circle ends with the loop.
+/// A posted closure may own a remote or a hold. The loop drops such a closure when it is dropped itself.
 #[test]
-fn what_is_posted_goes_with_the_loop_and_later_nothing_is_taken() {
+fn posted_closures_are_dropped_with_the_loop_and_later_ones_refused() {
     let owned = std::sync::Arc::new(());
     let mut event_loop = EventLoop::new().expect("a loop");
     let remote = event_loop.enter(|lp| lp.remote());
@@ -105,7 +105,7 @@ fn what_is_posted_goes_with_the_loop_and_later_nothing_is_taken() {
     assert!(remote.post(move |_| drop((hold, mine))));
     assert!(!remote.is_closed());
     drop(event_loop);
-    assert_eq!(std::sync::Arc::strong_count(&owned), 1, "dropped unrun");
+    assert_eq!(std::sync::Arc::strong_count(&owned), 1, "dropped without a run");
     assert!(remote.is_closed());
     let mine = owned.clone();
     assert!(!remote.post(move |_| drop(mine)));

@@ -1,5 +1,5 @@
-//! A panic in a callback: by default it goes through, and the loop is whole after it; when caught it costs one
-//! connection and nobody else.
+//! A panic in a callback. By default it leaves `run`, and the loop can still be used. A caught panic closes one
+//! connection and no other.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bucle::net::{Handler, Socket, listen};
 use bucle::{EventLoop, Loop};
 
-/// Echoes, and panics at a `!`. A `w` is echoed, and an `e` ends, with a callback that panics.
+/// Echoes, and panics at a `!`. The callback of the write panics for a `w`, and the callback of the end for an `e`.
 #[derive(Default)]
 struct Fragile {
     closed: usize,
@@ -30,7 +30,7 @@ impl Handler for Fragile {
     }
 }
 
-fn quietly() {
+fn silence_expected_panics() {
     std::panic::set_hook(Box::new(|info| {
         if !info.to_string().contains("on purpose") {
             eprintln!("{info}");
@@ -38,8 +38,8 @@ fn quietly() {
     }));
 }
 
-/// Writes, turns the loop and reads until as much has come back; `None` when the connection has ended.
-fn ask(event_loop: &mut EventLoop, client: &mut TcpStream, text: &str) -> Option<String> {
+/// Writes, turns the loop, and reads an answer of the same length; `None` when the connection has ended.
+fn exchange(event_loop: &mut EventLoop, client: &mut TcpStream, text: &str) -> Option<String> {
     client.set_nonblocking(true).expect("a socket");
     client.write_all(text.as_bytes()).expect("the server reads");
     let mut answer = vec![0; text.len()];
@@ -59,17 +59,17 @@ fn ask(event_loop: &mut EventLoop, client: &mut TcpStream, text: &str) -> Option
 }
 
 #[test]
-fn a_caught_panic_costs_one_connection_and_nobody_else() {
-    quietly();
+fn a_caught_panic_closes_one_connection_and_no_other() {
+    silence_expected_panics();
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.catch_panics(true);
     let server = event_loop.enter(|lp| listen(lp, ("127.0.0.1", 0), Fragile::default()).expect("a free port"));
     let port = event_loop.enter(|lp| server.id().address(lp).and_then(|address| address.port())).expect("it is bound");
     let connect = || TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
     let (mut good, mut bad) = (connect(), connect());
-    assert_eq!(ask(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
-    assert_eq!(ask(&mut event_loop, &mut bad, "!"), None);
-    assert_eq!(ask(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
+    assert_eq!(exchange(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
+    assert_eq!(exchange(&mut event_loop, &mut bad, "!"), None);
+    assert_eq!(exchange(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
     event_loop.enter(|lp| {
         assert_eq!(server.with(lp, |handler, _| handler.closed), Some(1));
         assert_eq!((server.id().connections(lp), lp.caught_panics()), (1, 1));
@@ -77,8 +77,8 @@ fn a_caught_panic_costs_one_connection_and_nobody_else() {
 }
 
 #[test]
-fn a_panic_in_the_callback_of_a_write_or_an_end_costs_its_connection() {
-    quietly();
+fn a_panic_in_the_callback_of_a_write_or_an_end_closes_its_connection() {
+    silence_expected_panics();
     for what in ["w", "e"] {
         let mut event_loop = EventLoop::new().expect("a loop");
         event_loop.catch_panics(true);
@@ -87,21 +87,21 @@ fn a_panic_in_the_callback_of_a_write_or_an_end_costs_its_connection() {
         let port = address.and_then(|address| address.port()).expect("it is bound");
         let connect = || TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
         let (mut good, mut bad) = (connect(), connect());
-        assert_eq!(ask(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
-        ask(&mut event_loop, &mut bad, what);
+        assert_eq!(exchange(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
+        exchange(&mut event_loop, &mut bad, what);
         let limit = Instant::now() + Duration::from_secs(30);
         while event_loop.enter(|lp| server.with(lp, |handler, _| handler.closed)) != Some(1) {
-            assert!(Instant::now() < limit, "{what}: it stays open");
+            assert!(Instant::now() < limit, "{what}: the connection stays open");
             event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
         }
-        assert_eq!(ask(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
+        assert_eq!(exchange(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
         event_loop.enter(|lp| assert_eq!((server.id().connections(lp), lp.caught_panics()), (1, 1), "{what}"));
     }
 }
 
 #[test]
-fn caught_panics_of_timers_and_ticks_are_counted_and_the_loop_goes_on() {
-    quietly();
+fn caught_panics_of_timers_and_ticks_are_counted_and_the_loop_continues() {
+    silence_expected_panics();
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.catch_panics(true);
     event_loop.enter(|lp| {
@@ -110,22 +110,22 @@ fn caught_panics_of_timers_and_ticks_are_counted_and_the_loop_goes_on() {
         lp.next_tick(|_| panic!("on purpose"));
         lp.queue_microtask(|_| panic!("on purpose"));
     });
-    event_loop.run().expect("an interval that panicked is gone, so the loop ends");
+    event_loop.run().expect("an interval that panicked is cleared, so the loop ends");
     assert_eq!(event_loop.enter(|lp| lp.caught_panics()), 4);
 }
 
-/// The read buffer was out when the handler panicked. If it stayed lost, the next read would find room for 0 bytes and
-/// take that for the end of everybody's connection.
+/// The read buffer is lent out while the handler panics. If it were lost, the next read would have room for 0 bytes,
+/// and a result of 0 would look like the end of every other connection.
 #[test]
-fn a_panic_that_goes_through_leaves_the_others_their_connection() {
-    quietly();
+fn an_uncaught_panic_does_not_close_other_connections() {
+    silence_expected_panics();
     let mut event_loop = EventLoop::new().expect("a loop");
     let server = event_loop.enter(|lp| listen(lp, ("127.0.0.1", 0), Echo).expect("a free port"));
     let port = event_loop.enter(|lp| server.id().address(lp).and_then(|address| address.port())).expect("it is bound");
     let connect = || TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
     let mut good = connect();
-    assert_eq!(ask(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
-    // A panic takes the handler with it in which it happened, so the next one gets a handler of its own.
+    assert_eq!(exchange(&mut event_loop, &mut good, "one").as_deref(), Some("one"));
+    // The panic drops the handler, so the second connection gets a handler of its own.
     event_loop.enter(|lp| server.id().set_handler(lp, Fragile::default()));
     let mut bad = connect();
     bad.write_all(b"!").expect("the server reads");
@@ -135,8 +135,8 @@ fn a_panic_that_goes_through_leaves_the_others_their_connection() {
             event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
         }
     }));
-    assert!(panicked.is_err(), "it goes through");
-    assert_eq!(ask(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
+    assert!(panicked.is_err(), "the panic leaves the turn");
+    assert_eq!(exchange(&mut event_loop, &mut good, "two").as_deref(), Some("two"));
 }
 
 struct Echo;

@@ -1,4 +1,5 @@
-//! Pipes over real sockets: what one reads others write, at the pace of the slowest, and who goes holds nobody up.
+//! Pipes over real sockets: several destinations get the bytes of one source, at the pace of the slowest. A
+//! destination that is closed does not hold up the others.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,22 +8,22 @@ use std::time::{Duration, Instant};
 use bucle::net::{Handler, Server, ServerOptions, Socket};
 use bucle::{EventLoop, Loop};
 
-/// Nobody waits longer than this for something that has to come; only a test that fails does.
+/// How long a test waits for something that must come. Only a failing test waits this long.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What is sent is so many different bytes, again and again: a prime, so that nothing that is lost goes unseen.
+/// The sent pattern repeats after this number of different bytes. It is a prime, so that lost bytes are always noticed.
 const PERIOD: usize = 251;
 
-/// More than the kernel keeps between two ends of which one does not read. The pattern comes out even.
+/// More than the kernel buffers for a peer that does not read, and a multiple of the period.
 const MUCH: usize = PERIOD * 32 * 1024;
 
-/// How much a peer sends or takes at a time.
+/// How much a peer sends or reads at a time.
 const PIECE: usize = 256 * 1024;
 
-/// How many turns make sure that nothing comes.
+/// After this number of turns a test assumes that nothing more comes.
 const SOME_TURNS: usize = 50;
 
-/// The server's ends, in the order in which they came.
+/// The sockets of the server, in the order in which they were accepted.
 #[derive(Default)]
 struct Ends {
     sockets: Vec<Socket>,
@@ -39,7 +40,7 @@ impl Handler for Ends {
     fn on_error(&mut self, _: &mut Loop, _: Socket, _: bucle::Error) {}
 }
 
-/// `len` bytes of the pattern, of which so many have gone before.
+/// `len` bytes of the pattern, starting at position `before`.
 fn pattern(before: usize, len: usize) -> Vec<u8> {
     let period: Vec<u8> = (0..PERIOD).map(|i| i as u8).collect();
     let mut bytes = period.repeat(len / PERIOD + 2);
@@ -48,7 +49,7 @@ fn pattern(before: usize, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A peer at the other end, who sends the pattern and holds what comes against it.
+/// A peer that sends the pattern, and compares what it receives with the pattern.
 struct Peer {
     stream: Option<TcpStream>,
     to_send: usize,
@@ -70,7 +71,7 @@ impl Peer {
             let mut buf = vec![0; PIECE];
             match stream.read(&mut buf) {
                 Ok(n) => {
-                    assert!(buf[..n] == pattern(self.got, n), "what came is not what was sent");
+                    assert!(buf[..n] == pattern(self.got, n), "the received bytes are not the sent ones");
                     self.got += n;
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
@@ -79,7 +80,7 @@ impl Peer {
     }
 }
 
-/// A loop with a server, its ends of some connections, and the peers.
+/// A loop with a server, the server's sockets, and their peers.
 struct World<const N: usize> {
     event_loop: EventLoop,
     server: Server<Ends>,
@@ -101,10 +102,10 @@ impl<const N: usize> World<N> {
             let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
             stream.set_nonblocking(true).expect("a socket");
             socket2::SockRef::from(&stream).set_recv_buffer_size(PIECE).expect("a socket");
-            // One after the other, so that it is known whose end is whose.
+            // Connect one peer after the other, so that sockets and peers have the same order.
             let start = Instant::now();
             while count(&mut event_loop) != Some(i + 1) {
-                assert!(start.elapsed() < LIMIT, "nobody was accepted");
+                assert!(start.elapsed() < LIMIT, "no connection was accepted");
                 event_loop.turn(Some(Duration::from_millis(1))).expect("the poll works");
             }
             Peer { stream: Some(stream), to_send: 0, sent: 0, reads: false, got: 0 }
@@ -122,11 +123,11 @@ impl<const N: usize> World<N> {
         self.event_loop.turn(Some(Duration::from_millis(1))).expect("the poll works");
     }
 
-    /// Turns until `holds`.
-    fn until(&mut self, what: &str, holds: impl Fn(&mut Self) -> bool) {
+    /// Turns until `holds` returns true.
+    fn turn_until(&mut self, what: &str, holds: impl Fn(&mut Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
-            assert!(start.elapsed() < LIMIT, "in vain: {what}");
+            assert!(start.elapsed() < LIMIT, "waited too long: {what}");
             self.turn();
         }
     }
@@ -141,16 +142,16 @@ impl<const N: usize> World<N> {
         self.enter(|lp| server.with(lp, |ends, _| ends.drains)).expect("it is not running")
     }
 
-    /// Has the program write more to a peer than the kernel takes.
+    /// Writes more to a peer than the kernel takes.
     fn fill(&mut self, i: usize) {
         let end = self.ends[i];
-        assert!(!self.enter(|lp| end.write(lp, pattern(0, MUCH))), "a kernel that takes {MUCH} bytes");
+        assert!(!self.enter(|lp| end.write(lp, pattern(0, MUCH))), "the kernel took {MUCH} bytes");
     }
 }
 
-/// The first end is piped to the second, whose peer does not read, and to the third, whose peer does. Comes back when the
-/// first waits for the second.
-fn one_waits_for_another() -> World<3> {
+/// Pipes the first socket to the second, whose peer does not read, and to the third, whose peer reads. Returns when
+/// the first socket is paused because the second must drain.
+fn source_waiting_for_second() -> World<3> {
     let mut world = World::new();
     let [a, b, c] = world.ends;
     world.enter(|lp| {
@@ -159,50 +160,50 @@ fn one_waits_for_another() -> World<3> {
     });
     world.peers[0].to_send = MUCH;
     world.peers[2].reads = true;
-    world.until("it waits", |world| world.is_paused(0));
+    world.turn_until("the source is paused", |world| world.is_paused(0));
     world
 }
 
 #[test]
-fn a_source_goes_on_when_the_destination_it_waits_for_is_reset() {
-    let mut world = one_waits_for_another();
-    // What it has not read makes it a reset.
+fn a_source_continues_when_the_destination_it_waits_for_is_reset() {
+    let mut world = source_waiting_for_second();
+    // The peer has unread bytes, so closing sends an RST.
     world.peers[1].stream = None;
-    world.until("all of it at the other", |world| world.peers[2].got == MUCH);
+    world.turn_until("the third has everything", |world| world.peers[2].got == MUCH);
 }
 
 #[test]
-fn a_source_goes_on_when_the_destination_it_waits_for_is_destroyed() {
-    let mut world = one_waits_for_another();
+fn a_source_continues_when_the_destination_it_waits_for_is_destroyed() {
+    let mut world = source_waiting_for_second();
     let b = world.ends[1];
     world.enter(|lp| b.destroy(lp));
-    world.until("all of it at the other", |world| world.peers[2].got == MUCH);
+    world.turn_until("the third has everything", |world| world.peers[2].got == MUCH);
 }
 
 #[test]
-fn a_source_goes_on_when_the_destination_it_waits_for_is_unpiped() {
-    let mut world = one_waits_for_another();
+fn a_source_continues_when_the_destination_it_waits_for_is_unpiped() {
+    let mut world = source_waiting_for_second();
     let [a, b, _] = world.ends;
     world.enter(|lp| a.unpipe(lp, b));
-    world.until("all of it at the other", |world| world.peers[2].got == MUCH);
+    world.turn_until("the third has everything", |world| world.peers[2].got == MUCH);
     assert_eq!(world.enter(|lp| b.info(lp).map(|info| info.destroyed)), Some(false));
 }
 
 #[test]
-fn a_source_goes_on_when_the_destination_it_waits_for_has_finished() {
-    let mut world = one_waits_for_another();
+fn a_source_continues_when_the_destination_it_waits_for_has_finished() {
+    let mut world = source_waiting_for_second();
     let b = world.ends[1];
     world.enter(|lp| b.end(lp));
     for _ in 0..SOME_TURNS {
         world.turn();
     }
-    assert!(world.is_paused(0), "it has ended and not finished: it cannot take what comes, and has much to send");
+    assert!(world.is_paused(0), "the second has ended but not finished, so the source still waits for it");
     world.peers[1].reads = true;
-    world.until("all of it at the other", |world| world.peers[2].got == MUCH);
+    world.turn_until("the third has everything", |world| world.peers[2].got == MUCH);
 }
 
 #[test]
-fn a_source_waits_until_each_of_its_destinations_has_drained() {
+fn a_source_waits_until_all_destinations_have_drained() {
     let mut world = World::<3>::new();
     let [a, b, c] = world.ends;
     world.fill(1);
@@ -212,21 +213,21 @@ fn a_source_waits_until_each_of_its_destinations_has_drained() {
         a.pipe(lp, c);
     });
     world.peers[0].to_send = MUCH;
-    world.until("it waits", |world| world.is_paused(0));
+    world.turn_until("the source is paused", |world| world.is_paused(0));
     let written = world.enter(|lp| c.info(lp)).expect("it is open").bytes_written;
     world.peers[2].reads = true;
-    world.until("one has drained", |world| world.drains() == 1);
+    world.turn_until("one has drained", |world| world.drains() == 1);
     for _ in 0..SOME_TURNS {
         world.turn();
     }
     assert!(world.is_paused(0));
-    assert_eq!(world.enter(|lp| c.info(lp)).expect("it is open").bytes_written, written, "the other has yet to drain");
+    assert_eq!(world.enter(|lp| c.info(lp)).expect("it is open").bytes_written, written, "the second must still drain");
     world.peers[1].reads = true;
-    world.until("all of it at both", |world| world.peers[1].got == 2 * MUCH && world.peers[2].got == 2 * MUCH);
+    world.turn_until("both have everything", |world| world.peers[1].got == 2 * MUCH && world.peers[2].got == 2 * MUCH);
 }
 
 #[test]
-fn a_pipe_into_who_has_yet_to_drain_begins_when_it_has() {
+fn a_pipe_into_a_full_destination_begins_after_its_drain() {
     let mut world = World::<2>::new();
     let [a, b] = world.ends;
     world.fill(1);
@@ -234,7 +235,7 @@ fn a_pipe_into_who_has_yet_to_drain_begins_when_it_has() {
     assert!(world.is_paused(0));
     world.peers[0].to_send = MUCH;
     world.peers[1].reads = true;
-    world.until("all of it", |world| world.peers[1].got == 2 * MUCH);
+    world.turn_until("the destination has everything", |world| world.peers[1].got == 2 * MUCH);
 }
 
 #[test]
@@ -247,26 +248,26 @@ fn a_pipe_resumes_a_paused_source() {
     });
     world.peers[0].to_send = 1000;
     world.peers[1].reads = true;
-    world.until("all of it", |world| world.peers[1].got == 1000);
+    world.turn_until("the destination has everything", |world| world.peers[1].got == 1000);
 }
 
 #[test]
-fn a_source_goes_on_when_all_that_it_waits_for_is_unpiped() {
-    let mut world = one_waits_for_another();
+fn a_source_continues_when_all_full_destinations_are_unpiped() {
+    let mut world = source_waiting_for_second();
     let [a, b, c] = world.ends;
     world.enter(|lp| {
         a.unpipe(lp, c);
-        assert!(a.is_paused(lp), "the other has yet to drain");
+        assert!(a.is_paused(lp), "the second must still drain");
         a.unpipe(lp, b);
     });
-    world.until("all of it is read", |world| {
+    world.turn_until("everything is read", |world| {
         world.enter(|lp| a.info(lp).is_some_and(|info| info.bytes_read == MUCH as u64))
     });
 }
 
 #[test]
-fn a_source_pauses_when_its_last_destination_is_gone() {
-    let mut world = one_waits_for_another();
+fn a_source_pauses_when_its_last_destination_is_unpiped() {
+    let mut world = source_waiting_for_second();
     let [a, b, c] = world.ends;
     world.enter(|lp| {
         a.unpipe(lp, b);
@@ -277,46 +278,48 @@ fn a_source_pauses_when_its_last_destination_is_gone() {
     }
     assert!(world.is_paused(0));
     world.enter(|lp| a.pipe(lp, c));
-    world.until("it goes on", |world| !world.is_paused(0));
+    world.turn_until("the source is resumed", |world| !world.is_paused(0));
 }
 
 #[test]
-fn a_destination_that_refuses_a_write_holds_up_no_other() {
+fn a_destination_that_refuses_a_write_does_not_hold_up_others() {
     let mut world = World::<3>::new();
     let [a, b, c] = world.ends;
     world.enter(|lp| {
         a.pipe(lp, b);
         a.pipe(lp, c);
     });
-    // It has much to send before it has finished, and is piped to until then.
+    // The socket has much to send before it finishes, and is a destination until then.
     world.fill(1);
     world.enter(|lp| b.end(lp));
     world.peers[0].to_send = 1000;
     world.peers[2].reads = true;
-    world.until("all of it at the other", |world| world.peers[2].got == 1000);
+    world.turn_until("the third has everything", |world| world.peers[2].got == 1000);
     world.peers[0].to_send = 1000;
-    world.until("all of it at the other", |world| world.peers[2].got == 2000);
+    world.turn_until("the third has everything", |world| world.peers[2].got == 2000);
 }
 
 #[test]
-fn who_has_finished_is_piped_into_no_more() {
+fn a_finished_destination_gets_no_more_writes() {
     let mut world = World::<2>::new();
     let [a, b] = world.ends;
     world.enter(|lp| {
         a.pipe(lp, b);
         b.end(lp);
     });
-    world.until("it has finished", |world| {
+    world.turn_until("it has finished", |world| {
         world.enter(|lp| b.info(lp).is_some_and(|info| info.writable_finished)) && world.is_paused(0)
     });
     world.peers[0].to_send = 1000;
-    world.until("it is read", |world| world.enter(|lp| a.info(lp).is_some_and(|info| info.bytes_read == 1000)));
-    // A write after the end would have destroyed it.
+    world.turn_until("the bytes are read", |world| {
+        world.enter(|lp| a.info(lp).is_some_and(|info| info.bytes_read == 1000))
+    });
+    // A write after the end would have destroyed the destination.
     assert_eq!(world.enter(|lp| b.info(lp).map(|info| info.destroyed)), Some(false));
 }
 
 #[test]
-fn of_two_pipes_to_the_same_destination_one_can_be_taken_away() {
+fn one_of_two_pipes_to_the_same_destination_can_be_removed() {
     let mut world = World::<2>::new();
     let [a, b] = world.ends;
     world.enter(|lp| {
@@ -326,7 +329,7 @@ fn of_two_pipes_to_the_same_destination_one_can_be_taken_away() {
     });
     world.peers[0].to_send = 1000;
     world.peers[1].reads = true;
-    world.until("all of it", |world| world.peers[1].got == 1000);
+    world.turn_until("the destination has everything", |world| world.peers[1].got == 1000);
     for _ in 0..SOME_TURNS {
         world.turn();
     }

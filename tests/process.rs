@@ -1,7 +1,7 @@
 //! Signals and standard input as events of the loop.
 //!
-//! Both belong to a whole process, so every scenario runs in a child: this test program once more, told by a variable of
-//! its environment which [`scenario`] to play. What the child says goes to its standard error, line by line.
+//! Both belong to a whole process, so every scenario runs in a child process. The child is this test program again;
+//! an environment variable tells it which [`scenario`] to run. It reports line by line on its standard error.
 #![cfg(all(unix, feature = "process"))]
 
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use bucle::{EventLoop, Loop};
 
 const SCENARIO: &str = "BUCLE_TEST_SCENARIO";
 
-/// The child's half of this file. As a test of its own it has nothing to do.
+/// The child's part of this file. Run as a test it does nothing.
 #[test]
 fn scenario() -> bucle::Result<()> {
     let Ok(name) = env::var(SCENARIO) else { return Ok(()) };
@@ -28,21 +28,21 @@ fn scenario() -> bucle::Result<()> {
         "order" => bucle::run(|lp| {
             stay(lp);
             on_signal(lp, &[Signal::Terminate, Signal::User1], |lp, signal| {
-                lp.next_tick(|_| say("tick"));
-                lp.set_immediate(|_| say("immediate"));
-                say(signal.name());
+                lp.next_tick(|_| print("tick"));
+                lp.set_immediate(|_| print("immediate"));
+                print(signal.name());
             })?;
-            say("ready");
+            print("ready");
             Ok(())
         })?,
         "removed" => bucle::run(|lp| {
             stay(lp);
-            let first = on_signal(lp, &[Signal::Interrupt], |_, _| say("first"))?;
+            let first = on_signal(lp, &[Signal::Interrupt], |_, _| print("first"))?;
             on_signal(lp, &[Signal::Interrupt], move |lp, _| {
-                say("second");
+                print("second");
                 first.remove(lp);
             })?;
-            say("ready");
+            print("ready");
             Ok(())
         })?,
         "default again" => bucle::run(|lp| {
@@ -50,56 +50,56 @@ fn scenario() -> bucle::Result<()> {
             let own = Rc::new(Cell::new(None::<SignalId>));
             let id = own.clone();
             own.set(Some(on_signal(lp, &[Signal::Interrupt], move |lp, signal| {
-                say(signal.name());
+                print(signal.name());
                 id.take().expect("it is called once").remove(lp);
-                lp.set_immediate(|_| say("removed"));
+                lp.set_immediate(|_| print("removed"));
             })?));
-            say("ready");
+            print("ready");
             Ok(())
         })?,
         "ignored" => bucle::run(|lp| {
             stay(lp);
             ignore(Signal::Hangup)?;
             on_signal(lp, &[Signal::Terminate], |lp, signal| {
-                say(signal.name());
+                print(signal.name());
                 lp.stop();
             })?;
-            say("ready");
+            print("ready");
             Ok(())
         })?,
         "suspended" => bucle::run(|lp| {
             stay(lp);
             on_signal(lp, &[Signal::Suspend, Signal::Continue], |lp, signal| {
-                say(signal.name());
+                print(signal.name());
                 if signal == Signal::Continue {
                     lp.stop();
                 }
             })?;
-            say("ready");
+            print("ready");
             Ok(())
         })?,
         "no terminal" => {
             discard_typed();
-            say(TerminalKeys::start().expect_err("there is none").code());
+            print(TerminalKeys::start().expect_err("there is none").code());
         }
         "stuck" => bucle::run(|_| {
             exit_on(Signal::Interrupt, 130)?;
-            say("ready");
+            print("ready");
             loop {
                 std::thread::park();
             }
         })?,
-        "keeps nothing alive" => {
+        "does not keep alive" => {
             bucle::run(|lp| on_signal(lp, &[Signal::Interrupt], |_, _| {}).map(drop))?;
-            say("over");
+            print("over");
         }
         "kept alive" => bucle::run(|lp| {
             let id = on_signal(lp, &[Signal::User2], |lp, signal| {
-                say(signal.name());
+                print(signal.name());
                 lp.stop();
             })?;
             id.ref_(lp);
-            say("ready");
+            print("ready");
             Ok(())
         })?,
         "panics" => {
@@ -109,8 +109,8 @@ fn scenario() -> bucle::Result<()> {
             event_loop.enter(|lp| {
                 stay(lp);
                 on_signal(lp, &[Signal::User1], |_, _| panic!("on purpose"))?;
-                on_signal(lp, &[Signal::User1], |_, _| say("others hear it"))?;
-                say("ready");
+                on_signal(lp, &[Signal::User1], |_, _| print("the other is called"))?;
+                print("ready");
                 Ok::<_, bucle::Error>(())
             })?;
             event_loop.run()?;
@@ -122,16 +122,16 @@ fn scenario() -> bucle::Result<()> {
                     bytes += chunk.len() as u64;
                     sum = chunk.iter().fold(sum, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
                 }
-                Input::End => say(&format!("{bytes} bytes, sum {sum}")),
-                Input::Failed(error) => say(&error.to_string()),
+                Input::End => print(&format!("{bytes} bytes, sum {sum}")),
+                Input::Failed(error) => print(&error.to_string()),
                 _ => {}
             })
             .map(drop)
         })?,
         "chunks" => bucle::run(|lp| {
             stdin(lp, |lp, _, input| {
-                say(&format!("{input:?}"));
-                lp.next_tick(|_| say("tick"));
+                print(&format!("{input:?}"));
+                lp.next_tick(|_| print("tick"));
             })
             .map(drop)
         })?,
@@ -140,55 +140,55 @@ fn scenario() -> bucle::Result<()> {
             let input = stdin(lp, move |lp, stdin, input| match input {
                 Input::Data(b"pause") => {
                     stdin.pause(lp);
-                    say("paused");
+                    print("paused");
                 }
-                input => say(&format!("{input:?}")),
+                input => print(&format!("{input:?}")),
             })?;
             on_signal(lp, &[Signal::User1], move |lp, _| input.resume(lp)).map(drop)
         })?,
         "paused at once" => {
             bucle::run(|lp| {
-                let input = stdin(lp, |_, _, _| say("unexpected"))?;
+                let input = stdin(lp, |_, _, _| print("unexpected"))?;
                 input.pause(lp);
                 Ok(())
             })?;
-            say("over");
+            print("over");
         }
         "unreferenced" => {
             bucle::run(|lp| {
-                stdin(lp, |_, _, input| say(&format!("{input:?}")))?.unref(lp);
+                stdin(lp, |_, _, input| print(&format!("{input:?}")))?.unref(lp);
                 Ok(())
             })?;
-            say("over");
+            print("over");
         }
         "closed" => {
             bucle::run(|lp| {
                 stdin(lp, |lp, stdin, input| {
-                    say(&format!("{input:?}"));
+                    print(&format!("{input:?}"));
                     stdin.close(lp);
                     stdin.resume(lp);
                 })
                 .map(drop)
             })?;
-            say("over");
+            print("over");
         }
         other => panic!("no scenario {other}"),
     }
-    // The test runner of the child has nothing to add.
+    // Skip the output of the child's own test runner.
     process::exit(0)
 }
 
-/// Keeps a child's loop alive; its parent ends it.
+/// Keeps the loop of a child alive until its parent ends it.
 fn stay(lp: &mut Loop) {
     lp.set_interval(Duration::from_secs(3600), |_| {});
 }
 
-fn say(line: &str) {
+fn print(line: &str) {
     // Unlike `eprintln!` this is not captured by the test runner, and one line is one write.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// A child that plays a scenario. Dropping it ends it.
+/// A child that runs a scenario. Dropping it kills it.
 struct Player {
     child: Child,
     lines: BufReader<ChildStderr>,
@@ -208,17 +208,17 @@ impl Player {
         Player { child, lines }
     }
 
-    /// Waits for the lines the child says next.
-    fn says(&mut self, want: &[&str]) {
+    /// Waits for the next lines of the child, and compares them.
+    fn expect_lines(&mut self, want: &[&str]) {
         for want in want {
             let mut line = String::new();
-            self.lines.read_line(&mut line).expect("the child's words are text");
+            self.lines.read_line(&mut line).expect("the child prints text");
             assert_eq!(line.trim_end(), *want);
         }
     }
 
     /// Writes to the child's standard input, which is a pipe.
-    fn types(&mut self, text: &str) {
+    fn type_in(&mut self, text: &str) {
         let pipe = self.child.stdin.as_mut().expect("it is piped and open");
         pipe.write_all(text.as_bytes()).expect("the child reads or the pipe has room");
     }
@@ -228,9 +228,9 @@ impl Player {
         assert!(status.is_ok_and(|status| status.success()), "kill -s {signal}");
     }
 
-    /// Waits for the end, and that nothing was said before it.
-    fn ends(&mut self) -> ExitStatus {
-        self.says(&[""]);
+    /// Waits for the end of the child, and checks that it printed nothing more.
+    fn wait_for_end(&mut self) -> ExitStatus {
+        self.expect_lines(&[""]);
         self.child.wait().expect("it is our child")
     }
 }
@@ -249,97 +249,97 @@ fn play(scenario: &str) -> Player {
 #[test]
 fn a_signal_is_a_callback_with_a_boundary() {
     let mut player = play("order");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     for signal in ["TERM", "USR1", "TERM"] {
         player.send(signal);
-        player.says(&[&format!("SIG{signal}"), "tick", "immediate"]);
+        player.expect_lines(&[&format!("SIG{signal}"), "tick", "immediate"]);
     }
 }
 
 #[test]
-fn a_removed_listener_hears_nothing() {
+fn a_removed_listener_is_not_called() {
     let mut player = play("removed");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     player.send("INT");
-    player.says(&["first", "second"]);
+    player.expect_lines(&["first", "second"]);
     player.send("INT");
-    player.says(&["second"]);
+    player.expect_lines(&["second"]);
 }
 
 #[test]
-fn without_listeners_the_default_is_back() {
+fn without_listeners_the_default_action_is_back() {
     let mut player = play("default again");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     player.send("INT");
-    player.says(&["SIGINT", "removed"]);
+    player.expect_lines(&["SIGINT", "removed"]);
     player.send("INT");
-    assert_eq!(player.ends().signal(), Some(Signal::Interrupt.number()));
+    assert_eq!(player.wait_for_end().signal(), Some(Signal::Interrupt.number()));
 }
 
 #[test]
 fn an_ignored_signal_does_nothing() {
     let mut player = play("ignored");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     player.send("HUP");
     player.send("TERM");
-    player.says(&["SIGTERM"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["SIGTERM"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
-/// What it does is the listener's affair: `tests/connect/editing.rs` has one that stops when it is ready.
+/// What the listener does is up to the program: `tests/connect/editing.rs` has one that stops when it is ready.
 #[test]
-fn who_listens_to_ctrl_z_is_not_stopped_by_it() {
+fn a_process_with_a_listener_for_ctrl_z_is_not_stopped() {
     let mut player = play("suspended");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     player.send("TSTP");
-    player.says(&["SIGTSTP"]);
+    player.expect_lines(&["SIGTSTP"]);
     player.send("CONT");
-    player.says(&["SIGCONT"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["SIGCONT"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
 #[test]
-fn keys_come_from_terminals_only() {
+fn keys_need_a_terminal() {
     let mut player = play("no terminal");
-    player.says(&["ENOTTY"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["ENOTTY"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
 #[test]
 fn exit_on_ends_a_loop_that_is_stuck() {
     let mut player = play("stuck");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     player.send("INT");
-    assert_eq!(player.ends().code(), Some(130));
+    assert_eq!(player.wait_for_end().code(), Some(130));
 }
 
 #[test]
-fn a_listener_keeps_nothing_alive() {
-    let mut player = play("keeps nothing alive");
-    player.says(&["over"]);
-    assert_eq!(player.ends().code(), Some(0));
+fn a_listener_does_not_keep_the_loop_alive() {
+    let mut player = play("does not keep alive");
+    player.expect_lines(&["over"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
 #[test]
 fn a_referenced_listener_keeps_the_loop_alive() {
     let mut player = play("kept alive");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     player.send("USR2");
-    player.says(&["SIGUSR2"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["SIGUSR2"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
 #[test]
-fn a_listener_that_panics_is_dropped_alone() {
+fn only_the_listener_that_panics_is_dropped() {
     let mut player = play("panics");
-    player.says(&["ready"]);
+    player.expect_lines(&["ready"]);
     player.send("USR1");
-    player.says(&["others hear it"]);
+    player.expect_lines(&["the other is called"]);
     player.send("USR1");
-    player.says(&["others hear it"]);
+    player.expect_lines(&["the other is called"]);
 }
 
-/// What the child says of `bytes` in the scenario "count".
+/// The line that the child prints for `bytes` in the scenario "count".
 fn count(bytes: &[u8]) -> String {
     let sum = bytes.iter().fold(0u64, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     format!("{} bytes, sum {sum}", bytes.len())
@@ -356,8 +356,8 @@ fn stdin_from_a_pipe() {
     let mut pipe = player.child.stdin.take().expect("it is piped");
     pipe.write_all(&bytes).expect("the child reads");
     drop(pipe);
-    player.says(&[&count(&bytes)]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&[&count(&bytes)]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
 #[test]
@@ -368,19 +368,19 @@ fn stdin_from_a_file() -> std::io::Result<()> {
     let file = File::open(&path)?;
     std::fs::remove_file(&path)?;
     let mut player = Player::start("count", file.into());
-    player.says(&[&count(&bytes)]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&[&count(&bytes)]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
     Ok(())
 }
 
 #[test]
 fn stdin_from_nothing() {
     let mut player = Player::start("count", Stdio::null());
-    player.says(&[&count(b"")]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&[&count(b"")]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
-/// As another program may have left it, be it a pipe, a socket or a terminal.
+/// Another program may have made standard input non-blocking, be it a pipe, a socket or a terminal.
 #[test]
 fn stdin_from_a_socket_that_does_not_block() -> std::io::Result<()> {
     let bytes = some_bytes();
@@ -389,16 +389,16 @@ fn stdin_from_a_socket_that_does_not_block() -> std::io::Result<()> {
     let mut player = Player::start("count", OwnedFd::from(theirs).into());
     ours.write_all(&bytes)?;
     drop(ours);
-    player.says(&[&count(&bytes)]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&[&count(&bytes)]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
     Ok(())
 }
 
 #[test]
 fn stdin_that_cannot_be_read() -> std::io::Result<()> {
     let mut player = Player::start("count", File::open("/")?.into());
-    player.says(&["read EISDIR"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["read EISDIR"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
     Ok(())
 }
 
@@ -406,55 +406,55 @@ fn stdin_that_cannot_be_read() -> std::io::Result<()> {
 fn a_chunk_is_a_callback_with_a_boundary() {
     let mut player = Player::start("chunks", Stdio::piped());
     for text in ["uno", "dos"] {
-        player.types(text);
-        player.says(&[&format!("Data({:?})", text.as_bytes()), "tick"]);
+        player.type_in(text);
+        player.expect_lines(&[&format!("Data({:?})", text.as_bytes()), "tick"]);
     }
     player.child.stdin.take();
-    player.says(&["End", "tick"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["End", "tick"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
 #[test]
 fn a_paused_stdin_waits_for_resume() {
     let mut player = Player::start("paused", Stdio::piped());
-    player.types("pause");
-    player.says(&["paused"]);
-    player.types("more");
+    player.type_in("pause");
+    player.expect_lines(&["paused"]);
+    player.type_in("more");
     player.send("USR1");
-    player.says(&[&format!("Data({:?})", b"more")]);
-    player.types("pause");
-    player.says(&["paused"]);
+    player.expect_lines(&[&format!("Data({:?})", b"more")]);
+    player.type_in("pause");
+    player.expect_lines(&["paused"]);
     player.child.stdin.take();
     player.send("USR1");
-    player.says(&["End"]);
+    player.expect_lines(&["End"]);
 }
 
-/// Nor does it read: what is there is there for the next reader.
+/// A paused input is not read either, so the bytes stay for the next reader.
 #[test]
-fn a_paused_stdin_keeps_nothing_alive() -> std::io::Result<()> {
+fn a_paused_stdin_does_not_keep_the_loop_alive() -> std::io::Result<()> {
     let (mut ours, mut theirs) = UnixStream::pair()?;
     ours.write_all(b"hola")?;
     let mut player = Player::start("paused at once", OwnedFd::from(theirs.try_clone()?).into());
-    player.says(&["over"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["over"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
     let mut left = [0; 4];
     theirs.read_exact(&mut left)?;
     assert_eq!(&left, b"hola");
     Ok(())
 }
 
-/// Its pipe is open and silent all the while: neither the loop nor the process waits for the thread in its read.
+/// The pipe stays open and silent. Neither the loop nor the process waits for the thread in its read.
 #[test]
-fn an_unreferenced_stdin_keeps_nothing_alive() {
+fn an_unreferenced_stdin_does_not_keep_the_loop_alive() {
     let mut player = Player::start("unreferenced", Stdio::piped());
-    player.says(&["over"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.expect_lines(&["over"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }
 
 #[test]
-fn a_closed_stdin_is_over() {
+fn a_closed_stdin_gives_no_more_events() {
     let mut player = Player::start("closed", Stdio::piped());
-    player.types("a");
-    player.says(&["Data([97])", "over"]);
-    assert_eq!(player.ends().code(), Some(0));
+    player.type_in("a");
+    player.expect_lines(&["Data([97])", "over"]);
+    assert_eq!(player.wait_for_end().code(), Some(0));
 }

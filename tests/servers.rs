@@ -1,4 +1,4 @@
-//! Servers: what their closing says when they are removed, and what limits them.
+//! Servers: the result of a close when the server is removed, and the limit of connections.
 
 use std::cell::RefCell;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use bucle::{EventLoop, Loop};
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// A server that writes down that it has closed, if it does.
+/// Makes a server that logs its `on_server_close`.
 fn server(lp: &mut Loop, log: &Log, options: ServerOptions) -> ServerId {
     let log = log.clone();
     let handler = on().server_close(move |_, _| log.borrow_mut().push("on_server_close".into()));
@@ -21,7 +21,7 @@ fn port(lp: &Loop, server: ServerId) -> u16 {
 }
 
 #[test]
-fn who_waits_for_a_server_to_close_hears_of_its_removal() {
+fn a_callback_of_close_is_called_when_the_server_is_removed() {
     let table = [
         ("idle", true, 0, "Ok(())"),
         ("busy", true, 1, "ERR_SOCKET_CLOSED"),
@@ -44,10 +44,10 @@ fn who_waits_for_a_server_to_close_hears_of_its_removal() {
             event_loop.turn(None).expect("the poll works");
         }
         event_loop.enter(|lp| {
-            let heard = log.clone();
+            let results = log.clone();
             server.close_then(lp, move |_, result| {
                 let text = result.map_or_else(|error| error.code().to_owned(), |()| "Ok(())".to_owned());
-                heard.borrow_mut().push(text);
+                results.borrow_mut().push(text);
             });
             server.remove(lp);
             assert!(log.borrow().is_empty(), "{name}: not inside the call");
@@ -59,7 +59,7 @@ fn who_waits_for_a_server_to_close_hears_of_its_removal() {
 }
 
 #[test]
-fn a_limit_of_no_connections_is_no_limit() {
+fn a_connection_limit_of_0_means_no_limit() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let options = ServerOptions { max_connections: Some(0), ..ServerOptions::default() };
     let server = event_loop.enter(|lp| {

@@ -1,16 +1,16 @@
-//! Handlers that many share: clients of a pool, several servers.
+//! One handler for many sockets: the clients of a pool, or several servers.
 
 use std::rc::Rc;
 
 use bucle::net::{self, Handler, Shared, Socket, SocketOptions, on};
 use bucle::{EventLoop, Loop};
 
-/// Asks through two connections, and hears the answers in one place.
+/// The handler of several clients: it records their answers in one place.
 #[derive(Default)]
 struct Pool {
-    heard: Vec<(Socket, String)>,
+    received: Vec<(Socket, String)>,
     closed: usize,
-    /// Tells when it is dropped.
+    /// Its count shows when the handler is dropped.
     _owned: Rc<()>,
 }
 
@@ -19,7 +19,7 @@ impl Handler for Pool {
         socket.end_with(lp, format!("from {socket}"));
     }
     fn on_data(&mut self, _: &mut Loop, socket: Socket, chunk: &[u8]) {
-        self.heard.push((socket, String::from_utf8_lossy(chunk).into_owned()));
+        self.received.push((socket, String::from_utf8_lossy(chunk).into_owned()));
     }
     fn on_close(&mut self, _: &mut Loop, _: Socket, had_error: bool) {
         assert!(!had_error);
@@ -27,7 +27,7 @@ impl Handler for Pool {
     }
 }
 
-/// A server that echoes, and its port. It keeps nothing alive.
+/// Starts an echo server that does not keep the loop alive. Returns its port.
 fn echo(lp: &mut Loop) -> u16 {
     let handler = on().data(|lp, socket, chunk| {
         socket.write(lp, chunk);
@@ -49,8 +49,8 @@ fn clients_share_their_state() {
     event_loop.run().expect("the poll works");
     event_loop.enter(|lp| {
         pool.with(lp, |pool, _| {
-            pool.heard.sort();
-            assert_eq!(pool.heard, sockets.map(|socket| (socket, format!("from {socket}"))));
+            pool.received.sort();
+            assert_eq!(pool.received, sockets.map(|socket| (socket, format!("from {socket}"))));
             assert_eq!(pool.closed, 2);
         })
         .expect("the pool outlives its clients");
@@ -58,7 +58,7 @@ fn clients_share_their_state() {
 }
 
 #[test]
-fn a_shared_handler_lives_until_it_is_released_and_nobody_has_it() {
+fn a_shared_handler_lives_until_it_is_released_and_unused() {
     let owned = Rc::new(());
     let mut event_loop = EventLoop::new().expect("a loop");
     let pool = event_loop.enter(|lp| {
@@ -67,15 +67,15 @@ fn a_shared_handler_lives_until_it_is_released_and_nobody_has_it() {
         Socket::connect(lp, ("127.0.0.1", port), pool).expect("it may try");
         pool.release(lp);
         pool.release(lp);
-        assert_eq!(pool.with(lp, |_, _| ()), None, "its name is given up");
+        assert_eq!(pool.with(lp, |_, _| ()), None, "the handle is released");
         pool
     });
-    assert_eq!(Rc::strong_count(&owned), 2, "the socket has it");
+    assert_eq!(Rc::strong_count(&owned), 2, "the socket still uses the handler");
     event_loop.run().expect("the poll works");
     assert_eq!(Rc::strong_count(&owned), 1);
     event_loop.enter(|lp| {
         let other = Shared::new(lp, Pool::default());
-        assert_ne!(pool, other, "a name is given out once");
+        assert_ne!(pool, other, "a handle is not used again");
         assert_eq!(pool.with(lp, |_, _| ()), None);
     });
 }
@@ -103,6 +103,6 @@ fn several_servers_share_one_handler_and_each_knows_its_sockets() {
         assert!(sockets.iter().all(|socket| socket.server(lp) == Some(servers[1].id())));
         sockets[0].destroy(lp);
         assert_eq!(servers[1].sockets(lp), sockets[1..]);
-        assert_eq!(handler.with(lp, |pool, _| pool.closed), Some(0), "it hears of that later");
+        assert_eq!(handler.with(lp, |pool, _| pool.closed), Some(0), "on_close comes later");
     });
 }

@@ -1,4 +1,4 @@
-//! A loop that looks for work for a while before it sleeps, and one that does not.
+//! A loop that spins for a while before it sleeps, and a loop that does not.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use bucle::EventLoop;
 use bucle::net::{self, on};
 
-/// A round trip is over in far less, so that whoever spins this long never sleeps between two of them.
+/// Much longer than a round trip, so that a loop that spins this long never sleeps between two of them.
 const LONG: Duration = Duration::from_secs(10);
 
 const ROUND_TRIPS: u64 = 100;
@@ -23,9 +23,9 @@ fn sleeps() -> u64 {
     line.and_then(|number| number.trim().parse().ok()).expect("a number")
 }
 
-/// How often a server slept while it answered, one question after the other.
+/// How often a server slept while it answered one message after the other.
 fn sleeps_of_a_server_that_spins(spin: Duration) -> u64 {
-    let (tell_port, port) = mpsc::channel();
+    let (port_sender, port) = mpsc::channel();
     let server = thread::spawn(move || {
         let mut event_loop = EventLoop::new().expect("a poll");
         event_loop.spin(spin);
@@ -38,7 +38,7 @@ fn sleeps_of_a_server_that_spins(spin: Duration) -> u64 {
             let server = net::listen(lp, ("127.0.0.1", 0), echo)?;
             server.id().address(lp).and_then(|address| address.port()).ok_or(bucle::Error::Gone)
         });
-        tell_port.send(port.expect("it listens")).expect("somebody waits for it");
+        port_sender.send(port.expect("it listens")).expect("the client waits for it");
         let before = sleeps();
         event_loop.run().expect("it polls");
         sleeps() - before
@@ -49,7 +49,7 @@ fn sleeps_of_a_server_that_spins(spin: Duration) -> u64 {
         client.write_all(b"hola").expect("it reads");
         let mut answer = [0; 4];
         client.read_exact(&mut answer).expect("it answers");
-        // Whoever sleeps when it has nothing to do gets the time for it.
+        // A loop that does not spin gets the time to fall asleep.
         thread::sleep(Duration::from_millis(1));
     }
     drop(client);
@@ -57,7 +57,7 @@ fn sleeps_of_a_server_that_spins(spin: Duration) -> u64 {
 }
 
 #[test]
-fn a_loop_that_spins_does_not_sleep_between_two_messages_and_any_other_does() {
+fn a_loop_that_spins_does_not_sleep_between_messages() {
     let asleep = sleeps_of_a_server_that_spins(Duration::ZERO);
     assert!(asleep >= ROUND_TRIPS / 2, "{asleep}");
     let awake = sleeps_of_a_server_that_spins(LONG);
@@ -65,7 +65,7 @@ fn a_loop_that_spins_does_not_sleep_between_two_messages_and_any_other_does() {
 }
 
 #[test]
-fn a_loop_that_spins_still_has_its_timers() {
+fn a_loop_that_spins_still_runs_its_timers() {
     let mut event_loop = EventLoop::new().expect("a poll");
     event_loop.spin(Duration::from_secs(3600));
     let fired = std::rc::Rc::new(std::cell::Cell::new(0));

@@ -1,7 +1,7 @@
-//! The kernel is the limit: what a message costs in system calls, counted by strace and exact.
+//! The cost of a message in system calls, counted exactly by strace.
 //!
-//! Two runs that differ only in how often the same is done; what the longer one makes more of, that costs. Skipped where
-//! there is no strace; with `CI=true` that is a failure.
+//! Each figure is the difference of two runs, of which the second one does the same thing more often. The tests are
+//! skipped without strace; with `CI=true` a missing strace is a failure.
 
 #![cfg(feature = "cli")]
 
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Calls that a turn, a message or a connection makes; the rest (logging, memory, signals) is not counted.
+/// The calls of a turn, a message or a connection. Other calls (logging, memory, signals) are not counted.
 const COUNTED: &[&str] = &[
     "accept4",
     "close",
@@ -41,7 +41,7 @@ fn has_strace() -> bool {
     false
 }
 
-/// Serves `server` under strace while `converse` talks to the port.
+/// Runs a server under strace while `converse` uses the port. Returns the number of calls.
 fn calls(server: &str, converse: impl FnOnce(u16)) -> BTreeMap<String, i64> {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +58,7 @@ fn calls(server: &str, converse: impl FnOnce(u16)) -> BTreeMap<String, i64> {
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
     converse(line.trim_end().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port"));
-    // strace's child, the server, is the one to end; strace then writes its table.
+    // The server is the child of strace. When it ends, strace writes its table.
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).expect("it runs");
     let server_pid = children.split_whitespace().next().expect("strace has a child");
     Command::new("kill").args(["-TERM", server_pid]).status().expect("kill is there");
@@ -72,8 +72,8 @@ fn calls(server: &str, converse: impl FnOnce(u16)) -> BTreeMap<String, i64> {
     table.lines().filter_map(row).filter(|(name, _)| COUNTED.contains(&name.as_str())).collect()
 }
 
-/// What doing `more` on top of `few` costs, each time; calls that it costs nothing of are left out. `converse` is told how
-/// often.
+/// The cost of one repetition: two runs with `few` and `few + more` repetitions are compared. `converse` gets the
+/// number of repetitions. Calls without a difference are left out.
 fn difference(server: &str, few: usize, more: usize, converse: impl Fn(u16, usize)) -> BTreeMap<String, f64> {
     let some = calls(server, |port| converse(port, few));
     let all = calls(server, |port| converse(port, few + more));
@@ -97,13 +97,13 @@ fn expect(client: &mut TcpStream, message: &[u8]) {
     assert_eq!(answer, message);
 }
 
-/// Ours first, then the server's end.
-fn part(mut client: TcpStream) {
+/// Sends a FIN, and reads to the server's FIN.
+fn close(mut client: TcpStream) {
     client.shutdown(Shutdown::Write).expect("a socket");
     client.read_to_end(&mut Vec::new()).expect("the server ends too");
 }
 
-/// What a message costs that is sent and answered, one after the other.
+/// The cost of one message that is sent and answered, one after the other.
 fn cost(server: &str, message: &[u8]) -> BTreeMap<String, f64> {
     difference(server, 50, 500, |port, messages| {
         let mut client = connect(port);
@@ -111,12 +111,12 @@ fn cost(server: &str, message: &[u8]) -> BTreeMap<String, f64> {
             client.write_all(message).expect("it reads");
             expect(&mut client, message);
         }
-        part(client);
+        close(client);
     })
 }
 
-/// One read and one write to the message, exactly, nothing else of the kind, and one wait: give or take the one more
-/// or less that the end of a conversation takes, when its FIN comes with the last message or after it.
+/// Checks that a message costs exactly one read and one write, and one wait. The number of waits may differ by one in
+/// a run, because the FIN may arrive with the last message or after it.
 fn assert_three_calls(mut cost: BTreeMap<String, f64>) {
     let waits = cost.remove("epoll_wait").unwrap_or(0.0);
     assert!((0.99..=1.01).contains(&waits), "{waits} waits to the message");
@@ -137,48 +137,48 @@ fn sixteen_lines_cost_no_more_than_one() {
     }
 }
 
-/// Four members say sixteen lines each at a time, and everybody hears them all: lines that come in one turn leave in one
-/// call per member, whoever said them.
+/// Four members send sixteen lines at a time to all members. Lines that arrive in one turn are sent in one call per
+/// member from any sender.
 #[test]
-fn a_delivery_of_sixteen_in_flight_costs_a_sixteenth_of_a_write() {
+fn sixteen_lines_in_flight_share_one_write_per_member() {
     const MEMBERS: usize = 20;
-    const SPEAKERS: usize = 4;
+    const SENDERS: usize = 4;
     const LINES: usize = 16;
     if !has_strace() {
         return;
     }
-    let said: Vec<String> =
-        (0..SPEAKERS).map(|speaker| format!("{speaker}: line of sixty-four\n").repeat(LINES)).collect();
+    let sent: Vec<String> =
+        (0..SENDERS).map(|sender| format!("{sender}: line of sixty-four\n").repeat(LINES)).collect();
     let cost = difference("relay", 5, 50, |port, rounds| {
         let mut members: Vec<TcpStream> = (0..MEMBERS).map(|_| connect(port)).collect();
-        // Who came last is in when it hears itself, and so is everybody else.
+        // Members are accepted in order, so all are connected when the last one receives its own line.
         members[MEMBERS - 1].write_all(b"hola\n").expect("it reads");
         members.iter_mut().for_each(|member| expect(member, b"hola\n"));
         for _ in 0..rounds {
-            for (speaker, lines) in members.iter_mut().zip(&said) {
-                speaker.write_all(lines.as_bytes()).expect("it reads");
+            for (sender, lines) in members.iter_mut().zip(&sent) {
+                sender.write_all(lines.as_bytes()).expect("it reads");
             }
             for member in &mut members {
-                let mut heard = vec![0; said.iter().map(String::len).sum()];
-                member.read_exact(&mut heard).expect("everybody hears everything");
-                let mut lines: Vec<&str> = std::str::from_utf8(&heard).expect("what was said").lines().collect();
+                let mut received = vec![0; sent.iter().map(String::len).sum()];
+                member.read_exact(&mut received).expect("every member receives everything");
+                let mut lines: Vec<&str> = std::str::from_utf8(&received).expect("the sent lines").lines().collect();
                 lines.sort_unstable();
-                assert!(said.iter().flat_map(|lines| lines.lines()).eq(lines), "every line, once");
+                assert!(sent.iter().flat_map(|lines| lines.lines()).eq(lines), "every line, once");
             }
         }
-        members.into_iter().for_each(part);
+        members.into_iter().for_each(close);
     });
     let all: f64 = cost.values().sum();
-    let each = all / (MEMBERS * SPEAKERS * LINES) as f64;
+    let each = all / (MEMBERS * SENDERS * LINES) as f64;
     assert!(each <= 0.15, "{each} calls per delivery: {cost:?}");
-    // Nobody is asked twice: no round of this costs a registration, nor a try that the kernel turns down.
+    // No registration and no failed call: a round costs nothing that could be left out.
     assert!(!cost.contains_key("epoll_ctl"), "{cost:?}");
 }
 
-/// Somebody who comes, says a word, hears it, and goes: three turns, and in them nothing that could be left out. The
-/// second `accept4` and neither read is in vain: one says that nobody else has come, the last that this one has gone.
+/// A client connects, sends a word, reads it back, and closes: three turns without a superfluous call. The second
+/// `accept4` finds that no other client waits, and the last read returns the FIN.
 #[test]
-fn a_visit_costs_one_registration_and_no_read_in_vain() {
+fn a_short_connection_costs_one_registration_and_no_superfluous_read() {
     if !has_strace() {
         return;
     }
@@ -187,20 +187,20 @@ fn a_visit_costs_one_registration_and_no_read_in_vain() {
             let mut client = connect(port);
             client.write_all(b"hola").expect("it reads");
             expect(&mut client, b"hola");
-            part(client);
+            close(client);
         }
     });
     let waits = cost.remove("epoll_wait").unwrap_or(0.0);
     assert!(waits <= 4.0, "{waits}");
-    // The second accept and the second read are those that find nobody, and the end.
+    // The second accept finds an empty backlog, and the second read returns the end.
     let calls =
         [("accept4", 2.0), ("close", 1.0), ("epoll_ctl", 1.0), ("recvfrom", 2.0), ("sendto", 1.0), ("shutdown", 1.0)];
     assert_eq!(cost, calls.map(|(call, count)| (call.to_owned(), count)).into());
 }
 
-/// As `printf 'a\nb\nc\n' | nc -N` says them: the FIN comes with the lines, and is no reason to hurry.
+/// As with `printf 'a\nb\nc\n' | nc -N`: the FIN arrives with the lines, and the lines are still answered in one write.
 #[test]
-fn the_last_lines_of_who_has_ended_are_answered_together() {
+fn lines_that_arrive_with_a_fin_are_answered_together() {
     if !has_strace() {
         return;
     }
@@ -208,7 +208,7 @@ fn the_last_lines_of_who_has_ended_are_answered_together() {
         for _ in 0..visits {
             let mut client = connect(port);
             client.write_all("0123456789abcde\n".repeat(16).as_bytes()).expect("it reads");
-            part(client);
+            close(client);
         }
     });
     assert_eq!(cost["sendto"], 1.0, "{cost:?}");

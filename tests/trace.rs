@@ -1,5 +1,5 @@
-//! The loop's own records: each has the one that caused it, back to the kernel or to the main body; and a callback that
-//! was slow is named, with those that it made late.
+//! The records of the loop. Each record has a cause, back to the kernel or to the main body. A slow callback is
+//! logged with the timers that it delayed.
 
 #![cfg(feature = "trace")]
 
@@ -13,7 +13,7 @@ use bucle::net::{self, LocalAddress, Socket, on};
 use bucle::trace::{Kind, Phase, Record};
 use bucle::{EventLoop, Loop, ManualClock};
 
-/// What was logged by the test of this thread; tests run at the same time.
+/// The lines that were logged, each with its thread. Tests run at the same time, each on a thread of its own.
 struct Log(Mutex<Vec<(std::thread::ThreadId, String)>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -52,8 +52,8 @@ impl Log {
     }
 }
 
-/// A server that does `on_data`, and a client that says `hola`; the loop ends with their connection.
-fn say_hola(lp: &mut Loop, mut on_data: impl FnMut(&mut Loop, Socket) + 'static) {
+/// Starts a server with the handler `on_data`, and a client that sends `hola`. The loop ends with their connection.
+fn serve_and_connect(lp: &mut Loop, mut on_data: impl FnMut(&mut Loop, Socket) + 'static) {
     let server = net::listen(lp, ("127.0.0.1", 0), on().data(move |lp, socket, _| on_data(lp, socket)));
     let server = server.expect("a free port").id();
     let Some(LocalAddress::Ip(address)) = server.address(lp) else { unreachable!("it listens on an address") };
@@ -68,7 +68,7 @@ fn say_hola(lp: &mut Loop, mut on_data: impl FnMut(&mut Loop, Socket) + 'static)
     Socket::connect(lp, (address.ip().to_string().as_str(), address.port()), client).expect("an address");
 }
 
-/// A loop that records, run to its end.
+/// Runs a loop to its end, and returns its records.
 fn recorded(main: impl FnOnce(&mut Loop)) -> HashMap<u32, Record> {
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.enter(|lp| lp.start_trace(1 << 16));
@@ -79,7 +79,7 @@ fn recorded(main: impl FnOnce(&mut Loop)) -> HashMap<u32, Record> {
     trace.records().map(|(number, record)| (number as u32, *record)).collect()
 }
 
-/// From effect to cause, up to what nothing caused.
+/// The kinds of a record, its cause, the cause of that, and so on to the first one.
 fn chain(records: &HashMap<u32, Record>, from: u32) -> Vec<Kind> {
     let mut kinds = vec![records[&from].kind];
     let mut number = from;
@@ -95,9 +95,9 @@ fn names(records: &HashMap<u32, Record>, from: u32) -> String {
 }
 
 #[test]
-fn what_a_timer_writes_goes_back_to_the_bytes_that_armed_it() {
+fn the_write_of_a_timer_is_traced_back_to_the_bytes_that_armed_it() {
     let records = recorded(|lp| {
-        say_hola(lp, |lp, socket| {
+        serve_and_connect(lp, |lp, socket| {
             lp.set_timeout(Duration::from_millis(1), move |lp| {
                 socket.write(lp, "later");
             });
@@ -110,9 +110,9 @@ fn what_a_timer_writes_goes_back_to_the_bytes_that_armed_it() {
 }
 
 #[test]
-fn everything_goes_back_to_the_poll_the_main_body_or_a_phase() {
+fn every_record_is_traced_back_to_a_phase() {
     let records = recorded(|lp| {
-        say_hola(lp, |lp, socket| {
+        serve_and_connect(lp, |lp, socket| {
             lp.next_tick(move |lp| {
                 lp.set_immediate(move |lp| {
                     lp.queue_microtask(move |lp| {
@@ -132,11 +132,11 @@ fn everything_goes_back_to_the_poll_the_main_body_or_a_phase() {
     let count = |kind| records.values().filter(|record| record.kind == kind).count();
     assert_eq!([Kind::OnConnection, Kind::OnConnect, Kind::OnClose].map(count), [1, 1, 2]);
     let events: u32 = records.values().filter(|record| record.kind == Kind::Wait).map(|record| record.size).sum();
-    assert!(events >= 3, "a connection, being connected, hola, the answer: {events}");
+    assert!(events >= 3, "an accept, a connect, hola, the answer: {events}");
 }
 
 #[test]
-fn recording_stops_and_begins_again() {
+fn recording_can_stop_and_start_again() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let main = |lp: &mut Loop| lp.next_tick(|_| {});
     event_loop.enter(main);
@@ -150,7 +150,7 @@ fn recording_stops_and_begins_again() {
     }
 }
 
-/// One turn after the other until `is_over`, on a clock that stands still in between.
+/// Turns until `is_over`. The clock only moves in callbacks.
 fn turn_until(event_loop: &mut EventLoop, is_over: &Cell<bool>) {
     while !is_over.get() {
         event_loop.turn(Some(Duration::from_secs(20))).expect("the poll works");
@@ -158,16 +158,16 @@ fn turn_until(event_loop: &mut EventLoop, is_over: &Cell<bool>) {
 }
 
 #[test]
-fn a_slow_callback_is_named_with_those_it_made_late() {
+fn a_slow_callback_is_logged_with_the_timers_it_delayed() {
     Log::start();
     let clock = ManualClock::new();
     let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
     event_loop.enter(|lp| lp.start_trace(1 << 10));
     let (slow, is_over) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
-    let (who, over) = (slow.clone(), is_over.clone());
+    let (serial, over) = (slow.clone(), is_over.clone());
     event_loop.enter(|lp| {
-        say_hola(lp, move |lp, socket| {
-            who.set(socket.serial());
+        serve_and_connect(lp, move |lp, socket| {
+            serial.set(socket.serial());
             for delay_ms in [10, 20, 500] {
                 lp.set_timeout(Duration::from_millis(delay_ms), |_| {});
             }
@@ -183,19 +183,19 @@ fn a_slow_callback_is_named_with_those_it_made_late() {
 }
 
 #[test]
-fn slow_is_what_the_program_says() {
+fn the_program_sets_the_limit_of_a_slow_callback() {
     Log::start();
     let table: [(&str, Option<Duration>, u64, &[&str]); 4] = [
-        ("a limit of 100 ms is kept", Some(Duration::from_millis(100)), 100, &[]),
+        ("exactly the limit of 100 ms", Some(Duration::from_millis(100)), 100, &[]),
         (
-            "and exceeded",
+            "over the limit",
             Some(Duration::from_millis(100)),
             101,
             &["WARN slow callback: immediate took 101 ms; no timer was due meanwhile"],
         ),
-        ("nothing is slow", None, 5000, &[]),
+        ("no limit", None, 5000, &[]),
         (
-            "somebody is late",
+            "a late timer",
             Some(Duration::from_millis(10)),
             1500,
             &["WARN slow callback: immediate took 1500 ms; it made a timer 500 ms late"],

@@ -1,4 +1,4 @@
-//! The same work for several servers, side by side.
+//! The comparison: the same work for several servers, side by side.
 //!
 //! ```text
 //!   this process: the load, on one processor          a process per peer, on another
@@ -8,9 +8,10 @@
 //!                                            processor time of each, read by the load
 //! ```
 //!
-//! Criterion reports the wall time per operation, which two processes share and everybody on the machine spoils. So when it
-//! is through, the peers run once more in turns, A B C A B C …, the same number of operations each, and a table says what
-//! each *server* used of its processor: of the floor the time, of the others the ratio to the floor in the same round.
+//! Criterion reports the wall time per operation, which two processes share and any other program on the machine
+//! disturbs. So when criterion is done, the peers run once more in turns, A B C A B C …, with the same number of
+//! operations each. A table then shows the processor time of each *server*: nanoseconds for the floor, and for the
+//! others the ratio to the floor in the same round.
 
 use std::time::{Duration, Instant};
 
@@ -18,47 +19,47 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 
 use super::peers::{Peer, Role, Served};
 
-/// Rounds of the table. Odd, so that the median is one of them.
+/// Rounds of the table. An odd number, so that the median is one of the rounds.
 const ROUNDS: usize = 9;
 
-/// How long the floor should take for a round; the others do as many operations.
+/// How long the floor should take for a round; the others do the same number of operations.
 const ROUND: Duration = Duration::from_millis(80);
 
-/// What is asked of a server.
+/// The load of a question.
 pub trait Load {
-    /// Has at least so many operations done, and says how many it were.
+    /// Does at least this number of operations. Returns their exact number.
     fn exchange(&mut self, operations: u64) -> u64;
 }
 
-/// One question, asked of all peers.
+/// A question: the same work for all peers.
 pub struct Question<'a> {
-    /// Criterion's group.
+    /// The group of criterion.
     pub group: &'a str,
-    /// What is varied in the group.
+    /// The value of the parameter that varies in the group.
     pub parameter: String,
     pub role: Role,
-    /// Bytes of an operation, where they are what matters.
+    /// Bytes of an operation, in groups that are about bytes.
     pub bytes: Option<u64>,
-    /// The floor comes first.
+    /// The servers to compare, the floor first.
     pub peers: &'a [Peer],
 }
 
-/// Criterion, and the tables that it does not make.
+/// Criterion, and the tables that criterion does not make.
 pub struct Contest {
     criterion: Criterion,
-    /// With `--test` everything runs once and no table is made.
+    /// With `--test` everything runs once, and there is no table.
     only_tests: bool,
-    /// Markdown, to be put into a document as it is.
+    /// The tables as Markdown, ready for a document.
     table: String,
 }
 
-/// What one peer was measured to use per operation, round by round.
+/// What one peer used per operation, round by round.
 struct Usage {
     peer: Peer,
     ns: Vec<f64>,
 }
 
-/// The body of a bench: criterion, then the tables. Where this process was started to be a server it is that instead.
+/// The body of a bench: criterion, then the tables. A process that was started as a server serves instead.
 pub fn main(questions: impl FnOnce(&mut Contest)) {
     super::machine::raise_descriptor_limit();
     if super::peers::is_server() {
@@ -74,8 +75,9 @@ pub fn main(questions: impl FnOnce(&mut Contest)) {
 }
 
 impl Contest {
-    /// Asks all peers that are installed, and not filtered out. `load` makes a client for the server at a port.
-    pub fn ask<L: Load>(&mut self, question: &Question, load: impl Fn(u16) -> L) {
+    /// Runs a question for all peers that are installed and not filtered out. `load` makes a client for the server at
+    /// a port.
+    pub fn run<L: Load>(&mut self, question: &Question, load: impl Fn(u16) -> L) {
         let mut group = self.criterion.benchmark_group(question.group);
         group.sampling_mode(SamplingMode::Flat);
         if let Some(bytes) = question.bytes {
@@ -85,7 +87,7 @@ impl Contest {
         for &peer in question.peers.iter().filter(|peer| peer.is_installed()) {
             let mut client = None;
             group.bench_function(BenchmarkId::new(peer.name(), &question.parameter), |b| {
-                // Only when it is asked for: a filter may leave it out.
+                // Start the server only when criterion runs this bench: a filter may leave it out.
                 let (_, load) = client.get_or_insert_with(|| {
                     let served = Served::start(peer, question.role);
                     let load = load(served.port);
@@ -121,7 +123,7 @@ impl Contest {
     }
 }
 
-/// As many as the floor does in the time of a round.
+/// The number of operations that the floor does in the time of a round.
 fn operations_of_a_round(floor: &mut impl Load) -> u64 {
     let mut operations = 1;
     loop {
@@ -140,7 +142,8 @@ fn head(peers: &[Peer]) -> String {
     format!("\n| processor time of the server | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(peers.len()))
 }
 
-/// The first one's nanoseconds, and what the others are of it. Medians, and in parentheses the middle seven of nine.
+/// The nanoseconds of the first peer, and the ratios of the others. Medians, with the middle seven of nine in
+/// parentheses.
 fn row(question: &Question, usages: &[Usage]) -> String {
     let mut text = format!("| {}, {} |", question.group, question.parameter);
     let first = &usages[0].ns;
@@ -160,7 +163,7 @@ fn row(question: &Question, usages: &[Usage]) -> String {
     text + "\n"
 }
 
-/// The median, and between what all but the least and the greatest lie.
+/// The median, and the range without the lowest and the highest value.
 fn middle(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     (values[values.len() / 2], values[1], values[values.len() - 2])

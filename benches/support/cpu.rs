@@ -1,4 +1,4 @@
-//! Processor time instead of wall time: what a thread used, not how long it had to wait for its turn.
+//! A measurement of processor time instead of wall time: how long a thread ran, without the time that it waited to run.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 
 use super::machine::thread_cpu;
 
-/// Criterion's measurement of what the bench's own thread does. To be had for a system call, so for many iterations at once.
+/// Criterion's measurement of the bench's own thread. It costs a system call, so it measures many iterations at a time.
 pub struct Cpu;
 
 impl Measurement for Cpu {

@@ -1,4 +1,4 @@
-//! A server in the bench's own thread, for what is measured turn by turn, and its clients: sockets of the standard library.
+//! A server in the bench's own thread, for measurements turn by turn, and its clients with blocking sockets.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use bucle::net::{Handler, Server, ServerOptions, Socket};
 use bucle::{EventLoop, Loop};
 
-/// Reads and throws away, and knows who is there.
+/// Discards everything, and records its sockets.
 #[derive(Default)]
 pub struct Discard {
     pub sockets: Vec<Socket>,
@@ -45,19 +45,19 @@ impl Inside {
         inside
     }
 
-    /// A turn that does not wait. How many events it had.
+    /// Runs a turn that does not wait. Returns the number of its events.
     pub fn turn(&mut self) -> u64 {
         self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works").events as u64
     }
 
-    /// The server's side of the first client.
+    /// The server's socket of the first client.
     pub fn socket(&mut self) -> Socket {
         self.handler(|handler| handler.sockets[0])
     }
 
     fn handler<R>(&mut self, f: impl FnOnce(&mut Discard) -> R) -> R {
         let server = self.server;
-        self.event_loop.enter(|lp| server.with(lp, |handler, _| f(handler))).expect("nobody is in it")
+        self.event_loop.enter(|lp| server.with(lp, |handler, _| f(handler))).expect("no other call uses it")
     }
 }
 
@@ -67,13 +67,13 @@ pub fn client(port: u16) -> TcpStream {
     client
 }
 
-/// A message from every client.
-pub fn say_something(clients: &mut [TcpStream]) {
+/// Sends a message from every client.
+pub fn send_message_each(clients: &mut [TcpStream]) {
     clients.iter_mut().for_each(|client| client.write_all(&[b'x'; 64]).expect("the server reads"));
 }
 
-/// Exactly so many bytes, thrown away.
-pub fn swallow(client: &mut TcpStream, mut bytes: usize) {
+/// Reads exactly this number of bytes and discards them.
+pub fn discard(client: &mut TcpStream, mut bytes: usize) {
     let mut buf = [0; 64 * 1024];
     while bytes > 0 {
         let len = bytes.min(buf.len());

@@ -1,4 +1,4 @@
-//! Clients that check every byte: many connections on one mio poll, as cheap as the servers' floor.
+//! Clients that check every byte: many connections on one mio poll, as cheap as the floor.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::contest::Load;
 
-/// Nobody is slower than this; who is hangs.
+/// A server that takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// What is sent: messages of one size, each a line, all different, again and again.
+/// The sent bytes: different messages of one size, each of them a line, repeated without end.
 ///
-/// A connection sends and expects the same endless stream, from a message of its own on; a byte is right if it is the one
-/// that is due at its offset. One that was lost, doubled, or sent to a neighbour is not.
+/// A connection sends this endless stream, starting with a message of its own, and expects the same stream back. A
+/// byte is right if it is the one that belongs to its offset, so lost, repeated and misdirected bytes are found.
 struct Tape {
     bytes: Vec<u8>,
     message: usize,
@@ -27,7 +27,7 @@ struct Tape {
 impl Tape {
     fn new(message: usize) -> Tape {
         let messages = (256 * 1024 / message).clamp(16, 1021);
-        // Xorshift (Marsaglia, 2003); any letters would do that do not repeat.
+        // Xorshift (Marsaglia, 2003); any sequence of letters without repetitions would do.
         let mut state = 0x2545_F491_4F6C_DD1D_u64;
         let mut letter = || {
             state ^= state << 13;
@@ -40,7 +40,7 @@ impl Tape {
         Tape { bytes, message }
     }
 
-    /// What comes at `offset`, up to `limit` and the end of the tape.
+    /// The bytes at `offset`, at most up to `limit` and the end of the tape.
     fn at(&self, offset: u64, limit: u64) -> &[u8] {
         let start = (offset % self.bytes.len() as u64) as usize;
         let len = ((limit - offset) as usize).min(self.bytes.len() - start);
@@ -48,14 +48,14 @@ impl Tape {
     }
 }
 
-/// One client. Offsets are places on the tape, counted on and on.
+/// One client. Offsets are positions in the endless stream.
 struct Connection {
     stream: TcpStream,
     sent: u64,
-    /// How far it may send.
+    /// The offset up to which it may send.
     may_send: u64,
     received: u64,
-    /// How far it shall receive.
+    /// The offset up to which it must receive.
     end: u64,
 }
 
@@ -98,7 +98,7 @@ impl Connection {
 }
 
 /// Connections and their poll.
-struct Crowd {
+struct Connections {
     poll: Poll,
     events: Events,
     tape: Tape,
@@ -106,11 +106,11 @@ struct Crowd {
     connections: Vec<Connection>,
 }
 
-impl Crowd {
-    fn connect(port: u16, connections: usize, message: usize, offset: impl Fn(u64) -> u64) -> Crowd {
+impl Connections {
+    fn connect(port: u16, connections: usize, message: usize, offset: impl Fn(u64) -> u64) -> Connections {
         let poll = Poll::new().expect("a poll");
         let connect = |i| {
-            // One after the other: nobody is interested in how fast a crowd connects.
+            // Connect one after the other: the time of connecting is not measured.
             let stream = connect(port, i).expect("the server listens");
             stream.set_nodelay(true).expect("a socket");
             stream.set_nonblocking(true).expect("a socket");
@@ -120,10 +120,10 @@ impl Crowd {
         };
         let connections = (0..connections).map(connect).collect();
         let (events, buf) = (Events::with_capacity(1024), vec![0; 128 * 1024]);
-        Crowd { poll, events, tape: Tape::new(message), buf, connections }
+        Connections { poll, events, tape: Tape::new(message), buf, connections }
     }
 
-    /// Goes on until everybody has received what is due. Who has received more may send more: `window` messages ahead.
+    /// Runs until all connections have received what is due. A connection may send up to `window` messages ahead.
     fn settle(&mut self, window: u64) {
         let window = window * self.tape.message as u64;
         let mut waiting = 0;
@@ -133,7 +133,7 @@ impl Crowd {
         }
         while waiting > 0 {
             self.poll.poll(&mut self.events, Some(LIMIT)).expect("the poll works");
-            assert!(!self.events.is_empty(), "the server says nothing any more");
+            assert!(!self.events.is_empty(), "the server has stopped answering");
             for event in &self.events {
                 let connection = &mut self.connections[event.token().0];
                 let was_waiting = connection.received < connection.end;
@@ -151,7 +151,7 @@ impl Crowd {
     }
 }
 
-/// Five thousand connections from an address: with more the kernel takes long to find a port that is free.
+/// Uses five thousand connections per local address. With more, the kernel takes long to find a free port.
 #[cfg(target_os = "linux")]
 fn connect(port: u16, nth: usize) -> std::io::Result<std::net::TcpStream> {
     use socket2::{Domain, Socket, Type};
@@ -167,81 +167,81 @@ fn connect(port: u16, _: usize) -> std::io::Result<std::net::TcpStream> {
     std::net::TcpStream::connect(("127.0.0.1", port))
 }
 
-/// Every connection sends messages and gets them back, some in flight at a time.
+/// Every connection sends messages and receives them back, several in flight at a time.
 pub struct PingPong {
-    crowd: Crowd,
+    all: Connections,
     in_flight: u64,
 }
 
 impl PingPong {
     pub fn new(port: u16, connections: usize, message: usize, in_flight: u64) -> PingPong {
-        PingPong { crowd: Crowd::connect(port, connections, message, |i| i), in_flight }
+        PingPong { all: Connections::connect(port, connections, message, |i| i), in_flight }
     }
 
-    /// A message on the one that came last: when that is answered everybody was accepted.
-    pub fn wait_until_all_are_in(&mut self) {
-        let last = self.crowd.connections.last_mut().expect("there is one");
-        last.end += self.crowd.tape.message as u64;
+    /// Sends a message on the last connection. When it comes back all connections have been accepted.
+    pub fn wait_until_all_are_connected(&mut self) {
+        let last = self.all.connections.last_mut().expect("there is one");
+        last.end += self.all.tape.message as u64;
         last.may_send = last.end;
-        self.crowd.settle(0);
+        self.all.settle(0);
     }
 }
 
 impl Load for PingPong {
     fn exchange(&mut self, messages: u64) -> u64 {
-        let size = self.crowd.tape.message as u64;
-        let count = self.crowd.connections.len() as u64;
-        for (i, connection) in (0..).zip(&mut self.crowd.connections) {
+        let size = self.all.tape.message as u64;
+        let count = self.all.connections.len() as u64;
+        for (i, connection) in (0..).zip(&mut self.all.connections) {
             connection.end += (messages / count + u64::from(i < messages % count)) * size;
             connection.may_send = connection.end.min(connection.received + self.in_flight * size);
         }
-        self.crowd.settle(self.in_flight);
+        self.all.settle(self.in_flight);
         messages
     }
 }
 
-/// One member after the other says some lines at once, which everybody gets.
+/// One member after the other sends some lines at a time, which all members receive.
 pub struct FanOut {
-    crowd: Crowd,
+    all: Connections,
     in_flight: u64,
     speaker: usize,
 }
 
 impl FanOut {
     pub fn new(port: u16, members: usize, message: usize, in_flight: u64) -> FanOut {
-        let mut fan_out = FanOut { crowd: Crowd::connect(port, members, message, |_| 0), in_flight, speaker: 0 };
-        // The server may not have accepted everybody yet; a newcomer's own line comes back when it has.
-        fan_out.wait_until_all_are_in();
+        let mut fan_out = FanOut { all: Connections::connect(port, members, message, |_| 0), in_flight, speaker: 0 };
+        // The server may not have accepted all connections yet. A connection is accepted when its own line comes back.
+        fan_out.wait_until_all_are_connected();
         fan_out
     }
 
-    /// A line by the last to come: whoever came before is in when that one hears it.
-    fn wait_until_all_are_in(&mut self) {
-        self.speaker = self.crowd.connections.len() - 1;
+    /// Sends a line of the last member: all members are connected when it has received that line.
+    fn wait_until_all_are_connected(&mut self) {
+        self.speaker = self.all.connections.len() - 1;
         self.exchange(1);
     }
 }
 
 impl Load for FanOut {
-    /// An operation is one delivery.
+    /// One operation is one delivery.
     fn exchange(&mut self, deliveries: u64) -> u64 {
-        let members = self.crowd.connections.len();
+        let members = self.all.connections.len();
         let a_burst = members as u64 * self.in_flight;
         let bursts = deliveries.div_ceil(a_burst);
         for _ in 0..bursts {
-            let bytes = self.in_flight * self.crowd.tape.message as u64;
-            self.crowd.connections.iter_mut().for_each(|connection| connection.end += bytes);
-            // All have heard the same, so the speaker goes on where everybody stands.
-            let speaker = &mut self.crowd.connections[self.speaker];
+            let bytes = self.in_flight * self.all.tape.message as u64;
+            self.all.connections.iter_mut().for_each(|connection| connection.end += bytes);
+            // All have received the same lines, so the sender continues at the common offset.
+            let speaker = &mut self.all.connections[self.speaker];
             (speaker.sent, speaker.may_send) = (speaker.received, speaker.end);
             self.speaker = (self.speaker + 1) % members;
-            self.crowd.settle(0);
+            self.all.settle(0);
         }
         bursts * a_burst
     }
 }
 
-/// Connections that come, say one message, hear it again, and go.
+/// Connections that connect, send one message, receive it back, and close.
 pub struct Churn {
     poll: Poll,
     events: Events,
@@ -266,7 +266,7 @@ impl Churn {
         connection
     }
 
-    /// Whether the connection has got its answer.
+    /// Returns whether the connection has received its answer.
     fn serve(&mut self, connection: &mut Connection, event: &Event) -> bool {
         if event.is_writable() && connection.may_send < connection.end {
             let error = connection.stream.take_error().expect("a socket");
@@ -293,7 +293,7 @@ impl Load for Churn {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         while done < connections {
             self.poll.poll(&mut events, Some(LIMIT)).expect("the poll works");
-            assert!(!events.is_empty(), "the server says nothing any more");
+            assert!(!events.is_empty(), "the server has stopped answering");
             for event in &events {
                 let slot = event.token().0;
                 let Some(mut connection) = open[slot].take() else { continue };

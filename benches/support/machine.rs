@@ -1,15 +1,16 @@
-//! What the benches ask of the machine: two processors, and who used how much of them.
+//! Measurements of the machine: processors, processor time and memory.
 
 use std::time::Duration;
 
-/// Which processor: server and load get one each, or the scheduler would put them together in one run and not in the next.
+/// The processor of a side. Server and load get one each; otherwise the scheduler might place them together in some
+/// runs only.
 #[derive(Clone, Copy)]
 pub enum Side {
     Server,
     Load,
 }
 
-/// Keeps a process on its side's processor, if there are two to choose from.
+/// Pins a process to the processor of its side, if there are two processors.
 #[cfg(target_os = "linux")]
 pub fn pin(pid: u32, side: Side) {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -22,12 +23,12 @@ pub fn pin(pid: u32, side: Side) {
     let mut one = CpuSet::new();
     let cpu = if matches!(side, Side::Server) { first } else { second };
     if one.set(cpu).is_ok() {
-        // Where it is forbidden, figures are noisier and still right.
+        // Where pinning is forbidden the figures are noisier but still right.
         let _ = sched_setaffinity(pid, &one);
     }
 }
 
-/// How many files a process may open, after raising that as far as the system lets it.
+/// Raises the limit of open files as far as the system permits, and returns it.
 #[cfg(target_os = "linux")]
 pub fn raise_descriptor_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -42,7 +43,7 @@ pub fn raise_descriptor_limit() -> usize {
     256
 }
 
-/// The processor time that a process has used, all threads, user and kernel.
+/// The processor time that a process has used: all threads, user and kernel.
 #[cfg(target_os = "linux")]
 pub fn cpu(pid: u32) -> Duration {
     let clock = nix::time::clock_getcpuclockid(nix::unistd::Pid::from_raw(pid as i32)).expect("it runs");
@@ -55,7 +56,7 @@ pub fn thread_cpu() -> Duration {
     nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("every thread has one").into()
 }
 
-/// Bytes of memory that a process has to itself. Exact: the kernel walks the pages.
+/// The bytes of anonymous memory of a process. The kernel counts the pages, so the figure is exact.
 #[cfg(target_os = "linux")]
 pub fn memory(pid: u32) -> Option<usize> {
     let table = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
@@ -71,7 +72,7 @@ pub fn memory(_: u32) -> Option<usize> {
 #[cfg(not(target_os = "linux"))]
 pub fn pin(_: u32, _: Side) {}
 
-/// Elsewhere there is no such clock: the time that has passed stands in for it.
+/// Without such a clock the elapsed time takes its place.
 #[cfg(not(target_os = "linux"))]
 pub fn cpu(_: u32) -> Duration {
     thread_cpu()

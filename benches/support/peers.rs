@@ -1,4 +1,4 @@
-//! The servers that are compared, each in a process of its own: the bench itself, started again with its part as
+//! The servers of the comparison, each in a process of its own: the bench program itself, started again with
 //! arguments, or `node`.
 
 use std::io::{BufRead, BufReader, Read};
@@ -11,25 +11,25 @@ mod bucle;
 mod floor;
 mod tokio;
 
-/// What a server does with what it reads. None greets; all set `TCP_NODELAY`.
+/// What a server does with the bytes that it reads. No server sends a greeting; all set `TCP_NODELAY`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// Sends every byte back.
     Echo,
-    /// Sends every line back, written by itself.
+    /// Sends every line back in a write of its own.
     Lines,
-    /// Sends every line to everybody, the sender included.
+    /// Sends every line to all members, including the sender.
     Relay,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peer {
-    /// mio and nothing else, written for the role: what any loop on it would want to cost.
+    /// mio and nothing else, written for the role: the minimum for any loop on mio.
     Floor,
     Bucle,
-    /// The current-thread runtime, a task per connection.
+    /// The current-thread runtime with a task per connection.
     Tokio,
-    /// The same with a `BufWriter`, flushed when all that was read has been answered.
+    /// The same with a `BufWriter` that is flushed when everything that was read has been answered.
     TokioBuffered,
     Node,
 }
@@ -66,14 +66,14 @@ impl Peer {
     }
 }
 
-/// A running server; killed when it is dropped.
+/// A running server. Dropping it kills the process.
 pub struct Served {
     child: Child,
     pub port: u16,
 }
 
 impl Served {
-    /// Starts it and waits until it listens.
+    /// Starts the server and waits until it listens.
     pub fn start(peer: Peer, role: Role) -> Served {
         Served::run(peer, role, peer.command(role))
     }
@@ -93,21 +93,21 @@ impl Served {
         let stdout = child.stdout.as_mut().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let port = line.trim_end().rsplit(' ').next().and_then(|port| port.parse().ok());
-        let port = port.unwrap_or_else(|| panic!("{peer:?}, to {role:?}, says {line:?} instead of its port"));
+        let port = port.unwrap_or_else(|| panic!("{peer:?}, to {role:?}, printed {line:?} instead of its port"));
         Served { child, port }
     }
 
-    /// The processor time it has used so far.
+    /// The processor time that the server has used so far.
     pub fn cpu(&self) -> Duration {
         machine::cpu(self.child.id())
     }
 
-    /// Bytes of memory that it has to itself.
+    /// The bytes of the server's anonymous memory.
     pub fn memory(&self) -> Option<usize> {
         machine::memory(self.child.id())
     }
 
-    /// Has it end in order, and gives what its watcher has to say.
+    /// Ends the server in an orderly way, and returns the report of its watcher.
     pub fn end(mut self) -> String {
         drop(self.child.stdin.take());
         let mut report = String::new();
@@ -124,7 +124,7 @@ impl Drop for Served {
     }
 }
 
-/// Serves, if that is what this process was started for, until its parent is gone.
+/// Serves until the parent process ends, if this process was started as a server.
 pub fn is_server() -> bool {
     let args: Vec<String> = std::env::args().collect();
     let [_, serve, peer, role] = &args[..] else { return false };
@@ -147,7 +147,7 @@ pub fn is_server() -> bool {
     true
 }
 
-/// What every server says when it is ready.
+/// Prints the line that every server prints when it is ready.
 fn announce(port: u16) {
     println!("listening on {port}");
 }

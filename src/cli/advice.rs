@@ -1,41 +1,42 @@
-//! Why a connection failed, and what to try: one sentence for each of the system's reasons.
+//! Explains why a connection failed and what to try: one sentence for each error code of the system.
 
 use std::net::IpAddr;
 
 use bucle::Error;
 
-use super::target::{Place, port_in};
+use super::target::{Address, port_in};
 
-/// What to say when `bucle connect` cannot connect to `place`: a sentence, and what to type next.
-pub(crate) fn cannot_connect(place: &Place, error: &Error) -> (String, Vec<String>) {
-    no_connection("connect", place, error.code(), &error.to_string())
+/// The error message when `bucle connect` cannot connect to `address`, and commands to try.
+pub(crate) fn cannot_connect(address: &Address, error: &Error) -> (String, Vec<String>) {
+    no_connection("connect", address, error.code(), &error.to_string())
 }
 
-/// The same for another command and a reason of which only the code is known. `otherwise` is said of an unknown one.
-pub(crate) fn no_connection(command: &str, place: &Place, code: &str, otherwise: &str) -> (String, Vec<String>) {
-    let (why, mut tries) = match place {
-        Place::Tcp(host, port) => tcp(command, host, *port, code),
-        Place::Unix(_) => unix(place, code),
+/// The same for any command, with an error of which only the code is known. `otherwise` is the text for an unknown
+/// code.
+pub(crate) fn no_connection(command: &str, address: &Address, code: &str, otherwise: &str) -> (String, Vec<String>) {
+    let (why, mut tries) = match address {
+        Address::Tcp(host, port) => tcp(command, host, *port, code),
+        Address::Unix(_) => unix(address, code),
     };
-    if let Place::Tcp(host, _) = place
+    if let Address::Tcp(host, _) = address
         && let Some(meant) = port_in(host)
     {
         tries.insert(0, format!("bucle {command} {meant}      if that is the port"));
     }
     let why = if why.is_empty() { otherwise.to_owned() } else { format!("{why} ({code})") };
-    (format!("cannot connect to {place}: {why}"), tries)
+    (format!("cannot connect to {address}: {why}"), tries)
 }
 
-/// An error of an open connection, of standard input or output, in words.
+/// An error of an open connection, or of standard input or output, as a sentence.
 pub(crate) fn words_for(error: &Error) -> String {
     let words = match error.code() {
-        "ECONNRESET" | "EPIPE" => "the other side broke it off, its program has probably ended",
-        "ETIMEDOUT" => "the other side answers no more",
-        "EHOSTUNREACH" | "ENETUNREACH" | "ENETDOWN" => "the network is gone",
+        "ECONNRESET" | "EPIPE" => "the peer broke the connection; its program has probably ended",
+        "ETIMEDOUT" => "the peer no longer responds",
+        "EHOSTUNREACH" | "ENETUNREACH" | "ENETDOWN" => "the network is down",
         "EISDIR" => "it is a directory",
-        "EIO" => "the terminal is gone, or this runs in the background",
+        "EIO" => "the terminal is gone, or this process runs in the background",
         "ENOSPC" => "the disk is full",
-        "EBADF" => "it is not open for that",
+        "EBADF" => "it is closed, or not open for this",
         _ => return error.to_string(),
     };
     format!("{words} ({})", error.code())
@@ -46,43 +47,48 @@ fn tcp(command: &str, host: &str, port: u16, code: &str) -> (&'static str, Vec<S
     let (why, advice): (_, &[&str]) = match code {
         "ECONNREFUSED" if is_this_machine(host) => {
             let serve = format!("bucle serve{}{}", host_flag(host), port_flag(port));
-            return ("nobody listens there", vec![format!("{serve}      in another terminal"), elsewhere.into()]);
+            return (
+                "no server is listening there",
+                vec![format!("{serve}      in another terminal"), elsewhere.into()],
+            );
         }
-        "ECONNREFUSED" => ("the machine is there, but nobody listens on that port", &[elsewhere]),
-        "ECONNRESET" => ("it was reset while it was being made", &[]),
+        "ECONNREFUSED" => ("the machine responds, but no server is listening on that port", &[elsewhere]),
+        "ECONNRESET" => ("the connection was reset before it was established", &[]),
         "ETIMEDOUT" => (
-            "no answer; the machine is off, or a firewall swallows what is sent",
-            &["ping the host, and ask who runs it whether the port is open"],
+            "no response; the machine is off, or a firewall drops the packets",
+            &["ping the host, and ask its administrator whether the port is open"],
         ),
         "EHOSTUNREACH" | "EHOSTDOWN" => ("the machine cannot be reached", &["ping the host"]),
         "ENETUNREACH" | "ENETDOWN" => {
-            ("this machine has no way to that network", &["check whether this machine is online"])
+            ("this machine has no route to that network", &["check whether this machine is online"])
         }
-        "ENOTFOUND" => ("there is no host of that name", &["check the spelling, or use its IP address"]),
+        "ENOTFOUND" => ("there is no host with that name", &["check the spelling, or use its IP address"]),
         "EAI_AGAIN" => (
-            "the name cannot be looked up now, no name server answers",
-            &["again later, or use the IP address", "check whether this machine is online"],
+            "the name cannot be looked up now: no name server responds",
+            &["the same command later, or with the IP address", "check whether this machine is online"],
         ),
         "EACCES" | "EPERM" => ("the system forbids it", &["check the firewall of this machine"]),
-        "EADDRNOTAVAIL" => ("no such address can be used from here, or no local port is free", &[elsewhere]),
-        "EAFNOSUPPORT" => ("this machine does not speak that kind of address", &["an IPv4 address"]),
+        "EADDRNOTAVAIL" => ("that address cannot be used from here, or no local port is free", &[elsewhere]),
+        "EAFNOSUPPORT" => ("this machine does not support that kind of address", &["an IPv4 address"]),
         "EMFILE" | "ENFILE" => ("too many files are open", &["ulimit -n 4096"]),
         _ => ("", &[]),
     };
     (why, owned(advice))
 }
 
-fn unix(place: &Place, code: &str) -> (&'static str, Vec<String>) {
-    let Place::Unix(path) = place else { return ("", Vec::new()) };
+fn unix(address: &Address, code: &str) -> (&'static str, Vec<String>) {
+    let Address::Unix(path) = address else { return ("", Vec::new()) };
     let serve = format!("bucle serve --unix {}      in another terminal", path.display());
     match code {
-        "ECONNREFUSED" => ("nobody listens on it; its server is gone, or it is no socket", vec![serve]),
+        "ECONNREFUSED" => {
+            ("no server is listening on it: the server has ended, or the file is not a socket", vec![serve])
+        }
         "ENOENT" => ("there is no such file", vec![serve]),
-        "ENOTDIR" => ("a part of the path is no directory", owned(&["check the path"])),
-        "EACCES" | "EPERM" => ("its permissions forbid it", vec![format!("ls -l {}", path.display())]),
-        "ENAMETOOLONG" | "EINVAL" => ("the path is too long, 107 bytes are the most", owned(&["a shorter path"])),
-        "EPROTOTYPE" => ("it is a socket of another kind, not a stream", Vec::new()),
-        "EAGAIN" => ("its server is behind with accepting", owned(&["again later"])),
+        "ENOTDIR" => ("a part of the path is not a directory", owned(&["check the path"])),
+        "EACCES" | "EPERM" => ("the permissions of the file forbid it", vec![format!("ls -l {}", path.display())]),
+        "ENAMETOOLONG" | "EINVAL" => ("the path is too long; the limit is 107 bytes", owned(&["a shorter path"])),
+        "EPROTOTYPE" => ("it is another kind of socket, not a stream socket", Vec::new()),
+        "EAGAIN" => ("too many connections wait to be accepted by the server", owned(&["the same command later"])),
         "EMFILE" | "ENFILE" => ("too many files are open", owned(&["ulimit -n 4096"])),
         _ => ("", Vec::new()),
     }
@@ -96,7 +102,7 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// What `bucle serve` needs to be told to be found there.
+/// The option that `bucle serve` needs to listen on that host.
 fn host_flag(host: &str) -> String {
     if matches!(host, "127.0.0.1" | "localhost") { String::new() } else { format!(" --host {host}") }
 }
@@ -109,30 +115,30 @@ fn port_flag(port: u16) -> String {
 mod tests {
     use super::*;
 
-    fn say(place: &str, code: &'static str) -> (String, Vec<String>) {
-        let place = Place::parse(place).expect("the test writes it well");
-        cannot_connect(&place, &Error::custom(code, format!("connect {code}")))
+    fn explained(address: &str, code: &'static str) -> (String, Vec<String>) {
+        let address = Address::parse(address).expect("a valid address");
+        cannot_connect(&address, &Error::custom(code, format!("connect {code}")))
     }
 
     #[test]
     fn each_reason_is_a_sentence() {
         let table = [
-            (":8080", "ECONNREFUSED", "cannot connect to 127.0.0.1:8080: nobody listens there (ECONNREFUSED)"),
+            (":8080", "ECONNREFUSED", "cannot connect to 127.0.0.1:8080: no server is listening there (ECONNREFUSED)"),
             (
                 "nowhere.invalid",
                 "ENOTFOUND",
-                "cannot connect to nowhere.invalid:8080: there is no host of that name (ENOTFOUND)",
+                "cannot connect to nowhere.invalid:8080: there is no host with that name (ENOTFOUND)",
             ),
             ("unix:/no", "ENOENT", "cannot connect to unix:/no: there is no such file (ENOENT)"),
             (":8080", "ESOMETHING", "cannot connect to 127.0.0.1:8080: connect ESOMETHING"),
         ];
-        for (place, code, want) in table {
-            assert_eq!(say(place, code).0, want);
+        for (address, code, want) in table {
+            assert_eq!(explained(address, code).0, want);
         }
     }
 
     #[test]
-    fn what_to_try_can_be_typed() {
+    fn the_first_advice_is_a_command_to_type() {
         let table = [
             (":8080", "bucle serve      in another terminal"),
             (":7000", "bucle serve --port 7000      in another terminal"),
@@ -142,8 +148,8 @@ mod tests {
             ("fe80::1:9032", "bucle connect [fe80::1]:9032      if that is the port"),
             ("unix:/tmp/a", "bucle serve --unix /tmp/a      in another terminal"),
         ];
-        for (place, want) in table {
-            assert_eq!(say(place, "ECONNREFUSED").1.first().map(String::as_str), Some(want), "{place}");
+        for (address, want) in table {
+            assert_eq!(explained(address, "ECONNREFUSED").1.first().map(String::as_str), Some(want), "{address}");
         }
     }
 }

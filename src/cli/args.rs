@@ -1,4 +1,4 @@
-//! The command line, with clap's builder: what can be typed, and what it means.
+//! The command line, with clap's builder: the options, and what they mean.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,38 +10,40 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 
+use super::exit_code;
 use super::load::{self, Load, count, number, time};
-use super::serve::{HIGH_WATER_MARK, Kind, Place, Serve};
-use super::{complain, exit_code};
+use super::serve::{HIGH_WATER_MARK, Kind, Serve};
+use super::stderr::complain;
+use super::target::Address;
 
-/// What `bucle` alone prints.
+/// What `bucle` without arguments prints.
 const SHORT_HELP: &str = "\
-bucle: a chat server and other small servers, a client to talk to them, and a load tester
+bucle: a chat server and other small servers, a client for them, and a load tester
 
   bucle serve            a chat on 127.0.0.1:8080; also: echo, lines, relay, tutorial, discard
   bucle connect :8080    talk to a server on this machine; or  telnet 127.0.0.1 8080
-  bucle load :8080       load-test a server, and check every reply
+  bucle load :8080       load-test a server and check every reply
 
 More:  bucle --help   bucle serve --help   bucle connect --help   bucle load --help   bucle quiz
 ";
 
-/// A port that needs no rights, and that the tutorial uses.
+/// A port that needs no privileges, and that the tutorial uses.
 const PORT: &str = "8080";
 
-/// The smallest limit of a trace: its head, some turns, and the words that it is full.
+/// The smallest limit of a trace: room for its head, some turns, and the event that says that the limit is reached.
 const LEAST_TRACE: u64 = 16 * 1024;
 
-/// What must have room in an outbox besides the answer to the longest line: what waits when no further line is taken, and
-/// as much again for the words around it.
+/// The room that an outbox needs besides the answer to the longest line: the bytes that may be queued before the server
+/// stops reading, and as much again for the text that it adds to lines.
 const LEAST_OUTBOX: usize = 2 * HIGH_WATER_MARK;
 
-/// Nobody gains anything from spinning longer than this.
+/// Spinning for longer than this has no benefit.
 const LONGEST_SPIN: Duration = Duration::from_secs(1);
 
-/// Only this machine, unless somebody asks for more.
+/// By default only this machine can connect.
 const HOST: &str = "127.0.0.1";
 
-/// What the user wants.
+/// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve { serve: Serve, verbosity: u8 },
@@ -50,7 +52,7 @@ pub(crate) enum Command {
     Quiz { question: Option<String>, answer: Option<String> },
 }
 
-/// Reads the command line. Help, version and usage errors are answered here; `Err` is how the process ends then.
+/// Reads the command line. Help, version and usage errors are printed here; `Err` is the exit code in that case.
 pub(crate) fn parse() -> Result<Command, ExitCode> {
     if std::env::args_os().len() <= 1 {
         let _ = io::stderr().write_all(SHORT_HELP.as_bytes());
@@ -87,7 +89,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
 
 fn command() -> clap::Command {
     clap::Command::new("bucle")
-        .about("Serves, connects and load-tests: small servers to telnet into, a client, and many clients")
+        .about("Runs small servers, connects to servers, and load-tests them")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -100,7 +102,7 @@ fn serve_command() -> clap::Command {
         .arg(
             Arg::new("kind")
                 .value_name("SERVER")
-                .help("Which one")
+                .help("Which server")
                 .default_value("chat")
                 .value_parser(PossibleValuesParser::new(Kind::ALL.map(possible_kind)).map(|name| Kind::of(&name))),
         )
@@ -125,35 +127,35 @@ fn serve_command() -> clap::Command {
                 .long("reuse-port")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("unix")
-                .help("Share the port: start several, and the kernel deals the connections out"),
+                .help("Share the port: start several servers, and the kernel distributes the connections among them"),
         )
         .arg(
             number("max-connections", "COUNT")
                 .value_parser(connections)
-                .help("Turn away whoever comes beyond this many [default: the limit of open files, less 32]"),
+                .help("Refuse connections beyond this many [default: the limit of open files, less 32]"),
         )
         .arg(
             number("idle-timeout", "TIME")
                 .value_parser(time)
-                .help("Close connections after this long without traffic: 90s, 1.5h, 500ms; 0 is never"),
+                .help("Close a connection after this long without traffic: 90s, 1.5h, 500ms; 0 is never"),
         )
         .arg(
             number("write-timeout", "TIME")
                 .default_value("30s")
                 .value_parser(time)
-                .help("Disconnect whoever takes nothing of what waits for it for this long; 0 is never"),
+                .help("Disconnect a peer that reads none of its queued bytes for this long; 0 is never"),
         )
         .arg(
             number("outbox-limit", "SIZE")
                 .default_value("1M")
                 .value_parser(size)
-                .help("Disconnect a peer for whom more than this waits unread; 0 is no limit"),
+                .help("Disconnect a peer with more queued bytes than this; 0 is no limit"),
         )
         .arg(
             number("total-outbox-limit", "SIZE")
                 .default_value("64M")
                 .value_parser(size)
-                .help("If more than this waits for all of them, disconnect the one with the most; 0 is no limit"),
+                .help("If more than this is queued for all peers together, disconnect the peer with the most; 0 is no limit"),
         )
         .arg(
             number("line-limit", "SIZE")
@@ -166,7 +168,7 @@ fn serve_command() -> clap::Command {
                 .long("trace")
                 .value_name("FILE")
                 .value_parser(PathBufValueParser::new().try_map(trace_path))
-                .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing; replaces a trace, and no other file"),
+                .help("Write what the loop does to FILE, for ui.perfetto.dev or chrome://tracing; replaces a trace, but no other file"),
         )
         .arg(
             number("trace-limit", "SIZE")
@@ -178,7 +180,7 @@ fn serve_command() -> clap::Command {
         .arg(
             number("spin", "TIME")
                 .value_parser(spin)
-                .help("Look for work this long before sleeping, as 50us, at most 1s: quicker answers, but it burns a core"),
+                .help("Poll for this long before sleeping: 50us, at most 1s; replies come faster, but it uses a whole core"),
         )
         .arg(verbose())
         .after_help(
@@ -188,43 +190,47 @@ fn serve_command() -> clap::Command {
 
 fn connect_command() -> clap::Command {
     clap::Command::new("connect")
-        .about("Talks to a server: lines from the terminal, where `exit` or Ctrl-D ends it, or bytes from a pipe")
+        .about("Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe")
         .arg(
             Arg::new("target")
                 .value_name("HOST:PORT")
-                .help("Where: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), or unix:PATH")
+                .help("HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), or unix:PATH")
                 .default_value(":8080"),
         )
         .arg(
             Arg::new("raw")
                 .long("raw")
                 .action(ArgAction::SetTrue)
-                .help("Show control bytes from the server as they are, not escaped"),
+                .help("Write control bytes from the server unchanged, not escaped"),
         )
         .arg(verbose())
         .after_help(
-            "At a terminal the line can be edited: Left, Right, Home, End, Ctrl-Left, Ctrl-Right, Backspace, Delete,\n\
-             Ctrl-A B E F, Ctrl-U K W to delete up to the start, to the end, a word; Up and Down bring back what was\n\
-             sent, Ctrl-L clears the screen. With --raw the terminal edits it by itself.\n\n\
+            "At a terminal the line can be edited. Left, Right, Home, End, Ctrl-Left, Ctrl-Right and Ctrl-A B E F move the\n\
+             cursor. Backspace, Delete, Ctrl-U (to the start), Ctrl-K (to the end) and Ctrl-W (a word) delete. Up and Down\n\
+             bring back sent lines. Ctrl-L clears the screen. With --raw the terminal edits the line instead.\n\n\
              Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
         )
 }
 
 fn quiz_command() -> clap::Command {
     clap::Command::new("quiz")
-        .about("Asks in which order short programs run; the loop itself answers")
-        .arg(Arg::new("question").value_name("NUMBER|list").help("One question, or the list of them; without it, all"))
+        .about("Asks in which order the lines of short programs are printed, and explains it from a trace")
+        .arg(
+            Arg::new("question")
+                .value_name("NUMBER|list")
+                .help("The number of one question, or `list` to list them; without it, all questions"),
+        )
         .arg(
             Arg::new("answer")
                 .long("answer")
                 .value_name("ORDER")
                 .requires("question")
-                .help("The order, letters or words"),
+                .help("The order, as letters or words"),
         )
         .after_help(
-            "The exit code is 0 when every question that was asked was answered right at once, and 4 when one was\n\
-             answered wrong, given up or left open (`quit`, the end of the input, no order at all); at a terminal,\n\
-             in a pipe and with --answer alike.\n\n\
+            "The exit code is 0 if every question was answered correctly at the first attempt. It is 4 if one was\n\
+             answered wrong, given up or left open (`quit`, the end of the input, no order). This is the same at a\n\
+             terminal, in a pipe and with --answer.\n\n\
              Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"",
         )
 }
@@ -241,11 +247,12 @@ fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
     clap::builder::PossibleValue::new(kind.name()).help(kind.about())
 }
 
-/// What is wrong only in combination is an error here: what it is, and what to type.
+/// Reads the options of `serve`. Options that are wrong only in combination are an error here: the message, and a
+/// command to try.
 fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
     let help = || "bucle serve --help".to_owned();
-    let place = match matches.get_one::<PathBuf>("unix") {
-        Some(path) => Place::Unix(path.clone()),
+    let address = match matches.get_one::<PathBuf>("unix") {
+        Some(path) => Address::Unix(path.clone()),
         None => {
             let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
             if let Some((host, port)) = host_with_port(host) {
@@ -254,22 +261,21 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
                 let advice = format!("{}{flag} --port {port}", kind.command());
                 return Err((format!("--host {host}:{port}: the port goes to --port"), advice));
             }
-            // `[::1]`, as addresses with a port are written, is understood too.
+            // `[::1]` is accepted too: users know it from addresses with a port.
             let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            Place::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
+            Address::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
         }
     };
     let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
     let (outbox_bytes, line_limit) = (limit("outbox-limit"), bytes("line-limit"));
     if line_limit == 0 {
-        return Err(("--line-limit: a line has one byte at least".to_owned(), help()));
+        return Err(("--line-limit: a line has at least one byte".to_owned(), help()));
     }
-    // A peer that reads must be able to have its own answers.
+    // Even a peer that reads everything must have room for its own answers.
     let least = line_limit.saturating_add(LEAST_OUTBOX);
     if let Some(bytes) = outbox_bytes.filter(|&bytes| bytes < least) {
-        let why =
-            format!("--outbox-limit of {bytes} bytes: for lines of up to {line_limit} bytes it takes {least} at least");
+        let why = format!("--outbox-limit of {bytes} bytes: lines of up to {line_limit} bytes need at least {least}");
         return Err((why, help()));
     }
     let limits = Limits {
@@ -279,7 +285,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
     };
     Ok(Serve {
         kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
-        place,
+        address,
         reuse_port: matches.get_flag("reuse-port"),
         max_connections: matches.get_one("max-connections").copied(),
         idle_timeout: matches.get_one("idle-timeout").copied().unwrap_or_default(),
@@ -292,7 +298,8 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
     })
 }
 
-/// A host and a port where only a host belongs. No name has a colon, and an IPv6 address has two at least.
+/// Splits text that should be a host only, but has a port too. A name has no colon, and an IPv6 address has at least
+/// two.
 fn host_with_port(text: &str) -> Option<(&str, &str)> {
     let (host, port) = text.rsplit_once(':')?;
     let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -300,14 +307,18 @@ fn host_with_port(text: &str) -> Option<(&str, &str)> {
     (is_port && is_host).then_some((host, port))
 }
 
-/// Standard output has the line with the address, so a trace cannot go there.
+/// A trace cannot go to standard output, which has the line with the address.
 fn trace_path(path: PathBuf) -> Result<PathBuf, String> {
-    if path.as_os_str() == "-" { Err("a trace goes to a file: name one, as t.json".to_owned()) } else { Ok(path) }
+    if path.as_os_str() == "-" {
+        Err("a trace goes to a file: give its name, for example t.json".to_owned())
+    } else {
+        Ok(path)
+    }
 }
 
 fn trace_size(text: &str) -> Result<u64, String> {
     let bytes = size(text)?;
-    if bytes < LEAST_TRACE { Err("a trace takes 16K at least".to_owned()) } else { Ok(bytes) }
+    if bytes < LEAST_TRACE { Err("a trace needs at least 16K".to_owned()) } else { Ok(bytes) }
 }
 
 /// `64M`, `500K`, `2G` or `2GiB`, or bytes without a unit; units of 1024.
@@ -325,23 +336,23 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit_bytes).ok_or_else(|| "that is more than any machine has".to_owned())
 }
 
-/// A time to spin: as any other, and no longer than makes sense.
+/// A time to spin: any time up to [`LONGEST_SPIN`].
 fn spin(text: &str) -> Result<Duration, String> {
     match time(text) {
-        Ok(time) if time > LONGEST_SPIN => Err("a second is the most: it burns a core meanwhile".to_owned()),
+        Ok(time) if time > LONGEST_SPIN => Err("at most 1s: spinning uses a whole core".to_owned()),
         Ok(time) => Ok(time),
         Err(_) => Err("write it like 50us or 1ms; a bare number is seconds".to_owned()),
     }
 }
 
-/// How many connections: as `bucle load` counts them.
+/// A number of connections, written as for `bucle load`.
 fn connections(text: &str) -> Result<usize, String> {
     let number = count(text)?;
     usize::try_from(number).map_err(|_| "that is more than can be counted".to_owned())
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    // `parse` would take a sign as well.
+    // `parse` would accept a sign too.
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = if is_number { text.parse().ok() } else { None };
     number.ok_or_else(|| "a port is a number from 0 to 65535".to_owned())
@@ -397,11 +408,11 @@ mod tests {
         for (text, want_us) in table {
             assert_eq!(spin(text).ok(), want_us.map(Duration::from_micros), "{text:?}");
         }
-        assert!(spin("abc").is_err_and(|why| why.contains("50us")), "it says how");
+        assert!(spin("abc").is_err_and(|why| why.contains("50us")), "the error shows how to write a time");
     }
 
     #[test]
-    fn a_port_is_no_part_of_a_host() {
+    fn a_port_is_not_part_of_a_host() {
         let table = [
             ("127.0.0.1:90", Some(("127.0.0.1", "90"))),
             ("localhost:8080", Some(("localhost", "8080"))),

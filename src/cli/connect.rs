@@ -5,69 +5,54 @@
 //!   standard output ◀── text above the prompt, or bytes ── socket ◀──┘
 //! ```
 //!
-//! * **Typed**: lines go out as they are typed, with the `\n` that the Enter key makes. `exit` or Ctrl-D ends our side of
-//!   the conversation, and the client waits for the server to end its own. With both ends on a terminal, the line that is
-//!   being typed is ours to edit and to show ([`Screen`]); else, with `--raw` and where `TERM` is `dumb`, it is the
-//!   terminal's.
-//! * **Piped**: bytes go out as they are; at their end our side ends, and the client waits for the server's end, as
-//!   `nc -N` does. It reads no faster than the server takes, so memory stays bounded.
-//! * On a terminal, what the server sends is shown as text, with its control bytes escaped; with `--raw`, or anywhere else
-//!   than on a terminal, it is written as it is.
+//! * **Typed input**: each line is sent when Enter is pressed, with its `\n`. `exit` or Ctrl-D ends our side of the
+//!   connection, and the client waits until the server ends its side. If standard input and output are both a terminal,
+//!   the client edits and draws the line that is being typed ([`Display`]). With `--raw`, or where `TERM` is `dumb`,
+//!   the terminal does that.
+//! * **Piped input**: bytes are sent unchanged. At their end the client ends its side and waits until the server ends
+//!   its side, like `nc -N`. The client reads its input no faster than the server reads, so memory stays bounded.
+//! * **Output** on a terminal is text, with control bytes escaped. With `--raw`, or if standard output is not a
+//!   terminal, the server's bytes are written unchanged.
 //!
-//! Editing means that the terminal hands over keys and shows none ([`TerminalKeys`]), which has to be undone whenever
-//! somebody else is to have it:
-//!
-//! The settings come first: that waits for nobody. Writing does, for a terminal that Ctrl-S holds or that nobody reads. So
-//! with a prompt nothing is written that is not taken at once ([`TerminalOutput`]): it is kept, the socket and the keyboard
-//! are paused, and it is tried again a little later, while signals are heard.
-//!
-//! | when | what |
-//! |---|---|
-//! | our side ends, the server ends, anything fails, a panic | restored, for good |
-//! | Ctrl-C, `SIGTERM`, `SIGHUP`, Ctrl-\\ | restored, then the end; a second one ends it whatever happens |
-//! | Ctrl-Z | restored, then stopped; changed again when the shell lets us go on |
-//! | `SIGKILL` | nothing can be done; `stty sane` helps |
-//!
-//! Whoever is typing when the server vanishes has typed for the server. That is not left to the shell, which would take it
-//! for a command; what is typed after `exit` or Ctrl-D is.
+//! A user who is typing when the server closes the connection has typed for the server. The client discards that input,
+//! or the shell would take it for a command. Input that is typed after `exit` or Ctrl-D is for the shell, and is kept.
 
-use std::cell::{Cell, RefCell};
-use std::env;
+mod display;
+
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::Duration;
 
-use bucle::net::{Error, Handler, Socket, SocketOptions, Target};
-use bucle::process::{self, Input, Signal, Stdin, TerminalKeys, TerminalOutput};
+use bucle::net::{Error, Handler, Shared, Socket, SocketOptions, Target};
+use bucle::process::{self, Input, Signal, Stdin};
 use bucle::{EventLoop, Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
-use super::escape::Escaper;
-use super::screen::Screen;
-use super::target::{Place, port_in};
-use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, complaint, exit_code, machine, stderr};
+use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
+use super::stderr::complain;
+use super::target::{Address, port_in};
+use super::{exit_code, machine, stderr};
+use display::{Display, OutputFailed};
 
-/// How long the end of a line is waited for before its beginning is shown by itself. Longer than the pieces of one line
-/// take one after the other, shorter than a person notices.
+/// How long an unfinished line is held back before it is shown. Longer than the time between two packets that carry
+/// parts of one line, shorter than a person notices.
 const LINE_WAIT: Duration = Duration::from_millis(50);
 
-/// How long, after the server's end, it may take to send it what is left. A server that reads no more never takes it.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the client goes on sending after the server has ended its side. A server that no longer reads would never
+/// take the rest.
+const FINAL_SEND_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long after a terminal has taken no more it is tried again. Each time that it takes nothing it is twice as long, up
-/// to [`LONGEST_RETRY`]: one that is only slow is not held up, and Ctrl-S over lunch costs nothing.
+/// The first wait before a terminal that is full is written to again. Each time that it takes nothing the wait doubles,
+/// up to [`LONGEST_RETRY`]. So a terminal that is only slow is not slowed down further, and one that Ctrl-S holds for
+/// an hour costs little.
 const RETRY: Duration = Duration::from_millis(1);
 
 const LONGEST_RETRY: Duration = Duration::from_millis(100);
 
-/// The width of a terminal that does not tell its own.
-const COLUMNS: usize = 80;
-
 pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
-    let place = match Place::parse(target) {
-        Ok(place) => place,
+    let address = match Address::parse(target) {
+        Ok(address) => address,
         Err(why) => {
             let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
             complain(
@@ -80,12 +65,8 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     if let Err(status) = machine::check_client() {
         return status;
     }
-    let talk = Rc::new(Talk::new(place, raw));
-    let result = run_loop(&talk);
-    talk.say_what_was_put_off();
-    talk.forget_what_is_typed();
-    match result {
-        Ok(()) => ExitCode::from(talk.status.get()),
+    match run_loop(Session::new(address, raw)) {
+        Ok(exit_code) => ExitCode::from(exit_code),
         Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::complain_of_descriptors(&error),
         Err(error) => {
             complain(&format!("the loop cannot go on: {error}"), &[]);
@@ -94,394 +75,267 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     }
 }
 
-/// Connects, and runs the loop to its end. What the log says goes above the prompt, too: before the loop waits, the row
-/// that the log has taken is drawn anew.
-fn run_loop(talk: &Rc<Talk>) -> Result<()> {
+/// Connects, runs the loop to its end, and returns the exit code.
+fn run_loop(session: Session) -> Result<u8> {
     let mut event_loop = EventLoop::new()?;
-    event_loop.enter(|lp| {
-        listen_to_signals(lp, talk)?;
-        let client = Client { talk: talk.clone(), line_wait: None, state: State::Connecting };
-        let options = SocketOptions {
-            keep_alive: true,
-            keep_alive_initial_delay: KEEP_ALIVE_DELAY,
-            user_timeout: USER_TIMEOUT,
-            ..SocketOptions::default()
-        };
-        let socket = Socket::new(lp, options, client);
-        talk.socket.set(Some(socket));
-        socket.connect_to(lp, talk.target())
-    })?;
-    event_loop.run_with(|lp| {
-        if stderr::has_taken_row() && talk.redraw().is_err() {
-            lp.stop();
-        }
-        talk.keep_pace(lp);
-        None
-    })
+    let has_prompt = session.display.has_prompt();
+    let session = event_loop.enter(|lp| Shared::new(lp, session));
+    let result = event_loop.enter(|lp| open(lp, session, has_prompt)).and_then(|()| {
+        event_loop.run_with(|lp| {
+            session.with(lp, |session, lp| session.before_turn(lp));
+            None
+        })
+    });
+    let exit_code = event_loop.enter(|lp| session.with(lp, |session, _| session.finish()));
+    // `with` returns `None` only inside a callback of the session, and none is running here.
+    result.map(|()| exit_code.unwrap_or(exit_code::FAILURE))
 }
 
-/// With a prompt on the screen, signals have to wait until it is away and the terminal as it was.
-fn listen_to_signals(lp: &mut Loop, talk: &Rc<Talk>) -> Result<()> {
-    if !talk.has_prompt {
+fn open(lp: &mut Loop, session: Shared<Session>, has_prompt: bool) -> Result<()> {
+    listen_to_signals(lp, session, has_prompt)?;
+    let options = SocketOptions {
+        keep_alive: true,
+        keep_alive_initial_delay: KEEP_ALIVE_DELAY,
+        user_timeout: USER_TIMEOUT,
+        ..SocketOptions::default()
+    };
+    let socket = Socket::new(lp, options, session);
+    let target = session.with(lp, |it, _| {
+        (it.handle, it.socket) = (Some(session), Some(socket));
+        it.target()
+    });
+    target.map_or(Ok(()), |target| socket.connect_to(lp, target))
+}
+
+/// Without a prompt SIGINT simply ends the process. With a prompt the terminal's settings are restored first.
+fn listen_to_signals(lp: &mut Loop, session: Shared<Session>, has_prompt: bool) -> Result<()> {
+    if !has_prompt {
         return process::exit_on(Signal::Interrupt, exit_code::INTERRUPTED.into());
     }
-    let ending = talk.clone();
     let ends = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::Quit];
     process::on_signal(lp, &ends, move |lp, signal| {
-        // What a shell makes of a signal.
+        // The status that a shell reports for a process that a signal has ended.
         let status = |signal: Signal| 128 + signal.number();
-        for again in ends {
-            // Where the system refuses it, the second one is as good as the first.
-            let _ = process::exit_on(again, status(again));
+        for second in ends {
+            // If the system refuses this, this handler gets the second signal too.
+            let _ = process::exit_on(second, status(second));
         }
-        ending.status.set(u8::try_from(status(signal)).unwrap_or(exit_code::INTERRUPTED));
-        ending.leave_prompt();
+        session.with(lp, |session, _| {
+            session.display.exit_code = u8::try_from(status(signal)).unwrap_or(exit_code::INTERRUPTED);
+            session.display.leave_prompt();
+        });
         lp.stop();
     })?;
-    let talk = talk.clone();
     process::on_signal(lp, &[Signal::Suspend, Signal::Continue, Signal::WindowChange], move |lp, signal| {
-        if signal == Signal::Suspend {
-            talk.hide_prompt();
-            process::stop();
-        }
-        if talk.show_prompt().is_err() {
-            lp.stop();
-        }
+        session.with(lp, |session, lp| {
+            if signal == Signal::Suspend {
+                session.display.hide_prompt();
+                // Returns when the shell continues the process.
+                process::stop();
+            }
+            if session.display.restore_prompt().is_err() {
+                lp.stop();
+            }
+        });
     })?;
     Ok(())
 }
 
-/// Nobody reads our output any more, or it cannot be written; that has been said where it is worth saying.
-struct OutputFailed;
-
-/// How what the server sends is shown.
-enum Output {
-    /// As it comes.
-    Bytes,
-    /// As text, where the cursor is.
-    Text(Escaper),
-    /// As text, above the line that is being typed.
-    Prompt(Escaper, Screen),
-}
-
-/// What both directions share.
-struct Talk {
-    place: Place,
-    /// A person types: `exit` is a command, and what happens is said.
+/// One connection, standard input, and what is shown of both.
+struct Session {
+    /// The session as timers and standard input know it. `None` only before the connection is opened.
+    handle: Option<Shared<Session>>,
+    address: Address,
+    display: Display,
+    socket: Option<Socket>,
+    /// Opened when the socket is connected: if there is no connection, the input belongs to the shell.
+    stdin: Option<Stdin>,
+    /// Standard input is a terminal: `exit` is a command.
     is_typed: bool,
-    has_prompt: bool,
-    output: RefCell<Output>,
-    /// Where that is written if there is a prompt.
-    terminal: Option<TerminalOutput>,
-    /// What the terminal has not taken yet. What makes it longer is paused meanwhile: it has some hundred kilobytes at
-    /// most, of one chunk whose bytes are all escaped.
-    waiting: RefCell<Vec<u8>>,
-    /// What is said on standard error when the terminal has taken that: the end of a conversation comes after it.
-    said_later: RefCell<String>,
-    /// Nothing can be written any more.
-    has_failed: Cell<bool>,
-    /// The row with the prompt is drawn anew when the terminal has taken all.
-    is_redraw_due: Cell<bool>,
-    /// The socket and the keyboard are paused until then.
-    is_held: Cell<bool>,
-    /// The conversation is over, and only the terminal has to take the rest.
-    is_over: Cell<bool>,
-    socket: Cell<Option<Socket>>,
-    /// There once we are connected: what is typed before belongs to the shell if there is no connection.
-    stdin: Cell<Option<Stdin>>,
-    /// The terminal, while there is a prompt on it.
-    keys: RefCell<Option<TerminalKeys>>,
-    /// There is, or was, somebody to type for.
-    has_connected: Cell<bool>,
-    /// Our side has ended, or will when all is sent.
-    has_ended: Cell<bool>,
-    /// How the process will end.
-    status: Cell<u8>,
+    progress: Progress,
+    /// Our side has ended, or will end when everything is sent.
+    has_ended: bool,
+    /// The socket and standard input are paused until the terminal has taken everything.
+    is_held: bool,
+    /// The socket is closed; the loop runs only until the terminal has taken the rest.
+    is_over: bool,
+    /// Shows an unfinished line when the rest of it does not arrive in time.
+    line_timer: Option<TimerId>,
 }
 
-impl Talk {
-    fn new(place: Place, raw: bool) -> Self {
+/// The state of the connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Connecting,
+    Connected,
+    ServerEnded {
+        /// The server had not read everything that we had to send.
+        had_unsent: bool,
+    },
+}
+
+impl Session {
+    fn new(address: Address, raw: bool) -> Self {
         let is_typed = io::stdin().is_terminal();
-        let is_shown = io::stdout().is_terminal() && !raw;
-        let has_prompt = is_typed && is_shown && env::var_os("TERM").is_some_and(|term| term != "dumb");
-        let output = match (is_shown, has_prompt) {
-            (_, true) => Output::Prompt(Escaper::default(), Screen::default()),
-            (true, false) => Output::Text(Escaper::default()),
-            (false, false) => Output::Bytes,
-        };
-        let output = RefCell::new(output);
-        Talk {
-            place,
+        Session {
+            handle: None,
+            address,
+            display: Display::new(is_typed, raw),
+            socket: None,
+            stdin: None,
             is_typed,
-            has_prompt,
-            output,
-            terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
-            waiting: RefCell::default(),
-            said_later: RefCell::default(),
-            has_failed: Cell::new(false),
-            is_redraw_due: Cell::new(false),
-            is_held: Cell::new(false),
-            is_over: Cell::new(false),
-            socket: Cell::new(None),
-            stdin: Cell::new(None),
-            keys: RefCell::default(),
-            has_connected: Cell::new(false),
-            has_ended: Cell::new(false),
-            status: Cell::new(0),
+            progress: Progress::Connecting,
+            has_ended: false,
+            is_held: false,
+            is_over: false,
+            line_timer: None,
         }
     }
 
     fn target(&self) -> Target {
-        match &self.place {
-            Place::Tcp(host, port) => Target::from((host.as_str(), *port)),
-            Place::Unix(path) => Target::path(path),
+        match &self.address {
+            Address::Tcp(host, port) => Target::from((host.as_str(), *port)),
+            Address::Unix(path) => Target::path(path),
         }
     }
 
-    /// Shows what the server sent.
-    fn show(&self, chunk: &[u8]) -> Result<(), OutputFailed> {
-        let text = match &mut *self.output.borrow_mut() {
-            Output::Bytes => None,
-            Output::Text(escaper) => Some(escaper.escape(chunk)),
-            Output::Prompt(escaper, screen) => Some(screen.show(&escaper.escape(chunk), columns())),
-        };
-        self.write(text.as_ref().map_or(chunk, String::as_bytes))
-    }
-
-    /// Shows the beginning of a line that was held back in the hope of its end.
-    fn show_unfinished(&self) -> Result<(), OutputFailed> {
-        self.change_screen(|screen| screen.settle(columns()))
-    }
-
-    fn is_line_unfinished(&self) -> bool {
-        matches!(&*self.output.borrow(), Output::Prompt(_, screen) if screen.is_waiting())
-    }
-
-    /// From here on keys are ours, and the prompt is on the screen.
-    fn prompt(&self) -> Result<()> {
-        if self.has_prompt {
-            *self.keys.borrow_mut() = Some(TerminalKeys::start()?);
-            // Who cannot write notices when the server says something.
-            let _ = self.change_screen(|screen| screen.prompt(columns()));
-            stderr::set_prompt(true);
-        }
-        Ok(())
-    }
-
-    /// The prompt as it was, on a terminal that may have been somebody else's meanwhile.
-    fn show_prompt(&self) -> Result<(), OutputFailed> {
-        if let Some(keys) = &mut *self.keys.borrow_mut()
-            && let Err(error) = keys.resume()
-        {
-            log::debug!(target: "bucle::connect", "the terminal is gone: {error}");
-        }
-        self.redraw()
-    }
-
-    fn redraw(&self) -> Result<(), OutputFailed> {
-        if self.is_behind() {
-            self.is_redraw_due.set(true);
-            return Ok(());
-        }
-        self.change_screen(|screen| screen.redraw(columns()))
-    }
-
-    /// The terminal is somebody else's for a while.
-    fn hide_prompt(&self) {
-        if let Some(keys) = &mut *self.keys.borrow_mut() {
-            keys.leave();
-        }
-        if !self.is_behind() {
-            let _ = self.change_screen(|screen| screen.hide().to_owned());
+    /// A callback that borrows this session when it runs.
+    fn callback<F>(&self, f: F) -> impl Fn(&mut Loop) + use<F>
+    where
+        F: Fn(&mut Session, &mut Loop) + 'static,
+    {
+        let handle = self.handle;
+        move |lp| {
+            handle.and_then(|handle| handle.with(lp, &f));
         }
     }
 
-    /// No more is typed. If the prompt cannot be taken away, there is none.
-    fn leave_prompt(&self) {
-        stderr::set_prompt(false);
-        self.keys.take();
-        let _ = self.change_screen(Screen::leave);
+    /// Draws the prompt again if a line of the log has replaced it, before the loop waits for events.
+    fn before_turn(&mut self, lp: &mut Loop) {
+        if stderr::has_taken_row() && self.display.redraw().is_err() {
+            lp.stop();
+        }
+        self.hold_if_behind(lp);
     }
 
-    /// What was typed for the server is not for the shell. It is what the person said last that counts.
-    fn forget_what_is_typed(&self) {
-        if self.is_typed && self.has_connected.get() && !self.has_ended.get() {
+    /// Called after the loop has ended; returns the exit code.
+    fn finish(&mut self) -> u8 {
+        self.display.write_postponed();
+        // The user was typing for the server when the connection was closed.
+        if self.is_typed && self.progress != Progress::Connecting && !self.has_ended {
             process::discard_typed();
         }
+        self.display.exit_code
     }
 
-    fn change_screen(&self, change: impl FnOnce(&mut Screen) -> String) -> Result<(), OutputFailed> {
-        let shown = match &mut *self.output.borrow_mut() {
-            Output::Prompt(_, screen) => change(screen),
-            _ => return Ok(()),
-        };
-        self.write(shown.as_bytes())
-    }
-
-    /// The server says no more.
-    fn finish_output(&self) {
-        let rest = match &mut *self.output.borrow_mut() {
-            Output::Bytes => String::new(),
-            Output::Text(escaper) => escaper.finish(),
-            Output::Prompt(escaper, screen) => screen.show(&escaper.finish(), columns()),
-        };
-        let _ = self.write(rest.as_bytes());
-        self.leave_prompt();
-    }
-
-    /// A reader that has had enough is no failure, and nothing to talk about.
-    fn write(&self, bytes: &[u8]) -> Result<(), OutputFailed> {
-        if self.has_failed.get() {
-            return Err(OutputFailed);
-        }
-        let result = match &self.terminal {
-            Some(terminal) => {
-                self.waiting.borrow_mut().extend_from_slice(bytes);
-                self.write_waiting(terminal)
-            }
-            None => process::write_stdout(bytes),
-        };
-        result.map_err(|error| {
-            self.has_failed.set(true);
-            self.waiting.take();
-            if error.code() != "EPIPE" {
-                self.fail(&format!("cannot write to standard output: {}", words_for(&error)));
-            }
-            OutputFailed
-        })
-    }
-
-    fn write_waiting(&self, terminal: &TerminalOutput) -> Result<()> {
-        let mut waiting = self.waiting.borrow_mut();
-        let len = terminal.write(&waiting)?;
-        waiting.drain(..len);
-        Ok(())
-    }
-
-    /// The terminal has not taken all that there is for it.
-    fn is_behind(&self) -> bool {
-        !self.waiting.borrow().is_empty()
-    }
-
-    /// Nobody says more than the terminal takes: while it takes nothing, neither the server nor the keyboard is read.
-    fn keep_pace(self: &Rc<Self>, lp: &mut Loop) {
-        if !self.is_behind() || self.is_held.replace(true) {
+    /// Pauses the socket and standard input while the terminal is behind: both would add to the queue for the terminal.
+    fn hold_if_behind(&mut self, lp: &mut Loop) {
+        if !self.display.is_behind() || self.is_held {
             return;
         }
-        if let Some(socket) = self.socket.get() {
+        self.is_held = true;
+        if let Some(socket) = self.socket {
             socket.pause(lp);
         }
-        if let Some(stdin) = self.stdin.get() {
+        if let Some(stdin) = self.stdin {
             stdin.pause(lp);
         }
-        self.try_again_in(RETRY, lp);
+        self.retry_in(RETRY, lp);
     }
 
-    fn try_again_in(self: &Rc<Self>, wait: Duration, lp: &mut Loop) {
-        let (talk, before) = (self.clone(), self.waiting.borrow().len());
-        lp.set_timeout(wait, move |lp| {
-            let result = talk.write(b"");
-            let left = talk.waiting.borrow().len();
-            if left == 0 {
-                return talk.go_on(lp, result);
-            }
-            talk.try_again_in(if left < before { RETRY } else { LONGEST_RETRY.min(wait * 2) }, lp);
-        });
+    /// Writes to the terminal again after `wait`.
+    fn retry_in(&self, wait: Duration, lp: &mut Loop) {
+        lp.set_timeout(
+            wait,
+            self.callback(move |session, lp| {
+                let before = session.display.queued_bytes();
+                let result = session.display.retry();
+                match session.display.queued_bytes() {
+                    0 => session.release(lp, result),
+                    left if left < before => session.retry_in(RETRY, lp),
+                    _ => session.retry_in(LONGEST_RETRY.min(wait * 2), lp),
+                }
+            }),
+        );
     }
 
-    /// Nothing waits for the terminal any more, be it that it has taken all or that it cannot be written.
-    fn go_on(&self, lp: &mut Loop, result: Result<(), OutputFailed>) {
-        self.is_held.set(false);
-        self.say_what_was_put_off();
-        if self.is_over.get() {
+    /// Nothing is queued for the terminal any longer: it has taken everything, or `result` is its failure.
+    fn release(&mut self, lp: &mut Loop, result: Result<(), OutputFailed>) {
+        self.is_held = false;
+        self.display.write_postponed();
+        if self.is_over {
             return lp.stop();
         }
-        let result = if self.is_redraw_due.take() { result.and_then(|()| self.redraw()) } else { result };
-        let Some(socket) = self.socket.get() else { return };
+        let result = result.and_then(|()| self.display.redraw_if_due());
+        let Some(socket) = self.socket else { return };
         if result.is_err() {
             return socket.destroy(lp);
         }
         socket.resume(lp);
         if !socket.needs_drain(lp) {
-            self.read_on(lp);
+            self.resume_stdin(lp);
         }
     }
 
-    /// Reads on what is typed or piped, if there is anybody to take it.
-    fn read_on(&self, lp: &mut Loop) {
-        if let Some(stdin) = self.stdin.get()
-            && !self.has_ended.get()
-            && !self.is_held.get()
+    /// Reads standard input again, unless our side has ended or the terminal is behind.
+    fn resume_stdin(&self, lp: &mut Loop) {
+        if let Some(stdin) = self.stdin
+            && !self.has_ended
+            && !self.is_held
         {
             stdin.resume(lp);
         }
     }
 
-    fn leave_stdin(&self, lp: &mut Loop) {
+    fn open_stdin(&mut self, lp: &mut Loop, socket: Socket) -> Result<()> {
+        let Some(handle) = self.handle else { return Ok(()) };
+        let stdin = process::stdin(lp, move |lp, stdin, input| {
+            handle.with(lp, |session, lp| session.on_input(lp, socket, stdin, input));
+        })?;
+        self.stdin = Some(stdin);
+        Ok(())
+    }
+
+    fn close_stdin(&mut self, lp: &mut Loop) {
         if let Some(stdin) = self.stdin.take() {
             stdin.close(lp);
         }
     }
 
-    /// The end, as soon as the terminal has taken all that was said.
-    fn finish(self: &Rc<Self>, lp: &mut Loop) {
-        self.is_over.set(true);
-        if self.is_behind() {
-            return self.keep_pace(lp);
-        }
-        lp.stop();
-    }
-
-    fn fail(&self, what: &str) {
-        self.status.set(exit_code::FAILURE);
-        self.leave_prompt();
-        self.say(&complaint(what, &[]));
-    }
-
-    /// Says what happens to the person who types; programs are not interested.
-    fn tell(&self, what: &str) {
-        if self.is_typed {
-            self.say(&format!("{what}\n"));
-        }
-    }
-
-    fn say(&self, text: &str) {
-        if self.is_behind() {
-            return self.said_later.borrow_mut().push_str(text);
-        }
-        stderr::say(text.as_bytes());
-    }
-
-    fn say_what_was_put_off(&self) {
-        stderr::say(self.said_later.take().as_bytes());
-    }
-
-    /// Sends what was typed or piped, and reads on when the server takes more.
-    fn send(&self, lp: &mut Loop, socket: Socket, stdin: Stdin, chunk: &[u8]) {
-        let takes_more = match (self.has_prompt, self.is_typed) {
-            (true, _) => self.send_keys(lp, socket, chunk),
-            (false, true) => self.send_lines(lp, socket, chunk),
-            (false, false) => socket.write(lp, chunk),
-        };
-        if !takes_more {
-            stdin.pause(lp);
+    fn on_input(&mut self, lp: &mut Loop, socket: Socket, stdin: Stdin, input: Input<'_>) {
+        match input {
+            Input::Data(chunk) => {
+                let takes_more = match (self.display.has_prompt(), self.is_typed) {
+                    (true, _) => self.send_keys(lp, socket, chunk),
+                    (false, true) => self.send_lines(lp, socket, chunk),
+                    (false, false) => socket.write(lp, chunk),
+                };
+                if !takes_more {
+                    // `on_drain` resumes it.
+                    stdin.pause(lp);
+                }
+            }
+            Input::End => self.end(lp, socket),
+            Input::Failed(error) => {
+                self.display.fail(&format!("cannot read standard input: {}", words_for(&error)));
+                self.end(lp, socket);
+            }
+            _ => {}
         }
     }
 
-    /// Keys, of which lines are made here.
-    fn send_keys(&self, lp: &mut Loop, socket: Socket, chunk: &[u8]) -> bool {
+    /// Gives keys to the editor and sends the lines that come out of it. Returns whether more input may be read.
+    fn send_keys(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) -> bool {
         let (mut takes_more, mut ends) = (true, false);
-        let shown = self.change_screen(|screen| {
-            screen.type_in(chunk, columns(), |line| match line.filter(|line| !is_exit(line.as_bytes())) {
-                Some(line) => {
-                    takes_more = socket.write(lp, format!("{line}\n"));
-                    ControlFlow::Continue(())
-                }
-                None => {
-                    ends = true;
-                    ControlFlow::Break(())
-                }
-            })
+        let shown = self.display.type_in(chunk, |line| match line.filter(|line| !is_exit(line.as_bytes())) {
+            Some(line) => {
+                takes_more = socket.write(lp, format!("{line}\n"));
+                ControlFlow::Continue(())
+            }
+            None => {
+                ends = true;
+                ControlFlow::Break(())
+            }
         });
         if ends {
             self.end(lp, socket);
@@ -492,8 +346,8 @@ impl Talk {
         takes_more && !ends
     }
 
-    /// A terminal gives one line per read, unless it was told otherwise.
-    fn send_lines(&self, lp: &mut Loop, socket: Socket, chunk: &[u8]) -> bool {
+    /// Sends lines that the terminal has edited. It usually hands over one line per read.
+    fn send_lines(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) -> bool {
         let mut takes_more = true;
         for line in chunk.split_inclusive(|&byte| byte == b'\n') {
             if is_exit(line) {
@@ -505,131 +359,100 @@ impl Talk {
         takes_more
     }
 
-    /// Ends our side of the conversation.
-    fn end(&self, lp: &mut Loop, socket: Socket) {
-        self.has_ended.set(true);
-        self.leave_prompt();
+    /// Ends our side of the connection.
+    fn end(&mut self, lp: &mut Loop, socket: Socket) {
+        self.has_ended = true;
+        self.display.leave_prompt();
         socket.end(lp);
     }
-}
 
-/// Answers the server.
-struct Client {
-    talk: Rc<Talk>,
-    line_wait: Option<TimerId>,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Connecting,
-    Connected,
-    /// The server has ended. `true`: when it did, it had not taken all that we had for it.
-    Ended(bool),
-}
-
-impl Client {
-    fn read_stdin(&self, lp: &mut Loop, socket: Socket) -> Result<()> {
-        let talk = self.talk.clone();
-        let stdin = process::stdin(lp, move |lp, stdin, input| match input {
-            Input::Data(chunk) => talk.send(lp, socket, stdin, chunk),
-            Input::End => talk.end(lp, socket),
-            Input::Failed(error) => {
-                talk.fail(&format!("cannot read standard input: {}", words_for(&error)));
-                talk.end(lp, socket);
-            }
-            _ => {}
-        })?;
-        self.talk.stdin.set(Some(stdin));
-        Ok(())
-    }
-
-    /// Each piece of a line starts the wait for its end anew.
+    /// Each part of an unfinished line starts the wait for the rest again.
     fn wait_for_line(&mut self, lp: &mut Loop, socket: Socket) {
-        match self.line_wait {
+        match self.line_timer {
             Some(timer) => drop(lp.refresh(timer)),
             None => {
-                let talk = self.talk.clone();
-                self.line_wait = Some(lp.set_timer(LINE_WAIT, move |lp| {
-                    if talk.show_unfinished().is_err() {
+                let show = self.callback(move |session, lp| {
+                    if session.display.show_unfinished().is_err() {
                         socket.destroy(lp);
                     }
-                }));
+                });
+                self.line_timer = Some(lp.set_timer(LINE_WAIT, show));
             }
         }
     }
 }
 
-impl Handler for Client {
+impl Handler for Session {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        self.state = State::Connected;
-        self.talk.has_connected.set(true);
-        self.talk.tell(&format!("connected to {}; exit or Ctrl-D ends it", self.talk.place));
-        if let Err(error) = self.talk.prompt().and_then(|()| self.read_stdin(lp, socket)) {
-            self.talk.fail(&format!("cannot read standard input: {error}"));
+        self.progress = Progress::Connected;
+        self.display.inform(&format!("connected to {}; exit or Ctrl-D ends it", self.address));
+        if let Err(error) = self.display.start_prompt().and_then(|()| self.open_stdin(lp, socket)) {
+            self.display.fail(&format!("cannot read standard input: {error}"));
             socket.destroy(lp);
         }
     }
 
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-        if self.talk.show(chunk).is_err() {
+        if self.display.show(chunk).is_err() {
             return socket.destroy(lp);
         }
-        if self.talk.is_line_unfinished() {
+        if self.display.has_unfinished_line() {
             self.wait_for_line(lp, socket);
         }
-        self.talk.keep_pace(lp);
+        // Not only before the next turn: this turn may read much more.
+        self.hold_if_behind(lp);
     }
 
     fn on_drain(&mut self, lp: &mut Loop, _: Socket) {
-        self.talk.read_on(lp);
+        self.resume_stdin(lp);
     }
 
-    /// The socket answers with its own end by itself, and closes when everything is sent.
+    /// The socket ends our side in response, and closes when everything is sent.
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        self.state = State::Ended(socket.writable_length(lp) > 0);
-        self.talk.leave_stdin(lp);
-        self.talk.finish_output();
-        if !self.talk.has_ended.get() {
-            self.talk.tell("the server closed the connection");
+        self.progress = Progress::ServerEnded { had_unsent: socket.writable_length(lp) > 0 };
+        self.close_stdin(lp);
+        self.display.finish();
+        if !self.has_ended {
+            self.display.inform("the server closed the connection");
         }
-        lp.set_timeout(LAST_WORDS, move |lp| {
-            socket.destroy_with(lp, Error::custom("ETIMEDOUT", "the server takes no more"));
+        lp.set_timeout(FINAL_SEND_LIMIT, move |lp| {
+            socket.destroy_with(lp, Error::custom("ETIMEDOUT", "the server no longer reads"));
         });
     }
 
     fn on_error(&mut self, _: &mut Loop, _: Socket, error: Error) {
-        let place = &self.talk.place;
-        self.talk.finish_output();
-        match self.state {
-            State::Connecting => {
-                let (what, tries) = advice::cannot_connect(place, &error);
+        let address = &self.address;
+        self.display.finish();
+        match self.progress {
+            Progress::Connecting => {
+                let (what, tries) = advice::cannot_connect(address, &error);
                 complain(&what, &tries);
-                self.talk.status.set(exit_code::NO_CONNECTION);
+                self.display.exit_code = exit_code::NO_CONNECTION;
             }
-            State::Connected => {
-                self.talk.fail(&format!("the connection to {place} broke off: {}", words_for(&error)));
+            Progress::Connected => {
+                self.display.fail(&format!("the connection to {address} was lost: {}", words_for(&error)));
             }
-            State::Ended(true) => {
-                self.talk.fail(&format!("{place} closed the connection before it had taken all of the input"));
+            Progress::ServerEnded { had_unsent: true } => {
+                self.display.fail(&format!("{address} closed the connection before it had read all of the input"));
             }
-            // Everything was sent and everything received.
-            State::Ended(false) => {}
+            // Everything was sent and received: an error after that does not matter.
+            Progress::ServerEnded { had_unsent: false } => {}
         }
     }
 
+    /// Stops the loop as soon as the terminal has taken everything.
     fn on_close(&mut self, lp: &mut Loop, _: Socket, _: bool) {
-        self.talk.leave_stdin(lp);
-        self.talk.finish_output();
-        self.talk.finish(lp);
+        self.close_stdin(lp);
+        self.display.finish();
+        self.is_over = true;
+        if self.display.is_behind() {
+            return self.hold_if_behind(lp);
+        }
+        lp.stop();
     }
 }
 
-/// What a person types to end it.
+/// Whether a typed line is the command that ends the connection.
 fn is_exit(line: &[u8]) -> bool {
     line.trim_ascii() == b"exit"
-}
-
-fn columns() -> usize {
-    process::columns().unwrap_or(COLUMNS)
 }

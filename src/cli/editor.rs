@@ -1,13 +1,14 @@
-//! A line editor for a terminal: bytes of keys in, lines out, and how the line is to be shown.
+//! A line editor for a terminal: it turns keys into lines, and draws the line that is being typed.
 //!
 //! ```text
 //!   bytes ─▶ Keys ─▶ Editor ─┬▶ Typed: a line, the end, clear the screen, a bell
-//!                   line     └▶ draw: the row with the prompt, in so many columns
+//!                   line     └▶ draw: the row with the prompt, for a given number of columns
 //!                   history
 //! ```
 //!
-//! The line has one row. One that is longer is seen through a window that follows the cursor, with `<` for the prompt when
-//! something is hidden on its left, and `>` in the last column when something is on its right:
+//! The line takes one row of the terminal. A longer line is shown through a window that follows the cursor. The prompt
+//! is `<` instead of `>` when text is hidden on the left, and `>` is in the last column when text is hidden on the
+//! right:
 //!
 //! ```text
 //!   the line     hello, this is a line that is longer than the terminal
@@ -15,12 +16,13 @@
 //!                                 ▁
 //! ```
 //!
-//! So whatever is typed, what a terminal scrolls is whole lines, and the row with the prompt is erased with one sequence.
+//! So one escape sequence erases the row with the prompt, however long the line is.
 //!
-//! Widths of characters are a matter in which terminals disagree. Where they do the row must not break: it is written with
-//! the terminal's wrapping switched off, and the cursor is left where the text before it ends, without counting.
+//! Terminals disagree about the width of some characters. The row must not break then. So it is written with the
+//! terminal's line wrapping switched off, and the cursor is placed by writing the text before it, not by counting
+//! columns.
 //!
-//! Nothing here reads, writes or waits. A line has at most [`LINE_LIMIT`] bytes; the history has its own bound.
+//! This module does no input or output. A line has at most [`LINE_LIMIT`] bytes; the history has its own limit.
 
 mod history;
 mod line;
@@ -32,40 +34,40 @@ use super::keys::{Key, Keys};
 use history::History;
 use line::{Line, clusters, text_width};
 
-/// What stands before what is typed.
+/// The text before the line that is being typed.
 const PROMPT: &str = "> ";
 
-/// The prompt of a line whose beginning is hidden.
+/// The prompt when the beginning of the line is hidden.
 const PROMPT_CUT: &str = "< ";
 
-/// From here on a line takes no more: what `bucle serve` takes for a line, with its break.
+/// The longest line. With its line break it is the longest one that `bucle serve` accepts by default.
 pub(crate) const LINE_LIMIT: usize = 64 * 1024 - 1;
 
-/// What came out of typing.
+/// What a key has caused, besides a change of the line.
 #[derive(PartialEq, Eq, Clone, Debug)]
 pub(crate) enum Typed {
-    /// A line, with Enter.
+    /// Enter: the line is complete.
     Line(String),
-    /// Ctrl-D where nothing is typed.
+    /// Ctrl-D on an empty line.
     End,
-    /// The screen is to be cleared.
+    /// Ctrl-L: the screen must be cleared.
     Clear,
-    /// There was no room.
+    /// The line is full, and the character was dropped.
     Bell,
 }
 
-/// The line, what came before it, and what of it is seen.
+/// The line that is being typed, the lines before it, and the visible part of it.
 #[derive(Default)]
 pub(crate) struct Editor {
     keys: Keys,
     line: Line,
     history: History,
-    /// Where the window begins, in bytes. Set by drawing.
+    /// The byte of the line where the window begins. Set when the line is drawn.
     first: usize,
 }
 
 impl Editor {
-    /// Takes in what was typed and hands to `emit` what comes of it. The line has to be drawn after it.
+    /// Takes in typed bytes and hands the results to `emit`. The caller must draw the line afterwards.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(Typed)) {
         let mut keys = mem::take(&mut self.keys);
         keys.feed(bytes, |key| self.press(key).into_iter().for_each(&mut emit));
@@ -109,34 +111,35 @@ impl Editor {
         None
     }
 
-    /// What is typed and was not sent.
+    /// The line so far, which was not sent.
     pub(crate) fn unsent(&self) -> &str {
         self.line.text()
     }
 
-    /// The row with the prompt, for an empty row of so many columns. It leaves the cursor where typing goes on.
+    /// The row with the prompt, to be written to an empty row of `columns` columns. It leaves the cursor where the next
+    /// character will be inserted.
     pub(crate) fn draw(&mut self, columns: usize) -> String {
-        // The last column is for the cursor at the end of the line, or for the sign that there is more.
+        // The last column is reserved for the cursor at the end of the line, or for the `>` of hidden text.
         let room = columns.saturating_sub(PROMPT.len() + 1).max(1);
         self.follow_cursor(room);
         let text = self.line.text();
         let len = fitting(&text[self.first..], room);
-        let (seen, hidden) = text[self.first..].split_at(len);
-        let (before, after) = seen.split_at((self.line.cursor() - self.first).min(len));
+        let (shown, hidden) = text[self.first..].split_at(len);
+        let (before, after) = shown.split_at((self.line.cursor() - self.first).min(len));
 
         let mut row = String::from(if self.first > 0 { PROMPT_CUT } else { PROMPT });
         row += &visible(before);
         if !after.is_empty() || !hidden.is_empty() {
-            // Remember the place, write the rest, and go back.
-            let gap = if hidden.is_empty() { 0 } else { room - text_width(seen) };
+            // Save the cursor, write the text behind it, and restore the cursor.
+            let gap = if hidden.is_empty() { 0 } else { room - text_width(shown) };
             let more = if hidden.is_empty() { "" } else { ">" };
             // Writing to a string cannot fail.
             let _ = write!(row, "\x1b7{}{:gap$}{more}\x1b8", visible(after), "");
         }
-        if seen.is_ascii() { row } else { format!("\x1b[?7l{row}\x1b[?7h") }
+        if shown.is_ascii() { row } else { format!("\x1b[?7l{row}\x1b[?7h") }
     }
 
-    /// Moves the window if the cursor is not in it, so that it is in the middle then. All of a line that fits is seen.
+    /// Moves the window if the cursor is not in it; the cursor is then in the middle. A line that fits is shown whole.
     fn follow_cursor(&mut self, room: usize) {
         let (text, cursor) = (self.line.text(), self.line.cursor());
         if fitting(text, room) == text.len() {
@@ -144,16 +147,18 @@ impl Editor {
             return;
         }
         let under_cursor = clusters(&text[cursor..]).next().map_or(0, text_width);
-        let is_seen = self.first < cursor
+        // A cursor at the left edge counts as outside: one could not see which character Backspace deletes.
+        let is_inside = self.first < cursor
             && text.is_char_boundary(self.first)
             && text_width(&text[self.first..cursor]) + under_cursor <= room;
-        if is_seen || cursor == 0 && self.first == 0 {
+        if is_inside || cursor == 0 && self.first == 0 {
             return;
         }
         let before: Vec<&str> = clusters(&text[..cursor]).collect();
         let (mut first, mut width) = (cursor, under_cursor);
         for cluster in before.into_iter().rev() {
             width += text_width(cluster);
+            // At least one character before the cursor is shown, if there is room for it.
             if width > room / 2 && first < cursor || width > room {
                 break;
             }
@@ -163,12 +168,12 @@ impl Editor {
     }
 }
 
-/// A line as it is on the screen when it was sent.
-pub(crate) fn whole(line: &str) -> String {
+/// A whole line with its prompt, as it stays on the screen after it was sent.
+pub(crate) fn whole_line(line: &str) -> String {
     format!("{PROMPT}{}", visible(line))
 }
 
-/// How many bytes of `text` fit in so many columns.
+/// How many bytes of `text` fit into `columns`.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut len, mut width) = (0, 0);
     for cluster in clusters(text) {
@@ -181,7 +186,7 @@ fn fitting(text: &str, columns: usize) -> usize {
     len
 }
 
-/// A tab takes one column, wherever it is.
+/// The text as it is drawn: a tab takes one column, at any position.
 fn visible(text: &str) -> String {
     text.replace('\t', " ")
 }

@@ -1,21 +1,22 @@
-//! Bytes from a server, as text that may be shown.
+//! Turns bytes from a server into text that is safe to show.
 //!
-//! Nothing a server sends may do anything to the terminal but show text: [`Escaper`] sees to that.
+//! A server must not be able to control the user's terminal. [`Escaper`] lets only text, line breaks and tabs through.
 
 use std::fmt::Write;
 use std::{mem, str};
 
-/// Bytes to text that is safe to show: UTF-8 as it is, cut anywhere; control characters and what is not UTF-8 as `\x1b`.
+/// Decodes UTF-8, however the reads have cut it. Control characters and bytes that are not UTF-8 become escapes like
+/// `\x1b`.
 ///
-/// `\r\n` becomes a line break, as `\n` is one; a tab stays.
+/// `\r\n` and `\n` become a line break; a tab stays a tab.
 #[derive(Default)]
 pub(crate) struct Escaper {
-    /// The beginning of a character, or a `\r` of which it is not known what follows. At most 3 bytes.
+    /// The beginning of a character, or a `\r` that may be followed by `\n`. At most 3 bytes.
     cut_off: Vec<u8>,
 }
 
 impl Escaper {
-    /// Takes in `chunk` and answers with all of it that is complete.
+    /// Takes in `chunk` and returns the part of it that is complete.
     pub(crate) fn escape(&mut self, chunk: &[u8]) -> String {
         let mut text = String::with_capacity(chunk.len());
         let joined;
@@ -30,10 +31,11 @@ impl Escaper {
                 Ok(valid) => (valid, 0),
                 Err(error) => {
                     let (valid, _) = bytes.split_at(error.valid_up_to());
-                    // It cannot fail: it is as long as it is valid.
+                    // This cannot fail: `valid` ends where the valid part ends.
                     (str::from_utf8(valid).unwrap_or_default(), error.error_len().unwrap_or(0))
                 }
             };
+            // No error length means that only the end is missing: the next chunk may bring it.
             let is_cut_off = invalid_len == 0;
             let (_, rest) = bytes.split_at(valid.len());
             let (invalid, after) = rest.split_at(invalid_len);
@@ -51,7 +53,7 @@ impl Escaper {
         text
     }
 
-    /// Nothing follows: what was held back is shown as the bytes it is.
+    /// No more bytes follow: returns what was held back, as escapes.
     pub(crate) fn finish(&mut self) -> String {
         let mut text = String::new();
         match mem::take(&mut self.cut_off).as_slice() {
@@ -70,7 +72,7 @@ fn escape_controls(valid: &str, text: &mut String) {
             '\r' if chars.peek() == Some(&'\n') => {}
             '\r' => text.push_str("\\r"),
             c if c.is_ascii_control() => escape_byte(c as u8, text),
-            // U+0080 to U+009F: some terminals obey these as well.
+            // U+0080 to U+009F: some terminals obey these too.
             c if c.is_control() => text.extend(c.escape_unicode()),
             c => text.push(c),
         }
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn only_text_is_left() {
+    fn control_characters_become_escapes() {
         let table: &[(&str, &[u8], &str)] = &[
             ("text", "¡Bienvenido! ñandú €\n".as_bytes(), "¡Bienvenido! ñandú €\n"),
             ("line breaks", b"a\r\nb\nc\r\n", "a\nb\nc\n"),
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_reads_fall_does_not_matter() {
+    fn the_result_does_not_depend_on_the_reads() {
         let bytes = b"a\r\n\xc3\xb1\xe2\x82\xac\r\xf0\x9f\x98\x80\xf0\x9f\x1b\r\n\xff\xe2\x82";
         let whole = escaped(&[bytes]);
         for i in 0..=bytes.len() {
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn little_is_held_back() {
+    fn at_most_three_bytes_are_held_back() {
         let mut escaper = Escaper::default();
         for _ in 0..10 {
             escaper.escape(b"\xf0\x9f\x98");

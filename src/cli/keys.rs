@@ -1,31 +1,31 @@
-//! Bytes from a terminal in, keys out.
+//! Turns bytes from a terminal into keys.
 //!
-//! A terminal sends text as UTF-8, a few keys as control characters, and the others as sequences that begin with escape.
-//! Any of them may be cut anywhere between two reads:
+//! A terminal sends text as UTF-8, a few keys as control characters, and the others as sequences that begin with
+//! escape. A read may end anywhere inside any of them:
 //!
 //! ```text
 //!   reads   "ho" | "l\xc3" | "\xa1\x1b[" | "D\r"
 //!   keys     h o    l          ¡            Left Enter
 //! ```
 //!
-//! Sequences are read as ECMA-48 has them (`ESC [`, parameters, a final byte), to their end, whether they mean something
-//! here or not: no piece of an unknown key becomes text. An escape by itself is nobody's key: what comes next is read as
-//! if it were not there, unless the two are a sequence. So nothing depends on time.
+//! Sequences are read to their end as ECMA-48 defines them (`ESC [`, parameters, a final byte), whether this module
+//! knows the key or not: so no part of an unknown key becomes text. A lone escape is not a key. If the next byte does
+//! not make a sequence with it, the escape is ignored. So no timeout is needed to tell them apart.
 //!
-//! At most [`LONGEST_SEQUENCE`] bytes are kept of what is not complete.
+//! At most [`LONGEST_SEQUENCE`] bytes of an unfinished sequence are kept.
 
 use std::{mem, str};
 
-/// What is kept of a sequence. Keys need six bytes; the rest of a longer one is read and forgotten.
+/// How many bytes of a sequence are kept. Keys need six; the rest of a longer sequence is read and dropped.
 const LONGEST_SEQUENCE: usize = 16;
 
-/// What was pressed, as far as it means anything.
+/// A key that the editor knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Key {
-    /// A character, tab included, and no other control character.
+    /// A character that is not a control character; tab is included.
     Char(char),
     Enter,
-    /// Ctrl-D: the end of the input where nothing is typed, else Delete.
+    /// Ctrl-D: the end of the input if the line is empty, otherwise Delete.
     End,
     Backspace,
     Delete,
@@ -43,24 +43,26 @@ pub(crate) enum Key {
     Redraw,
 }
 
-/// Puts keys together.
+/// Assembles keys from bytes.
 #[derive(Default)]
 pub(crate) struct Keys {
-    state: State,
+    unfinished: Unfinished,
 }
 
+/// What the last bytes have begun.
 #[derive(Default)]
-enum State {
+enum Unfinished {
     #[default]
-    Ground,
-    /// The beginning of a character of several bytes.
+    Nothing,
+    /// The beginning of a multi-byte character.
     Char(Vec<u8>),
+    /// After `ESC`.
     Escape,
     /// After `ESC [`: the parameters so far.
     Sequence(Vec<u8>),
     /// After `ESC O`.
-    Shifted,
-    /// After `ESC [ [`: a function key of Linux's console, of which one more byte comes.
+    SingleShift,
+    /// After `ESC [ [`: a function key of the Linux console, which has one more byte.
     Console,
 }
 
@@ -73,57 +75,59 @@ impl Keys {
     }
 
     fn take(&mut self, byte: u8, emit: &mut impl FnMut(Key)) {
-        let state = mem::take(&mut self.state);
-        // A control character is one, whatever it interrupts: a broken sequence swallows no Enter.
-        let is_plain = matches!(state, State::Ground) || byte.is_ascii_control() && !matches!(state, State::Escape);
-        if is_plain {
-            if let State::Char(_) = state {
+        let unfinished = mem::take(&mut self.unfinished);
+        // A control character counts even inside a sequence or character: a broken sequence must not swallow an Enter.
+        let is_first = matches!(unfinished, Unfinished::Nothing)
+            || byte.is_ascii_control() && !matches!(unfinished, Unfinished::Escape);
+        if is_first {
+            if let Unfinished::Char(_) = unfinished {
                 emit(Key::Char(char::REPLACEMENT_CHARACTER));
             }
             return self.start(byte, emit);
         }
-        match state {
-            State::Ground => {}
-            State::Char(bytes) => self.go_on(bytes, byte, emit),
-            State::Escape => match byte {
-                b'[' => self.state = State::Sequence(Vec::new()),
-                b'O' => self.state = State::Shifted,
+        match unfinished {
+            Unfinished::Nothing => {}
+            Unfinished::Char(bytes) => self.continue_char(bytes, byte, emit),
+            Unfinished::Escape => match byte {
+                b'[' => self.unfinished = Unfinished::Sequence(Vec::new()),
+                b'O' => self.unfinished = Unfinished::SingleShift,
                 b'b' => emit(Key::WordLeft),
                 b'f' => emit(Key::WordRight),
                 0x08 | 0x7f => emit(Key::KillWord),
                 byte => self.start(byte, emit),
             },
-            State::Sequence(parameters) => match byte {
-                b'[' if parameters.is_empty() => self.state = State::Console,
+            Unfinished::Sequence(parameters) => match byte {
+                b'[' if parameters.is_empty() => self.unfinished = Unfinished::Console,
                 0x40..=0x7e => sequence(&parameters, byte).into_iter().for_each(emit),
-                0x20..=0x3f => self.state = State::Sequence(kept(parameters, byte)),
-                // No sequence has such a byte.
+                0x20..=0x3f => self.unfinished = Unfinished::Sequence(kept(parameters, byte)),
+                // This byte cannot be part of a sequence.
                 byte => self.start(byte, emit),
             },
-            State::Shifted => sequence(b"", byte).into_iter().for_each(emit),
-            State::Console => {}
+            Unfinished::SingleShift => sequence(b"", byte).into_iter().for_each(emit),
+            Unfinished::Console => {}
         }
     }
 
-    /// A byte that nothing came before.
+    /// The first byte of a key.
     fn start(&mut self, byte: u8, emit: &mut impl FnMut(Key)) {
         match byte {
-            0x1b => self.state = State::Escape,
-            0x80.. => self.go_on(Vec::new(), byte, emit),
+            0x1b => self.unfinished = Unfinished::Escape,
+            0x80.. => self.continue_char(Vec::new(), byte, emit),
             byte => control(byte).into_iter().for_each(emit),
         }
     }
 
-    /// One more byte of a character of several.
-    fn go_on(&mut self, mut bytes: Vec<u8>, byte: u8, emit: &mut impl FnMut(Key)) {
+    /// The next byte of a multi-byte character.
+    fn continue_char(&mut self, mut bytes: Vec<u8>, byte: u8, emit: &mut impl FnMut(Key)) {
         bytes.push(byte);
         match str::from_utf8(&bytes) {
-            // U+0080 to U+009F control some terminals, and are nothing that is typed.
+            // U+0080 to U+009F control some terminals, and no key types them.
             Ok(text) => text.chars().filter(|c| !c.is_control()).map(Key::Char).for_each(emit),
-            Err(error) if error.error_len().is_none() => self.state = State::Char(bytes),
+            Err(error) if error.error_len().is_none() => self.unfinished = Unfinished::Char(bytes),
             Err(_) => {
                 emit(Key::Char(char::REPLACEMENT_CHARACTER));
-                // The byte that does not belong to it may begin something else; one that stood alone may not.
+                // The byte that does not fit may begin another key. If it was the first one, it cannot: it is no valid
+                // beginning.
                 if bytes.len() > 1 {
                     self.start(byte, emit);
                 }
@@ -132,7 +136,7 @@ impl Keys {
     }
 }
 
-/// The text among `bytes`, without the keys that are none. For a line that a terminal has edited itself.
+/// The text in `bytes`, without other keys. For a line that the terminal has edited.
 #[cfg(feature = "trace")]
 pub(crate) fn text_of(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -144,7 +148,7 @@ pub(crate) fn text_of(bytes: &[u8]) -> String {
     text
 }
 
-/// The sequence with one more byte, as far as it is kept.
+/// Appends a byte to the parameters, up to [`LONGEST_SEQUENCE`].
 fn kept(mut parameters: Vec<u8>, byte: u8) -> Vec<u8> {
     if parameters.len() < LONGEST_SEQUENCE {
         parameters.push(byte);
@@ -152,7 +156,7 @@ fn kept(mut parameters: Vec<u8>, byte: u8) -> Vec<u8> {
     parameters
 }
 
-/// One byte below 128. The letters are Emacs's, which shells have made everybody's.
+/// The key of one byte below 128. The Ctrl keys are those of Emacs, which shells use too.
 fn control(byte: u8) -> Option<Key> {
     let ctrl = |letter: u8| letter & 0x1f;
     Some(match byte {
@@ -174,8 +178,9 @@ fn control(byte: u8) -> Option<Key> {
     })
 }
 
-/// A sequence by its parameters and its last byte, as xterm, rxvt, tmux, screen and Linux's console send them. A second
-/// parameter says what was held down; with Ctrl or Alt, 3 or 5 and more, the arrows go by words.
+/// The key of a sequence with these parameters and this last byte, as xterm, rxvt, tmux, screen and the Linux console
+/// send it. The second parameter encodes the modifier keys. From 3 on it includes Ctrl or Alt, with which the arrows
+/// move by words.
 fn sequence(parameters: &[u8], last: u8) -> Option<Key> {
     let mut numbers = parameters.split(|&byte| byte == b';');
     let first = numbers.next().unwrap_or_default();
@@ -212,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_by_what_terminals_send() {
+    fn each_key_is_recognized_as_terminals_send_it() {
         use Key::*;
         let table: &[(&str, &[u8], &[Key])] = &[
             ("text", "aé€😀".as_bytes(), &[Char('a'), Char('é'), Char('€'), Char('😀')]),
@@ -242,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_leaves_nothing() {
+    fn unknown_sequences_are_dropped_whole() {
         use Key::*;
         let table: &[(&str, &[u8], &[Key])] = &[
             ("Insert, page up, F5", b"\x1b[2~\x1b[5~\x1b[15~x", &[Char('x')]),
             ("F1, xterm's and the console's", b"\x1bOP\x1b[[Ax", &[Char('x')]),
-            ("a report of the cursor's place", b"\x1b[12;40Rx", &[Char('x')]),
-            ("marks around what is pasted", b"\x1b[200~x\x1b[201~", &[Char('x')]),
-            ("a sequence without measure", &[b"\x1b[", &[b'1'; 1000][..], b"~x"].concat(), &[Char('x')]),
+            ("a report of the cursor position", b"\x1b[12;40Rx", &[Char('x')]),
+            ("marks around pasted text", b"\x1b[200~x\x1b[201~", &[Char('x')]),
+            ("a very long sequence", &[b"\x1b[", &[b'1'; 1000][..], b"~x"].concat(), &[Char('x')]),
             ("other control characters", b"\x00\x03\x07\x1a\x1c\x1fx", &[Char('x')]),
             ("C1 controls", "\u{9b}Ax".as_bytes(), &[Char('A'), Char('x')]),
             ("an escape and a letter", b"\x1bx", &[Char('x')]),
@@ -265,16 +270,16 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_shown_to_be_none() {
+    fn invalid_utf_8_becomes_replacement_characters() {
         use Key::*;
-        const NONE: Key = Char(char::REPLACEMENT_CHARACTER);
+        const REPLACED: Key = Char(char::REPLACEMENT_CHARACTER);
         let table: &[(&str, &[u8], &[Key])] = &[
-            ("Latin-1", b"a\xf1o", &[Char('a'), NONE, Char('o')]),
-            ("a character cut off by a letter", b"\xe2\x82x", &[NONE, Char('x')]),
-            ("by another", b"\xe2\x82\xc3\xa9", &[NONE, Char('é')]),
-            ("by Enter", b"\xe2\x82\r", &[NONE, Enter]),
-            ("by a key", b"\xe2\x82\x1b[D", &[NONE, Left]),
-            ("never a beginning", b"\x80\xff", &[NONE, NONE]),
+            ("Latin-1", b"a\xf1o", &[Char('a'), REPLACED, Char('o')]),
+            ("a character cut off by a letter", b"\xe2\x82x", &[REPLACED, Char('x')]),
+            ("by another", b"\xe2\x82\xc3\xa9", &[REPLACED, Char('é')]),
+            ("by Enter", b"\xe2\x82\r", &[REPLACED, Enter]),
+            ("by a key", b"\xe2\x82\x1b[D", &[REPLACED, Left]),
+            ("bytes that begin no character", b"\x80\xff", &[REPLACED, REPLACED]),
         ];
         for (name, bytes, want) in table {
             assert_eq!(keys(&[bytes]), *want, "{name}");
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_reads_fall_does_not_matter() {
+    fn the_keys_do_not_depend_on_the_reads() {
         let bytes = b"a\xc3\xb1\x1b[1;5D\xe2\x82\xac\x1bOA\xf0\x9f\x98\x80\x1b[3~\xe2\x82\x1b\x1b[[Bb\x1bf\xff\r";
         let whole = keys(&[bytes]);
         for i in 0..=bytes.len() {

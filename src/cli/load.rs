@@ -45,8 +45,9 @@ use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::target::Place;
-use super::{advice, complain, exit_code, stderr};
+use super::stderr::complain;
+use super::target::Address;
+use super::{advice, exit_code, stderr};
 use bucle::process;
 use client::Job;
 use ledger::{FinishedRun, Ledger};
@@ -146,7 +147,7 @@ fn assigned_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
 /// Prints the plan. `unknown` is the error code if the target has no address; a run would fail, but a plan only warns.
 fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
     if let Some(code) = &unknown {
-        let place = Place::Tcp(load.host.clone(), load.port);
+        let place = Address::Tcp(load.host.clone(), load.port);
         let (what, _) = advice::no_connection("load", &place, code, code);
         warn(&format!("{what}; a run would exit with {}", exit_code::NO_CONNECTION));
     }
@@ -183,14 +184,14 @@ fn announce(load: &Load, plan: &Plan) {
         text += &format!(", {} source addresses", plan.sources.len());
     }
     text += "\n";
-    stderr::say(text.as_bytes());
+    stderr::write(text.as_bytes());
     if let Some(warning) = plan.warning() {
         warn(&warning);
     }
 }
 
 fn warn(warning: &str) {
-    stderr::say(format!("warning: {warning}\n").as_bytes());
+    stderr::write(format!("warning: {warning}\n").as_bytes());
 }
 
 /// Whether stdout and stderr are the same terminal. Then the report does not repeat the line that the plan has printed.

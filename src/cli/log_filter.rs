@@ -1,50 +1,51 @@
-//! What `RUST_LOG` asks for, as far as it makes sense.
+//! The valid part of `RUST_LOG`.
 //!
 //! ```text
 //!   level            debug                       everything from that level on
-//!   part             bucle::net                  all of that part
-//!   part=level       bucle::net=debug            both
-//!   …,…/regex        info,bucle::net=debug/#4    several, and only what matches
+//!   module           bucle::net                  everything of that module
+//!   module=level     bucle::net=debug            that level of that module
+//!   …,…/regex        info,bucle::net=debug/#4    several directives, and only lines that match
 //! ```
 //!
-//! `env_logger` takes every word that is no level for the name of a part, and then logs nothing: a slip of the pen
-//! would silence all warnings. So what cannot be meant is taken out and told.
+//! `env_logger` takes every word that is not a level as the name of a module, and then logs nothing: a typing mistake
+//! would silence all warnings. So invalid directives are removed and reported.
 
 use log::LevelFilter;
 
-/// Whose parts write to the log here.
+/// The crates that write to the log of this program.
 const CRATES: [&str; 2] = ["bucle", "mio"];
 
-/// A filter that was sifted.
+/// The value of `RUST_LOG`, separated into valid and invalid directives.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Sifted {
-    /// What `env_logger` is to be given; `None` if there is nothing in it for anybody here.
+    /// The valid directives, for `env_logger`. `None` if none of them concerns this program.
     pub(crate) filter: Option<String>,
-    /// What makes no sense.
-    pub(crate) nonsense: Vec<String>,
+    /// The invalid directives.
+    pub(crate) mistakes: Vec<String>,
 }
 
-/// Sifts the value of `RUST_LOG`.
+/// Separates the value of `RUST_LOG` into valid and invalid directives.
 pub(crate) fn sift(text: &str) -> Sifted {
     let (directives, regex) =
         text.split_once('/').map_or((text, None), |(directives, regex)| (directives, Some(regex)));
-    let (mut kept, mut nonsense, mut concerns_us) = (Vec::new(), Vec::new(), regex.is_some());
+    let (mut kept, mut mistakes, mut concerns_us) = (Vec::new(), Vec::new(), regex.is_some());
     for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        let (part, level) = directive.split_once('=').map_or((directive, None), |(part, level)| (part, Some(level)));
-        let is_ours = CRATES.iter().any(|name| part.starts_with(name));
-        let makes_sense = match level {
-            None => is_ours || is_level(part),
-            Some(level) => !part.is_empty() && (level.is_empty() || is_level(level)),
+        let (module, level) =
+            directive.split_once('=').map_or((directive, None), |(module, level)| (module, Some(level)));
+        let is_ours = CRATES.iter().any(|name| module.starts_with(name));
+        let is_valid = match level {
+            None => is_ours || is_level(module),
+            Some(level) => !module.is_empty() && (level.is_empty() || is_level(level)),
         };
-        if makes_sense {
+        if is_valid {
             concerns_us |= is_ours || level.is_none();
             kept.push(directive);
         } else {
-            nonsense.push(directive.to_owned());
+            mistakes.push(directive.to_owned());
         }
     }
     let filter = kept.join(",") + &regex.map_or_else(String::new, |regex| format!("/{regex}"));
-    Sifted { filter: concerns_us.then_some(filter), nonsense }
+    Sifted { filter: concerns_us.then_some(filter), mistakes }
 }
 
 fn is_level(word: &str) -> bool {
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_sense_is_kept_and_the_rest_is_told() {
+    fn invalid_directives_are_removed_and_reported() {
         let table: &[(&str, Option<&str>, &[&str])] = &[
             ("", None, &[]),
             (" , ", None, &[]),
@@ -70,14 +71,14 @@ mod tests {
             ("bucle=loud", None, &["bucle=loud"]),
             ("=debug", None, &["=debug"]),
             ("debg,bucle=info", Some("bucle=info"), &["debg"]),
-            // Somebody else's program, which the variable is for as well.
+            // Another program, which reads the same variable.
             ("tokio=debug", None, &[]),
             ("tokio=debug,info", Some("tokio=debug,info"), &[]),
         ];
-        for (text, filter, nonsense) in table {
+        for (text, filter, mistakes) in table {
             let want = Sifted {
                 filter: filter.map(str::to_owned),
-                nonsense: nonsense.iter().map(|&word| word.to_owned()).collect(),
+                mistakes: mistakes.iter().map(|&word| word.to_owned()).collect(),
             };
             assert_eq!(sift(text), want, "{text:?}");
         }

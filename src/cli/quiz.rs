@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use bucle::process;
 
 use super::advice::words_for;
-use super::{complain, exit_code, keys};
+use super::stderr::complain;
+use super::{exit_code, keys};
 use answer::letter;
 use explain::Run;
 use questions::{HARDEST, QUESTIONS, Question};

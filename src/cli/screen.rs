@@ -1,39 +1,40 @@
-//! What the server says, on a terminal where somebody is typing.
+//! Text from the server, above the line that a user is typing.
 //!
-//! The row with the prompt is ours: the terminal shows no key by itself. So when the server says something the row is
-//! erased, the text is written in its place, and the row is drawn anew below it, with the cursor where it was:
+//! The terminal does not show keys itself, so this module draws the row with the prompt. When text arrives from the
+//! server, the row is erased, the text is written in its place, and the row is drawn again below, with the cursor where
+//! it was:
 //!
 //! ```text
 //!   > hel▁         eva: ¿qué tal?
 //!            ──▶   > hel▁
 //! ```
 //!
-//! Text ends with a line break then. A line that comes in pieces waits a moment for the rest, see [`Screen::settle`], and
-//! then gets a row of its own as it is, and so does the rest.
+//! This needs whole lines. An unfinished line is held back for a moment, until the rest arrives. If it does not
+//! ([`Screen::show_unfinished`]), the part gets its own row, and later so does the rest.
 //!
-//! What is shown here has been made harmless before, by [`Escaper`](super::escape::Escaper).
+//! The text contains no escape sequences: [`Escaper`](super::escape::Escaper) has removed them.
 
 use std::mem;
 use std::ops::ControlFlow;
 
-use super::editor::{Editor, Typed, whole};
+use super::editor::{Editor, Typed, whole_line};
 
-/// To the beginning of the row, and all of it erased.
+/// Moves to the beginning of the row and erases the row.
 pub(crate) const ERASE_ROW: &str = "\r\x1b[K";
 
-/// All of the screen erased, and the cursor at its top.
+/// Erases the screen and moves to its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 const BELL: char = '\x07';
 
-/// A line from which on it is shown without its end. Far more than a terminal has room for, and a bound for memory.
-const LINE_LIMIT: usize = 4096;
+/// How many bytes of an unfinished line are held back at most. Far more than a row of a terminal; it limits memory.
+const HELD_BACK_LIMIT: usize = 4096;
 
-/// Text above, the line that is being typed below.
+/// The server's text, and below it the line that is being typed.
 #[derive(Default)]
 pub(crate) struct Screen {
     is_prompting: bool,
-    /// The end of what has come, of which no line break has come yet. Empty without a prompt.
+    /// The line whose line break has not arrived yet. Always empty without a prompt.
     unfinished: String,
     editor: Editor,
 }
@@ -45,7 +46,7 @@ impl Screen {
         self.redraw(columns)
     }
 
-    /// Shows text that holds no control characters but line breaks and tabs.
+    /// Shows text, which must not contain control characters other than line breaks and tabs.
     pub(crate) fn show(&mut self, text: &str, columns: usize) -> String {
         if !self.is_prompting {
             return text.to_owned();
@@ -54,23 +55,24 @@ impl Screen {
         if let Some(end) = self.unfinished.rfind('\n') {
             let rest = self.unfinished.split_off(end + 1);
             let lines = mem::replace(&mut self.unfinished, rest);
-            return self.above(&lines, columns) + &self.settle_if(columns, |rest| rest.len() > LINE_LIMIT);
+            return self.above(&lines, columns)
+                + &self.show_unfinished_if(columns, |rest| rest.len() > HELD_BACK_LIMIT);
         }
-        self.settle_if(columns, |rest| rest.len() > LINE_LIMIT)
+        self.show_unfinished_if(columns, |rest| rest.len() > HELD_BACK_LIMIT)
     }
 
-    /// Whether the end of a line is awaited.
-    pub(crate) fn is_waiting(&self) -> bool {
+    /// Whether an unfinished line is held back.
+    pub(crate) fn has_unfinished_line(&self) -> bool {
         !self.unfinished.is_empty()
     }
 
-    /// The end of the line has not come: shows what there is of it.
-    pub(crate) fn settle(&mut self, columns: usize) -> String {
-        self.settle_if(columns, |rest| !rest.is_empty())
+    /// Shows the unfinished line as it is: the rest has not arrived in time.
+    pub(crate) fn show_unfinished(&mut self, columns: usize) -> String {
+        self.show_unfinished_if(columns, |rest| !rest.is_empty())
     }
 
-    /// Takes in what was typed. Each line goes to `send`, and `None` at the end of the input; nothing is taken in any more
-    /// when that breaks.
+    /// Takes in typed bytes. Passes each line to `send`, and `None` at the end of the input. When `send` returns
+    /// `Break`, the rest is ignored.
     pub(crate) fn type_in(
         &mut self,
         bytes: &[u8],
@@ -85,7 +87,7 @@ impl Screen {
             }
             match typed {
                 Typed::Line(line) => {
-                    shown += &whole(&line);
+                    shown += &whole_line(&line);
                     shown.push('\n');
                     flow = send(Some(&line));
                 }
@@ -100,41 +102,41 @@ impl Screen {
         match flow {
             ControlFlow::Continue(()) => shown + &self.editor.draw(columns),
             ControlFlow::Break(()) => {
+                // Keys after the end are dropped, so `leave` must not show them as an unsent line.
                 self.editor = Editor::default();
                 shown
             }
         }
     }
 
-    /// The row with the prompt, after something else may have been written, or the terminal has another width.
+    /// Draws the row with the prompt again, after other output, or after the width of the terminal has changed.
     pub(crate) fn redraw(&mut self, columns: usize) -> String {
         if self.is_prompting { ERASE_ROW.to_owned() + &self.editor.draw(columns) } else { String::new() }
     }
 
-    /// Takes the prompt away for a while, until the next [`redraw`](Self::redraw).
+    /// Erases the prompt until the next [`redraw`](Self::redraw).
     pub(crate) fn hide(&self) -> &'static str {
         if self.is_prompting { ERASE_ROW } else { "" }
     }
 
-    /// Takes the prompt away for good. What comes later is shown where the cursor is. What was typed and not sent stays to
-    /// be seen.
+    /// Removes the prompt. Later text is shown at the cursor. A line that was typed and not sent stays visible.
     pub(crate) fn leave(&mut self) -> String {
         if !mem::take(&mut self.is_prompting) {
             return String::new();
         }
         let mut shown = String::from(ERASE_ROW);
-        if self.is_waiting() {
+        if self.has_unfinished_line() {
             shown += &mem::take(&mut self.unfinished);
             shown.push('\n');
         }
         if !self.editor.unsent().is_empty() {
-            shown += &whole(self.editor.unsent());
+            shown += &whole_line(self.editor.unsent());
             shown.push('\n');
         }
         shown
     }
 
-    fn settle_if(&mut self, columns: usize, is_due: impl FnOnce(&str) -> bool) -> String {
+    fn show_unfinished_if(&mut self, columns: usize, is_due: impl FnOnce(&str) -> bool) -> String {
         if !is_due(&self.unfinished) {
             return String::new();
         }
@@ -142,6 +144,7 @@ impl Screen {
         self.above(&rest, columns)
     }
 
+    /// Writes whole lines in place of the prompt, and draws the prompt below them.
     fn above(&mut self, lines: &str, columns: usize) -> String {
         format!("{ERASE_ROW}{lines}{}", self.editor.draw(columns))
     }
@@ -170,19 +173,19 @@ mod tests {
         assert_eq!(screen.show("before", COLUMNS), "before");
         assert_eq!(screen.prompt(COLUMNS), "\r\x1b[K> ");
         assert_eq!(screen.show("one\n\ntwo\nth", COLUMNS), "\r\x1b[Kone\n\ntwo\n> ");
-        assert!(screen.is_waiting());
+        assert!(screen.has_unfinished_line());
         assert_eq!(screen.show("ree\n", COLUMNS), "\r\x1b[Kthree\n> ");
-        assert!(!screen.is_waiting());
+        assert!(!screen.has_unfinished_line());
         assert_eq!(screen.show("four", COLUMNS), "");
-        assert_eq!(screen.settle(COLUMNS), "\r\x1b[Kfour\n> ");
-        assert_eq!(screen.settle(COLUMNS), "");
+        assert_eq!(screen.show_unfinished(COLUMNS), "\r\x1b[Kfour\n> ");
+        assert_eq!(screen.show_unfinished(COLUMNS), "");
         screen.show("five", COLUMNS);
         assert_eq!(screen.leave(), "\r\x1b[Kfive\n");
         assert_eq!((screen.show("after", COLUMNS), screen.leave()), ("after".into(), String::new()));
     }
 
     #[test]
-    fn what_is_being_typed_stays_below() {
+    fn the_typed_line_stays_below() {
         let mut screen = Screen::default();
         screen.prompt(COLUMNS);
         assert_eq!(typed(&mut screen, "hel\x1b[D").0, "\r\x1b[K> he\x1b7l\x1b8");
@@ -190,12 +193,12 @@ mod tests {
         assert_eq!((screen.hide(), &*screen.redraw(COLUMNS)), ("\r\x1b[K", "\r\x1b[K> he\x1b7l\x1b8"));
         assert_eq!(typed(&mut screen, "l\x05o\r"), ("\r\x1b[K> hello\n> ".into(), vec![Some("hello".into())]));
         assert_eq!(typed(&mut screen, "ho\x0c").0, "\r\x1b[K\x1b[H\x1b[2J> ho");
-        assert_eq!(screen.leave(), "\r\x1b[K> ho\n", "what was not sent stays to be seen");
+        assert_eq!(screen.leave(), "\r\x1b[K> ho\n", "the unsent line stays visible");
         assert_eq!((screen.hide(), &*screen.redraw(COLUMNS)), ("", ""));
     }
 
     #[test]
-    fn nothing_is_taken_in_after_the_end() {
+    fn keys_after_the_end_are_ignored() {
         for (keys, shown) in [("a\rexit\rb\rc", "\r\x1b[K> a\n> exit\n"), ("a\r\x04b\rc", "\r\x1b[K> a\n")] {
             let mut screen = Screen::default();
             screen.prompt(COLUMNS);
@@ -205,18 +208,18 @@ mod tests {
     }
 
     #[test]
-    fn one_bell_will_do() {
+    fn the_bell_rings_once_per_read() {
         let mut screen = Screen::default();
         screen.prompt(COLUMNS);
-        let (shown, _) = typed(&mut screen, &"x".repeat(super::super::editor::LINE_LIMIT + 5));
+        let (shown, _) = typed(&mut screen, &"x".repeat(crate::cli::editor::LINE_LIMIT + 5));
         assert_eq!(shown.matches('\x07').count(), 1);
     }
 
     #[test]
-    fn a_line_without_end_is_shown_all_the_same() {
+    fn a_very_long_unfinished_line_is_shown() {
         let mut screen = Screen::default();
         screen.prompt(COLUMNS);
-        assert!(!screen.show(&"x".repeat(LINE_LIMIT + 1), COLUMNS).is_empty());
-        assert!(!screen.is_waiting());
+        assert!(!screen.show(&"x".repeat(HELD_BACK_LIMIT + 1), COLUMNS).is_empty());
+        assert!(!screen.has_unfinished_line());
     }
 }

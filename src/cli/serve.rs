@@ -38,8 +38,11 @@ use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
 use super::advice::words_for;
+use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
+use super::stderr::complain;
+use super::target::Address;
 use super::trace_file::TraceFile;
-use super::{KEEP_ALIVE_DELAY, USER_TIMEOUT, complain, exit_code, machine, stderr};
+use super::{exit_code, machine, stderr};
 use chat::rooms::Rooms;
 use chat::telnet::TelnetDoor;
 
@@ -77,13 +80,6 @@ pub(crate) enum Kind {
     Discard,
 }
 
-/// Where to listen.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    Tcp(String, u16),
-    Unix(PathBuf),
-}
-
 /// How many records are kept when they only serve to detect slow callbacks.
 #[cfg(feature = "trace")]
 const SLOW_WATCH_RECORDS: usize = 1024;
@@ -92,7 +88,8 @@ const SLOW_WATCH_RECORDS: usize = 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Serve {
     pub(crate) kind: Kind,
-    pub(crate) place: Place,
+    /// Where to listen.
+    pub(crate) address: Address,
     /// `None`: as many as there are descriptors for.
     pub(crate) max_connections: Option<usize>,
     /// Other processes may listen on the same port.
@@ -185,7 +182,7 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
 
 /// Runs a server with the handler that `make_handler` makes.
 fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H) -> ExitCode {
-    let places = match machine::places(serve.max_connections) {
+    let places = match machine::connection_limit(serve.max_connections) {
         Ok(places) => places,
         Err(status) => return status,
     };
@@ -198,7 +195,11 @@ fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H
     event_loop.spin(serve.spin);
     event_loop.events_per_turn(EVENTS_PER_TURN);
     panic::set_hook(Box::new(report_panic));
-    let trace = match serve.trace.as_deref().map(|path| TraceFile::start(&mut event_loop, path, serve)).transpose() {
+    let start_trace = |path| {
+        let title = format!("bucle serve {}", serve.kind.name());
+        TraceFile::start(&mut event_loop, path, &title, serve.trace_limit)
+    };
+    let trace = match serve.trace.as_deref().map(start_trace).transpose() {
         Ok(trace) => trace,
         Err(status) => return status,
     };
@@ -297,11 +298,11 @@ fn open<H: Handler>(
 }
 
 fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result<()> {
-    match &serve.place {
-        Place::Tcp(host, port) => {
+    match &serve.address {
+        Address::Tcp(host, port) => {
             server.id().listen_now(lp, Listen::from((host.as_str(), *port)).reuse_port(serve.reuse_port))
         }
-        Place::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
+        Address::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
             Err(error) if error.code() == "EADDRINUSE" && failure::is_stale_socket(path) => {
                 log::info!(target: "bucle::serve", "{}: no server answers there, so it is taken over", path.display());
                 // If it cannot be removed, the second attempt fails with the reason.
@@ -338,7 +339,7 @@ fn announce(kind: Kind, address: &LocalAddress) {
         if let Err(error) = process::write_stdout(line.as_bytes()) {
             log::warn!(target: "bucle::serve", "{}: cannot say so on standard output: {}", line.trim_end(), words_for(&error));
         }
-        stderr::say(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
+        stderr::write(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };
     if process::takes_a_line(&io::stdout()) {
         write();

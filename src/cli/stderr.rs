@@ -1,19 +1,20 @@
-//! Standard error, without waiting for whoever reads it.
+//! Writes to standard error that never block.
 //!
-//! A server logs on its loop's thread. If standard error is a pipe that nobody empties, a plain write there would stop the
-//! loop and everybody it serves. So what is said is written at once only where it is taken at once. From the first time
-//! that it is not, it goes into a queue, and a thread of its own writes it:
+//! A server logs on its loop's thread. If standard error is a pipe that is full because its reader has stopped reading,
+//! a plain write would block the loop and all its connections. So text is written directly only while standard error
+//! takes it without blocking. The first time that it would block, the text goes into a queue, and from then on a second
+//! thread writes it:
 //!
 //! ```text
-//!   loop: log, complain ─┬─ takes a line ───────────────────────────▶ standard error
-//!                        └─ does not ─▶ queue, at most 1 MiB ─▶ thread ─▶┘
-//!                                        └ full: dropped, counted, and told when it is read again
+//!   loop: log, complain ─┬─ would not block ────────────────────────▶ standard error
+//!                        └─ would block ─▶ queue, at most 1 MiB ─▶ thread ─▶┘
+//!                                          └ full: the line is dropped and counted; the count is written later
 //! ```
 //!
-//! A terminal can be nearly full, and takes a part of a line then: the rest goes into the queue.
+//! A terminal that is nearly full takes a part of a line: the rest goes into the queue.
 //!
-//! The thread is not there before it is needed, for the C library's system calls cost more, for good, in a process that has
-//! ever had a second one.
+//! The thread starts only when it is needed: in a process that has ever had a second thread, the C library's system
+//! calls stay slower until the process ends.
 
 use std::io::{self, IsTerminal, Write};
 use std::mem;
@@ -26,40 +27,43 @@ use bucle::process::{self, TerminalOutput};
 
 use super::screen::ERASE_ROW;
 
-/// How much may wait to be written: some ten thousand lines of the log.
+/// The most bytes that the queue may hold: about ten thousand lines of the log.
 const QUEUE_LIMIT: usize = 1024 * 1024;
 
-/// What a pipe that is writable takes without waiting: `PIPE_BUF` of Linux (pipe(7)).
-const AT_ONCE: usize = 4096;
+/// How many bytes a writable pipe takes without blocking: `PIPE_BUF` of Linux (pipe(7)).
+const PIPE_BUF: usize = 4096;
 
-/// How long the end of the process may be held up by what is not written yet.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the process waits at its end for the queue to be written.
+const FINAL_FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), dropped: 0, has_thread: false, is_writing: false });
 static CHANGED: Condvar = Condvar::new();
 
-/// If standard error is one.
+/// Standard error, if it is a terminal.
 static TERMINAL: OnceLock<Option<TerminalOutput>> = OnceLock::new();
 
-/// There is a prompt on the terminal that the log is written to: a line of the log takes its row.
+/// The terminal shows a prompt: a line of the log replaces the row with the prompt.
 static HAS_PROMPT: AtomicBool = AtomicBool::new(false);
-/// A line of the log has taken the row of the prompt.
+/// A line of the log has replaced the row with the prompt.
 static HAS_TAKEN_ROW: AtomicBool = AtomicBool::new(false);
 
 struct Queue {
     bytes: Vec<u8>,
-    /// Lines that found no room.
+    /// How many lines were dropped because the queue was full.
     dropped: u64,
     has_thread: bool,
-    /// The thread has taken something and is not through with it.
+    /// The thread is writing bytes that it has taken from the queue.
     is_writing: bool,
 }
 
-/// Says it, whether anybody reads it or not. Whole lines, so that none is dropped in part.
-pub(crate) fn say(text: &[u8]) {
+/// Writes `text` to standard error, or queues it when that would block.
+///
+/// `text` must be whole lines: when the queue is full, `text` is dropped as a whole.
+pub(crate) fn write(text: &[u8]) {
     let mut queue = lock();
-    let is_in_line = queue.has_thread || !queue.bytes.is_empty();
-    let rest = if is_in_line { text } else { say_at_once(text) };
+    // Text that is queued already must be written first.
+    let must_queue = queue.has_thread || !queue.bytes.is_empty();
+    let rest = if must_queue { text } else { write_directly(text) };
     if rest.is_empty() {
         return;
     }
@@ -69,38 +73,53 @@ pub(crate) fn say(text: &[u8]) {
     }
     queue.bytes.extend_from_slice(rest);
     if !queue.has_thread {
-        // Without a thread, which is a machine at its end, it waits for the next attempt to have one.
-        queue.has_thread = thread::Builder::new().name("stderr".to_owned()).spawn(write_on).is_ok();
+        // If the system refuses a thread, the text stays queued, and the next call tries again.
+        queue.has_thread = thread::Builder::new().name("stderr".to_owned()).spawn(write_queue).is_ok();
     }
     CHANGED.notify_all();
 }
 
-/// Waits until all is written, but not for long: a reader that does not read shall not keep the process.
-pub(crate) fn finish() {
-    let is_busy = |queue: &mut Queue| queue.has_thread && (!queue.bytes.is_empty() || queue.is_writing);
-    drop(CHANGED.wait_timeout_while(lock(), LAST_WORDS, is_busy));
+/// Writes an error and advice: what failed, and commands to try.
+pub(crate) fn complain(what: &str, advice: &[String]) {
+    write(complaint(what, advice).as_bytes());
 }
 
-/// Says whether there is a prompt, whose row the log has to erase before it writes there.
+/// The text that [`complain`] writes.
+pub(crate) fn complaint(what: &str, advice: &[String]) -> String {
+    let mut text = format!("error: {what}\n");
+    for line in advice {
+        text += &format!("  try:  {line}\n");
+    }
+    text
+}
+
+/// Waits until the queue is written, but at most [`FINAL_FLUSH_LIMIT`]: a reader that has stopped reading must not keep
+/// the process from ending.
+pub(crate) fn finish() {
+    let is_busy = |queue: &mut Queue| queue.has_thread && (!queue.bytes.is_empty() || queue.is_writing);
+    drop(CHANGED.wait_timeout_while(lock(), FINAL_FLUSH_LIMIT, is_busy));
+}
+
+/// Sets whether the terminal shows a prompt. While it does, each line of the log first erases the row with the prompt.
 pub(crate) fn set_prompt(has_prompt: bool) {
     HAS_PROMPT.store(has_prompt && io::stderr().is_terminal(), Ordering::Relaxed);
 }
 
-/// Whether the log has written where the prompt was, since this was asked last.
+/// Whether the log has replaced the row with the prompt since the last call.
 pub(crate) fn has_taken_row() -> bool {
     HAS_TAKEN_ROW.swap(false, Ordering::Relaxed)
 }
 
-/// What the log writes to.
+/// The writer that the log uses.
 pub(crate) struct Log;
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if HAS_PROMPT.load(Ordering::Relaxed) {
             HAS_TAKEN_ROW.store(true, Ordering::Relaxed);
-            say(&[ERASE_ROW.as_bytes(), line].concat());
+            self::write(&[ERASE_ROW.as_bytes(), line].concat());
         } else {
-            say(line);
+            self::write(line);
         }
         Ok(line.len())
     }
@@ -110,14 +129,14 @@ impl Write for Log {
     }
 }
 
-/// Writes what is taken without waiting, and gives back the rest. What cannot be written at all is lost: there is nobody to
-/// tell.
-fn say_at_once(text: &[u8]) -> &[u8] {
+/// Writes as much as standard error takes without blocking, and returns the rest. Text that fails to be written is
+/// lost: there is no other place to report that.
+fn write_directly(text: &[u8]) -> &[u8] {
     if let Some(terminal) = TERMINAL.get_or_init(|| TerminalOutput::new(&io::stderr()).ok()) {
         return &text[terminal.write(text).unwrap_or(text.len())..];
     }
     let mut rest = text;
-    while let Some(piece) = rest.get(..rest.len().min(AT_ONCE)).filter(|piece| !piece.is_empty()) {
+    while let Some(piece) = rest.get(..rest.len().min(PIPE_BUF)).filter(|piece| !piece.is_empty()) {
         if !process::takes_a_line(&io::stderr()) {
             break;
         }
@@ -127,8 +146,8 @@ fn say_at_once(text: &[u8]) -> &[u8] {
     rest
 }
 
-/// The thread: writes what there is, and sleeps until there is more.
-fn write_on() {
+/// The thread: writes the queue, and sleeps until there is more.
+fn write_queue() {
     let mut bytes = Vec::new();
     loop {
         let mut queue = lock();
@@ -144,7 +163,7 @@ fn write_on() {
         drop(queue);
         if dropped > 0 {
             let lines = if dropped == 1 { "line was" } else { "lines were" };
-            bytes.extend(format!("({dropped} {lines} dropped here: nobody read them in time)\n").bytes());
+            bytes.extend(format!("({dropped} {lines} dropped here: the reader was too slow)\n").bytes());
         }
         let _ = process::write_stderr(&bytes);
     }

@@ -1,8 +1,8 @@
-//! Where to connect to, as people write it.
+//! Addresses, as users write them.
 //!
 //! ```text
 //!   example.org:7000    a host and a port        example.org    the host's port 8080
-//!   :7000  7000         a port of this machine   [::1]:7000     an IPv6 address and a port
+//!   :7000  7000         a port on this machine   [::1]:7000     an IPv6 address and a port
 //!   unix:/run/app.sock  a unix socket
 //! ```
 
@@ -10,56 +10,57 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
-/// The host where none is named. An address and not `localhost`, which may be `::1` where the server is not.
+/// The default host. An IP address, because `localhost` may resolve to `::1`, where the server may not listen.
 const HOST: &str = "127.0.0.1";
 
-/// The port where none is named: the tutorial's, and that of `bucle serve`.
+/// The default port: that of the tutorial and of `bucle serve`.
 const PORT: u16 = 8080;
 
-/// One end of a connection.
+/// Where a server listens, or a client connects to.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Address {
     /// A host, by name or address, and a port.
     Tcp(String, u16),
     Unix(PathBuf),
 }
 
-impl Place {
-    /// Understands what was typed, or says in half a sentence what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Place, String> {
+impl Address {
+    /// Parses what was typed. The error is half a sentence about what is wrong.
+    pub(crate) fn parse(text: &str) -> Result<Address, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err("the path is missing".into()) } else { Ok(Place::Unix(path.into())) };
+            return if path.is_empty() { Err("the path is missing".into()) } else { Ok(Address::Unix(path.into())) };
         }
         if let Some((scheme, rest)) = text.split_once("://") {
-            return Err(format!("it speaks plain TCP; leave out {scheme}:// and write {}", host_and_port_of(rest)));
+            return Err(format!("this is plain TCP; leave out {scheme}:// and write {}", host_and_port_of(rest)));
         }
         if text.contains('/') {
-            return Err(format!("a path is written unix:{text}"));
+            return Err(format!("a path is written as unix:{text}"));
         }
         let (host, port) = split(text)?;
         if host.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err("a host has no spaces in it".into());
+            return Err("a host contains no spaces".into());
         }
-        Ok(Place::Tcp(if host.is_empty() { HOST } else { host }.to_owned(), port.map_or(Ok(PORT), parse_port)?))
+        Ok(Address::Tcp(if host.is_empty() { HOST } else { host }.to_owned(), port.map_or(Ok(PORT), parse_port)?))
     }
 }
 
-/// Host and port, each as far as it is there.
+/// The host and the port; each may be missing.
 fn split(text: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("the closing ] is missing")?;
         if host.parse::<Ipv6Addr>().is_err() && !host.contains('%') {
-            return Err("between [ and ] stands an IPv6 address".into());
+            return Err("between [ and ] there must be an IPv6 address".into());
         }
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
-            None => Err("after the ] comes :PORT".into()),
+            None => Err("after the ] only :PORT may follow".into()),
         };
     }
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         return match port_in(text) {
-            // 0:0:0:0:0:0:x:y was for IPv4 addresses once (RFC 4291, 2.5.5.1): no machine has it, but `::1:9032` is typed.
+            // 0:0:0:0:0:0:x:y is obsolete (RFC 4291, 2.5.5.1): no machine has such an address, but users type
+            // `::1:9032`.
             Some(meant) if address.segments().starts_with(&[0; 6]) => Err(format!("did you mean {meant}?")),
             _ => Ok((text, None)),
         };
@@ -75,7 +76,7 @@ fn split(text: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-/// What was probably meant where an IPv6 address and a port stand together without brackets.
+/// What the user probably meant with an IPv6 address and a port without brackets.
 pub(crate) fn port_in(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && parse_port(port).is_ok();
@@ -83,23 +84,23 @@ pub(crate) fn port_in(text: &str) -> Option<String> {
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
-    // `parse` would take a sign as well.
+    // `parse` would accept a sign too.
     let number = if text.starts_with('+') { None } else { text.parse().ok() };
     number.filter(|&port| port > 0).ok_or_else(|| "the port is a number from 1 to 65535".into())
 }
 
-/// What is left of a URL for one who has no use for the rest.
+/// The host and port of a URL; `rest` is what follows the scheme.
 fn host_and_port_of(rest: &str) -> &str {
     rest.split('/').next().filter(|host| !host.is_empty()).unwrap_or("HOST:PORT")
 }
 
-/// As it would be typed: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/app.sock`.
-impl fmt::Display for Place {
+/// As the user would type it: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/app.sock`.
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_as_people_write_them() {
+    fn addresses_as_users_write_them() {
         let table = [
             ("", Ok("127.0.0.1:8080")),
             (":7000", Ok("127.0.0.1:7000")),
@@ -149,13 +150,13 @@ mod tests {
             ("::ffff:10.0.0.1", Ok("[::ffff:10.0.0.1]:8080")),
             ("::2", Ok("[::2]:8080")),
             ("[::1", Err("closing ]")),
-            ("[::1]80", Err("comes :PORT")),
+            ("[::1]80", Err("only :PORT")),
             ("[example.org]:80", Err("IPv6 address")),
             ("my host:80", Err("no spaces")),
         ];
         for (text, want) in table {
-            match (Place::parse(text), want) {
-                (Ok(place), Ok(want)) => assert_eq!(place.to_string(), want, "{text:?}"),
+            match (Address::parse(text), want) {
+                (Ok(address), Ok(want)) => assert_eq!(address.to_string(), want, "{text:?}"),
                 (Err(why), Err(want)) => assert!(why.contains(want), "{text:?}: {why}"),
                 (got, want) => panic!("{text:?}: {got:?} instead of {want:?}"),
             }
@@ -163,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_typed() {
+    fn a_shown_address_can_be_typed_again() {
         for text in [":7000", "localhost", "::1", "unix:/tmp/a b:c"] {
-            let place = Place::parse(text);
-            assert_eq!(Place::parse(&place.as_ref().map(Place::to_string).unwrap_or_default()), place);
+            let address = Address::parse(text);
+            assert_eq!(Address::parse(&address.as_ref().map(Address::to_string).unwrap_or_default()), address);
         }
     }
 }

@@ -1,18 +1,18 @@
-//! `--trace FILE`: what the loop did, as a file that Perfetto and `chrome://tracing` show.
+//! `--trace FILE`: writes what the loop did to a file that Perfetto and `chrome://tracing` open.
 //!
 //! ```text
 //!   the loop ─▶ ring of records ── before each turn ─▶ Chrome: lines ─▶ buffer ── ten times a second ─▶ FILE
 //! ```
 //!
-//! The loop knows nothing of this. The command is lent the loop before every turn, empties the ring and writes. Lines that
-//! wait to be written are written when a tenth of a second is over: a turn is told to wait no longer than that. When
-//! none wait any more, it waits as long as it likes, so an idle server stays idle.
+//! The loop does not know this module. Before every turn the command borrows the loop, empties the ring, and writes the
+//! lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn waits for
+//! events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays idle.
 //!
-//! A trace that is there already is written over, and no other file.
+//! An existing trace is overwritten, but no other file is.
 //!
-//! A trace is a help, not the purpose: when the file cannot be written any more that is said once, and the server goes on
-//! without it. Writing is done by the loop's own thread. A regular file takes it into memory; one on a disk that cannot
-//! keep up, or a pipe that nobody reads, makes the server wait.
+//! The trace is less important than the server. If the file can no longer be written, one warning is logged and the
+//! server runs on without a trace. The loop's own thread writes the file. The kernel buffers writes to a regular file,
+//! but a disk that is too slow, or a pipe that is not read, makes the server wait.
 
 mod causes;
 mod chrome;
@@ -26,44 +26,44 @@ use std::time::{Duration, Instant};
 
 use bucle::{EventLoop, Loop};
 
-use super::serve::Serve;
-use super::{complain, exit_code, stderr};
+use super::stderr::complain;
+use super::{exit_code, stderr};
 use chrome::{Chrome, HEAD};
 
-/// How many records the ring holds: what one turn may do before some are lost. A line of chat to a thousand guests is two
-/// thousand. 32 bytes each.
+/// How many records the ring holds, 32 bytes each. If one turn makes more, the oldest are lost. A line of chat to a
+/// thousand members makes two thousand.
 const RING: usize = 128 * 1024;
 
-/// How long a line may wait to be written: what a killed process loses.
+/// How long a line may stay in the buffer. A killed process loses the lines of this time.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// From how many bytes on they are written at once.
+/// With this many bytes the buffer is written immediately.
 const BUFFER: usize = 64 * 1024;
 
-/// A trace being written.
+/// A trace that is being written.
 pub(crate) struct TraceFile {
     path: PathBuf,
     file: File,
     chrome: Chrome,
     buffer: Vec<u8>,
     flushed_at: Instant,
-    /// How many records the ring had lost when it was last looked at.
+    /// How many lost records have been reported.
     lost: u64,
 }
 
 impl TraceFile {
-    /// Makes the file, and has the loop record from here on. `Err` is how the process ends if it cannot be.
-    pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, serve: &Serve) -> Result<Self, ExitCode> {
-        let process = format!("bucle serve {}", serve.kind.name());
-        if is_something_else(path) {
+    /// Creates the file and starts recording. `title` names the process in the viewer; `limit` is the largest size of
+    /// the file in bytes. `Err` is the exit code if that fails.
+    pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, title: &str, limit: u64) -> Result<Self, ExitCode> {
+        if is_another_file(path) {
             let path = path.display();
             complain(
-                &format!("{path} is no trace, and is left alone"),
-                &["--trace with another name      or remove it first".to_owned()],
+                &format!("cannot write the trace to {path}: the file exists and is not a trace"),
+                &["--trace with another name      or remove the file first".to_owned()],
             );
             return Err(ExitCode::from(exit_code::FAILURE));
         }
-        match Self::create(path, serve.trace_limit, &process) {
+        match Self::create(path, title, limit) {
             Ok(trace) => {
                 event_loop.enter(|lp| lp.start_trace(RING));
                 Ok(trace)
@@ -75,24 +75,26 @@ impl TraceFile {
         }
     }
 
-    /// Runs the loop to its end and writes what it does.
+    /// Runs the loop to its end and writes its records to the file.
     pub(crate) fn run(mut self, event_loop: &mut EventLoop) -> bucle::Result<()> {
         let result = event_loop.run_with(|lp| self.before_turn(lp));
         event_loop.enter(|lp| self.finish(lp));
         result
     }
 
-    fn create(path: &Path, limit: u64, process: &str) -> io::Result<Self> {
+    fn create(path: &Path, title: &str, limit: u64) -> io::Result<Self> {
         let mut buffer = Vec::with_capacity(2 * BUFFER);
-        let chrome = Chrome::new(process, limit, &mut buffer);
+        let chrome = Chrome::new(title, limit, &mut buffer);
         let file = File::create(path)?;
         let mut trace = TraceFile { path: path.to_owned(), file, chrome, buffer, flushed_at: Instant::now(), lost: 0 };
         trace.flush()?;
         Ok(trace)
     }
 
-    /// Takes what the last turn recorded. Says how long the next one may wait, so that all of it is written soon.
+    /// Takes the records of the last turn. Returns how long the next turn may wait for events, so that buffered lines
+    /// are written in time.
     fn before_turn(&mut self, lp: &mut Loop) -> Option<Duration> {
+        // Without a trace recording has stopped: the limit was reached, or a write failed.
         lp.trace()?;
         let result = self.take_records(lp).and_then(|()| self.flush_in_time(lp.now()));
         match result {
@@ -103,7 +105,7 @@ impl TraceFile {
         None
     }
 
-    /// The last of it, and the end of the array.
+    /// Writes the last records and the end of the array.
     fn finish(mut self, lp: &mut Loop) {
         if lp.trace().is_none() {
             return;
@@ -115,7 +117,7 @@ impl TraceFile {
         lp.stop_trace();
         match result {
             Ok(()) => {
-                stderr::say(
+                stderr::write(
                     format!("trace in {}: open it at https://ui.perfetto.dev\n", self.path.display()).as_bytes(),
                 );
             }
@@ -123,6 +125,7 @@ impl TraceFile {
         }
     }
 
+    /// Turns the records of the ring into lines.
     fn take_records(&mut self, lp: &mut Loop) -> io::Result<()> {
         let Some(trace) = lp.trace() else { return Ok(()) };
         let lost = trace.dropped();
@@ -132,6 +135,7 @@ impl TraceFile {
         }
         let mut result = Ok(());
         trace.drain(|number, record| {
+            // After a failed write the rest of the ring is emptied, but not written.
             if result.is_ok() {
                 self.chrome.record(number, record, &mut self.buffer);
                 if self.buffer.len() >= BUFFER {
@@ -142,6 +146,7 @@ impl TraceFile {
         result
     }
 
+    /// Writes the buffer if the last write is long enough ago. Otherwise returns how long it may still wait.
     fn flush_in_time(&mut self, now: Instant) -> io::Result<Option<Duration>> {
         if self.buffer.is_empty() {
             return Ok(None);
@@ -184,8 +189,8 @@ impl TraceFile {
     }
 }
 
-/// Whether somebody would miss what is there. A pipe or a device has nothing to lose.
-fn is_something_else(path: &Path) -> bool {
+/// Whether the file exists and is not a trace. A pipe or a device may be written to: it has no content to lose.
+fn is_another_file(path: &Path) -> bool {
     let has_bytes = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
     let mut head = [0; HEAD.len()];
     has_bytes
@@ -197,17 +202,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_ring_has_lost_is_said_once() {
+    fn lost_records_are_reported_once() {
         let mut event_loop = EventLoop::new().expect("a loop");
-        let mut trace = TraceFile::create(Path::new("/dev/null"), u64::MAX, "test").expect("it takes everything");
+        let mut trace =
+            TraceFile::create(Path::new("/dev/null"), "test", u64::MAX).expect("/dev/null takes everything");
         event_loop.enter(|lp| lp.start_trace(16));
         event_loop.enter(|lp| (0..50).for_each(|_| lp.next_tick(|_| {})));
-        // A phase and a main body for each call, and 50 ticks: 54 records.
+        // Two records (phase and main) for each of the two calls, and 50 ticks: 54 records.
         for lines in [1, 0] {
-            event_loop.enter(|lp| trace.take_records(lp)).expect("it takes everything");
+            event_loop.enter(|lp| trace.take_records(lp)).expect("/dev/null takes everything");
             let text = String::from_utf8_lossy(&trace.buffer);
             assert_eq!(text.matches("38 records lost: the ring was full").count(), lines);
-            trace.flush().expect("it takes everything");
+            trace.flush().expect("/dev/null takes everything");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What time it is, for a loop and for a test that drives it.
+//! The loop's clock: real time, or time that a test drives.
 //!
-//! The loop looks at its clock where time has passed or matters (around the wait for the kernel, before the timers,
-//! when one is made) and works with that answer until the next look.
-//! Only monotonic time is used, so setting the wall clock changes nothing.
+//! The loop reads its clock before and after it waits for the kernel, before it runs timers, and when a timer is made.
+//! It works with that time until the next reading. The clock is monotonic, so setting the wall clock has no effect.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// A clock that stands still until it is told to go on. For tests: heartbeats of minutes run in microseconds.
+/// A clock that stands still until the program advances it. With it, a test of minutes of heartbeats takes
+/// microseconds.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc, time::Duration};
@@ -38,7 +38,7 @@ impl ManualClock {
         Self::default()
     }
 
-    /// Lets `by` pass. The loop notices at its next turn.
+    /// Advances the clock by `by`. The loop sees the new time in its next turn.
     pub fn advance(&self, by: Duration) {
         self.elapsed.set(self.elapsed.get() + by);
     }

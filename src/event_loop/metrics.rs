@@ -1,54 +1,54 @@
-//! How the loop is doing, in numbers.
+//! Counters and timings of the loop.
 //!
-//! Counting costs an addition; it is always on. Looking at the clock costs more, so times per phase and the histogram of
-//! the loop's delay are kept only when asked for.
+//! Counting costs an addition and is always on. Reading the clock costs more, so the times per phase and the histogram
+//! of the loop's delay are optional.
 
 use std::time::Duration;
 
 use super::{Loop, Phase, TimerId, delay_ms};
 
-/// The loop's numbers since it was made ([`Loop::metrics`]). Names are those of Node's `perf_hooks` where it has them
+/// The loop's numbers since it was made; from [`Loop::metrics`]. The names are those of Node's `perf_hooks` if it has
+/// them
 /// ([`uvMetricsInfo`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#performancenodetiminguvmetricsinfo),
 /// [`eventLoopUtilization`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#performanceeventlooputilizationutilization1-utilization2)).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Turns.
+    /// Number of turns.
     pub loop_count: u64,
-    /// Events that the kernel reported.
+    /// Number of events that the kernel has reported.
     pub events: u64,
-    /// Callbacks of the program: handlers, timers, ticks, immediates, posted closures.
+    /// Number of callbacks that have run: handlers, timers, ticks, immediates, posted closures.
     pub callbacks: u64,
     /// Time spent waiting for the kernel.
     pub idle: Duration,
     /// Time spent on everything else.
     pub active: Duration,
-    /// The longest that a turn has taken, waiting not included: how long somebody may have had to wait for others.
+    /// The longest turn, without the time it waited for the kernel. An event may have been delayed that long by others.
     pub longest_turn: Duration,
-    /// Active time as a share of all: 0 is asleep, 1 is busy all the time.
+    /// Active time as a share of all time: 0 is always idle, 1 is always busy.
     pub utilization: f64,
     /// Bytes received on all sockets.
     pub bytes_read: u64,
     /// Bytes that the program has written to all sockets.
     pub bytes_written: u64,
-    /// Sockets that are there, connecting and closing ones included.
+    /// Number of sockets, including connecting and closing ones.
     pub connections: usize,
-    /// Bytes that wait in the process, over all sockets, because the kernel takes no more. Counting them looks at every
-    /// socket.
+    /// Queued bytes of all sockets: bytes that the kernel has not taken yet. Counting them visits every socket.
     pub queued_bytes: u64,
-    /// Time per phase in the order of [`Phase`], waiting not included; while [`Loop::time_phases`] is on. See
+    /// Time per phase in the order of [`Phase`], without waiting, while [`Loop::time_phases`] is on. See
     /// [`phase`](Self::phase).
     pub phases: [Duration; 6],
 }
 
 impl Metrics {
-    /// Time spent in `phase`, waiting not included; while [`Loop::time_phases`] is on.
+    /// Time spent in `phase`, without waiting, while [`Loop::time_phases`] is on.
     pub fn phase(&self, phase: Phase) -> Duration {
         self.phases[phase as usize]
     }
 }
 
-/// What the loop counts.
+/// The loop's counters.
 #[derive(Default)]
 pub(crate) struct Counters {
     pub turns: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Counters {
     pub bytes_read: u64,
     pub bytes_written: u64,
     pub longest_turn: Duration,
-    /// When the kernel was waited for last.
+    /// When the last wait for the kernel ended.
     pub polled_at: Duration,
     pub times_phases: bool,
     pub phases: [Duration; 6],
@@ -72,7 +72,7 @@ struct DelayMonitor {
 }
 
 impl Loop {
-    /// The loop's numbers.
+    /// The loop's present numbers.
     #[doc(alias = "eventLoopUtilization")]
     pub fn metrics(&self) -> Metrics {
         let counters = &self.counters;
@@ -95,21 +95,23 @@ impl Loop {
         }
     }
 
-    /// Whether [`Metrics::phases`] is kept: two looks at the clock per phase. Default: no.
+    /// Sets whether [`Metrics::phases`] is measured, which reads the clock twice per phase. Default: no.
     pub fn time_phases(&mut self, times: bool) {
         self.counters.times_phases = times;
     }
 
-    /// Starts measuring how late the loop gets to what is due: a timer every `resolution` (Node's default is 10 ms), and
-    /// a histogram of how much later than that it fired. Unreferenced. Called again it starts anew. Whole milliseconds, at
-    /// least one
-    /// ([Node: `monitorEventLoopDelay`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#perf_hooksmonitoreventloopdelayoptions)).
+    /// Starts measuring the loop's delay: an unreferenced timer fires every `resolution`, and a histogram records how
+    /// much too late it fires ([Node:
+    /// `monitorEventLoopDelay`](https://nodejs.org/docs/latest-v20.x/api/perf_hooks.html#perf_hooksmonitoreventloopdelayoptions)).
+    ///
+    /// The resolution is in whole milliseconds, at least one; Node's default is 10 ms. A second call starts a new
+    /// histogram.
     #[doc(alias = "monitorEventLoopDelay")]
     pub fn monitor_event_loop_delay(&mut self, resolution: Duration) {
         if let Some(old) = self.counters.delay.take() {
             self.clear(old.timer);
         }
-        // What a timer can do, so that it is not called early for being late.
+        // Rounded as the timer rounds it. A longer `due` than the timer's would hide delays.
         let resolution = Duration::from_millis(delay_ms(resolution).into());
         let timer = self.set_interval(resolution, move |lp| {
             let now = lp.clock.elapsed();
@@ -128,18 +130,18 @@ impl Loop {
         self.counters.delay.as_ref().map(|monitor| &monitor.histogram)
     }
 
-    /// What came before is no turn.
+    /// Begins the first turn: the time before it does not count as a turn.
     pub(crate) fn begin_counting(&mut self) {
         self.counters.polled_at = self.clock.elapsed();
     }
 
-    /// The last turn ends here, and not with the next wait for the kernel.
+    /// Ends the last turn, which no further wait for the kernel ends.
     pub(crate) fn end_counting(&mut self) {
         let took = self.clock.elapsed().saturating_sub(self.counters.polled_at);
         self.counters.longest_turn = self.counters.longest_turn.max(took);
     }
 
-    /// The kernel has been waited for, `slept` of the time since the loop looked last: a turn lies between two such waits.
+    /// Counts a turn, at the end of a wait for the kernel that lasted `slept`. A turn is the time between two waits.
     #[inline]
     pub(crate) fn count_turn(&mut self, slept: Duration) {
         let counters = &mut self.counters;
@@ -149,7 +151,7 @@ impl Loop {
         counters.polled_at = self.now;
     }
 
-    /// Ends a phase that began at `start` for the sake of [`Metrics::phases`].
+    /// Adds the time of a phase that began at `start` to [`Metrics::phases`].
     pub(crate) fn count_phase(&mut self, phase: Phase, start: Duration, idle_before: Duration) {
         let waited = self.counters.idle - idle_before;
         let took = self.clock.elapsed().saturating_sub(start).saturating_sub(waited);
@@ -157,13 +159,13 @@ impl Loop {
     }
 }
 
-/// Each power of two is divided into this many buckets, so a value is known to one part in 16.
+/// Each power of two is divided into this many buckets, so a value is exact to one part in 16.
 const STEPS: usize = 16;
 
-/// Nanoseconds up to 2^40, which is 18 minutes.
+/// Enough buckets for 2^40 nanoseconds, which are 18 minutes.
 const BUCKETS: usize = (40 - 3) * STEPS;
 
-/// How often which duration came, to about 6 %.
+/// Counts durations, with an error of at most about 6 %.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     counts: Box<[u64]>,
@@ -190,27 +192,27 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
-    /// How many were counted.
+    /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The shortest; zero when there is none.
+    /// The shortest duration; zero if there is none.
     pub fn min(&self) -> Duration {
         if self.count == 0 { Duration::ZERO } else { self.min }
     }
 
-    /// The longest.
+    /// The longest duration; zero if there is none.
     pub fn max(&self) -> Duration {
         self.max
     }
 
-    /// The mean; zero when there is none.
+    /// The mean duration; zero if there is none.
     pub fn mean(&self) -> Duration {
         Duration::from_nanos((self.total_ns / u128::from(self.count.max(1))) as u64)
     }
 
-    /// The duration that `percent` of them did not exceed, 0 to 100; zero when there is none.
+    /// The duration that `percent` of all durations (0 to 100) do not exceed; zero if there is none.
     pub fn percentile(&self, percent: f64) -> Duration {
         let wanted = (percent.clamp(0.0, 100.0) / 100.0 * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -224,7 +226,7 @@ impl Histogram {
     }
 }
 
-/// The bucket of a duration: its highest bit, and the four bits behind it.
+/// The bucket of a duration: the position of its highest bit, and the next four bits.
 fn bucket(value: Duration) -> usize {
     let ns = (value.as_nanos() as u64).max(1);
     let exponent = ns.ilog2() as usize;
@@ -250,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_knows_its_values_to_a_sixteenth() {
+    fn a_bucket_is_at_most_a_sixteenth_wide() {
         for ns in (1..5000).chain([1 << 20, 123_456_789, (1 << 39) + 7]) {
             let value = Duration::from_nanos(ns);
             let top = highest(bucket(value));
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_those_of_the_values() {
+    fn percentiles_are_close_to_those_of_the_values() {
         let mut histogram = Histogram::default();
         assert_eq!((histogram.percentile(50.0), histogram.mean(), histogram.min()), Default::default());
         (1..=1000).for_each(|ms| histogram.record(Duration::from_millis(ms)));

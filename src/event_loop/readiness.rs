@@ -1,27 +1,27 @@
-//! What the poll says of one descriptor, in one byte.
+//! The readiness of one descriptor, in one byte.
 //!
-//! Taken from mio's event once, where events are given out: what serves a socket then tests bits, and can be handed a
-//! readiness that no kernel has reported.
+//! It is made from mio's event once, when the poll dispatches the event. The code that serves a socket then only tests
+//! bits, and can also be called with a readiness that the kernel has not reported.
 
-/// What a descriptor is ready for, and what has ended.
+/// What a descriptor is ready for, and which directions are closed.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Readiness(u8);
 
 impl Readiness {
     pub const READABLE: Readiness = Readiness(1);
     pub const WRITABLE: Readiness = Readiness(1 << 1);
-    /// The peer sends no more.
+    /// The peer will send no more data.
     pub const READ_CLOSED: Readiness = Readiness(1 << 2);
-    /// Nothing more can be sent.
+    /// No more data can be sent.
     pub const WRITE_CLOSED: Readiness = Readiness(1 << 3);
     pub const ERROR: Readiness = Readiness(1 << 4);
     /// Urgent data.
     pub const PRIORITY: Readiness = Readiness(1 << 5);
 
-    /// Either of the last words: no more to come, no more to send, or broken.
+    /// A direction is closed, or there is an error.
     pub const HANGUP: Readiness = Readiness(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0 | Self::ERROR.0);
 
-    /// Both directions are closed, or something is wrong: a write may fail, and nobody sends any more.
+    /// Nothing can be sent, or there is an error. For TCP this means that both directions are closed.
     pub const BROKEN: Readiness = Readiness(Self::WRITE_CLOSED.0 | Self::ERROR.0);
 
     #[inline]
@@ -37,13 +37,13 @@ impl Readiness {
         )
     }
 
-    /// Whether any of `wanted` is there.
+    /// Whether any bit of `wanted` is set.
     #[inline]
     pub fn is_any(self, wanted: Readiness) -> bool {
         self.0 & wanted.0 != 0
     }
 
-    /// Something to read, and nothing out of the ordinary.
+    /// Whether there is data to read, and neither an end, an error, nor urgent data.
     #[inline]
     pub fn is_plain_data(self) -> bool {
         self.0 & !Self::WRITABLE.0 == Self::READABLE.0

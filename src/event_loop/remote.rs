@@ -1,7 +1,7 @@
-//! The one door for other threads.
+//! How other threads reach the loop.
 //!
-//! A loop belongs to one thread, and so does everything in it. Another thread (a database client, a name lookup) gets a
-//! [`Remote`] and posts closures through it; the poll wakes up and runs them, one callback boundary after each:
+//! A loop and everything in it belong to one thread. Another thread (a database client, a name lookup) gets a [`Remote`]
+//! and posts closures through it. A post wakes the poll, which runs the closures, with a callback boundary after each:
 //!
 //! ```text
 //!   helper thread                        loop thread
@@ -16,25 +16,26 @@ use super::Loop;
 
 type Posted = Box<dyn FnOnce(&mut Loop) + Send>;
 
-struct Shared {
+/// What all remotes of a loop share.
+struct RemoteState {
     /// `None` when the loop is gone.
     queue: Mutex<Option<Vec<Posted>>>,
-    /// Guards that keep the loop alive, and what was posted and has not been run.
+    /// How many [`KeepAlive`] guards there are, plus how many posted closures have not been run.
     holds: AtomicUsize,
     waker: mio::Waker,
 }
 
-/// A way into the loop from another thread; from [`Loop::remote`]. Cheap to clone.
+/// A handle to the loop for other threads; from [`Loop::remote`]. Cheap to clone.
 ///
-/// What was posted before the loop had nothing left to do is run. But a remote alone keeps nothing alive: what is posted later
-/// waits until the loop is run again, and is dropped with it. Take a [`hold`](Remote::hold) for as long as an answer is
-/// awaited.
+/// A closure that is posted while the loop runs is called before the loop ends. A remote alone does not keep the loop
+/// alive: a closure that is posted after the loop ended waits until the loop is run again, and is dropped with the loop.
+/// Take a [`hold`](Remote::hold) while the loop waits for a result from another thread.
 #[derive(Clone)]
 pub struct Remote {
-    shared: Arc<Shared>,
+    state: Arc<RemoteState>,
 }
 
-/// Keeps the loop alive until it is dropped, from whatever thread; from [`Remote::hold`].
+/// Keeps the loop alive until it is dropped, on any thread; from [`Remote::hold`].
 #[must_use = "the loop is kept alive only as long as this lives"]
 pub struct KeepAlive {
     remote: Remote,
@@ -42,35 +43,37 @@ pub struct KeepAlive {
 
 impl Remote {
     pub(crate) fn new(waker: mio::Waker) -> Self {
-        let shared = Shared { queue: Mutex::new(Some(Vec::new())), holds: AtomicUsize::new(0), waker };
-        Remote { shared: Arc::new(shared) }
+        let state = RemoteState { queue: Mutex::new(Some(Vec::new())), holds: AtomicUsize::new(0), waker };
+        Remote { state: Arc::new(state) }
     }
 
-    /// Has `f` run on the loop, in its poll phase, after what was posted before. It never waits, and the queue has no limit:
-    /// a thread that can be faster than the loop should wait for an answer now and then.
+    /// Queues `f`. The loop calls it in its poll phase, after the closures that were posted before.
     ///
-    /// `false` if the loop is gone; then `f` is dropped.
+    /// This never waits, and the queue has no limit. A thread that may be faster than the loop should wait for a reply from
+    /// time to time.
+    ///
+    /// Returns `false`, and drops `f`, if the loop is gone.
     pub fn post(&self, f: impl FnOnce(&mut Loop) + Send + 'static) -> bool {
         let is_first = {
             let mut queue = self.lock();
             let Some(queue) = queue.as_mut() else { return false };
             queue.push(Box::new(f));
-            self.shared.holds.fetch_add(1, Ordering::AcqRel);
+            self.state.holds.fetch_add(1, Ordering::AcqRel);
             queue.len() == 1
         };
-        // Whoever finds a queue with something in it knows that the loop has been woken for it.
+        // If the queue was not empty, the post before this one has already woken the loop.
         if is_first {
             self.wake();
         }
         true
     }
 
-    /// Whether the loop is gone, and with it everything that was posted and not run.
+    /// Whether the loop is gone. The closures that it had not called are gone too.
     pub fn is_closed(&self) -> bool {
         self.lock().is_none()
     }
 
-    /// The loop is dropped. What was posted may have a remote itself, and would keep itself alive.
+    /// Drops what was posted, when the loop is dropped. A posted closure may own a remote, and so would keep itself alive.
     pub(crate) fn close(&self) {
         let posted = self.lock().take();
         drop(posted);
@@ -78,28 +81,29 @@ impl Remote {
 
     /// Keeps the loop alive until the guard is dropped.
     pub fn hold(&self) -> KeepAlive {
-        self.shared.holds.fetch_add(1, Ordering::AcqRel);
+        self.state.holds.fetch_add(1, Ordering::AcqRel);
         KeepAlive { remote: self.clone() }
     }
 
+    /// Whether a guard exists or a closure waits to be called.
     pub(crate) fn is_held(&self) -> bool {
-        self.shared.holds.load(Ordering::Acquire) > 0
+        self.state.holds.load(Ordering::Acquire) > 0
     }
 
-    /// What has been posted since the last call.
+    /// Takes the closures that have been posted since the last call.
     pub(crate) fn take_posted(&self) -> Vec<Posted> {
         let posted = self.lock().as_mut().map(mem::take).unwrap_or_default();
-        self.shared.holds.fetch_sub(posted.len(), Ordering::AcqRel);
+        self.state.holds.fetch_sub(posted.len(), Ordering::AcqRel);
         posted
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Posted>>> {
-        // A poisoned queue is whole all the same: nothing can panic between its lock and unlock but an allocation.
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        // A poisoned queue is still valid: only an allocation can panic while the lock is held.
+        self.state.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
-        if let Err(error) = self.shared.waker.wake() {
+        if let Err(error) = self.state.waker.wake() {
             log::error!(target: "bucle::loop", "cannot wake the loop: {error}");
         }
     }
@@ -107,8 +111,8 @@ impl Remote {
 
 impl Drop for KeepAlive {
     fn drop(&mut self) {
-        // The last one to let go wakes the loop, which may be waiting for nothing any more.
-        if self.remote.shared.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // The last guard is gone: wake the loop, which may have no reason left to wait.
+        if self.remote.state.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.remote.wake();
         }
     }

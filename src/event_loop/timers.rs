@@ -1,8 +1,8 @@
-//! Timers as Node keeps them: one list per duration, a heap of lists.
+//! Timers as in Node: one list per duration, and a heap of lists.
 //!
-//! A server has a great many timers and very few durations: a hundred thousand sockets, each with the same idle limit,
-//! each restarting its timer at every read. Timers of one duration fall due in the order they were started, so a plain
-//! first-in first-out list keeps them sorted for nothing; only the *lists* have to be compared with each other.
+//! A server has very many timers and very few durations: for example, a hundred thousand sockets with the same idle
+//! limit, each of which restarts its timer at every read. Timers of one duration are due in the order in which they
+//! were started, so a first-in, first-out list is always sorted. Only the *lists* have to be compared with each other.
 //!
 //! ```text
 //!   heap of lists, by (expiry, order)        timers of a list, by start
@@ -10,27 +10,28 @@
 //!       40 ms, expiry 1040 ────────────────▶ a 1000
 //!        ├─ 5 s, expiry 5200 ──────────────▶ b 200 ⇄ c 200 ⇄ d 950
 //!        └─ 120 s, expiry 120500 ──────────▶ e 600 ⇄ f 1010
-//!                          └ of a timer refreshed since; e's 120600 will be found out at 120500
+//!                          └ too early: its timer was refreshed; e expires at 120600
 //! ```
 //!
-//! A list's expiry is that of its first timer *when the list was last put in its place*. It becomes too early once that
-//! timer is cleared or refreshed. A pass that comes to such a list finds nothing due there, puts it in its right place
-//! and goes on. This is what makes a refresh cheap: it does not touch the heap.
+//! A list's expiry is that of its first timer *when the list was last placed in the heap*. It is too early if that
+//! timer has since been cleared or refreshed. A pass that reaches such a list finds nothing due there, moves the list
+//! to its right place, and continues. So a refresh is cheap: it does not change the heap.
 //!
 //! | action | cost |
 //! |---|---|
 //! | insert, remove | a hash look-up, a list link; O(log durations) for the first and last timer of a duration |
-//! | refresh | two list links, whatever the number of timers; what it costs is reaching the neighbours in memory |
-//! | next_expiry | a look at the top of the heap |
-//! | a pass | one link per timer fired, O(log durations) per list looked at |
+//! | refresh | two list links, for any number of timers; most of the cost is cache misses at the neighbours |
+//! | next_expiry | reads the top of the heap |
+//! | a pass | one link per timer that fires, O(log durations) per list that it visits |
 //!
-//! Nothing is allocated once the tables have grown to the largest number of timers and durations alive at a time.
+//! Memory is allocated only when there are more timers or durations at the same time than ever before.
 //!
-//! Time is a number here, milliseconds since the loop's birth, and comes in as an argument. The rules are those of Node
-//! 20's `lib/internal/timers.js`, including the surprising one: all due timers of a list run before another list is
-//! looked at, so a timer may overtake one of another duration that expired earlier. One difference: Node keeps the
-//! empty list of a cleared unreferenced timer, here it goes like any other. That shows only in the order of two timers
-//! which expire in the same millisecond.
+//! Time is passed in as an argument: a number of milliseconds since the loop was made. The rules are those of Node 20's
+//! `lib/internal/timers.js`. One of them is surprising: a pass runs all due timers of a list before it visits another
+//! list, so a timer may fire before one of another duration that expired earlier.
+//!
+//! There is one difference: Node keeps the empty list after an unreferenced timer was cleared, while this module
+//! removes it. This affects only the order of timers that expire in the same millisecond.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -44,10 +45,10 @@ use slab::Slab;
 use super::slots::{HasSerial, Slots};
 use super::token::Key;
 
-/// Names one timer for ever: which slot it sits in, and which tenant of that slot it is.
+/// Names a timer: its slot, and a serial that differs from those of the former timers in that slot.
 ///
-/// Invariant: a serial is given out once (it wraps after 2^32 − 1 timers), so an id kept after its timer was cleared
-/// finds nothing, never a stranger's timer.
+/// Invariant: a serial is used once (it wraps after 2^32 − 1 timers). So an id that is kept after its timer was cleared
+/// finds nothing, and never another timer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct TimerId {
     index: u32,
@@ -66,7 +67,7 @@ impl TimerId {
 /// Node's `TIMEOUT_MAX` in milliseconds, a little under 25 days.
 const LONGEST: u128 = (1 << 31) - 1;
 
-/// A delay in Node's whole milliseconds: truncated, and 1 when below 1 or above 2^31 − 1.
+/// Converts a delay to Node's whole milliseconds: truncated, and 1 if it is below 1 or above 2^31 − 1.
 pub(crate) const fn delay_ms(delay: Duration) -> u32 {
     match delay.as_millis() {
         ms @ 1..=LONGEST => ms as u32,
@@ -74,25 +75,25 @@ pub(crate) const fn delay_ms(delay: Duration) -> u32 {
     }
 }
 
-/// A socket's limit in whole milliseconds, at least 1. What is longer than 2^31 − 1 is that long: as Node's
-/// `socket.setTimeout`, and other than its `setTimeout`.
+/// Converts a socket's time limit to whole milliseconds, from 1 to 2^31 − 1. A longer limit becomes the longest, as in
+/// Node's `socket.setTimeout`; a longer delay of `setTimeout` becomes 1.
 pub(crate) fn limit_ms(limit: Duration) -> u32 {
     limit.as_millis().clamp(1, LONGEST) as u32
 }
 
-/// All timers of a loop, each with a payload `T`: what to do when it fires.
+/// All timers of a loop. Each has a payload `T`: what to do when it fires.
 ///
-/// A timer is *armed* while it waits for its time. Firing disarms it and leaves its slot, for the caller to rearm (an
-/// interval), to [`remove`](Self::remove) (a timeout), or to keep for a later [`refresh`](Self::refresh).
+/// A timer is *armed* while it waits for its time. Firing disarms it but keeps its slot. The caller then rearms it (an
+/// interval), [`remove`](Self::remove)s it (a timeout), or keeps it for a later [`refresh`](Self::refresh).
 ///
-/// A pass, with user code where the dots are, which may do anything to any timer:
+/// A pass looks like this. The callback and the ticks are user code, which may change any timer:
 ///
 /// ```text
 ///   timers.begin_pass(now);
 ///   while let Some(id) = timers.next_due() {
-///       …the callback, then refresh an interval, or remove a timeout that nobody armed again…
+///       …run the callback; rearm an interval; remove a timeout that is not armed again…
 ///       timers.settle();
-///       …ticks…
+///       …run the ticks…
 ///   }
 /// ```
 pub(crate) struct Timers<T> {
@@ -101,11 +102,13 @@ pub(crate) struct Timers<T> {
     next_serial: NonZeroU32,
     /// How many entries are armed and referenced.
     referenced: usize,
-    /// The time of the last pass to begin. No timer is armed with an earlier start, so none that is armed during a
-    /// pass can be due in it, and no list made during a pass can come before those still to be run. This is why a
-    /// pass needs no memory beyond this number: the list it is at stays on top of the heap.
+    /// The time of the last pass.
+    ///
+    /// No timer is armed with an earlier start. So a timer that is armed during a pass is not due in it, and a list
+    /// that is made during a pass comes after those that still have to run. Therefore a pass needs no other state: its
+    /// current list stays on top of the heap.
     now: i64,
-    /// The `order` of the list the last due timer came from.
+    /// The `order` of the list of the last due timer.
     running: u64,
 }
 
@@ -113,7 +116,7 @@ struct Entry<T> {
     start: i64,
     serial: NonZeroU32,
     delay: u32,
-    /// The list this is linked into, [`NIL`] when disarmed.
+    /// The list that contains this timer; [`NIL`] while it is disarmed.
     list: u32,
     prev: u32,
     next: u32,
@@ -130,7 +133,7 @@ impl<T> HasSerial for Entry<T> {
     }
 }
 
-/// No list, no entry. A plain number because `Option<u32>` would double the links.
+/// No list or no entry. It is a plain number, because an `Option<u32>` is twice as large.
 const NIL: u32 = u32::MAX;
 
 impl<T> Timers<T> {
@@ -145,11 +148,11 @@ impl<T> Timers<T> {
         }
     }
 
-    /// Arms a new, referenced timer that is due when `start + delay` has come.
+    /// Arms a new, referenced timer that is due at `start + delay`.
     ///
-    /// Here and in [`refresh`](Self::refresh) and [`rearm`](Self::rearm), a `start` before the last pass began is taken
-    /// for that pass's time. Starts may be out of order otherwise, as with a clock read once per turn: a timer behind
-    /// one with a later start fires with it, a little late.
+    /// Here and in [`refresh`](Self::refresh) and [`rearm`](Self::rearm), a `start` before the time of the last pass is
+    /// replaced by that time. Otherwise starts may be out of order: a timer behind one with a later start fires
+    /// together with it, a little late.
     pub(crate) fn insert(&mut self, start: i64, delay: u32, payload: T) -> TimerId {
         let serial = self.next_serial;
         self.next_serial = serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
@@ -159,11 +162,11 @@ impl<T> Timers<T> {
         TimerId { index, serial }
     }
 
-    /// Clears a timer, armed or not, and gives its payload back.
+    /// Clears a timer, armed or not, and returns its payload.
     pub(crate) fn remove(&mut self, id: TimerId) -> Option<T> {
         let entry = self.find(id)?;
-        // A running timer has left its list, but takes that along if it was the last: one of the same delay started
-        // later in the callback then makes a list of its own, which comes before any list made after it.
+        // A running timer is no longer in its list. If the list is empty, it is removed here all the same: a timer of
+        // the same delay that the callback starts next then makes a new list, with an `order` of that moment.
         let list = if entry.list == NIL { self.lists.find(entry.delay) } else { Some(self.disarm(id.index)) };
         if let Some(list) = list {
             self.lists.drop_if_empty(list);
@@ -171,17 +174,17 @@ impl<T> Timers<T> {
         Some(self.entries.remove(id.key())?.payload)
     }
 
-    /// Starts a timer again at `start` with the delay it has, behind all others of that delay. Also arms a timer that
-    /// has fired. `false` if there is no such timer.
+    /// Starts a timer again at `start` with its present delay, behind all others of that delay. This also arms a timer
+    /// that has fired. Returns `false` if the timer does not exist.
     pub(crate) fn refresh(&mut self, id: TimerId, start: i64) -> bool {
         let Some(entry) = self.find(id) else { return false };
         self.rearm(id, start, entry.delay)
     }
 
-    /// Starts a timer again at `start`, with a delay of its own. `false` if there is no such timer.
+    /// Starts a timer again at `start`, with a new delay. Returns `false` if the timer does not exist.
     ///
-    /// A timer that is armed already moves: in Node too an interval goes by the time before its callback, even if the
-    /// callback has called `refresh`.
+    /// A timer that is already armed is moved. As in Node, an interval is measured from the time before its callback,
+    /// even if the callback has called `refresh`.
     pub(crate) fn rearm(&mut self, id: TimerId, start: i64, delay: u32) -> bool {
         let Some(entry) = self.find(id) else { return false };
         let is_armed = entry.list != NIL;
@@ -197,7 +200,7 @@ impl<T> Timers<T> {
         true
     }
 
-    /// Whether the timer's slot still lives.
+    /// Whether the timer exists, armed or not.
     #[cfg(test)]
     pub(crate) fn contains(&self, id: TimerId) -> bool {
         self.find(id).is_some()
@@ -212,13 +215,13 @@ impl<T> Timers<T> {
         self.find_mut(id).map(|entry| &mut entry.payload)
     }
 
-    /// When the timer is due, or was when it fired last.
+    /// When the timer is due, or was due when it last fired.
     #[cfg(any(test, feature = "trace"))]
     pub(crate) fn expiry(&self, id: TimerId) -> Option<i64> {
         self.find(id).map(|entry| entry.start + i64::from(entry.delay))
     }
 
-    /// Says whether the timer, while armed, keeps the loop alive. It fires either way.
+    /// Sets whether the timer keeps the loop alive while it is armed. It fires in both cases.
     pub(crate) fn set_referenced(&mut self, id: TimerId, is_referenced: bool) {
         let Some(entry) = self.find_mut(id) else { return };
         let was_referenced = mem::replace(&mut entry.is_referenced, is_referenced);
@@ -231,24 +234,24 @@ impl<T> Timers<T> {
         self.find(id).is_some_and(|entry| entry.is_referenced)
     }
 
-    /// How many timers keep the loop alive: those that are both armed and referenced.
+    /// How many timers keep the loop alive: those that are armed and referenced.
     pub(crate) fn referenced(&self) -> usize {
         self.referenced
     }
 
-    /// How many timers there are, the disarmed ones included.
+    /// How many timers there are, including the disarmed ones.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// When the next pass is worth the trouble, for referenced timers or others. It may find nothing due: the timer
-    /// that was first is perhaps gone or refreshed.
+    /// When the next pass is needed, for referenced and unreferenced timers. It may be too early, never too late: the
+    /// first timer may have been cleared or refreshed.
     pub(crate) fn next_expiry(&self) -> Option<i64> {
-        self.lists.top().map(|place| place.expiry)
+        self.lists.top().map(|top| top.expiry)
     }
 
-    /// How many timers should have fired by `now`, and how late the latest is.
+    /// How many timers should have fired by `now`, and how many milliseconds late the latest is.
     #[cfg(feature = "trace")]
     pub(crate) fn late(&self, now: i64) -> Option<(usize, u64)> {
         let (mut count, mut latest) = (0, 0);
@@ -267,14 +270,14 @@ impl<T> Timers<T> {
         (count > 0).then_some((count, latest as u64))
     }
 
-    /// Fixes the time for a pass: what is due by `now` fires, and no more, however long the callbacks take.
+    /// Begins a pass. It fires the timers that are due at `now`, and no others, however long the callbacks take.
     ///
-    /// Time does not run backwards: a `now` before the last pass's is taken for that.
+    /// A `now` before that of the last pass is replaced by it, so time never runs backwards.
     pub(crate) fn begin_pass(&mut self, now: i64) {
         self.now = self.now.max(now);
     }
 
-    /// Disarms the next due timer of this pass and names it. The caller runs it.
+    /// Disarms the next due timer of this pass and returns its id. The caller runs it.
     pub(crate) fn next_due(&mut self) -> Option<TimerId> {
         loop {
             let top = self.lists.top().filter(|top| top.expiry <= self.now)?;
@@ -285,19 +288,19 @@ impl<T> Timers<T> {
         }
     }
 
-    /// Ends a callback, before the ticks are run: if that was the last due timer of its list, the list takes its next
-    /// place now, ahead of lists of the same expiry that the ticks make.
+    /// Ends a callback, before the ticks run. If that was the last due timer of its list, the list moves to its next
+    /// place now, ahead of lists of the same expiry that the ticks will make.
     ///
-    /// Only for that order; [`next_due`](Self::next_due) would do the same, later.
+    /// This is needed only for that order: [`next_due`](Self::next_due) would move the list too, but after the ticks.
     pub(crate) fn settle(&mut self) {
         if let Some(top) = self.lists.top().filter(|top| top.order == self.running) {
             self.first_due(top);
         }
     }
 
-    /// The first timer of the list on top of the heap, if that is due. If not, the list leaves the top: it moves to
-    /// where its first timer belongs, which is after this pass, or goes if it is empty.
-    fn first_due(&mut self, top: Place) -> Option<u32> {
+    /// Returns the first timer of the list on top of the heap, if it is due. If not, the list leaves the top: it is
+    /// moved to the expiry of its first timer, which is after this pass, or removed if it is empty.
+    fn first_due(&mut self, top: HeapEntry) -> Option<u32> {
         let first = self.lists[top.list].first;
         if first == NIL {
             self.lists.drop_if_empty(top.list);
@@ -321,7 +324,7 @@ impl<T> Timers<T> {
     }
 
     fn arm(&mut self, index: u32, start: i64, delay: u32) {
-        debug_assert!(delay >= 1, "a timer of no delay could be due in the pass it is made in");
+        debug_assert!(delay >= 1, "a timer with a delay of 0 could be due in the pass that it is made in");
         let start = start.max(self.now);
         let list = self.lists.find_or_make(delay, start + i64::from(delay));
         self.append(list, index);
@@ -331,7 +334,7 @@ impl<T> Timers<T> {
         self.referenced += usize::from(entry.is_referenced);
     }
 
-    /// Takes an armed timer out of its list, which may be empty then, and says which list that was.
+    /// Takes an armed timer out of its list and returns the list, which may be empty now.
     fn disarm(&mut self, index: u32) -> u32 {
         self.unlink(index);
         let entry = &mut self.entries[index];
@@ -342,6 +345,7 @@ impl<T> Timers<T> {
     fn move_to_end(&mut self, index: u32, start: i64) {
         let entry = &mut self.entries[index];
         entry.start = start.max(self.now);
+        // The last timer of a list is in its place already.
         if entry.next != NIL {
             let list = entry.list;
             self.unlink(index);
@@ -374,16 +378,16 @@ impl<T> Timers<T> {
     }
 }
 
-/// The lists, found by delay and ordered by expiry.
+/// The lists: found by delay, ordered by expiry.
 ///
-/// Invariant: between passes no list is empty. Within one only the list whose timer is running can be.
+/// Invariant: no list is empty, except that of the running timer during a pass.
 #[derive(Default)]
 struct Lists {
     slots: Slab<List>,
     by_delay: HashMap<u32, u32, BuildHasherDefault<DelayHasher>>,
-    /// A binary heap, smallest place first. Every list has one place in it, and knows where.
-    heap: Vec<Place>,
-    /// The last `order` given out.
+    /// A binary heap, smallest entry first. Every list has one entry, and stores its position.
+    heap: Vec<HeapEntry>,
+    /// The last `order` that was assigned.
     order: u64,
 }
 
@@ -391,14 +395,14 @@ struct List {
     delay: u32,
     first: u32,
     last: u32,
-    /// Where in the heap its place is.
+    /// The index of its entry in the heap.
     position: u32,
 }
 
-/// What lists are ordered by. `order` is given out once, whenever a list is made or moved, and decides between lists of
-/// equal expiry; so `list` never does.
+/// A list in the heap. Lists are ordered by expiry, then by `order`. A list gets a new `order` whenever it is made or
+/// moved, so no two are equal and `list` never decides.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct HeapEntry {
     expiry: i64,
     order: u64,
     list: u32,
@@ -419,7 +423,7 @@ impl IndexMut<u32> for Lists {
 }
 
 impl Lists {
-    fn top(&self) -> Option<Place> {
+    fn top(&self) -> Option<HeapEntry> {
         self.heap.first().copied()
     }
 
@@ -427,7 +431,7 @@ impl Lists {
         self.by_delay.get(&delay).copied()
     }
 
-    /// The list of `delay`; a new one expires at `expiry`, one that exists keeps what it has.
+    /// The list of `delay`. A new list gets `expiry`; an existing one keeps its own.
     fn find_or_make(&mut self, delay: u32, expiry: i64) -> u32 {
         if let Some(list) = self.find(delay) {
             return list;
@@ -437,7 +441,7 @@ impl Lists {
         let list = self.slots.insert(list) as u32;
         self.by_delay.insert(delay, list);
         let order = self.next_order();
-        self.heap.push(Place { expiry, order, list });
+        self.heap.push(HeapEntry { expiry, order, list });
         self.sift_up(position);
         list
     }
@@ -457,10 +461,10 @@ impl Lists {
         }
     }
 
-    /// Puts the list on top of the heap behind all others that expire by `expiry`.
+    /// Moves the list on top of the heap to `expiry`, behind the lists that have the same.
     fn move_top_to(&mut self, expiry: i64) {
         let order = self.next_order();
-        self.heap[0] = Place { expiry, order, ..self.heap[0] };
+        self.heap[0] = HeapEntry { expiry, order, ..self.heap[0] };
         self.sift_down(0);
     }
 
@@ -470,43 +474,43 @@ impl Lists {
     }
 
     fn sift_up(&mut self, mut position: usize) {
-        let place = self.heap[position];
+        let entry = self.heap[position];
         while position > 0 {
             let parent = (position - 1) / 2;
-            if self.heap[parent] < place {
+            if self.heap[parent] < entry {
                 break;
             }
             self.put(position, self.heap[parent]);
             position = parent;
         }
-        self.put(position, place);
+        self.put(position, entry);
     }
 
     fn sift_down(&mut self, mut position: usize) {
-        let place = self.heap[position];
+        let entry = self.heap[position];
         loop {
             let children = 2 * position + 1..self.heap.len().min(2 * position + 3);
             let Some(child) = children.min_by_key(|&child| self.heap[child]) else { break };
-            if place < self.heap[child] {
+            if entry < self.heap[child] {
                 break;
             }
             self.put(position, self.heap[child]);
             position = child;
         }
-        self.put(position, place);
+        self.put(position, entry);
     }
 
-    fn put(&mut self, position: usize, place: Place) {
-        self.heap[position] = place;
-        self[place.list].position = position as u32;
+    fn put(&mut self, position: usize, entry: HeapEntry) {
+        self.heap[position] = entry;
+        self[entry.list].position = position as u32;
     }
 }
 
-/// Spreads delays over a hash table by one multiplication (Knuth's, "multiplicative hashing").
+/// Hashes a delay with one multiplication (Knuth, "multiplicative hashing").
 ///
-/// The delays are the program's own, so nobody can pick them to collide and the standard SipHash would be paid for
-/// nothing. The table looks at the lowest and the highest bits; the good ones of a product are the high ones, so they
-/// are folded down.
+/// A peer cannot choose the delays, so the table does not need the standard SipHash, which resists chosen collisions
+/// but is slower. The table uses the lowest and the highest bits of a hash. In a product the high bits are mixed best,
+/// so they are also folded into the low half.
 #[derive(Default)]
 struct DelayHasher(u64);
 

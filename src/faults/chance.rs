@@ -1,8 +1,8 @@
-//! Programs, peers and a kernel that do whatever bytes say.
+//! Programs, peers and a kernel whose actions are chosen by bytes.
 //!
-//! The bytes are split in three, so that a change of one does not move the others: what the peers do, what the kernel
-//! answers, and what the program does in each of its callbacks. A byte decides one thing; where there is none left
-//! nothing special happens, so that every run comes to an end.
+//! The bytes are split in three parts, so that a change of one part does not move the others: what the peers do, what
+//! the kernel answers, and what the program does in its callbacks. Each byte decides one thing. After the last byte
+//! nothing special happens, so that every run ends.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,13 +16,13 @@ use crate::net::simulated::{Answer, Call};
 use crate::net::{Error, Handler, ServerId, ServerOptions, Socket, SocketOptions, Target};
 use crate::telnet::{self, Client, Telnet};
 
-/// How many sockets a program may connect: each costs turns, and tells less than the one before.
+/// How many sockets a program may connect. Each costs turns, and finds less than the one before.
 const CONNECTS: u32 = 8;
 
-/// Runs a server, its peers and its kernel as `input` says, and panics if anything happens that may not.
+/// Runs a server, its peers and its kernel as `input` says, and panics at any violation.
 ///
-/// The first byte chooses the program; the second and third say how many of the rest are the peers', and then the
-/// kernel's.
+/// The first byte chooses the program. The second and third bytes give the lengths of the next two parts: the bytes
+/// of the peers and the bytes of the kernel. The rest belongs to the program.
 pub fn hold_for(input: &[u8]) {
     let [mode, peers, kernel, rest @ ..] = input else { return };
     let (peers, rest) = rest.split_at(rest.len().min((*peers).into()));
@@ -30,7 +30,7 @@ pub fn hold_for(input: &[u8]) {
     run(*mode, peers, kernel, program);
 }
 
-/// What happens when peers, kernel and program take their decisions from these bytes.
+/// Runs a program of kind `mode`; the other three arguments decide what peers, kernel and program do.
 pub(crate) fn run(mode: u8, peers: &[u8], kernel: &[u8], program: &[u8]) {
     let mut world = World::new();
     let peers = Chance::new(peers);
@@ -39,12 +39,12 @@ pub(crate) fn run(mode: u8, peers: &[u8], kernel: &[u8], program: &[u8]) {
     let options = options(&peers);
     for turn in 0..1 + peers.below(4) {
         let steps = steps(&peers, mode);
-        world.visitor(turn * peers.below(3), steps);
+        world.client(turn * peers.below(3), steps);
     }
     for _ in 0..CONNECTS {
         let mut steps = steps(&peers, mode);
         steps.insert(0, if peers.below(4) == 1 { Step::Refuse("ECONNREFUSED") } else { Step::Accept });
-        world.host(steps);
+        world.remote_server(steps);
     }
     world.kernel.set_addresses(vec![[127, 0, 0, 1].into(), [0u16; 8].into()]);
     world.kernel.set_script(move |call| answer(&kernel, call));
@@ -57,18 +57,18 @@ pub(crate) fn run(mode: u8, peers: &[u8], kernel: &[u8], program: &[u8]) {
             world.serve(options, Telnet::new(telnet::Options::default(), Lines { ledger, clients: Vec::new() }));
         }
         _ => {
-            let anything = Anything::new(ledger, program);
-            let servers = anything.shared.clone();
-            let server = world.serve(options, anything.clone());
-            servers.server.set(Some(server.id()));
-            world.enter(|lp| anything.act(lp, None));
+            let program_handler = RandomProgram::new(ledger, program);
+            let shared = program_handler.shared.clone();
+            let server = world.serve(options, program_handler.clone());
+            shared.server.set(Some(server.id()));
+            world.enter(|lp| program_handler.act(lp, None));
         }
     }
     world.run();
     world.finish();
 }
 
-/// Bytes that decide.
+/// Bytes that make decisions.
 #[derive(Clone)]
 struct Chance {
     bytes: Rc<RefCell<VecDeque<u8>>>,
@@ -79,7 +79,7 @@ impl Chance {
         Chance { bytes: Rc::new(RefCell::new(bytes.iter().copied().collect())) }
     }
 
-    /// The next byte; 0 when there is none.
+    /// The next byte, or 0 after the last one.
     fn byte(&self) -> u8 {
         self.bytes.borrow_mut().pop_front().unwrap_or(0)
     }
@@ -128,7 +128,7 @@ fn steps(chance: &Chance, mode: u8) -> Vec<Step> {
     (0..count).map(step).collect()
 }
 
-/// The next bytes of a text of which no two places look alike for long.
+/// The next bytes of an endless text in which neighbouring places differ, so that misplaced bytes show.
 fn text(place: &mut usize, len: usize) -> Vec<u8> {
     let start = *place;
     *place += len;
@@ -144,7 +144,7 @@ fn answer(chance: &Chance, call: Call) -> Answer {
     answers[usize::from(byte) % answers.len()]
 }
 
-/// Everything that a kernel may answer to a call.
+/// All answers that a kernel may give to a call.
 pub(crate) fn answers(call: Call) -> &'static [Answer] {
     use Answer::*;
     match call {
@@ -193,7 +193,7 @@ pub(crate) fn answers(call: Call) -> &'static [Answer] {
     }
 }
 
-/// Answers every chunk with itself.
+/// Writes every chunk back.
 struct Echo {
     ledger: Ledger,
 }
@@ -204,7 +204,7 @@ impl Handler for Echo {
     }
 }
 
-/// Says every line to everybody.
+/// Writes every line to all clients.
 struct Lines {
     ledger: Ledger,
     clients: Vec<Client>,
@@ -233,37 +233,37 @@ impl telnet::Handler for Lines {
     }
 }
 
-/// Does in every callback what the bytes say, to its own socket or to another.
+/// Does in every callback what the bytes say, to the socket of the callback or to another one.
 #[derive(Clone)]
-struct Anything {
+struct RandomProgram {
     ledger: Ledger,
     chance: Chance,
-    shared: Rc<Shared>,
+    shared: Rc<ProgramState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct ProgramState {
     sockets: RefCell<Vec<Socket>>,
     server: Cell<Option<ServerId>>,
     connects: Cell<u32>,
 }
 
-impl Anything {
-    fn new(ledger: Ledger, chance: Chance) -> Anything {
-        Anything { ledger, chance, shared: Rc::default() }
+impl RandomProgram {
+    fn new(ledger: Ledger, chance: Chance) -> RandomProgram {
+        RandomProgram { ledger, chance, shared: Rc::default() }
     }
 
-    fn meet(&self, socket: Socket) {
+    fn add(&self, socket: Socket) {
         self.shared.sockets.borrow_mut().push(socket);
     }
 
-    /// Any of the sockets there have been.
+    /// Any of the sockets so far, open or closed.
     fn any(&self) -> Option<Socket> {
         let sockets = self.shared.sockets.borrow();
         (!sockets.is_empty()).then(|| sockets[self.chance.below(sockets.len())])
     }
 
-    /// What a callback does: up to three things.
+    /// The body of a callback: up to three actions.
     fn act(&self, lp: &mut Loop, own: Option<Socket>) {
         for _ in 0..3 {
             let byte = self.chance.byte();
@@ -273,13 +273,13 @@ impl Anything {
             let target = if byte < 192 { own } else { self.any() };
             match target {
                 Some(socket) if byte % 8 != 7 => self.act_on(lp, socket),
-                _ => self.act_apart(lp, own),
+                _ => self.act_on_the_loop(lp, own),
             }
         }
     }
 
-    /// Something that is done later, when there may be other decisions to take.
-    fn later(&self, own: Option<Socket>) -> impl FnOnce(&mut Loop) + 'static {
+    /// A callback that acts later, with the next bytes.
+    fn act_later(&self, own: Option<Socket>) -> impl FnOnce(&mut Loop) + 'static {
         let this = self.clone();
         move |lp| this.act(lp, own)
     }
@@ -292,7 +292,7 @@ impl Anything {
     fn act_on(&self, lp: &mut Loop, socket: Socket) {
         let ledger = &self.ledger;
         let what = self.chance.byte() % 36;
-        log::trace!(target: "bucle::faults", "{socket} is done {what}");
+        log::trace!(target: "bucle::faults", "{socket}: action {what}");
         match what {
             0..6 => {
                 let bytes = self.bytes(socket);
@@ -300,18 +300,18 @@ impl Anything {
             }
             6..9 => {
                 let bytes = self.bytes(socket);
-                ledger.write_then(lp, socket, &bytes, self.later(Some(socket)));
+                ledger.write_then(lp, socket, &bytes, self.act_later(Some(socket)));
             }
             9 => socket.end(lp),
             10 => {
                 let bytes = self.bytes(socket);
                 ledger.end_with(lp, socket, &bytes);
             }
-            11 => ledger.end_then(lp, socket, self.later(Some(socket))),
+            11 => ledger.end_then(lp, socket, self.act_later(Some(socket))),
             12 => socket.destroy(lp),
             13 => socket.destroy_with(lp, Error::custom("E_CHANCE", "as the bytes say")),
             14 => socket.destroy_soon(lp),
-            // Refused while it connects to a path.
+            // This fails while the socket connects to a path.
             15 => drop(socket.reset_and_destroy(lp)),
             16 | 17 => socket.pause(lp),
             18..21 => socket.resume(lp),
@@ -338,7 +338,7 @@ impl Anything {
             32 => socket.set_encoding(lp),
             33 => {
                 if self.may_connect() {
-                    // Only a socket that is new or just being closed takes it.
+                    // This fails unless the socket is new or in its `on_close`.
                     let _ = ledger.connect_to(lp, socket, ("127.0.0.1", 23));
                 }
             }
@@ -348,12 +348,12 @@ impl Anything {
         ledger.check_info(lp, socket);
     }
 
-    fn act_apart(&self, lp: &mut Loop, own: Option<Socket>) {
+    fn act_on_the_loop(&self, lp: &mut Loop, own: Option<Socket>) {
         match self.chance.byte() % 12 {
-            0 => lp.next_tick(self.later(own)),
-            1 => lp.queue_microtask(self.later(own)),
-            2 => drop(lp.set_immediate(self.later(own))),
-            3 => drop(lp.set_timeout(Duration::from_millis(self.chance.pick(&[1, 100, 3000])), self.later(own))),
+            0 => lp.next_tick(self.act_later(own)),
+            1 => lp.queue_microtask(self.act_later(own)),
+            2 => drop(lp.set_immediate(self.act_later(own))),
+            3 => drop(lp.set_timeout(Duration::from_millis(self.chance.pick(&[1, 100, 3000])), self.act_later(own))),
             4..8 => self.connect(lp),
             8 => {
                 if let Some(server) = self.shared.server.get() {
@@ -397,7 +397,7 @@ impl Anything {
             ..SocketOptions::default()
         };
         let socket = self.ledger.socket(lp, options, self.clone());
-        self.meet(socket);
+        self.add(socket);
         match bits >> 3 & 3 {
             0 => self.ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new"),
             1 => self.ledger.connect_to(lp, socket, Target::path("/somewhere")).expect("it is new"),
@@ -407,9 +407,9 @@ impl Anything {
     }
 }
 
-impl Handler for Anything {
+impl Handler for RandomProgram {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        self.meet(socket);
+        self.add(socket);
         self.act(lp, Some(socket));
     }
     fn on_lookup(&mut self, lp: &mut Loop, socket: Socket, _: Result<std::net::IpAddr, &Error>) {
@@ -462,7 +462,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn whatever_happens_every_socket_lives_and_dies_as_it_should(
+        fn every_socket_keeps_its_promises_under_random_faults(
             mode in 0u8..4,
             peers in vec(any::<u8>(), 0..80),
             kernel in vec(any::<u8>(), 0..60),

@@ -1,7 +1,7 @@
-//! What chance and reviews have found, one by one.
+//! Regression tests for bugs that random runs and reviews have found, one test for each.
 //!
-//! The ledger says what was wrong in most of them: a socket without its `on_close`, an event after the destroy, a callback
-//! that never came, a slot that stays.
+//! In most of them the ledger detects the bug: a socket without its `on_close`, an event after the destroy, a
+//! callback that is never called, a slot that is never freed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::net::simulated::{Answer, Call};
 use crate::net::{BACKLOG, Error, Limit, Limits, ServerOptions, SocketOptions, on};
 
 #[test]
-fn who_is_destroyed_at_the_first_address_of_a_name_hears_of_no_other() {
+fn a_socket_destroyed_at_the_first_address_of_a_name_gets_no_other_lookup() {
     let mut world = World::new();
     world.kernel.set_addresses(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]);
     let ledger = world.ledger.clone();
@@ -23,28 +23,28 @@ fn who_is_destroyed_at_the_first_address_of_a_name_hears_of_no_other() {
         ledger.connect_to(lp, socket, ("somewhere", 23)).expect("it is new");
     });
     world.run();
-    assert_eq!(world.finish().accounts()[0].heard, [Event::Lookup, Event::Close]);
+    assert_eq!(world.finish().accounts()[0].events, [Event::Lookup, Event::Close]);
 }
 
 #[test]
-fn who_is_destroyed_in_the_poll_that_reports_its_connection_is_not_connected() {
+fn a_socket_destroyed_in_the_poll_that_reports_its_connection_is_not_connected() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
-    world.host([Step::Accept]);
+    world.remote_server([Step::Accept]);
     let client = world.enter(|lp| {
         let socket = ledger.socket(lp, SocketOptions::default(), on());
         ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
         socket
     });
     world.serve(ServerOptions::default(), on().connection(move |lp, _| client.destroy(lp)));
-    // He knocks before the host accepts, in the same turn.
-    world.visitor(0, []);
+    // The client connects in the same turn, before the remote server accepts.
+    world.client(0, []);
     world.run();
-    assert_eq!(world.finish().accounts()[0].heard, [Event::Close]);
+    assert_eq!(world.finish().accounts()[0].events, [Event::Close]);
 }
 
 #[test]
-fn a_second_life_that_ends_at_once_has_a_close_of_its_own() {
+fn a_reconnect_that_is_destroyed_immediately_has_its_own_close() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
     let is_first = Cell::new(true);
@@ -65,19 +65,19 @@ fn a_second_life_that_ends_at_once_has_a_close_of_its_own() {
 }
 
 #[test]
-fn what_the_last_life_has_left_undone_is_not_done_in_the_next() {
+fn an_unfinished_end_is_not_carried_over_to_a_reconnect() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
     let is_first = Cell::new(true);
     let again = ledger.clone();
-    world.host([Step::Accept]);
-    world.host([Step::Wait, Step::Accept, Step::Wait, Step::Wait]);
+    world.remote_server([Step::Accept]);
+    world.remote_server([Step::Wait, Step::Accept, Step::Wait, Step::Wait]);
     world.enter(|lp| {
         let ends = ledger.clone();
         let client = on()
             .connect(move |lp, socket| {
                 let ends = ends.clone();
-                // In the check phase, so that the shutdown is still to be made when the close comes.
+                // In the check phase, so that the shutdown is not done yet when the close comes.
                 lp.set_immediate(move |lp| {
                     ends.end_then(lp, socket, |_| {});
                     socket.destroy(lp);
@@ -93,18 +93,18 @@ fn what_the_last_life_has_left_undone_is_not_done_in_the_next() {
     });
     world.run();
     let accounts = world.finish().accounts();
-    assert_eq!(accounts[0].heard, [Event::Connect, Event::Ready, Event::Close]);
-    assert_eq!(accounts[1].heard, [Event::Connect, Event::Ready, Event::Close]);
+    assert_eq!(accounts[0].events, [Event::Connect, Event::Ready, Event::Close]);
+    assert_eq!(accounts[1].events, [Event::Connect, Event::Ready, Event::Close]);
 }
 
 #[test]
-fn what_waited_in_the_last_life_is_called_back_and_not_sent_in_the_next() {
+fn waiting_writes_are_called_back_and_not_sent_after_a_reconnect() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
     let is_first = Cell::new(true);
     let again = ledger.clone();
-    world.host([Step::Refuse("ECONNREFUSED")]);
-    world.host([Step::Accept, Step::Wait, Step::Fin]);
+    world.remote_server([Step::Refuse("ECONNREFUSED")]);
+    world.remote_server([Step::Accept, Step::Wait, Step::Fin]);
     world.enter(|lp| {
         let client = on().error(|_, _, _| {}).close(move |lp, socket, _| {
             if is_first.replace(false) {
@@ -120,7 +120,7 @@ fn what_waited_in_the_last_life_is_called_back_and_not_sent_in_the_next() {
     world.run();
     let kernel = world.kernel.clone();
     let accounts = world.finish().accounts();
-    assert_eq!(accounts[0].answers(), [[Some("another")], [Some("another")]]);
+    assert_eq!(accounts[0].callback_results(), [[Some("another")], [Some("another")]]);
     assert_eq!(accounts[1].peer.map(|peer| kernel.taken(peer)).as_deref(), Some(&b"new"[..]));
 }
 
@@ -140,11 +140,11 @@ fn a_destroyed_socket_is_not_connected_again_before_its_close() {
     });
     world.run();
     assert_eq!(result.take(), Some(Err(Error::AlreadyConnected)));
-    assert_eq!(world.finish().accounts()[0].heard, [Event::Error, Event::Close]);
+    assert_eq!(world.finish().accounts()[0].events, [Event::Error, Event::Close]);
 }
 
 #[test]
-fn an_empty_write_is_called_back_though_the_corked_socket_is_destroyed() {
+fn an_empty_write_is_called_back_when_the_corked_socket_is_destroyed() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
     let corks = on().connection(move |lp, socket| {
@@ -153,9 +153,9 @@ fn an_empty_write_is_called_back_though_the_corked_socket_is_destroyed() {
         socket.destroy(lp);
     });
     world.serve(ServerOptions::default(), corks);
-    world.visitor(0, []);
+    world.client(0, []);
     world.run();
-    assert_eq!(world.finish().accounts()[0].answers(), [[Some("destroyed")]]);
+    assert_eq!(world.finish().accounts()[0].callback_results(), [[Some("destroyed")]]);
 }
 
 #[test]
@@ -171,13 +171,13 @@ fn every_write_is_called_back_when_the_uncork_fails() {
     });
     world.serve(ServerOptions::default(), corks);
     world.kernel.set_script(|call| if call == Call::Write { Answer::Fail("EPIPE") } else { Answer::Usual });
-    world.visitor(0, []);
+    world.client(0, []);
     world.run();
-    assert_eq!(world.finish().accounts()[0].answers(), [[Some("write")]; 4]);
+    assert_eq!(world.finish().accounts()[0].callback_results(), [[Some("write")]; 4]);
 }
 
 #[test]
-fn a_newcomer_is_accepted_later_whatever_the_accept_has_failed_with() {
+fn a_connection_is_accepted_later_after_any_error_of_accept() {
     let mut world = World::new();
     let errors = Rc::new(Cell::new(0));
     let counted = errors.clone();
@@ -188,17 +188,17 @@ fn a_newcomer_is_accepted_later_whatever_the_accept_has_failed_with() {
         Call::Accept if !has_failed.replace(true) => Answer::Fail("EINVAL"),
         _ => Answer::Usual,
     });
-    world.visitor(0, [Step::Wait]);
+    world.client(0, [Step::Wait]);
     world.run();
     let accounts = world.finish().accounts();
     assert_eq!((errors.get(), accounts.len()), (1, 1));
 }
 
 #[test]
-fn the_write_timeout_holds_for_what_was_written_before_the_connection() {
+fn the_write_timeout_applies_to_writes_before_the_connection() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
-    world.host([Step::Window(1), Step::Accept]);
+    world.remote_server([Step::Window(1), Step::Accept]);
     let error = Rc::new(RefCell::new(None));
     let seen = error.clone();
     world.enter(|lp| {
@@ -206,7 +206,7 @@ fn the_write_timeout_holds_for_what_was_written_before_the_connection() {
         let socket = ledger.socket(lp, SocketOptions::default(), client);
         socket.set_limits(lp, Limits { write_timeout: Duration::from_secs(1), ..Limits::NONE });
         ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
-        // The first is through at once, and the second begins to wait then.
+        // The first write is sent immediately; the second one begins to wait then.
         ledger.write(lp, socket, b"x");
         ledger.write_then(lp, socket, &[b'y'; 100], |_| {});
     });
@@ -217,7 +217,7 @@ fn the_write_timeout_holds_for_what_was_written_before_the_connection() {
 }
 
 #[test]
-fn a_flush_that_fails_calls_nobody_before_it_returns() {
+fn a_failed_flush_does_not_call_back_before_it_returns() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
     let flushes = on().error(|_, _, _| {}).connection(move |lp, socket| {
@@ -230,16 +230,16 @@ fn a_flush_that_fails_calls_nobody_before_it_returns() {
     });
     world.serve(ServerOptions::default(), flushes);
     world.kernel.set_script(|call| if call == Call::Write { Answer::Fail("EPIPE") } else { Answer::Usual });
-    world.visitor(0, []);
+    world.client(0, []);
     world.run();
-    assert_eq!(world.finish().accounts()[0].answers(), [[Some("write")]]);
+    assert_eq!(world.finish().accounts()[0].callback_results(), [[Some("write")]]);
 }
 
 #[test]
-fn what_was_uncorked_before_the_connection_does_not_wait_for_what_is_corked_after_it() {
+fn a_write_uncorked_before_the_connection_does_not_wait_for_a_later_cork() {
     let mut world = World::new();
     let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
-    world.host([Step::Accept]);
+    world.remote_server([Step::Accept]);
     world.enter(|lp| {
         let socket = ledger.socket(lp, SocketOptions::default(), on());
         ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
@@ -255,11 +255,11 @@ fn what_was_uncorked_before_the_connection_does_not_wait_for_what_is_corked_afte
         ledger.write_then(lp, socket, b"b", |_| {});
     });
     world.run();
-    assert_eq!(world.finish().accounts()[0].answers(), [[None], [None]]);
+    assert_eq!(world.finish().accounts()[0].callback_results(), [[None], [None]]);
 }
 
 #[test]
-fn after_a_failed_write_only_what_waits_counts_as_waiting() {
+fn after_a_failed_write_only_waiting_bytes_count_as_waiting() {
     let mut world = World::new();
     let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
     let fails = on().error(|_, _, _| {}).connection(move |lp, socket| {
@@ -271,13 +271,13 @@ fn after_a_failed_write_only_what_waits_counts_as_waiting() {
         assert_eq!(socket.writable_length(lp), 1);
     });
     world.serve(ServerOptions::default(), fails);
-    world.visitor(0, []);
+    world.client(0, []);
     world.run();
     world.finish();
 }
 
 #[test]
-fn what_a_destroyed_socket_leaves_waiting_is_what_the_kernel_has_not_taken() {
+fn the_waiting_bytes_of_a_destroyed_socket_are_those_not_sent() {
     let mut world = World::new();
     let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
     let leaves = on().connection(move |lp, socket| {
@@ -290,13 +290,13 @@ fn what_a_destroyed_socket_leaves_waiting_is_what_the_kernel_has_not_taken() {
         assert_eq!(lp.metrics().queued_bytes, 5000);
     });
     world.serve(ServerOptions::default(), leaves);
-    world.visitor(0, [Step::Window(usize::MAX)]);
+    world.client(0, [Step::Window(usize::MAX)]);
     world.run();
     world.finish();
 }
 
 #[test]
-fn who_reads_fast_is_sent_a_mebibyte_a_turn() {
+fn a_fast_reader_gets_at_most_a_mebibyte_a_turn() {
     let mut world = World::new();
     let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
     let sends = on().connection(move |lp, socket| {
@@ -306,15 +306,15 @@ fn who_reads_fast_is_sent_a_mebibyte_a_turn() {
     });
     world.serve(ServerOptions::default(), sends);
     world.kernel.set_script(|call| if call == Call::Write { Answer::Short(1 << 16) } else { Answer::Usual });
-    world.visitor(0, [Step::Window(usize::MAX)]);
+    world.client(0, [Step::Window(usize::MAX)]);
     world.run();
     let kernel = world.kernel.clone();
-    assert_eq!(world.finish().accounts()[0].answers(), [[None]]);
+    assert_eq!(world.finish().accounts()[0].callback_results(), [[None]]);
     assert_eq!(kernel.taken_len(kernel.peers()[0]), 3 << 20);
 }
 
 #[test]
-fn a_socket_that_is_flushed_again_and_again_is_listed_once() {
+fn a_socket_flushed_many_times_is_on_the_unsent_list_once() {
     let mut world = World::new();
     let ledger = world.ledger.clone();
     let flushes = on().connection(move |lp, socket| {
@@ -325,13 +325,13 @@ fn a_socket_that_is_flushed_again_and_again_is_listed_once() {
         assert_eq!(lp.holdings().unsent, 1);
     });
     world.serve(ServerOptions::default(), flushes);
-    world.visitor(0, []);
+    world.client(0, []);
     world.run();
     world.finish();
 }
 
 #[test]
-fn an_accept_that_goes_on_failing_is_tried_again_by_one_timer_however_many_knock() {
+fn a_failing_accept_is_retried_by_one_timer_however_many_connections_wait() {
     const STEP: Duration = Duration::from_millis(5);
     let mut world = World::new();
     let errors = Rc::new(Cell::new(0));
@@ -340,12 +340,12 @@ fn an_accept_that_goes_on_failing_is_tried_again_by_one_timer_however_many_knock
     world.kernel.set_script(|call| if call == Call::Accept { Answer::Fail("EINVAL") } else { Answer::Usual });
     for step in 0..200 {
         if step < 10 {
-            world.kernel.knock(0).expect("it listens");
+            world.kernel.incoming_connection(0).expect("it listens");
         }
         world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
         world.clock.advance(STEP);
     }
-    // One at once, and one every 50 ms of a second at most.
+    // One immediately, and at most one every 50 ms of the second.
     assert!((2..=21).contains(&errors.get()), "{} errors", errors.get());
     world.kernel.set_script(|_| Answer::Usual);
     world.run();
@@ -353,19 +353,19 @@ fn an_accept_that_goes_on_failing_is_tried_again_by_one_timer_however_many_knock
 }
 
 #[test]
-fn an_accept_that_is_refused_for_ever_does_not_spin() {
+fn an_accept_that_always_fails_does_not_spin() {
     let mut world = World::new();
     let (errors, accepts) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let (counted, asked) = (errors.clone(), accepts.clone());
+    let (counted, tried) = (errors.clone(), accepts.clone());
     world.serve(ServerOptions::default(), on().server_error(move |_, _, _| counted.set(counted.get() + 1)));
     world.kernel.set_script(move |call| match call {
         Call::Accept => {
-            asked.set(asked.get() + 1);
+            tried.set(tried.get() + 1);
             Answer::Fail("EPERM")
         }
         _ => Answer::Usual,
     });
-    world.kernel.knock(0).expect("it listens");
+    world.kernel.incoming_connection(0).expect("it listens");
     for _ in 0..3 * BACKLOG {
         world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
     }
@@ -376,18 +376,18 @@ fn an_accept_that_is_refused_for_ever_does_not_spin() {
 }
 
 #[test]
-fn a_whole_backlog_may_have_left_before_its_turn() {
+fn a_whole_backlog_may_have_been_reset_before_it_is_accepted() {
     let mut world = World::new();
     let errors = Rc::new(Cell::new(0));
     let counted = errors.clone();
     world.serve(ServerOptions::default(), on().server_error(move |_, _, _| counted.set(counted.get() + 1)));
-    let gone = Cell::new(0);
+    let resets = Cell::new(0);
     world.kernel.set_script(move |call| match call {
-        Call::Accept if gone.replace(gone.get() + 1) < BACKLOG => Answer::Fail("ECONNABORTED"),
+        Call::Accept if resets.replace(resets.get() + 1) < BACKLOG => Answer::Fail("ECONNABORTED"),
         _ => Answer::Usual,
     });
     for _ in 0..=BACKLOG {
-        world.kernel.knock(0).expect("it listens");
+        world.kernel.incoming_connection(0).expect("it listens");
     }
     for _ in 0..=BACKLOG {
         world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
@@ -397,11 +397,11 @@ fn a_whole_backlog_may_have_left_before_its_turn() {
 }
 
 #[test]
-fn who_is_said_to_be_just_writable_is_read_on_all_the_same() {
+fn a_writable_event_does_not_stop_reading() {
     let mut world = World::new();
     world.serve(ServerOptions::default(), on());
     // The FIN is in the same event as the data, and is read in the turn after it.
-    let peer = world.kernel.knock(0).expect("it listens");
+    let peer = world.kernel.incoming_connection(0).expect("it listens");
     world.kernel.send(peer, b"hola");
     world.kernel.fin(peer);
     let polls = Cell::new(0);
@@ -412,32 +412,32 @@ fn who_is_said_to_be_just_writable_is_read_on_all_the_same() {
     for _ in 0..10 {
         world.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
     }
-    let heard = [Event::Connection, Event::Data, Event::End, Event::Finish, Event::Close];
-    assert_eq!(world.ledger.accounts()[0].heard, heard);
+    let want = [Event::Connection, Event::Data, Event::End, Event::Finish, Event::Close];
+    assert_eq!(world.ledger.accounts()[0].events, want);
     world.kernel.set_script(|_| Answer::Usual);
     world.run();
     world.finish();
 }
 
 #[test]
-fn a_reset_behind_data_is_an_error_and_no_end() {
+fn a_reset_behind_data_is_an_error_and_not_an_end() {
     let mut world = World::new();
     world.serve(ServerOptions::default(), on().error(|_, _, _| {}));
-    let peer = world.kernel.knock(0).expect("it listens");
+    let peer = world.kernel.incoming_connection(0).expect("it listens");
     world.kernel.send(peer, b"hola");
     world.kernel.reset(peer, "ECONNRESET");
     world.run();
-    assert_eq!(world.finish().accounts()[0].heard, [Event::Connection, Event::Data, Event::Error, Event::Close]);
+    assert_eq!(world.finish().accounts()[0].events, [Event::Connection, Event::Data, Event::Error, Event::Close]);
 }
 
 #[test]
-fn what_is_put_back_is_a_chunk_of_its_own() {
+fn bytes_put_back_come_as_a_separate_chunk() {
     let mut world = World::new();
     let chunks = Rc::new(RefCell::new(Vec::new()));
-    let (heard, ledger) = (chunks.clone(), world.ledger.clone());
+    let (seen, ledger) = (chunks.clone(), world.ledger.clone());
     let reader = on().data(move |lp, socket, chunk| {
-        heard.borrow_mut().push(String::from_utf8_lossy(chunk).into_owned());
-        if heard.borrow().len() == 1 {
+        seen.borrow_mut().push(String::from_utf8_lossy(chunk).into_owned());
+        if seen.borrow().len() == 1 {
             ledger.unshift(lp, socket, 1);
             socket.pause(lp);
             lp.set_timeout(Duration::from_secs(1), move |lp| socket.resume(lp));
@@ -446,7 +446,7 @@ fn what_is_put_back_is_a_chunk_of_its_own() {
     world.serve(ServerOptions::default(), reader);
     let accepted = [Step::Wait, Step::Wait, Step::Wait];
     let steps = [Step::Send(b"ab".to_vec()), Step::Wait, Step::Send(b"c".to_vec()), Step::Fin];
-    world.visitor(0, accepted.into_iter().chain(steps).collect::<Vec<_>>());
+    world.client(0, accepted.into_iter().chain(steps).collect::<Vec<_>>());
     world.run();
     assert_eq!(*chunks.borrow(), ["ab", "b", "c"]);
     world.finish();

@@ -1,15 +1,17 @@
-//! What every socket was asked and what it heard, and whether that may be.
+//! Records every call and event of every socket, and checks them against the rules.
 //!
 //! ```text
 //!            connection │ connect, ready            data, text, timeout, drain               end      finish
 //!   new ──▶ connecting ──▶ open ──▶ ……………………………………………………………………………………… ──▶ no data ─┐   │
-//!             │             │                                                              ├─▶ (destroyed) ──▶ [error] ──▶ close
-//!             └─────────────┴──────────────── destroy, by whomever ───────────────────────┘                            nothing
+//!             │             │                                                              ├─▶ (destroyed) ──▶
+//! [error] ──▶ close
+//!             └─────────────┴──────────────── destroy, by any cause ──────────────────────┘
+//! nothing
 //! ```
 //!
-//! The ledger is told by the program what it writes, and sits between the loop and the program's handler. It compares
-//! both with the kernel: what the peer was given is a beginning of what was written, and what was delivered a beginning
-//! of what the peer has sent.
+//! The program calls its sockets through the ledger, and [`Watched`] stands between the loop and the handler of the
+//! program. The ledger compares both with the kernel: the bytes that the peer got must be a prefix of the bytes that
+//! were written, and the delivered bytes must be a prefix of the bytes that the peer has sent.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ use crate::net::simulated::{Kernel, Look, Peer};
 use crate::net::{Dropped, Error, Handler, ServerId, Socket, SocketOptions, Target};
 use crate::{Loop, Result};
 
-/// What a socket hears.
+/// An event of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Event {
     Connection,
@@ -37,71 +39,71 @@ pub(crate) enum Event {
     Close,
 }
 
-/// A write or an end that is to be called back.
+/// A write or an end with a callback.
 #[derive(Clone, Debug)]
-struct Owed {
+struct Expected {
     is_end: bool,
-    /// How many bytes the socket had been given when it was asked for.
+    /// How many bytes had been written to the socket at the time of the call.
     offset: usize,
-    /// Whether there was nothing to be done any more: for an end, Node then never calls back.
+    /// Whether the socket was already destroyed or failed. In this case Node never calls back an end.
     is_late: bool,
-    answers: Vec<Option<&'static str>>,
+    results: Vec<Option<&'static str>>,
 }
 
-/// The life of one socket, from one `connect_to` or accept to its close.
+/// One life of a socket: from one `connect_to` or accept to its close.
 #[derive(Clone, Default)]
 pub(crate) struct Account {
     pub peer: Option<Peer>,
-    /// Everything heard, in order; neighbouring data as one.
-    pub heard: Vec<Event>,
+    /// All events in order; consecutive data is one event.
+    pub events: Vec<Event>,
     pub delivered: Vec<u8>,
     pub written: Vec<u8>,
-    /// Somebody writes to it behind the ledger's back: a pipe, or a layer above.
+    /// A pipe or a layer above also writes to the socket, without the ledger.
     pub is_written_by_others: bool,
-    /// A layer above takes back what it was delivered, to have it again.
+    /// A layer above puts delivered bytes back and gets them again.
     is_delivered_again: bool,
-    owed: Vec<Owed>,
+    expected: Vec<Expected>,
     owes_drain: bool,
-    /// How much of what the peer was given, and of what was delivered, has been compared.
+    /// How many bytes of each direction have been compared with the kernel already.
     compared_taken: usize,
     compared_delivered: usize,
     pub error: Option<String>,
 }
 
 impl Account {
-    fn has_heard(&self, event: Event) -> bool {
-        self.heard.contains(&event)
+    fn has_event(&self, event: Event) -> bool {
+        self.events.contains(&event)
     }
 
     fn is_connected(&self) -> bool {
-        self.has_heard(Event::Connection) || self.has_heard(Event::Connect)
+        self.has_event(Event::Connection) || self.has_event(Event::Connect)
     }
 
-    /// How writes and ends were called back, in the order of the calls.
+    /// The results of the callbacks of writes and ends, in the order of the calls.
     #[cfg(test)]
-    pub fn answers(&self) -> Vec<Vec<Option<&'static str>>> {
-        self.owed.iter().map(|owed| owed.answers.clone()).collect()
+    pub fn callback_results(&self) -> Vec<Vec<Option<&'static str>>> {
+        self.expected.iter().map(|expected| expected.results.clone()).collect()
     }
 
     fn has_ended_well(&self) -> bool {
-        self.owed.iter().any(|owed| owed.is_end && owed.answers == [None])
+        self.expected.iter().any(|expected| expected.is_end && expected.results == [None])
     }
 
     pub fn is_closed(&self) -> bool {
-        self.has_heard(Event::Close)
+        self.has_event(Event::Close)
     }
 
-    /// Whether `event` may come now; else why not.
+    /// Why `event` may not come now, or `None` if it may.
     fn objection(&self, event: Event, look: &Look) -> Option<&'static str> {
         let table: &[(&[Event], bool, &'static str)] = &[
             (&[], self.is_closed(), "after the close"),
             (&[Event::Connection, Event::Connect], self.is_connected(), "connected twice"),
-            (&[Event::Connection], !self.heard.is_empty(), "not the first event"),
+            (&[Event::Connection], !self.events.is_empty(), "not the first event"),
             (&[Event::Connect], look.is_connecting, "still connecting"),
             (&[Event::Lookup], self.is_connected(), "looked up when connected"),
-            (&[Event::Ready], !self.has_heard(Event::Connect), "not connected"),
+            (&[Event::Ready], !self.has_event(Event::Connect), "not connected"),
             (&[Event::Data, Event::Drain, Event::End, Event::Finish], !self.is_connected(), "never connected"),
-            (&[Event::Data, Event::End], self.has_heard(Event::End), "after the end"),
+            (&[Event::Data, Event::End], self.has_event(Event::End), "after the end"),
             (&[Event::Data], look.is_paused, "while paused"),
             (
                 &[
@@ -116,14 +118,15 @@ impl Account {
                 look.is_destroyed,
                 "after the destroy",
             ),
-            // The callbacks of the end come first and may destroy it, and the finish comes all the same; as in Node.
+            // As in Node: the callbacks of an end come first and may destroy the socket, and `finish` comes all the
+            // same.
             (&[Event::Finish], look.is_destroyed && !self.has_ended_well(), "after the destroy"),
-            (&[Event::Drain], !self.owes_drain && !self.is_written_by_others, "not owed"),
+            (&[Event::Drain], !self.owes_drain && !self.is_written_by_others, "not expected"),
             (&[Event::Drain], look.is_ending, "after the own end"),
             (&[Event::Finish], !look.is_ending, "without an end"),
-            (&[Event::Ready], self.has_heard(Event::Ready), "twice"),
-            (&[Event::Finish], self.has_heard(Event::Finish), "twice"),
-            (&[Event::Error], self.has_heard(Event::Error), "twice"),
+            (&[Event::Ready], self.has_event(Event::Ready), "twice"),
+            (&[Event::Finish], self.has_event(Event::Finish), "twice"),
+            (&[Event::Error], self.has_event(Event::Error), "twice"),
             (&[Event::Error, Event::Close], !look.is_destroyed, "before the destroy"),
         ];
         let concerns = |events: &[Event]| events.is_empty() || events.contains(&event);
@@ -131,15 +134,15 @@ impl Account {
     }
 }
 
-/// The accounts of all sockets there have been.
+/// The accounts of all sockets so far.
 #[derive(Clone)]
 pub(crate) struct Ledger {
-    books: Rc<RefCell<Books>>,
+    accounts: Rc<RefCell<Accounts>>,
     kernel: Kernel,
 }
 
 #[derive(Default)]
-struct Books {
+struct Accounts {
     current: BTreeMap<Socket, Account>,
     /// Earlier lives of sockets that were connected again.
     past: Vec<(Socket, Account)>,
@@ -147,31 +150,31 @@ struct Books {
 
 impl Ledger {
     pub fn new(kernel: Kernel) -> Ledger {
-        Ledger { books: Rc::default(), kernel }
+        Ledger { accounts: Rc::default(), kernel }
     }
 
-    /// Every life there was, by socket.
+    /// The accounts of all lives: past ones first, then by socket.
     #[cfg(test)]
     pub fn accounts(&self) -> Vec<Account> {
-        let books = self.books.borrow();
-        let past = books.past.iter().map(|(_, account)| account.clone());
-        past.chain(books.current.values().cloned()).collect()
+        let accounts = self.accounts.borrow();
+        let past = accounts.past.iter().map(|(_, account)| account.clone());
+        past.chain(accounts.current.values().cloned()).collect()
     }
 
     fn with<T>(&self, socket: Socket, f: impl FnOnce(&mut Account) -> T) -> T {
-        f(self.books.borrow_mut().current.entry(socket).or_default())
+        f(self.accounts.borrow_mut().current.entry(socket).or_default())
     }
 
     pub fn open_sockets(&self) -> Vec<Socket> {
-        let books = self.books.borrow();
-        books.current.iter().filter(|(_, account)| !account.is_closed()).map(|(&socket, _)| socket).collect()
+        let accounts = self.accounts.borrow();
+        accounts.current.iter().filter(|(_, account)| !account.is_closed()).map(|(&socket, _)| socket).collect()
     }
 
     pub fn is_written_by_others(&self, socket: Socket) {
         self.with(socket, |account| account.is_written_by_others = true);
     }
 
-    /// Telnet writes to it, and takes back what it was delivered.
+    /// Telnet writes to the socket, and puts delivered bytes back.
     pub fn is_behind_telnet(&self, socket: Socket) {
         self.with(socket, |account| {
             account.is_written_by_others = true;
@@ -183,35 +186,36 @@ impl Ledger {
         self.with(socket, |account| account.written.len())
     }
 
-    /// As [`Socket::new`].
+    /// Like [`Socket::new`].
     pub fn socket(&self, lp: &mut Loop, options: SocketOptions, handler: impl Handler) -> Socket {
         let socket = Socket::new(lp, options, Watched::new(self.clone(), handler));
         self.with(socket, |_| {});
         socket
     }
 
-    /// As [`Socket::connect_to`].
+    /// Like [`Socket::connect_to`].
     pub fn connect_to(&self, lp: &mut Loop, socket: Socket, target: impl Into<Target>) -> Result<()> {
         let result = socket.connect_to(lp, target);
         let is_anew = result.is_ok() && self.with(socket, |account| account.is_closed());
         if is_anew {
-            let mut books = self.books.borrow_mut();
-            // A pipe that was laid to it inside its `on_close` goes on into the new life.
-            let is_written_by_others = books.current.get(&socket).is_some_and(|account| account.is_written_by_others);
+            let mut accounts = self.accounts.borrow_mut();
+            // A pipe into this socket that was set up inside its `on_close` continues in the new life.
+            let is_written_by_others =
+                accounts.current.get(&socket).is_some_and(|account| account.is_written_by_others);
             let account = Account { is_written_by_others, ..Account::default() };
-            if let Some(account) = books.current.insert(socket, account) {
-                books.past.push((socket, account));
+            if let Some(account) = accounts.current.insert(socket, account) {
+                accounts.past.push((socket, account));
             }
         }
         result
     }
 
-    /// As [`Socket::write`], and checks the answer.
+    /// Like [`Socket::write`], and checks its result.
     pub fn write(&self, lp: &mut Loop, socket: Socket, bytes: &[u8]) -> bool {
         self.checked_write(lp, socket, bytes, |lp| socket.write(lp, bytes))
     }
 
-    /// As [`Socket::write_then`].
+    /// Like [`Socket::write_then`].
     pub fn write_then(
         &self,
         lp: &mut Loop,
@@ -220,18 +224,18 @@ impl Ledger {
         then: impl FnOnce(&mut Loop) + 'static,
     ) -> bool {
         self.checked_write(lp, socket, bytes, |lp| {
-            let done = self.owe(lp, socket, false, then);
+            let done = self.expect_callback(lp, socket, false, then);
             socket.write_then(lp, bytes, done)
         })
     }
 
-    /// As [`Socket::end_then`].
+    /// Like [`Socket::end_then`].
     pub fn end_then(&self, lp: &mut Loop, socket: Socket, then: impl FnOnce(&mut Loop) + 'static) {
-        let done = self.owe(lp, socket, true, then);
+        let done = self.expect_callback(lp, socket, true, then);
         socket.end_then(lp, done);
     }
 
-    /// As [`Socket::end_with`].
+    /// Like [`Socket::end_with`].
     pub fn end_with(&self, lp: &mut Loop, socket: Socket, bytes: &[u8]) {
         self.checked_write(lp, socket, bytes, |lp| {
             socket.end_with(lp, bytes);
@@ -249,12 +253,12 @@ impl Ledger {
         let before = socket.look(lp);
         let is_taken = before.is_some_and(|look| look.is_opened && !look.is_ending && !look.is_destroyed);
         if is_taken {
-            // Before the call: a failed write may call nobody back, but it sends.
+            // Before the call: the write may already send, and a failed write may not report it.
             self.with(socket, |account| account.written.extend_from_slice(bytes));
         }
         let answer = write(lp);
         let Some(after) = socket.look(lp) else {
-            assert!(!answer || before.is_some_and(|look| look.is_opened), "{socket} took a write and is gone");
+            assert!(!answer || before.is_some_and(|look| look.is_opened), "{socket} accepted a write and is gone");
             return answer;
         };
         if !is_taken || after.is_ending {
@@ -264,7 +268,7 @@ impl Ledger {
         let has_room = waiting == 0 || waiting < after.high_water_mark;
         if !after.is_errored {
             assert_eq!(answer, has_room, "{socket}: {waiting} of {} bytes wait", after.high_water_mark);
-            assert!(answer || after.owes_drain, "{socket} answered no, and owes no drain");
+            assert!(answer || after.owes_drain, "{socket}: write returned false, and no drain follows");
         }
         if !answer && after.owes_drain {
             self.with(socket, |account| account.owes_drain = true);
@@ -272,11 +276,11 @@ impl Ledger {
         answer
     }
 
-    /// As [`Socket::unshift`] with the last `n` bytes that were delivered.
+    /// Like [`Socket::unshift`] with the last `n` delivered bytes.
     pub fn unshift(&self, lp: &mut Loop, socket: Socket, n: usize) {
         let Some(look) = socket.look(lp) else { return };
         let bytes = self.with(socket, |account| {
-            if look.is_destroyed || account.has_heard(Event::End) || account.is_closed() {
+            if look.is_destroyed || account.has_event(Event::End) || account.is_closed() {
                 return Vec::new();
             }
             let keep = account.delivered.len().saturating_sub(n);
@@ -286,18 +290,18 @@ impl Ledger {
         socket.unshift(lp, bytes);
     }
 
-    /// As [`Socket::set_handler`].
+    /// Like [`Socket::set_handler`].
     pub fn set_handler(&self, lp: &mut Loop, socket: Socket, handler: impl Handler) {
         socket.set_handler(lp, Watched::new(self.clone(), handler));
     }
 
-    /// As [`Socket::pipe`].
+    /// Like [`Socket::pipe`].
     pub fn pipe(&self, lp: &mut Loop, from: Socket, to: Socket) {
         self.is_written_by_others(to);
         from.pipe(lp, to);
     }
 
-    /// What may be asked of a socket agrees with itself, with the kernel and with what happened.
+    /// Checks that the state of a socket is consistent, and agrees with the kernel and with the events so far.
     pub fn check_info(&self, lp: &mut Loop, socket: Socket) {
         let Some(info) = socket.info(lp) else { return };
         let unsent = socket.unsent_length(lp);
@@ -329,8 +333,8 @@ impl Ledger {
         });
     }
 
-    /// A callback that is accounted for.
-    fn owe(
+    /// Makes a callback whose call is recorded.
+    fn expect_callback(
         &self,
         lp: &Loop,
         socket: Socket,
@@ -339,8 +343,8 @@ impl Ledger {
     ) -> impl FnOnce(&mut Loop, Result<()>) + 'static {
         let is_late = socket.look(lp).is_none_or(|look| look.is_destroyed || look.is_errored || !look.is_opened);
         let place = self.with(socket, |account| {
-            account.owed.push(Owed { is_end, offset: account.written.len(), is_late, answers: Vec::new() });
-            account.owed.len() - 1
+            account.expected.push(Expected { is_end, offset: account.written.len(), is_late, results: Vec::new() });
+            account.expected.len() - 1
         });
         let ledger = self.clone();
         let life = self.lives(socket);
@@ -350,9 +354,9 @@ impl Ledger {
         }
     }
 
-    /// How often a socket has been connected again.
+    /// How often the socket has been connected again.
     fn lives(&self, socket: Socket) -> usize {
-        self.books.borrow().past.iter().filter(|(past, _)| *past == socket).count()
+        self.accounts.borrow().past.iter().filter(|(past, _)| *past == socket).count()
     }
 
     fn called_back(&self, lp: &Loop, socket: Socket, life: usize, place: usize, result: &Result<()>) {
@@ -362,46 +366,50 @@ impl Ledger {
             _ => "another",
         });
         if life != self.lives(socket) {
-            let mut books = self.books.borrow_mut();
-            let lives = books.past.iter_mut().filter(|(past, _)| *past == socket);
+            let mut accounts = self.accounts.borrow_mut();
+            let lives = accounts.past.iter_mut().filter(|(past, _)| *past == socket);
             if let Some((_, account)) = lives.into_iter().nth(life) {
-                account.owed[place].answers.push(code);
+                account.expected[place].results.push(code);
             }
             return;
         }
         let look = socket.look(lp);
         self.with(socket, |account| {
-            account.owed[place].answers.push(code);
-            let owed = &account.owed[place];
-            assert_eq!(owed.answers.len(), 1, "{socket} calls back twice: {owed:?}");
+            account.expected[place].results.push(code);
+            let expected = &account.expected[place];
+            assert_eq!(expected.results.len(), 1, "{socket} calls back twice: {expected:?}");
             if code.is_some() {
                 return;
             }
-            let earlier =
-                account.owed[..place].iter().filter(|earlier| !earlier.is_late && !earlier.is_end && !owed.is_end);
+            let earlier = account.expected[..place]
+                .iter()
+                .filter(|earlier| !earlier.is_late && !earlier.is_end && !expected.is_end);
             for earlier in earlier {
-                assert!(!earlier.answers.is_empty(), "{socket} calls back {owed:?} before {earlier:?}");
+                assert!(!earlier.results.is_empty(), "{socket} calls back {expected:?} before {earlier:?}");
             }
             let is_open = look.is_some_and(|look| look.is_opened && !look.is_destroyed);
             if let (true, false, Some(peer)) = (is_open, account.is_written_by_others, look.and_then(|look| look.peer))
             {
                 let taken = self.kernel.taken_len(peer);
-                assert!(taken >= owed.offset, "{socket} says {owed:?} is through, and the kernel has {taken} bytes");
-                assert!(!owed.is_end || self.kernel.is_shut(peer), "{socket} says its end is through, without a FIN");
+                assert!(
+                    taken >= expected.offset,
+                    "{socket} called back {expected:?}, but the kernel has only {taken} bytes"
+                );
+                assert!(!expected.is_end || self.kernel.is_shut(peer), "{socket} called back its end without a FIN");
             }
         });
     }
 
-    /// An event is on its way to the program.
-    pub fn hear(&self, lp: &Loop, socket: Socket, event: Event) {
-        log::trace!(target: "bucle::faults", "{socket} hears {event:?}");
-        let look = socket.look(lp).unwrap_or_else(|| panic!("{socket} hears {event:?} and is gone"));
+    /// Records and checks an event on its way to the program.
+    pub fn record(&self, lp: &Loop, socket: Socket, event: Event) {
+        log::trace!(target: "bucle::faults", "{socket} gets {event:?}");
+        let look = socket.look(lp).unwrap_or_else(|| panic!("{socket} gets {event:?} and is gone"));
         self.with(socket, |account| {
             if let Some(why) = account.objection(event, &look) {
-                panic!("{socket} hears {event:?} {why}; before it heard {:?}", account.heard);
+                panic!("{socket} gets {event:?} {why}; its events before: {:?}", account.events);
             }
-            if event != Event::Data || account.heard.last() != Some(&Event::Data) {
-                account.heard.push(event);
+            if event != Event::Data || account.events.last() != Some(&Event::Data) {
+                account.events.push(event);
             }
             account.owes_drain &= event != Event::Drain;
             account.peer = look.peer.or(account.peer);
@@ -412,38 +420,39 @@ impl Ledger {
         });
     }
 
-    /// Compares with the kernel what has been written and delivered since the last time.
+    /// Compares the bytes since the last comparison with the kernel.
     fn check_bytes(&self, socket: Socket, account: &mut Account) {
         let Some(peer) = account.peer else { return };
         self.kernel.with_bytes(peer, |taken, sent| {
             let (from, to) = (account.compared_taken, taken.len());
             let is_written = account.is_written_by_others || account.written.get(from..to) == Some(&taken[from..]);
-            assert!(is_written, "{socket}: the peer was given what was not written");
+            assert!(is_written, "{socket}: the peer got bytes that were not written");
             account.compared_taken = to;
             let (from, to) = (account.compared_delivered.min(account.delivered.len()), account.delivered.len());
             let is_sent = || sent.get(from..to) == Some(&account.delivered[from..]);
             let is_text = || String::from_utf8_lossy(sent).as_bytes().starts_with(&account.delivered);
             let is_whole = account.is_delivered_again || is_sent() || is_text();
-            assert!(is_whole, "{socket}: what was delivered is not what was sent");
+            assert!(is_whole, "{socket}: the delivered bytes are not the sent ones");
             account.compared_delivered = to;
         });
     }
 
     fn deliver(&self, socket: Socket, chunk: &[u8]) {
-        assert!(!chunk.is_empty(), "{socket} was given nothing");
+        assert!(!chunk.is_empty(), "{socket} got an empty chunk");
         self.with(socket, |account| account.delivered.extend_from_slice(chunk));
     }
 
-    /// Everything has ended: everybody has heard so, once, and every promise was kept.
+    /// Checks after the end that every socket was closed once, every callback was called, and every descriptor is
+    /// closed.
     pub fn check_at_the_end(&self) {
-        let books = &mut *self.books.borrow_mut();
-        let past = books.past.iter_mut().map(|(socket, account)| (&*socket, account));
-        for (socket, account) in past.chain(&mut books.current) {
-            let closes = account.heard.iter().filter(|event| **event == Event::Close).count();
-            assert_eq!(closes, 1, "{socket} heard {:?}", account.heard);
-            for owed in &account.owed {
-                let has_answer = owed.answers.len() == 1 || owed.is_end && owed.is_late;
-                assert!(has_answer, "{socket}: {owed:?} was not called back; it heard {:?}", account.heard);
+        let accounts = &mut *self.accounts.borrow_mut();
+        let past = accounts.past.iter_mut().map(|(socket, account)| (&*socket, account));
+        for (socket, account) in past.chain(&mut accounts.current) {
+            let closes = account.events.iter().filter(|event| **event == Event::Close).count();
+            assert_eq!(closes, 1, "{socket} got {:?}", account.events);
+            for expected in &account.expected {
+                let has_answer = expected.results.len() == 1 || expected.is_end && expected.is_late;
+                assert!(has_answer, "{socket}: {expected:?} was not called back; its events: {:?}", account.events);
             }
             self.check_bytes(*socket, account);
         }
@@ -455,19 +464,24 @@ impl Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let books = self.books.borrow();
+        let accounts = self.accounts.borrow();
         let mut map = f.debug_map();
-        for (socket, account) in &books.current {
+        for (socket, account) in &accounts.current {
             map.entry(
                 socket,
-                &format_args!("{:?}, {} written, owed {:?}", account.heard, account.written.len(), account.owed),
+                &format_args!(
+                    "{:?}, {} written, expected {:?}",
+                    account.events,
+                    account.written.len(),
+                    account.expected
+                ),
             );
         }
         map.finish()
     }
 }
 
-/// A handler under the eyes of a ledger.
+/// A handler whose events are recorded in a ledger.
 pub(crate) struct Watched<H> {
     ledger: Ledger,
     handler: H,
@@ -481,56 +495,56 @@ impl<H> Watched<H> {
 
 impl<H: Handler> Handler for Watched<H> {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        self.ledger.hear(lp, socket, Event::Connection);
+        self.ledger.record(lp, socket, Event::Connection);
         self.handler.on_connection(lp, socket);
     }
     fn on_lookup(&mut self, lp: &mut Loop, socket: Socket, result: Result<IpAddr, &Error>) {
-        self.ledger.hear(lp, socket, Event::Lookup);
+        self.ledger.record(lp, socket, Event::Lookup);
         self.handler.on_lookup(lp, socket, result);
     }
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        self.ledger.hear(lp, socket, Event::Connect);
+        self.ledger.record(lp, socket, Event::Connect);
         self.handler.on_connect(lp, socket);
     }
     fn on_ready(&mut self, lp: &mut Loop, socket: Socket) {
-        self.ledger.hear(lp, socket, Event::Ready);
+        self.ledger.record(lp, socket, Event::Ready);
         self.handler.on_ready(lp, socket);
     }
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
         self.ledger.deliver(socket, chunk);
-        self.ledger.hear(lp, socket, Event::Data);
+        self.ledger.record(lp, socket, Event::Data);
         self.handler.on_data(lp, socket, chunk);
     }
     fn on_text(&mut self, lp: &mut Loop, socket: Socket, text: &str) {
         self.ledger.deliver(socket, text.as_bytes());
-        self.ledger.hear(lp, socket, Event::Data);
+        self.ledger.record(lp, socket, Event::Data);
         self.handler.on_text(lp, socket, text);
     }
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
-        self.ledger.hear(lp, socket, Event::Drain);
+        self.ledger.record(lp, socket, Event::Drain);
         self.handler.on_drain(lp, socket);
     }
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        self.ledger.hear(lp, socket, Event::End);
+        self.ledger.record(lp, socket, Event::End);
         self.handler.on_end(lp, socket);
     }
     fn on_finish(&mut self, lp: &mut Loop, socket: Socket) {
-        self.ledger.hear(lp, socket, Event::Finish);
+        self.ledger.record(lp, socket, Event::Finish);
         self.handler.on_finish(lp, socket);
     }
     fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {
-        self.ledger.hear(lp, socket, Event::Timeout);
+        self.ledger.record(lp, socket, Event::Timeout);
         self.handler.on_timeout(lp, socket);
     }
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
-        self.ledger.hear(lp, socket, Event::Error);
+        self.ledger.record(lp, socket, Event::Error);
         self.ledger.with(socket, |account| account.error = Some(error.code().to_owned()));
         self.handler.on_error(lp, socket, error);
     }
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {
-        self.ledger.hear(lp, socket, Event::Close);
-        let has_heard = self.ledger.with(socket, |account| account.has_heard(Event::Error));
-        assert!(!had_error || has_heard, "{socket} closes with an error that it has not heard of");
+        self.ledger.record(lp, socket, Event::Close);
+        let has_event = self.ledger.with(socket, |account| account.has_event(Event::Error));
+        assert!(!had_error || has_event, "{socket} closes with an error but without an error event");
         self.handler.on_close(lp, socket, had_error);
     }
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {

@@ -1,9 +1,9 @@
-//! Recorded sessions, held again with everything that can go wrong.
+//! Recorded sessions, run again with every fault at every call.
 //!
-//! Each session is held once without faults, while the calls to the kernel are counted; then once more for every call and
-//! every other answer to it. Whatever was answered, what the [ledger](super::ledger) checks must hold, the loop must end
-//! by itself, and nothing may be left. An answer that does no harm (less, later, again, in another order) may also make no
-//! difference: everybody is delivered the same bytes, ends in the same way, and is called back with the same result.
+//! Each session runs once without faults, while the calls to the kernel are counted; then once more for every call
+//! and every other answer to it. After any answer the checks of the [ledger](super::ledger) must hold, the loop must
+//! end, and nothing may be left. A harmless answer (fewer bytes, later, repeated, in another order) must not even
+//! make a difference: every socket gets the same bytes, ends in the same way, and calls back with the same results.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -20,49 +20,49 @@ use crate::telnet::{self, Client, Telnet};
 
 struct Session {
     name: &'static str,
-    /// Sets the servers, the peers and the program up.
-    hold: fn(&mut World),
-    /// What happens depends on who comes first, or on the time it takes: harmless answers may make a difference.
+    /// Sets up the servers, the peers and the program.
+    set_up: fn(&mut World),
+    /// The outcome depends on the order of the peers, or on time, so harmless answers may make a difference.
     is_a_race: bool,
 }
 
-const fn session(name: &'static str, hold: fn(&mut World)) -> Session {
-    Session { name, hold, is_a_race: false }
+const fn session(name: &'static str, set_up: fn(&mut World)) -> Session {
+    Session { name, set_up, is_a_race: false }
 }
 
-const fn race(name: &'static str, hold: fn(&mut World)) -> Session {
-    Session { name, hold, is_a_race: true }
+const fn race(name: &'static str, set_up: fn(&mut World)) -> Session {
+    Session { name, set_up, is_a_race: true }
 }
 
 const SESSIONS: &[Session] = &[
     session("echo", |world| {
         let ledger = world.ledger.clone();
-        let echo = on().data(move |lp, socket, chunk| answer_with(&ledger, lp, socket, chunk));
+        let echo = on().data(move |lp, socket, chunk| write(&ledger, lp, socket, chunk));
         world.serve(ServerOptions::default(), echo);
-        world.visitor(0, [send("hola"), Step::Wait, send("¿qué tal?"), Step::Fin]);
-        world.visitor(1, [send("adiós"), Step::Fin]);
+        world.client(0, [send("hola"), Step::Wait, send("¿qué tal?"), Step::Fin]);
+        world.client(1, [send("adiós"), Step::Fin]);
     }),
-    session("echo without waiting for the answer", |world| {
+    session("pipelined echo", |world| {
         let ledger = world.ledger.clone();
-        let echo = on().data(move |lp, socket, chunk| answer_with(&ledger, lp, socket, chunk));
+        let echo = on().data(move |lp, socket, chunk| write(&ledger, lp, socket, chunk));
         let options = ServerOptions { high_water_mark: 64, ..ServerOptions::default() };
         world.serve(options, echo);
         let line = || send("x".repeat(100));
-        world.visitor(0, [Step::Window(150), line(), line(), line(), Step::Take(10), Step::Take(500), Step::Fin]);
+        world.client(0, [Step::Window(150), line(), line(), line(), Step::Take(10), Step::Take(500), Step::Fin]);
     }),
     session("pipelined lines through telnet", |world| {
         let ledger = world.ledger.clone();
         let lines = Telnet::new(telnet::Options::default(), Answers { ledger });
         world.serve(ServerOptions::default(), lines);
-        world.visitor(0, [send("one\r\ntwo\r\nth"), send("ree\r\nfour\nfi"), send("ve\r\n"), Step::Fin]);
-        world.visitor(0, [Step::Window(5), send("six\r\nseven"), Step::Take(100), send("\r\nbye\r\n"), Step::Fin]);
+        world.client(0, [send("one\r\ntwo\r\nth"), send("ree\r\nfour\nfi"), send("ve\r\n"), Step::Fin]);
+        world.client(0, [Step::Window(5), send("six\r\nseven"), Step::Take(100), send("\r\nbye\r\n"), Step::Fin]);
     }),
     race("chat", |world| {
         let ledger = world.ledger.clone();
         let chat = Telnet::new(telnet::Options::default(), Chat { ledger, members: Vec::new() });
         world.serve(ServerOptions { accepts_per_turn: 3, ..ServerOptions::default() }, chat);
         for turn in 0..3 {
-            world.visitor(turn, [Step::Wait, Step::Wait, send("hola a todos\r\n"), send("adiós\r\n"), Step::Fin]);
+            world.client(turn, [Step::Wait, Step::Wait, send("hola a todos\r\n"), send("adiós\r\n"), Step::Fin]);
         }
     }),
     session("half open: the peer ends first", |world| {
@@ -76,15 +76,15 @@ const SESSIONS: &[Session] = &[
             });
         });
         world.serve(ServerOptions { allow_half_open: true, ..ServerOptions::default() }, last_word);
-        world.visitor(0, [send("a question"), Step::Fin]);
+        world.client(0, [send("a question"), Step::Fin]);
     }),
     session("half open: the program ends first", |world| {
         let ledger = world.ledger.clone();
         let first_word = on().connection(move |lp, socket| ledger.end_with(lp, socket, b"no more from here"));
         world.serve(ServerOptions { allow_half_open: true, ..ServerOptions::default() }, first_word);
-        world.visitor(0, [Step::Wait, send("but"), Step::Wait, send("from here"), Step::Fin]);
+        world.client(0, [Step::Wait, send("but"), Step::Wait, send("from here"), Step::Fin]);
     }),
-    session("a pipe to somebody else and back", |world| {
+    session("a pipe to an upstream server and back", |world| {
         let ledger = world.ledger.clone();
         let proxy = on().connection(move |lp, socket| {
             let options = SocketOptions { allow_half_open: true, high_water_mark: 64, ..SocketOptions::default() };
@@ -95,8 +95,15 @@ const SESSIONS: &[Session] = &[
         });
         let options = ServerOptions { allow_half_open: true, ..ServerOptions::default() };
         world.serve(options, proxy.error(|_, _, _| {}));
-        world.visitor(0, [send("a".repeat(200)), send("b".repeat(200)), Step::Wait, Step::Wait, Step::Fin]);
-        world.host([Step::Accept, Step::Window(90), send("an answer"), Step::Take(90), Step::Take(1000), Step::Fin]);
+        world.client(0, [send("a".repeat(200)), send("b".repeat(200)), Step::Wait, Step::Wait, Step::Fin]);
+        world.remote_server([
+            Step::Accept,
+            Step::Window(90),
+            send("an answer"),
+            Step::Take(90),
+            Step::Take(1000),
+            Step::Fin,
+        ]);
     }),
     session("corked writes", |world| {
         let ledger = world.ledger.clone();
@@ -114,13 +121,13 @@ const SESSIONS: &[Session] = &[
             });
         });
         world.serve(ServerOptions::default(), corks);
-        world.visitor(0, [Step::Wait, Step::Fin]);
-        world.visitor(0, [Step::Window(10), Step::Wait, Step::Take(3), Step::Take(100), Step::Fin]);
+        world.client(0, [Step::Wait, Step::Fin]);
+        world.client(0, [Step::Window(10), Step::Wait, Step::Take(3), Step::Take(100), Step::Fin]);
     }),
     session("more than the peer takes", |world| {
         let source = Source { ledger: world.ledger.clone(), pieces: 6 };
         world.serve(ServerOptions { high_water_mark: 1024, ..ServerOptions::default() }, source);
-        world.visitor(0, [Step::Window(100), Step::Wait, Step::Take(300), Step::Take(2000), Step::Take(10_000)]);
+        world.client(0, [Step::Window(100), Step::Wait, Step::Take(300), Step::Take(2000), Step::Take(10_000)]);
     }),
     session("callbacks of writes and ends", |world| {
         let ledger = world.ledger.clone();
@@ -135,15 +142,15 @@ const SESSIONS: &[Session] = &[
             ledger.write_then(lp, socket, b"three ", |_| {});
         });
         world.serve(ServerOptions { allow_half_open: true, ..ServerOptions::default() }, callbacks);
-        world.visitor(0, [send("?"), Step::Wait, Step::Fin]);
-        world.visitor(0, [Step::Window(3), send("?"), Step::Take(3), Step::Take(100), Step::Fin]);
+        world.client(0, [send("?"), Step::Wait, Step::Fin]);
+        world.client(0, [Step::Window(3), send("?"), Step::Take(3), Step::Take(100), Step::Fin]);
     }),
-    session("a client that asks", |world| {
+    session("a client with a question", |world| {
         let ledger = world.ledger.clone();
-        world.host([Step::Wait, Step::Accept, Step::Wait, send("the answer"), Step::Fin]);
+        world.remote_server([Step::Wait, Step::Accept, Step::Wait, send("the answer"), Step::Fin]);
         world.enter(|lp| {
-            let asks = on().data(|lp, socket, _| socket.end(lp)).error(|_, _, _| {});
-            let socket = ledger.socket(lp, SocketOptions::default(), asks);
+            let client = on().data(|lp, socket, _| socket.end(lp)).error(|_, _, _| {});
+            let socket = ledger.socket(lp, SocketOptions::default(), client);
             ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
             ledger.write_then(lp, socket, b"the ", |_| {});
             ledger.write_then(lp, socket, b"question", |_| {});
@@ -152,8 +159,8 @@ const SESSIONS: &[Session] = &[
     race("a client of a name with two addresses, one of which refuses", |world| {
         let ledger = world.ledger.clone();
         world.kernel.set_addresses(vec![[0u16; 8].into(), [127, 0, 0, 1].into()]);
-        world.host([Step::Refuse("ECONNREFUSED")]);
-        world.host([Step::Accept, send("hola"), Step::Fin]);
+        world.remote_server([Step::Refuse("ECONNREFUSED")]);
+        world.remote_server([Step::Accept, send("hola"), Step::Fin]);
         world.enter(|lp| {
             let early = ledger.clone();
             let client = on().connect(move |lp, socket| early.end_with(lp, socket, b"adios")).error(|_, _, _| {});
@@ -162,9 +169,9 @@ const SESSIONS: &[Session] = &[
             ledger.write_then(lp, socket, b"early ", |_| {});
         });
     }),
-    session("a client that nobody takes", |world| {
+    session("a client whose connection is refused", |world| {
         let ledger = world.ledger.clone();
-        world.host([Step::Wait, Step::Refuse("ECONNREFUSED")]);
+        world.remote_server([Step::Wait, Step::Refuse("ECONNREFUSED")]);
         world.enter(|lp| {
             let again = ledger.clone();
             let is_first = Cell::new(true);
@@ -183,13 +190,13 @@ const SESSIONS: &[Session] = &[
     }),
     race("idle limits", |world| {
         let ledger = world.ledger.clone();
-        let told = on().timeout(move |lp, socket| {
+        let slow = on().timeout(move |lp, socket| {
             ledger.end_with(lp, socket, b"too slow");
             socket.set_timeout(lp, Duration::from_secs(1));
         });
-        world.serve(ServerOptions { timeout: Duration::from_secs(1), ..ServerOptions::default() }, told);
-        world.visitor(0, [send("hola")]);
-        world.visitor(0, [Step::Window(2), send("hola")]);
+        world.serve(ServerOptions { timeout: Duration::from_secs(1), ..ServerOptions::default() }, slow);
+        world.client(0, [send("hola")]);
+        world.client(0, [Step::Window(2), send("hola")]);
     }),
     session("pause and resume", |world| {
         let is_paused = Cell::new(false);
@@ -202,37 +209,37 @@ const SESSIONS: &[Session] = &[
             }
         });
         world.serve(ServerOptions { high_water_mark: 32, ..ServerOptions::default() }, reader);
-        world.visitor(0, [send("a".repeat(40)), send("b".repeat(20)), send("c".repeat(40)), send("d"), Step::Fin]);
+        world.client(0, [send("a".repeat(40)), send("b".repeat(20)), send("c".repeat(40)), send("d"), Step::Fin]);
     }),
-    session("a reader who takes his time", |world| {
+    session("a reader that starts late", |world| {
         let begins = on().connection(|lp, socket| {
             lp.set_timeout(Duration::from_secs(1), move |lp| socket.resume(lp));
         });
         world.serve(ServerOptions { pause_on_connect: true, ..ServerOptions::default() }, begins);
-        world.visitor(0, [send("a".repeat(100)), Step::Fin]);
+        world.client(0, [send("a".repeat(100)), Step::Fin]);
     }),
     race("a protocol that changes its handler", |world| {
         let ledger = world.ledger.clone();
         let upgrade = on().data(move |lp, socket, _| {
             ledger.write(lp, socket, b"upgraded ");
             let again = ledger.clone();
-            let echo = on().data(move |lp, socket, chunk| answer_with(&again, lp, socket, chunk));
+            let echo = on().data(move |lp, socket, chunk| write(&again, lp, socket, chunk));
             ledger.set_handler(lp, socket, echo);
         });
         world.serve(ServerOptions::default(), upgrade);
-        world.visitor(0, [send("upgrade"), Step::Wait, Step::Wait, send("hola"), Step::Fin]);
+        world.client(0, [send("upgrade"), Step::Wait, Step::Wait, send("hola"), Step::Fin]);
     }),
     session("text in pieces", |world| {
         world.serve(ServerOptions::default(), on().connection(|lp, socket| socket.set_encoding(lp)));
-        world.visitor(0, [send(b"\xc3"), send(b"\xb1and\xe2\x82"), send(b"\xac"), Step::Fin]);
+        world.client(0, [send(b"\xc3"), send(b"\xb1and\xe2\x82"), send(b"\xac"), Step::Fin]);
     }),
-    race("too many visitors", |world| {
+    race("more clients than allowed", |world| {
         let ledger = world.ledger.clone();
         let greets = on().connection(move |lp, socket| ledger.end_with(lp, socket, b"hola"));
         let options = ServerOptions { max_connections: Some(2), accepts_per_turn: 3, ..ServerOptions::default() };
         world.serve(options, greets.server_error(|_, _, _| {}));
         for _ in 0..4 {
-            world.visitor(0, [Step::Wait, Step::Fin]);
+            world.client(0, [Step::Wait, Step::Fin]);
         }
     }),
     race("destroyed with everything under way", |world| {
@@ -249,7 +256,7 @@ const SESSIONS: &[Session] = &[
         });
         world.serve(ServerOptions::default(), destroys);
         for what in ["d", "s", "r"] {
-            world.visitor(0, [Step::Window(20), send(what), Step::Take(100)]);
+            world.client(0, [Step::Window(20), send(what), Step::Take(100)]);
         }
     }),
 ];
@@ -258,11 +265,11 @@ fn send(bytes: impl AsRef<[u8]>) -> Step {
     Step::Send(bytes.as_ref().to_vec())
 }
 
-fn answer_with(ledger: &Ledger, lp: &mut Loop, socket: Socket, bytes: &[u8]) {
+fn write(ledger: &Ledger, lp: &mut Loop, socket: Socket, bytes: &[u8]) {
     ledger.write(lp, socket, bytes);
 }
 
-/// Answers every line, and `bye` with the end.
+/// Answers every line, and ends the connection after `bye`.
 struct Answers {
     ledger: Ledger,
 }
@@ -281,7 +288,7 @@ impl telnet::Handler for Answers {
     }
 }
 
-/// Says every line to everybody.
+/// Writes every line to all members.
 struct Chat {
     ledger: Ledger,
     members: Vec<Client>,
@@ -302,7 +309,7 @@ impl telnet::Handler for Chat {
     }
 }
 
-/// Writes so many pieces, at the pace of the peer, and ends.
+/// Writes a number of pieces as fast as the peer takes them, then ends.
 struct Source {
     ledger: Ledger,
     pieces: usize,
@@ -333,17 +340,17 @@ impl Handler for Source {
     fn on_error(&mut self, _: &mut Loop, _: Socket, _: crate::Error) {}
 }
 
-/// What goes wrong in a replay.
+/// The fault of a replay.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Nothing,
-    /// The answer to one call.
+    /// One call, by its number, gets this answer.
     At(usize, Answer),
-    /// The answer to all such calls, or to every other one where always would be for ever.
+    /// All calls of this kind get this answer; every second one if the run would not end otherwise.
     Each(Call, Answer),
 }
 
-/// Says which replay it was that panicked.
+/// Prints the session and the fault if the replay panics.
 struct Context(&'static str, Fault);
 
 impl Drop for Context {
@@ -354,8 +361,8 @@ impl Drop for Context {
     }
 }
 
-/// Holds a session and says what was called, and what came of it for each socket.
-fn hold(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
+/// Runs a session. Returns its calls, and the results for each socket as text.
+fn run(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
     let _context = Context(session.name, fault);
     let mut world = World::new();
     let calls = Rc::new(RefCell::new(Vec::new()));
@@ -373,30 +380,31 @@ fn hold(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
             _ => Answer::Usual,
         }
     });
-    (session.hold)(&mut world);
+    (session.set_up)(&mut world);
     world.run();
     let kernel = world.kernel.clone();
     let accounts = world.finish().accounts();
-    let came_of_it = accounts.iter().map(|account| {
+    let results = accounts.iter().map(|account| {
         let peer = account.peer.map(|peer| kernel.taken(peer));
-        // How often data comes is the kernel's business, and which of both ends is through first.
-        let heard = account.heard.iter().filter(|event| !matches!(event, Event::Drain | Event::Data));
-        let heard: BTreeSet<Event> = heard.copied().collect();
+        // Not compared: how often data comes depends on the kernel, and so does the order of events of the two
+        // directions.
+        let events = account.events.iter().filter(|event| !matches!(event, Event::Drain | Event::Data));
+        let events: BTreeSet<Event> = events.copied().collect();
         format!(
-            "heard {:?}, error {:?}, called back {:?}, delivered {:?}, peer got {:?}",
-            heard,
+            "events {:?}, error {:?}, called back {:?}, delivered {:?}, peer got {:?}",
+            events,
             account.error,
-            account.answers(),
+            account.callback_results(),
             String::from_utf8_lossy(&account.delivered),
             peer.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         )
     });
-    let came_of_it = came_of_it.collect();
+    let results = results.collect();
     let calls = calls.borrow().clone();
-    (calls, came_of_it)
+    (calls, results)
 }
 
-/// Whether a kernel may answer so without anything being wrong.
+/// Whether a kernel may answer so although nothing is wrong with the connection or the server.
 fn is_harmless(call: Call, answer: Answer) -> bool {
     match answer {
         Answer::FinFirst | Answer::ResetFirst => false,
@@ -409,11 +417,11 @@ fn is_harmless(call: Call, answer: Answer) -> bool {
 }
 
 #[test]
-fn every_session_calls_for_everything_that_it_is_about() {
+fn the_sessions_make_every_kind_of_call() {
     let mut all = Vec::new();
     for session in SESSIONS {
-        let (calls, came_of_it) = hold(session, Fault::Nothing);
-        assert!(calls.len() >= 8 && !came_of_it.is_empty(), "{}: {calls:?}", session.name);
+        let (calls, results) = run(session, Fault::Nothing);
+        assert!(calls.len() >= 8 && !results.is_empty(), "{}: {calls:?}", session.name);
         all.extend(calls);
     }
     let kinds = [Call::Poll, Call::Accept, Call::Connect, Call::Outcome, Call::Register, Call::Read, Call::Write];
@@ -421,16 +429,16 @@ fn every_session_calls_for_everything_that_it_is_about() {
 }
 
 #[test]
-fn any_answer_to_any_call_leaves_no_trace_that_it_should_not() {
+fn any_answer_to_any_call_breaks_no_rule() {
     let mut replays = 0;
     for session in SESSIONS {
-        let (calls, usual) = hold(session, Fault::Nothing);
+        let (calls, usual) = run(session, Fault::Nothing);
         for (place, &call) in calls.iter().enumerate() {
             for &answer in answers(call) {
                 let fault = Fault::At(place, answer);
-                let (_, came_of_it) = hold(session, fault);
+                let (_, results) = run(session, fault);
                 if is_harmless(call, answer) && !session.is_a_race {
-                    assert_eq!(came_of_it, usual, "{}: {fault:?} makes a difference", session.name);
+                    assert_eq!(results, usual, "{}: {fault:?} makes a difference", session.name);
                 }
                 replays += 1;
             }
@@ -440,15 +448,15 @@ fn any_answer_to_any_call_leaves_no_trace_that_it_should_not() {
 }
 
 #[test]
-fn a_kernel_that_always_gives_less_makes_no_difference() {
+fn a_harmless_answer_to_every_call_makes_no_difference() {
     for session in SESSIONS {
-        let (_, usual) = hold(session, Fault::Nothing);
+        let (_, usual) = run(session, Fault::Nothing);
         for call in [Call::Poll, Call::Accept, Call::Read, Call::Write] {
             for &answer in answers(call).iter().filter(|answer| is_harmless(call, **answer)) {
                 let fault = Fault::Each(call, answer);
-                let (_, came_of_it) = hold(session, fault);
+                let (_, results) = run(session, fault);
                 if !session.is_a_race {
-                    assert_eq!(came_of_it, usual, "{}: {fault:?} makes a difference", session.name);
+                    assert_eq!(results, usual, "{}: {fault:?} makes a difference", session.name);
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! The properties over the seeds and over inputs made from them, the same ones in every run.
+//! Runs the properties over the seeds and over mutated inputs, which are the same in every run.
 
 use std::fs;
 use std::path::Path;
 
 type Property = fn(&[u8]);
 
-/// Each with how many inputs are made for it: about a second's worth.
+/// Each property with the number of mutated inputs: about one second of work in all.
 const PROPERTIES: [(&str, Property, usize); 4] = [
     ("telnet_codec", super::telnet_codec, 3000),
     ("lines", super::lines, 3000),
@@ -13,11 +13,11 @@ const PROPERTIES: [(&str, Property, usize); 4] = [
     ("server", super::server, 300),
 ];
 
-/// Longer inputs are left to the fuzz targets.
+/// Longest mutated input. Longer ones are left to the fuzz targets.
 const MAX_LEN: usize = 1536;
 
 #[test]
-fn the_properties_hold_for_the_seeds_and_what_is_made_from_them() {
+fn the_properties_hold_for_the_seeds_and_for_mutated_inputs() {
     for (name, property, mutants) in PROPERTIES {
         let seeds = seeds(name);
         for seed in &seeds {
@@ -28,7 +28,7 @@ fn the_properties_hold_for_the_seeds_and_what_is_made_from_them() {
         for _ in 0..mutants {
             let mutant = mutator.mutant_of(&pool);
             property(&mutant);
-            // Some are mutated further, so that what grows strange grows stranger.
+            // Keep some mutants in the pool, so that changes accumulate.
             if mutator.below(8) == 0 {
                 let replaced = mutator.below(pool.len());
                 pool[replaced] = mutant;
@@ -37,13 +37,13 @@ fn the_properties_hold_for_the_seeds_and_what_is_made_from_them() {
     }
 }
 
-/// The files of `fuzz/seeds/<name>`, by name.
+/// The contents of the files in `fuzz/seeds/<name>`, in the order of their names.
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
     let Ok(entries) = fs::read_dir(&folder) else {
-        // A packaged crate has no seeds.
+        // A packaged crate does not contain the seeds.
         assert!(std::env::var_os("CI").is_none(), "{} is missing", folder.display());
-        eprintln!("skipped: {} is missing; mutants are made from nothing", folder.display());
+        eprintln!("skipped: {} is missing; mutants start from an empty input", folder.display());
         return vec![Vec::new()];
     };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -52,13 +52,13 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a seed can be read")).collect()
 }
 
-/// Makes inputs as a fuzzer does, but blindly, and always the same.
+/// A simple fuzzer: it mutates inputs without looking at coverage, and always in the same way.
 struct Mutator {
     state: u64,
 }
 
 impl Mutator {
-    /// What these machines look out for.
+    /// Byte sequences that these parsers treat specially.
     const TOKENS: [&[u8]; 20] = [
         b"\r",
         b"\n",

@@ -1,4 +1,4 @@
-//! IP addresses as Node's `net` sees them: what is one, and which are blocked.
+//! IP addresses as in Node's `net`: which texts are addresses, and which addresses are blocked.
 //!
 //! ```text
 //!   text  "::ffff:10.0.0.1"
@@ -7,10 +7,10 @@
 //!   IpAddr ----> BlockList: address | start-end | network/prefix ----> blocked or not
 //! ```
 //!
-//! An IPv4 client of a dual-stack server shows up as `::ffff:a.b.c.d`, an IPv4 address *mapped* into IPv6 (RFC 4291,
-//! 2.5.5.2). The whole difficulty of a block list is that both spellings must meet the same rule.
+//! A dual-stack server sees an IPv4 client as `::ffff:a.b.c.d`, an IPv4 address *mapped* into IPv6 (RFC 4291, 2.5.5.2).
+//! The difficulty of a block list is that the same rule has to match both spellings.
 //!
-//! Nothing here opens a socket or asks a name server.
+//! This module opens no socket and looks up no name.
 
 mod block_list;
 
@@ -19,10 +19,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 pub use block_list::BlockList;
 
-/// Tells what `text` is: `4` for an IPv4 address, `6` for an IPv6 address, `0` for anything else.
+/// Returns `4` if `text` is an IPv4 address, `6` if it is an IPv6 address, `0` otherwise
+/// (Node: [`net.isIP`](https://nodejs.org/docs/latest-v20.x/api/net.html#netisipinput)).
 ///
-/// The numbers are Node's ([`net.isIP`](https://nodejs.org/docs/latest-v20.x/api/net.html#netisipinput)). See
-/// [`is_ipv4`] and [`is_ipv6`] for what counts.
+/// [`is_ipv4`] and [`is_ipv6`] describe the formats.
 ///
 /// ```
 /// use bucle::net::is_ip;
@@ -42,27 +42,27 @@ pub fn is_ip(text: &str) -> u8 {
     }
 }
 
-/// Tells whether `text` is an IPv4 address: four decimals from 0 to 255, without leading zeros or blanks.
+/// Whether `text` is an IPv4 address: four decimals from 0 to 255, without leading zeros or blanks.
 ///
-/// `127.1` and `0x7f.0.0.1`, which some systems take, are none
-/// ([`net.isIPv4`](https://nodejs.org/docs/latest-v20.x/api/net.html#netisipv4input)).
+/// `127.1` and `0x7f.0.0.1`, which some systems accept, are not addresses here
+/// (Node: [`net.isIPv4`](https://nodejs.org/docs/latest-v20.x/api/net.html#netisipv4input)).
 #[doc(alias = "isIPv4")]
 pub fn is_ipv4(text: &str) -> bool {
     text.parse::<Ipv4Addr>().is_ok()
 }
 
-/// Tells whether `text` is an IPv6 address, with or without a `%zone`, and without brackets.
+/// Whether `text` is an IPv6 address, with or without a `%zone`, and without brackets.
 ///
-/// The last two groups may be written as an IPv4 address. A zone is one or more of `0-9 a-z A-Z - . :`, which leaves out
-/// the `_` of some interface names, as Node does
-/// ([`net.isIPv6`](https://nodejs.org/docs/latest-v20.x/api/net.html#netisipv6input)).
+/// The last two groups may be written as an IPv4 address. A zone consists of one or more of `0-9 a-z A-Z - . :`. As in
+/// Node, the `_` of some interface names is not allowed
+/// (Node: [`net.isIPv6`](https://nodejs.org/docs/latest-v20.x/api/net.html#netisipv6input)).
 #[doc(alias = "isIPv6")]
 pub fn is_ipv6(text: &str) -> bool {
     let (address, zone) = split_zone(text);
     address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(is_zone)
 }
 
-/// One of the two kinds of IP address; `IPv4` where nothing is said, as in Node.
+/// One of the two kinds of IP address. The default is IPv4, as in Node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Family {
     /// Four bytes, printed `IPv4`.
@@ -73,7 +73,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// How many bits an address has: the longest prefix a subnet can have.
+    /// How many bits an address has, which is also the longest prefix of a subnet.
     fn bits(self) -> u8 {
         match self {
             Family::V4 => 32,
@@ -101,10 +101,10 @@ impl fmt::Display for Family {
     }
 }
 
-/// An IP address with a port, checked once and then only read.
+/// An IP address with a port. It is checked when it is made, and cannot be changed
+/// (Node: [`net.SocketAddress`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocketaddress)).
 ///
-/// Node's [`net.SocketAddress`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocketaddress). It turns into
-/// a [`SocketAddr`] with `into()`.
+/// `into()` converts it to a [`SocketAddr`].
 ///
 /// ```
 /// use bucle::net::{Family, SocketAddress, SocketAddressOptions};
@@ -121,7 +121,7 @@ pub struct SocketAddress {
     flowlabel: u32,
 }
 
-/// What a [`SocketAddress`] is made from; each field left at its default means what it means in Node.
+/// The arguments of [`SocketAddress::new`]. The defaults are Node's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct SocketAddressOptions<'a> {
     /// The address; by default `127.0.0.1`, or `::` for IPv6.
@@ -135,10 +135,11 @@ pub struct SocketAddressOptions<'a> {
 }
 
 impl SocketAddress {
-    /// Checks the options and puts them together.
+    /// Makes an address from `options`. The `%zone` of an IPv6 address is dropped.
     ///
-    /// Fails with `ERR_INVALID_ADDRESS` if the address is not one of the family, and with `ERR_OUT_OF_RANGE` if an IPv6
-    /// flow label has more than 20 bits (Node 20 aborts the process there). An IPv6 address loses its `%zone`.
+    /// # Errors
+    /// `ERR_INVALID_ADDRESS` if the address is not one of the family; `ERR_OUT_OF_RANGE` if an IPv6 flow label has more
+    /// than 20 bits (where Node 20 aborts the process).
     pub fn new(options: SocketAddressOptions<'_>) -> Result<SocketAddress, AddressError> {
         let SocketAddressOptions { address, family, port, flowlabel } = options;
         let ip = match (address, family) {
@@ -183,18 +184,18 @@ impl From<SocketAddress> for SocketAddr {
     }
 }
 
-/// Why an address, a range or a subnet was refused. Nothing was changed: correct the argument and try again.
+/// Why an address, a range or a subnet is not valid. Nothing was changed: correct the argument and try again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// The text is not an address of the family asked for.
+    /// The text is not an address of the requested family.
     InvalidAddress {
         /// The text as given.
         text: String,
-        /// The family asked for.
+        /// The requested family.
         family: Family,
     },
-    /// A range starts after its end.
+    /// The start of a range is after its end.
     StartAfterEnd {
         /// The first address, as given.
         start: IpAddr,
@@ -256,10 +257,10 @@ impl std::error::Error for AddressError {}
 /// A flow label has 20 bits (RFC 8200, section 3).
 const MAX_FLOWLABEL: u32 = (1 << 20) - 1;
 
-/// An address as libuv's `uv_inet_ntop` writes it.
+/// Formats an address as libuv's `uv_inet_ntop` does.
 ///
-/// It differs from Rust in one case only, the IPv4-compatible addresses given up long ago (RFC 4291, 2.5.5.1):
-/// `::10.0.0.1` here, `::a00:1` in Rust.
+/// It differs from Rust only for IPv4-compatible addresses, which are deprecated (RFC 4291, 2.5.5.1): `::10.0.0.1`
+/// here, `::a00:1` in Rust.
 struct Spelled(IpAddr);
 
 impl fmt::Display for Spelled {
@@ -277,10 +278,10 @@ impl fmt::Display for Spelled {
     }
 }
 
-/// Reads an address of `family`, dropping an IPv6 zone whatever it holds.
+/// Parses an address of `family`. The zone of an IPv6 address is dropped without a check.
 ///
-/// All of the text counts. Node 20 stops at a NUL character, so that `"10.0.0.1\0..."` passes, and reads only 39 bytes
-/// of an address with a zone, so that a long one ending in an IPv4 address is taken for another address.
+/// All of the text has to be valid. Node 20 stops at a NUL character, so it accepts `"10.0.0.1\0..."`; and it reads
+/// only 39 bytes of an address with a zone, so it misreads a long one that ends in an IPv4 address.
 fn parse(text: &str, family: Family) -> Result<IpAddr, AddressError> {
     let ip = match family {
         Family::V4 => text.parse().map(IpAddr::V4),
@@ -289,7 +290,7 @@ fn parse(text: &str, family: Family) -> Result<IpAddr, AddressError> {
     ip.map_err(|_| AddressError::InvalidAddress { text: text.to_owned(), family })
 }
 
-/// `fe80::1%eth0` into `fe80::1` and `eth0`.
+/// Splits `fe80::1%eth0` into `fe80::1` and `eth0`.
 fn split_zone(text: &str) -> (&str, Option<&str>) {
     match text.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),
@@ -297,7 +298,7 @@ fn split_zone(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Tells whether Node's `isIPv6` takes `zone` for the name of an interface.
+/// Whether Node's `isIPv6` accepts `zone` as the name of an interface.
 fn is_zone(zone: &str) -> bool {
     !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
 }

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::dial::{failed_at_path, open_tcp, open_unix};
-use super::lookup::Answer;
-use super::place::{Meaning, failed_on, literal};
+use super::endpoint::{Resolution, failed_on, literal};
+use super::lookup::LookupResult;
 use super::state::Link;
 use super::state::flag::*;
 use super::stream::Stream;
@@ -68,8 +68,8 @@ impl Connecting {
 impl Loop {
     /// `connect_to`. What Node throws comes back; what fails later arrives in `on_error`.
     pub(super) fn connect_socket(&mut self, socket: Socket, target: Target) -> Result<()> {
-        let Target { place, family, local_address, local_port } = target;
-        let port = place.check()?;
+        let Target { endpoint, family, local_address, local_port } = target;
+        let port = endpoint.check()?;
         let local = match local_address {
             Some(text) => match literal(&text, local_port, "bind") {
                 Some(Ok(address)) => Some(address),
@@ -93,17 +93,17 @@ impl Loop {
         if let Some(timer) = idle_timer {
             self.restart_timer(timer);
         }
-        match place.meaning(port, "connect") {
-            Meaning::NoHost => self.look_up(socket, number, (LOCALHOST, port), family),
-            Meaning::Name(host) => self.look_up(socket, number, (host, port), family),
-            Meaning::Address(Ok(address)) => {
+        match endpoint.resolution(port, "connect") {
+            Resolution::NoHost => self.look_up(socket, number, (LOCALHOST, port), family),
+            Resolution::Name(host) => self.look_up(socket, number, (host, port), family),
+            Resolution::Address(Ok(address)) => {
                 if let Some(connecting) = self.connecting(socket) {
                     connecting.addresses.push_back(address);
                 }
                 self.tick(NetTick::Connect(socket, number));
             }
-            Meaning::Address(Err(error)) => self.tick(NetTick::Destroy(socket, Box::new(error))),
-            Meaning::Path(path) => self.connect_path(socket, path),
+            Resolution::Address(Err(error)) => self.tick(NetTick::Destroy(socket, Box::new(error))),
+            Resolution::Path(path) => self.connect_path(socket, path),
         }
         self.recount(socket);
         Ok(())
@@ -127,7 +127,7 @@ impl Loop {
 
     fn look_up(&mut self, socket: Socket, number: u64, (host, port): (&str, u16), family: Option<Family>) {
         let name = host.to_owned();
-        let on_answer = move |lp: &mut Loop, answer: Answer| {
+        let on_answer = move |lp: &mut Loop, answer: LookupResult| {
             let answer = answer.and_then(|addresses| of_family(addresses, family, &name));
             lp.looked_up(socket, number, answer);
         };
@@ -142,7 +142,7 @@ impl Loop {
     }
 
     /// The name's addresses are known, or not.
-    fn looked_up(&mut self, socket: Socket, number: u64, answer: Answer) {
+    fn looked_up(&mut self, socket: Socket, number: u64, answer: LookupResult) {
         if self.attempt(socket, number).is_none() {
             return;
         }
@@ -277,7 +277,7 @@ impl Loop {
 }
 
 /// All addresses of a name; or the first of a family, which is the only one that Node asks for then.
-fn of_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str) -> Answer {
+fn of_family(mut addresses: Vec<SocketAddr>, family: Option<Family>, host: &str) -> LookupResult {
     if let Some(family) = family {
         addresses.retain(|address| Family::from(address.ip()) == family);
         addresses.truncate(1);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::Error;
-use super::place::{abstract_address, check_length, show_path};
+use super::endpoint::{abstract_address, check_length, show_path};
 use crate::Result;
 
 /// Opens a TCP connection without waiting for it; says which call failed.

@@ -1,21 +1,21 @@
-//! What was read and nobody takes yet: in the chunks in which it came.
+//! Bytes that were read but not delivered yet, kept in chunks as they arrived.
 //!
 //! ```text
-//!   read ── push ──▶ │ "a" │ "b" │ "c" │ ── pop ──▶ on_data "a": pauses, and "b" waits for the resume
+//!   read ── push ──▶ │ "a" │ "b" │ "c" │ ── pop ──▶ on_data("a") pauses the socket; "b" waits for the resume
 //!                    ◀── unshift
 //! ```
 //!
-//! As in Node, who pauses in the middle of what had waited is spared the rest of it. Chunks are kept apart up to
-//! [`CHUNKS`]; what comes then is joined to the last. How many bytes there may be is decided by who reads: a high-water mark
-//! and one read.
+//! Chunks are stored apart because, as in Node, a socket that pauses on one chunk does not get the next one. At most
+//! [`CHUNKS`] are kept apart; later bytes are appended to the last chunk. The reader limits the number of bytes to the
+//! high-water mark plus one read.
 
 use std::collections::VecDeque;
 
-/// How many chunks are kept apart: more than a person types before a busy server looks, and few enough to be nothing
-/// beside the bytes of a peer that sends one at a time.
+/// How many chunks are kept apart: more than a person types while a busy server does not read, and few enough that a
+/// peer that sends single bytes costs little memory.
 const CHUNKS: usize = 64;
 
-/// Chunks that wait to be delivered. Empty, it owns nothing.
+/// Chunks that wait to be delivered. An empty inbox owns no memory.
 #[derive(Default)]
 pub(super) struct Inbox {
     chunks: VecDeque<Vec<u8>>,
@@ -23,7 +23,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// In bytes.
+    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -32,7 +32,7 @@ impl Inbox {
         self.len == 0
     }
 
-    /// Adds what was read.
+    /// Appends a chunk that was read.
     pub fn push(&mut self, chunk: &[u8]) {
         self.len += chunk.len();
         let is_full = self.chunks.len() >= CHUNKS;
@@ -42,7 +42,7 @@ impl Inbox {
         }
     }
 
-    /// Puts bytes in front of all that waits, as a chunk of their own.
+    /// Puts bytes before everything that waits, as a chunk of their own.
     pub fn unshift(&mut self, bytes: &[u8]) {
         self.len += bytes.len();
         let is_full = self.chunks.len() >= CHUNKS;
@@ -52,17 +52,18 @@ impl Inbox {
         }
     }
 
-    /// The next chunk.
+    /// Removes and returns the next chunk.
     pub fn pop(&mut self) -> Option<Vec<u8>> {
         let chunk = self.chunks.pop_front()?;
         self.len -= chunk.len();
         if self.is_empty() {
+            // Frees the queue's buffer: an idle socket owns none.
             *self = Inbox::default();
         }
         Some(chunk)
     }
 
-    /// Makes one chunk of all that waits.
+    /// Joins everything that waits into one chunk.
     pub fn join(&mut self) {
         if self.chunks.len() > 1 {
             let all = self.chunks.drain(..).flatten().collect();
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_come_out_as_they_came_in() {
+    fn chunks_are_popped_as_they_were_pushed() {
         let mut inbox = Inbox::default();
         inbox.push(b"a");
         inbox.push(b"bc");
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_they_are_one() {
+    fn join_makes_one_chunk() {
         let mut inbox = Inbox::default();
         inbox.join();
         assert!(inbox.is_empty());
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_limit_they_grow_at_both_ends_and_nothing_is_lost() {
+    fn beyond_the_limit_the_outer_chunks_grow_and_no_byte_is_lost() {
         let mut inbox = Inbox::default();
         for byte in 0..CHUNKS as u8 + 10 {
             inbox.push(&[byte]);

@@ -1,4 +1,4 @@
-//! Where a server listens: addresses, ports, unix paths.
+//! Listening: where a server listens, and the descriptor that it accepts from.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 
-use super::place::{Place, abstract_address, check_length, failed_on, show_path};
+use super::endpoint::{Endpoint, abstract_address, check_length, failed_on, show_path};
 use super::server::ServerOptions;
 use super::stream::Stream;
 use super::stream::{set_keep_alive, set_user_timeout};
@@ -15,7 +15,8 @@ use super::{BACKLOG, Error};
 use crate::Result;
 use crate::error_codes;
 
-/// Where to listen, and how ([Node: `server.listen`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenoptions-callback)).
+/// Where to listen, and how ([Node:
+/// `server.listen`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenoptions-callback)).
 ///
 /// ```
 /// use bucle::net::Listen;
@@ -27,18 +28,20 @@ use crate::error_codes;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    pub(super) place: Place,
+    pub(super) endpoint: Endpoint,
     backlog: u32,
     ipv6_only: bool,
     reuse_port: bool,
 }
 
 impl Listen {
-    /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL is
-    /// an abstract name (Linux). More than 107 bytes, 103 elsewhere, are a binding error ([`Error::PathTooLong`]); an empty path
-    /// and one with a NUL inside are refused by the call that they are given to.
+    /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL
+    /// is an abstract name (Linux).
+    ///
+    /// A path of more than 107 bytes (103 on systems other than Linux) is a binding error ([`Error::PathTooLong`]). The
+    /// call that takes this returns an error for an empty path, and for one with a NUL inside.
     pub fn path(path: impl Into<PathBuf>) -> Self {
-        Listen::at(Place::Path(path.into()))
+        Listen::at(Endpoint::Path(path.into()))
     }
 
     /// How many connections may wait to be accepted. Default: [`BACKLOG`]; the kernel may allow fewer.
@@ -48,33 +51,34 @@ impl Listen {
         self
     }
 
-    /// Takes no IPv4 clients on an IPv6 address (`IPV6_V6ONLY`).
+    /// Whether an IPv6 address accepts no IPv4 clients (`IPV6_V6ONLY`). Default: no.
     #[must_use]
     pub fn ipv6_only(mut self, ipv6_only: bool) -> Self {
         self.ipv6_only = ipv6_only;
         self
     }
 
-    /// Lets several processes listen on the same port, and the kernel share out the connections (`SO_REUSEPORT`).
+    /// Whether several processes can listen on the same port; the kernel distributes the connections (`SO_REUSEPORT`).
+    /// Default: no.
     #[must_use]
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
         self.reuse_port = reuse_port;
         self
     }
 
-    pub(super) fn at(place: Place) -> Self {
-        Listen { place, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
+    pub(super) fn at(endpoint: Endpoint) -> Self {
+        Listen { endpoint, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
     }
 }
 
-/// Where it listens, as in errors and logs: `[::]:8080`, `localhost:8080`, `/run/app.sock`.
+/// The endpoint, as in errors and logs: `[::]:8080`, `localhost:8080`, `/run/app.sock`.
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.show(f, "[::]")
+        self.endpoint.show(f, "[::]")
     }
 }
 
-/// What a server is bound to.
+/// The address or path that a server is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LocalAddress {
     /// An address and port.
@@ -102,7 +106,7 @@ impl fmt::Display for LocalAddress {
     }
 }
 
-/// The descriptor of a server, of whichever family.
+/// The descriptor that a server accepts from.
 pub(super) enum Listener {
     None,
     Tcp(TcpListener),
@@ -141,7 +145,7 @@ impl Listener {
     }
 }
 
-/// The file of a unix socket is removed before the descriptor is closed: nobody can knock at a door without a house.
+/// Removes the file of a unix socket before the descriptor is closed, so that no client finds a file nobody listens on.
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Listener::Unix(_, path) = self
@@ -153,14 +157,14 @@ impl Drop for Listener {
     }
 }
 
-/// Opens it at `address`; where there is none, at its path, or on every address.
+/// Opens a listener at `address`. Without one it listens at the path of `on`, or on every address.
 pub(super) fn open_listener(on: &Listen, address: Option<SocketAddr>, options: &ServerOptions) -> Result<Listener> {
-    let port = on.place.check()?;
-    match (&on.place, address) {
-        (Place::Path(path), _) => open_unix(path, on.backlog),
+    let port = on.endpoint.check()?;
+    match (&on.endpoint, address) {
+        (Endpoint::Path(path), _) => open_unix(path, on.backlog),
         (_, Some(address)) => open_tcp(address, on, options),
         (_, None) => {
-            // Both families on one socket where IPv6 is there, IPv4 alone where it is not.
+            // A dual-stack socket if the system has IPv6, else IPv4 alone.
             match open_tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), on, options) {
                 Err(error) if matches!(error.code(), "EAFNOSUPPORT" | "EINVAL" | "EADDRNOTAVAIL") => {
                     open_tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), on, options)
@@ -176,7 +180,7 @@ fn open_tcp(address: SocketAddr, on: &Listen, options: &ServerOptions) -> Result
     let open = || -> io::Result<TcpListener> {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-        // A restart on the same port works at once, although old connections linger in TIME_WAIT.
+        // Lets a restarted server bind the same port while old connections are still in TIME_WAIT.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
         #[cfg(unix)]
@@ -195,7 +199,7 @@ fn open_tcp(address: SocketAddr, on: &Listen, options: &ServerOptions) -> Result
     open().map(Listener::Tcp).map_err(failed)
 }
 
-/// Options that accepted sockets inherit from their listener, on Linux: set once and not per connection.
+/// Sets the options that accepted sockets inherit from their listener on Linux: once, not once per connection.
 pub(super) fn set_listener_options(
     options: &ServerOptions,
     mut apply: impl FnMut(&mut dyn FnMut(socket2::SockRef<'_>) -> io::Result<()>),
@@ -217,6 +221,7 @@ fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
         socket.bind(&socket2::SockAddr::unix(path)?)?;
         let listened = socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX));
+        // `bind` has made the file, and there is no `Listener` yet whose `Drop` would remove it.
         if listened.is_err() && abstract_address(path).is_none() {
             let _ = std::fs::remove_file(path);
         }
@@ -242,9 +247,9 @@ mod tests {
     use crate::EventLoop;
     use crate::net::{Server, Socket, on};
 
-    /// What one call on the listener sets need not be set on every connection.
+    /// Setting an option once on the listener saves a system call per connection.
     #[test]
-    fn accepted_sockets_inherit_what_was_set_on_the_listener() {
+    fn accepted_sockets_inherit_the_options_of_the_listener() {
         let minute = Duration::from_secs(60);
         let limit = Duration::from_millis(70_500);
         let options = ServerOptions {
@@ -284,7 +289,7 @@ mod tests {
                 Ok(())
             });
             assert!(was_asked);
-            // They can be had later and for one socket, too.
+            // The options can also be changed later, for one socket.
             socket.set_user_timeout(lp, Duration::ZERO);
             socket.set_keep_alive(lp, false, Duration::ZERO);
             lp.net.socket(socket).expect("it is there").stream.with_tcp(|socket| {

@@ -1,8 +1,8 @@
-//! Names to addresses, on helper threads.
+//! Name lookups, on helper threads.
 //!
-//! The system's resolver blocks, so it runs beside the loop, on up to [`THREADS`] threads that are started when needed
-//! and end when they have had nothing to do for a while. The answer comes back as any other thread's news does: through
-//! a [`Remote`](crate::Remote), in the poll phase. libuv does the same.
+//! The system's resolver blocks, so it runs on up to [`THREADS`] helper threads. A thread is started when it is needed
+//! and ends after [`IDLE_LIMIT`] without work. The result reaches the loop in the poll phase, through a
+//! [`Remote`](crate::Remote). libuv does the same.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,102 +14,109 @@ use crate::error_codes;
 use crate::event_loop::Remote;
 use crate::{Error, Loop};
 
-/// How many names are looked up at a time; the size of libuv's thread pool.
+/// How many names are looked up at a time: the size of libuv's thread pool.
 const THREADS: usize = 4;
 
 /// How long a thread waits for another name before it ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Addresses with the port that was asked for; a link-local one has its zone.
-pub(super) type Answer = Result<Vec<SocketAddr>, Error>;
-type OnAnswer = Box<dyn FnOnce(&mut Loop, Answer) + Send>;
+/// The addresses of a name, each with the requested port. A link-local address has its zone.
+pub(super) type LookupResult = Result<Vec<SocketAddr>, Error>;
+type OnResult = Box<dyn FnOnce(&mut Loop, LookupResult) + Send>;
 
-struct Question {
+/// A name to look up, and what to call with the result.
+struct Request {
     host: String,
     port: u16,
     remote: Remote,
-    on_answer: OnAnswer,
+    on_result: OnResult,
 }
 
 #[derive(Default)]
 struct Queue {
-    questions: VecDeque<Question>,
+    requests: VecDeque<Request>,
+    /// Threads that run, the idle ones included.
     threads: usize,
+    /// Threads that wait for a request.
     idle: usize,
 }
 
+/// The queue, as the loop and the helper threads share it.
 #[derive(Default)]
-struct Shared {
+struct LookupQueue {
     queue: Mutex<Queue>,
-    asked: Condvar,
+    submitted: Condvar,
 }
 
-/// Looks names up without keeping the loop waiting.
+/// Looks up names without blocking the loop.
 #[derive(Default)]
 pub(super) struct Resolver {
-    shared: Arc<Shared>,
+    lookups: Arc<LookupQueue>,
 }
 
 impl Resolver {
-    /// Looks `host` up and has `on_answer` run on the loop. Without a thread to be had the answer is an error.
+    /// Looks up `host` and posts `on_result` to the loop. If no thread can be started, the result is an error.
     pub fn look_up(
         &self,
         (host, port): (&str, u16),
         remote: Remote,
-        on_answer: impl FnOnce(&mut Loop, Answer) + Send + 'static,
+        on_result: impl FnOnce(&mut Loop, LookupResult) + Send + 'static,
     ) {
-        let question = Question { host: host.to_owned(), port, remote, on_answer: Box::new(on_answer) };
-        let mut queue = self.shared.lock();
-        queue.questions.push_back(question);
-        if queue.idle < queue.questions.len() && queue.threads < THREADS {
-            let shared = self.shared.clone();
-            let spawned = thread::Builder::new().name("bucle-lookup".into()).spawn(move || shared.serve());
+        let request = Request { host: host.to_owned(), port, remote, on_result: Box::new(on_result) };
+        let mut queue = self.lookups.lock();
+        queue.requests.push_back(request);
+        // A notified thread counts as idle until it has taken its request, so compare with all queued requests.
+        if queue.idle < queue.requests.len() && queue.threads < THREADS {
+            let lookups = self.lookups.clone();
+            let spawned = thread::Builder::new().name("bucle-lookup".into()).spawn(move || lookups.serve());
             match spawned {
                 Ok(_) => queue.threads += 1,
                 Err(error) if queue.threads == 0 => {
                     log::error!(target: "bucle::net", "no thread for a name lookup: {error}");
-                    let Some(question) = queue.questions.pop_back() else { return };
-                    question.answer(Err(Error::Lookup { code: "EAI_AGAIN", host: host.into() }));
+                    let Some(request) = queue.requests.pop_back() else { return };
+                    request.finish(Err(Error::Lookup { code: "EAI_AGAIN", host: host.into() }));
                 }
-                Err(_) => {} // Those that run will come to it.
+                Err(_) => {} // The threads that run will serve the request.
             }
         }
         drop(queue);
-        self.shared.asked.notify_one();
+        self.lookups.submitted.notify_one();
     }
 }
 
-impl Question {
-    fn answer(self, answer: Answer) {
-        let on_answer = self.on_answer;
-        self.remote.post(|lp| on_answer(lp, answer));
+impl Request {
+    fn finish(self, result: LookupResult) {
+        let on_result = self.on_result;
+        self.remote.post(|lp| on_result(lp, result));
     }
 }
 
-impl Shared {
+impl LookupQueue {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A helper thread: one question after the other.
+    /// The body of a helper thread.
     fn serve(&self) {
-        while let Some(question) = self.next_question() {
-            let answer = resolve(&question.host, question.port);
-            question.answer(answer);
+        while let Some(request) = self.next_request() {
+            let result = resolve(&request.host, request.port);
+            request.finish(result);
         }
     }
 
-    fn next_question(&self) -> Option<Question> {
+    /// Waits for the next request; `None` when the thread has been idle for too long.
+    fn next_request(&self) -> Option<Request> {
         let mut queue = self.lock();
         loop {
-            if let Some(question) = queue.questions.pop_front() {
-                return Some(question);
+            if let Some(request) = queue.requests.pop_front() {
+                return Some(request);
             }
             queue.idle += 1;
-            let (woken, timeout) = self.asked.wait_timeout(queue, IDLE_LIMIT).unwrap_or_else(PoisonError::into_inner);
+            let (woken, timeout) =
+                self.submitted.wait_timeout(queue, IDLE_LIMIT).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
             queue.idle -= 1;
-            if timeout.timed_out() && queue.questions.is_empty() {
+            if timeout.timed_out() && queue.requests.is_empty() {
                 queue.threads -= 1;
                 return None;
             }
@@ -117,8 +124,9 @@ impl Shared {
     }
 }
 
-/// Asks the system, blocking. The order of the addresses is the system's, as in Node since version 17.
-pub(super) fn resolve(host: &str, port: u16) -> Answer {
+/// Looks up `host` with the system's resolver, which blocks. The order of the addresses is the system's, as in Node
+/// since version 17.
+pub(super) fn resolve(host: &str, port: u16) -> LookupResult {
     let failed = |code| Error::Lookup { code, host: host.into() };
     let addresses = (host, port).to_socket_addrs().map_err(|error| failed(error_codes::lookup_code(&error)))?;
     let addresses: Vec<_> = addresses.collect();

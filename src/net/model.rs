@@ -1,4 +1,4 @@
-//! Handles against a plain register of who is alive, under random programs: a handle finds its own or nobody.
+//! Handles against a simple register under random programs: a handle finds its own socket or server, or nothing.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::event_loop::token::TokenKind;
 use crate::{EventLoop, ManualClock};
 
-/// `ago` counts the sockets, or servers, made since: 0 is the newest.
+/// `ago` counts the sockets or servers made since: 0 is the newest.
 #[derive(Clone, Debug)]
 enum Act {
     Socket,
@@ -24,19 +24,19 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Does nothing.
-struct Nobody;
-impl Handler for Nobody {}
+/// A handler that does nothing.
+struct NoHandler;
+impl Handler for NoHandler {}
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Life {
     Alive,
-    /// Destroyed; `on_close` comes when the callback has returned.
-    Leaving,
+    /// Destroyed; `on_close` comes after the current callback.
+    Closing,
     Gone,
 }
 
-/// Everything that was ever made, with a number of its own that the loop keeps in its state.
+/// All sockets and servers ever made. Each has a number, which the loop stores in one of its options.
 #[derive(Default)]
 struct Register {
     sockets: Vec<(Socket, usize, Life)>,
@@ -55,18 +55,18 @@ impl Register {
             Act::Socket => {
                 self.made += 1;
                 let options = SocketOptions { high_water_mark: self.made, ..SocketOptions::default() };
-                self.sockets.push((Socket::new(lp, options, Nobody), self.made, Life::Alive));
+                self.sockets.push((Socket::new(lp, options, NoHandler), self.made, Life::Alive));
             }
             Act::Server => {
                 self.made += 1;
                 let options = ServerOptions { max_connections: Some(self.made), ..ServerOptions::default() };
-                self.servers.push((Server::new(lp, options, Nobody).id(), self.made, Life::Alive));
+                self.servers.push((Server::new(lp, options, NoHandler).id(), self.made, Life::Alive));
             }
             Act::Destroy { ago: nth } => {
                 if let Some((socket, _, life)) = ago(&mut self.sockets, nth) {
                     socket.destroy(lp);
                     if *life == Life::Alive {
-                        *life = Life::Leaving;
+                        *life = Life::Closing;
                     }
                 }
             }
@@ -79,8 +79,8 @@ impl Register {
         }
     }
 
-    fn callback_returned(&mut self) {
-        for (_, _, life) in self.sockets.iter_mut().filter(|(_, _, life)| *life == Life::Leaving) {
+    fn finish_closing(&mut self) {
+        for (_, _, life) in self.sockets.iter_mut().filter(|(_, _, life)| *life == Life::Closing) {
             *life = Life::Gone;
         }
     }
@@ -92,7 +92,8 @@ impl Register {
             let info = socket.info(lp).map(|info| info.high_water_mark);
             assert_eq!((found, info), (want, want), "{socket:?}, which is {life:?}");
             if life == Life::Gone {
-                // All of this is for nobody. Whom it reached all the same would be destroyed, and missed.
+                // The handle is stale, so these calls must do nothing. If one reached another socket, that socket
+                // would be destroyed, and a later check would miss it.
                 assert!(!socket.write(lp, "hola"));
                 socket.end(lp);
                 socket.destroy(lp);
@@ -119,9 +120,9 @@ impl Register {
 }
 
 proptest! {
-    /// Serials run over in the midst of it.
+    /// Serials wrap during the program.
     #[test]
-    fn a_handle_finds_its_own_or_nobody(
+    fn a_handle_finds_its_own_socket_or_nothing(
         callbacks in prop::collection::vec(prop::collection::vec(act(), 1..12), 1..8),
         before_the_wrap in 0..30_u32,
     ) {
@@ -135,7 +136,7 @@ proptest! {
                     register.check(lp);
                 }
             });
-            register.callback_returned();
+            register.finish_closing();
             event_loop.enter(|lp| register.check(lp));
         }
     }

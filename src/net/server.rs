@@ -17,9 +17,9 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::drain::{Drain, Draining};
+use super::endpoint::Resolution;
 use super::listener::{Listen, Listener, LocalAddress, open_listener};
-use super::lookup::{Answer, resolve};
-use super::place::Meaning;
+use super::lookup::{LookupResult, resolve};
 use super::state::NO_SERVER;
 use super::tally::Tally;
 use super::{Error, HIGH_WATER_MARK, Handler, IntoHandler, Limits, NetTick, Socket, WriteCallback};
@@ -243,13 +243,13 @@ impl ServerId {
     pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
         let (id, port) = lp.begin_listening(self, &on)?;
-        match on.place.meaning(port, "listen") {
-            Meaning::NoHost | Meaning::Path(_) => lp.bind_server(self, &on, None),
-            Meaning::Address(Ok(address)) => {
+        match on.endpoint.resolution(port, "listen") {
+            Resolution::NoHost | Resolution::Path(_) => lp.bind_server(self, &on, None),
+            Resolution::Address(Ok(address)) => {
                 lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, address)))));
             }
-            Meaning::Address(Err(error)) => lp.tick(NetTick::Server(self, ServerTick::Error(Box::new(error)))),
-            Meaning::Name(host) => {
+            Resolution::Address(Err(error)) => lp.tick(NetTick::Server(self, ServerTick::Error(Box::new(error)))),
+            Resolution::Name(host) => {
                 lp.set_looking_up(self, true);
                 let host = host.to_owned();
                 let remote = lp.remote();
@@ -267,10 +267,10 @@ impl ServerId {
     pub fn listen_now(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
         let (_, port) = lp.begin_listening(self, &on)?;
-        let address = match on.place.meaning(port, "listen") {
-            Meaning::NoHost | Meaning::Path(_) => None,
-            Meaning::Address(address) => Some(address?),
-            Meaning::Name(host) => resolve(host, port)?.first().copied(),
+        let address = match on.endpoint.resolution(port, "listen") {
+            Resolution::NoHost | Resolution::Path(_) => None,
+            Resolution::Address(address) => Some(address?),
+            Resolution::Name(host) => resolve(host, port)?.first().copied(),
         };
         lp.try_bind(self, &on, address)?;
         lp.tick(NetTick::Server(self, ServerTick::Listening));
@@ -452,7 +452,7 @@ pub(crate) enum ServerTick {
 impl Loop {
     /// Checks what Node checks at once, and voids an earlier call that has not bound yet. Gives the call's number, and the port.
     fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<(u32, u16)> {
-        let port = on.place.check()?;
+        let port = on.endpoint.check()?;
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         if state.listener.is_bound() {
             return Err(Error::AlreadyListening);
@@ -464,7 +464,7 @@ impl Loop {
         Ok((id, port))
     }
 
-    fn server_looked_up(&mut self, server: ServerId, id: u32, on: &Listen, answer: Answer) {
+    fn server_looked_up(&mut self, server: ServerId, id: u32, on: &Listen, answer: LookupResult) {
         if self.net.server(server).is_none_or(|state| state.listening_id != id) {
             return;
         }

@@ -1,20 +1,22 @@
-//! A kernel of memory, for tests and fuzzers: connections, a backlog, edges, and any answer that a script wants given.
+//! A simulated kernel for tests and fuzzers: connections, backlogs, edge-triggered events, and scripted answers to
+//! calls.
 //!
 //! ```text
 //!   the test, as the peer       Kernel                              the loop
 //!   ─────────────────────       ──────────────────────────────      ─────────────────────
 //!   send, fin, reset ─────────▶ incoming ───────────────────── read ▶ on_data
-//!   (what it was sent) ◀─────── taken ◀─────────────────────── write
+//!   taken ◀──────────────────── taken ◀─────────────────────── write
 //!   take ─────────────────────▶ window
-//!   knock ────────────────────▶ backlog ──────────────────── accept ▶ on_connection
-//!                               every change wakes: an edge ── poll ▶ Readiness
+//!   incoming_connection ──────▶ backlog ──────────────────── accept ▶ on_connection
+//!                               every change is an edge ────── poll ▶ Readiness
 //! ```
 //!
-//! It is edge-triggered as epoll is: a change wakes a connection, and the next poll reports once all that it is ready
-//! for by then. Before it answers a call it asks the script, which may have it do what a kernel may do at any time: fail,
-//! take or give less, refuse for now, hear of the peer first, report late, in another order, too often, or for a
-//! descriptor that is closed. What is withheld so comes later, with an edge of its own. Nothing that no kernel does is
-//! done: no byte is lost on an open connection, and no edge.
+//! The kernel is edge-triggered, as epoll is: a change puts a connection on the list `woken`, and the next poll
+//! reports once what the connection is ready for at that time. Before the kernel answers a call it takes an
+//! [`Answer`] from the script. The script can choose anything that a real kernel may do at any time: fail, take or
+//! give fewer bytes, block, receive a FIN or RST from the peer first, and report events late, in another order,
+//! twice, or for a closed descriptor. Whatever such an answer withholds comes later, with a new edge. The script
+//! cannot choose what no kernel does: no byte of an open connection is lost, and no edge is lost.
 
 mod descriptors;
 mod look;
@@ -36,16 +38,16 @@ use super::stream::Stream;
 use crate::event_loop::{Loop, Readiness};
 use crate::{Error, error_codes};
 
-/// How much of what is written waits in the kernel until the peer takes it, if the test does not say.
+/// The default window: how many written bytes the kernel holds until the peer takes them.
 const WINDOW: usize = 64 * 1024;
 
-/// What the kernel is asked.
+/// A call to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Call {
     Poll,
     Accept,
     Connect,
-    /// How a connect went (`SO_ERROR`).
+    /// The result of a connect (`SO_ERROR`).
     Outcome,
     Register,
     Read,
@@ -53,45 +55,45 @@ pub(crate) enum Call {
     Shutdown,
 }
 
-/// What it answers.
+/// How the kernel answers a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Answer {
-    /// What a kernel does that has nothing against it.
+    /// The call behaves normally.
     Usual,
-    /// Reads and writes: no more than so many bytes, and at least one.
+    /// Reads and writes: transfers at most this number of bytes, and at least one.
     Short(usize),
-    /// The call fails with this error; the names are those of [`error_codes`]. `EAGAIN` and `EINTR` harm nothing, an
-    /// error of a read, a write or a connect is the end of the connection.
+    /// The call fails with this error; the names are those of [`error_codes`]. `EAGAIN` and `EINTR` are harmless. Any
+    /// other error of a read, a write or a connect ends the connection.
     Fail(&'static str),
-    /// The peer's FIN arrives just before.
+    /// The peer's FIN arrives just before the call.
     FinFirst,
-    /// The peer's RST arrives just before.
+    /// The peer's RST arrives just before the call.
     ResetFirst,
-    /// A poll: nothing yet; everything comes with the next one.
+    /// A poll: reports nothing; the next poll reports everything.
     Late,
-    /// A poll: the first event only, the others come with the next one.
+    /// A poll: reports the first event only; the next poll reports the others.
     One,
-    /// A poll: the last first.
+    /// A poll: reports the events in reverse order.
     Backwards,
-    /// A poll: those of the one before too.
+    /// A poll: also reports the events of the previous poll again.
     Again,
-    /// A poll: everything that is open, whether something has happened or not.
+    /// A poll: also reports every open connection, with or without news.
     Spurious,
-    /// A poll: everything that is closed too, ready for everything, and broken.
+    /// A poll: also reports every closed connection, as ready for everything and broken.
     Stale,
-    /// A poll: urgent data is said to be there.
+    /// A poll: reports urgent data with every event.
     Urgent,
-    /// A poll: of everybody only that it is writable, as kqueue has it; the rest comes with the next one.
+    /// A poll: reports only that connections are writable, as kqueue does; the rest comes with the next poll.
     Writable,
 }
 
 type Script = Box<dyn FnMut(Call) -> Answer>;
 
-/// Names a connection, and the peer at its other end.
+/// Names a connection, and also the peer at its other end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Peer(usize);
 
-/// What a simulated descriptor and its test share. Cloning it gives another handle.
+/// The kernel that simulated descriptors and their test share. A clone is another handle of the same kernel.
 #[derive(Clone, Default)]
 pub(crate) struct Kernel {
     state: Rc<RefCell<State>>,
@@ -100,46 +102,46 @@ pub(crate) struct Kernel {
 #[derive(Default)]
 struct State {
     connections: Vec<Connection>,
-    listeners: Vec<Backlog>,
-    /// Who has something to report, in the order in which it happened.
-    woken: Vec<Waiter>,
-    reported: Vec<Waiter>,
+    listeners: Vec<ListenerState>,
+    /// Connections and listeners with something to report, in the order in which it happened.
+    woken: Vec<EventSource>,
+    reported: Vec<EventSource>,
     script: Option<Script>,
-    /// What a name is resolved to.
+    /// The result of every name lookup.
     addresses: Vec<IpAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiter {
+enum EventSource {
     Connection(usize),
     Listener(usize),
 }
 
 #[derive(Default)]
-struct Backlog {
+struct ListenerState {
     token: Option<Token>,
-    newcomers: VecDeque<usize>,
+    backlog: VecDeque<usize>,
     is_closed: bool,
 }
 
-/// One connection, as the loop's side of the kernel sees it.
+/// One connection, from the point of view of the loop.
 struct Connection {
     token: Option<Token>,
     is_connecting: bool,
     incoming: VecDeque<u8>,
-    /// Everything that the peer has ever sent.
+    /// Every byte that the peer has sent.
     sent: Vec<u8>,
-    /// Everything that the loop has ever written.
+    /// Every byte that the loop has written.
     taken: Vec<u8>,
     window: usize,
-    /// A write found the window closed: its opening is an edge.
+    /// A write found the window full, so the next `take` is an edge.
     was_refused: bool,
     has_fin: bool,
     is_shut: bool,
     is_reset: bool,
-    /// Told to the next read, write or `SO_ERROR`, once.
+    /// Returned once, by the next read, write or `SO_ERROR`.
     error: Option<&'static str>,
-    /// The loop has, or had, its descriptor.
+    /// The loop has opened a descriptor for it, and may have closed it since.
     was_opened: bool,
     closes: u32,
 }
@@ -167,7 +169,7 @@ impl Connection {
         self.was_opened && self.closes == 0
     }
 
-    /// What epoll would report now, as mio reads it on Linux.
+    /// What epoll would report now, in mio's terms on Linux.
     fn readiness(&self) -> Readiness {
         if self.is_connecting {
             return Readiness::default();
@@ -237,46 +239,46 @@ fn failure(name: &'static str) -> io::Error {
 }
 
 impl State {
-    /// Has the script decide what becomes of a call.
-    fn ask(&mut self, call: Call) -> Answer {
+    /// Lets the script decide the answer to a call.
+    fn next_answer(&mut self, call: Call) -> Answer {
         self.script.as_mut().map_or(Answer::Usual, |script| script(call))
     }
 
-    fn wake(&mut self, waiter: Waiter) {
-        if !self.woken.contains(&waiter) {
-            self.woken.push(waiter);
+    fn wake(&mut self, source: EventSource) {
+        if !self.woken.contains(&source) {
+            self.woken.push(source);
         }
     }
 
-    fn event(&self, waiter: Waiter) -> Option<(Token, Readiness)> {
-        let (token, readiness) = match waiter {
-            Waiter::Connection(id) => {
+    fn event(&self, source: EventSource) -> Option<(Token, Readiness)> {
+        let (token, readiness) = match source {
+            EventSource::Connection(id) => {
                 let connection = &self.connections[id];
                 (connection.token.filter(|_| connection.is_open())?, connection.readiness())
             }
-            Waiter::Listener(id) => {
-                let backlog = &self.listeners[id];
-                let is_waited_for = !backlog.is_closed && !backlog.newcomers.is_empty();
-                (backlog.token?, if is_waited_for { Readiness::READABLE } else { Readiness::default() })
+            EventSource::Listener(id) => {
+                let listener = &self.listeners[id];
+                let has_backlog = !listener.is_closed && !listener.backlog.is_empty();
+                (listener.token?, if has_backlog { Readiness::READABLE } else { Readiness::default() })
             }
         };
         (readiness != Readiness::default()).then_some((token, readiness))
     }
 
-    /// A call on a connection: what the script has happen first, and what it wants answered.
-    fn ask_for(&mut self, id: usize, call: Call) -> Answer {
-        let answer = self.ask(call);
+    /// Lets the script decide the answer to a call on a connection, and applies what happens before the call.
+    fn next_answer_on(&mut self, id: usize, call: Call) -> Answer {
+        let answer = self.next_answer(call);
         let connection = &mut self.connections[id];
         match answer {
             Answer::FinFirst if !connection.is_connecting => {
                 connection.has_fin = true;
-                self.wake(Waiter::Connection(id));
+                self.wake(EventSource::Connection(id));
             }
             Answer::ResetFirst => {
                 connection.reset("ECONNRESET");
-                self.wake(Waiter::Connection(id));
+                self.wake(EventSource::Connection(id));
             }
-            Answer::Fail("EAGAIN") => self.wake(Waiter::Connection(id)),
+            Answer::Fail("EAGAIN") => self.wake(EventSource::Connection(id)),
             Answer::Fail(error) if error != "EINTR" => {
                 connection.reset(error);
                 connection.error = None;
@@ -289,28 +291,29 @@ impl State {
 
 /// The test's side.
 impl Kernel {
-    /// Has every call decided by `script`.
+    /// Lets `script` decide the answer to every call.
     pub fn set_script(&self, script: impl FnMut(Call) -> Answer + 'static) {
         self.state.borrow_mut().script = Some(Box::new(script));
     }
 
-    /// Somebody connects to the server that listened as the `listener`th. `None` if it does not.
-    pub fn knock(&self, listener: usize) -> Option<Peer> {
+    /// A peer connects to the server that was opened as number `server`, from 0. Returns `None` if that server is
+    /// closed.
+    pub fn incoming_connection(&self, server: usize) -> Option<Peer> {
         let mut state = self.state.borrow_mut();
         let id = state.connections.len();
-        let backlog = state.listeners.get_mut(listener).filter(|backlog| !backlog.is_closed)?;
-        backlog.newcomers.push_back(id);
+        let listener = state.listeners.get_mut(server).filter(|listener| !listener.is_closed)?;
+        listener.backlog.push_back(id);
         state.connections.push(Connection::new());
-        state.wake(Waiter::Listener(listener));
+        state.wake(EventSource::Listener(server));
         Some(Peer(id))
     }
 
-    /// The connections that there have been so far, those of knocks and those of connects.
+    /// All connections so far, incoming and outgoing.
     pub fn peers(&self) -> Vec<Peer> {
         (0..self.state.borrow().connections.len()).map(Peer).collect()
     }
 
-    /// What names are resolved to.
+    /// Sets the result of every name lookup.
     pub fn set_addresses(&self, addresses: Vec<IpAddr>) {
         self.state.borrow_mut().addresses = addresses;
     }
@@ -318,7 +321,7 @@ impl Kernel {
     fn change(&self, peer: Peer, change: impl FnOnce(&mut Connection)) {
         let mut state = self.state.borrow_mut();
         change(&mut state.connections[peer.0]);
-        state.wake(Waiter::Connection(peer.0));
+        state.wake(EventSource::Connection(peer.0));
     }
 
     pub fn send(&self, peer: Peer, bytes: &[u8]) {
@@ -338,22 +341,22 @@ impl Kernel {
         self.change(peer, |connection| connection.reset(error));
     }
 
-    /// A connect succeeds.
+    /// Completes a connect of the loop.
     pub fn accept(&self, peer: Peer) {
         self.change(peer, |connection| connection.is_connecting = false);
     }
 
-    /// So many bytes more may be written until it blocks.
+    /// The peer reads: `bytes` more may be written before writes block.
     pub fn take(&self, peer: Peer, bytes: usize) {
         let mut state = self.state.borrow_mut();
         let connection = &mut state.connections[peer.0];
         connection.window = connection.window.saturating_add(bytes);
         if mem::take(&mut connection.was_refused) {
-            state.wake(Waiter::Connection(peer.0));
+            state.wake(EventSource::Connection(peer.0));
         }
     }
 
-    /// Until the next [`take`](Self::take) no more than so many bytes may be written.
+    /// At most `bytes` may be written until the next [`take`](Self::take).
     pub fn set_window(&self, peer: Peer, bytes: usize) {
         self.state.borrow_mut().connections[peer.0].window = bytes;
     }
@@ -366,7 +369,7 @@ impl Kernel {
         self.look(peer, |connection| connection.is_connecting)
     }
 
-    /// What the loop has written to it.
+    /// The bytes that the loop has written to the peer.
     #[cfg(test)]
     pub fn taken(&self, peer: Peer) -> Vec<u8> {
         self.look(peer, |connection| connection.taken.clone())
@@ -376,40 +379,40 @@ impl Kernel {
         self.look(peer, |connection| connection.taken.len())
     }
 
-    /// What the loop has written to it, and what it has sent.
+    /// Passes on the bytes that the loop has written to the peer, and the bytes that the peer has sent.
     pub fn with_bytes(&self, peer: Peer, look: impl FnOnce(&[u8], &[u8])) {
         self.look(peer, |connection| look(&connection.taken, &connection.sent));
     }
 
-    /// How much of what it has sent the loop has read.
+    /// How many of the peer's bytes the loop has read.
     pub fn read_len(&self, peer: Peer) -> usize {
         self.look(peer, |connection| connection.sent.len() - connection.incoming.len())
     }
 
-    /// Whether the loop has sent its FIN.
+    /// Whether the loop has sent a FIN.
     pub fn is_shut(&self, peer: Peer) -> bool {
         self.look(peer, |connection| connection.is_shut)
     }
 
-    /// Whether the loop has its descriptor.
+    /// Whether the loop has an open descriptor for it.
     pub fn is_open(&self, peer: Peer) -> bool {
         self.look(peer, Connection::is_open)
     }
 
-    /// Whether something is to be reported.
+    /// Whether the next poll has something to report.
     pub fn has_events(&self) -> bool {
         let state = self.state.borrow();
-        state.woken.iter().any(|&waiter| state.event(waiter).is_some())
+        state.woken.iter().any(|&source| state.event(source).is_some())
     }
 }
 
 /// The loop's side.
 impl Kernel {
-    /// What the poll reports.
+    /// Returns the events of this poll.
     pub fn poll(&self) -> Vec<(Token, Readiness)> {
         let state = &mut *self.state.borrow_mut();
-        let answer = state.ask(Call::Poll);
-        let mut waiters = match answer {
+        let answer = state.next_answer(Call::Poll);
+        let mut sources = match answer {
             Answer::Late | Answer::Fail(_) => return Vec::new(),
             Answer::Writable => {
                 let is_writable = |connection: &&Connection| connection.readiness().is_any(Readiness::WRITABLE);
@@ -419,17 +422,17 @@ impl Kernel {
             Answer::One if !state.woken.is_empty() => vec![state.woken.remove(0)],
             _ => mem::take(&mut state.woken),
         };
-        let repeated = mem::replace(&mut state.reported, waiters.clone());
-        let everybody = (0..state.connections.len()).map(Waiter::Connection);
+        let repeated = mem::replace(&mut state.reported, sources.clone());
+        let all_connections = (0..state.connections.len()).map(EventSource::Connection);
         match answer {
-            Answer::Backwards => waiters.reverse(),
+            Answer::Backwards => sources.reverse(),
             Answer::Again => {
-                waiters.splice(..0, repeated.into_iter().filter(|old| !state.reported.contains(old))).for_each(drop)
+                sources.splice(..0, repeated.into_iter().filter(|old| !state.reported.contains(old))).for_each(drop)
             }
-            Answer::Spurious => waiters.extend(everybody.filter(|waiter| !state.reported.contains(waiter))),
+            Answer::Spurious => sources.extend(all_connections.filter(|source| !state.reported.contains(source))),
             _ => {}
         }
-        let mut events: Vec<_> = waiters.into_iter().filter_map(|waiter| state.event(waiter)).collect();
+        let mut events: Vec<_> = sources.into_iter().filter_map(|source| state.event(source)).collect();
         match answer {
             Answer::Stale => {
                 let tokens = |is_open: bool| {
@@ -437,7 +440,7 @@ impl Kernel {
                         state.connections.iter().filter(move |connection| connection.is_open() == is_open);
                     connections.filter_map(|connection| connection.token)
                 };
-                // A socket that was connected again has the name it had.
+                // A socket that was connected again has the same token as its closed connection.
                 let stale: Vec<_> = tokens(false).filter(|token| !tokens(true).any(|open| open == *token)).collect();
                 let everything = Readiness::READABLE | Readiness::WRITABLE | Readiness::HANGUP;
                 events.splice(..0, stale.into_iter().map(|token| (token, everything)));
@@ -454,14 +457,14 @@ impl Kernel {
 
     pub(super) fn listen(&self) -> Listener {
         let mut state = self.state.borrow_mut();
-        state.listeners.push(Backlog::default());
+        state.listeners.push(ListenerState::default());
         Listener::Simulated(SimulatedListener { kernel: self.clone(), id: state.listeners.len() - 1 })
     }
 
-    /// Begins to connect: the test says with [`accept`](Self::accept) or [`reset`](Self::reset) how it goes.
+    /// Begins to connect. The test completes it with [`accept`](Self::accept) or fails it with [`reset`](Self::reset).
     pub(super) fn connect(&self) -> io::Result<Stream> {
         let mut state = self.state.borrow_mut();
-        match state.ask(Call::Connect) {
+        match state.next_answer(Call::Connect) {
             Answer::Fail(error) if error != "EINTR" && error != "EAGAIN" => return Err(failure(error)),
             _ => {}
         }
@@ -470,8 +473,8 @@ impl Kernel {
         Ok(self.open(&mut state, id))
     }
 
-    /// What a name is resolved to.
-    pub(super) fn look_up(&self, host: &str, port: u16) -> super::lookup::Answer {
+    /// Looks up a name.
+    pub(super) fn look_up(&self, host: &str, port: u16) -> super::lookup::LookupResult {
         match &self.state.borrow().addresses {
             none if none.is_empty() => Err(Error::Lookup { code: "ENOTFOUND", host: host.into() }),
             addresses => Ok(addresses.iter().map(|&ip| (ip, port).into()).collect()),
@@ -506,12 +509,12 @@ impl fmt::Debug for Kernel {
 }
 
 impl Loop {
-    /// Has everything that is opened from now on be opened in `kernel`.
+    /// From now on opens every new descriptor in `kernel`.
     pub(crate) fn simulate(&mut self, kernel: Kernel) {
         self.net.simulated = Some(kernel);
     }
 
-    /// What the simulated kernel reports, if there is one.
+    /// The events of the simulated kernel, if there is one.
     pub(crate) fn simulated_events(&self) -> Vec<(Token, Readiness)> {
         self.net.simulated.as_ref().map(Kernel::poll).unwrap_or_default()
     }

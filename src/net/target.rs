@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::connect::LOCALHOST;
-use super::place::Place;
+use super::endpoint::Endpoint;
 use super::{Family, LocalAddress};
 
 /// Where to connect to, and how.
@@ -20,7 +20,7 @@ use super::{Family, LocalAddress};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    pub(super) place: Place,
+    pub(super) endpoint: Endpoint,
     pub(super) family: Option<Family>,
     pub(super) local_address: Option<String>,
     pub(super) local_port: u16,
@@ -30,7 +30,7 @@ impl Target {
     /// A unix socket. A path that begins with a NUL is an abstract name (Linux). One that is too long fails to connect, and what
     /// can be no path is refused, as in [`Listen::path`](super::Listen::path).
     pub fn path(path: impl Into<PathBuf>) -> Self {
-        Target::at(Place::Path(path.into()))
+        Target::at(Endpoint::Path(path.into()))
     }
 
     /// If the target is a name, connects to the first address of this family that the system names, and to no other; if it
@@ -56,8 +56,8 @@ impl Target {
         self
     }
 
-    pub(super) fn at(place: Place) -> Self {
-        Target { place, family: None, local_address: None, local_port: 0 }
+    pub(super) fn at(endpoint: Endpoint) -> Self {
+        Target { endpoint, family: None, local_address: None, local_port: 0 }
     }
 }
 
@@ -80,6 +80,6 @@ impl From<LocalAddress> for Target {
 /// Where it connects to, as in errors and logs: `localhost:8080`, `[::1]:8080`, `/run/app.sock`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.show(f, LOCALHOST)
+        self.endpoint.show(f, LOCALHOST)
     }
 }

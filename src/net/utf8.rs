@@ -1,7 +1,7 @@
-//! Bytes in, text out: UTF-8 across reads.
+//! Decodes UTF-8 across reads: bytes in, text out.
 //!
-//! TCP cuts where it likes, in the middle of a character too. Decoding each read by itself would turn one `é` into two
-//! replacement characters, so the decoder holds the start of a cut character back until the rest has come:
+//! A read may end anywhere, also in the middle of a character. Decoding each read separately would turn one `é` into
+//! two replacement characters. So the decoder keeps the first bytes of a cut character until the rest has arrived:
 //!
 //! ```text
 //!   reads      63 61 66 C3 | A9 21
@@ -10,21 +10,22 @@
 //! ```
 //!
 //! Invalid bytes become U+FFFD, one per *maximal subpart* (Unicode Standard, 3.9, "U+FFFD Substitution of Maximal
-//! Subparts"), the rule of the WHATWG Encoding Standard and of [`String::from_utf8_lossy`]. All texts decoded in turn,
-//! with the one [`Utf8Decoder::finish`] may add, make up what `from_utf8_lossy` makes of all bytes at once. The same
-//! holds for Node's `socket.setEncoding('utf8')`, which may only be later: after `E0 80`, which nothing can complete, it
-//! waits for one more byte, where this decoder says U+FFFD twice at once. Like Node, and unlike a browser, the decoder
-//! leaves a byte order mark in the text.
+//! Subparts"). This is the rule of the WHATWG Encoding Standard and of [`String::from_utf8_lossy`]: the decoded texts
+//! and the result of [`Utf8Decoder::finish`], joined, equal what `from_utf8_lossy` returns for all bytes.
+//!
+//! Node's `socket.setEncoding('utf8')` gives the same text, sometimes later: no byte can complete `E0 80`, but Node
+//! waits for one more byte, while this decoder returns U+FFFD twice immediately. Like Node, and unlike a browser, the
+//! decoder leaves a byte order mark in the text.
 //!
 //! The decoder keeps at most three bytes. A chunk of `n` bytes gives at most `3 * n + 3` bytes of text.
 
 use std::mem;
 use std::str;
 
-/// What stands in for bytes that are no text, U+FFFD.
+/// U+FFFD, which replaces invalid bytes.
 const REPLACEMENT: &str = "\u{FFFD}";
 
-/// The longest a character can be and still lack a byte.
+/// The longest start of a character that still lacks a byte.
 const MAX_CARRIED: usize = 3;
 
 /// Decodes one stream of bytes, chunk by chunk.
@@ -38,10 +39,10 @@ pub(super) struct Utf8Decoder {
 const _: () = assert!(mem::size_of::<Utf8Decoder>() <= 8, "every socket that reads text holds one");
 
 impl Utf8Decoder {
-    /// The text that `chunk` completes; empty if it ends within its first character.
+    /// Returns the text that `chunk` completes; empty if no character is complete.
     ///
-    /// A valid chunk that begins where a character begins, by far the common case, is lent back without a copy.
-    /// Otherwise the text is built in `scratch`, whose old content is lost.
+    /// A valid chunk that begins at the start of a character, by far the common case, is returned without a copy.
+    /// Otherwise the text is built in `scratch`, whose old content is cleared.
     pub(super) fn decode<'a>(&mut self, chunk: &'a [u8], scratch: &'a mut String) -> &'a str {
         scratch.clear();
         let chunk = self.complete_carried(chunk, scratch);
@@ -56,9 +57,9 @@ impl Utf8Decoder {
         scratch
     }
 
-    /// The end of the stream: what to say for a character that will never be complete.
+    /// Ends the stream: returns U+FFFD if a character was left incomplete.
     ///
-    /// The decoder is ready for another stream afterwards.
+    /// Afterwards the decoder can be used for another stream.
     pub(super) fn finish(&mut self) -> Option<&'static str> {
         (mem::take(&mut self.carried_len) > 0).then_some(REPLACEMENT)
     }
@@ -68,9 +69,9 @@ impl Utf8Decoder {
         self.carried_len > 0
     }
 
-    /// Moves bytes from the front of `chunk` to the carried ones until these have become text, one way or the other.
+    /// Moves bytes from the front of `chunk` to the carried ones until these are a character or are invalid.
     ///
-    /// Returns the rest of the chunk, which is empty if there is still something carried.
+    /// Returns the rest of the chunk, which is empty if bytes are still carried.
     fn complete_carried<'a>(&mut self, mut chunk: &'a [u8], text: &mut String) -> &'a [u8] {
         while let Some((&byte, rest)) = chunk.split_first()
             && self.carried_len > 0
@@ -89,7 +90,7 @@ impl Utf8Decoder {
                     self.carry(&[byte]);
                     chunk = rest;
                 }
-                // What was carried is a maximal subpart. `byte` is not of it, and may be a character of its own.
+                // The carried bytes are a maximal subpart. `byte` does not belong to it, and may start a character.
                 Err(_) => {
                     text.push_str(REPLACEMENT);
                     self.carried_len = 0;
@@ -107,10 +108,9 @@ impl Utf8Decoder {
     }
 }
 
-/// How many bytes at the end of `chunk` are a character cut off by the end: 0 to 3.
+/// How many bytes at the end of `chunk` belong to a character that is cut by the end: 0 to 3.
 ///
-/// Only the last byte that is not a continuation byte (`10xxxxxx`) can start that character: such a byte always starts
-/// something, whatever is before it.
+/// That character can only start at the last byte that is not a continuation byte (`10xxxxxx`).
 fn cut_character_len(chunk: &[u8]) -> usize {
     let is_continuation = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
     let last_bytes = chunk.iter().rev().take(MAX_CARRIED);
@@ -122,7 +122,7 @@ fn cut_character_len(chunk: &[u8]) -> usize {
     }
 }
 
-/// Appends `bytes` to `text`, with U+FFFD for each maximal subpart that is no text.
+/// Appends `bytes` to `text`, with U+FFFD for each invalid maximal subpart.
 fn push_lossy(bytes: &[u8], text: &mut String) {
     text.reserve(bytes.len());
     for piece in bytes.utf8_chunks() {
@@ -141,11 +141,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A name, the chunks, and the texts they give, the last one at the end of the stream.
+    /// A name, the chunks, and the text of each; the last text is that of the end.
     type Row = (&'static str, &'static [&'static [u8]], &'static [&'static str]);
 
     #[test]
-    fn holds_a_cut_character_back() {
+    fn a_cut_character_is_kept_until_it_is_complete() {
         let table: &[Row] = &[
             (
                 "tests/conformance/golden/net-utf8-split.trace",
@@ -163,7 +163,7 @@ mod tests {
             ("broken off by a letter", &[b"\xE2\x82", b"a"], &["", "\u{FFFD}a", ""]),
             ("broken off by another start", &[b"\xE2\x82", b"\xC3", b"\xA9"], &["", "\u{FFFD}", "é", ""]),
             ("continuation without a start", &[b"\x80", b"\xBF\xBFa"], &["\u{FFFD}", "\u{FFFD}\u{FFFD}a", ""]),
-            ("overlong start says so at once", &[b"\xE0\x80", b"\x80"], &["\u{FFFD}\u{FFFD}", "\u{FFFD}", ""]),
+            ("overlong start is replaced immediately", &[b"\xE0\x80", b"\x80"], &["\u{FFFD}\u{FFFD}", "\u{FFFD}", ""]),
             ("start of a surrogate", &[b"\xED", b"\xA0\x80"], &["", "\u{FFFD}\u{FFFD}\u{FFFD}", ""]),
             ("beyond U+10FFFF", &[b"\xF4", b"\x90"], &["", "\u{FFFD}\u{FFFD}", ""]),
             ("never a start", &[b"\xC0\xFF\xF5"], &["\u{FFFD}\u{FFFD}\u{FFFD}", ""]),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_chunk_is_lent_back() {
+    fn a_valid_chunk_is_returned_without_a_copy() {
         let chunks: &[(&str, &[u8], usize)] = &[
             ("whole", "añb".as_bytes(), 4),
             ("cut at the end", b"a\xE2\x82", 1),
@@ -226,7 +226,7 @@ mod tests {
         }
     }
 
-    /// All sequences of up to four bytes, one byte standing for each class the decoder can tell apart.
+    /// All sequences of four bytes, with one byte for each class that the decoder distinguishes.
     #[test]
     fn every_short_sequence_decodes_like_the_whole() {
         const CLASSES: &[u8] = b"a\x80\x8F\x90\x9F\xA0\xBF\xC1\xC2\xDF\xE0\xE1\xEC\xED\xEE\xF0\xF1\xF3\xF4\xF5\xFF";

@@ -1,11 +1,11 @@
-//! What the process uses, and may use.
+//! CPU time of the process, and its limit of open descriptors.
 
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time that the process has used so far, its own and the kernel's for it
+/// CPU time that the process has used so far, in user and in kernel mode
 /// ([Node: `process.cpuUsage`](https://nodejs.org/docs/latest-v20.x/api/process.html#processcpuusagepreviousvalue)).
 #[doc(alias = "cpuUsage")]
 pub fn cpu_usage() -> Duration {
@@ -14,12 +14,13 @@ pub fn cpu_usage() -> Duration {
     Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
 
-/// Raises the soft limit of open descriptors to the hard one, as far as the system lets it, and says what the limit is
-/// now. Node does so when it starts.
+/// Raises the soft limit of open descriptors to the hard limit if the system allows it, and returns the soft limit.
+///
+/// Node does so when it starts.
 pub fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // Where it cannot be raised the old one stays, and is told.
+        // If this fails, the old limit stays and is returned.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
@@ -30,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_goes_on() {
+    fn work_takes_cpu_time() {
         let before = cpu_usage();
         let sum = (0..1_000_000u64).fold(0u64, |sum, i| sum.wrapping_mul(31).wrapping_add(std::hint::black_box(i)));
         std::hint::black_box(sum);

@@ -1,10 +1,10 @@
 //! Signals, from the handler to the loop.
 //!
-//! The whole process shares one set of handlers, while listeners come and go with their loops. This is kept as in Node:
-//! a signal does what the system does by default until somebody listens to it, and again when the last one has left.
+//! The whole process shares one set of signal handlers, while a listener belongs to a loop. As in Node, a signal has
+//! the system's default action unless a listener is set:
 //!
 //! ```text
-//!   nobody listens     SIGINT ends the process
+//!   no listener        SIGINT ends the process
 //!   on_signal      ──▶ SIGINT calls back
 //!   remove         ──▶ SIGINT ends the process
 //! ```
@@ -23,29 +23,29 @@ use crate::event_loop::Kind;
 use crate::event_loop::{Loop, SourceId};
 use crate::{Error, Result};
 
-/// The signals that a program is told something by
+/// The signals that a program can listen to
 /// ([Node: signal events](https://nodejs.org/docs/latest-v20.x/api/process.html#signal-events)).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Signal {
-    /// `SIGHUP`: the terminal is gone; servers read their configuration again.
+    /// `SIGHUP`: the terminal is gone. Many servers read their configuration again.
     Hangup,
     /// `SIGINT`: Ctrl-C.
     Interrupt,
     /// `SIGQUIT`: Ctrl-\.
     Quit,
-    /// `SIGTERM`: please end, from `kill` and from service managers.
+    /// `SIGTERM`: a request to end, from `kill` and from service managers.
     Terminate,
-    /// `SIGUSR1`: whatever the program makes of it.
+    /// `SIGUSR1`: the program decides what it means.
     User1,
-    /// `SIGUSR2`: whatever the program makes of it.
+    /// `SIGUSR2`: the program decides what it means.
     User2,
-    /// `SIGWINCH`: the terminal has another size.
+    /// `SIGWINCH`: the size of the terminal has changed.
     WindowChange,
-    /// `SIGTSTP`: Ctrl-Z. Who listens to it is not stopped by it, and stops itself when it is ready
-    /// ([`stop`](super::stop)).
+    /// `SIGTSTP`: Ctrl-Z. It does not stop a program that listens to it. Such a program stops itself when it is ready,
+    /// with [`stop`](super::stop).
     Suspend,
-    /// `SIGCONT`: the process goes on, after it was stopped.
+    /// `SIGCONT`: the process continues after it was stopped.
     Continue,
 }
 
@@ -62,7 +62,8 @@ impl Signal {
         Signal::Continue,
     ];
 
-    /// The system's number. A shell reports a program that a signal ended as 128 plus this.
+    /// The system's number. For a program that a signal has ended, a shell reports the exit status 128 plus this
+    /// number.
     pub fn number(self) -> i32 {
         match self {
             Signal::Hangup => consts::SIGHUP,
@@ -77,7 +78,7 @@ impl Signal {
         }
     }
 
-    /// The name in manuals: `SIGINT`.
+    /// The system's name: `SIGINT`.
     pub fn name(self) -> &'static str {
         match self {
             Signal::Hangup => "SIGHUP",
@@ -108,29 +109,30 @@ impl fmt::Display for Signal {
 pub struct SignalId(SourceId);
 
 impl SignalId {
-    /// Listens no longer. A signal that nobody listens to any more does again what the system does by default. Fine from
-    /// inside its own callback.
+    /// Removes the listener. A signal without any listener has the system's default action again. The callback itself
+    /// may call this.
     pub fn remove(self, lp: &mut Loop) {
         lp.remove_source(self.0);
     }
 
-    /// Lets the listener keep the loop alive, which it does not by itself.
+    /// Lets the listener keep the loop alive. By default it does not.
     #[doc(alias = "ref")]
     pub fn ref_(self, lp: &mut Loop) {
         lp.reference_source(self.0, true);
     }
 
-    /// Lets the loop end although somebody listens, which is how it starts.
+    /// Lets the loop end although this listener is set: the default.
     pub fn unref(self, lp: &mut Loop) {
         lp.reference_source(self.0, false);
     }
 }
 
-/// Calls `f` with each of `signals` that the process is sent from now on, instead of what the system does by default.
+/// Calls `f` for each of `signals` that the process receives from now on, instead of the system's default action.
 ///
-/// It runs in the poll phase, with the loop lent and a boundary after it. Signals are flags, not messages: several of one
-/// kind that arrive before the loop gets to them are one call. A loop that is stuck in a callback hears nothing; see
-/// [`exit_on`]. A listener keeps nothing alive, as in Node; see [`SignalId::ref_`]. Any number may listen to the same.
+/// `f` runs in the poll phase, with a callback boundary after it. Signals are flags, not messages: a signal that
+/// arrives several times before the loop handles it causes one call. While a callback blocks the loop, `f` is not
+/// called; see [`exit_on`]. As in Node, a listener does not keep the loop alive; see [`SignalId::ref_`]. A signal may
+/// have any number of listeners.
 ///
 /// ```
 /// use bucle::net::{self, on};
@@ -139,7 +141,7 @@ impl SignalId {
 /// bucle::run(|lp| {
 ///     let server = net::listen(lp, ("127.0.0.1", 0), on())?;
 ///     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
-///         println!("{signal}: closing. Once more ends it at once.");
+///         println!("{signal}: closing. A second one ends the program immediately.");
 ///         server.close(lp);
 ///         process::exit_on(signal, 128 + signal.number()).ok();
 ///     })?;
@@ -150,7 +152,7 @@ impl SignalId {
 /// ```
 ///
 /// # Errors
-/// When the system gives no pipe to wake the loop with (`EMFILE`: too many open files).
+/// If the system cannot create the pipe that wakes the loop (`EMFILE`: too many open files).
 pub fn on_signal(
     lp: &mut Loop,
     signals: &[Signal],
@@ -162,7 +164,7 @@ pub fn on_signal(
         lp.add_source(pipe, mio::Interest::READABLE, move |lp, id, pipe| {
             let _ends_with_the_source = &watch;
             for signal in pipe.pending().filter_map(Signal::of_number) {
-                // The callback before may have removed the listener, which then has heard its last.
+                // The previous callback may have removed the listener, which then gets no more signals.
                 if !lp.has_source(id) {
                     return;
                 }
@@ -178,23 +180,23 @@ pub fn on_signal(
     Ok(SignalId(id))
 }
 
-/// Does nothing at `signal` from now on, for as long as the process lives. A server that shall outlive its terminal
-/// ignores [`Signal::Hangup`]. Programs started from this one are not affected.
+/// Ignores `signal` from now on, for the lifetime of the process. A server that outlives its terminal ignores
+/// [`Signal::Hangup`]. Child processes are not affected.
 ///
 /// # Errors
-/// When the system refuses to change the signal's handler.
+/// If the system does not let the signal's handler be changed.
 pub fn ignore(signal: Signal) -> Result<()> {
     watch(signal).map_err(|error| Error::system("sigaction", &error))
 }
 
-/// Ends the process at `signal` with this exit status, from now on and whatever the loop is doing, be it stuck in a
-/// callback. What is unsent is lost, and no destructor runs.
+/// Ends the process with this exit status when it receives `signal`, even while a callback blocks the loop. Unsent
+/// bytes are lost, and no destructor runs.
 ///
-/// This is for programs to which Ctrl-C means only "away with it", and for the second Ctrl-C to those that close in order
-/// at the first.
+/// Use it in a program that has nothing to finish at Ctrl-C, or for the second Ctrl-C in a program that shuts down in
+/// order at the first.
 ///
 /// # Errors
-/// When the system refuses to change the signal's handler.
+/// If the system does not let the signal's handler be changed.
 pub fn exit_on(signal: Signal, status: i32) -> Result<()> {
     let exit = || -> io::Result<()> {
         watch(signal)?;
@@ -204,16 +206,17 @@ pub fn exit_on(signal: Signal, status: i32) -> Result<()> {
     exit().map_err(|error| Error::system("sigaction", &error))
 }
 
-/// How many watch each signal, in the whole process.
+/// How many watchers each signal has in the whole process.
 static WATCHED: Mutex<BTreeMap<Signal, Watched>> = Mutex::new(BTreeMap::new());
 
 struct Watched {
     watchers: usize,
-    /// Read by the handler: nobody watches, so it does what the system would do. A handler once installed stays.
+    /// Whether there are no watchers. The handler reads it, because a handler stays installed: if this is set, the
+    /// handler takes the system's default action.
     is_unwatched: Arc<AtomicBool>,
 }
 
-/// Keeps the default of some signals off for as long as it lives.
+/// Turns off the default action of some signals while it lives.
 struct Watch(Vec<Signal>);
 
 impl Watch {
@@ -255,6 +258,6 @@ fn watch(signal: Signal) -> io::Result<()> {
 }
 
 fn lock() -> MutexGuard<'static, BTreeMap<Signal, Watched>> {
-    // Nothing in here panics half-way, so a poisoned table is whole.
+    // No operation on the table panics half-way, so a poisoned table is still valid.
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }

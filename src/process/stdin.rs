@@ -1,22 +1,26 @@
-//! Standard input, whatever it is: a terminal, a pipe, a file, `/dev/null`, a socket.
+//! Standard input of any kind: a terminal, a pipe, a file, `/dev/null`, a socket.
 //!
-//! The loop could wait for some of these itself, in three ways, each with a trap. `epoll` refuses files and `/dev/null`.
-//! Reading without blocking needs `O_NONBLOCK`, which belongs to the *open file* and not to the descriptor: a terminal is
-//! shared with the user's shell and would stay non-blocking after our end, a pipe with whoever else reads or inherited it.
-//! Opening the file anew (`/dev/tty`, `/proc/self/fd/0`) gets round that, but not for sockets, not without `/proc`, and not
-//! for a pipe of another user. So there is one way for all of them, the one in which nothing can go wrong: a helper
-//! thread that does plain blocking reads, and only when it is asked to.
+//! The loop cannot wait for all of these in the same way:
+//!
+//! * `epoll` does not accept files and `/dev/null`.
+//! * Non-blocking reads need `O_NONBLOCK`, which belongs to the *open file* and not to the descriptor. A terminal is
+//!   shared with the user's shell and would stay non-blocking after the program has ended; a pipe is shared with other
+//!   readers.
+//! * Opening the file again (`/dev/tty`, `/proc/self/fd/0`) avoids that, but fails for sockets, without `/proc`, and
+//!   for the pipe of another user.
+//!
+//! A helper thread with blocking reads works for all of them. It reads only when the loop sends it a buffer:
 //!
 //! ```text
 //!   loop thread                              helper thread
-//!   an empty buffer ───────────────────────▶ read(0, buffer): waits as long as it takes
-//!   |lp, stdin, Input::Data(chunk)| … ◀───── the buffer, filled
-//!   and back it goes, unless paused
+//!   an empty buffer ───────────────────────▶ read(0, buffer): blocks until there is input
+//!   |lp, stdin, Input::Data(chunk)| … ◀───── the filled buffer
+//!   sends the buffer back, unless paused
 //! ```
 //!
-//! There is one buffer, so there is one chunk: nothing is read ahead while a chunk is being handled or reading is paused,
-//! and memory stays bounded however much comes in. The price is two switches of thread per 64 KiB. A thread that waits in
-//! a read does not keep the process from ending: it is gone with it, and what it has not read stays for the next reader.
+//! There is only one buffer. So nothing is read ahead while a callback runs or reading is paused, and memory is
+//! bounded. The cost is two thread switches per 64 KiB. A thread that blocks in a read does not keep the process alive:
+//! it ends with the process, and input that it has not read is left for the next reader.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -28,62 +32,63 @@ use crate::event_loop::Kind;
 use crate::event_loop::{Loop, Remote, SourceId};
 use crate::{Error, Result};
 
-/// How much one read takes: what a pipe holds on Linux, and the size Node reads in.
+/// The size of one read: the capacity of a pipe on Linux, and the size of Node's reads.
 const CHUNK_SIZE: usize = 64 * 1024;
 
-/// What comes out of standard input.
+/// An event of standard input.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input<'a> {
-    /// Bytes, as one read gave them: from a terminal a line, else whatever there was.
+    /// The bytes of one read: from a terminal one line, otherwise any number of bytes.
     Data(&'a [u8]),
-    /// There is no more: the writers of the pipe have closed it, the file is over, Ctrl-D was typed. Nothing follows.
+    /// The end of the input: the writers have closed the pipe, the file has ended, or Ctrl-D was typed. No event
+    /// follows.
     End,
-    /// It cannot be read (`EISDIR`: it is a directory; `EIO`: the terminal is gone). Nothing follows.
+    /// The read failed (`EISDIR`: it is a directory; `EIO`: the terminal is gone). No event follows.
     Failed(Error),
 }
 
-/// Names the reading of standard input; from [`stdin`]. When that is over the handle finds nothing and does nothing.
+/// A handle to a reader of standard input; from [`stdin`]. After the end of the input its methods do nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stdin(SourceId);
 
 impl Stdin {
-    /// Nothing more is delivered, nor read from the system, until [`resume`](Self::resume). A read that is under way is
-    /// kept. A paused input does not keep the loop alive.
+    /// Stops reading and delivering until [`resume`](Self::resume). The bytes of a read in progress are kept. A paused
+    /// input does not keep the loop alive.
     pub fn pause(self, lp: &mut Loop) {
         lp.pause_source(self.0);
     }
 
-    /// Reads again, from the next poll phase on.
+    /// Starts reading again, from the next poll phase on.
     pub fn resume(self, lp: &mut Loop) {
         lp.resume_source(self.0);
     }
 
-    /// Reads no more, for good. A read that is under way takes what it gets with it.
+    /// Stops reading permanently. The bytes of a read in progress are lost.
     pub fn close(self, lp: &mut Loop) {
         lp.remove_source(self.0);
     }
 
-    /// Lets the input keep the loop alive while it reads, which is how it starts.
+    /// Lets the input keep the loop alive while it reads: the default.
     #[doc(alias = "ref")]
     pub fn ref_(self, lp: &mut Loop) {
         lp.reference_source(self.0, true);
     }
 
-    /// Lets the loop end although there may be more to read.
+    /// Lets the loop end although there may be more input.
     pub fn unref(self, lp: &mut Loop) {
         lp.reference_source(self.0, false);
     }
 }
 
-/// Reads standard input and calls `f` with what comes
+/// Reads standard input and calls `f` with each event
 /// ([Node: `process.stdin`](https://nodejs.org/docs/latest-v20.x/api/process.html#processstdin)).
 ///
-/// Reading begins, and `f` runs, in the poll phase, one chunk per turn, and it is one closure so that data
-/// and end can share what they work on. The state of a terminal is not changed: lines come when they are complete.
+/// Reading begins, and `f` runs, in the poll phase, for one chunk per turn. One closure handles all events, so that
+/// they can share state. The settings of a terminal are not changed, so it delivers complete lines.
 ///
-/// Bytes that the program has already taken in by [`std::io::stdin`] into its buffer are not seen. Two readers at a time
-/// share the input at random.
+/// Bytes that [`std::io::stdin`] has already buffered are not delivered. If there are several readers, each chunk goes
+/// to an arbitrary one of them.
 ///
 /// ```no_run
 /// use bucle::process::{self, Input};
@@ -102,7 +107,7 @@ impl Stdin {
 /// ```
 ///
 /// # Errors
-/// When the system gives no thread (`EAGAIN`).
+/// If the system cannot start a thread (`EAGAIN`).
 pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'static) -> Result<Stdin> {
     let (to_fill, empty) = mpsc::channel();
     let (filled, chunks) = mpsc::channel();
@@ -124,10 +129,11 @@ pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'st
             lp.boundary();
             spare = Some(buf);
         }
+        // The callback may have paused or closed the input, so this is looked up again.
         if lp.is_reading_source(id)
             && let Some(buf) = spare.take()
         {
-            // It cannot fail: the thread waits for buffers as long as the input goes on.
+            // This fails only if the thread has ended, and then the source has been removed.
             let _ = to_fill.send(buf);
         }
     });
@@ -140,13 +146,13 @@ pub fn stdin(lp: &mut Loop, mut f: impl FnMut(&mut Loop, Stdin, Input<'_>) + 'st
     Ok(Stdin(id))
 }
 
-/// A buffer that was given to the thread, and what came of it: 0 bytes mean the end.
+/// A buffer that the thread has filled, and the result of the read: 0 bytes mean the end.
 struct Filled {
     buf: Vec<u8>,
     result: io::Result<usize>,
 }
 
-/// The helper thread: fills each buffer it is given, until the input or the loop's interest in it is over.
+/// The body of the helper thread: fills each buffer that it receives, until the input ends or the loop has closed it.
 fn read_on_demand(to_fill: &Receiver<Vec<u8>>, filled: &Sender<Filled>, remote: &Remote, id: SourceId) {
     for mut buf in to_fill {
         let result = read(&mut buf);
@@ -161,12 +167,12 @@ fn read_on_demand(to_fill: &Receiver<Vec<u8>>, filled: &Sender<Filled>, remote: 
     }
 }
 
-/// Past the buffer of `std::io::stdin`, whose lock would be held while this waits.
+/// Reads without the buffer of `std::io::stdin`, whose lock would be held while the read blocks.
 fn read(buf: &mut [u8]) -> io::Result<usize> {
     loop {
         match rustix::io::read(io::stdin(), &mut *buf) {
             Err(Errno::INTR) => {}
-            // Somebody else has made it non-blocking.
+            // Another program has made the file non-blocking.
             Err(Errno::AGAIN) => super::wait_until(&io::stdin(), mio::Interest::READABLE)?,
             result => return Ok(result?),
         }

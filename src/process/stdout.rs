@@ -1,4 +1,4 @@
-//! Standard output and standard error, without surprises.
+//! Standard output and standard error: unbuffered writes, and checks that a write will not block.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -9,20 +9,20 @@ use rustix::io::Errno;
 
 use crate::{Error, Result};
 
-/// Writes all of `bytes` to standard output, unbuffered, and **waits** as long as its reader makes it wait.
+/// Writes all of `bytes` to standard output, unbuffered. It **blocks** while the reader is slow.
 ///
-/// The loop stands still meanwhile. That is right for a command whose output is its purpose, and wrong for a server: what
-/// a server has to say goes to the log. Unlike [`std::io::stdout`] it copes with an output that another program has made
-/// non-blocking.
+/// Meanwhile the loop does not run. That is acceptable for a command whose purpose is its output, but not for a server,
+/// which should write to its log instead. Unlike [`std::io::stdout`], this works with an output that another program
+/// has made non-blocking.
 ///
 /// # Errors
-/// `EPIPE` when nobody reads any more, `ENOSPC` when the disk is full.
+/// `EPIPE` if the reader is gone, `ENOSPC` if the disk is full.
 pub fn write_stdout(bytes: &[u8]) -> Result<()> {
     write_all(&io::stdout(), bytes).map_err(|error| Error::system("write", &error))
 }
 
-/// Writes all of `bytes` to standard error, as [`write_stdout`] does to standard output. Whoever writes through
-/// [`std::io::stderr`] meanwhile does not have to wait for this to end.
+/// Writes all of `bytes` to standard error, as [`write_stdout`] does to standard output. It does not lock
+/// [`std::io::stderr`], so other threads can write there meanwhile.
 ///
 /// # Errors
 /// As [`write_stdout`].
@@ -30,41 +30,41 @@ pub fn write_stderr(bytes: &[u8]) -> Result<()> {
     write_all(&io::stderr(), bytes).map_err(|error| Error::system("write", &error))
 }
 
-/// How many columns the terminal on standard output has; `None` if it is no terminal or does not say
+/// How many columns the terminal on standard output has. `None` if it is not a terminal, or the terminal does not know
 /// ([Node: `writeStream.columns`](https://nodejs.org/docs/latest-v20.x/api/tty.html#writestreamcolumns)).
 pub fn columns() -> Option<usize> {
     columns_of(&io::stdout())
 }
 
-/// The same for another output, such as [`std::io::stderr`].
+/// How many columns the terminal on `output` has, such as [`std::io::stderr`].
 pub fn columns_of(output: &impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(output).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
-/// Whether a line can be written to `output` without waiting: a pipe that is writable has room for `PIPE_BUF` bytes, 4096
-/// on Linux (pipe(7)). For a program that may not wait, and that has nothing to say most of the time.
+/// Whether a line can be written to `output` without blocking. A writable pipe has room for `PIPE_BUF` bytes, which is
+/// 4096 on Linux (pipe(7)).
 pub fn takes_a_line(output: &impl AsFd) -> bool {
     look_at(output).contains(PollFlags::OUT)
 }
 
-/// A terminal that is written to **without waiting**, for a program that has to hear signals also while Ctrl-S holds the
-/// output or nobody reads it. [`takes_a_line`] does not do for that: a terminal that is nearly full is writable, too.
+/// A terminal that is written to **without blocking**, so that a program can handle signals while Ctrl-S stops the
+/// output. [`takes_a_line`] is not enough for that, because a terminal that is nearly full is writable too.
 ///
-/// It has the terminal open a second time. `O_NONBLOCK` belongs to the open file, and the one on standard output is shared
-/// with the shell and with whoever else runs on the terminal. Where the system gives no second one (`/dev/fd` of macOS
-/// does not, nor does Linux give somebody else's terminal) it is the same file: then a write waits where the terminal
-/// takes a beginning only.
+/// It opens the terminal a second time. `O_NONBLOCK` belongs to the open file, and the file of standard output is
+/// shared with the shell and with other programs on the terminal. If the system cannot open it again (macOS through
+/// `/dev/fd`, Linux for the terminal of another user), the same file is used. Then a write blocks if the terminal has
+/// room for only a part of it.
 #[derive(Debug)]
 pub struct TerminalOutput(OwnedFd);
 
 impl TerminalOutput {
-    /// The terminal on `output`, such as [`std::io::stdout`].
+    /// Opens the terminal on `output`, such as [`std::io::stdout`].
     ///
     /// # Errors
-    /// `ENOTTY` when it is no terminal, `EMFILE` when too many files are open.
+    /// `ENOTTY` if it is not a terminal, `EMFILE` if too many files are open.
     pub fn new(output: &impl AsFd) -> Result<TerminalOutput> {
-        // Another file, opened anew, would be written from its start.
+        // Checked first: a regular file that is opened again would be overwritten from its start.
         if !rustix::termios::isatty(output) {
             return Err(Error::system("isatty", &Errno::NOTTY.into()));
         }
@@ -77,13 +77,13 @@ impl TerminalOutput {
         Ok(TerminalOutput(file))
     }
 
-    /// Writes as much of `bytes` as the terminal takes now, and answers how much that was.
+    /// Writes as much of `bytes` as the terminal takes now, and returns how many bytes that was.
     ///
     /// # Errors
-    /// `EIO` when the terminal is gone.
+    /// `EIO` if the terminal is gone.
     pub fn write(&self, bytes: &[u8]) -> Result<usize> {
         let mut written = 0;
-        // What is wrong with it is told by the write.
+        // Any flag will do: after an error condition the write returns the error.
         while written < bytes.len() && !look_at(&self.0).is_empty() {
             match rustix::io::write(&self.0, &bytes[written..]) {
                 Ok(0) | Err(Errno::AGAIN) => break,
@@ -96,7 +96,7 @@ impl TerminalOutput {
     }
 }
 
-/// Whether a write to `output` would be answered now, and how; empty if it would wait.
+/// The poll flags of `output`: empty if a write would block.
 fn look_at(output: &impl AsFd) -> PollFlags {
     let mut output = [PollFd::new(output, PollFlags::OUT)];
     let is_told = rustix::event::poll(&mut output, Some(&Timespec::default()));

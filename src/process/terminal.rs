@@ -1,12 +1,12 @@
-//! The terminal on standard input: lines that it edits itself, or keys as they are pressed; and always given back as it was.
+//! The mode of the terminal on standard input: lines that the terminal edits, or single keys.
 //!
 //! ```text
-//!   lines   (how a shell leaves it)   the terminal shows and edits; a line comes with Enter
-//!   keys    [`TerminalKeys`]          nothing is shown; every key comes at once; Ctrl-C and Ctrl-Z are signals still
+//!   lines   (as a shell leaves it)   the terminal echoes and edits; a line is read after Enter
+//!   keys    [`TerminalKeys`]         no echo; every key is read immediately; Ctrl-C and Ctrl-Z still send signals
 //! ```
 //!
-//! A terminal is shared: with the shell, and with whatever runs after us. What is changed here are its settings, which
-//! outlive the process, so they are in the care of a value whose end restores them. `O_NONBLOCK` is never set on it.
+//! A terminal is shared with the shell and with later programs, and its settings outlive the process. So a value owns
+//! the change, and restores the old settings when it is dropped. `O_NONBLOCK` is never set on the terminal.
 
 use std::io::{self, IsTerminal};
 
@@ -19,29 +19,29 @@ use rustix::termios::{
 
 use crate::{Error, Result};
 
-/// Has the terminal on standard input hand over each key as it is pressed, and show none by itself, for as long as this
-/// lives ([Node: `readStream.setRawMode`](https://nodejs.org/docs/latest-v20.x/api/tty.html#readstreamsetrawmodemode)).
+/// While this lives, the terminal on standard input delivers each key immediately and without echo
+/// ([Node: `readStream.setRawMode`](https://nodejs.org/docs/latest-v20.x/api/tty.html#readstreamsetrawmodemode)).
 ///
-/// Unlike Node's raw mode it leaves alone what makes signals (Ctrl-C, Ctrl-Z, Ctrl-\\), the flow control of Ctrl-S and
-/// Ctrl-Q, and what is done to output. Enter comes as `\n` if it did before.
+/// Unlike Node's raw mode, it does not change the keys that send signals (Ctrl-C, Ctrl-Z, Ctrl-\\), the flow control of
+/// Ctrl-S and Ctrl-Q, or the processing of output. Enter is read as `\n` if it was before.
 ///
-/// Dropping it restores what was; so does a panic that unwinds. A program that ends itself at a signal, or by
-/// [`std::process::exit`], has to [`leave`](Self::leave) before; one that stops itself, too.
+/// Dropping it restores the settings, also during a panic. A program must call [`leave`](Self::leave) before it ends
+/// itself at a signal or with [`std::process::exit`], and before it stops itself.
 #[derive(Debug)]
 pub struct TerminalKeys {
-    /// The settings that are not ours.
+    /// The settings to restore.
     lines: Termios,
     is_on: bool,
 }
 
 impl TerminalKeys {
-    /// Changes the settings, from now on.
+    /// Saves and changes the settings.
     ///
-    /// In the background it stops the process until it is in the foreground again (`SIGTTOU`): until then the settings are
-    /// somebody else's, and none to go back to.
+    /// A process in the background is stopped until it is in the foreground (`SIGTTOU`). Until then another program may
+    /// have changed the settings, so they must not be saved.
     ///
     /// # Errors
-    /// `ENOTTY` when standard input is no terminal, `EIO` when it is gone.
+    /// `ENOTTY` if standard input is not a terminal, `EIO` if it is gone.
     pub fn start() -> Result<TerminalKeys> {
         wait_for_foreground();
         let mut keys = TerminalKeys { lines: settings()?, is_on: false };
@@ -49,12 +49,12 @@ impl TerminalKeys {
         Ok(keys)
     }
 
-    /// Changes the settings again, after [`leave`](Self::leave), or after something else may have changed them.
+    /// Changes the settings again, after [`leave`](Self::leave), or after another program may have changed them.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub fn resume(&mut self) -> Result<()> {
-        // Settings that we left behind us are not those that were there before.
+        // While the mode is on, the present settings are ours and must not be saved.
         if !self.is_on {
             wait_for_foreground();
             self.lines = settings()?;
@@ -62,17 +62,17 @@ impl TerminalKeys {
         self.change()
     }
 
-    /// Restores what was. In the background nothing is done: the settings are somebody else's then.
+    /// Restores the settings. In the background it does nothing, because the terminal then belongs to another program.
     pub fn leave(&mut self) {
         if std::mem::take(&mut self.is_on) && is_in_foreground() {
-            // Where it is refused there is no terminal any more.
+            // This fails only if the terminal is gone.
             let _ = retry_on_intr(|| tcsetattr(io::stdin(), OptionalActions::Now, &self.lines));
         }
     }
 
     fn change(&mut self) -> Result<()> {
         let mut keys = self.lines.clone();
-        // Without `IEXTEN` no key is kept for quoting or discarding (macOS).
+        // With `IEXTEN` the terminal would keep the keys for quoting and discarding (macOS).
         keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN);
         keys.input_modes.remove(InputModes::ISTRIP);
         keys.special_codes[SpecialCodeIndex::VMIN] = 1;
@@ -89,35 +89,40 @@ impl Drop for TerminalKeys {
     }
 }
 
-/// Throws away what was typed on the terminal of standard input and has not been read. A program that ends while somebody
-/// types does so, or the shell gets the beginning of a line that was not meant for it. Nothing happens where standard input
-/// is no terminal, and in the background.
+/// Discards the keys that were typed on the terminal of standard input and have not been read.
+///
+/// Call it in a program that may end while the user types: otherwise the shell reads the rest of the line as a command.
+/// It does nothing if standard input is not a terminal, or in the background.
 pub fn discard_typed() {
     if io::stdin().is_terminal() && is_in_foreground() {
-        // Where it is refused there is no terminal any more, and nothing typed on it.
+        // This fails only if the terminal is gone.
         let _ = retry_on_intr(|| tcflush(io::stdin(), QueueSelector::IFlush));
     }
 }
 
-/// Stops the process until its shell lets it go on, as Ctrl-Z does to one that does not listen to
-/// [`Signal::Suspend`](super::Signal::Suspend). Returns when it goes on. Where there is nobody to let it go on, because it
-/// was not started by a shell that controls jobs, it does not stop.
+/// Stops the process until its shell continues it, as Ctrl-Z does with a process that does not listen to
+/// [`Signal::Suspend`](super::Signal::Suspend). Returns when the process continues.
+///
+/// If no shell with job control could continue the process, it does not stop.
 pub fn stop() {
-    // Not `SIGTSTP`, to which somebody listens. Not `SIGSTOP`, which the kernel does not ask whether anybody could end it.
-    // It is refused by nobody: the process is our own.
+    // Not `SIGTSTP`: the program listens to it. Not `SIGSTOP`: it stops the process even if no shell could continue it.
+    // A process may always send itself a signal, so the result is ignored.
     let _ = kill_process(getpid(), Signal::TTIN);
 }
 
-/// Stops the process while the terminal is somebody else's. To read the settings the system lets anybody, and a shell that
-/// edits lines has its own while we are in the background.
+/// Stops the process while it is in the background.
 ///
-/// Setting going what nobody has halted changes nothing, and is a change for which the system stops whoever is in the
-/// background, again if that is where it goes on (`bg`). Where it does not stop us, because `SIGTTOU` is ignored or there
-/// is no shell that could let us go on, we go on, as with any change. Better than a signal that we send: only the system
-/// knows which of these is the case, and it asks and stops in one.
+/// The system allows a background process to read the settings, but they may be those of the shell, which has its own
+/// while it edits lines. The system does stop a background process that changes something on the terminal (`SIGTTOU`).
+/// So this makes a change without an effect: it resumes output that is not suspended. A process that is continued in
+/// the background (`bg`) is stopped again.
+///
+/// If the system does not stop the process, because `SIGTTOU` is ignored or no shell could continue it, the process
+/// goes on, as it would for any change. Sending a signal would be worse: only the system can check these cases and stop
+/// the process in one step.
 fn wait_for_foreground() {
     if !is_in_foreground() {
-        // Where it is refused, so is the change.
+        // If this fails, the change of the settings fails too.
         let _ = retry_on_intr(|| tcflow(io::stdin(), Action::OOn));
     }
 }
@@ -130,7 +135,7 @@ fn failed(call: &'static str) -> impl Fn(rustix::io::Errno) -> Error {
     move |errno| Error::system(call, &errno.into())
 }
 
-/// Whether the terminal is ours to change. One that controls no jobs is everybody's.
+/// Whether the process may change the terminal: it is in the foreground, or the terminal has no job control.
 fn is_in_foreground() -> bool {
     tcgetpgrp(io::stdin()).map_or(true, |group| group == getpgrp())
 }

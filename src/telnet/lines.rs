@@ -292,10 +292,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::properties::Asked::{Plain, Raw};
-    use super::properties::{Asked, Manner, Outcome, is_safe_to_show, split_plainly, split_raw_plainly, take_apart};
+    use super::properties::{Asked, Manner, Split, is_safe_to_show, split_plainly, split_raw_plainly, take_apart};
     use super::*;
 
-    fn split(asked: Asked, limit: usize, chunks: &[&[u8]]) -> Outcome {
+    fn split(asked: Asked, limit: usize, chunks: &[&[u8]]) -> Split {
         take_apart(asked, limit, chunks, Manner::Steady)
     }
 

@@ -1,4 +1,4 @@
-//! `bucle connect`, as a person and as a pipe use it, against servers of the test's own.
+//! `bucle connect` at a terminal and in a pipe, against servers in the test.
 #![cfg(all(unix, feature = "cli"))]
 
 mod editing;
@@ -12,19 +12,20 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 use std::{env, fs, process, thread};
 
-/// How long anything may take before the test is called failed. Nothing waits for it to pass.
+/// How long one step may take before the test fails. No test waits this long when it passes.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const BUCLE: &str = env!("CARGO_BIN_EXE_bucle");
 
-/// A running client. Dropping it ends it.
+/// A running client. Dropping it kills the process.
 struct Client {
     child: Child,
     stdout: Receiver<Vec<u8>>,
     stderr: Receiver<Vec<u8>>,
 }
 
-struct Outcome {
+/// The exit status and the output of a client that has ended.
+struct Exit {
     status: Option<i32>,
     stdout: String,
     stderr: String,
@@ -42,12 +43,12 @@ impl Client {
         self.child.stdin.take().expect("it is piped, and taken once")
     }
 
-    fn end(mut self) -> Outcome {
+    fn end(mut self) -> Exit {
         let stdout = self.stdout.recv_timeout(LIMIT).expect("the client ends");
         let stderr = self.stderr.recv_timeout(LIMIT).expect("the client ends");
         let status = self.child.wait().expect("it is our child").code();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Outcome { status, stdout: text(stdout), stderr: text(stderr) }
+        Exit { status, stdout: text(stdout), stderr: text(stderr) }
     }
 }
 
@@ -58,13 +59,13 @@ impl Drop for Client {
     }
 }
 
-impl Outcome {
+impl Exit {
     #[track_caller]
     fn is(&self, status: i32, stdout: &str, stderr: &str) {
         assert_eq!((self.status, &*self.stdout, &*self.stderr), (Some(status), stdout, stderr));
     }
 
-    /// An error in words: the exit code, what it says, and what it advises.
+    /// Checks that the client has failed with this status and an error message that contains `parts`.
     #[track_caller]
     fn complains(&self, status: i32, parts: &[&str]) {
         assert_eq!((self.status, &*self.stdout), (Some(status), ""), "{}", self.stderr);
@@ -82,7 +83,7 @@ fn connect(target: &str, stdin: impl Into<Stdio>) -> Client {
     Client::start(Command::new(BUCLE).args(["connect", target]).stdin(stdin))
 }
 
-/// A shell script with a terminal of its own. What is written to the client's standard input is typed.
+/// A shell script on its own terminal. Bytes written to the client's standard input are typed on that terminal.
 fn in_terminal(shell_script: &str) -> Client {
     Client::start(
         Command::new("script")
@@ -93,7 +94,7 @@ fn in_terminal(shell_script: &str) -> Client {
     )
 }
 
-/// `bucle connect` in a terminal, which shows the exit status after it. The shell survives Ctrl-C to do so.
+/// `bucle connect` on a terminal. Afterwards the shell shows the exit status, also after Ctrl-C.
 fn connect_in_terminal(target: &str, flags: &str) -> Client {
     in_terminal(&format!("trap : INT; '{BUCLE}' connect {target} {flags}; echo status $?"))
 }
@@ -107,12 +108,12 @@ fn in_background<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> R
 fn read_all(mut from: impl Read + Send + 'static) -> impl FnOnce() -> Vec<u8> + Send + 'static {
     move || {
         let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes).expect("the other side may close, not break off");
+        from.read_to_end(&mut bytes).expect("the stream may end, not fail");
         bytes
     }
 }
 
-/// A server on a free port, and what to type to get there.
+/// A server on a free port, and the target to type for it.
 fn server() -> (TcpListener, String) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -122,24 +123,24 @@ fn server() -> (TcpListener, String) {
 fn accept(listener: &TcpListener) -> TcpStream {
     let listener = listener.try_clone().expect("there are descriptors");
     let (stream, _) =
-        in_background(move || listener.accept()).recv_timeout(LIMIT).expect("it comes").expect("and well");
+        in_background(move || listener.accept()).recv_timeout(LIMIT).expect("a connection").expect("no error");
     stream.set_read_timeout(Some(LIMIT)).expect("it is open");
     stream.set_write_timeout(Some(LIMIT)).expect("it is open");
     stream
 }
 
-/// Reads from a peer up to and including `end`.
+/// Reads from the stream up to and including `end`.
 fn read_until(mut stream: &TcpStream, end: &str) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
         let mut byte = [0];
-        stream.read_exact(&mut byte).expect("it comes");
+        stream.read_exact(&mut byte).expect("a byte");
         bytes.push(byte[0]);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A name for a file of this test, which is gone when this is dropped.
+/// A name for a file of this test. The file is removed when this is dropped.
 struct TempPath(PathBuf);
 
 impl TempPath {
@@ -159,15 +160,15 @@ fn some_bytes(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_pipe_gets_the_answers() -> std::io::Result<()> {
+fn piped_input_is_sent_and_the_reply_printed() -> std::io::Result<()> {
     let (listener, target) = server();
     let mut client = connect(&target, Stdio::piped());
     let mut peer = accept(&listener);
     client.stdin().write_all(b"a\nb\n")?;
-    // The end of the input is the end of what the server gets, while its answer is still to come.
-    let mut asked = String::new();
-    peer.read_to_string(&mut asked)?;
-    assert_eq!(asked, "a\nb\n");
+    // The end of the input ends our side; the server can still reply.
+    let mut received = String::new();
+    peer.read_to_string(&mut received)?;
+    assert_eq!(received, "a\nb\n");
     peer.write_all(b"one\ntwo\n")?;
     drop(peer);
     client.end().is(0, "one\ntwo\n", "");
@@ -175,14 +176,14 @@ fn a_pipe_gets_the_answers() -> std::io::Result<()> {
 }
 
 #[test]
-fn a_command_word_in_a_pipe_is_data() -> std::io::Result<()> {
+fn exit_in_piped_input_is_data() -> std::io::Result<()> {
     let (listener, target) = server();
     let mut client = connect(&target, Stdio::piped());
     let mut peer = accept(&listener);
     client.stdin().write_all(b"exit\nmore\n")?;
-    let mut asked = String::new();
-    peer.read_to_string(&mut asked)?;
-    assert_eq!(asked, "exit\nmore\n");
+    let mut received = String::new();
+    peer.read_to_string(&mut received)?;
+    assert_eq!(received, "exit\nmore\n");
     drop(peer);
     client.end().is(0, "", "");
     Ok(())
@@ -201,7 +202,7 @@ fn the_server_may_end_first() -> std::io::Result<()> {
 }
 
 #[test]
-fn bytes_pass_as_they_are() -> std::io::Result<()> {
+fn bytes_pass_unchanged() -> std::io::Result<()> {
     let bytes = some_bytes(3_000_000);
     let (listener, target) = server();
     let path = TempPath::new("bytes");
@@ -212,12 +213,12 @@ fn bytes_pass_as_they_are() -> std::io::Result<()> {
     let back = in_background(move || std::io::copy(&mut &peer, &mut &peer));
     let stdout = client.stdout.recv_timeout(LIMIT).expect("the client ends");
     assert!(stdout == bytes, "{} bytes came back, of {}", stdout.len(), bytes.len());
-    back.recv_timeout(LIMIT).expect("it is through")?;
+    back.recv_timeout(LIMIT).expect("the echo ends")?;
     Ok(())
 }
 
 #[test]
-fn no_input_is_an_end_too() -> std::io::Result<()> {
+fn empty_input_ends_our_side() -> std::io::Result<()> {
     let (listener, target) = server();
     let client = connect(&target, Stdio::null());
     let mut peer = accept(&listener);
@@ -228,7 +229,7 @@ fn no_input_is_an_end_too() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Memory does not grow with what waits for a slow server.
+/// The client reads its input no faster than the server reads, so memory does not grow.
 #[test]
 fn a_slow_server_slows_the_input_down() -> std::io::Result<()> {
     const TOTAL: usize = 256 << 20;
@@ -249,10 +250,10 @@ fn a_slow_server_slows_the_input_down() -> std::io::Result<()> {
         }
     }
     assert_eq!(taken, TOTAL);
-    written.recv_timeout(LIMIT).expect("all is taken")?;
+    written.recv_timeout(LIMIT).expect("everything is sent")?;
     if cfg!(target_os = "linux") {
         let status = fs::read_to_string(format!("/proc/{}/status", client.child.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel reports it");
         let peak_kib: usize = peak.trim().trim_end_matches(" kB").parse().expect("it is a number");
         assert!(peak_kib < 32 << 10, "{peak_kib} KiB");
     }
@@ -262,7 +263,7 @@ fn a_slow_server_slows_the_input_down() -> std::io::Result<()> {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() -> std::io::Result<()> {
+fn a_closed_output_pipe_is_not_an_error() -> std::io::Result<()> {
     let (listener, target) = server();
     let mut child = Command::new(BUCLE)
         .args(["connect", &target])
@@ -273,7 +274,7 @@ fn a_reader_that_has_had_enough_is_no_error() -> std::io::Result<()> {
     let _open = child.stdin.take();
     drop(child.stdout.take());
     let mut peer = accept(&listener);
-    // The first write to a pipe without a reader fails; until it does, the server talks.
+    // The first write to a pipe without a reader fails; the server sends until then.
     while peer.write_all(b"one more line\n").is_ok() {}
     let output = in_background(move || child.wait_with_output()).recv_timeout(LIMIT).expect("the client ends")?;
     assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
@@ -322,7 +323,7 @@ fn a_reset_is_reported() -> std::io::Result<()> {
     assert_eq!(read_until(&peer, "\n"), "hola\n");
     socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO))?;
     drop(peer);
-    client.end().complains(1, &[&format!("the connection to 127.0.0.1{target} broke off: "), "(ECONNRESET)\n"]);
+    client.end().complains(1, &[&format!("the connection to 127.0.0.1{target} was lost: "), "(ECONNRESET)\n"]);
     Ok(())
 }
 
@@ -331,14 +332,14 @@ fn a_failed_connect_is_explained() {
     let (listener, target) = server();
     drop(listener);
     let port = target.trim_start_matches(':');
-    let nobody = format!("cannot connect to 127.0.0.1:{port}: nobody listens there (ECONNREFUSED)\n");
-    connect(&target, Stdio::null()).end().complains(3, &[&nobody, &format!("  try:  bucle serve --port {port}")]);
+    let refused = format!("cannot connect to 127.0.0.1:{port}: no server is listening there (ECONNREFUSED)\n");
+    connect(&target, Stdio::null()).end().complains(3, &[&refused, &format!("  try:  bucle serve --port {port}")]);
     connect(&format!("localhost:{port}"), Stdio::null()).end().complains(3, &["(ECONNREFUSED)\n", "  try:  "]);
     connect("no-such-host.invalid", Stdio::null()).end().complains(3, &["no-such-host.invalid:8080: ", "  try:  "]);
 }
 
 #[test]
-fn a_unix_socket_is_connected_to() -> std::io::Result<()> {
+fn a_unix_socket_can_be_connected_to() -> std::io::Result<()> {
     let path = TempPath::new("socket");
     let target = format!("unix:{}", path.0.display());
     connect(&target, Stdio::null())
@@ -349,27 +350,27 @@ fn a_unix_socket_is_connected_to() -> std::io::Result<()> {
     let mut client = connect(&target, Stdio::piped());
     client.stdin().write_all(b"hola\n")?;
     let accepted = listener.try_clone()?;
-    let (mut peer, _) = in_background(move || accepted.accept()).recv_timeout(LIMIT).expect("it comes")?;
-    let mut asked = String::new();
-    peer.read_to_string(&mut asked)?;
-    assert_eq!(asked, "hola\n");
+    let (mut peer, _) = in_background(move || accepted.accept()).recv_timeout(LIMIT).expect("a connection")?;
+    let mut received = String::new();
+    peer.read_to_string(&mut received)?;
+    assert_eq!(received, "hola\n");
     peer.write_all(b"qu\xc3\xa9 tal\n")?;
     drop(peer);
     client.end().is(0, "qué tal\n", "");
 
-    // The file of a server that is gone stays.
+    // The file of a server stays after the server has ended.
     drop(listener);
-    connect(&target, Stdio::null()).end().complains(3, &["nobody listens on it", "(ECONNREFUSED)\n"]);
+    connect(&target, Stdio::null()).end().complains(3, &["no server is listening on it", "(ECONNREFUSED)\n"]);
     connect(&format!("unix:{}", "x".repeat(200)), Stdio::null()).end().complains(3, &["too long"]);
     Ok(())
 }
 
 #[test]
-fn a_target_that_makes_no_sense_is_explained() {
+fn an_invalid_target_is_explained() {
     for (target, part) in [
         ("host:http", "the port is a number from 1 to 65535"),
         (":0", "the port is a number from 1 to 65535"),
-        ("/run/app.sock", "a path is written unix:/run/app.sock"),
+        ("/run/app.sock", "a path is written as unix:/run/app.sock"),
         ("http://127.0.0.1:80/", "leave out http://"),
     ] {
         connect(target, Stdio::null()).end().complains(2, &[target, part, "  try:  bucle connect 127.0.0.1:8080"]);
@@ -379,7 +380,7 @@ fn a_target_that_makes_no_sense_is_explained() {
         .complains(2, &["'::1:9032': did you mean [::1]:9032?", "  try:  bucle connect [::1]:9032"]);
 }
 
-/// What a terminal shows, without the sequences that put it in its place.
+/// The text that a terminal shows, without escape sequences.
 fn shown(terminal: &str) -> String {
     let mut text = terminal.replace('\r', "");
     for sequence in ["\x1bD", "\x1b[A", "\x1b7", "\x1b[L", "\x1b8", "\x1b[B", "\x1b[K"] {
@@ -430,7 +431,7 @@ fn ctrl_d_ends_our_side() -> std::io::Result<()> {
 }
 
 #[test]
-fn the_person_hears_that_the_server_is_gone() -> std::io::Result<()> {
+fn the_user_is_told_that_the_server_has_closed() -> std::io::Result<()> {
     let (listener, target) = server();
     let mut client = connect_in_terminal(&target, "");
     let _keyboard = client.stdin();
@@ -444,7 +445,7 @@ fn the_person_hears_that_the_server_is_gone() -> std::io::Result<()> {
 }
 
 #[test]
-fn ctrl_c_ends_it_at_once() -> std::io::Result<()> {
+fn ctrl_c_ends_the_client_immediately() -> std::io::Result<()> {
     for flags in ["", "--raw"] {
         let (listener, target) = server();
         let mut client = connect_in_terminal(&target, flags);
@@ -454,14 +455,14 @@ fn ctrl_c_ends_it_at_once() -> std::io::Result<()> {
         assert_eq!(read_until(&peer, "\n"), "hola\n");
         keyboard.write_all(b"half a line\x03")?;
         let rest = peer.read(&mut [0; 8]);
-        assert!(!matches!(rest, Ok(1..)), "what was not finished is not sent");
+        assert!(!matches!(rest, Ok(1..)), "an unfinished line is not sent");
         let text = shown(&client.end().stdout);
         assert!(text.contains("status 130"), "{text:?}");
     }
     Ok(())
 }
 
-/// Where nobody types there is no prompt either, but a terminal is a terminal.
+/// With piped input there is no prompt, but output to a terminal is still escaped.
 #[test]
 fn a_pipe_to_a_terminal_shows_text() -> std::io::Result<()> {
     let (listener, target) = server();
@@ -477,7 +478,7 @@ fn a_pipe_to_a_terminal_shows_text() -> std::io::Result<()> {
 }
 
 #[test]
-fn raw_shows_what_comes() -> std::io::Result<()> {
+fn raw_writes_the_servers_bytes_unchanged() -> std::io::Result<()> {
     let (listener, target) = server();
     let mut client = connect_in_terminal(&target, "--raw");
     let mut keyboard = client.stdin();
@@ -491,7 +492,7 @@ fn raw_shows_what_comes() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Neither while it runs nor after it is the terminal other than it was.
+/// After the client has ended the terminal has the same settings and flags as before.
 #[test]
 fn the_terminal_is_left_as_it_was() -> std::io::Result<()> {
     if !cfg!(target_os = "linux") {
@@ -506,7 +507,7 @@ fn the_terminal_is_left_as_it_was() -> std::io::Result<()> {
     assert_eq!(read_until(&peer, "\n"), "hola\n");
     drop(peer);
     let text = shown(&client.end().stdout);
-    // `stty -g` is a word of many numbers between colons, the kernel's flags are a line of their own.
+    // `stty -g` prints one word of many numbers between colons; the kernel's flags are on a line of their own.
     let state: Vec<_> =
         text.lines().filter(|line| line.starts_with("flags:") || line.matches(':').count() > 10).collect();
     assert_eq!(state.len(), 4, "{text:?}");

@@ -1,4 +1,4 @@
-//! Bytes that mean something else: telnet commands without measure or end, urgent data, and what is no text at all.
+//! Faults in bytes: floods of telnet commands, very long subnegotiations, urgent data, and invalid text.
 
 use std::io::Write;
 use std::thread;
@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::peer::{Peer, said};
-use super::siege::{Siege, faults, scaled};
+use super::harness::{Harness, faults, scaled};
+use super::peer::{Peer, without_nick};
+use super::retry::retry;
 
 faults! {
     a_flood_of_telnet_commands on "chat" within 8 MiB;
-    a_flood_of_questions_whose_answers_are_not_read on "relay" within 8 MiB;
-    an_option_that_is_offered_again_and_again on "chat" within 4 MiB;
-    a_subnegotiation_without_end on "chat" within 4 MiB;
+    a_flood_of_commands_whose_answers_are_not_read on "relay" within 8 MiB;
+    an_option_requested_many_times on "chat" within 4 MiB;
+    a_very_long_subnegotiation on "chat" within 4 MiB;
     a_session_cut_at_every_byte on "chat" within 8 MiB;
-    what_is_no_text_is_not_shown_to_others on "chat" within 4 MiB;
+    invalid_text_is_not_sent_to_others on "chat" within 4 MiB;
     urgent_data on "chat" within 4 MiB;
 }
 
@@ -27,47 +28,49 @@ const SUBNEGOTIATION: &[u8] = b"\xff\xfa\x18";
 const SUBNEGOTIATION_END: &[u8] = b"\xff\xf0";
 const ARE_YOU_THERE: &[u8] = b"\xff\xf6";
 
-/// Says it all, and the last word to be heard; on the side, for the server may not read all of it at once.
-fn say_and_hear_last(peer: &mut Peer, bytes: &[u8], last: &str) {
+/// Sends `bytes` and a line with the text `last`, and waits for that line. It sends on another thread, because the
+/// server may not read everything before this peer reads.
+fn send_and_wait_for_last(peer: &mut Peer, bytes: &[u8], last: &str) {
     thread::scope(|scope| {
         let stream = peer.stream().try_clone().expect("a descriptor");
         scope.spawn(move || {
-            (&stream).write_all(bytes).expect("it is read in the end");
-            (&stream).write_all(format!("{last}\r\n").as_bytes()).expect("it is read in the end");
+            (&stream).write_all(bytes).expect("the server reads it later");
+            (&stream).write_all(format!("{last}\r\n").as_bytes()).expect("the server reads it later");
         });
-        // Answers to commands have no line break: they stand in front of the line.
+        // Answers to commands have no line break, so they come in front of the line.
         while !peer.line().ends_with(last.as_bytes()) {}
     });
 }
 
-fn a_flood_of_telnet_commands(siege: &Siege) {
-    let mut peer = siege.member();
-    say_and_hear_last(&mut peer, &NOP.repeat(scaled(2 * 1024 * 1024)), "still here");
+fn a_flood_of_telnet_commands(harness: &Harness) {
+    let mut peer = harness.member();
+    send_and_wait_for_last(&mut peer, &NOP.repeat(scaled(2 * 1024 * 1024)), "still here");
 }
 
-/// Ten bytes of answer for two of question, and nobody reads them: then the questions are not read either.
-fn a_flood_of_questions_whose_answers_are_not_read(siege: &Siege) {
-    for question in [ARE_YOU_THERE, DO_ECHO] {
-        let flood = question.repeat(4 * 1024 * 1024);
-        let peer = siege.stuck_member();
+/// The answer has ten bytes and the command two. If the peer does not read the answers, the server must stop reading
+/// commands.
+fn a_flood_of_commands_whose_answers_are_not_read(harness: &Harness) {
+    for command in [ARE_YOU_THERE, DO_ECHO] {
+        let flood = command.repeat(4 * 1024 * 1024);
+        let peer = harness.stuck_member();
         let sent = peer.send_until_stuck(&flood, Duration::from_millis(300));
-        assert!(sent < flood.len(), "it was read from on and on: {sent} bytes");
+        assert!(sent < flood.len(), "the server went on reading: {sent} bytes");
         peer.reset();
     }
 }
 
-/// RFC 1143 is about this: two sides that agree to disagree must not go on telling each other.
-fn an_option_that_is_offered_again_and_again(siege: &Siege) {
-    let mut peer = siege.member();
+/// RFC 1143 prevents this loop: two sides that disagree must not go on answering each other.
+fn an_option_requested_many_times(harness: &Harness) {
+    let mut peer = harness.member();
     let count = scaled(10_000);
-    let mut asked = DO_ECHO.repeat(count);
-    asked.extend_from_slice(&DONT_ECHO.repeat(count));
+    let mut requests = DO_ECHO.repeat(count);
+    requests.extend_from_slice(&DONT_ECHO.repeat(count));
     let mut answers = 0;
     thread::scope(|scope| {
         let stream = peer.stream().try_clone().expect("a descriptor");
         scope.spawn(move || {
-            (&stream).write_all(&asked).expect("it is read in the end");
-            (&stream).write_all(b"enough\r\n").expect("it is read in the end");
+            (&stream).write_all(&requests).expect("the server reads it later");
+            (&stream).write_all(b"enough\r\n").expect("the server reads it later");
         });
         loop {
             let line = peer.line();
@@ -77,57 +80,58 @@ fn an_option_that_is_offered_again_and_again(siege: &Siege) {
             }
         }
     });
-    assert!(answers <= count, "{answers} answers to {count} questions and as many statements");
+    assert!(answers <= count, "{answers} answers to {count} requests");
 }
 
-/// Its beginning is kept, its middle skipped, and behind its end the conversation goes on.
-fn a_subnegotiation_without_end(siege: &Siege) {
-    let mut peer = siege.member();
+/// The server keeps the beginning of the subnegotiation, skips the rest, and continues after its end.
+fn a_very_long_subnegotiation(harness: &Harness) {
+    let mut peer = harness.member();
     let mut endless = SUBNEGOTIATION.to_vec();
     endless.resize(scaled(16 * 1024 * 1024), b'x');
     endless.extend_from_slice(SUBNEGOTIATION_END);
-    say_and_hear_last(&mut peer, &endless, "at last");
+    send_and_wait_for_last(&mut peer, &endless, "at last");
 }
 
-/// A command, an option, a subnegotiation, a doubled 255, each kind of line break and a letter of three bytes: wherever
-/// two packets meet, the same is heard.
-fn a_session_cut_at_every_byte(siege: &Siege) {
+/// The session has a command, an option, a subnegotiation, a doubled 255, each kind of line break and a character of
+/// three bytes. Wherever the bytes are cut into two packets, the same lines must come back.
+fn a_session_cut_at_every_byte(harness: &Harness) {
     let session =
         b"ho\xff\xf1la\r\n\xff\xfd\x18t\xff\xfa\x18\x01\xff\xff\xff\xf0wo\r\0\xe2\x82\xac three\n\xff\xfb\x1ffour\r\n";
     let want: &[&str] = &["hola", "two", "€ three", "four"];
-    let peers: Vec<Peer> = (1..session.len()).map(|_| Peer::connect(siege.server.address)).collect();
+    let peers: Vec<Peer> = (1..session.len()).map(|_| Peer::connect(harness.server.address)).collect();
     for (peer, cut) in peers.iter().zip(1..) {
         peer.send(&session[..cut]);
     }
-    // The first parts have been read when a line that was said later has been heard.
-    siege.member().reset();
+    // When a line that was sent later has come back, the server has read the first parts.
+    harness.member().reset();
     for (mut peer, cut) in peers.into_iter().zip(1..) {
         peer.send(&session[cut..]);
-        peer.finish();
-        let own_nick = if siege.is_chat() { nick_in(&peer.line()) } else { String::new() };
-        let heard = String::from_utf8_lossy(&peer.rest()).into_owned();
-        if siege.is_chat() {
-            let own = heard.lines().filter_map(|line| line[line.find("guest").unwrap_or(0)..].strip_prefix(&own_nick));
+        peer.send_fin();
+        let own_nick = if harness.is_chat() { nick_in(&peer.line()) } else { String::new() };
+        let received = String::from_utf8_lossy(&peer.read_to_end()).into_owned();
+        if harness.is_chat() {
+            let own =
+                received.lines().filter_map(|line| line[line.find("guest").unwrap_or(0)..].strip_prefix(&own_nick));
             assert_eq!(own.collect::<Vec<_>>(), want, "cut at {cut}");
         }
     }
 }
 
-/// `guest7: ` from the greeting: what stands in front of everything it says.
+/// The prefix of this member's lines, such as `guest7: `, from the nick in the greeting.
 fn nick_in(greeting: &[u8]) -> String {
     let greeting = String::from_utf8_lossy(greeting);
     let nick =
         greeting.split_whitespace().find_map(|word| word.strip_suffix(',').filter(|word| word.starts_with("guest")));
-    format!("{}: ", nick.unwrap_or_else(|| panic!("{greeting:?} names no guest")))
+    format!("{}: ", nick.unwrap_or_else(|| panic!("{greeting:?} contains no nick")))
 }
 
-/// The witness of a chat looks at every byte that it hears.
-fn what_is_no_text_is_not_shown_to_others(siege: &Siege) {
-    let mut listener = siege.member();
-    let mut peer = siege.member();
+/// In a chat, the healthy client also checks every byte that it receives.
+fn invalid_text_is_not_sent_to_others(harness: &Harness) {
+    let mut listener = harness.member();
+    let mut peer = harness.member();
     let table: &[(&str, &[u8], &str)] = &[
-        ("a cut letter", b"\xe2\x82", "\u{fffd}"),
-        ("no letter", b"\xc3(", "\u{fffd}("),
+        ("an incomplete character", b"\xe2\x82", "\u{fffd}"),
+        ("an invalid character", b"\xc3(", "\u{fffd}("),
         ("a surrogate", b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
         ("a nul", b"a\0b", "a␀b"),
         ("the title of the window", b"\x1b]0;mine\x07", "␛]0;mine␇"),
@@ -138,24 +142,24 @@ fn what_is_no_text_is_not_shown_to_others(siege: &Siege) {
     ];
     for (name, bytes, want) in table {
         peer.send([b"it is ", *bytes, b".\r\n"].concat());
-        if siege.is_chat() {
-            let heard = loop {
+        if harness.is_chat() {
+            let received = loop {
                 let line = listener.line();
-                if said(&line).starts_with(b"it is ") {
+                if without_nick(&line).starts_with(b"it is ") {
                     break line;
                 }
             };
-            assert_eq!(String::from_utf8_lossy(said(&heard)), format!("it is {want}."), "{name}");
+            assert_eq!(String::from_utf8_lossy(without_nick(&received)), format!("it is {want}."), "{name}");
         }
     }
-    peer.say_and_hear("that was all");
+    peer.send_and_wait("that was all");
 }
 
-/// The urgent byte itself is not part of what is said (tcp(7)); what stands around it is.
-fn urgent_data(siege: &Siege) {
-    let mut peer = siege.member();
+/// The urgent byte itself is not part of the data (tcp(7)); the bytes around it are.
+fn urgent_data(harness: &Harness) {
+    let mut peer = harness.member();
     for at in 0..scaled(1_000) {
-        SockRef::from(peer.stream()).send_out_of_band(b"!").expect("it is open");
-        peer.say_and_hear(&format!("urgent {at}"));
+        retry(|| SockRef::from(peer.stream()).send_out_of_band(b"!")).expect("it is open");
+        peer.send_and_wait(&format!("urgent {at}"));
     }
 }

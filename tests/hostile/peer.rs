@@ -1,4 +1,4 @@
-//! The other side of a conversation: polite or not, it does exactly what it is told.
+//! A peer that the test controls step by step, well behaved or not.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::retry::retry;
 use super::server::LIMIT;
 
-/// A receive buffer so small that it is full after a line or two: with it the peer is stuck as soon as it does not read.
+/// A receive buffer that is full after a line or two: a peer with it is stuck as soon as it does not read.
 pub const SMALL_WINDOW: usize = 4096;
 
-/// A client that waits for what it asks for.
+/// A client of the server that blocks until each of its operations is done.
 pub struct Peer {
     stream: BufReader<TcpStream>,
 }
@@ -21,16 +22,16 @@ impl Peer {
         Peer::of(TcpStream::connect(to).expect("the server listens"))
     }
 
-    /// One whose kernel takes next to nothing for it.
+    /// Connects with buffers so small that hardly anything is sent unless this peer reads.
     pub fn with_small_window(to: SocketAddr) -> Peer {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a descriptor");
         socket.set_recv_buffer_size(SMALL_WINDOW).expect("before it is connected");
         socket.set_send_buffer_size(SMALL_WINDOW).expect("before it is connected");
-        socket.connect(&to.into()).expect("the server listens");
+        retry(|| socket.connect(&to.into())).expect("the server listens");
         Peer::of(socket.into())
     }
 
-    /// Now its kernel takes as much as others'.
+    /// Gives the peer a receive buffer of the usual size.
     pub fn open_window(&self) {
         SockRef::from(self.stream()).set_recv_buffer_size(1024 * 1024).expect("a socket");
     }
@@ -50,7 +51,7 @@ impl Peer {
         self.stream().write_all(bytes.as_ref()).expect("the server reads");
     }
 
-    /// Sends until neither kernel takes more for `patience`; answers how much of it went.
+    /// Sends until nothing has been taken for `patience`. Returns how many bytes were sent.
     pub fn send_until_stuck(&self, bytes: &[u8], patience: Duration) -> usize {
         self.stream().set_write_timeout(Some(patience)).expect("a socket");
         let mut sent = 0;
@@ -66,12 +67,12 @@ impl Peer {
         sent
     }
 
-    /// Our FIN: nothing more is said, everything is heard.
-    pub fn finish(&self) {
+    /// Sends a FIN. The peer can still read.
+    pub fn send_fin(&self) {
         self.stream().shutdown(Shutdown::Write).expect("it is open");
     }
 
-    /// The next line, without its break.
+    /// Reads the next line and removes its line break.
     pub fn line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).expect("a line");
@@ -82,50 +83,51 @@ impl Peer {
         line
     }
 
-    /// Hears lines until one is `text`, whoever said it.
-    pub fn hear(&mut self, text: &str) {
+    /// Reads lines until one is `text`, from any member.
+    pub fn wait_for_line(&mut self, text: &str) {
         let began = Instant::now();
-        while said(&self.line()) != text.as_bytes() {
-            assert!(began.elapsed() < LIMIT, "much was heard, but not {text:?}");
+        while without_nick(&self.line()) != text.as_bytes() {
+            assert!(began.elapsed() < LIMIT, "many lines were received, but not {text:?}");
         }
     }
 
-    /// Says a line and hears it: the server knows this peer, and has read everything before.
-    pub fn say_and_hear(&mut self, text: &str) {
+    /// Sends a line and waits until it comes back. After this the server knows the peer, and has read everything
+    /// before.
+    pub fn send_and_wait(&mut self, text: &str) {
         self.send(format!("{text}\n"));
-        self.hear(text);
+        self.wait_for_line(text);
     }
 
-    /// Everything up to the server's FIN, or its reset.
-    pub fn rest(&mut self) -> Vec<u8> {
+    /// Reads everything up to the server's FIN or RST.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
         let began = Instant::now();
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             match self.stream.fill_buf() {
-                Ok([]) => return heard,
-                Ok(bytes) => heard.extend_from_slice(bytes),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return heard,
+                Ok([]) => return received,
+                Ok(bytes) => received.extend_from_slice(bytes),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return received,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => panic!("after {} bytes: {error}", heard.len()),
+                Err(error) => panic!("after {} bytes: {error}", received.len()),
             }
             self.stream.consume(self.stream.buffer().len());
-            assert!(began.elapsed() < LIMIT, "no end after {} bytes", heard.len());
+            assert!(began.elapsed() < LIMIT, "no end after {} bytes", received.len());
         }
     }
 
-    /// Leaves with a reset instead of a FIN.
+    /// Closes with an RST instead of a FIN.
     pub fn reset(self) {
         reset(self.stream.into_inner());
     }
 }
 
-/// Closes with `SO_LINGER` 0: what waits is thrown away, the peer gets a reset (socket(7)).
+/// Closes with `SO_LINGER` 0: the kernel drops unsent bytes and sends an RST (socket(7)).
 pub fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
 }
 
-/// What was said in a line: without the nick that a chat puts in front.
-pub fn said(line: &[u8]) -> &[u8] {
+/// The text of a line, without the nick that a chat puts in front.
+pub fn without_nick(line: &[u8]) -> &[u8] {
     let text = line.strip_prefix(b"guest").unwrap_or(line);
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if text.len() < line.len() && digits > 0 { text[digits..].strip_prefix(b": ").unwrap_or(line) } else { line }

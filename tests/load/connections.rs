@@ -30,8 +30,8 @@ fn a_failed_connect_is_explained_as_by_bucle_connect() {
         let run = Run::start(&[target, "-c", "3", "-n", "1"]).end();
         assert_eq!(run.code, Some(3), "{}", run.stderr);
         let sentence = match code {
-            "ENOTFOUND" => "there is no host of that name",
-            _ => "nobody listens there",
+            "ENOTFOUND" => "there is no host with that name",
+            _ => "no server is listening there",
         };
         for want in [&format!("cannot connect to {target}: {sentence} ({code})"), "    try:  ", "0 of 3 made"] {
             assert!(run.stdout.contains(want), "{want}: {}", run.stdout);

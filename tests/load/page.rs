@@ -129,6 +129,6 @@ fn without_a_connection_the_page_gives_the_reason() {
     assert_eq!(run.code, Some(3), "{}", run.stdout);
     let html = std::fs::read_to_string(&path).expect("the page was written");
     std::fs::remove_file(path).expect("it is there");
-    assert!(html.contains("No connection could be made (exit 3)") && html.contains("nobody listens there"));
+    assert!(html.contains("No connection could be made (exit 3)") && html.contains("no server is listening there"));
     assert!(!html.contains("<svg") && !html.contains("class=\"tiles\""), "{html}");
 }

@@ -1,10 +1,10 @@
-//! What `-v`, `-vv` and `-vvv` say: the lives of servers, the story of a connection, every event. One line each, with the
-//! one it is about first.
+//! The log at `-v`, `-vv` and `-vvv`: servers, connections, every event. Each entry is one line and begins with the
+//! server or socket that it is about.
 
 use super::served::{LIMIT, Served, bucle};
 
-/// What a server says while one client says `hola` and leaves, without times, levels and ports.
-fn story(verbosity: &str) -> Vec<String> {
+/// The log of a server while one client sends `hola` and closes, without times, levels and ports.
+fn log_lines(verbosity: &str) -> Vec<String> {
     let server = Served::start(&["lines", verbosity]);
     let mut peer = server.connect();
     peer.send("hola\r\n");
@@ -12,28 +12,28 @@ fn story(verbosity: &str) -> Vec<String> {
     peer.finish();
     assert_eq!(peer.rest(), b"");
     server.signal("-TERM");
-    let (status, said) = server.end();
-    assert_eq!(status, Some(0), "{said}");
+    let (status, log) = server.end();
+    assert_eq!(status, Some(0), "{log}");
     let without_head = |line: &str| line.strip_prefix('[').and_then(|line| Some(line.split_once("] ")?.1.to_owned()));
     let without_port = |line: String| match line.rsplit_once("127.0.0.1:") {
         Some((start, _)) => format!("{start}127.0.0.1"),
         None => line,
     };
-    // How long a callback took is the machine's story.
-    let is_of_the_machine = |line: &String| line.contains("slow callback");
-    // How many turns it took, and how long they were, is, too.
+    // The duration of a callback depends on the machine.
+    let is_slow_callback = |line: &String| line.contains("slow callback");
+    // So do the number of turns and their lengths.
     let without_turns = |line: String| match line.split_once(" turns, the longest ") {
         Some((_, rest)) => format!("turns{}", rest.split_once(';').map_or("", |(_, bytes)| bytes)),
         None => line,
     };
-    let lines = said.lines().filter_map(without_head).filter(|line| !is_of_the_machine(line));
+    let lines = log.lines().filter_map(without_head).filter(|line| !is_slow_callback(line));
     lines.map(without_port).map(without_turns).collect()
 }
 
 #[test]
-fn once_for_servers() {
+fn one_v_logs_servers() {
     assert_eq!(
-        story("-v"),
+        log_lines("-v"),
         [
             "server #1 listening on 127.0.0.1",
             "SIGTERM: closing; once more ends it at once",
@@ -45,9 +45,9 @@ fn once_for_servers() {
 }
 
 #[test]
-fn twice_for_the_story_of_a_connection() {
-    let story = story("-vv");
-    let connection: Vec<_> = story.iter().filter(|line| line.starts_with("#2")).collect();
+fn two_v_log_connections() {
+    let lines = log_lines("-vv");
+    let connection: Vec<_> = lines.iter().filter(|line| line.starts_with("#2")).collect();
     assert_eq!(
         connection,
         [
@@ -60,9 +60,9 @@ fn twice_for_the_story_of_a_connection() {
 }
 
 #[test]
-fn three_times_for_every_event() {
-    let story = story("-vvv");
-    let connection: Vec<_> = story.iter().filter(|line| line.starts_with("#2")).collect();
+fn three_v_log_every_event() {
+    let lines = log_lines("-vvv");
+    let connection: Vec<_> = lines.iter().filter(|line| line.starts_with("#2")).collect();
     assert_eq!(
         connection,
         [
@@ -76,35 +76,35 @@ fn three_times_for_every_event() {
             "#2 closed: 6 bytes read, 6 written",
         ]
     );
-    assert!(story.iter().any(|line| line.starts_with("poll: ")), "{story:?}");
+    assert!(lines.iter().any(|line| line.starts_with("poll: ")), "{lines:?}");
 }
 
-/// What a server says with `RUST_LOG` set, from its start to its end.
-fn said(rust_log: &str, flags: &[&str]) -> String {
+/// The log of a server with `RUST_LOG` set, from its start to its end.
+fn log_with(rust_log: &str, flags: &[&str]) -> String {
     let mut command = bucle(&["serve", "echo", "--port", "0"]);
     command.args(flags).env("RUST_LOG", rust_log);
     let server = Served::of(command);
     server.signal("-TERM");
-    let (status, said) = server.end();
-    assert_eq!(status, Some(0), "{said}");
-    said
+    let (status, log) = server.end();
+    assert_eq!(status, Some(0), "{log}");
+    log
 }
 
 #[test]
-fn an_empty_rust_log_asks_for_nothing() {
+fn an_empty_rust_log_changes_nothing() {
     for empty in ["", " "] {
-        assert!(said(empty, &["-v"]).contains("server #1 listening on"), "{empty:?}");
+        assert!(log_with(empty, &["-v"]).contains("server #1 listening on"), "{empty:?}");
     }
-    let quiet = said("off", &["-v"]);
+    let quiet = log_with("off", &["-v"]);
     assert!(!quiet.contains("listening") && !quiet.contains("warning"), "{quiet}");
 }
 
 #[test]
-fn nonsense_in_rust_log_is_told_once_and_silences_nothing() {
-    for nonsense in ["nonsense", "bucle=loud"] {
-        let said = said(nonsense, &["-v"]);
-        assert_eq!(said.matches("RUST_LOG: no level").count(), 1, "{said}");
-        assert!(said.contains(nonsense) && said.contains("server #1 listening on"), "{said}");
+fn invalid_text_in_rust_log_is_reported_once_and_ignored() {
+    for invalid in ["nonsense", "bucle=loud"] {
+        let log = log_with(invalid, &["-v"]);
+        assert_eq!(log.matches("RUST_LOG: no level").count(), 1, "{log}");
+        assert!(log.contains(invalid) && log.contains("server #1 listening on"), "{log}");
     }
 }
 
@@ -135,15 +135,15 @@ fn refused_connections_are_logged_once_a_second() {
     drop((first, others));
 }
 
-/// The first by name, the others of that second by number. A line for every connection needs `-vv`.
+/// The first idle connection is named, and the others of the same second are counted. Only `-vv` names each.
 #[test]
 fn idle_connections_are_logged_once_a_second() {
-    const GUESTS: usize = 5;
+    const CLIENTS: usize = 5;
     let mut server = Served::start(&["chat", "-v", "--idle-timeout", "300ms"]);
-    let heard = server.heard();
-    let guests: Vec<_> = (0..GUESTS).map(|_| server.connect()).collect();
+    let lines = server.heard();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
     let next = || loop {
-        let line = heard.recv_timeout(LIMIT).expect("a line");
+        let line = lines.recv_timeout(LIMIT).expect("a line");
         if let Some((_, what)) = line.split_once("idle for 300ms: ") {
             return what.to_owned();
         }
@@ -151,12 +151,12 @@ fn idle_connections_are_logged_once_a_second() {
     let first = next();
     assert!(first.starts_with('#') && first.ends_with(" is closed"), "{first}");
     let mut counted = 1;
-    while counted < GUESTS {
+    while counted < CLIENTS {
         let more = next();
         let (count, rest) = more.split_once(' ').expect("words");
         assert_eq!(rest, "more are closed");
         counted += count.parse::<usize>().expect("a number");
     }
-    assert_eq!(counted, GUESTS);
-    drop(guests);
+    assert_eq!(counted, CLIENTS);
+    drop(clients);
 }

@@ -1,16 +1,19 @@
-//! `bucle serve` from outside, as a process: what it serves, what it says, what it costs and what it refuses. The other
-//! commands have files of their own: `tests/connect/`, `tests/load.rs`, `tests/quiz.rs`.
+//! `bucle serve` as a process: what it serves, prints, costs and refuses. The other commands have tests of their own:
+//! `tests/connect/`, `tests/load.rs`, `tests/quiz.rs`.
 
 #![cfg(feature = "cli")]
 
-mod bounds;
-#[cfg(target_os = "linux")]
-mod dark;
+#[path = "../support/retry.rs"]
+mod retry;
+
+mod basics;
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod idle;
+mod limits;
 mod log;
-mod manners;
 mod real_clients;
 mod served;
 mod trace_file;
+#[cfg(target_os = "linux")]
+mod unreachable;

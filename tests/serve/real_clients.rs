@@ -1,6 +1,6 @@
-//! The clients that people have: Debian's telnet in a terminal, OpenBSD's nc in a pipe, PuTTY's plink.
+//! Common clients: Debian's telnet in a terminal, OpenBSD's nc in a pipe, PuTTY's plink.
 //!
-//! A client that is not installed is passed over, with a word about it; `.ci/run` installs them.
+//! A test prints a note and skips a client that is not installed; `.ci/run` installs them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::served::{LIMIT, Served};
 
-/// A client as a child process, and all it has shown.
+/// A client as a child process, and the text that it has shown.
 struct Client {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -19,14 +19,14 @@ struct Client {
 }
 
 impl Client {
-    /// `None` if there is no such program.
+    /// Starts a client. Returns `None` if it is not installed.
     fn start(program: &str, args: &[&str]) -> Option<Client> {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                eprintln!("{program} is not installed: passed over");
+                eprintln!("skipped: {program} is not installed");
                 return None;
             }
             Err(error) => panic!("{program}: {error}"),
@@ -42,11 +42,11 @@ impl Client {
         Some(Client { stdin: child.stdin.take(), child, output, shown: String::new() })
     }
 
-    /// A telnet in a terminal of its own, as `script` makes one.
+    /// Starts a telnet client in a terminal of its own, which `script` provides.
     fn in_terminal(program: &str, port: u16) -> Option<Client> {
         let is_there = Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
         if !is_there {
-            eprintln!("{program} is not installed: passed over");
+            eprintln!("skipped: {program} is not installed");
             return None;
         }
         Client::start("script", &["-qec", &format!("{program} 127.0.0.1 {port}"), "/dev/null"])
@@ -56,30 +56,32 @@ impl Client {
         self.stdin.as_mut().expect("it is open").write_all(text.as_bytes()).expect("it reads");
     }
 
-    /// Waits until `text` is on the screen, and forgets what stood up to there.
-    fn see(&mut self, text: &str) {
+    /// Waits until `text` has been shown, and drops everything up to its end.
+    fn wait_for(&mut self, text: &str) {
         let limit = Instant::now() + LIMIT;
         loop {
             if let Some(at) = self.shown.find(text) {
                 self.shown.drain(..at + text.len());
                 return;
             }
-            assert!(Instant::now() < limit, "{text:?} does not come: {:?}", self.shown);
+            assert!(Instant::now() < limit, "{text:?} is not shown: {:?}", self.shown);
             match self.output.recv_timeout(Duration::from_millis(100)) {
                 Ok(bytes) => self.shown += &String::from_utf8_lossy(&bytes),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => panic!("it has ended without {text:?}: {:?}", self.shown),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("the client has ended without {text:?}: {:?}", self.shown)
+                }
             }
         }
     }
 
-    /// Waits for its end: everything it showed since.
+    /// Waits for the end of the client. Returns the text that it has shown since.
     fn rest(&mut self) -> String {
         loop {
             match self.output.recv_timeout(LIMIT) {
                 Ok(bytes) => self.shown += &String::from_utf8_lossy(&bytes),
                 Err(RecvTimeoutError::Disconnected) => return std::mem::take(&mut self.shown),
-                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {:?}", self.shown),
+                Err(RecvTimeoutError::Timeout) => panic!("the client does not end: {:?}", self.shown),
             }
         }
     }
@@ -97,13 +99,13 @@ fn telnet_in_a_terminal_talks_to_the_tutorial() {
     let server = Served::start(&["tutorial"]);
     for program in ["inetutils-telnet", "telnet"] {
         let Some(mut telnet) = Client::in_terminal(program, server.port()) else { continue };
-        telnet.see("¡Bienvenido!\r\n");
+        telnet.wait_for("¡Bienvenido!\r\n");
         telnet.type_in("¡Bienvenido! ñandú €\n");
-        telnet.see("server: ¡Bienvenido! ñandú €\r\n");
-        // Ctrl-C: from here on it shows nothing until its timing mark is answered.
+        telnet.wait_for("server: ¡Bienvenido! ñandú €\r\n");
+        // Ctrl-C: from now on telnet shows nothing until its timing mark is answered.
         telnet.type_in("\x03");
         telnet.type_in("after\n");
-        telnet.see("server: after\r\n");
+        telnet.wait_for("server: after\r\n");
         // Ctrl-D on an empty line.
         telnet.type_in("\x04");
         let rest = telnet.rest();
@@ -115,11 +117,11 @@ fn telnet_in_a_terminal_talks_to_the_tutorial() {
 fn telnet_in_a_terminal_joins_the_chat() {
     let server = Served::start(&["chat"]);
     let Some(mut telnet) = Client::in_terminal("telnet", server.port()) else { return };
-    telnet.see("¡Bienvenido! You are guest1");
+    telnet.wait_for("¡Bienvenido! You are guest1");
     telnet.type_in("/nick ñandú\n");
-    telnet.see("-- guest1 is now called ñandú\r\n");
+    telnet.wait_for("-- guest1 is now called ñandú\r\n");
     telnet.type_in("hola €\n");
-    telnet.see("ñandú: hola €\r\n");
+    telnet.wait_for("ñandú: hola €\r\n");
     telnet.type_in("/quit\n");
     assert!(telnet.rest().contains("-- good-bye"));
 }
@@ -136,11 +138,11 @@ fn nc_gets_greeting_and_answer() {
 }
 
 #[test]
-fn the_negotiations_of_plink_are_no_text() {
+fn the_negotiation_of_plink_is_not_text() {
     let server = Served::start(&["tutorial"]);
     let port = server.port().to_string();
     let Some(mut plink) = Client::start("plink", &["-telnet", "-P", &port, "127.0.0.1"]) else { return };
-    plink.see("¡Bienvenido!");
+    plink.wait_for("¡Bienvenido!");
     plink.type_in("hola\n");
-    plink.see("\nserver: hola\r\n");
+    plink.wait_for("\nserver: hola\r\n");
 }

@@ -1,4 +1,4 @@
-//! `bucle serve` as a child process, and a client to talk to it.
+//! `bucle serve` as a child process, and a client for it.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,17 +7,17 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-/// No test waits longer than this for something that has to come.
+/// How long a test waits for something that must come.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// A running `bucle serve`; killed when it is dropped.
+/// A running `bucle serve`. Dropping it kills the process.
 pub struct Served {
     pub child: Child,
     pub line: String,
 }
 
 impl Served {
-    /// Starts a server on a free port and waits until it says that it listens.
+    /// Starts a server on a free port and waits until it prints that it listens.
     pub fn start(args: &[&str]) -> Served {
         let mut all = vec!["serve"];
         all.extend_from_slice(args);
@@ -27,18 +27,18 @@ impl Served {
         Served::of(bucle(&all))
     }
 
-    /// Starts what becomes a server, and waits until it says that it listens.
+    /// Starts a command that becomes a server, and waits until it prints that it listens.
     pub fn of(mut command: Command) -> Served {
         let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("it is piped");
-        let (said, heard) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             let mut line = String::new();
             let _ = BufReader::new(stdout).read_line(&mut line);
-            said.send(line)
+            sender.send(line)
         });
         let mut served = Served { child, line: String::new() };
-        served.line = heard.recv_timeout(LIMIT).expect("a line on stdout").trim_end().to_owned();
+        served.line = receiver.recv_timeout(LIMIT).expect("a line on stdout").trim_end().to_owned();
         assert!(served.line.contains("listening on "), "{}", served.line);
         served
     }
@@ -54,7 +54,7 @@ impl Served {
         Peer(stream)
     }
 
-    /// A member of the chat or the tutorial, its greeting read.
+    /// Connects to the chat or the tutorial, and reads the greeting.
     pub fn greeted(&self) -> Peer {
         let mut peer = self.connect();
         let greeting = peer.line();
@@ -67,26 +67,26 @@ impl Served {
         assert!(kill.expect("kill is there").success());
     }
 
-    /// The lines that it says on stderr, as they come.
+    /// The lines that the server writes to stderr, as they come.
     pub fn heard(&mut self) -> Receiver<String> {
         let stderr = self.child.stderr.take().expect("it is piped");
-        let (said, heard) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
-            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| said.send(line))
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        heard
+        receiver
     }
 
-    /// Waits for its end: the exit status, and what it said on stderr.
+    /// Waits for the end of the process. Returns the exit status and its stderr.
     pub fn end(mut self) -> (Option<i32>, String) {
         let mut stderr = self.child.stderr.take().expect("it is piped");
-        let (said, heard) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             let mut text = String::new();
             let _ = stderr.read_to_string(&mut text);
-            said.send(text)
+            sender.send(text)
         });
-        let text = heard.recv_timeout(LIMIT).expect("it ends");
+        let text = receiver.recv_timeout(LIMIT).expect("it ends");
         (self.child.wait().expect("it has ended").code(), text)
     }
 }
@@ -98,7 +98,7 @@ impl Drop for Served {
     }
 }
 
-/// A client: the standard library's, which waits.
+/// A client with a blocking socket of the standard library.
 pub struct Peer(pub TcpStream);
 
 impl Peer {
@@ -110,24 +110,24 @@ impl Peer {
         self.0.shutdown(Shutdown::Write).expect("it is open");
     }
 
-    /// Exactly so many bytes.
+    /// Reads exactly `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.0.read_exact(&mut bytes).expect("an answer");
         bytes
     }
 
-    /// The next line, without its break.
+    /// Reads the next line, and removes its line break.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             line.extend(self.bytes(1));
         }
         line.truncate(line.len() - 2);
-        String::from_utf8(line).expect("what a server says is UTF-8")
+        String::from_utf8(line).expect("the server writes UTF-8")
     }
 
-    /// Everything up to the server's end.
+    /// Reads everything up to the server's FIN or RST.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.0.read_to_end(&mut bytes) {

@@ -1,12 +1,13 @@
-//! `bucle serve --trace FILE`: the file that a viewer opens, also after the server was killed, with what clients did in it.
+//! `bucle serve --trace FILE`: a viewer can open the file, even after the server was killed, and it has the events of
+//! all clients.
 
 #[cfg(not(feature = "trace"))]
 #[test]
-fn without_the_feature_the_flag_says_so() {
+fn without_the_feature_the_option_is_an_error() {
     let output = bucle(&["serve", "--port", "0", "--trace", "nowhere"]).output().expect("the program starts");
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("built without the feature `trace`"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("built without the feature `trace`"), "{stderr}");
 }
 
 #[cfg(feature = "trace")]
@@ -24,7 +25,7 @@ mod with_the_feature {
 
     use crate::served::{LIMIT, Served, bucle};
 
-    /// A file of this test's own, not there yet.
+    /// The path of a file for this test, which does not exist yet.
     fn file(name: &str) -> PathBuf {
         let name = format!("trace-{name}-{}.json", std::process::id());
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -38,16 +39,16 @@ mod with_the_feature {
         Served::start(&all)
     }
 
-    fn wait_for(heard: &Receiver<String>, what: &str) -> String {
+    fn wait_for(log: &Receiver<String>, what: &str) -> String {
         loop {
-            let line = heard.recv_timeout(LIMIT).expect("a line on stderr");
+            let line = log.recv_timeout(LIMIT).expect("a line on stderr");
             if line.contains(what) {
                 return line;
             }
         }
     }
 
-    /// Waits until the file has so many of `what`. A file does not tell when it grows.
+    /// Waits until the file has `count` lines with `what`. A file sends no event when it grows, so this polls.
     fn wait_for_lines(path: &Path, what: &str, count: usize) {
         let begin = Instant::now();
         while fs::read_to_string(path).expect("a trace").matches(what).count() < count {
@@ -56,7 +57,7 @@ mod with_the_feature {
         }
     }
 
-    /// The events of a file that nobody has ended.
+    /// The events of a file without the closing bracket.
     fn unfinished(path: &Path) -> Vec<Value> {
         let text = fs::read_to_string(path).expect("a trace");
         serde_json::from_str(&format!("{text}]")).expect("JSON but for the last bracket")
@@ -75,7 +76,7 @@ mod with_the_feature {
         events.iter().filter(|event| event[field] == value).collect()
     }
 
-    /// All that must hold of any trace.
+    /// Checks everything that must hold for any trace.
     fn check(events: &[Value]) {
         slices_nest(events);
         arrows_have_two_ends_in_slices(events);
@@ -83,7 +84,7 @@ mod with_the_feature {
         let threads: HashSet<_> =
             with(events, "name", "thread_name").iter().map(|event| event["tid"].as_u64()).collect();
         for event in events.iter().filter(|event| "Xi".contains(event["ph"].as_str().expect("a kind"))) {
-            assert!(threads.contains(&event["tid"].as_u64()), "a track with a name: {event}");
+            assert!(threads.contains(&event["tid"].as_u64()), "the track has a name: {event}");
         }
     }
 
@@ -118,7 +119,7 @@ mod with_the_feature {
             let is_around = |slice: &Value| {
                 slice["tid"] == event["tid"] && (ns(slice, "ts")..=ns(slice, "ts") + ns(slice, "dur")).contains(&at)
             };
-            assert!(slices.iter().any(|slice| is_around(slice)), "arrow {id} ends in nothing");
+            assert!(slices.iter().any(|slice| is_around(slice)), "an end of arrow {id} is in no slice");
             assert!(ns(starts[id], "ts") <= ns(finishes[id], "ts"), "arrow {id} goes back in time");
         }
     }
@@ -129,7 +130,7 @@ mod with_the_feature {
         for (&number, event) in &by_number {
             let mut event = *event;
             while let Some(cause) = event["args"]["cause"].as_u64() {
-                event = by_number.get(&cause).unwrap_or_else(|| panic!("{cause}, a cause of {number}, is not there"));
+                event = by_number.get(&cause).unwrap_or_else(|| panic!("{cause}, a cause of {number}, is missing"));
             }
             assert_eq!((&event["ph"], &event["cat"]), (&"X".into(), &"loop".into()), "{number} goes back to {event}");
         }
@@ -140,7 +141,7 @@ mod with_the_feature {
     }
 
     #[test]
-    fn a_killed_server_leaves_what_its_clients_did() {
+    fn the_trace_of_a_killed_server_has_the_events_of_its_clients() {
         const CLIENTS: usize = 5;
         const MESSAGES: usize = 20;
         let path = file("killed");
@@ -155,7 +156,7 @@ mod with_the_feature {
                 sent += message.len() as u64;
             }
         }
-        // One stays.
+        // One client stays connected.
         for client in &mut clients[1..] {
             client.finish();
             assert_eq!(client.rest(), b"");
@@ -190,22 +191,22 @@ mod with_the_feature {
         assert_eq!((open.iter().max(), open.last()), (Some(&(CLIENTS as u64)), Some(&1)));
         let ready = sum(&events, "events", "ready");
         assert_eq!(ready, sum(&events, "wait", "events"));
-        assert!(ready as usize >= CLIENTS * MESSAGES, "each message was waited for");
+        assert!(ready as usize >= CLIENTS * MESSAGES, "each message made an event");
     }
 
     #[test]
-    fn a_server_that_ends_ends_its_trace() {
+    fn a_server_that_ends_completes_its_trace() {
         let path = file("ended");
         let server = served(&path, &["chat"]);
         let mut peer = server.greeted();
         peer.send("hola\r\n");
         server.signal("-TERM");
         let _ = peer.rest();
-        let (status, said) = server.end();
-        assert_eq!(status, Some(0), "{said}");
+        let (status, stderr) = server.end();
+        assert_eq!(status, Some(0), "{stderr}");
         assert!(
-            said.ends_with(&format!("trace in {}: open it at https://ui.perfetto.dev\n", path.display())),
-            "{said}"
+            stderr.ends_with(&format!("trace in {}: open it at https://ui.perfetto.dev\n", path.display())),
+            "{stderr}"
         );
         let events = finished(&path);
         check(&events);
@@ -214,16 +215,16 @@ mod with_the_feature {
         assert_eq!(with(&events, "ph", "e").len(), 1);
     }
 
-    /// Somebody who does not read: the kernel refuses, and what is queued is shown.
+    /// With a peer that does not read, the kernel refuses bytes, and the trace shows the queued ones.
     #[test]
-    fn queued_bytes_are_counted_until_they_are_gone() {
+    fn queued_bytes_are_counted_until_they_are_sent() {
         let path = file("queued");
         let server = served(&path, &["echo"]);
         let mut peer = server.connect();
         let mut writer = peer.0.try_clone().expect("a descriptor");
         const SENT: usize = 32 * 1024 * 1024;
         let writing = thread::spawn(move || std::io::Write::write_all(&mut writer, &vec![b'x'; SENT]));
-        // It stops when both kernels are full, and goes on when the answers are read.
+        // The server pauses when the kernel buffers are full, and continues when the peer reads.
         wait_for_lines(&path, r#""name":"pause""#, 1);
         assert_eq!(peer.bytes(SENT).len(), SENT);
         writing.join().expect("no panic").expect("it was written");
@@ -245,14 +246,14 @@ mod with_the_feature {
     fn the_limit_ends_the_trace_and_not_the_server() {
         let path = file("limit");
         let mut server = served(&path, &["echo", "--trace-limit", "16K"]);
-        let heard = server.heard();
+        let log = server.heard();
         let mut peer = server.connect();
-        // A message takes some hundred bytes of trace.
+        // One message makes some hundred bytes of trace.
         for _ in 0..200 {
             peer.send("hola");
             assert_eq!(peer.bytes(4), b"hola");
         }
-        let warning = wait_for(&heard, "limit");
+        let warning = wait_for(&log, "limit");
         assert!(warning.contains("recording stopped"), "{warning}");
         let text_len = fs::metadata(&path).expect("a trace").len();
         assert!((15 * 1024..=16 * 1024).contains(&text_len), "{text_len}");
@@ -264,9 +265,9 @@ mod with_the_feature {
         assert_eq!(fs::metadata(&path).expect("a trace").len(), text_len);
     }
 
-    /// A pipe whose reader leaves is what a full disk is: writing fails from some moment on.
+    /// A pipe whose reader has closed behaves like a full disk: from then on every write fails.
     #[test]
-    fn a_file_that_cannot_be_written_any_more_costs_one_warning() {
+    fn a_failed_write_to_the_trace_is_logged_once() {
         let path = file("pipe");
         assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo is there").success());
         let reader = path.clone();
@@ -276,34 +277,37 @@ mod with_the_feature {
         });
         let mut server = served(&path, &["echo"]);
         reading.join().expect("no panic").expect("the head of a trace");
-        let heard = server.heard();
+        let log = server.heard();
         let mut peer = server.connect();
         peer.send("hola");
         assert_eq!(peer.bytes(4), b"hola");
-        let warning = wait_for(&heard, "cannot write the trace");
+        let warning = wait_for(&log, "cannot write the trace");
         assert!(warning.contains("recording stopped"), "{warning}");
         peer.send("still here");
         assert_eq!(peer.bytes(10), b"still here");
         server.signal("-TERM");
         let _ = peer.rest();
-        let others: Vec<_> = heard.iter().filter(|line| line.contains("trace")).collect();
+        let others: Vec<_> = log.iter().filter(|line| line.contains("trace")).collect();
         assert!(others.is_empty(), "{others:?}");
     }
 
     #[test]
-    fn only_a_trace_is_written_over() {
+    fn only_a_trace_is_overwritten() {
         let path = file("other");
         let text = path.to_str().expect("a path in UTF-8");
-        for precious in ["precious", "[", "[{\"name\":\"somebody else's\"}]"] {
+        for precious in ["precious", "[", "[{\"name\":\"another program's\"}]"] {
             fs::write(&path, precious).expect("a file");
             let output = bucle(&["serve", "--port", "0", "--trace", text]).output().expect("the program starts");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{said}");
-            assert!(said.contains("is no trace, and is left alone\n  try:  --trace with another name"), "{said}");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+            assert!(
+                stderr.contains(": the file exists and is not a trace\n  try:  --trace with another name"),
+                "{stderr}"
+            );
             assert_eq!(fs::read_to_string(&path).expect("it is still there"), precious);
         }
         fs::write(&path, "").expect("a file");
-        // An empty file, the trace of a killed server, one that has ended.
+        // An empty file, the trace of a killed server, and a complete trace are overwritten.
         drop(served(&path, &["echo"]));
         for _ in 0..2 {
             let server = served(&path, &["echo"]);
@@ -314,21 +318,21 @@ mod with_the_feature {
     }
 
     #[test]
-    fn a_trace_that_cannot_begin_is_said_before_anything_is_served() {
+    fn a_trace_that_cannot_start_is_an_error_before_the_server_starts() {
         let table: [(&str, &[&str], i32, &str); 5] = [
             ("no file", &["--trace", "-"], 2, "a trace goes to a file"),
             ("no folder", &["--trace", "no/such/folder/t.json"], 1, "cannot write the trace to no/such/folder/t.json"),
             ("full disk", &["--trace", "/dev/full"], 1, "cannot write the trace to /dev/full"),
-            ("small limit", &["--trace", "t.json", "--trace-limit", "1K"], 2, "16K at least"),
+            ("small limit", &["--trace", "t.json", "--trace-limit", "1K"], 2, "at least 16K"),
             ("only a limit", &["--trace-limit", "64M"], 2, "--trace <FILE>"),
         ];
         for (name, args, status, want) in table {
             let mut all = vec!["serve", "--port", "0"];
             all.extend(args);
             let output = bucle(&all).output().expect("the program starts");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(status), "{name}: {said}");
-            assert!(said.contains(want), "{name}: {said}");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(status), "{name}: {stderr}");
+            assert!(stderr.contains(want), "{name}: {stderr}");
             assert!(output.stdout.is_empty(), "{name}");
         }
     }

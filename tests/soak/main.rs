@@ -1,5 +1,6 @@
-//! Hours of everyday life on `bucle serve relay`: members chat, are slow, leave, vanish, reset and hang, all the time, and every line
-//! that was accepted reaches every member that stayed, exactly once, in the same order for all.
+//! Hours of everyday use of `bucle serve relay`. Members chat, read slowly, close, reset and hang at all times. Every
+//! line that the server accepted must reach every member that stays, exactly once, and in the same order for all
+//! members.
 //!
 //! ```text
 //! cargo test --test soak                                                              some seconds
@@ -8,35 +9,38 @@
 //!
 //! | argument | default | |
 //! |---|---|---|
-//! | `--minutes M` | 0.1 | how long |
-//! | `--members N` | 60 | how many at a time, whatever their fate |
-//! | `--rate R` | 200 | lines a second, of all together |
-//! | `--seed S` | 1 | for the dice that decide who speaks, comes and leaves |
+//! | `--minutes M` | 0.1 | how long it runs |
+//! | `--members N` | 60 | how many members are connected at a time, of all kinds |
+//! | `--rate R` | 200 | lines a second, of all members together |
+//! | `--seed S` | 1 | the seed of the random numbers that choose who sends, comes and leaves |
 //!
-//! Other arguments are meant for other tests, and ignored. All members live in one thread, which looks at each of them in
-//! turn; the server is a process of its own. What its memory does is printed with its slope: the line of least squares
+//! Other arguments are meant for other tests, and ignored. All members live in one thread, which serves them in turn.
+//! The server is a process of its own. Its memory is printed with the slope over time: a line of least squares
 //! through the second half of the run.
 
 #[cfg(target_os = "linux")]
 mod member;
 #[cfg(target_os = "linux")]
-mod score;
+#[path = "../support/retry.rs"]
+mod retry;
 #[cfg(target_os = "linux")]
 #[path = "../support/server.rs"]
 mod server;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(target_os = "linux")]
+mod transcript;
+#[cfg(target_os = "linux")]
 #[path = "../support/vitals.rs"]
 mod vitals;
 
 fn main() {
-    // Those who only list tests, list this one by its file.
+    // For programs that only list tests.
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }
     #[cfg(target_os = "linux")]
     soak::Soak::new(&soak::Plan::of_arguments()).run();
     #[cfg(not(target_os = "linux"))]
-    println!("skipped: what a process costs is read from /proc, which only Linux has");
+    println!("skipped: the costs of a process are read from /proc, which only Linux has");
 }

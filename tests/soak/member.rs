@@ -1,4 +1,4 @@
-//! A member of the relay: how it behaves while it is there, how it leaves, and what it has heard.
+//! A member of the relay: how it behaves while it is connected, how it leaves, and what it has received.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -7,126 +7,123 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::score::{Said, Score};
+use super::retry::retry;
+use super::transcript::{LineId, Transcript};
 
-/// What becomes of a member.
+/// How a member behaves and leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// Reads at once, talks, and is there from its first line to the end.
+    /// Reads promptly, sends lines, and stays to the end.
     Stays,
-    /// As the first, but reads only now and then, through a small window.
-    StaysAndIsSlow,
-    /// Says good-bye with a FIN, and hears everything up to the server's.
-    LeavesPolitely,
-    /// Closes, whatever is on its way.
-    Vanishes,
-    /// Resets in the middle of a line.
+    /// Stays too, but reads only now and then, with a small receive buffer.
+    IsSlow,
+    /// Sends a FIN, and reads everything up to the server's FIN.
+    SendsFin,
+    /// Closes its socket, without waiting for lines on their way.
+    Closes,
+    /// Resets the connection in the middle of a line.
     Resets,
-    /// Never reads, and is reset in the end.
+    /// Never reads, and resets the connection at the end.
     IsStuck,
 }
 
 impl Fate {
-    pub const ALL: [Fate; 6] =
-        [Fate::Stays, Fate::StaysAndIsSlow, Fate::LeavesPolitely, Fate::Vanishes, Fate::Resets, Fate::IsStuck];
+    pub const ALL: [Fate; 6] = [Fate::Stays, Fate::IsSlow, Fate::SendsFin, Fate::Closes, Fate::Resets, Fate::IsStuck];
 
     pub fn stays(self) -> bool {
-        matches!(self, Fate::Stays | Fate::StaysAndIsSlow)
+        matches!(self, Fate::Stays | Fate::IsSlow)
     }
 }
 
-/// A receive buffer of the slow and the stuck: full after a few lines.
+/// The receive buffer of slow and stuck members: full after a few lines.
 const SMALL_WINDOW: usize = 4096;
 
-/// How long the slow look away.
-const LOOKS_AWAY: Duration = Duration::from_millis(300);
+/// How long a slow member pauses between two reads.
+const SLOW_PAUSE: Duration = Duration::from_millis(300);
 
 pub struct Member {
-    pub who: u32,
+    pub id: u32,
     pub fate: Fate,
     pub leaves_at: Instant,
     stream: TcpStream,
-    /// How many lines it has said.
-    pub said: u32,
-    /// What the kernel has not taken yet of what it said.
+    /// How many lines it has sent.
+    pub sent: u32,
+    /// Sent lines that the kernel has not taken yet.
     unsent: Vec<u8>,
-    /// The beginning of a line that it has not heard the end of.
+    /// The beginning of a line whose end has not arrived.
     unread: Vec<u8>,
-    /// What it has heard and the reference has not yet.
-    ahead: VecDeque<Said>,
-    /// The place in the score that it hears next; `None` until it has heard itself.
+    /// Received lines that the reference has not received yet.
+    ahead: VecDeque<LineId>,
+    /// The place in the transcript of the next line to receive; `None` before the first line of its own.
     place: Option<u64>,
-    own_heard: u32,
+    own_received: u32,
     reads_again_at: Instant,
-    has_said_good_bye: bool,
-    /// The server's FIN has come.
-    pub has_heard_good_bye: bool,
+    has_sent_fin: bool,
+    /// The server's FIN has been received.
+    pub has_received_fin: bool,
 }
 
 impl Member {
-    /// Comes in, and says its first line.
-    pub fn enter(server: SocketAddr, who: u32, fate: Fate, leaves_at: Instant) -> Member {
+    /// Connects, and sends the first line.
+    pub fn enter(server: SocketAddr, id: u32, fate: Fate, leaves_at: Instant) -> Member {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a descriptor");
-        if matches!(fate, Fate::StaysAndIsSlow | Fate::IsStuck) {
+        if matches!(fate, Fate::IsSlow | Fate::IsStuck) {
             socket.set_recv_buffer_size(SMALL_WINDOW).expect("before it is connected");
         }
-        socket.connect(&server.into()).expect("the server listens");
+        retry(|| socket.connect(&server.into())).expect("the server listens");
         socket.set_tcp_nodelay(true).expect("a socket");
         socket.set_nonblocking(true).expect("a socket");
         let mut member = Member {
-            who,
+            id,
             fate,
             leaves_at,
             stream: socket.into(),
-            said: 0,
+            sent: 0,
             unsent: Vec::new(),
             unread: Vec::new(),
             ahead: VecDeque::new(),
             place: None,
-            own_heard: 0,
+            own_received: 0,
             reads_again_at: Instant::now(),
-            has_said_good_bye: false,
-            has_heard_good_bye: false,
+            has_sent_fin: false,
+            has_received_fin: false,
         };
-        member.say();
+        member.send_line();
         member
     }
 
-    /// Says its next line.
-    pub fn say(&mut self) {
-        let said = Said { who: self.who, number: self.said };
-        self.said += 1;
-        self.unsent.extend_from_slice(&said.line());
+    /// Sends the next line.
+    pub fn send_line(&mut self) {
+        let line = LineId { id: self.id, number: self.sent };
+        self.sent += 1;
+        self.unsent.extend_from_slice(&line.bytes());
         self.send();
     }
 
-    /// Hands the kernel what it takes.
+    /// Writes as much as the kernel takes.
     pub fn send(&mut self) {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
                 Ok(sent) => drop(self.unsent.drain(..sent)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    assert!(self.fate == Fate::IsStuck, "{self} could not speak: {error}");
+                    assert!(self.fate == Fate::IsStuck, "{self} could not send: {error}");
                     return self.unsent.clear();
                 }
             }
         }
     }
 
-    /// Reads all there is, if it reads now. Each line goes to `hear`.
-    fn read(&mut self, now: Instant, buffer: &mut [u8], mut hear: impl FnMut(Said)) {
-        if self.fate == Fate::IsStuck || self.has_heard_good_bye || now < self.reads_again_at {
+    /// Reads everything that has arrived, unless the member does not read now. Passes each line to `received`.
+    fn read(&mut self, now: Instant, buffer: &mut [u8], mut received: impl FnMut(LineId)) {
+        if self.fate == Fate::IsStuck || self.has_received_fin || now < self.reads_again_at {
             return;
         }
         loop {
             let read = match self.stream.read(buffer) {
                 Ok(0) => {
-                    assert!(
-                        self.has_said_good_bye && self.unread.is_empty(),
-                        "the server closed the connection of {self}"
-                    );
-                    self.has_heard_good_bye = true;
+                    assert!(self.has_sent_fin && self.unread.is_empty(), "the server closed the connection of {self}");
+                    self.has_received_fin = true;
                     return;
                 }
                 Ok(read) => read,
@@ -137,92 +134,93 @@ impl Member {
             while let Some(end) = memchr::memchr(b'\n', rest) {
                 self.unread.extend_from_slice(&rest[..=end]);
                 rest = &rest[end + 1..];
-                hear(Said::read(&self.unread));
+                received(LineId::parse(&self.unread));
                 self.unread.clear();
             }
             self.unread.extend_from_slice(rest);
         }
-        if self.fate == Fate::StaysAndIsSlow && !self.has_said_good_bye {
-            self.reads_again_at = now + LOOKS_AWAY;
+        if self.fate == Fate::IsSlow && !self.has_sent_fin {
+            self.reads_again_at = now + SLOW_PAUSE;
         }
     }
 
-    /// As the reference: what it hears is what everybody must hear. Answers how many lines it was.
-    pub fn dictate(&mut self, now: Instant, buffer: &mut [u8], score: &mut Score) -> u64 {
-        let before = score.end();
-        self.read(now, buffer, |said| score.write_down(said));
-        self.place = Some(score.end());
-        score.end() - before
+    /// Reads as the reference: its lines are what every member must receive. Returns their number.
+    pub fn read_as_reference(&mut self, now: Instant, buffer: &mut [u8], transcript: &mut Transcript) -> u64 {
+        let before = transcript.end();
+        self.read(now, buffer, |line| transcript.push(line));
+        self.place = Some(transcript.end());
+        transcript.end() - before
     }
 
-    /// Reads, and compares with what the reference has heard so far. Answers how many lines it heard.
-    pub fn listen(&mut self, now: Instant, buffer: &mut [u8], score: &Score) -> u64 {
+    /// Reads, and compares with what the reference has received so far. Returns the number of lines.
+    pub fn read_and_compare(&mut self, now: Instant, buffer: &mut [u8], transcript: &Transcript) -> u64 {
         let mut ahead = std::mem::take(&mut self.ahead);
         let before = ahead.len();
-        let (who, mut own_heard) = (self.who, self.own_heard);
-        self.read(now, buffer, |said| {
-            if said.who == who {
-                assert_eq!(said.number, own_heard, "member {who} hears itself in order");
-                own_heard += 1;
+        let (id, mut own_received) = (self.id, self.own_received);
+        self.read(now, buffer, |line| {
+            if line.id == id {
+                assert_eq!(line.number, own_received, "member {id} receives its own lines in order");
+                own_received += 1;
             }
-            // Between its connection and its first line it may hear others; the score shows from its own line on.
-            if own_heard > 0 {
-                ahead.push_back(said);
+            // Before its first own line comes back it may receive others; the transcript is compared from its own
+            // line on.
+            if own_received > 0 {
+                ahead.push_back(line);
             }
         });
-        self.own_heard = own_heard;
-        let heard = (ahead.len() - before) as u64;
+        self.own_received = own_received;
+        let received = (ahead.len() - before) as u64;
         if self.place.is_none() {
-            self.place = score.entry_of(who).filter(|_| own_heard > 0);
+            self.place = transcript.entry_of(id).filter(|_| own_received > 0);
         }
         if let Some(place) = &mut self.place {
-            while let (Some(want), Some(&said)) = (score.at(*place), ahead.front()) {
-                assert_eq!(said, want, "member {who} hears what the others hear, in the same order");
+            while let (Some(want), Some(&line)) = (transcript.at(*place), ahead.front()) {
+                assert_eq!(line, want, "member {id} receives what the others receive, in the same order");
                 ahead.pop_front();
                 *place += 1;
             }
         }
         self.ahead = ahead;
-        heard
+        received
     }
 
-    /// Whether it has heard everything that the reference has.
-    pub fn is_up_to_date(&self, score: &Score) -> bool {
-        self.place == Some(score.end()) && self.ahead.is_empty()
+    /// Whether it has received everything that the reference has.
+    pub fn is_up_to_date(&self, transcript: &Transcript) -> bool {
+        self.place == Some(transcript.end()) && self.ahead.is_empty()
     }
 
-    /// The first place of the score that it still has to hear; it needs none if it does not listen.
-    pub fn needs_from(&self, score: &Score) -> u64 {
-        self.place.or(score.entry_of(self.who)).unwrap_or(score.end())
+    /// The first place of the transcript that it still has to receive.
+    pub fn needs_from(&self, transcript: &Transcript) -> u64 {
+        self.place.or(transcript.entry_of(self.id)).unwrap_or(transcript.end())
     }
 
-    /// Its FIN, behind all that it said.
-    pub fn say_good_bye(&mut self) {
-        if !self.has_said_good_bye && self.unsent.is_empty() {
+    /// Sends a FIN after everything it has sent.
+    pub fn send_fin(&mut self) {
+        if !self.has_sent_fin && self.unsent.is_empty() {
             self.stream.shutdown(Shutdown::Write).expect("it is open");
-            self.has_said_good_bye = true;
+            self.has_sent_fin = true;
             self.reads_again_at = Instant::now();
         }
     }
 
-    /// Leaves as it is its fate. `true`: it is gone, and nothing more is to be known of it.
+    /// Leaves in the way of its fate. Returns whether the member is gone and can be dropped.
     pub fn leave(&mut self) -> bool {
         match self.fate {
-            Fate::Stays | Fate::StaysAndIsSlow => return false,
-            Fate::LeavesPolitely => {
-                self.say_good_bye();
-                let is_gone = self.has_heard_good_bye && self.ahead.is_empty();
+            Fate::Stays | Fate::IsSlow => return false,
+            Fate::SendsFin => {
+                self.send_fin();
+                let is_gone = self.has_received_fin && self.ahead.is_empty();
                 assert!(
-                    !is_gone || self.own_heard == self.said,
-                    "{self} said {} lines, {} came",
-                    self.said,
-                    self.own_heard
+                    !is_gone || self.own_received == self.sent,
+                    "{self} sent {} lines and received {} of them",
+                    self.sent,
+                    self.own_received
                 );
                 return is_gone;
             }
-            Fate::Vanishes => {}
+            Fate::Closes => {}
             Fate::Resets | Fate::IsStuck => {
-                let _ = self.stream.write(b"never said to the en");
+                let _ = self.stream.write(b"never sent to the en");
                 SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket");
             }
         }
@@ -232,6 +230,6 @@ impl Member {
 
 impl std::fmt::Display for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "member {} ({:?})", self.who, self.fate)
+        write!(f, "member {} ({:?})", self.id, self.fate)
     }
 }

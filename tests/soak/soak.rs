@@ -1,29 +1,29 @@
-//! The run: who comes, who speaks, who leaves, and what the server looks like meanwhile.
+//! The run: it connects members, sends lines, lets members leave, and watches the server.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::member::{Fate, Member};
-use super::score::Score;
 use super::server::{LIMIT, Server};
+use super::transcript::Transcript;
 use super::vitals::{MIB, Vitals};
 
-/// Between two looks at all the members.
+/// The pause between two rounds over all members.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// How often a line about the state of things is printed, at most.
-const NEWS: Duration = Duration::from_secs(60);
+/// How often a line about the progress is printed.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the server may have at the end above what it had when everybody was in. It is not what is in use: what the stuck
-/// members had waiting was freed with them, but the allocator keeps most of it for the next ones.
-const LEFT_BEHIND: u64 = 8 * MIB;
+/// How much more memory the server may use at the end than when all members had connected. The memory is not in use:
+/// the lines that waited for stuck members were freed, but the allocator keeps most of it.
+const MEMORY_ALLOWANCE: u64 = 8 * MIB;
 
-/// Who comes, in parts of a hundred: half of them stay, as long as not all that may stay are there.
+/// How a new member behaves, in percent. Half of them stay, unless enough members that stay are connected.
 const FATES: [(Fate, u32); 6] = [
     (Fate::Stays, 50),
-    (Fate::StaysAndIsSlow, 10),
-    (Fate::LeavesPolitely, 14),
-    (Fate::Vanishes, 12),
+    (Fate::IsSlow, 10),
+    (Fate::SendsFin, 14),
+    (Fate::Closes, 12),
     (Fate::Resets, 12),
     (Fate::IsStuck, 2),
 ];
@@ -41,7 +41,7 @@ impl Plan {
         let value = |name: &str, default: f64| {
             let at = arguments.iter().position(|argument| argument == name);
             let text = at.and_then(|at| arguments.get(at + 1));
-            text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} wants a number, not {text:?}")))
+            text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} needs a number, not {text:?}")))
         };
         Plan {
             duration: Duration::from_secs_f64(value("--minutes", 0.1) * 60.0),
@@ -52,10 +52,10 @@ impl Plan {
     }
 }
 
-/// Xorshift: chance that is the same again for the same seed.
-struct Dice(u64);
+/// Xorshift: random numbers that are the same for the same seed.
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -68,20 +68,20 @@ impl Dice {
     }
 }
 
-/// How many lines the slowest who stays may be behind before talk stops: some hundred KiB. A machine that is too busy to let
-/// the members read makes nobody too slow for the server.
-const PATIENCE: usize = 1_000;
+/// How many lines the slowest member that stays may be behind before no more lines are sent: some hundred KiB.
+/// Without this, on a busy machine whose members cannot read, the server would disconnect members as too slow.
+const MAX_BEHIND: usize = 1_000;
 
 #[derive(Default)]
 struct Counts {
-    /// Lines that the reference heard.
+    /// Lines that the reference has received.
     lines: u64,
-    /// Lines that anybody heard, and that were compared.
+    /// Lines that any member has received, and that were compared.
     deliveries: u64,
-    /// Lines that nobody said, so that the slow could catch up.
-    unsaid: u64,
+    /// Lines that were not sent, so that slow members could catch up.
+    skipped: u64,
     /// Members, by fate.
-    came: [u64; Fate::ALL.len()],
+    by_fate: [u64; Fate::ALL.len()],
 }
 
 pub struct Soak {
@@ -89,16 +89,16 @@ pub struct Soak {
     duration: Duration,
     limit: usize,
     rate: f64,
-    dice: Dice,
+    random: Random,
     server: Server,
-    /// Descriptors of the server with nobody there.
+    /// The number of descriptors of the server before the first member.
     descriptors: usize,
     /// The first one is the reference.
     members: Vec<Member>,
-    score: Score,
+    transcript: Transcript,
     counts: Counts,
-    last_who: u32,
-    /// Memory of the server, every second: seconds and KiB.
+    last_id: u32,
+    /// The memory of the server, every second: seconds and KiB.
     memory: Vec<(f64, f64)>,
     buffer: Vec<u8>,
 }
@@ -115,17 +115,17 @@ impl Soak {
             duration: plan.duration,
             limit: plan.members.max(2),
             rate: plan.rate,
-            dice: Dice(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             descriptors: server.vitals().descriptors(),
             server,
             members: Vec::new(),
-            score: Score::default(),
+            transcript: Transcript::default(),
             counts: Counts::default(),
-            last_who: 0,
+            last_id: 0,
             memory: Vec::new(),
             buffer: vec![0; 64 * 1024],
         };
-        soak.let_in(Fate::Stays, Instant::now() + Duration::from_secs(1));
+        soak.add_member(Fate::Stays, Instant::now() + Duration::from_secs(1));
         soak
     }
 
@@ -135,39 +135,39 @@ impl Soak {
         let own = Vitals::of(std::process::id());
         let began = Instant::now();
         while self.members.len() < self.limit {
-            self.let_in_somebody();
+            self.add_random_member();
             self.round();
         }
         let memory_before = vitals.memory();
         vitals.forget_peak();
         let (ticks, own_ticks) = (vitals.ticks(), own.ticks());
-        let crowded = Instant::now();
-        let (mut spoken, mut next_sample, mut next_news) = (0.0, Duration::ZERO, NEWS);
-        while crowded.elapsed() < self.duration {
-            let elapsed = crowded.elapsed();
-            while spoken < elapsed.as_secs_f64() * self.rate {
-                spoken += 1.0;
-                if self.score.len() < PATIENCE {
-                    self.somebody_speaks();
+        let full_since = Instant::now();
+        let (mut due_lines, mut next_sample, mut next_progress) = (0.0, Duration::ZERO, PROGRESS_INTERVAL);
+        while full_since.elapsed() < self.duration {
+            let elapsed = full_since.elapsed();
+            while due_lines < elapsed.as_secs_f64() * self.rate {
+                due_lines += 1.0;
+                if self.transcript.len() < MAX_BEHIND {
+                    self.send_one_line();
                 } else {
-                    self.counts.unsaid += 1;
+                    self.counts.skipped += 1;
                 }
             }
             self.round();
-            self.some_come_and_go();
+            self.replace_members();
             if elapsed >= next_sample {
                 next_sample += Duration::from_secs(1);
                 self.memory.push((elapsed.as_secs_f64(), vitals.memory() as f64));
             }
-            if elapsed >= next_news {
-                next_news += NEWS;
-                self.tell_news(elapsed, vitals);
+            if elapsed >= next_progress {
+                next_progress += PROGRESS_INTERVAL;
+                self.print_progress(elapsed, vitals);
             }
             thread::sleep(ROUND);
         }
-        let (ran, used, own_used) = (crowded.elapsed(), vitals.ticks() - ticks, own.ticks() - own_ticks);
-        self.everybody_hears_everything();
-        self.everybody_leaves();
+        let (ran, used, own_used) = (full_since.elapsed(), vitals.ticks() - ticks, own.ticks() - own_ticks);
+        self.wait_until_all_are_up_to_date();
+        self.close_all();
         let memory_after = vitals.memory();
         self.report(ran, used, own_used, memory_before, memory_after, vitals.peak());
         while vitals.descriptors() > self.descriptors {
@@ -184,65 +184,65 @@ impl Soak {
         assert_eq!(status, Some(0), "{log}");
         assert!(!log.contains("panic"), "{log}");
         assert!(
-            memory_after <= memory_before + LEFT_BEHIND,
+            memory_after <= memory_before + MEMORY_ALLOWANCE,
             "{memory_after} KiB at the end, {memory_before} in the beginning"
         );
     }
 
-    /// Everybody sends what waits, and hears what came; the reference first.
+    /// All members write what waits and read what has arrived, the reference first.
     fn round(&mut self) {
         let now = Instant::now();
-        let Soak { members, score, counts, buffer, .. } = self;
+        let Soak { members, transcript, counts, buffer, .. } = self;
         let Some((reference, others)) = members.split_first_mut() else { return };
         reference.send();
-        let lines = reference.dictate(now, buffer, score);
+        let lines = reference.read_as_reference(now, buffer, transcript);
         counts.lines += lines;
         counts.deliveries += lines;
-        let mut needed = score.end();
+        let mut needed = transcript.end();
         for member in others {
             member.send();
             if member.fate != Fate::IsStuck {
-                counts.deliveries += member.listen(now, buffer, score);
-                needed = needed.min(member.needs_from(score));
+                counts.deliveries += member.read_and_compare(now, buffer, transcript);
+                needed = needed.min(member.needs_from(transcript));
             }
         }
-        score.forget_before(needed);
+        transcript.forget_before(needed);
     }
 
-    fn let_in(&mut self, fate: Fate, leaves_at: Instant) {
-        self.last_who += 1;
-        self.counts.came[fate as usize] += 1;
-        self.members.push(Member::enter(self.server.address, self.last_who, fate, leaves_at));
+    fn add_member(&mut self, fate: Fate, leaves_at: Instant) {
+        self.last_id += 1;
+        self.counts.by_fate[fate as usize] += 1;
+        self.members.push(Member::enter(self.server.address, self.last_id, fate, leaves_at));
     }
 
-    fn let_in_somebody(&mut self) {
-        let mut throw = self.dice.below(100) as u32;
-        let chosen = FATES.iter().find(|(_, parts)| throw.checked_sub(*parts).map(|rest| throw = rest).is_none());
+    fn add_random_member(&mut self) {
+        let mut number = self.random.below(100) as u32;
+        let chosen = FATES.iter().find(|(_, parts)| number.checked_sub(*parts).map(|rest| number = rest).is_none());
         let fate = chosen.map_or(Fate::Stays, |(fate, _)| *fate);
-        // There must be room for those who come and go.
+        // Keep room for members that leave.
         let staying = self.members.iter().filter(|member| member.fate.stays()).count();
-        let fate = if fate.stays() && staying * 10 > self.limit * 6 { Fate::LeavesPolitely } else { fate };
+        let fate = if fate.stays() && staying * 10 > self.limit * 6 { Fate::SendsFin } else { fate };
         let (least, most) = match fate {
             Fate::IsStuck => (Duration::from_secs(2), Duration::from_secs(60)),
             _ => (Duration::from_millis(50), Duration::from_secs(10)),
         };
-        let leaves_at = Instant::now() + self.dice.between(least, most);
-        self.let_in(fate, leaves_at);
+        let leaves_at = Instant::now() + self.random.between(least, most);
+        self.add_member(fate, leaves_at);
     }
 
-    /// Who is on its way out, or hangs, does not speak.
-    fn somebody_speaks(&mut self) {
-        let at = self.dice.below(self.members.len());
+    /// Sends one line of a random member. Members that leave or are stuck send nothing; the reference does instead.
+    fn send_one_line(&mut self) {
+        let at = self.random.below(self.members.len());
         let member = &mut self.members[at];
         let now = Instant::now();
         if member.fate.stays() || member.fate != Fate::IsStuck && now < member.leaves_at {
-            member.say()
+            member.send_line()
         } else {
-            self.members[0].say()
+            self.members[0].send_line()
         }
     }
 
-    fn some_come_and_go(&mut self) {
+    fn replace_members(&mut self) {
         let now = Instant::now();
         let mut at = 1;
         while at < self.members.len() {
@@ -254,38 +254,41 @@ impl Soak {
             }
         }
         while self.members.len() < self.limit {
-            self.let_in_somebody();
+            self.add_random_member();
         }
     }
 
-    /// Nobody speaks any more; those who stay hear the rest.
-    fn everybody_hears_everything(&mut self) {
+    /// Sends nothing more, and waits until all members that stay have received every line.
+    fn wait_until_all_are_up_to_date(&mut self) {
         let began = Instant::now();
         loop {
             self.round();
-            let Soak { members, score, .. } = self;
-            let all_in = members
+            let Soak { members, transcript, .. } = self;
+            let all_received = members
                 .iter()
                 .filter(|member| member.fate.stays())
-                .all(|member| score.heard_of(member.who) == member.said);
-            if all_in
-                && members[1..].iter().filter(|member| member.fate.stays()).all(|member| member.is_up_to_date(score))
+                .all(|member| transcript.received_from(member.id) == member.sent);
+            if all_received
+                && members[1..]
+                    .iter()
+                    .filter(|member| member.fate.stays())
+                    .all(|member| member.is_up_to_date(transcript))
             {
                 return;
             }
-            assert!(began.elapsed() < LIMIT, "somebody waits for a line that does not come");
+            assert!(began.elapsed() < LIMIT, "a member waits for a line that does not come");
             thread::sleep(ROUND);
         }
     }
 
-    /// As each has to; the reference is the last.
-    fn everybody_leaves(&mut self) {
+    /// Closes all members, the reference last.
+    fn close_all(&mut self) {
         let began = Instant::now();
         while self.members.len() > 1 {
             for member in &mut self.members[1..] {
                 member.leaves_at = began;
                 if member.fate.stays() {
-                    member.fate = Fate::LeavesPolitely;
+                    member.fate = Fate::SendsFin;
                 }
             }
             self.round();
@@ -297,25 +300,25 @@ impl Soak {
                     at += 1;
                 }
             }
-            assert!(began.elapsed() < LIMIT, "{} do not come away", self.members.len() - 1);
+            assert!(began.elapsed() < LIMIT, "{} members are not closed", self.members.len() - 1);
             thread::sleep(ROUND);
         }
         let reference = &mut self.members[0];
-        reference.say_good_bye();
-        while !reference.has_heard_good_bye {
-            self.counts.lines += reference.dictate(Instant::now(), &mut self.buffer, &mut self.score);
-            assert!(began.elapsed() < LIMIT, "the reference does not come away");
+        reference.send_fin();
+        while !reference.has_received_fin {
+            self.counts.lines += reference.read_as_reference(Instant::now(), &mut self.buffer, &mut self.transcript);
+            assert!(began.elapsed() < LIMIT, "the reference is not closed");
             thread::sleep(ROUND);
         }
     }
 
-    fn tell_news(&self, elapsed: Duration, vitals: Vitals) {
+    fn print_progress(&self, elapsed: Duration, vitals: Vitals) {
         println!(
-            "{:6.1} min  {} lines  {} deliveries  {} members came  memory {} KiB  {} ticks",
+            "{:6.1} min  {} lines  {} deliveries  {} members so far  memory {} KiB  {} ticks",
             elapsed.as_secs_f64() / 60.0,
             self.counts.lines,
             self.counts.deliveries,
-            self.last_who,
+            self.last_id,
             vitals.memory(),
             vitals.ticks(),
         );
@@ -324,16 +327,16 @@ impl Soak {
     fn report(&self, ran: Duration, used: u64, own_used: u64, before: u64, after: u64, peak: u64) {
         let counts = &self.counts;
         println!(
-            "lines        {} said and accepted, each heard by everybody who stayed, once, in the same order",
+            "lines        {} accepted; every member that stayed received each of them once, in the same order",
             counts.lines
         );
-        println!("unsaid       {} until the slow had caught up", counts.unsaid);
+        println!("skipped      {} because slow members had to catch up", counts.skipped);
         println!("deliveries   {} compared byte for byte", counts.deliveries);
         for fate in Fate::ALL {
-            println!("members      {:6} {fate:?}", counts.came[fate as usize]);
+            println!("members      {:6} {fate:?}", counts.by_fate[fate as usize]);
         }
         println!(
-            "memory       {before} KiB when all were in, {after} at the end; {peak} at the peak, the program's own files included"
+            "memory       {before} KiB when all had connected, {after} at the end; {peak} at the peak, the program's own files included"
         );
         println!("slope        {:+.1} KiB an hour in the second half", self.slope() * 3600.0);
         let seconds = ran.as_secs_f64();
@@ -344,7 +347,7 @@ impl Soak {
         );
     }
 
-    /// KiB a second, by least squares through the second half.
+    /// KiB a second, by least squares over the second half.
     fn slope(&self) -> f64 {
         let half = &self.memory[self.memory.len() / 2..];
         let count = half.len().max(1) as f64;

@@ -1,11 +1,11 @@
-//! What the kernel says about a process: its memory, its descriptors, its processor time (proc(5)).
+//! The memory, descriptors and processor time of a process, as the kernel reports them (proc(5)).
 
 use std::fs;
 
-/// Kernel memory figures are in KiB; a MiB has so many.
+/// A MiB, in the KiB in which the kernel reports memory.
 pub const MIB: u64 = 1024;
 
-/// A process that is looked at from outside.
+/// A process that a test observes.
 #[derive(Clone, Copy)]
 pub struct Vitals {
     pid: u32,
@@ -16,17 +16,17 @@ impl Vitals {
         Vitals { pid }
     }
 
-    /// What it holds in memory of its own now, without files, in KiB.
+    /// The anonymous memory of the process (without files) now, in KiB.
     pub fn memory(self) -> u64 {
         self.status("RssAnon:")
     }
 
-    /// The most that was in memory since it began or since [`forget_peak`](Self::forget_peak), in KiB, files included.
+    /// The peak of its memory (with files) since it began or since [`forget_peak`](Self::forget_peak), in KiB.
     pub fn peak(self) -> u64 {
         self.status("VmHWM:")
     }
 
-    /// From now on the peak is counted anew. Where the kernel does not offer that, it stays the peak of the whole life.
+    /// Resets the peak. Where the kernel does not support this, the peak covers the whole life of the process.
     pub fn forget_peak(self) {
         let _ = fs::write(format!("/proc/{}/clear_refs", self.pid), "5");
     }
@@ -38,7 +38,7 @@ impl Vitals {
     /// Processor time, in ticks of 10 ms.
     pub fn ticks(self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The name in parentheses may have spaces in it; the fields are counted behind it: 14 and 15 of proc(5).
+        // The name in parentheses may contain spaces, so count the fields after it: 14 and 15 of proc(5).
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
     }

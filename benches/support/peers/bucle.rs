@@ -1,4 +1,4 @@
-//! bucle, as a user writes it: the handlers are those of `bucle serve`.
+//! bucle as a user writes it, with the handlers of `bucle serve`.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ pub fn serve(role: Role) {
         Role::Lines => listen(lp, Telnet::new(untouched, Lines)),
         Role::Relay => listen(lp, Telnet::new(untouched, Relay::default())),
     });
-    served.expect("the loop goes on");
+    served.expect("the loop does not fail");
 }
 
 fn listen(lp: &mut Loop, handler: impl net::Handler) -> Result<()> {

@@ -1,5 +1,6 @@
-//! The floor: mio, a slab, one read buffer, and each role written by hand for the least system calls. What no program on
-//! mio would want to beat; no handlers, no timers, no limits, nothing that a second role could use.
+//! The floor: mio, a slab, one read buffer, and each role written by hand for the fewest system calls. No general
+//! program on mio can be expected to be faster: the floor has no handlers, no timers, no limits, and nothing that a
+//! second role could share.
 
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::SocketAddr;
@@ -15,9 +16,9 @@ const READ: usize = 64 * 1024;
 
 struct Connection {
     stream: TcpStream,
-    /// What the kernel did not take.
+    /// Bytes that the kernel has not taken.
     unsent: Vec<u8>,
-    /// The line that is not finished.
+    /// The beginning of an unfinished line.
     line: Vec<u8>,
 }
 
@@ -31,7 +32,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether all is sent.
+    /// Sends waiting bytes. Returns whether everything is sent.
     fn flush(&mut self) -> Result<bool> {
         if self.unsent.is_empty() {
             return Ok(true);
@@ -45,7 +46,8 @@ impl Connection {
         Ok(true)
     }
 
-    /// Reads until the kernel has no more or does not take the answers. `false` at the end.
+    /// Reads until the kernel has no more bytes or does not take the answers. Returns `false` at the end of the
+    /// connection.
     fn serve(&mut self, role: Role, buf: &mut [u8], out: &mut Vec<u8>, hung_up: bool) -> Result<bool> {
         while self.flush()? {
             let n = match self.stream.read(buf) {
@@ -61,7 +63,7 @@ impl Connection {
                     cut(&mut self.line, &buf[..n], out);
                     self.send(out)?;
                 }
-                // Sent to everybody at the end of the turn.
+                // Sent to all members at the end of the turn.
                 Role::Relay => cut(&mut self.line, &buf[..n], out),
             }
             if n < buf.len() && !hung_up {
@@ -72,7 +74,7 @@ impl Connection {
     }
 }
 
-/// Moves the whole lines of `line` and `chunk` to `out`, one by one, and leaves the rest in `line`.
+/// Moves the complete lines of `line` and `chunk` to `out`, one by one, and leaves the rest in `line`.
 fn cut(line: &mut Vec<u8>, mut chunk: &[u8], out: &mut Vec<u8>) {
     while let Some(end) = memchr::memchr(b'\n', chunk) {
         let (first, rest) = chunk.split_at(end + 1);
@@ -83,7 +85,7 @@ fn cut(line: &mut Vec<u8>, mut chunk: &[u8], out: &mut Vec<u8>) {
     line.extend_from_slice(chunk);
 }
 
-/// Until the kernel says that it takes no more: only then does it say when it takes more.
+/// Writes until the kernel takes no more. Only after that does epoll report when the socket is writable again.
 fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {
@@ -129,7 +131,7 @@ fn listen() -> Result<TcpListener> {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    // Inherited by what is accepted.
+    // Accepted sockets inherit this option.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     socket.listen(4096)?;

@@ -1,4 +1,4 @@
-//! tokio: the current-thread runtime and a task per connection, as its guide and examples have it.
+//! tokio with the current-thread runtime and a task per connection, as in its guide and examples.
 
 use std::io::Result;
 
@@ -8,15 +8,16 @@ use tokio::sync::broadcast;
 
 use super::Role;
 
-/// Every task has a buffer of its own. A larger one is faster for bulk; a smaller one for visits, and in memory.
+/// The size of each task's buffer. A larger one is faster for bulk data; a smaller one is faster for short
+/// connections and saves memory.
 const READ: usize = 16 * 1024;
 
-/// How many lines a member of the relay may lag behind.
+/// How many lines a member of the relay may be behind.
 const BACKLOG: usize = 4096;
 
 pub fn serve(role: Role, buffered: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
-    runtime.block_on(accept(role, buffered)).expect("it goes on accepting");
+    runtime.block_on(accept(role, buffered)).expect("it accepts without errors");
 }
 
 async fn accept(role: Role, buffered: bool) -> Result<()> {
@@ -25,14 +26,14 @@ async fn accept(role: Role, buffered: bool) -> Result<()> {
     socket.bind(([127, 0, 0, 1], 0).into())?;
     let listener = socket.listen(4096)?;
     super::announce(listener.local_addr()?.port());
-    let (everybody, _) = broadcast::channel(BACKLOG);
+    let (members, _) = broadcast::channel(BACKLOG);
     loop {
         let (stream, _) = listener.accept().await?;
         match (role, buffered) {
             (Role::Echo, _) => drop(tokio::spawn(echo(stream))),
             (Role::Lines, false) => drop(tokio::spawn(lines(stream))),
             (Role::Lines, true) => drop(tokio::spawn(buffered_lines(stream))),
-            (Role::Relay, _) => drop(tokio::spawn(relay(stream, everybody.clone(), buffered))),
+            (Role::Relay, _) => drop(tokio::spawn(relay(stream, members.clone(), buffered))),
         }
     }
 }
@@ -73,19 +74,19 @@ async fn buffered_lines(mut stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// What the channel hands over is counted, not copied, per member. Buffered, what waits leaves in one write.
-async fn relay(stream: TcpStream, everybody: broadcast::Sender<std::sync::Arc<[u8]>>, buffered: bool) -> Result<()> {
-    let mut said = everybody.subscribe();
+/// The channel hands a counted reference to each member, not a copy. Buffered, all waiting lines are sent in one write.
+async fn relay(stream: TcpStream, members: broadcast::Sender<std::sync::Arc<[u8]>>, buffered: bool) -> Result<()> {
+    let mut lines = members.subscribe();
     let (read, mut write) = stream.into_split();
     let writer = tokio::spawn(async move {
         let mut waiting = Vec::new();
-        while let Ok(line) = said.recv().await {
+        while let Ok(line) = lines.recv().await {
             if !buffered {
                 write.write_all(&line).await?;
                 continue;
             }
             waiting.extend_from_slice(&line);
-            while let Ok(line) = said.try_recv() {
+            while let Ok(line) = lines.try_recv() {
                 waiting.extend_from_slice(&line);
             }
             write.write_all(&waiting).await?;
@@ -96,7 +97,7 @@ async fn relay(stream: TcpStream, everybody: broadcast::Sender<std::sync::Arc<[u
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
     while read.read_until(b'\n', &mut line).await? > 0 {
-        let _ = everybody.send(line.as_slice().into());
+        let _ = members.send(line.as_slice().into());
         line.clear();
     }
     writer.abort();

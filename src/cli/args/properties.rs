@@ -1,11 +1,11 @@
-//! What holds for sizes, times and ports, whatever is typed.
+//! Properties of sizes, times and ports, for any text that is typed.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// The same again, with numbers that are never too small: digits, one of the units, and nothing else.
-fn plainly(text: &str, units: &[(&str, u128)]) -> Option<u128> {
+/// The same parser, written with numbers that cannot overflow: digits and one of the units.
+fn simple_parse(text: &str, units: &[(&str, u128)]) -> Option<u128> {
     units.iter().find_map(|(unit, factor)| {
         let digits = text.strip_suffix(unit)?;
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -13,7 +13,7 @@ fn plainly(text: &str, units: &[(&str, u128)]) -> Option<u128> {
     })
 }
 
-/// Nearly right, or anything.
+/// Text that is nearly a size or a time, or any text.
 fn typed() -> impl Strategy<Value = String> {
     prop_oneof![8 => "0{0,2}[0-9]{0,12}[ -]?(|ms|s|m|h|k|K|M|g|G|KiB|MiB|GiB|d)", 1 => "[0-9]{15,45}[hGs]?", 1 => ".{0,8}"]
 }
@@ -27,21 +27,21 @@ proptest! {
         let units = [
             ("", 1), ("k", k), ("K", k), ("KiB", k), ("m", m), ("M", m), ("MiB", m), ("g", g), ("G", g), ("GiB", g),
         ];
-        let want = plainly(&text, &units).filter(|&bytes| bytes <= u128::from(u64::MAX));
+        let want = simple_parse(&text, &units).filter(|&bytes| bytes <= u128::from(u64::MAX));
         prop_assert_eq!(size(&text).ok().map(u128::from), want);
         let want = want.filter(|&bytes| bytes >= u128::from(LEAST_TRACE));
         prop_assert_eq!(trace_size(&text).ok().map(u128::from), want);
     }
 
-    /// How a time is written is in the properties of `bucle load`.
+    /// The syntax of times is tested with the options of `bucle load`.
     #[test]
-    fn a_time_to_spin_is_a_time_of_a_second_at_most(text in typed()) {
+    fn a_time_to_spin_is_at_most_a_second(text in typed()) {
         prop_assert_eq!(spin(&text).ok(), time(&text).ok().filter(|time| *time <= LONGEST_SPIN));
     }
 
     #[test]
     fn a_port_is_a_number_or_refused(text in "[ +-]?[0-9]{0,7}") {
-        let want = plainly(&text, &[("", 1)]).filter(|&port| port < 1 << 16);
+        let want = simple_parse(&text, &[("", 1)]).filter(|&port| port < 1 << 16);
         prop_assert_eq!(port(&text).ok().map(u128::from), want);
     }
 }

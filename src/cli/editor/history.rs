@@ -1,30 +1,31 @@
-//! Lines that were sent, to be had again with Up and Down.
+//! The lines that were sent; Up and Down bring them back.
 //!
 //! ```text
-//!   oldest … newest │ what was being typed
+//!   oldest … newest │ the draft: the line that was being typed
 //!      ◀── up       │       down ──▶
 //! ```
 //!
-//! A line that was brought back is a copy: what is changed in it is in nobody's history until it is sent. At most
-//! [`MOST_BYTES`] are kept; the oldest lines go first.
+//! A line that is brought back is a copy: editing it does not change the history. At most [`MOST_BYTES`] bytes are
+//! kept; the oldest lines are dropped first.
 
 use std::collections::VecDeque;
 
-/// Some thousand lines of a chat.
+/// About a thousand lines of a chat.
 const MOST_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(super) struct History {
     lines: VecDeque<String>,
     bytes: usize,
-    /// How many lines back we are; 0 is what is being typed.
+    /// How many lines Up has gone back; 0 is the line that is being typed.
     back: usize,
-    /// What was being typed, while an older line is shown.
+    /// The line that was being typed, while an older line is shown.
     draft: String,
 }
 
 impl History {
-    /// Remembers a line that was sent, and goes back to the newest. Nothing is remembered twice in a row, and nothing empty.
+    /// Adds a line that was sent, and returns to the newest. Empty lines and repetitions of the newest line are not
+    /// added.
     pub(super) fn push(&mut self, line: &str) {
         self.back = 0;
         self.draft.clear();
@@ -38,7 +39,7 @@ impl History {
         }
     }
 
-    /// The line before the one that is shown now; `None` if there is none. `shown` is what is there now.
+    /// The line before the one that is shown now; `None` if that is the oldest. `shown` is the text that is shown now.
     pub(super) fn up(&mut self, shown: &str) -> Option<String> {
         let older = self.lines.len().checked_sub(self.back + 1)?;
         if self.back == 0 {
@@ -48,7 +49,7 @@ impl History {
         self.lines.get(older).cloned()
     }
 
-    /// The line after the one that is shown now, at last what was being typed.
+    /// The line after the one that is shown now; the draft is the last one.
     pub(super) fn down(&mut self) -> Option<String> {
         self.back = self.back.checked_sub(1)?;
         match self.back {
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first() {
+    fn the_oldest_lines_are_dropped_first() {
         let mut history = History::default();
         for number in 0..10_000 {
             history.push(&format!("line {number}"));

@@ -1,6 +1,6 @@
 //! The line that is being typed: text and a cursor.
 //!
-//! What moves and what is deleted is what one sees as a character: a letter and the marks that are combined with it.
+//! The cursor moves over, and keys delete, what a person sees as one character: a letter with its combining marks.
 //!
 //! ```text
 //!   text     e ◌́ ñ 日
@@ -9,14 +9,14 @@
 
 use unicode_width::UnicodeWidthChar;
 
-/// Joins the characters around it into one picture.
+/// Joins the characters around it into one glyph.
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
-/// Text and the place in it where typing goes on.
+/// Text, and the position where the next character is inserted.
 #[derive(Default, PartialEq, Eq, Clone, Debug)]
 pub(super) struct Line {
     text: String,
-    /// Invariant: the beginning of a character of `text`, or its end.
+    /// Invariant: the byte offset of a character of `text`, or its length.
     cursor: usize,
 }
 
@@ -34,7 +34,7 @@ impl Line {
         self.text
     }
 
-    /// In bytes.
+    /// The byte offset of the cursor.
     pub(super) fn cursor(&self) -> usize {
         self.cursor
     }
@@ -88,7 +88,7 @@ impl Line {
         self.text.truncate(self.cursor);
     }
 
-    /// Back to a blank, as a terminal's own Ctrl-W.
+    /// Deletes back to a blank, like Ctrl-W of the terminal driver.
     pub(super) fn kill_word(&mut self) {
         self.kill_from(self.word_start(|c| !c.is_whitespace()));
     }
@@ -106,7 +106,7 @@ impl Line {
         self.cursor + clusters(&self.text[self.cursor..]).next().map_or(0, str::len)
     }
 
-    /// Where the word before the cursor begins; `starts` tells what words are made of.
+    /// Where the word before the cursor begins; `is_of_word` decides which characters make a word.
     fn word_start(&self, is_of_word: impl Fn(char) -> bool) -> usize {
         let is_of_word = |c: char| is_of_word(c) || width(c) == 0;
         let before = self.text[..self.cursor].trim_end_matches(|c| !is_of_word(c));
@@ -114,12 +114,12 @@ impl Line {
     }
 }
 
-/// Letters, digits, and what is combined with them.
+/// Whether a character is a letter, a digit, or a combining mark.
 fn is_in_word(c: char) -> bool {
     c.is_alphanumeric() || width(c) == 0
 }
 
-/// What one sees as characters, each with what is combined with it.
+/// The characters as a person sees them, each with its combining marks.
 pub(super) fn clusters(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -135,7 +135,7 @@ pub(super) fn clusters(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How many columns it takes on a terminal. A tab is shown as a blank.
+/// How many columns `text` takes on a terminal. A tab is shown as a blank.
 pub(super) fn text_width(text: &str) -> usize {
     text.chars().map(width).sum()
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn each_edit_by_what_comes_out() {
+    fn each_edit_changes_the_line_as_expected() {
         type Row<'a> = (&'a str, fn(&mut Line), &'a [(&'a str, &'a str)]);
         let table: &[Row] = &[
             ("insert", |line| line.insert('ñ'), &[("|", "ñ|"), ("a|b", "añ|b")]),

@@ -1,10 +1,10 @@
-//! What holds for the editor, whatever is typed, wherever the reads cut it, and however narrow the terminal is.
+//! Properties of the editor, for any keys, any cuts between reads, and any width of the terminal.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Keys and text, some of it wide, combined, or no text at all.
+/// Keys and text, including wide characters, combining marks, and invalid UTF-8.
 fn keys() -> impl Strategy<Value = Vec<u8>> {
     let keys: Vec<&[u8]> = vec![
         b"\x1b[D",
@@ -42,7 +42,7 @@ fn feed(editor: &mut Editor, bytes: &[u8]) -> Vec<Typed> {
 
 proptest! {
     #[test]
-    fn where_the_reads_fall_does_not_matter(bytes in keys(), cut in any::<prop::sample::Index>()) {
+    fn the_result_does_not_depend_on_the_reads(bytes in keys(), cut in any::<prop::sample::Index>()) {
         let (mut whole, mut parts) = (Editor::default(), Editor::default());
         let typed = feed(&mut whole, &bytes);
         let (one, two) = bytes.split_at(cut.index(bytes.len() + 1));
@@ -52,7 +52,7 @@ proptest! {
         prop_assert_eq!(&parts.line, &whole.line);
     }
 
-    /// After each byte: a row no wider than the terminal, with the cursor in it and what is under it seen.
+    /// After each byte the row fits the terminal, and shows the cursor and the character under it.
     #[test]
     fn a_row_fits_and_shows_the_cursor(bytes in keys(), columns in 1..40_usize) {
         let mut editor = Editor::default();
@@ -62,7 +62,7 @@ proptest! {
             let (before, after) = row.split_once("\x1b7").unwrap_or((&row, ""));
             let after = after.trim_end_matches("\x1b8");
             prop_assert!(!before.contains('\x1b') && !after.contains('\x1b'));
-            // Narrower than prompt, a wide character and the last column nothing fits.
+            // A narrower terminal has no room for the prompt, a wide character and the last column.
             if columns >= 5 {
                 prop_assert!(text_width(before) < columns);
                 prop_assert!(text_width(before) + text_width(after) <= columns);
@@ -74,7 +74,7 @@ proptest! {
         }
     }
 
-    /// No half characters: what is sent is what was inserted and not taken away.
+    /// A line is valid text of limited length, without control characters.
     #[test]
     fn a_line_is_text_without_controls(bytes in keys()) {
         for typed in feed(&mut Editor::default(), &bytes) {

@@ -1,4 +1,4 @@
-//! What is typed, what comes of it, and what is seen.
+//! Typed keys, the lines that result, and the rows that are drawn.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const LEFT: &str = "\x1b[D";
 const UP: &str = "\x1b[A";
 const DOWN: &str = "\x1b[B";
 
-/// What came out of typing, and what is typed and not sent, with `|` for the cursor.
+/// The results of typing, and the line that was not sent, with `|` for the cursor.
 fn typed(keys: &str) -> (Vec<Typed>, String) {
     let (mut editor, mut all) = (Editor::default(), Vec::new());
     editor.feed(keys.as_bytes(), |typed| all.push(typed));
@@ -39,9 +39,9 @@ fn keys_edit_and_enter_sends() {
         ("Up and Enter", "uno\rdos\r\x1b[A\x1b[A\r", &["uno", "dos", "uno"], "|"),
         ("Up, changed", "uno\r\x1b[A!", &["uno"], "uno!|"),
         ("Up and Down", "uno\rdo\x1b[A\x1b[B", &["uno"], "do|"),
-        ("Up where nothing is", "\x1b[A\x1b[Bx", &[], "x|"),
-        ("Ctrl-D deletes where something is typed", "ab\x02\x04", &[], "a|"),
-        ("and at its end does nothing", "ab\x04", &[], "ab|"),
+        ("Up without a history", "\x1b[A\x1b[Bx", &[], "x|"),
+        ("Ctrl-D deletes if something is typed", "ab\x02\x04", &[], "a|"),
+        ("Ctrl-D at the end of a line does nothing", "ab\x04", &[], "ab|"),
     ];
     for (name, keys, sent, left) in table {
         assert_eq!(typed(keys), (lines(sent), (*left).to_owned()), "{name}");
@@ -49,7 +49,7 @@ fn keys_edit_and_enter_sends() {
 }
 
 #[test]
-fn ctrl_d_ends_where_nothing_is_typed() {
+fn ctrl_d_on_an_empty_line_is_the_end() {
     assert_eq!(typed("\x04"), (vec![Typed::End], "|".into()));
     assert_eq!(typed("a\x7f\x04"), (vec![Typed::End], "|".into()));
     assert_eq!(typed("a\r\x04"), (vec![Typed::Line("a".into()), Typed::End], "|".into()));
@@ -61,7 +61,7 @@ fn ctrl_l_clears_and_leaves_the_line() {
 }
 
 #[test]
-fn a_line_takes_so_much_and_no_more() {
+fn a_full_line_takes_no_more_characters() {
     let mut editor = Editor::default();
     let mut bells = 0;
     editor.feed("x".repeat(LINE_LIMIT - 1).as_bytes(), |_| panic!("there is room"));
@@ -73,11 +73,11 @@ fn a_line_takes_so_much_and_no_more() {
     assert_eq!(bells, 3);
 }
 
-/// What a terminal shows of a drawn row, with `|` for the cursor.
-fn seen(drawn: &str) -> String {
+/// The text that a terminal shows for a drawn row, with `|` for the cursor.
+fn shown(drawn: &str) -> String {
     let text = drawn.replace("\x1b[?7l", "").replace("\x1b[?7h", "");
     match text.split_once("\x1b7") {
-        Some((before, after)) => format!("{before}|{}", after.strip_suffix("\x1b8").expect("it goes back")),
+        Some((before, after)) => format!("{before}|{}", after.strip_suffix("\x1b8").expect("the cursor is restored")),
         None => text + "|",
     }
 }
@@ -102,28 +102,28 @@ fn a_row_shows_the_line_around_the_cursor() {
     ];
     for (name, keys, want) in table {
         let mut editor = Editor::default();
-        // As it is typed: drawn after each key.
+        // The line is drawn after each key, as in a session.
         for byte in keys.bytes() {
             editor.feed(&[byte], |_| {});
             editor.draw(12);
         }
-        assert_eq!(seen(&editor.draw(12)), *want, "{name}");
+        assert_eq!(shown(&editor.draw(12)), *want, "{name}");
     }
 }
 
 #[test]
-fn the_window_stays_while_the_cursor_moves_in_it() {
+fn the_window_stays_while_the_cursor_moves_inside_it() {
     let mut editor = Editor::default();
     editor.feed(b"abcdefghijklmnopqrstuvwxyz", |_| {});
-    assert_eq!(seen(&editor.draw(12)), "< wxyz|");
+    assert_eq!(shown(&editor.draw(12)), "< wxyz|");
     editor.feed(LEFT.repeat(2).as_bytes(), |_| {});
-    assert_eq!(seen(&editor.draw(12)), "< wx|yz");
-    // At its left edge one would not see what Backspace takes.
+    assert_eq!(shown(&editor.draw(12)), "< wx|yz");
+    // At the left edge one could not see which character Backspace deletes, so the window moves.
     editor.feed(LEFT.repeat(2).as_bytes(), |_| {});
-    assert_eq!(seen(&editor.draw(12)), "< tuv|wxyz");
-    // A terminal that was made wider shows more.
-    assert_eq!(seen(&editor.draw(40)), "> abcdefghijklmnopqrstuv|wxyz");
+    assert_eq!(shown(&editor.draw(12)), "< tuv|wxyz");
+    // A wider terminal shows more.
+    assert_eq!(shown(&editor.draw(40)), "> abcdefghijklmnopqrstuv|wxyz");
     editor.feed(UP.as_bytes(), |_| {});
     editor.feed(DOWN.as_bytes(), |_| {});
-    assert_eq!(seen(&editor.draw(40)), "> abcdefghijklmnopqrstuv|wxyz");
+    assert_eq!(shown(&editor.draw(40)), "> abcdefghijklmnopqrstuv|wxyz");
 }

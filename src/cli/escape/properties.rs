@@ -1,4 +1,4 @@
-//! What holds for what is shown, whatever the server sends and wherever the reads cut it.
+//! Properties of the shown text, for any bytes from the server and any cuts between reads.
 
 use proptest::prelude::*;
 
@@ -12,15 +12,15 @@ fn escaped(chunks: &[Vec<u8>]) -> String {
     text
 }
 
-/// Bytes of which many mean something: line breaks, an escape, and the parts of longer characters.
+/// Bytes of which many are special: line breaks, an escape, and parts of multi-byte characters.
 fn byte() -> impl Strategy<Value = u8> {
-    let telling = b"\r\n\t\x1b\x9b\xc2\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xff";
-    prop_oneof![3 => prop::sample::select(&telling[..]), 1 => any::<u8>()]
+    let special = b"\r\n\t\x1b\x9b\xc2\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xff";
+    prop_oneof![3 => prop::sample::select(&special[..]), 1 => any::<u8>()]
 }
 
 proptest! {
     #[test]
-    fn where_the_reads_fall_does_not_matter(
+    fn the_result_does_not_depend_on_the_reads(
         chunks in prop::collection::vec(prop::collection::vec(byte(), 0..8), 0..10),
     ) {
         let whole = escaped(&[chunks.concat()]);

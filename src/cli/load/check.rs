@@ -1,17 +1,17 @@
-//! Which reply answers which message, and what is wrong with it.
+//! Matches replies to messages, and finds what is wrong with them.
 //!
-//! One connection's bytes go in, as the reads cut them; findings come out:
+//! The input is the bytes of one connection, in any pieces. The output is a list of findings:
 //!
 //! ```text
-//!   unanswered   7, 8, 9            came           so
+//!   unanswered   7, 8, 9            received       finding
 //!                7                  "…:7 …\n"      7 exact
 //!                8, 9               "…:9 …\n"      9 exact
 //!                8                  "…:8 …\n"      8 out of order
 //!                –                  "…:8 …\n"      duplicate
 //! ```
 //!
-//! Nothing here knows a socket or a clock: time is a number of nanoseconds that comes with the bytes. What is kept for a
-//! connection is its unanswered messages' numbers and times, never their texts ([`Messages`] writes them again).
+//! This module is pure: it uses no socket and no clock, and time is an argument in nanoseconds. It stores the numbers
+//! and times of a connection's unanswered messages, but not their texts, which [`Messages`] can write again.
 
 pub(crate) mod fanout;
 
@@ -24,21 +24,21 @@ use super::message::Messages;
 /// What counts as a reply.
 #[derive(Clone, Debug)]
 pub(crate) enum Expect {
-    /// The message, byte for byte.
+    /// The message itself, byte for byte.
     Echo,
-    /// Any one line a message.
+    /// Any line: one per message.
     Line,
-    /// A line that starts so.
+    /// A line that begins with this.
     Prefix(Box<[u8]>),
-    /// A line in which it is found.
+    /// A line that matches this.
     Regex(regex::bytes::Regex),
-    /// Each message reaches every connection.
+    /// The message, on every connection.
     Fanout(Fanout),
-    /// Nothing is checked.
+    /// Replies are not checked.
     None,
 }
 
-/// Whom a message reaches.
+/// Which connections a message has to reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fanout {
     Everybody,
@@ -46,7 +46,7 @@ pub(crate) enum Fanout {
 }
 
 impl Expect {
-    /// As it is typed.
+    /// The value of `--expect`.
     pub(crate) fn name(&self) -> String {
         match self {
             Expect::Echo => "echo".to_owned(),
@@ -60,23 +60,23 @@ impl Expect {
     }
 }
 
-/// Which of the two counted phases something belongs to.
+/// The phase of the run that a message is counted in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     Warmup,
     Steady,
 }
 
-/// A message on its way, its times in nanoseconds of the run.
+/// A message that is being sent or is unanswered. Its times are nanoseconds since the start of the run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pending {
     pub(crate) seq: u64,
     pub(crate) phase: Phase,
-    /// When it had to be sent. In the closed model that is when it was.
+    /// When it was due. In the closed model this is the time when it was sent.
     pub(crate) due: u64,
-    /// The write that took its first byte.
+    /// When the kernel took its first byte.
     pub(crate) started: u64,
-    /// When the kernel had taken all of it.
+    /// When the kernel took its last byte.
     pub(crate) sent: Option<u64>,
 }
 
@@ -86,7 +86,7 @@ impl Pending {
     }
 }
 
-/// What became of a message, or what came without one.
+/// The result for a message, or for a reply without a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     Exact,
@@ -118,15 +118,15 @@ impl Verdict {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finding<'a> {
     pub(crate) verdict: Verdict,
-    /// The message that is answered by it or not. `None` for what came without one.
+    /// The message whose result this is. `None` for a reply without an unanswered message.
     pub(crate) message: Option<Pending>,
-    /// Whose message it is, and its number where one is known.
+    /// The connection of the message, and the message's number if it is known.
     pub(crate) conn: u64,
     pub(crate) seq: Option<u64>,
     pub(crate) received: &'a [u8],
 }
 
-/// What all connections of a run have in common.
+/// What is the same for all connections of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) expect: Expect,
@@ -135,59 +135,59 @@ pub(crate) struct Rules {
     pub(crate) timeout: u64,
 }
 
-/// How long a line without an end may be before it is cut and taken for a wrong reply; twice as long as its message, if
-/// that is more.
+/// The length at which a line without a line break is cut and counted as a wrong reply. If twice the length of its
+/// message is more, that is the limit.
 const LONGEST_LINE: usize = 1024 * 1024;
 
-/// How many of the last messages a reply is compared with that has no number in it and answers none.
+/// How many of the last messages a reply is compared with, if it has no number and answers no unanswered message.
 const REMEMBERED: u64 = 1024;
 
-/// One connection's side of the check.
+/// The replies of one connection, and its unanswered messages.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    /// What came and is no reply yet.
+    /// Received bytes that are not a whole reply yet.
     buf: Vec<u8>,
     /// How far `buf` has been searched for line breaks, and how many were found.
     searched: usize,
     breaks: usize,
-    /// In the order of their numbers.
+    /// The unanswered messages, by ascending number.
     pending: VecDeque<Pending>,
     /// Numbers below this have been used.
     next_seq: u64,
-    /// The highest number whose reply has come.
+    /// The highest number whose reply has been received.
     newest: Option<u64>,
-    /// Counted missing, and not come since; ascending.
+    /// Numbers that were counted as missing and have not been received since; ascending.
     missed: VecDeque<u64>,
 }
 
-/// How a reply relates to the messages of its connection.
+/// Which message of the connection a reply belongs to.
 enum Known {
-    /// It answers this unanswered one; an index.
+    /// An unanswered message: its index in `pending`.
     Pending(usize),
-    /// It comes after that one was given up.
+    /// A message that was counted as missing: its index in `missed`.
     Missed(usize),
-    /// It came before.
+    /// A message that has already been answered: its number.
     Answered(u64),
 }
 
 impl Replies {
-    /// The number that the next message will have.
+    /// The number of the next message.
     pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
-    /// Takes the next number without a message to wait for.
+    /// Uses the next number for a message that needs no reply.
     pub(crate) fn skip_seq(&mut self) {
         self.next_seq += 1;
     }
 
-    /// A message is on its way.
+    /// Adds a message that is being sent.
     pub(crate) fn begin(&mut self, message: Pending) {
         self.next_seq = message.seq + 1;
         self.pending.push_back(message);
     }
 
-    /// The kernel has its first byte.
+    /// The kernel has taken the first byte of a message.
     pub(crate) fn started(&mut self, seq: u64, now: u64) {
         if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
             self.pending[at].started = now;
@@ -198,14 +198,14 @@ impl Replies {
         self.pending.binary_search_by_key(&seq, |message| message.seq).is_ok()
     }
 
-    /// The kernel has all of it.
+    /// The kernel has taken the last byte of a message.
     pub(crate) fn sent(&mut self, seq: u64, now: u64) {
         if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
             self.pending[at].sent = Some(now);
         }
     }
 
-    /// A message will not be sent after all.
+    /// Removes a message that will not be sent.
     pub(crate) fn forget(&mut self, seq: u64) {
         if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
             self.pending.remove(at);
@@ -216,12 +216,12 @@ impl Replies {
         self.pending.len()
     }
 
-    /// The run was interrupted: what was sent whole and is unanswered, taken out.
+    /// The run was interrupted: removes all messages, and returns those that were sent whole but not answered.
     pub(crate) fn interrupt(&mut self) -> impl Iterator<Item = Pending> {
         std::mem::take(&mut self.pending).into_iter().filter(|message| message.sent.is_some())
     }
 
-    /// What is overdue is missing.
+    /// Counts overdue messages as missing.
     pub(crate) fn expire(&mut self, rules: &Rules, conn: u64, now: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         while let Some(message) = self.pending.front().copied().filter(|front| front.is_overdue(now, rules.timeout)) {
             self.pending.pop_front();
@@ -241,24 +241,24 @@ impl Replies {
         emit(finding);
     }
 
-    /// The connection is over: what was sent and is unanswered is missing, and bytes that belong to nothing are told.
+    /// The connection has ended: unanswered messages are missing, and bytes that belong to no message are unexpected.
     pub(crate) fn end(&mut self, conn: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         for message in std::mem::take(&mut self.pending) {
             if message.sent.is_some() {
                 self.missing(message, conn, emit);
             }
         }
-        // The beginning of a reply whose end never came is the missing reply's own.
+        // If a message is missing, the bytes are the beginning of its reply, and no finding of their own.
         if !self.buf.is_empty() && self.missed.is_empty() {
             emit(Finding { verdict: Verdict::Unexpected, message: None, conn, seq: None, received: &self.buf });
         }
         self.buf = Vec::new();
         (self.searched, self.breaks) = (0, 0);
-        // The next connection in this place knows nothing of it.
+        // A new connection in this place cannot receive the replies of the old one.
         self.missed.clear();
     }
 
-    /// Bytes have come.
+    /// Takes in received bytes, and emits a finding for each reply that is complete.
     pub(crate) fn feed(&mut self, rules: &Rules, conn: u64, chunk: &[u8], now: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         if matches!(rules.expect, Expect::None) {
             return;
@@ -275,13 +275,13 @@ impl Replies {
         }
         buf.drain(..head);
         if buf.is_empty() && buf.capacity() > 16 * 1024 {
-            // One that has had much to say does not keep the memory for it.
+            // Frees the memory of a large reply.
             buf = Vec::new();
         }
         self.buf = buf;
     }
 
-    /// Judges the first reply in `rest`, and says how long it is; `None`: it is not all there.
+    /// Judges the first reply in `rest` and returns its length; `None` if it is not complete.
     fn judge_next(
         &mut self,
         rules: &Rules,
@@ -310,7 +310,7 @@ impl Replies {
             Expect::Regex(regex) => regex.is_match(without_break(line)),
             _ => true,
         };
-        // Lines that are not told apart answer in turn.
+        // Lines of these kinds do not name their message, so each answers the oldest one.
         let known = match is_right {
             true if !self.pending.is_empty() => Some(Known::Pending(0)),
             true if !self.missed.is_empty() => Some(Known::Missed(0)),
@@ -320,7 +320,7 @@ impl Replies {
         Some(len)
     }
 
-    /// How long so many lines are, if they are there.
+    /// The length of the first `lines` lines, if they are complete.
     fn find_lines(&mut self, rest: &[u8], lines: usize) -> Option<usize> {
         while let Some(at) = memchr(b'\n', &rest[self.searched..]) {
             self.searched += at + 1;
@@ -333,7 +333,9 @@ impl Replies {
         None
     }
 
-    /// As many bytes as their message: the longest that fits is looked for, beginning with the oldest message.
+    /// Judges a reply without a line break, which has as many bytes as its message.
+    ///
+    /// It is compared with each unanswered message, the oldest first, and then with earlier messages.
     fn judge_bytes(
         &mut self,
         rules: &Rules,
@@ -353,6 +355,7 @@ impl Replies {
                 return Some(len);
             }
             is_beginning |= text.starts_with(rest);
+            // The expected reply has begun: wait for the rest of it before trying younger messages.
             if at == 0 && is_beginning {
                 return None;
             }
@@ -390,7 +393,7 @@ impl Replies {
         (remembered..self.next_seq).rev().find(|&seq| is_text(seq)).map(Known::Answered)
     }
 
-    /// The number and length of an earlier message that `rest` begins with.
+    /// The number and length of an earlier message, if `rest` begins with it.
     fn identify_bytes(&self, rules: &Rules, conn: u64, rest: &[u8]) -> Option<(u64, usize)> {
         let seq = if rules.messages.are_numbered() {
             rules.messages.recognize(conn, rest, self.next_seq)?
@@ -403,11 +406,13 @@ impl Replies {
         Some((seq, rules.messages.text(conn, seq).len()))
     }
 
-    /// Whether `rest` may become an earlier message that is longer than the expected one, as `<10>` is longer than `<9>`.
+    /// Whether `rest` may be the beginning of an earlier message that is longer than the expected one: `<10>` is longer
+    /// than `<9>`.
     fn begins_longer(&self, rules: &Rules, conn: u64, rest: &[u8]) -> bool {
         let remembered = self.next_seq.saturating_sub(REMEMBERED);
         let texts = (remembered..self.next_seq).rev().map(|seq| rules.messages.text(conn, seq));
-        // Numbers grow, and texts with them: the first that is not longer ends the search, nearly always at once.
+        // Texts grow with their numbers, so the first that is not longer ends the search. Usually that is the first
+        // one.
         texts.take_while(|text| text.len() > rest.len()).any(|text| text.starts_with(rest))
     }
 
@@ -421,7 +426,7 @@ impl Replies {
         }
     }
 
-    /// Says what the reply is, now that it is known which message it belongs to.
+    /// Emits the finding for a reply, given the message that it belongs to.
     fn settle(&mut self, known: Option<Known>, conn: u64, received: &[u8], emit: &mut dyn FnMut(Finding<'_>)) {
         let finding = |verdict, message: Option<Pending>, seq| Finding { verdict, message, conn, seq, received };
         match known {
@@ -445,14 +450,14 @@ impl Replies {
     }
 }
 
-/// The lines of a connection, for who judges them elsewhere: those of a fan-out, and greetings.
+/// Splits the bytes of a connection into lines, for a fan-out and for greetings.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     buf: Vec<u8>,
 }
 
 impl Lines {
-    /// Takes in `chunk` and hands over each line with its break. A line without an end is cut.
+    /// Takes in `chunk` and passes each complete line, with its line break, to `emit`. A line without an end is cut.
     pub(crate) fn feed(&mut self, chunk: &[u8], mut emit: impl FnMut(&[u8])) {
         let mut rest = chunk;
         while let Some(at) = memchr(b'\n', rest) {
@@ -474,7 +479,7 @@ impl Lines {
     }
 }
 
-/// What is behind the first line break, if there is one.
+/// The bytes after the first line break, if there is one.
 pub(crate) fn behind_line(chunk: &[u8]) -> Option<&[u8]> {
     memchr(b'\n', chunk).map(|at| &chunk[at + 1..])
 }

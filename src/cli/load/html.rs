@@ -1,9 +1,9 @@
-//! The report as a page: one file, curves as inline SVG, no script, nothing from anywhere else.
+//! The report as a page: one file with curves as inline SVG, without scripts and without references to other files.
 //!
-//! What a reader wants first comes first: whether it is all right and why not, four figures, then the curves, and the text of
-//! the report at the end. A part that has nothing to show is left out.
+//! The most important things come first: the verdict and its reasons, four figures, then the curves, and at the end the
+//! text of the report. A part with nothing to show is left out.
 //!
-//! Everything that comes from outside, and that is the target's name, what was typed and whatever the server sent, is escaped.
+//! All input is escaped: the name of the target, what the user typed, and what the server sent.
 
 mod chart;
 
@@ -23,10 +23,10 @@ const STYLE: &str = include_str!("html/style.css");
 /// How many points a curve of percentiles has.
 const POINTS: u32 = 200;
 
-/// Phases shorter than this part of the run are not marked: their line would be another one's.
+/// Phases shorter than this part of the run are not marked: their line would cover another line.
 const VISIBLE: f64 = 0.03;
 
-/// The page.
+/// Writes the page.
 pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
     let ledger = &run.ledger;
     let title = format!("bucle load {}", escape(load.target_url().trim_start_matches("tcp://")));
@@ -59,7 +59,7 @@ pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
     out
 }
 
-/// All right or not, and every reason.
+/// Whether the run was good, and all reasons if not.
 fn verdict(out: &mut String, load: &Load, run: &FinishedRun) {
     let ledger = &run.ledger;
     let (class, mark) = match run.exit {
@@ -95,13 +95,13 @@ fn verdict(out: &mut String, load: &Load, run: &FinishedRun) {
     out.push_str("</section>\n");
 }
 
-/// The figures that are asked for first: name, value, and what belongs to it.
+/// The most important figures, each with name, value and a note.
 fn tiles(out: &mut String, load: &Load, ledger: &Ledger) {
     let counts = &ledger.steady;
     let connects = &ledger.connects;
     let mut tiles: Vec<(&str, String, String, bool)> = Vec::new();
     let rate = |count: u64| plain(ledger.rate_of(count));
-    let aimed = load.model.rate().map_or(String::new(), |rate| format!("of {} aimed at", grouped(rate)));
+    let aimed = load.model.rate().map_or(String::new(), |rate| format!("target: {}", grouped(rate)));
     if load.is_checked() {
         tiles.push(("replies a second", rate(counts.exact), aimed, false));
         let of = format!("of {} {} expected", grouped(counts.expected), unit(load));
@@ -136,7 +136,7 @@ fn tiles(out: &mut String, load: &Load, ledger: &Ledger) {
     out.push_str("</dl>\n");
 }
 
-/// Whether the figures are the server's, or the tester's own.
+/// Whether the load generator was the limit.
 fn generator(out: &mut String, load: &Load, run: &FinishedRun) {
     let class = if run.ledger.is_saturated() { "note off" } else { "note" };
     let words = report::generator(load, run);
@@ -170,7 +170,7 @@ fn first_failure(out: &mut String, first: &Failure) {
     out.push_str("</table></div>\n");
 }
 
-/// Response and service time; one of them where they are the same.
+/// Response and service time; only the response time if they are the same.
 fn both(ledger: &Ledger) -> Vec<(&'static str, &'static str, &Counts)> {
     match ledger.has_one_time() {
         true => vec![("response", "red", &ledger.response)],
@@ -192,7 +192,7 @@ fn table(out: &mut String, ledger: &Ledger) {
     out.push_str("</tr></table></div>\n");
 }
 
-/// Latency by percentile; the further right, the rarer, tenfold from mark to mark.
+/// Latency by percentile. From one mark to the next, the share of slower replies falls to a tenth.
 fn percentiles(out: &mut String, ledger: &Ledger) {
     let right = (ledger.response.total().max(10) as f64).log10();
     let points = |counts: &Counts| -> Vec<(f64, f64)> {
@@ -211,7 +211,7 @@ fn percentiles(out: &mut String, ledger: &Ledger) {
     let most = all.iter().filter_map(|(_, most)| *most).max().unwrap_or(1).max(1);
     let chart = Chart {
         title: "Latency by percentile".to_owned(),
-        note: "the share of replies that came at least so fast".to_owned(),
+        note: "the share of replies that were at least this fast".to_owned(),
         x: Axis::nines(right),
         y: Axis::nanoseconds(least as f64, most as f64),
         curves,
@@ -220,14 +220,14 @@ fn percentiles(out: &mut String, ledger: &Ledger) {
     chart.write(out);
 }
 
-/// The slices of the run from the first thing to be shown on, and what begins and ends between them.
+/// The part of the run that is drawn: its slices, and the beginnings and ends of phases.
 struct Span {
     cuts: Vec<Cut>,
     seconds: f64,
     lines: Vec<(f64, &'static str)>,
-    /// Not even two slices: there is nothing to compare.
+    /// Whether there are fewer than two slices, and so nothing to compare.
     is_short: bool,
-    /// How long a slice of the load is: `100 ms`, `second`.
+    /// The length of a slice, for notes: `100 ms`, `second`.
     slice: &'static str,
 }
 
@@ -235,7 +235,7 @@ impl Span {
     fn of(ledger: &Ledger) -> Span {
         let (before, load) = (&ledger.timeline.before, &ledger.timeline.load);
         let has_ramp = before.length() as f64 > VISIBLE * (before.length() + load.length()) as f64;
-        // Otherwise time is counted from the first message on.
+        // If the ramp is too short to be seen, time begins with the first message.
         let start = if has_ramp { before.length() } else { 0 };
         let mut cuts = if has_ramp { before.cuts() } else { Vec::new() };
         cuts.extend(load.cuts().into_iter().map(|cut| Cut { from: cut.from + start, to: cut.to + start, ..cut }));
@@ -277,7 +277,7 @@ fn over_time(out: &mut String, load: &Load, ledger: &Ledger) {
     let span = Span::of(ledger);
     if span.is_short {
         let took = time_of((span.seconds * 1e9) as u64);
-        let _ = writeln!(out, "<h2>Over time</h2>\n<p>It took {took}: too short for a curve.</p>");
+        let _ = writeln!(out, "<h2>Over time</h2>\n<p>The run took {took}: too short for a curve.</p>");
         return;
     }
     let mut charts = String::new();
@@ -303,7 +303,7 @@ fn curves(out: &mut String, load: &Load, ledger: &Ledger, span: &Span) {
     if span.most(failures) > 0.0 {
         let shape = Shape::Bars(span.steps(|cut| Some(failures(cut))));
         let curves = vec![Curve { name: "failures", class: "red", shape }];
-        let note = format!("{by}, when they were found");
+        let note = format!("{by}, at the time when they were found");
         span.chart("Failures", note, Axis::numbers(span.most(failures), true), curves).write(out);
     }
     let open = |cut: &Cut| cut.slice.connections as f64;
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_outside_is_markup() {
+    fn markup_in_input_is_escaped() {
         assert_eq!(escape("<script>'&\""), "&lt;script&gt;&#39;&amp;&quot;");
     }
 }

@@ -1,23 +1,24 @@
-//! What is sent: templates, and the texts that come out of them.
+//! Messages: templates, and the texts that are made from them.
 //!
-//! A text is a function of its connection, its number and the run's seed, and of nothing else:
+//! A text depends only on its connection, its number and the run's seed:
 //!
 //! ```text
 //!   "{conn}:{seq} {rand:4}\n"   connection 3, number 17   ──▶   "3:17 a9Xq\n"
 //! ```
 //!
-//! So nobody has to keep what was sent. Whoever wants to compare writes the text once more; and a reply that comes
-//! twice, or minutes late, is recognised by the number in it ([`Messages::recognize`]) at no cost in memory.
+//! So sent texts are not stored. To compare a reply, the text is written again. A reply that is received twice, or
+//! minutes late, is recognised by its number ([`Messages::recognize`]) without using memory.
 
-/// One of the things a message consists of.
+/// A part of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Part {
     Text(Box<[u8]>),
     Conn,
     Seq,
-    /// So many letters or digits.
+    /// This number of letters or digits.
     Rand(usize),
-    /// Letters or digits up to so many bytes of the whole message, the line end behind it included.
+    /// Letters or digits that fill the message up to this number of bytes. The line end comes after it and does not
+    /// count.
     Fill(usize),
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct Template {
     parts: Vec<Part>,
 }
 
-/// What happens to the end of a message.
+/// How the end of a message is changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LineEnd {
     AsIs,
@@ -35,7 +36,7 @@ pub(crate) enum LineEnd {
     CrLf,
 }
 
-/// The messages of a run, in turn. The message with the number n is written from the template n modulo their count.
+/// The messages of a run. The templates are used in turn: message n is made from template n modulo their count.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Messages {
     templates: Vec<Template>,
@@ -45,10 +46,10 @@ pub(crate) struct Messages {
 /// The longest `{rand:N}`.
 const LONGEST_RAND: usize = 16 * 1024 * 1024;
 
-/// Letters and digits, 64 of them: two come twice as often, and six bits choose one.
+/// The letters and digits, and two of them once more, so that six random bits choose one of 64.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ab";
 
-/// Understands `\n \r \t \\ \xHH`.
+/// Replaces the escapes `\n \r \t \\ \xHH`.
 pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -58,7 +59,7 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
             out.push(byte);
             continue;
         }
-        let (&kind, after) = rest.split_first().ok_or(r"a lone \ ends the text; write \\ for one")?;
+        let (&kind, after) = rest.split_first().ok_or(r"the text ends in a single \; write \\ for a backslash")?;
         rest = after;
         out.push(match kind {
             b'n' => b'\n',
@@ -70,19 +71,19 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
                 let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
                 let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 rest = rest.get(2..).unwrap_or_default();
-                byte.ok_or(r"\x wants two hexadecimal digits, like \x0a")?
+                byte.ok_or(r"\x needs two hexadecimal digits, as in \x0a")?
             }
-            _ => return Err(format!(r"there is no \{}; there are \n \r \t \\ and \xHH", char::from(kind))),
+            _ => return Err(format!(r"unknown escape \{}; there are \n \r \t \\ and \xHH", char::from(kind))),
         });
     }
     Ok(out)
 }
 
 impl Template {
-    /// Understands `{conn}`, `{seq}` and `{rand:N}`; other braces are text.
+    /// Parses `{conn}`, `{seq}` and `{rand:N}`. Other braces are text.
     pub(crate) fn parse(text: &[u8]) -> Result<Template, String> {
         if text.is_empty() {
-            return Err("an empty message cannot be answered; type one after -m".to_owned());
+            return Err("the message is empty; write its text after -m".to_owned());
         }
         let mut parts = Vec::new();
         let mut literal = Vec::new();
@@ -93,10 +94,10 @@ impl Template {
             } else if rest.starts_with(b"{seq}") {
                 (Part::Seq, 5)
             } else if rest.starts_with(b"{rand:") {
-                let close = rest.iter().position(|&byte| byte == b'}').ok_or("{rand:N} wants a closing brace")?;
+                let close = rest.iter().position(|&byte| byte == b'}').ok_or("{rand:N} needs a closing brace")?;
                 let number = std::str::from_utf8(&rest[6..close]).ok().and_then(|digits| digits.parse().ok());
                 let number = number.filter(|number| (1..=LONGEST_RAND).contains(number));
-                (Part::Rand(number.ok_or(format!("{{rand:N}} wants a number from 1 to {LONGEST_RAND}"))?), close + 1)
+                (Part::Rand(number.ok_or(format!("{{rand:N}} needs a number from 1 to {LONGEST_RAND}"))?), close + 1)
             } else {
                 literal.push(first);
                 rest = &rest[1..];
@@ -114,8 +115,8 @@ impl Template {
         Ok(Template { parts })
     }
 
-    /// What looks like a placeholder and is none: a word in braces (`{foo}`, `{ seq }`), or what begins like one (`{conn3}`,
-    /// `{rand 8}`). Other braces belong to the text, which may well be JSON.
+    /// Texts that look like placeholders but are not: a word in braces (`{foo}`, `{ seq }`), or braces that begin like
+    /// a placeholder (`{conn3}`, `{rand 8}`). Other braces are taken for text, such as JSON.
     fn mistaken(&self) -> impl Iterator<Item = String> {
         let texts = self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => std::str::from_utf8(text).ok(),
@@ -159,7 +160,7 @@ impl Template {
         self.parts.contains(&Part::Seq)
     }
 
-    /// How many lines it is, if it ends in a line break; otherwise 0: it is so many bytes.
+    /// How many lines it has. 0 if it does not end in a line break: such a message is counted in bytes.
     fn lines(&self) -> usize {
         let Some(Part::Text(tail)) = self.parts.last() else { return 0 };
         if tail.last() != Some(&b'\n') {
@@ -178,7 +179,7 @@ impl Template {
             if **colon == *b":" && space.starts_with(b" "))
     }
 
-    /// Writes the text of that number at the end of `out`.
+    /// Appends the text of message `seq` to `out`.
     pub(crate) fn write(&self, seed: u64, conn: u64, seq: u64, out: &mut Vec<u8>) {
         self.write_parts(&self.parts, seed, conn, seq, out);
     }
@@ -200,16 +201,19 @@ impl Template {
         }
     }
 
-    /// The numbers that `text` may have: the digits that stand where the template has its `{seq}`.
+    /// The numbers that `text` may have: the digits in the place of the template's `{seq}`, and their prefixes, the
+    /// longest first.
     fn numbers_in(&self, seed: u64, conn: u64, text: &[u8]) -> impl Iterator<Item = u64> {
         let before = self.parts.iter().position(|part| *part == Part::Seq).unwrap_or(self.parts.len());
         let mut head = Vec::new();
-        // Letters before the number depend on it. They have a known length, and are compared later.
+        // Random letters before the number depend on the number. Only their length is known here; the caller compares
+        // them.
         self.write_parts(&self.parts[..before], seed, conn, 0, &mut head);
         let fits =
             text.len() >= head.len() && (self.parts[..before].iter().any(Part::is_random) || text.starts_with(&head));
         let digits = if fits { &text[head.len()..] } else { &[] };
         let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).take(20).count();
+        // A number has no leading zeros.
         let longest = if digits.first() == Some(&b'0') { len.min(1) } else { len };
         let digits = digits[..longest].to_vec();
         (1..=longest).rev().filter_map(move |len| std::str::from_utf8(&digits[..len]).ok()?.parse().ok())
@@ -236,18 +240,18 @@ impl Messages {
         Messages { templates: vec![template], seed: 0 }
     }
 
-    /// One message a line; line ends are kept.
+    /// One message per line. Line ends are kept, unless `line_end` changes them.
     pub(crate) fn from_file(bytes: &[u8], line_end: LineEnd) -> Result<Messages, String> {
         let lines = bytes.split_inclusive(|&byte| byte == b'\n');
         let templates: Result<Vec<_>, _> =
             lines.map(|line| Ok::<_, String>(Template::parse(line)?.with_line_end(line_end))).collect();
         match templates? {
-            templates if templates.is_empty() => Err("there is nothing in it".to_owned()),
+            templates if templates.is_empty() => Err("the file is empty".to_owned()),
             templates => Ok(Messages { templates, seed: 0 }),
         }
     }
 
-    /// What looks like a placeholder and is none, see [`Template::parse`].
+    /// Texts that look like placeholders but are not, see [`Template::parse`].
     pub(crate) fn mistaken(&self) -> impl Iterator<Item = String> {
         self.templates.iter().flat_map(Template::mistaken)
     }
@@ -260,7 +264,7 @@ impl Messages {
         &self.templates[(seq % self.templates.len() as u64) as usize]
     }
 
-    /// Writes the text of that number at the end of `out`.
+    /// Appends the text of message `seq` to `out`.
     pub(crate) fn write(&self, conn: u64, seq: u64, out: &mut Vec<u8>) {
         self.template(seq).write(self.seed, conn, seq, out);
     }
@@ -271,13 +275,13 @@ impl Messages {
         text
     }
 
-    /// How many lines the message of that number is; 0: it does not end in a line break.
+    /// How many lines message `seq` has; 0 if it does not end in a line break.
     pub(crate) fn lines(&self, seq: u64) -> usize {
         self.template(seq).lines()
     }
 
-    /// The number, below `end`, of the message that `bytes` are, or begin with. `None` also where messages have no number
-    /// in them.
+    /// The number, below `end`, of the message that `bytes` are or begin with. `None` if there is none, or if the
+    /// messages contain no number.
     pub(crate) fn recognize(&self, conn: u64, bytes: &[u8], end: u64) -> Option<u64> {
         let count = self.templates.len() as u64;
         let mut text = Vec::new();
@@ -296,7 +300,7 @@ impl Messages {
         None
     }
 
-    /// Whether every message has its number in it.
+    /// Whether every message contains its number.
     pub(crate) fn are_numbered(&self) -> bool {
         self.templates.iter().all(Template::has_seq)
     }
@@ -329,7 +333,8 @@ fn push_letters(mut state: u64, len: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The finisher of SplitMix64 (Steele, Lea and Flood, 2014): every bit of the argument changes half of the result's.
+/// The finisher of SplitMix64 (Steele, Lea and Flood, 2014): a change of one bit in the argument changes half the bits
+/// of the result.
 fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -337,7 +342,7 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Bytes for people: control bytes and what is no UTF-8 as `\xHH`, and no more than `limit` bytes of it.
+/// Formats bytes for people: control characters and invalid UTF-8 as `\xHH`, and at most `limit` of the bytes.
 pub(crate) fn show(bytes: &[u8], limit: usize) -> String {
     let shown = &bytes[..bytes.len().min(limit)];
     let mut out = String::with_capacity(shown.len());
@@ -358,7 +363,7 @@ pub(crate) fn show(bytes: &[u8], limit: usize) -> String {
     out
 }
 
-/// Marks that turn the direction of the text around them, and separators that terminals take for line ends.
+/// Whether `c` changes the direction of the surrounding text, or is a separator that terminals treat as a line end.
 fn is_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -402,14 +407,14 @@ mod tests {
         assert_ne!(rand, text("{rand:100}", 0, 1));
         assert_ne!(rand, text("{rand:100}", 1, 0));
         let twice = text("{rand:10}{rand:10}", 0, 0);
-        assert_ne!(twice[..10], twice[10..], "each is new");
+        assert_ne!(twice[..10], twice[10..], "each has its own letters");
         for bad in ["", "{rand:}", "{rand:0}", "{rand:x}", "{rand:5", "{rand:99999999999}"] {
             assert!(Template::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn what_looks_like_a_placeholder_is_told() {
+    fn texts_that_look_like_placeholders_are_found() {
         let table: &[(&str, &[&str])] = &[
             (r"{conn}:{seq} {rand:8}\n", &[]),
             (r#"{"conn":{conn},"list":[{"a":1},{}]}\n"#, &[]),
@@ -449,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_round() {
+    fn the_lines_of_a_file_are_used_in_turn() {
         let messages = Messages::from_file(b"a\nb\r\nc", LineEnd::AsIs).unwrap();
         let texts: Vec<_> = (0..5).map(|seq| messages.text(0, seq)).collect();
         assert_eq!(texts, [&b"a\n"[..], b"b\r\n", b"c", b"a\n", b"b\r\n"]);
@@ -474,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_for_people() {
+    fn bytes_are_shown_without_control_characters() {
         assert_eq!(show(b"a\x1b[2J\n", 100), r"a\x1b[2J\x0a");
         assert_eq!(show("ñ\u{85}\u{202e}".as_bytes(), 100), r"ñ\xc2\x85\xe2\x80\xae");
         assert_eq!(show(b"\xff\xc3", 100), r"\xff\xc3");

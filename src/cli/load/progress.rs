@@ -1,5 +1,5 @@
-//! What is said while the run goes on: to a person, a line that is drawn anew; to a file, a line every ten seconds; to a
-//! parent process, a line a second.
+//! Progress while the run goes on: on a terminal a line that is redrawn, in a file a line every ten seconds, and to a
+//! parent process a line every 200 ms.
 
 use std::io::{self, IsTerminal};
 
@@ -11,25 +11,25 @@ use super::stage::Stage;
 use super::units::grouped;
 use crate::cli::stderr;
 
-/// How a run stands.
+/// The present state of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) stage: Option<Stage>,
     pub(crate) living: u64,
-    /// Of the [`Unit`] of the run.
+    /// Counted in the [`Unit`] of the run.
     pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) errors: u64,
 }
 
-/// What a run counts while it goes on, beside its connections.
+/// What the progress of a run counts, besides connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Unit {
     #[default]
     Replies,
-    /// Messages, whose replies nobody looks at.
+    /// Sent messages, because replies are not checked.
     Sent,
-    /// Nothing: connections are held.
+    /// Nothing, because connections are only held.
     None,
 }
 
@@ -51,20 +51,20 @@ impl Unit {
     }
 }
 
-/// Whom it is said to.
+/// Where progress is written.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// A terminal on stderr: one line, drawn over.
+    /// To a terminal on stderr: one line that is redrawn.
     Terminal(Shown),
-    /// Anything else on stderr.
+    /// To stderr, if that is not a terminal.
     Plain(Shown),
-    /// A parent, on stdout.
+    /// To a parent process, on stdout.
     Parent(Shown),
-    /// Nobody any more: the report is next.
+    /// Nowhere: the report is next.
     Over,
 }
 
-/// When it was last said, and what.
+/// When progress was last written, and what.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
     at: u64,
@@ -85,7 +85,7 @@ impl Progress {
         Progress::Parent(Shown::default())
     }
 
-    /// Says how it stands, if it is time to.
+    /// Writes the progress, if enough time has passed since the last time.
     pub(crate) fn show(&mut self, now: u64, snapshot: impl FnOnce() -> Snapshot) {
         let (shown, pause) = match self {
             Progress::Terminal(shown) => (shown, SECOND / 5),
@@ -105,10 +105,10 @@ impl Progress {
             Progress::Terminal(shown) => {
                 shown.is_drawn = true;
                 let line = line(now, &snapshot, unit, rate);
-                say(&format!("\r\x1b[K{}", cut(&line, process::columns_of(&io::stderr()))));
+                write_to_stderr(&format!("\r\x1b[K{}", cut(&line, process::columns_of(&io::stderr()))));
             }
-            Progress::Plain(_) => say(&format!("{}\n", line(now, &snapshot, unit, rate))),
-            Progress::Parent(_) => tell(&format!(
+            Progress::Plain(_) => write_to_stderr(&format!("{}\n", line(now, &snapshot, unit, rate))),
+            Progress::Parent(_) => write_to_parent(&format!(
                 "progress {} {} {} {}\n",
                 snapshot.living, snapshot.done, snapshot.failed, snapshot.errors
             )),
@@ -116,31 +116,31 @@ impl Progress {
         }
     }
 
-    /// To a parent: everything is connected that will be.
+    /// Reports to a parent that every connect has succeeded or failed.
     pub(crate) fn connected(&self) {
         if let Progress::Parent(_) = self {
-            tell("connected\n");
+            write_to_parent("connected\n");
         }
     }
 
-    /// Takes away what was drawn, and draws no more.
+    /// Erases the line on a terminal, and stops writing progress.
     pub(crate) fn end(&mut self) {
         if let Progress::Terminal(Shown { is_drawn: true, .. }) = std::mem::replace(self, Progress::Over) {
-            say("\r\x1b[K");
-            // The report comes after it, on the same terminal.
+            write_to_stderr("\r\x1b[K");
+            // Waits until it is written: the report comes next, on the same terminal.
             stderr::finish();
         }
     }
 }
 
-/// As much of the line as a row has room for with the cursor behind it, and with the `^C` that a terminal echoes. A longer
-/// one would go on in the next row, and be drawn over in part only.
+/// Cuts the line so that the cursor, and the `^C` that a terminal echoes, fit into the same row. A longer line would
+/// continue in the next row, and redrawing would not erase its first row.
 fn cut(line: &str, columns: Option<usize>) -> &str {
     let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub("^C".len() + 1));
     line.char_indices().nth(room).map_or(line, |(end, _)| &line[..end])
 }
 
-/// The parent's snapshot, out of a child's line.
+/// Parses the progress line of a child process.
 pub(crate) fn parse(line: &str) -> Option<Snapshot> {
     let mut numbers = line.strip_prefix("progress ")?.split(' ').map(|word| word.trim().parse::<u64>().ok());
     let mut next = || numbers.next().flatten();
@@ -169,13 +169,14 @@ fn line(now: u64, snapshot: &Snapshot, unit: Unit, rate: f64) -> String {
     line
 }
 
-/// On stderr, whether anybody reads it or not.
-fn say(text: &str) {
-    stderr::say(text.as_bytes());
+/// Writes to stderr without waiting for its reader.
+fn write_to_stderr(text: &str) {
+    stderr::write(text.as_bytes());
 }
 
-fn tell(text: &str) {
-    // A parent that is gone is noticed at the standard input.
+/// Writes to the parent process.
+fn write_to_parent(text: &str) {
+    // The error is ignored: standard input shows that the parent is gone.
     let _ = process::write_stdout(text.as_bytes());
 }
 
@@ -184,14 +185,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_childs_line() {
+    fn a_childs_line_is_parsed() {
         let snapshot = parse("progress 1 2 3 4\n").unwrap();
         assert_eq!((snapshot.living, snapshot.done, snapshot.failed, snapshot.errors), (1, 2, 3, 4));
         assert!(parse("progress 1 2").is_none() && parse("{}").is_none());
     }
 
     #[test]
-    fn a_line_is_no_longer_than_a_row() {
+    fn a_line_fits_into_a_row() {
         let table = [
             ("12345", None, "12345"),
             ("12345", Some(80), "12345"),
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_what_there_is_to_tell() {
+    fn a_line_shows_what_the_run_counts() {
         let well = Snapshot { stage: Some(Stage::Steady), living: 2000, done: 12_345, failed: 0, errors: 0 };
         let badly = Snapshot { failed: 3, errors: 4, ..well };
         let table = [

@@ -10,7 +10,7 @@ use super::options::{Length, Load, Model};
 use super::threshold::Threshold;
 use super::units::{grouped, nanos, plain, short_time, time_of};
 use crate::cli::advice;
-use crate::cli::target::Place;
+use crate::cli::target::Address;
 
 /// The width of the report; messages and replies may be wider.
 const COLUMNS: usize = 100;
@@ -97,7 +97,7 @@ fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
 /// If no connection was made: the reason, and what to try.
 pub(crate) fn no_connection(load: &Load, ledger: &Ledger) -> Option<(String, Vec<String>)> {
     let code = ledger.connects.commonest_failure().filter(|_| ledger.connects.ok == 0)?;
-    let place = Place::Tcp(load.host.clone(), load.port);
+    let place = Address::Tcp(load.host.clone(), load.port);
     Some(advice::no_connection("load", &place, code, code))
 }
 

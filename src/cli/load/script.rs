@@ -1,4 +1,4 @@
-//! `--script`: a conversation, step by step.
+//! `--script`: a dialogue with the server, in steps.
 //!
 //! ```text
 //!   # log in
@@ -9,8 +9,8 @@
 //!   close
 //! ```
 //!
-//! The file is understood here, and a [`Pass`] goes through it: bytes in, and what is to be done next out. Who does it
-//! knows sockets; this does not.
+//! This module parses the file. A [`Pass`] goes through its steps: it takes in received bytes and returns the next
+//! [`Action`]. It uses no sockets; its caller performs the actions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::units::time;
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Send(Messages),
-    /// Waits until this has come, and skips what is before it.
+    /// Waits until this has been received, and skips the bytes before it.
     Expect(Messages),
     Pause(Duration),
     Close,
@@ -33,23 +33,24 @@ pub(crate) enum Step {
 /// A script: at least one step, and at least one that sends or expects.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// With the number of its line, from 1.
+    /// Each step with the number of its line, from 1.
     steps: Arc<[(u64, Step)]>,
 }
 
-/// Which text was sent; enough to write it once more.
+/// Names a text that was sent, so that it can be written again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
     seq: u64,
     step: usize,
 }
 
-/// How much may come before what is expected. What has been searched is let go before it is that much.
+/// How many searched bytes are kept at most while the expected text has not been received.
 const SEARCHED: usize = 64 * 1024;
 
 impl Script {
     pub(crate) fn parse(bytes: &[u8], line_end: LineEnd) -> Result<Script, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "the script is no UTF-8; write other bytes as \\xHH")?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| "the script is not valid UTF-8; write other bytes as \\xHH")?;
         let mut steps = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_start();
@@ -61,14 +62,14 @@ impl Script {
         }
         if !steps.iter().any(|(_, step)| matches!(step, Step::Send(_) | Step::Expect(_))) {
             return Err(
-                "the script sends and expects nothing; its lines are: send TEXT, expect TEXT, pause TIME, close"
+                "the script has no send or expect step; the steps are: send TEXT, expect TEXT, pause TIME, close"
                     .to_owned(),
             );
         }
         Ok(Script { steps: steps.into() })
     }
 
-    /// Gives the texts that are made of letters the run's seed.
+    /// Sets the seed of the random letters.
     pub(crate) fn set_seed(&mut self, seed: u64) {
         let mut steps = self.steps.to_vec();
         for (_, step) in &mut steps {
@@ -79,7 +80,7 @@ impl Script {
         self.steps = steps.into();
     }
 
-    /// What looks like a placeholder and is none.
+    /// Texts that look like placeholders but are not.
     pub(crate) fn mistaken(&self) -> impl Iterator<Item = String> {
         let texts = self.steps.iter().filter_map(|(_, step)| match step {
             Step::Send(messages) | Step::Expect(messages) => Some(messages),
@@ -93,7 +94,7 @@ fn parse_step(line: &str, line_end: LineEnd) -> Result<Step, String> {
     let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line.trim_end(), ""));
     let template = || -> Result<Template, String> {
         if rest.is_empty() {
-            return Err(format!("{word} what? write the text behind it"));
+            return Err(format!("{word} needs a text after it"));
         }
         Template::parse(&unescape(rest)?)
     };
@@ -101,37 +102,37 @@ fn parse_step(line: &str, line_end: LineEnd) -> Result<Step, String> {
         "send" => Ok(Step::Send(Messages::one(template()?, line_end))),
         "expect" => match template()? {
             template if template.has_rand() => {
-                Err("nobody can expect {rand:N}: it is new each time; expect what stands around it".to_owned())
+                Err("expect cannot have {rand:N}, which is new each time; expect the text around it".to_owned())
             }
             template => Ok(Step::Expect(Messages::one(template, LineEnd::AsIs))),
         },
         "pause" => Ok(Step::Pause(time(rest.trim())?)),
         "close" if rest.trim().is_empty() => Ok(Step::Close),
-        _ => Err(format!("there is no step {line:?}; the steps are: send TEXT, expect TEXT, pause TIME, close")),
+        _ => Err(format!("unknown step {line:?}; the steps are: send TEXT, expect TEXT, pause TIME, close")),
     }
 }
 
-/// One way through a script, on one connection.
+/// One pass through a script, on one connection.
 #[derive(Debug)]
 pub(crate) struct Pass {
     script: Script,
     conn: u64,
     pub(crate) seq: u64,
     next: usize,
-    /// What is waited for, if anything is.
+    /// The expected text, while the pass waits for it.
     wanted: Option<Vec<u8>>,
 }
 
-/// What a pass wants done.
+/// What the caller has to do next.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Action {
     Send(Vec<u8>),
-    /// Wait for bytes, and call [`Pass::found`] with them.
+    /// Receive bytes, and call [`Pass::found`] with them.
     Wait,
     Pause(Duration),
-    /// It is through, and the connection is to be closed.
+    /// Close the connection: the pass has ended.
     Close,
-    /// It is through.
+    /// Nothing: the pass has ended.
     Done,
 }
 
@@ -140,7 +141,7 @@ impl Pass {
         Pass { script: script.clone(), conn, seq, next: 0, wanted: None }
     }
 
-    /// What is next.
+    /// The next action.
     pub(crate) fn next(&mut self) -> Action {
         if self.wanted.is_some() {
             return Action::Wait;
@@ -158,8 +159,8 @@ impl Pass {
         }
     }
 
-    /// Looks for what is waited for in all that has come, and takes it out with what is before it. Says whether it was
-    /// there.
+    /// Searches the received bytes for the expected text. Returns whether it was found. If so, it is removed with the
+    /// bytes before it.
     pub(crate) fn found(&mut self, come: &mut Vec<u8>) -> bool {
         let Some(wanted) = &self.wanted else { return false };
         if let Some(at) = memmem::find(come, wanted) {
@@ -167,28 +168,29 @@ impl Pass {
             self.wanted = None;
             return true;
         }
+        // The end is kept: it may be the beginning of the expected text.
         if come.len() > SEARCHED + wanted.len() {
             come.drain(..come.len() - wanted.len());
         }
         false
     }
 
-    /// What is waited for, if anything is.
+    /// The expected text, while the pass waits for it.
     pub(crate) fn wanted(&self) -> Option<&[u8]> {
         self.wanted.as_deref()
     }
 
-    /// The line of the step that it stands at.
+    /// The line number of the current step.
     pub(crate) fn line(&self) -> Option<u64> {
         self.script.steps.get(self.next.checked_sub(1)?).map(|(number, _)| *number)
     }
 
-    /// What was just to be sent.
+    /// Names the text of the current send step.
     pub(crate) fn said(&self) -> Said {
         Said { seq: self.seq, step: self.next.saturating_sub(1) }
     }
 
-    /// What was sent then, be it in this pass or in an earlier one of its connection.
+    /// The text that `said` names, in this pass or in an earlier one of its connection.
     pub(crate) fn text_of(&self, said: Said) -> Vec<u8> {
         match self.script.steps.get(said.step) {
             Some((_, Step::Send(messages))) => messages.text(self.conn, said.seq),
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_is_let_go() {
+    fn skipped_bytes_are_dropped() {
         let script = parse("expect end").unwrap();
         let mut pass = Pass::new(&script, 0, 0);
         assert_eq!(pass.next(), Action::Wait);
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_script() {
+    fn invalid_scripts_are_refused() {
         for text in [
             "",
             "# nothing",

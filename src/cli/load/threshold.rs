@@ -1,21 +1,21 @@
-//! `--fail-if`: what a build server wants to know, as a yes or no.
+//! `--fail-if`: conditions that make a run fail, for build servers.
 
 use super::units::{plain, time, time_of};
 
-/// `p99>5ms`: fails the run when it is true.
+/// A condition such as `p99>5ms`. The run fails if it is true.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Threshold {
-    /// As it was typed.
+    /// The condition as the user typed it.
     pub(crate) text: String,
     metric: Metric,
     is: Comparison,
-    /// Nanoseconds for a percentile.
+    /// In nanoseconds for a percentile.
     value: f64,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Metric {
-    /// Of the response times, as a part of one; 1 is the longest.
+    /// A percentile of the response times, as a fraction; 1 is the longest time.
     Percentile(f64),
     Rate,
     Wrong,
@@ -70,7 +70,7 @@ impl Threshold {
         Ok(Threshold { text: text.to_owned(), metric, is, value })
     }
 
-    /// With its unit, as it was understood, and what was measured: `p99 > 5.00 s: it was 190 us`.
+    /// The condition with its unit, and the measured value: `p99 > 5.00 s: it was 190 us`.
     pub(crate) fn words(&self, measured: impl FnOnce(Metric) -> Option<f64>) -> String {
         let name = METRICS.iter().find(|(_, metric)| *metric == self.metric).map_or("", |(name, _)| *name);
         let is = match self.is {
@@ -89,7 +89,8 @@ impl Threshold {
         format!("{name} {is} {}: {was}", with_unit(self.value))
     }
 
-    /// Whether it is true. `None` for a percentile without samples, of which nothing good can be said: that fails.
+    /// Whether the condition is true. It counts as true for a percentile without samples (`None`), so that such a run
+    /// fails.
     pub(crate) fn is_true(&self, measured: impl FnOnce(Metric) -> Option<f64>) -> bool {
         measured(self.metric).is_none_or(|measured| match self.is {
             Comparison::More => measured > self.value,
@@ -100,7 +101,7 @@ impl Threshold {
     }
 }
 
-/// `0`, `2.5`, `10k`, `1M`.
+/// Parses a number such as `0`, `2.5`, `10k` or `1M`.
 fn number(text: &str) -> Result<f64, String> {
     let advice = "the value is a number, like 0, 2.5 or 10k";
     let (digits, unit) = match text.as_bytes().last() {
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_told_with_its_unit() {
+    fn a_threshold_is_shown_with_its_unit() {
         let table = [
             ("p99>5", Some(190_000.0), "p99 > 5.00 s: it was 190 us"),
             ("max<=5ms", None, "max <= 5.00 ms: there was nothing to measure"),

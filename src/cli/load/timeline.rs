@@ -1,59 +1,59 @@
-//! What happened when, for the curves: the run cut into slices.
+//! The course of the run, for the curves: counts per slice of time.
 //!
 //! ```text
-//!            all are connected                                        it closes
+//!            all are connected                                        the run closes
 //!   before   │ load                                                   │
 //!   ├────┬──▌├────┬────┬────┬────┬────┬────┬────┬────┬────┬────┬────┬─▌
 //!    100 ms                                              the last is shorter
 //! ```
 //!
-//! Slices are counted from the moment the load begins, so that a warm-up of a second ends where a slice does; what was before
-//! it, while connections were made, is cut by itself. A slice belongs to the time when a thing happened, not to the time
-//! when somebody looked: a tester that was held up has empty slices, and what came then is in the slice it came in.
+//! The slices of the load begin with the load, so that a warm-up of one second ends at the end of a slice. The time
+//! before, while connections were made, has slices of its own. An event is counted in the slice of its own time. So
+//! a tester that was held up has empty slices for that time.
 //!
-//! A short run is cut finely; from [`FINE_SLICES`] on into seconds. The last slice is hardly ever a whole one: whoever draws
-//! it asks for [`Track::cuts`], which say how long each of them is.
+//! A short run has slices of 100 ms. From [`FINE_SLICES`] slices on they are joined into seconds. The last slice is
+//! usually shorter; [`Track::cuts`] gives the length of each slice.
 
 use serde_json::{Value, json};
 
 use super::counts::{Counts, pairs, u64_of};
 
-/// How long a slice of a short run is.
+/// The length of a slice in a short run, in nanoseconds.
 const FINE: u64 = 100_000_000;
 
-/// And of a long one; a multiple of it.
+/// The length of a slice in a long run; a multiple of [`FINE`].
 const COARSE: u64 = 1_000_000_000;
 
-/// From so many slices on a run is long: 20 seconds.
+/// A run with this many slices is long: 20 seconds.
 const FINE_SLICES: usize = 200;
 
 /// The whole run.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
-    /// While connections were made.
+    /// The time in which connections were made.
     pub(crate) before: Track,
-    /// From the first message to the end of the last reply.
+    /// The time from the first message to the end of the last reply.
     pub(crate) load: Track,
     has_begun: bool,
 }
 
-/// A part of the run, in slices of one length.
+/// A part of the run, in slices of the same length.
 #[derive(Debug)]
 pub(crate) struct Track {
     /// When it began, in nanoseconds of the run.
     start: u64,
     width: u64,
-    /// Those that are over.
+    /// The slices that have ended.
     slices: Vec<Slice>,
     current: Current,
-    /// How long it was, once that is known.
+    /// The length of the track, once it has ended.
     length: Option<u64>,
 }
 
-/// What happened in a slice.
+/// The counts of a slice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slice {
-    /// Open at its end.
+    /// Connections that were open at its end.
     pub(crate) connections: u64,
     pub(crate) exact: u64,
     pub(crate) failed: u64,
@@ -70,7 +70,7 @@ struct Current {
     response: Counts,
 }
 
-/// A slice to be drawn: from and to when, in nanoseconds of its track.
+/// A slice with its beginning and end, in nanoseconds of its track.
 #[derive(Clone, Debug)]
 pub(crate) struct Cut {
     pub(crate) from: u64,
@@ -79,7 +79,7 @@ pub(crate) struct Cut {
 }
 
 impl Timeline {
-    /// The load begins: all are connected that will be.
+    /// Begins the load: every connect has succeeded or failed.
     pub(crate) fn begin(&mut self, now: u64, connections: u64) {
         self.before.look(now, connections);
         self.before.end(now);
@@ -88,7 +88,7 @@ impl Timeline {
         self.load.current.connections = connections;
     }
 
-    /// Now and then: how many connections are open.
+    /// Records how many connections are open. It is called regularly.
     pub(crate) fn look(&mut self, now: u64, connections: u64) {
         self.track().look(now, connections);
     }
@@ -106,7 +106,7 @@ impl Timeline {
         self.at(now).failed += 1;
     }
 
-    /// The run closes. What is found out later belongs to the last slice.
+    /// Ends the track. Later events are counted in the last slice.
     pub(crate) fn end(&mut self, now: u64) {
         self.track().end(now);
     }
@@ -125,7 +125,7 @@ impl Timeline {
         json!([self.before.value(), self.load.value()])
     }
 
-    /// Adds that of another process.
+    /// Adds the timeline of another process.
     pub(crate) fn add(&mut self, value: &Value) {
         self.before.add(&value[0]);
         self.load.add(&value[1]);
@@ -172,18 +172,18 @@ impl Cut {
 }
 
 impl Track {
-    /// How long it was.
+    /// The length of the track.
     pub(crate) fn length(&self) -> u64 {
         self.length.unwrap_or(self.slices.len() as u64 * self.width)
     }
 
-    /// How long a slice is.
+    /// The length of a slice.
     pub(crate) fn width(&self) -> u64 {
         self.width
     }
 
-    /// Its slices with their times. One at the end that is less than half as long as the others is a part of the one before:
-    /// what happens in a few milliseconds is chance, and no rate.
+    /// The slices with their times. If the last slice is less than half as long as the others, it is joined to the one
+    /// before, because the counts of a few milliseconds make no reliable rate.
     pub(crate) fn cuts(&self) -> Vec<Cut> {
         let length = self.length();
         let mut cuts: Vec<Cut> = Vec::new();
@@ -221,7 +221,7 @@ impl Track {
         self.length.get_or_insert(now - self.start);
     }
 
-    /// Ends the slices that are over.
+    /// Ends the slices whose time has passed.
     fn roll(&mut self, now: u64) {
         while self.length.is_none() && now.saturating_sub(self.start) >= (self.slices.len() as u64 + 1) * self.width {
             let connections = self.current.connections;
@@ -233,7 +233,7 @@ impl Track {
         }
     }
 
-    /// Whole seconds instead of parts of them.
+    /// Joins the slices into whole seconds.
     fn coarsen(&mut self) {
         if self.width == COARSE {
             return;
@@ -299,7 +299,7 @@ mod tests {
             timeline.look(now, 7);
         }
         timeline.end(start + length);
-        // The run closes: that is no news of the load.
+        // Connections that close after the end do not change the last slice.
         timeline.look(start + length + 300 * MS, 0);
         timeline
     }
@@ -308,10 +308,10 @@ mod tests {
     fn a_steady_run_is_a_level_line() {
         let table: &[(&str, u64, &[u64])] = &[
             ("whole slices", 300, &[100, 200, 300]),
-            ("a short one at the end is a part of the one before", 340, &[100, 200, 340]),
-            ("a longer one stands by itself", 370, &[100, 200, 300, 370]),
-            ("one that is not whole", 20, &[20]),
-            ("over at once", 0, &[]),
+            ("a short slice at the end is joined to the one before", 340, &[100, 200, 340]),
+            ("a longer slice at the end is separate", 370, &[100, 200, 300, 370]),
+            ("a single short slice", 20, &[20]),
+            ("no time at all", 0, &[]),
         ];
         for (name, length, ends) in table {
             let cuts = steady(33 * MS, length * MS).load.cuts();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_pause_is_in_the_slice_it_came_in() {
+    fn a_pause_leaves_empty_slices() {
         let mut timeline = Timeline::default();
         timeline.begin(0, 1);
         timeline.exact(50 * MS);

@@ -5,7 +5,8 @@ use std::path::Path;
 use bucle::net::{Handler, Shared, Socket};
 use bucle::{Error, EventLoop, Loop};
 
-use super::{Kind, Place, Serve};
+use super::{Kind, Serve};
+use crate::cli::target::Address;
 
 /// How many bytes the path of a unix socket may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
 const UNIX_PATH_LIMIT: usize = 107;
@@ -13,9 +14,9 @@ const UNIX_PATH_LIMIT: usize = 107;
 /// What failed and why, and what may be typed instead.
 pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
     let mut code = error.code();
-    let (why, advice) = match &serve.place {
-        Place::Tcp(host, port) => explain_tcp(error, serve, host, *port),
-        Place::Unix(path) => {
+    let (why, advice) = match &serve.address {
+        Address::Tcp(host, port) => explain_tcp(error, serve, host, *port),
+        Address::Unix(path) => {
             if code == "EACCES" && !directory_of(path).exists() {
                 // libuv's `uv_pipe_bind` reports a missing directory as EACCES, and so does the library. ENOENT helps more.
                 code = "ENOENT";
@@ -23,10 +24,10 @@ pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
             explain_unix(error, serve.kind, path)
         }
     };
-    let place = match &serve.place {
-        Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
-        Place::Tcp(host, port) => format!("{host}:{port}"),
-        Place::Unix(path) => path.display().to_string(),
+    let place = match &serve.address {
+        Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+        Address::Tcp(host, port) => format!("{host}:{port}"),
+        Address::Unix(path) => path.display().to_string(),
     };
     (format!("cannot listen on {place}: {why} ({code})"), advice)
 }

@@ -1,10 +1,10 @@
-//! What holds for places, whatever is typed.
+//! Properties of addresses, for any text that is typed.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Nearly right, or anything.
+/// Text that is nearly an address, or any text.
 fn typed() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         "",
@@ -26,14 +26,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_understood_can_be_shown_and_typed_again(text in typed()) {
-        match Place::parse(&text) {
-            Ok(place) => {
-                if let Place::Tcp(host, port) = &place {
+    fn a_valid_address_can_be_shown_and_typed_again(text in typed()) {
+        match Address::parse(&text) {
+            Ok(address) => {
+                if let Address::Tcp(host, port) = &address {
                     prop_assert!(!host.is_empty() && *port > 0);
                     prop_assert!(!host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/'));
                 }
-                prop_assert_eq!(Place::parse(&place.to_string()), Ok(place));
+                prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
             }
             Err(why) => prop_assert!(!why.is_empty()),
         }

@@ -1,29 +1,29 @@
-//! Where the causes of things to come are: an arrow starts there.
+//! Remembers recent records, because later records may name them as their cause: an arrow starts there.
 //!
-//! The cause of most things is a moment old. That of a timer may be hours old, and millions of records lie between. So
-//! the last records are remembered whatever they are, and of those that arm a timer many more. What is older than that
-//! gets no arrow; the number of its cause is in the file all the same.
+//! Most causes are a few records old. But a timer may have been armed hours ago, with millions of records since. So two
+//! lists are kept: the latest records of any kind, and the latest records that armed a timer. A record with an older
+//! cause gets no arrow, but the number of its cause is in the file.
 
 use std::collections::VecDeque;
 
 use bucle::trace::Phase;
 
-/// How many records are remembered: several turns of a busy server. 24 bytes each.
+/// How many of the latest records are remembered, 32 bytes each: several turns of a busy server.
 const RECENT: usize = 64 * 1024;
 
-/// How many armed timers are remembered beyond that.
+/// How many of the latest records that armed a timer are remembered.
 const ARMED: usize = 64 * 1024;
 
-/// A record, as the start of an arrow.
+/// A record as the start of an arrow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Cause {
     pub(super) start_ns: u64,
-    /// The slice that it is, or that is around it: arrows go from slice to slice.
+    /// The number of its slice, or of the slice around it: arrows connect slices.
     pub(super) anchor: u64,
     pub(super) phase: Phase,
 }
 
-/// Both queues are sorted by number.
+/// The remembered records. Both queues are sorted by number.
 #[derive(Default)]
 pub(super) struct Causes {
     recent: VecDeque<(u64, Cause)>,
@@ -40,8 +40,8 @@ impl Causes {
 
     pub(super) fn find(&self, number: u64) -> Option<Cause> {
         let find_in = |queue: &VecDeque<(u64, Cause)>| {
-            let place = queue.binary_search_by_key(&number, |&(number, _)| number).ok()?;
-            Some(queue[place].1)
+            let index = queue.binary_search_by_key(&number, |&(number, _)| number).ok()?;
+            Some(queue[index].1)
         };
         find_in(&self.recent).or_else(|| find_in(&self.armed))
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timer_is_remembered_longer_than_the_rest() {
+    fn records_that_arm_a_timer_are_remembered_longer() {
         let mut causes = Causes::default();
         let cause = |number| Cause { start_ns: number, anchor: number, phase: Phase::Poll };
         for number in 0..2 * RECENT as u64 {

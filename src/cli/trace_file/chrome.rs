@@ -1,17 +1,18 @@
-//! Records in, lines of Chrome trace JSON out. Knows no files and no clock.
+//! Turns records into lines of Chrome trace JSON. Uses neither files nor a clock.
 //!
 //! ```text
 //!   record of the ring                          ph
 //!   phase, wait, on_data, tick, timer, …        X       a slice on the track of its phase
 //!   write, sent, armed, pause, …                i       an instant there
-//!   its cause, if it is not around it           s  f    an arrow from the slice of the cause
+//!   its cause, if that does not enclose it      s  f    an arrow from the slice of the cause
 //!   on_connection … on_close                    b  e    a span per connection
 //!   wait, on_connection, blocked, sent, …       C       ready events, connections, queued bytes
 //! ```
 //!
-//! Every line is one event, and a comma stands before each but the first. So what a killed process leaves behind wants
-//! nothing but a `]`, and the viewers ([Perfetto](https://ui.perfetto.dev), `chrome://tracing`) do without it: the format
-//! allows an array that does not end ([Trace Event Format](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU),
+//! Every line is one event, and every line except the first begins with a comma. So the file of a killed process lacks only
+//! the closing `]`, and the viewers ([Perfetto](https://ui.perfetto.dev), `chrome://tracing`) open it without: the format
+//! allows an unterminated array
+//! ([Trace Event Format](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU),
 //! "JSON Array Format").
 
 use std::collections::HashMap;
@@ -21,23 +22,23 @@ use bucle::trace::{Kind, Phase, Record};
 use super::causes::{Cause, Causes};
 use super::pieces::{Micros, put};
 
-/// Room for the last event, so that it too is below the limit.
-const LAST_WORDS: u64 = 256;
+/// Room for the last event, which says that the limit is reached, and for the end of the array.
+const FINAL_EVENT_BYTES: u64 = 256;
 
-/// How every trace of ours begins.
+/// The beginning of every trace that this module writes.
 pub(crate) const HEAD: &str = r#"[{"name":"process_name","ph":"M","pid":1,"args":{"name":""#;
 
-/// Turns records into lines, and stops at a limit of bytes.
+/// Turns records into lines, up to a limit of bytes.
 pub(crate) struct Chrome {
     limit: u64,
     written: u64,
     is_full: bool,
     causes: Causes,
-    /// The slices that are open where the last record was, outermost first.
+    /// The slices that enclose the last record, outermost first.
     open: Vec<Slice>,
     connections: HashMap<u32, Connection>,
     queued_bytes: u64,
-    /// The newest point in time that was seen.
+    /// The latest time in any record so far.
     now_ns: u64,
 }
 
@@ -48,15 +49,15 @@ struct Slice {
 
 struct Connection {
     port: u32,
-    /// What the kernel refused and has not taken since.
+    /// Bytes that the kernel has refused and not taken since.
     queued_bytes: u64,
 }
 
 impl Chrome {
-    /// Begins a trace of at most `limit` bytes: the names of the process and of its tracks.
-    pub(crate) fn new(process: &str, limit: u64, out: &mut Vec<u8>) -> Self {
+    /// Begins a trace of at most `limit` bytes. `title` names the process.
+    pub(crate) fn new(title: &str, limit: u64, out: &mut Vec<u8>) -> Self {
         let before = out.len();
-        put!(out, HEAD, process, "\"}}\n");
+        put!(out, HEAD, title, "\"}}\n");
         for phase in Phase::ALL {
             let tid = track(phase);
             put!(out, r#",{"name":"thread_name","ph":"M","pid":1,"tid":"#, tid);
@@ -76,8 +77,8 @@ impl Chrome {
         }
     }
 
-    /// Writes what there is to say of one record. All that it encloses has to come after it. One that has begun and not
-    /// ended is passed over: the call that reads the ring.
+    /// Writes the lines of one record. Records that it encloses must come after it. A record that has not ended yet is
+    /// skipped: that is the callback which reads the ring.
     pub(crate) fn record(&mut self, number: u64, record: &Record, out: &mut Vec<u8>) {
         let takes_time = matches!(record.kind, Kind::Phase | Kind::Wait) || record.kind.is_callback();
         let is_over = record.duration_ns() > 0 || !takes_time;
@@ -96,7 +97,7 @@ impl Chrome {
         self.keep_below_limit(before, out);
     }
 
-    /// Says that the ring has overflowed.
+    /// Writes an event that says that the ring has overflowed.
     pub(crate) fn lost(&mut self, count: u64, out: &mut Vec<u8>) {
         if self.is_full {
             return;
@@ -107,7 +108,7 @@ impl Chrome {
         self.keep_below_limit(before, out);
     }
 
-    /// Whether the limit is reached: there will be no more lines.
+    /// Whether the limit is reached; no more lines are written then.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
@@ -117,10 +118,10 @@ impl Chrome {
         put!(out, "]\n");
     }
 
-    /// Takes the lines since `before` back if they are too many, and says so in their place.
+    /// If the limit is reached, replaces the lines since `before` by an event that says so.
     fn keep_below_limit(&mut self, before: usize, out: &mut Vec<u8>) {
         let lines = (out.len() - before) as u64;
-        if self.written + lines + LAST_WORDS <= self.limit {
+        if self.written + lines + FINAL_EVENT_BYTES <= self.limit {
             self.written += lines;
             return;
         }
@@ -130,7 +131,8 @@ impl Chrome {
         global(&text, self.now_ns, out);
     }
 
-    /// Finds the slice around a record, opens its own if it has one, and remembers it for those that it will cause.
+    /// Returns the number of the slice around a record. Opens the record's own slice if it has a duration, and
+    /// remembers the record as a possible cause.
     fn enter(&mut self, number: u64, record: &Record) -> Option<u64> {
         if record.kind == Kind::Phase {
             self.open.clear();
@@ -151,7 +153,7 @@ impl Chrome {
         around
     }
 
-    /// Counters, and the spans of connections.
+    /// Writes the counters that a record changes, and the beginning or end of a connection.
     fn count(&mut self, record: &Record, out: &mut Vec<u8>) {
         let subject = record.subject;
         match record.kind {
@@ -175,7 +177,8 @@ impl Chrome {
             }
             Kind::Blocked => self.queue(record, |_| record.size.into(), out),
             Kind::Sent => self.queue(record, |queued| queued.saturating_sub(record.size.into()), out),
-            // Nothing of what is written is queued while the kernel takes it; behind something queued, all of it is.
+            // A write is queued only behind other queued bytes. Otherwise `Blocked` reports what the kernel refuses of
+            // it.
             Kind::Write => {
                 self.queue(record, |queued| if queued > 0 { queued + u64::from(record.size) } else { 0 }, out);
             }
@@ -183,7 +186,7 @@ impl Chrome {
         }
     }
 
-    /// Changes what waits on one connection, and shows the sum over all when it changes.
+    /// Changes the queued bytes of one connection, and writes the new sum over all connections.
     fn queue(&mut self, record: &Record, change: impl FnOnce(u64) -> u64, out: &mut Vec<u8>) {
         let Some(connection) = self.connections.get_mut(&record.subject) else { return };
         let before = connection.queued_bytes;
@@ -195,12 +198,12 @@ impl Chrome {
     }
 }
 
-/// The track of a phase: they stand one below the other, in the order of a turn.
+/// The track of a phase. The viewer shows the tracks in the order of a turn.
 fn track(phase: Phase) -> u32 {
     phase as u32 + 1
 }
 
-/// The whole number of a record's cause, of which the record has the lower half; none if it is its own.
+/// The number of a record's cause. The record has only its lower 32 bits. `None` if the record is its own cause.
 fn cause_of(number: u64, record: &Record) -> Option<u64> {
     let distance = (number as u32).wrapping_sub(record.cause);
     if distance == 0 { None } else { number.checked_sub(distance.into()) }
@@ -232,7 +235,7 @@ fn slice_or_instant(number: u64, record: &Record, cause: Option<u64>, out: &mut 
     put!(out, "}}\n");
 }
 
-/// What a record's size counts.
+/// The unit of a record's size.
 fn unit(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Wait => Some("events"),
@@ -245,10 +248,10 @@ fn unit(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// An arrow to a record from the slice of its cause, unless that slice is around both.
+/// Writes an arrow from the slice of the cause to a record, unless that slice encloses both.
 ///
-/// Its ends have the very times of the two records, whose lines come before: Perfetto takes the slice or instant that
-/// began last on that track, `chrome://tracing` the slice around.
+/// The ends of the arrow have exactly the times of the two records, whose lines come before it. With that, Perfetto
+/// finds the slice or instant that began last on the track, and `chrome://tracing` finds the enclosing slice.
 fn arrow(number: u64, record: &Record, cause: &Cause, around: Option<u64>, out: &mut Vec<u8>) {
     let is_slice = record.duration_ns() > 0;
     if around == Some(cause.anchor) || around.is_none() && !is_slice {
@@ -262,7 +265,7 @@ fn arrow(number: u64, record: &Record, cause: &Cause, around: Option<u64>, out: 
     put!(out, r#","tid":"#, to, r#","ts":"#, then, "}\n");
 }
 
-/// A connection begins (`b`) or ends (`e`).
+/// Writes the beginning (`b`) or end (`e`) of a connection.
 fn span_of_connection(ph: &str, record: &Record, port: u32, out: &mut Vec<u8>) {
     let serial = record.subject;
     put!(out, r##",{"name":"#"##, serial);
@@ -273,13 +276,13 @@ fn span_of_connection(ph: &str, record: &Record, port: u32, out: &mut Vec<u8>) {
     put!(out, r#","ts":"#, Micros(record.start_ns), "}\n");
 }
 
-/// Perfetto shows both names, one after the other.
+/// Writes the value of a counter. Perfetto shows both names, one after the other.
 fn counter(name: &str, unit: &str, at_ns: u64, value: u64, out: &mut Vec<u8>) {
     put!(out, r#",{"name":""#, name, r#"","ph":"C","pid":1,"ts":"#, Micros(at_ns));
     put!(out, r#","args":{""#, unit, r#"":"#, value, "}}\n");
 }
 
-/// A line across all tracks.
+/// Writes an event that the viewer shows across all tracks.
 fn global(text: &str, at_ns: u64, out: &mut Vec<u8>) {
     put!(out, r#",{"name":""#, text, r#"","cat":"trace","ph":"i","s":"g","pid":1,"tid":1,"ts":"#);
     put!(out, Micros(at_ns), "}\n");

@@ -1,9 +1,10 @@
-//! Lines, piece by piece.
+//! Builds lines of JSON from pieces.
 //!
-//! Every record becomes a line or several, so they are put together by hand: what stands between two values is one piece,
-//! and a number is digits. Nothing in a trace needs escaping: all names are the loop's own words.
+//! Every record becomes one or more lines, so speed matters and the lines are assembled by hand: text between two
+//! values is one piece, a number is another. No text needs escaping, because all names in a trace come from the loop
+//! itself.
 
-/// Appends pieces to a line: text, numbers, and what else is a [`Piece`].
+/// Appends pieces to a line: text, numbers, and other values that are a [`Piece`].
 macro_rules! put {
     ($out:expr, $($piece:expr),* $(,)?) => {{
         let out: &mut Vec<u8> = $out;
@@ -12,7 +13,7 @@ macro_rules! put {
 }
 pub(super) use put;
 
-/// What a line is made of.
+/// A part of a line.
 pub(super) trait Piece {
     fn put(self, out: &mut Vec<u8>);
 }
@@ -36,7 +37,7 @@ impl Piece for u32 {
     }
 }
 
-/// Nanoseconds as the microseconds with a fraction that the format wants, without a detour over floats.
+/// Nanoseconds, written as microseconds with three decimals, which is the unit of the format. Exact: no floats.
 pub(super) struct Micros(pub(super) u64);
 
 impl Piece for Micros {
@@ -47,7 +48,7 @@ impl Piece for Micros {
     }
 }
 
-/// Decimal, with at least so many digits.
+/// Writes a decimal number with at least `at_least` digits.
 fn digits(mut number: u64, at_least: usize, out: &mut Vec<u8>) {
     let mut text = [b'0'; 20];
     let mut start = text.len();
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_display_does() {
+    fn numbers_are_written_as_by_display() {
         for number in [0, 1, 9, 10, 99, 100, 12_345_678_909, u64::MAX] {
             let mut out = Vec::new();
             put!(&mut out, number, " ", Micros(number));

@@ -1,11 +1,11 @@
-//! The timers against a plain copy of Node's, under random programs.
+//! Compares the timers with a plain copy of Node's, for random programs.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What a program may do to timers, from anywhere; or that time passes. `ago` counts the timers made since: 0 is
-/// the newest. `lag` is how far the clock the program goes by is behind, or ahead if negative.
+/// A step of a program: it changes timers, or lets time pass. `ago` counts back from the newest timer, which is 0.
+/// `lag` is how far the program's clock is behind, or ahead if negative.
 #[derive(Clone, Debug)]
 enum Act {
     Insert { lag: i64, delay: u32, kind: Kind },
@@ -21,15 +21,15 @@ enum Act {
 enum Kind {
     Timeout,
     Interval,
-    /// A socket's idle timer: stays when it has fired.
+    /// Like a socket's idle timer: it is kept after it has fired.
     Kept,
 }
 
 #[derive(Clone, Debug)]
 struct Program {
-    /// What is done before each pass.
+    /// The steps before each pass.
     turns: Vec<Vec<Act>>,
-    /// What the callbacks do, whichever timer it is that calls first, second, …, and then their ticks.
+    /// The steps of the first, second, … callback that runs, of any timer, and those of its ticks.
     callbacks: Vec<(Vec<Act>, Vec<Act>)>,
 }
 
@@ -56,23 +56,23 @@ fn program() -> impl Strategy<Value = Program> {
     (turns, callbacks).prop_map(|(turns, callbacks)| Program { turns, callbacks })
 }
 
-/// Everything one can see of timers.
+/// Everything that a program can observe.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Fired { nth: usize, at: i64, expiry: i64 },
     State { next_expiry: Option<i64>, referenced: usize, len: usize },
-    Answer(bool),
+    Result(bool),
 }
 
-/// Timers by the number they were made in; implemented by ours and by the plain ones.
+/// Timers, named by the order in which they were made. Implemented for ours and for the plain ones.
 trait Subject {
     fn insert(&mut self, start: i64, delay: u32);
     fn clear(&mut self, nth: usize) -> bool;
-    /// The end of a timeout that has run.
+    /// Frees a timeout that has run.
     fn free(&mut self, nth: usize);
     fn rearm(&mut self, nth: usize, start: i64, delay: Option<u32>) -> bool;
     fn reference(&mut self, nth: usize, is_referenced: bool);
-    /// Whether it is armed, if it is there.
+    /// Whether the timer is armed; `None` if it does not exist.
     fn is_armed(&self, nth: usize) -> Option<bool>;
     fn expiry(&self, nth: usize) -> i64;
     fn next_expiry(&self) -> Option<i64>;
@@ -83,7 +83,7 @@ trait Subject {
         Self: Sized;
 }
 
-/// A program running on a subject.
+/// A program that runs on a subject.
 struct Run<'p, S> {
     subject: S,
     program: &'p Program,
@@ -94,7 +94,7 @@ struct Run<'p, S> {
 }
 
 impl<'p, S: Subject> Run<'p, S> {
-    /// A timer may make several: without a bound there would soon be billions.
+    /// A callback may make several timers, so their number would grow without bound.
     const MOST_TIMERS: usize = 20;
 
     fn new(program: &'p Program, subject: S) -> Self {
@@ -120,8 +120,8 @@ impl<'p, S: Subject> Run<'p, S> {
                     self.subject.insert(self.clock - lag, delay);
                 }
                 Act::Clear { ago } => {
-                    let answer = self.subject.clear(self.made(ago));
-                    self.seen.push(Seen::Answer(answer));
+                    let result = self.subject.clear(self.made(ago));
+                    self.seen.push(Seen::Result(result));
                 }
                 Act::ClearAll => {
                     for nth in 0..self.kinds.len() {
@@ -129,12 +129,12 @@ impl<'p, S: Subject> Run<'p, S> {
                     }
                 }
                 Act::Refresh { ago, lag } => {
-                    let answer = self.subject.rearm(self.made(ago), self.clock - lag, None);
-                    self.seen.push(Seen::Answer(answer));
+                    let result = self.subject.rearm(self.made(ago), self.clock - lag, None);
+                    self.seen.push(Seen::Result(result));
                 }
                 Act::Rearm { ago, lag, delay } => {
-                    let answer = self.subject.rearm(self.made(ago), self.clock - lag, Some(delay));
-                    self.seen.push(Seen::Answer(answer));
+                    let result = self.subject.rearm(self.made(ago), self.clock - lag, Some(delay));
+                    self.seen.push(Seen::Result(result));
                 }
                 Act::Reference { ago, is_referenced } => self.subject.reference(self.made(ago), is_referenced),
                 Act::Work { ms } => self.clock += ms,
@@ -156,7 +156,7 @@ impl<'p, S: Subject> Run<'p, S> {
         });
     }
 
-    /// Runs a timer that was just disarmed, and answers with its ticks.
+    /// Runs a timer that was just disarmed, and returns the steps of its ticks.
     fn call(&mut self, nth: usize) -> &'p [Act] {
         self.seen.push(Seen::Fired { nth, at: self.clock, expiry: self.subject.expiry(nth) });
         let program = self.program;
@@ -248,12 +248,12 @@ impl Subject for Ours {
     }
 }
 
-/// Node's timers.js, word for word where it can be: slow, and plain enough to be believed.
+/// Node's timers.js, translated as literally as possible: slow, and simple enough to be trusted.
 struct Plain {
-    /// Node reads the clock at each start, so none lies before the last pass.
+    /// Node reads the clock at each start, so no start is before the last pass.
     last_pass: i64,
     timers: Vec<Option<PlainTimer>>,
-    /// Both `timerListMap` and `timerListQueue`, in no order.
+    /// The contents of both `timerListMap` and `timerListQueue`, unordered.
     lists: Vec<PlainList>,
     next_list_id: u64,
 }
@@ -265,7 +265,7 @@ struct PlainTimer {
 }
 
 struct PlainList {
-    /// Which object this is.
+    /// Stands for the identity of the JavaScript object.
     identity: u64,
     delay: u32,
     expiry: i64,
@@ -295,7 +295,7 @@ impl Plain {
         self.lists.iter().min_by_key(|list| (list.expiry, list.id))
     }
 
-    /// `insert`: `L.append` at the end also takes it from where it was.
+    /// Node's `insert`. Its `L.append` also removes the timer from its former list.
     fn start(&mut self, nth: usize, start: i64, delay: u32) {
         let start = start.max(self.last_pass);
         let former = self.list_of(nth);
@@ -312,7 +312,7 @@ impl Plain {
         if let Some(former) = former.filter(|&former| self.lists[former].timers.is_empty()) {
             self.lists.remove(former);
         }
-        let timer = self.timer(nth).expect("asked by the caller");
+        let timer = self.timer(nth).expect("the caller has checked that it exists");
         (timer.start, timer.delay) = (start, delay);
     }
 
@@ -337,7 +337,8 @@ impl Plain {
             }
             if !ticks.is_empty() {
                 run.act(mem::take(&mut ticks));
-                // Node goes on with the timer it has looked up before, even if a tick has just refreshed it.
+                // Node goes on with the timer from before the ticks, even if a tick has refreshed it. Ours looks the
+                // first timer up again, and so does this.
                 continue;
             }
             plain.lists[position].timers.remove(0);
@@ -401,7 +402,7 @@ impl Subject for Plain {
         self.timers.iter().flatten().count()
     }
 
-    /// `processTimers`.
+    /// Node's `processTimers`.
     fn pass(run: &mut Run<Self>, now: i64) {
         run.subject.last_pass = now;
         let mut ticks: &[Act] = &[];
@@ -418,7 +419,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_program_sees_what_it_would_see_in_node(program in program()) {
+    fn any_program_observes_the_same_as_in_node(program in program()) {
         let ours = Run::new(&program, Ours { timers: Timers::new(), ids: Vec::new() }).run();
         let plain = Run::new(&program, Plain::new()).run();
         prop_assert_eq!(ours, plain);

@@ -1,10 +1,10 @@
-//! Node's rules, one by one.
+//! Node's rules for timers, one by one.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// Runs a pass in which every timer is a timeout: it fires and is gone.
+/// Runs a pass in which every timer is a timeout: it is removed after it has fired.
 fn fire<T>(timers: &mut Timers<T>, now: i64) -> Vec<T> {
     fire_with(timers, now, |_, _| {})
 }
@@ -25,7 +25,7 @@ fn fire_with<T>(timers: &mut Timers<T>, now: i64, mut callback: impl FnMut(&mut 
 }
 
 impl<T> Timers<T> {
-    /// The rules the links, the lists and the heap keep among themselves.
+    /// Checks that links, lists and heap are consistent.
     pub(super) fn check(&self) {
         let mut armed = BTreeSet::new();
         for (key, list) in &self.lists.slots {
@@ -65,8 +65,8 @@ fn delays_are_whole_milliseconds_from_1_to_the_maximum() {
         ("the maximum", Duration::from_millis(0x7fff_ffff), 0x7fff_ffff),
         ("within a millisecond of the maximum", Duration::from_micros(0x7fff_ffff * 1000 + 999), 0x7fff_ffff),
         ("above the maximum is one", Duration::from_millis(0x8000_0000), 1),
-        ("what would wrap is one", Duration::from_millis((1 << 32) + 5), 1),
-        ("for ever is one", Duration::MAX, 1),
+        ("a value that would wrap is one", Duration::from_millis((1 << 32) + 5), 1),
+        ("the longest duration is one", Duration::MAX, 1),
     ];
     for (name, delay, want) in table {
         assert_eq!(delay_ms(*delay), *want, "{name}");
@@ -86,14 +86,18 @@ fn fires_in_nodes_order() {
             &[(200, "1a 60a 60b 120a 120b")],
         ),
         ("not before its time, and once", &[(5, 10, "a")], &[(14, ""), (15, "a"), (16, "")]),
-        ("of equal expiry the list made first", &[(0, 30, "30"), (10, 20, "20"), (20, 10, "10")], &[(30, "30 20 10")]),
+        (
+            "equal expiry: the list made first fires first",
+            &[(0, 30, "30"), (10, 20, "20"), (20, 10, "10")],
+            &[(30, "30 20 10")],
+        ),
         (
             "a list runs ahead of another",
             &[(0, 100, "100a"), (50, 100, "100b-at-150"), (0, 120, "120")],
             &[(200, "100a 100b-at-150 120")],
         ),
         (
-            "of equal expiry the list moved last comes last",
+            "equal expiry: the list moved last fires last",
             &[(0, 10, "10a"), (5, 10, "10b-at-15"), (5, 10, "10c-at-15"), (0, 15, "15")],
             &[(10, "10a"), (15, "15 10b-at-15 10c-at-15")],
         ),
@@ -144,7 +148,7 @@ fn a_due_timer_cleared_in_the_pass_does_not_run() {
 }
 
 #[test]
-fn a_list_emptied_and_made_again_in_its_pass_is_a_new_one() {
+fn a_list_that_is_emptied_and_made_again_in_its_pass_is_a_new_list() {
     let mut timers = Timers::new();
     let ids = [timers.insert(0, 10, "a"), timers.insert(0, 10, "b"), timers.insert(0, 12, "c")];
     let fired = fire_with(&mut timers, 15, |timers, id| {
@@ -172,7 +176,7 @@ fn an_interval_does_not_catch_up() {
 }
 
 #[test]
-fn an_interval_goes_by_the_time_before_its_callback_even_if_refreshed_there() {
+fn an_interval_counts_from_before_its_callback_even_if_refreshed_in_it() {
     let mut timers = Timers::new();
     let id = timers.insert(0, 10, "interval");
     timers.begin_pass(10);
@@ -222,7 +226,7 @@ fn rearm_changes_the_delay_of_an_armed_timer() {
     timers.check();
 }
 
-/// Node moves the list when the callback returns; the ticks come after. Without that the tick's timer came first.
+/// Node moves the list when the callback returns, before the ticks. Otherwise the timer of the tick would fire first.
 #[test]
 fn a_list_takes_its_next_place_before_the_ticks() {
     let mut timers = Timers::new();
@@ -261,7 +265,7 @@ fn a_stale_id_finds_nothing() {
     let old = timers.insert(0, 10, "old");
     assert_eq!(timers.remove(old), Some("old"));
     let new = timers.insert(0, 10, "new");
-    assert_eq!((new.index, timers.len()), (old.index, 1), "the slot has a new tenant");
+    assert_eq!((new.index, timers.len()), (old.index, 1), "the slot is used again");
 
     assert_eq!(timers.remove(old), None);
     assert!(!timers.refresh(old, 5) && !timers.rearm(old, 5, 5));
@@ -283,21 +287,21 @@ fn serials_wrap_around_zero() {
 
 #[cfg(feature = "trace")]
 #[test]
-fn the_late_are_counted_whatever_their_list() {
+fn late_timers_are_counted_in_all_lists() {
     let mut timers = Timers::new();
     assert_eq!(timers.late(1000), None);
     for (start, delay) in [(0, 10), (5, 10), (30, 10), (0, 20), (0, 500)] {
         timers.insert(start, delay, ());
     }
     assert_eq!(timers.late(9), None, "nothing is due");
-    assert_eq!(timers.late(10), Some((1, 0)), "due is late by nothing");
+    assert_eq!(timers.late(10), Some((1, 0)), "a timer that has just become due is 0 ms late");
     assert_eq!(timers.late(21), Some((3, 11)));
     assert_eq!(fire(&mut timers, 21).len(), 3);
     assert_eq!(timers.late(21), None, "they have fired");
 }
 
 #[test]
-fn setting_and_clearing_for_ever_takes_no_more_memory() {
+fn setting_and_clearing_repeatedly_takes_no_more_memory() {
     let mut timers = Timers::new();
     let capacities =
         |timers: &Timers<u32>| (timers.entries.capacity(), timers.lists.slots.capacity(), timers.lists.heap.capacity());
@@ -318,7 +322,10 @@ fn setting_and_clearing_for_ever_takes_no_more_memory() {
         timers.remove(id);
     }
     assert_eq!(capacities(&timers), before);
-    assert!(timers.lists.by_delay.capacity() <= 2 * table_before + 1, "the table may grow once, to clean up");
+    assert!(
+        timers.lists.by_delay.capacity() <= 2 * table_before + 1,
+        "the table may grow once, to remove deleted entries"
+    );
     assert_eq!((timers.len(), timers.lists.slots.len()), (0, 0));
     timers.check();
 }

@@ -1,7 +1,7 @@
-//! Which addresses are blocked.
+//! Rules that block addresses: single addresses, ranges and subnets.
 //!
-//! An address, a range and a subnet are rules; an IPv4 address and its mapped IPv6 form must meet the same ones. One
-//! function, [`compare`], knows about that for addresses and ranges, and one, [`to_ipv6_bits`], for subnets.
+//! A rule has to match an IPv4 address and its mapped IPv6 form alike. [`compare`] sees to that for addresses and
+//! ranges, [`to_ipv6_bits`] for subnets.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,17 +9,19 @@ use std::net::IpAddr;
 
 use super::{AddressError, Family, Spelled, parse};
 
-/// Addresses a program wants nothing to do with, by address, by range or by subnet.
+/// A list of blocked addresses, ranges and subnets
+/// (Node: [`net.BlockList`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netblocklist)).
 ///
-/// Node's [`net.BlockList`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netblocklist). The list only answers;
-/// to refuse clients, ask it on every new connection. Rules are tried one after the other, as in Node: thousands of rules
-/// on a busy server would want the ranges sorted and merged instead.
+/// The list does not refuse connections itself: call [`check_ip`](BlockList::check_ip) for every new connection. Rules
+/// are tried one after the other, as in Node. A busy server with thousands of rules would need sorted and merged
+/// ranges.
 ///
-/// An IPv4 address and its mapped form `::ffff:a.b.c.d` meet the same rules, whichever form the rule was written in.
-/// One case falls out of that, and does in Node: an IPv6 *range* holds an IPv4 address only if both its ends are mapped
-/// addresses, so `::` to `ffff::` blocks `::ffff:10.0.0.1` but not `10.0.0.1`, while the *subnet* `::/0` blocks both.
+/// An IPv4 address and its mapped form `::ffff:a.b.c.d` match the same rules, in whichever form the rule was written.
+/// There is one exception, as in Node: an IPv6 *range* matches an IPv4 address only if both ends are mapped addresses.
+/// So the range from `::` to `ffff::` blocks `::ffff:10.0.0.1` but not `10.0.0.1`, while the *subnet* `::/0` blocks
+/// both.
 ///
-/// Where an IPv6 address is asked for, a `%zone` may follow and is ignored: a rule holds on every interface.
+/// A `%zone` after an IPv6 address is ignored: a rule holds on every interface.
 ///
 /// ```
 /// use bucle::net::{BlockList, Family};
@@ -46,7 +48,8 @@ impl BlockList {
 
     /// Blocks one address.
     ///
-    /// Fails with `ERR_INVALID_ADDRESS` if `address` is not one of `family`.
+    /// # Errors
+    /// `ERR_INVALID_ADDRESS` if `address` is not one of `family`.
     #[doc(alias = "addAddress")]
     pub fn add_address(&mut self, address: &str, family: Family) -> Result<(), AddressError> {
         self.rules.push(Rule::Address(parse(address, family)?));
@@ -55,8 +58,9 @@ impl BlockList {
 
     /// Blocks the addresses from `start` to `end`, both included.
     ///
-    /// Fails with `ERR_INVALID_ADDRESS` if either is not an address of `family`, and with `ERR_INVALID_ARG_VALUE` if
-    /// `start` comes after `end`.
+    /// # Errors
+    /// `ERR_INVALID_ADDRESS` if either is not an address of `family`; `ERR_INVALID_ARG_VALUE` if `start` comes after
+    /// `end`.
     #[doc(alias = "addRange")]
     pub fn add_range(&mut self, start: &str, end: &str, family: Family) -> Result<(), AddressError> {
         let (start, end) = (parse(start, family)?, parse(end, family)?);
@@ -67,10 +71,11 @@ impl BlockList {
         Ok(())
     }
 
-    /// Blocks the addresses that share their first `prefix` bits with `network`; its other bits do not matter.
+    /// Blocks the addresses whose first `prefix` bits are those of `network`. The other bits of `network` are ignored.
     ///
-    /// Fails with `ERR_INVALID_ADDRESS` if `network` is not an address of `family`, and with `ERR_OUT_OF_RANGE` if
-    /// `prefix` is over 32 (IPv4) or 128 (IPv6).
+    /// # Errors
+    /// `ERR_INVALID_ADDRESS` if `network` is not an address of `family`; `ERR_OUT_OF_RANGE` if `prefix` is over 32
+    /// (IPv4) or 128 (IPv6).
     #[doc(alias = "addSubnet")]
     pub fn add_subnet(&mut self, network: &str, prefix: u8, family: Family) -> Result<(), AddressError> {
         let network = parse(network, family)?;
@@ -81,17 +86,17 @@ impl BlockList {
         Ok(())
     }
 
-    /// Tells whether `address` is blocked. What is not an address of `family` is not.
+    /// Whether `address` is blocked. `false` if it is not an address of `family`.
     pub fn check(&self, address: &str, family: Family) -> bool {
         parse(address, family).is_ok_and(|ip| self.check_ip(ip))
     }
 
-    /// Tells whether `ip` is blocked: [`check`](BlockList::check) for an address that is one already, such as a peer's.
+    /// Whether `ip` is blocked: [`check`](BlockList::check) for a parsed address, such as a peer's.
     pub fn check_ip(&self, ip: IpAddr) -> bool {
         self.rules.iter().any(|rule| rule.covers(ip))
     }
 
-    /// The rules in Node's words and order: the newest first.
+    /// The rules as text, in Node's format and order: the newest first.
     pub fn rules(&self) -> Vec<String> {
         self.rules.iter().rev().map(Rule::to_string).collect()
     }
@@ -129,7 +134,7 @@ impl Rule {
     }
 }
 
-/// Node's words: `Address: IPv4 10.0.0.1`, `Range: IPv4 10.0.0.1-10.0.0.9`, `Subnet: IPv6 fe80::/10`.
+/// Node's format: `Address: IPv4 10.0.0.1`, `Range: IPv4 10.0.0.1-10.0.0.9`, `Subnet: IPv6 fe80::/10`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -144,7 +149,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Orders two addresses; an IPv4 address and an IPv6 one have an order only if the latter is a mapped address.
+/// Compares two addresses. An IPv4 address and an IPv6 address are ordered only if the latter is a mapped address.
 fn compare(one: IpAddr, other: IpAddr) -> Option<Ordering> {
     match (one, other) {
         (IpAddr::V4(one), IpAddr::V6(other)) => Some(one.cmp(&other.to_ipv4_mapped()?)),
@@ -153,7 +158,7 @@ fn compare(one: IpAddr, other: IpAddr) -> Option<Ordering> {
     }
 }
 
-/// The 128 bits of an IPv6 address, or of the address an IPv4 address is mapped to.
+/// The 128 bits of an IPv6 address, or of the mapped form of an IPv4 address.
 fn to_ipv6_bits(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),

@@ -1,4 +1,4 @@
-//! Against what Node 20.20.2 answered.
+//! Compared with the results of Node 20.20.2.
 
 use super::Family::{V4, V6};
 use super::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 #[test]
 fn classifies_as_node_does() {
-    // The first part is tests/conformance/golden/net-is-ip.trace, the rest was read from Node 20.20.2 too.
+    // The first part is tests/conformance/golden/net-is-ip.trace; the rest was recorded from Node 20.20.2 as well.
     let table: &[(&str, &str, u8)] = &[
         ("IPv4 loopback", "127.0.0.1", 4),
         ("IPv6 loopback", "::1", 6),
@@ -118,34 +118,34 @@ fn list_of(kind: &str, first: &str, second: &str, family: Family) -> Result<Bloc
 }
 
 #[test]
-fn both_spellings_of_an_ipv4_address_meet_the_same_rules() {
+fn both_forms_of_an_ipv4_address_match_the_same_rules() {
     let everything = ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
     let (plain, mapped) = (("10.0.0.5", V4), ("::ffff:10.0.0.5", V6));
     let table = [
         ("IPv4 address", ("address", "10.0.0.5", "", V4), plain, true),
-        ("IPv4 address, asked mapped", ("address", "10.0.0.5", "", V4), mapped, true),
+        ("IPv4 address, checked mapped", ("address", "10.0.0.5", "", V4), mapped, true),
         ("mapped address", ("address", "::ffff:10.0.0.5", "", V6), plain, true),
         ("compatible is not mapped", ("address", "::10.0.0.5", "", V6), plain, false),
-        ("IPv4 range, asked mapped", ("range", "10.0.0.5", "10.0.0.5", V4), mapped, true),
-        ("IPv4 range, asked IPv6", ("range", "0.0.0.0", "255.255.255.255", V4), ("::1", V6), false),
+        ("IPv4 range, checked mapped", ("range", "10.0.0.5", "10.0.0.5", V4), mapped, true),
+        ("IPv4 range, checked IPv6", ("range", "0.0.0.0", "255.255.255.255", V4), ("::1", V6), false),
         ("mapped range", ("range", "::ffff:10.0.0.0", "::ffff:10.0.1.0", V6), plain, true),
-        ("IPv6 range, asked mapped", ("range", everything.0, everything.1, V6), mapped, true),
-        ("IPv6 range, asked IPv4", ("range", everything.0, everything.1, V6), plain, false),
+        ("IPv6 range, checked mapped", ("range", everything.0, everything.1, V6), mapped, true),
+        ("IPv6 range, checked IPv4", ("range", everything.0, everything.1, V6), plain, false),
         ("half mapped range", ("range", "::", "::ffff:10.0.0.9", V6), plain, false),
         ("half mapped range, other half", ("range", "::ffff:10.0.0.0", everything.1, V6), plain, false),
         ("range counts in network order", ("range", "10.0.0.9", "10.0.1.2", V4), ("10.0.1.1", V4), true),
         ("IPv4 subnet of one", ("subnet", "10.0.0.5", "32", V4), plain, true),
-        ("IPv4 subnet of one, asked mapped", ("subnet", "10.0.0.5", "32", V4), mapped, true),
-        ("IPv4 subnet of one, asked its neighbour", ("subnet", "10.0.0.4", "32", V4), plain, false),
+        ("IPv4 subnet of one, checked mapped", ("subnet", "10.0.0.5", "32", V4), mapped, true),
+        ("IPv4 subnet of one, checked with the next address", ("subnet", "10.0.0.4", "32", V4), plain, false),
         ("IPv4 subnet of all", ("subnet", "1.2.3.4", "0", V4), mapped, true),
-        ("IPv4 subnet of all, asked IPv6", ("subnet", "1.2.3.4", "0", V4), ("::1", V6), false),
+        ("IPv4 subnet of all, checked IPv6", ("subnet", "1.2.3.4", "0", V4), ("::1", V6), false),
         ("IPv6 subnet of all", ("subnet", "::1", "0", V6), plain, true),
         ("mapped subnet", ("subnet", "::ffff:10.0.0.0", "104", V6), plain, true),
         ("IPv6 subnet of one", ("subnet", "fe80::1", "128", V6), ("fe80::1", V6), true),
         ("IPv6 subnet of two", ("subnet", "fe80::1", "127", V6), ("fe80::", V6), true),
-        ("IPv6 subnet of two, asked the next", ("subnet", "fe80::1", "127", V6), ("fe80::2", V6), false),
+        ("IPv6 subnet of two, checked with the next address", ("subnet", "fe80::1", "127", V6), ("fe80::2", V6), false),
         ("zone of the rule is ignored", ("address", "fe80::1%eth0", "", V6), ("fe80::1", V6), true),
-        ("zone of the question is ignored", ("address", "fe80::1", "", V6), ("fe80::1%not a zone", V6), true),
+        ("zone of the checked address is ignored", ("address", "fe80::1", "", V6), ("fe80::1%not a zone", V6), true),
         ("not an address", ("subnet", "::", "0", V6), ("bad", V6), false),
         ("address of the other family", ("subnet", "::", "0", V6), ("::1", V4), false),
         ("text after a NUL", ("subnet", "::", "0", V6), ("10.0.0.5\0", V4), false),
@@ -157,7 +157,7 @@ fn both_spellings_of_an_ipv4_address_meet_the_same_rules() {
 }
 
 #[test]
-fn refused_rules_say_what_is_wrong_and_leave_no_trace() {
+fn invalid_rules_return_an_error_and_are_not_added() {
     let invalid = "ERR_INVALID_ADDRESS";
     let table = [
         ("not an address", ("address", "bad", "", V4), invalid, "\"bad\" is not an IPv4 address"),
@@ -183,7 +183,7 @@ fn refused_rules_say_what_is_wrong_and_leave_no_trace() {
 }
 
 #[test]
-fn rules_are_listed_in_nodes_words_newest_first() {
+fn rules_are_listed_in_nodes_format_newest_first() {
     let mut list = BlockList::new();
     list.add_address("1.2.3.4", V4).unwrap();
     list.add_address("1.2.3.4", V4).unwrap();
@@ -250,7 +250,7 @@ fn a_flow_label_belongs_to_ipv6_and_has_20_bits() {
     assert_eq!(label(0x10_0000, V6), Err("ERR_OUT_OF_RANGE"));
 }
 
-/// Texts made of what addresses are made of, so that some of them are addresses.
+/// Texts made from parts of addresses, so that some of them are addresses.
 fn nearly_an_address() -> impl Strategy<Value = String> {
     const PIECES: &[&str] =
         &["0", "1", "255", "256", "01", "ffff", "12345", ".", ":", "::", "%", "eth0", "1.2.3.4", "\0", "é"];
@@ -263,16 +263,16 @@ proptest! {
         for text in [text, near] {
             let kind = is_ip(&text);
             let mut list = BlockList::new();
-            // Only a zone may be one thing to `is_ip` (refused) and another to the list (ignored).
+            // They differ only for a zone: `is_ip` may reject it, the list ignores it.
             prop_assert_eq!(list.add_address(&text, V4).is_ok(), kind == 4);
             prop_assert!(kind != 6 || list.add_address(&text, V6).is_ok());
             prop_assert!(text.contains('%') || kind == 6 || list.add_address(&text, V6).is_err());
         }
     }
 
-    /// The subnet rule against the plain definition: the first bits, one by one.
+    /// The subnet rule compared with its plain definition: the first bits, one by one.
     #[test]
-    fn a_subnet_is_what_shares_the_first_bits(network: u32, other: u32, kept_bits in 0..=32u8, prefix in 0..=32u8) {
+    fn a_subnet_is_a_common_prefix(network: u32, other: u32, kept_bits in 0..=32u8, prefix in 0..=32u8) {
         let low_bits = u32::MAX.checked_shr(kept_bits.into()).unwrap_or(0);
         let address = Ipv4Addr::from((network & !low_bits) | (other & low_bits));
         let network = Ipv4Addr::from(network);

@@ -1,37 +1,37 @@
-//! The books of what waits: how much in all, and where the most.
+//! Accounting of queued bytes: how many there are in all outboxes, and which outbox has the most.
 //!
 //! Ten thousand peers that have stopped reading are ten thousand outboxes of about the same size, and every line of a
-//! broadcast makes each the largest for a moment. So they are not sorted: they stand in classes that are an eighth wide,
-//! each a list, and an outbox changes its place only when it outgrows its class.
+//! broadcast makes each of them the largest for a moment. Keeping them sorted would be expensive. So they are grouped
+//! in size classes, each an eighth wide and a linked list. An outbox moves only when its size reaches another class.
 //!
 //! ```text
-//!   class    … 1024  1152  1280 … 65536  73728 …          eight classes to the power of two
+//!   class    … 1024  1152  1280 … 65536  73728 …          eight classes per power of two
 //!               │     │           │
-//!               a     c           d ⇄ e                   d or e: both are looked at
+//!               a     c           d ⇄ e                   the largest is d or e: both are compared
 //!               ⇅
 //!               b
 //! ```
 //!
 //! | action | cost |
 //! |---|---|
-//! | enter, remove | a compare; two list links when the class changes |
-//! | take_largest | a look at [`LOOKED_AT`] of the highest class; and, over time, one step per class that was reached |
+//! | enter, remove | a comparison; two list links when the class changes |
+//! | take_largest | [`LOOKED_AT`] comparisons in the highest class; amortized, one step per class that was entered |
 
 use slab::Slab;
 
 use crate::net::Socket;
 
-/// How many of the highest class are compared to find the largest. If there are more, they are within an eighth of each
-/// other, and one of them is taken.
+/// How many entries of the highest class are compared to find the largest. If the class has more, the result may be an
+/// eighth smaller than the largest.
 const LOOKED_AT: usize = 64;
 
-/// Classes to the power of two, as a power of two.
+/// There are `1 << CLASS_BITS` classes per power of two.
 const CLASS_BITS: u32 = 3;
 
 /// One more than the class of `usize::MAX`.
 const CLASSES: usize = ((usize::BITS - CLASS_BITS) as usize + 1) << CLASS_BITS;
 
-/// An outbox's place in the books.
+/// Names the entry of an outbox.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::net) struct Ticket(u32);
 
@@ -48,7 +48,7 @@ const _: () = assert!(size_of::<Entry>() <= 32, "a blocked connection costs this
 /// No entry.
 const NIL: u32 = u32::MAX;
 
-/// All outboxes that wait.
+/// All outboxes with bytes that the kernel has not taken.
 ///
 /// Invariant: `total` is the sum of the entries' bytes, and no class above `highest` has an entry.
 #[derive(Default)]
@@ -61,12 +61,12 @@ pub(in crate::net) struct Waiting {
 }
 
 impl Waiting {
-    /// Bytes that wait in all outboxes.
+    /// The queued bytes of all outboxes.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// So many bytes wait in this outbox now.
+    /// Sets the size of an outbox to `bytes`. The first call makes its ticket.
     pub fn enter(&mut self, ticket: &mut Option<Ticket>, socket: Socket, bytes: usize) {
         let class = class_of(bytes);
         let Some(Ticket(index)) = *ticket else {
@@ -86,13 +86,13 @@ impl Waiting {
         }
     }
 
-    /// The outbox waits no more.
+    /// Removes an outbox that is empty or gone.
     pub fn remove(&mut self, ticket: Ticket) {
         self.unlink(ticket.0);
         self.total -= self.entries.remove(ticket.0 as usize).bytes;
     }
 
-    /// Keeps no more memory than what waits now needs.
+    /// Frees the memory that the present entries do not need.
     pub fn shrink(&mut self) {
         self.entries.shrink_to_fit();
         if self.entries.is_empty() {
@@ -101,8 +101,9 @@ impl Waiting {
         }
     }
 
-    /// Takes the largest out of the books, and says whose it was and what it held.
+    /// Removes the entry of the largest outbox, or of one nearly as large; returns its socket and size.
     pub fn take_largest(&mut self) -> Option<(Socket, usize)> {
+        // `highest` is only raised when entries are linked; empty classes are skipped here.
         while *self.first.get(self.highest)? == NIL {
             self.highest = self.highest.checked_sub(1)?;
         }
@@ -123,6 +124,7 @@ impl Waiting {
         Some((socket, bytes))
     }
 
+    /// Puts an entry at the front of its class.
     fn link(&mut self, index: u32, class: usize) {
         if self.first.is_empty() {
             self.first = vec![NIL; CLASSES];
@@ -148,7 +150,10 @@ impl Waiting {
     }
 }
 
-/// The class of an outbox of that size: its highest four bits, and where they stand.
+/// The class of an outbox of that size: the four highest bits of the size, added to eight times their position.
+///
+/// From 8 bytes on the highest of the four bits is 1, so each position has eight classes, and their numbers have no
+/// gaps.
 fn class_of(bytes: usize) -> usize {
     let shift = (usize::BITS - CLASS_BITS - 1).saturating_sub(bytes.leading_zeros());
     ((shift as usize) << CLASS_BITS) + (bytes >> shift)
@@ -175,9 +180,9 @@ mod tests {
         assert_eq!(class_of(usize::MAX), CLASSES - 1);
     }
 
-    /// Against the plain way: a list that is searched from end to end.
+    /// Compared with a plain list that is searched from end to end.
     #[test]
-    fn the_largest_is_found_whatever_came_before() {
+    fn the_largest_is_found_after_any_operations() {
         let mut waiting = Waiting::default();
         let mut plain: Vec<(usize, Option<Ticket>)> = vec![(0, None); 50];
         let mut state = 1u64;
@@ -215,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_alike_one_is_taken_that_is_nearly_the_largest() {
+    fn among_many_of_similar_size_nearly_the_largest_is_taken() {
         let mut waiting = Waiting::default();
         let mut tickets = vec![None; 10_000];
         for (at, ticket) in tickets.iter_mut().enumerate() {

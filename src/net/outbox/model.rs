@@ -1,4 +1,4 @@
-//! Outboxes against plain lists of bytes, and their table against a count, under random programs.
+//! Outboxes against plain byte vectors, and their table against a count, under random programs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::*;
 use crate::event_loop::token::Key;
 use crate::net::Socket;
 
-/// What a socket does with its outbox. `part` is of what there is, in 255ths.
+/// An operation of a socket on its outbox. `part` is a fraction of the queued bytes, in 255ths.
 #[derive(Clone, Debug)]
 enum Act {
     Write {
@@ -22,15 +22,15 @@ enum Act {
     KernelTook {
         part: u8,
     },
-    /// All that waits is one write in flight.
+    /// All waiting bytes become one write in flight.
     BeginFlight,
-    /// It is through.
+    /// The write in flight is complete.
     EndFlight,
     CallBackAll,
-    /// The kernel takes no more: what waits is entered in the books.
+    /// The kernel takes no more: the waiting bytes are counted in the table.
     Wait,
     Discard,
-    /// Gives the outbox back with all that is in it, and borrows one again.
+    /// Gives the outbox back with its content, and borrows another one.
     StartAfresh,
 }
 
@@ -50,19 +50,19 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A socket as plain as it can be.
+/// The reference: the state of a socket in plain fields.
 #[derive(Default)]
 struct Plain {
     unsent: Vec<u8>,
     written: u64,
-    /// Their numbers.
+    /// The numbers of the waiting callbacks.
     callbacks: Vec<usize>,
-    /// So many of them are of the write in flight.
+    /// How many of them belong to the write in flight.
     in_flight: usize,
-    in_books: usize,
+    counted: usize,
 }
 
-/// A callback that says its number when it is dropped, so that nobody has to be called.
+/// A callback that records its number when it is dropped, so that the test does not have to call it.
 struct Numbered(usize, Rc<RefCell<Vec<usize>>>);
 
 impl Drop for Numbered {
@@ -71,7 +71,7 @@ impl Drop for Numbered {
     }
 }
 
-/// Sockets that share a table.
+/// Several sockets with one table.
 struct Run {
     outboxes: Outboxes,
     sockets: Vec<(OutboxId, Plain)>,
@@ -86,12 +86,12 @@ impl Run {
         Run { outboxes, sockets, dropped: Rc::default(), made: 0 }
     }
 
-    fn act(&mut self, who: usize, act: &Act) {
-        let (id, plain) = &mut self.sockets[who];
+    fn act(&mut self, socket: usize, act: &Act) {
+        let (id, plain) = &mut self.sockets[socket];
         let (outbox, store) = self.outboxes.open(*id);
         match *act {
             Act::Write { len } | Act::WriteThen { len } => {
-                // Every position of a socket's life has its own byte, nearly: what is out of place shows.
+                // Neighbouring positions have different bytes, so that misplaced bytes show.
                 let bytes: Vec<u8> = (plain.written..plain.written + len as u64).map(|at| (at % 251) as u8).collect();
                 if plain.unsent.len() as u64 == plain.written {
                     outbox.append(store, &bytes);
@@ -119,16 +119,16 @@ impl Run {
             }
             Act::EndFlight => {
                 let due = plain.callbacks.drain(..std::mem::take(&mut plain.in_flight)).collect();
-                self.called(who, Outbox::end_flight, due);
+                self.called(socket, Outbox::end_flight, due);
             }
             Act::CallBackAll => {
                 plain.in_flight = 0;
                 let due = std::mem::take(&mut plain.callbacks);
-                self.called(who, Outbox::take_all_callbacks, due);
+                self.called(socket, Outbox::take_all_callbacks, due);
             }
             Act::Wait => {
-                self.outboxes.count(*id, Socket(Key::new(who, 0)));
-                plain.in_books = plain.unsent.len();
+                self.outboxes.count(*id, Socket(Key::new(socket, 0)));
+                plain.counted = plain.unsent.len();
             }
             Act::Discard => {
                 outbox.clear(store);
@@ -142,15 +142,15 @@ impl Run {
                 let given_back = std::mem::replace(id, self.outboxes.lend(Cause::default()));
                 self.outboxes.take_back(given_back);
                 self.was_dropped(lost);
-                let outbox = self.outboxes.get(self.sockets[who].0);
+                let outbox = self.outboxes.get(self.sockets[socket].0);
                 assert_eq!((outbox.unit_start, outbox.inflight_end, outbox.seen_by_idle_limit), (0, 0, 0));
             }
         }
         self.check();
     }
 
-    fn called(&mut self, who: usize, take: impl FnOnce(&mut Outbox) -> Vec<WriteCallback>, due: Vec<usize>) {
-        drop(take(self.outboxes.open(self.sockets[who].0).0));
+    fn called(&mut self, socket: usize, take: impl FnOnce(&mut Outbox) -> Vec<WriteCallback>, due: Vec<usize>) {
+        drop(take(self.outboxes.open(self.sockets[socket].0).0));
         self.was_dropped(due);
     }
 
@@ -160,7 +160,7 @@ impl Run {
     }
 
     fn check(&self) {
-        let Outboxes { store, waiting: books, .. } = &self.outboxes;
+        let Outboxes { store, waiting: waiting_bytes, .. } = &self.outboxes;
         let (mut used, mut chains) = (0, 0);
         for (id, plain) in &self.sockets {
             let outbox = self.outboxes.get(*id);
@@ -170,26 +170,29 @@ impl Run {
             if let Some(piece) = outbox.in_one_piece(store) {
                 assert_eq!(piece, plain.unsent);
             }
-            assert!(outbox.tail <= outbox.end && outbox.end <= outbox.start + LITTLE, "what is much is in blocks");
+            assert!(
+                outbox.tail <= outbox.end && outbox.end <= outbox.start + LITTLE,
+                "more than LITTLE bytes are stored in blocks"
+            );
             used += outbox.chain.len().div_ceil(BLOCK);
             chains += usize::from(!outbox.chain.is_empty());
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
             assert_eq!(outbox.callbacks(), plain.callbacks.len());
             assert_eq!(outbox.queued_callbacks(), plain.callbacks.len() - plain.in_flight);
-            assert!(outbox.chain.is_empty() || outbox.tail == outbox.start, "one or the other");
+            assert!(
+                outbox.chain.is_empty() || outbox.tail == outbox.start,
+                "the bytes are either in the buffer or in the chain"
+            );
         }
-        assert!(
-            (used..=used + chains).contains(&store.blocks.used()),
-            "a chain has the blocks that it needs, and no other"
-        );
+        assert!((used..=used + chains).contains(&store.blocks.used()), "a chain has only the blocks that it needs");
         assert!(self.dropped.borrow().is_empty(), "no callback is lost");
-        let in_books: usize = self.sockets.iter().map(|(_, plain)| plain.in_books).sum();
-        assert_eq!(books.total(), in_books);
+        let counted: usize = self.sockets.iter().map(|(_, plain)| plain.counted).sum();
+        assert_eq!(waiting_bytes.total(), counted);
         assert_eq!(self.outboxes.lent(), self.sockets.len());
     }
 }
 
-/// The first `limit` bytes to be sent, as the system call would get them.
+/// The first `limit` waiting bytes, as the system call would get them.
 fn waiting(outbox: &Outbox, store: &Store, limit: usize) -> Vec<u8> {
     let mut pieces = [IoSlice::new(&[]); 1000];
     let count = outbox.pieces(store, limit, &mut pieces);
@@ -202,25 +205,25 @@ proptest! {
         first in prop_oneof![Just(0), Just(BUFFERED - 1), Just(BUFFERED)],
         acts in prop::collection::vec((0..3_usize, act()), 1..80),
     ) {
-        // With a buffer, without, and one of each kind.
+        // The first three sockets to come have a buffer, no buffer, or both kinds occur.
         let mut run = Run::new(first + 3);
-        for (who, act) in &acts {
-            run.act(first + who, act);
+        for (socket, act) in &acts {
+            run.act(first + socket, act);
         }
     }
 }
 
 #[test]
-fn an_empty_write_behind_much_that_waits_adds_no_chain() {
+fn an_empty_write_behind_a_chain_adds_no_block() {
     let mut run = Run::new(1);
-    let much = Act::Write { len: LITTLE + 1 };
-    for act in [much, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
+    let large = Act::Write { len: LITTLE + 1 };
+    for act in [large, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
         run.act(0, &act);
     }
 }
 
 #[test]
-fn those_with_a_buffer_are_lent_first_and_the_rest_have_none() {
+fn outboxes_with_a_buffer_are_lent_first() {
     let mut outboxes = Outboxes::default();
     let ids: Vec<OutboxId> = (0..BUFFERED + 10).map(|_| outboxes.lend(Cause::default())).collect();
     for &id in &ids {
@@ -240,7 +243,7 @@ fn those_with_a_buffer_are_lent_first_and_the_rest_have_none() {
 }
 
 #[test]
-fn with_half_of_a_crowd_goes_what_served_it() {
+fn the_table_shrinks_when_half_of_the_outboxes_are_back() {
     let mut outboxes = Outboxes::default();
     assert!(!outboxes.crowd_has_left(1000));
     let mut lent: Vec<OutboxId> = (0..1000).map(|_| outboxes.lend(Cause::default())).collect();
@@ -251,9 +254,9 @@ fn with_half_of_a_crowd_goes_what_served_it() {
     assert_eq!((outboxes.size(), outboxes.lent()), (301, 1), "up to the last that is lent");
     assert_eq!(outboxes.store.buffers.len(), 512 * LITTLE);
     outboxes.take_back(stays);
-    assert!(!outboxes.crowd_has_left(251), "now five hundred are the crowd");
+    assert!(!outboxes.crowd_has_left(251), "the new mark is five hundred");
     assert!(outboxes.crowd_has_left(250));
     assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, 64 * LITTLE));
     assert!(outboxes.crowd_has_left(0));
-    assert!(!outboxes.crowd_has_left(20) && !outboxes.crowd_has_left(0), "few are no crowd");
+    assert!(!outboxes.crowd_has_left(20) && !outboxes.crowd_has_left(0), "a few outboxes do not trigger a shrink");
 }

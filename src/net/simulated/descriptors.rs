@@ -1,4 +1,4 @@
-//! What the loop holds of the simulated kernel: streams and listeners, which ask the script before they answer.
+//! Descriptors of the simulated kernel: streams and listeners. Each call takes its answer from the script first.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 
 use mio::Token;
 
-use super::{Answer, Call, Kernel, Peer, Waiter, failure};
+use super::{Answer, Call, EventSource, Kernel, Peer, failure};
 use crate::net::stream::Stream;
 
-/// A descriptor of a connection.
+/// The descriptor of a connection.
 pub(in crate::net) struct SimulatedStream {
     pub(super) kernel: Kernel,
     pub(super) id: usize,
@@ -22,7 +22,7 @@ impl SimulatedStream {
 
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut state = self.kernel.state.borrow_mut();
-        let wanted = match state.ask_for(self.id, Call::Read) {
+        let wanted = match state.next_answer_on(self.id, Call::Read) {
             Answer::Fail(error) => return Err(failure(error)),
             Answer::Short(n) => n.clamp(1, buf.len()),
             _ => buf.len(),
@@ -30,8 +30,8 @@ impl SimulatedStream {
         let connection = &mut state.connections[self.id];
         let result = connection.read(&mut buf[..wanted]);
         if result.is_ok() && !connection.incoming.is_empty() {
-            // It seems to have come after the read.
-            state.wake(Waiter::Connection(self.id));
+            // The script cut the read short: report the remaining bytes as new ones.
+            state.wake(EventSource::Connection(self.id));
         }
         result
     }
@@ -42,7 +42,7 @@ impl SimulatedStream {
 
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.kernel.state.borrow_mut();
-        let offered = match state.ask_for(self.id, Call::Write) {
+        let offered = match state.next_answer_on(self.id, Call::Write) {
             Answer::Fail(error) => {
                 state.connections[self.id].was_refused |= error == "EAGAIN";
                 return Err(failure(error));
@@ -55,14 +55,14 @@ impl SimulatedStream {
 
     pub fn shutdown(&self) -> io::Result<()> {
         let mut state = self.kernel.state.borrow_mut();
-        if let Answer::Fail(_) | Answer::ResetFirst = state.ask(Call::Shutdown) {
-            // The connection is gone, and the poll has yet to say so.
+        if let Answer::Fail(_) | Answer::ResetFirst = state.next_answer(Call::Shutdown) {
+            // The connection is gone, and the poll has not reported it yet.
             state.connections[self.id].reset("ECONNRESET");
         }
         let connection = &mut state.connections[self.id];
         connection.is_shut = true;
         let result = if connection.is_reset { Err(failure("ENOTCONN")) } else { Ok(()) };
-        state.wake(Waiter::Connection(self.id));
+        state.wake(EventSource::Connection(self.id));
         result
     }
 
@@ -75,7 +75,7 @@ impl SimulatedStream {
 
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         let mut state = self.kernel.state.borrow_mut();
-        match state.ask_for(self.id, Call::Outcome) {
+        match state.next_answer_on(self.id, Call::Outcome) {
             Answer::Fail(error) if error != "EINTR" && error != "EAGAIN" => Ok(Some(failure(error))),
             _ => Ok(state.connections[self.id].error.take().map(failure)),
         }
@@ -83,11 +83,11 @@ impl SimulatedStream {
 
     pub fn register(&self, token: Token) -> io::Result<()> {
         let mut state = self.kernel.state.borrow_mut();
-        if let Answer::Fail(error) = state.ask(Call::Register) {
+        if let Answer::Fail(error) = state.next_answer(Call::Register) {
             return Err(failure(error));
         }
         state.connections[self.id].token = Some(token);
-        state.wake(Waiter::Connection(self.id));
+        state.wake(EventSource::Connection(self.id));
         Ok(())
     }
 }
@@ -98,7 +98,7 @@ impl Drop for SimulatedStream {
     }
 }
 
-/// A descriptor that connections are accepted from.
+/// A descriptor that accepts connections.
 pub(in crate::net) struct SimulatedListener {
     pub(super) kernel: Kernel,
     pub(super) id: usize,
@@ -112,18 +112,18 @@ impl SimulatedListener {
 
     pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         let mut state = self.kernel.state.borrow_mut();
-        if state.listeners[self.id].newcomers.is_empty() {
+        if state.listeners[self.id].backlog.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let answer = state.ask(Call::Accept);
+        let answer = state.next_answer(Call::Accept);
         match answer {
             Answer::Fail("EAGAIN") => {
-                state.wake(Waiter::Listener(self.id));
+                state.wake(EventSource::Listener(self.id));
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Answer::Fail(error @ ("ECONNABORTED" | "EPROTO")) => {
-                // It was this newcomer's; he is gone.
-                if let Some(id) = state.listeners[self.id].newcomers.pop_front() {
+                // This error belongs to the first connection of the backlog, which is gone now.
+                if let Some(id) = state.listeners[self.id].backlog.pop_front() {
                     state.connections[id].reset(error);
                 }
                 return Err(failure(error));
@@ -131,7 +131,7 @@ impl SimulatedListener {
             Answer::Fail(error) => return Err(failure(error)),
             _ => {}
         }
-        let Some(id) = state.listeners[self.id].newcomers.pop_front() else {
+        let Some(id) = state.listeners[self.id].backlog.pop_front() else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         let connection = &mut state.connections[id];
@@ -152,9 +152,9 @@ impl SimulatedListener {
 impl Drop for SimulatedListener {
     fn drop(&mut self) {
         let state = &mut *self.kernel.state.borrow_mut();
-        let backlog = &mut state.listeners[self.id];
-        backlog.is_closed = true;
-        for id in mem::take(&mut backlog.newcomers) {
+        let listener = &mut state.listeners[self.id];
+        listener.is_closed = true;
+        for id in mem::take(&mut listener.backlog) {
             state.connections[id].reset("ECONNRESET");
         }
     }

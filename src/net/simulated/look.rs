@@ -1,11 +1,11 @@
-//! What tests see of a loop and its sockets that programs do not, or only at a cost.
+//! Private state of a loop and its sockets that only tests read.
 
 use super::Peer;
 use crate::event_loop::Loop;
 use crate::net::Socket;
 use crate::net::stream::Stream;
 
-/// What a loop still holds; all 0 when nothing is left.
+/// Numbers of the things that a loop still holds. All are 0 when nothing is left.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Holdings {
     pub sockets: usize,
@@ -18,9 +18,9 @@ pub(crate) struct Holdings {
     pub closing: usize,
     pub active: usize,
     pub outboxes: usize,
-    /// Blocks of outboxes.
+    /// Blocks of outboxes in use.
     pub blocks: usize,
-    /// Bytes of outboxes, by the books.
+    /// The total of the waiting bytes, as `net/limits/waiting.rs` counts them.
     pub waiting: usize,
 }
 
@@ -43,7 +43,7 @@ impl Loop {
     }
 }
 
-/// How a socket is.
+/// The state of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     pub is_opened: bool,
@@ -59,7 +59,7 @@ pub(crate) struct Look {
 }
 
 impl Socket {
-    /// How it is, without leaving a trace in it.
+    /// The state of the socket. Unlike [`Socket::info`] this changes nothing, not even a cached address.
     pub(crate) fn look(self, lp: &Loop) -> Option<Look> {
         use crate::net::state::flag::*;
         let state = lp.net.socket(self)?;

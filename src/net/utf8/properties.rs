@@ -1,9 +1,9 @@
-//! What holds for the decoder, whatever comes and wherever the reads cut it.
+//! Properties of the decoder, for any bytes and any cuts between reads.
 
 use super::*;
-use crate::fuzzing::{Input, arrivals};
+use crate::fuzzing::input::{Input, arrivals};
 
-/// All of the input is one stream.
+/// The whole input is one stream.
 pub(crate) fn hold_for(input: &[u8]) {
     let chunks = Input(input).chunks();
     let bytes = chunks.concat();
@@ -15,7 +15,7 @@ pub(crate) fn hold_for(input: &[u8]) {
     }
 }
 
-/// What each chunk gives, and then what the end gives.
+/// The text that each chunk gives, followed by the text that the end gives.
 pub(super) fn texts(chunks: &[&[u8]]) -> Vec<String> {
     let mut decoder = Utf8Decoder::default();
     let mut scratch = String::from("left over from another socket");
@@ -31,14 +31,15 @@ pub(super) fn texts(chunks: &[&[u8]]) -> Vec<String> {
         let carried = &decoder.carried[..decoder.carried_len.into()];
         let is_start =
             matches!(str::from_utf8(carried), Err(error) if error.valid_up_to() == 0 && error.error_len().is_none());
-        assert!(carried.is_empty() || is_start, "{carried:x?} starts no character");
+        assert!(carried.is_empty() || is_start, "{carried:x?} is not the start of a character");
     }
     texts.push(decoder.finish().unwrap_or_default().to_owned());
-    assert!(!decoder.is_midway() && decoder.finish().is_none(), "the end leaves it as new");
+    assert!(!decoder.is_midway() && decoder.finish().is_none(), "the end resets the decoder");
     texts
 }
 
-/// The UTF-8 decoder of the WHATWG Encoding Standard (section 8.1.1), step by step: what is known after each byte.
+/// A reference: the UTF-8 decoder of the WHATWG Encoding Standard (section 8.1.1), step by step. It knows after each
+/// byte what a decoder can know then.
 fn texts_plainly(chunks: &[&[u8]]) -> Vec<String> {
     let (mut code_point, mut seen, mut needed) = (0_u32, 0, 0);
     let (mut lower, mut upper) = (0x80, 0xBF);
@@ -49,14 +50,14 @@ fn texts_plainly(chunks: &[&[u8]]) -> Vec<String> {
             if needed > 0 && !(lower..=upper).contains(&byte) {
                 (code_point, seen, needed, lower, upper) = (0, 0, 0, 0x80, 0xBF);
                 text.push(char::REPLACEMENT_CHARACTER);
-                // The byte is "restored to the stream": it is looked at again, as a first one.
+                // The standard "restores the byte to the stream": it is now tried as a first byte.
             }
             if needed > 0 {
                 (lower, upper) = (0x80, 0xBF);
                 code_point = code_point << 6 | u32::from(byte & 0x3F);
                 seen += 1;
                 if seen == needed {
-                    text.push(char::from_u32(code_point).expect("the bounds keep out what is no character"));
+                    text.push(char::from_u32(code_point).expect("the bounds exclude what is not a character"));
                     (code_point, seen, needed) = (0, 0, 0);
                 }
                 continue;

@@ -1,10 +1,10 @@
-//! What holds for the decoder and the encoders, whatever comes and wherever the reads cut it.
+//! Properties of the decoder and the encoders, for any bytes and any cuts between reads.
 
 use super::*;
-use crate::fuzzing::{Input, arrivals};
+use crate::fuzzing::input::{Input, arrivals};
 use Owned::{Command, Data, Negotiate, Subnegotiation};
 
-/// An event that owns its bytes, to be compared with others.
+/// An event that owns its bytes, for comparisons.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Owned {
     Data(Vec<u8>),
@@ -13,7 +13,7 @@ pub(super) enum Owned {
     Subnegotiation(u8, Vec<u8>, bool),
 }
 
-/// All of the input is what the peer sends.
+/// The whole input is what the peer sends.
 pub(crate) fn hold_for(input: &[u8]) {
     let chunks = Input(input).chunks();
     let bytes = chunks.concat();
@@ -23,11 +23,11 @@ pub(crate) fn hold_for(input: &[u8]) {
         assert_eq!(decode_hesitantly(&chunks), want, "{arrival}, stopped inside data");
     }
     let (again, whole) = (encode(&want), kept_whole(want));
-    assert_eq!(decode(&[&again]), whole, "what is encoded is decoded");
+    assert_eq!(decode(&[&again]), whole, "encoded events decode to the same events");
     assert_eq!(encode(&whole), again);
 }
 
-/// What the chunks say. Neighbouring data is joined, because how it is cut means nothing.
+/// The events in the chunks. Neighbouring data is joined, because the cuts between data have no meaning.
 pub(super) fn decode(chunks: &[&[u8]]) -> Vec<Owned> {
     let mut decoder = Decoder::default();
     let mut out = Vec::new();
@@ -40,14 +40,14 @@ pub(super) fn decode(chunks: &[&[u8]]) -> Vec<Owned> {
         let is_inside = matches!(decoder.state, State::Subnegotiation | State::SubnegotiationCommand);
         assert!(is_inside || decoder.collected.is_none(), "heap only inside a subnegotiation");
         if decoder.is_idle() {
-            // Nothing has to be remembered of it: a fresh one does as well.
+            // An idle decoder has no state, so a fresh one must do as well.
             decoder = Decoder::default();
         }
     }
     out
 }
 
-/// As a program decodes that takes half of each run of data and puts the others back in front of the rest.
+/// Decodes as a program does that takes half of each run of data and puts the other half back.
 pub(super) fn decode_hesitantly(chunks: &[&[u8]]) -> Vec<Owned> {
     let (mut decoder, mut out, mut left) = (Decoder::default(), Vec::new(), Vec::new());
     for chunk in chunks {
@@ -70,7 +70,7 @@ pub(super) fn decode_hesitantly(chunks: &[&[u8]]) -> Vec<Owned> {
     out
 }
 
-/// Appends an event, or joins it to the data before it.
+/// Appends an event, or joins data to the data before it.
 pub(super) fn push(out: &mut Vec<Owned>, event: Event) {
     match (event, out.last_mut()) {
         (Event::Data(more), Some(Data(data))) => data.extend_from_slice(more),
@@ -87,7 +87,7 @@ fn heap_bytes(decoder: &Decoder) -> usize {
     decoder.collected.as_ref().map_or(0, |collected| collected.bytes.capacity())
 }
 
-/// The decoder again, as a grammar: all bytes at hand, no states, no memchr.
+/// A reference decoder written as a grammar: it has all bytes at hand and needs neither states nor memchr.
 fn decode_plainly(mut rest: &[u8]) -> Vec<Owned> {
     let mut out = Vec::new();
     loop {
@@ -99,8 +99,8 @@ fn decode_plainly(mut rest: &[u8]) -> Vec<Owned> {
             }
             [IAC, command::SB, inside @ ..] => match subnegotiation_plainly(inside) {
                 (_, None) => return out,
-                (said, Some(after)) => {
-                    if let Some((&option, parameters)) = said.split_first() {
+                (content, Some(after)) => {
+                    if let Some((&option, parameters)) = content.split_first() {
                         let kept = parameters.len().min(SUBNEGOTIATION_LIMIT);
                         out.push(Subnegotiation(option, parameters[..kept].to_vec(), kept < parameters.len()));
                     }
@@ -124,26 +124,26 @@ fn decode_plainly(mut rest: &[u8]) -> Vec<Owned> {
     }
 }
 
-/// What stands between `IAC SB` and the end, and what comes after; `None` if there is no end.
+/// The bytes between `IAC SB` and the end, and the bytes after it; `None` if there is no end.
 fn subnegotiation_plainly(mut rest: &[u8]) -> (Vec<u8>, Option<&[u8]>) {
-    let mut said = Vec::new();
+    let mut content = Vec::new();
     loop {
         let (byte, after) = match rest {
-            [] | [IAC] => return (said, None),
+            [] | [IAC] => return (content, None),
             [IAC, IAC, after @ ..] => (IAC, after),
-            [IAC, command::SE, after @ ..] => return (said, Some(after)),
-            // No SE: it ends here all the same, and the command is read as one.
-            [IAC, ..] => return (said, Some(rest)),
+            [IAC, command::SE, after @ ..] => return (content, Some(after)),
+            // There is no SE: the subnegotiation ends here all the same, and the command is decoded as a command.
+            [IAC, ..] => return (content, Some(rest)),
             [byte, after @ ..] => (*byte, after),
         };
-        said.push(byte);
+        content.push(byte);
         rest = after;
     }
 }
 
-pub(super) fn encode(said: &[Owned]) -> Vec<u8> {
+pub(super) fn encode(content: &[Owned]) -> Vec<u8> {
     let mut wire = Vec::new();
-    for one in said {
+    for one in content {
         match one {
             Data(bytes) => escape(bytes, &mut wire),
             Command(byte) => wire.extend_from_slice(&[IAC, *byte]),
@@ -154,11 +154,11 @@ pub(super) fn encode(said: &[Owned]) -> Vec<u8> {
     wire
 }
 
-/// What is encoded of a truncated subnegotiation is not truncated.
-fn kept_whole(said: Vec<Owned>) -> Vec<Owned> {
+/// Clears the flag `truncated`: encoded again, a truncated subnegotiation is a complete one.
+fn kept_whole(content: Vec<Owned>) -> Vec<Owned> {
     let whole = |one| match one {
         Subnegotiation(option, parameters, _) => Subnegotiation(option, parameters, false),
         other => other,
     };
-    said.into_iter().map(whole).collect()
+    content.into_iter().map(whole).collect()
 }

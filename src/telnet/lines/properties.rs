@@ -1,37 +1,37 @@
-//! What holds for a splitter, whatever comes and wherever the reads cut it.
+//! Properties of the splitter, for any bytes and any cuts between reads.
 
 use super::*;
-use crate::fuzzing::{Input, arrivals};
+use crate::fuzzing::input::{Input, arrivals};
 
-/// What a splitter made of the chunks: its lines, then either the unfinished rest or the refusal.
+/// The result of splitting: the lines, then either the unfinished rest or the error.
 #[derive(PartialEq, Debug)]
-pub(super) struct Outcome {
+pub(super) struct Split {
     pub(super) lines: Vec<Vec<u8>>,
     pub(super) rest: Option<Vec<u8>>,
     pub(super) error: Option<LineTooLong>,
 }
 
-/// How the lines are asked for.
+/// Which method takes the lines.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Asked {
-    /// By `next_line`.
+    /// `next_line`.
     Plain,
-    /// By `next_raw_line`.
+    /// `next_raw_line`.
     Raw,
 }
 
-/// What the program does between the lines.
+/// What the program does between lines.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Manner {
-    /// It takes them all, and keeps its splitter.
+    /// It takes all lines and keeps its splitter.
     Steady,
-    /// It forgets the splitter whenever that says it is idle, as [`telnet`](crate::telnet) does between two reads.
+    /// It drops the splitter whenever it is idle, as [`telnet`](crate::telnet) does between two reads.
     Forgetful,
-    /// It stops after each line, and offers a copy of what is left together with the next read.
+    /// It stops after each line, and passes a copy of the rest together with the next read.
     Hesitant,
 }
 
-/// The first byte is the limit; 255 stands for the default.
+/// The first byte of the input is the limit; 255 means the default.
 pub(crate) fn hold_for(input: &[u8]) {
     let mut input = Input(input);
     let limit = match input.byte() {
@@ -54,10 +54,10 @@ pub(crate) fn hold_for(input: &[u8]) {
     }
 }
 
-pub(super) fn take_apart(asked: Asked, limit: usize, chunks: &[&[u8]], manner: Manner) -> Outcome {
+pub(super) fn take_apart(asked: Asked, limit: usize, chunks: &[&[u8]], manner: Manner) -> Split {
     let mut lines = Lines::with_limit(limit);
-    let mut out = Outcome { lines: Vec::new(), rest: None, error: None };
-    // What is left of the reads before; only the hesitant leave something.
+    let mut out = Split { lines: Vec::new(), rest: None, error: None };
+    // The rest of the earlier reads; only `Hesitant` leaves one.
     let mut left = Vec::new();
     for (nth, read) in chunks.iter().enumerate() {
         left.extend_from_slice(read);
@@ -68,7 +68,7 @@ pub(super) fn take_apart(asked: Asked, limit: usize, chunks: &[&[u8]], manner: M
             match asked.next(&mut lines, &mut chunk) {
                 Some(Ok(line)) => out.lines.push(line.to_vec()),
                 Some(Err(error)) => {
-                    assert!(chunk.is_empty() && lines.unfinished.capacity() == 0, "what is left is for nobody");
+                    assert!(chunk.is_empty() && lines.unfinished.capacity() == 0, "the rest is discarded");
                     is_spent(asked, &mut lines, error);
                     out.error = Some(error);
                     return out;
@@ -115,44 +115,45 @@ fn is_bounded(asked: Asked, lines: &Lines, limit: usize) {
 
 fn is_spent(asked: Asked, lines: &mut Lines, error: LineTooLong) {
     assert!(!lines.is_idle() && lines.unfinished().is_empty());
-    assert_eq!(asked.next(lines, &mut &b""[..]), None, "loops end");
-    assert_eq!(asked.next(lines, &mut &b"\n"[..]), Some(Err(error)), "there is no way back");
+    assert_eq!(asked.next(lines, &mut &b""[..]), None, "an empty chunk ends a loop");
+    assert_eq!(asked.next(lines, &mut &b"\n"[..]), Some(Err(error)), "the error is permanent");
     assert_eq!(lines.finish(), None);
 }
 
-/// The splitter again: byte by byte, no memchr, everything copied.
-pub(super) fn split_plainly(limit: usize, input: &[u8]) -> Outcome {
+/// A reference splitter: byte by byte, without memchr, with copies of everything.
+pub(super) fn split_plainly(limit: usize, input: &[u8]) -> Split {
     let (mut lines, mut line, mut before) = (Vec::new(), Vec::new(), 0);
     for &byte in input {
         match (before, byte) {
             (b'\r', b'\n' | 0) => {}
             (_, b'\n' | b'\r') => lines.push(std::mem::take(&mut line)),
-            _ if line.len() == limit => return Outcome { lines, rest: None, error: Some(LineTooLong { limit }) },
+            _ if line.len() == limit => return Split { lines, rest: None, error: Some(LineTooLong { limit }) },
             _ => line.push(byte),
         }
         before = byte;
     }
-    Outcome { lines, rest: Some(line).filter(|line| !line.is_empty()), error: None }
+    Split { lines, rest: Some(line).filter(|line| !line.is_empty()), error: None }
 }
 
-/// The same for lines that keep their breaks.
-pub(super) fn split_raw_plainly(limit: usize, input: &[u8]) -> Outcome {
+/// The same for lines that keep their line breaks.
+pub(super) fn split_raw_plainly(limit: usize, input: &[u8]) -> Split {
     let (mut lines, mut line) = (Vec::new(), Vec::new());
     for &byte in input {
         line.push(byte);
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         if text.len() > limit {
-            return Outcome { lines, rest: None, error: Some(LineTooLong { limit }) };
+            return Split { lines, rest: None, error: Some(LineTooLong { limit }) };
         }
         if byte == b'\n' {
             lines.push(std::mem::take(&mut line));
         }
     }
-    Outcome { lines, rest: Some(line).filter(|line| !line.is_empty()), error: None }
+    Split { lines, rest: Some(line).filter(|line| !line.is_empty()), error: None }
 }
 
-/// No terminal obeys what is left, it is text, and making it safe a second time changes nothing.
+/// The output of `printable` contains nothing that a terminal would obey, it is text, and a second pass does not
+/// change it.
 pub(super) fn is_safe_to_show(line: &[u8]) {
     let shown = printable(line);
     assert!(shown.chars().all(|c| c == '\t' || !c.is_control()), "{shown:?}");

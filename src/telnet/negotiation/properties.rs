@@ -1,20 +1,20 @@
-//! What holds for the negotiation, whatever the peer says and this side wishes.
+//! Properties of the negotiation, for any requests of the peer and any wishes of this side.
 
 use super::*;
-use crate::fuzzing::Input;
+use crate::fuzzing::input::Input;
 use crate::telnet::codec::{Decoder, Event};
 
-/// The options that wishes and policies are about; the peer may talk about any.
+/// The options of wishes and policies. The peer may send any option.
 const KNOWN: [u8; 8] = [0, 1, 3, TIMING_MARK, 24, 31, 34, 255];
 
-/// The first two bytes are the policy, one bit for each known option, for us and for him. The rest is what the peer
-/// sends. A command in it stands for a wish of this side: eight options, two sides, on and off.
+/// The first two bytes are the policy, one bit for each known option, first for us and then for the peer. The rest is
+/// what the peer sends. A command in it stands for a wish of this side: eight options, two sides, on and off.
 pub(crate) fn hold_for(input: &[u8]) {
     let mut input = Input(input);
     let policy = policy(input.byte(), input.byte());
     let (mut decoder, mut options, mut plain) = (Decoder::default(), Negotiation::default(), Plain::default());
     for mut chunk in input.chunks() {
-        let answered_before = plain.words;
+        let answered_before = plain.messages;
         let len = chunk.len();
         while let Some(event) = decoder.next_event(&mut chunk) {
             match event {
@@ -36,18 +36,18 @@ pub(crate) fn hold_for(input: &[u8]) {
                     let option = KNOWN[usize::from(wish & 7)];
                     let side = if wish & 8 == 0 { Side::Us } else { Side::Him };
                     let is_on = wish & 16 != 0;
-                    let said = if is_on { options.enable(side, option) } else { options.disable(side, option) };
-                    assert_eq!(said, plain.wish(side, option, is_on), "{side:?} {option} {is_on}");
+                    let message = if is_on { options.enable(side, option) } else { options.disable(side, option) };
+                    assert_eq!(message, plain.wish(side, option, is_on), "{side:?} {option} {is_on}");
                     agree(&options, &plain, option);
                 }
                 Event::Data(_) | Event::Subnegotiation { .. } => {}
             }
-            assert!(options.entries.len() <= KNOWN.len(), "he switches on only what the policy allows");
+            assert!(options.entries.len() <= KNOWN.len(), "the peer switches on only what the policy allows");
         }
-        // Two bytes make a wish, three a word of his; the first may have come before.
-        assert!(plain.words - answered_before <= len.div_ceil(2), "at most one word for each of his");
+        // A wish takes two bytes and a request of the peer three, of which the first may have come before.
+        assert!(plain.messages - answered_before <= len.div_ceil(2), "at most one message for each of the peer's");
         assert!(options.entries.is_sorted_by(|a, b| a.option < b.option));
-        assert!(options.entries.iter().all(|entry| !entry.is_off()), "what is off leaves no trace");
+        assert!(options.entries.iter().all(|entry| !entry.is_off()), "an option that is off has no entry");
         assert_eq!(options.is_idle(), plain.is_idle());
         assert!(!options.is_idle() || options.entries.capacity() == 0);
     }
@@ -72,12 +72,12 @@ fn agree(options: &Negotiation, plain: &Plain, option: u8) {
     }
 }
 
-/// Section 7 of RFC 1143 again, as it is written there: a state and a queue bit for each option and side.
+/// A reference: section 7 of RFC 1143 as it is written there, with a state and a queue bit for each option and side.
 struct Plain {
     us: [(Q, Queue); 256],
     him: [(Q, Queue); 256],
-    /// How much was said.
-    words: usize,
+    /// How many messages this side has sent.
+    messages: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -98,7 +98,7 @@ use Queue::{Empty, Opposite};
 
 impl Default for Plain {
     fn default() -> Self {
-        Plain { us: [(Q::No, Empty); 256], him: [(Q::No, Empty); 256], words: 0 }
+        Plain { us: [(Q::No, Empty); 256], him: [(Q::No, Empty); 256], messages: 0 }
     }
 }
 
@@ -115,9 +115,9 @@ impl Plain {
     }
 
     fn receive(&mut self, verb: Verb, option: u8, policy: &Policy) -> Option<[u8; 3]> {
-        // RFC 860: a timing mark is a question, and has no state.
+        // RFC 860: a timing mark is a question and has no state.
         if option == TIMING_MARK {
-            return if verb == Verb::Do { self.say(Side::Us, option, false) } else { None };
+            return if verb == Verb::Do { self.send(Side::Us, option, false) } else { None };
         }
         let side = if matches!(verb, Verb::Do | Verb::Dont) { Side::Us } else { Side::Him };
         let agrees = policy.allows(side, option);
@@ -141,7 +141,7 @@ impl Plain {
                 (Q::WantYes, _) => ((Q::No, Empty), None),
             },
         };
-        self.become_and_say(side, option, next, answer)
+        self.change_and_send(side, option, next, answer)
     }
 
     /// "If we decide to ask him to enable", or to disable.
@@ -159,19 +159,19 @@ impl Plain {
             (false, (Q::WantYes, _)) => ((Q::WantYes, Opposite), None),
             (true, (Q::Yes, _)) | (false, (Q::No, _)) => (now, None),
         };
-        self.become_and_say(side, option, next, request)
+        self.change_and_send(side, option, next, request)
     }
 
-    fn become_and_say(&mut self, side: Side, option: u8, next: (Q, Queue), say: Option<bool>) -> Option<[u8; 3]> {
+    fn change_and_send(&mut self, side: Side, option: u8, next: (Q, Queue), is_on: Option<bool>) -> Option<[u8; 3]> {
         match side {
             Side::Us => self.us[usize::from(option)] = next,
             Side::Him => self.him[usize::from(option)] = next,
         }
-        say.and_then(|is_on| self.say(side, option, is_on))
+        is_on.and_then(|is_on| self.send(side, option, is_on))
     }
 
-    fn say(&mut self, side: Side, option: u8, is_on: bool) -> Option<[u8; 3]> {
-        self.words += 1;
+    fn send(&mut self, side: Side, option: u8, is_on: bool) -> Option<[u8; 3]> {
+        self.messages += 1;
         let verb = match (side, is_on) {
             (Side::Us, true) => 251,
             (Side::Us, false) => 252,

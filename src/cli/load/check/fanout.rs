@@ -1,8 +1,8 @@
-//! A fan-out: each message reaches every connection, exactly once, in order per sender.
+//! Checks a fan-out: each message reaches every connection, exactly once, in order per sender.
 //!
-//! The server may put something before a message (a nick, a time), so a line belongs to a message when it *ends* with
-//! it; the message's own beginning, `{conn}:{seq} `, says where to look. A line that no message is found in is somebody
-//! else's business: a greeting, an announcement.
+//! The server may put text before a message (a nick, a time), so a line belongs to a message if it *ends* with the
+//! message. The beginning of the message, `{conn}:{seq} `, shows where it starts. A line without a message, such as a
+//! greeting or an announcement, is ignored.
 //!
 //! ```text
 //!   on connection 9:   "ana> 3:17 hola"   ──▶   message 17 of connection 3 has reached connection 9
@@ -12,34 +12,36 @@ use std::collections::{HashSet, VecDeque};
 
 use super::{Fanout, Finding, Pending, Rules, Verdict, without_break};
 
-/// Every message that has not reached everybody, and who is still owed it.
+/// All messages that have not reached every receiver, and the receivers that have not got them.
 #[derive(Debug)]
 pub(crate) struct Room {
     kind: Fanout,
     senders: Vec<Sender>,
-    /// Receiver, sender, number: counted missing, and not come since.
+    /// Receiver, sender and number of deliveries that were counted as missing and have not been received since.
     missed: HashSet<(u64, u64, u64)>,
-    /// Senders of messages that are through, until somebody asks.
+    /// Senders of messages that are finished, until the next [`Room::take_freed`].
     freed: Vec<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Sender {
     next_seq: u64,
-    /// From the oldest that is not through on.
+    /// The messages from the oldest unfinished one on.
     messages: VecDeque<Message>,
 }
 
 #[derive(Debug)]
 struct Message {
     pending: Pending,
-    /// Who is owed it.
+    /// Receivers that have not got it.
     owed: Bits,
+    /// How many bits of `owed` are set.
     left: usize,
-    /// Who has had it.
+    /// Receivers that have got it.
     had: Bits,
 }
 
+/// A set of connections.
 #[derive(Debug)]
 struct Bits(Box<[u64]>);
 
@@ -53,7 +55,7 @@ impl Bits {
     fn set(&mut self, at: u64) {
         self.0[(at / 64) as usize] |= 1 << (at % 64);
     }
-    /// Says whether it was there.
+    /// Removes a connection, and returns whether it was in the set.
     fn take(&mut self, at: u64) -> bool {
         let had = self.has(at);
         if had {
@@ -72,7 +74,7 @@ impl Room {
         Room { kind, senders, missed: HashSet::new(), freed: Vec::new() }
     }
 
-    /// A message is on its way to the `living`, and says how many of them are owed it.
+    /// Adds a message that is sent to the `living` connections, and returns how many of them have to receive it.
     pub(crate) fn begin(&mut self, sender: u64, pending: Pending, living: impl Iterator<Item = u64>) -> usize {
         let members = self.senders.len();
         let mut message = Message { pending, owed: Bits::new(members), left: 0, had: Bits::new(members) };
@@ -87,19 +89,19 @@ impl Room {
         left
     }
 
-    /// The kernel has its first byte.
+    /// The kernel has taken the first byte of a message.
     pub(crate) fn started(&mut self, sender: u64, seq: u64, now: u64) {
         if let Some(message) = self.senders[sender as usize].find(seq) {
             message.pending.started = now;
         }
     }
 
-    /// Senders that may have a free place again.
+    /// Takes the list of senders that may send another message.
     pub(crate) fn take_freed(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.freed)
     }
 
-    /// The kernel has all of it.
+    /// The kernel has taken the last byte of a message.
     pub(crate) fn sent(&mut self, sender: u64, seq: u64, now: u64) {
         if let Some(message) = self.senders[sender as usize].find(seq) {
             message.pending.sent = Some(now);
@@ -110,14 +112,14 @@ impl Room {
         self.senders[sender as usize].sweep();
     }
 
-    /// A message will not be sent after all.
+    /// Removes a message that will not be sent.
     pub(crate) fn forget(&mut self, sender: u64, seq: u64) {
         let sender = &mut self.senders[sender as usize];
         sender.messages.retain(|message| message.pending.seq != seq);
         sender.sweep();
     }
 
-    /// How many messages of a sender have not reached everybody.
+    /// How many messages of a sender have not reached every receiver.
     pub(crate) fn unanswered(&self, sender: u64) -> usize {
         self.senders[sender as usize].messages.iter().filter(|message| message.is_open()).count()
     }
@@ -126,14 +128,14 @@ impl Room {
         self.senders.iter().all(|sender| !sender.messages.iter().any(Message::is_open))
     }
 
-    /// The run was interrupted: how many deliveries of sent messages are open, by message.
+    /// The run was interrupted: removes all messages, and returns those that were sent, with their missing deliveries.
     pub(crate) fn interrupt(&mut self) -> Vec<(Pending, usize)> {
         let messages = self.senders.iter_mut().flat_map(|sender| std::mem::take(&mut sender.messages));
         let open = messages.filter(|message| message.pending.sent.is_some() && message.left > 0);
         open.map(|message| (message.pending, message.left)).collect()
     }
 
-    /// What is overdue is missing.
+    /// Counts the deliveries of overdue messages as missing.
     pub(crate) fn expire(&mut self, rules: &Rules, now: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         for (conn, sender) in self.senders.iter_mut().enumerate() {
             let conn = conn as u64;
@@ -147,7 +149,7 @@ impl Room {
         }
     }
 
-    /// The same for one message, which is just being asked for.
+    /// Does the same for one message, before a delivery of it is judged.
     fn expire_one(&mut self, rules: &Rules, conn: u64, seq: u64, now: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         let sender = &mut self.senders[conn as usize];
         let Some(message) = sender.find(seq).filter(|message| message.pending.is_overdue(now, rules.timeout)) else {
@@ -160,7 +162,7 @@ impl Room {
         sender.sweep();
     }
 
-    /// A receiver is gone: it gets nothing more.
+    /// A receiver has disconnected: the deliveries to it are missing.
     pub(crate) fn left(&mut self, receiver: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         for (conn, sender) in self.senders.iter_mut().enumerate() {
             for message in &mut sender.messages {
@@ -173,7 +175,7 @@ impl Room {
         }
     }
 
-    /// A line has come to `receiver`.
+    /// Judges a line that `receiver` has received.
     pub(crate) fn line(
         &mut self,
         rules: &Rules,
@@ -201,7 +203,7 @@ impl Room {
                 garbled = garbled.or(Some((conn, seq)));
             }
         }
-        // As long as the message and with its number, but something else: only a reply gone wrong looks like that.
+        // A line with the number and the length of a message, but another text, is a damaged delivery of that message.
         let Some((conn, seq)) = garbled else { return };
         let sender = &mut self.senders[conn as usize];
         let Some(message) = sender.find(seq) else { return };
@@ -246,6 +248,7 @@ impl Message {
         self.left > 0 || self.pending.sent.is_none()
     }
 
+    /// Counts the delivery to `receiver` as missing, unless it has been received.
     fn give_up(
         &mut self,
         receiver: u64,
@@ -270,7 +273,8 @@ impl Sender {
         self.messages.get_mut(at)
     }
 
-    /// Drops what is through, from the front: behind an open message it is still needed, to know the order.
+    /// Drops finished messages from the front. Behind an open message they are kept, because the order is checked with
+    /// them.
     fn sweep(&mut self) {
         while self.messages.front().is_some_and(|front| !front.is_open()) {
             self.messages.pop_front();
@@ -278,7 +282,7 @@ impl Sender {
     }
 }
 
-/// The two numbers of `CONN:SEQ `, at the front.
+/// Parses `CONN:SEQ ` at the beginning of `text`.
 fn tag(text: &[u8]) -> Option<(u64, u64)> {
     let (conn, rest) = number(text)?;
     let (seq, rest) = number(rest.strip_prefix(b":")?)?;

@@ -1,4 +1,4 @@
-//! What holds for the judgement, whatever the server answers and wherever the reads cut it.
+//! Properties of the check, for any replies of the server and any cuts between reads.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use super::*;
 const TEMPLATES: [&str; 7] =
     [r"{seq}\n", r"{conn}:{seq} {rand:5}\n", r"a{seq}\nb\n", "<{seq}>", "<{seq} {rand:3}>", r"hola\n", "hola"];
 
-/// What a server does with the next message, or without one.
+/// What the server does with the next message, or without one.
 #[derive(Clone, Debug)]
 enum Answer {
     Right,
@@ -31,7 +31,7 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 /// All bytes that the server sends.
-fn said(messages: &Messages, answers: &[Answer]) -> Vec<u8> {
+fn server_bytes(messages: &Messages, answers: &[Answer]) -> Vec<u8> {
     let (mut bytes, mut seq) = (Vec::new(), 0);
     for answer in answers {
         let mut text = messages.text(3, seq);
@@ -66,7 +66,7 @@ proptest! {
         lengths in prop::collection::vec(0..9_usize, 0..20),
     ) {
         let rules = rules(template, if is_echo { Expect::Echo } else { Expect::Line });
-        let bytes = said(&rules.messages, &answers);
+        let bytes = server_bytes(&rules.messages, &answers);
         let sent = answers.len() as u64;
         let want = findings(&rules, sent, &[(1, &bytes)]);
         let mut rest = &bytes[..];
@@ -80,16 +80,16 @@ proptest! {
         prop_assert_eq!(&findings(&rules, sent, &chunks), &want);
         let bytewise: Vec<(u64, &[u8])> = bytes.chunks(1).map(|chunk| (1, chunk)).collect();
         prop_assert_eq!(findings(&rules, sent, &bytewise), want.clone());
-        // Each message has one fate.
-        let fates = |name: &str| want.iter().filter(|finding| finding.starts_with(name)).count() as u64;
-        prop_assert_eq!(fates("exact") + fates("wrong") + fates("out_of_order") + fates("missing"), sent);
+        // Each message has exactly one result.
+        let results = |name: &str| want.iter().filter(|finding| finding.starts_with(name)).count() as u64;
+        prop_assert_eq!(results("exact") + results("wrong") + results("out_of_order") + results("missing"), sent);
         if is_echo && answers.iter().all(|answer| matches!(answer, Answer::Right)) {
-            prop_assert_eq!(fates("exact"), sent);
+            prop_assert_eq!(results("exact"), sent);
         }
     }
 
     #[test]
-    fn lines_are_whole_wherever_the_reads_fall(chunks in prop::collection::vec("[ab\n\r]{0,6}", 0..10)) {
+    fn lines_are_whole_for_any_reads(chunks in prop::collection::vec("[ab\n\r]{0,6}", 0..10)) {
         let (mut lines, mut out) = (Lines::default(), Vec::new());
         for chunk in &chunks {
             lines.feed(chunk.as_bytes(), |line| out.push(line.to_vec()));

@@ -13,7 +13,8 @@ fn pending(seq: u64) -> Pending {
     Pending { seq, phase: Phase::Steady, due: 0, started: 0, sent: Some(0) }
 }
 
-/// `sent` messages are on their way; then the chunks come, each at its time; then the connection ends.
+/// The findings when `sent` messages are unanswered, the chunks are received, each at its time, and the connection
+/// ends.
 pub(super) fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec<String> {
     let mut replies = Replies::default();
     (0..sent).for_each(|seq| replies.begin(pending(seq)));
@@ -30,7 +31,7 @@ pub(super) fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec
 }
 
 #[test]
-fn lines_are_told_apart() {
+fn lines_are_matched_to_messages() {
     let rules = rules(r"{seq}\n", Expect::Echo);
     let table: &[(&str, &[u8], &[&str])] = &[
         ("all right", b"0\n1\n2\n", &["exact 0", "exact 1", "exact 2"]),
@@ -55,7 +56,7 @@ fn lines_are_told_apart() {
 }
 
 #[test]
-fn bytes_are_told_apart() {
+fn bytes_are_matched_to_messages() {
     let rules = rules("<{seq}>", Expect::Echo);
     let table: &[(&str, &[u8], &[&str])] = &[
         ("all right", b"<0><1><2>", &["exact 0", "exact 1", "exact 2"]),
@@ -73,9 +74,9 @@ fn bytes_are_told_apart() {
     }
 }
 
-/// The newest reply comes again, cut, while an older and shorter one is awaited.
+/// The newest reply is repeated in pieces, while an older and shorter one is expected.
 #[test]
-fn a_longer_reply_that_is_not_all_there_is_waited_for() {
+fn an_incomplete_longer_reply_is_waited_for() {
     let rules = rules("<{seq}>", Expect::Echo);
     let want = ["exact 10", "duplicate 10", "exact 11", "wrong 0"];
     for chunks in [&[&b"<10><10><11><x>"[..]][..], &[b"<10><10", b"><11><x>"], &[b"<10><1", b"0><1", b"1><x", b">"]] {
@@ -105,7 +106,7 @@ fn messages_without_a_number() {
 }
 
 #[test]
-fn what_is_late_was_missing() {
+fn a_late_reply_was_counted_as_missing() {
     type Row<'a> = (&'a str, Expect, &'a [(u64, &'a [u8])], &'a [&'a str]);
     let table: &[Row<'_>] = &[
         ("in time", Expect::Echo, &[(TIMEOUT, b"0\n1\n")], &["exact 0", "exact 1"]),
@@ -116,7 +117,7 @@ fn what_is_late_was_missing() {
             &[(1, b"0\n"), (TIMEOUT + 1, b"1\n1\n")],
             &["exact 0", "missing 1", "late 1", "duplicate 1"],
         ),
-        ("the end of it late", Expect::Echo, &[(1, b"0\n1"), (200, b"\n")], &["exact 0", "missing 1", "late 1"]),
+        ("its end is late", Expect::Echo, &[(1, b"0\n1"), (200, b"\n")], &["exact 0", "missing 1", "late 1"]),
         (
             "any line, late",
             Expect::Line,
@@ -150,8 +151,8 @@ fn lines_of_a_kind() {
     assert_eq!(findings(&rules(r"{seq}\n", Expect::None), 0, &[(1, b"whatever")]), [""; 0]);
 }
 
-/// Three members; each of the lines comes to the member before it.
-fn heard(kind: Fanout, sent: &[(u64, u64)], lines: &[(u64, &str)]) -> (Vec<String>, usize) {
+/// The findings, and the open messages, for three connections. Each row of `lines` is a receiver and its line.
+fn fanout_findings(kind: Fanout, sent: &[(u64, u64)], lines: &[(u64, &str)]) -> (Vec<String>, usize) {
     let rules = rules(r"{conn}:{seq} hola\n", Expect::Fanout(kind));
     let mut room = Room::new(kind, 3);
     for &(sender, seq) in sent {
@@ -173,7 +174,7 @@ fn heard(kind: Fanout, sent: &[(u64, u64)], lines: &[(u64, &str)]) -> (Vec<Strin
 }
 
 #[test]
-fn a_fan_out_reaches_everybody_once_and_in_order() {
+fn a_fan_out_reaches_every_connection_once_and_in_order() {
     use Fanout::{Everybody, Others};
     type Row<'a> = (&'a str, Fanout, &'a [(u64, u64)], &'a [(u64, &'a str)], &'a [&'a str], usize);
     let table: &[Row<'_>] = &[
@@ -217,7 +218,7 @@ fn a_fan_out_reaches_everybody_once_and_in_order() {
         ("left", Others, &[(0, 0)], &[(1, "0:0 hola"), (2, "leave")], &["exact 0:0", "missing 0:0"], 0),
     ];
     for (name, kind, sent, lines, want, open) in table {
-        let (got, left) = heard(*kind, sent, lines);
+        let (got, left) = fanout_findings(*kind, sent, lines);
         assert_eq!((got.iter().map(String::as_str).collect::<Vec<_>>(), left), (want.to_vec(), *open), "{name}");
     }
 }

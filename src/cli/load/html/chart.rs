@@ -1,42 +1,42 @@
-//! One diagram: axes with round marks, curves, and lines across.
+//! One diagram: axes with round marks, curves, and vertical lines.
 //!
-//! The drawing is SVG and is stretched to whatever width the page has; words would be stretched with it, so they are HTML
-//! around it, placed by percentages:
+//! The drawing is an SVG that is stretched to the width of the page. Text would be stretched with it, so the text is
+//! HTML around the drawing, placed by percentages:
 //!
 //! ```text
-//!   20 ms ┤  ▗▄▖   ╎ warm-up ends       words at the left: `Axis::marks` of y
+//!   20 ms ┤  ▗▄▖   ╎ warm-up ends       text at the left: `Axis::marks` of y
 //!   10 ms ┤▄▄▌ ▐▄▄▄╎▄▄▄▄▄               the box: SVG, 1000 × 400, stretched; its strokes are not
 //!     0 s ┼────────┴──────
-//!         0 s     1 s    2 s            words below: those of x
+//!         0 s     1 s    2 s            text below: those of x
 //! ```
 //!
-//! Numbers in, text out: nothing here knows what is drawn.
+//! This module turns numbers into text. What the numbers mean is up to the caller.
 
 use std::fmt::Write;
 
 use crate::cli::load::units::{grouped, short_time};
 
-/// The box that is stretched, in its own units.
+/// The size of the drawing in its own units, before it is stretched.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 400.0;
 
-/// About how many marks an axis of numbers has, and one of time.
+/// About how many marks an axis of numbers has, and an axis of time.
 const MARKS: f64 = 5.0;
 const TIME_MARKS: f64 = 8.0;
 
 /// A diagram.
 pub(crate) struct Chart {
     pub(crate) title: String,
-    /// What is drawn, behind the title.
+    /// A description, after the title.
     pub(crate) note: String,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
     pub(crate) curves: Vec<Curve>,
-    /// Lines across, and what begins or ends there.
+    /// Vertical lines, each with a label.
     pub(crate) lines: Vec<(f64, &'static str)>,
 }
 
-/// A curve: its name, the class that gives its colour, and its shape.
+/// A curve: its name, the CSS class of its colour, and its shape.
 pub(crate) struct Curve {
     pub(crate) name: &'static str,
     pub(crate) class: &'static str,
@@ -44,11 +44,11 @@ pub(crate) struct Curve {
 }
 
 pub(crate) enum Shape {
-    /// Through these points.
+    /// A line through these points.
     Line(Vec<(f64, f64)>),
-    /// A value for each stretch of x; between two there is a step, and where there is no value a gap.
+    /// A constant value for each interval of x, with a step between two, and a gap where there is no value.
     Steps(Vec<Step>),
-    /// A bar for each stretch.
+    /// A bar for each interval of x.
     Bars(Vec<Step>),
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Step {
     pub(crate) value: Option<f64>,
 }
 
-/// From where to where, and what is written beside it.
+/// The range of an axis, and its marks.
 #[derive(Debug)]
 pub(crate) struct Axis {
     from: f64,
@@ -69,7 +69,7 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// Numbers from zero to `most`; `whole`: there are none in between.
+    /// Numbers from zero to `most`. With `whole` there are only integers.
     pub(crate) fn numbers(most: f64, whole: bool) -> Axis {
         let step = round_step(most, MARKS);
         let step = if whole { step.max(1.0) } else { step };
@@ -78,7 +78,7 @@ impl Axis {
         Axis { from: 0.0, to: count * step, is_log: false, marks }
     }
 
-    /// Nanoseconds on a logarithmic axis, both more than 0.
+    /// Nanoseconds on a logarithmic axis. Both arguments have to be above 0.
     pub(crate) fn nanoseconds(least: f64, most: f64) -> Axis {
         let is_wide = most / least > 1000.0;
         let from = if is_wide { 10f64.powf(least.log10().floor()) } else { round_below(least) };
@@ -105,14 +105,14 @@ impl Axis {
         Axis { from: 0.0, to, is_log: false, marks: (0..=count).map(mark).collect() }
     }
 
-    /// Percentiles by how rare what is above them is: 1 is 90 %, 2 is 99 %, and so on.
+    /// Percentiles by their number of nines: 1 is 90 %, 2 is 99 %, and so on.
     pub(crate) fn nines(to: f64) -> Axis {
         let half = (2f64.log10(), "50 %".to_owned());
         let marks = std::iter::once(half).chain((1..=to as u32).map(|nines| (f64::from(nines), percent(nines))));
         Axis { from: 0.0, to, is_log: false, marks: marks.collect() }
     }
 
-    /// Where a value is, between 0 and 1.
+    /// The position of a value on the axis, from 0 to 1.
     fn place(&self, value: f64) -> f64 {
         let scale = |value: f64| if self.is_log { value.max(f64::MIN_POSITIVE).log10() } else { value };
         let place = (scale(value) - scale(self.from)) / (scale(self.to) - scale(self.from));
@@ -150,7 +150,7 @@ impl Chart {
             );
         }
         out.push_str("</div><div class=\"x\">");
-        // On a narrow page every second one has room.
+        // A narrow page shows only every second mark.
         let is_crowded = self.x.marks.len() > 5;
         for (at, (value, name)) in self.x.marks.iter().enumerate() {
             let class = if is_crowded && at % 2 == 1 { " class=\"wide\"" } else { "" };
@@ -230,7 +230,7 @@ impl Chart {
 }
 
 impl Shape {
-    /// The point of a curve that consists of one.
+    /// The point of a curve that has only one, and would be invisible as a line.
     fn only_point(&self) -> Option<(f64, f64)> {
         match self {
             Shape::Line(points) => match points[..] {
@@ -246,26 +246,26 @@ impl Shape {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, so that `span` has at most `count` of it.
+/// A step of 1, 2 or 5 times a power of ten, of which at most `count` fit into `span`.
 fn round_step(span: f64, count: f64) -> f64 {
     if span > 0.0 { round_above(span / count) } else { 1.0 }
 }
 
-/// The least of 1, 2, 5, 10, 20, … that is no less.
+/// The least of 1, 2, 5, 10, 20, … that is not below `value`.
 fn round_above(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let fits = |times: &f64| times * power >= value * (1.0 - 1e-9);
     [1.0, 2.0, 5.0].into_iter().find(fits).unwrap_or(10.0) * power
 }
 
-/// The greatest of them that is no more.
+/// The greatest of 1, 2, 5, 10, 20, … that is not above `value`.
 fn round_below(value: f64) -> f64 {
     let power = 10f64.powf((value.log10() + 1e-9).floor());
     let fits = |times: &f64| times * power <= value * (1.0 + 1e-9);
     [5.0, 2.0].into_iter().find(fits).unwrap_or(1.0) * power
 }
 
-/// With as many decimals as marks so far apart need.
+/// A value with the number of decimals that marks with this step need.
 fn number(value: f64, step: f64) -> String {
     if step >= 1.0 {
         return grouped(value.round() as u64);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_has_its_place() {
+    fn axes_contain_all_values() {
         for most in [0.3, 1.0, 7.0, 99.0, 100.0, 101.0, 12_345.0, 1e9] {
             let axis = Axis::numbers(most, false);
             assert!(axis.to >= most && axis.to <= most * 2.5, "{most}: {axis:?}");
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_are_drawn_as_they_are() {
+    fn shapes_are_drawn_as_paths() {
         let step = |from: f64, value: Option<f64>| Step { from, to: from + 1.0, value };
         let two = || vec![step(0.0, Some(2.0)), step(1.0, Some(4.0)), step(2.0, None), step(3.0, Some(1.0))];
         let table = [

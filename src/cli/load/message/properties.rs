@@ -1,10 +1,10 @@
-//! What holds for templates and their texts, whatever they are made of.
+//! Properties of templates and their texts.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A part of a template as it is typed, and what it stands for.
+/// A part of a template, before it is written as text.
 #[derive(Clone, Debug)]
 enum Typed {
     Text(Vec<u8>),
@@ -15,8 +15,8 @@ enum Typed {
 
 fn part() -> impl Strategy<Value = Typed> {
     prop_oneof![
-        3 => prop::collection::vec(any::<u8>().prop_filter("none", |byte| *byte != b'{'), 1..6).prop_map(Typed::Text),
-        // Braces that are no placeholders.
+        3 => prop::collection::vec(any::<u8>().prop_filter("brace", |byte| *byte != b'{'), 1..6).prop_map(Typed::Text),
+        // Braces that are not placeholders.
         1 => prop::sample::select(vec!["{", "{}", "{{conn", "{sequence}", "{conn }", "{rand}"])
             .prop_map(|text| Typed::Text(text.into())),
         1 => Just(Typed::Conn),
@@ -36,11 +36,11 @@ fn typed(parts: &[Typed]) -> Vec<u8> {
 }
 
 fn messages(parts: &[Typed], seed: u64) -> Messages {
-    let template = Template::parse(&typed(parts)).expect("all of these are templates");
+    let template = Template::parse(&typed(parts)).expect("the parts make a valid template");
     Messages { seed, ..Messages::one(template, LineEnd::AsIs) }
 }
 
-/// Joining may have made a placeholder of pieces, which then is one.
+/// Whether joining the parts has made no further placeholder.
 fn is_as_typed(parts: &[Typed]) -> bool {
     let text = typed(parts);
     let count = |needle: &[u8]| text.windows(needle.len()).filter(|window| *window == needle).count();
@@ -51,12 +51,12 @@ fn is_as_typed(parts: &[Typed]) -> bool {
 }
 
 fn parts() -> impl Strategy<Value = Vec<Typed>> {
-    prop::collection::vec(part(), 1..7).prop_filter("nothing new by joining", |parts| is_as_typed(parts))
+    prop::collection::vec(part(), 1..7).prop_filter("no further placeholder", |parts| is_as_typed(parts))
 }
 
 proptest! {
     #[test]
-    fn what_is_escaped_is_understood(bytes in prop::collection::vec((any::<u8>(), any::<bool>()), 0..20)) {
+    fn escaped_bytes_are_unescaped(bytes in prop::collection::vec((any::<u8>(), any::<bool>()), 0..20)) {
         let mut text = String::new();
         for &(byte, as_hex) in &bytes {
             match byte {
@@ -73,12 +73,12 @@ proptest! {
     }
 
     #[test]
-    fn a_text_is_what_its_template_says(
+    fn a_text_consists_of_the_parts_of_its_template(
         parts in parts(), seed in any::<u64>(), conn in 0..1000_u64, seq in any::<u64>(),
     ) {
         let messages = messages(&parts, seed);
         let text = messages.text(conn, seq);
-        prop_assert_eq!(&messages.text(conn, seq), &text, "nobody has to keep it");
+        prop_assert_eq!(&messages.text(conn, seq), &text, "the text is the same again");
         let mut rest = &text[..];
         for part in &parts {
             let want = match part {
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_is_its_lines_in_turn(
+    fn the_lines_of_a_file_are_used_in_turn(
         lines in prop::collection::vec("[a-z]{0,5}\r?\n", 1..6), last in "[a-z]{0,5}", seq in 0..100_u64,
     ) {
         let file = lines.concat() + &last;
@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_strange(
+    fn any_bytes_are_parsed_and_shown_without_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..40), text in ".{0,20}", limit in 0..50_usize,
     ) {
         drop((Template::parse(&bytes), Messages::from_file(&bytes, LineEnd::CrLf), unescape(&text)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cli::load::check::{Expect, Fanout};
 use crate::cli::load::units::{count, time};
-use crate::cli::target::Place;
+use crate::cli::target::Address;
 
 /// The smallest `--size`: it has room for the connection, the number and enough random letters to make messages
 /// different.
@@ -48,9 +48,9 @@ pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
                     write it like 127.0.0.1:8080, example.org:80, [::1]:8080, :8080 or 8080"
             .to_owned());
     }
-    match Place::parse(text)? {
-        Place::Tcp(host, port) => Ok((host, port)),
-        Place::Unix(_) => Err("bucle load connects over TCP only".to_owned()),
+    match Address::parse(text)? {
+        Address::Tcp(host, port) => Ok((host, port)),
+        Address::Unix(_) => Err("bucle load connects over TCP only".to_owned()),
     }
 }
 

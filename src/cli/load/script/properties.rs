@@ -1,10 +1,10 @@
-//! What holds for a way through a script, wherever the reads cut what comes.
+//! Properties of a pass through a script, for any cuts between reads.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// How many steps are through when all has come, and what is left.
+/// How many steps have ended when all chunks are received, and which bytes are left.
 fn walk(script: &Script, chunks: &[&[u8]]) -> (usize, Vec<u8>) {
     let mut pass = Pass::new(script, 0, 0);
     let (mut through, mut come) = (0, Vec::new());
@@ -29,7 +29,7 @@ proptest! {
         let script = Script::parse(text.as_bytes(), LineEnd::AsIs).expect("it is a script");
         let chunks: Vec<&[u8]> = chunks.iter().map(String::as_bytes).collect();
         let whole = chunks.concat();
-        // Plainly: each is looked for behind the one before.
+        // The plain version: each text is searched for after the one before.
         let (mut through, mut rest) = (0, std::str::from_utf8(&whole).expect("letters"));
         for text in &expected {
             let Some((_, behind)) = rest.split_once(text) else { break };
@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn no_script_is_too_strange(
+    fn any_script_is_parsed_without_a_panic(
         text in "((send|expect|pause|close|#|)[ \t]?[a-z0-9{}\\\\:]{0,6}\n){0,4}",
         bytes in prop::collection::vec(any::<u8>(), 0..30),
     ) {

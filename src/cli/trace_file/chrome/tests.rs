@@ -1,8 +1,10 @@
+//! Records, and the lines that they become.
+
 use serde_json::Value;
 
 use super::*;
 
-/// One record of a story; its number is its place.
+/// One record of a sequence; its index is its number.
 fn record(kind: Kind, phase: Phase, start_ns: u64, duration_ns: u64, cause: u32) -> Record {
     let mut record = Record::default();
     (record.kind, record.phase, record.start_ns, record.cause) = (kind, phase, start_ns, cause);
@@ -15,7 +17,7 @@ fn about(subject: u32, size: u32, mut record: Record) -> Record {
     record
 }
 
-/// The lines of a story, without those that name the tracks.
+/// The lines of a sequence of records, without the lines that name the tracks.
 fn lines(records: &[Record]) -> Vec<String> {
     let mut text = Vec::new();
     let mut chrome = Chrome::new("test", u64::MAX, &mut text);
@@ -23,10 +25,10 @@ fn lines(records: &[Record]) -> Vec<String> {
     for (number, record) in records.iter().enumerate() {
         chrome.record(number as u64, record, &mut text);
     }
-    in_words(&text).lines().map(str::to_owned).collect()
+    as_text(&text).lines().map(str::to_owned).collect()
 }
 
-fn in_words(text: &[u8]) -> &str {
+fn as_text(text: &[u8]) -> &str {
     std::str::from_utf8(text).expect("UTF-8")
 }
 
@@ -34,14 +36,14 @@ fn parsed(text: &str) -> Vec<Value> {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// What stands under `ph` in each line.
+/// The value of `ph` in each line.
 fn phs(lines: &[String]) -> String {
     let ph = |line: &String| parsed(&format!("[{}]", &line[1..]))[0]["ph"].as_str().map(str::to_owned);
     lines.iter().map(|line| ph(line).expect("every event has one")).collect()
 }
 
 #[test]
-fn a_slice_an_instant_and_their_numbers() {
+fn a_callback_becomes_a_slice_and_a_write_an_instant() {
     let lines = lines(&[
         record(Kind::Phase, Phase::Poll, 1_000, 50_000, 0),
         about(41, 6, record(Kind::OnData, Phase::Poll, 2_005, 12_345, 0)),
@@ -58,7 +60,7 @@ fn a_slice_an_instant_and_their_numbers() {
 }
 
 #[test]
-fn an_arrow_where_the_cause_is_not_around() {
+fn an_arrow_is_drawn_if_the_cause_does_not_enclose_the_record() {
     let lines = lines(&[
         record(Kind::Phase, Phase::Poll, 0, 100_000, 0),
         record(Kind::OnData, Phase::Poll, 10_000, 10_000, 0),
@@ -76,13 +78,13 @@ fn an_arrow_where_the_cause_is_not_around() {
 }
 
 #[test]
-fn what_is_not_over_is_passed_over() {
-    let story = [
+fn a_record_that_has_not_ended_is_skipped() {
+    let records = [
         record(Kind::Phase, Phase::Main, 1_000, 0, 0),
         record(Kind::Main, Phase::Main, 1_000, 0, 0),
         record(Kind::Write, Phase::Main, 1_000, 0, 2),
     ];
-    assert_eq!(phs(&lines(&story)), "i");
+    assert_eq!(phs(&lines(&records)), "i");
 }
 
 #[test]
@@ -94,9 +96,9 @@ fn connections_are_spans_and_counted() {
         about(9, 0, record(Kind::OnClose, Phase::Close, 3_000, 100, 3)),
         about(7, 0, record(Kind::OnClose, Phase::Close, 4_000, 100, 4)),
     ]);
-    let story: Vec<_> = lines.iter().filter(|line| !line.contains(r#""ph":"X""#)).collect();
+    let events: Vec<_> = lines.iter().filter(|line| !line.contains(r#""ph":"X""#)).collect();
     assert_eq!(
-        story,
+        events,
         [
             r#",{"name":"events","ph":"C","pid":1,"ts":1.000,"args":{"ready":4}}"#,
             r##",{"name":"#7 from port 50112","cat":"connection","ph":"b","id":7,"pid":1,"tid":3,"ts":1.000}"##,
@@ -106,7 +108,7 @@ fn connections_are_spans_and_counted() {
             r##",{"name":"#7 from port 50112","cat":"connection","ph":"e","id":7,"pid":1,"tid":5,"ts":4.000}"##,
             r#",{"name":"connections","ph":"C","pid":1,"ts":4.000,"args":{"open":1}}"#,
         ],
-        "who was never seen coming is not seen going"
+        "a connection whose beginning is not in the trace has no end in it"
     );
 }
 
@@ -136,27 +138,27 @@ fn queued_bytes_follow_what_the_kernel_takes() {
 fn the_numbers_of_causes_wrap_at_32_bits() {
     let cause = |number, cause| cause_of(number, &record(Kind::Tick, Phase::Poll, 0, 1, cause));
     let round = 1u64 << 32;
-    assert_eq!(cause(5, 5), None, "nothing caused it");
+    assert_eq!(cause(5, 5), None, "it is its own cause");
     assert_eq!(cause(5, 3), Some(3));
     assert_eq!(cause(round + 5, 3), Some(round + 3));
     assert_eq!(cause(round + 1, u32::MAX), Some(round - 1));
-    assert_eq!(cause(5, 9), None, "before the first record there is nothing");
+    assert_eq!(cause(5, 9), None, "a cause cannot be older than the first record");
 }
 
 #[test]
 fn a_trace_is_cut_at_its_limit_and_still_json() {
-    let story: Vec<_> = (0..100).map(|n| record(Kind::Phase, Phase::Poll, n * 1_000, 500, n as u32)).collect();
+    let records: Vec<_> = (0..100).map(|n| record(Kind::Phase, Phase::Poll, n * 1_000, 500, n as u32)).collect();
     for limit in (2_000..4_000).step_by(7) {
         let mut text = Vec::new();
         let mut chrome = Chrome::new("test", limit, &mut text);
-        for (number, record) in story.iter().enumerate() {
+        for (number, record) in records.iter().enumerate() {
             chrome.record(number as u64, record, &mut text);
         }
         chrome.lost(3, &mut text);
         assert!(chrome.is_full());
         chrome.end(&mut text);
         assert!(text.len() as u64 <= limit && text.len() as u64 + 512 > limit, "{} of {limit}", text.len());
-        let events = parsed(in_words(&text));
+        let events = parsed(as_text(&text));
         let last = events.last().and_then(|event| event["name"].as_str()).expect("a last event");
         assert_eq!(last, format!("recording stopped: the file has reached its limit of {limit} bytes"));
     }
@@ -169,7 +171,7 @@ fn every_cut_between_lines_leaves_json() {
     chrome.record(0, &record(Kind::Phase, Phase::Poll, 0, 100, 0), &mut text);
     chrome.record(1, &record(Kind::Wait, Phase::Poll, 1, 50, 0), &mut text);
     chrome.lost(12, &mut text);
-    let text = in_words(&text);
+    let text = as_text(&text);
     assert!(text.contains("12 records lost"));
     for (cut, _) in text.match_indices('\n') {
         parsed(&format!("{}]", &text[..cut]));

@@ -71,7 +71,7 @@ proptest! {
         if let Ok((host, port)) = target(&text) {
             prop_assert!(!host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control()));
             prop_assert!(port > 0);
-            prop_assert_eq!(Place::parse(&text), Ok(Place::Tcp(host, port)));
+            prop_assert_eq!(Address::parse(&text), Ok(Address::Tcp(host, port)));
         }
     }
 

@@ -1,4 +1,4 @@
-//! `bucle serve`, as a user runs it: the program itself, its servers, its signals, and what it says when it cannot.
+//! `bucle serve` as a user runs it: its servers, its signals, and its error messages.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -10,14 +10,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::retry::retry;
 use super::served::{LIMIT, Served, bucle};
 
-/// Runs to the end; for what ends by itself.
+/// Runs a command that ends without a signal.
 fn run(args: &[&str]) -> Output {
     bucle(args).output().expect("the program starts")
 }
 
-/// A folder of this test's own, below the build's.
+/// A folder for one test, in the target folder.
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
@@ -26,7 +27,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
-fn echo_gives_every_byte_back() {
+fn echo_returns_every_byte() {
     let server = Served::start(&["echo"]);
     assert!(server.line.starts_with("echo listening on 127.0.0.1:"), "{}", server.line);
     let mut peer = server.connect();
@@ -37,34 +38,35 @@ fn echo_gives_every_byte_back() {
         writer.write_all(&sent).expect("the server reads");
         writer.shutdown(Shutdown::Write).expect("it is open");
     });
-    assert!(peer.rest() == bytes, "and nothing else, no greeting");
+    assert!(peer.rest() == bytes, "the bytes and nothing else, no greeting");
     writing.join().expect("it was written");
 }
 
-/// Eight times what the kernel holds for a connection: the server must neither lose anything nor keep it all.
+/// The client sends eight times what the kernel buffers for a connection. The server must neither lose bytes nor
+/// store them all.
 #[test]
-fn echo_does_not_read_from_who_does_not_read() {
+fn echo_stops_reading_from_a_peer_that_does_not_read() {
     let server = Served::start(&["echo"]);
     let mut peer = server.connect();
     peer.0.set_write_timeout(Some(Duration::from_millis(500))).expect("a socket");
     let chunk = [b'x'; 64 * 1024];
     let mut sent = 0;
     loop {
-        match peer.0.write(&chunk) {
+        match retry(|| peer.0.write(&chunk)) {
             Ok(n) => sent += n,
             Err(error) => {
                 assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
                 break;
             }
         }
-        assert!(sent < 256 * 1024 * 1024, "it reads on and on");
+        assert!(sent < 256 * 1024 * 1024, "the server went on reading");
     }
     peer.finish();
-    assert!(peer.rest() == vec![b'x'; sent], "all of it comes in the end");
+    assert!(peer.rest() == vec![b'x'; sent], "every byte is returned");
 }
 
 #[test]
-fn lines_gives_each_line_back_with_its_own_break() {
+fn lines_returns_each_line_with_its_line_break() {
     let server = Served::start(&["lines"]);
     let mut peer = server.connect();
     for part in ["ho", "la\r\nuno\ndos\r", "\n\r\n", "¡ñandú €!\nlast"] {
@@ -76,7 +78,7 @@ fn lines_gives_each_line_back_with_its_own_break() {
 }
 
 #[test]
-fn relay_tells_each_line_to_everybody() {
+fn relay_sends_each_line_to_every_member() {
     let server = Served::start(&["relay"]);
     let mut a = server.connect();
     a.send("a is in\n");
@@ -103,7 +105,7 @@ fn discard_answers_nothing() {
 }
 
 #[test]
-fn tutorial_answers_each_line_and_tells_everybody_of_a_bye() {
+fn tutorial_answers_each_line_and_broadcasts_a_bye() {
     let server = Served::start(&["tutorial"]);
     let (mut a, mut b) = (server.greeted(), server.greeted());
     for part in ["ho", "la\r\nuno\r\ndos\n"] {
@@ -119,7 +121,7 @@ fn tutorial_answers_each_line_and_tells_everybody_of_a_bye() {
 }
 
 #[test]
-fn telnet_habits_do_no_harm() {
+fn telnet_commands_are_handled() {
     let server = Served::start(&["tutorial"]);
     let mut peer = server.greeted();
     peer.send(b"\xff\xf4\xff\xfd\x06");
@@ -132,7 +134,7 @@ fn telnet_habits_do_no_harm() {
 }
 
 #[test]
-fn chat_tells_everybody_in_the_room() {
+fn chat_sends_each_line_to_the_room() {
     let server = Served::start(&[]);
     assert!(server.line.starts_with("chat listening on 127.0.0.1:"), "{}", server.line);
     let mut ana = server.greeted();
@@ -143,14 +145,14 @@ fn chat_tells_everybody_in_the_room() {
         assert_eq!([peer.line(), peer.line()], ["-- guest1 is now called ana", "ana: hola"]);
     }
     bo.send("/nick ANA\r\n/nick bo\r\n/who\r\n/me waves\r\n");
-    let heard = [bo.line(), bo.line(), bo.line(), bo.line()];
+    let received = [bo.line(), bo.line(), bo.line(), bo.line()];
     let want = [
         "-- ANA is somebody else; try another nick",
         "-- guest2 is now called bo",
         "-- in lobby: ana, bo",
         "* bo waves",
     ];
-    assert_eq!(heard, want);
+    assert_eq!(received, want);
     assert_eq!([ana.line(), ana.line()], ["-- guest2 is now called bo", "* bo waves"]);
 
     ana.send("/msg BO psst, you\r\n/msg nobody hey\r\n/msg bo\r\n");
@@ -179,7 +181,7 @@ fn chat_tells_everybody_in_the_room() {
 }
 
 #[test]
-fn chat_shows_nobody_the_control_bytes_of_another() {
+fn chat_replaces_the_control_bytes_of_other_members() {
     let server = Served::start(&["chat"]);
     let (mut ana, mut bo) = (server.greeted(), server.greeted());
     bo.send(b"a\x1b]0;title\x07 \xc3(\x00 \xc2\x9b2J\r\n/me \x1b[2J\r\n/nick e\x1b[31m\r\n/nick 123456789012345678901\r\n/join two words\r\n");
@@ -189,14 +191,14 @@ fn chat_shows_nobody_the_control_bytes_of_another() {
     assert_eq!(bo.line(), "-- a nick is made of letters and digits, without spaces");
     assert_eq!(bo.line(), "-- a nick has at most 20 characters");
     assert_eq!(bo.line(), "-- a room's name is made of letters and digits, without spaces");
-    // Whoever vanishes has left, too, and the last words count.
+    // A member whose connection ends has left too, and a last line without a line break counts.
     bo.send("adios");
     bo.finish();
     assert_eq!([ana.line(), ana.line()], ["guest2: adios", "-- guest2 has left"]);
 }
 
 #[test]
-fn too_long_a_line_costs_only_the_one_who_sent_it() {
+fn a_line_over_the_limit_ends_only_its_own_connection() {
     let server = Served::start(&["chat"]);
     let (mut ana, mut bo) = (server.greeted(), server.greeted());
     assert_eq!(ana.line(), "-- guest2 has joined");
@@ -208,43 +210,43 @@ fn too_long_a_line_costs_only_the_one_who_sent_it() {
 }
 
 #[test]
-fn a_full_house_says_so_and_has_room_again() {
+fn a_full_server_refuses_with_a_message_until_there_is_room() {
     let server = Served::start(&["tutorial", "--max-connections", "1"]);
     let mut first = server.greeted();
     let mut second = server.connect();
     assert_eq!(second.rest(), b"server full, try again later\r\n");
     first.send("hola\n");
-    assert_eq!(first.line(), "server: hola", "the one inside is served on");
+    assert_eq!(first.line(), "server: hola", "the connected client is still served");
     first.finish();
     assert_eq!(first.rest(), b"");
     drop(first);
     server.greeted();
 }
 
-/// `bucle serve` counts and times as `bucle load` does.
+/// `bucle serve` takes the same notations of numbers and times as `bucle load`.
 #[test]
-fn counts_have_units_and_times_fractions() {
+fn numbers_take_units_and_times_take_fractions() {
     let server = Served::start(&["tutorial", "--max-connections", "1k", "--idle-timeout", "1.5h", "--spin", "0.5ms"]);
     server.greeted();
 }
 
 #[test]
-fn who_is_idle_is_told_and_disconnected() {
+fn an_idle_client_gets_a_message_and_is_disconnected() {
     let server = Served::start(&["chat", "--idle-timeout", "300ms"]);
     let mut peer = server.greeted();
     assert_eq!(peer.rest(), b"idle for too long, good-bye\r\n");
     let server = Served::start(&["echo", "--idle-timeout", "300ms"]);
-    assert_eq!(server.connect().rest(), b"", "bytes are bytes");
+    assert_eq!(server.connect().rest(), b"", "an echo server writes no message");
 }
 
 #[test]
-fn a_signal_closes_it_in_order() {
+fn a_signal_drains_the_connections_first() {
     for signal in ["-TERM", "-INT"] {
         let server = Served::start(&["tutorial"]);
         let (mut a, mut b) = (server.greeted(), server.greeted());
         a.send("before\n");
         server.signal(signal);
-        assert_eq!(a.rest(), b"server: before\r\n", "what has arrived is answered, then the FIN");
+        assert_eq!(a.rest(), b"server: before\r\n", "lines that have arrived are answered before the FIN");
         assert_eq!(b.rest(), b"");
         drop((a, b));
         let (status, stderr) = server.end();
@@ -253,11 +255,11 @@ fn a_signal_closes_it_in_order() {
 }
 
 #[test]
-fn stuck_peers_do_not_hold_up_the_end() {
+fn stuck_peers_do_not_delay_the_end() {
     let server = Served::start(&["echo"]);
     let mut stuck = server.connect();
     stuck.0.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
-    while stuck.0.write(&[b'x'; 64 * 1024]).is_ok() {}
+    while retry(|| stuck.0.write(&[b'x'; 64 * 1024])).is_ok() {}
     let silent = server.connect();
     server.signal("-TERM");
     let (status, stderr) = server.end();
@@ -266,20 +268,20 @@ fn stuck_peers_do_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_process_immediately() {
     let server = Served::start(&["echo"]);
     let mut stuck = server.connect();
     stuck.send("hola");
     assert_eq!(stuck.bytes(4), b"hola");
     server.signal("-INT");
-    assert_eq!(stuck.rest(), b"", "the first signal has been heard");
+    assert_eq!(stuck.rest(), b"", "the first signal has been handled");
     server.signal("-INT");
     let (status, stderr) = server.end();
     assert_eq!(status, Some(130), "{stderr}");
 }
 
 #[test]
-fn the_end_of_the_terminal_is_not_the_end_of_the_server() {
+fn a_hangup_signal_does_not_end_the_server() {
     let server = Served::start(&["echo"]);
     server.signal("-HUP");
     let mut peer = server.connect();
@@ -291,60 +293,60 @@ fn the_end_of_the_terminal_is_not_the_end_of_the_server() {
 }
 
 #[test]
-fn it_serves_on_although_nobody_reads_its_stdout() {
+fn a_closed_stdout_does_not_stop_the_server() {
     let mut child = bucle(&["serve", "echo", "--port", "0", "-v"]).spawn().expect("it starts");
     drop(child.stdout.take());
-    // So the port has to come from the log.
+    // Nothing reads stdout, so take the port from the log.
     let stderr = child.stderr.take().expect("it is piped");
     let mut server = Served { child, line: String::new() };
-    let (said, heard) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let _ = said.send(line);
+            let _ = sender.send(line);
         }
     });
     while !server.line.contains(" listening on ") {
-        server.line = heard.recv_timeout(LIMIT).expect("a line of the log");
+        server.line = receiver.recv_timeout(LIMIT).expect("a line of the log");
     }
     let mut peer = server.connect();
     peer.send("hola");
     assert_eq!(peer.bytes(4), b"hola");
 }
 
-/// Whoever waits for the line with the port gets it elsewhere.
+/// The line with the port cannot be written to stdout, so the server writes it to stderr.
 #[test]
-fn a_full_disk_behind_stdout_is_told() {
+fn a_full_disk_behind_stdout_is_reported() {
     if !cfg!(target_os = "linux") {
         return;
     }
     let mut command = bucle(&["serve", "echo", "--port", "0"]);
     command.stdout(fs::File::options().write(true).open("/dev/full").expect("Linux has it"));
     let mut server = Served { child: command.spawn().expect("it starts"), line: String::new() };
-    let heard = server.heard();
-    let warning = heard.recv_timeout(LIMIT).expect("a line");
+    let log = server.heard();
+    let warning = log.recv_timeout(LIMIT).expect("a line");
     assert!(
         warning.contains("echo listening on 127.0.0.1:") && warning.ends_with("the disk is full (ENOSPC)"),
         "{warning}"
     );
-    assert!(heard.recv_timeout(LIMIT).expect("a line").starts_with("  try:  bucle connect :"));
+    assert!(log.recv_timeout(LIMIT).expect("a line").starts_with("  try:  bucle connect :"));
 }
 
-/// What is to be typed, by what listens where.
+/// The suggested command depends on the server and on its address.
 #[test]
-fn what_to_try_is_a_client_that_fits() {
+fn the_suggested_client_fits_the_server() {
     for (args, want) in [
         (&["chat"][..], "  try:  bucle connect :PORT      or  telnet 127.0.0.1 PORT "),
         (&["echo", "--host", "0.0.0.0"], "  try:  bucle connect :PORT      or  nc localhost PORT "),
         (&["chat", "--host", "127.0.0.2"], "  try:  bucle connect 127.0.0.2:PORT      or  telnet 127.0.0.2 PORT "),
     ] {
         let mut server = Served::start(args);
-        let said = server.heard().recv_timeout(LIMIT).expect("a line");
-        assert!(said.starts_with(&want.replace("PORT", &server.port().to_string())), "{said}");
+        let first = server.heard().recv_timeout(LIMIT).expect("a line");
+        assert!(first.starts_with(&want.replace("PORT", &server.port().to_string())), "{first}");
     }
 }
 
 #[test]
-fn a_unix_socket_is_made_and_cleared_away() {
+fn a_unix_socket_is_created_and_removed() {
     let path = folder("unix").join("chat.sock");
     let text = path.to_str().expect("a path in UTF-8");
     let server = Served::start(&["echo", "--unix", text]);
@@ -364,15 +366,15 @@ fn a_unix_socket_is_made_and_cleared_away() {
     drop(peer);
     server.signal("-TERM");
     assert_eq!(server.end().0, Some(0));
-    assert!(!path.exists(), "its file is gone with it");
+    assert!(!path.exists(), "its file is removed with the server");
 }
 
 #[test]
-fn a_socket_file_left_behind_is_taken_over_and_any_other_file_is_not() {
+fn a_stale_socket_file_is_replaced_and_any_other_file_is_not() {
     let folder = folder("stale");
     let stale = folder.join("stale.sock");
     drop(UnixListener::bind(&stale).expect("a new file"));
-    assert!(stale.exists(), "the standard library leaves it behind");
+    assert!(stale.exists(), "the standard library does not remove it");
     let server = Served::start(&["echo", "--unix", stale.to_str().expect("a path in UTF-8")]);
     drop(UnixStream::connect(&stale).expect("it listens"));
     drop(server);
@@ -385,7 +387,7 @@ fn a_socket_file_left_behind_is_taken_over_and_any_other_file_is_not() {
 }
 
 #[test]
-fn what_cannot_be_is_said_with_advice() {
+fn errors_are_reported_with_advice() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
     let missing = folder("missing").join("none").join("a.sock");
@@ -437,10 +439,15 @@ fn what_cannot_be_is_said_with_advice() {
         ("no such time", &["serve", "--idle-timeout", "soon"], 2, &["500us, 20ms, 10s, 5m or 1h"]),
         ("a negative time", &["serve", "--write-timeout", "-5s"], 2, &["'-5s'", "500us, 20ms, 10s, 5m or 1h"]),
         ("a very long time", &["serve", "--idle-timeout", "1000h"], 2, &["the longest time is 24 days"]),
-        ("no time to spin", &["serve", "--spin", "abc"], 2, &["50us or 1ms"]),
-        ("too long a time to spin", &["serve", "--spin", "1h"], 2, &["a second is the most"]),
-        ("nobody may come", &["serve", "--max-connections", "0"], 2, &["it must be 1 or more"]),
-        ("fewer than nobody", &["serve", "--max-connections", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
+        ("invalid spin time", &["serve", "--spin", "abc"], 2, &["50us or 1ms"]),
+        ("spin time too long", &["serve", "--spin", "1h"], 2, &["at most 1s"]),
+        ("no connections at all", &["serve", "--max-connections", "0"], 2, &["it must be 1 or more"]),
+        (
+            "a negative number of connections",
+            &["serve", "--max-connections", "-5"],
+            2,
+            &["a whole number, 1 or more: 500, 10k, 1M"],
+        ),
         ("as in load", &["load", "-c", "-5"], 2, &["a whole number, 1 or more: 500, 10k, 1M"]),
         ("no limit", &["serve", "--line-limit", "-1K"], 2, &["64M, 500K or 2G"]),
         (
@@ -453,7 +460,7 @@ fn what_cannot_be_is_said_with_advice() {
         ("a path forgotten", &["serve", "--unix", "-v"], 2, &["a value is required for '--unix <PATH>'"]),
         ("a port forgotten", &["serve", "--port", "--reuse-port"], 2, &["a port is a number from 0 to 65535"]),
         ("a page forgotten", &["load", "--html", "--json"], 2, &["a value is required for '--html <FILE>'"]),
-        ("two places", &["serve", "--unix", "a.sock", "--port", "1"], 2, &["--unix"]),
+        ("two addresses", &["serve", "--unix", "a.sock", "--port", "1"], 2, &["--unix"]),
         ("no such command", &["dance"], 2, &["dance"]),
     ];
     for (name, args, status, words) in table {
@@ -463,13 +470,13 @@ fn what_cannot_be_is_said_with_advice() {
         for word in *words {
             assert!(stderr.contains(word), "{name}: {word:?} is not in {stderr:?}");
         }
-        assert!(output.stdout.is_empty(), "{name}: nothing for scripts to misread");
+        assert!(output.stdout.is_empty(), "{name}: stdout must be empty for scripts");
         assert!(!stderr.contains("Error {") && !stderr.contains("SystemError"), "{name}: {stderr}");
     }
 }
 
 #[test]
-fn alone_it_shows_three_examples() {
+fn without_arguments_it_shows_three_examples() {
     let output = run(&[]);
     let help = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));

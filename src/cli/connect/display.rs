@@ -1,0 +1,267 @@
+//! What `bucle connect` shows on standard output and standard error.
+//!
+//! ```text
+//!   server's bytes ─▶ Bytes                         ─▶ standard output
+//!                  ─▶ Text: escaped                 ─▶ standard output, a terminal
+//!                  ─▶ Prompt: escaped, above a line ─▶ queue ─▶ terminal, as much as it takes
+//! ```
+//!
+//! With a prompt the terminal hands over single keys and does not show them ([`TerminalKeys`]). That setting outlives
+//! the process, so it is undone whenever another program gets the terminal:
+//!
+//! | when | what happens |
+//! |---|---|
+//! | our side ends, the server ends, an error, a panic | the settings are restored |
+//! | Ctrl-C, `SIGTERM`, `SIGHUP`, Ctrl-\\ | they are restored and the client ends; a second signal ends it immediately |
+//! | Ctrl-Z | they are restored, then the process stops; they are changed again when the shell continues it |
+//! | `SIGKILL` | nothing can be done; `stty sane` helps |
+//!
+//! Restoring the settings never blocks, so it is always done before anything is written. A write can block, on a
+//! terminal that Ctrl-S holds or whose terminal emulator does not read. So with a prompt only as much is written as the
+//! terminal takes immediately ([`TerminalOutput`]). The rest is queued, and the session pauses the socket and the
+//! keyboard until it is written. Meanwhile the loop runs and handles signals.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::mem;
+use std::ops::ControlFlow;
+
+use bucle::Result;
+use bucle::process::{self, TerminalKeys, TerminalOutput};
+
+use crate::cli::advice::words_for;
+use crate::cli::escape::Escaper;
+use crate::cli::exit_code;
+use crate::cli::screen::Screen;
+use crate::cli::stderr::{self, complaint};
+
+/// The width of a terminal that does not report its own.
+const COLUMNS: usize = 80;
+
+/// Standard output cannot be written any longer. If that is worth reporting, it has been reported.
+pub(super) struct OutputFailed;
+
+/// What is shown, and the exit code that goes with it.
+pub(super) struct Display {
+    output: Output,
+    /// Standard input is a terminal: its user is informed of what happens.
+    is_typed: bool,
+    /// Standard output, if there is a prompt.
+    terminal: Option<TerminalOutput>,
+    /// Bytes that the terminal has not taken yet. Bounded, because the input is paused while there are any: at
+    /// most one chunk whose bytes are all escaped, some hundred kilobytes.
+    queue: Vec<u8>,
+    /// Messages for standard error, held back until `queue` is written, so that they come after the server's text.
+    postponed: String,
+    /// A write to standard output has failed.
+    has_failed: bool,
+    /// The prompt has to be drawn again when `queue` is written.
+    is_redraw_due: bool,
+    /// Keeps the settings of the terminal while there is a prompt on it.
+    keys: Option<TerminalKeys>,
+    /// The exit code of the process, as the last report has set it.
+    pub(super) exit_code: u8,
+}
+
+/// How the server's bytes are shown.
+enum Output {
+    /// Unchanged.
+    Bytes,
+    /// As text, at the cursor.
+    Text(Escaper),
+    /// As text, above the line that is being typed.
+    Prompt(Escaper, Screen),
+}
+
+impl Display {
+    pub(super) fn new(is_typed: bool, raw: bool) -> Self {
+        let is_shown = io::stdout().is_terminal() && !raw;
+        let has_prompt = is_typed && is_shown && env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let output = match (is_shown, has_prompt) {
+            (_, true) => Output::Prompt(Escaper::default(), Screen::default()),
+            (true, false) => Output::Text(Escaper::default()),
+            (false, false) => Output::Bytes,
+        };
+        Display {
+            output,
+            is_typed,
+            terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
+            queue: Vec::new(),
+            postponed: String::new(),
+            has_failed: false,
+            is_redraw_due: false,
+            keys: None,
+            exit_code: 0,
+        }
+    }
+
+    /// Whether the client edits and draws the line that is being typed.
+    pub(super) fn has_prompt(&self) -> bool {
+        matches!(self.output, Output::Prompt(..))
+    }
+
+    /// Shows bytes from the server.
+    pub(super) fn show(&mut self, chunk: &[u8]) -> Result<(), OutputFailed> {
+        let text = match &mut self.output {
+            Output::Bytes => None,
+            Output::Text(escaper) => Some(escaper.escape(chunk)),
+            Output::Prompt(escaper, screen) => Some(screen.show(&escaper.escape(chunk), columns())),
+        };
+        self.write(text.as_ref().map_or(chunk, String::as_bytes))
+    }
+
+    /// Shows the unfinished line that was held back.
+    pub(super) fn show_unfinished(&mut self) -> Result<(), OutputFailed> {
+        self.change_screen(|screen| screen.show_unfinished(columns()))
+    }
+
+    pub(super) fn has_unfinished_line(&self) -> bool {
+        matches!(&self.output, Output::Prompt(_, screen) if screen.has_unfinished_line())
+    }
+
+    /// The server sends no more: shows what was held back, and takes the prompt away.
+    pub(super) fn finish(&mut self) {
+        let rest = match &mut self.output {
+            Output::Bytes => String::new(),
+            Output::Text(escaper) => escaper.finish(),
+            Output::Prompt(escaper, screen) => screen.show(&escaper.finish(), columns()),
+        };
+        let _ = self.write(rest.as_bytes());
+        self.leave_prompt();
+    }
+
+    /// Takes in keys; see [`Screen::type_in`].
+    pub(super) fn type_in(
+        &mut self,
+        keys: &[u8],
+        send: impl FnMut(Option<&str>) -> ControlFlow<()>,
+    ) -> Result<(), OutputFailed> {
+        self.change_screen(|screen| screen.type_in(keys, columns(), send))
+    }
+
+    /// Changes the terminal's settings and shows the prompt.
+    ///
+    /// # Errors
+    /// When the settings cannot be changed.
+    pub(super) fn start_prompt(&mut self) -> Result<()> {
+        if self.has_prompt() {
+            self.keys = Some(TerminalKeys::start()?);
+            // A failed write is handled when the server sends something.
+            let _ = self.change_screen(|screen| screen.prompt(columns()));
+            stderr::set_prompt(true);
+        }
+        Ok(())
+    }
+
+    /// Shows the prompt again on a terminal that another program may have used meanwhile.
+    pub(super) fn restore_prompt(&mut self) -> Result<(), OutputFailed> {
+        if let Some(keys) = &mut self.keys
+            && let Err(error) = keys.resume()
+        {
+            log::debug!(target: "bucle::connect", "the terminal is gone: {error}");
+        }
+        self.redraw()
+    }
+
+    /// Draws the prompt again, or remembers to do so when the terminal has taken everything.
+    pub(super) fn redraw(&mut self) -> Result<(), OutputFailed> {
+        if self.is_behind() {
+            self.is_redraw_due = true;
+            return Ok(());
+        }
+        self.change_screen(|screen| screen.redraw(columns()))
+    }
+
+    pub(super) fn redraw_if_due(&mut self) -> Result<(), OutputFailed> {
+        if mem::take(&mut self.is_redraw_due) { self.redraw() } else { Ok(()) }
+    }
+
+    /// Gives the terminal to another program for a while.
+    pub(super) fn hide_prompt(&mut self) {
+        if let Some(keys) = &mut self.keys {
+            keys.leave();
+        }
+        if !self.is_behind() {
+            let _ = self.change_screen(|screen| screen.hide().to_owned());
+        }
+    }
+
+    /// Restores the terminal's settings and takes the prompt away. Nothing happens without a prompt.
+    pub(super) fn leave_prompt(&mut self) {
+        stderr::set_prompt(false);
+        self.keys = None;
+        let _ = self.change_screen(Screen::leave);
+    }
+
+    fn change_screen(&mut self, change: impl FnOnce(&mut Screen) -> String) -> Result<(), OutputFailed> {
+        let Output::Prompt(_, screen) = &mut self.output else { return Ok(()) };
+        let shown = change(screen);
+        self.write(shown.as_bytes())
+    }
+
+    /// A closed pipe (`EPIPE`) is not reported: a reader such as `head` may stop reading at any time.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), OutputFailed> {
+        if self.has_failed {
+            return Err(OutputFailed);
+        }
+        let result = match &self.terminal {
+            Some(terminal) => {
+                self.queue.extend_from_slice(bytes);
+                terminal.write(&self.queue).map(|len| drop(self.queue.drain(..len)))
+            }
+            None => process::write_stdout(bytes),
+        };
+        result.map_err(|error| {
+            self.has_failed = true;
+            self.queue = Vec::new();
+            if error.code() != "EPIPE" {
+                self.fail(&format!("cannot write to standard output: {}", words_for(&error)));
+            }
+            OutputFailed
+        })
+    }
+
+    /// Writes as much of the queue as the terminal takes now.
+    pub(super) fn retry(&mut self) -> Result<(), OutputFailed> {
+        self.write(b"")
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the terminal has not taken everything yet.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Reports an error, which also sets the exit code.
+    pub(super) fn fail(&mut self, what: &str) {
+        self.exit_code = exit_code::FAILURE;
+        self.leave_prompt();
+        self.message(&complaint(what, &[]));
+    }
+
+    /// Writes a message for the user at the terminal. With piped input nothing is written.
+    pub(super) fn inform(&mut self, what: &str) {
+        if self.is_typed {
+            self.message(&format!("{what}\n"));
+        }
+    }
+
+    fn message(&mut self, text: &str) {
+        if self.is_behind() {
+            return self.postponed.push_str(text);
+        }
+        stderr::write(text.as_bytes());
+    }
+
+    /// Writes the messages that were postponed.
+    pub(super) fn write_postponed(&mut self) {
+        stderr::write(mem::take(&mut self.postponed).as_bytes());
+    }
+}
+
+fn columns() -> usize {
+    process::columns().unwrap_or(COLUMNS)
+}
