@@ -9,11 +9,12 @@
 //! |---|---|---|
 //! | connections | `--max-connections` | is sent [`FULL`] if the server is for lines, and closed |
 //! | idle time | `--idle-timeout` | is sent [`IDLE`] if the server is for lines, and closed |
-//! | bytes that wait for a peer, and how long | `--outbox-limit`, `--write-timeout`, `--total-outbox-limit` | is reset and logged |
+//! | bytes that wait for a peer | `--outbox-limit`, `--total-outbox-limit` | is reset and logged |
+//! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
-//! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read is not told why it is reset: the
-//! reason would stand behind all that it has not read.
+//! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read is not told why it is
+//! reset: the reason would stand behind all that it has not read.
 
 mod chat;
 mod discard;
@@ -49,12 +50,12 @@ use chat::telnet::TelnetDoor;
 /// From this many queued bytes on nothing more is read from a peer until it has read. One full read of the loop.
 pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
 
-/// How many connections are accepted in one turn. A storm of thousands of connects takes some dozens of turns, and the open
-/// connections are served between them.
+/// How many connections are accepted in one turn. A storm of thousands of connects takes some dozens of turns, and the
+/// open connections are served between them.
 const ACCEPTS_PER_TURN: usize = 64;
 
-/// How many events are taken in one turn. An event costs some microseconds, and a thousand times as much where a line goes to a
-/// thousand members. This many take about a millisecond; the next turn takes the others.
+/// How many events are taken in one turn. An event costs some microseconds, and a thousand times as much where a line
+/// goes to a thousand members. This many take about a millisecond; the next turn takes the others.
 const EVENTS_PER_TURN: usize = 128;
 
 /// What a refused connection of a line server reads.
@@ -145,14 +146,14 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
     }
 
-    /// How many reads one connection gets in a turn. A read of 64 KiB may be thousands of lines, and each may go to thousands of
-    /// clients, so one is enough for a line server.
+    /// How many reads one connection gets in a turn. A read of 64 KiB may be thousands of lines, and each may go to
+    /// thousands of clients, so one is enough for a line server.
     fn reads_per_turn(self) -> usize {
         if self.is_for_lines() { 1 } else { READS_PER_TURN }
     }
 
-    /// Whether clients read lines. Only then a message can tell why the connection ends: a client that expects bytes would take
-    /// it for data.
+    /// Whether clients read lines. Only then a message can tell why the connection ends: a client that expects bytes
+    /// would take it for data.
     fn is_for_lines(self) -> bool {
         !matches!(self, Kind::Echo | Kind::Discard)
     }
@@ -316,8 +317,8 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
 
 /// Writes one line to stdout, for scripts and tests, and what to type next to stderr, for people.
 ///
-/// stdout may be a full pipe, and the server must not wait for its reader: then a thread writes. Only then, because a process
-/// that has ever had a second thread pays more for some calls of the C library from then on.
+/// stdout may be a full pipe, and the server must not wait for its reader: then a thread writes. Only then, because a
+/// process that has ever had a second thread pays more for some calls of the C library from then on.
 fn announce(kind: Kind, address: &LocalAddress) {
     let line = format!("{} listening on {address}\n", kind.name());
     let hint = match address {

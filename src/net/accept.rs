@@ -1,4 +1,5 @@
-//! Accepting: one connection a turn as in Node, or more; turning away; and doing without descriptors.
+//! Accepting: one connection a turn as in Node, or more; and doing without descriptors. [`refuse`](super::refuse) has
+//! what a full server does.
 //!
 //! The listener is edge-triggered like every descriptor: it stays on the ready list until an accept has found nobody.
 //! Node takes one connection per turn; [`ServerOptions::accepts_per_turn`](super::ServerOptions::accepts_per_turn) takes

@@ -15,8 +15,8 @@
 //!                                            last connection gone ─▶ on_server_close
 //! ```
 //!
-//! A connection that a drain has ended delivers no data any more: the program did not end it and might answer, and a write
-//! after the end would be an error. `on_finish`, `on_end`, `on_error` and `on_close` still come.
+//! A connection that a drain has ended delivers no data any more: the program did not end it and might answer, and a
+//! write after the end would be an error. `on_finish`, `on_end`, `on_error` and `on_close` still come.
 //!
 //! While no server drains, nothing here costs anything: a drain compares byte counts that every socket has anyway.
 
@@ -51,7 +51,7 @@ use crate::event_loop::{Kind, Loop, TimerId};
 /// How the steps follow each other:
 ///
 /// 1. Every connection gets [`on_going_away`](super::Handler::on_going_away), in a tick.
-/// 2. Connections that wait in the kernel's backlog are accepted. Then the listener is closed, also if more keep coming.
+/// 2. Connections that wait in the kernel's backlog are accepted, at most [`BACKLOG`]. Then the listener is closed.
 /// 3. Connections that are quiet for [`quiet`](Self::quiet) are ended, unless [`is_busy`](super::Handler::is_busy).
 /// 4. After [`grace`](Self::grace) all others are ended, too. What was written is still sent.
 /// 5. A second later those are destroyed for which nothing waits, and that have not answered with a FIN.
@@ -131,8 +131,8 @@ impl Loop {
         }
     }
 
-    /// A connection is accepted. Whether `on_going_away` has to follow: the tick of a drain that has just begun sees to that
-    /// itself.
+    /// A connection is accepted. Whether `on_going_away` has to follow: the tick of a drain that has just begun sees to
+    /// that itself.
     pub(super) fn count_for_drain(&mut self, server: ServerId) -> bool {
         let Some(draining) = self.draining(server) else { return false };
         let is_announced = draining.is_announced;
@@ -251,7 +251,7 @@ impl Loop {
     fn destroy_rest(&mut self, server: ServerId, sockets: &[Socket], limit: Duration) {
         if !sockets.is_empty() {
             let count = sockets.len();
-            log::warn!(target: "bucle::net", "{server}: {count} connections did not end within {limit:?}, destroying them");
+            log::warn!(target: "bucle::net", "{server}: destroying {count} connections that did not end in {limit:?}");
         }
         self.backlog_is_empty(server);
         for &socket in sockets {

@@ -10,8 +10,9 @@
 //! with a reset, and a reset makes the peer's kernel throw away what its program has not read yet. So the connection is
 //! half closed, and whatever the peer still sends is read and discarded until its FIN comes.
 //!
-//! A full server ([`refuse`](super::refuse)) and an idle limit ([`ServerOptions::idle_message`](super::ServerOptions::idle_message))
-//! end connections this way. A [drain](super::drain) discards input, too, and has time limits of its own.
+//! A full server ([`refuse`](super::refuse)) and an idle limit
+//! ([`ServerOptions::idle_message`](super::ServerOptions::idle_message)) end connections this way. A
+//! [drain](super::drain) discards input, too, and has time limits of its own.
 
 use std::time::Duration;
 
@@ -61,8 +62,8 @@ impl Loop {
         self.start_reading(socket);
     }
 
-    /// A connection has been idle for its limit, and `on_timeout` has been called. If the server has an idle message, it is
-    /// ended here.
+    /// A connection has been idle for its limit, and `on_timeout` has been called. If the server has an idle message,
+    /// it is ended here.
     pub(super) fn send_idle_away(&mut self, socket: Socket) {
         let Some(server) = socket.server(self) else { return };
         let Some(message) = self.net.server(server).and_then(|state| state.options.idle_message.clone()) else {

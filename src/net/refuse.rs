@@ -7,9 +7,9 @@
 //!               └── otherwise ──────────────▶ full_message, FIN, a second to read it ─▶ closed
 //! ```
 //!
-//! A connection can only be refused politely after it was accepted: the kernel completes connects on its own, and leaving
-//! the peer in the backlog would let it wait without a word. A refused connection is a socket of the loop, but not one of
-//! the server's connections: it has a handler of its own, which does nothing.
+//! A connection can only be refused politely after it was accepted: the kernel completes connects on its own, and
+//! leaving the peer in the backlog would let it wait without a word. A refused connection is a socket of the loop, but
+//! not one of the server's connections: it has a handler of its own, which does nothing.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,8 @@ use crate::event_loop::{Kind, Loop, TimerId};
 /// count on; `bucle serve` keeps 32 back.
 const LEAVING_AT_ONCE: usize = 16;
 
-/// Refused connections that are still open, with the timers that destroy them after [`LEAVE_LIMIT`](super::leave::LEAVE_LIMIT).
+/// Refused connections that are still open, with the timers that destroy them after
+/// [`LEAVE_LIMIT`](super::leave::LEAVE_LIMIT).
 pub(super) type Leaving = Vec<(Socket, TimerId)>;
 
 impl Loop {
@@ -69,8 +70,8 @@ impl Loop {
         self.net.refused.push((socket, timer));
     }
 
-    /// Forgets refused connections that are gone, and clears their timers: in a storm of thousands a second there shall not
-    /// be thousands of timers.
+    /// Forgets refused connections that are gone, and clears their timers: in a storm of thousands a second there shall
+    /// not be thousands of timers.
     fn forget_refused(&mut self) {
         let mut refused = std::mem::take(&mut self.net.refused);
         refused.retain(|&(socket, timer)| {

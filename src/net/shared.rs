@@ -15,10 +15,10 @@
 //!
 //! # Borrowing
 //!
-//! [`Shared::with`] lends the state and the loop to a closure. While it is lent, the state is out of its place: `with` on
-//! the *same* `Shared` inside the closure returns `None`. `with` on another `Shared` works. There is no lock and no
-//! reference count, so a cycle of `Shared` names leaks nothing: the loop owns the state and drops it at its end, or after
-//! [`Shared::release`].
+//! [`Shared::with`] lends the state and the loop to a closure. While it is lent, the state is out of its place: `with`
+//! on the *same* `Shared` inside the closure returns `None`. `with` on another `Shared` works. There is no lock and no
+//! reference count, so a cycle of `Shared` names leaks nothing: the loop owns the state and drops it at its end, or
+//! after [`Shared::release`].
 //!
 //! ```
 //! use bucle::net::{self, Shared};
@@ -96,7 +96,8 @@ use crate::event_loop::Loop;
 /// [`Socket::connect`](super::Socket::connect), [`Socket::set_handler`](super::Socket::set_handler),
 /// [`listen`](super::listen).
 ///
-/// The state lives until [`release`](Self::release), and after that as long as a socket or a server has it as its handler.
+/// The state lives until [`release`](Self::release), and after that as long as a socket or a server has it as its
+/// handler.
 pub struct Shared<T> {
     slot: u32,
     serial: NonZeroU32,

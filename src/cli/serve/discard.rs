@@ -1,7 +1,7 @@
 //! Reads and sends nothing (RFC 863).
 //!
-//! It has to read although it has no use for the bytes: unread bytes would fill the kernel's buffer, and the peer's writes
-//! would block.
+//! It has to read although it has no use for the bytes: unread bytes would fill the kernel's buffer, and the peer's
+//! writes would block.
 
 use bucle::Loop;
 use bucle::net::{Error, Handler, Socket};

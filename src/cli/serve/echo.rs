@@ -1,7 +1,7 @@
 //! Sends every byte back (RFC 862): the smallest server that is correct.
 //!
-//! The difficult case is a peer that sends and does not read the answers. They would pile up in this process as fast as the
-//! peer can send. So nothing more is read from that peer until its answers are sent.
+//! The difficult case is a peer that sends and does not read the answers. They would pile up in this process as fast as
+//! the peer can send. So nothing more is read from that peer until its answers are sent.
 
 use bucle::Loop;
 use bucle::net::{Error, Handler, Socket};

@@ -18,7 +18,8 @@ pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
         Address::Tcp(host, port) => explain_tcp(error, serve, host, *port),
         Address::Unix(path) => {
             if code == "EACCES" && !directory_of(path).exists() {
-                // libuv's `uv_pipe_bind` reports a missing directory as EACCES, and so does the library. ENOENT helps more.
+                // libuv's `uv_pipe_bind` reports a missing directory as EACCES, and so does the library. ENOENT helps
+                // more.
                 code = "ENOENT";
             }
             explain_unix(error, serve.kind, path)
@@ -99,11 +100,11 @@ fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// Whether a socket's file was left behind by a server that is gone: it is a socket, and a connect to it is refused. Only
-/// then it may be removed.
+/// Whether a socket's file was left behind by a server that is gone: it is a socket, and a connect to it is refused.
+/// Only then it may be removed.
 ///
-/// Connects with the crate's own client, which does not block. A blocking `connect` would wait as long as the backlog of a
-/// live server is full.
+/// Connects with the crate's own client, which does not block. A blocking `connect` would wait as long as the backlog
+/// of a live server is full.
 pub(crate) fn is_stale_socket(path: &Path) -> bool {
     let Ok(mut event_loop) = EventLoop::new() else { return false };
     let attempt = event_loop.enter(|lp| {

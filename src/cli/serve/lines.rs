@@ -1,7 +1,7 @@
 //! Sends every line back, with one `write` each.
 //!
-//! TCP has no lines: one may arrive in pieces, and dozens in one read. The telnet layer puts them together. However many lines
-//! are written in a turn, they leave in one system call.
+//! TCP has no lines: one may arrive in pieces, and dozens in one read. The telnet layer puts them together. However
+//! many lines are written in a turn, they leave in one system call.
 
 use bucle::Loop;
 use bucle::telnet::{Client, Handler};

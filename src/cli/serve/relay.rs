@@ -1,7 +1,7 @@
 //! Sends every line to all clients, the sender included: a chat without names.
 //!
-//! It is the first server here with state: a set of clients in the handler. The set needs no lock, because nothing else runs
-//! while a callback does.
+//! It is the first server here with state: a set of clients in the handler. The set needs no lock, because nothing else
+//! runs while a callback does.
 
 use std::collections::BTreeSet;
 

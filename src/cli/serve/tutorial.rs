@@ -1,4 +1,5 @@
-//! The server of the tutorial that bucle began with: it greets, answers each line, and announces a `bye` to all clients.
+//! The server of the tutorial that bucle began with: it greets, answers each line, and announces a `bye` to all
+//! clients.
 
 use std::collections::BTreeSet;
 

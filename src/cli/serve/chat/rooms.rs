@@ -89,7 +89,8 @@ impl<M: Copy + Ord> Rooms<M> {
         self.members.insert(member, Member { nick, room: LOBBY.to_owned() });
     }
 
-    /// A line that a member has typed: a command, or something said to the room. The text must be safe to show to others.
+    /// A line that a member has typed: a command, or something said to the room. The text must be safe to show to
+    /// others.
     pub(crate) fn say(&mut self, member: M, line: &str, send: Deliver<'_, M>) -> Next {
         let line = line.trim_end();
         if line.is_empty() || !self.members.contains_key(&member) {
