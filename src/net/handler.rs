@@ -10,6 +10,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use super::state::flag::UPGRADING;
 use super::{Error, Loop, ServerId, Socket};
 use crate::event_loop::Kind;
 
@@ -168,7 +169,16 @@ impl Loop {
         size: usize,
         f: impl FnOnce(&mut dyn Handler, &mut Loop),
     ) {
-        let Some(state) = self.net.socket(socket) else { return };
+        let Some(mut state) = self.net.socket(socket) else { return };
+        // Two events may follow each other without a tick between them: `on_connect` and `on_ready`, the callback of a
+        // write and `on_drain`. If the first one has upgraded the socket, the new handler gets `on_upgrade` first.
+        while state.is(UPGRADING) {
+            self.upgrade_now(socket);
+            match self.net.socket(socket) {
+                Some(again) => state = again,
+                None => return,
+            }
+        }
         self.emit_to(state.handler, socket, kind, size, f);
     }
 

@@ -302,6 +302,10 @@ impl Loop {
         self.emit(socket, Kind::OnEnd, 0, |handler, lp| handler.on_end(lp, socket));
         self.end_pipes(socket, pipes);
         let Some(state) = self.net.socket_mut(socket) else { return };
+        // After an upgrade in `on_end` the new handler gets `on_end` too, and this side ends after that one.
+        if !state.is(END_EMITTED) {
+            return;
+        }
         if state.is_writable() && !state.is(ALLOW_HALF_OPEN) {
             self.tick(NetTick::AnswerEnd(socket));
         } else if state.writing() == Writing::Finished {
@@ -311,7 +315,7 @@ impl Loop {
 
     /// The tick after `on_end`: this side ends too.
     pub(super) fn answer_end(&mut self, socket: Socket) {
-        if self.net.socket(socket).is_some_and(|state| state.is_writable()) {
+        if self.net.socket(socket).is_some_and(|state| state.is(END_EMITTED) && state.is_writable()) {
             self.end_socket(socket, None, None);
         }
     }
