@@ -38,7 +38,7 @@ use crate::event_loop::{Kind, Loop, TimerId};
 /// bucle::run(|lp| {
 ///     let echo = on().data(|lp, socket, chunk| { socket.write(lp, chunk); });
 ///     let server = net::listen(lp, ("127.0.0.1", 0), echo)?;
-///     // A client that would stay for ever.
+///     // A client that never closes its side.
 ///     let port = server.port(lp).expect("it is bound");
 ///     Socket::connect(lp, ("127.0.0.1", port), on().connect(|lp, socket| { socket.write(lp, "hola"); }))?;
 ///     // A real server would do this when it gets SIGTERM.

@@ -68,7 +68,7 @@ fn three_v_log_every_event() {
         [
             "#2 accepted from 127.0.0.1",
             "#2 read 6 bytes",
-            "#2 line of 6 bytes",
+            "#2 sent a line of 6 bytes",
             "#2 sent 6 bytes",
             "#2 was ended by its peer: FIN read",
             "#2 has ended: FIN sent",
@@ -103,7 +103,7 @@ fn an_empty_rust_log_changes_nothing() {
 fn invalid_text_in_rust_log_is_reported_once_and_ignored() {
     for invalid in ["nonsense", "bucle=loud"] {
         let log = log_with(invalid, &["-v"]);
-        assert_eq!(log.matches("RUST_LOG: no level").count(), 1, "{log}");
+        assert_eq!(log.matches("RUST_LOG: neither a level nor a module").count(), 1, "{log}");
         assert!(log.contains(invalid) && log.contains("server #1 listening on"), "{log}");
     }
 }
