@@ -153,6 +153,17 @@ impl Loop {
         }
     }
 
+    /// As [`set_timeout`](Self::set_timeout), for a closure of this crate: it is no callback of the program, so it is
+    /// not counted, recorded or held by a gate.
+    pub(crate) fn set_internal_timeout(&mut self, delay: Duration, f: impl FnOnce(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(delay, TimerCall::InternalOnce(Box::new(f)))
+    }
+
+    /// As [`set_interval`](Self::set_interval), for a closure of this crate.
+    pub(crate) fn set_internal_interval(&mut self, period: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
+        self.start_timer(period, TimerCall::InternalEvery(Box::new(f)))
+    }
+
     fn start_timer(&mut self, delay: Duration, call: TimerCall) -> TimerId {
         self.update_now();
         let delay = delay_ms(delay);
@@ -178,6 +189,12 @@ impl Loop {
     #[inline]
     pub(crate) fn update_now(&mut self) {
         self.now = self.clock.elapsed();
-        self.now_ms = self.now.as_secs() as i64 * 1000 + i64::from(self.now.subsec_millis());
+        self.now_ms = whole_ms(self.now);
     }
+}
+
+/// The time of timers.
+#[inline]
+pub(super) fn whole_ms(time: Duration) -> i64 {
+    time.as_secs() as i64 * 1000 + i64::from(time.subsec_millis())
 }

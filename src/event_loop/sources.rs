@@ -62,7 +62,7 @@ impl Loop {
     /// `on_ready` is called for the first time in the next poll phase, to set the helper to work.
     pub(crate) fn add_woken_source(&mut self, on_ready: impl FnMut(&mut Loop, SourceId) + 'static) -> SourceId {
         let id = self.insert_source(Box::new(on_ready));
-        self.remote.post(move |lp| lp.wake_source(id));
+        self.remote.post_internal(move |lp| lp.wake_source(id));
         id
     }
 
@@ -96,7 +96,7 @@ impl Loop {
     pub(crate) fn resume_source(&mut self, id: SourceId) {
         if self.source(id).is_some_and(|source| source.is_paused) {
             self.change_source(id, |source| source.is_paused = false);
-            self.remote.post(move |lp| lp.wake_source(id));
+            self.remote.post_internal(move |lp| lp.wake_source(id));
         }
     }
 

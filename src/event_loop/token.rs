@@ -47,9 +47,9 @@ const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
 impl Key {
     #[inline]
-    pub fn new(index: usize, serial: u32) -> Self {
+    pub const fn new(index: usize, serial: u32) -> Self {
         debug_assert!(index as u64 <= INDEX_MASK);
-        Key(u64::from(serial) << 32 | index as u64)
+        Key((serial as u64) << 32 | index as u64)
     }
 
     #[inline]
@@ -68,10 +68,17 @@ impl Key {
     }
 
     #[inline]
-    pub fn token(self, kind: TokenKind) -> mio::Token {
+    pub const fn token(self, kind: TokenKind) -> mio::Token {
         mio::Token((self.0 | (kind as u64) << INDEX_BITS) as usize)
     }
 }
+
+/// The token of the loop's own waker.
+pub(crate) const WAKER: mio::Token = Key::new(0, 0).token(TokenKind::Waker);
+
+/// The token of a gate's descriptor. It has the kind of the waker, because all four kinds are in use.
+#[cfg(feature = "trace")]
+pub(crate) const GATE: mio::Token = Key::new(1, 0).token(TokenKind::Waker);
 
 /// Takes a token apart again.
 #[inline]

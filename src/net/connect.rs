@@ -135,7 +135,7 @@ impl Loop {
         #[cfg(any(test, fuzzing))]
         if let Some(kernel) = &self.net.simulated {
             let answer = kernel.look_up(host, port);
-            remote.post(move |lp| on_answer(lp, answer));
+            remote.post_internal(move |lp| on_answer(lp, answer));
             return;
         }
         self.net.resolver.look_up((host, port), remote, on_answer);

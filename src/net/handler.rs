@@ -192,10 +192,7 @@ impl Loop {
         size: usize,
         f: impl FnOnce(&mut dyn Handler, &mut Loop),
     ) {
-        self.counters.callbacks += 1;
-        let span = self.begin(self.cause(), kind, socket.serial(), size);
-        let result = self.with_handler(slot, f);
-        self.end(span);
+        let result = self.in_callback(kind, self.cause(), socket.serial(), size, |lp| lp.with_handler(slot, f));
         if result.is_none() && self.catches_panics() {
             self.callback_panicked(socket);
         }
@@ -211,9 +208,6 @@ impl Loop {
     pub(super) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         let Some(state) = self.net.server(server) else { return };
         let slot = state.handler;
-        self.counters.callbacks += 1;
-        let span = self.begin(self.cause(), kind, server.0.serial(), 0);
-        self.with_handler(slot, f);
-        self.end(span);
+        self.in_callback(kind, self.cause(), server.0.serial(), 0, |lp| lp.with_handler(slot, f));
     }
 }

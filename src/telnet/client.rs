@@ -99,7 +99,7 @@ impl Client {
         // be seen.
         socket.resume(lp);
         socket.end(lp);
-        let timer = lp.set_timeout(LINGER, move |lp| socket.destroy(lp));
+        let timer = lp.set_internal_timeout(LINGER, move |lp| socket.destroy(lp));
         lp.unref(timer);
         self.with_state(lp, |state| {
             state.throttle = None;

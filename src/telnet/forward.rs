@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use super::session::Session;
 use super::{Client, Handler, Telnet};
+use crate::Kind;
 use crate::Loop;
 use crate::net::{self, Dropped, Error, ServerId, Socket};
 
@@ -69,7 +70,9 @@ impl<H: Handler> net::Handler for Telnet<H> {
         if let Some(mut session) = Session::take(lp, socket)
             && let Some(line) = session.last_line()
         {
-            self.handler.on_line(lp, client, line);
+            lp.in_callback(Kind::OnLine, lp.cause(), socket.serial(), line.len(), |lp| {
+                self.handler.on_line(lp, client, line);
+            });
         }
         // `on_line` may have ended the connection. If it has upgraded the socket, the new handler gets an `on_end` of
         // its own.

@@ -15,6 +15,7 @@
 use super::codec::{self, Decoder, Event, SUBNEGOTIATION_LIMIT, command};
 use super::lines::Lines;
 use super::{Client, Handler, Options, Telnet};
+use crate::Kind;
 use crate::Loop;
 use crate::net::Socket;
 
@@ -149,7 +150,10 @@ impl<H: Handler> Telnet<H> {
                 match line {
                     Some(Ok(line)) => {
                         log::trace!(target: "bucle::telnet", "{client} sent a line of {} bytes", line.len());
-                        handler.on_line(lp, client, line);
+                        // A callback of its own: a trace shows each line of a chunk, and a gate can stop before it.
+                        lp.in_callback(Kind::OnLine, lp.cause(), client.socket().serial(), line.len(), |lp| {
+                            handler.on_line(lp, client, line);
+                        });
                     }
                     Some(Err(error)) => return handler.on_long_line(lp, client, error),
                     None => break,
