@@ -48,11 +48,13 @@ mod close;
 mod connect;
 mod connected;
 mod dial;
+mod drain;
 mod end;
 mod endpoint;
 mod handler;
 mod inbox;
 mod layer;
+mod leave;
 mod limits;
 mod listener;
 mod lookup;
@@ -62,6 +64,7 @@ mod pending;
 mod pipe;
 mod read;
 mod ready;
+mod refuse;
 mod send;
 mod server;
 mod shared;
@@ -70,6 +73,7 @@ pub(crate) mod simulated;
 mod socket;
 mod state;
 mod stream;
+mod tally;
 mod target;
 mod tick;
 mod timer;
@@ -83,6 +87,7 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 pub use address::*;
+pub use drain::Drain;
 pub use handler::{Dropped, Handler};
 pub use limits::{Limit, Limits, READS_PER_TURN};
 pub use listener::{Listen, LocalAddress};
@@ -102,6 +107,7 @@ use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use pending::Pending;
 use ready::ReadyList;
+use refuse::Leaving;
 use server::ServerState;
 use state::{Pipe, SocketState, flag};
 pub(crate) use tick::NetTick;
@@ -125,6 +131,8 @@ pub(crate) struct Net {
     servers: Slots<ServerState>,
     handlers: Slab<HandlerSlot>,
     next_serial: u32,
+    /// The last name that was given to a handler; see [`Shared`].
+    last_name: u32,
     /// Scratch: text that cannot be borrowed from the read buffer.
     text_buf: String,
     /// Scratch: the copy of a chunk that a handler may change, while pipes get the original.
@@ -152,6 +160,8 @@ pub(crate) struct Net {
     attempts: u64,
     /// Servers that could not accept because the process had no free descriptor.
     starvation: Starvation,
+    /// Refused connections that are still open, so that their peers can read the reason.
+    refused: Leaving,
     /// Takes the place of the kernel in tests and fuzzers.
     #[cfg(any(test, fuzzing))]
     simulated: Option<simulated::Kernel>,
@@ -204,7 +214,9 @@ impl Net {
 
     /// Gives a handler a name that is used once.
     fn name_handler(&mut self, slot: u32) -> NonZeroU32 {
-        let name = NonZeroU32::new(self.take_serial()).unwrap_or(NonZeroU32::MAX);
+        // Not from the serials of sockets and servers: their numbers are in the log, and shall not have gaps.
+        self.last_name = self.last_name.wrapping_add(1);
+        let name = NonZeroU32::new(self.last_name).unwrap_or(NonZeroU32::MAX);
         self.handlers[slot as usize].name = Some(name);
         name
     }

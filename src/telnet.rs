@@ -176,6 +176,12 @@ pub trait Handler: Any {
         let level = if is_by_this_side { log::Level::Warn } else { log::Level::Debug };
         log::log!(target: "bucle::telnet", level, "{client}: {error}");
     }
+    /// As [`net::Handler::on_going_away`](crate::net::Handler::on_going_away): the server has begun to drain.
+    fn on_going_away(&mut self, lp: &mut Loop, client: Client) {}
+    /// As [`net::Handler::is_busy`](crate::net::Handler::is_busy): whether an answer is still being prepared.
+    fn is_busy(&self, lp: &Loop, client: Client) -> bool {
+        false
+    }
     /// The connection is closed, for whatever reason. The last event of a client.
     fn on_close(&mut self, lp: &mut Loop, client: Client, had_error: bool) {}
 

@@ -161,6 +161,8 @@ kinds! {
     OnError "on_error",
     /// A handler's `on_close`.
     OnClose "on_close",
+    /// A handler's `on_going_away`.
+    OnGoingAway "on_going_away",
     /// A handler's `on_listening`.
     OnListening "on_listening",
     /// A handler's `on_drop`.

@@ -61,9 +61,23 @@ pub trait Handler: Any {
     /// The socket's last word. Its handle finds nothing any more after this.
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {}
 
+    /// The socket's server has begun to drain ([`ServerId::drain`](super::ServerId::drain)): this connection ends soon.
+    ///
+    /// For what a protocol sends in that case: an HTTP server adds `Connection: close` to its next answer, a WebSocket
+    /// server sends a close frame with code 1001 (*going away*). Nothing has to be done here. A connection that is
+    /// accepted during the drain gets this right after `on_connection`.
+    fn on_going_away(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Whether an answer to this connection is still being prepared. Not an event but a question, put by a drain before it
+    /// ends a quiet connection; a busy one is left alone until [`Drain::grace`](super::Drain::grace) is over.
+    ///
+    /// For handlers that answer later than in the callback that got the request. Default: `false`.
+    fn is_busy(&self, lp: &Loop, socket: Socket) -> bool {
+        false
+    }
+
     /// The server is bound and takes connections.
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {}
-    /// The server was full (`max_connections`) and has turned somebody away.
+    /// The server was full ([`max_connections`](super::ServerOptions::max_connections)) and has refused a connection.
     fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
     /// The server could not listen, or could not accept. Unless you write this method, it is logged as a warning.
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
@@ -73,13 +87,13 @@ pub trait Handler: Any {
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}
 }
 
-/// Who was turned away by a full server. Both are `None` on a unix path.
+/// A connection that a full server has refused. Both addresses are `None` on a unix path.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Our side of the connection.
     pub local: Option<SocketAddr>,
-    /// The one who wanted in.
+    /// The peer's side.
     pub remote: Option<SocketAddr>,
 }
 
@@ -90,11 +104,16 @@ pub(super) struct HandlerSlot {
     pub users: u32,
     /// If it has one: see [`Shared`](super::Shared).
     pub name: Option<NonZeroU32>,
+    /// Makes a handler of shared state; set while that is to happen. See [`Shared`](super::Shared).
+    pub conversion: Option<Conversion>,
 }
+
+/// Makes a handler of what a slot holds.
+pub(super) type Conversion = fn(Box<dyn Handler>) -> Box<dyn Handler>;
 
 impl Loop {
     pub(super) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
-        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None }) as u32
+        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None, conversion: None }) as u32
     }
 
     pub(super) fn share_handler(&mut self, slot: u32) {

@@ -72,6 +72,8 @@ closures! {
     error / on_error(socket: Socket, error: Error);
     /// [`Handler::on_close`].
     close / on_close(socket: Socket, had_error: bool);
+    /// [`Handler::on_going_away`].
+    going_away / on_going_away(socket: Socket);
     /// [`Handler::on_listening`].
     listening / on_listening(server: ServerId);
     /// [`Handler::on_drop`].

@@ -108,6 +108,9 @@ impl Loop {
     /// Bytes that do not go straight to the handler: they go through a decoder or into pipes, or wait in the inbox.
     fn deliver_slowly(&mut self, socket: Socket, chunk: &mut [u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
+        if state.discards_input() {
+            return;
+        }
         if state.is(FLOWING) && !state.has_undelivered() {
             return self.deliver(socket, chunk);
         }
@@ -254,7 +257,7 @@ impl Loop {
 
     pub(super) fn unshift_socket(&mut self, socket: Socket, bytes: &[u8]) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if bytes.is_empty() || state.is(DESTROYED | END_EMITTED) {
+        if bytes.is_empty() || state.is(DESTROYED | END_EMITTED) || state.discards_input() {
             return;
         }
         state.set(SLOW_DELIVERY);
@@ -275,10 +278,9 @@ impl Loop {
         self.start_reading(socket);
         // Looked up again, because delivering ran user code.
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let needs_detour = state
-            .more
-            .as_ref()
-            .is_some_and(|more| !more.inbox.is_empty() || more.decoder.is_some() || !more.pipes.is_empty());
+        let needs_detour = state.more.as_ref().is_some_and(|more| {
+            !more.inbox.is_empty() || more.decoder.is_some() || !more.pipes.is_empty() || more.discards_input
+        });
         if !needs_detour {
             state.clear(SLOW_DELIVERY);
         }
@@ -340,7 +342,7 @@ impl Loop {
     /// `set_encoding`.
     pub(super) fn decode_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if state.more().decoder.is_none() {
+        if !state.discards_input() && state.more().decoder.is_none() {
             state.set(flag::SLOW_DELIVERY);
             state.more().decoder = Some(Utf8Decoder::default());
             // As in Node, the chunks that wait become one text.

@@ -67,6 +67,8 @@ const _: () = assert!(size_of::<SocketState>() <= 72, "an idle connection costs 
 pub(super) struct More {
     /// Bytes that were read while the socket was not flowing.
     pub inbox: Inbox,
+    /// What is read is thrown away; see `net/leave.rs`.
+    pub discards_input: bool,
     /// Turns bytes into text after `set_encoding`.
     pub decoder: Option<Utf8Decoder>,
     /// Run when the FIN is sent.
@@ -92,6 +94,7 @@ impl More {
     /// Whether every field has its default, so that the box can be freed.
     fn is_empty(&self) -> bool {
         self.inbox.is_empty()
+            && !self.discards_input
             && self.decoder.is_none()
             && self.end_callbacks.is_empty()
             && self.pipes.is_empty()
@@ -367,6 +370,11 @@ impl SocketState {
         self.more.as_ref().map_or(0, |more| more.inbox.len())
     }
 
+    /// Whether received data is thrown away.
+    pub fn discards_input(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.discards_input)
+    }
+
     /// Whether received data has not been delivered yet. After the FIN an incomplete character counts, too: it will be
     /// delivered as a replacement character.
     pub fn has_undelivered(&self) -> bool {
@@ -428,6 +436,7 @@ impl SocketState {
             more.errored = None;
             more.resets_on_connect = None;
             more.inbox = Inbox::default();
+            more.discards_input = false;
         }
     }
 }

@@ -6,6 +6,7 @@
 //! The fast path of `read` and `write` is inlined into the loop's busiest functions; repeating is a cold function.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
@@ -109,6 +110,19 @@ impl Stream {
             Stream::Simulated(stream) => stream.shutdown(),
             Stream::None => Ok(()),
         }
+    }
+
+    /// Whether the kernel has something that was not read yet: bytes, or a FIN. One system call, which reads nothing.
+    pub fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(_) => return false,
+            Stream::None => return false,
+        };
+        peeked.is_ok()
     }
 
     pub fn peer_addr(&self) -> Option<SocketAddr> {

@@ -3,6 +3,7 @@
 //! They are values of an enum and not closures, so that an idle limit costs no heap block. They are unreferenced: none
 //! of them keeps the loop alive.
 
+use super::tally::Tallied;
 use super::{ServerId, Socket};
 use crate::event_loop::{Loop, TimerId};
 
@@ -19,6 +20,12 @@ pub(crate) enum NetTimer {
     AcceptAgain(ServerId),
     /// Servers that had no free descriptor accept again.
     Starvation,
+    /// A peer that this side wants gone has had its time to leave.
+    Leave(Socket),
+    /// The next step of a drain.
+    Drain(ServerId),
+    /// A second has passed since the last line of the log about this.
+    Tally(ServerId, Tallied),
 }
 
 impl Loop {
@@ -37,6 +44,18 @@ impl Loop {
                 self.accept_after_failure(server);
             }
             NetTimer::Starvation => self.accept_after_starvation(id),
+            NetTimer::Leave(socket) => {
+                self.clear(id);
+                self.leave_limit_reached(socket);
+            }
+            NetTimer::Drain(server) => {
+                self.clear(id);
+                self.go_on_draining(server);
+            }
+            NetTimer::Tally(server, what) => {
+                self.clear(id);
+                self.report_tally(server, what);
+            }
         }
     }
 }

@@ -118,7 +118,7 @@ impl Loop {
         }
         if state.among(FLOWING | UPGRADING) != FLOWING {
             self.unshift_socket(socket, &head);
-        } else if !head.is_empty() {
+        } else if !head.is_empty() && !state.discards_input() {
             self.deliver(socket, &mut head);
         }
         self.deliver_inbox(socket);

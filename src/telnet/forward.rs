@@ -99,6 +99,14 @@ impl<H: Handler> net::Handler for Telnet<H> {
         self.handler.on_close(lp, client, had_error);
     }
 
+    fn on_going_away(&mut self, lp: &mut Loop, socket: Socket) {
+        self.handler.on_going_away(lp, Client(socket));
+    }
+
+    fn is_busy(&self, lp: &Loop, socket: Socket) -> bool {
+        self.handler.is_busy(lp, Client(socket))
+    }
+
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {
         self.handler.on_listening(lp, server);
     }

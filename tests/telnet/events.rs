@@ -17,7 +17,10 @@ fn events_of_net() -> Vec<String> {
         .filter_map(|line| line.trim_start().strip_prefix("fn "))
         .filter_map(|line| Some(line.split_once('(')?.0.to_owned()))
         .collect();
-    assert!(events.len() >= 18 && events.iter().all(|event| event.starts_with("on_")), "{events:?}");
+    assert!(
+        events.len() >= 20 && events.iter().all(|event| event.starts_with("on_") || event == "is_busy"),
+        "{events:?}"
+    );
     events
 }
 
@@ -50,6 +53,8 @@ const EVENTS: &[(&str, &[&str])] = &[
     ("on_timeout", &["server: timeout", "client: timeout"]),
     ("on_error", &["server: error", "refused: error"]),
     ("on_close", &["server: close", "client: close", "refused: close"]),
+    ("on_going_away", &["server: going_away"]),
+    ("is_busy", &["server: busy"]),
     ("on_listening", &["server: listening"]),
     ("on_drop", &["server: drop"]),
     ("on_server_error", &["second: server_error"]),
@@ -107,6 +112,13 @@ impl Handler for Witness {
     }
     fn on_close(&mut self, _: &mut Loop, _: Client, _: bool) {
         self.see("close");
+    }
+    fn on_going_away(&mut self, _: &mut Loop, _: Client) {
+        self.see("going_away");
+    }
+    fn is_busy(&self, _: &Loop, _: Client) -> bool {
+        self.see("busy");
+        false
     }
     fn on_listening(&mut self, _: &mut Loop, _: ServerId) {
         self.see("listening");
@@ -226,9 +238,12 @@ fn every_event_of_net_reaches_the_telnet_handler() {
     });
     stage.await_all(&["second: server_error"]);
 
+    // A drain, with one connection.
     stage.await_count("server: close", 3);
-    stage.event_loop.enter(|lp| server.close(lp));
-    stage.await_all(&["server: server_close"]);
+    stage.connect("client", "127.0.0.1", port);
+    stage.await_count("server: open", 4);
+    stage.event_loop.enter(|lp| server.drain(lp, Drain::default()));
+    stage.await_all(&["server: going_away", "server: busy", "server: server_close"]);
 
     // A socket that is upgraded, and decodes text.
     let telnet = stage.telnet("upgraded");

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::net::{self, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
+use bucle::net::{self, Drain, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
 use bucle::telnet::{
     Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, codec, option, server_options,
 };
