@@ -28,9 +28,15 @@
 mod calling;
 mod clock;
 mod firing;
+#[cfg(feature = "trace")]
+mod gate;
 mod lent;
 mod metrics;
+mod nested;
+#[cfg(feature = "trace")]
+mod observe;
 mod polling;
+mod prepare;
 mod queues;
 mod readiness;
 mod remote;
@@ -45,8 +51,11 @@ use std::time::Duration;
 use std::{fmt, io, mem};
 
 pub use clock::ManualClock;
-pub use lent::AlarmId;
+#[cfg(feature = "trace")]
+pub use gate::{Decision, Gate, Next, Step};
+pub use lent::TimerOrImmediate;
 pub use metrics::{Histogram, Metrics};
+pub use prepare::PrepareId;
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;
 pub(crate) use readiness::Readiness;
@@ -58,17 +67,19 @@ pub(crate) use timers::{delay_ms, limit_ms};
 pub(crate) use trace::{Cause, Span};
 pub use trace::{Kind, Phase};
 #[cfg(feature = "trace")]
-pub use trace::{Record, Trace};
+pub use trace::{Record, Records, Trace};
 
 use crate::net::{Net, NetTimer};
 use crate::{Error, Result};
 use clock::Clock;
 use metrics::Counters;
+#[cfg(feature = "trace")]
+use observe::Observed;
+use prepare::Prepares;
 use queues::{Immediates, Ticks};
 #[cfg(feature = "process")]
 use sources::Sources;
 use timers::Timers;
-use token::{Key, TokenKind};
 
 /// A callback that runs once.
 pub(crate) type Callback = Box<dyn FnOnce(&mut Loop)>;
@@ -124,6 +135,8 @@ pub struct EventLoop {
     read_buf: Box<[u8]>,
     /// How long the kernel is asked again and again before the loop sleeps.
     spin: Duration,
+    /// Whether the last [`turn`](Self::turn) had events.
+    had_events: bool,
     lp: Loop,
 }
 
@@ -159,11 +172,13 @@ pub struct Loop {
     pub(crate) active: usize,
     pub(crate) counters: Counters,
     before_exit: Vec<RepeatedCallback>,
+    prepares: Prepares,
     is_stopping: bool,
     catches_panics: bool,
     caught_panics: u64,
+    /// The ring of records and the gate. Stored together, so that a loop that is not observed pays for one branch.
     #[cfg(feature = "trace")]
-    trace: Option<Box<Trace>>,
+    observed: Option<Box<Observed>>,
     #[cfg(feature = "trace")]
     slow_limit: Option<Duration>,
 }
@@ -182,6 +197,10 @@ enum TimerCall {
     Again(RepeatedCallback),
     /// Runs again and again.
     Every(RepeatedCallback),
+    /// As `Once`, this crate's own: no callback of the program.
+    InternalOnce(Callback),
+    /// As `Every`, this crate's own.
+    InternalEvery(RepeatedCallback),
     /// Its closure is out, being called.
     Running,
     /// A timer of a socket or server. No closure, so that a million idle limits cost little.
@@ -210,7 +229,7 @@ impl EventLoop {
         let build = || -> io::Result<_> {
             let poll = mio::Poll::new()?;
             let registry = poll.registry().try_clone()?;
-            let waker = mio::Waker::new(&registry, Key::new(0, 0).token(TokenKind::Waker))?;
+            let waker = mio::Waker::new(&registry, token::WAKER)?;
             Ok((poll, registry, waker))
         };
         let (poll, registry, waker) = build().map_err(|error| Error::system("epoll_create", &error))?;
@@ -229,16 +248,17 @@ impl EventLoop {
             active: 0,
             counters: Counters::default(),
             before_exit: Vec::new(),
+            prepares: Prepares::default(),
             is_stopping: false,
             catches_panics: false,
             caught_panics: 0,
             #[cfg(feature = "trace")]
-            trace: None,
+            observed: None,
             #[cfg(feature = "trace")]
             slow_limit: Some(SLOW_CALLBACK),
         };
         let (events, read_buf) = (mio::Events::with_capacity(EVENTS_PER_POLL), vec![0; READ_BUFFER].into());
-        Ok(EventLoop { poll, events, read_buf, spin: Duration::ZERO, lp })
+        Ok(EventLoop { poll, events, read_buf, spin: Duration::ZERO, had_events: false, lp })
     }
 
     /// Whether a panic in a callback is caught. Default: no, it unwinds through [`run`](Self::run).
@@ -286,26 +306,15 @@ impl EventLoop {
     /// # Errors
     /// When the poll fails.
     pub fn run(&mut self) -> Result<()> {
-        self.run_with(|_| None)
-    }
-
-    /// As [`run`](Self::run), and lends the loop to `before_turn` before every turn. It says how long that turn may wait
-    /// for the kernel at most; `None`: as long as there is nothing to do.
-    ///
-    /// For who follows what the loop does and is no part of it: reads the ring of a trace, or counts. What it puts off
-    /// or writes is seen to before that turn, as after [`enter`](Self::enter).
-    ///
-    /// # Errors
-    /// When the poll fails.
-    pub fn run_with(&mut self, mut before_turn: impl FnMut(&mut Loop) -> Option<Duration>) -> Result<()> {
         self.lp.begin_counting();
+        // A panic that has ended an earlier run may have left something.
+        self.lp.catch_up();
         loop {
             if self.goes_on() {
                 self.lp.run_due_timers();
             }
             while self.goes_on() {
-                let max_wait = before_turn(&mut self.lp);
-                self.lp.catch_up();
+                let max_wait = self.lp.prepare(None);
                 self.turn_once(max_wait)?;
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
@@ -321,7 +330,8 @@ impl EventLoop {
         self.lp.is_alive() && !self.lp.is_stopping
     }
 
-    /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`.
+    /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`. The callbacks of
+    /// [`Loop::on_prepare`] come before it.
     ///
     /// Who turns by hand looks at what it returns: the loop may have nothing to do any more, or was told to stop.
     ///
@@ -329,7 +339,9 @@ impl EventLoop {
     /// When the poll fails.
     pub fn turn(&mut self, max_wait: Option<Duration>) -> Result<Turn> {
         self.lp.begin_counting();
+        let max_wait = self.lp.prepare(max_wait);
         let events = self.turn_once(max_wait)?;
+        self.had_events = events > 0;
         self.lp.end_counting();
         let is_stopped = mem::take(&mut self.lp.is_stopping);
         Ok(Turn { events, is_alive: self.lp.is_alive(), is_stopped })
@@ -385,8 +397,7 @@ impl Loop {
             || self.remote.is_held()
     }
 
-    /// Sees to what was put off or written between two turns. A poll that sleeps over it would not wake for it.
-    #[inline]
+    /// Runs ticks and sends bytes that are left from outside of a turn. A poll that sleeps would not wake for them.
     fn catch_up(&mut self) {
         if self.ticks.is_empty() && !self.net.has_unsent() {
             return;

@@ -93,14 +93,16 @@ pub mod net;
 pub mod process;
 pub mod telnet;
 
-/// Records of what the loop did; see [`Loop::start_trace`].
+/// Watching a loop from outside: what it did, as values ([`Loop::start_trace`]), and holding it before a callback
+/// ([`Loop::set_gate`]).
 #[cfg(feature = "trace")]
 pub mod trace {
-    pub use crate::event_loop::{Kind, Phase, Record, Trace};
+    pub use crate::event_loop::{Decision, Gate, Kind, Next, Phase, Record, Records, Step, Trace};
 }
 
 pub use error::{Error, Result};
+pub(crate) use event_loop::Kind;
 pub use event_loop::{
-    AlarmId, EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, Remote, TimerId, Turn,
-    run,
+    EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, PrepareId, Remote, TimerId,
+    TimerOrImmediate, Turn, run,
 };

@@ -1,8 +1,8 @@
 //! Sockets and servers, as in Node's [`net`](https://nodejs.org/docs/latest-v20.x/api/net.html).
 //!
-//! A [`Socket`] is a handle of 8 bytes: it can be copied, kept and compared, and owns nothing. What the loop knows of the
-//! socket stays in the loop; every method therefore takes the loop that is lent to you. A handle whose socket is gone
-//! finds nothing: writing to it answers `false`, asking it answers `None`, and it never reaches a stranger.
+//! A [`Socket`] is a handle of 8 bytes: it can be copied, kept and compared, and owns nothing. The loop keeps the state
+//! of the socket, so every method takes the loop that is lent to the callback. When the socket is gone, its handle
+//! names nothing: `write` returns `false`, `info` returns `None`. It never names another socket of the same loop.
 //!
 //! ```
 //! use bucle::net::{self, Handler, Socket};
@@ -17,7 +17,7 @@
 //!     }
 //! }
 //!
-//! /// Asks once and hangs up with the answer.
+//! /// Sends one message, and ends the connection when the answer has come.
 //! struct Ask;
 //!
 //! impl Handler for Ask {
@@ -40,7 +40,7 @@
 //! # Ok::<(), bucle::Error>(())
 //! ```
 //!
-//! What happens to a written byte: see `ARCHITECTURE.md`, "a byte's journey".
+//! `ARCHITECTURE.md`, "a byte's journey", follows a byte from the peer through the loop and back.
 
 mod accept;
 mod address;
@@ -48,11 +48,13 @@ mod close;
 mod connect;
 mod connected;
 mod dial;
+mod drain;
 mod end;
 mod endpoint;
 mod handler;
 mod inbox;
 mod layer;
+mod leave;
 mod limits;
 mod listener;
 mod lookup;
@@ -62,6 +64,7 @@ mod pending;
 mod pipe;
 mod read;
 mod ready;
+mod refuse;
 mod send;
 mod server;
 mod shared;
@@ -70,6 +73,7 @@ pub(crate) mod simulated;
 mod socket;
 mod state;
 mod stream;
+mod tally;
 mod target;
 mod tick;
 mod timer;
@@ -83,6 +87,7 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 pub use address::*;
+pub use drain::Drain;
 pub use handler::{Dropped, Handler};
 pub use limits::{Limit, Limits, READS_PER_TURN};
 pub use listener::{Listen, LocalAddress};
@@ -102,6 +107,7 @@ use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use pending::Pending;
 use ready::ReadyList;
+use refuse::Leaving;
 use server::ServerState;
 use state::{Pipe, SocketState, flag};
 pub(crate) use tick::NetTick;
@@ -115,7 +121,7 @@ pub const HIGH_WATER_MARK: usize = 16 * 1024;
 /// Node's default `backlog` of a listening server.
 pub const BACKLOG: u32 = 511;
 
-/// What a write or an end calls when it is through, or has failed.
+/// The callback of a write or an end: gets the result when it is complete or has failed.
 pub(crate) type WriteCallback = Box<dyn FnOnce(&mut Loop, crate::Result<()>)>;
 
 /// All sockets, servers and handlers of a loop.
@@ -125,32 +131,38 @@ pub(crate) struct Net {
     servers: Slots<ServerState>,
     handlers: Slab<HandlerSlot>,
     next_serial: u32,
-    /// Where text is put together that cannot be lent from the read buffer.
+    /// The last name that was given to a handler; see [`Shared`].
+    last_name: u32,
+    /// Scratch: text that cannot be borrowed from the read buffer.
     text_buf: String,
-    /// The copy of a chunk that a handler may change while pipes get the original.
+    /// Scratch: the copy of a chunk that a handler may change, while pipes get the original.
     copy_buf: Vec<u8>,
-    /// The list of pipes that are fed or ended at the moment, so that no chunk allocates one.
+    /// Scratch: a copy of the pipes that a chunk or an end goes to.
     pipes_buf: Vec<Pipe>,
-    /// Sockets with gathered bytes, to be sent at the end of the phase.
+    /// Sockets with gathered bytes, which are sent at the end of the phase.
     unsent: Vec<Socket>,
-    /// How many bytes they have gathered, at most: what left before the phase's end may still be counted.
+    /// How many bytes they have gathered, at most: bytes that were sent before the end of the phase may still be
+    /// counted.
     gathered: usize,
     outboxes: Outboxes,
-    /// What protocols keep for single sockets.
+    /// State that protocols keep for single sockets.
     tables: Tables,
     /// The first bytes for handlers whose `on_upgrade` is due.
     heads: Vec<(Socket, Vec<u8>)>,
     ready: ReadyList,
-    /// Work for the pending phase, in the order in which it was asked for.
+    /// Work for the pending phase, in the order of the calls.
     pending: VecDeque<(Pending, Cause)>,
     /// Destroyed sockets whose `on_close` is due in the close phase; a stack, as in libuv.
     closing: Vec<(Socket, Cause)>,
     resolver: Resolver,
-    /// How many times `connect_to` was called: names each attempt, so that what was put off for one meets no other.
+    /// The number of calls of `connect_to`. Names each attempt, so that a late lookup or timer of one does not affect
+    /// another.
     attempts: u64,
-    /// Servers that could not accept for want of descriptors.
+    /// Servers that could not accept because the process had no free descriptor.
     starvation: Starvation,
-    /// Stands in for the kernel.
+    /// Refused connections that are still open, so that their peers can read the reason.
+    refused: Leaving,
+    /// Takes the place of the kernel in tests and fuzzers.
     #[cfg(any(test, fuzzing))]
     simulated: Option<simulated::Kernel>,
 }
@@ -166,20 +178,20 @@ impl Net {
         self.sockets.get_mut(socket.0)
     }
 
-    /// A socket, and what holds its bytes on their way out.
+    /// A socket and all outboxes: borrowed together, because the state names an outbox in the table.
     #[inline]
     fn socket_and_outboxes(&mut self, socket: Socket) -> Option<(&mut SocketState, &mut Outboxes)> {
         let state = self.sockets.get_mut(socket.0)?;
         Some((state, &mut self.outboxes))
     }
 
-    /// What is on a socket's way out, if anything is.
+    /// The outbox of a socket, if it has one now.
     fn outbox_mut(&mut self, socket: Socket) -> Option<&mut Outbox> {
         let (state, outboxes) = self.socket_and_outboxes(socket)?;
         outboxes.of_mut(state)
     }
 
-    /// The callbacks of the write in flight.
+    /// Takes the callbacks of the write in flight out.
     fn take_inflight_callbacks(&mut self, socket: Socket) -> Vec<WriteCallback> {
         self.outbox_mut(socket).map_or_else(Vec::new, Outbox::take_inflight_callbacks)
     }
@@ -200,19 +212,22 @@ impl Net {
         self.sockets.iter().map(|(_, socket)| self.outboxes.writable_length(socket)).sum()
     }
 
-    /// A name for a handler that is given out once.
+    /// Gives a handler a name that is used once.
     fn name_handler(&mut self, slot: u32) -> NonZeroU32 {
-        let name = NonZeroU32::new(self.take_serial()).unwrap_or(NonZeroU32::MAX);
+        // Not from the serials of sockets and servers: their numbers are in the log, and shall not have gaps.
+        self.last_name = self.last_name.wrapping_add(1);
+        let name = NonZeroU32::new(self.last_name).unwrap_or(NonZeroU32::MAX);
         self.handlers[slot as usize].name = Some(name);
         name
     }
 
+    /// The next serial. Sockets, servers and handlers share one sequence.
     fn take_serial(&mut self) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         self.next_serial
     }
 
-    /// Whether a phase has gathered bytes that its end must send.
+    /// Whether sockets have gathered bytes, which the end of the phase must send.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
@@ -229,7 +244,8 @@ impl Net {
 }
 
 impl Loop {
-    /// Counts or no longer counts a socket among what keeps the loop alive. Called after every change that matters.
+    /// Updates whether a socket is counted among the things that keep the loop alive. Called after every change that
+    /// matters.
     fn recount(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let keeps_alive = state.keeps_alive();

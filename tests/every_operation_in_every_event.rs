@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::net::{Dropped, Error, Handler, Server, ServerId, ServerOptions, Socket, SocketOptions};
+use bucle::net::{Drain, Dropped, Error, Handler, Server, ServerId, ServerOptions, Socket, SocketOptions};
 use bucle::{EventLoop, Loop};
 
 const EVENTS: &[&str] = &[
@@ -101,6 +101,12 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("close the server", |lp, s| {
         if let Some(server) = s.server(lp) {
             server.close(lp);
+        }
+    }),
+    ("drain the server", |lp, s| {
+        if let Some(server) = s.server(lp) {
+            let millis = Duration::from_millis;
+            server.drain(lp, Drain { quiet: millis(1), grace: millis(4), limit: millis(8) });
         }
     }),
     ("remove the server", |lp, s| {

@@ -87,6 +87,7 @@ fn pure_files_know_neither_loop_nor_clock_nor_log() {
         "cli/quiz/answer",
         "cli/quiz/explain",
         "cli/screen",
+        "cli/serve/chat/rooms",
         "cli/target",
     ];
     for (path, text) in sources() {

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use std::{env, process};
 
-use bucle::process::{Input, Signal, SignalId, TerminalKeys, discard_typed, exit_on, ignore, on_signal, stdin};
+use bucle::process::{Input, Signal, SignalId, TerminalKeys, discard_typed, exit_on, ignore, notice, on_signal, stdin};
 use bucle::{EventLoop, Loop};
 
 const SCENARIO: &str = "BUCLE_TEST_SCENARIO";
@@ -57,6 +57,22 @@ fn scenario() -> bucle::Result<()> {
             print("ready");
             Ok(())
         })?,
+        "noticed" => {
+            let (mut outer, mut inner) = (EventLoop::new()?, EventLoop::new()?);
+            let see = |_: &mut Loop, signal: Signal| print(&format!("noticed {signal}"));
+            inner.enter(|lp| notice(lp, &[Signal::Interrupt], see))?;
+            inner.run()?;
+            print("it keeps nothing alive");
+            let id = outer.enter(|lp| on_signal(lp, &[Signal::Interrupt], |_, signal| print(signal.name())))?;
+            outer.enter(stay);
+            inner.enter(stay);
+            print("ready");
+            outer.turn(None)?;
+            inner.turn(None)?;
+            outer.enter(|lp| id.remove(lp));
+            print("removed");
+            inner.turn(None)?;
+        }
         "ignored" => bucle::run(|lp| {
             stay(lp);
             ignore(Signal::Hangup)?;
@@ -272,6 +288,16 @@ fn without_listeners_the_default_action_is_back() {
     player.expect_lines(&["ready"]);
     player.send("INT");
     player.expect_lines(&["SIGINT", "removed"]);
+    player.send("INT");
+    assert_eq!(player.wait_for_end().signal(), Some(Signal::Interrupt.number()));
+}
+
+#[test]
+fn a_signal_that_is_only_noticed_still_ends_the_process() {
+    let mut player = play("noticed");
+    player.expect_lines(&["it keeps nothing alive", "ready"]);
+    player.send("INT");
+    player.expect_lines(&["SIGINT", "noticed SIGINT", "removed"]);
     player.send("INT");
     assert_eq!(player.wait_for_end().signal(), Some(Signal::Interrupt.number()));
 }

@@ -3,14 +3,14 @@
 
 #![cfg(feature = "trace")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use bucle::net::{self, LocalAddress, Socket, on};
-use bucle::trace::{Kind, Phase, Record};
+use bucle::trace::{Kind, Phase, Record, Trace};
 use bucle::{EventLoop, Loop, ManualClock};
 
 /// The lines that were logged, each with its thread. Tests run at the same time, each on a thread of its own.
@@ -75,8 +75,9 @@ fn recorded(main: impl FnOnce(&mut Loop)) -> HashMap<u32, Record> {
     event_loop.enter(main);
     event_loop.run().expect("the poll works");
     let trace = event_loop.enter(|lp| lp.stop_trace()).expect("it was recording");
-    assert_eq!(trace.dropped(), 0);
-    trace.records().map(|(number, record)| (number as u32, *record)).collect()
+    let records = trace.records();
+    assert_eq!(records.lost(), 0);
+    records.map(|(number, record)| (number as u32, *record)).collect()
 }
 
 /// The kinds of a record, its cause, the cause of that, and so on to the first one.
@@ -150,7 +151,93 @@ fn recording_can_stop_and_start_again() {
     }
 }
 
-/// Turns until `is_over`. The clock only moves in callbacks.
+#[test]
+fn two_observers_record_and_neither_stops_the_other() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.enter(|lp| lp.start_trace(64));
+    event_loop.enter(|lp| lp.start_trace(1000));
+    event_loop.enter(|lp| lp.next_tick(|_| {}));
+    event_loop.enter(|lp| {
+        assert_eq!(lp.trace().map(Trace::capacity), Some(1024), "the ring is large enough for both");
+        assert!(lp.stop_trace().is_none(), "the other one goes on");
+    });
+    event_loop.enter(|lp| lp.next_tick(|_| {}));
+    let trace = event_loop.enter(|lp| lp.stop_trace()).expect("the last one gets the ring");
+    assert_eq!(trace.records().filter(|(_, record)| record.kind == Kind::Tick).count(), 2);
+    assert!(event_loop.enter(|lp| lp.trace().is_none()));
+}
+
+/// A reader of the ring: where it is, the numbers it has read, and how many it has lost.
+#[derive(Default)]
+struct Reader {
+    position: u64,
+    numbers: Vec<u64>,
+    lost: u64,
+}
+
+impl Reader {
+    fn read(&mut self, lp: &Loop) {
+        let Some(trace) = lp.trace() else { return };
+        let records = trace.since(self.position);
+        self.lost += records.lost();
+        self.numbers.extend(records.map(|(number, record)| {
+            assert!(record.duration_ns() > 0 || record.kind as u8 >= Kind::Armed as u8 || record.kind == Kind::Ready);
+            number
+        }));
+        self.position = trace.next_number();
+    }
+
+    /// The last look, from inside a call: its own records are still open.
+    fn finish(&mut self, lp: &Loop) {
+        let Some(trace) = lp.trace() else { return };
+        self.numbers.extend(trace.since(self.position).map(|(number, _)| number));
+    }
+}
+
+#[test]
+fn two_readers_at_different_positions_both_see_every_record() {
+    let readers: [Rc<RefCell<Reader>>; 2] = Default::default();
+    let [often, seldom] = readers.clone();
+    let mut event_loop = EventLoop::new().expect("a loop");
+    event_loop.enter(|lp| {
+        lp.start_trace(1 << 12);
+        lp.on_prepare(move |lp| {
+            often.borrow_mut().read(lp);
+            None
+        });
+        let mut turns = 0;
+        lp.on_prepare(move |lp| {
+            turns += 1;
+            if turns % 5 == 0 {
+                seldom.borrow_mut().read(lp);
+            }
+            None
+        });
+        serve_and_connect(lp, |lp, socket| {
+            socket.write(lp, "hola");
+            let mut left = 20;
+            lp.set_interval(Duration::from_millis(1), move |lp| {
+                left -= 1;
+                if left == 0 {
+                    lp.stop();
+                }
+            });
+        });
+    });
+    event_loop.run().expect("the poll works");
+    assert_ne!(readers[0].borrow().position, 0);
+    let made = event_loop.enter(|lp| {
+        readers.iter().for_each(|reader| reader.borrow_mut().finish(lp));
+        lp.trace().map_or(0, Trace::next_number)
+    });
+    for reader in &readers {
+        let reader = reader.borrow();
+        assert_eq!(reader.lost, 0);
+        assert!(reader.numbers.iter().copied().eq(0..made), "{} of {made}", reader.numbers.len());
+    }
+}
+
+/// One turn after the other until `is_over`, on a clock that stands still in between.
 fn turn_until(event_loop: &mut EventLoop, is_over: &Cell<bool>) {
     while !is_over.get() {
         event_loop.turn(Some(Duration::from_secs(20))).expect("the poll works");

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use bucle::{AlarmId, Loop};
+use bucle::{Loop, TimerOrImmediate};
 
 use crate::runner::{Context, Object, Runner, busy, milliseconds};
 use crate::scenario::Action;
@@ -97,7 +97,7 @@ impl Runner {
     }
 
     /// The timer or immediate that `on` names.
-    fn alarm(&self, action: &Action) -> Option<AlarmId> {
+    fn alarm(&self, action: &Action) -> Option<TimerOrImmediate> {
         match self.object(action.name_of("on")) {
             Object::Timer(id) => Some(id.into()),
             Object::Immediate(id) => Some(id.into()),
@@ -114,7 +114,7 @@ impl Runner {
                 then(lp);
                 left -= 1;
                 if let (0, Some(id)) = (left, own_id.get()) {
-                    lp.clear(AlarmId::Timer(id));
+                    lp.clear(TimerOrImmediate::Timer(id));
                 }
             }
         });

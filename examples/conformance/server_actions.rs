@@ -31,9 +31,11 @@ impl Runner {
             }
             "close" => self.close(lp, action, context.name(action, "on")),
             "get_connections" => {
+                // Node counts when it is asked, and reports in a tick.
                 let (runner, name) = (Rc::clone(self), action.name_of("on").to_owned());
-                self.server(&name).get_connections(lp, move |lp, n| {
-                    runner.line(&name, &format!("connections -> {n}"));
+                let connections = self.server(&name).connections(lp);
+                lp.next_tick(move |lp| {
+                    runner.line(&name, &format!("connections -> {connections}"));
                     runner.noted(lp, &name, "connections");
                 });
             }

@@ -80,12 +80,7 @@ fn run_loop(session: Session) -> Result<u8> {
     let mut event_loop = EventLoop::new()?;
     let has_prompt = session.display.has_prompt();
     let session = event_loop.enter(|lp| Shared::new(lp, session));
-    let result = event_loop.enter(|lp| open(lp, session, has_prompt)).and_then(|()| {
-        event_loop.run_with(|lp| {
-            session.with(lp, |session, lp| session.before_turn(lp));
-            None
-        })
-    });
+    let result = event_loop.enter(|lp| open(lp, session, has_prompt)).and_then(|()| event_loop.run());
     let exit_code = event_loop.enter(|lp| session.with(lp, |session, _| session.finish()));
     // `with` returns `None` only inside a callback of the session, and none is running here.
     result.map(|()| exit_code.unwrap_or(exit_code::FAILURE))
@@ -93,6 +88,10 @@ fn run_loop(session: Session) -> Result<u8> {
 
 fn open(lp: &mut Loop, session: Shared<Session>, has_prompt: bool) -> Result<()> {
     listen_to_signals(lp, session, has_prompt)?;
+    lp.on_prepare(move |lp| {
+        session.with(lp, |session, lp| session.before_turn(lp));
+        None
+    });
     let options = SocketOptions {
         keep_alive: true,
         keep_alive_initial_delay: KEEP_ALIVE_DELAY,

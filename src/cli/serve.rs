@@ -1,15 +1,25 @@
 //! The servers of the command: which there are, and how one is opened, announced and closed.
 //!
 //! ```text
-//!   Serve ─▶ a handler (chat, echo, …) ─▶ in a House, which keeps the limits ─▶ listen ─▶ announce ─▶ run
-//!                                                                                            Ctrl-C ─▶ close
+//!   Serve ─▶ a handler (chat, echo, …) and ServerOptions with the limits ─▶ listen ─▶ announce ─▶ run
+//!                                                                        SIGINT, SIGTERM ─▶ drain
 //! ```
+//!
+//! | limit | option | a connection that reaches it |
+//! |---|---|---|
+//! | connections | `--max-connections` | is sent [`FULL`] if the server is for lines, and closed |
+//! | idle time | `--idle-timeout` | is sent [`IDLE`] if the server is for lines, and closed |
+//! | bytes that wait for a peer | `--outbox-limit`, `--total-outbox-limit` | is reset and logged |
+//! | how long they wait | `--write-timeout` | is reset and logged |
+//! | time to close | [`Drain::default`] | is destroyed |
+//!
+//! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read is not told why it is
+//! reset: the reason would stand behind all that it has not read.
 
 mod chat;
 mod discard;
 mod echo;
 mod failure;
-mod house;
 mod lines;
 mod relay;
 mod tutorial;
@@ -21,7 +31,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bucle::net::{Handler, Limits, Listen, LocalAddress, READS_PER_TURN, Server, ServerOptions};
+use bucle::net::{
+    Drain, Error, Handler, Limits, Listen, LocalAddress, READS_PER_TURN, Server, ServerOptions, Shared, Socket,
+};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
@@ -32,35 +44,48 @@ use super::stderr::complain;
 use super::target::Address;
 use super::trace_file::TraceFile;
 use super::{exit_code, machine, stderr};
-use house::{House, Rules};
+use chat::rooms::Rooms;
+use chat::telnet::TelnetDoor;
 
-/// How many bytes may wait for a peer before it is no longer read from. One full read of the loop.
+/// From this many queued bytes on nothing more is read from a peer until it has read. One full read of the loop.
 pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
 
-/// How many connections are accepted in one turn: a storm of thousands is through in some dozens of turns, and those who
-/// are in already are served between them.
+/// How many connections are accepted in one turn. A storm of thousands of connects takes some dozens of turns, and the
+/// open connections are served between them.
 const ACCEPTS_PER_TURN: usize = 64;
 
-/// How many events a turn may have. Of a thousand who are ready each costs some microseconds, and where each tells all the others
-/// something, a thousand times as much; so many are through in a millisecond, and the next turn has the rest.
+/// How many events are taken in one turn. An event costs some microseconds, and a thousand times as much where a line
+/// goes to a thousand members. This many take about a millisecond; the next turn takes the others.
 const EVENTS_PER_TURN: usize = 128;
+
+/// What a refused connection of a line server reads.
+const FULL: &str = "server full, try again later\r\n";
+
+/// What an idle connection of a line server reads before it is closed.
+const IDLE: &str = "idle for too long, good-bye\r\n";
 
 /// A server that the command can run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
+    /// Nicks and rooms, with commands.
     Chat,
+    /// Sends every byte back (RFC 862).
     Echo,
+    /// Sends every line back.
     Lines,
+    /// Sends every line to all clients.
     Relay,
+    /// The server of the tutorial that bucle began with.
     Tutorial,
+    /// Reads and sends nothing (RFC 863).
     Discard,
 }
 
-/// How many records are kept where they only serve to notice slow callbacks.
+/// How many records are kept when they only serve to detect slow callbacks.
 #[cfg(feature = "trace")]
 const SLOW_WATCH_RECORDS: usize = 1024;
 
-/// What `bucle serve` was asked for.
+/// The options of `bucle serve`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Serve {
     pub(crate) kind: Kind,
@@ -68,21 +93,21 @@ pub(crate) struct Serve {
     pub(crate) address: Address,
     /// `None`: as many as there are descriptors for.
     pub(crate) max_connections: Option<usize>,
-    /// Others may listen on the same port.
+    /// Other processes may listen on the same port.
     pub(crate) reuse_port: bool,
-    /// Zero is never.
+    /// Zero: no limit.
     pub(crate) idle_timeout: Duration,
     /// How long the loop looks for work before it sleeps.
     pub(crate) spin: Duration,
-    /// What one peer may have waiting, and for how long.
+    /// How much may wait for one peer, and how long.
     pub(crate) limits: Limits,
-    /// What all may have waiting together.
+    /// How much may wait for all peers together.
     pub(crate) total_outbox_limit: Option<usize>,
-    /// How many bytes a line may have, where there are lines.
+    /// How many bytes a line may have, if the server is for lines.
     pub(crate) line_limit: usize,
     /// Where to write what the loop does, if anywhere.
     pub(crate) trace: Option<PathBuf>,
-    /// How many bytes of it.
+    /// How many bytes of trace are written at most.
     pub(crate) trace_limit: u64,
 }
 
@@ -102,16 +127,16 @@ impl Kind {
 
     pub(crate) fn about(self) -> &'static str {
         match self {
-            Kind::Chat => "nicks, rooms, and everybody hears everybody",
+            Kind::Chat => "nicks and rooms; a line goes to everyone in the room",
             Kind::Echo => "every byte back (RFC 862)",
             Kind::Lines => "every line back",
-            Kind::Relay => "every line to everybody",
-            Kind::Tutorial => "greets, answers each line, tells everybody of a `bye`",
+            Kind::Relay => "every line to all clients",
+            Kind::Tutorial => "greets, answers each line, announces a `bye` to all clients",
             Kind::Discard => "reads and throws away (RFC 863)",
         }
     }
 
-    /// What is typed to have it.
+    /// The command line that starts it.
     pub(crate) fn command(self) -> String {
         if self == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", self.name()) }
     }
@@ -121,15 +146,21 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
     }
 
-    /// How often one guest is read in a turn before others have theirs. Where a read of 64 KiB is thousands of lines, each
-    /// perhaps for thousands of members, one is much.
+    /// How many reads one connection gets in a turn. A read of 64 KiB may be thousands of lines, and each may go to
+    /// thousands of clients, so one is enough for a line server.
     fn reads_per_turn(self) -> usize {
         if self.is_for_lines() { 1 } else { READS_PER_TURN }
     }
 
-    /// Whether a person is told why the connection ends. In a protocol of bytes it would pass for data.
+    /// Whether clients read lines. Only then a message can tell why the connection ends: a client that expects bytes
+    /// would take it for data.
     fn is_for_lines(self) -> bool {
         !matches!(self, Kind::Echo | Kind::Discard)
+    }
+
+    /// A last message, where there are lines. Empty means a FIN alone.
+    fn last_message(self, line: &str) -> Option<Vec<u8>> {
+        Some(if self.is_for_lines() { line.as_bytes().to_vec() } else { Vec::new() })
     }
 }
 
@@ -138,16 +169,20 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
     let lines = telnet::Options { max_line: serve.line_limit, ..telnet::Options::default() };
     let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
     match serve.kind {
-        Kind::Chat => run_with(serve, Telnet::new(lines, chat::Chat::default())),
-        Kind::Echo => run_with(serve, echo::Echo),
-        Kind::Lines => run_with(serve, Telnet::new(untouched_lines, lines::Lines)),
-        Kind::Relay => run_with(serve, Telnet::new(untouched_lines, relay::Relay::default())),
-        Kind::Tutorial => run_with(serve, Telnet::new(lines, tutorial::Tutorial::default())),
-        Kind::Discard => run_with(serve, discard::Discard),
+        Kind::Chat => run_with(serve, |lp| {
+            let rooms = Shared::new(lp, Rooms::default());
+            Telnet::new(lines, TelnetDoor::new(rooms))
+        }),
+        Kind::Echo => run_with(serve, |_| echo::Echo),
+        Kind::Lines => run_with(serve, |_| Telnet::new(untouched_lines, lines::Lines)),
+        Kind::Relay => run_with(serve, |_| Telnet::new(untouched_lines, relay::Relay::default())),
+        Kind::Tutorial => run_with(serve, |_| Telnet::new(lines, tutorial::Tutorial::default())),
+        Kind::Discard => run_with(serve, |_| discard::Discard),
     }
 }
 
-fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
+/// Runs a server with the handler that `make_handler` makes.
+fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H) -> ExitCode {
     let places = match machine::connection_limit(serve.max_connections) {
         Ok(places) => places,
         Err(status) => return status,
@@ -156,7 +191,7 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
         Ok(event_loop) => event_loop,
         Err(error) => return machine::complain_of_descriptors(&error),
     };
-    // A mistake of ours in one conversation shall not cost the others theirs, and shall be found.
+    // A bug in one callback costs one connection and is logged; the others go on.
     event_loop.catch_panics(true);
     event_loop.spin(serve.spin);
     event_loop.events_per_turn(EVENTS_PER_TURN);
@@ -171,10 +206,10 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     };
     #[cfg(feature = "trace")]
     if trace.is_none() && log::log_enabled!(log::Level::Info) {
-        // Nobody reads this ring: it is there for the warnings of slow callbacks, which come with recording.
+        // The records are not read. Recording is what makes the loop warn about slow callbacks.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
     }
-    let opened = event_loop.enter(|lp| open(lp, serve, places, handler));
+    let opened = event_loop.enter(|lp| open(lp, serve, places, make_handler));
     let address = match opened {
         Ok(address) => address,
         Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::complain_of_descriptors(&error),
@@ -208,7 +243,7 @@ fn run_with(serve: &Serve, handler: impl Handler) -> ExitCode {
     }
 }
 
-/// A line of the log. The default would write to stderr itself, and wait for whoever reads it.
+/// Logs a panic. The default hook writes to stderr and blocks until that is read.
 fn report_panic(panic: &PanicHookInfo<'_>) {
     log::error!(target: "bucle::serve", "{}", place_and_reason(panic));
 }
@@ -218,23 +253,37 @@ fn place_and_reason(panic: &PanicHookInfo<'_>) -> String {
     format!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("?"))
 }
 
-/// Binds the server and has it closed in order at the first SIGINT or SIGTERM; the second ends the process at once.
-fn open(lp: &mut Loop, serve: &Serve, places: usize, handler: impl Handler) -> Result<LocalAddress> {
-    let rules =
-        Rules { max_connections: places, idle_timeout: serve.idle_timeout, says_why: serve.kind.is_for_lines() };
+/// Logs the error of a connection. That a peer vanishes is normal; what this side did to it is a warning.
+fn log_error(socket: Socket, error: &Error) {
+    let is_our_doing = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
+    let level = if is_our_doing { log::Level::Warn } else { log::Level::Debug };
+    log::log!(target: "bucle::serve", level, "{socket}: {error}");
+}
+
+/// Binds the server. The first SIGINT or SIGTERM drains it, the second ends the process immediately.
+fn open<H: Handler>(
+    lp: &mut Loop,
+    serve: &Serve,
+    places: usize,
+    make_handler: impl FnOnce(&mut Loop) -> H,
+) -> Result<LocalAddress> {
     let options = ServerOptions {
         no_delay: true,
         keep_alive: true,
         keep_alive_initial_delay: KEEP_ALIVE_DELAY,
         user_timeout: USER_TIMEOUT,
         high_water_mark: HIGH_WATER_MARK,
+        max_connections: Some(places),
+        full_message: serve.kind.last_message(FULL),
         timeout: serve.idle_timeout,
+        idle_message: serve.kind.last_message(IDLE),
         accepts_per_turn: ACCEPTS_PER_TURN,
         limits: Limits { reads_per_turn: serve.kind.reads_per_turn(), ..serve.limits.clone() },
         ..ServerOptions::default()
     };
     lp.set_outbox_limit(serve.total_outbox_limit);
-    let server = Server::new(lp, options, House::new(rules, handler));
+    let handler = make_handler(lp);
+    let server = Server::new(lp, options, handler);
     listen(lp, server, serve)?;
     process::ignore(Signal::Hangup)?;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
@@ -244,7 +293,7 @@ fn open(lp: &mut Loop, serve: &Serve, places: usize, handler: impl Handler) -> R
                 log::warn!(target: "bucle::serve", "{error}");
             }
         }
-        house::close(lp, server);
+        server.drain(lp, Drain::default());
     })?;
     server.id().address(lp).ok_or(bucle::Error::Gone)
 }
@@ -256,8 +305,8 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
         }
         Address::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
             Err(error) if error.code() == "EADDRINUSE" && failure::is_stale_socket(path) => {
-                log::info!(target: "bucle::serve", "{}: nobody answers there, so it is taken over", path.display());
-                // If it cannot be removed, the second attempt says why.
+                log::info!(target: "bucle::serve", "{}: no server answers there, so it is taken over", path.display());
+                // If it cannot be removed, the second attempt fails with the reason.
                 let _ = std::fs::remove_file(path);
                 server.id().listen_now(lp, Listen::path(path))
             }
@@ -266,10 +315,10 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
     }
 }
 
-/// The one line on stdout, for scripts and tests, and what to type next, for people.
+/// Writes one line to stdout, for scripts and tests, and what to type next to stderr, for people.
 ///
-/// stdout may be a full pipe, and a server does not stop for that: then a thread of its own waits. Only then, for the C
-/// library's system calls cost more, for good, in a process that has ever had a second thread.
+/// stdout may be a full pipe, and the server must not wait for its reader: then a thread writes. Only then, because a
+/// process that has ever had a second thread pays more for some calls of the C library from then on.
 fn announce(kind: Kind, address: &LocalAddress) {
     let line = format!("{} listening on {address}\n", kind.name());
     let hint = match address {
@@ -278,7 +327,7 @@ fn announce(kind: Kind, address: &LocalAddress) {
             let (ip, port) = (address.ip(), address.port());
             let program = if kind.is_for_lines() { "telnet" } else { "nc" };
             let host = if ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() };
-            // `connect` takes no host for 127.0.0.1.
+            // `connect` takes 127.0.0.1 for a target without a host.
             let target = match ip {
                 IpAddr::V4(ip) if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST => format!(":{port}"),
                 ip if ip.is_unspecified() => format!("[::1]:{port}"),
@@ -287,16 +336,16 @@ fn announce(kind: Kind, address: &LocalAddress) {
             format!("bucle connect {target}      or  {program} {host} {port}")
         }
     };
-    let say = move || {
+    let write = move || {
         if let Err(error) = process::write_stdout(line.as_bytes()) {
             log::warn!(target: "bucle::serve", "{}: cannot say so on standard output: {}", line.trim_end(), words_for(&error));
         }
         stderr::write(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };
     if process::takes_a_line(&io::stdout()) {
-        say();
+        write();
     } else {
-        std::thread::spawn(say);
+        std::thread::spawn(write);
     }
 }
 
@@ -307,18 +356,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_told_with_its_place_in_one_line() {
-        let (said, heard) = mpsc::channel();
+    fn a_panic_is_logged_with_its_place_in_one_line() {
+        let (sender, receiver) = mpsc::channel();
         let default = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            let _ = said.send(place_and_reason(panic));
+            let _ = sender.send(place_and_reason(panic));
         }));
         let line = line!() + 1;
         let caught = panic::catch_unwind(|| panic!("on {}", "purpose"));
         panic::set_hook(default);
         assert!(caught.is_err());
         let want = format!("panicked at {}:{line}:", file!());
-        let told: Vec<String> = heard.try_iter().filter(|told| told.starts_with(&want)).collect();
-        assert!(matches!(&told[..], [told] if told.ends_with(": on purpose")), "{told:?}");
+        let lines: Vec<String> = receiver.try_iter().filter(|line| line.starts_with(&want)).collect();
+        assert!(matches!(&lines[..], [line] if line.ends_with(": on purpose")), "{lines:?}");
     }
 }

@@ -4,9 +4,9 @@
 //!   the loop ─▶ ring of records ── before each turn ─▶ Chrome: lines ─▶ buffer ── ten times a second ─▶ FILE
 //! ```
 //!
-//! The loop does not know this module. Before every turn the command borrows the loop, empties the ring, and writes the
-//! lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn waits for
-//! events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays idle.
+//! The loop does not know this module. A prepare callback borrows the loop before every turn, reads the ring, and
+//! writes the lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn waits
+//! for events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays idle.
 //!
 //! An existing trace is overwritten, but no other file is.
 //!
@@ -18,13 +18,17 @@ mod causes;
 mod chrome;
 mod pieces;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::{EventLoop, Loop};
+use bucle::trace::Trace;
+use bucle::{EventLoop, Loop, PrepareId};
 
 use super::stderr::complain;
 use super::{exit_code, stderr};
@@ -47,14 +51,39 @@ pub(crate) struct TraceFile {
     chrome: Chrome,
     buffer: Vec<u8>,
     flushed_at: Instant,
-    /// How many lost records have been reported.
-    lost: u64,
+    /// The number of the first record that was not read yet.
+    position: u64,
+    /// Nothing is recorded for this file any more: it is complete, full, or cannot be written.
+    is_over: bool,
+}
+
+/// A trace file and the prepare callback that writes it.
+pub(crate) struct Recording {
+    trace: Rc<RefCell<TraceFile>>,
+    prepare: PrepareId,
+}
+
+impl Recording {
+    /// Runs the loop to its end and writes its records to the file.
+    pub(crate) fn run(self, event_loop: &mut EventLoop) -> bucle::Result<()> {
+        let result = event_loop.run();
+        event_loop.enter(|lp| {
+            lp.remove_prepare(self.prepare);
+            self.trace.borrow_mut().finish(lp);
+        });
+        result
+    }
 }
 
 impl TraceFile {
     /// Creates the file and starts recording. `title` names the process in the viewer; `limit` is the largest size of
     /// the file in bytes. `Err` is the exit code if that fails.
-    pub(crate) fn start(event_loop: &mut EventLoop, path: &Path, title: &str, limit: u64) -> Result<Self, ExitCode> {
+    pub(crate) fn start(
+        event_loop: &mut EventLoop,
+        path: &Path,
+        title: &str,
+        limit: u64,
+    ) -> Result<Recording, ExitCode> {
         if is_another_file(path) {
             let path = path.display();
             complain(
@@ -64,10 +93,7 @@ impl TraceFile {
             return Err(ExitCode::from(exit_code::FAILURE));
         }
         match Self::create(path, title, limit) {
-            Ok(trace) => {
-                event_loop.enter(|lp| lp.start_trace(RING));
-                Ok(trace)
-            }
+            Ok(trace) => Ok(event_loop.enter(|lp| trace.record(lp))),
             Err(error) => {
                 complain(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
                 Err(ExitCode::from(exit_code::FAILURE))
@@ -75,18 +101,29 @@ impl TraceFile {
         }
     }
 
-    /// Runs the loop to its end and writes its records to the file.
-    pub(crate) fn run(mut self, event_loop: &mut EventLoop) -> bucle::Result<()> {
-        let result = event_loop.run_with(|lp| self.before_turn(lp));
-        event_loop.enter(|lp| self.finish(lp));
-        result
+    /// Starts recording, and writes before every turn.
+    fn record(mut self, lp: &mut Loop) -> Recording {
+        lp.start_trace(RING);
+        self.position = lp.trace().map_or(0, Trace::next_number);
+        let trace = Rc::new(RefCell::new(self));
+        let writer = trace.clone();
+        let prepare = lp.on_prepare(move |lp| writer.borrow_mut().before_turn(lp));
+        Recording { trace, prepare }
     }
 
     fn create(path: &Path, title: &str, limit: u64) -> io::Result<Self> {
         let mut buffer = Vec::with_capacity(2 * BUFFER);
         let chrome = Chrome::new(title, limit, &mut buffer);
         let file = File::create(path)?;
-        let mut trace = TraceFile { path: path.to_owned(), file, chrome, buffer, flushed_at: Instant::now(), lost: 0 };
+        let mut trace = TraceFile {
+            path: path.to_owned(),
+            file,
+            chrome,
+            buffer,
+            flushed_at: Instant::now(),
+            position: 0,
+            is_over: false,
+        };
         trace.flush()?;
         Ok(trace)
     }
@@ -94,8 +131,9 @@ impl TraceFile {
     /// Takes the records of the last turn. Returns how long the next turn may wait for events, so that buffered lines
     /// are written in time.
     fn before_turn(&mut self, lp: &mut Loop) -> Option<Duration> {
-        // Without a trace recording has stopped: the limit was reached, or a write failed.
-        lp.trace()?;
+        if self.is_over {
+            return None;
+        }
         let result = self.take_records(lp).and_then(|()| self.flush_in_time(lp.now()));
         match result {
             Ok(_) if self.chrome.is_full() => self.stop_at_limit(lp),
@@ -106,15 +144,15 @@ impl TraceFile {
     }
 
     /// Writes the last records and the end of the array.
-    fn finish(mut self, lp: &mut Loop) {
-        if lp.trace().is_none() {
+    fn finish(&mut self, lp: &mut Loop) {
+        if self.is_over {
             return;
         }
         let result = self.take_records(lp).and_then(|()| {
             self.chrome.end(&mut self.buffer);
             self.flush()
         });
-        lp.stop_trace();
+        self.stop(lp);
         match result {
             Ok(()) => {
                 stderr::write(
@@ -126,24 +164,20 @@ impl TraceFile {
     }
 
     /// Turns the records of the ring into lines.
-    fn take_records(&mut self, lp: &mut Loop) -> io::Result<()> {
+    fn take_records(&mut self, lp: &Loop) -> io::Result<()> {
         let Some(trace) = lp.trace() else { return Ok(()) };
-        let lost = trace.dropped();
-        if lost > self.lost {
-            self.chrome.lost(lost - self.lost, &mut self.buffer);
-            self.lost = lost;
+        let records = trace.since(self.position);
+        self.position = trace.next_number();
+        if records.lost() > 0 {
+            self.chrome.lost(records.lost(), &mut self.buffer);
         }
-        let mut result = Ok(());
-        trace.drain(|number, record| {
-            // After a failed write the rest of the ring is emptied, but not written.
-            if result.is_ok() {
-                self.chrome.record(number, record, &mut self.buffer);
-                if self.buffer.len() >= BUFFER {
-                    result = self.flush();
-                }
+        for (number, record) in records {
+            self.chrome.record(number, record, &mut self.buffer);
+            if self.buffer.len() >= BUFFER {
+                self.flush()?;
             }
-        });
-        result
+        }
+        Ok(())
     }
 
     /// Writes the buffer if the last write is long enough ago. Otherwise returns how long it may still wait.
@@ -166,9 +200,16 @@ impl TraceFile {
         Ok(())
     }
 
+    /// Stops recording for this file; other observers may go on.
+    fn stop(&mut self, lp: &mut Loop) {
+        if !mem::replace(&mut self.is_over, true) {
+            lp.stop_trace();
+        }
+    }
+
     fn stop_at_limit(&mut self, lp: &mut Loop) {
         self.chrome.end(&mut self.buffer);
-        lp.stop_trace();
+        self.stop(lp);
         match self.flush() {
             Ok(()) => log::warn!(
                 target: "bucle::serve",
@@ -180,7 +221,7 @@ impl TraceFile {
     }
 
     fn give_up(&mut self, lp: &mut Loop, error: &io::Error) {
-        lp.stop_trace();
+        self.stop(lp);
         log::warn!(
             target: "bucle::serve",
             "{}: cannot write the trace, recording stopped: {error}",

@@ -1,5 +1,5 @@
-//! The one way from the loop into the program: a closure is called, counted, recorded, and where that is wanted its panic is
-//! caught. Handlers take the same way ([`emit`](Loop::emit) in `net/handler.rs`).
+//! The one way from the loop into the program: a callback is held by the gate if there is one, counted, recorded, and
+//! where that is wanted its panic is caught. Handlers take the same way ([`emit`](Loop::emit) in `net/handler.rs`).
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Cause, Kind, Loop};
 
 impl Loop {
-    /// Calls a closure of the program. Says whether it came back; where panics are not caught, it always does.
+    /// Calls a closure of the program. Returns whether it returned; where panics are not caught, it always does.
     pub(crate) fn call<R>(&mut self, kind: Kind, cause: Cause, f: impl FnOnce(&mut Loop) -> R) -> bool {
         self.call_sized(kind, cause, 0, f)
     }
@@ -19,16 +19,35 @@ impl Loop {
         size: usize,
         f: impl FnOnce(&mut Loop) -> R,
     ) -> bool {
+        self.in_callback(kind, cause, 0, size, |lp| {
+            if lp.catches_panics {
+                lp.call_caught(f).is_some()
+            } else {
+                f(lp);
+                true
+            }
+        })
+    }
+
+    /// Runs `f`, which makes one callback of the program: the gate may hold the loop before it, it is counted and
+    /// recorded.
+    ///
+    /// A layer that makes several callbacks of one, such as lines of a chunk, makes each of them with this and a
+    /// [`Kind`] of its own. Then a trace shows each line, and a step by the gate ends at each line.
+    #[inline(always)]
+    pub(crate) fn in_callback<R>(
+        &mut self,
+        kind: Kind,
+        cause: Cause,
+        subject: u32,
+        size: usize,
+        f: impl FnOnce(&mut Loop) -> R,
+    ) -> R {
+        let span = self.begin_callback(cause, kind, subject, size);
         self.counters.callbacks += 1;
-        let span = self.begin(cause, kind, 0, size);
-        let is_whole = if self.catches_panics {
-            self.call_caught(f).is_some()
-        } else {
-            f(self);
-            true
-        };
+        let result = f(self);
         self.end(span);
-        is_whole
+        result
     }
 
     /// Calls a closure of the program and catches its panic, which is logged and counted.

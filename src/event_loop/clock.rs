@@ -1,7 +1,15 @@
-//! The loop's clock: real time, or time that a test drives.
+//! The clock of a loop: the system's monotonic one, or one that a test drives by hand.
 //!
-//! The loop reads its clock before and after it waits for the kernel, before it runs timers, and when a timer is made.
-//! It works with that time until the next reading. The clock is monotonic, so setting the wall clock has no effect.
+//! The loop reads its clock where time has passed or matters (around the wait for the kernel, before the timers
+//! phase, when a timer is made) and works with that value until the next reading. Setting the wall clock changes
+//! nothing.
+//!
+//! The clock can stand still: while a gate (`gate.rs`) holds the loop, no time passes for it.
+//!
+//! ```text
+//!   real time    0 ──────── 100 ms ──── held for 2 s ──── 2100 ms ──── 2150 ms
+//!   the loop's   0 ──────── 100 ms ────────────────────── 100 ms ───── 150 ms
+//! ```
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -47,28 +55,69 @@ impl ManualClock {
 /// The clock of a loop.
 #[derive(Debug)]
 pub(crate) struct Clock {
+    /// When the loop was made.
     origin: Instant,
+    /// The same, moved on by the time that the clock has stood still.
+    base: Instant,
     manual: Option<ManualClock>,
 }
 
 impl Clock {
     pub fn new(manual: Option<ManualClock>) -> Self {
-        Clock { origin: Instant::now(), manual }
+        let origin = Instant::now();
+        Clock { origin, base: origin, manual }
     }
 
     pub fn is_manual(&self) -> bool {
         self.manual.is_some()
     }
 
-    /// Time since the loop was made.
+    /// Time since the loop was made, without the time that the clock has stood still.
     pub fn elapsed(&self) -> Duration {
         match &self.manual {
-            Some(manual) => manual.elapsed.get(),
-            None => self.origin.elapsed(),
+            Some(manual) => manual.elapsed.get().saturating_sub(self.base - self.origin),
+            None => self.base.elapsed(),
         }
     }
 
     pub fn origin(&self) -> Instant {
         self.origin
+    }
+
+    /// Goes on from `elapsed` again: the time since then has not passed for the loop.
+    #[cfg(feature = "trace")]
+    pub fn turn_back_to(&mut self, elapsed: Duration) {
+        self.base += self.elapsed().saturating_sub(elapsed);
+    }
+}
+
+#[cfg(all(test, feature = "trace"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_turned_back_goes_on_from_there() {
+        let manual = ManualClock::new();
+        let mut clock = Clock::new(Some(manual.clone()));
+        for seconds in 1..=3 {
+            manual.advance(Duration::from_secs(1));
+            let start = clock.elapsed();
+            manual.advance(Duration::from_secs(100));
+            clock.turn_back_to(start);
+            assert_eq!(clock.elapsed(), Duration::from_secs(seconds));
+        }
+        assert_eq!(clock.base - clock.origin, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn the_systems_clock_is_turned_back_too() {
+        let mut clock = Clock::new(None);
+        let start = clock.elapsed();
+        let mut end = start;
+        while end == start {
+            end = clock.elapsed();
+        }
+        clock.turn_back_to(start);
+        assert!(clock.base - clock.origin >= end - start);
     }
 }

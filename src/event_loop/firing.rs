@@ -1,4 +1,4 @@
-//! The timers phase: what is due is called, in Node's order.
+//! The timers phase: timers that are due are called, in Node's order.
 
 use std::mem;
 #[cfg(feature = "trace")]
@@ -63,6 +63,22 @@ impl Loop {
                     self.timers.refresh(id, start);
                 }
             }
+            TimerCall::InternalOnce(callback) => {
+                self.put_back(id, None);
+                let outer = self.act_for(cause);
+                callback(self);
+                self.act_for(outer);
+            }
+            TimerCall::InternalEvery(mut callback) => {
+                self.update_now();
+                let start = self.now_ms;
+                let outer = self.act_for(cause);
+                callback(self);
+                self.act_for(outer);
+                if self.put_back(id, Some(TimerCall::InternalEvery(callback))) {
+                    self.timers.refresh(id, start);
+                }
+            }
             TimerCall::Net(timer) => {
                 self.put_back(id, Some(TimerCall::Net(timer)));
                 let outer = self.act_for(cause);
@@ -90,10 +106,10 @@ impl Loop {
         Some((count, Duration::from_millis(late_ms)))
     }
 
-    /// How late a timer is that fires now. Whom it stood behind in this pass counts, so the clock is asked anew.
+    /// How late a timer is that fires now. It may have waited for others in this pass, so the clock is read anew.
     #[cfg(feature = "trace")]
     fn late_ms(&self, id: TimerId) -> usize {
-        let now_ms = match &self.trace {
+        let now_ms = match &self.observed {
             Some(_) => self.clock.elapsed().as_millis() as i64,
             None => self.now_ms,
         };

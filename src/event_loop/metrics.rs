@@ -113,7 +113,7 @@ impl Loop {
         }
         // Rounded as the timer rounds it. A longer `due` than the timer's would hide delays.
         let resolution = Duration::from_millis(delay_ms(resolution).into());
-        let timer = self.set_interval(resolution, move |lp| {
+        let timer = self.set_internal_interval(resolution, move |lp| {
             let now = lp.clock.elapsed();
             if let Some(monitor) = &mut lp.counters.delay {
                 monitor.histogram.record(now.saturating_sub(monitor.due));

@@ -1,29 +1,30 @@
-//! Ticks, microtasks and immediates: what runs without waiting for anything.
+//! Ticks, microtasks and immediates: callbacks that wait for nothing but their turn.
 //!
 //! ```text
-//!   callback ── returns ──▶ boundary:  ticks, all of them ──▶ microtasks, all ──▶ ticks again? ──▶ next callback
-//!                                          ▲                                         │
-//!                                          └─────────────────────────────────────────┘
+//!   callback returns ──▶ boundary ─┬▶ all ticks ──▶ all microtasks ──▶ new ticks? ── no ──▶ next callback
+//!                                  └──────────────── yes ◀──────────────────┘
 //!   check phase:  the immediates that were there when it began
 //! ```
 //!
-//! Ticks that keep adding ticks starve everything else, timers and sockets included: that is how Node specifies
+//! Ticks that keep adding ticks starve everything else, timers and sockets included. Node specifies that for
 //! [`process.nextTick`](https://nodejs.org/docs/latest-v20.x/api/process.html#processnexttickcallback-args). Immediates
-//! cannot: what they add waits for the next turn.
+//! do not starve anything: an immediate that is added by an immediate waits for the next turn.
+//!
+//! The queues have no limit: it is the program that fills them.
 
 use std::collections::VecDeque;
 
 use super::{Callback, Cause, Kind, Loop};
 use crate::net::NetTick;
 
-/// One entry of the tick queue. What sockets put off stands in the same line as what the program puts off: their order
-/// against each other is part of Node's behaviour.
+/// One entry of the tick queue. Ticks of the program and of sockets share one queue, because their order against each
+/// other is part of Node's behaviour.
 pub(crate) enum Tick {
     User(Callback),
     Net(NetTick),
 }
 
-/// The queues that are drained at every callback boundary.
+/// The queues that are emptied at each boundary.
 #[derive(Default)]
 pub(crate) struct Ticks {
     pub ticks: VecDeque<(Tick, Cause)>,
@@ -46,10 +47,10 @@ struct Immediate {
     cause: Cause,
 }
 
-/// The immediates in the order they were made.
+/// The immediates in the order in which they were made.
 ///
-/// They are numbered without gaps, so an id minus the number of the first one in line is its place: clearing is O(1)
-/// and a cleared one keeps its place, empty, until its turn comes.
+/// They are numbered without gaps, so the index of an immediate is its number minus that of the first one in the queue.
+/// Clearing is therefore O(1). A cleared immediate stays in the queue without its callback until it is popped.
 #[derive(Default)]
 pub(crate) struct Immediates {
     line: VecDeque<Immediate>,
@@ -64,12 +65,12 @@ impl Immediates {
         ImmediateId(self.first + self.line.len() as u64 - 1)
     }
 
-    /// One past the last immediate: what a check phase runs up to.
+    /// The number that the next immediate will have. A check phase runs the immediates before the one of its start.
     pub fn end(&self) -> u64 {
         self.first + self.line.len() as u64
     }
 
-    /// The next immediate made before `end`; cleared ones are passed over.
+    /// Removes and returns the next immediate that was made before `end`. Cleared ones are skipped.
     pub fn pop_before(&mut self, end: u64) -> Option<(Callback, Cause)> {
         while self.first < end {
             let immediate = self.line.pop_front()?;
@@ -107,17 +108,17 @@ impl Immediates {
         self.line.get(place as usize).is_some_and(|immediate| immediate.callback.is_some() && immediate.is_referenced)
     }
 
-    /// How many of them keep the loop alive.
+    /// How many immediates keep the loop alive.
     pub fn referenced(&self) -> usize {
         self.referenced
     }
 }
 
 impl Loop {
-    /// Drains ticks and microtasks: all ticks, then all microtasks, and again until both are empty.
+    /// Runs ticks and microtasks: all ticks, then all microtasks, and again until both queues are empty.
     ///
-    /// The one place where this happens. It is called by the loop after everything it does on one occasion, never from
-    /// inside a callback.
+    /// The loop calls this after everything that it does on one occasion. It is the only function that runs the queues,
+    /// and is never called while user code is on the stack.
     #[inline]
     pub(crate) fn boundary(&mut self) {
         if !self.ticks.is_empty() {
@@ -125,7 +126,7 @@ impl Loop {
         }
     }
 
-    /// As [`tick`](Self::tick), but in front of all ticks that wait already.
+    /// As [`tick`](Self::tick), but puts the tick in front of all others.
     pub(crate) fn first_net_tick(&mut self, tick: NetTick) {
         let cause = self.cause();
         self.ticks.ticks.push_front((Tick::Net(tick), cause));
@@ -136,6 +137,7 @@ impl Loop {
             while let Some((tick, cause)) = self.ticks.ticks.pop_front() {
                 match tick {
                     Tick::User(callback) => drop(self.call(Kind::Tick, cause, callback)),
+                    // The tick is work of the loop itself: its records get the cause for which it was queued.
                     Tick::Net(tick) => {
                         let outer = self.act_for(cause);
                         self.run_net_tick(tick);
@@ -143,6 +145,7 @@ impl Loop {
                     }
                 }
             }
+            // A tick that a microtask adds waits until all microtasks have run, as in Node.
             while let Some((microtask, cause)) = self.ticks.microtasks.pop_front() {
                 self.call(Kind::Microtask, cause, microtask);
             }
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_immediate_is_passed_over_and_counts_no_more() {
+    fn a_cleared_immediate_is_skipped_and_keeps_nothing_alive() {
         let mut immediates = Immediates::default();
         let a = immediates.push(ignore(), Cause::default());
         let b = immediates.push(ignore(), Cause::default());
@@ -175,7 +178,7 @@ mod tests {
         assert!(immediates.pop_before(end).is_some());
         assert!(!immediates.is_referenced(a) && immediates.is_referenced(c));
         assert!(immediates.pop_before(end).is_some());
-        assert!(immediates.pop_before(end).is_none(), "what was made later waits");
+        assert!(immediates.pop_before(end).is_none(), "an immediate that was made later waits");
         assert!(immediates.is_referenced(late));
         immediates.set_referenced(late, false);
         immediates.set_referenced(late, false);

@@ -14,7 +14,15 @@ use std::{fmt, mem};
 
 use super::Loop;
 
-type Posted = Box<dyn FnOnce(&mut Loop) + Send>;
+type Closure = Box<dyn FnOnce(&mut Loop) + Send>;
+
+/// A closure that waits to be run on the loop.
+pub(super) enum Posted {
+    /// A callback of the program.
+    Program(Closure),
+    /// This crate's own, such as the result of a lookup.
+    Internal(Closure),
+}
 
 /// What all remotes of a loop share.
 struct RemoteState {
@@ -54,10 +62,20 @@ impl Remote {
     ///
     /// Returns `false`, and drops `f`, if the loop is gone.
     pub fn post(&self, f: impl FnOnce(&mut Loop) + Send + 'static) -> bool {
+        self.push(Posted::Program(Box::new(f)))
+    }
+
+    /// As [`post`](Self::post), for a closure of this crate: it is no callback of the program, so it is not counted,
+    /// recorded or held by a gate. Callbacks that it makes are.
+    pub(crate) fn post_internal(&self, f: impl FnOnce(&mut Loop) + Send + 'static) -> bool {
+        self.push(Posted::Internal(Box::new(f)))
+    }
+
+    fn push(&self, posted: Posted) -> bool {
         let is_first = {
             let mut queue = self.lock();
             let Some(queue) = queue.as_mut() else { return false };
-            queue.push(Box::new(f));
+            queue.push(posted);
             self.state.holds.fetch_add(1, Ordering::AcqRel);
             queue.len() == 1
         };
@@ -91,7 +109,7 @@ impl Remote {
     }
 
     /// Takes the closures that have been posted since the last call.
-    pub(crate) fn take_posted(&self) -> Vec<Posted> {
+    pub(super) fn take_posted(&self) -> Vec<Posted> {
         let posted = self.lock().as_mut().map(mem::take).unwrap_or_default();
         self.state.holds.fetch_sub(posted.len(), Ordering::AcqRel);
         posted

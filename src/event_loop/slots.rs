@@ -1,15 +1,15 @@
 //! A table whose keys never name a later occupant.
 //!
-//! A slot is used again as soon as its occupant has left. A [`Key`] therefore holds two numbers, the slot and the serial
-//! of one occupant, and every look-up compares the serial:
+//! A slot is used again as soon as its occupant has left. A [`Key`] therefore holds two numbers, the slot and the
+//! serial of one occupant, and every look-up compares the serial:
 //!
 //! ```text
 //!   slot 7             occupant #41 ── removed ──▶ empty ── insert ──▶ occupant #57
 //!   Key (slot 7, #41)  finds #41                   finds nothing       finds nothing
 //! ```
 //!
-//! Sockets, servers, sources and timers are all kept this way. The serial is stored inside the value, where it fits into a gap: a
-//! socket costs 72 bytes with it, and would cost 80 if the table kept the serial beside the value.
+//! Sockets, servers, sources and timers are all kept this way. The serial is stored inside the value, where it fits
+//! into a gap: a socket costs 72 bytes with it, and would cost 80 if the table kept the serial beside the value.
 
 use slab::Slab;
 

@@ -1,10 +1,15 @@
-//! Other things to wait for than sockets: signals, standard input.
+//! Event sources that are not sockets: signals and standard input.
 //!
-//! `process` registers them here. A source is told when it is ready, edge-triggered (read until `WouldBlock`). It keeps
-//! the loop alive if it says so.
+//! The module `process` registers them here. The loop calls a source when the kernel reports it, edge-triggered: the
+//! source must read until `WouldBlock`. A source keeps the loop alive while it is referenced and not paused.
 //!
-//! What a source runs when it is ready is this crate's code, which may have several things to tell the program: it calls
-//! the program through [`Loop::call`] and has a boundary after each call, as the loop does itself.
+//! ```text
+//!   descriptor ───── poll ─▶ serve_source ─┬─▶ on_ready ── for each event ──▶ Loop::call, boundary
+//!   helper thread ── post ─▶ wake_source ──┘
+//! ```
+//!
+//! `on_ready` is code of this crate and may report several events to the program. It calls the program through
+//! [`Loop::call`], with a boundary after each call, as the loop does.
 
 use std::io;
 
@@ -25,9 +30,9 @@ pub(crate) struct Sources {
 struct Source {
     serial: u32,
     is_referenced: bool,
-    /// Is not told that it is ready. It does not count then.
+    /// A paused source is not called and does not keep the loop alive.
     is_paused: bool,
-    /// Owns the registered thing, whose descriptor is closed when this is dropped. Out while it is being called.
+    /// Owns the descriptor, which is closed when this is dropped. `None` while it is being called.
     on_ready: Option<OnReady>,
 }
 
@@ -46,7 +51,7 @@ impl Source {
 }
 
 impl Loop {
-    /// Registers `source` and calls `on_ready` whenever the kernel reports it.
+    /// Registers `source`. Calls `on_ready` whenever the kernel reports it.
     pub(crate) fn add_source<S: mio::event::Source + 'static>(
         &mut self,
         mut source: S,
@@ -58,15 +63,15 @@ impl Loop {
         Ok(self.insert_source(Box::new(move |lp, id| on_ready(lp, id, &mut source))))
     }
 
-    /// A source without a descriptor: a helper thread posts [`wake_source`](Self::wake_source) when there is something.
-    /// `on_ready` is called for the first time in the next poll phase, to set the helper to work.
+    /// Adds a source without a descriptor. A helper thread posts [`wake_source`](Self::wake_source) when there is an
+    /// event. The first call of `on_ready`, in the next poll phase, starts the helper.
     pub(crate) fn add_woken_source(&mut self, on_ready: impl FnMut(&mut Loop, SourceId) + 'static) -> SourceId {
         let id = self.insert_source(Box::new(on_ready));
-        self.remote.post(move |lp| lp.wake_source(id));
+        self.remote.post_internal(move |lp| lp.wake_source(id));
         id
     }
 
-    /// Forgets a source and closes it. Fine from inside its own call.
+    /// Removes a source and closes its descriptor. A source may remove itself while it is called.
     pub(crate) fn remove_source(&mut self, id: SourceId) {
         if let Some(source) = self.sources.slots.remove(id.0) {
             self.active -= usize::from(source.keeps_alive());
@@ -77,26 +82,26 @@ impl Loop {
         self.source(id).is_some()
     }
 
-    /// Whether a source is there and not paused.
+    /// Whether a source exists and is not paused.
     pub(crate) fn is_reading_source(&mut self, id: SourceId) -> bool {
         self.source(id).is_some_and(|source| !source.is_paused)
     }
 
-    /// Whether a source keeps the loop alive.
+    /// Sets whether a source keeps the loop alive.
     pub(crate) fn reference_source(&mut self, id: SourceId, is_referenced: bool) {
         self.change_source(id, |source| source.is_referenced = is_referenced);
     }
 
-    /// A source is not called until it is resumed.
+    /// The source is not called until it is resumed.
     pub(crate) fn pause_source(&mut self, id: SourceId) {
         self.change_source(id, |source| source.is_paused = true);
     }
 
-    /// A source that was paused is called in the next poll phase, ready or not: it may have missed something.
+    /// The source is called again, for the first time in the next poll phase: it may have missed an event.
     pub(crate) fn resume_source(&mut self, id: SourceId) {
         if self.source(id).is_some_and(|source| source.is_paused) {
             self.change_source(id, |source| source.is_paused = false);
-            self.remote.post(move |lp| lp.wake_source(id));
+            self.remote.post_internal(move |lp| lp.wake_source(id));
         }
     }
 
@@ -110,7 +115,9 @@ impl Loop {
         if !self.is_reading_source(id) {
             return;
         }
+        // Taken out of the loop, which it gets as an argument.
         let Some(mut on_ready) = self.source(id).and_then(|source| source.on_ready.take()) else { return };
+        // Runs user code. The source may remove itself, and its slot may have another occupant then: look it up again.
         on_ready(self, id);
         if let Some(source) = self.source(id) {
             source.on_ready = Some(on_ready);
@@ -125,7 +132,7 @@ impl Loop {
         SourceId(self.sources.slots.insert(source))
     }
 
-    /// Changes what decides whether a source keeps the loop alive, and counts it accordingly.
+    /// Changes a source, and counts it in `active` if it keeps the loop alive from now on, or not.
     fn change_source(&mut self, id: SourceId, change: impl FnOnce(&mut Source)) {
         let Some(source) = self.source(id) else { return };
         let before = source.keeps_alive();
@@ -140,7 +147,7 @@ impl Loop {
 }
 
 impl Sources {
-    /// The name that the next source will have.
+    /// The key that the next source will have. It is in the token before the source is inserted.
     fn next_key(&self) -> Key {
         self.slots.next_key(self.next_serial)
     }

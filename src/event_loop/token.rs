@@ -1,7 +1,7 @@
 //! Keys, and how they travel through the kernel.
 //!
-//! A [`Key`] names one occupant of a slot (see `slots.rs`). mio carries one number per registered descriptor, the token,
-//! from the registration to the event. It holds the key and the kind of thing that the key names:
+//! A [`Key`] names one occupant of a slot (see `slots.rs`). mio carries one number per registered descriptor, the
+//! token, from the registration to the event. It holds the key and the kind of thing that the key names:
 //!
 //! ```text
 //!   63 ········ 32 │ 31 30 │ 29 ········ 0
@@ -47,9 +47,9 @@ const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
 impl Key {
     #[inline]
-    pub fn new(index: usize, serial: u32) -> Self {
+    pub const fn new(index: usize, serial: u32) -> Self {
         debug_assert!(index as u64 <= INDEX_MASK);
-        Key(u64::from(serial) << 32 | index as u64)
+        Key((serial as u64) << 32 | index as u64)
     }
 
     #[inline]
@@ -68,12 +68,19 @@ impl Key {
     }
 
     #[inline]
-    pub fn token(self, kind: TokenKind) -> mio::Token {
+    pub const fn token(self, kind: TokenKind) -> mio::Token {
         mio::Token((self.0 | (kind as u64) << INDEX_BITS) as usize)
     }
 }
 
-/// Takes a token apart again.
+/// The token of the loop's own waker.
+pub(crate) const WAKER: mio::Token = Key::new(0, 0).token(TokenKind::Waker);
+
+/// The token of a gate's descriptor. It has the kind of the waker, because all four kinds are in use.
+#[cfg(feature = "trace")]
+pub(crate) const GATE: mio::Token = Key::new(1, 0).token(TokenKind::Waker);
+
+/// The kind and the key that a token holds.
 #[inline]
 pub(crate) fn open(token: mio::Token) -> (TokenKind, Key) {
     let token = token.0 as u64;
@@ -92,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_comes_back_as_it_went() {
+    fn a_token_holds_its_kind_and_key() {
         let kinds = [
             TokenKind::Socket,
             TokenKind::Server,

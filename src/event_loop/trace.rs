@@ -1,4 +1,4 @@
-//! What the loop did, as a value: a ring of small records, each with the one that caused it.
+//! The trace: what the loop did, as a ring of small records, each with the record that caused it.
 //!
 //! ```text
 //!   poll ──▶ ready #41 ──▶ on_data #41 ──▶ write #41 ──▶ sent #41
@@ -6,28 +6,30 @@
 //!                              └─▶ timer armed ──▶ (two turns later) timer fired ──▶ write #41 ──▶ sent #41
 //! ```
 //!
-//! While something runs on the loop's behalf (a callback, a phase) its record is the *current* one, and whatever is
-//! recorded meanwhile names it as its cause. What is put off (a tick, a timer, gathered bytes) carries its cause with
-//! it. So from any record a chain leads back to the poll, or to the program's main body.
+//! While something runs (a callback, a phase) its record is the *current* one, and every record made meanwhile names
+//! it as its cause. Something that is put off (a tick, a timer, gathered bytes) carries its cause with it. So from
+//! any record a chain leads back to the poll, or to the program's main body.
 //!
-//! The loop only records. Who wants to know reads the ring: the command's `--trace`, a test, a quiz.
+//! The loop only records. Observers read the ring, each at its own position ([`Trace::since`]): the command's
+//! `--trace`, a test, a quiz. A [`Gate`](super::Gate) uses the same hooks, to hold the loop before a callback; see
+//! `observe.rs`.
 //!
 //! # What it costs
 //!
-//! Without the feature `trace`: nothing, the hooks are empty. With it, while nobody records: one predictable branch per
-//! hook. Instructions per message of `bucle serve echo` in a release build (callgrind, 64-byte messages one at a time per
-//! connection, the difference of 5,000 and 25,000 messages):
+//! Without the feature `trace`: nothing, the hooks are empty. With it, while nothing observes the loop: one
+//! predictable branch per hook. Instructions per message of `bucle serve echo` in a release build (callgrind, 64-byte
+//! messages one at a time per connection, the difference of 5,000 and 25,000 messages):
 //!
 //! | connections | without the feature | not recording | recording and writing `--trace` |
 //! |---|---|---|---|
 //! | 1, a turn for each message | 1,009 | 1,096 | 14,840 |
 //! | 50 | 482 | 514 | 8,770 |
 //!
-//! Recording itself is a tenth of the last column, the rest is writing JSON: some 140 instructions for a point in time,
-//! twice that for what begins and ends, and half of them ask the clock. In time, as far as a shared 2.8 GHz Xeon lets one
-//! say (the best of nine runs of two million, 2026-11-22): 20 to 30 ns for a point in time, 65 to 75 for a callback, with
-//! 18 for each look at the clock and two of them per callback. So the goal of 5 ns a record is not met by the system's
-//! clock; a cheaper clock is what would change that.
+//! Recording is a tenth of the last column, the rest is writing JSON: some 140 instructions for a point in time,
+//! twice that for a record with a beginning and an end; half of them read the clock. Measured in time on a shared 2.8
+//! GHz Xeon (the best of nine runs of two million, 2026-11-22): 20 to 30 ns for a point in time, 65 to 75 for a
+//! callback. Reading the clock takes 18 ns, and a callback reads it twice. The goal of 5 ns a record is not met with
+//! the system's clock; a cheaper clock would change that.
 
 #[cfg(feature = "trace")]
 mod ring;
@@ -36,16 +38,18 @@ mod ring;
 use std::time::Duration;
 
 #[cfg(feature = "trace")]
-pub use ring::{Record, Trace};
+pub use ring::{Record, Records, Trace};
 
 use super::Loop;
+#[cfg(feature = "trace")]
+use super::observe::Open;
 
 /// The phases of a turn, and what comes before the first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(u8)]
 pub enum Phase {
-    /// The program's main body, or a call from outside ([`EventLoop::enter`](crate::EventLoop::enter)); what was put off
-    /// before a turn ([`EventLoop::run_with`](crate::EventLoop::run_with)).
+    /// The program's main body, or a call from outside ([`EventLoop::enter`](crate::EventLoop::enter)); ticks and
+    /// writes of an observer before a turn ([`Loop::on_prepare`](crate::Loop::on_prepare)).
     #[default]
     Main,
     /// Shutdowns, failed connects.
@@ -81,7 +85,7 @@ impl Phase {
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $text:literal,)*) => {
         /// What a record is about.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
         #[repr(u8)]
         #[non_exhaustive]
         pub enum Kind {
@@ -105,26 +109,28 @@ kinds! {
     #[default]
     Phase "phase",
     /// The wait for the kernel. Size: how many events it reported.
+    #[cfg(feature = "trace")]
     Wait "wait",
-    /// The kernel reported a descriptor, or one was known to be ready. The cause of what is done about it.
+    /// The kernel reported a descriptor, or a descriptor was known to be ready. The cause of the reads, writes and
+    /// accepts that follow.
     Ready "ready",
 
-    /// The program's main body.
+    /// The program's main body, or a callback of [`Loop::on_before_exit`](crate::Loop::on_before_exit).
     Main "main",
-    /// A tick. Cause: who queued it.
+    /// A tick. Cause: the record in which it was queued.
     Tick "tick",
-    /// A microtask. Cause: who queued it.
+    /// A microtask. Cause: the record in which it was queued.
     Microtask "microtask",
-    /// An immediate. Cause: who made it.
+    /// An immediate. Cause: the record in which it was made.
     Immediate "immediate",
     /// A timer fires. Size: how late, in milliseconds. Cause: its arming.
     Timer "timer",
     /// A closure that another thread posted.
     Posted "posted",
-    /// A signal came.
+    /// A signal arrived.
     #[cfg(any(feature = "process", feature = "trace"))]
     Signal "signal",
-    /// Standard input gave something, or ended.
+    /// Standard input was read, or ended.
     #[cfg(any(feature = "process", feature = "trace"))]
     Stdin "stdin",
     /// The callback of a write, an end or a close.
@@ -155,6 +161,8 @@ kinds! {
     OnError "on_error",
     /// A handler's `on_close`.
     OnClose "on_close",
+    /// A handler's `on_going_away`.
+    OnGoingAway "on_going_away",
     /// A handler's `on_listening`.
     OnListening "on_listening",
     /// A handler's `on_drop`.
@@ -163,7 +171,10 @@ kinds! {
     OnServerError "on_server_error",
     /// A handler's `on_server_close`.
     OnServerClose "on_server_close",
+    /// A telnet handler's `on_line`, inside the `on_data` of its chunk. Size: bytes.
+    OnLine "on_line",
 
+    // Kinds from `Main` to here are callbacks; those from `Armed` on are points in time.
     /// A timer was armed. Size: its delay in milliseconds.
     Armed "armed",
     /// The program wrote. Size: bytes.
@@ -182,7 +193,7 @@ kinds! {
     Pause "pause",
     /// `resume` was called.
     Resume "resume",
-    /// `connect` was called on the system.
+    /// The system call `connect` was made.
     Connect "connect",
     /// The descriptor was closed.
     Destroy "destroy",
@@ -192,7 +203,7 @@ kinds! {
 impl Kind {
     /// Whether it is a callback of the program.
     pub fn is_callback(self) -> bool {
-        (Kind::Main as u8..=Kind::OnServerClose as u8).contains(&(self as u8))
+        (Kind::Main as u8..Kind::Armed as u8).contains(&(self as u8))
     }
 }
 
@@ -203,35 +214,35 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// The record that something was caused by; carried along with what is put off. Nothing without the feature.
+/// The record that caused something; carried along with what is put off. Empty without the feature.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cause {
     #[cfg(feature = "trace")]
-    number: u32,
+    pub(super) number: u32,
 }
 
-/// A record that takes time, while it does.
-#[must_use = "a span that is not ended has no duration, and stays the cause of everything"]
+/// A record that has begun and not ended.
+#[must_use = "a span that is not ended has no duration, and stays the cause of everything that follows"]
 #[derive(Default)]
 pub(crate) struct Span {
     #[cfg(feature = "trace")]
-    open: Option<ring::Open>,
+    open: Option<Open>,
 }
 
-/// The hooks: what the rest of the loop calls. Each is one branch while nobody records.
+/// The hooks that the rest of the loop calls. Each is one branch while nothing observes the loop.
 #[cfg(feature = "trace")]
 impl Loop {
-    /// In whose name things are done now.
+    /// The cause of what is done now.
     #[inline]
     pub(crate) fn cause(&self) -> Cause {
-        Cause { number: self.trace.as_ref().map_or(0, |trace| trace.current()) }
+        Cause { number: self.observed.as_ref().map_or(0, |observed| observed.current()) }
     }
 
-    /// From here on things are done in the name of `cause`. Gives back in whose name they were.
+    /// From here on `cause` is the cause of what is done. Returns the one before.
     #[inline]
     pub(crate) fn act_for(&mut self, cause: Cause) -> Cause {
-        match &mut self.trace {
-            Some(trace) => Cause { number: trace.set_current(cause.number) },
+        match &mut self.observed {
+            Some(observed) => Cause { number: observed.set_current(cause.number) },
             None => Cause::default(),
         }
     }
@@ -239,35 +250,38 @@ impl Loop {
     /// Records something that happens at a point in time, caused by what runs now.
     #[inline]
     pub(crate) fn note(&mut self, kind: Kind, subject: u32, size: usize) -> Cause {
-        match &self.trace {
-            Some(trace) => self.note_recorded(trace.current(), kind, subject, size),
+        match &self.observed {
+            Some(observed) => self.note_recorded(observed.current(), kind, subject, size),
             None => Cause::default(),
         }
     }
 
+    /// As [`note`](Self::note), with a cause of its own. Returns the cause of what follows from it.
     #[inline]
     pub(crate) fn note_for(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Cause {
-        if self.trace.is_none() {
+        if self.observed.is_none() {
             return cause;
         }
         self.note_recorded(cause.number, kind, subject, size)
     }
 
-    /// Records something that takes time. Until its [`end`](Self::end) it is the cause of what is recorded.
+    /// Begins a record that takes time and is no callback of the program. Until its [`end`](Self::end) it is the
+    /// cause of what is recorded.
     #[inline]
     pub(crate) fn begin(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Span {
-        if self.trace.is_none() {
+        if self.observed.is_none() {
             return Span::default();
         }
         self.begin_recorded(cause.number, kind, subject, size)
     }
 
-    /// Says how much an open record was of, when that is known only now.
+    /// As [`begin`](Self::begin), for a callback of the program: the gate may hold the loop before it.
     #[inline]
-    pub(crate) fn measured(&mut self, span: &Span, size: impl FnOnce() -> usize) {
-        if let (Some(trace), Some(open)) = (&mut self.trace, &span.open) {
-            trace.set_size(open, size());
+    pub(super) fn begin_callback(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Span {
+        if self.observed.is_none() {
+            return Span::default();
         }
+        self.begin_callback_observed(cause.number, kind, subject, size)
     }
 
     #[inline]
@@ -277,46 +291,51 @@ impl Loop {
         }
     }
 
-    // What follows is out of the way of who does not record: the hooks above stand in the busiest places of the loop.
+    // The rest is out of line: the hooks above stand in the busiest places of the loop.
 
     #[cold]
     #[inline(never)]
     fn note_recorded(&mut self, cause: u32, kind: Kind, subject: u32, size: usize) -> Cause {
         let now = self.clock.elapsed();
-        let Some(trace) = &mut self.trace else { return Cause::default() };
-        Cause { number: trace.note(now, kind, subject, size, cause) }
+        let Some(observed) = &mut self.observed else { return Cause::default() };
+        Cause { number: observed.note(now, cause, kind, subject, size) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_callback_observed(&mut self, cause: u32, kind: Kind, subject: u32, size: usize) -> Span {
+        self.pass_gate(cause, kind, subject, size);
+        self.begin_recorded(cause, kind, subject, size)
     }
 
     #[cold]
     #[inline(never)]
     fn begin_recorded(&mut self, cause: u32, kind: Kind, subject: u32, size: usize) -> Span {
         let now = self.clock.elapsed();
-        let Some(trace) = &mut self.trace else { return Span::default() };
-        Span { open: Some(trace.begin(now, kind, subject, size, cause)) }
+        let Some(observed) = &mut self.observed else { return Span::default() };
+        Span { open: observed.begin(now, cause, kind, subject, size) }
     }
 
     #[cold]
     #[inline(never)]
-    fn begin_phase_recorded(&mut self, phase: Phase) -> Span {
-        let Some(trace) = &mut self.trace else { return Span::default() };
-        trace.set_phase(phase);
-        let cause = trace.next();
-        self.begin_recorded(cause, Kind::Phase, 0, 0)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn end_recorded(&mut self, open: ring::Open) {
+    fn begin_phase_observed(&mut self, phase: Phase) -> Span {
         let now = self.clock.elapsed();
-        let Some(trace) = &mut self.trace else { return };
-        let Some(record) = trace.end(now, open) else { return };
+        let Some(observed) = &mut self.observed else { return Span::default() };
+        Span { open: observed.begin_phase(now, phase) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_recorded(&mut self, open: Open) {
+        let now = self.clock.elapsed();
+        let Some(record) = self.observed.as_mut().and_then(|observed| observed.end(now, open)) else { return };
         let took = Duration::from_nanos(record.duration_ns());
         if self.slow_limit.is_some_and(|limit| took > limit) && record.kind.is_callback() {
             self.warn_of_slow(record.kind, record.subject, took);
         }
     }
 
-    /// Who was slow, and whom it made late.
+    /// Logs which callback was slow, and which timers it made late.
     fn warn_of_slow(&mut self, kind: Kind, subject: u32, took: Duration) {
         let now = self.clock.elapsed();
         let late = self.late_timers(now);
@@ -331,34 +350,19 @@ impl Loop {
 
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
-        if let Some(trace) = &mut self.trace {
-            trace.next_turn();
+        if let Some(observed) = &mut self.observed {
+            // The turn is counted when its wait is over.
+            observed.begin_turn(self.counters.turns + 1);
         }
     }
 
     /// A phase begins: a span around all that it does.
     #[inline]
     pub(crate) fn begin_phase(&mut self, phase: Phase) -> Span {
-        if self.trace.is_none() {
+        if self.observed.is_none() {
             return Span::default();
         }
-        self.begin_phase_recorded(phase)
-    }
-
-    /// Records what the loop does from now on, in a ring of at least `capacity` records (32 bytes each), until
-    /// [`stop_trace`](Self::stop_trace). Each record costs two looks at the clock at most.
-    pub fn start_trace(&mut self, capacity: usize) {
-        self.trace = Some(Box::new(Trace::new(capacity)));
-    }
-
-    /// Stops recording and gives the ring back.
-    pub fn stop_trace(&mut self) -> Option<Trace> {
-        self.trace.take().map(|trace| *trace)
-    }
-
-    /// The ring, while something is recorded.
-    pub fn trace(&mut self) -> Option<&mut Trace> {
-        self.trace.as_deref_mut()
+        self.begin_phase_observed(phase)
     }
 
     /// While something is recorded: warns of callbacks that took longer than `limit`, with the timers they made late.
@@ -368,7 +372,17 @@ impl Loop {
     }
 }
 
-/// Without the feature the hooks are nothing.
+/// Sets the size of an open record when it is known only now.
+#[cfg(feature = "trace")]
+impl Span {
+    pub(super) fn set_size(&self, lp: &mut Loop, size: usize) {
+        if let (Some(observed), Some(open)) = (&mut lp.observed, &self.open) {
+            observed.set_size(open, size);
+        }
+    }
+}
+
+/// Without the feature the hooks do nothing.
 #[cfg(not(feature = "trace"))]
 impl Loop {
     #[inline(always)]
@@ -397,7 +411,9 @@ impl Loop {
     }
 
     #[inline(always)]
-    pub(crate) fn measured(&mut self, _: &Span, _: impl FnOnce() -> usize) {}
+    pub(super) fn begin_callback(&mut self, _: Cause, _: Kind, _: u32, _: usize) -> Span {
+        Span {}
+    }
 
     #[inline(always)]
     pub(crate) fn end(&mut self, _: Span) {}

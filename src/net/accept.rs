@@ -1,4 +1,5 @@
-//! Accepting: one connection a turn as in Node, or more; turning away; and doing without descriptors.
+//! Accepting: one connection a turn as in Node, or more; and doing without descriptors. [`refuse`](super::refuse) has
+//! what a full server does.
 //!
 //! The listener is edge-triggered like every descriptor: it stays on the ready list until an accept has found nobody.
 //! Node takes one connection per turn; [`ServerOptions::accepts_per_turn`](super::ServerOptions::accepts_per_turn) takes
@@ -13,7 +14,7 @@ use super::listener::set_listener_options;
 use super::state::flag;
 use super::state::{Link, SocketState};
 use super::stream::Stream;
-use super::{BACKLOG, Dropped, Error, NetTimer, ServerId, Socket};
+use super::{BACKLOG, Error, NetTimer, ServerId, Socket};
 use crate::error_codes;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop, TimerId};
@@ -84,7 +85,7 @@ impl Loop {
             match accept_failure(&error) {
                 AcceptFailure::NobodyThere => {
                     state.gone_in_a_row = 0;
-                    return;
+                    return self.backlog_is_empty(server);
                 }
                 AcceptFailure::TryNext if state.gone_in_a_row < GONE_IN_A_ROW => state.gone_in_a_row += 1,
                 AcceptFailure::NoDescriptor => return self.starve(server, &error),
@@ -113,7 +114,7 @@ impl Loop {
         }
     }
 
-    fn put_listener_on_ready_list(&mut self, server: ServerId) {
+    pub(super) fn put_listener_on_ready_list(&mut self, server: ServerId) {
         let Some(state) = self.net.server_mut(server) else { return };
         if !state.is_ready && state.listener.is_bound() {
             state.is_ready = true;
@@ -124,12 +125,7 @@ impl Loop {
     fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
         let Some(state) = self.net.server(server) else { return };
         if state.max_connections > 0 && state.connections as usize >= state.max_connections {
-            match peer {
-                Some(peer) => log::debug!(target: "bucle::net", "{server} is full: turned away {peer}"),
-                None => log::debug!(target: "bucle::net", "{server} is full: turned one away"),
-            }
-            let dropped = Dropped { local: stream.local_addr(), remote: peer };
-            return self.emit_server(server, Kind::OnDrop, |handler, lp| handler.on_drop(lp, server, dropped));
+            return self.refuse(server, stream, peer);
         }
         let (handler, options) = (state.handler, &state.options);
         let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
@@ -138,7 +134,7 @@ impl Loop {
             set_listener_options(options, |set| stream.with_tcp(set));
         }
         let mut flags = if options.allow_half_open { flag::ALLOW_HALF_OPEN } else { 0 };
-        flags |= if options.flowing { flag::LISTENS } else { 0 };
+        flags |= if options.flowing { flag::PROGRAM_READS } else { 0 };
         flags |= match (options.pause_on_connect, options.flowing) {
             (true, _) => flag::PAUSED,
             (false, true) => flag::READING | flag::FLOWING,
@@ -157,7 +153,7 @@ impl Loop {
         state.set(flags);
         state.stream = stream;
         self.net.sockets.insert(state);
-        self.net.outboxes.store.blocks.connections_are(self.net.sockets.len());
+        self.net.outboxes.store.blocks.set_connections(self.net.sockets.len());
         self.share_handler(handler);
         if let Some(state) = self.net.server_mut(server) {
             state.connections += 1;
@@ -171,7 +167,11 @@ impl Loop {
             socket.set_timeout(self, timeout);
         }
         let port = peer.map_or(0, |peer| usize::from(peer.port()));
+        let is_going_away = self.count_for_drain(server);
         self.emit(socket, Kind::OnConnection, port, |handler, lp| handler.on_connection(lp, socket));
+        if is_going_away {
+            self.announce_going_away(socket);
+        }
     }
 
     /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:

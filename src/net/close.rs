@@ -12,7 +12,7 @@
 use std::mem;
 use std::time::Duration;
 
-use super::outbox::FEW;
+use super::outbox::SMALL_TABLE;
 use super::send::{Sent, send_with};
 use super::state::flag::*;
 use super::state::{Life, Link, NO_SERVER, Reset, SocketState, Writing};
@@ -144,15 +144,15 @@ impl Loop {
         let net = &mut self.net;
         let (connections, places) = (net.sockets.len(), net.sockets.capacity());
         // The last of a crowd may have sat at the table's far end.
-        let is_forsaken = connections <= FEW && places > 8 * FEW;
-        if net.outboxes.crowd_has_left(connections) || is_forsaken {
+        let is_forsaken = connections <= SMALL_TABLE && places > 8 * SMALL_TABLE;
+        if net.outboxes.shrink_if_halved(connections) || is_forsaken {
             net.sockets.shrink_to_fit();
-            net.unsent.shrink_to(FEW);
-            net.ready.shrink_to(FEW);
-            net.pipes_buf.shrink_to(FEW);
-            self.ticks.ticks.shrink_to(FEW);
-            self.net.pending.shrink_to(FEW);
-            self.net.closing.shrink_to(FEW);
+            net.unsent.shrink_to(SMALL_TABLE);
+            net.ready.shrink_to(SMALL_TABLE);
+            net.pipes_buf.shrink_to(SMALL_TABLE);
+            self.ticks.ticks.shrink_to(SMALL_TABLE);
+            self.net.pending.shrink_to(SMALL_TABLE);
+            self.net.closing.shrink_to(SMALL_TABLE);
         }
     }
 
@@ -178,7 +178,7 @@ impl Loop {
         state.set_life(Life::Closing);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
-        self.take_pipes(socket);
+        self.remove_pipes(socket);
         // A pipe that is laid to it in its `on_close` is not meant, as in Node: it may be for a new life.
         let sources = self.sources_of(socket);
         self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));

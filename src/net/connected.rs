@@ -1,12 +1,12 @@
-//! The connection is made: what follows, in Node's order.
+//! A connection is established, or has failed: the steps that follow, in Node's order.
 //!
 //! ```text
 //!   writable ──▶ SO_ERROR ─┬─ an error ──▶ the next address, or destroy (connect.rs)
-//!                          └─ none ──────▶ on_connect ──▶ early writes, or the shutdown ──▶ on_ready ──▶ reading begins
+//!                          └─ none ──────▶ on_connect ──▶ early writes, or the shutdown ─▶ on_ready ──▶ reading begins
 //! ```
 //!
-//! An *early write* is one that the program made while the socket was connecting. It counts as the write in flight from
-//! the moment of the connection on, so `on_connect` may queue writes behind it but not overtake it.
+//! An *early write* is one that the program made while the socket was connecting. When the socket is connected it
+//! becomes the write in flight, before `on_connect` is called. So writes made in `on_connect` are queued behind it.
 
 use super::outbox::Outboxes;
 use super::state::flag::*;
@@ -17,18 +17,18 @@ use crate::error_codes;
 use crate::event_loop::{Kind, Loop};
 
 impl Loop {
-    /// The descriptor is writable, or broken: it is connected, or not. A boundary after all that follows.
+    /// The descriptor of a connecting socket is writable or broken. One boundary follows, after all callbacks.
     pub(super) fn finish_connect(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED) {
-            return; // By a callback of this very poll, after the kernel had reported the connection.
+            return; // By an earlier callback of this poll.
         }
         let outcome = match state.stream.take_error() {
             Ok(None) => Ok(()),
             Ok(Some(error)) | Err(error) => Err(error),
         };
         if outcome.is_ok() && state.stream.is_tcp() && state.stream.peer_addr().is_none() {
-            return; // Not yet: the event was of an earlier attempt's descriptor, or of none.
+            return; // Not connected yet: the event was for the descriptor of an earlier address.
         }
         match outcome {
             Ok(()) => self.connected(socket),
@@ -41,17 +41,19 @@ impl Loop {
         self.boundary();
     }
 
-    /// Connected: `on_connect`, then what was written before, then `on_ready`, and reading begins.
+    /// Connected: `on_connect`, the early writes, `on_ready`. Then reading begins.
     fn connected(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
-        // It is in flight while `on_connect` runs: what that writes queues up behind it.
+        // Asked before the link changes, on which the answer depends.
         let has_early_write = state.has_early_write(outboxes);
         state.set_link(Link::Connected);
         if has_early_write {
+            // Blocked although the kernel has refused nothing: writes of `on_connect` must queue behind the early ones.
             state.set(BLOCKED);
         }
         let idle_timer = state.idle_timer;
         if let Some(more) = &mut state.more {
+            // Options that were set before there was a descriptor are applied now.
             let timer = more.connecting.take().and_then(|connecting| connecting.attempt_timer);
             if more.no_delay {
                 state.stream.with_tcp(|stream| stream.set_tcp_nodelay(true));
@@ -71,6 +73,8 @@ impl Loop {
         }
         self.recount(socket);
         log::debug!(target: "bucle::net", "{socket} connected");
+        // From here on each step may run user code that destroys the socket. The steps check that for themselves,
+        // except that `on_ready` is called in any case, as in Node.
         self.emit(socket, Kind::OnConnect, 0, |handler, lp| handler.on_connect(lp, socket));
         self.reset_if_asked_for(socket, Reset::BeforeWrites);
         self.send_early_fin(socket);
@@ -79,6 +83,7 @@ impl Loop {
         self.emit(socket, Kind::OnReady, 0, |handler, lp| handler.on_ready(lp, socket));
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(READING) {
+            // Bytes may have arrived together with the connection, in an event that was used up for it.
             self.net.put_on_ready_list_if_readable(socket);
         } else if !state.is(PAUSED) {
             self.start_reading(socket);
@@ -86,16 +91,16 @@ impl Loop {
         self.recount(socket);
     }
 
-    /// What `reset_and_destroy` has put off while it was connecting.
+    /// Carries out a `reset_and_destroy` that was called while the socket was connecting.
     fn reset_if_asked_for(&mut self, socket: Socket, when: Reset) {
         let Some(state) = self.net.socket(socket) else { return };
         if !state.is(DESTROYED) && state.more.as_ref().is_some_and(|more| more.resets_on_connect == Some(when)) {
-            // Only reported where it is asked for; here it cannot fail.
+            // It fails only on a unix path, and `reset_and_destroy` has checked that.
             let _ = self.reset_socket(socket);
         }
     }
 
-    /// `end` was called before `connect_to`: the FIN is sent now. Writes that were made since then come behind it, and fail.
+    /// `end` was called before `connect_to`: the FIN is sent now. Writes that were made since come behind it, and fail.
     fn send_early_fin(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let ends = state.more.as_mut().is_some_and(|more| std::mem::take(&mut more.ends_on_connect));
@@ -113,11 +118,12 @@ impl Loop {
         }
     }
 
-    /// Writes made before the connection was there, or an end.
+    /// Sends the early writes. If there are none and the program has ended the socket, queues the shutdown.
     fn send_early_writes(&mut self, socket: Socket, has_early_write: bool) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let has_early_write = has_early_write && state.is(BLOCKED);
         if has_early_write && state.is(DESTROYED) {
+            // Destroyed in `on_connect`: as in Node, the callbacks of the early writes get ERR_SOCKET_CLOSED.
             state.clear(BLOCKED);
             let first = self.net.take_inflight_callbacks(socket);
             self.report_now(socket, first, Error::SocketClosed);
@@ -131,8 +137,8 @@ impl Loop {
 }
 
 impl SocketState {
-    /// Whether a write waits for the connection: Node's write in flight, which completes as soon as it is there, though it
-    /// may be empty. What only a cork holds back is none.
+    /// Whether a write waits for the connection. It may be an empty one, with a callback. Writes that only a cork holds
+    /// back do not count.
     pub(super) fn has_early_write(&self, outboxes: &Outboxes) -> bool {
         self.is(CONNECTING) && outboxes.of(self).is_some_and(|outbox| self.corks == 0 || outbox.is_in_flight())
     }

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use super::state::flag::UPGRADING;
 use super::{Error, Loop, ServerId, Socket};
 use crate::event_loop::Kind;
 
@@ -60,9 +61,23 @@ pub trait Handler: Any {
     /// The socket's last word. Its handle finds nothing any more after this.
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, had_error: bool) {}
 
+    /// The socket's server has begun to drain ([`ServerId::drain`](super::ServerId::drain)): this connection ends soon.
+    ///
+    /// For what a protocol sends in that case: an HTTP server adds `Connection: close` to its next answer, a WebSocket
+    /// server sends a close frame with code 1001 (*going away*). Nothing has to be done here. A connection that is
+    /// accepted during the drain gets this right after `on_connection`.
+    fn on_going_away(&mut self, lp: &mut Loop, socket: Socket) {}
+    /// Whether an answer to this connection is still being prepared. Not an event but a question, put by a drain before it
+    /// ends a quiet connection; a busy one is left alone until [`Drain::grace`](super::Drain::grace) is over.
+    ///
+    /// For handlers that answer later than in the callback that got the request. Default: `false`.
+    fn is_busy(&self, lp: &Loop, socket: Socket) -> bool {
+        false
+    }
+
     /// The server is bound and takes connections.
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {}
-    /// The server was full (`max_connections`) and has turned somebody away.
+    /// The server was full ([`max_connections`](super::ServerOptions::max_connections)) and has refused a connection.
     fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
     /// The server could not listen, or could not accept. Unless you write this method, it is logged as a warning.
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
@@ -72,13 +87,13 @@ pub trait Handler: Any {
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}
 }
 
-/// Who was turned away by a full server. Both are `None` on a unix path.
+/// A connection that a full server has refused. Both addresses are `None` on a unix path.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Our side of the connection.
     pub local: Option<SocketAddr>,
-    /// The one who wanted in.
+    /// The peer's side.
     pub remote: Option<SocketAddr>,
 }
 
@@ -89,11 +104,16 @@ pub(super) struct HandlerSlot {
     pub users: u32,
     /// If it has one: see [`Shared`](super::Shared).
     pub name: Option<NonZeroU32>,
+    /// Makes a handler of shared state; set while that is to happen. See [`Shared`](super::Shared).
+    pub conversion: Option<Conversion>,
 }
+
+/// Makes a handler of what a slot holds.
+pub(super) type Conversion = fn(Box<dyn Handler>) -> Box<dyn Handler>;
 
 impl Loop {
     pub(super) fn add_handler(&mut self, handler: Box<dyn Handler>) -> u32 {
-        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None }) as u32
+        self.net.handlers.insert(HandlerSlot { handler: Some(handler), users: 1, name: None, conversion: None }) as u32
     }
 
     pub(super) fn share_handler(&mut self, slot: u32) {
@@ -149,7 +169,16 @@ impl Loop {
         size: usize,
         f: impl FnOnce(&mut dyn Handler, &mut Loop),
     ) {
-        let Some(state) = self.net.socket(socket) else { return };
+        let Some(mut state) = self.net.socket(socket) else { return };
+        // Two events may follow each other without a tick between them: `on_connect` and `on_ready`, the callback of a
+        // write and `on_drain`. If the first one has upgraded the socket, the new handler gets `on_upgrade` first.
+        while state.is(UPGRADING) {
+            self.upgrade_now(socket);
+            match self.net.socket(socket) {
+                Some(again) => state = again,
+                None => return,
+            }
+        }
         self.emit_to(state.handler, socket, kind, size, f);
     }
 
@@ -163,10 +192,7 @@ impl Loop {
         size: usize,
         f: impl FnOnce(&mut dyn Handler, &mut Loop),
     ) {
-        self.counters.callbacks += 1;
-        let span = self.begin(self.cause(), kind, socket.serial(), size);
-        let result = self.with_handler(slot, f);
-        self.end(span);
+        let result = self.in_callback(kind, self.cause(), socket.serial(), size, |lp| lp.with_handler(slot, f));
         if result.is_none() && self.catches_panics() {
             self.callback_panicked(socket);
         }
@@ -182,9 +208,6 @@ impl Loop {
     pub(super) fn emit_server(&mut self, server: ServerId, kind: Kind, f: impl FnOnce(&mut dyn Handler, &mut Loop)) {
         let Some(state) = self.net.server(server) else { return };
         let slot = state.handler;
-        self.counters.callbacks += 1;
-        let span = self.begin(self.cause(), kind, server.0.serial(), 0);
-        self.with_handler(slot, f);
-        self.end(span);
+        self.in_callback(kind, self.cause(), server.0.serial(), 0, |lp| lp.with_handler(slot, f));
     }
 }

@@ -145,6 +145,13 @@ impl Socket {
         lp.net.socket(self).is_some_and(|state| state.link() == Link::Connected)
     }
 
+    /// Whether the handler that is running is this socket's. Inside a callback of the socket: whether its handler has not
+    /// been replaced.
+    pub(crate) fn has_running_handler(self, lp: &Loop) -> bool {
+        let Some(state) = lp.net.socket(self) else { return false };
+        lp.net.handlers.get(state.handler as usize).is_some_and(|slot| slot.handler.is_none())
+    }
+
     /// Whether [`Socket::upgrade`] was called, and `on_upgrade` is still to come.
     pub(crate) fn is_upgrading(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.is(UPGRADING))

@@ -55,7 +55,7 @@ pub const READS_PER_TURN: usize = 32;
 ///
 /// | what | here | `bucle serve` | beyond it | whence the command's number |
 /// |---|---|---|---|---|
-/// | connections | [none](super::ServerOptions::max_connections) | open files − 32 | "server full" where it is lines, closed | Redis keeps 32 back (`CONFIG_MIN_RESERVED_FDS`) |
+/// | connections | [none](super::ServerOptions::max_connections) | open files − 32 | [a last message](super::ServerOptions::full_message), closed | Redis keeps 32 back (`CONFIG_MIN_RESERVED_FDS`) |
 /// | events in a turn | [1,024](crate::EventLoop::events_per_turn), libuv's | 128 | the next turn | a word to all from each of a hundred in milliseconds |
 /// | accepts in a turn | [1](super::ServerOptions::accepts_per_turn), Node's | 64 | the next turn | a storm of thousands in dozens of turns |
 /// | waiting to be accepted | [511](super::BACKLOG), Node's | 511 | the kernel lets them try again | |
@@ -70,14 +70,15 @@ pub const READS_PER_TURN: usize = 32;
 /// | all outboxes | [none](crate::Loop::set_outbox_limit) | 64 MiB | the largest: [`Error::TooSlow`], reset | 64 stuck peers at their own limit |
 /// | nothing acknowledged | [the system's](super::ServerOptions::user_timeout) | 70 s | `ETIMEDOUT` | the keepalive's delay and its ten questions |
 /// | keepalive | [off](super::ServerOptions::keep_alive) | after 60 s, 10 × 1 s | `ETIMEDOUT` | libuv's interval and count |
-/// | silence | [for ever](super::ServerOptions::timeout) | for ever (`--idle-timeout`) | `on_timeout`; the command says good-bye where it is lines | |
+/// | refused connections that are still open | 16 | 16 | the next one is closed without waiting | of the 32 kept back |
+/// | idle time | [no limit](super::ServerOptions::timeout) | no limit (`--idle-timeout`) | `on_timeout`, [a last message](super::ServerOptions::idle_message), closed | |
 /// | a line of telnet | [64 KiB](crate::telnet::Options::max_line) | 64 KiB | told, closed | one full read |
 /// | a subnegotiation of telnet | 1 KiB kept | 1 KiB | the rest is skipped | |
 /// | options of telnet | [what is allowed](crate::telnet::Options::policy), 255 at most | none | refused | |
 /// | kept for the next outbox | 2 KiB of buffer for each of a crowd, at most 2 MiB; 256 KiB in blocks, 16 KiB a connection, at most 8 MiB | the same | freed | a high-water mark for each |
 /// | the log that nobody reads | | 1 MiB | lines are dropped and counted | some ten thousand lines |
 /// | a trace | as many records as asked for (`Loop::start_trace`) | 256 MiB of file | recording stops | |
-/// | closing | | 5 s | whoever is still there is left behind | |
+/// | closing in order | [4.5 s](super::Drain) | 4.5 s | the rest is destroyed | within the five seconds that the command promises |
 ///
 /// What else there is has its size from these: the ready list, the lists of unsent, pending and closing sockets have one
 /// entry per socket at most; ticks and microtasks are drained after every callback, so a peer fills them with no more than

@@ -87,7 +87,7 @@ impl Resolver {
 impl Request {
     fn finish(self, result: LookupResult) {
         let on_result = self.on_result;
-        self.remote.post(|lp| on_result(lp, result));
+        self.remote.post_internal(|lp| on_result(lp, result));
     }
 }
 

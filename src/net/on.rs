@@ -1,14 +1,17 @@
-//! A handler out of closures.
+//! A handler made of closures, for short programs and examples.
+//!
+//! The macro below is the list of all events: for each one a field, a method of [`On`] that sets it, and the method of
+//! [`Handler`] that calls it.
 
 use super::{Dropped, Error, Handler, ServerId, Socket};
 use crate::event_loop::Loop;
 
 macro_rules! closures {
     ($($(#[$doc:meta])* $event:ident / $method:ident($($name:ident: $kind:ty),*);)*) => {
-        /// A [`Handler`] put together from closures, for short programs; from [`on`].
+        /// A [`Handler`] made of closures; from [`on`].
         ///
-        /// State that several closures share has to be shared by hand (`Rc<RefCell<_>>`); a struct that implements
-        /// [`Handler`] is the better way as soon as there is any.
+        /// Closures can share state only through `Rc<RefCell<_>>`. A handler with state should be a struct that
+        /// implements [`Handler`].
         #[derive(Default)]
         pub struct On {
             $($event: Option<Box<dyn FnMut(&mut Loop, $($kind),*)>>,)*
@@ -37,7 +40,7 @@ macro_rules! closures {
     };
 }
 
-/// Does for an event without a closure what [`Handler`] does by itself.
+/// Has the default methods of [`Handler`], which are called for events without a closure.
 struct NoClosure;
 
 impl Handler for NoClosure {}
@@ -69,6 +72,8 @@ closures! {
     error / on_error(socket: Socket, error: Error);
     /// [`Handler::on_close`].
     close / on_close(socket: Socket, had_error: bool);
+    /// [`Handler::on_going_away`].
+    going_away / on_going_away(socket: Socket);
     /// [`Handler::on_listening`].
     listening / on_listening(server: ServerId);
     /// [`Handler::on_drop`].
@@ -79,7 +84,7 @@ closures! {
     server_close / on_server_close(server: ServerId);
 }
 
-/// A handler without closures yet.
+/// A handler without closures. Its methods add them, one for each event.
 ///
 /// ```
 /// use bucle::net::{self, on};
@@ -89,7 +94,7 @@ closures! {
 ///         .connection(|lp, socket| { socket.write(lp, "¡Bienvenido!\r\n"); })
 ///         .data(|lp, socket, message| { socket.write(lp, message); })
 ///         .end(|_, socket| println!("{socket} left")))?;
-///     server.close(lp); // A real server would stay.
+///     server.close(lp); // A real server would go on.
 ///     Ok(())
 /// })?;
 /// # Ok::<(), bucle::Error>(())

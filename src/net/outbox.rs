@@ -1,20 +1,22 @@
-//! Bytes on their way out.
+//! The bytes of one socket that the kernel does not have yet, and the callbacks of their writes.
 //!
 //! ```text
-//!   bytes_written counts from the socket's birth ──▶
-//!   ├──────── sent ────────┼────────── in the outbox ───────────┤
-//!                    ▲     ▲               ▲                    ▲
-//!               unit_start head       inflight_end        bytes_written
-//!                    └ the write the kernel took in part ┘└ written since ┘
+//!   offset 0: the first byte that the program wrote to the socket
+//!   ├───────────── sent ─────────────┼─────────── in the outbox ───────────┤
+//!                        ▲           ▲                     ▲               ▲
+//!                    unit_start  first_unsent         inflight_end   bytes_written
+//!                        └──────── write in flight ────────┘└── queued ────┘
 //! ```
 //!
-//! A socket has an outbox in three situations: the program's writes of this phase are being *gathered*; the kernel took
-//! no more (*blocked*); or they must wait (*corked*, *connecting*). In the last two the oldest write that is not through
-//! is the one *in flight*: Node counts it whole until it is, and completes what stands behind it in a second step. The
-//! two marks keep that apart although it all leaves in the same system calls.
+//! A socket has an outbox in three situations: the writes of this phase are being *gathered*; the kernel has refused
+//! bytes (*blocked*); or writes must wait (*corked*, *connecting*). In the last two the oldest incomplete write is *in
+//! flight*, and the writes behind it are *queued*. Node counts the write in flight whole until all of it is sent, runs
+//! its callbacks first, and those of the queued writes in a tick. `unit_start` and `inflight_end` keep the two apart,
+//! although they leave in the same system calls.
 //!
-//! Up to two kibibytes stand in a buffer of the outbox, if it has one, and leave in one piece. What is more stands in a chain of
-//! [blocks], which grows without copying and is freed as it leaves. Outboxes are lent from a [table].
+//! Up to two kibibytes are stored in a buffer of the outbox, if it has one, and leave in one piece. More bytes are
+//! stored in a chain of [blocks], which grows without copying and frees its blocks as they are sent. Outboxes are lent
+//! from a [table]. How many bytes may wait is limited in `limits.rs`.
 
 pub(super) mod blocks;
 mod table;
@@ -26,72 +28,74 @@ use self::blocks::{BLOCK, Blocks, Chain};
 use super::WriteCallback;
 use super::limits::waiting::Ticket;
 use crate::event_loop::{Cause, TimerId};
-pub(super) use table::{FEW, Offer, OutboxId, Outboxes};
+pub(super) use table::{Offer, OutboxId, Outboxes, SMALL_TABLE};
 
-/// How much an outbox's own buffer holds: some dozen lines.
-pub(super) const LITTLE: usize = 2 * BLOCK;
+/// The length of an outbox's buffer: enough for some dozen lines.
+pub(super) const BUFFER_LEN: usize = 2 * BLOCK;
 
-/// What one socket has yet to hand to the kernel, and who is told when it has.
+/// The bytes of one socket that the kernel does not have yet.
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// Where its own buffer begins in [`Store::buffers`], and where it ends: [`LITTLE`] behind, or nowhere.
+    /// The buffer is this range of [`Store::buffers`]. Empty if the outbox has no buffer.
     start: usize,
     end: usize,
-    /// What is before this in the buffer has been sent.
+    /// The bytes that wait are `head..tail` of [`Store::buffers`].
     head: usize,
-    /// What is before this in the buffer has been written.
     tail: usize,
-    /// All there is, if the buffer has no room for it.
+    /// All bytes, if the buffer has no room for them.
     ///
-    /// Invariant: it has something only while the buffer has not.
+    /// Invariant: the buffer or the chain is empty.
     chain: Chain,
-    /// Where the write begins that counts whole until it is through; an offset of the socket's life.
+    /// The offset where the write in flight begins.
     pub unit_start: u64,
-    /// Where the write in flight ends.
+    /// The offset where the write in flight ends.
     pub inflight_end: u64,
     /// In the order of their writes.
     callbacks: VecDeque<WriteCallback>,
-    /// How many of them are of the write in flight: they run at once when it is through, the others in a tick.
+    /// How many of them, from the front, belong to the write in flight.
     inflight_callbacks: usize,
-    /// The write that waits longest.
+    /// The cause of the oldest write.
     pub cause: Cause,
-    /// How many bytes of the write in flight waited when the idle limit last looked; at first the whole write. If fewer wait
-    /// by now, the kernel takes bytes, and the limit is put off.
+    /// How many bytes of the write in flight waited when the idle limit was last checked; at first the whole write. If fewer
+    /// wait by now, the kernel takes bytes, and the limit starts anew.
     pub seen_by_idle_limit: usize,
-    /// Its place in the books, while it waits.
+    /// The entry among the outboxes that wait, while it does.
     pub ticket: Option<Ticket>,
-    /// Fires when the kernel has taken nothing for too long; only while it is blocked.
+    /// Fires when the kernel has taken no bytes for the write timeout. Only while the socket is blocked.
     pub write_timer: Option<TimerId>,
 }
 
-/// Where the bytes of all outboxes stand.
+/// The memory of all outboxes.
 #[derive(Default)]
 pub(super) struct Store {
-    /// The buffers, one after another, from the moment that the first is needed.
+    /// The buffers, one after another. Allocated when the first one is needed.
     buffers: Vec<u8>,
     pub blocks: Blocks,
 }
 
 impl Store {
-    fn make_buffers(&mut self, count: usize) {
-        if self.buffers.len() < count * LITTLE {
-            // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
-            let mut more = vec![0; count * LITTLE];
+    /// Makes room for `count` buffers.
+    fn grow_buffers(&mut self, count: usize) {
+        if self.buffers.len() < count * BUFFER_LEN {
+            // The allocator maps zeroed memory of this size, and the kernel provides each page when it is first
+            // touched.
+            let mut more = vec![0; count * BUFFER_LEN];
             more[..self.buffers.len()].copy_from_slice(&self.buffers);
-            // What is large when it is freed the allocator keeps: see [`FEW`].
-            self.forget_buffers(1);
+            // Shrunk before it is freed: see [`SMALL_TABLE`].
+            self.truncate_buffers(1);
             self.buffers = more;
         }
     }
 
-    /// Nobody needs those behind the first `count`.
-    fn forget_buffers(&mut self, count: usize) {
-        self.buffers.truncate(count * LITTLE);
+    /// Frees all buffers but the first `count`.
+    fn truncate_buffers(&mut self, count: usize) {
+        self.buffers.truncate(count * BUFFER_LEN);
         self.buffers.shrink_to_fit();
     }
 }
 
 impl Outbox {
+    /// How many bytes wait.
     #[inline]
     pub fn len(&self) -> usize {
         self.tail - self.head + self.chain.len()
@@ -114,7 +118,7 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// All there is, unless it is much and therefore in [`pieces`](Self::pieces).
+    /// All bytes, unless they are in several pieces: see [`pieces`](Self::pieces).
     #[inline(always)]
     pub fn in_one_piece<'a>(&self, store: &'a Store) -> Option<&'a [u8]> {
         if self.chain.is_empty() {
@@ -124,10 +128,11 @@ impl Outbox {
         }
     }
 
-    /// Behind what there is.
+    /// Appends bytes. Some bytes of the outbox may have been sent already.
     pub fn push(&mut self, store: &mut Store, bytes: &[u8]) {
-        // Sent bytes at the front make room when they are at least as many as those that move: amortised O(1).
         let sent = self.head - self.start;
+        // No room at the end. If at least as many bytes were sent as are left, those that are left move to the start:
+        // amortised O(1) for each byte.
         if self.tail + bytes.len() > self.end && sent > 0 && sent >= self.tail - self.head {
             store.buffers.copy_within(self.head..self.tail, self.start);
             self.tail -= sent;
@@ -136,20 +141,22 @@ impl Outbox {
         self.append(store, bytes);
     }
 
-    /// As [`push`](Self::push), when nothing of it has been sent yet.
+    /// As [`push`](Self::push), but leaves the room of sent bytes unused. For gathering, where none have been sent.
     #[inline(always)]
     pub fn append(&mut self, store: &mut Store, bytes: &[u8]) {
         let tail = self.tail + bytes.len();
         if !self.chain.is_empty() || tail > self.end {
-            return self.push_much(store, bytes);
+            return self.push_to_chain(store, bytes);
         }
         store.buffers[self.tail..tail].copy_from_slice(bytes);
         self.tail = tail;
     }
 
+    /// Appends bytes to the chain, behind those of the buffer, which move there.
     #[inline(never)]
-    fn push_much(&mut self, store: &mut Store, bytes: &[u8]) {
+    fn push_to_chain(&mut self, store: &mut Store, bytes: &[u8]) {
         let Store { buffers, blocks } = store;
+        // The bytes of the buffer come first. From here on it is empty, and the chain holds everything.
         if self.head < self.tail {
             self.chain.push(blocks, &buffers[self.head..self.tail]);
             (self.head, self.tail) = (self.start, self.start);
@@ -157,25 +164,26 @@ impl Outbox {
         self.chain.push(blocks, bytes);
     }
 
-    /// The first `limit` bytes, as far as there are places for their pieces; says how many there are.
+    /// Fills `pieces` with the first `limit` bytes, or with as many as fit, and returns the number of pieces.
     pub fn pieces<'a>(&self, store: &'a Store, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
         let Some(bytes) = self.in_one_piece(store) else { return self.chain.pieces(&store.blocks, limit, pieces) };
         pieces[0] = IoSlice::new(&bytes[..bytes.len().min(limit)]);
         1
     }
 
-    /// The kernel took `n` bytes.
+    /// Removes the first `n` bytes: the kernel has them.
     pub fn advance(&mut self, store: &mut Store, n: usize) {
         if !self.chain.is_empty() {
             return self.chain.advance(&mut store.blocks, n);
         }
         self.head += n;
+        // Empty: the next bytes begin at the start again.
         if self.head == self.tail {
             (self.head, self.tail) = (self.start, self.start);
         }
     }
 
-    /// What waits has been sent, or will not be.
+    /// Removes all bytes.
     #[inline(always)]
     pub fn clear(&mut self, store: &mut Store) {
         (self.head, self.tail) = (self.start, self.start);
@@ -184,16 +192,17 @@ impl Outbox {
         }
     }
 
-    /// How many callbacks wait.
+    /// The number of callbacks.
     pub fn callbacks(&self) -> usize {
         self.callbacks.len()
     }
 
+    /// Adds the callback of the write that was added last.
     pub fn push_callback(&mut self, callback: WriteCallback) {
         self.callbacks.push_back(callback);
     }
 
-    /// All that waits is one write in flight from now on, which began at `start` and ends at `end`.
+    /// From now on everything in the outbox is one write in flight, from offset `start` to `end`.
     pub fn begin_flight(&mut self, start: u64, end: u64) {
         self.unit_start = start;
         self.inflight_end = end;
@@ -201,45 +210,48 @@ impl Outbox {
         self.seen_by_idle_limit = (end - start) as usize;
     }
 
-    /// The kernel has all of the write in flight; these hear of it now.
+    /// The write in flight is complete. Returns its callbacks.
     pub fn end_flight(&mut self) -> Vec<WriteCallback> {
         self.unit_start = self.inflight_end;
         self.take_inflight_callbacks()
     }
 
-    /// Whether a write is in flight, although it may be an empty one.
+    /// Whether a write is in flight. It may be empty and have only a callback.
     pub fn is_in_flight(&self) -> bool {
         self.inflight_end > self.unit_start || self.inflight_callbacks > 0
     }
 
-    /// How many callbacks stand behind the write in flight.
+    /// The number of callbacks of queued writes.
     pub fn queued_callbacks(&self) -> usize {
         self.callbacks.len() - self.inflight_callbacks
     }
 
+    /// Takes the callbacks of the write in flight out.
     pub fn take_inflight_callbacks(&mut self) -> Vec<WriteCallback> {
         let count = std::mem::take(&mut self.inflight_callbacks);
         self.callbacks.drain(..count).collect()
     }
 
+    /// Takes all callbacks out.
     pub fn take_all_callbacks(&mut self) -> Vec<WriteCallback> {
         self.inflight_callbacks = 0;
         self.callbacks.drain(..).collect()
     }
 
-    /// Whether there is nothing in it but bytes.
+    /// Whether it can be taken back on the fast path: no memory for callbacks, not counted as waiting.
     #[inline(always)]
-    fn is_clean(&self) -> bool {
+    fn has_only_bytes(&self) -> bool {
         self.callbacks.capacity() == 0 && self.ticket.is_none()
     }
 
+    /// Resets what remains when bytes and callbacks have been removed.
     #[inline(always)]
     fn reset(&mut self) {
         self.unit_start = 0;
         self.inflight_end = 0;
         self.inflight_callbacks = 0;
         self.seen_by_idle_limit = 0;
-        debug_assert!(self.write_timer.is_none(), "it was blocked until now");
+        debug_assert!(self.write_timer.is_none(), "the timer is cleared when the socket is no longer blocked");
     }
 }
 

@@ -1,15 +1,18 @@
-//! The pending phase: shutdowns and failed connects, which libuv puts off to the next pass of its pending queue.
+//! The pending phase: shutdowns and failed connects.
+//!
+//! libuv does not carry them out inside the call but queues them. Its pending queue runs at the start of each turn and
+//! after the poll, so a FIN that a callback of the poll phase asks for leaves before the immediates run.
 
 use super::{Error, Socket};
 use crate::event_loop::{Loop, Phase};
 
-/// What waits for the pending phase.
+/// One entry of the pending queue.
 pub(super) enum Pending {
-    /// Send what is left, then the FIN.
+    /// Sends gathered bytes, then the FIN.
     Shutdown(Socket),
-    /// The FIN of a socket that was ended before it was connected. Its writing side is open as far as the program knows.
+    /// Sends the FIN of a socket that was ended before it was connected. Its writing side is open as far as the program knows.
     EarlyFin(Socket),
-    /// A connect that failed at once.
+    /// Reports a connect to a path that failed immediately.
     ConnectFailed(Socket, Box<Error>),
 }
 
@@ -22,7 +25,8 @@ impl Pending {
 }
 
 impl Loop {
-    /// Pending phase: shutdowns and failed connects, in the order they were asked for.
+    /// Runs the entries that are in the queue now, in order. A boundary follows each one. Entries that they add wait
+    /// for the next round.
     pub(crate) fn run_pending(&mut self) {
         if self.net.pending.is_empty() {
             return;

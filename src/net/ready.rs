@@ -1,12 +1,17 @@
 //! Which sockets and servers are served in a poll: those that the kernel reports, and those on the ready list.
 //!
-//! epoll is edge-triggered: the kernel reports a descriptor once, and again only when something new arrives. Whoever
-//! leaves something undone (a read over its budget, a send that stopped early, a connection still in the backlog) puts
-//! the socket or server on the *ready list*. The next poll then does not wait, and serves the list after the events.
+//! epoll is edge-triggered: the kernel reports a descriptor once, and again only when something new arrives. Code that
+//! leaves work undone (a read over its budget, a send that stopped early, a connection still in the backlog) therefore
+//! puts the socket or server on the *ready list*. The next poll does not wait, and serves the list after the events.
 //!
-//! A socket may be in both. Its event is served and the list passes over it: a fresh event may carry what the list does
-//! not know, such as a FIN. Two flags, for even and for odd turns, tell an entry that was made before this poll from one
-//! that is made during it.
+//! ```text
+//!   turn n      read stops early ──▶ ready list: #7
+//!   turn n+1    poll with timeout 0 ──▶ events: #3, #7 (the FIN) ──▶ ready list: #7 was served already, skipped
+//! ```
+//!
+//! A socket may be in both. Then its event is served and its entry is skipped: the event may report something new, such
+//! as a FIN. Two flags, for even and for odd turns, distinguish an entry that was made before this poll from one that
+//! is made during it.
 
 use std::mem;
 
@@ -24,7 +29,7 @@ const READY_FLAGS: [u32; 2] = [flag::READY_EVEN, flag::READY_ODD];
 #[derive(Default)]
 pub(super) struct ReadyList {
     tokens: Vec<Token>,
-    /// Flips with every poll: entries made during a poll get the other flag than those that it serves.
+    /// Flips with every poll, so that entries made during a poll get another flag than the entries that it serves.
     is_odd_turn: bool,
 }
 
@@ -34,9 +39,9 @@ impl ReadyList {
         self.tokens.push(server.0.token(TokenKind::Server));
     }
 
-    /// Frees the room of a list that was long, but for `few` entries.
-    pub fn shrink_to(&mut self, few: usize) {
-        self.tokens.shrink_to(few);
+    /// Frees memory of a list that was long; room for `entries` stays.
+    pub fn shrink_to(&mut self, entries: usize) {
+        self.tokens.shrink_to(entries);
     }
 
     /// The flag of entries that are made now.
@@ -63,14 +68,14 @@ impl Net {
         mem::take(&mut self.ready.tokens)
     }
 
-    /// As [`put_on_ready_list`](Self::put_on_ready_list), if the kernel has something to read.
+    /// As [`put_on_ready_list`](Self::put_on_ready_list), if the socket may have bytes to read.
     pub(super) fn put_on_ready_list_if_readable(&mut self, socket: Socket) {
         if self.socket(socket).is_some_and(|state| state.is(flag::READABLE)) {
             self.put_on_ready_list(socket);
         }
     }
 
-    /// Has a socket served in the next poll, which will not wait.
+    /// The next poll serves the socket, and does not wait.
     pub(super) fn put_on_ready_list(&mut self, socket: Socket) {
         let new_flag = self.ready.new_flag();
         let Some(state) = self.socket_mut(socket) else { return };
@@ -80,7 +85,7 @@ impl Net {
         }
     }
 
-    /// Has a socket go on sending in the next poll, which will not wait.
+    /// The next poll goes on sending the socket's outbox, and does not wait.
     pub(super) fn put_on_ready_list_to_send(&mut self, socket: Socket) {
         if let Some(state) = self.socket_mut(socket) {
             state.set(flag::UNFINISHED);
@@ -90,8 +95,8 @@ impl Net {
 }
 
 impl Loop {
-    /// Serves the entries of the ready list that [`Net::begin_poll`] returned. A socket that this poll has already read,
-    /// because of an event, has lost its old flag and is passed over.
+    /// Serves the entries of the ready list that [`Net::begin_poll`] returned. A socket that this poll has already
+    /// read, because of an event, has lost its old flag and is passed over.
     pub(crate) fn serve_ready(&mut self, mut tokens: Vec<Token>, read_buf: &mut [u8]) {
         if tokens.is_empty() {
             return;
@@ -101,6 +106,7 @@ impl Loop {
             match token::open(token) {
                 (TokenKind::Socket, key) => {
                     let Some(state) = self.net.socket_mut(Socket(key)) else { continue };
+                    // Without the flag: an event of this poll has served the socket already.
                     if state.is(old_flag) {
                         state.clear(old_flag);
                         let ready = self.note(Kind::Ready, key.serial(), 0);
@@ -120,7 +126,7 @@ impl Loop {
         }
     }
 
-    /// One event of one socket.
+    /// Serves one event of one socket.
     #[inline]
     pub(crate) fn serve_socket(&mut self, key: Key, readiness: Readiness, read_buf: &mut [u8]) {
         let ready = self.note(Kind::Ready, key.serial(), 0);
@@ -128,7 +134,7 @@ impl Loop {
         let old_flag = self.net.ready.old_flag();
         if let Some(state) = self.net.socket_mut(Socket(key)) {
             if readiness.is_plain_data() && !state.is(flag::CONNECTING | flag::BLOCKED) {
-                // Nearly every event: a peer has sent something, and nothing else is going on.
+                // The common case: the peer has sent bytes, and the socket is neither connecting nor blocked.
                 state.clear(old_flag);
                 state.set(flag::READABLE);
                 self.read_socket(Socket(key), read_buf);
@@ -139,7 +145,7 @@ impl Loop {
         self.act_for(outer);
     }
 
-    /// Any event: reading comes before writing, and a hang-up is both.
+    /// Any event. As in Node, reading comes before writing, and a hang-up counts as both.
     #[inline(never)]
     fn serve_event(&mut self, socket: Socket, readiness: Readiness, read_buf: &mut [u8]) {
         let old_flag = self.net.ready.old_flag();
@@ -157,24 +163,26 @@ impl Loop {
             state.set(flag::URGENT);
         }
         if is_readable {
-            // Read now, not once more as one that is left over. Where an event says one thing only (kqueue), one that is
-            // just writable leaves what is unread to the ready list.
+            // It is read now, so its entry in the ready list is skipped. An event that is only writable (kqueue reports
+            // one thing at a time) leaves the entry in place.
             state.clear(old_flag);
             state.set(flag::READABLE);
         }
         if state.is(flag::CONNECTING) {
+            // Bytes that came with the connection are read after `on_ready`.
             if is_writable {
                 self.finish_connect(socket);
             }
             return;
         }
+        // Reading first: received bytes and ECONNRESET are reported before a send fails. It runs user code.
         if is_readable {
             self.read_socket(socket, read_buf);
         }
         self.send_on(socket, if is_writable { flag::BLOCKED } else { flag::UNFINISHED });
     }
 
-    /// Sends what waits, if there is something and the socket is in that state.
+    /// Sends the outbox if the socket is blocked and has the flag `when`. A boundary follows.
     fn send_on(&mut self, socket: Socket, when: u32) {
         let Some(state) = self.net.socket(socket) else { return };
         if state.is(when) && state.among(flag::BLOCKED | flag::DESTROYED) == flag::BLOCKED {

@@ -1,13 +1,14 @@
-//! Handing bytes to the kernel: as many as it takes, but not for ever.
+//! Handing bytes to the kernel: until it refuses, or one socket has had its share.
 //!
-//! ```text
-//!   All       the kernel has them
-//!   Part      it refused the rest, and will say when it takes more
-//!   Enough    it might take more; after so many bytes the others have their turn (the ready list)
-//!   Failed    the connection is gone
-//! ```
+//! | result | meaning | what follows |
+//! |---|---|---|
+//! | `All` | the kernel took all bytes | |
+//! | `Part` | the kernel refused the rest (`WouldBlock`) | a writable event |
+//! | `Enough` | a mebibyte was sent; the kernel might take more | the ready list: the next poll goes on |
+//! | `Failed` | the connection is broken | the socket's error |
 //!
-//! A short write alone says nothing: only after a refusal is a writable event sure to come. So it is tried until then.
+//! A short write is not a refusal: epoll reports a writable event only after a send has returned `WouldBlock`. So a
+//! short write is followed by another one, until the kernel refuses or everything is sent.
 
 use std::io::{self, IoSlice};
 
@@ -15,23 +16,24 @@ use super::outbox::{Outbox, Store};
 use super::stream::Stream;
 use super::{Error, Socket};
 
-/// How many pieces of what waits leave in one system call: about 64 KiB, and all of it when it lies in one.
+/// How many pieces one system call sends: 64 KiB of separate blocks, or more when blocks are adjacent in memory.
 const PIECES: usize = 64;
 
-/// How much one socket sends at a time, so that one who reads fast does not hold up the others: as much as is read of one.
+/// How much one socket sends at a time, so that a peer that reads fast does not hold up the others. Reading has a
+/// budget of the same order.
 const SEND_BUDGET: usize = 1024 * 1024;
 
-/// What the kernel made of an attempt to send.
+/// The result of a send; see the table above.
 pub(super) enum Sent {
     All,
-    /// So many bytes; the socket will say when it takes more.
+    /// This many bytes were sent. The kernel will report when it takes more.
     Part(usize),
-    /// So many bytes, which is enough for now: the kernel might take more, and will not say so.
+    /// This many bytes were sent. The kernel might take more, and will not report it.
     Enough(usize),
     Failed(Error),
 }
 
-/// Sends `bytes`. A short write says that the kernel is full only once it also says so.
+/// Sends `bytes`.
 pub(super) fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
     let mut sent = 0;
     while sent < bytes.len() {
@@ -47,8 +49,8 @@ pub(super) fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
     Sent::All
 }
 
-/// Sends the first `limit` bytes of the outbox, and `more` behind the last of them without copying it there. Takes out of the
-/// outbox what was sent.
+/// Sends the first `limit` bytes of the outbox and `more` behind them, without copying `more` into the outbox. Removes
+/// the sent bytes from the outbox.
 pub(super) fn send_with(
     socket: Socket,
     stream: &mut Stream,
@@ -62,19 +64,24 @@ pub(super) fn send_with(
         if sent >= SEND_BUDGET {
             return Sent::Enough(sent);
         }
+        // One place more than the outbox fills: for `more`.
         let mut pieces = [IoSlice::new(&[]); PIECES + 1];
+        // How much of `limit` is still in the outbox. 0 when only `more` is left.
         let left = limit.saturating_sub(sent);
         let mut count = match left.min(SEND_BUDGET) {
             0 => 0,
             offered => outbox.pieces(store, offered, &mut pieces[..PIECES]),
         };
+        // `more` joins only if the pieces cover all that is left before it: the order of bytes must not change.
         if !more.is_empty() && pieces[..count].iter().map(|piece| piece.len()).sum::<usize>() == left {
+            // `sent - limit` of its bytes are out already, if the outbox is.
             pieces[count] = IoSlice::new(&more[sent.saturating_sub(limit)..]);
             count += 1;
         }
         let result = if count == 1 { stream.write(&pieces[0]) } else { stream.write_pieces(&pieces[..count]) };
         match result {
             Ok(n) => {
+                // Of the `n` bytes the first `left` came from the outbox, the others from `more`.
                 outbox.advance(store, n.min(left));
                 sent += n;
             }
@@ -85,7 +92,7 @@ pub(super) fn send_with(
     Sent::All
 }
 
-/// An attempt was turned down, with `sent` bytes before it.
+/// The result of a send whose last system call failed, after `sent` bytes.
 #[cold]
 pub(super) fn not_sent(socket: Socket, sent: usize, total: usize, error: &io::Error) -> Sent {
     if error.kind() != io::ErrorKind::WouldBlock {

@@ -5,6 +5,7 @@
 //!          ── IP: a tick ──────────────┼─▶ bound ─▶ a tick: on_listening
 //!          ── name: lookup, poll ──────┘    │
 //!                                           ├─▶ accept: on_connection, or on_drop when it is full
+//!   drain ─▶ the backlog is accepted, each connection is ended when it is quiet ─▶ close
 //!   close ─▶ descriptor closed, file gone ──┴─▶ last connection destroyed ─▶ a tick: on_server_close
 //! ```
 
@@ -16,10 +17,12 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::drain::{Drain, Draining};
 use super::endpoint::{Endpoint, Resolution};
 use super::listener::{Listen, Listener, LocalAddress, open_listener};
 use super::lookup::{LookupResult, resolve};
 use super::state::NO_SERVER;
+use super::tally::Tally;
 use super::{Error, HIGH_WATER_MARK, Handler, IntoHandler, Limits, NetTick, Socket, WriteCallback};
 use crate::Result;
 use crate::event_loop::slots::HasSerial;
@@ -63,12 +66,26 @@ pub struct ServerOptions {
     pub user_timeout: Duration,
     /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
-    /// At or over this many connections newcomers are accepted, reported to `on_drop` and closed. Default: no limit; `Some(0)`
-    /// is none either, as in Node: who wants no connections closes the server.
+    /// With this many connections the server is full: further ones are accepted, reported to `on_drop` and closed.
+    /// Default: no limit; `Some(0)` is no limit either, as in Node. A server that wants no connections is closed.
     #[doc(alias = "maxConnections")]
     pub max_connections: Option<usize>,
+    /// What a full server sends to a connection before it closes it: a line, an HTTP response with status 503. An empty
+    /// message is a FIN alone.
+    ///
+    /// The peer has a second to read it and to answer with its own FIN. At most 16 refused connections of a loop are
+    /// open at a time, for each is a descriptor; the next one is closed right after the message, which may then be
+    /// lost to a reset. They do not count as connections, no handler sees them, and they keep neither the server nor the
+    /// loop alive. Default: `None`, a refused connection is closed without a message, as in Node.
+    pub full_message: Option<Vec<u8>>,
     /// The idle limit of new sockets, as [`Socket::set_timeout`](super::Socket::set_timeout). Default: off.
     pub timeout: Duration,
+    /// What a connection is sent that has reached its idle limit, before it is ended. An empty message is a FIN alone.
+    ///
+    /// `on_timeout` comes first, and may end the connection itself. Then the message and a FIN are sent, what the peer
+    /// still sends is discarded, and a second later the connection is destroyed if it is still open. Default: `None`,
+    /// `on_timeout` decides what happens, as in Node.
+    pub idle_message: Option<Vec<u8>>,
     /// How many connections are taken in one turn. Default: 1, as in Node; more costs fewer turns in a storm of connects.
     pub accepts_per_turn: usize,
     /// What each of its connections may cost. Default: no limits.
@@ -87,7 +104,9 @@ impl Default for ServerOptions {
             user_timeout: Duration::ZERO,
             high_water_mark: HIGH_WATER_MARK,
             max_connections: None,
+            full_message: None,
             timeout: Duration::ZERO,
+            idle_message: None,
             accepts_per_turn: 1,
             limits: Limits::NONE,
         }
@@ -145,6 +164,9 @@ impl<H: Handler> Server<H> {
             gone_in_a_row: 0,
             listening_id: 0,
             close_callbacks: Vec::new(),
+            drain: None,
+            refused: Tally::default(),
+            idle: Tally::default(),
         };
         let id = ServerId(lp.net.servers.insert(state));
         Server { id, handler: PhantomData }
@@ -269,6 +291,20 @@ impl ServerId {
         lp.close_server(self, Some(Box::new(done)));
     }
 
+    /// Closes the server in order: connections that wait in the backlog are accepted, what has arrived is answered, every
+    /// connection gets what was written and a FIN, and those that do not leave are destroyed in the end. `on_server_close`
+    /// follows. See [`Drain`] for the steps and their times.
+    ///
+    /// A server that drains already goes on with its first [`Drain`].
+    pub fn drain(self, lp: &mut Loop, drain: Drain) {
+        lp.drain_server(self, drain);
+    }
+
+    /// Whether it drains: from the call of [`drain`](Self::drain) until its last connection is gone.
+    pub fn is_draining(self, lp: &Loop) -> bool {
+        lp.net.server(self).is_some_and(|state| state.drain.is_some())
+    }
+
     /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its
     /// limits, and nobody counts them: there is no `on_server_close`, and what was given to [`close_then`](Self::close_then) is
     /// called in a tick, with [`Error::Gone`] if connections were left.
@@ -319,16 +355,10 @@ impl ServerId {
         lp.net.server(self).is_some_and(|state| state.listener.is_bound())
     }
 
-    /// How many connections it has. A destroyed one does not count any more, although its `on_close` is still to come.
+    /// How many connections it has ([Node: `server.getConnections`](https://nodejs.org/docs/latest-v20.x/api/net.html#servergetconnectionscallback)). A destroyed one does not count any more, although its `on_close` is still to come.
+    #[doc(alias = "getConnections")]
     pub fn connections(self, lp: &Loop) -> usize {
         lp.net.server(self).map_or(0, |state| state.connections as usize)
-    }
-
-    /// Tells `then` the number of connections, in a tick.
-    #[doc(alias = "getConnections")]
-    pub fn get_connections(self, lp: &mut Loop, then: impl FnOnce(&mut Loop, usize) + 'static) {
-        let connections = self.connections(lp);
-        lp.next_tick(move |lp| then(lp, connections));
     }
 
     /// Changes [`ServerOptions::max_connections`] for newcomers. 0 is no limit, as in Node.
@@ -400,6 +430,12 @@ pub(super) struct ServerState {
     listening_id: u32,
     /// The results are known when close is called: it was listening, or not.
     close_callbacks: Vec<(WriteCallback, Result<()>)>,
+    /// While it drains.
+    pub(super) drain: Option<Box<Draining>>,
+    /// Connections refused, for the log.
+    pub(super) refused: Tally,
+    /// Connections ended for being idle, for the log.
+    pub(super) idle: Tally,
 }
 
 impl HasSerial for ServerState {
@@ -414,6 +450,8 @@ pub(crate) enum ServerTick {
     /// Reported if it is bound by then, to whatever, as in Node.
     Listening,
     Error(Box<Error>),
+    /// A drain has begun: its connections get `on_going_away`.
+    GoingAway,
     Close,
 }
 
@@ -501,6 +539,7 @@ impl Loop {
                     handler.on_server_error(lp, server, *error)
                 });
             }
+            ServerTick::GoingAway => self.announce_drain(server),
             ServerTick::Close => {
                 log::info!(target: "bucle::net", "{server} closed");
                 let callbacks = std::mem::take(&mut state.close_callbacks);
@@ -512,7 +551,7 @@ impl Loop {
         }
     }
 
-    fn close_server(&mut self, server: ServerId, callback: Option<WriteCallback>) {
+    pub(super) fn close_server(&mut self, server: ServerId, callback: Option<WriteCallback>) {
         let Some(state) = self.net.server_mut(server) else {
             if let Some(callback) = callback {
                 self.next_tick(|lp| callback(lp, Err(Error::NotRunning)));
@@ -535,6 +574,7 @@ impl Loop {
 
     fn close_server_if_idle(&mut self, server: ServerId) {
         if self.net.server(server).is_some_and(|state| !state.listener.is_bound() && state.connections == 0) {
+            self.end_drain(server);
             self.tick(NetTick::Server(server, ServerTick::Close));
         }
     }

@@ -1,17 +1,57 @@
-//! One handler for many: sockets and servers that share their state.
+//! State that lives in the loop, and a name for it that can be copied.
 //!
-//! The sockets of a server share its handler anyway. A [`Shared`] is for those that no server has accepted, or that several
-//! have: the clients of a pool, the two sides of a proxy, a chat that listens on a port and on a path.
+//! The sockets of a server share one handler. A [`Shared`] is for state that more than one server or client needs: the
+//! clients of a pool, the two sides of a proxy, a chat that is reached by telnet and by a web page.
 //!
 //! ```text
-//!   Shared ──▶ handler ◀── socket #1 (a client), socket #2 (another), server #3 and all that it accepts
+//!   Shared<Rooms> ──▶ rooms ◀── with ── handler of the telnet server
+//!                           ◀── with ── handler of the web server
+//!
+//!   Shared<Pool> ──▶ pool, a Handler ◀── events ── socket #1 (a client), socket #2, server #3 and its sockets
 //! ```
+//!
+//! Any type can be shared. If it is a [`Handler`], its `Shared` can also be given wherever a handler is expected; then
+//! all these sockets and servers have one handler.
+//!
+//! # Borrowing
+//!
+//! [`Shared::with`] lends the state and the loop to a closure. While it is lent, the state is out of its place: `with`
+//! on the *same* `Shared` inside the closure returns `None`. `with` on another `Shared` works. There is no lock and no
+//! reference count, so a cycle of `Shared` names leaks nothing: the loop owns the state and drops it at its end, or
+//! after [`Shared::release`].
+//!
+//! ```
+//! use bucle::net::{self, Shared};
+//!
+//! /// Plain data. It knows nothing about sockets.
+//! #[derive(Default)]
+//! struct Visitors(u32);
+//!
+//! bucle::run(|lp| {
+//!     let visitors = Shared::new(lp, Visitors::default());
+//!     for _ in 0..2 {
+//!         let server = net::listen(lp, ("127.0.0.1", 0), net::on().connection(move |lp, socket| {
+//!             let number = visitors.with(lp, |visitors, _| {
+//!                 visitors.0 += 1;
+//!                 visitors.0
+//!             });
+//!             socket.end_with(lp, format!("visitor {number:?}\r\n"));
+//!         }))?;
+//!         server.close(lp); // A real server would stay.
+//!     }
+//!     assert_eq!(visitors.with(lp, |visitors, _| visitors.0), Some(0));
+//!     Ok(())
+//! })?;
+//! # Ok::<(), bucle::Error>(())
+//! ```
+//!
+//! # As a handler
 //!
 //! ```
 //! use bucle::net::{self, Handler, Shared, Socket};
 //! use bucle::Loop;
 //!
-//! /// Three clients that count together.
+//! /// Three clients that share one counter.
 //! #[derive(Default)]
 //! struct Pool {
 //!     connected: usize,
@@ -42,6 +82,7 @@
 //! # Ok::<(), bucle::Error>(())
 //! ```
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
@@ -49,35 +90,52 @@ use std::num::NonZeroU32;
 use super::Handler;
 use crate::event_loop::Loop;
 
-/// Names a handler that many may share; from [`Shared::new`].
+/// Names state that is kept in the loop; made by [`Shared::new`].
 ///
-/// 8 bytes, `Copy`, and good wherever a handler is asked for: [`Socket::connect`](super::Socket::connect),
-/// [`Socket::set_handler`](super::Socket::set_handler), [`listen`](super::listen). The handler lives until
-/// [`release`](Self::release), and after that as long as a socket or server has it.
-pub struct Shared<H> {
+/// 8 bytes, `Copy`. If `T` is a [`Handler`], it can be given wherever a handler is expected:
+/// [`Socket::connect`](super::Socket::connect), [`Socket::set_handler`](super::Socket::set_handler),
+/// [`listen`](super::listen).
+///
+/// The state lives until [`release`](Self::release), and after that as long as a socket or a server has it as its
+/// handler.
+pub struct Shared<T> {
     slot: u32,
     serial: NonZeroU32,
-    handler: PhantomData<fn() -> H>,
+    state: PhantomData<fn() -> T>,
 }
 
-impl<H: Handler> Shared<H> {
-    /// Gives the handler to the loop.
-    pub fn new(lp: &mut Loop, handler: H) -> Shared<H> {
-        let slot = lp.add_handler(Box::new(handler));
+impl<T: 'static> Shared<T> {
+    /// Moves `state` into the loop.
+    pub fn new(lp: &mut Loop, state: T) -> Shared<T> {
+        let slot = lp.add_handler(Box::new(PlainState(Box::new(state))));
         let serial = lp.net.name_handler(slot);
-        Shared { slot, serial, handler: PhantomData }
+        Shared { slot, serial, state: PhantomData }
     }
 
-    /// Lends the handler to `f`, from a timer or somebody else's callback. `None` inside its own callbacks, where `self` is
-    /// the handler, and after [`release`](Self::release).
-    pub fn with<R>(self, lp: &mut Loop, f: impl FnOnce(&mut H, &mut Loop) -> R) -> Option<R> {
+    /// Lends the state and the loop to `f` and returns what `f` returns.
+    ///
+    /// `None`, without calling `f`, if the state is lent already: inside `with` on the same `Shared`, and inside the
+    /// state's own callbacks, where it is `self`. Also `None` after [`release`](Self::release).
+    pub fn with<R>(self, lp: &mut Loop, f: impl FnOnce(&mut T, &mut Loop) -> R) -> Option<R> {
         if !self.exists(lp) {
             return None;
         }
-        lp.with_handler_as(self.slot, f)
+        let result = lp.with_handler(self.slot, |kept, lp| {
+            let kept: &mut dyn Any = kept;
+            let state = if kept.is::<PlainState>() {
+                kept.downcast_mut::<PlainState>()?.0.downcast_mut::<T>()?
+            } else {
+                kept.downcast_mut::<T>()?
+            };
+            Some(f(state, lp))
+        });
+        // `f` may have given this name to a socket as its handler. Only now the state is back in its slot.
+        lp.become_handler(self.slot);
+        result?
     }
 
-    /// Gives the name up. Who has the handler keeps it; when nobody has it any more, it is dropped.
+    /// Gives up the name: from now on `with` returns `None`. Sockets and servers that have the state as their handler
+    /// keep it. It is dropped when none of them is left, and while it is lent, when it comes back.
     pub fn release(self, lp: &mut Loop) {
         if self.exists(lp) {
             lp.net.handlers[self.slot as usize].name = None;
@@ -90,31 +148,70 @@ impl<H: Handler> Shared<H> {
     }
 }
 
-impl<H> Clone for Shared<H> {
+/// State that no socket or server has as its handler (yet), in the place of one.
+///
+/// Handlers are stored as `Box<dyn Handler>`. `T` need not be a handler, so it is boxed as `dyn Any`, and this wrapper
+/// is what the slot holds. No event reaches it.
+struct PlainState(Box<dyn Any>);
+
+impl Handler for PlainState {}
+
+impl PlainState {
+    /// Unwraps the state, so that events reach it. Leaves alone what is a handler already.
+    fn into_handler<H: Handler>(kept: Box<dyn Handler>) -> Box<dyn Handler> {
+        if !(&*kept as &dyn Any).is::<PlainState>() {
+            return kept;
+        }
+        let plain: Box<dyn Any> = kept;
+        let plain = plain.downcast::<PlainState>().expect("checked above");
+        plain.0.downcast::<H>().expect("a Shared<H> names an H")
+    }
+}
+
+impl Loop {
+    /// Has the state of a slot answer events. While it is lent, [`become_handler`](Self::become_handler) does so later.
+    fn make_handler<H: Handler>(&mut self, slot: u32) {
+        self.net.handlers[slot as usize].conversion = Some(PlainState::into_handler::<H>);
+        self.become_handler(slot);
+    }
+
+    /// Does what `make_handler` has asked for, if anything, unless the state is lent.
+    fn become_handler(&mut self, slot: u32) {
+        let Some(entry) = self.net.handlers.get_mut(slot as usize) else { return };
+        if let Some(conversion) = entry.conversion
+            && let Some(kept) = entry.handler.take()
+        {
+            entry.handler = Some(conversion(kept));
+            entry.conversion = None;
+        }
+    }
+}
+
+impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<H> Copy for Shared<H> {}
+impl<T> Copy for Shared<T> {}
 
-impl<H> PartialEq for Shared<H> {
+impl<T> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
         (self.slot, self.serial) == (other.slot, other.serial)
     }
 }
 
-impl<H> Eq for Shared<H> {}
+impl<T> Eq for Shared<T> {}
 
-impl<H> fmt::Debug for Shared<H> {
+impl<T> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shared#{}", self.serial)
     }
 }
 
-/// What can answer for a socket or a server: every [`Handler`], and the [`Shared`] name of one.
+/// Whatever can be a socket's or a server's handler: every [`Handler`], and a [`Shared`] that names one.
 pub trait IntoHandler: sealed::IntoSlot {
-    /// Whose state it is.
+    /// The handler's type.
     type Handler: Handler;
 }
 
@@ -129,9 +226,9 @@ impl<H: Handler> IntoHandler for Shared<H> {
 pub(crate) mod sealed {
     use super::*;
 
-    /// Nobody outside has to know where handlers are kept.
+    /// Hides from users of the crate where handlers are kept.
     pub trait IntoSlot {
-        /// Its slot, with one user more.
+        /// The handler's slot, with its count of users one higher.
         fn into_slot(self, lp: &mut Loop) -> u32;
     }
 
@@ -141,13 +238,14 @@ pub(crate) mod sealed {
         }
     }
 
-    /// After [`Shared::release`] there is nobody to share with: then every event has its default answer.
+    /// After [`Shared::release`] there is no state left to find: then every event gets its default answer.
     impl<H: Handler> IntoSlot for Shared<H> {
         fn into_slot(self, lp: &mut Loop) -> u32 {
             if !self.exists(lp) {
                 return lp.add_handler(Box::new(super::super::on()));
             }
             lp.share_handler(self.slot);
+            lp.make_handler::<H>(self.slot);
             self.slot
         }
     }

@@ -1,4 +1,8 @@
-//! The handle of a connection: everything a program can do with one.
+//! The handle of a connection, and its options: what a program can do with a socket.
+//!
+//! The methods here check little and do little: most of them call the function of `Loop` that does the work, in the
+//! file that is named like the verb (`write.rs`, `end.rs`, `close.rs`, `read.rs`, `pipe.rs`, `connect.rs`). The state
+//! that they work on is in `state.rs`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,40 +16,66 @@ use crate::Result;
 use crate::event_loop::token::Key;
 use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
 
-/// Names a connection, for ever ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
+/// A connection, open or not ([Node: `net.Socket`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
 ///
-/// 8 bytes, `Copy`; owns nothing. When the connection is gone it finds nothing: commands do nothing, questions answer
-/// `None`. It can be a key; sorted, who came first stands first. Another loop knows nothing of it, and
-/// may take it for one of its own.
+/// A `Socket` is a handle of 8 bytes: it is `Copy` and owns nothing. The loop keeps the state of the socket until
+/// `on_close` has been called. After that the handle names nothing: methods do nothing, and questions return `None`,
+/// `false` or 0. It never names a later connection of the same loop. It can be a key in a map; handles are ordered by
+/// age. A handle is valid only for the loop that has made it: another loop may have a socket of its own with the same
+/// number.
+///
+/// No method calls the program back. Events arrive later, in the [`Handler`](super::Handler) of the socket.
+///
+/// The methods, in the order of the source:
+///
+/// * Connecting: [`new`](Self::new), [`connect`](Self::connect), [`connect_with`](Self::connect_with),
+///   [`connect_to`](Self::connect_to).
+/// * Writing: [`write`](Self::write), [`write_then`](Self::write_then), [`flush`](Self::flush), [`cork`](Self::cork),
+///   [`uncork`](Self::uncork).
+/// * Ending and destroying: [`end`](Self::end), [`end_with`](Self::end_with), [`end_then`](Self::end_then),
+///   [`end_with_then`](Self::end_with_then), [`destroy`](Self::destroy), [`destroy_with`](Self::destroy_with),
+///   [`destroy_soon`](Self::destroy_soon), [`reset_and_destroy`](Self::reset_and_destroy).
+/// * Reading and pausing: [`pause`](Self::pause), [`resume`](Self::resume), [`is_paused`](Self::is_paused),
+///   [`unshift`](Self::unshift), [`set_encoding`](Self::set_encoding).
+/// * Pipes: [`pipe`](Self::pipe), [`pipe_without_end`](Self::pipe_without_end), [`unpipe`](Self::unpipe).
+/// * Limits and options: [`set_timeout`](Self::set_timeout), [`set_limits`](Self::set_limits),
+///   [`set_no_delay`](Self::set_no_delay), [`set_keep_alive`](Self::set_keep_alive),
+///   [`set_user_timeout`](Self::set_user_timeout).
+/// * State: [`info`](Self::info), [`exists`](Self::exists), [`serial`](Self::serial), [`server`](Self::server),
+///   [`remote_address`](Self::remote_address), [`write_refusal`](Self::write_refusal),
+///   [`writable_length`](Self::writable_length), [`unsent_length`](Self::unsent_length),
+///   [`needs_drain`](Self::needs_drain).
+/// * Keeping the loop alive: [`ref_`](Self::ref_), [`unref`](Self::unref).
+/// * Handlers: [`set_handler`](Self::set_handler), [`upgrade`](Self::upgrade).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Socket(pub(crate) Key);
 
-/// What a socket is made with; Node's names and defaults.
+/// The options of a new socket, with Node's names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
-    /// After the peer's end this side stays open until the program ends it. Default: no, it answers with its own end.
+    /// When the peer ends, this side stays open until the program ends it. Default: no, this side ends, too.
     #[doc(alias = "allowHalfOpen")]
     pub allow_half_open: bool,
-    /// Queued bytes from which on `write` answers `false`, and how much is received while nobody takes it.
-    /// Default: [`HIGH_WATER_MARK`].
+    /// With this many queued bytes `write` returns `false`, and this many received bytes wait while the socket is
+    /// paused. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
-    /// Data is delivered as it comes. With `false` nobody has asked for it yet: up to `high_water_mark` bytes wait in the
-    /// process until [`Socket::resume`] or [`Socket::pipe`], as in Node before the first `data` listener. Default: true.
+    /// Data is delivered from the start. With `false` up to `high_water_mark` bytes wait in the process until
+    /// [`Socket::resume`] or [`Socket::pipe`] is called, as in Node before the first `data` listener. Default: true.
     pub flowing: bool,
-    /// Small writes are sent at once, without waiting for the answer to the one before (`TCP_NODELAY`). Default: no.
+    /// As [`Socket::set_no_delay`]. Default: no.
     #[doc(alias = "noDelay")]
     pub no_delay: bool,
-    /// The kernel asks an idle peer whether it is still there (`SO_KEEPALIVE`). Default: no.
+    /// As [`Socket::set_keep_alive`]. Default: no.
     #[doc(alias = "keepAlive")]
     pub keep_alive: bool,
-    /// As in [`Socket::set_keep_alive`].
+    /// The delay of [`Socket::set_keep_alive`]. Default: zero, the system's own.
     #[doc(alias = "keepAliveInitialDelay")]
     pub keep_alive_initial_delay: Duration,
     /// As [`Socket::set_user_timeout`]. Default: zero, the system's own.
     pub user_timeout: Duration,
     /// As [`Socket::set_timeout`]. Default: off.
     pub timeout: Duration,
-    /// What the connection may cost. Default: no limits.
+    /// Limits on the memory and time that the connection may cost. Default: none.
     pub limits: Limits,
 }
 
@@ -65,23 +95,24 @@ impl Default for SocketOptions {
     }
 }
 
-/// Which directions of a connection are open ([Node: `socket.readyState`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketreadystate)).
+/// Which directions of a connection are open
+/// ([Node: `socket.readyState`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketreadystate)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ReadyState {
-    /// Connecting.
+    /// The socket is connecting.
     Opening,
-    /// Both; a socket that was never connected says so too, as in Node.
+    /// Both directions are open. Also a socket that was never connected, as in Node.
     Open,
-    /// Only reading: this side has ended.
+    /// Only reading is open: this side has ended.
     ReadOnly,
-    /// Only writing: the peer has ended.
+    /// Only writing is open: the peer has ended.
     WriteOnly,
-    /// Neither.
+    /// Neither direction is open.
     Closed,
 }
 
 impl ReadyState {
-    /// Node's word: `opening`, `open`, `readOnly`, `writeOnly` or `closed`.
+    /// Node's name: `opening`, `open`, `readOnly`, `writeOnly` or `closed`.
     pub fn as_str(self) -> &'static str {
         match self {
             ReadyState::Opening => "opening",
@@ -99,24 +130,24 @@ impl fmt::Display for ReadyState {
     }
 }
 
-/// All there is to know about a socket, at the moment it was asked ([`Socket::info`]).
+/// The state of a socket at one moment, from [`Socket::info`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketInfo {
     /// Which directions are open.
     #[doc(alias = "readyState")]
     pub ready_state: ReadyState,
-    /// Not connected: never, not yet, or not any more.
+    /// There is no connection: not yet, or no longer.
     pub pending: bool,
-    /// `connect_to` was called and has not succeeded or failed.
+    /// `connect_to` was called and has not succeeded or failed yet.
     pub connecting: bool,
-    /// `destroy` was called, by the program or by the loop.
+    /// The program or the loop has destroyed the socket.
     pub destroyed: bool,
     /// Data or an end may still come.
     pub readable: bool,
-    /// `None`: nobody has asked for data. Otherwise whether it is delivered (`resume`) or not (`pause`).
+    /// Whether data is delivered. `None`: neither `resume` nor `pause` was called, and the socket was not made flowing.
     pub flowing: Option<bool>,
-    /// It may be written to.
+    /// A write would be accepted.
     pub writable: bool,
     /// `end` was called.
     #[doc(alias = "writableEnded")]
@@ -124,50 +155,79 @@ pub struct SocketInfo {
     /// `on_finish` has been called.
     #[doc(alias = "writableFinished")]
     pub writable_finished: bool,
-    /// Bytes that wait in the process because the kernel takes no more. Bytes that wait only because they are gathered do
-    /// not count; a write that the kernel took in part counts whole until it is through.
+    /// Bytes that wait in the process because the kernel takes no more. Bytes that are only gathered do not count. A
+    /// write that the kernel took in part counts whole, until all of it is sent.
     #[doc(alias = "writableLength")]
     pub writable_length: usize,
-    /// `on_drain` is owed.
+    /// A write has returned `false`, and `on_drain` has not followed yet.
     #[doc(alias = "writableNeedDrain")]
     pub writable_need_drain: bool,
-    /// How often it is corked.
+    /// How many corks hold writes back.
     #[doc(alias = "writableCorked")]
     pub writable_corked: u32,
-    /// Queued bytes from which on `write` answers `false`, and an inbox is full.
+    /// With this many queued bytes `write` returns `false`; with this many bytes the inbox is full.
     #[doc(alias = "writableHighWaterMark")]
     pub high_water_mark: usize,
-    /// Bytes received, whether they have been delivered or not.
+    /// Bytes received, delivered or not.
     #[doc(alias = "bytesRead")]
     pub bytes_read: u64,
-    /// Bytes written by the program, whether they have been sent or not.
+    /// Bytes that the program has written, sent or not.
     #[doc(alias = "bytesWritten")]
     pub bytes_written: u64,
-    /// The idle limit in milliseconds; 0 is off. `None` if none was ever set.
+    /// The idle limit in milliseconds; 0 means none. `None` if none was ever set, as in Node.
     #[doc(alias = "timeout")]
     pub timeout_ms: Option<u32>,
-    /// The peer. After the close only if it was asked for before. `None` on a unix path.
+    /// The peer's address, `None` while connecting. After the close it is known only if it was queried before. `None` on a
+    /// unix path.
     #[doc(alias = "remoteAddress")]
     pub remote: Option<SocketAddr>,
-    /// This side; nothing after the close. `None` on a unix path.
+    /// The address of this side. `None` after the close, and on a unix path.
     #[doc(alias = "localAddress")]
     pub local: Option<SocketAddr>,
 }
 
 impl Socket {
-    /// Connects to `target`: sugar for [`new`](Self::new) and [`connect_to`](Self::connect_to).
+    /// Makes a socket that is not connected. It exists until it is destroyed or its connection ends.
+    pub fn new(lp: &mut Loop, options: SocketOptions, handler: impl IntoHandler) -> Socket {
+        let handler = handler.into_slot(lp);
+        let serial = lp.net.take_serial();
+        let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
+        let mut state = SocketState::new(serial, handler, NO_SERVER, high_water_mark);
+        if options.allow_half_open {
+            state.set(ALLOW_HALF_OPEN);
+        }
+        if options.flowing {
+            state.set(FLOWING | PROGRAM_READS | READING);
+        }
+        if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
+            state.more().no_delay = options.no_delay;
+            state.more().keep_alive = options.keep_alive.then_some(options.keep_alive_initial_delay);
+            state.more().user_timeout = options.user_timeout;
+        }
+        if options.limits != Limits::NONE {
+            state.more().limits = Some(Box::new(options.limits));
+        }
+        let socket = Socket(lp.net.sockets.insert(state));
+        lp.net.outboxes.store.blocks.set_connections(lp.net.sockets.len());
+        if !options.timeout.is_zero() {
+            socket.set_timeout(lp, options.timeout);
+        }
+        socket
+    }
+
+    /// Makes a socket and connects it: [`new`](Self::new) and [`connect_to`](Self::connect_to) in one call.
     ///
     /// # Errors
-    /// As [`connect_to`](Self::connect_to). Failing to connect arrives in `on_error`.
+    /// As [`connect_to`](Self::connect_to). A connect that fails later is reported to `on_error`.
     #[doc(alias = "createConnection")]
     pub fn connect(lp: &mut Loop, target: impl Into<Target>, handler: impl IntoHandler) -> Result<Socket> {
         Socket::connect_with(lp, target, SocketOptions::default(), handler)
     }
 
-    /// As [`connect`](Self::connect), with options. Of a socket that may not even try nothing is left but its `on_close`.
+    /// As [`connect`](Self::connect), with options. If it returns an error, the handler still gets `on_close`.
     ///
     /// # Errors
-    /// As [`connect_to`](Self::connect_to). Failing to connect arrives in `on_error`.
+    /// As [`connect_to`](Self::connect_to). A connect that fails later is reported to `on_error`.
     pub fn connect_with(
         lp: &mut Loop,
         target: impl Into<Target>,
@@ -184,54 +244,30 @@ impl Socket {
         }
     }
 
-    /// A socket that is not connected yet. It lives until it is destroyed, or its connection ends.
-    pub fn new(lp: &mut Loop, options: SocketOptions, handler: impl IntoHandler) -> Socket {
-        let handler = handler.into_slot(lp);
-        let serial = lp.net.take_serial();
-        let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
-        let mut state = SocketState::new(serial, handler, NO_SERVER, high_water_mark);
-        if options.allow_half_open {
-            state.set(ALLOW_HALF_OPEN);
-        }
-        if options.flowing {
-            state.set(FLOWING | LISTENS | READING);
-        }
-        if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
-            state.more().no_delay = options.no_delay;
-            state.more().keep_alive = options.keep_alive.then_some(options.keep_alive_initial_delay);
-            state.more().user_timeout = options.user_timeout;
-        }
-        if options.limits != Limits::NONE {
-            state.more().limits = Some(Box::new(options.limits));
-        }
-        let socket = Socket(lp.net.sockets.insert(state));
-        lp.net.outboxes.store.blocks.connections_are(lp.net.sockets.len());
-        if !options.timeout.is_zero() {
-            socket.set_timeout(lp, options.timeout);
-        }
-        socket
-    }
-
-    /// Connects. An IP address is called on in the next tick, a path at once, a name after its lookup. A socket that has
-    /// been closed can be connected again from inside its `on_close`, with fresh state and counters.
+    /// Connects the socket. The attempt begins in the next tick for an IP address, immediately for a path, and after
+    /// the lookup for a name. A closed socket can be connected again from inside its `on_close`; its state and counters
+    /// start anew.
     ///
     /// # Errors
-    /// What Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::InvalidPath`],
-    /// [`Error::AlreadyConnected`], [`Error::Gone`].
+    /// The errors that Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::InvalidPath`],
+    /// [`Error::AlreadyConnected`], [`Error::Gone`]. A connect that fails later is reported to `on_error`.
     pub fn connect_to(self, lp: &mut Loop, target: impl Into<Target>) -> Result<()> {
         lp.connect_socket(self, target.into())
     }
 
-    /// Sends `bytes`. The answer is advice: `false` when at least a high-water mark of bytes waits in the process because
-    /// the kernel takes no more. They are kept all the same; write on after `on_drain`, or memory grows with the peer's
-    /// slowness ([Node: `socket.write`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketwritedata-encoding-callback)).
+    /// Writes `bytes`. Returns `false` if at least a high-water mark of bytes now waits in the process because the
+    /// kernel takes no more. The bytes are queued all the same, but a program should write on only after `on_drain`:
+    /// otherwise memory grows for as long as the peer is slower ([Node:
+    /// `socket.write`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketwritedata-encoding-callback)).
     ///
-    /// Also `false`, with an error to `on_error`, after the end: [`write_refusal`](Self::write_refusal) says beforehand.
+    /// Also returns `false` if the write is refused, for example after [`end`](Self::end); the error is reported to
+    /// `on_error`. [`write_refusal`](Self::write_refusal) returns that error beforehand.
     pub fn write(self, lp: &mut Loop, bytes: impl AsRef<[u8]>) -> bool {
         lp.write_socket(self, bytes.as_ref(), None)
     }
 
-    /// As [`write`](Self::write), and calls `done` when the kernel has all of it, or never will.
+    /// As [`write`](Self::write). Calls `done` when the kernel has all of the bytes, or with the error if it never
+    /// will.
     pub fn write_then(
         self,
         lp: &mut Loop,
@@ -241,13 +277,25 @@ impl Socket {
         lp.write_socket(self, bytes.as_ref(), Some(Box::new(done)))
     }
 
-    /// Hands what was gathered to the kernel now, and not at the end of the phase.
+    /// Sends gathered bytes now and not at the end of the phase.
     pub fn flush(self, lp: &mut Loop) {
         lp.flush_gathered(self);
     }
 
-    /// Ends this side: no further writes; when everything is out, the FIN. The peer may go on sending
-    /// ([Node: `socket.end`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketenddata-encoding-callback)).
+    /// Holds later writes back until [`uncork`](Self::uncork). Corks are counted: each one needs an uncork. Earlier
+    /// writes are sent.
+    pub fn cork(self, lp: &mut Loop) {
+        lp.cork_socket(self);
+    }
+
+    /// Takes one cork off. With the last one, all writes that were held back are sent as one.
+    pub fn uncork(self, lp: &mut Loop) {
+        lp.uncork_socket(self, 1);
+    }
+
+    /// Ends this side: later writes are refused, and when all bytes are sent, the FIN follows. The peer may go on
+    /// sending ([Node:
+    /// `socket.end`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketenddata-encoding-callback)).
     pub fn end(self, lp: &mut Loop) {
         lp.end_socket(self, None, None);
     }
@@ -257,8 +305,8 @@ impl Socket {
         lp.end_socket(self, Some(bytes.as_ref()), None);
     }
 
-    /// Ends, and calls `done` when the FIN is sent, before `on_finish`. After a [`destroy`](Self::destroy) it is not
-    /// called, as in Node.
+    /// Ends, and calls `done` when the FIN is sent, before `on_finish`. If the socket is destroyed first, `done` gets
+    /// an error; if it had been destroyed before this call, `done` is not called, as in Node.
     pub fn end_then(self, lp: &mut Loop, done: impl FnOnce(&mut Loop, Result<()>) + 'static) {
         lp.end_socket(self, None, Some(Box::new(done)));
     }
@@ -273,8 +321,8 @@ impl Socket {
         lp.end_socket(self, Some(bytes.as_ref()), Some(Box::new(done)));
     }
 
-    /// Closes the connection now: what has not reached the kernel is lost. `on_close` follows in the close phase. Only the
-    /// first call counts.
+    /// Closes the connection now. Bytes that the kernel does not take now are lost. `on_close` follows in the close
+    /// phase. Only the first call has an effect.
     pub fn destroy(self, lp: &mut Loop) {
         lp.destroy_socket(self, None);
     }
@@ -284,14 +332,14 @@ impl Socket {
         lp.destroy_socket(self, Some(error));
     }
 
-    /// Ends, and destroys when that is through, without waiting for the peer's end.
+    /// Ends, and destroys the socket when the FIN is sent, without waiting for the peer's end.
     #[doc(alias = "destroySoon")]
     pub fn destroy_soon(self, lp: &mut Loop) {
         lp.destroy_socket_soon(self);
     }
 
-    /// Closes with a reset (RST): the peer gets `ECONNRESET`. While connecting, it happens right after `on_connect`; what was
-    /// written before it is sent first.
+    /// Closes the connection with a reset (RST): the peer gets `ECONNRESET`. While connecting, the reset follows
+    /// `on_connect`; bytes that were written before this call are sent first.
     ///
     /// # Errors
     /// [`Error::InvalidHandleType`] on a unix path, which has no reset.
@@ -300,64 +348,64 @@ impl Socket {
         lp.reset_socket(self)
     }
 
-    /// No data is delivered after this returns. What comes waits, up to the high-water mark; then the peer has to wait.
+    /// Delivers no data after this returns. Received bytes wait, up to the high-water mark; then the socket reads no
+    /// more, and the peer has to wait.
     pub fn pause(self, lp: &mut Loop) {
         lp.pause_socket(self);
     }
 
-    /// Delivers data again, beginning in the next tick with what waits.
+    /// Delivers data again. The bytes that wait are delivered from the next tick on.
     pub fn resume(self, lp: &mut Loop) {
         lp.resume_socket(self);
     }
 
-    /// Whether `pause` was called, and no `resume` since.
+    /// Whether `pause` was called, and `resume` has not been called since.
     #[doc(alias = "isPaused")]
     pub fn is_paused(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.is(PAUSED))
     }
 
-    /// Puts bytes back in front of all that waits: they are the next data. For a reader that pauses in the middle of a
-    /// chunk and wants the rest when it resumes; an end that was read meanwhile comes after them
-    /// ([Node: `readable.unshift`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readableunshiftchunk-encoding)).
+    /// Puts bytes in front of all bytes that wait: they are delivered next. For a handler that pauses in the middle of
+    /// a chunk and wants the rest when it resumes. An end that was read meanwhile comes after them ([Node:
+    /// `readable.unshift`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readableunshiftchunk-encoding)).
     pub fn unshift(self, lp: &mut Loop, bytes: impl AsRef<[u8]>) {
         lp.unshift_socket(self, bytes.as_ref());
     }
 
-    /// Holds writes back until [`uncork`](Self::uncork). Counts: as many uncorks as corks. What was written before is sent.
-    pub fn cork(self, lp: &mut Loop) {
-        lp.cork_socket(self);
+    /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, beginning with the bytes that wait. A character
+    /// that arrives in pieces is held back until it is complete. Invalid bytes become U+FFFD ([Node:
+    /// `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
+    #[doc(alias = "setEncoding")]
+    pub fn set_encoding(self, lp: &mut Loop) {
+        lp.decode_socket(self);
     }
 
-    /// Takes one cork off. With the last one, all that was held back goes out as one write.
-    pub fn uncork(self, lp: &mut Loop) {
-        lp.uncork_socket(self, 1);
-    }
-
-    /// Writes all that this socket reads to `to`, at the pace of the slower, and ends `to` when this one ends. Starts
-    /// reading, even after [`pause`](Self::pause), unless `to` has yet to drain.
+    /// Writes all data of this socket to `to`, at the pace of the slower one, and ends `to` when this socket's peer
+    /// ends. Begins to read, even after [`pause`](Self::pause), unless `to` must drain first.
     ///
-    /// Of several destinations the slowest rules: reading goes on when each has drained, or is gone. One that fails,
-    /// finishes or closes is unpiped. Inside `on_data` the pipe begins with the next chunk, inside `on_end` and after it `to`
-    /// is ended in a tick
-    /// ([Node: `readable.pipe`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readablepipedestination-options)).
+    /// With several destinations the slowest one decides: reading goes on when each of them has drained or is gone. A
+    /// destination that fails, finishes or closes is unpiped. A pipe that is added inside `on_data` begins with the
+    /// next chunk. A pipe that is added inside `on_end` or later ends `to` in a tick ([Node:
+    /// `readable.pipe`](https://nodejs.org/docs/latest-v20.x/api/stream.html#readablepipedestination-options)).
     pub fn pipe(self, lp: &mut Loop, to: Socket) {
         lp.pipe_socket(self, to, true);
     }
 
-    /// As [`pipe`](Self::pipe), but leaves `to` open at the end.
+    /// As [`pipe`](Self::pipe), but does not end `to`.
     pub fn pipe_without_end(self, lp: &mut Loop, to: Socket) {
         lp.pipe_socket(self, to, false);
     }
 
-    /// Takes a pipe away. Without any left the socket pauses, unless it waited for `to` to drain and its handler wants the
-    /// data.
+    /// Removes a pipe. Without any pipe left this socket pauses, unless it was waiting for `to` to drain and its
+    /// handler takes the data, too.
     pub fn unpipe(self, lp: &mut Loop, to: Socket) {
         lp.unpipe_socket(self, to);
     }
 
-    /// Calls `on_timeout` after `limit` without activity: nothing connected, read or written. Once per idle period;
-    /// nothing is closed. Zero switches it off. Whole milliseconds; more than 2^31 − 1 of
-    /// them, some 25 days, are that many ([Node: `socket.setTimeout`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsettimeouttimeout-callback)).
+    /// Calls `on_timeout` after `limit` without activity: a connect, a read or a write. It is called once for each idle
+    /// period, and nothing is closed. Zero means no limit. The limit is cut to whole milliseconds, and at most 2^31 − 1
+    /// of them, some 25 days ([Node:
+    /// `socket.setTimeout`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsettimeouttimeout-callback)).
     #[doc(alias = "setTimeout")]
     pub fn set_timeout(self, lp: &mut Loop, limit: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
@@ -376,20 +424,13 @@ impl Socket {
         }
     }
 
-    /// Gives this socket limits of its own, from now on; what waits already is held against them.
+    /// Gives this socket limits of its own, which hold immediately: bytes that wait already count.
     pub fn set_limits(self, lp: &mut Loop, limits: Limits) {
         lp.set_socket_limits(self, limits);
     }
 
-    /// Delivers UTF-8 text to `on_text` instead of bytes to `on_data`, from what waits now on. A character that comes in
-    /// pieces is held back until it is whole; bytes that are no UTF-8 become U+FFFD
-    /// ([Node: `socket.setEncoding`](https://nodejs.org/docs/latest-v20.x/api/net.html#socketsetencodingencoding)).
-    #[doc(alias = "setEncoding")]
-    pub fn set_encoding(self, lp: &mut Loop) {
-        lp.decode_socket(self);
-    }
-
-    /// Sends small writes at once, without waiting for the answer to the one before (`TCP_NODELAY`).
+    /// Sends small writes immediately, without waiting until the peer has acknowledged the previous one
+    /// (`TCP_NODELAY`).
     #[doc(alias = "setNoDelay")]
     pub fn set_no_delay(self, lp: &mut Loop, enable: bool) {
         let Some(state) = lp.net.socket_mut(self) else { return };
@@ -399,9 +440,9 @@ impl Socket {
         state.stream.with_tcp(|stream| stream.set_tcp_nodelay(enable));
     }
 
-    /// Has the kernel ask an idle peer whether it is still there (`SO_KEEPALIVE`), first after `delay`; whole seconds are
-    /// used, 0 is the system's own. With a delay it asks ten times, once a second, before it gives the connection up with
-    /// `ETIMEDOUT`, as in Node (`TCP_KEEPIDLE`, `TCP_KEEPINTVL` 1, `TCP_KEEPCNT` 10).
+    /// Lets the kernel probe an idle peer (`SO_KEEPALIVE`), for the first time after `delay`. Whole seconds are used;
+    /// zero leaves the times to the system. With a delay the kernel sends ten probes, one a second, and then closes the
+    /// connection with `ETIMEDOUT`, as in Node (`TCP_KEEPIDLE`, `TCP_KEEPINTVL` 1, `TCP_KEEPCNT` 10).
     #[doc(alias = "setKeepAlive")]
     pub fn set_keep_alive(self, lp: &mut Loop, enable: bool, delay: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
@@ -411,13 +452,13 @@ impl Socket {
         state.stream.with_tcp(|stream| set_keep_alive(&stream, enable, delay));
     }
 
-    /// How long what was sent may go without the peer's acknowledgement before the kernel gives the connection up with
-    /// `ETIMEDOUT` (`TCP_USER_TIMEOUT`, [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482)): for peers that vanish without a
-    /// word, which otherwise takes the kernel a quarter of an hour. Whole milliseconds; zero is the system's own. On Linux;
-    /// elsewhere, and on a unix path, it does nothing.
+    /// How long sent bytes may stay unacknowledged before the kernel closes the connection with `ETIMEDOUT`
+    /// (`TCP_USER_TIMEOUT`, [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482)). For peers that vanish without a FIN or
+    /// RST; otherwise the kernel needs a quarter of an hour to notice. Whole milliseconds; zero is the system's own
+    /// value. On Linux only; elsewhere, and on a unix path, it does nothing.
     ///
-    /// It overrides the number of questions that [`set_keep_alive`](Self::set_keep_alive) asks, so where both are set it
-    /// should be the keepalive's delay and ten seconds.
+    /// It takes the place of the number of probes of [`set_keep_alive`](Self::set_keep_alive). So where both are set,
+    /// it should be the keepalive's delay plus ten seconds.
     pub fn set_user_timeout(self, lp: &mut Loop, limit: Duration) {
         let Some(state) = lp.net.socket_mut(self) else { return };
         if state.remembers_options() {
@@ -426,37 +467,8 @@ impl Socket {
         state.stream.with_tcp(|stream| set_user_timeout(&stream, limit));
     }
 
-    /// Gives this socket a handler of its own, from its next event on. The old one is dropped with its last socket.
-    pub fn set_handler(self, lp: &mut Loop, handler: impl IntoHandler) {
-        if lp.net.socket(self).is_none() {
-            return;
-        }
-        let slot = handler.into_slot(lp);
-        let Some(state) = lp.net.socket_mut(self) else { return };
-        state.clear_tag();
-        let old = std::mem::replace(&mut state.handler, slot);
-        lp.release_handler(old);
-    }
-
-    /// Lets the socket keep the loop alive while it reads, which is how it starts.
-    #[doc(alias = "ref")]
-    pub fn ref_(self, lp: &mut Loop) {
-        if let Some(state) = lp.net.socket_mut(self) {
-            state.clear(UNREFERENCED);
-            lp.recount(self);
-        }
-    }
-
-    /// Lets the loop end although the socket is open.
-    pub fn unref(self, lp: &mut Loop) {
-        if let Some(state) = lp.net.socket_mut(self) {
-            state.set(UNREFERENCED);
-            lp.recount(self);
-        }
-    }
-
-    /// Everything there is to know about it; `None` when it is gone. The first call asks the kernel for the peer's address
-    /// and remembers it.
+    /// The state of the socket; `None` when it is gone. The first call asks the kernel for the peer's address and
+    /// remembers it.
     pub fn info(self, lp: &mut Loop) -> Option<SocketInfo> {
         let remembered = self.entry::<PeerAddr>(lp).map(|peer| peer.0);
         let (state, outboxes) = lp.net.socket_and_outboxes(self)?;
@@ -498,7 +510,33 @@ impl Socket {
         Some(info)
     }
 
-    /// The error that a write would get now; `None` if it would be taken.
+    /// Whether the handle still names a socket: from its making to the end of its `on_close`.
+    pub fn exists(self, lp: &Loop) -> bool {
+        lp.net.socket(self).is_some()
+    }
+
+    /// A number that no other socket of this loop has, until 2^32 sockets have been made. For logs.
+    pub fn serial(self) -> u32 {
+        self.0.serial()
+    }
+
+    /// The server that has accepted this socket. `None` for a client's socket, and after the destroy.
+    pub fn server(self, lp: &Loop) -> Option<ServerId> {
+        let server = lp.net.socket(self)?.server;
+        lp.net.servers.at(server).map(|state| ServerId(Key::new(server as usize, state.serial)))
+    }
+
+    /// The peer's address; see [`SocketInfo::remote`]. Unlike [`info`](Self::info) it does not remember the address, so
+    /// it costs no memory.
+    pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
+        let state = lp.net.socket(self)?;
+        if state.is(CONNECTING) {
+            return None;
+        }
+        state.stream.peer_addr().or_else(|| self.entry::<PeerAddr>(lp).map(|peer| peer.0))
+    }
+
+    /// The error that a write would fail with now; `None` if it would be accepted.
     pub fn write_refusal(self, lp: &Loop) -> Option<Error> {
         match lp.net.socket(self) {
             None => Some(Error::Destroyed { action: "write" }),
@@ -508,62 +546,70 @@ impl Socket {
         }
     }
 
-    /// Whether the handle still finds something: from the socket's making to the end of its `on_close`.
-    pub fn exists(self, lp: &Loop) -> bool {
-        lp.net.socket(self).is_some()
-    }
-
-    /// Bytes that wait in the process because the kernel takes no more.
+    /// Bytes that wait in the process because the kernel takes no more; see [`SocketInfo::writable_length`].
     pub fn writable_length(self, lp: &Loop) -> usize {
         lp.net.socket(self).map_or(0, |state| lp.net.outboxes.writable_length(state) as usize)
     }
 
-    /// Bytes written that the kernel does not have yet, to the byte: what is gathered, and what it has not taken of a write
-    /// that it took in part. What it has is [`SocketInfo::bytes_written`] less this.
+    /// The exact number of written bytes that the kernel does not have yet: gathered bytes, and the unsent rest of a
+    /// write that it took in part. [`SocketInfo::bytes_written`] minus this is the number of bytes that the kernel has.
     pub fn unsent_length(self, lp: &Loop) -> usize {
         lp.net.socket(self).map_or(0, |state| lp.net.outboxes.unsent(state))
     }
 
-    /// Whether `on_drain` is owed: a write answered `false`, and not all is out yet. The moment to stop taking work from
-    /// the peer ([Node: `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
+    /// Whether a write has returned `false` and `on_drain` has not followed yet. A server should then stop to take
+    /// requests from the peer ([Node:
+    /// `writable.writableNeedDrain`](https://nodejs.org/docs/latest-v20.x/api/stream.html#writablewritableneeddrain)).
     #[doc(alias = "writableNeedDrain")]
     pub fn needs_drain(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.among(NEED_DRAIN | DESTROYED | ENDED) == NEED_DRAIN)
     }
 
-    /// The peer's address; see [`SocketInfo::remote`]. Not remembered, so it costs no memory.
-    pub fn remote_address(self, lp: &Loop) -> Option<SocketAddr> {
-        let state = lp.net.socket(self)?;
-        if state.is(CONNECTING) {
-            return None;
-        }
-        state.stream.peer_addr().or_else(|| self.entry::<PeerAddr>(lp).map(|peer| peer.0))
-    }
-
-    /// The server that accepted this socket; `None` for a client's, and after the destroy.
-    pub fn server(self, lp: &Loop) -> Option<ServerId> {
-        let server = lp.net.socket(self)?.server;
-        lp.net.servers.at(server).map(|state| ServerId(Key::new(server as usize, state.serial)))
-    }
-
-    /// Whether it is connected, and nothing stands against taking more from the peer and answering it: not paused, no
-    /// drain owed, not ended or destroyed. One look for what is asked before every line.
+    /// Whether the socket is connected and a protocol should go on with its requests: it is not paused, ended or
+    /// destroyed, does not wait for a drain, and its handler is not about to change. Protocols check this before each
+    /// line.
     #[inline]
-    pub(crate) fn is_at_work(self, lp: &Loop) -> bool {
-        const HINDRANCES: u32 = PAUSED | NEED_DRAIN | ENDED | DESTROYED | UPGRADING;
-        lp.net.socket(self).is_some_and(|state| state.among(OPENED | HINDRANCES) == OPENED)
+    pub(crate) fn is_ready_for_more(self, lp: &Loop) -> bool {
+        const OBSTACLES: u32 = PAUSED | NEED_DRAIN | ENDED | DESTROYED | UPGRADING;
+        lp.net.socket(self).is_some_and(|state| state.among(OPENED | OBSTACLES) == OPENED)
     }
 
-    /// A number that no other socket of this loop has (until 2^32 sockets have been); for logs.
-    pub fn serial(self) -> u32 {
-        self.0.serial()
+    /// Lets the socket keep the loop alive while it reads. This is the default.
+    #[doc(alias = "ref")]
+    pub fn ref_(self, lp: &mut Loop) {
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.clear(UNREFERENCED);
+            lp.recount(self);
+        }
+    }
+
+    /// Lets the loop end although the socket is open.
+    pub fn unref(self, lp: &mut Loop) {
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.set(UNREFERENCED);
+            lp.recount(self);
+        }
+    }
+
+    /// Gives this socket a handler of its own, from its next event on. The old handler is dropped when no socket or
+    /// server has it.
+    pub fn set_handler(self, lp: &mut Loop, handler: impl IntoHandler) {
+        if lp.net.socket(self).is_none() {
+            return;
+        }
+        let slot = handler.into_slot(lp);
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        // The tag belongs to the protocol of the old handler.
+        state.clear_tag();
+        let old = std::mem::replace(&mut state.handler, slot);
+        lp.release_handler(old);
     }
 }
 
-/// The address of a peer, remembered since [`Socket::info`] asked for it: it is still known after the close, as in Node.
+/// The peer's address, remembered by [`Socket::info`]. As in Node, it is then still known after the close.
 struct PeerAddr(SocketAddr);
 
-/// `#41`, as in the logs.
+/// `#41`, as in the log.
 impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0.serial())
@@ -577,12 +623,13 @@ impl fmt::Debug for Socket {
 }
 
 impl Loop {
-    /// A socket's idle timer fired: `on_timeout`, unless a large write has moved on meanwhile.
+    /// A socket's idle timer has fired: `on_timeout`, unless the kernel has taken some of a large write meanwhile.
     pub(super) fn idle_limit_reached(&mut self, socket: Socket, timer: TimerId) {
         let Some(state) = self.net.socket(socket) else { return };
         if state.idle_timer != Some(timer) {
             return;
         }
+        // As in Node, progress of a large write counts as activity, but is noticed only when the limit is reached.
         let (is_blocked, written) = (state.is(BLOCKED), state.bytes_written);
         if is_blocked
             && let Some(outbox) = self.net.outbox_mut(socket)
@@ -592,6 +639,7 @@ impl Loop {
             return self.restart_timer(timer);
         }
         self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
+        self.send_idle_away(socket);
     }
 }
 

@@ -1,18 +1,20 @@
-//! What the loop knows of one socket, in as few bytes as it takes.
+//! The state of one socket, in 72 bytes.
 //!
-//! Two halves that hardly know of each other, and a life they share:
+//! Reading and writing are two state machines that are nearly independent, inside one life:
 //!
 //! ```text
-//!             connect_to                connected              destroy
-//!   new ──────────────▶ CONNECTING ──────────────▶ open ──────────────▶ DESTROYED ──▶ on_close ──▶ slot free
-//!                                                  │  ▲
-//!   reading    READING ──── the FIN ────▶ EOF ──── inbox empty ────▶ END_EMITTED ─┐
-//!                                                                                 ├─▶ destroys itself
-//!   writing    open ──── end() ────▶ ENDING ──── outbox empty, shut down ──▶ FINISHED ─┘
+//!   life       new ── connect_to ──▶ connecting ──▶ connected ── destroy ──▶ destroyed ──▶ on_close ──▶ slot free
+//!
+//!   reading    READING ── FIN read ──▶ EOF ── inbox empty, on_end ──▶ END_EMITTED ───────────────┐
+//!                                                                                                ├─▶ both: destroy
+//!   writing    Open ── end() ──▶ Ending ── no bytes wait ──▶ ShuttingDown ── FIN ──▶ Finished ───┘
 //! ```
 //!
-//! An idle connection is this struct and nothing else: no buffer, no heap block. What only some sockets have (bytes
-//! that wait to be sent, an inbox, a pipe, callbacks) hangs in two boxes that are empty until needed.
+//! An idle connection is this struct and nothing else: no buffer, no heap block. State that only some sockets need is
+//! kept elsewhere while it is needed: bytes to be sent in an outbox that the loop lends ([`SocketState::outbox`]),
+//! everything else (an inbox, pipes, callbacks) in a box ([`More`]).
+//!
+//! The flags share one `u32`, so that a busy path checks everything that concerns it with one comparison.
 
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ use super::{Error, Limits, Socket, WriteCallback};
 use crate::event_loop::TimerId;
 use crate::event_loop::slots::HasSerial;
 
-/// No server: the socket is a client's.
+/// In place of a server's slot: no server has accepted this socket.
 pub(super) const NO_SERVER: u32 = u32::MAX;
 
 /// The value of [`SocketState::idle_limit_ms`] before a limit is set.
@@ -36,25 +38,25 @@ pub(super) struct SocketState {
     /// See [`flag`].
     flags: u32,
     pub stream: Stream,
-    /// The slot of the handler that answers for it.
+    /// The slot of its handler.
     pub handler: u32,
     /// The slot of the server that accepted it, or [`NO_SERVER`].
     pub server: u32,
-    /// Queued bytes from which on `write` answers `false`, and an inbox is full.
+    /// With this many queued bytes `write` returns `false`; with this many bytes the inbox is full.
     pub high_water_mark: u32,
     /// As the program set it; 0 is off. [`IDLE_LIMIT_UNSET`] if it never did.
     pub idle_limit_ms: u32,
     pub idle_timer: Option<TimerId>,
     pub bytes_read: u64,
-    /// All that the program has written, whether it has left the process or not.
+    /// Bytes that the program has written, sent or not.
     pub bytes_written: u64,
-    /// Bytes on their way out. Lent by the loop only while there are any.
+    /// The outbox that holds gathered, queued or corked bytes. `None` while there are none.
     pub outbox: Option<OutboxId>,
     /// How many corks hold writes back.
     pub corks: u16,
     /// Bits for the protocol above, such as telnet; see `layer.rs`.
     pub tag: u16,
-    /// The rarely needed part. It is freed when it is empty again.
+    /// The rarely needed part. See [`free_more_if_empty`](Self::free_more_if_empty).
     pub more: Option<Box<More>>,
 }
 
@@ -64,35 +66,40 @@ const _: () = assert!(size_of::<SocketState>() <= 72, "an idle connection costs 
 /// The rarely needed part of a socket's state.
 #[derive(Default)]
 pub(super) struct More {
-    /// Bytes received while nobody took them: paused, or not asked for yet.
+    /// Bytes that were read while the socket was not flowing.
     pub inbox: Inbox,
+    /// What is read is thrown away; see `net/leave.rs`.
+    pub discards_input: bool,
     /// Turns bytes into text after `set_encoding`.
     pub decoder: Option<Utf8Decoder>,
     /// The decoder came after the FIN: as in Node a character that the FIN cut in two is dropped.
     pub drops_tail: bool,
+    /// Run when the FIN is sent.
     pub end_callbacks: Vec<WriteCallback>,
-    /// Where this socket's data goes.
+    /// The pipes from this socket.
     pub pipes: Vec<Pipe>,
-    /// Who pipes into this socket, once for each pipe.
+    /// The sources of the pipes to this socket, one entry for each pipe.
     pub piped_from: Vec<Socket>,
-    /// The first error, which later callbacks are told.
+    /// The first error, which later callbacks get.
     pub errored: Option<Error>,
     pub connecting: Option<Box<super::connect::Connecting>>,
-    /// `reset_and_destroy` while connecting: done as soon as it is connected.
+    /// Set by a `reset_and_destroy` that must wait for the connection.
     pub resets_on_connect: Option<Reset>,
-    /// `end` was called before `connect_to`: the FIN is sent as soon as it is connected.
+    /// `end` was called before `connect_to`: the FIN is sent as soon as the socket is connected.
     pub ends_on_connect: bool,
+    /// This and the next two: options that each new descriptor of a client socket gets.
     pub no_delay: bool,
     pub keep_alive: Option<Duration>,
     pub user_timeout: Duration,
-    /// Its own limits, instead of its server's.
+    /// Limits of this socket, instead of its server's.
     pub limits: Option<Box<Limits>>,
 }
 
 impl More {
-    /// Whether everything has the value that it has without this box.
+    /// Whether every field has its default, so that the box can be freed.
     fn is_empty(&self) -> bool {
         self.inbox.is_empty()
+            && !self.discards_input
             && self.decoder.is_none()
             && self.end_callbacks.is_empty()
             && self.pipes.is_empty()
@@ -108,56 +115,58 @@ impl More {
     }
 }
 
-/// When a reset is done that was asked for while connecting: in the order of the calls.
+/// When a `reset_and_destroy` that waited for the connection is carried out. As in Node, the order of the calls
+/// decides: writes that were made before it are sent before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reset {
     BeforeWrites,
     AfterWrites,
 }
 
-/// One end of `pipe`.
+/// A pipe, as its source knows it.
 #[derive(Clone, Copy)]
 pub(super) struct Pipe {
     pub to: Socket,
-    /// The destination ends with the source.
+    /// The destination is ended when the source ends.
     pub ends: bool,
-    /// The source has stopped reading until this destination drains.
+    /// The source is paused until this destination drains.
     pub is_awaited: bool,
-    /// It has done so before: a drain resumes it, whyever it is paused then.
+    /// The source has been paused for this destination before. From then on its drain resumes the source even if the
+    /// program has paused it, as in Node.
     pub has_waited: bool,
 }
 
-/// How far a socket's connection has come.
+/// The state of a socket's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(super) enum Link {
     /// `connect_to` was never called.
     Unopened = 0,
-    /// `connect_to` was called, and has neither succeeded nor failed.
+    /// `connect_to` was called and has neither succeeded nor failed yet.
     Connecting = flag::OPENED | flag::CONNECTING,
-    /// Connected, or accepted. A socket that is destroyed later keeps this value.
+    /// Connected or accepted. The value stays when the socket is destroyed.
     Connected = flag::OPENED,
 }
 
-/// Where a socket is in its life.
+/// The state of a socket's life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(super) enum Life {
     Alive = 0,
     /// `destroy` was called, by the program or by the loop. `on_close` is still to come.
     Destroyed = flag::DESTROYED,
-    /// `on_close` is running or has run. From here on `connect_to` may begin a new life.
+    /// `on_close` is running or has run. From here on `connect_to` may connect the socket again.
     Closing = flag::DESTROYED | flag::CLOSING,
 }
 
-/// How far the end of the writing side has come.
+/// The state of the writing side, from open to ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(super) enum Writing {
     Open = 0,
-    /// `end` was called, and bytes wait.
+    /// `end` was called, and bytes still wait.
     Ending = flag::ENDING_BIT,
-    /// The pending phase has been asked for the shutdown.
+    /// The shutdown is queued for the pending phase, or done.
     ShuttingDown = flag::SHUTTING_BIT,
     /// The FIN is sent and `on_finish` has been called.
     Finished = flag::ENDING_BIT | flag::SHUTTING_BIT,
@@ -165,8 +174,8 @@ pub(super) enum Writing {
 
 /// The bits of [`SocketState::flags`].
 ///
-/// Six of them hold the three enums above and are changed through these only. They can be tested like the others, so
-/// that the busiest paths look at everything that concerns them with one comparison ([`SocketState::among`]).
+/// Six of them hold the three enums above and are changed by the setters of the enums only. They can be tested like the
+/// others ([`SocketState::is`], [`SocketState::among`]).
 pub(super) mod flag {
     macro_rules! flags {
         ($($(#[$doc:meta])* $name:ident,)*) => { flags!(@ 0u32; $($(#[$doc])* $name,)*); };
@@ -178,7 +187,7 @@ pub(super) mod flag {
     }
 
     flags! {
-        /// [`Link`](super::Link): has, or had, something to close: a connection, or an attempt at one.
+        /// [`Link`](super::Link): the socket has, or had, a connection or an attempt at one.
         OPENED,
         /// [`Link::Connecting`](super::Link::Connecting).
         CONNECTING,
@@ -186,7 +195,7 @@ pub(super) mod flag {
         DESTROYED,
         /// [`Life::Closing`](super::Life::Closing).
         CLOSING,
-        /// One of the two bits of [`Writing`](super::Writing). A test for `end` needs both: [`ENDED`].
+        /// One of the two bits of [`Writing`](super::Writing). To test whether `end` was called use [`ENDED`].
         ENDING_BIT,
         /// The other one.
         SHUTTING_BIT,
@@ -196,52 +205,56 @@ pub(super) mod flag {
         /// `on_error` has been called.
         ERROR_EMITTED,
 
-        /// Data is wanted: `on_read` is called as it comes.
+        /// Data is delivered as it arrives.
         FLOWING,
-        /// The program itself wants the data: it made the socket flowing, or resumed it. Without this only a pipe does.
-        LISTENS,
+        /// The program takes the data: the socket was flowing from the start, or was resumed. Without this flag only a
+        /// pipe makes it flow. Node: the socket has a `data` listener.
+        PROGRAM_READS,
         /// `pause` was called, and no `resume` since.
         PAUSED,
         /// A tick of `resume` is in the queue.
         RESUMING,
-        /// The descriptor is read when there is something. This is what keeps the loop alive.
+        /// The descriptor is read when it is readable. Such a socket keeps the loop alive.
         READING,
-        /// The kernel has more to read, as far as the loop knows.
+        /// The kernel may have bytes to read: no read has found the socket empty since the last event.
         READABLE,
         /// The FIN has been read.
         EOF,
         /// `on_end` was called.
         END_EMITTED,
-        /// A FIN, hang-up or error was reported: a short read does not mean that all was read.
+        /// A FIN, hang-up or error was reported. A short read does not mean that all was read: the end follows.
         HANGUP,
-        /// A hang-up or error was reported: a write is tried immediately, because it may fail, and a read goes on to the end.
+        /// A hang-up or error was reported. Writes are sent immediately, not gathered, so that their error appears
+        /// where Node reports it. Reads go on to the end within the turn.
         BROKEN,
-        /// The descriptor has urgent data: a read stops short of it.
+        /// The descriptor has urgent data. A read stops before it although more bytes follow.
         URGENT,
-        /// On the ready list of an even, or of an odd turn.
+        /// On the ready list, put there in an even turn; see `ready.rs`.
         READY_EVEN,
+        /// On the ready list, put there in an odd turn.
         READY_ODD,
 
-        /// The kernel took no more: the outbox waits for the socket to become writable.
+        /// The kernel refused bytes. They wait in the outbox until the socket is writable.
         BLOCKED,
-        /// A send has stopped although the kernel might take more.
+        /// A send has used up its budget; the kernel might take more.
         UNFINISHED,
         /// On the list of sockets with gathered bytes.
         UNSENT,
         /// A write returned `false`: `on_drain` must follow.
         NEED_DRAIN,
-        /// A write failed.
+        /// The socket has failed: a write, or a `destroy` with an error.
         ERRORED,
-        /// `destroy_soon`: destroyed as soon as it has finished.
+        /// `destroy_soon` was called: the socket is destroyed when it has finished.
         DESTROY_ON_FINISH,
 
+        /// The peer's end is not answered with an end of this side.
         ALLOW_HALF_OPEN,
-        /// Does not keep the loop alive by reading.
+        /// `unref` was called: reading does not keep the loop alive.
         UNREFERENCED,
-        /// Counted among what keeps the loop alive.
+        /// Counted in `Loop::active`: keeps the loop alive.
         COUNTED,
-        /// Data goes through the slow path: an inbox, a decoder or a pipe is there.
-        DETOUR,
+        /// Data takes the slow path: there may be bytes in the inbox, a decoder or a pipe.
+        SLOW_DELIVERY,
         /// The handler was replaced by `upgrade`, and its `on_upgrade` is a tick away. Nothing is delivered until then.
         UPGRADING,
     }
@@ -249,7 +262,7 @@ pub(super) mod flag {
     /// `end` was called: any value of [`Writing`](super::Writing) but `Open`.
     pub const ENDED: u32 = ENDING_BIT | SHUTTING_BIT;
 
-    /// The bits that only the setters of the enums change.
+    /// The bits of the three enums.
     pub(super) const OF_ENUMS: u32 = OPENED | CONNECTING | DESTROYED | CLOSING | ENDED;
 }
 
@@ -286,7 +299,7 @@ impl SocketState {
         self.flags & flags != 0
     }
 
-    /// Those of `mask` that are set. `among(A | B) == A` says that A is set and B is not.
+    /// The flags of `mask` that are set. `among(A | B) == A` means that A is set and B is not.
     #[inline]
     pub fn among(&self, mask: u32) -> u32 {
         self.flags & mask
@@ -294,13 +307,13 @@ impl SocketState {
 
     #[inline]
     pub fn set(&mut self, flags: u32) {
-        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing have setters of their own");
+        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing are changed by their setters");
         self.flags |= flags;
     }
 
     #[inline]
     pub fn clear(&mut self, flags: u32) {
-        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing have setters of their own");
+        debug_assert!(flags & flag::OF_ENUMS == 0, "link, life and writing are changed by their setters");
         self.flags &= !flags;
     }
 
@@ -333,25 +346,26 @@ impl SocketState {
         self.flags = self.flags & !flag::ENDED | writing as u32;
     }
 
+    /// The rarely needed part. Allocates it if there is none.
     pub fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
 
-    /// Frees the rarely needed part if nothing is in it any more. Called where that is likely: after an inbox was
-    /// delivered, a connection made, a pipe taken away.
+    /// Frees the rarely needed part if it is empty. Called where that is likely: after an inbox was delivered, a
+    /// connection made, a pipe removed.
     pub fn free_more_if_empty(&mut self) {
         if self.more.as_ref().is_some_and(|more| more.is_empty()) {
             self.more = None;
         }
     }
 
-    /// Whether options of the descriptor are kept for another one: the next address, the next connection. Whom a server
-    /// has accepted has one for good, and keeps its memory small.
+    /// Whether options of the descriptor are remembered for later descriptors: of the next address, or of the next
+    /// connection. An accepted socket never gets another descriptor, and saves the memory.
     pub fn remembers_options(&self) -> bool {
         self.server == NO_SERVER
     }
 
-    /// Whether the descriptor should be read when the kernel has something.
+    /// Whether the descriptor is read when it is readable.
     #[inline]
     pub fn wants_read(&self) -> bool {
         use flag::*;
@@ -362,36 +376,42 @@ impl SocketState {
         self.more.as_ref().map_or(0, |more| more.inbox.len())
     }
 
-    /// Whether received data waits to be delivered; after the FIN the rest of a cut character counts too.
+    /// Whether received data is thrown away.
+    pub fn discards_input(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.discards_input)
+    }
+
+    /// Whether received data has not been delivered yet. After the FIN an incomplete character counts, too: it will be
+    /// delivered as a replacement character.
     pub fn has_undelivered(&self) -> bool {
         let has_tail =
             |more: &More| !more.drops_tail && more.decoder.as_ref().is_some_and(|decoder| decoder.is_midway());
         self.inbox_len() > 0 || self.is(flag::EOF) && self.more.as_ref().is_some_and(|more| has_tail(more))
     }
 
-    /// Whether a program may still read from it: Node's `readable`.
+    /// Whether data or an end may still be delivered: Node's `readable`.
     pub fn is_readable(&self) -> bool {
         use flag::*;
         !self.is(DESTROYED | ERROR_EMITTED | END_EMITTED)
     }
 
-    /// Whether a program may still write to it: Node's `writable`.
+    /// Whether a write would be accepted: Node's `writable`.
     pub fn is_writable(&self) -> bool {
         use flag::*;
         !self.is(DESTROYED | ERRORED | ENDED)
     }
 
-    /// Whether the peer ended and this side will not stay half open: a write after our own end is the peer's fault.
+    /// Whether this side ends because the peer has. As in Node, a later write then fails with [`Error::EndedByPeer`].
     pub fn answers_end(&self) -> bool {
         use flag::*;
         self.among(END_EMITTED | ALLOW_HALF_OPEN) == END_EMITTED
     }
 
-    /// Whether it keeps the loop alive by itself: a request in flight, or reading.
+    /// Whether the socket keeps the loop alive: it is connecting, has a write in flight, or is reading and referenced.
     pub fn keeps_alive(&self) -> bool {
         use flag::*;
         if self.is(DESTROYED) {
-            return false; // The closing list counts it now.
+            return false; // From here on the closing list keeps the loop alive.
         }
         let is_reading = self.wants_read() && !self.is(UNREFERENCED);
         // A `connect_to` that has returned an error leaves the socket connecting, with nothing under way.
@@ -399,11 +419,13 @@ impl SocketState {
         is_reading || is_dialing || self.is(BLOCKED)
     }
 
-    /// A closed socket is connected again: states, counters and errors start anew, options and corks stay, and it keeps the
-    /// loop alive again.
-    pub fn begin_life(&mut self) {
+    /// A closed socket is connected again. States, counters and errors are reset, options and corks stay. As in Node the new
+    /// connection keeps the loop alive, also after an `unref` of the old one.
+    pub fn reset_for_new_life(&mut self) {
         use flag::*;
-        const KEPT: u32 = ALLOW_HALF_OPEN | FLOWING | LISTENS | PAUSED | DETOUR;
+        // The ready list and the list of unsent sockets may still have an entry of this socket; their flags must stay,
+        // or it would get a second entry.
+        const KEPT: u32 = ALLOW_HALF_OPEN | FLOWING | PROGRAM_READS | PAUSED | SLOW_DELIVERY;
         self.clear(!(KEPT | READY_EVEN | READY_ODD | UNSENT | OF_ENUMS));
         self.set_link(Link::Unopened);
         self.set_life(Life::Alive);
@@ -418,6 +440,7 @@ impl SocketState {
             more.resets_on_connect = None;
             more.ends_on_connect = false;
             more.inbox = Inbox::default();
+            more.discards_input = false;
         }
     }
 }

@@ -1,16 +1,19 @@
 //! The descriptor of a connection: its system calls and its options.
 //!
-//! Every call that the kernel answers with `EINTR` is repeated here, so the rest of `net` never sees `Interrupted`.
-//! `WouldBlock` is passed on: only the caller knows whether it ends a read loop or fills an outbox.
+//! A call that a signal interrupts (`EINTR`) is repeated here, so the rest of `net` never sees `Interrupted`.
+//! `WouldBlock` is returned: only the caller knows whether it ends a read loop or leaves bytes in an outbox.
+//!
+//! The fast path of `read` and `write` is inlined into the loop's busiest functions; repeating is a cold function.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 use socket2::{SockRef, TcpKeepalive};
 
-/// The descriptor, of whichever family.
+/// The descriptor: TCP or unix.
 pub(super) enum Stream {
     /// Never opened, or closed.
     None,
@@ -21,7 +24,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// One system call, and another one only after a signal.
+    /// `read(2)`, repeated if a signal interrupts it.
     #[inline(always)]
     pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.read_once(buf) {
@@ -51,7 +54,7 @@ impl Stream {
         result
     }
 
-    /// One system call, and another one only after a signal.
+    /// `write(2)`, repeated if a signal interrupts it. May be short.
     #[inline(always)]
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.write_once(bytes) {
@@ -81,7 +84,7 @@ impl Stream {
         result
     }
 
-    /// Writes several pieces with one system call.
+    /// Writes several pieces with one `writev(2)`. May be short.
     pub fn write_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let result = match self {
@@ -98,6 +101,7 @@ impl Stream {
         }
     }
 
+    /// Sends the FIN.
     pub fn shutdown(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -106,6 +110,19 @@ impl Stream {
             Stream::Simulated(stream) => stream.shutdown(),
             Stream::None => Ok(()),
         }
+    }
+
+    /// Whether the kernel has something that was not read yet: bytes, or a FIN. One system call, which reads nothing.
+    pub fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            #[cfg(any(test, fuzzing))]
+            Stream::Simulated(_) => return false,
+            Stream::None => return false,
+        };
+        peeked.is_ok()
     }
 
     pub fn peer_addr(&self) -> Option<SocketAddr> {
@@ -126,6 +143,7 @@ impl Stream {
         }
     }
 
+    /// `SO_ERROR`: the outcome of a connect, or an error that has not been returned by another call yet.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {
             Stream::Tcp(stream) => stream.take_error(),
@@ -145,7 +163,7 @@ impl Stream {
         }
     }
 
-    /// Sets an option that only TCP has; on anything else it does nothing, as in Node.
+    /// Sets an option that only TCP has. On a unix socket it does nothing, as in Node. A refused option is only logged.
     pub fn with_tcp(&self, set: impl FnOnce(socket2::SockRef<'_>) -> io::Result<()>) {
         if let Stream::Tcp(stream) = self
             && let Err(error) = set(socket2::SockRef::from(stream))
@@ -154,6 +172,7 @@ impl Stream {
         }
     }
 
+    /// Registers the descriptor with the poll. Closing it unregisters it.
     pub fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => registry.register(stream, token, interest()),
@@ -165,32 +184,36 @@ impl Stream {
     }
 }
 
-/// Registered once, for everything, edge-triggered: no `epoll_ctl` after that, none before the close either.
+/// Readable and writable, edge-triggered, for the life of the descriptor: no further `epoll_ctl` is needed, and none
+/// before the close.
 fn interest() -> mio::Interest {
     let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
-    // Urgent data makes a read stop short although there is more behind it; this makes the kernel say so.
+    // A read stops before urgent data although more bytes follow. With this interest the kernel reports urgent data,
+    // and such a socket is read until `WouldBlock`.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let both = both | mio::Interest::PRIORITY;
     both
 }
 
-/// How often, and how many times, the kernel asks a peer whether it is still there; libuv's numbers.
+/// The time between two keepalive probes; libuv's number.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_QUESTIONS: u32 = 10;
 
-/// Switches the kernel's keepalive.
+/// How many probes may stay unanswered; libuv's number.
+const KEEP_ALIVE_PROBES: u32 = 10;
+
+/// Switches `SO_KEEPALIVE`. A delay of less than a second leaves the times to the system.
 pub(super) fn set_keep_alive(socket: &SockRef<'_>, enable: bool, delay: Duration) -> io::Result<()> {
     if enable && delay.as_secs() > 0 {
         let delay = Duration::from_secs(delay.as_secs());
-        let questions = TcpKeepalive::new().with_time(delay).with_interval(KEEP_ALIVE_INTERVAL);
-        // This switches it on too.
-        socket.set_tcp_keepalive(&questions.with_retries(KEEP_ALIVE_QUESTIONS))
+        let probes = TcpKeepalive::new().with_time(delay).with_interval(KEEP_ALIVE_INTERVAL);
+        // This switches the keepalive on, too.
+        socket.set_tcp_keepalive(&probes.with_retries(KEEP_ALIVE_PROBES))
     } else {
         socket.set_keepalive(enable)
     }
 }
 
-/// Sets the time for an acknowledgement, where the system has it.
+/// Sets `TCP_USER_TIMEOUT` where the system has it: how long sent bytes may stay unacknowledged.
 pub(super) fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return socket.set_tcp_user_timeout((!limit.is_zero()).then_some(limit));

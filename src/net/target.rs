@@ -1,4 +1,4 @@
-//! What a client connects to: the argument of [`Socket::connect_to`](super::Socket::connect_to).
+//! The target of a connection: the argument of [`Socket::connect_to`](super::Socket::connect_to).
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,7 +8,7 @@ use super::connect::LOCALHOST;
 use super::endpoint::Endpoint;
 use super::{Family, LocalAddress};
 
-/// Where to connect to, and how.
+/// An address, name or path to connect to, and options for it.
 ///
 /// ```
 /// use bucle::net::{Family, Target};
@@ -27,29 +27,29 @@ pub struct Target {
 }
 
 impl Target {
-    /// A unix socket. A path that begins with a NUL is an abstract name (Linux). One that is too long fails to connect, and what
-    /// can be no path is refused, as in [`Listen::path`](super::Listen::path).
+    /// A unix socket. A path that begins with a NUL is an abstract name (Linux). A path that is too long fails to
+    /// connect, and an impossible path is an error, as in [`Listen::path`](super::Listen::path).
     pub fn path(path: impl Into<PathBuf>) -> Self {
         Target::at(Endpoint::Path(path.into()))
     }
 
-    /// If the target is a name, connects to the first address of this family that the system names, and to no other; if it
-    /// names none, the name is not found (`ENOTFOUND`). All addresses are tried only where no family is set, as in Node.
+    /// If the target is a name, connects to its first address of this family and tries no other address. If it has
+    /// none, the connect fails with `ENOTFOUND`. As in Node, all addresses are tried only if no family is set.
     #[must_use]
     pub fn family(mut self, family: Family) -> Self {
         self.family = Some(family);
         self
     }
 
-    /// Connects from this address. With the feature `late-ports`, on Linux, and unless a port is given too, its port is chosen
-    /// for the target: one address then has all its ports to each of several targets.
+    /// Connects from this address. On Linux, with the feature `late-ports` and without a local port, the kernel chooses
+    /// the port when it knows the target. One address can then use all its ports for each of several targets.
     #[must_use]
     pub fn local_address(mut self, address: impl Into<String>) -> Self {
         self.local_address = Some(address.into());
         self
     }
 
-    /// Connects from this port; 0, the default, is any.
+    /// Connects from this port. 0, the default, is any free port.
     #[must_use]
     pub fn local_port(mut self, port: u16) -> Self {
         self.local_port = port;
@@ -61,7 +61,7 @@ impl Target {
     }
 }
 
-/// What a server of this process is bound to; `::` and `0.0.0.0` are reached over the loopback address.
+/// The address of a server in this process. `::` and `0.0.0.0` are reached through the loopback address.
 impl From<LocalAddress> for Target {
     fn from(address: LocalAddress) -> Self {
         match address {
@@ -77,7 +77,7 @@ impl From<LocalAddress> for Target {
     }
 }
 
-/// Where it connects to, as in errors and logs: `localhost:8080`, `[::1]:8080`, `/run/app.sock`.
+/// The target as in errors and logs: `localhost:8080`, `[::1]:8080`, `/run/app.sock`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.endpoint.show(f, LOCALHOST)

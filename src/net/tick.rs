@@ -1,45 +1,52 @@
-//! What sockets and servers put off to the tick queue, in one line with the ticks of the program.
+//! The ticks of sockets and servers.
+//!
+//! Node reports many things in a tick: inside a method of the socket user code must not be called. These ticks share
+//! one queue with the ticks of the program, because their order against each other is part of Node's behaviour. They
+//! are values of an enum and not closures, so that they need no heap block.
 
 use super::server::ServerTick;
 use super::{Error, ServerId, Socket, WriteCallback};
 use crate::event_loop::Loop;
 
-/// What a socket or server put off to the tick queue.
+/// A tick of a socket or server.
 pub(crate) enum NetTick {
-    /// Makes the `connect` call of an attempt, for an IP address.
+    /// Begins the attempt of this number, for an IP address.
     Connect(Socket, u64),
+    /// Delivers the inbox and goes on reading.
     Resume(Socket),
     /// The new handler of a socket gets `on_upgrade` and its first bytes.
     Upgrade(Socket),
-    /// The inbox is empty and the FIN was read: `on_end`.
+    /// `on_end`, if the inbox is still empty.
     End(Socket),
-    /// Ends the destination of a pipe that was laid when its source had ended.
+    /// Ends the destination of a pipe whose source had ended when it was added.
     EndPipe {
         from: Socket,
         to: Socket,
         ends: bool,
     },
-    /// Answers the peer's end with our own.
+    /// Ends this side because the peer has ended.
     AnswerEnd(Socket),
-    /// The shutdown is done: end callbacks, `on_finish`.
+    /// The FIN is sent: end callbacks, `on_finish`.
     Finish(Socket),
-    /// Writes that the kernel took at once: `on_drain` if owed, then their callbacks.
+    /// The kernel took writes inside the call: `on_drain` if a write returned `false`, then their callbacks.
     AfterWrite(Socket, Vec<WriteCallback>),
-    /// The socket was destroyed while writes or ends waited.
+    /// The socket was destroyed while writes or ends waited: their callbacks get an error.
     FailQueued(Socket),
+    /// A write failed inside the call: its callbacks, then the socket's error.
     WriteFailed(Socket, Box<(Vec<WriteCallback>, Error)>),
-    /// A refused write or end, or an end that had finished.
+    /// The callback of a write or end whose result was known inside the call.
     Callback(Socket, Box<(WriteCallback, crate::Result<()>)>),
-    /// Destroys a socket whose name was not found.
+    /// Destroys a socket whose target has no usable address.
     Destroy(Socket, Box<Error>),
+    /// `on_error`.
     Error(Socket, Box<Error>),
-    /// The close of a socket that never had a connection.
+    /// `on_close` of a socket that was never connected.
     CloseUnopened(Socket),
     Server(ServerId, ServerTick),
 }
 
 impl Loop {
-    /// One entry of the tick queue that is a socket's or a server's.
+    /// Runs a tick of a socket or server. The tick queue calls it, so no boundary follows.
     pub(crate) fn run_net_tick(&mut self, tick: NetTick) {
         match tick {
             NetTick::Connect(socket, attempt) => self.begin_attempt(socket, attempt),

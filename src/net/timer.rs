@@ -1,8 +1,9 @@
-//! The timers of sockets and servers: limits that were reached, and attempts that are due again.
+//! The timers of sockets and servers: limits on time, and attempts that are repeated.
 //!
-//! They are values and not closures, so an idle limit costs no heap block. They are unreferenced: none of them keeps
-//! the loop alive.
+//! They are values of an enum and not closures, so that an idle limit costs no heap block. They are unreferenced: none
+//! of them keeps the loop alive.
 
+use super::tally::Tallied;
 use super::{ServerId, Socket};
 use crate::event_loop::{Loop, TimerId};
 
@@ -13,16 +14,23 @@ pub(crate) enum NetTimer {
     Idle(Socket),
     /// The write timeout of a socket ([`Limits::write_timeout`](super::Limits::write_timeout)).
     Write(Socket),
-    /// One address of several has not answered in time; the number names the call of `connect_to`.
+    /// One address of several has not answered in time. The number is that of the call of `connect_to`.
     Attempt(Socket, u64),
-    /// A server whose accept call has failed tries again.
+    /// A server whose accept call has failed accepts again.
     AcceptAgain(ServerId),
-    /// Servers without a descriptor try again.
+    /// Servers that had no free descriptor accept again.
     Starvation,
+    /// A peer that this side wants gone has had its time to leave.
+    Leave(Socket),
+    /// The next step of a drain.
+    Drain(ServerId),
+    /// A second has passed since the last line of the log about this.
+    Tally(ServerId, Tallied),
 }
 
 impl Loop {
-    /// Runs a timer that has fired. It still exists and can be refreshed.
+    /// Runs a timer that has fired. The timer still exists: a limit may refresh it, and a timer that is used once is
+    /// cleared.
     pub(crate) fn run_net_timer(&mut self, timer: NetTimer, id: TimerId) {
         match timer {
             NetTimer::Idle(socket) => self.idle_limit_reached(socket, id),
@@ -36,6 +44,18 @@ impl Loop {
                 self.accept_after_failure(server);
             }
             NetTimer::Starvation => self.accept_after_starvation(id),
+            NetTimer::Leave(socket) => {
+                self.clear(id);
+                self.leave_limit_reached(socket);
+            }
+            NetTimer::Drain(server) => {
+                self.clear(id);
+                self.go_on_draining(server);
+            }
+            NetTimer::Tally(server, what) => {
+                self.clear(id);
+                self.report_tally(server, what);
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A socket changes its protocol.
 //!
 //! An HTTP server that has read `Upgrade: websocket`, or a server that has read `TELNET\n`, gives the socket another
-//! handler. It usually has a few bytes too many: what the peer sent behind the request, in the same read. These bytes are
-//! the *head* of the new protocol.
+//! handler. It usually has a few bytes too many: what the peer sent behind the request, in the same read. These bytes
+//! are the *head* of the new protocol.
 //!
 //! ```text
 //!   on_data(old)  "GET … \r\n\r\n▒▒▒▒▒"            the callback returns
@@ -19,16 +19,18 @@ use super::{IntoHandler, NetTick, Socket};
 use crate::event_loop::{Kind, Loop};
 
 impl Socket {
-    /// Gives the socket another handler because its protocol changes. When the current callback has returned, before any
-    /// other tick, the new handler gets [`on_upgrade`](super::Handler::on_upgrade), and then `head`, the bytes of the new
-    /// protocol that the old handler has already received.
+    /// Gives the socket another handler because its protocol changes. When the current callback has returned, before
+    /// any other tick, the new handler gets [`on_upgrade`](super::Handler::on_upgrade), and then `head`, the bytes of
+    /// the new protocol that the old handler has already received.
     ///
-    /// `head` is delivered before everything that waits or arrives later, however long it is, also if the peer has ended
-    /// meanwhile. If the socket is paused, it waits in the inbox. If `on_end` has been called already, the new handler gets it
-    /// again after `head`. A second `upgrade` before the tick replaces the first one and its `head`. Settings of the
-    /// socket (limits, timeout, corks, pipes) stay as they are. A socket that is connecting gets `on_upgrade` first and
-    /// `on_connect` when it is connected. If the socket is destroyed after this call, the new handler gets `on_upgrade` and
-    /// `on_close`; if it was destroyed before, only what is still to come.
+    /// `head` is delivered before everything that waits or arrives later, however long it is, also if the peer has
+    /// ended meanwhile. If the socket is paused, it waits in the inbox. A pipe gets `head` too, like all data that this
+    /// handler gets. If `on_end` has been called already, the new handler gets it again after `head`, and unless
+    /// `allow_half_open` is set the socket answers with its own end after that one. A second `upgrade` before the tick
+    /// replaces the first one and its `head`. Settings of the socket (limits, timeout, corks, pipes) stay as they are.
+    /// A socket that is connecting gets `on_upgrade` first and `on_connect` when it is connected. If the socket is
+    /// destroyed after this call, the new handler gets `on_upgrade` and `on_close`; if it was destroyed before, only
+    /// what is still to come.
     ///
     /// ```
     /// use bucle::net::{self, Handler, Socket};
@@ -80,11 +82,14 @@ impl Socket {
         if is_destroyed {
             return;
         }
+        if let Some(state) = lp.net.socket_mut(self) {
+            state.set(UPGRADING);
+            // The new handler gets an `on_end` of its own, after `head`. Cleared here and not in the tick: otherwise
+            // the socket would answer the first `on_end` with its own end, or be destroyed, before `head` is delivered.
+            state.clear(END_EMITTED);
+        }
         let head = head.as_ref().to_vec();
         if is_first {
-            if let Some(state) = lp.net.socket_mut(self) {
-                state.set(UPGRADING);
-            }
             lp.net.heads.push((self, head));
             lp.first_net_tick(NetTick::Upgrade(self));
         } else if let Some((_, waiting)) = lp.net.heads.iter_mut().find(|(socket, _)| *socket == self) {
@@ -94,28 +99,28 @@ impl Socket {
 }
 
 impl Loop {
-    /// The tick of [`Socket::upgrade`].
+    /// The tick of [`Socket::upgrade`]: `on_upgrade`, then `head`, then the bytes that wait behind it.
+    ///
+    /// If the loop has another event for the socket before that tick, such as `on_ready` right after `on_connect`, this
+    /// runs before the event, and the tick finds nothing to do.
+    #[cold]
     pub(super) fn upgrade_now(&mut self, socket: Socket) {
+        if let Some(state) = self.net.socket_mut(socket) {
+            state.clear(UPGRADING);
+        }
         let Some(place) = self.net.heads.iter().position(|(other, _)| *other == socket) else { return };
         let (_, mut head) = self.net.heads.swap_remove(place);
-        let Some(state) = self.net.socket_mut(socket) else { return };
-        state.clear(UPGRADING);
-        // The new handler gets an end of its own, after `head`.
-        state.clear(END_EMITTED);
         self.emit(socket, Kind::OnUpgrade, 0, |handler, lp| handler.on_upgrade(lp, socket));
         // `on_upgrade` may have paused or destroyed the socket, or upgraded it once more.
-        let Some(state) = self.net.socket_mut(socket) else { return };
+        let Some(state) = self.net.socket(socket) else { return };
         if state.is(DESTROYED) {
             return;
         }
-        if head.is_empty() {
-            // Nothing to deliver but what waits behind it.
-        } else if state.among(FLOWING | UPGRADING) == FLOWING {
-            self.hand_over(socket, &mut head);
-        } else {
-            state.set(DETOUR);
-            state.more().inbox.unshift(&head);
+        if state.among(FLOWING | UPGRADING) != FLOWING {
+            self.unshift_socket(socket, &head);
+        } else if !head.is_empty() && !state.discards_input() {
+            self.deliver(socket, &mut head);
         }
-        self.flow(socket);
+        self.deliver_inbox(socket);
     }
 }

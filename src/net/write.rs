@@ -1,22 +1,22 @@
-//! Writing: gathered, with the answers Node would give.
+//! Writing: bytes are gathered and sent together, and `write` returns what Node's would.
 //!
-//! Node makes one system call per `write()`. Here the writes of one phase are gathered, and each socket's leave in one
-//! system call at the phase's end: sixteen answers to sixteen pipelined lines cost one `write(2)`.
+//! Node makes one system call per `write()`. Here the writes of one phase are gathered, and at the end of the phase
+//! each socket's bytes leave in one system call: sixteen replies to sixteen pipelined lines cost one `write(2)`.
 //!
 //! ```text
 //!   on_data ─ write ─┐                                  ┌─▶ all taken: the outbox is taken back
 //!   on_data ─ write ─┼─▶ outbox ── end of phase: send ──┤
 //!   a tick  ─ write ─┘    │                             └─▶ WouldBlock: BLOCKED, until the socket is writable
-//!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent at once
+//!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent now
 //! ```
 //!
-//! Gathering changes when the kernel is called, not what the program sees: gathered bytes are reported as sent. When the
-//! kernel refuses bytes, `write` returns `false` once a high-water mark of them waits, and `on_drain` follows when all have
-//! been sent. One difference from Node remains: a write to a peer whose reset has arrived since the last poll returns
-//! `true`, and the error comes at the end of the phase.
+//! Gathering changes when the kernel is called, not what the program sees: gathered bytes are reported as sent. When
+//! the kernel refuses bytes, `write` returns `false` once a high-water mark of them waits, and `on_drain` follows when
+//! all have been sent. One difference from Node remains: a write to a peer whose reset has arrived since the last poll
+//! returns `true`, and the error comes at the end of the phase.
 //!
-//! Bytes of one socket leave in the order of its writes, gathered or not. Offsets below count from the first byte that the
-//! program wrote to the socket, as in the picture in `outbox.rs`.
+//! Bytes of one socket leave in the order of its writes, gathered or not. Offsets below count from the first byte that
+//! the program wrote to the socket, as in the picture in `outbox.rs`.
 
 use std::{io, mem};
 
@@ -48,10 +48,12 @@ impl Loop {
         self.write_slowly(socket, bytes, callback, cause)
     }
 
-    /// The common case: few bytes for an open socket that the kernel has not refused. Returns `false` in any other case, and
-    /// has done nothing then.
+    /// The common case: few bytes for an open socket that the kernel has not refused. Returns `false` in any other
+    /// case, and has done nothing then.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
+        // One comparison finds every reason against gathering. BROKEN: the write may fail, and is tried now, as in
+        // Node.
         const SPECIAL: u32 = ENDED | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return false };
@@ -65,6 +67,7 @@ impl Loop {
         let high_water_mark = state.high_water_mark as usize;
         let (outbox, store) = match state.outbox {
             Some(id) => net.outboxes.open(id),
+            // A large first write is sent from the caller's slice, without a copy.
             None if bytes.len() >= high_water_mark => return false,
             None => {
                 let id = net.outboxes.lend(cause);
@@ -72,6 +75,7 @@ impl Loop {
                 net.outboxes.open(id)
             }
         };
+        // Never with the outbox that was lent above, so it is not left empty.
         if outbox.len() + bytes.len() >= high_water_mark {
             return false;
         }
@@ -97,6 +101,7 @@ impl Loop {
             self.call_back(socket, callback, Err(Error::Destroyed { action: "write" }));
             return false;
         };
+        // This side has ended only because the peer has: Node's error names that.
         let refusal = if state.answers_end() && state.is(ENDED) { Some(Error::EndedByPeer) } else { refusal(state) };
         match refusal {
             Some(error) => {
@@ -109,18 +114,19 @@ impl Loop {
         }
     }
 
-    /// A write that is not refused: queued behind what waits, or sent at once.
+    /// A write that is not refused: it is queued behind bytes that wait, or sent now.
     fn accept_write(&mut self, socket: Socket, bytes: &[u8], callback: Option<WriteCallback>, cause: Cause) -> bool {
         if let Some(error) = self.overrun(socket, bytes.len(), usize::from(callback.is_some())) {
             self.refuse_overrun(socket, callback, error);
             return false;
         }
         let Some(state) = self.net.socket_mut(socket) else { return false };
-        // Corked writes wait also where there is nothing to write to: they fail when they are uncorked.
+        // Corked writes wait also if `connect_to` was never called: they fail when they are uncorked.
         if !state.is(OPENED) && !state.is_waiting() {
             self.report_later(socket, callback.into_iter().collect(), Error::SocketClosed);
             return false;
         }
+        // The write is the offsets from `start` to the new `bytes_written`.
         let start = state.bytes_written;
         state.bytes_written += bytes.len() as u64;
         let (must_wait, idle_timer) = (state.is_waiting(), state.idle_timer);
@@ -140,13 +146,15 @@ impl Loop {
             return false;
         }
         let length = outboxes.writable_length(state);
+        // The first test matters for a high-water mark of 0.
         let is_low = length == 0 || length < u64::from(state.high_water_mark);
         if !is_low {
             state.set(NEED_DRAIN);
         }
         if must_wait {
-            self.waits(socket, false);
+            self.note_waiting(socket, false);
         }
+        // `note_waiting` checks the limits and may have destroyed the socket.
         is_low && self.net.socket(socket).is_some_and(|state| !state.is(ERRORED | DESTROYED))
     }
 
@@ -173,7 +181,9 @@ impl Loop {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let gathered = net.outboxes.unsent(state);
+        // Saturating: while `flush_each` is at work the total is 0 already.
         net.gathered = net.gathered.saturating_sub(gathered);
+        // In one system call if possible: the gathered bytes, and behind them those of this write, without a copy.
         let sent = match state.outbox {
             Some(id) => send_with(socket, &mut state.stream, net.outboxes.open(id), gathered, bytes),
             None => send(socket, &mut state.stream, bytes),
@@ -184,6 +194,7 @@ impl Loop {
                     net.outboxes.take_back(id);
                 }
                 if callback.is_some() || state.is(NEED_DRAIN) {
+                    // In a tick, because the program is in the middle of its call of `write`.
                     self.tick(NetTick::AfterWrite(socket, callback.into_iter().collect()));
                 }
                 self.note_sent(cause, socket, gathered + bytes.len(), 0);
@@ -202,8 +213,9 @@ impl Loop {
         }
     }
 
-    /// The kernel took a part, or failed: the one place where every send that began unblocked ends in that case. Bytes that
-    /// wait are in the outbox. They are one write in flight from now on, which Node counts whole from `unit_start`.
+    /// The kernel took a part, or failed: the one place where every send that began unblocked ends in that case. Bytes
+    /// that wait are in the outbox. They are one write in flight from now on, which Node counts whole from
+    /// `unit_start`.
     #[cold]
     #[inline(never)]
     fn not_all_sent(&mut self, socket: Socket, sent: Sent, unit_start: u64, cause: Cause, report: Report) {
@@ -219,7 +231,7 @@ impl Loop {
                 outbox.seen_by_idle_limit = outbox.seen_by_idle_limit.max(waiting + n);
                 state.set(BLOCKED);
                 self.note_sent(cause, socket, n, waiting);
-                self.waits(socket, matches!(sent, Sent::Enough(_)));
+                self.note_waiting(socket, matches!(sent, Sent::Enough(_)));
             }
             Sent::Failed(error) => {
                 let callbacks = outbox.take_all_callbacks();
@@ -228,9 +240,9 @@ impl Loop {
         }
     }
 
-    /// Bytes of this socket wait from now on, or more than before. If the send stopped although the kernel might take more,
-    /// it goes on in the next poll. A limit may be exceeded now, which destroys the socket, or another one.
-    fn waits(&mut self, socket: Socket, is_unfinished: bool) {
+    /// Bytes of this socket wait from now on, or more than before. If the send stopped although the kernel might take
+    /// more, it goes on in the next poll. A limit may be exceeded now, which destroys the socket, or another one.
+    fn note_waiting(&mut self, socket: Socket, is_unfinished: bool) {
         self.recount(socket);
         if is_unfinished {
             self.net.put_on_ready_list_to_send(socket);
@@ -270,6 +282,7 @@ impl Loop {
     /// Sends what one socket has gathered, inside a call of the program.
     pub(super) fn flush_gathered(&mut self, socket: Socket) {
         let Some(state) = self.net.socket(socket) else { return };
+        // Bytes that wait are not gathered: they are sent when the socket is writable, connected or uncorked.
         if !state.is_waiting() {
             let gathered = self.net.outboxes.unsent(state);
             self.net.gathered = self.net.gathered.saturating_sub(gathered);
@@ -298,15 +311,15 @@ impl Loop {
                 log::trace!(target: "bucle::net", "{socket} sent {n} bytes");
                 self.note_sent(cause, socket, n, 0);
             }
-            Offer::Much => self.flush_much(socket, Ok(0), report),
-            Offer::Less(result) => self.flush_much(socket, result, report),
+            Offer::InPieces => self.flush_rest(socket, Ok(0), report),
+            Offer::NotAll(result) => self.flush_rest(socket, result, report),
         }
     }
 
     /// The gathered bytes are in several pieces, or the first call did not take all of them.
     #[cold]
     #[inline(never)]
-    fn flush_much(&mut self, socket: Socket, first: io::Result<usize>, report: Report) {
+    fn flush_rest(&mut self, socket: Socket, first: io::Result<usize>, report: Report) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
         let Some(id) = state.outbox else { return };
@@ -333,12 +346,13 @@ impl Loop {
         self.not_all_sent(socket, sent, unit_start, cause, report);
     }
 
-    /// The socket is writable again, or has just been connected: sends what waits. When the kernel has all of the write in
-    /// flight, that write is complete.
+    /// The socket is writable again, or has just been connected: sends what waits. When the kernel has all of the write
+    /// in flight, that write is complete.
     pub(super) fn send_queued(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
         let (outbox, store) = outboxes.open(id);
+        // Offsets, which do not change when sent bytes are removed from the outbox.
         let before = outbox.first_unsent(state.bytes_written);
         // While corked only the write in flight is sent; what was written behind it waits for the uncork.
         let limit = if state.corks > 0 { (outbox.inflight_end - before) as usize } else { outbox.len() };
@@ -347,6 +361,7 @@ impl Loop {
         let is_unfinished = matches!(sent, Sent::Enough(_));
         if let Sent::Failed(error) = sent {
             let callbacks = outbox.take_inflight_callbacks();
+            // No write is in flight any longer, so `fail_queued` may fail the others.
             state.clear(BLOCKED);
             return self.report_now(socket, callbacks, error);
         }
@@ -354,7 +369,7 @@ impl Loop {
         let (is_flight_over, sent) = (after >= outbox.inflight_end, (after - before) as usize);
         self.note_sent(self.cause(), socket, sent, waiting);
         if is_flight_over {
-            return self.flight_is_over(socket, is_unfinished);
+            return self.complete_flight(socket, is_unfinished);
         }
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         state.set(BLOCKED);
@@ -364,17 +379,18 @@ impl Loop {
         {
             self.restart_timer(timer);
         }
-        self.waits(socket, is_unfinished);
+        self.note_waiting(socket, is_unfinished);
     }
 
-    /// The kernel has all of the write in flight. Bytes behind it become the next one, unless they are corked or were sent
-    /// in the same call.
-    fn flight_is_over(&mut self, socket: Socket, is_unfinished: bool) {
+    /// The kernel has all of the write in flight. Bytes behind it become the next one, unless they are corked or were
+    /// sent in the same call.
+    fn complete_flight(&mut self, socket: Socket, is_unfinished: bool) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let Some(id) = state.outbox else { return };
         let (outbox, _) = outboxes.open(id);
         let (idle_timer, write_timer) = (state.idle_timer, outbox.write_timer.take());
         let callbacks = outbox.end_flight();
+        // Bytes that are left were written behind the flight, and the kernel has not taken them.
         let is_blocked = !outbox.is_empty() && state.corks == 0;
         let mut later = Vec::new();
         if is_blocked {
@@ -393,13 +409,14 @@ impl Loop {
         if !later.is_empty() {
             self.tick(NetTick::AfterWrite(socket, later));
         }
+        // The kernel has taken bytes: the timeout of the next flight begins now.
         match write_timer {
             Some(timer) if is_blocked => self.restart_timer(timer),
             Some(timer) => self.timers_clear(timer),
             None => {}
         }
         if is_blocked {
-            self.waits(socket, is_unfinished);
+            self.note_waiting(socket, is_unfinished);
         } else {
             self.recount(socket);
             self.count_outbox(socket);
@@ -430,11 +447,12 @@ impl Loop {
         {
             state.clear(NEED_DRAIN);
             self.emit(socket, Kind::OnDrain, 0, |handler, lp| handler.on_drain(lp, socket));
-            self.drained(socket);
+            self.resume_sources(socket);
         }
         for callback in callbacks {
             self.run_write_callback(socket, callback, Ok(()));
         }
+        // All of these ran user code, which may have written, ended or destroyed the socket. So it is looked up again.
         if self.net.socket(socket).is_some_and(|state| state.is(DESTROYED)) {
             self.fail_queued(socket);
         }
@@ -443,6 +461,7 @@ impl Loop {
 
     /// Reports a failed write now: to its callbacks, to those of the writes behind it, and as the socket's error.
     pub(super) fn report_now(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
+        // First, so that a write inside one of the callbacks is queued and fails with the others.
         if let Some(state) = self.net.socket_mut(socket) {
             state.set(ERRORED);
             state.more().errored.get_or_insert_with(|| error.clone());
@@ -454,9 +473,11 @@ impl Loop {
         self.destroy_socket(socket, Some(error));
     }
 
-    /// Reports a failed write in a tick. From here on the socket takes no further writes, and its bytes count as waiting.
+    /// Reports a failed write in a tick. From here on the socket takes no further writes, and its bytes count as
+    /// waiting.
     fn report_later(&mut self, socket: Socket, callbacks: Vec<WriteCallback>, error: Error) {
         if let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) {
+            // What counts as waiting begins here. Gathering does not keep this mark up to date; a cork does.
             if state.corks == 0
                 && let Some(outbox) = outboxes.of_mut(state)
             {
@@ -476,10 +497,12 @@ impl Loop {
         }
         let error = state.more.as_ref().and_then(|more| more.errored.clone());
         if let Some(outbox) = outboxes.of(state) {
-            // As in Node, `bytes_written` keeps the write in flight, though it was cut off, and loses the writes behind it.
+            // As in Node, `bytes_written` keeps the write in flight, though it was cut off, and loses the writes behind
+            // it.
             let first_unsent = outbox.first_unsent(state.bytes_written);
             state.bytes_written = first_unsent.max(outbox.inflight_end.min(state.bytes_written));
         }
+        // All callbacks are taken out before one runs: they are user code, which may write or end again.
         let outbox = state.outbox.take();
         let ends = state.more.as_mut().map(|more| mem::take(&mut more.end_callbacks)).unwrap_or_default();
         let writes = outbox.map(|outbox| self.take_back(outbox)).unwrap_or_default();
@@ -492,7 +515,7 @@ impl Loop {
         }
     }
 
-    /// `cork`: counts in any state, also after an end or a destroy, as in Node.
+    /// `cork`. It counts in any state, also after an end or a destroy, as in Node.
     pub(super) fn cork_socket(&mut self, socket: Socket) {
         // The cork holds back later writes only.
         self.flush_gathered(socket);
@@ -512,6 +535,7 @@ impl Loop {
         let flags = state.among(BLOCKED | CONNECTING | DESTROYED | OPENED);
         let (outbox, store) = net.outboxes.open(id);
         if flags & (BLOCKED | DESTROYED) != 0 || state.is(ERRORED) {
+            // Blocked: the corked writes leave when the write in flight is complete.
             return;
         }
         if flags & OPENED == 0 {

@@ -152,30 +152,52 @@ impl SignalId {
 /// ```
 ///
 /// # Errors
-/// If the system cannot create the pipe that wakes the loop (`EMFILE`: too many open files).
-pub fn on_signal(
+/// When the system gives no pipe to wake the loop with (`EMFILE`: too many open files).
+pub fn on_signal(lp: &mut Loop, signals: &[Signal], f: impl FnMut(&mut Loop, Signal) + 'static) -> Result<SignalId> {
+    let listen = || listen(lp, signals, Some(Watch::new(signals)?), f);
+    listen().map_err(|error| Error::system("sigaction", &error))
+}
+
+/// As [`on_signal`], but does not count as a listener: what a signal does stays as it is. `f` is called for signals
+/// that another listener, of any loop, keeps from ending the process.
+///
+/// For an observer with an event loop of its own, which has to let the observed loop go on when that one gets a
+/// signal. A signal that was ignored when the process started does what the system does by default after this, unless
+/// another listener takes it or it is [`ignore`]d again.
+///
+/// # Errors
+/// As [`on_signal`].
+pub fn notice(lp: &mut Loop, signals: &[Signal], f: impl FnMut(&mut Loop, Signal) + 'static) -> Result<SignalId> {
+    let notice = || {
+        for &signal in signals {
+            watched(&mut lock(), signal)?;
+        }
+        listen(lp, signals, None, f)
+    };
+    notice().map_err(|error| Error::system("sigaction", &error))
+}
+
+/// Calls `f` with the signals that arrive, and keeps their default off with `watch` for as long as it does.
+fn listen(
     lp: &mut Loop,
     signals: &[Signal],
+    watch: Option<Watch>,
     mut f: impl FnMut(&mut Loop, Signal) + 'static,
-) -> Result<SignalId> {
-    let listen = || -> io::Result<_> {
-        let watch = Watch::new(signals)?;
-        let pipe = Signals::new(signals.iter().map(|signal| signal.number()))?;
-        lp.add_source(pipe, mio::Interest::READABLE, move |lp, id, pipe| {
-            let _ends_with_the_source = &watch;
-            for signal in pipe.pending().filter_map(Signal::of_number) {
-                // The previous callback may have removed the listener, which then gets no more signals.
-                if !lp.has_source(id) {
-                    return;
-                }
-                if !lp.call(Kind::Signal, lp.cause(), |lp| f(lp, signal)) {
-                    lp.remove_source(id);
-                }
-                lp.boundary();
+) -> io::Result<SignalId> {
+    let pipe = Signals::new(signals.iter().map(|signal| signal.number()))?;
+    let id = lp.add_source(pipe, mio::Interest::READABLE, move |lp, id, pipe| {
+        let _ends_with_the_source = &watch;
+        for signal in pipe.pending().filter_map(Signal::of_number) {
+            // The callback before may have removed the listener; then it gets no further signal.
+            if !lp.has_source(id) {
+                return;
             }
-        })
-    };
-    let id = listen().map_err(|error| Error::system("sigaction", &error))?;
+            if !lp.call(Kind::Signal, lp.cause(), |lp| f(lp, signal)) {
+                lp.remove_source(id);
+            }
+            lp.boundary();
+        }
+    })?;
     lp.reference_source(id, false);
     Ok(SignalId(id))
 }
@@ -244,17 +266,22 @@ impl Drop for Watch {
 
 fn watch(signal: Signal) -> io::Result<()> {
     let mut all = lock();
-    let watched = match all.entry(signal) {
-        Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(entry) => {
-            let is_unwatched = Arc::new(AtomicBool::new(false));
-            flag::register_conditional_default(signal.number(), is_unwatched.clone())?;
-            entry.insert(Watched { watchers: 0, is_unwatched })
-        }
-    };
+    let watched = watched(&mut all, signal)?;
     watched.watchers += 1;
     watched.is_unwatched.store(false, Ordering::SeqCst);
     Ok(())
+}
+
+/// The signal's entry. The first time, a handler is installed that does what the system would do while nothing watches.
+fn watched(all: &mut BTreeMap<Signal, Watched>, signal: Signal) -> io::Result<&mut Watched> {
+    match all.entry(signal) {
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => {
+            let is_unwatched = Arc::new(AtomicBool::new(true));
+            flag::register_conditional_default(signal.number(), is_unwatched.clone())?;
+            Ok(entry.insert(Watched { watchers: 0, is_unwatched }))
+        }
+    }
 }
 
 fn lock() -> MutexGuard<'static, BTreeMap<Signal, Watched>> {

@@ -160,7 +160,7 @@ fn read_on_demand(to_fill: &Receiver<Vec<u8>>, filled: &Sender<Filled>, remote: 
         if filled.send(Filled { buf, result }).is_err() {
             return;
         }
-        remote.post(move |lp| lp.wake_source(id));
+        remote.post_internal(move |lp| lp.wake_source(id));
         if is_over {
             return;
         }

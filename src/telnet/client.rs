@@ -1,12 +1,12 @@
-//! The handle of a telnet client: what can be said to it, and what is remembered of it.
+//! The handle of a telnet client: its operations, and its state.
 //!
-//! Most clients have nothing that would have to be remembered beyond the line they are in the middle of. The others have
-//! a [`ClientState`], an entry of the loop's table for that type, so that the handle reaches it from every callback:
+//! Most clients have no state beyond the line that they are in the middle of. The others have a [`ClientState`], an
+//! entry of the loop's table for that type, so that the handle reaches it from every callback:
 //!
 //! ```text
-//!   an option is on, or talked about ─┐
-//!   does not read its answers ────────┼─▶ ClientState, until none of these is true
-//!   was sent our FIN ─────────────────┘
+//!   an option is on, or being negotiated ─┐
+//!   the client does not read its answers ─┼─▶ ClientState, until none of these is true
+//!   our FIN was sent ─────────────────────┘
 //! ```
 
 use std::borrow::Cow;
@@ -18,27 +18,28 @@ use super::{LINGER, codec};
 use crate::net::Socket;
 use crate::{Loop, TimerId};
 
-/// Names a telnet client, for ever: a [`Socket`] that is written to as telnet wants it.
+/// The handle of a telnet client: a [`Socket`] whose writes follow telnet's rules.
 ///
-/// 8 bytes, `Copy`; it works from every callback, every timer and every other server of the loop. When the client is
-/// gone, or on its way out, what is said to it is not sent.
+/// 8 bytes, `Copy`; it works in every callback, every timer and every other server of the loop. After the connection
+/// has ended or closed, writes do nothing. A handle never names another client later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(pub(super) Socket);
 
-/// What is remembered of a client beyond its unfinished line. Kept only while it differs from the default.
+/// The state of a client, except its unfinished line. Kept only while it differs from the default.
 #[derive(Default, Debug)]
 pub(super) struct ClientState {
     negotiation: Negotiation,
-    /// The client does not read its answers: it is not read from until it has.
+    /// The client does not read its answers, so the server has stopped reading from it.
     throttle: Option<Throttle>,
     /// Destroys the connection some time after our FIN. It is cleared if the client closes first, as nearly all do:
     /// otherwise a server that thousands of clients leave in a second would keep thousands of timers for [`LINGER`].
     linger_timer: Option<TimerId>,
 }
 
-const _: () = assert!(size_of::<ClientState>() <= 40, "a client with an option on costs this much more");
+const _: () = assert!(size_of::<ClientState>() <= 40, "a client with an option that is on costs this much more");
 
-/// The socket is paused by this layer. The program may want that too; it is resumed when neither does.
+/// The socket is paused by this layer. The program may have paused the client as well: then the socket stays paused
+/// when this layer would resume it.
 #[derive(Default, Debug)]
 struct Throttle {
     is_paused_by_program: bool,
@@ -58,42 +59,47 @@ impl From<Socket> for Client {
 }
 
 impl Client {
-    /// The connection beneath. Bytes that are written there directly are not escaped, and an end there has no [`LINGER`].
+    /// The client's connection. Bytes that are written to the socket directly are not escaped, and [`Socket::end`] does
+    /// not start the time limit [`LINGER`].
     ///
-    /// Pause and resume the client, not the socket, which is also paused for not reading. [`Socket::set_encoding`] has no
-    /// use here: lines still come, but made of what the decoder makes of telnet's commands, U+FFFD.
+    /// Pause and resume the client, not the socket: this layer pauses the socket too, while the client does not read
+    /// its answers. A handler of another protocol that gets the socket by [`Socket::upgrade`] resumes it in
+    /// `on_upgrade`. [`Socket::set_encoding`] has no use here: lines are still delivered, but telnet's commands become
+    /// U+FFFD.
     pub fn socket(self) -> Socket {
         self.0
     }
 
-    /// Sends `text`, which has its line breaks in it: `\r\n` (RFC 854). A byte 255, which UTF-8 does not have, is sent
-    /// twice.
+    /// Sends `text`, which contains its own line breaks: `\r\n` (RFC 854). A byte 255, which does not occur in UTF-8,
+    /// is sent twice.
     ///
-    /// The answer is advice, as with [`Socket::write`]: `false` when a high-water mark of bytes waits, or the client is
-    /// on its way out. What may wait for a client is limited by the server's or the socket's
-    /// [`Limits`](crate::net::Limits).
+    /// Returns `false` when as many bytes are queued as the high-water mark, or the connection has ended. As with
+    /// [`Socket::write`] this is advice: the text is queued in the first case. The server's or the socket's
+    /// [`Limits`](crate::net::Limits) limit the queued bytes.
     pub fn write(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
         self.send(lp, &escaped(text.as_ref()))
     }
 
-    /// Sends `text` and a line break. Both leave together with whatever else this phase writes.
+    /// Sends `text` and a line break. Both are sent together, with everything else that is written in this phase.
     pub fn write_line(self, lp: &mut Loop, text: impl AsRef<[u8]>) -> bool {
         self.write(lp, text);
         self.write(lp, "\r\n")
     }
 
-    /// Says good-bye: what is written is sent, then the FIN. No further line comes, and who has not answered with a FIN
-    /// after [`LINGER`] is disconnected. (To destroy it right after our FIN would lose it the last words, if it was
-    /// sending: the kernel answers data for a closed socket with a reset, which throws away what was not read.)
+    /// Ends the connection: queued bytes are sent, then the FIN. No further line is delivered, and a client that has
+    /// not answered with a FIN after [`LINGER`] is disconnected. (A destroy right after our FIN could lose the last
+    /// bytes: if the client is sending, the kernel answers with a reset, and the client's kernel then drops what the
+    /// client has not read.)
     pub fn end(self, lp: &mut Loop) {
         if self.is_leaving(lp) {
             return;
         }
         let socket = self.0;
-        // What still comes is read and thrown away; unread it would hold up the FIN behind it.
+        // Bytes that still arrive are read and dropped. If they were not read, the client's FIN behind them would not
+        // be seen.
         socket.resume(lp);
         socket.end(lp);
-        let timer = lp.set_timeout(LINGER, move |lp| socket.destroy(lp));
+        let timer = lp.set_internal_timeout(LINGER, move |lp| socket.destroy(lp));
         lp.unref(timer);
         self.with_state(lp, |state| {
             state.throttle = None;
@@ -101,12 +107,12 @@ impl Client {
         });
     }
 
-    /// Disconnects it now. What has not reached the kernel is lost.
+    /// Disconnects the client now. Bytes that have not reached the kernel are lost.
     pub fn destroy(self, lp: &mut Loop) {
         self.0.destroy(lp);
     }
 
-    /// No line comes after this until [`resume`](Self::resume); not even the next of those that came in the same read.
+    /// No line is delivered after this until [`resume`](Self::resume), not even the next line of the same read.
     pub fn pause(self, lp: &mut Loop) {
         self.0.pause(lp);
         if let Some(throttle) = self.throttle(lp) {
@@ -114,7 +120,8 @@ impl Client {
         }
     }
 
-    /// Lets lines come again, beginning in the next tick; from who does not read its answers, when it has read them.
+    /// Lines are delivered again, beginning in the next tick. If the client has not read its answers, they are
+    /// delivered when it has.
     pub fn resume(self, lp: &mut Loop) {
         match self.throttle(lp) {
             Some(throttle) => throttle.is_paused_by_program = false,
@@ -122,17 +129,19 @@ impl Client {
         }
     }
 
-    /// Asks for an option: with WILL to do it ([`Side::Us`]), with DO that the client does it ([`Side::Him`]).
+    /// Asks for an option: with WILL, that this side does it ([`Side::Us`]), or with DO, that the client does it
+    /// ([`Side::Him`]). It need not be allowed by the policy.
     ///
-    /// The answer comes to [`Handler::on_option`](super::Handler::on_option), and may never come: `nc` speaks no telnet. No
-    /// policy has to allow what this side asks for. Nothing is sent that the client knows already, or if the answer to an
-    /// earlier question is still to come; then the wish is noted. A timing mark is no option and is not asked for.
+    /// [`Handler::on_option`](super::Handler::on_option) gets the result. There may be none: `nc` does not speak
+    /// telnet. If the option is on already, nothing is sent. If the answer to an earlier request is still to come, the
+    /// request is sent after that answer, if it is still necessary. A timing mark is not an option and cannot be
+    /// enabled.
     ///
     /// ```
     /// use bucle::telnet::{self, Client, Side, option};
     /// use bucle::{Loop, net};
     ///
-    /// /// A password is not to be seen: this side says that it will echo what is typed, and then does not.
+    /// /// Hides a password: this side promises to echo what is typed, and then does not.
     /// struct Door;
     ///
     /// impl telnet::Handler for Door {
@@ -151,7 +160,7 @@ impl Client {
     /// # let screen = shown.clone();
     /// bucle::run(|lp| {
     ///     let server = telnet::listen(lp, ("127.0.0.1", 0), telnet::Options::default(), Door)?;
-    ///     // A client that agrees (DO ECHO), knows the word, and leaves.
+    ///     // A client that agrees (DO ECHO), sends the password, and ends.
     ///     let client = net::on()
     ///         .connect(|lp, socket| socket.end_with(lp, b"\xff\xfd\x01sesame\r\n"))
     ///         .data(move |_, _, chunk| screen.borrow_mut().extend_from_slice(chunk));
@@ -168,21 +177,22 @@ impl Client {
         self.negotiate(lp, |negotiation| negotiation.enable(side, option));
     }
 
-    /// Takes an option back: with WONT or DONT, which nobody can refuse. It counts as off at once;
-    /// [`Handler::on_option`](super::Handler::on_option) hears when the client knows.
+    /// Switches an option off: with WONT or DONT, which a client cannot refuse. It counts as off immediately;
+    /// [`Handler::on_option`](super::Handler::on_option) is called when the client has confirmed it.
     pub fn disable(self, lp: &mut Loop, side: Side, option: u8) {
         self.negotiate(lp, |negotiation| negotiation.disable(side, option));
     }
 
-    /// Whether `option` is on for that side: both have agreed, and nobody has taken it back.
+    /// Whether `option` is on for that side: both sides have agreed, and neither has switched it off since.
     pub fn is_enabled(self, lp: &Loop, side: Side, option: u8) -> bool {
         self.0.entry::<ClientState>(lp).is_some_and(|state| state.negotiation.is_enabled(side, option))
     }
 
-    /// Says something about an option (RFC 855), such as "send your terminal type". Only what is on, for either side, may be
-    /// talked about: otherwise nothing is sent, and the answer is `false`. Else it is that of [`write`](Self::write).
+    /// Sends the details of an option (RFC 855), such as "send your terminal type". The option must be on, for either
+    /// side: otherwise nothing is sent, and this returns `false`. If it is on, this returns the same as
+    /// [`write`](Self::write).
     pub fn subnegotiate(self, lp: &mut Loop, option: u8, parameters: impl AsRef<[u8]>) -> bool {
-        if !self.has_agreed_to(lp, option) {
+        if !self.has_option_on(lp, option) {
             return false;
         }
         let mut wire = Vec::new();
@@ -195,34 +205,40 @@ impl Client {
         self.0.remote_address(lp)
     }
 
-    /// Whether nothing can be said to it any more: gone, or this side has ended.
+    /// Whether nothing can be written to the client: it is gone, or this side has ended.
     pub fn is_leaving(self, lp: &Loop) -> bool {
         self.0.write_refusal(lp).is_some()
     }
 
-    /// Sends what is escaped already.
+    /// Sends bytes that are escaped already.
     fn send(self, lp: &mut Loop, wire: &[u8]) -> bool {
-        if !self.0.is_at_work(lp) && self.is_leaving(lp) {
+        if !self.0.is_ready_for_more(lp) && self.is_leaving(lp) {
             return false;
         }
         self.0.write(lp, wire)
     }
 
-    fn negotiate(self, lp: &mut Loop, wish: impl FnOnce(&mut Negotiation) -> Option<[u8; 3]>) {
+    fn negotiate(self, lp: &mut Loop, change: impl FnOnce(&mut Negotiation) -> Option<[u8; 3]>) {
         if self.is_leaving(lp) {
             return;
         }
-        if let Some(request) = self.with_state(lp, |state| wish(&mut state.negotiation)) {
+        if let Some(request) = self.with_state(lp, |state| change(&mut state.negotiation)) {
             self.send(lp, &request);
         }
     }
 
-    /// Takes in what the client says about an option, and answers it.
+    /// The client has sent a verb about an option: answers it if necessary, and returns what is settled by it.
     #[cold]
-    pub(super) fn hear(self, lp: &mut Loop, verb: codec::Verb, option: u8, policy: &Policy) -> Option<(Side, bool)> {
+    pub(super) fn receive_negotiation(
+        self,
+        lp: &mut Loop,
+        verb: codec::Verb,
+        option: u8,
+        policy: &Policy,
+    ) -> Option<(Side, bool)> {
         let Outcome { answer, settled } = self.with_state(lp, |state| state.negotiation.receive(verb, option, policy));
-        let silence = if answer.is_some() { "" } else { ": needs no answer" };
-        log::trace!(target: "bucle::telnet", "{self} says {verb:?} {option}{silence}");
+        let no_answer = if answer.is_some() { "" } else { ", needs no answer" };
+        log::trace!(target: "bucle::telnet", "{self} sent {verb:?} {option}{no_answer}");
         if let Some(answer) = answer {
             self.send(lp, &answer);
         }
@@ -230,14 +246,14 @@ impl Client {
     }
 
     /// Whether an option is on for either side.
-    pub(super) fn has_agreed_to(self, lp: &Loop, option: u8) -> bool {
+    pub(super) fn has_option_on(self, lp: &Loop, option: u8) -> bool {
         self.is_enabled(lp, Side::Us, option) || self.is_enabled(lp, Side::Him, option)
     }
 
     /// Stops reading from the client until it has read its answers.
     #[cold]
     pub(super) fn throttle_reading(self, lp: &mut Loop) {
-        log::trace!(target: "bucle::telnet", "{self} does not read its answers: reading from it stops until it has");
+        log::trace!(target: "bucle::telnet", "{self} does not read its answers: no reading from it until they are sent");
         self.0.pause(lp);
         self.with_state(lp, |state| {
             state.throttle.get_or_insert_default();
@@ -284,7 +300,7 @@ impl Client {
     }
 }
 
-/// Says the same to many, as [`Client::write`] does to one. Nothing is allocated per client.
+/// Sends the same text to many clients, as [`Client::write`] to one. Nothing is allocated per client.
 pub fn broadcast<'a>(lp: &mut Loop, clients: impl IntoIterator<Item = &'a Client>, text: impl AsRef<[u8]>) {
     let wire = escaped(text.as_ref());
     for client in clients {
@@ -292,7 +308,7 @@ pub fn broadcast<'a>(lp: &mut Loop, clients: impl IntoIterator<Item = &'a Client
     }
 }
 
-/// What is sent for `text`: itself, unless there is a byte 255 in it.
+/// The bytes that are sent for `text`: the same bytes, unless there is a byte 255.
 fn escaped(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(codec::IAC, text).is_none() {
         return Cow::Borrowed(text);

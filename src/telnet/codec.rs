@@ -7,12 +7,12 @@
 //!   data          │ IAC AYT  │ IAC DO ECHO │ IAC SB NAWS  80 × 24   IAC SE   │ one data byte 255
 //! ```
 //!
-//! Nobody knows where the reads cut this, so the [`Decoder`] remembers what stood last:
+//! A read may end anywhere, so the [`Decoder`] remembers its state between two reads:
 //!
 //! ```text
 //!   state                  byte           event                    next state
 //!   Data                   IAC                                     Command
-//!                          others         Data, as many as come    Data
+//!                          others         Data, up to the next IAC Data
 //!   Command                IAC            Data, from this byte on  Data
 //!                          WILL … DONT                             Negotiate
 //!                          SB                                      Subnegotiation
@@ -25,24 +25,24 @@
 //!                          others         Subnegotiation           Command, which reads the byte again
 //! ```
 //!
-//! The last row is a mistake of the peer's: only IAC or SE may stand there. BSD's telnetd takes it for the end of the
-//! subnegotiation and the byte for a command, and so does this: a lost SE then costs one command, not all that follows.
-//! The peer that opens a subnegotiation and never ends it talks to nobody, and costs a bounded amount of memory.
+//! The last row is a mistake of the peer: only IAC or SE may follow there. This decoder treats it as BSD's telnetd
+//! does: the subnegotiation ends, and the byte is read as a command. So a lost SE does not swallow all that follows. If
+//! a peer starts a subnegotiation and never ends it, everything that it sends is skipped, and the memory is bounded.
 //!
-//! There is no input that is an error, and no rule about what to *answer*: that is [`negotiation`](super::negotiation).
+//! No input is an error. The rules for *answers* are in [`negotiation`](super::negotiation).
 
 use memchr::memchr;
 
-/// "Interpret as command": what follows is not data. A data byte 255 is sent twice (RFC 854).
+/// "Interpret as command": the next byte is a command, not data. A data byte 255 is sent twice (RFC 854).
 pub const IAC: u8 = 255;
 
-/// How many parameter bytes of a subnegotiation are kept; the rest is skipped, and the event says so.
+/// How many parameter bytes of a subnegotiation are kept. The rest is skipped, and the event has `truncated` set.
 ///
-/// Twice what BSD's telnetd and curl keep (`SUBBUFSIZE`, 512). A window size has 4 (RFC 1073), a terminal type at most
-/// 41 (RFC 1091): more than this is somebody's environment, or somebody trying.
+/// Twice the limit of BSD's telnetd and curl (`SUBBUFSIZE`, 512). A window size has 4 bytes (RFC 1073), a terminal type
+/// at most 41 (RFC 1091).
 pub const SUBNEGOTIATION_LIMIT: usize = 1024;
 
-/// What may stand behind an [`IAC`].
+/// The bytes that may follow an [`IAC`].
 pub mod command {
     /// End of file (RFC 1184).
     pub const EOF: u8 = 236;
@@ -52,11 +52,11 @@ pub mod command {
     pub const ABORT: u8 = 238;
     /// End of record (RFC 885).
     pub const EOR: u8 = 239;
-    /// End of subnegotiation. This and all that follow: RFC 854, "TELNET Command Structure".
+    /// End of subnegotiation. This one and all below: RFC 854, "TELNET Command Structure".
     pub const SE: u8 = 240;
-    /// No operation; some send it to keep a connection alive.
+    /// No operation; some clients send it to keep a connection alive.
     pub const NOP: u8 = 241;
-    /// Data mark: the end of what a Synch throws away.
+    /// Data mark: the end of the data that a Synch discards.
     pub const DM: u8 = 242;
     /// Break: the key of that name.
     pub const BRK: u8 = 243;
@@ -64,7 +64,7 @@ pub mod command {
     pub const IP: u8 = 244;
     /// Abort output.
     pub const AO: u8 = 245;
-    /// Are you there? Answered by anything that can be seen.
+    /// Are you there? The answer is any visible text.
     pub const AYT: u8 = 246;
     /// Erase character.
     pub const EC: u8 = 247;
@@ -84,13 +84,14 @@ pub mod command {
     pub const DONT: u8 = 254;
 }
 
-/// The options that clients bring up by themselves, or that a line server may want.
+/// The options that clients ask for without being asked, or that a line server may want.
 pub mod option {
-    /// Who does this shows what the other one types (RFC 857). A server that does it can hide a password.
+    /// The side that does this shows what the other side types (RFC 857). A server that does it can hide a password.
     pub const ECHO: u8 = 1;
-    /// Suppress go ahead (RFC 858): no turns. Together with [`ECHO`] by the server it makes clients send key by key.
+    /// Suppress go ahead (RFC 858): both sides may send at any time. If the server does this and [`ECHO`], clients send
+    /// each key as it is typed.
     pub const SGA: u8 = 3;
-    /// Timing mark (RFC 860): not a state but a question, "have you come to this place?".
+    /// Timing mark (RFC 860): not a state but a question, "have you processed everything up to here?".
     pub const TIMING_MARK: u8 = 6;
     /// Terminal type (RFC 1091).
     pub const TTYPE: u8 = 24;
@@ -98,14 +99,14 @@ pub mod option {
     pub const NAWS: u8 = 31;
     /// Terminal speed (RFC 1079).
     pub const TSPEED: u8 = 32;
-    /// Line mode (RFC 1184): the client edits lines as the server says.
+    /// Line mode (RFC 1184): the client edits lines by the server's rules.
     pub const LINEMODE: u8 = 34;
     /// Environment variables (RFC 1572).
     pub const NEW_ENVIRON: u8 = 39;
 }
 
-/// The four words of a negotiation (RFC 854). A side talks about what it does itself with WILL and WONT, and about
-/// what the other side does with DO and DONT; each word is a request or the answer to one, which only the state tells.
+/// The four verbs of a negotiation (RFC 854). WILL and WONT are about what the sender does, DO and DONT about what the
+/// receiver does. Each verb is a request or an answer to one; which of the two depends on what was sent before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Verb {
@@ -131,46 +132,46 @@ impl Verb {
     }
 }
 
-/// One thing that the peer said.
+/// One event in the received bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
-    /// Data, at least one byte, lent from the chunk. How data is cut into events means nothing.
+    /// Data, at least one byte, lent from the chunk. Where data is cut into events has no meaning.
     Data(&'a [u8]),
-    /// A command of one byte, see [`command`]. Those that nobody knows come too: RFC 854 leaves them without effect.
+    /// A command of one byte, see [`command`]. Unknown commands are events too: RFC 854 leaves them without effect.
     Command(u8),
-    /// A request about an option or the answer to one: a matter for [`negotiation`](super::negotiation).
+    /// A request about an option or the answer to one; see [`negotiation`](super::negotiation).
     Negotiate {
-        /// What is said.
+        /// WILL, WONT, DO or DONT.
         verb: Verb,
-        /// The option that it is said about, see [`option`].
+        /// The option, see [`option`].
         option: u8,
     },
     /// The details of an option (RFC 855), such as the window's size.
     Subnegotiation {
-        /// The option that it is about.
+        /// The option, see [`option`].
         option: u8,
-        /// What was said, doubled 255s made single.
+        /// The details; each doubled byte 255 is one byte here.
         parameters: &'a [u8],
-        /// There was more than [`SUBNEGOTIATION_LIMIT`]; the rest was skipped.
+        /// There were more than [`SUBNEGOTIATION_LIMIT`] bytes; the rest was skipped.
         truncated: bool,
     },
 }
 
-/// Takes telnet apart into events, however the reads cut it.
+/// Splits telnet into events. It does not matter where the reads cut the bytes.
 ///
-/// 16 bytes, and no heap unless the peer is inside a subnegotiation: then at most 2 KiB.
+/// 16 bytes, and no heap unless a subnegotiation has begun: then at most 2 KiB.
 #[derive(Default, Debug)]
 pub struct Decoder {
     state: State,
-    /// Boxed, because hardly a connection is ever inside one.
+    /// The subnegotiation so far. Boxed, because few connections ever have one.
     ///
-    /// Invariant: holds something only in the two states of a subnegotiation, or while the last event lends it.
+    /// Invariant: `None`, except in the two states of a subnegotiation and while the last event lends it.
     collected: Option<Box<Collected>>,
 }
 
 const _: () = assert!(size_of::<Decoder>() <= 16);
 
-/// What stood last. The table in the module's documentation says what moves it.
+/// The states of the table in the module's documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum State {
     #[default]
@@ -181,7 +182,7 @@ enum State {
     SubnegotiationCommand,
 }
 
-/// A subnegotiation so far. The option is simply its first byte.
+/// The bytes of a subnegotiation so far. The first byte is the option.
 #[derive(Default, Debug)]
 struct Collected {
     bytes: Vec<u8>,
@@ -191,9 +192,9 @@ struct Collected {
 impl Decoder {
     /// Takes one event from the front of `chunk`; `None` when `chunk` is used up.
     ///
-    /// One at a time, so that the caller can stop in between (pause, close) and keep what is left of `chunk` for
-    /// later. To keep a part of a [`Event::Data`] as well, put it in front of that, [escaped](escape): behind a data
-    /// event the decoder is always where it was before it.
+    /// The caller may stop after any event (pause, close) and pass the rest of `chunk` later. To keep the end of an
+    /// [`Event::Data`] as well, [escape] it and put it in front of that rest: a data event leaves the decoder in the
+    /// state in which data begins.
     ///
     /// ```
     /// use bucle::telnet::codec::{Decoder, Event, command};
@@ -216,7 +217,7 @@ impl Decoder {
                 State::Command => {
                     self.state = State::Data;
                     match first {
-                        // The second IAC of a pair is data, and the first byte of a run.
+                        // The second IAC of a pair is a data byte, and the data goes on behind it.
                         IAC => return Some(take_data(chunk)),
                         command::SB => self.state = State::Subnegotiation,
                         _ => match Verb::from_byte(first) {
@@ -255,7 +256,7 @@ impl Decoder {
                     if self.collected.is_some() {
                         return self.collected.as_deref().and_then(Collected::event);
                     }
-                    // `IAC SB IAC SE` is about no option at all: go on.
+                    // `IAC SB IAC SE` does not name an option: there is no event.
                     continue;
                 }
             }
@@ -263,7 +264,7 @@ impl Decoder {
         }
     }
 
-    /// Whether it stands between two events, where a fresh one stands too: nothing of it has to be remembered.
+    /// Whether the decoder is between two events, like a new one: it need not be kept.
     pub fn is_idle(&self) -> bool {
         self.state == State::Data
     }
@@ -273,6 +274,7 @@ impl Decoder {
             return;
         }
         let collected = self.collected.get_or_insert_default();
+        // One more than the limit, because the option is the first byte.
         let room = 1 + SUBNEGOTIATION_LIMIT - collected.bytes.len();
         collected.truncated |= part.len() > room;
         collected.bytes.extend_from_slice(&part[..part.len().min(room)]);
@@ -286,7 +288,7 @@ impl Collected {
     }
 }
 
-/// All bytes up to the next IAC, the first whatever it is.
+/// The bytes up to the next IAC. The first byte is data even if it is an IAC.
 fn take_data<'chunk>(chunk: &mut &'chunk [u8]) -> Event<'chunk> {
     let len = memchr(IAC, &chunk[1..]).map_or(chunk.len(), |at| 1 + at);
     let (data, rest) = chunk.split_at(len);
@@ -305,7 +307,7 @@ pub const fn negotiation(verb: Verb, option: u8) -> [u8; 3] {
 
 /// Appends `data` to `out`, each byte 255 doubled.
 ///
-/// UTF-8 has no byte 255: who writes a `str` needs none of this.
+/// UTF-8 has no byte 255, so a `str` need not be escaped.
 pub fn escape(mut data: &[u8], out: &mut Vec<u8>) {
     out.reserve(data.len());
     while let Some(at) = memchr(IAC, data) {
@@ -347,7 +349,7 @@ mod tests {
             ("two of them, and nothing else", b"\xff\xff\xff\xff", &[data(b"\xff\xff")]),
             ("a doubled 255, then a command", b"\xff\xff\xff\xf1", &[data(b"\xff"), Command(command::NOP)]),
             ("a command between data", b"a\xff\xf6b", &[data(b"a"), Command(command::AYT), data(b"b")]),
-            ("a command that nobody knows", b"\xff\x00a", &[Command(0), data(b"a")]),
+            ("an unknown command", b"\xff\x00a", &[Command(0), data(b"a")]),
             ("an SE out of place", b"\xff\xf0a", &[Command(command::SE), data(b"a")]),
             ("a negotiation", b"\xff\xfd\x01a", &[Negotiate(Verb::Do, option::ECHO), data(b"a")]),
             ("RFC 861: option 255 is not doubled here", b"\xff\xfe\xffa", &[Negotiate(Verb::Dont, 255), data(b"a")]),
@@ -475,12 +477,12 @@ mod tests {
         assert_eq!(out, b"\xff\xfa\x1f\x00\xff\xff\x00\x18\xff\xf0", "RFC 1073 doubles 255 as well");
     }
 
-    /// Bytes that mean something are frequent, and some that mean nothing.
+    /// Mostly bytes with a meaning, and some without.
     fn wire_byte() -> impl Strategy<Value = u8> {
         prop_oneof![4 => Just(IAC), 4 => 236u8..=254, 2 => any::<u8>()]
     }
 
-    fn said() -> impl Strategy<Value = Owned> {
+    fn event() -> impl Strategy<Value = Owned> {
         let verb = prop::sample::select(vec![Verb::Will, Verb::Wont, Verb::Do, Verb::Dont]);
         prop_oneof![
             prop::collection::vec(wire_byte(), 1..20).prop_map(Data),
@@ -500,15 +502,15 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_is_decoded(said in prop::collection::vec(said(), 0..12)) {
+        fn what_is_encoded_is_decoded(events in prop::collection::vec(event(), 0..12)) {
             let mut want = Vec::new();
-            for one in &said {
+            for one in &events {
                 match one {
                     Data(bytes) => push(&mut want, Event::Data(bytes)),
                     other => want.push(other.clone()),
                 }
             }
-            prop_assert_eq!(decode(&[&encode(&said)]), want);
+            prop_assert_eq!(decode(&[&encode(&events)]), want);
         }
     }
 }

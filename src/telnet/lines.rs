@@ -1,7 +1,7 @@
-//! Bytes in, lines out; and what of a line may be shown to somebody else.
+//! Splits received bytes into lines, and makes lines safe to show on a terminal.
 //!
-//! TCP has no messages: one `write` by the peer may arrive as three reads, and three writes as one.
-//! Everything line-based has to put the lines back together:
+//! TCP has no messages: one `write` by the peer may arrive as three reads, and three writes as one. A program that
+//! works with lines has to put them together again:
 //!
 //! ```text
 //!   reads         "he" | "llo\r\nwo" | "rld\r\n"
@@ -9,53 +9,53 @@
 //!   lines                 hello         world
 //! ```
 //!
-//! A line that lies whole inside one read is lent from there, uncopied. Only an unfinished one is copied, it is
-//! never longer than the limit (64 KiB unless told otherwise), and with the line its buffer goes: a connection
-//! that waits for nothing owns no heap.
+//! A line that is complete within one read is lent from the read buffer and not copied. Only an unfinished line is
+//! copied. It is never longer than the limit (64 KiB by default), and its buffer is freed with the line: a connection
+//! between two lines owns no heap.
 //!
 //! # What ends a line
 //!
 //! | bytes | who sends them |
 //! |---|---|
 //! | `\r\n` | telnet's end of line (RFC 854, "The NVT Printer and Keyboard"), `plink -telnet`, `nc -C` |
-//! | `\n` | `nc`, scripts, everything that just prints |
-//! | `\r\0` | telnet's carriage return alone: the Debian telnets' Enter key when they send key by key |
+//! | `\n` | `nc`, scripts, most programs that print lines |
+//! | `\r\0` | telnet's carriage return alone: the Enter key of Debian's telnets when they send each key |
 //! | `\r` | the Enter key of a terminal in raw mode (`stty raw; nc …`) |
 //!
-//! So `\r` ends the line at once, and a `\n` or `\0` right behind it is the rest of the same break. RFC 854 wants one
-//! of the two there, but whoever leaves it out is a person who pressed Enter and waits for an answer: a splitter
-//! that waited for the next byte would give them that answer one line late. The price is that a text with a lone `\r`
-//! inside, a progress bar say, arrives as several lines, and that `\r\r\n` is followed by an empty one.
+//! So `\r` ends the line immediately, and a `\n` or `\0` right after it belongs to the same line break. RFC 854
+//! requires one of the two there, but a terminal in raw mode sends neither, and its user waits for an answer: a
+//! splitter that waited for the next byte would deliver every line one line late. The price: a text with a single `\r`
+//! inside, such as a progress bar, arrives as several lines, and `\r\r\n` makes an additional empty line.
 
 use std::{borrow::Cow, error, fmt};
 
 use memchr::{memchr, memchr2};
 
-/// Puts lines back together, however the reads cut them.
+/// Puts lines together again. It does not matter where the reads cut them.
 ///
 /// 32 bytes, and no heap unless a line is unfinished.
 #[derive(Debug)]
 pub struct Lines {
-    /// The part of a line that waits for its break, or the line lent last.
+    /// The part of a line whose line break has not arrived, or the line that was lent last.
     ///
-    /// Invariant: never longer than `limit` and the break of a raw line, nor is its allocation.
+    /// Invariant: neither its length nor its capacity is larger than `limit`, plus the break of a raw line.
     unfinished: Vec<u8>,
     limit: u32,
-    /// `unfinished` was lent as a complete line: the next call forgets it.
+    /// `unfinished` was lent as a complete line: the next call clears it.
     is_lent: bool,
-    /// The last byte was `\r`: a `\n` or `\0` that comes next belongs to it.
+    /// The last byte was `\r`: a `\n` or `\0` as the next byte belongs to it.
     is_after_return: bool,
-    /// A line was too long. There is no way back: the rest of that line would pass for a line of its own.
+    /// A line was too long. Splitting cannot go on: the rest of that line would be taken for a line.
     is_spent: bool,
 }
 
 const _: () = assert!(size_of::<Lines>() <= 32);
 
-/// A line went over the limit: tell the peer and close the connection, the splitter is spent.
+/// A line is longer than the limit. The splitter cannot go on: close the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct LineTooLong {
-    /// The number of bytes that a line may have, its break not counted.
+    /// The number of bytes that a line may have, without its line break.
     pub limit: usize,
 }
 
@@ -66,22 +66,27 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// How many bytes a line may have unless told otherwise: 64 KiB, as much as the loop takes from a socket in one
-    /// read. People type less than 4,096 (what a Linux terminal takes in one line); the rest is for programs.
+    /// How many bytes a line may have by default: 64 KiB, the size of the loop's read buffer. A line that is typed has
+    /// less than 4,096 (the limit of a Linux terminal); longer lines come from programs.
     pub const LIMIT: usize = 64 * 1024;
 
-    /// A splitter for lines of at most `limit` bytes, their breaks not counted. (From 4 GiB on, 4 GiB.)
+    /// A splitter for lines of at most `limit` bytes, without their line breaks. (A limit over 4 GiB becomes 4 GiB.)
     pub fn with_limit(limit: usize) -> Lines {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         Lines { unfinished: Vec::new(), limit, is_lent: false, is_after_return: false, is_spent: false }
     }
 
-    /// Takes one line from the front of `chunk` and lends it, without its break; `None` when `chunk` is used up.
+    /// Changes the limit, from the next call on. An unfinished line that is longer than it is too long then.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    }
+
+    /// Takes one line from the front of `chunk` and lends it, without its line break; `None` when `chunk` is used up.
     ///
-    /// One at a time, so that the caller can stop between two lines (pause, close) and keep what is left of `chunk`
-    /// for later. What is kept starts with the next line: no half break is left in front of it.
+    /// The caller may stop between two lines (pause, close) and pass the rest of `chunk` later. The rest starts with
+    /// the next line, not with half a line break.
     ///
-    /// After [`LineTooLong`] the splitter is spent: it answers the same to all that follows.
+    /// After [`LineTooLong`] every further call with data returns the same error.
     ///
     /// ```
     /// let mut lines = bucle::telnet::lines::Lines::default();
@@ -96,7 +101,7 @@ impl Lines {
         self.forget_lent_line();
         self.skip_rest_of_break(chunk);
         let end = memchr2(b'\n', b'\r', chunk);
-        // Whole lines are measured too: the limit must not depend on where the reads fall.
+        // Complete lines are checked too: the limit must not depend on where the reads fall.
         let line_len = self.unfinished.len() + end.unwrap_or(chunk.len());
         if line_len > self.limit as usize || self.is_spent {
             return self.refuse(chunk);
@@ -118,10 +123,11 @@ impl Lines {
         Some(Ok(&self.unfinished))
     }
 
-    /// As [`next_line`](Lines::next_line), but lends the line with its break, exactly as it came: for those who send it
-    /// on. Only `\n` ends such a line, for a `\r` cannot be known to be the whole break before the next byte is there.
+    /// As [`next_line`](Lines::next_line), but lends the line with its line break, exactly as it was sent: for servers
+    /// that forward lines. Only `\n` ends such a line: after a `\r` the line break may or may not be complete, and only
+    /// the next byte would show which.
     ///
-    /// A connection is split this way or the other, not both by turns.
+    /// Do not mix the two methods on one connection.
     ///
     /// ```
     /// let mut lines = bucle::telnet::lines::Lines::default();
@@ -158,13 +164,13 @@ impl Lines {
         Some(Ok(&self.unfinished))
     }
 
-    /// Takes in all of `chunk` and hands each completed line, without its break, to `emit`.
+    /// Takes all of `chunk` and calls `emit` with each complete line, without its line break.
     ///
-    /// For those who never stop half-way; [`next_line`](Lines::next_line) is for the others. Lines in front of one
-    /// that is too long are still handed over.
+    /// For callers that never stop in the middle of a chunk; the others use [`next_line`](Lines::next_line). Lines in
+    /// front of a line that is too long are still delivered.
     ///
     /// # Errors
-    /// [`LineTooLong`], after which the splitter is spent and answers the same to all that follows: close the connection.
+    /// [`LineTooLong`]: close the connection. Every further call with data returns the same error.
     ///
     /// ```
     /// use bucle::telnet::lines::{LineTooLong, Lines};
@@ -181,20 +187,20 @@ impl Lines {
         Ok(())
     }
 
-    /// What came since the last break: the start of a line that is not finished, or nothing.
+    /// The bytes after the last line break: the start of an unfinished line, or nothing.
     ///
-    /// To be asked when [`next_line`](Lines::next_line) has answered `None`. A telnet client's Ctrl-D shows here: it
-    /// is the byte `04` with no break behind it.
+    /// Call this after [`next_line`](Lines::next_line) has returned `None`. A telnet client's Ctrl-D is found here: it
+    /// is the byte `04` without a line break.
     pub fn unfinished(&self) -> &[u8] {
         if self.is_lent { &[] } else { &self.unfinished }
     }
 
-    /// Whether it stands between two lines, where a fresh one stands too: nothing of it has to be remembered.
+    /// Whether the splitter is between two lines, like a new one: it need not be kept.
     pub fn is_idle(&self) -> bool {
         self.unfinished().is_empty() && !self.is_after_return && !self.is_spent
     }
 
-    /// The peer will send no more (FIN): lends the last line if it has no break, and starts afresh.
+    /// The peer sends no more (FIN): lends the last line if it has no line break, and starts again.
     pub fn finish(&mut self) -> Option<&[u8]> {
         self.forget_lent_line();
         self.is_after_return = false;
@@ -202,8 +208,8 @@ impl Lines {
         self.is_lent.then_some(&self.unfinished)
     }
 
-    /// Keeps the allocation for now: if the same chunk ends in an unfinished line it is needed again at once, and if
-    /// it does not, `keep` drops it.
+    /// Keeps the allocation for now. If the same chunk ends in an unfinished line, it is used again; otherwise `keep`
+    /// frees it.
     fn forget_lent_line(&mut self) {
         if self.is_lent {
             self.unfinished.clear();
@@ -219,13 +225,14 @@ impl Lines {
         self.is_after_return = false;
     }
 
-    /// Appends what fits the limit, by the caller's check, and lets the buffer go if there is nothing to keep.
+    /// Appends `part` to the unfinished line, or frees the buffer if there is nothing to keep. The caller has checked
+    /// the limit.
     fn keep(&mut self, part: &[u8]) {
         let len = self.unfinished.len() + part.len();
         if len == 0 {
             self.unfinished = Vec::new();
         } else if len > self.unfinished.capacity() {
-            // Grows by doubling, for peers that send key by key, but not past the limit as `Vec` would.
+            // Doubles the capacity, for peers that send each key, but unlike `Vec` not beyond the limit.
             let capacity = (self.unfinished.capacity() * 2).max(32).clamp(len, len.max(self.limit as usize));
             self.unfinished.reserve_exact(capacity - self.unfinished.len());
         }
@@ -237,7 +244,7 @@ impl Lines {
         self.is_spent = true;
         let had_bytes = !chunk.is_empty();
         *chunk = &[];
-        // With nothing in hand it is `None`, or `while let Some(…)` would never end.
+        // An empty chunk gives `None`: otherwise a caller's `while let Some(…)` would not end.
         had_bytes.then_some(Err(LineTooLong { limit: self.limit as usize }))
     }
 }
@@ -250,11 +257,11 @@ impl fmt::Display for LineTooLong {
 
 impl error::Error for LineTooLong {}
 
-/// Makes a received line safe to show on somebody else's terminal. Borrows when there is nothing to change.
+/// Makes a received line safe to show on another user's terminal. Borrows if there is nothing to change.
 ///
-/// A terminal obeys what it is shown: a chat line with `ESC ] 0 ;` in it renames the reader's window, one with a
-/// `\r` overwrites the name of who sent it. Every such character is replaced by *one visible character*, not removed:
-/// the reader should see that there was something, and removing could join two harmless halves into a third thing.
+/// A terminal executes control characters: a chat line with `ESC ] 0 ;` renames the reader's window, and a `\r` lets a
+/// line overwrite the sender's name. Every such character is replaced by *one visible character*. It is not removed:
+/// the reader should see that it was there, and a removal could join two harmless parts into a harmful one.
 ///
 /// | in the line | shown as |
 /// |---|---|
@@ -263,7 +270,7 @@ impl error::Error for LineTooLong {}
 /// | DEL | its picture, U+2421: `␡` |
 /// | C1 controls, U+0080 to U+009F (U+009B alone starts an escape sequence) | U+FFFD |
 /// | line and paragraph separator, U+2028 and U+2029 | U+FFFD |
-/// | embeddings, overrides, isolates: U+202A to U+202E, U+2066 to U+2069 (they reorder what stands behind them) | U+FFFD |
+/// | embeddings, overrides, isolates: U+202A to U+202E, U+2066 to U+2069 (they reorder the text after them) | U+FFFD |
 /// | everything else, tab and right-to-left letters and their marks included | itself |
 ///
 /// The result is at most three times as long as the line.
@@ -398,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn after_too_long_a_line_the_splitter_is_spent() {
+    fn after_a_line_that_is_too_long_only_errors_follow() {
         let mut lines = Lines::with_limit(4);
         let mut chunk = &b"12345\nok\n"[..];
         assert_eq!(lines.next_line(&mut chunk), Some(Err(LineTooLong { limit: 4 })));
@@ -472,7 +479,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_what_the_plain_version_is(
+        fn does_the_same_as_the_plain_version(
             chunks in prop::collection::vec(prop::collection::vec(prop::sample::select(&b"\r\n\0ab"[..]), 0..9), 0..9),
             limit in 0usize..12,
         ) {
@@ -482,14 +489,14 @@ mod tests {
         }
 
         #[test]
-        fn nothing_unprintable_is_left(line in prop::collection::vec(any::<u8>(), 0..64), text in ".*") {
+        fn only_printable_characters_are_left(line in prop::collection::vec(any::<u8>(), 0..64), text in ".*") {
             is_safe_to_show(&line);
             is_safe_to_show(text.as_bytes());
         }
     }
 
     #[test]
-    fn shows_what_a_terminal_would_obey() {
+    fn replaces_what_a_terminal_would_execute() {
         let table: &[(&str, &[u8], &str)] = &[
             ("plain text, tab included", b"a\tb ~", "a\tb ~"),
             ("letters of the world", "¡Adiós! שלום 👩‍👧".as_bytes(), "¡Adiós! שלום 👩‍👧"),

@@ -1,51 +1,54 @@
-//! Who does what: telnet options, negotiated by the Q method (RFC 1143).
+//! Telnet options, negotiated by the Q method (RFC 1143).
 //!
-//! Either side may say WILL and DO whenever it likes, requests and answers look the same, and they cross on the way.
-//! Answer everything, and two programs thank each other for ever; RFC 1143 tells how to never do that: remember for
-//! each option and side what was asked, and **answer only what changes something**.
+//! Either side may send WILL and DO at any time. Requests and answers look the same, and they may cross on the way. If
+//! both sides answered everything, they would answer each other without end. RFC 1143 prevents that: remember for each
+//! option and side what was requested, and **answer only what changes something**.
 //!
 //! ```text
-//!   state           he says yes         he says no       we want it on     we want it off
-//!   No              agreed: Yes, "yes"  ·                WantYes, "yes"    ·
+//!   state           peer sends yes       peer sends no    enable            disable
+//!   No              agreed: Yes, "yes"   ·                WantYes, "yes"    ·
 //!                   refused: "no"
-//!   Yes             ·                   No, "no"         ·                 WantNo, "no"
-//!   WantYes         Yes                 No               ·                 WantYesThenNo
-//!   WantYesThenNo   WantNo, "no"        No               WantYes           ·
-//!   WantNo          No (his mistake)    No               WantNoThenYes     ·
-//!   WantNoThenYes   Yes (his mistake)   WantYes, "yes"   ·                 WantNo
+//!   Yes             ·                    No, "no"         ·                 WantNo, "no"
+//!   WantYes         Yes                  No               ·                 WantYesThenNo
+//!   WantYesThenNo   WantNo, "no"         No               WantYes           ·
+//!   WantNo          No (peer's error)    No               WantNoThenYes     ·
+//!   WantNoThenYes   Yes (peer's error)   WantYes, "yes"   ·                 WantNo
 //! ```
 //!
-//! In quotes what we say. While an answer is on its way to us we ask nothing more: a second thought is noted
-//! (`Then…`) and said when the answer has come.
+//! Each cell is the next state, and in quotes what we send. While an answer is on its way to us, we send no other
+//! request for the option: it is noted (`Then…`) and sent when the answer has arrived.
 //!
-//! The same holds for both sides, with other words:
+//! The table holds for both sides, with different verbs:
 //!
-//! | | he says | we say |
+//! | | the peer sends | we send |
 //! |---|---|---|
 //! | what we do ([`Side::Us`]) | DO, DONT | WILL, WONT |
-//! | what he does ([`Side::Him`]) | WILL, WONT | DO, DONT |
+//! | what the peer does ([`Side::Him`]) | WILL, WONT | DO, DONT |
 //!
-//! A timing mark (RFC 860) looks like an option and is none: "DO TIMING-MARK" asks whether we have read as far as this.
-//! Both telnets of Debian ask it after Ctrl-C and *show nothing more* until they are answered, so it is answered each
-//! time. With WONT: WILL would promise that all before the mark has been dealt with, which nobody knows here.
+//! A timing mark (RFC 860) has the number of an option but no state: "DO TIMING-MARK" asks whether we have processed
+//! everything up to here. Debian's telnets send it after Ctrl-C and *show nothing more* until they get an answer, so
+//! each is answered. The answer is WONT: WILL would promise that all data before the mark was processed, which this
+//! layer cannot know.
 //!
-//! Bounds: 24 bytes, plus 3 per option that is on or being talked about. He can switch on only what the [`Policy`]
-//! allows, so what he costs is ours to say; refusing leaves no trace. There are 255 options and the timing mark.
+//! Bounds: 24 bytes, and 3 for each option that is on or being negotiated. A peer can switch on only what the
+//! [`Policy`] allows, so the policy bounds the memory that a peer can use; a refused option uses none. There are 255
+//! options and the timing mark.
 
 use super::codec::{Verb, negotiation, option::TIMING_MARK};
 
-/// Who an option is about: RFC 1143's words.
+/// The side of the connection that does what an option names. `Us` and `Him` are the names of the two states in RFC
+/// 1143, so that the code can be compared with the RFC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// What this end of the connection does.
+    /// This side.
     Us,
-    /// What the other end does.
+    /// The peer: for a server, the client.
     Him,
 }
 
 impl Side {
-    /// How this side's options are switched on and off from here.
-    fn say(self, on: bool) -> Verb {
+    /// The verb that we send to switch an option of this side on or off.
+    fn verb(self, on: bool) -> Verb {
         match (self, on) {
             (Side::Us, true) => Verb::Will,
             (Side::Us, false) => Verb::Wont,
@@ -55,7 +58,7 @@ impl Side {
     }
 }
 
-/// Which options we agree to when he asks: none, unless allowed. One serves all connections of a server.
+/// The options that a peer may switch on: none, unless allowed. One policy is used for all connections of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Policy {
     us: OptionSet,
@@ -69,7 +72,7 @@ impl Policy {
     /// Refuses everything: `DO x` is answered with `WONT x`, `WILL x` with `DONT x`.
     pub const REFUSE_ALL: Policy = Policy { us: [0; 4], him: [0; 4] };
 
-    /// The same, but with `option` agreed to on that side.
+    /// The same policy, which also allows `option` for that side.
     ///
     /// ```
     /// use bucle::telnet::{codec::option, negotiation::{Policy, Side}};
@@ -88,7 +91,7 @@ impl Policy {
         self
     }
 
-    /// Whether we agree when he asks for it.
+    /// Whether a request of the peer for `option` is agreed to.
     pub const fn allows(&self, side: Side, option: u8) -> bool {
         let set = match side {
             Side::Us => &self.us,
@@ -98,12 +101,12 @@ impl Policy {
     }
 }
 
-/// The options of one connection: what is on, and what has been asked.
+/// The options of one connection: which are on, and which are being negotiated.
 ///
-/// 24 bytes, and no heap as long as all options are off.
+/// 24 bytes, and no heap while all options are off.
 #[derive(Default, Debug)]
 pub struct Negotiation {
-    /// Invariant: sorted by option, each at most once, and none of which both sides are [`State::No`].
+    /// Invariant: sorted by option, each option at most once, and no entry with [`State::No`] on both sides.
     entries: Vec<Entry>,
 }
 
@@ -116,7 +119,7 @@ struct Entry {
     him: State,
 }
 
-/// RFC 1143, section 7; a `Want` state "then" something is the RFC's queue bit set to OPPOSITE.
+/// The states of RFC 1143, section 7. `Want…Then…` is the RFC's state with the queue bit OPPOSITE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     No,
@@ -127,23 +130,23 @@ enum State {
     WantYesThenNo,
 }
 
-/// What a word from the peer comes to.
+/// The result of a received verb.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Outcome {
-    /// What to send him, if anything.
+    /// The bytes to send to the peer, if any.
     pub answer: Option<[u8; 3]>,
-    /// Whose option it was about, and whether that is on now; if the word has changed something and nothing more is to come.
+    /// Set if the verb has completed a negotiation: the option's side, and whether the option is on now.
     ///
-    /// So each wish of ours is settled once: by his yes, or by his no, which leaves off what was off. A second thought is
-    /// settled together with the first.
+    /// Each request of ours is settled once, by the peer's yes or no. If `enable` and `disable` were called again
+    /// before the answer came, all these calls are settled together.
     pub settled: Option<(Side, bool)>,
 }
 
-/// What to do about a word or a wish: the state after it, and whether to say yes (`true`), no (`false`) or nothing.
+/// One step of the table: the next state, and what to send: yes (`true`), no (`false`) or nothing.
 type Step = (State, Option<bool>);
 
 impl State {
-    /// Whether it is on, unless that is still being talked about.
+    /// Whether the option is on; `None` while it is being negotiated.
     fn settled(self) -> Option<bool> {
         match self {
             State::Yes => Some(true),
@@ -152,13 +155,13 @@ impl State {
         }
     }
 
-    /// He said yes: DO or WILL.
+    /// The peer has sent yes: DO or WILL.
     fn on_yes(self, we_agree: bool) -> Step {
         match self {
             State::No if we_agree => (State::Yes, Some(true)),
             State::No => (State::No, Some(false)),
             State::Yes => (State::Yes, None),
-            // He answers our no with yes, which nobody may: "Error: DONT answered by WILL" in the RFC.
+            // The peer answers our no with yes, which is not allowed: "Error: DONT answered by WILL" in the RFC.
             State::WantNo => (State::No, None),
             State::WantNoThenYes => (State::Yes, None),
             State::WantYes => (State::Yes, None),
@@ -166,7 +169,7 @@ impl State {
         }
     }
 
-    /// He said no: DONT or WONT. It cannot be refused.
+    /// The peer has sent no: DONT or WONT. It cannot be refused.
     fn on_no(self) -> Step {
         match self {
             State::No => (State::No, None),
@@ -177,7 +180,7 @@ impl State {
         }
     }
 
-    /// We want it on.
+    /// The program wants the option on.
     fn enable(self) -> Step {
         match self {
             State::No => (State::WantYes, Some(true)),
@@ -187,7 +190,7 @@ impl State {
         }
     }
 
-    /// We want it off.
+    /// The program wants the option off.
     fn disable(self) -> Step {
         match self {
             State::Yes => (State::WantNo, Some(false)),
@@ -199,9 +202,9 @@ impl State {
 }
 
 impl Negotiation {
-    /// Takes in a negotiation from the peer and returns what to answer, if anything.
+    /// Takes a verb from the peer and returns the answer, if any.
     ///
-    /// At most one answer to each word, and none to an answer, so that no peer can start a loop.
+    /// There is at most one answer to each verb, and none to an answer, so a peer cannot start an endless exchange.
     ///
     /// ```
     /// use bucle::telnet::{codec::{Verb, option}, negotiation::{Negotiation, Policy, Side}};
@@ -219,24 +222,24 @@ impl Negotiation {
             Verb::Wont => (Side::Him, false),
         };
         if option == TIMING_MARK {
-            // WILL, WONT and DONT are answers to a question that we never ask.
+            // WILL, WONT and DONT would answer a question that we never send.
             let answer = (verb == Verb::Do).then_some(negotiation(Verb::Wont, TIMING_MARK));
             return Outcome { answer, settled: None };
         }
         let mut settled = None;
         let answer = self.step(side, option, |before| {
-            let (after, say) = if on { before.on_yes(policy.allows(side, option)) } else { before.on_no() };
+            let (after, answer) = if on { before.on_yes(policy.allows(side, option)) } else { before.on_no() };
             if after != before {
                 settled = after.settled().map(|is_on| (side, is_on));
             }
-            (after, say)
+            (after, answer)
         });
         Outcome { answer, settled }
     }
 
-    /// We want `option` on: returns what to send, if anything. It is on when he has agreed.
+    /// Requests `option`: returns the bytes to send, if any. The option is on when the peer has agreed.
     ///
-    /// Asking agrees: no policy has to allow it. A timing mark is no option and cannot be asked for.
+    /// The policy need not allow it. A timing mark is not an option and cannot be requested.
     pub fn enable(&mut self, side: Side, option: u8) -> Option<[u8; 3]> {
         if option == TIMING_MARK {
             return None;
@@ -244,18 +247,18 @@ impl Negotiation {
         self.step(side, option, State::enable)
     }
 
-    /// We want `option` off: returns what to send, if anything. It counts as off from now on.
+    /// Switches `option` off: returns the bytes to send, if any. It counts as off from now on.
     pub fn disable(&mut self, side: Side, option: u8) -> Option<[u8; 3]> {
         self.step(side, option, State::disable)
     }
 
-    /// Whether `option` is on for that side: both have agreed, and nobody has taken it back.
+    /// Whether `option` is on for that side: both sides have agreed, and neither has switched it off since.
     pub fn is_enabled(&self, side: Side, option: u8) -> bool {
         let Ok(at) = self.find(option) else { return false };
         self.entries[at].state(side) == State::Yes
     }
 
-    /// Whether all are off and none is being talked about, as with a fresh one.
+    /// Whether all options are off and none is being negotiated, as in a new one.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty()
     }
@@ -270,7 +273,7 @@ impl Negotiation {
             Ok(at) => self.entries[at],
             Err(_) => Entry { option, us: State::No, him: State::No },
         };
-        let (state, say) = step(entry.state(side));
+        let (state, answer) = step(entry.state(side));
         *entry.state_mut(side) = state;
         match (at, entry.is_off()) {
             (Ok(at), false) => self.entries[at] = entry,
@@ -279,7 +282,7 @@ impl Negotiation {
             (Ok(at), true) => drop(self.entries.remove(at)),
             (Err(_), true) => {}
         }
-        say.map(|on| negotiation(side.say(on), option))
+        answer.map(|on| negotiation(side.verb(on), option))
     }
 }
 
@@ -339,7 +342,7 @@ mod tests {
     fn answers_by_rfc_1143() {
         const REFUSE: Policy = Policy::REFUSE_ALL;
         const AGREE: Policy = Policy::REFUSE_ALL.allow(Us, option::ECHO).allow(Him, option::ECHO);
-        // What happens, and what is said to that; then whether it is on for us, and for him.
+        // Name, policy, each act with its answer; then whether the option is on for us, and for the peer.
         type Row = (&'static str, Policy, &'static [(Act, Option<Verb>)], bool, bool);
         let table: &[Row] = &[
             ("DO refused, each time", REFUSE, &[(Receive(Do), Some(Wont)), (Receive(Do), Some(Wont))], false, false),
@@ -349,33 +352,33 @@ mod tests {
             ("WILL agreed, once", AGREE, &[(Receive(Will), Some(Do)), (Receive(Will), None)], false, true),
             ("both sides", AGREE, &[(Receive(Do), Some(Will)), (Receive(Will), Some(Do))], true, true),
             (
-                "ended by him",
+                "switched off by the peer",
                 AGREE,
                 &[(Receive(Will), Some(Do)), (Receive(Wont), Some(Dont)), (Receive(Wont), None)],
                 false,
                 false,
             ),
-            ("asked, agreed", REFUSE, &[(Enable(Us), Some(Will)), (Receive(Do), None)], true, false),
-            ("asked, refused", REFUSE, &[(Enable(Him), Some(Do)), (Receive(Wont), None)], false, false),
-            ("asked twice", REFUSE, &[(Enable(Us), Some(Will)), (Enable(Us), None)], false, false),
-            ("asked, and on already", AGREE, &[(Receive(Do), Some(Will)), (Enable(Us), None)], true, false),
-            ("asked off, and off already", AGREE, &[(Disable(Us), None)], false, false),
+            ("requested, agreed", REFUSE, &[(Enable(Us), Some(Will)), (Receive(Do), None)], true, false),
+            ("requested, refused", REFUSE, &[(Enable(Him), Some(Do)), (Receive(Wont), None)], false, false),
+            ("requested twice", REFUSE, &[(Enable(Us), Some(Will)), (Enable(Us), None)], false, false),
+            ("requested, and on already", AGREE, &[(Receive(Do), Some(Will)), (Enable(Us), None)], true, false),
+            ("switched off, and off already", AGREE, &[(Disable(Us), None)], false, false),
             (
-                "asked off",
+                "switched off by us",
                 AGREE,
                 &[(Receive(Do), Some(Will)), (Disable(Us), Some(Wont)), (Receive(Dont), None)],
                 false,
                 false,
             ),
             (
-                "second thoughts: on, then off",
+                "on, then off before the answer",
                 REFUSE,
                 &[(Enable(Him), Some(Do)), (Disable(Him), None), (Receive(Will), Some(Dont)), (Receive(Wont), None)],
                 false,
                 false,
             ),
             (
-                "on, off, and on again while the no is on its way",
+                "on, off, and on again while the answer to our no is on its way",
                 REFUSE,
                 &[
                     (Enable(Him), Some(Do)),
@@ -389,14 +392,14 @@ mod tests {
                 true,
             ),
             (
-                "second thoughts, and he refuses anyway",
+                "on, then off, and the peer refuses",
                 REFUSE,
                 &[(Enable(Him), Some(Do)), (Disable(Him), None), (Receive(Wont), None)],
                 false,
                 false,
             ),
             (
-                "third thoughts: on, off, on",
+                "on, off, on before the answer",
                 REFUSE,
                 &[(Enable(Him), Some(Do)), (Disable(Him), None), (Enable(Him), None), (Receive(Will), None)],
                 false,
@@ -436,7 +439,7 @@ mod tests {
                 false,
             ),
             (
-                "DONT answered by WILL, and wanted again",
+                "DONT answered by WILL, and requested again",
                 AGREE,
                 &[(Receive(Will), Some(Do)), (Disable(Him), Some(Dont)), (Enable(Him), None), (Receive(Will), None)],
                 false,
@@ -450,39 +453,40 @@ mod tests {
                 assert_eq!(got, want.map(|verb| negotiation(verb, option::ECHO)), "{name}, step {at}");
             }
             assert_eq!(options.is_enabled(Us, option::ECHO), *us, "{name}: us");
-            assert_eq!(options.is_enabled(Him, option::ECHO), *him, "{name}: him");
+            assert_eq!(options.is_enabled(Him, option::ECHO), *him, "{name}: the peer");
         }
     }
 
-    /// Each wish once, each of his that is agreed to, and nothing that is still being talked about.
+    /// Each request of ours once, each request of the peer that is agreed to, and nothing that is still being
+    /// negotiated.
     #[test]
-    fn says_what_is_settled() {
+    fn reports_what_is_settled() {
         const REFUSE: Policy = Policy::REFUSE_ALL;
         const AGREE: Policy = Policy::REFUSE_ALL.allow(Us, option::ECHO);
-        // What happens, and what is settled by it.
+        // Name, policy, each act and what it settles.
         type Row = (&'static str, Policy, &'static [(Act, Option<bool>)]);
         let table: &[Row] = &[
             ("refused by us", REFUSE, &[(Receive(Do), None)]),
-            ("agreed, said twice", AGREE, &[(Receive(Do), Some(true)), (Receive(Do), None)]),
+            ("agreed, sent twice", AGREE, &[(Receive(Do), Some(true)), (Receive(Do), None)]),
             (
-                "taken back, said twice",
+                "switched off by the peer, sent twice",
                 AGREE,
                 &[(Receive(Do), Some(true)), (Receive(Dont), Some(false)), (Receive(Dont), None)],
             ),
-            ("a wish", REFUSE, &[(Enable(Us), None), (Receive(Do), Some(true))]),
-            ("a wish refused", REFUSE, &[(Enable(Us), None), (Receive(Dont), Some(false))]),
+            ("requested, agreed", REFUSE, &[(Enable(Us), None), (Receive(Do), Some(true))]),
+            ("requested, refused", REFUSE, &[(Enable(Us), None), (Receive(Dont), Some(false))]),
             (
                 "switched off",
                 REFUSE,
                 &[(Enable(Us), None), (Receive(Do), Some(true)), (Disable(Us), None), (Receive(Dont), Some(false))],
             ),
             (
-                "a second thought",
+                "on, then off before the answer",
                 REFUSE,
                 &[(Enable(Us), None), (Disable(Us), None), (Receive(Do), None), (Receive(Dont), Some(false))],
             ),
             (
-                "a second thought that he forestalls",
+                "on, then off, and the peer refuses",
                 REFUSE,
                 &[(Enable(Us), None), (Disable(Us), None), (Receive(Dont), Some(false))],
             ),
@@ -498,7 +502,7 @@ mod tests {
                 ],
             ),
             (
-                "no answered by yes",
+                "our no answered by yes",
                 AGREE,
                 &[(Receive(Do), Some(true)), (Disable(Us), None), (Receive(Do), Some(false))],
             ),
@@ -518,9 +522,9 @@ mod tests {
         }
     }
 
-    /// RFC 860, and the telnets that show nothing before they are answered.
+    /// RFC 860, and Debian's telnets, which show nothing until they get an answer.
     #[test]
-    fn a_timing_mark_is_answered_each_time_and_never_a_state() {
+    fn a_timing_mark_is_answered_each_time_and_has_no_state() {
         let agree = Policy::REFUSE_ALL.allow(Us, TIMING_MARK).allow(Him, TIMING_MARK);
         for policy in [Policy::REFUSE_ALL, agree] {
             let mut options = Negotiation::default();
@@ -536,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn plink_is_refused_everything() {
+    fn all_options_of_plink_are_refused() {
         let mut opening = &b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03"[..];
         let (mut decoder, mut options, mut answers) = (Decoder::default(), Negotiation::default(), Vec::new());
         while let Some(event) = decoder.next_event(&mut opening) {
@@ -557,7 +561,7 @@ mod tests {
             for verb in VERBS {
                 options.receive(verb, option, &policy);
             }
-            assert_eq!(options.entries.capacity(), 0, "refusing {option} leaves no trace");
+            assert_eq!(options.entries.capacity(), 0, "refusing {option} uses no memory");
             policy = policy.allow(Us, option).allow(Him, option);
         }
         for _ in 0..2 {
@@ -571,7 +575,7 @@ mod tests {
         for option in 0..=255 {
             options.receive(Dont, option, &policy);
             options.receive(Wont, option, &policy);
-            assert_eq!(options.is_enabled(Him, 255), option < 255, "the others stay as they were");
+            assert_eq!(options.is_enabled(Him, 255), option < 255, "the other options do not change");
         }
         assert_eq!(options.entries.capacity(), 0);
     }
@@ -583,7 +587,7 @@ mod tests {
         inbox: VecDeque<[u8; 3]>,
     }
 
-    /// Lets one word arrive at `to`; whether there was one.
+    /// Delivers one verb to `to`. Returns whether there was one.
     fn deliver(to: &mut End, from: &mut End) -> bool {
         let Some([_, verb, option]) = to.inbox.pop_front() else { return false };
         let verb = VERBS.into_iter().find(|known| *known as u8 == verb).expect("one of the four");
@@ -603,9 +607,10 @@ mod tests {
     }
 
     proptest! {
-        /// Two of these, whatever they want and however the words cross, fall silent, and agree on what is on.
+        /// Two sides, with any requests that cross in any way, stop sending at some point and agree on which options
+        /// are on.
         #[test]
-        fn two_ends_go_quiet_and_agree(
+        fn two_sides_stop_sending_and_agree(
             policies in (any_policy(), any_policy()),
             acts in prop::collection::vec((0..4, any::<bool>(), prop::sample::select(&SIDES[..]), few_options()), 0..40),
         ) {
@@ -619,11 +624,11 @@ mod tests {
                     _ => drop(deliver(me, you)),
                 }
             }
-            // Each wish costs a request and an answer, and each answer may let out one wish that was noted.
-            let mut words = 0;
+            // Each request needs a verb and an answer, and each answer may release one request that was noted.
+            let mut verbs = 0;
             while deliver(&mut a, &mut b) | deliver(&mut b, &mut a) {
-                words += 1;
-                prop_assert!(words <= 4 * acts.len(), "they go on for ever");
+                verbs += 1;
+                prop_assert!(verbs <= 4 * acts.len(), "they do not stop");
             }
             for option in [option::ECHO, option::SGA, TIMING_MARK] {
                 prop_assert_eq!(a.options.is_enabled(Us, option), b.options.is_enabled(Him, option));
@@ -634,14 +639,14 @@ mod tests {
             }
         }
 
-        /// Whatever a peer says, it gets nothing for a no about what is off, and its costs stay within the policy.
+        /// Only a verb that changes something is answered, and the memory stays within the policy.
         #[test]
-        fn a_storm_is_answered_sparingly(
+        fn many_verbs_get_few_answers(
             policy in any_policy(),
-            words in prop::collection::vec((prop::sample::select(&VERBS[..]), any::<u8>().prop_map(|byte| byte % 8)), 0..200),
+            verbs in prop::collection::vec((prop::sample::select(&VERBS[..]), any::<u8>().prop_map(|byte| byte % 8)), 0..200),
         ) {
             let mut options = Negotiation::default();
-            for (verb, option) in words {
+            for (verb, option) in verbs {
                 let was_on = match verb {
                     Will | Wont => options.is_enabled(Him, option),
                     Do | Dont => options.is_enabled(Us, option),

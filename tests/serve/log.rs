@@ -68,7 +68,7 @@ fn three_v_log_every_event() {
         [
             "#2 accepted from 127.0.0.1",
             "#2 read 6 bytes",
-            "#2 line of 6 bytes",
+            "#2 sent a line of 6 bytes",
             "#2 sent 6 bytes",
             "#2 was ended by its peer: FIN read",
             "#2 has ended: FIN sent",
@@ -103,9 +103,36 @@ fn an_empty_rust_log_changes_nothing() {
 fn invalid_text_in_rust_log_is_reported_once_and_ignored() {
     for invalid in ["nonsense", "bucle=loud"] {
         let log = log_with(invalid, &["-v"]);
-        assert_eq!(log.matches("RUST_LOG: no level").count(), 1, "{log}");
+        assert_eq!(log.matches("RUST_LOG: neither a level nor a module").count(), 1, "{log}");
         assert!(log.contains(invalid) && log.contains("server #1 listening on"), "{log}");
     }
+}
+
+/// A warning with the first address, then a number a second later.
+#[test]
+fn refused_connections_are_logged_once_a_second() {
+    const REFUSED: usize = 5;
+    let mut server = Served::start(&["chat", "--max-connections", "1"]);
+    let heard = server.heard();
+    let _inside = server.greeted();
+    let first = server.connect();
+    let address = first.0.local_addr().expect("a socket").to_string();
+    let others: Vec<_> = (1..REFUSED).map(|_| server.connect()).collect();
+    let next = || loop {
+        let line = heard.recv_timeout(LIMIT).expect("a line");
+        if let Some((_, what)) = line.split_once("server #1 is full") {
+            return what.to_owned();
+        }
+    };
+    assert_eq!(next(), format!(" with 1 connections: {address} is refused"));
+    let mut counted = 1;
+    while counted < REFUSED {
+        let more = next();
+        let count = more.strip_prefix(": ").and_then(|more| more.strip_suffix(" more are refused"));
+        counted += count.and_then(|count| count.parse::<usize>().ok()).expect("a number");
+    }
+    assert_eq!(counted, REFUSED);
+    drop((first, others));
 }
 
 /// The first idle connection is named, and the others of the same second are counted. Only `-vv` names each.

@@ -1,10 +1,12 @@
-//! Every byte back (RFC 862): the smallest server that is right.
+//! Sends every byte back (RFC 862): the smallest server that is correct.
 //!
-//! What makes it right is what it does about a peer that sends and does not read its answers: it reads no more from that
-//! one until they are out. Without that the answers would pile up here, as fast as the peer can send.
+//! The difficult case is a peer that sends and does not read the answers. They would pile up in this process as fast as
+//! the peer can send. So nothing more is read from that peer until its answers are sent.
 
 use bucle::Loop;
-use bucle::net::{Handler, Socket};
+use bucle::net::{Error, Handler, Socket};
+
+use super::log_error;
 
 pub(crate) struct Echo;
 
@@ -17,5 +19,9 @@ impl Handler for Echo {
 
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
         socket.resume(lp);
+    }
+
+    fn on_error(&mut self, _: &mut Loop, socket: Socket, error: Error) {
+        log_error(socket, &error);
     }
 }

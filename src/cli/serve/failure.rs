@@ -1,16 +1,14 @@
 //! Why a server could not be opened, in words, and what to type next.
 
-use std::cell::Cell;
 use std::path::Path;
-use std::rc::Rc;
 
-use bucle::Error;
-use bucle::net::{self, Socket};
+use bucle::net::{Handler, Shared, Socket};
+use bucle::{Error, EventLoop, Loop};
 
 use super::{Kind, Serve};
 use crate::cli::target::Address;
 
-/// The most bytes that a unix socket's path may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
+/// How many bytes the path of a unix socket may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
 const UNIX_PATH_LIMIT: usize = 107;
 
 /// What failed and why, and what may be typed instead.
@@ -20,7 +18,8 @@ pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
         Address::Tcp(host, port) => explain_tcp(error, serve, host, *port),
         Address::Unix(path) => {
             if code == "EACCES" && !directory_of(path).exists() {
-                // Node's word for it (libuv's `uv_pipe_bind`). A reader has no use for that.
+                // libuv's `uv_pipe_bind` reports a missing directory as EACCES, and so does the library. ENOENT helps
+                // more.
                 code = "ENOENT";
             }
             explain_unix(error, serve.kind, path)
@@ -101,19 +100,35 @@ fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// Whether a socket's file was left behind by a server that is gone: it is a socket, and nobody answers. Only then may
-/// it be removed.
+/// Whether a socket's file was left behind by a server that is gone: it is a socket, and a connect to it is refused.
+/// Only then it may be removed.
 ///
-/// Knocks with the crate's own client, which never waits: a live server whose backlog is full would keep a blocking
-/// `connect` for as long as it likes.
+/// Connects with the crate's own client, which does not block. A blocking `connect` would wait as long as the backlog
+/// of a live server is full.
 pub(crate) fn is_stale_socket(path: &Path) -> bool {
-    let is_refused = Rc::new(Cell::new(false));
-    let refused = Rc::clone(&is_refused);
-    let knock = bucle::run(|lp| {
-        let visitor = net::on()
-            .connect(|lp, socket| socket.destroy(lp))
-            .error(move |_, _, error| refused.set(error.code() == "ECONNREFUSED"));
-        Socket::connect(lp, path, visitor).map(drop)
+    let Ok(mut event_loop) = EventLoop::new() else { return false };
+    let attempt = event_loop.enter(|lp| {
+        let attempt = Shared::new(lp, Attempt::default());
+        Socket::connect(lp, path, attempt).map(|_| attempt)
     });
-    is_socket(path) && knock.is_ok() && is_refused.get()
+    let is_done = event_loop.run().is_ok();
+    let is_refused = attempt
+        .is_ok_and(|attempt| event_loop.enter(|lp| attempt.with(lp, |attempt, _| attempt.is_refused)).unwrap_or(false));
+    is_socket(path) && is_done && is_refused
+}
+
+/// The handler of an attempt to connect: only the result counts.
+#[derive(Default)]
+struct Attempt {
+    is_refused: bool,
+}
+
+impl Handler for Attempt {
+    fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.destroy(lp);
+    }
+
+    fn on_error(&mut self, _: &mut Loop, _: Socket, error: Error) {
+        self.is_refused = error.code() == "ECONNREFUSED";
+    }
 }

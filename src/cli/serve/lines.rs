@@ -1,5 +1,7 @@
-//! Every line back, one `write` each. TCP knows no lines: they may come in pieces or by the dozen, and telnet puts them
-//! together again. What is written here leaves in one system call per turn, however many lines it is.
+//! Sends every line back, with one `write` each.
+//!
+//! TCP has no lines: one may arrive in pieces, and dozens in one read. The telnet layer puts them together. However
+//! many lines are written in a turn, they leave in one system call.
 
 use bucle::Loop;
 use bucle::telnet::{Client, Handler};

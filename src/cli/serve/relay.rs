@@ -1,6 +1,7 @@
-//! Every line to everybody, the sender included: a chat without manners, and the first server here with state.
+//! Sends every line to all clients, the sender included: a chat without names.
 //!
-//! The state is a set of clients in the handler. No lock guards it: while one callback runs, nothing else does.
+//! It is the first server here with state: a set of clients in the handler. The set needs no lock, because nothing else
+//! runs while a callback does.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ impl Handler for Relay {
     fn on_line(&mut self, lp: &mut Loop, _: Client, line: &[u8]) {
         telnet::broadcast(lp, &self.clients, line);
         if !line.ends_with(b"\n") {
-            // The last line before a FIN may lack its break; the next one shall not be glued to it.
+            // The last line before a FIN may have no break. Without one the next line would continue it.
             telnet::broadcast(lp, &self.clients, "\r\n");
         }
     }

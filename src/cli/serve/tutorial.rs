@@ -1,4 +1,5 @@
-//! The server of the tutorial that bucle grew out of: it greets, answers each line, and `bye` is told to everybody.
+//! The server of the tutorial that bucle began with: it greets, answers each line, and announces a `bye` to all
+//! clients.
 
 use std::collections::BTreeSet;
 

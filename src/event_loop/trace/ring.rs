@@ -1,193 +1,227 @@
-//! The ring buffer of trace records.
+//! The ring of records: a bounded list that overwrites its oldest entry, with any number of readers.
+//!
+//! ```text
+//!   number   ··· 4093  4094  4095 │ 4096  4097  4098 ··· 8191 │ 8192
+//!            overwritten          │ oldest           newest   │ the next record
+//!                  reader A, at 4094:               reader B, at 8190:
+//!                  2 records lost, then 4096 …      8190, 8191
+//! ```
+//!
+//! The ring knows no reader. Each keeps its own position, the number of the first record that it has not read, and
+//! learns from [`Trace::since`] how many it came too late for.
 
 use std::fmt;
-use std::mem;
-use std::time::Duration;
 
 use super::{Kind, Phase};
 
-/// One action of the loop, in 32 bytes.
+/// One thing the loop did; 32 bytes.
 ///
-/// Records are numbered from the beginning of the recording; [`Trace::drain`] passes the number along.
+/// Its number is its place in the order of all records since recording began ([`Trace::since`] returns it).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Record {
     /// When it began, in nanoseconds since the loop was made.
     pub start_ns: u64,
     /// The number of the record that caused it, cut to 32 bits; its own number if nothing did.
     pub cause: u32,
-    /// The serial of the socket or server that it concerns, or 0.
+    /// Whom it concerns: a socket's or server's serial, or 0.
     pub subject: u32,
-    /// A number of bytes, events or milliseconds, depending on the kind.
+    /// Bytes, events or milliseconds, as the kind says.
     pub size: u32,
-    /// The turn of the loop.
+    /// In which turn of the loop: 0 before the first, then [`Metrics::loop_count`](crate::Metrics::loop_count) of
+    /// that turn, cut to 32 bits.
     pub turn: u32,
-    /// The kind of action.
+    /// What it was.
     pub kind: Kind,
-    /// The phase of the loop.
+    /// In which phase.
     pub phase: Phase,
-    /// The duration in nanoseconds, lowest part first. It has 48 bits, because a loop may wait for hours.
-    duration: [u16; 3],
+    /// How long it took, in nanoseconds, lowest part first: a loop waits for hours, so 32 bits are too few.
+    pub(in crate::event_loop) duration: [u16; 3],
 }
 
 const _: () = assert!(size_of::<Record>() == 32);
 
 impl Record {
-    /// The longest duration that a record can hold: 78 hours.
+    /// The longest duration that a record can say: 78 hours.
     const LONGEST_NS: u64 = (1 << 48) - 1;
 
-    /// The duration in nanoseconds, at most 78 hours. 0 for an action at a point in time.
+    /// How long it took, in nanoseconds; at most 78 hours. 0 for what happens at a point in time.
     pub fn duration_ns(&self) -> u64 {
         let [low, middle, high] = self.duration.map(u64::from);
         low | middle << 16 | high << 32
     }
 
-    /// Sets the duration, for tests of code that reads records.
+    /// Changes that; for tests of who reads records.
     pub fn set_duration_ns(&mut self, duration_ns: u64) {
         let duration_ns = duration_ns.min(Self::LONGEST_NS);
         self.duration = [duration_ns as u16, (duration_ns >> 16) as u16, (duration_ns >> 32) as u16];
     }
 }
 
-/// The ring buffer of records; from [`Loop::trace`](crate::Loop::trace).
+/// The ring of records; from [`Loop::trace`](crate::Loop::trace).
 ///
-/// Its size is fixed. If it is not read, new records overwrite the oldest, and [`dropped`](Self::dropped) counts these.
+/// It holds the newest records, at least as many as [`Loop::start_trace`](crate::Loop::start_trace) was given; older
+/// ones are overwritten, read or not. Reading changes nothing, so there may be any number of readers.
+///
+/// ```
+/// use bucle::EventLoop;
+/// use bucle::trace::Kind;
+///
+/// let mut event_loop = EventLoop::new()?;
+/// event_loop.enter(|lp| lp.start_trace(1024));
+/// let mut position = 0;
+/// let mut ticks = Vec::new();
+/// for _ in 0..2 {
+///     event_loop.enter(|lp| lp.next_tick(|_| {}));
+///     event_loop.enter(|lp| {
+///         let Some(trace) = lp.trace() else { return };
+///         let records = trace.since(position);
+///         assert_eq!(records.lost(), 0);
+///         ticks.push(records.filter(|(_, record)| record.kind == Kind::Tick).count());
+///         position = trace.next_number();
+///     });
+/// }
+/// assert_eq!(ticks, [1, 1]);
+/// # Ok::<(), bucle::Error>(())
+/// ```
 pub struct Trace {
     ring: Box<[Record]>,
     /// How many records have been made; the number of the next one.
     made: u64,
-    /// The number of the next record to read.
-    read: u64,
-    dropped: u64,
-    /// The number of the record that causes what is recorded now.
-    current: u32,
-    turn: u32,
-    phase: Phase,
+    /// The number of the oldest record that was there when the ring grew: older ones were overwritten before.
+    grown_at: u64,
 }
 
-/// A record that has begun but not ended.
-pub(crate) struct Open {
-    /// The lower 32 bits of its number.
-    number: u32,
-    outer: u32,
+/// Records in the order in which they were made, each with its number; from [`Trace::since`].
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    trace: &'a Trace,
+    next: u64,
+    lost: u64,
 }
 
 impl Trace {
-    /// Makes a ring for at least `capacity` records.
+    /// A ring for at least `capacity` records.
     pub(crate) fn new(capacity: usize) -> Self {
-        let capacity = capacity.clamp(16, 1 << 28).next_power_of_two();
-        let ring = vec![Record::default(); capacity].into_boxed_slice();
-        Trace { ring, made: 0, read: 0, dropped: 0, current: 0, turn: 0, phase: Phase::Main }
+        Trace { ring: vec![Record::default(); size_for(capacity)].into_boxed_slice(), made: 0, grown_at: 0 }
     }
 
-    /// Calls `f` with each record since the last call, oldest first, and its number.
-    pub fn drain(&mut self, mut f: impl FnMut(u64, &Record)) {
-        self.read = self.read.max(self.oldest());
-        while self.read < self.made {
-            let number = self.read;
-            self.read += 1;
-            f(number, &self.ring[self.place(number)]);
+    /// The records from `number` on that the ring still holds, oldest first. [`Records::lost`] is the number of those
+    /// that have been overwritten since. A number that no record has yet gives no records.
+    ///
+    /// A record of something that takes time is there from its beginning; until it ends its duration is 0. Between two
+    /// turns ([`Loop::on_prepare`](crate::Loop::on_prepare)) all have ended.
+    pub fn since(&self, number: u64) -> Records<'_> {
+        let next = number.max(self.oldest());
+        Records { trace: self, next, lost: next - number }
+    }
+
+    /// All records that the ring still holds, oldest first.
+    pub fn records(&self) -> Records<'_> {
+        self.since(0)
+    }
+
+    /// A record by its number; `None` if it was overwritten or does not exist yet.
+    pub fn get(&self, number: u64) -> Option<&Record> {
+        (self.oldest()..self.made).contains(&number).then(|| &self.ring[self.place(number)])
+    }
+
+    /// The number that the next record will have: the position of a reader that has read everything, and how many
+    /// records have been made.
+    pub fn next_number(&self) -> u64 {
+        self.made
+    }
+
+    /// How many records the ring holds at most.
+    pub fn capacity(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// The number of the record that caused `record`, whose number is `number`: the whole number, of which
+    /// [`Record::cause`] has the lower half. `None` if nothing caused it. The ring may have overwritten it.
+    pub fn cause_of(number: u64, record: &Record) -> Option<u64> {
+        match (number as u32).wrapping_sub(record.cause) {
+            0 => None,
+            distance => number.checked_sub(distance.into()),
         }
     }
 
-    /// All records in the ring, oldest first. This does not mark them as read.
-    pub fn records(&self) -> impl Iterator<Item = (u64, &Record)> {
-        (self.oldest()..self.made).map(|number| (number, &self.ring[self.place(number)]))
-    }
-
-    /// How many records were overwritten before they were read.
-    pub fn dropped(&self) -> u64 {
-        self.dropped + self.oldest().saturating_sub(self.read)
-    }
-
     fn oldest(&self) -> u64 {
-        self.made.saturating_sub(self.ring.len() as u64)
+        self.made.saturating_sub(self.ring.len() as u64).max(self.grown_at)
     }
 
     fn place(&self, number: u64) -> usize {
         number as usize & (self.ring.len() - 1)
     }
 
-    /// The index of an open record, if the ring still holds it. 32 bits of the number are enough, because the ring
-    /// holds fewer than 2^32 records.
-    fn place_of(&self, open: &Open) -> Option<usize> {
-        let age = u64::from((self.made as u32).wrapping_sub(open.number));
-        (1..=self.ring.len() as u64).contains(&age).then(|| self.place(self.made.wrapping_sub(age)))
+    /// The whole number of a record of which the lower half is known. No record is looked for 2^32 records later.
+    pub(crate) fn number_of(&self, low: u32) -> Option<u64> {
+        self.made.checked_sub(u64::from((self.made as u32).wrapping_sub(low)))
     }
 
-    pub(crate) fn set_phase(&mut self, phase: Phase) {
-        self.phase = phase;
-    }
-
-    pub(crate) fn next_turn(&mut self) {
-        self.turn = self.turn.wrapping_add(1);
-    }
-
-    /// The number of the record that causes what is recorded now.
-    pub(crate) fn current(&self) -> u32 {
-        self.current
-    }
-
-    /// Sets the current record, and returns the previous one.
-    pub(crate) fn set_current(&mut self, number: u32) -> u32 {
-        mem::replace(&mut self.current, number)
-    }
-
-    /// The number of the next record. A record without a cause has its own number as the cause.
-    pub(crate) fn next(&self) -> u32 {
-        self.made as u32
-    }
-
-    /// Records an action at a point in time, and returns its number.
-    pub(crate) fn note(&mut self, now: Duration, kind: Kind, subject: u32, size: usize, cause: u32) -> u32 {
-        let number = self.made;
-        self.made += 1;
-        if number >= self.read + self.ring.len() as u64 {
-            self.dropped += 1;
-            self.read += 1;
-        }
+    /// A record by the lower half of its number, to be changed.
+    pub(crate) fn get_mut(&mut self, low: u32) -> Option<&mut Record> {
+        let number = self.number_of(low)?;
         let place = self.place(number);
-        self.ring[place] = Record {
-            start_ns: now.as_nanos() as u64,
-            duration: [0; 3],
-            cause,
-            subject,
-            size: u32::try_from(size).unwrap_or(u32::MAX),
-            turn: self.turn,
-            kind,
-            phase: self.phase,
-        };
+        (self.oldest()..self.made).contains(&number).then(|| &mut self.ring[place])
+    }
+
+    /// Adds a record, in the place of the oldest one if the ring is full. Returns the lower half of its number.
+    pub(crate) fn push(&mut self, record: Record) -> u32 {
+        let number = self.made;
+        let place = self.place(number);
+        self.ring[place] = record;
+        self.made += 1;
         number as u32
     }
 
-    /// Begins the record of an action that takes time. Until it ends, it is the cause of what is recorded.
-    pub(crate) fn begin(&mut self, now: Duration, kind: Kind, subject: u32, size: usize, cause: u32) -> Open {
-        let outer = self.current;
-        self.current = self.note(now, kind, subject, size, cause);
-        Open { number: self.current, outer }
-    }
-
-    /// Sets the size of an open record, if it is known only now.
-    pub(crate) fn set_size(&mut self, open: &Open, size: usize) {
-        if let Some(place) = self.place_of(open) {
-            self.ring[place].size = u32::try_from(size).unwrap_or(u32::MAX);
+    /// Makes room for at least `capacity` records. What the ring holds stays, with the same numbers.
+    pub(crate) fn grow(&mut self, capacity: usize) {
+        let size = size_for(capacity);
+        if size <= self.ring.len() {
+            return;
         }
-    }
-
-    /// Ends an open record. Returns it, if the ring still holds it.
-    pub(crate) fn end(&mut self, now: Duration, open: Open) -> Option<Record> {
-        self.current = open.outer;
-        let place = self.place_of(&open)?;
-        let record = &mut self.ring[place];
-        let duration = (now.as_nanos() as u64).saturating_sub(record.start_ns);
-        // 0 would mean a point in time.
-        record.set_duration_ns(duration.max(1));
-        Some(*record)
+        let mut ring = vec![Record::default(); size].into_boxed_slice();
+        for (number, record) in self.records() {
+            ring[number as usize & (size - 1)] = *record;
+        }
+        self.grown_at = self.oldest();
+        self.ring = ring;
     }
 }
 
+/// A power of two, so that a record's place is the low bits of its number. At most 8 GiB of records.
+fn size_for(capacity: usize) -> usize {
+    capacity.clamp(16, 1 << 28).next_power_of_two()
+}
+
+impl Records<'_> {
+    /// How many records were overwritten before they could be read here.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = (u64, &'a Record);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let number = self.next;
+        let record = self.trace.get(number)?;
+        self.next += 1;
+        Some((number, record))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.trace.made.saturating_sub(self.next) as usize;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Records<'_> {}
+
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trace").field("made", &self.made).field("dropped", &self.dropped()).finish_non_exhaustive()
+        f.debug_struct("Trace").field("made", &self.made).field("capacity", &self.capacity()).finish_non_exhaustive()
     }
 }
 
@@ -195,47 +229,83 @@ impl fmt::Debug for Trace {
 mod tests {
     use super::*;
 
-    fn at(ns: u64) -> Duration {
-        Duration::from_nanos(ns)
+    fn push(trace: &mut Trace, subjects: std::ops::Range<u32>) {
+        for subject in subjects {
+            trace.push(Record { kind: Kind::Write, subject, ..Record::default() });
+        }
+    }
+
+    /// What a reader at `position` gets: how many were lost, and the numbers of the rest. Each record has its number
+    /// as its subject.
+    fn read(trace: &Trace, position: u64) -> (u64, Vec<u64>) {
+        let records = trace.since(position);
+        let (lost, length) = (records.lost(), records.len());
+        let numbers: Vec<u64> = records
+            .map(|(number, record)| {
+                assert_eq!(u64::from(record.subject), number);
+                number
+            })
+            .collect();
+        assert_eq!(numbers.len(), length);
+        (lost, numbers)
     }
 
     #[test]
-    fn an_open_record_is_the_cause_of_the_records_inside_it() {
-        let mut trace = Trace::new(16);
-        let outer = trace.begin(at(10), Kind::OnData, 7, 5, 0);
-        let write = trace.note(at(20), Kind::Write, 7, 5, trace.current());
-        let inner = trace.begin(at(30), Kind::Tick, 0, 0, write);
-        assert_eq!(trace.current(), 2);
-        assert_eq!(trace.end(at(40), inner).map(|record| record.duration_ns()), Some(10));
-        assert_eq!(trace.end(at(60), outer).map(|record| record.duration_ns()), Some(50));
-        let seen: Vec<_> = trace.records().map(|(n, r)| (n, r.kind, r.cause, r.duration_ns())).collect();
-        assert_eq!(seen, [(0, Kind::OnData, 0, 50), (1, Kind::Write, 0, 0), (2, Kind::Tick, 1, 10)]);
-    }
-
-    #[test]
-    fn durations_of_hours_fit() {
+    fn a_duration_of_hours_is_kept() {
         let mut record = Record::default();
         for ns in [0, 1, 0xffff, 0x1_0000, u64::from(u32::MAX) + 1, 10 * 3600 * 1_000_000_000, Record::LONGEST_NS] {
             record.set_duration_ns(ns);
             assert_eq!(record.duration_ns(), ns);
         }
         record.set_duration_ns(u64::MAX);
-        assert_eq!(record.duration_ns(), Record::LONGEST_NS, "a longer one becomes the longest");
+        assert_eq!(record.duration_ns(), Record::LONGEST_NS, "the longest that fits");
     }
 
     #[test]
-    fn a_full_ring_drops_the_oldest_and_counts_them() {
+    fn each_reader_learns_how_many_records_it_has_missed() {
         let mut trace = Trace::new(16);
-        for n in 0..20 {
-            trace.note(at(n), Kind::Write, n as u32, 0, 0);
+        assert_eq!(read(&trace, 0), (0, vec![]));
+        push(&mut trace, 0..20);
+        let table: [(&str, u64, u64, std::ops::Range<u64>); 5] = [
+            ("a reader that has read nothing", 0, 4, 4..20),
+            ("one that missed a single record", 3, 1, 4..20),
+            ("one that is in time", 4, 0, 4..20),
+            ("one that has read everything", 20, 0, 0..0),
+            ("one that is ahead: the ring is a newer one", 1000, 0, 0..0),
+        ];
+        for (name, position, lost, numbers) in table {
+            assert_eq!(read(&trace, position), (lost, numbers.collect()), "{name}");
         }
-        let mut seen = Vec::new();
-        trace.drain(|number, record| seen.push((number, record.subject)));
-        assert_eq!(seen.first(), Some(&(4, 4)));
-        assert_eq!((seen.len(), trace.dropped()), (16, 4));
-        trace.note(at(20), Kind::Write, 20, 0, 0);
-        seen.clear();
-        trace.drain(|number, record| seen.push((number, record.subject)));
-        assert_eq!((seen, trace.dropped()), (vec![(20, 20)], 4));
+        assert_eq!(trace.next_number(), 20);
+        assert_eq!(trace.get(3), None, "overwritten");
+        assert_eq!(trace.get(20), None, "not made yet");
+        assert_eq!(trace.get(4).map(|record| record.subject), Some(4));
+    }
+
+    #[test]
+    fn a_ring_that_grows_keeps_its_records_and_their_numbers() {
+        let mut trace = Trace::new(16);
+        push(&mut trace, 0..20);
+        trace.grow(100);
+        assert_eq!(trace.capacity(), 128);
+        push(&mut trace, 20..40);
+        assert_eq!(read(&trace, 0), (4, (4..40).collect()));
+        trace.grow(16);
+        assert_eq!(trace.capacity(), 128, "it does not shrink");
+    }
+
+    #[test]
+    fn a_number_of_which_half_is_known_is_found_again() {
+        let mut trace = Trace::new(16);
+        trace.made = (1 << 32) - 2;
+        push(&mut trace, 0..4);
+        for (low, number) in [(u32::MAX, (1 << 32) - 1), (0, 1 << 32), (1, (1 << 32) + 1)] {
+            assert_eq!(trace.number_of(low), Some(number));
+            let record = Record { cause: low, ..Record::default() };
+            assert_eq!(Trace::cause_of(number + 1, &record), Some(number));
+            assert_eq!(Trace::cause_of(number, &record), None, "its own number: nothing caused it");
+        }
+        assert!(trace.get_mut(u32::MAX - 1).is_some());
+        assert!(trace.get_mut(2).is_none(), "not made yet");
     }
 }

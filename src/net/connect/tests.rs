@@ -13,7 +13,7 @@ fn addresses(texts: &str) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn families_take_turns_and_every_address_one() {
+fn families_alternate_and_each_address_is_tried_once() {
     let table = [
         ("both", "::1 ::2 1.1.1.1", "::1 1.1.1.1 ::2"),
         ("four first", "1.1.1.1 1.1.1.2 ::1", "1.1.1.1 ::1 1.1.1.2"),
@@ -22,21 +22,21 @@ fn families_take_turns_and_every_address_one() {
         ("none", "", ""),
     ];
     for (name, given, want) in table {
-        assert_eq!(in_turns(addresses(given)), addresses(want), "{name}");
+        assert_eq!(alternate_families(addresses(given)), addresses(want), "{name}");
     }
 }
 
 #[test]
-fn of_a_family_only_the_first_is_tried() {
+fn only_the_first_address_of_a_given_family_is_tried() {
     let table = [
         ("any", "::1 1.1.1.1", None, "::1 1.1.1.1"),
         ("four", "::1 1.1.1.1 1.1.1.2", Some(Family::V4), "1.1.1.1"),
         ("six", "1.1.1.1 ::1", Some(Family::V6), "::1"),
     ];
     for (name, given, family, want) in table {
-        assert_eq!(of_family(addresses(given), family, "name"), Ok(addresses(want)), "{name}");
+        assert_eq!(only_family(addresses(given), family, "name"), Ok(addresses(want)), "{name}");
     }
-    let none = of_family(addresses("::1"), Some(Family::V4), "name").map_err(|error| error.to_string());
+    let none = only_family(addresses("::1"), Some(Family::V4), "name").map_err(|error| error.to_string());
     assert_eq!(none, Err("getaddrinfo ENOTFOUND name".to_owned()));
 }
 
@@ -60,15 +60,15 @@ fn a_name_without_an_address_of_the_family_is_not_found() {
 }
 
 #[test]
-fn every_address_is_heard_of_in_the_systems_order() {
+fn on_lookup_gets_every_address_in_the_order_of_the_system() {
     let log = Log::default();
     let mut event_loop = EventLoop::new().expect("a loop");
     event_loop.enter(|lp| {
         let kernel = Kernel::default();
         kernel.set_addresses(addresses("::1 ::1 ::2 127.0.0.1").iter().map(SocketAddr::ip).collect());
         lp.simulate(kernel);
-        let heard = log.clone();
-        let handler = on().lookup(move |_, _, result| heard.borrow_mut().push(format!("{result:?}")));
+        let reported = log.clone();
+        let handler = on().lookup(move |_, _, result| reported.borrow_mut().push(format!("{result:?}")));
         let socket = Socket::connect(lp, ("localhost", 80), handler).expect("a good target");
         lp.set_immediate(move |lp| socket.destroy(lp));
     });
@@ -76,10 +76,10 @@ fn every_address_is_heard_of_in_the_systems_order() {
     assert_eq!(log.take(), ["Ok(::1)", "Ok(::1)", "Ok(::2)", "Ok(127.0.0.1)"]);
 }
 
-/// What an attempt under way has been given already counts for the connection that comes of it, and for the next.
+/// Options that are set while the socket connects hold for this connection and for the next one.
 #[cfg(target_os = "linux")]
 #[test]
-fn options_set_while_connecting_are_those_of_the_connection() {
+fn options_set_while_connecting_hold_for_the_connection() {
     let (minute, second) = (Duration::from_secs(60), Duration::from_secs(1));
     for enable in [false, true] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,85 +1,91 @@
-//! Memory for what waits: blocks of a kibibyte, cut from regions that go back to the system whole.
+//! Memory for bytes that wait long or are many: blocks of a kibibyte, cut from regions of 32 MiB.
 //!
-//! A crowd of slow readers makes tens of megabytes wait for a minute, in pieces that come and go in any order. Taken one by
-//! one from the allocator they would lie between things that stay, and their holes would be the process's for the rest of
-//! its life. A region is one allocation, larger than any an allocator keeps to itself: when the last block in it is free,
-//! its pages are the system's again.
+//! When many readers are slow, tens of megabytes wait for a minute, in pieces that come and go in any order. As single
+//! allocations these pieces would lie between longer-lived ones, and the allocator could return few of their pages to
+//! the system. A region is one allocation, larger than any that an allocator keeps: when its last block is freed, all
+//! of its pages go back to the system.
 //!
 //! ```text
-//!   region   ▓▓▓▓░▓▓▓░░▓▓░▓···············  32 MiB; what was never used (·) is in nobody's memory
-//!                ▲ taken next: the lowest that is free
+//!   region   ▓▓▓▓░▓▓▓░░▓▓░▓···············  32 MiB; pages that were never used (·) take no memory
+//!                ▲ taken next: the lowest free block
 //!   chain    first ──▶ ▓▓▓▓ ──▶ ▓▓▓▓ ──▶ ▓▓░░ ◀── last
 //!                      ░▲ head               len bytes from there
 //! ```
 //!
-//! What one reader alone is owed comes to lie in one piece for the most part, and leaves as such.
+//! Blocks are taken from the lowest upwards, so the bytes of a single slow reader mostly lie in adjacent blocks.
+//! Adjacent blocks of a chain are sent as one piece.
 //!
 //! | action | cost |
 //! |---|---|
-//! | push, advance | a copy, or none; per block the search for a free bit, which goes up and hardly ever back |
-//! | the first block of a region, its last | one system call, unless it is [kept](KEEP_BLOCKS) |
+//! | push | a copy, and for each block the search for a free bit, which starts where the last one ended |
+//! | advance | nothing is moved; a block that is empty is freed |
+//! | the first block of a region, its last | one system call, unless the region is [kept](KEEP_BLOCKS) |
 //!
-//! Nothing is given back from inside a region: a reader who is always a little behind keeps what a crowd has used, up to
-//! 32 MiB, until he is not.
+//! Bound: a region is freed only as a whole. One slow reader with a single block keeps the pages of a region that many
+//! readers have used, at most 32 MiB.
 
 use std::io::IoSlice;
 
-/// How long a block is. Of its last one a chain wastes half on average, and that for each of thousands.
+/// The length of a block. A chain wastes half a block on average, and there may be thousands of chains.
 pub(in crate::net) const BLOCK: usize = 1024;
 
-/// A region's free blocks, 64 to the word.
+/// How many words the bitmap of a region has. Each word stands for 64 blocks.
 const WORDS: usize = 512;
 
 const REGION_BLOCKS: usize = 64 * WORDS;
 
-/// A page more than 32 MiB, which is glibc's own limit of what it may come to keep (`M_MMAP_THRESHOLD` in mallopt(3)).
+/// A page more than 32 MiB. Up to 32 MiB glibc may keep freed memory for itself (`M_MMAP_THRESHOLD` in mallopt(3));
+/// larger allocations go back to the system when they are freed.
 const REGION_BYTES: usize = REGION_BLOCKS * BLOCK + 4096;
 
-/// How many blocks of the first region may have been used for it to be kept when it is empty: what a high-water mark for each
-/// connection takes, but a quarter of a megabyte at least, so that a slow reader now and then does not make it come and go; and at
-/// most the eight megabytes that all may have gathered.
+/// The empty first region is kept if no more than this many of its blocks were ever used: a high-water mark for each
+/// connection, within these bounds. The lower one, 256 KiB, keeps the region for a single slow reader that comes and
+/// goes; the upper one, 8 MiB, is what all sockets together may gather.
 const KEEP_BLOCKS: std::ops::RangeInclusive<usize> = 256..=8192;
 
-/// How many of them for each connection: Node's high-water mark.
+/// How many of these blocks are kept for each connection: Node's high-water mark.
 const KEEP_EACH: usize = 16;
 
-/// All regions.
+/// All regions of a loop.
 #[derive(Default)]
 pub(in crate::net) struct Blocks {
     regions: Vec<Region>,
-    /// No region before this one has a free block.
-    open: usize,
-    /// How many may have waited for it.
+    /// All regions before this one are full.
+    first_with_room: usize,
+    /// How many connections there are: decides how large an empty region may be to be kept.
     connections: usize,
 }
 
-/// Many blocks in one allocation, or none until they are needed.
+/// Many blocks in one allocation, which is made when the first block is taken.
 ///
 /// Invariant: a block is free unless it is in exactly one chain.
 #[derive(Default)]
 struct Region {
     bytes: Vec<u8>,
-    /// What stands behind each block in its chain, of those that were ever used.
+    /// For each block the next one in its chain. Only as long as the highest block that was ever used.
     next: Vec<u32>,
-    /// A bit for each block that is taken.
+    /// The bitmap: a bit for each block, set while the block is taken.
     taken: Vec<u64>,
+    /// How many blocks are taken.
     used: usize,
-    /// No word before this one has a free bit.
-    open: usize,
+    /// All words of `taken` before this one are full.
+    first_with_room: usize,
 }
 
 impl Region {
+    /// Takes the lowest free block. There must be one.
     #[inline]
     fn take(&mut self) -> usize {
         if self.bytes.is_empty() {
             self.allocate();
         }
-        while self.taken[self.open] == u64::MAX {
-            self.open += 1;
+        while self.taken[self.first_with_room] == u64::MAX {
+            self.first_with_room += 1;
         }
-        let bit = self.taken[self.open].trailing_ones() as usize;
-        self.taken[self.open] |= 1 << bit;
-        let index = 64 * self.open + bit;
+        // The number of ones at the low end is the place of the first zero.
+        let bit = self.taken[self.first_with_room].trailing_ones() as usize;
+        self.taken[self.first_with_room] |= 1 << bit;
+        let index = 64 * self.first_with_room + bit;
         self.used += 1;
         if index == self.next.len() {
             self.next.push(0);
@@ -89,7 +95,7 @@ impl Region {
 
     #[cold]
     fn allocate(&mut self) {
-        // Zeroed memory of that size is the kernel's, which gives each page when it is first touched.
+        // The allocator maps zeroed memory of this size, and the kernel provides each page when it is first touched.
         self.bytes = vec![0; REGION_BYTES];
         self.taken = vec![0; WORDS];
     }
@@ -99,21 +105,22 @@ impl Region {
         let word = index / 64;
         debug_assert!(self.taken[word] & 1 << (index % 64) != 0, "a block is given back once");
         self.taken[word] &= !(1 << (index % 64));
-        self.open = self.open.min(word);
+        self.first_with_room = self.first_with_room.min(word);
         self.used -= 1;
     }
 }
 
 impl Blocks {
+    /// Takes the lowest free block of the first region that has one. Blocks are numbered through all regions.
     #[inline]
     fn take(&mut self) -> u32 {
-        while self.regions.get(self.open).is_some_and(|region| region.used == REGION_BLOCKS) {
-            self.open += 1;
+        while self.regions.get(self.first_with_room).is_some_and(|region| region.used == REGION_BLOCKS) {
+            self.first_with_room += 1;
         }
-        if self.open == self.regions.len() {
+        if self.first_with_room == self.regions.len() {
             self.regions.push(Region::default());
         }
-        (self.open * REGION_BLOCKS + self.regions[self.open].take()) as u32
+        (self.first_with_room * REGION_BLOCKS + self.regions[self.first_with_room].take()) as u32
     }
 
     #[inline]
@@ -121,14 +128,14 @@ impl Blocks {
         let (at, index) = place(block);
         let region = &mut self.regions[at];
         region.give_back(index);
-        self.open = self.open.min(at);
+        self.first_with_room = self.first_with_room.min(at);
         if region.used == 0 {
             self.release();
         }
     }
 
-    /// There are so many connections now.
-    pub fn connections_are(&mut self, count: usize) {
+    /// Sets the number of connections. With fewer than before, a smaller region is kept.
+    pub fn set_connections(&mut self, count: usize) {
         let are_fewer = count < self.connections;
         self.connections = count;
         if are_fewer {
@@ -136,7 +143,7 @@ impl Blocks {
         }
     }
 
-    /// Gives back what is empty: all but the first region, and that, too, if it was much.
+    /// Frees empty regions. The first one is kept if no more of it was ever used than `keep` blocks.
     fn release(&mut self) {
         let keep = (self.connections * KEEP_EACH).clamp(*KEEP_BLOCKS.start(), *KEEP_BLOCKS.end());
         for (at, region) in self.regions.iter_mut().enumerate() {
@@ -156,14 +163,15 @@ impl Blocks {
         self.regions[region].next[index]
     }
 
-    /// So many bytes from a block on, which those behind it in memory hold, too.
+    /// `len` bytes, beginning `from` bytes into a block. They may go on into the blocks behind it in memory.
     fn bytes(&self, block: u32, from: usize, len: usize) -> &[u8] {
         let (region, index) = place(block);
         &self.regions[region].bytes[index * BLOCK + from..][..len]
     }
 
-    /// Whether what stands behind this block in its chain also stands behind it in memory.
-    fn goes_on(&self, block: u32) -> bool {
+    /// Whether the next block of the chain is also the next one in memory.
+    fn next_is_adjacent(&self, block: u32) -> bool {
+        // Index 0 is the beginning of another region, which is another allocation.
         self.next_of(block) == block + 1 && place(block + 1).1 != 0
     }
 
@@ -172,24 +180,26 @@ impl Blocks {
         &mut self.regions[region].bytes[index * BLOCK..][..BLOCK]
     }
 
-    /// How many are in chains.
+    /// How many blocks are taken.
     #[cfg(any(test, fuzzing))]
     pub fn used(&self) -> usize {
         self.regions.iter().map(|region| region.used).sum()
     }
 }
 
+/// The region of a block, and its index there.
 fn place(block: u32) -> (usize, usize) {
     (block as usize / REGION_BLOCKS, block as usize % REGION_BLOCKS)
 }
 
-/// Bytes in blocks, in order. Who drops one without [`clear`](Self::clear) loses its blocks until the loop is dropped.
+/// A sequence of bytes in blocks. A chain that is dropped without [`clear`](Self::clear) leaks its blocks until the
+/// loop is dropped.
 #[derive(Default)]
 pub(in crate::net) struct Chain {
-    /// These two mean nothing while it is empty.
+    /// The first and the last block. Without meaning while the chain is empty.
     first: u32,
     last: u32,
-    /// What is before this in the first block has left.
+    /// The bytes before this one in the first block have been sent.
     head: usize,
     len: usize,
 }
@@ -205,18 +215,20 @@ impl Chain {
         self.len == 0
     }
 
-    /// Behind what there is.
+    /// Appends bytes.
     #[inline]
     pub fn push(&mut self, blocks: &mut Blocks, bytes: &[u8]) {
+        // Where the bytes end in the last block. 0: the last block is full, or there is none.
         let end = (self.head + self.len) % BLOCK;
         if end == 0 || bytes.len() > BLOCK - end {
             return self.push_into_new(blocks, bytes);
         }
-        // Nearly always: it fits into the last block.
+        // The common case: the bytes fit into the last block.
         blocks.bytes_mut(self.last)[end..end + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
     }
 
+    /// Appends bytes that need at least one more block.
     fn push_into_new(&mut self, blocks: &mut Blocks, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let end = (self.head + self.len) % BLOCK;
@@ -236,10 +248,11 @@ impl Chain {
         }
     }
 
-    /// The first `n` bytes have left.
+    /// Removes the first `n` bytes, and frees the blocks that get empty.
     pub fn advance(&mut self, blocks: &mut Blocks, mut n: usize) {
         debug_assert!(n <= self.len);
         while n > 0 {
+            // What is left of `n`, of the first block, or of the chain: the least of the three.
             let here = n.min(BLOCK - self.head).min(self.len);
             self.head += here;
             self.len -= here;
@@ -253,8 +266,10 @@ impl Chain {
         }
     }
 
+    /// Removes all bytes.
     #[inline]
     pub fn clear(&mut self, blocks: &mut Blocks) {
+        // More than one block, or none: `advance` handles both. One block is the common case.
         if self.is_empty() || self.head + self.len > BLOCK {
             return self.advance(blocks, self.len);
         }
@@ -262,13 +277,13 @@ impl Chain {
         (self.head, self.len) = (0, 0);
     }
 
-    /// All there is, if one block holds it. Not to be asked of an empty chain.
+    /// All bytes, if one block holds them. The chain must not be empty.
     #[inline]
     pub fn in_one_block<'a>(&self, blocks: &'a Blocks) -> Option<&'a [u8]> {
         (self.head + self.len <= BLOCK).then(|| blocks.bytes(self.first, self.head, self.len))
     }
 
-    /// The first `limit` bytes, as far as there are places for their pieces; says how many there are.
+    /// Fills `pieces` with the first `limit` bytes, or with as many as fit, and returns the number of pieces.
     pub fn pieces<'a>(&self, blocks: &'a Blocks, limit: usize, pieces: &mut [IoSlice<'a>]) -> usize {
         let (mut first, mut from, mut left) = (self.first, self.head, self.len.min(limit));
         let mut count = 0;
@@ -276,8 +291,10 @@ impl Chain {
             if left == 0 {
                 break;
             }
+            // A piece begins `from` bytes into the block `first` (0 but for the first piece), and grows over adjacent
+            // blocks.
             let (mut last, mut len) = (first, left.min(BLOCK - from));
-            while len < left && blocks.goes_on(last) {
+            while len < left && blocks.next_is_adjacent(last) {
                 last += 1;
                 len += BLOCK.min(left - len);
             }
@@ -315,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_one_piece_leaves_in_one() {
+    fn adjacent_blocks_are_one_piece() {
         let mut blocks = Blocks::default();
         let lengths = |chain: &Chain, blocks: &Blocks, limit| {
             let mut pieces = [IoSlice::new(&[]); 3];
@@ -332,7 +349,7 @@ mod tests {
         assert_eq!(lengths(&one, &blocks, usize::MAX), [4 * BLOCK - 10, 2 * BLOCK]);
         other.clear(&mut blocks);
         one.clear(&mut blocks);
-        // Nor does a piece go from the end of a region into the next.
+        // A piece does not go from the end of a region into the next one.
         let mut most = filled(&mut blocks, (REGION_BLOCKS - 1) * BLOCK);
         let across = filled(&mut blocks, 2 * BLOCK);
         assert_eq!(lengths(&across, &blocks, usize::MAX), [BLOCK, BLOCK]);
@@ -340,12 +357,12 @@ mod tests {
     }
 
     #[test]
-    fn a_region_goes_when_its_last_block_is_free_if_it_was_ever_large() {
+    fn an_empty_region_is_freed_if_much_of_it_was_ever_used() {
         let mut blocks = Blocks::default();
         let least = *KEEP_BLOCKS.start();
         let mut little = filled(&mut blocks, least * BLOCK);
         little.clear(&mut blocks);
-        assert_eq!(sizes(&blocks), [REGION_BYTES], "kept for the next");
+        assert_eq!(sizes(&blocks), [REGION_BYTES], "little was used: the region is kept");
         let (mut stays, mut much) = (filled(&mut blocks, 1), filled(&mut blocks, least * BLOCK));
         much.clear(&mut blocks);
         assert_eq!(blocks.used(), 1);
@@ -354,30 +371,30 @@ mod tests {
     }
 
     #[test]
-    fn many_connections_keep_more_until_they_leave() {
+    fn with_many_connections_a_larger_region_is_kept() {
         let mut blocks = Blocks::default();
-        blocks.connections_are(500);
+        blocks.set_connections(500);
         let mut gathered = filled(&mut blocks, 500 * 16 * BLOCK);
         gathered.clear(&mut blocks);
         assert_eq!(sizes(&blocks), [REGION_BYTES]);
-        blocks.connections_are(499);
+        blocks.set_connections(499);
         assert_eq!(sizes(&blocks), [0]);
-        blocks.connections_are(1_000_000);
+        blocks.set_connections(1_000_000);
         let mut waited = filled(&mut blocks, (KEEP_BLOCKS.end() + 1) * BLOCK);
         waited.clear(&mut blocks);
-        assert_eq!(sizes(&blocks), [0], "more than can be gathered");
+        assert_eq!(sizes(&blocks), [0], "no more is kept than all sockets together may gather");
     }
 
     #[test]
-    fn what_one_region_does_not_hold_is_in_the_next() {
+    fn when_a_region_is_full_the_next_one_is_used() {
         let mut blocks = Blocks::default();
         let mut all: Vec<Chain> = (0..3).map(|_| filled(&mut blocks, REGION_BLOCKS * 2 / 3 * BLOCK)).collect();
         assert_eq!(sizes(&blocks), [REGION_BYTES; 2]);
         all[0].clear(&mut blocks);
         all[2].clear(&mut blocks);
-        assert_eq!(sizes(&blocks), [REGION_BYTES; 2], "the one between is in both");
+        assert_eq!(sizes(&blocks), [REGION_BYTES; 2], "the second chain has blocks in both regions");
         all[1].clear(&mut blocks);
         assert_eq!((sizes(&blocks), blocks.used()), (vec![0, 0], 0));
-        assert_eq!(blocks.take(), 0, "and all begins again");
+        assert_eq!(blocks.take(), 0, "the lowest block is taken first again");
     }
 }

@@ -171,8 +171,8 @@ impl Run {
                 assert_eq!(piece, plain.unsent);
             }
             assert!(
-                outbox.tail <= outbox.end && outbox.end <= outbox.start + LITTLE,
-                "more than LITTLE bytes are stored in blocks"
+                outbox.tail <= outbox.end && outbox.end <= outbox.start + BUFFER_LEN,
+                "more than BUFFER_LEN bytes are stored in blocks"
             );
             used += outbox.chain.len().div_ceil(BLOCK);
             chains += usize::from(!outbox.chain.is_empty());
@@ -216,7 +216,7 @@ proptest! {
 #[test]
 fn an_empty_write_behind_a_chain_adds_no_block() {
     let mut run = Run::new(1);
-    let large = Act::Write { len: LITTLE + 1 };
+    let large = Act::Write { len: BUFFER_LEN + 1 };
     for act in [large, Act::Write { len: 0 }, Act::KernelTook { part: 255 }, Act::Write { len: 1 }] {
         run.act(0, &act);
     }
@@ -230,7 +230,7 @@ fn outboxes_with_a_buffer_are_lent_first() {
         let (outbox, store) = outboxes.open(id);
         outbox.append(store, b"hola");
     }
-    assert_eq!(outboxes.store.buffers.len(), BUFFERED * LITTLE);
+    assert_eq!(outboxes.store.buffers.len(), BUFFERED * BUFFER_LEN);
     assert_eq!(outboxes.store.blocks.used(), 10);
     for &id in &ids {
         outboxes.take_back(id);
@@ -245,18 +245,18 @@ fn outboxes_with_a_buffer_are_lent_first() {
 #[test]
 fn the_table_shrinks_when_half_of_the_outboxes_are_back() {
     let mut outboxes = Outboxes::default();
-    assert!(!outboxes.crowd_has_left(1000));
+    assert!(!outboxes.shrink_if_halved(1000));
     let mut lent: Vec<OutboxId> = (0..1000).map(|_| outboxes.lend(Cause::default())).collect();
     let stays = lent.swap_remove(300);
     lent.into_iter().for_each(|id| outboxes.take_back(id));
-    assert!(!outboxes.crowd_has_left(501) && outboxes.size() == 1000);
-    assert!(outboxes.crowd_has_left(500));
+    assert!(!outboxes.shrink_if_halved(501) && outboxes.size() == 1000);
+    assert!(outboxes.shrink_if_halved(500));
     assert_eq!((outboxes.size(), outboxes.lent()), (301, 1), "up to the last that is lent");
-    assert_eq!(outboxes.store.buffers.len(), 512 * LITTLE);
+    assert_eq!(outboxes.store.buffers.len(), 512 * BUFFER_LEN);
     outboxes.take_back(stays);
-    assert!(!outboxes.crowd_has_left(251), "the new mark is five hundred");
-    assert!(outboxes.crowd_has_left(250));
-    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, 64 * LITTLE));
-    assert!(outboxes.crowd_has_left(0));
-    assert!(!outboxes.crowd_has_left(20) && !outboxes.crowd_has_left(0), "a few outboxes do not trigger a shrink");
+    assert!(!outboxes.shrink_if_halved(251), "the new mark is five hundred");
+    assert!(outboxes.shrink_if_halved(250));
+    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, 64 * BUFFER_LEN));
+    assert!(outboxes.shrink_if_halved(0));
+    assert!(!outboxes.shrink_if_halved(20) && !outboxes.shrink_if_halved(0), "a few outboxes do not trigger a shrink");
 }

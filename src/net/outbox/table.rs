@@ -1,40 +1,45 @@
-//! All outboxes of a loop: a table they are lent from, and what they share.
+//! All outboxes of a loop: the table from which they are lent, and the memory that they share.
 //!
 //! ```text
-//!   socket ── OutboxId ──▶ │ buffered │ buffered │ … 1024 at most │ bare │ bare │ bare │ …
-//!                               └─▶ its 2 KiB of one piece of memory     └─ chain ─▶ blocks
+//!   socket ── OutboxId ──▶ │ buffered │ buffered │ … 1024 at most │ unbuffered │ unbuffered │ …
+//!                               └─▶ 2 KiB of the shared buffer          └─ chain ─▶ blocks
 //! ```
 //!
-//! Most sockets need an outbox for a fraction of a turn only, so they are lent, and an idle socket owns none: echoing a
-//! message allocates nothing.
+//! Most sockets need an outbox for a fraction of a turn only. So outboxes are lent, an idle socket owns none, and
+//! echoing a message allocates nothing.
 //!
-//! The first thousand have a buffer, are lent first and serve nearly every message. A larger crowd to which something is said
-//! takes thousands more for a moment; those are bare and hold what they are given in [blocks](super::blocks). So what serves a crowd
-//! lies in few large pieces of memory, which go back whole when it has left, and not in thousands of small ones between what
-//! stays: of those an allocator keeps a few here and there, and with them every page that they lie on.
+//! The first 1024 outboxes have a buffer. They are lent first and serve nearly every message. A broadcast to more
+//! sockets needs thousands of outboxes for a moment. Those have no buffer and store their bytes in
+//! [blocks](super::blocks).
+//!
+//! Bound: all this memory is a few large allocations. When half of the connections have closed, they shrink. Thousands
+//! of small allocations would not go back to the system: an allocator keeps some of them, and with each one a whole
+//! page.
 
 use std::io;
 use std::num::NonZeroU32;
 
-use super::{LITTLE, Outbox, Store};
+use super::{BUFFER_LEN, Outbox, Store};
 use crate::event_loop::Cause;
 use crate::net::Socket;
 use crate::net::limits::waiting::Waiting;
 use crate::net::state::SocketState;
 use crate::net::state::flag::{BLOCKED, CONNECTING, ERRORED};
 
-/// How many outboxes may have a buffer of [`LITTLE`] of their own: as many as hold something at the same time nearly always, for
-/// a turn has as many events at most.
+/// How many outboxes have a buffer of [`BUFFER_LEN`]. A turn has at most 1024 events, so rarely more sockets have bytes
+/// to send at the same time.
 pub(super) const BUFFERED: usize = 1024;
 
-/// For how many there are buffers at least. Only pages that are written to take memory.
+/// The least number of outboxes for which there are buffers. Only pages that are written to take memory.
 const FEWEST_BUFFERS: usize = 64;
 
-/// How many connections are no crowd. A table that has served one keeps room for so many: of what is large when it is freed
-/// glibc keeps as much from then on (`M_MMAP_THRESHOLD` in mallopt(3)), of what has shrunk before it does not.
-pub(in crate::net) const FEW: usize = 32;
+/// A table with room for this many entries is small: it is not shrunk further. Every table is shrunk to this size
+/// before it is freed, because after freeing a large block glibc keeps later blocks up to that size (it raises its
+/// `M_MMAP_THRESHOLD`, mallopt(3)).
+pub(in crate::net) const SMALL_TABLE: usize = 32;
 
-/// Names an outbox, from [`Outboxes::lend`] to [`Outboxes::take_back`].
+/// Names an outbox, from [`Outboxes::lend`] to [`Outboxes::take_back`]: its index plus one, so that an `Option` of it
+/// takes four bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::net) struct OutboxId(NonZeroU32);
 
@@ -48,37 +53,38 @@ impl OutboxId {
     }
 }
 
-/// For how many outboxes there are buffers when there are so many of them.
+/// How many outboxes have a buffer when the table has this many.
 fn buffers_for(outboxes: usize) -> usize {
     outboxes.next_power_of_two().clamp(FEWEST_BUFFERS, BUFFERED)
 }
 
-/// What became of an offer.
+/// The result of [`Outboxes::offer`].
 pub(in crate::net) enum Offer {
-    /// So many bytes were taken: all there were. What waited longest was that write's.
+    /// All bytes were taken, this many. The cause is that of the oldest write.
     Taken(Cause, usize),
-    /// Not all, or none, for this reason.
-    Less(io::Result<usize>),
-    /// It is in several pieces.
-    Much,
+    /// Not all bytes were taken. The result is that of the system call.
+    NotAll(io::Result<usize>),
+    /// The bytes are in several pieces. Nothing was sent.
+    InPieces,
 }
 
 const _: () = assert!(size_of::<Option<OutboxId>>() == 4, "every socket has room for one");
 
-/// The table, and the books of those that wait.
+/// The table of outboxes, their memory, and the count of the bytes that wait in them.
 ///
 /// Invariant: an outbox is either lent to one socket, or free and empty.
 pub(in crate::net) struct Outboxes {
     table: Vec<Outbox>,
-    /// Those with a buffer that nobody needs right now.
+    /// Free outboxes with a buffer.
     free: Vec<OutboxId>,
-    /// The others.
-    free_bare: Vec<OutboxId>,
-    /// The most connections since half of them had left.
-    crowd: usize,
+    /// Free outboxes without a buffer.
+    free_unbuffered: Vec<OutboxId>,
+    /// The highest number of connections since the table was shrunk.
+    peak: usize,
     pub store: Store,
+    /// The outboxes that wait, by size.
     pub waiting: Waiting,
-    /// How many bytes may wait in all of them.
+    /// How many bytes may wait in all outboxes together.
     pub limit: usize,
 }
 
@@ -87,8 +93,8 @@ impl Default for Outboxes {
         Outboxes {
             table: Vec::new(),
             free: Vec::new(),
-            free_bare: Vec::new(),
-            crowd: 0,
+            free_unbuffered: Vec::new(),
+            peak: 0,
             store: Store::default(),
             waiting: Waiting::default(),
             limit: usize::MAX,
@@ -97,65 +103,68 @@ impl Default for Outboxes {
 }
 
 impl Outboxes {
-    /// An empty one.
+    /// Lends an empty outbox for a write of this cause. Prefers one with a buffer.
     #[inline(always)]
     pub fn lend(&mut self, cause: Cause) -> OutboxId {
         let id = match self.free.pop() {
             Some(id) => id,
-            None => self.lend_bare(),
+            None => self.lend_slowly(),
         };
         self.table[id.index()].cause = cause;
         id
     }
 
+    /// No free outbox has a buffer.
     #[inline(never)]
-    fn lend_bare(&mut self) -> OutboxId {
+    fn lend_slowly(&mut self) -> OutboxId {
+        // All outboxes that may have a buffer exist already, and are lent.
         if self.table.len() >= BUFFERED
-            && let Some(id) = self.free_bare.pop()
+            && let Some(id) = self.free_unbuffered.pop()
         {
             return id;
         }
         let index = self.table.len();
         let mut outbox = Outbox::default();
         if index < BUFFERED {
-            self.store.make_buffers(buffers_for(index + 1));
-            let start = index * LITTLE;
-            outbox = Outbox { start, end: start + LITTLE, head: start, tail: start, ..outbox };
+            self.store.grow_buffers(buffers_for(index + 1));
+            let start = index * BUFFER_LEN;
+            outbox = Outbox { start, end: start + BUFFER_LEN, head: start, tail: start, ..outbox };
         }
         self.table.push(outbox);
         OutboxId::of(index)
     }
 
-    /// Offers `send` all that waits in it, if that is one piece. If everything is taken, the outbox is taken back.
+    /// Calls `send` with all bytes of an outbox, if they are one piece. If it takes all of them, takes the outbox back.
     #[inline(always)]
     pub fn offer(&mut self, id: OutboxId, send: impl FnOnce(&[u8]) -> io::Result<usize>) -> Offer {
         let outbox = &mut self.table[id.index()];
-        let Some(bytes) = outbox.in_one_piece(&self.store) else { return Offer::Much };
+        let Some(bytes) = outbox.in_one_piece(&self.store) else { return Offer::InPieces };
         let (cause, len) = (outbox.cause, bytes.len());
         match send(bytes) {
             Ok(n) if n == len => {
                 self.take_back(id);
                 Offer::Taken(cause, len)
             }
-            result => Offer::Less(result),
+            result => Offer::NotAll(result),
         }
     }
 
-    /// Nobody needs it any more. What still waits in it is dropped, and its callbacks with it.
+    /// The outbox is free from now on. Bytes and callbacks that are still in it are dropped.
     #[inline(always)]
     pub fn take_back(&mut self, id: OutboxId) {
         let outbox = &mut self.table[id.index()];
         outbox.clear(&mut self.store);
-        if !outbox.is_clean() {
-            return self.take_back_unclean(id);
+        if !outbox.has_only_bytes() {
+            return self.take_back_with_callbacks(id);
         }
         outbox.reset();
         self.set_free(id);
     }
 
+    /// As [`take_back`](Self::take_back), if the outbox has callbacks (or room for some), or is counted as waiting.
     #[cold]
     #[inline(never)]
-    fn take_back_unclean(&mut self, id: OutboxId) {
+    fn take_back_with_callbacks(&mut self, id: OutboxId) {
         let outbox = &mut self.table[id.index()];
         if let Some(ticket) = outbox.ticket.take() {
             self.waiting.remove(ticket);
@@ -163,13 +172,13 @@ impl Outboxes {
         outbox.reset();
         let callbacks = std::mem::take(&mut outbox.callbacks);
         self.set_free(id);
-        // Last, for dropping what callbacks own may run code of the program.
+        // Last, because dropping a callback may run user code: the destructor of a captured value.
         drop(callbacks);
     }
 
     #[inline(always)]
     fn set_free(&mut self, id: OutboxId) {
-        let free = if id.index() < BUFFERED { &mut self.free } else { &mut self.free_bare };
+        let free = if id.index() < BUFFERED { &mut self.free } else { &mut self.free_unbuffered };
         free.push(id);
     }
 
@@ -178,7 +187,7 @@ impl Outboxes {
         &self.table[id.index()]
     }
 
-    /// With what it takes to put something into it, or out.
+    /// An outbox and the store, to add bytes or to remove some.
     #[inline(always)]
     pub fn open(&mut self, id: OutboxId) -> (&mut Outbox, &mut Store) {
         (&mut self.table[id.index()], &mut self.store)
@@ -196,14 +205,14 @@ impl Outboxes {
         state.outbox.map(|id| self.open(id).0)
     }
 
-    /// How many bytes of a socket have yet to reach the kernel.
+    /// How many bytes of a socket the kernel does not have yet.
     #[inline(always)]
     pub fn unsent(&self, state: &SocketState) -> usize {
         self.of(state).map_or(0, Outbox::len)
     }
 
-    /// Node's `writableLength`: what waits in the process. Bytes that wait only because they are gathered do not count:
-    /// the kernel would have taken them. A write that the kernel took in part counts whole.
+    /// Node's `writableLength`: the bytes that wait in the process. Bytes that are only gathered do not count, because
+    /// Node would have sent them. A write that the kernel took in part counts whole, until all of it is sent.
     #[inline]
     pub fn writable_length(&self, state: &SocketState) -> u64 {
         match self.of(state) {
@@ -214,7 +223,7 @@ impl Outboxes {
         }
     }
 
-    /// Enters in the books how much waits in it now.
+    /// Updates the count of the bytes that wait in this outbox.
     pub fn count(&mut self, id: OutboxId, socket: Socket) {
         let outbox = &mut self.table[id.index()];
         let bytes = outbox.len();
@@ -223,7 +232,7 @@ impl Outboxes {
 
     #[cfg(any(test, fuzzing))]
     pub fn lent(&self) -> usize {
-        self.table.len() - self.free.len() - self.free_bare.len()
+        self.table.len() - self.free.len() - self.free_unbuffered.len()
     }
 
     #[cfg(test)]
@@ -231,37 +240,40 @@ impl Outboxes {
         self.table.len()
     }
 
-    /// There are so many connections now. Says whether half of a crowd has left: then nothing is kept that served it.
-    pub fn crowd_has_left(&mut self, connections: usize) -> bool {
-        self.crowd = self.crowd.max(connections);
-        self.store.blocks.connections_are(connections);
-        if self.crowd <= FEW || connections > self.crowd / 2 {
+    /// Sets the number of connections. If it has fallen to half of its peak, and the peak was not small, frees memory
+    /// that is no longer needed and returns `true`.
+    pub fn shrink_if_halved(&mut self, connections: usize) -> bool {
+        self.peak = self.peak.max(connections);
+        self.store.blocks.set_connections(connections);
+        if self.peak <= SMALL_TABLE || connections > self.peak / 2 {
             return false;
         }
-        // What is no crowd does not become one by half of it leaving.
-        self.crowd = connections;
+        // The next shrink comes at half of this number, and not at all if this number is small.
+        self.peak = connections;
         self.shrink();
         true
     }
 }
 
 impl Outboxes {
-    /// Keeps no more than what is lent needs.
+    /// Frees what the lent outboxes do not need.
     fn shrink(&mut self) {
+        // The table can only be cut at its end: free outboxes are removed from there, up to the last lent one.
         let mut free = std::mem::take(&mut self.free);
-        free.append(&mut self.free_bare);
+        free.append(&mut self.free_unbuffered);
         free.sort_unstable_by_key(|id| id.index());
         while free.pop_if(|id| id.index() + 1 == self.table.len()).is_some() {
             self.table.pop();
         }
-        self.table.shrink_to(FEW);
-        self.store.forget_buffers(buffers_for(self.table.len()));
-        // The lowest are lent first, so that the next crowd's end finds the highest free.
+        self.table.shrink_to(SMALL_TABLE);
+        self.store.truncate_buffers(buffers_for(self.table.len()));
+        // In descending order, so that `pop` lends the lowest: the highest ones stay free and can be cut off next time.
         free.reverse();
+        // The unbuffered ones, with the higher indices, come first now.
         let buffered = free.iter().position(|id| id.index() < BUFFERED).unwrap_or(free.len());
         self.free = free.split_off(buffered);
-        self.free_bare = free;
-        self.free_bare.shrink_to(FEW);
+        self.free_unbuffered = free;
+        self.free_unbuffered.shrink_to(SMALL_TABLE);
         self.waiting.shrink();
     }
 }

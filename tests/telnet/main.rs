@@ -1,4 +1,9 @@
-//! Telnet, from a client's bytes to a handler's lines: cut anywhere, paused anywhere, and with the habits of real clients.
+//! Telnet, from a client's bytes to a handler's lines: with reads that end anywhere, pauses anywhere, and the habits of
+//! real clients.
+
+mod events;
+mod options;
+mod upgrade;
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
@@ -7,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bucle::net::{self, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
+use bucle::net::{self, Drain, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
 use bucle::telnet::{
     Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, codec, option, server_options,
 };
@@ -16,12 +21,12 @@ use bucle::{Error, EventLoop, Loop, ManualClock};
 /// No test waits longer than this for something that has to come.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Writes down what happens, and does what the lines say.
+/// Writes every event into the story, and executes the lines that are commands.
 #[derive(Default)]
 struct Scribe {
     story: Rc<RefCell<Vec<String>>>,
     clients: Rc<RefCell<Vec<Client>>>,
-    /// Writes the beginning down, too.
+    /// Writes `on_open` down, too.
     tells_all: bool,
 }
 
@@ -56,7 +61,7 @@ impl Handler for Scribe {
     fn on_option(&mut self, lp: &mut Loop, client: Client, side: Side, option: u8, is_on: bool) {
         assert_eq!(client.is_enabled(lp, side, option), is_on);
         self.note(format!("<{side:?} {option} {is_on}>"));
-        // "Send", RFC 1091; not heeded by who has not agreed.
+        // "Send", RFC 1091; not sent if the client has not agreed.
         if option == option::TTYPE {
             assert_eq!(client.subnegotiate(lp, option, [1]), is_on);
         }
@@ -102,7 +107,7 @@ impl Talk {
         Talk::with(event_loop, server_options(), Telnet::new(options, scribe), story, clients)
     }
 
-    /// With a server whose handler makes sure that there is a client.
+    /// With a handler that adds its client to `clients`.
     fn with(
         mut event_loop: EventLoop,
         options: ServerOptions,
@@ -125,7 +130,7 @@ impl Talk {
         self.clients.borrow()[0]
     }
 
-    /// Turns the loop and reads what it says, once.
+    /// Turns the loop once and reads what it has sent.
     fn turn(&mut self) {
         self.event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
         let mut buf = [0; 64 * 1024];
@@ -142,7 +147,7 @@ impl Talk {
         }
     }
 
-    /// Sends `bytes`, and waits until the server has read them: so it reads them in a chunk of their own.
+    /// Sends `bytes` and waits until the server has read them, so that later bytes come in another chunk.
     fn send(&mut self, bytes: &[u8]) {
         let client = self.client();
         let read = |talk: &mut Talk| {
@@ -153,7 +158,7 @@ impl Talk {
         self.until("the server's read", |talk| read(talk) >= want);
     }
 
-    /// Lets a whole round trip pass: what should not happen has had its chance.
+    /// Some more turns, in which an event that must not happen could happen.
     fn settle(&mut self) {
         for _ in 0..5 {
             self.turn();
@@ -183,7 +188,7 @@ impl Talk {
 }
 
 #[test]
-fn lines_come_whole_however_they_were_sent() {
+fn lines_are_delivered_whole_wherever_the_reads_fall() {
     // Name, reads, events.
     type Row = (&'static str, &'static [&'static [u8]], &'static [&'static str]);
     let table: &[Row] = &[
@@ -225,7 +230,7 @@ fn ctrl_c_is_answered_so_that_the_session_goes_on() {
 }
 
 #[test]
-fn the_opening_of_plink_is_refused_and_is_no_text() {
+fn the_negotiations_of_plink_are_refused_and_do_not_become_text() {
     let mut talk = Talk::new(Options::default());
     talk.send(b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03hola\r\n");
     talk.expect_received(b"\xff\xfe\x1f\xff\xfe\x20\xff\xfe\x18\xff\xfe\x27\xff\xfc\x01\xff\xfe\x03\xff\xfc\x03");
@@ -257,7 +262,7 @@ fn the_last_line_before_the_fin_needs_no_break() {
 }
 
 #[test]
-fn ctrl_d_on_an_empty_line_is_good_bye() {
+fn ctrl_d_on_an_empty_line_ends_the_connection() {
     let mut talk = Talk::new(Options::default());
     talk.send(b"a\x04b\r\nc\x04");
     talk.expect_story("inside a line it is data", &["a\x04b"]);
@@ -268,7 +273,7 @@ fn ctrl_d_on_an_empty_line_is_good_bye() {
 }
 
 #[test]
-fn too_long_a_line_is_told_so_and_ends_it() {
+fn a_line_that_is_too_long_ends_the_connection_with_a_message() {
     let mut talk = Talk::new(Options { max_line: 8, ..Options::default() });
     talk.send(b"12345678\r\n123456789\r\nnever\r\n");
     talk.expect_received(b"line over 8 bytes, good-bye\r\n");
@@ -292,7 +297,7 @@ fn the_default_limit_of_a_line_is_64_kib() {
 }
 
 #[test]
-fn a_pause_holds_even_the_lines_of_the_same_packet() {
+fn a_pause_holds_back_even_the_lines_of_the_same_packet() {
     let mut talk = Talk::new(Options::default());
     // Behind the pause: a doubled 255, a command, a negotiation, two lines, and an unfinished one.
     talk.send(b"one\r\npause\r\nt\xff\xffw\xff\xf1o\xff\xfd\x06\r\npause\r\nthr");
@@ -321,7 +326,7 @@ fn nothing_is_delivered_after_end_or_destroy() {
 }
 
 #[test]
-fn who_does_not_answer_our_end_is_disconnected() {
+fn a_client_that_does_not_answer_our_end_is_disconnected() {
     let clock = ManualClock::new();
     let mut talk = Talk::on(EventLoop::with_clock(clock.clone()).expect("a loop"), Options::default());
     talk.send(b"end\r\n");
@@ -330,12 +335,12 @@ fn who_does_not_answer_our_end_is_disconnected() {
     talk.settle();
     talk.expect_story("it may still read", &["end"]);
     clock.advance(Duration::from_millis(20));
-    talk.expect_story("but not for ever", &["end", "<close>"]);
+    talk.expect_story("but not without a limit", &["end", "<close>"]);
 }
 
-/// The timer of the disconnection goes with the client: who leaves in order leaves nothing behind.
+/// The linger timer is cleared when the client answers with its own end.
 #[test]
-fn who_answers_our_end_leaves_no_timer() {
+fn a_client_that_answers_our_end_leaves_no_timer() {
     let clock = ManualClock::new();
     let mut talk = Talk::on(EventLoop::with_clock(clock.clone()).expect("a loop"), Options::default());
     talk.send(b"end\r\n");
@@ -349,7 +354,8 @@ fn who_answers_our_end_leaves_no_timer() {
     assert_eq!(callbacks(&mut talk), before);
 }
 
-/// Sends many lines, each of which is answered with 32 KiB, and turns without reading until nothing is taken any more.
+/// Sends many lines, each of which is answered with 32 KiB, and turns without reading until the server stops reading.
+/// Returns the number of lines that were delivered.
 fn hold_back(talk: &mut Talk, lines: usize) -> usize {
     talk.peer.write_all(&b"flood\n".repeat(lines)).expect("the kernel takes a little");
     let client = talk.client();
@@ -361,20 +367,20 @@ fn hold_back(talk: &mut Talk, lines: usize) -> usize {
 }
 
 #[test]
-fn a_pause_of_the_program_stands_when_the_answers_are_read() {
+fn a_pause_of_the_program_lasts_when_the_answers_are_read() {
     const LINES: usize = 1000;
     for resumes_early in [false, true] {
         let mut talk = Talk::new(Options::default());
         let client = talk.client();
-        let heard = hold_back(&mut talk, LINES);
-        assert!(heard < LINES);
+        let lines_before = hold_back(&mut talk, LINES);
+        assert!(lines_before < LINES);
         talk.event_loop.enter(|lp| client.pause(lp));
         if resumes_early {
             talk.event_loop.enter(|lp| client.resume(lp));
         } else {
-            talk.until("all answers so far", |talk| talk.received.len() == heard * 32 * 1024);
+            talk.until("all answers so far", |talk| talk.received.len() == lines_before * 32 * 1024);
             talk.settle();
-            assert_eq!(talk.story.borrow().len(), heard, "it is paused");
+            assert_eq!(talk.story.borrow().len(), lines_before, "it is paused");
             talk.event_loop.enter(|lp| client.resume(lp));
         }
         talk.until("all answers", |talk| talk.received.len() == LINES * 32 * 1024);
@@ -382,36 +388,36 @@ fn a_pause_of_the_program_stands_when_the_answers_are_read() {
 }
 
 #[test]
-fn a_resume_of_the_program_does_not_fill_the_outbox_of_who_does_not_read() {
+fn a_resume_of_the_program_does_not_fill_the_outbox_of_a_client_that_does_not_read() {
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
-    let heard = hold_back(&mut talk, 1000);
+    let lines_before = hold_back(&mut talk, 1000);
     for _ in 0..20 {
         talk.event_loop.enter(|lp| client.resume(lp));
         talk.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
     }
-    assert_eq!(talk.story.borrow().len(), heard);
+    assert_eq!(talk.story.borrow().len(), lines_before);
     talk.until("all answers", |talk| talk.received.len() == 1000 * 32 * 1024);
 }
 
-/// A client that this side has ended is not kept from its end by what was held back.
+/// Lines that are held back do not delay an end of this side.
 #[test]
-fn who_is_held_back_can_be_ended() {
+fn a_client_that_is_held_back_can_be_ended() {
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
-    let heard = hold_back(&mut talk, 1000);
+    let lines_before = hold_back(&mut talk, 1000);
     talk.event_loop.enter(|lp| client.end(lp));
-    talk.until("all answers so far", |talk| talk.received.len() == heard * 32 * 1024);
+    talk.until("all answers so far", |talk| talk.received.len() == lines_before * 32 * 1024);
     talk.expect_end();
     talk.peer.shutdown(Shutdown::Write).expect("it is open");
-    talk.until("the close", |talk| talk.story.borrow().len() > heard);
+    talk.until("the close", |talk| talk.story.borrow().len() > lines_before);
     assert_eq!(talk.story.borrow().last().map(String::as_str), Some("<close>"));
 }
 
-/// Each line of six bytes is answered with 32 KiB. The one who reads nothing of it is soon not read from any more, and
-/// gets all answers as soon as it reads.
+/// Each line of six bytes is answered with 32 KiB. The server stops reading from a client that does not read its
+/// answers. When the client reads, it gets them all.
 #[test]
-fn who_does_not_read_its_answers_is_not_listened_to() {
+fn the_server_does_not_read_from_a_client_that_does_not_read_its_answers() {
     const LINES: usize = 1000;
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
@@ -423,35 +429,35 @@ fn who_does_not_read_its_answers_is_not_listened_to() {
         waiting = talk.event_loop.enter(|lp| client.socket().writable_length(lp));
         waiting > 0
     });
-    // Not by turn(), which reads.
+    // Not `talk.turn()`, which reads.
     for _ in 0..20 {
         talk.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
         waiting = waiting.max(talk.event_loop.enter(|lp| client.socket().writable_length(lp)));
     }
     assert!(waiting <= 64 * 1024, "{waiting} bytes wait: the answer that went over the mark is the last");
     talk.until("all answers", |talk| talk.received.len() >= LINES * 32 * 1024);
-    peer.write_all(b"hola\r\n").expect("it is listened to again");
+    peer.write_all(b"hola\r\n").expect("it is read again");
     talk.until("the last line", |talk| talk.story.borrow().len() == LINES + 1);
 }
 
 #[test]
-fn who_reads_nothing_of_what_others_say_is_disconnected() {
+fn a_client_that_reads_nothing_of_a_broadcast_is_disconnected() {
     const MANY: usize = 64 * 1024 * 1024;
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
     let news = [b'x'; 16 * 1024];
-    let mut said = 0;
+    let mut written = 0;
     while talk.event_loop.enter(|lp| !client.is_leaving(lp)) {
-        assert!(said < MANY, "it piles up");
+        assert!(written < MANY, "the outbox has no limit");
         talk.event_loop.enter(|lp| client.write(lp, news));
         assert!(talk.event_loop.enter(|lp| client.socket().writable_length(lp)) <= OUTBOX_LIMIT);
-        said += news.len();
+        written += news.len();
     }
     talk.until("the close", |talk| talk.story.borrow().len() == 2);
     assert_eq!(*talk.story.borrow(), ["<E_TOO_SLOW>", "<close>"]);
 }
 
-/// Whatever is on the wire, cut into two reads at every place: the same events.
+/// The same bytes, cut into two reads at every place: the same events.
 #[test]
 fn where_the_reads_fall_does_not_matter() {
     let wire = b"one\r\n\xff\xfd\x06tw\xff\xffo\n\xff\xfa\x1f\0\x50\0\x18\xff\xf0three\r\0\xff\xf4four";
@@ -474,9 +480,9 @@ fn where_the_reads_fall_does_not_matter() {
     assert_eq!(received, codec::negotiation(codec::Verb::Wont, codec::option::TIMING_MARK));
 }
 
-/// Decoded by the loop, the bytes of telnet's commands are none any more; but lines are lines.
+/// After `set_encoding` the bytes of telnet's commands are lost, but lines are delivered.
 #[test]
-fn a_client_whose_bytes_are_decoded_is_heard() {
+fn lines_are_delivered_after_set_encoding() {
     let mut talk = Talk::new(Options::default());
     let client = talk.client();
     talk.event_loop.enter(|lp| client.socket().set_encoding(lp));
@@ -487,290 +493,7 @@ fn a_client_whose_bytes_are_decoded_is_heard() {
 }
 
 #[test]
-fn options_are_asked_for_and_settled() {
-    // Name, what the client says, what is told of it, what is sent.
-    type Row = (&'static str, &'static [u8], &'static [&'static str], &'static [u8]);
-    let table: &[Row] = &[
-        (
-            "a password",
-            b"echo\r\n\xff\xfd\x01secret\r\nno echo\r\n\xff\xfe\x01",
-            &["echo", "<Us 1 true>", "secret", "no echo", "<Us 1 false>"],
-            b"\xff\xfb\x01\xff\xfc\x01",
-        ),
-        ("a client that wants to echo by itself", b"echo\r\n\xff\xfe\x01", &["echo", "<Us 1 false>"], b"\xff\xfb\x01"),
-        ("a client that says nothing", b"echo\r\nno echo\r\n", &["echo", "no echo"], b"\xff\xfb\x01"),
-        (
-            "the size of the window, RFC 1073, with a 255 in it",
-            b"size\r\n\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0\xff\xfa\x1f\0\xff\xff\0\x20\xff\xf0",
-            &["size", "<Him 31 true>", r"<31: \x00P\x00\x18>", r"<31: \x00\xff\x00 >"],
-            b"\xff\xfd\x1f",
-        ),
-        (
-            "the type of the terminal, RFC 1091",
-            b"type\r\n\xff\xfb\x18\xff\xfa\x18\0XTERM\xff\xf0",
-            &["type", "<Him 24 true>", r"<24: \x00XTERM>"],
-            b"\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0",
-        ),
-        ("no terminal", b"type\r\n\xff\xfc\x18", &["type", "<Him 24 false>"], b"\xff\xfd\x18"),
-        (
-            "what was not asked for is refused, and its details are nobody's",
-            b"\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0.\r\n",
-            &["."],
-            b"\xff\xfe\x1f",
-        ),
-    ];
-    for (name, bytes, want, answer) in table {
-        for cut in 0..bytes.len() {
-            let mut talk = Talk::new(Options::default());
-            if cut > 0 {
-                talk.send(&bytes[..cut]);
-            }
-            talk.send(&bytes[cut..]);
-            talk.until(name, |talk| talk.story.borrow().len() >= want.len() && talk.received.len() >= answer.len());
-            assert_eq!(*talk.story.borrow(), *want, "{name}, cut at {cut}");
-            assert_eq!(talk.received, *answer, "{name}, cut at {cut}");
-        }
-    }
-}
-
-/// Debian's telnet in a terminal of its own (`script` makes one): what is typed for a password is not shown.
-#[test]
-fn a_real_telnet_hides_a_password() {
-    let mut event_loop = EventLoop::new().expect("a loop");
-    let scribe = Scribe::default();
-    let story = scribe.story.clone();
-    let port = event_loop.enter(|lp| {
-        let server = Server::new(lp, server_options(), Telnet::new(Options::default(), scribe));
-        server.listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
-        server.port(lp).expect("it is bound")
-    });
-    let is_there = |program: &str| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
-    if !is_there("telnet") || !is_there("script") {
-        eprintln!("telnet is not installed: passed over");
-        return;
-    }
-    let mut telnet = Command::new("script")
-        .args(["-qec", &format!("telnet 127.0.0.1 {port}"), "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it is there");
-    let mut keys = telnet.stdin.take().expect("it is piped");
-    let mut screen = telnet.stdout.take().expect("it is piped");
-    let shown = std::thread::spawn(move || {
-        let mut shown = Vec::new();
-        let _ = screen.read_to_end(&mut shown);
-        String::from_utf8_lossy(&shown).into_owned()
-    });
-    let steps = [
-        ("echo\r", "<Us 1 true>"),
-        ("secret\r", "secret"),
-        ("no echo\r", "<Us 1 false>"),
-        ("visible\r", "visible"),
-        ("end\r", "<close>"),
-    ];
-    for (typed, heard) in steps {
-        keys.write_all(typed.as_bytes()).expect("it reads");
-        let limit = Instant::now() + LIMIT;
-        while story.borrow().last().is_none_or(|last| last != heard) {
-            assert!(Instant::now() < limit, "{heard} does not come: {:?}", story.borrow());
-            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
-        }
-    }
-    let _ = telnet.wait();
-    let shown = shown.join().expect("it reads to the end");
-    assert!(shown.contains("visible") && !shown.contains("secret"), "{shown:?}");
-}
-
-#[test]
-fn what_the_policy_allows_is_agreed_to() {
-    let policy = Policy::REFUSE_ALL.allow(Side::Him, option::NAWS).allow(Side::Us, option::SGA);
-    let mut talk = Talk::new(Options { policy, ..Options::default() });
-    talk.send(b"\xff\xfb\x1f\xff\xfb\x18\xff\xfd\x03\xff\xfd\x01\xff\xfb\x1f");
-    talk.expect_received(b"\xff\xfd\x1f\xff\xfe\x18\xff\xfb\x03\xff\xfc\x01");
-    talk.send(b"\xff\xfc\x1f\xff\xfe\x03");
-    talk.expect_received(b"\xff\xfd\x1f\xff\xfe\x18\xff\xfb\x03\xff\xfc\x01\xff\xfe\x1f\xff\xfc\x03");
-    talk.expect_story("plink's size", &["<Him 31 true>", "<Us 3 true>", "<Him 31 false>", "<Us 3 false>"]);
-}
-
-#[test]
-fn half_of_what_was_told_of_an_option_is_not_delivered() {
-    let mut talk = Talk::new(Options::default());
-    talk.send(b"size\r\n\xff\xfb\x1f");
-    let mut wire = Vec::new();
-    codec::subnegotiation(option::NAWS, &[b'x'; codec::SUBNEGOTIATION_LIMIT + 1], &mut wire);
-    codec::subnegotiation(option::NAWS, b"whole", &mut wire);
-    talk.send(&wire);
-    talk.expect_story("the second", &["size", "<Him 31 true>", "<31: whole>"]);
-}
-
-/// Options stay as they are over pauses, and what stands behind one in the same chunk waits with the lines.
-#[test]
-fn options_outlive_a_pause() {
-    let mut talk = Talk::new(Options::default());
-    let client = talk.client();
-    talk.send(b"size\r\n\xff\xfb\x1fpause\r\n\xff\xfa\x1f1234\xff\xf0hola\r\n");
-    talk.expect_story("paused", &["size", "<Him 31 true>", "pause"]);
-    talk.event_loop.enter(|lp| client.resume(lp));
-    talk.expect_story("resumed", &["size", "<Him 31 true>", "pause", "<31: 1234>", "hola"]);
-    assert!(talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
-    talk.peer.shutdown(Shutdown::Both).expect("it is open");
-    talk.until("the close", |talk| talk.story.borrow().iter().any(|what| what == "<close>"));
-    assert!(!talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
-    talk.event_loop.enter(|lp| client.enable(lp, Side::Us, option::ECHO));
-}
-
-/// Becomes telnet when it hears of it, in one of several manners.
-struct Door {
-    manner: Manner,
-    telnet: Shared<Telnet<Scribe>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Manner {
-    AtOnce,
-    WithHead,
-    ThenUnshift,
-    AfterUnshift,
-    Twice,
-    ThenDestroy,
-}
-
-impl net::Handler for Door {
-    fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        if self.manner == Manner::AtOnce {
-            socket.upgrade(lp, self.telnet, "");
-        }
-    }
-    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-        let rest = chunk.strip_prefix(b"TELNET\n").expect("the beginning comes in one piece");
-        if self.manner == Manner::AfterUnshift {
-            socket.unshift(lp, rest);
-        }
-        let head = if matches!(self.manner, Manner::WithHead | Manner::Twice) { rest } else { b"" };
-        if self.manner == Manner::Twice {
-            socket.upgrade(lp, self.telnet, "replaced by the second call");
-        }
-        socket.upgrade(lp, self.telnet, head);
-        if self.manner == Manner::ThenUnshift {
-            socket.unshift(lp, rest);
-        }
-        if self.manner == Manner::ThenDestroy {
-            socket.destroy(lp);
-        }
-    }
-}
-
-/// `on_open` comes first and once, and what the old handler did not want is heard by the new one.
-#[test]
-fn a_socket_can_become_telnet() {
-    let all: &[&str] = &["<open>", "hola", "adios", "<end>", "<close>"];
-    let table: &[(Manner, &[u8], &[&str])] = &[
-        (Manner::AtOnce, b"hola\r\nadios", all),
-        (Manner::WithHead, b"TELNET\nhola\r\nadios", all),
-        (Manner::ThenUnshift, b"TELNET\nhola\r\nadios", all),
-        (Manner::AfterUnshift, b"TELNET\nhola\r\nadios", all),
-        (Manner::Twice, b"TELNET\nhola\r\nadios", all),
-        (Manner::ThenDestroy, b"TELNET\nhola\r\nadios", &["<open>", "<close>"]),
-    ];
-    for (manner, bytes, want) in table {
-        let mut event_loop = EventLoop::new().expect("a loop");
-        let scribe = Scribe { tells_all: true, ..Scribe::default() };
-        let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
-        let telnet = event_loop.enter(|lp| Shared::new(lp, Telnet::new(Options::default(), scribe)));
-        let port = event_loop.enter(|lp| {
-            let door = Door { manner: *manner, telnet };
-            net::listen(lp, ("127.0.0.1", 0), door).expect("a free port").port(lp).expect("it is bound")
-        });
-        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        peer.set_nonblocking(true).expect("a socket");
-        if *manner == Manner::AtOnce {
-            // Before it has said a word.
-            while clients.borrow().is_empty() {
-                event_loop.turn(Some(LIMIT)).expect("the poll works");
-            }
-        }
-        peer.write_all(bytes).expect("the kernel takes a little");
-        peer.shutdown(Shutdown::Write).expect("it is open");
-        let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
-        talk.expect_story(&format!("{manner:?}"), want);
-    }
-}
-
-/// What waits in chunks is delivered in one go, and yet not before the new handler has heard of the client.
-#[test]
-fn a_socket_that_was_paused_can_become_telnet() {
-    for pauses_again in [false, true] {
-        let mut event_loop = EventLoop::new().expect("a loop");
-        let scribe = Scribe { tells_all: true, ..Scribe::default() };
-        let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
-        let waiting = Rc::new(Cell::new(None));
-        let port = event_loop.enter(|lp| {
-            let telnet = Shared::new(lp, Telnet::new(Options::default(), scribe));
-            let waiting = waiting.clone();
-            let becomes_telnet = move |lp: &mut Loop, socket: Socket, _: &[u8]| {
-                socket.upgrade(lp, telnet, "");
-                if pauses_again {
-                    Client::from(socket).pause(lp);
-                }
-            };
-            let door = net::on().connection(move |_, socket| waiting.set(Some(socket))).data(becomes_telnet);
-            let options = ServerOptions { pause_on_connect: true, ..ServerOptions::default() };
-            net::listen_with(lp, ("127.0.0.1", 0), options, door).expect("a free port").port(lp).expect("it is bound")
-        });
-        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        let mut sent = 0;
-        let mut socket = None;
-        for chunk in ["TELNET\n", "hola\r\n", "adios"] {
-            peer.write_all(chunk.as_bytes()).expect("the kernel takes a little");
-            sent += chunk.len() as u64;
-            let limit = Instant::now() + LIMIT;
-            while event_loop.enter(|lp| lp.metrics().bytes_read) < sent {
-                assert!(Instant::now() < limit, "{sent} bytes do not come");
-                event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
-                if socket.is_none() && waiting.get().is_some() {
-                    socket = waiting.get();
-                    // Reads on, but keeps what it reads.
-                    let _ = event_loop.enter(|lp| socket.map(|socket| (socket.resume(lp), socket.pause(lp))));
-                }
-            }
-        }
-        peer.shutdown(Shutdown::Write).expect("it is open");
-        peer.set_nonblocking(true).expect("a socket");
-        event_loop.enter(|lp| socket.map(|socket| socket.resume(lp)));
-        let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
-        if pauses_again {
-            talk.expect_story("paused", &["<open>"]);
-            let client = talk.client();
-            talk.event_loop.enter(|lp| client.resume(lp));
-        }
-        talk.expect_story("from the inbox", &["<open>", "hola", "adios", "<end>", "<close>"]);
-    }
-}
-
-/// A client that is still connecting when it becomes telnet is opened once it is connected.
-#[test]
-fn a_client_that_is_connecting_becomes_telnet_when_it_is_connected() {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    let mut event_loop = EventLoop::new().expect("a loop");
-    let scribe = Scribe { tells_all: true, ..Scribe::default() };
-    let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
-    event_loop.enter(|lp| {
-        let socket = Socket::connect(lp, address, net::on()).expect("a good address");
-        socket.upgrade(lp, Telnet::new(Options::default(), scribe), "");
-    });
-    event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
-    let (peer, _) = listener.accept().expect("it connects");
-    peer.set_nonblocking(true).expect("a socket");
-    let mut talk = Talk { event_loop, story, clients, peer, received: Vec::new() };
-    talk.expect_story("connected", &["<open>"]);
-    talk.send(b"hola\r\n");
-    talk.expect_story("heard", &["<open>", "hola"]);
-}
-
-#[test]
-fn a_full_server_tells_its_handler() {
+fn a_full_server_calls_on_drop() {
     let scribe = Scribe::default();
     let (story, clients) = (scribe.story.clone(), scribe.clients.clone());
     let options = ServerOptions { max_connections: Some(1), ..server_options() };

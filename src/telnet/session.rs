@@ -1,0 +1,191 @@
+//! Received bytes go through the codec and the line splitter, and the handler gets the results.
+//!
+//! Most reads end between two lines. Then nothing has to be kept, and a connection has no [`Session`]. A read that ends
+//! in the middle of a line or a command leaves one in the loop's table until the next read:
+//!
+//! ```text
+//!   read "hola\r\nadi" ─▶ on_line "hola", and a session with "adi" is kept
+//!   read "os\r\n" ──────▶ the session is taken, on_line "adios", nothing is kept
+//! ```
+//!
+//! The handler may stop the delivery in any callback. If it pauses, or upgrades the socket, the rest of the chunk is
+//! put back into the socket's inbox ([`Socket::unshift`]). It comes again after the resume, or to the new handler.
+//! After an end or a destroy the rest is dropped.
+
+use super::codec::{self, Decoder, Event, SUBNEGOTIATION_LIMIT, command};
+use super::lines::Lines;
+use super::{Client, Handler, Options, Telnet};
+use crate::Kind;
+use crate::Loop;
+use crate::net::Socket;
+
+/// The byte of Ctrl-D (ASCII: end of transmission).
+const CTRL_D: u8 = 0x04;
+
+/// The bit of a socket's tag that is set while its [`Session`] is in the loop's table.
+const HAS_SESSION: u16 = 1;
+
+/// The state of a connection between two reads, if the first one ended in the middle of a line or a command.
+#[derive(Debug)]
+pub(super) struct Session {
+    decoder: Decoder,
+    lines: Lines,
+}
+
+const _: () = assert!(size_of::<Session>() <= 48, "a connection in the middle of a line costs this much, and the line");
+
+impl Session {
+    fn new(options: &Options) -> Session {
+        Session { decoder: Decoder::default(), lines: Lines::with_limit(options.max_line) }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.decoder.is_idle() && self.lines.is_idle()
+    }
+
+    /// Takes the session of a socket out of the loop's table, if there is one.
+    pub(super) fn take(lp: &mut Loop, socket: Socket) -> Option<Session> {
+        if socket.tag(lp) & HAS_SESSION == 0 {
+            return None;
+        }
+        socket.change_tag(lp, 0, HAS_SESSION);
+        socket.take_entry(lp)
+    }
+
+    /// Puts the session into the loop's table, unless there is nothing to keep.
+    fn keep(self, lp: &mut Loop, socket: Socket) {
+        if self.is_idle() {
+            return;
+        }
+        socket.set_entry(lp, self);
+        // If a callback has replaced the handler, the tag is the new handler's. If that is a `Telnet`, it finds the
+        // session in `adopt`; otherwise the session is dropped with the socket.
+        if socket.has_running_handler(lp) {
+            socket.change_tag(lp, HAS_SESSION, 0);
+        }
+    }
+
+    /// After an upgrade from one `Telnet` to another: goes on with the session of the old one, under the limit of the
+    /// new one.
+    pub(super) fn adopt(lp: &mut Loop, socket: Socket, options: &Options) {
+        if let Some(mut session) = socket.take_entry::<Session>(lp) {
+            session.lines.set_limit(options.max_line);
+            session.keep(lp, socket);
+        }
+    }
+
+    /// The client sends no more: its last line, if that has no line break.
+    pub(super) fn last_line(&mut self) -> Option<&[u8]> {
+        self.lines.finish()
+    }
+}
+
+/// What to do with the rest of a chunk.
+enum Rest {
+    Deliver,
+    /// The client is paused, or the socket was upgraded: the rest is delivered later.
+    PutBack,
+    /// This side has ended or destroyed the connection: nothing more is delivered.
+    Drop,
+}
+
+impl<H: Handler> Telnet<H> {
+    /// Bytes have arrived.
+    pub(super) fn receive(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        let client = Client(socket);
+        if !socket.is_ready_for_more(lp) && client.is_leaving(lp) {
+            return;
+        }
+        let mut session = Session::take(lp, socket).unwrap_or_else(|| Session::new(&self.options));
+        self.deliver(lp, client, &mut session, chunk);
+        session.keep(lp, socket);
+    }
+
+    /// Splits a chunk into events and lines and calls the handler with each. Every call may stop the delivery, so this
+    /// asks [`rest_of_chunk`] after each.
+    fn deliver(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
+        let Telnet { handler, options } = self;
+        let Session { decoder, lines } = session;
+        let mut rest = chunk;
+        while let Some(event) = decoder.next_event(&mut rest) {
+            let mut data = &[][..];
+            match event {
+                Event::Data(bytes) => data = bytes,
+                Event::Command(command) => {
+                    log::trace!(target: "bucle::telnet", "{client} sent command {command}");
+                    if command == command::AYT {
+                        client.write_line(lp, "[yes]");
+                    }
+                    handler.on_command(lp, client, command);
+                }
+                Event::Negotiate { verb, option } => {
+                    if let Some((side, is_on)) = client.receive_negotiation(lp, verb, option, &options.policy) {
+                        handler.on_option(lp, client, side, option, is_on);
+                    }
+                }
+                Event::Subnegotiation { option, parameters, truncated } => {
+                    if !client.has_option_on(lp, option) {
+                        log::trace!(target: "bucle::telnet", "{client} sent details of option {option}, which is off");
+                    } else if truncated {
+                        log::debug!(target: "bucle::telnet", "{client} sent more than {SUBNEGOTIATION_LIMIT} bytes for option {option}, skipped");
+                    } else {
+                        handler.on_subnegotiation(lp, client, option, parameters);
+                    }
+                }
+            }
+            loop {
+                match rest_of_chunk(lp, client) {
+                    Rest::Deliver => {}
+                    Rest::PutBack => {
+                        // `rest` is still as it was sent, but `data` was decoded, so it is encoded again.
+                        let mut bytes = Vec::new();
+                        codec::escape(data, &mut bytes);
+                        bytes.extend_from_slice(rest);
+                        return client.socket().unshift(lp, bytes);
+                    }
+                    Rest::Drop => return,
+                }
+                let line =
+                    if options.keeps_breaks { lines.next_raw_line(&mut data) } else { lines.next_line(&mut data) };
+                match line {
+                    Some(Ok(line)) => {
+                        log::trace!(target: "bucle::telnet", "{client} sent a line of {} bytes", line.len());
+                        // A callback of its own: a trace shows each line of a chunk, and a gate can stop before it.
+                        lp.in_callback(Kind::OnLine, lp.cause(), client.socket().serial(), line.len(), |lp| {
+                            handler.on_line(lp, client, line);
+                        });
+                    }
+                    Some(Err(error)) => return handler.on_long_line(lp, client, error),
+                    None => break,
+                }
+            }
+        }
+        if !options.keeps_breaks && lines.unfinished() == [CTRL_D] {
+            lines.finish();
+            log::debug!(target: "bucle::telnet", "{client} sent Ctrl-D");
+            handler.on_end(lp, client);
+            // After an upgrade in `on_end` the connection belongs to the new protocol.
+            if !client.socket().is_upgrading(lp) {
+                client.end(lp);
+            }
+        }
+    }
+}
+
+fn rest_of_chunk(lp: &mut Loop, client: Client) -> Rest {
+    let socket = client.socket();
+    if socket.is_ready_for_more(lp) {
+        return Rest::Deliver;
+    }
+    if client.is_leaving(lp) {
+        return Rest::Drop;
+    }
+    if socket.is_paused(lp) || socket.is_upgrading(lp) {
+        return Rest::PutBack;
+    }
+    if socket.needs_drain(lp) {
+        client.throttle_reading(lp);
+        return Rest::PutBack;
+    }
+    Rest::Deliver
+}

@@ -1,0 +1,137 @@
+//! Telnet options: requested, agreed to, refused, and kept.
+
+use super::*;
+
+#[test]
+fn options_are_requested_and_settled() {
+    // Name, what the client sends, the events, what the server sends.
+    type Row = (&'static str, &'static [u8], &'static [&'static str], &'static [u8]);
+    let table: &[Row] = &[
+        (
+            "a password",
+            b"echo\r\n\xff\xfd\x01secret\r\nno echo\r\n\xff\xfe\x01",
+            &["echo", "<Us 1 true>", "secret", "no echo", "<Us 1 false>"],
+            b"\xff\xfb\x01\xff\xfc\x01",
+        ),
+        ("a client that refuses", b"echo\r\n\xff\xfe\x01", &["echo", "<Us 1 false>"], b"\xff\xfb\x01"),
+        ("a client that does not answer", b"echo\r\nno echo\r\n", &["echo", "no echo"], b"\xff\xfb\x01"),
+        (
+            "the size of the window, RFC 1073, with a 255 in it",
+            b"size\r\n\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0\xff\xfa\x1f\0\xff\xff\0\x20\xff\xf0",
+            &["size", "<Him 31 true>", r"<31: \x00P\x00\x18>", r"<31: \x00\xff\x00 >"],
+            b"\xff\xfd\x1f",
+        ),
+        (
+            "the type of the terminal, RFC 1091",
+            b"type\r\n\xff\xfb\x18\xff\xfa\x18\0XTERM\xff\xf0",
+            &["type", "<Him 24 true>", r"<24: \x00XTERM>"],
+            b"\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0",
+        ),
+        ("no terminal", b"type\r\n\xff\xfc\x18", &["type", "<Him 24 false>"], b"\xff\xfd\x18"),
+        (
+            "an option that was not requested is refused, and its details are not delivered",
+            b"\xff\xfb\x1f\xff\xfa\x1f\0\x50\0\x18\xff\xf0.\r\n",
+            &["."],
+            b"\xff\xfe\x1f",
+        ),
+    ];
+    for (name, bytes, want, answer) in table {
+        for cut in 0..bytes.len() {
+            let mut talk = Talk::new(Options::default());
+            if cut > 0 {
+                talk.send(&bytes[..cut]);
+            }
+            talk.send(&bytes[cut..]);
+            talk.until(name, |talk| talk.story.borrow().len() >= want.len() && talk.received.len() >= answer.len());
+            assert_eq!(*talk.story.borrow(), *want, "{name}, cut at {cut}");
+            assert_eq!(talk.received, *answer, "{name}, cut at {cut}");
+        }
+    }
+}
+
+/// Debian's telnet in a terminal (made by `script`): a password that is typed is not shown.
+#[test]
+fn a_real_telnet_hides_a_password() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let scribe = Scribe::default();
+    let story = scribe.story.clone();
+    let port = event_loop.enter(|lp| {
+        let server = Server::new(lp, server_options(), Telnet::new(Options::default(), scribe));
+        server.listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
+        server.port(lp).expect("it is bound")
+    });
+    let is_there = |program: &str| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
+    if !is_there("telnet") || !is_there("script") {
+        eprintln!("telnet is not installed: skipped");
+        return;
+    }
+    let mut telnet = Command::new("script")
+        .args(["-qec", &format!("telnet 127.0.0.1 {port}"), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is there");
+    let mut keys = telnet.stdin.take().expect("it is piped");
+    let mut screen = telnet.stdout.take().expect("it is piped");
+    let shown = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let steps = [
+        ("echo\r", "<Us 1 true>"),
+        ("secret\r", "secret"),
+        ("no echo\r", "<Us 1 false>"),
+        ("visible\r", "visible"),
+        ("end\r", "<close>"),
+    ];
+    for (typed, event) in steps {
+        keys.write_all(typed.as_bytes()).expect("it reads");
+        let limit = Instant::now() + LIMIT;
+        while story.borrow().last().is_none_or(|last| last != event) {
+            assert!(Instant::now() < limit, "{event} does not come: {:?}", story.borrow());
+            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+        }
+    }
+    let _ = telnet.wait();
+    let shown = shown.join().expect("it reads to the end");
+    assert!(shown.contains("visible") && !shown.contains("secret"), "{shown:?}");
+}
+
+#[test]
+fn options_that_the_policy_allows_are_agreed_to() {
+    let policy = Policy::REFUSE_ALL.allow(Side::Him, option::NAWS).allow(Side::Us, option::SGA);
+    let mut talk = Talk::new(Options { policy, ..Options::default() });
+    talk.send(b"\xff\xfb\x1f\xff\xfb\x18\xff\xfd\x03\xff\xfd\x01\xff\xfb\x1f");
+    talk.expect_received(b"\xff\xfd\x1f\xff\xfe\x18\xff\xfb\x03\xff\xfc\x01");
+    talk.send(b"\xff\xfc\x1f\xff\xfe\x03");
+    talk.expect_received(b"\xff\xfd\x1f\xff\xfe\x18\xff\xfb\x03\xff\xfc\x01\xff\xfe\x1f\xff\xfc\x03");
+    talk.expect_story("plink's size", &["<Him 31 true>", "<Us 3 true>", "<Him 31 false>", "<Us 3 false>"]);
+}
+
+#[test]
+fn a_truncated_subnegotiation_is_not_delivered() {
+    let mut talk = Talk::new(Options::default());
+    talk.send(b"size\r\n\xff\xfb\x1f");
+    let mut wire = Vec::new();
+    codec::subnegotiation(option::NAWS, &[b'x'; codec::SUBNEGOTIATION_LIMIT + 1], &mut wire);
+    codec::subnegotiation(option::NAWS, b"whole", &mut wire);
+    talk.send(&wire);
+    talk.expect_story("the second", &["size", "<Him 31 true>", "<31: whole>"]);
+}
+
+/// A pause does not change options, and a subnegotiation behind the pause waits with the lines.
+#[test]
+fn options_are_kept_during_a_pause() {
+    let mut talk = Talk::new(Options::default());
+    let client = talk.client();
+    talk.send(b"size\r\n\xff\xfb\x1fpause\r\n\xff\xfa\x1f1234\xff\xf0hola\r\n");
+    talk.expect_story("paused", &["size", "<Him 31 true>", "pause"]);
+    talk.event_loop.enter(|lp| client.resume(lp));
+    talk.expect_story("resumed", &["size", "<Him 31 true>", "pause", "<31: 1234>", "hola"]);
+    assert!(talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
+    talk.peer.shutdown(Shutdown::Both).expect("it is open");
+    talk.until("the close", |talk| talk.story.borrow().iter().any(|what| what == "<close>"));
+    assert!(!talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
+    talk.event_loop.enter(|lp| client.enable(lp, Side::Us, option::ECHO));
+}
