@@ -140,6 +140,6 @@ impl SocketState {
     /// Whether a write waits for the connection. It may be an empty one, with a callback. Writes that only a cork holds
     /// back do not count.
     pub(super) fn has_early_write(&self, outboxes: &Outboxes) -> bool {
-        self.is(CONNECTING) && outboxes.of(self).is_some_and(|outbox| self.corks == 0 || outbox.is_in_flight())
+        self.is(CONNECTING) && outboxes.of(self).is_some_and(|outbox| outbox.awaits_connection)
     }
 }

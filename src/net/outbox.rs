@@ -54,6 +54,8 @@ pub(super) struct Outbox {
     callbacks: VecDeque<WriteCallback>,
     /// How many of them, from the front, belong to the write in flight.
     inflight_callbacks: usize,
+    /// A write waits for the connection, though it may be empty: Node's write in flight as soon as there is one.
+    pub awaits_connection: bool,
     /// The cause of the oldest write.
     pub cause: Cause,
     /// How many bytes of the write in flight waited when the idle limit was last checked; at first the whole write. If fewer
@@ -216,11 +218,6 @@ impl Outbox {
         self.take_inflight_callbacks()
     }
 
-    /// Whether a write is in flight. It may be empty and have only a callback.
-    pub fn is_in_flight(&self) -> bool {
-        self.inflight_end > self.unit_start || self.inflight_callbacks > 0
-    }
-
     /// The number of callbacks of queued writes.
     pub fn queued_callbacks(&self) -> usize {
         self.callbacks.len() - self.inflight_callbacks
@@ -251,6 +248,7 @@ impl Outbox {
         self.inflight_end = 0;
         self.inflight_callbacks = 0;
         self.seen_by_idle_limit = 0;
+        self.awaits_connection = false;
         debug_assert!(self.write_timer.is_none(), "the timer is cleared when the socket is no longer blocked");
     }
 }

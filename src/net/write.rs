@@ -172,6 +172,7 @@ impl Loop {
         outbox.push(store, bytes);
         callback.into_iter().for_each(|callback| outbox.push_callback(callback));
         if is_first && is_in_flight {
+            outbox.awaits_connection = true;
             outbox.begin_flight(start, state.bytes_written);
         }
     }
@@ -548,7 +549,8 @@ impl Loop {
         }
         if flags & CONNECTING != 0 {
             // All that was corked is one write, in flight when the connection is there.
-            if !outbox.is_in_flight() {
+            if !outbox.awaits_connection {
+                outbox.awaits_connection = true;
                 outbox.begin_flight(outbox.unit_start, state.bytes_written);
             }
             return;
