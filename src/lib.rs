@@ -62,7 +62,7 @@
 //! | one system call per `socket.write()` | one system call for all writes of a phase; return values and callbacks are Node's |
 //! | a reset that arrives with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
 //! | a pipe's destination that has ended and refuses a chunk blocks the other destinations | it does not block them |
-//! | a write to a peer whose reset arrived since the last poll returns `false` | `true`; the error follows at the end of the phase |
+//! | a write to a peer whose reset arrived since the last poll returns `false` and fails | it returns `true`; the error follows at the end of the phase. Of two such writes in one phase the first may succeed, and then no error follows |
 //! | an `error` event without a listener ends the program | it is logged as a warning |
 //! | a thrown error (`ERR_SOCKET_BAD_PORT`) | an `Err` |
 //! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds immediately and returns the error |
@@ -70,7 +70,10 @@
 //! | an object after its `close` | its handle refers to nothing; use [`net::SocketInfo`] inside `on_close` |
 //! | a pipe of a socket that is connected again | removed with the first connection |
 //! | `connect()` again on a closed socket | only inside its `on_close` |
+//! | a timer runs up to 1 ms early: it counts in whole milliseconds | the same; see [`Loop::set_timeout`] |
 //! | a due timer that is refreshed in a tick between two timers still fires | it does not fire |
+//! | `end()` and `resetAndDestroy()` in one callback: the process spins, or gets `EINVAL` | the reset is sent |
+//! | `end()` before the second of several addresses connects: the socket never finishes | the FIN is sent |
 //! | encodings | UTF-8 only |
 //! | `worker_threads`, the thread pool | threads of the program, and [`Remote`] |
 #![deny(missing_docs)]

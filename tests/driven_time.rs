@@ -347,6 +347,46 @@ fn an_idle_limit_counts_from_the_write_even_after_a_slow_callback() {
     assert_eq!(fixture.after(ms(1)), "idle");
 }
 
+/// As in Node only a write that reaches the kernel is activity. One that waits is not: otherwise a program that goes on
+/// writing keeps a stuck peer for ever.
+#[test]
+fn a_write_that_waits_does_not_put_off_the_idle_limit() {
+    let ms = Duration::from_millis;
+    type Write = fn(&mut Loop, net::Socket);
+    let waiting: [(&str, Write, Write); 6] = [
+        ("behind a blocked write", fill, |lp, socket| drop(socket.write(lp, "hola"))),
+        ("empty, behind a blocked write", fill, |lp, socket| drop(socket.write(lp, ""))),
+        ("with a callback", fill, |lp, socket| drop(socket.write_then(lp, "hola", |_, _| {}))),
+        ("corked", |lp, socket| socket.cork(lp), |lp, socket| drop(socket.write(lp, "hola"))),
+        ("corked and empty", |lp, socket| socket.cork(lp), |lp, socket| drop(socket.write(lp, ""))),
+        (
+            "no write: a cork and an uncork",
+            |_, _| {},
+            |lp, socket| {
+                socket.cork(lp);
+                socket.uncork(lp);
+            },
+        ),
+    ];
+    for (name, prepare, write) in waiting {
+        let (mut fixture, socket, _peer) = with_an_idle_limit(ms(100));
+        fixture.event_loop.enter(|lp| prepare(lp, socket));
+        if name.contains("blocked") || name.contains("callback") {
+            // The kernel has taken a part of the first write: as in Node that puts the limit off, once.
+            assert_eq!(fixture.after(ms(100)), "", "{name}");
+        }
+        assert_eq!(fixture.after(ms(50)), "", "{name}");
+        fixture.event_loop.enter(|lp| write(lp, socket));
+        assert_eq!(fixture.after(ms(50)), "idle", "{name}");
+        fixture.event_loop.enter(|lp| write(lp, socket));
+        assert_eq!(fixture.after(ms(1000)), "", "{name}: nor does it start a limit again that has fired");
+    }
+}
+
+fn fill(lp: &mut Loop, socket: net::Socket) {
+    socket.write(lp, vec![0; 16 * 1024 * 1024]);
+}
+
 #[test]
 fn a_limit_of_more_than_25_days_does_not_become_a_millisecond() {
     for limit in [Duration::MAX, Duration::from_millis(1 << 31)] {

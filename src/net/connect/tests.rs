@@ -2,9 +2,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::*;
-use crate::EventLoop;
 use crate::net::simulated::Kernel;
 use crate::net::{SocketOptions, on};
+use crate::{EventLoop, ManualClock};
 
 type Log = Rc<RefCell<Vec<String>>>;
 
@@ -126,4 +126,31 @@ fn options_set_while_connecting_hold_for_the_connection() {
         event_loop.run().expect("the poll works");
         assert_eq!(connected.get(), 2);
     }
+}
+
+/// A peer that never answers. As in Node a write that waits for the connection is no activity.
+#[test]
+fn a_write_while_connecting_does_not_put_off_the_idle_limit() {
+    let ms = Duration::from_millis;
+    let clock = ManualClock::new();
+    let mut event_loop = EventLoop::with_clock(clock.clone()).expect("a loop");
+    let fired = Rc::new(Cell::new(0));
+    let seen = fired.clone();
+    let socket = event_loop.enter(|lp| {
+        lp.simulate(Kernel::default());
+        let options = SocketOptions { timeout: ms(100), ..SocketOptions::default() };
+        let socket = Socket::new(lp, options, on().timeout(move |_, _| seen.set(seen.get() + 1)));
+        socket.connect_to(lp, ("127.0.0.1", 23)).expect("a good target");
+        socket
+    });
+    let mut after = |time, write: fn(&mut Loop, Socket)| {
+        clock.advance(time);
+        event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        event_loop.enter(|lp| write(lp, socket));
+        fired.get()
+    };
+    assert_eq!(after(ms(50), |lp, socket| drop(socket.write(lp, "hola"))), 0);
+    assert_eq!(after(ms(49), |lp, socket| drop(socket.write_then(lp, "", |_, _| {}))), 0);
+    assert_eq!(after(ms(1), |lp, socket| drop(socket.write(lp, "adios"))), 1, "counted from the connect");
+    assert_eq!(after(ms(1000), |_, _| {}), 1, "nor does a write start a limit again that has fired");
 }
