@@ -36,12 +36,17 @@
 //! 1. [`Loop`]: timers, ticks, microtasks, immediates, and the order in which they run. (01, 02, 19, 20)
 //! 2. [`net`]: servers and sockets. [`net::Handler`] receives events and [`net::Socket`] acts on a connection (03 to
 //!    05, 08, 09, 11); [`net::Limits`] bounds the cost of a peer (06, 07, 17, 18); [`Socket::pipe`](net::Socket::pipe)
-//!    and [`net::BlockList`] (14); [`net::Shared`] is one handler for many sockets (09, 15).
+//!    and [`net::BlockList`] (14); [`net::Shared`] is state, or a handler, for many sockets (09, 15);
+//!    [`net::ServerId::drain`] closes a server in order, and [`Socket::upgrade`](net::Socket::upgrade) changes the
+//!    protocol of a connection.
 //! 3. [`Remote`]: running closures from other threads. (16)
 //! 4. [`telnet`]: the protocol of terminal users; bytes become lines. (12)
 //! 5. `process` (feature `process`): signals and standard input. (10, 13)
-//! 6. `trace` (feature `trace`): records of what the loop did, each with its cause. (23, 24)
+//! 6. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
+//!    the loop before a callback.
 //! 7. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
+//!    [`Loop::on_prepare`] calls an observer before every turn, and [`EventLoop::next_wait`] is for a loop inside
+//!    another poll.
 //!
 //! # Differences from Node
 //!
@@ -57,6 +62,7 @@
 //! | promises | not available; microtasks run where Node runs them |
 //! | `process.on('beforeExit')` | [`Loop::on_before_exit`] |
 //! | `socket.on('data', f)` | [`net::Handler::on_data`], or [`net::on`]`().data(f)` |
+//! | `onread` of `net.connect` | [`net::Handler::on_read`]; the buffer is the loop's own |
 //! | no `data` listener yet | [`net::SocketOptions::flowing`]` = false` |
 //! | `pause` and `resume` events, `readable`, `read(n)` | not available |
 //! | one system call per `socket.write()` | one system call for all writes of a phase; return values and callbacks are Node's |
