@@ -29,18 +29,21 @@ impl Loop {
     /// refresh a timer, the loop looks at its clock, and libuv's timer may be due: then Node gets another pass at once.
     fn run_pass(&mut self) -> bool {
         self.timers.begin_pass(self.now_ms);
-        let (mut has_fired, mut wake) = (false, None);
+        let mut before_ticks = None;
         while let Some(id) = self.timers.next_due() {
-            has_fired = true;
             self.fire(id);
             self.timers.settle();
-            // At least a millisecond from now, as Node sets it.
-            wake = self.timers.next_expiry().map(|expiry| expiry.max(self.now_ms + 1));
+            before_ticks = Some((self.timers.next_expiry(), self.now_ms));
             self.boundary();
         }
-        // The last ticks may have armed an earlier timer, which sets libuv's anew.
-        let Some(expiry) = self.timers.next_expiry().filter(|_| has_fired) else { return false };
-        self.now_ms >= wake.map_or(expiry, |wake| expiry.min(wake))
+        let (Some((before, now_ms)), Some(expiry)) = (before_ticks, self.timers.next_expiry()) else { return false };
+        let wake = match before {
+            // Node sets libuv's timer to at least a millisecond from now.
+            Some(before) if before <= expiry => before.max(now_ms + 1),
+            // The last ticks have armed an earlier one, which sets it anew.
+            _ => expiry,
+        };
+        self.now_ms >= wake
     }
 
     fn fire(&mut self, id: TimerId) {
