@@ -126,6 +126,11 @@ impl Stream {
         }
     }
 
+    /// Whether this is a TCP connection between a port and the same port.
+    pub fn is_connected_to_itself(&self) -> bool {
+        matches!(self, Stream::Tcp(stream) if stream.peer_addr().is_ok_and(|peer| stream.local_addr().is_ok_and(|local| local == peer)))
+    }
+
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {
             Stream::Tcp(stream) => stream.take_error(),

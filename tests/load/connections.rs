@@ -42,6 +42,50 @@ fn a_failed_connect_is_explained_as_by_bucle_connect() {
     }
 }
 
+/// The system has four source ports, and the target is one of them. Within four connects the kernel would choose it, and
+/// connect the socket to itself. The ports are set in a network namespace of its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_to_itself_is_counted_as_refused() {
+    let network = ["-rn", "ip", "link", "set", "lo", "up"];
+    if !std::process::Command::new("unshare").args(network).output().is_ok_and(|output| output.status.success()) {
+        return println!("skipped: no network namespace (unshare, iproute2, user namespaces)");
+    }
+    let script = "ip link set lo up && echo '50000 50003' > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
+    let table: &[(&[&str], u64)] = &[
+        (&["load", ":50002", "--churn", "-c", "2", "-n", "40", "--json"], 40),
+        (&["load", "[::1]:50002", "--churn", "-c", "2", "-n", "40", "--json"], 40),
+        (&["load", ":50002", "--hold", "-c", "4", "-d", "10ms", "--json"], 4),
+    ];
+    for (args, refused) in table {
+        let output = std::process::Command::new("timeout")
+            .args(["60", "unshare", "-rn", "sh", "-ec", script, "sh", env!("CARGO_BIN_EXE_bucle")])
+            .args(*args)
+            .output()
+            .expect("coreutils have it");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+        if report["connect"]["errno"]["EADDRNOTAVAIL"].is_u64() {
+            continue; // No IPv6 in this namespace.
+        }
+        is_consistent(&report);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {report}");
+        assert_eq!(
+            (&report["connect"]["ok"], &report["connect"]["refused"]),
+            (&0.into(), &(*refused).into()),
+            "{args:?}"
+        );
+    }
+    let connect = format!(
+        "for i in 1 2 3 4 5 6 7 8; do echo hola | '{}' connect :50002 || echo $?; done",
+        env!("CARGO_BIN_EXE_bucle")
+    );
+    let output = std::process::Command::new("timeout")
+        .args(["60", "unshare", "-rn", "sh", "-ec", script, "sh", "sh", "-c", &connect])
+        .output()
+        .expect("coreutils have it");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n".repeat(8), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A listener that never accepts and whose queue is full: further connects get no answer.
 #[test]
 #[cfg(target_os = "linux")]
