@@ -1,6 +1,9 @@
 //! `bucle connect` at a terminal and in a pipe, against servers in the test.
 #![cfg(all(unix, feature = "cli"))]
 
+#[path = "../support/retry.rs"]
+mod retry;
+
 mod editing;
 
 use std::fs::File;
@@ -11,6 +14,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 use std::{env, fs, process, thread};
+
+use retry::retry;
 
 /// How long one step may take before the test fails. No test waits this long when it passes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -222,7 +227,7 @@ fn empty_input_ends_our_side() -> std::io::Result<()> {
     let (listener, target) = server();
     let client = connect(&target, Stdio::null());
     let mut peer = accept(&listener);
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     peer.write_all(b"hola\n")?;
     drop(peer);
     client.end().is(0, "hola\n", "");
@@ -244,7 +249,7 @@ fn a_slow_server_slows_the_input_down() -> std::io::Result<()> {
     let mut taken = 0;
     let mut buf = vec![0; 1 << 20];
     loop {
-        match (&peer).read(&mut buf)? {
+        match retry(|| (&peer).read(&mut buf))? {
             0 => break,
             len => taken += len,
         }
@@ -307,7 +312,7 @@ fn an_input_that_cannot_be_read_is_reported() -> std::io::Result<()> {
     let (listener, target) = server();
     let client = connect(&target, File::open("/")?);
     let mut peer = accept(&listener);
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     drop(peer);
     client.end().complains(1, &["cannot read standard input: it is a directory (EISDIR)"]);
     Ok(())
@@ -401,7 +406,7 @@ fn typed_lines_go_to_the_server() -> std::io::Result<()> {
     peer.write_all(b"\xc3")?;
     peer.write_all(b"\xb1and\xc3\xba\r\n\x1b[31m!\n\xff\xfd\x06 name?")?;
     keyboard.write_all(b"exit\n")?;
-    assert_eq!(peer.read(&mut [0; 8])?, 0, "exit is not sent");
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0, "exit is not sent");
     peer.write_all(b"bye\n")?;
     drop(peer);
     let terminal = client.end();
@@ -422,7 +427,7 @@ fn ctrl_d_ends_our_side() -> std::io::Result<()> {
     keyboard.write_all(b"hola\n")?;
     assert_eq!(read_until(&peer, "\n"), "hola\n");
     keyboard.write_all(b"\x04")?;
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     peer.write_all(b"until soon\n")?;
     drop(peer);
     let text = shown(&client.end().stdout);
@@ -454,7 +459,7 @@ fn ctrl_c_ends_the_client_immediately() -> std::io::Result<()> {
         keyboard.write_all(b"hola\n")?;
         assert_eq!(read_until(&peer, "\n"), "hola\n");
         keyboard.write_all(b"half a line\x03")?;
-        let rest = peer.read(&mut [0; 8]);
+        let rest = retry(|| peer.read(&mut [0; 8]));
         assert!(!matches!(rest, Ok(1..)), "an unfinished line is not sent");
         let text = shown(&client.end().stdout);
         assert!(text.contains("status 130"), "{text:?}");
@@ -485,7 +490,7 @@ fn raw_writes_the_servers_bytes_unchanged() -> std::io::Result<()> {
     let mut peer = accept(&listener);
     peer.write_all(b"\x1b[31mred\x1b[0m\n")?;
     keyboard.write_all(b"exit\n")?;
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     drop(peer);
     let text = client.end().stdout;
     assert!(text.contains("\x1b[31mred\x1b[0m\r\n") && text.contains("status 0"), "{text:?}");

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::mpsc;
 
 use crate::command::load;
+use crate::retry::retry;
 use crate::server::{self, Server};
 use crate::{counters, is_consistent};
 
@@ -76,7 +77,7 @@ fn telnet_commands_are_removed_from_replies() {
         stream.read_exact(&mut answers).expect("the client answers");
         send.send(answers).expect("the test waits for it");
         let mut buf = [0; 256];
-        while let Ok(n @ 1..) = stream.read(&mut buf) {
+        while let Ok(n @ 1..) = retry(|| stream.read(&mut buf)) {
             let (head, tail) = buf[..n].split_at(2);
             if stream.write_all(&[head, b"\xff\xf1", tail].concat()).is_err() {
                 return;
