@@ -164,6 +164,7 @@ fn first_failure(out: &mut String, first: &Failure) {
     );
     let expected = first.expected.as_ref().map(|text| ("expected", text));
     let said = [("sent", &first.sent)].into_iter().chain(expected).chain([("received", &first.received)]);
+    let said = said.chain(first.reason.as_ref().map(|reason| ("reason", reason)));
     for (name, text) in said {
         let _ = write!(out, "<tr><th>{name}</th><td>{}</td></tr>", escape(text));
     }

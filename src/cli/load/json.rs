@@ -16,6 +16,7 @@ pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
         json!({
             "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
             "sent": failure.sent, "expected": failure.expected, "received": failure.received, "line": failure.line,
+            "reason": failure.reason,
         })
     });
     json!({

@@ -146,6 +146,8 @@ pub(crate) struct Failure {
     pub(crate) received: String,
     /// The line of the step in the script.
     pub(crate) line: Option<u64>,
+    /// Why the reply is wrong, if that is not to be seen.
+    pub(crate) reason: Option<String>,
 }
 
 const KINDS: [Verdict; 7] = [
@@ -296,6 +298,7 @@ impl Ledger {
             json!({
                 "at": failure.at, "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
                 "sent": failure.sent, "expected": failure.expected, "received": failure.received, "line": failure.line,
+                "reason": failure.reason,
             })
         });
         let errno: Map<String, Value> =
@@ -365,6 +368,7 @@ fn failure_of(value: &Value) -> Option<Failure> {
         expected: value["expected"].as_str().map(str::to_owned),
         received: text("received"),
         line: value["line"].as_u64(),
+        reason: value["reason"].as_str().map(str::to_owned),
     })
 }
 
@@ -396,6 +400,7 @@ mod tests {
             expected: Some("y".to_owned()),
             received: "x".to_owned(),
             line: Some(3),
+            reason: Some("z".to_owned()),
         });
         for part in &parts {
             merged.add_line(&part.to_line()).unwrap();

@@ -18,13 +18,16 @@ use super::script::Script;
 use super::threshold::Threshold;
 use super::units::{count, time};
 pub(crate) use values::{Procs, Ramp, Sources};
-use values::{connections, expect, positive_time, procs, ramp, rate, size, sources, target};
+use values::{connections, expect, max_reply, positive_time, procs, ramp, rate, size, sources, target};
 
 /// The default target.
 const TARGET: &str = "127.0.0.1:8080";
 
 /// The default message. All messages are different, and each names its connection.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
+
+/// The default of `--max-reply`.
+const MAX_REPLY: u64 = 64_000_000;
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct Load {
     pub(crate) skip_line: bool,
     pub(crate) expect: Expect,
     pub(crate) timeout: Duration,
+    /// The longest message and the longest reply, in bytes.
+    pub(crate) max_reply: u64,
     pub(crate) procs: Procs,
     pub(crate) sources: Sources,
     pub(crate) fail_if: Vec<Threshold>,
@@ -54,6 +59,15 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// The length of the longest text that is sent or expected.
+    pub(crate) fn longest_message(&self) -> u64 {
+        match &self.model {
+            Model::Hold => 0,
+            Model::Script(script) => script.longest(self.connections),
+            _ => self.messages.longest(self.connections),
+        }
+    }
+
     /// Whether replies are compared with what is expected.
     pub(crate) fn is_checked(&self) -> bool {
         match self.model {
@@ -145,6 +159,7 @@ pub(crate) fn command() -> clap::Command {
         .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply must be: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
         .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("A conversation, one step per line: send TEXT, expect TEXT, pause TIME, close"))
         .arg(number("timeout", "TIME").default_value("5s").value_parser(positive_time).help("Time limit for a connect, and for each reply"))
+        .arg(number("max-reply", "BYTES").default_value("64M").value_parser(max_reply).help("The longest message and reply; a longer reply is wrong"))
         .arg(number("procs", "N|auto").default_value("1").value_parser(procs).help("Number of processes that share the load"))
         .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, used in turn  [default: auto]"))
         .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; 5 alone is 5 seconds; repeatable"))
@@ -205,6 +220,7 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
         telnet: matches.get_flag("telnet"),
         skip_line: matches.get_flag("skip-line"),
         timeout: matches.get_one("timeout").copied().unwrap_or(Duration::from_secs(5)),
+        max_reply: matches.get_one("max-reply").copied().unwrap_or(MAX_REPLY),
         procs: matches.get_one("procs").copied().unwrap_or(Procs::Count(1)),
         sources: matches.get_one("source").cloned().unwrap_or(Sources::Auto),
         fail_if: matches.get_many::<Threshold>("fail-if").into_iter().flatten().cloned().collect(),
@@ -320,6 +336,9 @@ mod tests {
             (&["-d", "0"], false),
             (&["--warmup", "0"], true),
             (&["--timeout", "0"], false),
+            (&["--max-reply", "1M"], true),
+            (&["--max-reply", "0"], false),
+            (&["--max-reply", "2000M"], false),
             (&["--expect", "fanout"], true),
             (&["--expect", "fanout", "-m", r"hola\n"], false),
             (&["--expect", "fanout", "-m", "{conn}:{seq} hola"], false),

@@ -90,6 +90,9 @@ fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
             "\n  the first failure: {} on connection {}, message {seq}{line}\n    sent      {}\n{expected}    received  {}\n",
             first.kind, first.conn, first.sent, first.received
         );
+        if let Some(reason) = &first.reason {
+            let _ = writeln!(out, "    reason    {reason}");
+        }
     }
     hints(load, ledger).iter().for_each(|hint| paragraph(out, hint));
 }

@@ -3,6 +3,7 @@
 use crate::cli::load::check::{Finding, Pending, Phase, Rules, Verdict};
 use crate::cli::load::ledger::{Failure, Ledger};
 use crate::cli::load::message::show;
+use crate::cli::load::units::grouped;
 
 /// How many bytes of a message are shown with the first failure.
 const SHOWN: usize = 1000;
@@ -58,6 +59,12 @@ impl Book {
                 expected: None,
                 received: show(finding.received, SHOWN),
                 line: None,
+                reason: finding.is_too_long.then(|| {
+                    format!(
+                        "the reply is longer than {} bytes, the limit of --max-reply",
+                        grouped(rules.max_reply as u64)
+                    )
+                }),
             }
         });
     }
@@ -89,6 +96,7 @@ impl Book {
             expected: trouble.expected.map(|text| show(text, SHOWN)),
             received: show(trouble.received, SHOWN),
             line: trouble.line,
+            reason: None,
         });
     }
 }

@@ -187,7 +187,7 @@ impl Run {
                     returned += u64::from(finding.verdict == Verdict::Unexpected);
                     note(finding);
                 };
-                conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note));
+                conn.lines.feed(data, rules.max_reply, |line| room.line(rules, id, line, now, &mut note));
                 book.ledger.returned += returned;
             }
             (_, None) => {
@@ -196,7 +196,7 @@ impl Run {
                 conn.replies.feed(rules, id, data, now, &mut |finding| {
                     if !std::mem::replace(has_replied, true) {
                         first_wrong += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
-                        let is_echo = |seq| rules.messages.text(id, seq) == finding.received;
+                        let is_echo = |seq| rules.messages.is_text(id, seq, finding.received);
                         echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
                     }
                     note(finding);

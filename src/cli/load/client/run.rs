@@ -98,7 +98,12 @@ impl Run {
         let count = share(load.connections, job.index, job.of) as usize;
         let mut messages = load.messages.clone();
         messages.seed = job.seed;
-        let rules = Rules { expect: load.expect.clone(), messages, timeout: nanos(load.timeout) };
+        let rules = Rules {
+            expect: load.expect.clone(),
+            messages,
+            timeout: nanos(load.timeout),
+            max_reply: load.max_reply as usize,
+        };
         let room = match load.expect {
             Expect::Fanout(kind) => Some(Room::new(kind, count)),
             _ => None,
