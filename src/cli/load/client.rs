@@ -50,6 +50,9 @@ use run::{FIN_TIMEOUT_NS, Run, SharedRun};
 /// lateness of this timer is the generator's lag.
 const TICK: Duration = Duration::from_millis(10);
 
+/// The loop counts whole milliseconds, so a timer may be a millisecond late although the loop was not.
+const TIMER_STEP: Duration = Duration::from_millis(1);
+
 /// Runs the job to its end.
 pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
     let mut event_loop = EventLoop::new()?;
@@ -306,7 +309,7 @@ impl Run {
     fn tick(&mut self, lp: &mut Loop) {
         let now = self.now();
         if self.stage == Stage::Steady && self.schedule.is_none() && self.is_anything_due() {
-            self.book.ledger.lag.record(now.saturating_sub(self.ticked_at + nanos(TICK)));
+            self.book.ledger.lag.record(now.saturating_sub(self.ticked_at + nanos(TICK + TIMER_STEP)));
         }
         self.ticked_at = now;
         let sweep_every = (self.rules.timeout / 20).clamp(nanos(TICK), 10 * nanos(TICK));

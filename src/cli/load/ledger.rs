@@ -15,7 +15,7 @@ use super::threshold::Metric;
 use super::timeline::Timeline;
 use crate::cli::exit_code;
 
-/// The generator is late if the 99th percentile of its lag is more than this, in nanoseconds.
+/// Figures are uncertain if the 99th percentile of the generator's lag is more than this, in nanoseconds.
 pub(crate) const LATE: u64 = 1_000_000;
 
 /// The generator is busy if it uses more than this part of a core.
@@ -241,9 +241,12 @@ impl Ledger {
         self.lag.quantile(0.99).unwrap_or(0)
     }
 
-    /// Whether the generator was the limit, not the server.
+    /// Whether the generator was the limit, not the server: it was busy, or its own lateness explains most of the
+    /// response times. If a server takes a second, it does not matter that some messages were sent 2 ms late.
     pub(crate) fn is_saturated(&self) -> bool {
-        self.lag_p99() > LATE || self.cpu > BUSY
+        let lag = self.lag_p99();
+        let explains = self.response.quantile(0.99).is_some_and(|p99| lag > p99 / 2);
+        self.cpu > BUSY || lag > LATE && explains
     }
 
     pub(crate) fn errors(&self) -> u64 {

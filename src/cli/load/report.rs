@@ -283,8 +283,9 @@ pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
         None if matches!(load.model, Model::Hold | Model::Script(_)) => "nothing had to be sent on time".to_owned(),
         None => "the run was too short to measure its lateness".to_owned(),
     };
+    // Lateness of more than a millisecond concerns only the figures that are not much longer.
     let mut follows = String::new();
-    if ledger.lag_p99() > LATE {
+    if ledger.lag_p99() > LATE && !ledger.response.is_empty() {
         let _ = write!(follows, ": figures below {} are uncertain", time_of(ledger.lag_p99()));
     }
     if ledger.cpu > BUSY {
