@@ -203,6 +203,8 @@ pub(crate) struct FinishedRun {
     pub(crate) failed: Vec<String>,
     /// The exit status.
     pub(crate) exit: u8,
+    /// Whether the page of `--html` could not be written.
+    pub(crate) has_lost_page: bool,
 }
 
 impl Ledger {

@@ -355,6 +355,9 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
     let failures = ledger.warmup.failures() + ledger.steady.failures();
     match run.exit {
         0 => "all right",
+        1 if run.has_lost_page && ledger.errors() == 0 => {
+            "all right, but the page of --html could not be written (exit 1)"
+        }
         1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
         1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
