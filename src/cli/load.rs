@@ -147,7 +147,7 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
 /// The source ports to assign, unless the model closes and reopens connections: a port that was just used stays in
 /// TIME-WAIT and cannot be used again for a while.
 fn assigned_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
-    let stays = !matches!(load.model, Model::Churn | Model::Script(_));
+    let stays = !matches!(load.model, Model::Churn | Model::Script(_)) && !load.reconnect;
     plan.assigned_ports().filter(|_| stays)
 }
 

@@ -342,3 +342,36 @@ fn unchecked_messages_have_a_rate() {
     assert!(row("rate").contains(" messages sent a second over "), "{}", run.stdout);
     assert!(row("warm-up").ends_with(" sent, counted separately") && !run.stdout.contains("exact"), "{}", run.stdout);
 }
+
+/// The run would take an hour.
+#[test]
+fn fail_fast_ends_the_run_at_the_first_failure() {
+    type Fault = fn(u64, &[u8], &mut Vec<u8>) -> Vec<u8>;
+    let table: &[(&str, Fault)] = &[
+        ("wrong", |seq, line, _| if seq == 20 { b"no\n".to_vec() } else { line.to_vec() }),
+        ("missing", |seq, line, _| if seq == 20 { Vec::new() } else { line.to_vec() }),
+        ("duplicate", |seq, line, _| if seq == 20 { [line, line].concat() } else { line.to_vec() }),
+        ("unexpected", |seq, line, _| if seq == 20 { [line, b"hello\n"].concat() } else { line.to_vec() }),
+    ];
+    for (kind, fault) in table {
+        for args in [
+            &["--warmup", "0"][..],
+            &["--warmup", "1h"],
+            &["-r", "500", "--warmup", "0"],
+            &["--warmup", "0", "--procs", "2"],
+        ] {
+            let server = Server::lines(*fault);
+            let args = [&["-c", "2", "-d", "1h", "--timeout", "300ms", "--fail-fast"], args].concat();
+            let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+            is_consistent(&report);
+            assert_eq!(report["ended_early"]["why"], "fail_fast", "{kind} {args:?}: {report}");
+            assert_eq!((&report["first_failure"]["kind"], &report["interrupted"]), (&(*kind).into(), &false.into()));
+            // The other connection, or the other process, may have met the same fault.
+            let failed = |phase: &Value| phase[*kind].as_u64().expect("a count");
+            let failed = failed(&report["messages"]) + failed(&report["warmup"]["messages"]);
+            assert!((1..=2).contains(&failed), "{kind} {args:?}: {report}");
+        }
+    }
+    let report = load(&Server::echo(), &["-c", "2", "-n", "100", "--fail-fast", "--json"]).json(0);
+    assert_eq!((counters(&report).as_str(), &report["ended_early"]), ("exact 100", &Value::Null));
+}

@@ -112,10 +112,12 @@ fn verdict(out: &mut String, load: &Load, run: &FinishedRun) {
             reasons.push(format!("{}{phase}", report::failures(counts)));
         }
     }
+    reasons.extend(report::early_end(ledger));
     let troubles = report::troubles(ledger);
     if !troubles.is_empty() {
         reasons.push(format!("connections: {}", troubles.join(", ")));
     }
+    reasons.extend(report::absences(load, ledger));
     reasons.extend(report::no_connection(load, ledger).into_iter().map(|(what, _)| what));
     reasons.extend(report::thresholds(load, ledger));
     reasons.extend(report::hints(load, ledger));

@@ -213,11 +213,16 @@ impl Plan {
             [first, .., last] => format!("{} sources {first} to {last}", self.sources.len()),
         };
         let mark = |is_fine: bool| if is_fine { "ok" } else { "NOT ENOUGH" };
+        let (longest, limit) = (grouped(self.longest_message), grouped(self.max_reply));
+        let message = match self.longest_message {
+            0 => String::new(),
+            _ => format!("message      {longest} of {limit} bytes: {}\n", mark(self.has_short_messages())),
+        };
         format!(
             "connections  {} in {} process{}\n\
              descriptors  {} of {} per process: {}\n\
              ports        {} of {} from {sources}: {}\n\
-             message      {} of {} bytes: {}\n\
+             {message}\
              memory       {} MiB in the kernel, {} MiB here, of {} MiB: {}\n",
             grouped(self.connections),
             self.procs,
@@ -228,9 +233,6 @@ impl Plan {
             grouped(self.connections),
             grouped(self.ports_available()),
             mark(self.has_ports()),
-            grouped(self.longest_message),
-            grouped(self.max_reply),
-            mark(self.has_short_messages()),
             grouped(kernel.div_ceil(1 << 20)),
             grouped(client.div_ceil(1 << 20)),
             grouped(self.machine.memory >> 20),

@@ -171,6 +171,12 @@ impl Pass {
         }
     }
 
+    /// Whether nothing more is sent or expected.
+    pub(crate) fn has_only_pauses_left(&self) -> bool {
+        let rest = self.script.steps.get(self.next..).unwrap_or_default();
+        self.wanted.is_none() && rest.iter().all(|(_, step)| matches!(step, Step::Pause(_) | Step::Close))
+    }
+
     /// Searches the received bytes for the expected text. Returns whether it was found. If so, it is removed with the
     /// bytes before it.
     pub(crate) fn found(&mut self, come: &mut Vec<u8>) -> bool {

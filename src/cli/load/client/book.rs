@@ -27,6 +27,7 @@ pub(crate) struct Trouble<'a> {
     pub(crate) expected: Option<&'a [u8]>,
     pub(crate) received: &'a [u8],
     pub(crate) line: Option<u64>,
+    pub(crate) reason: Option<&'static str>,
 }
 
 impl Book {
@@ -80,8 +81,26 @@ impl Book {
 
     /// Counts a message that the kernel did not take whole.
     pub(crate) fn unsent(&mut self, conn: u64, seq: Option<u64>, phase: Phase, sent: &[u8], now: u64) {
+        self.unsent_because(conn, seq, phase, sent, now, None);
+    }
+
+    /// Counts a message that was due while there was no connection.
+    pub(crate) fn unsent_without_connection(&mut self, conn: u64, seq: u64, phase: Phase, sent: &[u8], now: u64) {
+        self.unsent_because(conn, Some(seq), phase, sent, now, Some("there was no connection"));
+    }
+
+    fn unsent_because(
+        &mut self,
+        conn: u64,
+        seq: Option<u64>,
+        phase: Phase,
+        sent: &[u8],
+        now: u64,
+        reason: Option<&'static str>,
+    ) {
         self.ledger.phase(phase).unsent += 1;
-        self.fail(now, &Trouble { conn, seq, kind: Verdict::Unsent, sent, expected: None, received: b"", line: None });
+        let kind = Verdict::Unsent;
+        self.fail(now, &Trouble { conn, seq, kind, sent, expected: None, received: b"", line: None, reason });
     }
 
     /// Draws a failure in the timeline, and keeps it if it is the first.
@@ -96,7 +115,7 @@ impl Book {
             expected: trouble.expected.map(|text| show(text, SHOWN)),
             received: show(trouble.received, SHOWN),
             line: trouble.line,
-            reason: None,
+            reason: trouble.reason.map(str::to_owned),
         });
     }
 }
