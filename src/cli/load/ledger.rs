@@ -498,7 +498,7 @@ mod tests {
             ("a server that never answers", 0.0, 500 * MS, None, false),
             ("a fast server, and a generator that is late", 0.3, 2 * MS, Some(3 * MS), true),
             ("a generator that was stopped", 0.1, 490 * MS, Some(500 * MS), true),
-            ("a little late", 0.1, MS, Some(MS), false),
+            ("a little late", 0.1, MS * 9 / 10, Some(MS), false),
             ("busy", 0.91, 0, Some(40 * MS), true),
             ("busy, and nothing answers", 0.91, 0, None, true),
         ];
