@@ -15,6 +15,7 @@ use std::io::{self, ErrorKind};
 
 // Numbers of errors that this crate compares with, or makes without a system call.
 pub(crate) const EACCES: i32 = number_of("EACCES");
+pub(crate) const ECONNREFUSED: i32 = number_of("ECONNREFUSED");
 pub(crate) const EMFILE: i32 = number_of("EMFILE");
 pub(crate) const ENFILE: i32 = number_of("ENFILE");
 pub(crate) const ENOBUFS: i32 = number_of("ENOBUFS");

@@ -117,6 +117,34 @@ fn a_name_is_looked_up_and_then_connected_to() {
     assert!(log.contains(&"connect".to_owned()) && log.contains(&"hola".to_owned()), "{log:?}");
 }
 
+/// A port on which no server listens, as address and number.
+fn free_port(ip: &str) -> u16 {
+    let listener = std::net::TcpListener::bind((ip, 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A client whose own port is the port that it connects to. The kernel connects such a socket to itself; a client whose
+/// port the kernel chooses gets there by chance.
+#[test]
+fn a_socket_that_is_connected_to_itself_is_refused() {
+    for ip in ["127.0.0.1", "127.0.0.7", "::1"] {
+        if ip == "::1" && std::net::TcpListener::bind((ip, 0)).is_err() {
+            continue; // This machine has no IPv6.
+        }
+        let port = free_port(ip);
+        for _ in 0..2 {
+            let log = run(|lp, recorder| {
+                let target = Target::from((ip, port)).local_address(ip).local_port(port);
+                let socket = Socket::connect(lp, target, recorder()).expect("a good target");
+                socket.write(lp, "to myself");
+            });
+            // The second round binds the port again: the reset has left no TIME-WAIT.
+            assert_eq!(log, ["connect ECONNREFUSED", "close true"], "{ip}");
+        }
+        assert!(std::net::TcpListener::bind((ip, port)).is_ok(), "a server can have the port");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn an_abstract_name_needs_no_file() {

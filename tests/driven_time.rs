@@ -354,11 +354,11 @@ fn a_write_that_waits_does_not_put_off_the_idle_limit() {
     let ms = Duration::from_millis;
     type Write = fn(&mut Loop, net::Socket);
     let waiting: [(&str, Write, Write); 6] = [
-        ("behind a blocked write", fill, |lp, socket| drop(socket.write(lp, "hola"))),
-        ("empty, behind a blocked write", fill, |lp, socket| drop(socket.write(lp, ""))),
-        ("with a callback", fill, |lp, socket| drop(socket.write_then(lp, "hola", |_, _| {}))),
-        ("corked", |lp, socket| socket.cork(lp), |lp, socket| drop(socket.write(lp, "hola"))),
-        ("corked and empty", |lp, socket| socket.cork(lp), |lp, socket| drop(socket.write(lp, ""))),
+        ("behind a blocked write", fill, |lp, socket| _ = socket.write(lp, "hola")),
+        ("empty, behind a blocked write", fill, |lp, socket| _ = socket.write(lp, "")),
+        ("with a callback", fill, |lp, socket| _ = socket.write_then(lp, "hola", |_, _| {})),
+        ("corked", |lp, socket| socket.cork(lp), |lp, socket| _ = socket.write(lp, "hola")),
+        ("corked and empty", |lp, socket| socket.cork(lp), |lp, socket| _ = socket.write(lp, "")),
         (
             "no write: a cork and an uncork",
             |_, _| {},

@@ -41,7 +41,7 @@ impl Runner {
                     let shown = format!("address={text} port={port} family={family} flowlabel={label}");
                     self.line("net", &format!("socket_address -> {shown}"));
                 }
-                Err(error) => self.refused("net", "socket_address", error.code()),
+                Err(code) => self.refused("net", "socket_address", code),
             },
             _ => return false,
         }
@@ -60,13 +60,18 @@ impl Runner {
     }
 }
 
-fn socket_address(options: &Value) -> Result<SocketAddress, AddressError> {
-    SocketAddress::new(SocketAddressOptions {
+/// `Err` is an error code. Node checks the types and ranges of the numbers first; here the types of the arguments do.
+fn socket_address(options: &Value) -> Result<SocketAddress, &'static str> {
+    let number = |name: &str| options.get(name).map_or(Some(0), Value::as_u64);
+    let port = number("port").and_then(|port| u16::try_from(port).ok()).ok_or("ERR_SOCKET_BAD_PORT")?;
+    let flowlabel = number("flowlabel").and_then(|label| u32::try_from(label).ok()).ok_or("ERR_OUT_OF_RANGE")?;
+    let options = SocketAddressOptions {
         address: options["address"].as_str(),
-        port: options["port"].as_u64().unwrap_or(0) as u16,
+        port,
         family: family(&options["family"]),
-        flowlabel: options["flowlabel"].as_u64().unwrap_or(0) as u32,
-    })
+        flowlabel,
+    };
+    SocketAddress::new(options).map_err(|error| error.code())
 }
 
 fn family(value: &Value) -> Family {

@@ -10,7 +10,9 @@
 //!   the client edits and draws the line that is being typed ([`Display`]). With `--raw`, or where `TERM` is `dumb`,
 //!   the terminal does that.
 //! * **Piped input**: bytes are sent unchanged. At their end the client ends its side and waits until the server ends
-//!   its side, like `nc -N`. The client reads its input no faster than the server reads, so memory stays bounded.
+//!   its side, like `nc -N`. The client reads its input no faster than the server reads, so memory stays bounded. A
+//!   server may end its side first and go on reading: the client sends all of its input. Input that cannot be delivered
+//!   is an error.
 //! * **Output** on a terminal is text, with control bytes escaped. With `--raw`, or if standard output is not a
 //!   terminal, the server's bytes are written unchanged.
 //!
@@ -39,9 +41,20 @@ use display::{Display, OutputFailed};
 /// parts of one line, shorter than a person notices.
 const LINE_WAIT: Duration = Duration::from_millis(50);
 
-/// How long the client goes on sending after the server has ended its side. A server that no longer reads would never
-/// take the rest.
+/// How long the client goes on sending typed lines after the server has ended its side. A server that no longer reads
+/// would never take the rest.
 const FINAL_SEND_LIMIT: Duration = Duration::from_millis(500);
+
+/// How often the client looks at the progress of piped input after the server has ended its side.
+const CHECK: Duration = Duration::from_millis(100);
+
+/// After the server has ended its side: how long piped input may wait for a server that takes nothing of it.
+const STUCK_LIMIT: Duration = Duration::from_secs(30);
+
+/// After the server has ended its side: how long the client waits for more piped input. A server that has closed the
+/// whole connection cannot be told from one that still reads, and a program that keeps its end of the pipe open would
+/// wait for the client.
+const INPUT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The first wait before a terminal that is full is written to again. Each time that it takes nothing the wait doubles,
 /// up to [`LONGEST_RETRY`]. So a terminal that is only slow is not slowed down further, and one that Ctrl-S holds for
@@ -92,7 +105,9 @@ fn open(lp: &mut Loop, session: Shared<Session>, has_prompt: bool) -> Result<()>
         session.with(lp, |session, lp| session.before_turn(lp));
         None
     });
+    let is_typed = session.with(lp, |it, _| it.is_typed).unwrap_or(false);
     let options = SocketOptions {
+        allow_half_open: !is_typed,
         keep_alive: true,
         keep_alive_initial_delay: KEEP_ALIVE_DELAY,
         user_timeout: USER_TIMEOUT,
@@ -152,7 +167,7 @@ struct Session {
     /// Standard input is a terminal: `exit` is a command.
     is_typed: bool,
     progress: Progress,
-    /// Our side has ended, or will end when everything is sent.
+    /// Our input has ended, so our side ends when everything is sent.
     has_ended: bool,
     /// The socket and standard input are paused until the terminal has taken everything.
     is_held: bool,
@@ -168,7 +183,7 @@ enum Progress {
     Connecting,
     Connected,
     ServerEnded {
-        /// The server had not read everything that we had to send.
+        /// The server had not read everything that we had to send, or more input may come.
         had_unsent: bool,
     },
 }
@@ -362,7 +377,36 @@ impl Session {
     fn end(&mut self, lp: &mut Loop, socket: Socket) {
         self.has_ended = true;
         self.display.leave_prompt();
-        socket.end(lp);
+        let is_watched = !self.is_typed && matches!(self.progress, Progress::ServerEnded { .. });
+        if !is_watched {
+            socket.end(lp);
+        }
+    }
+
+    /// Piped input after the server has ended its side: looks at the progress until the input has ended and is sent.
+    ///
+    /// `seen` are the bytes that were written and those that the kernel had not taken at the last look, and `quiet` is
+    /// how long they have not changed.
+    fn watch_sending(&self, lp: &mut Loop, socket: Socket, seen: (u64, usize), quiet: Duration) {
+        let look = self.callback(move |session, lp| {
+            let Some(info) = socket.info(lp) else { return };
+            let unsent = socket.unsent_length(lp);
+            let now = (info.bytes_written, unsent);
+            let quiet = if now == seen && !session.is_held { quiet + CHECK } else { Duration::ZERO };
+            if unsent > 0 && quiet >= STUCK_LIMIT {
+                return socket.destroy_with(lp, Error::custom("ETIMEDOUT", "the server no longer reads"));
+            }
+            // Our FIN follows the last bytes by one look: if the server has closed the whole connection, its reset
+            // arrives in this time and is reported.
+            let is_over = unsent == 0 && (session.has_ended && quiet >= CHECK || quiet >= INPUT_LIMIT);
+            if is_over {
+                session.has_ended = true;
+                session.close_stdin(lp);
+                return socket.end(lp);
+            }
+            session.watch_sending(lp, socket, now, quiet);
+        });
+        lp.set_timeout(CHECK, look);
     }
 
     /// Each part of an unfinished line starts the wait for the rest again.
@@ -406,9 +450,16 @@ impl Handler for Session {
         self.resume_stdin(lp);
     }
 
-    /// The socket ends our side in response, and closes when everything is sent.
+    /// With typed input the socket ends our side in response, and closes when everything is sent. Piped input is sent
+    /// to its end.
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        self.progress = Progress::ServerEnded { had_unsent: socket.writable_length(lp) > 0 };
+        let had_unsent = socket.writable_length(lp) > 0;
+        if !self.is_typed {
+            self.progress = Progress::ServerEnded { had_unsent: had_unsent || !self.has_ended };
+            self.display.finish();
+            return self.watch_sending(lp, socket, (0, 0), Duration::ZERO);
+        }
+        self.progress = Progress::ServerEnded { had_unsent };
         self.close_stdin(lp);
         self.display.finish();
         if !self.has_ended {

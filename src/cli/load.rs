@@ -38,7 +38,7 @@ mod units;
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -76,9 +76,9 @@ pub(crate) fn run(load: Load) -> ExitCode {
         complain(&plan.problems().join("; "), &tries(&plan));
         return ExitCode::from(exit_code::MACHINE_LIMIT);
     }
-    let page = match load.html.as_ref().map(File::create).transpose() {
+    let page = match load.html.as_deref().map(html::create).transpose() {
         Ok(page) => page,
-        Err(error) => return usage(&format!("cannot write the page of --html: {error}; check the file name")),
+        Err(why) => return usage(&why),
     };
     announce(&load, &plan);
     let started = utc(SystemTime::now());
@@ -90,10 +90,17 @@ pub(crate) fn run(load: Load) -> ExitCode {
         }
     };
     let (failed, exit) = (ledger.failed(&load), ledger.exit(&load));
-    let finished = FinishedRun { ledger, started, procs: plan.procs, failed, exit };
-    match write_reports(&load, &finished, page) {
-        Err(_) if exit == 0 => ExitCode::from(exit_code::FAILURE),
-        _ => ExitCode::from(exit),
+    let mut finished = FinishedRun { ledger, started, procs: plan.procs, failed, exit, has_lost_page: false };
+    if let Some(page) = page
+        && let Err(error) = html::save(page, &html::page(&load, &finished))
+    {
+        complain(&format!("cannot write the page of --html: {}", advice::words_for(&error.into())), &[]);
+        finished.has_lost_page = true;
+        finished.exit = if exit == 0 { exit_code::FAILURE } else { exit };
+    }
+    match write_report(&load, &finished) {
+        Err(_) if finished.exit == 0 => ExitCode::from(exit_code::FAILURE),
+        _ => ExitCode::from(finished.exit),
     }
 }
 
@@ -140,7 +147,7 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
 /// The source ports to assign, unless the model closes and reopens connections: a port that was just used stays in
 /// TIME-WAIT and cannot be used again for a while.
 fn assigned_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
-    let stays = !matches!(load.model, Model::Churn | Model::Script(_));
+    let stays = !matches!(load.model, Model::Churn | Model::Script(_)) && !load.reconnect;
     plan.assigned_ports().filter(|_| stays)
 }
 
@@ -204,13 +211,8 @@ fn share_a_terminal() -> bool {
     device.0.is_some() && device.0 == device.1
 }
 
-/// Writes the page of `--html` to its file and the report to stdout.
-fn write_reports(load: &Load, run: &FinishedRun, page: Option<File>) -> Result<(), bucle::Error> {
-    if let Some(mut page) = page
-        && let Err(error) = page.write_all(html::page(load, run).as_bytes())
-    {
-        complain(&format!("cannot write the page of --html: {error}"), &[]);
-    }
+/// Writes the report to stdout.
+fn write_report(load: &Load, run: &FinishedRun) -> Result<(), bucle::Error> {
     match load.json {
         true => print(&format!("{}\n", json::report(load, run))),
         false if share_a_terminal() => print(&format!("\n{}", report::text(load, run))),

@@ -303,15 +303,7 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
         Address::Tcp(host, port) => {
             server.id().listen_now(lp, Listen::from((host.as_str(), *port)).reuse_port(serve.reuse_port))
         }
-        Address::Unix(path) => match server.id().listen_now(lp, Listen::path(path)) {
-            Err(error) if error.code() == "EADDRINUSE" && failure::is_stale_socket(path) => {
-                log::info!(target: "bucle::serve", "{}: no server answers there, so it is taken over", path.display());
-                // If it cannot be removed, the second attempt fails with the reason.
-                let _ = std::fs::remove_file(path);
-                server.id().listen_now(lp, Listen::path(path))
-            }
-            result => result,
-        },
+        Address::Unix(path) => failure::take_path(path, || server.id().listen_now(lp, Listen::path(path))),
     }
 }
 

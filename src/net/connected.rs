@@ -5,8 +5,15 @@
 //!                          └─ none ──────▶ on_connect ──▶ early writes, or the shutdown ─▶ on_ready ──▶ reading begins
 //! ```
 //!
+//! A socket whose local address is its remote address is connected to itself. This happens when no server listens on a
+//! port and the kernel chooses that port for the client: TCP's simultaneous open (RFC 9293, 3.5) then succeeds with a
+//! single socket. Such a socket would read its own writes. It is reset, and reported as refused.
+//!
 //! An *early write* is one that the program made while the socket was connecting. When the socket is connected it
 //! becomes the write in flight, before `on_connect` is called. So writes made in `on_connect` are queued behind it.
+
+use std::io;
+use std::time::Duration;
 
 use super::outbox::Outboxes;
 use super::state::flag::*;
@@ -30,6 +37,14 @@ impl Loop {
         if outcome.is_ok() && state.stream.is_tcp() && state.stream.peer_addr().is_none() {
             return; // Not connected yet: the event was for the descriptor of an earlier address.
         }
+        let outcome = match outcome {
+            Ok(()) if state.stream.is_connected_to_itself() => {
+                // With a FIN the port would stay in TIME-WAIT, and a server could not bind it.
+                state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
+                Err(io::Error::from_raw_os_error(error_codes::ECONNREFUSED))
+            }
+            outcome => outcome,
+        };
         match outcome {
             Ok(()) => self.connected(socket),
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
@@ -35,7 +36,8 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// A unix socket. The file must not exist; it is removed when the server is closed. A path that begins with a NUL
+    /// A unix socket. The file must not exist; it is removed when the server is closed, unless another file has taken
+    /// its place. A path that begins with a NUL
     /// is an abstract name (Linux).
     ///
     /// A path of more than 107 bytes (103 on systems other than Linux) is a binding error ([`Error::PathTooLong`]). The
@@ -106,11 +108,27 @@ impl fmt::Display for LocalAddress {
     }
 }
 
+/// Device and inode: which file a path names. The listening socket keeps its inode in use, so no later file has the same
+/// number while this one is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file at `path`; a symbolic link is not followed.
+    fn of(path: &Path) -> Option<FileId> {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        Some(FileId { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
 /// The descriptor that a server accepts from.
 pub(super) enum Listener {
     None,
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, PathBuf, Option<FileId>),
     #[cfg(any(test, fuzzing))]
     Simulated(super::simulated::SimulatedListener),
 }
@@ -124,7 +142,7 @@ impl Listener {
         match self {
             Listener::None => None,
             Listener::Tcp(listener) => listener.local_addr().ok().map(LocalAddress::Ip),
-            Listener::Unix(_, path) => Some(LocalAddress::Path(path.clone())),
+            Listener::Unix(_, path, _) => Some(LocalAddress::Path(path.clone())),
             #[cfg(any(test, fuzzing))]
             Listener::Simulated(_) => None,
         }
@@ -134,7 +152,7 @@ impl Listener {
         match self {
             Listener::None => Err(io::ErrorKind::WouldBlock.into()),
             Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
-            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            Listener::Unix(listener, ..) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
             #[cfg(any(test, fuzzing))]
             Listener::Simulated(listener) => listener.accept(),
         }
@@ -145,11 +163,13 @@ impl Listener {
     }
 }
 
-/// Removes the file of a unix socket before the descriptor is closed, so that no client finds a file nobody listens on.
+/// Removes the file of a unix socket before the descriptor is closed, so that no client finds a file without a server.
+///
+/// A file that another server has put in its place is left alone. An abstract name has no file.
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self
-            && abstract_address(path).is_none()
+        if let Listener::Unix(_, path, Some(own)) = self
+            && FileId::of(path) == Some(*own)
             && let Err(error) = std::fs::remove_file(&*path)
         {
             log::debug!(target: "bucle::net", "cannot remove {}: {error}", path.display());
@@ -229,7 +249,8 @@ fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
         socket.set_nonblocking(true)?;
         Ok(UnixListener::from_std(socket.into()))
     };
-    open().map(|listener| Listener::Unix(listener, path.to_owned())).map_err(|error| {
+    let own = || if abstract_address(path).is_none() { FileId::of(path) } else { None };
+    open().map(|listener| Listener::Unix(listener, path.to_owned(), own())).map_err(|error| {
         // A missing directory is EACCES, as libuv reports it on every system.
         let error = match error.raw_os_error() {
             Some(error_codes::ENOENT) => io::Error::from_raw_os_error(error_codes::EACCES),

@@ -508,7 +508,7 @@ impl Loop {
         let interest = mio::Interest::READABLE;
         match &mut listener {
             Listener::Tcp(listener) => self.registry.register(listener, token, interest),
-            Listener::Unix(listener, _) => self.registry.register(listener, token, interest),
+            Listener::Unix(listener, ..) => self.registry.register(listener, token, interest),
             #[cfg(any(test, fuzzing))]
             Listener::Simulated(listener) => listener.register(token),
             Listener::None => Ok(()),

@@ -143,6 +143,13 @@ impl Stream {
         }
     }
 
+    /// Whether this is a TCP connection between a port and the same port.
+    pub fn is_connected_to_itself(&self) -> bool {
+        let Stream::Tcp(stream) = self else { return false };
+        let Ok(peer) = stream.peer_addr() else { return false };
+        stream.local_addr().is_ok_and(|local| local == peer)
+    }
+
     /// `SO_ERROR`: the outcome of a connect, or an error that has not been returned by another call yet.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {

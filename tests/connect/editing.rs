@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::retry::retry;
 use super::{BUCLE, LIMIT, accept, read_until, server};
 
 /// A user at a terminal of 80 columns, on which a shell script runs. The terminal is read only during `see`.
@@ -34,7 +35,7 @@ impl User {
         let (shows, screen) = mpsc::sync_channel(0);
         thread::spawn(move || {
             let mut buf = [0; 4096];
-            while let Ok(n @ 1..) = stdout.read(&mut buf)
+            while let Ok(n @ 1..) = retry(|| stdout.read(&mut buf))
                 && shows.send(buf[..n].to_vec()).is_ok()
             {}
         });
@@ -229,7 +230,7 @@ fn text_typed_after_exit_is_for_the_shell() -> io::Result<()> {
         user.see(PROMPT);
         let mut peer = accept(&listener);
         user.types(end);
-        assert_eq!(peer.read(&mut [0; 8])?, 0);
+        assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
         user.types("alive\n");
         user.see("alive");
         drop(peer);
@@ -265,7 +266,7 @@ fn the_terminal_is_restored_however_the_client_ends() -> io::Result<()> {
         user.see("half a line");
         end(&mut user, &pid);
         if *status == "0" {
-            assert_eq!((&peer).read(&mut [0; 8])?, 0, "{name}");
+            assert_eq!(retry(|| (&peer).read(&mut [0; 8]))?, 0, "{name}");
         } else {
             // The unsent line stays visible, and nothing is written after it.
             user.see("\r\x1b[K> half a line\r\n");
@@ -284,7 +285,7 @@ fn signals_end_the_client_while_the_terminal_is_full() -> io::Result<()> {
     let not_read: Way = |_, mut peer| {
         peer.set_write_timeout(Some(Duration::from_millis(300))).expect("it is open");
         // Until the write times out: a client whose terminal is full does not read from the socket.
-        while peer.write(&[b"y".repeat(999), b"\n".to_vec()].concat()).is_ok() {}
+        while retry(|| peer.write(&[b"y".repeat(999), b"\n".to_vec()].concat())).is_ok() {}
     };
     let ctrl_s: Way = |user, peer| {
         user.types("hola\r\x13");
@@ -385,7 +386,7 @@ fn ctrl_z_and_fg_keep_the_typed_line() -> io::Result<()> {
     user.types(" line\r");
     assert_eq!(read_until(&peer, "\n"), "half a line\n");
     user.types("exit\r");
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     drop(peer);
     user.see(&before);
     Ok(())
@@ -428,7 +429,7 @@ fn the_settings_of_the_shell_are_not_restored() -> io::Result<()> {
         user.types("hola\r");
         assert_eq!(read_until(&peer, "\n"), "hola\n", "{name}");
         user.types("exit\r");
-        assert_eq!((&peer).read(&mut [0; 8])?, 0, "{name}");
+        assert_eq!(retry(|| (&peer).read(&mut [0; 8]))?, 0, "{name}");
         drop(peer);
         user.see("done\r\n");
         assert_eq!(user.see("\r\n"), before, "{name}");

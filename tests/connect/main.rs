@@ -1,16 +1,21 @@
 //! `bucle connect` at a terminal and in a pipe, against servers in the test.
 #![cfg(all(unix, feature = "cli"))]
 
+#[path = "../support/retry.rs"]
+mod retry;
+
 mod editing;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 use std::{env, fs, process, thread};
+
+use retry::retry;
 
 /// How long one step may take before the test fails. No test waits this long when it passes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -201,6 +206,85 @@ fn the_server_may_end_first() -> std::io::Result<()> {
     Ok(())
 }
 
+/// The server greets, ends its side and goes on reading. It gets all of the input, over TCP and over a unix socket.
+#[test]
+fn a_server_that_ends_its_side_first_gets_all_of_the_input() -> std::io::Result<()> {
+    for len in [0, 1, 3_000_000] {
+        let bytes = some_bytes(len);
+        let input = TempPath::new(&format!("input-{len}"));
+        fs::write(&input.0, &bytes)?;
+        let (listener, target) = server();
+        let client = connect(&target, File::open(&input.0)?);
+        let mut peer = accept(&listener);
+        peer.write_all(b"ready\n")?;
+        peer.shutdown(Shutdown::Write)?;
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received)?;
+        assert!(received == bytes, "{} of {len} bytes came", received.len());
+        client.end().is(0, "ready\n", "");
+
+        let path = TempPath::new(&format!("half-{len}"));
+        let listener = std::os::unix::net::UnixListener::bind(&path.0)?;
+        let client = connect(&format!("unix:{}", path.0.display()), File::open(&input.0)?);
+        let (mut peer, _) = in_background(move || listener.accept()).recv_timeout(LIMIT).expect("a connection")?;
+        peer.shutdown(Shutdown::Write)?;
+        received.clear();
+        peer.read_to_end(&mut received)?;
+        assert!(received == bytes, "{} of {len} bytes came", received.len());
+        client.end().is(0, "", "");
+    }
+    Ok(())
+}
+
+/// Each line of the input is written after the server has read the line before.
+#[test]
+fn input_that_comes_after_the_servers_end_is_sent() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let mut stdin = client.stdin();
+    let mut peer = accept(&listener);
+    peer.write_all(b"ready\n")?;
+    peer.shutdown(Shutdown::Write)?;
+    assert_eq!(client.stdout.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout), "the client goes on");
+    for line in ["one\n", "two\n", "three\n"] {
+        stdin.write_all(line.as_bytes())?;
+        assert_eq!(read_until(&peer, "\n"), line);
+    }
+    drop(stdin);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
+    client.end().is(0, "ready\n", "");
+    Ok(())
+}
+
+/// The server ends its side, reads a little, and closes the connection while the client still sends.
+#[test]
+fn input_that_cannot_be_delivered_is_reported() -> std::io::Result<()> {
+    for reads in [1, 500_000] {
+        let (listener, target) = server();
+        let mut client = connect(&target, Stdio::piped());
+        let mut stdin = client.stdin();
+        let mut peer = accept(&listener);
+        peer.shutdown(Shutdown::Write)?;
+        // More than the buffers of both kernels.
+        let written = in_background(move || stdin.write_all(&vec![b'x'; 64 << 20]));
+        peer.read_exact(&mut vec![0; reads])?;
+        drop(peer);
+        client.end().complains(1, &["closed the connection before it had read all of the input\n"]);
+        assert!(written.recv_timeout(LIMIT).expect("the pipe is closed").is_err());
+    }
+    // The server closes the whole connection, and the input goes on until the client has noticed.
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let mut stdin = client.stdin();
+    let mut peer = accept(&listener);
+    peer.write_all(b"so long\n")?;
+    drop(peer);
+    while stdin.write_all(b"too late\n").is_ok() {}
+    let exit = client.end();
+    assert_eq!((exit.status, &*exit.stdout), (Some(1), "so long\n"), "{}", exit.stderr);
+    Ok(())
+}
+
 #[test]
 fn bytes_pass_unchanged() -> std::io::Result<()> {
     let bytes = some_bytes(3_000_000);
@@ -222,7 +306,7 @@ fn empty_input_ends_our_side() -> std::io::Result<()> {
     let (listener, target) = server();
     let client = connect(&target, Stdio::null());
     let mut peer = accept(&listener);
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     peer.write_all(b"hola\n")?;
     drop(peer);
     client.end().is(0, "hola\n", "");
@@ -244,7 +328,7 @@ fn a_slow_server_slows_the_input_down() -> std::io::Result<()> {
     let mut taken = 0;
     let mut buf = vec![0; 1 << 20];
     loop {
-        match (&peer).read(&mut buf)? {
+        match retry(|| (&peer).read(&mut buf))? {
             0 => break,
             len => taken += len,
         }
@@ -307,7 +391,7 @@ fn an_input_that_cannot_be_read_is_reported() -> std::io::Result<()> {
     let (listener, target) = server();
     let client = connect(&target, File::open("/")?);
     let mut peer = accept(&listener);
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     drop(peer);
     client.end().complains(1, &["cannot read standard input: it is a directory (EISDIR)"]);
     Ok(())
@@ -401,7 +485,7 @@ fn typed_lines_go_to_the_server() -> std::io::Result<()> {
     peer.write_all(b"\xc3")?;
     peer.write_all(b"\xb1and\xc3\xba\r\n\x1b[31m!\n\xff\xfd\x06 name?")?;
     keyboard.write_all(b"exit\n")?;
-    assert_eq!(peer.read(&mut [0; 8])?, 0, "exit is not sent");
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0, "exit is not sent");
     peer.write_all(b"bye\n")?;
     drop(peer);
     let terminal = client.end();
@@ -422,7 +506,7 @@ fn ctrl_d_ends_our_side() -> std::io::Result<()> {
     keyboard.write_all(b"hola\n")?;
     assert_eq!(read_until(&peer, "\n"), "hola\n");
     keyboard.write_all(b"\x04")?;
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     peer.write_all(b"until soon\n")?;
     drop(peer);
     let text = shown(&client.end().stdout);
@@ -454,7 +538,7 @@ fn ctrl_c_ends_the_client_immediately() -> std::io::Result<()> {
         keyboard.write_all(b"hola\n")?;
         assert_eq!(read_until(&peer, "\n"), "hola\n");
         keyboard.write_all(b"half a line\x03")?;
-        let rest = peer.read(&mut [0; 8]);
+        let rest = retry(|| peer.read(&mut [0; 8]));
         assert!(!matches!(rest, Ok(1..)), "an unfinished line is not sent");
         let text = shown(&client.end().stdout);
         assert!(text.contains("status 130"), "{text:?}");
@@ -485,7 +569,7 @@ fn raw_writes_the_servers_bytes_unchanged() -> std::io::Result<()> {
     let mut peer = accept(&listener);
     peer.write_all(b"\x1b[31mred\x1b[0m\n")?;
     keyboard.write_all(b"exit\n")?;
-    assert_eq!(peer.read(&mut [0; 8])?, 0);
+    assert_eq!(retry(|| peer.read(&mut [0; 8]))?, 0);
     drop(peer);
     let text = client.end().stdout;
     assert!(text.contains("\x1b[31mred\x1b[0m\r\n") && text.contains("status 0"), "{text:?}");

@@ -28,7 +28,7 @@ fn usage_and_limits_leave_stdout_empty() {
         (&["-n", "-5"], 2, "a count is a whole number, 1 or more"),
         (&["-d", "-1s"], 2, "a time cannot be negative"),
         (&["-r", "1.5/s"], 2, "a rate is a whole number of messages a second"),
-        (&["-m", "\\q"], 2, "there is no \\q"),
+        (&["-m", "\\q"], 2, "unknown escape \\q"),
         (&["--expect", "fanout", "-m", "hola\\n"], 2, "{conn}:{seq} "),
         (&["--file", "/nowhere"], 2, "cannot read /nowhere"),
         (&["--html", "/nowhere/page.html"], 2, "cannot write the page"),

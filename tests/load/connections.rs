@@ -5,6 +5,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::command::{Run, Served, load};
 use crate::server::{self, Server};
 use crate::{counters, is_consistent};
@@ -40,6 +42,50 @@ fn a_failed_connect_is_explained_as_by_bucle_connect() {
             assert!(!run.stdout.contains(bad), "{bad}: {}", run.stdout);
         }
     }
+}
+
+/// The system has four source ports, and the target is one of them. Within four connects the kernel would choose it, and
+/// connect the socket to itself. The ports are set in a network namespace of its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_to_itself_is_counted_as_refused() {
+    let network = ["-rn", "ip", "link", "set", "lo", "up"];
+    if !std::process::Command::new("unshare").args(network).output().is_ok_and(|output| output.status.success()) {
+        return println!("skipped: no network namespace (unshare, iproute2, user namespaces)");
+    }
+    let script = "ip link set lo up && echo '50000 50003' > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
+    let table: &[(&[&str], u64)] = &[
+        (&["load", ":50002", "--churn", "-c", "2", "-n", "40", "--json"], 40),
+        (&["load", "[::1]:50002", "--churn", "-c", "2", "-n", "40", "--json"], 40),
+        (&["load", ":50002", "--hold", "-c", "4", "-d", "10ms", "--json"], 4),
+    ];
+    for (args, refused) in table {
+        let output = std::process::Command::new("timeout")
+            .args(["60", "unshare", "-rn", "sh", "-ec", script, "sh", env!("CARGO_BIN_EXE_bucle")])
+            .args(*args)
+            .output()
+            .expect("coreutils have it");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        if report["connect"]["errno"]["EADDRNOTAVAIL"].is_u64() {
+            continue; // No IPv6 in this namespace.
+        }
+        is_consistent(&report);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {report}");
+        assert_eq!(
+            (&report["connect"]["ok"], &report["connect"]["refused"]),
+            (&0.into(), &(*refused).into()),
+            "{args:?}"
+        );
+    }
+    let connect = format!(
+        "for i in 1 2 3 4 5 6 7 8; do echo hola | '{}' connect :50002 || echo $?; done",
+        env!("CARGO_BIN_EXE_bucle")
+    );
+    let output = std::process::Command::new("timeout")
+        .args(["60", "unshare", "-rn", "sh", "-ec", script, "sh", "sh", "-c", &connect])
+        .output()
+        .expect("coreutils have it");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n".repeat(8), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A listener that never accepts and whose queue is full: further connects get no answer.
@@ -150,4 +196,130 @@ fn servers_that_share_a_port_answer_every_connection() {
     let _other = Served::start(&["lines", "--reuse-port", "--port", &port.to_string()]);
     let run = Run::start(&[&format!(":{port}"), "-c", "50", "-n", "500", "--in-flight", "4", "--json"]).end();
     assert_eq!(counters(&run.json(0)), "exact 500");
+}
+
+/// How many messages were due in the steady phase: each was sent, or is unsent.
+fn due(report: &Value) -> u64 {
+    ["sent", "unsent"].into_iter().filter_map(|name| report["messages"][name].as_u64()).sum()
+}
+
+/// Each connection answers twenty lines and is closed. The messages that are due after that are unsent, and the rate is
+/// that of the whole time.
+#[test]
+fn a_run_that_loses_all_connections_ends_early() {
+    let twenty = || {
+        Server::start(|stream, ledger| {
+            server::each_line(&stream, ledger, |stream, seq, line| match seq {
+                20 => stream.shutdown(std::net::Shutdown::Both),
+                _ => stream.write_all(line),
+            });
+        })
+    };
+    type Row<'a> = (&'a [&'a str], u64, Option<u64>);
+    let table: &[Row<'_>] = &[
+        (&["-r", "200", "-d", "1h", "--warmup", "0"], 720_000, Some(3_600_000_000_000)),
+        (&["-r", "200", "-d", "1h", "--warmup", "1h"], 720_000, Some(3_600_000_000_000)),
+        (&["-r", "200", "-d", "1h", "--warmup", "10ms", "--procs", "2"], 720_000, Some(3_600_000_000_000)),
+        (&["-r", "200", "-n", "100k"], 100_000, Some(500_000_000_000)),
+        (&["-n", "100k"], 100_000, None),
+        (&["-n", "100k", "--in-flight", "9", "--procs", "2"], 100_000, None),
+    ];
+    for (args, want, of_ns) in table {
+        let server = twenty();
+        let args = [&["-c", "2", "--fail-if", "rate<150"], *args].concat();
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+        is_consistent(&report);
+        assert_eq!(due(&report), *want, "{args:?}: {report}");
+        let end = &report["ended_early"];
+        assert_eq!((end["why"].as_str(), end["of_ns"].as_u64()), (Some("no_connection"), *of_ns), "{args:?}");
+        assert!(end["after_ns"].as_u64().is_some_and(|after| of_ns.is_none_or(|of| after < of)), "{args:?}: {end}");
+        if let Some(of_ns) = of_ns {
+            assert_eq!(report["elapsed_ns"], *of_ns, "{args:?}");
+            assert_eq!(report["failed"], serde_json::json!(["rate<150"]), "{args:?}");
+        }
+        let text = load(&server, &args).stdout;
+        let line = text.lines().find(|line| line.contains("run ") && line.contains("ended ")).unwrap_or_default();
+        assert!(line.ends_with(": no connection left"), "{args:?}: {text}");
+    }
+    let warmup = load(&twenty(), &["-c", "2", "-r", "200", "-d", "1s", "--warmup", "1h", "--json"]).json(4);
+    let messages = &warmup["warmup"]["messages"];
+    let sum = |name: &str| messages[name].as_u64().expect("a count");
+    assert_eq!((sum("sent") + sum("unsent"), &warmup["messages"]["unsent"]), (720_000, &200.into()));
+}
+
+#[test]
+fn held_connections_that_are_all_lost_end_the_run_early() {
+    let server = Server::start(|stream, _| drop(stream));
+    let report = load(&server, &["-c", "3", "--hold", "-d", "1h", "--json"]).json(1);
+    assert_eq!((counters(&report).as_str(), &report["ended_early"]["why"]), ("", &"no_connection".into()));
+    let report = load(&Server::echo(), &["-c", "3", "--hold", "-d", "50ms", "--json"]).json(0);
+    assert_eq!((&report["ended_early"], &report["reconnects"]), (&Value::Null, &0.into()));
+}
+
+/// The server reads a sixth line on each connection, and closes it without an answer.
+#[test]
+fn lost_connections_are_opened_anew() {
+    let six = || {
+        Server::start(|stream, ledger| {
+            server::each_line(&stream, ledger, |stream, seq, line| match seq {
+                5 => stream.shutdown(std::net::Shutdown::Both),
+                _ => stream.write_all(line),
+            });
+        })
+    };
+    for args in [&["-n", "60"][..], &["-n", "60", "--procs", "2"], &["-n", "60", "-r", "200"]] {
+        let server = six();
+        let report = load(&server, &[&["-c", "2", "--reconnect", "--json"], args].concat()).json(4);
+        is_consistent(&report);
+        assert_eq!((due(&report), &report["ended_early"]), (60, &Value::Null), "{args:?}: {report}");
+        let count = |path: &str| report.pointer(path).and_then(Value::as_u64).expect("a count");
+        assert!(count("/messages/missing") >= 2 && count("/messages/exact") >= 10, "{args:?}: {report}");
+        assert_eq!(count("/connect/ok"), 2 + count("/reconnects"), "{args:?}: {report}");
+        assert!(count("/reconnects") >= 2 && count("/away_ns") > 100_000_000, "{args:?}: {report}");
+        assert_eq!(server.ledger().connections, count("/connect/ok"), "{args:?}");
+        assert_eq!(report["client"]["saturated"], false, "{args:?}: no connection is no lateness: {report}");
+    }
+    let text = load(&six(), &["-c", "1", "-n", "12", "--reconnect"]).stdout;
+    assert!(text.contains(" opened anew, ") && text.contains(" without a connection, summed over all"), "{text}");
+}
+
+#[test]
+fn a_script_goes_on_with_a_new_connection() {
+    let server = Server::start(|stream, ledger| {
+        server::each_line(&stream, ledger, |stream, seq, line| match seq {
+            5 => stream.shutdown(std::net::Shutdown::Both),
+            _ => stream.write_all(line),
+        });
+    });
+    let script = std::env::temp_dir().join(format!("bucle-load-anew-{}", std::process::id()));
+    std::fs::write(&script, "send {seq}\\n\nexpect {seq}\n").expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let report = load(&server, &["-c", "1", "-n", "12", "--script", name, "--reconnect", "--json"]).json(4);
+    std::fs::remove_file(script).expect("it is there");
+    assert_eq!(counters(&report), "exact 10, missing 2");
+    assert_eq!(&report["lost"]["closed"], 2);
+}
+
+/// No server listens, or it begins to listen during the run.
+#[test]
+fn refused_connections_are_tried_again() {
+    let port = Server::echo().closed_port();
+    let target = format!(":{port}");
+    let args = [target.as_str(), "-c", "3", "-r", "10", "-d", "1s", "--warmup", "0", "--reconnect", "--json"];
+    let report = Run::start(&args).end().json(3);
+    is_consistent(&report);
+    assert_eq!((counters(&report).as_str(), &report["ended_early"]), ("unsent 10", &Value::Null));
+    // After 100, 200 and 400 ms at the latest.
+    assert!(report["connect"]["refused"].as_u64() >= Some(6), "{report}");
+    let run = Run::start(&[&target, "-c", "2", "-n", "10", "--reconnect", "--json"]);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    let ended = run.end();
+    let report: Value = serde_json::from_str(&ended.stdout).expect("a report");
+    assert!(ended.code == Some(0) || ended.code == Some(1), "{report}");
+    assert_eq!(counters(&report), "exact 10");
 }

@@ -13,6 +13,8 @@ mod page;
 mod processes;
 mod replies;
 mod report;
+#[path = "../support/retry.rs"]
+mod retry;
 mod scripts;
 mod server;
 mod terminal;

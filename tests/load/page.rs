@@ -132,3 +132,49 @@ fn without_a_connection_the_page_gives_the_reason() {
     assert!(html.contains("No connection could be made (exit 3)") && html.contains("no server is listening there"));
     assert!(!html.contains("<svg") && !html.contains("class=\"tiles\""), "{html}");
 }
+
+/// Only an earlier page, or an empty file, is overwritten. Nothing is connected otherwise.
+#[test]
+fn a_file_that_is_no_page_is_left_alone() {
+    let server = Server::echo();
+    let path = std::env::temp_dir().join(format!("bucle-load-notes-{}.txt", process::id()));
+    let name = path.to_str().expect("a name");
+    let args = ["-c", "1", "-n", "1", "--html", name];
+    let report = "<!doctype html>\n<html lang=\"en\"><head><title>bucle load is good</title>";
+    for text in ["precious", "x", "<!doctype html>\n<html>", report] {
+        std::fs::write(&path, text).expect("a file can be written");
+        let run = crate::command::load(&server, &args);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{}", run.stderr);
+        assert!(run.stderr.contains("the file exists and is not such a page"), "{}", run.stderr);
+        assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), text);
+    }
+    assert_eq!(server.ledger().connections, 0);
+    std::fs::write(&path, "").expect("a file can be written");
+    for _ in 0..2 {
+        let run = crate::command::load(&server, &args);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(std::fs::read_to_string(&path).is_ok_and(|page| page.ends_with("</html>\n")));
+    }
+    std::fs::remove_file(path).expect("it is there");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_page_that_cannot_be_written_is_an_error() {
+    let table: &[(&str, i32, &str)] =
+        &[("100", 1, "all right, but the page of --html could not be written (exit 1)"), ("1k", 4, "not every reply")];
+    for (count, code, verdict) in table {
+        let server = Server::lines(|seq, line, _| if seq == 500 { b"no\n".to_vec() } else { line.to_vec() });
+        let args = ["-c", "1", "-n", count, "--html", "/dev/full"];
+        let run = crate::command::load(&server, &args);
+        assert_eq!(run.code, Some(*code), "{}{}", run.stdout, run.stderr);
+        assert!(
+            run.stderr.contains("error: cannot write the page of --html: the disk is full (ENOSPC)"),
+            "{}",
+            run.stderr
+        );
+        assert!(run.stdout.contains(verdict), "{}", run.stdout);
+        let run = crate::command::load(&server, &[&args[..], &["--json"]].concat());
+        run.json(*code);
+    }
+}

@@ -56,6 +56,83 @@ fn every_kind_of_message_is_sent_and_checked() {
     std::fs::remove_file(file).expect("it is there");
 }
 
+/// Messages of several megabytes: as a line and without a line end, all alike and all different, and in a fan-out.
+#[test]
+fn long_messages_are_checked_as_short_ones() {
+    let path = |name: &str| std::env::temp_dir().join(format!("bucle-load-long-{name}-{}", std::process::id()));
+    let (line, bytes) = (path("line"), path("bytes"));
+    std::fs::write(&line, [vec![b'x'; 3_000_000], b"\n".to_vec()].concat()).expect("a file can be written");
+    std::fs::write(&bytes, vec![b'x'; 3_000_000]).expect("a file can be written");
+    let (line_name, bytes_name) = (line.to_str().expect("a name"), bytes.to_str().expect("a name"));
+    let table: &[&[&str]] = &[
+        &["--size", "3M"],
+        &["-m", "{seq} {rand:3000000}", "--in-flight", "2"],
+        &["-m", "{rand:3000000}{conn}"],
+        &["--file", line_name, "--in-flight", "2"],
+        &["--file", bytes_name],
+        &["--size", "2M", "--telnet"],
+    ];
+    for args in table {
+        let server = Server::echo();
+        let report = load(&server, &[&["-c", "3", "-n", "6", "--timeout", "60s", "--json"], *args].concat()).json(0);
+        is_consistent(&report);
+        assert_eq!(counters(&report), "exact 6", "{args:?}");
+    }
+    let room = Server::room(true, |_| 1);
+    let args =
+        ["-c", "2", "-n", "2", "--size", "2M", "--skip-line", "--expect", "fanout", "--timeout", "60s", "--json"];
+    let report = load(&room, &args).json(0);
+    assert_eq!(counters(&report), "exact 4");
+    std::fs::remove_file(line).and_then(|()| std::fs::remove_file(bytes)).expect("they are there");
+}
+
+#[test]
+fn a_long_line_is_one_reply() {
+    let server = Server::lines(|_, _, _| [vec![b'x'; 3_000_000], b"\n".to_vec()].concat());
+    for (args, want, code) in [
+        (&["--expect", "line"][..], "exact 2", 0),
+        (&["--expect", "regex:^x+$"], "exact 2", 0),
+        (&["--expect", "line", "--max-reply", "3000001"], "exact 2", 0),
+        (&["--expect", "line", "--max-reply", "3M"], "wrong 2", 4),
+        (&[], "wrong 2", 4),
+    ] {
+        let args = [&["-c", "2", "-n", "2", "--timeout", "60s"], args].concat();
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(code);
+        is_consistent(&report);
+        assert_eq!(counters(&report), want, "{args:?}");
+        if args.contains(&"3M") {
+            let reason = "the reply is longer than 3,000,000 bytes, the limit of --max-reply";
+            assert_eq!(report["first_failure"]["reason"], reason);
+            assert!(load(&server, &args).stdout.contains(reason));
+        }
+    }
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_by_the_plan() {
+    let server = Server::echo();
+    let script = std::env::temp_dir().join(format!("bucle-load-wide-{}", std::process::id()));
+    std::fs::write(&script, "send {rand:2000}\\n\n").expect("a file can be written");
+    let name = script.to_str().expect("a name");
+    let table: &[(&[&str], &str)] = &[
+        (&["--size", "65M"], "has 65,000,000 bytes; the limit of --max-reply is 64,000,000"),
+        (&["--size", "1k", "--max-reply", "999"], "has 1,000 bytes; the limit of --max-reply is 999"),
+        (&["-m", "{rand:1000}", "--max-reply", "999"], "has 1,000 bytes"),
+        (&["--script", name, "--max-reply", "2k"], "has 2,001 bytes"),
+    ];
+    for (args, want) in table {
+        let run = load(&server, &[&["-n", "1"], *args].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (Some(6), ""), "{args:?}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(want) && run.stderr.contains("  try:  bucle load … --max-reply "),
+            "{}",
+            run.stderr
+        );
+    }
+    std::fs::remove_file(script).expect("it is there");
+    assert_eq!(server.ledger().connections, 0);
+}
+
 /// One connection sends forty messages; the server makes a mistake with message 20.
 #[test]
 fn a_fault_in_one_reply_is_counted_by_its_kind() {
@@ -264,4 +341,37 @@ fn unchecked_messages_have_a_rate() {
     let row = |name: &str| run.stdout.lines().find(|line| line.starts_with(&format!("  {name} "))).unwrap_or_default();
     assert!(row("rate").contains(" messages sent a second over "), "{}", run.stdout);
     assert!(row("warm-up").ends_with(" sent, counted separately") && !run.stdout.contains("exact"), "{}", run.stdout);
+}
+
+/// The run would take an hour.
+#[test]
+fn fail_fast_ends_the_run_at_the_first_failure() {
+    type Fault = fn(u64, &[u8], &mut Vec<u8>) -> Vec<u8>;
+    let table: &[(&str, Fault)] = &[
+        ("wrong", |seq, line, _| if seq == 20 { b"no\n".to_vec() } else { line.to_vec() }),
+        ("missing", |seq, line, _| if seq == 20 { Vec::new() } else { line.to_vec() }),
+        ("duplicate", |seq, line, _| if seq == 20 { [line, line].concat() } else { line.to_vec() }),
+        ("unexpected", |seq, line, _| if seq == 20 { [line, b"hello\n"].concat() } else { line.to_vec() }),
+    ];
+    for (kind, fault) in table {
+        for args in [
+            &["--warmup", "0"][..],
+            &["--warmup", "1h"],
+            &["-r", "500", "--warmup", "0"],
+            &["--warmup", "0", "--procs", "2"],
+        ] {
+            let server = Server::lines(*fault);
+            let args = [&["-c", "2", "-d", "1h", "--timeout", "300ms", "--fail-fast"], args].concat();
+            let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+            is_consistent(&report);
+            assert_eq!(report["ended_early"]["why"], "fail_fast", "{kind} {args:?}: {report}");
+            assert_eq!((&report["first_failure"]["kind"], &report["interrupted"]), (&(*kind).into(), &false.into()));
+            // The other connection, or the other process, may have met the same fault.
+            let failed = |phase: &Value| phase[*kind].as_u64().expect("a count");
+            let failed = failed(&report["messages"]) + failed(&report["warmup"]["messages"]);
+            assert!((1..=2).contains(&failed), "{kind} {args:?}: {report}");
+        }
+    }
+    let report = load(&Server::echo(), &["-c", "2", "-n", "100", "--fail-fast", "--json"]).json(0);
+    assert_eq!((counters(&report).as_str(), &report["ended_early"]), ("exact 100", &Value::Null));
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::mpsc;
 
 use crate::command::load;
+use crate::retry::retry;
 use crate::server::{self, Server};
 use crate::{counters, is_consistent};
 
@@ -76,7 +77,7 @@ fn telnet_commands_are_removed_from_replies() {
         stream.read_exact(&mut answers).expect("the client answers");
         send.send(answers).expect("the test waits for it");
         let mut buf = [0; 256];
-        while let Ok(n @ 1..) = stream.read(&mut buf) {
+        while let Ok(n @ 1..) = retry(|| stream.read(&mut buf)) {
             let (head, tail) = buf[..n].split_at(2);
             if stream.write_all(&[head, b"\xff\xf1", tail].concat()).is_err() {
                 return;
@@ -87,4 +88,77 @@ fn telnet_commands_are_removed_from_replies() {
     let report = load(&server, &args).json(0);
     assert_eq!(counters(&report), "exact 10");
     assert_eq!(received.recv().expect("it has answered"), *b"\xff\xfc\x18\xff\xfe\x01");
+}
+
+/// The pauses of an hour end with `-d`. A pass that has only pauses left was right; any other is unfinished, and one
+/// that has not begun to send is not counted.
+#[test]
+fn the_duration_bounds_pauses() {
+    let script = std::env::temp_dir().join(format!("bucle-load-hour-{}", std::process::id()));
+    let name = script.to_str().expect("a name");
+    let table = [
+        ("send a\\n\nexpect a\npause 1h\n", "exact 2", 0),
+        ("send a\\n\nexpect a\npause 1h\npause 1h\nclose\n", "exact 2", 0),
+        ("send a\\n\npause 1h\n", "exact 2", 0),
+        ("send a\\n\nexpect a\npause 1h\nsend b\\n\nexpect b\n", "unfinished 2", 0),
+        ("send a\\n\npause 1h\nexpect a\n", "unfinished 2", 0),
+        ("pause 1h\nsend a\\n\nexpect a\n", "", 4),
+        // The pause comes after the end of the steady phase.
+        ("send slow\\n\nexpect slow\npause 1h\nsend b\\n\n", "unfinished 2", 0),
+    ];
+    let server = Server::lines(|_, line, _| {
+        if line == b"slow\n" {
+            std::thread::sleep(std::time::Duration::from_millis(400));
+        }
+        line.to_vec()
+    });
+    for (text, want, code) in table {
+        std::fs::write(&script, text).expect("a file can be written");
+        let args = ["-c", "2", "-d", "200ms", "--warmup", "0", "--script", name];
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(code);
+        is_consistent(&report);
+        assert_eq!(counters(&report), want, "{text}");
+        let run = load(&server, &args);
+        assert!(run.code == Some(code) && !run.stdout.contains("NOT right"), "{text}: {}", run.stdout);
+    }
+    // In the warm-up too.
+    std::fs::write(&script, table[0].0).expect("a file can be written");
+    let args = ["-c", "2", "-d", "100ms", "--warmup", "100ms", "--script", name, "--json"];
+    let report = load(&server, &args).json(4);
+    assert_eq!((&report["warmup"]["messages"]["exact"], counters(&report).as_str()), (&2.into(), ""));
+    std::fs::remove_file(script).expect("it is there");
+}
+
+/// Passes with pauses of a second and immediate replies: no response time has the second.
+#[test]
+fn a_pause_is_no_response_time() {
+    let script = std::env::temp_dir().join(format!("bucle-load-rest-{}", std::process::id()));
+    let name = script.to_str().expect("a name");
+    let server = Server::lines(|_, line, _| line.to_vec());
+    for text in [
+        "pause 1s\nsend a\\n\nexpect a\n",
+        "send a\\n\npause 1s\nexpect a\n",
+        "send a\\n\nexpect a\npause 500ms\nsend b\\n\npause 500ms\nexpect b\n",
+        "send a\\n\nexpect a\npause 1s\n",
+        "send a\\n\npause 1s\n",
+    ] {
+        std::fs::write(&script, text).expect("a file can be written");
+        let report = load(&server, &["-c", "3", "-n", "3", "--script", name, "--json"]).json(0);
+        assert_eq!(counters(&report), "exact 3", "{text}");
+        for kind in ["response", "service"] {
+            let max = report["latency_ns"][kind]["max"].as_u64().expect("a time");
+            assert!(max < 900_000_000, "{kind} of {text}: {max}");
+        }
+    }
+    std::fs::remove_file(script).expect("it is there");
+}
+
+#[test]
+fn a_script_may_begin_with_a_byte_order_mark() {
+    let script = std::env::temp_dir().join(format!("bucle-load-mark-{}", std::process::id()));
+    std::fs::write(&script, "\u{feff}send a{seq}\\n\nexpect a{seq}\n").expect("a file can be written");
+    let server = Server::lines(|_, line, _| line.to_vec());
+    let report = load(&server, &["-c", "1", "-n", "3", "--script", script.to_str().expect("a name"), "--json"]).json(0);
+    std::fs::remove_file(script).expect("it is there");
+    assert_eq!(counters(&report), "exact 3");
 }

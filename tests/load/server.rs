@@ -6,6 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crate::retry::retry;
+
 /// What a server has received and sent.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Ledger {
@@ -45,8 +47,8 @@ impl Server {
         Server::start(|stream, ledger| {
             let mut reader = BufReader::new(&stream);
             let mut writer = &stream;
-            while let Ok(bytes @ [_, ..]) = reader.fill_buf() {
-                let len = bytes.len();
+            while let Ok(len @ 1..) = retry(|| reader.fill_buf().map(<[u8]>::len)) {
+                let bytes = reader.buffer();
                 {
                     let mut ledger = ledger.lock().expect("no thread panics");
                     ledger.lines += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;

@@ -110,3 +110,42 @@ fn a_constant_delay_is_in_every_percentile() {
     }
     assert_eq!(report["failed"], serde_json::json!(["p50>19ms"]));
 }
+
+/// Whatever a server does slowly, the generator is not blamed for it, and not in one run of three either.
+#[test]
+fn a_slow_server_is_not_blamed_on_the_generator() {
+    let stalls = || {
+        Server::start(|stream, ledger| {
+            server::each_line(&stream, ledger, |stream, seq, line| {
+                if seq == 20 {
+                    thread::sleep(Duration::from_millis(500));
+                }
+                stream.write_all(line)
+            });
+        })
+    };
+    let waits = || {
+        Server::start(|stream, ledger| {
+            server::each_line(&stream, ledger, |stream, _, line| {
+                thread::sleep(Duration::from_millis(40));
+                stream.write_all(line)
+            });
+        })
+    };
+    let silent = || Server::lines(|_, _, _| Vec::new());
+    type Row<'a> = (&'a str, &'a dyn Fn() -> Server, &'a [&'a str], i32);
+    let table: &[Row<'_>] = &[
+        ("stalls", &stalls, &["-c", "1", "-r", "100", "-d", "800ms", "--warmup", "0"], 0),
+        ("waits", &waits, &["-c", "4", "-d", "500ms", "--warmup", "0"], 0),
+        ("waits, on schedule", &waits, &["-c", "4", "-r", "50", "-d", "500ms", "--warmup", "0"], 0),
+        ("is silent", &silent, &["-c", "4", "-d", "300ms", "--warmup", "0", "--timeout", "200ms"], 4),
+    ];
+    for (name, server, args, code) in table {
+        for _ in 0..3 {
+            let report = load(&server(), &[*args, &["--json"]].concat()).json(*code);
+            assert_eq!(report["client"]["saturated"], false, "a server that {name}: {}", report["client"]);
+        }
+        let text = load(&server(), args).stdout;
+        assert!(text.contains("the generator was not the limit: "), "a server that {name}: {text}");
+    }
+}

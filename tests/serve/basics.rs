@@ -386,6 +386,65 @@ fn a_stale_socket_file_is_replaced_and_any_other_file_is_not() {
     assert_eq!(fs::read_to_string(&plain).expect("it is still there"), "precious");
 }
 
+/// All servers find the same old file. One replaces it and is reached there; the others report that a server listens.
+#[test]
+fn of_servers_that_start_at_once_on_a_stale_file_one_listens() {
+    const SERVERS: usize = 6;
+    let folder = folder("at-once");
+    for round in 0..3 {
+        let path = folder.join(format!("{round}.sock"));
+        drop(UnixListener::bind(&path).expect("a new file"));
+        let args = ["serve", "echo", "--unix", path.to_str().expect("a path in UTF-8")];
+        let children: Vec<_> = (0..SERVERS).map(|_| bucle(&args).spawn().expect("the program starts")).collect();
+        let (mut listening, mut refused) = (Vec::new(), 0);
+        for mut child in children {
+            let mut line = String::new();
+            let stdout = child.stdout.take().expect("it is piped");
+            BufReader::new(stdout).read_line(&mut line).expect("a line, or the end");
+            if line.contains("listening on ") {
+                listening.push(Served { child, line });
+                continue;
+            }
+            let output = child.wait_with_output().expect("it is our child");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{stderr}");
+            assert!(stderr.contains("a server is listening there already"), "{stderr}");
+            refused += 1;
+        }
+        let mut peer = UnixStream::connect(&path);
+        let answer = peer.as_mut().map(|peer| {
+            peer.set_read_timeout(Some(LIMIT)).expect("a socket");
+            peer.write_all(b"hola").and_then(|()| peer.read_exact(&mut [0; 4])).expect("the server answers");
+        });
+        assert_eq!((listening.len(), refused, answer.is_ok()), (1, SERVERS - 1, true));
+    }
+}
+
+/// The file is removed or replaced while its server runs; a later server listens at the same path.
+#[test]
+fn an_old_server_leaves_the_socket_of_a_new_one_alone() {
+    let folder = folder("successor");
+    let path = folder.join("a.sock");
+    let args = ["echo", "--unix", path.to_str().expect("a path in UTF-8")];
+    let end = |mut server: Served| {
+        server.signal("-TERM");
+        assert!(server.child.wait().expect("it is our child").success());
+    };
+    let old = Served::start(&args);
+    fs::remove_file(&path).expect("it is there");
+    let new = Served::start(&args);
+    end(old);
+    drop(UnixStream::connect(&path).expect("the new server is reached"));
+    // A file that is no socket, and a renamed socket, are no files of this server either.
+    fs::rename(&path, folder.join("b.sock")).expect("it is there");
+    fs::write(&path, "precious").expect("a file");
+    end(new);
+    assert_eq!(fs::read_to_string(&path).expect("it is still there"), "precious");
+    fs::remove_file(&path).expect("it is there");
+    end(Served::start(&args));
+    assert!(!path.exists(), "its own file is removed");
+}
+
 #[test]
 fn errors_are_reported_with_advice() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::retry::retry;
 use super::served::{LIMIT, Served};
 
 /// A client as a child process, and the text that it has shown.
@@ -35,7 +36,7 @@ impl Client {
         let (shows, output) = mpsc::channel();
         thread::spawn(move || {
             let mut buf = [0; 4096];
-            while let Ok(n @ 1..) = stdout.read(&mut buf) {
+            while let Ok(n @ 1..) = retry(|| stdout.read(&mut buf)) {
                 let _ = shows.send(buf[..n].to_vec());
             }
         });

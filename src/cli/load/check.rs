@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 
 use memchr::memchr;
 
-use super::message::Messages;
+use super::message::{Agreement, Messages};
 
 /// What counts as a reply.
 #[derive(Clone, Debug)]
@@ -124,6 +124,8 @@ pub(crate) struct Finding<'a> {
     pub(crate) conn: u64,
     pub(crate) seq: Option<u64>,
     pub(crate) received: &'a [u8],
+    /// Whether the reply was longer than [`Rules::max_reply`].
+    pub(crate) is_too_long: bool,
 }
 
 /// What is the same for all connections of a run.
@@ -133,11 +135,16 @@ pub(crate) struct Rules {
     pub(crate) messages: Messages,
     /// In nanoseconds.
     pub(crate) timeout: u64,
+    /// The longest reply in bytes. A longer one is wrong, and the rest of it is skipped.
+    pub(crate) max_reply: usize,
 }
 
-/// The length at which a line without a line break is cut and counted as a wrong reply. If twice the length of its
-/// message is more, that is the limit.
-const LONGEST_LINE: usize = 1024 * 1024;
+/// An unfinished reply of this many bytes is not compared with other messages at each read, but when it is an eighth
+/// longer, so that the cost of a reply is linear in its length. Below, the delay of a result would be noticed.
+const LONG: usize = 64 * 1024;
+
+/// By how many bytes the numbers in two texts of a template make their lengths differ: three numbers of 20 digits.
+const LONGEST_NUMBERS: usize = 60;
 
 /// How many of the last messages a reply is compared with, if it has no number and answers no unanswered message.
 const REMEMBERED: u64 = 1024;
@@ -150,6 +157,12 @@ pub(crate) struct Replies {
     /// How far `buf` has been searched for line breaks, and how many were found.
     searched: usize,
     breaks: usize,
+    /// How many of the bytes are those of the oldest unanswered message.
+    agreed: usize,
+    /// A long unfinished reply is judged again when it has this length.
+    judge_at: usize,
+    /// How many line breaks belong to a reply that was too long and is being skipped.
+    skips: usize,
     /// The unanswered messages, by ascending number.
     pending: VecDeque<Pending>,
     /// Numbers below this have been used.
@@ -185,6 +198,7 @@ impl Replies {
     pub(crate) fn begin(&mut self, message: Pending) {
         self.next_seq = message.seq + 1;
         self.pending.push_back(message);
+        self.judge_at = 0;
     }
 
     /// The kernel has taken the first byte of a message.
@@ -209,6 +223,7 @@ impl Replies {
     pub(crate) fn forget(&mut self, seq: u64) {
         if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {
             self.pending.remove(at);
+            (self.agreed, self.judge_at) = (0, 0);
         }
     }
 
@@ -231,12 +246,14 @@ impl Replies {
 
     fn missing(&mut self, message: Pending, conn: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         self.missed.push_back(message.seq);
+        (self.agreed, self.judge_at) = (0, 0);
         let finding = Finding {
             verdict: Verdict::Missing,
             message: Some(message),
             conn,
             seq: Some(message.seq),
             received: &self.buf,
+            is_too_long: false,
         };
         emit(finding);
     }
@@ -250,10 +267,19 @@ impl Replies {
         }
         // If a message is missing, the bytes are the beginning of its reply, and no finding of their own.
         if !self.buf.is_empty() && self.missed.is_empty() {
-            emit(Finding { verdict: Verdict::Unexpected, message: None, conn, seq: None, received: &self.buf });
+            let received = &self.buf;
+            emit(Finding {
+                verdict: Verdict::Unexpected,
+                message: None,
+                conn,
+                seq: None,
+                received,
+                is_too_long: false,
+            });
         }
         self.buf = Vec::new();
-        (self.searched, self.breaks) = (0, 0);
+        self.skips = 0;
+        self.begin_reply();
         // A new connection in this place cannot receive the replies of the old one.
         self.missed.clear();
     }
@@ -270,7 +296,7 @@ impl Replies {
         while head < buf.len() {
             let rest = &buf[head..];
             let Some(len) = self.judge_next(rules, conn, rest, emit) else { break };
-            (self.searched, self.breaks) = (0, 0);
+            self.begin_reply();
             head += len;
         }
         buf.drain(..head);
@@ -281,6 +307,11 @@ impl Replies {
         self.buf = buf;
     }
 
+    /// Nothing of the next reply has been looked at.
+    fn begin_reply(&mut self) {
+        (self.searched, self.breaks, self.agreed, self.judge_at) = (0, 0, 0, 0);
+    }
+
     /// Judges the first reply in `rest` and returns its length; `None` if it is not complete.
     fn judge_next(
         &mut self,
@@ -289,16 +320,26 @@ impl Replies {
         rest: &[u8],
         emit: &mut dyn FnMut(Finding<'_>),
     ) -> Option<usize> {
+        if self.skips > 0 {
+            let len = self.find_lines(rest, self.skips);
+            self.skips -= self.breaks;
+            return Some(len.unwrap_or(rest.len()));
+        }
         let expected = self.pending.front().map_or(self.next_seq.saturating_sub(1), |oldest| oldest.seq);
         let lines = if matches!(rules.expect, Expect::Echo) { rules.messages.lines(expected) } else { 1 };
         if lines == 0 {
             return self.judge_bytes(rules, conn, rest, expected, emit);
         }
-        let cut = || {
-            let is_too_long = rest.len() >= LONGEST_LINE && rest.len() > 2 * rules.messages.text(conn, expected).len();
-            is_too_long.then_some(rest.len())
+        let len = match self.find_lines(rest, lines) {
+            Some(len) if len <= rules.max_reply => len,
+            None if rest.len() <= rules.max_reply => return None,
+            len => {
+                self.skips = lines - self.breaks;
+                let len = len.unwrap_or(rest.len());
+                self.settle_as(None, conn, &rest[..len], true, emit);
+                return Some(len);
+            }
         };
-        let len = self.find_lines(rest, lines).or_else(cut)?;
         let line = &rest[..len];
         let is_right = match &rules.expect {
             Expect::Echo => {
@@ -344,31 +385,36 @@ impl Replies {
         expected: u64,
         emit: &mut dyn FnMut(Finding<'_>),
     ) -> Option<usize> {
-        let mut text = Vec::new();
+        if rest.len() < self.judge_at {
+            return None;
+        }
         let mut is_beginning = false;
-        for (at, message) in self.pending.iter().enumerate() {
-            text.clear();
-            rules.messages.write(conn, message.seq, &mut text);
-            if rest.starts_with(&text) {
-                let len = text.len();
+        for at in 0..self.pending.len() {
+            let from = if at == 0 { self.agreed } else { 0 };
+            let Agreement { agreed, len } = rules.messages.compare(conn, self.pending[at].seq, rest, from);
+            if agreed == len {
                 self.settle(Some(Known::Pending(at)), conn, &rest[..len], emit);
                 return Some(len);
             }
-            is_beginning |= text.starts_with(rest);
+            is_beginning |= agreed == rest.len();
             // The expected reply has begun: wait for the rest of it before trying younger messages.
             if at == 0 && is_beginning {
+                self.agreed = agreed;
                 return None;
             }
         }
-        text.clear();
-        rules.messages.write(conn, expected, &mut text);
-        let usual = text.len();
+        let usual = rules.messages.len(conn, expected);
         if let Some((seq, len)) = self.identify_bytes(rules, conn, rest) {
             let known = self.place_of(seq);
             self.settle(Some(known), conn, &rest[..len], emit);
             return Some(len);
         }
         if is_beginning || rest.len() < usual || self.begins_longer(rules, conn, rest) {
+            if rest.len() >= LONG && rest.len() < usual {
+                // Near the usual length each byte may be the last one of a reply.
+                let eighth = rest.len() + rest.len() / 8;
+                self.judge_at = eighth.min(usual.saturating_sub(LONGEST_NUMBERS));
+            }
             return None;
         }
         self.settle(None, conn, &rest[..usual], emit);
@@ -376,7 +422,7 @@ impl Replies {
     }
 
     fn identify_line(&self, rules: &Rules, conn: u64, line: &[u8]) -> Option<Known> {
-        let is_text = |seq| rules.messages.lines(seq) > 0 && rules.messages.text(conn, seq) == line;
+        let is_text = |seq| rules.messages.lines(seq) > 0 && rules.messages.is_text(conn, seq, line);
         if self.pending.front().is_some_and(|oldest| is_text(oldest.seq)) {
             return Some(Known::Pending(0));
         }
@@ -390,7 +436,7 @@ impl Replies {
         if let Some(at) = self.missed.iter().rev().take(REMEMBERED as usize).position(|&seq| is_text(seq)) {
             return Some(Known::Missed(self.missed.len() - 1 - at));
         }
-        (remembered..self.next_seq).rev().find(|&seq| is_text(seq)).map(Known::Answered)
+        rules.messages.distinct(remembered, self.next_seq).find(|&seq| is_text(seq)).map(Known::Answered)
     }
 
     /// The number and length of an earlier message, if `rest` begins with it.
@@ -399,21 +445,21 @@ impl Replies {
             rules.messages.recognize(conn, rest, self.next_seq)?
         } else {
             let remembered = self.next_seq.saturating_sub(REMEMBERED);
-            let is_text = |seq: &u64| rest.starts_with(&rules.messages.text(conn, *seq));
+            let is_text = |seq: &u64| rules.messages.begins_with_text(conn, *seq, rest);
             let missed = self.missed.iter().rev().take(REMEMBERED as usize).copied().find(is_text);
-            missed.or_else(|| (remembered..self.next_seq).rev().find(is_text))?
+            missed.or_else(|| rules.messages.distinct(remembered, self.next_seq).find(is_text))?
         };
-        Some((seq, rules.messages.text(conn, seq).len()))
+        Some((seq, rules.messages.len(conn, seq)))
     }
 
     /// Whether `rest` may be the beginning of an earlier message that is longer than the expected one: `<10>` is longer
     /// than `<9>`.
     fn begins_longer(&self, rules: &Rules, conn: u64, rest: &[u8]) -> bool {
         let remembered = self.next_seq.saturating_sub(REMEMBERED);
-        let texts = (remembered..self.next_seq).rev().map(|seq| rules.messages.text(conn, seq));
+        let agreements = (remembered..self.next_seq).rev().map(|seq| rules.messages.compare(conn, seq, rest, 0));
         // Texts grow with their numbers, so the first that is not longer ends the search. Usually that is the first
         // one.
-        texts.take_while(|text| text.len() > rest.len()).any(|text| text.starts_with(rest))
+        agreements.take_while(|text| text.len > rest.len()).any(|text| text.agreed == rest.len())
     }
 
     fn place_of(&self, seq: u64) -> Known {
@@ -428,7 +474,19 @@ impl Replies {
 
     /// Emits the finding for a reply, given the message that it belongs to.
     fn settle(&mut self, known: Option<Known>, conn: u64, received: &[u8], emit: &mut dyn FnMut(Finding<'_>)) {
-        let finding = |verdict, message: Option<Pending>, seq| Finding { verdict, message, conn, seq, received };
+        self.settle_as(known, conn, received, false, emit);
+    }
+
+    fn settle_as(
+        &mut self,
+        known: Option<Known>,
+        conn: u64,
+        received: &[u8],
+        is_too_long: bool,
+        emit: &mut dyn FnMut(Finding<'_>),
+    ) {
+        let finding =
+            |verdict, message: Option<Pending>, seq| Finding { verdict, message, conn, seq, received, is_too_long };
         match known {
             Some(Known::Pending(at)) => {
                 let Some(message) = self.pending.remove(at) else { return };
@@ -450,31 +508,41 @@ impl Replies {
     }
 }
 
-/// Splits the bytes of a connection into lines, for a fan-out and for greetings.
+/// Splits the bytes of a connection into lines, for a fan-out.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     buf: Vec<u8>,
+    /// Whether the line is too long, and its bytes are dropped until its end.
+    skips: bool,
 }
 
 impl Lines {
-    /// Takes in `chunk` and passes each complete line, with its line break, to `emit`. A line without an end is cut.
-    pub(crate) fn feed(&mut self, chunk: &[u8], mut emit: impl FnMut(&[u8])) {
+    /// Takes in `chunk` and passes each complete line, with its line break, to `emit`. A line of more than `limit` bytes
+    /// is dropped.
+    pub(crate) fn feed(&mut self, chunk: &[u8], limit: usize, mut emit: impl FnMut(&[u8])) {
         let mut rest = chunk;
         while let Some(at) = memchr(b'\n', rest) {
             let (line, behind) = rest.split_at(at + 1);
-            if self.buf.is_empty() {
-                emit(line);
-            } else {
-                self.buf.extend_from_slice(line);
-                emit(&self.buf);
-                self.buf = Vec::new();
-            }
             rest = behind;
+            if std::mem::take(&mut self.skips) {
+                continue;
+            }
+            let mut whole = std::mem::take(&mut self.buf);
+            let line = if whole.is_empty() {
+                line
+            } else {
+                whole.extend_from_slice(line);
+                &whole
+            };
+            if line.len() <= limit {
+                emit(line);
+            }
         }
-        self.buf.extend_from_slice(rest);
-        if self.buf.len() > LONGEST_LINE {
-            emit(&self.buf);
-            self.buf = Vec::new();
+        if !self.skips {
+            self.buf.extend_from_slice(rest);
+        }
+        if self.buf.len() > limit {
+            (self.buf, self.skips) = (Vec::new(), true);
         }
     }
 }

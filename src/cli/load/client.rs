@@ -5,7 +5,7 @@
 //!        │        (begun when     │          │         │
 //!        │         all are made   │          │         └ half-closed, read to the server's FIN: 200 ms
 //!        │         or failed)     │          └ every unanswered message keeps its timeout
-//!        └────────────────────────┴─▶ no connection is left: immediately
+//!        └────────────────────────┴─▶ no connection is left, Ctrl-C, --fail-fast: immediately
 //! ```
 //!
 //! This file has the stages. The other files add the methods for connecting, sending, receiving and timeouts to
@@ -23,6 +23,7 @@ mod lookup;
 mod metronome;
 mod overdue;
 mod passes;
+mod reconnecting;
 mod run;
 mod sending;
 
@@ -33,7 +34,7 @@ use bucle::process::{self, Input, Signal};
 use bucle::{EventLoop, Loop, Result};
 
 use super::check::fanout::Room;
-use super::ledger::Ledger;
+use super::ledger::{EarlyEnd, Ledger, Why};
 use super::options::{Length, Model};
 use super::progress::{Progress, Snapshot, Unit};
 use super::schedule::{Schedule, first_number_from};
@@ -49,6 +50,9 @@ use run::{FIN_TIMEOUT_NS, Run, SharedRun};
 /// The interval of [`Run::tick`]: the shortest time between two sweeps for overdue messages. In the closed model the
 /// lateness of this timer is the generator's lag.
 const TICK: Duration = Duration::from_millis(10);
+
+/// The loop counts whole milliseconds, so a timer may be a millisecond late although the loop was not.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// Runs the job to its end.
 pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
@@ -97,13 +101,18 @@ fn listen_to_signals(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     Ok(())
 }
 
-/// Commands of the parent on standard input: `go` starts the load, `stop` (or any other text) ends the run with a
-/// report, and the end of the input means that the parent is gone: the process ends.
+/// Commands of the parent on standard input: `go` starts the load, `end` ends it because another process has failed
+/// under `--fail-fast`, `stop` (or any other text) interrupts it, and the end of the input means that the parent is
+/// gone: the process ends.
 fn listen_to_parent(lp: &mut Loop, run: &SharedRun) -> Result<()> {
     let run = run.clone();
     let input = process::stdin(lp, move |lp, _, input| match input {
-        Input::Data(b"go\n") => run.borrow_mut().begin(lp),
-        Input::Data(_) => run.borrow_mut().interrupt(lp),
+        // Commands that were written one after the other may arrive together.
+        Input::Data(lines) => lines.split_inclusive(|&byte| byte == b'\n').for_each(|line| match line {
+            b"go\n" => run.borrow_mut().begin(lp),
+            b"end\n" => run.borrow_mut().cut_short(lp, Why::FailFast),
+            _ => run.borrow_mut().interrupt(lp),
+        }),
         _ => std::process::exit(exit_code::INTERRUPTED.into()),
     })?;
     input.unref(lp);
@@ -162,7 +171,7 @@ impl Run {
             lp.unref(timer);
         }
         if self.has_no_connection_left() {
-            return self.end_steady(lp);
+            return self.end_early(lp, Why::NoConnection);
         }
         for at in 0..self.conns.len() {
             match self.model() {
@@ -196,6 +205,9 @@ impl Run {
         if self.stage == Stage::Steady && now >= self.steady_end {
             // The last messages that are due belong to the steady phase, even if this call is late.
             self.send_due(lp);
+            if self.living == 0 {
+                self.count_unsent_until(self.steady_end, now);
+            }
             if self.schedule.is_none_or(|schedule| self.go_at.saturating_add(schedule.due()) >= self.steady_end) {
                 self.end_steady(lp);
             }
@@ -218,8 +230,25 @@ impl Run {
 
     /// No connection is open and none will be made, so nothing can be sent.
     fn has_no_connection_left(&self) -> bool {
-        self.living == 0 && self.connecting == 0 && !matches!(self.model(), Model::Churn | Model::Script(_))
-            || self.job.targets.is_err()
+        self.living == 0 && self.connecting == 0 && !self.reopens() || self.job.targets.is_err()
+    }
+
+    /// Ends the steady phase, or the warm-up, before its time. Without a connection all messages that would still have
+    /// been due are counted as unsent.
+    fn end_early(&mut self, lp: &mut Loop, why: Why) {
+        let now = self.now();
+        let is_all_begun = self.left == Some(0) && why == Why::NoConnection;
+        let is_through = now >= self.steady_end || is_all_begun;
+        if self.stage < Stage::Drain && !is_through {
+            let after_ns = if self.stage == Stage::Steady { now - self.steady_at } else { 0 };
+            let of_ns = self.job.load.steady_ns();
+            self.book.ledger.ended_early = Some(EarlyEnd { after_ns, of_ns, why });
+        }
+        if self.stage < Stage::Drain && why == Why::NoConnection {
+            self.count_unsent_until(self.steady_end, now);
+            self.count_unsent_rest(now);
+        }
+        self.end_steady(lp);
     }
 
     /// Ends the steady phase (or the warm-up, if the run ends early): nothing more is sent.
@@ -236,9 +265,12 @@ impl Run {
         } else if self.stage == Stage::Warmup {
             self.book.ledger.warmup_ns = now - self.go_at;
         }
+        self.count_absences(now);
         self.stage = Stage::Drain;
+        self.drain_at = now;
         self.metronome = None;
         self.count_ungreeted(now);
+        self.cut_pauses(now);
         if self.is_quiet() {
             self.close(lp);
         }
@@ -276,16 +308,39 @@ impl Run {
         let ledger = &mut self.book.ledger;
         let steady_at = if self.book.has_steady_begun { self.steady_at } else { u64::MAX };
         ledger.elapsed_ns = ledger.steady_ns.max(last.saturating_sub(steady_at));
+        if let Some(EarlyEnd { why: Why::NoConnection, of_ns: Some(of_ns), .. }) = ledger.ended_early {
+            // The server answered nothing for the rest of the time: that belongs to its rate.
+            ledger.elapsed_ns = ledger.elapsed_ns.max(of_ns);
+        }
         lp.stop();
     }
 
-    /// Ctrl-C: sends and counts nothing more.
+    /// Ctrl-C.
     fn interrupt(&mut self, lp: &mut Loop) {
         if self.stage >= Stage::Closing {
             self.book.ledger.is_interrupted |= self.stage == Stage::Closing;
             return;
         }
         self.book.ledger.is_interrupted = true;
+        self.cut_short(lp, Why::Interrupted);
+    }
+
+    /// `--fail-fast`: ends the run if a message has failed. Returns whether the run is over.
+    fn is_over_by_failure(&mut self, lp: &mut Loop) -> bool {
+        let ledger = &self.book.ledger;
+        let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady);
+        if self.job.load.fail_fast && is_running && ledger.warmup.failures() + ledger.steady.failures() > 0 {
+            self.cut_short(lp, Why::FailFast);
+        }
+        self.is_cut_short
+    }
+
+    /// Sends and counts nothing more: unanswered messages are unfinished.
+    fn cut_short(&mut self, lp: &mut Loop, why: Why) {
+        if self.stage >= Stage::Closing {
+            return;
+        }
+        self.is_cut_short = true;
         self.progress.end();
         for at in 0..self.conns.len() {
             self.count_unfinished(at);
@@ -296,7 +351,7 @@ impl Run {
             }
         }
         self.untaken = 0;
-        self.end_steady(lp);
+        self.end_early(lp, why);
         if self.stage == Stage::Drain {
             self.close(lp);
         }
@@ -306,7 +361,7 @@ impl Run {
     fn tick(&mut self, lp: &mut Loop) {
         let now = self.now();
         if self.stage == Stage::Steady && self.schedule.is_none() && self.is_anything_due() {
-            self.book.ledger.lag.record(now.saturating_sub(self.ticked_at + nanos(TICK)));
+            self.book.ledger.lag.record(now.saturating_sub(self.ticked_at + nanos(TICK + TIMER_STEP)));
         }
         self.ticked_at = now;
         let sweep_every = (self.rules.timeout / 20).clamp(nanos(TICK), 10 * nanos(TICK));
@@ -317,6 +372,7 @@ impl Run {
             let call = self.later(move |run, lp| run.sweep(lp, now));
             lp.set_immediate(call);
         }
+        self.is_over_by_failure(lp);
         self.advance(lp);
         self.book.ledger.timeline.look(now, self.living as u64);
         let (ledger, unit) = (&self.book.ledger, Unit::of(&self.job.load));
@@ -332,7 +388,7 @@ impl Run {
     /// Whether the lateness of a timer would delay a message. It would not while connections are held, while all
     /// scripts pause, and before a greeting has come.
     fn is_anything_due(&self) -> bool {
-        let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|active| !active.is_pausing);
+        let is_acting = |conn: &Conn| conn.pass.as_ref().is_some_and(|active| active.pauses_since.is_none());
         match self.model() {
             Model::Hold => false,
             Model::Script(_) => self.conns.iter().any(is_acting),

@@ -8,6 +8,9 @@
 mod chart;
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::path::Path;
 
 use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
@@ -18,6 +21,10 @@ use super::timeline::Cut;
 use super::units::{grouped, plain, time_of};
 use chart::{Axis, Chart, Curve, Shape, Step};
 
+/// The beginning of every page, by which a page is recognised.
+const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+                    <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>bucle load ";
+
 const STYLE: &str = include_str!("html/style.css");
 
 /// How many points a curve of percentiles has.
@@ -26,14 +33,38 @@ const POINTS: u32 = 200;
 /// Phases shorter than this part of the run are not marked: their line would cover another line.
 const VISIBLE: f64 = 0.03;
 
+/// Opens the file of a page. An earlier page is overwritten, but no other file. `Err` is a sentence.
+pub(crate) fn create(path: &Path) -> Result<File, String> {
+    if is_another_file(path) {
+        let path = path.display();
+        return Err(format!(
+            "cannot write the page of --html to {path}: the file exists and is not such a page; \
+             use another name, or remove the file first"
+        ));
+    }
+    File::create(path).map_err(|error| format!("cannot write the page of --html: {error}; check the file name"))
+}
+
+/// Whether the file has something other than a page of this command.
+fn is_another_file(path: &Path) -> bool {
+    let has_bytes = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
+    let mut head = [0; HEAD.len()];
+    has_bytes
+        && !File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok_and(|()| head == HEAD.as_bytes())
+}
+
+/// Writes the page to its file, and waits until the disk has it: some file systems report a full disk only then.
+pub(crate) fn save(mut file: File, page: &str) -> io::Result<()> {
+    file.write_all(page.as_bytes())?;
+    if file.metadata()?.is_file() { file.sync_all() } else { Ok(()) }
+}
+
 /// Writes the page.
 pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
     let ledger = &run.ledger;
-    let title = format!("bucle load {}", escape(load.target_url().trim_start_matches("tcp://")));
+    let target = escape(load.target_url().trim_start_matches("tcp://"));
     let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>{title}</title><style>\n{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n\
+        "{HEAD}{target}</title><style>\n{STYLE}</style></head>\n<body>\n<h1>bucle load {target}</h1>\n\
          <p class=\"soft\">{}<br>{}, bucle {}</p>\n",
         escape(&report::describe(load)),
         escape(&run.started.replace('T', " ").replace('Z', " UTC")),
@@ -81,10 +112,12 @@ fn verdict(out: &mut String, load: &Load, run: &FinishedRun) {
             reasons.push(format!("{}{phase}", report::failures(counts)));
         }
     }
+    reasons.extend(report::early_end(ledger));
     let troubles = report::troubles(ledger);
     if !troubles.is_empty() {
         reasons.push(format!("connections: {}", troubles.join(", ")));
     }
+    reasons.extend(report::absences(load, ledger));
     reasons.extend(report::no_connection(load, ledger).into_iter().map(|(what, _)| what));
     reasons.extend(report::thresholds(load, ledger));
     reasons.extend(report::hints(load, ledger));
@@ -164,6 +197,7 @@ fn first_failure(out: &mut String, first: &Failure) {
     );
     let expected = first.expected.as_ref().map(|text| ("expected", text));
     let said = [("sent", &first.sent)].into_iter().chain(expected).chain([("received", &first.received)]);
+    let said = said.chain(first.reason.as_ref().map(|reason| ("reason", reason)));
     for (name, text) in said {
         let _ = write!(out, "<tr><th>{name}</th><td>{}</td></tr>", escape(text));
     }

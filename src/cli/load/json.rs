@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::counts::{Counts, QUANTILES};
-use super::ledger::FinishedRun;
+use super::ledger::{EarlyEnd, FinishedRun};
 use super::options::Load;
 use super::report;
 
@@ -16,6 +16,7 @@ pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
         json!({
             "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
             "sent": failure.sent, "expected": failure.expected, "received": failure.received, "line": failure.line,
+            "reason": failure.reason,
         })
     });
     json!({
@@ -54,6 +55,9 @@ pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
         "hints": report::hints(load, ledger),
         "failed": run.failed,
         "interrupted": ledger.is_interrupted,
+        "ended_early": ledger.ended_early.map(EarlyEnd::value),
+        "reconnects": ledger.reconnects,
+        "away_ns": ledger.away_ns,
         "exit": run.exit,
     })
 }

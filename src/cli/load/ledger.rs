@@ -15,7 +15,7 @@ use super::threshold::Metric;
 use super::timeline::Timeline;
 use crate::cli::exit_code;
 
-/// The generator is late if the 99th percentile of its lag is more than this, in nanoseconds.
+/// Figures are uncertain if the 99th percentile of the generator's lag is more than this, in nanoseconds.
 pub(crate) const LATE: u64 = 1_000_000;
 
 /// The generator is busy if it uses more than this part of a core.
@@ -146,6 +146,62 @@ pub(crate) struct Failure {
     pub(crate) received: String,
     /// The line of the step in the script.
     pub(crate) line: Option<u64>,
+    /// Why the reply is wrong, if that is not to be seen.
+    pub(crate) reason: Option<String>,
+}
+
+/// A run whose steady phase ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EarlyEnd {
+    /// The measured length of the steady phase; 0 if the run ended before it.
+    pub(crate) after_ns: u64,
+    /// The length that was asked for, if the options determine it.
+    pub(crate) of_ns: Option<u64>,
+    pub(crate) why: Why,
+}
+
+/// Why a run ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// No connection was left.
+    NoConnection,
+    /// `--fail-fast`, and a reply was not exact.
+    FailFast,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl Why {
+    const ALL: [Why; 3] = [Why::NoConnection, Why::FailFast, Why::Interrupted];
+
+    /// Its name in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Why::NoConnection => "no_connection",
+            Why::FailFast => "fail_fast",
+            Why::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl EarlyEnd {
+    pub(crate) fn value(self) -> Value {
+        json!({ "after_ns": self.after_ns, "of_ns": self.of_ns, "why": self.why.name() })
+    }
+
+    fn of(value: &Value) -> Option<EarlyEnd> {
+        let why = value["why"].as_str()?;
+        let why = Why::ALL.into_iter().find(|known| known.name() == why)?;
+        Some(EarlyEnd { after_ns: u64_of(&value["after_ns"]), of_ns: value["of_ns"].as_u64(), why })
+    }
+
+    /// The early end of a run of two parts. Without a connection in one part, the other goes on; the other reasons end
+    /// the whole run.
+    fn merged(one: Option<EarlyEnd>, other: Option<EarlyEnd>) -> Option<EarlyEnd> {
+        let ends = [one, other];
+        let last = ends.into_iter().flatten().max_by_key(|end| (end.why != Why::NoConnection, end.after_ns))?;
+        (last.why != Why::NoConnection || ends.iter().all(Option::is_some)).then_some(last)
+    }
 }
 
 const KINDS: [Verdict; 7] = [
@@ -187,6 +243,14 @@ pub(crate) struct Ledger {
     pub(crate) cpu: f64,
     pub(crate) first_failure: Option<Failure>,
     pub(crate) is_interrupted: bool,
+    pub(crate) ended_early: Option<EarlyEnd>,
+    /// `--reconnect`: how many connections were opened anew.
+    pub(crate) reconnects: u64,
+    /// The sum over all connections of the time that they were lost or not made, from the start of the load to the end
+    /// of the steady phase.
+    pub(crate) away_ns: u64,
+    /// Whether the ledger of a worker process has been added.
+    is_merged: bool,
     pub(crate) timeline: Timeline,
 }
 
@@ -201,6 +265,8 @@ pub(crate) struct FinishedRun {
     pub(crate) failed: Vec<String>,
     /// The exit status.
     pub(crate) exit: u8,
+    /// Whether the page of `--html` could not be written.
+    pub(crate) has_lost_page: bool,
 }
 
 impl Ledger {
@@ -239,9 +305,12 @@ impl Ledger {
         self.lag.quantile(0.99).unwrap_or(0)
     }
 
-    /// Whether the generator was the limit, not the server.
+    /// Whether the generator was the limit, not the server: it was busy, or its own lateness explains most of the
+    /// response times. If a server takes a second, it does not matter that some messages were sent 2 ms late.
     pub(crate) fn is_saturated(&self) -> bool {
-        self.lag_p99() > LATE || self.cpu > BUSY
+        let lag = self.lag_p99();
+        let explains = self.response.quantile(0.99).is_some_and(|p99| lag > p99 / 2);
+        self.cpu > BUSY || lag > LATE && explains
     }
 
     pub(crate) fn errors(&self) -> u64 {
@@ -296,6 +365,7 @@ impl Ledger {
             json!({
                 "at": failure.at, "conn": failure.conn, "seq": failure.seq, "kind": failure.kind,
                 "sent": failure.sent, "expected": failure.expected, "received": failure.received, "line": failure.line,
+                "reason": failure.reason,
             })
         });
         let errno: Map<String, Value> =
@@ -310,7 +380,9 @@ impl Ledger {
             "ungreeted": self.ungreeted, "first_wrong": self.first_wrong,
             "echoed": self.echoed, "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
-            "first_failure": failure, "is_interrupted": self.is_interrupted, "timeline": self.timeline.value(),
+            "first_failure": failure, "is_interrupted": self.is_interrupted,
+            "ended_early": self.ended_early.map(EarlyEnd::value),
+            "reconnects": self.reconnects, "away_ns": self.away_ns, "timeline": self.timeline.value(),
         });
         value.to_string()
     }
@@ -343,6 +415,11 @@ impl Ledger {
         self.bytes_in += u64_of(&value["bytes_in"]);
         self.cpu = self.cpu.max(value["cpu"].as_f64().unwrap_or(0.0));
         self.is_interrupted |= value["is_interrupted"].as_bool().unwrap_or(false);
+        let ended_early = EarlyEnd::of(&value["ended_early"]);
+        self.ended_early = if self.is_merged { EarlyEnd::merged(self.ended_early, ended_early) } else { ended_early };
+        self.is_merged = true;
+        self.reconnects += u64_of(&value["reconnects"]);
+        self.away_ns += u64_of(&value["away_ns"]);
         if let Some(failure) = failure_of(&value["first_failure"])
             && self.first_failure.as_ref().is_none_or(|first| failure.at < first.at)
         {
@@ -365,6 +442,7 @@ fn failure_of(value: &Value) -> Option<Failure> {
         expected: value["expected"].as_str().map(str::to_owned),
         received: text("received"),
         line: value["line"].as_u64(),
+        reason: value["reason"].as_str().map(str::to_owned),
     })
 }
 
@@ -396,6 +474,7 @@ mod tests {
             expected: Some("y".to_owned()),
             received: "x".to_owned(),
             line: Some(3),
+            reason: Some("z".to_owned()),
         });
         for part in &parts {
             merged.add_line(&part.to_line()).unwrap();
@@ -407,6 +486,50 @@ mod tests {
         assert_eq!(merged.first_failure, parts[2].first_failure);
         for (_, quantile) in QUANTILES {
             assert_eq!(merged.response.quantile(quantile), whole.response.quantile(quantile));
+        }
+    }
+
+    #[test]
+    fn the_generator_is_the_limit_only_if_it_explains_the_figures() {
+        const MS: u64 = 1_000_000;
+        let table = [
+            ("a server that was stopped for a second", 0.01, 2 * MS, Some(1000 * MS), false),
+            ("a server that waits 40 ms", 0.01, 19 * MS, Some(40 * MS), false),
+            ("a server that never answers", 0.0, 500 * MS, None, false),
+            ("a fast server, and a generator that is late", 0.3, 2 * MS, Some(3 * MS), true),
+            ("a generator that was stopped", 0.1, 490 * MS, Some(500 * MS), true),
+            ("a little late", 0.1, MS * 9 / 10, Some(MS), false),
+            ("busy", 0.91, 0, Some(40 * MS), true),
+            ("busy, and nothing answers", 0.91, 0, None, true),
+        ];
+        for (name, cpu, lag, response, want) in table {
+            let mut ledger = Ledger { cpu, ..Ledger::default() };
+            (0..100).for_each(|_| ledger.lag.record(lag));
+            (0..100).for_each(|_| response.into_iter().for_each(|ns| ledger.measured(ns, ns)));
+            assert_eq!(ledger.is_saturated(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_of_several_processes_ends_early_if_all_do_or_one_has_a_reason_for_all() {
+        let end = |after_ns, why| Some(EarlyEnd { after_ns, of_ns: Some(9), why });
+        let gone = |after_ns| end(after_ns, Why::NoConnection);
+        let table = [
+            (vec![None, None], None),
+            (vec![gone(1), gone(3), gone(2)], gone(3)),
+            (vec![gone(1), None, gone(2)], None),
+            (vec![None, gone(2)], None),
+            (vec![None, end(2, Why::FailFast), gone(5)], end(2, Why::FailFast)),
+            (vec![end(1, Why::Interrupted), end(2, Why::Interrupted)], end(2, Why::Interrupted)),
+        ];
+        for (parts, want) in table {
+            let mut sum = Ledger::default();
+            for &ended_early in &parts {
+                let part = Ledger { ended_early, reconnects: 2, away_ns: 5, ..Ledger::default() };
+                sum.add_line(&part.to_line()).unwrap();
+            }
+            assert_eq!(sum.ended_early, want, "{parts:?}");
+            assert_eq!((sum.reconnects, sum.away_ns), (2 * parts.len() as u64, 5 * parts.len() as u64));
         }
     }
 

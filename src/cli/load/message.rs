@@ -6,8 +6,9 @@
 //!   "{conn}:{seq} {rand:4}\n"   connection 3, number 17   ──▶   "3:17 a9Xq\n"
 //! ```
 //!
-//! So sent texts are not stored. To compare a reply, the text is written again. A reply that is received twice, or
-//! minutes late, is recognised by its number ([`Messages::recognize`]) without using memory.
+//! So sent texts are not stored. A reply is compared with the text part by part ([`Messages::compare`]), and the
+//! comparison can begin anywhere in the text: a reply that arrives in a thousand pieces is compared once. A reply that
+//! is received twice, or minutes late, is recognised by its number ([`Messages::recognize`]) without using memory.
 
 /// A part of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +27,17 @@ enum Part {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Template {
     parts: Vec<Part>,
+    /// How many lines it has. 0 if it does not end in a line break: such a message is counted in bytes.
+    lines: usize,
+}
+
+/// How far bytes agree with the text of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Agreement {
+    /// How many bytes, from the first one, are those of the text.
+    pub(crate) agreed: usize,
+    /// The length of the text.
+    pub(crate) len: usize,
 }
 
 /// How the end of a message is changed.
@@ -80,6 +92,16 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
 }
 
 impl Template {
+    fn of(parts: Vec<Part>) -> Template {
+        let is_line = matches!(parts.last(), Some(Part::Text(tail)) if tail.last() == Some(&b'\n'));
+        let breaks = |part: &Part| match part {
+            Part::Text(text) => memchr::memchr_iter(b'\n', text).count(),
+            _ => 0,
+        };
+        let lines = if is_line { parts.iter().map(breaks).sum() } else { 0 };
+        Template { parts, lines }
+    }
+
     /// Parses `{conn}`, `{seq}` and `{rand:N}`. Other braces are text.
     pub(crate) fn parse(text: &[u8]) -> Result<Template, String> {
         if text.is_empty() {
@@ -112,7 +134,7 @@ impl Template {
         if !literal.is_empty() {
             parts.push(Part::Text(literal.into()));
         }
-        Ok(Template { parts })
+        Ok(Template::of(parts))
     }
 
     /// Texts that look like placeholders but are not: a word in braces (`{foo}`, `{ seq }`), or braces that begin like
@@ -149,7 +171,7 @@ impl Template {
             tail.extend_from_slice(b"\r\n");
             self.parts.push(Part::Text(tail.into()));
         }
-        self
+        Template::of(self.parts)
     }
 
     pub(crate) fn has_rand(&self) -> bool {
@@ -158,19 +180,6 @@ impl Template {
 
     fn has_seq(&self) -> bool {
         self.parts.contains(&Part::Seq)
-    }
-
-    /// How many lines it has. 0 if it does not end in a line break: such a message is counted in bytes.
-    fn lines(&self) -> usize {
-        let Some(Part::Text(tail)) = self.parts.last() else { return 0 };
-        if tail.last() != Some(&b'\n') {
-            return 0;
-        }
-        let breaks = |part: &Part| match part {
-            Part::Text(text) => text.iter().filter(|&&byte| byte == b'\n').count(),
-            _ => 0,
-        };
-        self.parts.iter().map(breaks).sum()
     }
 
     /// Whether it begins with `{conn}:{seq} `.
@@ -187,31 +196,65 @@ impl Template {
     fn write_parts(&self, parts: &[Part], seed: u64, conn: u64, seq: u64, out: &mut Vec<u8>) {
         let start = out.len();
         for (i, part) in parts.iter().enumerate() {
-            let rest = |size: usize, out: &Vec<u8>| size.saturating_sub(out.len() - start);
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Conn => push_number(conn, out),
                 Part::Seq => push_number(seq, out),
-                Part::Rand(len) => push_letters(mix(seed ^ mix(conn ^ mix(seq ^ (i as u64) << 56))), *len, out),
-                Part::Fill(size) => {
-                    let len = rest(*size, out);
-                    push_letters(mix(seed ^ mix(conn ^ mix(seq))), len, out);
+                Part::Rand(_) | Part::Fill(_) => {
+                    let len = part.len(conn, seq, out.len() - start);
+                    push_letters(part.letters(seed, conn, seq, i), len, out);
                 }
             }
         }
+    }
+
+    /// How far `bytes` agree with the text of message `seq`. The first `from` of them are known to agree.
+    fn compare(&self, seed: u64, conn: u64, seq: u64, bytes: &[u8], from: usize) -> Agreement {
+        self.compare_parts(&self.parts, seed, (conn, seq), bytes, from)
+    }
+
+    fn compare_parts(
+        &self,
+        parts: &[Part],
+        seed: u64,
+        (conn, seq): (u64, u64),
+        bytes: &[u8],
+        from: usize,
+    ) -> Agreement {
+        let (mut agreed, mut is_equal) = (from, true);
+        let mut start = 0;
+        for (i, part) in parts.iter().enumerate() {
+            let end = start + part.len(conn, seq, start);
+            if is_equal && agreed < end && agreed < bytes.len() {
+                let got = &bytes[agreed..end.min(bytes.len())];
+                let at = agreed - start;
+                let mut digits = Vec::new();
+                let n = match part {
+                    Part::Text(text) => common_beginning(&text[at..], got),
+                    Part::Conn | Part::Seq => {
+                        push_number(if *part == Part::Conn { conn } else { seq }, &mut digits);
+                        common_beginning(&digits[at..], got)
+                    }
+                    Part::Rand(_) | Part::Fill(_) => common_letters(part.letters(seed, conn, seq, i), at, got),
+                };
+                agreed += n;
+                is_equal = n == got.len();
+            }
+            start = end;
+        }
+        Agreement { agreed, len: start }
     }
 
     /// The numbers that `text` may have: the digits in the place of the template's `{seq}`, and their prefixes, the
     /// longest first.
     fn numbers_in(&self, seed: u64, conn: u64, text: &[u8]) -> impl Iterator<Item = u64> {
         let before = self.parts.iter().position(|part| *part == Part::Seq).unwrap_or(self.parts.len());
-        let mut head = Vec::new();
+        let before = &self.parts[..before];
+        let Agreement { agreed, len: head } = self.compare_parts(before, seed, (conn, 0), text, 0);
         // Random letters before the number depend on the number. Only their length is known here; the caller compares
         // them.
-        self.write_parts(&self.parts[..before], seed, conn, 0, &mut head);
-        let fits =
-            text.len() >= head.len() && (self.parts[..before].iter().any(Part::is_random) || text.starts_with(&head));
-        let digits = if fits { &text[head.len()..] } else { &[] };
+        let fits = text.len() >= head && (before.iter().any(Part::is_random) || agreed == head);
+        let digits = if fits { &text[head..] } else { &[] };
         let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).take(20).count();
         // A number has no leading zeros.
         let longest = if digits.first() == Some(&b'0') { len.min(1) } else { len };
@@ -221,6 +264,26 @@ impl Template {
 }
 
 impl Part {
+    /// Its length, if it begins at `start` in the text.
+    fn len(&self, conn: u64, seq: u64, start: usize) -> usize {
+        let digits = |number: u64| number.checked_ilog10().map_or(1, |log| log as usize + 1);
+        match self {
+            Part::Text(text) => text.len(),
+            Part::Conn => digits(conn),
+            Part::Seq => digits(seq),
+            Part::Rand(len) => *len,
+            Part::Fill(size) => size.saturating_sub(start),
+        }
+    }
+
+    /// The number that its random letters are made from. `i` is its place among the parts.
+    fn letters(&self, seed: u64, conn: u64, seq: u64, i: usize) -> u64 {
+        match self {
+            Part::Fill(_) => mix(seed ^ mix(conn ^ mix(seq))),
+            _ => mix(seed ^ mix(conn ^ mix(seq ^ (i as u64) << 56))),
+        }
+    }
+
     fn is_random(&self) -> bool {
         matches!(self, Part::Rand(_) | Part::Fill(_))
     }
@@ -236,7 +299,7 @@ impl Messages {
         let end: &[u8] = if line_end == LineEnd::CrLf { b"\r\n" } else { b"\n" };
         let text = |text: &[u8]| Part::Text(text.into());
         let fill = Part::Fill(size - end.len());
-        let template = Template { parts: vec![Part::Conn, text(b":"), Part::Seq, text(b" "), fill, text(end)] };
+        let template = Template::of(vec![Part::Conn, text(b":"), Part::Seq, text(b" "), fill, text(end)]);
         Messages { templates: vec![template], seed: 0 }
     }
 
@@ -257,7 +320,7 @@ impl Messages {
     }
 
     pub(crate) fn are_tagged_lines(&self) -> bool {
-        self.templates.iter().all(|template| template.is_tagged() && template.lines() == 1)
+        self.templates.iter().all(|template| template.is_tagged() && template.lines == 1)
     }
 
     fn template(&self, seq: u64) -> &Template {
@@ -275,24 +338,68 @@ impl Messages {
         text
     }
 
+    /// The length of the text of message `seq`.
+    pub(crate) fn len(&self, conn: u64, seq: u64) -> usize {
+        self.compare(conn, seq, b"", 0).len
+    }
+
+    /// How far `bytes` agree with the text of message `seq`. The first `from` of them are known to agree.
+    ///
+    /// The comparison ends at the first difference, so that most other messages cost a few bytes.
+    pub(crate) fn compare(&self, conn: u64, seq: u64, bytes: &[u8], from: usize) -> Agreement {
+        self.template(seq).compare(self.seed, conn, seq, bytes, from)
+    }
+
+    /// Whether `bytes` are the text of message `seq`.
+    pub(crate) fn is_text(&self, conn: u64, seq: u64, bytes: &[u8]) -> bool {
+        self.len(conn, seq) == bytes.len() && self.begins_with_text(conn, seq, bytes)
+    }
+
+    /// Whether `bytes` begin with the text of message `seq`.
+    pub(crate) fn begins_with_text(&self, conn: u64, seq: u64, bytes: &[u8]) -> bool {
+        let Agreement { agreed, len } = self.compare(conn, seq, bytes, 0);
+        agreed == len
+    }
+
+    /// The length of the longest message of a run with this many connections.
+    pub(crate) fn longest(&self, connections: u64) -> u64 {
+        let len = |template: &Template| template.compare(0, connections.saturating_sub(1), u64::MAX, b"", 0).len as u64;
+        self.templates.iter().map(len).max().unwrap_or(0)
+    }
+
+    /// The numbers from `from` to below `end` whose messages have different texts, the latest first. A template without
+    /// a number and without random letters always has the same text; only its latest number is among them.
+    pub(crate) fn distinct(&self, from: u64, end: u64) -> impl Iterator<Item = u64> {
+        let count = self.templates.len() as u64;
+        let varies = |seq: u64| self.template(seq).parts.iter().any(|part| part.is_random() || *part == Part::Seq);
+        (from..end).rev().filter(move |&seq| end - seq <= count || varies(seq))
+    }
+
+    /// The length of the line break, `\n` or `\r\n`, at the end of message `seq`; 0 if there is none.
+    pub(crate) fn break_len(&self, seq: u64) -> usize {
+        match self.template(seq).parts.last() {
+            Some(Part::Text(tail)) if tail.ends_with(b"\r\n") => 2,
+            Some(Part::Text(tail)) if tail.ends_with(b"\n") => 1,
+            _ => 0,
+        }
+    }
+
     /// How many lines message `seq` has; 0 if it does not end in a line break.
     pub(crate) fn lines(&self, seq: u64) -> usize {
-        self.template(seq).lines()
+        self.template(seq).lines
     }
 
     /// The number, below `end`, of the message that `bytes` are or begin with. `None` if there is none, or if the
     /// messages contain no number.
     pub(crate) fn recognize(&self, conn: u64, bytes: &[u8], end: u64) -> Option<u64> {
         let count = self.templates.len() as u64;
-        let mut text = Vec::new();
         for (i, template) in self.templates.iter().enumerate().filter(|(_, template)| template.has_seq()) {
             for seq in template.numbers_in(self.seed, conn, bytes) {
                 if seq >= end || seq % count != i as u64 {
                     continue;
                 }
-                text.clear();
-                self.write(conn, seq, &mut text);
-                if bytes.starts_with(&text) && (template.lines() == 0 || bytes.len() == text.len()) {
+                let Agreement { agreed, len } = self.compare(conn, seq, bytes, 0);
+                if agreed == len && (template.lines == 0 || bytes.len() == len) {
                     return Some(seq);
                 }
             }
@@ -321,16 +428,49 @@ fn push_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-fn push_letters(mut state: u64, len: usize, out: &mut Vec<u8>) {
-    let end = out.len() + len;
-    while out.len() < end {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = mix(state);
-        for _ in 0..10.min(end - out.len()) {
-            out.push(LETTERS[(bits & 63) as usize]);
-            bits >>= 6;
+/// How many letters are made from one random number.
+const LETTERS_AT_ONCE: usize = 10;
+
+/// Ten random letters: number `nth` of those that are made from `state`.
+fn ten_letters(state: u64, nth: usize) -> [u8; LETTERS_AT_ONCE] {
+    let mut bits = mix(state.wrapping_add((nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    std::array::from_fn(|_| {
+        let letter = LETTERS[(bits & 63) as usize];
+        bits >>= 6;
+        letter
+    })
+}
+
+fn push_letters(state: u64, len: usize, out: &mut Vec<u8>) {
+    out.reserve(len);
+    for nth in 0..len.div_ceil(LETTERS_AT_ONCE) {
+        let left = len - nth * LETTERS_AT_ONCE;
+        out.extend_from_slice(&ten_letters(state, nth)[..left.min(LETTERS_AT_ONCE)]);
+    }
+}
+
+/// How many bytes of `got` are the random letters from number `at` on.
+fn common_letters(state: u64, at: usize, got: &[u8]) -> usize {
+    let mut agreed = 0;
+    while agreed < got.len() {
+        let (nth, skip) = ((at + agreed) / LETTERS_AT_ONCE, (at + agreed) % LETTERS_AT_ONCE);
+        let rest = &got[agreed..got.len().min(agreed + LETTERS_AT_ONCE - skip)];
+        let n = common_beginning(&ten_letters(state, nth)[skip..], rest);
+        agreed += n;
+        if n < rest.len() {
+            break;
         }
     }
+    agreed
+}
+
+/// How many bytes at the beginning are equal.
+fn common_beginning(one: &[u8], other: &[u8]) -> usize {
+    let len = one.len().min(other.len());
+    if one[..len] == other[..len] {
+        return len;
+    }
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
 }
 
 /// The finisher of SplitMix64 (Steele, Lea and Flood, 2014): a change of one bit in the argument changes half the bits
@@ -460,6 +600,16 @@ mod tests {
         assert_eq!(texts, [&b"a\n"[..], b"b\r\n", b"c", b"a\n", b"b\r\n"]);
         assert_eq!([0, 1, 2].map(|seq| messages.lines(seq)), [1, 1, 0]);
         assert!(Messages::from_file(b"", LineEnd::AsIs).is_err());
+    }
+
+    #[test]
+    fn equal_texts_are_listed_once() {
+        let numbers = |messages: &Messages, end| messages.distinct(0, end).collect::<Vec<_>>();
+        assert_eq!(numbers(&messages("hola"), 5), [4]);
+        assert_eq!(numbers(&messages("{seq}"), 3), [2, 1, 0]);
+        assert_eq!(numbers(&messages("{rand:9}"), 3), [2, 1, 0]);
+        let file = Messages::from_file(b"a\n{seq}\nc", LineEnd::AsIs).unwrap();
+        assert_eq!(numbers(&file, 8), [7, 6, 5, 4, 1]);
     }
 
     #[test]

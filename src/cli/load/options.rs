@@ -16,15 +16,18 @@ use super::message::{LineEnd, Messages, Template, unescape};
 use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
-use super::units::{count, time};
+use super::units::{count, nanos, time};
 pub(crate) use values::{Procs, Ramp, Sources};
-use values::{connections, expect, positive_time, procs, ramp, rate, size, sources, target};
+use values::{connections, expect, max_reply, positive_time, procs, ramp, rate, size, sources, target};
 
 /// The default target.
 const TARGET: &str = "127.0.0.1:8080";
 
 /// The default message. All messages are different, and each names its connection.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
+
+/// The default of `--max-reply`.
+const MAX_REPLY: u64 = 64_000_000;
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -40,7 +43,13 @@ pub(crate) struct Load {
     pub(crate) telnet: bool,
     pub(crate) skip_line: bool,
     pub(crate) expect: Expect,
+    /// Whether a lost or refused connection is opened anew.
+    pub(crate) reconnect: bool,
+    /// Whether the run ends at the first reply that is not exact.
+    pub(crate) fail_fast: bool,
     pub(crate) timeout: Duration,
+    /// The longest message and the longest reply, in bytes.
+    pub(crate) max_reply: u64,
     pub(crate) procs: Procs,
     pub(crate) sources: Sources,
     pub(crate) fail_if: Vec<Threshold>,
@@ -54,6 +63,26 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// The length of the steady phase in nanoseconds, if the options determine it.
+    pub(crate) fn steady_ns(&self) -> Option<u64> {
+        match (self.length, &self.model) {
+            (Length::For(time), _) => Some(nanos(time)),
+            (Length::Messages(count), Model::Open { rate }) => {
+                u64::try_from(u128::from(count) * 1_000_000_000 / u128::from(*rate)).ok()
+            }
+            (Length::Messages(_), _) => None,
+        }
+    }
+
+    /// The length of the longest text that is sent or expected.
+    pub(crate) fn longest_message(&self) -> u64 {
+        match &self.model {
+            Model::Hold => 0,
+            Model::Script(script) => script.longest(self.connections),
+            _ => self.messages.longest(self.connections),
+        }
+    }
+
     /// Whether replies are compared with what is expected.
     pub(crate) fn is_checked(&self) -> bool {
         match self.model {
@@ -143,8 +172,11 @@ pub(crate) fn command() -> clap::Command {
         .arg(flag("telnet").help("Remove telnet commands from replies and refuse all telnet options"))
         .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
         .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply must be: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
-        .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("A conversation, one step per line: send TEXT, expect TEXT, pause TIME, close"))
+        .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("A conversation, one step per line: send TEXT, expect TEXT, pause TIME, close; -d ends a pause"))
+        .arg(flag("reconnect").conflicts_with("churn").help("Open a lost or refused connection anew, after 100 ms, doubled up to 5 s"))
+        .arg(flag("fail-fast").help("End the run at the first reply that is not exact"))
         .arg(number("timeout", "TIME").default_value("5s").value_parser(positive_time).help("Time limit for a connect, and for each reply"))
+        .arg(number("max-reply", "BYTES").default_value("64M").value_parser(max_reply).help("The longest message and reply; a longer reply is wrong"))
         .arg(number("procs", "N|auto").default_value("1").value_parser(procs).help("Number of processes that share the load"))
         .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, used in turn  [default: auto]"))
         .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; 5 alone is 5 seconds; repeatable"))
@@ -204,7 +236,10 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
         messages: messages(matches, line_end)?,
         telnet: matches.get_flag("telnet"),
         skip_line: matches.get_flag("skip-line"),
+        reconnect: matches.get_flag("reconnect"),
+        fail_fast: matches.get_flag("fail-fast"),
         timeout: matches.get_one("timeout").copied().unwrap_or(Duration::from_secs(5)),
+        max_reply: matches.get_one("max-reply").copied().unwrap_or(MAX_REPLY),
         procs: matches.get_one("procs").copied().unwrap_or(Procs::Count(1)),
         sources: matches.get_one("source").cloned().unwrap_or(Sources::Auto),
         fail_if: matches.get_many::<Threshold>("fail-if").into_iter().flatten().cloned().collect(),
@@ -261,6 +296,11 @@ fn check(load: &Load) -> Result<(), String> {
             return Err(
                 "a fan-out is checked in one process, which needs all connections: leave out --procs".to_owned()
             );
+        }
+        if load.reconnect {
+            return Err("the server of a fan-out may not know a new connection yet when the next message is sent: \
+                        leave out --reconnect"
+                .to_owned());
         }
         if !load.messages.are_tagged_lines() {
             return Err("with --expect fanout every message must be one line that begins with '{conn}:{seq} ': \
@@ -320,6 +360,9 @@ mod tests {
             (&["-d", "0"], false),
             (&["--warmup", "0"], true),
             (&["--timeout", "0"], false),
+            (&["--max-reply", "1M"], true),
+            (&["--max-reply", "0"], false),
+            (&["--max-reply", "2000M"], false),
             (&["--expect", "fanout"], true),
             (&["--expect", "fanout", "-m", r"hola\n"], false),
             (&["--expect", "fanout", "-m", "{conn}:{seq} hola"], false),
@@ -329,6 +372,11 @@ mod tests {
             (&["--expect", "fanout", "--procs", "2"], false),
             (&["--expect", "fanout", "--procs", "auto"], false),
             (&["--expect", "fanout", "--churn"], false),
+            (&["--reconnect"], true),
+            (&["--reconnect", "--hold"], true),
+            (&["--reconnect", "--churn"], false),
+            (&["--reconnect", "--expect", "fanout"], false),
+            (&["--fail-fast", "-r", "5"], true),
             (&["--expect", "regex:("], false),
             (&["--expect", "prefix:OK"], true),
             (&["--expect", "all"], false),

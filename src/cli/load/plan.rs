@@ -3,6 +3,7 @@
 //! ```text
 //!   descriptors   connections of a process + 64   ≤  the hard limit
 //!   ports         connections of a source address ≤  the size of ip_local_port_range, because there is one target
+//!   message       the longest                     ≤  --max-reply
 //!   memory        about 5 KiB a connection        ≤  the available memory (only a warning)
 //! ```
 //!
@@ -45,6 +46,9 @@ pub(crate) struct Plan {
     pub(crate) connections: u64,
     pub(crate) procs: u64,
     pub(crate) descriptors_needed: u64,
+    /// The length of the longest message, and the limit of `--max-reply`.
+    pub(crate) longest_message: u64,
+    pub(crate) max_reply: u64,
     pub(crate) machine: Machine,
     /// The source addresses; empty: the system chooses.
     pub(crate) sources: Vec<IpAddr>,
@@ -79,7 +83,10 @@ impl Plan {
             Sources::Auto => (Vec::new(), false),
         };
         let descriptors_needed = connections.div_ceil(procs) + SPARE_DESCRIPTORS;
-        let mut plan = Plan { connections, procs, descriptors_needed, machine, sources, binds, tries: Vec::new() };
+        let (longest_message, max_reply) = (load.longest_message(), load.max_reply);
+        let tries = Vec::new();
+        let mut plan =
+            Plan { connections, procs, descriptors_needed, longest_message, max_reply, machine, sources, binds, tries };
         plan.tries = plan.advice(load, procs_needed, sources_needed, is_loopback && has_v4);
         plan
     }
@@ -106,6 +113,9 @@ impl Plan {
                 tries.push(format!("--source IP-IP with {sources_needed} addresses of this machine"));
             }
         }
+        if !self.has_short_messages() {
+            tries.push(format!("--max-reply {}", self.longest_message));
+        }
         tries
     }
 
@@ -131,6 +141,10 @@ impl Plan {
         self.connections <= self.ports_available()
     }
 
+    fn has_short_messages(&self) -> bool {
+        self.longest_message <= self.max_reply
+    }
+
     fn bytes(&self) -> (u64, u64) {
         (self.connections.saturating_mul(KERNEL_BYTES), self.connections.saturating_mul(CLIENT_BYTES))
     }
@@ -143,7 +157,7 @@ impl Plan {
     /// Whether the run can start. Too little memory is only a warning: the estimate is rough, and the kernel enforces
     /// the real limit.
     pub(crate) fn is_fine(&self) -> bool {
-        self.has_descriptors() && self.has_ports()
+        self.has_descriptors() && self.has_ports() && self.has_short_messages()
     }
 
     /// The limits that are too low, each as a sentence.
@@ -165,6 +179,13 @@ impl Plan {
                 grouped(self.connections),
                 if sources == 1 { " has" } else { "es have" },
                 grouped(self.ports_available())
+            ));
+        }
+        if !self.has_short_messages() {
+            problems.push(format!(
+                "the longest message has {} bytes; the limit of --max-reply is {}",
+                grouped(self.longest_message),
+                grouped(self.max_reply)
             ));
         }
         problems
@@ -192,10 +213,16 @@ impl Plan {
             [first, .., last] => format!("{} sources {first} to {last}", self.sources.len()),
         };
         let mark = |is_fine: bool| if is_fine { "ok" } else { "NOT ENOUGH" };
+        let (longest, limit) = (grouped(self.longest_message), grouped(self.max_reply));
+        let message = match self.longest_message {
+            0 => String::new(),
+            _ => format!("message      {longest} of {limit} bytes: {}\n", mark(self.has_short_messages())),
+        };
         format!(
             "connections  {} in {} process{}\n\
              descriptors  {} of {} per process: {}\n\
              ports        {} of {} from {sources}: {}\n\
+             {message}\
              memory       {} MiB in the kernel, {} MiB here, of {} MiB: {}\n",
             grouped(self.connections),
             self.procs,
@@ -225,6 +252,7 @@ impl Plan {
             "ports": {
                 "needed": self.connections, "per_source": self.machine.ports, "sources": sources, "ok": self.has_ports(),
             },
+            "message": { "bytes": self.longest_message, "limit": self.max_reply, "ok": self.has_short_messages() },
             "memory": {
                 "kernel_bytes": kernel, "client_bytes": client, "available_bytes": self.machine.memory,
                 "ok": self.has_memory(),
@@ -267,6 +295,9 @@ mod tests {
             (&["-c", "100k", "--procs", "auto"], "127.0.0.1", 6, 16_731, 4, true, &[]),
             (&["-c", "100k"], "127.0.0.1", 1, 100_064, 4, false, &["--procs 6"]),
             (&["-c", "1M", "--procs", "auto", "--hold"], "127.0.0.1", 51, 19_672, 36, true, &[]),
+            (&["--size", "256M"], "127.0.0.1", 1, 74, 1, false, &["--max-reply 256000000"]),
+            (&["--size", "256M", "--max-reply", "256M"], "127.0.0.1", 1, 74, 1, true, &[]),
+            (&["--hold", "--max-reply", "1"], "127.0.0.1", 1, 74, 1, true, &[]),
             (&["-c", "3", "--procs", "5"], "127.0.0.1", 3, 65, 1, true, &[]),
             (&["-c", "20k", "--expect", "fanout"], "127.0.0.1", 1, 20_064, 1, false, &["-c 19936"]),
             (

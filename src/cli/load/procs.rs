@@ -7,6 +7,7 @@
 //!   when all are connected:              "go"     ──▶ warm-up, steady, drain, close
 //!                                 "progress …"    ◀── five times a second
 //!   on Ctrl-C:                         "stop"     ──▶ ends its run
+//!   after a failure, --fail-fast:      "end"      ──▶ ends its run
 //!                                   its ledger    ◀── and exits
 //! ```
 //!
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use bucle::process::{self, Signal};
 use bucle::{EventLoop, Loop};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Why};
 use super::progress::{self, Progress, Snapshot};
 use super::units::nanos;
 use crate::cli::exit_code;
@@ -187,6 +188,9 @@ impl Team {
             Some(line) if line.starts_with('{') => {
                 member.has_reported = self.ledger.add_line(line).is_ok();
                 member.input = None;
+                if self.ledger.ended_early.is_some_and(|end| end.why == Why::FailFast) {
+                    self.send_all("end\n");
+                }
             }
             Some(line) => {
                 if let Some(snapshot) = progress::parse(line) {

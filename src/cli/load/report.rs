@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
-use super::ledger::{BUSY, FinishedRun, LATE, Ledger, MessageCounts};
+use super::ledger::{BUSY, EarlyEnd, FinishedRun, LATE, Ledger, MessageCounts, Why};
 use super::options::{Length, Load, Model};
 use super::threshold::Threshold;
 use super::units::{grouped, nanos, plain, short_time, time_of};
@@ -55,7 +55,7 @@ pub(crate) fn text(load: &Load, run: &FinishedRun) -> String {
     if ledger.connects.ok > 0 {
         measured(&mut out, load, run);
     } else {
-        connects(&mut out, ledger);
+        connects(&mut out, load, ledger);
         if let Some((what, tries)) = no_connection(load, ledger) {
             let _ = writeln!(out, "\n  {what}");
             tries.iter().for_each(|line| out.push_str(&format!("    try:  {line}\n")));
@@ -70,11 +70,14 @@ pub(crate) fn text(load: &Load, run: &FinishedRun) -> String {
 
 fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
     let ledger = &run.ledger;
+    if let Some(words) = early_end(ledger) {
+        row(out, "run", &words);
+    }
     messages(out, load, &ledger.steady);
     warmup(out, load, &ledger.warmup);
     rates(out, load, ledger);
     row(out, "bytes", &format!("{} out, {} in", grouped(ledger.bytes_out), grouped(ledger.bytes_in)));
-    connects(out, ledger);
+    connects(out, load, ledger);
     if !ledger.response.is_empty() {
         latencies(out, load, ledger);
         out.push_str("\n  response times by count; the length of a bar is the logarithm of its count:\n");
@@ -90,6 +93,9 @@ fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
             "\n  the first failure: {} on connection {}, message {seq}{line}\n    sent      {}\n{expected}    received  {}\n",
             first.kind, first.conn, first.sent, first.received
         );
+        if let Some(reason) = &first.reason {
+            let _ = writeln!(out, "    reason    {reason}");
+        }
     }
     hints(load, ledger).iter().for_each(|hint| paragraph(out, hint));
 }
@@ -99,6 +105,22 @@ pub(crate) fn no_connection(load: &Load, ledger: &Ledger) -> Option<(String, Vec
     let code = ledger.connects.commonest_failure().filter(|_| ledger.connects.ok == 0)?;
     let place = Address::Tcp(load.host.clone(), load.port);
     Some(advice::no_connection("load", &place, code, code))
+}
+
+/// If the run ended early: when and why.
+pub(crate) fn early_end(ledger: &Ledger) -> Option<String> {
+    let EarlyEnd { after_ns, of_ns, why } = ledger.ended_early?;
+    let why = match why {
+        Why::NoConnection => "no connection left",
+        Why::FailFast => "--fail-fast, and a reply was not exact",
+        Why::Interrupted => "interrupted",
+    };
+    let after = short_time(after_ns);
+    Some(match of_ns {
+        _ if after_ns == 0 => format!("ended before the steady phase: {why}"),
+        Some(of) => format!("ended after {after} of {}: {why}", short_time(of)),
+        None => format!("ended after {after}: {why}"),
+    })
 }
 
 fn row(out: &mut String, name: &str, text: &str) {
@@ -151,8 +173,10 @@ fn messages(out: &mut String, load: &Load, counts: &MessageCounts) {
         _ => "replies",
     };
     row(out, unit, &format!("{} exact of {} expected", grouped(counts.exact), grouped(counts.expected)));
-    if counts.failures() + counts.late + counts.unfinished > 0 {
+    if counts.failures() + counts.late > 0 {
         row(out, "", &format!("NOT right: {}", failures(counts)));
+    } else if counts.unfinished > 0 {
+        row(out, "", &format!("{} when the run ended", failures(counts)));
     }
 }
 
@@ -188,7 +212,7 @@ pub(crate) fn failures(counts: &MessageCounts) -> String {
     bad.map(|(name, count)| format!("{} {}", grouped(count), name.replace('_', " "))).collect::<Vec<_>>().join(", ")
 }
 
-fn connects(out: &mut String, ledger: &Ledger) {
+fn connects(out: &mut String, load: &Load, ledger: &Ledger) {
     let connects = &ledger.connects;
     let mut text = format!("{} of {} made", grouped(connects.ok), grouped(connects.attempted()));
     if let (Some(p50), Some(max)) = (connects.latency.quantile(0.5), connects.latency.quantile(1.0)) {
@@ -199,6 +223,17 @@ fn connects(out: &mut String, ledger: &Ledger) {
     if !bad.is_empty() {
         row(out, "", &format!("NOT right: {}", bad.join(", ")));
     }
+    if let Some(words) = absences(load, ledger) {
+        row(out, "", &words);
+    }
+}
+
+/// With `--reconnect`: how many connections were opened anew, and how long connections were missing.
+pub(crate) fn absences(load: &Load, ledger: &Ledger) -> Option<String> {
+    let anew =
+        if ledger.reconnects > 0 { format!("{} opened anew, ", grouped(ledger.reconnects)) } else { String::new() };
+    (load.reconnect && ledger.away_ns > 0)
+        .then(|| format!("{anew}{} without a connection, summed over all", time_of(ledger.away_ns)))
 }
 
 /// The connections that failed or were lost, by reason.
@@ -226,7 +261,7 @@ fn latencies(out: &mut String, load: &Load, ledger: &Ledger) {
     }
     let response = match load.model {
         Model::Open { .. } => "from the moment a message was due to the last byte of its reply: how long a user waits",
-        Model::Script(_) => "from the start of a pass to the last byte that it expects",
+        Model::Script(_) => "from the start of a pass to the last byte that it expects, without its pauses",
         _ => "from the send to the last byte of the reply",
     };
     let service = match ledger.has_one_time() {
@@ -280,8 +315,9 @@ pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
         None if matches!(load.model, Model::Hold | Model::Script(_)) => "nothing had to be sent on time".to_owned(),
         None => "the run was too short to measure its lateness".to_owned(),
     };
+    // Lateness of more than a millisecond concerns only the figures that are not much longer.
     let mut follows = String::new();
-    if ledger.lag_p99() > LATE {
+    if ledger.lag_p99() > LATE && !ledger.response.is_empty() {
         let _ = write!(follows, ": figures below {} are uncertain", time_of(ledger.lag_p99()));
     }
     if ledger.cpu > BUSY {
@@ -330,7 +366,7 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
             grouped(ledger.returned)
         ));
     }
-    if ledger.has_sent_nothing(load) && ledger.steady.unsent == 0 && made > 0 && !ledger.is_interrupted {
+    if ledger.has_sent_nothing(load) && ledger.steady.unsent == 0 && made > 0 && ledger.ended_early.is_none() {
         hints.push("nothing was sent in the steady phase: make it longer, with -d".to_owned());
     }
     hints
@@ -351,10 +387,14 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
     let failures = ledger.warmup.failures() + ledger.steady.failures();
     match run.exit {
         0 => "all right",
+        1 if run.has_lost_page && ledger.errors() == 0 => {
+            "all right, but the page of --html could not be written (exit 1)"
+        }
         1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
         1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
         3 => "no connection could be made (exit 3)",
+        4 if failures == 0 && ledger.ended_early.is_some() => "the run ended before a message was sent (exit 4)",
         4 if failures == 0 => "no message was sent in the steady phase (exit 4)",
         4 if ledger.warmup.sent + ledger.steady.sent == 0 => "no message was sent (exit 4)",
         4 => "not every reply was right (exit 4)",

@@ -39,7 +39,19 @@ impl Schedule {
 
     /// Goes to the message after it.
     pub(crate) fn advance(&mut self) {
-        self.next += 1;
+        self.skip(1);
+    }
+
+    /// Leaves out the next `count` messages.
+    pub(crate) fn skip(&mut self, count: u64) {
+        self.next = self.next.saturating_add(count);
+    }
+
+    /// How many messages, from the next one on, are due before `time` in nanoseconds.
+    pub(crate) fn due_before(&self, time: u64) -> u64 {
+        let all = first_number_from(self.rate, Duration::from_nanos(time));
+        let own = all.saturating_sub(self.index.into()).div_ceil(self.of.into());
+        u64::try_from(own).unwrap_or(u64::MAX).saturating_sub(self.next)
     }
 }
 
@@ -74,6 +86,28 @@ mod tests {
         assert_eq!(first(3, 0, 1, 4), [0, 333_333_333, 666_666_666, 1_000_000_000]);
         assert_eq!(first(1000, 0, 2, 2), [0, 2_000_000]);
         assert_eq!(first(1000, 1, 2, 2), [1_000_000, 3_000_000]);
+    }
+
+    #[test]
+    fn messages_that_are_due_before_a_time_are_counted() {
+        for (rate, of) in [(1, 1), (3, 1), (1000, 1), (1000, 3), (7, 4)] {
+            for index in 0..of {
+                for done in [0, 1, 5] {
+                    let mut schedule = Schedule::new(rate, index, of);
+                    schedule.skip(done);
+                    for time in [0, 1, 1_000_000, 333_333_333, 333_333_334, 1_000_000_000, 2_500_000_001] {
+                        let mut later = schedule;
+                        let count = std::iter::from_fn(|| {
+                            let due = later.due();
+                            later.advance();
+                            (due < time).then_some(())
+                        });
+                        let want = count.count() as u64;
+                        assert_eq!(schedule.due_before(time), want, "{rate} {index}/{of} after {done}, {time}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

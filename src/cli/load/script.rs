@@ -49,6 +49,8 @@ const SEARCHED: usize = 64 * 1024;
 
 impl Script {
     pub(crate) fn parse(bytes: &[u8], line_end: LineEnd) -> Result<Script, String> {
+        // Some editors put a byte order mark at the beginning of a file.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text =
             std::str::from_utf8(bytes).map_err(|_| "the script is not valid UTF-8; write other bytes as \\xHH")?;
         let mut steps = Vec::new();
@@ -78,6 +80,15 @@ impl Script {
             }
         }
         self.steps = steps.into();
+    }
+
+    /// The length of the longest text that is sent or expected.
+    pub(crate) fn longest(&self, connections: u64) -> u64 {
+        let longest = |(_, step): &(u64, Step)| match step {
+            Step::Send(messages) | Step::Expect(messages) => messages.longest(connections),
+            Step::Pause(_) | Step::Close => 0,
+        };
+        self.steps.iter().map(longest).max().unwrap_or(0)
     }
 
     /// Texts that look like placeholders but are not.
@@ -119,8 +130,9 @@ pub(crate) struct Pass {
     conn: u64,
     pub(crate) seq: u64,
     next: usize,
-    /// The expected text, while the pass waits for it.
+    /// The expected text, while the pass waits for it, and how many of the received bytes have been searched for it.
     wanted: Option<Vec<u8>>,
+    searched: usize,
 }
 
 /// What the caller has to do next.
@@ -138,7 +150,7 @@ pub(crate) enum Action {
 
 impl Pass {
     pub(crate) fn new(script: &Script, conn: u64, seq: u64) -> Pass {
-        Pass { script: script.clone(), conn, seq, next: 0, wanted: None }
+        Pass { script: script.clone(), conn, seq, next: 0, wanted: None, searched: 0 }
     }
 
     /// The next action.
@@ -159,19 +171,28 @@ impl Pass {
         }
     }
 
+    /// Whether nothing more is sent or expected.
+    pub(crate) fn has_only_pauses_left(&self) -> bool {
+        let rest = self.script.steps.get(self.next..).unwrap_or_default();
+        self.wanted.is_none() && rest.iter().all(|(_, step)| matches!(step, Step::Pause(_) | Step::Close))
+    }
+
     /// Searches the received bytes for the expected text. Returns whether it was found. If so, it is removed with the
     /// bytes before it.
     pub(crate) fn found(&mut self, come: &mut Vec<u8>) -> bool {
         let Some(wanted) = &self.wanted else { return false };
-        if let Some(at) = memmem::find(come, wanted) {
-            come.drain(..at + wanted.len());
-            self.wanted = None;
+        // The end of the searched bytes may be the beginning of the expected text.
+        let from = (self.searched + 1).saturating_sub(wanted.len());
+        if let Some(at) = memmem::find(&come[from..], wanted) {
+            come.drain(..from + at + wanted.len());
+            (self.wanted, self.searched) = (None, 0);
             return true;
         }
-        // The end is kept: it may be the beginning of the expected text.
-        if come.len() > SEARCHED + wanted.len() {
+        // Each drain moves the end of the bytes, so it is worth it only when there is more before the end.
+        if come.len() > SEARCHED.max(wanted.len()) + wanted.len() {
             come.drain(..come.len() - wanted.len());
         }
+        self.searched = come.len();
         false
     }
 
@@ -242,6 +263,16 @@ mod tests {
         come.extend_from_slice(b"d.");
         assert!(pass.found(&mut come));
         assert_eq!(come, b".");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        for text in ["\u{feff}send a\\n\n", "\u{feff}# hola\nsend a\\n", "\u{feff}\n\nsend a\\n\n"] {
+            let script = parse(text).unwrap();
+            assert_eq!(Pass::new(&script, 0, 0).next(), Action::Send(b"a\n".to_vec()), "{text:?}");
+        }
+        assert!(parse("send a\n\u{feff}send b\n").is_err() && parse("\u{feff}\u{feff}send b\n").is_err());
+        assert!(parse("\u{feff}").is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Why a server could not be opened, in words, and what to type next.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::time::Duration;
 
 use bucle::net::{Handler, Shared, Socket};
 use bucle::{Error, EventLoop, Loop};
@@ -100,12 +102,49 @@ fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
+/// How often a server tries to get the lock of a directory, and how long it waits between two attempts. Another server
+/// holds the lock for as long as it takes to look for a third one and to listen.
+const LOCK_ATTEMPTS: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Listens at a path with `listen`, and replaces the file of a server that is gone.
+///
+/// Two servers that start at once could both find the old file without a server: the second would then remove the new
+/// file of the first. So the search and the replacement are one step, under the lock of the directory. The first
+/// attempt is under the lock too: between its `bind` and its `listen` a socket refuses connections, as an old file does.
+pub(crate) fn take_path(path: &Path, mut listen: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    let _lock = lock(directory_of(path));
+    match listen() {
+        Err(error) if error.code() == "EADDRINUSE" && is_stale_socket(path) => {
+            log::info!(target: "bucle::serve", "{}: no server listens there, so the file is replaced", path.display());
+            // If it cannot be removed, the second attempt reports why.
+            let _ = std::fs::remove_file(path);
+            listen()
+        }
+        result => result,
+    }
+}
+
+/// Locks a directory until the result is dropped. `None` if the directory cannot be opened or locked: a file system
+/// without locks does not prevent a server from starting.
+fn lock(directory: &Path) -> Option<File> {
+    let directory = File::open(directory).ok()?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match directory.try_lock() {
+            Ok(()) => return Some(directory),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
+}
+
 /// Whether a socket's file was left behind by a server that is gone: it is a socket, and a connect to it is refused.
 /// Only then it may be removed.
 ///
 /// Connects with the crate's own client, which does not block. A blocking `connect` would wait as long as the backlog
 /// of a live server is full.
-pub(crate) fn is_stale_socket(path: &Path) -> bool {
+fn is_stale_socket(path: &Path) -> bool {
     let Ok(mut event_loop) = EventLoop::new() else { return false };
     let attempt = event_loop.enter(|lp| {
         let attempt = Shared::new(lp, Attempt::default());

@@ -185,21 +185,29 @@ impl Room {
         emit: &mut dyn FnMut(Finding<'_>),
     ) {
         let text = without_break(line);
-        let finding = |verdict, message, conn, seq| Finding { verdict, message, conn, seq: Some(seq), received: line };
+        let finding = |verdict, message, conn, seq| Finding {
+            verdict,
+            message,
+            conn,
+            seq: Some(seq),
+            received: line,
+            is_too_long: false,
+        };
         let mut garbled = None;
         for at in (0..text.len()).filter(|&at| text[at].is_ascii_digit()) {
             let Some((conn, seq)) = tag(&text[at..]) else { continue };
             if self.senders.get(conn as usize).is_none_or(|sender| seq >= sender.next_seq) {
                 continue;
             }
-            let want = rules.messages.text(conn, seq);
-            let want = without_break(&want);
-            if text[at..] == *want {
+            // The line's break may be another one than the message's.
+            let want = rules.messages.len(conn, seq) - rules.messages.break_len(seq);
+            let is_as_long = text.len() - at == want;
+            if is_as_long && rules.messages.compare(conn, seq, &text[at..], 0).agreed == want {
                 self.expire_one(rules, conn, seq, now, emit);
                 let (verdict, message) = self.deliver(receiver, conn, seq);
                 return emit(finding(verdict, message, conn, seq));
             }
-            if text.len() - at == want.len() {
+            if is_as_long {
                 garbled = garbled.or(Some((conn, seq)));
             }
         }
@@ -263,7 +271,8 @@ impl Message {
         let seq = self.pending.seq;
         missed.insert((receiver, conn, seq));
         let message = Some(self.pending);
-        emit(Finding { verdict: Verdict::Missing, message, conn, seq: Some(seq), received: b"" });
+        let verdict = Verdict::Missing;
+        emit(Finding { verdict, message, conn, seq: Some(seq), received: b"", is_too_long: false });
     }
 }
 

@@ -92,7 +92,7 @@ proptest! {
     fn lines_are_whole_for_any_reads(chunks in prop::collection::vec("[ab\n\r]{0,6}", 0..10)) {
         let (mut lines, mut out) = (Lines::default(), Vec::new());
         for chunk in &chunks {
-            lines.feed(chunk.as_bytes(), |line| out.push(line.to_vec()));
+            lines.feed(chunk.as_bytes(), 1000, |line| out.push(line.to_vec()));
         }
         let all = chunks.concat();
         let want = all.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::as_bytes);

@@ -4,9 +4,11 @@ use super::*;
 
 const TIMEOUT: u64 = 100;
 
+const MAX_REPLY: usize = 1 << 30;
+
 pub(super) fn rules(template: &str, expect: Expect) -> Rules {
     let template = Template::parse(&unescape(template).unwrap()).unwrap();
-    Rules { expect, messages: Messages::one(template, LineEnd::AsIs), timeout: TIMEOUT }
+    Rules { expect, messages: Messages::one(template, LineEnd::AsIs), timeout: TIMEOUT, max_reply: MAX_REPLY }
 }
 
 fn pending(seq: u64) -> Pending {
@@ -85,6 +87,79 @@ fn an_incomplete_longer_reply_is_waited_for() {
     }
 }
 
+/// A reply with more bytes than the limit is one wrong reply, wherever the reads fall, and the next one is right.
+#[test]
+fn a_reply_over_the_limit_is_one_wrong_reply() {
+    type Row<'a> = (&'a str, &'a str, Expect, &'a [u8], &'a [&'a str]);
+    let table: &[Row<'_>] = &[
+        ("an echo", r"{seq}\n", Expect::Echo, b"0xxxxxxxxxxxxxxxxxxxx\n1\n2\n", &["wrong 0", "exact 1", "exact 2"]),
+        ("at the limit", r"{seq}\n", Expect::Line, b"123456789\n1\n2\n", &["exact 0", "exact 1", "exact 2"]),
+        ("one more", r"{seq}\n", Expect::Line, b"1234567890\n1\n2\n", &["wrong 0", "exact 1", "exact 2"]),
+        ("without an end", r"{seq}\n", Expect::Line, b"1234567890abcdefghi", &["wrong 0", "missing 1", "missing 2"]),
+        (
+            "a prefix",
+            r"{seq}\n",
+            Expect::Prefix(b"OK".as_slice().into()),
+            b"OK0123456789\nOK\nOK\n",
+            &["wrong 0", "exact 1", "exact 2"],
+        ),
+        (
+            "two lines",
+            r"a{seq}\nb\n",
+            Expect::Echo,
+            b"a0aaaaaaaaaaa\nb\na1\nb\na2\nb\n",
+            &["wrong 0", "exact 1", "exact 2"],
+        ),
+        (
+            "the second line",
+            r"a{seq}\nb\n",
+            Expect::Echo,
+            b"a0\nbaaaaaaaaaaa\na1\nb\na2\nb\n",
+            &["wrong 0", "exact 1", "exact 2"],
+        ),
+        (
+            "surplus",
+            r"{seq}\n",
+            Expect::Line,
+            b"0\n1\n2\n1234567890\n",
+            &["exact 0", "exact 1", "exact 2", "unexpected -"],
+        ),
+    ];
+    for (name, template, expect, bytes, want) in table {
+        let rules = Rules { max_reply: 10, ..rules(template, expect.clone()) };
+        for size in 1..=bytes.len() {
+            let chunks: Vec<(u64, &[u8])> = bytes.chunks(size).map(|chunk| (1, chunk)).collect();
+            assert_eq!(findings(&rules, 3, &chunks), *want, "{name}, {size} bytes at once");
+        }
+    }
+}
+
+/// Messages of 300,000 bytes in reads of a few kilobytes: right, wrong, repeated, reordered.
+#[test]
+fn long_replies_are_judged_as_short_ones() {
+    const LEN: usize = 300_000;
+    for line_end in ["", r"\n"] {
+        for template in ["{seq} {rand:300000}", "{rand:300000}{seq}", "{rand:300000}"] {
+            let rules = rules(&format!("{template}{line_end}"), Expect::Echo);
+            let text = |seq| rules.messages.text(3, seq);
+            let mut flipped = text(1);
+            flipped[LEN - 1] ^= 1;
+            let table: &[(&[Vec<u8>], &[&str])] = &[
+                (&[text(0), text(1), text(2)], &["exact 0", "exact 1", "exact 2"]),
+                (&[text(0), flipped, text(2)], &["exact 0", "wrong 1", "exact 2"]),
+                (&[text(0), text(2), text(1)], &["exact 0", "exact 2", "out_of_order 1"]),
+                (&[text(0), text(0), text(1), text(2)], &["exact 0", "duplicate 0", "exact 1", "exact 2"]),
+                (&[text(0), text(1)], &["exact 0", "exact 1", "missing 2"]),
+            ];
+            for (replies, want) in table {
+                let bytes = replies.concat();
+                let chunks: Vec<(u64, &[u8])> = bytes.chunks(5000).map(|chunk| (1, chunk)).collect();
+                assert_eq!(findings(&rules, 3, &chunks), *want, "{template}{line_end}");
+            }
+        }
+    }
+}
+
 #[test]
 fn messages_of_several_lines() {
     let rules = rules(r"a{seq}\nb{seq}\n", Expect::Echo);
@@ -127,6 +202,18 @@ fn a_late_reply_was_counted_as_missing() {
     ];
     for (name, expect, chunks, want) in table {
         assert_eq!(findings(&rules(r"{seq}\n", expect.clone()), 2, chunks), *want, "{name}");
+    }
+}
+
+#[test]
+fn lines_over_the_limit_are_dropped() {
+    let bytes = b"a\n0123456789\nb\n012345678\nc0123456789012345678901234567890\nd\n";
+    for size in 1..=bytes.len() {
+        let (mut lines, mut out) = (Lines::default(), Vec::new());
+        for chunk in bytes.chunks(size) {
+            lines.feed(chunk, 10, |line| out.push(line.to_vec()));
+        }
+        assert_eq!(out, [&b"a\n"[..], b"b\n", b"012345678\n", b"d\n"], "{size} bytes at once");
     }
 }
 

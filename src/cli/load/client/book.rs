@@ -3,6 +3,7 @@
 use crate::cli::load::check::{Finding, Pending, Phase, Rules, Verdict};
 use crate::cli::load::ledger::{Failure, Ledger};
 use crate::cli::load::message::show;
+use crate::cli::load::units::grouped;
 
 /// How many bytes of a message are shown with the first failure.
 const SHOWN: usize = 1000;
@@ -26,6 +27,7 @@ pub(crate) struct Trouble<'a> {
     pub(crate) expected: Option<&'a [u8]>,
     pub(crate) received: &'a [u8],
     pub(crate) line: Option<u64>,
+    pub(crate) reason: Option<&'static str>,
 }
 
 impl Book {
@@ -58,6 +60,12 @@ impl Book {
                 expected: None,
                 received: show(finding.received, SHOWN),
                 line: None,
+                reason: finding.is_too_long.then(|| {
+                    format!(
+                        "the reply is longer than {} bytes, the limit of --max-reply",
+                        grouped(rules.max_reply as u64)
+                    )
+                }),
             }
         });
     }
@@ -73,8 +81,26 @@ impl Book {
 
     /// Counts a message that the kernel did not take whole.
     pub(crate) fn unsent(&mut self, conn: u64, seq: Option<u64>, phase: Phase, sent: &[u8], now: u64) {
+        self.unsent_because(conn, seq, phase, sent, now, None);
+    }
+
+    /// Counts a message that was due while there was no connection.
+    pub(crate) fn unsent_without_connection(&mut self, conn: u64, seq: u64, phase: Phase, sent: &[u8], now: u64) {
+        self.unsent_because(conn, Some(seq), phase, sent, now, Some("there was no connection"));
+    }
+
+    fn unsent_because(
+        &mut self,
+        conn: u64,
+        seq: Option<u64>,
+        phase: Phase,
+        sent: &[u8],
+        now: u64,
+        reason: Option<&'static str>,
+    ) {
         self.ledger.phase(phase).unsent += 1;
-        self.fail(now, &Trouble { conn, seq, kind: Verdict::Unsent, sent, expected: None, received: b"", line: None });
+        let kind = Verdict::Unsent;
+        self.fail(now, &Trouble { conn, seq, kind, sent, expected: None, received: b"", line: None, reason });
     }
 
     /// Draws a failure in the timeline, and keeps it if it is the first.
@@ -89,6 +115,7 @@ impl Book {
             expected: trouble.expected.map(|text| show(text, SHOWN)),
             received: show(trouble.received, SHOWN),
             line: trouble.line,
+            reason: trouble.reason.map(str::to_owned),
         });
     }
 }

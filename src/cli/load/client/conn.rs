@@ -17,7 +17,7 @@ pub(crate) enum ConnState {
     Ready,
     /// We have sent our FIN; the server's has not come.
     Closing,
-    /// Closed, and opened again for the next connection of `--churn` or pass of `--script`.
+    /// Closed, and opened again: for the next connection of `--churn`, the next pass of `--script`, or `--reconnect`.
     Resting,
     Gone,
 }
@@ -58,6 +58,10 @@ pub(crate) struct Conn {
     pub(crate) phase: Phase,
     /// Whether a reply has come, right or wrong.
     pub(crate) has_replied: bool,
+    /// `--reconnect`: how many connects in succession have failed or were of no use.
+    pub(crate) tries: u32,
+    /// Since when it has been lost, or could not be made.
+    pub(crate) away_since: Option<u64>,
 }
 
 /// A message that was given to the socket. `start` and `end` are its place in the bytes written to the connection.
@@ -85,7 +89,12 @@ pub(crate) struct ActivePass {
     pub(crate) unread: Vec<u8>,
     /// Since when a step waits for the text that it expects.
     pub(crate) waits_since: Option<u64>,
-    pub(crate) is_pausing: bool,
+    /// Since when it pauses.
+    pub(crate) pauses_since: Option<u64>,
+    /// How long it has paused in all, until its first byte was written, and until the last expected text was found.
+    pub(crate) paused: u64,
+    pub(crate) paused_at_start: u64,
+    pub(crate) paused_at_end: u64,
 }
 
 /// Why a connection ended before the run closed it.
@@ -122,6 +131,8 @@ impl Conn {
             has_sent: false,
             phase: Phase::Warmup,
             has_replied: false,
+            tries: 0,
+            away_since: None,
         }
     }
 

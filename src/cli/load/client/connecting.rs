@@ -130,10 +130,11 @@ impl Run {
         self.wave_left = (self.wave_left + 1).min(WAVE);
         self.living += 1;
         let skips_line = self.job.load.skip_line;
-        let conn = &mut self.conns[at];
         let connects = &mut self.book.ledger.connects;
         connects.ok += 1;
-        connects.latency.record(now - conn.since);
+        connects.latency.record(now - self.conns[at].since);
+        self.came_back(at, now);
+        let conn = &mut self.conns[at];
         conn.state = if skips_line { ConnState::Greeting } else { ConnState::Ready };
         conn.since = now;
         if self.stage >= Stage::Closing {
@@ -145,6 +146,8 @@ impl Run {
         }
         self.check_connected(lp);
         self.continue_conn(lp, at);
+        // Messages that were due while there was no connection.
+        self.send_due(lp);
     }
 
     /// The greeting has come, is overdue, or cannot come any longer: it does not delay the start of the load.
@@ -176,7 +179,10 @@ impl Run {
         self.drop_socket(lp, at);
         self.conns[at].pass = None;
         self.set_busy(at, false);
-        if self.reopens() {
+        self.went_away(at, self.now());
+        if self.job.load.reconnect {
+            self.reconnect_later(lp, at);
+        } else if self.reopens() {
             let call = self.later(move |run, lp| run.reopen(lp, at));
             if self.stage > Stage::Connecting && self.stage < Stage::Drain {
                 lp.set_timeout(REST, call);

@@ -3,7 +3,8 @@
 //! ```text
 //!   Unused ─▶ Connecting ─▶ Greeting ─▶ Ready ─▶ Closing ─▶ Gone
 //!                 │            (--skip-line)  │              ▲ │
-//!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn and --script: Resting, then Connecting
+//!                 └───────── failed ──────────┴── lost ──────┘ └▶ with --churn, --script and --reconnect: Resting,
+//!                                                                   then Connecting
 //! ```
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 use super::conn::{ConnState, Loss};
 use super::run::{Run, SharedRun};
 use crate::cli::load::check::{Finding, Verdict, behind_line};
+use crate::cli::load::ledger::Why;
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
 
@@ -63,7 +65,7 @@ impl Run {
 
     /// Whether a connection that ends is opened again.
     pub(crate) fn reopens(&self) -> bool {
-        matches!(self.model(), Model::Churn | Model::Script(_))
+        matches!(self.model(), Model::Churn | Model::Script(_)) || self.job.load.reconnect
     }
 
     /// Begins the next connection of `--churn`, or the next pass.
@@ -109,7 +111,7 @@ impl Run {
             return;
         }
         self.book.ledger.bytes_in += chunk.len() as u64;
-        if self.book.ledger.is_interrupted {
+        if self.is_cut_short {
             return;
         }
         let now = self.now();
@@ -127,6 +129,9 @@ impl Run {
         }
         if self.conns[at].state == ConnState::Ready {
             self.stop_awaiting_greeting(lp, at);
+        }
+        if self.is_over_by_failure(lp) {
+            return;
         }
         self.continue_conn(lp, at);
         if self.room.is_some() {
@@ -187,7 +192,7 @@ impl Run {
                     returned += u64::from(finding.verdict == Verdict::Unexpected);
                     note(finding);
                 };
-                conn.lines.feed(data, |line| room.line(rules, id, line, now, &mut note));
+                conn.lines.feed(data, rules.max_reply, |line| room.line(rules, id, line, now, &mut note));
                 book.ledger.returned += returned;
             }
             (_, None) => {
@@ -196,7 +201,7 @@ impl Run {
                 conn.replies.feed(rules, id, data, now, &mut |finding| {
                     if !std::mem::replace(has_replied, true) {
                         first_wrong += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
-                        let is_echo = |seq| rules.messages.text(id, seq) == finding.received;
+                        let is_echo = |seq| rules.messages.is_text(id, seq, finding.received);
                         echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
                     }
                     note(finding);
@@ -241,7 +246,7 @@ impl Run {
                 socket.end(lp);
             }
             (ConnState::Connecting, _) => {
-                // Only after Ctrl-C: an unfinished connect is not counted.
+                // After Ctrl-C, or an attempt of `--reconnect` at the end: an unfinished connect is not counted.
                 self.connecting -= 1;
                 self.drop_socket(lp, at);
             }
@@ -259,12 +264,12 @@ impl Run {
     /// Destroys the socket of a connection. Bytes that were received and not consumed yet are checked first.
     pub(crate) fn release(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
-        let Run { conns, book, rules, .. } = self;
+        let Run { conns, book, rules, is_cut_short, .. } = self;
         let conn = &mut conns[at];
         if conn.socket.is_none() {
             return;
         }
-        if !book.ledger.is_interrupted {
+        if !*is_cut_short {
             let id = conn.id;
             conn.replies.end(id, &mut |finding| book.note(rules, &finding, now));
         }
@@ -303,7 +308,14 @@ impl Run {
         if self.room.is_some() {
             self.pump_freed(lp);
         }
-        self.reopen_soon(lp, at);
+        self.went_away(at, now);
+        self.forget_tries(at, now);
+        if self.job.load.reconnect {
+            self.set_busy(at, false);
+            self.reconnect_later(lp, at);
+        } else {
+            self.reopen_soon(lp, at);
+        }
         self.after_end(lp);
     }
 
@@ -328,7 +340,10 @@ impl Run {
     /// A connection has ended: if it was the last, the run goes to its next stage.
     pub(crate) fn after_end(&mut self, lp: &mut Loop) {
         if self.stage > Stage::Waiting && self.stage < Stage::Drain && self.has_no_connection_left() {
-            return self.end_steady(lp);
+            return self.end_early(lp, Why::NoConnection);
+        }
+        if self.is_over_by_failure(lp) {
+            return;
         }
         if self.stage == Stage::Closing || self.left == Some(0) {
             self.advance(lp);

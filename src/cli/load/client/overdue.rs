@@ -32,6 +32,13 @@ impl Run {
                 _ => {}
             }
         }
+        if self.living == 0 && is_running {
+            // `--reconnect`: messages wait for a connection as long as for a socket.
+            self.count_unsent_until(now.saturating_sub(timeout), now);
+        }
+        if self.stage == Stage::Drain && now.saturating_sub(self.drain_at) > timeout {
+            self.cut_passes();
+        }
         let Run { room, rules, book, .. } = self;
         if let Some(room) = room {
             room.expire(rules, now, &mut |finding| book.note(rules, &finding, now));
@@ -44,7 +51,7 @@ impl Run {
     pub(crate) fn count_ungreeted(&mut self, now: u64) {
         // `--churn` and `--script` give up each connection by its own timeout, while the run drains.
         let is_kept_waiting = matches!(self.model(), Model::Closed { .. } | Model::Open { .. } | Model::Hold);
-        if self.book.ledger.is_interrupted || !is_kept_waiting {
+        if self.is_cut_short || !is_kept_waiting {
             return;
         }
         let is_due = matches!(self.model(), Model::Closed { .. }) && self.left.is_none();

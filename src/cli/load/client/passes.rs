@@ -10,6 +10,7 @@ use crate::cli::load::check::{Pending, Verdict};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::{Action, Pass};
 use crate::cli::load::stage::Stage;
+use crate::cli::load::units::nanos;
 
 impl Run {
     /// Begins the next pass of a connection; connects first if the connection is closed.
@@ -33,7 +34,10 @@ impl Run {
             ended: now,
             unread: Vec::new(),
             waits_since: None,
-            is_pausing: false,
+            pauses_since: None,
+            paused: 0,
+            paused_at_start: 0,
+            paused_at_end: 0,
         }));
         match conn.state {
             ConnState::Ready | ConnState::Greeting => self.run_steps(lp, at),
@@ -53,12 +57,14 @@ impl Run {
                 return;
             }
             let Some(active) = &mut conn.pass else { return };
-            if active.is_pausing {
+            if active.pauses_since.is_some() {
                 return;
             }
             match active.pass.next() {
                 Action::Send(bytes) => {
-                    active.started.get_or_insert(now);
+                    if active.started.is_none() {
+                        (active.started, active.paused_at_start) = (Some(now), active.paused);
+                    }
                     let (phase, seq) = (active.phase, active.pass.seq);
                     conn.last_sent = Some(active.pass.said());
                     let mut wire = Vec::new();
@@ -78,10 +84,13 @@ impl Run {
                         return;
                     }
                     active.waits_since = None;
-                    active.ended = now;
+                    (active.ended, active.paused_at_end) = (now, active.paused);
                 }
                 Action::Pause(time) => {
-                    active.is_pausing = true;
+                    active.pauses_since = Some(now);
+                    if self.stage >= Stage::Drain {
+                        return self.cut_pause(lp, at, now);
+                    }
                     let seq = active.pass.seq;
                     let call = self.later(move |run, lp| run.end_pause(lp, at, seq));
                     lp.set_timeout(time, call);
@@ -108,9 +117,46 @@ impl Run {
 
     fn end_pause(&mut self, lp: &mut Loop, at: usize, seq: u64) {
         let Some(active) = self.conns[at].pass.as_mut().filter(|active| active.pass.seq == seq) else { return };
-        active.is_pausing = false;
-        active.ended = active.ended.max(active.began);
+        let now = nanos(self.origin.elapsed());
+        active.paused += active.pauses_since.take().map_or(0, |since| now.saturating_sub(since));
         self.run_steps(lp, at);
+    }
+
+    /// At the end of the steady phase: ends the passes that pause.
+    pub(super) fn cut_pauses(&mut self, now: u64) {
+        for at in 0..self.conns.len() {
+            if self.conns[at].pass.as_ref().is_some_and(|active| active.pauses_since.is_some()) {
+                self.end_in_pause(at, now);
+            }
+        }
+    }
+
+    /// A pass that comes to a pause after the steady phase: ends it.
+    fn cut_pause(&mut self, lp: &mut Loop, at: usize, now: u64) {
+        self.end_in_pause(at, now);
+        self.advance(lp);
+    }
+
+    /// Ends a pass in its pause. It was right if only pauses and a close are left of it.
+    fn end_in_pause(&mut self, at: usize, now: u64) {
+        let Some(active) = &mut self.conns[at].pass else { return };
+        active.paused += active.pauses_since.take().map_or(0, |since| now.saturating_sub(since));
+        if active.pass.has_only_pauses_left() {
+            self.pass_succeeded(at, now);
+        } else {
+            self.count_unfinished_pass(at);
+        }
+        self.set_busy(at, false);
+    }
+
+    /// `--timeout` after the steady phase: the passes under way are unfinished.
+    pub(super) fn cut_passes(&mut self) {
+        for at in 0..self.conns.len() {
+            if self.conns[at].pass.is_some() {
+                self.count_unfinished_pass(at);
+                self.set_busy(at, false);
+            }
+        }
     }
 
     /// All steps are done: counts one exact reply, which ended when the last expected text was found.
@@ -120,10 +166,17 @@ impl Run {
         counts.sent += 1;
         counts.expected += 1;
         counts.exact += 1;
-        let ended = if active.ended > active.began { active.ended } else { now };
-        let started = active.started.unwrap_or(active.began).min(ended);
-        let message =
-            Pending { seq: active.pass.seq, phase: active.phase, due: active.began, started, sent: Some(started) };
+        // Without an expected text the pass has ended now.
+        let (ended, paused) =
+            if active.ended > active.began { (active.ended, active.paused_at_end) } else { (now, active.paused) };
+        // A pause is no response time: the beginning is moved by the pauses that came after it.
+        let due = (active.began + paused).min(ended);
+        let started = match active.started {
+            Some(started) => (started + paused.saturating_sub(active.paused_at_start)).min(ended),
+            None => due,
+        };
+        self.conns[at].has_replied = true;
+        let message = Pending { seq: active.pass.seq, phase: active.phase, due, started, sent: Some(started) };
         self.book.exact(&message, ended);
     }
 
@@ -154,6 +207,7 @@ impl Run {
             expected: pass.wanted(),
             received: &active.unread,
             line: pass.line(),
+            reason: None,
         };
         self.book.fail(now, &trouble);
     }
@@ -174,9 +228,13 @@ impl Run {
         }
     }
 
-    /// Ctrl-C: counts a pass under way as unfinished.
+    /// Counts a pass under way as unfinished: after Ctrl-C, or when it takes longer than the run. A pass that has only
+    /// paused was not begun.
     pub(crate) fn count_unfinished_pass(&mut self, at: usize) {
         let Some(active) = self.conns[at].pass.take() else { return };
+        if active.started.is_none() && active.waits_since.is_none() && active.ended == active.began {
+            return;
+        }
         let counts = self.book.ledger.phase(active.phase);
         counts.sent += 1;
         counts.expected += 1;

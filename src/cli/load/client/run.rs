@@ -3,6 +3,7 @@
 //! The other files of `client` add the methods to [`Run`], each for one part of the work.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -76,10 +77,16 @@ pub(super) struct Run {
     /// How many messages are due or begun, but not taken whole by the kernel.
     pub(super) untaken: u64,
     pub(super) schedule: Option<Schedule>,
+    /// The due times of messages for which there was no connection, with `--reconnect`.
+    pub(super) waiting: VecDeque<u64>,
     pub(super) metronome: Option<Metronome>,
     /// The open model: the connection that sends the next message.
     pub(super) next_conn: usize,
     pub(super) closing_until: u64,
+    /// When the steady phase ended.
+    pub(super) drain_at: u64,
+    /// Whether the run was stopped, by Ctrl-C or `--fail-fast`: nothing that comes later is counted.
+    pub(super) is_cut_short: bool,
     pub(super) swept_at: u64,
     pub(super) ticked_at: u64,
     /// Connections with bytes that the kernel has not taken yet.
@@ -98,7 +105,12 @@ impl Run {
         let count = share(load.connections, job.index, job.of) as usize;
         let mut messages = load.messages.clone();
         messages.seed = job.seed;
-        let rules = Rules { expect: load.expect.clone(), messages, timeout: nanos(load.timeout) };
+        let rules = Rules {
+            expect: load.expect.clone(),
+            messages,
+            timeout: nanos(load.timeout),
+            max_reply: load.max_reply as usize,
+        };
         let room = match load.expect {
             Expect::Fanout(kind) => Some(Room::new(kind, count)),
             _ => None,
@@ -130,9 +142,12 @@ impl Run {
             cpu_at_start: 0,
             untaken: 0,
             schedule: None,
+            waiting: VecDeque::new(),
             metronome: None,
             next_conn: 0,
             closing_until: u64::MAX,
+            drain_at: u64::MAX,
+            is_cut_short: false,
             swept_at: 0,
             ticked_at: 0,
             blocked: Vec::new(),

@@ -49,30 +49,46 @@ impl Run {
             return;
         }
         let mut touched = Vec::new();
-        while self.living > 0 {
+        while touched.len() < DUE_PER_TURN && self.living > 0 {
+            let Some(due) = self.waiting.pop_front() else { break };
+            touched.extend(self.give(due));
+        }
+        for count in 0.. {
             let due = self.go_at.saturating_add(schedule.due());
             let now = self.now();
             if due > now || due >= self.steady_end {
                 break;
             }
-            if touched.len() == DUE_PER_TURN {
+            if touched.len().max(count) >= DUE_PER_TURN {
                 let call = self.later(|run, lp| run.send_due(lp));
                 lp.set_immediate(call);
                 break;
             }
-            let Some(at) = self.next_in_turn() else { break };
             schedule.advance();
             if self.phase_at(due) == Phase::Steady {
                 self.book.ledger.lag.record(now - due);
             }
-            self.conns[at].queue.push_back(due);
-            self.untaken += 1;
-            touched.push(at);
+            touched.extend(self.give(due));
         }
         self.schedule = Some(schedule);
         for at in touched {
             self.pump(lp, at);
         }
+        if self.living > 0 && !self.waiting.is_empty() {
+            let call = self.later(|run, lp| run.send_due(lp));
+            lp.set_immediate(call);
+        }
+    }
+
+    /// Gives a message that is due to the connection whose turn it is. Without a connection the message waits for one.
+    fn give(&mut self, due: u64) -> Option<usize> {
+        let Some(at) = self.next_in_turn() else {
+            self.waiting.push_back(due);
+            return None;
+        };
+        self.conns[at].queue.push_back(due);
+        self.untaken += 1;
+        Some(at)
     }
 
     /// The next open connection, in turn.
@@ -348,6 +364,42 @@ impl Run {
         for due in queue {
             self.unsent_due(at, due, now);
         }
+    }
+
+    /// Without a connection: counts the messages that are due before `until` as unsent.
+    pub(crate) fn count_unsent_until(&mut self, until: u64, now: u64) {
+        let Some(mut schedule) = self.schedule else { return };
+        let mut counts = [0, 0];
+        while let Some(due) = self.waiting.pop_front_if(|due| *due < until) {
+            counts[usize::from(due >= self.steady_at)] += 1;
+        }
+        if self.waiting.is_empty() {
+            let due_before = |time: u64| schedule.due_before(time.saturating_sub(self.go_at));
+            let count = due_before(until.min(self.steady_end));
+            let in_warmup = due_before(self.steady_at).min(count);
+            schedule.skip(count);
+            counts = [counts[0] + in_warmup, counts[1] + count - in_warmup];
+        }
+        self.schedule = Some(schedule);
+        self.count_unsent_of(Phase::Warmup, counts[0], now);
+        self.count_unsent_of(Phase::Steady, counts[1], now);
+    }
+
+    /// Without a connection: counts what `-n` has left as unsent.
+    pub(crate) fn count_unsent_rest(&mut self, now: u64) {
+        if let (None, Some(left)) = (self.schedule, &mut self.left) {
+            let count = std::mem::take(left);
+            self.count_unsent_of(Phase::Steady, count, now);
+        }
+    }
+
+    /// Counts messages for which there was no connection. The first failure names the connection whose turn it was.
+    fn count_unsent_of(&mut self, phase: Phase, count: u64, now: u64) {
+        let Some(conn) = self.conns.get(self.next_conn).filter(|_| count > 0) else { return };
+        let (id, seq) = (conn.id, conn.replies.next_seq());
+        let text = self.rules.messages.text(id, seq);
+        self.book.unsent_without_connection(id, seq, phase, &text, now);
+        self.book.ledger.phase(phase).unsent += count - 1;
     }
 
     fn unsent_due(&mut self, at: usize, due: u64, now: u64) {

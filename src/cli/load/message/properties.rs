@@ -97,6 +97,29 @@ proptest! {
     }
 
     #[test]
+    fn a_comparison_finds_the_first_difference_from_anywhere(
+        parts in parts(), seed in any::<u64>(), conn in 0..1000_u64, seq in any::<u64>(),
+        cut in 0..200_usize, flip in 0..400_usize, from in 0..200_usize, more in "[a-z]{0,9}",
+    ) {
+        let messages = messages(&parts, seed);
+        let text = messages.text(conn, seq);
+        let mut bytes = text.clone();
+        bytes.truncate(cut);
+        if bytes.len() == text.len() {
+            bytes.extend_from_slice(more.as_bytes());
+        }
+        if let Some(byte) = bytes.get_mut(flip) {
+            *byte ^= 1;
+        }
+        let agreed = text.iter().zip(&bytes).take_while(|(a, b)| a == b).count();
+        let want = Agreement { agreed, len: text.len() };
+        prop_assert_eq!(messages.compare(conn, seq, &bytes, from.min(agreed)), want);
+        prop_assert_eq!(messages.is_text(conn, seq, &bytes), bytes == text);
+        prop_assert_eq!(messages.begins_with_text(conn, seq, &bytes), bytes.starts_with(&text));
+        prop_assert!(messages.len(conn, seq) == text.len() && messages.longest(conn + 1) >= text.len() as u64);
+    }
+
+    #[test]
     fn a_numbered_text_is_recognised(
         parts in parts(), seed in any::<u64>(), conn in 0..1000_u64, seq in 0..1_000_000_u64,
     ) {

@@ -81,6 +81,15 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+pub(crate) fn max_reply(text: &str) -> Result<u64, String> {
+    /// A reply is kept in memory until it is whole.
+    const MOST: u64 = 1 << 30;
+    match count(text)? {
+        number if number <= MOST => Ok(number),
+        _ => Err(format!("at most {MOST} bytes are possible")),
+    }
+}
+
 pub(crate) fn positive_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
         Duration::ZERO => Err("it must be more than 0".to_owned()),
