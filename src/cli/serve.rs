@@ -82,7 +82,6 @@ pub(crate) enum Kind {
 }
 
 /// How many records are kept when they only serve to detect slow callbacks.
-#[cfg(feature = "trace")]
 const SLOW_WATCH_RECORDS: usize = 1024;
 
 /// The options of `bucle serve`.
@@ -204,7 +203,6 @@ fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H
         Ok(trace) => trace,
         Err(status) => return status,
     };
-    #[cfg(feature = "trace")]
     if trace.is_none() && log::log_enabled!(log::Level::Info) {
         // The records are not read. Recording is what makes the loop warn about slow callbacks.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
