@@ -18,15 +18,14 @@ mod causes;
 mod chrome;
 mod pieces;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bucle::net::Shared;
 use bucle::trace::Trace;
 use bucle::{EventLoop, Loop, PrepareId};
 
@@ -59,7 +58,7 @@ pub(crate) struct TraceFile {
 
 /// A trace file and the prepare callback that writes it.
 pub(crate) struct Recording {
-    trace: Rc<RefCell<TraceFile>>,
+    trace: Shared<TraceFile>,
     prepare: PrepareId,
 }
 
@@ -69,7 +68,8 @@ impl Recording {
         let result = event_loop.run();
         event_loop.enter(|lp| {
             lp.remove_prepare(self.prepare);
-            self.trace.borrow_mut().finish(lp);
+            self.trace.with(lp, TraceFile::finish);
+            self.trace.release(lp);
         });
         result
     }
@@ -105,9 +105,8 @@ impl TraceFile {
     fn record(mut self, lp: &mut Loop) -> Recording {
         lp.start_trace(RING);
         self.position = lp.trace().map_or(0, Trace::next_number);
-        let trace = Rc::new(RefCell::new(self));
-        let writer = trace.clone();
-        let prepare = lp.on_prepare(move |lp| writer.borrow_mut().before_turn(lp));
+        let trace = Shared::new(lp, self);
+        let prepare = lp.on_prepare(move |lp| trace.with(lp, TraceFile::before_turn).flatten());
         Recording { trace, prepare }
     }
 
