@@ -315,7 +315,7 @@ fn race(question: &Question) -> Result<String, Stop> {
 }
 
 fn run_program(question: &Question) -> Result<Run, Stop> {
-    stage::run(question.program, question.time)
+    stage::run(question.program.main, question.time)
         .map_err(|error| Stop::Failed(format!("the program of the question cannot run: {error}")))
 }
 
@@ -343,3 +343,6 @@ fn show(text: &str) -> Result<(), Stop> {
         _ => Stop::Failed(format!("cannot write to standard output: {}", words_for(&error))),
     })
 }
+
+#[cfg(test)]
+mod tests;
