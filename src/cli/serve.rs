@@ -19,21 +19,19 @@
 mod chat;
 mod discard;
 mod echo;
+mod errors;
 mod failure;
 mod lines;
+mod options;
 mod relay;
 mod tutorial;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{self, PanicHookInfo};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bucle::net::{
-    Drain, Error, Handler, Limits, Listen, LocalAddress, READS_PER_TURN, Server, ServerOptions, Shared, Socket,
-};
+use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerOptions, Shared};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
@@ -46,9 +44,7 @@ use super::trace_file::TraceFile;
 use super::{exit_code, machine, stderr};
 use chat::rooms::Rooms;
 use chat::telnet::TelnetDoor;
-
-/// From this many queued bytes on nothing more is read from a peer until it has read. One full read of the loop.
-pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
+pub(crate) use options::{HIGH_WATER_MARK, Kind, Serve};
 
 /// How many connections are accepted in one turn. A storm of thousands of connects takes some dozens of turns, and the
 /// open connections are served between them.
@@ -64,104 +60,8 @@ const FULL: &str = "server full, try again later\r\n";
 /// What an idle connection of a line server reads before it is closed.
 const IDLE: &str = "idle for too long, good-bye\r\n";
 
-/// A server that the command can run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// Nicks and rooms, with commands.
-    Chat,
-    /// Sends every byte back (RFC 862).
-    Echo,
-    /// Sends every line back.
-    Lines,
-    /// Sends every line to all clients.
-    Relay,
-    /// The server of the tutorial that bucle began with.
-    Tutorial,
-    /// Reads and sends nothing (RFC 863).
-    Discard,
-}
-
 /// How many records are kept when they only serve to detect slow callbacks.
 const SLOW_WATCH_RECORDS: usize = 1024;
-
-/// The options of `bucle serve`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Serve {
-    pub(crate) kind: Kind,
-    /// Where to listen.
-    pub(crate) address: Address,
-    /// `None`: as many as there are descriptors for.
-    pub(crate) max_connections: Option<usize>,
-    /// Other processes may listen on the same port.
-    pub(crate) reuse_port: bool,
-    /// Zero: no limit.
-    pub(crate) idle_timeout: Duration,
-    /// How long the loop looks for work before it sleeps.
-    pub(crate) spin: Duration,
-    /// How much may wait for one peer, and how long.
-    pub(crate) limits: Limits,
-    /// How much may wait for all peers together.
-    pub(crate) total_outbox_limit: Option<usize>,
-    /// How many bytes a line may have, if the server is for lines.
-    pub(crate) line_limit: usize,
-    /// Where to write what the loop does, if anywhere.
-    pub(crate) trace: Option<PathBuf>,
-    /// How many bytes of trace are written at most.
-    pub(crate) trace_limit: u64,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Kind; 6] = [Kind::Chat, Kind::Echo, Kind::Lines, Kind::Relay, Kind::Tutorial, Kind::Discard];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Kind::Chat => "chat",
-            Kind::Echo => "echo",
-            Kind::Lines => "lines",
-            Kind::Relay => "relay",
-            Kind::Tutorial => "tutorial",
-            Kind::Discard => "discard",
-        }
-    }
-
-    pub(crate) fn about(self) -> &'static str {
-        match self {
-            Kind::Chat => "nicks and rooms; a line goes to everyone in the room",
-            Kind::Echo => "every byte back (RFC 862)",
-            Kind::Lines => "every line back",
-            Kind::Relay => "every line to all clients",
-            Kind::Tutorial => "greets, answers each line, announces a `bye` to all clients",
-            Kind::Discard => "reads and throws away (RFC 863)",
-        }
-    }
-
-    /// The command line that starts it.
-    pub(crate) fn command(self) -> String {
-        if self == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", self.name()) }
-    }
-
-    /// The kind of that name; clap lets only names of [`ALL`](Self::ALL) through.
-    pub(crate) fn of(name: &str) -> Kind {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
-    }
-
-    /// How many reads one connection gets in a turn. A read of 64 KiB may be thousands of lines, and each may go to
-    /// thousands of clients, so one is enough for a line server.
-    fn reads_per_turn(self) -> usize {
-        if self.is_for_lines() { 1 } else { READS_PER_TURN }
-    }
-
-    /// Whether clients read lines. Only then a message can tell why the connection ends: a client that expects bytes
-    /// would take it for data.
-    fn is_for_lines(self) -> bool {
-        !matches!(self, Kind::Echo | Kind::Discard)
-    }
-
-    /// A last message, where there are lines. Empty means a FIN alone.
-    fn last_message(self, line: &str) -> Option<Vec<u8>> {
-        Some(if self.is_for_lines() { line.as_bytes().to_vec() } else { Vec::new() })
-    }
-}
 
 /// Runs a server until it is told to end.
 pub(crate) fn run(serve: &Serve) -> ExitCode {
@@ -249,13 +149,6 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
 fn place_and_reason(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     format!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("?"))
-}
-
-/// Logs the error of a connection. That a peer vanishes is normal; what this side did to it is a warning.
-fn log_error(socket: Socket, error: &Error) {
-    let is_our_doing = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
-    let level = if is_our_doing { log::Level::Warn } else { log::Level::Debug };
-    log::log!(target: "bucle::serve", level, "{socket}: {error}");
 }
 
 /// Binds the server. The first SIGINT or SIGTERM drains it, the second ends the process immediately.

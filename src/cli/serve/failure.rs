@@ -5,7 +5,7 @@ use std::path::Path;
 use bucle::net::{Handler, Shared, Socket};
 use bucle::{Error, EventLoop, Loop};
 
-use super::{Kind, Serve};
+use super::options::{Kind, Serve};
 use crate::cli::target::Address;
 
 /// How many bytes the path of a unix socket may have: `sun_path` of Linux is 108 with its NUL (unix(7)).

@@ -1,0 +1,107 @@
+//! The servers that the command can run, and the options of `bucle serve`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bucle::net::{Limits, READS_PER_TURN};
+
+use crate::cli::target::Address;
+
+/// From this many queued bytes on nothing more is read from a peer until it has read. One full read of the loop.
+pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
+
+/// A server that the command can run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Nicks and rooms, with commands.
+    Chat,
+    /// Sends every byte back (RFC 862).
+    Echo,
+    /// Sends every line back.
+    Lines,
+    /// Sends every line to all clients.
+    Relay,
+    /// The server of the tutorial that bucle began with.
+    Tutorial,
+    /// Reads and sends nothing (RFC 863).
+    Discard,
+}
+
+/// The options of `bucle serve`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Serve {
+    pub(crate) kind: Kind,
+    /// Where to listen.
+    pub(crate) address: Address,
+    /// `None`: as many as there are descriptors for.
+    pub(crate) max_connections: Option<usize>,
+    /// Other processes may listen on the same port.
+    pub(crate) reuse_port: bool,
+    /// Zero: no limit.
+    pub(crate) idle_timeout: Duration,
+    /// How long the loop looks for work before it sleeps.
+    pub(crate) spin: Duration,
+    /// How much may wait for one peer, and how long.
+    pub(crate) limits: Limits,
+    /// How much may wait for all peers together.
+    pub(crate) total_outbox_limit: Option<usize>,
+    /// How many bytes a line may have, if the server is for lines.
+    pub(crate) line_limit: usize,
+    /// Where to write what the loop does, if anywhere.
+    pub(crate) trace: Option<PathBuf>,
+    /// How many bytes of trace are written at most.
+    pub(crate) trace_limit: u64,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] = [Kind::Chat, Kind::Echo, Kind::Lines, Kind::Relay, Kind::Tutorial, Kind::Discard];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Chat => "chat",
+            Kind::Echo => "echo",
+            Kind::Lines => "lines",
+            Kind::Relay => "relay",
+            Kind::Tutorial => "tutorial",
+            Kind::Discard => "discard",
+        }
+    }
+
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Kind::Chat => "nicks and rooms; a line goes to everyone in the room",
+            Kind::Echo => "every byte back (RFC 862)",
+            Kind::Lines => "every line back",
+            Kind::Relay => "every line to all clients",
+            Kind::Tutorial => "greets, answers each line, announces a `bye` to all clients",
+            Kind::Discard => "reads and throws away (RFC 863)",
+        }
+    }
+
+    /// The command line that starts it.
+    pub(crate) fn command(self) -> String {
+        if self == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", self.name()) }
+    }
+
+    /// The kind of that name; clap lets only names of [`ALL`](Self::ALL) through.
+    pub(crate) fn of(name: &str) -> Kind {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
+    }
+
+    /// How many reads one connection gets in a turn. A read of 64 KiB may be thousands of lines, and each may go to
+    /// thousands of clients, so one is enough for a line server.
+    pub(super) fn reads_per_turn(self) -> usize {
+        if self.is_for_lines() { 1 } else { READS_PER_TURN }
+    }
+
+    /// Whether clients read lines. Only then a message can tell why the connection ends: a client that expects bytes
+    /// would take it for data.
+    pub(super) fn is_for_lines(self) -> bool {
+        !matches!(self, Kind::Echo | Kind::Discard)
+    }
+
+    /// A last message, where there are lines. Empty means a FIN alone.
+    pub(super) fn last_message(self, line: &str) -> Option<Vec<u8>> {
+        Some(if self.is_for_lines() { line.as_bytes().to_vec() } else { Vec::new() })
+    }
+}
