@@ -70,8 +70,7 @@ fn check(events: &[Value]) {
     slices_nest(events);
     arrows_have_two_ends_in_slices(events);
     causes_lead_back(events);
-    let threads: HashSet<_> =
-        with(events, "name", "thread_name").iter().map(|event| event["tid"].as_u64()).collect();
+    let threads: HashSet<_> = with(events, "name", "thread_name").iter().map(|event| event["tid"].as_u64()).collect();
     for event in events.iter().filter(|event| "Xi".contains(event["ph"].as_str().expect("a kind"))) {
         assert!(threads.contains(&event["tid"].as_u64()), "the track has a name: {event}");
     }
@@ -159,15 +158,12 @@ fn the_trace_of_a_killed_server_has_the_events_of_its_clients() {
     let count = |name| with(&events, "name", name).len();
     assert_eq!((count("on_connection"), count("on_end"), count("on_close")), (CLIENTS, CLIENTS - 1, CLIENTS - 1));
     assert_eq!(
-        [("on_data", "bytes"), ("write", "bytes"), ("sent", "bytes")]
-            .map(|(name, field)| sum(&events, name, field)),
+        [("on_data", "bytes"), ("write", "bytes"), ("sent", "bytes")].map(|(name, field)| sum(&events, name, field)),
         [sent; 3]
     );
 
-    let ports: HashSet<_> =
-        with(&events, "name", "on_connection").iter().map(|e| e["args"]["port"].as_u64()).collect();
-    let port_of =
-        |client: &crate::served::Peer| client.0.local_addr().ok().map(|address| u64::from(address.port()));
+    let ports: HashSet<_> = with(&events, "name", "on_connection").iter().map(|e| e["args"]["port"].as_u64()).collect();
+    let port_of = |client: &crate::served::Peer| client.0.local_addr().ok().map(|address| u64::from(address.port()));
     assert_eq!(ports, clients.iter().map(port_of).collect());
 
     let ids = |ph| -> HashSet<_> { with(&events, "ph", ph).iter().map(|event| event["id"].as_u64()).collect() };
@@ -289,10 +285,7 @@ fn only_a_trace_is_overwritten() {
         let output = bucle(&["serve", "--port", "0", "--trace", text]).output().expect("the program starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(
-            stderr.contains(": the file exists and is not a trace\n  try:  --trace with another name"),
-            "{stderr}"
-        );
+        assert!(stderr.contains(": the file exists and is not a trace\n  try:  --trace with another name"), "{stderr}");
         assert_eq!(fs::read_to_string(&path).expect("it is still there"), precious);
     }
     fs::write(&path, "").expect("a file");
