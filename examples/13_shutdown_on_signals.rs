@@ -1,8 +1,8 @@
 //! Lesson 13: an orderly shutdown on Ctrl-C or `kill`, with a time limit.
 //!
 //! By default a signal ends the process immediately: queued bytes are lost, and a client sees half an answer.
-//! `process::on_signal` makes the signal a callback. This callback does not stop the loop. It drains the server: what has
-//! begun is finished, and the loop ends when no connection is left.
+//! `process::on_signal` makes the signal a callback. This callback does not stop the loop. It drains the server:
+//! clients may finish their lines, and the loop ends when no connection is left.
 //!
 //! ```text
 //!   signal ─┬▶ drain ─▶ on_going_away for every connection; the server stops listening
@@ -24,8 +24,9 @@
 //! Connection closed by foreign host.  all connections are closed
 //! ```
 //!
-//! Why: without `is_busy`, a client that has sent half a line would be disconnected before it can send the rest. Without
-//! the limit, one client could prevent the shutdown: a client that reads nothing never sees our end, so it never closes.
+//! Why: without `is_busy`, a client that has sent half a line would be disconnected before it can send the rest.
+//! Without the limit, one client could prevent the shutdown: a client that reads nothing never sees our end, so it
+//! never closes.
 //!
 //! (This lesson needs the feature `process`, which is on by default.)
 

@@ -13,8 +13,8 @@
 //! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
-//! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read is not told why it is
-//! reset: the reason would stand behind all that it has not read.
+//! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read gets
+//! no message before the reset: the message would be queued behind the bytes that the peer has not read.
 
 mod chat;
 mod discard;
@@ -38,7 +38,7 @@ use bucle::{EventLoop, Loop, Result};
 
 use super::advice::words_for;
 use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::target::Address;
 use super::trace_file::TraceFile;
 use super::{exit_code, machine, stderr};
@@ -54,16 +54,16 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// goes to a thousand members. This many take about a millisecond; the next turn takes the others.
 const EVENTS_PER_TURN: usize = 128;
 
-/// What a refused connection of a line server reads.
+/// The message that a line server sends to a connection that it refuses.
 const FULL: &str = "server full, try again later\r\n";
 
-/// What an idle connection of a line server reads before it is closed.
+/// The message that a line server sends to an idle connection before it closes it.
 const IDLE: &str = "idle for too long, good-bye\r\n";
 
 /// How many records are kept when they only serve to detect slow callbacks.
 const SLOW_WATCH_RECORDS: usize = 1024;
 
-/// Runs a server until it is told to end.
+/// Runs a server until SIGINT or SIGTERM.
 pub(crate) fn run(serve: &Serve) -> ExitCode {
     let lines = telnet::Options { max_line: serve.line_limit, ..telnet::Options::default() };
     let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
@@ -82,13 +82,13 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
 
 /// Runs a server with the handler that `make_handler` makes.
 fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H) -> ExitCode {
-    let places = match machine::connection_limit(serve.max_connections) {
-        Ok(places) => places,
+    let max_connections = match machine::connection_limit(serve.max_connections) {
+        Ok(max_connections) => max_connections,
         Err(status) => return status,
     };
     let mut event_loop = match EventLoop::new() {
         Ok(event_loop) => event_loop,
-        Err(error) => return machine::complain_of_descriptors(&error),
+        Err(error) => return machine::report_open_files(&error),
     };
     // A bug in one callback costs one connection and is logged; the others go on.
     event_loop.catch_panics(true);
@@ -104,16 +104,16 @@ fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H
         Err(status) => return status,
     };
     if trace.is_none() && log::log_enabled!(log::Level::Info) {
-        // The records are not read. Recording is what makes the loop warn about slow callbacks.
+        // Nothing reads the records, but the loop warns about slow callbacks only while it records.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
     }
-    let opened = event_loop.enter(|lp| open(lp, serve, places, make_handler));
+    let opened = event_loop.enter(|lp| open(lp, serve, max_connections, make_handler));
     let address = match opened {
         Ok(address) => address,
-        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::complain_of_descriptors(&error),
+        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::report_open_files(&error),
         Err(error) => {
-            let (what, advice) = failure::explain(&error, serve);
-            complain(&what, &advice);
+            let (message, advice) = failure::explain(&error, serve);
+            print_error(&message, &advice);
             return ExitCode::from(exit_code::NO_CONNECTION);
         }
     };
@@ -135,7 +135,7 @@ fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("the loop cannot go on: {error}"), &[]);
+            print_error(&format!("the loop has failed: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
@@ -155,7 +155,7 @@ fn place_and_reason(panic: &PanicHookInfo<'_>) -> String {
 fn open<H: Handler>(
     lp: &mut Loop,
     serve: &Serve,
-    places: usize,
+    max_connections: usize,
     make_handler: impl FnOnce(&mut Loop) -> H,
 ) -> Result<LocalAddress> {
     let options = ServerOptions {
@@ -164,7 +164,7 @@ fn open<H: Handler>(
         keep_alive_initial_delay: KEEP_ALIVE_DELAY,
         user_timeout: USER_TIMEOUT,
         high_water_mark: HIGH_WATER_MARK,
-        max_connections: Some(places),
+        max_connections: Some(max_connections),
         full_message: serve.kind.last_message(FULL),
         timeout: serve.idle_timeout,
         idle_message: serve.kind.last_message(IDLE),
@@ -178,7 +178,7 @@ fn open<H: Handler>(
     listen(lp, server, serve)?;
     process::ignore(Signal::Hangup)?;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
-        log::info!(target: "bucle::serve", "{signal}: closing; once more ends it at once");
+        log::info!(target: "bucle::serve", "{signal}: closing; a second signal exits immediately");
         for signal in [Signal::Interrupt, Signal::Terminate] {
             if let Err(error) = process::exit_on(signal, exit_code::INTERRUPTED.into()) {
                 log::warn!(target: "bucle::serve", "{error}");
@@ -206,10 +206,11 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
     }
 }
 
-/// Writes one line to stdout, for scripts and tests, and what to type next to stderr, for people.
+/// Writes one line to stdout, for scripts and tests, and a command to try next to stderr, for people.
 ///
-/// stdout may be a full pipe, and the server must not wait for its reader: then a thread writes. Only then, because a
-/// process that has ever had a second thread pays more for some calls of the C library from then on.
+/// stdout may be a full pipe, and the server must not wait for its reader: in that case a thread writes. Only in that
+/// case, because in a process that has ever had a second thread, the C library's system calls stay slower until the
+/// process ends.
 fn announce(kind: Kind, address: &LocalAddress) {
     let line = format!("{} listening on {address}\n", kind.name());
     let hint = match address {
@@ -229,7 +230,7 @@ fn announce(kind: Kind, address: &LocalAddress) {
     };
     let write = move || {
         if let Err(error) = process::write_stdout(line.as_bytes()) {
-            log::warn!(target: "bucle::serve", "{}: cannot say so on standard output: {}", line.trim_end(), words_for(&error));
+            log::warn!(target: "bucle::serve", "{}: cannot write this line to standard output: {}", line.trim_end(), words_for(&error));
         }
         stderr::write(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };

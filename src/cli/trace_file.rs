@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The loop does not know this module. A prepare callback borrows the loop before every turn, reads the ring, and
-//! writes the lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn waits
-//! for events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays idle.
+//! writes the lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn
+//! waits for events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays
+//! idle.
 //!
 //! An existing trace is overwritten, but no other file is.
 //!
@@ -29,7 +30,7 @@ use bucle::net::Shared;
 use bucle::trace::Trace;
 use bucle::{EventLoop, Loop, PrepareId};
 
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::{exit_code, stderr};
 use chrome::{Chrome, HEAD};
 
@@ -86,7 +87,7 @@ impl TraceFile {
     ) -> Result<Recording, ExitCode> {
         if is_another_file(path) {
             let path = path.display();
-            complain(
+            print_error(
                 &format!("cannot write the trace to {path}: the file exists and is not a trace"),
                 &["--trace with another name      or remove the file first".to_owned()],
             );
@@ -95,7 +96,7 @@ impl TraceFile {
         match Self::create(path, title, limit) {
             Ok(trace) => Ok(event_loop.enter(|lp| trace.record(lp))),
             Err(error) => {
-                complain(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
+                print_error(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
                 Err(ExitCode::from(exit_code::FAILURE))
             }
         }

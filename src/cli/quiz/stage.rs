@@ -35,8 +35,8 @@ struct Stage {
 }
 
 thread_local! {
-    /// A thread-local, and not a `Shared`: every callback of a program would have to capture the `Shared` and pass it to
-    /// `print` and `work_for`. The programs are shown to the learner, and would be longer by that.
+    /// A thread-local, and not a `Shared`: every callback of a program would have to capture the `Shared` and pass it
+    /// to `print` and `work_for`. The programs are shown to the learner, and would be longer by that.
     static STAGE: RefCell<Stage> = RefCell::default();
 }
 

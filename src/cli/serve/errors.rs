@@ -2,9 +2,10 @@
 
 use bucle::net::{Error, Socket};
 
-/// Logs the error of a connection. That a peer vanishes is normal; what this side did to it is a warning.
+/// Logs the error of a connection. A connection that this side has broken off is logged as a warning. A
+/// peer that breaks off is normal, and logged for debugging only.
 pub(crate) fn log_error(socket: Socket, error: &Error) {
-    let is_our_doing = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
-    let level = if is_our_doing { log::Level::Warn } else { log::Level::Debug };
+    let is_by_this_side = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
+    let level = if is_by_this_side { log::Level::Warn } else { log::Level::Debug };
     log::log!(target: "bucle::serve", level, "{socket}: {error}");
 }

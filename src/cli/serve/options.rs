@@ -7,7 +7,8 @@ use bucle::net::{Limits, READS_PER_TURN};
 
 use crate::cli::target::Address;
 
-/// From this many queued bytes on nothing more is read from a peer until it has read. One full read of the loop.
+/// If this many bytes are queued for a peer, nothing more is read from it until it has read them. One full read of the
+/// loop.
 pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
 
 /// A server that the command can run.
@@ -33,21 +34,21 @@ pub(crate) struct Serve {
     pub(crate) kind: Kind,
     /// Where to listen.
     pub(crate) address: Address,
-    /// `None`: as many as there are descriptors for.
+    /// `None`: as many as the limit of open files allows.
     pub(crate) max_connections: Option<usize>,
     /// Other processes may listen on the same port.
     pub(crate) reuse_port: bool,
     /// Zero: no limit.
     pub(crate) idle_timeout: Duration,
-    /// How long the loop looks for work before it sleeps.
+    /// How long the loop polls before it sleeps.
     pub(crate) spin: Duration,
-    /// How much may wait for one peer, and how long.
+    /// How many bytes may be queued for one peer, and for how long.
     pub(crate) limits: Limits,
-    /// How much may wait for all peers together.
+    /// How many bytes may be queued for all peers together. `None`: no limit.
     pub(crate) total_outbox_limit: Option<usize>,
     /// How many bytes a line may have, if the server is for lines.
     pub(crate) line_limit: usize,
-    /// Where to write what the loop does, if anywhere.
+    /// The file for the trace, if one is written.
     pub(crate) trace: Option<PathBuf>,
     /// How many bytes of trace are written at most.
     pub(crate) trace_limit: u64,
@@ -69,12 +70,12 @@ impl Kind {
 
     pub(crate) fn about(self) -> &'static str {
         match self {
-            Kind::Chat => "nicks and rooms; a line goes to everyone in the room",
-            Kind::Echo => "every byte back (RFC 862)",
-            Kind::Lines => "every line back",
-            Kind::Relay => "every line to all clients",
-            Kind::Tutorial => "greets, answers each line, announces a `bye` to all clients",
-            Kind::Discard => "reads and throws away (RFC 863)",
+            Kind::Chat => "nicknames and rooms; sends each line to everyone in the room",
+            Kind::Echo => "sends every byte back (RFC 862)",
+            Kind::Lines => "sends every line back",
+            Kind::Relay => "sends every line to all clients",
+            Kind::Tutorial => "greets, replies to each line, announces a `bye` to all clients",
+            Kind::Discard => "reads and discards everything (RFC 863)",
         }
     }
 
@@ -83,7 +84,7 @@ impl Kind {
         if self == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", self.name()) }
     }
 
-    /// The kind of that name; clap lets only names of [`ALL`](Self::ALL) through.
+    /// The kind with this name; clap accepts only names of [`ALL`](Self::ALL).
     pub(crate) fn of(name: &str) -> Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
     }
@@ -94,13 +95,13 @@ impl Kind {
         if self.is_for_lines() { 1 } else { READS_PER_TURN }
     }
 
-    /// Whether clients read lines. Only then a message can tell why the connection ends: a client that expects bytes
-    /// would take it for data.
+    /// Whether clients read lines. Only such clients get a message about why their connection ends: a client that
+    /// expects bytes would read the message as data.
     pub(super) fn is_for_lines(self) -> bool {
         !matches!(self, Kind::Echo | Kind::Discard)
     }
 
-    /// A last message, where there are lines. Empty means a FIN alone.
+    /// The last message of a connection: `line` for a line server, else empty, which sends a FIN alone.
     pub(super) fn last_message(self, line: &str) -> Option<Vec<u8>> {
         Some(if self.is_for_lines() { line.as_bytes().to_vec() } else { Vec::new() })
     }
