@@ -16,12 +16,12 @@
 //! Expect something like this:
 //!
 //! ```text
+//! #1 failed: connect ECONNREFUSED 127.0.0.1:8080
 //! #2 failed: connect ECONNREFUSED 127.0.0.1:8080
-//! #3 failed: connect ECONNREFUSED 127.0.0.1:8080
 //! connecting again in 200ms
 //! connecting again in 400ms
-//! #4 connected
-//! #4 answered: question 1
+//! #3 connected
+//! #3 answered: question 1
 //! ```
 //!
 //! Why: the pauses grow while the server is down, and no question is lost, whatever happens to the connections.

@@ -22,13 +22,11 @@ mod keys;
 mod load;
 mod log_filter;
 mod machine;
-#[cfg(feature = "trace")]
 mod quiz;
 mod screen;
 mod serve;
 mod stderr;
 mod target;
-#[cfg(feature = "trace")]
 mod trace_file;
 
 use std::env;
@@ -61,18 +59,6 @@ fn run() -> ExitCode {
         }
         Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
         Err(status) => status,
-    }
-}
-
-/// The quiz reads its explanations from the trace, so it cannot run without that feature.
-#[cfg(not(feature = "trace"))]
-mod quiz {
-    use super::{ExitCode, exit_code, stderr};
-
-    pub(crate) fn run(_: Option<&str>, _: Option<&str>) -> ExitCode {
-        let advice = ["cargo build --features trace".to_owned()];
-        stderr::complain("the quiz needs the trace, and this bucle was built without it", &advice);
-        ExitCode::from(exit_code::FAILURE)
     }
 }
 
@@ -113,28 +99,4 @@ fn start_log(verbosity: u8, mistakes: Mistakes) {
         log.write_style(env_logger::WriteStyle::Always);
     }
     log.init();
-}
-
-/// Without the feature `trace` the loop keeps no records, and there is nothing to write.
-#[cfg(not(feature = "trace"))]
-mod trace_file {
-    use std::path::Path;
-
-    use super::{ExitCode, exit_code, stderr};
-
-    pub(crate) enum TraceFile {}
-
-    impl TraceFile {
-        pub(crate) fn start(_: &mut bucle::EventLoop, _: &Path, _: &str, _: u64) -> Result<Self, ExitCode> {
-            stderr::complain(
-                "--trace: this bucle was built without the feature `trace`",
-                &["cargo install bucle --features trace".to_owned()],
-            );
-            Err(ExitCode::from(exit_code::USAGE))
-        }
-
-        pub(crate) fn run(self, _: &mut bucle::EventLoop) -> bucle::Result<()> {
-            match self {}
-        }
-    }
 }

@@ -197,9 +197,7 @@ enum TimerCall {
     Again(RepeatedCallback),
     /// Runs again and again.
     Every(RepeatedCallback),
-    /// As `Once`, this crate's own: no callback of the program.
-    InternalOnce(Callback),
-    /// As `Every`, this crate's own.
+    /// As `Every`, this crate's own: no callback of the program.
     InternalEvery(RepeatedCallback),
     /// Its closure is out, being called.
     Running,

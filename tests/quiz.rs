@@ -1,6 +1,6 @@
 //! `bucle quiz` as a process. The right orders come from Node: node v20.20.2 printed them, running the same programs in
 //! JavaScript (`tests/quiz/oracle.js`, which prints the table again).
-#![cfg(all(unix, feature = "cli", feature = "trace"))]
+#![cfg(all(unix, feature = "cli"))]
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -1,26 +1,18 @@
 //! Actions on the loop: ticks, immediates, timers, and a callback of the poll phase.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 
+use bucle::net::Shared;
 use bucle::{Loop, TimerOrImmediate};
 
 use crate::runner::{Context, Object, Runner, busy, milliseconds};
 use crate::scenario::Action;
 
-type Callback = Box<dyn FnOnce(&mut Loop)>;
-
-thread_local! {
-    /// Callbacks to run in the poll phase. A posted closure must be `Send`, and the callbacks of a scenario are not. So
-    /// they wait here, and each posted closure runs the first of them.
-    static POSTED: RefCell<VecDeque<Callback>> = RefCell::default();
-}
-
 impl Runner {
     /// Runs `action` if it belongs to this file.
     pub fn loop_action(self: &Rc<Self>, lp: &mut Loop, action: &Action, context: &Context) -> bool {
-        let mut then = self.then(action, context);
+        let then = self.then(action, context);
         match action.name.as_str() {
             "log" => self.log(lp, action.text("lane").unwrap_or("main"), action.name_of("text")),
             "busy" => busy(milliseconds(action.number("ms"))),
@@ -41,14 +33,13 @@ impl Runner {
             "immediate_chain" => immediate_chain(lp, action.count("n").unwrap_or(1), then),
             "poll" => {
                 let hold = lp.remote().hold();
-                let call = move |lp: &mut Loop| {
+                // A posted closure must be `Send`, and a callback of a scenario is not. So the callback stays in the
+                // loop, and the posted closure has its name.
+                let callback = Shared::new(lp, then);
+                lp.remote().post(move |lp| {
                     drop(hold);
-                    then(lp);
-                };
-                POSTED.with_borrow_mut(|posted| posted.push_back(Box::new(call)));
-                lp.remote().post(|lp| {
-                    let first = POSTED.with_borrow_mut(VecDeque::pop_front);
-                    first.expect("each posted closure has its callback")(lp);
+                    callback.with(lp, |then, lp| then(lp));
+                    callback.release(lp);
                 });
             }
             "clear" => {

@@ -13,7 +13,7 @@ use bucle::net::Limits;
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
 use super::serve::{HIGH_WATER_MARK, Kind, Serve};
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::target::Address;
 
 /// What `bucle` without arguments prints.
@@ -66,7 +66,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
         Some(("serve", matches)) => match serve_of(matches) {
             Ok(serve) => Ok(Command::Serve { serve, verbosity: matches.get_count("verbose") }),
             Err((why, advice)) => {
-                complain(&why, &[advice]);
+                print_error(&why, &[advice]);
                 Err(ExitCode::from(exit_code::USAGE))
             }
         },

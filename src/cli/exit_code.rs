@@ -11,7 +11,6 @@ pub(crate) const CHECK_FAILED: u8 = 4;
 /// `load`: the condition of a `--fail-if` was true.
 pub(crate) const THRESHOLD: u8 = 5;
 /// `quiz`: a question was answered wrong, or not at all.
-#[cfg(feature = "trace")]
 pub(crate) const WRONG_ANSWER: u8 = 4;
 /// A limit of the machine prevents the start.
 pub(crate) const MACHINE_LIMIT: u8 = 6;

@@ -137,7 +137,6 @@ impl Keys {
 }
 
 /// The text in `bytes`, without other keys. For a line that the terminal has edited.
-#[cfg(feature = "trace")]
 pub(crate) fn text_of(bytes: &[u8]) -> String {
     let mut text = String::new();
     Keys::default().feed(bytes, |key| {

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use bucle::process;
 
 use super::exit_code;
-use super::stderr::complain;
+use super::stderr::print_error;
 
 /// Descriptors that are not for connections: the three standard streams, the poll and its waker, the listener, signals,
 /// a trace, name lookups, and accepted connections that are about to be refused. Redis reserves as many
 /// (`CONFIG_MIN_RESERVED_FDS`).
 pub(crate) const RESERVED: u64 = 32;
 
-/// The smallest connection limit that is chosen automatically. Less room is probably a mistake, so the server does not
-/// start.
+/// The smallest connection limit that is chosen automatically. If the limit of open files allows fewer, it is probably
+/// a mistake, and the server does not start.
 const LEAST_CONNECTIONS: u64 = 32;
 
 /// The descriptors that a client needs: the standard streams, the poll and its waker, a connection, a terminal,
@@ -44,16 +44,19 @@ pub(crate) fn check_client() -> Result<(), ExitCode> {
 
 /// Reports that the start failed for lack of descriptors although the limit seemed to allow it: the parent process left
 /// too many files open.
-pub(crate) fn complain_of_descriptors(error: &bucle::Error) -> ExitCode {
-    complain(&format!("cannot start: {error}: too many files are open"), &advice());
+pub(crate) fn report_open_files(error: &bucle::Error) -> ExitCode {
+    print_error(&format!("cannot start: {error}: too many files are open"), &advice());
     ExitCode::from(exit_code::MACHINE_LIMIT)
 }
+
+// The old name, which `connect` still uses.
+pub(crate) use report_open_files as complain_of_descriptors;
 
 fn check(limit: u64, needed: u64, program: &str) -> Result<(), ExitCode> {
     if limit >= needed {
         return Ok(());
     }
-    complain(&format!("at most {limit} files may be open at a time, and {program} needs {needed}"), &advice());
+    print_error(&format!("at most {limit} files may be open at a time, and {program} needs {needed}"), &advice());
     Err(ExitCode::from(exit_code::MACHINE_LIMIT))
 }
 

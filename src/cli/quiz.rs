@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use bucle::process;
 
 use super::advice::words_for;
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::{exit_code, keys};
 use answer::letter;
 use explain::Run;
@@ -74,7 +74,7 @@ enum Stop {
 
 pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
     let Some(wanted) = parse_wanted(wanted) else {
-        complain(
+        print_error(
             &format!("there is no such question; the questions are 1 to {}", QUESTIONS.len()),
             &["bucle quiz list".into()],
         );
@@ -88,7 +88,7 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
     let mut quiz = Quiz { answers, has_erred: false };
     let result = match wanted {
         Wanted::List if answer.is_some() => {
-            complain("--answer needs the number of a question", &["bucle quiz 1 --answer \"c b a\"".into()]);
+            print_error("--answer needs the number of a question", &["bucle quiz 1 --answer \"c b a\"".into()]);
             return ExitCode::from(exit_code::USAGE);
         }
         Wanted::List => show(&list()).map(|()| ExitCode::SUCCESS),
@@ -100,7 +100,7 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
         Err(Stop::Quit) => quiz.status(),
         Err(Stop::NoReader) => ExitCode::SUCCESS,
         Err(Stop::Failed(sentence)) => {
-            complain(&sentence, &[]);
+            print_error(&sentence, &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
@@ -179,7 +179,7 @@ impl Quiz {
     fn leave_open(&mut self, number: usize) {
         self.has_erred = true;
         if !self.is_typed() {
-            complain("no answer was given", &[format!("bucle quiz {number} --answer \"c b a\"")]);
+            print_error("no answer was given", &[format!("bucle quiz {number} --answer \"c b a\"")]);
         }
     }
 
@@ -221,7 +221,7 @@ impl Quiz {
             Ok(places) => check(question, &places),
             Err(sentence) if self.is_typed() => show(&wrap(&sentence)).map(|()| Verdict::Unusable),
             Err(sentence) => {
-                complain(&as_error(&sentence), &[]);
+                print_error(&as_error(&sentence), &[]);
                 Ok(Verdict::Unusable)
             }
         }
@@ -315,7 +315,7 @@ fn race(question: &Question) -> Result<String, Stop> {
 }
 
 fn run_program(question: &Question) -> Result<Run, Stop> {
-    stage::run(question.program, question.time)
+    stage::run(question.program.main, question.time)
         .map_err(|error| Stop::Failed(format!("the program of the question cannot run: {error}")))
 }
 
@@ -343,3 +343,6 @@ fn show(text: &str) -> Result<(), Stop> {
         _ => Stop::Failed(format!("cannot write to standard output: {}", words_for(&error))),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,42 +13,38 @@
 //! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
-//! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read is not told why it is
-//! reset: the reason would stand behind all that it has not read.
+//! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read gets
+//! no message before the reset: the message would be queued behind the bytes that the peer has not read.
 
 mod chat;
 mod discard;
 mod echo;
+mod errors;
 mod failure;
 mod lines;
+mod options;
 mod relay;
 mod tutorial;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{self, PanicHookInfo};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bucle::net::{
-    Drain, Error, Handler, Limits, Listen, LocalAddress, READS_PER_TURN, Server, ServerOptions, Shared, Socket,
-};
+use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerOptions, Shared};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::{EventLoop, Loop, Result};
 
 use super::advice::words_for;
 use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::target::Address;
 use super::trace_file::TraceFile;
 use super::{exit_code, machine, stderr};
 use chat::rooms::Rooms;
 use chat::telnet::TelnetDoor;
-
-/// From this many queued bytes on nothing more is read from a peer until it has read. One full read of the loop.
-pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
+pub(crate) use options::{HIGH_WATER_MARK, Kind, Serve};
 
 /// How many connections are accepted in one turn. A storm of thousands of connects takes some dozens of turns, and the
 /// open connections are served between them.
@@ -58,113 +54,16 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// goes to a thousand members. This many take about a millisecond; the next turn takes the others.
 const EVENTS_PER_TURN: usize = 128;
 
-/// What a refused connection of a line server reads.
+/// The message that a line server sends to a connection that it refuses.
 const FULL: &str = "server full, try again later\r\n";
 
-/// What an idle connection of a line server reads before it is closed.
+/// The message that a line server sends to an idle connection before it closes it.
 const IDLE: &str = "idle for too long, good-bye\r\n";
 
-/// A server that the command can run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// Nicks and rooms, with commands.
-    Chat,
-    /// Sends every byte back (RFC 862).
-    Echo,
-    /// Sends every line back.
-    Lines,
-    /// Sends every line to all clients.
-    Relay,
-    /// The server of the tutorial that bucle began with.
-    Tutorial,
-    /// Reads and sends nothing (RFC 863).
-    Discard,
-}
-
 /// How many records are kept when they only serve to detect slow callbacks.
-#[cfg(feature = "trace")]
 const SLOW_WATCH_RECORDS: usize = 1024;
 
-/// The options of `bucle serve`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Serve {
-    pub(crate) kind: Kind,
-    /// Where to listen.
-    pub(crate) address: Address,
-    /// `None`: as many as there are descriptors for.
-    pub(crate) max_connections: Option<usize>,
-    /// Other processes may listen on the same port.
-    pub(crate) reuse_port: bool,
-    /// Zero: no limit.
-    pub(crate) idle_timeout: Duration,
-    /// How long the loop looks for work before it sleeps.
-    pub(crate) spin: Duration,
-    /// How much may wait for one peer, and how long.
-    pub(crate) limits: Limits,
-    /// How much may wait for all peers together.
-    pub(crate) total_outbox_limit: Option<usize>,
-    /// How many bytes a line may have, if the server is for lines.
-    pub(crate) line_limit: usize,
-    /// Where to write what the loop does, if anywhere.
-    pub(crate) trace: Option<PathBuf>,
-    /// How many bytes of trace are written at most.
-    pub(crate) trace_limit: u64,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Kind; 6] = [Kind::Chat, Kind::Echo, Kind::Lines, Kind::Relay, Kind::Tutorial, Kind::Discard];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Kind::Chat => "chat",
-            Kind::Echo => "echo",
-            Kind::Lines => "lines",
-            Kind::Relay => "relay",
-            Kind::Tutorial => "tutorial",
-            Kind::Discard => "discard",
-        }
-    }
-
-    pub(crate) fn about(self) -> &'static str {
-        match self {
-            Kind::Chat => "nicks and rooms; a line goes to everyone in the room",
-            Kind::Echo => "every byte back (RFC 862)",
-            Kind::Lines => "every line back",
-            Kind::Relay => "every line to all clients",
-            Kind::Tutorial => "greets, answers each line, announces a `bye` to all clients",
-            Kind::Discard => "reads and throws away (RFC 863)",
-        }
-    }
-
-    /// The command line that starts it.
-    pub(crate) fn command(self) -> String {
-        if self == Kind::Chat { "bucle serve".to_owned() } else { format!("bucle serve {}", self.name()) }
-    }
-
-    /// The kind of that name; clap lets only names of [`ALL`](Self::ALL) through.
-    pub(crate) fn of(name: &str) -> Kind {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Chat)
-    }
-
-    /// How many reads one connection gets in a turn. A read of 64 KiB may be thousands of lines, and each may go to
-    /// thousands of clients, so one is enough for a line server.
-    fn reads_per_turn(self) -> usize {
-        if self.is_for_lines() { 1 } else { READS_PER_TURN }
-    }
-
-    /// Whether clients read lines. Only then a message can tell why the connection ends: a client that expects bytes
-    /// would take it for data.
-    fn is_for_lines(self) -> bool {
-        !matches!(self, Kind::Echo | Kind::Discard)
-    }
-
-    /// A last message, where there are lines. Empty means a FIN alone.
-    fn last_message(self, line: &str) -> Option<Vec<u8>> {
-        Some(if self.is_for_lines() { line.as_bytes().to_vec() } else { Vec::new() })
-    }
-}
-
-/// Runs a server until it is told to end.
+/// Runs a server until SIGINT or SIGTERM.
 pub(crate) fn run(serve: &Serve) -> ExitCode {
     let lines = telnet::Options { max_line: serve.line_limit, ..telnet::Options::default() };
     let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
@@ -183,13 +82,13 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
 
 /// Runs a server with the handler that `make_handler` makes.
 fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H) -> ExitCode {
-    let places = match machine::connection_limit(serve.max_connections) {
-        Ok(places) => places,
+    let max_connections = match machine::connection_limit(serve.max_connections) {
+        Ok(max_connections) => max_connections,
         Err(status) => return status,
     };
     let mut event_loop = match EventLoop::new() {
         Ok(event_loop) => event_loop,
-        Err(error) => return machine::complain_of_descriptors(&error),
+        Err(error) => return machine::report_open_files(&error),
     };
     // A bug in one callback costs one connection and is logged; the others go on.
     event_loop.catch_panics(true);
@@ -204,18 +103,17 @@ fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H
         Ok(trace) => trace,
         Err(status) => return status,
     };
-    #[cfg(feature = "trace")]
     if trace.is_none() && log::log_enabled!(log::Level::Info) {
-        // The records are not read. Recording is what makes the loop warn about slow callbacks.
+        // Nothing reads the records, but the loop warns about slow callbacks only while it records.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
     }
-    let opened = event_loop.enter(|lp| open(lp, serve, places, make_handler));
+    let opened = event_loop.enter(|lp| open(lp, serve, max_connections, make_handler));
     let address = match opened {
         Ok(address) => address,
-        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::complain_of_descriptors(&error),
+        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::report_open_files(&error),
         Err(error) => {
-            let (what, advice) = failure::explain(&error, serve);
-            complain(&what, &advice);
+            let (message, advice) = failure::explain(&error, serve);
+            print_error(&message, &advice);
             return ExitCode::from(exit_code::NO_CONNECTION);
         }
     };
@@ -237,7 +135,7 @@ fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("the loop cannot go on: {error}"), &[]);
+            print_error(&format!("the loop has failed: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
@@ -253,18 +151,11 @@ fn place_and_reason(panic: &PanicHookInfo<'_>) -> String {
     format!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("?"))
 }
 
-/// Logs the error of a connection. That a peer vanishes is normal; what this side did to it is a warning.
-fn log_error(socket: Socket, error: &Error) {
-    let is_our_doing = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
-    let level = if is_our_doing { log::Level::Warn } else { log::Level::Debug };
-    log::log!(target: "bucle::serve", level, "{socket}: {error}");
-}
-
 /// Binds the server. The first SIGINT or SIGTERM drains it, the second ends the process immediately.
 fn open<H: Handler>(
     lp: &mut Loop,
     serve: &Serve,
-    places: usize,
+    max_connections: usize,
     make_handler: impl FnOnce(&mut Loop) -> H,
 ) -> Result<LocalAddress> {
     let options = ServerOptions {
@@ -273,7 +164,7 @@ fn open<H: Handler>(
         keep_alive_initial_delay: KEEP_ALIVE_DELAY,
         user_timeout: USER_TIMEOUT,
         high_water_mark: HIGH_WATER_MARK,
-        max_connections: Some(places),
+        max_connections: Some(max_connections),
         full_message: serve.kind.last_message(FULL),
         timeout: serve.idle_timeout,
         idle_message: serve.kind.last_message(IDLE),
@@ -287,7 +178,7 @@ fn open<H: Handler>(
     listen(lp, server, serve)?;
     process::ignore(Signal::Hangup)?;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
-        log::info!(target: "bucle::serve", "{signal}: closing; once more ends it at once");
+        log::info!(target: "bucle::serve", "{signal}: closing; a second signal exits immediately");
         for signal in [Signal::Interrupt, Signal::Terminate] {
             if let Err(error) = process::exit_on(signal, exit_code::INTERRUPTED.into()) {
                 log::warn!(target: "bucle::serve", "{error}");
@@ -307,10 +198,11 @@ fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result
     }
 }
 
-/// Writes one line to stdout, for scripts and tests, and what to type next to stderr, for people.
+/// Writes one line to stdout, for scripts and tests, and a command to try next to stderr, for people.
 ///
-/// stdout may be a full pipe, and the server must not wait for its reader: then a thread writes. Only then, because a
-/// process that has ever had a second thread pays more for some calls of the C library from then on.
+/// stdout may be a full pipe, and the server must not wait for its reader: in that case a thread writes. Only in that
+/// case, because in a process that has ever had a second thread, the C library's system calls stay slower until the
+/// process ends.
 fn announce(kind: Kind, address: &LocalAddress) {
     let line = format!("{} listening on {address}\n", kind.name());
     let hint = match address {
@@ -330,7 +222,7 @@ fn announce(kind: Kind, address: &LocalAddress) {
     };
     let write = move || {
         if let Err(error) = process::write_stdout(line.as_bytes()) {
-            log::warn!(target: "bucle::serve", "{}: cannot say so on standard output: {}", line.trim_end(), words_for(&error));
+            log::warn!(target: "bucle::serve", "{}: cannot write this line to standard output: {}", line.trim_end(), words_for(&error));
         }
         stderr::write(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
     };

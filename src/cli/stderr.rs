@@ -6,9 +6,9 @@
 //! thread writes it:
 //!
 //! ```text
-//!   loop: log, complain ─┬─ would not block ────────────────────────▶ standard error
-//!                        └─ would block ─▶ queue, at most 1 MiB ─▶ thread ─▶┘
-//!                                          └ full: the line is dropped and counted; the count is written later
+//!   loop: log, print_error ─┬─ would not block ────────────────────────▶ standard error
+//!                           └─ would block ─▶ queue, at most 1 MiB ─▶ thread ─▶┘
+//!                                             └ full: the line is dropped and counted; the count is written later
 //! ```
 //!
 //! A terminal that is nearly full takes a part of a line: the rest goes into the queue.
@@ -79,19 +79,22 @@ pub(crate) fn write(text: &[u8]) {
     CHANGED.notify_all();
 }
 
-/// Writes an error and advice: what failed, and commands to try.
-pub(crate) fn complain(what: &str, advice: &[String]) {
-    write(complaint(what, advice).as_bytes());
+/// Writes an error message, and commands to try.
+pub(crate) fn print_error(message: &str, advice: &[String]) {
+    write(error_text(message, advice).as_bytes());
 }
 
-/// The text that [`complain`] writes.
-pub(crate) fn complaint(what: &str, advice: &[String]) -> String {
-    let mut text = format!("error: {what}\n");
+/// The text that [`print_error`] writes.
+pub(crate) fn error_text(message: &str, advice: &[String]) -> String {
+    let mut text = format!("error: {message}\n");
     for line in advice {
         text += &format!("  try:  {line}\n");
     }
     text
 }
+
+// The old names, which `connect` and `load` still use.
+pub(crate) use self::{error_text as complaint, print_error as complain};
 
 /// Waits until the queue is written, but at most [`FINAL_FLUSH_LIMIT`]: a reader that has stopped reading must not keep
 /// the process from ending.

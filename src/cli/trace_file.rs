@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The loop does not know this module. A prepare callback borrows the loop before every turn, reads the ring, and
-//! writes the lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn waits
-//! for events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays idle.
+//! writes the lines to the file when the last write is a tenth of a second ago. While lines are buffered, the turn
+//! waits for events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays
+//! idle.
 //!
 //! An existing trace is overwritten, but no other file is.
 //!
@@ -18,19 +19,18 @@ mod causes;
 mod chrome;
 mod pieces;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bucle::net::Shared;
 use bucle::trace::Trace;
 use bucle::{EventLoop, Loop, PrepareId};
 
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::{exit_code, stderr};
 use chrome::{Chrome, HEAD};
 
@@ -59,7 +59,7 @@ pub(crate) struct TraceFile {
 
 /// A trace file and the prepare callback that writes it.
 pub(crate) struct Recording {
-    trace: Rc<RefCell<TraceFile>>,
+    trace: Shared<TraceFile>,
     prepare: PrepareId,
 }
 
@@ -69,7 +69,8 @@ impl Recording {
         let result = event_loop.run();
         event_loop.enter(|lp| {
             lp.remove_prepare(self.prepare);
-            self.trace.borrow_mut().finish(lp);
+            self.trace.with(lp, TraceFile::finish);
+            self.trace.release(lp);
         });
         result
     }
@@ -86,7 +87,7 @@ impl TraceFile {
     ) -> Result<Recording, ExitCode> {
         if is_another_file(path) {
             let path = path.display();
-            complain(
+            print_error(
                 &format!("cannot write the trace to {path}: the file exists and is not a trace"),
                 &["--trace with another name      or remove the file first".to_owned()],
             );
@@ -95,7 +96,7 @@ impl TraceFile {
         match Self::create(path, title, limit) {
             Ok(trace) => Ok(event_loop.enter(|lp| trace.record(lp))),
             Err(error) => {
-                complain(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
+                print_error(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
                 Err(ExitCode::from(exit_code::FAILURE))
             }
         }
@@ -105,9 +106,8 @@ impl TraceFile {
     fn record(mut self, lp: &mut Loop) -> Recording {
         lp.start_trace(RING);
         self.position = lp.trace().map_or(0, Trace::next_number);
-        let trace = Rc::new(RefCell::new(self));
-        let writer = trace.clone();
-        let prepare = lp.on_prepare(move |lp| writer.borrow_mut().before_turn(lp));
+        let trace = Shared::new(lp, self);
+        let prepare = lp.on_prepare(move |lp| trace.with(lp, TraceFile::before_turn).flatten());
         Recording { trace, prepare }
     }
 

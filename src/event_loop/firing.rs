@@ -66,12 +66,6 @@ impl Loop {
                     self.timers.refresh(id, start);
                 }
             }
-            TimerCall::InternalOnce(callback) => {
-                self.put_back(id, None);
-                let outer = self.act_for(cause);
-                callback(self);
-                self.act_for(outer);
-            }
             TimerCall::InternalEvery(mut callback) => {
                 self.update_now();
                 let start = self.now_ms;

@@ -173,13 +173,8 @@ impl Loop {
         }
     }
 
-    /// As [`set_timeout`](Self::set_timeout), for a closure of this crate: it is no callback of the program, so it is
+    /// As [`set_interval`](Self::set_interval), for a closure of this crate: it is no callback of the program, so it is
     /// not counted, recorded or held by a gate.
-    pub(crate) fn set_internal_timeout(&mut self, delay: Duration, f: impl FnOnce(&mut Loop) + 'static) -> TimerId {
-        self.start_timer(delay, TimerCall::InternalOnce(Box::new(f)))
-    }
-
-    /// As [`set_interval`](Self::set_interval), for a closure of this crate.
     pub(crate) fn set_internal_interval(&mut self, period: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {
         self.start_timer(period, TimerCall::InternalEvery(Box::new(f)))
     }

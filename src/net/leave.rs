@@ -34,10 +34,15 @@ impl Loop {
         }
         self.end_socket(socket, None, None);
         self.discard_input(socket);
-        self.start_net_timer(LEAVE_LIMIT, NetTimer::Leave(socket))
+        self.start_leave_timer(socket, LEAVE_LIMIT)
     }
 
-    /// The timer of [`send_away`](Self::send_away).
+    /// Destroys a socket after `limit`, if this side has ended it. Clear the timer when the socket closes earlier.
+    pub(crate) fn start_leave_timer(&mut self, socket: Socket, limit: Duration) -> TimerId {
+        self.start_net_timer(limit, NetTimer::Leave(socket))
+    }
+
+    /// The timer of [`start_leave_timer`](Self::start_leave_timer).
     pub(super) fn leave_limit_reached(&mut self, socket: Socket) {
         // A socket that its `on_close` has connected again is in a new life, and has not ended in it.
         if self.net.socket(socket).is_some_and(|state| state.is(ENDED)) {

@@ -99,8 +99,7 @@ impl Client {
         // be seen.
         socket.resume(lp);
         socket.end(lp);
-        let timer = lp.set_internal_timeout(LINGER, move |lp| socket.destroy(lp));
-        lp.unref(timer);
+        let timer = lp.start_leave_timer(socket, LINGER);
         self.with_state(lp, |state| {
             state.throttle = None;
             state.linger_timer = Some(timer);

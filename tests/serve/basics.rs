@@ -146,19 +146,15 @@ fn chat_sends_each_line_to_the_room() {
     }
     bo.send("/nick ANA\r\n/nick bo\r\n/who\r\n/me waves\r\n");
     let received = [bo.line(), bo.line(), bo.line(), bo.line()];
-    let want = [
-        "-- ANA is somebody else; try another nick",
-        "-- guest2 is now called bo",
-        "-- in lobby: ana, bo",
-        "* bo waves",
-    ];
+    let want =
+        ["-- ANA is taken; try another nick", "-- guest2 is now called bo", "-- in lobby: ana, bo", "* bo waves"];
     assert_eq!(received, want);
     assert_eq!([ana.line(), ana.line()], ["-- guest2 is now called bo", "* bo waves"]);
 
     ana.send("/msg BO psst, you\r\n/msg nobody hey\r\n/msg bo\r\n");
     assert_eq!(bo.line(), "ana (to you only): psst, you");
     assert_eq!(ana.line(), "ana (to bo only): psst, you");
-    assert!(ana.line().contains("nobody is called nobody"));
+    assert!(ana.line().contains("there is no nobody"));
     assert!(ana.line().contains("text is missing"));
 
     bo.send("/join Rust\r\nanybody?\r\n/rooms\r\n");
@@ -174,8 +170,8 @@ fn chat_sends_each_line_to_the_room() {
     ana.send("/rooms\r\n/what\r\n/NICK\r\n/msg\r\n//hi\r\n/help\r\n");
     assert_eq!(ana.line(), "-- rooms: lobby (1)", "an empty room is gone");
     assert!(ana.line().contains("there is no /what; see /help"));
-    assert_eq!(ana.line(), "-- /nick NAME        be called NAME");
-    assert_eq!(ana.line(), "-- /msg NICK TEXT    say something to NICK only");
+    assert_eq!(ana.line(), "-- /nick NAME        change your name to NAME");
+    assert_eq!(ana.line(), "-- /msg NICK TEXT    send TEXT to NICK only");
     assert_eq!(ana.line(), "ana: /hi");
     assert!(ana.line().contains("/nick NAME"));
 }
@@ -488,7 +484,7 @@ fn errors_are_reported_with_advice() {
             "a port that is not shared",
             &["serve", "--port", &port, "--reuse-port"],
             3,
-            &["does not share it (EADDRINUSE)", "start the other one with --reuse-port too"],
+            &["does not share it (EADDRINUSE)", "start the other server with --reuse-port too"],
         ),
         ("path too long", &["serve", "--unix", &long], 3, &["205 bytes", "at most 107", "try:  bucle serve --unix"]),
         ("no such server", &["serve", "ecco"], 2, &["ecco", "echo"]),

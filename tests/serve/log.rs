@@ -36,7 +36,7 @@ fn one_v_logs_servers() {
         log_lines("-v"),
         [
             "server #1 listening on 127.0.0.1",
-            "SIGTERM: closing; once more ends it at once",
+            "SIGTERM: closing; a second signal exits immediately",
             "server #1 takes no more connections, 0 go on",
             "server #1 closed",
             "turns 6 bytes read, 6 written",

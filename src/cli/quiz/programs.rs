@@ -103,38 +103,3 @@ impl Program {
 fn texts_of(line: &str) -> impl Iterator<Item = &str> {
     line.split(PRINT).skip(1).filter_map(|rest| rest.split('"').next())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::programs;
-    use super::super::questions::QUESTIONS;
-
-    #[test]
-    fn the_call_of_a_callback_is_found() {
-        let table = [
-            (programs::DRAINED, "much", Some("the first write")),
-            (programs::DRAINED, "little", Some("the second write")),
-            (programs::WRITTEN, "written", Some("the write")),
-            (programs::FINISH_END_CLOSE, "callback", Some("the end")),
-            (programs::RACE, "timeout", None),
-            (programs::RACE, "not a line of the program", None),
-        ];
-        for (program, text, want) in table {
-            assert_eq!(program.owner_of_callback(text).as_deref(), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_listing_is_the_function_with_letters() {
-        for question in QUESTIONS {
-            let (source, listing) = (question.program.source(), question.program.listing());
-            assert!(source.starts_with("fn ") && source.ends_with("\n    Ok(())\n}"), "{source}");
-            assert_eq!(source.matches("\nfn ").count(), 0, "one function: {source}");
-            let without_margin: Vec<_> = listing.lines().map(|line| line.get(6..).unwrap_or_default()).collect();
-            assert_eq!(without_margin.join("\n"), source);
-            let letters: String = listing.lines().flat_map(|line| line.chars().take(4)).filter(|c| *c != ' ').collect();
-            assert!("abcdefghijklmnopqrstuvwxyz".starts_with(&letters), "{letters}");
-            assert_eq!(letters.len(), question.program.texts().len(), "{listing}");
-        }
-    }
-}

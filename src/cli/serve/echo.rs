@@ -6,7 +6,7 @@
 use bucle::Loop;
 use bucle::net::{Error, Handler, Socket};
 
-use super::log_error;
+use super::errors::log_error;
 
 pub(crate) struct Echo;
 

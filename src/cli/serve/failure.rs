@@ -1,4 +1,4 @@
-//! Why a server could not be opened, in words, and what to type next.
+//! Explains why a server could not be opened, and suggests commands to try.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use bucle::net::{Handler, Shared, Socket};
 use bucle::{Error, EventLoop, Loop};
 
-use super::{Kind, Serve};
+use super::options::{Kind, Serve};
 use crate::cli::target::Address;
 
 /// How many bytes the path of a unix socket may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
 const UNIX_PATH_LIMIT: usize = 107;
 
-/// What failed and why, and what may be typed instead.
+/// The error message, and commands to try.
 pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
     let mut code = error.code();
     let (why, advice) = match &serve.address {
@@ -39,8 +39,8 @@ fn explain_tcp(error: &Error, serve: &Serve, host: &str, port: u16) -> (String, 
     let command = serve.kind.command();
     match error.code() {
         "EADDRINUSE" if serve.reuse_port => (
-            "the port is already in use by somebody who does not share it".to_owned(),
-            vec!["start the other one with --reuse-port too, as the same user".to_owned()],
+            "the port is already in use by a program that does not share it".to_owned(),
+            vec!["start the other server with --reuse-port too, as the same user".to_owned()],
         ),
         "EADDRINUSE" => {
             let next = port.checked_add(1).unwrap_or(8080);
@@ -50,7 +50,7 @@ fn explain_tcp(error: &Error, serve: &Serve, host: &str, port: u16) -> (String, 
         "EACCES" | "EPERM" => {
             let high = if port < 1024 { 8000 + port } else { 8080 };
             (
-                "this port is not for you; those below 1024 are for root".to_owned(),
+                "you have no permission to use this port; ports below 1024 are for root".to_owned(),
                 vec![format!("{command} --port {high}")],
             )
         }
@@ -73,22 +73,25 @@ fn explain_unix(error: &Error, kind: Kind, path: &Path) -> (String, Vec<String>)
     let other_path = || format!("{command} --unix /tmp/bucle.sock");
     let len = path.as_os_str().len();
     if len > UNIX_PATH_LIMIT {
-        return (format!("the path has {len} bytes, a unix socket's at most {UNIX_PATH_LIMIT}"), vec![other_path()]);
+        return (
+            format!("the path has {len} bytes; the path of a unix socket may have at most {UNIX_PATH_LIMIT}"),
+            vec![other_path()],
+        );
     }
     let directory = directory_of(path);
     match error.code() {
         "EADDRINUSE" if is_socket(path) => {
             ("a server is listening there already".to_owned(), vec![format!("bucle connect unix:{}", path.display())])
         }
-        "EADDRINUSE" => ("a file that is no socket is in the way, and is left alone".to_owned(), vec![other_path()]),
+        "EADDRINUSE" => ("the file exists and is not a socket, so it is not replaced".to_owned(), vec![other_path()]),
         "EACCES" | "ENOENT" if !directory.exists() => (
             format!("there is no directory {}", directory.display()),
-            vec![format!("mkdir -p {}      then the same again", directory.display())],
+            vec![format!("mkdir -p {}      then the same command again", directory.display())],
         ),
         "EACCES" | "EPERM" | "EROFS" => {
-            (format!("you may not make files in {}", directory.display()), vec![other_path()])
+            (format!("you have no permission to create files in {}", directory.display()), vec![other_path()])
         }
-        "ENOTDIR" => (format!("{} is no directory", directory.display()), vec![other_path()]),
+        "ENOTDIR" => (format!("{} is not a directory", directory.display()), vec![other_path()]),
         _ => (error.to_string(), vec![other_path()]),
     }
 }

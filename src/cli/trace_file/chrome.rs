@@ -9,9 +9,9 @@
 //!   wait, on_connection, blocked, sent, …       C       ready events, connections, queued bytes
 //! ```
 //!
-//! Every line is one event, and every line except the first begins with a comma. So the file of a killed process lacks only
-//! the closing `]`, and the viewers ([Perfetto](https://ui.perfetto.dev), `chrome://tracing`) open it without: the format
-//! allows an unterminated array
+//! Every line is one event, and every line except the first begins with a comma. So the file of a killed process lacks
+//! only the closing `]`. The viewers ([Perfetto](https://ui.perfetto.dev), `chrome://tracing`) open it without the
+//! bracket: the format allows an unterminated array
 //! ([Trace Event Format](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU),
 //! "JSON Array Format").
 

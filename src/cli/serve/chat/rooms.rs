@@ -1,4 +1,4 @@
-//! The chat without sockets: which members there are, and who receives what.
+//! The chat without sockets: its members, and which of them receive a line.
 //!
 //! ```text
 //!   members   #1 ana lobby    #2 bo lobby    #3 eva rust      one nick and one room each
@@ -6,11 +6,12 @@
 //!   rooms     lobby: #1 #2        rust: #3                    a room exists while someone is in it
 //! ```
 //!
-//! A member is whatever its door calls it: a handle of 8 bytes that can be copied and compared, a number in the tests.
+//! The door chooses the type that names a member: a handle of 8 bytes that can be copied and compared. The tests use
+//! numbers.
 //! Every method gets a `send`, which is called with one line of text and the members who receive it. The text has no
-//! line break, for each door has its own.
+//! line break, because each door has its own.
 //!
-//! What members can make grow is bounded by their number: each has one nick and one room, both of at most
+//! Memory is bounded by the number of members: each has one nick and one room, both of at most
 //! [`NAME_LIMIT`] characters, and a list shows at most [`LIST_LIMIT`] names.
 
 use std::borrow::Cow;
@@ -25,18 +26,18 @@ const FIRST_NICK: &str = "guest1";
 /// How many characters a nick or the name of a room may have.
 const NAME_LIMIT: usize = 20;
 
-/// How many names a list shows. Asking for it is one word for the client, and shall not be a megabyte for the server.
+/// How many names a list shows. The request is one word, and the answer must not be a megabyte.
 const LIST_LIMIT: usize = 100;
 
 const HELP: &str = "\
--- /nick NAME        be called NAME
--- /who              who is in this room
--- /me does it       say what you do
--- /msg NICK TEXT    say something to NICK only
+-- /nick NAME        change your name to NAME
+-- /who              list the members of this room
+-- /me does it       describe what you do
+-- /msg NICK TEXT    send TEXT to NICK only
 -- /join ROOM        go to another room
--- /rooms            which rooms there are
+-- /rooms            list the rooms
 -- /quit             leave (Ctrl-D does too)
--- anything else is said to everybody in the room; //x is said as /x";
+-- anything else is sent to everyone in the room; //x is sent as /x";
 
 /// Who receives a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +79,7 @@ impl<M> Default for Rooms<M> {
 }
 
 impl<M: Copy + Ord> Rooms<M> {
-    /// A new member: greeted, and announced to the lobby.
+    /// Adds a member, greets it, and announces it to the lobby.
     pub(crate) fn enter(&mut self, member: M, send: Deliver<'_, M>) {
         let nick = self.free_nick();
         let greeting = format!("¡Bienvenido! You are {nick}, in the {LOBBY}. /help says what you can do.");
@@ -89,16 +90,16 @@ impl<M: Copy + Ord> Rooms<M> {
         self.members.insert(member, Member { nick, room: LOBBY.to_owned() });
     }
 
-    /// A line that a member has typed: a command, or something said to the room. The text must be safe to show to
+    /// Handles a line that a member has typed: a command, or text for the room. The text must be safe to show to
     /// others.
-    pub(crate) fn say(&mut self, member: M, line: &str, send: Deliver<'_, M>) -> Next {
+    pub(crate) fn receive_line(&mut self, member: M, line: &str, send: Deliver<'_, M>) -> Next {
         let line = line.trim_end();
         if line.is_empty() || !self.members.contains_key(&member) {
             return Next::Stay;
         }
         match line.strip_prefix('/') {
             // A second slash makes it text that begins with one.
-            Some(rest) if !rest.starts_with('/') => self.obey(member, rest, send),
+            Some(rest) if !rest.starts_with('/') => self.run_command(member, rest, send),
             Some(text) => self.say_to_room(member, text, send),
             None => self.say_to_room(member, line, send),
         }
@@ -119,12 +120,12 @@ impl<M: Copy + Ord> Rooms<M> {
 
     fn say_to_room(&self, member: M, text: &str, send: Deliver<'_, M>) -> Next {
         if let Some(Member { nick, room }) = self.members.get(&member) {
-            self.tell_room(room, format!("{nick}: {text}"), send);
+            self.send_to_room(room, format!("{nick}: {text}"), send);
         }
         Next::Stay
     }
 
-    fn obey(&mut self, member: M, command: &str, send: Deliver<'_, M>) -> Next {
+    fn run_command(&mut self, member: M, command: &str, send: Deliver<'_, M>) -> Next {
         let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         let rest = rest.trim();
         match (word.to_lowercase().as_str(), rest) {
@@ -151,12 +152,12 @@ impl<M: Copy + Ord> Rooms<M> {
             return send(To::One(member), format!("-- a nick {advice}"));
         }
         if self.nicks.get(&nick.to_lowercase()).is_some_and(|&owner| owner != member) {
-            return send(To::One(member), format!("-- {nick} is somebody else; try another nick"));
+            return send(To::One(member), format!("-- {nick} is taken; try another nick"));
         }
         let Some(renamed) = self.members.get_mut(&member) else { return };
         let old = std::mem::replace(&mut renamed.nick, nick.to_owned());
         let room = renamed.room.clone();
-        // In this order, for the new nick may be the old one in another case.
+        // In this order, because the new nick may be the old one in another case.
         self.nicks.remove(&old.to_lowercase());
         self.nicks.insert(nick.to_lowercase(), member);
         self.announce(&room, format!("{old} is now called {nick}"), send);
@@ -181,7 +182,7 @@ impl<M: Copy + Ord> Rooms<M> {
 
     fn act(&self, member: M, deed: &str, send: Deliver<'_, M>) {
         let Some(Member { nick, room }) = self.members.get(&member) else { return };
-        self.tell_room(room, format!("* {nick} {deed}"), send);
+        self.send_to_room(room, format!("* {nick} {deed}"), send);
     }
 
     fn whisper(&self, member: M, rest: &str, send: Deliver<'_, M>) {
@@ -192,7 +193,7 @@ impl<M: Copy + Ord> Rooms<M> {
         let owner = self.nicks.get(&to.to_lowercase());
         let Some((&other, receiver)) = owner.and_then(|other| Some((other, self.members.get(other)?))) else {
             let to = shortened(to);
-            return send(To::One(member), format!("-- nobody is called {to}; /who tells who is here"));
+            return send(To::One(member), format!("-- there is no {to}; /who lists the members of this room"));
         };
         let text = text.trim_start();
         send(To::One(other), format!("{} (to you only): {text}", from.nick));
@@ -222,10 +223,10 @@ impl<M: Copy + Ord> Rooms<M> {
     }
 
     fn announce(&self, room: &str, news: String, send: Deliver<'_, M>) {
-        self.tell_room(room, format!("-- {news}"), send);
+        self.send_to_room(room, format!("-- {news}"), send);
     }
 
-    fn tell_room(&self, room: &str, line: String, send: Deliver<'_, M>) {
+    fn send_to_room(&self, room: &str, line: String, send: Deliver<'_, M>) {
         if let Some(members) = self.rooms.get(room) {
             send(To::Room(members), line);
         }
@@ -250,7 +251,7 @@ fn usage(command: &str) -> &'static str {
     HELP.lines().find(is_about).unwrap_or("-- see /help")
 }
 
-/// Whether a nick or a room may have this name; if not, what is wrong with it.
+/// Checks the name of a nick or a room. The error completes a sentence about what is wrong.
 ///
 /// Letters of every script and the signs of ASCII are allowed. Spaces and colons would make `ana: hola` ambiguous, and
 /// with invisible characters two nicks could look the same.
@@ -275,7 +276,7 @@ fn listed<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> String {
     }
 }
 
-/// The beginning of a word that is repeated to the member who typed it.
+/// The beginning of a word, to be quoted in a reply to the member who typed it.
 fn shortened(word: &str) -> &str {
     word.char_indices().nth(NAME_LIMIT).map_or(word, |(end, _)| &word[..end])
 }

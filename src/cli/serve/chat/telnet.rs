@@ -17,7 +17,7 @@ impl TelnetDoor {
         TelnetDoor { rooms }
     }
 
-    /// Calls the rooms on behalf of `client`, and sends what they have for their members.
+    /// Calls the rooms on behalf of `client`, and sends the lines that they have for their members.
     fn call<R>(
         &self,
         lp: &mut Loop,
@@ -48,7 +48,7 @@ impl Handler for TelnetDoor {
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
         // Text that is safe to show: no control bytes, so one member cannot paint on the terminal of another.
         let line = printable(line);
-        if self.call(lp, client, |rooms, send| rooms.say(client, &line, send)) == Some(Next::Leave) {
+        if self.call(lp, client, |rooms, send| rooms.receive_line(client, &line, send)) == Some(Next::Leave) {
             client.end(lp);
         }
     }
@@ -62,7 +62,7 @@ impl Handler for TelnetDoor {
     }
 }
 
-/// Sends one line. However many members get it, nothing is allocated per member.
+/// Sends one line. Nothing is allocated per member.
 fn deliver(lp: &mut Loop, to: To<'_, Client>, mut line: String) {
     line.push_str("\r\n");
     match to {

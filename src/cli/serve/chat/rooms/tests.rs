@@ -1,4 +1,4 @@
-//! Who receives what. Members are numbers.
+//! Which members receive a line. Members are numbers.
 
 use super::*;
 
@@ -36,7 +36,7 @@ impl Chat {
 
     fn type_line(&mut self, member: u32, line: &str) -> Next {
         let Chat { rooms, sent } = self;
-        rooms.say(member, line, &mut |to, line| sent.push((receivers(to), line)))
+        rooms.receive_line(member, line, &mut |to, line| sent.push((receivers(to), line)))
     }
 
     fn sent(&mut self) -> Vec<(Vec<u32>, String)> {
@@ -56,7 +56,7 @@ fn line<const N: usize>(to: [u32; N], line: &str) -> (Vec<u32>, String) {
 }
 
 #[test]
-fn a_new_member_is_greeted_and_the_others_hear_of_it() {
+fn a_new_member_is_greeted_and_announced() {
     let mut chat = Chat::default();
     chat.enter(7);
     let greeting = "¡Bienvenido! You are guest1, in the lobby. /help says what you can do.";
@@ -80,7 +80,7 @@ fn a_line_goes_to_everyone_in_the_room_and_to_no_other_room() {
 fn a_nick_has_one_owner_in_any_case_and_is_free_again_afterwards() {
     let mut chat = Chat::of(2);
     assert_eq!(chat.say(1, "/nick Ana"), [line([1, 2], "-- guest1 is now called Ana")]);
-    assert_eq!(chat.say(2, "/nick ANA"), [line([2], "-- ANA is somebody else; try another nick")]);
+    assert_eq!(chat.say(2, "/nick ANA"), [line([2], "-- ANA is taken; try another nick")]);
     assert_eq!(chat.say(1, "/nick ana"), [line([1, 2], "-- Ana is now called ana")]);
     assert_eq!(chat.say(2, "/nick a:b"), [line([2], "-- a nick is made of letters and digits, without spaces")]);
     chat.leave(1);
@@ -89,7 +89,7 @@ fn a_nick_has_one_owner_in_any_case_and_is_free_again_afterwards() {
 }
 
 #[test]
-fn a_number_that_somebody_has_taken_is_skipped() {
+fn a_number_that_a_member_has_taken_is_skipped() {
     let mut chat = Chat::of(1);
     chat.say(1, "/nick guest2");
     chat.enter(2);
@@ -118,7 +118,7 @@ fn a_private_message_reaches_its_receiver_in_any_room() {
     chat.say(3, "/join rust");
     let want = [line([3], "guest1 (to you only): psst"), line([1], "guest1 (to guest3 only): psst")];
     assert_eq!(chat.say(1, "/msg GUEST3   psst"), want);
-    assert_eq!(chat.say(1, "/msg bo hey"), [line([1], "-- nobody is called bo; /who tells who is here")]);
+    assert_eq!(chat.say(1, "/msg bo hey"), [line([1], "-- there is no bo; /who lists the members of this room")]);
     assert_eq!(chat.say(1, "/msg guest3"), [line([1], "-- /msg NICK TEXT: the text is missing")]);
 }
 
@@ -141,7 +141,7 @@ fn help_and_usage_go_to_the_member_who_asks() {
     let help = chat.say(1, "/help");
     assert_eq!(help.len(), HELP.lines().count());
     assert!(help.iter().all(|(to, _)| *to == [1]));
-    assert_eq!(chat.say(1, "/nick"), [line([1], "-- /nick NAME        be called NAME")]);
+    assert_eq!(chat.say(1, "/nick"), [line([1], "-- /nick NAME        change your name to NAME")]);
     let long = "x".repeat(100);
     let want = format!("-- there is no /{}; see /help", &long[..NAME_LIMIT]);
     assert_eq!(chat.say(1, &format!("/{long}")), [line([1], &want)]);
@@ -171,7 +171,7 @@ fn names_are_short_and_visible() {
 
 #[test]
 fn each_command_has_its_usage() {
-    assert_eq!(usage("nick"), "-- /nick NAME        be called NAME");
+    assert_eq!(usage("nick"), "-- /nick NAME        change your name to NAME");
     for command in ["join", "me", "msg"] {
         assert!(usage(command).starts_with(&format!("-- /{command} ")), "{command}");
     }
