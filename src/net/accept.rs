@@ -226,8 +226,8 @@ impl Loop {
         }
     }
 
-    /// The timer of a shortage: retries, and logs from time to time. The shortage is over when no attempt has failed for
-    /// [`RECOVERED_AFTER`].
+    /// The timer of a shortage: retries, and logs from time to time. The shortage is over when no attempt has failed
+    /// for [`RECOVERED_AFTER`].
     pub(super) fn retry_after_shortage(&mut self, timer: TimerId) {
         self.refresh(timer);
         self.accept_again();
