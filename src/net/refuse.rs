@@ -48,7 +48,7 @@ impl Loop {
     }
 
     fn refuse_with(&mut self, mut stream: Stream, message: &[u8]) {
-        self.forget_refused();
+        self.remove_closed_refused();
         if self.net.refused.len() >= LEAVING_AT_ONCE {
             // As much as the kernel takes. If the peer has sent something, the close is a reset.
             let _ = stream.write(message);
@@ -72,7 +72,7 @@ impl Loop {
 
     /// Forgets refused connections that are gone, and clears their timers: in a storm of thousands a second there shall
     /// not be thousands of timers.
-    fn forget_refused(&mut self) {
+    fn remove_closed_refused(&mut self) {
         let mut refused = std::mem::take(&mut self.net.refused);
         refused.retain(|&(socket, timer)| {
             let exists = self.net.socket(socket).is_some();
