@@ -87,7 +87,7 @@ use timers::Timers;
 /// A callback that runs once.
 pub(crate) type Callback = Box<dyn FnOnce(&mut Loop)>;
 
-/// A callback that runs again and again.
+/// A callback that can run repeatedly.
 pub(crate) type RepeatedCallback = Box<dyn FnMut(&mut Loop)>;
 
 /// The maximum number of events that one poll takes from the kernel, as in libuv.
@@ -99,8 +99,8 @@ const READ_BUFFER: usize = 64 * 1024;
 /// How many times the pending phase runs after a poll, at most, before the check phase; as in libuv.
 const PENDING_ROUNDS: usize = 8;
 
-/// A callback that takes longer than this is slow. A person begins to notice a delay of this length, and many timers are
-/// not longer than it.
+/// A callback that takes longer than this is slow. A person begins to notice a delay of this length, and many timers
+/// are not longer than it.
 #[cfg(feature = "trace")]
 const SLOW_CALLBACK: Duration = Duration::from_millis(10);
 

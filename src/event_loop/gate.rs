@@ -7,8 +7,8 @@
 //!   wait next                                                         └▶ Pass, Open: the callback is called
 //! ```
 //!
-//! A gate usually serves a page or a socket of its own, on an [`EventLoop`](super::EventLoop) of its own, in the
-//! thread of the loop that it watches. That *inner* loop is turned in two places:
+//! A gate usually serves a page or a socket, on an [`EventLoop`] of its own in the thread of the loop that it watches.
+//! That *inner* loop is turned in two places:
 //!
 //! * While the outer loop is held: nothing else happens then.
 //! * Inside the outer loop's wait for the kernel. The inner loop's descriptor is registered in the outer poll. When
@@ -249,7 +249,7 @@ impl Loop {
         });
     }
 
-    /// How long the gate may be left alone, see [`Gate::max_wait`].
+    /// How long the gate need not be turned: see [`Gate::max_wait`].
     fn gate_max_wait(&mut self) -> Option<Duration> {
         self.gate_slot()?.gate.as_mut()?.max_wait()
     }

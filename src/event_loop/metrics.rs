@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Counting costs an addition and is always on. Reading the clock costs more, so the times per phase and the histogram
-//! of the loop's delay are optional. A histogram has a fixed size, whatever it counts.
+//! of the loop's delay are optional. A histogram has a fixed size.
 
 use std::time::Duration;
 
@@ -152,6 +152,7 @@ impl Loop {
         let counters = &mut self.counters;
         counters.turns += 1;
         counters.idle += slept;
+        // From the end of the wait before to the beginning of this one.
         counters.longest_turn = counters.longest_turn.max(self.now.saturating_sub(counters.polled_at + slept));
         counters.polled_at = self.now;
     }

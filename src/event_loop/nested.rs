@@ -4,7 +4,7 @@
 //!   outer poll ── waits for ──▶ descriptor of the inner poll ── readable when ──▶ a socket of the inner loop is ready
 //! ```
 //!
-//! The program that waits needs two things from the inner loop: its descriptor, and how long it may be left alone. A
+//! The program that waits needs two things from the inner loop: its descriptor, and how long it need not be turned. A
 //! gate (`gate.rs`) serves an inner loop in the wait of another one; any program with a poll of its own can do the
 //! same.
 
@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::EventLoop;
 
 impl EventLoop {
-    /// How long the loop may be left alone, if its descriptor does not become readable before. Zero: turn it now.
-    /// `None`: it waits for its descriptor only.
+    /// How long the loop need not be turned if its descriptor does not become readable before. Zero: turn it now.
+    /// `None`: no limit, it waits for its descriptor only.
     ///
     /// For a program that waits for the loop by its [descriptor](#impl-AsRawFd-for-EventLoop) and turns it with
     /// [`turn`](Self::turn). The result is zero after a turn that had events: a descriptor that is watched

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Ring and gate are stored together, behind one pointer. So a hook of a loop that is not observed is a single branch,
-//! whatever kinds of observers there are, and starting or stopping a trace does not touch the gate.
+//! for any kind of observer, and starting or stopping a trace does not touch the gate.
 //!
 //! An observer that serves clients, such as a page that shows the loop, runs an event loop of its own inside this
 //! loop's wait; see [`Gate`](super::Gate).

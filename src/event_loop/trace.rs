@@ -341,13 +341,13 @@ impl Loop {
     fn warn_of_slow(&mut self, kind: Kind, subject: u32, took: Duration) {
         let now = self.clock.elapsed();
         let late = self.late_timers(now);
-        let who = if subject == 0 { String::new() } else { format!("#{subject} ") };
-        let whom = match late {
+        let socket = if subject == 0 { String::new() } else { format!("#{subject} ") };
+        let effect = match late {
             None => "no timer was due meanwhile".to_owned(),
             Some((1, late)) => format!("it made a timer {} ms late", late.as_millis()),
             Some((n, late)) => format!("it made {n} timers late, up to {} ms", late.as_millis()),
         };
-        log::warn!(target: "bucle::loop", "{who}slow callback: {kind} took {} ms; {whom}", took.as_millis());
+        log::warn!(target: "bucle::loop", "{socket}slow callback: {kind} took {} ms; {effect}", took.as_millis());
     }
 
     /// Begins a turn: records carry its number.

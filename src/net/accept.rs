@@ -34,8 +34,8 @@ use crate::event_loop::{Kind, Loop, TimerId};
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// How many connections in a row may have failed before they were accepted: as many as a backlog holds. If more have,
-/// the reason is not the connections but the call: a seccomp filter or a security module refuses it (`EPERM`). Calling
-/// it again and again would use a whole core.
+/// the reason is not the connections but the call: a seccomp filter or a security module refuses it (`EPERM`).
+/// Repeating it without a pause would use a whole core.
 const GONE_IN_A_ROW: u32 = BACKLOG;
 
 /// A shortage of descriptors is over when no attempt has failed for this long. One successful attempt is not enough: it
@@ -291,7 +291,7 @@ enum AcceptFailure {
     TryNext,
     /// The process or the system has no free descriptor, or no memory for one.
     NoDescriptor,
-    /// The call fails, whatever the connection.
+    /// The call itself fails.
     Other,
 }
 

@@ -1,8 +1,8 @@
 //! Ending a connection with a last message that the peer can still read.
 //!
 //! ```text
-//!   send_away ─▶ last bytes, FIN ─▶ input is read and discarded ─┬─ the peer's FIN ─▶ closed
-//!                                                                └─ LEAVE_LIMIT ────▶ destroyed
+//!   close_with_message ─▶ last bytes, FIN ─▶ input is read and discarded ─┬─ the peer's FIN ─▶ closed
+//!                                                                         └─ LEAVE_LIMIT ────▶ destroyed
 //! ```
 //!
 //! Destroying the socket right after the last bytes would often lose them: the kernel answers data for a closed socket
@@ -26,7 +26,7 @@ pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 impl Loop {
     /// Writes `last`, ends, discards further input, and destroys the socket after [`LEAVE_LIMIT`]. Returns the timer.
-    pub(super) fn send_away(&mut self, socket: Socket, last: &[u8]) -> TimerId {
+    pub(super) fn close_with_message(&mut self, socket: Socket, last: &[u8]) -> TimerId {
         if !last.is_empty() && self.net.socket(socket).is_some_and(|state| refusal(state).is_none()) {
             self.write_socket(socket, last, None);
         }
@@ -35,7 +35,7 @@ impl Loop {
         self.start_net_timer(LEAVE_LIMIT, NetTimer::Leave(socket))
     }
 
-    /// The timer of [`send_away`](Self::send_away).
+    /// The timer of [`close_with_message`](Self::close_with_message).
     pub(super) fn leave_limit_reached(&mut self, socket: Socket) {
         // `on_close` may have connected the socket again. The new connection has not ended and stays open.
         if self.net.socket(socket).is_some_and(|state| state.is(ENDED)) {
@@ -62,7 +62,7 @@ impl Loop {
 
     /// A connection has reached its idle limit, and `on_timeout` has been called. Ends it if its server has an idle
     /// message.
-    pub(super) fn send_idle_away(&mut self, socket: Socket) {
+    pub(super) fn close_idle(&mut self, socket: Socket) {
         let Some(server) = socket.server(self) else { return };
         let Some(message) = self.net.server(server).and_then(|state| state.options.idle_message.clone()) else {
             return;
@@ -76,6 +76,6 @@ impl Loop {
         }
         // No second idle limit: the connection is destroyed after `LEAVE_LIMIT`.
         socket.set_timeout(self, Duration::ZERO);
-        self.send_away(socket, &message);
+        self.close_with_message(socket, &message);
     }
 }

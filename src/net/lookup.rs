@@ -7,7 +7,7 @@
 //!
 //! The system's resolver blocks, so it runs on up to [`THREADS`] helper threads. A thread is started when it is needed
 //! and ends after [`IDLE_LIMIT`] without work. The result reaches the loop in the poll phase, through a
-//! [`Remote`](crate::Remote). libuv does the same. The queue has no limit: only the program adds to it.
+//! [`Remote`]. libuv does the same. The queue has no limit: only the program adds to it.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -69,7 +69,7 @@ impl Loop {
         state.set_link(Link::Connected);
         state.set(flag::READING | flag::FLOWING | flag::PROGRAM_READS | flag::UNREFERENCED);
         self.net.sockets.insert(state);
-        let timer = self.send_away(socket, message);
+        let timer = self.close_with_message(socket, message);
         self.net.refused.push((socket, timer));
     }
 

@@ -329,17 +329,20 @@ impl ServerId {
         let Some(state) = lp.net.server_mut(self) else { return };
         state.listener.close();
         let limits = state.options.limits.clone();
+        // Neither the listener nor a lookup keeps the loop alive from here on.
         lp.recount_server(self);
         lp.set_looking_up(self, false);
         // Sockets refer to their server by its slot, which another server may get. Visiting all sockets is acceptable
         // here: servers are seldom removed.
         for socket in lp.net.sockets.values_mut().filter(|socket| socket.server == self.0.index()) {
             socket.server = NO_SERVER;
+            // Limits are looked up in the server's options, which are dropped, so each socket gets a copy.
             if limits != Limits::NONE {
                 socket.more().limits.get_or_insert_with(|| Box::new(limits.clone()));
             }
         }
         let Some(state) = lp.net.servers.remove(self.0) else { return };
+        // Each open connection is a user of the handler, too, so it lives as long as they do.
         lp.release_handler(state.handler);
         for (callback, result) in state.close_callbacks {
             let result = if state.connections == 0 { result } else { Err(Error::Gone) };
@@ -525,6 +528,7 @@ impl Loop {
         #[cfg(not(any(test, fuzzing)))]
         let opened = open_listener(on, address, &options);
         let mut listener = opened?;
+        // A failure from here on drops the listener, which closes the descriptor and removes the file of a unix socket.
         let token = server.0.token(TokenKind::Server);
         let interest = mio::Interest::READABLE;
         match &mut listener {
@@ -541,6 +545,7 @@ impl Loop {
             }
             state.listener = listener;
         }
+        // A listening server keeps the loop alive.
         self.recount_server(server);
         Ok(())
     }
@@ -548,6 +553,7 @@ impl Loop {
     pub(super) fn run_server_tick(&mut self, server: ServerId, tick: ServerTick) {
         let Some(state) = self.net.server_mut(server) else { return };
         match tick {
+            // Only if neither `listen` nor `close` was called since.
             ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, &on.0, Some(on.1)),
             ServerTick::Bind(..) => {}
             ServerTick::Listening => {
@@ -607,6 +613,7 @@ impl Loop {
     /// A connection of the server in `slot` was destroyed.
     pub(super) fn connection_gone(&mut self, slot: u32) {
         let Some(state) = self.net.servers.at_mut(slot) else { return };
+        // A closed server whose last connection this was gets its `on_server_close`.
         state.connections = state.connections.saturating_sub(1);
         let server = ServerId(Key::new(slot as usize, state.serial));
         self.close_server_if_idle(server);

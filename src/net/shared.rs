@@ -240,7 +240,7 @@ pub(crate) mod sealed {
         }
     }
 
-    /// After [`Shared::release`] the state cannot be found. Then the handler is an empty [`on`](super::super::on).
+    /// After [`Shared::release`] the state cannot be found. Then the handler is an empty [`on`](super::super::on()).
     impl<H: Handler> IntoSlot for Shared<H> {
         fn into_slot(self, lp: &mut Loop) -> u32 {
             if !self.exists(lp) {

@@ -21,7 +21,7 @@ use super::{Kind, Phase};
 pub struct Record {
     /// When it began, in nanoseconds since the loop was made.
     pub start_ns: u64,
-    /// The number of the record that caused it, cut to 32 bits; its own number if nothing did.
+    /// The number of the record that caused it, cut to 32 bits. Without a cause: the record's own number.
     pub cause: u32,
     /// The serial of the socket or server that it is about, or 0.
     pub subject: u32,
@@ -137,8 +137,8 @@ impl Trace {
         self.ring.len()
     }
 
-    /// The number of the record that caused `record`, whose number is `number`: the whole number, of which
-    /// [`Record::cause`] has the lower half. `None` if nothing caused it. The ring may have overwritten it.
+    /// The number of the record that caused `record`, whose own number is `number`. It is the whole number;
+    /// [`Record::cause`] has only its lower half. `None` if nothing caused it. The ring may have overwritten the cause.
     pub fn cause_of(number: u64, record: &Record) -> Option<u64> {
         match (number as u32).wrapping_sub(record.cause) {
             0 => None,
@@ -183,6 +183,7 @@ impl Trace {
         }
         let mut ring = vec![Record::default(); size].into_boxed_slice();
         for (number, record) in self.records() {
+            // The place depends on the size of the ring, so each record moves to its place in the larger one.
             ring[number as usize & (size - 1)] = *record;
         }
         self.grown_at = self.oldest();
