@@ -28,7 +28,6 @@ impl Loop {
         while let Some(id) = self.timers.next_due() {
             self.fire(id);
             self.timers.settle();
-            // As in Node since version 11, ticks run after each timer.
             self.boundary();
         }
         self.end_phase(phase);

@@ -153,8 +153,7 @@ impl Listener {
     }
 }
 
-/// Removes the file of a unix socket before the descriptor is closed, so that no client finds a file without a
-/// listener.
+/// Removes the file of a unix socket before the descriptor is closed, so that no client finds a file without a server.
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Listener::Unix(_, path) = self
