@@ -1,4 +1,4 @@
-//! The loop: one thread, one `poll`, and phases that always come in the same order.
+//! The event loop: one thread that waits for the kernel and calls callbacks, in phases that always have the same order.
 //!
 //! ```text
 //!            main body, ticks, due timers
@@ -15,12 +15,15 @@
 //!        again, until nothing keeps the loop alive
 //! ```
 //!
-//! After **every** callback, in whatever phase, the ticks and then the microtasks are drained. After every phase what
-//! its callbacks have written is sent, one system call per socket.
+//! After **every** callback, in any phase, the ticks and then the microtasks are drained. At the end of each phase the
+//! bytes that its callbacks have written are sent, with one system call per socket.
 //!
-//! The loop is *lent*: a callback gets `&mut Loop` and gives it back by returning. While your callback runs nothing
-//! else can, and the compiler knows it. [`EventLoop`] owns the poll and has `run`; [`Loop`] is what is lent, and has
-//! none, so a callback cannot start the loop a second time.
+//! The loop is *lent*: a callback gets `&mut Loop` and gives it back by returning. While a callback runs no other code
+//! of the program can run, and the compiler checks that. [`EventLoop`] owns the poll and has `run`. [`Loop`] is the
+//! part that is lent; it has no `run`, so a callback cannot start the loop a second time.
+//!
+//! A turn is bounded: at most 1,024 events, 32 full reads of each socket, 8 rounds of the pending phase; and the check,
+//! close and timers phases run only what was there when they began. Ticks and microtasks have no bound, as in Node.
 //!
 //! This is what Node does on libuv ([Node: the event loop](https://nodejs.org/en/learn/asynchronous-work/event-loop-timers-and-nexttick),
 //! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
@@ -84,26 +87,27 @@ use timers::Timers;
 /// A callback that runs once.
 pub(crate) type Callback = Box<dyn FnOnce(&mut Loop)>;
 
-/// A callback that runs again and again.
+/// A callback that can run repeatedly.
 pub(crate) type RepeatedCallback = Box<dyn FnMut(&mut Loop)>;
 
-/// How many events one poll takes from the kernel; libuv's number.
+/// The maximum number of events that one poll takes from the kernel, as in libuv.
 const EVENTS_PER_POLL: usize = 1024;
 
-/// How much one read of a socket may take; libuv's number.
+/// The maximum number of bytes that one read of a socket takes, as in libuv.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// How often finished writes and shutdowns are looked at after a poll before the check phase comes; libuv's number.
+/// How many times the pending phase runs after a poll, at most, before the check phase; as in libuv.
 const PENDING_ROUNDS: usize = 8;
 
-/// From when on a callback is slow: a hundredth of a second is what a person notices, and many a timer's delay.
+/// A callback that takes longer than this is slow. A person begins to notice a delay of this length, and many timers
+/// are not longer than it.
 #[cfg(feature = "trace")]
 const SLOW_CALLBACK: Duration = Duration::from_millis(10);
 
 /// Runs `main`, then turns the loop until nothing keeps it alive.
 ///
 /// # Errors
-/// What `main` returned, or a poll that failed.
+/// The error of `main`, or of a poll that failed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -127,20 +131,22 @@ pub fn run<T>(main: impl FnOnce(&mut Loop) -> Result<T>) -> Result<T> {
 
 /// Owns the poll and turns the loop.
 ///
-/// Dropping it sends what is unsent, as far as the kernel takes it, and closes everything without further callbacks.
+/// When it is dropped, unsent bytes are sent as far as the kernel takes them, and everything is closed without further
+/// callbacks.
 pub struct EventLoop {
     poll: mio::Poll,
     events: mio::Events,
-    /// The one buffer that every socket is read into. It stands outside of what is lent, so that no panic can lose it.
+    /// The buffer that all sockets are read into. It is not part of [`Loop`], so chunks in it and the loop can be
+    /// borrowed at the same time.
     read_buf: Box<[u8]>,
-    /// How long the kernel is asked again and again before the loop sleeps.
+    /// How long the loop polls repeatedly before it sleeps.
     spin: Duration,
     /// Whether the last [`turn`](Self::turn) had events.
     had_events: bool,
     lp: Loop,
 }
 
-/// What one turn did.
+/// A summary of one turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Turn {
@@ -148,17 +154,20 @@ pub struct Turn {
     pub events: usize,
     /// Whether something still keeps the loop alive.
     pub is_alive: bool,
-    /// Whether [`Loop::stop`] was called in it: who turns the loop by hand should end, as [`EventLoop::run`] does.
+    /// Whether [`Loop::stop`] was called. A program that turns the loop itself should end then, as [`EventLoop::run`]
+    /// does.
     pub is_stopped: bool,
 }
 
-/// What a callback is lent: timers, ticks, immediates, and through the handles of [`net`](crate::net) every socket.
+/// The part of the loop that is lent to callbacks: timers, ticks, immediates, and, through the handles of
+/// [`net`](crate::net), all sockets.
 ///
-/// It is never constructed by a program and cannot be kept.
+/// A program cannot construct or keep it.
 pub struct Loop {
     clock: Clock,
-    /// Milliseconds since the loop was made, as of the last look at the clock.
+    /// Milliseconds since the loop was made, at the last reading of the clock.
     now_ms: i64,
+    /// The same, not rounded.
     now: Duration,
     timers: Timers<TimerPayload>,
     pub(crate) ticks: Ticks,
@@ -168,7 +177,7 @@ pub struct Loop {
     remote: Remote,
     pub(crate) registry: mio::Registry,
     pub(crate) net: Net,
-    /// How many handles and requests keep the loop alive: each socket, server and lookup counts itself.
+    /// How many sockets, servers and lookups keep the loop alive. Each of them adds and removes itself.
     pub(crate) active: usize,
     pub(crate) counters: Counters,
     before_exit: Vec<RepeatedCallback>,
@@ -176,32 +185,32 @@ pub struct Loop {
     is_stopping: bool,
     catches_panics: bool,
     caught_panics: u64,
-    /// The ring of records and the gate. Stored together, so that a loop that is not observed pays for one branch.
+    /// The ring of records and the gate, stored together: each hook costs one branch while the loop is not observed.
     #[cfg(feature = "trace")]
     observed: Option<Box<Observed>>,
     #[cfg(feature = "trace")]
     slow_limit: Option<Duration>,
 }
 
-/// What a timer does when it fires, and what armed it.
+/// The action of a timer, and the record in which it was armed.
 struct TimerPayload {
     call: TimerCall,
     cause: Cause,
 }
 
-/// What a timer does when it fires.
+/// The action of a timer.
 enum TimerCall {
-    /// Runs once and is gone.
+    /// Runs once; then the timer is removed.
     Once(Callback),
-    /// Runs when it fires and stays, to be refreshed.
+    /// Runs when the timer fires; the timer stays and can be refreshed.
     Again(RepeatedCallback),
-    /// Runs again and again.
+    /// Runs repeatedly.
     Every(RepeatedCallback),
-    /// As `Every`, this crate's own: no callback of the program.
+    /// As `Every`, for this crate itself: not a callback of the program.
     InternalEvery(RepeatedCallback),
-    /// Its closure is out, being called.
+    /// The closure has been taken out and is running.
     Running,
-    /// A timer of a socket or server. No closure, so that a million idle limits cost little.
+    /// A timer of a socket or server. It has no closure, so that a million idle limits cost little memory.
     Net(NetTimer),
 }
 
@@ -209,13 +218,13 @@ impl EventLoop {
     /// A loop on the system's monotonic clock.
     ///
     /// # Errors
-    /// When the system gives no poll (`EMFILE`: too many open files).
+    /// When the system cannot create a poll (`EMFILE`: too many open files).
     pub fn new() -> Result<Self> {
         Self::build(None)
     }
 
-    /// A loop whose time is driven by hand. It never sleeps for a timer: with timers waiting, a turn without `max_wait`
-    /// only looks whether something is ready.
+    /// A loop whose time is driven by hand. It never sleeps until a timer: if a timer waits, a turn only checks which
+    /// descriptors are ready, and does not sleep.
     ///
     /// # Errors
     /// As [`EventLoop::new`].
@@ -259,34 +268,35 @@ impl EventLoop {
         Ok(EventLoop { poll, events, read_buf, spin: Duration::ZERO, had_events: false, lp })
     }
 
-    /// Whether a panic in a callback is caught. Default: no, it unwinds through [`run`](Self::run).
+    /// Sets whether a panic in a callback is caught. Default: no, it unwinds through [`run`](Self::run).
     ///
-    /// When caught it is logged and counted, the socket whose callback it was is destroyed, and everybody else is
-    /// served on. A panicking timer, tick or immediate is dropped.
+    /// A panic that is caught is logged and counted. The socket whose callback has panicked is destroyed; other sockets
+    /// are not affected. A timer, tick or immediate that panics is dropped.
     pub fn catch_panics(&mut self, catches: bool) {
         self.lp.catches_panics = catches;
     }
 
-    /// How long a turn with nothing to do asks the kernel again and again before it goes to sleep. Default: not at all.
+    /// Sets how long a turn without events polls the kernel repeatedly before the thread sleeps. Default: zero.
     ///
-    /// A sleeping thread takes some tens of microseconds to wake, which is most of the latency of a quiet server; one that
-    /// spins answers at once. **It burns its core** for up to that long after every event, and all the time if events come
-    /// more often: for a core that has nothing else to do. Timers and what they promise are not touched.
+    /// A sleeping thread takes some tens of microseconds to wake up, which is most of the latency of a quiet server. A
+    /// thread that spins needs no waking. **It uses its core fully** for up to this time after every event, and all the
+    /// time if events come more often, so use it only if the core has nothing else to do. Timers fire as without it.
     pub fn spin(&mut self, duration: Duration) {
         self.spin = duration;
     }
 
-    /// How many events one turn takes from the kernel at most, one at least. Default: 1,024, as in libuv. The others have
-    /// theirs in the next turn.
+    /// Sets how many events one turn takes from the kernel at most; at least one. Default: 1,024, as in libuv. Other
+    /// events are taken in the next turn.
     ///
-    /// Fewer make shorter turns, so that timers, immediates and those who come later wait less, for a few more system calls.
-    /// What a turn has written to a socket leaves together, so many who speak to many at the same time want more.
+    /// With fewer events turns are shorter: timers, immediates and new connections wait less, at the cost of a few more
+    /// system calls. With more events, more writes to the same socket are sent in one system call, which helps if many
+    /// clients send to many others at the same time.
     pub fn events_per_turn(&mut self, count: usize) {
         self.events = mio::Events::with_capacity(count.max(1));
     }
 
-    /// Lends the loop from outside: a program's main body, or a test between two turns. Ticks are drained and writes
-    /// sent before this returns.
+    /// Lends the loop to code that is not a callback: the main body of a program, or a test between two turns. Before
+    /// this returns, ticks are drained and written bytes are sent.
     pub fn enter<T>(&mut self, f: impl FnOnce(&mut Loop) -> T) -> T {
         let lp = &mut self.lp;
         lp.update_now();
@@ -299,15 +309,16 @@ impl EventLoop {
         result
     }
 
-    /// Turns until nothing keeps the loop alive or [`Loop::stop`] is called. Can be called again after that.
+    /// Turns the loop until nothing keeps it alive or [`Loop::stop`] is called. Afterwards it can be called again.
     ///
     /// # Errors
     /// When the poll fails.
     pub fn run(&mut self) -> Result<()> {
         self.lp.begin_counting();
-        // A panic that has ended an earlier run may have left something.
+        // A panic that has ended an earlier run may have left ticks and unsent bytes.
         self.lp.catch_up();
         loop {
+            // As in libuv's `uv_run`: due timers run once before the first turn, then at the end of each turn.
             if self.goes_on() {
                 self.lp.run_due_timers();
             }
@@ -324,14 +335,16 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Whether [`run`](Self::run) makes another turn.
     fn goes_on(&self) -> bool {
         self.lp.is_alive() && !self.lp.is_stopping
     }
 
-    /// One turn: each phase once, in Node's order. Waits for the kernel no longer than `max_wait`. The callbacks of
-    /// [`Loop::on_prepare`] come before it.
+    /// Runs one turn: each phase once, in Node's order. Waits for the kernel at most for `max_wait`. Before it the
+    /// callbacks of [`Loop::on_prepare`] are called.
     ///
-    /// Who turns by hand looks at what it returns: the loop may have nothing to do any more, or was told to stop.
+    /// A program that turns the loop itself should check the result: the loop may have nothing left to do, or may have
+    /// been stopped.
     ///
     /// # Errors
     /// When the poll fails.
@@ -345,12 +358,20 @@ impl EventLoop {
         Ok(Turn { events, is_alive: self.lp.is_alive(), is_stopped })
     }
 
+    /// The phases of a turn. Each of them drains the ticks after every callback, and sends the written bytes at its
+    /// end.
+    ///
+    /// The order is that of `uv_run` since libuv 1.45, which Node 20 uses: timers come last, after the poll.
     fn turn_once(&mut self, max_wait: Option<Duration>) -> Result<usize> {
         self.lp.begin_turn();
+        // Shutdowns that were queued outside of a poll, and failed connects.
         self.in_phase(Phase::Pending, |event_loop| event_loop.lp.run_pending());
+        // The only place where the loop sleeps. It contains the pending rounds that follow the poll.
         let events = self.in_phase(Phase::Poll, |event_loop| event_loop.poll_for_io(max_wait))?;
+        // Directly after the poll: an immediate that an I/O callback makes runs before any timer.
         self.in_phase(Phase::Check, |event_loop| event_loop.lp.run_immediates());
         self.in_phase(Phase::Close, |event_loop| event_loop.lp.run_closing());
+        // Last: timers see the time that the other phases took, and what they make is found by the next poll.
         self.in_phase(Phase::Timers, |event_loop| event_loop.lp.run_due_timers());
         Ok(events)
     }
@@ -360,7 +381,7 @@ impl EventLoop {
         self.lp.is_alive()
     }
 
-    /// Runs a phase, and times it if that is wanted.
+    /// Runs a phase, and measures its time if [`Loop::time_phases`] is on.
     fn in_phase<T>(&mut self, phase: Phase, f: impl FnOnce(&mut Self) -> T) -> T {
         if !self.lp.counters.times_phases {
             return f(self);
@@ -374,18 +395,20 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
+        // While the sockets still have their descriptors.
         self.lp.send_what_is_left();
         self.lp.remote.close();
     }
 }
 
 impl Loop {
+    /// Queues a tick of a socket or server, behind all others. It keeps its cause for the trace.
     pub(crate) fn tick(&mut self, tick: crate::net::NetTick) {
         let cause = self.cause();
         self.ticks.ticks.push_back((Tick::Net(tick), cause));
     }
 
-    /// Whether anything would still call back.
+    /// Whether something keeps the loop alive, so that a callback may still come.
     pub(crate) fn is_alive(&self) -> bool {
         self.active > 0
             || self.timers.referenced() > 0
@@ -395,7 +418,8 @@ impl Loop {
             || self.remote.is_held()
     }
 
-    /// Runs ticks and sends bytes that are left from outside of a turn. A poll that sleeps would not wake for them.
+    /// Runs ticks and sends bytes that were left outside of a turn. The next poll may sleep, and would not wake up for
+    /// them.
     fn catch_up(&mut self) {
         if self.ticks.is_empty() && !self.net.has_unsent() {
             return;
@@ -405,7 +429,7 @@ impl Loop {
         self.end_phase(phase);
     }
 
-    /// Calls the program's last words. Says whether the loop goes on after them.
+    /// Calls the callbacks of [`Loop::on_before_exit`]. Returns whether something keeps the loop alive afterwards.
     fn run_before_exit(&mut self) -> bool {
         if self.before_exit.is_empty() {
             return false;
@@ -413,7 +437,7 @@ impl Loop {
         let phase = self.begin_phase(Phase::Main);
         let mut callbacks = std::mem::take(&mut self.before_exit);
         callbacks.retain_mut(|callback| self.call(Kind::Main, self.cause(), callback));
-        // What they have added is called the next time.
+        // Callbacks that were added meanwhile are called the next time.
         callbacks.append(&mut self.before_exit);
         self.before_exit = callbacks;
         self.boundary();
@@ -421,7 +445,8 @@ impl Loop {
         self.is_alive()
     }
 
-    /// Check phase: the immediates that were there when it began.
+    /// Check phase: the immediates that were there when it began. An immediate that adds another one cannot hold the
+    /// loop in this phase.
     fn run_immediates(&mut self) {
         let phase = self.begin_phase(Phase::Check);
         let end = self.immediates.end();
@@ -432,9 +457,11 @@ impl Loop {
         self.end_phase(phase);
     }
 
-    /// The end of every phase: what its callbacks wrote is sent, one system call per socket, until nothing is unsent.
+    /// The end of every phase: sends the bytes that its callbacks have written, with one system call per socket.
     #[inline]
     pub(crate) fn end_phase(&mut self, phase: Span) {
+        // Sending may call user code: after a failed send, `on_error` and callbacks. They and their ticks may write
+        // again.
         while self.flush_unsent() {
             self.boundary();
         }
@@ -447,6 +474,7 @@ impl Loop {
         self.timers.len()
     }
 
+    /// Removes a timer. Does nothing if it is gone.
     pub(crate) fn timers_clear(&mut self, id: TimerId) {
         self.timers.remove(id);
     }

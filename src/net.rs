@@ -100,7 +100,7 @@ pub use target::Target;
 pub use crate::error::{Error, SystemError};
 use crate::event_loop::slots::Slots;
 use crate::event_loop::{Cause, Loop};
-use accept::Starvation;
+use accept::Shortage;
 use handler::HandlerSlot;
 use layer::Tables;
 use lookup::Resolver;
@@ -159,7 +159,7 @@ pub(crate) struct Net {
     /// another.
     attempts: u64,
     /// Servers that could not accept because the process had no free descriptor.
-    starvation: Starvation,
+    shortage: Shortage,
     /// Refused connections that are still open, so that their peers can read the reason.
     refused: Leaving,
     /// Takes the place of the kernel in tests and fuzzers.

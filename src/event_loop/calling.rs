@@ -1,5 +1,14 @@
-//! The one way from the loop into the program: a callback is held by the gate if there is one, counted, recorded, and
-//! where that is wanted its panic is caught. Handlers take the same way ([`emit`](Loop::emit) in `net/handler.rs`).
+//! Calling the program: all callbacks go through [`Loop::in_callback`].
+//!
+//! ```text
+//!   timers, ticks, immediates, posted closures ──▶ call ──┐
+//!   events of sockets and servers ──▶ emit, emit_server ──┼─▶ in_callback: gate, counter, record ──▶ user code
+//!   events of a protocol above, such as on_line ──────────┘                                │
+//!                                                            call_caught, if panics are caught
+//! ```
+//!
+//! So one place counts callbacks, records them and holds them at a gate. `emit` is in `net/handler.rs`. A boundary is
+//! not part of a call: the phase that makes the call drains the ticks afterwards.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,11 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Cause, Kind, Loop};
 
 impl Loop {
-    /// Calls a closure of the program. Returns whether it returned; where panics are not caught, it always does.
+    /// Calls a closure of the program. Returns `false` if it panicked and the panic was caught.
     pub(crate) fn call<R>(&mut self, kind: Kind, cause: Cause, f: impl FnOnce(&mut Loop) -> R) -> bool {
         self.call_sized(kind, cause, 0, f)
     }
 
+    /// As [`call`](Self::call), with a size for the record.
     pub(super) fn call_sized<R>(
         &mut self,
         kind: Kind,
@@ -29,11 +39,11 @@ impl Loop {
         })
     }
 
-    /// Runs `f`, which makes one callback of the program: the gate may hold the loop before it, it is counted and
-    /// recorded.
+    /// Runs `f`, which makes one callback of the program. The gate may hold the loop before the callback; the callback
+    /// is counted and recorded.
     ///
-    /// A layer that makes several callbacks of one, such as lines of a chunk, makes each of them with this and a
-    /// [`Kind`] of its own. Then a trace shows each line, and a step by the gate ends at each line.
+    /// A protocol that turns one callback into several, such as a chunk into lines, makes each of them with this
+    /// function and a [`Kind`] of its own. Then a trace shows each line, and a step of the gate ends at each line.
     #[inline(always)]
     pub(crate) fn in_callback<R>(
         &mut self,
@@ -43,6 +53,7 @@ impl Loop {
         size: usize,
         f: impl FnOnce(&mut Loop) -> R,
     ) -> R {
+        // May hold the loop for as long as the gate likes.
         let span = self.begin_callback(cause, kind, subject, size);
         self.counters.callbacks += 1;
         let result = f(self);
@@ -53,6 +64,7 @@ impl Loop {
     /// Calls a closure of the program and catches its panic, which is logged and counted.
     #[inline(always)]
     pub(crate) fn call_caught<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> Option<R> {
+        // The loop keeps its invariants: callbacks are called between its own changes of state, never within one.
         match catch_unwind(AssertUnwindSafe(|| f(self))) {
             Ok(result) => Some(result),
             Err(panic) => {
@@ -62,6 +74,7 @@ impl Loop {
         }
     }
 
+    /// Counts and logs a caught panic. A panic's payload is a string, unless the program uses `panic_any`.
     #[cold]
     #[inline(never)]
     fn count_panic(&mut self, panic: &(dyn Any + Send)) {

@@ -1,8 +1,7 @@
 //! The clock of a loop: the system's monotonic one, or one that a test drives by hand.
 //!
-//! The loop reads its clock where time has passed or matters (around the wait for the kernel, before the timers
-//! phase, when a timer is made) and works with that value until the next reading. Setting the wall clock changes
-//! nothing.
+//! The loop reads its clock when time has passed or matters (around the wait for the kernel, before the timers phase,
+//! when a timer is made) and uses that value until the next reading. Changes of the wall clock have no effect.
 //!
 //! The clock can stand still: while a gate (`gate.rs`) holds the loop, no time passes for it.
 //!
@@ -57,7 +56,7 @@ impl ManualClock {
 pub(crate) struct Clock {
     /// When the loop was made.
     origin: Instant,
-    /// The same, moved on by the time that the clock has stood still.
+    /// `origin` plus the time for which the clock has stood still.
     base: Instant,
     manual: Option<ManualClock>,
 }
@@ -84,7 +83,7 @@ impl Clock {
         self.origin
     }
 
-    /// Goes on from `elapsed` again: the time since then has not passed for the loop.
+    /// Sets the clock back to `elapsed`, as if the time since then had not passed.
     #[cfg(feature = "trace")]
     pub fn turn_back_to(&mut self, elapsed: Duration) {
         self.base += self.elapsed().saturating_sub(elapsed);

@@ -1,4 +1,12 @@
-//! The timers phase: timers that are due are called, in Node's order.
+//! The timers phase: calls the timers that are due, in Node's order.
+//!
+//! ```text
+//!   payload taken out ─▶ Running ─▶ the closure is called ─┬─ the timer still exists: closure put back, or removed
+//!                                                          └─ the callback has cleared it: closure dropped
+//! ```
+//!
+//! A closure is taken out of its timer while it runs, because it gets the whole loop, and so the timers. Timers that
+//! fall due during the phase wait for the next turn, so timers cannot hold the loop here.
 
 use std::mem;
 #[cfg(feature = "trace")]
@@ -7,10 +15,10 @@ use std::time::Duration;
 use super::{Cause, Kind, Loop, Phase, TimerCall, TimerId};
 
 impl Loop {
-    /// Timers phase: every timer that is due when it begins, in Node's order. However long they take, what falls due
-    /// meanwhile waits for the next turn.
+    /// Timers phase: calls every timer that is due when the phase begins, in Node's order, with a boundary after each.
+    /// Timers that fall due meanwhile wait for the next turn.
     pub(super) fn run_due_timers(&mut self) {
-        // A loop without timers spares the look at the clock.
+        // A loop without timers need not read the clock.
         if self.timers.next_expiry().is_none() {
             return;
         }
@@ -46,6 +54,7 @@ impl Loop {
         self.now_ms >= wake
     }
 
+    /// Runs the action of a timer. While it runs, the timer holds [`TimerCall::Running`].
     fn fire(&mut self, id: TimerId) {
         let Some(payload) = self.timers.payload_mut(id) else { return };
         let cause = payload.cause;
@@ -55,10 +64,12 @@ impl Loop {
                 self.put_back(id, None);
             }
             TimerCall::Again(mut callback) => {
+                // After a caught panic the timer is removed.
                 let is_whole = self.call_timer(id, cause, |lp| callback(lp));
                 self.put_back(id, is_whole.then_some(TimerCall::Again(callback)));
             }
             TimerCall::Every(mut callback) => {
+                // As in Node, the next interval begins when the callback begins, not when it ends.
                 self.update_now();
                 let start = self.now_ms;
                 let is_whole = self.call_timer(id, cause, |lp| callback(lp));
@@ -77,15 +88,18 @@ impl Loop {
                 }
             }
             TimerCall::Net(timer) => {
+                // Put back before the call: the timer's function refreshes it or clears it.
                 self.put_back(id, Some(TimerCall::Net(timer)));
                 let outer = self.act_for(cause);
                 self.run_net_timer(timer, id);
                 self.act_for(outer);
             }
+            // Left over from a callback whose panic was not caught.
             TimerCall::Running => {}
         }
     }
 
+    /// Calls the closure of a timer. Returns `false` if it panicked and the panic was caught.
     fn call_timer(&mut self, id: TimerId, cause: Cause, f: impl FnOnce(&mut Loop)) -> bool {
         #[cfg(feature = "trace")]
         let late_ms = self.late_ms(id);
@@ -96,14 +110,15 @@ impl Loop {
         self.call_sized(Kind::Timer, cause, late_ms, f)
     }
 
-    /// Timers that should have fired by `now`, and how late the latest is.
+    /// The number of timers that should have fired by `now`, and the delay of the one that waits longest.
     #[cfg(feature = "trace")]
     pub(super) fn late_timers(&self, now: Duration) -> Option<(usize, Duration)> {
         let (count, late_ms) = self.timers.late(now.as_millis() as i64)?;
         Some((count, Duration::from_millis(late_ms)))
     }
 
-    /// How late a timer is that fires now. It may have waited for others in this pass, so the clock is read anew.
+    /// How late a timer is that fires now, in milliseconds. Reads the clock, because the timer may have waited for
+    /// others in this phase.
     #[cfg(feature = "trace")]
     fn late_ms(&self, id: TimerId) -> usize {
         let now_ms = match &self.observed {
@@ -113,7 +128,8 @@ impl Loop {
         self.timers.expiry(id).map_or(0, |expiry| (now_ms - expiry).max(0) as usize)
     }
 
-    /// Gives a timer its closure back after the call, unless the callback has cleared it. Without one it is gone.
+    /// Gives a timer its action back after the call, or removes the timer if `call` is `None`. Returns whether the
+    /// timer still exists: the callback may have cleared it.
     fn put_back(&mut self, id: TimerId, call: Option<TimerCall>) -> bool {
         let Some(payload) = self.timers.payload_mut(id) else { return false };
         match call {

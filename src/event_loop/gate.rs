@@ -7,25 +7,25 @@
 //!   wait next                                                         └▶ Pass, Open: the callback is called
 //! ```
 //!
-//! A gate usually serves a page or a socket of its own, on an [`EventLoop`](super::EventLoop) of its own, in the
-//! thread of the loop that it watches. That *inner* loop is turned in two places:
+//! A gate usually serves a page or a socket, on an [`EventLoop`] of its own in the thread of the loop that it watches.
+//! That *inner* loop is turned in two places:
 //!
 //! * While the outer loop is held: nothing else happens then.
 //! * Inside the outer loop's wait for the kernel. The inner loop's descriptor is registered in the outer poll. When
-//!   it is ready, the inner loop is turned once and the outer loop waits again; that is no turn, no event and no
-//!   record of the outer loop. While an inner turn had events the next wait is zero, because the kernel reports a
-//!   descriptor only once per change. One inner turn per outer wait: a busy viewer cannot keep the outer loop from
-//!   its own events.
+//!   it is ready, the inner loop is turned once and the outer loop waits again; this counts as no turn, event or
+//!   record of the outer loop. After an inner turn with events the next wait is zero, because the kernel reports a
+//!   descriptor only once per change. There is one inner turn per outer wait, so a busy viewer cannot keep the outer
+//!   loop from its own events.
 //!
-//! Gate points are each callback of the program and each wait. A wait is one too because a held loop must not read or
-//! accept. Exempt are the program's main body ([`EventLoop::enter`](super::EventLoop::enter)), prepare callbacks, and
-//! the loop's own closures (delay monitor, connect attempts, accept retries, lookups).
+//! The gate is consulted before each callback of the program and before each wait: those are the gate points. A wait is
+//! one because a loop that is held must not read or accept. The gate is not consulted before the program's main body
+//! ([`EventLoop::enter`](super::EventLoop::enter)), prepare callbacks, and the loop's own closures (delay monitor,
+//! connect attempts, accept retries, lookups).
 //!
 //! A gate point comes before the handler is taken out, so the whole loop can be lent to the gate for a snapshot.
 //!
-//! While the loop is held its time stands still: the clock goes on where it was. So after the hold no timer is late,
-//! an idle limit has its rest left, and no metric includes the hold. Kernel timers, other threads and the patience of
-//! peers are not held.
+//! While the loop is held its clock stands still. So after the hold no timer is late, idle limits have not advanced,
+//! and no metric includes the hold. Timers of the kernel, other threads and timeouts of peers are not held.
 
 use std::any::Any;
 use std::os::fd::RawFd;
@@ -87,8 +87,8 @@ pub trait Gate: Any {
     /// descriptor must stay open as long as the gate is set.
     fn fd(&self) -> RawFd;
 
-    /// How long the outer loop may wait for the kernel before the gate has to be turned, readable or not. `None`: as
-    /// long as it likes. Zero: the gate has something to do now.
+    /// How long the outer loop may wait for the kernel before the gate has to be turned, even if its descriptor is not
+    /// readable. `None`: no limit. Zero: the gate has something to do now.
     fn max_wait(&mut self) -> Option<Duration>;
 
     /// Turns the gate's own loop once. It may wait for `max_wait` at most. `None` is for an outer loop that is held:
@@ -167,7 +167,7 @@ pub(crate) struct GateSlot {
     /// Taken out while it is consulted.
     gate: Option<Box<dyn Gate>>,
     fd: RawFd,
-    /// The last one.
+    /// The last decision.
     decision: Decision,
 }
 
@@ -193,7 +193,7 @@ impl Loop {
         self.drop_observed_if_unused();
         // A gate that has panicked was dropped with its descriptor, whose number may be in use again.
         let gate = slot.gate?;
-        // It fails only if the descriptor is closed already, and then the kernel has forgotten it.
+        // Fails only if the descriptor is closed already. Then the kernel has removed it from the poll.
         let _ = self.registry.deregister(&mut SourceFd(&slot.fd));
         Some(gate)
     }
@@ -220,13 +220,15 @@ impl Loop {
         self.consult_gate(&Next { kind: Kind::Wait, subject: 0, size: 0, cause: None, turn, phase, wait });
     }
 
-    /// Consults the gate until it lets `next` pass. Meanwhile time stands still.
+    /// Consults the gate until it lets `next` pass. Meanwhile the clock stands still.
     fn consult_gate(&mut self, next: &Next) {
         let start = self.clock.elapsed();
         self.with_gate(|gate, lp| {
             let mut decision = gate.decide(lp, Some(next));
             while decision == Decision::Hold {
+                // Blocks until the gate's own loop has an event.
                 gate.turn(None);
+                // Also before each `decide`: a gate that looks at the loop sees no time pass.
                 lp.clock.turn_back_to(start);
                 decision = gate.decide(lp, Some(next));
             }
@@ -247,6 +249,7 @@ impl Loop {
         });
     }
 
+    /// How long the gate need not be turned: see [`Gate::max_wait`].
     fn gate_max_wait(&mut self) -> Option<Duration> {
         self.gate_slot()?.gate.as_mut()?.max_wait()
     }
@@ -271,11 +274,12 @@ impl Loop {
 
 impl EventLoop {
     /// The wait of a loop that is observed: it is recorded, and a gate is consulted before it and served in it.
-    /// Returns how many of the events that were reported are the gate's, and no events of this loop.
+    /// Returns how many of the reported events belong to the gate and not to this loop.
     #[cold]
     #[inline(never)]
     pub(super) fn wait_observed(&mut self, max_wait: Option<Duration>) -> Result<usize> {
         self.lp.pass_gate_to_wait(max_wait);
+        // Only now: the gate may have held the loop, and an observer may have queued work.
         let wait = self.lp.poll_wait(max_wait);
         let before = self.lp.now;
         let waiting = self.lp.begin(self.lp.cause(), Kind::Wait, 0, 0);
@@ -292,10 +296,10 @@ impl EventLoop {
         Ok(gate_events)
     }
 
-    /// Waits for this loop's own events, or until its time is up, and turns the gate as often as it needs to be
-    /// meanwhile.
+    /// Waits for events of this loop, at most for `max_wait`. Meanwhile it turns the gate as often as the gate needs
+    /// it.
     fn wait_and_serve_gate(&mut self, max_wait: Option<Duration>, mut wait: Option<Duration>) -> Result<usize> {
-        // The caller's limit is one of real time; the clock of the loop may be driven by hand.
+        // The caller's limit is in real time, but the clock of the loop may be driven by hand.
         let mut waited = Duration::ZERO;
         loop {
             let start = Instant::now();
@@ -303,13 +307,14 @@ impl EventLoop {
             self.poll_once(super::prepare::shorter(wait, gate_wait))?;
             let gate_events = self.events.iter().filter(|event| event.token() == token::GATE).count();
             let has_own_events = self.events.iter().count() > gate_events;
+            // Also before own events are served, so that they cannot keep the gate from its turn.
             self.lp.serve_gate(gate_events > 0);
             waited += start.elapsed();
             if has_own_events || wait == Some(Duration::ZERO) {
                 return Ok(gate_events);
             }
             let rest = max_wait.map(|max_wait| max_wait.saturating_sub(waited));
-            // The gate may have been closed in its turn: then the loop is held in the middle of its wait.
+            // In its turn the gate may have decided to hold: then the loop is held in the middle of its wait.
             if self.lp.gate_decision() == Some(Decision::Hold) {
                 self.lp.pass_gate_to_wait(rest);
             }

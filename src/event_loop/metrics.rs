@@ -1,7 +1,12 @@
 //! Counters and timings of the loop.
 //!
+//! ```text
+//!   … callbacks ─┤ wait for the kernel ├─ callbacks of a turn ─┤ wait ├─ callbacks …
+//!                 idle                  active, longest_turn     idle
+//! ```
+//!
 //! Counting costs an addition and is always on. Reading the clock costs more, so the times per phase and the histogram
-//! of the loop's delay are optional.
+//! of the loop's delay are optional. A histogram has a fixed size.
 
 use std::time::Duration;
 
@@ -135,7 +140,7 @@ impl Loop {
         self.counters.polled_at = self.clock.elapsed();
     }
 
-    /// Ends the last turn, which no further wait for the kernel ends.
+    /// Ends the last turn, which is not followed by a wait for the kernel.
     pub(crate) fn end_counting(&mut self) {
         let took = self.clock.elapsed().saturating_sub(self.counters.polled_at);
         self.counters.longest_turn = self.counters.longest_turn.max(took);
@@ -147,6 +152,7 @@ impl Loop {
         let counters = &mut self.counters;
         counters.turns += 1;
         counters.idle += slept;
+        // From the end of the wait before to the beginning of this one.
         counters.longest_turn = counters.longest_turn.max(self.now.saturating_sub(counters.polled_at + slept));
         counters.polled_at = self.now;
     }

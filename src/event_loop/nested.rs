@@ -1,10 +1,10 @@
-//! One loop inside another: a loop can be waited for by its descriptor, and turned when that is readable.
+//! Nested loops: one loop waits for the descriptor of another one, and turns it when the descriptor is readable.
 //!
 //! ```text
 //!   outer poll ── waits for ──▶ descriptor of the inner poll ── readable when ──▶ a socket of the inner loop is ready
 //! ```
 //!
-//! The program that waits needs two things from the inner loop: its descriptor, and how long it may be left alone. A
+//! The program that waits needs two things from the inner loop: its descriptor, and how long it need not be turned. A
 //! gate (`gate.rs`) serves an inner loop in the wait of another one; any program with a poll of its own can do the
 //! same.
 
@@ -14,14 +14,14 @@ use std::time::Duration;
 use super::EventLoop;
 
 impl EventLoop {
-    /// How long the loop may be left alone, if its descriptor does not become readable before. Zero: turn it now.
-    /// `None`: it waits for its descriptor only.
+    /// How long the loop need not be turned if its descriptor does not become readable before. Zero: turn it now.
+    /// `None`: no limit, it waits for its descriptor only.
     ///
     /// For a program that waits for the loop by its [descriptor](#impl-AsRawFd-for-EventLoop) and turns it with
-    /// [`turn`](Self::turn). It is zero after a turn that had events: a descriptor that is watched edge-triggered is
-    /// reported once per change, and the loop may not have taken all events. It is zero, too, while a tick, an
-    /// immediate, a shutdown, a close or gathered bytes wait to be seen to, or a socket is known to be readable. Else
-    /// it is the time until the first timer; with a [`ManualClock`](crate::ManualClock) that is a time of that clock.
+    /// [`turn`](Self::turn). The result is zero after a turn that had events: a descriptor that is watched
+    /// edge-triggered is reported once per change, and the loop may not have taken all events. It is also zero while a
+    /// tick, an immediate, a shutdown, a close, gathered bytes or an entry of the ready list wait. Otherwise it is the
+    /// time until the first timer; with a [`ManualClock`](crate::ManualClock) that is a time of that clock.
     #[doc(alias = "uv_backend_timeout")]
     pub fn next_wait(&self) -> Option<Duration> {
         let lp = &self.lp;

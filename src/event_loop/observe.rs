@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Ring and gate are stored together, behind one pointer. So a hook of a loop that is not observed is a single branch,
-//! whatever kinds of observers there are, and starting or stopping a trace does not touch the gate.
+//! for any kind of observer, and starting or stopping a trace does not touch the gate.
 //!
 //! An observer that serves clients, such as a page that shows the loop, runs an event loop of its own inside this
 //! loop's wait; see [`Gate`](super::Gate).
@@ -25,10 +25,10 @@ pub(crate) struct Observed {
     /// How many more times recording was started than stopped.
     recorders: u32,
     pub gate: Option<GateSlot>,
-    /// As [`Record::turn`], whole.
+    /// The turn, as in [`Record::turn`] but with all 64 bits.
     pub turn: u64,
     pub phase: Phase,
-    /// The record that causes what is done now: the lower half of its number.
+    /// The current record, which is the cause of records that are made now: the lower half of its number.
     current: u32,
 }
 
@@ -41,12 +41,12 @@ pub(crate) struct Open {
 }
 
 impl Observed {
-    /// The record that causes what is done now.
+    /// The current record.
     pub fn current(&self) -> u32 {
         self.current
     }
 
-    /// Changes that, and returns the one before.
+    /// Sets the current record and returns the previous one.
     pub fn set_current(&mut self, number: u32) -> u32 {
         mem::replace(&mut self.current, number)
     }
@@ -55,7 +55,7 @@ impl Observed {
         self.turn = turn;
     }
 
-    /// Records something that happens at a point in time. Returns the cause of what follows from it.
+    /// Records something that happens at a point in time. Returns the lower half of the record's number.
     pub fn note(&mut self, now: Duration, cause: u32, kind: Kind, subject: u32, size: usize) -> u32 {
         let Some(trace) = &mut self.trace else { return 0 };
         trace.push(Record {
@@ -70,16 +70,17 @@ impl Observed {
         })
     }
 
-    /// Begins a record that takes time. Until its end it is the cause of all that is recorded.
+    /// Begins a record that takes time. Until its end it is the current record.
     pub fn begin(&mut self, now: Duration, cause: u32, kind: Kind, subject: u32, size: usize) -> Option<Open> {
         self.trace.as_ref()?;
         let number = self.note(now, cause, kind, subject, size);
         Some(Open { number, outer: self.set_current(number) })
     }
 
-    /// Begins the record of a phase, which nothing causes.
+    /// Begins the record of a phase, which has no cause.
     pub fn begin_phase(&mut self, now: Duration, phase: Phase) -> Option<Open> {
         self.phase = phase;
+        // A record whose cause is its own number has none: see `Trace::cause_of`.
         let own_number = self.trace.as_ref()?.next_number() as u32;
         self.begin(now, own_number, Kind::Phase, 0, 0)
     }
@@ -141,7 +142,7 @@ impl Loop {
         self.observed.get_or_insert_with(|| Box::new(Observed { turn, ..Observed::default() }))
     }
 
-    /// Without ring and gate the hooks are back to one branch.
+    /// Drops `observed` when there is neither a ring nor a gate, so that each hook is one branch again.
     pub(super) fn drop_observed_if_unused(&mut self) {
         self.observed.take_if(|observed| observed.trace.is_none() && observed.gate.is_none());
     }

@@ -1,12 +1,20 @@
-//! The poll phase: waits for the kernel, no longer than necessary; then serves each event that it reports.
+//! The poll phase: waits for the kernel, no longer than necessary, and serves each event that it reports.
 //!
 //! ```text
-//!   how long?   0: something waits that needs no kernel     until the first timer     without a limit
-//!      │
-//!   epoll_wait ─▶ events ─▶ socket: read, write      listener: accept      waker: closures that threads have posted
-//!                             │
-//!                 leftovers of the turn before (the ready list), pending up to 8 rounds
+//!   wait: 0 if work needs no event of the kernel; else until the first timer; without timers: no limit
+//!     │
+//!     ▼
+//!   epoll_wait ─▶ each event ─┬─ a socket: read, write
+//!                             ├─ a listener: accept
+//!                             └─ the waker: closures that other threads have posted
+//!     ▼
+//!   the ready list: sockets and listeners that were not finished in an earlier poll
+//!     ▼
+//!   the pending phase, up to 8 rounds
 //! ```
+//!
+//! One poll takes at most 1,024 events, and a socket gets at most 32 full reads, so a busy socket cannot keep the loop
+//! in this phase.
 //!
 //! A loop that is observed waits in another function, which does the same and also serves the gate: `wait_observed` in
 //! `gate.rs`.
@@ -21,12 +29,14 @@ use super::{EventLoop, Kind, Loop, PENDING_ROUNDS, Phase, Readiness};
 use crate::{Error, Result};
 
 impl EventLoop {
-    /// Poll phase: waits for the kernel, and serves what it reports. Returns how many events that were.
+    /// Poll phase: waits for the kernel and serves the events that it reports. Returns their number.
     pub(super) fn poll_for_io(&mut self, max_wait: Option<Duration>) -> Result<usize> {
         let phase = self.lp.begin_phase(Phase::Poll);
         let gate_events = self.wait(max_wait)?;
         let lp = &mut self.lp;
         log::trace!(target: "bucle::loop", "poll: {} ready", self.events.iter().count() - gate_events);
+        // Only what is on the ready list now is served in this poll: sockets that are put on it meanwhile wait for the
+        // next one.
         let ready = lp.net.begin_poll();
         let mut events = 0;
         #[cfg(any(test, fuzzing))]
@@ -40,8 +50,10 @@ impl EventLoop {
         }
         events -= gate_events;
         lp.counters.events += events as u64;
+        // After the events: a socket on the list that an event has read already is passed over.
         lp.serve_ready(ready, &mut self.read_buf);
         lp.end_phase(phase);
+        // As in libuv: shutdowns that callbacks of this phase have queued are carried out before the check phase.
         for _ in 0..PENDING_ROUNDS {
             if !lp.net.has_pending() {
                 break;
@@ -51,7 +63,7 @@ impl EventLoop {
         Ok(events)
     }
 
-    /// Waits for the kernel. Returns how many of the events are not this loop's but the gate's.
+    /// Waits for the kernel. Returns how many of the events belong to the gate and not to this loop.
     #[inline]
     fn wait(&mut self, max_wait: Option<Duration>) -> Result<usize> {
         #[cfg(feature = "trace")]
@@ -65,8 +77,8 @@ impl EventLoop {
         Ok(0)
     }
 
-    // In the three functions below `always` saves some 60 instructions a turn: they have other callers, out of the
-    // way, and would be calls here, too.
+    // `inline(always)` on this and two functions below saves about 60 instructions a turn: each has another, rare
+    // caller, and without it the compiler would not inline them here either.
     #[inline(always)]
     pub(super) fn poll_once(&mut self, wait: Option<Duration>) -> Result<()> {
         let polled = if wait != Some(Duration::ZERO) && !self.spin.is_zero() {
@@ -77,6 +89,7 @@ impl EventLoop {
         match polled {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                // A signal. The events are those of an earlier poll.
                 self.events.clear();
                 Ok(())
             }
@@ -84,7 +97,7 @@ impl EventLoop {
         }
     }
 
-    /// As a poll that may sleep, but it polls again and again before it does: see [`spin`](Self::spin).
+    /// A poll that may sleep, but polls repeatedly without sleeping first: see [`spin`](Self::spin).
     fn spin_then_sleep(&mut self, wait: Option<Duration>) -> io::Result<()> {
         let start = Instant::now();
         let spin = wait.map_or(self.spin, |wait| wait.min(self.spin));
@@ -102,48 +115,49 @@ impl EventLoop {
 }
 
 impl Loop {
-    /// How long the poll may wait: not at all when something is there to be done, else until the first timer. Where it
-    /// may, the loop reads the clock.
+    /// How long the poll may wait: zero if there is work, else until the first timer, and at most `max_wait`. Reads the
+    /// clock if the wait may not be zero.
     #[inline(always)]
     pub(super) fn poll_wait(&mut self, max_wait: Option<Duration>) -> Option<Duration> {
         if max_wait == Some(Duration::ZERO) || self.is_stopping || self.has_work() || !self.is_alive() {
             return Some(Duration::ZERO);
         }
         let Some(until_timer) = self.until_timer() else { return max_wait };
+        // The time of a manual clock does not pass during a sleep.
         let until_timer = if self.clock.is_manual() { Duration::ZERO } else { until_timer };
         Some(max_wait.map_or(until_timer, |max_wait| max_wait.min(until_timer)))
     }
 
-    /// Whether a phase has something to do that needs no event of the kernel.
+    /// Whether a phase has work that needs no event of the kernel.
     #[inline]
     pub(super) fn has_work(&self) -> bool {
         self.immediates.referenced() > 0 || self.net.has_pending() || self.net.has_closing() || self.net.has_ready()
     }
 
-    /// The wait is over, which began at `before` and was allowed to last for `wait`.
+    /// Counts a wait that is over. It began at `before` and was allowed to last for `wait`.
     #[inline(always)]
     pub(super) fn count_wait(&mut self, wait: Option<Duration>, before: Duration) {
         self.update_now();
-        // A poll that may not sleep is work. `before` is the beginning of a poll that may: the clock was read for it.
+        // A poll that may not sleep counts as active time. If it may sleep, `poll_wait` has read the clock just before,
+        // so `before` is the beginning of the wait.
         let may_sleep = wait != Some(Duration::ZERO);
         self.count_turn(if may_sleep { self.now - before } else { Duration::ZERO });
     }
 
-    /// How long it is until the first timer, from now: callbacks have taken their time since the last reading of the
-    /// clock.
+    /// The time until the first timer. Reads the clock, because callbacks have taken time since the last reading.
     fn until_timer(&mut self) -> Option<Duration> {
         self.update_now();
         self.until_timer_at(self.now)
     }
 
-    /// How long it is until the first timer at the time `now`.
+    /// The time from `now` until the first timer; zero if it is due.
     #[inline]
     pub(super) fn until_timer_at(&self, now: Duration) -> Option<Duration> {
         let expiry = self.timers.next_expiry()?;
         Some(Duration::from_millis((expiry - whole_ms(now)).max(0) as u64))
     }
 
-    /// Serves one event of the kernel. An event for a socket that is gone finds nothing.
+    /// Serves one event of the kernel. An event of a socket that is gone has no effect: its key names nothing.
     #[inline]
     fn dispatch(&mut self, token: mio::Token, readiness: Readiness, read_buf: &mut [u8]) {
         let (kind, key) = token::open(token);
@@ -153,7 +167,7 @@ impl Loop {
             #[cfg(feature = "process")]
             TokenKind::Source => self.serve_source(key),
             TokenKind::Waker if token == token::WAKER => self.run_posted(),
-            // The gate was served in the wait.
+            // The gate's event was served in the wait.
             TokenKind::Waker => {}
         }
     }
@@ -163,7 +177,7 @@ impl Loop {
         for posted in self.remote.take_posted() {
             match posted {
                 Posted::Program(f) => drop(self.call(Kind::Posted, self.cause(), f)),
-                // It calls the program itself, if need be.
+                // A closure of this crate, such as the result of a lookup. It is no callback itself, but may call some.
                 Posted::Internal(f) => f(self),
             }
             self.boundary();

@@ -51,7 +51,8 @@ impl Prepares {
         self.place(id).map(|place| self.list.remove(place)).is_some()
     }
 
-    /// Takes out the first callback with an id in `from..end`. One that has panicked, uncaught, is still out.
+    /// Takes out the first callback with an id in `from..end`. A callback whose panic was not caught is still out, and
+    /// is skipped.
     fn take_next(&mut self, from: u64, end: u64) -> Option<(PrepareId, PrepareCallback)> {
         let mut waiting = self.list.iter_mut().filter(|prepare| (from..end).contains(&prepare.id.0));
         waiting.find_map(|prepare| Some((prepare.id, prepare.callback.take()?)))
@@ -70,12 +71,12 @@ impl Loop {
     /// [`remove_prepare`](Self::remove_prepare). It returns how long that turn may wait for the kernel at most;
     /// `None` sets no limit. The smallest limit of all prepare callbacks counts.
     ///
-    /// For observers: a program that reads the trace (`Loop::start_trace`), counts, or draws. A prepare callback does
-    /// not keep the loop alive. It is no callback of the program: it is neither counted nor recorded, and a gate does
-    /// not hold the loop before it. Ticks that it queues are run, and bytes that it writes are sent, before the turn
-    /// begins. A prepare callback that another one adds is called from the next turn on. One that panics is not called
-    /// again, where [panics are caught](crate::EventLoop::catch_panics)
-    /// ([libuv: `uv_prepare_t`](https://docs.libuv.org/en/v1.x/prepare.html)).
+    /// For observers: programs that read the trace (`Loop::start_trace`), count, or draw. A prepare callback does not
+    /// keep the loop alive. It does not count as a callback of the program: it is neither counted nor recorded, and a
+    /// gate does not hold the loop before it. Ticks that it queues are run, and bytes that it writes are sent, before
+    /// the turn begins. A prepare callback that another one adds is called from the next turn on. One that panics is
+    /// not called again, where [panics are caught](crate::EventLoop::catch_panics) ([libuv:
+    /// `uv_prepare_t`](https://docs.libuv.org/en/v1.x/prepare.html)).
     ///
     /// ```
     /// use std::cell::Cell;
@@ -119,8 +120,9 @@ impl Loop {
     #[cold]
     #[inline(never)]
     fn run_prepares(&mut self, mut max_wait: Option<Duration>) -> Option<Duration> {
+        // Callbacks that are added meanwhile have ids from `end` on.
         let (mut from, end) = (0, self.prepares.next);
-        // A callback may add and remove others: the next one is looked up by its id.
+        // A callback may add and remove others, so the next one is looked up by its id.
         while let Some((id, mut callback)) = self.prepares.take_next(from, end) {
             from = id.0 + 1;
             let limit = if self.catches_panics {
@@ -135,6 +137,7 @@ impl Loop {
             self.prepares.put_back(id, callback);
             max_wait = shorter(max_wait, limit);
         }
+        // Ticks and writes of the callbacks: before the turn, which may sleep.
         self.catch_up();
         max_wait
     }

@@ -6,13 +6,13 @@
 //!                              └─▶ timer armed ──▶ (two turns later) timer fired ──▶ write #41 ──▶ sent #41
 //! ```
 //!
-//! While something runs (a callback, a phase) its record is the *current* one, and every record made meanwhile names
-//! it as its cause. Something that is put off (a tick, a timer, gathered bytes) carries its cause with it. So from
-//! any record a chain leads back to the poll, or to the program's main body.
+//! While a callback or a phase runs, its record is the *current* one, and each record that is made meanwhile has it as
+//! its cause. Work for later (a tick, a timer, gathered bytes) stores its cause. So from any record a chain of causes
+//! leads back to the poll, or to the program's main body.
 //!
-//! The loop only records. Observers read the ring, each at its own position ([`Trace::since`]): the command's
-//! `--trace`, a test, a quiz. A [`Gate`](super::Gate) uses the same hooks, to hold the loop before a callback; see
-//! `observe.rs`.
+//! The loop only records. Observers (the command's `--trace`, a test, a quiz) read the ring, each at its own position:
+//! see [`Trace::since`]. A [`Gate`](super::Gate) uses the same hooks to hold the loop before a callback; see
+//! `observe.rs`. The ring has a fixed size and overwrites its oldest records.
 //!
 //! # What it costs
 //!
@@ -25,11 +25,11 @@
 //! | 1, a turn for each message | 1,009 | 1,096 | 14,840 |
 //! | 50 | 482 | 514 | 8,770 |
 //!
-//! Recording is a tenth of the last column, the rest is writing JSON: some 140 instructions for a point in time,
-//! twice that for a record with a beginning and an end; half of them read the clock. Measured in time on a shared 2.8
-//! GHz Xeon (the best of nine runs of two million, 2026-11-22): 20 to 30 ns for a point in time, 65 to 75 for a
-//! callback. Reading the clock takes 18 ns, and a callback reads it twice. The goal of 5 ns a record is not met with
-//! the system's clock; a cheaper clock would change that.
+//! Recording is a tenth of the last column, the rest is writing JSON. A record of a point in time takes about 140
+//! instructions, a record with a beginning and an end twice as many; half of them read the clock. Measured in time on a
+//! shared 2.8 GHz Xeon (the best of nine runs of two million, 2026-11-22): 20 to 30 ns for a point in time, 65 to 75
+//! for a callback. Reading the clock takes 18 ns, and a callback reads it twice. The goal of 5 ns a record cannot be
+//! reached with the system's clock; a cheaper clock would change that.
 
 #[cfg(feature = "trace")]
 mod ring;
@@ -44,7 +44,7 @@ use super::Loop;
 #[cfg(feature = "trace")]
 use super::observe::Open;
 
-/// The phases of a turn, and what comes before the first.
+/// The phases of a turn, and the main body of the program.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(u8)]
 pub enum Phase {
@@ -54,7 +54,7 @@ pub enum Phase {
     Main,
     /// Shutdowns, failed connects.
     Pending,
-    /// Waiting for the kernel, and what it reports.
+    /// The wait for the kernel, and the events that it reports.
     Poll,
     /// Immediates.
     Check,
@@ -84,7 +84,7 @@ impl Phase {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $text:literal,)*) => {
-        /// What a record is about.
+        /// The kind of event that a record describes.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
         #[repr(u8)]
         #[non_exhaustive]
@@ -181,7 +181,7 @@ kinds! {
     Write "write",
     /// Bytes went to the kernel. Size: how many. Cause: the write that waited longest.
     Sent "sent",
-    /// The kernel took no more. Size: the bytes that wait.
+    /// The kernel refused bytes. Size: the bytes that wait.
     Blocked "blocked",
     /// `end` was called.
     End "end",
@@ -214,7 +214,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// The record that caused something; carried along with what is put off. Empty without the feature.
+/// The record that caused something. Stored with work that is done later. Empty without the feature.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cause {
     #[cfg(feature = "trace")]
@@ -232,13 +232,13 @@ pub(crate) struct Span {
 /// The hooks that the rest of the loop calls. Each is one branch while nothing observes the loop.
 #[cfg(feature = "trace")]
 impl Loop {
-    /// The cause of what is done now.
+    /// The current record: the cause of records that are made now.
     #[inline]
     pub(crate) fn cause(&self) -> Cause {
         Cause { number: self.observed.as_ref().map_or(0, |observed| observed.current()) }
     }
 
-    /// From here on `cause` is the cause of what is done. Returns the one before.
+    /// Makes `cause` the current record. Returns the previous one, which the caller sets again afterwards.
     #[inline]
     pub(crate) fn act_for(&mut self, cause: Cause) -> Cause {
         match &mut self.observed {
@@ -247,7 +247,8 @@ impl Loop {
         }
     }
 
-    /// Records something that happens at a point in time, caused by what runs now.
+    /// Records something that happens at a point in time, caused by the current record. Returns the new record, as a
+    /// cause.
     #[inline]
     pub(crate) fn note(&mut self, kind: Kind, subject: u32, size: usize) -> Cause {
         match &self.observed {
@@ -256,7 +257,7 @@ impl Loop {
         }
     }
 
-    /// As [`note`](Self::note), with a cause of its own. Returns the cause of what follows from it.
+    /// As [`note`](Self::note), caused by `cause` and not by the current record. Returns the new record, as a cause.
     #[inline]
     pub(crate) fn note_for(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Cause {
         if self.observed.is_none() {
@@ -266,7 +267,7 @@ impl Loop {
     }
 
     /// Begins a record that takes time and is no callback of the program. Until its [`end`](Self::end) it is the
-    /// cause of what is recorded.
+    /// current record.
     #[inline]
     pub(crate) fn begin(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Span {
         if self.observed.is_none() {
@@ -284,6 +285,7 @@ impl Loop {
         self.begin_callback_observed(cause.number, kind, subject, size)
     }
 
+    /// Ends a record. The record that was current before it is current again.
     #[inline]
     pub(crate) fn end(&mut self, span: Span) {
         if let Some(open) = span.open {
@@ -291,7 +293,7 @@ impl Loop {
         }
     }
 
-    // The rest is out of line: the hooks above stand in the busiest places of the loop.
+    // The functions below are not inlined: the hooks above are called in the busiest code of the loop.
 
     #[cold]
     #[inline(never)]
@@ -335,28 +337,29 @@ impl Loop {
         }
     }
 
-    /// Logs which callback was slow, and which timers it made late.
+    /// Logs that a callback was slow, and how many timers it made late.
     fn warn_of_slow(&mut self, kind: Kind, subject: u32, took: Duration) {
         let now = self.clock.elapsed();
         let late = self.late_timers(now);
-        let who = if subject == 0 { String::new() } else { format!("#{subject} ") };
-        let whom = match late {
+        let socket = if subject == 0 { String::new() } else { format!("#{subject} ") };
+        let effect = match late {
             None => "no timer was due meanwhile".to_owned(),
             Some((1, late)) => format!("it made a timer {} ms late", late.as_millis()),
             Some((n, late)) => format!("it made {n} timers late, up to {} ms", late.as_millis()),
         };
-        log::warn!(target: "bucle::loop", "{who}slow callback: {kind} took {} ms; {whom}", took.as_millis());
+        log::warn!(target: "bucle::loop", "{socket}slow callback: {kind} took {} ms; {effect}", took.as_millis());
     }
 
+    /// Begins a turn: records carry its number.
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
         if let Some(observed) = &mut self.observed {
-            // The turn is counted when its wait is over.
+            // The counter counts a turn only after its wait, so it is one behind here.
             observed.begin_turn(self.counters.turns + 1);
         }
     }
 
-    /// A phase begins: a span around all that it does.
+    /// Begins the record of a phase, which is ended by [`end_phase`](Self::end_phase).
     #[inline]
     pub(crate) fn begin_phase(&mut self, phase: Phase) -> Span {
         if self.observed.is_none() {
@@ -372,7 +375,7 @@ impl Loop {
     }
 }
 
-/// Sets the size of an open record when it is known only now.
+/// Sets the size of a record that has begun, when it becomes known.
 #[cfg(feature = "trace")]
 impl Span {
     pub(super) fn set_size(&self, lp: &mut Loop, size: usize) {

@@ -1,9 +1,19 @@
-//! Accepting: one connection a turn as in Node, or more; and doing without descriptors. [`refuse`](super::refuse) has
-//! what a full server does.
+//! Accepting: takes connections from the kernel's backlog, and retries when accepting fails.
 //!
-//! The listener is edge-triggered like every descriptor: it stays on the ready list until an accept has found nobody.
-//! Node takes one connection per turn; [`ServerOptions::accepts_per_turn`](super::ServerOptions::accepts_per_turn) takes
-//! more, for storms of connects.
+//! ```text
+//!   listener ready ─▶ accept ─┬─ a connection ────────▶ on_connection (a full server: refuse.rs) ─▶ accept again,
+//!                             │                         up to accepts_per_turn; the rest in the next turn
+//!                             ├─ backlog empty ───────▶ wait until the kernel reports the listener
+//!                             ├─ no free descriptor ──▶ retry when a connection closes, and every 50 ms
+//!                             ├─ this one has failed ─▶ the next one, up to 511 failures in a row
+//!                             └─ accept itself fails ─▶ on_server_error, retry after 50 ms
+//! ```
+//!
+//! The listener is edge-triggered like every descriptor: the kernel reports it once, however many connections wait. So
+//! it stays on the ready list until the backlog is empty. Node accepts one connection per turn;
+//! [`ServerOptions::accepts_per_turn`](super::ServerOptions::accepts_per_turn) allows more, for bursts of connects.
+//!
+//! A failed accept never closes the server, and connections that are open are not affected.
 
 use std::io;
 use std::mem;
@@ -19,37 +29,38 @@ use crate::error_codes;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop, TimerId};
 
-/// How long a server whose accept has failed waits before it tries again by itself. One that had no descriptor left also
-/// does whenever a connection closes. Twenty attempts a second cost nothing that can be measured, and a person does not
-/// notice the wait.
+/// How long a server waits after a failed accept before it retries. If no descriptor was free, it also retries when a
+/// connection closes. Twenty attempts a second cost too little to be measured, and a person does not notice the wait.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// How many newcomers in a row may have left before their turn: all that a backlog holds. When more have, it is not they
-/// who fail but the call, refused by a seccomp filter or a security module (`EPERM`), and asking on would burn a core.
+/// How many connections in a row may have failed before they were accepted: as many as a backlog holds. If more have,
+/// the reason is not the connections but the call: a seccomp filter or a security module refuses it (`EPERM`).
+/// Repeating it without a pause would use a whole core.
 const GONE_IN_A_ROW: u32 = BACKLOG;
 
-/// How long no attempt may have failed before there are descriptors enough again. One that is freed is taken by the next
-/// in line, which does not mean that the line is over.
+/// A shortage of descriptors is over when no attempt has failed for this long. One successful attempt is not enough: it
+/// may have taken the only descriptor that was freed, while more connections wait.
 const RECOVERED_AFTER: Duration = Duration::from_secs(1);
 
-/// The least time between two lines of the log about a want of descriptors. From then on each takes twice as long as the
-/// one before, up to [`REPORT_SELDOM`].
+/// The least time between two log lines about a shortage of descriptors. While it lasts the time doubles after each
+/// line, up to [`REPORT_SELDOM`].
 const REPORT_AFTER: Duration = Duration::from_secs(1);
 
-/// The most time between two lines of the log while descriptors are still lacking.
+/// The longest time between two log lines while the shortage lasts.
 const REPORT_SELDOM: Duration = Duration::from_secs(60);
 
 impl Loop {
-    /// The kernel has connections for a server.
+    /// The kernel has reported a listener.
     pub(crate) fn serve_listener(&mut self, key: Key) {
         let server = ServerId(key);
         let Some(state) = self.net.server_mut(server) else { return };
         if !state.is_ready {
-            // On the ready list it is served once in this poll, from there.
+            // A listener on the ready list is served from there, later in this poll: once per poll, not twice.
             self.accept_connections(server);
         }
     }
 
+    /// Serves a listener from the ready list.
     pub(super) fn serve_ready_listener(&mut self, key: Key) {
         let server = ServerId(key);
         let Some(state) = self.net.server_mut(server) else { return };
@@ -57,7 +68,7 @@ impl Loop {
         self.accept_connections(server);
     }
 
-    /// Accepts within the budget of a turn, a boundary after each. What is left is looked at in the next turn.
+    /// Accepts the connections of one turn, with a boundary after each. The others follow in the next turn.
     fn accept_connections(&mut self, server: ServerId) {
         let ready = self.note(Kind::Ready, server.0.serial(), 0);
         let outer = self.act_for(ready);
@@ -68,14 +79,17 @@ impl Loop {
     fn accept_within_budget(&mut self, server: ServerId) {
         let Some(state) = self.net.server(server) else { return };
         for _ in 0..state.options.accepts_per_turn.max(1) {
+            // Looked up for each connection: the callbacks of the one before may have removed the server. If they have
+            // closed it, `accept` returns `WouldBlock`.
             let Some(state) = self.net.server_mut(server) else { return };
             if state.accepts_later {
-                // Whoever knocks in between is found then.
+                // The retry timer runs. It accepts connections that arrive until then, too.
                 return;
             }
             let error = match state.listener.accept() {
                 Ok((stream, peer)) => {
                     state.gone_in_a_row = 0;
+                    // Runs user code: `on_connection`, and the ticks in the boundary.
                     self.accepted(server, stream, peer);
                     self.boundary();
                     continue;
@@ -83,19 +97,22 @@ impl Loop {
                 Err(error) => error,
             };
             match accept_failure(&error) {
-                AcceptFailure::NobodyThere => {
+                AcceptFailure::BacklogEmpty => {
                     state.gone_in_a_row = 0;
                     return self.backlog_is_empty(server);
                 }
+                // Counted across turns, and part of the turn's budget.
                 AcceptFailure::TryNext if state.gone_in_a_row < GONE_IN_A_ROW => state.gone_in_a_row += 1,
-                AcceptFailure::NoDescriptor => return self.starve(server, &error),
+                AcceptFailure::NoDescriptor => return self.no_descriptor_left(server, &error),
                 AcceptFailure::TryNext | AcceptFailure::Other => return self.accept_later(server, &error),
             }
         }
+        // The budget is used up and the backlog may hold more, which the kernel does not report again.
         self.put_listener_on_ready_list(server);
     }
 
-    /// The call itself fails. Whoever knocked may be waiting still, and the kernel will not say so again: a timer does.
+    /// `accept` itself fails. Connections may still wait, and the kernel does not report them again, so a timer
+    /// retries.
     fn accept_later(&mut self, server: ServerId, error: &io::Error) {
         let Some(state) = self.net.server_mut(server) else { return };
         state.accepts_later = true;
@@ -122,6 +139,7 @@ impl Loop {
         }
     }
 
+    /// Makes a socket of an accepted connection and calls `on_connection`. A full server refuses it instead.
     fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
         let Some(state) = self.net.server(server) else { return };
         if state.max_connections > 0 && state.connections as usize >= state.max_connections {
@@ -130,6 +148,7 @@ impl Loop {
         let (handler, options) = (state.handler, &state.options);
         let high_water_mark = u32::try_from(options.high_water_mark).unwrap_or(u32::MAX);
         let timeout = options.timeout;
+        // On Linux the connection has inherited these options from its listener.
         if cfg!(not(target_os = "linux")) {
             set_listener_options(options, |set| stream.with_tcp(set));
         }
@@ -141,7 +160,8 @@ impl Loop {
             (false, false) => flag::READING,
         };
         let serial = self.net.take_serial();
-        // Registered before it is inserted: a failure leaves nothing behind.
+        // Registered under its future key before it is inserted: a failure leaves nothing behind, and dropping `stream`
+        // closes the connection.
         let socket = Socket(self.net.sockets.next_key(serial));
         if let Err(error) = stream.register(&self.registry, socket.0.token(TokenKind::Socket)) {
             let error = Error::system("accept", &error);
@@ -154,6 +174,7 @@ impl Loop {
         state.stream = stream;
         self.net.sockets.insert(state);
         self.net.outboxes.store.blocks.set_connections(self.net.sockets.len());
+        // The socket uses its server's handler until it gets one of its own.
         self.share_handler(handler);
         if let Some(state) = self.net.server_mut(server) {
             state.connections += 1;
@@ -167,6 +188,7 @@ impl Loop {
             socket.set_timeout(self, timeout);
         }
         let port = peer.map_or(0, |peer| usize::from(peer.port()));
+        // Closes the listener if this is the last connection that a drain accepts.
         let is_going_away = self.count_for_drain(server);
         self.emit(socket, Kind::OnConnection, port, |handler, lp| handler.on_connection(lp, socket));
         if is_going_away {
@@ -174,78 +196,84 @@ impl Loop {
         }
     }
 
-    /// No descriptor was left for a newcomer, who waits in the kernel's backlog. The kernel will not report it again:
-    /// the server tries when a connection closes, and on a timer, for descriptors are freed elsewhere too. Those who are
-    /// connected are served on.
-    fn starve(&mut self, server: ServerId, error: &io::Error) {
+    /// No descriptor was free for a connection, which stays in the kernel's backlog. The kernel does not report it
+    /// again. So the server retries when a connection closes, and on a timer, because descriptors are freed elsewhere,
+    /// too.
+    fn no_descriptor_left(&mut self, server: ServerId, error: &io::Error) {
         let now = self.now();
-        let starvation = &mut self.net.starvation;
-        if !starvation.servers.contains(&server) {
-            starvation.servers.push(server);
+        let shortage = &mut self.net.shortage;
+        if !shortage.servers.contains(&server) {
+            shortage.servers.push(server);
         }
-        starvation.failed += 1;
-        starvation.last_failed = Some(now);
-        if starvation.retry.is_some() {
+        shortage.failed += 1;
+        shortage.last_failed = Some(now);
+        if shortage.retry.is_some() {
+            // The shortage has begun before. Its timer retries and logs.
             return;
         }
-        (starvation.since, starvation.report_after) = (Some(now), REPORT_AFTER);
-        if starvation.may_report(now) {
+        (shortage.since, shortage.report_after) = (Some(now), REPORT_AFTER);
+        if shortage.may_report(now) {
             let why = error_codes::message(error.raw_os_error().unwrap_or(0));
-            log::warn!(target: "bucle::net", "{server}: cannot accept for now: {why}; trying again and again");
+            log::warn!(target: "bucle::net", "{server}: cannot accept for now: {why}; retrying");
         }
-        self.net.starvation.retry = Some(self.start_net_timer(RETRY_AFTER, NetTimer::Starvation));
+        self.net.shortage.retry = Some(self.start_net_timer(RETRY_AFTER, NetTimer::Shortage));
     }
 
-    /// Servers that had no descriptor left try again, in the next poll.
+    /// Servers that had no free descriptor accept again in the next poll.
     pub(super) fn accept_again(&mut self) {
-        for server in mem::take(&mut self.net.starvation.servers) {
+        for server in mem::take(&mut self.net.shortage.servers) {
             self.put_listener_on_ready_list(server);
         }
     }
 
-    /// The timer of starvation: tries again, logs from time to time how it goes, and ends once no attempt has failed for
-    /// [`RECOVERED_AFTER`].
-    pub(super) fn accept_after_starvation(&mut self, timer: TimerId) {
+    /// The timer of a shortage: retries, and logs from time to time. The shortage is over when no attempt has failed
+    /// for [`RECOVERED_AFTER`].
+    pub(super) fn retry_after_shortage(&mut self, timer: TimerId) {
         self.refresh(timer);
         self.accept_again();
         let now = self.now();
-        let starvation = &mut self.net.starvation;
+        let shortage = &mut self.net.shortage;
         let lasted = |start: Option<Instant>| start.map_or(Duration::ZERO, |start| now.duration_since(start));
-        let (whole, quiet) = (lasted(starvation.since), lasted(starvation.last_failed));
-        if quiet >= RECOVERED_AFTER && starvation.may_report(now) {
-            let failed = mem::take(&mut starvation.failed);
+        // The time since the shortage began, and since the last attempt failed.
+        let (whole, quiet) = (lasted(shortage.since), lasted(shortage.last_failed));
+        if quiet >= RECOVERED_AFTER && shortage.may_report(now) {
+            let failed = mem::take(&mut shortage.failed);
             let spell = (whole - quiet).as_secs_f32();
-            log::warn!(target: "bucle::net", "accepting again: descriptors were lacking for {spell:.1} s, {failed} attempts had failed");
-            if let Some(retry) = starvation.retry.take() {
+            log::warn!(target: "bucle::net", "accepting again: no descriptor was free for {spell:.1} s, {failed} attempts failed");
+            if let Some(retry) = shortage.retry.take() {
                 self.clear(retry);
             }
-        } else if lasted(starvation.reported) >= starvation.report_after {
-            starvation.report_after = (starvation.report_after * 2).min(REPORT_SELDOM);
-            starvation.reported = Some(now);
-            let (failed, spell) = (starvation.failed, whole.as_secs_f32());
+        } else if lasted(shortage.reported) >= shortage.report_after {
+            shortage.report_after = (shortage.report_after * 2).min(REPORT_SELDOM);
+            shortage.reported = Some(now);
+            let (failed, spell) = (shortage.failed, whole.as_secs_f32());
             log::warn!(target: "bucle::net", "still cannot accept after {spell:.0} s, {failed} attempts have failed");
         }
     }
 }
 
-/// What is remembered while servers cannot accept for want of descriptors. However many servers it hits and however often
-/// it comes and goes, at most one line a second is logged about it.
+/// A shortage of descriptors: the servers that cannot accept, and what is logged about it.
+///
+/// At most one line a second is logged, for all servers together, even if shortages begin and end in quick succession.
 #[derive(Default)]
-pub(super) struct Starvation {
-    /// Those that have yet to try again.
+pub(super) struct Shortage {
+    /// Servers that have not retried since their last failure.
     servers: Vec<ServerId>,
-    /// While it lasts.
+    /// The timer, while the shortage lasts.
     retry: Option<TimerId>,
+    /// When the shortage began.
     since: Option<Instant>,
     last_failed: Option<Instant>,
-    /// Attempts to accept that failed since it began.
+    /// How many attempts to accept have failed since it began.
     failed: u64,
+    /// When the last line was logged. Kept when the shortage ends: see [`may_report`](Self::may_report).
     reported: Option<Instant>,
+    /// The time from the last line to the next one.
     report_after: Duration,
 }
 
-impl Starvation {
-    /// Whether the last line about it is old enough; if so, there is a new one.
+impl Shortage {
+    /// Whether a line may be logged now: the last one is old enough. If so, the new line counts as logged.
     fn may_report(&mut self, now: Instant) -> bool {
         let may = self.reported.is_none_or(|reported| now.duration_since(reported) >= REPORT_AFTER);
         if may {
@@ -255,18 +283,22 @@ impl Starvation {
     }
 }
 
+/// What an error of `accept` means for the server.
 enum AcceptFailure {
-    NobodyThere,
-    /// This newcomer has left already, or its network failed: the next one may be fine (accept(2), "Error handling").
+    /// No connection waits.
+    BacklogEmpty,
+    /// This connection is gone already, or its network failed. The next one may be fine (accept(2), "Error handling").
     TryNext,
+    /// The process or the system has no free descriptor, or no memory for one.
     NoDescriptor,
+    /// The call itself fails.
     Other,
 }
 
 fn accept_failure(error: &io::Error) -> AcceptFailure {
     use error_codes::*;
     match error.kind() {
-        io::ErrorKind::WouldBlock => return AcceptFailure::NobodyThere,
+        io::ErrorKind::WouldBlock => return AcceptFailure::BacklogEmpty,
         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {
             return AcceptFailure::TryNext;
         }

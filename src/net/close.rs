@@ -1,13 +1,14 @@
-//! The ways to an end, and the end.
+//! Destroying and closing: the descriptor is closed immediately, `on_close` is called later, then the slot is freed.
 //!
 //! ```text
 //!   destroy ──▶ descriptor closed ──▶ a tick: on_error ──▶ close phase: on_close ──▶ slot free
-//!                │                                            ▲
-//!                └ the server counts one less, a tick: on_server_close
+//!                │
+//!                └▶ the server has one connection less; after the last one, a tick: on_server_close
 //! ```
 //!
-//! The descriptor is closed inside the call, the word about it comes later: so a callback that destroys a socket never
-//! finds itself called again from inside. Close callbacks run last destroyed first, for libuv keeps them on a stack.
+//! Only the loop calls user code: a callback that destroys a socket, even its own, is not called again before it has
+//! returned. Close callbacks run in reverse order, the last destroyed socket first, because libuv keeps closing handles
+//! on a stack. Until then a destroyed socket costs its slot, but no descriptor.
 
 use std::mem;
 use std::time::Duration;
@@ -21,22 +22,25 @@ use super::{Error, NetTick, Pending, Socket, WriteCallback};
 use crate::event_loop::{Kind, Loop, Phase};
 
 impl Loop {
-    /// `destroy`: everything is dropped now, `on_close` comes in the close phase. Only the first call counts.
+    /// `destroy`: closes the descriptor and drops what waits; `on_close` follows in the close phase. Only the first
+    /// call has an effect.
     pub(super) fn destroy_socket(&mut self, socket: Socket, error: Option<Error>) {
         if self.net.socket(socket).is_none_or(|state| state.is(DESTROYED)) {
             return;
         }
-        // Node would have handed these bytes to the kernel when they were written.
+        // Gathered bytes: Node would have given them to the kernel when they were written.
         self.send_last_bytes(socket);
         let Some(state) = self.net.socket(socket) else { return };
-        // Writes behind the one in flight, and ends, hear in a tick that they will not happen.
+        // The callbacks of queued writes and of ends get an error in a tick. The write in flight is not among them: it
+        // is completed in the close phase.
         let has_ends = state.more.as_ref().is_some_and(|more| !more.end_callbacks.is_empty());
-        // An empty write has no bytes that wait, but somebody who does.
+        // An empty write has a callback but no bytes, so the offsets alone do not show it.
         let has_queued = self.net.outboxes.of(state).is_some_and(|outbox| {
             let callbacks = if state.is(BLOCKED) { outbox.queued_callbacks() } else { outbox.callbacks() };
             state.bytes_written > outbox.inflight_end || callbacks > 0
         });
         if has_ends || has_queued {
+            // Queued before the tick of the error: write callbacks run before `on_error`, as in Node.
             self.tick(NetTick::FailQueued(socket));
         }
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
@@ -55,8 +59,9 @@ impl Loop {
             None => (None, None),
         };
         let was_opened = state.is(OPENED);
+        // From here on the socket is not one of its server's connections, as in Node.
         let server = mem::replace(&mut state.server, NO_SERVER);
-        // Closing the descriptor takes it off the poll too.
+        // Closing the descriptor also removes it from the poll.
         state.stream = Stream::None;
         let attempt_timer = state.more.as_mut().and_then(|more| more.connecting.as_mut()?.attempt_timer.take());
         if let Some(ticket) = ticket {
@@ -66,6 +71,7 @@ impl Loop {
             self.timers_clear(timer);
         }
         self.recount(socket);
+        // What follows (ticks, `on_close`) is caused by this record.
         let cause = self.note(Kind::Destroy, socket.serial(), 0);
         let outer = self.act_for(cause);
         if let Some(error) = error {
@@ -74,15 +80,18 @@ impl Loop {
         if was_opened {
             self.net.closing.push((socket, cause));
         } else {
+            // It never had a handle that libuv could close. As in Node, its `on_close` comes in a tick.
             self.tick(NetTick::CloseUnopened(socket));
         }
+        // May queue the tick of `on_server_close`: always after that of `on_error`.
         if server != NO_SERVER {
             self.connection_gone(server);
         }
         self.act_for(outer);
     }
 
-    /// What was gathered goes to the kernel before the descriptor is closed. What it does not take is lost, as with Node.
+    /// Sends the gathered bytes before the descriptor is closed. Bytes that the kernel does not take are lost, as in
+    /// Node.
     fn send_last_bytes(&mut self, socket: Socket) {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };
         let is_gathered = !state.is(BLOCKED | CONNECTING | ERRORED) && state.corks == 0;
@@ -95,6 +104,8 @@ impl Loop {
                 outboxes.take_back(id);
             }
             Sent::Part(_) | Sent::Enough(_) | Sent::Failed(_) => {
+                // As if the kernel had refused them in an earlier `write`: they are a write in flight, which
+                // `complete_inflight_write` completes.
                 outbox.begin_flight(outbox.first_unsent(state.bytes_written), state.bytes_written);
                 state.set(BLOCKED);
             }
@@ -108,14 +119,15 @@ impl Loop {
             return;
         }
         state.set(ERROR_EMITTED);
+        // As in Node's `pipe`, a destination that has failed is removed from its sources first.
         self.unpipe_sources(socket);
         self.emit(socket, Kind::OnError, 0, |handler, lp| handler.on_error(lp, socket, error));
     }
 
-    /// Close phase: the last word of each destroyed socket, last destroyed first.
+    /// Close phase: `on_close` of each destroyed socket, the last destroyed first.
     ///
-    /// Works on the list as it stands now. What an `on_close` destroys in turn waits for the next turn, so two sockets
-    /// that keep destroying each other's successors cannot hold the loop here.
+    /// Only sockets that were destroyed before the phase began. A socket that an `on_close` destroys is closed in the
+    /// next turn, so sockets that keep replacing and destroying each other cannot hold the loop in this phase.
     pub(crate) fn run_closing(&mut self) {
         if self.net.closing.is_empty() {
             return;
@@ -124,28 +136,32 @@ impl Loop {
         let mut list = mem::take(&mut self.net.closing);
         while let Some((socket, cause)) = list.pop() {
             let outer = self.act_for(cause);
-            self.give_up_writes(socket);
+            self.complete_inflight_write(socket);
             let had_error = self.net.socket(socket).is_some_and(|state| state.is(HAD_ERROR));
             self.close_socket(socket, had_error);
+            // Ticks of `on_close` may still use the handle. The slot is freed after them.
             self.boundary();
             self.act_for(outer);
             self.free_socket(socket);
         }
         if self.net.closing.is_empty() {
+            // The list is empty, too. Its memory is used again.
             self.net.closing = list;
         }
         self.end_phase(phase);
-        self.shrink_after_crowd();
+        self.shrink_tables();
+        // Descriptors have been freed: servers that had none can accept.
         self.accept_again();
     }
 
-    /// When half of a crowd has left, so has what served it.
-    fn shrink_after_crowd(&mut self) {
+    /// Frees memory of the loop's tables when the number of connections has fallen to half of its peak.
+    fn shrink_tables(&mut self) {
         let net = &mut self.net;
         let (connections, places) = (net.sockets.len(), net.sockets.capacity());
-        // The last of a crowd may have sat at the table's far end.
-        let is_forsaken = connections <= SMALL_TABLE && places > 8 * SMALL_TABLE;
-        if net.outboxes.shrink_if_halved(connections) || is_forsaken {
+        // The table of sockets can only be cut behind its last used slot. If the last connection of many was there, the
+        // table could not shrink when the number halved; it can when few connections are left.
+        let is_sparse = connections <= SMALL_TABLE && places > 8 * SMALL_TABLE;
+        if net.outboxes.shrink_if_halved(connections) || is_sparse {
             net.sockets.shrink_to_fit();
             net.unsent.shrink_to(SMALL_TABLE);
             net.ready.shrink_to(SMALL_TABLE);
@@ -156,9 +172,9 @@ impl Loop {
         }
     }
 
-    /// The write in flight is told that it went well although it was cut off, those behind it that it did not: libuv
-    /// completes the one, Node's streams fail the others.
-    fn give_up_writes(&mut self, socket: Socket) {
+    /// Calls the callbacks of the write in flight with success although it was cut off, as in Node. The writes behind
+    /// it have failed already ([`NetTick::FailQueued`]).
+    fn complete_inflight_write(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if !state.is(BLOCKED) {
             return;
@@ -169,36 +185,40 @@ impl Loop {
         self.boundary();
     }
 
-    /// `on_close`, and the callbacks of writes that waited for a connection that never came.
+    /// Calls `on_close`, and fails the writes that waited for a connection that was never established.
     pub(super) fn close_socket(&mut self, socket: Socket, had_error: bool) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let was_opened = state.is(OPENED);
         let was_connecting = state.is(CONNECTING);
-        // From here on `connect_to` may give the socket a new life.
+        // From here on `connect_to` may connect the socket again. Then the same slot is used for a new connection.
         state.set_life(Life::Closing);
         let (read, written) = (state.bytes_read, state.bytes_written);
         log::debug!(target: "bucle::net", "{socket} closed: {read} bytes read, {written} written");
         self.remove_pipes(socket);
-        // A pipe that is laid to it in its `on_close` is not meant, as in Node: it may be for a new life.
+        // Taken out before `on_close`: a pipe to this socket that `on_close` adds is kept, as in Node, because it may
+        // be for a new connection.
         let sources = self.sources_of(socket);
         self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));
         self.unpipe_each(sources, socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
-        // Unless `on_close` has begun a new life, whose writes wait for a connection of its own.
+        // CLOSING is cleared if `on_close` has connected the socket again. Then the outbox belongs to the new
+        // connection.
         if was_connecting && state.is(CLOSING) {
             state.set_link(Link::Connected);
             if state.outbox.is_some() {
                 let first = self.net.take_inflight_callbacks(socket);
-                self.connection_never_came(socket, first);
+                self.fail_early_writes(socket, first);
             }
         }
         if !was_opened {
-            // It had nothing to close: its tick is all of its close phase. What its end callbacks make runs after it.
+            // This runs in a tick, not in the close phase, so the slot is freed here.
             self.free_socket(socket);
         }
     }
 
-    fn connection_never_came(&mut self, socket: Socket, first: Vec<WriteCallback>) {
+    /// Fails the writes that were made before the connection: `first`, the callbacks of the oldest one, then the
+    /// others.
+    fn fail_early_writes(&mut self, socket: Socket, first: Vec<WriteCallback>) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.set(ERRORED);
         state.more().errored.get_or_insert(Error::ClosedBeforeConnection);
@@ -208,8 +228,8 @@ impl Loop {
         self.fail_queued(socket);
     }
 
-    /// Gives the slot back, unless `on_close` connected the socket again: then a new life has begun, which may be over
-    /// already, but has yet to hear its own `on_close`.
+    /// Frees the slot, unless `on_close` has connected the socket again. The new connection may even be destroyed
+    /// already; its own `on_close` is still to come, and frees the slot.
     fn free_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if !state.is(CLOSING) {
@@ -224,11 +244,11 @@ impl Loop {
         if let Some(state) = &state {
             self.net.tables.forget(socket, state.tag);
         }
-        // Last, for dropping what callbacks own may run code of the program.
+        // Last: dropping the callbacks drops what they own, which may run user code (`Drop`).
         drop(state);
     }
 
-    /// `destroy_soon`: end, and destroy when that is through.
+    /// `destroy_soon`: ends, and destroys when the FIN is sent.
     pub(super) fn destroy_socket_soon(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.writing() == Writing::Finished {
@@ -240,7 +260,7 @@ impl Loop {
         }
     }
 
-    /// `reset_and_destroy`: closes with a RST. While connecting it waits for the connection.
+    /// `reset_and_destroy`: closes with a RST. A socket that is connecting does so when it is connected.
     pub(super) fn reset_socket(&mut self, socket: Socket) -> crate::Result<()> {
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return Ok(()) };
         if !state.is(OPENED) || state.is(DESTROYED) {
@@ -255,13 +275,13 @@ impl Loop {
             state.more().resets_on_connect.get_or_insert(reset);
             return Ok(());
         }
-        // Closing the descriptor now sends a RST instead of a FIN.
+        // With a linger time of zero, closing the descriptor sends a RST instead of a FIN.
         state.stream.with_tcp(|stream| stream.set_linger(Some(Duration::ZERO)));
         self.destroy_socket(socket, None);
         Ok(())
     }
 
-    /// The loop is dropped: what is unsent goes to the kernel, as far as it takes it, and nobody is called any more.
+    /// The loop is dropped: sends unsent bytes as far as the kernel takes them, and FINs. No user code is called.
     pub(crate) fn send_what_is_left(&mut self) {
         self.flush_without_callbacks();
         while let Some((pending, _)) = self.net.pending.pop_front() {

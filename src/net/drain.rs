@@ -1,24 +1,26 @@
-//! Draining: how a server with connections is closed in order.
+//! Draining: closes a server and its connections without losing requests or answers, within a time limit.
 //!
-//! Closing a server only stops it from accepting; its connections go on as long as they like. Destroying them loses
-//! requests that have arrived and answers that are on their way. A drain is between the two, and takes a bounded time:
+//! `close` only stops a server from accepting; its connections may stay open without end. Destroying them loses
+//! requests that have arrived and answers that are being sent. A drain ends each connection when it is quiet:
 //!
 //! ```text
 //!   drain ─▶ a tick: on_going_away for every connection
 //!     │
-//!     ├─ accept what waits in the backlog, then close the listener
-//!     ├─ every `quiet`:  end each connection that was quiet for that long: it has sent nothing, nothing that it sent
-//!     │                  waits here or in the kernel, nothing waits for it, and its handler is not busy with it
-//!     ├─ after `grace`:  end all the others
-//!     ├─ a second later: destroy those that have received everything and do not answer with a FIN
+//!     ├─ accept the connections of the backlog, then close the listener
+//!     ├─ every `quiet`:  end each connection that was quiet since the last round: its peer has sent nothing, no data
+//!     │                  from the peer or for it waits, and its handler is not busy
+//!     ├─ after `grace`:  end all other connections
+//!     ├─ a second later: destroy connections for which no bytes wait and whose peers have not sent a FIN
 //!     └─ after `limit`:  destroy the rest
-//!                                            last connection gone ─▶ on_server_close
+//!                                     last connection destroyed ─▶ on_server_close
 //! ```
 //!
-//! A connection that a drain has ended delivers no data any more: the program did not end it and might answer, and a
-//! write after the end would be an error. `on_finish`, `on_end`, `on_error` and `on_close` still come.
+//! When a drain has ended a connection, no more data is delivered from it. The program did not end it, so it might
+//! answer that data, and a write after the end is an error. `on_finish`, `on_end`, `on_error` and `on_close` are still
+//! called.
 //!
-//! While no server drains, nothing here costs anything: a drain compares byte counts that every socket has anyway.
+//! A drain costs one map entry per connection while it lasts: it compares counts of bytes that each socket has anyway.
+//! Servers that do not drain pay nothing.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -48,22 +50,23 @@ use crate::event_loop::{Kind, Loop, TimerId};
 /// # Ok::<(), bucle::Error>(())
 /// ```
 ///
-/// How the steps follow each other:
+/// The steps, in order:
 ///
 /// 1. Every connection gets [`on_going_away`](super::Handler::on_going_away), in a tick.
 /// 2. Connections that wait in the kernel's backlog are accepted, at most [`BACKLOG`]. Then the listener is closed.
 /// 3. Connections that are quiet for [`quiet`](Self::quiet) are ended, unless [`is_busy`](super::Handler::is_busy).
-/// 4. After [`grace`](Self::grace) all others are ended, too. What was written is still sent.
-/// 5. A second later those are destroyed for which nothing waits, and that have not answered with a FIN.
+/// 4. After [`grace`](Self::grace) all other connections are ended, too. Queued bytes are still sent.
+/// 5. A second later connections are destroyed if no bytes wait for them and their peers have not sent a FIN.
 /// 6. After [`limit`](Self::limit) the rest is destroyed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Drain {
-    /// A connection on which nothing has arrived for that long is ended. Default: 10 ms, in which whatever is in the
-    /// kernel or on its way through a local network arrives.
+    /// A connection is ended when no data has arrived on it for this long. Default: 10 ms, enough for data that is in
+    /// the kernel or on its way through a local network.
     pub quiet: Duration,
-    /// How long connections on which data keeps arriving, and busy ones, are served. Default: 1 s.
+    /// How long busy connections, and connections on which data keeps arriving, are served. Default: 1 s.
     pub grace: Duration,
-    /// How long all of it may take. Default: 4.5 s; a service manager commonly waits 5 s or more before it kills.
+    /// How long the whole drain may take. Default: 4.5 s, because service managers commonly wait 5 s or more before
+    /// they kill the process.
     pub limit: Duration,
 }
 
@@ -73,16 +76,17 @@ impl Default for Drain {
     }
 }
 
-/// What is remembered of a server while it drains.
+/// The state of a drain.
 pub(super) struct Draining {
     times: Drain,
     since: Instant,
-    /// Its tick has run: connections that are accepted from now on are told one by one.
+    /// The tick has run: a connection that is accepted from now on gets `on_going_away` right after `on_connection`.
     is_announced: bool,
     /// How many more connections of the backlog are accepted. `None`: the listener was closed.
     backlog: Option<u32>,
-    /// How much each connection had sent at the last look.
+    /// How many bytes had been read from each connection in the last round.
     bytes_read: HashMap<Socket, u64>,
+    /// The timer of the next step.
     timer: Option<TimerId>,
 }
 
@@ -104,47 +108,51 @@ impl Loop {
         state.drain = Some(Box::new(Draining { times, since, is_announced: false, backlog, bytes_read, timer: None }));
         self.tick(NetTick::Server(server, ServerTick::GoingAway));
         if backlog.is_some() {
-            // The next poll accepts until nothing waits, whether the kernel reports the listener or not.
+            // From the next poll on connections are accepted until the backlog is empty, even if the kernel does not
+            // report the listener.
             self.put_listener_on_ready_list(server);
         } else {
-            // A lookup or a tick may be about to bind it; this prevents that. Without connections it is over already.
+            // Cancels a bind that is still to come, in a tick or after a lookup. Without connections this ends the
+            // drain.
             self.close_server(server, None);
         }
     }
 
-    /// The tick of a drain.
+    /// The tick that follows the call of `drain`: `on_going_away` for every connection, then the first timer.
     pub(super) fn announce_drain(&mut self, server: ServerId) {
         let Some(draining) = self.draining(server) else { return };
         draining.is_announced = true;
         let times = draining.times;
         for socket in server.sockets(self) {
-            // The first look, with which the first round compares.
+            // Stores the byte count that the first round compares with.
             self.has_sent_nothing(server, socket);
+            // User code, which may end the drain: `draining` and the sockets are looked up again where they are used.
             self.announce_going_away(socket);
         }
         self.start_drain_timer(server, times.quiet.min(times.grace).min(times.limit));
     }
 
+    /// Calls `on_going_away`, unless the socket is destroyed.
     pub(super) fn announce_going_away(&mut self, socket: Socket) {
         if self.net.socket(socket).is_some_and(|state| !state.is(DESTROYED)) {
             self.emit(socket, Kind::OnGoingAway, 0, |handler, lp| handler.on_going_away(lp, socket));
         }
     }
 
-    /// A connection is accepted. Whether `on_going_away` has to follow: the tick of a drain that has just begun sees to
-    /// that itself.
+    /// Counts a connection that is being accepted. Returns whether the caller must call `on_going_away` after
+    /// `on_connection`; before the tick of the drain it need not, because that tick calls it for all connections.
     pub(super) fn count_for_drain(&mut self, server: ServerId) -> bool {
         let Some(draining) = self.draining(server) else { return false };
         let is_announced = draining.is_announced;
         draining.backlog = draining.backlog.map(|left| left.saturating_sub(1));
         if draining.backlog == Some(0) {
-            // As many as a backlog holds: the next one has come after the drain began.
+            // As many connections as a backlog holds were accepted, so later ones arrived after the drain began.
             self.backlog_is_empty(server);
         }
         is_announced
     }
 
-    /// Nothing is left to be accepted. A server that drains stops listening now.
+    /// No connection waits to be accepted. A server that drains closes its listener now.
     pub(super) fn backlog_is_empty(&mut self, server: ServerId) {
         if let Some(draining) = self.draining(server)
             && draining.backlog.take().is_some()
@@ -168,7 +176,7 @@ impl Loop {
             self.end_quiet(server, &sockets);
             elapsed.saturating_add(times.quiet).min(times.grace)
         } else {
-            // It still listens if accepting fails, or if connections come as fast as they are accepted.
+            // The listener is still open if accepting fails, or if connections arrive as fast as they are accepted.
             self.backlog_is_empty(server);
             self.end_all(&sockets);
             if elapsed < leave_at {
@@ -181,8 +189,9 @@ impl Loop {
         self.start_drain_timer(server, next.min(times.limit).saturating_sub(elapsed));
     }
 
-    /// Starts the timer of the next step, unless the last one was the end of the drain.
+    /// Starts the timer of the next step, unless the drain has ended.
     fn start_drain_timer(&mut self, server: ServerId, wait: Duration) {
+        // Checked first: a timer that no `Draining` knows could not be cleared.
         if self.draining(server).is_none() {
             return;
         }
@@ -192,10 +201,11 @@ impl Loop {
         }
     }
 
-    /// A round: ends the connections on which nothing happens any more.
+    /// A round: ends the connections that were quiet since the last round.
     fn end_quiet(&mut self, server: ServerId, sockets: &[Socket]) {
         for &socket in sockets {
-            // The first comes first, for it remembers what it sees.
+            // `has_sent_nothing` is called for every socket, because it stores the byte count for the next round. The
+            // cheap tests come before the system call and user code (`is_busy`).
             if self.has_sent_nothing(server, socket) && self.has_nothing_waiting(socket) && !self.is_busy(socket) {
                 self.end_socket(socket, None, None);
                 self.discard_input(socket);
@@ -203,25 +213,25 @@ impl Loop {
         }
     }
 
-    /// Whether a connection has sent nothing since the last look; this is the next last look.
+    /// Whether no bytes have been read from a connection since the last call. Stores the byte count for the next call.
     fn has_sent_nothing(&mut self, server: ServerId, socket: Socket) -> bool {
         let Some(bytes_read) = self.net.socket(socket).map(|state| state.bytes_read) else { return false };
         let Some(draining) = self.draining(server) else { return false };
         draining.bytes_read.insert(socket, bytes_read) == Some(bytes_read)
     }
 
-    /// Whether nothing waits for the peer, and nothing that it has sent waits to be delivered.
+    /// Whether no bytes wait for the peer, and no data from it waits to be delivered.
     fn has_nothing_waiting(&self, socket: Socket) -> bool {
         const WAITING: u32 = PAUSED | RESUMING | UPGRADING | NEED_DRAIN | BLOCKED | ENDED | DESTROYED;
         let Some(state) = self.net.socket(socket).filter(|state| !state.is(WAITING)) else { return false };
         if self.net.outboxes.unsent(state) > 0 || state.corks > 0 || state.has_undelivered() {
             return false;
         }
-        // Last, for it is a system call. On a busy loop the poll may not have come to this socket yet.
+        // Last, because it is a system call. The kernel may have data that a busy loop has not read yet.
         !state.stream.has_unread()
     }
 
-    /// What the handler says. It gets the loop for reading only, so it cannot change what this round has seen.
+    /// Calls the handler's `is_busy`. It gets the loop by shared reference, so it cannot change what this round checks.
     fn is_busy(&mut self, socket: Socket) -> bool {
         let Some(slot) = self.net.socket(socket).map(|state| state.handler) else { return false };
         self.with_handler(slot, |handler, lp| handler.is_busy(lp, socket)).unwrap_or(false)
@@ -233,12 +243,12 @@ impl Loop {
             if self.net.socket(socket).is_some_and(|state| state.is_writable()) {
                 self.end_socket(socket, None, None);
             }
-            // Also where the program has ended: a paused socket has to read to find the peer's FIN.
+            // Also if the program has ended the socket itself: a paused socket must be read to receive the peer's FIN.
             self.discard_input(socket);
         }
     }
 
-    /// Destroys the connections that have been sent everything, and whose peers do not answer.
+    /// Destroys the connections for which no bytes wait. Their peers have had a second to send a FIN.
     fn destroy_silent(&mut self, sockets: &[Socket]) {
         for &socket in sockets {
             if self.net.socket(socket).is_some_and(|state| self.net.outboxes.unsent(state) == 0) {
@@ -247,7 +257,7 @@ impl Loop {
         }
     }
 
-    /// The limit is over.
+    /// The time limit is reached: destroys the connections that are left.
     fn destroy_rest(&mut self, server: ServerId, sockets: &[Socket], limit: Duration) {
         if !sockets.is_empty() {
             let count = sockets.len();
@@ -257,11 +267,11 @@ impl Loop {
         for &socket in sockets {
             self.destroy_socket(socket, None);
         }
-        // It is over already, unless the program has it listen again.
+        // The drain has ended with the last connection, unless the program made the server listen again meanwhile.
         self.end_drain(server);
     }
 
-    /// Nothing is left to be drained.
+    /// Ends a drain.
     pub(super) fn end_drain(&mut self, server: ServerId) {
         let Some(state) = self.net.server_mut(server) else { return };
         if let Some(timer) = state.drain.take().and_then(|draining| draining.timer) {

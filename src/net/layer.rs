@@ -1,24 +1,24 @@
-//! What a protocol above `net` keeps for a socket, and how it reaches it.
+//! State that a protocol above `net` keeps for a socket.
 //!
-//! A protocol (telnet, WebSocket) has state for each connection. Its handle must reach that state from any callback, also while
-//! the handler runs and is out of its slot. So the state is kept in the loop, in one of two places:
+//! A protocol (telnet, WebSocket) has state for each connection. Its handle must reach that state in any callback, even
+//! while the handler runs and is out of its slot. So the loop stores the state, in one of two places:
 //!
-//! | state | kept in | costs a connection |
+//! | state | stored in | cost per connection |
 //! |---|---|---|
-//! | a few bits that every connection has (open, closing, read is throttled) | the tag, 15 bits of the socket's own 72 bytes | nothing |
-//! | what few connections have at a time (options agreed on, half a message) | an entry in the loop's table for that type | the value and some 20 bytes, only while there is an entry |
+//! | a few bits that every connection has (open, closing, reads are throttled) | the tag, 15 bits of the socket's 72 bytes | none |
+//! | values that few connections have at a time (agreed options, half a message) | an entry in the loop's table for that type | the value and about 20 bytes, only while there is an entry |
 //!
 //! ```text
 //!   telnet::Client ──▶ Socket ─┬─▶ SocketState { tag, … }
 //!                              └─▶ Tables ──▶ table of ClientState ──▶ its entry
 //! ```
 //!
-//! The tag is cleared when the socket's handler is replaced, because its bits mean something to one protocol only. Entries
-//! are kept until the protocol takes them, or until the socket's slot is freed: nobody has to clean up, and no table
-//! can outlive what it describes.
+//! The tag is cleared when the socket's handler is replaced, because its bits have a meaning in one protocol only. An
+//! entry is kept until the protocol takes it out or the socket's slot is freed. So no protocol has to clean up, and a
+//! table never has an entry of a socket that is gone.
 //!
-//! An entry is borrowed from the loop. Code that calls the program takes the entry out first ([`Socket::take_entry`]) and puts it
-//! back afterwards, if the socket is still there.
+//! An entry is borrowed from the loop. Code that calls the program takes the entry out first ([`Socket::take_entry`])
+//! and puts it back afterwards if the socket still exists.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -28,11 +28,14 @@ use super::state::Link;
 use super::state::flag::UPGRADING;
 use crate::event_loop::Loop;
 
-/// The bit of a socket's tag that says that a table has, or had, an entry for it.
+/// The bit of a socket's tag that is set if a table has, or had, an entry for the socket.
 const HAS_ENTRY: u16 = 1 << 15;
 
-/// A table is shrunk when its capacity is more than this many times its length, and more than [`FEW_ENTRIES`] as many.
+/// A table is shrunk when it has room for more than this many times its entries; with fewer than [`FEW_ENTRIES`]
+/// entries, for more than this many times that number.
 const SPARSE: usize = 8;
+
+/// Below this number of entries a table counts as having this many: see [`SPARSE`].
 const FEW_ENTRIES: usize = 32;
 
 /// The tables of all protocols, one for each type of entry. There are few, so they are searched one by one.
@@ -41,9 +44,9 @@ pub(super) struct Tables {
     tables: Vec<(TypeId, Box<dyn AnyTable>)>,
 }
 
-/// What can be done with a table without knowing the type of its entries.
+/// The operations on a table that do not depend on the type of its entries.
 trait AnyTable: Any {
-    fn forget(&mut self, socket: Socket);
+    fn remove_entry(&mut self, socket: Socket);
 }
 
 struct Table<T> {
@@ -51,7 +54,7 @@ struct Table<T> {
 }
 
 impl<T: Any> AnyTable for Table<T> {
-    fn forget(&mut self, socket: Socket) {
+    fn remove_entry(&mut self, socket: Socket) {
         self.remove(socket);
     }
 }
@@ -59,7 +62,7 @@ impl<T: Any> AnyTable for Table<T> {
 impl<T> Table<T> {
     fn remove(&mut self, socket: Socket) -> Option<T> {
         let entry = self.entries.remove(&socket)?;
-        // The table of a server that thousands have left does not keep their room.
+        // After thousands of connections have closed, the table does not keep their memory.
         if self.entries.capacity() > SPARSE * self.entries.len().max(FEW_ENTRIES) {
             self.entries.shrink_to(2 * self.entries.len());
         }
@@ -91,20 +94,21 @@ impl Tables {
     pub fn forget(&mut self, socket: Socket, tag: u16) {
         if tag & HAS_ENTRY != 0 {
             for (_, table) in &mut self.tables {
-                table.forget(socket);
+                table.remove_entry(socket);
             }
         }
     }
 }
 
 impl Socket {
-    /// The bits that the protocol above has set; zero after a new life began or the handler was replaced.
+    /// The bits that the protocol above has set. Zero after the handler was replaced, and for a new connection of a
+    /// closed socket.
     #[inline]
     pub(crate) fn tag(self, lp: &Loop) -> u16 {
         lp.net.socket(self).map_or(0, |state| state.tag & !HAS_ENTRY)
     }
 
-    /// Sets the bits of `set` and clears those of `clear`. Bit 15 is not the protocol's.
+    /// Sets the bits of `set` and clears those of `clear`. Bit 15 is reserved for [`HAS_ENTRY`].
     #[inline]
     pub(crate) fn change_tag(self, lp: &mut Loop, set: u16, clear: u16) {
         debug_assert!((set | clear) & HAS_ENTRY == 0, "bit 15 marks sockets with entries in a table");
@@ -115,7 +119,7 @@ impl Socket {
 
     /// The entry of this socket in the table of `T`.
     pub(crate) fn entry<T: Any>(self, lp: &Loop) -> Option<&T> {
-        // The tag is looked at first: most sockets have no entry, and then no table is searched.
+        // The tag is checked first: most sockets have no entry, and then no table is searched.
         lp.net.socket(self).filter(|state| state.tag & HAS_ENTRY != 0)?;
         lp.net.tables.get::<T>()?.entries.get(&self)
     }
@@ -126,7 +130,8 @@ impl Socket {
         lp.net.tables.get_mut::<T>()?.entries.get_mut(&self)
     }
 
-    /// Gives this socket an entry, in the place of an earlier one. Does nothing for a socket that is gone.
+    /// Sets the entry of this socket in the table of `T`, in place of an earlier one. Does nothing for a socket that is
+    /// gone.
     pub(crate) fn set_entry<T: Any>(self, lp: &mut Loop, entry: T) {
         if let Some(state) = lp.net.socket_mut(self) {
             state.tag |= HAS_ENTRY;
@@ -140,26 +145,27 @@ impl Socket {
         lp.net.tables.get_mut::<T>()?.remove(self)
     }
 
-    /// Whether its connection was made, and its handler has had `on_connection` or `on_connect`. True also after a destroy.
+    /// Whether the socket was connected or accepted, so that its handler got `on_connect` or `on_connection`. Stays
+    /// true when the socket is destroyed.
     pub(crate) fn was_connected(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.link() == Link::Connected)
     }
 
-    /// Whether the handler that is running is this socket's. Inside a callback of the socket: whether its handler has not
-    /// been replaced.
+    /// Whether the handler of this socket is running. Inside a callback of the socket it is `false` if the callback has
+    /// replaced the handler.
     pub(crate) fn has_running_handler(self, lp: &Loop) -> bool {
         let Some(state) = lp.net.socket(self) else { return false };
         lp.net.handlers.get(state.handler as usize).is_some_and(|slot| slot.handler.is_none())
     }
 
-    /// Whether [`Socket::upgrade`] was called, and `on_upgrade` is still to come.
+    /// Whether [`Socket::upgrade`] was called and `on_upgrade` is still to come.
     pub(crate) fn is_upgrading(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.is(UPGRADING))
     }
 }
 
 impl super::state::SocketState {
-    /// The handler is replaced: the bits of the tag were those of the old one's protocol.
+    /// Clears the bits of the protocol, when the handler is replaced. Entries stay.
     pub(super) fn clear_tag(&mut self) {
         self.tag &= HAS_ENTRY;
     }

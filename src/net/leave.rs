@@ -1,14 +1,13 @@
-//! Connections that this side wants gone, but that shall still read why.
+//! Ending a connection with a last message that the peer can still read.
 //!
 //! ```text
-//!   send_away ─▶ last bytes, FIN ──┬── the peer's FIN ──▶ closed
-//!                what still comes  └── LEAVE_LIMIT ─────▶ destroyed
-//!                is discarded
+//!   close_with_message ─▶ last bytes, FIN ─▶ input is read and discarded ─┬─ the peer's FIN ─▶ closed
+//!                                                                         └─ LEAVE_LIMIT ────▶ destroyed
 //! ```
 //!
 //! Destroying the socket right after the last bytes would often lose them: the kernel answers data for a closed socket
-//! with a reset, and a reset makes the peer's kernel throw away what its program has not read yet. So the connection is
-//! half closed, and whatever the peer still sends is read and discarded until its FIN comes.
+//! with a reset, and a reset makes the peer's kernel discard bytes that its program has not read yet. So only this side
+//! of the connection is closed, and data that the peer still sends is read and discarded until its FIN arrives.
 //!
 //! A full server ([`refuse`](super::refuse)) and an idle limit
 //! ([`ServerOptions::idle_message`](super::ServerOptions::idle_message)) end connections this way. A
@@ -22,13 +21,12 @@ use super::write::refusal;
 use super::{NetTimer, Socket};
 use crate::event_loop::{Loop, TimerId};
 
-/// How long a peer may take to answer our FIN with its own when this side wants it gone. A program that reads at all
-/// answers within a round trip.
+/// How long a peer may take to answer the FIN with its own. A program that reads at all answers within a round trip.
 pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 impl Loop {
-    /// Writes `last`, ends, discards what the peer still sends, and destroys the socket after [`LEAVE_LIMIT`].
-    pub(super) fn send_away(&mut self, socket: Socket, last: &[u8]) -> TimerId {
+    /// Writes `last`, ends, discards further input, and destroys the socket after [`LEAVE_LIMIT`]. Returns the timer.
+    pub(super) fn close_with_message(&mut self, socket: Socket, last: &[u8]) -> TimerId {
         if !last.is_empty() && self.net.socket(socket).is_some_and(|state| refusal(state).is_none()) {
             self.write_socket(socket, last, None);
         }
@@ -44,32 +42,32 @@ impl Loop {
 
     /// The timer of [`start_leave_timer`](Self::start_leave_timer).
     pub(super) fn leave_limit_reached(&mut self, socket: Socket) {
-        // A socket that its `on_close` has connected again is in a new life, and has not ended in it.
+        // `on_close` may have connected the socket again. The new connection has not ended and stays open.
         if self.net.socket(socket).is_some_and(|state| state.is(ENDED)) {
             self.destroy_socket(socket, None);
         }
     }
 
-    /// From now on no data of this socket is delivered: it is read and thrown away, and so is what waits in the inbox.
-    /// `on_end` still comes. Pausing has no effect any more.
+    /// From now on data of this socket is read and discarded, and so is the contents of the inbox. `on_end` is still
+    /// called. Pausing no longer has an effect.
     pub(super) fn discard_input(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROYED | END_EMITTED) {
             return;
         }
-        // All data takes the detour, where it is thrown away; the direct way to the handler need not look.
+        // All data is delivered by the slow path, which discards it. The fast path need not check for this.
         state.set(SLOW_DELIVERY);
         let more = state.more();
         more.discards_input = true;
         more.inbox = Default::default();
         more.decoder = None;
-        // It may have been paused, or its inbox was full. The FIN stands behind what is unread.
+        // The socket may not be reading, because it was paused or its inbox was full. The FIN comes behind unread data.
         self.start_reading(socket);
     }
 
-    /// A connection has been idle for its limit, and `on_timeout` has been called. If the server has an idle message,
-    /// it is ended here.
-    pub(super) fn send_idle_away(&mut self, socket: Socket) {
+    /// A connection has reached its idle limit, and `on_timeout` has been called. Ends it if its server has an idle
+    /// message.
+    pub(super) fn close_idle(&mut self, socket: Socket) {
         let Some(server) = socket.server(self) else { return };
         let Some(message) = self.net.server(server).and_then(|state| state.options.idle_message.clone()) else {
             return;
@@ -81,8 +79,8 @@ impl Loop {
         if self.tally(server, Tallied::Idle { limit_ms }) {
             log::info!(target: "bucle::net", "idle for {limit:?}: {socket} is closed");
         }
-        // Once is enough: it has a second to leave, and is idle meanwhile.
+        // No second idle limit: the connection is destroyed after `LEAVE_LIMIT`.
         socket.set_timeout(self, Duration::ZERO);
-        self.send_away(socket, &message);
+        self.close_with_message(socket, &message);
     }
 }

@@ -1,4 +1,11 @@
-//! Listening: where a server listens, and the descriptor that it accepts from.
+//! Listening: the address or path where a server listens, and the descriptor that it accepts from.
+//!
+//! ```text
+//!   Listen (address, backlog, …) ─▶ open_listener ─▶ socket, options, bind, listen ─▶ Listener ─▶ accept ─▶ Stream
+//! ```
+//!
+//! Options are set on the listener before it is bound. On Linux accepted connections inherit them, which saves system
+//! calls. The kernel bounds the number of connections that wait to be accepted: [`Listen::backlog`].
 
 use std::fmt;
 use std::io;
@@ -148,6 +155,7 @@ impl Listener {
         }
     }
 
+    /// Accepts a connection, without blocking: `WouldBlock` if none waits. Unix sockets have no peer address.
     pub(super) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::None => Err(io::ErrorKind::WouldBlock.into()),

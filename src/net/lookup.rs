@@ -1,8 +1,13 @@
 //! Name lookups, on helper threads.
 //!
+//! ```text
+//!   the loop               look_up ─▶ queue ─┐                          ┌─▶ poll phase: on_result(lp, addresses)
+//!   helper threads, up to 4                  └─▶ getaddrinfo ─▶ Remote ─┘
+//! ```
+//!
 //! The system's resolver blocks, so it runs on up to [`THREADS`] helper threads. A thread is started when it is needed
 //! and ends after [`IDLE_LIMIT`] without work. The result reaches the loop in the poll phase, through a
-//! [`Remote`](crate::Remote). libuv does the same.
+//! [`Remote`]. libuv does the same. The queue has no limit: only the program adds to it.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -1,13 +1,20 @@
-//! The handle of a server: everything a program can do with one.
+//! The handle of a server, its options, and its life from `listen` to `on_server_close`.
 //!
 //! ```text
-//!   listen ── no host, path: at once ──┐
-//!          ── IP: a tick ──────────────┼─▶ bound ─▶ a tick: on_listening
-//!          ── name: lookup, poll ──────┘    │
-//!                                           ├─▶ accept: on_connection, or on_drop when it is full
-//!   drain ─▶ the backlog is accepted, each connection is ended when it is quiet ─▶ close
-//!   close ─▶ descriptor closed, file gone ──┴─▶ last connection destroyed ─▶ a tick: on_server_close
+//!   listen ── no host, or a path: now ─────┐
+//!          ── an IP address: in a tick ────┼─▶ bound ─▶ a tick: on_listening
+//!          ── a host name: after a lookup ─┘     │
+//!                                                ├─▶ accept: on_connection, or on_drop if the server is full
+//!                                                ▼
+//!   close ─▶ descriptor closed, unix file removed ─▶ last connection destroyed ─▶ a tick: on_server_close
+//!   drain ─▶ backlog accepted, each connection ended when it is quiet ─▶ close
 //! ```
+//!
+//! A server can listen again after it was closed, so it keeps its slot until [`remove`](ServerId::remove). Each call of
+//! `listen` and `close` has a number ([`ServerState::listening_id`]): a tick or lookup of an earlier call has no
+//! effect.
+//!
+//! A server costs its options and a descriptor. Its connections are counted, not listed: they refer to the server.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -29,34 +36,35 @@ use crate::event_loop::slots::HasSerial;
 use crate::event_loop::token::{Key, TokenKind};
 use crate::event_loop::{Kind, Loop};
 
-/// Names a server, for ever ([Node: `net.Server`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver)).
+/// A handle of a server ([Node: `net.Server`](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver)).
 ///
-/// What callbacks get; 8 bytes, `Copy`. A server that was closed can listen again, until it is
-/// [`remove`](ServerId::remove)d.
+/// 8 bytes, `Copy`; callbacks get it as an argument. It never names another server of the same loop. A server that was
+/// closed can listen again, until it is [`remove`](ServerId::remove)d.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub(crate) Key);
 
-/// A server whose handler is an `H`: what [`listen`] gives, to reach the handler's state from a timer or another server.
+/// A handle of a server whose handler is an `H`; from [`listen`]. With it a timer or another server can reach the
+/// handler's state: see [`with`](Server::with).
 pub struct Server<H> {
     id: ServerId,
     handler: PhantomData<fn() -> H>,
 }
 
-/// What a server is made with; Node's names and defaults.
+/// The options of a new server, with Node's names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
-    /// After the peer's end a socket stays open until the program ends it. Default: no, it answers with its own end.
+    /// When the peer ends, this side stays open until the program ends it. Default: no, this side ends, too.
     #[doc(alias = "allowHalfOpen")]
     pub allow_half_open: bool,
-    /// A new socket reads nothing until [`Socket::resume`](super::Socket::resume). Default: no.
+    /// A new socket is not read until [`Socket::resume`](super::Socket::resume). Default: no.
     #[doc(alias = "pauseOnConnect")]
     pub pause_on_connect: bool,
-    /// Data is delivered as it comes; see [`SocketOptions::flowing`](super::SocketOptions::flowing). Default: true.
+    /// Data is delivered from the start; see [`SocketOptions::flowing`](super::SocketOptions::flowing). Default: true.
     pub flowing: bool,
-    /// Small writes are sent at once (`TCP_NODELAY`). Default: no.
+    /// The kernel sends small writes immediately (`TCP_NODELAY`). Default: no.
     #[doc(alias = "noDelay")]
     pub no_delay: bool,
-    /// The kernel asks idle peers whether they are still there (`SO_KEEPALIVE`). Default: no.
+    /// The kernel checks with probes whether idle peers still exist (`SO_KEEPALIVE`). Default: no.
     #[doc(alias = "keepAlive")]
     pub keep_alive: bool,
     /// As in [`Socket::set_keep_alive`](super::Socket::set_keep_alive).
@@ -64,31 +72,34 @@ pub struct ServerOptions {
     pub keep_alive_initial_delay: Duration,
     /// As [`Socket::set_user_timeout`](super::Socket::set_user_timeout). Default: zero, the system's own.
     pub user_timeout: Duration,
-    /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
+    /// The high-water mark of each socket, for reading and writing. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
-    /// With this many connections the server is full: further ones are accepted, reported to `on_drop` and closed.
-    /// Default: no limit; `Some(0)` is no limit either, as in Node. A server that wants no connections is closed.
+    /// With this many connections the server is full: each further connection is accepted, reported to `on_drop` and
+    /// closed. Default: no limit. `Some(0)` is no limit either, as in Node; to accept no connections, close the server.
     #[doc(alias = "maxConnections")]
     pub max_connections: Option<usize>,
-    /// What a full server sends to a connection before it closes it: a line, an HTTP response with status 503. An empty
-    /// message is a FIN alone.
+    /// The message that a full server sends to a connection before it closes it: a line, or an HTTP response with
+    /// status
+    /// 503. If it is empty, only a FIN is sent. Default: `None`, a refused connection is closed without a message, as
+    ///    in Node.
     ///
-    /// The peer has a second to read it and to answer with its own FIN. At most 16 refused connections of a loop are
-    /// open at a time, for each is a descriptor; the next one is closed right after the message, which may then be
-    /// lost to a reset. They do not count as connections, no handler sees them, and they keep neither the server nor the
-    /// loop alive. Default: `None`, a refused connection is closed without a message, as in Node.
+    /// The peer has a second to read the message and to answer with its own FIN. Each refused connection has a
+    /// descriptor, so at most 16 of a loop are open at a time. The next one is closed right after the message, and a
+    /// reset may destroy the message before the peer reads it. Refused connections do not count as connections, have no
+    /// events but `on_drop`, and keep neither the server nor the loop alive.
     pub full_message: Option<Vec<u8>>,
     /// The idle limit of new sockets, as [`Socket::set_timeout`](super::Socket::set_timeout). Default: off.
     pub timeout: Duration,
-    /// What a connection is sent that has reached its idle limit, before it is ended. An empty message is a FIN alone.
+    /// The message that is sent to a connection when it has reached its idle limit, before it is ended. If it is empty,
+    /// only a FIN is sent. Default: `None`, `on_timeout` decides what happens, as in Node.
     ///
-    /// `on_timeout` comes first, and may end the connection itself. Then the message and a FIN are sent, what the peer
-    /// still sends is discarded, and a second later the connection is destroyed if it is still open. Default: `None`,
-    /// `on_timeout` decides what happens, as in Node.
+    /// `on_timeout` is called first, and may end the connection itself. Then the message and a FIN are sent, and data
+    /// that the peer still sends is discarded. If the connection is still open a second later, it is destroyed.
     pub idle_message: Option<Vec<u8>>,
-    /// How many connections are taken in one turn. Default: 1, as in Node; more costs fewer turns in a storm of connects.
+    /// How many connections are accepted in one turn. Default: 1, as in Node. A larger number needs fewer turns for
+    /// many connects at the same time.
     pub accepts_per_turn: usize,
-    /// What each of its connections may cost. Default: no limits.
+    /// Limits on the memory and time that each connection may cost. Default: no limits.
     pub limits: Limits,
 }
 
@@ -113,17 +124,18 @@ impl Default for ServerOptions {
     }
 }
 
-/// Makes a server and has it listen: sugar for programs. It is bound when this returns, and a binding error comes back
-/// instead of going to `on_server_error`. A host name is looked up on the spot, which blocks.
+/// Makes a server that listens. It is bound when this returns: a binding error is returned, and does not go to
+/// `on_server_error`. The lookup of a host name blocks.
 ///
 /// # Errors
-/// Bad port, name not found, address in use (`EADDRINUSE`), not ours (`EADDRNOTAVAIL`), forbidden (`EACCES`).
+/// Bad port, name not found, address in use (`EADDRINUSE`), no address of this machine (`EADDRNOTAVAIL`), not permitted
+/// (`EACCES`).
 #[doc(alias = "createServer")]
 pub fn listen<T: IntoHandler>(lp: &mut Loop, on: impl Into<Listen>, handler: T) -> Result<Server<T::Handler>> {
     listen_with(lp, on, ServerOptions::default(), handler)
 }
 
-/// As [`listen`], with options. Of a server that cannot listen nothing is left.
+/// As [`listen`], with options. If the server cannot listen, it is removed again.
 ///
 /// # Errors
 /// As [`listen`].
@@ -172,13 +184,14 @@ impl<H: Handler> Server<H> {
         Server { id, handler: PhantomData }
     }
 
-    /// The untyped handle; what it can do, this one can, too.
+    /// The handle without the handler's type. All its methods can be called on this handle, too.
     pub fn id(self) -> ServerId {
         self.id
     }
 
-    /// Lends the handler to `f`, from a timer or another server's callback. `None` inside its own callback, where `self`
-    /// is the handler, and after [`ServerId::remove`].
+    /// Lends the handler to `f`, for example in a timer or in a callback of another server.
+    ///
+    /// `None` inside a callback of the handler itself, where it is `self`, and after [`ServerId::remove`].
     pub fn with<R>(self, lp: &mut Loop, f: impl FnOnce(&mut H, &mut Loop) -> R) -> Option<R> {
         let slot = lp.net.server(self.id)?.handler;
         lp.with_handler_as(slot, f)
@@ -193,7 +206,7 @@ impl<H> Clone for Server<H> {
 
 impl<H> Copy for Server<H> {}
 
-/// Everything that a [`ServerId`] can do.
+/// The methods of [`ServerId`].
 impl<H> Deref for Server<H> {
     type Target = ServerId;
 
@@ -235,12 +248,14 @@ impl<H> fmt::Debug for Server<H> {
 }
 
 impl ServerId {
-    /// Listens. Without a host, and on a path, it is bound when this returns; an IP address is bound in the next tick, a
-    /// name after its lookup. `on_listening` follows in a tick, or `on_server_error`, after which it can listen again.
-    /// A second call before the first has bound replaces it.
+    /// Listens. Without a host, or on a path, the server is bound when this returns. An IP address is bound in the next
+    /// tick, a name after its lookup.
+    ///
+    /// Then `on_listening` is called in a tick, or `on_server_error`, after which the server can listen again. A second
+    /// call before the server is bound replaces the first one.
     ///
     /// # Errors
-    /// Only what Node throws: [`Error::BadPort`], [`Error::AlreadyListening`], [`Error::InvalidPath`]; and
+    /// Only the errors that Node throws: [`Error::BadPort`], [`Error::AlreadyListening`], [`Error::InvalidPath`]; and
     /// [`Error::Gone`].
     pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
@@ -262,7 +277,8 @@ impl ServerId {
         Ok(())
     }
 
-    /// As [`listen`](Self::listen), but bound when it returns, and with binding errors as its result. A name blocks.
+    /// As [`listen`](Self::listen), but the server is bound when this returns, and binding errors are returned. The
+    /// lookup of a host name blocks.
     ///
     /// # Errors
     /// As the function [`listen`].
@@ -279,49 +295,56 @@ impl ServerId {
         Ok(())
     }
 
-    /// Accepts nobody any more; who is connected stays. `on_server_close` follows, in a tick, once the last is gone. It can
-    /// listen again.
+    /// Stops accepting connections. Open connections are not affected; when the last one is destroyed,
+    /// `on_server_close` is called in a tick. The server can listen again.
     pub fn close(self, lp: &mut Loop) {
         lp.close_server(self, None);
     }
 
-    /// As [`close`](Self::close), and calls `done` after `on_server_close`, with [`Error::NotRunning`] if it was not
-    /// listening.
+    /// As [`close`](Self::close), and calls `done` after `on_server_close`. The result is [`Error::NotRunning`] if the
+    /// server was not listening.
     pub fn close_then(self, lp: &mut Loop, done: impl FnOnce(&mut Loop, Result<()>) + 'static) {
         lp.close_server(self, Some(Box::new(done)));
     }
 
-    /// Closes the server in order: connections that wait in the backlog are accepted, what has arrived is answered, every
-    /// connection gets what was written and a FIN, and those that do not leave are destroyed in the end. `on_server_close`
-    /// follows. See [`Drain`] for the steps and their times.
+    /// Closes the server without losing requests or answers, within a time limit. Connections that wait in the backlog
+    /// are accepted, and requests that have arrived can be answered. Each connection is ended when it is quiet, and
+    /// destroyed if its peer does not end in time. `on_server_close` follows. See [`Drain`] for the steps and their
+    /// times.
     ///
-    /// A server that drains already goes on with its first [`Drain`].
+    /// During a drain a second call has no effect.
     pub fn drain(self, lp: &mut Loop, drain: Drain) {
         lp.drain_server(self, drain);
     }
 
-    /// Whether it drains: from the call of [`drain`](Self::drain) until its last connection is gone.
+    /// Whether the server drains: from the call of [`drain`](Self::drain) until its last connection is destroyed.
     pub fn is_draining(self, lp: &Loop) -> bool {
         lp.net.server(self).is_some_and(|state| state.drain.is_some())
     }
 
-    /// Closes it, if need be, and frees its slot: the handle finds nothing any more. Connections go on with its handler and its
-    /// limits, and nobody counts them: there is no `on_server_close`, and what was given to [`close_then`](Self::close_then) is
-    /// called in a tick, with [`Error::Gone`] if connections were left.
+    /// Closes the server if it listens, and frees its slot: afterwards the handle names nothing.
+    ///
+    /// Open connections keep the handler and the limits, but are not counted any longer. So `on_server_close` is not
+    /// called, and callbacks of [`close_then`](Self::close_then) run in a tick, with [`Error::Gone`] if connections are
+    /// open.
     pub fn remove(self, lp: &mut Loop) {
         let Some(state) = lp.net.server_mut(self) else { return };
         state.listener.close();
         let limits = state.options.limits.clone();
+        // Neither the listener nor a lookup keeps the loop alive from here on.
         lp.recount_server(self);
         lp.set_looking_up(self, false);
-        // Its sockets name it by its slot, which somebody else may get. This is the only thing that looks at all sockets.
+        // Sockets refer to their server by its slot, which another server may get. Visiting all sockets is acceptable
+        // here: servers are seldom removed.
         for socket in lp.net.sockets.values_mut().filter(|socket| socket.server == self.0.index()) {
             socket.server = NO_SERVER;
+            // Limits are looked up in the server's options, which are dropped, so each socket gets a copy.
             if limits != Limits::NONE {
                 socket.more().limits.get_or_insert_with(|| Box::new(limits.clone()));
             }
         }
         let Some(state) = lp.net.servers.remove(self.0) else { return };
+        // Each open connection is a user of the handler, too, so it lives as long as they do.
         lp.release_handler(state.handler);
         for (callback, result) in state.close_callbacks {
             let result = if state.connections == 0 { result } else { Err(Error::Gone) };
@@ -329,19 +352,21 @@ impl ServerId {
         }
     }
 
-    /// The address that it is bound to; `None` if it is not bound. A path is returned also after the close, and after a `listen` on
-    /// it that failed, as in Node ([`server.address()`](https://nodejs.org/docs/latest-v20.x/api/net.html#serveraddress)).
+    /// The address or path that the server is bound to. `None` if it is not bound. A path is returned also after the close,
+    /// and after a `listen` on it that failed, as in Node
+    /// ([`server.address()`](https://nodejs.org/docs/latest-v20.x/api/net.html#serveraddress)).
     pub fn address(self, lp: &Loop) -> Option<LocalAddress> {
         let state = lp.net.server(self)?;
         state.listener.address().or_else(|| state.path.clone().map(LocalAddress::Path))
     }
 
-    /// The port that it is bound to; `None` before and after, and on a path.
+    /// The port that the server is bound to. `None` if it is not bound, or bound to a path.
     pub fn port(self, lp: &Loop) -> Option<u16> {
         self.address(lp)?.port()
     }
 
-    /// Its connections, in no order: all that it has accepted and that are not destroyed. Looks at every socket of the loop.
+    /// The connections that the server has accepted and that are not destroyed, in no particular order. Visits every
+    /// socket of the loop.
     pub fn sockets(self, lp: &Loop) -> Vec<Socket> {
         if lp.net.server(self).is_none() {
             return Vec::new();
@@ -350,18 +375,20 @@ impl ServerId {
         sockets.map(|(key, _)| Socket(key)).collect()
     }
 
-    /// Whether it is bound.
+    /// Whether the server is bound.
     pub fn is_listening(self, lp: &Loop) -> bool {
         lp.net.server(self).is_some_and(|state| state.listener.is_bound())
     }
 
-    /// How many connections it has ([Node: `server.getConnections`](https://nodejs.org/docs/latest-v20.x/api/net.html#servergetconnectionscallback)). A destroyed one does not count any more, although its `on_close` is still to come.
+    /// How many connections the server has ([Node:
+    /// `server.getConnections`](https://nodejs.org/docs/latest-v20.x/api/net.html#servergetconnectionscallback)). A
+    /// connection counts until it is destroyed; its `on_close` comes later.
     #[doc(alias = "getConnections")]
     pub fn connections(self, lp: &Loop) -> usize {
         lp.net.server(self).map_or(0, |state| state.connections as usize)
     }
 
-    /// Changes [`ServerOptions::max_connections`] for newcomers. 0 is no limit, as in Node.
+    /// Changes [`ServerOptions::max_connections`]. Open connections are not affected. 0 is no limit, as in Node.
     #[doc(alias = "maxConnections")]
     pub fn set_max_connections(self, lp: &mut Loop, max: usize) {
         if let Some(state) = lp.net.server_mut(self) {
@@ -369,18 +396,18 @@ impl ServerId {
         }
     }
 
-    /// Lets the server keep the loop alive while it listens, which is how it starts.
+    /// The server keeps the loop alive while it listens. This is the default.
     #[doc(alias = "ref")]
     pub fn ref_(self, lp: &mut Loop) {
         lp.reference_server(self, true);
     }
 
-    /// Lets the loop end although the server listens.
+    /// The loop may end although the server listens.
     pub fn unref(self, lp: &mut Loop) {
         lp.reference_server(self, false);
     }
 
-    /// Gives the server, and the sockets it accepts from now on, another handler.
+    /// Gives the server another handler. Sockets that it accepts from now on get this handler, too.
     pub fn set_handler(self, lp: &mut Loop, handler: impl IntoHandler) {
         if lp.net.server(self).is_none() {
             return;
@@ -405,7 +432,7 @@ impl fmt::Debug for ServerId {
     }
 }
 
-/// What the loop knows of a server. Its slot lives until it is removed: it may listen again.
+/// The state of a server. It exists until the server is removed, because a closed server can listen again.
 pub(super) struct ServerState {
     pub serial: u32,
     pub handler: u32,
@@ -417,24 +444,25 @@ pub(super) struct ServerState {
     /// 0 is no limit.
     pub max_connections: usize,
     is_unreferenced: bool,
-    /// Counted among what keeps the loop alive: for listening, and for looking a name up.
+    /// The server is counted in `Loop::active`: it listens and is referenced.
     is_counted: bool,
+    /// A lookup is running. It is counted in `Loop::active`, too.
     is_looking_up: bool,
-    /// On the ready list.
+    /// The listener is on the ready list.
     pub is_ready: bool,
-    /// Accepting has failed, and a timer will have it tried again.
+    /// An accept call has failed, and a timer will retry it.
     pub accepts_later: bool,
-    /// Newcomers who had left when it was their turn, since the last who had not.
+    /// How many connections in a row had failed before they were accepted.
     pub gone_in_a_row: u32,
-    /// Counts calls to listen and close: what was put off by an earlier one is void.
+    /// Counts the calls of `listen` and `close`. A tick or lookup of an earlier call has no effect.
     listening_id: u32,
-    /// The results are known when close is called: it was listening, or not.
+    /// The callbacks of `close`, each with its result, which is known at the call: the server was listening, or not.
     close_callbacks: Vec<(WriteCallback, Result<()>)>,
-    /// While it drains.
+    /// `Some` while the server drains.
     pub(super) drain: Option<Box<Draining>>,
-    /// Connections refused, for the log.
+    /// Counts refused connections, for the log.
     pub(super) refused: Tally,
-    /// Connections ended for being idle, for the log.
+    /// Counts connections that were ended because they were idle, for the log.
     pub(super) idle: Tally,
 }
 
@@ -444,19 +472,23 @@ impl HasSerial for ServerState {
     }
 }
 
-/// What a server puts off to the tick queue.
+/// The ticks of servers.
 pub(crate) enum ServerTick {
+    /// Binds to an address, for the call of `listen` with this number.
     Bind(u32, Box<(Listen, SocketAddr)>),
-    /// Reported if it is bound by then, to whatever, as in Node.
+    /// `on_listening`. As in Node it is called if the server is bound by then, even if by a later `listen`.
     Listening,
+    /// `on_server_error`: listening has failed.
     Error(Box<Error>),
-    /// A drain has begun: its connections get `on_going_away`.
+    /// `on_going_away` for all connections: a drain has begun.
     GoingAway,
+    /// `on_server_close`, and the callbacks of `close`.
     Close,
 }
 
 impl Loop {
-    /// Checks what Node checks at once, and voids an earlier call that has not bound yet. Gives the call's number, and the port.
+    /// Makes the checks for which Node throws, and cancels an earlier call that has not bound yet. Returns the call's
+    /// number and the port.
     fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<(u32, u16)> {
         let port = on.endpoint.check()?;
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
@@ -468,11 +500,12 @@ impl Loop {
         if let Endpoint::Path(path) = &on.endpoint {
             state.path = Some(path.clone());
         }
-        // A lookup of that call may go on, but nobody waits for it any more.
+        // A lookup of the earlier call may still run, but its result is ignored and it need not keep the loop alive.
         self.set_looking_up(server, false);
         Ok((id, port))
     }
 
+    /// The result of a lookup: binds to the first address, as in Node.
     fn server_looked_up(&mut self, server: ServerId, id: u32, on: &Listen, answer: LookupResult) {
         if self.net.server(server).is_none_or(|state| state.listening_id != id) {
             return;
@@ -484,7 +517,7 @@ impl Loop {
         }
     }
 
-    /// Binds, and reports how it went in a tick.
+    /// Binds, and reports the result in a tick.
     fn bind_server(&mut self, server: ServerId, on: &Listen, address: Option<SocketAddr>) {
         let tick = match self.try_bind(server, on, address) {
             Ok(()) => ServerTick::Listening,
@@ -493,6 +526,7 @@ impl Loop {
         self.tick(NetTick::Server(server, tick));
     }
 
+    /// Opens the listener, at `address` if there is one, and registers it.
     fn try_bind(&mut self, server: ServerId, on: &Listen, address: Option<SocketAddr>) -> Result<()> {
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         let options = state.options.clone();
@@ -504,6 +538,7 @@ impl Loop {
         #[cfg(not(any(test, fuzzing)))]
         let opened = open_listener(on, address, &options);
         let mut listener = opened?;
+        // A failure from here on drops the listener, which closes the descriptor and removes the file of a unix socket.
         let token = server.0.token(TokenKind::Server);
         let interest = mio::Interest::READABLE;
         match &mut listener {
@@ -520,6 +555,7 @@ impl Loop {
             }
             state.listener = listener;
         }
+        // A listening server keeps the loop alive.
         self.recount_server(server);
         Ok(())
     }
@@ -527,6 +563,7 @@ impl Loop {
     pub(super) fn run_server_tick(&mut self, server: ServerId, tick: ServerTick) {
         let Some(state) = self.net.server_mut(server) else { return };
         match tick {
+            // Only if neither `listen` nor `close` was called since.
             ServerTick::Bind(id, on) if state.listening_id == id => self.bind_server(server, &on.0, Some(on.1)),
             ServerTick::Bind(..) => {}
             ServerTick::Listening => {
@@ -542,6 +579,7 @@ impl Loop {
             ServerTick::GoingAway => self.announce_drain(server),
             ServerTick::Close => {
                 log::info!(target: "bucle::net", "{server} closed");
+                // Taken out before user code runs: `on_server_close` may listen and close again, with new callbacks.
                 let callbacks = std::mem::take(&mut state.close_callbacks);
                 self.emit_server(server, Kind::OnServerClose, |handler, lp| handler.on_server_close(lp, server));
                 for (callback, result) in callbacks {
@@ -551,6 +589,7 @@ impl Loop {
         }
     }
 
+    /// `close`: closes the listener. The connections stay; after the last one comes the tick of `on_server_close`.
     pub(super) fn close_server(&mut self, server: ServerId, callback: Option<WriteCallback>) {
         let Some(state) = self.net.server_mut(server) else {
             if let Some(callback) = callback {
@@ -558,6 +597,7 @@ impl Loop {
             }
             return;
         };
+        // Cancels a bind that is still to come, in a tick or after a lookup.
         state.listening_id = state.listening_id.wrapping_add(1);
         if let Some(callback) = callback {
             let result = if state.listener.is_bound() { Ok(()) } else { Err(Error::NotRunning) };
@@ -572,6 +612,7 @@ impl Loop {
         self.close_server_if_idle(server);
     }
 
+    /// Queues the tick of `on_server_close` if the server neither listens nor has connections.
     fn close_server_if_idle(&mut self, server: ServerId) {
         if self.net.server(server).is_some_and(|state| !state.listener.is_bound() && state.connections == 0) {
             self.end_drain(server);
@@ -579,9 +620,10 @@ impl Loop {
         }
     }
 
-    /// One of a server's connections was destroyed.
+    /// A connection of the server in `slot` was destroyed.
     pub(super) fn connection_gone(&mut self, slot: u32) {
         let Some(state) = self.net.servers.at_mut(slot) else { return };
+        // A closed server whose last connection this was gets its `on_server_close`.
         state.connections = state.connections.saturating_sub(1);
         let server = ServerId(Key::new(slot as usize, state.serial));
         self.close_server_if_idle(server);
@@ -594,6 +636,7 @@ impl Loop {
         }
     }
 
+    /// Updates whether the server keeps the loop alive. To be called after a change of its listener or its reference.
     fn recount_server(&mut self, server: ServerId) {
         let Some(state) = self.net.server_mut(server) else { return };
         let keeps_alive = state.listener.is_bound() && !state.is_unreferenced;
@@ -603,7 +646,7 @@ impl Loop {
         }
     }
 
-    /// A lookup in flight keeps the loop alive.
+    /// Sets whether a lookup is running. It keeps the loop alive, even if the server is unreferenced.
     fn set_looking_up(&mut self, server: ServerId, is_looking_up: bool) {
         let Some(state) = self.net.server_mut(server) else { return };
         if state.is_looking_up != is_looking_up {

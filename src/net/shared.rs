@@ -1,4 +1,4 @@
-//! State that lives in the loop, and a name for it that can be copied.
+//! Shared state: it is stored in the loop, and any number of callbacks reach it through a handle that can be copied.
 //!
 //! The sockets of a server share one handler. A [`Shared`] is for state that more than one server or client needs: the
 //! clients of a pool, the two sides of a proxy, a chat that is reached by telnet and by a web page.
@@ -134,8 +134,9 @@ impl<T: 'static> Shared<T> {
         result?
     }
 
-    /// Gives up the name: from now on `with` returns `None`. Sockets and servers that have the state as their handler
-    /// keep it. It is dropped when none of them is left, and while it is lent, when it comes back.
+    /// Releases the name: from now on `with` returns `None`. Sockets and servers that have the state as their handler
+    /// keep it. The state is dropped when no socket or server uses it, and not before the call that it is lent to has
+    /// returned.
     pub fn release(self, lp: &mut Loop) {
         if self.exists(lp) {
             lp.net.handlers[self.slot as usize].name = None;
@@ -148,7 +149,7 @@ impl<T: 'static> Shared<T> {
     }
 }
 
-/// State that no socket or server has as its handler (yet), in the place of one.
+/// State that no socket or server has as its handler yet, stored in a handler's slot.
 ///
 /// Handlers are stored as `Box<dyn Handler>`. `T` need not be a handler, so it is boxed as `dyn Any`, and this wrapper
 /// is what the slot holds. No event reaches it.
@@ -157,7 +158,7 @@ struct PlainState(Box<dyn Any>);
 impl Handler for PlainState {}
 
 impl PlainState {
-    /// Unwraps the state, so that events reach it. Leaves alone what is a handler already.
+    /// Unwraps the state, so that events reach it. Does nothing if it is unwrapped already.
     fn into_handler<H: Handler>(kept: Box<dyn Handler>) -> Box<dyn Handler> {
         if !(&*kept as &dyn Any).is::<PlainState>() {
             return kept;
@@ -169,13 +170,14 @@ impl PlainState {
 }
 
 impl Loop {
-    /// Has the state of a slot answer events. While it is lent, [`become_handler`](Self::become_handler) does so later.
+    /// Makes the state of a slot a handler that gets events: now, or if it is lent, in
+    /// [`become_handler`](Self::become_handler) when it is back.
     fn make_handler<H: Handler>(&mut self, slot: u32) {
         self.net.handlers[slot as usize].conversion = Some(PlainState::into_handler::<H>);
         self.become_handler(slot);
     }
 
-    /// Does what `make_handler` has asked for, if anything, unless the state is lent.
+    /// Carries out a conversion that `make_handler` has requested, unless the state is lent.
     fn become_handler(&mut self, slot: u32) {
         let Some(entry) = self.net.handlers.get_mut(slot as usize) else { return };
         if let Some(conversion) = entry.conversion
@@ -209,7 +211,7 @@ impl<T> fmt::Debug for Shared<T> {
     }
 }
 
-/// Whatever can be a socket's or a server's handler: every [`Handler`], and a [`Shared`] that names one.
+/// The types that can be given as a handler: every [`Handler`], and every [`Shared`] that names one.
 pub trait IntoHandler: sealed::IntoSlot {
     /// The handler's type.
     type Handler: Handler;
@@ -238,7 +240,7 @@ pub(crate) mod sealed {
         }
     }
 
-    /// After [`Shared::release`] there is no state left to find: then every event gets its default answer.
+    /// After [`Shared::release`] the state cannot be found. Then the handler is an empty [`on`](super::super::on()).
     impl<H: Handler> IntoSlot for Shared<H> {
         fn into_slot(self, lp: &mut Loop) -> u32 {
             if !self.exists(lp) {

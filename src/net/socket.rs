@@ -639,7 +639,7 @@ impl Loop {
             return self.restart_timer(timer);
         }
         self.emit(socket, Kind::OnTimeout, 0, |handler, lp| handler.on_timeout(lp, socket));
-        self.send_idle_away(socket);
+        self.close_idle(socket);
     }
 }
 

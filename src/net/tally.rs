@@ -1,10 +1,12 @@
-//! One line of the log a second about what may happen thousands of times a second.
+//! Rate limit for the log: one line a second about an event that may occur thousands of times a second.
 //!
 //! ```text
-//!   refused 127.0.0.1:5000      the first is logged immediately, by name
-//!   . . . . .                   the next ones are counted
-//!   5 more are refused          a second later their number is logged; with none, the tally rests
+//!   127.0.0.1:5000 is refused   the first event is logged immediately, with its details
+//!   . . . . .                   the next events are counted
+//!   5 more are refused          a second later their number is logged; if it is 0, the timer stops
 //! ```
+//!
+//! A server without such events has no timer. A server with any number of them has one timer per kind.
 
 use std::mem;
 use std::time::Duration;
@@ -18,16 +20,17 @@ const REPORT_AFTER: Duration = Duration::from_secs(1);
 /// Counts one kind of event of one server.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// `None` at rest. Otherwise a line was logged less than a second ago, and this many events were not.
+    /// `None` if the next event is logged immediately. Otherwise a line was logged less than a second ago, and this
+    /// many events have been counted since.
     unreported: Option<u64>,
 }
 
-/// What is counted, and what its lines need to know.
+/// The kinds of events that are counted, with what their log lines contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Tallied {
     /// Connections that a full server has refused.
     Refused,
-    /// Connections that were ended for being idle.
+    /// Connections that were ended because they were idle.
     Idle {
         /// Their limit, in milliseconds.
         limit_ms: u32,
@@ -35,7 +38,8 @@ pub(crate) enum Tallied {
 }
 
 impl Loop {
-    /// Counts one event of `server`. `true` if the caller shall log it by name; otherwise a later line includes it.
+    /// Counts one event of `server`. Returns whether the caller must log it with its details; otherwise a later line
+    /// includes it.
     pub(super) fn tally(&mut self, server: ServerId, what: Tallied) -> bool {
         let Some(tally) = self.net.tally(server, what) else { return true };
         if let Some(unreported) = &mut tally.unreported {

@@ -19,7 +19,7 @@ pub(crate) enum NetTimer {
     /// A server whose accept call has failed accepts again.
     AcceptAgain(ServerId),
     /// Servers that had no free descriptor accept again.
-    Starvation,
+    Shortage,
     /// A peer that this side wants gone has had its time to leave.
     Leave(Socket),
     /// The next step of a drain.
@@ -43,7 +43,7 @@ impl Loop {
                 self.clear(id);
                 self.accept_after_failure(server);
             }
-            NetTimer::Starvation => self.accept_after_starvation(id),
+            NetTimer::Shortage => self.retry_after_shortage(id),
             NetTimer::Leave(socket) => {
                 self.clear(id);
                 self.leave_limit_reached(socket);

@@ -1,8 +1,8 @@
-//! A socket changes its protocol.
+//! Upgrading: a socket changes its protocol, and so its handler.
 //!
 //! An HTTP server that has read `Upgrade: websocket`, or a server that has read `TELNET\n`, gives the socket another
-//! handler. It usually has a few bytes too many: what the peer sent behind the request, in the same read. These bytes
-//! are the *head* of the new protocol.
+//! handler. Often the same read contains bytes behind the request, which belong to the new protocol already: its
+//! *head*.
 //!
 //! ```text
 //!   on_data(old)  "GET … \r\n\r\n▒▒▒▒▒"            the callback returns
@@ -23,14 +23,14 @@ impl Socket {
     /// any other tick, the new handler gets [`on_upgrade`](super::Handler::on_upgrade), and then `head`, the bytes of
     /// the new protocol that the old handler has already received.
     ///
-    /// `head` is delivered before everything that waits or arrives later, however long it is, also if the peer has
-    /// ended meanwhile. If the socket is paused, it waits in the inbox. A pipe gets `head` too, like all data that this
-    /// handler gets. If `on_end` has been called already, the new handler gets it again after `head`, and unless
-    /// `allow_half_open` is set the socket answers with its own end after that one. A second `upgrade` before the tick
-    /// replaces the first one and its `head`. Settings of the socket (limits, timeout, corks, pipes) stay as they are.
-    /// A socket that is connecting gets `on_upgrade` first and `on_connect` when it is connected. If the socket is
-    /// destroyed after this call, the new handler gets `on_upgrade` and `on_close`; if it was destroyed before, only
-    /// what is still to come.
+    /// `head` is delivered before all data that waits or arrives later, even if the peer has ended meanwhile. Its
+    /// length is not limited. If the socket is paused, `head` waits in the inbox. A pipe gets it, too, like all data
+    /// that the handler gets. If `on_end` has been called already, the new handler gets it again after `head`, and
+    /// unless `allow_half_open` is set the socket answers with its own end after that one. A second `upgrade` before
+    /// the tick replaces the first one and its `head`. Settings of the socket (limits, timeout, corks, pipes) stay as
+    /// they are. A socket that is connecting gets `on_upgrade` first and `on_connect` when it is connected. If the
+    /// socket is destroyed after this call, the new handler gets `on_upgrade` and `on_close`; if it was destroyed
+    /// before, only what is still to come.
     ///
     /// ```
     /// use bucle::net::{self, Handler, Socket};

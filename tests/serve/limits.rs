@@ -319,7 +319,7 @@ fn a_peer_that_takes_nothing_for_the_write_timeout_is_disconnected() {
     fixture.clock.advance(Duration::from_millis(1));
     fixture.turn();
     let want = Error::TooSlow { waiting: 10_000, limit: Limit::WriteTimeout(timeout) };
-    assert_eq!(want.to_string(), "too slow: 10000 bytes are queued, none was taken for 30s");
+    assert_eq!(want.to_string(), "too slow: 10000 bytes are queued, none was sent for 30s");
     assert_eq!(fixture.errors(), [(socket, want)], "not the socket without waiting bytes");
 }
 
@@ -468,7 +468,7 @@ fn the_command_disconnects_a_peer_that_reads_nothing_for_the_write_timeout() {
     let mut other = server.connect();
     fill_server(&mut stuck);
     let line = log.find_map(|line| line.ok().filter(|line| line.contains("too slow: "))).expect("it is logged");
-    assert!(line.contains(" bytes are queued, none was taken for 2s"), "{line}");
+    assert!(line.contains(" bytes are queued, none was sent for 2s"), "{line}");
     assert!(was_reset_by_server(&mut stuck), "with an RST, because not all bytes were sent");
     other.send("hola");
     assert_eq!(other.bytes(4), b"hola");
@@ -520,7 +520,7 @@ fn the_command_disconnects_a_peer_over_the_outbox_limit() {
 #[test]
 fn the_command_evicts_the_largest_outbox_over_the_total_limit() {
     let log = send_to_stuck_members(&["--outbox-limit", "0", "--total-outbox-limit", "1MiB"], 3);
-    assert_eq!(log.matches("the largest outbox when all were over 1048576 bytes").count(), 3, "{log}");
+    assert_eq!(log.matches("the largest outbox when all together exceeded 1048576 bytes").count(), 3, "{log}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ done
 ip route add blackhole 127.0.0.2/32 table local
 # More than the kernel buffers for a peer without acknowledgements, less than the limit of an outbox.
 yes "$(printf '%0999d' 7)" | head -n 4000 >&3
-until grep 'none was taken for 2s' log; do sleep 0.05; done
+until grep 'none was sent for 2s' log; do sleep 0.05; done
 echo 'I am still here' >&3
 until grep -q 'still here' received; do sleep 0.05; done
 [ "$(grep -c '^0*7$' received)" -eq 4000 ]

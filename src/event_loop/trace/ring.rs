@@ -7,41 +7,41 @@
 //!                  2 records lost, then 4096 …      8190, 8191
 //! ```
 //!
-//! The ring knows no reader. Each keeps its own position, the number of the first record that it has not read, and
-//! learns from [`Trace::since`] how many it came too late for.
+//! The ring does not store its readers. Each reader keeps its own position, the number of the first record that it has
+//! not read. [`Trace::since`] returns how many records were overwritten before they could be read.
 
 use std::fmt;
 
 use super::{Kind, Phase};
 
-/// One thing the loop did; 32 bytes.
+/// A record of one thing that the loop has done; 32 bytes.
 ///
-/// Its number is its place in the order of all records since recording began ([`Trace::since`] returns it).
+/// Records are numbered in their order since recording began; [`Trace::since`] returns each record with its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Record {
     /// When it began, in nanoseconds since the loop was made.
     pub start_ns: u64,
-    /// The number of the record that caused it, cut to 32 bits; its own number if nothing did.
+    /// The number of the record that caused it, cut to 32 bits. Without a cause: the record's own number.
     pub cause: u32,
-    /// Whom it concerns: a socket's or server's serial, or 0.
+    /// The serial of the socket or server that it is about, or 0.
     pub subject: u32,
     /// Bytes, events or milliseconds, as the kind says.
     pub size: u32,
     /// In which turn of the loop: 0 before the first, then [`Metrics::loop_count`](crate::Metrics::loop_count) of
     /// that turn, cut to 32 bits.
     pub turn: u32,
-    /// What it was.
+    /// The kind of event.
     pub kind: Kind,
     /// In which phase.
     pub phase: Phase,
-    /// How long it took, in nanoseconds, lowest part first: a loop waits for hours, so 32 bits are too few.
+    /// How long it took, in nanoseconds, lowest part first. 48 bits, because a wait may take hours.
     pub(in crate::event_loop) duration: [u16; 3],
 }
 
 const _: () = assert!(size_of::<Record>() == 32);
 
 impl Record {
-    /// The longest duration that a record can say: 78 hours.
+    /// The longest duration that a record can store: 78 hours.
     const LONGEST_NS: u64 = (1 << 48) - 1;
 
     /// How long it took, in nanoseconds; at most 78 hours. 0 for what happens at a point in time.
@@ -50,7 +50,7 @@ impl Record {
         low | middle << 16 | high << 32
     }
 
-    /// Changes that; for tests of who reads records.
+    /// Sets how long it took; for tests of programs that read records.
     pub fn set_duration_ns(&mut self, duration_ns: u64) {
         let duration_ns = duration_ns.min(Self::LONGEST_NS);
         self.duration = [duration_ns as u16, (duration_ns >> 16) as u16, (duration_ns >> 32) as u16];
@@ -87,7 +87,8 @@ pub struct Trace {
     ring: Box<[Record]>,
     /// How many records have been made; the number of the next one.
     made: u64,
-    /// The number of the oldest record that was there when the ring grew: older ones were overwritten before.
+    /// The number of the oldest record when the ring grew. Older ones were overwritten before, although their places in
+    /// the larger ring are free.
     grown_at: u64,
 }
 
@@ -136,8 +137,8 @@ impl Trace {
         self.ring.len()
     }
 
-    /// The number of the record that caused `record`, whose number is `number`: the whole number, of which
-    /// [`Record::cause`] has the lower half. `None` if nothing caused it. The ring may have overwritten it.
+    /// The number of the record that caused `record`, whose own number is `number`. It is the whole number;
+    /// [`Record::cause`] has only its lower half. `None` if nothing caused it. The ring may have overwritten the cause.
     pub fn cause_of(number: u64, record: &Record) -> Option<u64> {
         match (number as u32).wrapping_sub(record.cause) {
             0 => None,
@@ -153,7 +154,7 @@ impl Trace {
         number as usize & (self.ring.len() - 1)
     }
 
-    /// The whole number of a record of which the lower half is known. No record is looked for 2^32 records later.
+    /// The whole number of a record, from the lower half of it. Right if fewer than 2^32 records were made since.
     pub(crate) fn number_of(&self, low: u32) -> Option<u64> {
         self.made.checked_sub(u64::from((self.made as u32).wrapping_sub(low)))
     }
@@ -182,6 +183,7 @@ impl Trace {
         }
         let mut ring = vec![Record::default(); size].into_boxed_slice();
         for (number, record) in self.records() {
+            // The place depends on the size of the ring, so each record moves to its place in the larger one.
             ring[number as usize & (size - 1)] = *record;
         }
         self.grown_at = self.oldest();
