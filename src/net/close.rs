@@ -58,7 +58,7 @@ impl Loop {
             Some(outbox) => (outbox.write_timer.take(), outbox.ticket.take()),
             None => (None, None),
         };
-        let was_opened = state.is(OPENED);
+        let (was_opened, has_undelivered) = (state.is(OPENED), state.has_undelivered());
         // From here on the socket is not one of its server's connections, as in Node.
         let server = mem::replace(&mut state.server, NO_SERVER);
         // Closing the descriptor also removes it from the poll.
@@ -74,8 +74,10 @@ impl Loop {
         // What follows (ticks, `on_close`) is caused by this record.
         let cause = self.note(Kind::Destroy, socket.serial(), 0);
         let outer = self.act_for(cause);
-        if let Some(error) = error {
-            self.tick(NetTick::Error(socket, Box::new(error)));
+        match error {
+            Some(error) => self.tick(NetTick::Error(socket, Box::new(error))),
+            None if has_undelivered => self.tick(NetTick::StopDelivery(socket)),
+            None => {}
         }
         if was_opened {
             self.net.closing.push((socket, cause));
@@ -109,6 +111,13 @@ impl Loop {
                 outbox.begin_flight(outbox.first_unsent(state.bytes_written), state.bytes_written);
                 state.set(BLOCKED);
             }
+        }
+    }
+
+    /// The tick after a destroy without an error, of a socket with an inbox: it is not delivered from here on.
+    pub(super) fn stop_delivery(&mut self, socket: Socket) {
+        if let Some(state) = self.net.socket_mut(socket).filter(|state| state.is(DESTROYED) && !state.is_closing()) {
+            state.set_life(Life::Silent);
         }
     }
 
@@ -201,9 +210,9 @@ impl Loop {
         self.emit(socket, Kind::OnClose, 0, |handler, lp| handler.on_close(lp, socket, had_error));
         self.unpipe_each(sources, socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
-        // CLOSING is cleared if `on_close` has connected the socket again. Then the outbox belongs to the new
+        // It is not closing any more if `on_close` has connected the socket again. Then the outbox belongs to the new
         // connection.
-        if was_connecting && state.is(CLOSING) {
+        if was_connecting && state.is_closing() {
             state.set_link(Link::Connected);
             if state.outbox.is_some() {
                 let first = self.net.take_inflight_callbacks(socket);
@@ -232,7 +241,7 @@ impl Loop {
     /// already; its own `on_close` is still to come, and frees the slot.
     fn free_socket(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        if !state.is(CLOSING) {
+        if !state.is_closing() {
             return;
         }
         let handler = state.handler;

@@ -79,7 +79,7 @@ impl Loop {
         let Target { endpoint, family, local_address, local_port } = target;
         let Some(state) = self.net.socket_mut(socket) else { return Err(Error::Gone) };
         // After `on_close` has begun the socket may be connected again, as in Node.
-        if state.is(CLOSING) {
+        if state.is_closing() {
             self.prepare_new_life(socket);
         } else if state.is(DESTROYED) || state.is(OPENED) && !state.has_failed_to_dial() {
             return Err(Error::AlreadyConnected);

@@ -194,9 +194,9 @@ impl Loop {
         loop {
             // Looked up for each chunk: the handler may have paused, upgraded or destroyed the socket.
             let Some(state) = self.net.socket_mut(socket) else { return };
-            // As in Node a destroyed socket delivers what it has buffered, until `on_error` or `on_close`. A handler that has
-            // just been replaced gets `on_upgrade` before any data.
-            if state.is(ERROR_EMITTED | CLOSING | UPGRADING) {
+            // A destroyed socket delivers its inbox for a while, as in Node. A handler that has just been replaced gets
+            // `on_upgrade` before any data.
+            if !state.may_deliver() || state.is(UPGRADING) {
                 return;
             }
             let is_flowing = state.is(FLOWING);
@@ -217,7 +217,7 @@ impl Loop {
         // A character that the FIN cut off becomes one replacement character. The end tick, already queued, runs after
         // it.
         let Some(state) = self.net.socket_mut(socket) else { return };
-        let takes_tail = state.among(FLOWING | EOF | ERROR_EMITTED | CLOSING) == FLOWING | EOF;
+        let takes_tail = state.may_deliver() && state.among(FLOWING | EOF) == FLOWING | EOF;
         let more = state.more.as_mut().filter(|more| !more.drops_tail);
         let decoder = more.and_then(|more| more.decoder.as_mut());
         if takes_tail && let Some(text) = decoder.and_then(Utf8Decoder::finish) {
@@ -314,7 +314,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         // The last chunk's handler may have put bytes back (`unshift`). Then the end is queued again behind them. As in Node
         // the end comes also after a destroy, unless that was an error.
-        if state.is(ERRORED | END_EMITTED | CLOSING) || state.has_undelivered() {
+        if state.is(ERRORED | END_EMITTED) || !state.may_deliver() || state.has_undelivered() {
             return;
         }
         state.set(END_EMITTED);

@@ -154,9 +154,11 @@ pub(super) enum Link {
 pub(super) enum Life {
     Alive = 0,
     /// `destroy` was called, by the program or by the loop. `on_close` is still to come.
-    Destroyed = flag::DESTROYED,
+    Destroyed = flag::DESTROYED_BIT,
+    /// The tick after a destroy without an error has run: the inbox is not delivered any more.
+    Silent = flag::CLOSING_BIT,
     /// `on_close` is running or has run. From here on `connect_to` may connect the socket again.
-    Closing = flag::DESTROYED | flag::CLOSING,
+    Closing = flag::DESTROYED_BIT | flag::CLOSING_BIT,
 }
 
 /// The state of the writing side, from open to ended.
@@ -191,10 +193,10 @@ pub(super) mod flag {
         OPENED,
         /// [`Link::Connecting`](super::Link::Connecting).
         CONNECTING,
-        /// [`Life::Destroyed`](super::Life::Destroyed), or `Closing`.
-        DESTROYED,
-        /// [`Life::Closing`](super::Life::Closing).
-        CLOSING,
+        /// One of the two bits of [`Life`](super::Life). A test for `destroy` needs both: [`DESTROYED`].
+        DESTROYED_BIT,
+        /// The other one.
+        CLOSING_BIT,
         /// One of the two bits of [`Writing`](super::Writing). To test whether `end` was called use [`ENDED`].
         ENDING_BIT,
         /// The other one.
@@ -262,8 +264,11 @@ pub(super) mod flag {
     /// `end` was called: any value of [`Writing`](super::Writing) but `Open`.
     pub const ENDED: u32 = ENDING_BIT | SHUTTING_BIT;
 
+    /// `destroy` was called: any value of [`Life`](super::Life) but `Alive`.
+    pub const DESTROYED: u32 = DESTROYED_BIT | CLOSING_BIT;
+
     /// The bits of the three enums.
-    pub(super) const OF_ENUMS: u32 = OPENED | CONNECTING | DESTROYED | CLOSING | ENDED;
+    pub(super) const OF_ENUMS: u32 = OPENED | CONNECTING | DESTROYED | ENDED;
 }
 
 impl HasSerial for SocketState {
@@ -329,8 +334,19 @@ impl SocketState {
         self.flags = self.flags & !(flag::OPENED | flag::CONNECTING) | link as u32;
     }
 
+    /// Whether `on_close` is running or has run.
+    pub(super) fn is_closing(&self) -> bool {
+        self.among(flag::DESTROYED) == Life::Closing as u32
+    }
+
+    /// Whether the inbox and the end may still be delivered. As in Node a destroyed socket goes on with it until
+    /// `on_error`, or until the tick after a destroy without an error.
+    pub(super) fn may_deliver(&self) -> bool {
+        !self.is(flag::ERROR_EMITTED) && self.among(flag::DESTROYED) <= Life::Destroyed as u32
+    }
+
     pub(super) fn set_life(&mut self, life: Life) {
-        self.flags = self.flags & !(flag::DESTROYED | flag::CLOSING) | life as u32;
+        self.flags = self.flags & !flag::DESTROYED | life as u32;
     }
 
     pub(super) fn writing(&self) -> Writing {

@@ -40,6 +40,8 @@ pub(crate) enum NetTick {
     Destroy(Socket, Box<Error>),
     /// `on_error`.
     Error(Socket, Box<Error>),
+    /// From here on a destroyed socket does not deliver its inbox.
+    StopDelivery(Socket),
     /// `on_close` of a socket that was never connected.
     CloseUnopened(Socket),
     Server(ServerId, ServerTick),
@@ -68,6 +70,7 @@ impl Loop {
             }
             NetTick::Destroy(socket, error) => self.destroy_socket(socket, Some(*error)),
             NetTick::Error(socket, error) => self.emit_error(socket, *error),
+            NetTick::StopDelivery(socket) => self.stop_delivery(socket),
             NetTick::CloseUnopened(socket) => self.close_socket(socket, false),
             NetTick::Server(server, tick) => self.run_server_tick(server, tick),
         }
