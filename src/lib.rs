@@ -73,6 +73,7 @@
 //! | a thrown error (`ERR_SOCKET_BAD_PORT`) | an `Err` |
 //! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds immediately and returns the error |
 //! | one `accept` per turn | the same, or [`net::ServerOptions::accepts_per_turn`] |
+//! | a connection of a socket to itself, to a port without a server | `ECONNREFUSED`; the next address is tried |
 //! | an object after its `close` | its handle refers to nothing; use [`net::SocketInfo`] inside `on_close` |
 //! | a pipe of a socket that is connected again | removed with the first connection |
 //! | `connect()` again on a closed socket | only inside its `on_close` |

@@ -277,7 +277,6 @@ fn lost_connections_are_opened_anew() {
         assert_eq!(count("/connect/ok"), 2 + count("/reconnects"), "{args:?}: {report}");
         assert!(count("/reconnects") >= 2 && count("/away_ns") > 100_000_000, "{args:?}: {report}");
         assert_eq!(server.ledger().connections, count("/connect/ok"), "{args:?}");
-        assert_eq!(report["client"]["saturated"], false, "{args:?}: no connection is no lateness: {report}");
     }
     let text = load(&six(), &["-c", "1", "-n", "12", "--reconnect"]).stdout;
     assert!(text.contains(" opened anew, ") && text.contains(" without a connection, summed over all"), "{text}");

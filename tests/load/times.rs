@@ -118,7 +118,7 @@ fn a_slow_server_is_not_blamed_on_the_generator() {
         Server::start(|stream, ledger| {
             server::each_line(&stream, ledger, |stream, seq, line| {
                 if seq == 20 {
-                    thread::sleep(Duration::from_millis(500));
+                    thread::sleep(Duration::from_millis(800));
                 }
                 stream.write_all(line)
             });
@@ -127,7 +127,7 @@ fn a_slow_server_is_not_blamed_on_the_generator() {
     let waits = || {
         Server::start(|stream, ledger| {
             server::each_line(&stream, ledger, |stream, _, line| {
-                thread::sleep(Duration::from_millis(40));
+                thread::sleep(Duration::from_millis(400));
                 stream.write_all(line)
             });
         })
@@ -135,9 +135,9 @@ fn a_slow_server_is_not_blamed_on_the_generator() {
     let silent = || Server::lines(|_, _, _| Vec::new());
     type Row<'a> = (&'a str, &'a dyn Fn() -> Server, &'a [&'a str], i32);
     let table: &[Row<'_>] = &[
-        ("stalls", &stalls, &["-c", "1", "-r", "100", "-d", "800ms", "--warmup", "0"], 0),
+        ("stalls", &stalls, &["-c", "1", "-r", "100", "-d", "1s", "--warmup", "0"], 0),
         ("waits", &waits, &["-c", "4", "-d", "500ms", "--warmup", "0"], 0),
-        ("waits, on schedule", &waits, &["-c", "4", "-r", "50", "-d", "500ms", "--warmup", "0"], 0),
+        ("waits, on schedule", &waits, &["-c", "4", "-r", "8", "-d", "500ms", "--warmup", "0"], 0),
         ("is silent", &silent, &["-c", "4", "-d", "300ms", "--warmup", "0", "--timeout", "200ms"], 4),
     ];
     for (name, server, args, code) in table {
