@@ -1,5 +1,6 @@
 //! The rules of the house that a machine can check.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,6 +65,170 @@ fn imports_point_down() {
     }
 }
 
+/// The module that a file is, as a path: `src/cli/load/client.rs` is `cli::load::client`, and `src/lib.rs` the root.
+fn module(name: &str) -> Vec<String> {
+    let path = name.trim_end_matches(".rs");
+    if path == "lib" || path == "main" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
+}
+
+/// The paths of all `use` declarations of a file, with `{…}` written out, without `pub` and `as`.
+fn uses(text: &str) -> Vec<Vec<String>> {
+    fn expand(prefix: &str, tree: &str, found: &mut Vec<Vec<String>>) {
+        let tree = tree.trim();
+        match tree.find('{') {
+            Some(open) => {
+                let (prefix, inner) = (format!("{prefix}{}", &tree[..open]), &tree[open + 1..tree.len() - 1]);
+                let (mut depth, mut start) = (0, 0);
+                for (at, c) in inner.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => {
+                            expand(&prefix, &inner[start..at], found);
+                            start = at + 1;
+                        }
+                        _ => {}
+                    }
+                }
+                expand(&prefix, &inner[start..], found);
+            }
+            None if tree.is_empty() => {}
+            None => {
+                let path = format!("{prefix}{tree}");
+                let path = path.split(" as ").next().unwrap_or_default();
+                found.push(path.split("::").map(|part| part.trim().to_owned()).collect());
+            }
+        }
+    }
+    let code = code(text);
+    // Unit tests at the end of a file may use anything.
+    let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for statement in code.split(';') {
+        let Some(at) = statement.rfind("use ") else { continue };
+        if statement[..at]
+            .lines()
+            .last()
+            .is_some_and(|line| !matches!(line.trim(), "" | "pub" | "pub(crate)" | "pub(super)"))
+        {
+            continue;
+        }
+        let tree: String = statement[at + 4..].split_whitespace().collect::<Vec<_>>().join(" ").replace("{ ", "{");
+        if tree.matches('{').count() == tree.matches('}').count() {
+            expand("", &tree, &mut found);
+        }
+    }
+    found
+}
+
+/// Files that import each other, directly or over others. Between `event_loop` and `net` there is a circle that
+/// ARCHITECTURE.md describes; the rest of the tree has none.
+#[test]
+fn files_of_the_command_and_of_telnet_import_in_no_circle() {
+    let sources: Vec<(String, String)> = sources()
+        .into_iter()
+        .map(|(path, text)| (name(&path), text))
+        .filter(|(name, _)| name.starts_with("cli") || name.starts_with("telnet"))
+        .filter(|(name, _)| !name.ends_with("/tests.rs") && !name.ends_with("properties.rs"))
+        .collect();
+    let files: HashMap<Vec<String>, usize> =
+        sources.iter().enumerate().map(|(number, (name, _))| (module(name), number)).collect();
+    let imports: Vec<HashSet<usize>> = sources
+        .iter()
+        .enumerate()
+        .map(|(number, (name, text))| {
+            let targets = uses(text).into_iter().filter_map(|path| {
+                let mut base = module(name);
+                let mut rest = path.as_slice();
+                match rest.first().map(String::as_str)? {
+                    "crate" => base.clear(),
+                    "self" => {}
+                    "super" => {}
+                    // A submodule of this file, or another crate.
+                    first => {
+                        base.push(first.to_owned());
+                        return files.get(&base).copied();
+                    }
+                }
+                while let Some(first) = rest.first() {
+                    match first.as_str() {
+                        "super" => drop(base.pop()),
+                        "crate" | "self" => {}
+                        _ => break,
+                    }
+                    rest = &rest[1..];
+                }
+                // The deepest file that the path leads through.
+                for part in rest {
+                    base.push(part.clone());
+                    if !files.contains_key(&base) {
+                        base.pop();
+                        break;
+                    }
+                }
+                files.get(&base).copied()
+            });
+            targets.filter(|&target| target != number).collect()
+        })
+        .collect();
+    assert!(imports.iter().map(HashSet::len).sum::<usize>() > 100, "the imports were found");
+    let reaches = |from: usize| {
+        let (mut seen, mut open) = (HashSet::new(), vec![from]);
+        while let Some(file) = open.pop() {
+            open.extend(imports[file].iter().filter(|&&next| seen.insert(next)));
+        }
+        seen
+    };
+    let circle: Vec<&str> =
+        (0..sources.len()).filter(|&file| reaches(file).contains(&file)).map(|file| sources[file].0.as_str()).collect();
+    assert!(circle.is_empty(), "these files import each other: {circle:?}");
+}
+
+/// The names in backticks in the table of ARCHITECTURE.md that lists what the loop calls in `net`.
+fn listed_calls() -> HashSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("it is there");
+    let table = text.split("| in | the loop calls |").nth(1).expect("the table is there");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.flat_map(|row| row.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// What `net` shows outside of itself, and the loop calls, is what ARCHITECTURE.md lists.
+#[test]
+fn the_loop_calls_of_net_what_is_listed() {
+    let sources = sources();
+    let of = |layer: &str| -> Vec<String> {
+        let files = sources.iter().filter(|(path, _)| name(path).starts_with(layer));
+        files.filter(|(path, _)| !name(path).contains("simulated")).map(|(_, text)| code(text)).collect()
+    };
+    let (net, event_loop) = (of("net"), of("event_loop").join("\n"));
+    let shown = net.iter().flat_map(|text| text.split("pub(crate) fn ").skip(1));
+    let shown = shown.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+    let called: HashSet<String> =
+        shown.filter(|call| event_loop.contains(&format!(".{call}("))).map(str::to_owned).collect();
+    let listed = listed_calls();
+    let unlisted: Vec<_> = called.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "ARCHITECTURE.md does not list that the loop calls {unlisted:?}");
+    // The simulated kernel is for tests only.
+    for call in listed.iter().filter(|call| !call.contains("::") && !call.starts_with("simulated")) {
+        assert!(called.contains(call), "ARCHITECTURE.md lists {call}, which the loop does not call");
+    }
+}
+
+/// In the load tester only the client knows sockets.
+#[test]
+fn of_load_only_the_client_knows_sockets() {
+    for (path, text) in sources() {
+        let name = name(&path);
+        let is_client = name == "cli/load/client.rs" || name.starts_with("cli/load/client/");
+        if name.starts_with("cli/load") && !is_client {
+            for word in ["bucle::net"] {
+                assert!(!code(&text).contains(word), "{name} names {word}");
+            }
+        }
+    }
+}
+
 #[test]
 fn pure_files_know_neither_loop_nor_clock_nor_log() {
     let pure = [
@@ -80,10 +245,15 @@ fn pure_files_know_neither_loop_nor_clock_nor_log() {
         "cli/escape",
         "cli/keys",
         "cli/load/check",
+        "cli/load/counts",
         "cli/load/message",
+        "cli/load/plan",
+        "cli/load/report",
         "cli/load/schedule",
         "cli/load/script",
+        "cli/load/stage",
         "cli/load/threshold",
+        "cli/load/units",
         "cli/quiz/answer",
         "cli/quiz/explain",
         "cli/screen",

@@ -446,9 +446,6 @@ impl SocketState {
         self.set_link(Link::Unopened);
         self.set_life(Life::Alive);
         self.set_writing(Writing::Open);
-        if self.is(FLOWING) {
-            self.set(READING);
-        }
         self.bytes_read = 0;
         self.bytes_written = 0;
         if let Some(more) = &mut self.more {
