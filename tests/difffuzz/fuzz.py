@@ -1,0 +1,263 @@
+"""Differential fuzzer: random scenarios on Node (../conformance/oracle.js) and on a runner.
+
+    python3 fuzz.py --runner PATH/TO/conformance --from 1 --count 500 [--family loop] [--jobs 3] [--work DIR]
+
+Each seed: runner and Node in turns, Node three times, the runner twice. A scenario counts only if Node said the same
+three times. What differs is written to WORK/diff/SEED.json with all traces; one line per seed goes to WORK/log.jsonl.
+With --check, a difference that is new and comes again in two further tries makes the exit status 1.
+"""
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from gen import generate
+
+HERE = pathlib.Path(__file__).resolve().parent
+ORACLE = HERE.parent / "conformance" / "oracle.js"
+
+
+class Runs:
+    """How to run a scenario: on Node and on the other one."""
+
+    def __init__(self, runner, oracle=ORACLE, node="node", limit=8.0, jitter=""):
+        self.runner, self.oracle, self.node, self.limit, self.jitter = str(runner), str(oracle), node, limit, jitter
+
+    def run(self, cmd, path, jitter=""):
+        env = dict(os.environ, JITTER=str(jitter or ""), TMPDIR=os.path.dirname(path))
+        try:
+            p = subprocess.run(cmd + [path], stdin=subprocess.DEVNULL, capture_output=True, timeout=self.limit, env=env)
+        except subprocess.TimeoutExpired:
+            return "!! hang\n"
+        if p.returncode != 0:
+            return f"!! exit {p.returncode} {p.stderr.decode(errors='replace')[:600]}\n"
+        return p.stdout.decode(errors="replace")
+
+    def on_node(self, path, jitter=""):
+        return self.run([self.node, self.oracle], path, jitter)
+
+    def on_runner(self, path, jitter=""):
+        return self.run([self.runner], path, jitter)
+
+
+def first_diff(a, b):
+    x, y = a.split("\n"), b.split("\n")
+    for i in range(max(len(x), len(y))):
+        u = x[i] if i < len(x) else "<nothing>"
+        v = y[i] if i < len(y) else "<nothing>"
+        if u != v:
+            return i + 1, u, v
+    return 0, "", ""
+
+
+def norm(line):
+    line = re.sub(r'"(\\.|[^"\\])*"', '"…"', line)
+    line = re.sub(r"\b([Lweki])\d+\b", r"\1#", line)
+    line = re.sub(r"fnv64=[0-9a-f]+", "fnv", line)
+    return re.sub(r"\b(data|text|write) \d+", r"\1 #", line)
+
+
+def signature(a, b):
+    if b.startswith("!!"):
+        return "runner " + norm(b.split("\n")[0][:120])
+    _, u, v = first_diff(a, b)
+    return f"{norm(u)}  |  {norm(v)}"
+
+
+# Put in front of the oracle's call of an action: tells of actions on sockets whose close has passed. (In JavaScript the object is
+# still there; a handle finds nothing. The crate documents that, so such actions are taken out of a scenario.)
+MARK = """
+    for (const k of ['on', 'to']) {
+      const n = a[k] === '$self' ? (ctx || {}).self : a[k], o = objs.get(n);
+      if (o instanceof net.Socket && o.closed && !a.again) fs.writeSync(2, `AFTERCLOSE ${a.id} ${a.do} ${n}\\n`);
+      if (k in a && o === undefined && a.do !== 'connect') { fs.writeSync(2, `NOTHING ${a.id}\\n`); return; }
+    }
+"""
+CALL = "    actions[a.do](a, ctx || {});"
+
+
+def watched(runs, scenario):
+    """Runs a scenario on Node; returns what MARK says."""
+    with tempfile.TemporaryDirectory(prefix="dfc") as folder:
+        path, patched = os.path.join(folder, "s.json"), os.path.join(folder, "oracle.js")
+        with open(path, "w") as f:
+            json.dump(scenario, f, ensure_ascii=False)
+        with open(runs.oracle) as f:
+            text = f.read()
+        assert CALL in text
+        with open(patched, "w") as f:
+            f.write(text.replace(CALL, MARK + CALL))
+        env = dict(os.environ, TMPDIR=folder)
+        try:
+            p = subprocess.run([runs.node, patched, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=runs.limit, env=env)
+        except subprocess.TimeoutExpired:
+            return ""
+        return p.stderr.decode(errors="replace")
+
+
+def uses_after_close(runs, scenario):
+    return sorted(set(re.findall(r"AFTERCLOSE \S+ (.*)", watched(runs, scenario))))
+
+
+def all_lists(sc):
+    """Every list of actions."""
+    todo = [sc["main"]] + [e["do"] for k in ("on", "steps") for e in sc.get(k, [])]
+    while todo:
+        actions = todo.pop()
+        yield actions
+        todo += [a["then"] for a in actions if "then" in a]
+
+
+def repair(runs, scenario):
+    """Takes out actions on what does not exist, or not any more."""
+    n = 0
+    for actions in all_lists(scenario):
+        for a in actions:
+            a["id"] = n = n + 1
+    gone = {int(i) for i in re.findall(r"(?:AFTERCLOSE|NOTHING) (\d+)", watched(runs, scenario))}
+    for actions in all_lists(scenario):
+        actions[:] = [a for a in actions if a["id"] not in gone]
+        for a in actions:
+            del a["id"]
+    return scenario
+
+
+def tag(a, b, after_close):
+    """What a difference probably is: one of those that the crate documents, a use after close, or new."""
+    if "has no address" in b:
+        return "after close (a server)"
+    if b.startswith("!!"):
+        return "crash"
+    _, u, v = first_diff(a, b)
+    x = (u if u[:1] not in "[<" else v).split(" ")[0]
+    y = (v if v[:1] not in "[<" else u).split(" ")[0]
+    if re.search(r" write \d+ -> false$", u) and re.search(r" write \d+ -> true$", v) and re.search(
+            rf"^{x} (error|\S+-cb \S+) (EPIPE|ECONNRESET)", a, re.M):
+        return "documented: write to a peer that has reset"
+    if "error ECONNRESET read" in v and f"{y} error ECONNRESET read" not in a:
+        return "documented: reset behind data"
+    if re.search(r" error ECONNRESET read$", u) and v == f"{x} end" and re.search(rf"^{x} write \d+", a, re.M):
+        return "documented: writes of a phase leave at its end (the peer had closed before they left)"
+    if re.search(rf"^{x} error (EPIPE|ECONNRESET) write", a, re.M) and not re.search(rf"^{x} error (EPIPE|ECONNRESET) write", b, re.M):
+        return "documented: write to a peer that has reset (gathered with one before)"
+    if re.search(rf"^{x} error ECONNRESET read", a, re.M) and re.search(rf"^{x} error (EPIPE|ECONNRESET) write", b, re.M):
+        return "documented: writes of a phase leave at its end (error of the write, not of the read)"
+    if re.search(r" error (EPIPE|ECONNRESET) write$", v) and not re.search(rf"^{y} error (EPIPE|ECONNRESET) write", a, re.M):
+        return "documented: writes of a phase leave at its end (the peer was gone by then)"
+    if (m := re.match(r"(\S+) data (\d+) fnv", u)) and (n := re.match(r"(\S+) data (\d+) fnv", v)) and m[1] == n[1] and m[2] != n[2]:
+        return "kernel: how much of a large write had left before a destroy"
+    for line in after_close:
+        if line.split(" ")[-1] in (x, y):
+            return "after close"
+    return "new" if not after_close else "new (something used after close)"
+
+
+def once(runs, scenario, folder):
+    path = os.path.join(folder, "s.json")
+    with open(path, "w") as f:
+        json.dump(scenario, f, ensure_ascii=False)
+    n1 = runs.on_node(path)
+    if n1.startswith("!!"):
+        return "bad", [n1], []
+    b1 = runs.on_runner(path)
+    n2 = runs.on_node(path)
+    if n2 != n1:
+        return "unstable", [n1, n2], [b1]
+    b2 = runs.on_runner(path)
+    n3 = runs.on_node(path)
+    if n3 != n1:
+        return "unstable", [n1, n2, n3], [b1, b2]
+    return ("equal" if b1 == b2 == n1 else "diff"), [n1, n2, n3], [b1, b2]
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--runner", required=True)
+    ap.add_argument("--oracle", default=ORACLE)
+    ap.add_argument("--from", dest="first", type=int, default=1)
+    ap.add_argument("--count", type=int, default=100)
+    ap.add_argument("--family")
+    ap.add_argument("--jobs", type=int, default=2)
+    ap.add_argument("--seconds", type=float, default=1e9)
+    ap.add_argument("--check", action="store_true")
+    ap.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "difffuzz"))
+    opt = ap.parse_args()
+    runs = Runs(opt.runner, opt.oracle)
+    work = pathlib.Path(opt.work)
+    (work / "diff").mkdir(parents=True, exist_ok=True)
+    lock = threading.Lock()
+    suspects = []
+    counts, fams = collections.Counter(), collections.defaultdict(collections.Counter)
+    start = time.time()
+    log = open(work / "log.jsonl", "a", buffering=1)
+
+    def job(seed):
+        began = time.time()
+        if time.time() - start > opt.seconds:
+            return
+        sc = generate(seed, opt.family)
+        fam = sc["title"].split()[-1]
+        if fam not in ("loop", "pure"):
+            sc = repair(runs, sc)
+        with tempfile.TemporaryDirectory(prefix="dfz") as folder:
+            verdict, nodes, mine = once(runs, sc, folder)
+        rec = {"seed": seed, "family": fam, "verdict": verdict}
+        rec["s"] = round(time.time() - began, 2)
+        if verdict == "bad":
+            m = re.search(r"(scenario error[^\n]*|Error[^\n]*|hang)", nodes[0])
+            rec["why"] = m.group(1)[:100] if m else nodes[0][:100]
+        if verdict == "diff":
+            other = next(b for b in mine if b != nodes[0])
+            rec["signature"] = signature(nodes[0], other)
+            rec["after_close"] = uses_after_close(runs, sc)
+            rec["tag"] = tag(nodes[0], other, rec["after_close"])
+            rec["always"] = all(b != nodes[0] for b in mine)
+            if not rec["always"]:
+                rec["tag"] = "once: " + rec["tag"]      # a loaded machine; worth a look only if it comes again
+            if rec["tag"] in ("new", "crash"):
+                suspects.append((seed, sc))
+            with open(work / "diff" / f"{seed}.json", "w") as f:
+                json.dump({"scenario": sc, "node": nodes, "runner": mine, "signature": rec["signature"], "tag": rec["tag"], "after_close": rec["after_close"]}, f, ensure_ascii=False)
+        with lock:
+            counts[verdict] += 1
+            fams[fam][verdict] += 1
+            log.write(json.dumps(rec, ensure_ascii=False) + "\n")
+            if verdict == "diff":
+                print(f"{seed} {fam} [{rec['tag']}]{'' if rec['always'] else ' FLAKY'} {rec['signature']}", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(opt.jobs) as pool:
+        for f in [pool.submit(job, s) for s in range(opt.first, opt.first + opt.count)]:
+            f.result()
+    stable = counts["equal"] + counts["diff"]
+    print(f"generated {sum(counts.values())}, not valid {counts['bad']}, unstable on Node {counts['unstable']}, stable {stable}: "
+          f"equal {counts['equal']}, different {counts['diff']}; {time.time() - start:.0f} s")
+    for fam in sorted(fams):
+        print("  ", fam, dict(fams[fam]))
+    if opt.check:
+        sys.exit(confirmed(runs, suspects))
+
+
+def confirmed(runs, suspects):
+    """Tries every new difference twice more, with nothing else running. Returns 1 if one of them comes each time."""
+    found = 0
+    for seed, sc in suspects:
+        again = []
+        for _ in range(2):
+            with tempfile.TemporaryDirectory(prefix="dfz") as folder:
+                again.append(once(runs, sc, folder)[0])
+        is_found = again == ["diff", "diff"]
+        found |= is_found
+        print(f"{seed}: tried again: {', '.join(again)}{': a new difference' if is_found else ''}")
+    return int(found)
+
+
+if __name__ == "__main__":
+    main()
