@@ -32,7 +32,7 @@ use bucle::{EventLoop, Loop, Result, TimerId};
 
 use super::advice::{self, words_for};
 use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::target::{Address, port_in};
 use super::{exit_code, machine, stderr};
 use display::{Display, OutputFailed};
@@ -68,7 +68,7 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
         Ok(address) => address,
         Err(why) => {
             let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-            complain(
+            print_error(
                 &format!("cannot understand the target '{}': {why}", target.escape_debug()),
                 &[format!("bucle connect {meant}")],
             );
@@ -80,9 +80,9 @@ pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
     }
     match run_loop(Session::new(address, raw)) {
         Ok(exit_code) => ExitCode::from(exit_code),
-        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::complain_of_descriptors(&error),
+        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::report_open_files(&error),
         Err(error) => {
-            complain(&format!("the loop cannot go on: {error}"), &[]);
+            print_error(&format!("the loop cannot go on: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
@@ -476,7 +476,7 @@ impl Handler for Session {
         match self.progress {
             Progress::Connecting => {
                 let (what, tries) = advice::cannot_connect(address, &error);
-                complain(&what, &tries);
+                print_error(&what, &tries);
                 self.display.exit_code = exit_code::NO_CONNECTION;
             }
             Progress::Connected => {

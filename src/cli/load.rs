@@ -45,7 +45,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::stderr::complain;
+use super::stderr::print_error;
 use super::target::Address;
 use super::{advice, exit_code, stderr};
 use bucle::process;
@@ -73,7 +73,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
         return dry_run(&load, &plan, targets.err());
     }
     if !plan.is_fine() {
-        complain(&plan.problems().join("; "), &tries(&plan));
+        print_error(&plan.problems().join("; "), &tries(&plan));
         return ExitCode::from(exit_code::MACHINE_LIMIT);
     }
     let page = match load.html.as_deref().map(html::create).transpose() {
@@ -85,7 +85,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     let ledger = match measure(load.clone(), &plan, targets) {
         Ok(ledger) => ledger,
         Err(why) => {
-            complain(&why, &[]);
+            print_error(&why, &[]);
             return ExitCode::from(exit_code::FAILURE);
         }
     };
@@ -94,7 +94,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     if let Some(page) = page
         && let Err(error) = html::save(page, &html::page(&load, &finished))
     {
-        complain(&format!("cannot write the page of --html: {}", advice::words_for(&error.into())), &[]);
+        print_error(&format!("cannot write the page of --html: {}", advice::words_for(&error.into())), &[]);
         finished.has_lost_page = true;
         finished.exit = if exit == 0 { exit_code::FAILURE } else { exit };
     }
@@ -138,7 +138,7 @@ fn work(mut load: Load, worker: Worker) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&format!("a process of the run cannot continue: {error}"), &[]);
+            print_error(&format!("a process of the run cannot continue: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
@@ -224,7 +224,7 @@ fn write_report(load: &Load, run: &FinishedRun) -> Result<(), bucle::Error> {
 fn print(text: &str) -> Result<(), bucle::Error> {
     match process::write_stdout(text.as_bytes()) {
         Err(error) if error.code() != "EPIPE" => {
-            complain(&format!("cannot write to the standard output: {error}"), &[]);
+            print_error(&format!("cannot write to the standard output: {error}"), &[]);
             Err(error)
         }
         _ => Ok(()),
@@ -233,7 +233,7 @@ fn print(text: &str) -> Result<(), bucle::Error> {
 
 /// Reports an error in the command line that clap cannot detect.
 pub(crate) fn usage(why: &str) -> ExitCode {
-    complain(why, &["bucle load --help".to_owned()]);
+    print_error(why, &["bucle load --help".to_owned()]);
     ExitCode::from(exit_code::USAGE)
 }
 

@@ -49,9 +49,6 @@ pub(crate) fn report_open_files(error: &bucle::Error) -> ExitCode {
     ExitCode::from(exit_code::MACHINE_LIMIT)
 }
 
-// The old name, which `connect` still uses.
-pub(crate) use report_open_files as complain_of_descriptors;
-
 fn check(limit: u64, needed: u64, program: &str) -> Result<(), ExitCode> {
     if limit >= needed {
         return Ok(());

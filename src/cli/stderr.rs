@@ -93,9 +93,6 @@ pub(crate) fn error_text(message: &str, advice: &[String]) -> String {
     text
 }
 
-// The old names, which `connect` and `load` still use.
-pub(crate) use self::{error_text as complaint, print_error as complain};
-
 /// Waits until the queue is written, but at most [`FINAL_FLUSH_LIMIT`]: a reader that has stopped reading must not keep
 /// the process from ending.
 pub(crate) fn finish() {

@@ -64,7 +64,7 @@ fn a_run_interrupted_while_connecting_reports() {
     });
     let target = format!(":{}", server.port);
     let run = Run::start(&[&target, "-c", "100", "--ramp", "1h", "--json"]);
-    received.recv().expect("the first connection comes at once");
+    received.recv().expect("the first connection comes immediately");
     run.signal("INT");
     let report = run.end().json(130);
     is_consistent(&report);

@@ -33,7 +33,7 @@ use crate::cli::advice::words_for;
 use crate::cli::escape::Escaper;
 use crate::cli::exit_code;
 use crate::cli::screen::Screen;
-use crate::cli::stderr::{self, complaint};
+use crate::cli::stderr::{self, error_text};
 
 /// The width of a terminal that does not report its own.
 const COLUMNS: usize = 80;
@@ -239,7 +239,7 @@ impl Display {
     pub(super) fn fail(&mut self, what: &str) {
         self.exit_code = exit_code::FAILURE;
         self.leave_prompt();
-        self.message(&complaint(what, &[]));
+        self.message(&error_text(what, &[]));
     }
 
     /// Writes a message for the user at the terminal. With piped input nothing is written.

@@ -27,9 +27,9 @@ mod reconnecting;
 mod run;
 mod sending;
 
-use std::rc::Rc;
 use std::time::Duration;
 
+use bucle::net::Shared;
 use bucle::process::{self, Input, Signal};
 use bucle::{EventLoop, Loop, Result};
 
@@ -45,7 +45,7 @@ use conn::{Conn, ConnState};
 pub(crate) use lookup::resolve;
 use metronome::Metronome;
 pub(crate) use run::Job;
-use run::{FIN_TIMEOUT_NS, Run, SharedRun};
+use run::{FIN_TIMEOUT_NS, Run};
 
 /// The interval of [`Run::tick`]: the shortest time between two sweeps for overdue messages. In the closed model the
 /// lateness of this timer is the generator's lag.
@@ -57,62 +57,72 @@ const TIMER_STEP: Duration = Duration::from_millis(1);
 /// Runs the job to its end.
 pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
     let mut event_loop = EventLoop::new()?;
+    let is_worker = job.is_worker;
     let run = Run::new(job, progress);
-    event_loop.enter(|lp| start(lp, &run))?;
+    let run = event_loop.enter(|lp| {
+        let run = Shared::new(lp, run);
+        start(lp, run, is_worker).map(|()| run)
+    })?;
     event_loop.run()?;
-    let mut run = run.borrow_mut();
-    run.shared = None;
-    run.progress.end();
-    Ok(std::mem::take(&mut run.book.ledger))
+    let ledger = event_loop.enter(|lp| {
+        run.with(lp, |run, _| {
+            run.progress.end();
+            std::mem::take(&mut run.book.ledger)
+        })
+    });
+    Ok(ledger.expect("the run is lent only inside a callback, and none is running"))
 }
 
-fn start(lp: &mut Loop, run: &SharedRun) -> Result<()> {
-    listen_to_signals(lp, run)?;
-    let ticking = run.clone();
-    lp.set_interval(TICK, move |lp| ticking.borrow_mut().tick(lp));
-    let mut this = run.borrow_mut();
-    if this.job.is_worker {
+fn start(lp: &mut Loop, run: Shared<Run>, is_worker: bool) -> Result<()> {
+    if is_worker {
+        // The parent gets the same Ctrl-C and sends `stop`.
+        process::ignore(Signal::Interrupt)?;
         listen_to_parent(lp, run)?;
+    } else {
+        listen_to_signals(lp, run)?;
     }
-    match this.job.targets.clone() {
-        Err(code) => this.no_address(lp, &code),
-        // `--churn` connects during the load, not before it.
-        Ok(_) if matches!(this.job.load.model, Model::Churn) => this.connected(lp),
-        Ok(_) => this.launch(lp),
-    }
+    lp.set_interval(TICK, move |lp| {
+        run.with(lp, |run, lp| run.tick(lp));
+    });
+    run.with(lp, |it, lp| {
+        it.handle = Some(run);
+        match it.job.targets.clone() {
+            Err(code) => it.no_address(lp, &code),
+            // `--churn` connects during the load, not before it.
+            Ok(_) if matches!(it.job.load.model, Model::Churn) => it.connected(lp),
+            Ok(_) => it.launch(lp),
+        }
+    });
     Ok(())
 }
 
-/// The first Ctrl-C ends the run with a report; the second ends the process immediately. A worker process ignores
-/// Ctrl-C: its parent receives the same signal and sends it `stop`.
-fn listen_to_signals(lp: &mut Loop, run: &SharedRun) -> Result<()> {
-    if run.borrow().job.is_worker {
-        return process::ignore(Signal::Interrupt);
-    }
-    let run = run.clone();
-    let listener = process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
+/// The first Ctrl-C ends the run with a report; the second ends the process immediately.
+fn listen_to_signals(lp: &mut Loop, run: Shared<Run>) -> Result<()> {
+    process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
         for signal in [Signal::Interrupt, Signal::Terminate] {
             // If this fails, the second signal calls `interrupt` again, which does nothing more.
             let _ = process::exit_on(signal, exit_code::INTERRUPTED.into());
         }
-        run.borrow_mut().interrupt(lp);
-    })?;
-    let _ = listener;
-    Ok(())
+        run.with(lp, |run, lp| run.interrupt(lp));
+    })
+    .map(drop)
 }
 
 /// Commands of the parent on standard input: `go` starts the load, `end` ends it because another process has failed
 /// under `--fail-fast`, `stop` (or any other text) interrupts it, and the end of the input means that the parent is
 /// gone: the process ends.
-fn listen_to_parent(lp: &mut Loop, run: &SharedRun) -> Result<()> {
-    let run = run.clone();
+fn listen_to_parent(lp: &mut Loop, run: Shared<Run>) -> Result<()> {
     let input = process::stdin(lp, move |lp, _, input| match input {
         // Commands that were written one after the other may arrive together.
-        Input::Data(lines) => lines.split_inclusive(|&byte| byte == b'\n').for_each(|line| match line {
-            b"go\n" => run.borrow_mut().begin(lp),
-            b"end\n" => run.borrow_mut().cut_short(lp, Why::FailFast),
-            _ => run.borrow_mut().interrupt(lp),
-        }),
+        Input::Data(lines) => {
+            run.with(lp, |run, lp| {
+                lines.split_inclusive(|&byte| byte == b'\n').for_each(|line| match line {
+                    b"go\n" => run.begin(lp),
+                    b"end\n" => run.cut_short(lp, Why::FailFast),
+                    _ => run.interrupt(lp),
+                });
+            });
+        }
         _ => std::process::exit(exit_code::INTERRUPTED.into()),
     })?;
     input.unref(lp);
@@ -152,8 +162,10 @@ impl Run {
         if let Model::Open { rate } = *self.model() {
             let schedule = Schedule::new(rate, self.job.index, self.job.of);
             self.schedule = Some(schedule);
-            self.metronome = self.shared.clone().map(|run| {
-                let send_due = Rc::new(move |lp: &mut Loop| run.borrow_mut().send_due(lp));
+            self.metronome = self.handle.map(|run| {
+                let send_due = move |lp: &mut Loop| {
+                    run.with(lp, |run, lp| run.send_due(lp));
+                };
                 Metronome::start(lp, schedule, self.origin, now, send_due)
             });
         }

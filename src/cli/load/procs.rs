@@ -14,13 +14,12 @@
 //! A worker whose parent is gone reads the end of its standard input and exits. A parent that ends early kills its
 //! workers.
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bucle::net::Shared;
 use bucle::process::{self, Signal};
 use bucle::{EventLoop, Loop};
 
@@ -70,58 +69,41 @@ impl Drop for Member {
     }
 }
 
-thread_local! {
-    /// The reader threads post closures, which must be `Send` and cannot hold the team; they find it here.
-    static TEAM: RefCell<Option<Rc<RefCell<Team>>>> = const { RefCell::new(None) };
-}
-
 /// Runs `count` worker processes and adds up their ledgers. `Err` is a sentence.
 pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, String> {
     let mut event_loop = EventLoop::new().map_err(|error| format!("cannot start: {error}"))?;
-    let team = Rc::new(RefCell::new(Team {
-        members: Vec::new(),
-        ledger: Ledger::default(),
-        progress,
-        has_started: false,
-        trouble: None,
-    }));
-    TEAM.set(Some(team.clone()));
-    event_loop.enter(|lp| listen_to_signals(lp, &team)).map_err(|error| format!("cannot start: {error}"))?;
+    let team = Team { members: Vec::new(), ledger: Ledger::default(), progress, has_started: false, trouble: None };
+    let team = event_loop.enter(|lp| Shared::new(lp, team));
+    event_loop.enter(|lp| listen_to_signals(lp, team)).map_err(|error| format!("cannot start: {error}"))?;
     event_loop.enter(|lp| {
-        (0..count).try_for_each(|index| spawn(lp, &team, Worker { index, of: count, seed }))?;
-        draw(lp, &team);
+        (0..count).try_for_each(|index| spawn(lp, team, Worker { index, of: count, seed }))?;
+        draw(lp, team);
         Ok::<_, String>(())
     })?;
-    let result = event_loop.run();
-    TEAM.set(None);
-    result.map_err(|error| format!("the loop cannot continue: {error}"))?;
-    let mut team = team.borrow_mut();
-    team.progress.end();
-    match team.trouble.take() {
-        Some(trouble) => Err(trouble),
-        None => Ok(std::mem::take(&mut team.ledger)),
-    }
+    event_loop.run().map_err(|error| format!("the loop cannot continue: {error}"))?;
+    let result = event_loop.enter(|lp| team.with(lp, |team, _| team.finish()));
+    result.expect("the team is lent only inside a callback, and none is running")
 }
 
 /// The first Ctrl-C makes the workers end with a report; the second kills them and exits immediately.
-fn listen_to_signals(lp: &mut Loop, team: &Rc<RefCell<Team>>) -> bucle::Result<()> {
-    let team = team.clone();
+fn listen_to_signals(lp: &mut Loop, team: Shared<Team>) -> bucle::Result<()> {
     let mut count = 0;
-    process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |_, _| {
+    process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
         count += 1;
-        let mut team = team.borrow_mut();
-        team.ledger.is_interrupted = true;
-        team.progress.end();
-        if count > 1 {
-            team.members.clear();
-            std::process::exit(exit_code::INTERRUPTED.into());
-        }
-        team.send_all("stop\n");
+        team.with(lp, |team, _| {
+            team.ledger.is_interrupted = true;
+            team.progress.end();
+            if count > 1 {
+                team.members.clear();
+                std::process::exit(exit_code::INTERRUPTED.into());
+            }
+            team.send_all("stop\n");
+        });
     })
     .map(drop)
 }
 
-fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), String> {
+fn spawn(lp: &mut Loop, team: Shared<Team>, worker: Worker) -> Result<(), String> {
     let why = |error: std::io::Error| format!("cannot start process {} of {}: {error}", worker.index + 1, worker.of);
     let program = std::env::current_exe().map_err(why)?;
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -135,22 +117,15 @@ fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), 
         .map_err(why)?;
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let index = worker.index as usize;
-    team.borrow_mut().members.push(Member {
-        child,
-        input,
-        is_connected: false,
-        has_reported: false,
-        snapshot: Snapshot::default(),
-    });
+    let member = Member { child, input, is_connected: false, has_reported: false, snapshot: Snapshot::default() };
+    team.with(lp, |team, _| team.members.push(member));
     let remote = lp.remote();
     let hold = remote.hold();
     std::thread::spawn(move || {
         let _alive = hold;
         let post = |line: Option<String>| {
             remote.post(move |lp| {
-                if let Some(team) = TEAM.with_borrow(Clone::clone) {
-                    team.borrow_mut().line_received(lp, index, line);
-                }
+                team.with(lp, |team, lp| team.line_received(lp, index, line));
             });
         };
         if let Some(output) = output {
@@ -162,24 +137,27 @@ fn spawn(lp: &mut Loop, team: &Rc<RefCell<Team>>, worker: Worker) -> Result<(), 
 }
 
 /// Draws the sum of all workers' progress, ten times a second.
-fn draw(lp: &mut Loop, team: &Rc<RefCell<Team>>) {
-    let team = team.clone();
+fn draw(lp: &mut Loop, team: Shared<Team>) {
     let start = Instant::now();
-    let timer = lp.set_interval(Duration::from_millis(100), move |_| {
-        let Team { members, progress, .. } = &mut *team.borrow_mut();
+    let timer = lp.set_interval(Duration::from_millis(100), move |lp| {
+        team.with(lp, |team, _| team.show_progress(nanos(start.elapsed())));
+    });
+    lp.unref(timer);
+}
+
+impl Team {
+    fn show_progress(&mut self, now: u64) {
+        let Team { members, progress, .. } = self;
         let sum = |field: fn(&Snapshot) -> u64| members.iter().map(|member| field(&member.snapshot)).sum();
-        progress.show(nanos(start.elapsed()), || Snapshot {
+        progress.show(now, || Snapshot {
             stage: None,
             living: sum(|snapshot| snapshot.living),
             done: sum(|snapshot| snapshot.done),
             failed: sum(|snapshot| snapshot.failed),
             errors: sum(|snapshot| snapshot.errors),
         });
-    });
-    lp.unref(timer);
-}
+    }
 
-impl Team {
     /// A worker has printed a line, or (`None`) has closed its stdout.
     fn line_received(&mut self, lp: &mut Loop, index: usize, line: Option<String>) {
         let Some(member) = self.members.get_mut(index) else { return };
@@ -217,6 +195,15 @@ impl Team {
                 let _ = member.child.wait();
             }
             lp.stop();
+        }
+    }
+
+    /// The sum of all ledgers. `Err` is a sentence.
+    fn finish(&mut self) -> Result<Ledger, String> {
+        self.progress.end();
+        match self.trouble.take() {
+            Some(trouble) => Err(trouble),
+            None => Ok(std::mem::take(&mut self.ledger)),
         }
     }
 

@@ -10,7 +10,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::{Fanout, Finding, Pending, Rules, Verdict, without_break};
+use super::finding::{Fanout, Finding, Pending, Rules, Verdict};
+use super::lines::without_break;
 
 /// All messages that have not reached every receiver, and the receivers that have not got them.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::tests::{findings, rules};
 use super::*;
+use crate::cli::load::message::Messages;
 
 const TEMPLATES: [&str; 7] =
     [r"{seq}\n", r"{conn}:{seq} {rand:5}\n", r"a{seq}\nb\n", "<{seq}>", "<{seq} {rand:3}>", r"hola\n", "hola"];

@@ -1,4 +1,4 @@
-use super::super::message::{LineEnd, Template, unescape};
+use super::super::message::{LineEnd, Messages, Template, unescape};
 use super::fanout::Room;
 use super::*;
 

@@ -98,7 +98,7 @@ impl Run {
     }
 
     pub(crate) fn connect(&mut self, lp: &mut Loop, at: usize) {
-        let Some(run) = self.shared.clone() else { return };
+        let Some(run) = self.handle else { return };
         // With a high-water mark of one byte, `write` returns `false` whenever the kernel did not take everything.
         let options =
             SocketOptions { allow_half_open: true, high_water_mark: 1, no_delay: true, ..SocketOptions::default() };

@@ -10,11 +10,11 @@
 use std::time::Duration;
 
 use bucle::Loop;
-use bucle::net::{Error, Handler, Socket};
+use bucle::net::{Error, Handler, Shared, Socket};
 use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 
 use super::conn::{ConnState, Loss};
-use super::run::{Run, SharedRun};
+use super::run::Run;
 use crate::cli::load::check::{Finding, Verdict, behind_line};
 use crate::cli::load::ledger::Why;
 use crate::cli::load::options::Model;
@@ -22,30 +22,30 @@ use crate::cli::load::stage::Stage;
 
 /// The handler of one connection: passes each event to the run, with the index of the connection.
 pub(crate) struct ConnHandler {
-    pub(crate) run: SharedRun,
+    pub(crate) run: Shared<Run>,
     pub(crate) at: usize,
 }
 
 impl Handler for ConnHandler {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        self.run.borrow_mut().connect_succeeded(lp, self.at, socket);
+        self.run.with(lp, |run, lp| run.connect_succeeded(lp, self.at, socket));
     }
     fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
-        self.run.borrow_mut().received(lp, self.at, socket, chunk);
+        self.run.with(lp, |run, lp| run.received(lp, self.at, socket, chunk));
     }
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
-        self.run.borrow_mut().drained(lp, self.at, socket);
+        self.run.with(lp, |run, lp| run.drained(lp, self.at, socket));
     }
     fn on_end(&mut self, lp: &mut Loop, socket: Socket) {
-        self.run.borrow_mut().ended(lp, self.at, socket, Loss::Closed);
+        self.run.with(lp, |run, lp| run.ended(lp, self.at, socket, Loss::Closed));
     }
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
-        self.run.borrow_mut().failed(lp, self.at, socket, &error);
+        self.run.with(lp, |run, lp| run.failed(lp, self.at, socket, &error));
     }
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _: bool) {
         // `on_end` or `on_error` usually came first; this call is for a socket that the library destroyed without
         // either.
-        self.run.borrow_mut().ended(lp, self.at, socket, Loss::Reset);
+        self.run.with(lp, |run, lp| run.ended(lp, self.at, socket, Loss::Reset));
     }
 }
 

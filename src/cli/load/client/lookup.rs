@@ -1,10 +1,9 @@
 //! Looks up the target's name, before the plan is made.
 
-use std::cell::RefCell;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::rc::Rc;
 
-use bucle::net::{Socket, SocketOptions, on};
+use bucle::net::{Error, Handler, Shared, Socket, SocketOptions};
+use bucle::{EventLoop, Loop};
 
 /// The target's addresses, or the error code of the look-up.
 pub(crate) fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
@@ -24,17 +23,35 @@ pub(crate) fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
 /// Node's error code for a name without an address. The standard library does not give it, so the name is looked up
 /// again through `net`, which does.
 fn why_not_found(host: &str) -> String {
-    let code = Rc::new(RefCell::new("ENOTFOUND".to_owned()));
-    let found_code = code.clone();
-    let looking = bucle::run(|lp| {
-        let lookup = on().error(|_, _, _| {}).lookup(move |lp, socket, result| match result {
-            Err(error) => *found_code.borrow_mut() = error.code().to_owned(),
+    // If the loop cannot start, the code is the usual one.
+    look_up_again(host).ok().flatten().unwrap_or_else(|| "ENOTFOUND".to_owned())
+}
+
+fn look_up_again(host: &str) -> bucle::Result<Option<String>> {
+    let mut event_loop = EventLoop::new()?;
+    let lookup = event_loop.enter(|lp| {
+        let lookup = Shared::new(lp, Lookup::default());
+        Socket::new(lp, SocketOptions::default(), lookup).connect_to(lp, (host, 1)).map(|()| lookup)
+    })?;
+    event_loop.run()?;
+    Ok(event_loop.enter(|lp| lookup.with(lp, |lookup, _| lookup.code.take())).flatten())
+}
+
+/// The handler of a socket that only looks up a name.
+#[derive(Default)]
+struct Lookup {
+    code: Option<String>,
+}
+
+impl Handler for Lookup {
+    fn on_lookup(&mut self, lp: &mut Loop, socket: Socket, result: Result<IpAddr, &Error>) {
+        match result {
+            Err(error) => self.code = Some(error.code().to_owned()),
             // This time there is an address. Nothing may be connected yet.
             Ok(_) => socket.destroy(lp),
-        });
-        Socket::new(lp, SocketOptions::default(), lookup).connect_to(lp, (host, 1))
-    });
-    // If the loop cannot start, the code stays the usual one.
-    let _ = looking;
-    code.take()
+        }
+    }
+
+    // Without this method the error would be logged. `on_lookup` has received it already.
+    fn on_error(&mut self, _: &mut Loop, _: Socket, _: Error) {}
 }

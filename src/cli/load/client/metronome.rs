@@ -5,8 +5,6 @@
 //! messages that are due. The thread posts at most once in [`REST`], and at most one call is waiting at a time: a loop
 //! that is behind gets no additional work.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -28,18 +26,16 @@ pub(crate) struct Metronome {
     is_over: Arc<AtomicBool>,
 }
 
-/// The function that the loop calls when messages are due.
-type OnBeat = Rc<dyn Fn(&mut Loop)>;
-
-thread_local! {
-    /// A posted closure must be `Send` and cannot hold this function; it finds it here.
-    static ON_BEAT: RefCell<Option<OnBeat>> = const { RefCell::new(None) };
-}
-
 impl Metronome {
-    /// Starts the thread, for a schedule that began `start` nanoseconds after `origin`.
-    pub(crate) fn start(lp: &Loop, mut schedule: Schedule, origin: Instant, start: u64, on_beat: OnBeat) -> Self {
-        ON_BEAT.set(Some(on_beat));
+    /// Starts the thread, for a schedule that began `start` nanoseconds after `origin`. The loop calls `send_due` when
+    /// messages are due. One more call may come after the metronome is dropped.
+    pub(crate) fn start(
+        lp: &Loop,
+        mut schedule: Schedule,
+        origin: Instant,
+        start: u64,
+        send_due: impl Fn(&mut Loop) + Copy + Send + 'static,
+    ) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let remote = lp.remote();
         let ends = is_over.clone();
@@ -57,10 +53,7 @@ impl Metronome {
                     let is_posted = is_posted.clone();
                     remote.post(move |lp| {
                         is_posted.store(false, Ordering::Release);
-                        let on_beat = ON_BEAT.with_borrow(Clone::clone);
-                        if let Some(on_beat) = on_beat {
-                            on_beat(lp);
-                        }
+                        send_due(lp);
                     });
                 }
                 while due <= now {
@@ -77,6 +70,5 @@ impl Metronome {
 impl Drop for Metronome {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        ON_BEAT.set(None);
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! The other files of `client` add the methods to [`Run`], each for one part of the work.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Instant;
 
 use bucle::Loop;
+use bucle::net::Shared;
 
 use super::book::Book;
 use super::conn::Conn;
@@ -51,8 +50,8 @@ pub(super) struct Run {
     pub(super) book: Book,
     pub(super) room: Option<Room>,
     pub(super) conns: Vec<Conn>,
-    /// A handle to this run, for callbacks; taken at the end, because it keeps the run alive.
-    pub(super) shared: Option<Rc<RefCell<Run>>>,
+    /// The run as callbacks know it. `None` only before the run is started.
+    pub(super) handle: Option<Shared<Run>>,
 
     /// How many connections are open.
     pub(super) living: usize,
@@ -97,10 +96,8 @@ pub(super) struct Run {
     pub(super) progress: Progress,
 }
 
-pub(super) type SharedRun = Rc<RefCell<Run>>;
-
 impl Run {
-    pub(super) fn new(job: Job, progress: Progress) -> SharedRun {
+    pub(super) fn new(job: Job, progress: Progress) -> Run {
         let load = &job.load;
         let count = share(load.connections, job.index, job.of) as usize;
         let mut messages = load.messages.clone();
@@ -120,7 +117,7 @@ impl Run {
             Length::For(_) => None,
         };
         let conns = (0..count as u64).map(|at| Conn::new(at * job.of + job.index)).collect();
-        let run = Run {
+        Run {
             rules,
             room,
             left,
@@ -128,7 +125,7 @@ impl Run {
             origin: Instant::now(),
             stage: Stage::Connecting,
             book: Book::default(),
-            shared: None,
+            handle: None,
             living: 0,
             connecting: 0,
             ungreeted: 0,
@@ -155,22 +152,19 @@ impl Run {
             scratch: Vec::new(),
             progress,
             job,
-        };
-        let run = Rc::new(RefCell::new(run));
-        run.borrow_mut().shared = Some(run.clone());
-        run
+        }
     }
 
     pub(super) fn now(&self) -> u64 {
         nanos(self.origin.elapsed())
     }
 
-    /// Wraps `f` as a callback for the loop that borrows the run.
+    /// Wraps `f` as a callback for the loop to which the run is lent.
     pub(super) fn later(&self, f: impl FnOnce(&mut Run, &mut Loop) + 'static) -> impl FnOnce(&mut Loop) + 'static {
-        let run = self.shared.clone();
+        let run = self.handle;
         move |lp: &mut Loop| {
             if let Some(run) = run {
-                f(&mut run.borrow_mut(), lp);
+                run.with(lp, f);
             }
         }
     }
