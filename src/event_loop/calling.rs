@@ -61,6 +61,23 @@ impl Loop {
         result
     }
 
+    /// As [`in_callback`](Self::in_callback), for a layer that makes many small callbacks, such as the lines of a chunk. On a
+    /// loop that is not observed this costs one branch and the counter.
+    #[inline(always)]
+    pub(crate) fn in_layer_callback(&mut self, kind: Kind, subject: u32, size: usize, f: impl FnOnce(&mut Loop)) {
+        if self.is_observed() {
+            return self.in_layer_callback_observed(kind, subject, size, f);
+        }
+        self.counters.callbacks += 1;
+        f(self);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn in_layer_callback_observed(&mut self, kind: Kind, subject: u32, size: usize, f: impl FnOnce(&mut Loop)) {
+        self.in_callback(kind, self.cause(), subject, size, f);
+    }
+
     /// Calls a closure of the program and catches its panic, which is logged and counted.
     #[inline(always)]
     pub(crate) fn call_caught<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> Option<R> {

@@ -276,6 +276,12 @@ impl Loop {
         self.begin_recorded(cause.number, kind, subject, size)
     }
 
+    /// Whether a ring or a gate is there.
+    #[inline]
+    pub(super) fn is_observed(&self) -> bool {
+        self.observed.is_some()
+    }
+
     /// As [`begin`](Self::begin), for a callback of the program: the gate may hold the loop before it.
     #[inline]
     pub(super) fn begin_callback(&mut self, cause: Cause, kind: Kind, subject: u32, size: usize) -> Span {
@@ -411,6 +417,11 @@ impl Loop {
     #[inline(always)]
     pub(crate) fn begin(&mut self, _: Cause, _: Kind, _: u32, _: usize) -> Span {
         Span {}
+    }
+
+    #[inline(always)]
+    pub(super) fn is_observed(&self) -> bool {
+        false
     }
 
     #[inline(always)]

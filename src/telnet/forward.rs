@@ -70,7 +70,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
         if let Some(mut session) = Session::take(lp, socket)
             && let Some(line) = session.last_line()
         {
-            lp.in_callback(Kind::OnLine, lp.cause(), socket.serial(), line.len(), |lp| {
+            lp.in_layer_callback(Kind::OnLine, socket.serial(), line.len(), |lp| {
                 self.handler.on_line(lp, client, line);
             });
         }

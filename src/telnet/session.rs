@@ -151,7 +151,7 @@ impl<H: Handler> Telnet<H> {
                     Some(Ok(line)) => {
                         log::trace!(target: "bucle::telnet", "{client} sent a line of {} bytes", line.len());
                         // A callback of its own: a trace shows each line of a chunk, and a gate can stop before it.
-                        lp.in_callback(Kind::OnLine, lp.cause(), client.socket().serial(), line.len(), |lp| {
+                        lp.in_layer_callback(Kind::OnLine, client.socket().serial(), line.len(), |lp| {
                             handler.on_line(lp, client, line);
                         });
                     }
