@@ -11,8 +11,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes in `chunk` and passes each complete line, with its line break, to `emit`. A line of more than `limit` bytes
-    /// is dropped.
+    /// Takes in `chunk` and passes each complete line, with its line break, to `emit`. A line of more than `limit`
+    /// bytes is dropped.
     pub(crate) fn feed(&mut self, chunk: &[u8], limit: usize, mut emit: impl FnMut(&[u8])) {
         let mut rest = chunk;
         while let Some(at) = memchr(b'\n', rest) {
