@@ -172,11 +172,16 @@ impl<H: Handler> Telnet<H> {
     }
 }
 
+/// What to do with the rest of a chunk after a call of the handler. Checked for every line, so the usual answer is inline.
+#[inline(always)]
 fn rest_of_chunk(lp: &mut Loop, client: Client) -> Rest {
+    if client.socket().is_ready_for_more(lp) { Rest::Deliver } else { rest_of_stopped_chunk(lp, client) }
+}
+
+#[cold]
+#[inline(never)]
+fn rest_of_stopped_chunk(lp: &mut Loop, client: Client) -> Rest {
     let socket = client.socket();
-    if socket.is_ready_for_more(lp) {
-        return Rest::Deliver;
-    }
     if client.is_leaving(lp) {
         return Rest::Drop;
     }
