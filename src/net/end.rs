@@ -127,6 +127,7 @@ impl Loop {
         self.unpipe_each(sources, socket);
         let Some(state) = self.net.socket_mut(socket) else { return };
         if state.is(DESTROY_ON_FINISH | END_EMITTED) {
+            state.clear(DESTROY_ON_FINISH);
             self.destroy_socket(socket, None);
         }
     }

@@ -441,7 +441,8 @@ impl SocketState {
         use flag::*;
         // The ready list and the list of unsent sockets may still have an entry of this socket; their flags must stay,
         // or it would get a second entry.
-        const KEPT: u32 = ALLOW_HALF_OPEN | FLOWING | PROGRAM_READS | PAUSED | SLOW_DELIVERY;
+        // As in Node a `destroy_soon` that has not taken effect holds for the next connection.
+        const KEPT: u32 = ALLOW_HALF_OPEN | FLOWING | PROGRAM_READS | PAUSED | SLOW_DELIVERY | DESTROY_ON_FINISH;
         self.clear(!(KEPT | READY_EVEN | READY_ODD | UNSENT | OF_ENUMS));
         self.set_link(Link::Unopened);
         self.set_life(Life::Alive);
