@@ -77,7 +77,8 @@
 //! | memory or time | limit | when it is reached |
 //! |---|---|---|
 //! | a connection between two lines | no memory; in the middle of a line 48 bytes and the line | |
-//! | a client with options that are on or being negotiated | the options that the program enables and the policy allows, 256 at most: some 350 bytes, and 3 for each option | |
+//! | a client with options that are on, being negotiated, or refused | 256 options: some 350 bytes, and 4 for each option | |
+//! | requests for an option that is refused | [`REFUSAL_LIMIT`](negotiation::REFUSAL_LIMIT), 64, are answered | further ones are not answered; the connection goes on |
 //! | an unfinished line | [`Options::max_line`], 64 KiB | [`Handler::on_long_line`]: the client gets a message, and the connection ends |
 //! | a subnegotiation | 1 KiB is kept | the rest is skipped |
 //! | answers that the client does not read | the socket's high-water mark | the server stops reading from the client until they are sent |

@@ -74,7 +74,7 @@ pub const READS_PER_TURN: usize = 32;
 /// | idle time | [no limit](super::ServerOptions::timeout) | no limit (`--idle-timeout`) | `on_timeout`, [a last message](super::ServerOptions::idle_message), closed | |
 /// | a line of telnet | [64 KiB](crate::telnet::Options::max_line) | 64 KiB | told, closed | one full read |
 /// | a subnegotiation of telnet | 1 KiB kept | 1 KiB | the rest is skipped | |
-/// | options of telnet | [what is allowed](crate::telnet::Options::policy), 255 at most | none | refused | |
+/// | options of telnet | [what is allowed](crate::telnet::Options::policy), 255 at most | none | refused, 64 times each with an answer | no client asks so often |
 /// | kept for the next outbox | 2 KiB of buffer for each of a crowd, at most 2 MiB; 256 KiB in blocks, 16 KiB a connection, at most 8 MiB | the same | freed | a high-water mark for each |
 /// | the log that nobody reads | | 1 MiB | lines are dropped and counted | some ten thousand lines |
 /// | a trace | as many records as asked for (`Loop::start_trace`) | 256 MiB of file | recording stops | |

@@ -4,9 +4,9 @@
 //! entry of the loop's table for that type, so that the handle reaches it from every callback:
 //!
 //! ```text
-//!   an option is on, or being negotiated ─┐
-//!   the client does not read its answers ─┼─▶ ClientState, until none of these is true
-//!   our FIN was sent ─────────────────────┘
+//!   an option is on, being negotiated, or was refused ─┐
+//!   the client does not read its answers ──────────────┼─▶ ClientState, until none of these is true
+//!   our FIN was sent ──────────────────────────────────┘
 //! ```
 
 use std::borrow::Cow;
@@ -237,7 +237,7 @@ impl Client {
         policy: &Policy,
     ) -> Option<(Side, bool)> {
         let Outcome { answer, settled } = self.with_state(lp, |state| state.negotiation.receive(verb, option, policy));
-        let no_answer = if answer.is_some() { "" } else { ", needs no answer" };
+        let no_answer = if answer.is_some() { "" } else { ", gets no answer" };
         log::trace!(target: "bucle::telnet", "{self} sent {verb:?} {option}{no_answer}");
         if let Some(answer) = answer {
             self.send(lp, &answer);
