@@ -60,6 +60,26 @@
 //! * Ctrl-D in a telnet is the byte `04` without a line break. On an empty line it means "end of input" and is treated
 //!   like a FIN.
 //!
+//! # Synch
+//!
+//! A client that wants to get rid of what it has sent (`telnet> send synch`; Ctrl-C after `toggle autosynch`) sends the
+//! command DM, "Data Mark", as an urgent byte of TCP. A [`Telnet`] obeys RFC 854 ("The TELNET Synch Signal") and RFC
+//! 1123, 3.2.4: when the kernel reports the urgent byte, all data that was not delivered yet is discarded, up to the
+//! Data Mark. That includes lines that wait behind a [`Client::pause`]. Commands and negotiations in between are obeyed.
+//! The unfinished line stays as it is, because its bytes were delivered to the line splitter before.
+//!
+//! ```text
+//!   read before          in the kernel, with the urgent mark       behind the mark
+//!   "one\r\nho"          "xyz\r\n" IAC AYT "tw"  IAC DM            "la\r\n"
+//!   on_line "one"        on_command AYT            on_command DM   on_line "hola"
+//! ```
+//!
+//! The urgent byte must stay in its place among the data (`SO_OOBINLINE`): otherwise its IAC would take the next byte
+//! for a command. [`server_options`] set this for a listener, and a `Telnet` on another server's socket, or on a client's,
+//! sets it itself ([`Socket::set_urgent_in_line`](crate::net::Socket::set_urgent_in_line)). It stays set if the socket is
+//! upgraded to another protocol. Where the urgent mark is lost (some firewalls clear it), and on systems other than
+//! Linux, a Data Mark is a command without effect. An urgent byte that is no Data Mark is data.
+//!
 //! # Options
 //!
 //! Each option that a client asks for is refused unless [`Options::policy`] allows it. The server asks for an option
@@ -240,10 +260,11 @@ pub fn listen<H: Handler>(
 }
 
 /// The options of a telnet server. `no_delay` is set: the loop gathers small writes already, so the kernel should not
-/// delay them again. At most [`OUTBOX_LIMIT`] bytes may be queued for one client.
+/// delay them again. At most [`OUTBOX_LIMIT`] bytes may be queued for one client. `urgent_in_line` is set: a [`Telnet`]
+/// needs it for the Synch, and would otherwise set it for each connection.
 pub fn server_options() -> ServerOptions {
     let limits = Limits { outbox_bytes: Some(OUTBOX_LIMIT), ..Limits::NONE };
-    ServerOptions { no_delay: true, limits, ..ServerOptions::default() }
+    ServerOptions { no_delay: true, urgent_in_line: true, limits, ..ServerOptions::default() }
 }
 
 /// A [`net::Handler`](crate::net::Handler) that speaks telnet to its sockets, and calls `H` with lines.

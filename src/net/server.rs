@@ -63,6 +63,9 @@ pub struct ServerOptions {
     pub keep_alive_initial_delay: Duration,
     /// As [`Socket::set_user_timeout`](super::Socket::set_user_timeout). Default: zero, the system's own.
     pub user_timeout: Duration,
+    /// As [`Socket::set_urgent_in_line`](super::Socket::set_urgent_in_line). Default: no, as in Node.
+    #[doc(alias = "SO_OOBINLINE")]
+    pub urgent_in_line: bool,
     /// Of each socket, both ways. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
     /// With this many connections the server is full: further ones are accepted, reported to `on_drop` and closed.
@@ -101,6 +104,7 @@ impl Default for ServerOptions {
             keep_alive: false,
             keep_alive_initial_delay: Duration::ZERO,
             user_timeout: Duration::ZERO,
+            urgent_in_line: false,
             high_water_mark: HIGH_WATER_MARK,
             max_connections: None,
             full_message: None,

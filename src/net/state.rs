@@ -82,8 +82,9 @@ pub(super) struct More {
     pub connecting: Option<Box<super::connect::Connecting>>,
     /// Set by a `reset_and_destroy` that must wait for the connection.
     pub resets_on_connect: Option<Reset>,
-    /// This and the next two: options that each new descriptor of a client socket gets.
+    /// This and the next three: options that each new descriptor of a client socket gets.
     pub no_delay: bool,
+    pub urgent_in_line: bool,
     pub keep_alive: Option<Duration>,
     pub user_timeout: Duration,
     /// Limits of this socket, instead of its server's.
@@ -103,6 +104,7 @@ impl More {
             && self.connecting.is_none()
             && self.resets_on_connect.is_none()
             && !self.no_delay
+            && !self.urgent_in_line
             && self.keep_alive.is_none()
             && self.user_timeout.is_zero()
             && self.limits.is_none()

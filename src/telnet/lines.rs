@@ -164,6 +164,15 @@ impl Lines {
         Some(Ok(&self.unfinished))
     }
 
+    /// Bytes of the peer that are not part of any line: they are discarded, and so is a line break that they cut. The
+    /// unfinished line stays.
+    pub(super) fn skip(&mut self, bytes: &[u8]) {
+        self.forget_lent_line();
+        if let Some(last) = bytes.last() {
+            self.is_after_return = *last == b'\r';
+        }
+    }
+
     /// Takes all of `chunk` and calls `emit` with each complete line, without its line break.
     ///
     /// For callers that never stop in the middle of a chunk; the others use [`next_line`](Lines::next_line). Lines in

@@ -12,12 +12,12 @@
 //! put back into the socket's inbox ([`Socket::unshift`]). It comes again after the resume, or to the new handler.
 //! After an end or a destroy the rest is dropped.
 
-use super::codec::{self, Decoder, Event, SUBNEGOTIATION_LIMIT, command};
+use super::codec::{self, Decoder, Event, IAC, SUBNEGOTIATION_LIMIT, command};
 use super::lines::Lines;
 use super::{Client, Handler, Options, Telnet};
 use crate::Kind;
 use crate::Loop;
-use crate::net::Socket;
+use crate::net::{Socket, Urgent};
 
 /// The byte of Ctrl-D (ASCII: end of transmission).
 const CTRL_D: u8 = 0x04;
@@ -106,12 +106,22 @@ impl<H: Handler> Telnet<H> {
     fn deliver(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
         let Telnet { handler, options } = self;
         let Session { decoder, lines } = session;
+        let mut is_synching = is_synching(lp, client, decoder, chunk);
         let mut rest = chunk;
         while let Some(event) = decoder.next_event(&mut rest) {
             let mut data = &[][..];
             match event {
+                Event::Data(bytes) if is_synching => {
+                    log::trace!(target: "bucle::telnet", "{client}: a synch discards {} bytes", bytes.len());
+                    if !options.keeps_breaks {
+                        lines.skip(bytes);
+                    }
+                }
                 Event::Data(bytes) => data = bytes,
                 Event::Command(command) => {
+                    if command == command::DM && is_synching {
+                        is_synching = client.socket().found_urgent(lp);
+                    }
                     log::trace!(target: "bucle::telnet", "{client} sent command {command}");
                     if command == command::AYT {
                         client.write_line(lp, "[yes]");
@@ -168,6 +178,26 @@ impl<H: Handler> Telnet<H> {
             if !client.socket().is_upgrading(lp) {
                 client.end(lp);
             }
+        }
+    }
+}
+
+/// Whether data is discarded: the client has sent a Synch, and its Data Mark, which is urgent, has not been found yet
+/// (RFC 854, "The TELNET Synch Signal"; RFC 1123, 3.2.4).
+///
+/// If the urgent byte is here and is no Data Mark, the client does not mean a Synch: all data is delivered.
+fn is_synching(lp: &mut Loop, client: Client, decoder: &Decoder, chunk: &[u8]) -> bool {
+    match client.socket().urgent(lp) {
+        Urgent::None => false,
+        Urgent::Ahead => true,
+        Urgent::First => {
+            let is_data_mark = match chunk {
+                [command::DM, ..] => decoder.is_after_iac(),
+                // By RFC 1122, 4.2.2.4, senders differ by one in the byte that they mark.
+                [IAC] | [IAC, command::DM, ..] => true,
+                _ => false,
+            };
+            is_data_mark || client.socket().found_urgent(lp)
         }
     }
 }

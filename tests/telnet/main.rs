@@ -3,6 +3,8 @@
 
 mod events;
 mod options;
+#[cfg(target_os = "linux")]
+mod synch;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
