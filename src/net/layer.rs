@@ -31,8 +31,8 @@ use crate::event_loop::Loop;
 /// The bit of a socket's tag that says that a table has, or had, an entry for it.
 const HAS_ENTRY: u16 = 1 << 15;
 
-/// The bit of a socket's tag that is set from an event that reports an urgent byte until the protocol has found it. This
-/// and the next bit are in the tag because only protocols read them, and the socket's flags have no bit left.
+/// The bit of a socket's tag that is set from an event that reports an urgent byte until the protocol has found it.
+/// This and the next bit are in the tag because only protocols read them, and the socket's flags have no bit left.
 const IS_URGENT: u16 = 1 << 14;
 
 /// The bit of a socket's tag that is set while bytes are delivered of which the first is the urgent byte.

@@ -470,9 +470,9 @@ impl Socket {
         state.stream.with_tcp(|stream| set_user_timeout(&stream, limit));
     }
 
-    /// Keeps an urgent byte of TCP (`MSG_OOB`) where it is in the stream (`SO_OOBINLINE`, tcp(7) and socket(7)). Without
-    /// this, reads skip the byte, as in Node: a protocol that sends a byte as urgent, such as telnet's Data Mark, would
-    /// lose it. [`Telnet`](crate::telnet::Telnet) switches this on for its sockets.
+    /// Keeps an urgent byte of TCP (`MSG_OOB`) where it is in the stream (`SO_OOBINLINE`, tcp(7) and socket(7)).
+    /// Without this, reads skip the byte, as in Node: a protocol that sends a byte as urgent, such as telnet's Data
+    /// Mark, would lose it. [`Telnet`](crate::telnet::Telnet) switches this on for its sockets.
     ///
     /// On Linux the byte is not lost if this is called before the byte is read. On a unix path it does nothing.
     #[doc(alias = "SO_OOBINLINE")]

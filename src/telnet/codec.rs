@@ -60,7 +60,7 @@ pub mod command {
     pub const SE: u8 = 240;
     /// No operation; some clients send it to keep a connection alive.
     pub const NOP: u8 = 241;
-    /// Data mark: the end of the data that a Synch discards.
+    /// Data mark: the end of the data that a Synch discards, if it is urgent. Otherwise it has no effect.
     pub const DM: u8 = 242;
     /// Break: the key of that name.
     pub const BRK: u8 = 243;
@@ -70,9 +70,9 @@ pub mod command {
     pub const AO: u8 = 245;
     /// Are you there? The answer is any visible text.
     pub const AYT: u8 = 246;
-    /// Erase character.
+    /// Erase character: the last one of the unfinished line.
     pub const EC: u8 = 247;
-    /// Erase line.
+    /// Erase line: the unfinished one.
     pub const EL: u8 = 248;
     /// Go ahead: your turn to type.
     pub const GA: u8 = 249;

@@ -13,14 +13,12 @@
 //! After an end or a destroy the rest is dropped.
 
 use super::codec::{self, Decoder, Event, IAC, SUBNEGOTIATION_LIMIT, command};
+use super::edit::{CTRL_D, Key, next_key};
 use super::lines::Lines;
 use super::{Client, Handler, Options, Telnet};
 use crate::Kind;
 use crate::Loop;
 use crate::net::{Socket, Urgent};
-
-/// The byte of Ctrl-D (ASCII: end of transmission).
-const CTRL_D: u8 = 0x04;
 
 /// The bit of a socket's tag that is set while its [`Session`] is in the loop's table.
 const HAS_SESSION: u16 = 1;
@@ -80,6 +78,13 @@ impl Session {
     }
 }
 
+impl Options {
+    /// Whether the client's keys edit the line.
+    fn edits(&self) -> bool {
+        self.edits_lines && !self.keeps_breaks
+    }
+}
+
 /// What to do with the rest of a chunk.
 enum Rest {
     Deliver,
@@ -126,6 +131,12 @@ impl<H: Handler> Telnet<H> {
                     if command == command::AYT {
                         client.write_line(lp, "[yes]");
                     }
+                    if let Some(key) = Key::of_command(command)
+                        && options.edits()
+                        && !is_synching
+                    {
+                        lines.erase(key, &mut |change| client.echo(lp, &change));
+                    }
                     handler.on_command(lp, client, command);
                 }
                 Event::Negotiate { verb, option } => {
@@ -143,6 +154,7 @@ impl<H: Handler> Telnet<H> {
                     }
                 }
             }
+            let has_keys = options.edits() && next_key(data).is_some();
             loop {
                 match rest_of_chunk(lp, client) {
                     Rest::Deliver => {}
@@ -155,8 +167,13 @@ impl<H: Handler> Telnet<H> {
                     }
                     Rest::Drop => return,
                 }
-                let line =
-                    if options.keeps_breaks { lines.next_raw_line(&mut data) } else { lines.next_line(&mut data) };
+                let line = if options.keeps_breaks {
+                    lines.next_raw_line(&mut data)
+                } else if has_keys || client.has_screen(lp) && options.edits() {
+                    lines.next_edited_line(&mut data, &mut |change| client.echo(lp, &change))
+                } else {
+                    lines.next_line(&mut data)
+                };
                 match line {
                     Some(Ok(line)) => {
                         log::trace!(target: "bucle::telnet", "{client} sent a line of {} bytes", line.len());

@@ -1,5 +1,5 @@
-//! The Synch of RFC 854: a Data Mark as an urgent byte of TCP (`MSG_OOB`), as `telnet> send synch` and `toggle autosynch`
-//! send it. RFC 1123, 3.2.4: everything but commands is discarded until the Data Mark.
+//! The Synch of RFC 854: a Data Mark as an urgent byte of TCP (`MSG_OOB`), as `telnet> send synch` and `toggle
+//! autosynch` send it. RFC 1123, 3.2.4: everything but commands is discarded until the Data Mark.
 
 use bucle::net::SocketOptions;
 use socket2::SockRef;
