@@ -46,7 +46,7 @@ const OF_NET: u16 = HAS_ENTRY | IS_URGENT | STARTS_URGENT;
 pub(crate) enum Urgent {
     /// There is none.
     None,
-    /// It comes later; or it is in this chunk, which has waited in the inbox, and its place is lost.
+    /// It comes later; or it is in this chunk, which has waited in the inbox, and its place is not known.
     Ahead,
     /// It is the first byte of this chunk.
     First,
@@ -233,7 +233,7 @@ impl super::state::SocketState {
         }
     }
 
-    /// The bytes just read go to the inbox, where they are joined with others.
+    /// The bytes just read go to the inbox, which does not keep the place of the urgent byte.
     pub(super) fn forget_place_of_urgent_byte(&mut self) {
         self.tag &= !STARTS_URGENT;
     }

@@ -159,6 +159,48 @@ fn telnet_sends_a_synch_and_the_next_line_arrives_whole() {
     }
 }
 
+/// BusyBox asks the server to show what is typed, is refused, and sends lines.
+#[test]
+fn busybox_in_a_terminal_joins_the_chat() {
+    let server = Served::start(&["chat"]);
+    let is_there = Command::new("busybox").arg("telnet").stdin(Stdio::null()).output().is_ok();
+    if !is_there {
+        return skip("busybox");
+    }
+    let command = format!("busybox telnet 127.0.0.1 {}", server.port());
+    let Some(mut telnet) = Client::start("script", &["-qec", &command, "/dev/null"]) else { return };
+    telnet.wait_for("¡Bienvenido! You are guest1");
+    telnet.type_in("/nick anx\x7fa\n");
+    // Its terminal makes `\r\r\n` of a line break.
+    telnet.wait_for("-- guest1 is now called ana\r");
+    telnet.type_in("hok\x7fla €\n");
+    telnet.wait_for("ana: hola €\r");
+    telnet.type_in("/quit\n");
+    telnet.wait_for("-- good-bye");
+}
+
+/// A terminal in raw mode sends each key, and `\r` for Enter: the server edits the line.
+#[test]
+fn a_raw_terminal_corrects_its_lines_in_the_chat() {
+    let server = Served::start(&["chat"]);
+    if Command::new("nc").arg("-h").stdin(Stdio::null()).output().is_err() {
+        return skip("nc");
+    }
+    let command = format!("stty raw -echo; nc 127.0.0.1 {}", server.port());
+    let Some(mut nc) = Client::start("script", &["-qec", &command, "/dev/null"]) else { return };
+    nc.wait_for("¡Bienvenido! You are guest1");
+    for (typed, line) in [
+        ("hok\x7fla\r", "hola"),
+        ("ñandú€\x08\x08ú\r", "ñandú"),
+        ("uno dos\x17tres\r", "uno tres"),
+        ("uno dos\x15tres\r", "tres"),
+        ("\x7f\x08\x15\x17fin\r", "fin"),
+    ] {
+        nc.type_in(typed);
+        nc.wait_for(&format!("guest1: {line}\r\n"));
+    }
+}
+
 #[test]
 fn nc_gets_greeting_and_answer() {
     let server = Served::start(&["tutorial"]);
