@@ -27,6 +27,7 @@ pub fn telnet_codec(input: &[u8]) {
 /// The line splitter, with and without line breaks in its output.
 pub fn lines(input: &[u8]) {
     crate::telnet::lines::properties::hold_for(input);
+    crate::telnet::edit::properties::hold_for(input);
 }
 
 /// UTF-8 decoding across reads.

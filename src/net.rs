@@ -103,6 +103,7 @@ use crate::event_loop::{Cause, Loop};
 use accept::Shortage;
 use handler::HandlerSlot;
 use layer::Tables;
+pub(crate) use layer::Urgent;
 use lookup::Resolver;
 use outbox::{Outbox, Outboxes};
 use pending::Pending;

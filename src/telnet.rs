@@ -5,7 +5,7 @@
 //! and does not know sockets:
 //!
 //! ```text
-//!   socket ─▶ codec ──data──▶ lines ─────────────────▶ on_line(client, "hola")
+//!   socket ─▶ codec ──data──▶ lines, edit ───────────▶ on_line(client, "hola")
 //!               ├──command───────────────────────────▶ on_command      (AYT is answered here)
 //!               ├──subnegotiation────────────────────▶ on_subnegotiation
 //!               └──verb──▶ negotiation ───settled────▶ on_option
@@ -59,6 +59,38 @@
 //!   the bytes before such a FIN are a line too.
 //! * Ctrl-D in a telnet is the byte `04` without a line break. On an empty line it means "end of input" and is treated
 //!   like a FIN.
+//! * BusyBox's telnet sends each key from the first WILL ECHO on, until a WONT ECHO; then it sends lines, and agrees to
+//!   no further WILL ECHO. The telnet of Windows and many MUD clients send each key always. For these the server edits
+//!   the line, see below.
+//!
+//! # Keys
+//!
+//! A client that sends each key also sends mistakes and their corrections. So Backspace, Delete, Ctrl-W, Ctrl-U and the
+//! commands EC and EL erase a character, a word or the line on the server (`edit.rs` has the table), and
+//! [`Handler::on_line`] gets the result. This needs no call; [`Options::edits_lines`] switches it off.
+//!
+//! By default the server sends nothing back. After [`Client::set_echo`] with [`Echo::ByServer`] it shows what is typed,
+//! and takes what is erased from the screen; with [`Echo::Hidden`] it shows nothing for a while.
+//!
+//! # Synch
+//!
+//! A client that wants to get rid of what it has sent (`telnet> send synch`; Ctrl-C after `toggle autosynch`) sends the
+//! command DM, "Data Mark", as an urgent byte of TCP. A [`Telnet`] obeys RFC 854 ("The TELNET Synch Signal") and RFC
+//! 1123, 3.2.4: when the kernel reports the urgent byte, all data that was not delivered yet is discarded, up to the
+//! Data Mark. That includes lines that wait behind a [`Client::pause`]. Commands and negotiations in between are
+//! obeyed. The unfinished line stays as it is, because its bytes were delivered to the line splitter before.
+//!
+//! ```text
+//!   read before          in the kernel, with the urgent mark       behind the mark
+//!   "one\r\nho"          "xyz\r\n" IAC AYT "tw"  IAC DM            "la\r\n"
+//!   on_line "one"        on_command AYT            on_command DM   on_line "hola"
+//! ```
+//!
+//! The urgent byte must stay in its place among the data (`SO_OOBINLINE`): otherwise its IAC would take the next byte
+//! for a command. [`server_options`] set this for a listener, and a `Telnet` on another server's socket, or on a
+//! client's, sets it itself ([`Socket::set_urgent_in_line`](crate::net::Socket::set_urgent_in_line)). It stays set if
+//! the socket is upgraded to another protocol. Where the urgent mark is lost (some firewalls clear it), and on systems
+//! other than Linux, a Data Mark is a command without effect. An urgent byte that is no Data Mark is data.
 //!
 //! # Options
 //!
@@ -68,7 +100,8 @@
 //!
 //! | a server that wants | enables | and gets |
 //! |---|---|---|
-//! | to hide a password | [`Side::Us`], [`option::ECHO`] (RFC 857) | lines, as before; the client does not show them |
+//! | to hide a password | [`Side::Us`], [`option::ECHO`] (RFC 857), or [`Client::set_echo`] | lines, as before; the client does not show them |
+//! | to show each key itself | [`Client::set_echo`] with [`Echo::ByServer`]: `ECHO` and [`option::SGA`] (RFC 858) | lines, as before |
 //! | the size of the window | [`Side::Him`], [`option::NAWS`] (RFC 1073) | four bytes, and again when the size changes |
 //! | the type of the terminal | [`Side::Him`], [`option::TTYPE`] (RFC 1091) | `0` and a name, after it has sent `1` with [`Client::subnegotiate`] |
 //!
@@ -77,7 +110,10 @@
 //! | memory or time | limit | when it is reached |
 //! |---|---|---|
 //! | a connection between two lines | no memory; in the middle of a line 48 bytes and the line | |
-//! | a client with options that are on or being negotiated | the options that the program enables and the policy allows, 256 at most: some 350 bytes, and 3 for each option | |
+//! | a client with options that are on, being negotiated, or refused | 256 options: some 350 bytes, and 4 for each option | |
+//! | requests for an option that is refused | [`REFUSAL_LIMIT`](negotiation::REFUSAL_LIMIT), 64, are answered | further ones are not answered; the connection goes on |
+//! | a client after [`Client::set_echo`] | 12 bytes more | |
+//! | an echo | less than ten bytes for each typed byte; it is queued like an answer | as with answers that the client does not read |
 //! | an unfinished line | [`Options::max_line`], 64 KiB | [`Handler::on_long_line`]: the client gets a message, and the connection ends |
 //! | a subnegotiation | 1 KiB is kept | the rest is skipped |
 //! | answers that the client does not read | the socket's high-water mark | the server stops reading from the client until they are sent |
@@ -86,6 +122,8 @@
 
 mod client;
 pub mod codec;
+mod columns;
+pub(crate) mod edit;
 mod forward;
 pub mod lines;
 pub mod negotiation;
@@ -93,9 +131,8 @@ mod session;
 
 use std::any::Any;
 use std::net::IpAddr;
-use std::time::Duration;
 
-pub use client::{Client, broadcast};
+pub use client::{Client, Echo, LINGER, broadcast};
 pub use codec::option;
 pub use negotiation::{Policy, Side};
 
@@ -110,9 +147,6 @@ use lines::{LineTooLong, Lines};
 /// client. So the limit is for broadcasts: about a thousand lines of a chat.
 pub const OUTBOX_LIMIT: usize = 1024 * 1024;
 
-/// How long after our FIN a client may take to read the rest and answer with its own FIN.
-pub const LINGER: Duration = Duration::from_secs(5);
-
 /// Handles the events of telnet clients and of their server. Every method has a default body.
 #[expect(unused_variables, reason = "the names are for implementors")]
 pub trait Handler: Any {
@@ -124,7 +158,8 @@ pub trait Handler: Any {
     /// As [`net::Handler::on_ready`](crate::net::Handler::on_ready).
     fn on_ready(&mut self, lp: &mut Loop, client: Client) {}
     /// A whole line has arrived, without its line break (with it, if [`Options::keeps_breaks`] is set). It may contain
-    /// any bytes: [`lines::printable`] makes text of it that is safe to show to others.
+    /// any bytes, except those of keys that [edit](Options::edits_lines) it: [`lines::printable`] makes text of it that
+    /// is safe to show to others.
     ///
     /// After [`Client::pause`] no further line is delivered until [`Client::resume`]; after [`Client::end`] and
     /// [`Client::destroy`] none at all. After [`Socket::upgrade`](crate::net::Socket::upgrade) the new handler gets the
@@ -203,8 +238,12 @@ pub struct Options {
     /// How many bytes a line may have, without its line break. Default: [`Lines::LIMIT`], 64 KiB.
     pub max_line: usize,
     /// Lines are delivered with their line break as it was sent, and only `\n` ends a line: for servers that forward
-    /// lines unchanged. A Ctrl-D is data then. Default: `false`.
+    /// lines unchanged. Ctrl-D and all other keys are data then. Default: `false`.
     pub keeps_breaks: bool,
+    /// Backspace, Ctrl-W and Ctrl-U, and the commands EC and EL, edit the line that the client is typing: needed by
+    /// clients that send each key. The bytes `08`, `7f`, `15` and `17` are then never part of a line. Has no effect
+    /// with [`keeps_breaks`](Self::keeps_breaks). Default: `true`.
+    pub edits_lines: bool,
     /// Which telnet options a client may switch on. Default: [`Policy::REFUSE_ALL`]. [`Client::enable`] does not need a
     /// policy.
     pub policy: Policy,
@@ -212,7 +251,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_line: Lines::LIMIT, keeps_breaks: false, policy: Policy::REFUSE_ALL }
+        Options { max_line: Lines::LIMIT, keeps_breaks: false, edits_lines: true, policy: Policy::REFUSE_ALL }
     }
 }
 
@@ -239,10 +278,11 @@ pub fn listen<H: Handler>(
 }
 
 /// The options of a telnet server. `no_delay` is set: the loop gathers small writes already, so the kernel should not
-/// delay them again. At most [`OUTBOX_LIMIT`] bytes may be queued for one client.
+/// delay them again. At most [`OUTBOX_LIMIT`] bytes may be queued for one client. `urgent_in_line` is set: a [`Telnet`]
+/// needs it for the Synch, and would otherwise set it for each connection.
 pub fn server_options() -> ServerOptions {
     let limits = Limits { outbox_bytes: Some(OUTBOX_LIMIT), ..Limits::NONE };
-    ServerOptions { no_delay: true, limits, ..ServerOptions::default() }
+    ServerOptions { no_delay: true, urgent_in_line: true, limits, ..ServerOptions::default() }
 }
 
 /// A [`net::Handler`](crate::net::Handler) that speaks telnet to its sockets, and calls `H` with lines.

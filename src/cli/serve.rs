@@ -163,6 +163,7 @@ fn open<H: Handler>(
         keep_alive: true,
         keep_alive_initial_delay: KEEP_ALIVE_DELAY,
         user_timeout: USER_TIMEOUT,
+        urgent_in_line: serve.kind.is_for_lines(),
         high_water_mark: HIGH_WATER_MARK,
         max_connections: Some(max_connections),
         full_message: serve.kind.last_message(FULL),

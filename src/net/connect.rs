@@ -272,7 +272,7 @@ impl Loop {
         let Some(state) = self.net.socket_mut(socket) else { return };
         state.stream = stream;
         // They describe the descriptor of the address before.
-        state.clear(READABLE | HANGUP | BROKEN);
+        state.clear(READABLE | HANGUP | BROKEN | URGENT);
         let Some(number) = self.connecting(socket).map(|connecting| connecting.number) else { return };
         let timer = has_more.then(|| self.start_net_timer(ATTEMPT_TIMEOUT, NetTimer::Attempt(socket, number)));
         if let Some(connecting) = self.connecting(socket) {

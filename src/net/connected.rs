@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::outbox::Outboxes;
 use super::state::flag::*;
 use super::state::{Link, Reset, SocketState, Writing};
-use super::stream::{set_keep_alive, set_user_timeout};
+use super::stream::{set_keep_alive, set_urgent_in_line, set_user_timeout};
 use super::{Error, Pending, Socket};
 use crate::error_codes;
 use crate::event_loop::{Kind, Loop};
@@ -78,6 +78,9 @@ impl Loop {
             }
             if !more.user_timeout.is_zero() {
                 state.stream.with_tcp(|stream| set_user_timeout(&stream, more.user_timeout));
+            }
+            if more.urgent_in_line {
+                state.stream.with_tcp(|stream| set_urgent_in_line(&stream, true));
             }
             if let Some(timer) = timer {
                 self.timers_clear(timer);

@@ -5,7 +5,7 @@
 //!
 //! | state | stored in | cost per connection |
 //! |---|---|---|
-//! | a few bits that every connection has (open, closing, reads are throttled) | the tag, 15 bits of the socket's 72 bytes | none |
+//! | a few bits that every connection has (open, closing, reads are throttled) | the tag, 13 bits of the socket's 72 bytes | none |
 //! | values that few connections have at a time (agreed options, half a message) | an entry in the loop's table for that type | the value and about 20 bytes, only while there is an entry |
 //!
 //! ```text
@@ -25,11 +25,32 @@ use std::collections::HashMap;
 
 use super::Socket;
 use super::state::Link;
-use super::state::flag::UPGRADING;
+use super::state::flag::{UPGRADING, URGENT};
 use crate::event_loop::Loop;
 
 /// The bit of a socket's tag that is set if a table has, or had, an entry for the socket.
 const HAS_ENTRY: u16 = 1 << 15;
+
+/// The bit of a socket's tag that is set from an event that reports an urgent byte until the protocol has found it.
+/// This and the next bit are in the tag because only protocols read them, and the socket's flags have no bit left.
+const IS_URGENT: u16 = 1 << 14;
+
+/// The bit of a socket's tag that is set while bytes are delivered of which the first is the urgent byte.
+const STARTS_URGENT: u16 = 1 << 13;
+
+/// The bits of a socket's tag that do not belong to the protocol.
+const OF_NET: u16 = HAS_ENTRY | IS_URGENT | STARTS_URGENT;
+
+/// The place of a socket's urgent byte (`MSG_OOB`) in its data, as far as it is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Urgent {
+    /// There is none.
+    None,
+    /// It comes later; or it is in this chunk, which has waited in the inbox, and its place is not known.
+    Ahead,
+    /// It is the first byte of this chunk.
+    First,
+}
 
 /// A table is shrunk when it has room for more than this many times its entries; with fewer than [`FEW_ENTRIES`]
 /// entries, for more than this many times that number.
@@ -105,13 +126,13 @@ impl Socket {
     /// closed socket.
     #[inline]
     pub(crate) fn tag(self, lp: &Loop) -> u16 {
-        lp.net.socket(self).map_or(0, |state| state.tag & !HAS_ENTRY)
+        lp.net.socket(self).map_or(0, |state| state.tag & !OF_NET)
     }
 
-    /// Sets the bits of `set` and clears those of `clear`. Bit 15 is reserved for [`HAS_ENTRY`].
+    /// Sets the bits of `set` and clears those of `clear`. The three highest bits are not the protocol's.
     #[inline]
     pub(crate) fn change_tag(self, lp: &mut Loop, set: u16, clear: u16) {
-        debug_assert!((set | clear) & HAS_ENTRY == 0, "bit 15 marks sockets with entries in a table");
+        debug_assert!((set | clear) & OF_NET == 0, "these bits are not the protocol's");
         if let Some(state) = lp.net.socket_mut(self) {
             state.tag = state.tag & !clear | set;
         }
@@ -158,6 +179,37 @@ impl Socket {
         lp.net.handlers.get(state.handler as usize).is_some_and(|slot| slot.handler.is_none())
     }
 
+    /// Where the urgent byte is, seen from the bytes that are being delivered. Needs
+    /// [`set_urgent_in_line`](Self::set_urgent_in_line); on Linux only.
+    #[inline]
+    pub(crate) fn urgent(self, lp: &Loop) -> Urgent {
+        match lp.net.socket(self).map_or(0, |state| state.tag & (IS_URGENT | STARTS_URGENT)) {
+            0 => Urgent::None,
+            IS_URGENT => Urgent::Ahead,
+            _ => Urgent::First,
+        }
+    }
+
+    /// The protocol has found the urgent byte. Returns whether there is another one behind it.
+    pub(crate) fn found_urgent(self, lp: &mut Loop) -> bool {
+        // The flag `URGENT` stays until a read finds nothing, because reads stop before the next urgent byte.
+        let Some(state) = lp.net.socket_mut(self) else { return false };
+        state.tag &= !STARTS_URGENT;
+        if !state.stream.has_urgent_byte() {
+            state.tag &= !IS_URGENT;
+        }
+        state.tag & IS_URGENT != 0
+    }
+
+    /// For a protocol whose socket is connected: switches [`set_urgent_in_line`](Self::set_urgent_in_line) on, unless
+    /// the socket has it from its server's options.
+    pub(crate) fn needs_urgent_in_line(self, lp: &mut Loop) {
+        let server = self.server(lp).and_then(|server| lp.net.server(server));
+        if !server.is_some_and(|server| server.options.urgent_in_line) {
+            self.set_urgent_in_line(lp, true);
+        }
+    }
+
     /// Whether [`Socket::upgrade`] was called and `on_upgrade` is still to come.
     pub(crate) fn is_upgrading(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.is(UPGRADING))
@@ -167,7 +219,37 @@ impl Socket {
 impl super::state::SocketState {
     /// Clears the bits of the protocol, when the handler is replaced. Entries stay.
     pub(super) fn clear_tag(&mut self) {
-        self.tag &= HAS_ENTRY;
+        self.tag &= OF_NET;
+    }
+
+    /// An event reports an urgent byte. The kernel is asked, because the byte may have been read since the event.
+    pub(super) fn note_urgent_event(&mut self) {
+        self.set(URGENT);
+        if self.stream.has_urgent_byte() {
+            self.tag |= IS_URGENT;
+        }
+    }
+
+    /// Bytes were read. A read stops before the urgent byte. So if the kernel does not have it any longer, it is the
+    /// first of these bytes.
+    #[cold]
+    pub(super) fn note_urgent_read(&mut self) {
+        if self.tag & IS_URGENT != 0 && !self.stream.has_urgent_byte() {
+            self.tag |= STARTS_URGENT;
+        }
+    }
+
+    /// The bytes just read go to the inbox, which does not keep the place of the urgent byte.
+    pub(super) fn forget_place_of_urgent_byte(&mut self) {
+        self.tag &= !STARTS_URGENT;
+    }
+
+    /// A read found nothing, so the urgent byte was read, too. It may still wait in the inbox.
+    pub(super) fn note_urgent_end(&mut self) {
+        if !self.has_undelivered() {
+            self.clear(URGENT);
+            self.tag &= !(IS_URGENT | STARTS_URGENT);
+        }
     }
 }
 

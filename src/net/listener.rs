@@ -18,7 +18,7 @@ use mio::net::{TcpListener, UnixListener};
 use super::endpoint::{Endpoint, abstract_address, check_length, failed_on, show_path};
 use super::server::ServerOptions;
 use super::stream::Stream;
-use super::stream::{set_keep_alive, set_user_timeout};
+use super::stream::{set_keep_alive, set_urgent_in_line, set_user_timeout};
 use super::{BACKLOG, Error};
 use crate::Result;
 use crate::error_codes;
@@ -241,6 +241,9 @@ pub(super) fn set_listener_options(
     if !options.user_timeout.is_zero() {
         apply(&mut |socket| set_user_timeout(&socket, options.user_timeout));
     }
+    if options.urgent_in_line {
+        apply(&mut |socket| set_urgent_in_line(&socket, true));
+    }
 }
 
 fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
@@ -286,6 +289,7 @@ mod tests {
             keep_alive: true,
             keep_alive_initial_delay: minute,
             user_timeout: limit,
+            urgent_in_line: true,
             ..ServerOptions::default()
         };
         let mut event_loop = EventLoop::new().expect("a loop");
@@ -314,6 +318,7 @@ mod tests {
                     (Duration::from_secs(1), 10)
                 );
                 assert_eq!(socket.tcp_user_timeout()?, Some(limit));
+                assert!(socket.out_of_band_inline()?);
                 was_asked = true;
                 Ok(())
             });
@@ -321,8 +326,10 @@ mod tests {
             // The options can also be changed later, for one socket.
             socket.set_user_timeout(lp, Duration::ZERO);
             socket.set_keep_alive(lp, false, Duration::ZERO);
+            socket.set_urgent_in_line(lp, false);
             lp.net.socket(socket).expect("it is there").stream.with_tcp(|socket| {
                 assert_eq!((socket.keepalive()?, socket.tcp_user_timeout()?), (false, None));
+                assert!(!socket.out_of_band_inline()?);
                 was_asked = false;
                 Ok(())
             });

@@ -64,6 +64,9 @@ impl Loop {
         state.bytes_read += n as u64;
         // Copied: the handler may change or remove the state.
         let (flags, handler, idle_timer) = (state.among(u32::MAX), state.handler, state.idle_timer);
+        if flags & URGENT != 0 {
+            state.note_urgent_read();
+        }
         let mut reads_on = n >= buf.len();
         // A short read has emptied the socket, unless a FIN, an error or urgent data follows the bytes.
         if !reads_on && flags & (HANGUP | URGENT) == 0 {
@@ -99,7 +102,7 @@ impl Loop {
         match result {
             Ok(()) => self.eof(socket),
             // All was read, the urgent data too: later short reads are complete again.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return state.clear(URGENT),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return state.note_urgent_end(),
             Err(error) => self.destroy_socket(socket, Some(Error::system("read", &error))),
         }
         self.boundary();
@@ -116,6 +119,7 @@ impl Loop {
         }
         let high_water_mark = state.high_water_mark as usize;
         state.set(SLOW_DELIVERY);
+        state.forget_place_of_urgent_byte();
         let inbox = &mut state.more().inbox;
         inbox.push(chunk);
         if inbox.len() >= high_water_mark {

@@ -160,7 +160,7 @@ impl Loop {
             state.set(flag::BROKEN);
         }
         if readiness.is_any(Readiness::PRIORITY) {
-            state.set(flag::URGENT);
+            state.note_urgent_event();
         }
         if is_readable {
             // It is read now, so its entry in the ready list is skipped. An event that is only writable (kqueue reports

@@ -72,6 +72,9 @@ pub struct ServerOptions {
     pub keep_alive_initial_delay: Duration,
     /// As [`Socket::set_user_timeout`](super::Socket::set_user_timeout). Default: zero, the system's own.
     pub user_timeout: Duration,
+    /// As [`Socket::set_urgent_in_line`](super::Socket::set_urgent_in_line). Default: no, as in Node.
+    #[doc(alias = "SO_OOBINLINE")]
+    pub urgent_in_line: bool,
     /// The high-water mark of each socket, for reading and writing. Default: [`HIGH_WATER_MARK`].
     pub high_water_mark: usize,
     /// With this many connections the server is full: each further connection is accepted, reported to `on_drop` and
@@ -113,6 +116,7 @@ impl Default for ServerOptions {
             keep_alive: false,
             keep_alive_initial_delay: Duration::ZERO,
             user_timeout: Duration::ZERO,
+            urgent_in_line: false,
             high_water_mark: HIGH_WATER_MARK,
             max_connections: None,
             full_message: None,

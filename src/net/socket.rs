@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::state::flag::*;
 use super::state::{IDLE_LIMIT_UNSET, NO_SERVER, SocketState, Writing};
-use super::stream::{set_keep_alive, set_user_timeout};
+use super::stream::{set_keep_alive, set_urgent_in_line, set_user_timeout};
 use super::{Error, HIGH_WATER_MARK, IntoHandler, Limits, NetTimer, ServerId, Target};
 use crate::Result;
 use crate::event_loop::token::Key;
@@ -40,7 +40,7 @@ use crate::event_loop::{Kind, Loop, TimerId, limit_ms};
 /// * Pipes: [`pipe`](Self::pipe), [`pipe_without_end`](Self::pipe_without_end), [`unpipe`](Self::unpipe).
 /// * Limits and options: [`set_timeout`](Self::set_timeout), [`set_limits`](Self::set_limits),
 ///   [`set_no_delay`](Self::set_no_delay), [`set_keep_alive`](Self::set_keep_alive),
-///   [`set_user_timeout`](Self::set_user_timeout).
+///   [`set_user_timeout`](Self::set_user_timeout), [`set_urgent_in_line`](Self::set_urgent_in_line).
 /// * State: [`info`](Self::info), [`exists`](Self::exists), [`serial`](Self::serial), [`server`](Self::server),
 ///   [`remote_address`](Self::remote_address), [`write_refusal`](Self::write_refusal),
 ///   [`writable_length`](Self::writable_length), [`unsent_length`](Self::unsent_length),
@@ -73,6 +73,9 @@ pub struct SocketOptions {
     pub keep_alive_initial_delay: Duration,
     /// As [`Socket::set_user_timeout`]. Default: zero, the system's own.
     pub user_timeout: Duration,
+    /// As [`Socket::set_urgent_in_line`]. Default: no, as in Node.
+    #[doc(alias = "SO_OOBINLINE")]
+    pub urgent_in_line: bool,
     /// As [`Socket::set_timeout`]. Default: off.
     pub timeout: Duration,
     /// Limits on the memory and time that the connection may cost. Default: none.
@@ -89,6 +92,7 @@ impl Default for SocketOptions {
             keep_alive: false,
             keep_alive_initial_delay: Duration::ZERO,
             user_timeout: Duration::ZERO,
+            urgent_in_line: false,
             timeout: Duration::ZERO,
             limits: Limits::NONE,
         }
@@ -198,6 +202,9 @@ impl Socket {
         }
         if options.flowing {
             state.set(FLOWING | PROGRAM_READS | READING);
+        }
+        if options.urgent_in_line {
+            state.more().urgent_in_line = true;
         }
         if options.no_delay || options.keep_alive || !options.user_timeout.is_zero() {
             state.more().no_delay = options.no_delay;
@@ -465,6 +472,20 @@ impl Socket {
             state.more().user_timeout = limit;
         }
         state.stream.with_tcp(|stream| set_user_timeout(&stream, limit));
+    }
+
+    /// Keeps an urgent byte of TCP (`MSG_OOB`) where it is in the stream (`SO_OOBINLINE`, tcp(7) and socket(7)).
+    /// Without this, reads skip the byte, as in Node: a protocol that sends a byte as urgent, such as telnet's Data
+    /// Mark, would lose it. [`Telnet`](crate::telnet::Telnet) switches this on for its sockets.
+    ///
+    /// On Linux the byte is not lost if this is called before the byte is read. On a unix path it does nothing.
+    #[doc(alias = "SO_OOBINLINE")]
+    pub fn set_urgent_in_line(self, lp: &mut Loop, enable: bool) {
+        let Some(state) = lp.net.socket_mut(self) else { return };
+        if state.remembers_options() {
+            state.more().urgent_in_line = enable;
+        }
+        state.stream.with_tcp(|stream| set_urgent_in_line(&stream, enable));
     }
 
     /// The state of the socket; `None` when it is gone. The first call asks the kernel for the peer's address and

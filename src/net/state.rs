@@ -87,8 +87,9 @@ pub(super) struct More {
     pub resets_on_connect: Option<Reset>,
     /// `end` was called before `connect_to`: the FIN is sent as soon as the socket is connected.
     pub ends_on_connect: bool,
-    /// This and the next two: options that each new descriptor of a client socket gets.
+    /// This and the next three: options that each new descriptor of a client socket gets.
     pub no_delay: bool,
+    pub urgent_in_line: bool,
     pub keep_alive: Option<Duration>,
     pub user_timeout: Duration,
     /// Limits of this socket, instead of its server's.
@@ -109,6 +110,7 @@ impl More {
             && self.resets_on_connect.is_none()
             && !self.ends_on_connect
             && !self.no_delay
+            && !self.urgent_in_line
             && self.keep_alive.is_none()
             && self.user_timeout.is_zero()
             && self.limits.is_none()

@@ -13,6 +13,12 @@ use std::time::Duration;
 use mio::net::{TcpStream, UnixStream};
 use socket2::{SockRef, TcpKeepalive};
 
+/// Flags of `recv(2)` on Linux.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MSG_OOB: i32 = 1;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MSG_PEEK: i32 = 2;
+
 /// The descriptor: TCP or unix.
 pub(super) enum Stream {
     /// Never opened, or closed.
@@ -125,6 +131,24 @@ impl Stream {
         peeked.is_ok()
     }
 
+    /// Whether the kernel has an urgent byte that was not read yet, on a socket with
+    /// [`set_urgent_in_line`](super::Socket::set_urgent_in_line). Reads nothing. On Linux only.
+    pub fn has_urgent_byte(&self) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Stream::Tcp(stream) = self {
+            let socket = SockRef::from(stream);
+            if !socket.out_of_band_inline().unwrap_or(false) {
+                return false;
+            }
+            // The kernel returns the byte by itself only while it is not in line. Nothing is read in between.
+            let _ = socket.set_out_of_band_inline(false);
+            let peeked = socket.recv_with_flags(&mut [MaybeUninit::uninit()], MSG_OOB | MSG_PEEK);
+            let _ = socket.set_out_of_band_inline(true);
+            return matches!(peeked, Ok(1));
+        }
+        false
+    }
+
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
@@ -195,11 +219,16 @@ impl Stream {
 /// before the close.
 fn interest() -> mio::Interest {
     let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
-    // A read stops before urgent data although more bytes follow. With this interest the kernel reports urgent data,
-    // and such a socket is read until `WouldBlock`.
+    // A read stops before urgent data although more bytes follow, with `SO_OOBINLINE` too. With this interest the
+    // kernel reports urgent data, and such a socket is read until `WouldBlock`.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let both = both | mio::Interest::PRIORITY;
     both
+}
+
+/// Switches `SO_OOBINLINE`: whether a read returns the urgent byte in its place, or skips it.
+pub(super) fn set_urgent_in_line(socket: &SockRef<'_>, enable: bool) -> io::Result<()> {
+    socket.set_out_of_band_inline(enable)
 }
 
 /// The time between two keepalive probes; libuv's number.

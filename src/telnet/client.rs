@@ -4,19 +4,26 @@
 //! entry of the loop's table for that type, so that the handle reaches it from every callback:
 //!
 //! ```text
-//!   an option is on, or being negotiated ─┐
-//!   the client does not read its answers ─┼─▶ ClientState, until none of these is true
-//!   our FIN was sent ─────────────────────┘
+//!   an option is on, being negotiated, or was refused ─┐
+//!   the client does not read its answers ──────────────┼─▶ ClientState, until none of these is true
+//!   the program has called `set_echo` ─────────────────┤
+//!   our FIN was sent ──────────────────────────────────┘
 //! ```
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::codec;
+use super::codec::option::{ECHO, SGA};
+use super::edit::{Change, Screen};
 use super::negotiation::{Negotiation, Outcome, Policy, Side};
-use super::{LINGER, codec};
 use crate::net::Socket;
 use crate::{Loop, TimerId};
+
+/// How long after our FIN a client may take to read the rest and answer with its own FIN.
+pub const LINGER: Duration = Duration::from_secs(5);
 
 /// The handle of a telnet client: a [`Socket`] whose writes follow telnet's rules.
 ///
@@ -24,6 +31,23 @@ use crate::{Loop, TimerId};
 /// has ended or closed, writes do nothing. A handle never names another client later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(pub(super) Socket);
+
+/// Which side shows what a client types. For [`Client::set_echo`].
+///
+/// | | the client sends | its screen shows what is typed |
+/// |---|---|---|
+/// | [`ByClient`](Self::ByClient) | lines | the client, or its terminal |
+/// | [`ByServer`](Self::ByServer) | each key | the server |
+/// | [`Hidden`](Self::Hidden) | lines or keys, as before; some clients keys | nothing |
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Echo {
+    /// The client shows it: so every connection starts.
+    ByClient,
+    /// The server shows it: this is "character mode".
+    ByServer,
+    /// Neither side shows it: for a password.
+    Hidden,
+}
 
 /// The state of a client, except its unfinished line. Kept only while it differs from the default.
 #[derive(Default, Debug)]
@@ -34,9 +58,13 @@ pub(super) struct ClientState {
     /// Destroys the connection some time after our FIN. It is cleared if the client closes first, as nearly all do:
     /// otherwise a server that thousands of clients leave in a second would keep thousands of timers for [`LINGER`].
     linger_timer: Option<TimerId>,
+    /// After a [`Client::set_echo`], until it is [`Echo::ByClient`] again.
+    screen: Option<Screen>,
+    /// [`Echo::ByServer`]: what is typed is shown once the client has agreed.
+    shows_keys: bool,
 }
 
-const _: () = assert!(size_of::<ClientState>() <= 40, "a client with an option that is on costs this much more");
+const _: () = assert!(size_of::<ClientState>() <= 56, "a client with an option that is on costs this much more");
 
 /// The socket is paused by this layer. The program may have paused the client as well: then the socket stays paused
 /// when this layer would resume it.
@@ -47,7 +75,14 @@ struct Throttle {
 
 impl ClientState {
     fn is_default(&self) -> bool {
-        self.negotiation.is_idle() && self.throttle.is_none() && self.linger_timer.is_none()
+        self.negotiation.is_idle() && self.throttle.is_none() && self.linger_timer.is_none() && self.screen.is_none()
+    }
+
+    /// Whether this side shows what is typed now: the program wants it, and the client has agreed to show nothing and
+    /// to send each key.
+    fn is_echoing(&self) -> bool {
+        let is_on = |option| self.negotiation.is_enabled(Side::Us, option);
+        self.shows_keys && is_on(ECHO) && is_on(SGA)
     }
 }
 
@@ -182,6 +217,96 @@ impl Client {
         self.negotiate(lp, |negotiation| negotiation.disable(side, option));
     }
 
+    /// Changes which side shows what the client types, by the options [`ECHO`](codec::option::ECHO) (RFC 857)
+    /// and [`SGA`](codec::option::SGA) (RFC 858). A client
+    /// that does not speak telnet, or refuses, goes on showing it itself.
+    ///
+    /// * [`Echo::ByServer`] asks for both options. When the client has agreed, each typed character is sent back, and
+    ///   taken from the screen again when it is erased (backspace, space and backspace for each of its columns).
+    ///   Control characters are shown as [`lines::printable`](super::lines::printable) does, a tab as one space. A
+    ///   client that agrees to `ECHO` only goes back to [`Echo::ByClient`].
+    /// * [`Echo::Hidden`] asks for `ECHO`, and sends nothing back. The Enter is not shown either, so the program begins
+    ///   with a line break. This is the same as [`enable`](Self::enable) with `ECHO`, but also works in character mode.
+    /// * [`Echo::ByClient`] takes both options back.
+    ///
+    /// An option that the program switches with [`enable`](Self::enable) does not make this side echo. Lines are edited
+    /// in all modes, unless [`Options::edits_lines`](super::Options::edits_lines) is `false`: then nothing is sent
+    /// back.
+    ///
+    /// ```
+    /// use bucle::telnet::{self, Client, Echo};
+    /// use bucle::{Loop, net};
+    ///
+    /// /// Asks for a name, which it shows as it is typed, and for a password, which it does not.
+    /// #[derive(Default)]
+    /// struct Login { name: Option<String> }
+    ///
+    /// impl telnet::Handler for Login {
+    ///     fn on_open(&mut self, lp: &mut Loop, client: Client) {
+    ///         client.set_echo(lp, Echo::ByServer);
+    ///         client.write(lp, "Name: ");
+    ///     }
+    ///     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
+    ///         match &self.name {
+    ///             None => {
+    ///                 self.name = Some(String::from_utf8_lossy(line).into());
+    ///                 client.set_echo(lp, Echo::Hidden);
+    ///                 client.write(lp, "Password: ");
+    ///             }
+    ///             Some(name) => {
+    ///                 client.set_echo(lp, Echo::ByServer);
+    ///                 client.write_line(lp, format!("\r\n{name}, {} letters", line.len()));
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let shown = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    /// # let screen = shown.clone();
+    /// bucle::run(|lp| {
+    ///     let server = telnet::listen(lp, ("127.0.0.1", 0), telnet::Options::default(), Login::default())?;
+    ///     // A client that agrees (DO ECHO, DO SGA), and whose user corrects a mistake in both answers.
+    ///     let client = net::on()
+    ///         .connect(|lp, socket| socket.end_with(lp, b"\xff\xfd\x01\xff\xfd\x03ane\x7fa\r\0sese\x7f\x7fcret\r\0"))
+    ///         .data(move |_, _, chunk| screen.borrow_mut().extend_from_slice(chunk));
+    ///     let port = server.port(lp).expect("it is bound");
+    ///     net::Socket::connect(lp, ("127.0.0.1", port), client)?;
+    ///     server.unref(lp);
+    ///     Ok(())
+    /// })?;
+    /// let shown = String::from_utf8_lossy(&shown.borrow()).replace("\x08 \x08", "<");
+    /// assert!(shown.ends_with("Name: ane<a\r\nPassword: \r\nana, 6 letters\r\n"), "{shown}");
+    /// # Ok::<(), bucle::Error>(())
+    /// ```
+    pub fn set_echo(self, lp: &mut Loop, echo: Echo) {
+        if self.is_leaving(lp) {
+            return;
+        }
+        let requests = self.with_state(lp, |state| {
+            if echo == Echo::ByClient && state.screen.is_none() {
+                return [None, None];
+            }
+            state.shows_keys = echo == Echo::ByServer;
+            match echo {
+                Echo::ByClient => {
+                    state.screen = None;
+                    [state.negotiation.disable(Side::Us, ECHO), state.negotiation.disable(Side::Us, SGA)]
+                }
+                Echo::ByServer => {
+                    state.screen.get_or_insert_with(Screen::new);
+                    [state.negotiation.enable(Side::Us, ECHO), state.negotiation.enable(Side::Us, SGA)]
+                }
+                Echo::Hidden => {
+                    state.screen.get_or_insert_with(Screen::new);
+                    [state.negotiation.enable(Side::Us, ECHO), None]
+                }
+            }
+        });
+        for request in requests.iter().flatten() {
+            self.send(lp, request);
+        }
+    }
+
     /// Whether `option` is on for that side: both sides have agreed, and neither has switched it off since.
     pub fn is_enabled(self, lp: &Loop, side: Side, option: u8) -> bool {
         self.0.entry::<ClientState>(lp).is_some_and(|state| state.negotiation.is_enabled(side, option))
@@ -235,13 +360,39 @@ impl Client {
         option: u8,
         policy: &Policy,
     ) -> Option<(Side, bool)> {
-        let Outcome { answer, settled } = self.with_state(lp, |state| state.negotiation.receive(verb, option, policy));
-        let no_answer = if answer.is_some() { "" } else { ", needs no answer" };
+        let (Outcome { answer, settled }, take_back) = self.with_state(lp, |state| {
+            let outcome = state.negotiation.receive(verb, option, policy);
+            // The client sends lines, and edits them: it should show them, too.
+            let sends_lines = state.shows_keys && option == SGA && outcome.settled == Some((Side::Us, false));
+            let take_back = if sends_lines { state.negotiation.disable(Side::Us, ECHO) } else { None };
+            (outcome, take_back)
+        });
+        let no_answer = if answer.is_some() { "" } else { ", gets no answer" };
         log::trace!(target: "bucle::telnet", "{self} sent {verb:?} {option}{no_answer}");
-        if let Some(answer) = answer {
-            self.send(lp, &answer);
+        for bytes in [answer, take_back].iter().flatten() {
+            self.send(lp, bytes);
         }
         settled
+    }
+
+    /// Whether the client's screen may have to be updated when its line changes.
+    pub(super) fn has_screen(self, lp: &Loop) -> bool {
+        self.0.entry::<ClientState>(lp).is_some_and(|state| state.screen.is_some())
+    }
+
+    /// The client's line has changed: shows it, if this side shows what is typed.
+    pub(super) fn echo(self, lp: &mut Loop, change: &Change<'_>) {
+        let Some(state) = self.0.entry_mut::<ClientState>(lp) else { return };
+        let is_echoing = state.is_echoing();
+        let Some(screen) = &mut state.screen else { return };
+        if !is_echoing {
+            return screen.skip(change);
+        }
+        let mut shown = Vec::new();
+        screen.update(change, &mut shown);
+        if !shown.is_empty() {
+            self.send(lp, &shown);
+        }
     }
 
     /// Whether an option is on for either side.

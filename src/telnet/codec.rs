@@ -22,12 +22,16 @@
 //!                          others                                  Subnegotiation
 //!   SubnegotiationCommand  IAC            (one byte 255 in it)     Subnegotiation
 //!                          SE             Subnegotiation           Data
+//!                          DM             Command                  Subnegotiation
 //!                          others         Subnegotiation           Command, which reads the byte again
 //! ```
 //!
 //! The last row is a mistake of the peer: only IAC or SE may follow there. This decoder treats it as BSD's telnetd
 //! does: the subnegotiation ends, and the byte is read as a command. So a lost SE does not swallow all that follows. If
 //! a peer starts a subnegotiation and never ends it, everything that it sends is skipped, and the memory is bounded.
+//!
+//! The row of the Data Mark is an exception: a client may send a Synch while it is in the middle of a subnegotiation,
+//! and then goes on with it. Otherwise the rest of the subnegotiation would become text.
 //!
 //! No input is an error. The rules for *answers* are in [`negotiation`](super::negotiation).
 
@@ -56,7 +60,7 @@ pub mod command {
     pub const SE: u8 = 240;
     /// No operation; some clients send it to keep a connection alive.
     pub const NOP: u8 = 241;
-    /// Data mark: the end of the data that a Synch discards.
+    /// Data mark: the end of the data that a Synch discards, if it is urgent. Otherwise it has no effect.
     pub const DM: u8 = 242;
     /// Break: the key of that name.
     pub const BRK: u8 = 243;
@@ -66,9 +70,9 @@ pub mod command {
     pub const AO: u8 = 245;
     /// Are you there? The answer is any visible text.
     pub const AYT: u8 = 246;
-    /// Erase character.
+    /// Erase character: the last one of the unfinished line.
     pub const EC: u8 = 247;
-    /// Erase line.
+    /// Erase line: the unfinished one.
     pub const EL: u8 = 248;
     /// Go ahead: your turn to type.
     pub const GA: u8 = 249;
@@ -247,6 +251,11 @@ impl Decoder {
                     self.collect(&[IAC]);
                     self.state = State::Subnegotiation;
                 }
+                State::SubnegotiationCommand if first == command::DM => {
+                    self.state = State::Subnegotiation;
+                    skip_one(chunk);
+                    return Some(Event::Command(first));
+                }
                 State::SubnegotiationCommand => {
                     let is_proper_end = first == command::SE;
                     self.state = if is_proper_end { State::Data } else { State::Command };
@@ -267,6 +276,11 @@ impl Decoder {
     /// Whether the decoder is between two events, like a new one: it need not be kept.
     pub fn is_idle(&self) -> bool {
         self.state == State::Data
+    }
+
+    /// Whether the last byte was an IAC, so that the next one is a command.
+    pub(super) fn is_after_iac(&self) -> bool {
+        matches!(self.state, State::Command | State::SubnegotiationCommand)
     }
 
     fn collect(&mut self, part: &[u8]) {
@@ -387,6 +401,16 @@ mod tests {
                 &[Subnegotiation(24, vec![0], false), Subnegotiation(24, vec![1], false)],
             ),
             ("SE forgotten, about nothing", b"\xff\xfa\xff\xf1a", &[Command(command::NOP), data(b"a")]),
+            (
+                "a data mark inside",
+                b"\xff\xfa\x1f\x00\xff\xf2\x50\x00\x18\xff\xf0a",
+                &[Command(command::DM), Subnegotiation(option::NAWS, vec![0, 80, 0, 24], false), data(b"a")],
+            ),
+            (
+                "data marks at both ends",
+                b"\xff\xfa\xff\xf2\x18\xff\xf2\xff\xf0a",
+                &[Command(command::DM), Command(command::DM), Subnegotiation(24, vec![], false), data(b"a")],
+            ),
             ("never ended", b"\xff\xfa\x18 all of this is parameters", &[]),
             (
                 "plink's opening",

@@ -18,6 +18,7 @@ use crate::net::{self, Dropped, Error, ServerId, Socket};
 
 impl<H: Handler> net::Handler for Telnet<H> {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.needs_urgent_in_line(lp);
         self.handler.on_open(lp, Client(socket));
     }
 
@@ -26,6 +27,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
     }
 
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.needs_urgent_in_line(lp);
         self.handler.on_open(lp, Client(socket));
     }
 
@@ -37,6 +39,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
     fn on_upgrade(&mut self, lp: &mut Loop, socket: Socket) {
         Session::adopt(lp, socket, &self.options);
         if socket.was_connected(lp) {
+            socket.needs_urgent_in_line(lp);
             self.handler.on_open(lp, Client(socket));
         }
     }

@@ -31,6 +31,9 @@ use std::{borrow::Cow, error, fmt};
 
 use memchr::{memchr, memchr2};
 
+use super::columns::visible;
+use super::edit::{Change, Key, next_key};
+
 /// Puts lines together again. It does not matter where the reads cut them.
 ///
 /// 32 bytes, and no heap unless a line is unfinished.
@@ -164,6 +167,78 @@ impl Lines {
         Some(Ok(&self.unfinished))
     }
 
+    /// As [`next_line`](Lines::next_line), but the bytes of [`Key`]s edit the line, and are not part of it. `echo` gets
+    /// each change of the line, the complete line included.
+    ///
+    /// The time is linear in the length of the chunk, however many keys there are.
+    pub(super) fn next_edited_line<'a, 'chunk: 'a>(
+        &'a mut self,
+        chunk: &mut &'chunk [u8],
+        echo: &mut dyn FnMut(Change<'_>),
+    ) -> Option<Result<&'a [u8], LineTooLong>> {
+        self.forget_lent_line();
+        self.skip_rest_of_break(chunk);
+        let end = memchr2(b'\n', b'\r', chunk);
+        let mut typed = &chunk[..end.unwrap_or(chunk.len())];
+        while let Some(at) = next_key(typed) {
+            if self.is_spent || self.type_in(&typed[..at], echo).is_err() {
+                return self.refuse(chunk);
+            }
+            if let Some(key) = Key::of_byte(typed[at]) {
+                self.erase(key, echo);
+            }
+            typed = &typed[at + 1..];
+            *chunk = &chunk[at + 1..];
+        }
+        if end.is_none() && !self.is_spent {
+            if self.type_in(typed, echo).is_err() {
+                return self.refuse(chunk);
+            }
+            *chunk = &[];
+            return None;
+        }
+        let before = self.unfinished.len();
+        let line = self.next_line(chunk)?;
+        if let Ok(line) = line {
+            echo(Change::Ended { line, before });
+        }
+        Some(line)
+    }
+
+    /// A key of the peer that erases something of the unfinished line. Nothing happens if there is none.
+    pub(super) fn erase(&mut self, key: Key, echo: &mut dyn FnMut(Change<'_>)) {
+        self.forget_lent_line();
+        self.is_after_return = false;
+        let remaining = key.remaining(&self.unfinished);
+        if remaining < self.unfinished.len() {
+            echo(Change::Erased { line: &self.unfinished, remaining });
+        }
+        self.unfinished.truncate(remaining);
+        self.keep(&[]);
+    }
+
+    /// Appends bytes without a line break or a key to the unfinished line.
+    fn type_in(&mut self, mut part: &[u8], echo: &mut dyn FnMut(Change<'_>)) -> Result<(), LineTooLong> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let before = self.unfinished.len();
+        if let Some(Err(error)) = self.next_line(&mut part) {
+            return Err(error);
+        }
+        echo(Change::Typed { line: &self.unfinished, before });
+        Ok(())
+    }
+
+    /// Bytes of the peer that are not part of any line: they are discarded, and so is a line break that they cut. The
+    /// unfinished line stays.
+    pub(super) fn skip(&mut self, bytes: &[u8]) {
+        self.forget_lent_line();
+        if let Some(last) = bytes.last() {
+            self.is_after_return = *last == b'\r';
+        }
+    }
+
     /// Takes all of `chunk` and calls `emit` with each complete line, without its line break.
     ///
     /// For callers that never stop in the middle of a chunk; the others use [`next_line`](Lines::next_line). Lines in
@@ -280,16 +355,6 @@ pub fn printable(line: &[u8]) -> Cow<'_, str> {
         return text;
     }
     Cow::Owned(text.chars().map(visible).collect())
-}
-
-fn visible(c: char) -> char {
-    match c {
-        '\t' => c,
-        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(char::REPLACEMENT_CHARACTER),
-        '\x7f' => '\u{2421}',
-        '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
-        _ => c,
-    }
 }
 
 #[cfg(any(test, fuzzing))]

@@ -30,9 +30,13 @@
 //! each is answered. The answer is WONT: WILL would promise that all data before the mark was processed, which this
 //! layer cannot know.
 //!
-//! Bounds: 24 bytes, and 3 for each option that is on or being negotiated. A peer can switch on only what the
-//! [`Policy`] allows, so the policy bounds the memory that a peer can use; a refused option uses none. There are 255
-//! options and the timing mark.
+//! The table does not stop a peer that answers each refusal with the same request again: RFC 1143 expects no such peer,
+//! and two programs that do this would fill the network. So after [`REFUSAL_LIMIT`] refusals of one option its further
+//! requests are not answered. The peer may take the silence for a refusal that is still on its way; the connection goes
+//! on. Timing marks are not counted: each Ctrl-C sends one.
+//!
+//! Bounds: 24 bytes, and 4 for each option that is on, being negotiated, or was refused. There are 255 options and the
+//! timing mark, so a peer can use 1 KiB.
 
 use super::codec::{Verb, negotiation, option::TIMING_MARK};
 
@@ -64,6 +68,13 @@ pub struct Policy {
     us: OptionSet,
     him: OptionSet,
 }
+
+/// How often the requests for one option are refused with an answer: DO with WONT and WILL with DONT, counted together.
+/// Further requests get no answer.
+///
+/// A client asks once, or once each time that its user connects another program; 64 is far more than that. The number
+/// is our own: RFC 1143 has none.
+pub const REFUSAL_LIMIT: u8 = 64;
 
 /// One bit for each of the 256 options.
 type OptionSet = [u64; 4];
@@ -101,22 +112,24 @@ impl Policy {
     }
 }
 
-/// The options of one connection: which are on, and which are being negotiated.
+/// The options of one connection: which are on, which are being negotiated, and how often others were refused.
 ///
-/// 24 bytes, and no heap while all options are off.
+/// 24 bytes, and no heap while all options are off and none was refused.
 #[derive(Default, Debug)]
 pub struct Negotiation {
-    /// Invariant: sorted by option, each option at most once, and no entry with [`State::No`] on both sides.
+    /// Invariant: sorted by option, each option at most once, and no entry that is like a new one.
     entries: Vec<Entry>,
 }
 
-const _: () = assert!(size_of::<Negotiation>() <= 24 && size_of::<Entry>() == 3);
+const _: () = assert!(size_of::<Negotiation>() <= 24 && size_of::<Entry>() == 4);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     option: u8,
     us: State,
     him: State,
+    /// How many requests of the peer were refused, for either side. Never more than [`REFUSAL_LIMIT`].
+    refusals: u8,
 }
 
 /// The states of RFC 1143, section 7. `Want…Then…` is the RFC's state with the queue bit OPPOSITE.
@@ -204,7 +217,8 @@ impl State {
 impl Negotiation {
     /// Takes a verb from the peer and returns the answer, if any.
     ///
-    /// There is at most one answer to each verb, and none to an answer, so a peer cannot start an endless exchange.
+    /// There is at most one answer to each verb, and none to an answer. After [`REFUSAL_LIMIT`] refusals of an option
+    /// no further request for it is answered, unless the policy allows the option by then.
     ///
     /// ```
     /// use bucle::telnet::{codec::{Verb, option}, negotiation::{Negotiation, Policy, Side}};
@@ -226,13 +240,21 @@ impl Negotiation {
             let answer = (verb == Verb::Do).then_some(negotiation(Verb::Wont, TIMING_MARK));
             return Outcome { answer, settled: None };
         }
+        let agrees = policy.allows(side, option);
         let mut settled = None;
-        let answer = self.step(side, option, |before| {
-            let (after, answer) = if on { before.on_yes(policy.allows(side, option)) } else { before.on_no() };
+        let answer = self.change(option, |entry| {
+            let before = entry.state(side);
+            let (after, answer) = if on { before.on_yes(agrees) } else { before.on_no() };
+            *entry.state_mut(side) = after;
             if after != before {
                 settled = after.settled().map(|is_on| (side, is_on));
             }
-            (after, answer)
+            let is_refusal = on && before == State::No && !agrees;
+            if is_refusal && entry.refusals == REFUSAL_LIMIT {
+                return None;
+            }
+            entry.refusals += u8::from(is_refusal);
+            answer.map(|on| side.verb(on))
         });
         Outcome { answer, settled }
     }
@@ -258,7 +280,7 @@ impl Negotiation {
         self.entries[at].state(side) == State::Yes
     }
 
-    /// Whether all options are off and none is being negotiated, as in a new one.
+    /// Whether all options are off, none is being negotiated and none was refused, as in a new one.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty()
     }
@@ -268,21 +290,29 @@ impl Negotiation {
     }
 
     fn step(&mut self, side: Side, option: u8, step: impl FnOnce(State) -> Step) -> Option<[u8; 3]> {
+        self.change(option, |entry| {
+            let (state, answer) = step(entry.state(side));
+            *entry.state_mut(side) = state;
+            answer.map(|on| side.verb(on))
+        })
+    }
+
+    /// Lends the entry of `option` to `change`, keeps it unless it is like a new one, and returns the bytes to send.
+    fn change(&mut self, option: u8, change: impl FnOnce(&mut Entry) -> Option<Verb>) -> Option<[u8; 3]> {
         let at = self.find(option);
         let mut entry = match at {
             Ok(at) => self.entries[at],
-            Err(_) => Entry { option, us: State::No, him: State::No },
+            Err(_) => Entry { option, us: State::No, him: State::No, refusals: 0 },
         };
-        let (state, answer) = step(entry.state(side));
-        *entry.state_mut(side) = state;
-        match (at, entry.is_off()) {
+        let verb = change(&mut entry);
+        match (at, entry.is_new()) {
             (Ok(at), false) => self.entries[at] = entry,
             (Err(at), false) => self.entries.insert(at, entry),
             (Ok(_), true) if self.entries.len() == 1 => self.entries = Vec::new(),
             (Ok(at), true) => drop(self.entries.remove(at)),
             (Err(_), true) => {}
         }
-        answer.map(|on| negotiation(side.verb(on), option))
+        verb.map(|verb| negotiation(verb, option))
     }
 }
 
@@ -301,8 +331,8 @@ impl Entry {
         }
     }
 
-    fn is_off(&self) -> bool {
-        self.us == State::No && self.him == State::No
+    fn is_new(&self) -> bool {
+        self.us == State::No && self.him == State::No && self.refusals == 0
     }
 }
 
@@ -554,14 +584,14 @@ mod tests {
     }
 
     #[test]
-    fn owns_heap_only_for_options_that_are_on() {
+    fn owns_heap_only_for_options_that_are_on_or_were_refused() {
         let mut policy = Policy::REFUSE_ALL;
         let mut options = Negotiation::default();
         for option in 0..=255 {
-            for verb in VERBS {
+            for verb in [Dont, Wont] {
                 options.receive(verb, option, &policy);
             }
-            assert_eq!(options.entries.capacity(), 0, "refusing {option} uses no memory");
+            assert_eq!(options.entries.capacity(), 0, "nothing to refuse, so {option} uses no memory");
             policy = policy.allow(Us, option).allow(Him, option);
         }
         for _ in 0..2 {
@@ -578,6 +608,71 @@ mod tests {
             assert_eq!(options.is_enabled(Him, 255), option < 255, "the other options do not change");
         }
         assert_eq!(options.entries.capacity(), 0);
+        for _ in 0..100 {
+            for option in 0..=255 {
+                options.receive(Do, option, &Policy::REFUSE_ALL);
+                options.receive(Will, option, &Policy::REFUSE_ALL);
+            }
+        }
+        assert_eq!(options.entries.len(), 255, "each refused option once");
+        assert!(options.entries.capacity() * size_of::<Entry>() <= 1024);
+    }
+
+    /// The number of answers to `times` rounds of requests for an option.
+    fn answers(options: &mut Negotiation, round: &[Verb], option: u8, policy: &Policy, times: usize) -> usize {
+        let mut count = 0;
+        for _ in 0..times {
+            for verb in round {
+                count += usize::from(options.receive(*verb, option, policy).answer.is_some());
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn after_64_refusals_of_an_option_further_requests_are_not_answered() {
+        const LIMIT: usize = REFUSAL_LIMIT as usize;
+        assert_eq!(LIMIT, 64);
+        let refuse = Policy::REFUSE_ALL;
+        let table: &[(&str, &[Verb])] = &[
+            ("DO", &[Do]),
+            ("WILL", &[Will]),
+            ("both", &[Do, Will]),
+            ("withdrawn in between", &[Do, Dont]),
+            ("all verbs", &[Will, Wont, Do, Dont]),
+        ];
+        for (name, round) in table {
+            let mut options = Negotiation::default();
+            assert_eq!(answers(&mut options, round, option::TTYPE, &refuse, 1000), LIMIT, "{name}");
+            assert_eq!(
+                answers(&mut options, &[Will], option::NAWS, &refuse, 1),
+                1,
+                "{name}: other options are answered"
+            );
+            assert_eq!(answers(&mut options, &[Do], TIMING_MARK, &refuse, 1000), 1000, "{name}: timing marks are, too");
+            // The option can still be switched on, by either side.
+            assert_eq!(options.enable(Him, option::TTYPE), Some(negotiation(Do, option::TTYPE)), "{name}");
+            assert_eq!(options.receive(Will, option::TTYPE, &refuse).settled, Some((Him, true)), "{name}");
+            let agree = Policy::REFUSE_ALL.allow(Us, option::TTYPE);
+            assert_eq!(
+                options.receive(Do, option::TTYPE, &agree).answer,
+                Some(negotiation(Will, option::TTYPE)),
+                "{name}"
+            );
+            assert_eq!(
+                options.receive(Dont, option::TTYPE, &agree).answer,
+                Some(negotiation(Wont, option::TTYPE)),
+                "{name}"
+            );
+            assert_eq!(
+                answers(&mut options, &[Do], option::TTYPE, &refuse, 10),
+                0,
+                "{name}: it was refused often enough"
+            );
+        }
+        // An option that is agreed to may be switched as often as the peer likes.
+        let agree = Policy::REFUSE_ALL.allow(Us, option::ECHO);
+        assert_eq!(answers(&mut Negotiation::default(), &[Do, Dont], option::ECHO, &agree, 1000), 2000);
     }
 
     #[derive(Default)]
@@ -639,11 +734,11 @@ mod tests {
             }
         }
 
-        /// Only a verb that changes something is answered, and the memory stays within the policy.
+        /// Only a verb that changes something is answered, and the memory is bounded by the number of options.
         #[test]
         fn many_verbs_get_few_answers(
             policy in any_policy(),
-            verbs in prop::collection::vec((prop::sample::select(&VERBS[..]), any::<u8>().prop_map(|byte| byte % 8)), 0..200),
+            verbs in prop::collection::vec((prop::sample::select(&VERBS[..]), any::<u8>().prop_map(|byte| byte % 8)), 0..60),
         ) {
             let mut options = Negotiation::default();
             for (verb, option) in verbs {
@@ -658,7 +753,7 @@ mod tests {
                 };
                 let is_timing = option == TIMING_MARK;
                 prop_assert_eq!(answer.is_some(), if is_timing { verb == Do } else { is_change });
-                prop_assert!(options.entries.len() <= 2, "only what the policy allows");
+                prop_assert!(options.entries.len() <= 8, "an entry for each option");
             }
         }
     }

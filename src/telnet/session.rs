@@ -12,15 +12,13 @@
 //! put back into the socket's inbox ([`Socket::unshift`]). It comes again after the resume, or to the new handler.
 //! After an end or a destroy the rest is dropped.
 
-use super::codec::{self, Decoder, Event, SUBNEGOTIATION_LIMIT, command};
+use super::codec::{self, Decoder, Event, IAC, SUBNEGOTIATION_LIMIT, command};
+use super::edit::{CTRL_D, Key, next_key};
 use super::lines::Lines;
 use super::{Client, Handler, Options, Telnet};
 use crate::Kind;
 use crate::Loop;
-use crate::net::Socket;
-
-/// The byte of Ctrl-D (ASCII: end of transmission).
-const CTRL_D: u8 = 0x04;
+use crate::net::{Socket, Urgent};
 
 /// The bit of a socket's tag that is set while its [`Session`] is in the loop's table.
 const HAS_SESSION: u16 = 1;
@@ -80,6 +78,13 @@ impl Session {
     }
 }
 
+impl Options {
+    /// Whether the client's keys edit the line.
+    fn edits(&self) -> bool {
+        self.edits_lines && !self.keeps_breaks
+    }
+}
+
 /// What to do with the rest of a chunk.
 enum Rest {
     Deliver,
@@ -106,15 +111,31 @@ impl<H: Handler> Telnet<H> {
     fn deliver(&mut self, lp: &mut Loop, client: Client, session: &mut Session, chunk: &[u8]) {
         let Telnet { handler, options } = self;
         let Session { decoder, lines } = session;
+        let mut is_synching = is_synching(lp, client, decoder, chunk);
         let mut rest = chunk;
         while let Some(event) = decoder.next_event(&mut rest) {
             let mut data = &[][..];
             match event {
+                Event::Data(bytes) if is_synching => {
+                    log::trace!(target: "bucle::telnet", "{client}: a synch discards {} bytes", bytes.len());
+                    if !options.keeps_breaks {
+                        lines.skip(bytes);
+                    }
+                }
                 Event::Data(bytes) => data = bytes,
                 Event::Command(command) => {
+                    if command == command::DM && is_synching {
+                        is_synching = client.socket().found_urgent(lp);
+                    }
                     log::trace!(target: "bucle::telnet", "{client} sent command {command}");
                     if command == command::AYT {
                         client.write_line(lp, "[yes]");
+                    }
+                    if let Some(key) = Key::of_command(command)
+                        && options.edits()
+                        && !is_synching
+                    {
+                        lines.erase(key, &mut |change| client.echo(lp, &change));
                     }
                     handler.on_command(lp, client, command);
                 }
@@ -133,6 +154,7 @@ impl<H: Handler> Telnet<H> {
                     }
                 }
             }
+            let has_keys = options.edits() && next_key(data).is_some();
             loop {
                 match rest_of_chunk(lp, client) {
                     Rest::Deliver => {}
@@ -145,8 +167,13 @@ impl<H: Handler> Telnet<H> {
                     }
                     Rest::Drop => return,
                 }
-                let line =
-                    if options.keeps_breaks { lines.next_raw_line(&mut data) } else { lines.next_line(&mut data) };
+                let line = if options.keeps_breaks {
+                    lines.next_raw_line(&mut data)
+                } else if has_keys || client.has_screen(lp) && options.edits() {
+                    lines.next_edited_line(&mut data, &mut |change| client.echo(lp, &change))
+                } else {
+                    lines.next_line(&mut data)
+                };
                 match line {
                     Some(Ok(line)) => {
                         log::trace!(target: "bucle::telnet", "{client} sent a line of {} bytes", line.len());
@@ -168,6 +195,26 @@ impl<H: Handler> Telnet<H> {
             if !client.socket().is_upgrading(lp) {
                 client.end(lp);
             }
+        }
+    }
+}
+
+/// Whether data is discarded: the client has sent a Synch, and its Data Mark, which is urgent, has not been found yet
+/// (RFC 854, "The TELNET Synch Signal"; RFC 1123, 3.2.4).
+///
+/// If the urgent byte is here and is no Data Mark, the client does not mean a Synch: all data is delivered.
+fn is_synching(lp: &mut Loop, client: Client, decoder: &Decoder, chunk: &[u8]) -> bool {
+    match client.socket().urgent(lp) {
+        Urgent::None => false,
+        Urgent::Ahead => true,
+        Urgent::First => {
+            let is_data_mark = match chunk {
+                [command::DM, ..] => decoder.is_after_iac(),
+                // By RFC 1122, 4.2.2.4, senders differ by one in the byte that they mark.
+                [IAC] | [IAC, command::DM, ..] => true,
+                _ => false,
+            };
+            is_data_mark || client.socket().found_urgent(lp)
         }
     }
 }

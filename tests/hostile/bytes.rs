@@ -22,6 +22,8 @@ faults! {
 
 const NOP: &[u8] = b"\xff\xf1";
 const DO_ECHO: &[u8] = b"\xff\xfd\x01";
+/// Answered each time, unlike a request for an option.
+const DO_TIMING_MARK: &[u8] = b"\xff\xfd\x06";
 const WONT_ECHO: &[u8] = b"\xff\xfc\x01";
 const DONT_ECHO: &[u8] = b"\xff\xfe\x01";
 const SUBNEGOTIATION: &[u8] = b"\xff\xfa\x18";
@@ -50,7 +52,7 @@ fn a_flood_of_telnet_commands(harness: &Harness) {
 /// The answer has ten bytes and the command two. If the peer does not read the answers, the server must stop reading
 /// commands.
 fn a_flood_of_commands_whose_answers_are_not_read(harness: &Harness) {
-    for command in [ARE_YOU_THERE, DO_ECHO] {
+    for command in [ARE_YOU_THERE, DO_TIMING_MARK] {
         let flood = command.repeat(4 * 1024 * 1024);
         let peer = harness.stuck_member();
         let sent = peer.send_until_stuck(&flood, Duration::from_millis(300));
@@ -80,7 +82,7 @@ fn an_option_requested_many_times(harness: &Harness) {
             }
         }
     });
-    assert!(answers <= count, "{answers} answers to {count} requests");
+    assert!(answers <= count.min(64), "{answers} answers to {count} requests");
 }
 
 /// The server keeps the beginning of the subnegotiation, skips the rest, and continues after its end.
@@ -155,11 +157,12 @@ fn invalid_text_is_not_sent_to_others(harness: &Harness) {
     peer.send_and_wait("that was all");
 }
 
-/// The urgent byte itself is not part of the data (tcp(7)); the bytes around it are.
+/// An urgent byte that is no Data Mark of telnet is data like any other, and nothing around it is lost.
 fn urgent_data(harness: &Harness) {
     let mut peer = harness.member();
     for at in 0..scaled(1_000) {
         retry(|| SockRef::from(peer.stream()).send_out_of_band(b"!")).expect("it is open");
-        peer.send_and_wait(&format!("urgent {at}"));
+        peer.send(format!("urgent {at}\n"));
+        peer.wait_for_line(&format!("!urgent {at}"));
     }
 }

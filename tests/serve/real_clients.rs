@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 use super::retry::retry;
 use super::served::{LIMIT, Served};
 
+/// A client that is not installed is an error in CI, where every client must be tested.
+fn skip(program: &str) {
+    eprintln!("skipped: {program} is not installed");
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{program} is not installed");
+}
+
 /// A client as a child process, and the text that it has shown.
 struct Client {
     child: Child,
@@ -27,7 +33,7 @@ impl Client {
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                eprintln!("skipped: {program} is not installed");
+                skip(program);
                 return None;
             }
             Err(error) => panic!("{program}: {error}"),
@@ -47,7 +53,7 @@ impl Client {
     fn in_terminal(program: &str, port: u16) -> Option<Client> {
         let is_there = Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
         if !is_there {
-            eprintln!("skipped: {program} is not installed");
+            skip(program);
             return None;
         }
         Client::start("script", &["-qec", &format!("{program} 127.0.0.1 {port}"), "/dev/null"])
@@ -125,6 +131,75 @@ fn telnet_in_a_terminal_joins_the_chat() {
     telnet.wait_for("ñandú: hola €\r\n");
     telnet.type_in("/quit\n");
     assert!(telnet.rest().contains("-- good-bye"));
+}
+
+/// `send synch` and `toggle autosynch` send a Data Mark as an urgent byte.
+#[test]
+fn telnet_sends_a_synch_and_the_next_line_arrives_whole() {
+    let server = Served::start(&["tutorial"]);
+    for program in ["inetutils-telnet", "telnet"] {
+        let Some(mut telnet) = Client::in_terminal(program, server.port()) else { continue };
+        telnet.wait_for("¡Bienvenido!\r\n");
+        for round in 0..3 {
+            telnet.type_in("\x1d");
+            telnet.wait_for("telnet> ");
+            telnet.type_in("send synch\n");
+            telnet.type_in(&format!("hola {round}\n"));
+            telnet.wait_for(&format!("server: hola {round}\r\n"));
+        }
+        telnet.type_in("\x1d");
+        telnet.wait_for("telnet> ");
+        telnet.type_in("toggle autosynch\n");
+        telnet.wait_for("Will send interrupt characters in urgent mode.");
+        for round in 0..3 {
+            // Ctrl-C, now with a Synch. The timing mark behind it must not be lost either: telnet waits for it.
+            telnet.type_in("\x03");
+            telnet.type_in(&format!("adios {round}\n"));
+            telnet.wait_for(&format!("server: adios {round}\r\n"));
+        }
+    }
+}
+
+/// BusyBox asks the server to show what is typed, is refused, and sends lines.
+#[test]
+fn busybox_in_a_terminal_joins_the_chat() {
+    let server = Served::start(&["chat"]);
+    let is_there = Command::new("busybox").arg("telnet").stdin(Stdio::null()).output().is_ok();
+    if !is_there {
+        return skip("busybox");
+    }
+    let command = format!("busybox telnet 127.0.0.1 {}", server.port());
+    let Some(mut telnet) = Client::start("script", &["-qec", &command, "/dev/null"]) else { return };
+    telnet.wait_for("¡Bienvenido! You are guest1");
+    telnet.type_in("/nick anx\x7fa\n");
+    // Its terminal makes `\r\r\n` of a line break.
+    telnet.wait_for("-- guest1 is now called ana\r");
+    telnet.type_in("hok\x7fla €\n");
+    telnet.wait_for("ana: hola €\r");
+    telnet.type_in("/quit\n");
+    telnet.wait_for("-- good-bye");
+}
+
+/// A terminal in raw mode sends each key, and `\r` for Enter: the server edits the line.
+#[test]
+fn a_raw_terminal_corrects_its_lines_in_the_chat() {
+    let server = Served::start(&["chat"]);
+    if Command::new("nc").arg("-h").stdin(Stdio::null()).output().is_err() {
+        return skip("nc");
+    }
+    let command = format!("stty raw -echo; nc 127.0.0.1 {}", server.port());
+    let Some(mut nc) = Client::start("script", &["-qec", &command, "/dev/null"]) else { return };
+    nc.wait_for("¡Bienvenido! You are guest1");
+    for (typed, line) in [
+        ("hok\x7fla\r", "hola"),
+        ("ñandú€\x08\x08ú\r", "ñandú"),
+        ("uno dos\x17tres\r", "uno tres"),
+        ("uno dos\x15tres\r", "tres"),
+        ("\x7f\x08\x15\x17fin\r", "fin"),
+    ] {
+        nc.type_in(typed);
+        nc.wait_for(&format!("guest1: {line}\r\n"));
+    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 
 mod events;
 mod options;
+#[cfg(target_os = "linux")]
+mod synch;
+mod typing;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
@@ -14,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bucle::net::{self, Drain, Dropped, Server, ServerId, ServerOptions, Shared, Socket};
 use bucle::telnet::{
-    Client, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, codec, option, server_options,
+    Client, Echo, Handler, LINGER, OUTBOX_LIMIT, Options, Policy, Side, Telnet, codec, option, server_options,
 };
 use bucle::{Error, EventLoop, Loop, ManualClock};
 
@@ -53,6 +56,10 @@ impl Handler for Scribe {
             b"flood" => drop(client.write(lp, [b'x'; 32 * 1024])),
             b"echo" => client.enable(lp, Side::Us, option::ECHO),
             b"no echo" => client.disable(lp, Side::Us, option::ECHO),
+            b"by server" => client.set_echo(lp, Echo::ByServer),
+            b"hidden" => client.set_echo(lp, Echo::Hidden),
+            b"by client" => client.set_echo(lp, Echo::ByClient),
+            b"both" => [option::ECHO, option::SGA].into_iter().for_each(|option| client.enable(lp, Side::Us, option)),
             b"size" => client.enable(lp, Side::Him, option::NAWS),
             b"type" => client.enable(lp, Side::Him, option::TTYPE),
             _ => {}

@@ -135,3 +135,42 @@ fn options_are_kept_during_a_pause() {
     assert!(!talk.event_loop.enter(|lp| client.is_enabled(lp, Side::Him, option::NAWS)));
     talk.event_loop.enter(|lp| client.enable(lp, Side::Us, option::ECHO));
 }
+
+/// A peer that answers each refusal with the same request again.
+#[test]
+fn an_endless_negotiation_ends_and_the_connection_goes_on() {
+    // Name, what the peer sends again and again, our refusal.
+    let table: &[(&str, &[u8], &[u8])] = &[
+        ("DO", b"\xff\xfd\x18", b"\xff\xfc\x18"),
+        ("WILL", b"\xff\xfb\x18", b"\xff\xfe\x18"),
+        ("withdrawn in between", b"\xff\xfd\x18\xff\xfe\x18", b"\xff\xfc\x18"),
+    ];
+    for (name, request, refusal) in table {
+        let mut talk = Talk::new(Options::default());
+        let mut refusals = 0;
+        while refusals < 64 {
+            talk.peer.write_all(request).expect("the kernel takes a little");
+            refusals += 1;
+            talk.until(name, |talk| talk.received.len() >= refusals * refusal.len());
+        }
+        talk.send(&request.repeat(1000));
+        talk.settle();
+        assert_eq!(talk.received, refusal.repeat(64), "{name}");
+        // Another option, a timing mark, a line.
+        talk.received.clear();
+        talk.send(b"\xff\xfd\x1f\xff\xfd\x06hola\r\n");
+        talk.expect_received(b"\xff\xfc\x1f\xff\xfc\x06");
+        talk.expect_story(name, &["hola"]);
+    }
+}
+
+/// DO and WILL of one option are counted together.
+#[test]
+fn requests_that_come_in_one_read_are_refused_64_times() {
+    let mut talk = Talk::new(Options::default());
+    talk.send(&b"\xff\xfd\x01\xff\xfb\x01\xff\xfd\x03".repeat(500));
+    talk.send(b"hola\r\n");
+    talk.expect_story("a line", &["hola"]);
+    let echo = b"\xff\xfc\x01\xff\xfe\x01\xff\xfc\x03".repeat(32);
+    assert_eq!(talk.received, [&echo[..], &b"\xff\xfc\x03".repeat(32)].concat());
+}

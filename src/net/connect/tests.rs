@@ -111,6 +111,7 @@ fn options_set_while_connecting_hold_for_the_connection() {
                 keep_alive: !enable,
                 keep_alive_initial_delay: minute,
                 user_timeout: if enable { Duration::ZERO } else { second },
+                urgent_in_line: !enable,
                 ..SocketOptions::default()
             };
             let socket = Socket::new(lp, options, handler);
@@ -121,6 +122,7 @@ fn options_set_while_connecting_hold_for_the_connection() {
                 socket.set_no_delay(lp, enable);
                 socket.set_keep_alive(lp, enable, minute);
                 socket.set_user_timeout(lp, if enable { second } else { Duration::ZERO });
+                socket.set_urgent_in_line(lp, enable);
             });
         });
         event_loop.run().expect("the poll works");

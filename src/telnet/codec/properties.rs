@@ -97,7 +97,7 @@ fn decode_plainly(mut rest: &[u8]) -> Vec<Owned> {
                 push(&mut out, Event::Data(&[IAC]));
                 after
             }
-            [IAC, command::SB, inside @ ..] => match subnegotiation_plainly(inside) {
+            [IAC, command::SB, inside @ ..] => match subnegotiation_plainly(inside, &mut out) {
                 (_, None) => return out,
                 (content, Some(after)) => {
                     if let Some((&option, parameters)) = content.split_first() {
@@ -125,13 +125,18 @@ fn decode_plainly(mut rest: &[u8]) -> Vec<Owned> {
 }
 
 /// The bytes between `IAC SB` and the end, and the bytes after it; `None` if there is no end.
-fn subnegotiation_plainly(mut rest: &[u8]) -> (Vec<u8>, Option<&[u8]>) {
+fn subnegotiation_plainly<'a>(mut rest: &'a [u8], out: &mut Vec<Owned>) -> (Vec<u8>, Option<&'a [u8]>) {
     let mut content = Vec::new();
     loop {
         let (byte, after) = match rest {
             [] | [IAC] => return (content, None),
             [IAC, IAC, after @ ..] => (IAC, after),
             [IAC, command::SE, after @ ..] => return (content, Some(after)),
+            [IAC, command::DM, after @ ..] => {
+                out.push(Command(command::DM));
+                rest = after;
+                continue;
+            }
             // There is no SE: the subnegotiation ends here all the same, and the command is decoded as a command.
             [IAC, ..] => return (content, Some(rest)),
             [byte, after @ ..] => (*byte, after),

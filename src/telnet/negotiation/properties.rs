@@ -42,12 +42,13 @@ pub(crate) fn hold_for(input: &[u8]) {
                 }
                 Event::Data(_) | Event::Subnegotiation { .. } => {}
             }
-            assert!(options.entries.len() <= KNOWN.len(), "the peer switches on only what the policy allows");
+            let are_on = options.entries.iter().filter(|entry| (entry.us, entry.him) != (State::No, State::No));
+            assert!(are_on.count() <= KNOWN.len(), "the peer switches on only what the policy allows");
         }
         // A wish takes two bytes and a request of the peer three, of which the first may have come before.
         assert!(plain.messages - answered_before <= len.div_ceil(2), "at most one message for each of the peer's");
         assert!(options.entries.is_sorted_by(|a, b| a.option < b.option));
-        assert!(options.entries.iter().all(|entry| !entry.is_off()), "an option that is off has no entry");
+        assert!(options.entries.iter().all(|entry| !entry.is_new()), "an entry without content is not kept");
         assert_eq!(options.is_idle(), plain.is_idle());
         assert!(!options.is_idle() || options.entries.capacity() == 0);
     }
@@ -76,6 +77,8 @@ fn agree(options: &Negotiation, plain: &Plain, option: u8) {
 struct Plain {
     us: [(Q, Queue); 256],
     him: [(Q, Queue); 256],
+    /// How often each option was refused, up to the limit.
+    refusals: [u8; 256],
     /// How many messages this side has sent.
     messages: usize,
 }
@@ -98,7 +101,7 @@ use Queue::{Empty, Opposite};
 
 impl Default for Plain {
     fn default() -> Self {
-        Plain { us: [(Q::No, Empty); 256], him: [(Q::No, Empty); 256], messages: 0 }
+        Plain { us: [(Q::No, Empty); 256], him: [(Q::No, Empty); 256], refusals: [0; 256], messages: 0 }
     }
 }
 
@@ -111,7 +114,7 @@ impl Plain {
     }
 
     fn is_idle(&self) -> bool {
-        self.us.iter().chain(&self.him).all(|(q, _)| *q == Q::No)
+        self.us.iter().chain(&self.him).all(|(q, _)| *q == Q::No) && self.refusals == [0; 256]
     }
 
     fn receive(&mut self, verb: Verb, option: u8, policy: &Policy) -> Option<[u8; 3]> {
@@ -125,7 +128,12 @@ impl Plain {
             // "Upon receipt of WILL", and likewise DO.
             (Verb::Will | Verb::Do, now) => match now {
                 (Q::No, _) if agrees => ((Q::Yes, Empty), Some(true)),
-                (Q::No, _) => ((Q::No, Empty), Some(false)),
+                // Not in the RFC: no answer after many refusals.
+                (Q::No, _) if self.refusals[usize::from(option)] == REFUSAL_LIMIT => (now, None),
+                (Q::No, _) => {
+                    self.refusals[usize::from(option)] += 1;
+                    ((Q::No, Empty), Some(false))
+                }
                 (Q::Yes, _) => (now, None),
                 (Q::WantNo, Empty) => ((Q::No, Empty), None),
                 (Q::WantNo, Opposite) => ((Q::Yes, Empty), None),
