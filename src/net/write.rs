@@ -535,17 +535,20 @@ impl Loop {
         let Some(id) = state.outbox.filter(|_| state.corks == 0) else { return };
         let flags = state.among(BLOCKED | CONNECTING | DESTROYED | OPENED);
         let (outbox, store) = net.outboxes.open(id);
-        if flags & (BLOCKED | DESTROYED) != 0 || state.is(ERRORED) {
+        if flags & (BLOCKED | DESTROYED) != 0 {
             // Blocked: the corked writes leave when the write in flight is complete.
             return;
         }
         if flags & OPENED == 0 {
-            // Nothing was ever connected: the writes fail now.
+            // `connect_to` was never called: the writes fail now, also behind one that has failed.
             let callbacks = outbox.take_all_callbacks();
             state.bytes_written = outbox.first_unsent(state.bytes_written);
             state.outbox = None;
             net.outboxes.take_back(id);
             return self.report_later(socket, callbacks, Error::SocketClosed);
+        }
+        if state.is(ERRORED) {
+            return;
         }
         if flags & CONNECTING != 0 {
             // All that was corked is one write, in flight when the connection is there.
