@@ -226,9 +226,9 @@ impl Client {
     ///   with a line break. This is the same as [`enable`](Self::enable) with `ECHO`, but also works in character mode.
     /// * [`Echo::ByClient`] takes both options back.
     ///
-    /// An option that the program switches with [`enable`](Self::enable) does not make this side echo. Lines are edited
-    /// in all modes, unless [`Options::edits_lines`](super::Options::edits_lines) is `false`: then nothing is sent
-    /// back.
+    /// [`Handler::on_option`](super::Handler::on_option) reports the client's answers. An option that the program
+    /// switches with [`enable`](Self::enable) does not make this side echo. Lines are edited in all modes, unless
+    /// [`Options::edits_lines`](super::Options::edits_lines) is `false`: then nothing is sent back.
     ///
     /// ```
     /// use bucle::telnet::{self, Client, Echo};
