@@ -34,7 +34,7 @@ pub struct Client(pub(super) Socket);
 /// |---|---|---|
 /// | [`ByClient`](Self::ByClient) | lines | the client, or its terminal |
 /// | [`ByServer`](Self::ByServer) | each key | the server |
-/// | [`Hidden`](Self::Hidden) | lines or keys, as before; some clients keys | nothing |
+/// | [`Hidden`](Self::Hidden) | the same as before; BusyBox sends each key | nothing |
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Echo {
     /// The client shows it: so every connection starts.
@@ -214,9 +214,9 @@ impl Client {
         self.negotiate(lp, |negotiation| negotiation.disable(side, option));
     }
 
-    /// Changes which side shows what the client types, by the options [`ECHO`](codec::option::ECHO) (RFC 857)
-    /// and [`SGA`](codec::option::SGA) (RFC 858). A client
-    /// that does not speak telnet, or refuses, goes on showing it itself.
+    /// Changes which side shows what the client types, by the options [`ECHO`](codec::option::ECHO) (RFC 857) and
+    /// [`SGA`](codec::option::SGA) (RFC 858). A client that does not speak telnet, or refuses, goes on showing it
+    /// itself.
     ///
     /// * [`Echo::ByServer`] asks for both options. When the client has agreed, each typed character is sent back, and
     ///   taken from the screen again when it is erased (backspace, space and backspace for each of its columns).
