@@ -2,8 +2,8 @@
 //!
 //! `telnet::listen` does what lessons 4, 6 and 7 did by hand. It puts lines together and bounds their length, accepts a
 //! last line without a line break, pauses a client that does not read, and disconnects a client for which more than
-//! 1 MiB is queued. It also removes the commands that a telnet client sends in the middle of its text. Its handler gets
-//! lines:
+//! 1 MiB is queued. It also removes the commands that a telnet client sends in the middle of its text, and edits the
+//! lines of clients that send each key: a Backspace removes a character. Its handler gets lines:
 //!
 //! ```text
 //!   socket ─▶ Telnet: removes commands, joins lines ─▶ on_line(client, "hola")

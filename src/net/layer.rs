@@ -203,7 +203,7 @@ impl Socket {
 
     /// For a protocol whose socket is connected: switches [`set_urgent_in_line`](Self::set_urgent_in_line) on, unless
     /// the socket has it from its server's options.
-    pub(crate) fn needs_urgent_in_line(self, lp: &mut Loop) {
+    pub(crate) fn ensure_urgent_in_line(self, lp: &mut Loop) {
         let server = self.server(lp).and_then(|server| lp.net.server(server));
         if !server.is_some_and(|server| server.options.urgent_in_line) {
             self.set_urgent_in_line(lp, true);

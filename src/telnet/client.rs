@@ -38,7 +38,7 @@ pub struct Client(pub(super) Socket);
 /// |---|---|---|
 /// | [`ByClient`](Self::ByClient) | lines | the client, or its terminal |
 /// | [`ByServer`](Self::ByServer) | each key | the server |
-/// | [`Hidden`](Self::Hidden) | lines or keys, as before; some clients keys | nothing |
+/// | [`Hidden`](Self::Hidden) | the same as before; BusyBox sends each key | nothing |
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Echo {
     /// The client shows it: so every connection starts.
@@ -217,9 +217,9 @@ impl Client {
         self.negotiate(lp, |negotiation| negotiation.disable(side, option));
     }
 
-    /// Changes which side shows what the client types, by the options [`ECHO`](codec::option::ECHO) (RFC 857)
-    /// and [`SGA`](codec::option::SGA) (RFC 858). A client
-    /// that does not speak telnet, or refuses, goes on showing it itself.
+    /// Changes which side shows what the client types, by the options [`ECHO`](codec::option::ECHO) (RFC 857) and
+    /// [`SGA`](codec::option::SGA) (RFC 858). A client that does not speak telnet, or refuses, goes on showing it
+    /// itself.
     ///
     /// * [`Echo::ByServer`] asks for both options. When the client has agreed, each typed character is sent back, and
     ///   taken from the screen again when it is erased (backspace, space and backspace for each of its columns).
@@ -229,9 +229,9 @@ impl Client {
     ///   with a line break. This is the same as [`enable`](Self::enable) with `ECHO`, but also works in character mode.
     /// * [`Echo::ByClient`] takes both options back.
     ///
-    /// An option that the program switches with [`enable`](Self::enable) does not make this side echo. Lines are edited
-    /// in all modes, unless [`Options::edits_lines`](super::Options::edits_lines) is `false`: then nothing is sent
-    /// back.
+    /// [`Handler::on_option`](super::Handler::on_option) reports the client's answers. An option that the program
+    /// switches with [`enable`](Self::enable) does not make this side echo. Lines are edited in all modes, unless
+    /// [`Options::edits_lines`](super::Options::edits_lines) is `false`: then nothing is sent back.
     ///
     /// ```
     /// use bucle::telnet::{self, Client, Echo};

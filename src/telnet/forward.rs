@@ -18,7 +18,7 @@ use crate::net::{self, Dropped, Error, ServerId, Socket};
 
 impl<H: Handler> net::Handler for Telnet<H> {
     fn on_connection(&mut self, lp: &mut Loop, socket: Socket) {
-        socket.needs_urgent_in_line(lp);
+        socket.ensure_urgent_in_line(lp);
         self.handler.on_open(lp, Client(socket));
     }
 
@@ -27,7 +27,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
     }
 
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
-        socket.needs_urgent_in_line(lp);
+        socket.ensure_urgent_in_line(lp);
         self.handler.on_open(lp, Client(socket));
     }
 
@@ -39,7 +39,7 @@ impl<H: Handler> net::Handler for Telnet<H> {
     fn on_upgrade(&mut self, lp: &mut Loop, socket: Socket) {
         Session::adopt(lp, socket, &self.options);
         if socket.was_connected(lp) {
-            socket.needs_urgent_in_line(lp);
+            socket.ensure_urgent_in_line(lp);
             self.handler.on_open(lp, Client(socket));
         }
     }

@@ -139,7 +139,8 @@ fn invalid_text_is_not_sent_to_others(harness: &Harness) {
         ("the title of the window", b"\x1b]0;mine\x07", "␛]0;mine␇"),
         ("a clear screen", b"\x1b[2J", "␛[2J"),
         ("a clear screen in one byte of C1", b"\xc2\x9b2J", "\u{fffd}2J"),
-        ("a backspace", b"a\x08b", "a␈b"),
+        ("a backspace, which edits the line", b"a\x08b", "b"),
+        ("a delete behind a wide character", "漢\x7fb".as_bytes(), "b"),
         ("a 255", b"\xff\xff", "\u{fffd}"),
     ];
     for (name, bytes, want) in table {
