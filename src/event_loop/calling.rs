@@ -61,8 +61,8 @@ impl Loop {
         result
     }
 
-    /// As [`in_callback`](Self::in_callback), for a layer that makes many small callbacks, such as the lines of a chunk. On a
-    /// loop that is not observed this costs one branch and the counter.
+    /// As [`in_callback`](Self::in_callback), for a layer that makes many small callbacks, such as the lines of a
+    /// chunk. On a loop that is not observed this costs one branch and the counter.
     #[inline(always)]
     pub(crate) fn in_layer_callback(&mut self, kind: Kind, subject: u32, size: usize, f: impl FnOnce(&mut Loop)) {
         if self.is_observed() {

@@ -33,8 +33,9 @@ impl Loop {
 
     /// Calls the timers that are due now. Returns whether another pass must follow.
     ///
-    /// libuv has one timer for all of Node's. It is set when a pass is over, before the last ticks run. If those ticks arm or
-    /// refresh a timer, the loop looks at its clock, and libuv's timer may be due: then Node gets another pass at once.
+    /// libuv has one timer for all of Node's. It is set when a pass is over, before the last ticks run. If those ticks
+    /// arm or refresh a timer, the loop looks at its clock, and libuv's timer may be due: then Node gets another pass
+    /// at once.
     fn run_pass(&mut self) -> bool {
         self.timers.begin_pass(self.now_ms);
         let mut before_ticks = None;

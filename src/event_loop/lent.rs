@@ -48,16 +48,16 @@ impl Loop {
         self.clock.origin() + self.now
     }
 
-    /// Runs `f` once, after `delay`. The timer is gone when it has fired; [`set_timer`](Self::set_timer) makes one that can
-    /// be used again.
+    /// Runs `f` once, after `delay`. The timer is gone when it has fired; [`set_timer`](Self::set_timer) makes one that
+    /// can be used again.
     ///
     /// A delay is cut to whole milliseconds. A delay of less than 1 ms, or of more than 2^31 − 1, becomes 1 ms
     /// ([Node: `setTimeout`](https://nodejs.org/docs/latest-v20.x/api/timers.html#settimeoutcallback-delay-args)).
     ///
     /// The timer counts in the loop's whole milliseconds, as in Node and libuv: it is due when the clock, cut to
-    /// milliseconds, is `delay` ahead of its cut value at this call. So `f` may run up to one millisecond before `delay` has
-    /// passed: a timer of 1 ms that is made at 4.98 ms is due at 5 ms. A slow callback, or a wait that the kernel
-    /// ends late, makes it run later; nothing else does.
+    /// milliseconds, is `delay` ahead of its cut value at this call. So `f` may run up to one millisecond before
+    /// `delay` has passed: a timer of 1 ms that is made at 4.98 ms is due at 5 ms. A slow callback, or a wait that the
+    /// kernel ends late, makes it run later; nothing else does.
     #[doc(alias = "setTimeout")]
     pub fn set_timeout(&mut self, delay: Duration, f: impl FnOnce(&mut Loop) + 'static) -> TimerId {
         self.start_timer(delay, TimerCall::Once(Box::new(f)))

@@ -1,7 +1,8 @@
 //! How other threads reach the loop.
 //!
-//! A loop and everything in it belong to one thread. Another thread (a database client, a name lookup) gets a [`Remote`]
-//! and posts closures through it. A post wakes the poll, which runs the closures, with a callback boundary after each:
+//! A loop and everything in it belong to one thread. Another thread (a database client, a name lookup) gets a
+//! [`Remote`] and posts closures through it. A post wakes the poll, which runs the closures, with a callback boundary
+//! after each:
 //!
 //! ```text
 //!   helper thread                        loop thread
@@ -36,8 +37,8 @@ struct RemoteState {
 /// A handle to the loop for other threads; from [`Loop::remote`]. Cheap to clone.
 ///
 /// A closure that is posted while the loop runs is called before the loop ends. A remote alone does not keep the loop
-/// alive: a closure that is posted after the loop ended waits until the loop is run again, and is dropped with the loop.
-/// Take a [`hold`](Remote::hold) while the loop waits for a result from another thread.
+/// alive: a closure that is posted after the loop ended waits until the loop is run again, and is dropped with the
+/// loop. Take a [`hold`](Remote::hold) while the loop waits for a result from another thread.
 #[derive(Clone)]
 pub struct Remote {
     state: Arc<RemoteState>,
@@ -57,8 +58,8 @@ impl Remote {
 
     /// Queues `f`. The loop calls it in its poll phase, after the closures that were posted before.
     ///
-    /// This never waits, and the queue has no limit. A thread that may be faster than the loop should wait for a reply from
-    /// time to time.
+    /// This never waits, and the queue has no limit. A thread that may be faster than the loop should wait for a reply
+    /// from time to time.
     ///
     /// Returns `false`, and drops `f`, if the loop is gone.
     pub fn post(&self, f: impl FnOnce(&mut Loop) + Send + 'static) -> bool {
@@ -91,7 +92,8 @@ impl Remote {
         self.lock().is_none()
     }
 
-    /// Drops what was posted, when the loop is dropped. A posted closure may own a remote, and so would keep itself alive.
+    /// Drops what was posted, when the loop is dropped. A posted closure may own a remote, and so would keep itself
+    /// alive.
     pub(crate) fn close(&self) {
         let posted = self.lock().take();
         drop(posted);

@@ -124,9 +124,9 @@ impl Loop {
         Ok(())
     }
 
-    /// A closed socket is connected again. Work in the pending queue that belongs to its last connection is removed, and
-    /// writes that wait fail in a tick. Callbacks of ends fail with the write in flight, if there is one. Otherwise they
-    /// wait on, as in Node: for the end of the new connection, or for its destroy.
+    /// A closed socket is connected again. Work in the pending queue that belongs to its last connection is removed,
+    /// and writes that wait fail in a tick. Callbacks of ends fail with the write in flight, if there is one. Otherwise
+    /// they wait on, as in Node: for the end of the new connection, or for its destroy.
     fn prepare_new_life(&mut self, socket: Socket) {
         self.net.pending.retain(|(pending, _)| pending.socket() != socket);
         let Some((state, outboxes)) = self.net.socket_and_outboxes(socket) else { return };

@@ -115,8 +115,8 @@ impl fmt::Display for LocalAddress {
     }
 }
 
-/// Device and inode: which file a path names. The listening socket keeps its inode in use, so no later file has the same
-/// number while this one is open.
+/// Device and inode: which file a path names. The listening socket keeps its inode in use, so no later file has the
+/// same number while this one is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct FileId {
     device: u64,

@@ -58,8 +58,8 @@ pub(super) struct Outbox {
     pub awaits_connection: bool,
     /// The cause of the oldest write.
     pub cause: Cause,
-    /// How many bytes of the write in flight waited when the idle limit was last checked; at first the whole write. If fewer
-    /// wait by now, the kernel takes bytes, and the limit starts anew.
+    /// How many bytes of the write in flight waited when the idle limit was last checked; at first the whole write. If
+    /// fewer wait by now, the kernel takes bytes, and the limit starts anew.
     pub seen_by_idle_limit: usize,
     /// The entry among the outboxes that wait, while it does.
     pub ticket: Option<Ticket>,

@@ -10,7 +10,8 @@ use crate::event_loop::{Loop, Phase};
 pub(super) enum Pending {
     /// Sends gathered bytes, then the FIN.
     Shutdown(Socket),
-    /// Sends the FIN of a socket that was ended before it was connected. Its writing side is open as far as the program knows.
+    /// Sends the FIN of a socket that was ended before it was connected. Its writing side is open as far as the program
+    /// knows.
     EarlyFin(Socket),
     /// Reports a connect to a path that failed immediately.
     ConnectFailed(Socket, Box<Error>),

@@ -316,8 +316,8 @@ impl Loop {
     /// The end tick: everything has been delivered and the peer has sent its FIN.
     pub(super) fn end_reached(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
-        // The last chunk's handler may have put bytes back (`unshift`). Then the end is queued again behind them. As in Node
-        // the end comes also after a destroy, unless that was an error.
+        // The last chunk's handler may have put bytes back (`unshift`). Then the end is queued again behind them. As in
+        // Node the end comes also after a destroy, unless that was an error.
         if state.is(ERRORED | END_EMITTED) || !state.may_deliver() || state.has_undelivered() {
             return;
         }

@@ -356,8 +356,8 @@ impl ServerId {
         }
     }
 
-    /// The address or path that the server is bound to. `None` if it is not bound. A path is returned also after the close,
-    /// and after a `listen` on it that failed, as in Node
+    /// The address or path that the server is bound to. `None` if it is not bound. A path is returned also after the
+    /// close, and after a `listen` on it that failed, as in Node
     /// ([`server.address()`](https://nodejs.org/docs/latest-v20.x/api/net.html#serveraddress)).
     pub fn address(self, lp: &Loop) -> Option<LocalAddress> {
         let state = lp.net.server(self)?;

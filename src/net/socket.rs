@@ -181,8 +181,8 @@ pub struct SocketInfo {
     /// The idle limit in milliseconds; 0 means none. `None` if none was ever set, as in Node.
     #[doc(alias = "timeout")]
     pub timeout_ms: Option<u32>,
-    /// The peer's address, `None` while connecting. After the close it is known only if it was queried before. `None` on a
-    /// unix path.
+    /// The peer's address, `None` while connecting. After the close it is known only if it was queried before. `None`
+    /// on a unix path.
     #[doc(alias = "remoteAddress")]
     pub remote: Option<SocketAddr>,
     /// The address of this side. `None` after the close, and on a unix path.

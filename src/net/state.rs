@@ -437,8 +437,8 @@ impl SocketState {
         is_reading || is_dialing || self.is(BLOCKED)
     }
 
-    /// A closed socket is connected again. States, counters and errors are reset, options and corks stay. As in Node the new
-    /// connection keeps the loop alive, also after an `unref` of the old one.
+    /// A closed socket is connected again. States, counters and errors are reset, options and corks stay. As in Node
+    /// the new connection keeps the loop alive, also after an `unref` of the old one.
     pub fn reset_for_new_life(&mut self) {
         use flag::*;
         // The ready list and the list of unsent sockets may still have an entry of this socket; their flags must stay,

@@ -140,8 +140,9 @@ impl Stream {
             if !socket.out_of_band_inline().unwrap_or(false) {
                 return false;
             }
-            // The kernel returns the byte by itself only while it is not in line. Nothing is read in between. (If a second
-            // urgent byte arrives in this microsecond and the first one is next to be read, Linux drops the first one.)
+            // The kernel returns the byte by itself only while it is not in line. Nothing is read in between. (If a
+            // second urgent byte arrives in this microsecond and the first one is next to be read, Linux drops the
+            // first one.)
             let _ = socket.set_out_of_band_inline(false);
             let peeked = socket.recv_with_flags(&mut [MaybeUninit::uninit()], MSG_OOB | MSG_PEEK);
             let _ = socket.set_out_of_band_inline(true);

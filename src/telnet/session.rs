@@ -219,7 +219,8 @@ fn is_synching(lp: &mut Loop, client: Client, decoder: &Decoder, chunk: &[u8]) -
     }
 }
 
-/// What to do with the rest of a chunk after a call of the handler. Checked for every line, so the usual answer is inline.
+/// What to do with the rest of a chunk after a call of the handler. Checked for every line, so the usual answer is
+/// inline.
 #[inline(always)]
 fn rest_of_chunk(lp: &mut Loop, client: Client) -> Rest {
     if client.socket().is_ready_for_more(lp) { Rest::Deliver } else { rest_of_stopped_chunk(lp, client) }

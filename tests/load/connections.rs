@@ -44,8 +44,8 @@ fn a_failed_connect_is_explained_as_by_bucle_connect() {
     }
 }
 
-/// The system has four source ports, and the target is one of them. Within four connects the kernel would choose it, and
-/// connect the socket to itself. The ports are set in a network namespace of its own.
+/// The system has four source ports, and the target is one of them. Within four connects the kernel would choose it,
+/// and connect the socket to itself. The ports are set in a network namespace of its own.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_connection_to_itself_is_counted_as_refused() {

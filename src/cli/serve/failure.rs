@@ -114,7 +114,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 ///
 /// Two servers that start at once could both find the old file without a server: the second would then remove the new
 /// file of the first. So the search and the replacement are one step, under the lock of the directory. The first
-/// attempt is under the lock too: between its `bind` and its `listen` a socket refuses connections, as an old file does.
+/// attempt is under the lock too: between its `bind` and its `listen` a socket refuses connections, as an old file
+/// does.
 pub(crate) fn take_path(path: &Path, mut listen: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
     let _lock = lock(directory_of(path));
     match listen() {
