@@ -106,18 +106,13 @@ impl Account {
             (&[Event::Data, Event::End], self.has_event(Event::End), "after the end"),
             (&[Event::Data], look.is_paused, "while paused"),
             (
-                &[
-                    Event::Connection,
-                    Event::Connect,
-                    Event::Lookup,
-                    Event::Data,
-                    Event::Drain,
-                    Event::End,
-                    Event::Timeout,
-                ],
+                &[Event::Connection, Event::Connect, Event::Lookup, Event::Drain, Event::Timeout],
                 look.is_destroyed,
                 "after the destroy",
             ),
+            // As in Node a destroyed socket delivers what it has read, until `on_error` or the next tick.
+            (&[Event::Data, Event::End], !look.may_deliver, "after the destroy and its tick"),
+            (&[Event::Data, Event::End], self.has_event(Event::Error), "after the error"),
             // As in Node: the callbacks of an end come first and may destroy the socket, and `finish` comes all the
             // same.
             (&[Event::Finish], look.is_destroyed && !self.has_ended_well(), "after the destroy"),

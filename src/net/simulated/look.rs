@@ -49,6 +49,8 @@ pub(crate) struct Look {
     pub is_opened: bool,
     pub is_connecting: bool,
     pub is_destroyed: bool,
+    /// Whether data and an end may still come: also after a destroy, as in Node, until `on_error` or the next tick.
+    pub may_deliver: bool,
     pub is_errored: bool,
     pub is_ending: bool,
     pub is_paused: bool,
@@ -67,6 +69,7 @@ impl Socket {
             is_opened: state.is(OPENED),
             is_connecting: state.is(CONNECTING),
             is_destroyed: state.is(DESTROYED),
+            may_deliver: state.may_deliver(),
             is_errored: state.is(ERRORED),
             is_ending: state.is(ENDED),
             is_paused: state.is(PAUSED),
