@@ -459,7 +459,11 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            cases: ProptestConfig::default().cases.max(2000),
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn every_socket_keeps_its_promises_under_random_faults(

@@ -451,3 +451,45 @@ fn bytes_put_back_come_as_a_separate_chunk() {
     assert_eq!(*chunks.borrow(), ["ab", "b", "c"]);
     world.finish();
 }
+
+#[test]
+fn a_write_corked_before_connect_to_is_sent_after_the_connection() {
+    let mut world = World::new();
+    let (kernel, ledger) = (world.kernel.clone(), world.ledger.clone());
+    world.remote_server([Step::Accept]);
+    world.enter(|lp| {
+        let socket = ledger.socket(lp, SocketOptions::default(), on());
+        socket.cork(lp);
+        ledger.write_then(lp, socket, b"a", move |_| assert_eq!(kernel.taken(kernel.peers()[0]), b"a"));
+        ledger.connect_to(lp, socket, ("127.0.0.1", 23)).expect("it is new");
+        socket.uncork(lp);
+    });
+    world.run();
+    assert_eq!(world.finish().accounts()[0].callback_results(), [[None]]);
+}
+
+/// As in Node: what was read while the socket was paused is delivered by `resume`, although a destroy follows it.
+#[test]
+fn a_destroyed_socket_delivers_what_it_has_read_and_nothing_after_its_error() {
+    for error in [None, Some(Error::custom("E_TEST", "for the test"))] {
+        let mut world = World::new();
+        world.client(0, [Step::Send(b"abc".to_vec())]);
+        let handler = on().connection(move |lp, socket| {
+            let error = error.clone();
+            socket.pause(lp);
+            lp.set_timeout(Duration::from_millis(100), move |lp| {
+                socket.resume(lp);
+                match error {
+                    Some(error) => socket.destroy_with(lp, error),
+                    None => socket.destroy(lp),
+                }
+            });
+        });
+        world.serve(ServerOptions::default(), handler);
+        world.run();
+        let ledger = world.finish();
+        let events = &ledger.accounts()[0].events;
+        assert!(events.starts_with(&[Event::Connection, Event::Data]), "{events:?}");
+        assert_eq!(events.last(), Some(&Event::Close));
+    }
+}

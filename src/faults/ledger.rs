@@ -246,7 +246,9 @@ impl Ledger {
         write: impl FnOnce(&mut Loop) -> bool,
     ) -> bool {
         let before = socket.look(lp);
-        let is_taken = before.is_some_and(|look| look.is_opened && !look.is_ending && !look.is_destroyed);
+        // A corked socket takes writes also before `connect_to`.
+        let takes = |look: Look| (look.is_opened || look.is_corked) && !look.is_ending && !look.is_destroyed;
+        let is_taken = before.is_some_and(takes);
         if is_taken {
             // Before the call: the write may already send, and a failed write may not report it.
             self.with(socket, |account| account.written.extend_from_slice(bytes));
