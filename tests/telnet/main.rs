@@ -509,3 +509,48 @@ fn a_full_server_calls_on_drop() {
     let _second = TcpStream::connect(talk.peer.peer_addr().expect("it is connected")).expect("it listens");
     talk.expect_story("full", &["<drop>"]);
 }
+
+/// Whether a program is installed. With `CI=true` it must be.
+fn is_there(program: &str) -> bool {
+    let is_there = Command::new(program).arg("--help").stdin(Stdio::null()).output().is_ok();
+    assert!(is_there || std::env::var("CI").as_deref() != Ok("true"), "{program} is not installed");
+    if !is_there {
+        eprintln!("skipped: {program} is not installed");
+    }
+    is_there
+}
+
+/// A client in a terminal (made by `script`) types each text, and waits for the event. Returns what the terminal shows.
+fn in_terminal(client: &str, steps: &[(&str, &str)]) -> String {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let scribe = Scribe::default();
+    let story = scribe.story.clone();
+    let port = event_loop.enter(|lp| {
+        let server = Server::new(lp, server_options(), Telnet::new(Options::default(), scribe));
+        server.listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
+        server.port(lp).expect("it is bound")
+    });
+    let mut terminal = Command::new("script")
+        .args(["-qec", &format!("{client} {port}"), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is there");
+    let mut keys = terminal.stdin.take().expect("it is piped");
+    let mut screen = terminal.stdout.take().expect("it is piped");
+    let shown = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    for (typed, event) in steps {
+        keys.write_all(typed.as_bytes()).expect("it reads");
+        let limit = Instant::now() + LIMIT;
+        while story.borrow().last().is_none_or(|last| last != event) {
+            assert!(Instant::now() < limit, "{event} does not come: {:?}", story.borrow());
+            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
+        }
+    }
+    let _ = terminal.wait();
+    shown.join().expect("it reads to the end")
+}

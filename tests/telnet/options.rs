@@ -52,32 +52,9 @@ fn options_are_requested_and_settled() {
 /// Debian's telnet in a terminal (made by `script`): a password that is typed is not shown.
 #[test]
 fn a_real_telnet_hides_a_password() {
-    let mut event_loop = EventLoop::new().expect("a loop");
-    let scribe = Scribe::default();
-    let story = scribe.story.clone();
-    let port = event_loop.enter(|lp| {
-        let server = Server::new(lp, server_options(), Telnet::new(Options::default(), scribe));
-        server.listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
-        server.port(lp).expect("it is bound")
-    });
-    let is_there = |program: &str| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
     if !is_there("telnet") || !is_there("script") {
-        eprintln!("telnet is not installed: skipped");
         return;
     }
-    let mut telnet = Command::new("script")
-        .args(["-qec", &format!("telnet 127.0.0.1 {port}"), "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it is there");
-    let mut keys = telnet.stdin.take().expect("it is piped");
-    let mut screen = telnet.stdout.take().expect("it is piped");
-    let shown = std::thread::spawn(move || {
-        let mut shown = Vec::new();
-        let _ = screen.read_to_end(&mut shown);
-        String::from_utf8_lossy(&shown).into_owned()
-    });
     let steps = [
         ("echo\r", "<Us 1 true>"),
         ("secret\r", "secret"),
@@ -85,16 +62,7 @@ fn a_real_telnet_hides_a_password() {
         ("visible\r", "visible"),
         ("end\r", "<close>"),
     ];
-    for (typed, event) in steps {
-        keys.write_all(typed.as_bytes()).expect("it reads");
-        let limit = Instant::now() + LIMIT;
-        while story.borrow().last().is_none_or(|last| last != event) {
-            assert!(Instant::now() < limit, "{event} does not come: {:?}", story.borrow());
-            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
-        }
-    }
-    let _ = telnet.wait();
-    let shown = shown.join().expect("it reads to the end");
+    let shown = in_terminal("telnet 127.0.0.1", &steps);
     assert!(shown.contains("visible") && !shown.contains("secret"), "{shown:?}");
 }
 

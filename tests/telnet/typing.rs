@@ -270,9 +270,7 @@ fn an_echo_that_is_not_read_stops_the_reading() {
 /// agrees to no further WILL ECHO.
 #[test]
 fn a_real_busybox_is_edited_by_the_server() {
-    if Command::new("busybox").arg("telnet").stdin(Stdio::null()).output().is_err() {
-        eprintln!("busybox is not installed: skipped");
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "busybox is not installed");
+    if !is_there("busybox") || !is_there("script") {
         return;
     }
     let recipe = [
@@ -301,8 +299,7 @@ fn a_real_busybox_is_edited_by_the_server() {
 /// The same with the telnet of Debian, which edits lines itself unless the server shows them.
 #[test]
 fn a_real_telnet_is_edited_by_the_server() {
-    if Command::new("telnet").arg("--version").stdin(Stdio::null()).output().is_err() {
-        eprintln!("telnet is not installed: skipped");
+    if !is_there("telnet") || !is_there("script") {
         return;
     }
     let steps = [
@@ -317,39 +314,4 @@ fn a_real_telnet_is_edited_by_the_server() {
     let shown = in_terminal("telnet 127.0.0.1", &steps);
     assert!(shown.contains("visible") && !shown.contains("unse"), "{shown:?}");
     assert!(shown.replace("\x08 \x08", "<").contains("hok<la ñ<x\r\n"), "{shown:?}");
-}
-
-/// A client in a terminal (made by `script`) types each text, and waits for the event. Returns what the terminal shows.
-fn in_terminal(client: &str, steps: &[(&str, &str)]) -> String {
-    let mut event_loop = EventLoop::new().expect("a loop");
-    let scribe = Scribe::default();
-    let story = scribe.story.clone();
-    let port = event_loop.enter(|lp| {
-        let server = Server::new(lp, server_options(), Telnet::new(Options::default(), scribe));
-        server.listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
-        server.port(lp).expect("it is bound")
-    });
-    let mut terminal = Command::new("script")
-        .args(["-qec", &format!("{client} {port}"), "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it is there");
-    let mut keys = terminal.stdin.take().expect("it is piped");
-    let mut screen = terminal.stdout.take().expect("it is piped");
-    let shown = std::thread::spawn(move || {
-        let mut shown = Vec::new();
-        let _ = screen.read_to_end(&mut shown);
-        String::from_utf8_lossy(&shown).into_owned()
-    });
-    for (typed, event) in steps {
-        keys.write_all(typed.as_bytes()).expect("it reads");
-        let limit = Instant::now() + LIMIT;
-        while story.borrow().last().is_none_or(|last| last != event) {
-            assert!(Instant::now() < limit, "{event} does not come: {:?}", story.borrow());
-            event_loop.turn(Some(Duration::from_millis(5))).expect("the poll works");
-        }
-    }
-    let _ = terminal.wait();
-    shown.join().expect("it reads to the end")
 }
