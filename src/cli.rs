@@ -62,7 +62,7 @@ fn run() -> ExitCode {
     }
 }
 
-/// What happens to mistakes in `RUST_LOG`.
+/// Whether a mistake in `RUST_LOG` is reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mistakes {
     Report,

@@ -53,7 +53,7 @@ pub struct Contest {
     table: String,
 }
 
-/// What one peer used per operation, round by round.
+/// The processor time of one peer per operation, in nanoseconds: one value for each round.
 struct Usage {
     peer: Peer,
     ns: Vec<f64>,

@@ -11,7 +11,7 @@ mod bucle;
 mod floor;
 mod tokio;
 
-/// What a server does with the bytes that it reads. No server sends a greeting; all set `TCP_NODELAY`.
+/// The job of a server: its reaction to the bytes that it reads. No server sends a greeting; all set `TCP_NODELAY`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// Sends every byte back.

@@ -43,7 +43,7 @@ const LONGEST_SPIN: Duration = Duration::from_secs(1);
 /// By default only this machine can connect.
 const HOST: &str = "127.0.0.1";
 
-/// What the command line asks for.
+/// The subcommand to run, with its options.
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve { serve: Serve, verbosity: u8 },

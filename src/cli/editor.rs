@@ -43,7 +43,7 @@ const PROMPT_CUT: &str = "< ";
 /// The longest line. With its line break it is the longest one that `bucle serve` accepts by default.
 pub(crate) const LINE_LIMIT: usize = 64 * 1024 - 1;
 
-/// What a key has caused, besides a change of the line.
+/// The effect of a key beyond its change of the line.
 #[derive(PartialEq, Eq, Clone, Debug)]
 pub(crate) enum Typed {
     /// Enter: the line is complete.

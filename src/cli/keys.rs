@@ -49,7 +49,7 @@ pub(crate) struct Keys {
     unfinished: Unfinished,
 }
 
-/// What the last bytes have begun.
+/// A key that has not arrived completely: its first bytes.
 #[derive(Default)]
 enum Unfinished {
     #[default]

@@ -356,6 +356,7 @@ fn ctrl_q_resumes_the_session() -> io::Result<()> {
     assert_eq!(read_until(&peer, "\n"), "hola\n");
     peer.write_all(b"uno\n")?;
     user.types("half a");
+    // The result does not depend on this time: it only makes it likely that the client meets the stopped terminal.
     thread::sleep(Duration::from_millis(20));
     user.types("\x11");
     user.see("uno\r\n> ");

@@ -193,6 +193,7 @@ impl Harness {
         loop {
             let used = self.healthy.pause_while(|| {
                 let before = vitals.ticks();
+                // Not a wait for an event: it is the span in which the ticks are counted.
                 thread::sleep(QUIET);
                 vitals.ticks() - before
             });

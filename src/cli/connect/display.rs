@@ -41,7 +41,7 @@ const COLUMNS: usize = 80;
 /// Standard output cannot be written any longer. If that is worth reporting, it has been reported.
 pub(super) struct OutputFailed;
 
-/// What is shown, and the exit code that goes with it.
+/// Shows messages of the server and notes to the user, and keeps the exit code of the program.
 pub(super) struct Display {
     output: Output,
     /// Standard input is a terminal: its user is informed of what happens.

@@ -2,7 +2,7 @@
 
 use crate::cli::load::message::Messages;
 
-/// What counts as a reply.
+/// The reply that is expected to each message.
 #[derive(Clone, Debug)]
 pub(crate) enum Expect {
     /// The message itself, byte for byte.
@@ -109,7 +109,7 @@ pub(crate) struct Finding<'a> {
     pub(crate) is_too_long: bool,
 }
 
-/// What is the same for all connections of a run.
+/// The settings that all connections of a run share.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) expect: Expect,
