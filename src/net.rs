@@ -146,6 +146,8 @@ pub(crate) struct Net {
     /// counted.
     gathered: usize,
     outboxes: Outboxes,
+    /// The socket whose handler is being called with what was read from it. Its large answers use the reply buffer.
+    replying: Option<Socket>,
     /// State that protocols keep for single sockets.
     tables: Tables,
     /// The first bytes for handlers whose `on_upgrade` is due.

@@ -140,6 +140,15 @@ fn sixteen_lines_cost_no_more_than_one() {
 /// Four members send sixteen lines at a time to all members. Lines that arrive in one turn are sent in one call per
 /// member from any sender.
 #[test]
+fn answers_larger_than_a_buffer_leave_in_one_piece() {
+    if has_strace() {
+        // 16 lines and 4 KB: more than the buffer of an outbox.
+        let line = format!("{}\n", "x".repeat(249));
+        assert_three_calls(cost("lines", line.repeat(16).as_bytes()));
+    }
+}
+
+#[test]
 fn sixteen_lines_in_flight_share_one_write_per_member() {
     const MEMBERS: usize = 20;
     const SENDERS: usize = 4;

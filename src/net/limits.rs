@@ -80,7 +80,7 @@ pub const READS_PER_TURN: usize = 32;
 /// | a line of telnet | [64 KiB](crate::telnet::Options::max_line) | 64 KiB | a message, then closed | one full read |
 /// | a subnegotiation of telnet | the first 1 KiB | 1 KiB | the rest is skipped | |
 /// | options of telnet | [those allowed](crate::telnet::Options::policy), at most 255 | none | refused; after 64 refusals of one option its requests get no answer | no client asks so often |
-/// | memory kept for later outboxes | buffers: 2 KiB per connection, at most 2 MiB; blocks: 256 KiB and 16 KiB per connection, at most 8 MiB | the same | freed | a high-water mark per connection |
+/// | memory kept for later outboxes | buffers: 2 KiB per connection, at most 2 MiB, and 64 KiB for the socket that is being read; blocks: 256 KiB and 16 KiB per connection, at most 8 MiB | the same | freed | a high-water mark per connection |
 /// | log lines that are not read | | 1 MiB | lines are dropped and counted | about ten thousand lines |
 /// | a trace | the ring's capacity (`Loop::start_trace`) | a file of 256 MiB | recording stops | |
 /// | time of a drain | [4.5 s](super::Drain) | 4.5 s | the rest is destroyed | the command promises to end within 5 s |

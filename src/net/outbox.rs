@@ -17,6 +17,10 @@
 //! Up to two kibibytes are stored in a buffer of the outbox, if it has one, and leave in one piece. More bytes are
 //! stored in a chain of [blocks], which grows without copying and frees its blocks as they are sent. Outboxes are lent
 //! from a [table]. How many bytes may wait is limited in `limits.rs`.
+//!
+//! There is one exception: the socket that is being read may use the *reply buffer*, of which the loop has one. Answers
+//! of up to 64 KiB to the bytes of one read then leave in one piece too, at the end of that read. Bytes that the kernel
+//! refuses move to blocks, so the next socket finds the reply buffer free.
 
 pub(super) mod blocks;
 mod table;
@@ -33,10 +37,14 @@ pub(super) use table::{Offer, OutboxId, Outboxes, SMALL_TABLE};
 /// The length of an outbox's buffer: enough for some dozen lines.
 pub(super) const BUFFER_LEN: usize = 2 * BLOCK;
 
+/// The length of the reply buffer: the answers to one full read of an echo server.
+pub(super) const REPLY_BUFFER_LEN: usize = 64 * 1024;
+
 /// The bytes of one socket that the kernel does not have yet.
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// The buffer is this range of [`Store::buffers`]. Empty if the outbox has no buffer.
+    /// The buffer is this range of [`Store::buffers`]. Empty if the outbox has no buffer. While the outbox has the reply
+    /// buffer, it is the range of that one.
     start: usize,
     end: usize,
     /// The bytes that wait are `head..tail` of [`Store::buffers`].
@@ -70,19 +78,29 @@ pub(super) struct Outbox {
 /// The memory of all outboxes.
 #[derive(Default)]
 pub(super) struct Store {
-    /// The buffers, one after another. Allocated when the first one is needed.
+    /// The reply buffer, and behind it the buffers of the outboxes, one after another. Allocated when the first one is
+    /// needed.
     buffers: Vec<u8>,
+    /// The outbox that has the reply buffer.
+    replying: Option<OutboxId>,
     pub blocks: Blocks,
 }
 
 impl Store {
+    /// The length of [`buffers`](Self::buffers) for this many outboxes with a buffer.
+    fn len_for(count: usize) -> usize {
+        REPLY_BUFFER_LEN + count * BUFFER_LEN
+    }
+
     /// Makes room for `count` buffers.
     fn grow_buffers(&mut self, count: usize) {
-        if self.buffers.len() < count * BUFFER_LEN {
+        let len = Self::len_for(count);
+        if self.buffers.len() < len {
             // The allocator maps zeroed memory of this size, and the kernel provides each page when it is first
-            // touched.
-            let mut more = vec![0; count * BUFFER_LEN];
-            more[..self.buffers.len()].copy_from_slice(&self.buffers);
+            // touched. So an unused reply buffer is not copied.
+            let mut more = vec![0; len];
+            let first = if self.replying.is_some() { 0 } else { REPLY_BUFFER_LEN.min(self.buffers.len()) };
+            more[first..self.buffers.len()].copy_from_slice(&self.buffers[first..]);
             // Shrunk before it is freed: see [`SMALL_TABLE`].
             self.truncate_buffers(1);
             self.buffers = more;
@@ -91,7 +109,7 @@ impl Store {
 
     /// Frees all buffers but the first `count`.
     fn truncate_buffers(&mut self, count: usize) {
-        self.buffers.truncate(count * BUFFER_LEN);
+        self.buffers.truncate(Self::len_for(count));
         self.buffers.shrink_to_fit();
     }
 }
@@ -154,10 +172,47 @@ impl Outbox {
         self.tail = tail;
     }
 
+    /// Whether [`append`](Self::append) would store these bytes in blocks, and the reply buffer has room for them and
+    /// for what waits.
+    #[inline(always)]
+    pub fn outgrows_buffer(&self, len: usize) -> bool {
+        self.tail + len > self.end && self.chain.is_empty() && self.tail - self.head + len <= REPLY_BUFFER_LEN
+    }
+
+    /// Moves to the reply buffer, unless another outbox has it. `id` is the name of this outbox.
+    #[inline(never)]
+    fn move_to_reply_buffer(&mut self, store: &mut Store, id: OutboxId) {
+        if store.replying.is_some() {
+            return;
+        }
+        store.replying = Some(id);
+        let len = self.tail - self.head;
+        store.buffers.copy_within(self.head..self.tail, 0);
+        (self.start, self.end) = (0, REPLY_BUFFER_LEN);
+        (self.head, self.tail) = (0, len);
+    }
+
+    /// Gives the reply buffer back. Bytes that are still in it move to blocks. `start` is the start of this outbox's
+    /// own buffer; an outbox that has none gets an empty range.
+    fn leave_reply_buffer(&mut self, store: &mut Store, start: Option<usize>) {
+        store.replying = None;
+        if self.head < self.tail {
+            self.chain.push(&mut store.blocks, &store.buffers[self.head..self.tail]);
+        }
+        (self.start, self.end) = start.map_or((0, 0), |start| (start, start + BUFFER_LEN));
+        (self.head, self.tail) = (self.start, self.start);
+    }
+
+    /// Whether it has the reply buffer.
+    #[inline(always)]
+    fn is_replying(&self) -> bool {
+        self.end == REPLY_BUFFER_LEN
+    }
+
     /// Appends bytes to the chain, behind those of the buffer, which move there.
     #[inline(never)]
     fn push_to_chain(&mut self, store: &mut Store, bytes: &[u8]) {
-        let Store { buffers, blocks } = store;
+        let Store { buffers, blocks, .. } = store;
         // The bytes of the buffer come first. From here on it is empty, and the chain holds everything.
         if self.head < self.tail {
             self.chain.push(blocks, &buffers[self.head..self.tail]);
@@ -235,10 +290,11 @@ impl Outbox {
         self.callbacks.drain(..).collect()
     }
 
-    /// Whether it can be taken back on the fast path: no memory for callbacks, not counted as waiting.
+    /// Whether it can be taken back on the fast path: no memory for callbacks, not counted as waiting, and without the
+    /// reply buffer.
     #[inline(always)]
     fn has_only_bytes(&self) -> bool {
-        self.callbacks.capacity() == 0 && self.ticket.is_none()
+        self.callbacks.capacity() == 0 && self.ticket.is_none() && !self.is_replying()
     }
 
     /// Resets what remains when bytes and callbacks have been removed.

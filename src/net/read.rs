@@ -85,7 +85,12 @@ impl Loop {
         let chunk = &mut buf[..n];
         // Either branch may run user code. It may destroy the socket; then the next `read_once` finds that.
         if flags & (FLOWING | SLOW_DELIVERY) == FLOWING {
+            self.net.replying = Some(socket);
             self.emit_to(handler, socket, Kind::OnData, n, |handler, lp| handler.on_read(lp, socket, chunk));
+            self.net.replying = None;
+            if self.net.outboxes.is_replying() {
+                self.send_reply(socket);
+            }
         } else {
             self.deliver_slowly(socket, chunk);
         }

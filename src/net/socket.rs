@@ -273,6 +273,20 @@ impl Socket {
         lp.write_socket(self, bytes.as_ref(), None)
     }
 
+    /// Writes a message in two parts, for protocols that put a head in front of a body: as one [`write`](Self::write) of
+    /// both, but without joining them first. A body of a high-water mark or more goes to the kernel without a copy.
+    ///
+    /// ```
+    /// # use bucle::{Loop, net::Socket};
+    /// /// Sends a message behind its length.
+    /// fn send(lp: &mut Loop, socket: Socket, message: &[u8]) -> bool {
+    ///     socket.write_parts(lp, (message.len() as u32).to_be_bytes(), message)
+    /// }
+    /// ```
+    pub fn write_parts(self, lp: &mut Loop, head: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> bool {
+        lp.write_parts_of(self, head.as_ref(), body.as_ref())
+    }
+
     /// As [`write`](Self::write). Calls `done` when the kernel has all of the bytes, or with the error if it never
     /// will.
     pub fn write_then(

@@ -10,6 +10,9 @@
 //!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent now
 //! ```
 //!
+//! Answers of more than 2 KiB to the socket that is being read are gathered in the loop's *reply buffer* and sent at the
+//! end of its read, see `outbox.rs`: they leave in one piece, and their memory is free for the next socket.
+//!
 //! Gathering changes when the kernel is called, not what the program sees: gathered bytes are reported as sent. When
 //! the kernel refuses bytes, `write` returns `false` once a high-water mark of them waits, and `on_drain` follows when
 //! all have been sent. One difference from Node remains: a write to a peer whose reset has arrived since the last poll
@@ -48,10 +51,40 @@ impl Loop {
         self.write_slowly(socket, bytes, callback, cause)
     }
 
+    /// `write` of a protocol's message in two parts: a head that the protocol has made, and a body. They are gathered
+    /// together, and a large body is sent from the caller's slice. Returns what a write of both as one returns.
+    #[inline]
+    pub(super) fn write_parts_of(&mut self, socket: Socket, head: &[u8], body: &[u8]) -> bool {
+        let cause = self.note(Kind::Write, socket.serial(), head.len() + body.len());
+        self.gather_parts(socket, head, body, cause) || self.write_parts_slowly(socket, head, body, cause)
+    }
+
+    /// The first write gathers or queues the head. The second one sends the body behind it, in the same system call.
+    #[inline(never)]
+    fn write_parts_slowly(&mut self, socket: Socket, head: &[u8], body: &[u8], cause: Cause) -> bool {
+        if let Some(error) = self.overrun(socket, head.len() + body.len(), 0) {
+            self.refuse_overrun(socket, None, error);
+            return false;
+        }
+        if !self.gather(socket, head, cause) {
+            self.write_slowly(socket, head, None, cause);
+        }
+        // The failed write of the head has reported the error already.
+        let refused = self.net.socket(socket).is_none_or(|state| refusal(state).is_some() || state.is(ERRORED));
+        !refused && self.write_slowly(socket, body, None, cause)
+    }
+
     /// The common case: few bytes for an open socket that the kernel has not refused. Returns `false` in any other
     /// case, and has done nothing then.
     #[inline]
     fn gather(&mut self, socket: Socket, bytes: &[u8], cause: Cause) -> bool {
+        self.gather_parts(socket, &[], bytes, cause)
+    }
+
+    /// As [`gather`](Self::gather), for bytes in two parts.
+    #[inline(always)]
+    fn gather_parts(&mut self, socket: Socket, head: &[u8], body: &[u8], cause: Cause) -> bool {
+        let len = head.len() + body.len();
         // One comparison finds every reason against gathering. BROKEN: the write may fail, and is tried now, as in
         // Node.
         const SPECIAL: u32 = ENDED | DESTROYED | ERRORED | CONNECTING | BLOCKED | BROKEN;
@@ -60,30 +93,38 @@ impl Loop {
         if state.among(SPECIAL | OPENED) != OPENED {
             return false;
         }
-        let gathered = net.gathered + bytes.len();
+        let gathered = net.gathered + len;
         if state.corks > 0 || gathered > GATHER_LIMIT {
             return false;
         }
         let high_water_mark = state.high_water_mark as usize;
-        let (outbox, store) = match state.outbox {
-            Some(id) => net.outboxes.open(id),
+        let id = match state.outbox {
+            Some(id) => id,
             // A large first write is sent from the caller's slice, without a copy.
-            None if bytes.len() >= high_water_mark => return false,
+            None if len >= high_water_mark => return false,
             None => {
                 let id = net.outboxes.lend(cause);
                 state.outbox = Some(id);
-                net.outboxes.open(id)
+                id
             }
         };
+        let outbox = net.outboxes.get(id);
         // Never with the outbox that was lent above, so it is not left empty.
-        if outbox.len() + bytes.len() >= high_water_mark {
+        if outbox.len() + len >= high_water_mark {
             return false;
         }
+        if outbox.outgrows_buffer(len) && net.replying == Some(socket) {
+            net.outboxes.begin_reply(id);
+        }
         // Below the high-water mark even with these bytes, so the return value of `write` is `true`.
-        outbox.append(store, bytes);
+        let (outbox, store) = net.outboxes.open(id);
+        if !head.is_empty() {
+            outbox.append(store, head);
+        }
+        outbox.append(store, body);
         net.gathered = gathered;
-        state.bytes_written += bytes.len() as u64;
-        self.counters.bytes_written += bytes.len() as u64;
+        state.bytes_written += len as u64;
+        self.counters.bytes_written += len as u64;
         if !state.is(UNSENT) {
             state.set(UNSENT);
             net.unsent.push(socket);
@@ -289,6 +330,13 @@ impl Loop {
             self.net.gathered = self.net.gathered.saturating_sub(gathered);
             self.flush_socket(socket, 0, Self::report_later);
         }
+    }
+
+    /// End of a read: sends what the socket has gathered in the reply buffer, and takes the buffer back.
+    #[inline(never)]
+    pub(super) fn send_reply(&mut self, socket: Socket) {
+        self.flush_gathered(socket);
+        self.net.outboxes.end_reply();
     }
 
     /// Sends what one socket has gathered before its FIN, in the pending phase.

@@ -27,6 +27,10 @@ enum Act {
     /// The write in flight is complete.
     EndFlight,
     CallBackAll,
+    /// The socket is being read: what it writes may use the reply buffer.
+    BeginReply,
+    /// End of the read of whichever socket it is.
+    EndReply,
     /// The kernel takes no more: the waiting bytes are counted in the table.
     Wait,
     Discard,
@@ -44,6 +48,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::BeginFlight),
         3 => Just(Act::EndFlight),
         1 => Just(Act::CallBackAll),
+        3 => Just(Act::BeginReply),
+        2 => Just(Act::EndReply),
         2 => Just(Act::Wait),
         1 => Just(Act::Discard),
         1 => Just(Act::StartAfresh),
@@ -126,6 +132,16 @@ impl Run {
                 let due = std::mem::take(&mut plain.callbacks);
                 self.called(socket, Outbox::take_all_callbacks, due);
             }
+            Act::BeginReply => {
+                if outbox.outgrows_buffer(1000) {
+                    self.outboxes.begin_reply(*id);
+                    assert!(self.outboxes.is_replying());
+                }
+            }
+            Act::EndReply => {
+                self.outboxes.end_reply();
+                assert!(!self.outboxes.is_replying());
+            }
             Act::Wait => {
                 self.outboxes.count(*id, Socket(Key::new(socket, 0)));
                 plain.counted = plain.unsent.len();
@@ -170,10 +186,14 @@ impl Run {
             if let Some(piece) = outbox.in_one_piece(store) {
                 assert_eq!(piece, plain.unsent);
             }
+            let is_replying = store.replying == Some(*id);
+            let room = if is_replying { REPLY_BUFFER_LEN } else { BUFFER_LEN };
             assert!(
-                outbox.tail <= outbox.end && outbox.end <= outbox.start + BUFFER_LEN,
-                "more than BUFFER_LEN bytes are stored in blocks"
+                outbox.tail <= outbox.end && outbox.end <= outbox.start + room,
+                "more bytes than the buffer has room for are stored in blocks"
             );
+            assert_eq!(is_replying, outbox.is_replying());
+            assert!(is_replying || outbox.end == 0 || outbox.start >= REPLY_BUFFER_LEN, "no other outbox uses it");
             used += outbox.chain.len().div_ceil(BLOCK);
             chains += usize::from(!outbox.chain.is_empty());
             assert_eq!((outbox.len(), outbox.is_empty()), (plain.unsent.len(), plain.unsent.is_empty()));
@@ -230,7 +250,7 @@ fn outboxes_with_a_buffer_are_lent_first() {
         let (outbox, store) = outboxes.open(id);
         outbox.append(store, b"hola");
     }
-    assert_eq!(outboxes.store.buffers.len(), BUFFERED * BUFFER_LEN);
+    assert_eq!(outboxes.store.buffers.len(), Store::len_for(BUFFERED));
     assert_eq!(outboxes.store.blocks.used(), 10);
     for &id in &ids {
         outboxes.take_back(id);
@@ -252,11 +272,11 @@ fn the_table_shrinks_when_half_of_the_outboxes_are_back() {
     assert!(!outboxes.shrink_if_halved(501) && outboxes.size() == 1000);
     assert!(outboxes.shrink_if_halved(500));
     assert_eq!((outboxes.size(), outboxes.lent()), (301, 1), "up to the last that is lent");
-    assert_eq!(outboxes.store.buffers.len(), 512 * BUFFER_LEN);
+    assert_eq!(outboxes.store.buffers.len(), Store::len_for(512));
     outboxes.take_back(stays);
     assert!(!outboxes.shrink_if_halved(251), "the new mark is five hundred");
     assert!(outboxes.shrink_if_halved(250));
-    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, 64 * BUFFER_LEN));
+    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, Store::len_for(64)));
     assert!(outboxes.shrink_if_halved(0));
     assert!(!outboxes.shrink_if_halved(20) && !outboxes.shrink_if_halved(0), "a few outboxes do not trigger a shrink");
 }

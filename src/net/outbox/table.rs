@@ -12,6 +12,8 @@
 //! sockets needs thousands of outboxes for a moment. Those have no buffer and store their bytes in
 //! [blocks](super::blocks).
 //!
+//! The reply buffer is in front of the buffers. It is lent to one outbox at a time, for the duration of a read.
+//!
 //! Bound: all this memory is a few large allocations. When half of the connections have closed, they shrink. Thousands
 //! of small allocations would not go back to the system: an allocator keeps some of them, and with each one a whole
 //! page.
@@ -127,7 +129,7 @@ impl Outboxes {
         let mut outbox = Outbox::default();
         if index < BUFFERED {
             self.store.grow_buffers(buffers_for(index + 1));
-            let start = index * BUFFER_LEN;
+            let start = Store::len_for(index);
             outbox = Outbox { start, end: start + BUFFER_LEN, head: start, tail: start, ..outbox };
         }
         self.table.push(outbox);
@@ -161,10 +163,12 @@ impl Outboxes {
         self.set_free(id);
     }
 
-    /// As [`take_back`](Self::take_back), if the outbox has callbacks (or room for some), or is counted as waiting.
+    /// As [`take_back`](Self::take_back), if the outbox has callbacks (or room for some), is counted as waiting, or has
+    /// the reply buffer.
     #[cold]
     #[inline(never)]
     fn take_back_with_callbacks(&mut self, id: OutboxId) {
+        self.end_reply_of(id);
         let outbox = &mut self.table[id.index()];
         if let Some(ticket) = outbox.ticket.take() {
             self.waiting.remove(ticket);
@@ -180,6 +184,31 @@ impl Outboxes {
     fn set_free(&mut self, id: OutboxId) {
         let free = if id.index() < BUFFERED { &mut self.free } else { &mut self.free_unbuffered };
         free.push(id);
+    }
+
+    /// Lends the reply buffer to this outbox, unless another one has it. What waits in the outbox moves there.
+    pub fn begin_reply(&mut self, id: OutboxId) {
+        self.table[id.index()].move_to_reply_buffer(&mut self.store, id);
+    }
+
+    /// Whether an outbox has the reply buffer.
+    #[inline(always)]
+    pub fn is_replying(&self) -> bool {
+        self.store.replying.is_some()
+    }
+
+    /// Takes the reply buffer back. What waits in it moves to blocks.
+    pub fn end_reply(&mut self) {
+        if let Some(id) = self.store.replying {
+            self.end_reply_of(id);
+        }
+    }
+
+    fn end_reply_of(&mut self, id: OutboxId) {
+        if self.store.replying == Some(id) {
+            let start = (id.index() < BUFFERED).then(|| Store::len_for(id.index()));
+            self.table[id.index()].leave_reply_buffer(&mut self.store, start);
+        }
     }
 
     #[inline(always)]
