@@ -98,6 +98,8 @@ mod faults;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod net;
 #[cfg(feature = "process")]
 pub mod process;
