@@ -35,6 +35,18 @@ pub fn utf8(input: &[u8]) {
     crate::net::utf8_properties_hold_for(input);
 }
 
+/// Heads of HTTP requests and responses, with the bodies of pipelined requests.
+#[cfg(feature = "http")]
+pub fn http_head(input: &[u8]) {
+    crate::http::properties::hold_for_heads(input);
+}
+
+/// Bodies of HTTP messages: chunks to data and back, and the other framings.
+#[cfg(feature = "http")]
+pub fn http_body(input: &[u8]) {
+    crate::http::properties::hold_for_bodies(input);
+}
+
 /// Servers, peers and a kernel whose actions are chosen by the input.
 pub fn server(input: &[u8]) {
     crate::faults::chance::hold_for(input);

@@ -6,10 +6,14 @@ use std::path::Path;
 type Property = fn(&[u8]);
 
 /// Each property with the number of mutated inputs: about one second of work in all.
-const PROPERTIES: [(&str, Property, usize); 4] = [
+const PROPERTIES: &[(&str, Property, usize)] = &[
     ("telnet_codec", super::telnet_codec, 3000),
     ("lines", super::lines, 3000),
     ("utf8", super::utf8, 3000),
+    #[cfg(feature = "http")]
+    ("http_head", super::http_head, 1000),
+    #[cfg(feature = "http")]
+    ("http_body", super::http_body, 3000),
     ("server", super::server, 300),
 ];
 
@@ -18,7 +22,7 @@ const MAX_LEN: usize = 1536;
 
 #[test]
 fn the_properties_hold_for_the_seeds_and_for_mutated_inputs() {
-    for (name, property, mutants) in PROPERTIES {
+    for &(name, property, mutants) in PROPERTIES {
         let seeds = seeds(name);
         for seed in &seeds {
             property(seed);
@@ -59,7 +63,7 @@ struct Mutator {
 
 impl Mutator {
     /// Byte sequences that these parsers treat specially.
-    const TOKENS: [&[u8]; 20] = [
+    const TOKENS: [&[u8]; 28] = [
         b"\r",
         b"\n",
         b"\r\n",
@@ -80,6 +84,14 @@ impl Mutator {
         b"\xf0\x9f\x98\x80",
         b"\xf4\x90",
         b"\x04",
+        b"\r\n\r\n",
+        b"0\r\n\r\n",
+        b"4;x\r\nhola\r\n",
+        b"Host: a\r\n",
+        b"GET / HTTP/1.1\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"Content-Length: 4\r\n",
+        b"Transfer-Encoding: chunked\r\n",
     ];
 
     fn mutant_of(&mut self, pool: &[Vec<u8>]) -> Vec<u8> {
