@@ -50,10 +50,12 @@ fn only_the_loop_net_and_process_know_the_kernel() {
 #[test]
 fn imports_point_down() {
     let layers: &[(&str, &[&str])] = &[
-        ("event_loop", &["crate::telnet", "crate::cli", "crate::process"]),
-        ("net", &["crate::telnet", "crate::cli", "crate::process"]),
-        ("process", &["crate::telnet", "crate::cli", "crate::net"]),
-        ("telnet", &["crate::cli", "crate::process", "crate::event_loop::"]),
+        ("event_loop", &["crate::telnet", "crate::http", "crate::websocket", "crate::cli", "crate::process"]),
+        ("net", &["crate::telnet", "crate::http", "crate::websocket", "crate::cli", "crate::process"]),
+        ("process", &["crate::telnet", "crate::http", "crate::websocket", "crate::cli", "crate::net"]),
+        ("telnet", &["crate::http", "crate::websocket", "crate::cli", "crate::process", "crate::event_loop::"]),
+        ("http", &["crate::telnet", "crate::websocket", "crate::cli", "crate::process", "crate::event_loop::"]),
+        ("websocket", &["crate::telnet", "crate::cli", "crate::process", "crate::event_loop::"]),
     ];
     for (path, text) in sources() {
         let name = name(&path);
@@ -232,6 +234,10 @@ fn of_load_only_the_client_knows_sockets() {
 #[test]
 fn pure_files_know_neither_loop_nor_clock_nor_log() {
     let pure = [
+        "http/body",
+        "http/head",
+        "http/refusal",
+        "http/syntax",
         "telnet/codec",
         "telnet/negotiation",
         "telnet/lines",

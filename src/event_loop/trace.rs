@@ -173,6 +173,10 @@ kinds! {
     OnServerClose "on_server_close",
     /// A telnet handler's `on_line`, inside the `on_data` of its chunk. Size: bytes.
     OnLine "on_line",
+    /// An HTTP handler's `on_head`, `on_request` or `on_upgrade`, inside the `on_data` of its chunk. Size: bytes of the
+    /// body.
+    #[cfg(any(feature = "http", feature = "trace"))]
+    OnRequest "on_request",
 
     // Kinds from `Main` to here are callbacks; those from `Armed` on are points in time.
     /// A timer was armed. Size: its delay in milliseconds.

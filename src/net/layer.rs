@@ -1,12 +1,13 @@
 //! State that a protocol above `net` keeps for a socket.
 //!
 //! A protocol (telnet, WebSocket) has state for each connection. Its handle must reach that state in any callback, even
-//! while the handler runs and is out of its slot. So the loop stores the state, in one of two places:
+//! while the handler runs and is out of its slot. So the loop stores the state, in one of three places:
 //!
 //! | state | stored in | cost per connection |
 //! |---|---|---|
 //! | a few bits that every connection has (open, closing, reads are throttled) | the tag, 13 bits of the socket's 72 bytes | none |
 //! | values that few connections have at a time (agreed options, half a message) | an entry in the loop's table for that type | the value and about 20 bytes, only while there is an entry |
+//! | values that all connections share (streams of a compression, topics) | one value of a type in the loop ([`Loop::layer_mut`]) | none |
 //!
 //! ```text
 //!   telnet::Client ──▶ Socket ─┬─▶ SocketState { tag, … }
@@ -22,11 +23,17 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+#[cfg(feature = "http")]
+use std::time::Duration;
 
 use super::Socket;
 use super::state::Link;
 use super::state::flag::{UPGRADING, URGENT};
+#[cfg(feature = "http")]
+use super::{Handler, NetTick, NetTimer};
 use crate::event_loop::Loop;
+#[cfg(feature = "http")]
+use crate::event_loop::{Kind, TimerId};
 
 /// The bit of a socket's tag that is set if a table has, or had, an entry for the socket.
 const HAS_ENTRY: u16 = 1 << 15;
@@ -63,6 +70,9 @@ const FEW_ENTRIES: usize = 32;
 #[derive(Default)]
 pub(super) struct Tables {
     tables: Vec<(TypeId, Box<dyn AnyTable>)>,
+    /// What protocols keep once for the whole loop, one value of each type.
+    #[cfg(feature = "http")]
+    singles: Vec<(TypeId, Box<dyn Any>)>,
 }
 
 /// The operations on a table that do not depend on the type of its entries.
@@ -166,6 +176,30 @@ impl Socket {
         lp.net.tables.get_mut::<T>()?.remove(self)
     }
 
+    /// Starts a time limit of the protocol. It is unreferenced and runs `run` once, outside of any callback. The
+    /// protocol stores the timer and clears it when it is no longer needed: it does not end with the socket.
+    #[cfg(feature = "http")]
+    pub(crate) fn start_layer_timer(self, lp: &mut Loop, limit: Duration, run: fn(&mut Loop, Socket)) -> TimerId {
+        lp.start_net_timer(limit, NetTimer::Layer(self, run))
+    }
+
+    /// Queues a tick that runs `run`: a protocol goes on with something outside of the callback that runs now.
+    #[cfg(feature = "http")]
+    pub(crate) fn layer_tick(self, lp: &mut Loop, run: fn(&mut Loop, Socket)) {
+        lp.tick(NetTick::Layer(self, run));
+    }
+
+    /// Calls the handler of this socket, an `H`, from a tick of the protocol. Does nothing if the socket is gone or has
+    /// another handler by now.
+    #[cfg(feature = "http")]
+    pub(crate) fn call_layer<H: Handler>(self, lp: &mut Loop, f: impl FnOnce(&mut H, &mut Loop)) {
+        lp.emit(self, Kind::Tick, 0, |handler, lp| {
+            if let Some(handler) = (handler as &mut dyn Any).downcast_mut() {
+                f(handler, lp);
+            }
+        });
+    }
+
     /// Whether the socket was connected or accepted, so that its handler got `on_connect` or `on_connection`. Stays
     /// true when the socket is destroyed.
     pub(crate) fn was_connected(self, lp: &Loop) -> bool {
@@ -213,6 +247,20 @@ impl Socket {
     /// Whether [`Socket::upgrade`] was called and `on_upgrade` is still to come.
     pub(crate) fn is_upgrading(self, lp: &Loop) -> bool {
         lp.net.socket(self).is_some_and(|state| state.is(UPGRADING))
+    }
+}
+
+#[cfg(feature = "http")]
+impl Loop {
+    /// The value of type `T` that a protocol keeps for the whole loop. It is made when it is first needed.
+    pub(crate) fn layer_mut<T: Any + Default>(&mut self) -> &mut T {
+        let singles = &mut self.net.tables.singles;
+        let id = TypeId::of::<T>();
+        let at = singles.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
+            singles.push((id, Box::<T>::default()));
+            singles.len() - 1
+        });
+        singles[at].1.downcast_mut().expect("stored under its own type")
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 impl Loop {
     /// Writes `last`, ends, discards further input, and destroys the socket after [`LEAVE_LIMIT`]. Returns the timer.
-    pub(super) fn close_with_message(&mut self, socket: Socket, last: &[u8]) -> TimerId {
+    pub(crate) fn close_with_message(&mut self, socket: Socket, last: &[u8]) -> TimerId {
         if !last.is_empty() && self.net.socket(socket).is_some_and(|state| refusal(state).is_none()) {
             self.write_socket(socket, last, None);
         }

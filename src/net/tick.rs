@@ -44,6 +44,9 @@ pub(crate) enum NetTick {
     StopDelivery(Socket),
     /// `on_close` of a socket that was never connected.
     CloseUnopened(Socket),
+    /// A tick of a protocol above `net`.
+    #[cfg(feature = "http")]
+    Layer(Socket, fn(&mut Loop, Socket)),
     Server(ServerId, ServerTick),
 }
 
@@ -72,6 +75,8 @@ impl Loop {
             NetTick::Error(socket, error) => self.emit_error(socket, *error),
             NetTick::StopDelivery(socket) => self.stop_delivery(socket),
             NetTick::CloseUnopened(socket) => self.close_socket(socket, false),
+            #[cfg(feature = "http")]
+            NetTick::Layer(socket, run) => run(self, socket),
             NetTick::Server(server, tick) => self.run_server_tick(server, tick),
         }
     }

@@ -26,6 +26,9 @@ pub(crate) enum NetTimer {
     Drain(ServerId),
     /// A second has passed since the last line of the log about this.
     Tally(ServerId, Tallied),
+    /// A time limit of a protocol above `net`; see [`Socket::start_layer_timer`].
+    #[cfg(feature = "http")]
+    Layer(Socket, fn(&mut Loop, Socket)),
 }
 
 impl Loop {
@@ -55,6 +58,11 @@ impl Loop {
             NetTimer::Tally(server, what) => {
                 self.clear(id);
                 self.report_tally(server, what);
+            }
+            #[cfg(feature = "http")]
+            NetTimer::Layer(socket, run) => {
+                self.clear(id);
+                run(self, socket);
             }
         }
     }

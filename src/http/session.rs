@@ -1,0 +1,280 @@
+//! Received bytes become requests, and the handler gets them. The time limits of a connection.
+//!
+//! | while it waits for | limit | when it is reached |
+//! |---|---|---|
+//! | the first head, or the rest of a head | [`Options::head_timeout`](super::Options::head_timeout) | 408, close |
+//! | the next request | [`Options::keep_alive`](super::Options::keep_alive) | close |
+//! | the rest of a body | [`Options::body_timeout`](super::Options::body_timeout) | 408, close |
+//! | an answer | none: the handler's business | |
+//! | the client's FIN after a close | a second | destroyed |
+//!
+//! A connection has one timer, which begins anew with each of these.
+
+use std::mem;
+use std::time::Duration;
+
+use ::http::header::{CONNECTION, UPGRADE};
+
+use super::connection::{Connection, Event, KEPT};
+use super::head::{Request, StatusCode, Version};
+use super::{Exchange, Handler, Http, Refusal, exchange};
+use crate::net::Socket;
+use crate::{Kind, Loop};
+
+/// The bit of a socket's tag that is set when its server drains: further answers close the connection.
+pub(super) const GOING_AWAY: u16 = 1;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl<H: Handler> Http<H> {
+    /// A connection is made: its first head must arrive in time.
+    pub(super) fn begin(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.set_entry(lp, Connection::new(self.options.keep_alive, go_on::<H>));
+        start_timer(lp, socket, self.options.head_timeout);
+    }
+
+    /// Bytes have arrived, or an answer is complete and the bytes that are kept may be received.
+    pub(super) fn receive(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        if connection.is_closing() {
+            return;
+        }
+        let was_idle = connection.is_idle();
+        connection.is_receiving = true;
+        // Most chunks begin with a head and are parsed where they are.
+        let mut joined = mem::take(&mut connection.kept);
+        let mut rest = chunk;
+        if !joined.is_empty() {
+            joined.extend_from_slice(chunk);
+            rest = &joined;
+        }
+        if was_idle && !rest.is_empty() {
+            start_timer(lp, socket, self.options.head_timeout);
+        }
+        self.parse(lp, socket, &mut rest);
+        // The handler may have upgraded the socket: then the entry is gone.
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        connection.is_receiving = false;
+        if connection.is_closing() {
+            return;
+        }
+        // An upgrade may have been refused; then `kept` holds the rest already.
+        if !rest.is_empty() {
+            let used = joined.len() - rest.len().min(joined.len());
+            connection.kept = if joined.is_empty() { rest.to_vec() } else { joined.split_off(used) };
+        }
+        let is_full = connection.kept.len() >= KEPT && !connection.is_reading();
+        if is_full || socket.needs_drain(lp) {
+            throttle(lp, socket);
+        }
+    }
+
+    /// Calls the handler for each request in `rest` until one must wait for its answer.
+    fn parse(&mut self, lp: &mut Loop, socket: Socket, rest: &mut &[u8]) {
+        // A client that does not read its answers gets no further ones.
+        while !socket.needs_drain(lp) {
+            let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+            if !connection.kept.is_empty() {
+                // The program has answered a request for an upgrade in another way. See `call`.
+                return go_on_later(lp, socket);
+            }
+            match connection.next(rest, &self.options) {
+                Ok(None) => return,
+                Ok(Some(Event::Head(request))) => self.receive_head(lp, socket, request, rest),
+                Ok(Some(Event::Request(request))) => self.call(lp, socket, &request, rest),
+                Err(refusal) => return refuse(lp, socket, &refusal),
+            }
+        }
+    }
+
+    /// The head of a request with a body has arrived.
+    fn receive_head(&mut self, lp: &mut Loop, socket: Socket, request: Box<Request>, rest: &[u8]) {
+        let Some(number) = socket.entry::<Connection>(lp).map(Connection::number) else { return };
+        let exchange = Exchange { socket, number };
+        lp.in_layer_callback(Kind::OnRequest, socket.serial(), 0, |lp| self.handler.on_head(lp, exchange, &request));
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        if !connection.is_in_body() {
+            return;
+        }
+        let must_continue = request.expects_continue() && rest.is_empty();
+        connection.expect_body(request);
+        start_timer(lp, socket, self.options.body_timeout);
+        // RFC 9110, 10.1.1: not needed if the body is on its way already.
+        if must_continue {
+            socket.write(lp, CONTINUE);
+        }
+    }
+
+    /// A whole request has arrived.
+    fn call(&mut self, lp: &mut Loop, socket: Socket, request: &Request, rest: &mut &[u8]) {
+        stop_timer(lp, socket);
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        let exchange = Exchange { socket, number: connection.number() };
+        let asks_for_upgrade = asks_for_upgrade(request) && request.body().is_empty();
+        if asks_for_upgrade {
+            // The bytes behind the head may be the first of another protocol. They are stored where an upgrade finds
+            // them, now or later.
+            connection.kept = mem::take(rest).to_vec();
+        }
+        log::debug!(target: "bucle::http", "{socket} {} {}", request.method(), request.target());
+        lp.in_layer_callback(Kind::OnRequest, socket.serial(), request.body().len(), |lp| {
+            if asks_for_upgrade {
+                self.handler.on_upgrade(lp, exchange, request);
+            } else {
+                self.handler.on_request(lp, exchange, request);
+            }
+        });
+        // The client ended before this request was received.
+        if socket.entry::<Connection>(lp).is_some_and(|connection| connection.has_ended) && exchange.is_open(lp) {
+            self.handler.on_end(lp, exchange);
+        }
+    }
+
+    /// The client has read its answers.
+    pub(super) fn drained(&mut self, lp: &mut Loop, socket: Socket) {
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        if let Some(exchange) = open_exchange(connection, socket) {
+            self.handler.on_drain(lp, exchange);
+        }
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        if connection.is_reading() {
+            go_on_later(lp, socket);
+        }
+    }
+
+    /// The client has sent its FIN. What it has sent before is answered.
+    pub(super) fn end(&mut self, lp: &mut Loop, socket: Socket) {
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        connection.has_ended = true;
+        match open_exchange(connection, socket) {
+            Some(exchange) => self.handler.on_end(lp, exchange),
+            None => close_if_done(lp, socket),
+        }
+    }
+
+    /// The connection is gone.
+    pub(super) fn closed(&mut self, lp: &mut Loop, socket: Socket) {
+        stop_timer(lp, socket);
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        if let Some(exchange) = open_exchange(connection, socket) {
+            self.handler.on_abort(lp, exchange);
+        }
+    }
+
+    /// The server drains: answers from now on close their connections.
+    pub(super) fn going_away(&mut self, lp: &mut Loop, socket: Socket) {
+        socket.change_tag(lp, GOING_AWAY, 0);
+        if let Some(connection) = socket.entry_mut::<Connection>(lp)
+            && let Some(exchange) = open_exchange(connection, socket)
+        {
+            self.handler.on_going_away(lp, exchange);
+        }
+    }
+}
+
+/// Whether the client asks for another protocol (RFC 9110, 7.8).
+fn asks_for_upgrade(request: &Request) -> bool {
+    request.version() == Version::HTTP_11
+        && request.headers().contains_key(UPGRADE)
+        && request.has_token(CONNECTION, "upgrade")
+}
+
+/// The exchange whose answer is due.
+fn open_exchange(connection: &mut Connection, socket: Socket) -> Option<Exchange> {
+    let number = connection.number();
+    (!connection.is_reading() && connection.answer(number).is_some()).then_some(Exchange { socket, number })
+}
+
+/// Stops reading from the client until it has read its answers, or the current answer is complete.
+fn throttle(lp: &mut Loop, socket: Socket) {
+    if let Some(connection) = socket.entry_mut::<Connection>(lp) {
+        connection.is_throttled = true;
+        socket.pause(lp);
+    }
+}
+
+/// Goes on with the bytes that are kept, in a tick.
+pub(super) fn go_on_later(lp: &mut Loop, socket: Socket) {
+    let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+    let go_on = connection.go_on;
+    if mem::take(&mut connection.is_throttled) {
+        socket.resume(lp);
+    }
+    socket.layer_tick(lp, go_on);
+}
+
+/// The tick of [`go_on_later`].
+fn go_on<H: Handler>(lp: &mut Loop, socket: Socket) {
+    socket.call_layer::<Http<H>>(lp, |http, lp| http.receive(lp, socket, &[]));
+    close_if_done(lp, socket);
+}
+
+/// Closes the connection if the client has sent its FIN and all of its requests are answered.
+fn close_if_done(lp: &mut Loop, socket: Socket) {
+    let waits_for_client = socket.needs_drain(lp);
+    let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+    if connection.has_ended && connection.is_reading() && !waits_for_client {
+        leave(lp, socket, &[]);
+    }
+}
+
+/// Starts the time limit of the connection's stage. Zero: no limit.
+pub(super) fn start_timer(lp: &mut Loop, socket: Socket, limit: Duration) {
+    stop_timer(lp, socket);
+    if limit.is_zero() {
+        return;
+    }
+    let timer = socket.start_layer_timer(lp, limit, timed_out);
+    match socket.entry_mut::<Connection>(lp) {
+        Some(connection) => connection.timer = Some(timer),
+        None => lp.clear(timer),
+    }
+}
+
+fn stop_timer(lp: &mut Loop, socket: Socket) {
+    if let Some(timer) = socket.entry_mut::<Connection>(lp).and_then(|connection| connection.timer.take()) {
+        lp.clear(timer);
+    }
+}
+
+/// The time limit of a stage is reached.
+fn timed_out(lp: &mut Loop, socket: Socket) {
+    let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+    connection.timer = None;
+    let has_begun = connection.is_in_body() || !connection.kept.is_empty() || connection.number() == 0;
+    if !connection.is_reading() {
+        return;
+    }
+    connection.close();
+    if has_begun {
+        let reason = "the request did not arrive in time";
+        return refuse(lp, socket, &Refusal { status: StatusCode::REQUEST_TIMEOUT, reason });
+    }
+    log::debug!(target: "bucle::http", "{socket} sent no further request, closing");
+    leave(lp, socket, &[]);
+}
+
+/// Answers a request that is refused, and closes the connection.
+fn refuse(lp: &mut Loop, socket: Socket, refusal: &Refusal) {
+    log::debug!(target: "bucle::http", "{socket}: {} {}", refusal.status, refusal.reason);
+    let bytes = exchange::refusal(lp, refusal);
+    leave(lp, socket, &bytes);
+}
+
+/// The last answer of a connection is complete.
+pub(super) fn close_after_answer(lp: &mut Loop, socket: Socket) {
+    leave(lp, socket, &[]);
+}
+
+/// Sends `last` and a FIN, discards what the client still sends, and destroys the connection after a second.
+fn leave(lp: &mut Loop, socket: Socket, last: &[u8]) {
+    stop_timer(lp, socket);
+    let timer = lp.close_with_message(socket, last);
+    match socket.entry_mut::<Connection>(lp) {
+        Some(connection) => {
+            connection.close();
+            connection.timer = Some(timer);
+        }
+        None => lp.clear(timer),
+    }
+}
