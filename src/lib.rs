@@ -104,6 +104,8 @@ pub mod net;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod telnet;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 /// Watching a loop from outside: what it did, as values ([`Loop::start_trace`]), and holding it before a callback
 /// ([`Loop::set_gate`]).
