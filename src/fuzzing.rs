@@ -51,3 +51,15 @@ pub fn http_body(input: &[u8]) {
 pub fn server(input: &[u8]) {
     crate::faults::chance::hold_for(input);
 }
+
+/// WebSocket frame headers and masks.
+#[cfg(feature = "websocket")]
+pub fn ws_frame(input: &[u8]) {
+    crate::websocket::properties::hold_for_frame(input);
+}
+
+/// WebSocket messages from bytes, by all rules of RFC 6455.
+#[cfg(feature = "websocket")]
+pub fn ws_receiver(input: &[u8]) {
+    crate::websocket::properties::hold_for_receiver(input);
+}

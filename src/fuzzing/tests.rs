@@ -15,6 +15,10 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     #[cfg(feature = "http")]
     ("http_body", super::http_body, 3000),
     ("server", super::server, 300),
+    #[cfg(feature = "websocket")]
+    ("ws_frame", super::ws_frame, 3000),
+    #[cfg(feature = "websocket")]
+    ("ws_receiver", super::ws_receiver, 1500),
 ];
 
 /// Longest mutated input. Longer ones are left to the fuzz targets.
