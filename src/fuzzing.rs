@@ -30,6 +30,12 @@ pub fn lines(input: &[u8]) {
     crate::telnet::edit::properties::hold_for(input);
 }
 
+/// permessage-deflate: streams and offers.
+#[cfg(feature = "websocket")]
+pub fn ws_deflate(input: &[u8]) {
+    crate::websocket::deflate::properties::hold_for(input);
+}
+
 /// UTF-8 decoding across reads.
 pub fn utf8(input: &[u8]) {
     crate::net::utf8_properties_hold_for(input);

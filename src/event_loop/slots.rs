@@ -77,8 +77,8 @@ impl<T: HasSerial> Slots<T> {
     }
 
     /// As [`iter`](Self::iter).
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slab.iter_mut().map(|(_, value)| value)
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+        self.slab.iter_mut().map(|(slot, value)| (Key::new(slot, value.serial()), value))
     }
 
     pub fn len(&self) -> usize {

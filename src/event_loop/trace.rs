@@ -177,6 +177,21 @@ kinds! {
     /// body.
     #[cfg(any(feature = "http", feature = "trace"))]
     OnRequest "on_request",
+    /// A WebSocket handler's `on_handshake`. Like the next four it is inside the callback of the socket.
+    #[cfg(any(feature = "websocket", feature = "trace"))]
+    OnHandshake "on_handshake",
+    /// A WebSocket handler's `on_open`.
+    #[cfg(any(feature = "websocket", feature = "trace"))]
+    OnOpen "on_open",
+    /// A WebSocket handler's `on_message`. Size: bytes.
+    #[cfg(any(feature = "websocket", feature = "trace"))]
+    OnMessage "on_message",
+    /// A WebSocket handler's `on_ping`. Size: bytes.
+    #[cfg(any(feature = "websocket", feature = "trace"))]
+    OnPing "on_ping",
+    /// A WebSocket handler's `on_pong`. Size: bytes.
+    #[cfg(any(feature = "websocket", feature = "trace"))]
+    OnPong "on_pong",
 
     // Kinds from `Main` to here are callbacks; those from `Armed` on are points in time.
     /// A timer was armed. Size: its delay in milliseconds.
@@ -201,6 +216,12 @@ kinds! {
     Connect "connect",
     /// The descriptor was closed.
     Destroy "destroy",
+    /// A WebSocket close frame was sent. Size: its code.
+    #[cfg(any(feature = "websocket", feature = "trace"))]
+    CloseSent "close_sent",
+    /// A WebSocket close frame was received. Size: its code.
+    #[cfg(any(feature = "websocket", feature = "trace"))]
+    CloseReceived "close_received",
 }
 
 #[cfg(feature = "trace")]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 type Property = fn(&[u8]);
 
-/// Each property with the number of mutated inputs: about one second of work in all.
+/// Each property with the number of mutated inputs: some seconds of work in all.
 const PROPERTIES: &[(&str, Property, usize)] = &[
     ("telnet_codec", super::telnet_codec, 3000),
     ("lines", super::lines, 3000),
@@ -19,6 +19,8 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     ("ws_frame", super::ws_frame, 3000),
     #[cfg(feature = "websocket")]
     ("ws_receiver", super::ws_receiver, 1500),
+    #[cfg(feature = "websocket")]
+    ("ws_deflate", super::ws_deflate, 200),
 ];
 
 /// Longest mutated input. Longer ones are left to the fuzz targets.

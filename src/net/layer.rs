@@ -28,6 +28,8 @@ use std::time::Duration;
 
 use super::Socket;
 use super::state::Link;
+#[cfg(feature = "websocket")]
+use super::state::flag::DESTROYED;
 use super::state::flag::{UPGRADING, URGENT};
 #[cfg(feature = "http")]
 use super::{Handler, NetTick, NetTimer};
@@ -139,6 +141,13 @@ impl Socket {
         lp.net.socket(self).map_or(0, |state| state.tag & !OF_NET)
     }
 
+    /// The tag if [`is_ready_for_more`](Self::is_ready_for_more), and otherwise 0: one look for both.
+    #[inline]
+    #[cfg(feature = "websocket")]
+    pub(crate) fn tag_if_ready(self, lp: &Loop) -> u16 {
+        lp.net.socket(self).map_or(0, |state| if state.is_ready_for_more() { state.tag & !OF_NET } else { 0 })
+    }
+
     /// Sets the bits of `set` and clears those of `clear`. The three highest bits are not the protocol's.
     #[inline]
     pub(crate) fn change_tag(self, lp: &mut Loop, set: u16, clear: u16) {
@@ -198,6 +207,13 @@ impl Socket {
                 f(handler, lp);
             }
         });
+    }
+
+    /// The slot of this socket's handler. Sockets with the same slot have the same handler. A slot is used again after
+    /// its handler was dropped.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn handler_slot(self, lp: &Loop) -> Option<u32> {
+        lp.net.socket(self).map(|state| state.handler)
     }
 
     /// Whether the socket was connected or accepted, so that its handler got `on_connect` or `on_connection`. Stays
@@ -261,6 +277,26 @@ impl Loop {
             singles.len() - 1
         });
         singles[at].1.downcast_mut().expect("stored under its own type")
+    }
+
+    /// As [`layer_mut`](Self::layer_mut), if the value exists already.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn layer<T: Any>(&self) -> Option<&T> {
+        let id = TypeId::of::<T>();
+        let (_, single) = self.net.tables.singles.iter().find(|(other, _)| *other == id)?;
+        single.downcast_ref()
+    }
+
+    /// Replaces the tag of every open socket of a handler by the result of `f`. For time limits that a protocol checks
+    /// for all its connections at once, because a timer for each of them would cost more than the connection.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn update_tags(&mut self, handler: u32, mut f: impl FnMut(Socket, u16) -> u16) {
+        for (key, state) in self.net.sockets.iter_mut() {
+            if state.handler == handler && !state.is(DESTROYED) {
+                let tag = f(Socket(key), state.tag & !OF_NET);
+                state.tag = state.tag & OF_NET | tag;
+            }
+        }
     }
 }
 
@@ -362,6 +398,30 @@ mod tests {
             one.set_handler(lp, on());
             assert_eq!(one.tag(lp), 0);
             assert_eq!(one.entry(lp), Some(&Apple(1)));
+        });
+    }
+
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn a_loop_has_one_value_of_each_type() {
+        with_two_sockets(|lp, _, _| {
+            assert_eq!(lp.layer::<Vec<u8>>(), None);
+            lp.layer_mut::<Vec<u8>>().push(1);
+            lp.layer_mut::<String>().push('a');
+            lp.layer_mut::<Vec<u8>>().push(2);
+            assert_eq!((lp.layer(), lp.layer()), (Some(&vec![1_u8, 2]), Some(&"a".to_owned())));
+        });
+    }
+
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn tags_of_one_handler_are_updated_together() {
+        with_two_sockets(|lp, one, other| {
+            one.change_tag(lp, 1, 0);
+            other.change_tag(lp, 1, 0);
+            let handler = one.handler_slot(lp).expect("it exists");
+            lp.update_tags(handler, |socket, tag| if socket == one { tag << 3 } else { 0 });
+            assert_eq!((one.tag(lp), other.tag(lp)), (8, 1));
         });
     }
 

@@ -164,19 +164,30 @@ impl Outbox {
     /// As [`push`](Self::push), but leaves the room of sent bytes unused. For gathering, where none have been sent.
     #[inline(always)]
     pub fn append(&mut self, store: &mut Store, bytes: &[u8]) {
-        let tail = self.tail + bytes.len();
-        if !self.chain.is_empty() || tail > self.end {
-            return self.push_to_chain(store, bytes);
+        if !self.append_to_buffer(store, &[], bytes) {
+            self.push_to_chain(store, bytes);
         }
-        store.buffers[self.tail..tail].copy_from_slice(bytes);
-        self.tail = tail;
     }
 
-    /// Whether [`append`](Self::append) would store these bytes in blocks, and the reply buffer has room for them and
-    /// for what waits.
+    /// Appends bytes in two parts if the buffer has room for them. Returns `false` if not, and has done nothing then.
     #[inline(always)]
-    pub fn outgrows_buffer(&self, len: usize) -> bool {
-        self.tail + len > self.end && self.chain.is_empty() && self.tail - self.head + len <= REPLY_BUFFER_LEN
+    pub fn append_to_buffer(&mut self, store: &mut Store, head: &[u8], body: &[u8]) -> bool {
+        let tail = self.tail + head.len() + body.len();
+        if !self.chain.is_empty() || tail > self.end {
+            return false;
+        }
+        let room = &mut store.buffers[self.tail..tail];
+        if !head.is_empty() {
+            room[..head.len()].copy_from_slice(head);
+        }
+        room[head.len()..].copy_from_slice(body);
+        self.tail = tail;
+        true
+    }
+
+    /// Whether the reply buffer has room for what waits and `len` bytes more.
+    fn fits_reply_buffer(&self, len: usize) -> bool {
+        self.chain.is_empty() && self.tail - self.head + len <= REPLY_BUFFER_LEN
     }
 
     /// Moves to the reply buffer, unless another outbox has it. `id` is the name of this outbox.

@@ -340,7 +340,9 @@ impl ServerId {
         lp.set_looking_up(self, false);
         // Sockets refer to their server by its slot, which another server may get. Visiting all sockets is acceptable
         // here: servers are seldom removed.
-        for socket in lp.net.sockets.values_mut().filter(|socket| socket.server == self.0.index()) {
+        for socket in
+            lp.net.sockets.iter_mut().map(|(_, socket)| socket).filter(|socket| socket.server == self.0.index())
+        {
             socket.server = NO_SERVER;
             // Limits are looked up in the server's options, which are dropped, so each socket gets a copy.
             if limits != Limits::NONE {

@@ -144,6 +144,13 @@ impl<T: 'static> Shared<T> {
         }
     }
 
+    /// The slot of the state, as [`Socket::handler_slot`](super::Socket::handler_slot) returns it for sockets that have
+    /// it as their handler.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn handler_slot(self) -> u32 {
+        self.slot
+    }
+
     fn exists(self, lp: &Loop) -> bool {
         lp.net.handlers.get(self.slot as usize).is_some_and(|slot| slot.name == Some(self.serial))
     }

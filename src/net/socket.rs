@@ -605,8 +605,7 @@ impl Socket {
     /// line.
     #[inline]
     pub(crate) fn is_ready_for_more(self, lp: &Loop) -> bool {
-        const OBSTACLES: u32 = PAUSED | NEED_DRAIN | ENDED | DESTROYED | UPGRADING;
-        lp.net.socket(self).is_some_and(|state| state.among(OPENED | OBSTACLES) == OPENED)
+        lp.net.socket(self).is_some_and(super::state::SocketState::is_ready_for_more)
     }
 
     /// Lets the socket keep the loop alive while it reads. This is the default.

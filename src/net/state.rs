@@ -383,6 +383,14 @@ impl SocketState {
         self.server == NO_SERVER
     }
 
+    /// See [`Socket::is_ready_for_more`].
+    #[inline(always)]
+    pub fn is_ready_for_more(&self) -> bool {
+        use flag::*;
+        const OBSTACLES: u32 = PAUSED | NEED_DRAIN | ENDED | DESTROYED | UPGRADING;
+        self.among(OPENED | OBSTACLES) == OPENED
+    }
+
     /// Whether the descriptor is read when it is readable.
     #[inline]
     pub fn wants_read(&self) -> bool {

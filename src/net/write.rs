@@ -108,20 +108,15 @@ impl Loop {
                 id
             }
         };
-        let outbox = net.outboxes.get(id);
+        let (outbox, store) = net.outboxes.open(id);
         // Never with the outbox that was lent above, so it is not left empty.
         if outbox.len() + len >= high_water_mark {
             return false;
         }
-        if outbox.outgrows_buffer(len) && net.replying == Some(socket) {
-            net.outboxes.begin_reply(id);
-        }
         // Below the high-water mark even with these bytes, so the return value of `write` is `true`.
-        let (outbox, store) = net.outboxes.open(id);
-        if !head.is_empty() {
-            outbox.append(store, head);
+        if !outbox.append_to_buffer(store, head, body) {
+            net.outboxes.append_large(id, head, body, net.replying == Some(socket));
         }
-        outbox.append(store, body);
         net.gathered = gathered;
         state.bytes_written += len as u64;
         self.counters.bytes_written += len as u64;

@@ -32,21 +32,33 @@ const BLOCK: usize = 32;
 #[inline]
 pub fn apply_mask(buf: &mut [u8], mut key: [u8; 4], offset: usize) {
     key.rotate_left(offset % 4);
+    // A block is a multiple of four bytes long, so the key begins at its first byte again after it.
     let buf = if buf.len() < BLOCK { buf } else { mask_blocks(buf, key) };
+    match buf.len() {
+        0 => {}
+        1..4 => buf.iter_mut().zip(key).for_each(|(byte, key_byte)| *byte ^= key_byte),
+        4..8 => mask_ends::<4>(buf, key),
+        8..16 => mask_ends::<8>(buf, key),
+        _ => mask_ends::<16>(buf, key),
+    }
+}
 
-    // Each step is a multiple of four bytes long, so the key begins at its first byte again after it.
-    let (words, tail) = buf.as_chunks_mut::<8>();
-    let key_word = u64::from_ne_bytes(repeated(key));
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ key_word).to_ne_bytes();
-    }
-    let (half_word, tail) = tail.as_chunks_mut::<4>();
-    for word in half_word {
-        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
-    }
-    for (byte, key_byte) in tail.iter_mut().zip(key) {
-        *byte ^= key_byte;
-    }
+/// Masks a buffer of `N` to `2 * N` bytes in two steps: its first and its last `N` bytes. Both are computed before one
+/// is stored, so that bytes that belong to both are masked once.
+#[inline(always)]
+fn mask_ends<const N: usize>(buf: &mut [u8], key: [u8; 4]) {
+    let mut last_key = key;
+    last_key.rotate_left((buf.len() - N) % 4);
+    let (Some(first), Some(last)) = (buf.first_chunk::<N>(), buf.last_chunk::<N>()) else { return };
+    let (first, last) = (xor(*first, repeated(key)), xor(*last, repeated(last_key)));
+    buf[..N].copy_from_slice(&first);
+    let at = buf.len() - N;
+    buf[at..].copy_from_slice(&last);
+}
+
+#[inline(always)]
+fn xor<const N: usize>(bytes: [u8; N], key: [u8; N]) -> [u8; N] {
+    std::array::from_fn(|at| bytes[at] ^ key[at])
 }
 
 /// Masks whole blocks and returns the bytes after them.
@@ -61,6 +73,7 @@ fn mask_blocks(buf: &mut [u8], key: [u8; 4]) -> &mut [u8] {
     tail
 }
 
+#[inline(always)]
 fn repeated<const N: usize>(key: [u8; 4]) -> [u8; N] {
     std::array::from_fn(|at| key[at % 4])
 }

@@ -440,25 +440,23 @@ pub fn whole_message<'b>(settings: &Settings, rest: &mut &'b mut [u8]) -> Option
     if is_masked != (second & MASKED != 0) {
         return None;
     }
+    // A length in too long a form is left to the receiver, which refuses it.
     let (len, len_width) = match second & SHORT_LEN {
-        LEN_16 => (u16::from_be_bytes(*after.first_chunk()?).into(), 2),
-        LEN_64 => (u64::from_be_bytes(*after.first_chunk()?), 8),
+        LEN_16 => (usize::from(u16::from_be_bytes(*after.first_chunk()?)), 2),
+        LEN_64 => (usize::try_from(u64::from_be_bytes(*after.first_chunk()?)).ok()?, 8),
         short => (short.into(), 0),
     };
-    // A length in too long a form is left to the receiver, which refuses it.
-    let is_shortest_form = len_width == 0 || len > if len_width == 2 { 125 } else { 65_535 };
-    if len > settings.max_message as u64 || !is_shortest_form {
+    if len > settings.max_message || len_width == 2 && len <= 125 || len_width == 8 && len <= 65_535 {
         return None;
     }
     let key = if is_masked { *after[len_width..].first_chunk()? } else { [0; 4] };
     let header_len = 2 + len_width + if is_masked { 4 } else { 0 };
-    let len = len as usize;
     if rest.len() - header_len < len {
         return None;
     }
-
-    take_front(rest, header_len);
-    let payload = take_front(rest, len);
+    let (payload, behind) = mem::take(rest).split_at_mut(header_len + len);
+    *rest = behind;
+    let payload = &mut payload[header_len..];
     if is_masked {
         apply_mask(payload, key, 0);
     }

@@ -1,5 +1,7 @@
 //! The HTTP server, as clients see it: bytes in, bytes out, over real connections.
 
+#![cfg(feature = "http")]
+
 mod answers;
 mod events;
 mod limits;

@@ -186,9 +186,16 @@ impl Outboxes {
         free.push(id);
     }
 
-    /// Lends the reply buffer to this outbox, unless another one has it. What waits in the outbox moves there.
-    pub fn begin_reply(&mut self, id: OutboxId) {
-        self.table[id.index()].move_to_reply_buffer(&mut self.store, id);
+    /// Appends bytes for which the buffer of the outbox has no room: to the reply buffer, if its socket is being read
+    /// and no other outbox has that buffer, or to blocks.
+    #[inline(never)]
+    pub fn append_large(&mut self, id: OutboxId, head: &[u8], body: &[u8], is_being_read: bool) {
+        let outbox = &mut self.table[id.index()];
+        if is_being_read && outbox.fits_reply_buffer(head.len() + body.len()) {
+            outbox.move_to_reply_buffer(&mut self.store, id);
+        }
+        outbox.append(&mut self.store, head);
+        outbox.append(&mut self.store, body);
     }
 
     /// Whether an outbox has the reply buffer.
