@@ -12,7 +12,7 @@ use bucle::net::Limits;
 
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
-use super::serve::{HIGH_WATER_MARK, Kind, Serve};
+use super::serve::{HIGH_WATER_MARK, Kind, Serve, Web};
 use super::stderr::print_error;
 use super::target::Address;
 
@@ -40,13 +40,16 @@ const LEAST_OUTBOX: usize = 2 * HIGH_WATER_MARK;
 /// Spinning for longer than this has no benefit.
 const LONGEST_SPIN: Duration = Duration::from_secs(1);
 
+/// The port of `--http` without a value.
+const HTTP_PORT: &str = "8081";
+
 /// By default only this machine can connect.
 const HOST: &str = "127.0.0.1";
 
 /// The subcommand to run, with its options.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Serve { serve: Serve, verbosity: u8 },
+    Serve { serve: Box<Serve>, verbosity: u8 },
     Connect { target: String, raw: bool, verbosity: u8 },
     Load(Box<Load>),
     Quiz { question: Option<String>, answer: Option<String> },
@@ -64,7 +67,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
     })?;
     match matches.subcommand() {
         Some(("serve", matches)) => match serve_of(matches) {
-            Ok(serve) => Ok(Command::Serve { serve, verbosity: matches.get_count("verbose") }),
+            Ok(serve) => Ok(Command::Serve { serve: Box::new(serve), verbosity: matches.get_count("verbose") }),
             Err((why, advice)) => {
                 print_error(&why, &[advice]);
                 Err(ExitCode::from(exit_code::USAGE))
@@ -121,6 +124,35 @@ fn serve_command() -> clap::Command {
                 .value_parser(value_parser!(PathBuf))
                 .conflicts_with_all(["host", "port"])
                 .help("Listen on a unix socket instead"),
+        )
+        .arg(
+            Arg::new("http")
+                .long("http")
+                .value_name("[HOST:]PORT")
+                .num_args(0..=1)
+                .default_missing_value(HTTP_PORT)
+                .help("Also serve browsers and other WebSocket clients (chat, echo): a page at /, and WebSocket; 0 picks a free port [default port: 8081]"),
+        )
+        .arg(
+            Arg::new("origin")
+                .long("origin")
+                .value_name("URL")
+                .action(ArgAction::Append)
+                .requires("http")
+                .value_parser(origin)
+                .help("Pages of this site may connect too, such as https://example.org; can be repeated"),
+        )
+        .arg(
+            number("message-limit", "SIZE")
+                .default_value("1M")
+                .value_parser(size)
+                .help("Close a WebSocket connection that sends a longer message (echo; the chat's messages are lines)"),
+        )
+        .arg(
+            number("handshake-timeout", "TIME")
+                .default_value("10s")
+                .value_parser(time)
+                .help("Close an HTTP connection whose request takes longer; 0 is never"),
         )
         .arg(
             Arg::new("reuse-port")
@@ -184,7 +216,7 @@ fn serve_command() -> clap::Command {
         )
         .arg(verbose())
         .after_help(
-            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m",
+            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http",
         )
 }
 
@@ -266,6 +298,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
             Address::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
         }
     };
+    let web = web_of(matches)?;
     let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
     let (outbox_bytes, line_limit) = (limit("outbox-limit"), bytes("line-limit"));
@@ -292,10 +325,54 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
         limits,
         total_outbox_limit: limit("total-outbox-limit"),
         line_limit,
+        web,
         spin: matches.get_one("spin").copied().unwrap_or_default(),
         trace: matches.get_one("trace").cloned(),
         trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
     })
+}
+
+/// The options of `--http`.
+fn web_of(matches: &ArgMatches) -> Result<Option<Web>, (String, String)> {
+    let Some(address) = matches.get_one::<String>("http") else { return Ok(None) };
+    let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
+    if kind.web_scheme().is_none() {
+        let why = format!("--http: {} is for plain TCP only", kind.name());
+        return Err((why, "bucle serve chat --http      or  bucle serve echo --http".to_owned()));
+    }
+    let (host, port_text) = match address.rsplit_once(':') {
+        Some((host, port)) => (host, port),
+        None => (matches.get_one::<String>("host").map_or(HOST, String::as_str), address.as_str()),
+    };
+    let help = || format!("{} --http 8081      or  --http 127.0.0.1:8081", kind.command());
+    let port = port(port_text).map_err(|why| (format!("--http {address}: {why}"), help()))?;
+    if host.is_empty() {
+        return Err((format!("--http {address}: the host is missing"), help()));
+    }
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let message_limit = matches.get_one::<u64>("message-limit").copied().unwrap_or_default();
+    if message_limit == 0 {
+        return Err(("--message-limit: a message has at least one byte".to_owned(), "bucle serve --help".to_owned()));
+    }
+    Ok(Some(Web {
+        host: bare.to_owned(),
+        port,
+        message_limit: usize::try_from(message_limit).unwrap_or(usize::MAX),
+        handshake_timeout: matches.get_one("handshake-timeout").copied().unwrap_or_default(),
+        origins: matches.get_many::<String>("origin").into_iter().flatten().cloned().collect(),
+    }))
+}
+
+/// The origin of a site: a scheme, a host and perhaps a port, without a path.
+fn origin(text: &str) -> Result<String, String> {
+    let trimmed = text.strip_suffix('/').unwrap_or(text);
+    let authority = trimmed.strip_prefix("https://").or_else(|| trimmed.strip_prefix("http://"));
+    match authority {
+        Some(authority) if !authority.is_empty() && !authority.contains(['/', ' ', '?', '#', '@']) => {
+            Ok(trimmed.to_ascii_lowercase())
+        }
+        _ => Err("write it like https://example.org or http://example.org:8000".to_owned()),
+    }
 }
 
 /// Splits text that should be a host only, but has a port too. A name has no colon, and an IPv6 address has at least

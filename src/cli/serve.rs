@@ -13,6 +13,8 @@
 //! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
+//! With `--http` the chat and the echo have a second listener, for browsers and other WebSocket clients (`web.rs`).
+//!
 //! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read gets
 //! no message before the reset: the message would be queued behind the bytes that the peer has not read.
 
@@ -25,16 +27,19 @@ mod lines;
 mod options;
 mod relay;
 mod tutorial;
+mod web;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 
-use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerOptions, Shared};
+use bucle::http::Http;
+use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerId, ServerOptions, Shared};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
-use bucle::{EventLoop, Loop, Result};
+use bucle::websocket::Endpoint;
+use bucle::{Error, EventLoop, Loop};
 
 use super::advice::words_for;
 use super::keep_alive::{KEEP_ALIVE_DELAY, USER_TIMEOUT};
@@ -44,7 +49,9 @@ use super::trace_file::TraceFile;
 use super::{exit_code, machine, stderr};
 use chat::rooms::Rooms;
 use chat::telnet::TelnetDoor;
-pub(crate) use options::{HIGH_WATER_MARK, Kind, Serve};
+use chat::web::{ChatSite, WebDoor};
+use failure::Place;
+pub(crate) use options::{HIGH_WATER_MARK, Kind, Serve, Web};
 
 /// How many connections are accepted in one turn. A storm of thousands of connects takes some dozens of turns, and the
 /// open connections are served between them.
@@ -68,22 +75,56 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
     let lines = telnet::Options { max_line: serve.line_limit, ..telnet::Options::default() };
     let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
     match serve.kind {
-        Kind::Chat => run_with(serve, |lp| {
+        Kind::Chat => run_with(serve, |lp, common| {
             let rooms = Shared::new(lp, Rooms::default());
-            Telnet::new(lines, TelnetDoor::new(rooms))
+            let telnet = add(lp, common, Telnet::new(lines, TelnetDoor::new(rooms)));
+            let web = serve.web.as_ref().map(|web| {
+                let options = web::endpoint_options(serve, web, serve.line_limit);
+                let endpoint = Endpoint::new(lp, options, WebDoor::new(rooms));
+                let site = ChatSite::new(endpoint, web::OwnHost::new(web));
+                add(lp, &web::listener_options(common, serve.line_limit), Http::new(web::http_options(web), site))
+            });
+            Servers { tcp: telnet, web }
         }),
-        Kind::Echo => run_with(serve, |_| echo::Echo),
-        Kind::Lines => run_with(serve, |_| Telnet::new(untouched_lines, lines::Lines)),
-        Kind::Relay => run_with(serve, |_| Telnet::new(untouched_lines, relay::Relay::default())),
-        Kind::Tutorial => run_with(serve, |_| Telnet::new(lines, tutorial::Tutorial::default())),
-        Kind::Discard => run_with(serve, |_| discard::Discard),
+        Kind::Echo => run_with(serve, |lp, common| {
+            let tcp = add(lp, common, echo::Echo);
+            let web = serve.web.as_ref().map(|web| {
+                let options = web::endpoint_options(serve, web, web.message_limit);
+                let site = echo::EchoSite { endpoint: Endpoint::new(lp, options, echo::MessageEcho) };
+                add(lp, &web::listener_options(common, web.message_limit), Http::new(web::http_options(web), site))
+            });
+            Servers { tcp, web }
+        }),
+        Kind::Lines => run_alone(serve, || Telnet::new(untouched_lines, lines::Lines)),
+        Kind::Relay => run_alone(serve, || Telnet::new(untouched_lines, relay::Relay::default())),
+        Kind::Tutorial => run_alone(serve, || Telnet::new(lines, tutorial::Tutorial::default())),
+        Kind::Discard => run_alone(serve, || discard::Discard),
     }
 }
 
-/// Runs a server with the handler that `make_handler` makes.
-fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H) -> ExitCode {
+/// The servers that one command runs. They are made first and listen later.
+#[derive(Clone, Copy)]
+struct Servers {
+    tcp: ServerId,
+    /// With `--http`.
+    web: Option<ServerId>,
+}
+
+fn add<H: Handler>(lp: &mut Loop, options: &ServerOptions, handler: H) -> ServerId {
+    Server::new(lp, options.clone(), handler).id()
+}
+
+/// Runs a server without a second listener.
+fn run_alone<H: Handler>(serve: &Serve, make_handler: impl FnOnce() -> H) -> ExitCode {
+    run_with(serve, |lp, common| Servers { tcp: add(lp, common, make_handler()), web: None })
+}
+
+/// Runs the servers that `make` makes with the options that all servers have.
+fn run_with(serve: &Serve, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
     let max_connections = match machine::connection_limit(serve.max_connections) {
-        Ok(max_connections) => max_connections,
+        // Two listeners share the open files, unless the user has set the limit of each.
+        Ok(limit) if serve.web.is_some() && serve.max_connections.is_none() => limit / 2,
+        Ok(limit) => limit,
         Err(status) => return status,
     };
     let mut event_loop = match EventLoop::new() {
@@ -107,17 +148,17 @@ fn run_with<H: Handler>(serve: &Serve, make_handler: impl FnOnce(&mut Loop) -> H
         // Nothing reads the records, but the loop warns about slow callbacks only while it records.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
     }
-    let opened = event_loop.enter(|lp| open(lp, serve, max_connections, make_handler));
-    let address = match opened {
-        Ok(address) => address,
-        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::report_open_files(&error),
-        Err(error) => {
-            let (message, advice) = failure::explain(&error, serve);
+    let opened = event_loop.enter(|lp| open(lp, serve, max_connections, make));
+    let announcement = match opened {
+        Ok(announcement) => announcement,
+        Err((_, error)) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::report_open_files(&error),
+        Err((place, error)) => {
+            let (message, advice) = failure::explain(&error, serve, &place);
             print_error(&message, &advice);
             return ExitCode::from(exit_code::NO_CONNECTION);
         }
     };
-    announce(serve.kind, &address);
+    announcement.print();
     let result = match trace {
         Some(trace) => trace.run(&mut event_loop),
         None => event_loop.run(),
@@ -151,14 +192,14 @@ fn place_and_reason(panic: &PanicHookInfo<'_>) -> String {
     format!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("?"))
 }
 
-/// Binds the server. The first SIGINT or SIGTERM drains it, the second ends the process immediately.
-fn open<H: Handler>(
+/// Binds the servers. The first SIGINT or SIGTERM drains them, the second ends the process immediately.
+fn open(
     lp: &mut Loop,
     serve: &Serve,
     max_connections: usize,
-    make_handler: impl FnOnce(&mut Loop) -> H,
-) -> Result<LocalAddress> {
-    let options = ServerOptions {
+    make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers,
+) -> Result<Announcement, (Place, Error)> {
+    let common = ServerOptions {
         no_delay: true,
         keep_alive: true,
         keep_alive_initial_delay: KEEP_ALIVE_DELAY,
@@ -174,9 +215,20 @@ fn open<H: Handler>(
         ..ServerOptions::default()
     };
     lp.set_outbox_limit(serve.total_outbox_limit);
-    let handler = make_handler(lp);
-    let server = Server::new(lp, options, handler);
-    listen(lp, server, serve)?;
+    let servers = make(lp, &common);
+    let address = failure::Place::of(serve);
+    let at_address = |error| (address.clone(), error);
+    listen(lp, servers.tcp, &serve.address, serve.reuse_port).map_err(at_address)?;
+    if let (Some(server), Some(web)) = (servers.web, &serve.web) {
+        let address = Address::Tcp(web.host.clone(), web.port);
+        listen(lp, server, &address, serve.reuse_port).map_err(|error| (Place::Web(address), error))?;
+    }
+    close_on_signals(lp, servers).map_err(at_address)?;
+    Announcement::new(lp, serve.kind, servers).ok_or((address, Error::Gone))
+}
+
+/// The first SIGINT or SIGTERM drains the servers, the second ends the process immediately.
+fn close_on_signals(lp: &mut Loop, servers: Servers) -> Result<(), Error> {
     process::ignore(Signal::Hangup)?;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
         log::info!(target: "bucle::serve", "{signal}: closing; a second signal exits immediately");
@@ -185,28 +237,67 @@ fn open<H: Handler>(
                 log::warn!(target: "bucle::serve", "{error}");
             }
         }
-        server.drain(lp, Drain::default());
+        for server in [Some(servers.tcp), servers.web].into_iter().flatten() {
+            server.drain(lp, Drain::default());
+        }
     })?;
-    server.id().address(lp).ok_or(bucle::Error::Gone)
+    Ok(())
 }
 
-fn listen<H: Handler>(lp: &mut Loop, server: Server<H>, serve: &Serve) -> Result<()> {
-    match &serve.address {
-        Address::Tcp(host, port) => {
-            server.id().listen_now(lp, Listen::from((host.as_str(), *port)).reuse_port(serve.reuse_port))
-        }
-        Address::Unix(path) => failure::take_path(path, || server.id().listen_now(lp, Listen::path(path))),
+fn listen(lp: &mut Loop, server: ServerId, address: &Address, reuse_port: bool) -> Result<(), Error> {
+    match address {
+        Address::Tcp(host, port) => server.listen_now(lp, Listen::from((host.as_str(), *port)).reuse_port(reuse_port)),
+        Address::Unix(path) => failure::take_path(path, || server.listen_now(lp, Listen::path(path))),
     }
 }
 
-/// Writes one line to stdout, for scripts and tests, and a command to try next to stderr, for people.
-///
-/// stdout may be a full pipe, and the server must not wait for its reader: in that case a thread writes. Only in that
-/// case, because in a process that has ever had a second thread, the C library's system calls stay slower until the
-/// process ends.
-fn announce(kind: Kind, address: &LocalAddress) {
-    let line = format!("{} listening on {address}\n", kind.name());
-    let hint = match address {
+/// What is printed when the servers listen.
+struct Announcement {
+    /// For scripts and tests: one line for each listener, on stdout.
+    lines: String,
+    /// For people: what to try next, on stderr.
+    hint: String,
+}
+
+impl Announcement {
+    fn new(lp: &Loop, kind: Kind, servers: Servers) -> Option<Announcement> {
+        let address = servers.tcp.address(lp)?;
+        let mut lines = format!("{} listening on {address}\n", kind.name());
+        let mut hint =
+            format!("  try:  {}      (in another terminal; Ctrl-C here ends the server)\n", try_next(kind, &address));
+        if let (Some(server), Some(scheme)) = (servers.web, kind.web_scheme()) {
+            lines += &format!("{} listening on {}\n", kind.name(), web::url(scheme, &server.address(lp)?));
+            let url = web::local_url(scheme, lp, server)?;
+            hint += &match kind {
+                Kind::Chat => format!("  or:   {url}      (in a browser)\n"),
+                _ => format!("  or:   bucle connect {url}\n"),
+            };
+        }
+        Some(Announcement { lines, hint })
+    }
+
+    /// stdout may be a full pipe, and the server must not wait for its reader: in that case a thread writes. Only in
+    /// that case, because in a process that has ever had a second thread, the C library's system calls stay slower
+    /// until the process ends.
+    fn print(self) {
+        let Announcement { lines, hint } = self;
+        let write = move || {
+            if let Err(error) = process::write_stdout(lines.as_bytes()) {
+                log::warn!(target: "bucle::serve", "{}: cannot write this to standard output: {}", lines.trim_end(), words_for(&error));
+            }
+            stderr::write(hint.as_bytes());
+        };
+        if process::takes_a_line(&io::stdout()) {
+            write();
+        } else {
+            std::thread::spawn(write);
+        }
+    }
+}
+
+/// Commands that connect to this address.
+fn try_next(kind: Kind, address: &LocalAddress) -> String {
+    match address {
         LocalAddress::Path(path) => format!("bucle connect unix:{}", path.display()),
         LocalAddress::Ip(address) => {
             let (ip, port) = (address.ip(), address.port());
@@ -220,17 +311,6 @@ fn announce(kind: Kind, address: &LocalAddress) {
             };
             format!("bucle connect {target}      or  {program} {host} {port}")
         }
-    };
-    let write = move || {
-        if let Err(error) = process::write_stdout(line.as_bytes()) {
-            log::warn!(target: "bucle::serve", "{}: cannot write this line to standard output: {}", line.trim_end(), words_for(&error));
-        }
-        stderr::write(format!("  try:  {hint}      (in another terminal; Ctrl-C here ends the server)\n").as_bytes());
-    };
-    if process::takes_a_line(&io::stdout()) {
-        write();
-    } else {
-        std::thread::spawn(write);
     }
 }
 

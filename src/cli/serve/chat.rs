@@ -1,13 +1,15 @@
 //! A chat with nicknames and rooms. Every line goes to everyone in the room.
 //!
 //! ```text
-//!   telnet client ── a line ──▶ chat/telnet.rs ──▶ chat/rooms.rs:  which members receive a line
-//!                                                        │
-//!   telnet clients ◀── lines ── chat/telnet.rs ◀─────────┘
+//!   telnet client ── a line ────▶ chat/telnet.rs ─┐                 which members receive a line
+//!                                                 ├──▶ chat/rooms.rs ──▶ chat/members.rs ──▶ telnet clients
+//!   browser ──────── a message ─▶ chat/web.rs ────┘                                     └──▶ browsers
 //! ```
 //!
-//! The rooms are plain data without sockets. A *door* connects them with one protocol: it turns the lines of a client
-//! into calls, and the lines that the rooms send into writes. Several doors share one `Shared<Rooms<_>>`.
+//! The rooms are plain data without sockets. A *door* connects them with one protocol: it turns the lines of its
+//! clients into calls. The doors share one `Shared<Rooms<Member>>`, and a line goes to members of all doors.
 
+pub(crate) mod members;
 pub(crate) mod rooms;
 pub(crate) mod telnet;
+pub(crate) mod web;

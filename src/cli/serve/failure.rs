@@ -13,11 +13,31 @@ use crate::cli::target::Address;
 /// How many bytes the path of a unix socket may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
 const UNIX_PATH_LIMIT: usize = 107;
 
+/// What could not be opened.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// The address of `--host` and `--port`, or of `--unix`.
+    Main(Address),
+    /// The address of `--http`.
+    Web(Address),
+}
+
+impl Place {
+    /// The main address of a server.
+    pub(crate) fn of(serve: &Serve) -> Place {
+        Place::Main(serve.address.clone())
+    }
+}
+
 /// The error message, and commands to try.
-pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
+pub(crate) fn explain(error: &Error, serve: &Serve, place: &Place) -> (String, Vec<String>) {
     let mut code = error.code();
-    let (why, advice) = match &serve.address {
-        Address::Tcp(host, port) => explain_tcp(error, serve, host, *port),
+    let (address, option) = match place {
+        Place::Main(address) => (address, "--port"),
+        Place::Web(address) => (address, "--http"),
+    };
+    let (why, advice) = match address {
+        Address::Tcp(host, port) => explain_tcp(error, serve, host, *port, option),
         Address::Unix(path) => {
             if code == "EACCES" && !directory_of(path).exists() {
                 // libuv's `uv_pipe_bind` reports a missing directory as EACCES, and so does the library. ENOENT helps
@@ -27,7 +47,7 @@ pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
             explain_unix(error, serve.kind, path)
         }
     };
-    let place = match &serve.address {
+    let place = match address {
         Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
         Address::Tcp(host, port) => format!("{host}:{port}"),
         Address::Unix(path) => path.display().to_string(),
@@ -35,7 +55,7 @@ pub(crate) fn explain(error: &Error, serve: &Serve) -> (String, Vec<String>) {
     (format!("cannot listen on {place}: {why} ({code})"), advice)
 }
 
-fn explain_tcp(error: &Error, serve: &Serve, host: &str, port: u16) -> (String, Vec<String>) {
+fn explain_tcp(error: &Error, serve: &Serve, host: &str, port: u16, option: &str) -> (String, Vec<String>) {
     let command = serve.kind.command();
     match error.code() {
         "EADDRINUSE" if serve.reuse_port => (
@@ -44,14 +64,14 @@ fn explain_tcp(error: &Error, serve: &Serve, host: &str, port: u16) -> (String, 
         ),
         "EADDRINUSE" => {
             let next = port.checked_add(1).unwrap_or(8080);
-            let advice = format!("{command} --port {next}      or  --port 0 to get a free one");
+            let advice = format!("{command} {option} {next}      or  {option} 0 to get a free one");
             ("the port is already in use".to_owned(), vec![advice])
         }
         "EACCES" | "EPERM" => {
             let high = if port < 1024 { 8000 + port } else { 8080 };
             (
                 "you have no permission to use this port; ports below 1024 are for root".to_owned(),
-                vec![format!("{command} --port {high}")],
+                vec![format!("{command} {option} {high}")],
             )
         }
         "EADDRNOTAVAIL" => (

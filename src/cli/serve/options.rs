@@ -48,10 +48,25 @@ pub(crate) struct Serve {
     pub(crate) total_outbox_limit: Option<usize>,
     /// How many bytes a line may have, if the server is for lines.
     pub(crate) line_limit: usize,
+    /// The second listener, for HTTP and WebSocket.
+    pub(crate) web: Option<Web>,
     /// The file for the trace, if one is written.
     pub(crate) trace: Option<PathBuf>,
     /// How many bytes of trace are written at most.
     pub(crate) trace_limit: u64,
+}
+
+/// The options of `--http`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Web {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// How many bytes a WebSocket message may have. The chat's messages are lines, with the limit of lines.
+    pub(crate) message_limit: usize,
+    /// How long a client may take for its request.
+    pub(crate) handshake_timeout: Duration,
+    /// Sites other than this server whose pages may connect.
+    pub(crate) origins: Vec<String>,
 }
 
 impl Kind {
@@ -99,6 +114,15 @@ impl Kind {
     /// expects bytes would read the message as data.
     pub(super) fn is_for_lines(self) -> bool {
         !matches!(self, Kind::Echo | Kind::Discard)
+    }
+
+    /// The scheme of the server's address with `--http`; `None` if it has no such listener.
+    pub(crate) fn web_scheme(self) -> Option<&'static str> {
+        match self {
+            Kind::Chat => Some("http"),
+            Kind::Echo => Some("ws"),
+            Kind::Lines | Kind::Relay | Kind::Tutorial | Kind::Discard => None,
+        }
     }
 
     /// The last message of a connection: `line` for a line server, else empty, which sends a FIN alone.

@@ -1,0 +1,84 @@
+//! The members of the chat, and how a line reaches each of them.
+
+use std::fmt;
+
+use bucle::Loop;
+use bucle::net::Shared;
+use bucle::telnet::{self, Client};
+use bucle::websocket::{self, WebSocket};
+
+use super::rooms::{Rooms, To};
+
+/// A member, by the door through which it has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Member {
+    Telnet(Client),
+    Web(WebSocket),
+}
+
+/// The rooms that all doors share.
+pub(crate) type SharedRooms = Shared<Rooms<Member>>;
+
+/// Calls the rooms on behalf of a member, and sends the lines that they have for their members.
+pub(crate) fn call<R>(
+    rooms: SharedRooms,
+    lp: &mut Loop,
+    member: Member,
+    f: impl FnOnce(&mut Rooms<Member>, &mut dyn FnMut(To<'_, Member>, String)) -> R,
+) -> Option<R> {
+    rooms.with(lp, |rooms, lp| {
+        let is_logged = log::log_enabled!(target: "bucle::chat", log::Level::Debug);
+        let before = if is_logged { rooms.describe(member) } else { None };
+        let result = f(rooms, &mut |to, text| deliver(lp, to, text));
+        if is_logged {
+            log_change(member, before, rooms.describe(member));
+        }
+        result
+    })
+}
+
+/// Sends one line: with a line break to telnet clients, as a text message to browsers. Nothing is allocated per member.
+fn deliver(lp: &mut Loop, to: To<'_, Member>, line: String) {
+    match to {
+        To::One(Member::Telnet(client)) => {
+            client.write_line(lp, line);
+        }
+        To::One(Member::Web(ws)) => {
+            ws.send(lp, &line);
+        }
+        To::Room(members) => {
+            let sockets = members.iter().filter_map(|member| match member {
+                Member::Web(ws) => Some(*ws),
+                Member::Telnet(_) => None,
+            });
+            websocket::broadcast(lp, sockets, &line);
+            let clients = members.iter().filter_map(|member| match member {
+                Member::Telnet(client) => Some(client),
+                Member::Web(_) => None,
+            });
+            telnet::broadcast(lp, clients, line + "\r\n");
+        }
+    }
+}
+
+fn log_change(member: Member, before: Option<String>, after: Option<String>) {
+    if before == after {
+        return;
+    }
+    match (before, after) {
+        (None, Some(after)) => log::debug!(target: "bucle::chat", "{member} is {after}"),
+        (Some(before), Some(after)) => log::debug!(target: "bucle::chat", "{member} was {before} and is {after}"),
+        (Some(before), None) => log::debug!(target: "bucle::chat", "{member}, {before}, has left"),
+        (None, None) => {}
+    }
+}
+
+/// `#41`, as in the log.
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Member::Telnet(client) => client.fmt(f),
+            Member::Web(ws) => ws.fmt(f),
+        }
+    }
+}

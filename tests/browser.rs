@@ -1,0 +1,114 @@
+//! The chat's page in a real browser, in one room with telnet clients.
+//!
+//! The checks are in `tests/browser/chat.js`. It drives Debian's Chromium with Playwright, which `npm install` puts into
+//! `tests/browser/node_modules`. Without one of these programs the test prints a note and is skipped; `.ci/run` installs
+//! them.
+
+#![cfg(feature = "cli")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the test waits for the server. Only a failing test waits this long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// `bucle serve chat` for telnet clients and browsers, on free ports.
+struct Server {
+    child: Child,
+    telnet_port: String,
+    page: String,
+}
+
+impl Server {
+    fn start() -> Server {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bucle"))
+            .args(["serve", "chat", "--port", "0", "--http", "0"])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut server = Server { child, telnet_port: String::new(), page: String::new() };
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            // Reads to the end, so that the server can always write.
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        while server.telnet_port.is_empty() || server.page.is_empty() {
+            let line = lines.recv_timeout(LIMIT).expect("two lines with addresses");
+            if !line.contains("listening") {
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            if let Some(page) = words.clone().find(|word| word.starts_with("http://")) {
+                server.page = page.to_owned();
+            } else if let Some(port) = words.find_map(|word| word.strip_prefix("127.0.0.1:")) {
+                server.telnet_port = port.to_owned();
+            }
+        }
+        server
+    }
+
+    /// Sends SIGTERM and returns the exit status.
+    fn end(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-s", "TERM", &pid]).status().expect("kill is there");
+        assert!(kill.success(), "SIGTERM to {pid}");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return status.code();
+            }
+            assert!(began.elapsed() < LIMIT, "the server does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether all programs of the test are installed. In CI a missing one is an error.
+fn is_installed(folder: &Path) -> bool {
+    let mut missing: Vec<&str> = ["node", "chromium"]
+        .into_iter()
+        .filter(|program| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_err())
+        .collect();
+    if !folder.join("node_modules/playwright-core").exists() {
+        missing.push("tests/browser/node_modules (npm install)");
+    }
+    let missing = missing.join(", ");
+    assert!(missing.is_empty() || std::env::var("CI").as_deref() != Ok("true"), "not installed: {missing}");
+    if !missing.is_empty() {
+        eprintln!("skipped, not installed: {missing}");
+    }
+    missing.is_empty()
+}
+
+#[test]
+fn the_page_chats_with_telnet_clients() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    if !is_installed(&folder) {
+        return;
+    }
+    let server = Server::start();
+    let script = Command::new("node")
+        .arg(folder.join("chat.js"))
+        .args([&server.page, &server.telnet_port])
+        .stdin(Stdio::null())
+        .output()
+        .expect("node is there");
+    let report = String::from_utf8_lossy(&script.stdout);
+    assert!(script.status.success(), "{report}{}", String::from_utf8_lossy(&script.stderr));
+    assert!(report.lines().any(|line| line.starts_with("ok ")), "it has checked something: {report}");
+    assert_eq!(server.end(), Some(0));
+}
