@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::http::header::UPGRADE;
+
 use super::body::LAST_CHUNK;
 use super::connection::{Answer, Connection, Progress};
 use super::head::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
@@ -57,7 +59,7 @@ impl Exchange {
     ///
     /// `Content-Length`, `Date` and `Connection` are added; the first and the last cannot be set by the program. An
     /// answer to HEAD has the same head as one to GET and no body. After an answer to a request whose body was not
-    /// received, the connection is closed.
+    /// received, the connection is closed. An answer with `Upgrade`, such as 426, names it in `Connection`.
     ///
     /// Does nothing if an answer was begun already.
     pub fn respond<B: AsRef<[u8]>>(self, lp: &mut Loop, response: Response<B>) -> bool {
@@ -172,7 +174,7 @@ impl Exchange {
         let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
         push_header(&mut bytes, "Upgrade", protocol.as_bytes());
         push_header(&mut bytes, "Connection", b"Upgrade");
-        for (name, value) in headers.iter().filter(|(name, _)| !is_of_the_connection(name)) {
+        for (name, value) in headers.iter().filter(|(name, _)| !is_of_the_connection(name) && *name != UPGRADE) {
             push_header(&mut bytes, name.as_str(), value.as_bytes());
         }
         bytes.extend_from_slice(b"\r\n");
@@ -240,10 +242,16 @@ impl Exchange {
             Length::Chunked => push_header(&mut bytes, "Transfer-Encoding", b"chunked"),
             Length::Unstated => {}
         }
-        if !keeps_alive {
-            push_header(&mut bytes, "Connection", b"close");
-        } else if answer.version == Version::HTTP_10 {
-            push_header(&mut bytes, "Connection", b"keep-alive");
+        let lasting = match answer.version {
+            _ if !keeps_alive => Some("close"),
+            Version::HTTP_10 => Some("keep-alive"),
+            _ => None,
+        };
+        // A header `Upgrade` is valid only if `Connection` names it (RFC 9110, 7.8).
+        let upgrade = headers.contains_key(UPGRADE).then_some("Upgrade");
+        let options: Vec<&str> = [upgrade, lasting].into_iter().flatten().collect();
+        if !options.is_empty() {
+            push_header(&mut bytes, "Connection", options.join(", ").as_bytes());
         }
         bytes.extend_from_slice(b"\r\n");
         bytes
@@ -307,7 +315,7 @@ fn push_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// Whether this layer sets the header itself, because it says how the message is sent.
 fn is_of_the_connection(name: &HeaderName) -> bool {
-    ["connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"].contains(&name.as_str())
+    ["connection", "content-length", "keep-alive", "transfer-encoding"].contains(&name.as_str())
 }
 
 /// The value of the header `Date` (RFC 9110, 6.6.1), made once a second.

@@ -42,6 +42,10 @@ impl Handler for Site {
             "/echo" => {
                 exchange.respond(lp, Response::new(request.body().to_vec()));
             }
+            "/upgrade-required" => {
+                let response = Response::builder().status(426).header("upgrade", "shout").body("shout!");
+                exchange.respond(lp, response.expect("a response"));
+            }
             "/empty" => {
                 let response = Response::builder().status(204).header("x-a", "b").body("ignored");
                 exchange.respond(lp, response.expect("a response"));

@@ -57,3 +57,16 @@ fn a_request_for_an_upgrade_may_be_answered_in_another_way() {
     assert_eq!(events[..2], ["upgrade /twice", "GET /twice"]);
     assert_eq!(events[2..], ["upgrade /later", "GET /later", "GET /echo"]);
 }
+
+/// RFC 9110, 15.5.22: an answer 426 must name the protocol.
+#[test]
+fn an_answer_may_name_the_protocol_that_is_required() {
+    let running = Running::with_defaults();
+    for (version, more, connection) in
+        [("1.1", "", "Upgrade"), ("1.1", "Connection: close\r\n", "Upgrade, close"), ("1.0", "", "Upgrade, close")]
+    {
+        let answer = running.converse(&format!("GET /upgrade-required HTTP/{version}\r\nHost: a\r\n{more}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 426 ") && answer.contains("\r\nupgrade: shout\r\n"), "{answer}");
+        assert!(answer.contains(&format!("\r\nConnection: {connection}\r\n")), "{answer}");
+    }
+}
