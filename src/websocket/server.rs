@@ -42,7 +42,7 @@ impl<H: Handler> Endpoint<H> {
     ///
     /// | the request | the answer |
     /// |---|---|
-    /// | is no handshake (RFC 6455, 4.2.1) | 400; 405 for another method than GET; 426 without an upgrade |
+    /// | is no handshake (RFC 6455, 4.2.1), or has a body | 400; 405 for another method than GET; 426 without an upgrade |
     /// | has another version than 13 | 426, with `Sec-WebSocket-Version: 13` |
     /// | has an origin that [`Options::origins`] does not allow | 403 |
     ///
@@ -71,6 +71,10 @@ impl<H: Handler> Endpoint<H> {
             headers: request.headers(),
             host,
         })?;
+        if !request.body().is_empty() {
+            let reason = "a WebSocket handshake has no body";
+            return Err(Refused { status: StatusCode::BAD_REQUEST, reason, headers: Vec::new() });
+        }
         handshake::check_origin(request.headers(), host, &options.origins)?;
         let deflate = options.deflate.as_ref().and_then(|options| deflate::negotiate(request.headers(), options));
         let protocol = handshake::choose_protocol(&opening.protocols, &options.protocols);
@@ -207,7 +211,7 @@ struct Door<H> {
 
 impl<H: Handler> http::Handler for Door<H> {
     fn on_request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
-        // No upgrade was asked for, so this answers with an error.
+        // No upgrade was asked for, or the request has a body, so this answers with an error.
         self.endpoint.handshake(lp, exchange, request);
     }
 

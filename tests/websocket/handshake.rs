@@ -47,6 +47,8 @@ fn a_request_that_is_no_correct_handshake_is_answered_with_the_right_status() {
         ("a key that is no base64", all().replace(KEY, "dGhlIHNhbXBsZSBub25j!Q=="), "400"),
         ("malformed extensions", request("Sec-WebSocket-Extensions: a;;b\r\n"), "400"),
         ("a subprotocol twice", request("Sec-WebSocket-Protocol: a, a\r\n"), "400"),
+        ("a body", request("Content-Length: 2\r\n") + "ab", "400"),
+        ("a chunked body", request("Transfer-Encoding: chunked\r\n") + "1\r\na\r\n0\r\n\r\n", "400"),
         ("another origin", request("Origin: http://b\r\n"), "403"),
         ("another port of the host", request("Origin: http://a:81\r\n"), "403"),
         ("the origin null", request("Origin: null\r\n"), "403"),
