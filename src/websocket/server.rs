@@ -103,7 +103,7 @@ impl<H: Handler> Handshake<H> {
 
     /// As [`accept`](Self::accept), with a subprotocol and headers of the program's choice.
     pub fn accept_with(self, lp: &mut Loop, accept: Accept) -> Option<WebSocket> {
-        let Pending { opening, protocol, deflate } = self.exchange.socket().take_entry(lp)?;
+        let Pending { opening, protocol, deflate } = self.take_pending(lp)?;
         let protocol = accept.protocol.or(protocol);
         let extensions = deflate.as_ref().map(|(_, extensions)| extensions.as_str());
         let answer = handshake::response(&opening.accept, protocol.as_deref(), extensions, &accept.headers);
@@ -121,14 +121,23 @@ impl<H: Handler> Handshake<H> {
 
     /// Refuses the connection with a status, such as 401 or 403, and a text.
     pub fn refuse(self, lp: &mut Loop, status: StatusCode, text: impl AsRef<str>) {
-        self.exchange.socket().take_entry::<Pending>(lp);
+        self.take_pending(lp);
         self.exchange.respond_text(lp, status, text);
     }
 
     /// Refuses the connection with an answer of the program's own, such as a redirect.
     pub fn refuse_with<B: AsRef<[u8]>>(self, lp: &mut Loop, response: Response<B>) {
-        self.exchange.socket().take_entry::<Pending>(lp);
+        self.take_pending(lp);
         self.exchange.respond(lp, response);
+    }
+
+    /// What the handshake has settled, if it waits for a decision. The entry of a later request on the same connection
+    /// is left alone.
+    fn take_pending(self, lp: &mut Loop) -> Option<Pending> {
+        if !self.is_open(lp) {
+            return None;
+        }
+        self.exchange.socket().take_entry(lp)
     }
 
     /// The request's exchange. It names the client's connection.
@@ -138,7 +147,7 @@ impl<H: Handler> Handshake<H> {
 
     /// The subprotocols that the client offers, in its order of preference.
     pub fn protocols(self, lp: &Loop) -> Vec<String> {
-        let pending = self.exchange.socket().entry::<Pending>(lp);
+        let pending = self.exchange.socket().entry::<Pending>(lp).filter(|_| self.is_open(lp));
         pending.map_or_else(Vec::new, |pending| pending.opening.protocols.clone())
     }
 

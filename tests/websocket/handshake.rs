@@ -212,6 +212,38 @@ fn a_handshake_may_be_accepted_by_a_timer() {
 }
 
 #[test]
+fn a_handshake_may_be_refused_later() {
+    let (mut talk, pending) = deferring();
+    let peer = talk.connect();
+    talk.send(peer, request(""));
+    let handshake = next_handshake(&mut talk, &pending);
+    talk.enter(|lp| handshake.refuse(lp, StatusCode::UNAUTHORIZED, "who are you?\n"));
+    let answer = talk.head(peer);
+    assert!(answer.starts_with("HTTP/1.1 401 ") && header(&answer, "Content-Length") == Some("13"), "{answer}");
+    talk.until("the body", |talk| talk.peers[peer].rest() == b"who are you?\n");
+    talk.peers[peer].taken += 13;
+    // The connection can be used again. A decision about the first request is not one about the second.
+    talk.send(peer, request(""));
+    let second = next_handshake(&mut talk, &pending);
+    talk.enter(|lp| {
+        assert!(!handshake.is_open(lp) && handshake.accept(lp).is_none());
+        handshake.refuse(lp, StatusCode::FORBIDDEN, "no");
+        assert!(second.is_open(lp), "the second request waits");
+        let response = Response::builder().status(302).header("location", "/else").body("");
+        second.refuse_with(lp, response.expect("a response"));
+    });
+    let answer = talk.head(peer);
+    assert!(answer.starts_with("HTTP/1.1 302 ") && header(&answer, "Location") == Some("/else"), "{answer}");
+    talk.send(peer, request(""));
+    let third = next_handshake(&mut talk, &pending);
+    talk.enter(|lp| {
+        assert!(handshake.accept(lp).is_none());
+        assert!(third.accept(lp).is_some(), "the decision about the first request has used up nothing");
+    });
+    assert!(talk.head(peer).starts_with("HTTP/1.1 101 "));
+}
+
+#[test]
 fn a_client_that_is_gone_makes_the_decision_harmless() {
     for is_reset in [false, true] {
         let (mut talk, pending) = deferring();
