@@ -228,7 +228,12 @@ impl<H: Handler> http::Handler for Door<H> {
         let Some(handshake) = self.endpoint.handshake(lp, exchange, request) else { return };
         let socket = exchange.socket();
         lp.in_layer_callback(Kind::OnHandshake, socket.serial(), 0, |lp| {
-            self.endpoint.with_all(lp, |connections, lp| connections.handler.on_handshake(lp, handshake, request));
+            let called =
+                self.endpoint.with_all(lp, |connections, lp| connections.handler.on_handshake(lp, handshake, request));
+            // The callback has panicked, and the loop catches panics: nothing will decide about this handshake.
+            if called.is_none() {
+                socket.destroy(lp);
+            }
         });
     }
 

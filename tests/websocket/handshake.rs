@@ -373,3 +373,17 @@ fn a_server_may_have_several_endpoints_and_a_page() {
     assert_eq!(*stories[0].borrow(), ["0 open", "0 text still there?"]);
     assert_eq!(*stories[1].borrow(), ["1 open", "1 text still there?"]);
 }
+
+#[test]
+fn a_panic_in_on_handshake_destroys_only_that_connection() {
+    silence_expected_panics();
+    let mut talk = Talk::new(Options::default());
+    talk.event_loop.catch_panics(true);
+    let peer = talk.connect();
+    talk.send(peer, request("").replace("/chat", "/panic"));
+    talk.until("the end", |talk| talk.peers[peer].end.is_some());
+    assert_eq!(talk.peers[peer].received, b"");
+    talk.expect_alive(0, "an open connection");
+    let (peer, _) = talk.open("");
+    talk.expect_alive(peer, "a later connection");
+}
