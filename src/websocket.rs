@@ -369,9 +369,9 @@ impl<H: Handler> Endpoint<H> {
         lp.layer::<Registry>()?.endpoint(self.connections.handler_slot())
     }
 
-    /// The options. Also while the handler runs.
+    /// The options. Also while the handler runs. `None` after [`release`](Self::release).
     fn options(self, lp: &Loop) -> Option<Rc<Options>> {
-        self.state(lp).map(|state| state.options.clone())
+        self.state(lp).filter(|_| self.connections.exists(lp)).map(|state| state.options.clone())
     }
 }
 

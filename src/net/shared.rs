@@ -151,7 +151,8 @@ impl<T: 'static> Shared<T> {
         self.slot
     }
 
-    fn exists(self, lp: &Loop) -> bool {
+    /// Whether the name was not released.
+    pub(crate) fn exists(self, lp: &Loop) -> bool {
         lp.net.handlers.get(self.slot as usize).is_some_and(|slot| slot.name == Some(self.serial))
     }
 }

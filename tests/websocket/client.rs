@@ -314,3 +314,41 @@ fn a_client_that_is_closed_before_it_is_open_is_destroyed() {
     talk.expect_story("closed", &["- closed 1006"]);
     talk.event_loop.run().expect("no timer is left");
 }
+
+#[test]
+fn a_client_may_connect_again_in_on_close_with_the_same_endpoint() {
+    let mut talk = Talk::empty();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let scribe = Scribe { story: talk.story.clone(), connections: talk.connections.clone(), ..Scribe::default() };
+    let url = format!("ws://127.0.0.1:{port}/");
+    let endpoint = talk.enter(|lp| {
+        let endpoint = Endpoint::new(lp, Options::default(), scribe);
+        endpoint.with(lp, |scribe, _| scribe.reconnects = Some((endpoint, url.clone(), 3)));
+        endpoint.connect(lp, &url, &ClientOptions::default()).expect("a good URL");
+        endpoint
+    });
+    for round in 0..4 {
+        accept(&mut talk, &listener);
+        let request = talk.head(round);
+        talk.send(round, answer(&request, ""));
+        talk.until_told(&format!("{round} open"));
+        talk.send(round, plain(TEXT, "hola"));
+        talk.expect_frame(round, "it works", TEXT, "hola");
+        let ws = talk.ws(round);
+        talk.enter(|lp| assert!(ws.subscribe(lp, "news") && endpoint.subscribers(lp, "news") == 1));
+        // In order, or not.
+        if round % 2 == 0 {
+            talk.send(round, plain(CLOSE, close(1000, "")));
+        }
+        talk.until("the answer", |talk| round % 2 == 1 || parse(talk.peers[round].rest()).is_some());
+        talk.peers[round].stream.shutdown(std::net::Shutdown::Both).expect("a socket");
+        talk.until_told(&format!("{round} closed {}", if round % 2 == 0 { 1000 } else { 1006 }));
+    }
+    talk.enter(|lp| {
+        endpoint.release(lp);
+        // A released endpoint takes no connections.
+        assert!(endpoint.connect(lp, &url, &ClientOptions::default()).is_err());
+        assert!(endpoint.with(lp, |_, _| ()).is_none());
+    });
+}

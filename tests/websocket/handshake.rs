@@ -324,6 +324,21 @@ fn a_handshake_that_takes_too_long_is_answered_with_408() {
     talk.expect_story("no handler was called", &[]);
 }
 
+#[test]
+fn an_endpoint_that_was_released_answers_503_and_keeps_its_connections() {
+    let mut talk = Talk::new(Options::default());
+    let endpoint = talk.endpoint();
+    talk.enter(|lp| endpoint.release(lp));
+    let answer = refused(&mut talk, &request(""));
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    talk.expect_alive(0, "a connection from before");
+    talk.send(0, masked(CLOSE, close(1000, "")));
+    talk.expect_frame(0, "the handler's last connection", CLOSE, close(1000, ""));
+    talk.until("the end", |talk| talk.peers[0].end.is_some());
+    let answer = refused(&mut talk, &request(""));
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
 /// A site with two endpoints and a page.
 struct Site {
     upper: Endpoint<Scribe>,
