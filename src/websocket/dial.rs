@@ -117,11 +117,6 @@ pub fn connect<H: Handler>(lp: &mut Loop, url: &str, handler: H) -> Result<WebSo
     ws
 }
 
-/// Whether no other response follows this one (RFC 9110, 15.2).
-fn is_final(status: StatusCode) -> bool {
-    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
-}
-
 fn invalid(error: &dyn std::fmt::Display) -> Error {
     Error::custom("ERR_INVALID_URL", error.to_string())
 }
@@ -164,15 +159,17 @@ impl<H: Handler> Connections<H> {
                 Ok(None) => return socket.set_entry(lp, dialing),
                 Ok(Some((head, framing, used))) => {
                     let rest = dialing.received.split_off(used);
-                    if is_final(head.status()) {
+                    let status = head.status();
+                    if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                         return self.receive_head(lp, socket, dialing, head, framing, rest);
                     }
+                    // An interim response is followed by another one (RFC 9110, 15.2).
                     dialing.received = rest;
                 }
                 Err(error) => {
                     socket.set_entry(lp, dialing);
-                    return socket
-                        .destroy_with(lp, Error::custom("E_BAD_RESPONSE", format!("no HTTP response: {error}")));
+                    let message = format!("no HTTP response: {error}");
+                    return socket.destroy_with(lp, Error::custom("E_BAD_RESPONSE", message));
                 }
             }
         }

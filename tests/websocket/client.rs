@@ -116,6 +116,24 @@ fn frames_behind_the_answer_are_delivered_after_on_open() {
 }
 
 #[test]
+fn interim_responses_are_skipped() {
+    let mut talk = call(Options::default(), &ClientOptions::default());
+    let request = talk.head(0);
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let bytes = [interim.as_bytes(), answer(&request, "").as_bytes(), &plain(TEXT, "hola")].concat();
+    for byte in bytes {
+        talk.send(0, [byte]);
+        talk.turn();
+    }
+    talk.expect_story("after two", &["0 open", "0 text hola"]);
+    // As many as fit in a read.
+    let mut talk = call(Options::default(), &ClientOptions::default());
+    let request = talk.head(0);
+    talk.send(0, "HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000) + &answer(&request, ""));
+    talk.expect_story("after very many", &["0 open"]);
+}
+
+#[test]
 fn a_bad_answer_is_an_error_and_a_close() {
     let options = || ClientOptions { protocols: vec!["a".to_owned()], ..ClientOptions::default() };
     type Row = (&'static str, fn(&str) -> String);
