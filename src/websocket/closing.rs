@@ -62,6 +62,7 @@ impl WebSocket {
     ///
     /// Node: `terminate` of `ws`.
     pub fn terminate(self, lp: &mut Loop) {
+        mark_over(lp, self.0);
         self.0.destroy(lp);
     }
 }
@@ -122,9 +123,16 @@ fn end(lp: &mut Loop, socket: Socket) {
     if socket.write_refusal(lp).is_some() {
         return;
     }
+    mark_over(lp, socket);
     stop_timer(lp, socket);
     let timer = lp.close_with_message(socket, &[]);
     entry(lp, socket).timer = Some(timer);
+}
+
+/// Nothing else is sent, not even to a peer that has ended without a close frame: a write would be an error. Nothing
+/// else is delivered.
+fn mark_over(lp: &mut Loop, socket: Socket) {
+    socket.change_tag(lp, tag::CLOSE_SENT | tag::CLOSE_RECEIVED, 0);
 }
 
 fn entry(lp: &mut Loop, socket: Socket) -> &mut Closing {

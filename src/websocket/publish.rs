@@ -119,17 +119,20 @@ pub fn broadcast<'a>(
             published.skipped += 1;
             continue;
         }
-        published.receivers += 1;
-        if tag & (tag::CLIENT | tag::DEFLATE) == 0 {
-            ws.0.write(lp, &frame);
+        let is_low = if tag & (tag::CLIENT | tag::DEFLATE) == 0 {
+            ws.0.write(lp, &frame)
         } else if tag & (tag::CLIENT | tag::OWN_STREAMS) != 0 {
             // Each client has a mask of its own, and each context another result.
-            ws.send(lp, message);
+            ws.send(lp, message)
         } else {
             match compressed.for_level(lp, ws, message) {
                 Some(compressed) => ws.0.write(lp, compressed),
                 None => ws.0.write(lp, &frame),
-            };
+            }
+        };
+        // A connection that reads too slowly may have been destroyed, now or by an earlier message of this turn.
+        if is_low || ws.0.write_refusal(lp).is_none() {
+            published.receivers += 1;
         }
     }
     give_back(&mut lp.layer_mut::<Registry>().broadcast, frame);

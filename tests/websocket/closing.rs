@@ -231,6 +231,39 @@ fn a_fin_without_a_close_frame_is_1006() {
     }
 }
 
+/// The program does not know yet that the peer has ended when it sends, and that is no error.
+#[test]
+fn sending_to_a_peer_that_has_ended_is_no_error() {
+    let mut talk = Talk::new(Options::default());
+    let (ws, endpoint) = (talk.ws(0), talk.endpoint());
+    talk.peers[0].reads = false;
+    talk.enter(|lp| assert!(ws.subscribe(lp, "news")));
+    // So much that the end of the connection waits for the peer.
+    let mut sent = 1;
+    while talk.enter(|lp| ws.send(lp, &[b'x'; 25_000])) {
+        sent += 1;
+        talk.turn();
+        assert!(sent < 10_000, "send never returns false");
+    }
+    talk.peers[0].stream.shutdown(Shutdown::Write).expect("a socket");
+    talk.until("the end of the peer", |talk| talk.enter(|lp| !ws.is_open(lp)));
+    talk.enter(|lp| {
+        assert!(!ws.send(lp, "late"));
+        assert!(!ws.ping(lp, "late"));
+        ws.close(lp, CloseCode::NORMAL, "late");
+        assert_eq!(endpoint.publish(lp, "news", "late").receivers, 0);
+    });
+    talk.settle();
+    talk.peers[0].reads = true;
+    for number in 0..sent {
+        talk.expect_frame(0, &format!("message {number}"), BINARY, [b'x'; 25_000]);
+    }
+    talk.expect_end(0, "all was sent", End::Fin);
+    let story = talk.story.borrow().clone();
+    assert!(!story.iter().any(|line| line.contains("error")), "{story:?}");
+    assert_eq!(story.last().map(String::as_str), Some("0 closed 1006"));
+}
+
 #[test]
 fn a_reset_is_1006_and_an_error() {
     let mut talk = Talk::new(Options::default());

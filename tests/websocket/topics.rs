@@ -58,6 +58,27 @@ fn members_subscribe_and_publish_inside_their_callbacks() {
     assert_eq!(show_rest(&talk.peers[0]), "");
 }
 
+#[test]
+fn a_connection_leaves_its_topics_when_it_closes_and_may_publish_in_on_close() {
+    let mut talk = Talk::server(Options::default(), Scribe { reports_close: true, ..Scribe::default() });
+    (0..3).for_each(|_| drop(talk.open("")));
+    let (endpoint, all) = (talk.endpoint(), talk.connections.borrow().clone());
+    talk.enter(|lp| all.iter().for_each(|ws| assert!(ws.subscribe(lp, "news"))));
+    talk.send(1, masked(CLOSE, close(1000, "")));
+    talk.expect_frame(1, "the close", CLOSE, close(1000, ""));
+    talk.expect_end(1, "and nothing behind it", End::Fin);
+    talk.peers[1].stream.shutdown(std::net::Shutdown::Write).expect("a socket");
+    talk.expect_frame(0, "from on_close", TEXT, "gone");
+    talk.expect_frame(2, "from on_close", TEXT, "gone");
+    talk.enter(|lp| {
+        assert_eq!(endpoint.subscribers(lp, "news"), 2);
+        all[0].terminate(lp);
+        all[2].terminate(lp);
+        assert_eq!(endpoint.publish(lp, "news", "to no one").receivers, 0);
+    });
+    talk.until("all are closed", |talk| talk.enter(|lp| endpoint.topics(lp).is_empty()));
+}
+
 /// A connection whose close frame was sent gets nothing (RFC 6455, 5.5.1).
 #[test]
 fn a_closing_connection_gets_no_publication() {
