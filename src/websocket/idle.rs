@@ -31,11 +31,13 @@ pub(super) fn start(lp: &mut Loop, slot: u32, limit: Duration, sends_pings: bool
 }
 
 fn check(lp: &mut Loop, slot: u32, sends_pings: bool) {
+    /// The program has paused a connection: the answer to a ping would not be read.
+    const EXEMPT: u16 = tag::CLOSE_SENT | tag::PAUSED;
     const OPEN: u16 = tag::OPEN;
     const QUIET: u16 = tag::OPEN | tag::QUIET;
     const PINGED: u16 = tag::OPEN | tag::QUIET | tag::PINGED;
     let (mut pings, mut dead) = (Vec::new(), Vec::new());
-    lp.update_tags(slot, |socket, tag| match tag & (PINGED | tag::CLOSE_SENT) {
+    lp.update_tags(slot, |socket, tag| match tag & (PINGED | EXEMPT) {
         OPEN => tag | tag::QUIET,
         QUIET => {
             pings.push(WebSocket(socket));
@@ -45,6 +47,8 @@ fn check(lp: &mut Loop, slot: u32, sends_pings: bool) {
             dead.push(WebSocket(socket));
             tag
         }
+        // A connection gets the whole time again when it goes on.
+        _ if tag & tag::PAUSED != 0 => tag & !(tag::QUIET | tag::PINGED),
         // Not open yet, or closing: these have time limits of their own.
         _ => tag,
     });

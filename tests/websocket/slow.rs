@@ -231,6 +231,22 @@ fn an_idle_limit_of_zero_means_never() {
     talk.expect_alive(0, "after a day");
 }
 
+/// The answers to pings are not read while the program has paused the connection.
+#[test]
+fn a_paused_connection_is_not_taken_for_a_dead_one() {
+    let mut talk = impatient(true);
+    let ws = talk.ws(0);
+    talk.enter(|lp| ws.pause(lp));
+    for _ in 0..10 {
+        talk.clock.advance(Duration::from_secs(10));
+        talk.settle();
+    }
+    talk.send(0, masked(TEXT, "hola"));
+    talk.enter(|lp| ws.resume(lp));
+    talk.until_told("0 text hola");
+    assert_eq!(talk.peers[0].end, None);
+}
+
 #[test]
 fn the_checks_do_not_keep_the_loop_running_and_end_with_the_last_connection() {
     let mut talk = impatient(true);
