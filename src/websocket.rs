@@ -399,9 +399,12 @@ impl<H: Handler> Connections<H> {
     }
 
     fn count_closed(&mut self, lp: &mut Loop, socket: Socket) {
-        if socket.tag(lp) & tag::COUNTED == 0 {
-            return;
+        if socket.tag(lp) & tag::COUNTED != 0 {
+            self.count_down(lp);
         }
+    }
+
+    fn count_down(&mut self, lp: &mut Loop) {
         self.open -= 1;
         if self.open == 0
             && let Some(timer) = self.idle_timer.take()

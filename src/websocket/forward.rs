@@ -122,5 +122,8 @@ impl<H: Handler> Connections<H> {
         self.count_opened(lp, socket);
         log::debug!(target: "bucle::websocket", "{ws} is open");
         lp.in_layer_callback(Kind::OnOpen, ws.serial(), 0, |lp| self.handler.on_open(lp, ws));
+        if socket.is_upgrading(lp) {
+            self.forget(lp, ws);
+        }
     }
 }

@@ -53,6 +53,11 @@ impl Registry {
         self.endpoints.iter_mut().find(|endpoint| endpoint.slot == slot)
     }
 
+    /// For a connection that has another handler already.
+    pub fn leave_all_topics(&mut self, ws: WebSocket) {
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.topics.leave_all(ws));
+    }
+
     /// The shared stream for messages without context takeover.
     pub fn deflater(&mut self, level: u32, window_bits: u8) -> &mut Deflater {
         let deflaters = &mut self.deflaters;

@@ -44,7 +44,7 @@ impl<H: Handler> Connections<H> {
                     Err(violation) => return closing::fail(lp, ws, &violation),
                 }
                 if socket.tag_if_ready(lp) & (tag::OPEN | tag::UNUSUAL) != tag::OPEN {
-                    match rest_of_chunk(lp, ws) {
+                    match self.rest_of_chunk(lp, ws) {
                         Rest::Deliver => break,
                         Rest::PutBack => return socket.unshift(lp, rest),
                         Rest::Drop => return,
@@ -87,7 +87,7 @@ impl<H: Handler> Connections<H> {
                 Ok(None) => break,
                 Err(violation) => return closing::fail(lp, ws, &violation),
             }
-            match rest_of_chunk(lp, ws) {
+            match self.rest_of_chunk(lp, ws) {
                 Rest::Deliver => {}
                 Rest::PutBack => {
                     socket.unshift(lp, &*rest);
@@ -148,6 +148,41 @@ impl<H: Handler> Connections<H> {
         give_back(&mut lp.layer_mut::<Registry>().incoming, inflated);
     }
 
+    /// What to do with the rest of a chunk after a callback.
+    fn rest_of_chunk(&mut self, lp: &mut Loop, ws: WebSocket) -> Rest {
+        let socket = ws.0;
+        if socket.is_ready_for_more(lp) {
+            return if socket.tag(lp) & tag::CLOSE_RECEIVED == 0 { Rest::Deliver } else { Rest::Drop };
+        }
+        if socket.is_upgrading(lp) {
+            self.forget(lp, ws);
+            return Rest::PutBack;
+        }
+        if socket.write_refusal(lp).is_some() {
+            return Rest::Drop;
+        }
+        if socket.is_paused(lp) {
+            return Rest::PutBack;
+        }
+        if socket.needs_drain(lp) {
+            // A peer that does not read its answers: nothing more is read from it until they are sent.
+            log::trace!(target: "bucle::websocket", "{ws} does not read its answers: no reading from it until they are sent");
+            socket.change_tag(lp, tag::THROTTLED, 0);
+            socket.pause(lp);
+            return Rest::PutBack;
+        }
+        Rest::Deliver
+    }
+
+    /// A callback has upgraded the socket to another protocol, so `on_close` will not be called for it here.
+    #[cold]
+    pub(super) fn forget(&mut self, lp: &mut Loop, ws: WebSocket) {
+        closing::stop_timer(lp, ws.0);
+        // The tag is the new protocol's. All connections with a callback were counted.
+        self.count_down(lp);
+        lp.layer_mut::<Registry>().leave_all_topics(ws);
+    }
+
     /// The peer's close frame: it is answered, unless it is the answer.
     fn receive_close(&mut self, lp: &mut Loop, ws: WebSocket, code: Option<CloseCode>, reason: &str) {
         let code = code.unwrap_or(CloseCode::NO_STATUS);
@@ -186,26 +221,4 @@ fn violation_of(error: InflateError) -> Violation {
 fn log_message(ws: WebSocket, message: Message<'_>) {
     let kind = if matches!(message, Message::Text(_)) { "text" } else { "binary" };
     log::trace!(target: "bucle::websocket", "{ws} received a {kind} message of {} bytes", message.as_bytes().len());
-}
-
-/// What to do with the rest of a chunk after a callback.
-fn rest_of_chunk(lp: &mut Loop, ws: WebSocket) -> Rest {
-    let socket = ws.0;
-    if socket.is_ready_for_more(lp) {
-        return if socket.tag(lp) & tag::CLOSE_RECEIVED == 0 { Rest::Deliver } else { Rest::Drop };
-    }
-    if socket.write_refusal(lp).is_some() {
-        return Rest::Drop;
-    }
-    if socket.is_paused(lp) || socket.is_upgrading(lp) {
-        return Rest::PutBack;
-    }
-    if socket.needs_drain(lp) {
-        // A peer that does not read its answers: nothing more is read from it until they are sent.
-        log::trace!(target: "bucle::websocket", "{ws} does not read its answers: no reading from it until they are sent");
-        socket.change_tag(lp, tag::THROTTLED, 0);
-        socket.pause(lp);
-        return Rest::PutBack;
-    }
-    Rest::Deliver
 }

@@ -199,6 +199,29 @@ fn delivery_stops_with_a_pause_and_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_socket_that_changes_its_protocol_takes_the_rest_of_the_bytes_along() {
+    let bytes = [masked(TEXT, "one"), masked(TEXT, "subscribe news"), masked(TEXT, "shout"), b"more".to_vec()].concat();
+    for cut in 0..=bytes.len() {
+        let name = format!("cut at {cut}");
+        let mut talk = Talk::new(Options::default());
+        talk.send_alone(0, &bytes[..cut]);
+        talk.send(0, &bytes[cut..]);
+        talk.expect_frame(0, &name, TEXT, "one");
+        talk.until("the new protocol", |talk| talk.peers[0].rest().len() >= 9);
+        talk.send(0, "!");
+        talk.until("the new protocol", |talk| talk.peers[0].rest().len() >= 10);
+        talk.settle();
+        assert_eq!(show_rest(&talk.peers[0]), "HEAD,MORE!", "{name}");
+        talk.expect_story(&name, &["0 open", "0 text one", "0 text subscribe news", "0 text shout"]);
+        let endpoint = talk.endpoint();
+        talk.enter(|lp| {
+            assert_eq!(endpoint.subscribers(lp, "news"), 0, "{name}: it is no WebSocket any longer");
+            assert_eq!(endpoint.publish(lp, "news", "x").receivers, 0, "{name}");
+        });
+    }
+}
+
+#[test]
 fn a_panic_in_a_callback_destroys_only_that_connection() {
     silence_expected_panics();
     let mut talk = Talk::new(Options::default());
