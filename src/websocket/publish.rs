@@ -79,7 +79,7 @@ impl<H: Handler> Endpoint<H> {
         self.state(lp).map_or(0, |state| state.topics.count(topic))
     }
 
-    /// The topics that have subscribers, in alphabetical order.
+    /// The topics that have subscribers, in the order in which they got their first one.
     pub fn topics(self, lp: &Loop) -> Vec<String> {
         self.state(lp).map_or_else(Vec::new, |state| state.topics.topics().map(str::to_owned).collect())
     }

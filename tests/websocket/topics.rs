@@ -16,6 +16,46 @@ fn sent_to(receivers: usize) -> Published {
     Published { receivers, skipped: 0 }
 }
 
+#[test]
+fn a_publication_reaches_the_subscribers_and_no_one_else() {
+    let mut talk = members(Options::default(), 4);
+    let (endpoint, all) = (talk.endpoint(), talk.connections.borrow().clone());
+    talk.enter(|lp| {
+        for ws in &all[..3] {
+            assert!(ws.subscribe(lp, "news"));
+        }
+        assert!(!all[0].subscribe(lp, "news"), "already subscribed");
+        assert!(all[0].subscribe(lp, "sports") && all[2].subscribe(lp, ""));
+        assert_eq!(endpoint.subscribers(lp, "news"), 3);
+        assert_eq!(endpoint.subscribers(lp, "nothing"), 0);
+        assert_eq!(endpoint.topics(lp), ["news", "sports", ""]);
+        let mut topics = all[0].topics(lp);
+        topics.sort();
+        assert_eq!(topics, ["news", "sports"]);
+        assert!(all[0].is_subscribed(lp, "sports") && !all[1].is_subscribed(lp, "sports"));
+        assert_eq!(endpoint.publish(lp, "news", "to all"), sent_to(3));
+        assert_eq!(all[0].publish(lp, "news", &b"but one"[..]), sent_to(2));
+        assert_eq!(all[3].publish(lp, "news", "from outside"), sent_to(3));
+        assert_eq!(endpoint.publish(lp, "nothing", "lost"), sent_to(0));
+        assert_eq!(all[2].publish(lp, "", "nobody else"), sent_to(0));
+        assert!(all[1].unsubscribe(lp, "news") && !all[1].unsubscribe(lp, "news"));
+        assert_eq!(endpoint.publish(lp, "news", "without the second"), sent_to(2));
+    });
+    for peer in 0..3 {
+        talk.expect_frame(peer, "to all", TEXT, "to all");
+        if peer > 0 {
+            talk.expect_frame(peer, "but one", BINARY, "but one");
+        }
+        talk.expect_frame(peer, "from outside", TEXT, "from outside");
+        if peer != 1 {
+            talk.expect_frame(peer, "without the second", TEXT, "without the second");
+        }
+    }
+    for peer in 0..4 {
+        talk.expect_alive(peer, "nothing else was received");
+    }
+}
+
 /// uWebSockets sends publications behind other messages of the same turn.
 #[test]
 fn messages_and_publications_of_one_turn_keep_their_order() {
