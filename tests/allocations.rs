@@ -68,22 +68,44 @@ impl Handler for Relay {
 /// Runs `clients` that exchange a message with the server many times. Returns the allocations of the loop's thread in
 /// the second half; in the first half every buffer grows to its final size.
 fn allocations(handler: impl Handler, clients: usize, message: &'static [u8]) -> u64 {
-    const ROUNDS: usize = 300;
-    let mut event_loop = EventLoop::new().expect("a loop");
-    let port = event_loop.enter(|lp| {
+    let listen = |lp: &mut Loop| {
         let server = Server::new(lp, ServerOptions { accepts_per_turn: 64, ..ServerOptions::default() }, handler);
         server.id().listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
         server.id().address(lp).and_then(|address| address.port()).expect("it is bound")
-    });
+    };
+    allocations_of(listen, clients, "", message.to_vec(), message.len())
+}
+
+/// The same for a server that `listen` makes. Each client first sends `opening`, and reads an answer that ends with an
+/// empty line. The answer to `message` has `answer_len` bytes.
+fn allocations_of(
+    listen: impl FnOnce(&mut Loop) -> u16,
+    clients: usize,
+    opening: &'static str,
+    message: Vec<u8>,
+    answer_len: usize,
+) -> u64 {
+    const ROUNDS: usize = 300;
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let port = event_loop.enter(listen);
     let (half_done, is_half_done) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel();
     let conversation = thread::spawn(move || {
-        let connect = |_| TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        let connect = |_| {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+            client.write_all(opening.as_bytes()).expect("the server reads");
+            let (mut answer, mut byte) = (Vec::new(), [0]);
+            while !opening.is_empty() && !answer.ends_with(b"\r\n\r\n") {
+                client.read_exact(&mut byte).expect("an answer");
+                answer.push(byte[0]);
+            }
+            client
+        };
         let mut clients: Vec<TcpStream> = (0..clients).map(connect).collect();
-        let mut answer = vec![0; message.len()];
+        let mut answer = vec![0; answer_len];
         for _half in 0..2 {
             for _ in 0..ROUNDS {
-                clients.iter_mut().for_each(|client| client.write_all(message).expect("the server reads"));
+                clients.iter_mut().for_each(|client| client.write_all(&message).expect("the server reads"));
                 clients.iter_mut().for_each(|client| client.read_exact(&mut answer).expect("an answer"));
             }
             half_done.send(()).expect("the test waits");
@@ -185,4 +207,103 @@ fn a_broadcast_allocates_nothing_per_member() {
         counts.push(ALLOCATIONS.get() - before);
     }
     assert_eq!(counts[10..], [0; 10], "{counts:?}");
+}
+
+#[cfg(feature = "websocket")]
+mod websocket {
+    use super::*;
+    use bucle::websocket::deflate::Deflater;
+    use bucle::websocket::{self, DeflateOptions, Message, Options, WebSocket};
+
+    struct Echo;
+
+    impl websocket::Handler for Echo {
+        fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
+            ws.send(lp, message);
+        }
+    }
+
+    const PLAIN: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    const COMPRESSING: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                               Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+
+    fn echo(deflate: Option<DeflateOptions>) -> impl FnOnce(&mut Loop) -> u16 {
+        |lp| {
+            let options = Options { deflate, ..Options::default() };
+            let server = websocket::listen(lp, ("127.0.0.1", 0), options, Echo).expect("a free port");
+            server.port(lp).expect("it is bound")
+        }
+    }
+
+    /// A frame of less than 64 KiB with a mask of zeros.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let len = payload.len();
+        let mut frame =
+            if len < 126 { vec![first, 0x80 | len as u8] } else { vec![first, 0xfe, (len >> 8) as u8, len as u8] };
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    /// The same frame from a server has no mask.
+    fn answer_len(frame: &[u8]) -> usize {
+        frame.len() - 4
+    }
+
+    #[test]
+    fn an_echoed_message_allocates_nothing() {
+        for (name, message) in [
+            ("a short text", frame(0x81, &[b'x'; 20])),
+            ("32 of them", frame(0x81, &[b'x'; 20]).repeat(32)),
+            ("a binary message of 16 KiB", frame(0x82, &[0; 16 * 1024])),
+            ("a ping", frame(0x89, b"p")),
+        ] {
+            let messages = if name == "32 of them" { 32 } else { 1 };
+            let answer_len = message.len() - 4 * messages;
+            assert_eq!(allocations_of(echo(None), 8, PLAIN, message, answer_len), 0, "{name}");
+        }
+    }
+
+    /// Publishes every message to all connections.
+    struct Relay;
+
+    impl websocket::Handler for Relay {
+        fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
+            ws.subscribe(lp, "all");
+        }
+        fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
+            ws.publish(lp, "all", message);
+        }
+    }
+
+    #[test]
+    fn a_publication_allocates_nothing() {
+        let listen = |lp: &mut Loop| {
+            let server = websocket::listen(lp, ("127.0.0.1", 0), Options::default(), Relay).expect("a free port");
+            server.port(lp).expect("it is bound")
+        };
+        // Each of eight connections receives the messages of the other seven.
+        let message = frame(0x81, &[b'x'; 100]);
+        let answer_len = 7 * answer_len(&message);
+        assert_eq!(allocations_of(listen, 8, PLAIN, message, answer_len), 0);
+    }
+
+    #[test]
+    fn a_compressed_message_allocates_nothing() {
+        let text = "hola, mundo: ".repeat(80);
+        let mut payload = Vec::new();
+        Deflater::new(1, 15).deflate(text.as_bytes(), &mut payload, false);
+        let message = frame(0xc1, &payload);
+        let answer_len = answer_len(&message);
+        assert_eq!(allocations_of(echo(Some(DeflateOptions::default())), 8, COMPRESSING, message, answer_len), 0);
+    }
+
+    #[test]
+    fn a_message_below_the_threshold_allocates_nothing_on_a_compressing_connection() {
+        let message = frame(0x81, &[b'x'; 20]);
+        let answer_len = answer_len(&message);
+        assert_eq!(allocations_of(echo(Some(DeflateOptions::default())), 8, COMPRESSING, message, answer_len), 0);
+    }
 }
