@@ -41,7 +41,8 @@ fn has_strace() -> bool {
     false
 }
 
-/// Runs a server under strace while `converse` uses the port. Returns the number of calls.
+/// Runs a server under strace while `converse` uses the port. Returns the number of calls. `server` is its name, and may
+/// be followed by `--http 0`: then the port is that of the HTTP server.
 fn calls(server: &str, converse: impl FnOnce(u16)) -> BTreeMap<String, i64> {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
@@ -49,14 +50,19 @@ fn calls(server: &str, converse: impl FnOnce(u16)) -> BTreeMap<String, i64> {
     let mut child = Command::new("strace")
         .args(["-f", "-c", "-U", "name,calls", "-o"])
         .arg(&out)
-        .args([env!("CARGO_BIN_EXE_bucle"), "serve", server, "--port", "0"])
+        .args([env!("CARGO_BIN_EXE_bucle"), "serve", "--port", "0"])
+        .args(server.split_whitespace())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .stdin(Stdio::null())
         .spawn()
         .expect("strace runs");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+    for _listener in 0..if server.contains("--http") { 2 } else { 1 } {
+        line.clear();
+        stdout.read_line(&mut line).expect("a line");
+    }
     converse(line.trim_end().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port"));
     // The server is the child of strace. When it ends, strace writes its table.
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).expect("it runs");
@@ -221,4 +227,43 @@ fn lines_that_arrive_with_a_fin_are_answered_together() {
         }
     });
     assert_eq!(cost["sendto"], 1.0, "{cost:?}");
+}
+
+/// The cost of `messages` WebSocket messages of 20 bytes that are sent together, and echoed.
+fn websocket_cost(messages: usize) -> BTreeMap<String, f64> {
+    // Text, FIN, a mask of zeros. The answer has no mask (RFC 6455, 5.1).
+    let sent = [&[0x81, 0x80 | 20, 0, 0, 0, 0][..], &[b'x'; 20]].concat().repeat(messages);
+    let received = [&[0x81, 20][..], &[b'x'; 20]].concat().repeat(messages);
+    difference("echo --http 0", 50, 500, |port, rounds| {
+        let mut client = connect(port);
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        client.write_all(request.as_bytes()).expect("it reads");
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            client.read_exact(&mut byte).expect("it answers");
+            head.push(byte[0]);
+        }
+        for _ in 0..rounds {
+            client.write_all(&sent).expect("it reads");
+            let mut answer = vec![0; received.len()];
+            client.read_exact(&mut answer).expect("it answers");
+            assert_eq!(answer, received);
+        }
+        close(client);
+    })
+}
+
+#[test]
+fn an_echoed_websocket_message_costs_a_wait_a_read_and_a_write() {
+    if has_strace() {
+        assert_three_calls(websocket_cost(1));
+    }
+}
+
+#[test]
+fn thirty_two_websocket_messages_in_flight_share_one_write() {
+    if has_strace() {
+        assert_three_calls(websocket_cost(32));
+    }
 }
