@@ -6,9 +6,9 @@
 //!   a violation:        close frame with its code ────────────────────────────────────────▶ end of the connection
 //! ```
 //!
-//! The server ends the TCP connection, and the client waits for that (RFC 6455, 7.1.1). Each step has a time limit of
-//! [`CLOSE_TIMEOUT`]. Data that arrives after this side's FIN is read and discarded: a reset could destroy the close
-//! frame before the peer has read it.
+//! The server ends the TCP connection, and the client waits for that (RFC 6455, 7.1.1). Each of these steps has a time
+//! limit of [`CLOSE_TIMEOUT`]. After this side's FIN the peer has a second to send its own. Data that arrives meanwhile
+//! is read and discarded: a reset could destroy the close frame before the peer has read it.
 
 use std::time::Duration;
 
