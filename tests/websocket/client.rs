@@ -370,3 +370,41 @@ fn a_client_may_connect_again_in_on_close_with_the_same_endpoint() {
         assert!(endpoint.with(lp, |_, _| ()).is_none());
     });
 }
+
+#[test]
+fn frames_behind_the_answer_respect_what_on_open_does() {
+    type Row = (&'static str, fn(&mut Loop, WebSocket), &'static [&'static str]);
+    let table: &[Row] = &[
+        ("pause", |lp, ws| ws.pause(lp), &["0 open"]),
+        ("close", |lp, ws| ws.close(lp, CloseCode(4000), ""), &["0 open"]),
+        ("terminate", |lp, ws| ws.terminate(lp), &["0 open", "0 closed 1006"]),
+        ("shout", |lp, ws| ws.socket().upgrade(lp, shouting(), ""), &["0 open"]),
+    ];
+    for (name, f, story) in table {
+        let scribe = Scribe { at_open: Some(*f), ..Scribe::default() };
+        let mut talk = call_with(Options::default(), &ClientOptions::default(), scribe);
+        let request = talk.head(0);
+        talk.send(0, [answer(&request, "").as_bytes(), &plain(TEXT, "hola")].concat());
+        talk.expect_story(name, story);
+        match *name {
+            "pause" => {
+                let ws = talk.ws(0);
+                talk.enter(|lp| ws.resume(lp));
+                talk.expect_frame(0, name, TEXT, "hola");
+                talk.expect_story(name, &["0 text hola"]);
+            }
+            "close" => {
+                talk.expect_frame(0, name, CLOSE, close(4000, ""));
+                talk.send(0, plain(CLOSE, close(4000, "")));
+                talk.peers.clear();
+                talk.expect_story(name, &["0 closed 4000"]);
+            }
+            "terminate" => talk.until("the end", |talk| talk.peers[0].end.is_some()),
+            _ => {
+                let want = plain(TEXT, "HOLA");
+                talk.until("the new protocol", |talk| talk.peers[0].rest().len() >= want.len());
+                assert_eq!(talk.peers[0].rest(), want);
+            }
+        }
+    }
+}

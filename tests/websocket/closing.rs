@@ -197,9 +197,10 @@ fn a_peer_that_never_ends_the_connection_is_disconnected() {
         let mut talk = Talk::new(Options::default());
         talk.send(0, bytes);
         talk.until("the end", |talk| talk.peers[0].end == Some(End::Fin));
+        talk.clock.advance(Duration::from_millis(900));
         talk.settle();
         assert_eq!(*talk.story.borrow(), ["0 open"], "it may still read");
-        talk.clock.advance(CLOSE_TIMEOUT);
+        talk.clock.advance(Duration::from_millis(100));
         talk.until("the close", |talk| talk.story.borrow().len() == 2);
     }
 }
@@ -351,4 +352,18 @@ fn a_connection_without_pending_work_leaves_no_timer() {
     talk.clock.advance(Duration::from_secs(1000));
     talk.settle();
     assert_eq!(talk.enter(|lp| lp.metrics().callbacks), callbacks);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_peers_that_do_not_answer() {
+    let mut talk = Talk::new(Options::default());
+    let server = talk.server.expect("a server");
+    talk.enter(|lp| server.drain(lp, Drain::default()));
+    talk.expect_frame(0, "going away", CLOSE, close(1001, ""));
+    for _ in 0..50 {
+        talk.clock.advance(Duration::from_millis(100));
+        talk.settle();
+    }
+    talk.expect_story("the end", &["0 open", "0 closed 1006"]);
+    talk.event_loop.run().expect("it ends");
 }

@@ -402,3 +402,104 @@ fn a_panic_in_on_handshake_destroys_only_that_connection() {
     let (peer, _) = talk.open("");
     talk.expect_alive(peer, "a later connection");
 }
+
+/// Several requests on one connection, also sent together.
+#[test]
+fn a_connection_with_an_earlier_request_can_be_upgraded() {
+    let bytes = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned() + &request("Origin: http://b\r\n") + &request("");
+    let bytes = [bytes.as_bytes(), &masked(TEXT, "hola")].concat();
+    for cut in (0..=bytes.len()).step_by(7) {
+        let mut talk = Talk::server(Options::default(), Scribe::default());
+        let peer = talk.connect();
+        talk.send_alone(peer, &bytes[..cut]);
+        talk.send(peer, &bytes[cut..]);
+        for (status, body) in
+            [("426", "this address is for WebSocket connections\n"), ("403", "this origin is not allowed\n")]
+        {
+            let answer = talk.head(peer);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "cut at {cut}: {answer}");
+            assert_eq!(header(&answer, "Content-Length"), Some(body.len().to_string().as_str()));
+            talk.until("the body", |talk| talk.peers[peer].rest().len() >= body.len());
+            assert!(talk.peers[peer].rest().starts_with(body.as_bytes()));
+            talk.peers[peer].taken += body.len();
+        }
+        assert!(talk.head(peer).starts_with("HTTP/1.1 101 "), "cut at {cut}");
+        talk.expect_frame(peer, "the echo", TEXT, "hola");
+    }
+}
+
+/// A client that does not wait for the answer costs a bounded amount of memory, and loses nothing.
+#[test]
+fn many_frames_behind_a_request_wait_for_the_decision() {
+    let (mut talk, pending) = deferring();
+    let peer = talk.connect();
+    let frames = masked(BINARY, noise(5_000)).repeat(4_000);
+    talk.send(peer, [request("").as_bytes(), &frames].concat());
+    let handshake = next_handshake(&mut talk, &pending);
+    talk.settle();
+    let read = talk.enter(|lp| lp.metrics().bytes_read);
+    assert!(read < 500_000, "{read} bytes were read");
+    talk.enter(|lp| handshake.accept(lp)).expect("the client is there");
+    assert!(talk.head(peer).starts_with("HTTP/1.1 101 "));
+    for number in 0..4_000 {
+        talk.expect_frame(peer, &format!("message {number}"), BINARY, noise(5_000));
+    }
+}
+
+#[test]
+fn frames_and_a_fin_behind_a_request_wait_for_the_decision() {
+    let (mut talk, pending) = deferring();
+    let peer = talk.connect();
+    talk.send(peer, [request("").as_bytes(), &masked(TEXT, "hola")].concat());
+    talk.peers[peer].stream.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let handshake = next_handshake(&mut talk, &pending);
+    talk.settle();
+    talk.enter(|lp| handshake.accept(lp)).expect("it may still read");
+    assert!(talk.head(peer).starts_with("HTTP/1.1 101 "));
+    talk.expect_frame(peer, "the echo", TEXT, "hola");
+    talk.expect_end(peer, "the end", End::Fin);
+    talk.expect_story("all of it", &["0 open", "0 text hola", "0 closed 1006"]);
+}
+
+#[test]
+fn the_program_may_use_the_connection_right_after_the_accept() {
+    type Row = (&'static str, fn(&mut Loop, WebSocket), &'static [(u8, &'static [u8])], &'static [&'static str]);
+    let table: &[Row] = &[
+        (
+            "send",
+            |lp, ws| {
+                assert!(ws.is_open(lp) && ws.send(lp, "welcome") && ws.subscribe(lp, "news") && ws.ping(lp, ""));
+                ws.publish(lp, "news", "to the others");
+            },
+            &[(TEXT, b"welcome"), (PING, b""), (TEXT, b"hola")],
+            &["0 open", "0 text hola"],
+        ),
+        ("pause", |lp, ws| ws.pause(lp), &[], &["0 open"]),
+        ("close", |lp, ws| ws.close(lp, CloseCode(4000), "no"), &[(CLOSE, b"\x0f\xa0no")], &["0 open"]),
+        ("terminate", |lp, ws| ws.terminate(lp), &[], &["0 open", "0 closed 1006"]),
+    ];
+    for is_at_open in [false, true] {
+        for (name, f, frames, story) in table {
+            let (after_accept, at_open) = if is_at_open { (None, Some(*f)) } else { (Some(*f), None) };
+            let mut talk = Talk::server(Options::default(), Scribe { after_accept, at_open, ..Scribe::default() });
+            let peer = talk.connect();
+            talk.send(peer, [request("").as_bytes(), &masked(TEXT, "hola")].concat());
+            talk.expect_story(name, story);
+            if *name == "terminate" {
+                talk.until("the end", |talk| talk.peers[peer].end.is_some());
+                continue;
+            }
+            assert!(talk.head(peer).starts_with("HTTP/1.1 101 "), "{name}");
+            for (first, payload) in *frames {
+                talk.expect_frame(peer, name, *first, payload);
+            }
+            talk.settle();
+            assert_eq!(show_rest(&talk.peers[peer]), "", "{name}");
+            if *name == "pause" {
+                let ws = talk.ws(0);
+                talk.enter(|lp| ws.resume(lp));
+                talk.expect_frame(peer, name, TEXT, "hola");
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod deflate;
 mod events;
 mod handshake;
 mod messages;
+mod mixed;
 mod slow;
 mod topics;
 mod tungstenite;
@@ -40,6 +41,10 @@ struct Scribe {
     /// Handshakes are kept here, if there is a place, instead of accepted.
     pending: Option<Rc<RefCell<Vec<Handshake<Scribe>>>>>,
     accept: Accept,
+    /// Called right after the accept, in the callback of the handshake.
+    after_accept: Option<fn(&mut Loop, WebSocket)>,
+    /// Called in `on_open`.
+    at_open: Option<fn(&mut Loop, WebSocket)>,
     /// Publishes to the topic `news` when a connection closes.
     reports_close: bool,
     /// Connects again when a connection closes, so many times.
@@ -70,7 +75,10 @@ impl Handler for Scribe {
         match &self.pending {
             Some(pending) => pending.borrow_mut().push(handshake),
             None => {
-                handshake.accept_with(lp, self.accept.clone());
+                let ws = handshake.accept_with(lp, self.accept.clone()).expect("the client is there");
+                if let Some(f) = self.after_accept {
+                    f(lp, ws);
+                }
             }
         }
     }
@@ -79,6 +87,9 @@ impl Handler for Scribe {
         let protocol = ws.protocol(lp).map(|protocol| format!(" {protocol}")).unwrap_or_default();
         let compression = if ws.is_compressing(lp) { " compressing" } else { "" };
         self.note(ws, format!("open{protocol}{compression}"));
+        if let Some(f) = self.at_open {
+            f(lp, ws);
+        }
     }
     fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
         self.note(ws, shown(message));
@@ -118,8 +129,15 @@ impl Handler for Scribe {
             }
         }
     }
-    fn on_ping(&mut self, _: &mut Loop, ws: WebSocket, payload: &[u8]) {
+    fn on_ping(&mut self, lp: &mut Loop, ws: WebSocket, payload: &[u8]) {
         self.note(ws, format!("ping {}", payload.escape_ascii()));
+        match payload {
+            b"pause" => ws.pause(lp),
+            b"close" => ws.close(lp, CloseCode(4000), ""),
+            b"terminate" => ws.terminate(lp),
+            b"shout" => ws.socket().upgrade(lp, shouting(), ""),
+            _ => {}
+        }
     }
     fn on_pong(&mut self, _: &mut Loop, ws: WebSocket, payload: &[u8]) {
         self.note(ws, format!("pong {}", payload.escape_ascii()));
@@ -394,10 +412,14 @@ fn show_rest(peer: &Peer) -> String {
 
 /// One connection of a client to a server of the standard library. The request is `talk.head(0)`.
 fn call(options: Options, client_options: &ClientOptions) -> Talk {
+    call_with(options, client_options, Scribe::default())
+}
+
+fn call_with(options: Options, client_options: &ClientOptions, scribe: Scribe) -> Talk {
     let mut talk = Talk::empty();
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     talk.port = listener.local_addr().expect("it is bound").port();
-    let scribe = Scribe { story: talk.story.clone(), connections: talk.connections.clone(), ..Scribe::default() };
+    let scribe = Scribe { story: talk.story.clone(), connections: talk.connections.clone(), ..scribe };
     let url = format!("ws://127.0.0.1:{}/chat?a=b", talk.port);
     talk.enter(|lp| {
         let endpoint = Endpoint::new(lp, options, scribe);

@@ -246,3 +246,59 @@ fn opcodes_are_those_of_the_rfc() {
     let opcodes = [Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong];
     assert_eq!(opcodes.map(|opcode| opcode as u8), [0, 1, 2, 8, 9, 10]);
 }
+
+/// Pings are handled beside the fast path of messages, and inside a message that is not complete.
+#[test]
+fn a_callback_of_a_ping_may_pause_close_or_destroy_the_connection() {
+    for (word, told) in [
+        ("pause", &["0 open", "0 ping pause"][..]),
+        ("close", &["0 open", "0 ping close"]),
+        ("terminate", &["0 open", "0 ping terminate", "0 closed 1006"]),
+        ("shout", &["0 open", "0 ping shout"]),
+    ] {
+        let bytes = [masked(FIRST_TEXT, "on"), masked(PING, word), masked(LAST, "e"), masked(TEXT, "two")].concat();
+        for cut in 0..=bytes.len() {
+            let name = format!("{word}, cut at {cut}");
+            let mut talk = Talk::new(Options::default());
+            let ws = talk.ws(0);
+            talk.send(0, &bytes[..cut]);
+            talk.settle();
+            talk.send(0, &bytes[cut..]);
+            talk.expect_story(&name, told);
+            match word {
+                "pause" => {
+                    talk.enter(|lp| ws.resume(lp));
+                    talk.expect_story(&name, &["0 text one", "0 text two"]);
+                    talk.expect_frame(0, &name, PONG, word);
+                    talk.expect_frame(0, &name, TEXT, "one");
+                    talk.expect_frame(0, &name, TEXT, "two");
+                }
+                "close" => {
+                    talk.expect_frame(0, &name, PONG, word);
+                    talk.expect_frame(0, &name, CLOSE, close(4000, ""));
+                    talk.send(0, masked(CLOSE, ""));
+                    talk.expect_end(0, &name, End::Fin);
+                }
+                "terminate" => talk.until("the end", |talk| talk.peers[0].end.is_some()),
+                _ => {
+                    talk.expect_frame(0, &name, PONG, word);
+                    let rest = [masked(LAST, "e"), masked(TEXT, "two")].concat().to_ascii_uppercase();
+                    talk.until("the new protocol", |talk| talk.peers[0].rest().len() >= rest.len());
+                    assert_eq!(talk.peers[0].rest(), rest, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_with_the_fin_behind_it_is_answered() {
+    for bytes in [masked(TEXT, "hola"), [masked(FIRST_TEXT, "ho"), masked(LAST, "la")].concat()] {
+        let mut talk = Talk::new(Options::default());
+        talk.peers[0].stream.write_all(&bytes).expect("the kernel takes a little");
+        talk.peers[0].stream.shutdown(std::net::Shutdown::Write).expect("a socket");
+        talk.expect_frame(0, "the echo", TEXT, "hola");
+        talk.expect_end(0, "the end", End::Fin);
+        talk.expect_story("a FIN", &["0 open", "0 text hola", "0 closed 1006"]);
+    }
+}
