@@ -124,6 +124,9 @@ impl<H: Handler> Connections<H> {
         lp.in_layer_callback(Kind::OnOpen, ws.serial(), 0, |lp| self.handler.on_open(lp, ws));
         if socket.is_upgrading(lp) {
             self.forget(lp, ws);
+        } else if ws.is_open(lp) && socket.server(lp).is_some_and(|server| server.is_draining(lp)) {
+            // The drain began before the handshake was accepted, and the HTTP handler got the event.
+            self.handler.on_going_away(lp, ws);
         }
     }
 }

@@ -367,3 +367,24 @@ fn a_drain_does_not_wait_for_peers_that_do_not_answer() {
     talk.expect_story("the end", &["0 open", "0 closed 1006"]);
     talk.event_loop.run().expect("it ends");
 }
+
+/// Its client was not told by the server that accepts it.
+#[test]
+fn a_handshake_that_is_accepted_during_a_drain_is_closed_with_1001() {
+    let pending = Rc::<RefCell<Vec<_>>>::default();
+    let scribe = Scribe { pending: Some(pending.clone()), ..Scribe::default() };
+    let mut talk = Talk::server(Options::default(), scribe);
+    let (peer, server) = (talk.connect(), talk.server.expect("a server"));
+    talk.send(peer, request(""));
+    talk.until("a handshake", |_| !pending.borrow().is_empty());
+    talk.enter(|lp| server.drain(lp, Drain::default()));
+    talk.settle();
+    let handshake = pending.borrow()[0];
+    talk.enter(|lp| handshake.accept(lp)).expect("the client is there");
+    assert!(talk.head(peer).starts_with("HTTP/1.1 101 "));
+    talk.expect_frame(peer, "going away", CLOSE, close(1001, ""));
+    talk.send(peer, masked(CLOSE, close(1001, "")));
+    talk.expect_end(peer, "the end", End::Fin);
+    talk.peers.clear();
+    talk.expect_story("opened and closed", &["0 open", "0 closed 1001"]);
+}
