@@ -13,6 +13,7 @@
 //! * `replays`: recorded sessions, run again for every call to the kernel with every fault of that call.
 //! * `chance`: programs, peers and a kernel whose actions are chosen by bytes, which a property test or a fuzzer makes.
 //! * `found`: a regression test for each bug that these two have found.
+//! * `web`: the same for HTTP and WebSocket. Its sockets have no ledger; it checks requests and messages instead.
 
 pub mod chance;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod found;
 mod ledger;
 #[cfg(test)]
 mod replays;
+#[cfg(feature = "websocket")]
+pub mod web;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -55,6 +58,9 @@ pub(crate) enum Step {
     Accept,
     /// Fails a connect of the loop.
     Refuse(&'static str),
+    /// Answers the request for a WebSocket connection when it is complete, with these bytes behind the answer.
+    #[cfg(feature = "websocket")]
+    Switch(Vec<u8>),
     Wait,
 }
 
@@ -75,6 +81,8 @@ pub(crate) struct World {
     /// The steps of the peers that the program connects to, in the order of the connects.
     remote_servers: VecDeque<Vec<Step>>,
     active_peers: Vec<ActivePeer>,
+    /// Frees what the program has in the loop besides sockets and servers.
+    cleanups: Vec<Box<dyn FnOnce(&mut Loop)>>,
 }
 
 impl World {
@@ -92,6 +100,7 @@ impl World {
             clients: VecDeque::new(),
             remote_servers: VecDeque::new(),
             active_peers: Vec::new(),
+            cleanups: Vec::new(),
         }
     }
 
@@ -99,6 +108,11 @@ impl World {
     /// their steps.
     pub fn serve<H: Handler>(&mut self, options: ServerOptions, handler: H) -> Server<Watched<H>> {
         let handler = Watched::new(self.ledger.clone(), handler);
+        self.serve_unwatched(options, handler)
+    }
+
+    /// As [`serve`](Self::serve), without the ledger.
+    pub fn serve_unwatched<H: Handler>(&mut self, options: ServerOptions, handler: H) -> Server<H> {
         let server = self.event_loop.enter(|lp| {
             let server = Server::new(lp, options, handler);
             server.id().listen(lp, 23).expect("it is not listening yet");
@@ -116,6 +130,12 @@ impl World {
     /// Adds a peer that the program will connect to.
     pub fn remote_server(&mut self, steps: impl Into<Vec<Step>>) {
         self.remote_servers.push_back(steps.into());
+    }
+
+    /// Runs `cleanup` after the program has ended.
+    #[cfg(feature = "websocket")]
+    pub fn at_the_end(&mut self, cleanup: impl FnOnce(&mut Loop) + 'static) {
+        self.cleanups.push(Box::new(cleanup));
     }
 
     pub fn enter<T>(&mut self, f: impl FnOnce(&mut Loop) -> T) -> T {
@@ -190,9 +210,13 @@ impl World {
             }
         }
         for active in &mut self.active_peers {
+            let (kernel, peer) = (&self.kernel, active.peer);
+            #[cfg(feature = "websocket")]
+            if matches!(active.steps.front(), Some(Step::Switch(_))) && web::must_wait(kernel, peer) {
+                continue;
+            }
             let Some(step) = active.steps.pop_front() else { continue };
             has_acted = true;
-            let (kernel, peer) = (&self.kernel, active.peer);
             match step {
                 Step::Send(bytes) => kernel.send(peer, &bytes),
                 Step::Fin => kernel.fin(peer),
@@ -201,6 +225,8 @@ impl World {
                 Step::Take(bytes) => kernel.take(peer, bytes),
                 Step::Accept => kernel.accept(peer),
                 Step::Refuse(error) => kernel.reset(peer, error),
+                #[cfg(feature = "websocket")]
+                Step::Switch(behind) => web::switch(kernel, peer, &behind),
                 Step::Wait => {}
             }
         }
@@ -214,16 +240,19 @@ impl World {
         self.enter(|lp| servers.into_iter().for_each(|server| server.remove(lp)));
         // A callback of a destroyed socket may open another socket, but only a limited number of times.
         for _ in 0..CLEANUP_ROUNDS {
-            let open = self.ledger.open_sockets();
+            let open = self.enter(|lp| lp.open_sockets());
             let was_last = open.is_empty();
             self.enter(|lp| open.into_iter().for_each(|socket| socket.destroy(lp)));
             // Unreferenced timers must fire too, such as the one that accepts again after a failed accept.
             self.clock.advance(IDLE_TIME * 60);
             self.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
             self.run();
-            if was_last && self.ledger.open_sockets().is_empty() {
+            if was_last && self.enter(|lp| lp.open_sockets()).is_empty() {
                 break;
             }
+        }
+        for cleanup in std::mem::take(&mut self.cleanups) {
+            self.enter(cleanup);
         }
         let holdings = self.enter(|lp| lp.holdings());
         assert_eq!(holdings, Holdings::default(), "the loop still holds something");

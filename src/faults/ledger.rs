@@ -160,11 +160,6 @@ impl Ledger {
         f(self.accounts.borrow_mut().current.entry(socket).or_default())
     }
 
-    pub fn open_sockets(&self) -> Vec<Socket> {
-        let accounts = self.accounts.borrow();
-        accounts.current.iter().filter(|(_, account)| !account.is_closed()).map(|(&socket, _)| socket).collect()
-    }
-
     pub fn is_written_by_others(&self, socket: Socket) {
         self.with(socket, |account| account.is_written_by_others = true);
     }

@@ -80,6 +80,8 @@ pub(super) struct Tables {
 /// The operations on a table that do not depend on the type of its entries.
 trait AnyTable: Any {
     fn remove_entry(&mut self, socket: Socket);
+    #[cfg(any(test, fuzzing))]
+    fn len(&self) -> usize;
 }
 
 struct Table<T> {
@@ -89,6 +91,11 @@ struct Table<T> {
 impl<T: Any> AnyTable for Table<T> {
     fn remove_entry(&mut self, socket: Socket) {
         self.remove(socket);
+    }
+
+    #[cfg(any(test, fuzzing))]
+    fn len(&self) -> usize {
+        self.entries.len()
     }
 }
 
@@ -121,6 +128,12 @@ impl Tables {
         if let Some(table) = self.get_mut::<T>() {
             table.entries.insert(socket, entry);
         }
+    }
+
+    /// How many entries all tables have.
+    #[cfg(any(test, fuzzing))]
+    pub fn entries(&self) -> usize {
+        self.tables.iter().map(|(_, table)| table.len()).sum()
     }
 
     /// Removes every entry of a socket whose tag was `tag`.

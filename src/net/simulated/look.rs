@@ -22,6 +22,8 @@ pub(crate) struct Holdings {
     pub blocks: usize,
     /// The total of the waiting bytes, as `net/limits/waiting.rs` counts them.
     pub waiting: usize,
+    /// Entries of protocols in the tables of `net/layer.rs`.
+    pub entries: usize,
 }
 
 impl Loop {
@@ -39,7 +41,13 @@ impl Loop {
             outboxes: self.net.outboxes.lent(),
             blocks: self.net.outboxes.store.blocks.used(),
             waiting: self.net.outboxes.waiting.total(),
+            entries: self.net.tables.entries(),
         }
+    }
+
+    /// All sockets that have not been closed.
+    pub(crate) fn open_sockets(&self) -> Vec<Socket> {
+        self.net.sockets.iter().map(|(key, _)| Socket(key)).collect()
     }
 }
 
