@@ -10,7 +10,10 @@
 //! ```
 //!
 //! * `replays`: recorded sessions, as in `faults/replays.rs`.
+//! * `found`: a regression test for each bug that was found.
 
+#[cfg(test)]
+mod found;
 #[cfg(test)]
 mod replays;
 mod wire;
