@@ -215,8 +215,8 @@ impl Connection {
         }
     }
 
-    /// The body is complete: the answer is due.
-    fn end_body(&mut self) {
+    /// The body is complete, or is not received because the answer has begun: the answer is due.
+    pub fn end_body(&mut self) {
         if let Stage::Body { answer, .. } = &self.stage {
             self.stage = Stage::Answering(*answer);
         }

@@ -86,7 +86,8 @@ impl Exchange {
     /// Begins an answer whose length is not known yet. [`write`](Self::write) sends parts of the body, and
     /// [`end`](Self::end) completes it. Returns what [`Socket::write`] returns.
     ///
-    /// The body is sent chunked (RFC 9112, 7.1). A client of HTTP/1.0 gets it up to the end of the connection.
+    /// The body is sent chunked (RFC 9112, 7.1). A client of HTTP/1.0 gets it up to the end of the connection. If the
+    /// body of the request was not received yet, it is not received.
     pub fn begin(self, lp: &mut Loop, response: Response<()>) -> bool {
         let (parts, ()) = response.into_parts();
         let Some(answer) = self.unstarted_answer(lp) else { return false };
@@ -99,6 +100,10 @@ impl Exchange {
         };
         let answer = *kept;
         let bytes = self.head(lp, answer, parts.status, &parts.headers, length);
+        if let Some(connection) = self.connection(lp) {
+            // A refusal of the body would come in the middle of this answer.
+            connection.end_body();
+        }
         self.socket.write(lp, bytes)
     }
 

@@ -86,3 +86,49 @@ fn no_message_comes_after_a_resume_and_a_terminate() {
     let frames = [frame(Opcode::Ping, true, b""), frame(Opcode::Text, true, b"late")];
     assert_eq!(served(nothing, stops, vec![Step::Send(frames.concat())]), ["open", "ping", "close 1006"]);
 }
+
+/// Begins an answer before the body has arrived, and records its events.
+struct EarlyStream(Rc<RefCell<Vec<&'static str>>>);
+
+impl http::Handler for EarlyStream {
+    fn on_request(&mut self, _: &mut Loop, _: Exchange, _: &Request) {
+        self.0.borrow_mut().push("request");
+    }
+    fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, _: &Request) {
+        self.0.borrow_mut().push("head");
+        exchange.begin(lp, http::Response::new(()));
+        exchange.write(lp, "early");
+    }
+    fn on_end(&mut self, lp: &mut Loop, exchange: Exchange) {
+        self.0.borrow_mut().push("end");
+        exchange.end(lp);
+    }
+    fn on_abort(&mut self, _: &mut Loop, _: Exchange) {
+        self.0.borrow_mut().push("abort");
+    }
+}
+
+#[test]
+fn an_answer_that_begins_before_the_body_is_not_mixed_with_a_refusal_and_is_aborted() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let table: &[(&str, &[Step], &[&str])] = &[
+        ("a wrong body", &[send(format!("{head}wrong")), Step::Wait, Step::Fin], &["head", "end"]),
+        ("a body that does not come", &[send(head)], &["head", "end"]),
+        ("a reset", &[send(head), Step::Wait, Step::Reset], &["head", "abort"]),
+    ];
+    for (name, steps, want) in table {
+        let mut world = World::new();
+        let events = Rc::<RefCell<Vec<&str>>>::default();
+        world.serve_unwatched(http::server_options(), Http::new(http::Options::default(), EarlyStream(events.clone())));
+        world.client(0, *steps);
+        world.run();
+        let peer = world.kernel.peers()[0];
+        world.kernel.with_bytes(peer, |taken, _| {
+            let written = String::from_utf8_lossy(taken);
+            assert_eq!(written.matches("HTTP/1.1 ").count(), 1, "{name}: {written}");
+            assert_eq!(written.ends_with("0\r\n\r\n"), want.contains(&"end"), "{name}: {written}");
+        });
+        world.finish();
+        assert_eq!(events.take(), *want, "{name}");
+    }
+}
