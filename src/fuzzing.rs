@@ -69,3 +69,9 @@ pub fn ws_frame(input: &[u8]) {
 pub fn ws_receiver(input: &[u8]) {
     crate::websocket::properties::hold_for_receiver(input);
 }
+
+/// A server of requests and WebSockets, clients, and a kernel whose actions are chosen by the input.
+#[cfg(feature = "websocket")]
+pub fn web_server(input: &[u8]) {
+    crate::faults::web::chance::hold_for(input);
+}

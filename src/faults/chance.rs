@@ -70,25 +70,25 @@ pub(crate) fn run(mode: u8, peers: &[u8], kernel: &[u8], program: &[u8]) {
 
 /// Bytes that make decisions.
 #[derive(Clone)]
-struct Chance {
+pub(super) struct Chance {
     bytes: Rc<RefCell<VecDeque<u8>>>,
 }
 
 impl Chance {
-    fn new(bytes: &[u8]) -> Chance {
+    pub fn new(bytes: &[u8]) -> Chance {
         Chance { bytes: Rc::new(RefCell::new(bytes.iter().copied().collect())) }
     }
 
     /// The next byte, or 0 after the last one.
-    fn byte(&self) -> u8 {
+    pub fn byte(&self) -> u8 {
         self.bytes.borrow_mut().pop_front().unwrap_or(0)
     }
 
-    fn below(&self, limit: usize) -> usize {
+    pub fn below(&self, limit: usize) -> usize {
         usize::from(self.byte()) % limit
     }
 
-    fn pick<T: Clone>(&self, from: &[T]) -> T {
+    pub fn pick<T: Clone>(&self, from: &[T]) -> T {
         from[self.below(from.len())].clone()
     }
 }
@@ -129,13 +129,13 @@ fn steps(chance: &Chance, mode: u8) -> Vec<Step> {
 }
 
 /// The next bytes of an endless text in which neighbouring places differ, so that misplaced bytes show.
-fn text(place: &mut usize, len: usize) -> Vec<u8> {
+pub(super) fn text(place: &mut usize, len: usize) -> Vec<u8> {
     let start = *place;
     *place += len;
     (start..*place).map(|n| b' ' + (n % 89) as u8).collect()
 }
 
-fn answer(chance: &Chance, call: Call) -> Answer {
+pub(super) fn answer(chance: &Chance, call: Call) -> Answer {
     let byte = chance.byte();
     if byte < 128 {
         return Answer::Usual;

@@ -10,8 +10,10 @@
 //! ```
 //!
 //! * `replays`: recorded sessions, as in `faults/replays.rs`.
-//! * `found`: a regression test for each bug that was found.
+//! * `chance`: programs, peers and a kernel whose actions are chosen by bytes.
+//! * `found`: a regression test for each bug that these two have found.
 
+pub mod chance;
 #[cfg(test)]
 mod found;
 #[cfg(test)]

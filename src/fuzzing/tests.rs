@@ -21,6 +21,8 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     ("ws_receiver", super::ws_receiver, 1500),
     #[cfg(feature = "websocket")]
     ("ws_deflate", super::ws_deflate, 200),
+    #[cfg(feature = "websocket")]
+    ("web_server", super::web_server, 300),
 ];
 
 /// Longest mutated input. Longer ones are left to the fuzz targets.
