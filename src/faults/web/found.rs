@@ -8,7 +8,7 @@ use crate::Loop;
 use crate::faults::{Step, World};
 use crate::http::{self, Exchange, Http, Request};
 use crate::websocket::frame::Opcode;
-use crate::websocket::{self, CloseCode, Endpoint, Message, Options, WebSocket};
+use crate::websocket::{self, ClientOptions, CloseCode, Endpoint, Message, Options, WebSocket};
 
 type Callback = fn(&mut Loop, WebSocket);
 
@@ -85,6 +85,20 @@ fn no_message_comes_after_a_resume_and_a_terminate() {
     };
     let frames = [frame(Opcode::Ping, true, b""), frame(Opcode::Text, true, b"late")];
     assert_eq!(served(nothing, stops, vec![Step::Send(frames.concat())]), ["open", "ping", "close 1006"]);
+}
+
+#[test]
+fn a_client_takes_any_number_of_interim_responses() {
+    let mut world = World::new();
+    let (endpoint, events) = endpoint(&mut world, nothing, nothing);
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20_000);
+    world.remote_server([Step::Accept, Step::Wait, send(interim), Step::Switch(b"\x81\x04hola".to_vec()), Step::Fin]);
+    world.enter(|lp| {
+        endpoint.connect(lp, "ws://127.0.0.1:1/", &ClientOptions::default()).expect("a correct address");
+    });
+    world.run();
+    world.finish();
+    assert_eq!(events.take(), ["open", "Text(\"hola\")", "close 1006"]);
 }
 
 /// Begins an answer before the body has arrived, and records its events.
