@@ -69,6 +69,8 @@ struct ActivePeer {
     steps: VecDeque<Step>,
 }
 
+type Cleanup = Box<dyn FnOnce(&mut Loop)>;
+
 /// A loop, the kernel below it, the peers at the other ends, and the ledger.
 pub(crate) struct World {
     event_loop: EventLoop,
@@ -82,7 +84,7 @@ pub(crate) struct World {
     remote_servers: VecDeque<Vec<Step>>,
     active_peers: Vec<ActivePeer>,
     /// Frees what the program has in the loop besides sockets and servers.
-    cleanups: Vec<Box<dyn FnOnce(&mut Loop)>>,
+    cleanups: Vec<Cleanup>,
 }
 
 impl World {
