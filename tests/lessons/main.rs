@@ -11,6 +11,8 @@ mod chat;
 mod client;
 mod echo;
 mod headers;
+#[cfg(feature = "http")]
+mod http_page;
 mod lesson;
 mod lines;
 mod other_threads;
@@ -23,3 +25,7 @@ mod shutdown;
 mod statistics;
 mod stock;
 mod telnet;
+#[cfg(feature = "websocket")]
+mod websocket;
+#[cfg(all(feature = "process", feature = "websocket"))]
+mod websocket_client;
