@@ -72,6 +72,7 @@
 //! | a streamed answer that the client does not read | [`OUTBOX_LIMIT`], 1 MiB, with [`server_options`] | the connection is reset |
 //! | time in which the client takes no bytes | [`WRITE_TIMEOUT`], 30 s, with [`server_options`] | the connection is reset |
 
+mod answer;
 mod asset;
 pub mod body;
 mod connection;

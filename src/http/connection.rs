@@ -245,7 +245,7 @@ fn too_large() -> Refusal {
 impl Answer {
     /// How the body of an answer with this status is sent in parts.
     pub fn begin_parts(&mut self, status: StatusCode) -> Progress {
-        self.progress = if self.is_head || !super::exchange::has_body(status) {
+        self.progress = if self.is_head || !super::answer::has_body(status) {
             Progress::Bodyless
         } else if self.version == Version::HTTP_11 {
             Progress::Chunks

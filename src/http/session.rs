@@ -17,7 +17,7 @@ use ::http::header::{CONNECTION, UPGRADE};
 
 use super::connection::{Connection, Event, KEPT};
 use super::head::{Request, StatusCode, Version};
-use super::{Exchange, Handler, Http, Refusal, exchange};
+use super::{Exchange, Handler, Http, Refusal, answer};
 use crate::net::Socket;
 use crate::{Kind, Loop};
 
@@ -257,7 +257,7 @@ fn timed_out(lp: &mut Loop, socket: Socket) {
 /// Answers a request that is refused, and closes the connection.
 fn refuse(lp: &mut Loop, socket: Socket, refusal: &Refusal) {
     log::debug!(target: "bucle::http", "{socket}: {} {}", refusal.status, refusal.reason);
-    let bytes = exchange::refusal(lp, refusal);
+    let bytes = answer::refusal(lp, refusal);
     leave(lp, socket, &bytes);
 }
 
