@@ -86,7 +86,8 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-#[cfg(doctest)]
+// Its examples need all features.
+#[cfg(all(doctest, feature = "websocket"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
