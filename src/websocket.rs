@@ -102,7 +102,7 @@
 //! | a message that is not complete | the bytes that have arrived | |
 //! | the handshake | [`Options::handshake_timeout`], 10 s; 16 KiB | 408, 431 |
 //! | compression | one pair of streams for the loop, about 300 KiB; one for each connection that keeps its context | |
-//! | messages that the peer of a server from [`listen`] does not read | [`OUTBOX_LIMIT`](crate::http::OUTBOX_LIMIT), 1 MiB, and the longest message; 30 s | the connection is reset |
+//! | messages that the peer of a server from [`listen`] does not read | [`OUTBOX_LIMIT`], 1 MiB, and the longest message; 30 s | the connection is reset |
 //! | a connection from which nothing arrives | [`Options::idle_limit`], 120 s, with pings | disconnected |
 //! | the answer to a close frame | [`CLOSE_TIMEOUT`], 5 s | disconnected |
 
