@@ -1,4 +1,5 @@
-//! Node's event loop and `net` module as a single-threaded Rust library, without an async runtime.
+//! Node's event loop and `net` module as a single-threaded Rust library, without an async runtime. HTTP/1.1 and
+//! WebSocket stand on it.
 //!
 //! This page is the first lesson, and each module is a further one. The programs in `examples/` are numbered lessons,
 //! too.
@@ -41,10 +42,13 @@
 //!    protocol of a connection.
 //! 3. [`Remote`]: running closures from other threads. (16)
 //! 4. [`telnet`]: the protocol of terminal users; bytes become lines. (12)
-//! 5. `process` (feature `process`): signals and standard input. (10, 13)
-//! 6. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
+//! 5. `http` (feature `http`): requests and answers, streams of events, upgrades to other protocols. (25, 28)
+//! 6. `websocket` (feature `websocket`): messages to and from browsers, topics, compression; server and client. (26 to
+//!    29)
+//! 7. `process` (feature `process`): signals and standard input. (10, 13, 29)
+//! 8. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
 //!    the loop before a callback.
-//! 7. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
+//! 9. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
 //!    [`Loop::on_prepare`] calls an observer before every turn, and [`EventLoop::next_wait`] is for a loop inside
 //!    another poll.
 //!
@@ -81,6 +85,8 @@
 //! | a due timer that is refreshed in a tick between two timers still fires | it does not fire |
 //! | `end()` and `resetAndDestroy()` in one callback: the process spins, or gets `EINVAL` | the reset is sent |
 //! | `end()` before the second of several addresses connects: the socket never finishes | the FIN is sent |
+//! | `http.createServer` | `http::listen`: no client, and a request is delivered with its whole body |
+//! | the package `ws` | `websocket`; the README has a table of its names |
 //! | encodings | UTF-8 only |
 //! | `worker_threads`, the thread pool | threads of the program, and [`Remote`] |
 #![deny(missing_docs)]
