@@ -30,40 +30,42 @@ const BLOCK: usize = 32;
 /// assert_eq!(&payload, b"Hello");
 /// ```
 #[inline]
-pub fn apply_mask(buf: &mut [u8], mut key: [u8; 4], offset: usize) {
-    key.rotate_left(offset % 4);
+pub fn apply_mask(buf: &mut [u8], key: [u8; 4], offset: usize) {
+    let key = rotated(u32::from_le_bytes(key), offset);
     // A block is a multiple of four bytes long, so the key begins at its first byte again after it.
     let buf = if buf.len() < BLOCK { buf } else { mask_blocks(buf, key) };
-    match buf.len() {
-        0 => {}
-        1..4 => buf.iter_mut().zip(key).for_each(|(byte, key_byte)| *byte ^= key_byte),
-        4..8 => mask_ends::<4>(buf, key),
-        8..16 => mask_ends::<8>(buf, key),
-        _ => mask_ends::<16>(buf, key),
+    let len = buf.len();
+    // The first and the last bytes, which may overlap. Both are read before one is written, so no byte is masked twice.
+    if let (Some(&first), Some(&last)) = (buf.first_chunk::<16>(), buf.last_chunk::<16>()) {
+        buf[..16].copy_from_slice(&(u128::from_le_bytes(first) ^ wide(key)).to_le_bytes());
+        buf[len - 16..].copy_from_slice(&(u128::from_le_bytes(last) ^ wide(rotated(key, len))).to_le_bytes());
+    } else if let (Some(&first), Some(&last)) = (buf.first_chunk::<8>(), buf.last_chunk::<8>()) {
+        buf[..8].copy_from_slice(&(u64::from_le_bytes(first) ^ wide(key) as u64).to_le_bytes());
+        buf[len - 8..].copy_from_slice(&(u64::from_le_bytes(last) ^ wide(rotated(key, len)) as u64).to_le_bytes());
+    } else if let (Some(&first), Some(&last)) = (buf.first_chunk::<4>(), buf.last_chunk::<4>()) {
+        buf[..4].copy_from_slice(&(u32::from_le_bytes(first) ^ key).to_le_bytes());
+        buf[len - 4..].copy_from_slice(&(u32::from_le_bytes(last) ^ rotated(key, len)).to_le_bytes());
+    } else {
+        buf.iter_mut().zip(key.to_le_bytes()).for_each(|(byte, key_byte)| *byte ^= key_byte);
     }
 }
 
-/// Masks a buffer of `N` to `2 * N` bytes in two steps: its first and its last `N` bytes. Both are computed before one
-/// is stored, so that bytes that belong to both are masked once.
+/// The key, beginning with its byte number `by`. The first byte is the lowest.
 #[inline(always)]
-fn mask_ends<const N: usize>(buf: &mut [u8], key: [u8; 4]) {
-    let mut last_key = key;
-    last_key.rotate_left((buf.len() - N) % 4);
-    let (Some(first), Some(last)) = (buf.first_chunk::<N>(), buf.last_chunk::<N>()) else { return };
-    let (first, last) = (xor(*first, repeated(key)), xor(*last, repeated(last_key)));
-    buf[..N].copy_from_slice(&first);
-    let at = buf.len() - N;
-    buf[at..].copy_from_slice(&last);
+fn rotated(key: u32, by: usize) -> u32 {
+    key.rotate_right(8 * (by % 4) as u32)
 }
 
+/// The key, four times.
 #[inline(always)]
-fn xor<const N: usize>(bytes: [u8; N], key: [u8; N]) -> [u8; N] {
-    std::array::from_fn(|at| bytes[at] ^ key[at])
+fn wide(key: u32) -> u128 {
+    let twice = u64::from(key) | u64::from(key) << 32;
+    u128::from(twice) | u128::from(twice) << 64
 }
 
 /// Masks whole blocks and returns the bytes after them.
-fn mask_blocks(buf: &mut [u8], key: [u8; 4]) -> &mut [u8] {
-    let key: [u8; BLOCK] = repeated(key);
+fn mask_blocks(buf: &mut [u8], key: u32) -> &mut [u8] {
+    let key: [u8; BLOCK] = std::array::from_fn(|at| key.to_le_bytes()[at % 4]);
     let (blocks, tail) = buf.as_chunks_mut::<BLOCK>();
     for block in blocks {
         for (byte, key_byte) in block.iter_mut().zip(key) {
@@ -71,11 +73,6 @@ fn mask_blocks(buf: &mut [u8], key: [u8; 4]) -> &mut [u8] {
         }
     }
     tail
-}
-
-#[inline(always)]
-fn repeated<const N: usize>(key: [u8; 4]) -> [u8; N] {
-    std::array::from_fn(|at| key[at % 4])
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@
 use std::mem;
 
 use super::close::{self, CloseCode, Violation};
-use super::frame::{FIN, Header, LEN_16, LEN_64, MASKED, MAX_HEADER_LEN, Opcode, RSV1, Role, SHORT_LEN};
+use super::frame::{FIN, Header, LEN_16, MASKED, MAX_HEADER_LEN, Opcode, RSV1, Role, SHORT_LEN};
 use super::mask::apply_mask;
 use super::utf8::{self, InvalidUtf8, Utf8Check};
 
@@ -440,27 +440,34 @@ pub fn whole_message<'b>(settings: &Settings, rest: &mut &'b mut [u8]) -> Option
     if is_masked != (second & MASKED != 0) {
         return None;
     }
-    // A length in too long a form is left to the receiver, which refuses it.
-    let (len, len_width) = match second & SHORT_LEN {
-        LEN_16 => (usize::from(u16::from_be_bytes(*after.first_chunk()?)), 2),
-        LEN_64 => (usize::try_from(u64::from_be_bytes(*after.first_chunk()?)).ok()?, 8),
-        short => (short.into(), 0),
+    let (len, key_at) = match second & SHORT_LEN {
+        short @ 0..LEN_16 => (usize::from(short), 2),
+        long => long_len(long, after)?,
     };
-    if len > settings.max_message || len_width == 2 && len <= 125 || len_width == 8 && len <= 65_535 {
+    let header_len = if is_masked { key_at + 4 } else { key_at };
+    // The first comparison also keeps the sum from overflowing.
+    if len > settings.max_message || rest.len() < header_len || rest.len() - header_len < len {
         return None;
     }
-    let key = if is_masked { *after[len_width..].first_chunk()? } else { [0; 4] };
-    let header_len = 2 + len_width + if is_masked { 4 } else { 0 };
-    if rest.len() - header_len < len {
-        return None;
-    }
-    let (payload, behind) = mem::take(rest).split_at_mut(header_len + len);
+    let (frame, behind) = mem::take(rest).split_at_mut(header_len + len);
     *rest = behind;
-    let payload = &mut payload[header_len..];
+    let (header, payload) = frame.split_at_mut(header_len);
+    let key = header.last_chunk().copied().unwrap_or_default();
     if is_masked {
         apply_mask(payload, key, 0);
     }
     Some(message(is_text, payload))
+}
+
+/// A length of 126 bytes or more, and the length of the header up to its end. A length in too long a form is left to
+/// the receiver, which refuses it.
+fn long_len(short: u8, after: &[u8]) -> Option<(usize, usize)> {
+    let (len, minimum, end) = if short == LEN_16 {
+        (u16::from_be_bytes(*after.first_chunk()?).into(), u64::from(LEN_16), 4)
+    } else {
+        (u64::from_be_bytes(*after.first_chunk()?), 1 << 16, 10)
+    };
+    (len >= minimum).then_some((usize::try_from(len).ok()?, end))
 }
 
 /// The first byte of a text message in one frame: FIN and the opcode.
