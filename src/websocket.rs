@@ -89,9 +89,10 @@
 //!
 //! # Slow peers
 //!
-//! [`WebSocket::send`] returns `false` when the peer reads too slowly, and [`Handler::on_drain`] follows. A peer that
-//! sends and does not read the answers is not read until it does. A subscriber that falls behind too far is disconnected
-//! or skipped: [`Options::slow`].
+//! [`WebSocket::send`] returns `false` when the peer reads too slowly, and [`Handler::on_drain`] follows. A server does
+//! not read from a client that sends and does not read the answers, until it does. A client always reads: if both sides
+//! waited for each other, neither would go on. A subscriber that falls behind too far is disconnected or skipped:
+//! [`Options::slow`].
 //!
 //! # Bounds
 //!
@@ -209,7 +210,8 @@ pub trait Handler: Any {
     /// After [`WebSocket::pause`] no further message is delivered until [`WebSocket::resume`]; after
     /// [`WebSocket::close`] none at all.
     fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {}
-    /// A ping has arrived. It was answered already.
+    /// A ping has arrived. It was answered already; a client whose messages wait to be sent answers the latest one behind
+    /// them.
     fn on_ping(&mut self, lp: &mut Loop, ws: WebSocket, payload: &[u8]) {}
     /// A pong has arrived: the answer to a [`WebSocket::ping`], or to one that this layer has sent (its payload is
     /// empty).

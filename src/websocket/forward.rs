@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use super::close::CloseCode;
 use super::closing::{self, Closing};
-use super::{Connections, Handler, WebSocket, dial, tag};
+use super::{Connections, Handler, WebSocket, dial, session, tag};
 use crate::net::{self, Dropped, Error, ServerId, Socket};
 use crate::{Kind, Loop};
 
@@ -58,6 +58,7 @@ impl<H: Handler> net::Handler for Connections<H> {
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
         let ws = WebSocket(socket);
         ws.end_throttle(lp);
+        session::send_late_pong(lp, ws);
         if ws.is_open(lp) {
             self.handler.on_drain(lp, ws);
         }

@@ -113,7 +113,7 @@ impl<H: Handler> Connections<H> {
             Event::Compressed { opcode, payload } => self.receive_compressed(lp, ws, opcode, payload),
             Event::Ping(payload) => {
                 log::trace!(target: "bucle::websocket", "{ws} received a ping of {} bytes", payload.len());
-                ws.send_control(lp, Opcode::Pong, payload);
+                answer_ping(lp, ws, payload);
                 lp.in_layer_callback(Kind::OnPing, ws.serial(), payload.len(), |lp| {
                     self.handler.on_ping(lp, ws, payload);
                 });
@@ -164,7 +164,9 @@ impl<H: Handler> Connections<H> {
         if socket.is_paused(lp) {
             return Rest::PutBack;
         }
-        if socket.needs_drain(lp) {
+        // A client is not throttled: it decides itself how much it sends, and if both sides waited for each other to
+        // read, neither would go on.
+        if socket.needs_drain(lp) && !ws.is_client(lp) {
             // A peer that does not read its answers: nothing more is read from it until they are sent.
             log::trace!(target: "bucle::websocket", "{ws} does not read its answers: no reading from it until they are sent");
             socket.change_tag(lp, tag::THROTTLED, 0);
@@ -191,6 +193,28 @@ impl<H: Handler> Connections<H> {
         ws.0.change_tag(lp, tag::CLOSE_RECEIVED, 0);
         closing::remember(lp, ws, code, reason);
         closing::answer(lp, ws, code);
+    }
+}
+
+/// The payload of a ping that is answered when the queued bytes are sent.
+struct LatePong(Vec<u8>);
+
+/// Answers a ping. While the server does not read what a client has sent, only the latest ping is answered, later, as
+/// RFC 6455, 5.5.3 allows: otherwise pongs would pile up. A client that does not read is not read itself, so a server
+/// needs no such rule.
+fn answer_ping(lp: &mut Loop, ws: WebSocket, payload: &[u8]) {
+    if ws.is_client(lp) && ws.0.needs_drain(lp) {
+        return ws.0.set_entry(lp, LatePong(payload.to_vec()));
+    }
+    ws.send_control(lp, Opcode::Pong, payload);
+}
+
+/// The queued bytes are sent: answers a ping that arrived meanwhile.
+pub(super) fn send_late_pong(lp: &mut Loop, ws: WebSocket) {
+    if let Some(LatePong(payload)) = ws.0.take_entry(lp)
+        && ws.0.tag(lp) & tag::CLOSE_SENT == 0
+    {
+        ws.send_control(lp, Opcode::Pong, &payload);
     }
 }
 
