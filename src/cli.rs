@@ -47,9 +47,9 @@ fn run() -> ExitCode {
             start_log(verbosity, Mistakes::Report);
             serve::run(&serve)
         }
-        Ok(Command::Connect { target, raw, verbosity }) => {
+        Ok(Command::Connect { connect, verbosity }) => {
             start_log(verbosity, Mistakes::Report);
-            connect::run(&target, raw)
+            connect::run(&connect)
         }
         Ok(Command::Load(load)) => {
             // A worker process inherits the environment of the process that started it, which has already reported

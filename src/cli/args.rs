@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 
+use super::connect::Connect;
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
 use super::serve::{HIGH_WATER_MARK, Kind, Serve, Web};
@@ -50,7 +51,7 @@ const HOST: &str = "127.0.0.1";
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve { serve: Box<Serve>, verbosity: u8 },
-    Connect { target: String, raw: bool, verbosity: u8 },
+    Connect { connect: Connect, verbosity: u8 },
     Load(Box<Load>),
     Quiz { question: Option<String>, answer: Option<String> },
 }
@@ -74,8 +75,12 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
             }
         },
         Some(("connect", matches)) => Ok(Command::Connect {
-            target: matches.get_one::<String>("target").cloned().unwrap_or_else(|| format!(":{PORT}")),
-            raw: matches.get_flag("raw"),
+            connect: Connect {
+                target: matches.get_one::<String>("target").cloned().unwrap_or_else(|| format!(":{PORT}")),
+                raw: matches.get_flag("raw"),
+                hex: matches.get_flag("hex"),
+                linger: matches.get_one("linger").copied(),
+            },
             verbosity: matches.get_count("verbose"),
         }),
         Some(("load", matches)) => match load::load_of(matches) {
@@ -222,11 +227,11 @@ fn serve_command() -> clap::Command {
 
 fn connect_command() -> clap::Command {
     clap::Command::new("connect")
-        .about("Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe")
+        .about("Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe; over WebSocket each line is a message")
         .arg(
             Arg::new("target")
-                .value_name("HOST:PORT")
-                .help("HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), or unix:PATH")
+                .value_name("HOST:PORT|ws://HOST:PORT/PATH")
+                .help("HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), unix:PATH, or the URL of a WebSocket, ws://HOST:PORT/PATH")
                 .default_value(":8080"),
         )
         .arg(
@@ -235,12 +240,27 @@ fn connect_command() -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("Write control bytes from the server unchanged, not escaped"),
         )
+        .arg(
+            Arg::new("hex")
+                .long("hex")
+                .action(ArgAction::SetTrue)
+                .help("WebSocket: write binary messages in hexadecimal; without it they end the connection"),
+        )
+        .arg(
+            number("linger", "TIME")
+                .value_parser(time)
+                .help("WebSocket: at the end of the input, wait this long for missing answers: 500ms, 1m [default: 5s; 1s at a terminal]"),
+        )
         .arg(verbose())
         .after_help(
             "At a terminal the line can be edited. Left, Right, Home, End, Ctrl-Left, Ctrl-Right and Ctrl-A B E F move the\n\
              cursor. Backspace, Delete, Ctrl-U (to the start), Ctrl-K (to the end) and Ctrl-W (a word) delete. Up and Down\n\
              bring back sent lines. Ctrl-L clears the screen. With --raw the terminal edits the line instead.\n\n\
-             Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080",
+             WebSocket: a line is a text message in both directions, without its line break; a line break inside a\n\
+             received message is written as \\n. At the end of the input the client waits for as many messages as it has\n\
+             sent and for half a second of quiet, then it closes with 1000. A close code other than 1000 is reported, and\n\
+             the exit code is 1 unless it is 1001 (going away).\n\n\
+             Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080\n  bucle connect ws://127.0.0.1:8081/ws",
         )
 }
 

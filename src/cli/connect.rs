@@ -1,9 +1,15 @@
-//! `bucle connect`: a client for a terminal and for pipes.
+//! `bucle connect`: a client for a terminal and for pipes, over TCP, a unix socket or WebSocket.
 //!
 //! ```text
 //!   standard input ── typed lines, or bytes ──▶ socket ──▶ server
 //!   standard output ◀── text above the prompt, or bytes ── socket ◀──┘
+//!
+//!   run ─▶ Session ─┬─ tcp.rs         bytes
+//!                   └─ websocket.rs   a line is a message
 //! ```
+//!
+//! Over WebSocket the input is always lines, and the connection ends in another way: see `websocket.rs`. All of the
+//! following is about TCP and unix sockets; typed input and the terminal are the same for both.
 //!
 //! * **Typed input**: each line is sent when Enter is pressed, with its `\n`. `exit` or Ctrl-D ends our side of the
 //!   connection, and the client waits until the server ends its side. If standard input and output are both a terminal,
@@ -19,45 +25,124 @@
 //! A user who is typing when the server closes the connection has typed for the server. The client discards that input,
 //! or the shell would take it for a command. Input that is typed after `exit` or Ctrl-D is for the shell, and is kept.
 
+mod answers;
 mod display;
 mod session;
 mod tcp;
+mod websocket;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bucle::net::{Shared, Socket};
 use bucle::process::{self, Signal};
-use bucle::{EventLoop, Loop, Result};
+use bucle::websocket::WebSocket;
+use bucle::websocket::handshake::BadUrl;
+use bucle::{Error, EventLoop, Loop, Result};
 
 use super::stderr::print_error;
 use super::target::{Address, port_in};
 use super::{exit_code, machine};
 use session::{Connection, Session};
 use tcp::Tcp;
+use websocket::Messages;
 
-pub(crate) fn run(target: &str, raw: bool) -> ExitCode {
-    let address = match Address::parse(target) {
-        Ok(address) => address,
-        Err(why) => {
-            let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-            print_error(
-                &format!("cannot understand the target '{}': {why}", target.escape_debug()),
-                &[format!("bucle connect {meant}")],
-            );
-            return ExitCode::from(exit_code::USAGE);
-        }
-    };
-    if let Err(status) = machine::check_client() {
-        return status;
-    }
-    match run_loop(Session::<Socket>::new(Tcp::new(address), raw), tcp::open) {
+/// How long the client waits for answers at the end of piped input, unless `--linger` sets it.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The same for a user, who has seen the answers already.
+const TYPED_LINGER: Duration = Duration::from_secs(1);
+
+/// The options of `bucle connect`.
+#[derive(Debug)]
+pub(crate) struct Connect {
+    pub(crate) target: String,
+    pub(crate) raw: bool,
+    /// Only for WebSocket.
+    pub(crate) hex: bool,
+    /// Only for WebSocket.
+    pub(crate) linger: Option<Duration>,
+}
+
+pub(crate) fn run(options: &Connect) -> ExitCode {
+    let result = if is_websocket(&options.target) { connect_websocket(options) } else { connect_tcp(options) };
+    match result {
         Ok(exit_code) => ExitCode::from(exit_code),
-        Err(error) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::report_open_files(&error),
-        Err(error) => {
+        Err(Stop::Usage { why, advice }) => {
+            print_error(&why, &[advice]);
+            ExitCode::from(exit_code::USAGE)
+        }
+        Err(Stop::Machine(status)) => status,
+        Err(Stop::Loop(error)) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::report_open_files(&error),
+        Err(Stop::Loop(error)) => {
             print_error(&format!("the loop cannot go on: {error}"), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }
+}
+
+/// Why the command ends before the session does.
+enum Stop {
+    /// The command line is wrong.
+    Usage {
+        why: String,
+        advice: String,
+    },
+    /// The machine does not allow a start, which is reported already.
+    Machine(ExitCode),
+    Loop(Error),
+}
+
+/// Whether the target is a URL of a WebSocket. `wss://` is one: it is refused there.
+fn is_websocket(target: &str) -> bool {
+    let scheme = target.split_once("://").map_or("", |(scheme, _)| scheme);
+    scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss")
+}
+
+fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
+    let target = &options.target;
+    let address = Address::parse(target).map_err(|why| {
+        let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        bad_target(target, &why, &meant)
+    })?;
+    let only_websocket = [("--hex", options.hex), ("--linger", options.linger.is_some())];
+    if let Some((option, _)) = only_websocket.into_iter().find(|(_, is_given)| *is_given) {
+        let why = format!("{option} is for WebSocket only, and '{}' is plain TCP", target.escape_debug());
+        return Err(Stop::Usage { why, advice: "bucle connect ws://127.0.0.1:8081/".to_owned() });
+    }
+    run_session(Session::<Socket>::new(Tcp::new(address), options.raw), tcp::open)
+}
+
+fn connect_websocket(options: &Connect) -> Result<u8, Stop> {
+    let default_linger = if io::stdin().is_terminal() { TYPED_LINGER } else { LINGER };
+    let messages = Messages::new(&options.target, options.hex, options.linger.unwrap_or(default_linger))
+        .map_err(|why| bad_target(&options.target, &why.to_string(), &meant_url(&options.target, why)))?;
+    run_session(Session::<WebSocket>::new(messages, options.raw), websocket::open)
+}
+
+/// The URL to try instead of one that cannot be connected to.
+fn meant_url(target: &str, why: BadUrl) -> String {
+    match target.get(3..) {
+        Some(rest) if why == BadUrl::Tls => format!("ws{rest}"),
+        _ => "ws://127.0.0.1:8081/".to_owned(),
+    }
+}
+
+fn bad_target(target: &str, why: &str, meant: &str) -> Stop {
+    Stop::Usage {
+        why: format!("cannot understand the target '{}': {why}", target.escape_debug()),
+        advice: format!("bucle connect {meant}"),
+    }
+}
+
+/// Checks the machine and runs the session.
+fn run_session<C: Connection>(
+    session: Session<C>,
+    open: impl FnOnce(&mut Loop, Shared<Session<C>>) -> Result<()>,
+) -> Result<u8, Stop> {
+    machine::check_client().map_err(Stop::Machine)?;
+    run_loop(session, open).map_err(Stop::Loop)
 }
 
 /// Connects, runs the loop to its end, and returns the exit code.

@@ -64,6 +64,18 @@ impl Escaper {
     }
 }
 
+/// The text without line breaks: `\n` and `\r` inside it become escapes. Other control characters stay.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace('\r', "\\r").replace('\n', "\\n")
+}
+
+/// A short text of a server as a part of a line that a terminal shows.
+pub(crate) fn shown_in_line(bytes: &[u8]) -> String {
+    let mut escaper = Escaper::default();
+    let text = escaper.escape(bytes) + &escaper.finish();
+    one_line(&text)
+}
+
 fn escape_controls(valid: &str, text: &mut String) {
     let mut chars = valid.chars().peekable();
     while let Some(c) = chars.next() {
@@ -114,6 +126,16 @@ mod tests {
         for (name, bytes, want) in table {
             assert_eq!(escaped(&[bytes]), *want, "{name}");
         }
+    }
+
+    #[test]
+    fn a_message_becomes_one_line() {
+        let table =
+            [("hola", "hola"), ("a\nb\r\nc\rd\n", "a\\nb\\r\\nc\\rd\\n"), ("\x1b[31m\tred", "\x1b[31m\tred"), ("", "")];
+        for (text, want) in table {
+            assert_eq!(one_line(text), want, "{text:?}");
+        }
+        assert_eq!(shown_in_line(b"a\n\x1b\xff\r"), "a\\n\\x1b\\xff\\r");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::retry::retry;
 use super::{BUCLE, LIMIT, accept, read_until, server};
 
 /// A user at a terminal of 80 columns, on which a shell script runs. The terminal is read only during `see`.
-struct User {
+pub(super) struct User {
     child: Child,
     keyboard: ChildStdin,
     screen: Receiver<Vec<u8>>,
@@ -20,7 +20,7 @@ struct User {
 }
 
 impl User {
-    fn at(shell_script: &str) -> User {
+    pub(super) fn at(shell_script: &str) -> User {
         let mut child = Command::new("script")
             .args(["--quiet", "--flush", "--return", "--command", shell_script, "/dev/null"])
             .env("SHELL", "/bin/sh")
@@ -49,13 +49,13 @@ impl User {
         user
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(super) fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("the terminal reads");
     }
 
     /// Waits until `text` is shown, and returns the text before it.
     #[track_caller]
-    fn see(&mut self, text: &str) -> String {
+    pub(super) fn see(&mut self, text: &str) -> String {
         let limit = Instant::now() + LIMIT;
         loop {
             if let Some(at) = self.shown.find(text) {
@@ -83,7 +83,7 @@ impl Drop for User {
 }
 
 /// An erased row with the prompt and no text.
-const PROMPT: &str = "\r\x1b[K> ";
+pub(super) const PROMPT: &str = "\r\x1b[K> ";
 
 #[track_caller]
 fn kill(signal: &str, pid: &str) {

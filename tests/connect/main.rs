@@ -5,6 +5,7 @@
 mod retry;
 
 mod editing;
+mod websocket;
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -30,7 +30,7 @@ use bucle::Result;
 use bucle::process::{self, TerminalKeys, TerminalOutput};
 
 use crate::cli::advice::words_for;
-use crate::cli::escape::Escaper;
+use crate::cli::escape::{Escaper, one_line};
 use crate::cli::exit_code;
 use crate::cli::screen::Screen;
 use crate::cli::stderr::{self, error_text};
@@ -44,6 +44,8 @@ pub(super) struct OutputFailed;
 /// Shows messages of the server and notes to the user, and keeps the exit code of the program.
 pub(super) struct Display {
     output: Output,
+    /// Messages are written unchanged, also if they contain line breaks.
+    is_raw: bool,
     /// Standard input is a terminal: its user is informed of what happens.
     is_typed: bool,
     /// Standard output, if there is a prompt.
@@ -84,6 +86,7 @@ impl Display {
         };
         Display {
             output,
+            is_raw: raw,
             is_typed,
             terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
             queue: Vec::new(),
@@ -108,6 +111,13 @@ impl Display {
             Output::Prompt(escaper, screen) => Some(screen.show(&escaper.escape(chunk), columns())),
         };
         self.write(text.as_ref().map_or(chunk, String::as_bytes))
+    }
+
+    /// Shows a message of the server as one line: line breaks inside it are escaped, unless the output is raw.
+    pub(super) fn show_line(&mut self, message: &str) -> Result<(), OutputFailed> {
+        let mut line = if self.is_raw { message.to_owned() } else { one_line(message) };
+        line.push('\n');
+        self.show(line.as_bytes())
     }
 
     /// Shows the unfinished line that was held back.
@@ -226,6 +236,11 @@ impl Display {
         self.write(b"")
     }
 
+    /// Whether standard output takes nothing any longer.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     pub(super) fn queued_bytes(&self) -> usize {
         self.queue.len()
     }
@@ -240,6 +255,12 @@ impl Display {
         self.exit_code = exit_code::FAILURE;
         self.leave_prompt();
         self.message(&error_text(what, &[]));
+    }
+
+    /// Writes a message, also with piped input.
+    pub(super) fn tell(&mut self, what: &str) {
+        self.leave_prompt();
+        self.message(&format!("{what}\n"));
     }
 
     /// Writes a message for the user at the terminal. With piped input nothing is written.
