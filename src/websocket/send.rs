@@ -182,6 +182,12 @@ impl WebSocket {
 
     /// Sends a control frame. The payload has at most 125 bytes.
     pub(super) fn send_control(self, lp: &mut Loop, opcode: Opcode, payload: &[u8]) -> bool {
+        let name = match opcode {
+            Opcode::Ping => "ping",
+            Opcode::Pong => "pong",
+            _ => "control frame",
+        };
+        log::trace!(target: "bucle::websocket", "{self} sends a {name} of {} bytes", payload.len());
         self.send_frame(lp, header(opcode, false, payload.len()), payload)
     }
 
