@@ -95,6 +95,51 @@ fn names(records: &HashMap<u32, Record>, from: u32) -> String {
     chain(records, from).iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
 }
 
+/// A server and a client in one loop: a message, its echo, a ping, and the closing handshake.
+#[cfg(feature = "websocket")]
+#[test]
+fn the_events_of_a_websocket_are_traced_back_to_the_bytes_that_arrived() {
+    use bucle::websocket::{self, CloseCode, Message, Options, WebSocket};
+
+    struct Echo;
+    impl websocket::Handler for Echo {
+        fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
+            ws.send(lp, message);
+        }
+        fn on_ping(&mut self, lp: &mut Loop, ws: WebSocket, _: &[u8]) {
+            ws.close(lp, CloseCode(4000), "");
+        }
+    }
+    struct Client;
+    impl websocket::Handler for Client {
+        fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
+            ws.send(lp, "hola");
+        }
+        fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, _: Message<'_>) {
+            ws.ping(lp, "hi");
+        }
+    }
+    let records = recorded(|lp| {
+        let server = websocket::listen(lp, ("127.0.0.1", 0), Options::default(), Echo).expect("a free port");
+        server.unref(lp);
+        let url = format!("ws://127.0.0.1:{}/", server.port(lp).expect("it is bound"));
+        websocket::connect(lp, &url, Client).expect("a URL");
+    });
+    let of_kind = |kind| {
+        let mut found: Vec<_> = records.iter().filter(|(_, record)| record.kind == kind).collect();
+        found.sort_by_key(|(number, _)| **number);
+        found.into_iter().map(|(&number, record)| (record.size, names(&records, number))).collect::<Vec<_>>()
+    };
+    let in_data = |size, name: &str| (size, format!("{name} on_data ready phase"));
+    assert_eq!(of_kind(Kind::OnHandshake).len(), 1);
+    assert_eq!(of_kind(Kind::OnOpen).len(), 2);
+    assert_eq!(of_kind(Kind::OnMessage), [in_data(4, "on_message"), in_data(4, "on_message")]);
+    assert_eq!(of_kind(Kind::OnPing), [in_data(2, "on_ping")]);
+    assert_eq!(of_kind(Kind::OnPong), [in_data(2, "on_pong")]);
+    assert_eq!(of_kind(Kind::CloseSent), [in_data(4000, "close_sent on_ping"), in_data(4000, "close_sent")]);
+    assert_eq!(of_kind(Kind::CloseReceived), [in_data(4000, "close_received"), in_data(4000, "close_received")]);
+}
+
 #[test]
 fn the_write_of_a_timer_is_traced_back_to_the_bytes_that_armed_it() {
     let records = recorded(|lp| {

@@ -17,3 +17,4 @@ mod served;
 mod trace_file;
 #[cfg(target_os = "linux")]
 mod unreachable;
+mod web_events;

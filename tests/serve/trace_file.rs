@@ -13,6 +13,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::served::{LIMIT, Served, bucle};
+use crate::web_events::{ANSWER, FRAMES, WebServed, talk};
 
 /// The path of a file for this test, which does not exist yet.
 fn file(name: &str) -> PathBuf {
@@ -198,6 +199,31 @@ fn a_server_that_ends_completes_its_trace() {
     assert_eq!(with(&events, "name", "signal").len(), 1);
     assert_eq!(with(&events, "name", "on_close").len(), 1);
     assert_eq!(with(&events, "ph", "e").len(), 1);
+}
+
+#[test]
+fn a_trace_names_the_events_of_a_websocket() {
+    let path = file("websocket");
+    let server = WebServed::start(&["echo", "--trace", path.to_str().expect("a path in UTF-8")]);
+    talk(server.open(), FRAMES, ANSWER);
+    server.end();
+    let events = finished(&path);
+    check(&events);
+    let table = [
+        ("on_request", "bytes", 0),
+        ("on_message", "bytes", 4),
+        ("on_ping", "bytes", 2),
+        ("on_pong", "bytes", 0),
+        ("close_received", "code", 4000),
+        ("close_sent", "code", 4000),
+    ];
+    for (name, unit, size) in table {
+        let found = with(&events, "name", name);
+        assert_eq!(found.len(), 1, "{name}");
+        let args = &found[0]["args"];
+        assert_eq!((&args[unit], &args["subject"]), (&size.into(), &"#3".into()), "{name}: {args}");
+    }
+    assert_eq!(with(&events, "name", "on_open").len(), 1);
 }
 
 /// With a peer that does not read, the kernel refuses bytes, and the trace shows the queued ones.

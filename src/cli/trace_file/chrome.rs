@@ -242,7 +242,9 @@ fn unit(kind: Kind) -> Option<&'static str> {
         Kind::Timer => Some("late_ms"),
         Kind::Armed => Some("delay_ms"),
         Kind::OnConnection => Some("port"),
-        Kind::OnData | Kind::OnText | Kind::Write | Kind::Sent => Some("bytes"),
+        Kind::OnData | Kind::OnText | Kind::OnLine | Kind::Write | Kind::Sent => Some("bytes"),
+        Kind::OnRequest | Kind::OnMessage | Kind::OnPing | Kind::OnPong => Some("bytes"),
+        Kind::CloseSent | Kind::CloseReceived => Some("code"),
         Kind::Blocked => Some("waiting_bytes"),
         _ => None,
     }

@@ -43,6 +43,27 @@ fn phs(lines: &[String]) -> String {
 }
 
 #[test]
+fn the_size_of_a_record_is_shown_with_its_unit() {
+    let table = [
+        (Kind::OnData, "bytes"),
+        (Kind::OnLine, "bytes"),
+        (Kind::OnRequest, "bytes"),
+        (Kind::OnMessage, "bytes"),
+        (Kind::OnPing, "bytes"),
+        (Kind::OnPong, "bytes"),
+        (Kind::CloseSent, "code"),
+        (Kind::CloseReceived, "code"),
+        (Kind::Armed, "delay_ms"),
+    ];
+    for (kind, unit) in table {
+        let duration_ns = if kind.is_callback() { 10 } else { 0 };
+        let lines = lines(&[about(41, 1000, record(kind, Phase::Poll, 1_000, duration_ns, 0))]);
+        let want = format!(r##""subject":"#41","{unit}":1000}}}}"##);
+        assert!(lines[0].ends_with(&want), "{kind}: {}", lines[0]);
+    }
+}
+
+#[test]
 fn a_callback_becomes_a_slice_and_a_write_an_instant() {
     let lines = lines(&[
         record(Kind::Phase, Phase::Poll, 1_000, 50_000, 0),
