@@ -10,6 +10,8 @@
 //! comparison can begin anywhere in the text: a reply that arrives in a thousand pieces is compared once. A reply that
 //! is received twice, or minutes late, is recognised by its number ([`Messages::recognize`]) without using memory.
 
+use std::ops::Deref;
+
 /// A part of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Part {
@@ -198,8 +200,8 @@ impl Template {
         for (i, part) in parts.iter().enumerate() {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
-                Part::Conn => push_number(conn, out),
-                Part::Seq => push_number(seq, out),
+                Part::Conn => out.extend_from_slice(&Digits::of(conn)),
+                Part::Seq => out.extend_from_slice(&Digits::of(seq)),
                 Part::Rand(_) | Part::Fill(_) => {
                     let len = part.len(conn, seq, out.len() - start);
                     push_letters(part.letters(seed, conn, seq, i), len, out);
@@ -228,13 +230,10 @@ impl Template {
             if is_equal && agreed < end && agreed < bytes.len() {
                 let got = &bytes[agreed..end.min(bytes.len())];
                 let at = agreed - start;
-                let mut digits = Vec::new();
                 let n = match part {
                     Part::Text(text) => common_beginning(&text[at..], got),
-                    Part::Conn | Part::Seq => {
-                        push_number(if *part == Part::Conn { conn } else { seq }, &mut digits);
-                        common_beginning(&digits[at..], got)
-                    }
+                    Part::Conn => common_beginning(&Digits::of(conn)[at..], got),
+                    Part::Seq => common_beginning(&Digits::of(seq)[at..], got),
                     Part::Rand(_) | Part::Fill(_) => common_letters(part.letters(seed, conn, seq, i), at, got),
                 };
                 agreed += n;
@@ -413,19 +412,32 @@ impl Messages {
     }
 }
 
-fn push_number(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut left = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
+/// The decimal digits of a number, on the stack.
+struct Digits {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Digits {
+    fn of(number: u64) -> Digits {
+        let (mut digits, mut start, mut left) = ([0; 20], 20, number);
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                return Digits { digits, start };
+            }
         }
     }
-    out.extend_from_slice(&digits[at..]);
+}
+
+impl Deref for Digits {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
 }
 
 /// How many letters are made from one random number.
