@@ -11,6 +11,7 @@
 //! | when a message is due | `schedule` |
 //! | the stages of a run | `client` |
 //! | the counters | `ledger`; by time, `timeline` |
+//! | frames and handshakes of `ws://` | `websocket` |
 //! | the limits of the machine | `plan`, which is given what `machine` reads |
 //!
 //! Imports point one way: `units`, `stage`, `counts`, `message` and `schedule` are at the bottom, this file at the top.
@@ -35,6 +36,7 @@ mod stage;
 mod threshold;
 mod timeline;
 mod units;
+mod websocket;
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -46,7 +48,6 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::stderr::print_error;
-use super::target::Address;
 use super::{advice, exit_code, stderr};
 use bucle::process;
 use client::Job;
@@ -154,8 +155,7 @@ fn assigned_ports(load: &Load, plan: &Plan) -> Option<(u16, u64)> {
 /// Prints the plan. `unknown` is the error code if the target has no address; a run would fail, but a plan only warns.
 fn dry_run(load: &Load, plan: &Plan, unknown: Option<String>) -> ExitCode {
     if let Some(code) = &unknown {
-        let place = Address::Tcp(load.host.clone(), load.port);
-        let (what, _) = advice::no_connection("load", &place, code, code);
+        let (what, _) = report::cannot_connect(load, code);
         warn(&format!("{what}; a run would exit with {}", exit_code::NO_CONNECTION));
     }
     let exit = if plan.is_fine() { 0 } else { exit_code::MACHINE_LIMIT };

@@ -1,6 +1,7 @@
 //! Matches replies to messages, and finds what is wrong with them.
 //!
-//! The input is the bytes of one connection, in any pieces. The output is a list of findings:
+//! The input is the bytes of one connection, in any pieces, or whole messages if the protocol has messages. The output
+//! is a list of findings:
 //!
 //! ```text
 //!   unanswered   7, 8, 9            received       finding
@@ -22,7 +23,7 @@ use std::collections::VecDeque;
 use memchr::memchr;
 
 use super::message::Agreement;
-pub(crate) use finding::{Expect, Fanout, Finding, Pending, Phase, Rules, Verdict};
+pub(crate) use finding::{Expect, Fanout, Finding, Pending, Phase, Reason, Rules, Verdict};
 use lines::without_break;
 pub(crate) use lines::{Lines, behind_line};
 
@@ -58,6 +59,15 @@ pub(crate) struct Replies {
     newest: Option<u64>,
     /// Numbers that were counted as missing and have not been received since; ascending.
     missed: VecDeque<u64>,
+}
+
+/// What a whole reply is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unit {
+    /// Lines of a stream.
+    Line,
+    /// A message of a protocol with messages.
+    Message,
 }
 
 /// Which message of the connection a reply belongs to.
@@ -140,7 +150,7 @@ impl Replies {
             conn,
             seq: Some(message.seq),
             received: &self.buf,
-            is_too_long: false,
+            reason: None,
         };
         emit(finding);
     }
@@ -155,14 +165,7 @@ impl Replies {
         // If a message is missing, the bytes are the beginning of its reply, and no finding of their own.
         if !self.buf.is_empty() && self.missed.is_empty() {
             let received = &self.buf;
-            emit(Finding {
-                verdict: Verdict::Unexpected,
-                message: None,
-                conn,
-                seq: None,
-                received,
-                is_too_long: false,
-            });
+            emit(Finding { verdict: Verdict::Unexpected, message: None, conn, seq: None, received, reason: None });
         }
         self.buf = Vec::new();
         self.skips = 0;
@@ -194,6 +197,28 @@ impl Replies {
         self.buf = buf;
     }
 
+    /// Takes in a reply that is a whole message of its protocol, and emits its finding.
+    pub(crate) fn message(
+        &mut self,
+        rules: &Rules,
+        conn: u64,
+        reply: &[u8],
+        now: u64,
+        emit: &mut dyn FnMut(Finding<'_>),
+    ) {
+        if matches!(rules.expect, Expect::None) {
+            return;
+        }
+        self.expire(rules, conn, now, emit);
+        let known = self.identify_reply(rules, conn, reply, Unit::Message);
+        self.settle(known, conn, reply, emit);
+    }
+
+    /// Received bytes that cannot be a reply: they are the wrong reply to the oldest unanswered message, or unexpected.
+    pub(crate) fn refuse(&mut self, conn: u64, received: &[u8], reason: Reason<'_>, emit: &mut dyn FnMut(Finding<'_>)) {
+        self.settle_as(None, conn, received, Some(reason), emit);
+    }
+
     /// Nothing of the next reply has been looked at.
     fn begin_reply(&mut self) {
         (self.searched, self.breaks, self.agreed, self.judge_at) = (0, 0, 0, 0);
@@ -223,29 +248,30 @@ impl Replies {
             len => {
                 self.skips = lines - self.breaks;
                 let len = len.unwrap_or(rest.len());
-                self.settle_as(None, conn, &rest[..len], true, emit);
+                self.settle_as(None, conn, &rest[..len], Some(Reason::TooLong), emit);
                 return Some(len);
             }
         };
         let line = &rest[..len];
+        let known = self.identify_reply(rules, conn, line, Unit::Line);
+        self.settle(known, conn, line, emit);
+        Some(len)
+    }
+
+    /// The message that a whole reply answers.
+    fn identify_reply(&self, rules: &Rules, conn: u64, reply: &[u8], unit: Unit) -> Option<Known> {
         let is_right = match &rules.expect {
-            Expect::Echo => {
-                let known = self.identify_line(rules, conn, line);
-                self.settle(known, conn, line, emit);
-                return Some(len);
-            }
-            Expect::Prefix(prefix) => line.starts_with(prefix),
-            Expect::Regex(regex) => regex.is_match(without_break(line)),
+            Expect::Echo => return self.identify_echo(rules, conn, reply, unit),
+            Expect::Prefix(prefix) => reply.starts_with(prefix),
+            Expect::Regex(regex) => regex.is_match(without_break(reply)),
             _ => true,
         };
-        // Lines of these kinds do not name their message, so each answers the oldest one.
-        let known = match is_right {
+        // Replies of these kinds do not name their message, so each answers the oldest one.
+        match is_right {
             true if !self.pending.is_empty() => Some(Known::Pending(0)),
             true if !self.missed.is_empty() => Some(Known::Missed(0)),
             _ => None,
-        };
-        self.settle(known, conn, line, emit);
-        Some(len)
+        }
     }
 
     /// The length of the first `lines` lines, if they are complete.
@@ -308,13 +334,18 @@ impl Replies {
         Some(usual)
     }
 
-    fn identify_line(&self, rules: &Rules, conn: u64, line: &[u8]) -> Option<Known> {
-        let is_text = |seq| rules.messages.lines(seq) > 0 && rules.messages.is_text(conn, seq, line);
+    fn identify_echo(&self, rules: &Rules, conn: u64, reply: &[u8], unit: Unit) -> Option<Known> {
+        let fits = |seq| unit == Unit::Message || rules.messages.lines(seq) > 0;
+        let is_text = |seq| fits(seq) && rules.messages.is_text(conn, seq, reply);
         if self.pending.front().is_some_and(|oldest| is_text(oldest.seq)) {
             return Some(Known::Pending(0));
         }
         if rules.messages.are_numbered() {
-            return rules.messages.recognize(conn, line, self.next_seq).map(|seq| self.place_of(seq));
+            let seq = match unit {
+                Unit::Line => rules.messages.recognize(conn, reply, self.next_seq),
+                Unit::Message => rules.messages.recognize_whole(conn, reply, self.next_seq),
+            };
+            return seq.map(|seq| self.place_of(seq));
         }
         if let Some(at) = self.pending.iter().position(|message| is_text(message.seq)) {
             return Some(Known::Pending(at));
@@ -361,7 +392,7 @@ impl Replies {
 
     /// Emits the finding for a reply, given the message that it belongs to.
     fn settle(&mut self, known: Option<Known>, conn: u64, received: &[u8], emit: &mut dyn FnMut(Finding<'_>)) {
-        self.settle_as(known, conn, received, false, emit);
+        self.settle_as(known, conn, received, None, emit);
     }
 
     fn settle_as(
@@ -369,11 +400,11 @@ impl Replies {
         known: Option<Known>,
         conn: u64,
         received: &[u8],
-        is_too_long: bool,
+        reason: Option<Reason<'_>>,
         emit: &mut dyn FnMut(Finding<'_>),
     ) {
         let finding =
-            |verdict, message: Option<Pending>, seq| Finding { verdict, message, conn, seq, received, is_too_long };
+            |verdict, message: Option<Pending>, seq| Finding { verdict, message, conn, seq, received, reason };
         match known {
             Some(Known::Pending(at)) => {
                 let Some(message) = self.pending.remove(at) else { return };

@@ -20,12 +20,14 @@ mod conn;
 mod connecting;
 mod connection;
 mod lookup;
+mod masks;
 mod metronome;
 mod overdue;
 mod passes;
 mod reconnecting;
 mod run;
 mod sending;
+mod websocket;
 
 use std::time::Duration;
 

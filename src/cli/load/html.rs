@@ -118,6 +118,9 @@ fn verdict(out: &mut String, load: &Load, run: &FinishedRun) {
         reasons.push(format!("connections: {}", troubles.join(", ")));
     }
     reasons.extend(report::absences(load, ledger));
+    if !ledger.close_codes.is_empty() {
+        reasons.push(format!("close codes: {}", report::close_codes(ledger)));
+    }
     reasons.extend(report::no_connection(load, ledger).into_iter().map(|(what, _)| what));
     reasons.extend(report::thresholds(load, ledger));
     reasons.extend(report::hints(load, ledger));

@@ -229,6 +229,11 @@ pub(crate) struct Ledger {
     pub(crate) connects: Connects,
     pub(crate) lost_closed: u64,
     pub(crate) lost_reset: u64,
+    /// WebSocket: the close codes of the server other than 1000, and how often each came. 1005: the close frame had no
+    /// code; 1006: there was no close frame.
+    pub(crate) close_codes: BTreeMap<u16, u64>,
+    /// WebSocket: why the first handshake has failed, as a sentence.
+    pub(crate) first_refusal: Option<String>,
     /// With `--skip-line`: connections whose greeting did not come in time.
     pub(crate) ungreeted: u64,
     /// Connections whose first reply was wrong or unexpected.
@@ -359,6 +364,11 @@ impl Ledger {
         self.steady.sent == 0 && !matches!(load.model, Model::Hold)
     }
 
+    /// The close codes, as an object.
+    pub(crate) fn close_codes_value(&self) -> Value {
+        Value::Object(self.close_codes.iter().map(|(code, count)| (code.to_string(), (*count).into())).collect())
+    }
+
     /// The ledger as one line of JSON, for the parent process.
     pub(crate) fn to_line(&self) -> String {
         let failure = self.first_failure.as_ref().map(|failure| {
@@ -377,6 +387,7 @@ impl Ledger {
             "ok": self.connects.ok, "refused": self.connects.refused, "timeout": self.connects.timeout,
             "errno": errno, "connect": self.connects.latency.value(),
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
+            "close_codes": self.close_codes_value(), "first_refusal": self.first_refusal,
             "ungreeted": self.ungreeted, "first_wrong": self.first_wrong,
             "echoed": self.echoed, "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
@@ -407,6 +418,12 @@ impl Ledger {
         self.connects.latency.add(&value["connect"]);
         self.lost_closed += u64_of(&value["lost_closed"]);
         self.lost_reset += u64_of(&value["lost_reset"]);
+        for (code, count) in value["close_codes"].as_object().into_iter().flatten() {
+            *self.close_codes.entry(code.parse().unwrap_or_default()).or_default() += u64_of(count);
+        }
+        if self.first_refusal.is_none() {
+            self.first_refusal = value["first_refusal"].as_str().map(str::to_owned);
+        }
         self.ungreeted += u64_of(&value["ungreeted"]);
         self.first_wrong += u64_of(&value["first_wrong"]);
         self.echoed += u64_of(&value["echoed"]);
@@ -463,6 +480,7 @@ mod tests {
                 ledger.steady.exact += 1;
                 ledger.connects.ok += 1;
                 *ledger.connects.errno.entry("EPIPE".to_owned()).or_default() += 2;
+                *ledger.close_codes.entry(1001 + (i % 2) as u16).or_default() += 1;
             }
         }
         parts[2].fail_first(|| Failure {
@@ -476,6 +494,7 @@ mod tests {
             line: Some(3),
             reason: Some("z".to_owned()),
         });
+        parts[1].first_refusal = Some("no".to_owned());
         for part in &parts {
             merged.add_line(&part.to_line()).unwrap();
         }
@@ -484,6 +503,8 @@ mod tests {
         assert_eq!(merged.steady, whole.steady);
         assert_eq!(merged.connects.attempted(), 3000);
         assert_eq!(merged.first_failure, parts[2].first_failure);
+        assert_eq!(merged.close_codes, BTreeMap::from([(1001, 500), (1002, 500)]));
+        assert_eq!(merged.first_refusal.as_deref(), Some("no"));
         for (_, quantile) in QUANTILES {
             assert_eq!(merged.response.quantile(quantile), whole.response.quantile(quantile));
         }

@@ -48,6 +48,8 @@ pub(crate) enum LineEnd {
     AsIs,
     /// `\r\n`, in place of a `\n` if there is one.
     CrLf,
+    /// None: a message of WebSocket needs no line end.
+    Removed,
 }
 
 /// The messages of a run. The templates are used in turn: message n is made from template n modulo their count.
@@ -156,7 +158,7 @@ impl Template {
     }
 
     fn with_line_end(mut self, line_end: LineEnd) -> Template {
-        if line_end == LineEnd::CrLf {
+        if line_end != LineEnd::AsIs {
             let mut tail = match self.parts.pop() {
                 Some(Part::Text(text)) => text.into_vec(),
                 other => {
@@ -170,8 +172,12 @@ impl Template {
             if tail.last() == Some(&b'\r') {
                 tail.pop();
             }
-            tail.extend_from_slice(b"\r\n");
-            self.parts.push(Part::Text(tail.into()));
+            if line_end == LineEnd::CrLf {
+                tail.extend_from_slice(b"\r\n");
+            }
+            if !tail.is_empty() {
+                self.parts.push(Part::Text(tail.into()));
+            }
         }
         Template::of(self.parts)
     }
@@ -295,11 +301,17 @@ impl Messages {
 
     /// The default message filled up to exactly `size` bytes.
     pub(crate) fn filled(size: usize, line_end: LineEnd) -> Messages {
-        let end: &[u8] = if line_end == LineEnd::CrLf { b"\r\n" } else { b"\n" };
+        let end: &[u8] = match line_end {
+            LineEnd::AsIs => b"\n",
+            LineEnd::CrLf => b"\r\n",
+            LineEnd::Removed => b"",
+        };
         let text = |text: &[u8]| Part::Text(text.into());
-        let fill = Part::Fill(size - end.len());
-        let template = Template::of(vec![Part::Conn, text(b":"), Part::Seq, text(b" "), fill, text(end)]);
-        Messages { templates: vec![template], seed: 0 }
+        let mut parts = vec![Part::Conn, text(b":"), Part::Seq, text(b" "), Part::Fill(size - end.len())];
+        if !end.is_empty() {
+            parts.push(text(end));
+        }
+        Messages { templates: vec![Template::of(parts)], seed: 0 }
     }
 
     /// One message per line. Line ends are kept, unless `line_end` changes them.
@@ -319,7 +331,22 @@ impl Messages {
     }
 
     pub(crate) fn are_tagged_lines(&self) -> bool {
-        self.templates.iter().all(|template| template.is_tagged() && template.lines == 1)
+        self.are_tagged() && self.templates.iter().all(|template| template.lines == 1)
+    }
+
+    /// Whether every message begins with `{conn}:{seq} `.
+    pub(crate) fn are_tagged(&self) -> bool {
+        self.templates.iter().all(Template::is_tagged)
+    }
+
+    /// Whether every message is valid UTF-8.
+    pub(crate) fn are_utf8(&self) -> bool {
+        // A placeholder is ASCII, so it cannot be a part of a character.
+        let is_utf8 = |part: &Part| match part {
+            Part::Text(text) => std::str::from_utf8(text).is_ok(),
+            _ => true,
+        };
+        self.templates.iter().flat_map(|template| &template.parts).all(is_utf8)
     }
 
     fn template(&self, seq: u64) -> &Template {
@@ -391,6 +418,22 @@ impl Messages {
     /// The number, below `end`, of the message that `bytes` are or begin with. `None` if there is none, or if the
     /// messages contain no number.
     pub(crate) fn recognize(&self, conn: u64, bytes: &[u8], end: u64) -> Option<u64> {
+        self.find_number(conn, bytes, end, |template, len| template.lines == 0 || bytes.len() == len)
+    }
+
+    /// The same, if `bytes` are the whole message.
+    pub(crate) fn recognize_whole(&self, conn: u64, bytes: &[u8], end: u64) -> Option<u64> {
+        self.find_number(conn, bytes, end, |_, len| bytes.len() == len)
+    }
+
+    /// The number of a message that `bytes` begin with, and whose template and length are right.
+    fn find_number(
+        &self,
+        conn: u64,
+        bytes: &[u8],
+        end: u64,
+        is_right: impl Fn(&Template, usize) -> bool,
+    ) -> Option<u64> {
         let count = self.templates.len() as u64;
         for (i, template) in self.templates.iter().enumerate().filter(|(_, template)| template.has_seq()) {
             for seq in template.numbers_in(self.seed, conn, bytes) {
@@ -398,7 +441,7 @@ impl Messages {
                     continue;
                 }
                 let Agreement { agreed, len } = self.compare(conn, seq, bytes, 0);
-                if agreed == len && (template.lines == 0 || bytes.len() == len) {
+                if agreed == len && is_right(template, len) {
                     return Some(seq);
                 }
             }

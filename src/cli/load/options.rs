@@ -9,6 +9,8 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bucle::websocket::frame::Opcode;
+use bucle::websocket::handshake;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::check::{Expect, Fanout};
@@ -17,13 +19,13 @@ use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
 use super::units::{count, nanos, time};
-pub(crate) use values::{Procs, Ramp, Sources};
+pub(crate) use values::{Procs, Ramp, Sources, Target};
 use values::{connections, expect, max_reply, positive_time, procs, ramp, rate, size, sources, target};
 
 /// The default target.
 const TARGET: &str = "127.0.0.1:8080";
 
-/// The default message. All messages are different, and each names its connection.
+/// The default message. All messages are different, and each names its connection. For `ws://` it has no line end.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
 
 /// The default of `--max-reply`.
@@ -34,6 +36,7 @@ const MAX_REPLY: u64 = 64_000_000;
 pub(crate) struct Load {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
     pub(crate) connections: u64,
     pub(crate) model: Model,
     pub(crate) length: Length,
@@ -100,13 +103,35 @@ impl Load {
         }
     }
 
-    /// `tcp://127.0.0.1:8080`.
+    /// `tcp://127.0.0.1:8080`, or `ws://127.0.0.1:8080/path`.
     pub(crate) fn target_url(&self) -> String {
+        if let Protocol::WebSocket { target, .. } = &self.protocol {
+            return format!("ws://{}{}", target.authority, target.path_and_query);
+        }
         if self.host.contains(':') {
             format!("tcp://[{}]:{}", self.host, self.port)
         } else {
             format!("tcp://{}:{}", self.host, self.port)
         }
+    }
+}
+
+/// What the connections speak.
+#[derive(Clone, Debug)]
+pub(crate) enum Protocol {
+    /// Messages are lines or bytes.
+    Tcp,
+    /// Messages are WebSocket messages of this type: text or binary.
+    WebSocket { target: handshake::Target, opcode: Opcode },
+}
+
+impl Protocol {
+    pub(crate) fn name(&self) -> &'static str {
+        if self.is_websocket() { "websocket" } else { "tcp" }
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self, Protocol::WebSocket { .. })
     }
 }
 
@@ -154,8 +179,8 @@ pub(crate) enum Length {
 
 pub(crate) fn command() -> clap::Command {
     clap::Command::new("load")
-        .about("Load-tests a TCP server of lines or bytes, and checks every reply")
-        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Target: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine)"))
+        .about("Load-tests a TCP server of lines or bytes, or a WebSocket server, and checks every reply")
+        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Target: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), ws://HOST:PORT/PATH (WebSocket)"))
         .arg(number("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
         .arg(number("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
         .arg(number("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
@@ -169,6 +194,7 @@ pub(crate) fn command() -> clap::Command {
         .arg(number("size", "BYTES").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message, filled up to exactly BYTES including its line end"))
         .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("Messages from FILE, one per line, in turn; each connection starts at the top"))
         .arg(flag("crlf").help(r"Every message ends in \r\n"))
+        .arg(flag("binary").help("ws://: the messages are binary, not text"))
         .arg(flag("telnet").help("Remove telnet commands from replies and refuse all telnet options"))
         .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
         .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply must be: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
@@ -186,7 +212,10 @@ pub(crate) fn command() -> clap::Command {
         .arg(one("worker", "I/N/SEED").hide(true))
         .after_help(
             "Times take us, ms, s, m or h; a number without a unit is seconds. Counts take k and M.\n\n\
-             Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto",
+             ws://: a message is one text message, or a binary one with --binary. No line end is added or needed: the\n\
+             default message and those of --size and --file have none, and -m is sent as it is. A reply is one message of\n\
+             the same type, and a greeting (--skip-line) is one message. Without a port it is 80. There is no TLS (wss://).\n\n\
+             Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto\n  bucle load ws://127.0.0.1:8081/ -c 50 -r 20k",
         )
 }
 
@@ -207,8 +236,15 @@ fn flag(name: &'static str) -> Arg {
 
 /// Builds the options from what clap has read. `Err` is a sentence: what is wrong, and what to type instead.
 pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
-    let (host, port) =
-        matches.get_one::<(String, u16)>("target").cloned().ok_or("there is no target: type HOST:PORT")?;
+    let target = matches.get_one::<Target>("target").cloned().ok_or("there is no target: type HOST:PORT")?;
+    let opcode = if matches.get_flag("binary") { Opcode::Binary } else { Opcode::Text };
+    let (host, port, protocol) = match target {
+        Target::Tcp(..) if opcode == Opcode::Binary => {
+            return Err("--binary is for WebSocket: leave it out, or try  ws://HOST:PORT/PATH".to_owned());
+        }
+        Target::Tcp(host, port) => (host, port, Protocol::Tcp),
+        Target::WebSocket(target) => (target.host.clone(), target.port, Protocol::WebSocket { target, opcode }),
+    };
     let expect = matches.get_one::<Expect>("expect").cloned().unwrap_or(Expect::Echo);
     let line_end = if matches.get_flag("crlf") { LineEnd::CrLf } else { LineEnd::AsIs };
     let script = matches.get_one::<PathBuf>("script").map(|path| Script::parse(&read(path)?, line_end)).transpose()?;
@@ -226,14 +262,16 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
     };
     let has_warmup = requests.is_none() && !matches!(model, Model::Hold);
     let warmup = matches.get_one("warmup").copied();
+    let messages = messages(matches, line_end, protocol.is_websocket())?;
     let load = Load {
         host,
         port,
+        protocol,
         connections: matches.get_one("connections").copied().unwrap_or(10),
         length,
         ramp: matches.get_one("ramp").copied().unwrap_or(Ramp::AtOnce),
         warmup: warmup.unwrap_or(Duration::from_secs(u64::from(has_warmup))),
-        messages: messages(matches, line_end)?,
+        messages,
         telnet: matches.get_flag("telnet"),
         skip_line: matches.get_flag("skip-line"),
         reconnect: matches.get_flag("reconnect"),
@@ -302,16 +340,37 @@ fn check(load: &Load) -> Result<(), String> {
                         leave out --reconnect"
                 .to_owned());
         }
-        if !load.messages.are_tagged_lines() {
+        if load.protocol.is_websocket() && !load.messages.are_tagged() {
+            return Err("with --expect fanout every message must begin with '{conn}:{seq} ': \
+                        try  -m '{conn}:{seq} hola'"
+                .to_owned());
+        }
+        if !load.protocol.is_websocket() && !load.messages.are_tagged_lines() {
             return Err("with --expect fanout every message must be one line that begins with '{conn}:{seq} ': \
                         try  -m '{conn}:{seq} hola\\n'"
                 .to_owned());
         }
     }
+    if let Protocol::WebSocket { opcode, .. } = load.protocol {
+        if load.telnet {
+            return Err("--telnet is for TCP, and the target is a WebSocket: leave out --telnet".to_owned());
+        }
+        let are_utf8 = match &load.model {
+            Model::Script(script) => script.sends_utf8(),
+            _ => load.messages.are_utf8(),
+        };
+        if opcode == Opcode::Text && !are_utf8 {
+            return Err("a message is not valid UTF-8, but a text message must be: try  --binary".to_owned());
+        }
+    }
     Ok(())
 }
 
-fn messages(matches: &ArgMatches, line_end: LineEnd) -> Result<Messages, String> {
+fn messages(matches: &ArgMatches, line_end: LineEnd, is_websocket: bool) -> Result<Messages, String> {
+    let text = matches.get_one::<String>("message");
+    // In `-m` a line end is typed, so it is meant.
+    let removes = is_websocket && line_end == LineEnd::AsIs && text.is_none();
+    let line_end = if removes { LineEnd::Removed } else { line_end };
     if let Some(path) = matches.get_one::<PathBuf>("file") {
         return Messages::from_file(&read(path)?, line_end)
             .map_err(|why| format!("{}: {why}; write one message a line", path.display()));
@@ -319,7 +378,7 @@ fn messages(matches: &ArgMatches, line_end: LineEnd) -> Result<Messages, String>
     if let Some(&size) = matches.get_one::<u64>("size") {
         return Ok(Messages::filled(size as usize, line_end));
     }
-    let text = matches.get_one::<String>("message").map_or(MESSAGE, String::as_str);
+    let text = text.map_or(MESSAGE, String::as_str);
     Ok(Messages::one(Template::parse(&unescape(text)?)?, line_end))
 }
 
@@ -389,6 +448,34 @@ mod tests {
             (&["--procs", "auto"], true),
             (&["--procs", "0"], false),
             (&["--bogus"], false),
+        ];
+        for (args, is_fine) in table {
+            assert_eq!(parse(args).is_ok(), *is_fine, "{args:?}: {:?}", parse(args).err());
+        }
+    }
+
+    #[test]
+    fn messages_of_a_websocket_have_no_line_end_unless_it_is_typed() {
+        let text = |args: &[&str]| {
+            let load = parse(&[&["ws://h:1/p"], args].concat()).expect("options that fit");
+            assert_eq!(load.target_url(), "ws://h:1/p");
+            String::from_utf8(load.messages.text(7, 3)).expect("text")
+        };
+        assert!(text(&[]).starts_with("7:3 ") && text(&[]).len() == 4 + 32);
+        assert_eq!(text(&["-m", r"a\n"]), "a\n");
+        assert_eq!(text(&["-m", "a", "--crlf"]), "a\r\n");
+        assert!(text(&["--size", "40"]).len() == 40 && !text(&["--size", "40"]).ends_with('\n'));
+        let table: &[(&[&str], bool)] = &[
+            (&["ws://h", "--binary", "-m", r"\xff"], true),
+            (&["ws://h", "-m", r"\xff"], false),
+            (&["ws://h", "-m", r"\xc3{seq}\xa9"], false),
+            (&["ws://h", "-m", r"\xc3\xa9{seq}"], true),
+            (&["ws://h", "--telnet"], false),
+            (&["h", "--binary"], false),
+            (&["ws://h", "--expect", "fanout"], true),
+            (&["ws://h", "--expect", "fanout", "-m", "{conn}:{seq} a"], true),
+            (&["ws://h", "--expect", "fanout", "-m", "a"], false),
+            (&["wss://h"], false),
         ];
         for (args, is_fine) in table {
             assert_eq!(parse(args).is_ok(), *is_fine, "{args:?}: {:?}", parse(args).err());

@@ -11,6 +11,7 @@ use super::threshold::Threshold;
 use super::units::{grouped, nanos, plain, short_time, time_of};
 use crate::cli::advice;
 use crate::cli::target::Address;
+use bucle::websocket::CloseCode;
 
 /// The width of the report; messages and replies may be wider.
 const COLUMNS: usize = 100;
@@ -103,8 +104,26 @@ fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
 /// If no connection was made: the reason, and what to try.
 pub(crate) fn no_connection(load: &Load, ledger: &Ledger) -> Option<(String, Vec<String>)> {
     let code = ledger.connects.commonest_failure().filter(|_| ledger.connects.ok == 0)?;
+    match &ledger.first_refusal {
+        Some(why) => Some((format!("cannot connect to {}: {why}", load.target_url()), Vec::new())),
+        None => Some(cannot_connect(load, code)),
+    }
+}
+
+/// Why there is no connection, given the commonest error code, and what to try.
+pub(crate) fn cannot_connect(load: &Load, code: &str) -> (String, Vec<String>) {
     let place = Address::Tcp(load.host.clone(), load.port);
-    Some(advice::no_connection("load", &place, code, code))
+    let (what, tries) = advice::no_connection("load", &place, code, code);
+    if !load.protocol.is_websocket() {
+        return (what, tries);
+    }
+    // The server to try is one that speaks WebSocket.
+    let try_instead = |line: String| match line.starts_with("bucle serve") {
+        true => format!("bucle serve echo --http {place}      in another terminal"),
+        false => line.replace("HOST:PORT", "ws://HOST:PORT/PATH"),
+    };
+    let what = what.replacen(&place.to_string(), &load.target_url(), 1);
+    (what, tries.into_iter().map(try_instead).collect())
 }
 
 /// If the run ended early: when and why.
@@ -223,9 +242,21 @@ fn connects(out: &mut String, load: &Load, ledger: &Ledger) {
     if !bad.is_empty() {
         row(out, "", &format!("NOT right: {}", bad.join(", ")));
     }
+    if let Some(why) = ledger.first_refusal.as_ref().filter(|_| connects.ok > 0) {
+        row(out, "", &format!("the first handshake that failed: {why}"));
+    }
     if let Some(words) = absences(load, ledger) {
         row(out, "", &words);
     }
+    if !ledger.close_codes.is_empty() {
+        row(out, "close codes", &close_codes(ledger));
+    }
+}
+
+/// WebSocket: the close codes of the server other than 1000.
+pub(crate) fn close_codes(ledger: &Ledger) -> String {
+    let words = |(code, count): (&u16, &u64)| format!("{} of {}", grouped(*count), CloseCode(*code));
+    ledger.close_codes.iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
 /// With `--reconnect`: how many connections were opened anew, and how long connections were missing.
@@ -332,6 +363,7 @@ pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
 /// Hints about options that are probably wrong or missing, as sentences.
 pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
     let made = ledger.connects.ok;
+    let line = if load.protocol.is_websocket() { "message" } else { "line" };
     let mut hints = Vec::new();
     if ledger.ungreeted > 0 {
         let timeout = time_of(nanos(load.timeout));
@@ -339,7 +371,7 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
         let cause =
             if is_silent { "the server sends no greeting" } else { "the server does not greet every connection" };
         hints.push(format!(
-            "no first line came in {timeout} on {} of {} connections: {cause}; leave out --skip-line",
+            "no first {line} came in {timeout} on {} of {} connections: {cause}; leave out --skip-line",
             grouped(ledger.ungreeted),
             grouped(made)
         ));
@@ -354,7 +386,7 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
             ));
         } else if !load.skip_line {
             hints.push(format!(
-                "the first line on {of} of {made} connections was not a reply: if it is a greeting, add --skip-line; \
+                "the first {line} on {of} of {made} connections was not a reply: if it is a greeting, add --skip-line; \
                  if every connection receives every message, use --skip-line --expect fanout"
             ));
         }

@@ -91,6 +91,15 @@ impl Script {
         self.steps.iter().map(longest).max().unwrap_or(0)
     }
 
+    /// Whether every text that is sent is valid UTF-8.
+    pub(crate) fn sends_utf8(&self) -> bool {
+        let is_utf8 = |(_, step): &(u64, Step)| match step {
+            Step::Send(messages) => messages.are_utf8(),
+            _ => true,
+        };
+        self.steps.iter().all(is_utf8)
+    }
+
     /// Texts that look like placeholders but are not.
     pub(crate) fn mistaken(&self) -> impl Iterator<Item = String> {
         let texts = self.steps.iter().filter_map(|(_, step)| match step {

@@ -192,7 +192,7 @@ impl Room {
             conn,
             seq: Some(seq),
             received: line,
-            is_too_long: false,
+            reason: None,
         };
         let mut garbled = None;
         for at in (0..text.len()).filter(|&at| text[at].is_ascii_digit()) {
@@ -273,7 +273,7 @@ impl Message {
         missed.insert((receiver, conn, seq));
         let message = Some(self.pending);
         let verdict = Verdict::Missing;
-        emit(Finding { verdict, message, conn, seq: Some(seq), received: b"", is_too_long: false });
+        emit(Finding { verdict, message, conn, seq: Some(seq), received: b"", reason: None });
     }
 }
 

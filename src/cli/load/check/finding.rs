@@ -105,8 +105,22 @@ pub(crate) struct Finding<'a> {
     pub(crate) conn: u64,
     pub(crate) seq: Option<u64>,
     pub(crate) received: &'a [u8],
-    /// Whether the reply was longer than [`Rules::max_reply`].
-    pub(crate) is_too_long: bool,
+    pub(crate) reason: Option<Reason<'a>>,
+}
+
+impl Finding<'_> {
+    /// The same finding, with this reason if it has none.
+    pub(crate) fn because<'a>(&'a self, reason: Option<&'a str>) -> Finding<'a> {
+        Finding { reason: self.reason.or(reason.map(Reason::Words)), ..*self }
+    }
+}
+
+/// Why something failed, if the bytes do not show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reason<'a> {
+    /// The reply is longer than [`Rules::max_reply`].
+    TooLong,
+    Words(&'a str),
 }
 
 /// The settings that all connections of a run share.

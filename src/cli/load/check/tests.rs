@@ -32,6 +32,58 @@ pub(super) fn findings(rules: &Rules, sent: u64, chunks: &[(u64, &[u8])]) -> Vec
     out
 }
 
+/// The findings when `sent` messages are unanswered, whole messages are received, and the connection ends.
+fn findings_of_messages(rules: &Rules, sent: u64, replies: &[&str]) -> Vec<String> {
+    let mut state = Replies::default();
+    (0..sent).for_each(|seq| state.begin(pending(seq)));
+    let mut out = Vec::new();
+    let mut emit = |finding: Finding<'_>| {
+        let seq = finding.seq.map_or("-".to_owned(), |seq| seq.to_string());
+        out.push(format!("{} {seq}", finding.verdict.name()));
+    };
+    replies.iter().for_each(|reply| state.message(rules, 3, reply.as_bytes(), 1, &mut emit));
+    state.end(3, &mut emit);
+    out
+}
+
+#[test]
+fn whole_messages_are_matched_to_messages() {
+    type Row<'a> = (&'a str, &'a str, Expect, &'a [&'a str], &'a [&'a str]);
+    let prefix = || Expect::Prefix(Box::from(&b"ok"[..]));
+    let table: &[Row<'_>] = &[
+        ("all right", "<{seq}>", Expect::Echo, &["<0>", "<1>"], &["exact 0", "exact 1"]),
+        ("a line end", r"{seq}\n", Expect::Echo, &["0\n", "1\n"], &["exact 0", "exact 1"]),
+        ("the line end is missing", r"{seq}\n", Expect::Echo, &["0", "1\n"], &["wrong 0", "exact 1"]),
+        ("a line end too many", "{seq}", Expect::Echo, &["0\n", "1"], &["wrong 0", "exact 1"]),
+        ("begins with a message", "{seq}", Expect::Echo, &["01", "1"], &["wrong 0", "exact 1"]),
+        ("two messages in one", "hola", Expect::Echo, &["holahola"], &["wrong 0", "missing 1"]),
+        ("one message in two", "hola", Expect::Echo, &["ho", "la"], &["wrong 0", "wrong 1"]),
+        ("an empty one", "{seq}", Expect::Echo, &["", "1"], &["wrong 0", "exact 1"]),
+        ("reordered", "{seq}", Expect::Echo, &["1", "0"], &["exact 1", "out_of_order 0"]),
+        ("doubled", "{seq}", Expect::Echo, &["0", "0", "1"], &["exact 0", "duplicate 0", "exact 1"]),
+        ("too many", "{seq}", Expect::Echo, &["0", "1", "x"], &["exact 0", "exact 1", "unexpected -"]),
+        ("any", "{seq}", Expect::Line, &["", "a\nb"], &["exact 0", "exact 1"]),
+        ("with a prefix", "{seq}", prefix(), &["ok", "no"], &["exact 0", "wrong 1"]),
+        ("not checked", "{seq}", Expect::None, &["x"], &["missing 0", "missing 1"]),
+    ];
+    for (name, template, expect, replies, want) in table {
+        assert_eq!(findings_of_messages(&rules(template, expect.clone()), 2, replies), *want, "{name}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_reply_are_wrong_or_unexpected_with_a_reason() {
+    let mut replies = Replies::default();
+    replies.begin(pending(0));
+    let mut out = Vec::new();
+    for _ in 0..2 {
+        replies.refuse(3, b"\x83", Reason::Words("an opcode"), &mut |finding: Finding<'_>| {
+            out.push((finding.verdict, finding.seq, finding.reason == Some(Reason::Words("an opcode"))));
+        });
+    }
+    assert_eq!(out, [(Verdict::Wrong, Some(0), true), (Verdict::Unexpected, None, true)]);
+}
+
 #[test]
 fn lines_are_matched_to_messages() {
     let rules = rules(r"{seq}\n", Expect::Echo);

@@ -1,6 +1,6 @@
 //! Writes the findings of all connections into the ledger.
 
-use crate::cli::load::check::{Finding, Pending, Phase, Rules, Verdict};
+use crate::cli::load::check::{Finding, Pending, Phase, Reason, Rules, Verdict};
 use crate::cli::load::ledger::{Failure, Ledger};
 use crate::cli::load::message::show;
 use crate::cli::load::units::grouped;
@@ -27,7 +27,7 @@ pub(crate) struct Trouble<'a> {
     pub(crate) expected: Option<&'a [u8]>,
     pub(crate) received: &'a [u8],
     pub(crate) line: Option<u64>,
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: Option<&'a str>,
 }
 
 impl Book {
@@ -60,11 +60,12 @@ impl Book {
                 expected: None,
                 received: show(finding.received, SHOWN),
                 line: None,
-                reason: finding.is_too_long.then(|| {
-                    format!(
+                reason: finding.reason.map(|reason| match reason {
+                    Reason::Words(words) => words.to_owned(),
+                    Reason::TooLong => format!(
                         "the reply is longer than {} bytes, the limit of --max-reply",
                         grouped(rules.max_reply as u64)
-                    )
+                    ),
                 }),
             }
         });

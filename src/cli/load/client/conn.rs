@@ -4,18 +4,21 @@ use std::collections::VecDeque;
 
 use bucle::net::Socket;
 use bucle::telnet::codec::Decoder;
+use bucle::websocket::receiver::Receiver;
 
 use crate::cli::load::check::{Lines, Phase, Replies};
 use crate::cli::load::script::{Pass, Said};
+use crate::cli::load::websocket::Opening;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ConnState {
     Unused,
+    /// For `ws://` until the handshake is complete.
     Connecting,
     /// Connected; the greeting has not come whole (`--skip-line`).
     Greeting,
     Ready,
-    /// We have sent our FIN; the server's has not come.
+    /// We have sent our FIN, or our close frame; the server's FIN has not come.
     Closing,
     /// Closed, and opened again: for the next connection of `--churn`, the next pass of `--script`, or `--reconnect`.
     Resting,
@@ -40,7 +43,9 @@ pub(crate) struct Conn {
     pub(crate) written: u64,
     pub(crate) taken: u64,
     pub(crate) lines: Lines,
-    pub(crate) telnet: Option<Box<Decoder>>,
+    pub(crate) wire: Wire,
+    /// Why the server has lost the connection, if it was not by a FIN or an RST.
+    pub(crate) fault: Option<String>,
     /// Whether its next connect uses the source port that is assigned to it; not after that port turned out to be in
     /// use.
     pub(crate) uses_assigned_port: bool,
@@ -62,6 +67,30 @@ pub(crate) struct Conn {
     pub(crate) tries: u32,
     /// Since when it has been lost, or could not be made.
     pub(crate) away_since: Option<u64>,
+}
+
+/// How messages are written, and replies are read.
+#[derive(Debug, Default)]
+pub(crate) enum Wire {
+    /// As they are.
+    #[default]
+    Plain,
+    /// As they are, with telnet commands in between.
+    Telnet(Box<Decoder>),
+    /// As WebSocket messages.
+    WebSocket(Box<WebSocket>),
+}
+
+/// The WebSocket of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct WebSocket {
+    /// The handshake, until the server has answered it.
+    pub(crate) opening: Option<Box<Opening>>,
+    pub(crate) receiver: Receiver,
+    /// The payload of the latest ping that could not be answered because the socket had unsent bytes.
+    pub(crate) ping: Option<Vec<u8>>,
+    /// Whether the server's close frame has come, or was counted as missing.
+    pub(crate) is_closed_by_server: bool,
 }
 
 /// A message that was given to the socket. `start` and `end` are its place in the bytes written to the connection.
@@ -121,7 +150,8 @@ impl Conn {
             written: 0,
             taken: 0,
             lines: Lines::default(),
-            telnet: None,
+            wire: Wire::Plain,
+            fault: None,
             uses_assigned_port: true,
             delays_start: false,
             pass: None,

@@ -10,11 +10,11 @@ use std::time::Duration;
 use bucle::Loop;
 use bucle::net::{Socket, SocketOptions, Target};
 
-use super::conn::ConnState;
+use super::conn::{ConnState, Wire};
 use super::connection::ConnHandler;
 use super::run::Run;
 use crate::cli::load::check::Lines;
-use crate::cli::load::options::Ramp;
+use crate::cli::load::options::{Protocol, Ramp};
 use crate::cli::load::stage::Stage;
 
 /// How long a fan-out waits after the last connect. The kernel completes a connection before the server accepts it; a
@@ -105,7 +105,11 @@ impl Run {
         let socket = Socket::new(lp, options, ConnHandler { run, at });
         let target = self.target(at);
         let now = self.now();
-        let has_telnet = self.job.load.telnet;
+        let wire = match &self.job.load.protocol {
+            Protocol::WebSocket { .. } => Wire::WebSocket(Box::default()),
+            Protocol::Tcp if self.job.load.telnet => Wire::Telnet(Box::default()),
+            Protocol::Tcp => Wire::Plain,
+        };
         let conn = &mut self.conns[at];
         conn.state = ConnState::Connecting;
         conn.socket = Some(socket);
@@ -114,7 +118,8 @@ impl Run {
         conn.lines = Lines::default();
         conn.has_replied = false;
         conn.last_sent = None;
-        conn.telnet = has_telnet.then(Box::default);
+        conn.wire = wire;
+        conn.fault = None;
         self.connecting += 1;
         if let Err(error) = socket.connect_to(lp, target) {
             self.connect_failed(lp, at, error.code());
@@ -122,9 +127,13 @@ impl Run {
     }
 
     pub(crate) fn connect_succeeded(&mut self, lp: &mut Loop, at: usize, socket: Socket) {
-        if !self.is_current_socket(at, socket) {
-            return;
+        if self.is_current_socket(at, socket) && !self.begin_handshake(lp, at, socket) {
+            self.opened(lp, at);
         }
+    }
+
+    /// The connection is made, with its handshake if there is one: it may send.
+    pub(crate) fn opened(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         self.connecting -= 1;
         self.wave_left = (self.wave_left + 1).min(WAVE);

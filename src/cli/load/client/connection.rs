@@ -12,13 +12,16 @@ use std::time::Duration;
 use bucle::Loop;
 use bucle::net::{Error, Handler, Shared, Socket};
 use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
+use bucle::websocket::CloseCode;
+use bucle::websocket::frame::Opcode;
 
-use super::conn::{ConnState, Loss};
+use super::conn::{ConnState, Loss, Wire};
 use super::run::Run;
-use crate::cli::load::check::{Finding, Verdict, behind_line};
+use crate::cli::load::check::{Finding, Reason, Verdict, behind_line};
 use crate::cli::load::ledger::Why;
-use crate::cli::load::options::Model;
+use crate::cli::load::options::{Model, Protocol};
 use crate::cli::load::stage::Stage;
+use crate::cli::load::websocket::{Opening, type_name};
 
 /// The handler of one connection: passes each event to the run, with the index of the connection.
 pub(crate) struct ConnHandler {
@@ -30,7 +33,7 @@ impl Handler for ConnHandler {
     fn on_connect(&mut self, lp: &mut Loop, socket: Socket) {
         self.run.with(lp, |run, lp| run.connect_succeeded(lp, self.at, socket));
     }
-    fn on_data(&mut self, lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+    fn on_read(&mut self, lp: &mut Loop, socket: Socket, chunk: &mut [u8]) {
         self.run.with(lp, |run, lp| run.received(lp, self.at, socket, chunk));
     }
     fn on_drain(&mut self, lp: &mut Loop, socket: Socket) {
@@ -46,6 +49,31 @@ impl Handler for ConnHandler {
         // `on_end` or `on_error` usually came first; this call is for a socket that the library destroyed without
         // either.
         self.run.with(lp, |run, lp| run.ended(lp, self.at, socket, Loss::Reset));
+    }
+}
+
+/// Received data, from which what belongs to the protocol is removed.
+#[derive(Clone, Copy)]
+pub(super) enum Incoming<'a> {
+    /// Any part of the server's stream.
+    Bytes(&'a [u8]),
+    /// A whole message, and its type.
+    Message(Opcode, &'a [u8]),
+}
+
+impl<'a> Incoming<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Incoming::Bytes(bytes) | Incoming::Message(_, bytes) => bytes,
+        }
+    }
+
+    /// What comes after the greeting, which is one line or one message; `None` if it is not complete.
+    fn behind_greeting(self) -> Option<Incoming<'a>> {
+        match self {
+            Incoming::Bytes(bytes) => behind_line(bytes).map(Incoming::Bytes),
+            Incoming::Message(..) => Some(Incoming::Bytes(&[])),
+        }
     }
 }
 
@@ -106,7 +134,7 @@ impl Run {
         }
     }
 
-    fn received(&mut self, lp: &mut Loop, at: usize, socket: Socket, chunk: &[u8]) {
+    fn received(&mut self, lp: &mut Loop, at: usize, socket: Socket, mut chunk: &mut [u8]) {
         if !self.is_current_socket(at, socket) {
             return;
         }
@@ -114,18 +142,27 @@ impl Run {
         if self.is_cut_short {
             return;
         }
+        if self.conns[at].state == ConnState::Connecting {
+            let Some(frames) = self.receive_answer(lp, at, socket, chunk) else { return };
+            chunk = frames;
+        }
         let now = self.now();
         if !self.conns[at].outbox.is_empty() {
             // A message that is answered must be counted as sent first, also if no drain event has come yet.
             self.update_taken(lp, at, now);
         }
-        match self.conns[at].telnet.take() {
-            Some(mut decoder) => {
+        let mut ending = None;
+        match std::mem::take(&mut self.conns[at].wire) {
+            Wire::Plain => self.process(at, Incoming::Bytes(chunk), now),
+            Wire::Telnet(mut decoder) => {
                 let data = self.decode(lp, at, &mut decoder, chunk);
-                self.conns[at].telnet = Some(decoder);
-                self.process(at, &data, now);
+                self.conns[at].wire = Wire::Telnet(decoder);
+                self.process(at, Incoming::Bytes(&data), now);
             }
-            None => self.process(at, chunk, now),
+            Wire::WebSocket(mut ws) => {
+                ending = self.receive_frames(lp, at, &mut ws, chunk, now);
+                self.conns[at].wire = Wire::WebSocket(ws);
+            }
         }
         if self.conns[at].state == ConnState::Ready {
             self.stop_awaiting_greeting(lp, at);
@@ -137,6 +174,9 @@ impl Run {
         if self.room.is_some() {
             // This may have been the last delivery of another connection's message, which may now send its next one.
             self.pump_freed(lp);
+        }
+        if let Some(ending) = ending {
+            self.websocket_ended(lp, at, socket, ending);
         }
     }
 
@@ -166,24 +206,28 @@ impl Run {
         data
     }
 
-    /// Checks received bytes, from which telnet commands are removed; a script keeps them for its steps.
-    fn process(&mut self, at: usize, data: &[u8], now: u64) {
+    /// Checks received data; a script keeps it for its steps.
+    pub(super) fn process(&mut self, at: usize, data: Incoming<'_>, now: u64) {
         let Run { conns, book, rules, room, job, .. } = self;
         let conn = &mut conns[at];
         let mut data = data;
         if conn.state == ConnState::Greeting {
-            let Some(rest) = behind_line(data) else { return };
+            let Some(rest) = data.behind_greeting() else { return };
             conn.state = ConnState::Ready;
             conn.since = now;
             data = rest;
         }
+        let wrong_type = match (data, &job.load.protocol) {
+            (Incoming::Message(got, _), Protocol::WebSocket { opcode, .. }) if got != *opcode => Some((got, *opcode)),
+            _ => None,
+        };
         let id = conn.id;
         let mut note = |finding: Finding<'_>| book.note(rules, &finding, now);
         match (&job.load.model, room) {
             (Model::Hold, _) => {}
             (Model::Script(_), _) => {
                 if let Some(active) = &mut conn.pass {
-                    active.unread.extend_from_slice(data);
+                    active.unread.extend_from_slice(data.bytes());
                 }
             }
             (_, Some(room)) => {
@@ -192,20 +236,36 @@ impl Run {
                     returned += u64::from(finding.verdict == Verdict::Unexpected);
                     note(finding);
                 };
-                conn.lines.feed(data, rules.max_reply, |line| room.line(rules, id, line, now, &mut note));
+                match data {
+                    Incoming::Bytes(bytes) => {
+                        conn.lines.feed(bytes, rules.max_reply, |line| room.line(rules, id, line, now, &mut note));
+                    }
+                    // Messages of the other type are announcements, or their deliveries will be missing.
+                    Incoming::Message(..) if wrong_type.is_some() => {}
+                    Incoming::Message(_, message) => room.line(rules, id, message, now, &mut note),
+                }
                 book.ledger.returned += returned;
             }
             (_, None) => {
                 let has_replied = &mut conn.has_replied;
                 let (mut first_wrong, mut echoed) = (0, 0);
-                conn.replies.feed(rules, id, data, now, &mut |finding| {
+                let mut emit = |finding: Finding<'_>| {
                     if !std::mem::replace(has_replied, true) {
                         first_wrong += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
                         let is_echo = |seq| rules.messages.is_text(id, seq, finding.received);
                         echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
                     }
                     note(finding);
-                });
+                };
+                match (data, wrong_type) {
+                    (Incoming::Message(_, message), Some((got, want))) if job.load.is_checked() => {
+                        let (got, want) = (type_name(got), type_name(want));
+                        let why = format!("a {got} message came; a reply must be a {want} message, as its message is");
+                        conn.replies.refuse(id, message, Reason::Words(&why), &mut emit);
+                    }
+                    (Incoming::Message(_, message), _) => conn.replies.message(rules, id, message, now, &mut emit),
+                    (Incoming::Bytes(bytes), _) => conn.replies.feed(rules, id, bytes, now, &mut emit),
+                }
                 book.ledger.first_wrong += first_wrong;
                 book.ledger.echoed += echoed;
             }
@@ -218,7 +278,11 @@ impl Run {
             return;
         }
         match self.conns[at].state {
-            ConnState::Connecting => self.connect_failed(lp, at, "ECONNRESET"),
+            ConnState::Connecting => match self.opening(at).map(Opening::end) {
+                Some(failed) => self.handshake_failed(lp, at, failed),
+                None => self.connect_failed(lp, at, "ECONNRESET"),
+            },
+            _ if self.is_websocket() => self.websocket_cut(lp, at, loss),
             ConnState::Closing => self.finished_closing(lp, at),
             _ => self.connection_lost(lp, at, loss),
         }
@@ -230,12 +294,13 @@ impl Run {
         }
         match self.conns[at].state {
             ConnState::Connecting => self.connect_failed(lp, at, error.code()),
+            _ if self.is_websocket() => self.websocket_cut(lp, at, Loss::Reset),
             ConnState::Closing => self.finished_closing(lp, at),
             _ => self.connection_lost(lp, at, Loss::Reset),
         }
     }
 
-    /// Sends our FIN; the connection is read until the server's.
+    /// Sends our FIN, or our close frame; the connection is read until the server's FIN.
     pub(crate) fn end(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
         let conn = &mut self.conns[at];
@@ -243,7 +308,10 @@ impl Run {
             (ConnState::Greeting | ConnState::Ready, Some(socket)) => {
                 conn.state = ConnState::Closing;
                 conn.since = now;
-                socket.end(lp);
+                match self.is_websocket() {
+                    true => self.send_close(lp, at, socket, CloseCode::NORMAL),
+                    false => socket.end(lp),
+                }
             }
             (ConnState::Connecting, _) => {
                 // After Ctrl-C, or an attempt of `--reconnect` at the end: an unfinished connect is not counted.
@@ -264,14 +332,17 @@ impl Run {
     /// Destroys the socket of a connection. Bytes that were received and not consumed yet are checked first.
     pub(crate) fn release(&mut self, lp: &mut Loop, at: usize) {
         let now = self.now();
+        if self.conns[at].state == ConnState::Closing {
+            self.count_missing_close(at);
+        }
         let Run { conns, book, rules, is_cut_short, .. } = self;
         let conn = &mut conns[at];
         if conn.socket.is_none() {
             return;
         }
         if !*is_cut_short {
-            let id = conn.id;
-            conn.replies.end(id, &mut |finding| book.note(rules, &finding, now));
+            let (id, fault) = (conn.id, conn.fault.as_deref());
+            conn.replies.end(id, &mut |finding| book.note(rules, &finding.because(fault), now));
         }
         self.living -= usize::from(conn.state != ConnState::Connecting);
         self.drop_socket(lp, at);
@@ -300,8 +371,9 @@ impl Run {
         }
         self.count_unsent(at, now);
         if let Some(room) = &mut self.room {
-            let Run { book, rules, .. } = self;
-            room.left(self.conns[at].id, &mut |finding| book.note(rules, &finding, now));
+            let Run { book, rules, conns, .. } = self;
+            let fault = conns[at].fault.as_deref();
+            room.left(conns[at].id, &mut |finding| book.note(rules, &finding.because(fault), now));
         }
         self.fail_pass(at, now);
         self.release(lp, at);

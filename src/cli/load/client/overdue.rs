@@ -10,6 +10,7 @@ use super::run::{FIN_TIMEOUT_NS, Run};
 use crate::cli::load::check::Phase;
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
+use crate::cli::load::websocket::Opening;
 
 impl Run {
     /// Looks for everything that was overdue at the time `now`.
@@ -20,7 +21,10 @@ impl Run {
             let conn = &self.conns[at];
             let age = now.saturating_sub(conn.since);
             match conn.state {
-                ConnState::Connecting if age > timeout => self.connect_failed(lp, at, "ETIMEDOUT"),
+                ConnState::Connecting if age > timeout => match self.opening(at).map(Opening::time_out) {
+                    Some(failed) => self.handshake_failed(lp, at, failed),
+                    None => self.connect_failed(lp, at, "ETIMEDOUT"),
+                },
                 ConnState::Closing if age > FIN_TIMEOUT_NS && self.stage < Stage::Closing => {
                     self.finished_closing(lp, at)
                 }

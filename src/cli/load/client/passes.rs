@@ -1,7 +1,6 @@
 //! `--script`: the passes of each connection, step by step.
 
 use bucle::Loop;
-use bucle::telnet::codec;
 
 use super::book::Trouble;
 use super::conn::{ActivePass, ConnState, Loss};
@@ -51,7 +50,6 @@ impl Run {
     pub(crate) fn run_steps(&mut self, lp: &mut Loop, at: usize) {
         loop {
             let now = self.now();
-            let is_telnet = self.job.load.telnet;
             let conn = &mut self.conns[at];
             if conn.state != ConnState::Ready || !conn.outbox.is_empty() {
                 return;
@@ -67,14 +65,8 @@ impl Run {
                     }
                     let (phase, seq) = (active.phase, active.pass.seq);
                     conn.last_sent = Some(active.pass.said());
-                    let mut wire = Vec::new();
-                    let bytes = if is_telnet {
-                        codec::escape(&bytes, &mut wire);
-                        wire
-                    } else {
-                        bytes
-                    };
-                    if !self.write_step(lp, at, &bytes, phase, seq) {
+                    let wire = self.on_the_wire(bytes);
+                    if !self.write_step(lp, at, &wire, phase, seq) {
                         return;
                     }
                 }
@@ -207,7 +199,7 @@ impl Run {
             expected: pass.wanted(),
             received: &active.unread,
             line: pass.line(),
-            reason: None,
+            reason: conn.fault.as_deref(),
         };
         self.book.fail(now, &trouble);
     }

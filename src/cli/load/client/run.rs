@@ -11,6 +11,7 @@ use bucle::net::Shared;
 
 use super::book::Book;
 use super::conn::Conn;
+use super::masks::Masks;
 use super::metronome::Metronome;
 use crate::cli::load::check::fanout::Room;
 use crate::cli::load::check::{Expect, Phase, Rules};
@@ -93,6 +94,8 @@ pub(super) struct Run {
     pub(super) is_watching_blocked: bool,
     /// The buffer in which a batch of messages is put together, kept for its capacity.
     pub(super) scratch: Vec<u8>,
+    /// The keys of WebSocket frames.
+    pub(super) masks: Masks,
     pub(super) progress: Progress,
 }
 
@@ -150,6 +153,7 @@ impl Run {
             blocked: Vec::new(),
             is_watching_blocked: false,
             scratch: Vec::new(),
+            masks: Masks::default(),
             progress,
             job,
         }

@@ -17,8 +17,9 @@ use bucle::telnet::codec;
 use super::conn::{ConnState, Outgoing};
 use super::run::Run;
 use crate::cli::load::check::{Expect, Pending, Phase};
-use crate::cli::load::options::Model;
+use crate::cli::load::options::{Model, Protocol};
 use crate::cli::load::stage::Stage;
+use crate::cli::load::websocket::put_frame;
 
 /// Small messages are written together, until a batch has this many bytes.
 const BATCH: usize = 64 * 1024;
@@ -206,11 +207,14 @@ impl Run {
         let begin = batch.len() as u64;
         let conn = &mut self.conns[at];
         let (id, seq) = (conn.id, conn.replies.next_seq());
-        if self.job.load.telnet {
-            let text = self.rules.messages.text(id, seq);
-            codec::escape(&text, batch);
-        } else {
-            self.rules.messages.write(id, seq, batch);
+        let messages = &self.rules.messages;
+        match self.job.load.protocol {
+            Protocol::WebSocket { opcode, .. } => {
+                let (mask, len) = (self.masks.next(), messages.len(id, seq));
+                put_frame(batch, opcode, mask, len, |batch| messages.write(id, seq, batch));
+            }
+            Protocol::Tcp if self.job.load.telnet => codec::escape(&messages.text(id, seq), batch),
+            Protocol::Tcp => messages.write(id, seq, batch),
         }
         let (start, end) = (conn.written + begin, conn.written + batch.len() as u64);
         let message = Pending { seq, phase, due, started: now, sent: None };
@@ -232,8 +236,21 @@ impl Run {
         self.conns[at].outbox.push_back(Outgoing { start, end, seq, since: due, phase, receivers });
     }
 
+    /// The text of a script's step in its wire form.
+    pub(crate) fn on_the_wire(&mut self, text: Vec<u8>) -> Vec<u8> {
+        let mut wire = Vec::new();
+        match self.job.load.protocol {
+            Protocol::WebSocket { opcode, .. } => {
+                put_frame(&mut wire, opcode, self.masks.next(), text.len(), |wire| wire.extend_from_slice(&text));
+            }
+            Protocol::Tcp if self.job.load.telnet => codec::escape(&text, &mut wire),
+            Protocol::Tcp => return text,
+        }
+        wire
+    }
+
     /// Writes the bytes; whether the kernel took all of them.
-    fn write(&mut self, lp: &mut Loop, at: usize, socket: Socket, bytes: &[u8], now: u64) -> bool {
+    pub(crate) fn write(&mut self, lp: &mut Loop, at: usize, socket: Socket, bytes: &[u8], now: u64) -> bool {
         let before = self.conns[at].written;
         self.conns[at].written += bytes.len() as u64;
         if socket.write(lp, bytes) {
@@ -264,6 +281,7 @@ impl Run {
         }
         let now = self.now();
         self.update_taken(lp, at, now);
+        self.answer_kept_ping(lp, at);
         match self.model() {
             Model::Script(_) => self.run_steps(lp, at),
             _ => self.pump(lp, at),

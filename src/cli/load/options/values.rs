@@ -5,6 +5,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bucle::websocket::handshake;
+
 use crate::cli::load::check::{Expect, Fanout};
 use crate::cli::load::units::{count, time};
 use crate::cli::target::Address;
@@ -41,15 +43,29 @@ pub(crate) enum Sources {
     These(Vec<IpAddr>),
 }
 
+/// Where the connections go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Target {
+    /// A host and a port.
+    Tcp(String, u16),
+    WebSocket(handshake::Target),
+}
+
 /// Reads a target as `bucle connect` does, except for unix sockets.
-pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
+pub(crate) fn target(text: &str) -> Result<Target, String> {
+    let scheme = text.split_once("://").map_or(String::new(), |(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_str() {
+        "ws" => return handshake::parse_url(text).map(Target::WebSocket).map_err(|error| error.to_string()),
+        "wss" => return Err(format!("there is no TLS in bucle, so use ws:// instead of {}://", &text[..3])),
+        _ => {}
+    }
     if text.starts_with("unix:") || text.starts_with(['/', '.']) {
         return Err("bucle load connects over TCP only, not to unix sockets; \
                     write it like 127.0.0.1:8080, example.org:80, [::1]:8080, :8080 or 8080"
             .to_owned());
     }
     match Address::parse(text)? {
-        Address::Tcp(host, port) => Ok((host, port)),
+        Address::Tcp(host, port) => Ok(Target::Tcp(host, port)),
         Address::Unix(_) => Err("bucle load connects over TCP only".to_owned()),
     }
 }
@@ -197,7 +213,36 @@ mod tests {
             ("unix:/tmp/x", None),
         ];
         for (text, want) in table {
-            assert_eq!(target(text).ok(), want.map(|(host, port)| (host.to_owned(), port)), "{text:?}");
+            assert_eq!(target(text).ok(), want.map(|(host, port)| Target::Tcp(host.to_owned(), port)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_a_websocket_target() {
+        let table = [
+            ("ws://localhost", Ok(("localhost", 80, "localhost", "/"))),
+            ("ws://localhost:8081", Ok(("localhost", 8081, "localhost:8081", "/"))),
+            ("WS://[::1]:8081/chat?room=1", Ok(("::1", 8081, "[::1]:8081", "/chat?room=1"))),
+            ("wss://localhost", Err("there is no TLS in bucle, so use ws:// instead of wss://")),
+            ("WSS://localhost", Err("use ws:// instead of WSS://")),
+            ("ws://", Err("ws://HOST:PORT/PATH is expected")),
+            ("ws://host:0", Err("a number from 1 to 65535")),
+            ("ws://host/#top", Err("fragment")),
+            ("http://host:80", Err("host:80")),
+        ];
+        for (text, want) in table {
+            match (target(text), want) {
+                (Ok(Target::WebSocket(target)), Ok((host, port, authority, path))) => {
+                    assert_eq!((target.host.as_str(), target.port), (host, port), "{text}");
+                    assert_eq!(
+                        (target.authority.as_str(), target.path_and_query.as_str()),
+                        (authority, path),
+                        "{text}"
+                    );
+                }
+                (Err(why), Err(want)) => assert!(why.contains(want), "{text}: {why}"),
+                (got, want) => panic!("{text}: {got:?} instead of {want:?}"),
+            }
         }
     }
 

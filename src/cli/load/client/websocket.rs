@@ -1,0 +1,290 @@
+//! WebSocket connections: the handshake, frames that arrive, pings, and the close.
+//!
+//! ```text
+//!   Connecting ── connected: request ──▶ 101 ──▶ Ready ── our close frame ──▶ Closing ── the server's ──▶ FIN, Gone
+//!        └── another answer: failed                └── a close frame, a broken rule, a FIN: lost, with a reason
+//! ```
+//!
+//! RFC 6455, 7.1.1 wants the server to close the TCP connection first. So our FIN follows the server's close frame.
+
+use bucle::Loop;
+use bucle::net::Socket;
+use bucle::websocket::frame::{Opcode, Role};
+use bucle::websocket::receiver::{Event, Message, Receiver, Settings, whole_message};
+use bucle::websocket::{CloseCode, Violation};
+
+use super::conn::{ConnState, Loss, WebSocket, Wire};
+use super::connection::Incoming;
+use super::run::Run;
+use crate::cli::load::check::{Finding, Reason};
+use crate::cli::load::message::show;
+use crate::cli::load::options::Protocol;
+use crate::cli::load::websocket::{Failed, Opening, Progress, put_close, put_frame};
+
+/// How many bytes of a frame that breaks a rule are kept for the report.
+const SHOWN: usize = 1000;
+
+/// The end of a WebSocket, by the server.
+pub(super) enum Ending {
+    Close {
+        code: Option<CloseCode>,
+        reason: String,
+    },
+    /// The server broke a rule, with these bytes.
+    Violation(Violation, Vec<u8>),
+}
+
+impl Run {
+    /// The TCP connection is made: sends the request of the handshake. Returns whether there is a handshake.
+    pub(super) fn begin_handshake(&mut self, lp: &mut Loop, at: usize, socket: Socket) -> bool {
+        let (Protocol::WebSocket { target, .. }, Wire::WebSocket(ws)) =
+            (&self.job.load.protocol, &mut self.conns[at].wire)
+        else {
+            return false;
+        };
+        let (opening, request) = Opening::new(target, self.masks.next());
+        ws.opening = Some(Box::new(opening));
+        let now = self.now();
+        self.write(lp, at, socket, &request, now);
+        true
+    }
+
+    /// Bytes have arrived before the connection is open. Returns the frames behind the answer, if it opens the
+    /// connection.
+    pub(super) fn receive_answer<'a>(
+        &mut self,
+        lp: &mut Loop,
+        at: usize,
+        socket: Socket,
+        chunk: &'a mut [u8],
+    ) -> Option<&'a mut [u8]> {
+        let Wire::WebSocket(ws) = &mut self.conns[at].wire else { return None };
+        match ws.opening.as_mut()?.feed(chunk) {
+            Progress::Waits => None,
+            Progress::Failed(failed) => {
+                self.handshake_failed(lp, at, failed);
+                None
+            }
+            Progress::Opened { rest } => {
+                ws.opening = None;
+                self.opened(lp, at);
+                let frames = chunk.len() - rest;
+                (rest > 0 && self.is_current_socket(at, socket) && !self.is_cut_short).then(|| &mut chunk[frames..])
+            }
+        }
+    }
+
+    /// The handshake under way, if the TCP connection is made.
+    pub(super) fn opening(&self, at: usize) -> Option<&Opening> {
+        match &self.conns[at].wire {
+            Wire::WebSocket(ws) => ws.opening.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Counts a failed handshake as a failed connect.
+    pub(super) fn handshake_failed(&mut self, lp: &mut Loop, at: usize, failed: Failed) {
+        let Failed { code, why } = failed;
+        self.book.ledger.first_refusal.get_or_insert(why);
+        self.connect_failed(lp, at, &code);
+    }
+
+    /// Checks the messages in the chunk and answers pings. Returns the end of the connection, if it is in the chunk.
+    pub(super) fn receive_frames(
+        &mut self,
+        lp: &mut Loop,
+        at: usize,
+        ws: &mut WebSocket,
+        chunk: &mut [u8],
+        now: u64,
+    ) -> Option<Ending> {
+        let settings = Settings { role: Role::Client, max_message: self.rules.max_reply, deflate: false };
+        let len = chunk.len();
+        let mut rest = &mut chunk[..];
+        let WebSocket { receiver, ping, is_closed_by_server, .. } = ws;
+        loop {
+            let left = rest.len();
+            match next_event(receiver, &settings, &mut rest) {
+                Ok(None) => return None,
+                Ok(Some(Event::Message(Message::Text(text)))) => {
+                    self.process(at, Incoming::Message(Opcode::Text, text.as_bytes()), now);
+                }
+                Ok(Some(Event::Message(Message::Binary(bytes)))) => {
+                    self.process(at, Incoming::Message(Opcode::Binary, bytes), now);
+                }
+                Ok(Some(Event::Ping(payload))) => self.answer_ping(lp, at, payload, ping),
+                // A pong answers nothing here. Compression was not offered, so RSV1 is a violation.
+                Ok(Some(Event::Pong(_) | Event::Compressed { .. })) => {}
+                Ok(Some(Event::Close { code, reason })) => {
+                    *is_closed_by_server = true;
+                    return Some(Ending::Close { code, reason: reason.to_owned() });
+                }
+                Err(violation) => {
+                    *is_closed_by_server = true;
+                    let bytes = &chunk[len - left..];
+                    return Some(Ending::Violation(violation, bytes[..bytes.len().min(SHOWN)].to_vec()));
+                }
+            }
+        }
+    }
+
+    /// Sends a pong, or keeps the payload if the socket has unsent bytes. Only the latest ping needs an answer (RFC 6455,
+    /// 5.5.3), so a server that pings and does not read costs a bounded amount of memory.
+    fn answer_ping(&mut self, lp: &mut Loop, at: usize, payload: &[u8], kept: &mut Option<Vec<u8>>) {
+        let conn = &self.conns[at];
+        let Some(socket) = conn.socket.filter(|_| conn.is_living()) else { return };
+        if socket.unsent_length(lp) > 0 {
+            *kept = Some(payload.to_vec());
+            return;
+        }
+        self.write_control(lp, at, socket, |out, mask| {
+            put_frame(out, Opcode::Pong, mask, payload.len(), |out| out.extend_from_slice(payload));
+        });
+    }
+
+    /// The socket has sent everything: answers the ping that had to wait.
+    pub(super) fn answer_kept_ping(&mut self, lp: &mut Loop, at: usize) {
+        let Wire::WebSocket(ws) = &mut self.conns[at].wire else { return };
+        if let Some(payload) = ws.ping.take() {
+            let mut kept = None;
+            self.answer_ping(lp, at, &payload, &mut kept);
+        }
+    }
+
+    /// Writes a control frame, which is no message of the run.
+    fn write_control(&mut self, lp: &mut Loop, at: usize, socket: Socket, put: impl FnOnce(&mut Vec<u8>, [u8; 4])) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        put(&mut frame, self.masks.next());
+        let now = self.now();
+        self.conns[at].written += frame.len() as u64;
+        socket.write(lp, &frame[..]);
+        self.scratch = frame;
+        self.update_taken(lp, at, now);
+    }
+
+    /// Sends our close frame.
+    pub(super) fn send_close(&mut self, lp: &mut Loop, at: usize, socket: Socket, code: CloseCode) {
+        self.write_control(lp, at, socket, |out, mask| put_close(out, code, mask));
+    }
+
+    /// The server has sent a close frame, or has broken a rule.
+    pub(super) fn websocket_ended(&mut self, lp: &mut Loop, at: usize, socket: Socket, ending: Ending) {
+        if let Ending::Close { code, .. } = ending {
+            self.count_close(code.unwrap_or(CloseCode::NO_STATUS));
+        }
+        if !self.is_current_socket(at, socket) || self.is_cut_short {
+            return;
+        }
+        let is_closing = self.conns[at].state == ConnState::Closing;
+        match ending {
+            // It answers ours. The server's FIN follows.
+            Ending::Close { .. } if is_closing => socket.end(lp),
+            Ending::Close { code, reason } => {
+                let code = code.unwrap_or(CloseCode::NO_STATUS);
+                let mut why = format!("the server closed the connection before the end: {code}");
+                if !reason.is_empty() {
+                    why += &format!(": {}", show(reason.as_bytes(), SHOWN));
+                }
+                self.send_close(lp, at, socket, code);
+                let is_restart = matches!(
+                    code,
+                    CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::SERVICE_RESTART | CloseCode::TRY_AGAIN_LATER
+                );
+                self.lost_websocket(lp, at, why, is_restart);
+            }
+            Ending::Violation(violation, bytes) => {
+                let why = format!("the server broke a rule: {violation}");
+                let reason = match violation.code {
+                    CloseCode::MESSAGE_TOO_BIG => Reason::TooLong,
+                    _ => Reason::Words(&why),
+                };
+                self.refuse(at, &bytes, reason);
+                if !is_closing {
+                    self.send_close(lp, at, socket, violation.code);
+                    self.conns[at].fault = Some(why);
+                    return self.connection_lost(lp, at, Loss::GivenUp);
+                }
+                self.finished_closing(lp, at);
+            }
+        }
+        self.is_over_by_failure(lp);
+    }
+
+    /// The server has ended the TCP connection without a close frame, or with a reset.
+    pub(super) fn websocket_cut(&mut self, lp: &mut Loop, at: usize, loss: Loss) {
+        let is_missing = self.count_missing_close(at);
+        let why = "the server ended the connection without a close frame".to_owned();
+        if self.conns[at].state != ConnState::Closing {
+            return match loss {
+                Loss::Closed => self.lost_websocket(lp, at, why, true),
+                _ => self.connection_lost(lp, at, loss),
+            };
+        }
+        if loss == Loss::Closed && is_missing {
+            self.refuse(at, b"", Reason::Words(&why));
+        }
+        self.finished_closing(lp, at);
+    }
+
+    /// The server has closed the connection before the end. That is a failure: of the unanswered messages, or else of
+    /// the connection. With `--reconnect`, a server `is_restart`ing with nothing unanswered is no failure.
+    fn lost_websocket(&mut self, lp: &mut Loop, at: usize, why: String, is_restart: bool) {
+        let conn = &self.conns[at];
+        let has_unanswered = conn.pass.is_some() || conn.replies.unanswered() > 0;
+        let is_expected = is_restart && self.job.load.reconnect;
+        if !has_unanswered && !is_expected {
+            self.refuse(at, b"", Reason::Words(&why));
+        }
+        self.conns[at].fault = Some(why);
+        self.connection_lost(lp, at, Loss::Closed);
+    }
+
+    /// Counts a failure of the connection: the wrong reply to its oldest message, or unexpected bytes.
+    fn refuse(&mut self, at: usize, received: &[u8], reason: Reason<'_>) {
+        let now = self.now();
+        let Run { conns, book, rules, .. } = self;
+        let conn = &mut conns[at];
+        // The pass fails when the connection is lost.
+        if conn.pass.is_none() {
+            let id = conn.id;
+            conn.replies.refuse(id, received, reason, &mut |finding: Finding<'_>| book.note(rules, &finding, now));
+        }
+    }
+
+    fn count_close(&mut self, code: CloseCode) {
+        if code != CloseCode::NORMAL {
+            *self.book.ledger.close_codes.entry(code.0).or_default() += 1;
+        }
+    }
+
+    /// An open connection ends: counts the server's close frame as missing if it has not come, and returns that.
+    /// After Ctrl-C close frames are not looked for.
+    pub(super) fn count_missing_close(&mut self, at: usize) -> bool {
+        let Wire::WebSocket(ws) = &mut self.conns[at].wire else { return false };
+        let is_missing = !std::mem::replace(&mut ws.is_closed_by_server, true) && !self.is_cut_short;
+        if is_missing {
+            self.count_close(CloseCode::ABNORMAL);
+        }
+        is_missing
+    }
+
+    /// Whether the run speaks WebSocket.
+    pub(super) fn is_websocket(&self) -> bool {
+        self.job.load.protocol.is_websocket()
+    }
+}
+
+/// The next event in `rest`. A message of one frame, whole in one read, does not touch the receiver.
+fn next_event<'s, 'b: 's>(
+    receiver: &'s mut Receiver,
+    settings: &Settings,
+    rest: &mut &'b mut [u8],
+) -> Result<Option<Event<'s>>, Violation> {
+    if receiver.is_idle()
+        && let Some(message) = whole_message(settings, rest)
+    {
+        return message.map(|message| Some(Event::Message(message)));
+    }
+    receiver.next(settings, rest)
+}
