@@ -122,6 +122,8 @@ impl Ended {
 pub struct Served {
     child: Child,
     pub port: u16,
+    /// With `--http`: the port of the second line.
+    web_port: Option<u16>,
 }
 
 impl Served {
@@ -135,14 +137,25 @@ impl Served {
             .stderr(Stdio::null())
             .spawn()
             .expect("the command starts");
-        let mut served = Served { child, port: 0 };
-        let mut line = String::new();
-        let stdout = served.child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the server prints its address or exits");
-        let port = line.trim_end().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        served.port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
+        let mut served = Served { child, port: 0, web_port: None };
+        let mut stdout = BufReader::new(served.child.stdout.take().expect("it is piped"));
+        served.port = port_in_line(&mut stdout);
+        served.web_port = args.contains(&"--http").then(|| port_in_line(&mut stdout));
         served
     }
+
+    /// The port of its HTTP server.
+    pub fn web_port(&self) -> u16 {
+        self.web_port.expect("it was started with --http")
+    }
+}
+
+/// The port at the end of the next line: `listening on 127.0.0.1:8080` or `listening on ws://127.0.0.1:8081`.
+fn port_in_line(stdout: &mut impl BufRead) -> u16 {
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("the server prints its address or exits");
+    let port = line.trim_end().trim_end_matches('/').rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {line:?}"))
 }
 
 impl Drop for Served {

@@ -8,6 +8,7 @@ mod arguments;
 mod command;
 mod connections;
 mod fanout;
+mod frames;
 mod greetings;
 mod page;
 mod processes;
@@ -19,6 +20,7 @@ mod scripts;
 mod server;
 mod terminal;
 mod times;
+mod websocket;
 
 use std::time::Duration;
 
