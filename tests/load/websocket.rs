@@ -318,6 +318,12 @@ fn a_close_before_the_end_is_a_failure_but_a_restart_is_not() {
         let without_unsent = counters(&report).replace(", unsent 3", "");
         assert_eq!(without_unsent, *want, "{name}: {report}");
     }
+    let server = Server::websocket(|peer| peer.close(b"\x03\xf3"));
+    let ended = load(server.port, &["-c", "2", "--hold", "-d", "10s"]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stdout);
+    for want in ["2 of 1011 (internal error)", "before the end: 1011", "a connection did not behave as it should"] {
+        assert!(ended.stdout.contains(want), "{want}: {}", ended.stdout);
+    }
     // A churn expects an end after each reply, so it does not matter which side closes first.
     let report = load(closing(b"\x03\xe8").port, &["--churn", "-c", "2", "-n", "20", "--json"]).json(0);
     assert_eq!((counters(&report).as_str(), &report["lost"]["closed"]), ("exact 20", &json!(0)));

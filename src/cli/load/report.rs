@@ -426,6 +426,7 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
         1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
         3 => "no connection could be made (exit 3)",
+        4 if matches!(load.model, Model::Hold) => "a connection did not behave as it should (exit 4)",
         4 if failures == 0 && ledger.ended_early.is_some() => "the run ended before a message was sent (exit 4)",
         4 if failures == 0 => "no message was sent in the steady phase (exit 4)",
         4 if ledger.warmup.sent + ledger.steady.sent == 0 => "no message was sent (exit 4)",

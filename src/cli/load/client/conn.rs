@@ -44,7 +44,7 @@ pub(crate) struct Conn {
     pub(crate) taken: u64,
     pub(crate) lines: Lines,
     pub(crate) wire: Wire,
-    /// Why the server has lost the connection, if it was not by a FIN or an RST.
+    /// WebSocket: why the connection is lost, for the report.
     pub(crate) fault: Option<String>,
     /// Whether its next connect uses the source port that is assigned to it; not after that port turned out to be in
     /// use.
