@@ -265,3 +265,43 @@ fn the_checks_do_not_keep_the_loop_running_and_end_with_the_last_connection() {
     talk.clock.advance(Duration::from_secs(10));
     talk.expect_frame(peer, "a ping", PING, "");
 }
+
+/// The close frame is behind messages that are not delivered before the peer has read its answers.
+#[test]
+fn a_slow_peer_that_closes_gets_all_answers_and_the_close() {
+    let mut talk = Talk::new(Options::default());
+    let sent = fill(&mut talk);
+    talk.send(0, masked(CLOSE, close(4000, "done")));
+    talk.settle();
+    talk.peers[0].reads = true;
+    for number in 0..sent {
+        talk.expect_frame(0, &format!("echo {number}"), BINARY, noise_of(number));
+    }
+    talk.expect_frame(0, "the close", CLOSE, close(4000, ""));
+    talk.expect_end(0, "the end", End::Fin);
+    talk.peers.clear();
+    talk.until_told("0 closed 4000 done");
+}
+
+/// A message of 20 bytes is answered with 100,000: one read contains thousands of them.
+#[test]
+fn many_messages_of_one_read_with_large_answers_wait_for_the_peer() {
+    let mut talk = Talk::new(Options::default());
+    let ws = talk.ws(0);
+    talk.peers[0].reads = false;
+    talk.send(0, masked(TEXT, "flood 1 100000").repeat(1_000));
+    talk.until("a peer that is not read", |talk| talk.enter(|lp| ws.socket().is_paused(lp)));
+    for _ in 0..50 {
+        talk.turn();
+        let waiting = talk.enter(|lp| ws.buffered_amount(lp));
+        assert!(waiting <= 300_000, "{waiting} bytes wait");
+    }
+    talk.peers[0].reads = true;
+    for number in 0..1_000 {
+        let frame = talk.frame(0);
+        assert!(frame.payload.len() == 100_000, "answer {number}: {frame:?}");
+        let peer = &mut talk.peers[0];
+        drop(peer.received.drain(..peer.taken));
+        peer.taken = 0;
+    }
+}

@@ -174,6 +174,56 @@ fn slow_subscribers_are_skipped_if_that_is_wanted() {
     talk.expect_frame(0, "again", TEXT, "again");
 }
 
+/// A message that was compressed must be sent: the next one may refer to it. So a message is skipped before.
+#[test]
+fn a_skipped_message_does_not_harm_the_compression_context() {
+    let deflate = DeflateOptions { threshold: 0, server_no_context_takeover: false, ..DeflateOptions::default() };
+    let options =
+        Options { slow: SlowReceiver::Skip, skip_above: 100_000, deflate: Some(deflate), ..Options::default() };
+    let mut talk = Talk::server(options, Scribe::default());
+    talk.open("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    let (endpoint, ws) = (talk.endpoint(), talk.ws(0));
+    talk.enter(|lp| assert!(ws.subscribe(lp, "news")));
+    talk.peers[0].reads = false;
+    let numbered = |number: usize| [&number.to_be_bytes()[..], &noise(20_000)[number % 7..]].concat();
+    let mut sent = Vec::new();
+    // With the context most of a message is a reference, so others fill the connection.
+    let mut skipped = 0;
+    for number in 0.. {
+        assert!(number < 10_000, "nothing is skipped");
+        talk.enter(|lp| {
+            for _ in 0..100 {
+                ws.ping(lp, [0; 125]);
+            }
+        });
+        match talk.enter(|lp| endpoint.publish(lp, "news", &numbered(number))) {
+            Published { receivers: 1, skipped: 0 } => sent.push(number),
+            _ => skipped += 1,
+        }
+        talk.event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        if skipped == 20 {
+            break;
+        }
+    }
+    talk.peers[0].reads = true;
+    talk.until("the drain", |talk| talk.enter(|lp| ws.buffered_amount(lp) == 0));
+    assert_eq!(talk.enter(|lp| endpoint.publish(lp, "news", &numbered(1_000_000))), sent_to(1));
+    sent.push(1_000_000);
+    let mut decompress = Decompress::new(false);
+    for number in sent {
+        let frame = loop {
+            let frame = talk.frame(0);
+            if frame.first != PING {
+                break frame;
+            }
+        };
+        let mut out = Vec::with_capacity(30_000);
+        let input = [&frame.payload[..], &[0, 0, 0xff, 0xff]].concat();
+        decompress.decompress_vec(&input, &mut out, FlushDecompress::Sync).expect("it is DEFLATE");
+        assert!(out == numbered(number), "message {number}");
+    }
+}
+
 #[test]
 fn slow_subscribers_are_disconnected_by_default() {
     let mut talk = members(Options::default(), 2);
