@@ -17,19 +17,26 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// The size of the largest one.
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count(size: usize) {
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
 }
 
 // The only `unsafe` of the project: an allocator cannot be written without it, and this one is only in a test.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        count(layout.size());
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         unsafe { System.dealloc(block, layout) }
     }
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        count(size);
         unsafe { System.realloc(block, layout, size) }
     }
 }
@@ -305,5 +312,64 @@ mod websocket {
         let message = frame(0x81, &[b'x'; 20]);
         let answer_len = answer_len(&message);
         assert_eq!(allocations_of(echo(Some(DeflateOptions::default())), 8, COMPRESSING, message, answer_len), 0);
+    }
+
+    /// The largest allocation while a server with a limit of 100,000 bytes reads `bytes` of a client, and sends `end`.
+    fn largest_allocation(bytes: &[u8], end: &[u8]) -> usize {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let port = event_loop.enter(|lp| {
+            let deflate = Some(DeflateOptions::default());
+            let options = Options { deflate, max_message: 100_000, ..Options::default() };
+            let server = websocket::listen(lp, ("127.0.0.1", 0), options, Echo).expect("a free port");
+            server.port(lp).expect("it is bound")
+        });
+        let mut client = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        client.set_nonblocking(true).expect("a socket");
+        let mut received = Vec::with_capacity(10_000);
+        let mut exchange = |bytes: &[u8], end: &[u8]| {
+            let (mut unsent, mut buf) = (bytes, [0; 1000]);
+            let limit = std::time::Instant::now() + Duration::from_secs(20);
+            while !received.windows(end.len()).any(|window| window == end) {
+                assert!(std::time::Instant::now() < limit, "no answer");
+                if let Ok(n) = client.write(unsent) {
+                    unsent = &unsent[n..];
+                }
+                event_loop.turn(Some(Duration::from_millis(1))).expect("the poll works");
+                if let Ok(n) = client.read(&mut buf) {
+                    received.extend_from_slice(&buf[..n]);
+                }
+            }
+        };
+        exchange(COMPRESSING.as_bytes(), b"\r\n\r\n");
+        LARGEST.set(0);
+        exchange(bytes, end);
+        LARGEST.get()
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_not_stored() {
+        // Five million zeros.
+        let mut bomb = Vec::new();
+        Deflater::new(1, 15).deflate(&vec![0; 5_000_000], &mut bomb, false);
+        assert!(bomb.len() < 60_000, "{}", bomb.len());
+        let bomb = frame(0xc2, &bomb);
+        // Close frames with 1009 (RFC 6455, 7.4.1).
+        let largest = largest_allocation(&bomb, b"\x03\xf1");
+        assert!(largest <= 400_000, "{largest} bytes at once for a bomb");
+        // A frame of 4 GiB, and one that will be complete after the limit.
+        let largest = largest_allocation(&[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1], b"\x03\xf1");
+        assert!(largest <= 1000, "{largest} bytes at once for a claim");
+        let parts = [frame(2, &[0; 60_000]), frame(0, &[0; 40_000]), frame(0, &[0])].concat();
+        let largest = largest_allocation(&parts, b"\x03\xf1");
+        assert!(largest <= 200_000, "{largest} bytes at once for fragments");
+    }
+
+    /// A header that claims an allowed length costs nothing either.
+    #[test]
+    fn a_claimed_length_is_not_allocated() {
+        let claim = [&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0][..], &[1; 10]].concat();
+        // A ping cannot come inside a frame, so the answer is to one before it.
+        let largest = largest_allocation(&[&frame(0x89, b"p")[..], &claim].concat(), b"\x8a\x01p");
+        assert!(largest <= 1000, "{largest} bytes at once for 98,304 that were claimed");
     }
 }
