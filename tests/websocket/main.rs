@@ -135,6 +135,7 @@ impl Handler for Scribe {
             b"pause" => ws.pause(lp),
             b"close" => ws.close(lp, CloseCode(4000), ""),
             b"terminate" => ws.terminate(lp),
+            b"panic" => panic!("on purpose"),
             b"shout" => ws.socket().upgrade(lp, shouting(), ""),
             _ => {}
         }
@@ -152,6 +153,7 @@ impl Handler for Scribe {
         assert!(!ws.is_open(lp));
         assert!(!ws.send(lp, "too late") && !ws.ping(lp, "too late") && !ws.subscribe(lp, "too late"));
         self.note(ws, format!("closed {} {reason}", code.0).trim_end());
+        assert_ne!(reason, "panic", "on purpose");
         if self.reports_close {
             ws.publish(lp, "news", "gone");
         }

@@ -302,3 +302,40 @@ fn a_message_with_the_fin_behind_it_is_answered() {
         talk.expect_story("a FIN", &["0 open", "0 text hola", "0 closed 1006"]);
     }
 }
+
+#[test]
+fn a_panic_in_any_callback_closes_one_connection_and_leaves_the_endpoint_intact() {
+    silence_expected_panics();
+    let deflated = b"\x2a\x48\xcc\xcb\x4c\x06\x00"; // "panic", RFC 7692, 7.2.1.
+    let options = || Options { deflate: Some(websocket::DeflateOptions::default()), ..Options::default() };
+    let table: &[(&str, Vec<u8>)] = &[
+        ("on_ping", masked(PING, "panic")),
+        ("on_ping inside a message", [masked(FIRST_TEXT, "a"), masked(PING, "panic"), masked(LAST, "b")].concat()),
+        ("on_message, compressed", masked(TEXT | RSV1, deflated)),
+        ("on_close", masked(CLOSE, close(4000, "panic"))),
+    ];
+    for (name, bytes) in table {
+        let mut talk = Talk::server(options(), Scribe::default());
+        talk.event_loop.catch_panics(true);
+        talk.open("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        let (other, _) = talk.open("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        let (first, endpoint) = (talk.ws(0), talk.endpoint());
+        talk.enter(|lp| assert!(first.subscribe(lp, "news")));
+        talk.send(0, bytes);
+        talk.until("the end", |talk| talk.peers[0].end.is_some());
+        talk.peers[0].stream.shutdown(std::net::Shutdown::Both).ok();
+        talk.until("the close", |talk| talk.story.borrow().iter().any(|line| line.starts_with("0 closed")));
+        assert_eq!(talk.enter(|lp| lp.caught_panics()), 1, "{name}");
+        talk.expect_alive(other, name);
+        let (third, _) = talk.open("");
+        talk.expect_alive(third, name);
+        talk.enter(|lp| assert_eq!(endpoint.subscribers(lp, "news"), 0, "{name}"));
+    }
+    let mut talk = Talk::server(options(), Scribe { at_open: Some(|_, _| panic!("on purpose")), ..Scribe::default() });
+    talk.event_loop.catch_panics(true);
+    for number in 0..3 {
+        let (peer, _) = talk.open("");
+        talk.until("the end", |talk| talk.peers[peer].end.is_some());
+        talk.until_told(&format!("{number} closed 1006"));
+    }
+}

@@ -305,3 +305,11 @@ fn many_messages_of_one_read_with_large_answers_wait_for_the_peer() {
         peer.taken = 0;
     }
 }
+
+#[test]
+fn a_connection_that_is_destroyed_by_its_own_send_gets_no_further_message() {
+    let mut talk = Talk::new(Options::default());
+    talk.peers[0].reads = false;
+    talk.send(0, [masked(TEXT, "flood 300 100000"), masked(TEXT, "never")].concat());
+    talk.expect_story("too slow", &["0 open", "0 text flood 300 100000", "0 error E_TOO_SLOW", "0 closed 1006"]);
+}
