@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Harness ─┬─ bucle serve …         a process with its own memory, descriptors and processor time
-//!            ├─ HealthyClient         must be served throughout, byte for byte
+//!            ├─ HealthyClient         must be served throughout, byte for byte; another one if there is `--http`
 //!            └─ fault(&harness)       peers misbehave; then these must hold:
 //!                 ├─ the healthy client was served during the fault, and is served after it
 //!                 ├─ the peak of memory stayed within the fault's allowance
@@ -14,7 +14,7 @@
 //! No check depends on the speed of the server, because the machine may be busy. Measured times are printed
 //! (`--nocapture` shows them).
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ const QUIET_TICKS: u64 = 1;
 #[derive(Clone, Copy)]
 pub struct Fault {
     pub name: &'static str,
+    /// The arguments of the server in the test of its own.
+    pub args: &'static str,
     pub run: fn(&Harness),
     /// How much more memory the server may use during the fault, in MiB.
     pub allowance: u64,
@@ -39,9 +41,10 @@ pub struct Fault {
 
 /// Lists the faults of a file, and makes a test of each, with a server of its own.
 macro_rules! faults {
-    ($($(#[$doc:meta])* $name:ident on $kind:literal within $allowance:literal MiB;)*) => {
+    ($($(#[$doc:meta])* $name:ident on $args:literal within $allowance:literal MiB;)*) => {
         pub const FAULTS: &[$crate::harness::Fault] = &[$($crate::harness::Fault {
             name: stringify!($name),
+            args: $args,
             run: $name,
             allowance: $allowance,
         }),*];
@@ -52,7 +55,7 @@ macro_rules! faults {
                 #[test]
                 fn $name() {
                     let fault = super::FAULTS.iter().find(|fault| fault.name == stringify!($name));
-                    $crate::harness::survives_alone($kind, fault.expect("it is in the list"));
+                    $crate::harness::survives_alone(fault.expect("it is in the list"));
                 }
             )*
         }
@@ -61,8 +64,8 @@ macro_rules! faults {
 pub(crate) use faults;
 
 /// Runs one fault against a fresh server.
-pub fn survives_alone(kind: &str, fault: &Fault) {
-    let harness = Harness::of(&[kind]);
+pub fn survives_alone(fault: &Fault) {
+    let harness = Harness::of(&fault.args.split(' ').collect::<Vec<_>>());
     let cost = harness.survives(fault);
     assert!(cost.growth <= fault.allowance * MIB, "{} KiB more than before", cost.growth);
     harness.end();
@@ -100,8 +103,10 @@ pub struct Cost {
 pub struct Harness {
     pub server: Server,
     pub healthy: HealthyClient,
+    /// The healthy WebSocket client of a server with `--http`.
+    web_healthy: Option<HealthyClient>,
     is_chat: bool,
-    /// The number of descriptors of the server while only the healthy client is connected.
+    /// The number of descriptors of the server while only the healthy clients are connected.
     descriptors: usize,
 }
 
@@ -110,24 +115,24 @@ impl Harness {
         let server = Server::start(args);
         let is_chat = args.first() == Some(&"chat");
         let healthy = HealthyClient::of(server.address, is_chat);
+        let web_healthy = server.web.map(|web| HealthyClient::of_web(web, is_chat));
         let descriptors = server.vitals().descriptors();
-        Harness { server, healthy, is_chat, descriptors }
+        Harness { server, healthy, web_healthy, is_chat, descriptors }
     }
 
     /// Runs the fault, and checks everything that must hold during and after it.
     pub fn survives(&self, fault: &Fault) -> Cost {
         let vitals = self.server.vitals();
-        self.healthy.report();
+        self.report();
         vitals.forget_peak();
         let before = vitals.peak();
         let began = Instant::now();
         (fault.run)(self);
-        self.healthy.wait_for_lines(3);
+        self.wait_for_healthy_lines(3);
         let took = began.elapsed();
         self.wait_until_all_are_closed();
         self.wait_until_it_sleeps();
-        let cost =
-            Cost { report: self.healthy.report(), growth: vitals.peak().saturating_sub(before), peak: vitals.peak() };
+        let cost = Cost { report: self.report(), growth: vitals.peak().saturating_sub(before), peak: vitals.peak() };
         println!(
             "{:44} {:6.2} s   slowest line {:8.2} ms   memory {:6.1} +{:5.1} MiB, now {:5.1}",
             fault.name,
@@ -141,9 +146,32 @@ impl Harness {
         cost
     }
 
-    /// Ends the healthy client. Panics if it has failed.
+    /// Ends the healthy clients. Panics if one has failed.
     pub fn end(self) {
         self.healthy.end();
+        if let Some(web_healthy) = self.web_healthy {
+            web_healthy.end();
+        }
+    }
+
+    /// The experience of the healthy clients since the last call.
+    pub fn report(&self) -> Report {
+        let (telnet, web) = (self.healthy.report(), self.web_healthy.as_ref().map(HealthyClient::report));
+        let web = web.unwrap_or_default();
+        Report { lines: telnet.lines + web.lines, worst: telnet.worst.max(web.worst) }
+    }
+
+    /// Waits until each healthy client has got `more` of its lines.
+    pub fn wait_for_healthy_lines(&self, more: u64) {
+        self.healthy.wait_for_lines(more);
+        if let Some(web_healthy) = &self.web_healthy {
+            web_healthy.wait_for_lines(more);
+        }
+    }
+
+    /// The address of `--http`.
+    pub fn web(&self) -> SocketAddr {
+        self.server.web.expect("this server has --http")
     }
 
     pub fn is_chat(&self) -> bool {
@@ -177,6 +205,7 @@ impl Harness {
     /// receive them.
     pub fn talk(&self, bytes: usize, others: &[&super::talk::Listener]) {
         let mut listeners = vec![&*self.healthy.talk];
+        listeners.extend(self.web_healthy.as_ref().map(|healthy| &*healthy.talk));
         listeners.extend(others.iter().map(|listener| &*listener.talk));
         Talker::of(self.server.address).talk(bytes, 1000, self.is_chat, &listeners);
     }
@@ -191,11 +220,15 @@ impl Harness {
         let vitals = self.server.vitals();
         let began = Instant::now();
         loop {
-            let used = self.healthy.pause_while(|| {
+            let count = || {
                 let before = vitals.ticks();
                 // Not a wait for an event: it is the span in which the ticks are counted.
                 thread::sleep(QUIET);
                 vitals.ticks() - before
+            };
+            let used = self.healthy.pause_while(|| match &self.web_healthy {
+                Some(web_healthy) => web_healthy.pause_while(count),
+                None => count(),
             });
             if used <= QUIET_TICKS {
                 return;

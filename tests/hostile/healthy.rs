@@ -1,11 +1,11 @@
 //! The healthy client: it behaves well, and the server must serve it promptly and correctly whatever other peers do.
 //!
-//! It sends a line, waits until the line comes back, and sends the next. It also checks the lines of other members,
+//! It sends a line, over TCP or as a WebSocket message, waits until the line comes back, and sends the next. It also checks the lines of other members,
 //! as far as their content is known:
 //!
 //! | a line that begins with | is |
 //! |---|---|
-//! | `healthy N ` | a line of this client: the one that it waits for and no other |
+//! | `healthy BY N `, where BY is `tcp` or `web` | of this client: the one that it waits for and no other |
 //! | `talk ID N ` | a line of a [`Talker`](super::talk::Talker): the next number of that talker |
 //! | `never` | the first half of a line whose sender was reset: no member may receive it |
 
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::peer::without_nick;
 use super::talk::LineCount;
+use super::web_peer::WebPeer;
 
 /// How long the client waits for its line. Far more than the second that a flood may take: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -92,14 +93,24 @@ pub struct HealthyClient {
 
 impl HealthyClient {
     pub fn of(server: SocketAddr, is_chat: bool) -> HealthyClient {
+        let stream = TcpStream::connect(server).expect("the server listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        HealthyClient::on(Channel::Tcp(BufReader::with_capacity(64 * 1024, stream)), is_chat)
+    }
+
+    /// A client of a server with `--http`.
+    pub fn of_web(server: SocketAddr, is_chat: bool) -> HealthyClient {
+        HealthyClient::on(Channel::WebSocket(WebPeer::open(server)), is_chat)
+    }
+
+    fn on(channel: Channel, is_chat: bool) -> HealthyClient {
         let progress = Arc::<Progress>::default();
         let checker = LineChecker::new(is_chat);
         let talk = Arc::clone(&checker.talk);
-        let stream = TcpStream::connect(server).expect("the server listens");
-        stream.set_nodelay(true).expect("a socket");
         let thread = {
             let progress = Arc::clone(&progress);
-            thread::spawn(move || run(&stream, &progress, checker))
+            thread::spawn(move || run(channel, &progress, checker))
         };
         let healthy = HealthyClient { progress, talk, thread: Some(thread) };
         healthy.wait_for_lines(1);
@@ -163,28 +174,59 @@ impl Drop for HealthyClient {
     }
 }
 
-fn run(stream: &TcpStream, progress: &Progress, mut checker: LineChecker) {
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    let mut reader = BufReader::with_capacity(64 * 1024, stream);
-    let mut received = Vec::new();
-    let mut number = 0_u64;
-    while !progress.must_stop.load(Ordering::Acquire) {
-        let text = format!("healthy {number} ¡{}!", "hola, ñandú €".repeat(number as usize % 8));
-        let sent = Instant::now();
-        (&mut &*stream).write_all(format!("{text}\r\n").as_bytes()).expect("the server reads");
-        loop {
-            received.clear();
-            match reader.read_until(b'\n', &mut received) {
+/// How the client reaches the server.
+enum Channel {
+    Tcp(BufReader<TcpStream>),
+    WebSocket(WebPeer),
+}
+
+impl Channel {
+    fn send(&mut self, text: &str) {
+        match self {
+            Channel::Tcp(stream) => {
+                stream.get_ref().write_all(format!("{text}\r\n").as_bytes()).expect("the server reads");
+            }
+            Channel::WebSocket(peer) => peer.send_text(text),
+        }
+    }
+
+    /// Reads the next line, with its line break.
+    fn receive(&mut self, line: &mut Vec<u8>) {
+        match self {
+            Channel::WebSocket(peer) => {
+                line.extend_from_slice(peer.text().as_bytes());
+                line.push(b'\n');
+            }
+            Channel::Tcp(stream) => match stream.read_until(b'\n', line) {
                 Ok(0) => panic!("the server closed the connection of the healthy client"),
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    panic!("no answer to {text:?} for {PATIENCE:?}")
+                    panic!("no line for {PATIENCE:?}")
                 }
                 Err(error) => panic!("the healthy client was disconnected: {error}"),
-            }
+            },
+        }
+    }
+}
+
+fn run(mut channel: Channel, progress: &Progress, mut checker: LineChecker) {
+    let own = match &channel {
+        Channel::Tcp(_) => "healthy tcp ",
+        Channel::WebSocket(_) => "healthy web ",
+    };
+    let mut received = Vec::new();
+    let mut number = 0_u64;
+    while !progress.must_stop.load(Ordering::Acquire) {
+        let text = format!("{own}{number} ¡{}!", "hola, ñandú €".repeat(number as usize % 8));
+        let sent = Instant::now();
+        channel.send(&text);
+        loop {
+            received.clear();
+            channel.receive(&mut received);
             checker.check(&received);
-            let line = received.strip_suffix(b"\r\n").unwrap_or(&received);
-            if without_nick(line).starts_with(b"healthy ") {
+            let line = received.strip_suffix(b"\n").unwrap_or(&received);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if without_nick(line).starts_with(own.as_bytes()) {
                 assert_eq!(
                     String::from_utf8_lossy(without_nick(line)),
                     text,

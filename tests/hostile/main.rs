@@ -22,11 +22,14 @@ mod harness;
 mod healthy;
 mod peer;
 mod talk;
+mod web_peer;
 
 mod bytes;
 mod connecting;
 mod floods;
+mod http;
 mod leaving;
 mod machine;
 mod slow;
+mod websocket;
 mod whole;

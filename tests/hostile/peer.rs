@@ -1,6 +1,6 @@
 //! A peer that the test controls step by step, well behaved or not.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,13 @@ impl Peer {
             line.pop();
         }
         line
+    }
+
+    /// Reads this number of bytes.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.stream.read_exact(&mut bytes).expect("the server goes on");
+        bytes
     }
 
     /// Reads lines until one is `text`, from any member.

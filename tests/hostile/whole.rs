@@ -2,7 +2,7 @@
 
 use super::harness::{Fault, Harness};
 use super::vitals::MIB;
-use super::{bytes, connecting, floods, leaving, machine, slow};
+use super::{bytes, connecting, floods, http, leaving, machine, slow, websocket};
 
 /// The most memory that the server may ever use, during any fault.
 const PEAK: u64 = 96 * MIB;
@@ -11,24 +11,29 @@ const PEAK: u64 = 96 * MIB;
 /// free blocks between blocks that are still in use.
 const KEPT: u64 = 2 * MIB;
 
-fn all_faults() -> impl Iterator<Item = &'static Fault> {
-    let files = [connecting::FAULTS, leaving::FAULTS, slow::FAULTS, floods::FAULTS, bytes::FAULTS, machine::FAULTS];
-    files.into_iter().flatten()
+const TCP: &[&[Fault]] =
+    &[connecting::FAULTS, leaving::FAULTS, slow::FAULTS, floods::FAULTS, bytes::FAULTS, machine::FAULTS];
+
+/// The faults of a server with `--http` that are made for this kind of server.
+fn web_faults(kind: &str) -> Vec<Fault> {
+    let all = http::FAULTS.iter().chain(websocket::FAULTS);
+    all.filter(|fault| fault.args.starts_with(kind)).copied().collect()
 }
 
-fn survives_everything(kind: &str) {
-    let harness = Harness::of(&[kind]);
+fn survives_everything(args: &[&str], faults: &[Fault]) {
+    let harness = Harness::of(args);
+    let kind = args[0];
     let vitals = harness.server.vitals();
     let before = vitals.memory();
     let (mut worst, mut peak) = (Default::default(), 0);
-    for fault in all_faults() {
+    for fault in faults {
         let cost = harness.survives(fault);
         worst = cost.report.worst.max(worst);
         peak = cost.peak.max(peak);
     }
-    let (lines, after) = (harness.healthy.report().lines, vitals.memory());
+    let (lines, after) = (harness.report().lines, vitals.memory());
     println!(
-        "{kind}: {lines} lines of the healthy client came back in order, the slowest after {worst:.1?}; memory {before} KiB before, {after} after, {peak} at the peak"
+        "{kind}: {lines} lines of the healthy clients came back in order, the slowest after {worst:.1?}; memory {before} KiB before, {after} after, {peak} at the peak"
     );
     harness.end();
     assert!(peak <= PEAK, "{peak} KiB at the peak");
@@ -37,10 +42,20 @@ fn survives_everything(kind: &str) {
 
 #[test]
 fn a_relay_survives_everything() {
-    survives_everything("relay");
+    survives_everything(&["relay"], &TCP.concat());
 }
 
 #[test]
 fn a_chat_survives_everything() {
-    survives_everything("chat");
+    survives_everything(&["chat"], &TCP.concat());
+}
+
+#[test]
+fn a_web_echo_survives_everything() {
+    survives_everything(&["echo", "--http", "0", "--handshake-timeout", "3s"], &web_faults("echo"));
+}
+
+#[test]
+fn a_web_chat_survives_everything() {
+    survives_everything(&["chat", "--http", "0", "--handshake-timeout", "3s"], &web_faults("chat"));
 }

@@ -19,6 +19,8 @@ const LOG_LIMIT: usize = 4 * 1024 * 1024;
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
+    /// The address of `--http`.
+    pub web: Option<SocketAddr>,
     log: Arc<Mutex<Vec<u8>>>,
     log_reader: Option<thread::JoinHandle<()>>,
 }
@@ -49,16 +51,25 @@ impl Server {
             })
         });
         let stdout = child.stdout.take().expect("it is piped");
-        let mut server = Server { child, address: (Ipv4Addr::LOCALHOST, 0).into(), log, log_reader };
-        let (sender, first_line) = mpsc::channel();
+        let mut server = Server { child, address: (Ipv4Addr::LOCALHOST, 0).into(), web: None, log, log_reader };
+        let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
-            let mut line = String::new();
-            let _ = BufReader::new(stdout).read_line(&mut line);
-            sender.send(line)
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
         });
-        let line = first_line.recv_timeout(LIMIT).expect("a line on stdout");
-        let port = line.trim_end().rsplit_once("127.0.0.1:").and_then(|(_, port)| port.parse().ok());
-        server.address.set_port(port.unwrap_or_else(|| panic!("{line:?} contains no port; {}", server.log())));
+        let next_address = || {
+            let line = lines.recv_timeout(LIMIT).expect("a line on stdout");
+            let port = line.rsplit_once("127.0.0.1:").and_then(|(_, port)| port.parse::<u16>().ok());
+            let port = port.unwrap_or_else(|| panic!("{line:?} contains no port; {}", server.log()));
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+        };
+        let address = next_address();
+        let has_web = command.get_args().any(|arg| arg == "--http");
+        let web = has_web.then(next_address);
+        (server.address, server.web) = (address, web);
         server
     }
 
