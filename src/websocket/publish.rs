@@ -107,13 +107,16 @@ pub fn broadcast<'a>(
     let payload = message.as_bytes();
     let mut frame = mem::take(&mut lp.layer_mut::<Registry>().broadcast);
     frame.clear();
-    push_frame(&mut frame, message, false, payload);
     let mut compressed = Compressed::default();
     let mut published = Published::default();
     for ws in receivers {
         let tag = ws.0.tag(lp);
         if tag & (tag::OPEN | tag::CLOSE_SENT) != tag::OPEN {
             continue;
+        }
+        // Made for the first receiver: a chat may have none here.
+        if frame.is_empty() {
+            push_frame(&mut frame, message, false, payload);
         }
         if ws.0.needs_drain(lp) && is_skipped(lp, ws, frame.len()) {
             published.skipped += 1;

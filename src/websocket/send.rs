@@ -208,9 +208,14 @@ impl WebSocket {
 /// How large a scratch buffer may stay between two messages: one full read.
 const SCRATCH: usize = 64 * 1024;
 
-/// Puts a scratch buffer back. A large one is shrunk, so that one large message costs no memory later.
+/// Puts a scratch buffer back. A larger one is freed: a block that stays above blocks of connections would keep their
+/// memory in the process after they have closed.
 pub(super) fn give_back(place: &mut Vec<u8>, mut buffer: Vec<u8>) {
     buffer.clear();
-    buffer.shrink_to(SCRATCH);
+    if buffer.capacity() > SCRATCH {
+        // Shrunk first: glibc raises its mmap threshold when a large block is freed.
+        buffer.shrink_to(SCRATCH);
+        buffer = Vec::new();
+    }
     *place = buffer;
 }
