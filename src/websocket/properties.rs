@@ -173,7 +173,7 @@ fn receive_as_glue_does(settings: &Settings, chunks: &[&[u8]]) -> Outcome {
 }
 
 fn check_memory(settings: &Settings, receiver: &Receiver) {
-    assert!(receiver.kept_bytes() <= settings.max_message + MAX_CONTROL_LEN, "memory is bounded");
+    assert!(receiver.kept_bytes() <= settings.limit(settings.deflate) + MAX_CONTROL_LEN, "memory is bounded");
 }
 
 /// A reference that reads a byte at a time and looks at the message from its start after each byte.
@@ -215,7 +215,8 @@ pub(super) fn receive_plainly(settings: &Settings, bytes: &[u8]) -> (Vec<Owned>,
         let is_masked = second >= 0x80;
         refuse_if!(is_masked != (settings.role == Role::Server), PROTOCOL);
         refuse_if!(is_control && second % 128 > 125 || opcode == 8 && second % 128 == 1, PROTOCOL);
-        let room = settings.max_message - message.as_ref().map_or(0, |(_, payload)| payload.len());
+        let (start, so_far) = message.as_ref().map_or((first, 0), |(start, payload)| (*start, payload.len()));
+        let room = settings.limit(start & 0x40 != 0) - so_far;
         let is_too_big = |len: u64, missing: u32| !is_control && u128::from(len) << (8 * missing) > room as u128;
         let mut len = 0;
         match second % 128 {

@@ -15,7 +15,7 @@
 //! only what is unfinished: a cut header, a cut control frame, a message whose end has not arrived. A connection
 //! between two messages needs no receiver.
 //!
-//! The memory of a connection is bounded by [`Settings::max_message`] and one control frame. A length in a header
+//! The memory of a connection is bounded by [`Settings::limit`] and one control frame. A length in a header
 //! allocates nothing: the buffer grows with the bytes that arrive, to at most twice their number. A fragment costs its
 //! bytes and nothing else, so a message of many empty fragments is harmless.
 //!
@@ -37,10 +37,22 @@ const FIRST_ROOM: usize = 64;
 pub struct Settings {
     /// Which side we are.
     pub role: Role,
-    /// The largest message in bytes, over all its fragments. If it is compressed, its compressed size counts here.
+    /// The largest message in bytes, over all its fragments. See [`limit`](Settings::limit) for compressed messages.
     pub max_message: usize,
     /// Whether permessage-deflate was agreed on, so that messages may be compressed (RFC 7692).
     pub deflate: bool,
+}
+
+impl Settings {
+    /// How many bytes of payload a message may have on the wire.
+    ///
+    /// Bytes in which the compressor finds no repetition become longer: with the fixed codes of DEFLATE a byte has at
+    /// most 9 bits (RFC 1951, 3.2.6). So the limit of a compressed message is an eighth larger, and has room for the
+    /// headers of blocks. The caller compares the inflated message with `max_message`.
+    pub fn limit(&self, is_compressed: bool) -> usize {
+        let more = if is_compressed { self.max_message / 8 + 64 } else { 0 };
+        self.max_message.saturating_add(more)
+    }
 }
 
 /// A message that is not compressed.
@@ -210,7 +222,7 @@ impl Receiver {
         is_between_messages && self.frame.is_none() && self.header_len == 0 && !self.is_over
     }
 
-    /// Bytes of heap that the receiver owns: at most [`Settings::max_message`] and 125 for a control frame.
+    /// Bytes of heap that the receiver owns: at most [`Settings::limit`] and 125 for a control frame.
     ///
     /// The bytes of an event are freed with the call of [`next`](Receiver::next) after it.
     pub fn kept_bytes(&self) -> usize {
@@ -242,7 +254,7 @@ impl Receiver {
                 Some(frame) => frame,
                 None => {
                     let Some(header) = self.take_header(settings, rest)? else { return Ok(None) };
-                    // The length is at most `max_message`, so it fits.
+                    // The length is at most `limit`, so it fits.
                     let mut frame =
                         Frame { left: header.len as usize, key: header.mask, opcode: header.opcode, fin: header.fin };
                     let is_one_frame = header.fin && header.opcode != Opcode::Continuation;
@@ -310,7 +322,9 @@ impl Receiver {
 
     /// Reads a header, and checks whether its frame may come now (RFC 6455, 5.4).
     fn parse_header(&self, settings: &Settings, bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
+        let mut is_compressed = false;
         if let [first, ..] = *bytes {
+            is_compressed = self.message.as_ref().map_or(first & RSV1 != 0, Partial::is_compressed);
             match Opcode::of(first) {
                 Some(Opcode::Continuation) if self.message.is_none() => {
                     return Err(Violation::protocol("a continuation frame without a message to continue"));
@@ -325,7 +339,7 @@ impl Receiver {
             }
         }
         let so_far = self.message.as_ref().map_or(0, Partial::len);
-        Header::parse(bytes, settings.role, settings.max_message.saturating_sub(so_far) as u64)
+        Header::parse(bytes, settings.role, settings.limit(is_compressed).saturating_sub(so_far) as u64)
     }
 
     /// Makes a place for the payload of a frame that is not whole, or not the only one of its message.
@@ -343,7 +357,7 @@ impl Receiver {
         if frame.opcode.is_control() {
             self.control.extend_from_slice(part);
         } else if let Some(message) = &mut self.message {
-            let max_len = if frame.fin { message.len() + frame.left } else { settings.max_message };
+            let max_len = if frame.fin { message.len() + frame.left } else { settings.limit(message.is_compressed()) };
             message.append(part, max_len).map_err(invalid_text)?;
         }
         Ok(())
@@ -357,6 +371,10 @@ impl Partial {
             Opcode::Text => Partial::Text { text: String::new(), check: Utf8Check::default() },
             _ => Partial::Binary(Vec::new()),
         }
+    }
+
+    fn is_compressed(&self) -> bool {
+        matches!(self, Partial::Compressed { .. })
     }
 
     /// Bytes of the message so far, with those of a cut character.

@@ -146,7 +146,7 @@ fn refuses_a_stream_at_the_byte_that_is_wrong() {
         ("10.4: with a cut character", small, b"\x01\x03a\xe2\x82\x80\x02", TOO_BIG),
         ("10.4: a long form", small, b"\x82\x7e\x01", TOO_BIG),
         ("10.4: a masked 8 EiB", large, b"\x82\xff\x7f", TOO_BIG),
-        ("10.4: compressed", small_with_deflate, b"\x42\x04abcd\x00\x01", TOO_BIG),
+        ("10.4: compressed", small_with_deflate, b"\x42\x04abcd\x00\x41", TOO_BIG),
         ("8.1: text that is not UTF-8", CLIENT, b"\x81\x05a\xff", INVALID),
         ("8.1: masked", SERVER, b"\x81\x85\x37\xfa\x21\x3d\x56\x05", INVALID),
         ("8.1: in a later fragment", CLIENT, b"\x01\x01a\x00\x05\xc0", INVALID),
@@ -268,12 +268,15 @@ fn only_whole_messages_take_the_short_way() {
 fn the_limit_is_exact_over_all_fragments() {
     let settings = Settings { max_message: 10, deflate: true, ..CLIENT };
     for first in [0x01, 0x02, 0x41, 0x42] {
-        for split in 0..=10 {
+        let is_compressed = first & 0x40 != 0;
+        let limit = settings.limit(is_compressed);
+        assert_eq!(limit, if is_compressed { 10 + 1 + 64 } else { 10 });
+        for split in 0..=limit {
             let start = frame(Role::Client, first, &vec![b'a'; split]);
-            let fits = frame(Role::Client, 0x80, &vec![b'a'; 10 - split]);
+            let fits = frame(Role::Client, 0x80, &vec![b'a'; limit - split]);
             let outcome = receive(&settings, &[&start, &fits]);
             assert_eq!((outcome.events.len(), outcome.violation), (1, None), "{first:#x}, {split} bytes first");
-            let above = frame(Role::Client, 0x80, &vec![b'a'; 11 - split]);
+            let above = frame(Role::Client, 0x80, &vec![b'a'; limit + 1 - split]);
             let violation = receive(&settings, &[&start, &above]).violation;
             assert_eq!(violation.map(|found| found.0.code), Some(TOO_BIG), "{first:#x}, {split} bytes first");
         }
