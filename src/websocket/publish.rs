@@ -158,12 +158,13 @@ fn is_skipped(lp: &Loop, ws: WebSocket, len: usize) -> bool {
 }
 
 /// The compressed frame of a broadcast. It is made when the first connection needs it. Endpoints with different levels
-/// get frames of the level that came first.
+/// get frames of the level that came first. Empty if compression makes the message longer.
 #[derive(Default)]
 struct Compressed(Option<Vec<u8>>);
 
 impl Compressed {
-    /// `None` if the message is below the threshold of the connection's endpoint.
+    /// `None` if the message is sent as it is: it is below the threshold of the connection's endpoint, or compression
+    /// makes it longer.
     fn for_level(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) -> Option<&[u8]> {
         let deflate = ws.endpoint(lp)?.options.deflate.as_ref()?;
         let payload = message.as_bytes();
@@ -171,12 +172,16 @@ impl Compressed {
             return None;
         }
         let level = deflate.level;
-        Some(self.0.get_or_insert_with(|| {
+        let frame = self.0.get_or_insert_with(|| {
             let mut bytes = Vec::new();
             lp.layer_mut::<Registry>().deflater(level, 15).deflate(payload, &mut bytes, false);
-            let mut frame = Vec::with_capacity(bytes.len() + 10);
-            push_frame(&mut frame, message, true, &bytes);
+            let mut frame = Vec::new();
+            if bytes.len() < payload.len() {
+                frame.reserve_exact(bytes.len() + 10);
+                push_frame(&mut frame, message, true, &bytes);
+            }
             frame
-        }))
+        });
+        (!frame.is_empty()).then_some(frame.as_slice())
     }
 }

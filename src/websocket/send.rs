@@ -128,8 +128,11 @@ impl WebSocket {
         }
         let mut compressed = mem::take(&mut lp.layer_mut::<Registry>().outgoing);
         compressed.clear();
-        self.compress(lp, payload, &mut compressed);
-        let result = self.send_frame(lp, header(message.opcode(), true, compressed.len()), &compressed);
+        let result = if self.compress(lp, payload, &mut compressed) {
+            self.send_frame(lp, header(message.opcode(), true, compressed.len()), &compressed)
+        } else {
+            self.send_frame(lp, header(message.opcode(), false, payload.len()), payload)
+        };
         give_back(&mut lp.layer_mut::<Registry>().outgoing, compressed);
         result
     }
@@ -140,22 +143,31 @@ impl WebSocket {
         deflate.map_or(0, |deflate| deflate.threshold)
     }
 
-    /// Compresses a payload, with the stream of this connection or the shared one.
-    fn compress(self, lp: &mut Loop, payload: &[u8], out: &mut Vec<u8>) {
+    /// Compresses a payload, with the stream of this connection or the shared one. Returns `false` if the payload must
+    /// be sent as it is, because compression makes it longer. Then the peer's limit could refuse it.
+    fn compress(self, lp: &mut Loop, payload: &[u8], out: &mut Vec<u8>) -> bool {
         let deflate = self.endpoint(lp).and_then(|endpoint| endpoint.options.deflate.as_ref());
         let level = deflate.map_or(1, |deflate| deflate.level);
         let is_client = self.is_client(lp);
+        let mut bits = 15;
         if self.0.tag(lp) & tag::OWN_STREAMS != 0
             && let Some(streams) = self.0.entry_mut::<OwnStreams>(lp)
         {
             let (keeps_context, window_bits) = outgoing(streams.params, is_client);
             if keeps_context {
                 let deflater = streams.deflater.get_or_insert_with(|| Deflater::new(level, window_bits));
-                return deflater.deflate(payload, out, true);
+                deflater.deflate(payload, out, true);
+                // A short message is sent compressed all the same: the next one may repeat it.
+                let is_worth_it = out.len() < payload.len() || payload.len() < 1 << window_bits;
+                if !is_worth_it {
+                    deflater.forget();
+                }
+                return is_worth_it;
             }
-            return lp.layer_mut::<Registry>().deflater(level, window_bits).deflate(payload, out, false);
+            bits = window_bits;
         }
-        lp.layer_mut::<Registry>().deflater(level, 15).deflate(payload, out, false);
+        lp.layer_mut::<Registry>().deflater(level, bits).deflate(payload, out, false);
+        out.len() < payload.len()
     }
 
     /// Sends a frame, masked if this side is the client.

@@ -63,8 +63,8 @@ impl Deflater {
 
     /// Compresses one whole message and appends it to `out`, as it is sent.
     ///
-    /// With `keeps_context` the next message may refer to this one. Then this message must be sent: without it the
-    /// receiver cannot decompress the next one.
+    /// With `keeps_context` the next message may refer to this one. Then this message must be sent, or
+    /// [forgotten](Self::forget): without it the receiver cannot decompress the next one.
     pub fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>, keeps_context: bool) {
         if payload.is_empty() {
             // A flush without new input produces nothing.
@@ -88,8 +88,14 @@ impl Deflater {
         debug_assert!(out[..len].ends_with(&TAIL), "a flush ends with an empty stored block");
         out.truncate(len - TAIL.len());
         if !keeps_context {
-            self.stream.reset();
+            self.forget();
         }
+    }
+
+    /// Forgets the context: the next message does not refer to earlier ones. After this the last message need not be
+    /// sent.
+    pub fn forget(&mut self) {
+        self.stream.reset();
     }
 }
 

@@ -124,6 +124,20 @@ fn context_is_taken_over_only_if_it_is_kept() {
 }
 
 #[test]
+fn a_message_that_is_forgotten_need_not_be_sent() {
+    let (mut deflater, mut inflater) = (Deflater::new(1, 15), Inflater::new());
+    let message = sample(5_000);
+    for is_sent in [true, false, true, true] {
+        let compressed = deflate(&mut deflater, &message, true);
+        if is_sent {
+            assert_eq!(inflate(&mut inflater, &compressed, usize::MAX, true).as_ref(), Ok(&message));
+        } else {
+            deflater.forget();
+        }
+    }
+}
+
+#[test]
 fn a_final_block_ends_the_context() {
     let mut inflater = Inflater::new();
     assert_eq!(inflate(&mut inflater, &HELLO_FINAL, 5, true).as_deref(), Ok(&b"Hello"[..]));
