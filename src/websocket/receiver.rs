@@ -446,7 +446,7 @@ impl Frame {
 /// assert_eq!(whole_message(&settings, &mut rest), None);
 /// assert_eq!(rest, b"\x81");
 /// ```
-#[inline]
+#[inline(always)]
 pub fn whole_message<'b>(settings: &Settings, rest: &mut &'b mut [u8]) -> Option<Result<Message<'b>, Violation>> {
     let [first, second, after @ ..] = &**rest else { return None };
     let is_text = match *first {
