@@ -388,3 +388,15 @@ fn a_handshake_that_is_accepted_during_a_drain_is_closed_with_1001() {
     talk.peers.clear();
     talk.expect_story("opened and closed", &["0 open", "0 closed 1001"]);
 }
+
+#[test]
+fn a_violation_after_this_side_s_close_frame_ends_the_connection_without_a_second_one() {
+    let mut talk = Talk::new(Options::default());
+    talk.text(0, "close 1000");
+    talk.expect_frame(0, "the close", CLOSE, close(1000, ""));
+    talk.send(0, [plain(TEXT, "not masked"), masked(CLOSE, close(1000, ""))].concat());
+    talk.expect_end(0, "nothing else", End::Fin);
+    talk.peers.clear();
+    talk.until("the close", |talk| talk.story.borrow().len() == 3);
+    assert!(talk.story.borrow()[2].starts_with("0 closed 1002 "), "{:?}", talk.story.borrow());
+}
