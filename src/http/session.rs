@@ -71,8 +71,8 @@ impl<H: Handler> Http<H> {
 
     /// Calls the handler for each request in `rest` until one must wait for its answer.
     fn parse(&mut self, lp: &mut Loop, socket: Socket, rest: &mut &[u8]) {
-        // A client that does not read its answers gets no further ones.
-        while !socket.needs_drain(lp) {
+        // A client that does not read its answers gets no further ones, and one that is gone gets none.
+        while !socket.needs_drain(lp) && socket.write_refusal(lp).is_none() {
             let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
             if !connection.kept.is_empty() {
                 // The program has answered a request for an upgrade in another way. See `call`.

@@ -146,3 +146,25 @@ fn an_answer_that_begins_before_the_body_is_not_mixed_with_a_refusal_and_is_abor
         assert_eq!(events.take(), *want, "{name}");
     }
 }
+
+/// Answers each request and destroys its connection.
+struct OneAnswer(Rc<RefCell<Vec<String>>>);
+
+impl http::Handler for OneAnswer {
+    fn on_request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
+        self.0.borrow_mut().push(request.target().to_owned());
+        exchange.respond(lp, http::Response::new("the only one"));
+        exchange.socket().destroy(lp);
+    }
+}
+
+#[test]
+fn requests_sent_ahead_are_not_received_after_a_destroy() {
+    let mut world = World::new();
+    let targets = Rc::<RefCell<Vec<String>>>::default();
+    world.serve_unwatched(http::server_options(), Http::new(http::Options::default(), OneAnswer(targets.clone())));
+    world.client(0, [send("GET /one HTTP/1.1\r\nHost: a\r\n\r\nGET /two HTTP/1.1\r\nHost: a\r\n\r\n")]);
+    world.run();
+    world.finish();
+    assert_eq!(targets.take(), ["/one"]);
+}
