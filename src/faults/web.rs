@@ -276,9 +276,11 @@ impl Book {
             };
             self.pages.borrow_mut().exchanges.push((exchange, account));
         }
+        let is_destroyed = exchange.socket().look(lp).is_none_or(|look| look.is_destroyed);
         self.with_exchange(exchange, |account| {
             let has = |other| account.events.contains(&other);
             let table = [
+                (event < OnExchange::Abort && is_destroyed, "after the destroy"),
                 (has(OnExchange::Abort), "after the abort"),
                 (matches!(account.progress, Progress::Whole | Progress::Upgraded), "after the answer"),
                 (event == OnExchange::Head && !is_new, "after its first event"),
@@ -339,11 +341,12 @@ impl Book {
         for ws in &subscribers {
             self.note_sent(lp, *ws, message.into());
         }
-        let open = subscribers.iter().filter(|ws| ws.is_open(lp)).count();
         let published = match sender {
             Some(sender) => sender.publish(lp, topic, message),
             None => endpoint.publish(lp, topic, message),
         };
+        // The message may be too much for a receiver: it is disconnected.
+        let open = subscribers.iter().filter(|ws| ws.is_open(lp)).count();
         let range = open..=subscribers.len();
         assert!(range.contains(&published.receivers), "{published:?}, but {open} of {subscribers:?} are open");
     }

@@ -419,7 +419,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig {
             failure_persistence: None,
-            cases: ProptestConfig::default().cases.max(1500),
+            cases: ProptestConfig::default().cases.max(1000),
             ..ProptestConfig::default()
         })]
 
