@@ -122,8 +122,8 @@ fn run_alone<H: Handler>(serve: &Serve, make_handler: impl FnOnce() -> H) -> Exi
 /// Runs the servers that `make` makes with the options that all servers have.
 fn run_with(serve: &Serve, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
     let max_connections = match machine::connection_limit(serve.max_connections) {
-        // Two listeners share the open files, unless the user has set the limit of each.
-        Ok(limit) if serve.web.is_some() && serve.max_connections.is_none() => limit / 2,
+        // With two listeners it is the limit of each. If both together need more files than there are, connections wait
+        // to be accepted.
         Ok(limit) => limit,
         Err(status) => return status,
     };
