@@ -266,6 +266,15 @@ fn a_broadcast_is_compressed_for_those_that_agreed_on_it() {
     for peer in 0..4 {
         talk.expect_frame(peer, "below the threshold", TEXT, "short");
     }
+    // In the smaller window of the third connection the repetition is not found.
+    let repetition = noise(1_500).repeat(2);
+    assert_eq!(talk.enter(|lp| endpoint.publish(lp, "news", &repetition)), sent_to(4));
+    talk.expect_frame(0, "plain", BINARY, &repetition);
+    for (peer, is_small) in [(1, false), (2, true), (3, false)] {
+        let frame = talk.frame(peer);
+        assert_eq!(frame.payload.len() > 2_500, is_small, "{peer}: {frame:?}");
+        assert_eq!(inflate(&frame.payload), repetition);
+    }
 }
 
 /// Members of different endpoints, and clients, in one broadcast.
