@@ -159,6 +159,8 @@ impl<H: Handler> Connections<H> {
             return Rest::PutBack;
         }
         if socket.write_refusal(lp).is_some() {
+            // A broken connection still delivers what was read. Without the rest of this chunk that makes no sense.
+            socket.change_tag(lp, tag::CLOSE_RECEIVED, 0);
             return Rest::Drop;
         }
         if socket.is_paused(lp) {

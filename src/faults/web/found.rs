@@ -88,6 +88,22 @@ fn no_message_comes_after_a_resume_and_a_terminate() {
 }
 
 #[test]
+fn the_rest_of_a_message_on_a_broken_connection_is_no_violation() {
+    let breaks: Callback = |lp, ws| {
+        ws.pause(lp);
+        lp.set_timeout(std::time::Duration::from_secs(30), move |lp| {
+            ws.resume(lp);
+            ws.socket().destroy(lp);
+        });
+    };
+    let cut = frame(Opcode::Text, true, &[b'x'; 20]);
+    let (start, rest) = cut.split_at(10);
+    let first = [frame(Opcode::Ping, true, b""), frame(Opcode::Text, true, b"one"), start.to_vec()].concat();
+    let steps = vec![Step::Send(first), send(&rest[..1]), send(&rest[1..2]), send(&rest[2..])];
+    assert_eq!(served(nothing, breaks, steps), ["open", "ping", "Text(\"one\")", "close 1006"]);
+}
+
+#[test]
 fn a_client_takes_any_number_of_interim_responses() {
     let mut world = World::new();
     let (endpoint, events) = endpoint(&mut world, nothing, nothing);
