@@ -527,10 +527,15 @@ fn check_written(ws: WebSocket, connection: &Connection, written: &Frames) {
     assert!(sent.starts_with(&own), "{ws} wrote {own:?}, the program sent {sent:?}");
     let pongs: Vec<&[u8]> = written.parts.iter().filter_map(|part| payload(part, false)).collect();
     let pings: Vec<&[u8]> = connection.received.iter().filter_map(|part| payload(part, true)).collect();
-    assert!(pings.starts_with(&pongs), "{ws} answered {pings:?} with {pongs:?}");
+    // A client whose server does not read answers the latest ping only.
+    let mut unanswered = pings.iter();
+    let is_in_order = pongs.iter().all(|pong| unanswered.any(|ping| ping == pong));
+    let is_whole = connection.is_client || pings.starts_with(&pongs);
+    assert!(is_in_order && is_whole, "{ws} answered {pings:?} with {pongs:?}");
     if written.close.is_some() {
         assert_eq!(own.len(), sent.len(), "{ws} lost messages in front of its close frame: {connection:?}");
-        assert_eq!(pongs.len(), pings.len(), "{ws} lost pongs in front of its close frame: {connection:?}");
+        let is_whole = connection.is_client || pongs.len() == pings.len();
+        assert!(is_whole, "{ws} lost pongs in front of its close frame: {connection:?}");
     }
 }
 

@@ -48,7 +48,12 @@ pub(crate) fn run(options: u8, peers: &[u8], kernel: &[u8], program: &[u8]) {
     let is = |bit: u8| options >> bit & 1 == 1;
     let program = Program { book: book.clone(), chance: program, shared: Rc::default() };
     let endpoint = {
-        let deflate = DeflateOptions { threshold: 16, ..DeflateOptions::default() };
+        let deflate = DeflateOptions {
+            threshold: 16,
+            server_no_context_takeover: !is(7),
+            client_no_context_takeover: !is(7),
+            ..DeflateOptions::default()
+        };
         let options = Options {
             deflate: is(0).then_some(deflate),
             idle_limit: Duration::from_secs(if is(1) { 9 } else { 0 }),
@@ -311,6 +316,11 @@ impl Program {
                     server.drain(lp, Drain::default());
                 }
             }
+            7 => {
+                if let Some(endpoint) = self.shared.endpoint.get().filter(|_| self.chance.below(4) == 1) {
+                    endpoint.release(lp);
+                }
+            }
             _ => self.decide(lp),
         }
     }
@@ -321,8 +331,9 @@ impl Program {
         if let Some(endpoint) = self.shared.endpoint.get()
             && connects <= CONNECTS
         {
-            let ws = endpoint.connect(lp, "ws://somewhere/", &ClientOptions::default()).expect("a correct address");
-            self.book.connected(ws);
+            // This fails if the endpoint was released.
+            let ws = endpoint.connect(lp, "ws://somewhere/", &ClientOptions::default());
+            ws.into_iter().for_each(|ws| self.book.connected(ws));
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::http::StatusCode;
 use crate::http::body::{BodyDecoder, Framing};
 use crate::http::head::{HeadLimits, Method, parse_request, parse_response};
 use crate::websocket::close::{CloseCode, Violation};
-use crate::websocket::deflate::Inflater;
-use crate::websocket::frame::Role;
+use crate::websocket::deflate::{InflateError, Inflater};
+use crate::websocket::frame::{Opcode, Role};
 use crate::websocket::receiver::{Event, Message, Receiver, Settings};
 
 /// The largest message in these tests.
@@ -103,12 +103,13 @@ pub(crate) struct Frames {
 pub(crate) fn frames(bytes: &[u8], role: Role, deflate: bool) -> Frames {
     let settings = Settings { role, max_message: MAX_MESSAGE, deflate };
     let (mut bytes, mut receiver, mut frames) = (bytes.to_vec(), Receiver::default(), Frames::default());
+    let mut inflater = Inflater::new();
     let mut rest = &mut bytes[..];
     loop {
         let part = match receiver.next(&settings, &mut rest) {
             Ok(None) => return frames,
             Ok(Some(Event::Message(message))) => Ok(message.into()),
-            Ok(Some(Event::Compressed { opcode, payload })) => inflate(opcode, payload),
+            Ok(Some(Event::Compressed { opcode, payload })) => inflate(&mut inflater, opcode, payload),
             Ok(Some(Event::Ping(payload))) => Ok(Part::Ping(payload.to_vec())),
             Ok(Some(Event::Pong(payload))) => Ok(Part::Pong(payload.to_vec())),
             Ok(Some(Event::Close { code, .. })) => {
@@ -128,15 +129,15 @@ pub(crate) fn frames(bytes: &[u8], role: Role, deflate: bool) -> Frames {
     }
 }
 
-fn inflate(opcode: crate::websocket::frame::Opcode, payload: &[u8]) -> Result<Part, Violation> {
+/// The context is kept. A message that was compressed alone does not refer to it.
+fn inflate(inflater: &mut Inflater, opcode: Opcode, payload: &[u8]) -> Result<Part, Violation> {
     let mut bytes = Vec::new();
     let bad = |code| Violation { code, reason: "the compressed message is wrong" };
-    let inflated = Inflater::new().inflate(payload, &mut bytes, MAX_MESSAGE, false);
-    inflated.map_err(|error| match error {
-        crate::websocket::deflate::InflateError::TooLarge => bad(CloseCode::MESSAGE_TOO_BIG),
+    inflater.inflate(payload, &mut bytes, MAX_MESSAGE, true).map_err(|error| match error {
+        InflateError::TooLarge => bad(CloseCode::MESSAGE_TOO_BIG),
         _ => bad(CloseCode::INVALID_PAYLOAD),
     })?;
-    if opcode == crate::websocket::frame::Opcode::Binary {
+    if opcode == Opcode::Binary {
         return Ok(Part::Binary(bytes));
     }
     String::from_utf8(bytes).map(Part::Text).map_err(|_| bad(CloseCode::INVALID_PAYLOAD))
