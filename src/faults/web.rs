@@ -235,7 +235,13 @@ impl Book {
     pub fn accept<H: websocket::Handler>(&self, lp: &mut Loop, handshake: Handshake<H>) {
         let exchange = handshake.exchange();
         let is_unanswered = self.is_unanswered(lp, exchange);
-        let Some(ws) = handshake.accept(lp) else { return };
+        let Some(ws) = handshake.accept(lp) else {
+            // The endpoint was released: the layer has answered.
+            if is_unanswered {
+                self.with_exchange(exchange, |account| account.progress = Progress::Whole);
+            }
+            return;
+        };
         assert!(is_unanswered, "{ws} was accepted after an answer");
         self.with_exchange(exchange, |account| account.progress = Progress::Upgraded);
         let (peer, deflate) = (peer_of(lp, exchange.socket()), ws.is_compressing(lp));

@@ -96,7 +96,8 @@ fn refuse(lp: &mut Loop, exchange: Exchange, refused: Refused) {
 }
 
 impl<H: Handler> Handshake<H> {
-    /// Accepts the connection. [`Handler::on_open`] follows in a tick. `None` if the client is gone.
+    /// Accepts the connection. [`Handler::on_open`] follows in a tick. `None` if the client is gone, or the endpoint was
+    /// released meanwhile; then the client gets a 503.
     pub fn accept(self, lp: &mut Loop) -> Option<WebSocket> {
         self.accept_with(lp, Accept::default())
     }
@@ -104,6 +105,10 @@ impl<H: Handler> Handshake<H> {
     /// As [`accept`](Self::accept), with a subprotocol and headers of the program's choice.
     pub fn accept_with(self, lp: &mut Loop, accept: Accept) -> Option<WebSocket> {
         let Pending { opening, protocol, deflate } = self.take_pending(lp)?;
+        if !self.endpoint.connections.exists(lp) {
+            refuse(lp, self.exchange, gone());
+            return None;
+        }
         let protocol = accept.protocol.or(protocol);
         let extensions = deflate.as_ref().map(|(_, extensions)| extensions.as_str());
         let answer = handshake::response(&opening.accept, protocol.as_deref(), extensions, &accept.headers);

@@ -117,6 +117,34 @@ fn a_client_takes_any_number_of_interim_responses() {
     assert_eq!(events.take(), ["open", "Text(\"hola\")", "close 1006"]);
 }
 
+/// Accepts every handshake after a second.
+struct LateDoor(Endpoint<Recorder>);
+
+impl http::Handler for LateDoor {
+    fn on_request(&mut self, _: &mut Loop, _: Exchange, _: &Request) {}
+    fn on_upgrade(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
+        let Some(handshake) = self.0.handshake(lp, exchange, request) else { return };
+        let endpoint = self.0;
+        lp.set_timeout(std::time::Duration::from_secs(1), move |lp| {
+            endpoint.release(lp);
+            assert_eq!(handshake.accept(lp), None);
+        });
+    }
+}
+
+#[test]
+fn a_handshake_that_is_accepted_after_the_release_of_its_endpoint_is_refused() {
+    let mut world = World::new();
+    let (endpoint, events) = endpoint(&mut world, nothing, nothing);
+    world.serve_unwatched(http::server_options(), Http::new(http::Options::default(), LateDoor(endpoint)));
+    world.client(0, [send(format!("{REQUEST}\r\n"))]);
+    world.run();
+    let peer = world.kernel.peers()[0];
+    world.kernel.with_bytes(peer, |taken, _| assert!(taken.starts_with(b"HTTP/1.1 503 "), "{}", taken.escape_ascii()));
+    world.finish();
+    assert!(events.take().is_empty());
+}
+
 /// Begins an answer before the body has arrived, and records its events.
 struct EarlyStream(Rc<RefCell<Vec<&'static str>>>);
 
