@@ -342,7 +342,7 @@ impl Handler for Source {
 
 /// The fault of a replay.
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub(super) enum Fault {
     Nothing,
     /// One call, by its number, gets this answer.
     At(usize, Answer),
@@ -351,7 +351,7 @@ enum Fault {
 }
 
 /// Prints the session and the fault if the replay panics.
-struct Context(&'static str, Fault);
+pub(super) struct Context(pub(super) &'static str, pub(super) Fault);
 
 impl Drop for Context {
     fn drop(&mut self) {
@@ -361,10 +361,9 @@ impl Drop for Context {
     }
 }
 
-/// Runs a session. Returns its calls, and the results for each socket as text.
-fn run(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
-    let _context = Context(session.name, fault);
-    let mut world = World::new();
+/// A world whose kernel answers with this fault, and the calls that it gets.
+pub(super) fn world_with(fault: Fault) -> (World, Rc<RefCell<Vec<Call>>>) {
+    let world = World::new();
     let calls = Rc::new(RefCell::new(Vec::new()));
     let seen = calls.clone();
     let mut of_this_kind = 0;
@@ -380,6 +379,13 @@ fn run(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
             _ => Answer::Usual,
         }
     });
+    (world, calls)
+}
+
+/// Runs a session. Returns its calls, and the results for each socket as text.
+fn run(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
+    let _context = Context(session.name, fault);
+    let (mut world, calls) = world_with(fault);
     (session.set_up)(&mut world);
     world.run();
     let kernel = world.kernel.clone();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Book, WatchedRoom, WatchedSite};
 use crate::faults::chance::answers;
+use crate::faults::replays::{Context, Fault, world_with};
 use crate::faults::{Step, World};
 use crate::http::{self, Exchange, Http, Request, StatusCode};
 use crate::net::simulated::{Answer, Call};
@@ -423,46 +424,10 @@ impl websocket::Handler for Room {
     fn on_error(&mut self, _: &mut Loop, _: WebSocket, _: Error) {}
 }
 
-/// The fault of a replay.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Nothing,
-    /// One call, by its number, gets this answer.
-    At(usize, Answer),
-    /// All calls of this kind get this answer; every second one if the run would not end otherwise.
-    Each(Call, Answer),
-}
-
-/// Prints the session and the fault if the replay panics.
-struct Context(&'static str, Fault);
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("in the session \"{}\", with {:?}", self.0, self.1);
-        }
-    }
-}
-
 /// Runs a session. Returns its calls and its results.
 fn run(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
     let _context = Context(session.name, fault);
-    let mut world = World::new();
-    let calls = Rc::new(RefCell::new(Vec::new()));
-    let seen = calls.clone();
-    let mut of_this_kind = 0;
-    world.kernel.set_script(move |call| {
-        let mut calls = seen.borrow_mut();
-        calls.push(call);
-        match fault {
-            Fault::At(place, answer) if calls.len() - 1 == place => answer,
-            Fault::Each(which, answer) if which == call => {
-                of_this_kind += 1;
-                if matches!(answer, Answer::Short(_)) || of_this_kind % 2 == 0 { answer } else { Answer::Usual }
-            }
-            _ => Answer::Usual,
-        }
-    });
+    let (mut world, calls) = world_with(fault);
     let book = Book::new(world.kernel.clone());
     (session.set_up)(&mut world, &book);
     world.run();
