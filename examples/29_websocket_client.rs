@@ -1,8 +1,9 @@
 //! Lesson 29: a WebSocket client that sends what you type, and connects again when the connection is lost.
 //!
-//! `Endpoint::connect` makes connections, each with a handle of its own, and the endpoint is the handler of all of them.
-//! A connection that is lost, or cannot be made, ends in `on_close`, whose code tells why: 1000 means that the server
-//! has nothing more to say; 1006 is no code of the wire, but means that the connection ended without a close frame.
+//! `Endpoint::connect` makes connections, each with a handle of its own, and the endpoint is the handler of all of
+//! them. A connection that is lost, or cannot be made, ends in `on_close`, whose code tells why: 1000 means that the
+//! server has nothing more to say; 1006 is no code of the wire, but means that the connection ended without a close
+//! frame.
 //!
 //! * A new connection is made after a pause: 100 ms, doubled with each failure in a row, up to 6.4 s (lesson 15).
 //! * The keyboard is paused while there is no connection, and while the server does not read (lesson 10). So lines that

@@ -11,9 +11,9 @@
 //!   socket ◀─────────── respond, begin + write + end, upgrade ◀── Exchange
 //! ```
 //!
-//! [`head`] and [`body`] are pure: bytes in, values out. [`Http`] is the [`net::Handler`](crate::net::Handler) that feeds
-//! them and calls *your* [`Handler`]. An [`Exchange`] is the handle of one request; its methods send the answer, in the
-//! callback or later. [`listen`] makes a server:
+//! [`head`] and [`body`] are pure: bytes in, values out. [`Http`] is the [`net::Handler`](crate::net::Handler) that
+//! feeds them and calls *your* [`Handler`]. An [`Exchange`] is the handle of one request; its methods send the answer,
+//! in the callback or later. [`listen`] makes a server:
 //!
 //! ```
 //! use bucle::http::{self, Exchange, Request, Response, StatusCode};
@@ -133,8 +133,8 @@ pub trait Handler: Any {
     fn on_end(&mut self, lp: &mut Loop, exchange: Exchange) {}
     /// The connection is gone before the answer was complete. The exchange refers to nothing from here on.
     fn on_abort(&mut self, lp: &mut Loop, exchange: Exchange) {}
-    /// The server drains ([`ServerId::drain`](crate::net::ServerId::drain)) while this request waits for its answer. The
-    /// answer will close the connection. End streams here.
+    /// The server drains ([`ServerId::drain`](crate::net::ServerId::drain)) while this request waits for its answer.
+    /// The answer will close the connection. End streams here.
     fn on_going_away(&mut self, lp: &mut Loop, exchange: Exchange) {}
     /// A connection has failed. The default logs the error. A connection that was lost is common and logged at level
     /// debug; a client that this side has disconnected is logged as a warning.

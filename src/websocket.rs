@@ -210,8 +210,8 @@ pub trait Handler: Any {
     /// After [`WebSocket::pause`] no further message is delivered until [`WebSocket::resume`]; after
     /// [`WebSocket::close`] none at all.
     fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {}
-    /// A ping has arrived. It was answered already; a client whose messages wait to be sent answers the latest one behind
-    /// them.
+    /// A ping has arrived. It was answered already; a client whose messages wait to be sent answers the latest one
+    /// behind them.
     fn on_ping(&mut self, lp: &mut Loop, ws: WebSocket, payload: &[u8]) {}
     /// A pong has arrived: the answer to a [`WebSocket::ping`], or to one that this layer has sent (its payload is
     /// empty).
@@ -281,7 +281,8 @@ pub enum SlowReceiver {
 /// The options of an endpoint.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many bytes a message may have, over all its fragments; of a compressed message also inflated. Default: 1 MiB.
+    /// How many bytes a message may have, over all its fragments; of a compressed message also inflated. Default: 1
+    /// MiB.
     #[doc(alias = "maxPayload")]
     pub max_message: usize,
     /// A connection from which nothing has arrived for a third of this time gets a ping, and one from which nothing has

@@ -1,8 +1,9 @@
 //! The chat's page in a real browser, in one room with telnet clients.
 //!
-//! The checks are in `tests/browser/chat.js`. It drives Debian's Chromium with Playwright, which `npm install` puts into
-//! `tests/browser/node_modules`. Without one of these programs the test prints a note and is skipped; `.ci/run` installs
-//! them.
+//! The checks are in `tests/browser/chat.js`. It drives Debian's Chromium with Playwright, which `npm install` puts
+//! into
+//! `tests/browser/node_modules`. Without one of these programs the test prints a note and is skipped; `.ci/run`
+//! installs them.
 
 #![cfg(feature = "cli")]
 

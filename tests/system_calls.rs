@@ -41,8 +41,8 @@ fn has_strace() -> bool {
     false
 }
 
-/// Runs a server under strace while `converse` uses the port. Returns the number of calls. `server` is its name, and may
-/// be followed by `--http 0`: then the port is that of the HTTP server.
+/// Runs a server under strace while `converse` uses the port. Returns the number of calls. `server` is its name, and
+/// may be followed by `--http 0`: then the port is that of the HTTP server.
 fn calls(server: &str, converse: impl FnOnce(u16)) -> BTreeMap<String, i64> {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);

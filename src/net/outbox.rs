@@ -43,8 +43,8 @@ pub(super) const REPLY_BUFFER_LEN: usize = 64 * 1024;
 /// The bytes of one socket that the kernel does not have yet.
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// The buffer is this range of [`Store::buffers`]. Empty if the outbox has no buffer. While the outbox has the reply
-    /// buffer, it is the range of that one.
+    /// The buffer is this range of [`Store::buffers`]. Empty if the outbox has no buffer. While the outbox has the
+    /// reply buffer, it is the range of that one.
     start: usize,
     end: usize,
     /// The bytes that wait are `head..tail` of [`Store::buffers`].

@@ -273,8 +273,8 @@ impl Socket {
         lp.write_socket(self, bytes.as_ref(), None)
     }
 
-    /// Writes a message in two parts, for protocols that put a head in front of a body: as one [`write`](Self::write) of
-    /// both, but without joining them first. A body of a high-water mark or more goes to the kernel without a copy.
+    /// Writes a message in two parts, for protocols that put a head in front of a body: as one [`write`](Self::write)
+    /// of both, but without joining them first. A body of a high-water mark or more goes to the kernel without a copy.
     ///
     /// ```
     /// # use bucle::{Loop, net::Socket};

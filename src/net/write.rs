@@ -10,8 +10,8 @@
 //!                         └─ a high-water mark of bytes, 8 MiB of all sockets, a callback, cork, destroy: sent now
 //! ```
 //!
-//! Answers of more than 2 KiB to the socket that is being read are gathered in the loop's *reply buffer* and sent at the
-//! end of its read, see `outbox.rs`: they leave in one piece, and their memory is free for the next socket.
+//! Answers of more than 2 KiB to the socket that is being read are gathered in the loop's *reply buffer* and sent at
+//! the end of its read, see `outbox.rs`: they leave in one piece, and their memory is free for the next socket.
 //!
 //! Gathering changes when the kernel is called, not what the program sees: gathered bytes are reported as sent. When
 //! the kernel refuses bytes, `write` returns `false` once a high-water mark of them waits, and `on_drain` follows when

@@ -56,8 +56,8 @@ impl<H: Handler> Endpoint<H> {
     /// [`Handler::on_close`].
     ///
     /// # Errors
-    /// `ERR_INVALID_URL`: the URL is not one of a WebSocket server, or a header or subprotocol is not valid. `wss://` is
-    /// refused: there is no TLS.
+    /// `ERR_INVALID_URL`: the URL is not one of a WebSocket server, or a header or subprotocol is not valid. `wss://`
+    /// is refused: there is no TLS.
     #[doc(alias = "WebSocket")]
     pub fn connect(self, lp: &mut Loop, url: &str, options: &ClientOptions) -> Result<WebSocket> {
         let target = handshake::parse_url(url).map_err(|error| invalid(&error))?;

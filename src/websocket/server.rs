@@ -96,8 +96,8 @@ fn refuse(lp: &mut Loop, exchange: Exchange, refused: Refused) {
 }
 
 impl<H: Handler> Handshake<H> {
-    /// Accepts the connection. [`Handler::on_open`] follows in a tick. `None` if the client is gone, or the endpoint was
-    /// released meanwhile; then the client gets a 503.
+    /// Accepts the connection. [`Handler::on_open`] follows in a tick. `None` if the client is gone, or the endpoint
+    /// was released meanwhile; then the client gets a 503.
     pub fn accept(self, lp: &mut Loop) -> Option<WebSocket> {
         self.accept_with(lp, Accept::default())
     }

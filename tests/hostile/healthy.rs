@@ -1,7 +1,7 @@
 //! The healthy client: it behaves well, and the server must serve it promptly and correctly whatever other peers do.
 //!
-//! It sends a line, over TCP or as a WebSocket message, waits until the line comes back, and sends the next. It also checks the lines of other members,
-//! as far as their content is known:
+//! It sends a line, over TCP or as a WebSocket message, waits until the line comes back, and sends the next. It also
+//! checks the lines of other members, as far as their content is known:
 //!
 //! | a line that begins with | is |
 //! |---|---|

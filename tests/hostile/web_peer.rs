@@ -1,5 +1,5 @@
-//! A WebSocket client that the test controls frame by frame. It is written without the library, so that a mistake of the
-//! library cannot hide here.
+//! A WebSocket client that the test controls frame by frame. It is written without the library, so that a mistake of
+//! the library cannot hide here.
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! Other implementations of WebSocket: as clients of this server, and as servers of this client.
 //!
-//! The scripts `ws_*.js` use the package `ws` of npm, and `websockets_*.py` uses `websockets` of PyPI. Where one of them
-//! is not installed, its tests print a note and are skipped; with `CI=true` they fail. `.ci/run` installs them.
+//! The scripts `ws_*.js` use the package `ws` of npm, and `websockets_*.py` uses `websockets` of PyPI. Where one of
+//! them is not installed, its tests print a note and are skipped; with `CI=true` they fail. `.ci/run` installs them.
 //! `README.md` in this folder says more, also about Autobahn|Testsuite.
 
 #![cfg(feature = "websocket")]

@@ -1,5 +1,5 @@
-"""`websockets` of PyPI as a server. See ws_server.js, which does the same with `ws` of npm: the argument, the output and
-the commands are the same."""
+"""`websockets` of PyPI as a server. See ws_server.js, which does the same with `ws` of npm: the argument, the output
+and the commands are the same."""
 
 import asyncio
 import http
@@ -14,7 +14,9 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 def extensions(wanted):
     if wanted is None:
         return []
-    bits = {name: wanted[name] if wanted[name] < 15 else None for name in ["server_max_window_bits", "client_max_window_bits"]}
+    # 15 is the default and need not be negotiated.
+    names = ["server_max_window_bits", "client_max_window_bits"]
+    bits = {name: wanted[name] if wanted[name] < 15 else None for name in names}
     takeover = {name: wanted[name] for name in ["server_no_context_takeover", "client_no_context_takeover"]}
     return [ServerPerMessageDeflateFactory(**takeover, **bits)]
 

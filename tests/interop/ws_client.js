@@ -21,7 +21,8 @@ const REASONS = [
 ];
 
 async function open(port, options = {}, protocols = [], path = '/') {
-  const peer = new Peer(new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols, { perMessageDeflate: false, ...options }));
+  const url = `ws://127.0.0.1:${port}${path}`;
+  const peer = new Peer(new WebSocket(url, protocols, { perMessageDeflate: false, ...options }));
   const event = await peer.next();
   assert.deepStrictEqual(event, { open: true });
   return peer;
@@ -160,7 +161,8 @@ async function commands({ port }) {
   });
 
   await check('headers of the request and of the response', async () => {
-    const ws = new WebSocket(`ws://127.0.0.1:${port}/?a=b`, { headers: { 'X-Question': '¿que?' }, perMessageDeflate: true });
+    const headers = { 'X-Question': '¿que?' };
+    const ws = new WebSocket(`ws://127.0.0.1:${port}/?a=b`, { headers, perMessageDeflate: true });
     let response;
     ws.on('upgrade', (message) => (response = message));
     const peer = new Peer(ws);

@@ -128,7 +128,8 @@ impl Run {
         }
     }
 
-    /// Sends a pong, or keeps the payload if the socket has unsent bytes. Only the latest ping needs an answer (RFC 6455,
+    /// Sends a pong, or keeps the payload if the socket has unsent bytes. Only the latest ping needs an answer (RFC
+    /// 6455,
     /// 5.5.3), so a server that pings and does not read costs a bounded amount of memory.
     fn answer_ping(&mut self, lp: &mut Loop, at: usize, payload: &[u8], kept: &mut Option<Vec<u8>>) {
         let conn = &self.conns[at];
