@@ -10,6 +10,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::contest::Load;
 
+pub mod messages;
+
 /// A server that takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 

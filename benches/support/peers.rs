@@ -2,6 +2,7 @@
 //! arguments, or `node`.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::machine;
 mod bucle;
 mod floor;
 mod tokio;
+mod tungstenite;
 
 /// The job of a server: its reaction to the bytes that it reads. No server sends a greeting; all set `TCP_NODELAY`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +22,8 @@ pub enum Role {
     Lines,
     /// Sends every line to all members, including the sender.
     Relay,
+    /// Sends every WebSocket message back.
+    Messages,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,10 +36,15 @@ pub enum Peer {
     /// The same with a `BufWriter` that is flushed when everything that was read has been answered.
     TokioBuffered,
     Node,
+    /// tungstenite on mio, for messages.
+    Tungstenite,
+    /// npm `ws`, for messages.
+    Ws,
 }
 
-const PEERS: [Peer; 5] = [Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::TokioBuffered, Peer::Node];
-const ROLES: [Role; 3] = [Role::Echo, Role::Lines, Role::Relay];
+const PEERS: [Peer; 7] =
+    [Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::TokioBuffered, Peer::Node, Peer::Tungstenite, Peer::Ws];
+const ROLES: [Role; 4] = [Role::Echo, Role::Lines, Role::Relay, Role::Messages];
 
 impl Peer {
     pub fn name(self) -> &'static str {
@@ -45,19 +54,32 @@ impl Peer {
             Peer::Tokio => "tokio",
             Peer::TokioBuffered => "tokio, buffered",
             Peer::Node => "node",
+            Peer::Tungstenite => "tungstenite on mio",
+            Peer::Ws => "npm ws",
+        }
+    }
+
+    /// The script, if the peer runs in Node.
+    fn script(self) -> Option<&'static str> {
+        match self {
+            Peer::Node => Some(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/peers/node.js")),
+            Peer::Ws => Some(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/peers/ws.js")),
+            _ => None,
         }
     }
 
     pub fn is_installed(self) -> bool {
         let version = || Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        self != Peer::Node || version().is_ok_and(|status| status.success())
+        // `ws` is installed with the packages of `tests/interop`.
+        let ws = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/node_modules/ws");
+        let has_packages = self != Peer::Ws || Path::new(ws).exists();
+        self.script().is_none() || has_packages && version().is_ok_and(|status| status.success())
     }
 
     fn command(self, role: Role) -> Command {
-        if self == Peer::Node {
+        if let Some(script) = self.script() {
             let mut command = Command::new("node");
-            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/peers/node.js"));
-            command.arg(format!("{role:?}"));
+            command.arg(script).arg(format!("{role:?}"));
             return command;
         }
         let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
@@ -142,7 +164,8 @@ pub fn is_server() -> bool {
         Peer::Bucle => bucle::serve(role),
         Peer::Tokio => tokio::serve(role, false),
         Peer::TokioBuffered => tokio::serve(role, true),
-        Peer::Node => unreachable!("node is its own program"),
+        Peer::Tungstenite => tungstenite::serve(role),
+        Peer::Node | Peer::Ws => unreachable!("node is its own program"),
     }
     true
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bucle::net::{self, Server, ServerOptions, Socket};
 use bucle::telnet::{self, Client, Telnet};
+use bucle::websocket::{self, Message, WebSocket};
 use bucle::{Loop, Result};
 
 use super::Role;
@@ -49,12 +50,25 @@ impl telnet::Handler for Relay {
     }
 }
 
+struct MessageEcho;
+
+impl websocket::Handler for MessageEcho {
+    fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
+        ws.send(lp, message);
+    }
+}
+
 pub fn serve(role: Role) {
     let untouched = telnet::Options { keeps_breaks: true, ..telnet::Options::default() };
     let served = bucle::run(|lp| match role {
         Role::Echo => listen(lp, Echo),
         Role::Lines => listen(lp, Telnet::new(untouched, Lines)),
         Role::Relay => listen(lp, Telnet::new(untouched, Relay::default())),
+        Role::Messages => {
+            let server = websocket::listen(lp, ("127.0.0.1", 0), websocket::Options::default(), MessageEcho)?;
+            super::announce(server.port(lp).expect("it is bound"));
+            Ok(())
+        }
     });
     served.expect("the loop does not fail");
 }

@@ -65,6 +65,7 @@ impl Connection {
                 }
                 // Sent to all members at the end of the turn.
                 Role::Relay => cut(&mut self.line, &buf[..n], out),
+                Role::Messages => unreachable!("tungstenite is the floor for messages"),
             }
             if n < buf.len() && !hung_up {
                 break;
