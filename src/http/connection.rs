@@ -27,6 +27,9 @@ use crate::{Loop, TimerId};
 /// until the answer is complete.
 pub(super) const KEPT: usize = 64 * 1024;
 
+/// How many requests of one connection are received at a time. Then other connections have their turn.
+pub(super) const REQUESTS_AT_ONCE: usize = 64;
+
 /// The state of a connection, from its first byte to its upgrade or close.
 pub(super) struct Connection {
     stage: Stage,
@@ -47,6 +50,8 @@ pub(super) struct Connection {
     pub is_receiving: bool,
     /// The socket is paused because the client does not read its answers, or sends too many requests ahead.
     pub is_throttled: bool,
+    /// Requests wait for the next turn, because many were received in this one.
+    pub is_yielding: bool,
     /// The client has sent its FIN.
     pub has_ended: bool,
 }
@@ -101,6 +106,7 @@ impl Connection {
             go_on,
             is_receiving: false,
             is_throttled: false,
+            is_yielding: false,
             has_ended: false,
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ::http::header::{CONNECTION, UPGRADE};
 
-use super::connection::{Connection, Event, KEPT};
+use super::connection::{Connection, Event, KEPT, REQUESTS_AT_ONCE};
 use super::head::{Request, StatusCode, Version};
 use super::{Exchange, Handler, Http, Refusal, answer};
 use crate::net::Socket;
@@ -51,7 +51,7 @@ impl<H: Handler> Http<H> {
         if was_idle && !rest.is_empty() {
             start_timer(lp, socket, self.options.head_timeout);
         }
-        self.parse(lp, socket, &mut rest);
+        let is_interrupted = self.parse(lp, socket, &mut rest);
         // The handler may have upgraded the socket: then the entry is gone.
         let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
         connection.is_receiving = false;
@@ -63,28 +63,40 @@ impl<H: Handler> Http<H> {
             let used = joined.len() - rest.len().min(joined.len());
             connection.kept = if joined.is_empty() { rest.to_vec() } else { joined.split_off(used) };
         }
-        let is_full = connection.kept.len() >= KEPT && !connection.is_reading();
+        let is_full = connection.kept.len() >= KEPT && (is_interrupted || !connection.is_reading());
         if is_full || socket.needs_drain(lp) {
             throttle(lp, socket);
         }
+        if is_interrupted {
+            go_on_next_turn(lp, socket);
+        }
     }
 
-    /// Calls the handler for each request in `rest` until one must wait for its answer.
-    fn parse(&mut self, lp: &mut Loop, socket: Socket, rest: &mut &[u8]) {
-        // A client that does not read its answers gets no further ones, and one that is gone gets none.
-        while !socket.needs_drain(lp) && socket.write_refusal(lp).is_none() {
-            let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+    /// Calls the handler for each request in `rest` until one must wait for its answer. Returns whether it has stopped
+    /// because there were many.
+    fn parse(&mut self, lp: &mut Loop, socket: Socket, rest: &mut &[u8]) -> bool {
+        for _ in 0..REQUESTS_AT_ONCE {
+            // A client that does not read its answers gets no further ones, and one that is gone gets none.
+            if socket.needs_drain(lp) || socket.write_refusal(lp).is_some() {
+                return false;
+            }
+            let Some(connection) = socket.entry_mut::<Connection>(lp) else { return false };
             if !connection.kept.is_empty() {
                 // The program has answered a request for an upgrade in another way. See `call`.
-                return go_on_later(lp, socket);
+                go_on_later(lp, socket);
+                return false;
             }
             match connection.next(rest, &self.options) {
-                Ok(None) => return,
+                Ok(None) => return false,
                 Ok(Some(Event::Head(request))) => self.receive_head(lp, socket, request, rest),
                 Ok(Some(Event::Request(request))) => self.call(lp, socket, &request, rest),
-                Err(refusal) => return refuse(lp, socket, &refusal),
+                Err(refusal) => {
+                    refuse(lp, socket, &refusal);
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// The head of a request with a body has arrived.
@@ -203,6 +215,20 @@ pub(super) fn go_on_later(lp: &mut Loop, socket: Socket) {
     socket.layer_tick(lp, go_on);
 }
 
+/// Goes on with the bytes that are kept when other connections have had their turn.
+fn go_on_next_turn(lp: &mut Loop, socket: Socket) {
+    let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+    if mem::replace(&mut connection.is_yielding, true) {
+        return;
+    }
+    lp.set_immediate(move |lp| {
+        if let Some(connection) = socket.entry_mut::<Connection>(lp) {
+            connection.is_yielding = false;
+            go_on_later(lp, socket);
+        }
+    });
+}
+
 /// The tick of [`go_on_later`].
 fn go_on<H: Handler>(lp: &mut Loop, socket: Socket) {
     socket.call_layer::<Http<H>>(lp, |http, lp| http.receive(lp, socket, &[]));
@@ -213,7 +239,7 @@ fn go_on<H: Handler>(lp: &mut Loop, socket: Socket) {
 fn close_if_done(lp: &mut Loop, socket: Socket) {
     let waits_for_client = socket.needs_drain(lp);
     let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
-    if connection.has_ended && connection.is_reading() && !waits_for_client {
+    if connection.has_ended && connection.is_reading() && !connection.is_yielding && !waits_for_client {
         leave(lp, socket, &[]);
     }
 }

@@ -85,3 +85,27 @@ fn a_client_that_sends_ahead_and_does_not_read_is_not_read_either() {
     count += running.events.try_iter().count();
     assert!(count >= whole.min(300), "{count} requests of {whole}");
 }
+
+/// Thousands of short requests fit in one read. Those of other clients are received between them.
+#[test]
+fn many_requests_of_one_client_do_not_hold_up_the_others() {
+    let running = Running::with_defaults();
+    let (mut many, mut one) = (running.connect(), running.connect());
+    for client in [&mut many, &mut one] {
+        client.write_all(b"GET /twice HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
+        read_until(client, "once");
+        assert_eq!(running.event(), "GET /twice");
+    }
+    // The loop finds the requests of both clients when it goes on.
+    let (go_on, waits) = std::sync::mpsc::channel::<()>();
+    running.run(move |_, _| waits.recv().expect("the test goes on"));
+    let count = 1500;
+    many.write_all("GET /twice HTTP/1.1\r\nHost: a\r\n\r\n".repeat(count).as_bytes()).expect("the kernel takes them");
+    one.write_all(b"GET /empty HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
+    go_on.send(()).expect("the loop waits");
+    let place = (0..).find(|_| running.event() == "GET /empty").expect("it is received");
+    assert!(place < count / 2, "{place} requests of the other client came before");
+    for _ in 0..count {
+        read_until(&mut many, "\r\n\r\nonce");
+    }
+}
