@@ -66,6 +66,8 @@ impl<H: Handler> Http<H> {
         let is_full = connection.kept.len() >= KEPT && (is_interrupted || !connection.is_reading());
         if is_full || socket.needs_drain(lp) {
             throttle(lp, socket);
+        } else {
+            end_throttle(lp, socket);
         }
         if is_interrupted {
             go_on_next_turn(lp, socket);
@@ -197,7 +199,7 @@ fn open_exchange(connection: &mut Connection, socket: Socket) -> Option<Exchange
     (!connection.is_reading() && connection.answer(number).is_some()).then_some(Exchange { socket, number })
 }
 
-/// Stops reading from the client until it has read its answers, or the current answer is complete.
+/// Stops reading from the client until it has read its answers, and few bytes of further requests are left.
 fn throttle(lp: &mut Loop, socket: Socket) {
     if let Some(connection) = socket.entry_mut::<Connection>(lp) {
         connection.is_throttled = true;
@@ -205,13 +207,20 @@ fn throttle(lp: &mut Loop, socket: Socket) {
     }
 }
 
-/// Goes on with the bytes that are kept, in a tick.
-pub(super) fn go_on_later(lp: &mut Loop, socket: Socket) {
-    let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
-    let go_on = connection.go_on;
-    if mem::take(&mut connection.is_throttled) {
+/// The client is read again, if it was throttled.
+fn end_throttle(lp: &mut Loop, socket: Socket) {
+    if let Some(connection) = socket.entry_mut::<Connection>(lp)
+        && mem::take(&mut connection.is_throttled)
+    {
         socket.resume(lp);
     }
+}
+
+/// Goes on with the bytes that are kept, in a tick. Only when few of them are left the client is read again: otherwise
+/// each answer would add a read to them.
+pub(super) fn go_on_later(lp: &mut Loop, socket: Socket) {
+    let Some(connection) = socket.entry::<Connection>(lp) else { return };
+    let go_on = connection.go_on;
     socket.layer_tick(lp, go_on);
 }
 

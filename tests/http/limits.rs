@@ -109,3 +109,27 @@ fn many_requests_of_one_client_do_not_hold_up_the_others() {
         read_until(&mut many, "\r\n\r\nonce");
     }
 }
+
+/// Each answer is sent later, and each makes room for one request only.
+#[test]
+fn a_client_that_sends_ahead_is_not_read_while_many_requests_wait_for_answers() {
+    let running = Running::with_defaults();
+    let mut client = running.connect();
+    client.set_write_timeout(Some(Duration::from_millis(200))).expect("a socket");
+    let requests = "GET /later HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+    let mut sent = 0;
+    while let Ok(n) = client.write(&requests.as_bytes()[sent % requests.len()..]) {
+        sent += n;
+        assert!(sent < 500_000_000, "it never stops to read");
+    }
+    let at_first = running.events.try_iter().count();
+    for _ in 0..5 {
+        assert_eq!(running.event(), "GET /later");
+        // The answers make room for some bytes, not for a read each.
+        while let Ok(n) = client.write(&requests.as_bytes()[sent % requests.len()..]) {
+            sent += n;
+        }
+    }
+    let (requests_more, bytes) = (running.events.try_iter().count() + 5, running.bytes_read());
+    assert!(bytes < (at_first + requests_more) as u64 * 40 + 400_000, "{bytes} bytes were read");
+}

@@ -185,6 +185,13 @@ impl Running {
         self.events.recv_timeout(LIMIT).expect("an event")
     }
 
+    /// How many bytes the server has read from all clients.
+    fn bytes_read(&self) -> u64 {
+        let (sender, receiver) = mpsc::channel();
+        self.run(move |lp, _| sender.send(lp.metrics().bytes_read).expect("the test waits"));
+        receiver.recv_timeout(LIMIT).expect("the loop runs")
+    }
+
     fn run(&self, f: impl FnOnce(&mut Loop, Server<http::Http<Site>>) + Send + 'static) {
         let server = self.server;
         assert!(self.remote.post(move |lp| f(lp, server)), "the loop runs");
