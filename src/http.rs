@@ -68,7 +68,7 @@
 //! | time until a body is complete | [`Options::body_timeout`], 30 s | 408, close |
 //! | time between two requests | [`Options::keep_alive`], 5 s | close |
 //! | requests that are sent ahead | 64 KiB are kept | the connection is not read until the answer is complete |
-//! | requests of one connection in one turn | 64 | other connections have their turn |
+//! | requests of one connection in one turn | 512 | other connections have their turn |
 //! | answers that the client does not read | the high-water mark, 64 KiB with [`server_options`] | no further request is received until they are sent |
 //! | a streamed answer that the client does not read | [`OUTBOX_LIMIT`], 1 MiB, with [`server_options`] | the connection is reset |
 //! | time in which the client takes no bytes | [`WRITE_TIMEOUT`], 30 s, with [`server_options`] | the connection is reset |

@@ -27,8 +27,9 @@ use crate::{Loop, TimerId};
 /// until the answer is complete.
 pub(super) const KEPT: usize = 64 * 1024;
 
-/// How many requests of one connection are received at a time. Then other connections have their turn.
-pub(super) const REQUESTS_AT_ONCE: usize = 64;
+/// How many requests of one connection are received at a time. Then other connections have their turn. With fewer, more
+/// of a read must be kept, for each of many such connections.
+pub(super) const REQUESTS_AT_ONCE: usize = 512;
 
 /// The state of a connection, from its first byte to its upgrade or close.
 pub(super) struct Connection {

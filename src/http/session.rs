@@ -45,6 +45,7 @@ impl<H: Handler> Http<H> {
         let mut joined = mem::take(&mut connection.kept);
         let mut rest = chunk;
         if !joined.is_empty() {
+            joined.reserve_exact(chunk.len());
             joined.extend_from_slice(chunk);
             rest = &joined;
         }
@@ -60,8 +61,13 @@ impl<H: Handler> Http<H> {
         }
         // An upgrade may have been refused; then `kept` holds the rest already.
         if !rest.is_empty() {
-            let used = joined.len() - rest.len().min(joined.len());
-            connection.kept = if joined.is_empty() { rest.to_vec() } else { joined.split_off(used) };
+            connection.kept = if joined.is_empty() {
+                rest.to_vec()
+            } else {
+                let used = joined.len() - rest.len();
+                joined.drain(..used);
+                joined
+            };
         }
         let is_full = connection.kept.len() >= KEPT && (is_interrupted || !connection.is_reading());
         if is_full || socket.needs_drain(lp) {
