@@ -268,7 +268,7 @@ const HIGH_WATER_MARK: usize = 64 * 1024;
 /// The limits of a client's connection. The program decides how much it sends, so the queued bytes have no limit.
 const CLIENT_LIMITS: Limits = Limits { write_timeout: WRITE_TIMEOUT, ..Limits::NONE };
 
-/// What happens to a subscriber for which too many bytes wait when a message is published.
+/// The reaction to a subscriber for which too many bytes wait when a message is published.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SlowReceiver {
     /// It is disconnected: a subscriber gets all messages or learns that it has missed some.
@@ -302,7 +302,7 @@ pub struct Options {
     /// network.
     #[doc(alias = "perMessageDeflate")]
     pub deflate: Option<DeflateOptions>,
-    /// What happens to subscribers that read too slowly. Default: [`SlowReceiver::Close`].
+    /// The reaction to subscribers that read too slowly. Default: [`SlowReceiver::Close`].
     pub slow: SlowReceiver,
     /// How many bytes may wait for a subscriber before it is skipped, with [`SlowReceiver::Skip`]. Default: half of
     /// [`OUTBOX_LIMIT`], at which the connection is reset.
@@ -379,7 +379,7 @@ impl<H: Handler> Endpoint<H> {
 }
 
 impl<H: Handler> Connections<H> {
-    /// What the receiver must know of a connection with this tag.
+    /// The settings of the receiver for a connection with this tag.
     #[inline]
     fn settings(&self, tag: u16) -> Settings {
         Settings {

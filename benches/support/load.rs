@@ -77,14 +77,7 @@ impl Connection {
     }
 
     fn receive(&mut self, tape: &Tape, buf: &mut [u8]) {
-        loop {
-            let n = match self.stream.read(buf) {
-                Ok(0) => panic!("the server ended"),
-                Ok(n) => n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => panic!("the server ended: {error}"),
-            };
-            let mut got = &buf[..n];
+        read_all(&mut self.stream, buf, |mut got| {
             while !got.is_empty() {
                 let due = tape.at(self.received, self.received + got.len() as u64);
                 assert!(got.starts_with(due), "a wrong byte after {} right ones", self.received);
@@ -92,9 +85,23 @@ impl Connection {
                 got = &got[due.len()..];
             }
             assert!(self.received <= self.end, "more than was due");
-            if n < buf.len() {
-                return;
+        });
+    }
+}
+
+/// Reads what has arrived, and lends each read to `take`.
+fn read_all(stream: &mut TcpStream, buf: &mut [u8], mut take: impl FnMut(&[u8])) {
+    loop {
+        match stream.read(buf) {
+            Ok(0) => panic!("the server ended"),
+            Ok(n) => {
+                take(&buf[..n]);
+                if n < buf.len() {
+                    return;
+                }
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => panic!("the server ended: {error}"),
         }
     }
 }

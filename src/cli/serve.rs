@@ -251,7 +251,7 @@ fn listen(lp: &mut Loop, server: ServerId, address: &Address, reuse_port: bool) 
     }
 }
 
-/// What is printed when the servers listen.
+/// The lines that are printed when the servers listen.
 struct Announcement {
     /// For scripts and tests: one line for each listener, on stdout.
     lines: String,

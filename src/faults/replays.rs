@@ -434,17 +434,23 @@ fn the_sessions_make_every_kind_of_call() {
     assert!(kinds.iter().all(|kind| all.contains(kind)) && all.contains(&Call::Shutdown));
 }
 
-#[test]
-fn any_answer_to_any_call_breaks_no_rule() {
+/// Replays sessions with every answer to every call. A session may be a race, in which even a harmless answer makes a
+/// difference.
+pub(super) fn replay_with_any_answer<S>(
+    sessions: &[S],
+    describe: impl Fn(&S) -> (&'static str, bool),
+    run: impl Fn(&S, Fault) -> (Vec<Call>, Vec<String>),
+) {
     let mut replays = 0;
-    for session in SESSIONS {
+    for session in sessions {
+        let (name, is_a_race) = describe(session);
         let (calls, usual) = run(session, Fault::Nothing);
         for (place, &call) in calls.iter().enumerate() {
             for &answer in answers(call) {
                 let fault = Fault::At(place, answer);
                 let (_, results) = run(session, fault);
-                if is_harmless(call, answer) && !session.is_a_race {
-                    assert_eq!(results, usual, "{}: {fault:?} makes a difference", session.name);
+                if is_harmless(call, answer) && !is_a_race {
+                    assert_eq!(results, usual, "{name}: {fault:?} makes a difference");
                 }
                 replays += 1;
             }
@@ -453,18 +459,37 @@ fn any_answer_to_any_call_breaks_no_rule() {
     assert!(replays > 3000, "{replays} replays");
 }
 
-#[test]
-fn a_harmless_answer_to_every_call_makes_no_difference() {
-    for session in SESSIONS {
+/// Replays sessions with the same harmless answer to every call of a kind.
+pub(super) fn replay_with_harmless_answers<S>(
+    sessions: &[S],
+    describe: impl Fn(&S) -> (&'static str, bool),
+    run: impl Fn(&S, Fault) -> (Vec<Call>, Vec<String>),
+) {
+    for session in sessions {
+        let (name, is_a_race) = describe(session);
         let (_, usual) = run(session, Fault::Nothing);
         for call in [Call::Poll, Call::Accept, Call::Read, Call::Write] {
             for &answer in answers(call).iter().filter(|answer| is_harmless(call, **answer)) {
                 let fault = Fault::Each(call, answer);
                 let (_, results) = run(session, fault);
-                if !session.is_a_race {
-                    assert_eq!(results, usual, "{}: {fault:?} makes a difference", session.name);
+                if !is_a_race {
+                    assert_eq!(results, usual, "{name}: {fault:?} makes a difference");
                 }
             }
         }
     }
+}
+
+fn describe(session: &Session) -> (&'static str, bool) {
+    (session.name, session.is_a_race)
+}
+
+#[test]
+fn any_answer_to_any_call_breaks_no_rule() {
+    replay_with_any_answer(SESSIONS, describe, run);
+}
+
+#[test]
+fn a_harmless_answer_to_every_call_makes_no_difference() {
+    replay_with_harmless_answers(SESSIONS, describe, run);
 }

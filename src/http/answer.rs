@@ -7,7 +7,7 @@ use super::Refusal;
 use super::head::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::Loop;
 
-/// What is sent to a client whose request is refused. The connection is closed behind it.
+/// The answer to a request that is refused. The connection is closed after it.
 pub(super) fn refusal(lp: &mut Loop, refusal: &Refusal) -> Vec<u8> {
     let text = format!("{} {}\n", refusal.status, refusal.reason);
     let mut bytes = Vec::with_capacity(256);

@@ -64,7 +64,7 @@ enum Stage {
     Closing,
 }
 
-/// What an answer must know of its request, and how far it is.
+/// The properties of a request that its answer depends on, and the answer's progress.
 #[derive(Clone, Copy)]
 pub(super) struct Answer {
     /// The request's method was HEAD: the answer has no body.

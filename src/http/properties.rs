@@ -94,7 +94,7 @@ pub(super) fn read_requests(chunks: &[&[u8]], limits: &HeadLimits) -> (Vec<Reque
     (requests, if is_clean { End::Clean } else { End::CutOff })
 }
 
-/// What a client reads: the head as text, its framing, the body, and how the message ends.
+/// A response as a client reads it: the head as text, its framing, the body, and how the message ends.
 type Response = (Option<(String, Framing)>, Vec<u8>, End<Malformed>);
 
 /// Reads one response, as a client does.

@@ -72,7 +72,7 @@ const FEW_ENTRIES: usize = 32;
 #[derive(Default)]
 pub(super) struct Tables {
     tables: Vec<(TypeId, Box<dyn AnyTable>)>,
-    /// What protocols keep once for the whole loop, one value of each type.
+    /// State of protocols for the whole loop, one value of each type.
     #[cfg(feature = "http")]
     singles: Vec<(TypeId, Box<dyn Any>)>,
 }

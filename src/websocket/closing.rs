@@ -28,7 +28,7 @@ pub const MAX_REASON: usize = 123;
 /// The state of a connection that closes.
 #[derive(Default)]
 pub(super) struct Closing {
-    /// What the program gets in `on_close`. `None`: no close frame was received.
+    /// The code for `on_close`. `None`: no close frame was received.
     pub code: Option<CloseCode>,
     pub reason: String,
     timer: Option<TimerId>,
@@ -81,11 +81,12 @@ fn send_close(lp: &mut Loop, ws: WebSocket, code: CloseCode, reason: &str) {
     ws.0.change_tag(lp, tag::CLOSE_SENT, 0);
 }
 
-/// Stores what the program gets in `on_close`.
+/// Stores the code and the reason for `on_close`.
 pub(super) fn remember(lp: &mut Loop, ws: WebSocket, code: CloseCode, reason: &str) {
-    let closing = entry(lp, ws.0);
-    closing.code = Some(code);
-    reason.clone_into(&mut closing.reason);
+    change(lp, ws.0, |closing| {
+        closing.code = Some(code);
+        reason.clone_into(&mut closing.reason);
+    });
 }
 
 /// The peer's close frame was received: sends this side's, unless that was sent before, and ends the connection.
@@ -126,7 +127,7 @@ fn end(lp: &mut Loop, socket: Socket) {
     mark_over(lp, socket);
     stop_timer(lp, socket);
     let timer = lp.close_with_message(socket, &[]);
-    entry(lp, socket).timer = Some(timer);
+    change(lp, socket, |closing| closing.timer = Some(timer));
 }
 
 /// Nothing else is sent, not even to a peer that has ended without a close frame: a write would be an error. Nothing
@@ -135,11 +136,11 @@ fn mark_over(lp: &mut Loop, socket: Socket) {
     socket.change_tag(lp, tag::CLOSE_SENT | tag::CLOSE_RECEIVED, 0);
 }
 
-fn entry(lp: &mut Loop, socket: Socket) -> &mut Closing {
-    if socket.entry::<Closing>(lp).is_none() {
-        socket.set_entry(lp, Closing::default());
-    }
-    socket.entry_mut(lp).expect("it was set, and only called for sockets that exist")
+/// Changes the state of a connection that closes. Does nothing for a socket that is gone.
+fn change(lp: &mut Loop, socket: Socket, f: impl FnOnce(&mut Closing)) {
+    let mut closing = socket.take_entry::<Closing>(lp).unwrap_or_default();
+    f(&mut closing);
+    socket.set_entry(lp, closing);
 }
 
 /// Starts the time limit of the next step.
@@ -149,7 +150,7 @@ fn start_timer(lp: &mut Loop, socket: Socket) {
     }
     stop_timer(lp, socket);
     let timer = socket.start_layer_timer(lp, CLOSE_TIMEOUT, timed_out);
-    entry(lp, socket).timer = Some(timer);
+    change(lp, socket, |closing| closing.timer = Some(timer));
 }
 
 pub(super) fn stop_timer(lp: &mut Loop, socket: Socket) {

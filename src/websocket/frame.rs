@@ -82,7 +82,7 @@ pub enum Role {
     Client,
 }
 
-/// What a frame header says.
+/// The fields of a frame header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     /// Whether this is the last frame of its message.

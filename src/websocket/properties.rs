@@ -38,7 +38,7 @@ impl From<Message<'_>> for Owned {
     }
 }
 
-/// What a receiver made of a stream.
+/// The result of a receiver for a stream.
 #[derive(PartialEq, Debug)]
 pub(super) struct Outcome {
     pub events: Vec<Owned>,

@@ -32,7 +32,7 @@ use super::utf8::{self, InvalidUtf8, Utf8Check};
 /// The first buffer of a message that arrives in parts has room for this many bytes, or for the whole message.
 const FIRST_ROOM: usize = 64;
 
-/// What a connection agreed on, and its limit.
+/// The agreed settings of a connection, and its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// Which side we are.
@@ -64,7 +64,7 @@ pub enum Message<'a> {
     Binary(&'a [u8]),
 }
 
-/// What the peer sent.
+/// A message or control frame of the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
     /// A whole message.

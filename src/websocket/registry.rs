@@ -1,5 +1,5 @@
-//! What all connections of an endpoint share and its handler must not own, because a connection needs it while the
-//! handler runs: topics, the settings for sending, the compression.
+//! State that all connections of an endpoint share: topics, the settings for sending, the compression. The handler does
+//! not own it, because a connection needs it while the handler runs.
 //!
 //! The loop has one [`Registry`]. It has an entry for each endpoint, found by the slot of the endpoint's handler.
 
@@ -28,7 +28,7 @@ pub(super) struct Registry {
     pub masks: super::masks::Masks,
 }
 
-/// What the connections of an endpoint share.
+/// The state that the connections of an endpoint share.
 pub(super) struct EndpointState {
     slot: u32,
     /// Alive as long as the endpoint's handler.

@@ -17,7 +17,7 @@ pub struct Handshake<H> {
     endpoint: Endpoint<H>,
 }
 
-/// What a handshake has settled, until the program has decided.
+/// The settled part of a handshake, until the program has decided.
 struct Pending {
     opening: Opening,
     protocol: Option<String>,
@@ -136,8 +136,8 @@ impl<H: Handler> Handshake<H> {
         self.exchange.respond(lp, response);
     }
 
-    /// What the handshake has settled, if it waits for a decision. The entry of a later request on the same connection
-    /// is left alone.
+    /// The settled part of the handshake, if it waits for a decision. The entry of a later request on the same
+    /// connection is left alone.
     fn take_pending(self, lp: &mut Loop) -> Option<Pending> {
         if !self.is_open(lp) {
             return None;

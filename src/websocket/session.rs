@@ -18,7 +18,7 @@ use super::{Connections, Handler, WebSocket, closing, tag};
 use crate::net::Socket;
 use crate::{Kind, Loop};
 
-/// What happens to the rest of a chunk after a callback.
+/// The treatment of the rest of a chunk after a callback.
 enum Rest {
     Deliver,
     /// The connection is paused, or the socket was upgraded: the rest is delivered later.
@@ -148,7 +148,7 @@ impl<H: Handler> Connections<H> {
         give_back(&mut lp.layer_mut::<Registry>().incoming, inflated);
     }
 
-    /// What to do with the rest of a chunk after a callback.
+    /// Decides about the rest of a chunk after a callback.
     fn rest_of_chunk(&mut self, lp: &mut Loop, ws: WebSocket) -> Rest {
         let socket = ws.0;
         if socket.is_ready_for_more(lp) {

@@ -59,7 +59,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::rc::Rc;
 
-/// Who is subscribed to what. `M` names a member.
+/// The subscriptions of members to topics. `M` names a member.
 ///
 /// Invariant: a pair of member and topic is in `topics` if and only if it is in `subscriptions`; `names` has exactly
 /// the names in `topics`; no topic is without subscribers.

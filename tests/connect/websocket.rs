@@ -1,11 +1,10 @@
 //! `bucle connect ws://…`: against `bucle serve`, and against servers in the test that speak frames.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bucle::websocket::handshake::accept_key;
 
@@ -92,6 +91,25 @@ impl Peer {
     fn takes_text(&mut self, want: &str) {
         let (opcode, payload) = self.frame();
         assert_eq!((opcode, &*String::from_utf8_lossy(&payload)), (TEXT, want));
+    }
+
+    /// The client sends nothing for this long, so it has not closed.
+    #[track_caller]
+    fn takes_nothing_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.0.set_read_timeout(Some(left)).expect("a socket");
+            match self.0.peek(&mut [0]) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => panic!("{other:?} instead of silence"),
+            }
+        }
+        self.0.set_read_timeout(Some(LIMIT)).expect("a socket");
     }
 
     /// Reads the client's close frame.
@@ -189,7 +207,7 @@ fn a_slow_answer_is_waited_for() {
     peer.takes_text("two");
     peer.send(TEXT, "1");
     // Longer than the quiet time after which answers are taken for complete.
-    thread::sleep(Duration::from_millis(1200));
+    peer.takes_nothing_for(Duration::from_millis(1200));
     peer.send(TEXT, "2");
     peer.takes_close(1000);
     peer.close(1000, "");

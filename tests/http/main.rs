@@ -5,6 +5,8 @@
 mod answers;
 mod events;
 mod limits;
+#[path = "../support/events.rs"]
+mod net_events;
 mod upgrade;
 
 use std::io::{ErrorKind, Read, Write};

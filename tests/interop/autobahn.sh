@@ -33,4 +33,4 @@ EOF
 chmod +x "$AUTOBAHN"
 [ -z "${1:-}" ] || export AUTOBAHN_CASES=$1
 # With optimization: some cases have a time limit.
-cargo test --profile bench --test interop -- --ignored --nocapture --test-threads=1 "autobahn_finds_no_fault_in_the_${2:-}"
+cargo test --profile bench --test interop -- --nocapture --test-threads=1 "autobahn_finds_no_fault_in_the_${2:-}"

@@ -25,7 +25,7 @@ pub enum Event {
     Refused(u16, String),
 }
 
-/// What the client does with events besides reporting them.
+/// The client's reaction to events, besides reporting them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Report,

@@ -19,7 +19,7 @@ pub struct Row {
     pub name: &'static str,
     pub server: DeflateOptions,
     pub client: DeflateOptions,
-    /// What both must agree on.
+    /// The result that both must agree on.
     pub agreed: Agreed,
 }
 
@@ -46,7 +46,7 @@ fn wanted(wanted: Agreed) -> DeflateOptions {
     }
 }
 
-/// What a server and a client want, and what they must agree on.
+/// The wishes of a server and a client, and the result that they must agree on.
 pub fn rows() -> Vec<Row> {
     let table: [(&str, Agreed, Agreed, Agreed); 9] = [
         ("both keep their context", (false, false, 15, 15), (false, false, 15, 15), (false, false, 15, 15)),

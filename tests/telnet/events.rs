@@ -1,40 +1,14 @@
 //! Every event of `net` reaches the telnet handler, or telnet uses it up.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, TcpListener};
-use std::path::Path;
 
+use super::net_events::{assert_that_all_are_forwarded, events_of_net};
 use super::*;
 
-/// The names of the methods of `net::Handler`, from its source.
-fn events_of_net() -> Vec<String> {
-    let source = source("src/net/handler.rs");
-    let (_, from_trait) = source.split_once("pub trait Handler").expect("the trait is there");
-    let (methods, _) = from_trait.split_once("\n}\n").expect("the trait ends");
-    let events: Vec<String> = methods
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("fn "))
-        .filter_map(|line| Some(line.split_once('(')?.0.to_owned()))
-        .collect();
-    assert!(
-        events.len() >= 20 && events.iter().all(|event| event.starts_with("on_") || event == "is_busy"),
-        "{events:?}"
-    );
-    events
-}
-
-fn source(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("the source is there")
-}
-
-/// A method that is missing there would not fail to compile: the trait has a default for each.
 #[test]
 fn the_file_that_forwards_implements_every_event() {
-    let forward = source("src/telnet/forward.rs");
-    for event in events_of_net() {
-        assert!(forward.contains(&format!("    fn {event}(")), "src/telnet/forward.rs does not implement {event}");
-    }
+    assert_that_all_are_forwarded("src/telnet/forward.rs");
 }
 
 /// Each event of `net`, and the telnet event in which a handler sees it, with the name of that handler.

@@ -2,6 +2,8 @@
 //! real clients.
 
 mod events;
+#[path = "../support/events.rs"]
+mod net_events;
 mod options;
 #[cfg(target_os = "linux")]
 mod synch;

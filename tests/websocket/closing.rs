@@ -117,7 +117,7 @@ fn a_close_inside_a_fragmented_message_ends_the_connection() {
 
 #[test]
 fn a_close_of_the_program_waits_for_the_answer_and_delivers_nothing() {
-    // What the program closes with, and what the frame has.
+    // The arguments of the close, and the contents of the frame.
     let long = "\u{f1}".repeat(100);
     let cut = "\u{f1}".repeat(61);
     let table: &[(&str, u16, &str, Vec<u8>)] = &[

@@ -1,27 +1,14 @@
 //! Every event of `net` reaches the WebSocket handler or is used up.
 
-use std::fs;
 use std::net::IpAddr;
 
+use super::net_events::assert_that_all_are_forwarded;
 use super::*;
 use bucle::net::{Drain, Dropped, ServerId};
 
-fn source(path: &str) -> String {
-    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).expect("a source")
-}
-
 #[test]
-fn every_event_of_net_is_forwarded_or_named() {
-    let handler = source("src/net/handler.rs");
-    let start = handler.find("pub trait Handler").expect("the trait");
-    let end = start + handler[start..].find("\n}\n").expect("its end");
-    let events: Vec<&str> =
-        handler[start..end].lines().filter_map(|line| line.strip_prefix("    fn ")?.split('(').next()).collect();
-    assert!(events.len() > 15, "{events:?}");
-    let forward = source("src/websocket/forward.rs");
-    for event in events {
-        assert!(forward.contains(&format!("    fn {event}(")), "src/websocket/forward.rs does not implement {event}");
-    }
+fn the_file_that_forwards_implements_every_event() {
+    assert_that_all_are_forwarded("src/websocket/forward.rs");
 }
 
 /// Notes the events that are neither messages nor part of an opening or a close.

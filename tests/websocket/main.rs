@@ -10,6 +10,8 @@ mod events;
 mod handshake;
 mod messages;
 mod mixed;
+#[path = "../support/events.rs"]
+mod net_events;
 mod slow;
 mod topics;
 mod tungstenite;

@@ -161,7 +161,7 @@ fn slow_subscribers_are_skipped_if_that_is_wanted() {
     assert!(skipped > 0, "the kernel took all");
     let waiting = talk.enter(|lp| ws.buffered_amount(lp));
     assert!(waiting <= 100_000, "{waiting} bytes wait");
-    // What was not skipped arrives whole, and messages to it alone do too.
+    // The messages that were not skipped arrive whole, and so do messages to it alone.
     talk.enter(|lp| ws.send(lp, "the last"));
     talk.peers[0].reads = true;
     for number in 0..messages - skipped {
@@ -273,7 +273,7 @@ fn a_broadcast_is_compressed_for_those_that_agreed_on_it() {
     for (peer, is_small) in [(1, false), (2, true), (3, false)] {
         let frame = talk.frame(peer);
         assert_eq!(frame.payload.len() > 2_500, is_small, "{peer}: {frame:?}");
-        // What compression would make longer is sent as it is.
+        // A message that compression would make longer is sent as it is.
         let is_compressed = frame.first & RSV1 != 0;
         assert_eq!(if is_compressed { inflate(&frame.payload) } else { frame.payload }, repetition);
     }

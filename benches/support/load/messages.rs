@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 
 use super::super::contest::Load;
-use super::{BOTH, LIMIT, Tape, connect};
+use super::{BOTH, LIMIT, Tape, connect, read_all};
 
 /// The request of the handshake, with the key of RFC 6455, 1.3.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -115,24 +115,14 @@ impl Client {
     }
 
     fn receive(&mut self, frames: &Frames, buf: &mut [u8]) {
-        loop {
-            let n = match self.stream.read(buf) {
-                Ok(0) => panic!("the server ended"),
-                Ok(n) => n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => panic!("the server ended: {error}"),
-            };
-            let mut got = &buf[..n];
+        read_all(&mut self.stream, buf, |mut got| {
             while !got.is_empty() {
                 let due = part(&frames.received, self.received, self.received + got.len() as u64);
                 assert!(got.starts_with(due), "a wrong byte after {} right ones", self.received);
                 self.received += due.len() as u64;
                 got = &got[due.len()..];
             }
-            if n < buf.len() {
-                return;
-            }
-        }
+        });
     }
 
     fn is_done(&self, frames: &Frames) -> bool {

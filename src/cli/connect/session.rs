@@ -25,7 +25,7 @@ const LONGEST_RETRY: Duration = Duration::from_millis(100);
 
 /// A connection as the session sees it: the handle of one protocol.
 pub(super) trait Connection: Copy + 'static {
-    /// What the protocol keeps in the session.
+    /// The protocol's own state in the session.
     type State;
 
     fn pause(self, lp: &mut Loop);
@@ -48,7 +48,7 @@ pub(super) struct Session<C: Connection> {
     pub(super) handle: Option<Shared<Session<C>>>,
     pub(super) display: Display,
     pub(super) connection: Option<C>,
-    /// What the protocol keeps.
+    /// The protocol's own state.
     pub(super) state: C::State,
     /// Opened when the connection is made: if there is no connection, the input belongs to the shell.
     stdin: Option<Stdin>,

@@ -34,7 +34,7 @@ const STUCK_LIMIT: Duration = Duration::from_secs(30);
 /// wait for the client.
 const INPUT_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the session keeps of a TCP connection.
+/// The state of a session over TCP.
 pub(super) struct Tcp {
     address: Address,
     /// The server has ended its side.

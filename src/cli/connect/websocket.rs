@@ -40,7 +40,7 @@ const CHECK: Duration = Duration::from_millis(50);
 /// How much of the first line of a refusal is shown.
 const MAX_EXCERPT: usize = 200;
 
-/// What the session keeps of a WebSocket connection.
+/// The state of a session over WebSocket.
 pub(super) struct Messages {
     url: String,
     address: Address,

@@ -61,7 +61,7 @@ pub(crate) struct Replies {
     missed: VecDeque<u64>,
 }
 
-/// What a whole reply is.
+/// The kind of a whole reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unit {
     /// Lines of a stream.

@@ -116,7 +116,7 @@ impl Load {
     }
 }
 
-/// What the connections speak.
+/// The protocol of the connections.
 #[derive(Clone, Debug)]
 pub(crate) enum Protocol {
     /// Messages are lines or bytes.

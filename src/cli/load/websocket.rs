@@ -55,7 +55,7 @@ pub(crate) enum Progress {
 pub(crate) struct Failed {
     /// The name under which it is counted, such as `HTTP 503`.
     pub(crate) code: String,
-    /// What happened, as a sentence.
+    /// The failure, as a sentence.
     pub(crate) why: String,
 }
 

@@ -13,7 +13,7 @@ use crate::cli::target::Address;
 /// How many bytes the path of a unix socket may have: `sun_path` of Linux is 108 with its NUL (unix(7)).
 const UNIX_PATH_LIMIT: usize = 107;
 
-/// What could not be opened.
+/// The listener that could not be opened.
 #[derive(Clone)]
 pub(crate) enum Place {
     /// The address of `--host` and `--port`, or of `--unix`.

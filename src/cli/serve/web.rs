@@ -1,5 +1,5 @@
-//! What the servers with `--http` have in common: the WebSocket endpoint and its limits, and which requests are for this
-//! server at all.
+//! The common part of the servers with `--http`: the WebSocket endpoint and its limits, and the check whether a request
+//! is for this server at all.
 //!
 //! A page of another site must not talk to a server on the visitor's own machine. Browsers send two headers that tell:
 //!

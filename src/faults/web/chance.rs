@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Book, WatchedRoom, WatchedSite};
+use super::Book;
+use super::watched::{WatchedRoom, WatchedSite};
 use crate::Loop;
 use crate::faults::chance::{Chance, answer, text};
 use crate::faults::{Step, World};

@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Book, WatchedRoom, WatchedSite};
-use crate::faults::chance::answers;
-use crate::faults::replays::{Context, Fault, world_with};
+use super::Book;
+use super::watched::{WatchedRoom, WatchedSite};
+use crate::faults::replays::{Context, Fault, replay_with_any_answer, replay_with_harmless_answers, world_with};
 use crate::faults::{Step, World};
 use crate::http::{self, Exchange, Http, Request, StatusCode};
-use crate::net::simulated::{Answer, Call};
+use crate::net::simulated::Call;
 use crate::net::{Drain, Error, ServerId, ServerOptions};
 use crate::websocket::frame::{Header, Opcode};
 use crate::websocket::{self, ClientOptions, CloseCode, DeflateOptions, Endpoint, Message, Options, WebSocket};
@@ -21,7 +21,7 @@ struct Session {
     set_up: fn(&mut World, &Book),
     /// Time or the order of the peers decides, so harmless answers may make a difference.
     is_a_race: bool,
-    /// What must be among the results when nothing fails.
+    /// Texts that must be among the results when nothing fails.
     want: &'static [&'static str],
 }
 
@@ -437,18 +437,6 @@ fn run(session: &Session, fault: Fault) -> (Vec<Call>, Vec<String>) {
     (calls, book.results())
 }
 
-/// Whether a kernel may answer so although nothing is wrong with the connection or the server.
-fn is_harmless(call: Call, answer: Answer) -> bool {
-    match answer {
-        Answer::FinFirst | Answer::ResetFirst => false,
-        Answer::Fail("EAGAIN" | "EINTR") => true,
-        Answer::Fail(error) => {
-            call == Call::Accept && matches!(error, "EMFILE" | "ENFILE" | "ENOBUFS" | "ENOMEM" | "EINVAL")
-        }
-        _ => true,
-    }
-}
-
 #[test]
 fn the_sessions_have_the_expected_results() {
     for session in SESSIONS {
@@ -460,37 +448,16 @@ fn the_sessions_have_the_expected_results() {
     }
 }
 
+fn describe(session: &Session) -> (&'static str, bool) {
+    (session.name, session.is_a_race)
+}
+
 #[test]
 fn any_answer_to_any_call_breaks_no_promise() {
-    let mut replays = 0;
-    for session in SESSIONS {
-        let (calls, usual) = run(session, Fault::Nothing);
-        for (place, &call) in calls.iter().enumerate() {
-            for &answer in answers(call) {
-                let fault = Fault::At(place, answer);
-                let (_, results) = run(session, fault);
-                if is_harmless(call, answer) && !session.is_a_race {
-                    assert_eq!(results, usual, "{}: {fault:?} makes a difference", session.name);
-                }
-                replays += 1;
-            }
-        }
-    }
-    assert!(replays > 3000, "{replays} replays");
+    replay_with_any_answer(SESSIONS, describe, run);
 }
 
 #[test]
 fn a_harmless_answer_to_every_call_makes_no_difference() {
-    for session in SESSIONS {
-        let (_, usual) = run(session, Fault::Nothing);
-        for call in [Call::Poll, Call::Accept, Call::Read, Call::Write] {
-            for &answer in answers(call).iter().filter(|answer| is_harmless(call, **answer)) {
-                let fault = Fault::Each(call, answer);
-                let (_, results) = run(session, fault);
-                if !session.is_a_race {
-                    assert_eq!(results, usual, "{}: {fault:?} makes a difference", session.name);
-                }
-            }
-        }
-    }
+    replay_with_harmless_answers(SESSIONS, describe, run);
 }

@@ -70,7 +70,7 @@ pub(crate) fn response(bytes: &mut &[u8], method: &Method) -> Option<Answered> {
     Some(Answered { status: head.status(), body, is_whole: decoder.is_complete() })
 }
 
-/// What a peer has sent in one or several frames.
+/// A message or control frame that a peer has sent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Part {
     Text(String),

@@ -53,7 +53,7 @@ impl Default for HeadLimits {
     }
 }
 
-/// What kind of start line the head has.
+/// The kind of the head's start line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Request,

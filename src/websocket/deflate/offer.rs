@@ -20,7 +20,7 @@ const NAME: &str = "permessage-deflate";
 /// Window bits, where no smaller number is agreed on.
 const MAX_BITS: u8 = 15;
 
-/// What a server or a client wants of permessage-deflate.
+/// The wishes of a server or a client for permessage-deflate.
 ///
 /// Windows are numbers of bits, 8 to 15: a window of 15 bits has 32 KiB. Smaller numbers count as 8, larger ones as 15.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +55,7 @@ impl Default for DeflateOptions {
     }
 }
 
-/// What both sides have agreed on.
+/// The parameters that both sides have agreed on.
 ///
 /// A frame that was compressed without takeover can be sent to every client with the same parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

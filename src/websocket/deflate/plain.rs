@@ -1,7 +1,7 @@
 //! A decoder of DEFLATE as RFC 1951 describes it, bit by bit: slow, and short enough to be checked by reading. The
 //! tests compare [`Inflater`](super::Inflater) with it.
 
-/// What a message contains.
+/// The contents of a message.
 pub(super) struct Plain {
     pub out: Vec<u8>,
     /// The largest distance of a repetition; 0 if there is none.

@@ -44,7 +44,7 @@ fn inflate_alone(payload: &[u8]) -> Result<Vec<u8>, InflateError> {
     inflate(&mut Inflater::new(), payload, usize::MAX, false)
 }
 
-/// What miniz makes of a sequence of messages with takeover: an implementation that shares no code with `zlib-rs`.
+/// A sequence of messages with takeover, compressed by miniz: an implementation that shares no code with `zlib-rs`.
 fn inflate_with_miniz(messages: &[Vec<u8>]) -> Vec<u8> {
     let mut wire = Vec::new();
     for message in messages {

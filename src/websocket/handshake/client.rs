@@ -15,7 +15,7 @@ use crate::websocket::fields::{has_token, is_token, only};
 /// The port of `ws://` URLs without one (RFC 6455, 3).
 const DEFAULT_PORT: u16 = 80;
 
-/// What a `ws://` URL names.
+/// The parts of a `ws://` URL.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
     /// A name or an address, to connect to. An IPv6 address is without brackets.
@@ -162,7 +162,7 @@ pub fn request(
     Ok(head)
 }
 
-/// What client and server have agreed on.
+/// The result of a handshake: the subprotocol and the compression.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Agreed {
     /// The subprotocol that the server has chosen. `None` is legal even if some were offered.

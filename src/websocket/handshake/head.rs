@@ -1,4 +1,4 @@
-//! What both sides write into the heads of their messages.
+//! The header lines that both sides write.
 
 use ::http::HeaderMap;
 use ::http::header::{

@@ -9,7 +9,7 @@ use crate::cli::load::message::Messages;
 const TEMPLATES: [&str; 7] =
     [r"{seq}\n", r"{conn}:{seq} {rand:5}\n", r"a{seq}\nb\n", "<{seq}>", "<{seq} {rand:3}>", r"hola\n", "hola"];
 
-/// One action of the server: a reply to the next message, right or wrong, or bytes that nobody asked for.
+/// One action of the server: a reply to the next message, right or wrong, or bytes without a message before them.
 #[derive(Clone, Debug)]
 enum Answer {
     Right,

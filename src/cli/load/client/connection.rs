@@ -68,7 +68,8 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// What comes after the greeting, which is one line or one message; `None` if it is not complete.
+    /// The bytes or the message after the greeting. The greeting is one line or one message; `None` if it is not
+    /// complete.
     fn behind_greeting(self) -> Option<Incoming<'a>> {
         match self {
             Incoming::Bytes(bytes) => behind_line(bytes).map(Incoming::Bytes),

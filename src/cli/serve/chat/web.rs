@@ -11,7 +11,7 @@ use super::rooms::Next;
 use crate::cli::serve::errors::log_error;
 use crate::cli::serve::web::OwnHost;
 
-/// What the page may do: load its own script and style sheet, and connect to this server.
+/// The page's rights: to load its own script and style sheet, and to connect to this server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
