@@ -154,17 +154,23 @@ impl<H: Handler> Connections<H> {
             return self.receive_refusal(lp, socket, dialing, chunk);
         }
         dialing.received.extend_from_slice(chunk);
+        // How many bytes of interim responses are in front. They are removed together, so that thousands of them cost
+        // no more than their bytes.
+        let mut start = 0;
         loop {
-            match dialing.parser.response(&dialing.received, &HeadLimits::default(), &Method::GET) {
-                Ok(None) => return socket.set_entry(lp, dialing),
+            match dialing.parser.response(&dialing.received[start..], &HeadLimits::default(), &Method::GET) {
+                Ok(None) => {
+                    dialing.received.drain(..start);
+                    return socket.set_entry(lp, dialing);
+                }
                 Ok(Some((head, framing, used))) => {
-                    let rest = dialing.received.split_off(used);
+                    start += used;
                     let status = head.status();
                     if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                        let rest = dialing.received.split_off(start);
                         return self.receive_head(lp, socket, dialing, head, framing, rest);
                     }
                     // An interim response is followed by another one (RFC 9110, 15.2).
-                    dialing.received = rest;
                 }
                 Err(error) => {
                     socket.set_entry(lp, dialing);

@@ -31,8 +31,10 @@ pub(super) fn start(lp: &mut Loop, slot: u32, limit: Duration, sends_pings: bool
 }
 
 fn check(lp: &mut Loop, slot: u32, sends_pings: bool) {
-    /// The program has paused a connection: the answer to a ping would not be read.
-    const EXEMPT: u16 = tag::CLOSE_SENT | tag::PAUSED;
+    /// A connection is not read: the program has paused it, or the peer does not read its answers (then it has the
+    /// write timeout). The answer to a ping would not be seen.
+    const NOT_READ: u16 = tag::PAUSED | tag::THROTTLED;
+    const EXEMPT: u16 = tag::CLOSE_SENT | NOT_READ;
     const OPEN: u16 = tag::OPEN;
     const QUIET: u16 = tag::OPEN | tag::QUIET;
     const PINGED: u16 = tag::OPEN | tag::QUIET | tag::PINGED;
@@ -48,7 +50,7 @@ fn check(lp: &mut Loop, slot: u32, sends_pings: bool) {
             tag
         }
         // A connection gets the whole time again when it goes on.
-        _ if tag & tag::PAUSED != 0 => tag & !(tag::QUIET | tag::PINGED),
+        _ if tag & NOT_READ != 0 => tag & !(tag::QUIET | tag::PINGED),
         // Not open yet, or closing: these have time limits of their own.
         _ => tag,
     });
