@@ -95,7 +95,7 @@ pub use exchange::Exchange;
 pub use head::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 pub use refusal::{Malformed, Refusal};
 
-use crate::net::{Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket};
+use crate::net::{Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions, Socket, listen_with};
 use crate::{Loop, Result};
 
 /// How many bytes may be queued for one client of a server with [`server_options`]. A client with more is disconnected
@@ -199,14 +199,7 @@ pub fn listen<H: Handler>(
     options: Options,
     handler: H,
 ) -> Result<Server<Http<H>>> {
-    let server = Server::new(lp, server_options(), Http::new(options, handler));
-    match server.id().listen_now(lp, on) {
-        Ok(()) => Ok(server),
-        Err(error) => {
-            server.id().remove(lp);
-            Err(error)
-        }
-    }
+    listen_with(lp, on, server_options(), Http::new(options, handler))
 }
 
 /// The options of an HTTP server. `no_delay` is set: the loop gathers small writes already, so the kernel should not

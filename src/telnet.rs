@@ -136,7 +136,7 @@ pub use client::{Client, Echo, LINGER, broadcast};
 pub use codec::option;
 pub use negotiation::{Policy, Side};
 
-use crate::net::{Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions};
+use crate::net::{Dropped, Error, Limits, Listen, Server, ServerId, ServerOptions, listen_with};
 use crate::{Loop, Result};
 use lines::{LineTooLong, Lines};
 
@@ -267,14 +267,7 @@ pub fn listen<H: Handler>(
     options: Options,
     handler: H,
 ) -> Result<Server<Telnet<H>>> {
-    let server = Server::new(lp, server_options(), Telnet::new(options, handler));
-    match server.id().listen_now(lp, on) {
-        Ok(()) => Ok(server),
-        Err(error) => {
-            server.id().remove(lp);
-            Err(error)
-        }
-    }
+    listen_with(lp, on, server_options(), Telnet::new(options, handler))
 }
 
 /// The options of a telnet server. `no_delay` is set: the loop gathers small writes already, so the kernel should not

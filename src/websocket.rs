@@ -141,6 +141,7 @@ pub use closing::{CLOSE_TIMEOUT, MAX_REASON};
 pub use deflate::DeflateOptions;
 pub use dial::{ClientOptions, connect};
 pub use handshake::Origins;
+pub use masks::Masks;
 pub use publish::{Published, broadcast};
 pub use receiver::Message;
 pub use server::{Accept, Handshake, Server, listen};

@@ -62,11 +62,7 @@ impl<H: Handler> Endpoint<H> {
     pub fn connect(self, lp: &mut Loop, url: &str, options: &ClientOptions) -> Result<WebSocket> {
         let target = handshake::parse_url(url).map_err(|error| invalid(&error))?;
         let endpoint = self.options(lp).ok_or(Error::Gone)?;
-        let key: [u8; 16] = lp
-            .layer_mut::<Registry>()
-            .masks
-            .random()
-            .map_err(|error| Error::custom("E_RANDOM", format!("no random source: {error}")))?;
+        let key = lp.layer_mut::<Registry>().masks.random()?;
         let key = handshake::key(key);
         let extensions = endpoint.deflate.as_ref().map(deflate::offer);
         let request = handshake::request(&target, &key, &options.protocols, extensions.as_deref(), &options.headers)

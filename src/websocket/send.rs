@@ -15,7 +15,6 @@ use super::receiver::Message;
 use super::registry::Registry;
 use super::{WebSocket, tag};
 use crate::Loop;
-use crate::net::Error;
 
 /// The streams of a connection that does not share those of the loop: it keeps its context from message to message, or
 /// has a smaller window.
@@ -179,7 +178,7 @@ impl WebSocket {
         let mask = match registry.masks.random() {
             Ok(mask) => mask,
             Err(error) => {
-                self.0.destroy_with(lp, Error::custom("E_RANDOM", format!("no random source: {error}")));
+                self.0.destroy_with(lp, error);
                 return false;
             }
         };

@@ -277,11 +277,9 @@ pub fn listen<H: Handler>(lp: &mut Loop, on: impl Into<Listen>, options: Options
     // The answer to the largest message must have room, too.
     server_options.limits.outbox_bytes = Some(http::OUTBOX_LIMIT.saturating_add(options.max_message));
     let endpoint = Endpoint::new(lp, options, handler);
-    let server = net::Server::new(lp, server_options, Http::new(http_options, Door { endpoint }));
-    match server.id().listen_now(lp, on) {
-        Ok(()) => Ok(Server { id: server.id(), endpoint }),
+    match net::listen_with(lp, on, server_options, Http::new(http_options, Door { endpoint })) {
+        Ok(server) => Ok(Server { id: server.id(), endpoint }),
         Err(error) => {
-            server.id().remove(lp);
             endpoint.release(lp);
             Err(error)
         }

@@ -20,7 +20,6 @@ mod conn;
 mod connecting;
 mod connection;
 mod lookup;
-mod masks;
 mod metronome;
 mod overdue;
 mod passes;

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use bucle::Loop;
 use bucle::net::Shared;
+use bucle::websocket::Masks;
 
 use super::book::Book;
 use super::conn::Conn;
-use super::masks::Masks;
 use super::metronome::Metronome;
 use crate::cli::load::check::fanout::Room;
 use crate::cli::load::check::{Expect, Phase, Rules};
@@ -181,4 +181,9 @@ impl Run {
     pub(super) fn phase_at(&self, now: u64) -> Phase {
         if now < self.steady_at { Phase::Warmup } else { Phase::Steady }
     }
+}
+
+/// Random bytes for a mask or a key.
+pub(super) fn random<const N: usize>(masks: &mut Masks) -> [u8; N] {
+    masks.random().expect("the system has a random source; the hash maps need it too")
 }

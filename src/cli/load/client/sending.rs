@@ -15,7 +15,7 @@ use bucle::net::Socket;
 use bucle::telnet::codec;
 
 use super::conn::{ConnState, Outgoing};
-use super::run::Run;
+use super::run::{Run, random};
 use crate::cli::load::check::{Expect, Pending, Phase};
 use crate::cli::load::options::{Model, Protocol};
 use crate::cli::load::stage::Stage;
@@ -210,7 +210,7 @@ impl Run {
         let messages = &self.rules.messages;
         match self.job.load.protocol {
             Protocol::WebSocket { opcode, .. } => {
-                let (mask, len) = (self.masks.next(), messages.len(id, seq));
+                let (mask, len) = (random(&mut self.masks), messages.len(id, seq));
                 put_frame(batch, opcode, mask, len, |batch| messages.write(id, seq, batch));
             }
             Protocol::Tcp if self.job.load.telnet => codec::escape(&messages.text(id, seq), batch),
@@ -241,7 +241,7 @@ impl Run {
         let mut wire = Vec::new();
         match self.job.load.protocol {
             Protocol::WebSocket { opcode, .. } => {
-                put_frame(&mut wire, opcode, self.masks.next(), text.len(), |wire| wire.extend_from_slice(&text));
+                put_frame(&mut wire, opcode, random(&mut self.masks), text.len(), |wire| wire.extend_from_slice(&text));
             }
             Protocol::Tcp if self.job.load.telnet => codec::escape(&text, &mut wire),
             Protocol::Tcp => return text,

@@ -15,7 +15,7 @@ use bucle::websocket::{CloseCode, Violation};
 
 use super::conn::{ConnState, Loss, WebSocket, Wire};
 use super::connection::Incoming;
-use super::run::Run;
+use super::run::{Run, random};
 use crate::cli::load::check::{Finding, Reason};
 use crate::cli::load::message::show;
 use crate::cli::load::options::Protocol;
@@ -42,7 +42,7 @@ impl Run {
         else {
             return false;
         };
-        let (opening, request) = Opening::new(target, self.masks.next());
+        let (opening, request) = Opening::new(target, random(&mut self.masks));
         ws.opening = Some(Box::new(opening));
         let now = self.now();
         self.write(lp, at, socket, &request, now);
@@ -156,7 +156,7 @@ impl Run {
     fn write_control(&mut self, lp: &mut Loop, at: usize, socket: Socket, put: impl FnOnce(&mut Vec<u8>, [u8; 4])) {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
-        put(&mut frame, self.masks.next());
+        put(&mut frame, random(&mut self.masks));
         let now = self.now();
         self.conns[at].written += frame.len() as u64;
         socket.write(lp, &frame[..]);
