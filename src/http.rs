@@ -118,7 +118,10 @@ pub trait Handler: Any {
     fn on_request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request);
     /// The head of a request that has a body has arrived, and the body has not. An answer in this callback refuses the
     /// request: the body is not received and the connection is closed. Otherwise `100 Continue` is sent if the client
-    /// waits for it, and [`on_request`](Self::on_request) follows.
+    /// waits for it, and either [`on_request`](Self::on_request) or [`on_abort`](Self::on_abort) follows. An answer that
+    /// is sent while the body arrives refuses the request, too, and then neither follows.
+    ///
+    /// This callback is not called for a body whose `Content-Length` is more than [`Options::max_body`].
     fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {}
     /// A request without a body has arrived that asks to change the protocol (`Upgrade`). [`Exchange::upgrade`] does
     /// so, now or later. Until then nothing more is received. The default calls [`on_request`](Self::on_request), which
@@ -132,7 +135,13 @@ pub trait Handler: Any {
     /// answer: `nc -N` does this. A browser that has left the page does it too, so the default ends nothing, but a
     /// server of event streams should call [`Exchange::end`] here.
     fn on_end(&mut self, lp: &mut Loop, exchange: Exchange) {}
-    /// The connection is gone before the answer was complete. The exchange refers to nothing from here on.
+    /// The request gets no complete answer from this handler. The exchange refers to nothing from here on. One of these
+    /// has happened:
+    ///
+    /// * The connection is gone before the answer was complete.
+    /// * The body of the request is refused after [`on_head`](Self::on_head): it is longer than [`Options::max_body`]
+    ///   (413), its chunks are malformed (400), or it did not arrive in time (408). This layer has answered.
+    /// * The client has ended its side of the connection before the body was complete.
     fn on_abort(&mut self, lp: &mut Loop, exchange: Exchange) {}
     /// The server drains ([`ServerId::drain`](crate::net::ServerId::drain)) while this request waits for its answer.
     /// The answer will close the connection. End streams here.

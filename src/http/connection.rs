@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub keep_alive: Duration,
     /// Calls the handler with the bytes that are kept, when an answer is complete.
     pub go_on: fn(&mut Loop, Socket),
+    /// Runs when the time limit of the stage is reached.
+    pub timed_out: fn(&mut Loop, Socket),
     /// `receive` is running and goes on by itself when an answer is complete.
     pub is_receiving: bool,
     /// The socket is paused because the client does not read its answers, or sends too many requests ahead.
@@ -96,7 +98,7 @@ pub(super) enum Event {
 }
 
 impl Connection {
-    pub fn new(keep_alive: Duration, go_on: fn(&mut Loop, Socket)) -> Connection {
+    pub fn new(keep_alive: Duration, go_on: fn(&mut Loop, Socket), timed_out: fn(&mut Loop, Socket)) -> Connection {
         Connection {
             stage: Stage::Head,
             kept: Vec::new(),
@@ -105,6 +107,7 @@ impl Connection {
             timer: None,
             keep_alive,
             go_on,
+            timed_out,
             is_receiving: false,
             is_throttled: false,
             is_yielding: false,

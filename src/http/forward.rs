@@ -6,7 +6,7 @@
 //! | `on_connection`, `on_connect`, `on_upgrade` | none: the connection waits for its first request |
 //! | `on_read`, `on_data`, `on_text` | `on_head`, `on_request`, `on_upgrade` |
 //! | `on_drain`, `on_end`, `on_going_away` | the same, if a request is being answered |
-//! | `on_close` | `on_abort`, if a request is being answered |
+//! | `on_close` | `on_abort`, if the body of a request is being received, or the request is being answered |
 //! | `on_lookup`, `on_ready`, `on_finish`, `on_timeout` | none: they are of no use to a server of requests |
 //! | all others | the event of the same name |
 

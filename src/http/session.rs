@@ -29,7 +29,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 impl<H: Handler> Http<H> {
     /// A connection is made: its first head must arrive in time.
     pub(super) fn begin(&mut self, lp: &mut Loop, socket: Socket) {
-        socket.set_entry(lp, Connection::new(self.options.keep_alive, go_on::<H>));
+        socket.set_entry(lp, Connection::new(self.options.keep_alive, go_on::<H>, timed_out::<H>));
         start_timer(lp, socket, self.options.head_timeout);
     }
 
@@ -94,12 +94,14 @@ impl<H: Handler> Http<H> {
                 go_on_later(lp, socket);
                 return false;
             }
+            let in_body = exchange_in_body(connection, socket);
             match connection.next(rest, &self.options) {
                 Ok(None) => return false,
                 Ok(Some(Event::Head(request))) => self.receive_head(lp, socket, request, rest),
                 Ok(Some(Event::Request(request))) => self.call(lp, socket, &request, rest),
                 Err(refusal) => {
                     refuse(lp, socket, &refusal);
+                    self.abort(lp, in_body);
                     return false;
                 }
             }
@@ -168,16 +170,36 @@ impl<H: Handler> Http<H> {
         connection.has_ended = true;
         match open_exchange(connection, socket) {
             Some(exchange) => self.handler.on_end(lp, exchange),
-            None => close_if_done(lp, socket),
+            None => self.close_if_done(lp, socket),
+        }
+    }
+
+    /// Closes the connection if the client has sent its FIN and all of its requests are answered. A body that is not
+    /// complete by then never will be.
+    fn close_if_done(&mut self, lp: &mut Loop, socket: Socket) {
+        let waits_for_client = socket.needs_drain(lp);
+        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        if connection.has_ended && connection.is_reading() && !connection.is_yielding && !waits_for_client {
+            let in_body = exchange_in_body(connection, socket);
+            leave(lp, socket, &[]);
+            self.abort(lp, in_body);
+        }
+    }
+
+    /// The handler knows the head of this request, and will not get the request.
+    fn abort(&mut self, lp: &mut Loop, in_body: Option<Exchange>) {
+        if let Some(exchange) = in_body {
+            self.handler.on_abort(lp, exchange);
         }
     }
 
     /// The connection is gone.
     pub(super) fn closed(&mut self, lp: &mut Loop, socket: Socket) {
         stop_timer(lp, socket);
-        let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
-        if let Some(exchange) = open_exchange(connection, socket) {
-            self.handler.on_abort(lp, exchange);
+        let Some(connection) = socket.entry::<Connection>(lp) else { return };
+        let number = connection.number();
+        if connection.is_answerable(number) {
+            self.handler.on_abort(lp, Exchange { socket, number });
         }
     }
 
@@ -203,6 +225,11 @@ fn asks_for_upgrade(request: &Request) -> bool {
 fn open_exchange(connection: &mut Connection, socket: Socket) -> Option<Exchange> {
     let number = connection.number();
     (!connection.is_reading() && connection.answer(number).is_some()).then_some(Exchange { socket, number })
+}
+
+/// The exchange whose body is being received.
+fn exchange_in_body(connection: &Connection, socket: Socket) -> Option<Exchange> {
+    connection.is_in_body().then_some(Exchange { socket, number: connection.number() })
 }
 
 /// Stops reading from the client until it has read its answers, and few bytes of further requests are left.
@@ -246,25 +273,17 @@ fn go_on_next_turn(lp: &mut Loop, socket: Socket) {
 
 /// The tick of [`go_on_later`].
 fn go_on<H: Handler>(lp: &mut Loop, socket: Socket) {
-    socket.call_layer::<Http<H>>(lp, |http, lp| http.receive(lp, socket, &[]));
-    close_if_done(lp, socket);
-}
-
-/// Closes the connection if the client has sent its FIN and all of its requests are answered.
-fn close_if_done(lp: &mut Loop, socket: Socket) {
-    let waits_for_client = socket.needs_drain(lp);
-    let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
-    if connection.has_ended && connection.is_reading() && !connection.is_yielding && !waits_for_client {
-        leave(lp, socket, &[]);
-    }
+    socket.call_layer::<Http<H>>(lp, |http, lp| {
+        http.receive(lp, socket, &[]);
+        http.close_if_done(lp, socket);
+    });
 }
 
 /// Starts the time limit of the connection's stage. Zero: no limit.
 pub(super) fn start_timer(lp: &mut Loop, socket: Socket, limit: Duration) {
     stop_timer(lp, socket);
-    if limit.is_zero() {
-        return;
-    }
+    let Some(connection) = socket.entry::<Connection>(lp).filter(|_| !limit.is_zero()) else { return };
+    let timed_out = connection.timed_out;
     let timer = socket.start_layer_timer(lp, limit, timed_out);
     match socket.entry_mut::<Connection>(lp) {
         Some(connection) => connection.timer = Some(timer),
@@ -279,20 +298,24 @@ fn stop_timer(lp: &mut Loop, socket: Socket) {
 }
 
 /// The time limit of a stage is reached.
-fn timed_out(lp: &mut Loop, socket: Socket) {
+fn timed_out<H: Handler>(lp: &mut Loop, socket: Socket) {
     let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
     connection.timer = None;
     let has_begun = connection.is_in_body() || !connection.kept.is_empty() || connection.number() == 0;
     if !connection.is_reading() {
         return;
     }
+    let in_body = exchange_in_body(connection, socket);
     connection.close();
-    if has_begun {
-        let reason = "the request did not arrive in time";
-        return refuse(lp, socket, &Refusal { status: StatusCode::REQUEST_TIMEOUT, reason });
+    if !has_begun {
+        log::debug!(target: "bucle::http", "{socket} sent no further request, closing");
+        return leave(lp, socket, &[]);
     }
-    log::debug!(target: "bucle::http", "{socket} sent no further request, closing");
-    leave(lp, socket, &[]);
+    let reason = "the request did not arrive in time";
+    refuse(lp, socket, &Refusal { status: StatusCode::REQUEST_TIMEOUT, reason });
+    if in_body.is_some() {
+        socket.call_layer::<Http<H>>(lp, |http, lp| http.abort(lp, in_body));
+    }
 }
 
 /// Answers a request that is refused, and closes the connection.

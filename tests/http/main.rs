@@ -7,6 +7,7 @@ mod events;
 mod limits;
 #[path = "../support/events.rs"]
 mod net_events;
+mod refused_bodies;
 mod upgrade;
 
 use std::io::{ErrorKind, Read, Write};
@@ -96,8 +97,23 @@ impl Handler for Site {
 
     fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
         self.note(format!("head {}", request.target()));
-        if request.path() == "/forbidden" {
-            exchange.respond_text(lp, StatusCode::FORBIDDEN, "no\n");
+        match request.path() {
+            "/forbidden" => {
+                exchange.respond_text(lp, StatusCode::FORBIDDEN, "no\n");
+            }
+            "/too-large" => {
+                exchange.respond_text(lp, StatusCode::PAYLOAD_TOO_LARGE, "at most 10 bytes\n");
+            }
+            "/begun" => {
+                exchange.begin(lp, Response::new(()));
+                exchange.write(lp, "one");
+            }
+            "/refused-later" => {
+                lp.set_timeout(Duration::from_millis(30), move |lp| {
+                    exchange.respond_text(lp, StatusCode::FORBIDDEN, "no\n");
+                });
+            }
+            _ => {}
         }
     }
 
@@ -122,6 +138,7 @@ impl Handler for Site {
     }
     fn on_abort(&mut self, lp: &mut Loop, exchange: Exchange) {
         assert!(!exchange.is_open(lp));
+        assert!(!exchange.respond(lp, Response::new("too late")));
         self.note("abort");
     }
     fn on_going_away(&mut self, lp: &mut Loop, exchange: Exchange) {

@@ -13,8 +13,7 @@ impl Book {
         for (exchange, account) in &pages.exchanges {
             let aborts = account.events.iter().filter(|event| **event == OnExchange::Abort).count();
             let is_whole = matches!(account.progress, Progress::Whole | Progress::Upgraded);
-            let was_called = account.events.contains(&OnExchange::Request) || account.progress == Progress::Begun;
-            assert_eq!(aborts, usize::from(!is_whole && was_called), "{exchange:?}: {account:?}");
+            assert_eq!(aborts, usize::from(!is_whole), "{exchange:?}: {account:?}");
         }
         for (ws, connection) in &pages.connections {
             let closes = connection.events.iter().filter(|event| **event == OnWebSocket::Close).count();
