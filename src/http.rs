@@ -76,6 +76,8 @@
 mod answer;
 mod asset;
 pub mod body;
+#[cfg(feature = "http-compression")]
+pub mod compress;
 mod connection;
 mod exchange;
 mod forward;
