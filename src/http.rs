@@ -87,6 +87,7 @@ pub(crate) mod properties;
 mod refusal;
 mod session;
 mod syntax;
+pub mod url;
 
 use std::any::Any;
 use std::time::Duration;

@@ -251,6 +251,7 @@ const PURE: &[&str] = &[
     "http/head",
     "http/refusal",
     "http/syntax",
+    "http/url",
     "telnet/codec",
     "telnet/columns",
     "telnet/edit",

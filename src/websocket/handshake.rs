@@ -29,7 +29,9 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Agreed, BadProtocol, BadResponse, BadUrl, Target, check_response, key, parse_url, request};
+pub use client::{Agreed, BadProtocol, BadResponse, BadUrl, check_response, key, parse_url, request};
 pub use head::accept_key;
 pub use origin::{Origins, check_origin};
 pub use server::{Opening, Refused, RequestParts, check_request, choose_protocol, response};
+
+pub use crate::http::url::Target;

@@ -3,30 +3,15 @@
 use std::{error, fmt};
 
 use ::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use ::http::{HeaderMap, StatusCode, Uri};
+use ::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::head::{VERSION, WEBSOCKET, accept_key, push_extra, push_field};
+use crate::http::url::{self, Mistake, Target};
 use crate::websocket::deflate::{self, BadAnswer, DeflateOptions, Params};
 use crate::websocket::extensions;
 use crate::websocket::fields::{has_token, is_token, only};
-
-/// The port of `ws://` URLs without one (RFC 6455, 3).
-const DEFAULT_PORT: u16 = 80;
-
-/// The parts of a `ws://` URL.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Target {
-    /// A name or an address, to connect to. An IPv6 address is without brackets.
-    pub host: String,
-    /// 80 if the URL has none.
-    pub port: u16,
-    /// The header `Host`: host and port, without the port if it is 80.
-    pub authority: String,
-    /// Starts with `/`.
-    pub path_and_query: String,
-}
 
 /// A text that is no URL to connect to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +46,16 @@ impl fmt::Display for BadUrl {
 
 impl error::Error for BadUrl {}
 
+impl From<Mistake> for BadUrl {
+    fn from(mistake: Mistake) -> BadUrl {
+        match mistake {
+            Mistake::Malformed => BadUrl::Malformed,
+            Mistake::Port => BadUrl::Port,
+            Mistake::UserInfo => BadUrl::UserInfo,
+        }
+    }
+}
+
 /// Takes a URL apart. Only `ws://` is accepted; npm `ws` accepts `http://` as well.
 ///
 /// ```
@@ -77,41 +72,11 @@ pub fn parse_url(url: &str) -> Result<Target, BadUrl> {
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => return Err(BadUrl::Tls),
         _ => return Err(BadUrl::Scheme),
     }
-    // `Uri` drops a fragment without a word, and lets some characters beyond ASCII pass.
+    // A fragment would be dropped without a word.
     if url.contains('#') {
         return Err(BadUrl::Fragment);
     }
-    if !url.is_ascii() {
-        return Err(BadUrl::Malformed);
-    }
-    let uri: Uri = url.parse().map_err(|_| BadUrl::Malformed)?;
-    let (Some(authority), Some(path_and_query)) = (uri.authority(), uri.path_and_query()) else {
-        return Err(BadUrl::Malformed);
-    };
-    if authority.as_str().contains('@') {
-        return Err(BadUrl::UserInfo);
-    }
-    let host = authority.host();
-    let port = match authority.as_str()[host.len()..].strip_prefix(':') {
-        None if authority.as_str().len() > host.len() => return Err(BadUrl::Malformed),
-        None | Some("") => DEFAULT_PORT,
-        // `parse` accepts a plus sign.
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
-            Ok(0) | Err(_) => return Err(BadUrl::Port),
-            Ok(port) => port,
-        },
-        Some(_) => return Err(BadUrl::Port),
-    };
-    let authority = if port == DEFAULT_PORT { host.to_owned() } else { format!("{host}:{port}") };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    if host.is_empty() {
-        return Err(BadUrl::Malformed);
-    }
-    let path_and_query = match path_and_query.as_str() {
-        query if query.starts_with('?') => format!("/{query}"),
-        path => path.to_owned(),
-    };
-    Ok(Target { host, port, authority, path_and_query })
+    Ok(url::take_apart(url)?)
 }
 
 /// The value of `Sec-WebSocket-Key`: 16 random bytes in base64. Each connection needs new ones (RFC 6455, 4.1).
