@@ -97,6 +97,8 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(feature = "socket-io")]
+pub mod engine_io;
 mod error;
 mod error_codes;
 mod event_loop;
