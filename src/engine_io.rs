@@ -1,9 +1,11 @@
 //! Engine.IO, the transport of Socket.IO: sessions over HTTP long-polling and WebSocket.
 
+pub mod cookie;
+pub mod cors;
 mod error;
 pub mod jsonp;
 pub mod packet;
 pub mod payload;
 pub mod query;
 
-pub use error::Malformed;
+pub use error::{InvalidOption, Malformed};

@@ -1,4 +1,4 @@
-//! The error for what a peer sends wrong.
+//! The two errors of the files that know no sockets: what a peer sends wrong, and what a program sets wrong.
 
 use std::{error, fmt};
 
@@ -23,3 +23,25 @@ impl fmt::Display for Malformed {
 }
 
 impl error::Error for Malformed {}
+
+/// An option of a server whose value would make an invalid header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct InvalidOption {
+    /// The option, for example `cookie.path`.
+    pub option: &'static str,
+}
+
+impl InvalidOption {
+    pub(super) const fn new(option: &'static str) -> InvalidOption {
+        InvalidOption { option }
+    }
+}
+
+impl fmt::Display for InvalidOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the option {} is invalid", self.option)
+    }
+}
+
+impl error::Error for InvalidOption {}
