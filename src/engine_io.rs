@@ -6,6 +6,8 @@ mod error;
 pub mod jsonp;
 pub mod packet;
 pub mod payload;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub mod query;
 
 pub use error::{InvalidOption, Malformed};

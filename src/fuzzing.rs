@@ -75,3 +75,15 @@ pub fn ws_receiver(input: &[u8]) {
 pub fn web_server(input: &[u8]) {
     crate::faults::web::chance::hold_for(input);
 }
+
+/// Packets of Engine.IO: frames to packets and back, and open packets.
+#[cfg(feature = "socket-io")]
+pub fn eio_packet(input: &[u8]) {
+    crate::engine_io::properties::hold_for_packet(input);
+}
+
+/// Payloads of Engine.IO: bodies to packets and back, in both revisions, and JSONP.
+#[cfg(feature = "socket-io")]
+pub fn eio_payload(input: &[u8]) {
+    crate::engine_io::properties::hold_for_payload(input);
+}

@@ -23,6 +23,10 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     ("ws_deflate", super::ws_deflate, 200),
     #[cfg(feature = "websocket")]
     ("web_server", super::web_server, 300),
+    #[cfg(feature = "socket-io")]
+    ("eio_packet", super::eio_packet, 3000),
+    #[cfg(feature = "socket-io")]
+    ("eio_payload", super::eio_payload, 3000),
 ];
 
 /// Longest mutated input. Longer ones are left to the fuzz targets.
@@ -71,7 +75,7 @@ struct Mutator {
 
 impl Mutator {
     /// Byte sequences that these parsers treat specially.
-    const TOKENS: [&[u8]; 28] = [
+    const TOKENS: [&[u8]; 33] = [
         b"\r",
         b"\n",
         b"\r\n",
@@ -100,6 +104,11 @@ impl Mutator {
         b"HTTP/1.1 200 OK\r\n",
         b"Content-Length: 4\r\n",
         b"Transfer-Encoding: chunked\r\n",
+        b"\x1e4",
+        b"2:4a",
+        b"6:b4AQID",
+        b"\0\x02\xff4a",
+        b"\x01\x02\xff\x04a",
     ];
 
     fn mutant_of(&mut self, pool: &[Vec<u8>]) -> Vec<u8> {
