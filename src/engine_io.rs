@@ -3,6 +3,7 @@
 pub mod cookie;
 pub mod cors;
 mod error;
+pub mod id;
 pub mod jsonp;
 pub mod packet;
 pub mod payload;

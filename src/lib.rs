@@ -112,6 +112,8 @@ pub mod http;
 pub mod net;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(feature = "socket-io")]
+pub mod socket_io;
 pub mod telnet;
 #[cfg(feature = "websocket")]
 pub mod websocket;

@@ -373,3 +373,39 @@ mod websocket {
         assert!(largest <= 1000, "{largest} bytes at once for 98,304 that were claimed");
     }
 }
+
+#[cfg(feature = "socket-io")]
+mod socket_io {
+    use super::ALLOCATIONS;
+    use bucle::socket_io::rooms::Rooms;
+
+    #[test]
+    fn a_selection_of_sockets_allocates_nothing() {
+        let mut rooms = Rooms::default();
+        for socket in 0..1000 {
+            rooms.add(socket, format!("id {socket}").as_str().into());
+            rooms.join(socket, "all");
+            rooms.join(socket, if socket % 2 == 0 { "even" } else { "odd" });
+        }
+        let selections: [(&[&str], &[&str], usize); 6] = [
+            (&[], &[], 1000),
+            (&["even"], &[], 500),
+            (&["id 7"], &[], 1),
+            (&["odd"], &["id 7"], 499),
+            (&[], &["even"], 500),
+            (&["even", "all", "none"], &["id 7", "id 8"], 998),
+        ];
+        let mut out = Vec::new();
+        for round in 0..2 {
+            let before = ALLOCATIONS.get();
+            for (to, except, count) in selections {
+                out.clear();
+                rooms.select(to, except, &mut out);
+                assert_eq!(out.len(), count);
+            }
+            if round > 0 {
+                assert_eq!(ALLOCATIONS.get(), before);
+            }
+        }
+    }
+}
