@@ -87,3 +87,15 @@ pub fn eio_packet(input: &[u8]) {
 pub fn eio_payload(input: &[u8]) {
     crate::engine_io::properties::hold_for_payload(input);
 }
+
+/// Socket.IO packets and the JSON in them.
+#[cfg(feature = "socket-io")]
+pub fn sio_packet(input: &[u8]) {
+    crate::socket_io::properties::hold_for_packet(input);
+}
+
+/// Sequences of Socket.IO messages: packets and their attachments.
+#[cfg(feature = "socket-io")]
+pub fn sio_decoder(input: &[u8]) {
+    crate::socket_io::properties::hold_for_decoder(input);
+}

@@ -376,8 +376,12 @@ mod websocket {
 
 #[cfg(feature = "socket-io")]
 mod socket_io {
-    use super::ALLOCATIONS;
+    use bucle::socket_io::arguments::{Arguments, Header, encode_ack, encode_event};
+    use bucle::socket_io::binary::Reconstructor;
+    use bucle::socket_io::packet::Limits;
     use bucle::socket_io::rooms::Rooms;
+
+    use super::ALLOCATIONS;
 
     #[test]
     fn a_selection_of_sockets_allocates_nothing() {
@@ -407,5 +411,28 @@ mod socket_io {
                 assert_eq!(ALLOCATIONS.get(), before);
             }
         }
+    }
+
+    #[test]
+    fn an_event_and_its_acknowledgement_allocate_nothing() {
+        let limits = Limits::default();
+        let mut reconstructor = Reconstructor::default();
+        let (mut text, mut attachments) = (String::with_capacity(1000), Vec::new());
+        let before = ALLOCATIONS.get();
+        for message in [r#"212["echo",{"a":1}]"#, r#"2/admin,0["say","hola",[[[[{"b":null}]]]],1.5]"#] {
+            let packet = reconstructor.text(message, &limits).expect("a packet").expect("without attachments");
+            let (name, arguments) = Arguments::of_event(&packet, None);
+            let header = Header::new(packet.namespace, packet.id);
+            encode_ack(&mut text, &mut attachments, &header, &arguments).expect("it can be sent");
+            encode_event(&mut text, &mut attachments, &header, &name, &arguments, Some("offset"))
+                .expect("it can be sent");
+            encode_event(&mut text, &mut attachments, &header, &name, &("hola", 7, true), None)
+                .expect("it can be sent");
+            let len = arguments.len();
+            let (first, last) = (arguments.text(0), arguments.raw(len - 1));
+            let number = (len == 3).then(|| arguments.get::<f64>(2).expect("a number"));
+            std::hint::black_box((first, last, number));
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0);
     }
 }
