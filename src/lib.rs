@@ -127,6 +127,10 @@ pub mod trace {
 
 pub use error::{Error, Result};
 pub(crate) use event_loop::Kind;
+#[cfg(feature = "socket-io")]
+pub(crate) use event_loop::slots::{HasSerial, Slots};
+#[cfg(feature = "socket-io")]
+pub(crate) use event_loop::token::Key;
 pub use event_loop::{
     EventLoop, Histogram, ImmediateId, KeepAlive, Loop, ManualClock, Metrics, Phase, PrepareId, Remote, TimerId,
     TimerOrImmediate, Turn, run,

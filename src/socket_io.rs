@@ -1,24 +1,394 @@
-//! Socket.IO: events with arguments between a server and its clients, in both directions, with acknowledgements.
+//! Socket.IO: events with names, arguments and acknowledgements, between a server and its clients. Server and client.
 //!
-//! The protocol has revision 5 (over Engine.IO 4) and revision 4 (over Engine.IO 3). Their packets have the same
-//! grammar. These files know it, and no sockets:
+//! Clients of every language speak to it: [socket.io-client](https://socket.io/docs/v4/client-api/) 3 and 4, and with
+//! [`Options::allow_eio3`](crate::engine_io::Options::allow_eio3) also 2; python-socketio, and others.
 //!
 //! ```text
-//!   message ─▶ packet ─▶ json ─▶ binary ─▶ arguments      ["echo",{"a":1}] is an event `echo` with one argument
-//!   message ◀─ packet ◀───────── binary ◀─ arguments
+//!   engine_io ──▶ packet ──▶ door ──┬─ CONNECT ──▶ middlewares ──▶ on_connection(socket)
+//!   (sessions)    binary            ├─ EVENT ────▶ on("message", …)
+//!                                   ├─ ACK ──────▶ the closure of emit_with_ack
+//!                                   └─ the end ──▶ on_disconnect(socket, reason)
+//!   engine_io ◀── packet ◀── socket.emit
+//!                        ◀── rooms ◀── io.to("room").emit ──▶ adapter ──▶ other nodes
 //! ```
+//!
+//! ```
+//! use bucle::socket_io::{self, Options};
+//!
+//! bucle::run(|lp| {
+//!     let (server, io) = socket_io::listen(lp, ("127.0.0.1", 0), Options::default())?;
+//!     io.on_connection(lp, move |lp, socket| {
+//!         socket.emit(lp, "message", "¡Bienvenido!");
+//!     });
+//!     io.on(lp, "message", move |lp, _socket, event| {
+//!         let text = event.arguments().text(0).unwrap_or_default();
+//!         io.emit(lp, "message", &*text);
+//!         event.ack(lp, "received");
+//!     });
+//!     server.unref(lp); // A real server would keep the loop running.
+//!     Ok(())
+//! })?;
+//! # Ok::<(), bucle::Error>(())
+//! ```
+//!
+//! # Listeners
+//!
+//! In Node a program calls `socket.on` for each socket, in `connection`. Here [`Namespace::on`] registers one listener
+//! for all sockets, and the socket is its argument: an idle client then costs no listeners. [`Socket::on`] exists for
+//! what a single socket does.
+//!
+//! # Order
+//!
+//! Methods send, and never call back: [`Socket::disconnect`] returns first, and `on_disconnecting` and `on_disconnect`
+//! follow in a tick, in which the socket is in its rooms for the first of them and not for the second. Everything that
+//! is emitted in one phase leaves in one system call for each client.
+//!
+//! # Bounds
+//!
+//! What a client sends is not trusted. These limits are beside those of [`engine_io`](crate::engine_io):
+//!
+//! | | limit | when it is reached |
+//! |---|---|---|
+//! | attachments of a packet | 10 | `parse error`, and the session is closed |
+//! | depth of its JSON | 64 | the same |
+//! | number of an acknowledgement | 2^53 − 1 | the same |
+//! | name of a namespace | 256 bytes | the same |
+//! | namespaces of a client | 32 | the session is closed |
+//! | events of a client in one turn | 1,024 | other clients have their turn |
+//! | time to join a namespace | [`Options::connect_timeout`], 45 s | the session is closed |
+//! | namespaces that exist because clients ask for them | [`Options::max_dynamic_namespaces`], 10,000 | `Invalid namespace` |
+//! | packets for clients that may come back | [`RecoveryOptions::max_bytes`], 64 MiB for each namespace | the oldest are dropped; a client that needs them is not recovered |
 
+mod acks;
+pub mod adapter;
 pub mod answers;
 pub mod arguments;
 pub mod backoff;
 pub mod binary;
+mod broadcast;
+mod door;
+mod event;
+mod handshake;
 pub mod json;
-pub mod malformed;
+mod listeners;
+mod malformed;
 pub mod names;
+mod namespace;
 pub mod packet;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
-pub mod reasons;
+mod reasons;
+mod recover;
 pub mod recovery;
+mod registry;
 pub mod rooms;
-pub mod socket_id;
+mod send;
+mod socket;
+mod socket_id;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use adapter::{Adapter, RemoteSocket, RequestId};
+pub use arguments::{ArgumentError, Arguments, EncodeError, IntoArguments, OwnedArguments, Raw};
+pub use binary::Binary;
+pub use broadcast::{Broadcast, RoomNames, Sent};
+pub use door::{Door, Next};
+pub use event::{Ack, Event, EventError};
+pub use handshake::Handshake;
+pub use malformed::Malformed;
+pub use namespace::Namespace;
+pub use reasons::DisconnectReason;
+pub use socket::Socket;
+pub use socket_id::SocketId;
+
+pub use crate::engine_io::ClientFiles;
+
+use crate::engine_io::{self, Attached, ConnectionError, Engine, Id, NotFound};
+use crate::http::{self, HeaderMap, Http, Request};
+use crate::net::{self, Listen};
+use crate::{Loop, Result};
+use names::Names;
+use registry::{Listeners, Registry, ServerState};
+
+/// The options of a server. The names and defaults are Node's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The options of the sessions below. Default: Node's, with the path `/socket.io/`.
+    pub engine: engine_io::Options,
+    /// How long a client may take to join its first namespace. Default: 45 s.
+    #[doc(alias = "connectTimeout")]
+    pub connect_timeout: Duration,
+    /// Whether clients that come back after a loss find everything as it was, and what it costs. Default: `None`.
+    #[doc(alias = "connectionStateRecovery")]
+    pub recovery: Option<RecoveryOptions>,
+    /// How many namespaces may exist because clients have asked for them ([`Server::of_matching`]). One without sockets
+    /// is removed. Default: 10,000.
+    #[doc(alias = "cleanupEmptyChildNamespaces")]
+    pub max_dynamic_namespaces: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            engine: engine_io::Options { path: "/socket.io/".to_owned(), ..engine_io::Options::default() },
+            connect_timeout: Duration::from_secs(45),
+            recovery: None,
+            max_dynamic_namespaces: 10_000,
+        }
+    }
+}
+
+/// Connection state recovery: a client that was lost and comes back in time has its id, rooms and data again, and gets
+/// the events that it has missed.
+///
+/// Source: [Node: connection state recovery](https://socket.io/docs/v4/connection-state-recovery).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryOptions {
+    /// How long a client may be away. Default: 2 minutes.
+    #[doc(alias = "maxDisconnectionDuration")]
+    pub max_disconnection: Duration,
+    /// Whether middlewares are not called for a client that has come back. Default: `true`.
+    #[doc(alias = "skipMiddlewares")]
+    pub skip_middlewares: bool,
+    /// How many bytes of events each namespace keeps. Default: 64 MiB.
+    pub max_bytes: usize,
+}
+
+impl Default for RecoveryOptions {
+    fn default() -> Self {
+        RecoveryOptions {
+            max_disconnection: Duration::from_secs(120),
+            skip_middlewares: true,
+            max_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// A Socket.IO server: namespaces, and the engine below. `Copy`. What it offers of a namespace is that of `/`.
+///
+/// Node: [`Server`](https://socket.io/docs/v4/server-api/#server).
+#[derive(Clone, Copy)]
+pub struct Server {
+    number: u32,
+    main: Namespace,
+    engine: Engine<Door>,
+}
+
+impl Server {
+    /// Makes a server that is not reachable yet: see [`attach`](Self::attach).
+    pub fn new(lp: &mut Loop, options: Options) -> Server {
+        let engine_options = options.engine.clone();
+        let registry = lp.layer_mut::<Registry>();
+        let number = registry.servers.len() as u32;
+        registry.servers.push(ServerState {
+            options: Rc::new(options),
+            engine: None,
+            names: Names::default(),
+            dynamic_count: 0,
+            allow_request: None,
+            on_headers: None,
+            on_connection_error: None,
+            adapters: None,
+        });
+        let engine = Engine::new(lp, engine_options, Door { server: number });
+        lp.layer_mut::<Registry>().servers[number as usize].engine = Some(engine);
+        let main = named(lp, number, "/");
+        Server { number, main, engine }
+    }
+
+    fn state(self, lp: &mut Loop) -> &mut ServerState {
+        &mut lp.layer_mut::<Registry>().servers[self.number as usize]
+    }
+
+    /// The namespace of this name, which exists from now on. A missing slash in front is added.
+    #[doc(alias = "io.of")]
+    pub fn of(self, lp: &mut Loop, name: &str) -> Namespace {
+        named(lp, self.number, &names::with_slash(name))
+    }
+
+    /// All namespaces whose names `accepts` returns `true` for: each exists when a client asks for it, and has the
+    /// listeners of the result. The result itself has no sockets.
+    ///
+    /// Node: `io.of(/^\/tenant-\d+$/)`, which is a closure here.
+    #[doc(alias = "ParentNamespace")]
+    pub fn of_matching(self, lp: &mut Loop, accepts: impl Fn(&str) -> bool + 'static) -> Namespace {
+        let registry = lp.layer_mut::<Registry>();
+        let list = add_list(registry);
+        let parent = door::add_namespace(registry, self.number, "", list, None);
+        registry.servers[self.number as usize].names.insert_matching(accepts, parent);
+        parent
+    }
+
+    /// The main namespace, `/`.
+    #[doc(alias = "io.sockets")]
+    pub fn main(self) -> Namespace {
+        self.main
+    }
+
+    /// The engine: sessions below the sockets.
+    #[doc(alias = "io.engine")]
+    pub fn engine(self) -> Engine<Door> {
+        self.engine
+    }
+
+    /// A client asks for a session, and its request is valid. An error refuses it with 403 and this message.
+    #[doc(alias = "allowRequest")]
+    pub fn allow_request(
+        self,
+        lp: &mut Loop,
+        f: impl FnMut(&mut Loop, &Request) -> std::result::Result<(), String> + 'static,
+    ) {
+        self.state(lp).allow_request = Some(Rc::new(RefCell::new(f)));
+    }
+
+    /// The headers of an answer can be changed; the last argument is `true` for one that opens a session.
+    #[doc(alias = "initial_headers")]
+    #[doc(alias = "headers")]
+    pub fn on_headers(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &mut HeaderMap, &Request, bool) + 'static) {
+        self.state(lp).on_headers = Some(Rc::new(RefCell::new(f)));
+    }
+
+    /// A request was refused. This is what a developer looks at when a client cannot connect.
+    #[doc(alias = "connection_error")]
+    pub fn on_connection_error(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &ConnectionError, &Request) + 'static) {
+        self.state(lp).on_connection_error = Some(Rc::new(RefCell::new(f)));
+    }
+
+    /// Gives each namespace an adapter, also those that exist already.
+    #[doc(alias = "io.adapter")]
+    pub fn set_adapter(self, lp: &mut Loop, make: impl Fn(&mut Loop, &str) -> Box<dyn Adapter> + 'static) {
+        self.state(lp).adapters = Some(Rc::new(make));
+        let registry = lp.layer_mut::<Registry>();
+        let of_server = registry.namespaces.iter().filter(|(_, state)| state.server == self.number);
+        let namespaces: Vec<Namespace> = of_server.map(|(key, _)| Namespace(key)).collect();
+        for namespace in namespaces {
+            adapter::install(lp, namespace);
+        }
+    }
+
+    /// An HTTP handler that serves this server below its path, and gives all other requests to `handler`.
+    #[doc(alias = "io.attach")]
+    pub fn attach<F: http::Handler>(self, handler: F) -> Attached<Door, F> {
+        self.engine.attach(handler)
+    }
+
+    /// Closes all sessions. Sockets are disconnected with `server shutting down`. The HTTP server is not closed: its
+    /// [`drain`](net::ServerId::drain) does both.
+    #[doc(alias = "io.close")]
+    pub fn close(self, lp: &mut Loop) {
+        for session in self.engine.sessions(lp) {
+            door::end_all(lp, session, DisconnectReason::ServerShuttingDown);
+            session.close(lp);
+        }
+        adapter::close_all(lp, self.number);
+    }
+}
+
+impl std::ops::Deref for Server {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.main
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server#{}", self.number)
+    }
+}
+
+fn add_list(registry: &mut Registry) -> u32 {
+    registry.lists.push(Listeners::default());
+    registry.lists.len() as u32 - 1
+}
+
+/// The namespace of a name, which is made if it does not exist. One that a client has asked for becomes one of its own.
+fn named(lp: &mut Loop, server: u32, name: &str) -> Namespace {
+    let registry = lp.layer_mut::<Registry>();
+    if let Some(names::Found::Named(namespace)) = registry.servers[server as usize].names.find(name) {
+        return *namespace;
+    }
+    let list = add_list(registry);
+    let namespace = door::add_namespace(registry, server, name, list, None);
+    registry.servers[server as usize].names.insert(name, namespace);
+    adapter::install(lp, namespace);
+    namespace
+}
+
+/// The HTTP server of [`listen`].
+pub type HttpServer = net::Server<Http<Attached<Door, NotFound>>>;
+
+/// Makes a server that listens, which answers all other paths with 404. It is bound when this returns.
+///
+/// For a page beside it, or for other options, see [`Server::attach`].
+///
+/// # Errors
+/// As [`net::listen`](crate::net::listen).
+pub fn listen(lp: &mut Loop, on: impl Into<Listen>, options: Options) -> Result<(HttpServer, Server)> {
+    let io = Server::new(lp, options.clone());
+    let http = listen_with(lp, on, &options, io.attach(NotFound))?;
+    Ok((http, io))
+}
+
+/// As [`listen`], with the handler of [`Server::attach`].
+///
+/// # Errors
+/// As [`net::listen`](crate::net::listen).
+pub fn listen_with<F: http::Handler>(
+    lp: &mut Loop,
+    on: impl Into<Listen>,
+    options: &Options,
+    handler: Attached<Door, F>,
+) -> Result<net::Server<Http<Attached<Door, F>>>> {
+    let (http_options, server_options) =
+        (engine_io::http_options(&options.engine), engine_io::server_options(&options.engine));
+    net::listen_with(lp, on, server_options, Http::new(http_options, handler))
+}
+
+/// The answer to an event: its arguments, or why there is none.
+pub type AckResult<'a> = std::result::Result<Arguments<'a>, AckError>;
+
+/// Why an event was not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AckError {
+    /// The time is over. Node: `operation has timed out`.
+    Timeout,
+    /// The socket was disconnected.
+    Disconnected,
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AckError::Timeout => "operation has timed out",
+            AckError::Disconnected => "the socket was disconnected before it answered",
+        })
+    }
+}
+
+impl std::error::Error for AckError {}
+
+/// The answers to a broadcast.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// The sockets that have answered, in the order of their answers. The id is not known for a socket of a node that
+    /// runs Node.
+    pub answered: Vec<(Option<SocketId>, OwnedArguments)>,
+    /// The sockets of this node that have not answered: they are slow, or were disconnected.
+    pub missing: Vec<SocketId>,
+    /// All sockets have answered, and all nodes.
+    pub is_complete: bool,
+}
+
+/// The answers of other nodes to [`Namespace::server_side_emit_with_ack`].
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ServerAnswers {
+    /// What the nodes have answered, in the order of their answers.
+    pub answers: Vec<serde_json::Value>,
+    /// All nodes have answered.
+    pub is_complete: bool,
+}

@@ -59,19 +59,38 @@ fn scenario() -> bucle::Result<()> {
         })?,
         "noticed" => {
             let (mut outer, mut inner) = (EventLoop::new()?, EventLoop::new()?);
-            let see = |_: &mut Loop, signal: Signal| print(&format!("noticed {signal}"));
+            // A turn may end without an event, because the signal has interrupted its wait.
+            let turn_until = |event_loop: &mut EventLoop, is_over: &dyn Fn() -> bool| -> bucle::Result<()> {
+                while !is_over() {
+                    event_loop.turn(None)?;
+                }
+                Ok(())
+            };
+            let (noticed, received) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+            let count = noticed.clone();
+            let see = move |_: &mut Loop, signal: Signal| {
+                print(&format!("noticed {signal}"));
+                count.set(count.get() + 1);
+            };
             inner.enter(|lp| notice(lp, &[Signal::Interrupt], see))?;
             inner.run()?;
             print("it keeps nothing alive");
-            let id = outer.enter(|lp| on_signal(lp, &[Signal::Interrupt], |_, signal| print(signal.name())))?;
+            let count = received.clone();
+            let id = outer.enter(|lp| {
+                on_signal(lp, &[Signal::Interrupt], move |_, signal| {
+                    print(signal.name());
+                    count.set(count.get() + 1);
+                })
+            })?;
             outer.enter(stay);
             inner.enter(stay);
             print("ready");
-            outer.turn(None)?;
-            inner.turn(None)?;
+            turn_until(&mut outer, &|| received.get() == 1)?;
+            turn_until(&mut inner, &|| noticed.get() == 1)?;
             outer.enter(|lp| id.remove(lp));
             print("removed");
-            inner.turn(None)?;
+            // The next signal ends the process here.
+            turn_until(&mut inner, &|| noticed.get() == 2)?;
         }
         "ignored" => bucle::run(|lp| {
             stay(lp);

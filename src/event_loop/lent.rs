@@ -173,6 +173,13 @@ impl Loop {
         }
     }
 
+    /// The number of the turn that runs.
+    #[cfg(feature = "socket-io")]
+    #[inline]
+    pub(crate) fn turn_number(&self) -> u64 {
+        self.counters.turns
+    }
+
     /// As [`set_interval`](Self::set_interval), for a closure of this crate: it is no callback of the program, so it is
     /// not counted, recorded or held by a gate.
     pub(crate) fn set_internal_interval(&mut self, period: Duration, f: impl FnMut(&mut Loop) + 'static) -> TimerId {

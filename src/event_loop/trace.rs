@@ -163,6 +163,12 @@ kinds! {
     OnClose "on_close",
     /// A handler's `on_going_away`.
     OnGoingAway "on_going_away",
+    /// A listener for an event of Socket.IO. Size: bytes of its arguments.
+    #[cfg(feature = "socket-io")]
+    OnEvent "on_event",
+    /// The acknowledgement of an event of Socket.IO.
+    #[cfg(feature = "socket-io")]
+    OnAck "on_ack",
     /// A handler's `on_listening`.
     OnListening "on_listening",
     /// A handler's `on_drop`.

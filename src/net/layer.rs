@@ -34,6 +34,8 @@ use super::state::flag::{UPGRADING, URGENT};
 #[cfg(feature = "http")]
 use super::{Handler, NetTick, NetTimer};
 use crate::event_loop::Loop;
+#[cfg(feature = "socket-io")]
+use crate::event_loop::token::Key;
 #[cfg(feature = "http")]
 use crate::event_loop::{Kind, TimerId};
 
@@ -229,6 +231,14 @@ impl Socket {
         lp.net.socket(self).map(|state| state.handler)
     }
 
+    /// The slot of this socket, for tables of a protocol that are looked up for every message. Slots are small numbers
+    /// and are used again.
+    #[cfg(feature = "socket-io")]
+    #[inline]
+    pub(crate) fn slot(self) -> usize {
+        self.0.slot()
+    }
+
     /// Whether the socket was connected or accepted, so that its handler got `on_connect` or `on_connection`. Stays
     /// true when the socket is destroyed.
     pub(crate) fn was_connected(self, lp: &Loop) -> bool {
@@ -310,6 +320,20 @@ impl Loop {
                 state.tag = state.tag & OF_NET | tag;
             }
         }
+    }
+}
+
+#[cfg(feature = "socket-io")]
+impl Loop {
+    /// As [`Socket::start_layer_timer`], for an object of a protocol that is no socket, such as a session that outlives
+    /// its connections.
+    pub(crate) fn start_keyed_timer(&mut self, limit: Duration, key: Key, run: fn(&mut Loop, Key)) -> TimerId {
+        self.start_net_timer(limit, NetTimer::Keyed(key, run))
+    }
+
+    /// As [`Socket::layer_tick`], for an object of a protocol that is no socket.
+    pub(crate) fn keyed_tick(&mut self, key: Key, run: fn(&mut Loop, Key)) {
+        self.tick(NetTick::Keyed(key, run));
     }
 }
 

@@ -7,6 +7,8 @@
 use super::server::ServerTick;
 use super::{Error, ServerId, Socket, WriteCallback};
 use crate::event_loop::Loop;
+#[cfg(feature = "socket-io")]
+use crate::event_loop::token::Key;
 
 /// A tick of a socket or server.
 pub(crate) enum NetTick {
@@ -47,6 +49,9 @@ pub(crate) enum NetTick {
     /// A tick of a protocol above `net`.
     #[cfg(feature = "http")]
     Layer(Socket, fn(&mut Loop, Socket)),
+    /// A tick of an object of a protocol above `net` that is no socket.
+    #[cfg(feature = "socket-io")]
+    Keyed(Key, fn(&mut Loop, Key)),
     Server(ServerId, ServerTick),
 }
 
@@ -77,6 +82,8 @@ impl Loop {
             NetTick::CloseUnopened(socket) => self.close_socket(socket, false),
             #[cfg(feature = "http")]
             NetTick::Layer(socket, run) => run(self, socket),
+            #[cfg(feature = "socket-io")]
+            NetTick::Keyed(key, run) => run(self, key),
             NetTick::Server(server, tick) => self.run_server_tick(server, tick),
         }
     }

@@ -5,6 +5,8 @@
 
 use super::tally::Tallied;
 use super::{ServerId, Socket};
+#[cfg(feature = "socket-io")]
+use crate::event_loop::token::Key;
 use crate::event_loop::{Loop, TimerId};
 
 /// What a timer of `net` does when it fires.
@@ -29,6 +31,9 @@ pub(crate) enum NetTimer {
     /// A time limit of a protocol above `net`; see [`Socket::start_layer_timer`].
     #[cfg(feature = "http")]
     Layer(Socket, fn(&mut Loop, Socket)),
+    /// A time limit of an object of a protocol above `net` that is no socket; see [`Loop::start_keyed_timer`].
+    #[cfg(feature = "socket-io")]
+    Keyed(Key, fn(&mut Loop, Key)),
 }
 
 impl Loop {
@@ -63,6 +68,11 @@ impl Loop {
             NetTimer::Layer(socket, run) => {
                 self.clear(id);
                 run(self, socket);
+            }
+            #[cfg(feature = "socket-io")]
+            NetTimer::Keyed(key, run) => {
+                self.clear(id);
+                run(self, key);
             }
         }
     }

@@ -1,0 +1,41 @@
+//! The whole server API of Socket.IO in one program, for any client of any language.
+//!
+//!     PORT=3000 cargo run --example socketio_contract --features socket-io
+//!
+//! | variable | default | the option of Socket.IO |
+//! |---|---|---|
+//! | `PORT` | 3000 | the port; 0 takes a free one |
+//! | `PING_INTERVAL`, `PING_TIMEOUT` | 25000, 20000 | `pingInterval`, `pingTimeout`, in milliseconds |
+//! | `CONNECT_TIMEOUT` | 45000 | `connectTimeout`, in milliseconds |
+//! | `MAX_HTTP_BUFFER_SIZE` | 1000000 | `maxHttpBufferSize`, in bytes |
+//! | `RECOVERY` | unset | 1: `connectionStateRecovery`, for 2 minutes |
+//! | `CLIENT_DIST` | unset | a folder with `socket.io.js`, which is served |
+//!
+//! It serves polling, JSONP and WebSocket, and clients of version 2, too.
+
+mod admin;
+mod rooms;
+mod settings;
+mod socket;
+
+use bucle::engine_io::NotFound;
+use bucle::socket_io::{self, Server};
+
+fn main() -> bucle::Result<()> {
+    env_logger::init();
+    let settings = settings::Settings::from_env();
+    bucle::run(move |lp| {
+        let options = settings.options()?;
+        let io = Server::new(lp, options.clone());
+        io.allow_request(lp, |_, request| {
+            let is_denied = request.query().is_some_and(|query| query.split('&').any(|pair| pair == "deny=1"));
+            if is_denied { Err("denied by allowRequest".to_owned()) } else { Ok(()) }
+        });
+        socket::serve(lp, io);
+        rooms::serve(lp, io);
+        admin::serve(lp, io);
+        let server = socket_io::listen_with(lp, ("127.0.0.1", settings.port), &options, io.attach(NotFound))?;
+        println!("listening on 127.0.0.1:{}", server.port(lp).unwrap_or_default());
+        Ok(())
+    })
+}

@@ -1,0 +1,72 @@
+//! The scripts of the client, served below the path of an engine, as in Node (`serveClient`).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::http::Asset;
+use crate::{Error, Result};
+
+/// The files that Node's server serves, if they are there.
+const NAMES: [&str; 8] = [
+    "socket.io.js",
+    "socket.io.js.map",
+    "socket.io.min.js",
+    "socket.io.min.js.map",
+    "socket.io.esm.min.js",
+    "socket.io.esm.min.js.map",
+    "socket.io.msgpack.min.js",
+    "socket.io.msgpack.min.js.map",
+];
+
+/// Scripts in memory, by their name. Cheap to clone.
+///
+/// A page loads `/socket.io/socket.io.js` from the server that it connects to, so that client and server fit.
+#[derive(Clone, Default)]
+pub struct ClientFiles {
+    files: Rc<HashMap<&'static str, Asset>>,
+}
+
+impl ClientFiles {
+    /// Reads the scripts of the npm package `socket.io-client` (its folder `dist`) that are in a folder.
+    ///
+    /// # Errors
+    /// The folder has none of them, or one cannot be read.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<ClientFiles> {
+        let folder = folder.as_ref();
+        let mut files = HashMap::new();
+        for name in NAMES {
+            match std::fs::read(folder.join(name)) {
+                Ok(bytes) => {
+                    let content_type = if name.ends_with(".map") {
+                        "application/json; charset=utf-8"
+                    } else {
+                        "application/javascript; charset=utf-8"
+                    };
+                    files.insert(name, Asset::from_bytes(content_type, bytes));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(folder, &error.to_string())),
+            }
+        }
+        if files.is_empty() {
+            return Err(unreadable(folder, "it has no socket.io.js; take the folder `dist` of socket.io-client"));
+        }
+        Ok(ClientFiles { files: Rc::new(files) })
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Asset> {
+        self.files.get(name)
+    }
+}
+
+fn unreadable(folder: &Path, why: &str) -> Error {
+    Error::custom("E_CLIENT_FILES", format!("{}: {why}", folder.display()))
+}
+
+impl fmt::Debug for ClientFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.files.keys()).finish()
+    }
+}

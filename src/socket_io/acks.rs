@@ -1,0 +1,354 @@
+//! Acknowledgements that this side waits for: of one socket, of the receivers of a broadcast, of other nodes.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::adapter::{Answer, BroadcastPacket, RemoteSocket, RequestId, Target};
+use super::answers::Collection;
+use super::arguments::{Arguments, IntoArguments};
+use super::broadcast::{Sent, deliver_encoded, select, with_adapter};
+use super::event::{Ack, AckTo, Event, NodeAck};
+use super::registry::{OnAck, OnAnswers, OnFetched, OnServerAnswers, Operation, Registry};
+use super::{AckError, Answers, Namespace, OwnedArguments, ServerAnswers, Socket, listeners, send};
+use crate::{Key, Kind, Loop};
+
+/// Sends an event to one socket, which acknowledges it.
+pub(super) fn emit(
+    lp: &mut Loop,
+    socket: Socket,
+    name: &str,
+    arguments: &impl IntoArguments,
+    timeout: Duration,
+    done: OnAck,
+) -> bool {
+    let now = lp.now();
+    let registry = lp.layer_mut::<Registry>();
+    let Some(namespace) = registry.socket(socket).filter(|state| state.is_connected()).map(|state| state.namespace)
+    else {
+        lp.next_tick(move |lp| done(lp, socket, Err(AckError::Disconnected)));
+        return false;
+    };
+    let deadline = (!timeout.is_zero()).then(|| now + timeout);
+    let Some(state) = registry.namespace_mut(namespace) else { return false };
+    let id = state.acks.insert(socket, deadline, done);
+    let is_low = send::event(lp, socket, Some(id), name, arguments, false);
+    arm(lp, namespace);
+    is_low
+}
+
+/// Makes sure that the timer of a namespace fires when its first acknowledgement is overdue.
+fn arm(lp: &mut Loop, namespace: Namespace) {
+    let now = lp.now();
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let deadline = state.acks.next_deadline();
+    if let (Some((_, at)), Some(deadline)) = (state.ack_timer, deadline)
+        && at <= deadline
+    {
+        // It fires early, and is started again then.
+        return;
+    }
+    if let Some((old, _)) = state.ack_timer.take() {
+        lp.clear(old);
+    }
+    let Some(deadline) = deadline else { return };
+    let limit = deadline.saturating_duration_since(now).max(Duration::from_millis(1));
+    let timer = lp.start_keyed_timer(limit, namespace.0, expire);
+    // It keeps the loop alive: the program waits for a result.
+    lp.ref_(timer);
+    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
+        state.ack_timer = Some((timer, deadline));
+    }
+}
+
+fn expire(lp: &mut Loop, key: Key) {
+    let (namespace, now) = (Namespace(key), lp.now());
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    state.ack_timer = None;
+    for (socket, done) in state.acks.expired(now) {
+        call(lp, socket, done, Err(AckError::Timeout));
+    }
+    arm(lp, namespace);
+}
+
+fn call(lp: &mut Loop, socket: Socket, done: OnAck, result: super::AckResult<'_>) {
+    lp.in_layer_callback(Kind::OnAck, socket.serial(), 0, |lp| done(lp, socket, result));
+}
+
+/// An acknowledgement has arrived. One that nothing waits for is of no consequence, as in Node.
+pub(super) fn received(lp: &mut Loop, socket: Socket, id: u64, arguments: Arguments<'_>) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(namespace) = registry.socket(socket).map(|state| state.namespace) else { return };
+    let Some(state) = registry.namespace_mut(namespace) else { return };
+    if let Some(done) = state.acks.take(socket, id) {
+        arm(lp, namespace);
+        return call(lp, socket, done, Ok(arguments));
+    }
+    if let Some(Operation::Broadcast { collection, .. }) = state.operations.get_mut(&id) {
+        collection.answer(socket, arguments.to_owned());
+        if collection.is_settled() {
+            finish(lp, namespace, id);
+        }
+    }
+}
+
+/// A socket is disconnected: nothing that it has not acknowledged will be.
+pub(super) fn fail_all(lp: &mut Loop, socket: Socket) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(namespace) = registry.socket(socket).map(|state| state.namespace) else { return };
+    let Some(state) = registry.namespace_mut(namespace) else { return };
+    let mut settled = Vec::new();
+    for (number, operation) in &mut state.operations {
+        if let Operation::Broadcast { collection, .. } = operation {
+            collection.close(socket);
+            if collection.is_settled() {
+                settled.push(*number);
+            }
+        }
+    }
+    for done in state.acks.drain(socket) {
+        call(lp, socket, done, Err(AckError::Disconnected));
+    }
+    arm(lp, namespace);
+    for number in settled {
+        finish(lp, namespace, number);
+    }
+}
+
+/// Sends an event to many sockets, which acknowledge it.
+#[expect(clippy::too_many_arguments, reason = "a broadcast has this many parts")]
+pub(super) fn broadcast(
+    lp: &mut Loop,
+    namespace: Namespace,
+    target: &Target,
+    is_local: bool,
+    name: &str,
+    arguments: &impl IntoArguments,
+    timeout: Duration,
+    done: OnAnswers,
+) -> Sent {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
+    let Some(state) = registry.namespace_mut(namespace) else { return Sent::default() };
+    let id = state.acks.new_id();
+    let mut sockets = Vec::new();
+    select(lp, namespace, target, &mut sockets);
+    let encoded = send::encode(lp, &nsp, Some(id), name, arguments, None);
+    if encoded.is_none() {
+        sockets.clear();
+    }
+    let registry = lp.layer_mut::<Registry>();
+    let ids = sockets.iter().filter_map(|socket| Some((*socket, registry.socket(*socket)?.id.clone())));
+    let mut collection = Collection::new(ids);
+    let other_nodes = match registry.namespace(namespace).and_then(|state| state.adapter.as_ref()) {
+        Some(adapter) if !is_local => adapter.nodes().saturating_sub(1),
+        _ => 0,
+    };
+    collection.expect_nodes(other_nodes);
+    if let Some(state) = registry.namespace_mut(namespace) {
+        state.operations.insert(id, Operation::Broadcast { collection, timer: None, done });
+    }
+    let mut sent = Sent::default();
+    if let Some(encoded) = encoded {
+        sent.receivers = deliver_encoded(lp, &sockets, &encoded, false);
+        listeners::notify_outgoing(lp, &sockets, name, &encoded);
+        send::give_back(lp, encoded);
+    }
+    if other_nodes > 0
+        && let Some(arguments) = send::to_owned(arguments)
+    {
+        let packet = BroadcastPacket { name, arguments: &arguments, volatile: false };
+        with_adapter(lp, namespace, |adapter, lp| {
+            adapter.broadcast_with_ack(lp, namespace, target, packet, timeout, RequestId(id));
+        });
+    }
+    begin_operation(lp, namespace, id, timeout);
+    sent
+}
+
+/// Starts the time limit of an operation, or ends it in a tick if it waits for nothing.
+fn begin_operation(lp: &mut Loop, namespace: Namespace, id: u64, timeout: Duration) {
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let is_complete = match state.operations.get(&id) {
+        Some(Operation::Broadcast { collection, .. }) => collection.is_settled(),
+        Some(Operation::Fetch { missing_nodes, .. } | Operation::ServerSide { missing_nodes, .. }) => {
+            *missing_nodes == 0
+        }
+        None => return,
+    };
+    if is_complete {
+        return lp.next_tick(move |lp| finish(lp, namespace, id));
+    }
+    let new_timer = lp.set_timeout(timeout, move |lp| finish(lp, namespace, id));
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    if let Some(
+        Operation::Broadcast { timer, .. } | Operation::Fetch { timer, .. } | Operation::ServerSide { timer, .. },
+    ) = state.operations.get_mut(&id)
+    {
+        *timer = Some(new_timer);
+    }
+}
+
+/// An operation is complete, or its time is over.
+fn finish(lp: &mut Loop, namespace: Namespace, id: u64) {
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let Some(operation) = state.operations.remove(&id) else { return };
+    match operation {
+        Operation::Broadcast { collection, timer, done } => {
+            stop(lp, timer);
+            let is_complete = collection.is_complete();
+            let missing = collection.missing().cloned().collect();
+            let answered = collection.into_answers().into_iter().map(|answer| (answer.from, answer.value)).collect();
+            let answers = Answers { answered, missing, is_complete };
+            lp.in_layer_callback(Kind::OnAck, 0, answers.answered.len(), |lp| done(lp, answers));
+        }
+        Operation::Fetch { found, timer, done, .. } => {
+            stop(lp, timer);
+            lp.in_layer_callback(Kind::OnAck, 0, found.len(), |lp| done(lp, found));
+        }
+        Operation::ServerSide { answers, missing_nodes, timer, done } => {
+            stop(lp, timer);
+            let answers = ServerAnswers { answers, is_complete: missing_nodes == 0 };
+            lp.in_layer_callback(Kind::OnAck, 0, answers.answers.len(), |lp| done(lp, answers));
+        }
+    }
+    super::door::remove_if_empty(lp, namespace);
+}
+
+fn stop(lp: &mut Loop, timer: Option<crate::TimerId>) {
+    if let Some(timer) = timer {
+        lp.clear(timer);
+    }
+}
+
+/// Finds the sockets of a target, on all nodes.
+pub(super) fn fetch(
+    lp: &mut Loop,
+    namespace: Namespace,
+    target: &Target,
+    is_local: bool,
+    timeout: Duration,
+    done: OnFetched,
+) {
+    let found = namespace.local_sockets(lp, target);
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let id = state.acks.new_id();
+    let missing_nodes = match &state.adapter {
+        Some(adapter) if !is_local => adapter.nodes().saturating_sub(1),
+        _ => 0,
+    };
+    state.operations.insert(id, Operation::Fetch { found, missing_nodes, timer: None, done });
+    if missing_nodes > 0 {
+        with_adapter(lp, namespace, |adapter, lp| adapter.fetch_sockets(lp, namespace, target, RequestId(id)));
+    }
+    begin_operation(lp, namespace, id, timeout);
+}
+
+/// Asks the servers of the other nodes.
+pub(super) fn server_side(
+    lp: &mut Loop,
+    namespace: Namespace,
+    name: &str,
+    arguments: &impl IntoArguments,
+    timeout: Duration,
+    done: OnServerAnswers,
+) {
+    let Some(arguments) = send::to_owned(arguments) else { return };
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let id = state.acks.new_id();
+    let missing_nodes = state.adapter.as_ref().map_or(0, |adapter| adapter.nodes().saturating_sub(1));
+    state.operations.insert(id, Operation::ServerSide { answers: Vec::new(), missing_nodes, timer: None, done });
+    with_adapter(lp, namespace, |adapter, lp| {
+        adapter.server_side_emit(lp, namespace, name, &arguments, Some(RequestId(id)));
+    });
+    begin_operation(lp, namespace, id, timeout);
+}
+
+impl Namespace {
+    /// For an [`Adapter`](super::adapter::Adapter): the sockets of this node that a target names, as other nodes see
+    /// them.
+    pub fn local_sockets(self, lp: &mut Loop, target: &Target) -> Vec<RemoteSocket> {
+        let mut sockets = Vec::new();
+        select(lp, self, target, &mut sockets);
+        sockets.into_iter().filter_map(|socket| remote_socket(lp, socket)).collect()
+    }
+
+    /// For an [`Adapter`](super::adapter::Adapter): another node has answered an operation of this one. The last answer
+    /// of a node to a request is `is_last`. An answer that nobody waits for is of no consequence.
+    pub fn answered(self, lp: &mut Loop, request: RequestId, answer: Answer, is_last: bool) {
+        let Some(state) = lp.layer_mut::<Registry>().namespace_mut(self) else { return };
+        let is_complete = match (state.operations.get_mut(&request.0), answer) {
+            (Some(Operation::Broadcast { collection, .. }), answer) => {
+                match answer {
+                    Answer::ClientCount(count) => collection.node_reported(count),
+                    Answer::Ack(arguments) => collection.node_answered(arguments),
+                    _ => {}
+                }
+                collection.is_settled()
+            }
+            (Some(Operation::Fetch { found, missing_nodes, .. }), Answer::Sockets(sockets)) => {
+                found.extend(sockets);
+                *missing_nodes -= usize::from(is_last).min(*missing_nodes);
+                *missing_nodes == 0
+            }
+            (Some(Operation::ServerSide { answers, missing_nodes, .. }), Answer::Server(value)) => {
+                answers.push(value);
+                *missing_nodes -= usize::from(is_last).min(*missing_nodes);
+                *missing_nodes == 0
+            }
+            _ => false,
+        };
+        if is_complete {
+            finish(lp, self, request.0);
+        }
+    }
+
+    /// For an [`Adapter`](super::adapter::Adapter): another node has sent an event to the servers. `answer` gets what
+    /// this one answers, if the other node waits for it.
+    pub fn receive_server_event(
+        self,
+        lp: &mut Loop,
+        name: &str,
+        arguments: &OwnedArguments,
+        answer: Option<Box<dyn FnOnce(&mut Loop, Value)>>,
+    ) {
+        let registry = lp.layer_mut::<Registry>();
+        let Some(list) = registry.namespace(self).map(|state| state.list) else { return };
+        let found = registry.lists[list as usize].server_events.get(name).cloned().unwrap_or_default();
+        let ack = answer.map(|answer| Ack { to: AckTo::Node(NodeAck(answer)) });
+        let mut event = Event { name, arguments: arguments.as_arguments(), ack };
+        for listener in found {
+            if let Ok(mut listener) = listener.try_borrow_mut() {
+                lp.in_layer_callback(Kind::OnEvent, 0, 0, |lp| listener(lp, &mut event));
+            }
+        }
+    }
+}
+
+/// A socket as other nodes see it.
+fn remote_socket(lp: &Loop, socket: Socket) -> Option<RemoteSocket> {
+    let registry = lp.layer::<Registry>()?;
+    let state = registry.socket(socket)?;
+    let handshake = &state.handshake;
+    let headers: Map<_, _> = handshake.headers().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let query: Map<_, _> =
+        handshake.query().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    let auth: Value = state.auth.as_deref().and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or_else(|| json!({}));
+    let since = handshake.time().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Some(RemoteSocket {
+        id: state.id.to_string(),
+        rooms: socket.rooms(lp),
+        handshake: json!({
+            "headers": headers,
+            "time": httpdate::fmt_http_date(handshake.time()),
+            "address": handshake.address().map(|address| address.ip().to_string()),
+            "xdomain": handshake.xdomain(),
+            "secure": false,
+            "issued": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            "url": handshake.url(),
+            "query": query,
+            "auth": auth,
+        }),
+        data: state.data.as_ref().map_or_else(|| json!({}), |data| data.to_json()),
+    })
+}

@@ -1,0 +1,159 @@
+//! The seam to other nodes of a cluster.
+//!
+//! A server delivers to its own sockets itself. Whatever is addressed to a room, a namespace or "every node" also goes
+//! to the [`Adapter`] of the namespace, which carries it to the other nodes, and brings what they send:
+//!
+//! ```text
+//!   io.to("room").emit ──┬──▶ own sockets in the room
+//!                        └──▶ adapter.broadcast ──▶ other nodes ──▶ their adapter ──▶ Namespace::receive_broadcast
+//! ```
+//!
+//! The default is [`InMemory`]: there are no other nodes.
+//!
+//! Source: [Node: adapters](https://socket.io/docs/v4/adapter/).
+
+use std::any::Any;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::registry::Registry;
+use super::{Namespace, OwnedArguments};
+use crate::Loop;
+
+/// The sockets that an operation is for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Target {
+    /// The rooms. Empty: all sockets of the namespace.
+    pub rooms: Vec<String>,
+    /// Sockets in one of these rooms are left out. A socket is in the room that its id names.
+    pub except: Vec<String>,
+}
+
+/// An event for the sockets of other nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct BroadcastPacket<'a> {
+    /// The name of the event.
+    pub name: &'a str,
+    /// Its arguments.
+    pub arguments: &'a OwnedArguments,
+    /// It may be dropped for sockets that are not ready.
+    pub volatile: bool,
+}
+
+/// A socket of some node, as [`Namespace::fetch_sockets`](super::Namespace::fetch_sockets) reports it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RemoteSocket {
+    /// The id.
+    pub id: String,
+    /// The rooms, its own id first.
+    pub rooms: Vec<String>,
+    /// The request with which the client came, as in Node: `headers`, `query`, `auth`, …
+    pub handshake: Value,
+    /// The data of the program, as JSON.
+    pub data: Value,
+}
+
+/// The number of an operation that other nodes answer. It is unique in its namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RequestId(pub(super) u64);
+
+impl RequestId {
+    /// The number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// Carries operations to the other nodes of a cluster. Each namespace has one of its own.
+///
+/// Answers of other nodes come back through [`Namespace::answered`](super::Namespace::answered). An operation with a
+/// [`RequestId`] is complete when [`nodes`](Adapter::nodes) − 1 answers have come, or its time is over.
+#[expect(unused_variables, reason = "the names are for implementors")]
+pub trait Adapter: Any {
+    /// How many nodes the cluster has, this one included.
+    #[doc(alias = "serverCount")]
+    fn nodes(&self) -> usize {
+        1
+    }
+    /// An event for sockets of other nodes.
+    fn broadcast(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, packet: BroadcastPacket<'_>) {}
+    /// An event whose receivers answer within `timeout`.
+    #[doc(alias = "broadcastWithAck")]
+    fn broadcast_with_ack(
+        &mut self,
+        lp: &mut Loop,
+        namespace: Namespace,
+        target: &Target,
+        packet: BroadcastPacket<'_>,
+        timeout: Duration,
+        request: RequestId,
+    ) {
+    }
+    /// Sockets of other nodes join rooms.
+    #[doc(alias = "addSockets")]
+    fn sockets_join(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, rooms: &[String]) {}
+    /// Sockets of other nodes leave rooms.
+    #[doc(alias = "delSockets")]
+    fn sockets_leave(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, rooms: &[String]) {}
+    /// Sockets of other nodes are disconnected, with their connections if `close`.
+    #[doc(alias = "disconnectSockets")]
+    fn disconnect_sockets(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, close: bool) {}
+    /// The sockets of other nodes are asked for.
+    #[doc(alias = "fetchSockets")]
+    fn fetch_sockets(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, request: RequestId) {}
+    /// An event for the servers of other nodes. With a request they answer it.
+    #[doc(alias = "serverSideEmit")]
+    fn server_side_emit(
+        &mut self,
+        lp: &mut Loop,
+        namespace: Namespace,
+        name: &str,
+        arguments: &OwnedArguments,
+        request: Option<RequestId>,
+    ) {
+    }
+    /// The server is closed.
+    fn close(&mut self, lp: &mut Loop, namespace: Namespace) {}
+}
+
+/// One node: there is nobody to carry anything to. The default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InMemory;
+
+impl Adapter for InMemory {}
+
+/// An answer of another node to an operation of this one.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// To [`Adapter::fetch_sockets`]: its sockets.
+    Sockets(Vec<RemoteSocket>),
+    /// To [`Adapter::broadcast_with_ack`]: how many of its sockets have got the event.
+    ClientCount(usize),
+    /// To [`Adapter::broadcast_with_ack`]: what one of its sockets has answered. Nodes do not tell which.
+    Ack(OwnedArguments),
+    /// To [`Adapter::server_side_emit`]: what its server has answered.
+    Server(Value),
+}
+
+/// Gives a namespace the adapter of its server, if the server has one.
+pub(super) fn install(lp: &mut Loop, namespace: Namespace) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.namespace(namespace).filter(|state| !state.name.is_empty()) else { return };
+    let name = state.name.clone();
+    let Some(make) = registry.servers[state.server as usize].adapters.clone() else { return };
+    let adapter = make(lp, &name);
+    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
+        state.adapter = Some(adapter);
+    }
+}
+
+/// The server is closed: so are its adapters.
+pub(super) fn close_all(lp: &mut Loop, server: u32) {
+    let registry = lp.layer_mut::<Registry>();
+    let of_server = registry.namespaces.iter().filter(|(_, state)| state.server == server);
+    let namespaces: Vec<Namespace> = of_server.map(|(key, _)| Namespace(key)).collect();
+    for namespace in namespaces {
+        super::broadcast::with_adapter(lp, namespace, |adapter, lp| adapter.close(lp, namespace));
+    }
+}

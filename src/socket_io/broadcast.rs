@@ -1,0 +1,305 @@
+//! Events for many sockets. The packet is encoded once, and each session gets it in one write of the turn.
+
+use std::mem;
+use std::time::Duration;
+
+use super::adapter::{BroadcastPacket, RemoteSocket, Target};
+use super::arguments::IntoArguments;
+use super::registry::Registry;
+use super::{Answers, Namespace, Socket, acks, listeners, recover, send};
+use crate::Loop;
+
+/// Names of rooms: a string, an id, or several of them.
+pub trait RoomNames {
+    /// The names.
+    fn names(self) -> Vec<String>;
+}
+
+impl RoomNames for &str {
+    fn names(self) -> Vec<String> {
+        vec![self.to_owned()]
+    }
+}
+
+impl RoomNames for String {
+    fn names(self) -> Vec<String> {
+        vec![self]
+    }
+}
+
+impl RoomNames for &String {
+    fn names(self) -> Vec<String> {
+        vec![self.clone()]
+    }
+}
+
+impl RoomNames for super::socket_id::SocketId {
+    fn names(self) -> Vec<String> {
+        vec![self.to_string()]
+    }
+}
+
+impl<S: AsRef<str>> RoomNames for &[S] {
+    fn names(self) -> Vec<String> {
+        self.iter().map(|name| name.as_ref().to_owned()).collect()
+    }
+}
+
+impl<S: AsRef<str>, const N: usize> RoomNames for [S; N] {
+    fn names(self) -> Vec<String> {
+        self.as_slice().names()
+    }
+}
+
+impl<S: AsRef<str>> RoomNames for &Vec<S> {
+    fn names(self) -> Vec<String> {
+        self.as_slice().names()
+    }
+}
+
+impl RoomNames for Vec<String> {
+    fn names(self) -> Vec<String> {
+        self
+    }
+}
+
+/// The receivers of a broadcast, chosen step by step: `io.to("red").except("blue").emit(…)`.
+///
+/// Node: [`BroadcastOperator`](https://socket.io/docs/v4/server-api/#server).
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent without `emit`"]
+pub struct Broadcast {
+    namespace: Option<Namespace>,
+    target: Target,
+    is_volatile: bool,
+    is_local: bool,
+    timeout: Duration,
+}
+
+/// The result of a broadcast on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// How many sockets of this node the event was sent to, or queued for.
+    pub receivers: usize,
+}
+
+/// Answers are waited for this long, if the program does not say how long.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Broadcast {
+    pub(super) fn new(namespace: Namespace) -> Broadcast {
+        Broadcast {
+            namespace: Some(namespace),
+            target: Target::default(),
+            is_volatile: false,
+            is_local: false,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
+    pub(super) fn from(lp: &Loop, socket: Socket) -> Broadcast {
+        let mut broadcast = Broadcast { namespace: socket.namespace(lp), ..Broadcast::new(Namespace(socket.0)) };
+        broadcast.target.except.extend(socket.id(lp).map(|id| id.to_string()));
+        broadcast
+    }
+
+    /// Adds rooms. A socket in several of them gets the event once.
+    #[doc(alias = "in")]
+    pub fn to(mut self, rooms: impl RoomNames) -> Broadcast {
+        self.target.rooms.extend(rooms.names());
+        self
+    }
+
+    /// Leaves out the sockets in these rooms.
+    pub fn except(mut self, rooms: impl RoomNames) -> Broadcast {
+        self.target.except.extend(rooms.names());
+        self
+    }
+
+    /// The event is dropped for sockets that are not ready to take it.
+    pub fn volatile(mut self) -> Broadcast {
+        self.is_volatile = true;
+        self
+    }
+
+    /// Only sockets of this node.
+    pub fn local(mut self) -> Broadcast {
+        self.is_local = true;
+        self
+    }
+
+    /// How long answers are waited for. Default: 5 s.
+    pub fn timeout(mut self, timeout: Duration) -> Broadcast {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends an event to the receivers.
+    pub fn emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> Sent {
+        let Some(namespace) = self.namespace else { return Sent::default() };
+        let sent = deliver(lp, namespace, &self.target, name, &arguments, self.is_volatile);
+        if !self.is_local {
+            with_adapter(lp, namespace, |adapter, lp| {
+                let Some(arguments) = send::to_owned(&arguments) else { return };
+                let packet = BroadcastPacket { name, arguments: &arguments, volatile: self.is_volatile };
+                adapter.broadcast(lp, namespace, &self.target, packet);
+            });
+        }
+        sent
+    }
+
+    /// Sends an event that all receivers acknowledge. `done` gets their answers, when all have answered or the timeout
+    /// is over: who has answered what, and who has not.
+    #[doc(alias = "emitWithAck")]
+    pub fn emit_with_ack(
+        self,
+        lp: &mut Loop,
+        name: &str,
+        arguments: impl IntoArguments,
+        done: impl FnOnce(&mut Loop, Answers) + 'static,
+    ) -> Sent {
+        let Some(namespace) = self.namespace else { return Sent::default() };
+        acks::broadcast(lp, namespace, &self.target, self.is_local, name, &arguments, self.timeout, Box::new(done))
+    }
+
+    /// The sockets join rooms, also those of other nodes.
+    #[doc(alias = "socketsJoin")]
+    pub fn sockets_join(self, lp: &mut Loop, rooms: impl RoomNames) {
+        self.change_rooms(lp, &rooms.names(), true);
+    }
+
+    /// The sockets leave rooms, also those of other nodes.
+    #[doc(alias = "socketsLeave")]
+    pub fn sockets_leave(self, lp: &mut Loop, rooms: impl RoomNames) {
+        self.change_rooms(lp, &rooms.names(), false);
+    }
+
+    fn change_rooms(self, lp: &mut Loop, rooms: &[String], join: bool) {
+        let Some(namespace) = self.namespace else { return };
+        namespace.receive_rooms(lp, &self.target, rooms, join);
+        if !self.is_local {
+            with_adapter(lp, namespace, |adapter, lp| match join {
+                true => adapter.sockets_join(lp, namespace, &self.target, rooms),
+                false => adapter.sockets_leave(lp, namespace, &self.target, rooms),
+            });
+        }
+    }
+
+    /// Disconnects the sockets, also those of other nodes; with `close` also their sessions.
+    #[doc(alias = "disconnectSockets")]
+    pub fn disconnect_sockets(self, lp: &mut Loop, close: bool) {
+        let Some(namespace) = self.namespace else { return };
+        namespace.receive_disconnect(lp, &self.target, close);
+        if !self.is_local {
+            with_adapter(lp, namespace, |adapter, lp| adapter.disconnect_sockets(lp, namespace, &self.target, close));
+        }
+    }
+
+    /// The sockets of this node.
+    pub fn sockets(&self, lp: &mut Loop) -> Vec<Socket> {
+        self.namespace.map_or_else(Vec::new, |namespace| {
+            let mut sockets = Vec::new();
+            select(lp, namespace, &self.target, &mut sockets);
+            sockets
+        })
+    }
+
+    /// `done` gets the sockets, also those of other nodes, when all nodes have answered or the timeout is over.
+    #[doc(alias = "fetchSockets")]
+    pub fn fetch_sockets(self, lp: &mut Loop, done: impl FnOnce(&mut Loop, Vec<RemoteSocket>) + 'static) {
+        let Some(namespace) = self.namespace else { return };
+        acks::fetch(lp, namespace, &self.target, self.is_local, self.timeout, Box::new(done));
+    }
+}
+
+/// The sockets of this node that a target names.
+pub(super) fn select(lp: &mut Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
+    if let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) {
+        state.rooms.select(&target.rooms, &target.except, out);
+    }
+}
+
+/// Calls `f` with the adapter of a namespace, if it has one.
+pub(super) fn with_adapter(
+    lp: &mut Loop,
+    namespace: Namespace,
+    f: impl FnOnce(&mut dyn super::adapter::Adapter, &mut Loop),
+) {
+    let taken = lp.layer_mut::<Registry>().namespace_mut(namespace).and_then(|state| state.adapter.take());
+    let Some(mut adapter) = taken else { return };
+    f(&mut *adapter, lp);
+    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
+        state.adapter = Some(adapter);
+    }
+}
+
+/// Sends an event to the sockets of this node.
+pub(super) fn deliver(
+    lp: &mut Loop,
+    namespace: Namespace,
+    target: &Target,
+    name: &str,
+    arguments: &impl IntoArguments,
+    is_volatile: bool,
+) -> Sent {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
+    let offset = if is_volatile { None } else { recover::next_offset(lp, namespace) };
+    let Some(encoded) = send::encode(lp, &nsp, None, name, arguments, offset.as_deref()) else {
+        return Sent::default();
+    };
+    let mut sockets = mem::take(&mut lp.layer_mut::<Registry>().scratch.sockets);
+    sockets.clear();
+    select(lp, namespace, target, &mut sockets);
+    if offset.is_some() {
+        recover::store(lp, namespace, &encoded, &target.rooms, &target.except, &sockets);
+    }
+    let receivers = deliver_encoded(lp, &sockets, &encoded, is_volatile);
+    listeners::notify_outgoing(lp, &sockets, name, &encoded);
+    sockets.clear();
+    lp.layer_mut::<Registry>().scratch.sockets = sockets;
+    send::give_back(lp, encoded);
+    Sent { receivers }
+}
+
+/// Sends a packet that is encoded to sockets. Returns to how many.
+pub(super) fn deliver_encoded(lp: &mut Loop, sockets: &[Socket], encoded: &send::Encoded, is_volatile: bool) -> usize {
+    let registry = lp.layer_mut::<Registry>();
+    let mut sessions = mem::take(&mut registry.scratch.sessions);
+    sessions.clear();
+    sessions.extend(sockets.iter().filter_map(|socket| registry.socket(*socket)).map(|state| state.session));
+    if is_volatile {
+        sessions.retain(|session| session.is_writable(lp));
+    }
+    send::deliver_to_all(lp, &sessions, encoded);
+    let receivers = sessions.len();
+    sessions.clear();
+    lp.layer_mut::<Registry>().scratch.sessions = sessions;
+    receivers
+}
+
+impl Namespace {
+    /// For an [`Adapter`](super::adapter::Adapter): an event of another node for sockets of this one.
+    pub fn receive_broadcast(self, lp: &mut Loop, target: &Target, packet: BroadcastPacket<'_>) -> Sent {
+        deliver(lp, self, target, packet.name, packet.arguments, packet.volatile)
+    }
+
+    /// For an [`Adapter`](super::adapter::Adapter): another node lets sockets of this one join or leave rooms.
+    pub fn receive_rooms(self, lp: &mut Loop, target: &Target, rooms: &[String], join: bool) {
+        let mut sockets = Vec::new();
+        select(lp, self, target, &mut sockets);
+        for socket in sockets {
+            socket.change_rooms(lp, rooms, join);
+        }
+    }
+
+    /// For an [`Adapter`](super::adapter::Adapter): another node disconnects sockets of this one.
+    pub fn receive_disconnect(self, lp: &mut Loop, target: &Target, close: bool) {
+        let mut sockets = Vec::new();
+        select(lp, self, target, &mut sockets);
+        for socket in sockets {
+            socket.disconnect(lp, close);
+        }
+    }
+}
+

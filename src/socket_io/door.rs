@@ -1,0 +1,534 @@
+//! From sessions to sockets: clients join namespaces, send events, and leave.
+//!
+//! ```text
+//!   on_open ──▶ a client without a socket ── CONNECT ──▶ middlewares ──▶ a connected socket
+//!     │ connect_timeout                                     │                │ DISCONNECT, the end of the session,
+//!     ▼                                                     ▼                ▼ or the program
+//!   closed                                            CONNECT_ERROR     on_disconnecting, on_disconnect
+//! ```
+
+use std::rc::Rc;
+
+use super::arguments::Arguments;
+use super::binary::Attachments;
+use super::event::{Ack, AckTo, Event, EventError};
+use super::handshake::Handshake;
+use super::listeners::{self, EVENTS_AT_ONCE};
+use super::names::Found;
+use super::packet::{self, Packet, PacketType};
+use super::registry::{Burst, Client, NamespaceState, Registry, SocketState, Stage};
+use super::rooms::Rooms;
+use super::socket_id::SocketId;
+use super::{DisconnectReason, Namespace, Socket, acks, recover, send};
+use crate::engine_io::{self, CloseReason, ConnectionError, Id, Opening, Revision, Session, query};
+use crate::http::{HeaderMap, Request};
+use crate::websocket::Message;
+use crate::{Key, Kind, Loop};
+
+/// How many namespaces a client may join.
+const MAX_NAMESPACES: usize = 32;
+
+/// The engine's handler of a server.
+pub struct Door {
+    pub(super) server: u32,
+}
+
+impl engine_io::Handler for Door {
+    fn allow_request(&mut self, lp: &mut Loop, request: &Request) -> Result<(), String> {
+        let Some(allow) = lp.layer_mut::<Registry>().servers[self.server as usize].allow_request.clone() else {
+            return Ok(());
+        };
+        allow.try_borrow_mut().map_or(Ok(()), |mut allow| allow(lp, request))
+    }
+
+    fn on_headers(&mut self, lp: &mut Loop, headers: &mut HeaderMap, request: &Request, is_initial: bool) {
+        let listener = lp.layer_mut::<Registry>().servers[self.server as usize].on_headers.clone();
+        if let Some(listener) = listener
+            && let Ok(mut listener) = listener.try_borrow_mut()
+        {
+            listener(lp, headers, request, is_initial);
+        }
+    }
+
+    fn on_connection_error(&mut self, lp: &mut Loop, error: &ConnectionError, request: &Request) {
+        log::debug!(target: "bucle::socket_io", "{} {}: {error}", request.method(), request.target());
+        let listener = lp.layer_mut::<Registry>().servers[self.server as usize].on_connection_error.clone();
+        if let Some(listener) = listener
+            && let Ok(mut listener) = listener.try_borrow_mut()
+        {
+            listener(lp, error, request);
+        }
+    }
+
+    fn on_open(&mut self, lp: &mut Loop, session: Session, opening: Opening<'_>) {
+        let handshake = Rc::new(Handshake::new(opening.request, opening.address));
+        let registry = lp.layer_mut::<Registry>();
+        let limit = registry.servers[self.server as usize].options.connect_timeout;
+        registry.add_client(Client {
+            session,
+            server: self.server,
+            handshake,
+            sockets: Vec::new(),
+            reconstructor: None,
+            timer: None,
+            burst: Burst::default(),
+        });
+        if session.revision(lp) == Some(Revision::V3) {
+            // A client of version 2 is in the main namespace without asking for it.
+            connect(lp, session, "/", None);
+            return;
+        }
+        let timer = lp.start_keyed_timer(limit, session.key(), connect_timed_out);
+        if let Some(client) = lp.layer_mut::<Registry>().client_mut(session) {
+            client.timer = Some(timer);
+        }
+    }
+
+    #[inline]
+    fn on_message(&mut self, lp: &mut Loop, session: Session, message: Message<'_>) {
+        let turn = lp.turn_number();
+        let registry = lp.layer_mut::<Registry>();
+        let Some(client) = registry.client_mut(session) else { return };
+        let burst = &mut client.burst;
+        *burst = Burst { turn, events: if burst.turn == turn { burst.events + 1 } else { 0 } };
+        let is_burst = burst.events >= EVENTS_AT_ONCE;
+        let limits = packet::Limits::default();
+        match message {
+            Message::Text(text) => {
+                // Only a client whose packet waits for attachments has a reconstructor.
+                let mut reconstructor = client.reconstructor.take().unwrap_or_default();
+                match reconstructor.text(text, &limits) {
+                    Ok(Some(packet)) => receive(lp, session, &packet, None),
+                    Ok(None) => client.reconstructor = Some(reconstructor),
+                    Err(error) => fail(lp, session, error.reason),
+                }
+            }
+            Message::Binary(bytes) => {
+                let mut reconstructor = client.reconstructor.take().unwrap_or_default();
+                match reconstructor.binary(bytes) {
+                    Ok(Some(complete)) => receive(lp, session, &complete.packet(), Some(complete.attachments())),
+                    Ok(None) => client.reconstructor = Some(reconstructor),
+                    Err(error) => fail(lp, session, error.reason),
+                }
+            }
+        }
+        if is_burst {
+            yield_to_others(lp, session);
+        }
+    }
+
+    fn on_upgrade(&mut self, lp: &mut Loop, session: Session) {
+        for socket in sockets_of(lp, session) {
+            let list = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_upgrade);
+            listeners::call_on_socket(lp, Kind::OnUpgrade, socket, list);
+        }
+    }
+
+    fn on_drain(&mut self, lp: &mut Loop, session: Session) {
+        for socket in sockets_of(lp, session) {
+            let list = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_drain);
+            listeners::call_on_socket(lp, Kind::OnDrain, socket, list);
+        }
+    }
+
+    fn on_close(&mut self, lp: &mut Loop, session: Session, reason: CloseReason, _description: &'static str) {
+        let reason = match reason {
+            CloseReason::TransportError => DisconnectReason::TransportError,
+            CloseReason::TransportClose => DisconnectReason::TransportClose,
+            CloseReason::ForcedClose => DisconnectReason::ForcedClose,
+            CloseReason::PingTimeout => DisconnectReason::PingTimeout,
+            CloseReason::ServerShuttingDown => DisconnectReason::ServerShuttingDown,
+        };
+        let Some(client) = lp.layer_mut::<Registry>().remove_client(session) else { return };
+        if let Some(timer) = client.timer {
+            lp.clear(timer);
+        }
+        for (_, socket) in client.sockets {
+            if begin_end(lp, socket, reason) {
+                end(lp, socket.0);
+            }
+        }
+    }
+}
+
+/// The sockets of a client.
+fn sockets_of(lp: &mut Loop, session: Session) -> Vec<Socket> {
+    let client = lp.layer_mut::<Registry>().client(session);
+    client.map_or_else(Vec::new, |client| client.sockets.iter().map(|(_, socket)| *socket).collect())
+}
+
+/// The client has joined no namespace in time.
+fn connect_timed_out(lp: &mut Loop, key: Key) {
+    let session = Session::of_key(key);
+    let Some(client) = lp.layer_mut::<Registry>().client_mut(session) else { return };
+    client.timer = None;
+    if client.sockets.is_empty() {
+        log::debug!(target: "bucle::socket_io", "{session} has joined no namespace in time, closing");
+        session.close(lp);
+    }
+}
+
+/// The client has sent many events in this turn: it is not read until the next one.
+#[cold]
+fn yield_to_others(lp: &mut Loop, session: Session) {
+    let Some(ws) = session.websocket(lp) else { return };
+    ws.pause(lp);
+    lp.set_immediate(move |lp| ws.resume(lp));
+}
+
+/// The client has broken the protocol: as in Node all of its sockets are disconnected with `parse error`.
+#[cold]
+fn fail(lp: &mut Loop, session: Session, why: &str) {
+    log::debug!(target: "bucle::socket_io", "{session}: {why}, closing");
+    end_all(lp, session, DisconnectReason::ParseError);
+    session.close(lp);
+}
+
+/// The client has sent a packet that is valid but not allowed here.
+#[cold]
+fn refuse(lp: &mut Loop, session: Session, why: &str) {
+    log::debug!(target: "bucle::socket_io", "{session}: {why}, closing");
+    end_all(lp, session, DisconnectReason::ForcedServerClose);
+    session.close(lp);
+}
+
+/// Ends all sockets of a client.
+pub(super) fn end_all(lp: &mut Loop, session: Session, reason: DisconnectReason) {
+    for socket in sockets_of(lp, session) {
+        end_later(lp, socket, reason);
+    }
+}
+
+/// A whole packet has arrived.
+#[inline]
+fn receive(lp: &mut Loop, session: Session, packet: &Packet<'_>, attachments: Option<&Attachments>) {
+    if packet.kind == PacketType::Connect {
+        return receive_connect(lp, session, packet);
+    }
+    let registry = lp.layer_mut::<Registry>();
+    let Some(client) = registry.client(session) else { return };
+    let find = |(namespace, _): &&(Namespace, Socket)| {
+        registry.namespace(*namespace).is_some_and(|state| &*state.name == packet.namespace)
+    };
+    let Some(&(_, socket)) = client.sockets.iter().find(find) else {
+        return refuse(lp, session, "a packet for a namespace that was not joined");
+    };
+    if !registry.socket(socket).is_some_and(SocketState::is_connected) {
+        return refuse(lp, session, "a packet before the namespace was joined");
+    }
+    match packet.kind {
+        PacketType::Event | PacketType::BinaryEvent => {
+            let (name, arguments) = Arguments::of_event(packet, attachments);
+            let ack = packet.id.map(|id| Ack { to: AckTo::Client { socket, id } });
+            listeners::dispatch(lp, socket, &mut Event { name: &name, arguments, ack });
+        }
+        PacketType::Ack | PacketType::BinaryAck => {
+            if let Some(id) = packet.id {
+                acks::received(lp, socket, id, Arguments::of_ack(packet, attachments));
+            }
+        }
+        PacketType::Disconnect => end_later(lp, socket, DisconnectReason::ClientNamespaceDisconnect),
+        PacketType::Connect | PacketType::ConnectError => refuse(lp, session, "a packet that only servers send"),
+    }
+}
+
+/// A client asks for a namespace.
+fn receive_connect(lp: &mut Loop, session: Session, packet: &Packet<'_>) {
+    if session.revision(lp) != Some(Revision::V3) {
+        return connect(lp, session, packet.namespace, packet.data);
+    }
+    // A client of version 2 gives its credentials in the query of the namespace.
+    let (name, text) = packet.namespace.split_once('?').unwrap_or((packet.namespace, ""));
+    let auth: serde_json::Map<_, _> =
+        query::pairs(text).map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    let auth = serde_json::Value::Object(auth).to_string();
+    connect(lp, session, name, Some(&auth));
+}
+
+/// A client joins a namespace: middlewares decide.
+fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(client) = registry.client(session) else { return };
+    let (server, handshake) = (client.server, client.handshake.clone());
+    if client.sockets.len() >= MAX_NAMESPACES {
+        return refuse(lp, session, "too many namespaces");
+    }
+    let Some(namespace) = find_namespace(registry, server, name) else {
+        send::control(lp, session, PacketType::ConnectError, name, Some(r#"{"message":"Invalid namespace"}"#));
+        return;
+    };
+    let Some(client) = registry.client_mut(session) else { return };
+    if client.sockets.iter().any(|(joined, _)| *joined == namespace) {
+        return refuse(lp, session, "a second CONNECT for a namespace");
+    }
+    let is_version_2 = session.revision(lp) == Some(Revision::V3);
+    let Some(engine_id) = session.id(lp) else { return };
+    let restored = if is_version_2 { None } else { recover::restore(lp, namespace, auth) };
+    let registry = lp.layer_mut::<Registry>();
+    let id = match &restored {
+        Some(restored) => restored.id.clone(),
+        None if is_version_2 => SocketId::of_version_2(name, engine_id),
+        None => match registry.random.random() {
+            Ok(bytes) => Id::from_random(bytes).into(),
+            Err(error) => {
+                log::error!(target: "bucle::socket_io", "{session}: {error}");
+                return session.close(lp);
+            }
+        },
+    };
+    let has_recovery = registry.namespace(namespace).is_some_and(|state| state.recovery.is_some());
+    let pid = match &restored {
+        Some(restored) => Some(restored.pid),
+        None if has_recovery && !is_version_2 => registry.random.random().ok().map(Id::from_random),
+        None => None,
+    };
+    let serial = registry.serial();
+    let skips = restored.is_some() && recover::skips_middlewares(registry, server);
+    let is_recovered = restored.is_some();
+    let (data, sent, replay) = match restored {
+        Some(restored) => (restored.data, restored.sent, Some(Box::new(restored.replay))),
+        None => Default::default(),
+    };
+    let socket = registry.add_socket(SocketState {
+        serial,
+        namespace,
+        session,
+        id: id.clone(),
+        pid,
+        stage: Stage::Connecting { next: 0, is_running: false },
+        is_recovered,
+        sent,
+        replay,
+        handshake,
+        auth: auth.map(Box::from),
+        data,
+        listeners: None,
+        last_rooms: None,
+    });
+    if let Some(client) = registry.client_mut(session) {
+        client.sockets.push((namespace, socket));
+    }
+    if skips { connected(lp, socket) } else { run_middlewares(lp, socket.0) }
+}
+
+/// The namespace of a name. One that a predicate accepts is made.
+fn find_namespace(registry: &mut Registry, server: u32, name: &str) -> Option<Namespace> {
+    let parent = match registry.servers[server as usize].names.find(name)? {
+        Found::Named(namespace) => return Some(*namespace),
+        Found::Matching(parent) => *parent,
+    };
+    let state = &mut registry.servers[server as usize];
+    if state.dynamic_count >= state.options.max_dynamic_namespaces {
+        log::warn!(target: "bucle::socket_io", "too many namespaces exist on demand, {name:?} is refused");
+        return None;
+    }
+    state.dynamic_count += 1;
+    let list = registry.namespace(parent)?.list;
+    let namespace = add_namespace(registry, server, name, list, Some(parent));
+    registry.servers[server as usize].names.insert(name, namespace);
+    Some(namespace)
+}
+
+pub(super) fn add_namespace(
+    registry: &mut Registry,
+    server: u32,
+    name: &str,
+    list: u32,
+    parent: Option<Namespace>,
+) -> Namespace {
+    let serial = registry.serial();
+    let recovery = recover::new_recovery(registry, server);
+    Namespace(registry.namespaces.insert(NamespaceState {
+        serial,
+        server,
+        name: Rc::from(name),
+        list,
+        parent,
+        rooms: Rooms::default(),
+        socket_count: 0,
+        acks: Default::default(),
+        ack_timer: None,
+        operations: Default::default(),
+        recovery,
+        recovery_timer: None,
+        adapter: None,
+    }))
+}
+
+/// Calls the middlewares that are left, until one decides later.
+pub(super) fn run_middlewares(lp: &mut Loop, key: Key) {
+    let socket = Socket(key);
+    loop {
+        let registry = lp.layer_mut::<Registry>();
+        let Some(state) = registry.socket_mut(socket) else { return };
+        let Stage::Connecting { next, is_running: false } = state.stage else { return };
+        state.stage = Stage::Connecting { next, is_running: true };
+        let middleware = registry.list_of(socket).and_then(|list| list.middlewares.get(next as usize)).cloned();
+        let Some(middleware) = middleware else { return connected(lp, socket) };
+        if let Ok(mut middleware) = middleware.try_borrow_mut() {
+            lp.in_layer_callback(Kind::OnHandshake, socket.serial(), 0, |lp| {
+                middleware(lp, socket, Next { socket, number: next });
+            });
+        }
+        let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) else { return };
+        match &mut state.stage {
+            Stage::Connecting { next: now, is_running } => {
+                *is_running = false;
+                if *now == next {
+                    // It decides later.
+                    return;
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+/// The decision of a connection middleware. To be made once, in the callback or later.
+#[derive(Debug)]
+pub struct Next {
+    socket: Socket,
+    number: u32,
+}
+
+impl Next {
+    /// The next middleware is called; behind the last one the socket is connected.
+    #[doc(alias = "next")]
+    pub fn allow(self, lp: &mut Loop) {
+        let Some(state) = lp.layer_mut::<Registry>().socket_mut(self.socket) else { return };
+        let Stage::Connecting { next, is_running } = state.stage else { return };
+        if next != self.number {
+            return;
+        }
+        state.stage = Stage::Connecting { next: next + 1, is_running };
+        if !is_running {
+            lp.keyed_tick(self.socket.0, run_middlewares);
+        }
+    }
+
+    /// The connection is refused: the client gets `connect_error`.
+    pub fn refuse(self, lp: &mut Loop, error: impl Into<EventError>) {
+        let registry = lp.layer_mut::<Registry>();
+        let Some(state) = registry.socket_mut(self.socket) else { return };
+        if !matches!(state.stage, Stage::Connecting { next, .. } if next == self.number) {
+            return;
+        }
+        let (session, namespace) = (state.session, state.namespace);
+        let Some(name) = registry.namespace(namespace).map(|state| state.name.clone()) else { return };
+        if let Some(client) = registry.client_mut(session) {
+            client.sockets.retain(|(_, socket)| *socket != self.socket);
+        }
+        registry.remove_socket(self.socket);
+        let error = error.into();
+        let mut object = serde_json::Map::new();
+        object.insert("message".to_owned(), error.message().into());
+        if let Some(data) = error.data() {
+            object.insert("data".to_owned(), data.clone());
+        }
+        let data = match session.revision(lp) {
+            // Version 2: the data alone, or the message as a string.
+            Some(Revision::V3) => error.data().cloned().unwrap_or_else(|| error.message().into()),
+            _ => object.into(),
+        };
+        send::control(lp, session, PacketType::ConnectError, &name, Some(&data.to_string()));
+        remove_if_empty(lp, namespace);
+    }
+}
+
+/// All middlewares have allowed the connection.
+fn connected(lp: &mut Loop, socket: Socket) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.socket_mut(socket) else { return };
+    state.stage = Stage::Connected;
+    let (session, namespace, id, pid) = (state.session, state.namespace, state.id.clone(), state.pid);
+    if let Some(timer) = registry.client_mut(session).and_then(|client| client.timer.take()) {
+        lp.clear(timer);
+    }
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let name = state.name.clone();
+    state.rooms.add(socket, id.clone());
+    let answer = match session.revision(lp) {
+        Some(Revision::V3) => None,
+        _ => Some(match pid {
+            None => format!(r#"{{"sid":"{id}"}}"#),
+            Some(pid) => format!(r#"{{"sid":"{id}","pid":"{pid}"}}"#),
+        }),
+    };
+    send::control(lp, session, PacketType::Connect, &name, answer.as_deref());
+    recover::replay(lp, socket, session);
+    log::debug!(target: "bucle::socket_io", "{socket} is connected to {name}");
+    let list = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_connection);
+    listeners::call_on_socket(lp, Kind::OnConnection, socket, list);
+}
+
+/// Ends a socket; its last callbacks run in a tick.
+pub(super) fn end_later(lp: &mut Loop, socket: Socket, reason: DisconnectReason) {
+    if begin_end(lp, socket, reason) {
+        lp.keyed_tick(socket.0, end);
+    }
+}
+
+/// Takes a socket out of its client and its rooms. Returns `false` if that has happened already.
+fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.socket_mut(socket) else { return false };
+    let was = state.stage;
+    if matches!(was, Stage::Disconnected(_)) {
+        return false;
+    }
+    state.stage = Stage::Disconnected(reason);
+    let (session, namespace) = (state.session, state.namespace);
+    if let Some(client) = registry.client_mut(session) {
+        client.sockets.retain(|(_, other)| *other != socket);
+    }
+    if was != Stage::Connected {
+        // The program has not heard of it.
+        registry.remove_socket(socket);
+        remove_if_empty(lp, namespace);
+        return false;
+    }
+    let Some(state) = registry.namespace_mut(namespace) else { return true };
+    let rooms: Box<[String]> = state.rooms.rooms_of(socket).map(str::to_owned).collect();
+    state.rooms.remove(socket, |_, _| {});
+    if let Some(state) = registry.socket_mut(socket) {
+        state.last_rooms = Some(rooms);
+    }
+    log::debug!(target: "bucle::socket_io", "{socket} is disconnected: {reason}");
+    true
+}
+
+/// The last callbacks of a socket.
+fn end(lp: &mut Loop, key: Key) {
+    let socket = Socket(key);
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.socket(socket) else { return };
+    let Stage::Disconnected(reason) = state.stage else { return };
+    let namespace = state.namespace;
+    let list = registry.collect(socket, |list| &list.on_disconnecting);
+    listeners::call_on_disconnect(lp, socket, list, reason);
+    if reason.is_recoverable() {
+        recover::persist(lp, socket);
+    }
+    if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {
+        state.last_rooms = None;
+    }
+    let list = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_disconnect);
+    listeners::call_on_disconnect(lp, socket, list, reason);
+    acks::fail_all(lp, socket);
+    lp.layer_mut::<Registry>().remove_socket(socket);
+    remove_if_empty(lp, namespace);
+}
+
+/// Removes a namespace that exists on demand, when its last socket has left.
+pub(super) fn remove_if_empty(lp: &mut Loop, namespace: Namespace) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.namespace(namespace) else { return };
+    let keeps_sessions = state.recovery.as_ref().is_some_and(|recovery| !recover::is_empty(recovery));
+    if state.parent.is_none() || state.socket_count > 0 || !state.operations.is_empty() || keeps_sessions {
+        return;
+    }
+    let (server, name) = (state.server, state.name.clone());
+    registry.namespaces.remove(namespace.0);
+    registry.servers[server as usize].names.remove(&name);
+    registry.servers[server as usize].dynamic_count -= 1;
+}

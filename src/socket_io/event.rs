@@ -1,0 +1,141 @@
+//! A received event, its acknowledgement, and the errors with which middlewares refuse.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::arguments::{Arguments, IntoArguments};
+use super::{Socket, send};
+use crate::Loop;
+
+/// An event with its arguments. Listeners get it by reference.
+#[derive(Debug)]
+pub struct Event<'a> {
+    pub(super) name: &'a str,
+    pub(super) arguments: Arguments<'a>,
+    pub(super) ack: Option<Ack>,
+}
+
+impl<'a> Event<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Its arguments.
+    pub fn arguments(&self) -> Arguments<'a> {
+        self.arguments
+    }
+
+    /// The arguments as values of the program: `let (room, text): (String, String) = event.parse()?`.
+    ///
+    /// # Errors
+    /// There are more or fewer arguments, or one has another type.
+    pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, super::ArgumentError> {
+        self.arguments.parse()
+    }
+
+    /// Whether the client waits for an acknowledgement, and it was not taken or sent yet.
+    pub fn wants_ack(&self) -> bool {
+        self.ack.is_some()
+    }
+
+    /// Acknowledges the event. Does nothing if the client does not wait for it. Returns what [`Socket::emit`] returns.
+    #[doc(alias = "callback")]
+    pub fn ack(&mut self, lp: &mut Loop, arguments: impl IntoArguments) -> bool {
+        self.ack.take().is_some_and(|ack| ack.send(lp, arguments))
+    }
+
+    /// Takes the acknowledgement, to send it later. `None` if the client does not wait for it.
+    pub fn take_ack(&mut self) -> Option<Ack> {
+        self.ack.take()
+    }
+}
+
+/// The acknowledgement of an event, to be sent once. A client waits for it until its own timeout.
+#[derive(Debug)]
+pub struct Ack {
+    pub(super) to: AckTo,
+}
+
+#[derive(Debug)]
+pub(super) enum AckTo {
+    Client { socket: Socket, id: u64 },
+    /// The server of another node; see [`Adapter::server_side_emit`](super::adapter::Adapter::server_side_emit).
+    Node(NodeAck),
+}
+
+/// Brings the answer of a server to another node.
+pub(super) struct NodeAck(pub Box<dyn FnOnce(&mut Loop, Value)>);
+
+impl fmt::Debug for NodeAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeAck")
+    }
+}
+
+impl Ack {
+    /// Sends the acknowledgement. Returns what [`Socket::emit`] returns.
+    pub fn send(self, lp: &mut Loop, arguments: impl IntoArguments) -> bool {
+        match self.to {
+            AckTo::Client { socket, id } => send::ack(lp, socket, id, &arguments),
+            AckTo::Node(NodeAck(answer)) => {
+                let Some(arguments) = send::to_owned(&arguments) else { return false };
+                // As in Node, the first argument is the answer.
+                answer(lp, arguments.as_arguments().get(0).unwrap_or_default());
+                true
+            }
+        }
+    }
+}
+
+/// Why a middleware refuses an event or a connection.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EventError {
+    message: String,
+    data: Option<Value>,
+}
+
+impl EventError {
+    /// An error with a message for the client.
+    pub fn new(message: impl Into<String>) -> EventError {
+        EventError { message: message.into(), data: None }
+    }
+
+    /// Adds data for the client: `err.data` in its `connect_error`. Data that cannot be written as JSON is left out.
+    #[must_use]
+    pub fn with_data(self, data: impl Serialize) -> EventError {
+        EventError { data: serde_json::to_value(data).ok(), ..self }
+    }
+
+    /// The message.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The data.
+    pub fn data(&self) -> Option<&Value> {
+        self.data.as_ref()
+    }
+}
+
+impl From<&str> for EventError {
+    fn from(message: &str) -> EventError {
+        EventError::new(message)
+    }
+}
+
+impl From<String> for EventError {
+    fn from(message: String) -> EventError {
+        EventError::new(message)
+    }
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for EventError {}

@@ -1,0 +1,174 @@
+//! Connection state recovery: what is kept for clients that may come back, and what they get then.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::recovery::{self, Limits, Recovery, Sent};
+use super::registry::{Data, Registry, StoredPacket};
+use super::send::Encoded;
+use super::socket_id::SocketId;
+use super::{Namespace, Socket, send};
+use crate::engine_io::{Id, Session};
+use crate::{Key, Loop};
+
+/// The log and the sessions of a namespace.
+pub(super) type SocketRecovery = Recovery<Option<Box<dyn Data>>, StoredPacket>;
+
+/// A client that has come back, before it is connected.
+pub(super) struct Restored {
+    pub id: SocketId,
+    pub pid: Id,
+    pub data: Option<Box<dyn Data>>,
+    pub sent: Sent,
+    pub replay: Replay,
+}
+
+/// What a socket gets back when it is connected.
+pub(super) struct Replay {
+    rooms: Vec<String>,
+    missed: Vec<StoredPacket>,
+}
+
+/// The recovery of a namespace of this server, if its options say so.
+pub(super) fn new_recovery(registry: &mut Registry, server: u32) -> Option<Box<SocketRecovery>> {
+    let options = registry.servers[server as usize].options.clone();
+    let recovery = options.recovery.as_ref()?;
+    let limits = Limits {
+        max_disconnection_duration: recovery.max_disconnection,
+        detection_time: options.engine.ping_interval + options.engine.ping_timeout,
+        max_bytes: recovery.max_bytes,
+        ..Limits::default()
+    };
+    let random = registry.random.random().inspect_err(|error| log::error!(target: "bucle::socket_io", "{error}")).ok()?;
+    Some(Box::new(Recovery::new(limits, random)))
+}
+
+/// Whether middlewares are not called for a client that has come back.
+pub(super) fn skips_middlewares(registry: &Registry, server: u32) -> bool {
+    registry.servers[server as usize].options.recovery.as_ref().is_some_and(|options| options.skip_middlewares)
+}
+
+/// The client that comes back with these credentials. `None` if there is none, or it has missed what is not kept.
+pub(super) fn restore(lp: &mut Loop, namespace: Namespace, auth: Option<&str>) -> Option<Restored> {
+    let now = lp.now();
+    let recovery = lp.layer_mut::<Registry>().namespace_mut(namespace)?.recovery.as_mut()?;
+    let auth: Value = serde_json::from_str(auth?).ok()?;
+    let restored = recovery.restore(now, auth.get("pid")?.as_str()?, auth.get("offset").and_then(Value::as_str))?;
+    let recovery::Restored { session, missed } = restored;
+    let replay = Replay { rooms: session.rooms, missed };
+    Some(Restored { id: session.sid, pid: session.pid, data: session.data, sent: session.sent, replay })
+}
+
+/// A restored socket is connected: it joins its rooms, and gets what it has missed.
+pub(super) fn replay(lp: &mut Loop, socket: Socket, session: Session) {
+    let state = lp.layer_mut::<Registry>().socket_mut(socket);
+    let Some(replay) = state.and_then(|state| state.replay.take()) else { return };
+    socket.change_rooms(lp, &replay.rooms, true);
+    for packet in &replay.missed {
+        session.send_packet(lp, &packet.text);
+        for bytes in &*packet.attachments {
+            session.send_binary(lp, bytes);
+        }
+    }
+}
+
+/// Keeps the state of a socket that was lost.
+pub(super) fn persist(lp: &mut Loop, socket: Socket) {
+    let now = lp.now();
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.socket_mut(socket) else { return };
+    let (namespace, Some(pid)) = (state.namespace, state.pid) else { return };
+    let rooms = state.last_rooms.as_deref().unwrap_or_default();
+    let rooms: Vec<String> = rooms.iter().filter(|room| **room != state.id.as_str()).cloned().collect();
+    let session = recovery::Session { sid: state.id.clone(), pid, rooms, data: state.data.take(), sent: state.sent };
+    let Some(recovery) = registry.namespace_mut(namespace).and_then(|state| state.recovery.as_mut()) else { return };
+    let dropped = recovery.persist(now, session);
+    arm(lp, namespace);
+    if let Some(dropped) = dropped {
+        report_expired(lp, namespace, dropped.sid.as_str());
+    }
+}
+
+/// The offset of the next packet that is kept, if this one is.
+pub(super) fn next_offset(lp: &mut Loop, namespace: Namespace) -> Option<String> {
+    let state = lp.layer_mut::<Registry>().namespace(namespace)?;
+    Some(state.recovery.as_ref()?.next_offset().to_string())
+}
+
+/// Keeps a packet that carries [`next_offset`], and notes for whom it was.
+pub(super) fn store(
+    lp: &mut Loop,
+    namespace: Namespace,
+    encoded: &Encoded,
+    rooms: &[String],
+    except: &[String],
+    receivers: &[Socket],
+) {
+    let now = lp.now();
+    let packet = StoredPacket {
+        text: Rc::from(encoded.text.as_str()),
+        attachments: encoded.attachments.iter().map(|bytes| Rc::from(bytes.as_slice())).collect(),
+    };
+    let size = packet.text.len() + packet.attachments.iter().map(|bytes| bytes.len()).sum::<usize>();
+    let registry = lp.layer_mut::<Registry>();
+    let Some(recovery) = registry.namespace_mut(namespace).and_then(|state| state.recovery.as_mut()) else { return };
+    let offset = recovery.log(now, rooms, except, packet, size);
+    for socket in receivers {
+        if let Some(state) = registry.socket_mut(*socket) {
+            state.sent.add(offset);
+        }
+    }
+    arm(lp, namespace);
+}
+
+/// Makes sure that the timer of a namespace runs.
+fn arm(lp: &mut Loop, namespace: Namespace) {
+    let now = lp.now();
+    let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) else { return };
+    if state.recovery_timer.is_some() {
+        return;
+    }
+    let Some(at) = state.recovery.as_ref().and_then(|recovery| recovery.next_expiry()) else { return };
+    // One check for everything that is over within a while.
+    let limit = at.saturating_duration_since(now).max(Duration::from_millis(100));
+    let timer = lp.start_keyed_timer(limit, namespace.0, expire);
+    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
+        state.recovery_timer = Some(timer);
+    }
+}
+
+/// Drops what is too old.
+fn expire(lp: &mut Loop, key: Key) {
+    let (namespace, now) = (Namespace(key), lp.now());
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    state.recovery_timer = None;
+    let expired = state.recovery.as_mut().map_or_else(Vec::new, |recovery| recovery.expire(now));
+    for session in expired {
+        report_expired(lp, namespace, session.sid.as_str());
+    }
+    arm(lp, namespace);
+    super::door::remove_if_empty(lp, namespace);
+}
+
+fn report_expired(lp: &mut Loop, namespace: Namespace, id: &str) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(list) = registry.namespace(namespace).map(|state| state.list) else { return };
+    for listener in registry.lists[list as usize].on_expired.clone() {
+        if let Ok(mut listener) = listener.try_borrow_mut() {
+            listener(lp, id);
+        }
+    }
+}
+
+/// Whether a namespace has nothing that a client could come back to.
+pub(super) fn is_empty(recovery: &SocketRecovery) -> bool {
+    recovery.session_count() == 0
+}
+
+/// For [`send::event`]: as [`store`], for one socket.
+pub(super) fn store_for_one(lp: &mut Loop, namespace: Namespace, encoded: &send::Encoded, socket: Socket) {
+    let Some(id) = socket.id(lp) else { return };
+    store(lp, namespace, encoded, &[id.to_string()], &[], &[socket]);
+}

@@ -1,0 +1,334 @@
+//! The servers, namespaces and sockets of a loop. They must be reachable while a callback of the program runs, so the
+//! loop owns them.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::adapter::Adapter;
+use super::answers::{Acks, Collection};
+use super::binary::Reconstructor;
+use super::door::Door;
+use super::event::{Event, EventError};
+use super::handshake::Handshake;
+use super::recover::{Replay, SocketRecovery};
+use super::recovery::Sent;
+use super::rooms::Rooms;
+use super::names::Names;
+use super::socket_id::SocketId;
+use super::{AckResult, Answers, DisconnectReason, Id, Namespace, Next, Options, RemoteSocket, Socket};
+use crate::engine_io::{ConnectionError, Engine, Session};
+use crate::http::{HeaderMap, Request};
+use crate::{HasSerial, Loop, Slots, TimerId};
+
+/// Everything of Socket.IO in one loop.
+#[derive(Default)]
+pub(super) struct Registry {
+    pub servers: Vec<ServerState>,
+    pub namespaces: Slots<NamespaceState>,
+    pub lists: Vec<Listeners>,
+    pub sockets: Slots<SocketState>,
+    /// The clients, by the slot of their session. Found for every message.
+    clients: Vec<Option<Box<Client>>>,
+    client_count: usize,
+    /// The program has, or had, catch-all listeners for outgoing events.
+    pub has_outgoing_listeners: bool,
+    next_serial: u32,
+    pub random: crate::websocket::Masks,
+    pub scratch: Scratch,
+}
+
+/// Buffers that are used again for each packet.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub packet: String,
+    pub sockets: Vec<Socket>,
+    pub sessions: Vec<Session>,
+}
+
+/// A server: its namespaces, and what the program does with requests.
+pub(super) struct ServerState {
+    pub options: Rc<Options>,
+    pub engine: Option<Engine<Door>>,
+    /// The namespaces. A name that a predicate accepts leads to the namespace that stands for all such names.
+    pub names: Names<Namespace>,
+    /// How many namespaces exist because a client has asked for them.
+    pub dynamic_count: usize,
+    pub allow_request: Option<AllowRequest>,
+    pub on_headers: Option<OnHeaders>,
+    pub on_connection_error: Option<OnConnectionError>,
+    /// Makes the adapter of each namespace.
+    pub adapters: Option<AdapterFactory>,
+}
+
+pub(super) type AllowRequest = Rc<RefCell<dyn FnMut(&mut Loop, &Request) -> Result<(), String>>>;
+pub(super) type OnHeaders = Rc<RefCell<dyn FnMut(&mut Loop, &mut HeaderMap, &Request, bool)>>;
+pub(super) type OnConnectionError = Rc<RefCell<dyn FnMut(&mut Loop, &ConnectionError, &Request)>>;
+pub(super) type AdapterFactory = Rc<dyn Fn(&mut Loop, &str) -> Box<dyn Adapter>>;
+pub(super) type OnSocket = Rc<RefCell<dyn FnMut(&mut Loop, Socket)>>;
+pub(super) type OnEvent = Rc<RefCell<dyn FnMut(&mut Loop, Socket, &mut Event<'_>)>>;
+pub(super) type OnServerEvent = Rc<RefCell<dyn FnMut(&mut Loop, &mut Event<'_>)>>;
+pub(super) type OnDisconnect = Rc<RefCell<dyn FnMut(&mut Loop, Socket, DisconnectReason)>>;
+pub(super) type OnError = Rc<RefCell<dyn FnMut(&mut Loop, Socket, &EventError)>>;
+pub(super) type OnExpired = Rc<RefCell<dyn FnMut(&mut Loop, &str)>>;
+pub(super) type Middleware = Rc<RefCell<dyn FnMut(&mut Loop, Socket, Next)>>;
+pub(super) type PacketMiddleware = Rc<RefCell<dyn FnMut(&mut Loop, Socket, &Event<'_>) -> Result<(), EventError>>>;
+
+/// A listener for one event.
+#[derive(Clone)]
+pub(super) struct EventListener {
+    pub call: OnEvent,
+    pub is_once: bool,
+}
+
+/// What the program does with the events of a namespace, of all children of a dynamic namespace, or of one socket.
+#[derive(Default)]
+pub(super) struct Listeners {
+    pub middlewares: Vec<Middleware>,
+    pub packet_middlewares: Vec<PacketMiddleware>,
+    pub on_connection: Vec<OnSocket>,
+    pub events: HashMap<Box<str>, Vec<EventListener>>,
+    pub any: Vec<OnEvent>,
+    pub any_outgoing: Vec<OnEvent>,
+    pub on_drain: Vec<OnSocket>,
+    pub on_upgrade: Vec<OnSocket>,
+    pub on_error: Vec<OnError>,
+    pub on_disconnecting: Vec<OnDisconnect>,
+    pub on_disconnect: Vec<OnDisconnect>,
+    pub on_expired: Vec<OnExpired>,
+    pub server_events: HashMap<Box<str>, Vec<OnServerEvent>>,
+}
+
+/// A namespace.
+pub(super) struct NamespaceState {
+    pub serial: u32,
+    pub server: u32,
+    pub name: Rc<str>,
+    /// Its listeners in [`Registry::lists`]. The children of a dynamic namespace share them.
+    pub list: u32,
+    /// The namespace that stands for all names of a predicate, if this one exists because a client has asked for it.
+    pub parent: Option<Namespace>,
+    pub rooms: Rooms<Socket>,
+    /// Its sockets, also those that are not connected yet, or not gone yet.
+    pub socket_count: usize,
+    /// What sockets are to acknowledge. The numbers of broadcasts come from here, too, so that they never clash.
+    pub acks: Acks<Socket, OnAck>,
+    /// Its timer, and when it fires.
+    pub ack_timer: Option<(TimerId, Instant)>,
+    /// Broadcasts and other operations that wait for answers.
+    pub operations: HashMap<u64, Operation>,
+    pub recovery: Option<Box<SocketRecovery>>,
+    pub recovery_timer: Option<TimerId>,
+    pub adapter: Option<Box<dyn Adapter>>,
+}
+
+impl HasSerial for NamespaceState {
+    fn serial(&self) -> u32 {
+        self.serial
+    }
+}
+
+/// A packet that is kept for clients that come back.
+#[derive(Clone)]
+pub(super) struct StoredPacket {
+    /// The whole text packet with the type of Engine.IO.
+    pub text: Rc<str>,
+    pub attachments: Rc<[Rc<[u8]>]>,
+}
+
+/// An operation whose answers are collected.
+pub(super) enum Operation {
+    Broadcast { collection: Collection<Socket, super::OwnedArguments>, timer: Option<TimerId>, done: OnAnswers },
+    Fetch { found: Vec<RemoteSocket>, missing_nodes: usize, timer: Option<TimerId>, done: OnFetched },
+    ServerSide { answers: Vec<Value>, missing_nodes: usize, timer: Option<TimerId>, done: OnServerAnswers },
+}
+
+pub(super) type OnAnswers = Box<dyn FnOnce(&mut Loop, Answers)>;
+pub(super) type OnFetched = Box<dyn FnOnce(&mut Loop, Vec<RemoteSocket>)>;
+pub(super) type OnServerAnswers = Box<dyn FnOnce(&mut Loop, super::ServerAnswers)>;
+pub(super) type OnAck = Box<dyn FnOnce(&mut Loop, Socket, AckResult<'_>)>;
+
+/// The life of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// The middleware of this number decides, or has still to be called.
+    Connecting { next: u32, is_running: bool },
+    Connected,
+    /// It is disconnected, and its last callbacks follow.
+    Disconnected(DisconnectReason),
+}
+
+/// A client in one namespace.
+pub(super) struct SocketState {
+    pub serial: u32,
+    pub namespace: Namespace,
+    pub session: Session,
+    pub id: SocketId,
+    /// The secret with which the client comes back after a loss.
+    pub pid: Option<Id>,
+    pub stage: Stage,
+    pub is_recovered: bool,
+    /// What was sent to it of the packets that are kept.
+    pub sent: Sent,
+    /// What it gets back when it is connected.
+    pub replay: Option<Box<Replay>>,
+    pub handshake: Rc<Handshake>,
+    /// What the client has sent with its CONNECT, as JSON.
+    pub auth: Option<Box<str>>,
+    pub data: Option<Box<dyn Data>>,
+    pub listeners: Option<Box<Listeners>>,
+    /// The rooms in which it was, while it is being disconnected.
+    pub last_rooms: Option<Box<[String]>>,
+}
+
+impl HasSerial for SocketState {
+    fn serial(&self) -> u32 {
+        self.serial
+    }
+}
+
+impl SocketState {
+    pub fn is_connected(&self) -> bool {
+        self.stage == Stage::Connected
+    }
+}
+
+/// A client: one session with its sockets.
+pub(super) struct Client {
+    pub session: Session,
+    pub server: u32,
+    pub handshake: Rc<Handshake>,
+    /// The sockets with their namespaces. Most clients have one.
+    pub sockets: Vec<(Namespace, Socket)>,
+    /// A packet whose attachments are still to come.
+    pub reconstructor: Option<Box<Reconstructor>>,
+    /// The time in which it must join a namespace.
+    pub timer: Option<TimerId>,
+    /// Events that were delivered in this turn.
+    pub burst: Burst,
+}
+
+/// Counts the events of a client in one turn.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Burst {
+    pub turn: u64,
+    pub events: u32,
+}
+
+/// Data that the program keeps with a socket: any type that can be written as JSON, so that other nodes can see it.
+pub(super) trait Data: Any {
+    fn to_json(&self) -> Value;
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<T: Any + Serialize> Data for T {
+    fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl Registry {
+    #[inline]
+    pub fn socket(&self, socket: Socket) -> Option<&SocketState> {
+        self.sockets.get(socket.0)
+    }
+
+    #[inline]
+    pub fn socket_mut(&mut self, socket: Socket) -> Option<&mut SocketState> {
+        self.sockets.get_mut(socket.0)
+    }
+
+    #[inline]
+    pub fn client(&self, session: Session) -> Option<&Client> {
+        let client = self.clients.get(session.key().slot())?.as_deref()?;
+        (client.session == session).then_some(client)
+    }
+
+    #[inline]
+    pub fn client_mut(&mut self, session: Session) -> Option<&mut Client> {
+        let client = self.clients.get_mut(session.key().slot())?.as_deref_mut()?;
+        (client.session == session).then_some(client)
+    }
+
+    pub fn add_client(&mut self, client: Client) {
+        let slot = client.session.key().slot();
+        if self.clients.len() <= slot {
+            self.clients.resize_with(slot + 1, || None);
+        }
+        self.clients[slot] = Some(Box::new(client));
+        self.client_count += 1;
+    }
+
+    pub fn remove_client(&mut self, session: Session) -> Option<Client> {
+        self.client(session)?;
+        let client = self.clients[session.key().slot()].take()?;
+        self.client_count -= 1;
+        if self.client_count == 0 {
+            self.clients = Vec::new();
+        }
+        Some(*client)
+    }
+
+    pub fn add_socket(&mut self, state: SocketState) -> Socket {
+        if let Some(namespace) = self.namespace_mut(state.namespace) {
+            namespace.socket_count += 1;
+        }
+        Socket(self.sockets.insert(state))
+    }
+
+    /// Removes a socket whose last callback has run.
+    pub fn remove_socket(&mut self, socket: Socket) {
+        let Some(state) = self.sockets.remove(socket.0) else { return };
+        if let Some(namespace) = self.namespace_mut(state.namespace) {
+            namespace.socket_count -= 1;
+        }
+        if self.sockets.len() == 0 {
+            self.sockets = Slots::default();
+        }
+    }
+
+    /// The listeners of a socket's namespace.
+    #[inline]
+    pub fn list_of(&self, socket: Socket) -> Option<&Listeners> {
+        let namespace = self.namespaces.get(self.socket(socket)?.namespace.0)?;
+        self.lists.get(namespace.list as usize)
+    }
+
+    /// Callbacks of a socket: those of its namespace, and then its own.
+    pub fn collect<T: Clone>(&self, socket: Socket, of: impl Fn(&Listeners) -> &Vec<T>) -> Vec<T> {
+        let Some(state) = self.socket(socket) else { return Vec::new() };
+        let shared = self.list_of(socket).into_iter();
+        let own = state.listeners.as_deref().into_iter();
+        shared.chain(own).flat_map(|list| of(list).iter().cloned()).collect()
+    }
+
+    #[inline]
+    pub fn namespace(&self, namespace: Namespace) -> Option<&NamespaceState> {
+        self.namespaces.get(namespace.0)
+    }
+
+    #[inline]
+    pub fn namespace_mut(&mut self, namespace: Namespace) -> Option<&mut NamespaceState> {
+        self.namespaces.get_mut(namespace.0)
+    }
+
+    /// A serial for a socket or a namespace.
+    pub fn serial(&mut self) -> u32 {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        self.next_serial
+    }
+}
