@@ -83,9 +83,9 @@ use std::time::Duration;
 pub use attach::{Attached, NotFound};
 pub use cookie::Cookie;
 pub use cors::{Cors, CorsOrigin};
-pub use files::ClientFiles;
 pub use error::{InvalidOption, Malformed};
 pub use errors::{ConnectionError, ErrorCode};
+pub use files::ClientFiles;
 pub use id::Id;
 pub use packet::Revision;
 pub use session::Transport;
@@ -96,7 +96,6 @@ use crate::http::{self, HeaderMap, Http, OUTBOX_LIMIT, Request};
 use crate::net::{self, Listen, Server};
 use crate::websocket::{self, Endpoint};
 use crate::{Key, Loop, Result};
-use channel::Channels;
 use registry::Registry;
 use session::Times;
 
@@ -280,6 +279,12 @@ pub struct Engine<H> {
     number: u32,
 }
 
+/// The handler of an engine, and of its WebSocket connections.
+struct Channels<H> {
+    handler: H,
+    engine: u32,
+}
+
 impl<H: Handler> Engine<H> {
     /// Moves `handler` into the loop.
     pub fn new(lp: &mut Loop, options: Options, handler: H) -> Engine<H> {
@@ -356,7 +361,7 @@ pub fn server_options(options: &Options) -> net::ServerOptions {
 /// For a page beside it, or for other options, see [`Engine::attach`].
 ///
 /// # Errors
-/// As [`net::listen`](crate::net::listen).
+/// As [`net::listen`].
 pub fn listen<H: Handler>(
     lp: &mut Loop,
     on: impl Into<Listen>,

@@ -45,7 +45,7 @@
 //!
 //! # Bounds
 //!
-//! What a client sends is not trusted. These limits are beside those of [`engine_io`](crate::engine_io):
+//! What a client sends is not trusted. These limits are beside those of [`engine_io`]:
 //!
 //! | | limit | when it is reached |
 //! |---|---|---|
@@ -66,7 +66,10 @@ pub mod arguments;
 pub mod backoff;
 pub mod binary;
 mod broadcast;
+mod cluster;
+mod deliver;
 mod door;
+mod encode;
 mod event;
 mod handshake;
 pub mod json;
@@ -94,9 +97,10 @@ use std::time::Duration;
 pub use adapter::{Adapter, RemoteSocket, RequestId};
 pub use arguments::{ArgumentError, Arguments, EncodeError, IntoArguments, OwnedArguments, Raw};
 pub use binary::Binary;
-pub use broadcast::{Broadcast, RoomNames, Sent};
+pub use broadcast::{Broadcast, RoomNames};
+pub use deliver::Sent;
 pub use door::{Door, Next};
-pub use event::{Ack, Event, EventError};
+pub use event::{Ack, Event, EventError, ServerAnswer};
 pub use handshake::Handshake;
 pub use malformed::Malformed;
 pub use namespace::Namespace;
@@ -185,7 +189,6 @@ impl Server {
         let number = registry.servers.len() as u32;
         registry.servers.push(ServerState {
             options: Rc::new(options),
-            engine: None,
             names: Names::default(),
             dynamic_count: 0,
             allow_request: None,
@@ -194,7 +197,6 @@ impl Server {
             adapters: None,
         });
         let engine = Engine::new(lp, engine_options, Door { server: number });
-        lp.layer_mut::<Registry>().servers[number as usize].engine = Some(engine);
         let main = named(lp, number, "/");
         Server { number, main, engine }
     }
@@ -265,7 +267,7 @@ impl Server {
         let of_server = registry.namespaces.iter().filter(|(_, state)| state.server == self.number);
         let namespaces: Vec<Namespace> = of_server.map(|(key, _)| Namespace(key)).collect();
         for namespace in namespaces {
-            adapter::install(lp, namespace);
+            cluster::install(lp, namespace);
         }
     }
 
@@ -283,7 +285,7 @@ impl Server {
             door::end_all(lp, session, DisconnectReason::ServerShuttingDown);
             session.close(lp);
         }
-        adapter::close_all(lp, self.number);
+        cluster::close_all(lp, self.number);
     }
 }
 
@@ -315,7 +317,7 @@ fn named(lp: &mut Loop, server: u32, name: &str) -> Namespace {
     let list = add_list(registry);
     let namespace = door::add_namespace(registry, server, name, list, None);
     registry.servers[server as usize].names.insert(name, namespace);
-    adapter::install(lp, namespace);
+    cluster::install(lp, namespace);
     namespace
 }
 
@@ -327,7 +329,7 @@ pub type HttpServer = net::Server<Http<Attached<Door, NotFound>>>;
 /// For a page beside it, or for other options, see [`Server::attach`].
 ///
 /// # Errors
-/// As [`net::listen`](crate::net::listen).
+/// As [`net::listen`].
 pub fn listen(lp: &mut Loop, on: impl Into<Listen>, options: Options) -> Result<(HttpServer, Server)> {
     let io = Server::new(lp, options.clone());
     let http = listen_with(lp, on, &options, io.attach(NotFound))?;
@@ -337,7 +339,7 @@ pub fn listen(lp: &mut Loop, on: impl Into<Listen>, options: Options) -> Result<
 /// As [`listen`], with the handler of [`Server::attach`].
 ///
 /// # Errors
-/// As [`net::listen`](crate::net::listen).
+/// As [`net::listen`].
 pub fn listen_with<F: http::Handler>(
     lp: &mut Loop,
     on: impl Into<Listen>,

@@ -40,9 +40,8 @@ impl Settings {
     }
 
     pub fn options(&self) -> bucle::Result<Options> {
-        let mut options = Options::default();
-        options.connect_timeout = self.connect_timeout;
-        options.recovery = self.recovers.then(RecoveryOptions::default);
+        let recovery = self.recovers.then(RecoveryOptions::default);
+        let mut options = Options { connect_timeout: self.connect_timeout, recovery, ..Options::default() };
         let engine = &mut options.engine;
         engine.ping_interval = self.ping_interval;
         engine.ping_timeout = self.ping_timeout;

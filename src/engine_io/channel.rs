@@ -4,16 +4,10 @@ use super::packet::{self, Data, Packet, PacketType, Queued};
 use super::registry::{self, Registry, Stage, get_mut};
 use super::send::{end, send_frame};
 use super::session::{Due, ProbeReaction, Reaction, Transport};
-use super::{CloseReason, Handler, Message, Session};
+use super::{Channels, CloseReason, Handler, Message, Session};
 use crate::net::Error;
 use crate::websocket::{self, CloseCode, WebSocket};
 use crate::{Kind, Loop};
-
-/// The handler of an engine, and the handler of its WebSocket connections.
-pub(super) struct Channels<H> {
-    pub handler: H,
-    pub engine: u32,
-}
 
 impl<H: Handler> websocket::Handler for Channels<H> {
     #[inline]
@@ -199,13 +193,14 @@ impl<H: Handler> Channels<H> {
         let Some(state) = registry.get(session) else { return };
         match state.stage {
             Stage::Open => {}
-            Stage::Closing => return end(lp, session, CloseReason::ForcedClose, "the client has not fetched its packets"),
+            Stage::Closing => {
+                return end(lp, session, CloseReason::ForcedClose, "the client has not fetched its packets");
+            }
             Stage::Closed(..) => return,
         }
         let times = registry.options(state.engine).times();
-        while let Some(due) = get_mut(lp, session)
-            .filter(|state| state.is_open())
-            .and_then(|state| state.machine.expire(now, &times))
+        while let Some(due) =
+            get_mut(lp, session).filter(|state| state.is_open()).and_then(|state| state.machine.expire(now, &times))
         {
             match due {
                 Due::Ping => send_control(lp, session, PacketType::Ping, ""),

@@ -2,33 +2,15 @@
 
 use ::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, VARY};
 
-use super::channel::Channels;
 use super::packet::{PacketType, Queued};
 use super::payload::{self, MAX_PACKETS, PayloadDecoder};
-use super::registry::{Registry, SessionState, get_mut, settle_later};
+use super::registry::{Poll, Post, Registry, SessionState, get_mut, settle_later};
 use super::send::end;
 use super::session::Transport;
-use super::{CloseReason, Handler, Options, Revision, Session, jsonp};
+use super::{Channels, CloseReason, Handler, Options, Revision, Session, jsonp};
+use crate::Loop;
 use crate::http::compress::{self, Encoding};
 use crate::http::{Exchange, HeaderMap, HeaderValue, Request, Response, StatusCode};
-use crate::Loop;
-
-/// A GET that waits for packets.
-pub(super) struct Poll {
-    pub exchange: Exchange,
-    /// The headers that its answer gets beside those of the payload.
-    pub headers: HeaderMap,
-    /// The compression that its client accepts.
-    pub encoding: Option<Encoding>,
-}
-
-/// A POST.
-pub(super) enum Post {
-    /// Its body is still to come.
-    Receiving(Exchange),
-    /// Its packets are being delivered.
-    Reading { exchange: Exchange, headers: HeaderMap, decoder: PayloadDecoder },
-}
 
 /// The session whose request a connection serves, stored with the connection.
 pub(super) struct Serves(pub Session);
@@ -234,9 +216,7 @@ fn payload_of(state: &SessionState, packets: &[Queued]) -> (HeaderValue, Vec<u8>
     let encoded = payload::encode(state.machine.revision(), packets, state.supports_binary);
     match &state.jsonp {
         // The payload of such a session is always text.
-        Some(number) => {
-            (TEXT, jsonp::wrap(number, &String::from_utf8_lossy(&encoded.into_bytes())).into_bytes())
-        }
+        Some(number) => (TEXT, jsonp::wrap(number, &String::from_utf8_lossy(&encoded.into_bytes())).into_bytes()),
         None => (if encoded.is_binary() { OCTETS } else { TEXT }, encoded.into_bytes()),
     }
 }

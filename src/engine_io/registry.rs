@@ -5,11 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::channel::Channels;
 use super::packet::{FrameBuffer, Queued};
-use super::polling::{Poll, Post};
+use super::payload::PayloadDecoder;
 use super::session::Machine;
-use super::{CloseReason, Handler, Id, Options, Session};
+use super::{Channels, CloseReason, Handler, Id, Options, Session};
+use crate::http::compress::Encoding;
+use crate::http::{Exchange, HeaderMap};
 use crate::websocket::{Endpoint, Masks, WebSocket};
 use crate::{HasSerial, Key, Loop, Slots, TimerId};
 
@@ -95,6 +96,23 @@ impl Queue {
 
 /// What a packet in the queue costs beside its data, so that empty packets have a limit, too.
 const PER_PACKET: usize = size_of::<Queued>();
+
+/// A GET that waits for packets.
+pub(super) struct Poll {
+    pub exchange: Exchange,
+    /// The headers that its answer gets beside those of the payload.
+    pub headers: HeaderMap,
+    /// The compression that its client accepts.
+    pub encoding: Option<Encoding>,
+}
+
+/// A POST.
+pub(super) enum Post {
+    /// Its body is still to come.
+    Receiving(Exchange),
+    /// Its packets are being delivered.
+    Reading { exchange: Exchange, headers: HeaderMap, decoder: PayloadDecoder },
+}
 
 /// The life of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,7 +244,7 @@ impl Registry {
 
     /// From now on messages of this connection belong to the session.
     pub fn set_session_of(&mut self, ws: WebSocket, session: Session) {
-        let slot = ws.socket().slot();
+        let slot = ws.socket().table_slot();
         if self.by_socket.len() <= slot {
             self.by_socket.resize(slot + 1, None);
         }
@@ -235,14 +253,14 @@ impl Registry {
 
     #[inline]
     pub fn session_of(&self, ws: WebSocket) -> Option<Session> {
-        match self.by_socket.get(ws.socket().slot()) {
+        match self.by_socket.get(ws.socket().table_slot()) {
             Some(Some((other, session))) if *other == ws => Some(*session),
             _ => None,
         }
     }
 
     pub fn forget_session_of(&mut self, ws: WebSocket) {
-        if let Some(entry) = self.by_socket.get_mut(ws.socket().slot())
+        if let Some(entry) = self.by_socket.get_mut(ws.socket().table_slot())
             && entry.is_some_and(|(other, _)| other == ws)
         {
             *entry = None;

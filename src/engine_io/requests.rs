@@ -4,15 +4,14 @@ use std::borrow::Cow;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 
-use super::channel::Channels;
 use super::errors::{ConnectionError, ErrorCode};
-use super::polling::{Poll, respond};
-use super::registry::{self, Registry, get_mut};
-use super::session::{Machine, Transport};
 use super::packet::{PacketType, Queued, open_packet};
-use super::{Engine, Handler, Opening, Options, Revision, Session, jsonp, query};
-use crate::http::{Exchange, HeaderMap, HeaderValue, Method, Request, StatusCode, compress};
+use super::polling::respond;
+use super::registry::{self, Poll, Registry, get_mut};
+use super::session::{Machine, Transport};
+use super::{Channels, Engine, Handler, Opening, Options, Revision, Session, jsonp, query};
 use crate::Loop;
+use crate::http::{Exchange, HeaderMap, HeaderValue, Method, Request, StatusCode, compress};
 use crate::websocket::{CloseCode, Endpoint, WebSocket};
 
 /// The parts of the query that belong to the protocol.
@@ -141,9 +140,11 @@ impl<H: Handler> Channels<H> {
         // Other errors are answered when the body has arrived.
         if let Ok(Verified::Of(session)) = self.verify(lp, request, &query, false) {
             self.begin_post(lp, session, exchange, request);
-        } else if request.header("content-length").and_then(|length| length.parse().ok()).is_some_and(
-            |length: usize| length > self.options(lp).max_http_buffer_size,
-        ) {
+        } else if request
+            .header("content-length")
+            .and_then(|length| length.parse().ok())
+            .is_some_and(|length: usize| length > self.options(lp).max_http_buffer_size)
+        {
             self.request(lp, exchange, request);
         }
     }
@@ -255,8 +256,7 @@ impl<H: Handler> Channels<H> {
         }
         let mut headers = self.headers(lp, request, true);
         let options = self.options(lp);
-        if let (Some(cookie), Some(id)) = (&options.cookie, session.id(lp))
-        {
+        if let (Some(cookie), Some(id)) = (&options.cookie, session.id(lp)) {
             match cookie.set_cookie(id.as_str()) {
                 Ok(value) => drop(headers.append(SET_COOKIE, value)),
                 Err(error) => log::error!(target: "bucle::engine_io", "{error}"),

@@ -235,7 +235,7 @@ impl Socket {
     /// and are used again.
     #[cfg(feature = "socket-io")]
     #[inline]
-    pub(crate) fn slot(self) -> usize {
+    pub(crate) fn table_slot(self) -> usize {
         self.0.slot()
     }
 

@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 use super::adapter::{Answer, BroadcastPacket, RemoteSocket, RequestId, Target};
 use super::answers::Collection;
 use super::arguments::{Arguments, IntoArguments};
-use super::broadcast::{Sent, deliver_encoded, select, with_adapter};
-use super::event::{Ack, AckTo, Event, NodeAck};
+use super::cluster::with_adapter;
+use super::deliver::{Sent, deliver_encoded, select};
+use super::event::{Ack, AckTo, Event, NodeAck, ServerAnswer};
 use super::registry::{OnAck, OnAnswers, OnFetched, OnServerAnswers, Operation, Registry};
-use super::{AckError, Answers, Namespace, OwnedArguments, ServerAnswers, Socket, listeners, send};
+use super::{AckError, Answers, Namespace, OwnedArguments, ServerAnswers, Socket, encode, listeners, send};
 use crate::{Key, Kind, Loop};
 
 /// Sends an event to one socket, which acknowledges it.
@@ -133,7 +134,7 @@ pub(super) fn broadcast(
     let id = state.acks.new_id();
     let mut sockets = Vec::new();
     select(lp, namespace, target, &mut sockets);
-    let encoded = send::encode(lp, &nsp, Some(id), name, arguments, None);
+    let encoded = encode::encode(lp, &nsp, Some(id), name, arguments, None);
     if encoded.is_none() {
         sockets.clear();
     }
@@ -152,10 +153,10 @@ pub(super) fn broadcast(
     if let Some(encoded) = encoded {
         sent.receivers = deliver_encoded(lp, &sockets, &encoded, false);
         listeners::notify_outgoing(lp, &sockets, name, &encoded);
-        send::give_back(lp, encoded);
+        encode::give_back(lp, encoded);
     }
     if other_nodes > 0
-        && let Some(arguments) = send::to_owned(arguments)
+        && let Some(arguments) = encode::to_owned(arguments)
     {
         let packet = BroadcastPacket { name, arguments: &arguments, volatile: false };
         with_adapter(lp, namespace, |adapter, lp| {
@@ -212,7 +213,7 @@ fn finish(lp: &mut Loop, namespace: Namespace, id: u64) {
             lp.in_layer_callback(Kind::OnAck, 0, answers.answers.len(), |lp| done(lp, answers));
         }
     }
-    super::door::remove_if_empty(lp, namespace);
+    lp.layer_mut::<Registry>().remove_if_empty(namespace);
 }
 
 fn stop(lp: &mut Loop, timer: Option<crate::TimerId>) {
@@ -253,7 +254,7 @@ pub(super) fn server_side(
     timeout: Duration,
     done: OnServerAnswers,
 ) {
-    let Some(arguments) = send::to_owned(arguments) else { return };
+    let Some(arguments) = encode::to_owned(arguments) else { return };
     let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
     let id = state.acks.new_id();
     let missing_nodes = state.adapter.as_ref().map_or(0, |adapter| adapter.nodes().saturating_sub(1));
@@ -310,7 +311,7 @@ impl Namespace {
         lp: &mut Loop,
         name: &str,
         arguments: &OwnedArguments,
-        answer: Option<Box<dyn FnOnce(&mut Loop, Value)>>,
+        answer: Option<ServerAnswer>,
     ) {
         let registry = lp.layer_mut::<Registry>();
         let Some(list) = registry.namespace(self).map(|state| state.list) else { return };
@@ -333,7 +334,8 @@ fn remote_socket(lp: &Loop, socket: Socket) -> Option<RemoteSocket> {
     let headers: Map<_, _> = handshake.headers().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let query: Map<_, _> =
         handshake.query().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
-    let auth: Value = state.auth.as_deref().and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or_else(|| json!({}));
+    let auth: Value =
+        state.auth.as_deref().and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or_else(|| json!({}));
     let since = handshake.time().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Some(RemoteSocket {
         id: state.id.to_string(),

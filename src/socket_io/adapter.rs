@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::registry::Registry;
 use super::{Namespace, OwnedArguments};
 use crate::Loop;
 
@@ -134,26 +133,4 @@ pub enum Answer {
     Ack(OwnedArguments),
     /// To [`Adapter::server_side_emit`]: what its server has answered.
     Server(Value),
-}
-
-/// Gives a namespace the adapter of its server, if the server has one.
-pub(super) fn install(lp: &mut Loop, namespace: Namespace) {
-    let registry = lp.layer_mut::<Registry>();
-    let Some(state) = registry.namespace(namespace).filter(|state| !state.name.is_empty()) else { return };
-    let name = state.name.clone();
-    let Some(make) = registry.servers[state.server as usize].adapters.clone() else { return };
-    let adapter = make(lp, &name);
-    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
-        state.adapter = Some(adapter);
-    }
-}
-
-/// The server is closed: so are its adapters.
-pub(super) fn close_all(lp: &mut Loop, server: u32) {
-    let registry = lp.layer_mut::<Registry>();
-    let of_server = registry.namespaces.iter().filter(|(_, state)| state.server == server);
-    let namespaces: Vec<Namespace> = of_server.map(|(key, _)| Namespace(key)).collect();
-    for namespace in namespaces {
-        super::broadcast::with_adapter(lp, namespace, |adapter, lp| adapter.close(lp, namespace));
-    }
 }

@@ -1,12 +1,12 @@
 //! Events for many sockets. The packet is encoded once, and each session gets it in one write of the turn.
 
-use std::mem;
 use std::time::Duration;
 
 use super::adapter::{BroadcastPacket, RemoteSocket, Target};
 use super::arguments::IntoArguments;
-use super::registry::Registry;
-use super::{Answers, Namespace, Socket, acks, listeners, recover, send};
+use super::cluster::with_adapter;
+use super::deliver::{Sent, deliver, select};
+use super::{Answers, Namespace, Socket, acks, encode};
 use crate::Loop;
 
 /// Names of rooms: a string, an id, or several of them.
@@ -76,13 +76,6 @@ pub struct Broadcast {
     timeout: Duration,
 }
 
-/// The result of a broadcast on this node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sent {
-    /// How many sockets of this node the event was sent to, or queued for.
-    pub receivers: usize,
-}
-
 /// Answers are waited for this long, if the program does not say how long.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -140,7 +133,7 @@ impl Broadcast {
         let sent = deliver(lp, namespace, &self.target, name, &arguments, self.is_volatile);
         if !self.is_local {
             with_adapter(lp, namespace, |adapter, lp| {
-                let Some(arguments) = send::to_owned(&arguments) else { return };
+                let Some(arguments) = encode::to_owned(&arguments) else { return };
                 let packet = BroadcastPacket { name, arguments: &arguments, volatile: self.is_volatile };
                 adapter.broadcast(lp, namespace, &self.target, packet);
             });
@@ -212,72 +205,6 @@ impl Broadcast {
     }
 }
 
-/// The sockets of this node that a target names.
-pub(super) fn select(lp: &mut Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
-    if let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) {
-        state.rooms.select(&target.rooms, &target.except, out);
-    }
-}
-
-/// Calls `f` with the adapter of a namespace, if it has one.
-pub(super) fn with_adapter(
-    lp: &mut Loop,
-    namespace: Namespace,
-    f: impl FnOnce(&mut dyn super::adapter::Adapter, &mut Loop),
-) {
-    let taken = lp.layer_mut::<Registry>().namespace_mut(namespace).and_then(|state| state.adapter.take());
-    let Some(mut adapter) = taken else { return };
-    f(&mut *adapter, lp);
-    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
-        state.adapter = Some(adapter);
-    }
-}
-
-/// Sends an event to the sockets of this node.
-pub(super) fn deliver(
-    lp: &mut Loop,
-    namespace: Namespace,
-    target: &Target,
-    name: &str,
-    arguments: &impl IntoArguments,
-    is_volatile: bool,
-) -> Sent {
-    let registry = lp.layer_mut::<Registry>();
-    let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
-    let offset = if is_volatile { None } else { recover::next_offset(lp, namespace) };
-    let Some(encoded) = send::encode(lp, &nsp, None, name, arguments, offset.as_deref()) else {
-        return Sent::default();
-    };
-    let mut sockets = mem::take(&mut lp.layer_mut::<Registry>().scratch.sockets);
-    sockets.clear();
-    select(lp, namespace, target, &mut sockets);
-    if offset.is_some() {
-        recover::store(lp, namespace, &encoded, &target.rooms, &target.except, &sockets);
-    }
-    let receivers = deliver_encoded(lp, &sockets, &encoded, is_volatile);
-    listeners::notify_outgoing(lp, &sockets, name, &encoded);
-    sockets.clear();
-    lp.layer_mut::<Registry>().scratch.sockets = sockets;
-    send::give_back(lp, encoded);
-    Sent { receivers }
-}
-
-/// Sends a packet that is encoded to sockets. Returns to how many.
-pub(super) fn deliver_encoded(lp: &mut Loop, sockets: &[Socket], encoded: &send::Encoded, is_volatile: bool) -> usize {
-    let registry = lp.layer_mut::<Registry>();
-    let mut sessions = mem::take(&mut registry.scratch.sessions);
-    sessions.clear();
-    sessions.extend(sockets.iter().filter_map(|socket| registry.socket(*socket)).map(|state| state.session));
-    if is_volatile {
-        sessions.retain(|session| session.is_writable(lp));
-    }
-    send::deliver_to_all(lp, &sessions, encoded);
-    let receivers = sessions.len();
-    sessions.clear();
-    lp.layer_mut::<Registry>().scratch.sessions = sessions;
-    receivers
-}
-
 impl Namespace {
     /// For an [`Adapter`](super::adapter::Adapter): an event of another node for sockets of this one.
     pub fn receive_broadcast(self, lp: &mut Loop, target: &Target, packet: BroadcastPacket<'_>) -> Sent {
@@ -302,4 +229,3 @@ impl Namespace {
         }
     }
 }
-

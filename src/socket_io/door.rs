@@ -431,7 +431,7 @@ impl Next {
             _ => object.into(),
         };
         send::control(lp, session, PacketType::ConnectError, &name, Some(&data.to_string()));
-        remove_if_empty(lp, namespace);
+        lp.layer_mut::<Registry>().remove_if_empty(namespace);
     }
 }
 
@@ -484,7 +484,7 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
     if was != Stage::Connected {
         // The program has not heard of it.
         registry.remove_socket(socket);
-        remove_if_empty(lp, namespace);
+        lp.layer_mut::<Registry>().remove_if_empty(namespace);
         return false;
     }
     let Some(state) = registry.namespace_mut(namespace) else { return true };
@@ -516,19 +516,5 @@ fn end(lp: &mut Loop, key: Key) {
     listeners::call_on_disconnect(lp, socket, list, reason);
     acks::fail_all(lp, socket);
     lp.layer_mut::<Registry>().remove_socket(socket);
-    remove_if_empty(lp, namespace);
-}
-
-/// Removes a namespace that exists on demand, when its last socket has left.
-pub(super) fn remove_if_empty(lp: &mut Loop, namespace: Namespace) {
-    let registry = lp.layer_mut::<Registry>();
-    let Some(state) = registry.namespace(namespace) else { return };
-    let keeps_sessions = state.recovery.as_ref().is_some_and(|recovery| !recover::is_empty(recovery));
-    if state.parent.is_none() || state.socket_count > 0 || !state.operations.is_empty() || keeps_sessions {
-        return;
-    }
-    let (server, name) = (state.server, state.name.clone());
-    registry.namespaces.remove(namespace.0);
-    registry.servers[server as usize].names.remove(&name);
-    registry.servers[server as usize].dynamic_count -= 1;
+    lp.layer_mut::<Registry>().remove_if_empty(namespace);
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Socket;
 use super::arguments::{Arguments, IntoArguments};
-use super::{Socket, send};
 use crate::Loop;
 
 /// An event with its arguments. Listeners get it by reference.
@@ -61,32 +61,22 @@ pub struct Ack {
 
 #[derive(Debug)]
 pub(super) enum AckTo {
-    Client { socket: Socket, id: u64 },
+    Client {
+        socket: Socket,
+        id: u64,
+    },
     /// The server of another node; see [`Adapter::server_side_emit`](super::adapter::Adapter::server_side_emit).
     Node(NodeAck),
 }
 
-/// Brings the answer of a server to another node.
-pub(super) struct NodeAck(pub Box<dyn FnOnce(&mut Loop, Value)>);
+/// Brings the answer of a server to the node that has asked.
+pub type ServerAnswer = Box<dyn FnOnce(&mut Loop, Value)>;
+
+pub(super) struct NodeAck(pub ServerAnswer);
 
 impl fmt::Debug for NodeAck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NodeAck")
-    }
-}
-
-impl Ack {
-    /// Sends the acknowledgement. Returns what [`Socket::emit`] returns.
-    pub fn send(self, lp: &mut Loop, arguments: impl IntoArguments) -> bool {
-        match self.to {
-            AckTo::Client { socket, id } => send::ack(lp, socket, id, &arguments),
-            AckTo::Node(NodeAck(answer)) => {
-                let Some(arguments) = send::to_owned(&arguments) else { return false };
-                // As in Node, the first argument is the answer.
-                answer(lp, arguments.as_arguments().get(0).unwrap_or_default());
-                true
-            }
-        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use super::arguments::{Arguments, OwnedArguments};
+use super::encode::{self, Encoded};
 use super::event::Event;
 use super::registry::{EventListener, Listeners, OnDisconnect, OnEvent, OnSocket, Registry};
-use super::send::{self, Encoded};
 use super::{DisconnectReason, Socket};
 use crate::{Kind, Loop};
 
@@ -124,9 +124,8 @@ pub(super) fn notify_outgoing(lp: &mut Loop, sockets: &[Socket], name: &str, enc
         if !has_shared && own.is_none_or(|list| list.any_outgoing.is_empty()) {
             continue;
         }
-        let arguments: &Rc<OwnedArguments> = copied.get_or_insert_with(|| {
-            Rc::new(send::arguments_of(&encoded.text, encoded.attachments.clone(), 1))
-        });
+        let arguments: &Rc<OwnedArguments> =
+            copied.get_or_insert_with(|| Rc::new(encode::arguments_of(&encoded.text, encoded.attachments.clone(), 1)));
         calls.push((socket, registry.collect(socket, |list| &list.any_outgoing), arguments.clone()));
     }
     if calls.is_empty() {

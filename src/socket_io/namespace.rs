@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::adapter::RemoteSocket;
 use super::arguments::IntoArguments;
-use super::broadcast::{Broadcast, RoomNames, Sent, with_adapter};
+use super::broadcast::{Broadcast, RoomNames};
+use super::cluster::with_adapter;
+use super::deliver::Sent;
 use super::event::{Event, EventError};
 use super::registry::{EventListener, Listeners, NamespaceState, OnEvent, Registry};
-use super::{Answers, DisconnectReason, Next, ServerAnswers, Socket, acks, send};
+use super::{Answers, DisconnectReason, Next, ServerAnswers, Socket, acks, encode};
 use crate::{Key, Loop};
 
 /// A handle of a namespace. 8 bytes, `Copy`. From [`Server::of`](super::Server::of).
@@ -46,7 +48,12 @@ impl Namespace {
 
     /// Listens for an event of all sockets of the namespace. In Node each socket has listeners of its own; here one for
     /// all of them saves their memory. [`Socket::on`] is for a single socket.
-    pub fn on(self, lp: &mut Loop, name: &str, f: impl FnMut(&mut Loop, Socket, &mut Event<'_>) + 'static) -> Namespace {
+    pub fn on(
+        self,
+        lp: &mut Loop,
+        name: &str,
+        f: impl FnMut(&mut Loop, Socket, &mut Event<'_>) + 'static,
+    ) -> Namespace {
         let call: OnEvent = Rc::new(RefCell::new(f));
         let listener = EventListener { call, is_once: false };
         self.listeners(lp, |list| list.events.entry(name.into()).or_default().push(listener));
@@ -68,7 +75,11 @@ impl Namespace {
 
     /// Listens for all events that are sent to sockets of the namespace. Called in a tick behind the method that sends.
     #[doc(alias = "onAnyOutgoing")]
-    pub fn on_any_outgoing(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket, &mut Event<'_>) + 'static) -> Namespace {
+    pub fn on_any_outgoing(
+        self,
+        lp: &mut Loop,
+        f: impl FnMut(&mut Loop, Socket, &mut Event<'_>) + 'static,
+    ) -> Namespace {
         lp.layer_mut::<Registry>().has_outgoing_listeners = true;
         self.listeners(lp, |list| list.any_outgoing.push(Rc::new(RefCell::new(f))));
         self
@@ -249,7 +260,7 @@ impl Namespace {
     /// [`Adapter`](super::adapter::Adapter) there are no others.
     #[doc(alias = "serverSideEmit")]
     pub fn server_side_emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) {
-        let Some(arguments) = send::to_owned(&arguments) else { return };
+        let Some(arguments) = encode::to_owned(&arguments) else { return };
         with_adapter(lp, self, |adapter, lp| adapter.server_side_emit(lp, self, name, &arguments, None));
     }
 

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::encode::Encoded;
 use super::recovery::{self, Limits, Recovery, Sent};
-use super::registry::{Data, Registry, StoredPacket};
-use super::send::Encoded;
+use super::registry::{Data, Registry, Replay, SocketRecovery, StoredPacket};
 use super::socket_id::SocketId;
-use super::{Namespace, Socket, send};
+use super::{Namespace, Socket};
 use crate::engine_io::{Id, Session};
 use crate::{Key, Loop};
-
-/// The log and the sessions of a namespace.
-pub(super) type SocketRecovery = Recovery<Option<Box<dyn Data>>, StoredPacket>;
 
 /// A client that has come back, before it is connected.
 pub(super) struct Restored {
@@ -23,12 +20,6 @@ pub(super) struct Restored {
     pub data: Option<Box<dyn Data>>,
     pub sent: Sent,
     pub replay: Replay,
-}
-
-/// What a socket gets back when it is connected.
-pub(super) struct Replay {
-    rooms: Vec<String>,
-    missed: Vec<StoredPacket>,
 }
 
 /// The recovery of a namespace of this server, if its options say so.
@@ -41,7 +32,8 @@ pub(super) fn new_recovery(registry: &mut Registry, server: u32) -> Option<Box<S
         max_bytes: recovery.max_bytes,
         ..Limits::default()
     };
-    let random = registry.random.random().inspect_err(|error| log::error!(target: "bucle::socket_io", "{error}")).ok()?;
+    let random =
+        registry.random.random().inspect_err(|error| log::error!(target: "bucle::socket_io", "{error}")).ok()?;
     Some(Box::new(Recovery::new(limits, random)))
 }
 
@@ -149,7 +141,7 @@ fn expire(lp: &mut Loop, key: Key) {
         report_expired(lp, namespace, session.sid.as_str());
     }
     arm(lp, namespace);
-    super::door::remove_if_empty(lp, namespace);
+    lp.layer_mut::<Registry>().remove_if_empty(namespace);
 }
 
 fn report_expired(lp: &mut Loop, namespace: Namespace, id: &str) {
@@ -162,13 +154,8 @@ fn report_expired(lp: &mut Loop, namespace: Namespace, id: &str) {
     }
 }
 
-/// Whether a namespace has nothing that a client could come back to.
-pub(super) fn is_empty(recovery: &SocketRecovery) -> bool {
-    recovery.session_count() == 0
-}
-
-/// For [`send::event`]: as [`store`], for one socket.
-pub(super) fn store_for_one(lp: &mut Loop, namespace: Namespace, encoded: &send::Encoded, socket: Socket) {
+/// As [`store`], for one socket.
+pub(super) fn store_for_one(lp: &mut Loop, namespace: Namespace, encoded: &Encoded, socket: Socket) {
     let Some(id) = socket.id(lp) else { return };
     store(lp, namespace, encoded, &[id.to_string()], &[], &[socket]);
 }

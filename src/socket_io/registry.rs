@@ -13,16 +13,14 @@ use serde_json::Value;
 use super::adapter::Adapter;
 use super::answers::{Acks, Collection};
 use super::binary::Reconstructor;
-use super::door::Door;
 use super::event::{Event, EventError};
 use super::handshake::Handshake;
-use super::recover::{Replay, SocketRecovery};
-use super::recovery::Sent;
-use super::rooms::Rooms;
 use super::names::Names;
+use super::recovery::{Recovery, Sent};
+use super::rooms::Rooms;
 use super::socket_id::SocketId;
 use super::{AckResult, Answers, DisconnectReason, Id, Namespace, Next, Options, RemoteSocket, Socket};
-use crate::engine_io::{ConnectionError, Engine, Session};
+use crate::engine_io::{ConnectionError, Session};
 use crate::http::{HeaderMap, Request};
 use crate::{HasSerial, Loop, Slots, TimerId};
 
@@ -54,7 +52,6 @@ pub(super) struct Scratch {
 /// A server: its namespaces, and what the program does with requests.
 pub(super) struct ServerState {
     pub options: Rc<Options>,
-    pub engine: Option<Engine<Door>>,
     /// The namespaces. A name that a predicate accepts leads to the namespace that stands for all such names.
     pub names: Names<Namespace>,
     /// How many namespaces exist because a client has asked for them.
@@ -141,6 +138,15 @@ pub(super) struct StoredPacket {
     pub attachments: Rc<[Rc<[u8]>]>,
 }
 
+/// The log and the sessions of a namespace.
+pub(super) type SocketRecovery = Recovery<Option<Box<dyn Data>>, StoredPacket>;
+
+/// What a socket that has come back gets when it is connected.
+pub(super) struct Replay {
+    pub rooms: Vec<String>,
+    pub missed: Vec<StoredPacket>,
+}
+
 /// An operation whose answers are collected.
 pub(super) enum Operation {
     Broadcast { collection: Collection<Socket, super::OwnedArguments>, timer: Option<TimerId>, done: OnAnswers },
@@ -157,7 +163,10 @@ pub(super) type OnAck = Box<dyn FnOnce(&mut Loop, Socket, AckResult<'_>)>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
     /// The middleware of this number decides, or has still to be called.
-    Connecting { next: u32, is_running: bool },
+    Connecting {
+        next: u32,
+        is_running: bool,
+    },
     Connected,
     /// It is disconnected, and its last callbacks follow.
     Disconnected(DisconnectReason),
@@ -330,5 +339,18 @@ impl Registry {
     pub fn serial(&mut self) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         self.next_serial
+    }
+
+    /// Removes a namespace that exists on demand, when its last socket has left.
+    pub fn remove_if_empty(&mut self, namespace: Namespace) {
+        let Some(state) = self.namespace(namespace) else { return };
+        let keeps_sessions = state.recovery.as_ref().is_some_and(|recovery| recovery.session_count() > 0);
+        if state.parent.is_none() || state.socket_count > 0 || !state.operations.is_empty() || keeps_sessions {
+            return;
+        }
+        let (server, name) = (state.server as usize, state.name.clone());
+        self.namespaces.remove(namespace.0);
+        self.servers[server].names.remove(&name);
+        self.servers[server].dynamic_count -= 1;
     }
 }

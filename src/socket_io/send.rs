@@ -1,89 +1,15 @@
-//! Packets to sockets: encoded into buffers that are used again, and sent through their session.
+//! Packets to sockets, through their sessions.
 
-use std::mem;
 use std::rc::Rc;
 
-use super::arguments::{Header, IntoArguments, OwnedArguments, encode_ack, encode_event};
+use super::arguments::{Header, IntoArguments, encode_ack};
+use super::encode::{Encoded, encode, give_back, take_buffer, to_owned};
+use super::event::{Ack, AckTo, NodeAck};
 use super::packet::{self, PacketType};
 use super::registry::Registry;
-use super::{Socket, json, listeners, recover};
+use super::{Socket, listeners, recover};
 use crate::Loop;
 use crate::engine_io::{self, Session};
-
-/// The type of an Engine.IO message, in front of every packet of Socket.IO.
-const MESSAGE: char = '4';
-
-/// A packet of up to this size leaves its buffer to the next one.
-const SCRATCH: usize = 64 * 1024;
-
-/// A packet that is encoded: the text with the type of Engine.IO, and its attachments.
-#[derive(Default)]
-pub(super) struct Encoded {
-    pub text: String,
-    pub attachments: Vec<Vec<u8>>,
-}
-
-/// Takes the buffer of packets.
-fn take_buffer(lp: &mut Loop) -> Encoded {
-    let mut text = mem::take(&mut lp.layer_mut::<Registry>().scratch.packet);
-    text.clear();
-    text.push(MESSAGE);
-    Encoded { text, attachments: Vec::new() }
-}
-
-pub(super) fn give_back(lp: &mut Loop, encoded: Encoded) {
-    if encoded.text.capacity() <= SCRATCH {
-        lp.layer_mut::<Registry>().scratch.packet = encoded.text;
-    }
-}
-
-/// Encodes an event. `None`, with a line in the log, if it cannot be sent: its name is reserved, or its arguments cannot
-/// be written as JSON.
-pub(super) fn encode(
-    lp: &mut Loop,
-    namespace: &str,
-    id: Option<u64>,
-    name: &str,
-    arguments: &impl IntoArguments,
-    offset: Option<&str>,
-) -> Option<Encoded> {
-    if packet::RESERVED_EVENTS.contains(&name) {
-        log::error!(target: "bucle::socket_io", "{name:?} is reserved and cannot be emitted: choose another name");
-        return None;
-    }
-    let mut encoded = take_buffer(lp);
-    let header = Header::new(namespace, id);
-    match encode_event(&mut encoded.text, &mut encoded.attachments, &header, name, arguments, offset) {
-        Ok(()) => Some(encoded),
-        Err(error) => {
-            log::error!(target: "bucle::socket_io", "event {name:?} cannot be sent: {error}");
-            give_back(lp, encoded);
-            None
-        }
-    }
-}
-
-/// Copies arguments, for operations that need them later. `None`, with a line in the log, if they cannot be written as
-/// JSON.
-pub(super) fn to_owned(arguments: &impl IntoArguments) -> Option<OwnedArguments> {
-    let mut encoded = Encoded::default();
-    match encode_ack(&mut encoded.text, &mut encoded.attachments, &Header::new("/", Some(0)), arguments) {
-        Ok(()) => Some(arguments_of(&encoded.text, encoded.attachments, 0)),
-        Err(error) => {
-            log::error!(target: "bucle::socket_io", "arguments cannot be sent: {error}");
-            None
-        }
-    }
-}
-
-/// The arguments of a packet that this crate has encoded, without the first `skipped` items of its data.
-pub(super) fn arguments_of(packet: &str, attachments: Vec<Vec<u8>>, skipped: usize) -> OwnedArguments {
-    let mut items = json::items(packet.find('[').map_or("", |at| &packet[at..]));
-    for _ in 0..skipped {
-        items.next();
-    }
-    OwnedArguments::new(items.rest().to_owned(), attachments).unwrap_or_default()
-}
 
 /// Sends a packet that is encoded to one session.
 pub(super) fn deliver(lp: &mut Loop, session: Session, encoded: &Encoded) -> bool {
@@ -131,7 +57,8 @@ pub(super) fn ack(lp: &mut Loop, socket: Socket, id: u64, arguments: &impl IntoA
     let session = state.session;
     let Some(nsp) = registry.namespace(state.namespace).map(|state| state.name.clone()) else { return false };
     let mut encoded = take_buffer(lp);
-    let is_low = match encode_ack(&mut encoded.text, &mut encoded.attachments, &Header::new(&nsp, Some(id)), arguments) {
+    let is_low = match encode_ack(&mut encoded.text, &mut encoded.attachments, &Header::new(&nsp, Some(id)), arguments)
+    {
         Ok(()) => deliver(lp, session, &encoded),
         Err(error) => {
             log::error!(target: "bucle::socket_io", "an acknowledgement cannot be sent: {error}");
@@ -156,4 +83,19 @@ pub(super) fn control(lp: &mut Loop, session: Session, kind: PacketType, namespa
 pub(super) fn deliver_to_all(lp: &mut Loop, sessions: &[Session], encoded: &Encoded) {
     let attachments: Vec<Rc<[u8]>> = encoded.attachments.iter().map(|bytes| Rc::from(bytes.as_slice())).collect();
     engine_io::send::broadcast(lp, sessions, &encoded.text, &attachments);
+}
+
+impl Ack {
+    /// Sends the acknowledgement. Returns what [`Socket::emit`] returns.
+    pub fn send(self, lp: &mut Loop, arguments: impl IntoArguments) -> bool {
+        match self.to {
+            AckTo::Client { socket, id } => ack(lp, socket, id, &arguments),
+            AckTo::Node(NodeAck(answer)) => {
+                let Some(arguments) = to_owned(&arguments) else { return false };
+                // As in Node, the first argument is the answer.
+                answer(lp, arguments.as_arguments().get(0).unwrap_or_default());
+                true
+            }
+        }
+    }
 }

@@ -119,7 +119,8 @@ fn an_upgrade_that_takes_too_long_leaves_polling_alive() {
 #[test]
 fn another_packet_on_the_probing_connection_ends_the_upgrade() {
     let start = Instant::now();
-    let others = [(PacketType::Message, "x"), (PacketType::Ping, ""), (PacketType::Ping, "other"), (PacketType::Pong, "")];
+    let others =
+        [(PacketType::Message, "x"), (PacketType::Ping, ""), (PacketType::Ping, "other"), (PacketType::Pong, "")];
     for (kind, text) in others {
         let mut machine = polling(start, Revision::V4);
         assert!(machine.begin_upgrade(start, &TIMES));

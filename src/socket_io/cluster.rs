@@ -1,0 +1,38 @@
+//! The adapters of namespaces.
+
+use super::Namespace;
+use super::adapter::Adapter;
+use super::registry::Registry;
+use crate::Loop;
+
+/// Calls `f` with the adapter of a namespace, if it has one.
+pub(super) fn with_adapter(lp: &mut Loop, namespace: Namespace, f: impl FnOnce(&mut dyn Adapter, &mut Loop)) {
+    let taken = lp.layer_mut::<Registry>().namespace_mut(namespace).and_then(|state| state.adapter.take());
+    let Some(mut adapter) = taken else { return };
+    f(&mut *adapter, lp);
+    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
+        state.adapter = Some(adapter);
+    }
+}
+
+/// Gives a namespace the adapter of its server, if the server has one.
+pub(super) fn install(lp: &mut Loop, namespace: Namespace) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.namespace(namespace).filter(|state| !state.name.is_empty()) else { return };
+    let name = state.name.clone();
+    let Some(make) = registry.servers[state.server as usize].adapters.clone() else { return };
+    let adapter = make(lp, &name);
+    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
+        state.adapter = Some(adapter);
+    }
+}
+
+/// The server is closed: so are its adapters.
+pub(super) fn close_all(lp: &mut Loop, server: u32) {
+    let registry = lp.layer_mut::<Registry>();
+    let of_server = registry.namespaces.iter().filter(|(_, state)| state.server == server);
+    let namespaces: Vec<Namespace> = of_server.map(|(key, _)| Namespace(key)).collect();
+    for namespace in namespaces {
+        with_adapter(lp, namespace, |adapter, lp| adapter.close(lp, namespace));
+    }
+}

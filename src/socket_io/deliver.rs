@@ -1,0 +1,69 @@
+//! An event for the sockets of this node: it is encoded once, and sent to each.
+
+use std::mem;
+
+use super::adapter::Target;
+use super::arguments::IntoArguments;
+use super::encode::{self, Encoded};
+use super::registry::Registry;
+use super::{Namespace, Socket, listeners, recover, send};
+use crate::Loop;
+
+/// The result of a broadcast on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// How many sockets of this node the event was sent to, or queued for.
+    pub receivers: usize,
+}
+
+/// The sockets of this node that a target names.
+pub(super) fn select(lp: &mut Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
+    if let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) {
+        state.rooms.select(&target.rooms, &target.except, out);
+    }
+}
+
+/// Sends an event to the sockets of this node.
+pub(super) fn deliver(
+    lp: &mut Loop,
+    namespace: Namespace,
+    target: &Target,
+    name: &str,
+    arguments: &impl IntoArguments,
+    is_volatile: bool,
+) -> Sent {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
+    let offset = if is_volatile { None } else { recover::next_offset(lp, namespace) };
+    let Some(encoded) = encode::encode(lp, &nsp, None, name, arguments, offset.as_deref()) else {
+        return Sent::default();
+    };
+    let mut sockets = mem::take(&mut lp.layer_mut::<Registry>().scratch.sockets);
+    sockets.clear();
+    select(lp, namespace, target, &mut sockets);
+    if offset.is_some() {
+        recover::store(lp, namespace, &encoded, &target.rooms, &target.except, &sockets);
+    }
+    let receivers = deliver_encoded(lp, &sockets, &encoded, is_volatile);
+    listeners::notify_outgoing(lp, &sockets, name, &encoded);
+    sockets.clear();
+    lp.layer_mut::<Registry>().scratch.sockets = sockets;
+    encode::give_back(lp, encoded);
+    Sent { receivers }
+}
+
+/// Sends a packet that is encoded to sockets. Returns to how many.
+pub(super) fn deliver_encoded(lp: &mut Loop, sockets: &[Socket], encoded: &Encoded, is_volatile: bool) -> usize {
+    let registry = lp.layer_mut::<Registry>();
+    let mut sessions = mem::take(&mut registry.scratch.sessions);
+    sessions.clear();
+    sessions.extend(sockets.iter().filter_map(|socket| registry.socket(*socket)).map(|state| state.session));
+    if is_volatile {
+        sessions.retain(|session| session.is_writable(lp));
+    }
+    send::deliver_to_all(lp, &sessions, encoded);
+    let receivers = sessions.len();
+    sessions.clear();
+    lp.layer_mut::<Registry>().scratch.sessions = sessions;
+    receivers
+}
