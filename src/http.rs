@@ -1,5 +1,5 @@
 //! HTTP/1.1: a server for small things. It serves a page, answers a few requests, streams events, and upgrades
-//! connections to other protocols.
+//! connections to other protocols. The other side is in [`client`].
 //!
 //! It is not a framework: it has no router, no middleware and no templates. WebSocket, Socket.IO and the pages of the
 //! command stand on it.
@@ -53,6 +53,10 @@
 //! complete, so answers leave in the order of the requests (RFC 9112, 9.3.2). All answers of a phase leave in one
 //! system call.
 //!
+//! # Compression
+//!
+//! The feature `http-compression` adds the module `compress`, with which a handler compresses its answers.
+//!
 //! # Strictness
 //!
 //! A request that two programs may read in two ways is refused, because attackers use such requests to smuggle others
@@ -76,10 +80,12 @@
 mod answer;
 mod asset;
 pub mod body;
+pub mod client;
 #[cfg(feature = "http-compression")]
 pub mod compress;
 mod connection;
 mod exchange;
+mod fields;
 mod forward;
 pub mod head;
 #[cfg(any(test, fuzzing))]
@@ -94,6 +100,7 @@ use std::time::Duration;
 
 pub use ::http::Response;
 pub use asset::Asset;
+pub use client::{Client, ClientOptions, ClientRequest, ClientResponse, RequestId};
 pub use exchange::Exchange;
 pub use head::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 pub use refusal::{Malformed, Refusal};

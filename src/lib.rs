@@ -42,7 +42,7 @@
 //!    protocol of a connection.
 //! 3. [`Remote`]: running closures from other threads. (16)
 //! 4. [`telnet`]: the protocol of terminal users; bytes become lines. (12)
-//! 5. `http` (feature `http`): requests and answers, streams of events, upgrades to other protocols. (25, 28)
+//! 5. `http` (feature `http`): requests and answers, streams of events, upgrades to other protocols (25, 28); a client.
 //! 6. `websocket` (feature `websocket`): messages to and from browsers, topics, compression; server and client. (26 to
 //!    29)
 //! 7. `process` (feature `process`): signals and standard input. (10, 13, 29)
@@ -85,7 +85,8 @@
 //! | a due timer that is refreshed in a tick between two timers still fires | it does not fire |
 //! | `end()` and `resetAndDestroy()` in one callback: the process spins, or gets `EINVAL` | the reset is sent |
 //! | `end()` before the second of several addresses connects: the socket never finishes | the FIN is sent |
-//! | `http.createServer` | `http::listen`: no client, and a request is delivered with its whole body |
+//! | `http.createServer` | `http::listen`: a request is delivered with its whole body |
+//! | `http.Agent`, `http.request` | `http::Client`: a response is delivered with its whole body |
 //! | the package `ws` | `websocket`; the README has a table of its names |
 //! | encodings | UTF-8 only |
 //! | `worker_threads`, the thread pool | threads of the program, and [`Remote`] |

@@ -260,7 +260,10 @@ fn of_load_only_the_client_knows_sockets() {
 /// The pure files: bytes and values in, values out. Each name stands for a file and the folder beside it.
 const PURE: &[&str] = &[
     "http/body",
+    "http/client/request",
+    "http/client/response",
     "http/compress",
+    "http/fields",
     "http/head",
     "http/refusal",
     "http/syntax",

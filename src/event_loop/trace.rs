@@ -183,6 +183,9 @@ kinds! {
     /// body.
     #[cfg(any(feature = "http", feature = "trace"))]
     OnRequest "on_request",
+    /// The callback of a request of an HTTP client, inside the callback of its socket. Size: bytes of the body.
+    #[cfg(any(feature = "http", feature = "trace"))]
+    OnResponse "on_response",
     /// A WebSocket handler's `on_handshake`. Like the next four it is inside the callback of the socket.
     #[cfg(any(feature = "websocket", feature = "trace"))]
     OnHandshake "on_handshake",

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Refusal;
+use super::fields::push_header;
 use super::head::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::Loop;
 
@@ -40,18 +41,6 @@ pub(super) fn set_text(headers: &mut HeaderMap) {
 pub(super) fn push_status(out: &mut Vec<u8>, status: StatusCode) {
     let reason = status.canonical_reason().unwrap_or("");
     let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", status.as_str());
-}
-
-pub(super) fn push_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Whether this layer sets the header itself, because it says how the message is sent.
-pub(super) fn is_of_the_connection(name: &HeaderName) -> bool {
-    ["connection", "content-length", "keep-alive", "transfer-encoding"].contains(&name.as_str())
 }
 
 /// The value of the header `Date` (RFC 9110, 6.6.1), made once a second.

@@ -12,9 +12,10 @@ use std::fmt::Write as _;
 
 use ::http::header::UPGRADE;
 
-use super::answer::{date, has_body, is_of_the_connection, push_header, push_status, set_text};
+use super::answer::{date, has_body, push_status, set_text};
 use super::body::LAST_CHUNK;
 use super::connection::{Answer, Connection, Progress};
+use super::fields::{is_of_the_connection, push_header};
 use super::head::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use super::session::{GOING_AWAY, close_after_answer, start_timer};
 use super::{Response, session};

@@ -303,7 +303,6 @@ impl Loop {
     }
 
     /// As [`layer_mut`](Self::layer_mut), if the value exists already.
-    #[cfg(feature = "websocket")]
     pub(crate) fn layer<T: Any>(&self) -> Option<&T> {
         let id = TypeId::of::<T>();
         let (_, single) = self.net.tables.singles.iter().find(|(other, _)| *other == id)?;
@@ -438,7 +437,7 @@ mod tests {
         });
     }
 
-    #[cfg(feature = "websocket")]
+    #[cfg(feature = "http")]
     #[test]
     fn a_loop_has_one_value_of_each_type() {
         with_two_sockets(|lp, _, _| {

@@ -3,6 +3,7 @@
 #![cfg(feature = "http")]
 
 mod answers;
+mod client;
 mod events;
 mod limits;
 #[path = "../support/events.rs"]

@@ -48,6 +48,7 @@ fn the_size_of_a_record_is_shown_with_its_unit() {
         (Kind::OnData, "bytes"),
         (Kind::OnLine, "bytes"),
         (Kind::OnRequest, "bytes"),
+        (Kind::OnResponse, "bytes"),
         (Kind::OnMessage, "bytes"),
         (Kind::OnPing, "bytes"),
         (Kind::OnPong, "bytes"),
