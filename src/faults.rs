@@ -13,6 +13,7 @@
 //! * `replays`: recorded sessions, run again for every call to the kernel with every fault of that call.
 //! * `chance`: programs, peers and a kernel whose actions are chosen by bytes, which a property test or a fuzzer makes.
 //! * `found`: a regression test for each bug that these two have found.
+//! * `requests`: the same for the HTTP client.
 //! * `web`: the same for HTTP and WebSocket. Its sockets have no ledger; it checks requests and messages instead.
 
 pub mod chance;
@@ -21,6 +22,8 @@ mod found;
 mod ledger;
 #[cfg(test)]
 mod replays;
+#[cfg(feature = "http")]
+pub mod requests;
 #[cfg(feature = "websocket")]
 pub mod web;
 
@@ -58,6 +61,9 @@ pub(crate) enum Step {
     Accept,
     /// Fails a connect of the loop.
     Refuse(&'static str),
+    /// Sends these bytes when this number of requests has arrived.
+    #[cfg(feature = "http")]
+    Respond(usize, Vec<u8>),
     /// Answers the request for a WebSocket connection when it is complete, with these bytes behind the answer.
     #[cfg(feature = "websocket")]
     Switch(Vec<u8>),
@@ -135,7 +141,7 @@ impl World {
     }
 
     /// Runs `cleanup` after the program has ended.
-    #[cfg(feature = "websocket")]
+    #[cfg(feature = "http")]
     pub fn at_the_end(&mut self, cleanup: impl FnOnce(&mut Loop) + 'static) {
         self.cleanups.push(Box::new(cleanup));
     }
@@ -217,6 +223,11 @@ impl World {
             if matches!(active.steps.front(), Some(Step::Switch(_))) && web::must_wait(kernel, peer) {
                 continue;
             }
+            #[cfg(feature = "http")]
+            if matches!(active.steps.front(), Some(Step::Respond(number, _)) if requests::must_wait(kernel, peer, *number))
+            {
+                continue;
+            }
             let Some(step) = active.steps.pop_front() else { continue };
             has_acted = true;
             match step {
@@ -227,6 +238,8 @@ impl World {
                 Step::Take(bytes) => kernel.take(peer, bytes),
                 Step::Accept => kernel.accept(peer),
                 Step::Refuse(error) => kernel.reset(peer, error),
+                #[cfg(feature = "http")]
+                Step::Respond(_, bytes) => kernel.send(peer, &bytes),
                 #[cfg(feature = "websocket")]
                 Step::Switch(behind) => web::switch(kernel, peer, &behind),
                 Step::Wait => {}

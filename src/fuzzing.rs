@@ -47,6 +47,12 @@ pub fn http_head(input: &[u8]) {
     crate::http::properties::hold_for_heads(input);
 }
 
+/// HTTP responses as a client reads them: interim responses, head and body.
+#[cfg(feature = "http")]
+pub fn http_client(input: &[u8]) {
+    crate::http::properties::hold_for_client(input);
+}
+
 /// Bodies of HTTP messages: chunks to data and back, and the other framings.
 #[cfg(feature = "http")]
 pub fn http_body(input: &[u8]) {
@@ -68,6 +74,12 @@ pub fn ws_frame(input: &[u8]) {
 #[cfg(feature = "websocket")]
 pub fn ws_receiver(input: &[u8]) {
     crate::websocket::properties::hold_for_receiver(input);
+}
+
+/// Requests of an HTTP client, servers, and a kernel whose actions are chosen by the input.
+#[cfg(feature = "http")]
+pub fn web_client(input: &[u8]) {
+    crate::faults::requests::hold_for(input);
 }
 
 /// A server of requests and WebSockets, clients, and a kernel whose actions are chosen by the input.

@@ -14,6 +14,8 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     ("http_head", super::http_head, 1000),
     #[cfg(feature = "http")]
     ("http_body", super::http_body, 3000),
+    #[cfg(feature = "http")]
+    ("http_client", super::http_client, 2000),
     ("server", super::server, 300),
     #[cfg(feature = "websocket")]
     ("ws_frame", super::ws_frame, 3000),
@@ -21,6 +23,8 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     ("ws_receiver", super::ws_receiver, 1500),
     #[cfg(feature = "websocket")]
     ("ws_deflate", super::ws_deflate, 200),
+    #[cfg(feature = "http")]
+    ("web_client", super::web_client, 300),
     #[cfg(feature = "websocket")]
     ("web_server", super::web_server, 300),
     #[cfg(feature = "socket-io")]

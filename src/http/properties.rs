@@ -1,13 +1,16 @@
 //! Properties of heads and bodies, for any bytes and any cuts between reads.
 
 use super::body::{BodyDecoder, Framing, LAST_CHUNK, OVERHEAD_LIMIT, push_chunk};
-use super::head::{HeadLimits, HeadParser, Method, Request, Version, parse_request};
+use super::client::response::{BadResponse, ResponseReader};
+use super::head::{
+    HeadLimits, HeadParser, Method, Request, ResponseHead, StatusCode, Version, parse_request, parse_response,
+};
 use super::refusal::{Malformed, Refusal};
 use crate::fuzzing::input::{Input, arrivals};
 
 /// How the messages on one connection end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End<E> {
+pub(crate) enum End<E> {
     /// Between two messages.
     Clean,
     /// Inside a message.
@@ -47,7 +50,7 @@ pub(crate) fn hold_for_heads(input: &[u8]) {
 }
 
 /// Reads the requests on a connection, as a server does: it keeps what is not used, and parses again with each read.
-pub(super) fn read_requests(chunks: &[&[u8]], limits: &HeadLimits) -> (Vec<Request>, End<Refusal>) {
+pub(crate) fn read_requests(chunks: &[&[u8]], limits: &HeadLimits) -> (Vec<Request>, End<Refusal>) {
     let (mut parser, mut received, mut requests) = (HeadParser::default(), Vec::new(), Vec::new());
     let mut current: Option<(Request, BodyDecoder, Vec<u8>)> = None;
     for chunk in chunks {
@@ -121,6 +124,59 @@ pub(super) fn read_response(chunks: &[&[u8]], limits: &HeadLimits, method: &Meth
         End::Mistake(refusal) => End::Mistake(refusal.into()),
     };
     (head, body, end)
+}
+
+/// The first byte of the input chooses the limit of the body. Then comes what a server sends: the client reads the same
+/// response however it arrives, and the same as a reader that has all bytes at hand.
+pub(crate) fn hold_for_client(input: &[u8]) {
+    let mut input = Input(input);
+    let max_body = usize::from(input.byte());
+    let chunks = input.chunks();
+    let bytes = chunks.concat();
+    for method in [Method::GET, Method::HEAD] {
+        let want = read_plainly(&bytes, &method, max_body);
+        for (arrival, chunks) in arrivals(&bytes, &chunks) {
+            assert_eq!(read_as_client(&chunks, &method, max_body), want, "a response to {method}, {arrival}");
+        }
+    }
+}
+
+/// Reads the final response of a connection and its end, as a client does.
+fn read_as_client(chunks: &[&[u8]], method: &Method, max_body: usize) -> Result<(ResponseHead, Vec<u8>), BadResponse> {
+    let mut reader = ResponseReader::new(method.clone(), max_body);
+    for chunk in chunks {
+        if let Some(received) = reader.receive(chunk)? {
+            let is_lasting = received.response.head.keeps_alive();
+            assert!(!received.is_reusable || is_lasting, "the server closes the connection");
+            return Ok((received.response.head, received.response.body));
+        }
+    }
+    let received = reader.finish()?.expect("a response that was cut off is an error");
+    assert!(!received.is_reusable, "the connection has ended");
+    Ok((received.response.head, received.response.body))
+}
+
+/// The same from all bytes at once.
+fn read_plainly(mut bytes: &[u8], method: &Method, max_body: usize) -> Result<(ResponseHead, Vec<u8>), BadResponse> {
+    loop {
+        let (head, framing, used) =
+            parse_response(bytes, &HeadLimits::default(), method)?.ok_or(BadResponse::CutOff)?;
+        bytes = &bytes[used..];
+        if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(BadResponse::Switched);
+        }
+        if head.status().is_informational() {
+            continue;
+        }
+        let (body, _, end) = decode(&[bytes], framing);
+        let is_claimed = matches!(framing, Framing::Length(len) if len > max_body as u64);
+        return match end {
+            _ if is_claimed || body.len() > max_body => Err(BadResponse::TooLarge),
+            End::Clean => Ok((head, body)),
+            End::CutOff => Err(BadResponse::CutOff),
+            End::Mistake(refusal) => Err(refusal.into()),
+        };
+    }
 }
 
 /// A request that was accepted, written out again with a length, is the same request.
