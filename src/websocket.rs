@@ -142,7 +142,7 @@ pub use deflate::DeflateOptions;
 pub use dial::{ClientOptions, connect};
 pub use handshake::Origins;
 pub use masks::Masks;
-pub use publish::{Published, broadcast};
+pub use publish::{Published, broadcast, broadcast_with};
 pub use receiver::Message;
 pub use server::{Accept, Handshake, Server, listen};
 

@@ -133,7 +133,8 @@ fn give_back(lp: &mut Loop, mut packet: String) {
 }
 
 /// Sends one packet, and its attachments, to many sessions. Each frame is made once. `packet` begins with its type.
-pub(crate) fn broadcast(lp: &mut Loop, sessions: &[Session], packet: &str, attachments: &[Rc<[u8]>]) {
+/// Without `compress` WebSocket messages are sent as they are.
+pub(crate) fn broadcast(lp: &mut Loop, sessions: &[Session], packet: &str, attachments: &[Rc<[u8]>], compress: bool) {
     let mut receivers = std::mem::take(&mut lp.layer_mut::<Registry>().receivers);
     receivers.clear();
     let mut shared = None;
@@ -160,9 +161,9 @@ pub(crate) fn broadcast(lp: &mut Loop, sessions: &[Session], packet: &str, attac
             }
         }
     }
-    websocket::broadcast(lp, receivers.iter().copied(), packet);
+    websocket::broadcast_with(lp, receivers.iter().copied(), packet.into(), compress);
     for bytes in attachments {
-        websocket::broadcast(lp, receivers.iter().copied(), &**bytes);
+        websocket::broadcast_with(lp, receivers.iter().copied(), (&**bytes).into(), compress);
     }
     receivers.clear();
     lp.layer_mut::<Registry>().receivers = receivers;

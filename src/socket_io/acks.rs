@@ -8,7 +8,7 @@ use super::adapter::{Answer, BroadcastPacket, RemoteSocket, RequestId, Target};
 use super::answers::Collection;
 use super::arguments::{Arguments, IntoArguments};
 use super::cluster::with_adapter;
-use super::deliver::{Sent, deliver_encoded, select};
+use super::deliver::{Flags, Sent, deliver_encoded, select};
 use super::event::{Ack, AckTo, Event, NodeAck, ServerAnswer};
 use super::registry::{OnAck, OnAnswers, OnFetched, OnServerAnswers, Operation, Registry};
 use super::{AckError, Answers, Namespace, OwnedArguments, ServerAnswers, Socket, encode, listeners, send};
@@ -151,14 +151,14 @@ pub(super) fn broadcast(
     }
     let mut sent = Sent::default();
     if let Some(encoded) = encoded {
-        sent.receivers = deliver_encoded(lp, &sockets, &encoded, false);
+        sent.receivers = deliver_encoded(lp, &sockets, &encoded, Flags::default());
         listeners::notify_outgoing(lp, &sockets, name, &encoded);
         encode::give_back(lp, encoded);
     }
     if other_nodes > 0
         && let Some(arguments) = encode::to_owned(arguments)
     {
-        let packet = BroadcastPacket { name, arguments: &arguments, volatile: false };
+        let packet = BroadcastPacket { name, arguments: &arguments, volatile: false, compress: true };
         with_adapter(lp, namespace, |adapter, lp| {
             adapter.broadcast_with_ack(lp, namespace, target, packet, timeout, RequestId(id));
         });

@@ -38,6 +38,8 @@ pub struct BroadcastPacket<'a> {
     pub arguments: &'a OwnedArguments,
     /// It may be dropped for sockets that are not ready.
     pub volatile: bool,
+    /// It may be compressed for clients that have agreed on it.
+    pub compress: bool,
 }
 
 /// A socket of some node, as [`Namespace::fetch_sockets`](super::Namespace::fetch_sockets) reports it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::adapter::{BroadcastPacket, RemoteSocket, Target};
 use super::arguments::IntoArguments;
 use super::cluster::with_adapter;
-use super::deliver::{Sent, deliver, select};
+use super::deliver::{Flags, Sent, deliver, select};
 use super::{Answers, Namespace, Socket, acks, encode};
 use crate::Loop;
 
@@ -71,7 +71,7 @@ impl RoomNames for Vec<String> {
 pub struct Broadcast {
     namespace: Option<Namespace>,
     target: Target,
-    is_volatile: bool,
+    flags: Flags,
     is_local: bool,
     timeout: Duration,
 }
@@ -84,7 +84,7 @@ impl Broadcast {
         Broadcast {
             namespace: Some(namespace),
             target: Target::default(),
-            is_volatile: false,
+            flags: Flags::default(),
             is_local: false,
             timeout: DEFAULT_TIMEOUT,
         }
@@ -111,7 +111,13 @@ impl Broadcast {
 
     /// The event is dropped for sockets that are not ready to take it.
     pub fn volatile(mut self) -> Broadcast {
-        self.is_volatile = true;
+        self.flags.is_volatile = true;
+        self
+    }
+
+    /// Whether the event may be compressed for clients that have agreed on `permessage-deflate`. Default: `true`.
+    pub fn compress(mut self, compress: bool) -> Broadcast {
+        self.flags.compress = compress;
         self
     }
 
@@ -130,11 +136,16 @@ impl Broadcast {
     /// Sends an event to the receivers.
     pub fn emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> Sent {
         let Some(namespace) = self.namespace else { return Sent::default() };
-        let sent = deliver(lp, namespace, &self.target, name, &arguments, self.is_volatile);
+        let sent = deliver(lp, namespace, &self.target, name, &arguments, self.flags);
         if !self.is_local {
             with_adapter(lp, namespace, |adapter, lp| {
                 let Some(arguments) = encode::to_owned(&arguments) else { return };
-                let packet = BroadcastPacket { name, arguments: &arguments, volatile: self.is_volatile };
+                let packet = BroadcastPacket {
+                    name,
+                    arguments: &arguments,
+                    volatile: self.flags.is_volatile,
+                    compress: self.flags.compress,
+                };
                 adapter.broadcast(lp, namespace, &self.target, packet);
             });
         }
@@ -208,7 +219,14 @@ impl Broadcast {
 impl Namespace {
     /// For an [`Adapter`](super::adapter::Adapter): an event of another node for sockets of this one.
     pub fn receive_broadcast(self, lp: &mut Loop, target: &Target, packet: BroadcastPacket<'_>) -> Sent {
-        deliver(lp, self, target, packet.name, packet.arguments, packet.volatile)
+        deliver(
+            lp,
+            self,
+            target,
+            packet.name,
+            packet.arguments,
+            Flags { is_volatile: packet.volatile, compress: packet.compress },
+        )
     }
 
     /// For an [`Adapter`](super::adapter::Adapter): another node lets sockets of this one join or leave rooms.

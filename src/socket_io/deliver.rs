@@ -16,6 +16,21 @@ pub struct Sent {
     pub receivers: usize,
 }
 
+/// How an event is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Flags {
+    /// It is dropped for sockets that are not ready.
+    pub is_volatile: bool,
+    /// It may be compressed for clients that have agreed on it.
+    pub compress: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Flags {
+        Flags { is_volatile: false, compress: true }
+    }
+}
+
 /// The sockets of this node that a target names.
 pub(super) fn select(lp: &mut Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
     if let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) {
@@ -30,11 +45,11 @@ pub(super) fn deliver(
     target: &Target,
     name: &str,
     arguments: &impl IntoArguments,
-    is_volatile: bool,
+    flags: Flags,
 ) -> Sent {
     let registry = lp.layer_mut::<Registry>();
     let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
-    let offset = if is_volatile { None } else { recover::next_offset(lp, namespace) };
+    let offset = if flags.is_volatile { None } else { recover::next_offset(lp, namespace) };
     let Some(encoded) = encode::encode(lp, &nsp, None, name, arguments, offset.as_deref()) else {
         return Sent::default();
     };
@@ -44,7 +59,7 @@ pub(super) fn deliver(
     if offset.is_some() {
         recover::store(lp, namespace, &encoded, &target.rooms, &target.except, &sockets);
     }
-    let receivers = deliver_encoded(lp, &sockets, &encoded, is_volatile);
+    let receivers = deliver_encoded(lp, &sockets, &encoded, flags);
     listeners::notify_outgoing(lp, &sockets, name, &encoded);
     sockets.clear();
     lp.layer_mut::<Registry>().scratch.sockets = sockets;
@@ -53,15 +68,15 @@ pub(super) fn deliver(
 }
 
 /// Sends a packet that is encoded to sockets. Returns to how many.
-pub(super) fn deliver_encoded(lp: &mut Loop, sockets: &[Socket], encoded: &Encoded, is_volatile: bool) -> usize {
+pub(super) fn deliver_encoded(lp: &mut Loop, sockets: &[Socket], encoded: &Encoded, flags: Flags) -> usize {
     let registry = lp.layer_mut::<Registry>();
     let mut sessions = mem::take(&mut registry.scratch.sessions);
     sessions.clear();
     sessions.extend(sockets.iter().filter_map(|socket| registry.socket(*socket)).map(|state| state.session));
-    if is_volatile {
+    if flags.is_volatile {
         sessions.retain(|session| session.is_writable(lp));
     }
-    send::deliver_to_all(lp, &sessions, encoded);
+    send::deliver_to_all(lp, &sessions, encoded, flags.compress);
     let receivers = sessions.len();
     sessions.clear();
     lp.layer_mut::<Registry>().scratch.sessions = sessions;

@@ -80,9 +80,9 @@ pub(super) fn control(lp: &mut Loop, session: Session, kind: PacketType, namespa
 }
 
 /// Sends one packet to many sessions.
-pub(super) fn deliver_to_all(lp: &mut Loop, sessions: &[Session], encoded: &Encoded) {
+pub(super) fn deliver_to_all(lp: &mut Loop, sessions: &[Session], encoded: &Encoded, compress: bool) {
     let attachments: Vec<Rc<[u8]>> = encoded.attachments.iter().map(|bytes| Rc::from(bytes.as_slice())).collect();
-    engine_io::send::broadcast(lp, sessions, &encoded.text, &attachments);
+    engine_io::send::broadcast(lp, sessions, &encoded.text, &attachments, compress);
 }
 
 impl Ack {

@@ -103,7 +103,17 @@ pub fn broadcast<'a>(
     receivers: impl IntoIterator<Item = WebSocket>,
     message: impl Into<Message<'a>>,
 ) -> Published {
-    let message = message.into();
+    broadcast_with(lp, receivers, message.into(), true)
+}
+
+/// As [`broadcast`]. Without `compress` the message is sent as it is, also to connections that have agreed on
+/// compression: it is compressed already, or is a secret whose length must not depend on its content.
+pub fn broadcast_with(
+    lp: &mut Loop,
+    receivers: impl IntoIterator<Item = WebSocket>,
+    message: Message<'_>,
+    compress: bool,
+) -> Published {
     let payload = message.as_bytes();
     let mut frame = mem::take(&mut lp.layer_mut::<Registry>().broadcast);
     frame.clear();
@@ -122,8 +132,11 @@ pub fn broadcast<'a>(
             published.skipped += 1;
             continue;
         }
-        let is_low = if tag & (tag::CLIENT | tag::DEFLATE) == 0 {
+        let is_plain = tag & tag::DEFLATE == 0 || !compress;
+        let is_low = if tag & tag::CLIENT == 0 && is_plain {
             ws.0.write(lp, &frame)
+        } else if is_plain {
+            ws.send_uncompressed(lp, message)
         } else if tag & (tag::CLIENT | tag::OWN_STREAMS) != 0 {
             // Each client has a mask of its own, and each context another result.
             ws.send(lp, message)

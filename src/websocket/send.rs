@@ -114,6 +114,20 @@ impl WebSocket {
         self.send_specially(lp, message)
     }
 
+    /// As [`send`](Self::send), without compression: the message is compressed already, or is a secret whose length must
+    /// not depend on its content.
+    ///
+    /// Node: the option `compress: false` of `ws`.
+    #[doc(alias = "compress")]
+    pub fn send_uncompressed<'a>(self, lp: &mut Loop, message: impl Into<Message<'a>>) -> bool {
+        let message = message.into();
+        if self.0.tag(lp) & (tag::OPEN | tag::CLOSE_SENT) != tag::OPEN {
+            return false;
+        }
+        let payload = message.as_bytes();
+        self.send_frame(lp, header(message.opcode(), false, payload.len()), payload)
+    }
+
     /// Sends a message of a connection that compresses or masks, or is not open.
     #[inline(never)]
     fn send_specially(self, lp: &mut Loop, message: Message<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! Topics and broadcasts.
 
 use super::*;
-use bucle::websocket::{DeflateOptions, Published, SlowReceiver, broadcast};
+use bucle::websocket::{DeflateOptions, Published, SlowReceiver, broadcast, broadcast_with};
 use flate2::{Decompress, FlushDecompress};
 
 /// A server with this many open connections.
@@ -276,6 +276,25 @@ fn a_broadcast_is_compressed_for_those_that_agreed_on_it() {
         // A message that compression would make longer is sent as it is.
         let is_compressed = frame.first & RSV1 != 0;
         assert_eq!(if is_compressed { inflate(&frame.payload) } else { frame.payload }, repetition);
+    }
+}
+
+#[test]
+fn a_message_is_sent_uncompressed_to_those_that_agreed_on_compression() {
+    let takes_over = DeflateOptions { server_no_context_takeover: false, threshold: 0, ..DeflateOptions::default() };
+    let mut talk = Talk::server(Options { deflate: Some(takes_over), ..Options::default() }, Scribe::default());
+    talk.open("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    talk.open("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n");
+    talk.open("");
+    let all = talk.connections.borrow().clone();
+    let text = "hola ".repeat(100);
+    talk.enter(|lp| {
+        assert_eq!(broadcast_with(lp, all.iter().copied(), (&text).into(), false), sent_to(3));
+        all.iter().for_each(|ws| assert!(ws.send_uncompressed(lp, "one by one")));
+    });
+    for peer in 0..3 {
+        talk.expect_frame(peer, "broadcast", TEXT, &text);
+        talk.expect_frame(peer, "sent", TEXT, "one by one");
     }
 }
 
