@@ -46,7 +46,7 @@
 //!
 //! | memory or time | limit | when it is reached |
 //! |---|---|---|
-//! | a message, and the body of a POST | [`Options::max_http_buffer_size`], 1 MB | WebSocket: close 1009; POST: 413; the session ends |
+//! | a message, and the body of a POST | [`Options::max_http_buffer_size`], 1 MB | WebSocket: close 1009; POST: 413. The session ends, but not for a POST that states more than twice the limit: then only its connection does |
 //! | packets that wait for a poll | [`Options::max_queue`], 1 MiB and the longest message | the session ends |
 //! | packets in one answer to a poll | [`MAX_PACKETS`](payload::MAX_PACKETS), 16 | the next poll gets the others |
 //! | packets of a POST in one turn | 1,024 | other connections have their turn |

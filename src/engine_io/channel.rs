@@ -170,6 +170,7 @@ impl<H: Handler> Channels<H> {
         state.is_settling = false;
         if let Stage::Closed(reason, description) = state.stage {
             self.answer_last_poll(lp, session, reason);
+            self.answer_last_post(lp, session);
             lp.in_layer_callback(Kind::OnClose, session.serial(), 0, |lp| {
                 self.handler.on_close(lp, session, reason, description);
             });

@@ -65,6 +65,16 @@ impl<H: Handler> Channels<H> {
         self.answer(lp, session, *poll, &[Queued::text(kind, "")]);
     }
 
+    /// The session has ended: answers a POST whose packets are not all delivered.
+    pub(super) fn answer_last_post(&mut self, lp: &mut Loop, session: Session) {
+        let Some(state) = get_mut(lp, session) else { return };
+        // One whose body is still to come is answered then: there is no such session any more.
+        if let Some(Post::Reading { exchange, headers, .. }) = state.post.take().map(|post| *post) {
+            exchange.socket().take_entry::<Serves>(lp);
+            respond(lp, exchange, StatusCode::BAD_REQUEST, headers, None, b"");
+        }
+    }
+
     pub(super) fn answer(&mut self, lp: &mut Loop, session: Session, poll: Poll, packets: &[Queued]) {
         let Poll { exchange, headers, encoding } = poll;
         exchange.socket().take_entry::<Serves>(lp);

@@ -6,7 +6,7 @@ use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 
 use super::errors::{ConnectionError, ErrorCode};
 use super::packet::{PacketType, Queued, open_packet};
-use super::polling::respond;
+use super::polling::{Serves, respond};
 use super::registry::{self, Poll, Registry, get_mut};
 use super::session::{Machine, Transport};
 use super::{Channels, Engine, Handler, Opening, Options, Revision, Session, jsonp, query};
@@ -189,6 +189,8 @@ impl<H: Handler> Channels<H> {
 
     /// Answers a request that is refused.
     fn refuse(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request, error: &ConnectionError) {
+        // Its session may have ended while its body was on the way.
+        exchange.socket().take_entry::<Serves>(lp);
         self.handler.on_connection_error(lp, error, request);
         let mut headers = self.headers(lp, request, false);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -104,20 +104,22 @@ impl Session {
     /// Queues a packet for the next answer to a poll.
     pub(super) fn queue(self, lp: &mut Loop, packet: Queued) -> bool {
         let registry = lp.layer_mut::<Registry>();
-        let Some(state) = registry.get_mut(self).filter(|state| state.is_open()) else { return false };
+        let Some(engine) = registry.get(self).filter(|state| state.is_open()).map(|state| state.engine) else {
+            return false;
+        };
+        let options = registry.options(engine);
+        let Some(state) = registry.get_mut(self) else { return false };
         state.queue.push(packet);
-        let (bytes, engine) = (state.queue.bytes(), state.engine);
+        let bytes = state.queue.bytes();
         let is_low = bytes < HIGH_WATER_MARK;
-        if !is_low {
-            state.needs_drain = true;
-            let options = registry.options(engine);
-            if bytes > options.max_queue.saturating_add(options.max_http_buffer_size) {
-                log::warn!(target: "bucle::engine_io", "{self} does not fetch its packets, {bytes} bytes wait: closing it");
-                end(lp, self, CloseReason::TransportError, "too many packets wait for polls");
-                return false;
-            }
+        state.needs_drain |= !is_low;
+        let has_poll = state.poll.is_some();
+        if bytes > options.max_queue.saturating_add(options.max_http_buffer_size) {
+            log::warn!(target: "bucle::engine_io", "{self} does not fetch its packets, {bytes} bytes wait: closing it");
+            end(lp, self, CloseReason::TransportError, "too many packets wait for polls");
+            return false;
         }
-        if get_mut(lp, self).is_some_and(|state| state.poll.is_some()) {
+        if has_poll {
             settle_later(lp, self);
         }
         is_low
