@@ -1,9 +1,8 @@
-//! The chat's page in a real browser, in one room with telnet clients.
+//! Pages in a real browser: that of `bucle serve chat`, in one room with telnet clients, and that of the example `chat`.
 //!
-//! The checks are in `tests/browser/chat.js`. It drives Debian's Chromium with Playwright, which `npm install` puts
-//! into
-//! `tests/browser/node_modules`. Without one of these programs the test prints a note and is skipped; `.ci/run`
-//! installs them.
+//! The checks are in `tests/browser/chat.js` and `socketio_chat.js`. They drive Debian's Chromium with Playwright, which
+//! `npm install` puts into `tests/browser/node_modules`. Without one of these programs the tests print a note and are
+//! skipped; `.ci/run` installs them.
 
 #![cfg(feature = "cli")]
 
@@ -78,7 +77,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether all programs of the test are installed. In CI a missing one is an error.
+/// Whether all programs of a test are installed. In CI a missing one is an error.
 fn is_installed(folder: &Path) -> bool {
     let mut missing: Vec<&str> = ["node", "chromium"]
         .into_iter()
@@ -112,4 +111,48 @@ fn the_page_chats_with_telnet_clients() {
     assert!(script.status.success(), "{report}{}", String::from_utf8_lossy(&script.stderr));
     assert!(report.lines().any(|line| line.starts_with("ok ")), "it has checked something: {report}");
     assert_eq!(server.end(), Some(0));
+}
+
+/// The example `chat`, with a folder for `CLIENT_DIST`. Returns its process and its port.
+fn start_example(client_dist: Option<&Path>) -> (Server, String) {
+    let test = std::env::current_exe().expect("the test has a path");
+    let profile = test.parent().and_then(Path::parent).expect("it is target/PROFILE/deps/browser-…");
+    let mut command = Command::new(profile.join("examples/chat"));
+    command.env("PORT", "0").env_remove("CLIENT_DIST").stdin(Stdio::null()).stdout(Stdio::piped());
+    if let Some(folder) = client_dist {
+        command.env("CLIENT_DIST", folder);
+    }
+    let mut child = command.spawn().expect("the example is built: `cargo build --examples`");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+    let port = line.trim_end().strip_prefix("listening on 127.0.0.1:").expect("it listens").to_owned();
+    (Server { child, telnet_port: String::new(), page: String::new() }, port)
+}
+
+#[test]
+fn the_page_of_the_example_works_with_its_own_client_and_with_that_of_npm() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("tests/browser");
+    if !is_installed(&folder) {
+        return;
+    }
+    let npm = root.join("tests/interop/node_modules/socket.io-client/dist");
+    let has_npm = npm.join("socket.io.js").exists();
+    assert!(
+        has_npm || std::env::var("CI").as_deref() != Ok("true"),
+        "not installed: socket.io-client in tests/interop"
+    );
+    let clients = if has_npm { vec![None, Some(&*npm)] } else { vec![None] };
+    for client_dist in clients {
+        let (_server, port) = start_example(client_dist);
+        let script = Command::new("node")
+            .arg(folder.join("socketio_chat.js"))
+            .arg(&port)
+            .stdin(Stdio::null())
+            .output()
+            .expect("node is there");
+        let report = String::from_utf8_lossy(&script.stdout);
+        assert!(script.status.success(), "{client_dist:?}: {report}{}", String::from_utf8_lossy(&script.stderr));
+        assert!(report.lines().any(|line| line.starts_with("ok ")), "it has checked something: {report}");
+    }
 }

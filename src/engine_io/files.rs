@@ -1,5 +1,6 @@
 //! The scripts of the client, served below the path of an engine, as in Node (`serveClient`).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -20,12 +21,15 @@ const NAMES: [&str; 8] = [
     "socket.io.msgpack.min.js.map",
 ];
 
+/// The type of scripts.
+const SCRIPT: &str = "application/javascript; charset=utf-8";
+
 /// Scripts in memory, by their name. Cheap to clone.
 ///
 /// A page loads `/socket.io/socket.io.js` from the server that it connects to, so that client and server fit.
 #[derive(Clone, Default)]
 pub struct ClientFiles {
-    files: Rc<HashMap<&'static str, Asset>>,
+    files: Rc<HashMap<Cow<'static, str>, Asset>>,
 }
 
 impl ClientFiles {
@@ -39,12 +43,8 @@ impl ClientFiles {
         for name in NAMES {
             match std::fs::read(folder.join(name)) {
                 Ok(bytes) => {
-                    let content_type = if name.ends_with(".map") {
-                        "application/json; charset=utf-8"
-                    } else {
-                        "application/javascript; charset=utf-8"
-                    };
-                    files.insert(name, Asset::from_bytes(content_type, bytes));
+                    let content_type = if name.ends_with(".map") { "application/json; charset=utf-8" } else { SCRIPT };
+                    files.insert(Cow::Borrowed(name), Asset::from_bytes(content_type, bytes));
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(unreadable(folder, &error.to_string())),
@@ -54,6 +54,18 @@ impl ClientFiles {
             return Err(unreadable(folder, "it has no socket.io.js; take the folder `dist` of socket.io-client"));
         }
         Ok(ClientFiles { files: Rc::new(files) })
+    }
+
+    /// Adds a script, or replaces one. For a program that has its scripts in the executable:
+    /// `ClientFiles::default().with_script("socket.io.js", include_str!("socket.io.js"))`.
+    #[must_use]
+    pub fn with_script(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        text: impl Into<Cow<'static, str>>,
+    ) -> ClientFiles {
+        Rc::make_mut(&mut self.files).insert(name.into(), Asset::new(SCRIPT, text));
+        self
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Asset> {
