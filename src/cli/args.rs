@@ -136,7 +136,7 @@ fn serve_command() -> clap::Command {
                 .value_name("[HOST:]PORT")
                 .num_args(0..=1)
                 .default_missing_value(HTTP_PORT)
-                .help("Also serve browsers and other WebSocket clients (chat, echo): a page at /, and WebSocket; 0 picks a free port [default port: 8081]"),
+                .help("Also serve browsers, WebSocket (chat, echo) and Socket.IO at /socket.io/ (chat, tutorial); 0 picks a free port [default port: 8081]"),
         )
         .arg(
             Arg::new("origin")
@@ -151,7 +151,7 @@ fn serve_command() -> clap::Command {
             number("message-limit", "SIZE")
                 .default_value("1M")
                 .value_parser(size)
-                .help("Close a WebSocket connection that sends a longer message (echo; the chat's messages are lines)"),
+                .help("Close a connection of WebSocket or Socket.IO that sends a longer message (echo, tutorial; the chat's messages are lines)"),
         )
         .arg(
             number("handshake-timeout", "TIME")
@@ -221,7 +221,7 @@ fn serve_command() -> clap::Command {
         )
         .arg(verbose())
         .after_help(
-            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http",
+            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve tutorial --http",
         )
 }
 
@@ -358,7 +358,7 @@ fn web_of(matches: &ArgMatches) -> Result<Option<Web>, (String, String)> {
     let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
     if kind.web_scheme().is_none() {
         let why = format!("--http: {} is for plain TCP only", kind.name());
-        return Err((why, "bucle serve chat --http      or  bucle serve echo --http".to_owned()));
+        return Err((why, "bucle serve chat --http      or  echo --http, or  tutorial --http".to_owned()));
     }
     let (host, port_text) = match address.rsplit_once(':') {
         Some((host, port)) => (host, port),

@@ -13,7 +13,8 @@
 //! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
-//! With `--http` the chat and the echo have a second listener, for browsers and other WebSocket clients (`web.rs`).
+//! With `--http` the chat, the echo and the tutorial have a second listener, for browsers, WebSocket clients (`web.rs`)
+//! and clients of Socket.IO (`socket_io.rs`).
 //!
 //! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read gets
 //! no message before the reset: the message would be queued behind the bytes that the peer has not read.
@@ -26,6 +27,7 @@ mod failure;
 mod lines;
 mod options;
 mod relay;
+mod socket_io;
 mod tutorial;
 mod web;
 
@@ -34,7 +36,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 
-use bucle::http::Http;
+use bucle::engine_io;
+use bucle::http::{self, Http};
 use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerId, ServerOptions, Shared};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
@@ -82,7 +85,13 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
                 let options = web::endpoint_options(serve, web, serve.line_limit);
                 let endpoint = Endpoint::new(lp, options, WebDoor::new(rooms));
                 let site = ChatSite::new(endpoint, web::OwnHost::new(web));
-                add(lp, &web::listener_options(common, serve.line_limit), Http::new(web::http_options(web), site))
+                let max_packet = chat::socket_io::packet_limit(serve.line_limit);
+                add_with_socket_io(lp, web, common, max_packet, site, |lp, io| {
+                    chat::socket_io::open(lp, io, rooms, serve.line_limit);
+                    socket_io::disconnect_idle(lp, io, serve.idle_timeout, |lp, socket| {
+                        chat::socket_io::notify(lp, socket, IDLE.trim_end());
+                    });
+                })
             });
             Servers { tcp: telnet, web }
         }),
@@ -91,13 +100,24 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
             let web = serve.web.as_ref().map(|web| {
                 let options = web::endpoint_options(serve, web, web.message_limit);
                 let site = echo::EchoSite { endpoint: Endpoint::new(lp, options, echo::MessageEcho) };
-                add(lp, &web::listener_options(common, web.message_limit), Http::new(web::http_options(web), site))
+                let options = web::http_options(web, http::Options::default());
+                add(lp, &web::listener_options(common, web.message_limit), Http::new(options, site))
             });
             Servers { tcp, web }
         }),
         Kind::Lines => run_alone(serve, || Telnet::new(untouched_lines, lines::Lines)),
         Kind::Relay => run_alone(serve, || Telnet::new(untouched_lines, relay::Relay::default())),
-        Kind::Tutorial => run_alone(serve, || Telnet::new(lines, tutorial::Tutorial::default())),
+        Kind::Tutorial => run_with(serve, |lp, common| {
+            let tcp = add(lp, common, Telnet::new(lines, tutorial::Tutorial::default()));
+            let web = serve.web.as_ref().map(|web| {
+                let site = tutorial::Site::new(web::OwnHost::new(web));
+                add_with_socket_io(lp, web, common, web.message_limit, site, |lp, io| {
+                    tutorial::serve(lp, io);
+                    socket_io::disconnect_idle(lp, io, serve.idle_timeout, |_, _| {});
+                })
+            });
+            Servers { tcp, web }
+        }),
         Kind::Discard => run_alone(serve, || discard::Discard),
     }
 }
@@ -112,6 +132,25 @@ struct Servers {
 
 fn add<H: Handler>(lp: &mut Loop, options: &ServerOptions, handler: H) -> ServerId {
     Server::new(lp, options.clone(), handler).id()
+}
+
+/// Adds a second listener that also speaks Socket.IO: `open` adds the listeners of events. `max_packet` limits what a
+/// client may send.
+fn add_with_socket_io<S: http::Handler>(
+    lp: &mut Loop,
+    web: &Web,
+    common: &ServerOptions,
+    max_packet: usize,
+    site: S,
+    open: impl FnOnce(&mut Loop, socket_io::Server),
+) -> ServerId {
+    let listener = socket_io::OwnListener::default();
+    let (io, options) = socket_io::new_server(lp, web, common, max_packet, &listener);
+    open(lp, io);
+    let http_options = web::http_options(web, engine_io::http_options(&options.engine));
+    let server = add(lp, &web::listener_options(common, max_packet), Http::new(http_options, io.attach(site)));
+    listener.set(Some(server));
+    server
 }
 
 /// Runs a server without a second listener.
@@ -270,6 +309,7 @@ impl Announcement {
             let url = web::local_url(scheme, lp, server)?;
             hint += &match kind {
                 Kind::Chat => format!("  or:   {url}      (in a browser)\n"),
+                Kind::Tutorial => format!("  or:   {url}      (for a client of Socket.IO)\n"),
                 _ => format!("  or:   bucle connect {url}\n"),
             };
         }

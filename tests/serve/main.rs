@@ -5,6 +5,8 @@
 
 #[path = "../support/retry.rs"]
 mod retry;
+#[path = "../support/socket_io.rs"]
+mod socket_io_client;
 
 mod basics;
 mod descriptors;
@@ -14,6 +16,7 @@ mod limits;
 mod log;
 mod real_clients;
 mod served;
+mod socket_io;
 mod trace_file;
 #[cfg(target_os = "linux")]
 mod unreachable;

@@ -48,7 +48,7 @@ pub(crate) struct Serve {
     pub(crate) total_outbox_limit: Option<usize>,
     /// How many bytes a line may have, if the server is for lines.
     pub(crate) line_limit: usize,
-    /// The second listener, for HTTP and WebSocket.
+    /// The second listener, for HTTP, WebSocket and Socket.IO.
     pub(crate) web: Option<Web>,
     /// The file for the trace, if one is written.
     pub(crate) trace: Option<PathBuf>,
@@ -61,7 +61,8 @@ pub(crate) struct Serve {
 pub(crate) struct Web {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// How many bytes a WebSocket message may have. The chat's messages are lines, with the limit of lines.
+    /// How many bytes a message of WebSocket or Socket.IO may have. The chat's messages are lines, with the limit of
+    /// lines.
     pub(crate) message_limit: usize,
     /// How long a client may take for its request.
     pub(crate) handshake_timeout: Duration,
@@ -89,7 +90,9 @@ impl Kind {
             Kind::Echo => "sends every byte back (RFC 862)",
             Kind::Lines => "sends every line back",
             Kind::Relay => "sends every line to all clients",
-            Kind::Tutorial => "greets, replies to each line, announces a `bye` to all clients",
+            Kind::Tutorial => {
+                "greets, replies to each line, announces a `bye` to all clients; with --http also for Socket.IO"
+            }
             Kind::Discard => "reads and discards everything (RFC 863)",
         }
     }
@@ -119,9 +122,9 @@ impl Kind {
     /// The scheme of the server's address with `--http`; `None` if it has no such listener.
     pub(crate) fn web_scheme(self) -> Option<&'static str> {
         match self {
-            Kind::Chat => Some("http"),
+            Kind::Chat | Kind::Tutorial => Some("http"),
             Kind::Echo => Some("ws"),
-            Kind::Lines | Kind::Relay | Kind::Tutorial | Kind::Discard => None,
+            Kind::Lines | Kind::Relay | Kind::Discard => None,
         }
     }
 

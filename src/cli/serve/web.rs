@@ -7,6 +7,10 @@
 //! |---|---|---|
 //! | `Host`: the name under which the browser has found this server | an IP address, `localhost`, or the host of an `--origin`; with this port | 421: a foreign name that leads here is an attack (DNS rebinding) |
 //! | `Origin`: the site of the page that connects | the same host and port, or an `--origin` | 403 |
+//!
+//! The same holds for Socket.IO, where both are answered as the protocol has it: 403 to a poll, 400 to an upgrade. A poll
+//! is a simple `GET`, which a page of another site can send as an image, without `Origin`. Browsers send
+//! `Sec-Fetch-Site` with it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,6 +18,7 @@ use std::time::Duration;
 use bucle::Loop;
 use bucle::http::{Exchange, Options as HttpOptions, Request, StatusCode, full_message, server_options};
 use bucle::net::{Limits, LocalAddress, ServerId, ServerOptions};
+use bucle::websocket::handshake::check_origin;
 use bucle::websocket::{Options, Origins};
 
 use super::HIGH_WATER_MARK;
@@ -53,9 +58,9 @@ pub(super) fn listener_options(common: &ServerOptions, max_message: usize) -> Se
     }
 }
 
-/// The options of HTTP.
-pub(super) fn http_options(web: &Web) -> HttpOptions {
-    HttpOptions { head_timeout: web.handshake_timeout, ..HttpOptions::default() }
+/// The options of HTTP. `defaults` are those of what is served.
+pub(super) fn http_options(web: &Web, defaults: HttpOptions) -> HttpOptions {
+    HttpOptions { head_timeout: web.handshake_timeout, ..defaults }
 }
 
 /// Which names this server has.
@@ -78,6 +83,21 @@ impl OwnHost {
         let text = format!("this server is not {host}; if it shall be, start it with --origin http://{host}\n");
         exchange.respond_text(lp, StatusCode::MISDIRECTED_REQUEST, text);
         false
+    }
+
+    /// Whether a request may open a session of Socket.IO. The error is for the client.
+    pub(super) fn check_session(&self, request: &Request, port: Option<u16>) -> Result<(), String> {
+        let host = request.host().unwrap_or_default();
+        if !self.is_own(host, port) {
+            return Err(format!("this server is not {host}"));
+        }
+        if request.header("origin").is_none()
+            && matches!(request.header("sec-fetch-site"), Some("cross-site" | "same-site"))
+        {
+            return Err("pages of other sites may not connect".to_owned());
+        }
+        let origins = Origins::List(self.origins.clone());
+        check_origin(request.headers(), Some(host), &origins).map_err(|refused| refused.reason.to_owned())
     }
 
     fn is_own(&self, host: &str, port: Option<u16>) -> bool {

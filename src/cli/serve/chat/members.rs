@@ -4,16 +4,21 @@ use std::fmt;
 
 use bucle::Loop;
 use bucle::net::Shared;
+use bucle::socket_io;
 use bucle::telnet::{self, Client};
 use bucle::websocket::{self, WebSocket};
 
 use super::rooms::{Rooms, To};
+
+/// The name of the event of Socket.IO that carries a line.
+pub(crate) const MESSAGE: &str = "chat message";
 
 /// A member, by the door through which it has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Member {
     Telnet(Client),
     Web(WebSocket),
+    SocketIo(socket_io::Socket),
 }
 
 /// The rooms that all doors share.
@@ -37,7 +42,8 @@ pub(crate) fn call<R>(
     })
 }
 
-/// Sends one line: with a line break to telnet clients, as a text message to browsers. Nothing is allocated per member.
+/// Sends one line: with a line break to telnet clients, as a text message to browsers, as an event to clients of
+/// Socket.IO. Nothing is allocated per member.
 fn deliver(lp: &mut Loop, to: To<'_, Member>, line: String) {
     match to {
         To::One(Member::Telnet(client)) => {
@@ -46,15 +52,23 @@ fn deliver(lp: &mut Loop, to: To<'_, Member>, line: String) {
         To::One(Member::Web(ws)) => {
             ws.send(lp, &line);
         }
+        To::One(Member::SocketIo(socket)) => {
+            socket.emit(lp, MESSAGE, &*line);
+        }
         To::Room(members) => {
             let sockets = members.iter().filter_map(|member| match member {
                 Member::Web(ws) => Some(*ws),
-                Member::Telnet(_) => None,
+                Member::Telnet(_) | Member::SocketIo(_) => None,
             });
             websocket::broadcast(lp, sockets, &line);
+            for member in members {
+                if let Member::SocketIo(socket) = member {
+                    socket.emit(lp, MESSAGE, &*line);
+                }
+            }
             let clients = members.iter().filter_map(|member| match member {
                 Member::Telnet(client) => Some(client),
-                Member::Web(_) => None,
+                Member::Web(_) | Member::SocketIo(_) => None,
             });
             telnet::broadcast(lp, clients, line + "\r\n");
         }
@@ -73,12 +87,13 @@ fn log_change(member: Member, before: Option<String>, after: Option<String>) {
     }
 }
 
-/// `#41`, as in the log.
+/// `#41` or `socket #41`, as in the log.
 impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Member::Telnet(client) => client.fmt(f),
             Member::Web(ws) => ws.fmt(f),
+            Member::SocketIo(socket) => socket.fmt(f),
         }
     }
 }
