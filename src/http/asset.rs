@@ -74,9 +74,15 @@ impl Asset {
 impl Exchange {
     /// Answers with a file in memory: 304 if the client has it already, and 405 for methods other than GET and HEAD.
     pub fn serve(self, lp: &mut Loop, request: &Request, asset: &Asset) -> bool {
+        self.serve_with(lp, request, asset, HeaderMap::new())
+    }
+
+    /// As [`serve`](Self::serve), with further headers.
+    pub(crate) fn serve_with(self, lp: &mut Loop, request: &Request, asset: &Asset, headers: HeaderMap) -> bool {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = Response::new("only GET and HEAD are possible here\n");
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            *response.headers_mut() = headers;
             response.headers_mut().insert(HeaderName::from_static("allow"), HeaderValue::from_static("GET, HEAD"));
             return self.respond(lp, response);
         }
@@ -85,7 +91,8 @@ impl Exchange {
         if is_known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
-        *response.headers_mut() = asset.headers.clone();
+        *response.headers_mut() = headers;
+        response.headers_mut().extend(asset.headers.clone());
         self.respond(lp, response)
     }
 }

@@ -75,6 +75,17 @@ impl Exchange {
         is_low
     }
 
+    /// As [`respond`](Self::respond), and closes the connection behind the answer, which says so (RFC 9112, 9.6). For
+    /// clients that have broken the protocol on top of HTTP.
+    pub fn respond_and_close<B: AsRef<[u8]>>(self, lp: &mut Loop, response: Response<B>) -> bool {
+        if self.unstarted_answer(lp).is_some()
+            && let Some(answer) = self.connection(lp).and_then(Connection::current_answer)
+        {
+            answer.keeps_alive = false;
+        }
+        self.respond(lp, response)
+    }
+
     /// Sends an answer of plain text: for errors.
     pub fn respond_text(self, lp: &mut Loop, status: StatusCode, text: impl AsRef<str>) -> bool {
         let mut response = Response::new(text.as_ref().as_bytes().to_vec());
