@@ -50,7 +50,7 @@
 //! | packets that wait for a poll | [`Options::max_queue`], 1 MiB and the longest message | the session ends |
 //! | packets in one answer to a poll | [`MAX_PACKETS`](payload::MAX_PACKETS), 16 | the next poll gets the others |
 //! | packets of a POST in one turn | 1,024 | other connections have their turn |
-//! | the answer to a ping | [`Options::ping_timeout`], 20 s | the session ends |
+//! | the answer to a ping | [`Options::ping_timeout`], 20 s; a packet extends it once | the session ends |
 //! | an upgrade | [`Options::upgrade_timeout`], 10 s | its WebSocket connection is closed |
 //! | sessions | [`Options::max_sessions`], 1,000,000 | 503 with `Retry-After` |
 //! | a session that is closing with packets for polls | 30 s | it ends without them |
@@ -106,7 +106,7 @@ pub struct Session(Key);
 /// Why a session has ended. The texts are Node's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CloseReason {
-    /// The transport has failed, or the client has broken a rule.
+    /// The transport has failed, or the client has broken a rule of it.
     TransportError,
     /// The client has closed the session or its connection.
     TransportClose,
@@ -114,6 +114,8 @@ pub enum CloseReason {
     ForcedClose,
     /// The client has not answered a ping in time.
     PingTimeout,
+    /// The client has sent a packet that could not be parsed.
+    ParseError,
     /// The server is shutting down.
     ServerShuttingDown,
 }
@@ -126,6 +128,7 @@ impl CloseReason {
             CloseReason::TransportClose => "transport close",
             CloseReason::ForcedClose => "forced close",
             CloseReason::PingTimeout => "ping timeout",
+            CloseReason::ParseError => "parse error",
             CloseReason::ServerShuttingDown => "server shutting down",
         }
     }
@@ -162,8 +165,9 @@ pub trait Handler: Any {
     fn allow_request(&mut self, lp: &mut Loop, request: &Request) -> Result<(), String> {
         Ok(())
     }
-    /// The headers of an answer: `is_initial` for the one that opens a session. Those of the protocol can be changed,
-    /// too.
+    /// The headers of an answer to a valid request, also those of an upgrade: `is_initial` for the one that opens a
+    /// session. Those for pages of other origins, the cookie and `Cache-Control` are there already, and can be changed.
+    /// Headers that describe the body follow later.
     #[doc(alias = "initial_headers")]
     #[doc(alias = "headers")]
     fn on_headers(&mut self, lp: &mut Loop, headers: &mut HeaderMap, request: &Request, is_initial: bool) {}
@@ -188,7 +192,8 @@ pub trait Handler: Any {
 /// The options of an engine. The names and defaults are Node's.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The path of the requests; everything below it belongs to the engine. Default: `/engine.io/`.
+    /// The path of the requests, with or without a slash at its end; everything below it belongs to the engine. Default:
+    /// `/engine.io/`.
     pub path: String,
     /// The pause between two pings. Default: 25 s.
     #[doc(alias = "pingInterval")]
@@ -257,6 +262,17 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Checks that the headers of [`cors`](Self::cors) and [`cookie`](Self::cookie) can be sent.
+    ///
+    /// # Errors
+    /// One of them has an invalid value.
+    pub fn check(&self) -> Result<(), InvalidOption> {
+        if let Some(cors) = &self.cors {
+            cors.check()?;
+        }
+        self.cookie.as_ref().map_or(Ok(()), |cookie| cookie.set_cookie("").map(drop))
+    }
+
     fn times(&self) -> Times {
         Times {
             ping_interval: self.ping_interval,
@@ -286,8 +302,12 @@ struct Channels<H> {
 }
 
 impl<H: Handler> Engine<H> {
-    /// Moves `handler` into the loop.
+    /// Moves `handler` into the loop. If [`Options::check`] refuses the options, that is logged as an error, and the
+    /// headers with an invalid value are not sent.
     pub fn new(lp: &mut Loop, options: Options, handler: H) -> Engine<H> {
+        if let Err(error) = options.check() {
+            log::error!(target: "bucle::engine_io", "{error}: the header is left out");
+        }
         let endpoint_options = websocket::Options {
             max_message: options.max_http_buffer_size,
             // The protocol has pings of its own.
@@ -325,10 +345,11 @@ impl<H: Handler> Engine<H> {
         lp.layer::<Registry>().map_or(0, |registry| registry.count(self.number))
     }
 
-    /// Closes all sessions.
+    /// Closes all sessions at once with [`CloseReason::ForcedClose`]. Unlike [`Session::close`] it does not wait for the
+    /// next poll of clients that have none: a poll that waits is answered, a later one is refused.
     pub fn close(self, lp: &mut Loop) {
         for session in self.sessions(lp) {
-            session.close(lp);
+            send::end(lp, session, CloseReason::ForcedClose, "");
         }
     }
 }
@@ -361,13 +382,14 @@ pub fn server_options(options: &Options) -> net::ServerOptions {
 /// For a page beside it, or for other options, see [`Engine::attach`].
 ///
 /// # Errors
-/// As [`net::listen`].
+/// As [`net::listen`], or as [`Options::check`].
 pub fn listen<H: Handler>(
     lp: &mut Loop,
     on: impl Into<Listen>,
     options: Options,
     handler: H,
 ) -> Result<Server<Http<Attached<H, NotFound>>>> {
+    options.check()?;
     let (http_options, server_options) = (http_options(&options), server_options(&options));
     let engine = Engine::new(lp, options, handler);
     net::listen_with(lp, on, server_options, Http::new(http_options, engine.attach(NotFound)))

@@ -17,6 +17,7 @@ impl<H: Handler> websocket::Handler for Channels<H> {
         let Some(state) = registry.get_mut(session) else { return };
         if state.machine.transport() == Transport::WebSocket
             && state.is_open()
+            && !state.machine.awaits_pong()
             && let Message::Text(text) = message
             && let Some(text) = text.strip_prefix('4')
         {
@@ -77,7 +78,7 @@ impl<H: Handler> Channels<H> {
         if state.machine.transport() == Transport::WebSocket {
             return match packet {
                 Ok(packet) => self.receive(lp, session, &packet),
-                Err(_) => end(lp, session, CloseReason::TransportError, "a packet could not be parsed"),
+                Err(error) => end(lp, session, CloseReason::ParseError, error.reason),
             };
         }
         let reaction = match packet {

@@ -40,8 +40,14 @@ impl InvalidOption {
 
 impl fmt::Display for InvalidOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the option {} is invalid", self.option)
+        write!(f, "the option {} has a value that cannot be sent in a header", self.option)
     }
 }
 
 impl error::Error for InvalidOption {}
+
+impl From<InvalidOption> for crate::Error {
+    fn from(error: InvalidOption) -> crate::Error {
+        crate::Error::custom("E_INVALID_OPTION", error.to_string())
+    }
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::http::Asset;
 use crate::{Error, Result};
@@ -24,12 +24,12 @@ const NAMES: [&str; 8] = [
 /// The type of scripts.
 const SCRIPT: &str = "application/javascript; charset=utf-8";
 
-/// Scripts in memory, by their name. Cheap to clone.
+/// Scripts in memory, by their name. Cheap to clone, also for other threads.
 ///
 /// A page loads `/socket.io/socket.io.js` from the server that it connects to, so that client and server fit.
 #[derive(Clone, Default)]
 pub struct ClientFiles {
-    files: Rc<HashMap<Cow<'static, str>, Asset>>,
+    files: Arc<HashMap<Cow<'static, str>, Asset>>,
 }
 
 impl ClientFiles {
@@ -53,7 +53,7 @@ impl ClientFiles {
         if files.is_empty() {
             return Err(unreadable(folder, "it has no socket.io.js; take the folder `dist` of socket.io-client"));
         }
-        Ok(ClientFiles { files: Rc::new(files) })
+        Ok(ClientFiles { files: Arc::new(files) })
     }
 
     /// Adds a script, or replaces one. For a program that has its scripts in the executable:
@@ -64,7 +64,7 @@ impl ClientFiles {
         name: impl Into<Cow<'static, str>>,
         text: impl Into<Cow<'static, str>>,
     ) -> ClientFiles {
-        Rc::make_mut(&mut self.files).insert(name.into(), Asset::new(SCRIPT, text));
+        Arc::make_mut(&mut self.files).insert(name.into(), Asset::new(SCRIPT, text));
         self
     }
 

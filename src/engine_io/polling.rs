@@ -1,6 +1,6 @@
 //! The two requests of a session that polls: a GET waits for packets, and a POST brings some.
 
-use ::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use ::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, VARY};
 
 use super::packet::{PacketType, Queued};
 use super::payload::{self, MAX_PACKETS, PayloadDecoder};
@@ -25,12 +25,12 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html");
 impl<H: Handler> Channels<H> {
     /// A GET of a session has arrived.
     pub(super) fn poll(&mut self, lp: &mut Loop, session: Session, exchange: Exchange, request: &Request) {
-        let headers = self.headers(lp, request, false);
-        let Some(state) = get_mut(lp, session) else { return };
-        if state.poll.is_some() {
+        if get_mut(lp, session).is_some_and(|state| state.poll.is_some()) {
             end(lp, session, CloseReason::TransportError, "two polls at a time");
-            return respond(lp, exchange, StatusCode::BAD_REQUEST, headers, None, b"");
+            return self.refuse_with(lp, exchange, request, StatusCode::BAD_REQUEST);
         }
+        let headers = self.headers(lp, request, None);
+        let Some(state) = get_mut(lp, session) else { return };
         state.poll = Some(Box::new(Poll { exchange, headers, encoding: compress::negotiate(request.headers()) }));
         exchange.socket().set_entry(lp, Serves(session));
         if get_mut(lp, session).is_some_and(|state| !state.queue.is_empty()) {
@@ -60,9 +60,18 @@ impl<H: Handler> Channels<H> {
 
     /// The session has ended: answers a waiting poll for the last time.
     pub(super) fn answer_last_poll(&mut self, lp: &mut Loop, session: Session, reason: CloseReason) {
-        let Some(poll) = get_mut(lp, session).and_then(|state| state.poll.take()) else { return };
-        let kind = if reason == CloseReason::TransportClose { PacketType::Noop } else { PacketType::Close };
-        self.answer(lp, session, *poll, &[Queued::text(kind, "")]);
+        let Some(state) = get_mut(lp, session) else { return };
+        let Some(poll) = state.poll.take() else { return };
+        let (mut packets, kind) = match reason {
+            CloseReason::TransportClose => (Vec::new(), PacketType::Noop),
+            // What was sent before the end is sent.
+            CloseReason::ForcedClose | CloseReason::ServerShuttingDown => {
+                (state.queue.take(MAX_PACKETS - 1), PacketType::Close)
+            }
+            _ => (Vec::new(), PacketType::Close),
+        };
+        packets.push(Queued::text(kind, ""));
+        self.answer(lp, session, *poll, &packets);
     }
 
     /// The session has ended: answers a POST whose packets are not all delivered.
@@ -84,33 +93,30 @@ impl<H: Handler> Channels<H> {
         let (content_type, body) = payload_of(state, packets);
         let mut headers = headers;
         headers.insert(CONTENT_TYPE, content_type);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         respond(lp, exchange, StatusCode::OK, headers, compression(&options, encoding, body.len()), &body);
     }
 
     /// A POST of a session has begun, and its body is still to come.
     pub(super) fn begin_post(&mut self, lp: &mut Loop, session: Session, exchange: Exchange, request: &Request) {
-        let headers = self.headers(lp, request, false);
         let registry = lp.layer_mut::<Registry>();
         let Some(state) = registry.get(session) else { return };
         let limit = registry.options(state.engine).max_http_buffer_size;
-        let Some(state) = registry.get_mut(session) else { return };
         if state.post.is_some() {
             end(lp, session, CloseReason::TransportError, "two posts at a time");
-            return respond(lp, exchange, StatusCode::BAD_REQUEST, headers, None, b"");
+            return self.refuse_with(lp, exchange, request, StatusCode::BAD_REQUEST);
         }
         let length = request.header("content-length").and_then(|length| length.parse::<usize>().ok());
         if length.is_some_and(|length| length > limit) {
             end(lp, session, CloseReason::TransportError, "the body is too large");
-            return respond(lp, exchange, StatusCode::PAYLOAD_TOO_LARGE, headers, None, b"");
+            return self.refuse_with(lp, exchange, request, StatusCode::PAYLOAD_TOO_LARGE);
         }
+        let Some(state) = registry.get_mut(session) else { return };
         state.post = Some(Box::new(Post::Receiving(exchange)));
         exchange.socket().set_entry(lp, Serves(session));
     }
 
     /// A POST of a session has arrived, with its body.
     pub(super) fn post(&mut self, lp: &mut Loop, session: Session, exchange: Exchange, request: &Request) {
-        let headers = self.headers(lp, request, false);
         let registry = lp.layer_mut::<Registry>();
         let Some(state) = registry.get(session) else { return };
         let is_expected = match state.post.as_deref() {
@@ -134,21 +140,22 @@ impl<H: Handler> Channels<H> {
             false => Ok(request.body().to_vec()),
             true => jsonp::unwrap_form(request.body()).map(String::into_bytes),
         };
-        let (status, description) = match (refused, body) {
+        let (status, reason, description) = match (refused, body) {
             (None, Ok(body)) => {
                 let decoder = PayloadDecoder::new(revision, body, is_binary);
+                let headers = self.headers(lp, request, None);
                 if let Some(state) = get_mut(lp, session) {
                     state.post = Some(Box::new(Post::Reading { exchange, headers, decoder }));
                 }
                 exchange.socket().set_entry(lp, Serves(session));
                 return self.read_on(lp, session);
             }
-            (Some(refused), _) => refused,
-            (None, Err(_)) => (StatusCode::BAD_REQUEST, "a payload could not be parsed"),
+            (Some((status, description)), _) => (status, CloseReason::TransportError, description),
+            (None, Err(error)) => (StatusCode::BAD_REQUEST, CloseReason::ParseError, error.reason),
         };
         exchange.socket().take_entry::<Serves>(lp);
-        end(lp, session, CloseReason::TransportError, description);
-        respond(lp, exchange, status, headers, None, b"");
+        end(lp, session, reason, description);
+        self.refuse_with(lp, exchange, request, status);
     }
 
     /// Delivers packets of a POST, and answers it behind the last one.
@@ -169,9 +176,9 @@ impl<H: Handler> Channels<H> {
                     return respond(lp, exchange, status, headers, None, body);
                 }
                 Some(Ok(packet)) => self.receive(lp, session, &packet),
-                Some(Err(_)) => {
+                Some(Err(error)) => {
                     status = StatusCode::BAD_REQUEST;
-                    end(lp, session, CloseReason::TransportError, "a payload could not be parsed");
+                    end(lp, session, CloseReason::ParseError, error.reason);
                 }
             }
         }
@@ -209,15 +216,32 @@ impl<H: Handler> Channels<H> {
         }
     }
 
-    /// The headers of an answer beside those of its payload: for pages of other origins, and those of the program.
-    pub(super) fn headers(&mut self, lp: &mut Loop, request: &Request, is_initial: bool) -> HeaderMap {
+    /// The headers of an answer for pages of other origins. Every answer has them.
+    pub(super) fn cors_headers(&self, lp: &mut Loop, request: &Request) -> HeaderMap {
         let options = lp.layer_mut::<Registry>().options(self.engine);
-        let mut headers = HeaderMap::new();
-        if let Some(cors) = &options.cors {
-            headers.extend(cors.headers(request.header("origin")));
+        let cors = options.cors.as_ref().map(|cors| cors.headers(request.header("origin")));
+        cors.into_iter().flatten().collect()
+    }
+
+    /// The headers of an answer to a valid request beside those of its body. `opens` is the session that it opens.
+    pub(super) fn headers(&mut self, lp: &mut Loop, request: &Request, opens: Option<Session>) -> HeaderMap {
+        let mut headers = self.cors_headers(lp, request);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let options = lp.layer_mut::<Registry>().options(self.engine);
+        if let Some(id) = opens.and_then(|session| session.id(lp))
+            && let Some(cookie) = &options.cookie
+            && let Ok(cookie) = cookie.set_cookie(id.as_str())
+        {
+            headers.insert(SET_COOKIE, cookie);
         }
-        self.handler.on_headers(lp, &mut headers, request, is_initial);
+        self.handler.on_headers(lp, &mut headers, request, opens.is_some());
         headers
+    }
+
+    /// Answers a request of a session with a status and no body.
+    fn refuse_with(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request, status: StatusCode) {
+        let headers = self.cors_headers(lp, request);
+        respond(lp, exchange, status, headers, None, b"");
     }
 }
 

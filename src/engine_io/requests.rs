@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 
 use super::errors::{ConnectionError, ErrorCode};
 use super::packet::{PacketType, Queued, open_packet};
@@ -11,8 +11,8 @@ use super::registry::{self, Poll, Registry, get_mut};
 use super::session::{Machine, Transport};
 use super::{Channels, Engine, Handler, Opening, Options, Revision, Session, jsonp, query};
 use crate::Loop;
-use crate::http::{Exchange, HeaderMap, HeaderValue, Method, Request, StatusCode, compress};
-use crate::websocket::{CloseCode, Endpoint, WebSocket};
+use crate::http::{Exchange, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, compress};
+use crate::websocket::{Accept, CloseCode, Endpoint, WebSocket};
 
 /// The parts of the query that belong to the protocol.
 struct Query<'a> {
@@ -20,19 +20,24 @@ struct Query<'a> {
     sid: Option<Cow<'a, str>>,
     revision: Revision,
     wants_base64: bool,
-    jsonp: Option<String>,
+    /// The client polls with scripts.
+    is_jsonp: bool,
+    /// The number of the callback function of such a client.
+    callback: Option<String>,
 }
 
 impl Query<'_> {
     fn of(request: &Request) -> Query<'_> {
         let text = request.query().unwrap_or_default();
+        let j = query::get(text, "j");
         Query {
             transport: query::get(text, "transport").and_then(|name| Transport::parse(&name)),
             // Node takes an empty id for none.
             sid: query::get(text, "sid").filter(|sid| !sid.is_empty()),
             revision: Revision::from_query(query::get(text, "EIO").as_deref()),
             wants_base64: query::get(text, "b64").is_some_and(|value| !value.is_empty()),
-            jsonp: query::get(text, "j").and_then(|j| jsonp::callback(&j)),
+            is_jsonp: j.is_some(),
+            callback: j.and_then(|j| jsonp::callback(&j)),
         }
     }
 }
@@ -110,9 +115,14 @@ impl<H: Handler> Channels<H> {
             let Some(session) = registry.find(self.engine, sid) else {
                 return error(ErrorCode::UnknownSid, "");
             };
-            let is_its_transport = registry.get(session).is_some_and(|state| state.machine.transport() == transport);
-            if !is_upgrade && !is_its_transport {
+            let Some(state) = registry.get(session) else {
+                return error(ErrorCode::UnknownSid, "");
+            };
+            if !is_upgrade && state.machine.transport() != transport {
                 return error(ErrorCode::BadRequest, "the session has another transport");
+            }
+            if state.machine.revision() != query.revision {
+                return error(ErrorCode::BadRequest, "the session has another protocol revision");
             }
             return Ok(Verified::Of(session));
         }
@@ -127,6 +137,9 @@ impl<H: Handler> Channels<H> {
         }
         if query.revision == Revision::V3 && !options.allow_eio3 {
             return error(ErrorCode::UnsupportedProtocolVersion, "");
+        }
+        if transport == Transport::Polling && query.is_jsonp && query.callback.is_none() {
+            return error(ErrorCode::BadRequest, "the callback of JSONP has no number");
         }
         Ok(Verified::Opens(query.revision))
     }
@@ -152,12 +165,13 @@ impl<H: Handler> Channels<H> {
     /// A whole request that is no upgrade.
     fn request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
         let options = self.options(lp);
-        let name = request.path().strip_prefix(options.path.as_str());
-        if let Some(file) = name.and_then(|name| options.client_files.get(name)) {
-            exchange.serve(lp, request, file);
+        if request.method() == Method::OPTIONS && self.preflight(lp, exchange, request) {
             return;
         }
-        if request.method() == Method::OPTIONS && self.preflight(lp, exchange, request) {
+        let name = request.path().strip_prefix(options.path.as_str());
+        if let Some(file) = name.and_then(|name| options.client_files.get(name)) {
+            let headers = self.cors_headers(lp, request);
+            exchange.serve_with(lp, request, file, headers);
             return;
         }
         let query = Query::of(request);
@@ -167,7 +181,7 @@ impl<H: Handler> Channels<H> {
                 Method::GET => self.poll(lp, session, exchange, request),
                 Method::POST => self.post(lp, session, exchange, request),
                 _ => {
-                    let headers = self.headers(lp, request, false);
+                    let headers = self.cors_headers(lp, request);
                     respond(lp, exchange, StatusCode::INTERNAL_SERVER_ERROR, headers, None, b"");
                 }
             },
@@ -192,7 +206,7 @@ impl<H: Handler> Channels<H> {
         // Its session may have ended while its body was on the way.
         exchange.socket().take_entry::<Serves>(lp);
         self.handler.on_connection_error(lp, error, request);
-        let mut headers = self.headers(lp, request, false);
+        let mut headers = self.cors_headers(lp, request);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         respond(lp, exchange, error.status(), headers, None, error.body().as_bytes());
     }
@@ -217,7 +231,7 @@ impl<H: Handler> Channels<H> {
             Ok(session) => Some(session),
             Err(error) => {
                 log::warn!(target: "bucle::engine_io", "{}: {error}", exchange.socket());
-                let mut headers = self.headers(lp, request, false);
+                let mut headers = self.cors_headers(lp, request);
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
                 respond(lp, exchange, StatusCode::SERVICE_UNAVAILABLE, headers, None, b"");
                 None
@@ -253,17 +267,10 @@ impl<H: Handler> Channels<H> {
     ) {
         let Some(session) = self.add(lp, exchange, request, revision, Transport::Polling) else { return };
         if let Some(state) = get_mut(lp, session) {
-            state.supports_binary = !query.wants_base64 && query.jsonp.is_none();
-            state.jsonp = query.jsonp.as_deref().map(Box::from);
+            state.supports_binary = !query.wants_base64 && !query.is_jsonp;
+            state.jsonp = query.callback.as_deref().map(Box::from);
         }
-        let mut headers = self.headers(lp, request, true);
-        let options = self.options(lp);
-        if let (Some(cookie), Some(id)) = (&options.cookie, session.id(lp)) {
-            match cookie.set_cookie(id.as_str()) {
-                Ok(value) => drop(headers.append(SET_COOKIE, value)),
-                Err(error) => log::error!(target: "bucle::engine_io", "{error}"),
-            }
-        }
+        let headers = self.headers(lp, request, Some(session));
         let open = Queued::text(PacketType::Open, self.open_packet(lp, session, Transport::Polling));
         let encoding = compress::negotiate(request.headers());
         // As in Node, the first answer has nothing but the open packet.
@@ -292,7 +299,7 @@ impl<H: Handler> Channels<H> {
         };
         match verified {
             Verified::Of(session) => {
-                let Some(ws) = accept(lp, endpoint, exchange, request) else { return };
+                let Some(ws) = self.accept(lp, endpoint, exchange, request, false) else { return };
                 let options = self.options(lp);
                 let now = lp.now();
                 let registry = lp.layer_mut::<Registry>();
@@ -310,7 +317,7 @@ impl<H: Handler> Channels<H> {
             }
             Verified::Opens(revision) => {
                 let Some(session) = self.add(lp, exchange, request, revision, Transport::WebSocket) else { return };
-                let Some(ws) = accept(lp, endpoint, exchange, request) else {
+                let Some(ws) = self.accept(lp, endpoint, exchange, request, true) else {
                     return self.remove_unopened(lp, session);
                 };
                 let registry = lp.layer_mut::<Registry>();
@@ -335,21 +342,27 @@ impl<H: Handler> Channels<H> {
         registry.remove(session);
     }
 
-    /// Answers an upgrade that is refused: in Node with 400 and the message.
+    /// Accepts a WebSocket connection. `None` if its handshake is not valid; then it is answered.
+    fn accept(
+        &mut self,
+        lp: &mut Loop,
+        endpoint: Endpoint<Channels<H>>,
+        exchange: Exchange,
+        request: &Request,
+        is_initial: bool,
+    ) -> Option<WebSocket> {
+        let handshake = endpoint.handshake(lp, exchange, request)?;
+        let mut headers = self.cors_headers(lp, request);
+        self.handler.on_headers(lp, &mut headers, request, is_initial);
+        handshake.accept_with(lp, Accept { headers, ..Accept::default() })
+    }
+
+    /// Answers an upgrade that is refused as Node does: with 400 and the message, and closes the connection.
     fn refuse_upgrade(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request, error: &ConnectionError) {
         self.handler.on_connection_error(lp, error, request);
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        respond(lp, exchange, StatusCode::BAD_REQUEST, headers, None, error.message.as_bytes());
+        let mut response = Response::new(error.message.as_bytes());
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        exchange.respond_and_close(lp, response);
     }
-}
-
-/// Accepts a WebSocket connection. `None` if its handshake is not valid; then it is answered.
-fn accept<H: Handler>(
-    lp: &mut Loop,
-    endpoint: Endpoint<Channels<H>>,
-    exchange: Exchange,
-    request: &Request,
-) -> Option<WebSocket> {
-    endpoint.handshake(lp, exchange, request)?.accept(lp)
 }

@@ -195,7 +195,7 @@ pub(super) fn send_frame(
 }
 
 /// Ends a session now. `on_close` follows in a tick.
-pub(super) fn end(lp: &mut Loop, session: Session, reason: CloseReason, description: &'static str) {
+pub(crate) fn end(lp: &mut Loop, session: Session, reason: CloseReason, description: &'static str) {
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.get_mut(session).filter(|state| !state.has_ended()) else { return };
     state.stage = Stage::Closed(reason, description);

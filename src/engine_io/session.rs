@@ -14,7 +14,9 @@
 //! | 4 | sends a ping `ping_interval` after the last pong | `ping_timeout` after a ping that has no answer |
 //! | 3 | answers the client's pings | `ping_interval + ping_timeout` after the last ping of the client |
 //!
-//! Other packets do not count as a sign of life, as in Node.
+//! Other packets are no answer to a ping. As in Node, the first one that arrives between a ping and its pong gives the
+//! client the whole `ping_timeout` again, once for each ping: on a slow connection a long message may be in front of
+//! the pong.
 //!
 //! # Polling
 //!
@@ -76,7 +78,9 @@ pub struct Machine {
 enum Heartbeat {
     /// Revision 4: the next ping.
     PingAt(Instant),
-    /// The peer must have shown that it is alive by then.
+    /// Revision 4: the pong must have arrived by then.
+    PongBy { at: Instant, is_extended: bool },
+    /// Revision 3: the next ping of the client must have arrived by then.
     DeadAt(Instant),
 }
 
@@ -152,8 +156,17 @@ impl Machine {
         self.probe.is_some()
     }
 
+    /// Whether a ping has no answer yet. Otherwise [`receive`](Self::receive) changes nothing for a message.
+    #[inline]
+    pub fn awaits_pong(&self) -> bool {
+        matches!(self.heartbeat, Heartbeat::PongBy { .. })
+    }
+
     /// A packet has arrived on the transport of the session.
     pub fn receive<'a>(&mut self, now: Instant, packet: &Packet<'a>, times: &Times) -> Reaction<'a> {
+        if let Heartbeat::PongBy { is_extended: false, .. } = self.heartbeat {
+            self.heartbeat = Heartbeat::PongBy { at: now + times.ping_timeout, is_extended: true };
+        }
         match (packet.kind, self.revision) {
             (PacketType::Message, _) => Reaction::Message(packet.data),
             (PacketType::Pong, Revision::V4) => {
@@ -207,7 +220,8 @@ impl Machine {
 
     /// When [`expire`](Self::expire) must be called.
     pub fn deadline(&self) -> Instant {
-        let (Heartbeat::PingAt(heartbeat) | Heartbeat::DeadAt(heartbeat)) = self.heartbeat;
+        let (Heartbeat::PingAt(heartbeat) | Heartbeat::PongBy { at: heartbeat, .. } | Heartbeat::DeadAt(heartbeat)) =
+            self.heartbeat;
         match self.probe {
             None => heartbeat,
             Some(probe) => heartbeat.min(probe.closes_at).min(probe.release_at.unwrap_or(probe.closes_at)),
@@ -218,10 +232,10 @@ impl Machine {
     pub fn expire(&mut self, now: Instant, times: &Times) -> Option<Due> {
         match self.heartbeat {
             Heartbeat::PingAt(at) if at <= now => {
-                self.heartbeat = Heartbeat::DeadAt(now + times.ping_timeout);
+                self.heartbeat = Heartbeat::PongBy { at: now + times.ping_timeout, is_extended: false };
                 return Some(Due::Ping);
             }
-            Heartbeat::DeadAt(at) if at <= now => return Some(Due::PingTimeout),
+            Heartbeat::PongBy { at, .. } | Heartbeat::DeadAt(at) if at <= now => return Some(Due::PingTimeout),
             _ => {}
         }
         let probe = self.probe.as_mut()?;

@@ -137,6 +137,7 @@ impl engine_io::Handler for Door {
             CloseReason::TransportClose => DisconnectReason::TransportClose,
             CloseReason::ForcedClose => DisconnectReason::ForcedClose,
             CloseReason::PingTimeout => DisconnectReason::PingTimeout,
+            CloseReason::ParseError => DisconnectReason::ParseError,
             CloseReason::ServerShuttingDown => DisconnectReason::ServerShuttingDown,
         };
         let Some(client) = lp.layer_mut::<Registry>().remove_client(session) else { return };

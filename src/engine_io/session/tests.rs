@@ -41,12 +41,47 @@ fn revision_4_ends_when_a_ping_has_no_answer() {
 }
 
 #[test]
-fn messages_are_no_answer_to_a_ping() {
+fn the_first_packet_after_a_ping_extends_the_time_for_its_pong_once() {
     let start = Instant::now();
     let mut machine = polling(start, Revision::V4);
+    assert!(!machine.awaits_pong());
     assert_eq!(machine.expire(after(start, 25.0), &TIMES), Some(Due::Ping));
+    assert!(machine.awaits_pong());
     let message = packet(PacketType::Message, "hola");
     assert_eq!(machine.receive(after(start, 44.0), &message, &TIMES), Reaction::Message(Data::Text("hola")));
+    assert_eq!(machine.deadline(), after(start, 64.0));
+    machine.receive(after(start, 60.0), &message, &TIMES);
+    assert_eq!(machine.expire(after(start, 63.9), &TIMES), None);
+    assert_eq!(machine.expire(after(start, 64.0), &TIMES), Some(Due::PingTimeout));
+}
+
+#[test]
+fn the_time_for_each_pong_can_be_extended() {
+    let start = Instant::now();
+    let mut machine = polling(start, Revision::V4);
+    let message = packet(PacketType::Message, "hola");
+    for ping in [25.0, 60.0] {
+        assert_eq!(machine.expire(after(start, ping), &TIMES), Some(Due::Ping));
+        machine.receive(after(start, ping + 5.0), &message, &TIMES);
+        assert_eq!(machine.deadline(), after(start, ping + 25.0));
+        machine.receive(after(start, ping + 10.0), &packet(PacketType::Pong, ""), &TIMES);
+        assert_eq!(machine.deadline(), after(start, ping + 35.0));
+    }
+}
+
+#[test]
+fn messages_before_a_ping_change_nothing() {
+    let start = Instant::now();
+    let mut machine = polling(start, Revision::V4);
+    machine.receive(after(start, 24.0), &packet(PacketType::Message, "hola"), &TIMES);
+    assert_eq!(machine.deadline(), after(start, 25.0));
+}
+
+#[test]
+fn messages_are_no_sign_of_life_in_revision_3() {
+    let start = Instant::now();
+    let mut machine = polling(start, Revision::V3);
+    machine.receive(after(start, 44.0), &packet(PacketType::Message, "hola"), &TIMES);
     assert_eq!(machine.expire(after(start, 45.0), &TIMES), Some(Due::PingTimeout));
 }
 
