@@ -52,7 +52,8 @@
 //! | attachments of a packet | 10 | `parse error`, and the session is closed |
 //! | depth of its JSON | 64 | the same |
 //! | number of an acknowledgement | 2^53 − 1 | the same |
-//! | name of a namespace | 256 bytes | the same |
+//! | name of a namespace | 256 bytes; with the query of a client of version 2: 4096 | the same |
+//! | attachments of a packet together | [`max_http_buffer_size`](engine_io::Options::max_http_buffer_size), 1 MB; in Node: each of them | the same |
 //! | namespaces of a client | 32 | the session is closed |
 //! | events of a client in one turn | 1,024 | other clients have their turn |
 //! | time to join a namespace | [`Options::connect_timeout`], 45 s | the session is closed |
@@ -148,6 +149,13 @@ impl Default for Options {
 /// Connection state recovery: a client that was lost and comes back in time has its id, rooms and data again, and gets
 /// the events that it has missed.
 ///
+/// As in Node each event that wants no acknowledgement gets a further last argument, its offset. A volatile event, which
+/// is not kept, gets one only if its last argument is a string, or it has none: without it clients would take that
+/// string for an offset.
+///
+/// A client may come back before the server has noticed that its connection is broken. Then the old socket is
+/// disconnected first, with `transport close`. In Node such a client is not recovered.
+///
 /// Source: [Node: connection state recovery](https://socket.io/docs/v4/connection-state-recovery).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveryOptions {
@@ -196,7 +204,8 @@ impl Server {
             on_connection_error: None,
             adapters: None,
         });
-        let engine = Engine::new(lp, engine_options, Door { server: number });
+        let max_attached = engine_options.max_http_buffer_size;
+        let engine = Engine::new(lp, engine_options, Door { server: number, max_attached });
         let main = named(lp, number, "/");
         Server { number, main, engine }
     }
@@ -283,8 +292,8 @@ impl Server {
     pub fn close(self, lp: &mut Loop) {
         for session in self.engine.sessions(lp) {
             door::end_all(lp, session, DisconnectReason::ServerShuttingDown);
-            session.close(lp);
         }
+        self.engine.close(lp);
         cluster::close_all(lp, self.number);
     }
 }
@@ -329,8 +338,9 @@ pub type HttpServer = net::Server<Http<Attached<Door, NotFound>>>;
 /// For a page beside it, or for other options, see [`Server::attach`].
 ///
 /// # Errors
-/// As [`net::listen`].
+/// As [`net::listen`], or as [`engine_io::Options::check`].
 pub fn listen(lp: &mut Loop, on: impl Into<Listen>, options: Options) -> Result<(HttpServer, Server)> {
+    options.engine.check()?;
     let io = Server::new(lp, options.clone());
     let http = listen_with(lp, on, &options, io.attach(NotFound))?;
     Ok((http, io))

@@ -50,9 +50,12 @@ pub(super) fn deliver(
     let registry = lp.layer_mut::<Registry>();
     let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
     let offset = if flags.is_volatile { None } else { recover::next_offset(lp, namespace) };
-    let Some(encoded) = encode::encode(lp, &nsp, None, name, arguments, offset.as_deref()) else {
+    let Some(mut encoded) = encode::encode(lp, &nsp, None, name, arguments, offset.as_deref()) else {
         return Sent::default();
     };
+    if flags.is_volatile {
+        recover::guard(lp, namespace, &mut encoded);
+    }
     let mut sockets = mem::take(&mut lp.layer_mut::<Registry>().scratch.sockets);
     sockets.clear();
     select(lp, namespace, target, &mut sockets);

@@ -28,9 +28,17 @@ use crate::{Key, Kind, Loop};
 /// How many namespaces a client may join.
 const MAX_NAMESPACES: usize = 32;
 
+/// The bytes of the name of a namespace.
+const MAX_NAMESPACE: usize = 256;
+
+/// The bytes of such a name with its query, in which clients of version 2 send their tokens.
+const MAX_NAMESPACE_WITH_QUERY: usize = 4096;
+
 /// The engine's handler of a server.
 pub struct Door {
     pub(super) server: u32,
+    /// How many bytes the attachments of a packet may have together.
+    pub(super) max_attached: usize,
 }
 
 impl engine_io::Handler for Door {
@@ -62,18 +70,20 @@ impl engine_io::Handler for Door {
 
     fn on_open(&mut self, lp: &mut Loop, session: Session, opening: Opening<'_>) {
         let handshake = Rc::new(Handshake::new(opening.request, opening.address));
+        let Some(revision) = session.revision(lp) else { return };
         let registry = lp.layer_mut::<Registry>();
         let limit = registry.servers[self.server as usize].options.connect_timeout;
         registry.add_client(Client {
             session,
             server: self.server,
             handshake,
+            revision,
             sockets: Vec::new(),
             reconstructor: None,
             timer: None,
             burst: Burst::default(),
         });
-        if session.revision(lp) == Some(Revision::V3) {
+        if revision == Revision::V3 {
             // A client of version 2 is in the main namespace without asking for it.
             connect(lp, session, "/", None);
             return;
@@ -92,9 +102,16 @@ impl engine_io::Handler for Door {
         let burst = &mut client.burst;
         *burst = Burst { turn, events: if burst.turn == turn { burst.events + 1 } else { 0 } };
         let is_burst = burst.events >= EVENTS_AT_ONCE;
-        let limits = packet::Limits::default();
         match message {
             Message::Text(text) => {
+                let limits = packet::Limits {
+                    max_namespace: match client.revision {
+                        Revision::V3 => MAX_NAMESPACE_WITH_QUERY,
+                        Revision::V4 => MAX_NAMESPACE,
+                    },
+                    max_bytes: self.max_attached.saturating_add(text.len()),
+                    ..packet::Limits::default()
+                };
                 // Only a client whose packet waits for attachments has a reconstructor.
                 let mut reconstructor = client.reconstructor.take().unwrap_or_default();
                 match reconstructor.text(text, &limits) {
@@ -240,6 +257,9 @@ fn receive_connect(lp: &mut Loop, session: Session, packet: &Packet<'_>) {
     }
     // A client of version 2 gives its credentials in the query of the namespace.
     let (name, text) = packet.namespace.split_once('?').unwrap_or((packet.namespace, ""));
+    if name.len() > MAX_NAMESPACE {
+        return fail(lp, session, "the name of the namespace is too long");
+    }
     let auth: serde_json::Map<_, _> =
         query::pairs(text).map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
     let auth = serde_json::Value::Object(auth).to_string();
@@ -262,9 +282,18 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
     if client.sockets.iter().any(|(joined, _)| *joined == namespace) {
         return refuse(lp, session, "a second CONNECT for a namespace");
     }
-    let is_version_2 = session.revision(lp) == Some(Revision::V3);
+    let is_version_2 = client.revision == Revision::V3;
     let Some(engine_id) = session.id(lp) else { return };
-    let restored = if is_version_2 { None } else { recover::restore(lp, namespace, auth) };
+    let credentials = if is_version_2 { None } else { recover::credentials(lp, namespace, auth) };
+    if let Some(credentials) = &credentials
+        && let Some(lost) = recover::live_socket(lp, namespace, credentials)
+    {
+        end_lost(lp, lost);
+        if !session.is_open(lp) || lp.layer_mut::<Registry>().namespace(namespace).is_none() {
+            return;
+        }
+    }
+    let restored = credentials.and_then(|credentials| recover::restore(lp, namespace, &credentials));
     let registry = lp.layer_mut::<Registry>();
     let id = match &restored {
         Some(restored) => restored.id.clone(),
@@ -309,7 +338,21 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
     if let Some(client) = registry.client_mut(session) {
         client.sockets.push((namespace, socket));
     }
+    if let (Some(pid), Some(state)) = (pid, registry.namespace_mut(namespace)) {
+        state.by_pid.insert(pid, socket);
+    }
     if skips { connected(lp, socket) } else { run_middlewares(lp, socket.0) }
+}
+
+/// A client has come back on another connection: the old one is broken, and the server has not noticed it yet.
+fn end_lost(lp: &mut Loop, lost: Socket) {
+    let Some(session) = lost.session(lp) else { return };
+    for socket in sockets_of(lp, session) {
+        if begin_end(lp, socket, DisconnectReason::TransportClose) {
+            end(lp, socket.0);
+        }
+    }
+    engine_io::send::end(lp, session, CloseReason::TransportClose, "its client has come back");
 }
 
 /// The namespace of a name. One that a predicate accepts is made.
@@ -352,6 +395,7 @@ pub(super) fn add_namespace(
         operations: Default::default(),
         recovery,
         recovery_timer: None,
+        by_pid: Default::default(),
         adapter: None,
     }))
 }
@@ -414,8 +458,12 @@ impl Next {
         if !matches!(state.stage, Stage::Connecting { next, .. } if next == self.number) {
             return;
         }
-        let (session, namespace) = (state.session, state.namespace);
-        let Some(name) = registry.namespace(namespace).map(|state| state.name.clone()) else { return };
+        let (session, namespace, pid) = (state.session, state.namespace, state.pid);
+        let Some(state) = registry.namespace_mut(namespace) else { return };
+        let name = state.name.clone();
+        if let Some(pid) = pid {
+            state.by_pid.remove(&pid);
+        }
         if let Some(client) = registry.client_mut(session) {
             client.sockets.retain(|(_, socket)| *socket != self.socket);
         }
@@ -478,13 +526,19 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
         return false;
     }
     state.stage = Stage::Disconnected(reason);
-    let (session, namespace) = (state.session, state.namespace);
+    let (session, namespace, pid) = (state.session, state.namespace, state.pid);
+    if let (Some(pid), Some(state)) = (pid, registry.namespace_mut(namespace)) {
+        state.by_pid.remove(&pid);
+    }
     if let Some(client) = registry.client_mut(session) {
         client.sockets.retain(|(_, other)| *other != socket);
     }
     if was != Stage::Connected {
         // The program has not heard of it.
-        registry.remove_socket(socket);
+        if reason.is_recoverable() {
+            recover::persist_again(lp, socket);
+        }
+        lp.layer_mut::<Registry>().remove_socket(socket);
         lp.layer_mut::<Registry>().remove_if_empty(namespace);
         return false;
     }

@@ -42,21 +42,51 @@ pub(super) fn skips_middlewares(registry: &Registry, server: u32) -> bool {
     registry.servers[server as usize].options.recovery.as_ref().is_some_and(|options| options.skip_middlewares)
 }
 
+/// What a client sends to come back.
+pub(super) struct Credentials {
+    pid: Id,
+    offset: Option<String>,
+}
+
+/// The credentials in the data of a CONNECT. `None` if it has none, or the namespace keeps nothing.
+pub(super) fn credentials(lp: &mut Loop, namespace: Namespace, auth: Option<&str>) -> Option<Credentials> {
+    lp.layer_mut::<Registry>().namespace(namespace)?.recovery.as_ref()?;
+    let auth: Value = serde_json::from_str(auth?).ok()?;
+    let offset = auth.get("offset").and_then(Value::as_str).map(str::to_owned);
+    Some(Credentials { pid: Id::parse(auth.get("pid")?.as_str()?)?, offset })
+}
+
+/// The socket of a client that comes back before the server has noticed that its connection is broken.
+pub(super) fn live_socket(lp: &mut Loop, namespace: Namespace, credentials: &Credentials) -> Option<Socket> {
+    lp.layer_mut::<Registry>().namespace(namespace)?.by_pid.get(&credentials.pid).copied()
+}
+
 /// The client that comes back with these credentials. `None` if there is none, or it has missed what is not kept.
-pub(super) fn restore(lp: &mut Loop, namespace: Namespace, auth: Option<&str>) -> Option<Restored> {
+pub(super) fn restore(lp: &mut Loop, namespace: Namespace, credentials: &Credentials) -> Option<Restored> {
     let now = lp.now();
     let recovery = lp.layer_mut::<Registry>().namespace_mut(namespace)?.recovery.as_mut()?;
-    let auth: Value = serde_json::from_str(auth?).ok()?;
-    let restored = recovery.restore(now, auth.get("pid")?.as_str()?, auth.get("offset").and_then(Value::as_str))?;
-    let recovery::Restored { session, missed } = restored;
-    let replay = Replay { rooms: session.rooms, missed };
+    let restored = recovery.restore(now, credentials.pid.as_str(), credentials.offset.as_deref())?;
+    let recovery::Restored { session, missed, next } = restored;
+    let replay = Replay { rooms: session.rooms, missed, next };
     Some(Restored { id: session.sid, pid: session.pid, data: session.data, sent: session.sent, replay })
+}
+
+/// Takes what a restored socket gets when it is connected, with what was logged since it was restored.
+fn take_replay(lp: &mut Loop, socket: Socket) -> Option<Box<Replay>> {
+    let registry = lp.layer_mut::<Registry>();
+    let state = registry.socket_mut(socket)?;
+    let mut replay = state.replay.take()?;
+    let (namespace, id, mut sent) = (state.namespace, state.id.clone(), state.sent);
+    if let Some(recovery) = registry.namespace(namespace).and_then(|state| state.recovery.as_ref()) {
+        replay.missed.extend(recovery.catch_up(replay.next, &id, &replay.rooms, &mut sent));
+    }
+    registry.socket_mut(socket)?.sent = sent;
+    Some(replay)
 }
 
 /// A restored socket is connected: it joins its rooms, and gets what it has missed.
 pub(super) fn replay(lp: &mut Loop, socket: Socket, session: Session) {
-    let state = lp.layer_mut::<Registry>().socket_mut(socket);
-    let Some(replay) = state.and_then(|state| state.replay.take()) else { return };
+    let Some(replay) = take_replay(lp, socket) else { return };
     socket.change_rooms(lp, &replay.rooms, true);
     for packet in &replay.missed {
         session.send_packet(lp, &packet.text);
@@ -64,6 +94,15 @@ pub(super) fn replay(lp: &mut Loop, socket: Socket, session: Session) {
             session.send_binary(lp, bytes);
         }
     }
+}
+
+/// Keeps the state of a socket that was lost again after it was restored, and before it was connected.
+pub(super) fn persist_again(lp: &mut Loop, socket: Socket) {
+    let Some(replay) = take_replay(lp, socket) else { return };
+    if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {
+        state.last_rooms = Some(replay.rooms.into());
+    }
+    persist(lp, socket);
 }
 
 /// Keeps the state of a socket that was lost.
@@ -87,6 +126,18 @@ pub(super) fn persist(lp: &mut Loop, socket: Socket) {
 pub(super) fn next_offset(lp: &mut Loop, namespace: Namespace) -> Option<String> {
     let state = lp.layer_mut::<Registry>().namespace(namespace)?;
     Some(state.recovery.as_ref()?.next_offset().to_string())
+}
+
+/// Adds the last offset to an event that is not kept and ends with a string: the clients for JavaScript take the last
+/// argument of every event without an acknowledgement for its offset, if it is a string.
+pub(super) fn guard(lp: &mut Loop, namespace: Namespace, encoded: &mut Encoded) {
+    let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) else { return };
+    if let Some(recovery) = &state.recovery
+        && encoded.text.ends_with("\"]")
+    {
+        encoded.text.pop();
+        encoded.text.push_str(&format!(",\"{}\"]", recovery.last_offset()));
+    }
 }
 
 /// Keeps a packet that carries [`next_offset`], and notes for whom it was.

@@ -20,6 +20,10 @@
 //! The caller decides. As in Node, it logs events that are neither volatile nor have an acknowledgement, those for one
 //! socket included. It also notes in a [`Sent`] what was sent to each socket.
 //!
+//! The clients for JavaScript take the last argument of any event without an acknowledgement for its offset, if it is a
+//! string. With Node's server they are not restored after a volatile event that ends with a string. Here such an event
+//! gets the [`last_offset`](Recovery::last_offset) as a further argument.
+//!
 //! # Which packets a client missed
 //!
 //! Those behind the last one that it received, if they are for a room of the session or for all, and none of their
@@ -142,6 +146,9 @@ pub struct Restored<D, P> {
     pub session: Session<D>,
     /// The packets that the client missed, in the order in which they were logged.
     pub missed: Vec<P>,
+    /// The offset of the packet that is logged next. If the socket joins its rooms later, it must
+    /// [`catch_up`](Recovery::catch_up) from here.
+    pub next: Offset,
 }
 
 /// The first and the last logged packet that was sent to a socket. 16 bytes; the default is none.
@@ -220,6 +227,13 @@ impl<D, P: Clone> Recovery<D, P> {
         Offset { run: self.run, serial: self.next_serial() }
     }
 
+    /// The offset of the packet that was logged last. Before the first one, an offset at which a client has nothing.
+    ///
+    /// A client that has received something behind this packet has received this packet, too, if it was for it.
+    pub fn last_offset(&self) -> Offset {
+        Offset { run: self.run, serial: self.next_serial() - 1 }
+    }
+
     /// Logs a packet that is broadcast: `rooms` and `except` are those of
     /// [`Rooms::select`](super::rooms::Rooms::select). `size` is the memory of the packet in bytes. Returns its offset.
     ///
@@ -279,13 +293,13 @@ impl<D, P: Clone> Recovery<D, P> {
         }
         self.by_pid.remove(&pid);
         let mut session = self.sessions.remove(&serial)?.session;
-        let missed = self.missed_since(start, &session);
-        let packet = |&serial: &u64| {
-            session.sent.add_serial(serial);
-            self.logged(serial).packet.clone()
-        };
-        let missed = missed.iter().map(packet).collect();
-        Some(Restored { session, missed })
+        let missed = self.missed_since(start, session.sid.as_str(), &session.rooms, &mut session.sent);
+        Some(Restored { session, missed, next: self.next_offset() })
+    }
+
+    /// The packets that were logged since a socket was restored, and are for it. They are added to `sent`.
+    pub fn catch_up(&self, since: Offset, sid: &SocketId, rooms: &[String], sent: &mut Sent) -> Vec<P> {
+        self.missed_since(since.serial, sid.as_str(), rooms, sent)
     }
 
     /// Drops what is too old. Returns the sessions that expired, the oldest first.
@@ -406,17 +420,20 @@ impl<D, P: Clone> Recovery<D, P> {
         (serial < self.next_serial()).then_some(serial)
     }
 
-    /// The serials of the packets from `start` on that match a session, in their order.
-    fn missed_since<'a>(&'a self, start: u64, session: &'a Session<D>) -> Vec<u64> {
-        let joined = session.rooms.iter().map(String::as_str);
-        let rooms: HashSet<&str> = std::iter::once(session.sid.as_str()).chain(joined).collect();
+    /// The packets from `start` on that are for a socket in these rooms, in their order. They are added to `sent`.
+    fn missed_since(&self, start: u64, sid: &str, rooms: &[String], sent: &mut Sent) -> Vec<P> {
+        let rooms: HashSet<&str> = std::iter::once(sid).chain(rooms.iter().map(String::as_str)).collect();
         let queues = rooms.iter().filter_map(|room| self.to_room.get(*room)).chain([&self.to_all]);
-        let since = |serials: &'a VecDeque<u64>| serials.range(serials.partition_point(|&serial| serial < start)..);
-        let mut missed: Vec<u64> = queues.flat_map(since).copied().collect();
+        let since = |serials: &VecDeque<u64>| serials.partition_point(|&serial| serial < start);
+        let mut missed: Vec<u64> = queues.flat_map(|serials| serials.range(since(serials)..)).copied().collect();
         missed.sort_unstable();
         missed.dedup();
         missed.retain(|&serial| !self.logged(serial).except.iter().any(|room| rooms.contains(&**room)));
-        missed
+        let packet = |&serial: &u64| {
+            sent.add_serial(serial);
+            self.logged(serial).packet.clone()
+        };
+        missed.iter().map(packet).collect()
     }
 }
 

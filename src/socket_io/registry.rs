@@ -16,11 +16,11 @@ use super::binary::Reconstructor;
 use super::event::{Event, EventError};
 use super::handshake::Handshake;
 use super::names::Names;
-use super::recovery::{Recovery, Sent};
+use super::recovery::{Offset, Recovery, Sent};
 use super::rooms::Rooms;
 use super::socket_id::SocketId;
 use super::{AckResult, Answers, DisconnectReason, Id, Namespace, Next, Options, RemoteSocket, Socket};
-use crate::engine_io::{ConnectionError, Session};
+use crate::engine_io::{ConnectionError, Revision, Session};
 use crate::http::{HeaderMap, Request};
 use crate::{HasSerial, Loop, Slots, TimerId};
 
@@ -121,6 +121,8 @@ pub(super) struct NamespaceState {
     pub operations: HashMap<u64, Operation>,
     pub recovery: Option<Box<SocketRecovery>>,
     pub recovery_timer: Option<TimerId>,
+    /// The sockets that are not lost, by the secret with which they come back. Empty without recovery.
+    pub by_pid: HashMap<Id, Socket>,
     pub adapter: Option<Box<dyn Adapter>>,
 }
 
@@ -145,6 +147,8 @@ pub(super) type SocketRecovery = Recovery<Option<Box<dyn Data>>, StoredPacket>;
 pub(super) struct Replay {
     pub rooms: Vec<String>,
     pub missed: Vec<StoredPacket>,
+    /// What is logged from here on is missing in `missed`.
+    pub next: Offset,
 }
 
 /// An operation whose answers are collected.
@@ -212,6 +216,7 @@ pub(super) struct Client {
     pub session: Session,
     pub server: u32,
     pub handshake: Rc<Handshake>,
+    pub revision: Revision,
     /// The sockets with their namespaces. Most clients have one.
     pub sockets: Vec<(Namespace, Socket)>,
     /// A packet whose attachments are still to come.

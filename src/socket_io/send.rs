@@ -40,7 +40,10 @@ pub(super) fn event(
     // An event that the client would miss in an interruption is kept. Node keeps none that wants an acknowledgement.
     let is_kept = !is_volatile && id.is_none();
     let offset = if is_kept { recover::next_offset(lp, namespace) } else { None };
-    let Some(encoded) = encode(lp, &nsp, id, name, arguments, offset.as_deref()) else { return false };
+    let Some(mut encoded) = encode(lp, &nsp, id, name, arguments, offset.as_deref()) else { return false };
+    if is_volatile && id.is_none() {
+        recover::guard(lp, namespace, &mut encoded);
+    }
     let is_low = deliver(lp, session, &encoded);
     if offset.is_some() {
         recover::store_for_one(lp, namespace, &encoded, socket);

@@ -98,6 +98,35 @@ fn a_session_that_is_lost_again_is_restored_again() {
 }
 
 #[test]
+fn a_session_that_joins_its_rooms_late_catches_up() {
+    let now = Instant::now();
+    let mut log = log();
+    let sent = broadcast(&mut log, now, ["a"]);
+    disconnect(&mut log, now, &["red"], &sent);
+    let Restored { mut session, missed, next } =
+        log.restore(now, pid(1).as_str(), Some("tR0x1")).expect("the session is there");
+    assert_eq!(missed, [""; 0]);
+    log.log(now, &["red"], ALL, "b", 1);
+    log.log(now, &["green"], ALL, "c", 1);
+    assert_eq!(log.catch_up(next, &session.sid, &session.rooms, &mut session.sent), ["b"]);
+    assert_eq!(log.persist(now, session), None);
+    assert_eq!(super::tests::missed(&mut log, now, Some("tR0x1")), Some(vec!["b"]), "b was sent, but not received");
+}
+
+#[test]
+fn the_last_offset_is_that_of_a_client_that_misses_nothing() {
+    let now = Instant::now();
+    let mut log = log();
+    assert_eq!(log.last_offset().to_string(), "tR0x0", "before the first packet");
+    let sent = broadcast(&mut log, now, ["a", "b"]);
+    assert_eq!(log.last_offset(), sent[1]);
+    for (offset, want) in [("tR0x0", vec!["a", "b"]), ("tR0x2", vec![])] {
+        disconnect(&mut log, now, &[], &sent);
+        assert_eq!(missed(&mut log, now, Some(offset)), Some(want), "{offset}");
+    }
+}
+
+#[test]
 fn only_packets_for_the_rooms_of_the_session_are_missed() {
     let now = Instant::now();
     let table: &[(&str, &[&str], &[&str], bool)] = &[
@@ -497,7 +526,7 @@ impl World {
         let want = self.missed(client);
         let is_kept = self.recovery.by_pid.contains_key(&client.pid);
         match self.recovery.restore(self.now, client.pid.as_str(), client.offset.as_deref()) {
-            Some(Restored { session, missed }) => {
+            Some(Restored { session, missed, .. }) => {
                 assert_eq!(Some(&missed), want.as_ref());
                 let client = &mut self.clients[number];
                 assert_eq!(
