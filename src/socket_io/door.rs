@@ -175,15 +175,13 @@ fn sockets_of(lp: &mut Loop, session: Session) -> Vec<Socket> {
     client.map_or_else(Vec::new, |client| client.sockets.iter().map(|(_, socket)| *socket).collect())
 }
 
-/// The client has joined no namespace in time.
+/// The client has joined no namespace in time: the timer stops when a first socket is connected.
 fn connect_timed_out(lp: &mut Loop, key: Key) {
     let session = Session::of_key(key);
     let Some(client) = lp.layer_mut::<Registry>().client_mut(session) else { return };
     client.timer = None;
-    if client.sockets.is_empty() {
-        log::debug!(target: "bucle::socket_io", "{session} has joined no namespace in time, closing");
-        session.close(lp);
-    }
+    log::debug!(target: "bucle::socket_io", "{session} has joined no namespace in time, closing");
+    session.close(lp);
 }
 
 /// The client has sent many events in this turn: it is not read until the next one.

@@ -166,21 +166,28 @@ pub(super) fn store(
     arm(lp, namespace);
 }
 
-/// Makes sure that the timer of a namespace runs.
+/// Makes sure that the timer of a namespace fires when the first packet or client is too old.
 fn arm(lp: &mut Loop, namespace: Namespace) {
     let now = lp.now();
-    let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) else { return };
-    if state.recovery_timer.is_some() {
-        return;
-    }
+    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
     let Some(at) = state.recovery.as_ref().and_then(|recovery| recovery.next_expiry()) else { return };
     // One check for everything that is over within a while.
-    let limit = at.saturating_duration_since(now).max(Duration::from_millis(100));
-    let timer = lp.start_keyed_timer(limit, namespace.0, expire);
+    let at = at.max(now + EXPIRY_PERIOD);
+    if state.recovery_timer.is_some_and(|(_, fires_at)| fires_at <= at) {
+        return;
+    }
+    // A packet is kept longer than a client, so its timer may fire too late for one that was lost.
+    if let Some((old, _)) = state.recovery_timer.take() {
+        lp.clear(old);
+    }
+    let timer = lp.start_keyed_timer(at - now, namespace.0, expire);
     if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
-        state.recovery_timer = Some(timer);
+        state.recovery_timer = Some((timer, at));
     }
 }
+
+/// The least time between two checks for what is too old.
+const EXPIRY_PERIOD: Duration = Duration::from_millis(100);
 
 /// Drops what is too old.
 fn expire(lp: &mut Loop, key: Key) {

@@ -120,7 +120,8 @@ pub(super) struct NamespaceState {
     /// Broadcasts and other operations that wait for answers.
     pub operations: HashMap<u64, Operation>,
     pub recovery: Option<Box<SocketRecovery>>,
-    pub recovery_timer: Option<TimerId>,
+    /// Its timer, and when it fires.
+    pub recovery_timer: Option<(TimerId, Instant)>,
     /// The sockets that are not lost, by the secret with which they come back. Empty without recovery.
     pub by_pid: HashMap<Id, Socket>,
     pub adapter: Option<Box<dyn Adapter>>,

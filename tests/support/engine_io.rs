@@ -101,6 +101,11 @@ impl Talk {
         Talk { event_loop, clock, port, path, peers: Vec::new() }
     }
 
+    /// New connections go to this port. Returns the port of before.
+    pub fn set_port(&mut self, port: u16) -> u16 {
+        std::mem::replace(&mut self.port, port)
+    }
+
     pub fn enter<R>(&mut self, f: impl FnOnce(&mut Loop) -> R) -> R {
         self.event_loop.enter(f)
     }
