@@ -17,8 +17,16 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// The bytes that the thread has allocated and not freed, each block with what the allocator adds to it.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
     /// The size of the largest one.
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A header of 8 bytes, in steps of 16, as in the allocator of glibc.
+fn count_live(freed: usize, allocated: usize) {
+    let with_header = |size: usize| if size == 0 { 0 } else { (size + 8).next_multiple_of(16) as isize };
+    let _ = LIVE.try_with(|live| live.set(live.get() + with_header(allocated) - with_header(freed)));
 }
 
 fn count(size: usize) {
@@ -30,13 +38,16 @@ fn count(size: usize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
+        count_live(0, layout.size());
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count_live(layout.size(), 0);
         unsafe { System.dealloc(block, layout) }
     }
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        count_live(layout.size(), size);
         unsafe { System.realloc(block, layout, size) }
     }
 }
@@ -92,6 +103,18 @@ fn allocations_of(
     message: Vec<u8>,
     answer_len: usize,
 ) -> u64 {
+    allocations_after(listen, clients, opening.into(), b"\r\n\r\n", message, answer_len)
+}
+
+/// The same with an answer to `opening` that ends with `end`.
+fn allocations_after(
+    listen: impl FnOnce(&mut Loop) -> u16,
+    clients: usize,
+    opening: Vec<u8>,
+    end: &'static [u8],
+    message: Vec<u8>,
+    answer_len: usize,
+) -> u64 {
     const ROUNDS: usize = 300;
     let mut event_loop = EventLoop::new().expect("a loop");
     let port = event_loop.enter(listen);
@@ -100,9 +123,9 @@ fn allocations_of(
     let conversation = thread::spawn(move || {
         let connect = |_| {
             let mut client = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
-            client.write_all(opening.as_bytes()).expect("the server reads");
+            client.write_all(&opening).expect("the server reads");
             let (mut answer, mut byte) = (Vec::new(), [0]);
-            while !opening.is_empty() && !answer.ends_with(b"\r\n\r\n") {
+            while !opening.is_empty() && !answer.ends_with(end) {
                 client.read_exact(&mut byte).expect("an answer");
                 answer.push(byte[0]);
             }
@@ -376,12 +399,18 @@ mod websocket {
 
 #[cfg(feature = "socket-io")]
 mod socket_io {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpStream};
+    use std::time::{Duration, Instant};
+
     use bucle::socket_io::arguments::{Arguments, Header, encode_ack, encode_event};
     use bucle::socket_io::binary::Reconstructor;
     use bucle::socket_io::packet::Limits;
     use bucle::socket_io::rooms::Rooms;
+    use bucle::socket_io::{self, Options, Server};
+    use bucle::{EventLoop, Loop};
 
-    use super::ALLOCATIONS;
+    use super::{ALLOCATIONS, LIVE, allocations_after};
 
     #[test]
     fn a_selection_of_sockets_allocates_nothing() {
@@ -434,5 +463,122 @@ mod socket_io {
             std::hint::black_box((first, last, number));
         }
         assert_eq!(ALLOCATIONS.get() - before, 0);
+    }
+
+    /// A server that answers `echo` with the arguments, and greets each client with `ready`.
+    fn echo(lp: &mut Loop) -> (u16, Server) {
+        let (http, io) = socket_io::listen(lp, ("127.0.0.1", 0), Options::default()).expect("a free port");
+        io.on_connection(lp, |lp, socket| {
+            socket.emit(lp, "ready", ());
+        });
+        io.on(lp, "echo", |lp, _, event| {
+            event.ack(lp, event.arguments());
+        });
+        io.on(lp, "all", move |lp, _, event| {
+            io.emit(lp, "all", event.arguments());
+        });
+        (http.port(lp).expect("it is bound"), io)
+    }
+
+    /// A text frame of less than 126 bytes with a mask of zeros.
+    fn frame(text: &str) -> Vec<u8> {
+        [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
+    }
+
+    /// A browser sends about as much with its request.
+    fn opening() -> Vec<u8> {
+        let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:3000\r\n\
+             Connection: Upgrade\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\
+             User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0\r\n\
+             Upgrade: websocket\r\nOrigin: http://127.0.0.1:3000\r\nSec-WebSocket-Version: 13\r\n\
+             Accept-Encoding: gzip, deflate, br\r\nAccept-Language: es,en;q=0.9\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        [request.as_bytes(), &frame("40")].concat()
+    }
+
+    const READY: &[u8] = br#"42["ready"]"#;
+
+    #[test]
+    fn an_event_with_an_acknowledgement_over_a_connection_allocates_nothing() {
+        let (question, answer) = (r#"427["echo",{"a":[1,2,3]},"hola"]"#, r#"437[{"a":[1,2,3]},"hola"]"#);
+        let allocations = allocations_after(|lp| echo(lp).0, 8, opening(), READY, frame(question), 2 + answer.len());
+        assert_eq!(allocations, 0);
+    }
+
+    #[test]
+    fn a_broadcast_over_connections_allocates_nothing() {
+        // Each of eight clients gets the events of all.
+        let (event, clients) = (r#"42["all","hola"]"#, 8);
+        let answer_len = clients * (2 + event.len());
+        assert_eq!(allocations_after(|lp| echo(lp).0, clients, opening(), READY, frame(event), answer_len), 0);
+    }
+
+    /// The loop with its server, turned until all clients are connected, or all are gone.
+    fn turn_until(event_loop: &mut EventLoop, io: Server, clients: &mut [TcpStream], count: usize) {
+        let limit = Instant::now() + Duration::from_secs(30);
+        while event_loop.enter(|lp| io.socket_count(lp)) != count {
+            assert!(Instant::now() < limit, "the clients do not come or go");
+            event_loop.turn(Some(Duration::from_millis(1))).expect("the poll works");
+        }
+        event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+        let mut buf = [0; 1024];
+        for client in clients {
+            while client.read(&mut buf).is_ok_and(|n| n > 0) {}
+        }
+    }
+
+    fn connect(port: u16, count: usize) -> Vec<TcpStream> {
+        let connect = |_| {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+            client.set_nonblocking(true).expect("a socket");
+            client.write_all(&opening()).expect("it fits");
+            client
+        };
+        (0..count).map(connect).collect()
+    }
+
+    /// How many clients come at a time: the kernel keeps so many that are not accepted.
+    const AT_ONCE: usize = 100;
+
+    #[test]
+    fn an_idle_client_costs_at_most_2_kb_and_its_memory_is_free_when_it_has_gone() {
+        const COUNT: usize = 500;
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let (port, io) = event_loop.enter(echo);
+        // The first client makes the loop allocate what it allocates only once.
+        let mut first = connect(port, 1);
+        turn_until(&mut event_loop, io, &mut first, 1);
+        drop(first);
+        turn_until(&mut event_loop, io, &mut [], 0);
+        let mut all = Vec::with_capacity(COUNT);
+        let mut visit = |event_loop: &mut EventLoop| {
+            let before = LIVE.get();
+            while all.len() < COUNT {
+                all.extend(connect(port, AT_ONCE));
+                let expected = all.len();
+                turn_until(event_loop, io, &mut all, expected);
+            }
+            let each = (LIVE.get() - before) / COUNT as isize;
+            all.iter().for_each(|client| drop(client.shutdown(Shutdown::Both)));
+            turn_until(event_loop, io, &mut [], 0);
+            all.clear();
+            for _ in 0..3 {
+                event_loop.turn(Some(Duration::ZERO)).expect("the poll works");
+            }
+            each
+        };
+        let before = LIVE.get();
+        let each = visit(&mut event_loop);
+        let kept = (LIVE.get() - before) / COUNT as isize;
+        println!("{each} bytes for each of {COUNT} idle clients, {kept} when they have gone");
+        assert!(each <= 2000, "{each} bytes");
+        // Some tables keep the room of their largest number of entries.
+        assert!(kept <= each / 5, "{kept} of {each} bytes stay");
+        let before = LIVE.get();
+        for _ in 0..2 {
+            visit(&mut event_loop);
+        }
+        let grown = LIVE.get() - before;
+        assert!(grown <= 1000, "{grown} bytes stay of each visit");
     }
 }

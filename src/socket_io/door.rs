@@ -10,7 +10,7 @@
 use std::rc::Rc;
 
 use super::arguments::Arguments;
-use super::binary::Attachments;
+use super::binary::{Attachments, Reconstructor};
 use super::event::{Ack, AckTo, Event, EventError};
 use super::handshake::Handshake;
 use super::listeners::{self, EVENTS_AT_ONCE};
@@ -79,7 +79,7 @@ impl engine_io::Handler for Door {
             handshake,
             revision,
             sockets: Vec::new(),
-            reconstructor: None,
+            reconstructor: Reconstructor::default(),
             timer: None,
             burst: Burst::default(),
         });
@@ -112,19 +112,18 @@ impl engine_io::Handler for Door {
                     max_bytes: self.max_attached.saturating_add(text.len()),
                     ..packet::Limits::default()
                 };
-                // Only a client whose packet waits for attachments has a reconstructor.
-                let mut reconstructor = client.reconstructor.take().unwrap_or_default();
+                let mut reconstructor = std::mem::take(&mut client.reconstructor);
                 match reconstructor.text(text, &limits) {
                     Ok(Some(packet)) => receive(lp, session, &packet, None),
-                    Ok(None) => client.reconstructor = Some(reconstructor),
+                    Ok(None) => client.reconstructor = reconstructor,
                     Err(error) => fail(lp, session, error.reason),
                 }
             }
             Message::Binary(bytes) => {
-                let mut reconstructor = client.reconstructor.take().unwrap_or_default();
+                let mut reconstructor = std::mem::take(&mut client.reconstructor);
                 match reconstructor.binary(bytes) {
                     Ok(Some(complete)) => receive(lp, session, &complete.packet(), Some(complete.attachments())),
-                    Ok(None) => client.reconstructor = Some(reconstructor),
+                    Ok(None) => client.reconstructor = reconstructor,
                     Err(error) => fail(lp, session, error.reason),
                 }
             }

@@ -11,7 +11,7 @@ use super::registry::{Data, Registry, Replay, SocketRecovery, StoredPacket};
 use super::socket_id::SocketId;
 use super::{Namespace, Socket};
 use crate::engine_io::{Id, Session};
-use crate::{Key, Loop};
+use crate::{Key, Kind, Loop};
 
 /// A client that has come back, before it is connected.
 pub(super) struct Restored {
@@ -207,7 +207,7 @@ fn report_expired(lp: &mut Loop, namespace: Namespace, id: &str) {
     let Some(list) = registry.namespace(namespace).map(|state| state.list) else { return };
     for listener in registry.lists[list as usize].on_expired.clone() {
         if let Ok(mut listener) = listener.try_borrow_mut() {
-            listener(lp, id);
+            lp.in_layer_callback(Kind::OnClose, 0, 0, |lp| listener(lp, id));
         }
     }
 }

@@ -221,7 +221,7 @@ pub(super) struct Client {
     /// The sockets with their namespaces. Most clients have one.
     pub sockets: Vec<(Namespace, Socket)>,
     /// A packet whose attachments are still to come.
-    pub reconstructor: Option<Box<Reconstructor>>,
+    pub reconstructor: Reconstructor,
     /// The time in which it must join a namespace.
     pub timer: Option<TimerId>,
     /// Events that were delivered in this turn.
