@@ -4,6 +4,7 @@
 //!   args                                       reads the options of all subcommands
 //!   serve   connect   load   quiz              the subcommands; none imports another
 //!   trace_file   machine   advice ─▶ target    used by several subcommands
+//!   socket_io                                  the protocol of `connect` and `load` over WebSocket
 //!   stderr ─▶ screen ─▶ editor ─▶ keys         standard error; the row with the prompt
 //!   escape   log_filter                        pure functions
 //!   exit_code   keep_alive                     constants
@@ -25,6 +26,7 @@ mod machine;
 mod quiz;
 mod screen;
 mod serve;
+mod socket_io;
 mod stderr;
 mod target;
 mod trace_file;

@@ -32,6 +32,7 @@ mod progress;
 mod report;
 mod schedule;
 mod script;
+mod socket_io;
 mod stage;
 mod threshold;
 mod timeline;

@@ -18,6 +18,7 @@ mod report;
 mod retry;
 mod scripts;
 mod server;
+mod socket_io;
 mod terminal;
 mod times;
 mod websocket;

@@ -214,6 +214,39 @@ impl Replies {
         self.settle(known, conn, reply, emit);
     }
 
+    /// Takes in a reply that names its message by number, and emits its finding.
+    pub(crate) fn acknowledgement(
+        &mut self,
+        rules: &Rules,
+        conn: u64,
+        seq: u64,
+        reply: &[u8],
+        now: u64,
+        emit: &mut dyn FnMut(Finding<'_>),
+    ) {
+        self.expire(rules, conn, now, emit);
+        let is_right = match &rules.expect {
+            Expect::Echo => rules.messages.is_text(conn, seq, reply),
+            Expect::Prefix(prefix) => reply.starts_with(prefix),
+            Expect::Regex(regex) => regex.is_match(reply),
+            _ => true,
+        };
+        let known = self.place_of(seq);
+        match known {
+            // A number that no message has had.
+            _ if seq >= self.next_seq => self.settle(None, conn, reply, emit),
+            Known::Pending(at) if !is_right => self.settle_wrong(at, conn, reply, emit),
+            known => self.settle(Some(known), conn, reply, emit),
+        }
+    }
+
+    /// The unanswered message at this index has got a wrong reply.
+    fn settle_wrong(&mut self, at: usize, conn: u64, received: &[u8], emit: &mut dyn FnMut(Finding<'_>)) {
+        let Some(message) = self.pending.remove(at) else { return };
+        let (verdict, seq) = (Verdict::Wrong, Some(message.seq));
+        emit(Finding { verdict, message: Some(message), conn, seq, received, reason: None });
+    }
+
     /// Received bytes that cannot be a reply: they are the wrong reply to the oldest unanswered message, or unexpected.
     pub(crate) fn refuse(&mut self, conn: u64, received: &[u8], reason: Reason<'_>, emit: &mut dyn FnMut(Finding<'_>)) {
         self.settle_as(None, conn, received, Some(reason), emit);

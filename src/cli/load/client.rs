@@ -26,6 +26,7 @@ mod passes;
 mod reconnecting;
 mod run;
 mod sending;
+mod socket_io;
 mod websocket;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@
 mod values;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bucle::websocket::frame::Opcode;
@@ -19,6 +20,7 @@ use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
 use super::units::{count, nanos, time};
+use crate::cli::socket_io::{self, Place};
 pub(crate) use values::{Procs, Ramp, Sources, Target};
 use values::{connections, expect, max_reply, positive_time, procs, ramp, rate, size, sources, target};
 
@@ -27,6 +29,9 @@ const TARGET: &str = "127.0.0.1:8080";
 
 /// The default message. All messages are different, and each names its connection. For `ws://` it has no line end.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
+
+/// The default of `--event`.
+const EVENT: &str = "echo";
 
 /// The default of `--max-reply`.
 const MAX_REPLY: u64 = 64_000_000;
@@ -103,10 +108,14 @@ impl Load {
         }
     }
 
-    /// `tcp://127.0.0.1:8080`, or `ws://127.0.0.1:8080/path`.
+    /// `tcp://127.0.0.1:8080`, `ws://127.0.0.1:8080/path` or `sio://127.0.0.1:8080/namespace`.
     pub(crate) fn target_url(&self) -> String {
-        if let Protocol::WebSocket { target, .. } = &self.protocol {
-            return format!("ws://{}{}", target.authority, target.path_and_query);
+        match &self.protocol {
+            Protocol::WebSocket { target, socket_io: Some(socket_io), .. } => {
+                return format!("sio://{}{}", target.authority, socket_io.namespace);
+            }
+            Protocol::WebSocket { target, .. } => return format!("ws://{}{}", target.authority, target.path_and_query),
+            Protocol::Tcp => {}
         }
         if self.host.contains(':') {
             format!("tcp://[{}]:{}", self.host, self.port)
@@ -121,13 +130,34 @@ impl Load {
 pub(crate) enum Protocol {
     /// Messages are lines or bytes.
     Tcp,
-    /// Messages are WebSocket messages of this type: text or binary.
-    WebSocket { target: handshake::Target, opcode: Opcode },
+    /// Messages are WebSocket messages of this type: text or binary. With Socket.IO they are events.
+    WebSocket { target: handshake::Target, opcode: Opcode, socket_io: Option<Arc<SocketIo>> },
+}
+
+/// What is sent over Socket.IO.
+#[derive(Clone, Debug)]
+pub(crate) struct SocketIo {
+    pub(crate) namespace: String,
+    /// A JSON object for the server to decide whether it lets the client in.
+    pub(crate) auth: Option<String>,
+    /// The name of the event. Its argument is the message.
+    pub(crate) event: String,
 }
 
 impl Protocol {
     pub(crate) fn name(&self) -> &'static str {
-        if self.is_websocket() { "websocket" } else { "tcp" }
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::WebSocket { socket_io: None, .. } => "websocket",
+            Protocol::WebSocket { socket_io: Some(_), .. } => "socket.io",
+        }
+    }
+
+    pub(crate) fn socket_io(&self) -> Option<&Arc<SocketIo>> {
+        match self {
+            Protocol::WebSocket { socket_io, .. } => socket_io.as_ref(),
+            Protocol::Tcp => None,
+        }
     }
 
     pub(crate) fn is_websocket(&self) -> bool {
@@ -179,8 +209,8 @@ pub(crate) enum Length {
 
 pub(crate) fn command() -> clap::Command {
     clap::Command::new("load")
-        .about("Load-tests a TCP server of lines or bytes, or a WebSocket server, and checks every reply")
-        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Target: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), ws://HOST:PORT/PATH (WebSocket)"))
+        .about("Load-tests a TCP server of lines or bytes, a WebSocket server, or a Socket.IO server, and checks every reply")
+        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Target: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), ws://HOST:PORT/PATH (WebSocket), sio://HOST:PORT/NAMESPACE (Socket.IO)"))
         .arg(number("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
         .arg(number("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
         .arg(number("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
@@ -195,6 +225,8 @@ pub(crate) fn command() -> clap::Command {
         .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("Messages from FILE, one per line, in turn; each connection starts at the top"))
         .arg(flag("crlf").help(r"Every message ends in \r\n"))
         .arg(flag("binary").help("ws://: the messages are binary, not text"))
+        .arg(one("event", "NAME").value_parser(socket_io::check_event).help("sio://: the event that carries the messages  [default: echo]"))
+        .arg(one("auth", "JSON").value_parser(socket_io::check_auth).help("sio://: an object for the server to let the connections in"))
         .arg(flag("telnet").help("Remove telnet commands from replies and refuse all telnet options"))
         .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
         .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply must be: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
@@ -215,7 +247,10 @@ pub(crate) fn command() -> clap::Command {
              ws://: a message is one text message, or a binary one with --binary. No line end is added or needed: the\n\
              default message and those of --size and --file have none, and -m is sent as it is. A reply is one message of\n\
              the same type, and a greeting (--skip-line) is one message. Without a port it is 80. There is no TLS (wss://).\n\n\
-             Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto\n  bucle load ws://127.0.0.1:8081/ -c 50 -r 20k",
+             sio://: over WebSocket only. A message is an event with one string, and its reply is the acknowledgement, which\n\
+             must bring the string back (--expect echo). Other events of the server are ignored; a greeting (--skip-line)\n\
+             is one event. A refused namespace is a failed connect. There are no fan-outs and no scripts.\n\n\
+             Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto\n  bucle load ws://127.0.0.1:8081/ -c 50 -r 20k\n  bucle load sio://127.0.0.1:3000/ -c 50 --event echo",
         )
 }
 
@@ -239,11 +274,22 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
     let target = matches.get_one::<Target>("target").cloned().ok_or("there is no target: type HOST:PORT")?;
     let opcode = if matches.get_flag("binary") { Opcode::Binary } else { Opcode::Text };
     let (host, port, protocol) = match target {
-        Target::Tcp(..) if opcode == Opcode::Binary => {
+        Target::Tcp(..) | Target::SocketIo(_) if opcode == Opcode::Binary => {
             return Err("--binary is for WebSocket: leave it out, or try  ws://HOST:PORT/PATH".to_owned());
         }
+        Target::Tcp(..) | Target::WebSocket(_) if matches.contains_id("event") || matches.contains_id("auth") => {
+            return Err("--event and --auth are for Socket.IO: leave them out, or try  sio://HOST:PORT/".to_owned());
+        }
         Target::Tcp(host, port) => (host, port, Protocol::Tcp),
-        Target::WebSocket(target) => (target.host.clone(), target.port, Protocol::WebSocket { target, opcode }),
+        Target::WebSocket(target) => {
+            (target.host.clone(), target.port, Protocol::WebSocket { target, opcode, socket_io: None })
+        }
+        Target::SocketIo(Place { target, namespace }) => {
+            let auth = matches.get_one::<String>("auth").cloned();
+            let event = matches.get_one::<String>("event").cloned().unwrap_or_else(|| EVENT.to_owned());
+            let socket_io = Some(Arc::new(SocketIo { namespace, auth, event }));
+            (target.host.clone(), target.port, Protocol::WebSocket { target, opcode, socket_io })
+        }
     };
     let expect = matches.get_one::<Expect>("expect").cloned().unwrap_or(Expect::Echo);
     let line_end = if matches.get_flag("crlf") { LineEnd::CrLf } else { LineEnd::AsIs };
@@ -351,7 +397,15 @@ fn check(load: &Load) -> Result<(), String> {
                 .to_owned());
         }
     }
-    if let Protocol::WebSocket { opcode, .. } = load.protocol {
+    if load.protocol.socket_io().is_some() {
+        if matches!(load.expect, Expect::Fanout(_)) {
+            return Err("a fan-out is not checked over Socket.IO, only acknowledgements: leave out --expect".to_owned());
+        }
+        if matches!(load.model, Model::Script(_)) {
+            return Err("--script is for TCP and WebSocket: leave it out, or try  ws://HOST:PORT/PATH".to_owned());
+        }
+    }
+    if let Protocol::WebSocket { opcode, ref socket_io, .. } = load.protocol {
         if load.telnet {
             return Err("--telnet is for TCP, and the target is a WebSocket: leave out --telnet".to_owned());
         }
@@ -360,7 +414,10 @@ fn check(load: &Load) -> Result<(), String> {
             _ => load.messages.are_utf8(),
         };
         if opcode == Opcode::Text && !are_utf8 {
-            return Err("a message is not valid UTF-8, but a text message must be: try  --binary".to_owned());
+            return Err(match socket_io {
+                Some(_) => "a message is not valid UTF-8, but a string must be: write other characters".to_owned(),
+                None => "a message is not valid UTF-8, but a text message must be: try  --binary".to_owned(),
+            });
         }
     }
     Ok(())
@@ -476,6 +533,16 @@ mod tests {
             (&["ws://h", "--expect", "fanout", "-m", "{conn}:{seq} a"], true),
             (&["ws://h", "--expect", "fanout", "-m", "a"], false),
             (&["wss://h"], false),
+            (&["sio://h"], true),
+            (&["sio://h/admin", "--event", "say", "--auth", r#"{"token":"x"}"#], true),
+            (&["sio://h", "--event", "connect"], false),
+            (&["sio://h", "--auth", "x"], false),
+            (&["sio://h", "--binary"], false),
+            (&["sio://h", "--telnet"], false),
+            (&["sio://h", "--expect", "fanout"], false),
+            (&["sio://h", "-m", r"\xff"], false),
+            (&["ws://h", "--event", "say"], false),
+            (&["h", "--auth", "{}"], false),
         ];
         for (args, is_fine) in table {
             assert_eq!(parse(args).is_ok(), *is_fine, "{args:?}: {:?}", parse(args).err());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::Expect;
 use super::counts::{Counts, QUANTILES};
 use super::ledger::{BUSY, EarlyEnd, FinishedRun, LATE, Ledger, MessageCounts, Why};
-use super::options::{Length, Load, Model};
+use super::options::{Length, Load, Model, Protocol};
 use super::threshold::Threshold;
 use super::units::{grouped, nanos, plain, short_time, time_of};
 use crate::cli::advice;
@@ -117,13 +117,16 @@ pub(crate) fn cannot_connect(load: &Load, code: &str) -> (String, Vec<String>) {
     if !load.protocol.is_websocket() {
         return (what, tries);
     }
-    // The server to try is one that speaks WebSocket.
+    let is_socket_io = load.protocol.socket_io().is_some();
+    // The server to try is one that speaks WebSocket. None of the command acknowledges events of Socket.IO.
     let try_instead = |line: String| match line.starts_with("bucle serve") {
-        true => format!("bucle serve echo --http {place}      in another terminal"),
-        false => line.replace("HOST:PORT", "ws://HOST:PORT/PATH"),
+        true if is_socket_io => None,
+        true => Some(format!("bucle serve echo --http {place}      in another terminal")),
+        false if is_socket_io => Some(line.replace("HOST:PORT", "sio://HOST:PORT/NAMESPACE")),
+        false => Some(line.replace("HOST:PORT", "ws://HOST:PORT/PATH")),
     };
     let what = what.replacen(&place.to_string(), &load.target_url(), 1);
-    (what, tries.into_iter().map(try_instead).collect())
+    (what, tries.into_iter().filter_map(try_instead).collect())
 }
 
 /// If the run ended early: when and why.
@@ -363,7 +366,11 @@ pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
 /// Hints about options that are probably wrong or missing, as sentences.
 pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
     let made = ledger.connects.ok;
-    let line = if load.protocol.is_websocket() { "message" } else { "line" };
+    let line = match &load.protocol {
+        Protocol::Tcp => "line",
+        Protocol::WebSocket { socket_io: None, .. } => "message",
+        Protocol::WebSocket { socket_io: Some(_), .. } => "event",
+    };
     let mut hints = Vec::new();
     if ledger.ungreeted > 0 {
         let timeout = time_of(nanos(load.timeout));
@@ -384,7 +391,7 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
                  --expect {} does not accept that; try --expect echo",
                 load.expect.name()
             ));
-        } else if !load.skip_line {
+        } else if !load.skip_line && load.protocol.socket_io().is_none() {
             hints.push(format!(
                 "the first {line} on {of} of {made} connections was not a reply: if it is a greeting, add --skip-line; \
                  if every connection receives every message, use --skip-line --expect fanout"

@@ -27,7 +27,7 @@ const MAX_BODY: usize = 4096;
 const SHOWN: usize = 200;
 
 /// The error code of an answer that is neither a refusal nor a correct 101.
-const BAD_RESPONSE: &str = "E_BAD_RESPONSE";
+pub(crate) const BAD_RESPONSE: &str = "E_BAD_RESPONSE";
 
 /// The opening handshake of one connection.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::cli::load::websocket::Opening;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ConnState {
     Unused,
-    /// For `ws://` until the handshake is complete.
+    /// For `ws://` until the handshake is complete, and for `sio://` until the namespace is joined.
     Connecting,
     /// Connected; the greeting has not come whole (`--skip-line`).
     Greeting,
@@ -86,9 +86,13 @@ pub(crate) enum Wire {
 pub(crate) struct WebSocket {
     /// The handshake, until the server has answered it.
     pub(crate) opening: Option<Box<Opening>>,
+    /// Socket.IO: the handshake is complete, and the namespace is not joined yet.
+    pub(crate) is_joining: bool,
     pub(crate) receiver: Receiver,
     /// The payload of the latest ping that could not be answered because the socket had unsent bytes.
     pub(crate) ping: Option<Vec<u8>>,
+    /// Socket.IO: a ping of the session could not be answered for the same reason.
+    pub(crate) owes_pong: bool,
     /// Whether the server's close frame has come, or was counted as missing.
     pub(crate) is_closed_by_server: bool,
 }

@@ -21,7 +21,7 @@ use crate::cli::load::check::{Finding, Reason, Verdict, behind_line};
 use crate::cli::load::ledger::Why;
 use crate::cli::load::options::{Model, Protocol};
 use crate::cli::load::stage::Stage;
-use crate::cli::load::websocket::{Opening, type_name};
+use crate::cli::load::websocket::type_name;
 
 /// The handler of one connection: passes each event to the run, with the index of the connection.
 pub(crate) struct ConnHandler {
@@ -59,12 +59,15 @@ pub(super) enum Incoming<'a> {
     Bytes(&'a [u8]),
     /// A whole message, and its type.
     Message(Opcode, &'a [u8]),
+    /// Socket.IO: the argument of the acknowledgement of the message `seq`.
+    Acknowledgement { seq: u64, argument: &'a [u8] },
 }
 
 impl<'a> Incoming<'a> {
     fn bytes(self) -> &'a [u8] {
         match self {
             Incoming::Bytes(bytes) | Incoming::Message(_, bytes) => bytes,
+            Incoming::Acknowledgement { argument, .. } => argument,
         }
     }
 
@@ -74,6 +77,8 @@ impl<'a> Incoming<'a> {
         match self {
             Incoming::Bytes(bytes) => behind_line(bytes).map(Incoming::Bytes),
             Incoming::Message(..) => Some(Incoming::Bytes(&[])),
+            // Nothing is sent before the greeting, so that it is of no message.
+            Incoming::Acknowledgement { .. } => None,
         }
     }
 }
@@ -160,10 +165,7 @@ impl Run {
                 self.conns[at].wire = Wire::Telnet(decoder);
                 self.process(at, Incoming::Bytes(&data), now);
             }
-            Wire::WebSocket(mut ws) => {
-                ending = self.receive_frames(lp, at, &mut ws, chunk, now);
-                self.conns[at].wire = Wire::WebSocket(ws);
-            }
+            Wire::WebSocket(ws) => ending = self.receive_websocket(lp, at, socket, ws, chunk, now),
         }
         if self.conns[at].state == ConnState::Ready {
             self.stop_awaiting_greeting(lp, at);
@@ -244,6 +246,8 @@ impl Run {
                     // Messages of the other type are announcements, or their deliveries will be missing.
                     Incoming::Message(..) if wrong_type.is_some() => {}
                     Incoming::Message(_, message) => room.line(rules, id, message, now, &mut note),
+                    // There are no fan-outs over Socket.IO.
+                    Incoming::Acknowledgement { .. } => {}
                 }
                 book.ledger.returned += returned;
             }
@@ -265,6 +269,9 @@ impl Run {
                         conn.replies.refuse(id, message, Reason::Words(&why), &mut emit);
                     }
                     (Incoming::Message(_, message), _) => conn.replies.message(rules, id, message, now, &mut emit),
+                    (Incoming::Acknowledgement { seq, argument }, _) => {
+                        conn.replies.acknowledgement(rules, id, seq, argument, now, &mut emit);
+                    }
                     (Incoming::Bytes(bytes), _) => conn.replies.feed(rules, id, bytes, now, &mut emit),
                 }
                 book.ledger.first_wrong += first_wrong;
@@ -279,7 +286,7 @@ impl Run {
             return;
         }
         match self.conns[at].state {
-            ConnState::Connecting => match self.opening(at).map(Opening::end) {
+            ConnState::Connecting => match self.handshake_end(at) {
                 Some(failed) => self.handshake_failed(lp, at, failed),
                 None => self.connect_failed(lp, at, "ECONNRESET"),
             },

@@ -10,7 +10,6 @@ use super::run::{FIN_TIMEOUT_NS, Run};
 use crate::cli::load::check::Phase;
 use crate::cli::load::options::Model;
 use crate::cli::load::stage::Stage;
-use crate::cli::load::websocket::Opening;
 
 impl Run {
     /// Looks for everything that was overdue at the time `now`.
@@ -21,7 +20,7 @@ impl Run {
             let conn = &self.conns[at];
             let age = now.saturating_sub(conn.since);
             match conn.state {
-                ConnState::Connecting if age > timeout => match self.opening(at).map(Opening::time_out) {
+                ConnState::Connecting if age > timeout => match self.handshake_time_out(at) {
                     Some(failed) => self.handshake_failed(lp, at, failed),
                     None => self.connect_failed(lp, at, "ETIMEDOUT"),
                 },

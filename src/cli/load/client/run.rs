@@ -18,6 +18,7 @@ use crate::cli::load::check::{Expect, Phase, Rules};
 use crate::cli::load::options::{Length, Load, Model};
 use crate::cli::load::progress::Progress;
 use crate::cli::load::schedule::{Schedule, share};
+use crate::cli::load::socket_io::PacketBuffer;
 use crate::cli::load::stage::Stage;
 use crate::cli::load::units::nanos;
 
@@ -96,6 +97,8 @@ pub(super) struct Run {
     pub(super) scratch: Vec<u8>,
     /// The keys of WebSocket frames.
     pub(super) masks: Masks,
+    /// Socket.IO: the text of a message, and its packet.
+    pub(super) packet: PacketBuffer,
     pub(super) progress: Progress,
 }
 
@@ -154,6 +157,7 @@ impl Run {
             is_watching_blocked: false,
             scratch: Vec::new(),
             masks: Masks::default(),
+            packet: PacketBuffer::default(),
             progress,
             job,
         }

@@ -209,6 +209,11 @@ impl Run {
         let (id, seq) = (conn.id, conn.replies.next_seq());
         let messages = &self.rules.messages;
         match self.job.load.protocol {
+            Protocol::WebSocket { socket_io: Some(ref socket_io), .. } => {
+                let acknowledged = (!matches!(self.rules.expect, Expect::None)).then_some(seq);
+                let mask = random(&mut self.masks);
+                self.packet.put_event(batch, socket_io, mask, acknowledged, |text| messages.write(id, seq, text));
+            }
             Protocol::WebSocket { opcode, .. } => {
                 let (mask, len) = (random(&mut self.masks), messages.len(id, seq));
                 put_frame(batch, opcode, mask, len, |batch| messages.write(id, seq, batch));

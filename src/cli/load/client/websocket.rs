@@ -19,10 +19,14 @@ use super::run::{Run, random};
 use crate::cli::load::check::{Finding, Reason};
 use crate::cli::load::message::show;
 use crate::cli::load::options::Protocol;
-use crate::cli::load::websocket::{Failed, Opening, Progress, put_close, put_frame};
+use crate::cli::load::websocket::{BAD_RESPONSE, Failed, Opening, Progress, put_close, put_frame};
+use crate::cli::socket_io::PONG;
 
 /// How many bytes of a frame that breaks a rule are kept for the report.
-const SHOWN: usize = 1000;
+pub(super) const SHOWN: usize = 1000;
+
+/// The room for what is around the argument in a packet of Socket.IO: its type, its namespace, its number.
+const PACKET: usize = 1024;
 
 /// The end of a WebSocket, by the server.
 pub(super) enum Ending {
@@ -30,8 +34,27 @@ pub(super) enum Ending {
         code: Option<CloseCode>,
         reason: String,
     },
-    /// The server broke a rule, with these bytes.
-    Violation(Violation, Vec<u8>),
+    /// The server broke a rule, with these bytes. Our close frame has the code.
+    Violation {
+        code: CloseCode,
+        why: String,
+        bytes: Vec<u8>,
+    },
+    /// Socket.IO: the server has refused the namespace.
+    Refused(Failed),
+    /// Socket.IO: the server has ended the session.
+    Left(&'static str),
+}
+
+/// What the frames of a chunk have led to.
+enum Received {
+    /// All of them are processed.
+    All,
+    /// Socket.IO: the namespace is joined. This many bytes of the chunk are left.
+    Joined {
+        left: usize,
+    },
+    Ended(Ending),
 }
 
 impl Run {
@@ -59,6 +82,9 @@ impl Run {
         chunk: &'a mut [u8],
     ) -> Option<&'a mut [u8]> {
         let Wire::WebSocket(ws) = &mut self.conns[at].wire else { return None };
+        if ws.is_joining {
+            return Some(chunk);
+        }
         match ws.opening.as_mut()?.feed(chunk) {
             Progress::Waits => None,
             Progress::Failed(failed) => {
@@ -67,19 +93,32 @@ impl Run {
             }
             Progress::Opened { rest } => {
                 ws.opening = None;
-                self.opened(lp, at);
+                ws.is_joining = self.job.load.protocol.socket_io().is_some();
+                if !ws.is_joining {
+                    self.opened(lp, at);
+                }
                 let frames = chunk.len() - rest;
                 (rest > 0 && self.is_current_socket(at, socket) && !self.is_cut_short).then(|| &mut chunk[frames..])
             }
         }
     }
 
-    /// The handshake under way, if the TCP connection is made.
-    pub(super) fn opening(&self, at: usize) -> Option<&Opening> {
-        match &self.conns[at].wire {
-            Wire::WebSocket(ws) => ws.opening.as_deref(),
-            _ => None,
-        }
+    /// The server has ended the connection: the failure of the handshake, if it was under way.
+    pub(super) fn handshake_end(&self, at: usize) -> Option<Failed> {
+        let why = "the server closed the connection before it accepted the namespace";
+        self.failed_handshake(at, Opening::end, BAD_RESPONSE, why)
+    }
+
+    /// As [`handshake_end`](Self::handshake_end), when the connection is not open in time.
+    pub(super) fn handshake_time_out(&self, at: usize) -> Option<Failed> {
+        let why = "the server accepted the connection, but not the namespace in time";
+        self.failed_handshake(at, Opening::time_out, "ETIMEDOUT", why)
+    }
+
+    fn failed_handshake(&self, at: usize, of: fn(&Opening) -> Failed, code: &str, why: &str) -> Option<Failed> {
+        let Wire::WebSocket(ws) = &self.conns[at].wire else { return None };
+        let joining = || ws.is_joining.then(|| Failed { code: code.to_owned(), why: why.to_owned() });
+        ws.opening.as_deref().map(of).or_else(joining)
     }
 
     /// Counts a failed handshake as a failed connect.
@@ -90,22 +129,62 @@ impl Run {
     }
 
     /// Checks the messages in the chunk and answers pings. Returns the end of the connection, if it is in the chunk.
-    pub(super) fn receive_frames(
+    pub(super) fn receive_websocket(
         &mut self,
         lp: &mut Loop,
         at: usize,
-        ws: &mut WebSocket,
-        chunk: &mut [u8],
+        socket: Socket,
+        mut ws: Box<WebSocket>,
+        mut chunk: &mut [u8],
         now: u64,
     ) -> Option<Ending> {
-        let settings = Settings { role: Role::Client, max_message: self.rules.max_reply, deflate: false };
+        loop {
+            let received = self.receive_frames(lp, at, &mut ws, chunk, now);
+            self.conns[at].wire = Wire::WebSocket(ws);
+            let left = match received {
+                Received::All => return None,
+                Received::Ended(ending) => return Some(ending),
+                Received::Joined { left } => left,
+            };
+            self.opened(lp, at);
+            if !self.is_current_socket(at, socket) || self.is_cut_short {
+                return None;
+            }
+            let begin = chunk.len() - left;
+            chunk = &mut chunk[begin..];
+            match std::mem::take(&mut self.conns[at].wire) {
+                Wire::WebSocket(taken) => ws = taken,
+                _ => return None,
+            }
+        }
+    }
+
+    fn receive_frames(&mut self, lp: &mut Loop, at: usize, ws: &mut WebSocket, chunk: &mut [u8], now: u64) -> Received {
+        let socket_io = self.job.load.protocol.socket_io().cloned();
+        let max_message = match socket_io {
+            // JSON escapes a byte with up to six.
+            Some(_) => self.rules.max_reply.saturating_mul(6).saturating_add(PACKET),
+            None => self.rules.max_reply,
+        };
+        let settings = Settings { role: Role::Client, max_message, deflate: false };
         let len = chunk.len();
         let mut rest = &mut chunk[..];
-        let WebSocket { receiver, ping, is_closed_by_server, .. } = ws;
+        let WebSocket { receiver, ping, is_closed_by_server, is_joining, owes_pong, .. } = ws;
         loop {
             let left = rest.len();
             match next_event(receiver, &settings, &mut rest) {
-                Ok(None) => return None,
+                Ok(None) => return Received::All,
+                Ok(Some(Event::Message(message))) if let Some(socket_io) = &socket_io => {
+                    let Message::Text(text) = message else { continue };
+                    match self.receive_packet(lp, at, socket_io, text, *is_joining, owes_pong, now) {
+                        Ok(false) => {}
+                        Ok(true) => {
+                            *is_joining = false;
+                            return Received::Joined { left: rest.len() };
+                        }
+                        Err(ending) => return Received::Ended(ending),
+                    }
+                }
                 Ok(Some(Event::Message(Message::Text(text)))) => {
                     self.process(at, Incoming::Message(Opcode::Text, text.as_bytes()), now);
                 }
@@ -117,12 +196,12 @@ impl Run {
                 Ok(Some(Event::Pong(_) | Event::Compressed { .. })) => {}
                 Ok(Some(Event::Close { code, reason })) => {
                     *is_closed_by_server = true;
-                    return Some(Ending::Close { code, reason: reason.to_owned() });
+                    return Received::Ended(Ending::Close { code, reason: reason.to_owned() });
                 }
                 Err(violation) => {
                     *is_closed_by_server = true;
                     let bytes = &chunk[len - left..];
-                    return Some(Ending::Violation(violation, bytes[..bytes.len().min(SHOWN)].to_vec()));
+                    return Received::Ended(broken(&violation, &bytes[..bytes.len().min(SHOWN)]));
                 }
             }
         }
@@ -146,13 +225,25 @@ impl Run {
     /// The socket has sent everything: answers the ping that had to wait.
     pub(super) fn answer_kept_ping(&mut self, lp: &mut Loop, at: usize) {
         let Wire::WebSocket(ws) = &mut self.conns[at].wire else { return };
+        let owes_pong = std::mem::take(&mut ws.owes_pong);
         if let Some(payload) = ws.ping.take() {
             let mut kept = None;
             self.answer_ping(lp, at, &payload, &mut kept);
         }
+        if owes_pong {
+            self.send_packet(lp, at, PONG);
+        }
     }
 
-    /// Writes a control frame, which is no message of the run.
+    /// Socket.IO: sends a packet that is no message of the run.
+    pub(super) fn send_packet(&mut self, lp: &mut Loop, at: usize, packet: &str) {
+        let Some(socket) = self.conns[at].socket else { return };
+        self.write_control(lp, at, socket, |out, mask| {
+            put_frame(out, Opcode::Text, mask, packet.len(), |out| out.extend_from_slice(packet.as_bytes()));
+        });
+    }
+
+    /// Writes a frame, which is no message of the run.
     fn write_control(&mut self, lp: &mut Loop, at: usize, socket: Socket, put: impl FnOnce(&mut Vec<u8>, [u8; 4])) {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
@@ -177,8 +268,26 @@ impl Run {
         if !self.is_current_socket(at, socket) || self.is_cut_short {
             return;
         }
+        if self.conns[at].state == ConnState::Connecting {
+            let failed = match ending {
+                Ending::Refused(failed) => failed,
+                Ending::Violation { why, .. } => Failed { code: BAD_RESPONSE.to_owned(), why },
+                Ending::Close { .. } | Ending::Left(_) => match self.handshake_end(at) {
+                    Some(failed) => failed,
+                    None => return,
+                },
+            };
+            return self.handshake_failed(lp, at, failed);
+        }
         let is_closing = self.conns[at].state == ConnState::Closing;
         match ending {
+            // A namespace that is joined cannot be refused.
+            Ending::Refused(_) => {}
+            Ending::Left(_) if is_closing => {}
+            Ending::Left(why) => {
+                self.send_close(lp, at, socket, CloseCode::NORMAL);
+                self.lost_websocket(lp, at, why.to_owned(), true);
+            }
             // It answers ours. The server's FIN follows.
             Ending::Close { .. } if is_closing => socket.end(lp),
             Ending::Close { code, reason } => {
@@ -194,15 +303,14 @@ impl Run {
                 );
                 self.lost_websocket(lp, at, why, is_restart);
             }
-            Ending::Violation(violation, bytes) => {
-                let why = format!("the server broke a rule: {violation}");
-                let reason = match violation.code {
+            Ending::Violation { code, why, bytes } => {
+                let reason = match code {
                     CloseCode::MESSAGE_TOO_BIG => Reason::TooLong,
                     _ => Reason::Words(&why),
                 };
                 self.refuse(at, &bytes, reason);
                 if !is_closing {
-                    self.send_close(lp, at, socket, violation.code);
+                    self.send_close(lp, at, socket, code);
                     self.conns[at].fault = Some(why);
                     return self.connection_lost(lp, at, Loss::GivenUp);
                 }
@@ -274,6 +382,11 @@ impl Run {
     pub(super) fn is_websocket(&self) -> bool {
         self.job.load.protocol.is_websocket()
     }
+}
+
+fn broken(violation: &Violation, bytes: &[u8]) -> Ending {
+    let why = format!("the server broke a rule: {violation}");
+    Ending::Violation { code: violation.code, why, bytes: bytes.to_vec() }
 }
 
 /// The next event in `rest`. A message of one frame, whole in one read, does not touch the receiver.

@@ -9,6 +9,7 @@ use bucle::websocket::handshake;
 
 use crate::cli::load::check::{Expect, Fanout};
 use crate::cli::load::units::{count, time};
+use crate::cli::socket_io::{self, Place};
 use crate::cli::target::Address;
 
 /// The smallest `--size`: it has room for the connection, the number and enough random letters to make messages
@@ -49,12 +50,14 @@ pub(crate) enum Target {
     /// A host and a port.
     Tcp(String, u16),
     WebSocket(handshake::Target),
+    SocketIo(Place),
 }
 
 /// Reads a target as `bucle connect` does, except for unix sockets.
 pub(crate) fn target(text: &str) -> Result<Target, String> {
     let scheme = text.split_once("://").map_or(String::new(), |(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_str() {
+        "sio" => return socket_io::parse_url(text).map(Target::SocketIo),
         "ws" => return handshake::parse_url(text).map(Target::WebSocket).map_err(|error| error.to_string()),
         "wss" => return Err(format!("there is no TLS in bucle, so use ws:// instead of {}://", &text[..3])),
         _ => {}
