@@ -200,7 +200,7 @@ impl Broadcast {
     }
 
     /// The sockets of this node.
-    pub fn sockets(&self, lp: &mut Loop) -> Vec<Socket> {
+    pub fn sockets(&self, lp: &Loop) -> Vec<Socket> {
         self.namespace.map_or_else(Vec::new, |namespace| {
             let mut sockets = Vec::new();
             select(lp, namespace, &self.target, &mut sockets);

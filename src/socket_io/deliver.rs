@@ -32,8 +32,8 @@ impl Default for Flags {
 }
 
 /// The sockets of this node that a target names.
-pub(super) fn select(lp: &mut Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
-    if let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) {
+pub(super) fn select(lp: &Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
+    if let Some(state) = lp.layer::<Registry>().and_then(|registry| registry.namespace(namespace)) {
         state.rooms.select(&target.rooms, &target.except, out);
     }
 }
