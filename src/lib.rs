@@ -69,7 +69,8 @@
 //! | `onread` of `net.connect` | [`net::Handler::on_read`]; the buffer is the loop's own |
 //! | no `data` listener yet | [`net::SocketOptions::flowing`]` = false` |
 //! | `pause` and `resume` events, `readable`, `read(n)` | not available |
-//! | one system call per `socket.write()` | one system call for all writes of a phase; return values and callbacks are Node's |
+//! | one system call per `socket.write()` | one system call for all writes of a phase; return values and callbacks are Node's. The peer may read two writes as one chunk |
+//! | one poll serves several ready sockets in the kernel's order, level-triggered | in the kernel's order, edge-triggered, which may be another one |
 //! | a reset that arrives with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
 //! | a pipe's destination that has ended and refuses a chunk blocks the other destinations | it does not block them |
 //! | a write to a peer whose reset arrived since the last poll returns `false` and fails | it returns `true`; the error follows at the end of the phase. Of two such writes in one phase the first may succeed, and then no error follows |
@@ -85,6 +86,8 @@
 //! | a due timer that is refreshed in a tick between two timers still fires | it does not fire |
 //! | `end()` and `resetAndDestroy()` in one callback: the process spins, or gets `EINVAL` | the reset is sent |
 //! | `end()` before the second of several addresses connects: the socket never finishes | the FIN is sent |
+//! | `end()`, `connect()` and again `end()` on a new socket: `ERR_MULTIPLE_CALLBACK` | the FIN is sent once |
+//! | `localPort` that is read between `connect()` and its system call stays unknown until the connection is made | it is known after the system call |
 //! | `http.createServer` | `http::listen`: a request is delivered with its whole body |
 //! | `http.Agent`, `http.request` | `http::Client`: a response is delivered with its whole body |
 //! | the package `ws` | `websocket`; the README has a table of its names |

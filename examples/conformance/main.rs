@@ -4,6 +4,8 @@
 //!   cargo run --example conformance -- tests/conformance/scenarios/net-echo.json
 //!   LIVE=1 …      also prints every event to stderr, when it happens and unsorted
 //!   JITTER=ms …   keeps the thread busy for a random time before every event; the trace must not change
+//!   RECEIVED=1 …  also prints all received bytes to stderr, in hexadecimal
+//!   EACH_WRITE=1 … sends each write at once, as Node does, instead of all writes of a phase in one system call
 //! ```
 //!
 //! A scenario is a program in JSON (`tests/conformance/FORMAT.md`). `oracle.js` beside it runs the same file on Node,

@@ -23,6 +23,8 @@ use crate::trace::{Chunk, Trace};
 pub struct Runner {
     pub scenario: Scenario,
     jitter_ms: f64,
+    /// Whether each write is sent at once, in a system call of its own.
+    pub sends_each_write: bool,
     state: RefCell<State>,
 }
 
@@ -85,10 +87,11 @@ impl Context {
 
 impl Runner {
     pub fn new(scenario: Scenario) -> Rc<Runner> {
-        let is_live = std::env::var_os("LIVE").is_some_and(|text| !text.is_empty());
+        let is_set = |name| std::env::var_os(name).is_some_and(|text| !text.is_empty());
         let jitter_ms = std::env::var("JITTER").ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+        let sends_each_write = is_set("EACH_WRITE");
         let state = State {
-            trace: Trace::new(scenario.lanes.clone(), is_live),
+            trace: Trace::new(scenario.lanes.clone(), is_set("LIVE"), is_set("RECEIVED")),
             objects: HashMap::new(),
             block_lists: HashMap::new(),
             socket_names: HashMap::new(),
@@ -102,7 +105,7 @@ impl Runner {
             step: 0,
             is_step_armed: false,
         };
-        Rc::new(Runner { scenario, jitter_ms, state: RefCell::new(state) })
+        Rc::new(Runner { scenario, jitter_ms, sends_each_write, state: RefCell::new(state) })
     }
 
     /// The main body of the program.

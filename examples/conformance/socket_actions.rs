@@ -146,6 +146,8 @@ impl Runner {
         let is_below_mark = match self.done(action, context, "write-cb") {
             _ if !socket.exists(lp) => self.write_after_close(lp, action, context),
             Some(done) => socket.write_then(lp, &bytes, done),
+            // A write with a callback is sent at once.
+            None if self.sends_each_write => socket.write_then(lp, &bytes, |_, _| {}),
             None => socket.write(lp, &bytes),
         };
         if !action.flag("quiet") {
@@ -175,6 +177,11 @@ impl Runner {
             (None, Some(done)) => socket.end_then(lp, done),
             (Some(bytes), None) => socket.end_with(lp, &bytes),
             (Some(bytes), Some(done)) => socket.end_with_then(lp, &bytes, done),
+        }
+        if self.sends_each_write {
+            // A cork holds back later writes only: what was written before it is sent at once.
+            socket.cork(lp);
+            socket.uncork(lp);
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Trace {
     listed: Vec<(Vec<String>, Lane)>,
     others: BTreeMap<String, Lane>,
     is_live: bool,
+    /// Whether all received bytes are printed to stderr, in hexadecimal.
+    dumps_bytes: bool,
 }
 
 type Lane = Vec<Entry>;
@@ -57,9 +59,9 @@ impl Chunk<'_> {
 
 impl Trace {
     /// A live trace is also printed to stderr.
-    pub fn new(lanes: Vec<Vec<String>>, is_live: bool) -> Trace {
+    pub fn new(lanes: Vec<Vec<String>>, is_live: bool, dumps_bytes: bool) -> Trace {
         let listed = lanes.into_iter().map(|members| (members, Lane::new())).collect();
-        Trace { listed, others: BTreeMap::new(), is_live }
+        Trace { listed, others: BTreeMap::new(), is_live, dumps_bytes }
     }
 
     pub fn line(&mut self, object: &str, text: &str) {
@@ -73,6 +75,13 @@ impl Trace {
     pub fn data(&mut self, object: &str, chunk: Chunk<'_>) {
         if self.is_live {
             eprintln!("{object} data chunk {}", chunk.bytes().len());
+        }
+        if self.dumps_bytes {
+            let hex = chunk.bytes().iter().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            });
+            eprintln!("RECEIVED {object} {hex}");
         }
         let lane = self.lane(object);
         match (lane.last_mut().filter(|last| last.object == object).map(|last| &mut last.content), chunk) {

@@ -4,7 +4,8 @@
 
 Each seed: runner and Node in turns, Node three times, the runner twice. A scenario counts only if Node said the same
 three times. What differs is written to WORK/diff/SEED.json with all traces; one line per seed goes to WORK/log.jsonl.
-With --check, a difference that is new and comes again in two further tries makes the exit status 1.
+At the end each difference that is new is tried twice more, with nothing else running. With --check, one that comes
+again both times makes the exit status 1.
 """
 import argparse
 import collections
@@ -31,8 +32,8 @@ class Runs:
     def __init__(self, runner, oracle=ORACLE, node="node", limit=8.0, jitter=""):
         self.runner, self.oracle, self.node, self.limit, self.jitter = str(runner), str(oracle), node, limit, jitter
 
-    def run(self, cmd, path, jitter=""):
-        env = dict(os.environ, JITTER=str(jitter or ""), TMPDIR=os.path.dirname(path))
+    def run(self, cmd, path, jitter="", **more):
+        env = dict(os.environ, JITTER=str(jitter or ""), TMPDIR=os.path.dirname(path), **more)
         try:
             p = subprocess.run(cmd + [path], stdin=subprocess.DEVNULL, capture_output=True, timeout=self.limit, env=env)
         except subprocess.TimeoutExpired:
@@ -44,8 +45,58 @@ class Runs:
     def on_node(self, path, jitter=""):
         return self.run([self.node, self.oracle], path, jitter)
 
-    def on_runner(self, path, jitter=""):
-        return self.run([self.runner], path, jitter)
+    def on_runner(self, path, jitter="", **more):
+        return self.run([self.runner], path, jitter, **more)
+
+    def received(self, scenario, on_node):
+        """All bytes that each socket receives in a run."""
+        with tempfile.TemporaryDirectory(prefix="dfr") as folder:
+            path, patched = saved(scenario, folder), os.path.join(folder, "oracle.js")
+            with open(self.oracle) as f, open(patched, "w") as g:
+                g.write(replaced(f.read(), DATA, DUMP + DATA))
+            env = dict(os.environ, RECEIVED="1", TMPDIR=folder)
+            try:
+                p = subprocess.run(([self.node, patched] if on_node else [self.runner]) + [path], stdin=subprocess.DEVNULL,
+                                   capture_output=True, timeout=3 * self.limit, env=env)
+            except subprocess.TimeoutExpired:
+                return {}
+        chunks = collections.defaultdict(list)
+        for name, chunk in re.findall(r"^RECEIVED (\S+) ([0-9a-f]*)$", p.stderr.decode(errors="replace"), re.M):
+            chunks[name].append(bytes.fromhex(chunk))
+        return {name: b"".join(of) for name, of in chunks.items()}
+
+    def receive_the_same(self, scenario):
+        """Whether each socket receives the same bytes on both, apart from where they end."""
+        x, y = self.received(scenario, True), self.received(scenario, False)
+        for name in x.keys() & y.keys():
+            short, long = sorted((x[name], y[name]), key=len)
+            # Text that ends inside a character ends in U+FFFD.
+            if not long.startswith(short) and not long.startswith(short.removesuffix("\ufffd".encode())):
+                return False
+        return bool(x.keys() & y.keys())
+
+    def sending_each_write(self, scenario):
+        """What the runner prints if it makes one system call per write, as Node does."""
+        with tempfile.TemporaryDirectory(prefix="dfe") as folder:
+            return self.on_runner(saved(scenario, folder), EACH_WRITE="1")
+
+
+# Put in front of the oracle's handling of received data.
+DUMP = """  fs.writeSync(2, `RECEIVED ${obj} ${Buffer.from(chunk).toString('hex')}\\n`);
+"""
+DATA = "  if (LIVE) fs.writeSync(2, `${obj} ${kind} chunk ${chunk.length}"
+
+
+def replaced(text, old, new):
+    assert old in text
+    return text.replace(old, new)
+
+
+def saved(scenario, folder):
+    path = os.path.join(folder, "s.json")
+    with open(path, "w") as f:
+        json.dump(scenario, f, ensure_ascii=False)
+    return path
 
 
 def first_diff(a, b):
@@ -87,14 +138,11 @@ CALL = "    actions[a.do](a, ctx || {});"
 def watched(runs, scenario):
     """Runs a scenario on Node; returns what MARK says."""
     with tempfile.TemporaryDirectory(prefix="dfc") as folder:
-        path, patched = os.path.join(folder, "s.json"), os.path.join(folder, "oracle.js")
-        with open(path, "w") as f:
-            json.dump(scenario, f, ensure_ascii=False)
+        path, patched = saved(scenario, folder), os.path.join(folder, "oracle.js")
         with open(runs.oracle) as f:
             text = f.read()
-        assert CALL in text
         with open(patched, "w") as f:
-            f.write(text.replace(CALL, MARK + CALL))
+            f.write(replaced(text, CALL, MARK + CALL))
         env = dict(os.environ, TMPDIR=folder)
         try:
             p = subprocess.run([runs.node, patched, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=runs.limit, env=env)
@@ -116,8 +164,43 @@ def all_lists(sc):
         todo += [a["then"] for a in actions if "then" in a]
 
 
+def without_repeated_pipes(scenario):
+    """A large transfer through two pipes from one socket to the same other one: the order of its bytes tells where the
+    reads were cut, which is up to the kernel. So the first pipe stays, and the others are taken out."""
+    if not is_large(scenario):
+        return
+    seen = set()
+    for actions in all_lists(scenario):
+        for a in [a for a in actions if a["do"] == "pipe"]:
+            if (a["on"], a["to"]) in seen:
+                actions.remove(a)
+            seen.add((a["on"], a["to"]))
+
+
+def is_large(scenario):
+    """Whether it writes more than the kernel takes at once."""
+    return any(a["do"] == "write" and a.get("fill", 0) > 64 * 1024 for actions in all_lists(scenario) for a in actions)
+
+
+# How much slower a scenario is tried, to find out whether a difference is one of speed.
+SLOWER = 5
+
+
+def slower(scenario, times):
+    """The same with longer pauses and times."""
+    copied = json.loads(json.dumps(scenario))
+    for step in copied.get("steps", []):
+        step["delay"] = times * step.get("delay", 20)
+    for actions in all_lists(copied):
+        for a in actions:
+            if "ms" in a and a["do"] != "busy":
+                a["ms"] *= times
+    return copied
+
+
 def repair(runs, scenario):
     """Takes out actions on what does not exist, or not any more."""
+    without_repeated_pipes(scenario)
     n = 0
     for actions in all_lists(scenario):
         for a in actions:
@@ -130,15 +213,36 @@ def repair(runs, scenario):
     return scenario
 
 
-def tag(a, b, after_close):
+def only_local_address_differs(a, b):
+    """Whether Node does not know the local address of a socket that is connecting, and nothing else differs. Asked for
+    between `connect` and its system call, Node remembers until the connection is made that there was none."""
+    x, y = a.split("\n"), b.split("\n")
+    for i, (u, v) in enumerate(zip(x, y)):
+        name = u.split(" ")[0]
+        if u != v and (f"{name} connect" in x[:i] or not u.startswith(f"{name} props ")
+                       or u != re.sub(r"\b(localAddress|localPort)=\S+", r"\1=none", v)):
+            return False
+    return len(x) == len(y)
+
+
+def tag(runs, scenario, a, b, after_close):
     """What a difference probably is: one of those that the crate documents, a use after close, or new."""
     if "has no address" in b:
         return "after close (a server)"
     if b.startswith("!!"):
         return "crash"
+    if runs.sending_each_write(scenario) == a:
+        # The cause itself: with Node's system calls the trace is Node's.
+        return "documented: one system call for all writes of a phase"
+    if only_local_address_differs(a, b):
+        return "documented: the local address while connecting"
     _, u, v = first_diff(a, b)
     x = (u if u[:1] not in "[<" else v).split(" ")[0]
     y = (v if v[:1] not in "[<" else u).split(" ")[0]
+    if u == f"{x} error EINVAL reset" and v.startswith(f"{x} "):
+        return "documented: end and reset in one callback"
+    if u == f"{x} error ERR_MULTIPLE_CALLBACK":
+        return "documented: end, connect and end again"
     if re.search(r" write \d+ -> false$", u) and re.search(r" write \d+ -> true$", v) and re.search(
             rf"^{x} (error|\S+-cb \S+) (EPIPE|ECONNRESET)", a, re.M):
         return "documented: write to a peer that has reset"
@@ -152,8 +256,15 @@ def tag(a, b, after_close):
         return "documented: writes of a phase leave at its end (error of the write, not of the read)"
     if re.search(r" error (EPIPE|ECONNRESET) write$", v) and not re.search(rf"^{y} error (EPIPE|ECONNRESET) write", a, re.M):
         return "documented: writes of a phase leave at its end (the peer was gone by then)"
-    if (m := re.match(r"(\S+) data (\d+) fnv", u)) and (n := re.match(r"(\S+) data (\d+) fnv", v)) and m[1] == n[1] and m[2] != n[2]:
-        return "kernel: how much of a large write had left before a destroy"
+    m, n = (re.match(r"(\S+) (?:data|text) (\d+) ", line) for line in (u, v))
+    if m and n and m[1] == n[1] and m[2] != n[2] and runs.receive_the_same(scenario):
+        if max(int(m[2]), int(n[2])) > 64 * 1024:
+            return "kernel: how much of a large write had left before a destroy"
+        return "documented: which of the ready sockets a poll serves first"
+    if is_large(scenario):
+        with tempfile.TemporaryDirectory(prefix="dfs") as folder:
+            if once(runs, slower(scenario, SLOWER), folder)[0] == "equal":
+                return "kernel: how long a large transfer takes"
     for line in after_close:
         if line.split(" ")[-1] in (x, y):
             return "after close"
@@ -161,9 +272,7 @@ def tag(a, b, after_close):
 
 
 def once(runs, scenario, folder):
-    path = os.path.join(folder, "s.json")
-    with open(path, "w") as f:
-        json.dump(scenario, f, ensure_ascii=False)
+    path = saved(scenario, folder)
     n1 = runs.on_node(path)
     if n1.startswith("!!"):
         return "bad", [n1], []
@@ -186,6 +295,7 @@ def main():
     ap.add_argument("--count", type=int, default=100)
     ap.add_argument("--family")
     ap.add_argument("--jobs", type=int, default=2)
+    ap.add_argument("--seeds", help="a comma-separated list, instead of --from and --count")
     ap.add_argument("--seconds", type=float, default=1e9)
     ap.add_argument("--check", action="store_true")
     ap.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "difffuzz"))
@@ -195,7 +305,7 @@ def main():
     (work / "diff").mkdir(parents=True, exist_ok=True)
     lock = threading.Lock()
     suspects = []
-    counts, fams = collections.Counter(), collections.defaultdict(collections.Counter)
+    tags, counts, fams = collections.Counter(), collections.Counter(), collections.defaultdict(collections.Counter)
     start = time.time()
     log = open(work / "log.jsonl", "a", buffering=1)
 
@@ -218,7 +328,7 @@ def main():
             other = next(b for b in mine if b != nodes[0])
             rec["signature"] = signature(nodes[0], other)
             rec["after_close"] = uses_after_close(runs, sc)
-            rec["tag"] = tag(nodes[0], other, rec["after_close"])
+            rec["tag"] = tag(runs, sc, nodes[0], other, rec["after_close"])
             rec["always"] = all(b != nodes[0] for b in mine)
             if not rec["always"]:
                 rec["tag"] = "once: " + rec["tag"]      # a loaded machine; worth a look only if it comes again
@@ -227,36 +337,43 @@ def main():
             with open(work / "diff" / f"{seed}.json", "w") as f:
                 json.dump({"scenario": sc, "node": nodes, "runner": mine, "signature": rec["signature"], "tag": rec["tag"], "after_close": rec["after_close"]}, f, ensure_ascii=False)
         with lock:
+            tags[rec.get("tag", verdict)] += 1
             counts[verdict] += 1
             fams[fam][verdict] += 1
             log.write(json.dumps(rec, ensure_ascii=False) + "\n")
             if verdict == "diff":
                 print(f"{seed} {fam} [{rec['tag']}]{'' if rec['always'] else ' FLAKY'} {rec['signature']}", flush=True)
 
+    seeds = [int(s) for s in opt.seeds.split(",")] if opt.seeds else range(opt.first, opt.first + opt.count)
     with concurrent.futures.ThreadPoolExecutor(opt.jobs) as pool:
-        for f in [pool.submit(job, s) for s in range(opt.first, opt.first + opt.count)]:
+        for f in [pool.submit(job, s) for s in seeds]:
             f.result()
     stable = counts["equal"] + counts["diff"]
     print(f"generated {sum(counts.values())}, not valid {counts['bad']}, unstable on Node {counts['unstable']}, stable {stable}: "
           f"equal {counts['equal']}, different {counts['diff']}; {time.time() - start:.0f} s")
     for fam in sorted(fams):
         print("  ", fam, dict(fams[fam]))
+    found = confirmed(runs, suspects)
+    for name in sorted(set(tags) - {"bad", "unstable", "equal"}):
+        print(f"  {tags[name]:5} {name}")
+    print(f"new differences that came again: {len(found)} {found if found else ''}")
     if opt.check:
-        sys.exit(confirmed(runs, suspects))
+        sys.exit(bool(found))
 
 
 def confirmed(runs, suspects):
-    """Tries every new difference twice more, with nothing else running. Returns 1 if one of them comes each time."""
-    found = 0
+    """Tries every new difference twice more, with nothing else running. Returns the seeds of those that come each time."""
+    found = []
     for seed, sc in suspects:
         again = []
         for _ in range(2):
             with tempfile.TemporaryDirectory(prefix="dfz") as folder:
                 again.append(once(runs, sc, folder)[0])
         is_found = again == ["diff", "diff"]
-        found |= is_found
+        if is_found:
+            found.append(seed)
         print(f"{seed}: tried again: {', '.join(again)}{': a new difference' if is_found else ''}")
-    return int(found)
+    return found
 
 
 if __name__ == "__main__":
