@@ -38,6 +38,8 @@ mod metrics;
 mod nested;
 #[cfg(feature = "trace")]
 mod observe;
+#[cfg(feature = "trace")]
+mod overview;
 mod polling;
 mod prepare;
 mod queues;
@@ -58,6 +60,8 @@ pub use clock::ManualClock;
 pub use gate::{Decision, Gate, Next, Step};
 pub use lent::TimerOrImmediate;
 pub use metrics::{Histogram, Metrics};
+#[cfg(feature = "trace")]
+pub use overview::{Queues, SlowCallback};
 pub use prepare::PrepareId;
 pub use queues::ImmediateId;
 pub(crate) use queues::Tick;
@@ -67,10 +71,10 @@ pub use remote::{KeepAlive, Remote};
 pub(crate) use sources::SourceId;
 pub use timers::TimerId;
 pub(crate) use timers::{delay_ms, limit_ms};
+#[cfg(feature = "trace")]
+pub use trace::{CHROME_HEAD, Chrome, Record, Records, Trace};
 pub(crate) use trace::{Cause, Span};
 pub use trace::{Kind, Phase};
-#[cfg(feature = "trace")]
-pub use trace::{Record, Records, Trace};
 
 use crate::net::{Net, NetTimer};
 use crate::{Error, Result};

@@ -126,7 +126,9 @@ pub mod websocket;
 /// ([`Loop::set_gate`]).
 #[cfg(feature = "trace")]
 pub mod trace {
-    pub use crate::event_loop::{Decision, Gate, Kind, Next, Phase, Record, Records, Step, Trace};
+    pub use crate::event_loop::{
+        CHROME_HEAD, Chrome, Decision, Gate, Kind, Next, Phase, Queues, Record, Records, SlowCallback, Step, Trace,
+    };
 }
 
 pub use error::{Error, Result};

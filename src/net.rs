@@ -73,6 +73,7 @@ pub(crate) mod simulated;
 mod socket;
 mod state;
 mod stream;
+mod summary;
 mod tally;
 mod target;
 mod tick;
@@ -95,6 +96,7 @@ pub use on::{On, on};
 pub use server::{Server, ServerId, ServerOptions, listen, listen_with};
 pub use shared::{IntoHandler, Shared};
 pub use socket::{ReadyState, Socket, SocketInfo, SocketOptions};
+pub use summary::{SocketSummary, sockets};
 pub use target::Target;
 
 pub use crate::error::{Error, SystemError};
@@ -157,6 +159,8 @@ pub(crate) struct Net {
     pending: VecDeque<(Pending, Cause)>,
     /// Destroyed sockets whose `on_close` is due in the close phase; a stack, as in libuv.
     closing: Vec<(Socket, Cause)>,
+    /// How many of them the running close phase has not closed yet. It has taken them out of the list.
+    closing_left: usize,
     resolver: Resolver,
     /// The number of calls of `connect_to`. Names each attempt, so that a late lookup or timer of one does not affect
     /// another.
@@ -168,6 +172,15 @@ pub(crate) struct Net {
     /// Takes the place of the kernel in tests and fuzzers.
     #[cfg(any(test, fuzzing))]
     simulated: Option<simulated::Kernel>,
+}
+
+/// The lengths of the lists of sockets that wait for a phase.
+#[cfg(feature = "trace")]
+pub(crate) struct QueueLengths {
+    pub pending: usize,
+    pub closing: usize,
+    pub ready: usize,
+    pub unsent: usize,
 }
 
 impl Net {
@@ -238,6 +251,17 @@ impl Net {
     /// Whether the pending phase has work.
     pub(crate) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// The lengths of the lists, for an observer.
+    #[cfg(feature = "trace")]
+    pub(crate) fn queue_lengths(&self) -> QueueLengths {
+        QueueLengths {
+            pending: self.pending.len(),
+            closing: self.closing.len() + self.closing_left,
+            ready: self.ready.len(),
+            unsent: self.unsent.len(),
+        }
     }
 
     /// Whether the close phase has work.

@@ -15,10 +15,6 @@
 //! server runs on without a trace. The loop's own thread writes the file. The kernel buffers writes to a regular file,
 //! but a disk that is too slow, or a pipe that is not read, makes the server wait.
 
-mod causes;
-mod chrome;
-mod pieces;
-
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem;
@@ -27,12 +23,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bucle::net::Shared;
-use bucle::trace::Trace;
+use bucle::trace::{CHROME_HEAD, Chrome, Trace};
 use bucle::{EventLoop, Loop, PrepareId};
 
 use super::stderr::print_error;
 use super::{exit_code, stderr};
-use chrome::{Chrome, HEAD};
 
 /// How many records the ring holds, 32 bytes each. If one turn makes more, the oldest are lost. A line of chat to a
 /// thousand members makes two thousand.
@@ -233,9 +228,11 @@ impl TraceFile {
 /// Whether the file exists and is not a trace. A pipe or a device may be written to: it has no content to lose.
 fn is_another_file(path: &Path) -> bool {
     let has_bytes = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
-    let mut head = [0; HEAD.len()];
+    let mut head = [0; CHROME_HEAD.len()];
     has_bytes
-        && !File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok_and(|()| head == HEAD.as_bytes())
+        && !File::open(path)
+            .and_then(|mut file| file.read_exact(&mut head))
+            .is_ok_and(|()| head == CHROME_HEAD.as_bytes())
 }
 
 #[cfg(test)]

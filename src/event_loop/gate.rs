@@ -281,17 +281,20 @@ impl EventLoop {
         self.lp.pass_gate_to_wait(max_wait);
         // Only now: the gate may have held the loop, and an observer may have queued work.
         let wait = self.lp.poll_wait(max_wait);
+        self.lp.count_turn_time();
         let before = self.lp.now;
         let waiting = self.lp.begin(self.lp.cause(), Kind::Wait, 0, 0);
+        self.lp.counters.waiting_since = (wait != Some(Duration::ZERO)).then_some(before);
         let gate_events = match self.lp.gate_decision() {
-            Some(_) => self.wait_and_serve_gate(max_wait, wait)?,
-            None => {
-                self.poll_once(wait)?;
-                0
-            }
+            Some(_) => self.wait_and_serve_gate(max_wait, wait),
+            None => self.poll_once(wait).map(|()| 0),
         };
+        self.lp.counters.waiting_since = None;
+        let gate_events = gate_events?;
         self.lp.count_wait(wait, before);
-        waiting.set_size(&mut self.lp, self.events.iter().count() - gate_events);
+        let reported = self.events.iter().count();
+        self.lp.begin_events(reported);
+        waiting.set_size(&mut self.lp, reported - gate_events);
         self.lp.end(waiting);
         Ok(gate_events)
     }

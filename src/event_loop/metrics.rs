@@ -63,6 +63,12 @@ pub(crate) struct Counters {
     pub bytes_read: u64,
     pub bytes_written: u64,
     pub longest_turn: Duration,
+    /// How many events of the running poll phase have been served, or are being served.
+    pub events_served: usize,
+    /// How many closures of other threads have been taken out of their queue and not been called yet.
+    pub posted_left: usize,
+    /// When the running wait began, if a gate is served in it.
+    pub waiting_since: Option<Duration>,
     /// When the last wait for the kernel ended.
     pub polled_at: Duration,
     pub times_phases: bool,
@@ -82,13 +88,14 @@ impl Loop {
     pub fn metrics(&self) -> Metrics {
         let counters = &self.counters;
         let total = self.clock.elapsed();
-        let active = total.saturating_sub(counters.idle);
+        let idle = counters.idle + self.waited_so_far(total);
+        let active = total.saturating_sub(idle);
         let utilization = if total.is_zero() { 0.0 } else { active.as_secs_f64() / total.as_secs_f64() };
         Metrics {
             loop_count: counters.turns,
             events: counters.events,
             callbacks: counters.callbacks,
-            idle: counters.idle,
+            idle,
             active,
             longest_turn: counters.longest_turn,
             utilization,
@@ -133,6 +140,11 @@ impl Loop {
     /// The delays measured so far; `None` before [`monitor_event_loop_delay`](Self::monitor_event_loop_delay).
     pub fn event_loop_delay(&self) -> Option<&Histogram> {
         self.counters.delay.as_ref().map(|monitor| &monitor.histogram)
+    }
+
+    /// How long the running wait has lasted. Only a gate can look at the loop in the middle of a wait.
+    fn waited_so_far(&self, now: Duration) -> Duration {
+        self.counters.waiting_since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
     /// Begins the first turn: the time before it does not count as a turn.
@@ -196,6 +208,36 @@ impl Histogram {
         self.total_ns += value.as_nanos();
         self.min = self.min.min(value);
         self.max = self.max.max(value);
+    }
+
+    /// The durations that were counted since `earlier`, a copy of this histogram from that time. Its shortest and
+    /// longest durations are exact to a sixteenth, like its percentiles.
+    ///
+    /// ```
+    /// use bucle::Histogram;
+    /// use std::time::Duration;
+    ///
+    /// let mut histogram = Histogram::default();
+    /// histogram.record(Duration::from_secs(1));
+    /// let earlier = histogram.clone();
+    /// histogram.record(Duration::from_millis(1));
+    /// let since = histogram.since(&earlier);
+    /// assert_eq!(since.count(), 1);
+    /// assert!(since.max() < Duration::from_millis(2));
+    /// ```
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        let counts: Box<[u64]> =
+            self.counts.iter().zip(&earlier.counts).map(|(now, before)| now.saturating_sub(*before)).collect();
+        let used = |bucket: &usize| counts[*bucket] > 0;
+        let min = (0..BUCKETS).find(used).map_or(Duration::MAX, highest);
+        let max = (0..BUCKETS).rev().find(used).map_or(Duration::ZERO, highest).min(self.max);
+        Histogram {
+            count: counts.iter().sum(),
+            total_ns: self.total_ns.saturating_sub(earlier.total_ns),
+            min: min.min(max),
+            max,
+            counts,
+        }
     }
 
     /// How many durations were counted.

@@ -16,6 +16,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::gate::GateSlot;
+use super::overview::Overview;
 use super::{Kind, Loop, Phase, Record, Trace};
 
 /// The ring and the gate of a loop that is observed, and what both need to know.
@@ -25,6 +26,7 @@ pub(crate) struct Observed {
     /// How many more times recording was started than stopped.
     recorders: u32,
     pub gate: Option<GateSlot>,
+    pub overview: Overview,
     /// The turn, as in [`Record::turn`] but with all 64 bits.
     pub turn: u64,
     pub phase: Phase,

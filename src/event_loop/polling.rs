@@ -46,6 +46,7 @@ impl EventLoop {
         }
         for event in &self.events {
             events += 1;
+            lp.counters.events_served = events;
             lp.dispatch(event.token(), Readiness::of(event), &mut self.read_buf);
         }
         events -= gate_events;
@@ -174,7 +175,10 @@ impl Loop {
 
     /// Runs the closures that other threads have posted, a boundary after each.
     fn run_posted(&mut self) {
-        for posted in self.remote.take_posted() {
+        let posted = self.remote.take_posted();
+        self.counters.posted_left = posted.len();
+        for posted in posted {
+            self.counters.posted_left -= 1;
             match posted {
                 Posted::Program(f) => drop(self.call(Kind::Posted, self.cause(), f)),
                 // A closure of this crate, such as the result of a lookup. It is no callback itself, but may call some.

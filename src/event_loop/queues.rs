@@ -108,6 +108,12 @@ impl Immediates {
         self.line.get(place as usize).is_some_and(|immediate| immediate.callback.is_some() && immediate.is_referenced)
     }
 
+    /// How many immediates wait, cleared ones not counted.
+    #[cfg(feature = "trace")]
+    pub fn len(&self) -> usize {
+        self.line.iter().filter(|immediate| immediate.callback.is_some()).count()
+    }
+
     /// How many immediates keep the loop alive.
     pub fn referenced(&self) -> usize {
         self.referenced

@@ -117,6 +117,12 @@ impl Remote {
         posted
     }
 
+    /// How many closures wait to be called.
+    #[cfg(feature = "trace")]
+    pub(super) fn posted(&self) -> usize {
+        self.lock().as_ref().map_or(0, Vec::len)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Posted>>> {
         // A poisoned queue is still valid: only an allocation can panic while the lock is held.
         self.state.queue.lock().unwrap_or_else(PoisonError::into_inner)

@@ -240,7 +240,7 @@ impl<T> Timers<T> {
     }
 
     /// How many timers there are, including the disarmed ones.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "trace"))]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -32,11 +32,15 @@
 //! reached with the system's clock; a cheaper clock would change that.
 
 #[cfg(feature = "trace")]
+pub(super) mod chrome;
+#[cfg(feature = "trace")]
 mod ring;
 
 #[cfg(feature = "trace")]
 use std::time::Duration;
 
+#[cfg(feature = "trace")]
+pub use chrome::{CHROME_HEAD, Chrome};
 #[cfg(feature = "trace")]
 pub use ring::{Record, Records, Trace};
 
@@ -373,14 +377,16 @@ impl Loop {
         let Some(record) = self.observed.as_mut().and_then(|observed| observed.end(now, open)) else { return };
         let took = Duration::from_nanos(record.duration_ns());
         if self.slow_limit.is_some_and(|limit| took > limit) && record.kind.is_callback() {
-            self.warn_of_slow(record.kind, record.subject, took);
+            self.warn_of_slow(&record, took);
         }
     }
 
-    /// Logs that a callback was slow, and how many timers it made late.
-    fn warn_of_slow(&mut self, kind: Kind, subject: u32, took: Duration) {
+    /// Notes and logs that a callback was slow, and how many timers it made late.
+    fn warn_of_slow(&mut self, record: &Record, took: Duration) {
+        let (kind, subject) = (record.kind, record.subject);
         let now = self.clock.elapsed();
         let late = self.late_timers(now);
+        self.note_slow(record, took, late);
         let socket = if subject == 0 { String::new() } else { format!("#{subject} ") };
         let effect = match late {
             None => "no timer was due meanwhile".to_owned(),

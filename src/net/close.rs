@@ -144,6 +144,7 @@ impl Loop {
         let phase = self.begin_phase(Phase::Close);
         let mut list = mem::take(&mut self.net.closing);
         while let Some((socket, cause)) = list.pop() {
+            self.net.closing_left = list.len();
             let outer = self.act_for(cause);
             self.complete_inflight_write(socket);
             let had_error = self.net.socket(socket).is_some_and(|state| state.is(HAD_ERROR));

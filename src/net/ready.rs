@@ -44,6 +44,12 @@ impl ReadyList {
         self.tokens.shrink_to(entries);
     }
 
+    /// How many entries the next poll will serve.
+    #[cfg(feature = "trace")]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
     /// The flag of entries that are made now.
     fn new_flag(&self) -> u32 {
         READY_FLAGS[usize::from(self.is_odd_turn)]

@@ -509,24 +509,16 @@ impl Socket {
         let (state, outboxes) = lp.net.socket_and_outboxes(self)?;
         // As in Node a socket has no peer while it is connecting, even if the kernel has connected it already.
         let remote = if state.is(CONNECTING) { None } else { state.stream.peer_addr().or(remembered) };
-        let (readable, writable) = (state.is_readable(), state.is_writable());
         let connecting = state.is(CONNECTING) && !state.is(DESTROYED);
-        let ready_state = match (connecting, readable, writable) {
-            (true, _, _) => ReadyState::Opening,
-            (false, true, true) => ReadyState::Open,
-            (false, true, false) => ReadyState::ReadOnly,
-            (false, false, true) => ReadyState::WriteOnly,
-            (false, false, false) => ReadyState::Closed,
-        };
         let flowing = if state.is(FLOWING) { Some(true) } else { state.is(PAUSED).then_some(false) };
         let info = SocketInfo {
-            ready_state,
+            ready_state: state.ready_state(),
             pending: connecting || !state.is(OPENED) || state.is(DESTROYED),
             connecting,
             destroyed: state.is(DESTROYED),
-            readable,
+            readable: state.is_readable(),
             flowing,
-            writable,
+            writable: state.is_writable(),
             writable_ended: state.is(ENDED),
             writable_finished: state.writing() == Writing::Finished,
             writable_length: outboxes.writable_length(state) as usize,

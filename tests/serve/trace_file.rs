@@ -167,7 +167,8 @@ fn the_trace_of_a_killed_server_has_the_events_of_its_clients() {
     let port_of = |client: &crate::served::Peer| client.0.local_addr().ok().map(|address| u64::from(address.port()));
     assert_eq!(ports, clients.iter().map(port_of).collect());
 
-    let ids = |ph| -> HashSet<_> { with(&events, "ph", ph).iter().map(|event| event["id"].as_u64()).collect() };
+    let ids =
+        |ph| -> HashSet<_> { with(&events, "ph", ph).iter().map(|event| event["id2"]["local"].as_str()).collect() };
     let (begun, ended) = (ids("b"), ids("e"));
     assert_eq!((begun.len(), ended.len()), (CLIENTS, CLIENTS - 1));
     assert!(ended.is_subset(&begun));

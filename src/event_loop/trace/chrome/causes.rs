@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use bucle::trace::Phase;
+use crate::event_loop::Phase;
 
 /// How many of the latest records are remembered, 32 bytes each: several turns of a busy server.
 const RECENT: usize = 64 * 1024;

@@ -15,21 +15,39 @@
 //! ([Trace Event Format](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU),
 //! "JSON Array Format").
 
+mod causes;
+mod pieces;
+
 use std::collections::HashMap;
 
-use bucle::trace::{Kind, Phase, Record};
-
-use super::causes::{Cause, Causes};
-use super::pieces::{Micros, put};
+use super::{Kind, Phase, Record, Trace};
+use causes::{Cause, Causes};
+use pieces::{Micros, put};
 
 /// Room for the last event, which says that the limit is reached, and for the end of the array.
 const FINAL_EVENT_BYTES: u64 = 256;
 
-/// The beginning of every trace that this module writes.
-pub(crate) const HEAD: &str = r#"[{"name":"process_name","ph":"M","pid":1,"args":{"name":""#;
+/// The beginning of every trace that [`Chrome`] writes: a file that begins differently is no such trace.
+pub const CHROME_HEAD: &str = r#"[{"name":"process_name","ph":"M","pid":1,"args":{"name":""#;
 
-/// Turns records into lines, up to a limit of bytes.
-pub(crate) struct Chrome {
+/// Turns records into lines of Chrome trace JSON, up to a limit of bytes.
+///
+/// ```
+/// use bucle::trace::Chrome;
+///
+/// let mut json = Vec::new();
+/// let mut chrome = Chrome::new("a program", u64::MAX, &mut json);
+/// bucle::EventLoop::new()?.enter(|lp| {
+///     lp.start_trace(1024);
+///     lp.set_immediate(|_| {});
+///     let trace = lp.trace().expect("it was started");
+///     trace.records().for_each(|(number, record)| chrome.record(number, record, &mut json));
+/// });
+/// chrome.end(&mut json);
+/// assert!(json.ends_with(b"]\n"));
+/// # Ok::<(), bucle::Error>(())
+/// ```
+pub struct Chrome {
     limit: u64,
     written: u64,
     is_full: bool,
@@ -55,9 +73,11 @@ struct Connection {
 
 impl Chrome {
     /// Begins a trace of at most `limit` bytes. `title` names the process.
-    pub(crate) fn new(title: &str, limit: u64, out: &mut Vec<u8>) -> Self {
+    ///
+    /// The title is written as it is: it must not contain characters that JSON escapes.
+    pub fn new(title: &str, limit: u64, out: &mut Vec<u8>) -> Self {
         let before = out.len();
-        put!(out, HEAD, title, "\"}}\n");
+        put!(out, CHROME_HEAD, title, "\"}}\n");
         for phase in Phase::ALL {
             let tid = track(phase);
             put!(out, r#",{"name":"thread_name","ph":"M","pid":1,"tid":"#, tid);
@@ -79,7 +99,7 @@ impl Chrome {
 
     /// Writes the lines of one record. Records that it encloses must come after it. A record that has not ended yet is
     /// skipped: that is the callback which reads the ring.
-    pub(crate) fn record(&mut self, number: u64, record: &Record, out: &mut Vec<u8>) {
+    pub fn record(&mut self, number: u64, record: &Record, out: &mut Vec<u8>) {
         let takes_time = matches!(record.kind, Kind::Phase | Kind::Wait) || record.kind.is_callback();
         let is_over = record.duration_ns() > 0 || !takes_time;
         if self.is_full || !is_over {
@@ -88,7 +108,7 @@ impl Chrome {
         let before = out.len();
         self.now_ns = self.now_ns.max(record.start_ns + record.duration_ns());
         let around = self.enter(number, record);
-        let cause = cause_of(number, record);
+        let cause = Trace::cause_of(number, record);
         slice_or_instant(number, record, cause, out);
         if let Some(cause) = cause.and_then(|cause| self.causes.find(cause)) {
             arrow(number, record, &cause, around, out);
@@ -98,7 +118,7 @@ impl Chrome {
     }
 
     /// Writes an event that says that the ring has overflowed.
-    pub(crate) fn lost(&mut self, count: u64, out: &mut Vec<u8>) {
+    pub fn lost(&mut self, count: u64, out: &mut Vec<u8>) {
         if self.is_full {
             return;
         }
@@ -109,12 +129,12 @@ impl Chrome {
     }
 
     /// Whether the limit is reached; no more lines are written then.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.is_full
     }
 
     /// Ends the array.
-    pub(crate) fn end(&self, out: &mut Vec<u8>) {
+    pub fn end(&self, out: &mut Vec<u8>) {
         put!(out, "]\n");
     }
 
@@ -203,12 +223,6 @@ fn track(phase: Phase) -> u32 {
     phase as u32 + 1
 }
 
-/// The number of a record's cause. The record has only its lower 32 bits. `None` if the record is its own cause.
-fn cause_of(number: u64, record: &Record) -> Option<u64> {
-    let distance = (number as u32).wrapping_sub(record.cause);
-    if distance == 0 { None } else { number.checked_sub(distance.into()) }
-}
-
 fn slice_or_instant(number: u64, record: &Record, cause: Option<u64>, out: &mut Vec<u8>) {
     let name = if record.kind == Kind::Phase { record.phase.as_str() } else { record.kind.as_str() };
     let category = match record.kind {
@@ -229,25 +243,26 @@ fn slice_or_instant(number: u64, record: &Record, cause: Option<u64>, out: &mut 
     if record.subject != 0 {
         put!(out, r##","subject":"#"##, record.subject, r#"""#);
     }
-    if let Some(unit) = unit(record.kind) {
+    if let Some(unit) = record.kind.unit() {
         put!(out, r#",""#, unit, r#"":"#, record.size);
     }
     put!(out, "}}\n");
 }
 
-/// The unit of a record's size.
-fn unit(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Wait => Some("events"),
-        Kind::Timer => Some("late_ms"),
-        Kind::Armed => Some("delay_ms"),
-        Kind::OnConnection => Some("port"),
-        Kind::OnData | Kind::OnText | Kind::OnLine | Kind::Write | Kind::Sent => Some("bytes"),
-        Kind::OnRequest | Kind::OnResponse => Some("bytes"),
-        Kind::OnMessage | Kind::OnPing | Kind::OnPong => Some("bytes"),
-        Kind::CloseSent | Kind::CloseReceived => Some("code"),
-        Kind::Blocked => Some("waiting_bytes"),
-        _ => None,
+impl Kind {
+    /// The unit of [`Record::size`]: `bytes`, `events`, `port`, `late_ms`, … `None` if the size means nothing.
+    pub fn unit(self) -> Option<&'static str> {
+        match self {
+            Kind::Wait => Some("events"),
+            Kind::Timer => Some("late_ms"),
+            Kind::Armed => Some("delay_ms"),
+            Kind::OnConnection => Some("port"),
+            Kind::OnData | Kind::OnText | Kind::OnLine | Kind::Write | Kind::Sent => Some("bytes"),
+            Kind::OnRequest | Kind::OnResponse | Kind::OnMessage | Kind::OnPing | Kind::OnPong => Some("bytes"),
+            Kind::CloseSent | Kind::CloseReceived => Some("code"),
+            Kind::Blocked => Some("waiting_bytes"),
+            _ => None,
+        }
     }
 }
 
@@ -275,7 +290,9 @@ fn span_of_connection(ph: &str, record: &Record, port: u32, out: &mut Vec<u8>) {
     if port != 0 {
         put!(out, " from port ", port);
     }
-    put!(out, r#"","cat":"connection","ph":""#, ph, r#"","id":"#, serial, r#","pid":1,"tid":"#, track(record.phase));
+    put!(out, r#"","cat":"connection","ph":""#, ph, r#"","pid":1,"tid":"#, track(record.phase));
+    // A local id belongs to the process. Perfetto shows a span with a global id outside of every process.
+    put!(out, r#","id2":{"local":""#, serial, r#""}"#);
     put!(out, r#","ts":"#, Micros(record.start_ns), "}\n");
 }
 

@@ -8,7 +8,7 @@
 macro_rules! put {
     ($out:expr, $($piece:expr),* $(,)?) => {{
         let out: &mut Vec<u8> = $out;
-        $($crate::cli::trace_file::pieces::Piece::put($piece, out);)*
+        $($crate::event_loop::trace::chrome::pieces::Piece::put($piece, out);)*
     }};
 }
 pub(super) use put;

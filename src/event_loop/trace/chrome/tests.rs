@@ -123,11 +123,11 @@ fn connections_are_spans_and_counted() {
         events,
         [
             r#",{"name":"events","ph":"C","pid":1,"ts":1.000,"args":{"ready":4}}"#,
-            r##",{"name":"#7 from port 50112","cat":"connection","ph":"b","id":7,"pid":1,"tid":3,"ts":1.000}"##,
+            r##",{"name":"#7 from port 50112","cat":"connection","ph":"b","pid":1,"tid":3,"id2":{"local":"7"},"ts":1.000}"##,
             r#",{"name":"connections","ph":"C","pid":1,"ts":1.000,"args":{"open":1}}"#,
-            r##",{"name":"#8","cat":"connection","ph":"b","id":8,"pid":1,"tid":3,"ts":2.000}"##,
+            r##",{"name":"#8","cat":"connection","ph":"b","pid":1,"tid":3,"id2":{"local":"8"},"ts":2.000}"##,
             r#",{"name":"connections","ph":"C","pid":1,"ts":2.000,"args":{"open":2}}"#,
-            r##",{"name":"#7 from port 50112","cat":"connection","ph":"e","id":7,"pid":1,"tid":5,"ts":4.000}"##,
+            r##",{"name":"#7 from port 50112","cat":"connection","ph":"e","pid":1,"tid":5,"id2":{"local":"7"},"ts":4.000}"##,
             r#",{"name":"connections","ph":"C","pid":1,"ts":4.000,"args":{"open":1}}"#,
         ],
         "a connection whose beginning is not in the trace has no end in it"
@@ -158,7 +158,7 @@ fn queued_bytes_follow_what_the_kernel_takes() {
 
 #[test]
 fn the_numbers_of_causes_wrap_at_32_bits() {
-    let cause = |number, cause| cause_of(number, &record(Kind::Tick, Phase::Poll, 0, 1, cause));
+    let cause = |number, cause| Trace::cause_of(number, &record(Kind::Tick, Phase::Poll, 0, 1, cause));
     let round = 1u64 << 32;
     assert_eq!(cause(5, 5), None, "it is its own cause");
     assert_eq!(cause(5, 3), Some(3));
