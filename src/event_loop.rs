@@ -322,13 +322,18 @@ impl EventLoop {
         // A panic that has ended an earlier run may have left ticks and unsent bytes.
         self.lp.catch_up();
         loop {
-            // As in libuv's `uv_run`: due timers run once before the first turn, then at the end of each turn.
-            if self.goes_on() {
+            // As in libuv's `uv_run`: due timers run once before the first turn, then at the end of each turn. They do
+            // not cancel the first turn, even if nothing keeps the loop alive after them: its check phase runs the
+            // unreferenced immediates.
+            let mut goes_on = self.goes_on();
+            if goes_on {
                 self.lp.run_due_timers();
+                goes_on = !self.lp.is_stopping;
             }
-            while self.goes_on() {
+            while goes_on {
                 let max_wait = self.lp.prepare(None);
                 self.turn_once(max_wait)?;
+                goes_on = self.goes_on();
             }
             if self.lp.is_stopping || !self.lp.run_before_exit() {
                 break;

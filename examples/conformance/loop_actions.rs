@@ -32,12 +32,10 @@ impl Runner {
             "tick_chain" => tick_chain(lp, action.count("n").unwrap_or(1), then),
             "immediate_chain" => immediate_chain(lp, action.count("n").unwrap_or(1), then),
             "poll" => {
-                let hold = lp.remote().hold();
                 // A posted closure must be `Send`, and a callback of a scenario is not. So the callback stays in the
                 // loop, and the posted closure has its name.
                 let callback = Shared::new(lp, then);
                 lp.remote().post(move |lp| {
-                    drop(hold);
                     callback.with(lp, |then, lp| then(lp));
                     callback.release(lp);
                 });

@@ -567,7 +567,8 @@ impl Loop {
         state.corks = state.corks.saturating_add(1);
     }
 
-    /// Takes `count` corks off. With the last one everything that was held back is sent as one write.
+    /// Takes `count` corks off. With the last one everything that was held back is sent as one write. As in Node this
+    /// also happens behind a write that has failed: the second one has an error of its own.
     pub(super) fn uncork_socket(&mut self, socket: Socket, count: u16) {
         let net = &mut self.net;
         let Some(state) = net.sockets.get_mut(socket.0) else { return };
@@ -590,10 +591,10 @@ impl Loop {
             net.outboxes.take_back(id);
             return self.report_later(socket, callbacks, Error::SocketClosed);
         }
-        if state.is(ERRORED) {
-            return;
-        }
         if flags & CONNECTING != 0 {
+            if state.is(ERRORED) {
+                return;
+            }
             // All that was corked is one write, in flight when the connection is there.
             if !outbox.awaits_connection {
                 outbox.awaits_connection = true;
@@ -605,16 +606,26 @@ impl Loop {
         let (idle_timer, unit_start) = (state.idle_timer, outbox.unit_start);
         let sent = send_with(socket, &mut state.stream, (&mut *outbox, store), waiting, &[]);
         let is_activity = waiting > 0 || outbox.callbacks() > 0;
-        if let Sent::All = sent {
-            let callbacks = outbox.take_all_callbacks();
-            state.outbox = None;
-            net.outboxes.take_back(id);
-            if !callbacks.is_empty() || state.is(NEED_DRAIN) {
-                self.tick(NetTick::AfterWrite(socket, callbacks));
+        match sent {
+            Sent::All => {
+                let callbacks = outbox.take_all_callbacks();
+                state.outbox = None;
+                net.outboxes.take_back(id);
+                if !callbacks.is_empty() || state.is(NEED_DRAIN) {
+                    self.tick(NetTick::AfterWrite(socket, callbacks));
+                }
+                self.note_sent(cause, socket, waiting, 0);
             }
-            self.note_sent(cause, socket, waiting, 0);
-        } else {
-            self.not_all_sent(socket, sent, unit_start, cause, Self::report_later);
+            Sent::Failed(error) => {
+                // As in Node the bytes wait no longer: they have been tried.
+                let callbacks = outbox.take_all_callbacks();
+                state.outbox = None;
+                net.outboxes.take_back(id);
+                self.report_later(socket, callbacks, error);
+            }
+            Sent::Part(_) | Sent::Enough(_) => {
+                self.not_all_sent(socket, sent, unit_start, cause, Self::report_later);
+            }
         }
         if let Some(timer) = idle_timer.filter(|_| is_activity) {
             self.restart_timer(timer);
