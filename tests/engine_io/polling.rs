@@ -252,8 +252,8 @@ fn a_payload_that_is_malformed_is_refused_with_400_and_ends_the_session() {
         assert_eq!(answer.status, 400, "{body:?}");
         assert_eq!(site.packets(&client), "1", "{body:?}");
         site.talk.settle();
-        let last = site.story.borrow().last().cloned();
-        assert_eq!(last.as_deref(), Some("0 close transport error: a payload could not be parsed"), "{body:?}");
+        let last = site.story.borrow().last().cloned().unwrap_or_default();
+        assert!(last.starts_with("0 close parse error: "), "{body:?}: {last}");
         site.expect_empty();
     }
 }

@@ -41,7 +41,11 @@ impl Adapter for Wire {
         let (target, name, arguments) = (target.clone(), packet.name.to_owned(), packet.arguments.clone());
         let volatile = packet.volatile;
         self.carry(lp, namespace, move |lp, other| {
-            other.receive_broadcast(lp, &target, BroadcastPacket { name: &name, arguments: &arguments, volatile });
+            other.receive_broadcast(
+                lp,
+                &target,
+                BroadcastPacket { name: &name, arguments: &arguments, volatile, compress: true },
+            );
         });
     }
 

@@ -121,7 +121,8 @@ fn middlewares_are_called_if_the_options_say_so() {
 
 #[test]
 fn a_client_that_has_left_is_new_when_it_comes_back() {
-    let leave: [(&str, fn(&mut Site, &Client)); 3] = [
+    type Leave = fn(&mut Site, &Client);
+    let leave: [(&str, Leave); 3] = [
         ("the client has left", |site, client| site.text(client.peer, "41")),
         ("the program has disconnected it", |site, client| {
             let socket = site.socket(client);
@@ -185,8 +186,11 @@ fn a_secret_opens_one_connection() {
     site.settle();
     let back = site.join_with("/", &auth(&client, &offset));
     assert_eq!(back.id, client.id);
+    // The second connection takes the place of the first one.
+    let io = site.io;
     let other = site.join_with("/", &auth(&client, &offset));
-    assert_ne!(other.pid, client.pid.filter(|_| other.id == back.id), "two clients with one secret");
+    assert_eq!(other.id, client.id);
+    assert_eq!(site.enter(|lp| io.socket_count(lp)), 1);
 }
 
 #[test]
