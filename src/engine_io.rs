@@ -57,6 +57,7 @@
 
 mod attach;
 mod channel;
+mod client;
 pub mod cookie;
 pub mod cors;
 mod error;
@@ -81,6 +82,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use attach::{Attached, NotFound};
+pub(crate) use client::check_client_options;
+pub use client::{ClientHandler, ClientOptions, ClientSession, connect};
 pub use cookie::Cookie;
 pub use cors::{Cors, CorsOrigin};
 pub use error::{InvalidOption, Malformed};

@@ -317,7 +317,7 @@ impl Namespace {
         let Some(list) = registry.namespace(self).map(|state| state.list) else { return };
         let found = registry.lists[list as usize].server_events.get(name).cloned().unwrap_or_default();
         let ack = answer.map(|answer| Ack { to: AckTo::Node(NodeAck(answer)) });
-        let mut event = Event { name, arguments: arguments.as_arguments(), ack };
+        let mut event = Event { name, arguments: arguments.as_arguments(), ack, may_have_offset: false };
         for listener in found {
             if let Ok(mut listener) = listener.try_borrow_mut() {
                 lp.in_layer_callback(Kind::OnEvent, 0, 0, |lp| listener(lp, &mut event));

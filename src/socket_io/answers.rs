@@ -99,6 +99,13 @@ impl<S: Copy + Ord, F> Acks<S, F> {
         drained
     }
 
+    /// Takes the callbacks of a socket whose numbers `is_lost` returns `true` for, by their numbers.
+    pub fn drain_where(&mut self, socket: S, mut is_lost: impl FnMut(u64) -> bool) -> Vec<F> {
+        let numbers = self.pending.range((socket, 0)..=(socket, u64::MAX)).map(|(&(_, id), _)| id);
+        let lost: Vec<u64> = numbers.filter(|id| is_lost(*id)).collect();
+        lost.into_iter().filter_map(|id| self.take(socket, id)).collect()
+    }
+
     /// How many acknowledgements are pending.
     pub fn len(&self) -> usize {
         self.pending.len()

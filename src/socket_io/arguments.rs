@@ -130,6 +130,17 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// All arguments but the last one.
+    pub(super) fn without_last(&self) -> Arguments<'a> {
+        let mut items = self.iter();
+        let mut last = items.rest();
+        while items.next().is_some() && !items.rest().is_empty() {
+            last = items.rest();
+        }
+        let list = self.list[..self.list.len() - last.len()].trim_end_matches(|c| c == ',' || json::is_blank(c));
+        Arguments { list, ..*self }
+    }
+
     /// The attachments of the packet, in their order. Arguments refer to them by number.
     pub fn attachments(&self) -> &'a [Vec<u8>] {
         self.attachments.map_or(&[], |attachments| attachments)

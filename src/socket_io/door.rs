@@ -235,7 +235,7 @@ fn receive(lp: &mut Loop, session: Session, packet: &Packet<'_>, attachments: Op
         PacketType::Event | PacketType::BinaryEvent => {
             let (name, arguments) = Arguments::of_event(packet, attachments);
             let ack = packet.id.map(|id| Ack { to: AckTo::Client { socket, id } });
-            listeners::dispatch(lp, socket, &mut Event { name: &name, arguments, ack });
+            listeners::dispatch(lp, socket, &mut Event { name: &name, arguments, ack, may_have_offset: false });
         }
         PacketType::Ack | PacketType::BinaryAck => {
             if let Some(id) = packet.id {

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Socket;
-use super::arguments::{Arguments, IntoArguments};
+use super::arguments::{ArgumentError, Arguments, IntoArguments};
+use super::{Client, Socket};
 use crate::Loop;
 
 /// An event with its arguments. Listeners get it by reference.
@@ -15,6 +16,8 @@ pub struct Event<'a> {
     pub(super) name: &'a str,
     pub(super) arguments: Arguments<'a>,
     pub(super) ack: Option<Ack>,
+    /// The last argument may be the offset of connection state recovery, which a client gets.
+    pub(super) may_have_offset: bool,
 }
 
 impl<'a> Event<'a> {
@@ -30,30 +33,39 @@ impl<'a> Event<'a> {
 
     /// The arguments as values of the program: `let (room, text): (String, String) = event.parse()?`.
     ///
+    /// A server with connection state recovery adds an argument behind the others, a string. A client may leave it out
+    /// of its type.
+    ///
     /// # Errors
     /// There are more or fewer arguments, or one has another type.
-    pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, super::ArgumentError> {
-        self.arguments.parse()
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ArgumentError> {
+        match self.arguments.parse() {
+            Err(ArgumentError::TooMany { len, read }) if self.may_have_offset && len == read + 1 => {
+                let is_text = self.arguments.raw(read).is_some_and(|last| last.starts_with('"'));
+                if is_text { self.arguments.without_last().parse() } else { self.arguments.parse() }
+            }
+            result => result,
+        }
     }
 
-    /// Whether the client waits for an acknowledgement, and it was not taken or sent yet.
+    /// Whether the peer waits for an acknowledgement, and it was not taken or sent yet.
     pub fn wants_ack(&self) -> bool {
         self.ack.is_some()
     }
 
-    /// Acknowledges the event. Does nothing if the client does not wait for it. Returns what [`Socket::emit`] returns.
+    /// Acknowledges the event. Does nothing if the peer does not wait for it. Returns what [`Socket::emit`] returns.
     #[doc(alias = "callback")]
     pub fn ack(&mut self, lp: &mut Loop, arguments: impl IntoArguments) -> bool {
         self.ack.take().is_some_and(|ack| ack.send(lp, arguments))
     }
 
-    /// Takes the acknowledgement, to send it later. `None` if the client does not wait for it.
+    /// Takes the acknowledgement, to send it later. `None` if the peer does not wait for it.
     pub fn take_ack(&mut self) -> Option<Ack> {
         self.ack.take()
     }
 }
 
-/// The acknowledgement of an event, to be sent once. A client waits for it until its own timeout.
+/// The acknowledgement of an event, to be sent once. The peer waits for it until its own timeout.
 #[derive(Debug)]
 pub struct Ack {
     pub(super) to: AckTo,
@@ -64,6 +76,12 @@ pub(super) enum AckTo {
     Client {
         socket: Socket,
         id: u64,
+    },
+    /// The server of a client. `connection` is the number of the connection on which the event has come.
+    Server {
+        client: Client,
+        id: u64,
+        connection: u32,
     },
     /// The server of another node; see [`Adapter::server_side_emit`](super::adapter::Adapter::server_side_emit).
     Node(NodeAck),

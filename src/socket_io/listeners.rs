@@ -136,7 +136,12 @@ pub(super) fn notify_outgoing(lp: &mut Loop, sockets: &[Socket], name: &str, enc
         for (socket, listeners, arguments) in calls {
             for listener in listeners {
                 let arguments: Arguments<'_> = arguments.as_arguments();
-                call_on_event(lp, socket, &listener, &mut Event { name: &name, arguments, ack: None });
+                call_on_event(
+                    lp,
+                    socket,
+                    &listener,
+                    &mut Event { name: &name, arguments, ack: None, may_have_offset: false },
+                );
             }
         }
     });

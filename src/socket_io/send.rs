@@ -93,6 +93,7 @@ impl Ack {
     pub fn send(self, lp: &mut Loop, arguments: impl IntoArguments) -> bool {
         match self.to {
             AckTo::Client { socket, id } => ack(lp, socket, id, &arguments),
+            AckTo::Server { client, id, connection } => client.send_ack(lp, id, connection, &arguments),
             AckTo::Node(NodeAck(answer)) => {
                 let Some(arguments) = to_owned(&arguments) else { return false };
                 // As in Node, the first argument is the answer.

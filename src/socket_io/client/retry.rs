@@ -1,0 +1,77 @@
+//! Events that are sent one by one, each again until the server has acknowledged it (`retries`). An event may arrive
+//! more than once, but never out of order.
+
+use super::registry::{OnAck, Registry, Retry, get_mut};
+use super::{AckResult, Client, listeners, send};
+use crate::Loop;
+use crate::socket_io::OwnedArguments;
+use std::time::Duration;
+
+/// Adds an event. Returns `false` if there is no room.
+pub(super) fn add(
+    lp: &mut Loop,
+    client: Client,
+    name: &str,
+    arguments: OwnedArguments,
+    timeout: Duration,
+    done: Option<OnAck>,
+) -> bool {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(manager) = registry.client(client).map(|state| state.manager) else { return false };
+    let limit = registry.manager(manager).map_or(0, |state| state.options.max_buffer);
+    let Some(state) = registry.client_mut(client) else { return false };
+    let size = |retry: &Retry| size_of::<Retry>() + retry.name.len() + size_of_arguments(&retry.arguments);
+    let waiting: usize = state.retries.iter().map(size).sum();
+    let retry = Retry { name: name.into(), arguments, timeout, attempts: 0, is_pending: false, done };
+    if waiting.saturating_add(size(&retry)) > limit {
+        log::warn!(target: "bucle::socket_io", "{client} keeps too many events: {name:?} is dropped");
+        if let Some(done) = retry.done {
+            lp.next_tick(move |lp| done(lp, client, Err(super::AckError::Disconnected)));
+        }
+        return false;
+    }
+    state.retries.push_back(retry);
+    send_first(lp, client, false);
+    true
+}
+
+fn size_of_arguments(arguments: &OwnedArguments) -> usize {
+    let arguments = arguments.as_arguments();
+    arguments.as_json().len() + arguments.attachments().iter().map(Vec::len).sum::<usize>()
+}
+
+/// Sends the first event. One that was sent already is sent again only if the client was disconnected since.
+pub(super) fn send_first(lp: &mut Loop, client: Client, is_new_connection: bool) {
+    let Some(state) = get_mut(lp, client).filter(|state| state.is_connected()) else { return };
+    let Some(first) = state.retries.front_mut() else { return };
+    if first.is_pending && !is_new_connection {
+        return;
+    }
+    first.is_pending = true;
+    first.attempts = first.attempts.saturating_add(1);
+    let (name, arguments, timeout) = (first.name.clone(), first.arguments.clone(), first.timeout);
+    let attempt = first.attempts;
+    let done: OnAck = Box::new(move |lp, client, result| answered(lp, client, attempt, result));
+    send::event(lp, client, &name, &arguments, false, Some((timeout, done)));
+}
+
+/// The first event was acknowledged, or not.
+fn answered(lp: &mut Loop, client: Client, attempt: u32, result: AckResult<'_>) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(manager) = registry.client(client).map(|state| state.manager) else { return };
+    let most = registry.manager(manager).map_or(0, |state| state.options.retries);
+    let Some(state) = registry.client_mut(client) else { return };
+    let Some(first) = state.retries.front_mut() else { return };
+    // The answer to an attempt that was given up comes too late.
+    if first.attempts != attempt {
+        return;
+    }
+    first.is_pending = false;
+    if result.is_ok() || attempt > most {
+        let done = state.retries.pop_front().and_then(|retry| retry.done);
+        if let Some(done) = done {
+            listeners::call_ack(lp, client, done, result);
+        }
+    }
+    send_first(lp, client, false);
+}
