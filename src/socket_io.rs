@@ -49,7 +49,7 @@
 //!
 //! | | limit | when it is reached |
 //! |---|---|---|
-//! | attachments of a packet | 10 | `parse error`, and the session is closed |
+//! | attachments of a packet | 10 | `forced close`, and the session is closed |
 //! | depth of its JSON | 64 | the same |
 //! | number of an acknowledgement | 2^53 − 1 | the same |
 //! | name of a namespace | 256 bytes; with the query of a client of version 2: 4096 | the same |

@@ -256,7 +256,7 @@ fn the_attachments_of_a_packet_have_a_limit_together() {
     client.ws.send(Frame::binary(vec![0; 600])).expect("it reads");
     client.ws.send(Frame::binary(vec![0; 401])).expect("it reads");
     assert!(client.is_closed());
-    assert_eq!(running.event(), "disconnect: parse error");
+    assert_eq!(running.event(), "disconnect: forced close");
 }
 
 #[test]
@@ -273,7 +273,47 @@ fn a_client_of_version_2_can_send_a_long_token_in_the_query_of_a_namespace() {
     assert_eq!(running.event(), "connection []");
     client.send(&format!("40/{}?token=x", "y".repeat(300)));
     assert!(client.is_closed());
+    assert_eq!(running.event(), "disconnect: forced close");
+}
+
+/// As in Node: only what is no packet of Engine.IO is a parse error.
+#[test]
+fn a_client_that_breaks_the_protocol_is_disconnected_with_forced_close() {
+    for packet in ["4", "42[]", "42[\"connect\"]", "42/x,[\"a\"]", "40", "44{\"message\":\"x\"}", "43"] {
+        let running = Running::new(Options::default(), |_, _| {});
+        let (mut client, _) = running.join("");
+        assert_eq!(running.event(), "connection []");
+        client.send(packet);
+        assert!(client.is_closed());
+        assert_eq!(running.event(), "disconnect: forced close", "{packet}");
+    }
+    let running = Running::new(Options::default(), |_, _| {});
+    let (mut client, _) = running.join("");
+    assert_eq!(running.event(), "connection []");
+    client.send("x");
     assert_eq!(running.event(), "disconnect: parse error");
+}
+
+/// In Node this closes the connection, and with it the sockets of other namespaces.
+#[test]
+fn events_that_were_on_their_way_when_the_server_disconnected_a_socket_are_ignored() {
+    let running = Running::new(Options::default(), |lp, io| {
+        io.of(lp, "/other");
+        io.on(lp, "leave", |lp, socket, _| socket.disconnect(lp, false));
+    });
+    let (mut client, _) = running.join("");
+    client.send("40/other,");
+    assert!(client.text().starts_with("40/other,"));
+    for packet in ["42[\"leave\"]", "42[\"late\"]", "421[\"late\"]", "430[]", "41", "40"] {
+        client.send(packet);
+    }
+    assert_eq!(client.text(), "41");
+    assert!(client.text().starts_with("40{"));
+    let io = running.io;
+    running.run(move |lp| io.of(lp, "/other").emit(lp, "you", "stay"));
+    assert_eq!(client.text(), r#"42/other,["you","stay"]"#);
+    let events: Vec<String> = (0..4).map(|_| running.event()).collect();
+    assert_eq!(events, ["connection []", "leave ", "disconnect: server namespace disconnect", "connection []"]);
 }
 
 #[test]

@@ -235,6 +235,6 @@ fn close_probe(lp: &mut Loop, session: Session) {
     let registry = lp.layer_mut::<Registry>();
     if let Some(ws) = registry.get_mut(session).and_then(|state| state.ws.take()) {
         registry.forget_session_of(ws);
-        ws.close(lp, CloseCode::NORMAL, "");
+        ws.close(lp, CloseCode::NO_STATUS, "");
     }
 }

@@ -44,7 +44,8 @@ impl ClientFiles {
             match std::fs::read(folder.join(name)) {
                 Ok(bytes) => {
                     let content_type = if name.ends_with(".map") { "application/json; charset=utf-8" } else { SCRIPT };
-                    files.insert(Cow::Borrowed(name), Asset::from_bytes(content_type, bytes));
+                    let asset = Asset::from_bytes(content_type, bytes);
+                    files.insert(Cow::Borrowed(name), asset.header("cache-control", "public, max-age=0"));
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(unreadable(folder, &error.to_string())),

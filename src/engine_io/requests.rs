@@ -8,8 +8,9 @@ use super::errors::{ConnectionError, ErrorCode};
 use super::packet::{PacketType, Queued, open_packet};
 use super::polling::{Serves, respond};
 use super::registry::{self, Poll, Registry, get_mut};
+use super::send::end;
 use super::session::{Machine, Transport};
-use super::{Channels, Engine, Handler, Opening, Options, Revision, Session, jsonp, query};
+use super::{Channels, CloseReason, Engine, Handler, Opening, Options, Revision, Session, jsonp, query};
 use crate::Loop;
 use crate::http::{Exchange, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, compress};
 use crate::websocket::{Accept, CloseCode, Endpoint, WebSocket};
@@ -111,6 +112,7 @@ impl<H: Handler> Channels<H> {
             return error(ErrorCode::UnknownTransport, "");
         };
         if let Some(sid) = &query.sid {
+            let now = lp.now();
             let registry = lp.layer_mut::<Registry>();
             let Some(session) = registry.find(self.engine, sid) else {
                 return error(ErrorCode::UnknownSid, "");
@@ -118,6 +120,10 @@ impl<H: Handler> Channels<H> {
             let Some(state) = registry.get(session) else {
                 return error(ErrorCode::UnknownSid, "");
             };
+            if state.machine.is_overdue(now) {
+                end(lp, session, CloseReason::PingTimeout, "");
+                return error(ErrorCode::UnknownSid, "");
+            }
             if !is_upgrade && state.machine.transport() != transport {
                 return error(ErrorCode::BadRequest, "the session has another transport");
             }
@@ -307,7 +313,7 @@ impl<H: Handler> Channels<H> {
                     options.allow_upgrades && state.is_open() && state.machine.begin_upgrade(now, &options.times())
                 });
                 if !begins {
-                    return ws.close(lp, CloseCode::NORMAL, "");
+                    return ws.close(lp, CloseCode::NO_STATUS, "");
                 }
                 if let Some(state) = registry.get_mut(session) {
                     state.ws = Some(ws);

@@ -207,7 +207,8 @@ pub(crate) fn end(lp: &mut Loop, session: Session, reason: CloseReason, descript
         lp.layer_mut::<Registry>().forget_session_of(ws);
         let code = match reason {
             CloseReason::ServerShuttingDown => CloseCode::GOING_AWAY,
-            _ => CloseCode::NORMAL,
+            // As in Node.
+            _ => CloseCode::NO_STATUS,
         };
         ws.close(lp, code, "");
     }

@@ -14,7 +14,8 @@
 //! | 4 | sends a ping `ping_interval` after the last pong | `ping_timeout` after a ping that has no answer |
 //! | 3 | answers the client's pings | `ping_interval + ping_timeout` after the last ping of the client |
 //!
-//! Other packets are no answer to a ping. As in Node, the first one that arrives between a ping and its pong gives the
+//! The times count from when a ping was due, so that the delays of a busy server do not add up; but a client always has
+//! at least three quarters of `ping_timeout`. Other packets are no answer to a ping. As in Node, the first one that arrives between a ping and its pong gives the
 //! client the whole `ping_timeout` again, once for each ping: on a slow connection a long message may be in front of
 //! the pong.
 //!
@@ -156,6 +157,11 @@ impl Machine {
         self.probe.is_some()
     }
 
+    /// Whether the peer should have shown that it is alive. The session ends, even if no timer has fired yet.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        matches!(self.heartbeat, Heartbeat::PongBy { at, .. } | Heartbeat::DeadAt(at) if at <= now)
+    }
+
     /// Whether a ping has no answer yet. Otherwise [`receive`](Self::receive) changes nothing for a message.
     #[inline]
     pub fn awaits_pong(&self) -> bool {
@@ -232,7 +238,8 @@ impl Machine {
     pub fn expire(&mut self, now: Instant, times: &Times) -> Option<Due> {
         match self.heartbeat {
             Heartbeat::PingAt(at) if at <= now => {
-                self.heartbeat = Heartbeat::PongBy { at: now + times.ping_timeout, is_extended: false };
+                let at = (at + times.ping_timeout).max(now + times.ping_timeout * 3 / 4);
+                self.heartbeat = Heartbeat::PongBy { at, is_extended: false };
                 return Some(Due::Ping);
             }
             Heartbeat::PongBy { at, .. } | Heartbeat::DeadAt(at) if at <= now => return Some(Due::PingTimeout),

@@ -79,6 +79,7 @@ impl engine_io::Handler for Door {
             handshake,
             revision,
             sockets: Vec::new(),
+            left: Vec::new(),
             reconstructor: Reconstructor::default(),
             timer: None,
             burst: Burst::default(),
@@ -116,7 +117,7 @@ impl engine_io::Handler for Door {
                 match reconstructor.text(text, &limits) {
                     Ok(Some(packet)) => receive(lp, session, &packet, None),
                     Ok(None) => client.reconstructor = reconstructor,
-                    Err(error) => fail(lp, session, error.reason),
+                    Err(error) => refuse(lp, session, error.reason),
                 }
             }
             Message::Binary(bytes) => {
@@ -124,7 +125,7 @@ impl engine_io::Handler for Door {
                 match reconstructor.binary(bytes) {
                     Ok(Some(complete)) => receive(lp, session, &complete.packet(), Some(complete.attachments())),
                     Ok(None) => client.reconstructor = reconstructor,
-                    Err(error) => fail(lp, session, error.reason),
+                    Err(error) => refuse(lp, session, error.reason),
                 }
             }
         }
@@ -191,19 +192,11 @@ fn yield_to_others(lp: &mut Loop, session: Session) {
     lp.set_immediate(move |lp| ws.resume(lp));
 }
 
-/// The client has broken the protocol: as in Node all of its sockets are disconnected with `parse error`.
-#[cold]
-fn fail(lp: &mut Loop, session: Session, why: &str) {
-    log::debug!(target: "bucle::socket_io", "{session}: {why}, closing");
-    end_all(lp, session, DisconnectReason::ParseError);
-    session.close(lp);
-}
-
-/// The client has sent a packet that is valid but not allowed here.
+/// The client has broken the protocol: as in Node all of its sockets are disconnected with `forced close`.
 #[cold]
 fn refuse(lp: &mut Loop, session: Session, why: &str) {
     log::debug!(target: "bucle::socket_io", "{session}: {why}, closing");
-    end_all(lp, session, DisconnectReason::ForcedServerClose);
+    end_all(lp, session, DisconnectReason::ForcedClose);
     session.close(lp);
 }
 
@@ -226,6 +219,11 @@ fn receive(lp: &mut Loop, session: Session, packet: &Packet<'_>, attachments: Op
         registry.namespace(*namespace).is_some_and(|state| &*state.name == packet.namespace)
     };
     let Some(&(_, socket)) = client.sockets.iter().find(find) else {
+        let has_left = client.left.iter().any(|name| **name == *packet.namespace);
+        if has_left && packet.kind != PacketType::ConnectError {
+            // It was on its way when the server disconnected the socket.
+            return;
+        }
         return refuse(lp, session, "a packet for a namespace that was not joined");
     };
     if !registry.socket(socket).is_some_and(SocketState::is_connected) {
@@ -255,7 +253,7 @@ fn receive_connect(lp: &mut Loop, session: Session, packet: &Packet<'_>) {
     // A client of version 2 gives its credentials in the query of the namespace.
     let (name, text) = packet.namespace.split_once('?').unwrap_or((packet.namespace, ""));
     if name.len() > MAX_NAMESPACE {
-        return fail(lp, session, "the name of the namespace is too long");
+        return refuse(lp, session, "the name of the namespace is too long");
     }
     let auth: serde_json::Map<_, _> =
         query::pairs(text).map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
@@ -538,6 +536,12 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
         lp.layer_mut::<Registry>().remove_socket(socket);
         lp.layer_mut::<Registry>().remove_if_empty(namespace);
         return false;
+    }
+    let Some(name) = registry.namespace(namespace).map(|state| state.name.clone()) else { return true };
+    if let Some(client) = registry.client_mut(session) {
+        client.left.retain(|other| *other != name);
+        client.left.truncate(MAX_NAMESPACES - 1);
+        client.left.insert(0, name);
     }
     let Some(state) = registry.namespace_mut(namespace) else { return true };
     let rooms: Box<[String]> = state.rooms.rooms_of(socket).map(str::to_owned).collect();

@@ -14,17 +14,19 @@ pub enum DisconnectReason {
     TransportError,
     /// `transport close`: the other side, or the network, closed the connection.
     TransportClose,
-    /// `forced close`: the connection was closed on this side, below Socket.IO.
+    /// `forced close`: the connection was closed on this side, for example because the client has broken the protocol of
+    /// Socket.IO.
     ForcedClose,
     /// `ping timeout`: the server got no pong in time, or the client no ping.
     PingTimeout,
-    /// `parse error`: the peer sent something that is not a packet.
+    /// `parse error`: the peer sent something that is not a packet of Engine.IO.
     ParseError,
 
     // The server or its client left the namespace.
     /// `server shutting down`: the server closed.
     ServerShuttingDown,
-    /// `forced server close`: the client joined no namespace in time, or broke the protocol.
+    /// `forced server close`: Node closed the connection while packets were queued. Not used here: see
+    /// [`ForcedClose`](Self::ForcedClose).
     ForcedServerClose,
     /// `client namespace disconnect`: the client left the namespace.
     ClientNamespaceDisconnect,

@@ -220,6 +220,8 @@ pub(super) struct Client {
     pub revision: Revision,
     /// The sockets with their namespaces. Most clients have one.
     pub sockets: Vec<(Namespace, Socket)>,
+    /// The names of namespaces that it has left, the last one first: packets for them may be on their way.
+    pub left: Vec<Rc<str>>,
     /// A packet whose attachments are still to come.
     pub reconstructor: Reconstructor,
     /// The time in which it must join a namespace.

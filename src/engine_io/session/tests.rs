@@ -35,9 +35,21 @@ fn revision_4_pings_an_interval_after_the_last_pong() {
 fn revision_4_ends_when_a_ping_has_no_answer() {
     let start = Instant::now();
     let mut machine = polling(start, Revision::V4);
-    assert_eq!(machine.expire(after(start, 26.0), &TIMES), Some(Due::Ping));
-    assert_eq!(machine.expire(after(start, 45.9), &TIMES), None);
-    assert_eq!(machine.expire(after(start, 46.0), &TIMES), Some(Due::PingTimeout));
+    assert_eq!(machine.expire(after(start, 25.0), &TIMES), Some(Due::Ping));
+    assert_eq!(machine.expire(after(start, 44.9), &TIMES), None);
+    assert!(!machine.is_overdue(after(start, 44.9)));
+    assert!(machine.is_overdue(after(start, 45.0)));
+    assert_eq!(machine.expire(after(start, 45.0), &TIMES), Some(Due::PingTimeout));
+}
+
+#[test]
+fn a_ping_that_is_sent_late_leaves_time_for_the_pong() {
+    for (late, ends) in [(0.5, 45.0), (5.0, 45.0), (10.0, 50.0), (1000.0, 1040.0)] {
+        let start = Instant::now();
+        let mut machine = polling(start, Revision::V4);
+        assert_eq!(machine.expire(after(start, 25.0 + late), &TIMES), Some(Due::Ping));
+        assert_eq!(machine.deadline(), after(start, ends), "{late} s late");
+    }
 }
 
 #[test]
