@@ -73,6 +73,7 @@ impl ClientHandler for Sessions {
         let reason = match reason {
             CloseReason::TransportError => DisconnectReason::TransportError,
             CloseReason::PingTimeout => DisconnectReason::PingTimeout,
+            CloseReason::ParseError => DisconnectReason::ParseError,
             CloseReason::ForcedClose => DisconnectReason::ForcedClose,
             CloseReason::TransportClose | CloseReason::ServerShuttingDown => DisconnectReason::TransportClose,
         };
