@@ -348,6 +348,12 @@ impl<H: Handler> Engine<H> {
         lp.layer::<Registry>().map_or(0, |registry| registry.count(self.number))
     }
 
+    /// Drops the handler. Only for tests that check what a loop holds at the end.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn release(self, lp: &mut Loop) {
+        self.channels.release(lp);
+    }
+
     /// Closes all sessions at once with [`CloseReason::ForcedClose`]. Unlike [`Session::close`] it does not wait for the
     /// next poll of clients that have none: a poll that waits is answered, a later one is refused.
     pub fn close(self, lp: &mut Loop) {
@@ -396,6 +402,12 @@ pub fn listen<H: Handler>(
     let (http_options, server_options) = (http_options(&options), server_options(&options));
     let engine = Engine::new(lp, options, handler);
     net::listen_with(lp, on, server_options, Http::new(http_options, engine.attach(NotFound)))
+}
+
+/// Whether there is a session.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn holds_anything(lp: &Loop) -> bool {
+    lp.layer::<Registry>().is_some_and(Registry::holds_anything)
 }
 
 impl Session {

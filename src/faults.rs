@@ -67,6 +67,9 @@ pub(crate) enum Step {
     /// Answers the request for a WebSocket connection when it is complete, with these bytes behind the answer.
     #[cfg(feature = "websocket")]
     Switch(Vec<u8>),
+    /// Sends bytes with the id of a session, by the number of the session, when the loop has opened it.
+    #[cfg(feature = "socket-io")]
+    Fill(usize, Vec<u8>),
     Wait,
 }
 
@@ -91,6 +94,9 @@ pub(crate) struct World {
     active_peers: Vec<ActivePeer>,
     /// Frees what the program has in the loop besides sockets and servers.
     cleanups: Vec<Cleanup>,
+    /// Checked when nothing happens any more, and the peers have read everything, and have not ended yet.
+    #[cfg(feature = "socket-io")]
+    when_quiet: Option<fn(&Kernel)>,
 }
 
 impl World {
@@ -109,6 +115,8 @@ impl World {
             remote_servers: VecDeque::new(),
             active_peers: Vec::new(),
             cleanups: Vec::new(),
+            #[cfg(feature = "socket-io")]
+            when_quiet: None,
         }
     }
 
@@ -175,7 +183,13 @@ impl World {
             match stage {
                 1 => self.close_servers(),
                 2 => self.every_peer(|kernel, peer| kernel.take(peer, usize::MAX)),
-                3 => self.every_peer(Kernel::fin),
+                3 => {
+                    #[cfg(feature = "socket-io")]
+                    if let Some(check) = self.when_quiet {
+                        check(&self.kernel);
+                    }
+                    self.every_peer(Kernel::fin);
+                }
                 // Several rounds: a program may connect again when its connection is reset.
                 4..CLEANUP_ROUNDS => self.every_peer(|kernel, peer| kernel.reset(peer, "ECONNRESET")),
                 _ => break,
@@ -228,6 +242,11 @@ impl World {
             {
                 continue;
             }
+            #[cfg(feature = "socket-io")]
+            if matches!(active.steps.front(), Some(Step::Fill(number, bytes)) if web::sessions::must_wait(kernel, peer, *number, bytes))
+            {
+                continue;
+            }
             let Some(step) = active.steps.pop_front() else { continue };
             has_acted = true;
             match step {
@@ -242,6 +261,8 @@ impl World {
                 Step::Respond(_, bytes) => kernel.send(peer, &bytes),
                 #[cfg(feature = "websocket")]
                 Step::Switch(behind) => web::switch(kernel, peer, &behind),
+                #[cfg(feature = "socket-io")]
+                Step::Fill(number, bytes) => kernel.send(peer, &web::sessions::filled(kernel, number, bytes)),
                 Step::Wait => {}
             }
         }

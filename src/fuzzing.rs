@@ -88,6 +88,12 @@ pub fn web_server(input: &[u8]) {
     crate::faults::web::chance::hold_for(input);
 }
 
+/// Sessions of Engine.IO and sockets of Socket.IO, clients, and a kernel whose actions are chosen by the input.
+#[cfg(feature = "socket-io")]
+pub fn sio_session(input: &[u8]) {
+    crate::faults::web::sessions::hold_for(input);
+}
+
 /// Packets of Engine.IO: frames to packets and back, and open packets.
 #[cfg(feature = "socket-io")]
 pub fn eio_packet(input: &[u8]) {

@@ -332,6 +332,12 @@ fn named(lp: &mut Loop, server: u32, name: &str) -> Namespace {
     namespace
 }
 
+/// Whether there is a client, or something that was left by one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn holds_anything(lp: &Loop) -> bool {
+    lp.layer::<Registry>().is_some_and(Registry::holds_anything)
+}
+
 /// The HTTP server of [`listen`].
 pub type HttpServer = net::Server<Http<Attached<Door, NotFound>>>;
 

@@ -171,6 +171,14 @@ impl Registry {
         self.engines.len() as u32 - 1
     }
 
+    /// Whether there is a session, an id of one, or a WebSocket connection of one.
+    #[cfg(any(test, fuzzing))]
+    pub fn holds_anything(&self) -> bool {
+        self.sessions.len() > 0
+            || self.engines.iter().any(|engine| !engine.by_id.is_empty())
+            || self.by_socket.iter().any(Option::is_some)
+    }
+
     pub fn set_settle(&mut self, engine: u32, settle: Settle) {
         self.engines[engine as usize].settle = Some(settle);
     }

@@ -11,6 +11,7 @@
 //!
 //! * `replays`: recorded sessions, as in `faults/replays.rs`.
 //! * `chance`: programs, peers and a kernel whose actions are chosen by bytes.
+//! * `sessions`: Engine.IO and Socket.IO, recorded and by chance.
 //! * `found`: a regression test for each bug that these two have found.
 
 pub mod chance;
@@ -19,6 +20,8 @@ mod end;
 mod found;
 #[cfg(test)]
 mod replays;
+#[cfg(feature = "socket-io")]
+pub mod sessions;
 mod watched;
 mod wire;
 

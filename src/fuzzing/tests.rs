@@ -28,6 +28,8 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     #[cfg(feature = "websocket")]
     ("web_server", super::web_server, 300),
     #[cfg(feature = "socket-io")]
+    ("sio_session", super::sio_session, 300),
+    #[cfg(feature = "socket-io")]
     ("eio_packet", super::eio_packet, 3000),
     #[cfg(feature = "socket-io")]
     ("eio_payload", super::eio_payload, 3000),

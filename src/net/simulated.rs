@@ -399,6 +399,12 @@ impl Kernel {
         self.look(peer, Connection::is_open)
     }
 
+    /// Whether the loop has closed its descriptor, or the peer has reset the connection.
+    #[cfg(feature = "socket-io")]
+    pub fn has_ended(&self, peer: Peer) -> bool {
+        self.look(peer, |connection| connection.is_reset || (connection.was_opened && !connection.is_open()))
+    }
+
     /// Whether the next poll has something to report.
     pub fn has_events(&self) -> bool {
         let state = self.state.borrow();

@@ -259,6 +259,19 @@ impl<T: Any + Serialize> Data for T {
 }
 
 impl Registry {
+    /// Whether there is a client, a socket, a namespace that exists on demand, or an acknowledgement that is waited for.
+    #[cfg(any(test, fuzzing))]
+    pub fn holds_anything(&self) -> bool {
+        let is_busy = |namespace: &NamespaceState| {
+            namespace.parent.is_some()
+                || namespace.socket_count > 0
+                || namespace.rooms.len() > 0
+                || !namespace.acks.is_empty()
+                || !namespace.operations.is_empty()
+        };
+        self.client_count > 0 || self.sockets.len() > 0 || self.namespaces.iter().any(|(_, state)| is_busy(state))
+    }
+
     #[inline]
     pub fn socket(&self, socket: Socket) -> Option<&SocketState> {
         self.sockets.get(socket.0)
