@@ -102,6 +102,8 @@
 mod readme {}
 
 #[cfg(feature = "socket-io")]
+pub mod backoff;
+#[cfg(feature = "socket-io")]
 pub mod engine_io;
 mod error;
 mod error_codes;
@@ -116,6 +118,8 @@ pub mod http;
 pub mod net;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "socket-io")]
 pub mod socket_io;
 pub mod telnet;

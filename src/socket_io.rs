@@ -64,7 +64,6 @@ mod acks;
 pub mod adapter;
 pub mod answers;
 pub mod arguments;
-pub mod backoff;
 pub mod binary;
 mod broadcast;
 mod client;
@@ -111,6 +110,7 @@ pub use reasons::DisconnectReason;
 pub use socket::Socket;
 pub use socket_id::SocketId;
 
+pub use crate::backoff;
 pub use crate::engine_io::ClientFiles;
 
 use crate::engine_io::{self, Attached, ConnectionError, Engine, Id, NotFound};

@@ -66,7 +66,21 @@ fn imports_point_down() {
             ],
         ),
         ("websocket", &["crate::telnet", "crate::engine_io", "crate::cli", "crate::process", "crate::event_loop::"]),
-        ("engine_io", &["crate::telnet", "crate::cli", "crate::process", "crate::event_loop::"]),
+        ("engine_io", &["crate::telnet", "crate::redis", "crate::cli", "crate::process", "crate::event_loop::"]),
+        (
+            "redis",
+            &[
+                "crate::telnet",
+                "crate::http",
+                "crate::websocket",
+                "crate::engine_io",
+                "crate::socket_io",
+                "crate::cli",
+                "crate::process",
+                "crate::event_loop::",
+            ],
+        ),
+        ("socket_io", &["crate::telnet", "crate::cli", "crate::process", "crate::event_loop::"]),
     ];
     for (path, text) in sources() {
         let name = name(&path);
@@ -184,19 +198,21 @@ fn sources_by_name() -> Vec<(String, String)> {
 }
 
 /// Files that import each other, directly or over others. Between `event_loop` and `net` there is a circle that
-/// ARCHITECTURE.md describes; the rest of the tree has none. In `http`, `websocket`, `engine_io` and `socket_io` a file
-/// may import from the file above it, which has the handler and the handle that its folder implements.
+/// ARCHITECTURE.md describes; the rest of the tree has none. In `http`, `websocket`, `engine_io`, `socket_io` and
+/// `redis` a file may import from the file above it, which has the handler and the handle that its folder implements.
 #[test]
 fn files_of_the_command_and_of_protocols_import_in_no_circle() {
     let mut sources = sources_by_name();
     sources.retain(|(name, _)| {
-        ["cli", "telnet", "http", "websocket", "engine_io", "socket_io"].iter().any(|layer| name.starts_with(layer))
+        ["cli", "telnet", "http", "websocket", "engine_io", "socket_io", "redis"]
+            .iter()
+            .any(|layer| name.starts_with(layer))
     });
     let mut imports = imports(&sources);
     assert!(imports.iter().map(HashSet::len).sum::<usize>() > 200, "the imports were found");
     for (number, targets) in imports.iter_mut().enumerate() {
         let name = &sources[number].0;
-        if ["http", "websocket", "engine_io", "socket_io"].iter().any(|layer| name.starts_with(layer)) {
+        if ["http", "websocket", "engine_io", "socket_io", "redis"].iter().any(|layer| name.starts_with(layer)) {
             targets.retain(|&target| !module(name).starts_with(&module(&sources[target].0)));
         }
     }
@@ -259,6 +275,7 @@ fn of_load_only_the_client_knows_sockets() {
 
 /// The pure files: bytes and values in, values out. Each name stands for a file and the folder beside it.
 const PURE: &[&str] = &[
+    "backoff",
     "http/body",
     "http/client/request",
     "http/client/response",
@@ -268,6 +285,10 @@ const PURE: &[&str] = &[
     "http/refusal",
     "http/syntax",
     "http/url",
+    "redis/frame",
+    "redis/subscriptions",
+    "redis/url",
+    "redis/waiting",
     "socket_io/arguments",
     "socket_io/binary",
     "socket_io/client/location",
@@ -348,8 +369,9 @@ fn pure_files_of_protocols_import_from_pure_files_only() {
     let imports = imports(&sources);
     let mut seen = 0;
     for (number, (name, _)) in sources.iter().enumerate() {
-        let is_of_protocol =
-            ["telnet/", "http/", "websocket/", "engine_io/", "socket_io/"].iter().any(|layer| name.starts_with(layer));
+        let is_of_protocol = ["telnet/", "http/", "websocket/", "engine_io/", "socket_io/", "redis/"]
+            .iter()
+            .any(|layer| name.starts_with(layer));
         if !is_pure(name) || !is_of_protocol {
             continue;
         }

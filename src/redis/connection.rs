@@ -1,0 +1,520 @@
+//! The two connections of a link: made, greeted, kept alive, lost and made again.
+//!
+//! ```text
+//!             connect              greet                         the first ping is answered
+//!   Away ───────────────▶ Away ───────────▶ Greeting ──────────────────────────────────────▶ Ready
+//!    ▲                      │      AUTH, SELECT or the subscriptions, PING                      │
+//!    └── after a delay ◀────┴───────────────── lost ◀───────────────────────────────────────────┘
+//! ```
+
+use std::mem;
+use std::rc::Rc;
+
+use super::frame::{self, Reply};
+use super::links::{Expected, Links, Role, Side, Stage};
+use super::subscriptions::Topic;
+use super::{Link, LinkConnection};
+use crate::net::{Error, Limits, Socket, SocketOptions};
+use crate::{Kind, Loop};
+
+/// How many commands may be sent and not answered. A server that answers nothing is lost before that, at any rate of
+/// commands that it can take.
+const MAX_UNANSWERED: usize = 1 << 20;
+
+/// Two pings without a byte between them, and a connection is lost.
+const MAX_SILENT: u32 = 2;
+
+/// The state of a connection, in the table of its socket.
+struct Owner {
+    link: Link,
+    role: Role,
+}
+
+pub(super) fn error(code: &'static str, message: impl Into<String>) -> Error {
+    Error::custom(code, message)
+}
+
+fn side_mut(lp: &mut Loop, link: Link, role: Role) -> Option<&mut Side> {
+    lp.layer_mut::<Links>().get_mut(link).map(|state| state.side_mut(role))
+}
+
+/// The link of a connection that is in use.
+fn owner(lp: &mut Loop, socket: Socket) -> Option<(Link, Role)> {
+    let Owner { link, role } = *socket.entry::<Owner>(lp)?;
+    let side = side_mut(lp, link, role)?;
+    (side.socket == Some(socket)).then_some((link, role))
+}
+
+/// Makes a connection.
+pub(super) fn connect(lp: &mut Loop, link: Link, role: Role) {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    let (options, is_unreferenced) = (state.options.clone(), state.is_unreferenced);
+    let address = &options.address;
+    let socket_options =
+        SocketOptions { no_delay: true, keep_alive: true, limits: Limits::NONE, ..SocketOptions::default() };
+    match Socket::connect_with(lp, (address.host.as_str(), address.port), socket_options, LinkConnection) {
+        Ok(socket) => {
+            socket.set_entry(lp, Owner { link, role });
+            if is_unreferenced {
+                socket.unref(lp);
+            }
+            if let Some(side) = side_mut(lp, link, role) {
+                side.socket = Some(socket);
+                side.silent = 0;
+            }
+        }
+        // In a tick, because a method must not call the program.
+        Err(error) => lp.next_tick(move |lp| lost(lp, link, role, error)),
+    }
+}
+
+/// The connection is made: logs in, subscribes, and sends a ping. When it is answered, everything before it is done.
+pub(super) fn greet(lp: &mut Loop, socket: Socket) {
+    let Some((link, role)) = owner(lp, socket) else { return };
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    let address = state.options.clone();
+    let address = &address.address;
+    let mut bytes = Vec::new();
+    let mut expected = Vec::new();
+    if let Some(password) = &address.password {
+        match &address.user {
+            Some(user) => frame::push_command(&mut bytes, &[b"AUTH", user.as_bytes(), password.as_bytes()]),
+            None => frame::push_command(&mut bytes, &[b"AUTH", password.as_bytes()]),
+        }
+        expected.push(Expected::Login);
+    }
+    match role {
+        Role::Commands if address.database != 0 => {
+            frame::push_command(&mut bytes, &[b"SELECT", address.database.to_string().as_bytes()]);
+            expected.push(Expected::Database);
+        }
+        Role::Commands => {}
+        // They are confirmed by messages, which are no replies here.
+        Role::Subscriber => {
+            for command in state.subscriptions.commands() {
+                frame::push_command(&mut bytes, &command);
+            }
+        }
+    }
+    frame::push_command(&mut bytes, &[b"PING"]);
+    expected.push(Expected::Greeting);
+    let side = state.side_mut(role);
+    side.stage = Stage::Greeting;
+    side.silent = 0;
+    side.expected.extend(expected);
+    socket.write(lp, bytes);
+}
+
+/// Bytes have arrived.
+pub(super) fn receive(lp: &mut Loop, socket: Socket, chunk: &[u8]) {
+    let Some((link, role)) = owner(lp, socket) else { return };
+    let Some(side) = side_mut(lp, link, role) else { return };
+    side.silent = 0;
+    let mut received = mem::take(&mut side.received);
+    let result = if received.is_empty() {
+        let result = take_frames(lp, socket, link, role, chunk);
+        if let Ok(used) = result {
+            received.extend_from_slice(&chunk[used..]);
+        }
+        result
+    } else {
+        received.extend_from_slice(chunk);
+        let result = take_frames(lp, socket, link, role, &received);
+        if let Ok(used) = result {
+            received.drain(..used);
+        }
+        result
+    };
+    match result {
+        Err(error) => lost(lp, link, role, error),
+        Ok(_) if received.is_empty() && received.capacity() > 64 * 1024 => {}
+        Ok(_) => {
+            if owner(lp, socket).is_some()
+                && let Some(side) = side_mut(lp, link, role)
+            {
+                side.received = received;
+            }
+        }
+    }
+}
+
+/// Handles all whole frames. Returns how many bytes they have.
+fn take_frames(lp: &mut Loop, socket: Socket, link: Link, role: Role, bytes: &[u8]) -> Result<usize, Error> {
+    let mut used = 0;
+    while let Some((reply, len)) = frame::decode(&bytes[used..]).map_err(|bad| bad_frame(lp, link, bad))? {
+        used += len;
+        match role {
+            Role::Subscriber => subscriber_received(lp, link, reply)?,
+            Role::Commands => commands_received(lp, link, reply)?,
+        }
+        // A callback may have closed the link.
+        if owner(lp, socket).is_none() {
+            return Ok(bytes.len());
+        }
+    }
+    Ok(used)
+}
+
+fn bad_frame(lp: &mut Loop, link: Link, bad: frame::NoFrame) -> Error {
+    let address = lp.layer_mut::<Links>().get(link).map(|state| state.options.address.to_string());
+    error("E_REDIS_PROTOCOL", format!("what {} sends cannot be read: {bad}", address.unwrap_or_default()))
+}
+
+/// What Redis says to a login, a database or a ping that it does not accept, in plain words.
+fn refusal(expected: &Expected, text: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(text);
+    if text.starts_with("LOADING") {
+        return error("E_REDIS_LOADING", "Redis has just started and is still loading its data");
+    }
+    if text.starts_with("WRONGPASS") || text.starts_with("ERR invalid password") {
+        return error("E_REDIS_LOGIN", "Redis does not accept the user and the password");
+    }
+    if text.starts_with("NOAUTH") {
+        return error("E_REDIS_LOGIN", "Redis wants a password, and the URL has none");
+    }
+    match expected {
+        Expected::Login if text.contains("without any password configured") => {
+            error("E_REDIS_LOGIN", "the URL has a password, and Redis has none for the user `default`")
+        }
+        Expected::Login => error("E_REDIS_LOGIN", format!("Redis refuses the login: {text}")),
+        Expected::Database => error("E_REDIS_DATABASE", format!("Redis refuses the database of the URL: {text}")),
+        _ => error("E_REDIS_REFUSED", format!("Redis refuses this client: {text}")),
+    }
+}
+
+/// A reply on the connection for commands.
+fn commands_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), Error> {
+    let Some(side) = side_mut(lp, link, Role::Commands) else { return Ok(()) };
+    let Some(expected) = side.expected.pop_front() else {
+        return Err(error("E_REDIS_PROTOCOL", "Redis has sent a reply that belongs to no command"));
+    };
+    match (expected, reply) {
+        (Expected::Call(done), reply) => {
+            lp.in_layer_callback(Kind::OnResponse, link.0.serial(), 0, |lp| match reply {
+                Reply::Error(text) => done(lp, Err(error("E_REDIS_REPLY", String::from_utf8_lossy(text)))),
+                reply => done(lp, Ok(reply)),
+            });
+        }
+        (Expected::Nothing, Reply::Error(text)) => {
+            log::warn!(target: "bucle::redis", "Redis refuses a message: {}", String::from_utf8_lossy(text));
+        }
+        (expected, Reply::Error(text)) => return Err(refusal(&expected, text)),
+        (Expected::Greeting, _) => ready(lp, link, Role::Commands),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A message or a reply on the connection that subscribes.
+fn subscriber_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), Error> {
+    let kind = reply.items().first().and_then(Reply::bytes);
+    let part = |at: usize| reply.items().get(at).and_then(Reply::bytes);
+    match (kind, part(1), part(2), part(3)) {
+        (Some(b"message"), Some(channel), Some(message), None) => {
+            deliver(lp, link, &Topic::Channel(channel.into()), channel, message);
+            return Ok(());
+        }
+        (Some(b"pmessage"), Some(pattern), Some(channel), Some(message)) => {
+            deliver(lp, link, &Topic::Pattern(pattern.into()), channel, message);
+            return Ok(());
+        }
+        (Some(b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe"), ..) => return Ok(()),
+        _ => {}
+    }
+    let Some(side) = side_mut(lp, link, Role::Subscriber) else { return Ok(()) };
+    if side.stage == Stage::Ready {
+        // Pings are answered. An error is about a subscription, because there are no other commands.
+        if let Reply::Error(text) = reply {
+            log::warn!(target: "bucle::redis", "Redis refuses a subscription: {}", String::from_utf8_lossy(text));
+        }
+        return Ok(());
+    }
+    match (side.expected.pop_front(), reply) {
+        (Some(expected), Reply::Error(text)) => Err(refusal(&expected, text)),
+        (Some(Expected::Greeting), _) => {
+            ready(lp, link, Role::Subscriber);
+            Ok(())
+        }
+        (Some(_), _) => Ok(()),
+        (None, _) => Err(error("E_REDIS_PROTOCOL", "Redis has sent a reply that belongs to no command")),
+    }
+}
+
+/// Calls the subscriptions of a topic.
+fn deliver(lp: &mut Loop, link: Link, topic: &Topic, channel: &[u8], message: &[u8]) {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    state.statistics.received += 1;
+    let mut last = 0;
+    while let Some((id, call)) =
+        lp.layer_mut::<Links>().get(link).and_then(|state| state.subscriptions.next(topic, last))
+    {
+        last = id;
+        if let Ok(mut call) = call.try_borrow_mut() {
+            lp.in_layer_callback(Kind::OnMessage, link.0.serial(), message.len(), |lp| call(lp, channel, message));
+        }
+    }
+}
+
+/// A connection has been greeted: it is ready. With the second one the link is.
+fn ready(lp: &mut Loop, link: Link, role: Role) {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    let side = state.side_mut(role);
+    side.stage = Stage::Ready;
+    side.backoff.reset();
+    let socket = side.socket;
+    if role == Role::Commands
+        && let Some(socket) = socket
+    {
+        for (command, expected) in state.waiting.take() {
+            if let Some(side) = side_mut(lp, link, role) {
+                side.expected.push_back(expected);
+            }
+            socket.write(lp, command);
+        }
+    }
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    if state.is_ready || state.commands.stage != Stage::Ready || state.subscriber.stage != Stage::Ready {
+        return;
+    }
+    state.is_ready = true;
+    state.has_logged_drop = false;
+    state.statistics.connections += 1;
+    if mem::take(&mut state.has_reported) {
+        log::info!(target: "bucle::redis", "Redis at {} is reachable again", state.options.address);
+    }
+    for call in state.on_ready.clone() {
+        if let Ok(mut call) = call.try_borrow_mut() {
+            lp.in_layer_callback(Kind::OnReady, link.0.serial(), 0, |lp| call(lp));
+        }
+    }
+}
+
+/// The connection has failed.
+pub(super) fn failed(lp: &mut Loop, socket: Socket, error: Error) {
+    if let Some((link, role)) = owner(lp, socket) {
+        lost(lp, link, role, error);
+    }
+}
+
+/// Redis has closed the connection.
+pub(super) fn closed(lp: &mut Loop, socket: Socket) {
+    failed(lp, socket, error("ECONNRESET", "Redis has closed the connection"));
+}
+
+/// A connection is lost, or could not be made: it is made again after a delay.
+fn lost(lp: &mut Loop, link: Link, role: Role, error: Error) {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    let (is_first, is_unreferenced) = (!mem::replace(&mut state.has_reported, true), state.is_unreferenced);
+    state.is_ready = false;
+    let side = state.side_mut(role);
+    let expected = mem::take(&mut side.expected);
+    let socket = side.socket.take();
+    side.stage = Stage::Away;
+    side.received = Vec::new();
+    let delay = side.backoff.next_delay(random());
+    let address = state.options.clone();
+    let on_lost = if is_first { state.on_lost.clone() } else { Vec::new() };
+    if let Some(socket) = socket {
+        socket.destroy(lp);
+    }
+    let timer = lp.set_timeout(delay, move |lp| {
+        if let Some(side) = side_mut(lp, link, role) {
+            side.retry = None;
+            connect(lp, link, role);
+        }
+    });
+    if is_unreferenced {
+        lp.unref(timer);
+    }
+    if let Some(side) = side_mut(lp, link, role) {
+        side.retry = Some(timer);
+    }
+    let address = &address.address;
+    match is_first {
+        true => log::warn!(target: "bucle::redis", "Redis at {address} cannot be used: {error}; trying again"),
+        false => log::debug!(target: "bucle::redis", "Redis at {address} cannot be used: {error}"),
+    }
+    fail_all(lp, link, expected, &error);
+    for call in on_lost {
+        if let Ok(mut call) = call.try_borrow_mut() {
+            lp.in_layer_callback(Kind::OnError, link.0.serial(), 0, |lp| call(lp, &error));
+        }
+    }
+}
+
+/// A random number from 0 up to 1. Without a random source delays are not spread.
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / 4_294_967_296.0,
+        Err(_) => 0.5,
+    }
+}
+
+/// Commands that were sent and are not answered fail: it is not known whether Redis has done them.
+fn fail_all(lp: &mut Loop, link: Link, expected: impl IntoIterator<Item = Expected>, error: &Error) {
+    for expected in expected {
+        if let Expected::Call(done) = expected {
+            lp.in_layer_callback(Kind::OnResponse, link.0.serial(), 0, |lp| done(lp, Err(error.clone())));
+        }
+    }
+}
+
+/// Sends a command, or lets it wait for the connection. Returns what is expected for it if there is no room.
+pub(super) fn send(lp: &mut Loop, link: Link, parts: &[&[u8]], expected: Expected) -> Result<(), Expected> {
+    let links = lp.layer_mut::<Links>();
+    let mut command = mem::take(&mut links.command);
+    command.clear();
+    frame::push_command(&mut command, parts);
+    let result = send_encoded(lp, link, &command, expected);
+    // A long command must not keep its memory.
+    if command.capacity() <= 64 * 1024 {
+        lp.layer_mut::<Links>().command = command;
+    }
+    result
+}
+
+fn send_encoded(lp: &mut Loop, link: Link, command: &[u8], expected: Expected) -> Result<(), Expected> {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return Err(expected) };
+    let limit = state.options.max_waiting;
+    let side = &state.commands;
+    let is_full = side.expected.len() >= MAX_UNANSWERED;
+    let Some(socket) = side.socket.filter(|_| side.stage == Stage::Ready) else {
+        return match state.waiting.push(command.to_vec(), expected, limit) {
+            Ok(()) => Ok(()),
+            Err(expected) => dropped(lp, link, expected),
+        };
+    };
+    if is_full || socket.unsent_length(lp) + command.len() > limit {
+        return dropped(lp, link, expected);
+    }
+    if let Some(side) = side_mut(lp, link, Role::Commands) {
+        side.expected.push_back(expected);
+    }
+    socket.write(lp, command);
+    Ok(())
+}
+
+/// There is no room for a command.
+#[cold]
+fn dropped(lp: &mut Loop, link: Link, expected: Expected) -> Result<(), Expected> {
+    if let Some(state) = lp.layer_mut::<Links>().get_mut(link) {
+        state.statistics.dropped += 1;
+        if !mem::replace(&mut state.has_logged_drop, true) {
+            log::warn!(
+                target: "bucle::redis",
+                "more than {} bytes wait for Redis at {}: messages are dropped until it takes them",
+                state.options.max_waiting, state.options.address,
+            );
+        }
+    }
+    Err(expected)
+}
+
+/// Subscribes to a topic or leaves it, if there is a connection. If not, the greeting does it.
+pub(super) fn change_topic(lp: &mut Loop, link: Link, topic: &Topic, subscribe: bool) {
+    let command: &[u8] = match (topic, subscribe) {
+        (Topic::Channel(_), true) => b"SUBSCRIBE",
+        (Topic::Channel(_), false) => b"UNSUBSCRIBE",
+        (Topic::Pattern(_), true) => b"PSUBSCRIBE",
+        (Topic::Pattern(_), false) => b"PUNSUBSCRIBE",
+    };
+    let Some(side) = side_mut(lp, link, Role::Subscriber) else { return };
+    let Some(socket) = side.socket.filter(|_| side.stage != Stage::Away) else { return };
+    let mut bytes = Vec::new();
+    frame::push_command(&mut bytes, &[command, topic.name()]);
+    socket.write(lp, bytes);
+}
+
+/// Sends pings, and gives connections up that have been silent for too long.
+pub(super) fn ping(lp: &mut Loop, link: Link) {
+    for role in [Role::Commands, Role::Subscriber] {
+        let Some(side) = side_mut(lp, link, role) else { return };
+        let Some(socket) = side.socket else { continue };
+        side.silent += 1;
+        if side.silent > MAX_SILENT {
+            lost(lp, link, role, error("ETIMEDOUT", "Redis does not answer"));
+            continue;
+        }
+        if side.stage == Stage::Ready && side.expected.len() < MAX_UNANSWERED {
+            if role == Role::Commands {
+                side.expected.push_back(Expected::Nothing);
+            }
+            let mut bytes = Vec::new();
+            frame::push_command(&mut bytes, &[b"PING"]);
+            socket.write(lp, bytes);
+        }
+    }
+}
+
+/// Closes a link. Commands that were not answered fail in a tick.
+pub(super) fn close(lp: &mut Loop, link: Link) {
+    let Some(mut state) = lp.layer_mut::<Links>().slots.remove(link.0) else { return };
+    let mut expected = Vec::new();
+    let timers = [state.pings.take(), state.commands.retry.take(), state.subscriber.retry.take()];
+    for timer in timers.into_iter().flatten() {
+        lp.clear(timer);
+    }
+    for side in [&mut state.commands, &mut state.subscriber] {
+        expected.extend(mem::take(&mut side.expected));
+        // What was written is still sent.
+        if let Some(socket) = side.socket.take() {
+            socket.end(lp);
+            socket.destroy_soon(lp);
+        }
+    }
+    expected.extend(state.waiting.take().into_iter().map(|(_, expected)| expected));
+    lp.next_tick(move |lp| fail_all(lp, link, expected, &error("E_REDIS_CLOSED", "the link to Redis was closed")));
+}
+
+/// Whether the link keeps the loop running.
+pub(super) fn set_referenced(lp: &mut Loop, link: Link, is_referenced: bool) {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    state.is_unreferenced = !is_referenced;
+    let sides = [&state.commands, &state.subscriber].map(|side| (side.socket, side.retry));
+    for (socket, timer) in sides {
+        match (socket, is_referenced) {
+            (Some(socket), true) => socket.ref_(lp),
+            (Some(socket), false) => socket.unref(lp),
+            (None, _) => {}
+        }
+        match (timer, is_referenced) {
+            (Some(timer), true) => lp.ref_(timer),
+            (Some(timer), false) => lp.unref(timer),
+            (None, _) => {}
+        }
+    }
+}
+
+/// A link with its first connections.
+pub(super) fn open(lp: &mut Loop, options: super::Options) -> Link {
+    let options = Rc::new(options);
+    let interval = options.ping_interval;
+    let links = lp.layer_mut::<Links>();
+    links.last_serial = links.last_serial.wrapping_add(1);
+    let state = super::links::LinkState {
+        serial: links.last_serial,
+        commands: Side::new(&options),
+        subscriber: Side::new(&options),
+        options,
+        subscriptions: Default::default(),
+        waiting: Default::default(),
+        statistics: Default::default(),
+        on_ready: Vec::new(),
+        on_lost: Vec::new(),
+        is_ready: false,
+        has_reported: false,
+        has_logged_drop: false,
+        is_unreferenced: false,
+        pings: None,
+    };
+    let link = Link(links.slots.insert(state));
+    let pings = lp.set_internal_interval(interval, move |lp| ping(lp, link));
+    lp.unref(pings);
+    if let Some(state) = lp.layer_mut::<Links>().get_mut(link) {
+        state.pings = Some(pings);
+    }
+    connect(lp, link, Role::Commands);
+    connect(lp, link, Role::Subscriber);
+    link
+}

@@ -1,0 +1,132 @@
+//! The links of a loop: their state. `connection.rs` acts on it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::frame::Reply;
+use super::subscriptions::Subscriptions;
+use super::waiting::Waiting;
+use super::{Link, Options, Statistics};
+use crate::backoff::Backoff;
+use crate::net::{Error, Socket};
+use crate::{HasSerial, Loop, Slots, TimerId};
+
+pub(super) type OnMessage = Rc<RefCell<dyn FnMut(&mut Loop, &[u8], &[u8])>>;
+pub(super) type OnReply = Box<dyn FnOnce(&mut Loop, Result<Reply<'_>, Error>)>;
+pub(super) type OnReady = Rc<RefCell<dyn FnMut(&mut Loop)>>;
+pub(super) type OnLost = Rc<RefCell<dyn FnMut(&mut Loop, &Error)>>;
+
+/// All links of a loop.
+#[derive(Default)]
+pub(super) struct Links {
+    pub slots: Slots<LinkState>,
+    pub last_serial: u32,
+    /// Scratch: a command that is encoded.
+    pub command: Vec<u8>,
+}
+
+impl Links {
+    pub fn get(&self, link: Link) -> Option<&LinkState> {
+        self.slots.get(link.0)
+    }
+
+    pub fn get_mut(&mut self, link: Link) -> Option<&mut LinkState> {
+        self.slots.get_mut(link.0)
+    }
+}
+
+/// The connection on which a side is. Redis sends messages on a connection that subscribes, and accepts no other
+/// commands there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    Commands,
+    Subscriber,
+}
+
+/// A link.
+pub(super) struct LinkState {
+    pub serial: u32,
+    pub options: Rc<Options>,
+    pub commands: Side,
+    pub subscriber: Side,
+    pub subscriptions: Subscriptions<OnMessage>,
+    /// Commands that wait for a connection.
+    pub waiting: Waiting<Expected>,
+    pub statistics: Statistics,
+    pub on_ready: Vec<OnReady>,
+    pub on_lost: Vec<OnLost>,
+    /// Both connections are ready, and the program knows it.
+    pub is_ready: bool,
+    /// The program knows that it is not ready.
+    pub has_reported: bool,
+    /// A dropped command was logged since the link was ready.
+    pub has_logged_drop: bool,
+    pub is_unreferenced: bool,
+    pub pings: Option<TimerId>,
+}
+
+impl HasSerial for LinkState {
+    fn serial(&self) -> u32 {
+        self.serial
+    }
+}
+
+impl LinkState {
+    pub fn side_mut(&mut self, role: Role) -> &mut Side {
+        match role {
+            Role::Commands => &mut self.commands,
+            Role::Subscriber => &mut self.subscriber,
+        }
+    }
+}
+
+/// One of the two connections.
+pub(super) struct Side {
+    pub socket: Option<Socket>,
+    pub stage: Stage,
+    /// The begin of a frame.
+    pub received: Vec<u8>,
+    /// What the next replies are for.
+    pub expected: VecDeque<Expected>,
+    pub backoff: Backoff,
+    pub retry: Option<TimerId>,
+    /// How many pings ago the last byte came.
+    pub silent: u32,
+}
+
+impl Side {
+    pub fn new(options: &Options) -> Side {
+        Side {
+            socket: None,
+            stage: Stage::Away,
+            received: Vec::new(),
+            expected: VecDeque::new(),
+            backoff: Backoff::new(options.min_delay, options.max_delay, 0.5),
+            retry: None,
+            silent: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// There is no connection, or it is being made.
+    Away,
+    /// The login and the first ping are not answered yet.
+    Greeting,
+    Ready,
+}
+
+/// What a reply is for.
+pub(super) enum Expected {
+    /// The login. An error ends the connection.
+    Login,
+    /// The choice of the database. An error ends the connection.
+    Database,
+    /// The first ping, behind which the connection is ready.
+    Greeting,
+    /// The reply is of no interest.
+    Nothing,
+    Call(OnReply),
+}

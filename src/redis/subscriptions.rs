@@ -1,0 +1,152 @@
+//! The channels and patterns of a link, with what their messages call. They outlive the connection: after a loss they
+//! are subscribed again.
+
+use std::collections::BTreeMap;
+
+/// A channel, or a pattern of names of channels.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Topic {
+    Channel(Box<[u8]>),
+    Pattern(Box<[u8]>),
+}
+
+impl Topic {
+    /// The name or the pattern.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Topic::Channel(name) | Topic::Pattern(name) => name,
+        }
+    }
+}
+
+/// How many topics one command names.
+const TOPICS_AT_ONCE: usize = 512;
+
+/// The subscriptions, by topic and in the order in which they were made. `F` is called with messages.
+pub(super) struct Subscriptions<F> {
+    by_topic: BTreeMap<Topic, Vec<(u64, F)>>,
+    last: u64,
+}
+
+impl<F> Default for Subscriptions<F> {
+    fn default() -> Self {
+        Subscriptions { by_topic: BTreeMap::new(), last: 0 }
+    }
+}
+
+impl<F: Clone> Subscriptions<F> {
+    /// Adds a subscription. Returns its number, and whether it is the first one for the topic.
+    pub fn insert(&mut self, topic: Topic, call: F) -> (u64, bool) {
+        self.last += 1;
+        let list = self.by_topic.entry(topic).or_default();
+        list.push((self.last, call));
+        (self.last, list.len() == 1)
+    }
+
+    /// Removes a subscription. Returns the topic if it was its last one.
+    pub fn remove(&mut self, id: u64) -> Option<Topic> {
+        let topic = self.by_topic.iter().find(|(_, list)| list.iter().any(|(other, _)| *other == id))?.0.clone();
+        let list = self.by_topic.get_mut(&topic)?;
+        list.retain(|(other, _)| *other != id);
+        if !list.is_empty() {
+            return None;
+        }
+        self.by_topic.remove(&topic);
+        Some(topic)
+    }
+
+    /// The first subscription for a topic after the one of number `after`. A caller that asks again after each call
+    /// calls neither one that was removed meanwhile, nor one twice.
+    pub fn next(&self, topic: &Topic, after: u64) -> Option<(u64, F)> {
+        self.by_topic.get(topic)?.iter().find(|(id, _)| *id > after).cloned()
+    }
+
+    /// The commands that subscribe to everything: each with its topics.
+    pub fn commands(&self) -> Vec<Vec<&[u8]>> {
+        let mut commands = Vec::new();
+        let is_pattern = |topic: &&Topic| matches!(topic, Topic::Pattern(_));
+        let channels: Vec<&[u8]> = self.by_topic.keys().filter(|topic| !is_pattern(topic)).map(Topic::name).collect();
+        let patterns: Vec<&[u8]> = self.by_topic.keys().filter(is_pattern).map(Topic::name).collect();
+        for (command, names) in [("SUBSCRIBE", channels), ("PSUBSCRIBE", patterns)] {
+            for names in names.chunks(TOPICS_AT_ONCE) {
+                commands.push([&[command.as_bytes()], names].concat());
+            }
+        }
+        commands
+    }
+
+    /// How many topics there are.
+    pub fn len(&self) -> usize {
+        self.by_topic.len()
+    }
+}
+
+/// A pattern that matches only this text: `*`, `?`, `[`, `]` and `\` are escaped.
+pub fn escape_pattern(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(name: &str) -> Topic {
+        Topic::Channel(name.as_bytes().into())
+    }
+
+    fn pattern(name: &str) -> Topic {
+        Topic::Pattern(name.as_bytes().into())
+    }
+
+    #[test]
+    fn a_topic_is_subscribed_with_its_first_subscription_and_left_with_its_last() {
+        let mut subscriptions = Subscriptions::default();
+        assert_eq!(subscriptions.insert(channel("a"), 'x'), (1, true));
+        assert_eq!(subscriptions.insert(channel("a"), 'y'), (2, false));
+        assert_eq!(subscriptions.insert(pattern("a"), 'z'), (3, true), "a pattern is not a channel");
+        assert_eq!(subscriptions.remove(1), None);
+        assert_eq!(subscriptions.remove(1), None);
+        assert_eq!(subscriptions.remove(2), Some(channel("a")));
+        assert_eq!((subscriptions.next(&channel("a"), 0), subscriptions.len()), (None, 1));
+    }
+
+    #[test]
+    fn subscriptions_are_called_in_their_order_and_removed_ones_are_not() {
+        let mut subscriptions = Subscriptions::default();
+        for call in ['x', 'y', 'z'] {
+            subscriptions.insert(channel("a"), call);
+        }
+        assert_eq!(subscriptions.next(&channel("a"), 0), Some((1, 'x')));
+        subscriptions.remove(2);
+        subscriptions.insert(channel("a"), 'w');
+        assert_eq!(subscriptions.next(&channel("a"), 1), Some((3, 'z')));
+        assert_eq!(subscriptions.next(&channel("a"), 3), Some((4, 'w')));
+        assert_eq!(subscriptions.next(&channel("a"), 4), None);
+    }
+
+    #[test]
+    fn everything_is_subscribed_again_with_few_commands() {
+        let mut subscriptions = Subscriptions::default();
+        for number in 0..600 {
+            subscriptions.insert(channel(&format!("c{number}")), ());
+        }
+        subscriptions.insert(pattern("p*"), ());
+        subscriptions.insert(pattern("p*"), ());
+        let commands = subscriptions.commands();
+        let lens: Vec<usize> = commands.iter().map(Vec::len).collect();
+        assert_eq!(lens, [513, 89, 2]);
+        assert_eq!(commands[2], [&b"PSUBSCRIBE"[..], b"p*"]);
+    }
+
+    #[test]
+    fn a_pattern_of_escaped_text_has_no_wildcards() {
+        assert_eq!(escape_pattern(r"/a*b?[c]\d"), r"/a\*b\?\[c\]\\d");
+    }
+}

@@ -1,0 +1,226 @@
+//! The link to a real server.
+
+use bucle::EventLoop;
+use bucle::redis::Options;
+
+use crate::redis_server::RedisServer;
+use crate::{Story, open, options, until, until_told};
+
+/// A loop with a server, and a story.
+fn with_server(server_options: &[&str], test: impl FnOnce(&mut EventLoop, &mut RedisServer, &Story)) {
+    let Some(mut server) = RedisServer::start(server_options) else { return };
+    let mut event_loop = EventLoop::new().expect("a loop");
+    test(&mut event_loop, &mut server, &Story::default());
+}
+
+#[test]
+fn messages_of_channels_and_patterns_arrive_in_their_order() {
+    with_server(&[], |event_loop, server, story| {
+        let link = event_loop.enter(|lp| {
+            let link = open(lp, options(server.port()), story);
+            for kind in ["channel", "pattern"] {
+                let story = story.clone();
+                let note = move |_: &mut _, channel: &[u8], message: &[u8]| {
+                    let [channel, message] = [channel, message].map(String::from_utf8_lossy);
+                    story.borrow_mut().push(format!("{kind} {channel}: {message}"));
+                };
+                match kind {
+                    "channel" => link.subscribe(lp, "news", note),
+                    _ => link.psubscribe(lp, "ne*", note),
+                };
+            }
+            link
+        });
+        until_told(event_loop, story, "ready");
+        story.borrow_mut().clear();
+        event_loop.enter(|lp| {
+            for message in ["one", "two", "\r\n\0"] {
+                assert!(link.publish(lp, "news", message));
+            }
+            link.publish(lp, "never", "a");
+            link.publish(lp, "next", "b");
+        });
+        until_told(event_loop, story, "pattern next: b");
+        let want = [
+            "channel news: one",
+            "pattern news: one",
+            "channel news: two",
+            "pattern news: two",
+            "channel news: \r\n\0",
+            "pattern news: \r\n\0",
+            "pattern never: a",
+            "pattern next: b",
+        ];
+        assert_eq!(*story.borrow(), want);
+        let statistics = event_loop.enter(|lp| link.statistics(lp)).expect("it is open");
+        assert_eq!((statistics.received, statistics.connections, statistics.dropped), (8, 1, 0));
+    });
+}
+
+#[test]
+fn replies_come_in_the_order_of_the_commands() {
+    with_server(&[], |event_loop, server, story| {
+        event_loop.enter(|lp| {
+            let link = open(lp, options(server.port()), story);
+            // Before there is a connection, too.
+            for parts in [
+                &["SET", "a", "7"][..],
+                &["GET", "a"],
+                &["INCR", "a"],
+                &["HGET", "a", "x"],
+                &["LRANGE", "b", "0", "-1"],
+            ] {
+                let (story, name) = (story.clone(), parts[0]);
+                link.command(lp, parts, move |_, reply| {
+                    let line = match reply {
+                        Ok(reply) => format!("{name} {reply:?}"),
+                        Err(error) => format!("{name} {}", error.code()),
+                    };
+                    story.borrow_mut().push(line);
+                });
+            }
+        });
+        until_told(event_loop, story, "LRANGE Array([])");
+        let lines = story.borrow().iter().filter(|line| *line != "ready").cloned().collect::<Vec<_>>();
+        assert_eq!(
+            lines,
+            ["SET Status([79, 75])", "GET Bytes([55])", "INCR Integer(8)", "HGET E_REDIS_REPLY", "LRANGE Array([])"]
+        );
+    });
+}
+
+#[test]
+fn the_login_and_the_database_are_those_of_the_url() {
+    with_server(&["--requirepass", "p@ss/word", "--databases", "4"], |event_loop, server, story| {
+        let url = format!("redis://default:p%40ss%2Fword@127.0.0.1:{}/3", server.port());
+        event_loop.enter(|lp| {
+            let link = open(lp, Options::from_url(&url).expect("a URL"), story);
+            let story = story.clone();
+            link.command(lp, &["CLIENT", "INFO"], move |_, reply| {
+                let reply = reply.expect("a reply");
+                let text = String::from_utf8_lossy(reply.bytes().expect("a text")).into_owned();
+                assert!(text.contains(" db=3 "), "{text}");
+                story.borrow_mut().push("info".to_owned());
+            });
+        });
+        until_told(event_loop, story, "info");
+        for (login, path, want) in [
+            ("", "", "lost E_REDIS_LOGIN"),
+            (":wrong@", "", "lost E_REDIS_LOGIN"),
+            (":p%40ss%2Fword@", "/9", "lost E_REDIS_DATABASE"),
+        ] {
+            story.borrow_mut().clear();
+            let url = format!("redis://{login}127.0.0.1:{}{path}", server.port());
+            let link = event_loop.enter(|lp| open(lp, Options::from_url(&url).expect("a URL"), story));
+            until_told(event_loop, story, want);
+            event_loop.enter(|lp| link.close(lp));
+        }
+    });
+}
+
+#[test]
+fn a_link_comes_back_by_itself_and_subscribes_again() {
+    with_server(&[], |event_loop, server, story| {
+        let (link, subscription) = event_loop.enter(|lp| {
+            let link = open(lp, options(server.port()), story);
+            let (news, other) = (story.clone(), story.clone());
+            link.subscribe(lp, "news", move |_, _, message| {
+                news.borrow_mut().push(format!("news {}", String::from_utf8_lossy(message)));
+            });
+            let subscription = link.psubscribe(lp, "o*", move |_, _, message| {
+                other.borrow_mut().push(format!("other {}", String::from_utf8_lossy(message)));
+            });
+            (link, subscription)
+        });
+        until_told(event_loop, story, "ready");
+        server.kill();
+        until(event_loop, "the loss", |lp| !link.is_ready(lp));
+        assert_eq!(*story.borrow(), ["ready", "lost ECONNRESET"]);
+        story.borrow_mut().clear();
+        let late = story.clone();
+        event_loop.enter(|lp| {
+            // What changes meanwhile holds for the next connection.
+            link.unsubscribe(lp, subscription);
+            link.subscribe(lp, "late", move |_, _, message| {
+                late.borrow_mut().push(format!("late {}", String::from_utf8_lossy(message)));
+            });
+        });
+        server.restart();
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| {
+            for channel in ["news", "other", "late"] {
+                link.publish(lp, channel, "x");
+            }
+        });
+        until_told(event_loop, story, "late x");
+        assert_eq!(*story.borrow(), ["ready", "news x", "late x"]);
+    });
+}
+
+#[test]
+fn commands_wait_for_redis_up_to_the_limit() {
+    with_server(&[], |event_loop, server, story| {
+        server.kill();
+        let mut options = options(server.port());
+        options.max_waiting = 1000;
+        let link = event_loop.enter(|lp| {
+            let link = open(lp, options, story);
+            let accepted = (0..100).filter(|number| link.publish(lp, "news", number.to_string())).count();
+            assert!((5..20).contains(&accepted), "{accepted}");
+            let statistics = link.statistics(lp).expect("it is open");
+            assert_eq!(statistics.dropped, 100 - accepted as u64);
+            let story = story.clone();
+            link.command(lp, &["PING"], move |_, reply| {
+                story.borrow_mut().push(reply.map_or_else(|error| error.code().to_owned(), |_| "a reply".to_owned()));
+            });
+            link
+        });
+        until_told(event_loop, story, "E_REDIS_FULL");
+        server.restart();
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| assert!(link.publish(lp, "news", "there is room again")));
+    });
+}
+
+#[test]
+fn a_closure_can_end_its_subscription_and_close_the_link() {
+    with_server(&[], |event_loop, server, story| {
+        let link = event_loop.enter(|lp| {
+            let link = open(lp, options(server.port()), story);
+            let note = story.clone();
+            let id = std::rc::Rc::new(std::cell::Cell::new(None));
+            let own = id.clone();
+            let subscription = link.subscribe(lp, "once", move |lp, _, _| {
+                note.borrow_mut().push("once".to_owned());
+                link.unsubscribe(lp, own.get().expect("it is set"));
+            });
+            id.set(Some(subscription));
+            let note = story.clone();
+            link.subscribe(lp, "end", move |lp, _, _| {
+                note.borrow_mut().push("end".to_owned());
+                link.close(lp);
+            });
+            link
+        });
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| {
+            for channel in ["once", "once", "end", "end"] {
+                link.publish(lp, channel, "");
+            }
+        });
+        until(event_loop, "the end", |lp| !link.exists(lp));
+        // Nothing keeps the loop running.
+        event_loop.run().expect("the loop ends");
+        assert_eq!(*story.borrow(), ["ready", "once", "end"]);
+    });
+}
+
+#[test]
+fn a_link_without_a_reference_lets_the_loop_end() {
+    with_server(&[], |event_loop, server, story| {
+        let link = event_loop.enter(|lp| open(lp, options(server.port()), story));
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| link.unref(lp));
+        event_loop.run().expect("the loop ends");
+    });
+}
