@@ -251,8 +251,8 @@ impl Link {
         lp.layer::<Links>()?.get(self).map(|state| state.statistics)
     }
 
-    /// A layer above cannot read a message.
-    pub(crate) fn note_ignored(self, lp: &mut Loop) {
+    /// For a layer above: counts a message that it cannot read in [`Statistics::ignored`].
+    pub fn note_ignored(self, lp: &mut Loop) {
         if let Some(state) = lp.layer_mut::<Links>().get_mut(self) {
             state.statistics.ignored += 1;
         }

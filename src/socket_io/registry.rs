@@ -265,7 +265,7 @@ impl Registry {
         let is_busy = |namespace: &NamespaceState| {
             namespace.parent.is_some()
                 || namespace.socket_count > 0
-                || namespace.rooms.len() > 0
+                || !namespace.rooms.is_empty()
                 || !namespace.acks.is_empty()
                 || !namespace.operations.is_empty()
         };

@@ -75,7 +75,7 @@ fn a_client_of_websocket_that_does_not_answer_a_ping_is_closed_after_20_s() {
     site.pass(TIMEOUT - Duration::from_millis(10));
     site.expect_nothing(ws);
     site.pass(Duration::from_millis(20));
-    site.expect_close(ws, 1000);
+    site.expect_close(ws, 1005);
     site.expect_story(&["0 open", "0 close ping timeout"]);
     site.expect_empty();
 }
@@ -97,7 +97,7 @@ fn a_ping_of_a_client_of_revision_4_ends_the_session() {
     let mut site = Site::with_defaults();
     let (ws, _) = site.open_websocket();
     site.text(ws, "2");
-    site.expect_close(ws, 1000);
+    site.expect_close(ws, 1005);
     site.expect_story(&["0 open", "0 close transport error: invalid heartbeat direction"]);
     let client = site.open();
     site.poll(&client);
@@ -122,6 +122,6 @@ fn a_client_of_revision_3_pings_itself() {
     site.expect_nothing(ws);
     site.expect_story(&["0 open"]);
     site.pass(Duration::from_millis(40));
-    site.expect_close(ws, 1000);
+    site.expect_close(ws, 1005);
     site.expect_story(&["0 close ping timeout"]);
 }

@@ -278,7 +278,7 @@ fn a_close_packet_ends_the_session() {
     site.expect_story(&["0 open", "0 quiet", "0 close transport close: the client has sent a close packet"]);
     let (ws, _) = site.open_websocket();
     site.text(ws, "1");
-    site.expect_close(ws, 1000);
+    site.expect_close(ws, 1005);
     site.expect_story(&["1 open", "1 close transport close: the client has sent a close packet"]);
     site.expect_empty();
 }
@@ -300,7 +300,7 @@ fn a_session_that_the_program_closes_sends_what_is_queued() {
     site.send(1, "the last one");
     site.enter(|lp| session.close(lp));
     site.expect(ws, "4the last one");
-    site.expect_close(ws, 1000);
+    site.expect_close(ws, 1005);
     site.expect_story(&["1 open", "1 close forced close"]);
     site.expect_empty();
 }

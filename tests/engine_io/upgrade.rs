@@ -103,12 +103,12 @@ fn an_upgrade_that_is_not_confirmed_in_10_s_leaves_the_session_polling() {
     let client = site.open();
     let silent = site.websocket(Some(&client.sid));
     site.pass(Duration::from_secs(10));
-    site.expect_close(silent, 1000);
+    site.expect_close(silent, 1005);
     let probing = site.websocket(Some(&client.sid));
     site.text(probing, "2probe");
     site.expect(probing, "3probe");
     site.pass(Duration::from_secs(10));
-    site.expect_close(probing, 1000);
+    site.expect_close(probing, 1005);
     site.send(0, "hola");
     assert_eq!(site.polled(&client), "4hola");
     // It may try again.
@@ -125,7 +125,7 @@ fn a_wrong_first_packet_closes_the_connection_and_the_session_goes_on_polling() 
         let client = site.open();
         let ws = site.websocket(Some(&client.sid));
         site.text(ws, packet);
-        site.expect_close(ws, 1000);
+        site.expect_close(ws, 1005);
         site.send(0, "hola");
         assert_eq!(site.polled(&client), "4hola", "after {packet:?}");
         site.expect_story(&["0 open"]);
@@ -153,12 +153,12 @@ fn a_second_websocket_connection_of_a_session_is_closed_at_once() {
     let client = site.open();
     let first = site.websocket(Some(&client.sid));
     let second = site.websocket(Some(&client.sid));
-    site.expect_close(second, 1000);
+    site.expect_close(second, 1005);
     site.text(first, "2probe");
     site.expect(first, "3probe");
     site.text(first, "5");
     let third = site.websocket(Some(&client.sid));
-    site.expect_close(third, 1000);
+    site.expect_close(third, 1005);
     site.text(first, "4hola");
     site.expect(first, "4hola");
 }
@@ -219,7 +219,7 @@ fn a_session_that_ends_during_the_upgrade_closes_both_connections() {
     site.poll(&client);
     site.settle();
     site.cut(client.get);
-    site.expect_close(ws, 1000);
+    site.expect_close(ws, 1005);
     site.expect_story(&["0 open", "0 close transport error: the connection of a poll was lost"]);
     site.expect_empty();
 }
@@ -241,7 +241,7 @@ fn a_session_that_the_program_closes_during_the_upgrade_ends_on_either_transport
         } else {
             assert_eq!(site.polled(&client), "4the last one\x1e1");
         }
-        site.expect_close(ws, 1000);
+        site.expect_close(ws, 1005);
         site.expect_story(&["0 open", "0 close forced close"]);
         site.expect_empty();
     }
@@ -268,7 +268,7 @@ fn without_upgrades_the_open_packet_offers_none_and_a_connection_is_closed() {
     let (client, answer) = site.open_with("", "");
     assert!(answer.body().contains(r#""upgrades":[]"#), "{answer:?}");
     let ws = site.websocket(Some(&client.sid));
-    site.expect_close(ws, 1000);
+    site.expect_close(ws, 1005);
     site.send(0, "hola");
     assert_eq!(site.polled(&client), "4hola");
 }

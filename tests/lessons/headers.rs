@@ -34,7 +34,7 @@ pub fn expected(name: &str) -> String {
 #[test]
 fn lessons_are_short_and_explain_how_to_run_them() {
     let lessons = lessons();
-    assert!(lessons.len() >= 29, "{} lessons", lessons.len());
+    assert!(lessons.len() >= 34, "{} lessons", lessons.len());
     for (place, (name, source)) in iter::zip(1.., &lessons) {
         assert!(name.starts_with(&format!("{place:02}_")), "{name} is number {place}");
         let header = source.lines().take_while(|line| line.starts_with("//!")).count();
@@ -67,6 +67,8 @@ fn lessons_without_a_client_print_what_their_headers_show() {
         "23_a_slow_callback",
         #[cfg(feature = "trace")]
         "24_cause_and_effect",
+        #[cfg(feature = "socket-io")]
+        "34_coming_back",
     ];
     let running = names.map(|name| (name, Lesson::start(name, &[])));
     for (name, lesson) in running {
@@ -112,6 +114,14 @@ fn a_bad_port_prints_the_usage() {
         "27_live_board",
         #[cfg(feature = "websocket")]
         "28_one_room_two_doors",
+        #[cfg(feature = "socket-io")]
+        "30_custom_events",
+        #[cfg(feature = "socket-io")]
+        "31_rooms",
+        #[cfg(feature = "socket-io")]
+        "32_who_answered",
+        #[cfg(feature = "socket-io")]
+        "33_moving_page",
     ];
     for name in names {
         let (_, stderr, success) = Lesson::start(name, &["seventy"]).finish();

@@ -22,6 +22,8 @@ mod pool;
 mod proxy;
 #[cfg(feature = "process")]
 mod shutdown;
+#[cfg(feature = "socket-io")]
+mod socket_io;
 mod statistics;
 mod stock;
 mod telnet;

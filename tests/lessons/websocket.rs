@@ -7,9 +7,9 @@ use std::thread;
 use crate::lesson::Lesson;
 use crate::peer::{connect, expect, reset, rest_of, send, send_until_stuck};
 
-const TEXT: u8 = 0x81;
+pub const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
-const CLOSE: u8 = 0x88;
+pub const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
@@ -26,7 +26,7 @@ fn request(path: &str) -> String {
 const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-fn open(port: u16, path: &str) -> TcpStream {
+pub fn open(port: u16, path: &str) -> TcpStream {
     let stream = connect(port);
     send(&stream, request(path));
     expect(&stream, ANSWER);
@@ -34,7 +34,7 @@ fn open(port: u16, path: &str) -> TcpStream {
 }
 
 /// A masked frame. `first` is its first byte.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         len @ 0..=125 => frame.push(0x80 | len as u8),
@@ -46,7 +46,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a frame from a server: its first byte and its payload.
-fn read_frame(mut stream: &TcpStream) -> (u8, Vec<u8>) {
+pub fn read_frame(mut stream: &TcpStream) -> (u8, Vec<u8>) {
     let mut read = |len: usize| {
         let mut bytes = vec![0; len];
         stream.read_exact(&mut bytes).expect("the lesson sends a frame");
@@ -61,7 +61,7 @@ fn read_frame(mut stream: &TcpStream) -> (u8, Vec<u8>) {
     (header[0], read(len))
 }
 
-fn read_text(stream: &TcpStream) -> String {
+pub fn read_text(stream: &TcpStream) -> String {
     let (first, payload) = read_frame(stream);
     assert_eq!(first, TEXT, "{payload:?}");
     String::from_utf8(payload).expect("text is UTF-8")

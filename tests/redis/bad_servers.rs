@@ -32,8 +32,7 @@ fn first_line(port: u16) -> String {
     crate::until(&mut event_loop, "a loss", |_| !story.borrow().is_empty());
     event_loop.enter(|lp| link.close(lp));
     event_loop.run().expect("the loop ends");
-    let line = story.borrow()[0].clone();
-    line
+    story.borrow()[0].clone()
 }
 
 #[test]

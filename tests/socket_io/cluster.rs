@@ -188,7 +188,7 @@ fn rooms_and_disconnections_reach_the_sockets_of_all_nodes() {
     one.enter(|lp| assert_eq!((first.room_size(lp, "x"), second.room_size(lp, "x")), (1, 0)));
     one.enter(|lp| first.to("r").disconnect_sockets(lp, true));
     one.expect(b.peer, "41");
-    one.expect_close(b.peer, 1000);
+    one.expect_close(b.peer, 1005);
     one.expect_nothing(a.peer);
 }
 

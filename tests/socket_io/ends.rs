@@ -72,7 +72,7 @@ fn a_client_that_the_program_disconnects_from_everything() {
     expect_reason(&mut site, "server namespace disconnect");
     site.expect(client.peer, "41");
     site.expect(client.peer, "41/other,");
-    site.expect_close(client.peer, 1000);
+    site.expect_close(client.peer, 1005);
 }
 
 #[test]
@@ -125,8 +125,8 @@ fn a_client_that_breaks_the_protocol() {
     let mut site = told();
     let client = site.join();
     site.text(client.peer, "4abc");
-    expect_reason(&mut site, "parse error");
-    site.expect_close(client.peer, 1000);
+    expect_reason(&mut site, "forced close");
+    site.expect_close(client.peer, 1005);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_client_that_sends_a_packet_that_is_not_allowed() {
     let mut site = told();
     let client = site.join();
     site.text(client.peer, "40");
-    expect_reason(&mut site, "forced server close");
+    expect_reason(&mut site, "forced close");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn a_client_whose_middleware_never_decides_is_closed_after_the_connect_timeout()
     site.text(peer, "40");
     site.expect_nothing(peer);
     site.pass(Duration::from_secs(5));
-    site.expect_close(peer, 1000);
+    site.expect_close(peer, 1005);
     assert_eq!(site.enter(|lp| (io.socket_count(lp), io.engine().session_count(lp))), (0, 0));
 }
 
@@ -143,7 +143,7 @@ fn a_packet_before_the_decision_closes_the_session() {
     site.text(peer, "40");
     site.expect_nothing(peer);
     site.text(peer, r#"42["hola"]"#);
-    site.expect_close(peer, 1000);
+    site.expect_close(peer, 1005);
 }
 
 #[test]

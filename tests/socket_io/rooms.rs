@@ -155,7 +155,7 @@ fn many_sockets_are_disconnected_at_once() {
     for client in &clients[..3] {
         site.expect(client.peer, "41");
     }
-    site.expect_close(clients[2].peer, 1000);
+    site.expect_close(clients[2].peer, 1005);
     site.expect_nothing(clients[0].peer);
     site.expect_nothing(clients[3].peer);
     site.expect_story(&["server namespace disconnect"; 3]);

@@ -53,14 +53,15 @@ impl RedisServer {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let mut child = child.expect("redis-server is installed");
+        self.child = Some(child.expect("redis-server is installed"));
         let begin = Instant::now();
         while begin.elapsed() < LIMIT {
-            if child.try_wait().expect("it is a child of this process").is_some() {
+            let ended = self.child.as_mut().map(|child| child.try_wait().expect("it is a child of this process"));
+            if ended.flatten().is_some() {
+                self.child = None;
                 return;
             }
             if self.answers() {
-                self.child = Some(child);
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));

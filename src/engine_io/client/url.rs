@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_request_has_the_path_the_query_and_the_keys_of_the_protocol() {
-        let table: &[(&str, &str, &[(&str, &str)], &str)] = &[
+        type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+        let table: &[Row<'_>] = &[
             ("http://a", "/engine.io/", &[], "http://a/engine.io/?EIO=4&transport=polling&t=u"),
             ("http://a:81/x/y", "socket.io", &[], "http://a:81/socket.io/?EIO=4&transport=polling&t=u"),
             ("ws://a:81?b=c%20d", "/", &[], "http://a:81/?b=c+d&EIO=4&transport=polling&t=u"),

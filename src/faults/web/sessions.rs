@@ -297,13 +297,11 @@ fn serve_engine(
     (engine, server.id())
 }
 
+/// What a program does in every event of a socket.
+type Act = Rc<dyn Fn(&mut Loop, Server, Socket)>;
+
 /// Starts a server of Socket.IO. `act` is called in every event.
-fn serve_sockets(
-    world: &mut World,
-    diary: &Diary,
-    options: socket_io::Options,
-    act: Rc<dyn Fn(&mut Loop, Server, Socket)>,
-) -> (Server, ServerId) {
+fn serve_sockets(world: &mut World, diary: &Diary, options: socket_io::Options, act: Act) -> (Server, ServerId) {
     let (http_options, server_options) =
         (engine_io::http_options(&options.engine), engine_io::server_options(&options.engine));
     let io = world.enter(|lp| Server::new(lp, options));
