@@ -118,21 +118,31 @@ impl Loop {
         }
     }
 
-    /// `end` was called before `connect_to`: the FIN is sent now. Writes that were made since come behind it, and fail.
+    /// `end` was called before `connect_to`: the FIN is sent now. Writes that were made since come behind it, and fail;
+    /// so do those of `on_ready`. Writes of `on_connect` leave before it.
     fn send_early_fin(&mut self, socket: Socket) {
         let Some(state) = self.net.socket_mut(socket) else { return };
         let ends = state.more.as_mut().is_some_and(|more| std::mem::take(&mut more.ends_on_connect));
         if !ends || state.is(DESTROYED) {
             return;
         }
-        let was_blocked = state.is(BLOCKED);
-        state.clear(BLOCKED);
-        let cause = self.cause();
-        self.net.pending.push_back((Pending::EarlyFin(socket), cause));
-        if was_blocked {
+        if state.is(BLOCKED) {
+            state.clear(BLOCKED);
+            let cause = self.cause();
+            self.net.pending.push_back((Pending::EarlyFin(socket), cause));
             let first = self.net.take_inflight_callbacks(socket);
             let error = std::io::Error::from_raw_os_error(error_codes::number_of("EPIPE"));
-            self.report_now(socket, first, Error::system("write", &error));
+            return self.report_now(socket, first, Error::system("write", &error));
+        }
+        self.flush_gathered(socket);
+        let Some(state) = self.net.socket_mut(socket).filter(|state| !state.is(DESTROYED)) else { return };
+        if state.is_waiting() {
+            let cause = self.cause();
+            self.net.pending.push_back((Pending::EarlyFin(socket), cause));
+        } else {
+            // The writing side is open as far as the program knows. The next write is tried at once, and fails.
+            state.set(BROKEN);
+            self.send_fin(socket);
         }
     }
 

@@ -33,16 +33,22 @@ pub(super) enum Sent {
     Failed(Error),
 }
 
-/// Sends `bytes`.
+/// Sends `bytes`. If there are none, the kernel is asked all the same: as in Node, an empty write to a connection that
+/// is broken fails.
 pub(super) fn send(socket: Socket, stream: &mut Stream, bytes: &[u8]) -> Sent {
     let mut sent = 0;
-    while sent < bytes.len() {
+    loop {
         if sent >= SEND_BUDGET {
             return Sent::Enough(sent);
         }
         match stream.write(&bytes[sent..]) {
             Ok(n) => sent += n,
+            // Nothing is left that would have to wait.
+            Err(error) if bytes.is_empty() && error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => return not_sent(socket, sent, bytes.len(), &error),
+        }
+        if sent >= bytes.len() {
+            break;
         }
     }
     log::trace!(target: "bucle::net", "{socket} sent {sent} bytes");

@@ -100,8 +100,9 @@ impl Loop {
         let high_water_mark = state.high_water_mark as usize;
         let id = match state.outbox {
             Some(id) => id,
-            // A large first write is sent from the caller's slice, without a copy.
-            None if len >= high_water_mark => return false,
+            // A large first write is sent from the caller's slice, without a copy. An empty one asks the kernel whether
+            // the connection is broken.
+            None if len == 0 || len >= high_water_mark => return false,
             None => {
                 let id = net.outboxes.lend(cause);
                 state.outbox = Some(id);

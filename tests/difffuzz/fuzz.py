@@ -51,17 +51,20 @@ class Runs:
     def received(self, scenario, on_node):
         """All bytes that each socket receives in a run."""
         with tempfile.TemporaryDirectory(prefix="dfr") as folder:
-            path, patched = saved(scenario, folder), os.path.join(folder, "oracle.js")
+            path, patched, dump = saved(scenario, folder), os.path.join(folder, "oracle.js"), os.path.join(folder, "dump")
             with open(self.oracle) as f, open(patched, "w") as g:
                 g.write(replaced(f.read(), DATA, DUMP + DATA))
-            env = dict(os.environ, RECEIVED="1", TMPDIR=folder)
+            open(dump, "w").close()
+            env = dict(os.environ, RECEIVED=dump, TMPDIR=folder)
             try:
                 p = subprocess.run(([self.node, patched] if on_node else [self.runner]) + [path], stdin=subprocess.DEVNULL,
                                    capture_output=True, timeout=3 * self.limit, env=env)
             except subprocess.TimeoutExpired:
                 return {}
+            with open(dump) as f:
+                text = f.read() + p.stderr.decode(errors="replace")
         chunks = collections.defaultdict(list)
-        for name, chunk in re.findall(r"^RECEIVED (\S+) ([0-9a-f]*)$", p.stderr.decode(errors="replace"), re.M):
+        for name, chunk in re.findall(r"^RECEIVED (\S+) ([0-9a-f]*)$", text, re.M):
             chunks[name].append(bytes.fromhex(chunk))
         return {name: b"".join(of) for name, of in chunks.items()}
 
@@ -82,7 +85,7 @@ class Runs:
 
 
 # Put in front of the oracle's handling of received data.
-DUMP = """  fs.writeSync(2, `RECEIVED ${obj} ${Buffer.from(chunk).toString('hex')}\\n`);
+DUMP = """  fs.appendFileSync(process.env.RECEIVED, `RECEIVED ${obj} ${Buffer.from(chunk).toString('hex')}\\n`);
 """
 DATA = "  if (LIVE) fs.writeSync(2, `${obj} ${kind} chunk ${chunk.length}"
 
