@@ -1,4 +1,4 @@
-//! The examples `socketio_tutorial` and `chat` do what they promise: for a client that speaks the frames itself, and for
+//! The examples `socketio_tutorial`, `socketio_client` and `chat` do what they promise: for a client that speaks the frames itself, and for
 //! the clients of npm, of version 4 and 2.
 //!
 //! The packages of npm are those of `tests/interop`; without them these tests are skipped, and with `CI=true` they fail.
@@ -29,24 +29,44 @@ struct Example {
 }
 
 impl Example {
+    /// Starts a server.
     fn start(name: &str) -> Example {
+        let mut example = Example::run(name, &[]);
+        let line = example.line();
+        let port = line.strip_prefix("listening on 127.0.0.1:").and_then(|port| port.parse().ok());
+        example.port = port.unwrap_or_else(|| panic!("{name}: the first line is {line:?}"));
+        example
+    }
+
+    fn run(name: &str, arguments: &[&str]) -> Example {
         let test = std::env::current_exe().expect("the test has a path");
         let profile = test.parent().and_then(Path::parent).expect("it is target/PROFILE/deps/socket_io_examples-…");
         let program = profile.join("examples").join(name);
         assert!(program.exists(), "{} is missing: run `cargo build --examples`", program.display());
         let mut command = Command::new(program);
-        command.env("PORT", "0").env_remove("CLIENT_DIST").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(arguments).env("PORT", "0").env_remove("CLIENT_DIST");
+        command.stdin(if arguments.is_empty() { Stdio::null() } else { Stdio::piped() }).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let stdout = child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        let mut example = Example { child, lines, port: 0 };
-        let line = example.line();
-        let port = line.strip_prefix("listening on 127.0.0.1:").and_then(|port| port.parse().ok());
-        example.port = port.unwrap_or_else(|| panic!("{name}: the first line is {line:?}"));
-        example
+        Example { child, lines, port: 0 }
+    }
+
+    /// Types into its terminal.
+    #[cfg(feature = "process")]
+    fn type_in(&mut self, text: &str) {
+        use std::io::Write;
+        self.child.stdin.as_mut().expect("it is piped").write_all(text.as_bytes()).expect("it reads");
+    }
+
+    /// The program has ended, without a failure and without another line.
+    #[cfg(feature = "process")]
+    fn expect_end(&mut self) {
+        assert_eq!(self.lines.recv_timeout(LIMIT), Err(mpsc::RecvTimeoutError::Disconnected));
+        assert!(self.child.wait().expect("it was started").success());
     }
 
     /// The next line that it prints.
@@ -91,6 +111,51 @@ fn the_tutorial_prints_what_clients_send_and_announces_a_bye_to_the_others() {
     eva.send(r#"42["messageServer","bye"]"#);
     assert_eq!(bo.next(), r#"42["event","Bye everybody"]"#);
     assert_eq!(ana.next(), r#"42["event","Bye everybody"]"#);
+}
+
+#[cfg(feature = "process")]
+#[test]
+fn the_client_of_the_tutorial_sends_lines_and_ends_with_exit() {
+    let server = Example::start("socketio_tutorial");
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let mut client = Example::run("socketio_client", &[&url]);
+    assert_eq!(client.line(), "client connected");
+    assert_eq!(client.line(), "Server: Welcome");
+    client.type_in("¡hola!\nbue");
+    assert_eq!(client.line(), "send: ¡hola!");
+    assert!(server.line().ends_with(": ¡hola!"));
+    client.type_in("nas\r\n");
+    assert_eq!(client.line(), "send: buenas");
+    assert!(server.line().ends_with(": buenas"));
+    client.type_in("exit\nnot sent\n");
+    assert_eq!(client.line(), "client disconnected");
+    client.expect_end();
+}
+
+#[cfg(feature = "process")]
+#[test]
+fn the_client_of_the_tutorial_sends_what_was_typed_before_it_was_connected() {
+    let server = Example::start("socketio_tutorial");
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let mut client = Example::run("socketio_client", &[&url]);
+    client.type_in("uno\ndos\n");
+    client.child.stdin = None;
+    for text in ["uno", "dos"] {
+        assert!(server.line().ends_with(text));
+    }
+    let mut printed: Vec<String> = client.lines.iter().collect();
+    printed.retain(|line| line != "Server: Welcome");
+    printed.sort();
+    assert_eq!(printed, ["client connected", "client disconnected", "send: dos", "send: uno"]);
+    assert!(client.child.wait().expect("it was started").success());
+}
+
+#[cfg(feature = "process")]
+#[test]
+fn the_client_of_the_tutorial_ends_without_a_server() {
+    let mut client = Example::run("socketio_client", &["http://127.0.0.1:1"]);
+    client.type_in("exit\n");
+    client.expect_end();
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl ClientHandler for Sessions {
         log::debug!(target: "bucle::socket_io", "{session} was lost: {error}");
         let reason = match reason {
             CloseReason::TransportError => DisconnectReason::TransportError,
+            CloseReason::ParseError => DisconnectReason::ParseError,
             CloseReason::PingTimeout => DisconnectReason::PingTimeout,
             CloseReason::ParseError => DisconnectReason::ParseError,
             CloseReason::ForcedClose => DisconnectReason::ForcedClose,
