@@ -537,8 +537,10 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
         lp.layer_mut::<Registry>().remove_if_empty(namespace);
         return false;
     }
-    let Some(name) = registry.namespace(namespace).map(|state| state.name.clone()) else { return true };
-    if let Some(client) = registry.client_mut(session) {
+    let name = registry.namespace(namespace).map(|state| state.name.clone());
+    if reason == DisconnectReason::ServerNamespaceDisconnect
+        && let (Some(name), Some(client)) = (name, registry.client_mut(session))
+    {
         client.left.retain(|other| *other != name);
         client.left.truncate(MAX_NAMESPACES - 1);
         client.left.insert(0, name);

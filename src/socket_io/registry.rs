@@ -220,7 +220,8 @@ pub(super) struct Client {
     pub revision: Revision,
     /// The sockets with their namespaces. Most clients have one.
     pub sockets: Vec<(Namespace, Socket)>,
-    /// The names of namespaces that it has left, the last one first: packets for them may be on their way.
+    /// The names of namespaces from which the server has disconnected it, the last one first: packets for them may be on
+    /// their way.
     pub left: Vec<Rc<str>>,
     /// A packet whose attachments are still to come.
     pub reconstructor: Reconstructor,

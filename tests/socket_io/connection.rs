@@ -138,7 +138,7 @@ fn a_packet_that_breaks_the_protocol_closes_the_session() {
         let story = site.story.0.borrow().clone();
         let is_told = match story.as_slice() {
             [] => first.is_empty(),
-            [reason] => !first.is_empty() && reason == "forced close",
+            [reason] => !first.is_empty() && **reason == *"forced close",
             _ => false,
         };
         assert!(is_told, "{name}: {story:?}");

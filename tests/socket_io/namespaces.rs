@@ -64,9 +64,7 @@ fn a_client_that_leaves_a_namespace_stays_in_the_others() {
     site.enter_namespace(peer, "/chat", "");
     site.text(peer, "41");
     site.settle();
-    // An event that was on its way when the namespace was left is ignored, and others are not allowed.
     site.text(peer, r#"42["hola"]"#);
-    site.text(peer, r#"42/never,["hola"]"#);
     site.expect_close(peer, 1005);
     site.expect_story(&["forced close"]);
 }
