@@ -229,6 +229,9 @@ impl Diary {
 /// What the program does in an event of a session.
 type OnSession = Rc<dyn Fn(&mut Loop, Session, Option<Message<'_>>)>;
 
+/// What the program does in an event of a socket.
+type OnSocket = Rc<dyn Fn(&mut Loop, Server, Socket)>;
+
 /// A handler whose events are recorded.
 struct Watched {
     diary: Diary,
@@ -297,11 +300,13 @@ fn serve_engine(
     (engine, server.id())
 }
 
-/// What a program does in every event of a socket.
-type Act = Rc<dyn Fn(&mut Loop, Server, Socket)>;
-
 /// Starts a server of Socket.IO. `act` is called in every event.
-fn serve_sockets(world: &mut World, diary: &Diary, options: socket_io::Options, act: Act) -> (Server, ServerId) {
+fn serve_sockets(
+    world: &mut World,
+    diary: &Diary,
+    options: socket_io::Options,
+    act: OnSocket,
+) -> (Server, ServerId) {
     let (http_options, server_options) =
         (engine_io::http_options(&options.engine), engine_io::server_options(&options.engine));
     let io = world.enter(|lp| Server::new(lp, options));
