@@ -10,10 +10,11 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 
-use super::connect::Connect;
+use super::connect::{Connect, EventOptions};
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
 use super::serve::{HIGH_WATER_MARK, Kind, Serve, Web};
+use super::socket_io;
 use super::stderr::print_error;
 use super::target::Address;
 
@@ -80,6 +81,11 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
                 raw: matches.get_flag("raw"),
                 hex: matches.get_flag("hex"),
                 linger: matches.get_one("linger").copied(),
+                events: EventOptions {
+                    event: matches.get_one::<String>("event").cloned(),
+                    ack: matches.get_flag("ack"),
+                    auth: matches.get_one::<String>("auth").cloned(),
+                },
             },
             verbosity: matches.get_count("verbose"),
         }),
@@ -227,11 +233,11 @@ fn serve_command() -> clap::Command {
 
 fn connect_command() -> clap::Command {
     clap::Command::new("connect")
-        .about("Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe; over WebSocket each line is a message")
+        .about("Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe; over WebSocket each line is a message, over Socket.IO an event")
         .arg(
             Arg::new("target")
-                .value_name("HOST:PORT|ws://HOST:PORT/PATH")
-                .help("HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), unix:PATH, or the URL of a WebSocket, ws://HOST:PORT/PATH")
+                .value_name("HOST:PORT|ws://HOST:PORT/PATH|sio://HOST:PORT/NAMESPACE")
+                .help("HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), unix:PATH, or the URL of a WebSocket, ws://HOST:PORT/PATH, or of Socket.IO, sio://HOST:PORT/NAMESPACE")
                 .default_value(":8080"),
         )
         .arg(
@@ -244,7 +250,27 @@ fn connect_command() -> clap::Command {
             Arg::new("hex")
                 .long("hex")
                 .action(ArgAction::SetTrue)
-                .help("WebSocket: write binary messages in hexadecimal; without it they end the connection"),
+                .help("WebSocket: write binary messages in hexadecimal; without it they end the connection. Socket.IO: write binary values so"),
+        )
+        .arg(
+            Arg::new("event")
+                .long("event")
+                .value_name("NAME")
+                .value_parser(socket_io::check_event)
+                .help("Socket.IO: a line is the text of this event, in both directions; other events are not shown"),
+        )
+        .arg(
+            Arg::new("ack")
+                .long("ack")
+                .action(ArgAction::SetTrue)
+                .help("Socket.IO: ask for the acknowledgement of every event, and show it"),
+        )
+        .arg(
+            Arg::new("auth")
+                .long("auth")
+                .value_name("JSON")
+                .value_parser(socket_io::check_auth)
+                .help("Socket.IO: an object for the server to let the client in"),
         )
         .arg(
             number("linger", "TIME")
@@ -260,7 +286,10 @@ fn connect_command() -> clap::Command {
              received message is written as \\n. At the end of the input the client waits for as many messages as it has\n\
              sent and for half a second of quiet, then it closes with 1000. A close code other than 1000 is reported, and\n\
              the exit code is 1 unless it is 1001 (going away).\n\n\
-             Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080\n  bucle connect ws://127.0.0.1:8081/ws",
+             Socket.IO, over WebSocket: a line is the name of an event and its arguments as JSON: say \"hola\" 7. A name\n\
+             with blanks is a JSON string, too. Received events are written in the same way. A ? at the end of a line asks\n\
+             for the acknowledgement, which is written as say ? \"answer\". A refused namespace is exit code 3.\n\n\
+             Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080\n  bucle connect ws://127.0.0.1:8081/ws\n  bucle connect sio://127.0.0.1:8081/ --event \"chat message\"",
         )
 }
 

@@ -5,7 +5,7 @@
 //!   standard output ◀── text above the prompt, or bytes ── socket ◀──┘
 //!
 //!   run ─▶ Session ─┬─ tcp.rs         bytes
-//!                   └─ websocket.rs   a line is a message
+//!                   └─ websocket.rs   a line is a message, or with events.rs an event of Socket.IO
 //! ```
 //!
 //! Over WebSocket the input is always lines, and the connection ends in another way: see `websocket.rs`. All of the
@@ -27,6 +27,7 @@
 
 mod answers;
 mod display;
+mod events;
 mod session;
 mod tcp;
 mod websocket;
@@ -43,7 +44,9 @@ use bucle::{Error, EventLoop, Loop, Result};
 
 use super::stderr::print_error;
 use super::target::{Address, port_in};
-use super::{exit_code, machine};
+use super::{exit_code, machine, socket_io};
+pub(crate) use events::EventOptions;
+use events::Events;
 use session::{Connection, Session};
 use tcp::Tcp;
 use websocket::Messages;
@@ -63,10 +66,18 @@ pub(crate) struct Connect {
     pub(crate) hex: bool,
     /// Only for WebSocket.
     pub(crate) linger: Option<Duration>,
+    /// Only for Socket.IO.
+    pub(crate) events: EventOptions,
 }
 
 pub(crate) fn run(options: &Connect) -> ExitCode {
-    let result = if is_websocket(&options.target) { connect_websocket(options) } else { connect_tcp(options) };
+    let result = match () {
+        () if socket_io::is_url(&options.target) => connect_socket_io(options),
+        () => check_events(options).and_then(|()| match is_websocket(&options.target) {
+            true => connect_websocket(options),
+            false => connect_tcp(options),
+        }),
+    };
     match result {
         Ok(exit_code) => ExitCode::from(exit_code),
         Err(Stop::Usage { why, advice }) => {
@@ -114,9 +125,34 @@ fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
     run_session(Session::<Socket>::new(Tcp::new(address), options.raw), tcp::open)
 }
 
+/// Options that are for Socket.IO only must not be given.
+fn check_events(options: &Connect) -> Result<(), Stop> {
+    let EventOptions { event, ack, auth } = &options.events;
+    let only_socket_io = [("--event", event.is_some()), ("--ack", *ack), ("--auth", auth.is_some())];
+    match only_socket_io.into_iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((option, _)) => {
+            let why = format!("{option} is for Socket.IO only, and '{}' is not", options.target.escape_debug());
+            Err(Stop::Usage { why, advice: "bucle connect sio://127.0.0.1:8081/".to_owned() })
+        }
+    }
+}
+
+fn connect_socket_io(options: &Connect) -> Result<u8, Stop> {
+    let target = &options.target;
+    let place = socket_io::parse_url(target).map_err(|why| bad_target(target, &why, "sio://127.0.0.1:8081/"))?;
+    let events = Events::new(place, options.events.clone(), options.hex);
+    let messages = Messages::of_events(target, events, linger_of(options));
+    run_session(Session::<WebSocket>::new(messages, options.raw), websocket::open)
+}
+
+fn linger_of(options: &Connect) -> Duration {
+    let default = if io::stdin().is_terminal() { TYPED_LINGER } else { LINGER };
+    options.linger.unwrap_or(default)
+}
+
 fn connect_websocket(options: &Connect) -> Result<u8, Stop> {
-    let default_linger = if io::stdin().is_terminal() { TYPED_LINGER } else { LINGER };
-    let messages = Messages::new(&options.target, options.hex, options.linger.unwrap_or(default_linger))
+    let messages = Messages::new(&options.target, options.hex, linger_of(options))
         .map_err(|why| bad_target(&options.target, &why.to_string(), &meant_url(&options.target, why)))?;
     run_session(Session::<WebSocket>::new(messages, options.raw), websocket::open)
 }

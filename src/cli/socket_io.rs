@@ -91,25 +91,37 @@ pub(crate) enum Message<'a> {
 
 /// Reads a text message. The error is a sentence about what is wrong.
 pub(crate) fn read<'a>(text: &'a str, namespace: &str) -> Result<Message<'a>, String> {
-    let (kind, rest) = text.split_at(text.ceil_char_boundary(1));
-    match kind {
-        "0" => return Ok(Message::Open),
-        "1" => return Ok(Message::Closed),
-        "2" => return Ok(Message::Ping),
-        "4" => {}
-        "3" | "5" | "6" => return Ok(Message::Other),
-        _ => return Err("a message is no packet of Engine.IO".to_owned()),
+    match text.strip_prefix('4') {
+        Some(text) => {
+            let packet = packet::parse(text, &Limits::default()).map_err(|error| error.to_string())?;
+            Ok(read_packet(packet, namespace))
+        }
+        None => read_session(text),
     }
-    let packet = packet::parse(rest, &Limits::default()).map_err(|error| error.to_string())?;
+}
+
+/// As [`read`], for a message that is no packet of Socket.IO.
+pub(crate) fn read_session<'a>(text: &str) -> Result<Message<'a>, String> {
+    match text.as_bytes().first() {
+        Some(b'0') => Ok(Message::Open),
+        Some(b'1') => Ok(Message::Closed),
+        Some(b'2') => Ok(Message::Ping),
+        Some(b'3' | b'5' | b'6') => Ok(Message::Other),
+        _ => Err("a message is no packet of Engine.IO".to_owned()),
+    }
+}
+
+/// As [`read`], for a packet of Socket.IO.
+pub(crate) fn read_packet<'a>(packet: Packet<'a>, namespace: &str) -> Message<'a> {
     if packet.namespace != namespace {
-        return Ok(Message::Other);
+        return Message::Other;
     }
-    Ok(match packet.kind {
+    match packet.kind {
         PacketType::Connect => Message::Joined,
         PacketType::ConnectError => Message::Refused(refusal(packet.data.unwrap_or_default())),
         PacketType::Disconnect => Message::Left,
         _ => Message::Packet(packet),
-    })
+    }
 }
 
 /// The message in the data of a refusal, which may be any JSON.

@@ -5,6 +5,7 @@
 mod retry;
 
 mod editing;
+mod socket_io;
 mod websocket;
 
 use std::fs::File;

@@ -37,13 +37,18 @@ fn opened(options: &[&str]) -> (Client, Peer) {
 }
 
 /// The server's side of an open WebSocket, frame by frame.
-struct Peer(TcpStream);
+pub(super) struct Peer(TcpStream);
 
 impl Peer {
     /// Reads the request and accepts it.
     fn open(stream: TcpStream) -> Peer {
+        Peer::open_at(stream, "/room?x=1")
+    }
+
+    /// As [`open`](Peer::open), with this target in the request.
+    pub(super) fn open_at(stream: TcpStream, target: &str) -> Peer {
         let head = read_until(&stream, "\r\n\r\n");
-        assert!(head.starts_with("GET /room?x=1 HTTP/1.1\r\n"), "{head}");
+        assert!(head.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{head}");
         let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -56,14 +61,14 @@ impl Peer {
     }
 
     /// Sends a whole message, or a control frame.
-    fn send(&mut self, opcode: u8, payload: impl AsRef<[u8]>) {
+    pub(super) fn send(&mut self, opcode: u8, payload: impl AsRef<[u8]>) {
         let payload = payload.as_ref();
         let len = u8::try_from(payload.len()).expect("a short message");
         assert!(len < 126, "the length has one byte");
         self.0.write_all(&[&[0x80 | opcode, len], payload].concat()).expect("the client reads");
     }
 
-    fn close(&mut self, code: u16, reason: &str) {
+    pub(super) fn close(&mut self, code: u16, reason: &str) {
         self.send(CLOSE, [&code.to_be_bytes(), reason.as_bytes()].concat());
     }
 
@@ -88,7 +93,7 @@ impl Peer {
     }
 
     #[track_caller]
-    fn takes_text(&mut self, want: &str) {
+    pub(super) fn takes_text(&mut self, want: &str) {
         let (opcode, payload) = self.frame();
         assert_eq!((opcode, &*String::from_utf8_lossy(&payload)), (TEXT, want));
     }
@@ -114,21 +119,21 @@ impl Peer {
 
     /// Reads the client's close frame.
     #[track_caller]
-    fn takes_close(&mut self, code: u16) {
+    pub(super) fn takes_close(&mut self, code: u16) {
         let (opcode, payload) = self.frame();
         assert_eq!((opcode, &payload[..2]), (CLOSE, &code.to_be_bytes()[..]), "{payload:?}");
     }
 }
 
 /// A running `bucle serve` with `--http`. Dropping it kills the process.
-struct Served {
+pub(super) struct Served {
     child: Child,
     /// The URL of the second listener, without a path.
-    url: String,
+    pub(super) url: String,
 }
 
 impl Served {
-    fn start(args: &[&str]) -> Served {
+    pub(super) fn start(args: &[&str]) -> Served {
         let mut child = Command::new(BUCLE)
             .arg("serve")
             .args(args)

@@ -10,6 +10,10 @@
 //! * **At the end of the input** the client waits for answers ([`Answers`]) and then closes with 1000.
 //! * **A binary message** ends the connection with 1003, unless `--hex` shows it.
 //! * **The close code** decides the exit code: 1000, 1001 (the server shuts down) and none at all are success.
+//!
+//! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs`. The connection counts as
+//! made when the namespace is joined. What is sent and shown as a line, and all of the above, is the same. A line that is
+//! no event ends the input, unless it was typed.
 
 use std::net::IpAddr;
 use std::str;
@@ -19,16 +23,17 @@ use bucle::http::StatusCode;
 use bucle::http::head::ResponseHead;
 use bucle::net::{Error, Shared};
 use bucle::telnet::lines::Lines;
-use bucle::websocket::handshake::{BadUrl, parse_url};
+use bucle::websocket::handshake::{BadUrl, Target, parse_url};
 use bucle::websocket::{self, ClientOptions, CloseCode, Endpoint, Message, Options, WebSocket};
 use bucle::{Loop, Result};
 
 use super::answers::Answers;
+use super::events::{Events, Step, hex};
 use super::session::{Connection, Session, is_exit};
 use crate::cli::advice::{self, words_for};
 use crate::cli::escape::shown_in_line;
 use crate::cli::exit_code;
-use crate::cli::stderr::print_error;
+use crate::cli::stderr::{self, print_error};
 use crate::cli::target::Address;
 
 /// The longest message, in both directions. It bounds the memory for a line of the input that does not end.
@@ -40,9 +45,22 @@ const CHECK: Duration = Duration::from_millis(50);
 /// How much of the first line of a refusal is shown.
 const MAX_EXCERPT: usize = 200;
 
+/// How long a server of Socket.IO may take until the namespace is joined.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sends lines as messages.
+struct Writer {
+    /// With `sio://`.
+    events: Option<Events>,
+    answers: Answers,
+}
+
 /// The state of a session over WebSocket.
 pub(super) struct Messages {
+    /// As it was typed.
     url: String,
+    /// That of the WebSocket connection.
+    ws_url: String,
     address: Address,
     path: String,
     shows_hex: bool,
@@ -51,7 +69,7 @@ pub(super) struct Messages {
     lines: Lines,
     /// How many lines of the input were read.
     line_count: u64,
-    answers: Answers,
+    writer: Writer,
     /// More input is read when the queued messages are sent.
     waits_for_drain: bool,
     /// Input was read that could not be sent, because the connection was closing.
@@ -64,26 +82,39 @@ impl Messages {
     /// # Errors
     /// When `url` cannot be connected to.
     pub(super) fn new(url: &str, shows_hex: bool, linger: Duration) -> Result<Messages, BadUrl> {
-        let target = parse_url(url)?;
-        Ok(Messages {
+        Ok(Messages::of(url, url.to_owned(), parse_url(url)?, shows_hex, linger))
+    }
+
+    /// Messages that are packets of Socket.IO.
+    pub(super) fn of_events(url: &str, events: Events, linger: Duration) -> Messages {
+        let target = events.place.target.clone();
+        let ws_url = format!("ws://{}{}", target.authority, target.path_and_query);
+        let mut messages = Messages::of(url, ws_url, target, false, linger);
+        messages.writer.events = Some(events);
+        messages
+    }
+
+    fn of(url: &str, ws_url: String, target: Target, shows_hex: bool, linger: Duration) -> Messages {
+        Messages {
             url: url.to_owned(),
+            ws_url,
             address: Address::Tcp(target.host, target.port),
             path: target.path_and_query,
             shows_hex,
             linger,
             lines: Lines::with_limit(MAX_MESSAGE),
             line_count: 0,
-            answers: Answers::new(Instant::now()),
+            writer: Writer { events: None, answers: Answers::new(Instant::now()) },
             waits_for_drain: false,
             has_lost_input: false,
             is_reported: false,
-        })
+        }
     }
 
     /// Commands to try when the server has answered with this status.
     fn advice_for(&self, status: StatusCode) -> Vec<String> {
         let is_other_path = matches!(status, StatusCode::OK | StatusCode::NOT_FOUND) && self.path != "/ws";
-        if is_other_path {
+        if is_other_path && self.writer.events.is_none() {
             vec![format!("bucle connect ws://{}/ws      or another path", self.address)]
         } else {
             Vec::new()
@@ -99,10 +130,13 @@ impl Messages {
         let (what, tries) = advice::cannot_connect(&self.address, error);
         match (error.code(), &self.address) {
             ("ECONNREFUSED", Address::Tcp(host, port)) if is_this_machine(host) => {
-                (what, vec![format!("bucle serve echo --http {port}      in another terminal")])
+                let kind = if self.writer.events.is_some() { "chat" } else { "echo" };
+                (what, vec![format!("bucle serve {kind} --http {port}      in another terminal")])
             }
             ("ECONNREFUSED", _) => {
-                (what, vec!["bucle connect ws://HOST:PORT/PATH      with another host or port".to_owned()])
+                let url =
+                    if self.writer.events.is_some() { "sio://HOST:PORT/NAMESPACE" } else { "ws://HOST:PORT/PATH" };
+                (what, vec![format!("bucle connect {url}      with another host or port")])
             }
             _ => (what, tries),
         }
@@ -115,7 +149,7 @@ fn is_this_machine(host: &str) -> bool {
 
 /// Begins to connect.
 pub(super) fn open(lp: &mut Loop, shared: Shared<Session<WebSocket>>) -> Result<()> {
-    let url = shared.with(lp, |session, _| session.state.url.clone()).unwrap_or_default();
+    let url = shared.with(lp, |session, _| session.state.ws_url.clone()).unwrap_or_default();
     let options = Options { max_message: MAX_MESSAGE, ..Options::default() };
     let endpoint = Endpoint::new(lp, options, Door(shared));
     let ws = endpoint.connect(lp, &url, &ClientOptions::default())?;
@@ -128,13 +162,30 @@ pub(super) fn open(lp: &mut Loop, shared: Shared<Session<WebSocket>>) -> Result<
 enum BadLine {
     TooLong,
     NotText,
+    /// Socket.IO: half a sentence about what is wrong.
+    NotAnEvent(String),
 }
 
-/// Sends a line without its line break.
-fn send_text(lp: &mut Loop, ws: WebSocket, line: &[u8]) -> Result<bool, BadLine> {
-    let line = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
-    let text = str::from_utf8(line).map_err(|_| BadLine::NotText)?;
-    Ok(ws.send(lp, text))
+impl Writer {
+    /// Sends a line without its line break.
+    fn send_text(&mut self, lp: &mut Loop, ws: WebSocket, line: &[u8]) -> Result<bool, BadLine> {
+        let line = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
+        self.send_message(lp, ws, str::from_utf8(line).map_err(|_| BadLine::NotText)?)
+    }
+
+    fn send_message(&mut self, lp: &mut Loop, ws: WebSocket, line: &str) -> Result<bool, BadLine> {
+        let message = match &mut self.events {
+            None => return Ok(self.send(lp, ws, line)),
+            Some(events) => events.message(line).map_err(BadLine::NotAnEvent)?,
+        };
+        // A line without an event is skipped.
+        Ok(message.is_none_or(|message| self.send(lp, ws, &message)))
+    }
+
+    fn send(&mut self, lp: &mut Loop, ws: WebSocket, message: &str) -> bool {
+        self.answers.sent(lp.now());
+        ws.send(lp, message)
+    }
 }
 
 impl Connection for WebSocket {
@@ -157,8 +208,11 @@ impl Connection for WebSocket {
     }
 
     fn send_line(self, lp: &mut Loop, messages: &mut Messages, line: &str) -> bool {
-        messages.answers.sent(lp.now());
-        self.send(lp, line)
+        let result = messages.writer.send_message(lp, self, line);
+        if let Err(BadLine::NotAnEvent(why)) = &result {
+            inform_of_bad_line(why);
+        }
+        result.unwrap_or(true)
     }
 
     fn send_chunk(self, lp: &mut Loop, session: &mut Session<Self>, mut chunk: &[u8]) -> bool {
@@ -174,18 +228,18 @@ impl Connection for WebSocket {
                     session.end(lp, self);
                     return false;
                 }
-                Ok(line) => send_text(lp, self, line),
+                Ok(line) => session.state.writer.send_text(lp, self, line),
                 Err(_) => Err(BadLine::TooLong),
             };
             match result {
                 Ok(more) => takes_more = more,
+                Err(BadLine::NotAnEvent(why)) if session.is_typed => inform_of_bad_line(&why),
                 Err(bad) => {
                     session.refuse_line(&bad);
                     session.end(lp, self);
                     return false;
                 }
             }
-            session.state.answers.sent(lp.now());
         }
         session.state.waits_for_drain = !takes_more;
         takes_more
@@ -195,13 +249,17 @@ impl Connection for WebSocket {
     fn end(self, lp: &mut Loop, session: &mut Session<Self>) {
         if let Some(line) = session.state.lines.finish() {
             session.state.line_count += 1;
-            match send_text(lp, self, line) {
-                Ok(_) => session.state.answers.sent(lp.now()),
-                Err(bad) => session.refuse_line(&bad),
+            if let Err(bad) = session.state.writer.send_text(lp, self, line) {
+                session.refuse_line(&bad);
             }
         }
         session.close_when_answered(lp, self);
     }
+}
+
+/// Tells the user, who can type the line again.
+fn inform_of_bad_line(why: &str) {
+    stderr::write(format!("not sent, because the line {why}\n").as_bytes());
 }
 
 impl Session<WebSocket> {
@@ -212,6 +270,7 @@ impl Session<WebSocket> {
         self.display.fail(&match bad {
             BadLine::NotText => format!("line {number} of the input is not UTF-8, which a text message must be"),
             BadLine::TooLong => format!("line {number} of the input is longer than {} MiB", MAX_MESSAGE >> 20),
+            BadLine::NotAnEvent(why) => format!("line {number} of the input {why}"),
         });
     }
 
@@ -221,9 +280,12 @@ impl Session<WebSocket> {
         }
         let now = lp.now();
         if ws.buffered_amount(lp) > 0 || self.is_held {
-            self.state.answers.not_quiet(now);
+            self.state.writer.answers.not_quiet(now);
         }
-        if self.state.answers.are_over(now, self.state.linger) {
+        if self.state.writer.answers.are_over(now, self.state.linger) {
+            if let Some(events) = &self.state.writer.events {
+                ws.send(lp, &events.leave());
+            }
             return ws.close(lp, CloseCode::NORMAL, "");
         }
         let look_again = self.callback(move |session, lp| session.close_when_answered(lp, ws));
@@ -231,19 +293,83 @@ impl Session<WebSocket> {
     }
 
     fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
-        self.state.answers = Answers::new(lp.now());
+        if self.state.writer.events.is_some() {
+            let timed_out = self.callback(move |session, lp| session.join_timed_out(lp, ws));
+            let timer = lp.set_timeout(JOIN_TIMEOUT, timed_out);
+            return lp.unref(timer);
+        }
+        self.ready(lp, ws);
+    }
+
+    /// Lines can be sent.
+    fn ready(&mut self, lp: &mut Loop, ws: WebSocket) {
+        self.state.writer.answers = Answers::new(lp.now());
         let name = self.state.url.clone();
         self.connected(lp, ws, &name);
     }
 
-    fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
-        self.state.answers.received(lp.now());
-        let shown = match message {
-            Message::Text(text) => self.display.show_line(text),
-            Message::Binary(bytes) if self.state.shows_hex => self.display.show_line(&hex(bytes)),
-            Message::Binary(bytes) => return self.refuse_binary(lp, ws, bytes.len()),
+    fn join_timed_out(&mut self, lp: &mut Loop, ws: WebSocket) {
+        if !self.is_connected && ws.is_open(lp) {
+            self.refused("the server did not accept the namespace in time");
+            ws.close(lp, CloseCode::NORMAL, "");
+        }
+    }
+
+    /// Socket.IO: there is no connection, because the namespace is not joined.
+    fn refused(&mut self, why: &str) {
+        if !self.state.is_reported {
+            print_error(&format!("cannot connect to {}: {why}", self.state.url), &[]);
+            self.display.exit_code = exit_code::NO_CONNECTION;
+            self.state.is_reported = true;
+        }
+    }
+
+    /// Socket.IO: a message has arrived.
+    fn on_packet(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
+        let Some(events) = &mut self.state.writer.events else { return };
+        let step = match message {
+            Message::Text(text) => events.receive_text(text),
+            Message::Binary(bytes) => events.receive_binary(bytes),
         };
-        if shown.is_err() {
+        match step {
+            Ok(Step::Nothing) => {}
+            Ok(Step::Send(message)) => drop(ws.send(lp, &message)),
+            Ok(Step::Joined) if self.is_connected => {}
+            Ok(Step::Joined) => self.ready(lp, ws),
+            Ok(Step::Refused(message)) => {
+                self.refused(&format!("the server refused the namespace: {}", shown_in_line(message.as_bytes())));
+                ws.close(lp, CloseCode::NORMAL, "");
+            }
+            Ok(Step::Show(line)) => {
+                self.state.writer.answers.received(lp.now());
+                self.show(lp, ws, &line);
+            }
+            Ok(Step::Ended) => {
+                self.close_stdin(lp);
+                ws.close(lp, CloseCode::NORMAL, "");
+            }
+            Err(why) => {
+                self.report(|url| format!("{url} does not speak Socket.IO as this client does: {why}"));
+                self.close_stdin(lp);
+                ws.close(lp, CloseCode::PROTOCOL_ERROR, "");
+            }
+        }
+    }
+
+    fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
+        if self.state.writer.events.is_some() {
+            return self.on_packet(lp, ws, message);
+        }
+        self.state.writer.answers.received(lp.now());
+        match message {
+            Message::Text(text) => self.show(lp, ws, text),
+            Message::Binary(bytes) if self.state.shows_hex => self.show(lp, ws, &hex(bytes)),
+            Message::Binary(bytes) => self.refuse_binary(lp, ws, bytes.len()),
+        }
+    }
+
+    fn show(&mut self, lp: &mut Loop, ws: WebSocket, line: &str) {
+        if self.display.show_line(line).is_err() {
             return ws.terminate(lp);
         }
         self.hold_if_behind(lp);
@@ -292,6 +418,9 @@ impl Session<WebSocket> {
         let is_incomplete = self.state.waits_for_drain || has_rest && !self.has_ended;
         // This client has destroyed the connection: it cannot write the output, or not read the input.
         let is_by_client = self.display.has_failed() || code == CloseCode::ABNORMAL && self.display.exit_code != 0;
+        if self.state.writer.events.is_some() && !self.is_connected && !is_by_client {
+            self.refused(&format!("the server closed the connection before it accepted the namespace ({code})"));
+        }
         if is_by_client || self.state.is_reported {
             return self.closed(lp);
         }
@@ -321,13 +450,6 @@ impl Session<WebSocket> {
     }
 }
 
-/// Two digits for each byte.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 /// Passes the events of the connection to the session, which standard input and timers reach too.
 struct Door(Shared<Session<WebSocket>>);
 
@@ -354,18 +476,5 @@ impl websocket::Handler for Door {
 
     fn on_close(&mut self, lp: &mut Loop, _: WebSocket, code: CloseCode, reason: &str) {
         self.0.with(lp, |session, lp| session.on_close(lp, code, reason));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_in_hexadecimal() {
-        let table: [(&[u8], &str); 3] = [(b"", ""), (b"\x00\x0f\xf0\xff", "000ff0ff"), (b"hola", "686f6c61")];
-        for (bytes, want) in table {
-            assert_eq!(hex(bytes), want, "{bytes:?}");
-        }
     }
 }
