@@ -1,120 +1,100 @@
-//! Lesson 34: a client that was lost comes back, and has missed nothing.
+//! Lesson 34: a client that connects again, and a server that has kept what it missed.
 //!
-//! A connection breaks: a tunnel, a laptop that sleeps. With *connection state recovery* the server keeps what the
-//! client was, and what it has missed, for two minutes:
+//! A connection breaks, and the client connects again, after a pause that grows with each failure. With *connection
+//! state recovery* the server keeps for two minutes what the client was, and what it misses:
 //!
 //! ```text
 //!   server                                      client
 //!   40{"sid":"…","pid":"…"}                     pid: the secret with which it can come back
 //!   42["news","one","…AAAA"]                    AAAA: the offset, an extra last argument
-//!   it notices the loss, and keeps id,    ✗
-//!   rooms and data of the client
-//!   42["news","two",…]  42["news","three",…]    are kept, because they were for its room
+//!   it keeps id, rooms and data of the client
+//!   42["news","two",…]  42["news","three",…]    are kept, because they are for its room
 //!                                               40{"pid":"…","offset":"…AAAA"}
 //!   40{"sid":"…","pid":"…"}, "two", "three"     the same sid, and what it has missed
 //! ```
 //!
-//! * Clients of Socket.IO 4 do their part without code of the program. `socket.is_recovered` is `false` for a client
-//!   that is new, or comes back too late, and must get everything.
-//! * Not kept are volatile events, events to be acknowledged, and clients that leave or that the server disconnects.
+//! `is_recovered` is `false` on both sides for a client that is new, or comes back too late. Not kept are volatile
+//! events, events to be acknowledged, and clients that leave or that the server disconnects.
 //!
-//! Run: `cargo run --example 34_coming_back`. Both sides are in one loop; the client is made by hand.
+//! Run: `cargo run --example 34_coming_back`. Server and client are in one loop.
 //!
 //! Expect:
 //!
 //! ```text
 //! server: a new client
+//! client: connected
 //! client: news one
-//! server: lost a client: transport close
-//! server: a client is back, in the rooms ["readers"]
+//! server: the client is lost: transport close
+//! server: the client is back, in the rooms ["readers"]
+//! client: connected again
 //! client: news two
 //! client: news three
-//! server: lost a client: client namespace disconnect
+//! server: the client is lost: client namespace disconnect
 //! ```
 //!
-//! Why: without recovery, every client must be able to ask for what it has missed, and every server to answer.
+//! Why: without recovery every client must be able to ask for what it has missed, and every server to answer.
 
-use bucle::socket_io::packet::{self, Limits, PacketType};
-use bucle::socket_io::{self, Arguments, DisconnectReason, Options, RecoveryOptions};
-use bucle::websocket::{ClientOptions, CloseCode, Endpoint, Handler, Message, Options as WebSocketOptions, WebSocket};
+use bucle::engine_io::{ClientOptions as SessionOptions, Transport};
+use bucle::socket_io::{self, ClientOptions, Options, RecoveryOptions, Server};
 use bucle::{Loop, Result};
-use serde_json::{Value, json};
+use std::time::Duration;
 
-/// A client made by hand: it keeps its secret and the last offset, and connects again when the connection is lost.
-struct Client {
-    endpoint: Option<Endpoint<Client>>,
-    url: String,
-    credentials: Value,
-}
-
-impl Client {
-    fn receive(&mut self, lp: &mut Loop, ws: WebSocket, packet: &str) {
-        let Ok(packet) = packet::parse(packet, &Limits::default()) else { return };
-        let data: Value = serde_json::from_str(packet.data.unwrap_or("null")).unwrap_or_default();
-        match packet.kind {
-            PacketType::Connect => self.credentials["pid"] = data["pid"].clone(),
-            PacketType::Event => {
-                let (name, arguments) = Arguments::of_event(&packet, None);
-                let Ok((text, offset)) = arguments.parse::<(String, String)>() else { return };
-                println!("client: {name} {text}");
-                self.credentials["offset"] = offset.into();
-                match text.as_str() {
-                    "one" => ws.terminate(lp), // The connection breaks.
-                    "three" => {
-                        ws.send(lp, "41"); // The client leaves: it will not come back.
-                        ws.close(lp, CloseCode::NORMAL, "");
-                    }
-                    _ => {}
-                }
-            }
-            _ => {}
+fn serve(lp: &mut Loop, io: Server) {
+    io.on_connection(lp, |lp, socket| {
+        if socket.is_recovered(lp) {
+            println!("server: the client is back, in the rooms {:?}", &socket.rooms(lp)[1..]);
+        } else {
+            println!("server: a new client");
+            socket.join(lp, "readers");
+            socket.emit(lp, "news", "one");
         }
-    }
-}
-
-impl Handler for Client {
-    fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
-        match message {
-            Message::Text(text) if text.starts_with('0') => _ = ws.send(lp, &format!("40{}", self.credentials)),
-            Message::Text("2") => _ = ws.send(lp, "3"),
-            Message::Text(text) => self.receive(lp, ws, text.strip_prefix('4').unwrap_or_default()),
-            Message::Binary(_) => {}
+    });
+    // For this lesson the connection breaks after the first news.
+    io.on(lp, "seen", |lp, socket, _| {
+        if let Some(ws) = socket.session(lp).and_then(|session| session.websocket(lp)) {
+            ws.terminate(lp);
         }
-    }
-
-    fn on_close(&mut self, lp: &mut Loop, _: WebSocket, code: CloseCode, _reason: &str) {
-        if let Some(endpoint) = self.endpoint.filter(|_| code == CloseCode::ABNORMAL) {
-            let _ = endpoint.connect(lp, &self.url, &ClientOptions::default());
+    });
+    io.on_disconnect(lp, move |lp, _, reason| {
+        println!("server: the client is lost: {reason}");
+        for text in ["two", "three"] {
+            io.to("readers").emit(lp, "news", text);
         }
-    }
+    });
 }
 
 fn main() -> Result<()> {
     bucle::run(|lp| {
         let options = Options { recovery: Some(RecoveryOptions::default()), ..Options::default() };
         let (server, io) = socket_io::listen(lp, ("127.0.0.1", 0), options)?;
-        io.on_connection(lp, |lp, socket| {
-            if socket.is_recovered(lp) {
-                return println!("server: a client is back, in the rooms {:?}", &socket.rooms(lp)[1..]);
-            }
-            println!("server: a new client");
-            socket.join(lp, "readers");
-            socket.emit(lp, "news", "one");
-        });
-        io.on_disconnect(lp, move |lp, _, reason| {
-            println!("server: lost a client: {reason}");
-            match reason {
-                DisconnectReason::ClientNamespaceDisconnect => server.close(lp),
-                _ => ["two", "three"].iter().for_each(|text| _ = io.to("readers").emit(lp, "news", *text)),
-            }
-        });
+        serve(lp, io);
 
-        let port = server.port(lp).unwrap_or_default();
-        let url = format!("ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket");
-        let client = Client { endpoint: None, url: url.clone(), credentials: json!({}) };
-        let endpoint = Endpoint::new(lp, WebSocketOptions::default(), client);
-        endpoint.with(lp, |client, _| client.endpoint = Some(endpoint));
-        endpoint.connect(lp, &url, &ClientOptions::default())?;
+        let engine = SessionOptions {
+            path: "/socket.io/".to_owned(),
+            transports: vec![Transport::WebSocket],
+            ..SessionOptions::default()
+        };
+        // The default is a second. It is varied at random, so that a thousand clients do not come back at once.
+        let reconnection_delay = Duration::from_millis(100);
+        let url = format!("http://127.0.0.1:{}", server.port(lp).unwrap_or_default());
+        let client =
+            socket_io::connect(lp, &url, ClientOptions { engine, reconnection_delay, ..ClientOptions::default() })?;
+        client.on_connect(lp, |lp, client| match client.is_recovered(lp) {
+            true => println!("client: connected again"),
+            false => println!("client: connected"),
+        });
+        client.on(lp, "news", move |lp, client, event| {
+            let Ok((text,)) = event.parse::<(String,)>() else { return };
+            println!("client: news {text}");
+            match text.as_str() {
+                "one" => _ = client.emit(lp, "seen", ()),
+                "three" => {
+                    client.release(lp);
+                    server.close(lp);
+                }
+                _ => {}
+            }
+        });
         Ok(())
     })
 }
