@@ -84,6 +84,8 @@ pub(crate) mod properties;
 mod reasons;
 mod recover;
 pub mod recovery;
+#[cfg(feature = "redis")]
+pub mod redis_adapter;
 mod registry;
 pub mod rooms;
 mod send;

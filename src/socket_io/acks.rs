@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 use super::adapter::{Answer, BroadcastPacket, RemoteSocket, RequestId, Target};
 use super::answers::Collection;
 use super::arguments::{Arguments, IntoArguments};
-use super::cluster::with_adapter;
+use super::cluster::{self, with_adapter};
 use super::deliver::{Flags, Sent, deliver_encoded, select};
+use super::encode::Encoded;
 use super::event::{Ack, AckTo, Event, NodeAck, ServerAnswer};
-use super::registry::{OnAck, OnAnswers, OnFetched, OnServerAnswers, Operation, Registry};
+use super::registry::{Nodes, OnAck, OnAnswers, OnFetched, OnServerAnswers, Operation, Registry};
 use super::{AckError, Answers, Namespace, OwnedArguments, ServerAnswers, Socket, encode, listeners, send};
 use crate::{Key, Kind, Loop};
 
@@ -85,11 +86,32 @@ pub(super) fn received(lp: &mut Loop, socket: Socket, id: u64, arguments: Argume
         arm(lp, namespace);
         return call(lp, socket, done, Ok(arguments));
     }
-    if let Some(Operation::Broadcast { collection, .. }) = state.operations.get_mut(&id) {
-        collection.answer(socket, arguments.to_owned());
-        if collection.is_settled() {
-            finish(lp, namespace, id);
+    match state.operations.get_mut(&id) {
+        Some(Operation::Broadcast { collection, .. }) => {
+            collection.answer(socket, arguments.to_owned());
+            if collection.is_settled() {
+                finish(lp, namespace, id);
+            }
         }
+        Some(Operation::Relayed { waiting, .. }) if waiting.contains(&socket) => {
+            // The closure is out of the table while it runs.
+            let Some(Operation::Relayed { mut waiting, timer, mut on_answer }) = state.operations.remove(&id) else {
+                return;
+            };
+            waiting.remove(&socket);
+            let is_last = waiting.is_empty();
+            on_answer(lp, arguments.to_owned());
+            match lp.layer_mut::<Registry>().namespace_mut(namespace) {
+                Some(state) if !is_last => {
+                    state.operations.insert(id, Operation::Relayed { waiting, timer, on_answer });
+                }
+                _ => {
+                    stop(lp, timer);
+                    cluster::remove_if_empty(lp, namespace);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -100,11 +122,16 @@ pub(super) fn fail_all(lp: &mut Loop, socket: Socket) {
     let Some(state) = registry.namespace_mut(namespace) else { return };
     let mut settled = Vec::new();
     for (number, operation) in &mut state.operations {
-        if let Operation::Broadcast { collection, .. } = operation {
-            collection.close(socket);
-            if collection.is_settled() {
-                settled.push(*number);
+        let is_settled = match operation {
+            Operation::Broadcast { collection, .. } => {
+                collection.close(socket);
+                collection.is_settled()
             }
+            Operation::Relayed { waiting, .. } => waiting.remove(&socket) && waiting.is_empty(),
+            _ => false,
+        };
+        if is_settled {
+            settled.push(*number);
         }
     }
     for done in state.acks.drain(socket) {
@@ -128,34 +155,22 @@ pub(super) fn broadcast(
     timeout: Duration,
     done: OnAnswers,
 ) -> Sent {
-    let registry = lp.layer_mut::<Registry>();
-    let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
-    let Some(state) = registry.namespace_mut(namespace) else { return Sent::default() };
-    let id = state.acks.new_id();
-    let mut sockets = Vec::new();
-    select(lp, namespace, target, &mut sockets);
-    let encoded = encode::encode(lp, &nsp, Some(id), name, arguments, None);
-    if encoded.is_none() {
-        sockets.clear();
-    }
+    let Some(Numbered { id, sockets, encoded }) = number(lp, namespace, target, name, arguments) else {
+        return Sent::default();
+    };
     let registry = lp.layer_mut::<Registry>();
     let ids = sockets.iter().filter_map(|socket| Some((*socket, registry.socket(*socket)?.id.clone())));
-    let mut collection = Collection::new(ids);
-    let other_nodes = match registry.namespace(namespace).and_then(|state| state.adapter.as_ref()) {
-        Some(adapter) if !is_local => adapter.nodes().saturating_sub(1),
-        _ => 0,
-    };
-    collection.expect_nodes(other_nodes);
+    let mut collection = Collection::with_other_nodes(ids);
+    let other_nodes = other_nodes(registry, namespace, is_local);
+    if let Some(count) = other_nodes {
+        collection.expect_nodes(count);
+    }
     if let Some(state) = registry.namespace_mut(namespace) {
-        state.operations.insert(id, Operation::Broadcast { collection, timer: None, done });
+        let operation = Operation::Broadcast { collection, is_cut_off: false, timer: None, done };
+        state.operations.insert(id, operation);
     }
-    let mut sent = Sent::default();
-    if let Some(encoded) = encoded {
-        sent.receivers = deliver_encoded(lp, &sockets, &encoded, Flags::default());
-        listeners::notify_outgoing(lp, &sockets, name, &encoded);
-        encode::give_back(lp, encoded);
-    }
-    if other_nodes > 0
+    let sent = Sent { receivers: send_numbered(lp, &sockets, name, encoded, Flags::default()) };
+    if other_nodes != Some(0)
         && let Some(arguments) = encode::to_owned(arguments)
     {
         let packet = BroadcastPacket { name, arguments: &arguments, volatile: false, compress: true };
@@ -167,14 +182,57 @@ pub(super) fn broadcast(
     sent
 }
 
+/// How many other nodes an operation is for. `None`: the adapter asks for it.
+fn other_nodes(registry: &Registry, namespace: Namespace, is_local: bool) -> Option<usize> {
+    match registry.namespace(namespace).and_then(|state| state.adapter.as_ref()) {
+        Some(adapter) if !is_local => adapter.nodes().map(|nodes| nodes.saturating_sub(1)),
+        _ => Some(0),
+    }
+}
+
+/// An event that several sockets acknowledge with the same number.
+struct Numbered {
+    id: u64,
+    sockets: Vec<Socket>,
+    /// `None`: it cannot be sent, and there are no sockets.
+    encoded: Option<Encoded>,
+}
+
+/// Encodes an event with a number. `None`: the namespace is gone.
+fn number(
+    lp: &mut Loop,
+    namespace: Namespace,
+    target: &Target,
+    name: &str,
+    arguments: &impl IntoArguments,
+) -> Option<Numbered> {
+    let state = lp.layer_mut::<Registry>().namespace_mut(namespace)?;
+    let (nsp, id) = (state.name.clone(), state.acks.new_id());
+    let mut sockets = Vec::new();
+    select(lp, namespace, target, &mut sockets);
+    let encoded = encode::encode(lp, &nsp, Some(id), name, arguments, None);
+    if encoded.is_none() {
+        sockets.clear();
+    }
+    Some(Numbered { id, sockets, encoded })
+}
+
+/// Sends such an event. Returns to how many sockets.
+fn send_numbered(lp: &mut Loop, sockets: &[Socket], name: &str, encoded: Option<Encoded>, flags: Flags) -> usize {
+    let Some(encoded) = encoded else { return 0 };
+    let receivers = deliver_encoded(lp, sockets, &encoded, flags);
+    listeners::notify_outgoing(lp, sockets, name, &encoded);
+    encode::give_back(lp, encoded);
+    receivers
+}
+
 /// Starts the time limit of an operation, or ends it in a tick if it waits for nothing.
 fn begin_operation(lp: &mut Loop, namespace: Namespace, id: u64, timeout: Duration) {
     let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
     let is_complete = match state.operations.get(&id) {
         Some(Operation::Broadcast { collection, .. }) => collection.is_settled(),
-        Some(Operation::Fetch { missing_nodes, .. } | Operation::ServerSide { missing_nodes, .. }) => {
-            *missing_nodes == 0
-        }
+        Some(Operation::Relayed { waiting, .. }) => waiting.is_empty(),
+        Some(Operation::Fetch { nodes, .. } | Operation::ServerSide { nodes, .. }) => nodes.is_settled(),
         None => return,
     };
     if is_complete {
@@ -183,7 +241,10 @@ fn begin_operation(lp: &mut Loop, namespace: Namespace, id: u64, timeout: Durati
     let new_timer = lp.set_timeout(timeout, move |lp| finish(lp, namespace, id));
     let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
     if let Some(
-        Operation::Broadcast { timer, .. } | Operation::Fetch { timer, .. } | Operation::ServerSide { timer, .. },
+        Operation::Broadcast { timer, .. }
+        | Operation::Relayed { timer, .. }
+        | Operation::Fetch { timer, .. }
+        | Operation::ServerSide { timer, .. },
     ) = state.operations.get_mut(&id)
     {
         *timer = Some(new_timer);
@@ -195,9 +256,10 @@ fn finish(lp: &mut Loop, namespace: Namespace, id: u64) {
     let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
     let Some(operation) = state.operations.remove(&id) else { return };
     match operation {
-        Operation::Broadcast { collection, timer, done } => {
+        Operation::Relayed { timer, .. } => stop(lp, timer),
+        Operation::Broadcast { collection, is_cut_off, timer, done } => {
             stop(lp, timer);
-            let is_complete = collection.is_complete();
+            let is_complete = collection.is_complete() && !is_cut_off;
             let missing = collection.missing().cloned().collect();
             let answered = collection.into_answers().into_iter().map(|answer| (answer.from, answer.value)).collect();
             let answers = Answers { answered, missing, is_complete };
@@ -207,13 +269,13 @@ fn finish(lp: &mut Loop, namespace: Namespace, id: u64) {
             stop(lp, timer);
             lp.in_layer_callback(Kind::OnAck, 0, found.len(), |lp| done(lp, found));
         }
-        Operation::ServerSide { answers, missing_nodes, timer, done } => {
+        Operation::ServerSide { answers, nodes, timer, done } => {
             stop(lp, timer);
-            let answers = ServerAnswers { answers, is_complete: missing_nodes == 0 };
+            let answers = ServerAnswers { answers, is_complete: nodes.is_complete() };
             lp.in_layer_callback(Kind::OnAck, 0, answers.answers.len(), |lp| done(lp, answers));
         }
     }
-    lp.layer_mut::<Registry>().remove_if_empty(namespace);
+    cluster::remove_if_empty(lp, namespace);
 }
 
 fn stop(lp: &mut Loop, timer: Option<crate::TimerId>) {
@@ -232,14 +294,13 @@ pub(super) fn fetch(
     done: OnFetched,
 ) {
     let found = namespace.local_sockets(lp, target);
-    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let registry = lp.layer_mut::<Registry>();
+    let other_nodes = other_nodes(registry, namespace, is_local);
+    let Some(state) = registry.namespace_mut(namespace) else { return };
     let id = state.acks.new_id();
-    let missing_nodes = match &state.adapter {
-        Some(adapter) if !is_local => adapter.nodes().saturating_sub(1),
-        _ => 0,
-    };
-    state.operations.insert(id, Operation::Fetch { found, missing_nodes, timer: None, done });
-    if missing_nodes > 0 {
+    let operation = Operation::Fetch { found, nodes: Nodes::new(other_nodes), timer: None, done };
+    state.operations.insert(id, operation);
+    if other_nodes != Some(0) {
         with_adapter(lp, namespace, |adapter, lp| adapter.fetch_sockets(lp, namespace, target, RequestId(id)));
     }
     begin_operation(lp, namespace, id, timeout);
@@ -255,10 +316,12 @@ pub(super) fn server_side(
     done: OnServerAnswers,
 ) {
     let Some(arguments) = encode::to_owned(arguments) else { return };
-    let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
+    let registry = lp.layer_mut::<Registry>();
+    let other_nodes = other_nodes(registry, namespace, false);
+    let Some(state) = registry.namespace_mut(namespace) else { return };
     let id = state.acks.new_id();
-    let missing_nodes = state.adapter.as_ref().map_or(0, |adapter| adapter.nodes().saturating_sub(1));
-    state.operations.insert(id, Operation::ServerSide { answers: Vec::new(), missing_nodes, timer: None, done });
+    let nodes = Nodes::new(other_nodes);
+    state.operations.insert(id, Operation::ServerSide { answers: Vec::new(), nodes, timer: None, done });
     with_adapter(lp, namespace, |adapter, lp| {
         adapter.server_side_emit(lp, namespace, name, &arguments, Some(RequestId(id)));
     });
@@ -287,21 +350,70 @@ impl Namespace {
                 }
                 collection.is_settled()
             }
-            (Some(Operation::Fetch { found, missing_nodes, .. }), Answer::Sockets(sockets)) => {
+            (Some(Operation::Fetch { found, nodes, .. }), Answer::Sockets(sockets)) => {
                 found.extend(sockets);
-                *missing_nodes -= usize::from(is_last).min(*missing_nodes);
-                *missing_nodes == 0
+                nodes.answered += usize::from(is_last);
+                nodes.is_settled()
             }
-            (Some(Operation::ServerSide { answers, missing_nodes, .. }), Answer::Server(value)) => {
+            (Some(Operation::ServerSide { answers, nodes, .. }), Answer::Server(value)) => {
                 answers.push(value);
-                *missing_nodes -= usize::from(is_last).min(*missing_nodes);
-                *missing_nodes == 0
+                nodes.answered += usize::from(is_last);
+                nodes.is_settled()
             }
             _ => false,
         };
         if is_complete {
             finish(lp, self, request.0);
         }
+    }
+
+    /// For an [`Adapter`](super::adapter::Adapter) whose [`nodes`](super::adapter::Adapter::nodes) are not known: how
+    /// many nodes there are for an operation of this one, this node included. `None`: there is no way to know; the
+    /// operation has the answers of this node only, and is not complete.
+    pub fn expect_nodes(self, lp: &mut Loop, request: RequestId, nodes: Option<usize>) {
+        let Some(state) = lp.layer_mut::<Registry>().namespace_mut(self) else { return };
+        let others = nodes.map(|nodes| nodes.saturating_sub(1));
+        let is_settled = match state.operations.get_mut(&request.0) {
+            Some(Operation::Broadcast { collection, is_cut_off, .. }) => {
+                collection.expect_nodes(others.unwrap_or(0));
+                *is_cut_off = others.is_none();
+                collection.is_settled()
+            }
+            Some(Operation::Fetch { nodes, .. } | Operation::ServerSide { nodes, .. }) => {
+                nodes.expected = others;
+                nodes.is_cut_off = others.is_none();
+                nodes.is_settled()
+            }
+            _ => false,
+        };
+        if is_settled {
+            // In a tick, because the adapter may know it in the method that begins the operation.
+            lp.next_tick(move |lp| finish(lp, self, request.0));
+        }
+    }
+
+    /// For an [`Adapter`](super::adapter::Adapter): an event of another node for sockets of this one, which acknowledge
+    /// it. `on_answer` gets each acknowledgement that comes within `timeout`. Returns how many sockets get the event.
+    pub fn receive_broadcast_with_ack(
+        self,
+        lp: &mut Loop,
+        target: &Target,
+        packet: BroadcastPacket<'_>,
+        timeout: Duration,
+        on_answer: impl FnMut(&mut Loop, OwnedArguments) + 'static,
+    ) -> usize {
+        let Some(Numbered { id, sockets, encoded }) = number(lp, self, target, packet.name, packet.arguments) else {
+            return 0;
+        };
+        if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(self) {
+            let waiting = sockets.iter().copied().collect();
+            let operation = Operation::Relayed { waiting, timer: None, on_answer: Box::new(on_answer) };
+            state.operations.insert(id, operation);
+        }
+        let flags = Flags { is_volatile: packet.volatile, compress: packet.compress };
+        let receivers = send_numbered(lp, &sockets, packet.name, encoded, flags);
+        begin_operation(lp, self, id, timeout);
+        receivers
     }
 
     /// For an [`Adapter`](super::adapter::Adapter): another node has sent an event to the servers. `answer` gets what

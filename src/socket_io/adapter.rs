@@ -70,12 +70,18 @@ impl RequestId {
 ///
 /// Answers of other nodes come back through [`Namespace::answered`](super::Namespace::answered). An operation with a
 /// [`RequestId`] is complete when [`nodes`](Adapter::nodes) − 1 answers have come, or its time is over.
+///
+/// An operation for rooms or for disconnections is applied to the sockets of this node before the adapter gets it.
 #[expect(unused_variables, reason = "the names are for implementors")]
 pub trait Adapter: Any {
-    /// How many nodes the cluster has, this one included.
+    /// The namespace has this adapter now. Called once, before all other methods.
+    #[doc(alias = "init")]
+    fn open(&mut self, lp: &mut Loop, namespace: Namespace) {}
+    /// How many nodes the cluster has, this one included. `None`: that must be asked for. Then the adapter calls
+    /// [`Namespace::expect_nodes`](super::Namespace::expect_nodes) for each operation with a [`RequestId`].
     #[doc(alias = "serverCount")]
-    fn nodes(&self) -> usize {
-        1
+    fn nodes(&self) -> Option<usize> {
+        Some(1)
     }
     /// An event for sockets of other nodes.
     fn broadcast(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, packet: BroadcastPacket<'_>) {}
@@ -114,11 +120,11 @@ pub trait Adapter: Any {
         request: Option<RequestId>,
     ) {
     }
-    /// The server is closed.
+    /// The server is closed, the namespace is gone, or it gets another adapter.
     fn close(&mut self, lp: &mut Loop, namespace: Namespace) {}
 }
 
-/// One node: there is nobody to carry anything to. The default.
+/// One node: there are no others. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InMemory;
 

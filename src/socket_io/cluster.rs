@@ -10,8 +10,10 @@ pub(super) fn with_adapter(lp: &mut Loop, namespace: Namespace, f: impl FnOnce(&
     let taken = lp.layer_mut::<Registry>().namespace_mut(namespace).and_then(|state| state.adapter.take());
     let Some(mut adapter) = taken else { return };
     f(&mut *adapter, lp);
-    if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
-        state.adapter = Some(adapter);
+    match lp.layer_mut::<Registry>().namespace_mut(namespace) {
+        Some(state) => state.adapter = Some(adapter),
+        // Another closure has removed the namespace meanwhile.
+        None => adapter.close(lp, namespace),
     }
 }
 
@@ -21,9 +23,19 @@ pub(super) fn install(lp: &mut Loop, namespace: Namespace) {
     let Some(state) = registry.namespace(namespace).filter(|state| !state.name.is_empty()) else { return };
     let name = state.name.clone();
     let Some(make) = registry.servers[state.server as usize].adapters.clone() else { return };
-    let adapter = make(lp, &name);
+    with_adapter(lp, namespace, |adapter, lp| adapter.close(lp, namespace));
+    let mut adapter = make(lp, &name);
+    adapter.open(lp, namespace);
     if let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) {
         state.adapter = Some(adapter);
+    }
+}
+
+/// Removes a namespace that exists on demand, when its last socket has left.
+pub(super) fn remove_if_empty(lp: &mut Loop, namespace: Namespace) {
+    let adapter = lp.layer_mut::<Registry>().remove_if_empty(namespace);
+    if let Some(mut adapter) = adapter {
+        adapter.close(lp, namespace);
     }
 }
 

@@ -19,7 +19,7 @@ use super::packet::{self, Packet, PacketType};
 use super::registry::{Burst, Client, NamespaceState, Registry, SocketState, Stage};
 use super::rooms::Rooms;
 use super::socket_id::SocketId;
-use super::{DisconnectReason, Namespace, Socket, acks, recover, send};
+use super::{DisconnectReason, Namespace, Socket, acks, cluster, recover, send};
 use crate::engine_io::{self, CloseReason, ConnectionError, Id, Opening, Revision, Session, query};
 use crate::http::{HeaderMap, Request};
 use crate::websocket::Message;
@@ -273,7 +273,11 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
         send::control(lp, session, PacketType::ConnectError, name, Some(r#"{"message":"Invalid namespace"}"#));
         return;
     };
-    let Some(client) = registry.client_mut(session) else { return };
+    // One that was made for this client has none yet.
+    if registry.namespace(namespace).is_some_and(|state| state.adapter.is_none()) {
+        cluster::install(lp, namespace);
+    }
+    let Some(client) = lp.layer_mut::<Registry>().client_mut(session) else { return };
     if client.sockets.iter().any(|(joined, _)| *joined == namespace) {
         return refuse(lp, session, "a second CONNECT for a namespace");
     }
@@ -475,7 +479,7 @@ impl Next {
             _ => object.into(),
         };
         send::control(lp, session, PacketType::ConnectError, &name, Some(&data.to_string()));
-        lp.layer_mut::<Registry>().remove_if_empty(namespace);
+        cluster::remove_if_empty(lp, namespace);
     }
 }
 
@@ -534,7 +538,7 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
             recover::persist_again(lp, socket);
         }
         lp.layer_mut::<Registry>().remove_socket(socket);
-        lp.layer_mut::<Registry>().remove_if_empty(namespace);
+        cluster::remove_if_empty(lp, namespace);
         return false;
     }
     let name = registry.namespace(namespace).map(|state| state.name.clone());
@@ -574,5 +578,5 @@ fn end(lp: &mut Loop, key: Key) {
     listeners::call_on_disconnect(lp, socket, list, reason);
     acks::fail_all(lp, socket);
     lp.layer_mut::<Registry>().remove_socket(socket);
-    lp.layer_mut::<Registry>().remove_if_empty(namespace);
+    cluster::remove_if_empty(lp, namespace);
 }

@@ -235,6 +235,27 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
+/// The members of the object `text`, each as the texts of its name and its value. None if `text` is not an object.
+#[cfg(feature = "redis")]
+pub(super) fn members(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    let mut rest = inner.unwrap_or_default();
+    std::iter::from_fn(move || {
+        let bytes = rest.as_bytes();
+        let name = skip_blanks(bytes, 0);
+        let name_end = value_end(bytes, name);
+        let value = skip_blanks(bytes, skip_blanks(bytes, name_end) + 1);
+        if name == name_end || value >= bytes.len() {
+            return None;
+        }
+        let value_end = value_end(bytes, value);
+        let next = skip_blanks(bytes, value_end);
+        let member = (&rest[name..name_end], &rest[value..value_end]);
+        rest = rest.get(next + 1..).unwrap_or_default();
+        Some(member)
+    })
+}
+
 /// A part of a JSON text, in its order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Token<'a> {

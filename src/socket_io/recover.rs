@@ -9,7 +9,7 @@ use super::encode::Encoded;
 use super::recovery::{self, Limits, Recovery, Sent};
 use super::registry::{Data, Registry, Replay, SocketRecovery, StoredPacket};
 use super::socket_id::SocketId;
-use super::{Namespace, Socket};
+use super::{Namespace, Socket, cluster};
 use crate::engine_io::{Id, Session};
 use crate::{Key, Kind, Loop};
 
@@ -199,7 +199,7 @@ fn expire(lp: &mut Loop, key: Key) {
         report_expired(lp, namespace, session.sid.as_str());
     }
     arm(lp, namespace);
-    lp.layer_mut::<Registry>().remove_if_empty(namespace);
+    cluster::remove_if_empty(lp, namespace);
 }
 
 fn report_expired(lp: &mut Loop, namespace: Namespace, id: &str) {

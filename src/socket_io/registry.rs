@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -154,12 +154,60 @@ pub(super) struct Replay {
 
 /// An operation whose answers are collected.
 pub(super) enum Operation {
-    Broadcast { collection: Collection<Socket, super::OwnedArguments>, timer: Option<TimerId>, done: OnAnswers },
-    Fetch { found: Vec<RemoteSocket>, missing_nodes: usize, timer: Option<TimerId>, done: OnFetched },
-    ServerSide { answers: Vec<Value>, missing_nodes: usize, timer: Option<TimerId>, done: OnServerAnswers },
+    Broadcast {
+        collection: Collection<Socket, super::OwnedArguments>,
+        /// It is not known which nodes have got it.
+        is_cut_off: bool,
+        timer: Option<TimerId>,
+        done: OnAnswers,
+    },
+    /// A broadcast of another node.
+    Relayed {
+        waiting: HashSet<Socket>,
+        timer: Option<TimerId>,
+        on_answer: OnRelayedAnswer,
+    },
+    Fetch {
+        found: Vec<RemoteSocket>,
+        nodes: Nodes,
+        timer: Option<TimerId>,
+        done: OnFetched,
+    },
+    ServerSide {
+        answers: Vec<Value>,
+        nodes: Nodes,
+        timer: Option<TimerId>,
+        done: OnServerAnswers,
+    },
+}
+
+/// The other nodes that answer an operation.
+pub(super) struct Nodes {
+    /// How many there are. `None`: not known yet.
+    pub expected: Option<usize>,
+    pub answered: usize,
+    /// It is not known which nodes there are, and will not be.
+    pub is_cut_off: bool,
+}
+
+impl Nodes {
+    pub fn new(expected: Option<usize>) -> Nodes {
+        Nodes { expected, answered: 0, is_cut_off: false }
+    }
+
+    /// All have answered.
+    pub fn is_complete(&self) -> bool {
+        !self.is_cut_off && self.expected.is_some_and(|expected| self.answered >= expected)
+    }
+
+    /// No answer is waited for.
+    pub fn is_settled(&self) -> bool {
+        self.is_cut_off || self.is_complete()
+    }
 }
 
 pub(super) type OnAnswers = Box<dyn FnOnce(&mut Loop, Answers)>;
+pub(super) type OnRelayedAnswer = Box<dyn FnMut(&mut Loop, super::OwnedArguments)>;
 pub(super) type OnFetched = Box<dyn FnOnce(&mut Loop, Vec<RemoteSocket>)>;
 pub(super) type OnServerAnswers = Box<dyn FnOnce(&mut Loop, super::ServerAnswers)>;
 pub(super) type OnAck = Box<dyn FnOnce(&mut Loop, Socket, AckResult<'_>)>;
@@ -363,16 +411,18 @@ impl Registry {
         self.next_serial
     }
 
-    /// Removes a namespace that exists on demand, when its last socket has left.
-    pub fn remove_if_empty(&mut self, namespace: Namespace) {
-        let Some(state) = self.namespace(namespace) else { return };
+    /// Removes a namespace that exists on demand, when its last socket has left. Returns its adapter, which must be
+    /// closed.
+    pub fn remove_if_empty(&mut self, namespace: Namespace) -> Option<Box<dyn Adapter>> {
+        let state = self.namespace(namespace)?;
         let keeps_sessions = state.recovery.as_ref().is_some_and(|recovery| recovery.session_count() > 0);
         if state.parent.is_none() || state.socket_count > 0 || !state.operations.is_empty() || keeps_sessions {
-            return;
+            return None;
         }
         let (server, name) = (state.server as usize, state.name.clone());
-        self.namespaces.remove(namespace.0);
+        let adapter = self.namespaces.remove(namespace.0).and_then(|state| state.adapter);
         self.servers[server].names.remove(&name);
         self.servers[server].dynamic_count -= 1;
+        adapter
     }
 }

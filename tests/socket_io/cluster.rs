@@ -33,19 +33,16 @@ impl Wire {
 }
 
 impl Adapter for Wire {
-    fn nodes(&self) -> usize {
-        self.nodes.borrow().len() + self.silent
+    fn nodes(&self) -> Option<usize> {
+        Some(self.nodes.borrow().len() + self.silent)
     }
 
     fn broadcast(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, packet: BroadcastPacket<'_>) {
         let (target, name, arguments) = (target.clone(), packet.name.to_owned(), packet.arguments.clone());
-        let volatile = packet.volatile;
+        let (volatile, compress) = (packet.volatile, packet.compress);
         self.carry(lp, namespace, move |lp, other| {
-            other.receive_broadcast(
-                lp,
-                &target,
-                BroadcastPacket { name: &name, arguments: &arguments, volatile, compress: true },
-            );
+            let packet = BroadcastPacket { name: &name, arguments: &arguments, volatile, compress };
+            other.receive_broadcast(lp, &target, packet);
         });
     }
 
@@ -60,13 +57,11 @@ impl Adapter for Wire {
     ) {
         let (target, name, arguments) = (target.clone(), packet.name.to_owned(), packet.arguments.clone());
         self.carry(lp, namespace, move |lp, other| {
-            let broadcast = other.local().to(&target.rooms).except(&target.except).timeout(timeout);
-            let sent = broadcast.emit_with_ack(lp, &name, &arguments, move |lp, answers| {
-                for (_, arguments) in answers.answered {
-                    namespace.answered(lp, request, Answer::Ack(arguments), false);
-                }
+            let packet = BroadcastPacket { name: &name, arguments: &arguments, volatile: false, compress: true };
+            let count = other.receive_broadcast_with_ack(lp, &target, packet, timeout, move |lp, arguments| {
+                namespace.answered(lp, request, Answer::Ack(arguments), false);
             });
-            namespace.answered(lp, request, Answer::ClientCount(sent.receivers), true);
+            namespace.answered(lp, request, Answer::ClientCount(count), true);
         });
     }
 
