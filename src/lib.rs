@@ -48,9 +48,10 @@
 //! 7. `process` (feature `process`): signals and standard input. (10, 13, 29)
 //! 8. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
 //!    the loop before a callback.
-//! 9. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
-//!    [`Loop::on_prepare`] calls an observer before every turn, and [`EventLoop::next_wait`] is for a loop inside
-//!    another poll.
+//! 9. `inspect` (feature `inspect`): a page that shows a loop while it turns, and can pause and step it.
+//! 10. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
+//!     [`Loop::on_prepare`] calls an observer before every turn, and [`EventLoop::next_wait`] is for a loop inside
+//!     another poll.
 //!
 //! # Differences from Node
 //!
@@ -115,6 +116,8 @@ mod faults;
 pub mod fuzzing;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod net;
 #[cfg(feature = "process")]
 pub mod process;

@@ -80,6 +80,19 @@ fn imports_point_down() {
                 "crate::event_loop::",
             ],
         ),
+        // Signals are noticed through `process`, and a loop is observed through its public hooks.
+        (
+            "inspect",
+            &[
+                "crate::telnet",
+                "crate::websocket",
+                "crate::engine_io",
+                "crate::socket_io",
+                "crate::redis",
+                "crate::cli",
+                "crate::event_loop::",
+            ],
+        ),
         ("socket_io", &["crate::telnet", "crate::cli", "crate::process", "crate::event_loop::"]),
     ];
     for (path, text) in sources() {
@@ -89,6 +102,8 @@ fn imports_point_down() {
                 assert!(!code(&text).contains(word), "{name}, of {layer}, names {word}");
             }
         }
+        // Only the command starts the inspector.
+        assert!(!code(&text).contains("crate::inspect"), "{name} names crate::inspect");
     }
 }
 
@@ -204,7 +219,7 @@ fn sources_by_name() -> Vec<(String, String)> {
 fn files_of_the_command_and_of_protocols_import_in_no_circle() {
     let mut sources = sources_by_name();
     sources.retain(|(name, _)| {
-        ["cli", "telnet", "http", "websocket", "engine_io", "socket_io", "redis"]
+        ["cli", "telnet", "http", "websocket", "engine_io", "socket_io", "redis", "inspect"]
             .iter()
             .any(|layer| name.starts_with(layer))
     });
@@ -305,6 +320,13 @@ const PURE: &[&str] = &[
     "net/limits/waiting",
     "net/outbox",
     "event_loop/timers",
+    "event_loop/trace/chrome",
+    "inspect/access",
+    "inspect/control",
+    "inspect/metrics_text",
+    "inspect/pacing",
+    "inspect/rates",
+    "inspect/snapshot",
     "cli/advice",
     "cli/editor",
     "cli/escape",

@@ -1,6 +1,7 @@
 //! The command line, with clap's builder: the options, and what they mean.
 
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use bucle::net::Limits;
 use super::connect::{Connect, EventOptions};
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
-use super::serve::{HIGH_WATER_MARK, Kind, Serve, Web};
+use super::serve::{HIGH_WATER_MARK, Inspect, Kind, Serve, Web};
 use super::socket_io;
 use super::stderr::print_error;
 use super::target::Address;
@@ -44,6 +45,9 @@ const LONGEST_SPIN: Duration = Duration::from_secs(1);
 
 /// The port of `--http` without a value.
 const HTTP_PORT: &str = "8081";
+
+/// The port of `--inspect` without a value, [`bucle::inspect::PORT`].
+const INSPECT_PORT: &str = "9339";
 
 /// By default only this machine can connect.
 const HOST: &str = "127.0.0.1";
@@ -207,6 +211,28 @@ fn serve_command() -> clap::Command {
                 .help("Close a connection that sends a longer line"),
         )
         .arg(
+            Arg::new("inspect")
+                .long("inspect")
+                .value_name("[HOST:]PORT")
+                .num_args(0..=1)
+                .default_missing_value(INSPECT_PORT)
+                .help("Also serve a page that shows the loop at work and can pause and step it; 0 picks a free port [default port: 9339]"),
+        )
+        .arg(
+            Arg::new("inspect-read-only")
+                .long("inspect-read-only")
+                .action(ArgAction::SetTrue)
+                .requires("inspect")
+                .help("The page shows the loop, and cannot pause it"),
+        )
+        .arg(
+            Arg::new("inspect-allow-remote")
+                .long("inspect-allow-remote")
+                .action(ArgAction::SetTrue)
+                .requires("inspect")
+                .help("--inspect may listen on an address that other machines reach; the connection is not encrypted"),
+        )
+        .arg(
             Arg::new("trace")
                 .long("trace")
                 .value_name("FILE")
@@ -227,7 +253,7 @@ fn serve_command() -> clap::Command {
         )
         .arg(verbose())
         .after_help(
-            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve tutorial --http",
+            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
         )
 }
 
@@ -348,6 +374,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
         }
     };
     let web = web_of(matches)?;
+    let inspect = inspect_of(matches)?;
     let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
     let (outbox_bytes, line_limit) = (limit("outbox-limit"), bytes("line-limit"));
@@ -375,10 +402,30 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
         total_outbox_limit: limit("total-outbox-limit"),
         line_limit,
         web,
+        inspect,
         spin: matches.get_one("spin").copied().unwrap_or_default(),
         trace: matches.get_one("trace").cloned(),
         trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
     })
+}
+
+/// The options of `--inspect`.
+fn inspect_of(matches: &ArgMatches) -> Result<Option<Inspect>, (String, String)> {
+    let Some(text) = matches.get_one::<String>("inspect") else { return Ok(None) };
+    let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
+    let help = || format!("{} --inspect {INSPECT_PORT}      or  --inspect 127.0.0.1:{INSPECT_PORT}", kind.command());
+    let (host, port_text) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
+    let port = port(port_text).map_err(|why| (format!("--inspect {text}: {why}"), help()))?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let ip = if bare == "localhost" { Ok(IpAddr::from(Ipv4Addr::LOCALHOST)) } else { bare.parse::<IpAddr>() };
+    let ip = ip.map_err(|_| (format!("--inspect {text}: the host must be an IP address or localhost"), help()))?;
+    let allow_remote = matches.get_flag("inspect-allow-remote");
+    if !ip.is_loopback() && !allow_remote {
+        let why = format!("--inspect {text}: other machines could reach this address");
+        return Err((why, format!("{}      or  {} --inspect {text} --inspect-allow-remote", help(), kind.command())));
+    }
+    let address = SocketAddr::new(ip, port);
+    Ok(Some(Inspect { address, allow_remote, read_only: matches.get_flag("inspect-read-only") }))
 }
 
 /// The options of `--http`.

@@ -20,18 +20,19 @@ const LEAST_CONNECTIONS: u64 = 32;
 /// signals, and the files of a name lookup.
 const CLIENT_NEEDS: u64 = 20;
 
-/// How many connections a server may have; `wanted` is the number on the command line. `Err` is the exit code when
-/// there are too few descriptors to start.
-pub(crate) fn connection_limit(wanted: Option<usize>) -> Result<usize, ExitCode> {
+/// How many connections a server may have; `wanted` is the number on the command line, and `others` is how many
+/// descriptors an inspector needs. `Err` is the exit code when there are too few descriptors to start.
+pub(crate) fn connection_limit(wanted: Option<usize>, others: usize) -> Result<usize, ExitCode> {
     let limit = process::raise_descriptor_limit();
     let wanted = wanted.map(|wanted| wanted as u64);
-    let needed = RESERVED + wanted.map_or(LEAST_CONNECTIONS, |wanted| wanted.min(LEAST_CONNECTIONS));
+    let reserved = RESERVED + others as u64;
+    let needed = reserved + wanted.map_or(LEAST_CONNECTIONS, |wanted| wanted.min(LEAST_CONNECTIONS));
     check(limit, needed, "a server")?;
-    let possible = limit - RESERVED;
+    let possible = limit - reserved;
     if let Some(wanted) = wanted.filter(|&wanted| wanted > possible) {
         log::warn!(
             target: "bucle::serve",
-            "room for {possible} connections, not for {wanted}: at most {limit} files may be open, and {RESERVED} are reserved"
+            "room for {possible} connections, not for {wanted}: at most {limit} files may be open, and {reserved} are reserved"
         );
     }
     Ok(usize::try_from(wanted.map_or(possible, |wanted| wanted.min(possible))).unwrap_or(usize::MAX))

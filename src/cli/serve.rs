@@ -13,6 +13,8 @@
 //! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
+//! `--inspect` serves a page about the loop of the server ([`bucle::inspect`]), on a listener of its own.
+//!
 //! With `--http` the chat, the echo and the tutorial have a second listener, for browsers, WebSocket clients (`web.rs`)
 //! and clients of Socket.IO (`socket_io.rs`).
 //!
@@ -38,6 +40,7 @@ use std::process::ExitCode;
 
 use bucle::engine_io;
 use bucle::http::{self, Http};
+use bucle::inspect::{self, Inspector};
 use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerId, ServerOptions, Shared};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
@@ -54,7 +57,7 @@ use chat::rooms::Rooms;
 use chat::telnet::TelnetDoor;
 use chat::web::{ChatSite, WebDoor};
 use failure::Place;
-pub(crate) use options::{HIGH_WATER_MARK, Kind, Serve, Web};
+pub(crate) use options::{HIGH_WATER_MARK, Inspect, Kind, Serve, Web};
 
 /// How many connections are accepted in one turn. A storm of thousands of connects takes some dozens of turns, and the
 /// open connections are served between them.
@@ -160,7 +163,8 @@ fn run_alone<H: Handler>(serve: &Serve, make_handler: impl FnOnce() -> H) -> Exi
 
 /// Runs the servers that `make` makes with the options that all servers have.
 fn run_with(serve: &Serve, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
-    let max_connections = match machine::connection_limit(serve.max_connections) {
+    let others = if serve.inspect.is_some() { inspect::DESCRIPTORS } else { 0 };
+    let max_connections = match machine::connection_limit(serve.max_connections, others) {
         // With two listeners it is the limit of each. If both together need more files than there are, connections wait
         // to be accepted.
         Ok(limit) => limit,
@@ -263,7 +267,25 @@ fn open(
         listen(lp, server, &address, serve.reuse_port).map_err(|error| (Place::Web(address), error))?;
     }
     close_on_signals(lp, servers).map_err(at_address)?;
-    Announcement::new(lp, serve.kind, servers).ok_or((address, Error::Gone))
+    let announcement = Announcement::new(lp, serve.kind, servers).ok_or((address, Error::Gone))?;
+    // After the servers: their first callbacks are not held, and the lines come in this order.
+    let Some(options) = &serve.inspect else { return Ok(announcement) };
+    let inspector = start_inspector(lp, serve.kind, options)?;
+    Ok(announcement.with_inspector(&inspector))
+}
+
+/// Starts the live page.
+fn start_inspector(lp: &mut Loop, kind: Kind, options: &Inspect) -> Result<Inspector, (Place, Error)> {
+    let Inspect { address, allow_remote, read_only } = *options;
+    if !address.ip().is_loopback() {
+        log::warn!(
+            target: "bucle::serve",
+            "the inspector at {address} can be reached by other machines; the connection is not encrypted"
+        );
+    }
+    let title = format!("bucle serve {}", kind.name());
+    let place = || Place::Inspect(Address::Tcp(address.ip().to_string(), address.port()));
+    inspect::start(lp, inspect::Options { address, allow_remote, read_only, title }).map_err(|error| (place(), error))
 }
 
 /// The first SIGINT or SIGTERM drains the servers, the second ends the process immediately.
@@ -314,6 +336,12 @@ impl Announcement {
             };
         }
         Some(Announcement { lines, hint })
+    }
+
+    /// Adds the line with the URL of the live page.
+    fn with_inspector(mut self, inspector: &Inspector) -> Announcement {
+        self.lines += &format!("inspector listening on {}\n", inspector.url());
+        self
     }
 
     /// stdout may be a full pipe, and the server must not wait for its reader: in that case a thread writes. Only in

@@ -20,6 +20,8 @@ pub(crate) enum Place {
     Main(Address),
     /// The address of `--http`.
     Web(Address),
+    /// The address of `--inspect`.
+    Inspect(Address),
 }
 
 impl Place {
@@ -35,6 +37,7 @@ pub(crate) fn explain(error: &Error, serve: &Serve, place: &Place) -> (String, V
     let (address, option) = match place {
         Place::Main(address) => (address, "--port"),
         Place::Web(address) => (address, "--http"),
+        Place::Inspect(address) => (address, "--inspect"),
     };
     let (why, advice) = match address {
         Address::Tcp(host, port) => explain_tcp(error, serve, host, *port, option),

@@ -1,5 +1,6 @@
 //! The servers that the command can run, and the options of `bucle serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,10 +51,22 @@ pub(crate) struct Serve {
     pub(crate) line_limit: usize,
     /// The second listener, for HTTP, WebSocket and Socket.IO.
     pub(crate) web: Option<Web>,
+    /// The live page.
+    pub(crate) inspect: Option<Inspect>,
     /// The file for the trace, if one is written.
     pub(crate) trace: Option<PathBuf>,
     /// How many bytes of trace are written at most.
     pub(crate) trace_limit: u64,
+}
+
+/// The options of `--inspect`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Inspect {
+    pub(crate) address: SocketAddr,
+    /// Other machines may reach it.
+    pub(crate) allow_remote: bool,
+    /// It takes no commands.
+    pub(crate) read_only: bool,
 }
 
 /// The options of `--http`.

@@ -1,0 +1,206 @@
+//! The live page: a real event loop, seen while it turns. It can be paused, and stepped callback by callback.
+//!
+//! [`start`] serves a page about a loop, in the thread of that loop:
+//!
+//! ```text
+//!   browser ──▶ inner loop: HTTP server of the page (site)          ┐
+//!                  │ requests                                       │ one thread
+//!                  ▼                                                │
+//!               gate (observer) ── looks at, holds, lets go ──▶ the watched loop ◀── the program's clients
+//! ```
+//!
+//! The page's server runs on an event loop of its own, the *inner* loop. The watched loop turns it inside its wait for
+//! the kernel, and while it is held; see [`Gate`](crate::trace::Gate). The inner loop is in no record, count or
+//! connection list of the watched one. The share of time that it takes is shown on the page.
+//!
+//! While the loop is paused its clock stands still, so afterwards no timer is late. Other threads, timers of the kernel
+//! and the patience of peers are not held. SIGINT and SIGTERM let a paused loop go on for good, so that the program can
+//! close in order. They do so only if the program itself handles them.
+//!
+//! # Endpoints
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /?t=TOKEN` | sets the cookie, and leads to the page |
+//! | `GET /state.json` | one snapshot |
+//! | `GET /events` | snapshots as server-sent events, at most ten a second; 503 for the fifth viewer |
+//! | `POST /control` | `{"do":"pause"}`, `{"do":"resume"}`, `{"do":"step","unit":"callback"}` (or `phase`, `turn`), `{"do":"speed","per_second":4}`; the answer is the snapshot when the loop stands again, or after a second; 409 if the command makes no sense now |
+//! | `GET /trace.json?last=5s` | the last records, at most 16,384, as Chrome trace JSON |
+//! | `GET /metrics` | the loop's numbers for Prometheus |
+//!
+//! Scripts send the token as a cookie or as `Authorization: Bearer TOKEN`.
+//!
+//! # Safety
+//!
+//! The page shows who is connected, and can stop the program. So the inspector listens on loopback only, unless
+//! [`Options::allow_remote`] is set; it checks `Host` and `Origin`, so that pages of other sites cannot use it; and it
+//! wants a token of 128 random bits. It never shows bytes of connections.
+//!
+//! # Bounds
+//!
+//! | what | limit |
+//! |---|---|
+//! | records of the watched loop | a ring of 65,536, 2 MiB |
+//! | connections of viewers | 16; four of them may be event streams |
+//! | body of a command | 4 KiB, then 413 |
+//! | a snapshot | 64 KiB, 200 connections |
+//! | bytes that wait for a viewer | 8 MiB, or 30 s without progress; then it is disconnected |
+//! | snapshots for a viewer that does not read | dropped |
+
+mod access;
+mod control;
+mod metrics_text;
+mod observer;
+mod pacing;
+mod rates;
+mod site;
+mod snapshot;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::http::{self, Http};
+use crate::net::{Limits, Listen, LocalAddress, Server, ServerOptions};
+use crate::process::{self, Signal};
+use crate::{Error, EventLoop, Loop, Result};
+use access::Access;
+use observer::Observer;
+use site::Site;
+
+/// The port of [`Options::default`].
+pub const PORT: u16 = 9339;
+
+/// How many records of the watched loop are kept.
+const RECORDS: usize = 64 * 1024;
+
+/// How many connections the inspector accepts.
+const MAX_CONNECTIONS: usize = 16;
+
+/// How many bytes the body of a command may have.
+const MAX_BODY: usize = 4 * 1024;
+
+/// How many bytes may wait for a viewer: the largest `/trace.json` must have room.
+const OUTBOX_LIMIT: usize = 8 * 1024 * 1024;
+
+/// How many file descriptors the inspector uses at most: its poll, its waker, the pipe of signals, its listener, and
+/// connections.
+pub const DESCRIPTORS: usize = MAX_CONNECTIONS + 8;
+
+/// Where the inspector listens and what it allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The address to listen on. Default: 127.0.0.1, port 9339. Port 0 picks a free one.
+    pub address: SocketAddr,
+    /// Allows an address that other machines reach. Default: no. The connection is not encrypted: everyone on the way
+    /// can read the token.
+    pub allow_remote: bool,
+    /// Commands are refused with 403: the page shows the loop and cannot stop it. Default: no.
+    pub read_only: bool,
+    /// The title of the page. Default: `bucle`.
+    pub title: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let address = (Ipv4Addr::LOCALHOST, PORT).into();
+        Options { address, allow_remote: false, read_only: false, title: "bucle".to_owned() }
+    }
+}
+
+/// A running inspector; from [`start`]. It runs as long as the loop, or until [`stop`](Self::stop). Dropping this value
+/// does not stop it.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    address: SocketAddr,
+    token: String,
+    base_url: String,
+}
+
+impl Inspector {
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The token that requests need.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The URL of the page, with the token.
+    pub fn url(&self) -> String {
+        format!("{}?t={}", self.base_url, self.token)
+    }
+
+    /// Stops the inspector. A loop that it holds goes on.
+    pub fn stop(self, lp: &mut Loop) {
+        drop(lp.take_gate());
+        lp.stop_trace();
+        lp.time_phases(false);
+    }
+}
+
+/// Starts an inspector of this loop. It records the loop ([`Loop::start_trace`]), measures its phases
+/// ([`Loop::time_phases`]) and is its gate ([`Loop::set_gate`]), in place of another one.
+///
+/// The inspector does not keep the loop alive.
+///
+/// ```
+/// use bucle::inspect::{self, Options};
+///
+/// bucle::run(|lp| {
+///     let options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };
+///     let inspector = inspect::start(lp, options)?;
+///     println!("inspector listening on {}", inspector.url());
+///     Ok(())
+/// })?;
+/// # Ok::<(), bucle::Error>(())
+/// ```
+///
+/// # Errors
+/// `ERR_INVALID_ARG_VALUE` for an address that other machines reach, without [`Options::allow_remote`]. Otherwise the
+/// error of [`net::listen`](crate::net::listen), or when the system gives no random bytes or no descriptors.
+pub fn start(lp: &mut Loop, options: Options) -> Result<Inspector> {
+    if !options.address.ip().is_loopback() && !options.allow_remote {
+        let text = format!("an inspector at {} could be reached by other machines", options.address);
+        return Err(Error::custom("ERR_INVALID_ARG_VALUE", text));
+    }
+    let mut inner = EventLoop::new()?;
+    inner.catch_panics(true);
+    let token = new_token()?;
+    let (server, address, base_url) = inner.enter(|lp| serve(lp, &options, &token))?;
+    // The ring first: a gate without records could name no causes.
+    lp.start_trace(RECORDS);
+    lp.time_phases(true);
+    if let Err(error) = lp.set_gate(Observer::new(inner, server, options.title, options.read_only)) {
+        lp.stop_trace();
+        lp.time_phases(false);
+        return Err(error);
+    }
+    Ok(Inspector { address, token, base_url })
+}
+
+/// Starts the server of the page on the inner loop.
+fn serve(lp: &mut Loop, options: &Options, token: &str) -> Result<(Server<Http<Site>>, SocketAddr, String)> {
+    let limits = Limits { outbox_bytes: Some(OUTBOX_LIMIT), reads_per_turn: 1, ..http::server_options().limits };
+    let server_options = ServerOptions { max_connections: Some(MAX_CONNECTIONS), limits, ..http::server_options() };
+    let http_options = http::Options { max_body: MAX_BODY, ..http::Options::default() };
+    // The site knows its address, whose port may be picked only when the server is bound.
+    let listen = Listen::from(options.address);
+    let site = |address| Site::new(Access::new(address, token.to_owned()), options.read_only);
+    let server = Server::new(lp, server_options, Http::new(http_options, site(options.address)));
+    server.listen_now(lp, listen)?;
+    let Some(LocalAddress::Ip(address)) = server.address(lp) else { return Err(Error::Gone) };
+    server.with(lp, |http, _| *http.handler() = site(address));
+    process::notice(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
+        server.with(lp, |http, _| http.handler().has_signal = true);
+    })?;
+    let base_url = Access::new(address, String::new()).base_url();
+    Ok((server, address, base_url))
+}
+
+/// 128 random bits in hexadecimal.
+fn new_token() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::custom("ERR_CRYPTO_OPERATION_FAILED", error.to_string()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

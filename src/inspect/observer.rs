@@ -1,0 +1,351 @@
+//! The gate of the watched loop: it turns the inner loop, decides whether the watched loop goes on, and answers the
+//! requests that the site has queued, because here the watched loop is lent to look at.
+//!
+//! ```text
+//!   gate point ─▶ decide ─▶ commands ─▶ pacing ─▶ answers, snapshots to viewers ─▶ Pass, Hold or Open
+//!                   ▲                                      │ Hold
+//!                   └────── one turn of the inner loop ◀───┘
+//! ```
+
+use std::collections::HashMap;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use super::metrics_text;
+use super::pacing::{Command, Pacing, State};
+use super::rates::{Rates, Reading};
+use super::site::{Ask, Site, answer};
+use super::snapshot::{ROWS, Row, Snapshot};
+use crate::http::{Exchange, Http, StatusCode};
+use crate::net::{self, Server, Socket, SocketSummary};
+use crate::trace::{Chrome, Decision, Gate, Kind, Next, Trace};
+use crate::{EventLoop, Loop, Phase, TimerId};
+
+/// The time between two snapshots of a viewer.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a request waits for the loop to stand.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many records `/trace.json` has at most, the newest ones. Writing one takes about a microsecond, and the watched
+/// loop waits meanwhile.
+const TRACE_RECORDS: u64 = 16 * 1024;
+
+/// How many causes of the next callback are named.
+const CAUSES: usize = 4;
+
+const JSON: &str = "application/json";
+
+/// The gate.
+pub(super) struct Observer {
+    inner: EventLoop,
+    server: Server<Http<Site>>,
+    title: String,
+    is_read_only: bool,
+    pacing: Pacing,
+    rates: Rates,
+    /// Commands whose answer waits until the loop stands, and until when they wait.
+    waiting: Vec<(Exchange, Instant)>,
+    /// Until when slow mode holds the loop at a callback.
+    held_until: Option<Instant>,
+    /// Wakes the inner loop for the next snapshot, while there are viewers.
+    interval: Option<TimerId>,
+    sent_at: Option<Instant>,
+    /// The loop stood when the last snapshot was sent to the viewers. Then nothing has changed since.
+    sent_standing: bool,
+    /// Addresses of the connections of the last snapshot, so that the kernel is asked once for each.
+    peers: HashMap<u32, Option<SocketAddr>>,
+    /// The time that the inspector has taken from the watched loop in its waits.
+    spent: Duration,
+    /// The inner loop has failed: nothing is held any more.
+    is_broken: bool,
+}
+
+impl Observer {
+    pub fn new(inner: EventLoop, server: Server<Http<Site>>, title: String, is_read_only: bool) -> Observer {
+        Observer {
+            inner,
+            server,
+            title,
+            is_read_only,
+            pacing: Pacing::default(),
+            rates: Rates::default(),
+            waiting: Vec::new(),
+            held_until: None,
+            interval: None,
+            sent_at: None,
+            sent_standing: false,
+            peers: HashMap::new(),
+            spent: Duration::ZERO,
+            is_broken: false,
+        }
+    }
+
+    /// Lends the site.
+    fn with_site<R: Default>(&mut self, f: impl FnOnce(&mut Site, &mut Loop) -> R) -> R {
+        let server = self.server;
+        // `None` only inside a callback of the site, and none is running.
+        self.inner.enter(|lp| server.with(lp, |http, lp| f(http.handler(), lp))).unwrap_or_default()
+    }
+
+    /// Takes the requests and carries out their commands. Returns those that are answered now.
+    fn take_requests(&mut self) -> Vec<(Exchange, Ask)> {
+        let (asks, has_signal) = self.with_site(|site, _| (mem::take(&mut site.asks), site.has_signal));
+        if has_signal {
+            self.pacing.release();
+        }
+        let mut answered = Vec::new();
+        let mut refused = Vec::new();
+        for (exchange, ask) in asks {
+            match ask {
+                Ask::Control(command) => match self.pacing.command(command) {
+                    Ok(()) if matches!(command, Command::Pause | Command::Step(_)) => {
+                        self.waiting.push((exchange, Instant::now() + PATIENCE));
+                        self.wake_after(PATIENCE);
+                        self.sent_standing = false;
+                    }
+                    Ok(()) => {
+                        self.sent_standing = false;
+                        self.sent_at = None;
+                        answered.push((exchange, ask));
+                    }
+                    Err(sentence) => refused.push((exchange, sentence)),
+                },
+                _ => answered.push((exchange, ask)),
+            }
+        }
+        if !refused.is_empty() {
+            self.with_site(|_, lp| {
+                for (exchange, sentence) in refused {
+                    exchange.respond_text(lp, StatusCode::CONFLICT, format!("{sentence}\n"));
+                }
+            });
+        }
+        answered
+    }
+
+    /// Has the inner loop turn after this time.
+    fn wake_after(&mut self, time: Duration) {
+        self.inner.enter(|lp| lp.set_timeout(time, |_| {}));
+    }
+
+    /// Decides at a gate point, or in the middle of a wait.
+    fn pace(&mut self, next: Option<&Next>) -> Decision {
+        let Some(next) = next else { return self.pacing.decide_in_wait() };
+        if self.held_until.is_some_and(|end| end <= Instant::now()) {
+            self.pacing.end_hold();
+        }
+        let decision = self.pacing.decide_at(next);
+        match (self.pacing.hold_time(), self.held_until) {
+            (Some(time), None) => {
+                self.held_until = Some(Instant::now() + time);
+                self.wake_after(time);
+                // A callback is shown before it runs.
+                self.sent_at = None;
+            }
+            (None, _) => self.held_until = None,
+            (Some(_), Some(_)) => {}
+        }
+        decision
+    }
+
+    /// Answers requests and sends the viewers their snapshots.
+    fn reply(&mut self, lp: &Loop, asks: Vec<(Exchange, Ask)>) {
+        let now = Instant::now();
+        let stands = self.pacing.stands() || self.pacing.state() == State::Running;
+        let (over, waiting) = mem::take(&mut self.waiting).into_iter().partition(|(_, end)| stands || *end <= now);
+        self.waiting = waiting;
+        let viewers = self.with_site(|site, _| site.viewers.len());
+        self.keep_interval(viewers > 0);
+        let is_due = viewers > 0 && self.is_due(now);
+        let over: Vec<(Exchange, Instant)> = over;
+        let needs_snapshot =
+            is_due || !over.is_empty() || asks.iter().any(|(_, ask)| !matches!(ask, Ask::Trace(_) | Ask::Metrics));
+        let snapshot = if needs_snapshot { self.snapshot(lp) } else { String::new() };
+        let mut answers: Vec<(Exchange, &str, Vec<u8>)> = Vec::new();
+        let mut first_events = Vec::new();
+        for (exchange, ask) in asks {
+            match ask {
+                Ask::Events => first_events.push(exchange),
+                Ask::State | Ask::Control(_) => answers.push((exchange, JSON, snapshot.clone().into_bytes())),
+                Ask::Trace(last) => answers.push((exchange, JSON, self.trace_json(lp, last))),
+                Ask::Metrics => {
+                    answers.push((exchange, "text/plain; version=0.0.4; charset=utf-8", self.metrics_text(lp)));
+                }
+            }
+        }
+        answers.extend(over.into_iter().map(|(exchange, _)| (exchange, JSON, snapshot.clone().into_bytes())));
+        if is_due {
+            self.sent_at = Some(now);
+            self.sent_standing = self.pacing.stands();
+        }
+        self.with_site(|site, lp| {
+            for (exchange, content_type, body) in answers {
+                answer(lp, exchange, StatusCode::OK, content_type, body);
+            }
+            for viewer in &mut site.viewers {
+                if (is_due && viewer.has_read) || first_events.contains(&viewer.exchange) {
+                    viewer.has_read = viewer.exchange.send_event(lp, "", &snapshot);
+                }
+            }
+        });
+    }
+
+    /// Whether the viewers get a snapshot now. A loop that stands does not change.
+    fn is_due(&self, now: Instant) -> bool {
+        let is_time = self.sent_at.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL);
+        if self.pacing.stands() { !self.sent_standing } else { is_time }
+    }
+
+    /// Runs the interval of the snapshots while there are viewers.
+    fn keep_interval(&mut self, has_viewers: bool) {
+        match (has_viewers, self.interval) {
+            (true, None) => self.interval = Some(self.inner.enter(|lp| lp.set_interval(INTERVAL, |_| {}))),
+            (false, Some(timer)) => {
+                self.inner.enter(|lp| lp.clear(timer));
+                self.interval = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn snapshot(&mut self, lp: &Loop) -> String {
+        let metrics = lp.metrics();
+        let at = metrics.idle + metrics.active;
+        let last_second = self.rates.read(Reading {
+            at,
+            turns: metrics.loop_count,
+            callbacks: metrics.callbacks,
+            idle: metrics.idle,
+            phases: metrics.phases,
+            inspector: self.spent,
+            turn_times: lp.turn_times().cloned().unwrap_or_default(),
+        });
+        let rows = self.rows(lp);
+        let next = self.pacing.held();
+        // In the wait of a loop that runs, the turn of that wait is not counted yet.
+        let (turn, phase) = next.map_or((metrics.loop_count + 1, Phase::Poll), |next| (next.turn, next.phase));
+        let snapshot = Snapshot {
+            state: self.pacing.state(),
+            turn,
+            phase,
+            up: at,
+            next,
+            causes: next.map(|next| causes(lp, next)).unwrap_or_default(),
+            callbacks: metrics.callbacks,
+            queues: lp.queues(),
+            last_second,
+            open: metrics.connections,
+            rows,
+            slow: lp.slow_callbacks().copied().collect(),
+            title: &self.title,
+            is_read_only: self.is_read_only,
+        };
+        snapshot.to_json()
+    }
+
+    /// The connections with the most queued bytes, then the oldest ones.
+    fn rows(&mut self, lp: &Loop) -> Vec<Row> {
+        let mut sockets: Vec<(Socket, SocketSummary)> = net::sockets(lp).collect();
+        let order = |(socket, summary): &(Socket, SocketSummary)| {
+            (std::cmp::Reverse(summary.queued + summary.gathered), socket.serial())
+        };
+        if sockets.len() > ROWS {
+            sockets.select_nth_unstable_by_key(ROWS, order);
+            sockets.truncate(ROWS);
+        }
+        sockets.sort_unstable_by_key(order);
+        let mut known = mem::take(&mut self.peers);
+        let rows = sockets.into_iter().map(|(socket, summary)| {
+            let serial = socket.serial();
+            // Without an address it may still be connecting.
+            let peer = known.remove(&serial).flatten().or_else(|| socket.remote_address(lp));
+            self.peers.insert(serial, peer);
+            Row { serial, peer, summary }
+        });
+        rows.collect()
+    }
+
+    fn trace_json(&self, lp: &Loop, last: Duration) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut chrome = Chrome::new("bucle", u64::MAX, &mut out);
+        if let Some(trace) = lp.trace() {
+            let metrics = lp.metrics();
+            let now = metrics.idle + metrics.active;
+            let from_ns = now.saturating_sub(last).as_nanos() as u64;
+            let records = trace.since(trace.next_number().saturating_sub(TRACE_RECORDS));
+            for (number, record) in records.skip_while(|(_, record)| record.start_ns < from_ns) {
+                chrome.record(number, record, &mut out);
+            }
+        }
+        chrome.end(&mut out);
+        out
+    }
+
+    fn metrics_text(&self, lp: &Loop) -> Vec<u8> {
+        let turn_times = lp.turn_times().cloned().unwrap_or_default();
+        metrics_text::text(&lp.metrics(), &lp.queues(), &turn_times, self.spent).into_bytes()
+    }
+}
+
+/// The chain of causes, nearest first.
+fn causes(lp: &Loop, next: &Next) -> Vec<(Kind, u32)> {
+    let Some(trace) = lp.trace() else { return Vec::new() };
+    let mut chain = Vec::new();
+    let mut number = next.cause;
+    while let Some((at, record)) = number.and_then(|number| Some((number, trace.get(number)?))) {
+        if chain.len() == CAUSES || record.kind == Kind::Phase {
+            break;
+        }
+        chain.push((record.kind, record.subject));
+        number = Trace::cause_of(at, record);
+    }
+    chain
+}
+
+impl Gate for Observer {
+    fn fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+
+    fn max_wait(&mut self) -> Option<Duration> {
+        if self.is_broken { None } else { self.inner.next_wait() }
+    }
+
+    fn turn(&mut self, max_wait: Option<Duration>) {
+        if self.is_broken {
+            return;
+        }
+        let start = Instant::now();
+        if let Err(error) = self.inner.turn(max_wait) {
+            log::error!(target: "bucle::inspect", "the inspector has failed: {error}");
+            self.is_broken = true;
+        }
+        // While the watched loop stands, the inner one may wait as long as it likes.
+        if max_wait.is_some() {
+            self.spent += start.elapsed();
+        }
+    }
+
+    fn decide(&mut self, lp: &Loop, next: Option<&Next>) -> Decision {
+        if self.is_broken {
+            return Decision::Open;
+        }
+        let start = Instant::now();
+        let asks = self.take_requests();
+        let decision = self.pace(next);
+        if next.is_none() && decision == Decision::Hold {
+            // It will stand in a moment, and then the answers are complete.
+            self.with_site(|site, _| site.asks.splice(0..0, asks).for_each(drop));
+        } else {
+            self.reply(lp, asks);
+        }
+        // At a gate point the clock of the watched loop stands still.
+        if next.is_none() {
+            self.spent += start.elapsed();
+        }
+        decision
+    }
+}

@@ -1,0 +1,520 @@
+// The live page: shows the snapshots of /events, and sends commands to /control.
+// Text that comes from the program or its peers is only ever set as text.
+import { words } from './words.js';
+
+const $ = (id) => document.getElementById(id);
+const SVG = 'http://www.w3.org/2000/svg';
+const PHASES = ['pending', 'poll', 'check', 'close', 'timers'];
+const LANES = ['main', ...PHASES];
+const QUEUES = ['ticks', 'microtasks', 'immediates', 'timers', 'events', 'ready', 'unsent', 'pending', 'closing', 'posted'];
+const SPARK = 100; // Snapshots that the sparkline shows.
+const BOXES = 160; // Records that the timeline draws at most.
+
+let lang = 'en';
+let last = null; // The last snapshot.
+let announced = '';
+const highest = {};
+const delays = [];
+
+// ---- Words
+
+/** The word for a key, with its values put in. */
+function t(key, values = {}) {
+  return words[lang][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+function translate() {
+  document.documentElement.lang = lang;
+  for (const element of document.querySelectorAll('[data-t]')) element.textContent = t(element.dataset.t);
+  for (const element of document.querySelectorAll('[data-t-label]')) element.setAttribute('aria-label', t(element.dataset.tLabel));
+  for (const element of document.querySelectorAll('[data-t-placeholder]')) element.placeholder = t(element.dataset.tPlaceholder);
+  buildQueues();
+  announced = '';
+  if (last) show(last);
+}
+
+const number = (n) => new Intl.NumberFormat(lang).format(n);
+const percent = (share) => new Intl.NumberFormat(lang, { style: 'percent', maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(share);
+
+/** A time in microseconds, in a unit that suits it. */
+function time(us) {
+  if (us >= 1e6) return `${number(Math.round(us / 1e4) / 100)} s`;
+  if (us >= 1000) return `${number(Math.round(us / 10) / 100)} ms`;
+  return `${number(Math.round(us * 10) / 10)} µs`;
+}
+
+// ---- Elements
+
+function make(name, attributes = {}, text = undefined) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function draw(name, attributes = {}, text = undefined) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+/** Sets text only if it differs, so that a selection and a screen reader are left alone. */
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// ---- Snapshots
+
+function show(snapshot) {
+  last = snapshot;
+  const stands = snapshot.state === 'paused';
+  document.title = snapshot.title;
+  say($('title'), snapshot.title);
+  const state = t(snapshot.state === 'slow' ? 'slow_state' : snapshot.state);
+  const next = snapshot.next && describe(snapshot.next);
+  // The status is read out, so it changes only with what a listener must know.
+  const status = stands && next ? `${state}: ${next.what}` : state;
+  if (announced !== status) {
+    announced = status;
+    $('state').textContent = state;
+    $('announce').textContent = status;
+  }
+  $('state').className = snapshot.state === 'running' ? '' : 'stands';
+  const pauses = snapshot.state === 'running' || snapshot.state === 'slow';
+  say($('pause').firstElementChild, t(pauses ? 'pause' : 'resume'));
+  for (const id of ['step', 'phase', 'turn']) $(id).disabled = !stands || snapshot.read_only;
+  $('pause').disabled = snapshot.read_only;
+  $('speed').disabled = snapshot.read_only || snapshot.state === 'stepping';
+  if (snapshot.read_only) message(t('readOnly'));
+  $('next').hidden = !next;
+  if (next) {
+    say($('next-what'), next.what);
+    say($('next-why'), next.why);
+  }
+  for (const queue of QUEUES) highest[queue] = Math.max(highest[queue] ?? 0, snapshot.queues[queue]);
+  delays.push(snapshot.last_second.delay_p99_us);
+  if (delays.length > SPARK) delays.shift();
+  if (!$('loop').hidden) showLoop(snapshot);
+  if (!$('connections').hidden) showConnections(snapshot);
+  if (!$('timeline').hidden && stands && shownTurn !== standing(snapshot)) takeTimeline();
+}
+
+/** The callback or wait that comes next, in words. */
+function describe(next) {
+  if (next.kind === 'wait') {
+    return { what: next.for_ms === null ? t('waitForever') : t('waitFor', { time: time(next.for_ms * 1000) }), why: '' };
+  }
+  const parts = [next.who ? `${next.kind} ${t('about', { who: next.who })}` : next.kind];
+  for (const unit of ['bytes', 'port', 'late_ms']) if (next[unit]) parts.push(t(unit, { n: number(next[unit]) }));
+  return { what: parts.join(', '), why: next.cause ? `${t('because')} ${next.cause}` : '' };
+}
+
+// ---- The loop
+
+/** A point of the ring. */
+function at(angle, radius) {
+  const turn = ((angle - 90) * Math.PI) / 180;
+  return [230 + radius * Math.cos(turn), 200 + radius * Math.sin(turn)].map((n) => n.toFixed(1)).join(' ');
+}
+
+function arc(from, to, radius, attributes) {
+  return draw('path', { d: `M ${at(from, radius)} A ${radius} ${radius} 0 0 1 ${at(to, radius)}`, ...attributes });
+}
+
+function showLoop(snapshot) {
+  const second = snapshot.last_second;
+  const pieces = [];
+  PHASES.forEach((phase, index) => {
+    const [from, to] = [index * 72 - 33, index * 72 + 33];
+    const share = second.phases[phase];
+    const isLit = snapshot.phase === phase;
+    const lit = isLit ? ' lit' : '';
+    if (phase === 'poll') {
+      pieces.push(arc(from, to, 96, { class: 'arc wait', 'stroke-width': 4 + 26 * Math.sqrt(second.poll_wait) }));
+    }
+    pieces.push(arc(from, to, 130, { class: `arc${lit}`, 'stroke-width': 8 + 40 * Math.sqrt(share) }));
+    const [x, y] = at(index * 72, 176).split(' ');
+    pieces.push(draw('text', { x, y, class: `name${lit}` }, isLit ? `▸ ${phase}` : phase));
+    pieces.push(draw('text', { x, y: +y + 18, class: 'share soft' }, percent(share)));
+  });
+  pieces.push(draw('text', { x: 230, y: 168, class: 'middle soft' }, t('turnOf')));
+  pieces.push(draw('text', { x: 230, y: 202, class: 'turn' }, number(snapshot.turn)));
+  pieces.push(draw('text', { x: 230, y: 228, class: 'middle' }, t('waiting', { share: percent(second.poll_wait) })));
+  pieces.push(draw('text', { x: 230, y: 250, class: 'share soft' }, t('afterEvery')));
+  const { ticks, microtasks } = snapshot.queues;
+  pieces.push(draw('text', { x: 230, y: 268, class: 'share soft' }, t('ticksNow', { n: ticks, m: microtasks })));
+  $('ring').replaceChildren(...pieces);
+
+  for (const queue of QUEUES) {
+    const row = $(`queue-${queue}`);
+    const [now, most] = [snapshot.queues[queue], highest[queue]];
+    row.className = now > 0 ? 'busy' : '';
+    say(row.children[1], number(now));
+    say(row.children[2], number(most));
+    const bar = row.children[3].firstChild;
+    bar.max = Math.max(most, 1);
+    bar.value = now;
+  }
+
+  const figures = [
+    [t('turns'), number(second.turns)],
+    [t('callbacks'), number(second.callbacks)],
+    [t('pollWait'), percent(second.poll_wait)],
+    [t('busy'), percent(second.busy)],
+    [t('delayMedian'), time(second.delay_p50_us)],
+    [t('delay99'), time(second.delay_p99_us)],
+    [t('delayMax'), time(second.delay_max_us)],
+    [t('nextTimer'), snapshot.next_timer_ms === null ? t('noTimer') : time(snapshot.next_timer_ms * 1000)],
+    [t('inspector'), percent(second.inspector)],
+    [t('all'), number(snapshot.callbacks)],
+    [t('up'), time(snapshot.up_ms * 1000)],
+  ];
+  const list = $('figures');
+  if (list.children.length !== figures.length * 2) {
+    list.replaceChildren(...figures.flatMap(() => [make('dt'), make('dd')]));
+  }
+  figures.forEach(([name, value], index) => {
+    say(list.children[2 * index], name);
+    say(list.children[2 * index + 1], value);
+  });
+
+  const most = Math.max(...delays, 1000);
+  const points = delays.map((delay, index) => `${(300 * index) / (SPARK - 1)},${58 - (54 * delay) / most}`);
+  $('spark').replaceChildren(draw('polyline', { points: points.join(' ') }));
+
+  $('no-slow').hidden = snapshot.slow.length > 0;
+  const slow = snapshot.slow.slice(-6).reverse().map((one) => {
+    const text = t('slowOne', { what: [one.kind, one.who].filter(Boolean).join(' '), ms: number(one.ms) });
+    return one.late_timers > 0 ? `${text}; ${t('late', { n: one.late_timers, ms: number(one.late_ms) })}` : text;
+  });
+  if ([...$('slow').children].map((item) => item.textContent).join() !== slow.join()) {
+    $('slow').replaceChildren(...slow.map((text) => make('li', {}, text)));
+  }
+}
+
+function buildQueues() {
+  $('queues').tBodies[0].replaceChildren(...QUEUES.map((queue) => {
+    const row = make('tr', { id: `queue-${queue}` });
+    row.append(make('th', { scope: 'row' }, t(queue)), make('td', { class: 'number' }), make('td', { class: 'number' }));
+    const bar = make('td', { 'aria-hidden': 'true' });
+    bar.append(make('meter'));
+    row.append(bar);
+    return row;
+  }));
+}
+
+// ---- The connections
+
+const rows = new Map(); // By the number of the connection, so that focus stays in its row.
+
+function showConnections(snapshot) {
+  const wanted = $('filter').value.trim().toLowerCase();
+  const shown = snapshot.connections.rows.filter((row) => {
+    const text = `#${row.id} ${row.peer ?? t('unix')} ${stateOf(row)} ${row.paused ? t('isPaused') : ''} ${row.needs_drain ? t('needsDrain') : ''}`;
+    return text.toLowerCase().includes(wanted);
+  });
+  say($('count'), t('count', { shown: number(shown.length), open: number(snapshot.connections.open) }));
+  const elements = shown.map((row) => {
+    const element = rows.get(row.id) ?? newRow(row.id);
+    rows.set(row.id, element);
+    fillRow(element, row);
+    return element;
+  });
+  const body = $('rows').tBodies[0];
+  const isSame = body.children.length === elements.length && elements.every((element, index) => body.children[index] === element);
+  if (!isSame) {
+    const focused = document.activeElement;
+    body.replaceChildren(...elements);
+    if (body.contains(focused)) focused.focus();
+  }
+  const ids = new Set(snapshot.connections.rows.map((row) => row.id));
+  for (const id of rows.keys()) if (!ids.has(id)) rows.delete(id);
+}
+
+const stateOf = (row) => t(row.state === 'closing' ? 'closing_state' : row.state);
+
+function newRow(id) {
+  const row = make('tr');
+  const head = make('th', { scope: 'row' });
+  const button = make('button', { type: 'button' }, `#${id}`);
+  button.addEventListener('click', () => showLife(`#${id}`));
+  head.append(button);
+  row.append(head, make('td'), make('td'), make('td', { class: 'number' }), make('td', { class: 'number' }));
+  for (let n = 0; n < 2; n += 1) {
+    const cell = make('td');
+    cell.append(make('meter'), ' ', make('span'));
+    row.append(cell);
+  }
+  return row;
+}
+
+function fillRow(element, row) {
+  const [, peer, state, received, written, inbox, queued] = element.children;
+  say(peer, row.peer ?? t('unix'));
+  const tags = [row.paused && ['tag', t('isPaused')], row.needs_drain && ['tag warn', t('needsDrain')]].filter(Boolean);
+  const text = [stateOf(row), ...tags.map(([, tag]) => tag)].join('');
+  if (state.textContent !== text) {
+    state.replaceChildren(stateOf(row), ...tags.map(([name, tag]) => make('span', { class: name }, tag)));
+  }
+  say(received, number(row.in));
+  say(written, number(row.out));
+  for (const [cell, value] of [[inbox, row.inbox], [queued, row.queued + row.gathered]]) {
+    const [bar, label] = cell.children;
+    bar.max = row.high_water_mark;
+    bar.value = value;
+    bar.setAttribute('aria-label', t('full_share', { n: number(value), m: number(row.high_water_mark) }));
+    say(label, number(value));
+  }
+}
+
+async function showLife(who) {
+  const events = (await trace('60s')).filter((event) => event.args?.subject === who && event.ph !== 's' && event.ph !== 'f');
+  say($('life-title'), t('life', { who }));
+  const items = events.slice(-200).map((event) => make('li', {}, [`${time(event.ts)}:`, ...wordsOf(event)].join(' ')));
+  $('life-line').replaceChildren(...(items.length > 0 ? items : [make('li', {}, t('noLife'))]));
+  $('life').hidden = false;
+  $('life').scrollIntoView({ block: 'nearest' });
+}
+
+/** The name and the size of a record. */
+function wordsOf(event) {
+  const { args } = event;
+  const parts = [event.name];
+  if (args.subject) parts.push(args.subject);
+  if (args.bytes !== undefined) parts.push(t('bytes', { n: number(args.bytes) }));
+  if (args.port) parts.push(t('port', { n: args.port }));
+  return parts;
+}
+
+async function trace(past) {
+  const answer = await fetch(`/trace.json?last=${past}`);
+  if (!answer.ok) throw new Error(`trace.json: ${answer.status}`);
+  return (await answer.json()).filter((event) => event.args?.n !== undefined);
+}
+
+// ---- The timeline
+
+let shownTurn = '';
+const standing = (snapshot) => `${snapshot.turn} ${snapshot.callbacks} ${snapshot.next?.kind}`;
+
+async function takeTimeline() {
+  if (last) shownTurn = standing(last);
+  const events = (await trace('10s')).filter((event) => event.cat !== 'loop' || event.name === 'wait');
+  drawTimeline(events.slice(-BOXES));
+}
+
+/** Draws the records in their order: each callback and wait is a box, each point in time a dot. */
+function drawTimeline(events) {
+  if (events.length === 0) {
+    $('lanes').replaceChildren(make('p', {}, t('nothing')));
+    return;
+  }
+  events.sort((a, b) => a.args.n - b.args.n);
+  const [left, height] = [10, 84];
+  const places = new Map();
+  const open = [];
+  const borders = [];
+  let x = left;
+  let turn = null;
+  const close = (until) => {
+    while (open.length > 0 && open[open.length - 1].end <= until) {
+      const box = open.pop();
+      box.width = Math.max(box.width, x - box.x);
+      x = Math.max(x, box.x + box.width + 4);
+    }
+  };
+  for (const event of events) {
+    close(event.ts);
+    if (turn !== event.args.turn) {
+      close(Infinity);
+      turn = event.args.turn;
+      x += 10;
+      borders.push([x - 6, turn]);
+    }
+    const isBox = event.ph === 'X';
+    const label = wordsOf(event).slice(0, 2).join(' ');
+    const width = isBox ? label.length * 9.4 + 14 : 14;
+    const place = { event, x, width, lane: LANES.indexOf(LANES[event.tid - 1]), depth: open.length, label, end: event.ts + (event.dur ?? 0) };
+    places.set(event.args.n, place);
+    if (isBox) open.push(place);
+    // What is inside of a box stands behind the beginning of its name.
+    x += isBox ? 10 : width + 2;
+    if (isBox && place.depth === 0) x = Math.max(x, place.x + 10);
+    place.minimum = place.x + width;
+  }
+  close(Infinity);
+
+  const total = Math.max(...[...places.values()].map((place) => place.x + place.width)) + 20;
+  const svg = draw('svg', { width: total, height: LANES.length * height + 24, role: 'group' });
+  const defs = draw('defs');
+  const head = draw('marker', { id: 'arrow-head', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' });
+  head.append(draw('path', { d: 'M 0 0 L 8 4 L 0 8 z' }));
+  defs.append(head);
+  svg.append(defs);
+  LANES.forEach((lane, index) => {
+    svg.append(draw('line', { x1: 0, x2: total, y1: (index + 1) * height, y2: (index + 1) * height, class: 'lane' }));
+  });
+  const names = draw('svg', { width: 88, height: LANES.length * height + 24, 'aria-hidden': 'true' });
+  LANES.forEach((lane, index) => names.append(draw('text', { x: 8, y: index * height + 23 }, lane)));
+  for (const [border, turn] of borders) {
+    svg.append(draw('line', { x1: border, x2: border, y1: 0, y2: LANES.length * height, class: 'border' }));
+    svg.append(draw('text', { x: border + 3, y: LANES.length * height + 17, class: 'soft' }, `${t('turnOf')} ${turn}`));
+  }
+  const top = (place) => place.lane * height + 6 + Math.min(place.depth, 2) * 25;
+  const arrows = [];
+  for (const place of places.values()) {
+    const cause = places.get(place.event.args.cause);
+    if (!cause || place.depth > cause.depth && cause.x + cause.width >= place.x + place.width) continue;
+    const isPoint = place.event.ph !== 'X';
+    const [x1, y1, x2, y2] = [cause.x + Math.min(cause.width, 12), top(cause) + 12, place.x, top(place) + 12];
+    const isNear = y1 === y2 && x2 - x1 < 12;
+    const way = isNear ? `L ${x2} ${y2}` : `C ${x1 + 20} ${y1 + 26}, ${x2 - 24} ${y2 + 26}, ${x2} ${y2}`;
+    // Arrows to points, such as the sending of a write, are many: one is shown when its point is chosen.
+    const path = draw('path', { class: isPoint ? 'arrow faint' : 'arrow', 'marker-end': 'url(#arrow-head)', d: `M ${x1} ${y1} ${way}` });
+    arrows.push([path, place.event.args.n]);
+    svg.append(path);
+  }
+  for (const place of places.values()) svg.append(drawBox(place, top(place), places, arrows, svg));
+  const scroll = make('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': t('timeline') });
+  scroll.append(svg);
+  $('lanes').replaceChildren(names, scroll);
+  scroll.scrollLeft = total;
+  say($('about-text'), t('aboutHint'));
+}
+
+function drawBox(place, y, places, arrows, svg) {
+  const { event } = place;
+  const isBox = event.ph === 'X';
+  const kind = !isBox ? 'point' : event.name === 'wait' ? 'waits' : place.depth > 0 ? 'inner' : '';
+  const box = draw('g', { class: `box ${kind}`, tabindex: 0, role: 'button', 'aria-label': wordsOf(event).join(' ') });
+  if (isBox) {
+    box.append(draw('rect', { x: place.x, y, width: place.width, height: 24, rx: 4 }));
+    box.append(draw('text', { x: place.x + 6, y: y + 18 }, place.label));
+  } else {
+    box.append(draw('circle', { cx: place.x + 6, cy: y + 12, r: 5 }));
+  }
+  box.append(draw('title', {}, wordsOf(event).join(' ')));
+  const choose = () => {
+    for (const chosen of svg.querySelectorAll('.chosen')) chosen.classList.remove('chosen');
+    box.classList.add('chosen');
+    const chain = [];
+    for (let number = event.args.cause; number !== undefined && chain.length < 8;) {
+      const cause = places.get(number);
+      arrows.find(([, to]) => to === (chain.length === 0 ? event.args.n : chain.at(-1).n))?.[0].classList.add('chosen');
+      if (!cause) break;
+      chain.push({ n: number, text: wordsOf(cause.event).join(' ') });
+      number = cause.event.args.cause;
+    }
+    const sentences = [`${wordsOf(event).join(' ')}.`];
+    if (isBox) sentences.push(t('took', { time: time(event.dur) }));
+    sentences.push(t('inTurn', { n: event.args.turn, phase: LANES[event.tid - 1] }));
+    sentences.push(chain.length > 0 ? t('why', { chain: chain.map((cause) => cause.text).join(' ← ') }) : t('noWhy'));
+    say($('about-text'), sentences.join(' '));
+  };
+  box.addEventListener('click', choose);
+  box.addEventListener('keydown', (press) => {
+    if (press.key === 'Enter') choose();
+  });
+  return box;
+}
+
+// ---- Commands
+
+function message(text) {
+  say($('message'), text);
+  $('message').hidden = text === '';
+}
+
+async function control(command) {
+  message('');
+  try {
+    const answer = await fetch('/control', { method: 'POST', body: JSON.stringify(command) });
+    if (answer.ok) show(await answer.json());
+    else message((await answer.text()).trim());
+  } catch {
+    message(t('lost'));
+  }
+}
+
+function toggle() {
+  const runs = last?.state === 'running' || last?.state === 'slow';
+  if (!runs) $('speed').value = '';
+  return control({ do: runs ? 'pause' : 'resume' });
+}
+
+const step = (unit) => control({ do: 'step', unit });
+
+$('pause').addEventListener('click', toggle);
+for (const [id, unit] of [['step', 'callback'], ['phase', 'phase'], ['turn', 'turn']]) {
+  $(id).addEventListener('click', () => step(unit));
+}
+$('speed').addEventListener('change', () => {
+  const speed = $('speed').value;
+  control(speed === '' ? { do: 'resume' } : { do: 'speed', per_second: Number(speed) });
+});
+$('filter').addEventListener('input', () => last && showConnections(last));
+$('take').addEventListener('click', takeTimeline);
+// After a click with the mouse the space bar is free for the pause again.
+document.addEventListener('click', (click) => {
+  if (click.detail > 0) click.target.closest?.('button')?.blur();
+});
+
+document.addEventListener('keydown', (press) => {
+  const { target, key } = press;
+  if (press.ctrlKey || press.altKey || press.metaKey || target.matches('input, select, textarea')) return;
+  const isButton = target.matches('button');
+  const action = {
+    ' ': () => toggle(), n: () => step('callback'), p: () => step('phase'), t: () => step('turn'),
+  }[key];
+  if (!action || key === ' ' && isButton || last?.read_only) return;
+  press.preventDefault();
+  if (!press.repeat) action();
+});
+
+// ---- Screens
+
+const tabs = () => [...document.querySelectorAll('[role="tab"]:not([hidden])')];
+
+function choose(tab) {
+  for (const other of document.querySelectorAll('[role="tab"]')) {
+    other.setAttribute('aria-selected', String(other === tab));
+    other.tabIndex = other === tab ? 0 : -1;
+    $(other.getAttribute('aria-controls')).hidden = other !== tab;
+  }
+  if (tab.id === 'tab-timeline') takeTimeline();
+  if (last) show(last);
+}
+
+for (const tab of document.querySelectorAll('[role="tab"]')) tab.addEventListener('click', () => choose(tab));
+$('tabs').addEventListener('keydown', (press) => {
+  const all = tabs();
+  const index = all.indexOf(document.activeElement);
+  const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: all.length - 1 }[press.key];
+  if (to === undefined || index < 0) return;
+  press.preventDefault();
+  const tab = all[(to + all.length) % all.length];
+  tab.focus();
+  choose(tab);
+});
+
+// ---- Start
+
+$('lang').addEventListener('change', () => {
+  lang = $('lang').value;
+  translate();
+});
+lang = navigator.languages.map((name) => name.slice(0, 2)).find((name) => name in words) ?? 'en';
+$('lang').value = lang;
+translate();
+
+const events = new EventSource('/events');
+events.addEventListener('message', (event) => show(JSON.parse(event.data)));
+events.addEventListener('open', () => $('state').classList.remove('lost'));
+events.addEventListener('error', () => {
+  announced = '';
+  say($('state'), t('lost'));
+  say($('announce'), t('lost'));
+  $('state').className = 'lost';
+  if (events.readyState === EventSource.CLOSED) message(t('tooMany'));
+});

@@ -1,0 +1,260 @@
+//! The HTTP server of the page, on the inner loop. It checks who asks, serves the page's files, and queues every other
+//! request for the observer, which alone can look at the watched loop.
+
+use std::time::Duration;
+
+use super::access::{Access, Claim, Refused, Verdict, query_value};
+use super::control;
+use super::pacing::Command;
+use crate::Loop;
+use crate::http::{self, Asset, Exchange, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use crate::net::{Error, Socket};
+
+/// How many pages may watch at the same time.
+pub(super) const VIEWERS: usize = 4;
+
+/// The rights of the page: files and connections of this server, and nothing else.
+const POLICY: &str = "default-src 'self'; frame-ancestors 'none'";
+
+/// How much of the past `/trace.json` shows without `last`.
+const LAST: Duration = Duration::from_secs(5);
+
+/// A request that the observer answers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Ask {
+    State,
+    Events,
+    Control(Command),
+    Trace(Duration),
+    Metrics,
+}
+
+/// A page that gets the snapshots as events.
+#[derive(Clone, Copy)]
+pub(super) struct Viewer {
+    pub exchange: Exchange,
+    /// It has read the snapshots that it was sent. A snapshot for a viewer that has not is dropped.
+    pub has_read: bool,
+}
+
+/// The handler of the server.
+pub(super) struct Site {
+    access: Access,
+    is_read_only: bool,
+    files: Vec<(&'static str, Asset)>,
+    pub asks: Vec<(Exchange, Ask)>,
+    pub viewers: Vec<Viewer>,
+    /// SIGINT or SIGTERM has arrived.
+    pub has_signal: bool,
+}
+
+impl Site {
+    pub fn new(access: Access, is_read_only: bool) -> Site {
+        let file = |path, content_type, text: &'static str| {
+            let asset = Asset::new(content_type, text).header("content-security-policy", POLICY);
+            (path, asset.header("referrer-policy", "no-referrer").header("cache-control", "no-store"))
+        };
+        let files = vec![
+            file("/", "text/html; charset=utf-8", include_str!("page/index.html")),
+            file("/inspect.css", "text/css; charset=utf-8", include_str!("page/inspect.css")),
+            file("/inspect.js", "text/javascript; charset=utf-8", include_str!("page/inspect.js")),
+            file("/words.js", "text/javascript; charset=utf-8", include_str!("page/words.js")),
+            file("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+        ];
+        Site { access, is_read_only, files, asks: Vec::new(), viewers: Vec::new(), has_signal: false }
+    }
+
+    /// Begins a stream of snapshots, unless there are too many.
+    fn add_viewer(&mut self, lp: &mut Loop, exchange: Exchange) {
+        if self.viewers.len() == VIEWERS {
+            let text = format!("{VIEWERS} pages are watching already\n");
+            answer(lp, exchange, StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", text);
+            return;
+        }
+        exchange.begin_events(lp);
+        self.viewers.push(Viewer { exchange, has_read: true });
+        self.asks.push((exchange, Ask::Events));
+    }
+
+    fn forget(&mut self, exchange: Exchange) {
+        self.viewers.retain(|viewer| viewer.exchange != exchange);
+        self.asks.retain(|(asking, _)| *asking != exchange);
+    }
+
+    /// Whether the request may be answered. If not, it is refused here.
+    fn is_allowed(&self, lp: &mut Loop, exchange: Exchange, request: &Request) -> bool {
+        // Two origins are no origin of this server.
+        let (origins, cookies) = (text_of(request, "origin"), text_of(request, "cookie").join(";"));
+        let origin = (!origins.is_empty()).then(|| origins.join(" "));
+        let claim = Claim {
+            host: request.host(),
+            origin: origin.as_deref(),
+            cookie: Some(&cookies),
+            authorization: request.header("authorization"),
+            query: request.query(),
+            is_for_page: request.path() == "/" && request.method() == Method::GET,
+        };
+        match self.access.verdict(claim) {
+            Verdict::Allowed => true,
+            Verdict::GivesCookie => {
+                let mut response = Response::new("");
+                *response.status_mut() = StatusCode::SEE_OTHER;
+                let headers = response.headers_mut();
+                headers.insert(HeaderName::from_static("location"), HeaderValue::from_static("/"));
+                if let Ok(cookie) = HeaderValue::try_from(self.access.cookie()) {
+                    headers.insert(HeaderName::from_static("set-cookie"), cookie);
+                }
+                headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
+                headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+                exchange.respond(lp, response);
+                false
+            }
+            Verdict::Refused(refused) => {
+                refuse(lp, exchange, refused);
+                false
+            }
+        }
+    }
+}
+
+impl http::Handler for Site {
+    fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
+        // Before the body is received.
+        self.is_allowed(lp, exchange, request);
+    }
+
+    fn on_request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
+        if !self.is_allowed(lp, exchange, request) {
+            return;
+        }
+        if let Some((_, file)) = self.files.iter().find(|(path, _)| *path == request.path()) {
+            exchange.serve(lp, request, file);
+            return;
+        }
+        let wanted = match request.path() {
+            "/state.json" | "/events" | "/trace.json" | "/metrics" => Method::GET,
+            "/control" => Method::POST,
+            _ => {
+                exchange.respond_text(lp, StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n");
+                return;
+            }
+        };
+        if *request.method() != wanted {
+            let mut response = Response::new(format!("only {wanted} is possible here\n"));
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            if let Ok(allow) = HeaderValue::try_from(wanted.as_str()) {
+                response.headers_mut().insert(HeaderName::from_static("allow"), allow);
+            }
+            exchange.respond(lp, response);
+            return;
+        }
+        let ask = match request.path() {
+            "/events" => return self.add_viewer(lp, exchange),
+            "/state.json" => Ask::State,
+            "/metrics" => Ask::Metrics,
+            "/trace.json" => match query_value(request.query(), "last").map_or(Ok(LAST), seconds) {
+                Ok(last) => Ask::Trace(last),
+                Err(sentence) => return bad_request(lp, exchange, sentence),
+            },
+            _ if self.is_read_only => {
+                exchange.respond_text(lp, StatusCode::FORBIDDEN, "this inspector only shows: --inspect-read-only\n");
+                return;
+            }
+            _ => match control::parse(request.body()) {
+                Ok(command) => Ask::Control(command),
+                Err(sentence) => return bad_request(lp, exchange, sentence),
+            },
+        };
+        self.asks.push((exchange, ask));
+    }
+
+    fn on_drain(&mut self, _: &mut Loop, exchange: Exchange) {
+        if let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.exchange == exchange) {
+            viewer.has_read = true;
+        }
+    }
+
+    fn on_end(&mut self, lp: &mut Loop, exchange: Exchange) {
+        if self.viewers.iter().any(|viewer| viewer.exchange == exchange) {
+            self.forget(exchange);
+            exchange.end(lp);
+        }
+    }
+
+    fn on_abort(&mut self, _: &mut Loop, exchange: Exchange) {
+        self.forget(exchange);
+    }
+
+    fn on_error(&mut self, _: &mut Loop, _: Socket, error: Error) {
+        // A page that was closed, or does not read.
+        log::debug!(target: "bucle::inspect", "a viewer: {error}");
+    }
+}
+
+fn refuse(lp: &mut Loop, exchange: Exchange, refused: Refused) {
+    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
+    exchange.respond_text(lp, status, refused.text());
+}
+
+fn bad_request(lp: &mut Loop, exchange: Exchange, sentence: &str) {
+    exchange.respond_text(lp, StatusCode::BAD_REQUEST, sentence);
+}
+
+/// Answers with text that changes every time.
+pub(super) fn answer(
+    lp: &mut Loop,
+    exchange: Exchange,
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl AsRef<[u8]>,
+) {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("content-type"), HeaderValue::from_static(content_type));
+    headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    exchange.respond(lp, response);
+}
+
+/// All values of a header. A value that is no text is one that matches nothing.
+fn text_of<'a>(request: &'a Request, name: &str) -> Vec<&'a str> {
+    request.headers().get_all(name).iter().map(|value| value.to_str().unwrap_or("?")).collect()
+}
+
+/// A time such as `5s`, `1.5s` or `200ms`; at most an hour.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * unit);
+    match seconds.filter(|seconds| (0.0..=3600.0).contains(seconds)) {
+        Some(seconds) => Ok(Duration::from_secs_f64(seconds)),
+        None => Err("\"last\" must be a time such as 5s or 200ms\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        let table = [
+            ("5s", Some(5000)),
+            ("0.5s", Some(500)),
+            ("200ms", Some(200)),
+            ("3", Some(3000)),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("NaNs", None),
+            ("1e9s", None),
+            ("5m", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(seconds(text).ok(), want.map(Duration::from_millis), "{text:?}");
+        }
+    }
+}

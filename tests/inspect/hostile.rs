@@ -1,0 +1,174 @@
+//! Strangers and bad clients: refused by the table, and the watched loop does not notice them.
+
+use std::io::{Read, Write};
+
+use bucle::inspect::{self, Options};
+use serde_json::json;
+
+use crate::client::{Page, Watched, connect};
+
+/// A request without the cookie.
+fn stranger(page: &Page, method: &str, target: &str, headers: &str) -> u16 {
+    page.send(&format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n")).status
+}
+
+const TARGETS: [(&str, &str); 9] = [
+    ("GET", "/"),
+    ("GET", "/inspect.js"),
+    ("GET", "/state.json"),
+    ("GET", "/events"),
+    ("GET", "/trace.json?last=1s"),
+    ("GET", "/metrics"),
+    ("GET", "/nothing"),
+    ("POST", "/control"),
+    ("DELETE", "/state.json"),
+];
+
+#[test]
+fn everything_is_refused_without_the_right_host_origin_and_token() {
+    let watched = Watched::start();
+    let page = &watched.page;
+    let (port, host, cookie) = (page.address.port(), page.address, page.cookie());
+    let wrong_cookie = format!("Cookie: bucle_inspect_{port}={}\r\n", "0".repeat(32));
+    let table = [
+        ("another name", format!("Host: evil.example:{port}\r\n{cookie}"), 421),
+        ("a rebound name", format!("Host: 127.0.0.1.evil.example:{port}\r\n{cookie}"), 421),
+        ("another port", format!("Host: 127.0.0.1:{}\r\n{cookie}", port ^ 1), 421),
+        ("no port", format!("Host: 127.0.0.1\r\n{cookie}"), 421),
+        ("another address", format!("Host: 127.0.0.2:{port}\r\n{cookie}"), 421),
+        ("an address in octal", format!("Host: 0177.0.0.1:{port}\r\n{cookie}"), 421),
+        ("a foreign origin", format!("Host: {host}\r\nOrigin: http://evil.example\r\n{cookie}"), 403),
+        ("the origin null", format!("Host: {host}\r\nOrigin: null\r\n{cookie}"), 403),
+        (
+            "two origins",
+            format!("Host: {host}\r\nOrigin: http://{host}\r\nOrigin: http://evil.example\r\n{cookie}"),
+            403,
+        ),
+        ("no token", format!("Host: {host}\r\n"), 401),
+        ("a guessed token", format!("Host: {host}\r\n{wrong_cookie}"), 401),
+        ("a guessed header", format!("Host: {host}\r\nAuthorization: Bearer 0\r\n"), 401),
+    ];
+    for (name, headers, want) in &table {
+        for (method, target) in TARGETS {
+            assert_eq!(stranger(page, method, target, headers), *want, "{name}: {method} {target}");
+        }
+    }
+    let no_host = page.send("GET /state.json HTTP/1.1\r\nConnection: close\r\n\r\n").status;
+    assert_eq!(no_host, 400, "HTTP/1.1 wants a host");
+    let old = page.send(&format!("GET /state.json HTTP/1.0\r\n{cookie}\r\n")).status;
+    assert_eq!(old, 421, "HTTP/1.0 does not, and the inspector does");
+    let guess = stranger(page, "GET", &format!("/?t={}", "0".repeat(32)), &format!("Host: {host}\r\n"));
+    assert_eq!(guess, 401);
+    assert_eq!(stranger(page, "GET", "/state.json", &format!("Host: localhost:{port}\r\n{cookie}")), 200);
+    assert_eq!(
+        stranger(page, "GET", "/state.json", &format!("Host: {host}\r\nOrigin: http://{host}\r\n{cookie}")),
+        200
+    );
+}
+
+#[test]
+fn the_printed_url_gives_a_cookie_and_leads_to_the_page() {
+    let watched = Watched::start();
+    let page = &watched.page;
+    let answer =
+        page.send(&format!("GET /?t={} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", page.token, page.address));
+    assert_eq!(answer.status, 303, "{}", answer.head);
+    let head = answer.head.to_ascii_lowercase();
+    assert!(head.contains("location: /\r\n"), "{head}");
+    let cookie = format!("set-cookie: bucle_inspect_{}={}; ", page.address.port(), page.token);
+    assert!(head.contains(&cookie) && head.contains("httponly") && head.contains("samesite=strict"), "{head}");
+    let answer = page.get("/");
+    let head = answer.head.to_ascii_lowercase();
+    assert_eq!(answer.status, 200);
+    assert!(head.contains("content-security-policy: default-src 'self'; frame-ancestors 'none'"), "{head}");
+    assert!(head.contains("x-content-type-options: nosniff") && !head.contains("access-control"), "{head}");
+}
+
+#[test]
+fn methods_that_an_endpoint_does_not_have_are_refused() {
+    let watched = Watched::start();
+    for (method, target, want) in [
+        ("POST", "/state.json", 405),
+        ("GET", "/control", 405),
+        ("PUT", "/control", 405),
+        ("POST", "/", 405),
+        ("GET", "/../Cargo.toml", 404),
+        ("GET", "/trace.json?last=x", 400),
+    ] {
+        assert_eq!(watched.page.request(method, target, "", "").status, want, "{method} {target}");
+    }
+}
+
+#[test]
+fn a_giant_command_is_refused() {
+    let watched = Watched::start();
+    let body = format!("{{\"do\":\"pause\",\"x\":\"{}\"}}", "x".repeat(1024 * 1024));
+    let answer = watched.page.request("POST", "/control", "", &body);
+    assert!(answer.status == 413 || answer.status == 0, "{answer:?}");
+    assert_eq!(watched.page.state()["state"], "running");
+}
+
+#[test]
+fn an_inspector_that_only_shows_takes_no_command() {
+    let watched = Watched::with(Options { read_only: true, ..Options::default() }, |_| {});
+    for command in [json!({ "do": "pause" }), json!({ "do": "resume" })] {
+        assert_eq!(watched.page.control(&command).status, 403);
+    }
+    let state = watched.page.state();
+    assert_eq!((&state["state"], &state["read_only"]), (&json!("running"), &json!(true)));
+}
+
+#[test]
+fn an_address_that_other_machines_reach_must_be_allowed() {
+    bucle::run(|lp| {
+        let address = ([0, 0, 0, 0], 0).into();
+        let refused = inspect::start(lp, Options { address, ..Options::default() }).expect_err("not loopback");
+        assert_eq!(refused.code(), "ERR_INVALID_ARG_VALUE");
+        let allowed = inspect::start(lp, Options { address, allow_remote: true, ..Options::default() })?;
+        assert!(allowed.url().starts_with("http://localhost:"), "{}", allowed.url());
+        Ok(())
+    })
+    .expect("it runs");
+}
+
+#[test]
+fn a_fifth_viewer_and_a_hundred_connections_are_refused() {
+    let watched = Watched::start();
+    let mut viewers: Vec<_> = (0..4).map(|_| watched.page.watch()).collect();
+    viewers.iter_mut().for_each(|viewer| drop(viewer.next()));
+    assert_eq!(watched.page.get("/events").status, 503);
+    let mut crowd: Vec<_> = (0..96).map(|_| connect(watched.page.address)).collect();
+    let refused = crowd.iter_mut().rev().take(80).filter(|stream| {
+        let mut text = String::new();
+        let mut stream: &std::net::TcpStream = stream;
+        stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 503")
+    });
+    assert_eq!(refused.count(), 80);
+    // The watched server answers, and the viewers go on.
+    let mut peer = connect(watched.echo);
+    peer.write_all(b"hola").expect("it is connected");
+    peer.read_exact(&mut [0; 4]).expect("it is answered");
+    viewers.iter_mut().for_each(|viewer| drop(viewer.next()));
+    drop((crowd, viewers.pop()));
+    // A place is free when the loop has noticed.
+    while watched.page.get("/state.json").status != 200 {}
+}
+
+#[test]
+fn a_viewer_that_does_not_read_gets_no_queue_and_stops_nobody() {
+    let watched = Watched::start();
+    let _silent = watched.page.watch();
+    let mut reader = watched.page.watch();
+    for _ in 0..5 {
+        reader.next();
+    }
+    let before = watched.page.pause();
+    for _ in 0..200 {
+        watched.page.state();
+    }
+    assert_eq!(watched.page.state()["callbacks"], before["callbacks"]);
+    watched.page.resume();
+    let mut peer = connect(watched.echo);
+    peer.write_all(b"hola").expect("it is connected");
+    peer.read_exact(&mut [0; 4]).expect("it is answered");
+}

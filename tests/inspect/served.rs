@@ -1,0 +1,164 @@
+//! `bucle serve … --inspect`: on every server of the command, at Ctrl-C, and under load.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::client::{Page, connect};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// `bucle serve` with an inspector, as a child process.
+struct Served {
+    child: Child,
+    address: SocketAddr,
+    page: Page,
+}
+
+impl Served {
+    fn start(args: &[&str]) -> Served {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bucle"))
+            .arg("serve")
+            .args(args)
+            .args(["--port", "0", "--inspect", "0"])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        let mut address = None;
+        loop {
+            let line = lines.recv_timeout(LIMIT).expect("a line with an address");
+            if let Some(url) = line.strip_prefix("inspector listening on ") {
+                let address = address.expect("the server's line comes first");
+                return Served { child, address, page: Page::of_url(url) };
+            }
+            address = address.or_else(|| line.rsplit_once(' ')?.1.parse().ok());
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill is there").success());
+    }
+
+    fn end(mut self) -> Option<i32> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return status.code();
+            }
+            assert!(began.elapsed() < LIMIT, "the server does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn every_server_can_be_inspected() {
+    let table: &[&[&str]] = &[
+        &["chat"],
+        &["chat", "--http", "0"],
+        &["echo"],
+        &["echo", "--http", "0"],
+        &["lines"],
+        &["relay"],
+        &["tutorial"],
+        &["discard"],
+    ];
+    for args in table {
+        let served = Served::start(args);
+        let state = served.page.state();
+        assert_eq!((&state["state"], &state["title"]), (&json!("running"), &json!(format!("bucle serve {}", args[0]))));
+        served.page.pause();
+        served.page.resume();
+        served.signal("TERM");
+        assert_eq!(served.end(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn each_line_of_one_read_is_a_step() {
+    let served = Served::start(&["lines"]);
+    let mut peer = connect(served.address);
+    peer.write_all(b"hola\n").expect("it is connected");
+    peer.read_exact(&mut [0; 5]).expect("it is answered");
+    let mut now = served.page.pause();
+    peer.write_all(b"one\ntwo\nthree\n").expect("the kernel takes it");
+    let mut lines = Vec::new();
+    while lines.len() < 3 {
+        if now["next"]["kind"] == "on_line" {
+            lines.push(now["next"]["bytes"].as_u64().expect("a number"));
+        }
+        now = served.page.step("callback");
+        assert_eq!(now["state"], "paused", "{now}");
+    }
+    assert_eq!(lines, [4, 4, 6]);
+    served.page.resume();
+    peer.read_exact(&mut [0; 14]).expect("it is answered");
+}
+
+#[test]
+fn a_signal_lets_a_paused_server_close_in_order() {
+    for signal in ["INT", "TERM"] {
+        let served = Served::start(&["lines"]);
+        let mut peer = connect(served.address);
+        served.page.pause();
+        peer.write_all(b"hola\n").expect("the kernel takes it");
+        served.signal(signal);
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).expect("the connection is ended, not reset");
+        assert_eq!(answer, "hola\n", "{signal}");
+        drop(peer);
+        assert_eq!(served.end(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn load_on_a_server_whose_page_is_open_loses_nothing() {
+    let served = Served::start(&["echo"]);
+    let mut events = served.page.watch();
+    let target = served.address.to_string();
+    let load = thread::spawn(move || {
+        Command::new(env!("CARGO_BIN_EXE_bucle"))
+            .args(["load", &target, "--connections", "20", "--duration", "2s"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts")
+    });
+    let mut busiest = 0;
+    let mut pauses = 0;
+    while !load.is_finished() {
+        let snapshot = events.next();
+        busiest = busiest.max(snapshot["connections"]["open"].as_u64().unwrap_or(0));
+        if pauses < 5 && busiest >= 20 {
+            served.page.pause();
+            for _ in 0..10 {
+                served.page.step("callback");
+            }
+            served.page.resume();
+            pauses += 1;
+        }
+    }
+    let report = load.join().expect("no panic");
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stdout));
+    assert!(busiest >= 20 && pauses == 5, "{busiest} connections, {pauses} pauses");
+}

@@ -1,0 +1,109 @@
+//! What the endpoints show of a loop that runs.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use bucle::inspect::Options;
+use serde_json::{Value, json};
+
+use crate::client::{Watched, connect};
+
+#[test]
+fn the_inspectors_own_work_is_not_in_the_numbers_of_the_loop() {
+    let watched = Watched::start();
+    let before = watched.page.state();
+    for _ in 0..20 {
+        watched.page.state();
+    }
+    let after = watched.page.state();
+    for field in ["turn", "callbacks", "connections"] {
+        assert_eq!(before[field], after[field], "{field}");
+    }
+    let events: Value = watched.page.get("/trace.json?last=60s").json();
+    let waits = events.as_array().expect("a list").iter().filter(|event| event["name"] == "wait").count();
+    assert_eq!(waits, 0, "the wait of the idle loop has not ended");
+}
+
+#[test]
+fn connections_and_queues_are_shown() {
+    let watched = Watched::with(Options::default(), |lp| {
+        for _ in 0..3 {
+            lp.set_timeout(Duration::from_secs(3600), |_| {});
+        }
+    });
+    let mut peer = connect(watched.echo);
+    peer.write_all(b"hola").expect("it is connected");
+    peer.read_exact(&mut [0; 4]).expect("it is answered");
+    let state = watched.page.state();
+    assert_eq!((&state["state"], &state["phase"], &state["next"]), (&json!("running"), &json!("poll"), &Value::Null));
+    assert_eq!((&state["queues"]["timers"], &state["queues"]["unsent"]), (&json!(3), &json!(0)));
+    assert!(state["next_timer_ms"].as_f64().is_some_and(|ms| ms > 3_000_000.0), "{state}");
+    let row = &state["connections"]["rows"][0];
+    assert_eq!((&state["connections"]["open"], &row["state"]), (&json!(1), &json!("open")));
+    assert_eq!(row["peer"], peer.local_addr().expect("it is connected").to_string());
+    assert_eq!((&row["in"], &row["out"], &row["queued"]), (&json!(4), &json!(4), &json!(0)));
+}
+
+#[test]
+fn a_slow_callback_is_shown_with_the_timers_that_it_made_late() {
+    let watched = Watched::start();
+    watched.post(|lp| {
+        lp.set_timeout(Duration::from_millis(1), |_| {});
+        std::thread::sleep(Duration::from_millis(30));
+    });
+    let slow = watched.page.state()["slow"][0].clone();
+    assert_eq!(slow["kind"], "posted", "{slow}");
+    assert!(slow["ms"].as_f64().is_some_and(|ms| ms >= 30.0), "{slow}");
+    assert_eq!(slow["late_timers"], 1, "{slow}");
+    assert!(slow["made_late"].as_str().is_some_and(|text| text.starts_with("1 timer by ")), "{slow}");
+}
+
+#[test]
+fn the_trace_is_that_of_perfetto() {
+    let watched = Watched::start();
+    let mut peer = connect(watched.echo);
+    peer.write_all(b"hola").expect("it is connected");
+    peer.read_exact(&mut [0; 4]).expect("it is answered");
+    // The poll phase of the answer has ended when the loop stands before its next wait.
+    watched.page.pause();
+    let events = watched.page.get("/trace.json?last=60s").json();
+    let named = |name: &str| events.as_array().expect("a list").iter().filter(|event| event["name"] == name).count();
+    assert_eq!((named("on_connection"), named("on_data"), named("write"), named("sent")), (1, 1, 1, 1), "{events}");
+    let text = watched.page.get("/metrics").body;
+    assert!(text.contains("\nbucle_connections 1\n") && text.contains("\nbucle_received_bytes_total 4\n"), "{text}");
+}
+
+#[test]
+fn viewers_get_snapshots_while_the_loop_runs_and_when_it_stands() {
+    let watched = Watched::start();
+    let mut events = watched.page.watch();
+    for _ in 0..3 {
+        assert_eq!(events.next()["state"], "running");
+    }
+    watched.page.pause();
+    while events.next()["state"] != "paused" {}
+    let stepped = watched.page.step("callback");
+    if stepped["state"] == "paused" {
+        assert_eq!(events.next()["turn"], stepped["turn"]);
+    }
+}
+
+#[test]
+fn an_inspector_can_be_stopped() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        bucle::run(|lp| {
+            let options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };
+            let inspector = bucle::inspect::start(lp, options)?;
+            sender.send(inspector.address()).expect("it is awaited");
+            lp.set_timeout(Duration::from_millis(1), move |lp| {
+                inspector.stop(lp);
+                assert!(lp.take_gate().is_none() && lp.trace().is_none());
+            });
+            Ok(())
+        })
+    });
+    let address = receiver.recv().expect("it starts");
+    thread.join().expect("no panic").expect("it runs");
+    assert!(std::net::TcpStream::connect(address).is_err(), "nothing listens there");
+}
