@@ -1,8 +1,9 @@
-//! Pages in a real browser: that of `bucle serve chat`, in one room with telnet clients, and that of the example `chat`.
+//! Pages in a real browser: that of `bucle serve chat`, in one room with telnet clients, the live page, and that of the
+//! example `chat`.
 //!
-//! The checks are in `tests/browser/chat.js` and `socketio_chat.js`. They drive Debian's Chromium with Playwright, which
-//! `npm install` puts into `tests/browser/node_modules`. Without one of these programs the tests print a note and are
-//! skipped; `.ci/run` installs them.
+//! The checks are in `tests/browser/chat.js`, `inspect.js` and `socketio_chat.js`. They drive Debian's Chromium with
+//! Playwright, which `npm install` puts into `tests/browser/node_modules`. Without one of these programs the tests print
+//! a note and are skipped; `.ci/run` installs them.
 
 #![cfg(feature = "cli")]
 
@@ -16,30 +17,31 @@ use std::time::{Duration, Instant};
 /// How long the test waits for the server. Only a failing test waits this long.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// `bucle serve chat` for telnet clients and browsers, on free ports.
+/// `bucle serve` with a listener for TCP clients and one with a page, on free ports.
 struct Server {
     child: Child,
-    telnet_port: String,
+    tcp_port: String,
     page: String,
 }
 
 impl Server {
-    fn start() -> Server {
+    fn start(args: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_bucle"))
-            .args(["serve", "chat", "--port", "0", "--http", "0"])
+            .args(["serve", "--port", "0"])
+            .args(args)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let stdout = child.stdout.take().expect("it is piped");
-        let mut server = Server { child, telnet_port: String::new(), page: String::new() };
+        let mut server = Server { child, tcp_port: String::new(), page: String::new() };
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             // Reads to the end, so that the server can always write.
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        while server.telnet_port.is_empty() || server.page.is_empty() {
+        while server.tcp_port.is_empty() || server.page.is_empty() {
             let line = lines.recv_timeout(LIMIT).expect("two lines with addresses");
             if !line.contains("listening") {
                 continue;
@@ -48,7 +50,7 @@ impl Server {
             if let Some(page) = words.clone().find(|word| word.starts_with("http://")) {
                 server.page = page.to_owned();
             } else if let Some(port) = words.find_map(|word| word.strip_prefix("127.0.0.1:")) {
-                server.telnet_port = port.to_owned();
+                server.tcp_port = port.to_owned();
             }
         }
         server
@@ -94,16 +96,16 @@ fn is_installed(folder: &Path) -> bool {
     missing.is_empty()
 }
 
-#[test]
-fn the_page_chats_with_telnet_clients() {
+/// Runs a script of checks against a server.
+fn run(script: &str, args: &[&str]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     if !is_installed(&folder) {
         return;
     }
-    let server = Server::start();
+    let server = Server::start(args);
     let script = Command::new("node")
-        .arg(folder.join("chat.js"))
-        .args([&server.page, &server.telnet_port])
+        .arg(folder.join(script))
+        .args([&server.page, &server.tcp_port])
         .stdin(Stdio::null())
         .output()
         .expect("node is there");
@@ -111,6 +113,16 @@ fn the_page_chats_with_telnet_clients() {
     assert!(script.status.success(), "{report}{}", String::from_utf8_lossy(&script.stderr));
     assert!(report.lines().any(|line| line.starts_with("ok ")), "it has checked something: {report}");
     assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn the_page_chats_with_telnet_clients() {
+    run("chat.js", &["chat", "--http", "0"]);
+}
+
+#[test]
+fn the_live_page_pauses_and_steps_a_server() {
+    run("inspect.js", &["echo", "--inspect", "0"]);
 }
 
 /// The example `chat`, with a folder for `CLIENT_DIST`. Returns its process and its port.
@@ -126,7 +138,7 @@ fn start_example(client_dist: Option<&Path>) -> (Server, String) {
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
     let port = line.trim_end().strip_prefix("listening on 127.0.0.1:").expect("it listens").to_owned();
-    (Server { child, telnet_port: String::new(), page: String::new() }, port)
+    (Server { child, tcp_port: String::new(), page: String::new() }, port)
 }
 
 #[test]

@@ -277,7 +277,13 @@ impl Observer {
             let from_ns = now.saturating_sub(last).as_nanos() as u64;
             let records = trace.since(trace.next_number().saturating_sub(TRACE_RECORDS));
             for (number, record) in records.skip_while(|(_, record)| record.start_ns < from_ns) {
-                chrome.record(number, record, &mut out);
+                let mut record = *record;
+                let takes_time = record.kind.is_callback() || matches!(record.kind, Kind::Phase | Kind::Wait);
+                if takes_time && record.duration_ns() == 0 {
+                    // The loop stands inside of it: it has lasted until now.
+                    record.set_duration_ns((now.as_nanos() as u64).saturating_sub(record.start_ns).max(1));
+                }
+                chrome.record(number, &record, &mut out);
             }
         }
         chrome.end(&mut out);

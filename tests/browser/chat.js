@@ -10,13 +10,11 @@
 // Chromium maps the server's address to the proxy, so Host and Origin are those of BASE_URL.
 
 const assert = require('node:assert/strict');
-const fs = require('node:fs');
-const path = require('node:path');
 const { chromium } = require('playwright-core');
 const harness = require('./harness');
 const { simulateSockets } = require('./simulated_socket');
 
-const { LIMIT_MS, Proxy, Telnet, sleep, until } = harness;
+const { LIMIT_MS, Proxy, Telnet, contrasts, sleep, until, which } = harness;
 const [baseUrl, telnetPort] = process.argv.slice(2);
 /** Text that a page with mistakes would run, or show otherwise. */
 const NASTY = '<script>document.title = "run"</script><img src=x onerror=alert(1)> & ñandú 你好 🎈';
@@ -24,14 +22,6 @@ const NASTY = '<script>document.title = "run"</script><img src=x onerror=alert(1
 // Both exist before the first check.
 let browser;
 let proxy;
-
-/** The path of a program, as a shell finds it. */
-function which(program) {
-  const folders = process.env.PATH.split(path.delimiter);
-  const found = folders.map((folder) => path.join(folder, program)).find((file) => fs.existsSync(file));
-  if (found === undefined) throw new Error(`${program} is not in PATH`);
-  return found;
-}
 
 /** The page in a browser window, and what a check needs of it. */
 class Tab {
@@ -114,33 +104,6 @@ class Tab {
   settle() {
     return this.page.evaluate(() => new Promise((resolve) => setTimeout(() => requestAnimationFrame(resolve), 250)));
   }
-}
-
-/** The contrast of each text with its background (WCAG 2, "contrast ratio"): [what, ratio]. Runs in the page. */
-function contrasts() {
-  const channels = (colour) => colour.match(/[\d.]+/g).map(Number);
-  const luminance = (colour) => {
-    const [red, green, blue] = channels(colour).map((value) => {
-      const part = value / 255;
-      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  };
-  const background = (element) => {
-    for (; element !== null; element = element.parentElement) {
-      const colour = getComputedStyle(element).backgroundColor;
-      if (channels(colour)[3] !== 0) return colour;
-    }
-    return 'rgb(255, 255, 255)';
-  };
-  const elements = document.querySelectorAll('h1, h2, [role=status], [role=log] *, li, textarea, button');
-  const ratio = (element, part) => {
-    const colours = [getComputedStyle(element, part).color, background(element)];
-    const [lighter, darker] = colours.map(luminance).sort((a, b) => b - a);
-    return [element.outerHTML + (part ?? ''), (lighter + 0.05) / (darker + 0.05)];
-  };
-  const visible = [...elements].filter((element) => element.checkVisibility());
-  return [...visible.map((element) => ratio(element)), ratio(document.querySelector('textarea'), '::placeholder')];
 }
 
 /** Runs one check. Then all tabs and telnet clients are closed, and the proxy works. */
@@ -322,7 +285,7 @@ async function looks() {
         await page.evaluate(enterState);
         if (state === 'lost') await tab.send('unsent');
         await tab.settle();
-        for (const [what, ratio] of await page.evaluate(contrasts)) {
+        for (const [what, ratio] of await page.evaluate(contrasts, 'h1, h2, [role=status], [role=log] *, li, textarea, button')) {
           assert.ok(ratio >= 4.5, `${colorScheme}, ${state}: ${ratio} for ${what}`);
         }
       }

@@ -1,7 +1,9 @@
 'use strict';
 // The helpers of the browser tests: checks that print one line each, a telnet client, and a TCP proxy that can cut.
 
+const fs = require('node:fs');
 const net = require('node:net');
+const path = require('node:path');
 
 /** How long a check waits for something that must come. Only a failing check waits this long. */
 const LIMIT_MS = 60_000;
@@ -15,6 +17,14 @@ async function until(what, look) {
     if (Date.now() > end) throw new Error(`waited in vain for: ${what}`);
     await sleep(15);
   }
+}
+
+/** The path of a program, as a shell finds it. */
+function which(program) {
+  const folders = process.env.PATH.split(path.delimiter);
+  const found = folders.map((folder) => path.join(folder, program)).find((file) => fs.existsSync(file));
+  if (found === undefined) throw new Error(`${program} is not in PATH`);
+  return found;
 }
 
 let failed = 0;
@@ -114,4 +124,32 @@ class Proxy {
   }
 }
 
-module.exports = { LIMIT_MS, Proxy, Telnet, check, failures, sleep, until };
+/** The contrast of each text with its background (WCAG 2, "contrast ratio"): [what, ratio]. Runs in the page. */
+function contrasts(selector) {
+  const channels = (colour) => colour.match(/[\d.]+/g).map(Number);
+  const luminance = (colour) => {
+    const [red, green, blue] = channels(colour).map((value) => {
+      const part = value / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const background = (element) => {
+    for (; element !== null; element = element.parentElement) {
+      const colour = getComputedStyle(element).backgroundColor;
+      if (channels(colour)[3] !== 0) return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const elements = document.querySelectorAll(selector);
+  const ratio = (element, part) => {
+    const colours = [getComputedStyle(element, part).color, background(element)];
+    const [lighter, darker] = colours.map(luminance).sort((a, b) => b - a);
+    return [element.outerHTML + (part ?? ''), (lighter + 0.05) / (darker + 0.05)];
+  };
+  const visible = [...elements].filter((element) => element.checkVisibility());
+  const boxes = visible.filter((element) => element.matches('textarea, input'));
+  return [...visible.map((element) => ratio(element)), ...boxes.map((box) => ratio(box, '::placeholder'))];
+}
+
+module.exports = { LIMIT_MS, Proxy, Telnet, check, contrasts, failures, sleep, until, which };

@@ -301,12 +301,7 @@ fn serve_engine(
 }
 
 /// Starts a server of Socket.IO. `act` is called in every event.
-fn serve_sockets(
-    world: &mut World,
-    diary: &Diary,
-    options: socket_io::Options,
-    act: OnSocket,
-) -> (Server, ServerId) {
+fn serve_sockets(world: &mut World, diary: &Diary, options: socket_io::Options, act: OnSocket) -> (Server, ServerId) {
     let (http_options, server_options) =
         (engine_io::http_options(&options.engine), engine_io::server_options(&options.engine));
     let io = world.enter(|lp| Server::new(lp, options));

@@ -28,7 +28,9 @@ fn gate_points() -> Vec<Next> {
     crate::run(|lp| {
         lp.set_gate(gate)?;
         lp.set_immediate(|lp| lp.next_tick(|_| {}));
-        lp.set_immediate(|lp| drop(lp.set_immediate(|_| {})));
+        lp.set_immediate(|lp| {
+            lp.set_immediate(|_| {});
+        });
         Ok(())
     })
     .expect("it runs");

@@ -311,7 +311,7 @@ function drawTimeline(events) {
     return;
   }
   events.sort((a, b) => a.args.n - b.args.n);
-  const [left, height] = [10, 84];
+  const left = 10;
   const places = new Map();
   const open = [];
   const borders = [];
@@ -345,23 +345,28 @@ function drawTimeline(events) {
   }
   close(Infinity);
 
+  // A lane is as high as its boxes are nested.
+  const levels = LANES.map((_, lane) => Math.max(0, ...[...places.values()].filter((place) => place.lane === lane).map((place) => Math.min(place.depth, 2))));
+  const tops = [0];
+  for (const level of levels) tops.push(tops.at(-1) + 38 + 25 * level);
+  const bottom = tops.at(-1);
   const total = Math.max(...[...places.values()].map((place) => place.x + place.width)) + 20;
-  const svg = draw('svg', { width: total, height: LANES.length * height + 24, role: 'group' });
+  const svg = draw('svg', { width: total, height: bottom + 24, role: 'group' });
   const defs = draw('defs');
   const head = draw('marker', { id: 'arrow-head', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' });
   head.append(draw('path', { d: 'M 0 0 L 8 4 L 0 8 z' }));
   defs.append(head);
   svg.append(defs);
   LANES.forEach((lane, index) => {
-    svg.append(draw('line', { x1: 0, x2: total, y1: (index + 1) * height, y2: (index + 1) * height, class: 'lane' }));
+    svg.append(draw('line', { x1: 0, x2: total, y1: tops[index + 1], y2: tops[index + 1], class: 'lane' }));
   });
-  const names = draw('svg', { width: 88, height: LANES.length * height + 24, 'aria-hidden': 'true' });
-  LANES.forEach((lane, index) => names.append(draw('text', { x: 8, y: index * height + 23 }, lane)));
+  const names = draw('svg', { width: 88, height: bottom + 24, 'aria-hidden': 'true' });
+  LANES.forEach((lane, index) => names.append(draw('text', { x: 8, y: tops[index] + 24 }, lane)));
   for (const [border, turn] of borders) {
-    svg.append(draw('line', { x1: border, x2: border, y1: 0, y2: LANES.length * height, class: 'border' }));
-    svg.append(draw('text', { x: border + 3, y: LANES.length * height + 17, class: 'soft' }, `${t('turnOf')} ${turn}`));
+    svg.append(draw('line', { x1: border, x2: border, y1: 0, y2: bottom, class: 'border' }));
+    svg.append(draw('text', { x: border + 3, y: bottom + 17, class: 'soft' }, `${t('turnOf')} ${turn}`));
   }
-  const top = (place) => place.lane * height + 6 + Math.min(place.depth, 2) * 25;
+  const top = (place) => tops[place.lane] + 7 + Math.min(place.depth, 2) * 25;
   const arrows = [];
   for (const place of places.values()) {
     const cause = places.get(place.event.args.cause);

@@ -74,7 +74,6 @@ impl ClientHandler for Sessions {
             CloseReason::TransportError => DisconnectReason::TransportError,
             CloseReason::ParseError => DisconnectReason::ParseError,
             CloseReason::PingTimeout => DisconnectReason::PingTimeout,
-            CloseReason::ParseError => DisconnectReason::ParseError,
             CloseReason::ForcedClose => DisconnectReason::ForcedClose,
             CloseReason::TransportClose | CloseReason::ServerShuttingDown => DisconnectReason::TransportClose,
         };

@@ -1,0 +1,317 @@
+'use strict';
+// The live page in a real browser.
+//
+//   node inspect.js URL ECHO_PORT [FOLDER]
+//
+// `bucle serve echo --inspect` must be listening on both; the URL has the token. Prints a line for every check, and
+// exits with 1 if one failed. With a folder it makes screenshots of the screens there instead.
+
+const assert = require('node:assert/strict');
+const net = require('node:net');
+const path = require('node:path');
+const { chromium } = require('playwright-core');
+const harness = require('./harness');
+
+const { LIMIT_MS, contrasts, sleep, until, which } = harness;
+const [url, echoPort, folder] = process.argv.slice(2);
+const origin = new URL(url).origin;
+const token = new URL(url).searchParams.get('t');
+
+let browser;
+
+/** Sends a command as a script does. */
+async function control(command) {
+  const headers = { authorization: `Bearer ${token}` };
+  const answer = await fetch(`${origin}/control`, { method: 'POST', headers, body: JSON.stringify(command) });
+  return { status: answer.status, text: await answer.text() };
+}
+
+/** A client of the echo server that keeps what it has received. */
+class Peer {
+  static peers = [];
+
+  static async connect() {
+    const peer = new Peer();
+    Peer.peers.push(peer);
+    peer.text = '';
+    peer.socket = net.connect(Number(echoPort), '127.0.0.1');
+    peer.socket.on('error', () => {}).setEncoding('utf8').on('data', (text) => peer.text += text);
+    await new Promise((resolve) => peer.socket.on('connect', resolve));
+    return peer;
+  }
+
+  async ask(text) {
+    this.text = '';
+    this.socket.write(text);
+    await until(`the echo of ${text}`, () => this.text === text);
+  }
+
+  static endAll() {
+    Peer.peers.splice(0).forEach((peer) => peer.socket.destroy());
+  }
+}
+
+/** The page in a browser window. */
+class Tab {
+  static async open(options = {}) {
+    const tab = new Tab();
+    tab.problems = [];
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...options });
+    const page = tab.page = await context.newPage();
+    page.setDefaultTimeout(LIMIT_MS);
+    page.on('console', (message) => tab.problems.push(message.text()));
+    page.on('pageerror', (error) => tab.problems.push(String(error)));
+    page.on('request', (request) => {
+      if (new URL(request.url()).origin !== origin) tab.problems.push(`a request to ${request.url()}`);
+    });
+    page.on('response', (response) => {
+      if (response.status() >= 400) tab.problems.push(`${response.status()} ${response.url()}`);
+    });
+    await page.goto(url);
+    await tab.isIn('running');
+    return tab;
+  }
+
+  isIn(state) {
+    return until(`the state ${state}`, async () => await this.page.locator('#state').textContent() === state);
+  }
+
+  next() {
+    return this.page.locator('#next-what').textContent();
+  }
+
+  isNext(pattern) {
+    return until(`${pattern} to come next`, async () => pattern.test(await this.next()));
+  }
+
+  press(key) {
+    return this.page.keyboard.press(key);
+  }
+
+  /** Opens a screen. */
+  choose(name) {
+    return this.page.getByRole('tab', { name, exact: true }).click();
+  }
+}
+
+function check(name, body) {
+  return harness.check(name, body, async () => {
+    await control({ do: 'resume' });
+    Peer.endAll();
+    const tabs = browser.contexts().flatMap((context) => context.pages());
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    assert.ok(tabs.length <= 4);
+  });
+}
+
+async function checks() {
+  await check('the URL leads to a page without the token in it, and nothing is wrong there', async () => {
+    const tab = await Tab.open();
+    assert.equal(tab.page.url(), `${origin}/`);
+    const peer = await Peer.connect();
+    await peer.ask('hola');
+    for (const name of ['Connections', 'Timeline', 'Loop']) await tab.choose(name);
+    await sleep(300);
+    assert.deepEqual(tab.problems, []);
+  });
+
+  await check('with the keyboard alone the loop is paused, stepped and resumed', async () => {
+    const tab = await Tab.open();
+    const peer = await Peer.connect();
+    await peer.ask('before');
+    await tab.press('Space');
+    await tab.isIn('paused');
+    await tab.isNext(/waits until something happens/);
+    peer.text = '';
+    peer.socket.write('held');
+    // Two waits at most: one that a step had begun, and the one that the bytes end.
+    await tab.press('n');
+    await tab.isNext(/^on_data of #\d+, 4 bytes$/);
+    assert.match(await tab.page.locator('#next-why').textContent(), /^because of ready #\d+/);
+    assert.equal(peer.text, '', 'nothing is answered');
+    await tab.press('n');
+    await tab.isNext(/waits/);
+    await until('the echo', () => peer.text === 'held');
+    for (const key of ['p', 't']) {
+      peer.socket.write('more');
+      await tab.press(key);
+      await tab.isIn('paused');
+    }
+    await tab.press('Space');
+    await tab.isIn('running');
+    await peer.ask('after');
+    assert.deepEqual(tab.problems, []);
+  });
+
+  await check('screens are chosen with arrow keys, and every control has a name', async () => {
+    const tab = await Tab.open();
+    await tab.page.getByRole('tab', { name: 'Loop', exact: true }).focus();
+    for (const name of ['Connections', 'Timeline', 'Loop']) {
+      await tab.press('ArrowRight');
+      await tab.page.getByRole('tab', { name, exact: true, selected: true }).waitFor();
+      await tab.page.getByRole('tabpanel', { name, exact: true }).waitFor();
+    }
+    const nameless = await tab.page.evaluate(() => {
+      const named = (element) => element.labels?.length > 0 || element.textContent.trim() || element.getAttribute('aria-label');
+      return [...document.querySelectorAll('button, select, input, [role]')]
+        .filter((element) => !named(element) && !element.getAttribute('aria-labelledby') && element.getAttribute('role') !== 'status' && element.getAttribute('role') !== 'alert')
+        .map((element) => element.outerHTML);
+    });
+    assert.deepEqual(nameless, []);
+    await tab.page.getByRole('button', { name: /Pause/ }).waitFor();
+    await tab.page.getByRole('img', { name: /One turn of the loop/ }).waitFor();
+  });
+
+  await check('a screen reader hears the state and what comes next', async () => {
+    const tab = await Tab.open();
+    const status = tab.page.getByRole('status');
+    assert.equal(await status.textContent(), 'running');
+    await control({ do: 'pause' });
+    await until('the pause in the status', async () => /^paused: the loop waits/.test(await status.textContent()));
+  });
+
+  await check('connections are listed, filtered, and each tells its life', async () => {
+    const tab = await Tab.open();
+    const peer = await Peer.connect();
+    await peer.ask('hola');
+    await tab.choose('Connections');
+    const row = tab.page.locator('#rows tbody tr');
+    await until('one row', async () => await row.count() === 1);
+    assert.match(await row.textContent(), new RegExp(`127\\.0\\.0\\.1:${peer.socket.localPort}open44`));
+    await tab.page.getByRole('searchbox', { name: 'Filter' }).fill('no such peer');
+    await until('no row', async () => await row.count() === 0);
+    await tab.page.getByRole('searchbox', { name: 'Filter' }).fill(String(peer.socket.localPort));
+    await until('the row again', async () => await row.count() === 1);
+    await row.getByRole('button').press('Enter');
+    await until('its life', async () => {
+      const life = await tab.page.locator('#life-line').textContent();
+      return /on_connection.*on_data.*4 bytes.*write.*sent/.test(life);
+    });
+    assert.deepEqual(tab.problems, []);
+  });
+
+  await check('the timeline shows boxes that say why they ran', async () => {
+    const tab = await Tab.open();
+    const peer = await Peer.connect();
+    await peer.ask('hola');
+    await control({ do: 'pause' });
+    await tab.isIn('paused');
+    await tab.choose('Timeline');
+    const box = tab.page.locator('#lanes').getByRole('button', { name: /^on_data #\d+ 4 bytes$/ }).last();
+    await box.focus();
+    await tab.press('Enter');
+    await until('the reason', async () => {
+      const about = await tab.page.locator('#about-text').textContent();
+      return /^on_data #\d+ 4 bytes\. It took .*phase poll\. It ran because of ready #\d+/.test(about);
+    });
+    assert.deepEqual(tab.problems, []);
+  });
+
+  await check('the page speaks Spanish', async () => {
+    const tab = new Tab();
+    const context = await browser.newContext({ locale: 'es-CL' });
+    tab.page = await context.newPage();
+    await tab.page.goto(url);
+    await tab.isIn('corriendo');
+    await tab.page.getByRole('button', { name: /Pausar/ }).waitFor();
+    assert.equal(await tab.page.evaluate(() => document.documentElement.lang), 'es');
+    await tab.page.getByLabel('Idioma').selectOption('en');
+    await tab.isIn('running');
+    await tab.page.getByLabel('Language').selectOption('es');
+    await tab.isIn('corriendo');
+    // Words of both languages are the same only where they are names.
+    const same = await tab.page.evaluate(async () => {
+      const { words } = await import('/words.js');
+      const differ = Object.keys(words.en).filter((key) => !(key in words.es)).concat(Object.keys(words.es).filter((key) => !(key in words.en)));
+      return differ;
+    });
+    assert.deepEqual(same, []);
+  });
+
+  for (const colorScheme of ['light', 'dark']) {
+    await check(`texts have contrast on a ${colorScheme} page`, async () => {
+      const tab = await Tab.open({ colorScheme });
+      await (await Peer.connect()).ask('hola');
+      for (const state of ['running', 'paused']) {
+        for (const name of ['Loop', 'Connections', 'Timeline']) {
+          await tab.choose(name);
+          for (const [what, ratio] of await tab.page.evaluate(contrasts, 'h1, h2, p, th, td, dt, dd, li, button:enabled, select, input, figcaption, #state')) {
+            assert.ok(ratio >= 4.5, `${ratio.toFixed(2)} for ${what} (${state})`);
+          }
+        }
+        await control({ do: 'pause' });
+        await tab.isIn('paused');
+        if (state === 'paused') break;
+      }
+    });
+  }
+
+  await check('on a phone nothing is wider than the screen', async () => {
+    const tab = await Tab.open({ viewport: { width: 360, height: 740 } });
+    await (await Peer.connect()).ask('hola');
+    for (const name of ['Connections', 'Timeline', 'Loop']) {
+      await tab.choose(name);
+      const wide = await tab.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.ok(wide <= 0, `${name} is ${wide} pixels too wide`);
+    }
+  });
+
+  await check('a command that makes no sense is answered with a sentence', async () => {
+    const tab = await Tab.open();
+    await tab.page.evaluate(() => document.querySelector('#step').disabled = false);
+    assert.equal((await control({ do: 'step', unit: 'turn' })).status, 409);
+    await tab.press('n');
+    await tab.page.getByRole('alert').filter({ hasText: 'the loop runs: pause it first' }).waitFor();
+  });
+}
+
+/** The four screens, in both colours, for the README and for a look. */
+async function screenshots() {
+  for (const [name, colorScheme, locale] of [['light', 'light', 'en-US'], ['dark', 'dark', 'es-CL']]) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme, locale });
+    const page = await context.newPage();
+    await page.goto(url);
+    const peers = await Promise.all(Array.from({ length: 12 }, () => Peer.connect()));
+    const traffic = setInterval(() => peers.forEach((peer) => peer.socket.write('hola\n'.repeat(1 + Math.random() * 3))), 7);
+    await sleep(2500);
+    await page.screenshot({ path: path.join(folder, `loop-running-${name}.png`) });
+    await page.locator('#tab-connections').click();
+    await sleep(300);
+    await page.screenshot({ path: path.join(folder, `connections-${name}.png`) });
+    await control({ do: 'pause' });
+    for (let step = 0; step < 5; step += 1) await control({ do: 'step', unit: 'callback' });
+    await page.locator('#tab-loop').click();
+    await sleep(300);
+    await page.screenshot({ path: path.join(folder, `loop-paused-${name}.png`) });
+    await page.locator('#tab-timeline').click();
+    await page.locator('#lanes g.box').last().waitFor();
+    await page.locator('#lanes g.box:not(.point):not(.waits)').last().press('Enter');
+    await page.screenshot({ path: path.join(folder, `timeline-${name}.png`) });
+    clearInterval(traffic);
+    await control({ do: 'resume' });
+    Peer.endAll();
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.locator('#tab-loop').click();
+    await sleep(300);
+    await page.screenshot({ path: path.join(folder, `phone-${name}.png`), fullPage: true });
+    await context.close();
+  }
+}
+
+async function main() {
+  setTimeout(() => {
+    console.log('not ok the script takes too long');
+    process.exit(1);
+  }, 10 * LIMIT_MS).unref();
+  browser = await chromium.launch({ executablePath: which('chromium'), args: ['--headless=new', '--no-sandbox'], timeout: LIMIT_MS });
+  console.log(`# Chromium ${browser.version()}`);
+  if (folder === undefined) await checks();
+  else await screenshots();
+  await browser.close();
+  process.exit(harness.failures() === 0 ? 0 : 1);
+}
+
+main().catch((error) => {
+  console.log(`not ok the script itself\n  ${error.stack}`);
+  process.exit(1);
+});
