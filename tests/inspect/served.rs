@@ -22,30 +22,31 @@ struct Served {
 
 impl Served {
     fn start(args: &[&str]) -> Served {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bucle"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
+        command
             .arg("serve")
             .args(args)
             .args(["--port", "0", "--inspect", "0"])
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
+            .stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let mut address = None;
-        loop {
+        let url = loop {
             let line = lines.recv_timeout(LIMIT).expect("a line with an address");
             if let Some(url) = line.strip_prefix("inspector listening on ") {
-                let address = address.expect("the server's line comes first");
-                return Served { child, address, page: Page::of_url(url) };
+                break url.to_owned();
             }
             address = address.or_else(|| line.rsplit_once(' ')?.1.parse().ok());
-        }
+        };
+        let address = address.expect("the server's line comes first");
+        Served { child, address, page: Page::of_url(&url) }
     }
 
     fn signal(&self, name: &str) {
