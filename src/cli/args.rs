@@ -85,6 +85,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
                 raw: matches.get_flag("raw"),
                 hex: matches.get_flag("hex"),
                 linger: matches.get_one("linger").copied(),
+                reconnect: matches.get_flag("reconnect"),
                 events: EventOptions {
                     event: matches.get_one::<String>("event").cloned(),
                     ack: matches.get_flag("ack"),
@@ -277,6 +278,12 @@ fn connect_command() -> clap::Command {
                 .long("hex")
                 .action(ArgAction::SetTrue)
                 .help("WebSocket: write binary messages in hexadecimal; without it they end the connection. Socket.IO: write binary values so"),
+        )
+        .arg(
+            Arg::new("reconnect")
+                .long("reconnect")
+                .action(ArgAction::SetTrue)
+                .help("WebSocket, Socket.IO: open a lost connection again, after 1 s, doubled up to 10 s"),
         )
         .arg(
             Arg::new("event")

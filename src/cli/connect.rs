@@ -66,6 +66,8 @@ pub(crate) struct Connect {
     pub(crate) hex: bool,
     /// Only for WebSocket.
     pub(crate) linger: Option<Duration>,
+    /// Only for WebSocket.
+    pub(crate) reconnect: bool,
     /// Only for Socket.IO.
     pub(crate) events: EventOptions,
 }
@@ -117,7 +119,8 @@ fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
         let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         bad_target(target, &why, &meant)
     })?;
-    let only_websocket = [("--hex", options.hex), ("--linger", options.linger.is_some())];
+    let only_websocket =
+        [("--hex", options.hex), ("--linger", options.linger.is_some()), ("--reconnect", options.reconnect)];
     if let Some((option, _)) = only_websocket.into_iter().find(|(_, is_given)| *is_given) {
         let why = format!("{option} is for WebSocket only, and '{}' is plain TCP", target.escape_debug());
         return Err(Stop::Usage { why, advice: "bucle connect ws://127.0.0.1:8081/".to_owned() });
@@ -142,7 +145,11 @@ fn connect_socket_io(options: &Connect) -> Result<u8, Stop> {
     let target = &options.target;
     let place = socket_io::parse_url(target).map_err(|why| bad_target(target, &why, "sio://127.0.0.1:8081/"))?;
     let events = Events::new(place, options.events.clone(), options.hex);
-    let messages = Messages::of_events(target, events, linger_of(options));
+    run_messages(Messages::of_events(target, events, linger_of(options)), options)
+}
+
+fn run_messages(messages: Messages, options: &Connect) -> Result<u8, Stop> {
+    let messages = if options.reconnect { messages.reconnecting() } else { messages };
     run_session(Session::<WebSocket>::new(messages, options.raw), websocket::open)
 }
 
@@ -154,7 +161,7 @@ fn linger_of(options: &Connect) -> Duration {
 fn connect_websocket(options: &Connect) -> Result<u8, Stop> {
     let messages = Messages::new(&options.target, options.hex, linger_of(options))
         .map_err(|why| bad_target(&options.target, &why.to_string(), &meant_url(&options.target, why)))?;
-    run_session(Session::<WebSocket>::new(messages, options.raw), websocket::open)
+    run_messages(messages, options)
 }
 
 /// The URL to try instead of one that cannot be connected to.

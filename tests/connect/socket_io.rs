@@ -209,3 +209,52 @@ fn a_user_can_type_a_wrong_line_again() {
     user.types("exit\r");
     user.see("status 0");
 }
+
+#[test]
+fn a_lost_connection_is_opened_again_and_input_goes_on() {
+    let (listener, target) = server();
+    let mut command = Command::new(BUCLE);
+    command.args(["connect", "--reconnect", &format!("sio://127.0.0.1{target}")]).stdin(Stdio::piped());
+    let mut client = Client::start(&mut command);
+    let mut stdin = client.stdin();
+    let open = || {
+        let mut peer = Peer::open_at(accept(&listener), "/socket.io/?EIO=4&transport=websocket");
+        peer.send(TEXT, r#"0{"sid":"a"}"#);
+        peer.takes_text("40");
+        peer.send(TEXT, r#"40{"sid":"b"}"#);
+        peer
+    };
+    let mut peer = open();
+    stdin.write_all(b"one 1 ?\n").expect("it reads");
+    peer.takes_text(r#"420["one",1]"#);
+    // Without a close frame.
+    drop(peer);
+    stdin.write_all(b"two\n").expect("it reads");
+    // An attempt that fails is not the last one.
+    drop(accept(&listener));
+    let mut peer = open();
+    // The acknowledgement of the first connection is not asked for any longer.
+    peer.send(TEXT, "430[1]");
+    peer.send(TEXT, r#"42["news",7]"#);
+    peer.takes_text(r#"42["two"]"#);
+    drop(stdin);
+    peer.takes_text("41");
+    peer.takes_close(1000);
+    peer.close(1000, "");
+    drop(peer);
+    let exit = client.end();
+    assert_eq!((exit.status, &*exit.stdout), (Some(0), "news 7\n"), "{}", exit.stderr);
+    for part in ["connecting again in 1 s\n", "connecting again in 2 s\n", "connected to sio://"] {
+        assert!(exit.stderr.contains(part), "{part}: {}", exit.stderr);
+    }
+}
+
+#[test]
+fn a_server_that_disconnects_a_client_is_not_connected_to_again() {
+    let url = format!("sio://127.0.0.1:{}", serve());
+    connect(&url, &["--reconnect"], "bye\n").is(0, "", "");
+    // The first connection must be made.
+    let (listener, target) = server();
+    drop(listener);
+    connect(&format!("sio://127.0.0.1{target}"), &["--reconnect"], "").complains(3, &["no server is listening there"]);
+}

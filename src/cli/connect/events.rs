@@ -57,14 +57,22 @@ pub(super) enum Step {
     Refused(String),
     /// A line is shown.
     Show(String),
-    /// The server has disconnected this client, or ends the session.
+    /// The server has disconnected this client from the namespace.
     Ended,
+    /// The server ends the session.
+    Closed,
 }
 
 impl Events {
     pub(super) fn new(place: Place, options: EventOptions, shows_hex: bool) -> Events {
         let reconstructor = Reconstructor::default();
         Events { place, options, shows_hex, unanswered: BTreeMap::new(), next_id: 0, reconstructor }
+    }
+
+    /// A new connection is opened. Acknowledgements of events of the last one do not come any longer.
+    pub(super) fn reset(&mut self) {
+        self.unanswered.clear();
+        self.reconstructor = Reconstructor::default();
     }
 
     /// The message for a line. `None` for a line without an event. The error is half a sentence about what is wrong.
@@ -127,7 +135,7 @@ impl Events {
                         Step::Send(socket_io::connect(&self.place.namespace, self.options.auth.as_deref()))
                     }
                     Message::Ping => Step::Send(PONG.to_owned()),
-                    Message::Closed => Step::Ended,
+                    Message::Closed => Step::Closed,
                     _ => Step::Nothing,
                 });
             }
@@ -378,7 +386,7 @@ mod tests {
             ("6", Step::Nothing),
             (r#"44/a,{"message":"no"}"#, Step::Refused("no".to_owned())),
             ("41/a,", Step::Ended),
-            ("1", Step::Ended),
+            ("1", Step::Closed),
         ];
         for (message, want) in table {
             assert_eq!(events.receive_text(message), Ok(want), "{message}");

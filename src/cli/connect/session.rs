@@ -173,16 +173,16 @@ impl<C: Connection> Session<C> {
     pub(super) fn connected(&mut self, lp: &mut Loop, connection: C, name: &dyn fmt::Display) {
         self.is_connected = true;
         self.display.inform(&format!("connected to {name}; exit or Ctrl-D ends it"));
-        if let Err(error) = self.display.start_prompt().and_then(|()| self.open_stdin(lp, connection)) {
+        if let Err(error) = self.display.start_prompt().and_then(|()| self.open_stdin(lp)) {
             self.display.fail(&format!("cannot read standard input: {error}"));
             connection.destroy(lp);
         }
     }
 
-    fn open_stdin(&mut self, lp: &mut Loop, connection: C) -> Result<()> {
+    fn open_stdin(&mut self, lp: &mut Loop) -> Result<()> {
         let Some(handle) = self.handle else { return Ok(()) };
         let stdin = process::stdin(lp, move |lp, stdin, input| {
-            handle.with(lp, |session, lp| session.on_input(lp, connection, stdin, input));
+            handle.with(lp, |session, lp| session.on_input(lp, stdin, input));
         })?;
         self.stdin = Some(stdin);
         Ok(())
@@ -194,7 +194,16 @@ impl<C: Connection> Session<C> {
         }
     }
 
-    fn on_input(&mut self, lp: &mut Loop, connection: C, stdin: Stdin, input: Input<'_>) {
+    /// Stops reading standard input, until it is resumed.
+    pub(super) fn pause_stdin(&self, lp: &mut Loop) {
+        if let Some(stdin) = self.stdin {
+            stdin.pause(lp);
+        }
+    }
+
+    fn on_input(&mut self, lp: &mut Loop, stdin: Stdin, input: Input<'_>) {
+        // Without a connection nothing is read.
+        let Some(connection) = self.connection else { return stdin.pause(lp) };
         match input {
             Input::Data(chunk) => {
                 let takes_more = if self.display.has_prompt() {

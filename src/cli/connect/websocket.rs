@@ -11,6 +11,10 @@
 //! * **A binary message** ends the connection with 1003, unless `--hex` shows it.
 //! * **The close code** decides the exit code: 1000, 1001 (the server shuts down) and none at all are success.
 //!
+//! With `--reconnect` a connection that was made and is lost is opened again, after a wait that doubles with each attempt.
+//! Meanwhile no input is read. A close with 1000 is the end all the same. Lines that were sent shortly before the loss may
+//! be lost.
+//!
 //! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs`. The connection counts as
 //! made when the namespace is joined. What is sent and shown as a line, and all of the above, is the same. A line that is
 //! no event ends the input, unless it was typed.
@@ -41,6 +45,11 @@ const MAX_MESSAGE: usize = 64 << 20;
 
 /// How often the client looks, after the end of the input, whether the answers are complete.
 const CHECK: Duration = Duration::from_millis(50);
+
+/// The first wait before a lost connection is opened again. It doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// How much of the first line of a refusal is shown.
 const MAX_EXCERPT: usize = 200;
@@ -76,6 +85,16 @@ pub(super) struct Messages {
     has_lost_input: bool,
     /// The failure that ended the connection is reported.
     is_reported: bool,
+    /// `--reconnect`: how long to wait before the next attempt.
+    wait: Option<Duration>,
+    /// Why the connection is lost, if it will be opened again.
+    loss: Option<String>,
+    /// Input that came while the connection was closing, for the next one.
+    kept: Vec<u8>,
+    /// Socket.IO: the namespace is joined on this connection.
+    is_joined: bool,
+    /// Socket.IO: the server has disconnected this client.
+    is_sent_away: bool,
 }
 
 impl Messages {
@@ -108,7 +127,17 @@ impl Messages {
             waits_for_drain: false,
             has_lost_input: false,
             is_reported: false,
+            wait: None,
+            loss: None,
+            kept: Vec::new(),
+            is_joined: false,
+            is_sent_away: false,
         }
+    }
+
+    /// A lost connection is opened again.
+    pub(super) fn reconnecting(self) -> Messages {
+        Messages { wait: Some(FIRST_WAIT), ..self }
     }
 
     /// Commands to try when the server has answered with this status.
@@ -208,6 +237,10 @@ impl Connection for WebSocket {
     }
 
     fn send_line(self, lp: &mut Loop, messages: &mut Messages, line: &str) -> bool {
+        if messages.wait.is_some() && !self.is_open(lp) {
+            messages.kept.extend([line.as_bytes(), b"\n"].concat());
+            return false;
+        }
         let result = messages.writer.send_message(lp, self, line);
         if let Err(BadLine::NotAnEvent(why)) = &result {
             inform_of_bad_line(why);
@@ -217,7 +250,10 @@ impl Connection for WebSocket {
 
     fn send_chunk(self, lp: &mut Loop, session: &mut Session<Self>, mut chunk: &[u8]) -> bool {
         if !self.is_open(lp) {
-            session.state.has_lost_input = true;
+            match session.state.wait {
+                Some(_) => session.state.kept.extend_from_slice(chunk),
+                None => session.state.has_lost_input = true,
+            }
             return false;
         }
         let mut takes_more = true;
@@ -304,20 +340,62 @@ impl Session<WebSocket> {
     /// Lines can be sent.
     fn ready(&mut self, lp: &mut Loop, ws: WebSocket) {
         self.state.writer.answers = Answers::new(lp.now());
+        if self.is_connected {
+            stderr::write(format!("connected to {} again\n", self.state.url).as_bytes());
+            self.state.wait = Some(FIRST_WAIT);
+            let kept = std::mem::take(&mut self.state.kept);
+            if kept.is_empty() || ws.send_chunk(lp, self, &kept) {
+                self.resume_stdin(lp);
+            }
+            return;
+        }
         let name = self.state.url.clone();
         self.connected(lp, ws, &name);
     }
 
     fn join_timed_out(&mut self, lp: &mut Loop, ws: WebSocket) {
-        if !self.is_connected && ws.is_open(lp) {
-            self.refused("the server did not accept the namespace in time");
-            ws.close(lp, CloseCode::NORMAL, "");
+        if self.connection != Some(ws) || self.state.is_joined || !ws.is_open(lp) {
+            return;
         }
+        let why = "the server did not accept the namespace in time";
+        match self.is_reopened() {
+            true => self.state.loss = Some(why.to_owned()),
+            false => self.refused(why),
+        }
+        ws.close(lp, CloseCode::NORMAL, "");
+    }
+
+    /// Whether a connection that is lost now will be opened again.
+    fn is_reopened(&self) -> bool {
+        let is_going_on = self.is_connected && !self.has_ended && !self.display.has_failed();
+        self.state.wait.is_some() && is_going_on && !self.state.is_reported && !self.state.is_sent_away
+    }
+
+    /// Opens the lost connection again after a wait.
+    fn connect_again(&mut self, lp: &mut Loop, why: &str) {
+        let wait = self.state.wait.unwrap_or(FIRST_WAIT);
+        self.state.wait = Some(LONGEST_WAIT.min(wait * 2));
+        self.state.is_joined = false;
+        if let Some(events) = &mut self.state.writer.events {
+            events.reset();
+        }
+        self.connection = None;
+        self.pause_stdin(lp);
+        let (url, seconds) = (&self.state.url, wait.as_secs());
+        stderr::write(format!("the connection to {url} is lost ({why}); connecting again in {seconds} s\n").as_bytes());
+        let handle = self.handle;
+        lp.set_timeout(wait, move |lp| {
+            let Some(shared) = handle else { return };
+            if let Err(error) = open(lp, shared) {
+                shared.with(lp, |session, lp| session.connect_again(lp, words_for(&error).as_ref()));
+            }
+        });
     }
 
     /// Socket.IO: there is no connection, because the namespace is not joined.
     fn refused(&mut self, why: &str) {
         if !self.state.is_reported {
+            self.display.leave_prompt();
             print_error(&format!("cannot connect to {}: {why}", self.state.url), &[]);
             self.display.exit_code = exit_code::NO_CONNECTION;
             self.state.is_reported = true;
@@ -334,8 +412,11 @@ impl Session<WebSocket> {
         match step {
             Ok(Step::Nothing) => {}
             Ok(Step::Send(message)) => drop(ws.send(lp, &message)),
-            Ok(Step::Joined) if self.is_connected => {}
-            Ok(Step::Joined) => self.ready(lp, ws),
+            Ok(Step::Joined) if self.state.is_joined => {}
+            Ok(Step::Joined) => {
+                self.state.is_joined = true;
+                self.ready(lp, ws);
+            }
             Ok(Step::Refused(message)) => {
                 self.refused(&format!("the server refused the namespace: {}", shown_in_line(message.as_bytes())));
                 ws.close(lp, CloseCode::NORMAL, "");
@@ -344,7 +425,12 @@ impl Session<WebSocket> {
                 self.state.writer.answers.received(lp.now());
                 self.show(lp, ws, &line);
             }
-            Ok(Step::Ended) => {
+            Ok(Step::Closed) if self.is_reopened() => {
+                self.state.loss = Some("the server closed the session".to_owned());
+                ws.close(lp, CloseCode::NORMAL, "");
+            }
+            Ok(Step::Ended | Step::Closed) => {
+                self.state.is_sent_away = true;
                 self.close_stdin(lp);
                 ws.close(lp, CloseCode::NORMAL, "");
             }
@@ -388,6 +474,10 @@ impl Session<WebSocket> {
 
     fn on_unexpected_response(&mut self, response: &ResponseHead, body: &[u8]) {
         let status = response.status();
+        if self.is_reopened() {
+            self.state.loss = Some(format!("the server answered {status}"));
+            return;
+        }
         let mut what = format!("cannot connect to {}: the server answered {status}", self.state.url);
         let line = body.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii();
         if !line.is_empty() {
@@ -399,6 +489,10 @@ impl Session<WebSocket> {
     }
 
     fn on_error(&mut self, error: &Error) {
+        if self.is_reopened() {
+            self.state.loss.get_or_insert(words_for(error).to_string());
+            return;
+        }
         if self.is_connected {
             return self.report(|url| format!("the connection to {url} was lost: {}", words_for(error)));
         }
@@ -418,6 +512,10 @@ impl Session<WebSocket> {
         let is_incomplete = self.state.waits_for_drain || has_rest && !self.has_ended;
         // This client has destroyed the connection: it cannot write the output, or not read the input.
         let is_by_client = self.display.has_failed() || code == CloseCode::ABNORMAL && self.display.exit_code != 0;
+        let loss = self.state.loss.take();
+        if self.is_reopened() && (loss.is_some() || code != CloseCode::NORMAL) {
+            return self.connect_again(lp, &loss.unwrap_or_else(|| format!("{code}{reason}")));
+        }
         if self.state.writer.events.is_some() && !self.is_connected && !is_by_client {
             self.refused(&format!("the server closed the connection before it accepted the namespace ({code})"));
         }
@@ -426,6 +524,9 @@ impl Session<WebSocket> {
         }
         match code {
             CloseCode::NORMAL | CloseCode::NO_STATUS if self.has_ended => {}
+            CloseCode::NORMAL | CloseCode::NO_STATUS if self.state.is_sent_away => {
+                self.display.inform("the server has disconnected this client");
+            }
             CloseCode::NORMAL => self.display.inform("the server closed the connection"),
             CloseCode::NO_STATUS => self.display.tell("the server closed the connection without a code"),
             CloseCode::GOING_AWAY => self.display.tell(&format!("the connection was closed with {code}{reason}")),
