@@ -72,14 +72,15 @@ impl Client {
         self.ws.send(Message::binary(bytes.to_vec())).expect("it reads");
     }
 
-    /// Reads messages up to the end of the connection, and returns the code of the close frame.
+    /// Reads messages up to the end of the connection, and returns the code of the close frame: 1005 if it has none, and
+    /// 1006 if there is no frame (RFC 6455, 7.1.5).
     #[allow(dead_code, reason = "not all tests that share this file need it")]
-    pub fn close_code(&mut self) -> Option<u16> {
+    pub fn close_code(&mut self) -> u16 {
         loop {
             match self.ws.read() {
-                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
+                Ok(Message::Close(frame)) => return frame.map_or(1005, |frame| frame.code.into()),
                 Ok(_) => {}
-                Err(_) => return None,
+                Err(_) => return 1006,
             }
         }
     }
