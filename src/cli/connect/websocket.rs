@@ -508,7 +508,7 @@ impl Session<WebSocket> {
     fn on_close(&mut self, lp: &mut Loop, code: CloseCode, reason: &str) {
         let reason = if reason.is_empty() { String::new() } else { format!(": {}", shown_in_line(reason.as_bytes())) };
         // Input was read and not sent, or the server had not read what was sent.
-        let has_rest = self.state.has_lost_input || !self.state.lines.is_idle();
+        let has_rest = self.state.has_lost_input || !self.state.kept.is_empty() || !self.state.lines.is_idle();
         let is_incomplete = self.state.waits_for_drain || has_rest && !self.has_ended;
         // This client has destroyed the connection: it cannot write the output, or not read the input.
         let is_by_client = self.display.has_failed() || code == CloseCode::ABNORMAL && self.display.exit_code != 0;
