@@ -13,6 +13,8 @@ mod ours_connects;
 mod ours_serves;
 mod peers;
 mod server;
+#[cfg(feature = "socket-io")]
+mod socketio_client;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
