@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bucle::Loop;
-use bucle::socket_io::{Broadcast, Event, Namespace, Server, Socket};
+use bucle::socket_io::{Broadcast, Event, Namespace, Raw, Server, Socket};
 use serde_json::{Value, json};
 
 use super::socket::{id, other_rooms};
@@ -17,12 +17,20 @@ fn rooms(event: &Event<'_>, index: usize) -> Vec<String> {
     }
 }
 
+/// Sends an event with some of the arguments that have arrived, and the sender's id behind them. They may hold binary
+/// values, so they are not made values of Rust.
+fn pass_on(lp: &mut Loop, socket: Socket, event: &Event<'_>, kept: &[usize], to: Broadcast, name: &str) {
+    let arguments = event.arguments();
+    let from = Value::from(id(lp, socket)).to_string();
+    let kept = kept.iter().map(|&index| arguments.raw(index).unwrap_or("null"));
+    let json: Vec<&str> = kept.chain([from.as_str()]).collect();
+    let attachments: Vec<&[u8]> = arguments.attachments().iter().map(Vec::as_slice).collect();
+    to.emit(lp, name, Raw { json: &json.join(","), attachments: &attachments });
+}
+
 /// Sends `said` to the receivers, and acknowledges.
 fn say(lp: &mut Loop, socket: Socket, event: &mut Event<'_>, message: usize, to: Broadcast) {
-    let room: Value = event.arguments().get(0).unwrap_or_default();
-    let text: Value = event.arguments().get(message).unwrap_or_default();
-    let from = id(lp, socket);
-    to.emit(lp, "said", (room, text, from));
+    pass_on(lp, socket, event, &[0, message], to, "said");
     event.ack(lp, ());
 }
 
@@ -54,9 +62,7 @@ pub fn shout_all(lp: &mut Loop, namespace: Namespace) {
 }
 
 fn shout(lp: &mut Loop, socket: Socket, event: &mut Event<'_>, to: Broadcast) {
-    let text: Value = event.arguments().get(0).unwrap_or_default();
-    let from = id(lp, socket);
-    to.emit(lp, "shouted", (text, from));
+    pass_on(lp, socket, event, &[0], to, "shouted");
     event.ack(lp, ());
 }
 

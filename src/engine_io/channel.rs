@@ -128,11 +128,7 @@ impl<H: Handler> Channels<H> {
         let Some(state) = get_mut(lp, session) else { return };
         let (revision, supports_binary) = (state.machine.revision(), state.supports_binary);
         let is_closing = state.stage == Stage::Closing;
-        let mut queued = state.queue.take(usize::MAX);
-        if is_closing {
-            // The connection is closed instead.
-            queued.retain(|packet| packet.kind != PacketType::Close);
-        }
+        let queued = state.queue.take(usize::MAX);
         for packet in &queued {
             send_frame(lp, ws, revision, supports_binary, packet);
         }
@@ -180,7 +176,10 @@ impl<H: Handler> Channels<H> {
         self.answer_poll(lp, session);
         let Some(state) = get_mut(lp, session).filter(|state| state.queue.is_empty()) else { return };
         if state.stage == Stage::Closing {
-            return end(lp, session, CloseReason::ForcedClose, "");
+            if state.poll.is_some() {
+                end(lp, session, CloseReason::ForcedClose, "");
+            }
+            return;
         }
         if state.machine.transport() == Transport::Polling {
             self.drained(lp, session);

@@ -4,7 +4,7 @@ use ::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, V
 
 use super::packet::{PacketType, Queued};
 use super::payload::{self, MAX_PACKETS, PayloadDecoder};
-use super::registry::{Poll, Post, Registry, SessionState, get_mut, settle_later};
+use super::registry::{Poll, Post, Registry, SessionState, Stage, get_mut, settle_later};
 use super::send::end;
 use super::session::Transport;
 use super::{Channels, CloseReason, Handler, Options, Revision, Session, jsonp};
@@ -33,7 +33,7 @@ impl<H: Handler> Channels<H> {
         let Some(state) = get_mut(lp, session) else { return };
         state.poll = Some(Box::new(Poll { exchange, headers, encoding: compress::negotiate(request.headers()) }));
         exchange.socket().set_entry(lp, Serves(session));
-        if get_mut(lp, session).is_some_and(|state| !state.queue.is_empty()) {
+        if get_mut(lp, session).is_some_and(|state| !state.queue.is_empty() || state.stage == Stage::Closing) {
             // Packets of this phase may still follow.
             settle_later(lp, session);
         }
@@ -62,15 +62,15 @@ impl<H: Handler> Channels<H> {
     pub(super) fn answer_last_poll(&mut self, lp: &mut Loop, session: Session, reason: CloseReason) {
         let Some(state) = get_mut(lp, session) else { return };
         let Some(poll) = state.poll.take() else { return };
-        let (mut packets, kind) = match reason {
-            CloseReason::TransportClose => (Vec::new(), PacketType::Noop),
-            // What was sent before the end is sent.
-            CloseReason::ForcedClose | CloseReason::ServerShuttingDown => {
-                (state.queue.take(MAX_PACKETS - 1), PacketType::Close)
-            }
-            _ => (Vec::new(), PacketType::Close),
+        let mut packets = match reason {
+            // What was sent before the end is sent. The next poll is refused.
+            CloseReason::ForcedClose | CloseReason::ServerShuttingDown => state.queue.take(MAX_PACKETS),
+            _ => Vec::new(),
         };
-        packets.push(Queued::text(kind, ""));
+        if packets.is_empty() {
+            let is_of_client = reason == CloseReason::TransportClose;
+            packets.push(Queued::text(if is_of_client { PacketType::Noop } else { PacketType::Close }, ""));
+        }
         self.answer(lp, session, *poll, &packets);
     }
 

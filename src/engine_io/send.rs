@@ -44,14 +44,14 @@ impl Session {
     }
 
     /// Closes the session behind everything that was sent. [`Handler::on_close`](super::Handler::on_close) follows with
-    /// [`CloseReason::ForcedClose`]. A client that polls has 30 s to fetch what is queued.
+    /// [`CloseReason::ForcedClose`]. A client that polls has 30 s to fetch what is queued, and the close packet with
+    /// another poll: as in Node no packet is in front of it, because clients for JavaScript handle it first.
     pub fn close(self, lp: &mut Loop) {
         let Some(state) = get_mut(lp, self).filter(|state| state.is_open()) else { return };
         if state.machine.transport() == Transport::WebSocket {
             return end(lp, self, CloseReason::ForcedClose, "");
         }
         state.stage = Stage::Closing;
-        state.queue.push(Queued::text(PacketType::Close, ""));
         registry::stop_timer(lp, self);
         registry::arm(lp, self);
         settle_later(lp, self);

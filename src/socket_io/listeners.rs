@@ -37,7 +37,8 @@ fn call_on_event(lp: &mut Loop, socket: Socket, listener: &OnEvent, event: &mut 
     }
 }
 
-/// An event of a connected socket has arrived: middlewares, catch-all listeners, and the listeners of its name.
+/// An event of a connected socket has arrived: catch-all listeners, middlewares, and the listeners of its name. This is
+/// the order of Node, so catch-all listeners see the events that a middleware stops.
 pub(super) fn dispatch(lp: &mut Loop, socket: Socket, event: &mut Event<'_>) {
     let registry = lp.layer_mut::<Registry>();
     let Some(shared) = registry.list_of(socket) else { return };
@@ -55,9 +56,16 @@ pub(super) fn dispatch(lp: &mut Loop, socket: Socket, event: &mut Event<'_>) {
 
 #[inline(never)]
 fn dispatch_to_all(lp: &mut Loop, socket: Socket, event: &mut Event<'_>) {
-    let registry = lp.layer_mut::<Registry>();
-    for middleware in registry.collect(socket, |list| &list.packet_middlewares) {
+    for listener in lp.layer_mut::<Registry>().collect(socket, |list| &list.any) {
+        if is_connected(lp, socket) {
+            call_on_event(lp, socket, &listener, event);
+        }
+    }
+    for middleware in lp.layer_mut::<Registry>().collect(socket, |list| &list.packet_middlewares) {
         let Ok(mut middleware) = middleware.try_borrow_mut() else { continue };
+        if !is_connected(lp, socket) {
+            return;
+        }
         let mut result = Ok(());
         lp.in_layer_callback(Kind::OnEvent, socket.serial(), 0, |lp| result = middleware(lp, socket, event));
         if let Err(error) = result {
@@ -68,11 +76,6 @@ fn dispatch_to_all(lp: &mut Loop, socket: Socket, event: &mut Event<'_>) {
                 }
             }
             return;
-        }
-    }
-    for listener in lp.layer_mut::<Registry>().collect(socket, |list| &list.any) {
-        if is_connected(lp, socket) {
-            call_on_event(lp, socket, &listener, event);
         }
     }
     for listener in take_listeners(lp, socket, event.name) {

@@ -66,7 +66,7 @@ impl Namespace {
         self.listeners(lp, |list| drop(list.events.remove(name)));
     }
 
-    /// Listens for all events of all sockets, before their own listeners.
+    /// Listens for all events of all sockets, before middlewares and listeners: also for those that a middleware stops.
     #[doc(alias = "onAny")]
     pub fn on_any(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket, &mut Event<'_>) + 'static) -> Namespace {
         self.listeners(lp, |list| list.any.push(Rc::new(RefCell::new(f))));

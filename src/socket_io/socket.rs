@@ -249,7 +249,7 @@ impl Socket {
         self.listeners(lp, |list| drop(list.events.remove(name)));
     }
 
-    /// Listens for all events of this socket, before their own listeners.
+    /// Listens for all events of this socket, before middlewares and listeners: also for those that a middleware stops.
     #[doc(alias = "onAny")]
     pub fn on_any(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket, &mut Event<'_>) + 'static) {
         self.listeners(lp, |list| list.any.push(Rc::new(RefCell::new(f))));

@@ -292,7 +292,9 @@ fn a_session_that_the_program_closes_sends_what_is_queued() {
     site.enter(|lp| session.close(lp));
     site.expect_story(&["0 open"]);
     assert!(!site.send(0, "too late"));
-    assert_eq!(site.polled(&client), "4the last one\x1e1");
+    assert_eq!(site.polled(&client), "4the last one");
+    site.expect_story(&[]);
+    assert_eq!(site.polled(&client), "1");
     site.expect_story(&["0 close forced close"]);
 
     let (ws, _) = site.open_websocket();

@@ -239,7 +239,8 @@ fn a_session_that_the_program_closes_during_the_upgrade_ends_on_either_transport
             site.text(ws, "5");
             site.expect(ws, "4the last one");
         } else {
-            assert_eq!(site.polled(&client), "4the last one\x1e1");
+            assert_eq!(site.polled(&client), "4the last one");
+            assert_eq!(site.polled(&client), "1");
         }
         site.expect_close(ws, 1005);
         site.expect_story(&["0 open", "0 close forced close"]);
