@@ -1,5 +1,7 @@
 //! Other implementations of WebSocket: as clients of this server, and as servers of this client.
 //!
+//! `socketio.rs` does the same for Socket.IO, and compares this server with Node's.
+//!
 //! The scripts `ws_*.js` use the package `ws` of npm, and `websockets_*.py` uses `websockets` of PyPI. Where one of
 //! them is not installed, its tests print a note and are skipped; with `CI=true` they fail. `.ci/run` installs them.
 //! `README.md` in this folder says more, also about Autobahn|Testsuite.
@@ -13,6 +15,8 @@ mod ours_connects;
 mod ours_serves;
 mod peers;
 mod server;
+#[cfg(feature = "socket-io")]
+mod socketio;
 #[cfg(feature = "socket-io")]
 mod socketio_client;
 
