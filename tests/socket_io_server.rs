@@ -2,6 +2,9 @@
 
 #![cfg(feature = "socket-io")]
 
+#[path = "support/raw_http.rs"]
+mod raw_http;
+
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
@@ -11,10 +14,10 @@ use std::time::Duration;
 use bucle::net::Drain;
 use bucle::socket_io::{self, HttpServer, Next, Options, RecoveryOptions, Server};
 use bucle::{EventLoop, Loop, ManualClock, Remote};
+use raw_http::Connection;
 use tungstenite::{Message as Frame, WebSocket};
 
-/// No test waits longer than this for something that has to come.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = raw_http::LIMIT;
 
 thread_local! {
     /// The clock of the loop in this thread.
@@ -343,4 +346,45 @@ fn a_namespace_must_be_joined_in_time() {
     client.send("3");
     running.advance(Duration::from_secs(1));
     assert!(client.is_closed());
+}
+
+/// Clients that poll vanish in every state of a session, and nothing of them is left when their time is over.
+#[test]
+fn a_thousand_clients_that_vanish_leave_nothing() {
+    let running = Running::new(Options::default(), |_, _| {});
+    let io = running.io;
+    for number in 0..1000 {
+        let mut connection = Connection::new(running.address);
+        let target = "/socket.io/?EIO=4&transport=polling";
+        let open = connection.ask("GET", target, &[], b"").text();
+        let (_, rest) = open.split_once("\"sid\":\"").expect("an open packet");
+        let target = format!("{target}&sid={}", &rest[..20]);
+        if number % 6 == 0 {
+            // It joins no namespace.
+            continue;
+        }
+        assert_eq!(connection.ask("POST", &target, &[], b"40\x1e42[\"join\",\"room\"]").text(), "ok");
+        match number % 6 {
+            // It never polls.
+            1 => {}
+            // A poll waits. The first one is answered.
+            2 => {
+                connection.ask("GET", &target, &[], b"");
+                connection.send("GET", &target, &[], b"");
+            }
+            // A body does not arrive as a whole.
+            3 => connection
+                .send_bytes(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n42[").as_bytes()),
+            // A WebSocket connection opens, and sends nothing.
+            4 => connection.send("GET", &target.replace("polling", "websocket"), &raw_http::UPGRADE, b""),
+            // Attachments do not come.
+            _ => drop(connection.ask("POST", &target, &[], br#"451-["x",{"_placeholder":true,"num":0}]"#)),
+        }
+    }
+    // Those whose connection is lost in a request end at once, and the others when they do not answer a ping.
+    for _ in 0..10 {
+        running.advance(Duration::from_secs(10));
+    }
+    while running.run(move |lp| (io.engine().session_count(lp), lp.metrics().connections)) != (0, 0) {}
+    assert_eq!(running.run(move |lp| (io.socket_count(lp), io.rooms(lp).len())), (0, 0));
 }
