@@ -128,6 +128,17 @@ fn requests_and_packets_by_hand_are_answered_as_by_node() {
 }
 
 #[test]
+fn limits_of_time_and_size_are_those_of_node() {
+    let limits = [
+        ("PING_INTERVAL", "500"),
+        ("PING_TIMEOUT", "2000"),
+        ("CONNECT_TIMEOUT", "1000"),
+        ("MAX_HTTP_BUFFER_SIZE", "1000"),
+    ];
+    compare_on_node(&limits, "socketio_wire.js", &["short"]);
+}
+
+#[test]
 fn clients_of_version_4_see_no_difference_to_node() {
     for mode in ["websocket", "polling", "upgrade"] {
         compare_on_node(&[], "socketio_client.js", &["4", mode]);

@@ -13,7 +13,8 @@
 // * A ping of revision 3 with data: bucle's pong has the same data, as the protocol says.
 // * The last answer to a poll: Node sends `6` and `1`, bucle `1`.
 //
-// usage: node socketio_wire.js PORT
+// usage: node socketio_wire.js PORT [short]
+//   short  the server has short time limits, and a payload of 1000 bytes is too large
 "use strict";
 const http = require("node:http");
 const net = require("node:net");
@@ -491,10 +492,49 @@ async function files() {
   show("query", (await ask("GET", "/socket.io/socket.io.js?v=1")).status);
 }
 
+/** What ends by time, and by size. */
+async function limits() {
+  const silent = await joined();
+  const left = leaves();
+  show("ping", await silent.next());
+  show("a silent client", [await left, await silent.rest()]);
+  const old = await joined(3);
+  const oldLeft = leaves();
+  show("a silent client of version 2", [await oldLeft, await old.rest()]);
+  const answering = await joined();
+  for (let i = 0; i < 3; i++) {
+    show("ping", await answering.next());
+    answering.send("3");
+  }
+  answering.terminate();
+  const path = await open();
+  await post(path, "40");
+  await get(path);
+  const polled = leaves();
+  show("a client that polls", [await get(path), await get(path), await polled, await get(path)]);
+  const idle = await open();
+  await post(idle, "40");
+  show("a client that does not poll", [await leaves(), await get(idle)]);
+  const unnamed = socket(base());
+  await unnamed.next();
+  show("no namespace in time", (await unnamed.rest()).filter((event) => event !== "2"));
+  const large = await open();
+  show("413", [(await post(large, "4" + "x".repeat(1001))).replace("ECONNRESET", "413 ").replace("EPIPE", "413 "), await get(large)]);
+  const exact = await open();
+  show("exactly", [await post(exact, "40" + '{"a":"' + "x".repeat(990) + '"}'), (await get(exact)).length]);
+  const frames = await joined();
+  frames.send('42["echo","' + "x".repeat(987) + '"]');
+  show("a frame of 1000 bytes", (await frames.next()).length);
+  const framesLeft = leaves();
+  frames.send('42["echo","' + "x".repeat(988) + '"]');
+  show("a frame of 1001 bytes", [await framesLeft, (await frames.rest()).filter((event) => event !== "2")]);
+}
+
 (async () => {
   observer = io(`http://127.0.0.1:${port}`, { transports: ["websocket"] });
   await new Promise((resolve) => observer.once("welcome", resolve));
-  for (const part of [refusals, polling, compression, revision3, jsonp, upgrades, packets, namespaces, files]) {
+  const parts = process.argv[3] === "short" ? [limits] : [refusals, polling, compression, revision3, jsonp, upgrades, packets, namespaces, files];
+  for (const part of parts) {
     console.log(`-- ${part.name}`);
     try {
       await part();
