@@ -240,8 +240,15 @@ impl<H: Handler> Channels<H> {
 
     /// Answers a request of a session with a status and no body.
     fn refuse_with(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request, status: StatusCode) {
-        let headers = self.cors_headers(lp, request);
-        respond(lp, exchange, status, headers, None, b"");
+        let mut response = Response::new(b"");
+        *response.status_mut() = status;
+        *response.headers_mut() = self.cors_headers(lp, request);
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The body may never come.
+            exchange.respond_and_close(lp, response);
+        } else {
+            exchange.respond(lp, response);
+        }
     }
 }
 

@@ -199,6 +199,7 @@ fn a_body_over_the_limit_is_refused_with_413_and_ends_the_session() {
         let target = site.target("polling", Some(&client.sid));
         site.talk.send(client.post, format!("POST {target} HTTP/1.1\r\nHost: a\r\n{rest}"));
         assert_eq!(site.answer(client.post).status, 413, "{name}");
+        site.expect_end(client.post);
         site.talk.settle();
         let story = site.story.borrow().clone();
         assert_eq!(story.len(), 2, "{name}: {story:?}");

@@ -34,7 +34,7 @@ fn wrong_request(to: SocketAddr) -> String {
 }
 
 /// Reads a response. Returns its status and its body.
-fn response(peer: &mut Peer) -> (u16, Vec<u8>) {
+pub fn response(peer: &mut Peer) -> (u16, Vec<u8>) {
     let status = peer.line();
     let text = String::from_utf8_lossy(&status).into_owned();
     let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest[..3].parse().ok());
@@ -51,7 +51,7 @@ fn response(peer: &mut Peer) -> (u16, Vec<u8>) {
 }
 
 /// Sends as much as the server takes before it closes. How much that is depends on the kernels.
-fn send_all_that_fits(peer: &Peer, bytes: &[u8]) {
+pub fn send_all_that_fits(peer: &Peer, bytes: &[u8]) {
     match peer.stream().write_all(bytes) {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}

@@ -31,5 +31,6 @@ mod http;
 mod leaving;
 mod machine;
 mod slow;
+mod socket_io;
 mod websocket;
 mod whole;

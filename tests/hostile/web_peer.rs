@@ -22,8 +22,12 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// The request for a WebSocket connection, without the last line break.
 pub fn request(to: SocketAddr) -> String {
+    request_for(to, "/ws")
+}
+
+fn request_for(to: SocketAddr, target: &str) -> String {
     format!(
-        "GET /ws HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        "GET {target} HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     )
 }
@@ -73,8 +77,22 @@ impl WebPeer {
         WebPeer::over(Peer::with_small_window(to), to)
     }
 
+    /// Opens a connection of another path.
+    pub fn open_at(to: SocketAddr, target: &str) -> WebPeer {
+        WebPeer::with_target(Peer::connect(to), to, target)
+    }
+
+    /// As [`open_at`](Self::open_at), with small buffers.
+    pub fn with_small_window_at(to: SocketAddr, target: &str) -> WebPeer {
+        WebPeer::with_target(Peer::with_small_window(to), to, target)
+    }
+
     fn over(peer: Peer, to: SocketAddr) -> WebPeer {
-        peer.send(request(to) + "\r\n");
+        WebPeer::with_target(peer, to, "/ws")
+    }
+
+    fn with_target(peer: Peer, to: SocketAddr, target: &str) -> WebPeer {
+        peer.send(request_for(to, target) + "\r\n");
         let mut client = WebPeer { peer };
         client.read_switch();
         client

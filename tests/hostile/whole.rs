@@ -2,7 +2,7 @@
 
 use super::harness::{Fault, Harness};
 use super::vitals::MIB;
-use super::{bytes, connecting, floods, http, leaving, machine, slow, websocket};
+use super::{bytes, connecting, floods, http, leaving, machine, slow, socket_io, websocket};
 
 /// The most memory that the server may ever use, during any fault.
 const PEAK: u64 = 96 * MIB;
@@ -16,7 +16,7 @@ const TCP: &[&[Fault]] =
 
 /// The faults of a server with `--http` that are made for this kind of server.
 fn web_faults(kind: &str) -> Vec<Fault> {
-    let all = http::FAULTS.iter().chain(websocket::FAULTS);
+    let all = http::FAULTS.iter().chain(websocket::FAULTS).chain(socket_io::FAULTS);
     all.filter(|fault| fault.args.starts_with(kind)).copied().collect()
 }
 
