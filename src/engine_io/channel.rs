@@ -168,7 +168,7 @@ impl<H: Handler> Channels<H> {
         if let Stage::Closed(reason, description) = state.stage {
             self.answer_last_poll(lp, session, reason);
             self.answer_last_post(lp, session);
-            lp.in_layer_callback(Kind::OnClose, session.serial(), 0, |lp| {
+            lp.in_guarded_callback(Kind::OnClose, session.serial(), 0, |lp| {
                 self.handler.on_close(lp, session, reason, description);
             });
             return lp.layer_mut::<Registry>().remove(session);

@@ -72,6 +72,23 @@ impl Loop {
         f(self);
     }
 
+    /// As [`in_layer_callback`](Self::in_layer_callback), for a callback at whose end the layer has more to do, and whose
+    /// panic ends no connection: if panics are caught, this one does not leave here.
+    #[cfg(feature = "socket-io")]
+    pub(crate) fn in_guarded_callback(&mut self, kind: Kind, subject: u32, size: usize, f: impl FnOnce(&mut Loop)) {
+        self.in_layer_callback(kind, subject, size, |lp| lp.guarded(f));
+    }
+
+    /// Runs `f`, which may call the program from a tick or a timer of a layer.
+    #[cfg(feature = "socket-io")]
+    pub(crate) fn guarded(&mut self, f: impl FnOnce(&mut Loop)) {
+        if self.catches_panics {
+            self.call_caught(f);
+        } else {
+            f(self);
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn in_layer_callback_observed(&mut self, kind: Kind, subject: u32, size: usize, f: impl FnOnce(&mut Loop)) {

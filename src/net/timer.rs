@@ -72,7 +72,7 @@ impl Loop {
             #[cfg(feature = "socket-io")]
             NetTimer::Keyed(key, run) => {
                 self.clear(id);
-                run(self, key);
+                self.guarded(|lp| run(lp, key));
             }
         }
     }

@@ -74,7 +74,7 @@ fn expire(lp: &mut Loop, key: Key) {
 }
 
 fn call(lp: &mut Loop, socket: Socket, done: OnAck, result: super::AckResult<'_>) {
-    lp.in_layer_callback(Kind::OnAck, socket.serial(), 0, |lp| done(lp, socket, result));
+    lp.in_guarded_callback(Kind::OnAck, socket.serial(), 0, |lp| done(lp, socket, result));
 }
 
 /// An acknowledgement has arrived. One that nothing waits for is of no consequence, as in Node.
@@ -263,16 +263,16 @@ fn finish(lp: &mut Loop, namespace: Namespace, id: u64) {
             let missing = collection.missing().cloned().collect();
             let answered = collection.into_answers().into_iter().map(|answer| (answer.from, answer.value)).collect();
             let answers = Answers { answered, missing, is_complete };
-            lp.in_layer_callback(Kind::OnAck, 0, answers.answered.len(), |lp| done(lp, answers));
+            lp.in_guarded_callback(Kind::OnAck, 0, answers.answered.len(), |lp| done(lp, answers));
         }
         Operation::Fetch { found, timer, done, .. } => {
             stop(lp, timer);
-            lp.in_layer_callback(Kind::OnAck, 0, found.len(), |lp| done(lp, found));
+            lp.in_guarded_callback(Kind::OnAck, 0, found.len(), |lp| done(lp, found));
         }
         Operation::ServerSide { answers, nodes, timer, done } => {
             stop(lp, timer);
             let answers = ServerAnswers { answers, is_complete: nodes.is_complete() };
-            lp.in_layer_callback(Kind::OnAck, 0, answers.answers.len(), |lp| done(lp, answers));
+            lp.in_guarded_callback(Kind::OnAck, 0, answers.answers.len(), |lp| done(lp, answers));
         }
     }
     cluster::remove_if_empty(lp, namespace);

@@ -25,7 +25,7 @@ pub(super) fn call_on_socket(lp: &mut Loop, kind: Kind, socket: Socket, list: Ve
 pub(super) fn call_on_disconnect(lp: &mut Loop, socket: Socket, list: Vec<OnDisconnect>, reason: DisconnectReason) {
     for listener in list {
         if let Ok(mut listener) = listener.try_borrow_mut() {
-            lp.in_layer_callback(Kind::OnClose, socket.serial(), 0, |lp| listener(lp, socket, reason));
+            lp.in_guarded_callback(Kind::OnClose, socket.serial(), 0, |lp| listener(lp, socket, reason));
         }
     }
 }

@@ -207,7 +207,7 @@ fn report_expired(lp: &mut Loop, namespace: Namespace, id: &str) {
     let Some(list) = registry.namespace(namespace).map(|state| state.list) else { return };
     for listener in registry.lists[list as usize].on_expired.clone() {
         if let Ok(mut listener) = listener.try_borrow_mut() {
-            lp.in_layer_callback(Kind::OnClose, 0, 0, |lp| listener(lp, id));
+            lp.in_guarded_callback(Kind::OnClose, 0, 0, |lp| listener(lp, id));
         }
     }
 }

@@ -9,6 +9,7 @@ mod ends;
 mod listeners;
 mod middlewares;
 mod namespaces;
+mod panics;
 mod recovery;
 mod rooms;
 mod slow;
