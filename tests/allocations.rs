@@ -581,4 +581,72 @@ mod socket_io {
         let grown = LIVE.get() - before;
         assert!(grown <= 1000, "{grown} bytes stay of each visit");
     }
+
+    /// Sends requests on one connection, each when the last one has its answer. Returns the answers.
+    fn converse(event_loop: &mut EventLoop, client: &mut TcpStream, requests: &[String]) -> Vec<String> {
+        let limit = Instant::now() + Duration::from_secs(30);
+        let (mut answers, mut received, mut buf) = (Vec::with_capacity(requests.len()), Vec::new(), [0; 4096]);
+        for request in requests {
+            client.write_all(request.as_bytes()).expect("it fits");
+            received.clear();
+            let text = loop {
+                assert!(Instant::now() < limit, "no answer");
+                event_loop.turn(Some(Duration::from_millis(1))).expect("the poll works");
+                if let Ok(n) = client.read(&mut buf) {
+                    received.extend_from_slice(&buf[..n]);
+                }
+                let text = String::from_utf8_lossy(&received);
+                let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+                if body.ends_with('}') || body == "ok" {
+                    break text.into_owned();
+                }
+            };
+            answers.push(text);
+        }
+        answers
+    }
+
+    #[test]
+    fn sessions_that_poll_leave_nothing_when_they_have_ended() {
+        const COUNT: usize = 500;
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let (port, io) = event_loop.enter(echo);
+        let mut client = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        client.set_nonblocking(true).expect("a socket");
+        let target = "/socket.io/?EIO=4&transport=polling";
+        // `count` sessions come and go. Returns what one costs.
+        let mut visit = |count: usize| {
+            let open = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let before = LIVE.get();
+            let answers = converse(&mut event_loop, &mut client, &vec![open; count]);
+            let posts = answers.iter().flat_map(|answer| {
+                let sid = answer.split("\"sid\":\"").nth(1).expect("an id")[..20].to_owned();
+                ["40", "1"].map(|body| {
+                    let len = body.len();
+                    format!("POST {target}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n{body}")
+                })
+            });
+            let posts: Vec<String> = posts.collect();
+            drop(answers);
+            let in_test: usize = posts.iter().map(|post| (post.capacity() + 8).next_multiple_of(16)).sum();
+            let each = (LIVE.get() - before - in_test as isize) / count as isize;
+            converse(&mut event_loop, &mut client, &posts);
+            assert_eq!(event_loop.enter(|lp| (io.socket_count(lp), io.engine().session_count(lp))), (0, 0));
+            each
+        };
+        // The first one makes the loop allocate what it allocates only once.
+        visit(1);
+        let before = LIVE.get();
+        let each = visit(COUNT);
+        let kept = (LIVE.get() - before) / COUNT as isize;
+        println!("{each} bytes for each of {COUNT} sessions that poll, {kept} when they have gone");
+        assert!(each <= 2000, "{each} bytes");
+        assert!(kept <= each / 3, "{kept} of {each} bytes stay");
+        let before = LIVE.get();
+        for _ in 0..2 {
+            visit(COUNT);
+        }
+        let grown = LIVE.get() - before;
+        assert!(grown <= 1000, "{grown} bytes stay of each visit");
+    }
 }

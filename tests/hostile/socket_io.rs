@@ -9,7 +9,7 @@ use super::web_peer::{BINARY, CLOSE, TEXT, WebPeer, frame};
 
 faults! {
     ids_that_are_guessed on "chat --http 0" within 4 MiB;
-    sessions_that_never_poll on "chat --http 0" within 24 MiB;
+    sessions_that_never_poll on "chat --http 0" within 8 MiB;
     sessions_over_websocket_that_join_nothing on "chat --http 0" within 16 MiB;
     two_polls_at_a_time on "chat --http 0" within 4 MiB;
     two_posts_at_a_time on "chat --http 0" within 4 MiB;
@@ -100,7 +100,7 @@ fn ids_that_are_guessed(harness: &Harness) {
 /// A session costs its state and no descriptor. It ends without polls.
 fn sessions_that_never_poll(harness: &Harness) {
     let mut peer = Peer::connect(harness.web());
-    let sids: Vec<String> = (0..scaled(10_000)).map(|_| open(harness, &mut peer)).collect();
+    let sids: Vec<String> = (0..scaled(3_000)).map(|_| open(harness, &mut peer)).collect();
     harness.wait_for_healthy_lines(3);
     for sid in sids {
         assert_eq!(ask(&mut peer, post(harness, &sid, "1")), (200, "ok".to_owned()));

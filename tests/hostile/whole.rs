@@ -11,6 +11,10 @@ const PEAK: u64 = 96 * MIB;
 /// free blocks between blocks that are still in use.
 const KEPT: u64 = 2 * MIB;
 
+/// The same for a server of sessions. A session is several small blocks, and thousands of them come and go between
+/// blocks that stay. Those that come later use the free ones.
+const KEPT_BY_SESSIONS: u64 = 4 * MIB;
+
 const TCP: &[&[Fault]] =
     &[connecting::FAULTS, leaving::FAULTS, slow::FAULTS, floods::FAULTS, bytes::FAULTS, machine::FAULTS];
 
@@ -20,7 +24,7 @@ fn web_faults(kind: &str) -> Vec<Fault> {
     all.filter(|fault| fault.args.starts_with(kind)).copied().collect()
 }
 
-fn survives_everything(args: &[&str], faults: &[Fault]) {
+fn survives_everything(args: &[&str], faults: &[Fault], kept: u64) {
     let harness = Harness::of(args);
     let kind = args[0];
     let vitals = harness.server.vitals();
@@ -37,25 +41,25 @@ fn survives_everything(args: &[&str], faults: &[Fault]) {
     );
     harness.end();
     assert!(peak <= PEAK, "{peak} KiB at the peak");
-    assert!(after <= before + KEPT, "{after} KiB are left, of {before} before");
+    assert!(after <= before + kept, "{after} KiB are left, of {before} before");
 }
 
 #[test]
 fn a_relay_survives_everything() {
-    survives_everything(&["relay"], &TCP.concat());
+    survives_everything(&["relay"], &TCP.concat(), KEPT);
 }
 
 #[test]
 fn a_chat_survives_everything() {
-    survives_everything(&["chat"], &TCP.concat());
+    survives_everything(&["chat"], &TCP.concat(), KEPT);
 }
 
 #[test]
 fn a_web_echo_survives_everything() {
-    survives_everything(&["echo", "--http", "0", "--handshake-timeout", "3s"], &web_faults("echo"));
+    survives_everything(&["echo", "--http", "0", "--handshake-timeout", "3s"], &web_faults("echo"), KEPT);
 }
 
 #[test]
 fn a_web_chat_survives_everything() {
-    survives_everything(&["chat", "--http", "0", "--handshake-timeout", "3s"], &web_faults("chat"));
+    survives_everything(&["chat", "--http", "0", "--handshake-timeout", "3s"], &web_faults("chat"), KEPT_BY_SESSIONS);
 }
