@@ -74,7 +74,7 @@
 //! | one poll serves several ready sockets in the kernel's order, level-triggered | in the kernel's order, edge-triggered, which may be another one |
 //! | a reset that arrives with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
 //! | a pipe's destination that has ended and refuses a chunk blocks the other destinations | it does not block them |
-//! | a write to a peer whose reset arrived since the last poll returns `false` and fails | it returns `true`; the error follows at the end of the phase. Of two such writes in one phase the first may succeed, and then no error follows |
+//! | a write to a peer whose reset arrived since the last poll returns `false` and fails | it returns `true`; the error follows at the end of the phase. Of two such writes in one phase, or before the connection, the first may succeed, and then no error follows |
 //! | an `error` event without a listener ends the program | it is logged as a warning |
 //! | a thrown error (`ERR_SOCKET_BAD_PORT`) | an `Err` |
 //! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds immediately and returns the error |

@@ -249,6 +249,11 @@ def tag(runs, scenario, a, b, after_close):
         return "documented: end, connect and end again"
     if "error ECONNRESET read" in v and f"{y} error ECONNRESET read" not in a:
         return "documented: reset behind data"
+    # Writes from before the connection leave together, also with one system call per write.
+    early = a.split(f"\n{x} connect\n")[0]
+    if early != a and len(re.findall(rf"^{x} write ", early, re.M)) > 1 and f"\n{x} error EPIPE write\n" in a and not re.search(
+            rf"^{x} error \S+ write$", b, re.M):
+        return "documented: one system call for all writes before the connection"
     m, n = (re.match(r"(\S+) (?:data|text) (\d+) ", line) for line in (u, v))
     if m and n and m[1] == n[1] and m[2] != n[2] and runs.receive_the_same(scenario):
         if max(int(m[2]), int(n[2])) > 64 * 1024:
