@@ -1,5 +1,5 @@
-//! Node's event loop and `net` module as a single-threaded Rust library, without an async runtime. HTTP/1.1 and
-//! WebSocket stand on it.
+//! Node's event loop and `net` module as a single-threaded Rust library, without an async runtime. HTTP/1.1, WebSocket
+//! and Socket.IO stand on it.
 //!
 //! This page is the first lesson, and each module is a further one. The programs in `examples/` are numbered lessons,
 //! too.
@@ -45,11 +45,13 @@
 //! 5. `http` (feature `http`): requests and answers, streams of events, upgrades to other protocols (25, 28); a client.
 //! 6. `websocket` (feature `websocket`): messages to and from browsers, topics, compression; server and client. (26 to
 //!    29)
-//! 7. `process` (feature `process`): signals and standard input. (10, 13, 29)
-//! 8. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
+//! 7. `socket_io` (feature `socket-io`): events with names, arguments and acknowledgements; rooms, namespaces, recovery;
+//!    server and client (30 to 34). `engine_io` has the sessions below.
+//! 8. `process` (feature `process`): signals and standard input. (10, 13, 29)
+//! 9. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
 //!    the loop before a callback.
-//! 9. `inspect` (feature `inspect`): a page that shows a loop while it turns, and can pause and step it.
-//! 10. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
+//! 10. `inspect` (feature `inspect`): a page that shows a loop while it turns, and can pause and step it.
+//! 11. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
 //!     [`Loop::on_prepare`] calls an observer before every turn, and [`EventLoop::next_wait`] is for a loop inside
 //!     another poll.
 //!
@@ -92,13 +94,14 @@
 //! | `http.createServer` | `http::listen`: a request is delivered with its whole body |
 //! | `http.Agent`, `http.request` | `http::Client`: a response is delivered with its whole body |
 //! | the package `ws` | `websocket`; the README has a table of its names |
+//! | the packages `socket.io` and `engine.io` | `socket_io` and `engine_io`; the README has a table of their names, and the page of `socket_io` one of differences |
 //! | encodings | UTF-8 only |
 //! | `worker_threads`, the thread pool | threads of the program, and [`Remote`] |
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 // Its examples need all features.
-#[cfg(all(doctest, feature = "websocket"))]
+#[cfg(all(doctest, feature = "socket-io"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 

@@ -43,6 +43,27 @@
 //! follow in a tick, in which the socket is in its rooms for the first of them and not for the second. Everything that
 //! is emitted in one phase leaves in one system call for each client.
 //!
+//! # Differences from Node
+//!
+//! The bytes that clients see are those of `socket.io` 4.8; `tests/interop` compares them. The README has a table of the
+//! names. Else:
+//!
+//! | in Node | here |
+//! |---|---|
+//! | `socket.disconnect()` calls the listeners of `disconnect` before it returns | they are called in a tick |
+//! | listeners of `onAnyOutgoing` are called before the event is sent | in a tick behind the method that sends |
+//! | `emit` returns `true`, whatever happens | `false` from the high-water mark on; see [`Socket::emit`] |
+//! | events for a client that does not read are queued without a limit | [`engine_io::Options::max_queue`]: then its session ends |
+//! | `emitWithAck` of a broadcast rejects when an answer is missing, and does not tell whose | [`Answers`] names the sockets |
+//! | and without `timeout` it fails at once | 5 s are the default |
+//! | the callback for an acknowledgement of a socket that is disconnected: at its timeout, or never | at once, with [`AckError::Disconnected`] |
+//! | `emit` with a reserved name, or with a value that is not JSON, throws | `false`, and a line in the log at level error |
+//! | empty namespaces made on demand stay, unless `cleanupEmptyChildNamespaces` | they are removed |
+//! | `socket.data` is an object | one value of a type of the program; see [`Socket::set_data`] |
+//! | `io.close()` closes the HTTP server | [`Server::close`] closes sessions; the HTTP server's `drain` does both |
+//!
+//! What is recovered after a loss, and what is accepted as a packet, differs in details: see [`recovery`] and [`packet`].
+//!
 //! # Bounds
 //!
 //! What a client sends is not trusted. These limits are beside those of [`engine_io`]:
