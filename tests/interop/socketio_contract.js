@@ -29,6 +29,16 @@ const io = new Server(httpServer, {
   },
 });
 
+// A cluster, in which bucle may be another node.
+if (process.env.REDIS_URL) {
+  const { createAdapter } = require("@socket.io/redis-adapter");
+  const Redis = require("ioredis");
+  const clients = [1, 2].map(() => new Redis(process.env.REDIS_URL, { retryStrategy: () => 100 }));
+  // It connects again by itself.
+  clients.forEach((client) => client.on("error", () => {}));
+  io.adapter(createAdapter(...clients));
+}
+
 const call = (ack, ...values) => typeof ack === "function" && ack(...values);
 const list = (rooms) => (Array.isArray(rooms) ? rooms : [rooms]);
 const otherRooms = (socket) => [...socket.rooms].filter((room) => room !== socket.id).sort();
@@ -146,8 +156,11 @@ io.on("connection", (socket) => {
   socket.on("count", (n) => {
     for (let i = 0; i < n; i++) socket.emit("number", i);
   });
-  socket.on("nodes", (ack) => call(ack, []));
-  socket.on("announce", (message, ack) => call(ack));
+  socket.on("nodes", (ack) => io.serverSideEmit("who-are-you", (error, answers) => call(ack, answers)));
+  socket.on("announce", (message, ack) => {
+    io.serverSideEmit("announcement", message);
+    call(ack);
+  });
   socket.emit("welcome", {
     id: socket.id,
     transport: socket.conn.transport.name,
@@ -155,6 +168,9 @@ io.on("connection", (socket) => {
     recovered: socket.recovered,
   });
 });
+
+io.on("who-are-you", (ack) => ack("node"));
+io.on("announcement", (message) => io.local.emit("announced", message));
 
 const admin = io.of("/admin");
 admin.use((socket, next) => {
