@@ -14,6 +14,12 @@ mod compression;
 mod ours_connects;
 mod ours_serves;
 mod peers;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+#[path = "../support/redis_server.rs"]
+#[allow(dead_code, reason = "not all of it is needed here")]
+mod redis_server;
 mod server;
 #[cfg(feature = "socket-io")]
 mod socketio;

@@ -25,6 +25,19 @@ pub fn ws() -> Option<Peer> {
     if_installed("Node and the package ws (npm install in tests/interop)", is_installed, peer)
 }
 
+/// Whether Node and packages of npm are installed.
+#[cfg(feature = "redis")]
+pub fn has_packages(names: &[&str]) -> bool {
+    let folder = root().join("tests/interop/node_modules");
+    let is_installed = Command::new("node").arg("--version").output().is_ok()
+        && names.iter().all(|name| folder.join(name).join("package.json").exists());
+    assert!(is_installed || std::env::var("CI").as_deref() != Ok("true"), "not installed: Node and {names:?}");
+    if !is_installed {
+        eprintln!("skipped, not installed: Node and {names:?} (npm install in tests/interop)");
+    }
+    is_installed
+}
+
 /// `websockets` of PyPI.
 pub fn websockets() -> Option<Peer> {
     let interpreter = work().join("venv/bin/python");

@@ -159,10 +159,14 @@ async function checkEmitter(emitter) {
   const [a, b] = [await open(0), await open(1)];
   emitter.emit('time', 1, new Date(0), undefined);
   emitter.to(a.socket.id).emit('time', 'a', Buffer.from([1]));
-  emitter.except(a.socket.id).volatile.compress(false).emit('time', 'b');
+  emitter.except(a.socket.id).compress(false).emit('time', 'b');
   emitter.emit('end');
   const first = ['time', 1, '1970-01-01T00:00:00.000Z', null];
   await expect('an emitter', [a, b], [[first, ['time', 'a', Buffer.from([1])]], [first, ['time', 'b']]]);
+  // Both clients are ready to take it.
+  emitter.volatile.emit('time', 'volatile');
+  assert.deepEqual(await take(a, 1), [['time', 'volatile']]);
+  assert.deepEqual(await take(b, 1), [['time', 'volatile']]);
   emitter.in([a.socket.id, b.socket.id]).socketsJoin('e');
   await until('an emitter changes rooms', async () => (await emit(a, 'who', 'e')).length === 2);
   emitter.serverSideEmit('announcement', 'from outside');

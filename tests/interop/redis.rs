@@ -1,0 +1,80 @@
+//! A cluster of two servers, one of this crate and one of Node with `@socket.io/redis-adapter`, and an emitter. The
+//! clients are those of npm.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use crate::peers;
+use crate::redis_server::RedisServer;
+use crate::root;
+
+/// A server of the contract, ended with the test.
+struct Node {
+    child: Child,
+    port: String,
+}
+
+impl Node {
+    fn start(command: &mut Command, redis: &RedisServer) -> Node {
+        let url = format!("redis://127.0.0.1:{}", redis.port());
+        command.env("PORT", "0").env("REDIS_URL", url).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program is there");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let port = line.trim_end().strip_prefix("listening on 127.0.0.1:").expect("it listens").to_owned();
+        // Nothing that it prints later fills the pipe.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(drop));
+        Node { child, port }
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is a child of this process").is_none()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The example `socketio_contract`, which is built with the tests.
+fn contract() -> PathBuf {
+    let test = std::env::current_exe().expect("the test has a path");
+    let profile = test.parent().and_then(|deps| deps.parent()).expect("it is target/PROFILE/deps/interop-…");
+    profile.join("examples").join("socketio_contract")
+}
+
+#[test]
+fn servers_of_this_crate_and_of_node_are_one_cluster_also_after_redis_has_restarted() {
+    if !peers::has_packages(&[
+        "@socket.io/redis-adapter",
+        "@socket.io/redis-emitter",
+        "ioredis",
+        "socket.io",
+        "socket.io-client",
+    ]) {
+        return;
+    }
+    let Some(mut redis) = RedisServer::start(&[]) else { return };
+    let scripts = root().join("tests/interop");
+    let mut ours = Node::start(&mut Command::new(contract()), &redis);
+    let mut theirs = Node::start(Command::new("node").arg(scripts.join("socketio_contract.js")), &redis);
+    for _ in 0..2 {
+        let script = Command::new("node")
+            .arg(scripts.join("redis_cluster.js"))
+            .args([&ours.port, &theirs.port, &redis.port().to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .expect("node is there");
+        let report = String::from_utf8_lossy(&script.stdout);
+        assert!(script.status.success(), "{report}{}", String::from_utf8_lossy(&script.stderr));
+        assert!(report.matches("ok ").count() > 30, "it has checked everything: {report}");
+        redis.restart();
+    }
+    assert!(ours.is_running() && theirs.is_running());
+}
