@@ -107,6 +107,16 @@ fn imports_point_down() {
     }
 }
 
+#[test]
+fn of_socket_io_only_the_redis_adapter_knows_redis() {
+    for (path, text) in sources() {
+        let name = name(&path);
+        if name.starts_with("socket_io") && !name.starts_with("socket_io/redis_adapter") {
+            assert!(!code(&text).contains("crate::redis"), "{name} names crate::redis");
+        }
+    }
+}
+
 /// The module that a file is, as a path: `src/cli/load/client.rs` is `cli::load::client`, and `src/lib.rs` the root.
 fn module(name: &str) -> Vec<String> {
     let path = name.trim_end_matches(".rs");
@@ -310,6 +320,7 @@ const PURE: &[&str] = &[
     "socket_io/json",
     "socket_io/malformed",
     "socket_io/packet",
+    "socket_io/redis_adapter/msgpack",
     "telnet/codec",
     "telnet/columns",
     "telnet/edit",
