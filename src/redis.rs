@@ -33,8 +33,8 @@
 //! and the log has one line. A command that was sent and not answered when the connection is lost fails, and is not sent
 //! again: Redis may have done it.
 //!
-//! A connection on which nothing comes for two [`ping intervals`](Options::ping_interval), although pings were sent, is
-//! lost. So is one that does not become ready in that time.
+//! Pings find a connection that is broken without a sign: it is lost if nothing comes for two
+//! [intervals](Options::ping_interval) after a ping. So is one that does not become ready in that time.
 //!
 //! # Errors
 //!

@@ -9,6 +9,7 @@
 
 use std::mem;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::frame::{self, Reply};
 use super::links::{Expected, Links, Role, Side, Stage};
@@ -21,8 +22,11 @@ use crate::{Kind, Loop};
 /// commands that it can take.
 const MAX_UNANSWERED: usize = 1 << 20;
 
-/// Two pings without a byte between them, and a connection is lost.
+/// A connection is lost if nothing comes for so many intervals after a ping.
 const MAX_SILENT: u32 = 2;
+
+/// For how long Redis may take no bytes. Pings notice it earlier, unless the link was closed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The state of a connection, in the table of its socket.
 struct Owner {
@@ -50,8 +54,8 @@ pub(super) fn connect(lp: &mut Loop, link: Link, role: Role) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     let (options, is_unreferenced) = (state.options.clone(), state.is_unreferenced);
     let address = &options.address;
-    let socket_options =
-        SocketOptions { no_delay: true, keep_alive: true, limits: Limits::NONE, ..SocketOptions::default() };
+    let limits = Limits { write_timeout: WRITE_TIMEOUT, ..Limits::NONE };
+    let socket_options = SocketOptions { no_delay: true, keep_alive: true, limits, ..SocketOptions::default() };
     match Socket::connect_with(lp, (address.host.as_str(), address.port), socket_options, LinkConnection) {
         Ok(socket) => {
             socket.set_entry(lp, Owner { link, role });
@@ -362,36 +366,44 @@ fn fail_all(lp: &mut Loop, link: Link, expected: impl IntoIterator<Item = Expect
 
 /// Sends a command, or lets it wait for the connection. Returns what is expected for it if there is no room.
 pub(super) fn send(lp: &mut Loop, link: Link, parts: &[&[u8]], expected: Expected) -> Result<(), Expected> {
-    let links = lp.layer_mut::<Links>();
-    let mut command = mem::take(&mut links.command);
-    command.clear();
-    frame::push_command(&mut command, parts);
-    let result = send_encoded(lp, link, &command, expected);
-    // A long command must not keep its memory.
-    if command.capacity() <= 64 * 1024 {
-        lp.layer_mut::<Links>().command = command;
-    }
-    result
-}
-
-fn send_encoded(lp: &mut Loop, link: Link, command: &[u8], expected: Expected) -> Result<(), Expected> {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return Err(expected) };
     let limit = state.options.max_waiting;
     let side = &state.commands;
     let is_full = side.expected.len() >= MAX_UNANSWERED;
     let Some(socket) = side.socket.filter(|_| side.stage == Stage::Ready) else {
-        return match state.waiting.push(command.to_vec(), expected, limit) {
-            Ok(()) => Ok(()),
-            Err(expected) => dropped(lp, link, expected),
-        };
+        return wait(lp, link, parts, expected);
     };
-    if is_full || socket.unsent_length(lp) + command.len() > limit {
+    let (unsent, len) = (socket.unsent_length(lp), parts.iter().map(|part| part.len()).sum::<usize>());
+    // A command that is longer than the limit is sent when no other waits.
+    if is_full || unsent > 0 && unsent + len > limit {
         return dropped(lp, link, expected);
     }
-    if let Some(side) = side_mut(lp, link, Role::Commands) {
-        side.expected.push_back(expected);
+    let links = lp.layer_mut::<Links>();
+    if let Some(state) = links.get_mut(link) {
+        state.commands.expected.push_back(expected);
     }
-    socket.write(lp, command);
+    let mut command = mem::take(&mut links.command);
+    command.clear();
+    frame::push_command(&mut command, parts);
+    socket.write(lp, &command);
+    // A long command must not keep its memory.
+    if command.capacity() <= 64 * 1024 {
+        lp.layer_mut::<Links>().command = command;
+    }
+    Ok(())
+}
+
+/// Lets a command wait for the connection.
+fn wait(lp: &mut Loop, link: Link, parts: &[&[u8]], expected: Expected) -> Result<(), Expected> {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return Err(expected) };
+    let limit = state.options.max_waiting;
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    if !state.waiting.has_room(len, limit) {
+        return dropped(lp, link, expected);
+    }
+    let mut command = Vec::new();
+    frame::push_command(&mut command, parts);
+    state.waiting.push(command, expected);
     Ok(())
 }
 

@@ -18,15 +18,15 @@ impl<E> Default for Waiting<E> {
 }
 
 impl<E> Waiting<E> {
-    /// Adds a command, unless more than `limit` bytes would wait. Then it is returned.
-    pub fn push(&mut self, command: Vec<u8>, expected: E, limit: usize) -> Result<(), E> {
-        let len = command.len() + OVERHEAD;
-        if self.bytes + len > limit {
-            return Err(expected);
-        }
-        self.bytes += len;
+    /// Whether a command of so many bytes may wait: not more than `limit` bytes wait then.
+    pub fn has_room(&self, len: usize, limit: usize) -> bool {
+        self.bytes + len + OVERHEAD <= limit
+    }
+
+    /// Adds a command.
+    pub fn push(&mut self, command: Vec<u8>, expected: E) {
+        self.bytes += command.len() + OVERHEAD;
         self.commands.push_back((command, expected));
-        Ok(())
     }
 
     /// Takes all commands.
@@ -44,12 +44,13 @@ mod tests {
     fn commands_wait_in_their_order_up_to_the_limit() {
         let mut waiting = Waiting::default();
         let limit = 2 * (OVERHEAD + 10);
-        assert_eq!(waiting.push(vec![1; 10], 'a', limit), Ok(()));
-        assert_eq!(waiting.push(vec![2; 11], 'b', limit), Err('b'), "it is too long");
-        assert_eq!(waiting.push(vec![3; 10], 'c', limit), Ok(()));
-        assert_eq!(waiting.push(Vec::new(), 'd', limit), Err('d'), "the queue is full");
+        assert!(waiting.has_room(10, limit));
+        waiting.push(vec![1; 10], 'a');
+        assert!(!waiting.has_room(11, limit), "it is too long");
+        waiting.push(vec![3; 10], 'c');
+        assert!(!waiting.has_room(0, limit), "the queue is full");
         let taken: Vec<char> = waiting.take().into_iter().map(|(_, expected)| expected).collect();
         assert_eq!(taken, ['a', 'c']);
-        assert_eq!(waiting.push(vec![1; 10], 'e', limit), Ok(()), "the queue is empty again");
+        assert!(waiting.has_room(10, limit), "the queue is empty again");
     }
 }

@@ -65,13 +65,13 @@ use crate::Loop;
 use crate::redis::{self, Link, SubscriptionId};
 use wire::{Broadcast, Flags, Outgoing, Received, Request, Response};
 
-/// The options of an adapter. They must be the same on all nodes.
+/// The options of an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The begin of the names of all channels: clusters with other keys do not see each other. Default: `socket.io`.
+    /// The begin of the names of all channels: clusters with other keys do not see each other. All nodes must have the same. Default: `socket.io`.
     pub key: String,
-    /// Whether answers are published only to the node that has asked. All nodes must have the same, and emitters before
-    /// version 8 expect the default. Default: `false`.
+    /// Whether answers are published only to the node that has asked, which spares the others. It need not be the same
+    /// on all nodes. Default: `false`.
     #[doc(alias = "publishOnSpecificResponseChannel")]
     pub specific_response_channel: bool,
 }
@@ -108,8 +108,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// How long sockets are waited for if a request does not say how long.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// No request is waited for longer: the longest time limit of a timer.
-const LONGEST_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
+/// Another node cannot make this one wait longer.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl RedisAdapter {
     /// What [`Server::set_adapter`](super::Server::set_adapter) takes: it makes the adapter of each namespace. All use
@@ -119,9 +119,12 @@ impl RedisAdapter {
     }
 
     fn new(lp: &mut Loop, link: Link, options: &Options, namespace: &str) -> RedisAdapter {
-        // Without a random source the loop's own numbers are used: two nodes would ignore each other.
-        let random = lp.layer_mut::<Registry>().random.random::<6>().unwrap_or_default();
-        let uid: String = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect();
+        let registry = lp.layer_mut::<Registry>();
+        let uid: String = match registry.random.random::<6>() {
+            Ok(bytes) => bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect(),
+            // Without a random source. Nodes with the same name would ignore each other.
+            Err(_) => format!("{}.{}.", std::process::id(), registry.serial()),
+        };
         let key = &options.key;
         let shared = Shared {
             link,

@@ -54,3 +54,37 @@ fn a_server_that_stops_answering_is_lost() {
     until_told(&mut event_loop, &story, "lost ETIMEDOUT");
     assert_eq!(story.borrow()[0], "ready");
 }
+
+#[test]
+fn commands_for_a_server_that_does_not_read_are_dropped_beyond_the_limit() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (sender, connections) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            stream.write_all(b"+PONG\r\n").expect("it reads");
+            // It stays open until the end of the test.
+            sender.send(stream).expect("the test waits");
+        }
+    });
+    let story = Story::default();
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let mut options = options(port);
+    options.ping_interval = crate::LIMIT;
+    options.max_waiting = 1024 * 1024;
+    let link = event_loop.enter(|lp| open(lp, options, &story));
+    until_told(&mut event_loop, &story, "ready");
+    // The buffers of the kernel take some of it.
+    crate::until(&mut event_loop, "a command is dropped", |lp| {
+        link.publish(lp, "news", [0; 64 * 1024]);
+        link.statistics(lp).expect("it is open").dropped > 0
+    });
+    event_loop.enter(|lp| {
+        for _ in 0..1000 {
+            assert!(!link.publish(lp, "news", [0; 1024 * 1024]));
+        }
+        let queued = lp.metrics().queued_bytes;
+        assert!(queued < 1_200_000, "{queued}");
+    });
+    drop(connections);
+}

@@ -1,5 +1,11 @@
 //! The link to a real server.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use bucle::EventLoop;
 use bucle::redis::Options;
 
@@ -180,6 +186,68 @@ fn commands_wait_for_redis_up_to_the_limit() {
         until_told(event_loop, story, "ready");
         event_loop.enter(|lp| assert!(link.publish(lp, "news", "there is room again")));
     });
+}
+
+#[test]
+fn a_connection_that_breaks_without_a_sign_is_noticed_and_made_again() {
+    with_server(&[], |event_loop, server, story| {
+        let proxy = Proxy::start(server.port());
+        let link = event_loop.enter(|lp| {
+            let link = open(lp, options(proxy.port), story);
+            let story = story.clone();
+            link.subscribe(lp, "news", move |_, _, message| {
+                story.borrow_mut().push(String::from_utf8_lossy(message).into_owned());
+            });
+            link
+        });
+        until_told(event_loop, story, "ready");
+        proxy.is_open.store(false, Ordering::SeqCst);
+        event_loop.enter(|lp| link.publish(lp, "news", "nobody gets it"));
+        until(event_loop, "the loss", |lp| !link.is_ready(lp));
+        assert_eq!(*story.borrow(), ["ready", "lost ETIMEDOUT"]);
+        story.borrow_mut().clear();
+        proxy.is_open.store(true, Ordering::SeqCst);
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| link.publish(lp, "news", "everyone gets it"));
+        until_told(event_loop, story, "everyone gets it");
+        assert_eq!(*story.borrow(), ["ready", "everyone gets it"]);
+    });
+}
+
+/// Stands between a link and the server. While it is not open, what arrives is discarded, and connections stay as they
+/// are.
+struct Proxy {
+    port: u16,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    fn start(to: u16) -> Proxy {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let is_open = Arc::new(AtomicBool::new(true));
+        let shared = is_open.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(("127.0.0.1", to)).expect("it listens");
+                for (mut from, mut to) in
+                    [(client.try_clone().expect("a socket"), server.try_clone().expect("a socket")), (server, client)]
+                {
+                    let is_open = shared.clone();
+                    thread::spawn(move || {
+                        let mut bytes = [0; 4096];
+                        while let Ok(len @ 1..) = from.read(&mut bytes) {
+                            if is_open.load(Ordering::SeqCst) && to.write_all(&bytes[..len]).is_err() {
+                                break;
+                            }
+                        }
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Proxy { port, is_open }
+    }
 }
 
 #[test]
