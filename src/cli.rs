@@ -47,7 +47,7 @@ fn run() -> ExitCode {
     match args::parse() {
         Ok(Command::Serve { serve, verbosity }) => {
             start_log(verbosity, Mistakes::Report);
-            serve::run(&serve)
+            serve::run(&serve, || Box::new(quiz::PageLessons))
         }
         Ok(Command::Connect { connect, verbosity }) => {
             start_log(verbosity, Mistakes::Report);

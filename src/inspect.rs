@@ -27,6 +27,8 @@
 //! | `POST /control` | `{"do":"pause"}`, `{"do":"resume"}`, `{"do":"step","unit":"callback"}` (or `phase`, `turn`), `{"do":"speed","per_second":4}`; the answer is the snapshot when the loop stands again, or after a second; 409 if the command makes no sense now |
 //! | `GET /trace.json?last=5s` | the last records, at most 16,384, as Chrome trace JSON |
 //! | `GET /metrics` | the loop's numbers for Prometheus |
+//! | `GET /lessons.json?lang=en` | the lessons of [`start_with_lessons`] |
+//! | `POST /lesson?lang=en` | `{"lesson":2,"order":[1,0]}`; the answer is the order of a run, and the reason of the first difference |
 //!
 //! Scripts send the token as a cookie or as `Authorization: Bearer TOKEN`.
 //!
@@ -49,6 +51,7 @@
 
 mod access;
 mod control;
+mod lessons;
 mod metrics_text;
 mod observer;
 mod pacing;
@@ -63,6 +66,7 @@ use crate::net::{Limits, Listen, LocalAddress, Server, ServerOptions};
 use crate::process::{self, Signal};
 use crate::{Error, EventLoop, Loop, Result};
 use access::Access;
+pub use lessons::{Checked, Lesson, Lessons};
 use observer::Observer;
 use site::Site;
 
@@ -160,6 +164,18 @@ impl Inspector {
 /// `ERR_INVALID_ARG_VALUE` for an address that other machines reach, without [`Options::allow_remote`]. Otherwise the
 /// error of [`net::listen`](crate::net::listen), or when the system gives no random bytes or no descriptors.
 pub fn start(lp: &mut Loop, options: Options) -> Result<Inspector> {
+    start_site(lp, options, None)
+}
+
+/// As [`start`], with lessons for a further screen of the page.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with_lessons(lp: &mut Loop, options: Options, lessons: Box<dyn Lessons>) -> Result<Inspector> {
+    start_site(lp, options, Some(lessons))
+}
+
+fn start_site(lp: &mut Loop, options: Options, lessons: Option<Box<dyn Lessons>>) -> Result<Inspector> {
     if !options.address.ip().is_loopback() && !options.allow_remote {
         let text = format!("an inspector at {} could be reached by other machines", options.address);
         return Err(Error::custom("ERR_INVALID_ARG_VALUE", text));
@@ -167,7 +183,7 @@ pub fn start(lp: &mut Loop, options: Options) -> Result<Inspector> {
     let mut inner = EventLoop::new()?;
     inner.catch_panics(true);
     let token = new_token()?;
-    let (server, address, base_url) = inner.enter(|lp| serve(lp, &options, &token))?;
+    let (server, address, base_url) = inner.enter(|lp| serve(lp, &options, &token, lessons))?;
     // The ring first: a gate without records could name no causes.
     lp.start_trace(RECORDS);
     lp.time_phases(true);
@@ -180,17 +196,23 @@ pub fn start(lp: &mut Loop, options: Options) -> Result<Inspector> {
 }
 
 /// Starts the server of the page on the inner loop.
-fn serve(lp: &mut Loop, options: &Options, token: &str) -> Result<(Server<Http<Site>>, SocketAddr, String)> {
+fn serve(
+    lp: &mut Loop,
+    options: &Options,
+    token: &str,
+    lessons: Option<Box<dyn Lessons>>,
+) -> Result<(Server<Http<Site>>, SocketAddr, String)> {
     let limits = Limits { outbox_bytes: Some(OUTBOX_LIMIT), reads_per_turn: 1, ..http::server_options().limits };
     let server_options = ServerOptions { max_connections: Some(MAX_CONNECTIONS), limits, ..http::server_options() };
     let http_options = http::Options { max_body: MAX_BODY, ..http::Options::default() };
     // The site knows its address, whose port may be picked only when the server is bound.
     let listen = Listen::from(options.address);
-    let site = |address| Site::new(Access::new(address, token.to_owned()), options.read_only);
-    let server = Server::new(lp, server_options, Http::new(http_options, site(options.address)));
+    let access = |address| Access::new(address, token.to_owned());
+    let site = Site::new(access(options.address), options.read_only, lessons);
+    let server = Server::new(lp, server_options, Http::new(http_options, site));
     server.listen_now(lp, listen)?;
     let Some(LocalAddress::Ip(address)) = server.address(lp) else { return Err(Error::Gone) };
-    server.with(lp, |http, _| *http.handler() = site(address));
+    server.with(lp, |http, _| http.handler().set_access(access(address)));
     process::notice(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
         server.with(lp, |http, _| http.handler().has_signal = true);
     })?;

@@ -334,6 +334,7 @@ const PURE: &[&str] = &[
     "event_loop/trace/chrome",
     "inspect/access",
     "inspect/control",
+    "inspect/lessons",
     "inspect/metrics_text",
     "inspect/pacing",
     "inspect/rates",

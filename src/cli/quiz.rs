@@ -11,8 +11,10 @@
 
 mod answer;
 mod explain;
+mod page;
 mod programs;
 mod questions;
+mod spanish;
 mod stage;
 
 use std::io::{self, BufRead, IsTerminal, Read};
@@ -25,6 +27,7 @@ use super::stderr::print_error;
 use super::{exit_code, keys};
 use answer::letter;
 use explain::Run;
+pub(crate) use page::PageLessons;
 use questions::{HARDEST, QUESTIONS, Question};
 
 /// The longest answer that is read, in bytes. The longest right answer has about a hundred.

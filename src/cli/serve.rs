@@ -40,7 +40,7 @@ use std::process::ExitCode;
 
 use bucle::engine_io;
 use bucle::http::{self, Http};
-use bucle::inspect::{self, Inspector};
+use bucle::inspect::{self, Inspector, Lessons};
 use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerId, ServerOptions, Shared};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
@@ -76,12 +76,15 @@ const IDLE: &str = "idle for too long, good-bye\r\n";
 /// How many records are kept when they only serve to detect slow callbacks.
 const SLOW_WATCH_RECORDS: usize = 1024;
 
+/// Makes the lessons of the live page.
+pub(crate) type MakeLessons = fn() -> Box<dyn Lessons>;
+
 /// Runs a server until SIGINT or SIGTERM.
-pub(crate) fn run(serve: &Serve) -> ExitCode {
+pub(crate) fn run(serve: &Serve, lessons: MakeLessons) -> ExitCode {
     let lines = telnet::Options { max_line: serve.line_limit, ..telnet::Options::default() };
     let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
     match serve.kind {
-        Kind::Chat => run_with(serve, |lp, common| {
+        Kind::Chat => run_with(serve, lessons, |lp, common| {
             let rooms = Shared::new(lp, Rooms::default());
             let telnet = add(lp, common, Telnet::new(lines, TelnetDoor::new(rooms)));
             let web = serve.web.as_ref().map(|web| {
@@ -98,7 +101,7 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
             });
             Servers { tcp: telnet, web }
         }),
-        Kind::Echo => run_with(serve, |lp, common| {
+        Kind::Echo => run_with(serve, lessons, |lp, common| {
             let tcp = add(lp, common, echo::Echo);
             let web = serve.web.as_ref().map(|web| {
                 let options = web::endpoint_options(serve, web, web.message_limit);
@@ -108,9 +111,9 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
             });
             Servers { tcp, web }
         }),
-        Kind::Lines => run_alone(serve, || Telnet::new(untouched_lines, lines::Lines)),
-        Kind::Relay => run_alone(serve, || Telnet::new(untouched_lines, relay::Relay::default())),
-        Kind::Tutorial => run_with(serve, |lp, common| {
+        Kind::Lines => run_alone(serve, lessons, || Telnet::new(untouched_lines, lines::Lines)),
+        Kind::Relay => run_alone(serve, lessons, || Telnet::new(untouched_lines, relay::Relay::default())),
+        Kind::Tutorial => run_with(serve, lessons, |lp, common| {
             let tcp = add(lp, common, Telnet::new(lines, tutorial::Tutorial::default()));
             let web = serve.web.as_ref().map(|web| {
                 let site = tutorial::Site::new(web::OwnHost::new(web));
@@ -121,7 +124,7 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
             });
             Servers { tcp, web }
         }),
-        Kind::Discard => run_alone(serve, || discard::Discard),
+        Kind::Discard => run_alone(serve, lessons, || discard::Discard),
     }
 }
 
@@ -157,12 +160,12 @@ fn add_with_socket_io<S: http::Handler>(
 }
 
 /// Runs a server without a second listener.
-fn run_alone<H: Handler>(serve: &Serve, make_handler: impl FnOnce() -> H) -> ExitCode {
-    run_with(serve, |lp, common| Servers { tcp: add(lp, common, make_handler()), web: None })
+fn run_alone<H: Handler>(serve: &Serve, lessons: MakeLessons, make_handler: impl FnOnce() -> H) -> ExitCode {
+    run_with(serve, lessons, |lp, common| Servers { tcp: add(lp, common, make_handler()), web: None })
 }
 
 /// Runs the servers that `make` makes with the options that all servers have.
-fn run_with(serve: &Serve, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
+fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
     let others = if serve.inspect.is_some() { inspect::DESCRIPTORS } else { 0 };
     let max_connections = match machine::connection_limit(serve.max_connections, others) {
         // With two listeners it is the limit of each. If both together need more files than there are, connections wait
@@ -191,7 +194,7 @@ fn run_with(serve: &Serve, make: impl FnOnce(&mut Loop, &ServerOptions) -> Serve
         // Nothing reads the records, but the loop warns about slow callbacks only while it records.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
     }
-    let opened = event_loop.enter(|lp| open(lp, serve, max_connections, make));
+    let opened = event_loop.enter(|lp| open(lp, serve, max_connections, lessons, make));
     let announcement = match opened {
         Ok(announcement) => announcement,
         Err((_, error)) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::report_open_files(&error),
@@ -240,6 +243,7 @@ fn open(
     lp: &mut Loop,
     serve: &Serve,
     max_connections: usize,
+    lessons: MakeLessons,
     make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers,
 ) -> Result<Announcement, (Place, Error)> {
     let common = ServerOptions {
@@ -270,12 +274,17 @@ fn open(
     let announcement = Announcement::new(lp, serve.kind, servers).ok_or((address, Error::Gone))?;
     // After the servers: their first callbacks are not held, and the lines come in this order.
     let Some(options) = &serve.inspect else { return Ok(announcement) };
-    let inspector = start_inspector(lp, serve.kind, options)?;
+    let inspector = start_inspector(lp, serve.kind, options, lessons())?;
     Ok(announcement.with_inspector(&inspector))
 }
 
 /// Starts the live page.
-fn start_inspector(lp: &mut Loop, kind: Kind, options: &Inspect) -> Result<Inspector, (Place, Error)> {
+fn start_inspector(
+    lp: &mut Loop,
+    kind: Kind,
+    options: &Inspect,
+    lessons: Box<dyn Lessons>,
+) -> Result<Inspector, (Place, Error)> {
     let Inspect { address, allow_remote, read_only } = *options;
     if !address.ip().is_loopback() {
         log::warn!(
@@ -285,7 +294,8 @@ fn start_inspector(lp: &mut Loop, kind: Kind, options: &Inspect) -> Result<Inspe
     }
     let title = format!("bucle serve {}", kind.name());
     let place = || Place::Inspect(Address::Tcp(address.ip().to_string(), address.port()));
-    inspect::start(lp, inspect::Options { address, allow_remote, read_only, title }).map_err(|error| (place(), error))
+    let options = inspect::Options { address, allow_remote, read_only, title };
+    inspect::start_with_lessons(lp, options, lessons).map_err(|error| (place(), error))
 }
 
 /// The first SIGINT or SIGTERM drains the servers, the second ends the process immediately.

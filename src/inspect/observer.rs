@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::metrics_text;
 use super::pacing::{Command, Pacing, State};
 use super::rates::{Rates, Reading};
-use super::site::{Ask, Site, answer};
+use super::site::{Ask, JSON, Site, answer};
 use super::snapshot::{ROWS, Row, Snapshot};
 use crate::http::{Exchange, Http, StatusCode};
 use crate::net::{self, Server, Socket, SocketSummary};
@@ -35,8 +35,6 @@ const TRACE_RECORDS: u64 = 16 * 1024;
 
 /// How many causes of the next callback are named.
 const CAUSES: usize = 4;
-
-const JSON: &str = "application/json";
 
 /// The gate.
 pub(super) struct Observer {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::access::{Access, Claim, Refused, Verdict, query_value};
 use super::control;
+use super::lessons::{self, Lessons};
 use super::pacing::Command;
 use crate::Loop;
 use crate::http::{self, Asset, Exchange, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -15,6 +16,9 @@ pub(super) const VIEWERS: usize = 4;
 
 /// The rights of the page: files and connections of this server, and nothing else.
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'";
+
+/// The type of JSON.
+pub(super) const JSON: &str = "application/json";
 
 /// How much of the past `/trace.json` shows without `last`.
 const LAST: Duration = Duration::from_secs(5);
@@ -41,6 +45,7 @@ pub(super) struct Viewer {
 pub(super) struct Site {
     access: Access,
     is_read_only: bool,
+    lessons: Option<Box<dyn Lessons>>,
     files: Vec<(&'static str, Asset)>,
     pub asks: Vec<(Exchange, Ask)>,
     pub viewers: Vec<Viewer>,
@@ -49,7 +54,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub fn new(access: Access, is_read_only: bool) -> Site {
+    pub fn new(access: Access, is_read_only: bool, lessons: Option<Box<dyn Lessons>>) -> Site {
         let file = |path, content_type, text: &'static str| {
             let asset = Asset::new(content_type, text).header("content-security-policy", POLICY);
             (path, asset.header("referrer-policy", "no-referrer").header("cache-control", "no-store"))
@@ -61,7 +66,31 @@ impl Site {
             file("/words.js", "text/javascript; charset=utf-8", include_str!("page/words.js")),
             file("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
         ];
-        Site { access, is_read_only, files, asks: Vec::new(), viewers: Vec::new(), has_signal: false }
+        let (asks, viewers) = (Vec::new(), Vec::new());
+        Site { access, is_read_only, lessons, files, asks, viewers, has_signal: false }
+    }
+
+    /// Sets who may see the page, when the server's port is known.
+    pub fn set_access(&mut self, access: Access) {
+        self.access = access;
+    }
+
+    /// Answers a request about lessons. This needs nothing of the watched loop.
+    fn serve_lessons(&self, lp: &mut Loop, exchange: Exchange, request: &Request) {
+        let lang = query_value(request.query(), "lang").unwrap_or("en");
+        let result = match (request.path(), &self.lessons) {
+            ("/lessons.json", Some(lessons)) => Ok(lessons::list_json(&lessons.list(lang))),
+            ("/lessons.json", None) => Ok("[]".to_owned()),
+            (_, Some(lessons)) => match lessons::parse(request.body()) {
+                Some((lesson, order)) => lessons.check(lesson, &order, lang).map(|checked| checked.to_json()),
+                None => Err("\"lesson\" must be a number and \"order\" a list of numbers".to_owned()),
+            },
+            (_, None) => Err("there are no lessons here".to_owned()),
+        };
+        match result {
+            Ok(json) => answer(lp, exchange, StatusCode::OK, JSON, json),
+            Err(sentence) => bad_request(lp, exchange, &format!("{sentence}\n")),
+        }
     }
 
     /// Begins a stream of snapshots, unless there are too many.
@@ -132,8 +161,8 @@ impl http::Handler for Site {
             return;
         }
         let wanted = match request.path() {
-            "/state.json" | "/events" | "/trace.json" | "/metrics" => Method::GET,
-            "/control" => Method::POST,
+            "/state.json" | "/events" | "/trace.json" | "/metrics" | "/lessons.json" => Method::GET,
+            "/control" | "/lesson" => Method::POST,
             _ => {
                 exchange.respond_text(lp, StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n");
                 return;
@@ -150,6 +179,7 @@ impl http::Handler for Site {
         }
         let ask = match request.path() {
             "/events" => return self.add_viewer(lp, exchange),
+            "/lessons.json" | "/lesson" => return self.serve_lessons(lp, exchange, request),
             "/state.json" => Ask::State,
             "/metrics" => Ask::Metrics,
             "/trace.json" => match query_value(request.query(), "last").map_or(Ok(LAST), seconds) {

@@ -146,7 +146,7 @@ async function checks() {
   await check('screens are chosen with arrow keys, and every control has a name', async () => {
     const tab = await Tab.open();
     await tab.page.getByRole('tab', { name: 'Loop', exact: true }).focus();
-    for (const name of ['Connections', 'Timeline', 'Loop']) {
+    for (const name of ['Connections', 'Timeline', 'Lesson', 'Loop']) {
       await tab.press('ArrowRight');
       await tab.page.getByRole('tab', { name, exact: true, selected: true }).waitFor();
       await tab.page.getByRole('tabpanel', { name, exact: true }).waitFor();
@@ -233,7 +233,7 @@ async function checks() {
       const tab = await Tab.open({ colorScheme });
       await (await Peer.connect()).ask('hola');
       for (const state of ['running', 'paused']) {
-        for (const name of ['Loop', 'Connections', 'Timeline']) {
+        for (const name of ['Loop', 'Connections', 'Timeline', 'Lesson']) {
           await tab.choose(name);
           for (const [what, ratio] of await tab.page.evaluate(contrasts, 'h1, h2, p, th, td, dt, dd, li, button:enabled, select, input, figcaption, #state')) {
             assert.ok(ratio >= 4.5, `${ratio.toFixed(2)} for ${what} (${state})`);
@@ -249,11 +249,34 @@ async function checks() {
   await check('on a phone nothing is wider than the screen', async () => {
     const tab = await Tab.open({ viewport: { width: 360, height: 740 } });
     await (await Peer.connect()).ask('hola');
-    for (const name of ['Connections', 'Timeline', 'Loop']) {
+    for (const name of ['Connections', 'Timeline', 'Lesson', 'Loop']) {
       await tab.choose(name);
       const wide = await tab.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       assert.ok(wide <= 0, `${name} is ${wide} pixels too wide`);
     }
+  });
+
+  await check('a lesson is put in order with the keyboard, run, and explained', async () => {
+    const tab = await Tab.open();
+    await tab.choose('Lesson');
+    const lines = tab.page.locator('#lesson-lines li span');
+    const shown = async () => (await lines.allTextContents()).map((line) => line.replace(/^\d+\. . +/, ''));
+    await until('the lines', async () => (await shown()).length > 1);
+    const run = tab.page.getByRole('button', { name: 'Run it' });
+    const result = tab.page.locator('#lesson-result');
+    await run.press('Enter');
+    await until('a result', async () => /The loop ran/.test(await result.textContent()));
+    const ran = (await result.locator('p').last().textContent()).replace(/^The loop ran |\.$/g, '').split(' → ').map((line) => line.slice(2));
+    assert.match(await result.textContent(), /^Line \d: you expected "/);
+    for (const [place, line] of ran.entries()) {
+      while ((await shown()).indexOf(line) > place) await tab.page.getByRole('button', { name: `Move ${line} up`, exact: true }).press('Enter');
+    }
+    assert.deepEqual(await shown(), ran);
+    await run.press('Enter');
+    await until('the praise', async () => /^Right!/.test(await result.textContent()));
+    await tab.page.getByRole('button', { name: 'Hint' }).press('Enter');
+    await tab.page.locator('#lesson-hint').waitFor();
+    assert.deepEqual(tab.problems, []);
   });
 
   await check('a command that makes no sense is answered with a sentence', async () => {
@@ -287,6 +310,10 @@ async function screenshots() {
     await page.locator('#lanes g.box').last().waitFor();
     await page.locator('#lanes g.box:not(.point):not(.waits)').last().press('Enter');
     await page.screenshot({ path: path.join(folder, `timeline-${name}.png`) });
+    await page.locator('#tab-lesson').click();
+    await page.locator('#lesson-run').click();
+    await page.locator('#lesson-result p').last().waitFor();
+    await page.screenshot({ path: path.join(folder, `lesson-${name}.png`) });
     clearInterval(traffic);
     await control({ do: 'resume' });
     Peer.endAll();

@@ -21,32 +21,32 @@ struct Served {
 }
 
 impl Served {
+    /// From here on the process is ended by the drop.
+    fn of(child: Child) -> Served {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Served { child, address, page: Page { address, token: String::new() } }
+    }
+
     fn start(args: &[&str]) -> Served {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
-        command
-            .arg("serve")
-            .args(args)
-            .args(["--port", "0", "--inspect", "0"])
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().expect("the program starts");
-        let stdout = child.stdout.take().expect("it is piped");
+        command.arg("serve").args(args).args(["--port", "0", "--inspect", "0"]).env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut served = Served::of(command.spawn().expect("the program starts"));
+        let stdout = served.child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let mut address = None;
-        let url = loop {
+        loop {
             let line = lines.recv_timeout(LIMIT).expect("a line with an address");
             if let Some(url) = line.strip_prefix("inspector listening on ") {
-                break url.to_owned();
+                served.address = address.expect("the server's line comes first");
+                served.page = Page::of_url(url);
+                return served;
             }
             address = address.or_else(|| line.rsplit_once(' ')?.1.parse().ok());
-        };
-        let address = address.expect("the server's line comes first");
-        Served { child, address, page: Page::of_url(&url) }
+        }
     }
 
     fn signal(&self, name: &str) {
@@ -83,6 +83,7 @@ fn every_server_can_be_inspected() {
         &["lines"],
         &["relay"],
         &["tutorial"],
+        &["tutorial", "--http", "0"],
         &["discard"],
     ];
     for args in table {
@@ -93,6 +94,65 @@ fn every_server_can_be_inspected() {
         served.page.resume();
         served.signal("TERM");
         assert_eq!(served.end(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn the_programs_of_the_quiz_run_from_the_page() {
+    let served = Served::start(&["echo"]);
+    let lessons = served.page.get("/lessons.json").json();
+    let lessons = lessons.as_array().expect("a list");
+    assert!(lessons.len() >= 12);
+    let callbacks = served.page.state()["callbacks"].clone();
+    for (number, lesson) in lessons.iter().enumerate() {
+        let order: Vec<usize> = (0..lesson["lines"].as_array().expect("a list").len()).collect();
+        let run = |order: &serde_json::Value| {
+            let body = json!({ "lesson": number, "order": order }).to_string();
+            served.page.request("POST", "/lesson", "", &body).json()
+        };
+        let first = run(&json!(order));
+        // The program of a race may run differently each time, and every order is right.
+        assert_eq!(run(&first["order"])["right"], true, "{}", lesson["title"]);
+    }
+    for body in [json!({}), json!({ "lesson": 0, "order": [0] }), json!({ "lesson": 999, "order": [0, 1, 2] })] {
+        assert_eq!(served.page.request("POST", "/lesson", "", &body.to_string()).status, 400, "{body}");
+    }
+    assert_eq!(served.page.state()["callbacks"], callbacks, "they run on loops of their own");
+}
+
+/// How many connections the next test makes. Without enough descriptors it is fewer.
+const MANY: usize = 10_000;
+
+#[test]
+fn a_snapshot_of_ten_thousand_connections_is_small() {
+    let limit = usize::try_from(bucle::process::raise_descriptor_limit()).unwrap_or(usize::MAX);
+    // Other tests of this process have some, too.
+    let connections = MANY.min(limit.saturating_sub(1000));
+    if connections < MANY {
+        eprintln!("only {connections} connections: at most {limit} files may be open");
+    }
+    let served = Served::start(&["echo"]);
+    let mut events = served.page.watch();
+    events.next();
+    let ask = |peer: &mut std::net::TcpStream| {
+        peer.write_all(b"hola").expect("it is connected");
+        peer.read_exact(&mut [0; 4]).expect("it is answered");
+    };
+    let new_peer = |_| {
+        let mut peer = connect(served.address);
+        // An answer before the next one, so that the kernel's queue of new connections does not overflow.
+        ask(&mut peer);
+        peer
+    };
+    let mut peers: Vec<_> = (0..connections).map(new_peer).collect();
+    loop {
+        let snapshot = events.next();
+        assert!(snapshot.to_string().len() <= 64 * 1024, "{}", snapshot.to_string().len());
+        if snapshot["connections"]["open"].as_u64() == Some(connections as u64) {
+            assert_eq!(snapshot["connections"]["rows"].as_array().map(Vec::len), Some(200));
+            break;
+        }
+        ask(&mut peers[0]);
     }
 }
 

@@ -424,6 +424,88 @@ function drawBox(place, y, places, arrows, svg) {
   return box;
 }
 
+// ---- The lessons
+
+let lessons = [];
+let order = []; // The places of the lines, in the viewer's order.
+
+async function loadLessons() {
+  lessons = await (await fetch(`/lessons.json?lang=${lang}`)).json();
+  $('tab-lesson').hidden = lessons.length === 0;
+  if (lessons.length === 0) return;
+  const chosen = Math.max($('lesson-choice').selectedIndex, 0);
+  $('lesson-choice').replaceChildren(...lessons.map((lesson, index) => make('option', { value: index }, `${index + 1}. ${lesson.title}`)));
+  $('lesson-choice').selectedIndex = chosen;
+  showLesson();
+}
+
+function showLesson() {
+  const lesson = lessons[$('lesson-choice').selectedIndex];
+  $('lesson-source').textContent = lesson.source;
+  $('lesson-hint').textContent = lesson.hint;
+  $('lesson-hint').hidden = true;
+  $('lesson-hint-button').setAttribute('aria-expanded', 'false');
+  $('lesson-result').replaceChildren();
+  order = lesson.lines.map((_, place) => place);
+  showOrder();
+}
+
+const letter = (place) => String.fromCharCode(97 + place);
+
+/** Draws the lines; the one at `wrong` is where the run differs first. */
+function showOrder(wrong = -1) {
+  const lesson = lessons[$('lesson-choice').selectedIndex];
+  const items = order.map((place, index) => {
+    const item = make('li', { draggable: 'true', class: index === wrong ? 'wrong' : '' });
+    item.append(make('span', {}, `${index + 1}. ${letter(place)}  ${lesson.lines[place]}`));
+    for (const [sign, to, key] of [['↑', index - 1, 'moveUp'], ['↓', index + 1, 'moveDown']]) {
+      const button = make('button', { type: 'button', 'aria-label': t(key, { line: lesson.lines[place] }) }, sign);
+      button.disabled = to < 0 || to >= order.length;
+      button.addEventListener('click', () => move(index, to, key));
+      item.append(button);
+    }
+    item.addEventListener('dragstart', (drag) => drag.dataTransfer.setData('text/plain', String(index)));
+    item.addEventListener('dragover', (drag) => drag.preventDefault());
+    item.addEventListener('drop', (drag) => {
+      drag.preventDefault();
+      const from = Number.parseInt(drag.dataTransfer.getData('text/plain'), 10);
+      if (from in order) move(from, index);
+    });
+    return item;
+  });
+  $('lesson-lines').replaceChildren(...items);
+}
+
+/** Moves a line, and keeps the focus on its button. */
+function move(from, to, key) {
+  order.splice(to, 0, ...order.splice(from, 1));
+  $('lesson-result').replaceChildren();
+  showOrder();
+  const buttons = $('lesson-lines').children[to].querySelectorAll('button');
+  if (key) [...buttons].filter((button) => !button.disabled).at(key === 'moveUp' ? 0 : -1)?.focus();
+}
+
+async function runLesson() {
+  const lesson = $('lesson-choice').selectedIndex;
+  const answer = await fetch(`/lesson?lang=${lang}`, { method: 'POST', body: JSON.stringify({ lesson, order }) });
+  if (!answer.ok) return message((await answer.text()).trim());
+  const run = await answer.json();
+  const wrong = run.right ? -1 : order.findIndex((place, index) => place !== run.order[index]);
+  showOrder(wrong);
+  const { lines } = lessons[lesson];
+  const verdict = run.right ? t('right') : t('wrong', { n: wrong + 1, expected: lines[order[wrong]], ran: lines[run.order[wrong]] });
+  const ran = t('theRun', { order: run.order.map((place) => `${letter(place)} ${lines[place]}`).join(' → ') });
+  $('lesson-result').replaceChildren(make('p', {}, verdict), make('p', {}, run.text), make('p', { class: 'soft' }, ran));
+  return undefined;
+}
+
+$('lesson-choice').addEventListener('change', showLesson);
+$('lesson-run').addEventListener('click', runLesson);
+$('lesson-hint-button').addEventListener('click', () => {
+  $('lesson-hint').hidden = !$('lesson-hint').hidden;
+  $('lesson-hint-button').setAttribute('aria-expanded', String(!$('lesson-hint').hidden));
+});
+
 // ---- Commands
 
 function message(text) {
@@ -508,10 +590,12 @@ $('tabs').addEventListener('keydown', (press) => {
 $('lang').addEventListener('change', () => {
   lang = $('lang').value;
   translate();
+  loadLessons();
 });
 lang = navigator.languages.map((name) => name.slice(0, 2)).find((name) => name in words) ?? 'en';
 $('lang').value = lang;
 translate();
+loadLessons();
 
 const events = new EventSource('/events');
 events.addEventListener('message', (event) => show(JSON.parse(event.data)));

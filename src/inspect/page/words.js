@@ -35,6 +35,9 @@ export const words = {
     nothing: 'Nothing was recorded in this time.',
     footer: 'While the loop is paused its clock stands still. Other threads, timers of the kernel and the patience of peers do not.',
     readOnly: 'This page only shows.',
+    program: 'Program', run: 'Run it', hint: 'Hint', moveUp: 'Move {line} up', moveDown: 'Move {line} down',
+    lessonText: 'In which order are the lines printed? Drag them, or move them with the arrow buttons. Then run the program on a real loop.',
+    right: 'Right!', wrong: 'Line {n}: you expected "{expected}", the loop ran "{ran}".', theRun: 'The loop ran {order}.',
   },
   es: {
     language: 'Idioma', controls: 'Correr, pausar y avanzar', screens: 'Pantallas', space: 'espacio',
@@ -70,5 +73,8 @@ export const words = {
     nothing: 'No se registró nada en ese tiempo.',
     footer: 'Mientras el bucle está en pausa su reloj está detenido. Los otros hilos, los temporizadores del núcleo y la paciencia de los clientes no.',
     readOnly: 'Esta página solo muestra.',
+    program: 'Programa', run: 'Correrlo', hint: 'Pista', moveUp: 'Subir {line}', moveDown: 'Bajar {line}',
+    lessonText: '¿En qué orden se imprimen las líneas? Arrástralas, o muévelas con los botones de flecha. Después corre el programa en un bucle real.',
+    right: '¡Muy bien!', wrong: 'Línea {n}: esperabas "{expected}", el bucle corrió "{ran}".', theRun: 'El bucle corrió {order}.',
   },
 };
