@@ -991,7 +991,6 @@ fn a_suspended_process_sends_nothing_to_a_connection_that_is_surely_dead() {
     world.clock.advance(3600 * SECOND);
     // The loop sees the new time in its next turn, in a timer of the program that is due before that of the session.
     world.enter(|lp| {
-        let client = client;
         lp.set_timeout(Duration::from_millis(1), move |lp| _ = client.emit(lp, "late", 1));
     });
     world.turn();
