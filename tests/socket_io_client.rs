@@ -1079,6 +1079,48 @@ fn packets_that_mean_nothing_are_ignored() {
     }
 }
 
+/// Node's server sends what a recovered client has missed before it confirms the connection.
+#[test]
+fn events_before_the_confirmation_are_delivered_with_it() {
+    let mut world = World::new();
+    let mut peer = Peer::new();
+    let mut options = with(POLLING);
+    options.engine.max_message = 3_000;
+    let client = world.client("c", &peer.url(), options);
+    let mut answers = vec![r#"42["early",1]"#, "42[\"early\",2]\u{1e}40{\"sid\":\"abc\"}\u{1e}42[\"late\",3]"];
+    world.wait("the last event", |world| {
+        peer.serve(|method, target, _| match method {
+            "POST" => Some((200, "ok".to_owned())),
+            _ if !target.contains("sid=") => Some((200, OPEN.to_owned())),
+            _ if answers.is_empty() => None,
+            _ => Some((200, answers.remove(0).to_owned())),
+        });
+        world.story.borrow().iter().any(|line| line == "c late 3")
+    });
+    assert_eq!(world.take_story(), ["c early 1", "c early 2", "c connect", "c late 3"]);
+    world.enter(|lp| client.release(lp));
+    // A server that never confirms costs a bounded amount of memory.
+    let mut peer = Peer::new();
+    let mut options = with(POLLING);
+    options.engine.max_message = 3_000;
+    world.client("d", &peer.url(), options);
+    let early = format!("42{:?}", ["early", &"x".repeat(900)]);
+    let mut sessions = 0;
+    world.wait("a second session", |world| {
+        peer.serve(|method, target, _| match method {
+            "POST" => Some((200, "ok".to_owned())),
+            _ if !target.contains("sid=") => {
+                sessions += 1;
+                Some((200, OPEN.to_owned()))
+            }
+            _ => Some((200, early.clone())),
+        });
+        world.clock.advance(Duration::from_millis(20));
+        sessions == 2
+    });
+    assert!(!world.story.borrow().iter().any(|line| line.contains("early")));
+}
+
 #[test]
 fn a_server_that_opens_no_session_is_an_error_that_is_tried_again() {
     let table: &[(Option<(u16, &str)>, &str)] = &[

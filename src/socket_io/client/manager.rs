@@ -12,7 +12,7 @@
 use form_urlencoded::Serializer;
 use serde_json::{Map, Value};
 
-use super::registry::{Link, Main, Manager, Registry, Stage, get, get_mut};
+use super::registry::{Early, Link, Main, Manager, Registry, Stage, get, get_mut};
 use super::{Client, ConnectError, acks, listeners, retry, send};
 use crate::engine_io::{self, ClientHandler, ClientSession, CloseReason, Revision, query};
 use crate::socket_io::arguments::Arguments;
@@ -243,6 +243,7 @@ fn lost(lp: &mut Loop, manager: Manager, reason: DisconnectReason) {
         let was_connected = state.is_connected();
         state.stage = Stage::Waiting;
         state.id = None;
+        state.take_early();
         if was_connected {
             connected.push((client, acks::take_lost(lp, client)));
         }
@@ -338,10 +339,16 @@ fn received(lp: &mut Loop, manager: Manager, session: ClientSession, message: Me
         },
     };
     if let Err(error) = result {
-        log::debug!(target: "bucle::socket_io", "{session}: {error}, closing");
-        session.close(lp);
-        lost(lp, manager, DisconnectReason::ParseError);
+        fail(lp, manager, session, error.reason);
     }
+}
+
+/// The server has broken the protocol.
+#[cold]
+fn fail(lp: &mut Loop, manager: Manager, session: ClientSession, why: &str) {
+    log::debug!(target: "bucle::socket_io", "{session}: {why}, closing");
+    session.close(lp);
+    lost(lp, manager, DisconnectReason::ParseError);
 }
 
 /// A whole packet has arrived. One for a namespace that no client has asked for is of no consequence, as in Node.
@@ -361,21 +368,20 @@ fn received_packet(
     }
     let Some(client) = registry.find(manager, packet.namespace) else { return };
     let Some(state) = registry.client(client) else { return };
-    let (stage, connection) = (state.stage, state.connection);
-    let may_have_offset = state.pid.is_some() && packet.id.is_none();
+    let stage = state.stage;
     match (packet.kind, stage) {
         (PacketType::Connect, Stage::Joining) => joined(lp, client, session, packet.data),
         (PacketType::ConnectError, Stage::Joining | Stage::Connected) => refused(lp, client, stage, packet.data),
         (PacketType::Disconnect, Stage::Joining | Stage::Connected) => left(lp, client, stage),
         (PacketType::Event | PacketType::BinaryEvent, Stage::Connected) => {
             let (name, arguments) = Arguments::of_event(packet, attachments);
-            let ack = packet.id.map(|id| Ack { to: AckTo::Server { client, id, connection } });
-            listeners::dispatch(lp, client, &mut Event { name: &name, arguments, ack, may_have_offset });
-            let last = arguments.iter().last().filter(|_| may_have_offset).and_then(json::string);
-            if let Some(offset) = last
-                && let Some(state) = get_mut(lp, client).filter(|state| state.connection == connection)
-            {
-                state.offset = Some(offset.into_owned());
+            event(lp, client, &name, arguments, packet.id);
+        }
+        (PacketType::Event | PacketType::BinaryEvent, Stage::Joining) => {
+            let (name, arguments) = Arguments::of_event(packet, attachments);
+            let early = Early { name: name.into(), arguments: arguments.to_owned(), id: packet.id };
+            if !keep_early(lp, client, early) {
+                fail(lp, manager, session, "too many events before the answer to CONNECT");
             }
         }
         (PacketType::Ack | PacketType::BinaryAck, Stage::Connected) => {
@@ -385,6 +391,37 @@ fn received_packet(
         }
         (kind, stage) => log::debug!(target: "bucle::socket_io", "{client}: {kind:?} while it is {stage:?} is ignored"),
     }
+}
+
+/// An event of a client that is connected.
+fn event(lp: &mut Loop, client: Client, name: &str, arguments: Arguments<'_>, id: Option<u64>) {
+    let Some(state) = get(lp, client) else { return };
+    let connection = state.connection;
+    // Node's servers add no offset to an event that they want acknowledged.
+    let may_have_offset = state.pid.is_some() && id.is_none();
+    let ack = id.map(|id| Ack { to: AckTo::Server { client, id, connection } });
+    listeners::dispatch(lp, client, &mut Event { name, arguments, ack, may_have_offset });
+    let last = arguments.iter().last().filter(|_| may_have_offset).and_then(json::string);
+    if let Some(offset) = last
+        && let Some(state) = get_mut(lp, client).filter(|state| state.connection == connection)
+    {
+        state.offset = Some(offset.into_owned());
+    }
+}
+
+/// Keeps an event that has come before the answer to CONNECT: Node's server sends what a recovered client has missed
+/// in this order. Returns `false` if there is no room.
+fn keep_early(lp: &mut Loop, client: Client, early: Early) -> bool {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(manager) = registry.client(client).map(|state| state.manager) else { return true };
+    let limit = registry.manager(manager).map_or(0, |state| state.options.engine.max_message);
+    let Some(state) = registry.client_mut(client) else { return true };
+    state.early_bytes = state.early_bytes.saturating_add(early.size());
+    if state.early_bytes > limit {
+        return false;
+    }
+    state.early.push(early);
+    true
 }
 
 /// The server has let the client in.
@@ -414,6 +451,15 @@ fn joined(lp: &mut Loop, client: Client, session: ClientSession, data: Option<&s
         state.offset = None;
     }
     (state.id, state.pid) = (Some(id.into()), pid);
+    let connection = state.connection;
+    for early in state.take_early() {
+        if get(lp, client).is_some_and(|state| state.is_connected() && state.connection == connection) {
+            event(lp, client, &early.name, early.arguments.as_arguments(), early.id);
+        }
+    }
+    if !get(lp, client).is_some_and(|state| state.is_connected() && state.connection == connection) {
+        return;
+    }
     send::flush(lp, client);
     retry::send_first(lp, client, true);
     listeners::call(lp, client, Kind::OnConnect, |list| &list.on_connect);
@@ -456,6 +502,7 @@ pub(super) fn leave_namespace(lp: &mut Loop, client: Client) -> Vec<super::regis
     let Some(state) = get_mut(lp, client) else { return Vec::new() };
     state.stage = Stage::Idle;
     state.id = None;
+    state.take_early();
     let (manager, is_main) = (state.manager, &*state.namespace == "/");
     if let Some(state) = lp.layer_mut::<Registry>().manager_mut(manager).filter(|_| is_main) {
         state.main = Main::Left;

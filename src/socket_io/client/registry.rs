@@ -101,6 +101,9 @@ pub(super) struct ClientState {
     /// The offset of the last event that it has received.
     pub offset: Option<String>,
     pub is_recovered: bool,
+    /// Events that have come before the answer to CONNECT, and their size.
+    pub early: Vec<Early>,
+    pub early_bytes: usize,
     /// Events that wait until it is connected.
     pub buffer: Buffer,
     /// What the server is to acknowledge.
@@ -116,6 +119,26 @@ impl HasSerial for ClientState {
     fn serial(&self) -> u32 {
         self.serial
     }
+}
+
+/// An event that has come before the answer to CONNECT.
+pub(super) struct Early {
+    pub name: Box<str>,
+    pub arguments: OwnedArguments,
+    pub id: Option<u64>,
+}
+
+impl Early {
+    /// What it costs in memory.
+    pub fn size(&self) -> usize {
+        size_of::<Early>() + self.name.len() + size_of_arguments(&self.arguments)
+    }
+}
+
+/// How many bytes arguments have.
+pub(super) fn size_of_arguments(arguments: &OwnedArguments) -> usize {
+    let arguments = arguments.as_arguments();
+    arguments.as_json().len() + arguments.attachments().iter().map(Vec::len).sum::<usize>()
 }
 
 /// An event that is sent again until it is acknowledged.
@@ -166,6 +189,12 @@ impl ClientState {
         self.stage == Stage::Connected
     }
 
+    /// Takes the events that have come before the answer to CONNECT.
+    pub fn take_early(&mut self) -> Vec<Early> {
+        self.early_bytes = 0;
+        std::mem::take(&mut self.early)
+    }
+
     /// It wants to be connected.
     pub fn is_active(&self) -> bool {
         self.stage != Stage::Idle
@@ -207,6 +236,8 @@ impl Registry {
             pid: None,
             offset: None,
             is_recovered: false,
+            early: Vec::new(),
+            early_bytes: 0,
             buffer: Buffer::default(),
             acks: Acks::default(),
             ack_timer: None,

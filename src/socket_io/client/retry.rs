@@ -1,11 +1,12 @@
 //! Events that are sent one by one, each again until the server has acknowledged it (`retries`). An event may arrive
 //! more than once, but never out of order.
 
-use super::registry::{OnAck, Registry, Retry, get_mut};
-use super::{AckResult, Client, listeners, send};
+use std::time::Duration;
+
+use super::registry::{OnAck, Registry, Retry, get_mut, size_of_arguments};
+use super::{AckError, AckResult, Client, listeners, send};
 use crate::Loop;
 use crate::socket_io::OwnedArguments;
-use std::time::Duration;
 
 /// Adds an event. Returns `false` if there is no room.
 pub(super) fn add(
@@ -26,18 +27,13 @@ pub(super) fn add(
     if waiting.saturating_add(size(&retry)) > limit {
         log::warn!(target: "bucle::socket_io", "{client} keeps too many events: {name:?} is dropped");
         if let Some(done) = retry.done {
-            lp.next_tick(move |lp| done(lp, client, Err(super::AckError::Disconnected)));
+            lp.next_tick(move |lp| done(lp, client, Err(AckError::Disconnected)));
         }
         return false;
     }
     state.retries.push_back(retry);
     send_first(lp, client, false);
     true
-}
-
-fn size_of_arguments(arguments: &OwnedArguments) -> usize {
-    let arguments = arguments.as_arguments();
-    arguments.as_json().len() + arguments.attachments().iter().map(Vec::len).sum::<usize>()
 }
 
 /// Sends the first event. One that was sent already is sent again only if the client was disconnected since.
