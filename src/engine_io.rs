@@ -42,6 +42,12 @@
 //! Revision 4 is that of Socket.IO 3 and 4. With [`Options::allow_eio3`] clients of revision 3 (Socket.IO 2) are
 //! welcome, too. A request without `EIO=4` is one of revision 3, as in Node.
 //!
+//! # Client
+//!
+//! [`connect`] opens a session with a server, for a [`ClientHandler`]. It polls first, and changes to a WebSocket
+//! connection if the server offers it. A lost session is not opened again: [`socket_io::Client`](crate::socket_io::Client)
+//! does that.
+//!
 //! # Bounds
 //!
 //! | memory or time | limit | when it is reached |
@@ -54,6 +60,9 @@
 //! | an upgrade | [`Options::upgrade_timeout`], 10 s | its WebSocket connection is closed |
 //! | sessions | [`Options::max_sessions`], 1,000,000 | 503 with `Retry-After` |
 //! | a session that is closing with packets for polls | 30 s | it ends without them |
+//! | a client: a message, and the answer to a poll | [`ClientOptions::max_message`], 16 MiB | the session ends |
+//! | a client: packets of a poll, or of a WebSocket connection, in one turn | 1,024 | other connections have their turn |
+//! | a client: opening a session, an upgrade | [`ClientOptions::timeout`], 20 s; [`ClientOptions::upgrade_timeout`], 10 s | an error; it stays with polling |
 
 mod attach;
 mod channel;

@@ -64,9 +64,70 @@
 //!
 //! What is recovered after a loss, and what is accepted as a packet, differs in details: see [`recovery`] and [`packet`].
 //!
+//! # Client
+//!
+//! [`connect`] makes a [`Client`] of a namespace. It connects again after every kind of loss, with growing delays: the
+//! server is gone, its name is not found, it has forgotten the session, it is silent, or this process was suspended. It
+//! stays away after [`Client::disconnect`], and after the server has disconnected or refused it.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bucle::socket_io::{self, ClientOptions, Options};
+//!
+//! # let answer = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
+//! # let seen = answer.clone();
+//! bucle::run(|lp| {
+//!     let (server, io) = socket_io::listen(lp, ("127.0.0.1", 0), Options::default())?;
+//!     io.on(lp, "greet", |lp, _socket, event| {
+//!         let name = event.arguments().text(0).unwrap_or_default();
+//!         event.ack(lp, &*format!("¡hola, {name}!"));
+//!     });
+//!     let url = format!("http://127.0.0.1:{}/", server.port(lp).unwrap_or_default());
+//!     server.unref(lp);
+//!
+//!     let client = socket_io::connect(lp, &url, ClientOptions::default())?;
+//!     client.on_connect(lp, |lp, client| println!("connected as {}", client.id(lp).unwrap_or_default()));
+//!     client.on_disconnect(lp, |_, _, reason| println!("disconnected: {reason}"));
+//!     // The client is not connected yet: the event is kept.
+//!     client.emit_with_ack(lp, "greet", "Ana", Duration::from_secs(5), move |lp, client, result| {
+//!         if let Ok(arguments) = result {
+//!             println!("{}", arguments.text(0).unwrap_or_default());
+//! #           seen.borrow_mut().push_str(&arguments.text(0).unwrap_or_default());
+//!         }
+//!         client.disconnect(lp); // Otherwise it would keep the loop running.
+//!     });
+//!     Ok(())
+//! })?;
+//! # assert_eq!(*answer.borrow(), "¡hola, Ana!");
+//! # Ok::<(), bucle::Error>(())
+//! ```
+//!
+//! A client that is connected, or wants to be, keeps the loop running. It lives until [`Client::release`].
+//!
+//! | `socket.io-client` | here |
+//! |---|---|
+//! | `io(url, options)`; `new Manager(url)` | [`connect`]; each call has a session of its own |
+//! | `manager.socket("/admin", { auth })` | [`Client::of`], [`Client::of_with_auth`]: over the same session |
+//! | a client of version 2 | [`ClientOptions::engine`]`.revision = Revision::V3` |
+//! | `auth: {…}`, `auth: (cb) => …` | [`Auth::new`], [`Auth::with`]; to a server of version 2 in the query |
+//! | `extraHeaders`, `path`, `query`, `transports`, `upgrade`, `timeout` | [`engine_io::ClientOptions`] |
+//! | `socket.on`, `once`, `off`, `onAny`, `onAnyOutgoing` | [`Client::on`], [`once`](Client::once), [`off`](Client::off), [`on_any`](Client::on_any), [`on_any_outgoing`](Client::on_any_outgoing) |
+//! | `socket.on("connect")`, `"connect_error"`, `"disconnect"` | [`Client::on_connect`], [`on_connect_error`](Client::on_connect_error), [`on_disconnect`](Client::on_disconnect) |
+//! | `socket.io.on("reconnect_attempt")`, `"reconnect"`, `"reconnect_error"`, `"reconnect_failed"` | [`Client::on_reconnect_attempt`], [`on_reconnect`](Client::on_reconnect), [`on_reconnect_error`](Client::on_reconnect_error), [`on_reconnect_failed`](Client::on_reconnect_failed) |
+//! | `socket.emit`; kept without a limit while it is not connected | [`Client::emit`]; kept up to [`ClientOptions::max_buffer`] |
+//! | `socket.volatile.emit`; kept if the session is open and the namespace is not joined | [`Client::emit_volatile`]; dropped |
+//! | `socket.timeout(ms).emit(…, cb)`, `emitWithAck`, `ackTimeout`, `retries` | [`Client::emit_with_ack`], [`ClientOptions::ack_timeout`], [`ClientOptions::retries`] |
+//! | a callback without a timeout is never called after a loss | it gets [`AckError::Disconnected`] |
+//! | `socket.id`, `connected`, `active`, `recovered` | [`Client::id`], [`is_connected`](Client::is_connected), [`is_active`](Client::is_active), [`is_recovered`](Client::is_recovered) |
+//! | the offset of a recovery is an argument of listeners | the same; [`Event::parse`] leaves it out |
+//! | `disconnect` is also emitted by a socket that was not connected yet | only by one that was connected |
+//! | a probe that fails after `3probe` leaves the session without a transport | it goes on with polling |
+//! | `socket.disconnect()`, `connect()` | [`Client::disconnect`], [`Client::connect`] |
+//!
 //! # Bounds
 //!
-//! What a client sends is not trusted. These limits are beside those of [`engine_io`]:
+//! What a peer sends is not trusted. These limits are beside those of [`engine_io`]:
 //!
 //! | | limit | when it is reached |
 //! |---|---|---|
@@ -80,6 +141,8 @@
 //! | time to join a namespace | [`Options::connect_timeout`], 45 s | the session is closed |
 //! | namespaces that exist because clients ask for them | [`Options::max_dynamic_namespaces`], 10,000 | `Invalid namespace` |
 //! | packets for clients that may come back | [`RecoveryOptions::max_bytes`], 64 MiB for each namespace | the oldest are dropped; a client that needs them is not recovered |
+//! | a client: events while it is not connected | [`ClientOptions::max_buffer`], 1 MiB | [`Client::emit`] returns `false` |
+//! | a client: events before the answer to its CONNECT | [`engine_io::ClientOptions::max_message`], 16 MiB together | `parse error`; it connects again |
 
 mod acks;
 pub mod adapter;
