@@ -59,7 +59,9 @@ fn run() -> ExitCode {
             start_log(0, if load.worker.is_some() { Mistakes::Ignore } else { Mistakes::Report });
             load::run(*load)
         }
-        Ok(Command::Quiz { question, answer }) => quiz::run(question.as_deref(), answer.as_deref()),
+        Ok(Command::Quiz { question, answer, is_stepped }) => {
+            quiz::run(question.as_deref(), answer.as_deref(), is_stepped)
+        }
         Err(status) => status,
     }
 }
@@ -100,5 +102,27 @@ fn start_log(verbosity: u8, mistakes: Mistakes) {
         // `env_logger` sees a pipe here, and would not use colours.
         log.write_style(env_logger::WriteStyle::Always);
     }
-    log.init();
+    let log = log.build();
+    log::set_max_level(log.filter());
+    // Fails only if there is a logger already, and there is none.
+    let _ = log::set_boxed_logger(Box::new(WatchedOnly(log)));
+}
+
+/// Leaves out what the loop of `--inspect` logs: it has a server #1, too.
+struct WatchedOnly(env_logger::Logger);
+
+impl log::Log for WatchedOnly {
+    fn enabled(&self, metadata: &log::Metadata) -> bool {
+        !bucle::inspect::is_working() && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record) {
+        if !bucle::inspect::is_working() {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }

@@ -58,6 +58,7 @@ mod pacing;
 mod rates;
 mod site;
 mod snapshot;
+mod working;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -69,6 +70,8 @@ use access::Access;
 pub use lessons::{Checked, Lesson, Lessons};
 use observer::Observer;
 use site::Site;
+pub use working::is_working;
+use working::while_working;
 
 /// The port of [`Options::default`].
 pub const PORT: u16 = 9339;
@@ -183,7 +186,7 @@ fn start_site(lp: &mut Loop, options: Options, lessons: Option<Box<dyn Lessons>>
     let mut inner = EventLoop::new()?;
     inner.catch_panics(true);
     let token = new_token()?;
-    let (server, address, base_url) = inner.enter(|lp| serve(lp, &options, &token, lessons))?;
+    let (server, address, base_url) = while_working(|| inner.enter(|lp| serve(lp, &options, &token, lessons)))?;
     // The ring first: a gate without records could name no causes.
     lp.start_trace(RECORDS);
     lp.time_phases(true);

@@ -75,6 +75,23 @@ fn answered(number: usize, answer: &str) -> Finished {
 }
 
 #[test]
+fn the_steps_of_a_program_print_its_lines_in_their_order() {
+    for (number, lines) in NODE {
+        let finished = quiz(&[&number.to_string(), "--step"], "");
+        let printed: Vec<&str> =
+            finished.stdout.split("prints \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(printed, lines, "question {number}: {}", finished.stdout);
+        assert_eq!((finished.status, finished.stderr.as_str()), (Some(0), ""));
+    }
+    let steps = quiz(&["4", "--step"], "").stdout;
+    assert!(steps.contains("turn 1 check next: immediate, caused by main immediates 1 prints \"first\""), "{steps}");
+    assert_eq!(quiz(&[&RACE.to_string(), "--step"], "").status, Some(0));
+    for args in [&["list", "--step"][..], &["--step"], &["1", "--step", "--answer", "a b c"]] {
+        assert_eq!(quiz(args, "").status, Some(2), "{args:?}");
+    }
+}
+
+#[test]
 fn nodes_order_is_right() {
     for (number, order) in NODE {
         let outcome = answered(number, &order.join(", "));

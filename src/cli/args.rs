@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Serve { serve: Box<Serve>, verbosity: u8 },
     Connect { connect: Connect, verbosity: u8 },
     Load(Box<Load>),
-    Quiz { question: Option<String>, answer: Option<String> },
+    Quiz { question: Option<String>, answer: Option<String>, is_stepped: bool },
 }
 
 /// Reads the command line. Help, version and usage errors are printed here; `Err` is the exit code in that case.
@@ -101,6 +101,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
         Some(("quiz", matches)) => Ok(Command::Quiz {
             question: matches.get_one("question").cloned(),
             answer: matches.get_one("answer").cloned(),
+            is_stepped: matches.get_flag("step"),
         }),
         _ => Err(ExitCode::from(exit_code::USAGE)),
     }
@@ -341,11 +342,19 @@ fn quiz_command() -> clap::Command {
                 .requires("question")
                 .help("The order, as letters or words"),
         )
+        .arg(
+            Arg::new("step")
+                .long("step")
+                .action(ArgAction::SetTrue)
+                .requires("question")
+                .conflicts_with("answer")
+                .help("Do not ask: run the program callback by callback and show the queues; Enter goes on"),
+        )
         .after_help(
             "The exit code is 0 if every question was answered correctly at the first attempt. It is 4 if one was\n\
              answered wrong, given up or left open (`quit`, the end of the input, no order). This is the same at a\n\
              terminal, in a pipe and with --answer.\n\n\
-             Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"",
+             Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"\n  bucle quiz 3 --step",
         )
 }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! There are no stored solutions: the quiz runs the program that it shows, and takes the reasons from the trace of that
-//! run. At a terminal the user can try again. With `--answer`, or with answers on standard input, the quiz is for
+//! run. With `--step` a question is not asked: its program runs callback by callback (`steps.rs`). At a terminal the user can try again. With `--answer`, or with answers on standard input, the quiz is for
 //! scripts and tests.
 
 mod answer;
@@ -16,6 +16,7 @@ mod programs;
 mod questions;
 mod spanish;
 mod stage;
+mod steps;
 
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::process::ExitCode;
@@ -75,7 +76,7 @@ enum Stop {
     Failed(String),
 }
 
-pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
+pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>, is_stepped: bool) -> ExitCode {
     let Some(wanted) = parse_wanted(wanted) else {
         print_error(
             &format!("there is no such question; the questions are 1 to {}", QUESTIONS.len()),
@@ -94,7 +95,12 @@ pub(crate) fn run(wanted: Option<&str>, answer: Option<&str>) -> ExitCode {
             print_error("--answer needs the number of a question", &["bucle quiz 1 --answer \"c b a\"".into()]);
             return ExitCode::from(exit_code::USAGE);
         }
+        Wanted::List if is_stepped => {
+            print_error("--step needs the number of a question", &["bucle quiz 1 --step".into()]);
+            return ExitCode::from(exit_code::USAGE);
+        }
         Wanted::List => show(&list()).map(|()| ExitCode::SUCCESS),
+        Wanted::One(number) if is_stepped => steps::run(number, &QUESTIONS[number - 1]).map(|()| ExitCode::SUCCESS),
         Wanted::One(number) => quiz.ask_one(number),
         Wanted::All => quiz.ask_all(),
     };
@@ -261,16 +267,20 @@ fn as_error(sentence: &str) -> String {
 
 /// The text of a question: title, program, names in Node.
 fn question_text(number: usize, question: &Question) -> String {
-    let (count, title, difficulty) = (QUESTIONS.len(), question.title, question.difficulty);
-    let mut text = format!("Question {number} of {count}: {title} (difficulty {difficulty} of {HARDEST})\n\n");
-    text += &question.program.listing();
-    text += "\n";
+    let mut text = question_head(number, question);
     text += &wrap(&format!("In Node: {}.", question.node_names().join("; ")));
     if question.program.source().contains("work_for(") {
         text += "work_for keeps the loop busy for that time.\n";
     }
     text += "In which order are the lines printed? Answer with letters or words,\nor type hint, why, next or quit.\n";
     text
+}
+
+/// The title and the program of a question.
+fn question_head(number: usize, question: &Question) -> String {
+    let (count, title, difficulty) = (QUESTIONS.len(), question.title, question.difficulty);
+    let listing = question.program.listing();
+    format!("Question {number} of {count}: {title} (difficulty {difficulty} of {HARDEST})\n\n{listing}\n")
 }
 
 /// Runs the program, compares the answer with it, and prints the result.

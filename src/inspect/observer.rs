@@ -18,6 +18,7 @@ use super::pacing::{Command, Pacing, State};
 use super::rates::{Rates, Reading};
 use super::site::{Ask, JSON, Site, answer};
 use super::snapshot::{ROWS, Row, Snapshot};
+use super::working::while_working;
 use crate::http::{Exchange, Http, StatusCode};
 use crate::net::{self, Server, Socket, SocketSummary};
 use crate::trace::{Chrome, Decision, Gate, Kind, Next, Trace};
@@ -85,7 +86,8 @@ impl Observer {
     fn with_site<R: Default>(&mut self, f: impl FnOnce(&mut Site, &mut Loop) -> R) -> R {
         let server = self.server;
         // `None` only inside a callback of the site, and none is running.
-        self.inner.enter(|lp| server.with(lp, |http, lp| f(http.handler(), lp))).unwrap_or_default()
+        let work = || self.inner.enter(|lp| server.with(lp, |http, lp| f(http.handler(), lp)));
+        while_working(work).unwrap_or_default()
     }
 
     /// Takes the requests and carries out their commands. Returns those that are answered now.
@@ -323,7 +325,7 @@ impl Gate for Observer {
             return;
         }
         let start = Instant::now();
-        if let Err(error) = self.inner.turn(max_wait) {
+        if let Err(error) = while_working(|| self.inner.turn(max_wait)) {
             log::error!(target: "bucle::inspect", "the inspector has failed: {error}");
             self.is_broken = true;
         }

@@ -28,9 +28,13 @@ impl Served {
     }
 
     fn start(args: &[&str]) -> Served {
+        Served::start_with(args, Stdio::null())
+    }
+
+    fn start_with(args: &[&str], log: Stdio) -> Served {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
         command.arg("serve").args(args).args(["--port", "0", "--inspect", "0"]).env_remove("RUST_LOG");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut served = Served::of(command.spawn().expect("the program starts"));
         let stdout = served.child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
@@ -154,6 +158,25 @@ fn a_snapshot_of_ten_thousand_connections_is_small() {
         }
         ask(&mut peers[0]);
     }
+}
+
+#[test]
+fn the_log_is_about_the_watched_loop_only() {
+    let path = std::env::temp_dir().join(format!("bucle-inspect-{}.log", std::process::id()));
+    let file = std::fs::File::create(&path).expect("a temporary file");
+    let served = Served::start_with(&["echo", "-vvv"], file.into());
+    served.page.state();
+    let mut peer = connect(served.address);
+    peer.write_all(b"hola").expect("it is connected");
+    peer.read_exact(&mut [0; 4]).expect("it is answered");
+    served.page.pause();
+    served.page.resume();
+    served.signal("TERM");
+    assert_eq!(served.end(), Some(0));
+    let log = std::fs::read_to_string(&path).expect("it is there");
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!((log.matches("listening on").count(), log.matches("accepted from").count()), (1, 1), "{log}");
+    assert!(!log.contains("/state.json") && !log.contains("/control"), "{log}");
 }
 
 #[test]

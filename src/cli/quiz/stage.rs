@@ -45,15 +45,35 @@ thread_local! {
 /// # Errors
 /// Any error of the program, of the poll or of the system.
 pub(crate) fn run(main: fn(&mut Loop) -> Result<()>, time: Time) -> Result<Run> {
+    run_with(main, time, |_| Ok(()))
+}
+
+/// As [`run`], with an observer that `observe` sets before the program starts.
+///
+/// # Errors
+/// As [`run`], and any error of `observe`.
+pub(super) fn run_with(
+    main: fn(&mut Loop) -> Result<()>,
+    time: Time,
+    observe: impl FnOnce(&mut Loop) -> Result<()>,
+) -> Result<Run> {
     let clock = (time == Time::ByHand).then(ManualClock::new);
     let mut event_loop = clock.clone().map_or_else(EventLoop::new, EventLoop::with_clock)?;
     STAGE.set(Stage { clock, lines: Vec::new() });
-    event_loop.enter(|lp| lp.start_trace(RECORDS));
+    event_loop.enter(|lp| {
+        lp.start_trace(RECORDS);
+        observe(lp)
+    })?;
     event_loop.enter(main)?;
     event_loop.run()?;
     let trace = event_loop.enter(Loop::stop_trace).ok_or(Error::Gone)?;
     let records = trace.records().map(|(number, record)| (number, *record)).collect();
     Ok(Run::new(STAGE.take().lines, records))
+}
+
+/// The lines that the program has printed so far.
+pub(super) fn printed() -> Vec<&'static str> {
+    STAGE.with_borrow(|stage| stage.lines.iter().map(|line| line.text).collect())
 }
 
 /// Records a line. It belongs to the running callback, which is the last one in the trace that has not ended.
