@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bucle::redis::{self, Link};
-use bucle::socket_io::redis_adapter::{self, RedisAdapter};
+use bucle::socket_io::redis_adapter::{self, Emitter, RedisAdapter};
 use bucle::socket_io::{self as sio, Binary, Server};
 use bucle::{Loop, Remote};
 use redis_server::RedisServer;
@@ -272,6 +272,39 @@ fn answers_of_clients_and_servers_of_all_nodes_are_collected() {
         });
     });
     assert_eq!((answers.answers, answers.is_complete), (vec![Value::from("asked 1,\"x\"")], true));
+}
+
+#[test]
+fn an_emitter_reaches_the_clients_and_servers_of_all_nodes() {
+    let redis = redis_or_return!();
+    let cluster = Cluster::start(&redis);
+    let (mut a, mut b) = (cluster.client(0), cluster.client(1));
+    join(&mut b, "r");
+    cluster.enter(|lp, nodes| {
+        for node in nodes {
+            let io = node.io;
+            io.on_server_event(lp, "tell", move |lp, event| {
+                io.local().emit(lp, "told", event.arguments());
+            });
+        }
+        let emitter = Emitter::new(nodes[0].link, redis_adapter::Options::default());
+        assert!(emitter.emit(lp, "all", (1, Binary(vec![7]))));
+        assert!(emitter.clone().to("r").compress(false).emit(lp, "room", ()));
+        assert!(emitter.clone().except("r").emit(lp, "except", ()));
+        assert!(!emitter.emit(lp, "disconnect", ()), "the name is reserved");
+        assert!(emitter.clone().of("other").emit(lp, "never", ()));
+        assert!(emitter.server_side_emit(lp, "tell", "x"));
+        assert!(emitter.clone().to("r").sockets_join(lp, "s"));
+        assert!(emitter.clone().to("s").sockets_leave(lp, "r"));
+        assert!(emitter.clone().to("r").emit(lp, "never", ()));
+        assert!(emitter.clone().to("s").disconnect_sockets(lp, false));
+    });
+    for (client, event) in [(&mut a, "except"), (&mut b, "room")] {
+        assert_eq!(client.next(), r#"451-["all",1,{"_placeholder":true,"num":0}]"#);
+        assert_eq!(client.next(), format!("42{}", json!([event])));
+        assert_eq!(client.next(), r#"42["told","x"]"#);
+    }
+    assert_eq!(b.next(), "41");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Clusters of servers through Redis, in the format of Node's
 //! [`@socket.io/redis-adapter`](https://socket.io/docs/v4/redis-adapter/) 8: servers of this crate and of Node can be
 //! nodes of one cluster, and programs reach its clients with
-//! [`@socket.io/redis-emitter`](https://socket.io/docs/v4/redis-adapter/#emitter).
+//! [`@socket.io/redis-emitter`](https://socket.io/docs/v4/redis-adapter/#emitter), or with an [`Emitter`].
 //!
 //! ```text
 //!   io.to("room").emit ──▶ own sockets
@@ -48,6 +48,7 @@
 //! | an acknowledgement carries its first argument | the same |
 //! | `serverSideEmit` is JSON, in which a `Buffer` is an object | the same |
 
+mod emitter;
 mod msgpack;
 mod wire;
 
@@ -59,10 +60,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::adapter::{Adapter, Answer, BroadcastPacket, RequestId, Target};
+use super::names::with_slash;
 use super::registry::Registry;
 use super::{Malformed, Namespace, OwnedArguments, Socket};
 use crate::Loop;
 use crate::redis::{self, Link, SubscriptionId};
+pub use emitter::Emitter;
 use wire::{Broadcast, Flags, Outgoing, Received, Request, Response};
 
 /// The options of an adapter.
@@ -93,6 +96,7 @@ struct Shared {
     link: Link,
     /// The name of this node in this namespace.
     uid: String,
+    key: String,
     namespace: String,
     channel: String,
     request_channel: String,
@@ -130,9 +134,10 @@ impl RedisAdapter {
             link,
             uid,
             namespace: namespace.to_owned(),
-            channel: format!("{key}#{namespace}#"),
-            request_channel: format!("{key}-request#{namespace}#"),
-            response_channel: format!("{key}-response#{namespace}#"),
+            key: key.clone(),
+            channel: wire::channel(key, namespace),
+            request_channel: wire::request_channel(key, namespace),
+            response_channel: wire::response_channel(key, namespace),
             is_specific: options.specific_response_channel,
             has_logged: Cell::new(false),
         };
@@ -210,12 +215,8 @@ impl Adapter for RedisAdapter {
 
     fn broadcast(&mut self, lp: &mut Loop, _: Namespace, target: &Target, packet: BroadcastPacket<'_>) {
         let message = wire::encode_broadcast(&self.shared.uid, self.outgoing(target, packet, None));
-        let channel = &self.shared.channel;
-        match target.rooms.as_slice() {
-            // Nodes without this room need not read the message.
-            [room] => self.shared.link.publish(lp, format!("{channel}{room}#"), message),
-            _ => self.shared.link.publish(lp, channel, message),
-        };
+        let channel = wire::broadcast_channel(&self.shared.key, &self.shared.namespace, target);
+        self.shared.link.publish(lp, channel, message);
     }
 
     fn broadcast_with_ack(

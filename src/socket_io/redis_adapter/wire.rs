@@ -42,6 +42,31 @@ const EVENT_TYPES: [u64; 2] = [2, 5];
 
 const NOT_WANTED: Malformed = Malformed::new("a field of the message is missing or has another type");
 
+/// The begin of the channels of broadcasts. That of a room has its name and `#` behind it.
+pub(super) fn channel(key: &str, namespace: &str) -> String {
+    format!("{key}#{namespace}#")
+}
+
+/// The channel of a broadcast: nodes without its only room need not read it.
+pub(super) fn broadcast_channel(key: &str, namespace: &str, target: &Target) -> String {
+    let mut channel = channel(key, namespace);
+    if let [room] = target.rooms.as_slice() {
+        channel.push_str(room);
+        channel.push('#');
+    }
+    channel
+}
+
+/// The channel of requests.
+pub(super) fn request_channel(key: &str, namespace: &str) -> String {
+    format!("{key}-request#{namespace}#")
+}
+
+/// The channel of responses. That of a single node has its name and `#` behind it.
+pub(super) fn response_channel(key: &str, namespace: &str) -> String {
+    format!("{key}-response#{namespace}#")
+}
+
 /// An event for the sockets of other nodes.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Broadcast {
