@@ -568,14 +568,17 @@ fn end(lp: &mut Loop, key: Key) {
     let namespace = state.namespace;
     let list = registry.collect(socket, |list| &list.on_disconnecting);
     listeners::call_on_disconnect(lp, socket, list, reason);
+    let registry = lp.layer_mut::<Registry>();
+    let rooms = registry.socket_mut(socket).and_then(|state| state.last_rooms.take());
+    let list = registry.collect(socket, |list| &list.on_disconnect);
+    listeners::call_on_disconnect(lp, socket, list, reason);
     if reason.is_recoverable() {
+        // Behind the last listener, which may still read the data of the socket.
+        if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {
+            state.last_rooms = rooms;
+        }
         recover::persist(lp, socket);
     }
-    if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {
-        state.last_rooms = None;
-    }
-    let list = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_disconnect);
-    listeners::call_on_disconnect(lp, socket, list, reason);
     acks::fail_all(lp, socket);
     lp.layer_mut::<Registry>().remove_socket(socket);
     cluster::remove_if_empty(lp, namespace);

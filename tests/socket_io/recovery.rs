@@ -54,6 +54,23 @@ fn auth(client: &Client, offset: &str) -> String {
 }
 
 #[test]
+fn a_listener_of_disconnections_reads_and_changes_the_data_of_a_socket_that_is_kept() {
+    let (mut site, client, offset) = lost(options(RecoveryOptions::default()));
+    let (io, story) = (site.io, site.story.clone());
+    site.enter(|lp| {
+        io.on_disconnect(lp, move |lp, socket, _| {
+            story.add(format!("{:?}, {} rooms", socket.data::<String>(lp), socket.rooms(lp).len()));
+            socket.set_data(lp, "changed".to_owned());
+        });
+    });
+    site.cut(client.peer);
+    site.settle();
+    site.expect_story(&["Some(\"kept\"), 0 rooms"]);
+    site.join_with("/", &auth(&client, &offset));
+    site.expect_story(&["recovered: true, \"changed\", 2 rooms"]);
+}
+
+#[test]
 fn a_client_that_comes_back_gets_what_it_has_missed_once_and_in_order() {
     let (mut site, client, offset) = lost(options(RecoveryOptions::default()));
     let io = site.io;
