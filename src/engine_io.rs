@@ -40,7 +40,7 @@
 //! # Revisions
 //!
 //! Revision 4 is that of Socket.IO 3 and 4. With [`Options::allow_eio3`] clients of revision 3 (Socket.IO 2) are
-//! welcome, too. A request without `EIO=4` is one of revision 3, as in Node.
+//! served, too. A request without `EIO=4` is one of revision 3, as in Node.
 //!
 //! # Client
 //!
@@ -193,8 +193,7 @@ pub trait Handler: Any {
     fn on_drain(&mut self, lp: &mut Loop, session: Session) {}
     /// The session has ended: its last event. `description` says more than the reason, for a log; it may be empty.
     fn on_close(&mut self, lp: &mut Loop, session: Session, reason: CloseReason, description: &'static str) {}
-    /// A request was refused. This is what a developer looks at when a client cannot connect. The default logs it at
-    /// level debug.
+    /// A request was refused. This helps to find out why a client cannot connect. The default logs it at level debug.
     #[doc(alias = "connection_error")]
     fn on_connection_error(&mut self, lp: &mut Loop, error: &ConnectionError, request: &Request) {
         log::debug!(target: "bucle::engine_io", "{} {}: {error}", request.method(), request.target());
@@ -244,7 +243,7 @@ pub struct Options {
     #[doc(alias = "serveClient")]
     pub client_files: ClientFiles,
     /// How many bytes may wait for the polls of one session, in addition to one message of
-    /// [`max_http_buffer_size`](Self::max_http_buffer_size). Default: [`OUTBOX_LIMIT`].
+    /// [`max_http_buffer_size`](Self::max_http_buffer_size). Default: [`OUTBOX_LIMIT`], 1 MiB.
     pub max_queue: usize,
     /// How many sessions may exist. Default: 1,000,000.
     pub max_sessions: usize,
@@ -420,8 +419,8 @@ pub(crate) fn holds_anything(lp: &Loop) -> bool {
 }
 
 impl Session {
-    /// The id that the client sends with its requests. It is a secret between client and server: who knows it can take
-    /// part in the session.
+    /// The id that the client sends with its requests. It is a secret between client and server: a program that knows it
+    /// can take over the session. `None` when the session is gone.
     pub fn id(self, lp: &Loop) -> Option<Id> {
         registry::get(lp, self).map(|state| state.id)
     }

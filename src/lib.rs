@@ -45,8 +45,8 @@
 //! 5. `http` (feature `http`): requests and answers, streams of events, upgrades to other protocols (25, 28); a client.
 //! 6. `websocket` (feature `websocket`): messages to and from browsers, topics, compression; server and client. (26 to
 //!    29)
-//! 7. `socket_io` (feature `socket-io`): events with names, arguments and acknowledgements; rooms, namespaces, recovery;
-//!    server and client (30 to 34). `engine_io` has the sessions below.
+//! 7. `socket_io` (feature `socket-io`): events with names, arguments and acknowledgements; rooms, namespaces,
+//!    recovery; server and client (30 to 34). `engine_io` has the sessions below.
 //! 8. `process` (feature `process`): signals and standard input. (10, 13, 29)
 //! 9. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
 //!    the loop before a callback.

@@ -45,8 +45,8 @@
 //!
 //! # Differences from Node
 //!
-//! The bytes that clients see are those of `socket.io` 4.8; `tests/interop` compares them. The README has a table of the
-//! names. Else:
+//! The bytes that clients see are those of `socket.io` 4.8, and `tests/interop` compares them. The README has a table of
+//! the names. The behaviour differs in these points:
 //!
 //! | in Node | here |
 //! |---|---|
@@ -62,7 +62,7 @@
 //! | `socket.data` is an object | one value of a type of the program; see [`Socket::set_data`] |
 //! | `io.close()` closes the HTTP server | [`Server::close`] closes sessions; the HTTP server's `drain` does both |
 //!
-//! What is recovered after a loss, and what is accepted as a packet, differs in details: see [`recovery`] and [`packet`].
+//! [`recovery`] and [`packet`] have the details of what is recovered after a loss, and of what is accepted as a packet.
 //!
 //! # Client
 //!
@@ -209,12 +209,12 @@ use registry::{Listeners, Registry, ServerState};
 /// The options of a server. The names and defaults are Node's.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The options of the sessions below. Default: Node's, with the path `/socket.io/`.
+    /// The options of the sessions. Default: Node's, with the path `/socket.io/`.
     pub engine: engine_io::Options,
     /// How long a client may take to join its first namespace. Default: 45 s.
     #[doc(alias = "connectTimeout")]
     pub connect_timeout: Duration,
-    /// Whether clients that come back after a loss find everything as it was, and what it costs. Default: `None`.
+    /// Connection state recovery, and its limits. Default: `None`, a client that comes back is a new one.
     #[doc(alias = "connectionStateRecovery")]
     pub recovery: Option<RecoveryOptions>,
     /// How many namespaces may exist because clients have asked for them ([`Server::of_matching`]). One without sockets
@@ -333,7 +333,11 @@ impl Server {
         self.engine
     }
 
-    /// A client asks for a session, and its request is valid. An error refuses it with 403 and this message.
+    /// Sets the function that is called when a client asks for a session with a valid request. An error refuses it with
+    /// 403 and this message. There is one function: another call replaces it.
+    ///
+    /// WebSocket connections are not subject to CORS. A server whose clients are users of a site should check the header
+    /// `Origin` here, because a browser sends their cookies from pages of every other site, too.
     #[doc(alias = "allowRequest")]
     pub fn allow_request(
         self,
@@ -343,14 +347,16 @@ impl Server {
         self.state(lp).allow_request = Some(Rc::new(RefCell::new(f)));
     }
 
-    /// The headers of an answer can be changed; the last argument is `true` for one that opens a session.
+    /// Sets the function that can change the headers of an answer. Its last argument is `true` for an answer that opens
+    /// a session. There is one function: another call replaces it.
     #[doc(alias = "initial_headers")]
     #[doc(alias = "headers")]
     pub fn on_headers(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &mut HeaderMap, &Request, bool) + 'static) {
         self.state(lp).on_headers = Some(Rc::new(RefCell::new(f)));
     }
 
-    /// A request was refused. This is what a developer looks at when a client cannot connect.
+    /// Sets the function that is called when a request was refused: it helps to find out why a client cannot connect.
+    /// There is one function: another call replaces it.
     #[doc(alias = "connection_error")]
     pub fn on_connection_error(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &ConnectionError, &Request) + 'static) {
         self.state(lp).on_connection_error = Some(Rc::new(RefCell::new(f)));

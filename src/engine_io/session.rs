@@ -15,9 +15,9 @@
 //! | 3 | answers the client's pings | `ping_interval + ping_timeout` after the last ping of the client |
 //!
 //! The times count from when a ping was due, so that the delays of a busy server do not add up; but a client always has
-//! at least three quarters of `ping_timeout`. Other packets are no answer to a ping. As in Node, the first one that arrives between a ping and its pong gives the
-//! client the whole `ping_timeout` again, once for each ping: on a slow connection a long message may be in front of
-//! the pong.
+//! at least three quarters of `ping_timeout`. Other packets are no answer to a ping. As in Node, the first one that
+//! arrives between a ping and its pong gives the client the whole `ping_timeout` again, once for each ping: on a slow
+//! connection a long message may be in front of the pong.
 //!
 //! # Polling
 //!

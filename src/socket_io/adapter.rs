@@ -1,7 +1,7 @@
-//! The seam to other nodes of a cluster.
+//! How operations reach the other nodes of a cluster, and theirs this node.
 //!
-//! A server delivers to its own sockets itself. Whatever is addressed to a room, a namespace or "every node" also goes
-//! to the [`Adapter`] of the namespace, which carries it to the other nodes, and brings what they send:
+//! A server delivers to its own sockets itself. Each operation on rooms, on a namespace or on all nodes also goes to the
+//! [`Adapter`] of the namespace. It sends the operation to the other nodes, and calls this node for theirs:
 //!
 //! ```text
 //!   io.to("room").emit ──┬──▶ own sockets in the room

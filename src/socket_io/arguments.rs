@@ -106,6 +106,9 @@ impl<'a> Arguments<'a> {
     ///
     /// Binary values can be deserialized as [`Binary`]. In a [`Value`], and in every type without `Binary` in that
     /// place, they are objects: `{"_placeholder":true,"num":0}`.
+    ///
+    /// # Errors
+    /// There is no argument at `index`, or it has another type.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgumentError> {
         let Some(text) = self.raw(index) else {
             return Err(ArgumentError::Missing { index, len: self.len() });
@@ -118,6 +121,9 @@ impl<'a> Arguments<'a> {
     /// `(T, U)`, `Vec<T>`, or a struct, whose fields are the arguments in their order.
     ///
     /// Binary values are deserialized as with [`get`](Arguments::get).
+    ///
+    /// # Errors
+    /// There are more or fewer arguments, or one has another type.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ArgumentError> {
         let mut sequence = Sequence { items: self.iter(), read: 0, is_invalid: false };
         match binary::lend(self.attachments, || T::deserialize(&mut sequence)) {
@@ -168,6 +174,9 @@ impl OwnedArguments {
     /// Arguments from a list of JSON values with commas between them, an array without its brackets.
     ///
     /// It is checked like a received packet. If there are attachments, the placeholders in it refer to them.
+    ///
+    /// # Errors
+    /// The list is not JSON, or is nested too deeply, or a placeholder has no attachment.
     pub fn new(list: String, attachments: Vec<Vec<u8>>) -> Result<OwnedArguments, Malformed> {
         json::check_items(&list)?;
         if attachments.is_empty() {

@@ -127,13 +127,14 @@ impl Broadcast {
         self
     }
 
-    /// How long answers are waited for. Default: 5 s.
+    /// How long answers are waited for, of sockets and of other nodes. Default: 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Broadcast {
         self.timeout = timeout;
         self
     }
 
-    /// Sends an event to the receivers.
+    /// Sends an event to the receivers; the result counts those of this node. Nothing is sent, with a line in the log at
+    /// level error, if the name is reserved or the arguments cannot be written as JSON.
     pub fn emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> Sent {
         let Some(namespace) = self.namespace else { return Sent::default() };
         let sent = deliver(lp, namespace, &self.target, name, &arguments, self.flags);

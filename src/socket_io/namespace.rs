@@ -38,7 +38,8 @@ impl Namespace {
         }
     }
 
-    /// A socket is connected. Events that it sends from now on are delivered.
+    /// Adds a listener for new sockets. It is called when all middlewares have let the client in, before any event of the
+    /// socket is delivered. Events that it sends to the socket are the first ones that the client gets.
     #[doc(alias = "connection")]
     #[doc(alias = "connect")]
     pub fn on_connection(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket) + 'static) -> Namespace {
@@ -85,7 +86,7 @@ impl Namespace {
         self
     }
 
-    /// A socket is being disconnected, and is still in its rooms ([`Socket::rooms`]).
+    /// Adds a listener for sockets that are being disconnected. [`Socket::rooms`] still has the rooms of the socket.
     #[doc(alias = "disconnecting")]
     pub fn on_disconnecting(
         self,
@@ -96,7 +97,8 @@ impl Namespace {
         self
     }
 
-    /// A socket is disconnected: its last event.
+    /// Adds a listener for sockets that are disconnected: the last event of a socket. Nothing can be sent to it, but its
+    /// id, its handshake and its data can still be read.
     #[doc(alias = "disconnect")]
     pub fn on_disconnect(
         self,
@@ -107,35 +109,37 @@ impl Namespace {
         self
     }
 
-    /// All queued events of a socket are sent, after [`Socket::emit`] has returned `false`.
+    /// Adds a listener for sockets whose queued events are all sent, after [`Socket::emit`] has returned `false`.
     #[doc(alias = "drain")]
     pub fn on_drain(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket) + 'static) -> Namespace {
         self.listeners(lp, |list| list.on_drain.push(Rc::new(RefCell::new(f))));
         self
     }
 
-    /// The session of a socket has changed from polling to a WebSocket connection.
+    /// Adds a listener for sockets whose session has changed from polling to a WebSocket connection.
     #[doc(alias = "upgrade")]
     pub fn on_upgrade(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket) + 'static) -> Namespace {
         self.listeners(lp, |list| list.on_upgrade.push(Rc::new(RefCell::new(f))));
         self
     }
 
-    /// A middleware has stopped an event of a socket.
+    /// Adds a listener for events that a middleware has stopped.
     #[doc(alias = "error")]
     pub fn on_error(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket, &EventError) + 'static) -> Namespace {
         self.listeners(lp, |list| list.on_error.push(Rc::new(RefCell::new(f))));
         self
     }
 
-    /// A client that was lost has not come back in time, so it cannot be recovered any more. Gets its id.
+    /// Adds a listener for clients that were lost and have not come back in time: they cannot be recovered any more. It
+    /// gets the id of the socket.
     pub fn on_session_expired(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &str) + 'static) -> Namespace {
         self.listeners(lp, |list| list.on_expired.push(Rc::new(RefCell::new(f))));
         self
     }
 
     /// Adds a middleware: it decides with [`Next`], now or later, whether a client may join the namespace. Middlewares
-    /// are called in the order in which they were added. The socket is not connected yet, but its
+    /// are called in the order in which they were added. A client about which none decides is disconnected after
+    /// [`Options::connect_timeout`](super::Options::connect_timeout). The socket is not connected yet, but its
     /// [`handshake`](Socket::handshake), [`auth`](Socket::auth) and [`data`](Socket::set_data) can be used.
     #[doc(alias = "use")]
     #[doc(alias = "io.use")]
