@@ -1,7 +1,7 @@
 //! The cost of an echoed WebSocket message, by messages in flight and by size.
 
 use crate::support::contest::{self, Contest, Question};
-use crate::support::load::messages::Messages;
+use crate::support::load::messages::{Kind, Messages};
 use crate::support::peers::{Peer, Role};
 
 mod support;
@@ -12,7 +12,7 @@ fn echo(contest: &mut Contest, connections: usize, message: usize, in_flight: u6
     let parameter = format!("{message} bytes, {in_flight} in flight, {connections} connections");
     let bytes = (message > 64).then_some(message as u64);
     let question = Question { group: "WebSocket echo", parameter, role: Role::Messages, bytes, peers: PEERS };
-    contest.run(&question, |port| Messages::new(port, connections, message, in_flight));
+    contest.run(&question, |port| Messages::new(port, Kind::Binary, connections, message, in_flight));
 }
 
 fn main() {

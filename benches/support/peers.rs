@@ -24,6 +24,8 @@ pub enum Role {
     Relay,
     /// Sends every WebSocket message back.
     Messages,
+    /// Acknowledges every event `echo` of Socket.IO with its argument.
+    Events,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,11 +42,21 @@ pub enum Peer {
     Tungstenite,
     /// npm `ws`, for messages.
     Ws,
+    /// npm `socket.io`, for events.
+    SocketIo,
 }
 
-const PEERS: [Peer; 7] =
-    [Peer::Floor, Peer::Bucle, Peer::Tokio, Peer::TokioBuffered, Peer::Node, Peer::Tungstenite, Peer::Ws];
-const ROLES: [Role; 4] = [Role::Echo, Role::Lines, Role::Relay, Role::Messages];
+const PEERS: [Peer; 8] = [
+    Peer::Floor,
+    Peer::Bucle,
+    Peer::Tokio,
+    Peer::TokioBuffered,
+    Peer::Node,
+    Peer::Tungstenite,
+    Peer::Ws,
+    Peer::SocketIo,
+];
+const ROLES: [Role; 5] = [Role::Echo, Role::Lines, Role::Relay, Role::Messages, Role::Events];
 
 impl Peer {
     pub fn name(self) -> &'static str {
@@ -56,6 +68,7 @@ impl Peer {
             Peer::Node => "node",
             Peer::Tungstenite => "tungstenite on mio",
             Peer::Ws => "npm ws",
+            Peer::SocketIo => "npm socket.io",
         }
     }
 
@@ -64,15 +77,20 @@ impl Peer {
         match self {
             Peer::Node => Some(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/peers/node.js")),
             Peer::Ws => Some(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/peers/ws.js")),
+            Peer::SocketIo => Some(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/peers/socketio.js")),
             _ => None,
         }
     }
 
     pub fn is_installed(self) -> bool {
         let version = || Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        // `ws` is installed with the packages of `tests/interop`.
-        let ws = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/node_modules/ws");
-        let has_packages = self != Peer::Ws || Path::new(ws).exists();
+        // They are installed with the packages of `tests/interop`.
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/node_modules"));
+        let has_packages = match self {
+            Peer::Ws => folder.join("ws").exists(),
+            Peer::SocketIo => folder.join("socket.io").exists(),
+            _ => true,
+        };
         self.script().is_none() || has_packages && version().is_ok_and(|status| status.success())
     }
 
@@ -165,7 +183,7 @@ pub fn is_server() -> bool {
         Peer::Tokio => tokio::serve(role, false),
         Peer::TokioBuffered => tokio::serve(role, true),
         Peer::Tungstenite => tungstenite::serve(role),
-        Peer::Node | Peer::Ws => unreachable!("node is its own program"),
+        Peer::Node | Peer::Ws | Peer::SocketIo => unreachable!("node is its own program"),
     }
     true
 }

@@ -1,4 +1,5 @@
-//! WebSocket clients that check every byte: binary messages, masked on the way there, plain on the way back.
+//! WebSocket clients that check every byte, masked on the way there, plain on the way back: binary messages, or events
+//! of Socket.IO and their acknowledgements.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
@@ -11,9 +12,47 @@ use mio::{Events, Poll, Token};
 use super::super::contest::Load;
 use super::{BOTH, LIMIT, Tape, connect, read_all};
 
-/// The request of the handshake, with the key of RFC 6455, 1.3.
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// The headers of the handshake, with the key of RFC 6455, 1.3.
+const HEADERS: &str = "HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// What the messages are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Binary messages, which come back.
+    Binary,
+    /// Events `echo` of Socket.IO with one string, which comes back in the acknowledgement.
+    Events,
+}
+
+impl Kind {
+    fn path(self) -> &'static str {
+        match self {
+            Kind::Binary => "/",
+            Kind::Events => "/socket.io/?EIO=4&transport=websocket",
+        }
+    }
+
+    fn opcode(self) -> Opcode {
+        match self {
+            Kind::Binary => Opcode::Binary,
+            Kind::Events => Opcode::Text,
+        }
+    }
+
+    /// The message with this payload, and its answer. All messages of a tape have the same length.
+    fn message(self, number: u32, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        match self {
+            Kind::Binary => (payload.to_vec(), payload.to_vec()),
+            Kind::Events => {
+                let number = 10_000 + number;
+                let text = String::from_utf8_lossy(payload).replace('\n', ".");
+                let event = format!("42{number}[\"echo\",\"{text}\"]");
+                (event.into_bytes(), format!("43{number}[\"{text}\"]").into_bytes())
+            }
+        }
+    }
+}
 
 /// How long a server may take for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -28,24 +67,50 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(message: usize) -> Frames {
+    fn new(kind: Kind, message: usize) -> Frames {
         let tape = Tape::new(message);
         let (mut sent, mut received) = (Vec::new(), Vec::new());
         let (mut sent_len, mut received_len) = (0, 0);
         for (number, payload) in (0_u32..).zip(tape.bytes.chunks(message)) {
             // Different masks, all without a zero byte.
             let mask = (number.wrapping_mul(0x9E37_79B9) | 0x0101_0101).to_be_bytes();
-            let header = |mask| Header { fin: true, rsv1: false, opcode: Opcode::Binary, mask, len: message as u64 };
-            let mut masked = payload.to_vec();
-            apply_mask(&mut masked, mask, 0);
-            sent.extend_from_slice(header(Some(mask)).encode().as_ref());
-            sent.extend_from_slice(&masked);
-            received.extend_from_slice(header(None).encode().as_ref());
-            received.extend_from_slice(payload);
+            let (message, answer) = kind.message(number, payload);
+            sent.extend_from_slice(&masked_frame(kind.opcode(), mask, message));
+            let len = answer.len() as u64;
+            let header = Header { fin: true, rsv1: false, opcode: kind.opcode(), mask: None, len };
+            received.extend_from_slice(header.encode().as_ref());
+            received.extend_from_slice(&answer);
             (sent_len, received_len) = (sent.len() / (number as usize + 1), received.len() / (number as usize + 1));
         }
         Frames { sent, received, sent_len, received_len }
     }
+}
+
+fn masked_frame(opcode: Opcode, mask: [u8; 4], mut payload: Vec<u8>) -> Vec<u8> {
+    let header = Header { fin: true, rsv1: false, opcode, mask: Some(mask), len: payload.len() as u64 };
+    apply_mask(&mut payload, mask, 0);
+    [header.encode().as_ref(), &payload].concat()
+}
+
+/// Opens a session of Socket.IO and joins the namespace `/`.
+fn join(mut stream: &std::net::TcpStream) {
+    let read_frame = |mut stream: &std::net::TcpStream, start: &str| {
+        let mut header = [0; 2];
+        stream.read_exact(&mut header).expect("the server sends a packet");
+        let mut payload = match header[1] {
+            126 => {
+                let mut len = [0; 2];
+                stream.read_exact(&mut len).expect("the header is complete");
+                vec![0; u16::from_be_bytes(len).into()]
+            }
+            len => vec![0; len.into()],
+        };
+        stream.read_exact(&mut payload).expect("the packet is complete");
+        assert!(payload.starts_with(start.as_bytes()), "{}", String::from_utf8_lossy(&payload));
+    };
+    read_frame(stream, "0{");
+    stream.write_all(&masked_frame(Opcode::Text, [1, 2, 3, 4], b"40".to_vec())).expect("the server reads");
+    read_frame(stream, "40{");
 }
 
 /// One client. Positions are bytes of the endless streams of frames.
@@ -68,13 +133,14 @@ pub struct Messages {
 }
 
 impl Messages {
-    pub fn new(port: u16, connections: usize, message: usize, in_flight: u64) -> Messages {
+    /// `message` is the number of bytes of the payload.
+    pub fn new(port: u16, kind: Kind, connections: usize, message: usize, in_flight: u64) -> Messages {
         let poll = Poll::new().expect("a poll");
         let client = |nth| {
             let mut stream = connect(port, nth).expect("the server listens");
             stream.set_nodelay(true).expect("a socket");
             stream.set_read_timeout(Some(HANDSHAKE)).expect("a socket");
-            stream.write_all(REQUEST).expect("the server reads");
+            stream.write_all(format!("GET {} {HEADERS}", kind.path()).as_bytes()).expect("the server reads");
             let mut answer = Vec::new();
             while !answer.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];
@@ -82,6 +148,9 @@ impl Messages {
                 answer.push(byte[0]);
             }
             assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+            if kind == Kind::Events {
+                join(&stream);
+            }
             stream.set_nonblocking(true).expect("a socket");
             let mut stream = TcpStream::from_std(stream);
             poll.registry().register(&mut stream, Token(nth), BOTH).expect("it is new");
@@ -89,7 +158,7 @@ impl Messages {
         };
         let clients = (0..connections).map(client).collect();
         let (events, buf) = (Events::with_capacity(1024), vec![0; 128 * 1024]);
-        Messages { poll, events, buf, frames: Frames::new(message), clients, in_flight }
+        Messages { poll, events, buf, frames: Frames::new(kind, message), clients, in_flight }
     }
 }
 

@@ -1,8 +1,10 @@
 //! bucle as a user writes it, with the handlers of `bucle serve`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bucle::net::{self, Server, ServerOptions, Socket};
+use bucle::socket_io;
 use bucle::telnet::{self, Client, Telnet};
 use bucle::websocket::{self, Message, WebSocket};
 use bucle::{Loop, Result};
@@ -64,6 +66,18 @@ pub fn serve(role: Role) {
         Role::Echo => listen(lp, Echo),
         Role::Lines => listen(lp, Telnet::new(untouched, Lines)),
         Role::Relay => listen(lp, Telnet::new(untouched, Relay::default())),
+        Role::Events => {
+            let mut options = socket_io::Options::default();
+            // No ping falls into a measurement.
+            options.engine.ping_interval = Duration::from_secs(3600);
+            let (server, io) = socket_io::listen(lp, ("127.0.0.1", 0), options)?;
+            io.on(lp, "echo", |lp, _, event| {
+                let arguments = event.arguments();
+                event.ack(lp, arguments);
+            });
+            super::announce(server.port(lp).expect("it is bound"));
+            Ok(())
+        }
         Role::Messages => {
             let server = websocket::listen(lp, ("127.0.0.1", 0), websocket::Options::default(), MessageEcho)?;
             super::announce(server.port(lp).expect("it is bound"));

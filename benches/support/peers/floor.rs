@@ -65,7 +65,7 @@ impl Connection {
                 }
                 // Sent to all members at the end of the turn.
                 Role::Relay => cut(&mut self.line, &buf[..n], out),
-                Role::Messages => unreachable!("tungstenite is the floor for messages"),
+                Role::Messages | Role::Events => unreachable!("the floor has no messages"),
             }
             if n < buf.len() && !hung_up {
                 break;

@@ -34,7 +34,7 @@ async fn accept(role: Role, buffered: bool) -> Result<()> {
             (Role::Lines, false) => drop(tokio::spawn(lines(stream))),
             (Role::Lines, true) => drop(tokio::spawn(buffered_lines(stream))),
             (Role::Relay, _) => drop(tokio::spawn(relay(stream, members.clone(), buffered))),
-            (Role::Messages, _) => unreachable!("tokio has no messages"),
+            (Role::Messages | Role::Events, _) => unreachable!("tokio has no messages"),
         }
     }
 }
