@@ -461,7 +461,7 @@ impl Next {
         let Some(state) = registry.namespace_mut(namespace) else { return };
         let name = state.name.clone();
         if let Some(pid) = pid {
-            state.by_pid.remove(&pid);
+            state.forget_pid(&pid);
         }
         if let Some(client) = registry.client_mut(session) {
             client.sockets.retain(|(_, socket)| *socket != self.socket);
@@ -527,7 +527,7 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
     state.stage = Stage::Disconnected(reason);
     let (session, namespace, pid) = (state.session, state.namespace, state.pid);
     if let (Some(pid), Some(state)) = (pid, registry.namespace_mut(namespace)) {
-        state.by_pid.remove(&pid);
+        state.forget_pid(&pid);
     }
     if let Some(client) = registry.client_mut(session) {
         client.sockets.retain(|(_, other)| *other != socket);

@@ -127,6 +127,17 @@ pub(super) struct NamespaceState {
     pub adapter: Option<Box<dyn Adapter>>,
 }
 
+impl NamespaceState {
+    /// The socket of this secret is lost, or gone.
+    pub fn forget_pid(&mut self, pid: &Id) {
+        self.by_pid.remove(pid);
+        // After thousands of sockets have ended, the table does not keep their memory.
+        if self.by_pid.capacity() > 8 * self.by_pid.len().max(32) {
+            self.by_pid.shrink_to(2 * self.by_pid.len());
+        }
+    }
+}
+
 impl HasSerial for NamespaceState {
     fn serial(&self) -> u32 {
         self.serial
