@@ -96,6 +96,10 @@ fn start_log(verbosity: u8, mistakes: Mistakes) {
     let mut log = env_logger::Builder::new();
     log.parse_filters(filter).parse_write_style(&env::var("RUST_LOG_STYLE").unwrap_or_default());
     log.target(env_logger::Target::Pipe(Box::new(stderr::Log)));
+    if verbosity > 2 {
+        // Hundreds of events have the same second.
+        log.format_timestamp_micros();
+    }
     let is_plain = |name, plain: fn(&std::ffi::OsStr) -> bool| env::var_os(name).is_some_and(|value| plain(&value));
     let wants_plain = is_plain("NO_COLOR", |value| !value.is_empty()) || is_plain("TERM", |term| term == "dumb");
     if io::stderr().is_terminal() && !wants_plain && env::var_os("RUST_LOG_STYLE").is_none() {

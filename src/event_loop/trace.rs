@@ -168,10 +168,10 @@ kinds! {
     /// A handler's `on_going_away`.
     OnGoingAway "on_going_away",
     /// A listener for an event of Socket.IO. Size: bytes of its arguments.
-    #[cfg(feature = "socket-io")]
+    #[cfg(any(feature = "socket-io", feature = "trace"))]
     OnEvent "on_event",
     /// The acknowledgement of an event of Socket.IO.
-    #[cfg(feature = "socket-io")]
+    #[cfg(any(feature = "socket-io", feature = "trace"))]
     OnAck "on_ack",
     /// A handler's `on_listening`.
     OnListening "on_listening",

@@ -79,6 +79,18 @@ fn three_v_log_every_event() {
     assert!(lines.iter().any(|line| line.starts_with("poll: ")), "{lines:?}");
 }
 
+#[test]
+fn with_three_v_times_have_microseconds() {
+    for (flag, decimals) in [("-v", 0), ("-vvv", 6)] {
+        let log = log_with("", &[flag]);
+        let times: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix('[')?.split('Z').next()).collect();
+        assert!(!times.is_empty(), "{log}");
+        for time in times {
+            assert_eq!(time.split_once('.').map_or(0, |(_, fraction)| fraction.len()), decimals, "{flag}: {time}");
+        }
+    }
+}
+
 /// The log of a server with `RUST_LOG` set, from its start to its end.
 fn log_with(rust_log: &str, flags: &[&str]) -> String {
     let mut command = bucle(&["serve", "echo", "--port", "0"]);

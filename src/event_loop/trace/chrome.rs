@@ -259,6 +259,7 @@ impl Kind {
             Kind::OnConnection => Some("port"),
             Kind::OnData | Kind::OnText | Kind::OnLine | Kind::Write | Kind::Sent => Some("bytes"),
             Kind::OnRequest | Kind::OnResponse | Kind::OnMessage | Kind::OnPing | Kind::OnPong => Some("bytes"),
+            Kind::OnEvent => Some("bytes"),
             Kind::CloseSent | Kind::CloseReceived => Some("code"),
             Kind::Blocked => Some("waiting_bytes"),
             _ => None,
