@@ -51,7 +51,8 @@
 //! 9. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
 //!    the loop before a callback.
 //! 10. `inspect` (feature `inspect`): a page that shows a loop while it turns, and can pause and step it.
-//! 11. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
+//! 11. `redis` (feature `redis`): a link to Redis. With `socket_io::redis_adapter` several servers are one.
+//! 12. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
 //!     [`Loop::on_prepare`] calls an observer before every turn, and [`EventLoop::next_wait`] is for a loop inside
 //!     another poll.
 //!

@@ -125,6 +125,11 @@
 //! | a probe that fails after `3probe` leaves the session without a transport | it goes on with polling |
 //! | `socket.disconnect()`, `connect()` | [`Client::disconnect`], [`Client::connect`] |
 //!
+//! # Clusters
+//!
+//! Several servers, in one process or on several machines, are one for their clients if an [`Adapter`] joins them. The
+//! module `redis_adapter` (feature `redis`) has one for Redis, whose other nodes may run Node.
+//!
 //! # Bounds
 //!
 //! What a peer sends is not trusted. These limits are beside those of [`engine_io`]:
