@@ -48,6 +48,39 @@
 //! connection if the server offers it. A lost session is not opened again: [`socket_io::Client`](crate::socket_io::Client)
 //! does that.
 //!
+//! ```
+//! use bucle::engine_io::{self, ClientHandler, ClientOptions, ClientSession, Message};
+//! use bucle::Loop;
+//! # use bucle::engine_io::{Options, Session};
+//! # struct Echo;
+//! # impl engine_io::Handler for Echo {
+//! #     fn on_message(&mut self, lp: &mut Loop, session: Session, message: Message<'_>) {
+//! #         session.send(lp, message);
+//! #     }
+//! # }
+//!
+//! struct Greeter;
+//!
+//! impl ClientHandler for Greeter {
+//!     fn on_open(&mut self, lp: &mut Loop, session: ClientSession) {
+//!         session.send(lp, "hola");
+//!     }
+//!     fn on_message(&mut self, lp: &mut Loop, session: ClientSession, message: Message<'_>) {
+//!         assert_eq!(message, Message::Text("hola"));
+//!         session.close(lp);
+//!     }
+//! }
+//!
+//! bucle::run(|lp| {
+//! #   let server = engine_io::listen(lp, ("127.0.0.1", 0), Options::default(), Echo)?;
+//! #   server.unref(lp);
+//! #   let port = server.port(lp).expect("it is bound");
+//!     engine_io::connect(lp, &format!("http://127.0.0.1:{port}"), ClientOptions::default(), Greeter)?;
+//!     Ok(())
+//! })?;
+//! # Ok::<(), bucle::Error>(())
+//! ```
+//!
 //! # Bounds
 //!
 //! | memory or time | limit | when it is reached |

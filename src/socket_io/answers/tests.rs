@@ -178,3 +178,16 @@ fn the_missing_answers_of_other_nodes_are_a_number() {
     collection.node_answered("one too many");
     assert_eq!((collection.missing_on_other_nodes(), collection.is_complete()), (0, true));
 }
+
+#[test]
+fn acknowledgements_are_taken_by_their_numbers() {
+    let mut acks = Acks::default();
+    let now = Instant::now();
+    let ids: Vec<u64> = (0..4).map(|number| acks.insert(7, Some(now), number)).collect();
+    acks.insert(8, None, 4);
+    assert_eq!(acks.drain_where(7, |id| id != ids[1] && id != ids[3]), [0, 2]);
+    assert!(acks.drain_where(7, |_| false).is_empty());
+    assert_eq!((acks.take(7, ids[0]), acks.take(7, ids[1])), (None, Some(1)));
+    assert_eq!(acks.expired(now), [(7, 3)], "the deadlines of the others are gone");
+    assert_eq!(acks.len(), 1);
+}

@@ -374,3 +374,13 @@ fn arguments_can_be_kept_and_given_to_another_thread() {
     fn can_be_given<T: Send + 'static>(_: &T) {}
     can_be_given(&copy);
 }
+
+#[test]
+fn the_last_argument_can_be_left_out() {
+    let table =
+        [("", ""), ("1", ""), ("1,2", "1"), (r#" {"a":[1,2]} , "x,y" "#, r#"{"a":[1,2]}"#), ("1,2,[3,4]", "1,2")];
+    for (all, want) in table {
+        let arguments = OwnedArguments::new(all.to_owned(), Vec::new()).expect("good JSON");
+        assert_eq!(arguments.as_arguments().without_last().as_json(), want, "{all}");
+    }
+}
