@@ -9,6 +9,9 @@ use crate::net::Error;
 use crate::websocket::{self, CloseCode, WebSocket};
 use crate::{Kind, Loop};
 
+/// A buffer of up to this size is used again.
+const SCRATCH: usize = 64 * 1024;
+
 impl<H: Handler> websocket::Handler for Channels<H> {
     #[inline]
     fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
@@ -67,12 +70,26 @@ impl<H: Handler> Channels<H> {
     /// A packet that is no text message, or does not come on the session's transport.
     #[inline(never)]
     fn receive_frame(&mut self, lp: &mut Loop, ws: WebSocket, session: Session, message: Message<'_>) {
-        let now = lp.now();
         let mut decoded = std::mem::take(&mut lp.layer_mut::<Registry>().decoded);
+        self.receive_decoded(lp, ws, session, message, &mut decoded);
+        if decoded.capacity() <= SCRATCH {
+            lp.layer_mut::<Registry>().decoded = decoded;
+        }
+    }
+
+    fn receive_decoded(
+        &mut self,
+        lp: &mut Loop,
+        ws: WebSocket,
+        session: Session,
+        message: Message<'_>,
+        decoded: &mut Vec<u8>,
+    ) {
+        let now = lp.now();
         let Some(state) = get_mut(lp, session) else { return };
         let revision = state.machine.revision();
         let packet = match message {
-            Message::Text(text) => packet::parse_text(revision, text, &mut decoded),
+            Message::Text(text) => packet::parse_text(revision, text, decoded),
             Message::Binary(bytes) => packet::parse_binary(revision, bytes),
         };
         if state.machine.transport() == Transport::WebSocket {
