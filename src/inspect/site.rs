@@ -270,6 +270,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_is_small_and_names_no_other_site() {
+        let files = [
+            include_str!("page/index.html"),
+            include_str!("page/inspect.css"),
+            include_str!("page/inspect.js"),
+            include_str!("page/words.js"),
+            include_str!("page/icon.svg"),
+        ];
+        assert!(files.iter().map(|file| file.len()).sum::<usize>() < 80_000);
+        for file in files {
+            // The name of the language of SVG is not loaded from anywhere.
+            assert!(!file.replace("http://www.w3.org/2000/svg", "").contains("//www") && !file.contains("https:"));
+            assert!(!file.contains("innerHTML") && !file.contains("style=\""), "the policy of the page forbids it");
+        }
+    }
+
+    #[test]
     fn a_time_has_a_unit() {
         let table = [
             ("5s", Some(5000)),
