@@ -40,6 +40,9 @@ use crate::cli::exit_code;
 use crate::cli::stderr::{self, print_error};
 use crate::cli::target::Address;
 
+/// How long a closed connection waits for more input. A program that writes without a pause fills its pipe faster.
+const REST_LIMIT: Duration = Duration::from_millis(100);
+
 /// The longest message, in both directions. It bounds the memory for a line of the input that does not end.
 const MAX_MESSAGE: usize = 64 << 20;
 
@@ -83,6 +86,8 @@ pub(super) struct Messages {
     waits_for_drain: bool,
     /// Input was read that could not be sent, because the connection was closing.
     has_lost_input: bool,
+    /// The connection is closed, and it is not known yet whether there is more input.
+    awaits_rest: bool,
     /// The failure that ended the connection is reported.
     is_reported: bool,
     /// `--reconnect`: how long to wait before the next attempt.
@@ -126,6 +131,7 @@ impl Messages {
             writer: Writer { events: None, answers: Answers::new(Instant::now()) },
             waits_for_drain: false,
             has_lost_input: false,
+            awaits_rest: false,
             is_reported: false,
             wait: None,
             loss: None,
@@ -249,6 +255,10 @@ impl Connection for WebSocket {
     }
 
     fn send_chunk(self, lp: &mut Loop, session: &mut Session<Self>, mut chunk: &[u8]) -> bool {
+        if session.state.awaits_rest {
+            session.finish_rest(lp, true);
+            return false;
+        }
         if !self.is_open(lp) {
             match session.state.wait {
                 Some(_) => session.state.kept.extend_from_slice(chunk),
@@ -283,6 +293,9 @@ impl Connection for WebSocket {
 
     /// Sends the last line if it has no line break, and closes when the answers have arrived.
     fn end(self, lp: &mut Loop, session: &mut Session<Self>) {
+        if session.state.awaits_rest {
+            return session.finish_rest(lp, false);
+        }
         if let Some(line) = session.state.lines.finish() {
             session.state.line_count += 1;
             if let Err(bad) = session.state.writer.send_text(lp, self, line) {
@@ -536,6 +549,33 @@ impl Session<WebSocket> {
             _ => self.report(|url| format!("the connection to {url} was closed with {code}{reason}")),
         }
         if !self.is_typed && is_incomplete {
+            return self.finish_rest(lp, true);
+        }
+        if !self.is_typed && !self.has_ended && matches!(code, CloseCode::NORMAL | CloseCode::NO_STATUS) {
+            return self.await_rest(lp);
+        }
+        self.closed(lp);
+    }
+
+    /// The server has closed the connection in order, and the input has not ended: waits a moment for more of it, which
+    /// the server then has not read.
+    fn await_rest(&mut self, lp: &mut Loop) {
+        let Some(handle) = self.handle else { return self.closed(lp) };
+        self.state.awaits_rest = true;
+        self.resume_stdin(lp);
+        lp.set_timeout(REST_LIMIT, move |lp| {
+            handle.with(lp, |session, lp| {
+                if session.state.awaits_rest {
+                    session.finish_rest(lp, false);
+                }
+            });
+        });
+    }
+
+    /// Ends the session, and reports input that the server has not read.
+    fn finish_rest(&mut self, lp: &mut Loop, has_rest: bool) {
+        self.state.awaits_rest = false;
+        if has_rest {
             self.report(|url| format!("{url} closed the connection before it had read all of the input"));
         }
         self.closed(lp);
