@@ -209,6 +209,11 @@ impl Loop {
         self.refresh(id);
     }
 
+    /// Frees memory of the table of timers, when most connections have gone and their timers with them.
+    pub(crate) fn shrink_timers(&mut self) {
+        self.timers.shrink();
+    }
+
     /// Reads the clock.
     #[inline]
     pub(crate) fn update_now(&mut self) {

@@ -239,6 +239,11 @@ impl<T> Timers<T> {
         self.referenced
     }
 
+    /// Frees the memory behind the last timer, after many timers have ended.
+    pub(crate) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     /// How many timers there are, including the disarmed ones.
     #[cfg(any(test, fuzzing, feature = "trace"))]
     pub(crate) fn len(&self) -> usize {

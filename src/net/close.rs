@@ -179,6 +179,7 @@ impl Loop {
             self.ticks.ticks.shrink_to(SMALL_TABLE);
             self.net.pending.shrink_to(SMALL_TABLE);
             self.net.closing.shrink_to(SMALL_TABLE);
+            self.shrink_timers();
         }
     }
 

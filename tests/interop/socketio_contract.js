@@ -156,9 +156,13 @@ io.on("connection", (socket) => {
   socket.on("count", (n) => {
     for (let i = 0; i < n; i++) socket.emit("number", i);
   });
-  socket.on("nodes", (ack) => io.serverSideEmit("who-are-you", (error, answers) => call(ack, answers)));
+  // Without Redis there are no other nodes, and the adapter in memory does not have the method.
+  socket.on("nodes", (ack) => {
+    if (!process.env.REDIS_URL) return call(ack, []);
+    io.serverSideEmit("who-are-you", (error, answers) => call(ack, answers));
+  });
   socket.on("announce", (message, ack) => {
-    io.serverSideEmit("announcement", message);
+    if (process.env.REDIS_URL) io.serverSideEmit("announcement", message);
     call(ack);
   });
   socket.emit("welcome", {
