@@ -327,6 +327,7 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
         stage: Stage::Connecting { next: 0, is_running: false },
         is_recovered,
         sent,
+        lost_at: None,
         replay,
         handshake,
         auth: auth.map(Box::from),
@@ -552,8 +553,10 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
     let Some(state) = registry.namespace_mut(namespace) else { return true };
     let rooms: Box<[String]> = state.rooms.rooms_of(socket).map(str::to_owned).collect();
     state.rooms.remove(socket, |_, _| {});
+    let lost_at = state.recovery.as_ref().map(|recovery| recovery.next_offset());
     if let Some(state) = registry.socket_mut(socket) {
         state.last_rooms = Some(rooms);
+        state.lost_at = lost_at;
     }
     log::debug!(target: "bucle::socket_io", "{socket} is disconnected: {reason}");
     true

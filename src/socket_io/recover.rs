@@ -111,11 +111,13 @@ pub(super) fn persist(lp: &mut Loop, socket: Socket) {
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.socket_mut(socket) else { return };
     let (namespace, Some(pid)) = (state.namespace, state.pid) else { return };
+    let lost_at = state.lost_at;
     let rooms = state.last_rooms.as_deref().unwrap_or_default();
     let rooms: Vec<String> = rooms.iter().filter(|room| **room != state.id.as_str()).cloned().collect();
     let session = recovery::Session { sid: state.id.clone(), pid, rooms, data: state.data.take(), sent: state.sent };
     let Some(recovery) = registry.namespace_mut(namespace).and_then(|state| state.recovery.as_mut()) else { return };
-    let dropped = recovery.persist(now, session);
+    let lost_at = lost_at.unwrap_or_else(|| recovery.next_offset());
+    let dropped = recovery.persist_since(now, session, lost_at);
     arm(lp, namespace);
     if let Some(dropped) = dropped {
         report_expired(lp, namespace, dropped.sid.as_str());

@@ -266,10 +266,17 @@ impl<D, P: Clone> Recovery<D, P> {
     /// if there are too many, which has then expired early, or one with the same private id.
     #[must_use = "a session that expires is reported to the program"]
     pub fn persist(&mut self, now: Instant, session: Session<D>) -> Option<Session<D>> {
+        self.persist_since(now, session, self.next_offset())
+    }
+
+    /// As [`persist`](Self::persist), for a connection that was found broken when the next packet was that of `lost_at`.
+    /// Packets that were logged since then were not sent to the socket.
+    #[must_use = "a session that expires is reported to the program"]
+    pub fn persist_since(&mut self, now: Instant, session: Session<D>, lost_at: Offset) -> Option<Session<D>> {
         let serial = self.next_session;
         self.next_session += 1;
         let replaced = self.by_pid.insert(session.pid, serial);
-        self.sessions.insert(serial, Persisted { session, at: now, next: self.next_serial() });
+        self.sessions.insert(serial, Persisted { session, at: now, next: lost_at.serial });
         match replaced {
             Some(replaced) => self.sessions.remove(&replaced).map(|persisted| persisted.session),
             None if self.sessions.len() > self.limits.max_sessions => self.take_oldest_session(),

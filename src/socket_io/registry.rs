@@ -248,6 +248,8 @@ pub(super) struct SocketState {
     pub is_recovered: bool,
     /// What was sent to it of the packets that are kept.
     pub sent: Sent,
+    /// The offset of the next packet that was kept, when it left its rooms.
+    pub lost_at: Option<Offset>,
     /// What it gets back when it is connected.
     pub replay: Option<Box<Replay>>,
     pub handshake: Rc<Handshake>,

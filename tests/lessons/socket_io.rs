@@ -55,7 +55,7 @@ fn custom_events_reach_their_listeners_and_are_acknowledged() {
     let bad = join(port);
     emit(&bad, "42[");
     assert_eq!(lesson.next_line(), "socket #4 is connected");
-    assert_eq!(lesson.next_line(), "socket #4 is disconnected: parse error");
+    assert_eq!(lesson.next_line(), "socket #4 is disconnected: forced close");
     let header = expected("30_custom_events");
     assert_eq!(
         header,

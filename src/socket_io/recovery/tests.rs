@@ -52,6 +52,17 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
+fn packets_between_the_loss_and_the_keeping_of_the_session_are_missed() {
+    let now = Instant::now();
+    let mut log = log();
+    let [one] = broadcast(&mut log, now, ["one"]);
+    let lost_at = log.next_offset();
+    broadcast(&mut log, now, ["two"]);
+    assert_eq!(log.persist_since(now, session(1, &[], &[one]), lost_at), None);
+    assert_eq!(missed(&mut log, now, Some(&one.to_string())), Some(vec!["two"]));
+}
+
+#[test]
 fn an_offset_is_a_short_text_and_begins_with_the_run() {
     let now = Instant::now();
     let mut log = log();
