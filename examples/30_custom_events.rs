@@ -54,7 +54,7 @@ fn main() -> Result<()> {
                 }
                 event.ack(lp, "received"); // Does nothing if the client has not asked for it.
             }
-            // What a client sends is not trusted: these are not one string.
+            // A client can send anything. Here the arguments are not one string.
             Err(error) => println!("{socket}: {error}"),
         });
         io.on_disconnect(lp, |_, socket, reason| println!("{socket} is disconnected: {reason}"));

@@ -32,7 +32,7 @@ use bucle::socket_io::{self, Options, Server, Socket, SocketId};
 use bucle::{Error, Loop, Result};
 use std::{collections::HashMap, env, time::Duration};
 
-/// What the server keeps with each socket that has told its name.
+/// The data of a socket: the name that its client has given.
 #[derive(serde::Serialize)]
 struct Name(String);
 

@@ -33,7 +33,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Delays from `min` to `max`. A delay may be up to the part `jitter` shorter or longer; a jitter that is not
-    /// between 0 and 1 is none.
+    /// between 0 and 1 means none.
     pub fn new(min: Duration, max: Duration, jitter: f64) -> Backoff {
         let jitter = if (0.0..=1.0).contains(&jitter) { jitter } else { 0.0 };
         Backoff { min, max, jitter, attempts: 0 }

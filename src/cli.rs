@@ -108,7 +108,7 @@ fn start_log(verbosity: u8, mistakes: Mistakes) {
     }
     let log = log.build();
     log::set_max_level(log.filter());
-    // Fails only if there is a logger already, and there is none.
+    // This fails only if a logger is set already. None is.
     let _ = log::set_boxed_logger(Box::new(WatchedOnly(log)));
 }
 

@@ -85,7 +85,7 @@
 //!
 //! | memory or time | limit | when it is reached |
 //! |---|---|---|
-//! | a message, and the body of a POST | [`Options::max_http_buffer_size`], 1 MB | WebSocket: close 1009; POST: 413. The session ends, but not for a POST that states more than twice the limit: then only its connection does |
+//! | a message, and the body of a POST | [`Options::max_http_buffer_size`], 1 MB | WebSocket: close 1009; POST: 413. The session ends |
 //! | packets that wait for a poll | [`Options::max_queue`], 1 MiB and the longest message | the session ends |
 //! | packets in one answer to a poll | [`MAX_PACKETS`](payload::MAX_PACKETS), 16 | the next poll gets the others |
 //! | packets of a POST in one turn | 1,024 | other connections have their turn |

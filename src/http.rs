@@ -131,7 +131,8 @@ pub trait Handler: Any {
     /// waits for it, and either [`on_request`](Self::on_request) or [`on_abort`](Self::on_abort) follows. An answer that
     /// is sent while the body arrives refuses the request, too, and then neither follows.
     ///
-    /// This callback is not called for a body whose `Content-Length` is more than [`Options::max_body`].
+    /// A body whose `Content-Length` is more than [`Options::max_body`] is refused with 413 behind this callback, unless
+    /// the callback has answered.
     fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {}
     /// A request without a body has arrived that asks to change the protocol (`Upgrade`). [`Exchange::upgrade`] does
     /// so, now or later. Until then nothing more is received. The default calls [`on_request`](Self::on_request), which

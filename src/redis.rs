@@ -122,7 +122,7 @@ impl Options {
     }
 }
 
-/// What a link has done.
+/// Counts of the work of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -246,7 +246,7 @@ impl Link {
         lp.layer::<Links>().and_then(|links| links.get(self)).is_some()
     }
 
-    /// What it has done. `None`: it was closed.
+    /// Counts of its work. `None`: it was closed.
     pub fn statistics(self, lp: &Loop) -> Option<Statistics> {
         lp.layer::<Links>()?.get(self).map(|state| state.statistics)
     }
@@ -258,7 +258,7 @@ impl Link {
         }
     }
 
-    /// Closes the link. What was published is still sent, if there is a connection. Commands without a reply fail in a
+    /// Closes the link. Published messages are still sent, if there is a connection. Commands without a reply fail in a
     /// tick.
     pub fn close(self, lp: &mut Loop) {
         connection::close(lp, self);

@@ -132,7 +132,7 @@
 //!
 //! # Bounds
 //!
-//! What a peer sends is not trusted. These limits are beside those of [`engine_io`]:
+//! Received data is not trusted. These limits are beside those of [`engine_io`]:
 //!
 //! | | limit | when it is reached |
 //! |---|---|---|
@@ -140,6 +140,7 @@
 //! | depth of its JSON | 64 | the same |
 //! | number of an acknowledgement | 2^53 − 1 | the same |
 //! | name of a namespace | 256 bytes; with the query of a client of version 2: 4096 | the same |
+//! | credentials (`auth`) of a client for a namespace | 64 KiB as JSON; in Node `maxHttpBufferSize` | the same |
 //! | attachments of a packet together | [`max_http_buffer_size`](engine_io::Options::max_http_buffer_size), 1 MB; in Node: each of them | the same |
 //! | namespaces of a client | 32 | the session is closed |
 //! | events of a client in one turn | 1,024 | other clients have their turn |
@@ -272,7 +273,7 @@ impl Default for RecoveryOptions {
     }
 }
 
-/// A Socket.IO server: namespaces, and the engine below. `Copy`. What it offers of a namespace is that of `/`.
+/// A Socket.IO server: namespaces, and the engine below. `Copy`. It has the methods of its main namespace `/`.
 ///
 /// Node: [`Server`](https://socket.io/docs/v4/server-api/#server).
 #[derive(Clone, Copy)]
@@ -504,7 +505,7 @@ pub struct Answers {
 /// The answers of other nodes to [`Namespace::server_side_emit_with_ack`].
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ServerAnswers {
-    /// What the nodes have answered, in the order of their answers.
+    /// The answers of the nodes, in the order in which they arrived.
     pub answers: Vec<serde_json::Value>,
     /// All nodes have answered.
     pub is_complete: bool,

@@ -384,7 +384,7 @@ fn without_redis_each_node_goes_on_and_with_it_they_are_one_again() {
             nodes[0].io.local().emit(lp, "alone", ());
             nodes[1].io.local().emit(lp, "alone", ());
         });
-        // What needs other nodes has the answers of this one, at once and not complete.
+        // Operations that need other nodes return the answers of this node at once, and say that they are not complete.
         let found = cluster.result(|lp, nodes, sender| {
             nodes[0].io.timeout(2 * LIMIT).fetch_sockets(lp, move |_, found| drop(sender.send(found)));
         });

@@ -136,7 +136,7 @@ impl Site {
     }
 }
 
-/// What the server does: it echoes, calls back, and lets clients in.
+/// The listeners of the server: it echoes, calls back, and lets clients in.
 fn serve(lp: &mut Loop, io: Server) {
     io.on(lp, "echo", |lp, socket, event| {
         let arguments = event.arguments();
@@ -788,7 +788,7 @@ fn listeners_are_called_in_their_order_and_can_be_removed() {
     assert_eq!(world.take_story(), ["last", "c disconnect io client disconnect"]);
 }
 
-/// What happens to the WebSocket connection of an upgrade.
+/// How the WebSocket connection of an upgrade fails.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Sabotage {
     Refused,

@@ -1,6 +1,6 @@
 'use strict';
 // A small client of Socket.IO 4 for pages: events in the main namespace, over WebSocket, without acknowledgements and
-// binary values. What it has is named as in the client of npm.
+// binary values. Its functions have the names of the npm client.
 //
 //   const socket = io();
 //   socket.on('chat message', (text) => { … });

@@ -1,4 +1,4 @@
-//! What many sockets do: rooms, broadcasts, votes.
+//! Events for many sockets: rooms, broadcasts, votes.
 
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ pub fn serve(lp: &mut Loop, io: Server) {
     cluster(lp, io);
 }
 
-/// What concerns the other nodes of a cluster.
+/// Events that ask the other nodes of a cluster.
 fn cluster(lp: &mut Loop, io: Server) {
     io.on_server_event(lp, "who-are-you", |lp, event| {
         event.ack(lp, "node");

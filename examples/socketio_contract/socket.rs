@@ -1,4 +1,4 @@
-//! What one socket does in the main namespace: echo, acknowledgements, data, its end.
+//! Events of one socket in the main namespace: echo, acknowledgements, data, its end.
 
 use std::time::Duration;
 

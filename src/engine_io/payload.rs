@@ -13,7 +13,7 @@
 //! The binary form of revision 3 is for payloads with bytes, between peers that can take it. Its content type is
 //! `application/octet-stream`. The clients for Java post it always.
 //!
-//! # What is refused
+//! # Refused payloads
 //!
 //! The decoder of Node accepts more than its encoder writes. This one accepts what encoders of clients write:
 //!

@@ -63,7 +63,7 @@ impl<H: Handler> Channels<H> {
         let Some(state) = get_mut(lp, session) else { return };
         let Some(poll) = state.poll.take() else { return };
         let mut packets = match reason {
-            // What was sent before the end is sent. The next poll is refused.
+            // Packets that were queued before the end are sent. The next poll is refused.
             CloseReason::ForcedClose | CloseReason::ServerShuttingDown => state.queue.take(MAX_PACKETS),
             _ => Vec::new(),
         };

@@ -94,7 +94,7 @@ impl Queue {
     }
 }
 
-/// What a packet in the queue costs beside its data, so that empty packets have a limit, too.
+/// The memory of a packet in the queue beside its data. It is counted, so that empty packets have a limit, too.
 const PER_PACKET: usize = size_of::<Queued>();
 
 /// A GET that waits for packets.

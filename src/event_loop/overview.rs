@@ -1,4 +1,4 @@
-//! What an observer can see of a loop at one moment: the lengths of its queues, the slow callbacks, the times of its
+//! The state of a loop at one moment, for observers: the lengths of its queues, the slow callbacks, the times of its
 //! turns.
 //!
 //! ```text
@@ -18,7 +18,7 @@ use super::{Histogram, Kind, Loop, Record};
 /// How many slow callbacks are kept.
 const SLOW_KEPT: usize = 16;
 
-/// What is measured only while the loop is observed.
+/// Measurements that are made only while the loop is observed.
 #[derive(Default)]
 pub(super) struct Overview {
     turn_times: Histogram,

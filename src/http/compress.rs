@@ -66,7 +66,7 @@ impl Encoding {
 ///
 /// The result is that of `accepts(request).encodings(["gzip", "deflate"])` of npm's `accepts`, which Engine.IO for Node
 /// uses. The highest weight wins. Of two equal weights a name wins over `*`, and then the one that comes first in the
-/// field. With weight 0, or one that is no weight, a coding is not used. What the field says about `identity` changes
+/// field. A coding with weight 0, or with a weight that is not valid, is not used. The weight of `identity` changes
 /// nothing: a client that accepts a coding at all gets it.
 ///
 /// `None`: the answer is not compressed. A request without the field accepts everything by the specification; it gets an
@@ -89,7 +89,7 @@ pub fn negotiate(request_headers: &HeaderMap) -> Option<Encoding> {
         let (name, weight) = parse_member(member);
         for (encoding, wish) in Encoding::ALL.iter().zip(&mut wishes) {
             let is_named = name.eq_ignore_ascii_case(encoding.as_str().as_bytes());
-            // What is said about a name holds for it, whatever is said about `*`.
+            // The weight of a name is stronger than that of `*`.
             let is_stronger = |wish: Wish| (is_named, weight) > (wish.is_named, wish.weight);
             if (is_named || name == b"*") && wish.is_none_or(is_stronger) {
                 *wish = Some(Wish { weight, is_named, place });
@@ -102,7 +102,7 @@ pub fn negotiate(request_headers: &HeaderMap) -> Option<Encoding> {
     best.map(|(encoding, _)| encoding)
 }
 
-/// What a request says about one coding.
+/// The weight that a request gives to one coding.
 #[derive(Clone, Copy)]
 struct Wish {
     /// In thousandths.

@@ -61,7 +61,14 @@ pub(super) struct Connection {
 
 enum Stage {
     Head,
-    Body { request: Option<Box<Request>>, decoder: BodyDecoder, body: Vec<u8>, answer: Answer },
+    Body {
+        request: Option<Box<Request>>,
+        decoder: BodyDecoder,
+        body: Vec<u8>,
+        answer: Answer,
+        /// The head has stated a length over the limit. The body is refused when the handler has seen the head.
+        is_too_large: bool,
+    },
     Answering(Answer),
     Closing,
 }
@@ -176,6 +183,8 @@ impl Connection {
                 *rest = &rest[used..];
                 self.begin(request, framing, options)
             }
+            // The head said how much follows, so nothing of it needs to be received.
+            Stage::Body { is_too_large: true, .. } => Err(too_large()),
             Stage::Body { request, decoder, body, .. } => {
                 while let Some(piece) = decoder.next(rest)? {
                     if piece.len() > options.max_body - body.len() {
@@ -209,12 +218,15 @@ impl Connection {
             self.stage = Stage::Answering(answer);
             return Ok(Some(Event::Request(request)));
         }
-        // The head says how much follows, so that nothing of it needs to be received.
-        if matches!(framing, Framing::Length(length) if length > options.max_body as u64) {
-            return Err(too_large());
-        }
-        self.stage = Stage::Body { request: None, decoder: BodyDecoder::new(framing), body: Vec::new(), answer };
+        let is_too_large = matches!(framing, Framing::Length(length) if length > options.max_body as u64);
+        let decoder = BodyDecoder::new(framing);
+        self.stage = Stage::Body { request: None, decoder, body: Vec::new(), answer, is_too_large };
         Ok(Some(Event::Head(request)))
+    }
+
+    /// Whether the body is longer than the limit, as its head has stated.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.stage, Stage::Body { is_too_large: true, .. })
     }
 
     /// Gives the head of [`Event::Head`] back: its body is received from now on. Does nothing if the handler has

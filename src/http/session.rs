@@ -118,7 +118,7 @@ impl<H: Handler> Http<H> {
         if !connection.is_in_body() {
             return;
         }
-        let must_continue = request.expects_continue() && rest.is_empty();
+        let must_continue = request.expects_continue() && rest.is_empty() && !connection.is_too_large();
         connection.expect_body(request);
         start_timer(lp, socket, self.options.body_timeout);
         // RFC 9110, 10.1.1: not needed if the body is on its way already.

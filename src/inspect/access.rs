@@ -1,4 +1,4 @@
-//! Who may see the page: the rules for `Host`, `Origin` and the token.
+//! Access to the page: the rules for `Host`, `Origin` and the token.
 //!
 //! A page of another site runs in the same browser, and can send requests to this machine. Three headers stop it:
 //!
@@ -21,7 +21,7 @@ pub(super) struct Access {
     token: String,
 }
 
-/// What a request says about itself.
+/// The fields of a request that decide about its access.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Claim<'a> {
     /// `Host`, or the host of the target.

@@ -25,7 +25,7 @@ pub trait Lessons: Any {
 /// One lesson.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lesson {
-    /// What it is about, in a few words.
+    /// Its subject, in a few words.
     pub title: String,
     /// The text of the program.
     pub source: String,
@@ -35,7 +35,7 @@ pub struct Lesson {
     pub hint: String,
 }
 
-/// What became of an order.
+/// The result for an order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checked {
     /// Whether it is that of the run.

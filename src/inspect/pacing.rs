@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::trace::{Decision, Kind, Next, Step};
 
-/// What a viewer wants the loop to do.
+/// A command of a viewer to the loop.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Command {
     Pause,
@@ -65,7 +65,7 @@ enum Mode {
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     mode: Mode,
-    /// What the loop stands before.
+    /// The callback, or the wait, before which the loop is held.
     held: Option<Next>,
     /// In slow mode: the time for which the loop is held at `held` is over.
     is_hold_over: bool,

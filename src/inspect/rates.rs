@@ -1,4 +1,4 @@
-//! What the loop did in the last second: the differences between two readings of its counters. Pure.
+//! The work of the loop in the last second: the differences between two readings of its counters. Pure.
 //!
 //! ```text
 //!   readings   0.0   0.1   0.2   …   1.0   1.1 s

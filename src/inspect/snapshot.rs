@@ -17,7 +17,7 @@ use crate::trace::{Kind, Next, Queues, SlowCallback};
 /// How large a snapshot is, at most.
 pub(super) const LIMIT: usize = 64 * 1024;
 
-/// What the other parts of a snapshot need, at most.
+/// The most bytes that the other parts of a snapshot need.
 const FRAME: usize = 8 * 1024;
 
 /// How many connections are listed at most: those with the most queued bytes.

@@ -164,7 +164,7 @@ fn bad_frame(lp: &mut Loop, link: Link, bad: frame::NoFrame) -> Error {
     error("E_REDIS_PROTOCOL", format!("what {} sends cannot be read: {bad}", address.unwrap_or_default()))
 }
 
-/// What Redis says to a login, a database or a ping that it does not accept, in plain words.
+/// The error for a login, a database or a ping that Redis does not accept, in plain words.
 fn refusal(expected: &Expected, text: &[u8]) -> Error {
     let text = String::from_utf8_lossy(text);
     if text.starts_with("LOADING") {
@@ -469,7 +469,7 @@ pub(super) fn close(lp: &mut Loop, link: Link) {
     }
     for side in [&mut state.commands, &mut state.subscriber] {
         expected.extend(mem::take(&mut side.expected));
-        // What was written is still sent.
+        // Bytes that were written are still sent.
         if let Some(socket) = side.socket.take() {
             socket.end(lp);
             socket.destroy_soon(lp);

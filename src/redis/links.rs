@@ -87,7 +87,7 @@ pub(super) struct Side {
     pub stage: Stage,
     /// The begin of a frame.
     pub received: Vec<u8>,
-    /// What the next replies are for.
+    /// The purposes of the next replies.
     pub expected: VecDeque<Expected>,
     pub backoff: Backoff,
     pub retry: Option<TimerId>,
@@ -118,7 +118,7 @@ pub(super) enum Stage {
     Ready,
 }
 
-/// What a reply is for.
+/// The purpose of a reply.
 pub(super) enum Expected {
     /// The login. An error ends the connection.
     Login,

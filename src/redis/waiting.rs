@@ -8,7 +8,7 @@ pub(super) struct Waiting<E> {
     bytes: usize,
 }
 
-/// What a command costs besides its bytes.
+/// The memory of a command besides its bytes.
 const OVERHEAD: usize = 64;
 
 impl<E> Default for Waiting<E> {

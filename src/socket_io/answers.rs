@@ -10,7 +10,7 @@
 //!   client   32["yes"]                                 b: "yes";  a, c are missing
 //! ```
 //!
-//! A client may acknowledge anything, at any time and twice. What is not expected is not found.
+//! A client may acknowledge anything, at any time and twice. An acknowledgement that is not expected is not found.
 
 #[cfg(test)]
 mod tests;
@@ -142,7 +142,7 @@ pub struct Collection<S, A> {
 pub struct Answer<A> {
     /// The socket that answered. `None`: a socket of another node.
     pub from: Option<SocketId>,
-    /// What it sent.
+    /// The value that it sent.
     pub value: A,
 }
 

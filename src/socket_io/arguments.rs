@@ -214,7 +214,7 @@ pub enum ArgumentError {
     Mismatch {
         /// How many there are.
         len: usize,
-        /// What was wanted.
+        /// The error, which names the wanted type.
         source: serde_json::Error,
     },
     /// There are `len` arguments, and the wanted type has only `read` values.
@@ -498,7 +498,7 @@ impl error::Error for EncodeError {
     }
 }
 
-/// What a packet has before its data.
+/// The part of a packet before its data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header<'a> {
     /// Begins with `/` and has no comma.

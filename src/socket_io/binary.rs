@@ -224,7 +224,7 @@ fn index(number: f64) -> Option<usize> {
     (number >= 0.0 && number.fract() == 0.0 && number < 1e9).then_some(number as usize)
 }
 
-/// What the members of an object say about it.
+/// The members of an object that make it a placeholder.
 #[derive(Clone, Copy, Default)]
 struct Members {
     is_placeholder: bool,

@@ -43,7 +43,7 @@ pub struct ClientOptions {
     #[doc(alias = "transports")]
     #[doc(alias = "extraHeaders")]
     pub engine: engine_io::ClientOptions,
-    /// What the server's middlewares get (`socket.handshake.auth`). Default: nothing.
+    /// The credentials for the server's middlewares (`socket.handshake.auth`). Default: none.
     pub auth: Auth,
     /// Whether [`connect`] and [`Client::of`] connect at once. Default: `true`.
     #[doc(alias = "autoConnect")]
@@ -91,8 +91,8 @@ impl Default for ClientOptions {
     }
 }
 
-/// What a client sends to be let into a namespace: a value, or a function that makes it for each attempt, for tokens
-/// that expire.
+/// The credentials with which a client joins a namespace: a value, or a function that makes it for each attempt, for
+/// tokens that expire.
 ///
 /// ```
 /// use bucle::socket_io::{Auth, ClientOptions};

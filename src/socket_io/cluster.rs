@@ -9,7 +9,8 @@ use crate::Loop;
 pub(super) fn with_adapter(lp: &mut Loop, namespace: Namespace, f: impl FnOnce(&mut dyn Adapter, &mut Loop)) {
     let taken = lp.layer_mut::<Registry>().namespace_mut(namespace).and_then(|state| state.adapter.take());
     let Some(mut adapter) = taken else { return };
-    f(&mut *adapter, lp);
+    // A panic that is caught does not lose the adapter.
+    lp.guarded(|lp| f(&mut *adapter, lp));
     match lp.layer_mut::<Registry>().namespace_mut(namespace) {
         Some(state) => state.adapter = Some(adapter),
         // Another closure has removed the namespace meanwhile.

@@ -34,6 +34,9 @@ const MAX_NAMESPACE: usize = 256;
 /// The bytes of such a name with its query, in which clients of version 2 send their tokens.
 const MAX_NAMESPACE_WITH_QUERY: usize = 4096;
 
+/// The bytes of the credentials of a CONNECT: each socket of the client keeps its own.
+const MAX_AUTH: usize = 64 * 1024;
+
 /// The engine's handler of a server.
 pub struct Door {
     pub(super) server: u32,
@@ -248,6 +251,9 @@ fn receive(lp: &mut Loop, session: Session, packet: &Packet<'_>, attachments: Op
 /// A client asks for a namespace.
 fn receive_connect(lp: &mut Loop, session: Session, packet: &Packet<'_>) {
     if session.revision(lp) != Some(Revision::V3) {
+        if packet.data.is_some_and(|auth| auth.len() > MAX_AUTH) {
+            return refuse(lp, session, "the credentials are too long");
+        }
         return connect(lp, session, packet.namespace, packet.data);
     }
     // A client of version 2 gives its credentials in the query of the namespace.

@@ -46,7 +46,7 @@ pub fn check_items(text: &str) -> Result<(), Malformed> {
     Checker { bytes: text.as_bytes(), at: 0 }.check(Form::List)
 }
 
-/// What a text must be.
+/// The form that a text must have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Value,

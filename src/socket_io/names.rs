@@ -43,7 +43,7 @@ pub fn with_slash(name: &str) -> Cow<'_, str> {
     if name.starts_with('/') { Cow::Borrowed(name) } else { Cow::Owned(format!("/{name}")) }
 }
 
-/// What is known for each name, and for the names that each predicate accepts.
+/// A value for each name, and one for all names that a predicate accepts.
 pub struct Names<T> {
     named: HashMap<Box<str>, T>,
     /// In the order in which they were added.

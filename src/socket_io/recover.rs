@@ -42,7 +42,7 @@ pub(super) fn skips_middlewares(registry: &Registry, server: u32) -> bool {
     registry.servers[server as usize].options.recovery.as_ref().is_some_and(|options| options.skip_middlewares)
 }
 
-/// What a client sends to come back.
+/// The credentials with which a client comes back.
 pub(super) struct Credentials {
     pid: Id,
     offset: Option<String>,

@@ -15,7 +15,7 @@
 //!   missed                      44             46?  47?     what matches the rooms of the session, and not its `except`
 //! ```
 //!
-//! # What is logged
+//! # Logged packets
 //!
 //! The caller decides. As in Node, it logs events that are neither volatile nor have an acknowledgement, those for one
 //! socket included. It also notes in a [`Sent`] what was sent to each socket.
@@ -124,7 +124,7 @@ struct Persisted<D> {
     next: u64,
 }
 
-/// What a client gets back.
+/// The state that a client gets back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session<D> {
     /// The id of the socket.
@@ -135,7 +135,7 @@ pub struct Session<D> {
     pub rooms: Vec<String>,
     /// The data of the socket.
     pub data: D,
-    /// What was sent to the socket. The restored socket goes on with it.
+    /// The packets that were sent to the socket. The restored socket goes on with it.
     pub sent: Sent,
 }
 
@@ -413,8 +413,8 @@ impl<D, P: Clone> Recovery<D, P> {
             Some(offset) => self.parse(offset)?,
             None => 0,
         };
-        // If the client has all that was sent to it, it missed nothing before the disconnection. What it received
-        // before the first packet belongs to an earlier session.
+        // If the client has all that was sent to it, it missed nothing before the disconnection. Packets that it
+        // received before the first one belong to an earlier session.
         Some(if received >= last { *next } else { first.max(received + 1) })
     }
 

@@ -25,7 +25,7 @@
 //! # Ok::<(), bucle::Error>(())
 //! ```
 //!
-//! # What crosses nodes
+//! # Operations that reach other nodes
 //!
 //! Broadcasts with rooms, exceptions and flags, also those that are acknowledged;
 //! [`fetch_sockets`](super::Namespace::fetch_sockets), [`sockets_join`](super::Namespace::sockets_join) and
@@ -91,7 +91,7 @@ pub struct RedisAdapter {
     subscriptions: Vec<SubscriptionId>,
 }
 
-/// What the closures of the subscriptions need.
+/// State that the closures of the subscriptions share.
 struct Shared {
     link: Link,
     /// The name of this node in this namespace.
@@ -116,8 +116,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl RedisAdapter {
-    /// What [`Server::set_adapter`](super::Server::set_adapter) takes: it makes the adapter of each namespace. All use
-    /// the same link.
+    /// A closure for [`Server::set_adapter`](super::Server::set_adapter). It makes the adapter of each namespace. All
+    /// adapters use the same link.
     pub fn factory(link: Link, options: Options) -> impl Fn(&mut Loop, &str) -> Box<dyn Adapter> + 'static {
         move |lp, namespace| Box::new(RedisAdapter::new(lp, link, &options, namespace))
     }

@@ -83,7 +83,7 @@ pub(super) struct EventListener {
     pub is_once: bool,
 }
 
-/// What the program does with the events of a namespace, of all children of a dynamic namespace, or of one socket.
+/// The program's listeners for the events of a namespace, of all children of a dynamic namespace, or of one socket.
 #[derive(Default)]
 pub(super) struct Listeners {
     pub middlewares: Vec<Middleware>,
@@ -113,7 +113,7 @@ pub(super) struct NamespaceState {
     pub rooms: Rooms<Socket>,
     /// Its sockets, also those that are not connected yet, or not gone yet.
     pub socket_count: usize,
-    /// What sockets are to acknowledge. The numbers of broadcasts come from here, too, so that they never clash.
+    /// Events that sockets are to acknowledge. The numbers of broadcasts come from here, too, so that they never clash.
     pub acks: Acks<Socket, OnAck>,
     /// Its timer, and when it fires.
     pub ack_timer: Option<(TimerId, Instant)>,
@@ -155,11 +155,11 @@ pub(super) struct StoredPacket {
 /// The log and the sessions of a namespace.
 pub(super) type SocketRecovery = Recovery<Option<Box<dyn Data>>, StoredPacket>;
 
-/// What a socket that has come back gets when it is connected.
+/// Rooms and packets for a socket that has come back. It gets them when it is connected.
 pub(super) struct Replay {
     pub rooms: Vec<String>,
     pub missed: Vec<StoredPacket>,
-    /// What is logged from here on is missing in `missed`.
+    /// The first packet that is not in `missed`.
     pub next: Offset,
 }
 
@@ -246,14 +246,14 @@ pub(super) struct SocketState {
     pub pid: Option<Id>,
     pub stage: Stage,
     pub is_recovered: bool,
-    /// What was sent to it of the packets that are kept.
+    /// The kept packets that were sent to it.
     pub sent: Sent,
     /// The offset of the next packet that was kept, when it left its rooms.
     pub lost_at: Option<Offset>,
-    /// What it gets back when it is connected.
+    /// Rooms and packets that it gets back when it is connected.
     pub replay: Option<Box<Replay>>,
     pub handshake: Rc<Handshake>,
-    /// What the client has sent with its CONNECT, as JSON.
+    /// The data of the client's CONNECT, as JSON.
     pub auth: Option<Box<str>>,
     pub data: Option<Box<dyn Data>>,
     pub listeners: Option<Box<Listeners>>,

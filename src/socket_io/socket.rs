@@ -1,4 +1,4 @@
-//! What a program does with a socket: a client in one namespace.
+//! The handle of a socket: a client in one namespace.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -82,7 +82,7 @@ impl Socket {
         self.state(lp).map(|state| state.handshake.clone())
     }
 
-    /// What the client has sent to be let in: `io(url, { auth })`. `None` if it has sent nothing, or something else.
+    /// The client's credentials: `io(url, { auth })`. `None` if it has sent none, or of another type.
     ///
     /// For a client of Socket.IO 2 it is the query of the namespace, as an object of strings.
     #[doc(alias = "handshake.auth")]

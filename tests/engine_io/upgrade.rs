@@ -77,7 +77,7 @@ fn between_the_probe_and_its_confirmation_messages_go_to_the_polls() {
     site.send(0, "three");
     site.expect_nothing(ws);
     site.text(ws, "5");
-    // What no poll has fetched comes first.
+    // Packets that no poll has fetched come first.
     site.expect(ws, "4two");
     site.expect(ws, "4three");
     site.send(0, "four");

@@ -391,7 +391,8 @@ fn names_of_objects(harness: &Harness) {
     }
 }
 
-/// What waits for the polls of a member has a limit. The member is disconnected, and the others get everything.
+/// The packets that wait for the polls of a member have a limit. The member is disconnected, and the others get
+/// everything.
 fn members_that_never_poll_a_broadcast(harness: &Harness) {
     let mut peer = Peer::connect(harness.web());
     let members: Vec<String> = (0..12)

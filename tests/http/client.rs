@@ -26,7 +26,7 @@ struct Peer {
     received: Vec<u8>,
     /// Either side has closed the connection.
     is_closed: bool,
-    /// What it receives is read.
+    /// It reads received bytes.
     reads: bool,
 }
 

@@ -142,12 +142,15 @@ fn a_refusal_by_the_head_reaches_a_client_that_sends_its_whole_body_first() {
     assert_eq!(running.event(), "head /too-large");
 }
 
-/// The layer refuses it by its length, so the handler does not hear of it.
+/// The layer refuses it by its length, behind the event of its head.
 #[test]
-fn a_body_whose_length_is_over_the_limit_of_the_server_has_no_events() {
+fn a_body_whose_length_is_over_the_limit_of_the_server_is_aborted_after_413() {
     let running = Running::new(Options { max_body: 10, ..Options::default() });
-    let answer = running.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    for expect in ["", "Expect: 100-continue\r\n"] {
+        let answer = running.send(&format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n{expect}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert_eq!([running.event(), running.event()], ["head /echo", "abort"]);
+    }
     let mut client = running.connect();
     client.write_all(b"GET /empty HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
     client.shutdown(Shutdown::Write).expect("a socket");

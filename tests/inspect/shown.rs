@@ -1,4 +1,4 @@
-//! What the endpoints show of a loop that runs.
+//! The answers of the endpoints about a loop that runs.
 
 use std::io::{Read, Write};
 use std::time::Duration;

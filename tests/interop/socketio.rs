@@ -1,5 +1,5 @@
 //! Socket.IO: the clients of npm and python-socketio against the example `socketio_contract`, and against Node's own
-//! server with the same contract. What they print must be equal, line by line.
+//! server with the same contract. Their output must be equal, line by line.
 //!
 //! The scripts name the differences that are on purpose.
 

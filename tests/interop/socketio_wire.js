@@ -1,4 +1,4 @@
-// What a server of the contract sends for requests and packets that are made by hand. Prints a line for each case, in
+// Sends requests and packets that are made by hand to a server of the contract. Prints a line for each case, in
 // which ids are replaced, so that the lines of two servers can be compared.
 //
 // These differences between bucle and Node are on purpose, and do not show here:
@@ -11,6 +11,8 @@
 // * Events for a namespace from which the server has just disconnected the client: Node closes, bucle ignores them.
 // * Compressed answers of bucle have `Vary: Accept-Encoding`.
 // * A ping of revision 3 with data: bucle's pong has the same data, as the protocol says.
+// * Limits: 10 attachments and depth 64 of a packet, 256 bytes for a namespace, 64 KiB for credentials, 32 namespaces
+//   for a client.
 // * The last answer to a poll: Node sends `6` and `1`, bucle `1`.
 //
 // usage: node socketio_wire.js PORT [short]

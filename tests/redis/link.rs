@@ -145,7 +145,7 @@ fn a_link_comes_back_by_itself_and_subscribes_again() {
         story.borrow_mut().clear();
         let late = story.clone();
         event_loop.enter(|lp| {
-            // What changes meanwhile holds for the next connection.
+            // Changes made meanwhile hold for the next connection.
             link.unsubscribe(lp, subscription);
             link.subscribe(lp, "late", move |_, _, message| {
                 late.borrow_mut().push(format!("late {}", String::from_utf8_lossy(message)));

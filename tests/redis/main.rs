@@ -19,7 +19,7 @@ use bucle::{EventLoop, Loop};
 /// No test waits longer than this for something that has to come.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What has happened, one line for each event.
+/// The events so far, one line for each.
 type Story = Rc<RefCell<Vec<String>>>;
 
 #[test]

@@ -14,7 +14,7 @@ use super::socket_io_client::{Client, Poller, request};
 /// A server with `--http`. Dropping it kills the process.
 struct Served {
     child: Child,
-    /// What it prints after its addresses.
+    /// The lines that it prints after its addresses.
     lines: Receiver<String>,
     port: u16,
     web: u16,
@@ -194,7 +194,7 @@ fn a_line_that_is_too_long_or_no_string_disconnects_its_client_with_a_reason() {
             }
         }
     }
-    // What no line can need is not even read as a packet.
+    // A message that is longer than every line is not read as a packet.
     let mut client = Client::connect(served.web);
     assert!(client.next().contains("You are"));
     client.send(&said(&"x".repeat(1000)));

@@ -26,7 +26,7 @@ use std::rc::Rc;
 use bucle::socket_io::{self, Options, Server, Socket};
 use talk::{Number, Polling, Talk};
 
-/// What the program was told, line by line.
+/// The events of the program, line by line.
 #[derive(Clone, Default)]
 struct Story(Rc<RefCell<Vec<String>>>);
 

@@ -185,3 +185,17 @@ fn a_name_of_more_than_256_bytes_closes_the_session() {
     site.text(peer, &format!("40{name}x,"));
     site.expect_close(peer, 1005);
 }
+
+#[test]
+fn credentials_of_more_than_64_kib_close_the_session() {
+    let mut site = Site::with_defaults();
+    let io = site.io;
+    site.enter(|lp| io.of(lp, "/other"));
+    let peer = site.session();
+    let auth = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - r#"{"a":""}"#.len()));
+    let client = site.enter_namespace(peer, "/", &auth(64 * 1024));
+    let socket = site.socket(&client);
+    site.enter(|lp| assert!(socket.auth::<serde_json::Value>(lp).is_some()));
+    site.text(peer, &format!("40/other,{}", auth(64 * 1024 + 1)));
+    site.expect_close(peer, 1005);
+}

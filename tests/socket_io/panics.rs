@@ -1,8 +1,12 @@
 //! A panic in a callback of the program, on a loop that catches panics: it ends one client at most.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use bucle::socket_io::{Options, RecoveryOptions};
+use bucle::Loop;
+use bucle::socket_io::adapter::{Adapter, BroadcastPacket, Target};
+use bucle::socket_io::{Namespace, Options, RecoveryOptions};
 
 use super::Site;
 
@@ -124,4 +128,31 @@ fn a_panic_when_a_lost_client_has_expired_leaves_the_other_clients_alone() {
     assert_eq!(site.enter(|lp| lp.caught_panics()), 1);
     let later = site.join();
     expect_served(&mut site, &later);
+}
+
+/// Panics for one event, and counts the others.
+struct Fragile(Rc<Cell<u32>>);
+
+impl Adapter for Fragile {
+    fn broadcast(&mut self, _: &mut Loop, _: Namespace, _: &Target, packet: BroadcastPacket<'_>) {
+        assert!(packet.name != "panic", "on purpose");
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_panic_in_an_adapter_leaves_it_in_its_place() {
+    let mut site = fragile();
+    let (io, carried) = (site.io, Rc::<Cell<u32>>::default());
+    let count = carried.clone();
+    let client = site.join();
+    site.enter(|lp| {
+        io.set_adapter(lp, move |_, _| Box::new(Fragile(count.clone())));
+        io.emit(lp, "panic", ());
+        io.emit(lp, "news", ());
+    });
+    assert_eq!((carried.get(), site.enter(|lp| lp.caught_panics())), (1, 1));
+    for event in ["panic", "news"] {
+        assert!(site.received(client.peer).contains(event));
+    }
 }

@@ -106,7 +106,7 @@ pub fn ask(address: SocketAddr, method: &str, target: &str, headers: &[&str], bo
     Connection::new(address).ask(method, target, headers, body)
 }
 
-/// What a browser or `ws` sends for a WebSocket connection.
+/// The request of a browser, or of `ws`, for a WebSocket connection.
 pub const UPGRADE: [&str; 4] = [
     "Connection: Upgrade",
     "Upgrade: websocket",

@@ -16,7 +16,7 @@ use super::{BOTH, LIMIT, Tape, connect, read_all};
 const HEADERS: &str = "HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// What the messages are.
+/// The kind of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Binary messages, which come back.

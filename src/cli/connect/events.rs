@@ -45,7 +45,7 @@ pub(super) struct Events {
     reconstructor: Reconstructor,
 }
 
-/// What a message of the server leads to.
+/// The reaction to a message of the server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Step {
     Nothing,

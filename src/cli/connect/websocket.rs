@@ -16,8 +16,8 @@
 //! be lost.
 //!
 //! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs`. The connection counts as
-//! made when the namespace is joined. What is sent and shown as a line, and all of the above, is the same. A line that is
-//! no event ends the input, unless it was typed.
+//! made when the namespace is joined. All of the above holds for these lines, too. A line
+//! that is no event ends the input, unless it was typed.
 
 use std::net::IpAddr;
 use std::str;

@@ -134,7 +134,7 @@ pub(crate) enum Protocol {
     WebSocket { target: handshake::Target, opcode: Opcode, socket_io: Option<Arc<SocketIo>> },
 }
 
-/// What is sent over Socket.IO.
+/// The namespace and the events of a load over Socket.IO.
 #[derive(Clone, Debug)]
 pub(crate) struct SocketIo {
     pub(crate) namespace: String,

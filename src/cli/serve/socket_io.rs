@@ -1,4 +1,4 @@
-//! What the servers that speak Socket.IO have in common: limits, which pages may connect, and idle clients.
+//! Shared by the servers that speak Socket.IO: limits, which pages may connect, and idle clients.
 //!
 //! | limit | option | a client that reaches it |
 //! |---|---|---|

@@ -3,7 +3,7 @@ use super::super::packet::{Data, PacketType};
 use super::*;
 use Revision::{V3, V4};
 
-/// What a decoder returns for a body: packets as text, then the mistake if there is one.
+/// The results of a decoder for a body: packets as text, then the mistake if there is one.
 fn decode(revision: Revision, body: &[u8], is_binary: bool) -> Vec<String> {
     let mut payload = PayloadDecoder::new(revision, body.to_vec(), is_binary);
     let mut found = Vec::new();

@@ -103,7 +103,7 @@ fn check_answers(kernel: &Kernel) {
     }
 }
 
-/// What a session has seen.
+/// The events of a session.
 #[derive(Clone, Default, Debug)]
 struct SessionRecord {
     events: Vec<&'static str>,
@@ -113,7 +113,7 @@ struct SessionRecord {
     reason: Option<CloseReason>,
 }
 
-/// What a socket has seen.
+/// The events of a socket.
 #[derive(Clone, Default, Debug)]
 struct SocketRecord {
     events: Vec<String>,
@@ -226,10 +226,10 @@ impl Diary {
     }
 }
 
-/// What the program does in an event of a session.
+/// The action of the program in an event of a session.
 type OnSession = Rc<dyn Fn(&mut Loop, Session, Option<Message<'_>>)>;
 
-/// What the program does in an event of a socket.
+/// The action of the program in an event of a socket.
 type OnSocket = Rc<dyn Fn(&mut Loop, Server, Socket)>;
 
 /// A handler whose events are recorded.
@@ -374,7 +374,7 @@ fn finish(mut world: World, diary: &Diary) {
     diary.check_at_the_end();
 }
 
-// What peers send.
+// The bytes that peers send.
 
 fn open(path: &str) -> String {
     format!("GET {path}?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -338,7 +338,7 @@ function drawTimeline(events) {
     const place = { event, x, width, lane: LANES.indexOf(LANES[event.tid - 1]), depth: open.length, label, end: event.ts + (event.dur ?? 0) };
     places.set(event.args.n, place);
     if (isBox) open.push(place);
-    // What is inside of a box stands behind the beginning of its name.
+    // The content of a box is drawn behind the beginning of its name.
     x += isBox ? 10 : width + 2;
     if (isBox && place.depth === 0) x = Math.max(x, place.x + 10);
     place.minimum = place.x + width;

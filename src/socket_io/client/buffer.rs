@@ -17,7 +17,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What it costs in memory.
+    /// Its memory, in bytes.
     fn size(&self) -> usize {
         let attachments: usize = self.attachments.iter().map(|bytes| bytes.len() + size_of::<Vec<u8>>()).sum();
         size_of::<Entry>() + self.name.len() + self.text.len() + attachments

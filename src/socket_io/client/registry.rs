@@ -106,7 +106,7 @@ pub(super) struct ClientState {
     pub early_bytes: usize,
     /// Events that wait until it is connected.
     pub buffer: Buffer,
-    /// What the server is to acknowledge.
+    /// Events that the server is to acknowledge.
     pub acks: Acks<(), OnAck>,
     /// Its timer, and when it fires.
     pub ack_timer: Option<(TimerId, Instant)>,
@@ -129,7 +129,7 @@ pub(super) struct Early {
 }
 
 impl Early {
-    /// What it costs in memory.
+    /// Its memory, in bytes.
     pub fn size(&self) -> usize {
         size_of::<Early>() + self.name.len() + size_of_arguments(&self.arguments)
     }
@@ -167,7 +167,7 @@ pub(super) struct EventListener {
     pub is_once: bool,
 }
 
-/// What the program does with the events of a client.
+/// The program's listeners for the events of a client.
 #[derive(Default)]
 pub(super) struct Listeners {
     pub events: HashMap<Box<str>, Vec<EventListener>>,

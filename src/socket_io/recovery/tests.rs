@@ -514,7 +514,7 @@ impl World {
         }
     }
 
-    /// What the client missed by the naive model: all packets are searched.
+    /// The packets that the client missed, by the naive model: all packets are searched.
     fn missed(&self, client: &Client) -> Option<Vec<usize>> {
         let received = client.offset.as_ref().and_then(|offset| {
             (0..self.packets.len()).find(|&packet| self.offset_of(packet) == *offset).map(|packet| packet + 1)
@@ -568,7 +568,7 @@ fn rooms(most: usize) -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(room(), 0..=most)
 }
 
-/// What happens while nobody changes rooms.
+/// Steps that do not change rooms.
 fn step_in_fixed_rooms() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => (rooms(2), rooms(1)).prop_map(|(rooms, except)| Step::Broadcast(rooms, except)),

@@ -6,8 +6,8 @@
 //! | a request | `P-request#N#` | JSON: `{uid, requestId, type, …}`; a broadcast with acknowledgements is MessagePack |
 //! | a response | `P-response#N#`, or `P-response#N#<uid>#` | JSON: `{requestId, …}`; an acknowledgement is MessagePack |
 //!
-//! `P` is the key of the cluster, `socket.io`, and `N` the namespace. Whoever may publish has written a message, so
-//! every field of every message may be missing or have another type.
+//! `P` is the key of the cluster, `socket.io`, and `N` the namespace. Any program that may publish can have written a
+//! message, so every field of every message may be missing or have another type.
 
 use std::time::Duration;
 
@@ -239,7 +239,7 @@ fn read_options(reader: &mut Reader<'_>, broadcast: &mut Broadcast) -> Result<()
     })
 }
 
-/// What another node wants.
+/// A request of another node.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Request {
     /// The ids of the sockets in rooms.
@@ -466,7 +466,7 @@ pub(super) fn encode_broadcast_request(uid: &str, request_id: &str, event: Outgo
     out
 }
 
-/// What another node answers.
+/// An answer of another node.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Response {
     Sockets(Vec<RemoteSocket>),
@@ -552,7 +552,7 @@ pub(super) fn encode_done(request_id: &str) -> String {
     json!({ "requestId": request_id }).to_string()
 }
 
-/// What the server of this node answers.
+/// The answer of this node's server.
 pub(super) fn encode_server_answer(request_id: &str, data: &Value) -> String {
     json!({ "type": kind::SERVER_SIDE_EMIT, "requestId": request_id, "data": data }).to_string()
 }

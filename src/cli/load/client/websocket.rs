@@ -46,7 +46,7 @@ pub(super) enum Ending {
     Left(&'static str),
 }
 
-/// What the frames of a chunk have led to.
+/// The result of the frames of a chunk.
 enum Received {
     /// All of them are processed.
     All,
