@@ -98,7 +98,12 @@ fn many_requests_of_one_client_do_not_hold_up_the_others() {
     }
     // The loop finds the requests of both clients when it goes on.
     let (go_on, waits) = std::sync::mpsc::channel::<()>();
-    running.run(move |_, _| waits.recv().expect("the test goes on"));
+    let (stands, has_stopped) = std::sync::mpsc::channel::<()>();
+    running.run(move |_, _| {
+        stands.send(()).expect("the test waits");
+        waits.recv().expect("the test goes on");
+    });
+    has_stopped.recv().expect("the loop stops");
     let count = 1500;
     many.write_all("GET /twice HTTP/1.1\r\nHost: a\r\n\r\n".repeat(count).as_bytes()).expect("the kernel takes them");
     one.write_all(b"GET /empty HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
