@@ -22,7 +22,7 @@ use super::working::while_working;
 use crate::http::{Exchange, Http, StatusCode};
 use crate::net::{self, Server, Socket, SocketSummary};
 use crate::trace::{Chrome, Decision, Gate, Kind, Next, Trace};
-use crate::{EventLoop, Loop, Phase, TimerId};
+use crate::{EventLoop, Loop, Phase};
 
 /// The time between two snapshots of a viewer.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -49,8 +49,8 @@ pub(super) struct Observer {
     waiting: Vec<(Exchange, Instant)>,
     /// Until when slow mode holds the loop at a callback.
     held_until: Option<Instant>,
-    /// Wakes the inner loop for the next snapshot, while there are viewers.
-    interval: Option<TimerId>,
+    /// Somebody gets snapshots.
+    has_viewers: bool,
     sent_at: Option<Instant>,
     /// The loop stood when the last snapshot was sent to the viewers. Then nothing has changed since.
     sent_standing: bool,
@@ -73,7 +73,7 @@ impl Observer {
             rates: Rates::default(),
             waiting: Vec::new(),
             held_until: None,
-            interval: None,
+            has_viewers: false,
             sent_at: None,
             sent_standing: false,
             peers: HashMap::new(),
@@ -103,7 +103,6 @@ impl Observer {
                 Ask::Control(command) => match self.pacing.command(command) {
                     Ok(()) if matches!(command, Command::Pause | Command::Step(_)) => {
                         self.waiting.push((exchange, Instant::now() + PATIENCE));
-                        self.wake_after(PATIENCE);
                         self.sent_standing = false;
                     }
                     Ok(()) => {
@@ -126,9 +125,14 @@ impl Observer {
         answered
     }
 
-    /// Has the inner loop turn after this time.
-    fn wake_after(&mut self, time: Duration) {
-        self.inner.enter(|lp| lp.set_timeout(time, |_| {}));
+    /// Shortens a wait to the time until something is due: an answer, the end of a hold, a snapshot. These are no timers
+    /// of the inner loop: its timers count whole milliseconds, so one could fire just before the time that it stands
+    /// for, and only once.
+    fn until_due(&self, wait: Option<Duration>) -> Option<Duration> {
+        let now = Instant::now();
+        let answer = self.waiting.iter().map(|(_, end)| *end).min();
+        let due = [answer, self.held_until, self.next_snapshot_at(now)].into_iter().flatten().min();
+        [wait, due.map(|due| due.saturating_duration_since(now))].into_iter().flatten().min()
     }
 
     /// Decides at a gate point, or in the middle of a wait.
@@ -141,7 +145,6 @@ impl Observer {
         match (self.pacing.hold_time(), self.held_until) {
             (Some(time), None) => {
                 self.held_until = Some(Instant::now() + time);
-                self.wake_after(time);
                 // A callback is shown before it runs.
                 self.sent_at = None;
             }
@@ -157,9 +160,8 @@ impl Observer {
         let stands = self.pacing.stands() || self.pacing.state() == State::Running;
         let (over, waiting) = mem::take(&mut self.waiting).into_iter().partition(|(_, end)| stands || *end <= now);
         self.waiting = waiting;
-        let viewers = self.with_site(|site, _| site.viewers.len());
-        self.keep_interval(viewers > 0);
-        let is_due = viewers > 0 && self.is_due(now);
+        self.has_viewers = self.with_site(|site, _| !site.viewers.is_empty());
+        let is_due = self.next_snapshot_at(now).is_some_and(|at| at <= now);
         let over: Vec<(Exchange, Instant)> = over;
         let needs_snapshot =
             is_due || !over.is_empty() || asks.iter().any(|(_, ask)| !matches!(ask, Ask::Trace(_) | Ask::Metrics));
@@ -193,21 +195,14 @@ impl Observer {
         });
     }
 
-    /// Whether the viewers get a snapshot now. A loop that stands does not change.
-    fn is_due(&self, now: Instant) -> bool {
-        let is_time = self.sent_at.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL);
-        if self.pacing.stands() { !self.sent_standing } else { is_time }
-    }
-
-    /// Runs the interval of the snapshots while there are viewers.
-    fn keep_interval(&mut self, has_viewers: bool) {
-        match (has_viewers, self.interval) {
-            (true, None) => self.interval = Some(self.inner.enter(|lp| lp.set_interval(INTERVAL, |_| {}))),
-            (false, Some(timer)) => {
-                self.inner.enter(|lp| lp.clear(timer));
-                self.interval = None;
-            }
-            _ => {}
+    /// When the viewers get the next snapshot. A loop that stands does not change: it is shown once.
+    fn next_snapshot_at(&self, now: Instant) -> Option<Instant> {
+        if !self.has_viewers || (self.pacing.stands() && self.sent_standing) {
+            return None;
+        }
+        match self.sent_at {
+            Some(at) if !self.pacing.stands() => Some(at + INTERVAL),
+            _ => Some(now),
         }
     }
 
@@ -317,7 +312,7 @@ impl Gate for Observer {
     }
 
     fn max_wait(&mut self) -> Option<Duration> {
-        if self.is_broken { None } else { self.inner.next_wait() }
+        if self.is_broken { None } else { self.until_due(self.inner.next_wait()) }
     }
 
     fn turn(&mut self, max_wait: Option<Duration>) {
@@ -325,7 +320,8 @@ impl Gate for Observer {
             return;
         }
         let start = Instant::now();
-        if let Err(error) = while_working(|| self.inner.turn(max_wait)) {
+        let wait = self.until_due(max_wait);
+        if let Err(error) = while_working(|| self.inner.turn(wait)) {
             log::error!(target: "bucle::inspect", "the inspector has failed: {error}");
             self.is_broken = true;
         }

@@ -181,6 +181,17 @@ fn a_phase_step_and_a_turn_step_end_where_they_say() {
 }
 
 #[test]
+fn slow_mode_goes_on_while_nobody_watches() {
+    let watched = Watched::start();
+    let mut peer = connect(watched.echo);
+    assert_eq!(watched.page.control(&json!({ "do": "speed", "per_second": 1000 })).json()["state"], "slow");
+    for _ in 0..100 {
+        peer.write_all(b"hola").expect("it is connected");
+        assert_eq!(read(&mut peer, 4), "hola");
+    }
+}
+
+#[test]
 fn slow_mode_shows_each_callback_before_it_runs() {
     let watched = Watched::start();
     let mut peer = connect(watched.echo);
