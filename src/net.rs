@@ -169,6 +169,9 @@ pub(crate) struct Net {
     shortage: Shortage,
     /// Refused connections that are still open, so that their peers can read the reason.
     refused: Leaving,
+    /// Open connections that servers have accepted, and how many there may be.
+    accepted: usize,
+    accepted_limit: Option<usize>,
     /// Takes the place of the kernel in tests and fuzzers.
     #[cfg(any(test, fuzzing))]
     simulated: Option<simulated::Kernel>,

@@ -164,6 +164,34 @@ fn a_refused_connection_reads_the_message_and_a_fin_and_is_not_counted() {
 }
 
 #[test]
+fn all_servers_of_a_loop_share_its_connection_limit() {
+    let mut stage = Stage::new(ServerOptions::default(), Echo::default());
+    let first_server = stage.server;
+    let second_server = stage.event_loop.enter(|lp| {
+        lp.set_connection_limit(Some(2));
+        let server = Server::new(lp, ServerOptions::default(), Echo::default());
+        server.listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
+        server
+    });
+    let first = stage.connect();
+    stage.server = second_server;
+    let _second = stage.connect();
+    assert_eq!(stage.echo(|echo| (echo.connected, echo.dropped.len())), (1, 0));
+    stage.connect();
+    assert_eq!(stage.echo(|echo| (echo.connected, echo.dropped.len())), (1, 1));
+    // The end of a connection of one server makes room for one of the other.
+    drop(first);
+    stage.server = first_server;
+    stage.turn_until("it is gone", |stage| stage.echo(|echo| echo.closed) == 1);
+    stage.server = second_server;
+    let _third = stage.connect();
+    assert_eq!(stage.echo(|echo| (echo.connected, echo.dropped.len())), (2, 1));
+    stage.event_loop.enter(|lp| lp.set_connection_limit(None));
+    let _fourth = stage.connect();
+    assert_eq!(stage.echo(|echo| (echo.connected, echo.dropped.len())), (3, 1));
+}
+
+#[test]
 fn without_a_message_a_refused_connection_is_closed() {
     let mut stage = Stage::new(ServerOptions { full_message: None, ..one_place() }, Echo::default());
     let _first = stage.connect();

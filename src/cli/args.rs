@@ -181,7 +181,7 @@ fn serve_command() -> clap::Command {
         .arg(
             number("max-connections", "COUNT")
                 .value_parser(connections)
-                .help("Refuse connections of a listener beyond this many [default: the limit of open files, less 32]"),
+                .help("Refuse connections beyond this many [default: the limit of open files, less 32]"),
         )
         .arg(
             number("idle-timeout", "TIME")

@@ -168,8 +168,6 @@ fn run_alone<H: Handler>(serve: &Serve, lessons: MakeLessons, make_handler: impl
 fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
     let others = if serve.inspect.is_some() { inspect::DESCRIPTORS } else { 0 };
     let max_connections = match machine::connection_limit(serve.max_connections, others) {
-        // With two listeners it is the limit of each. If both together need more files than there are, connections wait
-        // to be accepted.
         Ok(limit) => limit,
         Err(status) => return status,
     };
@@ -253,6 +251,7 @@ fn open(
         user_timeout: USER_TIMEOUT,
         urgent_in_line: serve.kind.is_for_lines(),
         high_water_mark: HIGH_WATER_MARK,
+        // Also the limit of Socket.IO's sessions. The limit of all listeners together is set below.
         max_connections: Some(max_connections),
         full_message: serve.kind.last_message(FULL),
         timeout: serve.idle_timeout,
@@ -262,6 +261,7 @@ fn open(
         ..ServerOptions::default()
     };
     lp.set_outbox_limit(serve.total_outbox_limit);
+    lp.set_connection_limit(Some(max_connections));
     let servers = make(lp, &common);
     let address = failure::Place::of(serve);
     let at_address = |error| (address.clone(), error);

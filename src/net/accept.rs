@@ -142,7 +142,8 @@ impl Loop {
     /// Makes a socket of an accepted connection and calls `on_connection`. A full server refuses it instead.
     fn accepted(&mut self, server: ServerId, mut stream: Stream, peer: Option<SocketAddr>) {
         let Some(state) = self.net.server(server) else { return };
-        if state.max_connections > 0 && state.connections as usize >= state.max_connections {
+        let is_server_full = state.max_connections > 0 && state.connections as usize >= state.max_connections;
+        if is_server_full || self.net.accepted_limit.is_some_and(|limit| self.net.accepted >= limit) {
             return self.refuse(server, stream, peer);
         }
         let (handler, options) = (state.handler, &state.options);
@@ -178,6 +179,7 @@ impl Loop {
         self.share_handler(handler);
         if let Some(state) = self.net.server_mut(server) {
             state.connections += 1;
+            self.net.accepted += 1;
         }
         self.recount(socket);
         match peer {

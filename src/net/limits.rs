@@ -60,7 +60,8 @@ pub const READS_PER_TURN: usize = 32;
 ///
 /// | limit on | library | `bucle serve` | when it is reached | reason for the command's value |
 /// |---|---|---|---|---|
-/// | connections | [none](super::ServerOptions::max_connections) | open files − 32 | [a message](super::ServerOptions::full_message), then closed | Redis reserves 32, too (`CONFIG_MIN_RESERVED_FDS`) |
+/// | connections of a server | [none](super::ServerOptions::max_connections) | open files − 32 | [a message](super::ServerOptions::full_message), then closed | |
+/// | connections of all servers | [none](crate::Loop::set_connection_limit) | open files − 32 | [a message](super::ServerOptions::full_message), then closed | Redis reserves 32, too (`CONFIG_MIN_RESERVED_FDS`) |
 /// | events per turn | [1,024](crate::EventLoop::events_per_turn), as libuv | 128 | the rest in the next turn | a hundred clients that each send a line to all others take milliseconds |
 /// | accepts per turn | [1](super::ServerOptions::accepts_per_turn), as Node | 64 | the rest in the next turn | thousands of connects take dozens of turns |
 /// | connections that wait to be accepted | [511](super::BACKLOG), as Node | 511 | the client's kernel tries again | |
@@ -181,6 +182,14 @@ impl Loop {
     pub fn set_outbox_limit(&mut self, limit: Option<usize>) {
         self.net.outboxes.limit = limit.unwrap_or(usize::MAX);
         self.evict_largest();
+    }
+
+    /// Limits the connections that all servers of the loop may have together. Default: `None`, no limit. Beyond it a
+    /// connection is refused, as by a server that is full
+    /// ([`ServerOptions::max_connections`](super::ServerOptions::max_connections), which limits a single server). Open
+    /// connections are not affected, and sockets that connect are not counted.
+    pub fn set_connection_limit(&mut self, limit: Option<usize>) {
+        self.net.accepted_limit = limit;
     }
 
     pub(super) fn set_socket_limits(&mut self, socket: Socket, limits: Limits) {

@@ -629,9 +629,10 @@ impl Loop {
     /// A connection of the server in `slot` was destroyed.
     pub(super) fn connection_gone(&mut self, slot: u32) {
         let Some(state) = self.net.servers.at_mut(slot) else { return };
-        // A closed server whose last connection this was gets its `on_server_close`.
         state.connections = state.connections.saturating_sub(1);
         let server = ServerId(Key::new(slot as usize, state.serial));
+        self.net.accepted = self.net.accepted.saturating_sub(1);
+        // A closed server whose last connection this was gets its `on_server_close`.
         self.close_server_if_idle(server);
     }
 

@@ -12,6 +12,7 @@ use super::served::{LIMIT, bucle};
 pub struct WebServed {
     child: Child,
     port: u16,
+    tcp_port: u16,
 }
 
 impl WebServed {
@@ -24,10 +25,10 @@ impl WebServed {
         let stdout = child.stdout.take().expect("it is piped");
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || sender.send(BufReader::new(stdout).lines().take(2).collect::<Result<Vec<_>, _>>()));
-        let mut served = WebServed { child, port: 0 };
+        let mut served = WebServed { child, port: 0, tcp_port: 0 };
         let lines = receiver.recv_timeout(LIMIT).expect("two lines on stdout").expect("text");
-        let (_, port) = lines[1].rsplit_once(':').expect("an address");
-        served.port = port.trim_end_matches('/').parse().expect("a port");
+        let port = |line: &str| line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+        (served.tcp_port, served.port) = (port(&lines[0]), port(&lines[1]));
         served
     }
 
@@ -155,4 +156,19 @@ fn two_v_name_the_rule_that_a_client_breaks_and_the_end_of_the_server() {
     {
         assert!(log.contains(part), "{part:?} is not in {log}");
     }
+}
+
+#[test]
+fn max_connections_counts_those_of_both_listeners() {
+    let server = WebServed::start(&["echo", "--max-connections", "2"]);
+    let _web = server.open();
+    let mut plain = TcpStream::connect(("127.0.0.1", server.tcp_port)).expect("it listens");
+    plain.set_read_timeout(Some(LIMIT)).expect("a socket");
+    plain.write_all(b"hola").expect("it reads");
+    assert_eq!(bytes(&mut plain, 4), b"hola");
+    let mut third = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    third.set_read_timeout(Some(LIMIT)).expect("a socket");
+    let mut answer = String::new();
+    third.read_to_string(&mut answer).expect("an answer and its end");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
