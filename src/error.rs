@@ -55,6 +55,9 @@ pub enum Error {
     BadPort(i64),
     /// The local address to connect from is not an IP address.
     InvalidIpAddress(Box<str>),
+    /// A text that names where to listen or connect to is not `HOST:PORT`. For a unix socket give a
+    /// [`Path`](std::path::Path), for a port alone a number.
+    InvalidAddress(Box<str>),
     /// The path of a unix socket is empty or has a NUL inside.
     InvalidPath(Box<str>),
     /// The path is too long for a unix socket. Node truncates it.
@@ -127,7 +130,7 @@ impl Error {
             Error::NotRunning => "ERR_SERVER_NOT_RUNNING",
             Error::BadPort(_) => "ERR_SOCKET_BAD_PORT",
             Error::InvalidIpAddress(_) => "ERR_INVALID_IP_ADDRESS",
-            Error::InvalidPath(_) => "ERR_INVALID_ARG_VALUE",
+            Error::InvalidAddress(_) | Error::InvalidPath(_) => "ERR_INVALID_ARG_VALUE",
             Error::PathTooLong { .. } => "ENAMETOOLONG",
             Error::TooSlow { .. } => "E_TOO_SLOW",
             Error::InvalidHandleType => "ERR_INVALID_HANDLE_TYPE",
@@ -147,7 +150,11 @@ impl Error {
             Error::AllAttemptsFailed(attempts) => attempts.first().map_or(Other, Error::kind),
             Error::EndedByPeer => BrokenPipe,
             Error::TooSlow { .. } => TimedOut,
-            Error::BadPort(_) | Error::InvalidIpAddress(_) | Error::InvalidPath(_) | Error::Address(_) => InvalidInput,
+            Error::BadPort(_)
+            | Error::InvalidIpAddress(_)
+            | Error::InvalidAddress(_)
+            | Error::InvalidPath(_)
+            | Error::Address(_) => InvalidInput,
             Error::PathTooLong { .. } => InvalidFilename,
             Error::InvalidHandleType => Unsupported,
             Error::AlreadyConnected | Error::AlreadyListening => AlreadyExists,
@@ -248,6 +255,9 @@ impl fmt::Display for Error {
             Error::NotRunning => f.write_str("server is not running"),
             Error::BadPort(port) => write!(f, "port should be >= 0 and < 65536, received {port}"),
             Error::InvalidIpAddress(text) => write!(f, "invalid IP address: {text}"),
+            Error::InvalidAddress(text) => {
+                write!(f, "{text:?} is not HOST:PORT; a unix socket is Path::new({text:?}), a port alone is a number")
+            }
             Error::InvalidPath(path) if path.is_empty() => f.write_str("the path of a unix socket is empty"),
             Error::InvalidPath(path) => write!(f, "the path of a unix socket has a NUL inside: {path:?}"),
             Error::PathTooLong { path, limit } => {

@@ -5,8 +5,12 @@
 //!   ("localhost", 8080)        Host("localhost", …)   a name, which is looked up
 //!   ("fe80::1%eth0", 8080)     Host("fe80::1%…", …)   an address; its zone is resolved on use, without a lookup
 //!   ("::1", 8080), SocketAddr  Ip
-//!   "/run/app.sock"            Path
+//!   "localhost:8080"           as ("localhost", 8080)
+//!   Path::new("/run/app.sock") Path
 //! ```
+//!
+//! A text is always `HOST:PORT` and a path has a type of its own, so no text can be mistaken for the other. Node takes
+//! a text for a path: `server.listen("127.0.0.1:8080")` makes a unix socket of this name in the current folder.
 //!
 //! A resolved address is a [`SocketAddr`], port and zone included. The same link-local address (`fe80::/10`) exists on
 //! every interface, so without a zone it is ambiguous (RFC 4007).
@@ -34,9 +38,29 @@ pub(super) enum Endpoint {
     Host(String, i64),
     Ip(SocketAddr),
     Path(PathBuf),
+    /// A text that is not `HOST:PORT`. The call that takes it returns an error.
+    Malformed(String),
 }
 
 impl Endpoint {
+    /// An endpoint from `HOST:PORT`, with an IPv6 address in brackets.
+    fn parse(text: String) -> Endpoint {
+        let parts = text.rsplit_once(':').and_then(|(host, port)| {
+            let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            let port: i64 = port.parse().ok().filter(|_| is_number)?;
+            let host = match host.strip_prefix('[') {
+                Some(host) => host.strip_suffix(']').filter(|host| is_ipv6(host))?,
+                None if host.contains([':', '/']) => return None,
+                None => host,
+            };
+            Some((host.to_owned(), port))
+        });
+        match parts {
+            Some((host, port)) => Endpoint::host(host, port),
+            None => Endpoint::Malformed(text),
+        }
+    }
+
     fn host(host: String, port: i64) -> Endpoint {
         match (host.parse::<IpAddr>(), u16::try_from(port)) {
             (Ok(ip), Ok(port)) => Endpoint::Ip(SocketAddr::new(ip, port)),
@@ -50,6 +74,7 @@ impl Endpoint {
             Endpoint::Host(_, port) => u16::try_from(*port).map_err(|_| Error::BadPort(*port)),
             Endpoint::Ip(address) => Ok(address.port()),
             Endpoint::Path(path) => check_path(path).map(|()| 0),
+            Endpoint::Malformed(text) => Err(Error::InvalidAddress(text.as_str().into())),
         }
     }
 
@@ -60,6 +85,7 @@ impl Endpoint {
             Endpoint::Host(host, _) => literal(host, port, syscall).map_or(Resolution::Name(host), Resolution::Address),
             Endpoint::Ip(address) => Resolution::Address(Ok(*address)),
             Endpoint::Path(path) => Resolution::Path(path),
+            Endpoint::Malformed(text) => Resolution::Address(Err(Error::InvalidAddress(text.as_str().into()))),
         }
     }
 
@@ -71,6 +97,7 @@ impl Endpoint {
             Endpoint::Host(host, port) => write!(f, "{host}:{port}"),
             Endpoint::Ip(address) => write!(f, "{address}"),
             Endpoint::Path(path) => f.write_str(&show_path(path)),
+            Endpoint::Malformed(text) => f.write_str(text),
         }
     }
 }
@@ -117,13 +144,21 @@ from_endpoints! {
     (host, port), (&str, i32) => Endpoint::host(host.to_owned(), port.into());
     /// A name or an address, and a port. An empty host is the same as no host.
     (host, port), (String, u16) => Endpoint::host(host, port.into());
+    /// `HOST:PORT`, such as `127.0.0.1:8080`, `localhost:8080` or `[::1]:8080`; `:8080` is the same as the port alone.
+    /// A path is not accepted: give a `&Path`. The call that takes any other text returns
+    /// [`Error::InvalidAddress`](crate::Error::InvalidAddress).
+    text, &str => Endpoint::parse(text.to_owned());
+    /// As a `&str`.
+    text, String => Endpoint::parse(text);
     address, (IpAddr, u16) => Endpoint::Ip(address.into());
     address, (Ipv4Addr, u16) => Endpoint::Ip(address.into());
     address, (Ipv6Addr, u16) => Endpoint::Ip(address.into());
     address, SocketAddr => Endpoint::Ip(address);
     address, SocketAddrV4 => Endpoint::Ip(address.into());
     address, SocketAddrV6 => Endpoint::Ip(address.into());
+    /// A unix socket.
     path, &Path => Endpoint::Path(path.to_owned());
+    /// A unix socket.
     path, PathBuf => Endpoint::Path(path);
 }
 
@@ -200,5 +235,70 @@ pub(crate) fn abstract_address(path: &Path) -> Option<io::Result<std::os::unix::
     {
         let _ = name;
         Some(Err(io::ErrorKind::Unsupported.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Listen, Target};
+
+    #[test]
+    fn a_text_is_a_host_and_a_port() {
+        let table: &[(&str, Endpoint)] = &[
+            ("127.0.0.1:9706", Endpoint::from(("127.0.0.1", 9706))),
+            ("[::1]:9706", Endpoint::from(("::1", 9706))),
+            ("[fe80::1%eth0]:80", Endpoint::from(("fe80::1%eth0", 80))),
+            ("localhost:0", Endpoint::from(("localhost", 0))),
+            (":8080", Endpoint::from(8080)),
+            ("localhost:65536", Endpoint::from(("localhost", 65536))),
+        ];
+        for (text, want) in table {
+            assert_eq!(Endpoint::from(*text), *want, "{text}");
+            assert_eq!(Endpoint::from((*text).to_owned()), *want, "{text}");
+            assert_eq!(Listen::from(*text).to_string(), Listen::at(want.clone()).to_string(), "{text}");
+            assert_eq!(Target::from(*text).to_string(), Target::at(want.clone()).to_string(), "{text}");
+        }
+        assert_eq!(Endpoint::from("localhost:65536").check(), Err(Error::BadPort(65536)));
+    }
+
+    #[test]
+    fn no_text_is_a_path() {
+        for text in [
+            "",
+            ":",
+            "8080",
+            "localhost",
+            "localhost:",
+            "localhost:http",
+            "localhost:+80",
+            "localhost:-1",
+            "localhost:99999999999999999999",
+            "::1:9706",
+            "[localhost]:80",
+            "[::1:80",
+            "/run/app.sock",
+            "./app.sock:80",
+            "/run/app:80",
+            "http://127.0.0.1:80",
+            "\0name",
+        ] {
+            assert_eq!(Endpoint::from(text).check(), Err(Error::InvalidAddress(text.into())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_address_gets_an_error_that_names_what_to_write() {
+        let error = crate::run(|lp| crate::net::listen(lp, "/run/app.sock", crate::net::on()).map(drop));
+        let error = error.expect_err("a path is not HOST:PORT");
+        let hint = "a unix socket is Path::new(\"/run/app.sock\"), a port alone is a number";
+        assert_eq!(error.to_string(), format!("\"/run/app.sock\" is not HOST:PORT; {hint}"));
+        assert_eq!(error.code(), "ERR_INVALID_ARG_VALUE");
+        crate::run(|lp| {
+            let error = crate::net::Socket::connect(lp, "localhost", crate::net::on());
+            assert_eq!(error.map(drop), Err(Error::InvalidAddress("localhost".into())));
+            Ok(())
+        })
+        .expect("the loop is empty");
     }
 }

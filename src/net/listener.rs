@@ -31,8 +31,9 @@ use crate::error_codes;
 ///
 /// let everywhere = Listen::from(8080);            // :: and 0.0.0.0
 /// let here = Listen::from(("127.0.0.1", 0));      // any free port
+/// let text = Listen::from("127.0.0.1:8080");      // from a setting; never a path
 /// let path = Listen::path("/run/app.sock").backlog(128);
-/// # let _ = (everywhere, here, path);
+/// # let _ = (everywhere, here, text, path);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {

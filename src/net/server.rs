@@ -132,8 +132,8 @@ impl Default for ServerOptions {
 /// `on_server_error`. The lookup of a host name blocks.
 ///
 /// # Errors
-/// Bad port, name not found, address in use (`EADDRINUSE`), no address of this machine (`EADDRNOTAVAIL`), not permitted
-/// (`EACCES`).
+/// Bad port, a text that is not `HOST:PORT`, name not found, address in use (`EADDRINUSE`), no address of this machine
+/// (`EADDRNOTAVAIL`), not permitted (`EACCES`).
 #[doc(alias = "createServer")]
 pub fn listen<T: IntoHandler>(lp: &mut Loop, on: impl Into<Listen>, handler: T) -> Result<Server<T::Handler>> {
     listen_with(lp, on, ServerOptions::default(), handler)
@@ -260,7 +260,7 @@ impl ServerId {
     ///
     /// # Errors
     /// Only the errors that Node throws: [`Error::BadPort`], [`Error::AlreadyListening`], [`Error::InvalidPath`]; and
-    /// [`Error::Gone`].
+    /// [`Error::InvalidAddress`], [`Error::Gone`].
     pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
         let (id, port) = lp.begin_listening(self, &on)?;

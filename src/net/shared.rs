@@ -220,6 +220,12 @@ impl<T> fmt::Debug for Shared<T> {
 }
 
 /// The types that can be given as a handler: every [`Handler`], and every [`Shared`] that names one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` handles no events of servers and sockets",
+    label = "not a `net::Handler`",
+    note = "closures become a handler with `net::on()`: `net::on().connection(|lp, socket| …).data(|lp, socket, chunk| …)`",
+    note = "or implement `bucle::net::Handler` for a struct that holds the state"
+)]
 pub trait IntoHandler: sealed::IntoSlot {
     /// The handler's type.
     type Handler: Handler;
