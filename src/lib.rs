@@ -94,17 +94,27 @@
 //! | `localPort` that is read between `connect()` and its system call stays unknown until the connection is made | it is known after the system call |
 //! | `http.createServer` | `http::listen`: a request is delivered with its whole body |
 //! | `http.Agent`, `http.request` | `http::Client`: a response is delivered with its whole body |
-//! | the package `ws` | `websocket`; the README has a table of its names |
-//! | the packages `socket.io` and `engine.io` | `socket_io` and `engine_io`; the README has a table of their names, and the page of `socket_io` one of differences |
+//! | the package `ws` | `websocket`; `docs/node.md` has a table of its names |
+//! | the packages `socket.io` and `engine.io` | `socket_io` and `engine_io`; `docs/node.md` has a table of their names, and the page of `socket_io` one of differences |
 //! | encodings | UTF-8 only |
 //! | `worker_threads`, the thread pool | threads of the program, and [`Remote`] |
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-// Its examples need all features.
+// Programs in documents are compiled as examples. They need all features.
 #[cfg(all(doctest, feature = "socket-io"))]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../README.es.md")]
+    mod readme_in_spanish {}
+    #[doc = include_str!("../docs/net.md")]
+    mod net {}
+    #[doc = include_str!("../docs/socketio.md")]
+    mod socket_io {}
+    #[doc = include_str!("../docs/websocket.md")]
+    mod websocket {}
+}
 
 #[cfg(feature = "socket-io")]
 pub mod backoff;

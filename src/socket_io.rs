@@ -45,7 +45,7 @@
 //!
 //! # Differences from Node
 //!
-//! The bytes that clients see are those of `socket.io` 4.8, and `tests/interop` compares them. The README has a table of
+//! The bytes that clients see are those of `socket.io` 4.8, and `tests/interop` compares them. docs/node.md has a table of
 //! the names. The behaviour differs in these points:
 //!
 //! | in Node | here |

@@ -425,19 +425,6 @@ fn nothing_is_unsafe_or_undocumented() {
     assert!(lib.contains("#![forbid(unsafe_code)]") && lib.contains("#![deny(missing_docs)]"));
 }
 
-#[test]
-fn the_documents_link_to_what_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for document in ["README.md", "ARCHITECTURE.md", "examples/README.md"] {
-        let text = fs::read_to_string(root.join(document)).expect("it is there");
-        let folder = root.join(document).parent().expect("a folder").to_owned();
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
-            assert!(folder.join(link).exists(), "{document} links to {link}");
-        }
-    }
-}
-
 /// The library alone is small: mio, slab, log, socket2 and memchr, and what those need.
 #[test]
 fn the_library_has_seven_crates() {

@@ -55,9 +55,8 @@ impl Server {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
+                // Later lines are read, too, so that the server can write them.
+                let _ = sender.send(line);
             }
         });
         let next_address = || {
