@@ -40,7 +40,7 @@
 //! # Ok::<(), bucle::Error>(())
 //! ```
 //!
-//! `ARCHITECTURE.md`, "a byte's journey", follows a byte from the peer through the loop and back.
+//! `ARCHITECTURE.md`, "The path of a byte", follows a byte from the peer through the loop and back.
 
 mod accept;
 mod address;

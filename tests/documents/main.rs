@@ -4,7 +4,7 @@
 //! trait: this test writes a crate whose only text is a list of links to them, and rustdoc resolves the links.
 //! `compile_messages.rs` is about the messages of the compiler, `readme.rs` about the commands of the READMEs.
 
-#[path = "support/library.rs"]
+#[path = "../support/library.rs"]
 mod library;
 
 use std::collections::BTreeSet;
@@ -161,6 +161,48 @@ fn every_name_of_the_tables_for_node_exists() {
     assert_eq!(problems, "", "docs/node.md has names that the library has not");
     let problems = unknown_names(["bucle::Loop::set_timeout", "bucle::Loop::set_timeouts"].into_iter());
     assert!(problems.contains("set_timeouts"), "a name that does not exist is found: {problems}");
+}
+
+/// The words of Node in a code span: names of calls, properties and events, without arguments.
+fn words_of_node(span: &str) -> Vec<&str> {
+    let is_word = |text: &str| {
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic());
+        starts_well && text.len() > 2 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    // `socket.on('data', f)` has the event in its argument, and `'end'` is one.
+    let event = span.split("on('").nth(1).or(span.strip_prefix('\'')).and_then(|rest| rest.split('\'').next());
+    let before_arguments = span.split(['(', '\'']).next().unwrap_or(span);
+    let names = before_arguments.split(['.', ' ', ':']).filter(|part| !matches!(*part, "new" | "manager"));
+    names.chain(event).filter(|text| is_word(text)).collect()
+}
+
+/// A misspelled name of Node would be searched in vain. It is enough that Node's sources, or those of the package, have
+/// the word.
+#[test]
+fn every_name_of_node_in_the_tables_is_one_of_node() {
+    let is_installed = Command::new("node").arg("--version").output().is_ok();
+    let modules = root().join("tests/interop/node_modules");
+    let packages = ["ws", "socket.io", "socket.io-client", "engine.io", "engine.io-client", "@socket.io"];
+    let folders: Vec<PathBuf> = packages.iter().map(|package| modules.join(package)).collect();
+    if !is_installed || !folders.iter().all(|folder| folder.exists()) {
+        eprintln!("skipped: Node, or the packages of tests/interop, are not installed");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "Node and the packages of tests/interop are needed");
+        return;
+    }
+    let text = read("docs/node.md");
+    let cells = text.lines().filter(|line| line.starts_with('|')).filter_map(|line| line.split(" | ").next());
+    let words: BTreeSet<&str> = cells.flat_map(spans).flat_map(words_of_node).collect();
+    assert!(words.len() > 150, "the words were found: {words:?}");
+    let missing = |words: &[&str]| {
+        let mut node = Command::new("node");
+        node.arg(root().join("tests/documents/node_names.js")).arg(serde_json::json!(words).to_string()).args(&folders);
+        let output = node.output().expect("node is there");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(missing(&["setNoDelay", "setNoDelayed"]), "setNoDelayed\n", "a word that does not exist is found");
+    let words: Vec<&str> = words.into_iter().filter(|word| !matches!(*word, "isAlive")).collect();
+    assert_eq!(missing(&words), "", "docs/node.md has words that Node has not");
 }
 
 /// Lets rustdoc look up these names. Returns what it says about those that do not exist.
