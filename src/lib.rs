@@ -81,6 +81,7 @@
 //! | an `error` event without a listener ends the program | it is logged as a warning |
 //! | a thrown error (`ERR_SOCKET_BAD_PORT`) | an `Err` |
 //! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds immediately and returns the error |
+//! | `server.listen("127.0.0.1:8080")` makes a unix socket of this name | a text is `HOST:PORT`; a path is a [`Path`](std::path::Path) |
 //! | one `accept` per turn | the same, or [`net::ServerOptions::accepts_per_turn`] |
 //! | a connection of a socket to itself, to a port without a server | `ECONNREFUSED`; the next address is tried |
 //! | an object after its `close` | its handle refers to nothing; use [`net::SocketInfo`] inside `on_close` |

@@ -69,9 +69,16 @@ fn input(command: &str) -> &'static str {
     }
 }
 
+/// A command that is killed after a minute, which no correct one needs.
+fn limited(program: &Path) -> Command {
+    let mut command = Command::new("timeout"); // Of coreutils.
+    command.args(["--signal", "KILL", "60"]).arg(program);
+    command
+}
+
 /// Runs a program to its end, and returns its output.
 fn output(program: &Path, args: &[&str], input: &str) -> String {
-    let mut command = Command::new(program);
+    let mut command = limited(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads, or has enough room");
@@ -120,7 +127,7 @@ fn talk_by_telnet(port: &str) {
         return;
     }
     // `script` provides a terminal. The client ends when the chat has closed the connection, after `/quit`.
-    let mut command = Command::new("script");
+    let mut command = limited(Path::new("script"));
     command
         .args(["-qc", &format!("telnet localhost {port}"), "/dev/null"])
         .stdin(Stdio::piped())

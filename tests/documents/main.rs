@@ -100,6 +100,19 @@ fn the_prose_of_docs_is_narrow() {
     }
 }
 
+#[test]
+fn the_readme_lists_the_features() {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[features]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("features");
+    let names = section.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    let features: BTreeSet<&str> = names.filter(|name| !name.starts_with('#') && *name != "default").collect();
+    let readme = read("README.md");
+    let table = readme.split("| feature | adds | default |").nth(1).expect("the table is there");
+    let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| `"));
+    let listed: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    assert_eq!(listed, features);
+}
+
 /// A program in a document is an example that `cargo test` compiles, because `src/lib.rs` includes the document.
 #[test]
 fn every_document_with_a_program_is_compiled() {
