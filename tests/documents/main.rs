@@ -100,6 +100,22 @@ fn the_prose_of_docs_is_narrow() {
     }
 }
 
+/// Files that the text names without a link. `NAME` and `NN` stand for a name that the reader chooses.
+#[test]
+fn the_documents_name_files_that_are_there() {
+    let folders = ["src/", "tests/", "examples/", "fuzz/", "docs/", "benches/", "images/", ".ci/"];
+    let mut seen = 0;
+    for document in documents().iter().filter(|document| !document.ends_with("CHANGELOG.md")) {
+        let text = read(document);
+        let paths = spans(&text).filter(|span| folders.iter().any(|folder| span.starts_with(folder)));
+        for path in paths.filter(|path| !path.contains([' ', '*', '{', '…']) && !path.contains("NAME")) {
+            assert!(root().join(path).exists(), "{document} names {path}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "the paths were found: {seen}");
+}
+
 #[test]
 fn the_readme_lists_the_features() {
     let manifest = read("Cargo.toml");
