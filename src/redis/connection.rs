@@ -54,7 +54,8 @@ pub(super) fn connect(lp: &mut Loop, link: Link, role: Role) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     let (options, is_unreferenced) = (state.options.clone(), state.is_unreferenced);
     let address = &options.address;
-    let limits = Limits { write_timeout: WRITE_TIMEOUT, ..Limits::NONE };
+    // A read has hundreds of messages, and each may go to thousands of clients, who are to be served in between.
+    let limits = Limits { write_timeout: WRITE_TIMEOUT, reads_per_turn: 1, ..Limits::NONE };
     let socket_options = SocketOptions { no_delay: true, keep_alive: true, limits, ..SocketOptions::default() };
     match Socket::connect_with(lp, (address.host.as_str(), address.port), socket_options, LinkConnection) {
         Ok(socket) => {
