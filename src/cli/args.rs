@@ -10,6 +10,7 @@ use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
+use bucle::redis;
 
 use super::connect::{Connect, EventOptions};
 use super::exit_code;
@@ -179,6 +180,12 @@ fn serve_command() -> clap::Command {
                 .help("Share the port: start several servers, and the kernel distributes the connections among them"),
         )
         .arg(
+            Arg::new("cluster")
+                .long("cluster")
+                .value_name("redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]")
+                .help("Chat: be a node of the cluster at this Redis server; members of all nodes are in the same rooms"),
+        )
+        .arg(
             number("max-connections", "COUNT")
                 .value_parser(connections)
                 .help("Refuse connections beyond this many [default: the limit of open files, less 32]"),
@@ -255,7 +262,7 @@ fn serve_command() -> clap::Command {
         )
         .arg(verbose())
         .after_help(
-            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
+            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve chat --cluster redis://localhost --port 0\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
         )
 }
 
@@ -390,6 +397,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
         }
     };
     let web = web_of(matches)?;
+    let cluster = cluster_of(matches)?;
     let inspect = inspect_of(matches)?;
     let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
@@ -418,11 +426,24 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
         total_outbox_limit: limit("total-outbox-limit"),
         line_limit,
         web,
+        cluster,
         inspect,
         spin: matches.get_one("spin").copied().unwrap_or_default(),
         trace: matches.get_one("trace").cloned(),
         trace_limit: matches.get_one("trace-limit").copied().unwrap_or(u64::MAX),
     })
+}
+
+/// The Redis server of `--cluster`. The URL may have a password, so it is in no message.
+fn cluster_of(matches: &ArgMatches) -> Result<Option<redis::url::Address>, (String, String)> {
+    let Some(url) = matches.get_one::<String>("cluster") else { return Ok(None) };
+    let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
+    let help =
+        || "bucle serve chat --cluster redis://localhost      or  --cluster redis://:PASSWORD@HOST:6379".to_owned();
+    if kind != Kind::Chat {
+        return Err((format!("--cluster: only the chat can be a node of a cluster, not {}", kind.name()), help()));
+    }
+    redis::url::parse(url).map(Some).map_err(|bad| (format!("--cluster: {bad}"), help()))
 }
 
 /// The options of `--inspect`.

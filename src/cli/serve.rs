@@ -18,6 +18,8 @@
 //! With `--http` the chat, the echo and the tutorial have a second listener, for browsers, WebSocket clients (`web.rs`)
 //! and clients of Socket.IO (`socket_io.rs`).
 //!
+//! With `--cluster` the chat is one of several nodes that Redis connects (`chat/cluster.rs`).
+//!
 //! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read gets
 //! no message before the reset: the message would be queued behind the bytes that the peer has not read.
 
@@ -41,7 +43,7 @@ use std::process::ExitCode;
 use bucle::engine_io;
 use bucle::http::{self, Http};
 use bucle::inspect::{self, Inspector, Lessons};
-use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerId, ServerOptions, Shared};
+use bucle::net::{Drain, Handler, Limits, Listen, LocalAddress, Server, ServerId, ServerOptions};
 use bucle::process::{self, Signal};
 use bucle::telnet::{self, Telnet};
 use bucle::websocket::Endpoint;
@@ -53,7 +55,7 @@ use super::stderr::print_error;
 use super::target::Address;
 use super::trace_file::TraceFile;
 use super::{exit_code, machine, stderr};
-use chat::rooms::Rooms;
+use chat::Chat;
 use chat::telnet::TelnetDoor;
 use chat::web::{ChatSite, WebDoor};
 use failure::Place;
@@ -85,15 +87,18 @@ pub(crate) fn run(serve: &Serve, lessons: MakeLessons) -> ExitCode {
     let untouched_lines = telnet::Options { keeps_breaks: true, ..lines };
     match serve.kind {
         Kind::Chat => run_with(serve, lessons, |lp, common| {
-            let rooms = Shared::new(lp, Rooms::default());
-            let telnet = add(lp, common, Telnet::new(lines, TelnetDoor::new(rooms)));
+            let chat = match &serve.cluster {
+                Some(redis) => Chat::in_cluster(lp, redis, serve.line_limit),
+                None => Chat::new(lp),
+            };
+            let telnet = add(lp, common, Telnet::new(lines, TelnetDoor::new(chat)));
             let web = serve.web.as_ref().map(|web| {
                 let options = web::endpoint_options(serve, web, serve.line_limit);
-                let endpoint = Endpoint::new(lp, options, WebDoor::new(rooms));
+                let endpoint = Endpoint::new(lp, options, WebDoor::new(chat));
                 let site = ChatSite::new(endpoint, web::OwnHost::new(web));
                 let max_packet = chat::socket_io::packet_limit(serve.line_limit);
                 add_with_socket_io(lp, web, common, max_packet, site, |lp, io| {
-                    chat::socket_io::open(lp, io, rooms, serve.line_limit);
+                    chat::socket_io::open(lp, io, chat, serve.line_limit);
                     socket_io::disconnect_idle(lp, io, serve.idle_timeout, |lp, socket| {
                         chat::socket_io::notify(lp, socket, IDLE.trim_end());
                     });
@@ -166,7 +171,8 @@ fn run_alone<H: Handler>(serve: &Serve, lessons: MakeLessons, make_handler: impl
 
 /// Runs the servers that `make` makes with the options that all servers have.
 fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
-    let others = if serve.inspect.is_some() { inspect::DESCRIPTORS } else { 0 };
+    let inspector = if serve.inspect.is_some() { inspect::DESCRIPTORS } else { 0 };
+    let others = inspector + if serve.cluster.is_some() { chat::cluster::DESCRIPTORS } else { 0 };
     let max_connections = match machine::connection_limit(serve.max_connections, others) {
         Ok(limit) => limit,
         Err(status) => return status,

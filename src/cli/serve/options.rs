@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bucle::net::{Limits, READS_PER_TURN};
+use bucle::redis::url::Address as RedisAddress;
 
 use crate::cli::target::Address;
 
@@ -51,6 +52,8 @@ pub(crate) struct Serve {
     pub(crate) line_limit: usize,
     /// The second listener, for HTTP, WebSocket and Socket.IO.
     pub(crate) web: Option<Web>,
+    /// The Redis server that connects the nodes of a chat.
+    pub(crate) cluster: Option<RedisAddress>,
     /// The live page.
     pub(crate) inspect: Option<Inspect>,
     /// The file for the trace, if one is written.

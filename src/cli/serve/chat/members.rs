@@ -3,12 +3,11 @@
 use std::fmt;
 
 use bucle::Loop;
-use bucle::net::Shared;
 use bucle::socket_io;
 use bucle::telnet::{self, Client};
-use bucle::websocket::{self, WebSocket};
+use bucle::websocket::{self, CloseCode, WebSocket};
 
-use super::rooms::{Rooms, To};
+use super::rooms::To;
 
 /// The name of the event of Socket.IO that carries a line.
 pub(crate) const MESSAGE: &str = "chat message";
@@ -21,30 +20,9 @@ pub(crate) enum Member {
     SocketIo(socket_io::Socket),
 }
 
-/// The rooms that all doors share.
-pub(crate) type SharedRooms = Shared<Rooms<Member>>;
-
-/// Calls the rooms on behalf of a member, and sends the lines that they have for their members.
-pub(crate) fn call<R>(
-    rooms: SharedRooms,
-    lp: &mut Loop,
-    member: Member,
-    f: impl FnOnce(&mut Rooms<Member>, &mut dyn FnMut(To<'_, Member>, String)) -> R,
-) -> Option<R> {
-    rooms.with(lp, |rooms, lp| {
-        let is_logged = log::log_enabled!(target: "bucle::chat", log::Level::Debug);
-        let before = if is_logged { rooms.describe(member) } else { None };
-        let result = f(rooms, &mut |to, text| deliver(lp, to, text));
-        if is_logged {
-            log_change(member, before, rooms.describe(member));
-        }
-        result
-    })
-}
-
 /// Sends one line: with a line break to telnet clients, as a text message to browsers, as an event to clients of
 /// Socket.IO. Nothing is allocated per member.
-fn deliver(lp: &mut Loop, to: To<'_, Member>, line: String) {
+pub(super) fn deliver(lp: &mut Loop, to: To<'_, Member>, line: String) {
     match to {
         To::One(Member::Telnet(client)) => {
             client.write_line(lp, line);
@@ -75,7 +53,8 @@ fn deliver(lp: &mut Loop, to: To<'_, Member>, line: String) {
     }
 }
 
-fn log_change(member: Member, before: Option<String>, after: Option<String>) {
+/// Logs what a call has changed for a member: its nick and room `before` and `after`.
+pub(super) fn log_change(member: Member, before: Option<String>, after: Option<String>) {
     if before == after {
         return;
     }
@@ -84,6 +63,19 @@ fn log_change(member: Member, before: Option<String>, after: Option<String>) {
         (Some(before), Some(after)) => log::debug!(target: "bucle::chat", "{member} was {before} and is {after}"),
         (Some(before), None) => log::debug!(target: "bucle::chat", "{member}, {before}, has left"),
         (None, None) => {}
+    }
+}
+
+impl Member {
+    /// Ends the connection of a member who has left the rooms.
+    pub(crate) fn end(self, lp: &mut Loop) {
+        match self {
+            Member::Telnet(client) => {
+                client.end(lp);
+            }
+            Member::Web(ws) => ws.close(lp, CloseCode::NORMAL, "good-bye"),
+            Member::SocketIo(socket) => socket.disconnect(lp, true),
+        }
     }
 }
 

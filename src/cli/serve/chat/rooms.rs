@@ -11,23 +11,25 @@
 //! Every method gets a `send`, which is called with one line of text and the members who receive it. The text has no
 //! line break, because each door has its own.
 //!
+//! In a cluster these are the members of one node. What concerns the other nodes is in `rooms/nodes.rs`.
+//!
 //! Memory is bounded by the number of members: each has one nick and one room, both of at most
-//! [`NAME_LIMIT`] characters, and a list shows at most [`LIST_LIMIT`] names.
+//! [`NAME_LIMIT`](super::names::NAME_LIMIT) characters.
+
+mod nodes;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+
+use super::cluster::node::ThisNode;
+use super::cluster::wire::Event;
+use super::names::{check_name, listed, shortened};
 
 /// The room where every member starts.
 const LOBBY: &str = "lobby";
 
 /// The nick of the first member. The number of the others counts on.
 const FIRST_NICK: &str = "guest1";
-
-/// How many characters a nick or the name of a room may have.
-const NAME_LIMIT: usize = 20;
-
-/// How many names a list shows. The request is one word, and the answer must not be a megabyte.
-const LIST_LIMIT: usize = 100;
 
 const HELP: &str = "\
 -- /nick NAME        change your name to NAME
@@ -65,6 +67,8 @@ pub(crate) struct Rooms<M> {
     rooms: BTreeMap<String, BTreeSet<M>>,
     /// The number in the last nick that was given out.
     last_number: u64,
+    /// In a cluster.
+    node: Option<ThisNode<M>>,
 }
 
 struct Member {
@@ -74,7 +78,7 @@ struct Member {
 
 impl<M> Default for Rooms<M> {
     fn default() -> Self {
-        Rooms { members: BTreeMap::new(), nicks: BTreeMap::new(), rooms: BTreeMap::new(), last_number: 0 }
+        Rooms { members: BTreeMap::new(), nicks: BTreeMap::new(), rooms: BTreeMap::new(), last_number: 0, node: None }
     }
 }
 
@@ -84,7 +88,10 @@ impl<M: Copy + Ord> Rooms<M> {
         let nick = self.free_nick();
         let greeting = format!("¡Bienvenido! You are {nick}, in the {LOBBY}. /help says what you can do.");
         send(To::One(member), greeting);
-        self.announce(LOBBY, format!("{nick} has joined"), send);
+        self.announce_enter(&nick, LOBBY, send);
+        self.notify_if_alone(member, send);
+        self.hold_nick(&nick.to_lowercase());
+        self.publish(&Event::Enter { nick: &nick, room: LOBBY });
         self.nicks.insert(nick.to_lowercase(), member);
         self.rooms.entry(LOBBY.to_owned()).or_default().insert(member);
         self.members.insert(member, Member { nick, room: LOBBY.to_owned() });
@@ -94,7 +101,7 @@ impl<M: Copy + Ord> Rooms<M> {
     /// others.
     pub(crate) fn receive_line(&mut self, member: M, line: &str, send: Deliver<'_, M>) -> Next {
         let line = line.trim_end();
-        if line.is_empty() || !self.members.contains_key(&member) {
+        if line.is_empty() || !self.members.contains_key(&member) || self.holds_line(member, line, send) {
             return Next::Stay;
         }
         match line.strip_prefix('/') {
@@ -107,10 +114,15 @@ impl<M: Copy + Ord> Rooms<M> {
 
     /// Removes a member from everything and announces that to its room. A second call does nothing.
     pub(crate) fn leave(&mut self, member: M, send: Deliver<'_, M>) {
+        self.end_claims(member, send);
         let Some(left) = self.members.remove(&member) else { return };
-        self.nicks.remove(&left.nick.to_lowercase());
+        let key = left.nick.to_lowercase();
+        self.nicks.remove(&key);
         self.remove_from_room(&left.room, member);
-        self.announce(&left.room, format!("{} has left", left.nick), send);
+        self.announce_leave(&left.nick, &left.room, send);
+        // First: a member who reads that the nick is free can take it.
+        self.release_nick(&key);
+        self.publish(&Event::Leave { nick: &left.nick });
     }
 
     /// The nick and the room of a member, for the log.
@@ -118,9 +130,10 @@ impl<M: Copy + Ord> Rooms<M> {
         self.members.get(&member).map(|member| format!("{} in {}", member.nick, member.room))
     }
 
-    fn say_to_room(&self, member: M, text: &str, send: Deliver<'_, M>) -> Next {
-        if let Some(Member { nick, room }) = self.members.get(&member) {
-            self.send_to_room(room, format!("{nick}: {text}"), send);
+    fn say_to_room(&mut self, member: M, text: &str, send: Deliver<'_, M>) -> Next {
+        if let Some(Member { nick, .. }) = self.members.get(&member) {
+            let line = format!("{nick}: {text}");
+            self.send_to_room_of(member, line, send);
         }
         Next::Stay
     }
@@ -151,23 +164,38 @@ impl<M: Copy + Ord> Rooms<M> {
         if let Err(advice) = check_name(nick) {
             return send(To::One(member), format!("-- a nick {advice}"));
         }
-        if self.nicks.get(&nick.to_lowercase()).is_some_and(|&owner| owner != member) {
-            return send(To::One(member), format!("-- {nick} is taken; try another nick"));
+        let key = nick.to_lowercase();
+        let is_own = match self.nicks.get(&key) {
+            Some(&owner) if owner != member => return send(To::One(member), taken(nick)),
+            owner => owner.is_some(),
+        };
+        // The nick may belong to a member of another node. The answer comes later if Redis has to be asked.
+        if is_own || self.claim_nick(member, nick, send) {
+            self.set_nick(member, nick, send);
         }
+    }
+
+    /// Gives a member a nick that is free, or its own in another case.
+    fn set_nick(&mut self, member: M, nick: &str, send: Deliver<'_, M>) {
         let Some(renamed) = self.members.get_mut(&member) else { return };
         let old = std::mem::replace(&mut renamed.nick, nick.to_owned());
         let room = renamed.room.clone();
+        let (old_key, key) = (old.to_lowercase(), nick.to_lowercase());
         // In this order, because the new nick may be the old one in another case.
-        self.nicks.remove(&old.to_lowercase());
-        self.nicks.insert(nick.to_lowercase(), member);
-        self.announce(&room, format!("{old} is now called {nick}"), send);
+        self.nicks.remove(&old_key);
+        self.nicks.insert(key.clone(), member);
+        self.announce_nick(&old, nick, &room, send);
+        if key != old_key {
+            self.release_nick(&old_key);
+        }
+        self.publish(&Event::Nick { old: &old, new: nick });
     }
 
     fn move_to(&mut self, member: M, room: &str, send: Deliver<'_, M>) {
-        if let Err(advice) = check_name(room) {
+        let room = room.to_lowercase();
+        if let Err(advice) = check_name(&room) {
             return send(To::One(member), format!("-- a room's name {advice}"));
         }
-        let room = room.to_lowercase();
         let Some(moved) = self.members.get_mut(&member) else { return };
         if moved.room == room {
             return send(To::One(member), format!("-- you are in {room} already"));
@@ -175,40 +203,54 @@ impl<M: Copy + Ord> Rooms<M> {
         let old = std::mem::replace(&mut moved.room, room.clone());
         let nick = moved.nick.clone();
         self.remove_from_room(&old, member);
-        self.announce(&old, format!("{nick} has gone to {room}"), send);
+        self.announce_gone_to(&nick, &old, &room, send);
         self.rooms.entry(room.clone()).or_default().insert(member);
-        self.announce(&room, format!("{nick} has joined {room}"), send);
+        self.announce_moved(&nick, &room, send);
+        self.publish(&Event::Move { nick: &nick, room: &room });
     }
 
-    fn act(&self, member: M, deed: &str, send: Deliver<'_, M>) {
-        let Some(Member { nick, room }) = self.members.get(&member) else { return };
-        self.send_to_room(room, format!("* {nick} {deed}"), send);
+    fn act(&mut self, member: M, deed: &str, send: Deliver<'_, M>) {
+        if let Some(Member { nick, .. }) = self.members.get(&member) {
+            let line = format!("* {nick} {deed}");
+            self.send_to_room_of(member, line, send);
+        }
     }
 
-    fn whisper(&self, member: M, rest: &str, send: Deliver<'_, M>) {
-        let Some(from) = self.members.get(&member) else { return };
+    fn whisper(&mut self, member: M, rest: &str, send: Deliver<'_, M>) {
+        let Some(from) = self.members.get(&member).map(|member| member.nick.clone()) else { return };
         let Some((to, text)) = rest.split_once(char::is_whitespace) else {
             return send(To::One(member), "-- /msg NICK TEXT: the text is missing".to_owned());
         };
-        let owner = self.nicks.get(&to.to_lowercase());
-        let Some((&other, receiver)) = owner.and_then(|other| Some((other, self.members.get(other)?))) else {
-            let to = shortened(to);
-            return send(To::One(member), format!("-- there is no {to}; /who lists the members of this room"));
-        };
         let text = text.trim_start();
-        send(To::One(other), format!("{} (to you only): {text}", from.nick));
-        send(To::One(member), format!("{} (to {} only): {text}", from.nick, receiver.nick));
+        let owner = self.nicks.get(&to.to_lowercase());
+        let receiver = match owner.and_then(|other| Some((other, self.members.get(other)?))) {
+            Some((&other, receiver)) => {
+                send(To::One(other), to_you_only(&from, text));
+                Some(receiver.nick.clone())
+            }
+            None => self.send_to_other_node(&from, to, text),
+        };
+        let line = match receiver {
+            Some(receiver) => format!("{from} (to {receiver} only): {text}"),
+            None => format!("-- there is no {}; /who lists the members of this room", shortened(to)),
+        };
+        send(To::One(member), line);
     }
 
     fn list_members(&self, member: M, send: Deliver<'_, M>) {
         let Some(room) = self.members.get(&member).map(|member| &member.room) else { return };
         let members = self.rooms.get(room).into_iter().flatten();
         let nicks = members.filter_map(|member| Some(Cow::from(&self.members.get(member)?.nick)));
-        send(To::One(member), format!("-- in {room}: {}", listed(nicks)));
+        let others = self.node.iter().flat_map(|node| node.view.nicks_in(room)).map(Cow::from);
+        send(To::One(member), format!("-- in {room}: {}", listed(nicks.chain(others))));
     }
 
     fn list_rooms(&self, member: M, send: Deliver<'_, M>) {
-        let rooms = self.rooms.iter().map(|(room, members)| Cow::from(format!("{room} ({})", members.len())));
+        let mut counts = self.node.as_ref().map(|node| node.view.rooms()).unwrap_or_default();
+        for (room, members) in &self.rooms {
+            *counts.entry(room).or_default() += members.len();
+        }
+        let rooms = counts.iter().map(|(room, count)| Cow::from(format!("{room} ({count})")));
         send(To::One(member), format!("-- rooms: {}", listed(rooms)));
     }
 
@@ -222,8 +264,33 @@ impl<M: Copy + Ord> Rooms<M> {
         }
     }
 
-    fn announce(&self, room: &str, news: String, send: Deliver<'_, M>) {
-        self.send_to_room(room, format!("-- {news}"), send);
+    fn announce_enter(&self, nick: &str, room: &str, send: Deliver<'_, M>) {
+        self.send_to_room(room, format!("-- {nick} has joined"), send);
+    }
+
+    fn announce_leave(&self, nick: &str, room: &str, send: Deliver<'_, M>) {
+        self.send_to_room(room, format!("-- {nick} has left"), send);
+    }
+
+    fn announce_nick(&self, old: &str, new: &str, room: &str, send: Deliver<'_, M>) {
+        self.send_to_room(room, format!("-- {old} is now called {new}"), send);
+    }
+
+    fn announce_gone_to(&self, nick: &str, old: &str, room: &str, send: Deliver<'_, M>) {
+        self.send_to_room(old, format!("-- {nick} has gone to {room}"), send);
+    }
+
+    fn announce_moved(&self, nick: &str, room: &str, send: Deliver<'_, M>) {
+        self.send_to_room(room, format!("-- {nick} has joined {room}"), send);
+    }
+
+    /// Sends a line to everyone in the room of a member, on all nodes.
+    fn send_to_room_of(&mut self, member: M, line: String, send: Deliver<'_, M>) {
+        let Some(Member { room, .. }) = self.members.get(&member) else { return };
+        if let Some(node) = &mut self.node {
+            node.publish(&Event::Line { room, text: Cow::from(&line) });
+        }
+        self.send_to_room(room, line, send);
     }
 
     fn send_to_room(&self, room: &str, line: String, send: Deliver<'_, M>) {
@@ -232,16 +299,33 @@ impl<M: Copy + Ord> Rooms<M> {
         }
     }
 
-    /// The next nick with a number that no member has taken.
+    /// The next nick with a number that no member has taken. In a cluster it is a random number.
     fn free_nick(&mut self) -> String {
+        let mut attempts = 0;
         loop {
-            self.last_number += 1;
-            let nick = FIRST_NICK.replace('1', &self.last_number.to_string());
-            if !self.nicks.contains_key(&nick) {
+            let number = match &mut self.node {
+                Some(node) => nodes::guest_number(node, attempts),
+                None => {
+                    self.last_number += 1;
+                    self.last_number
+                }
+            };
+            attempts += 1;
+            let nick = FIRST_NICK.replace('1', &number.to_string());
+            if !self.nicks.contains_key(&nick) && !self.is_known_elsewhere(&nick) {
                 return nick;
             }
         }
     }
+}
+
+/// The line for the receiver of a private message.
+fn to_you_only(from: &str, text: &str) -> String {
+    format!("{from} (to you only): {text}")
+}
+
+fn taken(nick: &str) -> String {
+    format!("-- {nick} is taken; try another nick")
 }
 
 /// The line of the help about `command`.
@@ -249,36 +333,6 @@ fn usage(command: &str) -> &'static str {
     let is_about =
         |line: &&str| line.split_whitespace().nth(1).and_then(|word| word.strip_prefix('/')) == Some(command);
     HELP.lines().find(is_about).unwrap_or("-- see /help")
-}
-
-/// Checks the name of a nick or a room. The error completes a sentence about what is wrong.
-///
-/// Letters of every script and the signs of ASCII are allowed. Spaces and colons would make `ana: hola` ambiguous, and
-/// with invisible characters two nicks could look the same.
-fn check_name(name: &str) -> Result<(), String> {
-    let is_fine = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() && c != ':';
-    if name.chars().count() > NAME_LIMIT {
-        Err(format!("has at most {NAME_LIMIT} characters"))
-    } else if name.starts_with(['/', '-', '*']) || !name.chars().all(is_fine) {
-        Err("is made of letters and digits, without spaces".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-/// The names with commas between them, and the number of those that are left out.
-fn listed<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> String {
-    let mut names = names.fuse();
-    let shown: Vec<_> = names.by_ref().take(LIST_LIMIT).collect();
-    match names.count() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-/// The beginning of a word, to be quoted in a reply to the member who typed it.
-fn shortened(word: &str) -> &str {
-    word.char_indices().nth(NAME_LIMIT).map_or(word, |(end, _)| &word[..end])
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use bucle::Loop;
 use bucle::socket_io::{Server, Socket};
 use bucle::telnet::lines::printable;
 
-use super::members::{MESSAGE, Member, SharedRooms, call};
-use super::rooms::Next;
+use super::Chat;
+use super::members::{MESSAGE, Member};
 
 /// How many bytes a line may need in a packet: JSON escapes a byte with up to six, and the frame is around it.
 pub(crate) fn packet_limit(line_limit: usize) -> usize {
@@ -13,33 +13,23 @@ pub(crate) fn packet_limit(line_limit: usize) -> usize {
 }
 
 /// Lets the clients of `io` in.
-pub(crate) fn open(lp: &mut Loop, io: Server, rooms: SharedRooms, line_limit: usize) {
+pub(crate) fn open(lp: &mut Loop, io: Server, chat: Chat, line_limit: usize) {
     io.on_connection(lp, move |lp, socket| {
-        let member = Member::SocketIo(socket);
-        call(rooms, lp, member, |rooms, send| rooms.enter(member, send));
+        chat.enter(lp, Member::SocketIo(socket));
     });
     io.on(lp, MESSAGE, move |lp, socket, event| {
         let arguments = event.arguments();
         match arguments.text(0).filter(|_| arguments.len() == 1) {
             Some(line) if line.len() > line_limit => refuse(lp, socket, "the line is too long"),
-            Some(line) => receive_line(lp, rooms, socket, &line),
+            // A line break inside becomes a visible sign: an event can never be two lines for telnet clients.
+            Some(line) => chat.receive_line(lp, Member::SocketIo(socket), &printable(line.as_bytes())),
             None => refuse(lp, socket, "this chat takes events with one string"),
         }
         event.ack(lp, ());
     });
     io.on_disconnect(lp, move |lp, socket, _| {
-        let member = Member::SocketIo(socket);
-        call(rooms, lp, member, |rooms, send| rooms.leave(member, send));
+        chat.leave(lp, Member::SocketIo(socket));
     });
-}
-
-fn receive_line(lp: &mut Loop, rooms: SharedRooms, socket: Socket, line: &str) {
-    let member = Member::SocketIo(socket);
-    // A line break inside becomes a visible sign: an event can never be two lines for telnet clients.
-    let line = printable(line.as_bytes());
-    if call(rooms, lp, member, |rooms, send| rooms.receive_line(member, &line, send)) == Some(Next::Leave) {
-        socket.disconnect(lp, true);
-    }
 }
 
 /// Sends the reason, and disconnects: Socket.IO has no close reasons as WebSocket has.

@@ -4,38 +4,32 @@ use bucle::Loop;
 use bucle::telnet::lines::printable;
 use bucle::telnet::{Client, Handler};
 
-use super::members::{Member, SharedRooms, call};
-use super::rooms::Next;
+use super::Chat;
+use super::members::Member;
 
 /// The handler of the chat's telnet server.
 pub(crate) struct TelnetDoor {
-    rooms: SharedRooms,
+    chat: Chat,
 }
 
 impl TelnetDoor {
-    pub(crate) fn new(rooms: SharedRooms) -> TelnetDoor {
-        TelnetDoor { rooms }
+    pub(crate) fn new(chat: Chat) -> TelnetDoor {
+        TelnetDoor { chat }
     }
 
     fn leave(&self, lp: &mut Loop, client: Client) {
-        let member = Member::Telnet(client);
-        call(self.rooms, lp, member, |rooms, send| rooms.leave(member, send));
+        self.chat.leave(lp, Member::Telnet(client));
     }
 }
 
 impl Handler for TelnetDoor {
     fn on_open(&mut self, lp: &mut Loop, client: Client) {
-        let member = Member::Telnet(client);
-        call(self.rooms, lp, member, |rooms, send| rooms.enter(member, send));
+        self.chat.enter(lp, Member::Telnet(client));
     }
 
     fn on_line(&mut self, lp: &mut Loop, client: Client, line: &[u8]) {
-        let member = Member::Telnet(client);
         // Text that is safe to show: no control bytes, so one member cannot paint on the terminal of another.
-        let line = printable(line);
-        if call(self.rooms, lp, member, |rooms, send| rooms.receive_line(member, &line, send)) == Some(Next::Leave) {
-            client.end(lp);
-        }
+        self.chat.receive_line(lp, Member::Telnet(client), &printable(line));
     }
 
     fn on_end(&mut self, lp: &mut Loop, client: Client) {

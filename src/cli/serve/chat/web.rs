@@ -6,8 +6,8 @@ use bucle::net::{Error, Socket};
 use bucle::telnet::lines::printable;
 use bucle::websocket::{self, CloseCode, Endpoint, Message, WebSocket};
 
-use super::members::{Member, SharedRooms, call};
-use super::rooms::Next;
+use super::Chat;
+use super::members::Member;
 use crate::cli::serve::errors::log_error;
 use crate::cli::serve::web::OwnHost;
 
@@ -17,36 +17,30 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 /// The handler of the chat's WebSocket connections.
 pub(crate) struct WebDoor {
-    rooms: SharedRooms,
+    chat: Chat,
 }
 
 impl WebDoor {
-    pub(crate) fn new(rooms: SharedRooms) -> WebDoor {
-        WebDoor { rooms }
+    pub(crate) fn new(chat: Chat) -> WebDoor {
+        WebDoor { chat }
     }
 }
 
 impl websocket::Handler for WebDoor {
     fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
-        let member = Member::Web(ws);
-        call(self.rooms, lp, member, |rooms, send| rooms.enter(member, send));
+        self.chat.enter(lp, Member::Web(ws));
     }
 
     fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
         let Message::Text(line) = message else {
             return ws.close(lp, CloseCode::UNSUPPORTED_DATA, "this chat takes text messages");
         };
-        let member = Member::Web(ws);
         // A line break inside becomes a visible sign: a message can never be two lines for telnet clients.
-        let line = printable(line.as_bytes());
-        if call(self.rooms, lp, member, |rooms, send| rooms.receive_line(member, &line, send)) == Some(Next::Leave) {
-            ws.close(lp, CloseCode::NORMAL, "good-bye");
-        }
+        self.chat.receive_line(lp, Member::Web(ws), &printable(line.as_bytes()));
     }
 
     fn on_close(&mut self, lp: &mut Loop, ws: WebSocket, _code: CloseCode, _reason: &str) {
-        let member = Member::Web(ws);
-        call(self.rooms, lp, member, |rooms, send| rooms.leave(member, send));
+        self.chat.leave(lp, Member::Web(ws));
     }
 
     fn on_error(&mut self, _: &mut Loop, ws: WebSocket, error: Error) {

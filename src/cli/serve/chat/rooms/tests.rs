@@ -1,6 +1,7 @@
 //! Which members receive a line. Members are numbers.
 
 use super::*;
+use crate::cli::serve::chat::names::NAME_LIMIT;
 
 /// Rooms, and what was sent: each line with its receivers.
 #[derive(Default)]
@@ -148,39 +149,9 @@ fn help_and_usage_go_to_the_member_who_asks() {
 }
 
 #[test]
-fn names_are_short_and_visible() {
-    let table = [
-        ("ana", true),
-        ("Ñandú_42", true),
-        ("ana[away]", true),
-        ("名前", true),
-        ("12345678901234567890", true),
-        ("123456789012345678901", false),
-        ("two words", false),
-        ("with:colon", false),
-        ("/who", false),
-        ("--", false),
-        ("a\u{200b}b", false),
-        ("a\u{241b}b", false),
-        ("a\u{fffd}", false),
-    ];
-    for (name, want) in table {
-        assert_eq!(check_name(name).is_ok(), want, "{name:?}");
-    }
-}
-
-#[test]
 fn each_command_has_its_usage() {
     assert_eq!(usage("nick"), "-- /nick NAME        change your name to NAME");
     for command in ["join", "me", "msg"] {
         assert!(usage(command).starts_with(&format!("-- /{command} ")), "{command}");
     }
-}
-
-#[test]
-fn long_lists_are_cut() {
-    let names = |count: usize| (0..count).map(|at| Cow::from(at.to_string()));
-    assert_eq!(listed(names(3)), "0, 1, 2");
-    assert!(listed(names(LIST_LIMIT)).ends_with(", 99"));
-    assert!(listed(names(LIST_LIMIT + 7)).ends_with(", 99 and 7 more"));
 }
