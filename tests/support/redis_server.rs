@@ -36,6 +36,13 @@ impl RedisServer {
         self.port
     }
 
+    /// Sends a signal by name, as kill(1) does.
+    #[allow(dead_code, reason = "not all tests that share this file need it")]
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there").success());
+    }
+
     /// Ends the server with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

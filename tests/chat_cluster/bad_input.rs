@@ -1,0 +1,86 @@
+//! Everyone who can publish in Redis can send anything to the nodes.
+
+use super::vitals::MIB;
+use super::*;
+
+/// Pseudo-random bytes (xorshift).
+fn noise(count: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..count).map(move |_| {
+        let len = (next() % 200) as usize;
+        let head = match next() % 4 {
+            0 => "".to_owned(),
+            1 => format!("bucle1 {:016x} {} ", next() % 8, next() % 100),
+            2 => format!("bucle1 {:016x} {} line lobby ", next() % 8, next()),
+            _ => format!("bucle1 {:016x} 1 state ", next()),
+        };
+        head.into_bytes().into_iter().chain((0..len).map(|_| next() as u8)).collect()
+    })
+}
+
+#[test]
+fn garbage_on_the_channel_is_counted_and_ignored() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let nodes = nodes(redis.port(), 2);
+    let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
+    let before = nodes[0].vitals().memory();
+    publish(redis.port(), noise(5_000));
+    publish(redis.port(), [vec![b'x'; 8 * 1024 * 1024], Vec::new()]);
+    // States of nodes that do not exist, and askers that do not exist.
+    let state = |node: u32| {
+        let members: String = (0..200).map(|number| format!(" m{node}.{number} r{number}")).collect();
+        format!("bucle1 {node:016x} 1 state 1 1{members}").into_bytes()
+    };
+    publish(redis.port(), (100..2_000).map(state));
+    publish(redis.port(), (100..2_000).map(|node| format!("bucle1 {node:016x} 2 ask").into_bytes()));
+    ana.say("still here");
+    bo.until("ana: still here");
+    bo.say("so am I");
+    ana.until("bo: so am I");
+    let log = nodes[0].log();
+    assert!(log.contains("a message on the channel bucle:chat:0 was ignored, number 1 so far: "), "{log}");
+    assert!(log.lines().count() < 30, "a flood does not fill the log: {log}");
+    // 1,024 nodes with 200 members each.
+    let grown = nodes[0].vitals().memory().saturating_sub(before);
+    assert!(grown < 128 * MIB, "it has grown by {grown} KiB");
+    // They are not heard again, and are gone after a lease. 200,000 names are not listed.
+    let answer = ana.ask("/rooms", "-- rooms: ");
+    assert!(answer.len() < 10_000, "{answer}");
+    ana.wait_for_members(&["ana", "bo"]);
+    wait_until("the nodes that do not exist are gone", || ana.ask("/rooms", "-- rooms: ") == "-- rooms: lobby (2)");
+}
+
+#[test]
+fn a_line_of_another_node_cannot_paint_on_the_terminal() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let nodes = nodes(redis.port(), 1);
+    let [mut ana] = members(&nodes, ["ana"]);
+    publish(redis.port(), [b"bucle1 00000000000000ff 1 line lobby x: \x1b[2J\r\n\xe2\x80\xaehola".to_vec()]);
+    ana.until("x: ␛[2J␍␊\u{fffd}hola");
+    publish(redis.port(), [b"bucle1 00000000000000ff 2 enter \x1b[2J lobby".to_vec()]);
+    publish(redis.port(), [b"bucle1 00000000000000ff 3 line lobby end".to_vec()]);
+    assert_eq!(ana.line(), "end");
+}
+
+#[test]
+fn a_redis_that_refuses_keys_leaves_the_chat_running() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let nodes = nodes(redis.port(), 2);
+    let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
+    // It has no memory for keys.
+    assert_eq!(ask_redis(redis.port(), "CONFIG SET maxmemory 1"), "+OK");
+    ana.say("/nick eva");
+    ana.until("-- nicks cannot be changed now; try again later");
+    ana.say("hola");
+    bo.until("ana: hola");
+    assert_eq!(ask_redis(redis.port(), "CONFIG SET maxmemory 0"), "+OK");
+    ana.rename("eva");
+    let log = nodes[0].log();
+    assert_eq!(log.matches("Redis does not take the keys of nicks").count(), 1, "{log}");
+}

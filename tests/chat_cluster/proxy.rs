@@ -1,0 +1,96 @@
+//! A proxy between a node and Redis, which can refuse, stop and slow down.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+#[derive(Default)]
+struct State {
+    /// Nothing moves. New connections are accepted, and hang.
+    is_stopped: AtomicBool,
+    /// New connections are closed.
+    is_cut: AtomicBool,
+    /// How many bytes go to Redis every 10 ms. Zero: any number.
+    bytes_at_once: AtomicUsize,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+pub struct Proxy {
+    pub port: u16,
+    state: Arc<State>,
+}
+
+impl Proxy {
+    pub fn start(redis_port: u16) -> Proxy {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let state = Arc::<State>::default();
+        let shared = state.clone();
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let far = TcpStream::connect(("127.0.0.1", redis_port)).ok();
+                let Some(far) = far.filter(|_| !shared.is_cut.load(Ordering::SeqCst)) else { continue };
+                for (from, to, is_slow) in [(&near, &far, true), (&far, &near, false)] {
+                    let (from, to) = (from.try_clone().expect("a descriptor"), to.try_clone().expect("a descriptor"));
+                    let state = shared.clone();
+                    thread::spawn(move || copy(&state, from, to, is_slow));
+                }
+                shared.streams.lock().expect("no thread panics").extend([near, far]);
+            }
+        });
+        Proxy { port, state }
+    }
+
+    pub fn stop(&self, is_stopped: bool) {
+        self.state.is_stopped.store(is_stopped, Ordering::SeqCst);
+    }
+
+    /// Closes all connections, and refuses new ones until it is mended.
+    pub fn cut(&self) {
+        self.state.is_cut.store(true, Ordering::SeqCst);
+        for stream in self.state.streams.lock().expect("no thread panics").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub fn mend(&self) {
+        self.state.is_cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Limits what goes to Redis to so many bytes every 10 ms.
+    pub fn slow_down(&self, bytes: usize) {
+        self.state.bytes_at_once.store(bytes, Ordering::SeqCst);
+    }
+}
+
+fn copy(state: &State, mut from: TcpStream, mut to: TcpStream, is_slow: bool) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        while state.is_stopped.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let limit = match state.bytes_at_once.load(Ordering::SeqCst) {
+            limit @ 1.. if is_slow => {
+                thread::sleep(Duration::from_millis(10));
+                limit.min(buffer.len())
+            }
+            _ => buffer.len(),
+        };
+        match from.read(&mut buffer[..limit]) {
+            Ok(len @ 1..) => {
+                while state.is_stopped.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                if to.write_all(&buffer[..len]).is_err() {
+                    break;
+                }
+            }
+            _ => break,
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
