@@ -239,10 +239,12 @@ impl<M: Copy + Ord> Rooms<M> {
 
     fn list_members(&self, member: M, send: Deliver<'_, M>) {
         let Some(room) = self.members.get(&member).map(|member| &member.room) else { return };
-        let members = self.rooms.get(room).into_iter().flatten();
-        let nicks = members.filter_map(|member| Some(Cow::from(&self.members.get(member)?.nick)));
-        let others = self.node.iter().flat_map(|node| node.view.nicks_in(room)).map(Cow::from);
-        send(To::One(member), format!("-- in {room}: {}", listed(nicks.chain(others))));
+        let Some(members) = self.rooms.get(room) else { return };
+        let nicks = members.iter().filter_map(|member| Some(Cow::from(&self.members.get(member)?.nick)));
+        let view = self.node.as_ref().map(|node| &node.view);
+        let others = view.iter().flat_map(|view| view.nicks_in(room)).map(Cow::from);
+        let count = members.len() + view.map_or(0, |view| view.count_in(room));
+        send(To::One(member), format!("-- in {room}: {}", listed(nicks.chain(others), count)));
     }
 
     fn list_rooms(&self, member: M, send: Deliver<'_, M>) {
@@ -251,7 +253,7 @@ impl<M: Copy + Ord> Rooms<M> {
             *counts.entry(room).or_default() += members.len();
         }
         let rooms = counts.iter().map(|(room, count)| Cow::from(format!("{room} ({count})")));
-        send(To::One(member), format!("-- rooms: {}", listed(rooms)));
+        send(To::One(member), format!("-- rooms: {}", listed(rooms, counts.len())));
     }
 
     /// An empty room is removed.

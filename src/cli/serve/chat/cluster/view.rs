@@ -295,6 +295,11 @@ impl View {
         })
     }
 
+    /// How many members are in a room.
+    pub(crate) fn count_in(&self, room: &str) -> usize {
+        self.shown().filter_map(|table| table.rooms.get(room)).map(BTreeSet::len).sum()
+    }
+
     /// The rooms, each with the number of its members.
     pub(crate) fn rooms(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();

@@ -266,9 +266,8 @@ impl<M: Copy + Ord> Rooms<M> {
 
     /// A member leaves: it does not wait any more. Its lines are said under its old nick.
     pub(super) fn end_claims(&mut self, member: M, send: Deliver<'_, M>) {
-        // A held line may ask for the next nick.
+        // A held line may ask for the next nick. Keys are given back when Redis has answered.
         while let Some(claim) = self.node.as_mut().and_then(|node| node.take_claim_of(member)) {
-            self.release_nick(&claim.nick.to_lowercase());
             for line in claim.held {
                 self.receive_line(member, &line, send);
             }
@@ -301,7 +300,7 @@ impl<M: Copy + Ord> Rooms<M> {
             nicks.entry(room).or_default().push(nick);
         }
         for (room, nicks) in nicks {
-            let list = listed(nicks.into_iter().map(Cow::from));
+            let list = listed(nicks.iter().copied().map(Cow::from), nicks.len());
             self.send_to_room(room, format!("-- {what}: {list}"), send);
         }
     }

@@ -46,6 +46,7 @@ fn members_are_listed_by_room_and_found_by_nick_in_any_case() {
     let view = view();
     assert_eq!(nicks(&view, "lobby"), ["ana", "Bo"]);
     assert_eq!(nicks(&view, "nowhere"), [""; 0]);
+    assert_eq!((view.count_in("lobby"), view.count_in("nowhere")), (2, 0));
     assert_eq!(view.rooms(), BTreeMap::from([("lobby", 2), ("rust", 1)]));
     assert_eq!(view.find("bO"), Some((A, "Bo")));
     assert_eq!(view.find("leo"), None);
