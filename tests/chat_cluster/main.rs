@@ -4,6 +4,7 @@
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 mod bad_input;
+mod ledger;
 mod losses;
 mod member;
 mod nicks;
