@@ -201,7 +201,15 @@ fn commands_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), 
             });
         }
         (Expected::Nothing, Reply::Error(text)) => {
-            log::warn!(target: "bucle::redis", "Redis refuses a message: {}", String::from_utf8_lossy(text));
+            let refused = lp.layer_mut::<Links>().get_mut(link).map_or(0, |state| {
+                state.refused += 1;
+                state.refused
+            });
+            // A user without the right to publish has every message refused, and the log must not be filled with that.
+            if refused.is_power_of_two() {
+                let text = String::from_utf8_lossy(text);
+                log::warn!(target: "bucle::redis", "Redis refuses a message, number {refused} so far: {text}");
+            }
         }
         (expected, Reply::Error(text)) => return Err(refusal(&expected, text)),
         (Expected::Greeting, _) => ready(lp, link, Role::Commands),
@@ -518,6 +526,7 @@ pub(super) fn open(lp: &mut Loop, options: super::Options) -> Link {
         is_ready: false,
         has_reported: false,
         has_logged_drop: false,
+        refused: 0,
         is_unreferenced: false,
         pings: None,
     };

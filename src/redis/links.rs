@@ -62,6 +62,8 @@ pub(super) struct LinkState {
     pub has_reported: bool,
     /// A dropped command was logged since the link was ready.
     pub has_logged_drop: bool,
+    /// How many messages Redis has refused.
+    pub refused: u64,
     pub is_unreferenced: bool,
     pub pings: Option<TimerId>,
 }

@@ -59,6 +59,24 @@ fn a_password_is_used_and_never_logged() {
     }
 }
 
+#[test]
+fn messages_that_redis_refuses_do_not_fill_the_log() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    assert_eq!(ask_redis(redis.port(), "ACL SETUSER default -publish"), "+OK");
+    let nodes = nodes(redis.port(), 1);
+    let mut ana = Member::enter(&nodes[0], Door::Telnet);
+    wait_until("Redis refuses messages", || {
+        nodes[0].log().contains("Redis refuses a message, number 1 so far: NOPERM")
+    });
+    for number in 1..=500 {
+        ana.say(&format!("number {number}"));
+    }
+    // The nick is taken behind all of them.
+    ana.rename("ana");
+    let log = nodes[0].log();
+    assert!(log.contains("number 256 so far") && log.matches("refuses a message").count() < 12, "{log}");
+}
+
 /// The rights that docs/cluster.md names.
 #[test]
 fn a_user_of_redis_needs_few_rights() {
