@@ -23,11 +23,11 @@
 //! A nick has one owner in the cluster, because it has one key. Its value is the name of the node, and the node itself
 //! sees to it that only one of its members has the nick. The key is taken with `SET … NX PX`, renewed every
 //! [`RENEW`], and deleted when its member has another nick or leaves. A script does each of these, so that only the
-//! owner renews or deletes a key (`cluster/commands.rs`). If a node ends without a word, its keys end with their leases.
+//! owner renews or deletes a key (`cluster/commands.rs`). If a node is killed, its keys expire with their leases.
 //!
 //! # When Redis is away
 //!
-//! The node goes on with its own members, and tells them so once. What they say in this time is not sent later. When
+//! The node goes on with its own members, and tells them so once. Their lines of this time are not sent later. When
 //! Redis is there again, each node sends its state, and takes the keys of its nicks again: see `rooms/nodes.rs` for two
 //! members who have got the same nick. A lost connection is noticed within three [pings](PING), and a new one is made
 //! within [`MAX_DELAY`] after Redis is there again.

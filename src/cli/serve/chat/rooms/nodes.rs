@@ -178,7 +178,8 @@ impl<M: Copy + Ord> Rooms<M> {
         Ok(())
     }
 
-    /// What has become of the key of a nick, which is in lower case. Returns a member whose connection is to be ended.
+    /// Redis has answered about the key of a nick, which is in lower case, or the answer is lost. Returns a member whose
+    /// connection is to be ended.
     pub(crate) fn answer(&mut self, nick: &str, answer: Answer, send: Deliver<'_, M>) -> Option<M> {
         let node = self.node.as_mut()?;
         let Some(claim) = node.take_claim(nick) else {
@@ -264,7 +265,7 @@ impl<M: Copy + Ord> Rooms<M> {
         held.is_some()
     }
 
-    /// A member leaves: it does not wait any more. Its lines are said under its old nick.
+    /// A member leaves, and its claims end. Its held lines are sent under its old nick.
     pub(super) fn end_claims(&mut self, member: M, send: Deliver<'_, M>) {
         // A held line may ask for the next nick. Keys are given back when Redis has answered.
         while let Some(claim) = self.node.as_mut().and_then(|node| node.take_claim_of(member)) {
