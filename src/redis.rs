@@ -246,6 +246,16 @@ impl Link {
         lp.layer::<Links>().and_then(|links| links.get(self)).is_some()
     }
 
+    /// How many bytes of commands wait, for a connection or because Redis does not read: at most
+    /// [`Options::max_waiting`], if no single command is longer. A program that publishes what its clients send can
+    /// stop to read from them meanwhile.
+    pub fn queued_bytes(self, lp: &Loop) -> usize {
+        lp.layer::<Links>().and_then(|links| links.get(self)).map_or(0, |state| {
+            let unsent = state.commands.socket.map_or(0, |socket| socket.unsent_length(lp));
+            state.waiting.bytes() + unsent
+        })
+    }
+
     /// Counts of its work. `None`: it was closed.
     pub fn statistics(self, lp: &Loop) -> Option<Statistics> {
         lp.layer::<Links>()?.get(self).map(|state| state.statistics)

@@ -23,6 +23,11 @@ impl<E> Waiting<E> {
         self.bytes + len + OVERHEAD <= limit
     }
 
+    /// How many bytes the commands have, with what each costs.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds a command.
     pub fn push(&mut self, command: Vec<u8>, expected: E) {
         self.bytes += command.len() + OVERHEAD;
@@ -49,8 +54,9 @@ mod tests {
         assert!(!waiting.has_room(11, limit), "it is too long");
         waiting.push(vec![3; 10], 'c');
         assert!(!waiting.has_room(0, limit), "the queue is full");
+        assert_eq!(waiting.bytes(), limit);
         let taken: Vec<char> = waiting.take().into_iter().map(|(_, expected)| expected).collect();
         assert_eq!(taken, ['a', 'c']);
-        assert!(waiting.has_room(10, limit), "the queue is empty again");
+        assert!(waiting.has_room(10, limit) && waiting.bytes() == 0, "the queue is empty again");
     }
 }

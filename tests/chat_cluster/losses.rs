@@ -187,15 +187,64 @@ fn a_node_that_stands_still_is_gone_and_comes_back() {
     );
 }
 
-/// 20 MB through a way that takes 2 MB a second. What does not fit is lost, and nothing else.
+/// 20 MB through a way that takes 4 MB a second.
 #[test]
-fn a_slow_redis_costs_lines_but_neither_memory_nor_order() {
+fn a_slow_redis_slows_down_who_sends_much_and_loses_nothing() {
+    const LINES: usize = 20_000;
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let proxy = Proxy::start(redis.port());
+    let nodes = [node(proxy.port), node(redis.port())];
+    for door in [Door::Telnet, Door::Web] {
+        let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
+        let mut leo = Member::enter(&nodes[0], door);
+        leo.rename("leo");
+        bo.wait_for_members(&["ana", "bo", "leo"]);
+        proxy.slow_down(40_000);
+        let before = nodes[0].vitals().memory();
+        let readers = [ana, bo].map(|mut member| {
+            thread::spawn(move || {
+                let mut next = 0;
+                while next < LINES {
+                    if let Some(line) = member.line().strip_prefix("leo: ") {
+                        assert_eq!(line.split_once(' ').and_then(|(number, _)| number.parse().ok()), Some(next));
+                        next += 1;
+                    }
+                }
+                member
+            })
+        });
+        let padding = "x".repeat(1000);
+        for number in 0..LINES {
+            leo.say(&format!("{number} {padding}"));
+        }
+        let grown = nodes[0].vitals().memory().saturating_sub(before);
+        assert!(grown < 4 * MIB, "it has grown by {grown} KiB");
+        [ana, bo] = readers.map(|reader| reader.join().expect("the reader goes on"));
+        proxy.slow_down(0);
+        for member in [&mut ana, &mut bo] {
+            let lines = member.lines_so_far();
+            assert!(lines.iter().all(|line| !line.starts_with("leo: ") && line != ALONE), "{lines:?}");
+        }
+        leo.say("/quit");
+        bo.until("-- leo has left");
+        drop([leo, ana]);
+        bo.wait_for_members(&["bo"]);
+    }
+    for node in &nodes {
+        assert!(!node.log().contains("WARN"), "{}", node.log());
+    }
+}
+
+/// The events of a client of Socket.IO come, also when they are too many. 20 MB of them, and a way that takes 2 MB a
+/// second.
+#[test]
+fn a_slow_redis_costs_lines_of_socket_io_but_neither_memory_nor_order() {
     const LINES: usize = 20_000;
     let Some(redis) = RedisServer::start(&[]) else { return };
     let proxy = Proxy::start(redis.port());
     let nodes = [node(proxy.port), node(redis.port())];
     let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
-    let mut leo = Member::enter(&nodes[0], Door::Telnet);
+    let mut leo = Member::enter(&nodes[0], Door::SocketIo);
     leo.rename("leo");
     bo.wait_for_members(&["ana", "bo", "leo"]);
     let before = nodes[0].vitals().memory();

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 #[derive(Default)]
 struct State {
     /// Nothing moves. New connections are accepted, and hang.
@@ -26,6 +28,8 @@ pub struct Proxy {
 impl Proxy {
     pub fn start(redis_port: u16) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        // The kernel must not hide that the proxy is slow. Connections inherit it.
+        SockRef::from(&listener).set_recv_buffer_size(64 * 1024).expect("a socket");
         let port = listener.local_addr().expect("it is bound").port();
         let state = Arc::<State>::default();
         let shared = state.clone();

@@ -94,6 +94,8 @@ fn commands_for_a_server_that_does_not_read_are_dropped_beyond_the_limit() {
         }
         let queued = lp.metrics().queued_bytes;
         assert!(queued < 1_200_000, "{queued}");
+        let queued = link.queued_bytes(lp);
+        assert!((900_000..=1024 * 1024).contains(&queued), "{queued}");
     });
     drop(connections);
 }

@@ -53,6 +53,9 @@ impl Chat {
         if self.call(lp, Some(member), |rooms, send| rooms.receive_line(member, line, send)) == Some(Next::Leave) {
             member.end(lp);
         }
+        if let Some(cluster) = self.cluster {
+            cluster.slow_down(lp, member);
+        }
     }
 
     /// A member has left.

@@ -39,7 +39,8 @@
 //!
 //! | | limit | when it is reached |
 //! |---|---|---|
-//! | bytes that Redis does not take | [`MAX_QUEUED`], 16 MiB | messages are dropped and counted; the others see a gap, and ask for the state |
+//! | bytes that Redis does not take | [`PAUSE_AT`], 1 MiB | members who send lines are not read; clients of Socket.IO are |
+//! | the same | [`MAX_QUEUED`], 16 MiB | messages are dropped and counted; the others see a gap, and ask for the state |
 //! | messages, other nodes, their members | see `cluster/wire.rs` and `cluster/view.rs` | they are ignored |
 //! | lines that wait for a nick | see `cluster/node.rs` | the member is told that a line is lost |
 
@@ -48,13 +49,16 @@ pub(crate) mod node;
 pub(crate) mod view;
 pub(crate) mod wire;
 
+use std::mem;
 use std::time::Duration;
 
+use bucle::net::Shared;
 use bucle::redis::url::Address;
 use bucle::redis::{self, Link, Reply};
 use bucle::{Loop, Result};
 
 use super::Chat;
+use super::members::Member;
 use super::names::NAME_LIMIT;
 use commands::{Cluster, KEYS_AT_ONCE};
 use node::{Answer, Order};
@@ -76,8 +80,43 @@ const PING: Duration = Duration::from_millis(500);
 /// How many bytes may wait for Redis. The state of a node with 400,000 members must fit.
 const MAX_QUEUED: usize = 16 * 1024 * 1024;
 
+/// If so many bytes wait for Redis, no more lines are read from the members who send some. They are read again when
+/// less than half of it waits.
+const PAUSE_AT: usize = 1024 * 1024;
+
+/// How often it is checked whether they are read again.
+const RESUME_CHECK: Duration = Duration::from_millis(5);
+
 /// The longest delay between two attempts to connect.
 const MAX_DELAY: Duration = Duration::from_millis(300);
+
+impl Cluster {
+    /// A member has typed a line. If Redis is slower than the members, its next lines wait.
+    pub(super) fn slow_down(self, lp: &mut Loop, member: Member) {
+        if self.link.queued_bytes(lp) <= PAUSE_AT || !self.link.is_ready(lp) || !member.pause(lp) {
+            return;
+        }
+        let is_first = self.paused.with(lp, |paused, _| {
+            paused.push(member);
+            paused.len() == 1
+        });
+        if is_first == Some(true) {
+            self.resume_later(lp);
+        }
+    }
+
+    fn resume_later(self, lp: &mut Loop) {
+        let timer = lp.set_timeout(RESUME_CHECK, move |lp| {
+            if self.link.queued_bytes(lp) > PAUSE_AT / 2 && self.link.is_ready(lp) {
+                return self.resume_later(lp);
+            }
+            for member in self.paused.with(lp, |paused, _| mem::take(paused)).unwrap_or_default() {
+                member.resume(lp);
+            }
+        });
+        lp.unref(timer);
+    }
+}
 
 impl Chat {
     /// A chat that is a node of the cluster at this Redis server. `line_limit` is how many bytes a line may have; it
@@ -93,7 +132,13 @@ impl Chat {
         let link = Link::open(lp, options);
         // The servers keep the loop running.
         link.unref(lp);
-        let cluster = Cluster { link, id: NodeId(random()), database: address.database, start: lp.now() };
+        let cluster = Cluster {
+            link,
+            id: NodeId(random()),
+            database: address.database,
+            start: lp.now(),
+            paused: Shared::new(lp, Vec::new()),
+        };
         let chat = Chat { cluster: Some(cluster), ..Chat::new(lp) };
         // A line is up to three times as long when it is safe to show, and its sender's nick is in front of it.
         let max_text = line_limit.saturating_mul(3).saturating_add(4 * NAME_LIMIT + 16);

@@ -67,6 +67,26 @@ pub(super) fn log_change(member: Member, before: Option<String>, after: Option<S
 }
 
 impl Member {
+    /// Reads no more lines from the member until [`resume`](Self::resume). Returns `false` for a client of Socket.IO,
+    /// whose events come anyway.
+    pub(crate) fn pause(self, lp: &mut Loop) -> bool {
+        match self {
+            Member::Telnet(client) => client.pause(lp),
+            Member::Web(ws) => ws.pause(lp),
+            Member::SocketIo(_) => return false,
+        }
+        true
+    }
+
+    /// Reads lines from the member again.
+    pub(crate) fn resume(self, lp: &mut Loop) {
+        match self {
+            Member::Telnet(client) => client.resume(lp),
+            Member::Web(ws) => ws.resume(lp),
+            Member::SocketIo(_) => {}
+        }
+    }
+
     /// Ends the connection of a member who has left the rooms.
     pub(crate) fn end(self, lp: &mut Loop) {
         match self {

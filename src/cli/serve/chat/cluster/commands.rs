@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use bucle::net::Shared;
 use bucle::redis::Link;
 
 use super::view::LEASE;
 use super::wire::NodeId;
+use crate::cli::serve::chat::members::Member;
 
 /// How many keys one command takes or renews. Redis does nothing else meanwhile: some tenths of a millisecond.
 pub(crate) const KEYS_AT_ONCE: usize = 256;
@@ -35,6 +37,8 @@ pub(crate) struct Cluster {
     pub(crate) database: u32,
     /// Times are counted from this one.
     pub(crate) start: Instant,
+    /// The members whose lines are not read, because Redis is slower than they are.
+    pub(crate) paused: Shared<Vec<Member>>,
 }
 
 impl Cluster {
