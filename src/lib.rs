@@ -109,6 +109,9 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../README.es.md")]
     mod readme_in_spanish {}
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/cluster.md")]
+    mod cluster {}
     #[doc = include_str!("../docs/net.md")]
     mod net {}
     #[doc = include_str!("../docs/socketio.md")]

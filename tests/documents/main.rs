@@ -7,7 +7,7 @@
 #[path = "../support/library.rs"]
 mod library;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,16 +117,29 @@ fn the_documents_name_files_that_are_there() {
 }
 
 #[test]
-fn the_readme_lists_the_features() {
+fn the_readme_lists_the_features_and_which_of_them_are_enabled() {
     let manifest = read("Cargo.toml");
     let section = manifest.split("[features]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("features");
-    let names = section.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
-    let features: BTreeSet<&str> = names.filter(|name| !name.starts_with('#') && *name != "default").collect();
+    let lines = section.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let features: BTreeMap<&str, Vec<&str>> =
+        lines.map(|(name, list)| (name, list.split('"').skip(1).step_by(2).collect())).collect();
+    let (mut enabled, mut open) = (BTreeSet::new(), vec!["cli"]);
+    while let Some(name) = open.pop() {
+        open.extend(features.get(name).into_iter().flatten().copied().filter(|&next| enabled.insert(next)));
+    }
+    let default = |name: &str| match name {
+        "cli" => "yes",
+        _ if enabled.contains(name) => "through `cli`",
+        _ => "no",
+    };
     let readme = read("README.md");
     let table = readme.split("| feature | adds | default |").nth(1).expect("the table is there");
-    let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| `"));
-    let listed: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
-    assert_eq!(listed, features);
+    let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| `")).map(|row| {
+        let (name, last) = (row.split('`').next(), row.trim_end_matches(" |").rsplit("| ").next());
+        (name.expect("a name"), last.expect("a default"))
+    });
+    let want = features.keys().filter(|name| **name != "default").map(|name| (*name, default(name)));
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), want.collect());
 }
 
 /// A program in a document is an example that `cargo test` compiles, because `src/lib.rs` includes the document.
