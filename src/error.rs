@@ -67,6 +67,14 @@ pub enum Error {
         /// The maximum length in bytes; the NUL of an abstract name does not count.
         limit: usize,
     },
+    /// A server cannot listen on the descriptor of [`Listen::from_fd`](crate::net::Listen::from_fd). Check that a
+    /// socket was passed that is bound and listens.
+    InvalidDescriptor {
+        /// The number of the descriptor.
+        descriptor: i32,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The peer reads too slowly, or not at all, and a limit was reached. The socket is destroyed with a reset, and the
     /// queued bytes are lost. The limits are those of [`Limits`](crate::net::Limits) and
     /// [`Loop::set_outbox_limit`](crate::Loop::set_outbox_limit).
@@ -132,6 +140,7 @@ impl Error {
             Error::InvalidIpAddress(_) => "ERR_INVALID_IP_ADDRESS",
             Error::InvalidAddress(_) | Error::InvalidPath(_) => "ERR_INVALID_ARG_VALUE",
             Error::PathTooLong { .. } => "ENAMETOOLONG",
+            Error::InvalidDescriptor { .. } => "EINVAL",
             Error::TooSlow { .. } => "E_TOO_SLOW",
             Error::InvalidHandleType => "ERR_INVALID_HANDLE_TYPE",
             Error::AlreadyConnected => "EISCONN",
@@ -154,6 +163,7 @@ impl Error {
             | Error::InvalidIpAddress(_)
             | Error::InvalidAddress(_)
             | Error::InvalidPath(_)
+            | Error::InvalidDescriptor { .. }
             | Error::Address(_) => InvalidInput,
             Error::PathTooLong { .. } => InvalidFilename,
             Error::InvalidHandleType => Unsupported,
@@ -260,6 +270,9 @@ impl fmt::Display for Error {
             }
             Error::InvalidPath(path) if path.is_empty() => f.write_str("the path of a unix socket is empty"),
             Error::InvalidPath(path) => write!(f, "the path of a unix socket has a NUL inside: {path:?}"),
+            Error::InvalidDescriptor { descriptor, why } => {
+                write!(f, "cannot listen on descriptor {descriptor}: {why}")
+            }
             Error::PathTooLong { path, limit } => {
                 write!(f, "the path of a unix socket is longer than {limit} bytes: {path}")
             }

@@ -453,7 +453,7 @@ fn a_second_drain_changes_nothing() {
     let (mut client, socket) = stage.connect();
     let server = stage.server;
     stage.drain();
-    let at_once = Drain { quiet: Duration::ZERO, grace: Duration::ZERO, limit: Duration::ZERO };
+    let at_once = Drain { quiet: Duration::ZERO, grace: Duration::ZERO, limit: Duration::ZERO, ..Drain::default() };
     stage.event_loop.enter(|lp| server.drain(lp, at_once));
     stage.pass(QUIET - Duration::from_millis(1));
     assert!(!stage.has_fin(&mut client));
@@ -467,7 +467,7 @@ fn without_time_everything_is_destroyed_in_the_next_round() {
     let mut stage = Stage::new();
     let (_client, socket) = stage.connect();
     let server = stage.server;
-    let at_once = Drain { quiet: Duration::ZERO, grace: Duration::ZERO, limit: Duration::ZERO };
+    let at_once = Drain { quiet: Duration::ZERO, grace: Duration::ZERO, limit: Duration::ZERO, ..Drain::default() };
     stage.event_loop.enter(|lp| server.drain(lp, at_once));
     stage.pass(Duration::from_millis(2));
     assert!(!stage.is_draining());

@@ -106,7 +106,7 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("drain the server", |lp, s| {
         if let Some(server) = s.server(lp) {
             let millis = Duration::from_millis;
-            server.drain(lp, Drain { quiet: millis(1), grace: millis(4), limit: millis(8) });
+            server.drain(lp, Drain { quiet: millis(1), grace: millis(4), limit: millis(8), ..Drain::default() });
         }
     }),
     ("remove the server", |lp, s| {

@@ -6,7 +6,7 @@
 //! ```text
 //!   drain ─▶ a tick: on_going_away for every connection
 //!     │
-//!     ├─ accept the connections of the backlog, then close the listener
+//!     ├─ accept the connections of the backlog, then close the listener  (leave_backlog: close it now)
 //!     ├─ every `quiet`:  end each connection that was quiet since the last round: its peer has sent nothing, no data
 //!     │                  from the peer or for it waits, and its handler is not busy
 //!     ├─ after `grace`:  end all other connections
@@ -31,7 +31,7 @@ use super::state::flag::*;
 use super::{BACKLOG, NetTick, NetTimer, ServerId, Socket};
 use crate::event_loop::{Kind, Loop, TimerId};
 
-/// The times of a drain, each counted from its beginning: see [`ServerId::drain`].
+/// How a server drains; the times are counted from the beginning of the drain: see [`ServerId::drain`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,7 +53,8 @@ use crate::event_loop::{Kind, Loop, TimerId};
 /// The steps, in order:
 ///
 /// 1. Every connection gets [`on_going_away`](super::Handler::on_going_away), in a tick.
-/// 2. Connections that wait in the kernel's backlog are accepted, at most [`BACKLOG`]. Then the listener is closed.
+/// 2. Connections that wait in the kernel's backlog are accepted, at most [`BACKLOG`], unless
+///    [`leave_backlog`](Self::leave_backlog). Then the listener is closed.
 /// 3. Connections that are quiet for [`quiet`](Self::quiet) are ended, unless [`is_busy`](super::Handler::is_busy).
 /// 4. After [`grace`](Self::grace) all other connections are ended, too. Queued bytes are still sent.
 /// 5. A second later connections are destroyed if no bytes wait for them and their peers have not sent a FIN.
@@ -68,11 +69,19 @@ pub struct Drain {
     /// How long the whole drain may take. Default: 4.5 s, because service managers commonly wait 5 s or more before
     /// they kill the process.
     pub limit: Duration,
+    /// Connections that wait in the backlog are not accepted. If another process holds the listening socket too
+    /// ([`Listen::from_fd`](super::Listen::from_fd)), they wait for it; otherwise the kernel resets them. Default: no.
+    pub leave_backlog: bool,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Drain { quiet: Duration::from_millis(10), grace: Duration::from_secs(1), limit: Duration::from_millis(4500) }
+        Drain {
+            quiet: Duration::from_millis(10),
+            grace: Duration::from_secs(1),
+            limit: Duration::from_millis(4500),
+            leave_backlog: false,
+        }
     }
 }
 
@@ -103,7 +112,7 @@ impl Loop {
             return;
         }
         log::debug!(target: "bucle::net", "{server} drains {} connections", state.connections);
-        let backlog = state.listener.is_bound().then_some(BACKLOG);
+        let backlog = (state.listener.is_bound() && !times.leave_backlog).then_some(BACKLOG);
         let bytes_read = HashMap::new();
         state.drain = Some(Box::new(Draining { times, since, is_announced: false, backlog, bytes_read, timer: None }));
         self.tick(NetTick::Server(server, ServerTick::GoingAway));
@@ -112,7 +121,7 @@ impl Loop {
             // report the listener.
             self.put_listener_on_ready_list(server);
         } else {
-            // Cancels a bind that is still to come, in a tick or after a lookup. Without connections this ends the
+            // Also cancels a bind that is still to come, in a tick or after a lookup. Without connections this ends the
             // drain.
             self.close_server(server, None);
         }

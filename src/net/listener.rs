@@ -2,16 +2,23 @@
 //!
 //! ```text
 //!   Listen (address, backlog, …) ─▶ open_listener ─▶ socket, options, bind, listen ─▶ Listener ─▶ accept ─▶ Stream
+//!   Listen (descriptor)          ─▶ open_listener ─▶ check, options ────────────────▶ Listener
 //! ```
 //!
 //! Options are set on the listener before it is bound. On Linux accepted connections inherit them, which saves system
 //! calls. The kernel bounds the number of connections that wait to be accepted: [`Listen::backlog`].
+//!
+//! A descriptor was bound by another part of the program or by another process (systemd), which owns the address. So
+//! its backlog and the file of a unix socket are not touched.
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mio::net::{TcpListener, UnixListener};
 
@@ -37,7 +44,7 @@ use crate::error_codes;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    pub(super) endpoint: Endpoint,
+    place: Place,
     backlog: u32,
     ipv6_only: bool,
     reuse_port: bool,
@@ -52,6 +59,37 @@ impl Listen {
     /// call that takes this returns an error for an empty path, and for one with a NUL inside.
     pub fn path(path: impl Into<PathBuf>) -> Self {
         Listen::at(Endpoint::Path(path.into()))
+    }
+
+    /// A socket that listens already, TCP or unix, for example one that a service manager has passed to the process.
+    /// A `TcpListener` and a `UnixListener` of the standard library are accepted, too
+    /// ([Node: `server.listen({ fd })`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenhandle-backlog-callback)).
+    ///
+    /// Each server that listens on it gets a duplicate of the descriptor. The kernel refuses connections only when all
+    /// duplicates are closed, in this process and in others; until then they wait in the backlog. A drain may leave
+    /// them there for the next process: [`Drain::leave_backlog`](super::Drain::leave_backlog).
+    ///
+    /// The options of the server are set on the socket, and it is made non-blocking; both hold for every process that
+    /// shares it. The options of `Listen` have no effect, and the file of a unix socket is not removed: whoever has
+    /// bound the socket decides. Node calls `listen` again, with its own backlog.
+    ///
+    /// The call that takes this returns [`Error::InvalidDescriptor`] for anything but a listening stream socket.
+    ///
+    /// ```
+    /// use bucle::net::{self, Listen, on};
+    ///
+    /// let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    /// let address = bound.local_addr().expect("it is bound");
+    /// bucle::run(|lp| {
+    ///     let server = net::listen(lp, Listen::from_fd(bound), on().connection(|lp, socket| socket.end(lp)))?;
+    ///     assert_eq!(server.port(lp), Some(address.port()));
+    ///     server.close(lp);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), bucle::Error>(())
+    /// ```
+    pub fn from_fd(descriptor: impl Into<OwnedFd>) -> Self {
+        Listen::new(Place::Descriptor(Descriptor(Arc::new(descriptor.into()))))
     }
 
     /// How many connections may wait to be accepted. Default: [`BACKLOG`]; the kernel may allow fewer.
@@ -77,16 +115,67 @@ impl Listen {
     }
 
     pub(super) fn at(endpoint: Endpoint) -> Self {
-        Listen { endpoint, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
+        Listen::new(Place::Endpoint(endpoint))
+    }
+
+    fn new(place: Place) -> Self {
+        Listen { place, backlog: BACKLOG, ipv6_only: false, reuse_port: false }
+    }
+
+    /// The address or path to bind to. `None` for a descriptor, which is bound already.
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.place {
+            Place::Endpoint(endpoint) => Some(endpoint),
+            Place::Descriptor(_) => None,
+        }
     }
 }
 
-/// The endpoint, as in errors and logs: `[::]:8080`, `localhost:8080`, `/run/app.sock`.
+/// The endpoint, as in errors and logs: `[::]:8080`, `localhost:8080`, `/run/app.sock`, `descriptor 3`.
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.endpoint.show(f, "[::]")
+        match &self.place {
+            Place::Endpoint(endpoint) => endpoint.show(f, "[::]"),
+            Place::Descriptor(descriptor) => write!(f, "descriptor {}", descriptor.0.as_raw_fd()),
+        }
     }
 }
+
+/// As [`Listen::from_fd`].
+impl From<std::net::TcpListener> for Listen {
+    fn from(listener: std::net::TcpListener) -> Self {
+        Listen::from_fd(listener)
+    }
+}
+
+/// As [`Listen::from_fd`].
+impl From<std::os::unix::net::UnixListener> for Listen {
+    fn from(listener: std::os::unix::net::UnixListener) -> Self {
+        Listen::from_fd(listener)
+    }
+}
+
+/// Where a [`Listen`] leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// An address or path to bind to.
+    Endpoint(Endpoint),
+    /// A socket that is bound already.
+    Descriptor(Descriptor),
+}
+
+/// A descriptor that clones of a [`Listen`] share. In an `Arc`, because a `Listen` can be sent to other threads.
+#[derive(Clone, Debug)]
+struct Descriptor(Arc<OwnedFd>);
+
+/// Equal if it is the same descriptor. A duplicate of it is another one.
+impl PartialEq for Descriptor {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_raw_fd() == other.0.as_raw_fd()
+    }
+}
+
+impl Eq for Descriptor {}
 
 /// The address or path that a server is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,7 +256,17 @@ impl Listener {
         }
     }
 
-    pub(super) fn close(&mut self) {
+    /// Closes the descriptor. If another one exists for the same socket, epoll would go on reporting it, so it is
+    /// deregistered first.
+    pub(super) fn close(&mut self, registry: &mio::Registry) {
+        // This fails only for a listener that is not registered.
+        let _ = match self {
+            Listener::Tcp(listener) => registry.deregister(listener),
+            Listener::Unix(listener, ..) => registry.deregister(listener),
+            #[cfg(any(test, fuzzing))]
+            Listener::Simulated(_) => Ok(()),
+            Listener::None => Ok(()),
+        };
         *self = Listener::None;
     }
 }
@@ -186,10 +285,14 @@ impl Drop for Listener {
     }
 }
 
-/// Opens a listener at `address`. Without one it listens at the path of `on`, or on every address.
+/// Opens a listener at `address`. Without one it listens on the descriptor or at the path of `on`, or on every address.
 pub(super) fn open_listener(on: &Listen, address: Option<SocketAddr>, options: &ServerOptions) -> Result<Listener> {
-    let port = on.endpoint.check()?;
-    match (&on.endpoint, address) {
+    let endpoint = match &on.place {
+        Place::Descriptor(descriptor) => return take_descriptor(&descriptor.0, options),
+        Place::Endpoint(endpoint) => endpoint,
+    };
+    let port = endpoint.check()?;
+    match (endpoint, address) {
         (Endpoint::Path(path), _) => open_unix(path, on.backlog),
         (_, Some(address)) => open_tcp(address, on, options),
         (_, None) => {
@@ -272,6 +375,42 @@ fn open_unix(path: &Path, backlog: u32) -> Result<Listener> {
     })
 }
 
+/// Makes a listener of a duplicate of a socket that listens already.
+fn take_descriptor(descriptor: &OwnedFd, options: &ServerOptions) -> Result<Listener> {
+    let failed = |error: io::Error| Error::system("listen", &error);
+    let invalid = |why| Error::InvalidDescriptor { descriptor: descriptor.as_raw_fd(), why };
+    let socket = socket2::Socket::from(descriptor.try_clone().map_err(failed)?);
+    match socket.r#type() {
+        Ok(socket2::Type::STREAM) => {}
+        Ok(_) => return Err(invalid("it is not a stream socket")),
+        Err(_) => return Err(invalid("it is not a socket")),
+    }
+    // Other systems report a socket that does not listen when it accepts.
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    if !socket.is_listener().map_err(failed)? {
+        return Err(invalid("it does not listen"));
+    }
+    socket.set_nonblocking(true).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    if address.is_unix() {
+        return Ok(Listener::Unix(UnixListener::from_std(socket.into()), path_of(&address), None));
+    }
+    if address.as_socket().is_none() {
+        return Err(invalid("it is neither a TCP nor a unix socket"));
+    }
+    set_listener_options(options, |set| drop(set(socket2::SockRef::from(&socket))));
+    Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+}
+
+/// The path of a unix socket; an abstract name begins with a NUL. Empty for a socket without a name.
+fn path_of(address: &socket2::SockAddr) -> PathBuf {
+    match (address.as_pathname(), address.as_abstract_namespace()) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(name)) => std::ffi::OsString::from_vec([b"\0", name].concat()).into(),
+        (None, None) => PathBuf::new(),
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::time::Duration;
@@ -283,6 +422,11 @@ mod tests {
     /// Setting an option once on the listener saves a system call per connection.
     #[test]
     fn accepted_sockets_inherit_the_options_of_the_listener() {
+        accepted_sockets_have_the_options(("127.0.0.1", 0));
+        accepted_sockets_have_the_options(std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
+    }
+
+    fn accepted_sockets_have_the_options(listen: impl Into<Listen>) {
         let minute = Duration::from_secs(60);
         let limit = Duration::from_millis(70_500);
         let options = ServerOptions {
@@ -299,7 +443,7 @@ mod tests {
         let _peer = event_loop.enter(|lp| {
             let handler = on().connection(move |_, socket| seen.set(Some(socket)));
             let server = Server::new(lp, options, handler);
-            server.id().listen_now(lp, ("127.0.0.1", 0)).expect("a free port");
+            server.id().listen_now(lp, listen).expect("a free port");
             let port = server.id().address(lp).and_then(|address| address.port()).expect("it is bound");
             std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens")
         });

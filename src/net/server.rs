@@ -1,11 +1,11 @@
 //! The handle of a server, its options, and its life from `listen` to `on_server_close`.
 //!
 //! ```text
-//!   listen ── no host, or a path: now ─────┐
-//!          ── an IP address: in a tick ────┼─▶ bound ─▶ a tick: on_listening
-//!          ── a host name: after a lookup ─┘     │
-//!                                                ├─▶ accept: on_connection, or on_drop if the server is full
-//!                                                ▼
+//!   listen ── no host, a path, a descriptor: now ─┐
+//!          ── an IP address: in a tick ───────────┼─▶ bound ─▶ a tick: on_listening
+//!          ── a host name: after a lookup ────────┘     │
+//!                                                       ├─▶ accept: on_connection, or on_drop if the server is full
+//!                                                       ▼
 //!   close ─▶ descriptor closed, unix file removed ─▶ last connection destroyed ─▶ a tick: on_server_close
 //!   drain ─▶ backlog accepted, each connection ended when it is quiet ─▶ close
 //! ```
@@ -133,7 +133,8 @@ impl Default for ServerOptions {
 ///
 /// # Errors
 /// Bad port, a text that is not `HOST:PORT`, name not found, address in use (`EADDRINUSE`), no address of this machine
-/// (`EADDRNOTAVAIL`), not permitted (`EACCES`).
+/// (`EADDRNOTAVAIL`), not permitted (`EACCES`), not a listening socket
+/// ([`Error::InvalidDescriptor`]).
 #[doc(alias = "createServer")]
 pub fn listen<T: IntoHandler>(lp: &mut Loop, on: impl Into<Listen>, handler: T) -> Result<Server<T::Handler>> {
     listen_with(lp, on, ServerOptions::default(), handler)
@@ -252,8 +253,8 @@ impl<H> fmt::Debug for Server<H> {
 }
 
 impl ServerId {
-    /// Listens. Without a host, or on a path, the server is bound when this returns. An IP address is bound in the next
-    /// tick, a name after its lookup.
+    /// Listens. Without a host, on a path or on a descriptor, the server is bound when this returns. An IP address is
+    /// bound in the next tick, a name after its lookup.
     ///
     /// Then `on_listening` is called in a tick, or `on_server_error`, after which the server can listen again. A second
     /// call before the server is bound replaces the first one.
@@ -264,7 +265,11 @@ impl ServerId {
     pub fn listen(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
         let (id, port) = lp.begin_listening(self, &on)?;
-        match on.endpoint.resolution(port, "listen") {
+        let Some(endpoint) = on.endpoint() else {
+            lp.bind_server(self, &on, None);
+            return Ok(());
+        };
+        match endpoint.resolution(port, "listen") {
             Resolution::NoHost | Resolution::Path(_) => lp.bind_server(self, &on, None),
             Resolution::Address(Ok(address)) => {
                 lp.tick(NetTick::Server(self, ServerTick::Bind(id, Box::new((on, address)))));
@@ -289,10 +294,10 @@ impl ServerId {
     pub fn listen_now(self, lp: &mut Loop, on: impl Into<Listen>) -> Result<()> {
         let on = on.into();
         let (_, port) = lp.begin_listening(self, &on)?;
-        let address = match on.endpoint.resolution(port, "listen") {
-            Resolution::NoHost | Resolution::Path(_) => None,
-            Resolution::Address(address) => Some(address?),
-            Resolution::Name(host) => resolve(host, port)?.first().copied(),
+        let address = match on.endpoint().map(|endpoint| endpoint.resolution(port, "listen")) {
+            None | Some(Resolution::NoHost | Resolution::Path(_)) => None,
+            Some(Resolution::Address(address)) => Some(address?),
+            Some(Resolution::Name(host)) => resolve(host, port)?.first().copied(),
         };
         lp.try_bind(self, &on, address)?;
         lp.tick(NetTick::Server(self, ServerTick::Listening));
@@ -333,7 +338,7 @@ impl ServerId {
     /// open.
     pub fn remove(self, lp: &mut Loop) {
         let Some(state) = lp.net.server_mut(self) else { return };
-        state.listener.close();
+        state.listener.close(&lp.registry);
         let limits = state.options.limits.clone();
         // Neither the listener nor a lookup keeps the loop alive from here on.
         lp.recount_server(self);
@@ -496,14 +501,14 @@ impl Loop {
     /// Makes the checks for which Node throws, and cancels an earlier call that has not bound yet. Returns the call's
     /// number and the port.
     fn begin_listening(&mut self, server: ServerId, on: &Listen) -> Result<(u32, u16)> {
-        let port = on.endpoint.check()?;
+        let port = on.endpoint().map_or(Ok(0), Endpoint::check)?;
         let Some(state) = self.net.server_mut(server) else { return Err(Error::Gone) };
         if state.listener.is_bound() {
             return Err(Error::AlreadyListening);
         }
         state.listening_id = state.listening_id.wrapping_add(1);
         let id = state.listening_id;
-        if let Endpoint::Path(path) = &on.endpoint {
+        if let Some(Endpoint::Path(path)) = on.endpoint() {
             state.path = Some(path.clone());
         }
         // A lookup of the earlier call may still run, but its result is ignored and it need not keep the loop alive.
@@ -612,7 +617,7 @@ impl Loop {
         if state.listener.is_bound() {
             log::info!(target: "bucle::net", "{server} takes no more connections, {} go on", state.connections);
         }
-        state.listener.close();
+        state.listener.close(&self.registry);
         self.set_looking_up(server, false);
         self.recount_server(server);
         self.close_server_if_idle(server);
