@@ -97,6 +97,8 @@ pub const DESCRIPTORS: usize = MAX_CONNECTIONS + 8;
 pub struct Options {
     /// The address to listen on. Default: 127.0.0.1, port 9339. Port 0 picks a free one.
     pub address: SocketAddr,
+    /// A TCP socket that listens already ([`Listen::from_fd`]), used instead of `address`. Default: `None`.
+    pub listen: Option<Listen>,
     /// Allows an address that other machines reach. Default: no. The connection is not encrypted: everyone on the way
     /// can read the token.
     pub allow_remote: bool,
@@ -109,7 +111,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let address = (Ipv4Addr::LOCALHOST, PORT).into();
-        Options { address, allow_remote: false, read_only: false, title: "bucle".to_owned() }
+        Options { address, listen: None, allow_remote: false, read_only: false, title: "bucle".to_owned() }
     }
 }
 
@@ -164,8 +166,9 @@ impl Inspector {
 /// ```
 ///
 /// # Errors
-/// `ERR_INVALID_ARG_VALUE` for an address that other machines reach, without [`Options::allow_remote`]. Otherwise the
-/// error of [`net::listen`](crate::net::listen), or when the system gives no random bytes or no descriptors.
+/// `ERR_INVALID_ARG_VALUE` for an address that other machines reach, without [`Options::allow_remote`], and for a socket
+/// that is not TCP. Otherwise the error of [`net::listen`](crate::net::listen), or when the system gives no random bytes
+/// or no descriptors.
 pub fn start(lp: &mut Loop, options: Options) -> Result<Inspector> {
     start_site(lp, options, None)
 }
@@ -179,9 +182,8 @@ pub fn start_with_lessons(lp: &mut Loop, options: Options, lessons: Box<dyn Less
 }
 
 fn start_site(lp: &mut Loop, options: Options, lessons: Option<Box<dyn Lessons>>) -> Result<Inspector> {
-    if !options.address.ip().is_loopback() && !options.allow_remote {
-        let text = format!("an inspector at {} could be reached by other machines", options.address);
-        return Err(Error::custom("ERR_INVALID_ARG_VALUE", text));
+    if options.listen.is_none() {
+        check_address(options.address, options.allow_remote)?;
     }
     let mut inner = EventLoop::new()?;
     inner.catch_panics(true);
@@ -198,6 +200,14 @@ fn start_site(lp: &mut Loop, options: Options, lessons: Option<Box<dyn Lessons>>
     Ok(Inspector { address, token, base_url })
 }
 
+fn check_address(address: SocketAddr, allow_remote: bool) -> Result<()> {
+    if address.ip().is_loopback() || allow_remote {
+        return Ok(());
+    }
+    let text = format!("an inspector at {address} could be reached by other machines");
+    Err(Error::custom("ERR_INVALID_ARG_VALUE", text))
+}
+
 /// Starts the server of the page on the inner loop.
 fn serve(
     lp: &mut Loop,
@@ -209,12 +219,15 @@ fn serve(
     let server_options = ServerOptions { max_connections: Some(MAX_CONNECTIONS), limits, ..http::server_options() };
     let http_options = http::Options { max_body: MAX_BODY, ..http::Options::default() };
     // The site knows its address, whose port may be picked only when the server is bound.
-    let listen = Listen::from(options.address);
+    let listen = options.listen.clone().unwrap_or_else(|| options.address.into());
     let access = |address| Access::new(address, token.to_owned());
     let site = Site::new(access(options.address), options.read_only, lessons);
     let server = Server::new(lp, server_options, Http::new(http_options, site));
     server.listen_now(lp, listen)?;
-    let Some(LocalAddress::Ip(address)) = server.address(lp) else { return Err(Error::Gone) };
+    let Some(LocalAddress::Ip(address)) = server.address(lp) else {
+        return Err(Error::custom("ERR_INVALID_ARG_VALUE", "an inspector listens on TCP only"));
+    };
+    check_address(address, options.allow_remote)?;
     server.with(lp, |http, _| http.handler().set_access(access(address)));
     process::notice(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
         server.with(lp, |http, _| http.handler().has_signal = true);

@@ -13,6 +13,9 @@
 //! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
+//! A service manager can pass listening sockets (`activation.rs`), and is told when the server is ready
+//! (`service_manager.rs`).
+//!
 //! `--inspect` serves a page about the loop of the server ([`bucle::inspect`]), on a listener of its own.
 //!
 //! With `--http` the chat, the echo and the tutorial have a second listener, for browsers, WebSocket clients (`web.rs`)
@@ -23,6 +26,7 @@
 //! All of them are kept by [`bucle::net`]; the handlers only serve. A peer that does not read gets
 //! no message before the reset: the message would be queued behind the bytes that the peer has not read.
 
+mod activation;
 mod chat;
 mod discard;
 mod echo;
@@ -31,6 +35,7 @@ mod failure;
 mod lines;
 mod options;
 mod relay;
+mod service_manager;
 mod socket_io;
 mod tutorial;
 mod web;
@@ -55,6 +60,7 @@ use super::stderr::print_error;
 use super::target::Address;
 use super::trace_file::TraceFile;
 use super::{exit_code, machine, stderr};
+use activation::{Passed, Role};
 use chat::Chat;
 use chat::telnet::TelnetDoor;
 use chat::web::{ChatSite, WebDoor};
@@ -171,6 +177,14 @@ fn run_alone<H: Handler>(serve: &Serve, lessons: MakeLessons, make_handler: impl
 
 /// Runs the servers that `make` makes with the options that all servers have.
 fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers) -> ExitCode {
+    // First, while the process has one thread: it changes the environment.
+    let passed = match activation::take_sockets(serve) {
+        Ok(passed) => passed,
+        Err((why, advice)) => {
+            print_error(&format!("cannot listen: {why}"), &[advice]);
+            return ExitCode::from(exit_code::NO_CONNECTION);
+        }
+    };
     let inspector = if serve.inspect.is_some() { inspect::DESCRIPTORS } else { 0 };
     let others = inspector + if serve.cluster.is_some() { chat::cluster::DESCRIPTORS } else { 0 };
     let max_connections = match machine::connection_limit(serve.max_connections, others) {
@@ -198,7 +212,7 @@ fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &S
         // Nothing reads the records, but the loop warns about slow callbacks only while it records.
         event_loop.enter(|lp| lp.start_trace(SLOW_WATCH_RECORDS));
     }
-    let opened = event_loop.enter(|lp| open(lp, serve, max_connections, lessons, make));
+    let opened = event_loop.enter(|lp| open(lp, serve, passed, max_connections, lessons, make));
     let announcement = match opened {
         Ok(announcement) => announcement,
         Err((_, error)) if matches!(error.code(), "EMFILE" | "ENFILE") => return machine::report_open_files(&error),
@@ -208,7 +222,9 @@ fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &S
             return ExitCode::from(exit_code::NO_CONNECTION);
         }
     };
+    let status = announcement.status();
     announcement.print();
+    service_manager::is_ready(&status);
     let result = match trace {
         Some(trace) => trace.run(&mut event_loop),
         None => event_loop.run(),
@@ -246,6 +262,7 @@ fn place_and_reason(panic: &PanicHookInfo<'_>) -> String {
 fn open(
     lp: &mut Loop,
     serve: &Serve,
+    passed: Passed,
     max_connections: usize,
     lessons: MakeLessons,
     make: impl FnOnce(&mut Loop, &ServerOptions) -> Servers,
@@ -269,18 +286,26 @@ fn open(
     lp.set_outbox_limit(serve.total_outbox_limit);
     lp.set_connection_limit(Some(max_connections));
     let servers = make(lp, &common);
-    let address = failure::Place::of(serve);
+    // The manager keeps a passed socket, so the next process can accept what waits there.
+    let drain = |server, is_passed| (server, Drain { leave_backlog: is_passed, ..Drain::default() });
+    let drains = [
+        Some(drain(servers.tcp, passed.main.is_some())),
+        servers.web.map(|server| drain(server, passed.http.is_some())),
+    ];
+    let address = if passed.main.is_some() { Place::Passed(Role::Main) } else { Place::of(serve) };
     let at_address = |error| (address.clone(), error);
-    listen(lp, servers.tcp, &serve.address, serve.reuse_port).map_err(at_address)?;
+    listen(lp, servers.tcp, passed.main, &serve.address, serve.reuse_port).map_err(at_address)?;
     if let (Some(server), Some(web)) = (servers.web, &serve.web) {
         let address = Address::Tcp(web.host.clone(), web.port);
-        listen(lp, server, &address, serve.reuse_port).map_err(|error| (Place::Web(address), error))?;
+        let is_passed = passed.http.is_some();
+        listen(lp, server, passed.http, &address, serve.reuse_port)
+            .map_err(|error| (if is_passed { Place::Passed(Role::Http) } else { Place::Web(address) }, error))?;
     }
-    close_on_signals(lp, servers).map_err(at_address)?;
+    close_on_signals(lp, drains.into_iter().flatten().collect()).map_err(at_address)?;
     let announcement = Announcement::new(lp, serve.kind, servers).ok_or((address, Error::Gone))?;
     // After the servers: their first callbacks are not held, and the lines come in this order.
     let Some(options) = &serve.inspect else { return Ok(announcement) };
-    let inspector = start_inspector(lp, serve.kind, options, lessons())?;
+    let inspector = start_inspector(lp, serve.kind, options, passed.inspect, lessons())?;
     Ok(announcement.with_inspector(&inspector))
 }
 
@@ -289,39 +314,56 @@ fn start_inspector(
     lp: &mut Loop,
     kind: Kind,
     options: &Inspect,
+    listen: Option<Listen>,
     lessons: Box<dyn Lessons>,
 ) -> Result<Inspector, (Place, Error)> {
     let Inspect { address, allow_remote, read_only } = *options;
-    if !address.ip().is_loopback() {
+    let place = match listen {
+        Some(_) => Place::Passed(Role::Inspect),
+        None => Place::Inspect(Address::Tcp(address.ip().to_string(), address.port())),
+    };
+    let title = format!("bucle serve {}", kind.name());
+    let options = inspect::Options { address, listen, allow_remote, read_only, title };
+    let inspector = inspect::start_with_lessons(lp, options, lessons).map_err(|error| (place, error))?;
+    if !inspector.address().ip().is_loopback() {
         log::warn!(
             target: "bucle::serve",
-            "the inspector at {address} can be reached by other machines; the connection is not encrypted"
+            "the inspector at {} can be reached by other machines; the connection is not encrypted",
+            inspector.address()
         );
     }
-    let title = format!("bucle serve {}", kind.name());
-    let place = || Place::Inspect(Address::Tcp(address.ip().to_string(), address.port()));
-    let options = inspect::Options { address, allow_remote, read_only, title };
-    inspect::start_with_lessons(lp, options, lessons).map_err(|error| (place(), error))
+    Ok(inspector)
 }
 
 /// The first SIGINT or SIGTERM drains the servers, the second ends the process immediately.
-fn close_on_signals(lp: &mut Loop, servers: Servers) -> Result<(), Error> {
+fn close_on_signals(lp: &mut Loop, servers: Vec<(ServerId, Drain)>) -> Result<(), Error> {
     process::ignore(Signal::Hangup)?;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, signal| {
         log::info!(target: "bucle::serve", "{signal}: closing; a second signal exits immediately");
+        service_manager::is_stopping();
         for signal in [Signal::Interrupt, Signal::Terminate] {
             if let Err(error) = process::exit_on(signal, exit_code::INTERRUPTED.into()) {
                 log::warn!(target: "bucle::serve", "{error}");
             }
         }
-        for server in [Some(servers.tcp), servers.web].into_iter().flatten() {
-            server.drain(lp, Drain::default());
+        for &(server, drain) in &servers {
+            server.drain(lp, drain);
         }
     })?;
     Ok(())
 }
 
-fn listen(lp: &mut Loop, server: ServerId, address: &Address, reuse_port: bool) -> Result<(), Error> {
+/// Listens on the socket that was passed, or at the address.
+fn listen(
+    lp: &mut Loop,
+    server: ServerId,
+    passed: Option<Listen>,
+    address: &Address,
+    reuse_port: bool,
+) -> Result<(), Error> {
+    if let Some(socket) = passed {
+        return server.listen_now(lp, socket);
+    }
     match address {
         Address::Tcp(host, port) => server.listen_now(lp, Listen::from((host.as_str(), *port)).reuse_port(reuse_port)),
         Address::Unix(path) => failure::take_path(path, || server.listen_now(lp, Listen::path(path))),
@@ -344,12 +386,14 @@ impl Announcement {
             format!("  try:  {}      (in another terminal; Ctrl-C here ends the server)\n", try_next(kind, &address));
         if let (Some(server), Some(scheme)) = (servers.web, kind.web_scheme()) {
             lines += &format!("{} listening on {}\n", kind.name(), web::url(scheme, &server.address(lp)?));
-            let url = web::local_url(scheme, lp, server)?;
-            hint += &match kind {
-                Kind::Chat => format!("  or:   {url}      (in a browser)\n"),
-                Kind::Tutorial => format!("  or:   {url}      (for a client of Socket.IO)\n"),
-                _ => format!("  or:   bucle connect {url}\n"),
-            };
+            // Browsers and clients connect to no unix socket.
+            if let Some(url) = web::local_url(scheme, lp, server) {
+                hint += &match kind {
+                    Kind::Chat => format!("  or:   {url}      (in a browser)\n"),
+                    Kind::Tutorial => format!("  or:   {url}      (for a client of Socket.IO)\n"),
+                    _ => format!("  or:   bucle connect {url}\n"),
+                };
+            }
         }
         Some(Announcement { lines, hint })
     }
@@ -358,6 +402,12 @@ impl Announcement {
     fn with_inspector(mut self, inspector: &Inspector) -> Announcement {
         self.lines += &format!("inspector listening on {}\n", inspector.url());
         self
+    }
+
+    /// The lines in one, for the service manager. Without the token of the live page, which everyone could read there.
+    fn status(&self) -> String {
+        let lines: Vec<&str> = self.lines.lines().map(|line| line.split('?').next().unwrap_or(line)).collect();
+        lines.join(", ")
     }
 
     /// stdout may be a full pipe, and the server must not wait for its reader: in that case a thread writes. Only in

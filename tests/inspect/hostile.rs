@@ -1,8 +1,11 @@
 //! Strangers and bad clients: refused by the table, and the watched loop does not notice them.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 
 use bucle::inspect::{self, Options};
+use bucle::net::Listen;
 use serde_json::json;
 
 use crate::client::{Page, Watched, connect};
@@ -129,6 +132,27 @@ fn an_address_that_other_machines_reach_must_be_allowed() {
         Ok(())
     })
     .expect("it runs");
+}
+
+#[test]
+fn a_socket_that_was_bound_elsewhere_must_be_tcp_and_not_reachable_for_other_machines() {
+    let bind = |address: &str| TcpListener::bind(address).expect("a free port");
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("inspect-{}.sock", std::process::id()));
+    bucle::run(|lp| {
+        for listen in [Listen::from(bind("0.0.0.0:0")), UnixListener::bind(&path).expect("a free path").into()] {
+            let options = Options { listen: Some(listen), ..Options::default() };
+            let refused = inspect::start(lp, options).expect_err("it is not for this machine, or not TCP");
+            assert_eq!(refused.code(), "ERR_INVALID_ARG_VALUE");
+        }
+        let bound = bind("127.0.0.1:0");
+        let address = bound.local_addr().expect("it is bound");
+        let inspector = inspect::start(lp, Options { listen: Some(bound.into()), ..Options::default() })?;
+        assert_eq!(inspector.address(), address);
+        assert!(inspector.url().starts_with(&format!("http://{address}/?t=")), "{}", inspector.url());
+        Ok(())
+    })
+    .expect("it runs");
+    std::fs::remove_file(path).expect("it belongs to the one who has bound it");
 }
 
 #[test]

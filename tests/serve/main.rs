@@ -8,6 +8,7 @@ mod retry;
 #[path = "../support/socket_io.rs"]
 mod socket_io_client;
 
+mod activation;
 mod basics;
 mod descriptors;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bucle::net::{Handler, Shared, Socket};
 use bucle::{Error, EventLoop, Loop};
 
+use super::activation::Role;
 use super::options::{Kind, Serve};
 use crate::cli::target::Address;
 
@@ -22,6 +23,8 @@ pub(crate) enum Place {
     Web(Address),
     /// The address of `--inspect`.
     Inspect(Address),
+    /// A socket that a service manager has passed.
+    Passed(Role),
 }
 
 impl Place {
@@ -38,6 +41,7 @@ pub(crate) fn explain(error: &Error, serve: &Serve, place: &Place) -> (String, V
         Place::Main(address) => (address, "--port"),
         Place::Web(address) => (address, "--http"),
         Place::Inspect(address) => (address, "--inspect"),
+        Place::Passed(role) => return explain_passed(error, *role),
     };
     let (why, advice) = match address {
         Address::Tcp(host, port) => explain_tcp(error, serve, host, *port, option),
@@ -56,6 +60,20 @@ pub(crate) fn explain(error: &Error, serve: &Serve, place: &Place) -> (String, V
         Address::Unix(path) => path.display().to_string(),
     };
     (format!("cannot listen on {place}: {why} ({code})"), advice)
+}
+
+fn explain_passed(error: &Error, role: Role) -> (String, Vec<String>) {
+    let name = match role {
+        Role::Main => "the socket",
+        Role::Http => "the socket named http",
+        Role::Inspect => "the socket named inspect",
+    };
+    let why = match error {
+        Error::InvalidDescriptor { why, .. } => (*why).to_owned(),
+        Error::Custom { message, .. } => message.to_string(),
+        error => error.to_string(),
+    };
+    (format!("cannot listen on {name} that was passed (LISTEN_FDS): {why}"), Vec::new())
 }
 
 fn explain_tcp(error: &Error, serve: &Serve, host: &str, port: u16, option: &str) -> (String, Vec<String>) {

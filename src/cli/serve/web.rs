@@ -123,12 +123,16 @@ fn split_host(host: &str) -> (&str, Option<u16>) {
     (name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name), port)
 }
 
-/// The address of a listener with `--http`, as a URL without a path.
+/// The address of a listener with `--http`, as a URL without a path. A unix socket is written as in the configuration of
+/// nginx (`proxy_pass`).
 pub(super) fn url(scheme: &str, address: &LocalAddress) -> String {
-    format!("{scheme}://{address}")
+    match address {
+        LocalAddress::Ip(address) => format!("{scheme}://{address}"),
+        LocalAddress::Path(_) => format!("{scheme}://unix:{address}"),
+    }
 }
 
-/// The address that a program on this machine connects to.
+/// The address that a program on this machine connects to. `None` for a unix socket.
 pub(super) fn local_url(scheme: &str, lp: &Loop, server: ServerId) -> Option<String> {
     let LocalAddress::Ip(address) = server.address(lp)? else { return None };
     let host = match address.ip() {
