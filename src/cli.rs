@@ -3,6 +3,7 @@
 //! ```text
 //!   args                                       reads the options of all subcommands
 //!   serve   connect   load   quiz              the subcommands; none imports another
+//!   completions   man                          made from the options of all subcommands
 //!   trace_file   machine   advice ─▶ target    used by several subcommands
 //!   socket_io                                  the protocol of `connect` and `load` over WebSocket
 //!   stderr ─▶ screen ─▶ editor ─▶ keys         standard error; the row with the prompt
@@ -14,6 +15,7 @@
 
 mod advice;
 mod args;
+mod completions;
 mod connect;
 mod editor;
 mod escape;
@@ -23,6 +25,7 @@ mod keys;
 mod load;
 mod log_filter;
 mod machine;
+mod man;
 mod quiz;
 mod screen;
 mod serve;
@@ -62,6 +65,8 @@ fn run() -> ExitCode {
         Ok(Command::Quiz { question, answer, is_stepped }) => {
             quiz::run(question.as_deref(), answer.as_deref(), is_stepped)
         }
+        Ok(Command::Completions(shell)) => completions::print(&args::command(), shell),
+        Ok(Command::Man(folder)) => man::write_pages(&args::command(), &folder),
         Err(status) => status,
     }
 }

@@ -12,9 +12,11 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use bucle::net::Limits;
 use bucle::redis;
 
+use super::completions::{self, Shell};
 use super::connect::{Connect, EventOptions};
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
+use super::man;
 use super::serve::{HIGH_WATER_MARK, Inspect, Kind, Serve, Web};
 use super::socket_io;
 use super::stderr::print_error;
@@ -56,10 +58,23 @@ const HOST: &str = "127.0.0.1";
 /// The subcommand to run, with its options.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Serve { serve: Box<Serve>, verbosity: u8 },
-    Connect { connect: Connect, verbosity: u8 },
+    Serve {
+        serve: Box<Serve>,
+        verbosity: u8,
+    },
+    Connect {
+        connect: Connect,
+        verbosity: u8,
+    },
     Load(Box<Load>),
-    Quiz { question: Option<String>, answer: Option<String>, is_stepped: bool },
+    Quiz {
+        question: Option<String>,
+        answer: Option<String>,
+        is_stepped: bool,
+    },
+    Completions(Shell),
+    /// The folder for the pages.
+    Man(PathBuf),
 }
 
 /// Reads the command line. Help, version and usage errors are printed here; `Err` is the exit code in that case.
@@ -104,17 +119,21 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
             answer: matches.get_one("answer").cloned(),
             is_stepped: matches.get_flag("step"),
         }),
+        Some(("completions", matches)) => Ok(Command::Completions(completions::shell_of(matches))),
+        Some(("man", matches)) => Ok(Command::Man(man::folder_of(matches))),
         _ => Err(ExitCode::from(exit_code::USAGE)),
     }
 }
 
-fn command() -> clap::Command {
+/// The whole command line. Completions and manual pages are made from it, too.
+pub(crate) fn command() -> clap::Command {
     clap::Command::new("bucle")
         .about("Runs small servers, connects to servers, and load-tests them")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([serve_command(), connect_command(), load::command(), quiz_command()])
+        .subcommands([completions::command(), man::command()])
 }
 
 fn serve_command() -> clap::Command {
@@ -262,7 +281,8 @@ fn serve_command() -> clap::Command {
         )
         .arg(verbose())
         .after_help(
-            "Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve chat --cluster redis://localhost --port 0\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
+            "Under systemd it takes passed sockets (LISTEN_FDS) and reports when it is ready (NOTIFY_SOCKET).\n\n\
+             Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve chat --cluster redis://localhost --port 0\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
         )
 }
 
