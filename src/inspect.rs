@@ -166,9 +166,9 @@ impl Inspector {
 /// ```
 ///
 /// # Errors
-/// `ERR_INVALID_ARG_VALUE` for an address that other machines reach, without [`Options::allow_remote`], and for a socket
-/// that is not TCP. Otherwise the error of [`net::listen`](crate::net::listen), or when the system gives no random bytes
-/// or no descriptors.
+/// `ERR_INVALID_ARG_VALUE` for an address that other machines reach, without [`Options::allow_remote`], and for a
+/// socket that is not TCP. Otherwise the error of [`net::listen`](crate::net::listen), or when the system gives no
+/// random bytes or no descriptors.
 pub fn start(lp: &mut Loop, options: Options) -> Result<Inspector> {
     start_site(lp, options, None)
 }

@@ -1,4 +1,5 @@
-//! `bucle completions`: scripts with which a shell completes the command line, made from the options by `clap_complete`.
+//! `bucle completions`: scripts with which a shell completes the command line. `clap_complete` makes them from the
+//! options.
 
 use std::process::ExitCode;
 

@@ -301,6 +301,7 @@ fn open(
         listen(lp, server, passed.http, &address, serve.reuse_port)
             .map_err(|error| (if is_passed { Place::Passed(Role::Http) } else { Place::Web(address) }, error))?;
     }
+    service_manager::report_turns(lp);
     close_on_signals(lp, drains.into_iter().flatten().collect()).map_err(at_address)?;
     let announcement = Announcement::new(lp, serve.kind, servers).ok_or((address, Error::Gone))?;
     // After the servers: their first callbacks are not held, and the lines come in this order.

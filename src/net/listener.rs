@@ -100,6 +100,7 @@ impl Listen {
     }
 
     /// Whether an IPv6 address accepts no IPv4 clients (`IPV6_V6ONLY`). Default: no.
+    #[doc(alias = "ipv6Only")]
     #[must_use]
     pub fn ipv6_only(mut self, ipv6_only: bool) -> Self {
         self.ipv6_only = ipv6_only;
@@ -108,6 +109,7 @@ impl Listen {
 
     /// Whether several processes can listen on the same port; the kernel distributes the connections (`SO_REUSEPORT`).
     /// Default: no.
+    #[doc(alias = "reusePort")]
     #[must_use]
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
         self.reuse_port = reuse_port;

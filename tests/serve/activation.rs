@@ -1,5 +1,5 @@
-//! Socket activation and the messages to the service manager, without systemd: the test holds the sockets and starts the
-//! server as systemd does (sd_listen_fds(3), sd_notify(3)). While the server restarts, no connection attempt fails.
+//! Socket activation and the messages to the service manager, without systemd: the test holds the sockets and starts
+//! the server as systemd does (sd_listen_fds(3), sd_notify(3)). While the server restarts, no connection attempt fails.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -170,7 +170,7 @@ fn passed_sockets_that_do_not_fit_are_errors_with_advice_and_status_3() {
 }
 
 #[test]
-fn the_service_manager_is_told_when_the_server_is_ready_and_when_it_stops() {
+fn the_service_manager_is_told_when_the_server_is_ready_that_it_turns_and_when_it_stops() {
     let path = path("notify");
     let manager = UnixDatagram::bind(&path).expect("a free path");
     manager.set_read_timeout(Some(LIMIT)).expect("a socket");
@@ -180,14 +180,19 @@ fn the_service_manager_is_told_when_the_server_is_ready_and_when_it_stops() {
         String::from_utf8_lossy(&bytes[..len]).into_owned()
     };
     let (listener, address) = loopback();
-    let mut command = activated(listener, None, "", "serve tutorial --inspect 0");
+    let variables = "WATCHDOG_USEC=20000 WATCHDOG_PID=$$";
+    let mut command = activated(listener, None, variables, "serve tutorial --inspect 0");
     command.env("NOTIFY_SOCKET", &path);
     let server = Served::of(command);
     let ready = next();
     assert!(ready.starts_with(&format!("READY=1\nSTATUS=tutorial listening on {address}, inspector ")), "{ready}");
     assert!(!ready.contains("t="), "the token is secret: {ready}");
+    for _ in 0..3 {
+        assert_eq!(next(), "WATCHDOG=1", "the loop turns");
+    }
     server.signal("-TERM");
-    assert!(next().starts_with("STOPPING=1\n"));
+    let last = std::iter::repeat_with(next).find(|message| message != "WATCHDOG=1").expect("messages go on");
+    assert!(last.starts_with("STOPPING=1\n"), "{last}");
     assert_eq!(server.end().0, Some(0));
     fs::remove_file(path).expect("it is there");
 }

@@ -22,12 +22,12 @@ pub(super) struct Section {
 pub(super) fn description(command: &str) -> Vec<&'static str> {
     match command {
         "bucle" => vec![
-            "All servers run in one thread, on an event loop that works as that of Node. Without options they listen on \
-             127.0.0.1, port 8080, where the client and the load tester connect to.",
+            "All servers run in one thread, on an event loop that works as that of Node. Without options they listen \
+             on 127.0.0.1, port 8080, where the client and the load tester connect to.",
         ],
         "serve" => vec![
-            "When the server listens, it prints one line for each listener to standard output, such as \"chat listening on \
-             127.0.0.1:8080\". The log goes to standard error.",
+            "When the server listens, it prints one line for each listener to standard output, such as \"chat \
+             listening on 127.0.0.1:8080\". The log goes to standard error.",
         ],
         _ => Vec::new(),
     }
@@ -99,9 +99,9 @@ fn signals() -> Section {
     let blocks = vec![
         Block::Term(
             "SIGTERM, SIGINT",
-            "The server accepts no more connections. It ends each connection when its peer has sent nothing for 10 ms and \
-             nothing is queued for it, all others after a second, and exits with 0 after at most five seconds. A second \
-             signal ends the process immediately, with 130.",
+            "The server accepts no more connections. It ends each connection when its peer has sent nothing for 10 ms \
+             and nothing is queued for it, all others after a second, and exits with 0 after at most five seconds. A \
+             second signal ends the process immediately, with 130.",
         ),
         Block::Term("SIGHUP", "Is ignored."),
     ];
@@ -112,20 +112,22 @@ fn systemd() -> Section {
     let blocks = vec![
         Block::Text(
             "A service manager can open the listening sockets and pass them to the server (socket activation, \
-             sd_listen_fds(3)). The kernel then refuses no connection while the server restarts: connections wait for the \
-             next process. The name of a socket (FileDescriptorName=) selects its listener:"
+             sd_listen_fds(3)). The kernel then refuses no connection while the server restarts: connections wait for \
+             the next process. The name of a socket (FileDescriptorName=) selects its listener:"
                 .to_owned(),
         ),
         Block::Term("http", "In place of the address of --http, which must be given too."),
         Block::Term("inspect", "In place of the address of --inspect, which must be given too."),
         Block::Term("any other name", "In place of --host, --port and --unix."),
         Block::Text(
-            "TCP and unix sockets are accepted, at most one for each listener. The file of a unix socket is not removed. A \
-             listener without a passed socket opens its address itself."
+            "TCP and unix sockets are accepted, at most one for each listener. The file of a unix socket is not removed. \
+             A listener without a passed socket opens its address itself."
                 .to_owned(),
         ),
         Block::Text(
-            "With Type=notify the unit is active when the server listens, and systemctl status shows where. Units:".to_owned(),
+            "With Type=notify the unit is active when the server listens, and systemctl status shows where. With \
+             WatchdogSec= a server is restarted whose loop does not turn. Units:"
+                .to_owned(),
         ),
         Block::Code(UNITS.to_owned()),
     ];

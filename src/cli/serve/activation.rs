@@ -113,7 +113,7 @@ fn roles(count: usize, names: Option<&str>) -> Result<Vec<Role>, String> {
         if of_role.len() > 1 {
             let names = of_role.join(", ");
             return Err(format!(
-                "{} sockets were passed for the same listener: {names}; name them http or inspect, or start a server for each",
+                "{} sockets were passed for the same listener: {names}; a server takes one for each",
                 of_role.len()
             ));
         }

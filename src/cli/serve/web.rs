@@ -123,8 +123,8 @@ fn split_host(host: &str) -> (&str, Option<u16>) {
     (name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name), port)
 }
 
-/// The address of a listener with `--http`, as a URL without a path. A unix socket is written as in the configuration of
-/// nginx (`proxy_pass`).
+/// The address of a listener with `--http`, as a URL without a path. A unix socket is written as in nginx
+/// (`proxy_pass`).
 pub(super) fn url(scheme: &str, address: &LocalAddress) -> String {
     match address {
         LocalAddress::Ip(address) => format!("{scheme}://{address}"),
