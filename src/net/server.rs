@@ -133,8 +133,7 @@ impl Default for ServerOptions {
 ///
 /// # Errors
 /// Bad port, a text that is not `HOST:PORT`, name not found, address in use (`EADDRINUSE`), no address of this machine
-/// (`EADDRNOTAVAIL`), not permitted (`EACCES`), not a listening socket
-/// ([`Error::InvalidDescriptor`]).
+/// (`EADDRNOTAVAIL`), not permitted (`EACCES`), not a listening socket ([`Error::InvalidDescriptor`]).
 #[doc(alias = "createServer")]
 pub fn listen<T: IntoHandler>(lp: &mut Loop, on: impl Into<Listen>, handler: T) -> Result<Server<T::Handler>> {
     listen_with(lp, on, ServerOptions::default(), handler)
