@@ -62,9 +62,7 @@ fn run() -> ExitCode {
             start_log(0, if load.worker.is_some() { Mistakes::Ignore } else { Mistakes::Report });
             load::run(*load)
         }
-        Ok(Command::Quiz { question, answer, is_stepped }) => {
-            quiz::run(question.as_deref(), answer.as_deref(), is_stepped)
-        }
+        Ok(Command::Quiz(options)) => quiz::run(&options),
         Ok(Command::Completions(shell)) => completions::print(&args::command(), shell),
         Ok(Command::Man(folder)) => man::write_pages(&args::command(), &folder),
         Err(status) => status,

@@ -250,6 +250,11 @@ fn a_callback_is_shown_with_its_call() {
 
 /// Runs `bucle quiz` in a new terminal, and adds its exit code to the output.
 fn typed(args: &str, input: &str) -> Finished {
+    typed_in("C", args, input)
+}
+
+/// As [`typed`], in a terminal with this language.
+fn typed_in(language: &str, args: &str, input: &str) -> Finished {
     let mut script = Command::new("script");
     script
         .args([
@@ -260,7 +265,8 @@ fn typed(args: &str, input: &str) -> Finished {
             &format!("'{BUCLE}' quiz {args}; echo status $?"),
             "/dev/null",
         ])
-        .env("SHELL", "/bin/sh");
+        .env("SHELL", "/bin/sh")
+        .env("LC_ALL", language);
     run(&mut script, input)
 }
 
@@ -296,20 +302,214 @@ fn escape_sequences_of_keys_are_not_part_of_an_answer() {
     assert!(session.stdout.contains("An answer names the lines"), "{}", session.stdout);
 }
 
-#[test]
-fn at_a_terminal_the_user_may_try_again() {
-    let session = typed("1", "mean\nhint\ntick main microtask\nmain tick microtask\n");
-    let mut rest = &*session.stdout;
-    for part in [
-        "In which order are the lines printed?",
-        "There is no line \"mean\"",
-        "Deferred callbacks never run while a callback runs",
-        "you expected \"tick\", the loop ran \"main\"",
-        "Try again",
-        "¡Muy bien!",
-        "status 4",
-    ] {
-        let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in {rest}"));
+/// Whether the parts are in the text, in this order.
+fn assert_parts(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in {rest}, of {text}"));
         rest = &rest[at + part.len()..];
     }
+}
+
+#[test]
+fn at_a_terminal_the_first_wrong_answer_gets_a_hint_and_the_second_one_the_reason() {
+    let session = typed("1", "mean\nhelp\nmain microtask tick\ntick main microtask\nmain tick microtask\n");
+    assert_parts(
+        &session.stdout,
+        &[
+            "In which order are the lines printed?",
+            "There is no line \"mean\"",
+            "why the whole run and its reasons",
+            "Not quite: the first line is right, but another one comes second.",
+            "Hint: Deferred callbacks never run while a callback runs",
+            "Try again",
+            "you expected \"tick\", the loop ran \"main\"",
+            "Try again",
+            "¡Muy bien!",
+            "status 4",
+        ],
+    );
+    let before = session.stdout.split("Try again").next().unwrap_or_default();
+    assert!(!before.contains("ran \""), "the answer is not given yet: {before}");
+}
+
+#[test]
+fn help_is_help_in_a_pipe_too() {
+    let helped = quiz(&["4"], "help\nfirst, tick, second, nested\n");
+    assert_eq!(helped.status, Some(0), "{}", helped.stderr);
+    assert!(helped.stdout.contains("next skip this question"), "{}", helped.stdout);
+}
+
+#[test]
+fn at_a_terminal_the_language_is_that_of_the_environment() {
+    let session = typed_in("es_CL.UTF-8", "1", "ayuda\nmain microtask tick\npor qué\n");
+    assert_parts(
+        &session.stdout,
+        &[
+            "Pregunta 1 de 20: cuerpo principal, tick, microtarea",
+            "¿En qué orden se imprimen las líneas?",
+            "siguiente saltar esta pregunta",
+            "Todavía no: la primera línea está bien",
+            "Pista: Un callback aplazado",
+            "Prueba otra vez",
+            "El bucle corrió b c a:",
+            "status 4",
+        ],
+    );
+    let session = typed_in("es_CL.UTF-8", "--lang en 1", "quit\n");
+    assert_parts(&session.stdout, &["Question 1 of 20"]);
+    // A script reads the same on every machine.
+    let output = Command::new(BUCLE).args(["quiz", "list"]).env("LC_ALL", "es_CL.UTF-8").output().expect("it starts");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with(" 1  *      main body"));
+}
+
+/// Words that only English has, of those that the quiz uses. "timers" is the name of a phase.
+const ENGLISH: &[&str] = &[
+    "the", "and", "of", "is", "are", "was", "were", "runs", "ran", "run", "not", "then", "after", "before", "when",
+    "which", "with", "line", "lines", "every", "by", "caused", "turn", "phase", "type", "try", "answer", "question",
+    "right", "wrong", "there", "this", "queues", "empty", "first", "next", "prints", "printed", "score", "hint",
+    "timer", "to", "it", "its", "an", "in",
+];
+
+/// What the Spanish output says, without what is the same in both languages: programs, their lines, and names of
+/// Node.
+fn spanish_words(output: &str, lines: &[&str]) -> Vec<String> {
+    // The program is indented by more than two columns, its letters by three.
+    let said = output.lines().filter(|line| !line.starts_with("   "));
+    let mut text = format!(" {} ", said.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" "));
+    let mut lines = lines.to_vec();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
+    for line in lines {
+        for (before, after) in [("\"", "\""), (" ", " "), (" ", ","), (" ", "."), ("(", ")")] {
+            text = text.replace(&format!("{before}{line}{after}"), " ");
+        }
+    }
+    let is_name = |word: &str| word.contains(['_', '=', ':', '\'', '/']) || word.starts_with("--");
+    let words = text.split_whitespace().filter(|word| !is_name(word));
+    words.map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()).collect()
+}
+
+#[test]
+fn no_english_sentence_is_left_in_spanish() {
+    let say = |args: &[&str], input: &str| {
+        let mut command = Command::new(BUCLE);
+        let mut child = command.args(["quiz", "--lang", "es"]).args(args);
+        child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().expect("the program starts");
+        let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let check = |said: &str, lines: &[&str]| {
+        let words = spanish_words(said, lines);
+        let english: Vec<&String> = words.iter().filter(|word| ENGLISH.contains(&&***word)).collect();
+        assert!(english.is_empty(), "{english:?} in {said}");
+    };
+    check(&say(&["list"], ""), &[]);
+    check(&say(&["21"], ""), &[]);
+    check(&say(&["list", "--step"], ""), &[]);
+    check(&say(&["--file", "/there/is/none"], ""), &[]);
+    check(&say(&["1"], "hola\n"), &["main", "tick", "microtask"]);
+    check(&say(&["1"], "main\n"), &["main", "tick", "microtask"]);
+    check(&say(&["1"], "tick tick main\n"), &["main", "tick", "microtask"]);
+    check(&say(&["1"], "\n"), &["main", "tick", "microtask"]);
+    check(&say(&[], "salir\n"), &["main", "tick", "microtask"]);
+    check(&say(&[&RACE.to_string()], "a b\n"), &["timeout", "immediate"]);
+    for (number, lines) in NODE {
+        let number = number.to_string();
+        check(&say(&[&number], "ayuda\npista\npor qué\n"), lines);
+        check(&say(&[&number, "--step"], ""), lines);
+        for place in 1..lines.len() {
+            let mut swapped = lines.to_vec();
+            swapped.swap(place - 1, place);
+            check(&say(&[&number, "--answer", &swapped.join(", ")], ""), lines);
+        }
+    }
+}
+
+/// A file in a folder of this test. It is removed at the end.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> File {
+        let path = std::env::temp_dir().join(format!("bucle-quiz-{}-{name}.txt", std::process::id()));
+        std::fs::write(&path, text).expect("the folder of temporary files takes a file");
+        File(path)
+    }
+
+    fn quiz(&self, args: &[&str], input: &str) -> Finished {
+        let path = self.0.to_str().expect("the path is text");
+        quiz(&[&["--file", path], args].concat(), input)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The example of docs/quiz.md.
+fn documented() -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/quiz.md");
+    let text = std::fs::read_to_string(path).expect("the document is there");
+    let (_, rest) = text.split_once("```text\n").expect("it has an example");
+    rest.split_once("```").expect("the example ends").0.to_owned()
+}
+
+#[test]
+fn the_questions_of_a_teacher_are_asked() {
+    let file = File::new("teacher", &documented());
+    let list = file.quiz(&["list"], "");
+    assert_eq!((list.status, &*list.stdout), (Some(0), "1 a tick in a timer 2 a greeting"), "{}", list.stderr);
+    let right = file.quiz(&[], "main, first, tick, second\nconnect, data, close\n");
+    assert_eq!(right.status, Some(0), "{}{}", right.stdout, right.stderr);
+    assert_parts(
+        &right.stdout,
+        &[
+            "Question 1 of 2: a tick in a timer",
+            "In Node: tick = process.nextTick",
+            "Score: 1 of 1",
+            "2 of 2 right. ¡Muy bien!",
+        ],
+    );
+    let wrong = file.quiz(&["1", "--answer", "main first second tick"], "");
+    assert_eq!(wrong.status, Some(4), "{}", wrong.stderr);
+    assert_parts(&wrong.stdout, &["you expected \"second\", the loop ran \"tick\"", "After every callback the ticks"]);
+    let steps = file.quiz(&["2", "--step"], "");
+    assert_parts(&steps.stdout, &["prints \"connect\"", "prints \"data\"", "prints \"close\"", "The loop ran"]);
+    assert_eq!(file.quiz(&["3"], "").status, Some(2));
+}
+
+#[test]
+fn a_file_with_a_mistake_names_the_line() {
+    let file = File::new("mistake", "title a mistake\nprint one\ntik\n    print two\n");
+    let refused = file.quiz(&[], "");
+    assert_eq!((refused.status, &*refused.stdout), (Some(2), ""));
+    let want = format!("error: {}:3: there is no `tik`; there are print, work, tick", file.0.display());
+    assert!(refused.stderr.starts_with(&want), "{}", refused.stderr);
+    let table = [
+        ("/there/is/none", 1, "there is no such file"),
+        ("/dev/zero", 1, "larger than 256 KiB"),
+        ("/", 1, "it is a directory"),
+    ];
+    for (path, status, want) in table {
+        let refused = quiz(&["--file", path], "");
+        assert_eq!(refused.status, Some(status), "{path}");
+        assert!(refused.stderr.contains(want), "{path}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn shuffled_questions_are_each_asked_once_and_counted() {
+    let skipped = quiz(&["--shuffle"], &"next\n".repeat(20));
+    assert_eq!(skipped.status, Some(4));
+    let numbers: Vec<usize> =
+        skipped.stdout.split("Question ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect();
+    let mut sorted = numbers.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (1..=20).collect::<Vec<_>>(), "{numbers:?}");
+    assert_ne!(numbers, sorted, "one in 20! shuffles is the same order");
+    assert_parts(&skipped.stdout, &["0 of 20 right.", "To look at again: "]);
+    assert_eq!(quiz(&["3", "--shuffle"], "").status, Some(2));
 }

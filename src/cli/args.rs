@@ -17,6 +17,7 @@ use super::connect::{Connect, EventOptions};
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
 use super::man;
+use super::quiz;
 use super::serve::{HIGH_WATER_MARK, Inspect, Kind, Serve, Web};
 use super::socket_io;
 use super::stderr::print_error;
@@ -67,11 +68,7 @@ pub(crate) enum Command {
         verbosity: u8,
     },
     Load(Box<Load>),
-    Quiz {
-        question: Option<String>,
-        answer: Option<String>,
-        is_stepped: bool,
-    },
+    Quiz(quiz::Options),
     Completions(Shell),
     /// The folder for the pages.
     Man(PathBuf),
@@ -114,11 +111,14 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
             Ok(load) => Ok(Command::Load(Box::new(load))),
             Err(why) => Err(load::usage(&why)),
         },
-        Some(("quiz", matches)) => Ok(Command::Quiz {
+        Some(("quiz", matches)) => Ok(Command::Quiz(quiz::Options {
             question: matches.get_one("question").cloned(),
             answer: matches.get_one("answer").cloned(),
             is_stepped: matches.get_flag("step"),
-        }),
+            file: matches.get_one("file").cloned(),
+            is_shuffled: matches.get_flag("shuffle"),
+            language: matches.get_one::<String>("lang").and_then(|lang| quiz::Language::of(lang)),
+        })),
         Some(("completions", matches)) => Ok(Command::Completions(completions::shell_of(matches))),
         Some(("man", matches)) => Ok(Command::Man(man::folder_of(matches))),
         _ => Err(ExitCode::from(exit_code::USAGE)),
@@ -375,13 +375,36 @@ fn quiz_command() -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .requires("question")
                 .conflicts_with("answer")
-                .help("Do not ask: run the program callback by callback and show the queues; Enter goes on"),
+                .help("Run the program callback by callback and show the queues; Enter goes on"),
+        )
+        .arg(
+            Arg::new("shuffle")
+                .long("shuffle")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("question")
+                .help("Ask all questions in a random order"),
+        )
+        .arg(
+            Arg::new("file")
+                .long("file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Your own questions instead; docs/quiz.md describes the form of the file"),
+        )
+        .arg(
+            Arg::new("lang")
+                .long("lang")
+                .value_name("LANG")
+                .value_parser(PossibleValuesParser::new(quiz::Language::CODES))
+                .hide_possible_values(true)
+                .help("en or es [default: at a terminal that of LC_ALL, LC_MESSAGES or LANG, else en]"),
         )
         .after_help(
             "The exit code is 0 if every question was answered correctly at the first attempt. It is 4 if one was\n\
              answered wrong, given up or left open (`quit`, the end of the input, no order). This is the same at a\n\
              terminal, in a pipe and with --answer.\n\n\
-             Examples:\n  bucle quiz\n  bucle quiz list\n  bucle quiz 3 --answer \"c a d b\"\n  bucle quiz 3 --step",
+             Examples:\n  bucle quiz\n  bucle quiz list --lang es\n  bucle quiz 3 --answer \"c a d b\"\n  \
+             bucle quiz 3 --step\n  bucle quiz --file lesson.txt --shuffle",
         )
 }
 

@@ -1,32 +1,58 @@
 //! Parses a typed answer: letters (`b a c`, `bac`) or the lines themselves (`tick, main, microtask`).
 
-/// Parses an answer. Returns the places of the lines in `texts`, in the order of the answer. The error is a sentence.
-pub(crate) fn parse(typed: &str, texts: &[&str]) -> Result<Vec<usize>, String> {
+use super::language::{Language, words};
+
+/// Parses an answer. Returns the places of the lines in `texts`, in the order of the answer. Capital letters make no
+/// difference. The error is a sentence.
+pub(crate) fn parse(typed: &str, texts: &[&str], language: Language) -> Result<Vec<usize>, String> {
     let typed = typed.to_lowercase();
+    let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
     let mut order = compact(&typed, texts.len()).unwrap_or_default();
     let mut rest = if order.is_empty() { skip_separators(&typed) } else { "" };
     while !rest.is_empty() {
-        let Some((place, len)) = next_line(rest, texts) else {
-            let word = rest.split(is_separator).next().unwrap_or(rest);
-            return Err(format!("There is no line \"{}\"; the lines are {}.", word.escape_debug(), all(texts)));
+        let Some((place, len)) = next_line(rest, &lower) else {
+            let word = rest.split(is_separator).next().unwrap_or(rest).escape_debug();
+            let all = all(texts);
+            return Err(words!(
+                language,
+                "There is no line \"{word}\"; the lines are {all}.",
+                "No hay ninguna línea \"{word}\"; las líneas son {all}."
+            ));
         };
         order.push(place);
         rest = skip_separators(&rest[len..]);
     }
     if order.is_empty() {
-        return Err(format!("An answer names the lines in their order: {}.", all(texts)));
+        let all = all(texts);
+        return Err(words!(
+            language,
+            "An answer names the lines in their order: {all}.",
+            "Una respuesta nombra las líneas en su orden: {all}."
+        ));
     }
-    check(order, texts)
+    check(order, texts, language)
 }
 
 /// Checks that the answer names each line exactly once.
-fn check(order: Vec<usize>, texts: &[&str]) -> Result<Vec<usize>, String> {
+fn check(order: Vec<usize>, texts: &[&str], language: Language) -> Result<Vec<usize>, String> {
     for (place, text) in texts.iter().enumerate() {
         let letter = letter(place);
         match order.iter().filter(|&&named| named == place).count() {
             1 => {}
-            0 => return Err(format!("{letter} (\"{text}\") is missing; every line runs exactly once.")),
-            _ => return Err(format!("{letter} (\"{text}\") is named twice; every line runs exactly once.")),
+            0 => {
+                return Err(words!(
+                    language,
+                    "{letter} (\"{text}\") is missing; every line runs exactly once.",
+                    "{letter} (\"{text}\") falta; cada línea corre exactamente una vez."
+                ));
+            }
+            _ => {
+                return Err(words!(
+                    language,
+                    "{letter} (\"{text}\") is named twice; every line runs exactly once.",
+                    "{letter} (\"{text}\") aparece dos veces; cada línea corre exactamente una vez."
+                ));
+            }
         }
     }
     Ok(order)
@@ -44,9 +70,9 @@ fn compact(typed: &str, lines: usize) -> Option<Vec<usize>> {
 }
 
 /// The line that `rest` begins with, and how many bytes name it. The longest text wins: "ten again" over "ten".
-fn next_line(rest: &str, texts: &[&str]) -> Option<(usize, usize)> {
+fn next_line(rest: &str, texts: &[String]) -> Option<(usize, usize)> {
     let ends_at = |len: usize| rest[len..].chars().next().is_none_or(is_separator);
-    let named = texts.iter().enumerate().filter(|(_, text)| rest.starts_with(**text) && ends_at(text.len()));
+    let named = texts.iter().enumerate().filter(|(_, text)| rest.starts_with(&**text) && ends_at(text.len()));
     let named = named.max_by_key(|(_, text)| text.len()).map(|(place, text)| (place, text.len()));
     named.or_else(|| {
         let first = rest.chars().next()?;
@@ -92,7 +118,7 @@ mod tests {
             ("both", "ten again a main c"),
         ];
         for (name, typed) in table {
-            assert_eq!(parse(typed, TEXTS), Ok(vec![1, 0, 3, 2]), "{name}");
+            assert_eq!(parse(typed, TEXTS, Language::English), Ok(vec![1, 0, 3, 2]), "{name}");
         }
     }
 
@@ -111,7 +137,7 @@ mod tests {
             ("one line too many", "b a d c a", "a (\"ten\") is named twice"),
         ];
         for (name, typed, want) in table {
-            let sentence = parse(typed, TEXTS).expect_err(name);
+            let sentence = parse(typed, TEXTS, Language::English).expect_err(name);
             assert!(sentence.starts_with(want), "{name}: {sentence}");
         }
     }

@@ -2,33 +2,39 @@
 
 use bucle::inspect::{Checked, Lesson, Lessons};
 
-use super::questions::{QUESTIONS, Question};
-use super::spanish::SPANISH;
+use super::language::{Language, words};
+use super::question::Question;
+use super::questions::questions;
 use super::stage;
-
-/// The code of Spanish.
-const SPANISH_CODE: &str = "es";
 
 /// The questions, as lessons of the page.
 pub(crate) struct PageLessons;
 
 impl Lessons for PageLessons {
     fn list(&self, lang: &str) -> Vec<Lesson> {
-        let lesson = |(number, question)| lesson(question, words(number, lang));
-        QUESTIONS.iter().enumerate().map(lesson).collect()
+        questions(language(lang)).iter().map(lesson).collect()
     }
 
     fn check(&self, lesson: usize, order: &[usize], lang: &str) -> Result<Checked, String> {
-        let question = QUESTIONS.get(lesson).ok_or("there is no such lesson")?;
-        let rule = words(lesson, lang).2;
-        let texts = question.program.texts();
+        let language = language(lang);
+        let questions = questions(language);
+        let Some(question) = questions.get(lesson) else {
+            return Err(words!(language, "there is no such lesson", "no existe esa lección"));
+        };
+        let (texts, rule) = (question.texts(), question.lesson());
         let mut places = order.to_vec();
         places.sort_unstable();
         if places != (0..texts.len()).collect::<Vec<_>>() {
-            return Err("an order has every line exactly once".to_owned());
+            return Err(words!(
+                language,
+                "an order has every line exactly once",
+                "un orden tiene cada línea exactamente una vez"
+            ));
         }
-        let run = stage::run(question.program.main, question.time)
-            .map_err(|error| format!("the program cannot run: {error}"))?;
+        let run = stage::run(|lp| question.program.start(lp), question.time).map_err(|error| {
+            let code = error.code();
+            words!(language, "the program cannot run: {code}", "el programa no puede correr: {code}")
+        })?;
         let place_of = |text: &str| texts.iter().position(|&known| known == text);
         let ran: Vec<usize> = run.order().into_iter().filter_map(place_of).collect();
         if question.is_race() {
@@ -37,31 +43,24 @@ impl Lessons for PageLessons {
         let answer: Vec<_> = order.iter().map(|&place| texts[place]).collect();
         let difference = run.first_difference(&answer);
         let text = match difference {
-            // The reason from the trace is in English. In Spanish the rule is the reason.
-            Some(difference) if lang != SPANISH_CODE => format!("{} {rule}", run.why(difference)),
-            _ => rule.to_owned(),
+            Some(difference) => format!("{} {rule}", run.why(difference, language)),
+            None => rule.to_owned(),
         };
         Ok(Checked { is_right: difference.is_none(), order: ran, text })
     }
 }
 
-/// Title, hint and lesson of a question.
-fn words(number: usize, lang: &str) -> (&'static str, &'static str, &'static str) {
-    match (lang, SPANISH.get(number)) {
-        (SPANISH_CODE, Some(words)) => (words.title, words.hint, words.lesson),
-        _ => {
-            let question = &QUESTIONS[number];
-            (question.title, question.hint, question.lesson)
-        }
-    }
+/// The language with this code. English, if there is none.
+fn language(code: &str) -> Language {
+    Language::of(code).unwrap_or(Language::English)
 }
 
-fn lesson(question: &Question, (title, hint, _): (&str, &str, &str)) -> Lesson {
+fn lesson(question: &Question) -> Lesson {
     Lesson {
-        title: title.to_owned(),
-        source: question.program.listing(),
-        lines: question.program.texts().into_iter().map(str::to_owned).collect(),
-        hint: hint.to_owned(),
+        title: question.title.clone(),
+        source: question.listing(),
+        lines: question.texts().into_iter().map(str::to_owned).collect(),
+        hint: question.hint.clone().unwrap_or_default(),
     }
 }
 
@@ -71,12 +70,12 @@ mod tests {
 
     #[test]
     fn the_order_of_a_run_is_right_and_another_one_has_a_reason() {
-        for (number, question) in QUESTIONS.iter().enumerate() {
-            let lines = question.program.texts().len();
+        for (number, question) in questions(Language::English).iter().enumerate() {
+            let lines = question.texts().len();
             let any: Vec<usize> = (0..lines).collect();
             let ran = PageLessons.check(number, &any, "en").expect("it is an order").order;
             let checked = PageLessons.check(number, &ran, "en").expect("it is an order");
-            assert!(checked.is_right && checked.text == question.lesson, "{}", question.title);
+            assert!(checked.is_right && checked.text == question.lesson(), "{}", question.title);
             if !question.is_race() {
                 let wrong: Vec<usize> = ran.into_iter().rev().collect();
                 let checked = PageLessons.check(number, &wrong, "en").expect("it is an order");
@@ -94,7 +93,8 @@ mod tests {
             assert_ne!(english.hint, spanish.hint);
         }
         let checked = PageLessons.check(0, &[0, 1, 2], "es").expect("it is an order");
-        assert!(checked.text.starts_with("Un callback corre"), "{}", checked.text);
+        assert!(checked.text.starts_with("\"main\" corrió en el cuerpo principal;"), "{}", checked.text);
+        assert!(checked.text.ends_with("después todas las microtareas."), "{}", checked.text);
     }
 
     #[test]

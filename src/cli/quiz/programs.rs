@@ -6,10 +6,14 @@ mod sockets;
 
 use bucle::{Loop, Result};
 
+use super::explain::Owner;
+use super::language::{Language, Text};
+use super::question::Program;
+
 /// A program: a function, its name, and the text of its source file.
 #[derive(Clone, Copy)]
-pub(crate) struct Program {
-    pub(crate) main: fn(&mut Loop) -> Result<()>,
+pub(crate) struct Function {
+    main: fn(&mut Loop) -> Result<()>,
     name: &'static str,
     file: &'static str,
 }
@@ -17,7 +21,7 @@ pub(crate) struct Program {
 macro_rules! programs {
     ($($file:ident { $($name:ident $constant:ident,)* })*) => {
         $($(
-            pub(crate) const $constant: Program = Program {
+            pub(crate) const $constant: Function = Function {
                 main: $file::$name,
                 name: stringify!($name),
                 file: include_str!(concat!("programs/", stringify!($file), ".rs")),
@@ -56,9 +60,47 @@ programs! {
 /// The call that prints a line, up to its text, as the source has it.
 const PRINT: &str = "print(lp, \"";
 
-impl Program {
+/// The text to look for in a source, the name of the call, and Node's name.
+const NODE_NAMES: &[(&str, &str, Text)] = &[
+    ("lp.next_tick(", "next_tick", name("process.nextTick")),
+    (
+        "lp.queue_microtask(",
+        "queue_microtask",
+        Text { en: "queueMicrotask, or a promise's then", es: "queueMicrotask, o promise.then" },
+    ),
+    ("lp.set_immediate(", "set_immediate", name("setImmediate")),
+    ("lp.set_timeout(", "set_timeout", name("setTimeout")),
+    ("serve(lp", "serve", name("net.createServer().listen(0).unref()")),
+    ("Socket::connect(", "Socket::connect", name("net.connect")),
+    (".connection(|", "on().connection", name("server.on('connection')")),
+    (".connect(|", "on().connect", name("socket.on('connect')")),
+    (".data(|", "on().data", name("socket.on('data')")),
+    (".drain(|", "on().drain", name("socket.on('drain')")),
+    (".end(|", "on().end", name("socket.on('end')")),
+    (".finish(|", "on().finish", name("socket.on('finish')")),
+    (".error(|", "on().error", name("socket.on('error')")),
+    (".close(|", "on().close", name("socket.on('close')")),
+    (".server_close(|", "on().server_close", name("server.on('close')")),
+    (".write_then(", "write_then", name("socket.write(data, callback)")),
+    (".end_with(", "end_with", name("socket.end(data)")),
+    (".end_then(", "end_then", name("socket.end(callback)")),
+    (".destroy(", "destroy", name("socket.destroy")),
+    (".destroy_with(", "destroy_with", name("socket.destroy(error)")),
+    ("server.close(", "close", name("server.close")),
+];
+
+/// A name of Node, which is the same in both languages.
+const fn name(name: &'static str) -> Text {
+    Text { en: name, es: name }
+}
+
+impl Program for Function {
+    fn start(&self, lp: &mut Loop) -> Result<()> {
+        (self.main)(lp)
+    }
+
     /// The source of the function.
-    pub(crate) fn source(&self) -> &'static str {
+    fn source(&self) -> &str {
         let head = format!("fn {}(", self.name);
         let from = self.file.find(&head).unwrap_or_default();
         let rest = &self.file[from..];
@@ -66,40 +108,28 @@ impl Program {
         &rest[..len]
     }
 
-    /// The texts that it prints, in the order of the source. The first one is line `a`, the second `b`, …
-    pub(crate) fn texts(&self) -> Vec<&'static str> {
-        self.source().lines().flat_map(texts_of).collect()
+    fn printed_by<'a>(&self, line: &'a str) -> Vec<&'a str> {
+        line.split(PRINT).skip(1).filter_map(|rest| rest.split('"').next()).collect()
     }
 
-    /// The call whose callback prints `text`: "the write", "the second write", "the end". `None` for lines that an
-    /// event or the loop's own callbacks print.
-    pub(crate) fn owner_of_callback(&self, text: &str) -> Option<String> {
-        const NTH: [&str; 4] = ["first ", "second ", "third ", "fourth "];
+    fn owner_of_callback(&self, text: &str) -> Option<Owner> {
         let source = self.source();
         let (before, _) = source.split_once(&format!("{PRINT}{text}\""))?;
         let call = before.rfind("_then(")?;
-        let verb = before[..call].rsplit(|c: char| !c.is_alphabetic()).next()?;
-        let call = format!("{verb}_then(");
-        let nth = match source.matches(&call).count() {
-            1 => "",
-            _ => NTH.get(before.matches(&call).count() - 1)?,
-        };
-        Some(format!("the {nth}{verb}"))
+        let method = before[..call].rsplit(|c: char| !c.is_alphabetic()).next()?;
+        let call = format!("{method}_then(");
+        let is_one_of_several = source.matches(&call).count() > 1;
+        let nth = is_one_of_several.then(|| before.matches(&call).count() - 1);
+        Some(Owner { method: method.to_owned(), nth })
     }
 
-    /// The source with a margin, which shows the letter of every line that prints.
-    pub(crate) fn listing(&self) -> String {
-        let mut letters = 'a'..='z';
-        let mut listing = String::new();
-        for line in self.source().lines() {
-            let margin: String = letters.by_ref().take(texts_of(line).count()).collect();
-            listing += format!("{margin:>4}  {line}").trim_end();
-            listing += "\n";
-        }
-        listing
+    fn node_names(&self, language: Language) -> Vec<String> {
+        let source = self.source();
+        let used = NODE_NAMES.iter().filter(|(call, _, _)| source.contains(call));
+        used.map(|(_, name, node)| format!("{name} = {}", node.get(language))).collect()
     }
-}
 
-fn texts_of(line: &str) -> impl Iterator<Item = &str> {
-    line.split(PRINT).skip(1).filter_map(|rest| rest.split('"').next())
+    fn busy_call(&self) -> Option<&'static str> {
+        self.source().contains("work_for(").then_some("work_for")
+    }
 }

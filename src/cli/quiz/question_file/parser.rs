@@ -1,0 +1,475 @@
+//! Parses a file of questions. Pure.
+//!
+//! ```text
+//!   title a tick in a timer          begins a question
+//!   hint  When are ticks run?        optional
+//!   lesson Ticks run after …         optional
+//!
+//!   timeout 5                        the program: one statement a line; a block is indented deeper
+//!       print first
+//!       tick
+//!           print nested tick
+//!   print main
+//! ```
+//!
+//! Lines that begin with `#` are comments. There are no loops, so each statement runs at most once for each event, and a
+//! program ends by itself unless a connection stays open. The limits below bound what a file may cost.
+
+use std::collections::HashMap;
+use std::iter::Peekable;
+use std::rc::Rc;
+use std::time::Duration;
+use std::vec::IntoIter;
+
+use super::statement::{Block, Blocks, Event, Statement, When};
+use crate::cli::quiz::language::{Language, words};
+
+/// How many questions a file has at most.
+pub(super) const QUESTIONS: usize = 100;
+/// How many statements a program has at most.
+const STATEMENTS: usize = 200;
+/// How deep blocks are nested at most.
+const DEPTH: usize = 8;
+/// How many lines a program prints at most: as many as there are letters.
+const PRINTS: usize = 26;
+/// The longest text, in characters.
+const TEXT: usize = 40;
+/// The longest title, hint or lesson, in characters.
+const PROSE: usize = 500;
+/// The longest time, in milliseconds.
+const MOST_MS: u64 = 60_000;
+
+/// A question as the file has it.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Draft {
+    pub(super) title: String,
+    pub(super) hint: Option<String>,
+    pub(super) lesson: Option<String>,
+    pub(super) source: String,
+    pub(super) body: Block,
+    /// The printed texts, and the number of the line of each.
+    pub(super) prints: Vec<(Rc<str>, usize)>,
+}
+
+/// A mistake in a file: the number of the line, and a sentence.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Mistake {
+    pub(super) line: usize,
+    pub(super) sentence: String,
+}
+
+/// Parses a file.
+///
+/// # Errors
+/// The first mistake.
+pub(super) fn parse(text: &str, language: Language) -> Result<Vec<Draft>, Mistake> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut lines = Lines::of(text, language)?;
+    while let Some(line) = lines.next_line() {
+        if line.word() != "title" {
+            return Err(line.mistake(words!(
+                language,
+                "a question begins with a title, such as `title ticks and timers`",
+                "una pregunta empieza con un título, como `title ticks y temporizadores`"
+            )));
+        }
+        if drafts.len() == QUESTIONS {
+            return Err(line.mistake(words!(
+                language,
+                "a file has at most {QUESTIONS} questions",
+                "un archivo tiene como máximo {QUESTIONS} preguntas"
+            )));
+        }
+        drafts.push(draft(&line, &mut lines, language)?);
+    }
+    if drafts.is_empty() {
+        let sentence = words!(language, "the file has no question", "el archivo no tiene ninguna pregunta");
+        return Err(Mistake { line: 1, sentence });
+    }
+    Ok(drafts)
+}
+
+/// A line that is neither empty nor a comment.
+#[derive(Clone)]
+struct Line {
+    number: usize,
+    indent: usize,
+    text: String,
+}
+
+impl Line {
+    fn word(&self) -> &str {
+        self.text.split_whitespace().next().unwrap_or_default()
+    }
+
+    /// What comes behind the word.
+    fn rest(&self) -> &str {
+        self.text[self.word().len()..].trim()
+    }
+
+    fn mistake(&self, sentence: String) -> Mistake {
+        Mistake { line: self.number, sentence }
+    }
+}
+
+struct Lines(Peekable<IntoIter<Line>>);
+
+impl Lines {
+    fn of(text: &str, language: Language) -> Result<Lines, Mistake> {
+        let mut lines = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let (number, content) = (index + 1, line.trim());
+            if content.is_empty() || content.starts_with('#') {
+                continue;
+            }
+            let margin = &line[..line.len() - line.trim_start().len()];
+            let line = Line { number, indent: margin.len(), text: content.to_owned() };
+            if margin.chars().any(|c| c != ' ') {
+                let sentence =
+                    words!(language, "indent with spaces, not with tabs", "la sangría se hace con espacios, sin tabs");
+                return Err(line.mistake(sentence));
+            }
+            if content.chars().any(char::is_control) {
+                let sentence = words!(language, "there is a control character", "hay un carácter de control");
+                return Err(line.mistake(sentence));
+            }
+            lines.push(line);
+        }
+        Ok(Lines(lines.into_iter().peekable()))
+    }
+
+    fn next_line(&mut self) -> Option<Line> {
+        self.0.next()
+    }
+
+    fn next_if(&mut self, f: impl FnOnce(&Line) -> bool) -> Option<Line> {
+        self.0.next_if(f)
+    }
+
+    fn peek(&mut self) -> Option<&Line> {
+        self.0.peek()
+    }
+}
+
+/// Parses a question behind its title.
+fn draft(title: &Line, lines: &mut Lines, language: Language) -> Result<Draft, Mistake> {
+    let mut prose = HashMap::new();
+    while let Some(line) = lines.next_if(|line| matches!(line.word(), "hint" | "lesson")) {
+        let text = prose_of(&line, language)?;
+        if prose.insert(line.word().to_owned(), text).is_some() {
+            let word = line.word();
+            let sentence =
+                words!(language, "this question has a `{word}` already", "esta pregunta ya tiene un `{word}`");
+            return Err(line.mistake(sentence));
+        }
+    }
+    let mut parser = Parser { lines, language, source: String::new(), prints: Vec::new(), count: 0, has_server: false };
+    let body = parser.block(0, Place { depth: 0, has_socket: false })?;
+    let Parser { source, prints, .. } = parser;
+    if prints.len() < 2 {
+        return Err(title.mistake(words!(
+            language,
+            "the program of this question must print at least two lines",
+            "el programa de esta pregunta tiene que imprimir al menos dos líneas"
+        )));
+    }
+    let title = prose_of(title, language)?;
+    Ok(Draft { title, hint: prose.remove("hint"), lesson: prose.remove("lesson"), source, body: body.into(), prints })
+}
+
+fn prose_of(line: &Line, language: Language) -> Result<String, Mistake> {
+    let (word, text) = (line.word(), line.rest());
+    match text.chars().count() {
+        0 => Err(line.mistake(words!(language, "`{word}` needs a text behind it", "`{word}` necesita un texto"))),
+        1..=PROSE => Ok(text.to_owned()),
+        _ => Err(line.mistake(words!(
+            language,
+            "the text has more than {PROSE} characters",
+            "el texto tiene más de {PROSE} caracteres"
+        ))),
+    }
+}
+
+/// Where a statement stands.
+#[derive(Clone, Copy)]
+struct Place {
+    depth: usize,
+    /// It is inside of an event, so there is a socket.
+    has_socket: bool,
+}
+
+impl Place {
+    fn deeper(self) -> Place {
+        Place { depth: self.depth + 1, ..self }
+    }
+}
+
+struct Parser<'a> {
+    lines: &'a mut Lines,
+    language: Language,
+    source: String,
+    prints: Vec<(Rc<str>, usize)>,
+    /// The statements so far.
+    count: usize,
+    has_server: bool,
+}
+
+impl Parser<'_> {
+    /// Parses the statements of one block, all of them indented by `indent`.
+    fn block(&mut self, indent: usize, place: Place) -> Result<Vec<Statement>, Mistake> {
+        let mut block = Vec::new();
+        while let Some(line) = self.next_of_block(indent)? {
+            block.push(self.statement(&line, place)?);
+        }
+        Ok(block)
+    }
+
+    /// The next line, if it belongs to the block with this indentation.
+    fn next_of_block(&mut self, indent: usize) -> Result<Option<Line>, Mistake> {
+        let language = self.language;
+        let is_end = |line: &Line| line.indent < indent || line.indent == 0 && line.word() == "title";
+        if self.lines.peek().is_none_or(is_end) {
+            return Ok(None);
+        }
+        let Some(line) = self.lines.next_line() else { return Ok(None) };
+        if line.indent > indent {
+            return Err(line.mistake(words!(
+                language,
+                "this line is indented deeper than the one before it, which has no block",
+                "esta línea tiene más sangría que la anterior, que no lleva un bloque"
+            )));
+        }
+        self.count += 1;
+        if self.count > STATEMENTS {
+            return Err(line.mistake(words!(
+                language,
+                "a program has at most {STATEMENTS} statements",
+                "un programa tiene como máximo {STATEMENTS} instrucciones"
+            )));
+        }
+        self.source += &format!("{:indent$}{}\n", "", line.text);
+        Ok(Some(line))
+    }
+
+    fn statement(&mut self, line: &Line, place: Place) -> Result<Statement, Mistake> {
+        let language = self.language;
+        let statement = match line.word() {
+            "print" => Statement::Print(self.print(line)?),
+            "work" => Statement::Work(self.time(line)?),
+            "tick" => self.later(line, When::Tick, place)?,
+            "microtask" => self.later(line, When::Microtask, place)?,
+            "immediate" => self.later(line, When::Immediate, place)?,
+            "timeout" => {
+                let when = When::Timeout(self.time(line)?);
+                Statement::Later(when, self.inner(line, place)?)
+            }
+            "server" if place.depth == 0 && !self.has_server => {
+                self.nothing_behind(line)?;
+                self.has_server = true;
+                Statement::Server(self.events(line, Event::OF_SERVER)?)
+            }
+            "server" => {
+                return Err(line.mistake(words!(
+                    language,
+                    "a program has one server, which is not inside of a block",
+                    "un programa tiene un solo server, que no está dentro de un bloque"
+                )));
+            }
+            "connect" if self.has_server => {
+                self.nothing_behind(line)?;
+                Statement::Connect(self.events(line, Event::OF_CLIENT)?)
+            }
+            "connect" => {
+                let sentence = words!(
+                    language,
+                    "`connect` needs a `server` above it",
+                    "`connect` necesita un `server` más arriba"
+                );
+                return Err(line.mistake(sentence));
+            }
+            word @ ("write" | "end" | "destroy") if !place.has_socket => {
+                return Err(line.mistake(words!(
+                    language,
+                    "`{word}` needs a socket: it stands below an `on` of a `server` or a `connect`",
+                    "`{word}` necesita un socket: va debajo de un `on` de un `server` o de un `connect`"
+                )));
+            }
+            "write" => Statement::Write(self.text(line)?, self.callback(line, place)?),
+            "end" => {
+                let text = if line.rest().is_empty() { None } else { Some(self.text(line)?) };
+                Statement::End(text, self.callback(line, place)?)
+            }
+            "destroy" => {
+                self.nothing_behind(line)?;
+                Statement::Destroy
+            }
+            "on" => {
+                return Err(line.mistake(words!(
+                    language,
+                    "`on` stands directly below a `server` or a `connect`",
+                    "`on` va directamente debajo de un `server` o de un `connect`"
+                )));
+            }
+            "hint" | "lesson" => {
+                return Err(line.mistake(words!(
+                    language,
+                    "hint and lesson stand between the title and the program",
+                    "hint y lesson van entre el título y el programa"
+                )));
+            }
+            word => return Err(line.mistake(unknown(word, STATEMENT_WORDS, language))),
+        };
+        Ok(statement)
+    }
+
+    fn later(&mut self, line: &Line, when: When, place: Place) -> Result<Statement, Mistake> {
+        self.nothing_behind(line)?;
+        Ok(Statement::Later(when, self.inner(line, place)?))
+    }
+
+    /// The block below a line that must have one.
+    fn inner(&mut self, line: &Line, place: Place) -> Result<Block, Mistake> {
+        let language = self.language;
+        match self.callback(line, place)? {
+            Some(block) => Ok(block),
+            None => {
+                let word = line.word();
+                Err(line.mistake(words!(
+                    language,
+                    "`{word}` runs a block later: indent the statements below it",
+                    "`{word}` corre un bloque más tarde: pon con sangría las instrucciones debajo"
+                )))
+            }
+        }
+    }
+
+    /// The block below a line, if there is one.
+    fn callback(&mut self, line: &Line, place: Place) -> Result<Option<Block>, Mistake> {
+        let Some(indent) = self.indent_below(line) else { return Ok(None) };
+        self.check_depth(line, place)?;
+        Ok(Some(self.block(indent, place.deeper())?.into()))
+    }
+
+    /// The blocks of events below a line.
+    fn events(&mut self, line: &Line, events: &[Event]) -> Result<Blocks, Mistake> {
+        let language = self.language;
+        let mut blocks: Blocks = Vec::new();
+        let Some(indent) = self.indent_below(line) else { return Ok(blocks) };
+        while let Some(line) = self.next_of_block(indent)? {
+            let names: Vec<&str> = events.iter().map(|event| event.name()).collect();
+            if line.word() != "on" {
+                let names = names.join(", ");
+                return Err(line.mistake(words!(
+                    language,
+                    "here stand events: `on` and one of {names}",
+                    "aquí van eventos: `on` y uno de {names}"
+                )));
+            }
+            let Some(event) = events.iter().copied().find(|event| event.name() == line.rest()) else {
+                return Err(line.mistake(unknown(line.rest(), &names, language)));
+            };
+            if blocks.iter().any(|(known, _)| *known == event) {
+                let name = event.name();
+                let sentence = words!(language, "there is an `on {name}` already", "ya hay un `on {name}`");
+                return Err(line.mistake(sentence));
+            }
+            let block = self.inner(&line, Place { depth: 1, has_socket: true })?;
+            blocks.push((event, block));
+        }
+        Ok(blocks)
+    }
+
+    /// The indentation of the next line, if it is deeper than that of `line`.
+    fn indent_below(&mut self, line: &Line) -> Option<usize> {
+        self.lines.peek().map(|below| below.indent).filter(|indent| *indent > line.indent)
+    }
+
+    fn check_depth(&self, line: &Line, place: Place) -> Result<(), Mistake> {
+        if place.depth < DEPTH {
+            return Ok(());
+        }
+        Err(line.mistake(words!(
+            self.language,
+            "blocks are nested at most {DEPTH} deep",
+            "los bloques se anidan como máximo {DEPTH} veces"
+        )))
+    }
+
+    /// A text to print: it must not be mistaken for a letter or for another text.
+    fn print(&mut self, line: &Line) -> Result<Rc<str>, Mistake> {
+        let language = self.language;
+        let text = self.text(line)?;
+        let is_plain = |c: char| c.is_alphanumeric() || c == ' ' || c == '_';
+        if text.chars().count() < 2 || !text.chars().all(is_plain) {
+            return Err(line.mistake(words!(
+                language,
+                "a printed text has at least two characters: letters, digits, spaces and _",
+                "un texto impreso tiene al menos dos caracteres: letras, cifras, espacios y _"
+            )));
+        }
+        if let Some((_, number)) = self.prints.iter().find(|(known, _)| known.to_lowercase() == text.to_lowercase()) {
+            return Err(line.mistake(words!(
+                language,
+                "line {number} prints the same text; each text is printed once",
+                "la línea {number} imprime el mismo texto; cada texto se imprime una vez"
+            )));
+        }
+        if self.prints.len() == PRINTS {
+            return Err(line.mistake(words!(
+                language,
+                "a program prints at most {PRINTS} lines",
+                "un programa imprime como máximo {PRINTS} líneas"
+            )));
+        }
+        self.prints.push((Rc::clone(&text), line.number));
+        Ok(text)
+    }
+
+    fn text(&self, line: &Line) -> Result<Rc<str>, Mistake> {
+        let (word, text) = (line.word(), line.rest());
+        match text.chars().count() {
+            0 => Err(line.mistake(words!(
+                self.language,
+                "`{word}` needs a text, such as `{word} hola`",
+                "`{word}` necesita un texto, como `{word} hola`"
+            ))),
+            1..=TEXT => Ok(text.into()),
+            _ => Err(line.mistake(words!(
+                self.language,
+                "a text has at most {TEXT} characters",
+                "un texto tiene como máximo {TEXT} caracteres"
+            ))),
+        }
+    }
+
+    fn time(&self, line: &Line) -> Result<Duration, Mistake> {
+        let word = line.word();
+        match line.rest().parse::<u64>() {
+            Ok(ms) if ms <= MOST_MS => Ok(Duration::from_millis(ms)),
+            _ => Err(line.mistake(words!(
+                self.language,
+                "`{word}` needs a time in milliseconds, from 0 to {MOST_MS}, such as `{word} 5`",
+                "`{word}` necesita un tiempo en milisegundos, de 0 a {MOST_MS}, como `{word} 5`"
+            ))),
+        }
+    }
+
+    fn nothing_behind(&self, line: &Line) -> Result<(), Mistake> {
+        if line.rest().is_empty() {
+            return Ok(());
+        }
+        let word = line.word();
+        Err(line.mistake(words!(self.language, "`{word}` stands alone on its line", "`{word}` va solo en su línea")))
+    }
+}
+
+const STATEMENT_WORDS: &[&str] =
+    &["print", "work", "tick", "microtask", "immediate", "timeout", "server", "connect", "write", "end", "destroy"];
+
+fn unknown(word: &str, known: &[&str], language: Language) -> String {
+    let (word, known) = (word.escape_debug(), known.join(", "));
+    words!(language, "there is no `{word}`; there are {known}", "no existe `{word}`; existen {known}")
+}
+
+#[cfg(test)]
+mod tests;

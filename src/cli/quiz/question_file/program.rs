@@ -1,0 +1,167 @@
+//! Runs the program of a question of a file.
+//!
+//! ```text
+//!   statements of the main body ─▶ the loop's own calls: next_tick, set_timeout, connect, …
+//!                                       └─▶ a block runs in the callback, in the same way
+//! ```
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bucle::net::{On, Socket, on};
+use bucle::{Loop, Result};
+
+use super::statement::{Block, Blocks, Event, Statement, When};
+use crate::cli::quiz::explain::Owner;
+use crate::cli::quiz::language::Language;
+use crate::cli::quiz::question::Program;
+use crate::cli::quiz::stage;
+
+/// A program, and the text that is shown.
+pub(super) struct Written {
+    pub(super) source: String,
+    pub(super) body: Block,
+}
+
+/// What the statements of a block can use.
+#[derive(Clone, Copy, Default)]
+struct Around {
+    /// The socket of the event.
+    socket: Option<Socket>,
+    /// The address of the server.
+    address: Option<SocketAddr>,
+}
+
+/// The first word of a statement, and Node's name. Words of two: an event.
+const NODE_NAMES: &[(&str, &str)] = &[
+    ("tick", "process.nextTick"),
+    ("microtask", "queueMicrotask"),
+    ("immediate", "setImmediate"),
+    ("timeout", "setTimeout"),
+    ("server", "net.createServer().listen(0).unref()"),
+    ("connect", "net.connect"),
+    ("write", "socket.write"),
+    ("end", "socket.end"),
+    ("destroy", "socket.destroy"),
+    ("on connection", "server.on('connection')"),
+    ("on connect", "socket.on('connect')"),
+    ("on data", "socket.on('data')"),
+    ("on end", "socket.on('end')"),
+    ("on finish", "socket.on('finish')"),
+    ("on error", "socket.on('error')"),
+    ("on close", "socket.on('close')"),
+];
+
+impl Program for Written {
+    fn start(&self, lp: &mut Loop) -> Result<()> {
+        run(lp, &self.body, Around::default())
+    }
+
+    fn source(&self) -> &str {
+        &self.source
+    }
+
+    fn printed_by<'a>(&self, line: &'a str) -> Vec<&'a str> {
+        line.trim().strip_prefix("print ").map(str::trim).into_iter().collect()
+    }
+
+    fn owner_of_callback(&self, text: &str) -> Option<Owner> {
+        let lines: Vec<&str> = self.source.lines().collect();
+        let place = lines.iter().position(|line| self.printed_by(line).contains(&text))?;
+        let indent_of = |line: &str| line.len() - line.trim_start().len();
+        let indent = indent_of(lines[place]);
+        let owner = lines[..place].iter().rposition(|line| indent_of(line) < indent)?;
+        let method = lines[owner].split_whitespace().next()?;
+        let is_same = |line: &&&str| line.split_whitespace().next() == Some(method);
+        let nth = (lines.iter().filter(is_same).count() > 1).then(|| lines[..owner].iter().filter(is_same).count());
+        Some(Owner { method: method.to_owned(), nth })
+    }
+
+    fn node_names(&self, _: Language) -> Vec<String> {
+        let is_used = |name: &str| {
+            self.source.lines().any(|line| {
+                let mut words = line.split_whitespace();
+                name.split(' ').all(|word| words.next() == Some(word))
+            })
+        };
+        let used = NODE_NAMES.iter().filter(|(name, _)| is_used(name));
+        used.map(|(name, node)| format!("{name} = {node}")).collect()
+    }
+
+    fn busy_call(&self) -> Option<&'static str> {
+        self.source.lines().any(|line| line.trim().starts_with("work ")).then_some("work")
+    }
+}
+
+/// Runs the statements of a block.
+fn run(lp: &mut Loop, block: &Block, mut around: Around) -> Result<()> {
+    for statement in block.iter() {
+        match statement {
+            Statement::Print(text) => stage::print(lp, text),
+            Statement::Work(time) => stage::work_for(*time),
+            Statement::Later(when, block) => later(lp, *when, block, around),
+            Statement::Server(blocks) => {
+                let handler = handler(blocks, around);
+                around.address = Some(stage::serve(lp, handler)?);
+            }
+            Statement::Connect(blocks) => {
+                let Some(address) = around.address else { continue };
+                Socket::connect(lp, address, handler(blocks, around))?;
+            }
+            Statement::Write(text, callback) => {
+                let Some(socket) = around.socket else { continue };
+                match callback.clone() {
+                    Some(block) => _ = socket.write_then(lp, &**text, move |lp, _| run_later(lp, &block, around)),
+                    None => _ = socket.write(lp, &**text),
+                }
+            }
+            Statement::End(text, callback) => {
+                let Some(socket) = around.socket else { continue };
+                let text = text.as_deref().unwrap_or_default().to_owned();
+                match callback.clone() {
+                    Some(block) => socket.end_with_then(lp, text, move |lp, _| run_later(lp, &block, around)),
+                    None => socket.end_with(lp, text),
+                }
+            }
+            Statement::Destroy => around.socket.into_iter().for_each(|socket| socket.destroy(lp)),
+        }
+    }
+    Ok(())
+}
+
+/// Runs a block in a callback. An error ends the program.
+fn run_later(lp: &mut Loop, block: &Block, around: Around) {
+    if let Err(error) = run(lp, block, around) {
+        stage::fail(lp, error);
+    }
+}
+
+fn later(lp: &mut Loop, when: When, block: &Block, around: Around) {
+    let block = Rc::clone(block);
+    let call = move |lp: &mut Loop| run_later(lp, &block, around);
+    match when {
+        When::Tick => lp.next_tick(call),
+        When::Microtask => lp.queue_microtask(call),
+        When::Immediate => _ = lp.set_immediate(call),
+        When::Timeout(time) => _ = lp.set_timeout(time, call),
+    }
+}
+
+/// A handler that runs the blocks.
+fn handler(blocks: &Blocks, around: Around) -> On {
+    let mut handler = on();
+    for (event, block) in blocks {
+        let block = Rc::clone(block);
+        let call = move |lp: &mut Loop, socket| run_later(lp, &block, Around { socket: Some(socket), ..around });
+        handler = match event {
+            Event::Connection => handler.connection(call),
+            Event::Connect => handler.connect(call),
+            Event::Data => handler.data(move |lp, socket, _| call(lp, socket)),
+            Event::End => handler.end(call),
+            Event::Finish => handler.finish(call),
+            Event::Error => handler.error(move |lp, socket, _| call(lp, socket)),
+            Event::Close => handler.close(move |lp, socket, _| call(lp, socket)),
+        };
+    }
+    handler
+}

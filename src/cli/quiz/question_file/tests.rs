@@ -1,0 +1,68 @@
+//! Programs of files run on the real loop, and a program that is no question is refused.
+
+use super::*;
+
+const CONVERSATION: &str = "title t\nserver\n on connection\n  end hola\nconnect\n on connect\n  print connect\n  \
+                            end\n   print callback\n on data\n  print data\n  immediate\n   print immediate\n on close\n  print close\n";
+
+fn order(text: &str) -> Vec<String> {
+    let Ok(questions) = questions(text, Language::English) else { panic!("it is right: {text}") };
+    let run = stage::run(|lp| questions[0].program.start(lp), questions[0].time).expect("it runs");
+    run.order().into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn programs_run_on_the_loop() {
+    let table: &[(&str, &[&str])] = &[
+        ("title t\nmicrotask\n print micro\ntick\n print tick\nprint main\n", &["main", "tick", "micro"]),
+        ("title t\nimmediate\n print immediate\ntimeout 1\n print timeout\nwork 5\n", &["timeout", "immediate"]),
+        // Time by hand: an hour of timeouts takes no time, and an immediate does not wait for a timer.
+        (
+            "title t\ntimeout 60000\n print late\ntimeout 1000\n print early\nimmediate\n print now\n",
+            &["now", "early", "late"],
+        ),
+        (CONVERSATION, &["connect", "callback", "data", "immediate", "close"]),
+        (
+            "title t\nserver\nconnect\n on connect\n  print connect\n  timeout 50\n   print timeout\n   destroy\n",
+            &["connect", "timeout"],
+        ),
+    ];
+    for (text, want) in table {
+        assert_eq!(order(text), *want, "{text}");
+    }
+}
+
+#[test]
+fn a_callback_is_named_by_its_call() {
+    let questions = questions(CONVERSATION, Language::English).ok().expect("it is right");
+    let owner = questions[0].program.owner_of_callback("callback").expect("it is the callback of an end");
+    assert_eq!((&*owner.method, owner.nth), ("end", Some(1)), "the first one is in the server");
+    let names = questions[0].program.node_names(Language::English);
+    assert!(names.contains(&"on close = socket.on('close')".to_owned()), "{names:?}");
+    assert!(!names.contains(&"tick = process.nextTick".to_owned()), "{names:?}");
+}
+
+#[test]
+fn a_program_that_is_no_question_is_refused() {
+    let table: &[(&str, usize, &str)] = &[
+        (
+            "title t\nprint main\nserver\nconnect\n on error\n  print error\n on connect\n  destroy\n",
+            6,
+            "\"error\" is never printed",
+        ),
+        (
+            "title t\nserver\n on connection\n  write one\n  timeout 5\n   end two\nconnect\n on data\n  print data\n on close\n  print close\n",
+            9,
+            "\"data\" is printed 2 times",
+        ),
+        (
+            "title t\nprint main\nserver\nconnect\n on connect\n  print connect\n",
+            2,
+            "it does not end: does a connection stay open?",
+        ),
+    ];
+    for (text, line, want) in table {
+        let Err(mistake) = questions(text, Language::English) else { panic!("it is refused: {text}") };
+        assert_eq!((mistake.line, mistake.sentence.contains(want)), (*line, true), "{}", mistake.sentence);
+    }
+}

@@ -1,0 +1,66 @@
+//! The terminal of the quiz: text out, lines in.
+
+use std::io::{self, BufRead, Read};
+
+use bucle::process;
+
+use super::language::{Language, words};
+use crate::cli::advice::words_for;
+use crate::cli::keys;
+
+/// The longest answer that is read, in bytes. The longest right answer has about a hundred.
+const LONGEST_ANSWER: u64 = 4096;
+
+/// The width of printed text, in columns.
+const COLUMNS: usize = 80;
+
+/// Why the quiz stops before its last question.
+pub(super) enum Stop {
+    /// `quit`, or the end of the input.
+    Quit,
+    /// The reader of standard output is gone.
+    NoReader,
+    /// An error, as a sentence.
+    Failed(String),
+}
+
+/// Prints a text. It has its line breaks already.
+pub(super) fn show(text: &str) -> Result<(), Stop> {
+    process::write_stdout(text.as_bytes()).map_err(|error| match error.code() {
+        "EPIPE" => Stop::NoReader,
+        _ => Stop::Failed(format!("cannot write to standard output: {}", words_for(&error))),
+    })
+}
+
+/// Reads a line of standard input. `None` at its end.
+pub(super) fn read_line(language: Language) -> Result<Option<String>, Stop> {
+    let mut line = Vec::new();
+    match io::stdin().lock().take(LONGEST_ANSWER).read_until(b'\n', &mut line) {
+        Ok(0) => Ok(None),
+        // The terminal sends keys such as the arrows as escape sequences. `text_of` removes them.
+        Ok(_) => Ok(Some(keys::text_of(&line))),
+        Err(error) => Err(Stop::Failed(words!(
+            language,
+            "cannot read standard input: {error}",
+            "no se puede leer la entrada estándar: {error}"
+        ))),
+    }
+}
+
+/// Wraps a text between words, at the usual width of a terminal.
+pub(super) fn wrap(text: &str) -> String {
+    let (mut wrapped, mut column) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > COLUMNS {
+            wrapped += "\n";
+            column = 0;
+        } else if column > 0 {
+            wrapped += " ";
+            column += 1;
+        }
+        wrapped += word;
+        column += width;
+    }
+    if wrapped.is_empty() { wrapped } else { wrapped + "\n" }
+}
