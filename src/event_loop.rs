@@ -459,7 +459,11 @@ impl Loop {
     fn run_immediates(&mut self) {
         let phase = self.begin_phase(Phase::Check);
         let end = self.immediates.end();
+        if self.immediates.queued() > 0 {
+            log::trace!(target: "bucle::loop", "check: {} immediates", self.immediates.queued());
+        }
         while let Some((immediate, cause)) = self.immediates.pop_before(end) {
+            log::trace!(target: "bucle::loop", "an immediate runs");
             self.call(Kind::Immediate, cause, immediate);
             self.boundary();
         }

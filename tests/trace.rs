@@ -38,7 +38,7 @@ impl Log {
         static START: Once = Once::new();
         START.call_once(|| {
             log::set_logger(&LOG).expect("the first logger");
-            log::set_max_level(log::LevelFilter::Warn);
+            log::set_max_level(log::LevelFilter::Trace);
         });
     }
 
@@ -46,9 +46,20 @@ impl Log {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The warnings of this test.
     fn of_this_test(&self) -> Vec<String> {
+        self.at("WARN ")
+    }
+
+    /// The lines of this test at a level, which is their beginning.
+    fn at(&self, level: &str) -> Vec<String> {
         let here = std::thread::current().id();
-        self.lines().iter().filter(|(thread, _)| *thread == here).map(|(_, line)| line.clone()).collect()
+        let lines = self.lines();
+        lines
+            .iter()
+            .filter(|(thread, line)| *thread == here && line.starts_with(level))
+            .map(|(_, line)| line.clone())
+            .collect()
     }
 }
 
@@ -347,4 +358,33 @@ fn the_program_sets_the_limit_of_a_slow_callback() {
         let want: Vec<_> = want.iter().map(|&line| line.to_owned()).collect();
         assert_eq!(LOG.of_this_test(), want, "{name}");
     }
+}
+
+#[test]
+fn the_log_names_phases_ticks_microtasks_immediates_and_timers() {
+    Log::start();
+    bucle::run(|lp| {
+        lp.queue_microtask(|_| {});
+        lp.next_tick(|lp| {
+            lp.set_immediate(|lp| {
+                lp.set_timeout(Duration::from_millis(1), |_| {});
+            });
+        });
+        Ok(())
+    })
+    .expect("the loop runs");
+    let lines: Vec<String> = LOG.at("TRACE ").iter().map(|line| line.trim_start_matches("TRACE ").to_owned()).collect();
+    let begins_with = |part: &str| {
+        lines.iter().position(|line| line.starts_with(part)).unwrap_or_else(|| panic!("{part}: {lines:?}"))
+    };
+    let parts = [
+        "a tick runs",
+        "a microtask runs",
+        "poll: 0 ready, turn 1",
+        "check: 1 immediates",
+        "an immediate runs",
+        "timers: at least one is due",
+        "a timer fires, ",
+    ];
+    assert!(parts.map(begins_with).is_sorted(), "{lines:?}");
 }

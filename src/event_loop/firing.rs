@@ -40,6 +40,9 @@ impl Loop {
         self.timers.begin_pass(self.now_ms);
         let mut before_ticks = None;
         while let Some(id) = self.timers.next_due() {
+            if before_ticks.is_none() {
+                log::trace!(target: "bucle::loop", "timers: at least one is due");
+            }
             self.fire(id);
             self.timers.settle();
             before_ticks = Some((self.timers.next_expiry(), self.now_ms));
@@ -108,6 +111,8 @@ impl Loop {
         log::trace!(target: "bucle::loop", "a timer fires, {late_ms} ms late");
         #[cfg(not(feature = "trace"))]
         let (_, late_ms) = (id, 0);
+        #[cfg(not(feature = "trace"))]
+        log::trace!(target: "bucle::loop", "a timer fires");
         self.call_sized(Kind::Timer, cause, late_ms, f)
     }
 

@@ -34,7 +34,12 @@ impl EventLoop {
         let phase = self.lp.begin_phase(Phase::Poll);
         let gate_events = self.wait(max_wait)?;
         let lp = &mut self.lp;
-        log::trace!(target: "bucle::loop", "poll: {} ready", self.events.iter().count() - gate_events);
+        log::trace!(
+            target: "bucle::loop",
+            "poll: {} ready, turn {}",
+            self.events.iter().count() - gate_events,
+            lp.counters.turns
+        );
         // Only what is on the ready list now is served in this poll: sockets that are put on it meanwhile wait for the
         // next one.
         let ready = lp.net.begin_poll();

@@ -83,6 +83,11 @@ impl Immediates {
         None
     }
 
+    /// The number of immediates in the queue, with cleared ones.
+    pub fn queued(&self) -> usize {
+        self.line.len()
+    }
+
     fn get(&mut self, id: ImmediateId) -> Option<&mut Immediate> {
         let place = id.0.checked_sub(self.first)?;
         self.line.get_mut(place as usize).filter(|immediate| immediate.callback.is_some())
@@ -142,9 +147,13 @@ impl Loop {
         loop {
             while let Some((tick, cause)) = self.ticks.ticks.pop_front() {
                 match tick {
-                    Tick::User(callback) => drop(self.call(Kind::Tick, cause, callback)),
+                    Tick::User(callback) => {
+                        log::trace!(target: "bucle::loop", "a tick runs");
+                        self.call(Kind::Tick, cause, callback);
+                    }
                     // The tick is work of the loop itself: its records get the cause for which it was queued.
                     Tick::Net(tick) => {
+                        log::trace!(target: "bucle::loop", "a tick of a socket runs");
                         let outer = self.act_for(cause);
                         self.run_net_tick(tick);
                         self.act_for(outer);
@@ -153,6 +162,7 @@ impl Loop {
             }
             // A tick that a microtask adds waits until all microtasks have run, as in Node.
             while let Some((microtask, cause)) = self.ticks.microtasks.pop_front() {
+                log::trace!(target: "bucle::loop", "a microtask runs");
                 self.call(Kind::Microtask, cause, microtask);
             }
             if self.ticks.ticks.is_empty() {

@@ -141,6 +141,7 @@ impl Loop {
         if self.net.closing.is_empty() {
             return;
         }
+        log::trace!(target: "bucle::loop", "close: {} sockets", self.net.closing.len());
         let phase = self.begin_phase(Phase::Close);
         let mut list = mem::take(&mut self.net.closing);
         while let Some((socket, cause)) = list.pop() {

@@ -32,6 +32,7 @@ impl Loop {
         if self.net.pending.is_empty() {
             return;
         }
+        log::trace!(target: "bucle::loop", "pending: {} shutdowns and failed connects", self.net.pending.len());
         let phase = self.begin_phase(Phase::Pending);
         for _ in 0..self.net.pending.len() {
             let Some((pending, cause)) = self.net.pending.pop_front() else { break };

@@ -34,7 +34,7 @@ pub fn expected(name: &str) -> String {
 #[test]
 fn lessons_are_short_and_explain_how_to_run_them() {
     let lessons = lessons();
-    assert!(lessons.len() >= 34, "{} lessons", lessons.len());
+    assert!(lessons.len() >= 35, "{} lessons", lessons.len());
     for (place, (name, source)) in iter::zip(1.., &lessons) {
         assert!(name.starts_with(&format!("{place:02}_")), "{name} is number {place}");
         let header = source.lines().take_while(|line| line.starts_with("//!")).count();
@@ -122,6 +122,8 @@ fn a_bad_port_prints_the_usage() {
         "32_who_answered",
         #[cfg(feature = "socket-io")]
         "33_moving_page",
+        #[cfg(feature = "inspect")]
+        "35_live_page",
     ];
     for name in names {
         let (_, stderr, success) = Lesson::start(name, &["seventy"]).finish();

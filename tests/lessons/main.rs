@@ -15,6 +15,8 @@ mod headers;
 mod http_page;
 mod lesson;
 mod lines;
+#[cfg(feature = "inspect")]
+mod live_page;
 mod other_threads;
 mod panics_and_traces;
 mod peer;
