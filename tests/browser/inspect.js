@@ -226,7 +226,31 @@ async function checks() {
       return differ;
     });
     assert.deepEqual(same, []);
+    // A refusal, and the reason of a wrong order.
+    await tab.page.evaluate(() => document.querySelector('#step').disabled = false);
+    await tab.press('n');
+    await tab.page.getByRole('alert').filter({ hasText: 'el bucle corre: primero páusalo' }).waitFor();
+    await tab.choose('Lección');
+    await tab.page.getByRole('button', { name: 'Correrlo' }).press('Enter');
+    await until('the reason', async () => {
+      const result = await tab.page.locator('#lesson-result').textContent();
+      return /^Línea 1: esperabas "microtask", el bucle corrió "main"\."main" corrió en el cuerpo principal;/.test(result);
+    });
   });
+
+  for (const locale of ['en-US', 'es-CL']) {
+    await check(`with the words of ${locale} the columns of the loop do not overlap`, async () => {
+      const context = await browser.newContext({ locale, viewport: { width: 1280, height: 800 } });
+      const page = await context.newPage();
+      await page.goto(url);
+      await page.locator('#figures dt').first().waitFor();
+      const [queues, figures] = await page.evaluate(() => ['queues', 'figures'].map((id) => {
+        const { left, right } = document.getElementById(id).getBoundingClientRect();
+        return { left, right };
+      }));
+      assert.ok(queues.right < figures.left, `${queues.right} and ${figures.left}`);
+    });
+  }
 
   for (const colorScheme of ['light', 'dark']) {
     await check(`texts have contrast on a ${colorScheme} page`, async () => {

@@ -100,14 +100,22 @@ function show(snapshot) {
   if (!$('timeline').hidden && stands && shownTurn !== standing(snapshot)) takeTimeline();
 }
 
+/** The kind of a record, and the socket that it is about. */
+function named(kind, who) {
+  const name = words[lang].kinds[kind] ?? kind;
+  return who ? `${name} ${who}` : name;
+}
+
 /** The callback or wait that comes next, in words. */
 function describe(next) {
   if (next.kind === 'wait') {
     return { what: next.for_ms === null ? t('waitForever') : t('waitFor', { time: time(next.for_ms * 1000) }), why: '' };
   }
-  const parts = [next.who ? `${next.kind} ${t('about', { who: next.who })}` : next.kind];
+  const parts = [named(next.kind, next.who && t('about', { who: next.who }))];
   for (const unit of ['bytes', 'port', 'late_ms']) if (next[unit]) parts.push(t(unit, { n: number(next[unit]) }));
-  return { what: parts.join(', '), why: next.cause ? `${t('because')} ${next.cause}` : '' };
+  // A chain of causes such as "ready #12 ← armed".
+  const causes = next.cause?.split(' ← ').map((cause) => named(...cause.split(' ')));
+  return { what: parts.join(', '), why: causes ? `${t('because')} ${causes.join(' ← ')}` : '' };
 }
 
 // ---- The loop
@@ -280,8 +288,7 @@ async function showLife(who) {
 /** The name and the size of a record. */
 function wordsOf(event) {
   const { args } = event;
-  const parts = [event.name];
-  if (args.subject) parts.push(args.subject);
+  const parts = [named(event.name, args.subject)];
   if (args.bytes !== undefined) parts.push(t('bytes', { n: number(args.bytes) }));
   if (args.port) parts.push(t('port', { n: args.port }));
   return parts;
@@ -333,7 +340,7 @@ function drawTimeline(events) {
       borders.push([x - 6, turn]);
     }
     const isBox = event.ph === 'X';
-    const label = wordsOf(event).slice(0, 2).join(' ');
+    const label = named(event.name, event.args.subject);
     const width = isBox ? label.length * 9.4 + 14 : 14;
     const place = { event, x, width, lane: LANES.indexOf(LANES[event.tid - 1]), depth: open.length, label, end: event.ts + (event.dur ?? 0) };
     places.set(event.args.n, place);
@@ -517,11 +524,15 @@ async function control(command) {
   message('');
   try {
     const answer = await fetch('/control', { method: 'POST', body: JSON.stringify(command) });
-    if (answer.ok) show(await answer.json());
-    else message((await answer.text()).trim());
+    if (answer.ok) return show(await answer.json());
+    const sentence = (await answer.text()).trim();
+    // The sentences of the program are in English.
+    const key = ['notNow', 'stepRuns', 'isClosing'].find((name) => words.en[name] === sentence);
+    message(key ? t(key) : sentence);
   } catch {
     message(t('lost'));
   }
+  return undefined;
 }
 
 function toggle() {
