@@ -107,3 +107,45 @@ fn an_inspector_can_be_stopped() {
     thread.join().expect("no panic").expect("it runs");
     assert!(std::net::TcpStream::connect(address).is_err(), "nothing listens there");
 }
+
+/// Whether both have the same fields, also inside. Of lists the first items are compared.
+fn assert_same_fields(documented: &Value, real: &Value, place: &str) {
+    match (documented, real) {
+        (Value::Object(documented), Value::Object(real)) => {
+            let [one, other] = [documented, real].map(|object| {
+                let mut names: Vec<&String> = object.keys().collect();
+                names.sort_unstable();
+                names
+            });
+            assert_eq!(one, other, "the fields of {place}");
+            for (name, value) in documented {
+                assert_same_fields(value, &real[name], &format!("{place}.{name}"));
+            }
+        }
+        (Value::Array(documented), Value::Array(real)) => {
+            let first = documented.first().zip(real.first());
+            let (documented, real) = first.unwrap_or_else(|| panic!("{place} is empty"));
+            assert_same_fields(documented, real, place);
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_documented_snapshot_has_the_fields_of_a_real_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/live-page.md");
+    let document = std::fs::read_to_string(path).expect("it is there");
+    let example = document.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let documented: Value = serde_json::from_str(example).expect("it is JSON");
+    let watched = Watched::start();
+    let mut peer = connect(watched.echo);
+    peer.write_all(b"hola").expect("it is connected");
+    peer.read_exact(&mut [0; 4]).expect("it is answered");
+    watched.post(|_| std::thread::sleep(Duration::from_millis(30)));
+    let mut real = watched.page.pause();
+    peer.write_all(b"held").expect("the kernel takes it");
+    while real["next"]["kind"] != "on_data" {
+        real = watched.page.step("callback");
+    }
+    assert_same_fields(&documented, &real, "the snapshot");
+}
