@@ -1,5 +1,6 @@
-//! What an open live page costs: the processor time of `bucle serve echo --inspect`, with and without a viewer that gets
-//! ten snapshots a second. And what the viewer gets: the size of the largest snapshot, and the time between two.
+//! What the live page costs: the processor time of `bucle serve echo` without `--inspect`, with it, and with a viewer
+//! that gets ten snapshots a second. And what the viewer gets: the size of the largest snapshot, and the time between
+//! two.
 //!
 //! Server and load share the machine, so the time between two snapshots needs an otherwise idle one.
 
@@ -18,7 +19,7 @@ mod support;
 /// Connections, and messages a second over all of them.
 const QUESTIONS: [(usize, u32); 4] = [(0, 0), (100, 1_000), (1_000, 1_000), (10_000, 1_000)];
 
-/// Rounds without and with a viewer, in turns; an odd number, so that the median is one of them.
+/// Rounds of each kind; those without and with a viewer in turns. An odd number, so that the median is one of them.
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -28,9 +29,10 @@ fn main() {
         return;
     }
     println!(
-        "| connections | messages a second | no page | a page open | the page | largest snapshot | between snapshots |"
+        "| connections | messages a second | without `--inspect` | no viewer | a viewer | the viewer alone | \
+         largest snapshot | between snapshots |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for (connections, rate) in QUESTIONS {
         if connections + 100 > limit {
             eprintln!("skipped: {connections} connections, for {limit} open files are allowed");
@@ -42,7 +44,12 @@ fn main() {
 
 /// Prints the row of one question.
 fn ask(connections: usize, rate: u32) {
-    let server = Server::start();
+    let plain = Server::start(&[]);
+    let mut peers: Vec<TcpStream> = (0..connections).map(|_| plain.connect()).collect();
+    let not_started: Vec<f64> = (0..ROUNDS).map(|_| plain.share(&mut peers, rate)).collect();
+    // Both at the same time would need twice as many descriptors.
+    drop((plain, peers));
+    let server = Server::start(&["--inspect", "0"]);
     let mut peers: Vec<TcpStream> = (0..connections).map(|_| server.connect()).collect();
     let (mut without, mut with, mut seen) = (Vec::new(), Vec::new(), Seen::default());
     for _ in 0..ROUNDS {
@@ -61,7 +68,8 @@ fn ask(connections: usize, rate: u32) {
         format!("{middle:.2} % ({least:.2}–{most:.2})")
     };
     println!(
-        "| {connections} | {rate} | {} | {} | {} | {:.1} KiB | {} |",
+        "| {connections} | {rate} | {} | {} | {} | {} | {:.1} KiB | {} |",
+        percent(&not_started),
         percent(&without),
         percent(&with),
         percent(&costs),
@@ -70,24 +78,26 @@ fn ask(connections: usize, rate: u32) {
     );
 }
 
-/// `bucle serve echo` with an inspector.
+/// `bucle serve echo`.
 struct Server {
     child: Child,
     address: String,
+    /// The address of its inspector and the token. Empty without one.
     inspector: String,
     token: String,
 }
 
 impl Server {
-    fn start() -> Server {
+    fn start(options: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
-        command.args(["serve", "echo", "--port", "0", "--inspect", "0"]);
+        command.args(["serve", "echo", "--port", "0"]).args(options);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let mut next = || lines.next().expect("a line").expect("a line");
         let address = next().rsplit_once(' ').expect("an address").1.to_owned();
-        let url = next();
-        let (inspector, token) = url.rsplit_once("http://").and_then(|(_, url)| url.split_once("/?t=")).expect("a URL");
+        let url = if options.is_empty() { String::new() } else { next() };
+        let inspector = url.rsplit_once("http://").and_then(|(_, url)| url.split_once("/?t="));
+        let (inspector, token) = inspector.unwrap_or_default();
         Server { child, address, inspector: inspector.to_owned(), token: token.to_owned() }
     }
 

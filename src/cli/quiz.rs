@@ -31,6 +31,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::advice::words_for;
 use super::{exit_code, stderr};
 pub(crate) use language::Language;
 use language::words;
@@ -121,6 +122,15 @@ fn finish(result: Result<(), Stop>, session: &Session<'_>, language: Language) -
         Ok(()) | Err(Stop::Quit) => {}
         Err(Stop::NoReader) => return ExitCode::SUCCESS,
         Err(Stop::Failed(sentence)) => return refuse(exit_code::FAILURE, &sentence, "", language),
+        Err(Stop::CannotWrite(error)) => {
+            let (why, code) = (words_for(&error), error.code());
+            let sentence = words!(
+                language,
+                "cannot write to standard output: {why}",
+                "no se puede escribir en la salida estándar: {code}"
+            );
+            return refuse(exit_code::FAILURE, &sentence, "", language);
+        }
     }
     if let Some(sentence) = &session.mistake {
         return refuse(exit_code::WRONG_ANSWER, &as_error(sentence), "", language);

@@ -80,8 +80,8 @@ fn question(draft: Draft, language: Language) -> Result<Question, Mistake> {
             let why = match error.code() {
                 stage::NO_END => words!(
                     language,
-                    "it does not end: does a connection stay open?",
-                    "no termina: ¿queda abierta una conexión?"
+                    "it does not end; each connection must be ended or destroyed",
+                    "no termina; hay que terminar o destruir cada conexión"
                 ),
                 code => code.to_owned(),
             };

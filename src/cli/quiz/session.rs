@@ -138,11 +138,11 @@ impl<'a> Session<'a> {
         let numbers: Vec<String> = again.iter().map(usize::to_string).collect();
         let Some(first) = numbers.first() else { return Ok(()) };
         let (numbers, option) = (numbers.join(", "), &self.option);
-        show(&wrap(&words!(
-            language,
-            "To look at again: {numbers}. A program callback by callback: bucle quiz {first}{option} --step",
-            "Para mirar otra vez: {numbers}. Un programa, callback por callback: bucle quiz {first}{option} --step"
-        )))
+        // The command is not wrapped, so that it can be copied.
+        let numbers = words!(language, "To look at again: {numbers}.", "Para mirar otra vez: {numbers}.");
+        let command = format!("bucle quiz {first}{option} --step");
+        let advice = words!(language, "  try:  {command}\n", "  prueba:  {command}\n");
+        show(&(wrap(&numbers) + &advice))
     }
 
     /// Records a wrong answer or a skipped question.

@@ -2,10 +2,9 @@
 
 use std::io::{self, BufRead, Read};
 
-use bucle::process;
+use bucle::{Error, process};
 
 use super::language::{Language, words};
-use crate::cli::advice::words_for;
 use crate::cli::keys;
 
 /// The longest answer that is read, in bytes. The longest right answer has about a hundred.
@@ -20,6 +19,8 @@ pub(super) enum Stop {
     Quit,
     /// The reader of standard output is gone.
     NoReader,
+    /// Standard output cannot be written to.
+    CannotWrite(Error),
     /// An error, as a sentence.
     Failed(String),
 }
@@ -28,7 +29,7 @@ pub(super) enum Stop {
 pub(super) fn show(text: &str) -> Result<(), Stop> {
     process::write_stdout(text.as_bytes()).map_err(|error| match error.code() {
         "EPIPE" => Stop::NoReader,
-        _ => Stop::Failed(format!("cannot write to standard output: {}", words_for(&error))),
+        _ => Stop::CannotWrite(error),
     })
 }
 

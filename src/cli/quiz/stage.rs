@@ -25,7 +25,11 @@ const RECORDS: usize = 1 << 14;
 const WAIT: Duration = Duration::from_millis(500);
 const IDLE_TURNS: usize = 4;
 
-/// The code of the error of a program that is stuck.
+/// How many turns a program may take. The longest of the quiz takes about ten; two sides that answer each other go on
+/// without an end.
+const TURNS: u64 = 1000;
+
+/// The code of the error of a program that does not end.
 pub(super) const NO_END: &str = "ERR_QUIZ_NO_END";
 
 /// The clock of a program.
@@ -103,6 +107,9 @@ impl Waits {
     fn before_turn(&mut self, lp: &mut Loop, clock: &ManualClock) -> Option<Duration> {
         let (queues, metrics) = (lp.queues(), lp.metrics());
         let has_events = metrics.events != std::mem::replace(&mut self.events, metrics.events);
+        if metrics.loop_count > TURNS {
+            fail(lp, Error::custom(NO_END, "it takes too many turns"));
+        }
         let has_work = queues.immediates + queues.pending + queues.closing + queues.ready > 0;
         if has_events || has_work {
             self.idle_turns = 0;

@@ -118,7 +118,7 @@ fn line(lp: &Loop, next: &Next, language: Language) -> String {
     words!(
         language,
         "turn {turn} {phase:8} next: {what:31} {waiting}\n",
-        "vuelta {turn} {phase:8} sigue: {what:38} {waiting}\n"
+        "vuelta {turn} {phase:8} sigue: {what:33} {waiting}\n"
     )
 }
 

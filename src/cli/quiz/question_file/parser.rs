@@ -247,7 +247,9 @@ impl Parser<'_> {
                 "un programa tiene como máximo {STATEMENTS} instrucciones"
             )));
         }
-        self.source += &format!("{:indent$}{}\n", "", line.text);
+        // Exactly one space, whatever space the file has there: the lines that print are found by it.
+        self.source += format!("{:indent$}{} {}", "", line.word(), line.rest()).trim_end();
+        self.source += "\n";
         Ok(Some(line))
     }
 
@@ -265,8 +267,9 @@ impl Parser<'_> {
             }
             "server" if place.depth == 0 && !self.has_server => {
                 self.nothing_behind(line)?;
+                let blocks = self.events(line, Event::OF_SERVER)?;
                 self.has_server = true;
-                Statement::Server(self.events(line, Event::OF_SERVER)?)
+                Statement::Server(blocks)
             }
             "server" => {
                 return Err(line.mistake(words!(

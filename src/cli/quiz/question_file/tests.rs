@@ -58,7 +58,12 @@ fn a_program_that_is_no_question_is_refused() {
         (
             "title t\nprint main\nserver\nconnect\n on connect\n  print connect\n",
             2,
-            "it does not end: does a connection stay open?",
+            "it does not end; each connection must be ended",
+        ),
+        (
+            "title t\nprint main\nserver\n on data\n  write ping\nconnect\n on connect\n  write first\n  print connect\n on data\n  write pong\n",
+            2,
+            "it does not end",
         ),
     ];
     for (text, line, want) in table {

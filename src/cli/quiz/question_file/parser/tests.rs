@@ -72,6 +72,7 @@ fn a_mistake_names_its_line() {
         ("write hola", 2, "`write` needs a socket"),
         ("connect", 2, "`connect` needs a `server`"),
         ("server\nserver", 3, "one server"),
+        ("server\n  on data\n    connect", 4, "`connect` needs a `server`"),
         ("tick\n  server", 3, "not inside of a block"),
         ("server\n  print aa", 3, "here stand events: `on` and one of connection, data"),
         ("server\n  on connect\n    print aa", 3, "there is no `connect`; there are connection, data"),
