@@ -34,7 +34,7 @@ fn programs_run_on_the_loop() {
 
 #[test]
 fn a_callback_is_named_by_its_call() {
-    let questions = questions(CONVERSATION, Language::English).ok().expect("it is right");
+    let Ok(questions) = questions(CONVERSATION, Language::English) else { panic!("it is right") };
     let owner = questions[0].program.owner_of_callback("callback").expect("it is the callback of an end");
     assert_eq!((&*owner.method, owner.nth), ("end", Some(1)), "the first one is in the server");
     let names = questions[0].program.node_names(Language::English);
