@@ -29,6 +29,8 @@ pub struct Lesson {
     pub title: String,
     /// The text of the program.
     pub source: String,
+    /// What the reader of the text should know, such as other names of its calls. May be empty.
+    pub note: String,
     /// The lines that it prints, in the order of the text.
     pub lines: Vec<String>,
     /// Helps without giving the answer.
@@ -48,7 +50,10 @@ pub struct Checked {
 
 /// The lessons as JSON.
 pub(super) fn list_json(lessons: &[Lesson]) -> String {
-    let lesson = |lesson: &Lesson| json!({ "title": lesson.title, "source": lesson.source, "lines": lesson.lines, "hint": lesson.hint });
+    let lesson = |lesson: &Lesson| {
+        let Lesson { title, source, note, lines, hint } = lesson;
+        json!({ "title": title, "source": source, "note": note, "lines": lines, "hint": hint })
+    };
     Value::Array(lessons.iter().map(lesson).collect()).to_string()
 }
 

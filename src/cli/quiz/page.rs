@@ -12,7 +12,8 @@ pub(crate) struct PageLessons;
 
 impl Lessons for PageLessons {
     fn list(&self, lang: &str) -> Vec<Lesson> {
-        questions(language(lang)).iter().map(lesson).collect()
+        let language = language(lang);
+        questions(language).iter().map(|question| lesson(question, language)).collect()
     }
 
     fn check(&self, lesson: usize, order: &[usize], lang: &str) -> Result<Checked, String> {
@@ -55,10 +56,11 @@ fn language(code: &str) -> Language {
     Language::of(code).unwrap_or(Language::English)
 }
 
-fn lesson(question: &Question) -> Lesson {
+fn lesson(question: &Question, language: Language) -> Lesson {
     Lesson {
         title: question.title.clone(),
         source: question.listing(),
+        note: question.note(language).join(" "),
         lines: question.texts().into_iter().map(str::to_owned).collect(),
         hint: question.hint.clone().unwrap_or_default(),
     }

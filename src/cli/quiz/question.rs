@@ -7,7 +7,7 @@ use bucle::{Loop, Result};
 
 use super::answer::letter;
 use super::explain::Owner;
-use super::language::Language;
+use super::language::{Language, words};
 use super::stage::Time;
 
 /// A program that prints lines, each of them once.
@@ -66,6 +66,20 @@ impl Question {
             listing += "\n";
         }
         listing
+    }
+
+    /// Sentences about the calls in the program: their names in Node, and which one keeps the loop busy.
+    pub(crate) fn note(&self, language: Language) -> Vec<String> {
+        let names = self.program.node_names(language).join("; ");
+        let names = (!names.is_empty()).then(|| words!(language, "In Node: {names}.", "En Node: {names}."));
+        let busy = self.program.busy_call().map(|call| {
+            words!(
+                language,
+                "{call} keeps the loop busy for that time.",
+                "{call} mantiene ocupado el bucle durante ese tiempo."
+            )
+        });
+        names.into_iter().chain(busy).collect()
     }
 
     /// The lesson; empty if it has none.

@@ -235,17 +235,7 @@ impl<'a> Session<'a> {
 /// The text of a question: title, program, names in Node.
 fn question_text(number: usize, count: usize, question: &Question, language: Language) -> String {
     let mut text = question_head(number, count, question, language);
-    let names = question.program.node_names(language).join("; ");
-    if !names.is_empty() {
-        text += &wrap(&words!(language, "In Node: {names}.", "En Node: {names}."));
-    }
-    if let Some(call) = question.program.busy_call() {
-        text += &words!(
-            language,
-            "{call} keeps the loop busy for that time.\n",
-            "{call} mantiene ocupado el bucle durante ese tiempo.\n"
-        );
-    }
+    text.extend(question.note(language).iter().map(|sentence| wrap(sentence)));
     text += &words!(
         language,
         "In which order are the lines printed? Answer with letters or words,\nor type hint, why, next, quit or help.\n",

@@ -449,6 +449,7 @@ async function loadLessons() {
 function showLesson() {
   const lesson = lessons[$('lesson-choice').selectedIndex];
   $('lesson-source').textContent = lesson.source;
+  $('lesson-note').textContent = lesson.note;
   $('lesson-hint').textContent = lesson.hint;
   $('lesson-hint').hidden = true;
   $('lesson-hint-button').setAttribute('aria-expanded', 'false');
