@@ -112,6 +112,9 @@ mod documents {
     #[cfg(feature = "redis")]
     #[doc = include_str!("../docs/cluster.md")]
     mod cluster {}
+    #[cfg(feature = "inspect")]
+    #[doc = include_str!("../docs/live-page.md")]
+    mod live_page {}
     #[doc = include_str!("../docs/net.md")]
     mod net {}
     #[doc = include_str!("../docs/socketio.md")]
