@@ -286,6 +286,7 @@ async function checks() {
     const lines = tab.page.locator('#lesson-lines li span');
     const shown = async () => (await lines.allTextContents()).map((line) => line.replace(/^\d+\. . +/, ''));
     await until('the lines', async () => (await shown()).length > 1);
+    assert.match(await tab.page.locator('#lesson-note').textContent(), /^In Node: next_tick = process\.nextTick;/);
     const run = tab.page.getByRole('button', { name: 'Run it' });
     const result = tab.page.locator('#lesson-result');
     await run.press('Enter');

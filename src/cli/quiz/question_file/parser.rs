@@ -125,8 +125,11 @@ impl Lines {
             let margin = &line[..line.len() - line.trim_start().len()];
             let line = Line { number, indent: margin.len(), text: content.to_owned() };
             if margin.chars().any(|c| c != ' ') {
-                let sentence =
-                    words!(language, "indent with spaces, not with tabs", "la sangría se hace con espacios, sin tabs");
+                let sentence = words!(
+                    language,
+                    "indent with spaces, not with tabs",
+                    "la sangría se hace con espacios, sin tabuladores"
+                );
                 return Err(line.mistake(sentence));
             }
             if content.chars().any(char::is_control) {
