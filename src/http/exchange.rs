@@ -11,6 +11,7 @@
 use std::fmt::Write as _;
 
 use ::http::header::UPGRADE;
+use memchr::memchr2;
 
 use super::answer::{date, has_body, push_status, set_text};
 use super::body::LAST_CHUNK;
@@ -136,9 +137,13 @@ impl Exchange {
         if let Some(name) = name.split(['\r', '\n']).next().filter(|name| !name.is_empty()) {
             let _ = writeln!(text, "event: {name}");
         }
-        // A lone CR ends a line, too.
-        for line in data.replace("\r\n", "\n").split(['\r', '\n']) {
-            let _ = writeln!(text, "data: {line}");
+        let mut rest = Some(data);
+        while let Some(data) = rest {
+            let (line, next) = first_line(data);
+            text.push_str("data: ");
+            text.push_str(line);
+            text.push('\n');
+            rest = next;
         }
         text.push('\n');
         self.write(lp, text)
@@ -283,6 +288,41 @@ impl Exchange {
         start_timer(lp, self.socket, keep_alive);
         if !is_receiving {
             session::go_on_later(lp, self.socket);
+        }
+    }
+}
+
+/// The first line of a text, without its break (CRLF, LF or a lone CR), and what follows the break. `None` if there is
+/// no break.
+fn first_line(text: &str) -> (&str, Option<&str>) {
+    let Some(end) = memchr2(b'\r', b'\n', text.as_bytes()) else { return (text, None) };
+    let (line, rest) = text.split_at(end);
+    (line, Some(rest.strip_prefix("\r\n").unwrap_or(&rest[1..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_taken_apart_at_each_kind_of_line_break() {
+        let table: &[(&str, &[&str])] = &[
+            ("", &[""]),
+            ("hola", &["hola"]),
+            ("a\nb", &["a", "b"]),
+            ("a\r\nb\rc\n", &["a", "b", "c", ""]),
+            ("\r\r\n\n", &["", "", "", ""]),
+            ("á\ré", &["á", "é"]),
+        ];
+        for (text, want) in table {
+            let (mut lines, mut rest) = (Vec::new(), Some(*text));
+            while let Some(text) = rest {
+                let (line, next) = first_line(text);
+                lines.push(line);
+                rest = next;
+            }
+            assert_eq!(lines, *want, "{text:?}");
+            assert_eq!(lines, text.replace("\r\n", "\n").split(['\r', '\n']).collect::<Vec<_>>(), "{text:?}");
         }
     }
 }
