@@ -242,6 +242,22 @@ fn sockets_of_all_nodes_are_fetched() {
 }
 
 #[test]
+fn rooms_of_all_nodes_are_found() {
+    let redis = redis_or_return!();
+    let cluster = Cluster::start(&redis);
+    let (mut a, mut b) = (cluster.client(0), cluster.client(1));
+    join(&mut a, "both");
+    join(&mut b, "both");
+    join(&mut b, "there");
+    let rooms = cluster.result(|lp, nodes, sender| {
+        nodes[0].io.all_rooms(lp, move |_, rooms| sender.send(rooms).expect("the test waits"));
+    });
+    let mut want = vec!["both".to_owned(), "there".to_owned(), a.id.clone(), b.id.clone()];
+    want.sort();
+    assert_eq!(rooms, want);
+}
+
+#[test]
 fn answers_of_clients_and_servers_of_all_nodes_are_collected() {
     let redis = redis_or_return!();
     let cluster = Cluster::start(&redis);

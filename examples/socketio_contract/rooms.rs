@@ -111,6 +111,12 @@ pub fn serve(lp: &mut Loop, io: Server) {
             ack.send(lp, (found,));
         });
     });
+    io.on(lp, "rooms", move |lp, _, event| {
+        let Some(ack) = event.take_ack() else { return };
+        io.all_rooms(lp, |lp, rooms| {
+            ack.send(lp, (rooms,));
+        });
+    });
     io.on(lp, "move", move |lp, _, event| {
         let (from, to) = (rooms(event, 0), rooms(event, 1));
         io.to(&from).sockets_join(lp, &to);

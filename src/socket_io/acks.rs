@@ -11,7 +11,7 @@ use super::cluster::{self, with_adapter};
 use super::deliver::{Flags, Sent, deliver_encoded, select};
 use super::encode::Encoded;
 use super::event::{Ack, AckTo, Event, NodeAck, ServerAnswer};
-use super::registry::{Nodes, OnAck, OnAnswers, OnFetched, OnServerAnswers, Operation, Registry};
+use super::registry::{Nodes, OnAck, OnAnswers, OnFetched, OnRooms, OnServerAnswers, Operation, Registry};
 use super::{AckError, Answers, Namespace, OwnedArguments, ServerAnswers, Socket, encode, listeners, send};
 use crate::{Key, Kind, Loop};
 
@@ -232,7 +232,9 @@ fn begin_operation(lp: &mut Loop, namespace: Namespace, id: u64, timeout: Durati
     let is_complete = match state.operations.get(&id) {
         Some(Operation::Broadcast { collection, .. }) => collection.is_settled(),
         Some(Operation::Relayed { waiting, .. }) => waiting.is_empty(),
-        Some(Operation::Fetch { nodes, .. } | Operation::ServerSide { nodes, .. }) => nodes.is_settled(),
+        Some(
+            Operation::Fetch { nodes, .. } | Operation::AllRooms { nodes, .. } | Operation::ServerSide { nodes, .. },
+        ) => nodes.is_settled(),
         None => return,
     };
     if is_complete {
@@ -244,6 +246,7 @@ fn begin_operation(lp: &mut Loop, namespace: Namespace, id: u64, timeout: Durati
         Operation::Broadcast { timer, .. }
         | Operation::Relayed { timer, .. }
         | Operation::Fetch { timer, .. }
+        | Operation::AllRooms { timer, .. }
         | Operation::ServerSide { timer, .. },
     ) = state.operations.get_mut(&id)
     {
@@ -268,6 +271,10 @@ fn finish(lp: &mut Loop, namespace: Namespace, id: u64) {
         Operation::Fetch { found, timer, done, .. } => {
             stop(lp, timer);
             lp.in_guarded_callback(Kind::OnAck, 0, found.len(), |lp| done(lp, found));
+        }
+        Operation::AllRooms { found, timer, done, .. } => {
+            stop(lp, timer);
+            lp.in_guarded_callback(Kind::OnAck, 0, found.len(), |lp| done(lp, found.into_iter().collect()));
         }
         Operation::ServerSide { answers, nodes, timer, done } => {
             stop(lp, timer);
@@ -306,6 +313,20 @@ pub(super) fn fetch(
     begin_operation(lp, namespace, id, timeout);
 }
 
+/// Finds the rooms of all nodes.
+pub(super) fn all_rooms(lp: &mut Loop, namespace: Namespace, timeout: Duration, done: OnRooms) {
+    let found = namespace.local_rooms(lp).into_iter().collect();
+    let registry = lp.layer_mut::<Registry>();
+    let other_nodes = other_nodes(registry, namespace, false);
+    let Some(state) = registry.namespace_mut(namespace) else { return };
+    let id = state.acks.new_id();
+    state.operations.insert(id, Operation::AllRooms { found, nodes: Nodes::new(other_nodes), timer: None, done });
+    if other_nodes != Some(0) {
+        with_adapter(lp, namespace, |adapter, lp| adapter.all_rooms(lp, namespace, RequestId(id)));
+    }
+    begin_operation(lp, namespace, id, timeout);
+}
+
 /// Asks the servers of the other nodes.
 pub(super) fn server_side(
     lp: &mut Loop,
@@ -337,6 +358,15 @@ impl Namespace {
         sockets.into_iter().filter_map(|socket| remote_socket(lp, socket)).collect()
     }
 
+    /// For an [`Adapter`](super::adapter::Adapter): the names of all rooms of this node, also of those that the ids of
+    /// its sockets name.
+    pub fn local_rooms(self, lp: &Loop) -> Vec<String> {
+        let Some(registry) = lp.layer::<Registry>() else { return Vec::new() };
+        let Some(state) = registry.namespace(self) else { return Vec::new() };
+        let ids = state.rooms.sockets().filter_map(|socket| state.rooms.id_of(socket)).map(|id| id.as_str());
+        ids.chain(state.rooms.room_names()).map(str::to_owned).collect()
+    }
+
     /// For an [`Adapter`](super::adapter::Adapter): another node has answered an operation of this one. The last answer
     /// of a node to a request is `is_last`. An answer that nobody waits for is of no consequence.
     pub fn answered(self, lp: &mut Loop, request: RequestId, answer: Answer, is_last: bool) {
@@ -352,6 +382,16 @@ impl Namespace {
             }
             (Some(Operation::Fetch { found, nodes, .. }), Answer::Sockets(sockets)) => {
                 found.extend(sockets);
+                nodes.answered += usize::from(is_last);
+                nodes.is_settled()
+            }
+            (Some(Operation::AllRooms { found, nodes, .. }), Answer::Rooms(rooms)) => {
+                found.extend(rooms);
+                nodes.answered += usize::from(is_last);
+                nodes.is_settled()
+            }
+            (Some(Operation::AllRooms { found, nodes, .. }), Answer::Sockets(sockets)) => {
+                found.extend(sockets.into_iter().flat_map(|socket| socket.rooms));
                 nodes.answered += usize::from(is_last);
                 nodes.is_settled()
             }
@@ -379,7 +419,11 @@ impl Namespace {
                 *is_cut_off = others.is_none();
                 collection.is_settled()
             }
-            Some(Operation::Fetch { nodes, .. } | Operation::ServerSide { nodes, .. }) => {
+            Some(
+                Operation::Fetch { nodes, .. }
+                | Operation::AllRooms { nodes, .. }
+                | Operation::ServerSide { nodes, .. },
+            ) => {
                 nodes.expected = others;
                 nodes.is_cut_off = others.is_none();
                 nodes.is_settled()

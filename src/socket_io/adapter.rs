@@ -109,6 +109,9 @@ pub trait Adapter: Any {
     /// The sockets of other nodes are asked for.
     #[doc(alias = "fetchSockets")]
     fn fetch_sockets(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, request: RequestId) {}
+    /// The names of all rooms of other nodes are asked for.
+    #[doc(alias = "allRooms")]
+    fn all_rooms(&mut self, lp: &mut Loop, namespace: Namespace, request: RequestId) {}
     /// An event for the servers of other nodes. With a request they answer it.
     #[doc(alias = "serverSideEmit")]
     fn server_side_emit(
@@ -133,8 +136,10 @@ impl Adapter for InMemory {}
 /// An answer of another node to an operation of this one.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
-    /// To [`Adapter::fetch_sockets`]: its sockets.
+    /// To [`Adapter::fetch_sockets`]: its sockets. To [`Adapter::all_rooms`] it is an answer, too.
     Sockets(Vec<RemoteSocket>),
+    /// To [`Adapter::all_rooms`]: the names of its rooms, and the ids of its sockets.
+    Rooms(Vec<String>),
     /// To [`Adapter::broadcast_with_ack`]: how many of its sockets have got the event.
     ClientCount(usize),
     /// To [`Adapter::broadcast_with_ack`]: what one of its sockets has answered. Nodes do not tell which.

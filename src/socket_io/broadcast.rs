@@ -77,7 +77,7 @@ pub struct Broadcast {
 }
 
 /// Answers are waited for this long, if the program does not say how long.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Broadcast {
     pub(super) fn new(namespace: Namespace) -> Broadcast {

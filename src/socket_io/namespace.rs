@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::adapter::RemoteSocket;
 use super::arguments::IntoArguments;
-use super::broadcast::{Broadcast, RoomNames};
+use super::broadcast::{Broadcast, DEFAULT_TIMEOUT, RoomNames};
 use super::cluster::with_adapter;
 use super::deliver::Sent;
 use super::event::{Event, EventError};
@@ -226,7 +226,7 @@ impl Namespace {
     }
 
     /// The rooms of this node that sockets have joined, without those of single ids.
-    #[doc(alias = "allRooms")]
+    #[doc(alias = "adapter.rooms")]
     pub fn rooms(self, lp: &Loop) -> Vec<String> {
         self.state(lp).map_or_else(Vec::new, |state| state.rooms.room_names().map(str::to_owned).collect())
     }
@@ -234,6 +234,13 @@ impl Namespace {
     /// How many sockets of this node are in a room.
     pub fn room_size(self, lp: &Loop, room: &str) -> usize {
         self.state(lp).map_or(0, |state| state.rooms.count(room))
+    }
+
+    /// `done` gets the names of the rooms of all nodes, each once and in order, when all nodes have answered or 5 s are
+    /// over. As in Node, the ids of sockets are among them.
+    #[doc(alias = "allRooms")]
+    pub fn all_rooms(self, lp: &mut Loop, done: impl FnOnce(&mut Loop, Vec<String>) + 'static) {
+        acks::all_rooms(lp, self, DEFAULT_TIMEOUT, Box::new(done));
     }
 
     /// `done` gets all sockets: see [`Broadcast::fetch_sockets`].

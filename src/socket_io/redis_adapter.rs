@@ -28,7 +28,8 @@
 //! # Operations that reach other nodes
 //!
 //! Broadcasts with rooms, exceptions and flags, also those that are acknowledged;
-//! [`fetch_sockets`](super::Namespace::fetch_sockets), [`sockets_join`](super::Namespace::sockets_join) and
+//! [`fetch_sockets`](super::Namespace::fetch_sockets), [`all_rooms`](super::Namespace::all_rooms),
+//! [`sockets_join`](super::Namespace::sockets_join) and
 //! [`sockets_leave`](super::Namespace::sockets_leave),
 //! [`disconnect_sockets`](super::Namespace::disconnect_sockets), [`server_side_emit`](super::Namespace::server_side_emit)
 //! with and without answers. Redis is asked how many nodes there are (`PUBSUB NUMSUB`) for each operation that waits
@@ -253,6 +254,12 @@ impl Adapter for RedisAdapter {
         }
     }
 
+    fn all_rooms(&mut self, lp: &mut Loop, namespace: Namespace, request: RequestId) {
+        if self.count_nodes(lp, namespace, request) {
+            self.request(lp, wire::encode_all_rooms_request(&self.shared.uid, &self.request_id(request)));
+        }
+    }
+
     fn server_side_emit(
         &mut self,
         lp: &mut Loop,
@@ -312,9 +319,7 @@ impl Shared {
                 link.publish(lp, response_channel, wire::encode_sockets(&id, ids));
             }
             Request::AllRooms => {
-                let mut rooms: Vec<String> =
-                    namespace.sockets(lp).into_iter().filter_map(|socket| Some(socket.id(lp)?.to_string())).collect();
-                rooms.extend(namespace.rooms(lp));
+                let rooms = namespace.local_rooms(lp);
                 link.publish(lp, response_channel, wire::encode_all_rooms(&id, &rooms));
             }
             Request::Rooms { target, rooms, join } => namespace.receive_rooms(lp, &target, &rooms, join),
@@ -370,6 +375,7 @@ impl Shared {
         let Some(Ok(number)) = id.strip_prefix(&self.uid).map(str::parse) else { return };
         let answer = match response {
             Response::Sockets(sockets) => Answer::Sockets(sockets),
+            Response::Rooms(rooms) => Answer::Rooms(rooms),
             Response::Server(value) => Answer::Server(value),
             Response::ClientCount(count) => Answer::ClientCount(count),
             Response::Ack(arguments) => Answer::Ack(arguments),

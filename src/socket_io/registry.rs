@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -184,6 +184,12 @@ pub(super) enum Operation {
         timer: Option<TimerId>,
         done: OnFetched,
     },
+    AllRooms {
+        found: BTreeSet<String>,
+        nodes: Nodes,
+        timer: Option<TimerId>,
+        done: OnRooms,
+    },
     ServerSide {
         answers: Vec<Value>,
         nodes: Nodes,
@@ -220,6 +226,7 @@ impl Nodes {
 pub(super) type OnAnswers = Box<dyn FnOnce(&mut Loop, Answers)>;
 pub(super) type OnRelayedAnswer = Box<dyn FnMut(&mut Loop, super::OwnedArguments)>;
 pub(super) type OnFetched = Box<dyn FnOnce(&mut Loop, Vec<RemoteSocket>)>;
+pub(super) type OnRooms = Box<dyn FnOnce(&mut Loop, Vec<String>)>;
 pub(super) type OnServerAnswers = Box<dyn FnOnce(&mut Loop, super::ServerAnswers)>;
 pub(super) type OnAck = Box<dyn FnOnce(&mut Loop, Socket, AckResult<'_>)>;
 

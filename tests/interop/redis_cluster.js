@@ -120,6 +120,9 @@ async function check(from, emitter) {
   assert.deepEqual(found, wanted.sort((one, other) => (one.id < other.id ? -1 : 1)));
   console.log(`ok ${name}: fetchSockets`);
 
+  assert.deepEqual(await emit(a, 'rooms'), ['r', 's', id, b.socket.id, c.socket.id].sort());
+  console.log(`ok ${name}: allRooms`);
+
   await emit(a, 'move', 's', 't');
   await until(`${name}: rooms change`, async () => {
     const inRoom = await emit(a, 'who', 't');

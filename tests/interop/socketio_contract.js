@@ -138,6 +138,8 @@ io.on("connection", (socket) => {
     }));
     call(ack, found.sort((one, other) => (one.id < other.id ? -1 : 1)));
   });
+  // The adapters in the format of a cluster do not have the method.
+  socket.on("rooms", async (ack) => call(ack, [...((await io.of("/").adapter.allRooms?.()) ?? [])].sort()));
   socket.on("move", (from, to, ack) => {
     io.in(from).socketsJoin(to);
     io.in(from).socketsLeave(from);

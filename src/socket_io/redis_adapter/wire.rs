@@ -396,6 +396,11 @@ pub(super) fn encode_fetch(uid: &str, request_id: &str, target: &Target) -> Stri
     json!({ "uid": uid, "requestId": request_id, "type": kind::REMOTE_FETCH, "opts": options(target) }).to_string()
 }
 
+/// The rooms of other nodes are asked for.
+pub(super) fn encode_all_rooms_request(uid: &str, request_id: &str) -> String {
+    json!({ "uid": uid, "requestId": request_id, "type": kind::ALL_ROOMS }).to_string()
+}
+
 /// An event for the servers of other nodes. It is JSON, so binary values become what `JSON.stringify` makes of a
 /// `Buffer`.
 pub(super) fn encode_server_side_emit(
@@ -470,6 +475,7 @@ pub(super) fn encode_broadcast_request(uid: &str, request_id: &str, event: Outgo
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Response {
     Sockets(Vec<RemoteSocket>),
+    Rooms(Vec<String>),
     Server(Value),
     ClientCount(usize),
     Ack(OwnedArguments),
@@ -494,7 +500,10 @@ pub(super) fn decode_response(bytes: &[u8]) -> Result<Option<(String, Response)>
             Some(Value::Array(sockets)) => {
                 Response::Sockets(sockets.into_iter().map(socket).collect::<Option<_>>().ok_or(NOT_WANTED)?)
             }
-            _ => return Ok(None),
+            _ => match message.get("rooms") {
+                Some(names) => Response::Rooms(rooms(Some(names))?),
+                None => return Ok(None),
+            },
         },
     };
     Ok(Some((request_id, response)))

@@ -155,7 +155,8 @@ fn requests_are_those_of_node() {
     assert!(
         matches!(node(r#"{"uid":"a","type":0,"requestId":"r","rooms":[7]}"#).request, Request::Sockets(rooms) if rooms == ["7"])
     );
-    assert_eq!(node(r#"{"uid":"a","type":1,"requestId":"r"}"#).request, Request::AllRooms);
+    assert_eq!(node(&encode_all_rooms_request("a", "r")).request, Request::AllRooms);
+    assert_eq!(encode_all_rooms_request("a", "r"), r#"{"uid":"a","requestId":"r","type":1}"#);
     let one = Request::RoomOfOne { id: "s".to_owned(), room: "x".to_owned(), join: false };
     assert_eq!(node(r#"{"uid":"a","type":3,"requestId":"r","sid":"s","room":"x"}"#).request, one);
     let one = Request::DisconnectOne { id: "s".to_owned(), close: true };
@@ -194,7 +195,11 @@ fn responses_are_those_of_node() {
         r#"{"requestId":"r1","sockets":[{"id":"s","handshake":{"url":"/"},"rooms":["s","x"],"data":{"a":1}}]}"#,
     );
     assert_eq!(read(response.as_bytes()), Some(("r1".to_owned(), Response::Sockets(vec![socket]))));
-    assert_eq!(read(br#"{"requestId":"r1","rooms":["a"]}"#), None, "this side does not ask for rooms");
+    let rooms = encode_all_rooms("r1", &["s".to_owned(), "a".to_owned()]);
+    assert_eq!(rooms, r#"{"requestId":"r1","rooms":["s","a"]}"#);
+    let want = Response::Rooms(vec!["s".to_owned(), "a".to_owned()]);
+    assert_eq!(read(rooms.as_bytes()), Some(("r1".to_owned(), want)));
+    assert_eq!(read(&encode_done("r1").into_bytes()), None, "this side does not send the old requests");
 }
 
 #[test]
