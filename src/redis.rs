@@ -1,9 +1,9 @@
-//! A link to Redis: commands, and messages of channels. Clusters of Socket.IO servers stand on it.
+//! A link to Redis: commands, messages of channels, and entries of streams. Clusters of Socket.IO servers stand on it.
 //!
 //! ```text
 //!            ┌─ connection for commands ──▶ PUBLISH, and any other command ──▶ replies, in their order
-//!   Link ────┤
-//!            └─ connection that subscribes ◀── messages of channels and patterns
+//!   Link ────┼─ connection that subscribes ◀── messages of channels and patterns
+//!            └─ connection that reads, if streams are read ◀── their entries
 //! ```
 //!
 //! ```no_run
@@ -62,9 +62,12 @@
 //! There is no TLS, no client of Redis Cluster, and no RESP 3.
 
 mod connection;
+mod entry;
 mod forward;
 pub mod frame;
 mod links;
+mod reader;
+mod streams;
 mod subscriptions;
 pub mod url;
 mod waiting;
@@ -74,6 +77,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use entry::{Entry, EntryId, NoEntryId};
 pub use frame::Reply;
 pub use subscriptions::escape_pattern;
 pub use url::{Address, BadUrl};
@@ -90,7 +94,8 @@ pub struct Options {
     pub address: Address,
     /// How many bytes of commands may wait for Redis. Default: 4 MiB.
     pub max_waiting: usize,
-    /// How often a ping is sent on each connection. Default: 5 s.
+    /// How often a ping is sent on each connection. The one that reads streams needs none: it asks anew in this interval.
+    /// Default: 5 s.
     pub ping_interval: Duration,
     /// The delay before a lost connection is made again for the first time. It doubles with each attempt. Default:
     /// 100 ms.
@@ -128,7 +133,7 @@ impl Options {
 pub struct Statistics {
     /// How often the link has become ready.
     pub connections: u64,
-    /// How many messages were received.
+    /// How many messages and entries were received.
     pub received: u64,
     /// How many commands were dropped, because too much was waiting for Redis.
     pub dropped: u64,
@@ -144,7 +149,7 @@ pub struct Link(Key);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SubscriptionId(u64);
 
-/// The [`net::Handler`](crate::net::Handler) of both connections. Their state is in the loop's tables.
+/// The [`net::Handler`](crate::net::Handler) of all connections. Their state is in the loop's tables.
 struct LinkConnection;
 
 impl Link {
@@ -200,6 +205,35 @@ impl Link {
         self.add(lp, Topic::Pattern(pattern.as_ref().into()), f)
     }
 
+    /// Publishes a message to a channel of [sharded publishing](https://redis.io/docs/latest/develop/interact/pubsub/).
+    /// Returns `false` if it was dropped. Redis 7 or later.
+    pub fn spublish(self, lp: &mut Loop, channel: impl AsRef<[u8]>, message: impl AsRef<[u8]>) -> bool {
+        let parts = [b"SPUBLISH", channel.as_ref(), message.as_ref()];
+        connection::send(lp, self, &parts, Expected::Nothing).is_ok()
+    }
+
+    /// As [`subscribe`](Self::subscribe), to a channel of sharded publishing. Redis 7 or later.
+    pub fn ssubscribe(
+        self,
+        lp: &mut Loop,
+        channel: impl AsRef<[u8]>,
+        f: impl FnMut(&mut Loop, &[u8], &[u8]) + 'static,
+    ) -> SubscriptionId {
+        self.add(lp, Topic::Shard(channel.as_ref().into()), f)
+    }
+
+    /// Reads the entries that are added to a stream from now on, until the link is closed. `f` gets each once and in
+    /// their order, also those that were added while the connection was lost, if Redis still has them. A stream of which
+    /// Redis has lost the entries is read from its begin. Nothing in an entry can be trusted.
+    ///
+    /// The first stream makes a further connection, because `XREAD BLOCK` lets all commands behind it wait. The link is
+    /// not ready until that one is. A stream that is added later may be read one
+    /// [interval of pings](Options::ping_interval) late. Redis 5 or later.
+    #[doc(alias = "XREAD")]
+    pub fn read_stream(self, lp: &mut Loop, key: impl AsRef<[u8]>, f: impl FnMut(&mut Loop, &Entry<'_>) + 'static) {
+        reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f)));
+    }
+
     fn add(self, lp: &mut Loop, topic: Topic, f: impl FnMut(&mut Loop, &[u8], &[u8]) + 'static) -> SubscriptionId {
         let Some(state) = lp.layer_mut::<Links>().get_mut(self) else { return SubscriptionId(0) };
         let (id, is_first) = state.subscriptions.insert(topic.clone(), Rc::new(RefCell::new(f)));
@@ -222,7 +256,7 @@ impl Link {
         lp.layer::<Links>().and_then(|links| links.get(self)).map_or(0, |state| state.subscriptions.len())
     }
 
-    /// Both connections are ready, and everything is subscribed to: at first, and after each loss.
+    /// All connections are ready, and everything is subscribed to: at first, and after each loss.
     pub fn on_ready(self, lp: &mut Loop, f: impl FnMut(&mut Loop) + 'static) {
         if let Some(state) = lp.layer_mut::<Links>().get_mut(self) {
             state.on_ready.push(Rc::new(RefCell::new(f)));
@@ -236,7 +270,7 @@ impl Link {
         }
     }
 
-    /// Whether both connections are ready.
+    /// Whether all connections are ready.
     pub fn is_ready(self, lp: &Loop) -> bool {
         lp.layer::<Links>().and_then(|links| links.get(self)).is_some_and(|state| state.is_ready)
     }

@@ -1,4 +1,4 @@
-//! The two connections of a link: made, greeted, kept alive, lost and made again.
+//! The connections of a link: made, greeted, kept alive, lost and made again.
 //!
 //! ```text
 //!             connect              greet                         the first ping is answered
@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::frame::{self, Reply};
 use super::links::{Expected, Links, Role, Side, Stage};
 use super::subscriptions::Topic;
-use super::{Link, LinkConnection};
+use super::{Link, LinkConnection, reader};
 use crate::net::{Error, Limits, Socket, SocketOptions};
 use crate::{Kind, Loop};
 
@@ -38,7 +38,7 @@ pub(super) fn error(code: &'static str, message: impl Into<String>) -> Error {
     Error::custom(code, message)
 }
 
-fn side_mut(lp: &mut Loop, link: Link, role: Role) -> Option<&mut Side> {
+pub(super) fn side_mut(lp: &mut Loop, link: Link, role: Role) -> Option<&mut Side> {
     lp.layer_mut::<Links>().get_mut(link).map(|state| state.side_mut(role))
 }
 
@@ -100,6 +100,7 @@ pub(super) fn greet(lp: &mut Loop, socket: Socket) {
                 frame::push_command(&mut bytes, &command);
             }
         }
+        Role::Reader => state.streams.push_questions(&mut bytes, &mut expected),
     }
     frame::push_command(&mut bytes, &[b"PING"]);
     expected.push(Expected::Greeting);
@@ -151,6 +152,7 @@ fn take_frames(lp: &mut Loop, socket: Socket, link: Link, role: Role, bytes: &[u
         match role {
             Role::Subscriber => subscriber_received(lp, link, reply)?,
             Role::Commands => commands_received(lp, link, reply)?,
+            Role::Reader => reader::received(lp, link, reply)?,
         }
         // A callback may have closed the link.
         if owner(lp, socket).is_none() {
@@ -165,8 +167,13 @@ fn bad_frame(lp: &mut Loop, link: Link, bad: frame::NoFrame) -> Error {
     error("E_REDIS_PROTOCOL", format!("what {} sends cannot be read: {bad}", address.unwrap_or_default()))
 }
 
+/// Redis has sent a reply for which there was no command.
+pub(super) fn unexpected_reply() -> Error {
+    error("E_REDIS_PROTOCOL", "Redis has sent a reply that belongs to no command")
+}
+
 /// The error for a login, a database or a ping that Redis does not accept, in plain words.
-fn refusal(expected: &Expected, text: &[u8]) -> Error {
+pub(super) fn refusal(expected: &Expected, text: &[u8]) -> Error {
     let text = String::from_utf8_lossy(text);
     if text.starts_with("LOADING") {
         return error("E_REDIS_LOADING", "Redis has just started and is still loading its data");
@@ -190,9 +197,7 @@ fn refusal(expected: &Expected, text: &[u8]) -> Error {
 /// A reply on the connection for commands.
 fn commands_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), Error> {
     let Some(side) = side_mut(lp, link, Role::Commands) else { return Ok(()) };
-    let Some(expected) = side.expected.pop_front() else {
-        return Err(error("E_REDIS_PROTOCOL", "Redis has sent a reply that belongs to no command"));
-    };
+    let expected = side.expected.pop_front().ok_or_else(unexpected_reply)?;
     match (expected, reply) {
         (Expected::Call(done), reply) => {
             lp.in_layer_callback(Kind::OnResponse, link.0.serial(), 0, |lp| match reply {
@@ -231,7 +236,14 @@ fn subscriber_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<()
             deliver(lp, link, &Topic::Pattern(pattern.into()), channel, message);
             return Ok(());
         }
-        (Some(b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe"), ..) => return Ok(()),
+        (Some(b"smessage"), Some(channel), Some(message), None) => {
+            deliver(lp, link, &Topic::Shard(channel.into()), channel, message);
+            return Ok(());
+        }
+        (
+            Some(b"subscribe" | b"psubscribe" | b"ssubscribe" | b"unsubscribe" | b"punsubscribe" | b"sunsubscribe"),
+            ..,
+        ) => return Ok(()),
         _ => {}
     }
     let Some(side) = side_mut(lp, link, Role::Subscriber) else { return Ok(()) };
@@ -249,7 +261,7 @@ fn subscriber_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<()
             Ok(())
         }
         (Some(_), _) => Ok(()),
-        (None, _) => Err(error("E_REDIS_PROTOCOL", "Redis has sent a reply that belongs to no command")),
+        (None, _) => Err(unexpected_reply()),
     }
 }
 
@@ -268,8 +280,8 @@ fn deliver(lp: &mut Loop, link: Link, topic: &Topic, channel: &[u8], message: &[
     }
 }
 
-/// A connection has been greeted: it is ready. With the second one the link is.
-fn ready(lp: &mut Loop, link: Link, role: Role) {
+/// A connection has been greeted: it is ready. With the last one the link is.
+pub(super) fn ready(lp: &mut Loop, link: Link, role: Role) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     let side = state.side_mut(role);
     side.stage = Stage::Ready;
@@ -286,7 +298,7 @@ fn ready(lp: &mut Loop, link: Link, role: Role) {
         }
     }
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
-    if state.is_ready || state.commands.stage != Stage::Ready || state.subscriber.stage != Stage::Ready {
+    if state.is_ready || state.roles().any(|role| state.side(role).stage != Stage::Ready) {
         return;
     }
     state.is_ready = true;
@@ -319,6 +331,9 @@ fn lost(lp: &mut Loop, link: Link, role: Role, error: Error) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     let (is_first, is_unreferenced) = (!mem::replace(&mut state.has_reported, true), state.is_unreferenced);
     state.is_ready = false;
+    if role == Role::Reader {
+        state.streams.lost(&error);
+    }
     let side = state.side_mut(role);
     let expected = mem::take(&mut side.expected);
     let socket = side.socket.take();
@@ -434,22 +449,16 @@ fn dropped(lp: &mut Loop, link: Link, expected: Expected) -> Result<(), Expected
 
 /// Subscribes to a topic or leaves it, if there is a connection. If not, the greeting does it.
 pub(super) fn change_topic(lp: &mut Loop, link: Link, topic: &Topic, subscribe: bool) {
-    let command: &[u8] = match (topic, subscribe) {
-        (Topic::Channel(_), true) => b"SUBSCRIBE",
-        (Topic::Channel(_), false) => b"UNSUBSCRIBE",
-        (Topic::Pattern(_), true) => b"PSUBSCRIBE",
-        (Topic::Pattern(_), false) => b"PUNSUBSCRIBE",
-    };
     let Some(side) = side_mut(lp, link, Role::Subscriber) else { return };
     let Some(socket) = side.socket.filter(|_| side.stage != Stage::Away) else { return };
     let mut bytes = Vec::new();
-    frame::push_command(&mut bytes, &[command, topic.name()]);
+    frame::push_command(&mut bytes, &[topic.command(subscribe).as_bytes(), topic.name()]);
     socket.write(lp, bytes);
 }
 
 /// Sends pings, and gives connections up that have been silent for too long.
 pub(super) fn ping(lp: &mut Loop, link: Link) {
-    for role in [Role::Commands, Role::Subscriber] {
+    for role in Role::ALL {
         let Some(side) = side_mut(lp, link, role) else { return };
         let Some(socket) = side.socket else { continue };
         side.silent += 1;
@@ -457,7 +466,8 @@ pub(super) fn ping(lp: &mut Loop, link: Link) {
             lost(lp, link, role, error("ETIMEDOUT", "Redis does not answer"));
             continue;
         }
-        if side.stage == Stage::Ready && side.expected.len() < MAX_UNANSWERED {
+        // A ping would wait behind the command that reads, which is answered in time without one.
+        if side.stage == Stage::Ready && role != Role::Reader && side.expected.len() < MAX_UNANSWERED {
             if role == Role::Commands {
                 side.expected.push_back(Expected::Nothing);
             }
@@ -472,11 +482,14 @@ pub(super) fn ping(lp: &mut Loop, link: Link) {
 pub(super) fn close(lp: &mut Loop, link: Link) {
     let Some(mut state) = lp.layer_mut::<Links>().slots.remove(link.0) else { return };
     let mut expected = Vec::new();
-    let timers = [state.pings.take(), state.commands.retry.take(), state.subscriber.retry.take()];
-    for timer in timers.into_iter().flatten() {
+    if let Some(timer) = state.pings.take() {
         lp.clear(timer);
     }
-    for side in [&mut state.commands, &mut state.subscriber] {
+    for role in Role::ALL {
+        let side = state.side_mut(role);
+        if let Some(timer) = side.retry.take() {
+            lp.clear(timer);
+        }
         expected.extend(mem::take(&mut side.expected));
         // Bytes that were written are still sent.
         if let Some(socket) = side.socket.take() {
@@ -492,7 +505,7 @@ pub(super) fn close(lp: &mut Loop, link: Link) {
 pub(super) fn set_referenced(lp: &mut Loop, link: Link, is_referenced: bool) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     state.is_unreferenced = !is_referenced;
-    let sides = [&state.commands, &state.subscriber].map(|side| (side.socket, side.retry));
+    let sides = Role::ALL.map(|role| (state.side(role).socket, state.side(role).retry));
     for (socket, timer) in sides {
         match (socket, is_referenced) {
             (Some(socket), true) => socket.ref_(lp),
@@ -517,7 +530,9 @@ pub(super) fn open(lp: &mut Loop, options: super::Options) -> Link {
         serial: links.last_serial,
         commands: Side::new(&options),
         subscriber: Side::new(&options),
+        reader: Side::new(&options),
         options,
+        streams: Default::default(),
         subscriptions: Default::default(),
         waiting: Default::default(),
         statistics: Default::default(),

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::entry::Entry;
 use super::frame::Reply;
+use super::streams::Streams;
 use super::subscriptions::Subscriptions;
 use super::waiting::Waiting;
 use super::{Link, Options, Statistics};
@@ -13,6 +15,7 @@ use crate::net::{Error, Socket};
 use crate::{HasSerial, Loop, Slots, TimerId};
 
 pub(super) type OnMessage = Rc<RefCell<dyn FnMut(&mut Loop, &[u8], &[u8])>>;
+pub(super) type OnEntry = Rc<RefCell<dyn FnMut(&mut Loop, &Entry<'_>)>>;
 pub(super) type OnReply = Box<dyn FnOnce(&mut Loop, Result<Reply<'_>, Error>)>;
 pub(super) type OnReady = Rc<RefCell<dyn FnMut(&mut Loop)>>;
 pub(super) type OnLost = Rc<RefCell<dyn FnMut(&mut Loop, &Error)>>;
@@ -36,12 +39,18 @@ impl Links {
     }
 }
 
-/// The connection on which a side is. Redis sends messages on a connection that subscribes, and accepts no other
-/// commands there.
+/// The purpose of a connection. Redis sends messages on a connection that subscribes, and accepts no other commands
+/// there. One that reads streams waits for entries, and all commands behind that would wait, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Commands,
     Subscriber,
+    /// Exists only if streams are read.
+    Reader,
+}
+
+impl Role {
+    pub const ALL: [Role; 3] = [Role::Commands, Role::Subscriber, Role::Reader];
 }
 
 /// A link.
@@ -50,13 +59,15 @@ pub(super) struct LinkState {
     pub options: Rc<Options>,
     pub commands: Side,
     pub subscriber: Side,
+    pub reader: Side,
+    pub streams: Streams<OnEntry>,
     pub subscriptions: Subscriptions<OnMessage>,
     /// Commands that wait for a connection.
     pub waiting: Waiting<Expected>,
     pub statistics: Statistics,
     pub on_ready: Vec<OnReady>,
     pub on_lost: Vec<OnLost>,
-    /// Both connections are ready, and the program knows it.
+    /// All connections are ready, and the program knows it.
     pub is_ready: bool,
     /// The program knows that it is not ready.
     pub has_reported: bool,
@@ -79,11 +90,26 @@ impl LinkState {
         match role {
             Role::Commands => &mut self.commands,
             Role::Subscriber => &mut self.subscriber,
+            Role::Reader => &mut self.reader,
         }
+    }
+
+    pub fn side(&self, role: Role) -> &Side {
+        match role {
+            Role::Commands => &self.commands,
+            Role::Subscriber => &self.subscriber,
+            Role::Reader => &self.reader,
+        }
+    }
+
+    /// The connections that the link has, or wants to have.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        let has_reader = !self.streams.is_empty();
+        Role::ALL.into_iter().filter(move |role| *role != Role::Reader || has_reader)
     }
 }
 
-/// One of the two connections.
+/// One of the connections.
 pub(super) struct Side {
     pub socket: Option<Socket>,
     pub stage: Stage,
@@ -130,5 +156,9 @@ pub(super) enum Expected {
     Greeting,
     /// The reply is of no interest.
     Nothing,
+    /// The last entry of the stream of this number.
+    LastEntry(usize),
+    /// New entries of streams.
+    Entries,
     Call(OnReply),
 }

@@ -1,20 +1,35 @@
 //! The channels and patterns of a link, with what their messages call. They outlive the connection: after a loss they
 //! are subscribed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 /// A channel, or a pattern of names of channels.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Topic {
-    Channel(Box<[u8]>),
-    Pattern(Box<[u8]>),
+    Channel(Rc<[u8]>),
+    Pattern(Rc<[u8]>),
+    /// A channel of sharded publishing, which Redis keeps apart from the others.
+    Shard(Rc<[u8]>),
 }
 
 impl Topic {
     /// The name or the pattern.
     pub fn name(&self) -> &[u8] {
         match self {
-            Topic::Channel(name) | Topic::Pattern(name) => name,
+            Topic::Channel(name) | Topic::Pattern(name) | Topic::Shard(name) => name,
+        }
+    }
+
+    /// The command that subscribes to it, or ends the subscription.
+    pub fn command(&self, subscribe: bool) -> &'static str {
+        match (self, subscribe) {
+            (Topic::Channel(_), true) => "SUBSCRIBE",
+            (Topic::Channel(_), false) => "UNSUBSCRIBE",
+            (Topic::Pattern(_), true) => "PSUBSCRIBE",
+            (Topic::Pattern(_), false) => "PUNSUBSCRIBE",
+            (Topic::Shard(_), true) => "SSUBSCRIBE",
+            (Topic::Shard(_), false) => "SUNSUBSCRIBE",
         }
     }
 }
@@ -25,12 +40,14 @@ const TOPICS_AT_ONCE: usize = 512;
 /// The subscriptions, by topic and in the order in which they were made. `F` is called with messages.
 pub(super) struct Subscriptions<F> {
     by_topic: BTreeMap<Topic, Vec<(u64, F)>>,
+    /// The topics of the subscriptions: an adapter may have one for each room.
+    by_id: HashMap<u64, Topic>,
     last: u64,
 }
 
 impl<F> Default for Subscriptions<F> {
     fn default() -> Self {
-        Subscriptions { by_topic: BTreeMap::new(), last: 0 }
+        Subscriptions { by_topic: BTreeMap::new(), by_id: HashMap::new(), last: 0 }
     }
 }
 
@@ -38,6 +55,7 @@ impl<F: Clone> Subscriptions<F> {
     /// Adds a subscription. Returns its number, and whether it is the first one for the topic.
     pub fn insert(&mut self, topic: Topic, call: F) -> (u64, bool) {
         self.last += 1;
+        self.by_id.insert(self.last, topic.clone());
         let list = self.by_topic.entry(topic).or_default();
         list.push((self.last, call));
         (self.last, list.len() == 1)
@@ -45,7 +63,7 @@ impl<F: Clone> Subscriptions<F> {
 
     /// Removes a subscription. Returns the topic if it was its last one.
     pub fn remove(&mut self, id: u64) -> Option<Topic> {
-        let topic = self.by_topic.iter().find(|(_, list)| list.iter().any(|(other, _)| *other == id))?.0.clone();
+        let topic = self.by_id.remove(&id)?;
         let list = self.by_topic.get_mut(&topic)?;
         list.retain(|(other, _)| *other != id);
         if !list.is_empty() {
@@ -63,13 +81,13 @@ impl<F: Clone> Subscriptions<F> {
 
     /// The commands that subscribe to everything: each with its topics.
     pub fn commands(&self) -> Vec<Vec<&[u8]>> {
-        let mut commands = Vec::new();
-        let is_pattern = |topic: &&Topic| matches!(topic, Topic::Pattern(_));
-        let channels: Vec<&[u8]> = self.by_topic.keys().filter(|topic| !is_pattern(topic)).map(Topic::name).collect();
-        let patterns: Vec<&[u8]> = self.by_topic.keys().filter(is_pattern).map(Topic::name).collect();
-        for (command, names) in [("SUBSCRIBE", channels), ("PSUBSCRIBE", patterns)] {
-            for names in names.chunks(TOPICS_AT_ONCE) {
-                commands.push([&[command.as_bytes()], names].concat());
+        let mut commands: Vec<Vec<&[u8]>> = Vec::new();
+        // The topics of one kind are beside each other.
+        for topic in self.by_topic.keys() {
+            let command = topic.command(true).as_bytes();
+            match commands.last_mut() {
+                Some(last) if last[0] == command && last.len() <= TOPICS_AT_ONCE => last.push(topic.name()),
+                _ => commands.push(vec![command, topic.name()]),
             }
         }
         commands
@@ -139,10 +157,12 @@ mod tests {
         }
         subscriptions.insert(pattern("p*"), ());
         subscriptions.insert(pattern("p*"), ());
+        subscriptions.insert(Topic::Shard((*b"s").into()), ());
         let commands = subscriptions.commands();
         let lens: Vec<usize> = commands.iter().map(Vec::len).collect();
-        assert_eq!(lens, [513, 89, 2]);
+        assert_eq!(lens, [513, 89, 2, 2]);
         assert_eq!(commands[2], [&b"PSUBSCRIBE"[..], b"p*"]);
+        assert_eq!(commands[3], [&b"SSUBSCRIBE"[..], b"s"]);
     }
 
     #[test]

@@ -292,3 +292,131 @@ fn a_link_without_a_reference_lets_the_loop_end() {
         event_loop.run().expect("the loop ends");
     });
 }
+
+#[test]
+fn sharded_channels_are_channels_of_their_own() {
+    with_server(&[], |event_loop, server, story| {
+        let (link, first) = event_loop.enter(|lp| {
+            let link = open(lp, options(server.port()), story);
+            let note = |kind: &'static str| {
+                let story = story.clone();
+                move |_: &mut _, channel: &[u8], message: &[u8]| {
+                    let [channel, message] = [channel, message].map(String::from_utf8_lossy);
+                    story.borrow_mut().push(format!("{kind} {channel}: {message}"));
+                }
+            };
+            link.subscribe(lp, "a", note("plain"));
+            (link, link.ssubscribe(lp, "a", note("sharded")))
+        });
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| {
+            link.publish(lp, "a", "1");
+            link.spublish(lp, "a", "2");
+        });
+        until_told(event_loop, story, "sharded a: 2");
+        server.restart();
+        until(event_loop, "the link is ready again", |lp| link.statistics(lp).is_some_and(|all| all.connections == 2));
+        event_loop.enter(|lp| link.spublish(lp, "a", "3"));
+        until_told(event_loop, story, "sharded a: 3");
+        event_loop.enter(|lp| {
+            link.unsubscribe(lp, first);
+            link.spublish(lp, "a", "never");
+            link.publish(lp, "a", "4");
+        });
+        until_told(event_loop, story, "plain a: 4");
+        assert!(!story.borrow().contains(&"sharded a: never".to_owned()));
+    });
+}
+
+/// A link that reads the stream `s`. Each entry goes to the story as its fields `n` and `é`.
+fn read_stream(event_loop: &mut EventLoop, server: &RedisServer, story: &Story) -> bucle::redis::Link {
+    event_loop.enter(|lp| {
+        let link = open(lp, options(server.port()), story);
+        let entries = story.clone();
+        link.read_stream(lp, "s", move |_, entry| {
+            let field = |name| String::from_utf8_lossy(entry.field(name).unwrap_or(b"-")).into_owned();
+            entries.borrow_mut().push(format!("entry {} {}", field("n"), field("é")));
+        });
+        link
+    })
+}
+
+/// Sends a command, and tells the number that it returns.
+fn note_reply(lp: &mut bucle::Loop, link: bucle::redis::Link, story: &Story, command: &[&str]) {
+    let story = story.clone();
+    link.command(lp, command, move |_, reply| {
+        let number = reply.expect("a reply").integer().expect("a number");
+        story.borrow_mut().push(format!("reply {number}"));
+    });
+}
+
+fn add(lp: &mut bucle::Loop, link: bucle::redis::Link, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        link.command(lp, &["XADD", "s", "*", "n", &number.to_string(), "é", "ü"], |_, reply| {
+            reply.expect("it is added");
+        });
+    }
+}
+
+#[test]
+fn entries_of_a_stream_come_once_and_in_their_order_also_those_of_the_time_without_a_connection() {
+    with_server(&[], |event_loop, server, story| {
+        let writer = event_loop.enter(|lp| open(lp, options(server.port()), &Story::default()));
+        event_loop.enter(|lp| {
+            add(lp, writer, 0..5);
+            note_reply(lp, writer, story, &["XLEN", "s"]);
+        });
+        until_told(event_loop, story, "reply 5");
+        let reader = read_stream(event_loop, server, story);
+        until_told(event_loop, story, "ready");
+        // More than one reply has.
+        event_loop.enter(|lp| add(lp, writer, 5..500));
+        until_told(event_loop, story, "entry 499 ü");
+        event_loop.enter(|lp| {
+            writer.command(lp, &["CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES"], |_, reply| {
+                assert!(reply.expect("a count").integer() >= Some(2));
+            });
+            add(lp, writer, 500..510);
+        });
+        until_told(event_loop, story, "entry 509 ü");
+        assert!(story.borrow().contains(&"lost ECONNRESET".to_owned()));
+        let entries: Vec<_> = story.borrow().iter().filter(|line| line.starts_with("entry")).cloned().collect();
+        assert_eq!(entries, (5..510).map(|number| format!("entry {number} ü")).collect::<Vec<_>>());
+        event_loop.enter(|lp| [reader, writer].map(|link| link.close(lp)));
+    });
+}
+
+#[test]
+fn a_stream_goes_on_when_redis_has_lost_its_data() {
+    with_server(&[], |event_loop, server, story| {
+        let link = read_stream(event_loop, server, story);
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| add(lp, link, 0..2));
+        until_told(event_loop, story, "entry 1 ü");
+        server.restart();
+        until(event_loop, "the link is ready again", |lp| link.statistics(lp).is_some_and(|all| all.connections == 2));
+        // The clock of the new server is behind that of the old one.
+        event_loop.enter(|lp| {
+            link.command(lp, &["XADD", "s", "5-1", "n", "2", "é", "ü"], |_, reply| drop(reply.map(|_| ())));
+        });
+        until_told(event_loop, story, "entry 2 ü");
+    });
+}
+
+#[test]
+fn a_key_that_is_no_stream_is_an_error_and_the_link_waits_until_it_is_one() {
+    with_server(&[], |event_loop, server, story| {
+        let other = event_loop.enter(|lp| {
+            let other = open(lp, options(server.port()), &Story::default());
+            note_reply(lp, other, story, &["SETNX", "s", "text"]);
+            other
+        });
+        until_told(event_loop, story, "reply 1");
+        read_stream(event_loop, server, story);
+        until_told(event_loop, story, "lost E_REDIS_REPLY");
+        event_loop.enter(|lp| other.command(lp, &["DEL", "s"], |_, reply| assert!(reply.is_ok())));
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| add(lp, other, 0..1));
+        until_told(event_loop, story, "entry 0 ü");
+    });
+}

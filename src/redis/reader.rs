@@ -1,0 +1,95 @@
+//! The connection that reads streams: it asks for new entries, calls the program with them, and asks again.
+
+use std::rc::Rc;
+
+use super::entry::Entry;
+use super::frame::Reply;
+use super::links::{Expected, Links, OnEntry, Role, Stage};
+use super::{Link, connection};
+use crate::net::Error;
+use crate::{Kind, Loop};
+
+/// Adds a stream. With the first one the connection is made.
+pub(super) fn add(lp: &mut Loop, link: Link, key: &[u8], call: OnEntry) {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    let is_first = state.streams.is_empty();
+    state.streams.push(key, call);
+    if is_first {
+        // It is ready again when this connection is.
+        state.is_ready = false;
+        connection::connect(lp, link, Role::Reader);
+    }
+    // If there is a connection, it waits for entries. Its next command includes the new stream.
+}
+
+/// Asks for new entries. Redis answers when there are some, or after an interval of pings.
+fn read(lp: &mut Loop, link: Link) {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+    let milliseconds = state.options.ping_interval.as_millis();
+    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+    if state.streams.have_positions() {
+        state.streams.push_read(&mut bytes, milliseconds);
+        expected.push(Expected::Entries);
+    } else {
+        state.streams.push_new_questions(&mut bytes, &mut expected);
+    }
+    state.reader.expected.extend(expected);
+    if let Some(socket) = state.reader.socket {
+        socket.write(lp, bytes);
+    }
+}
+
+/// A reply on this connection.
+pub(super) fn received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), Error> {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return Ok(()) };
+    let expected = state.reader.expected.pop_front().ok_or_else(connection::unexpected_reply)?;
+    let is_ready = state.reader.stage == Stage::Ready;
+    match (expected, reply) {
+        (Expected::LastEntry(_) | Expected::Entries, Reply::Error(text)) => {
+            let text = String::from_utf8_lossy(text);
+            return Err(connection::error("E_REDIS_REPLY", format!("Redis does not let a stream be read: {text}")));
+        }
+        (expected, Reply::Error(text)) => return Err(connection::refusal(&expected, text)),
+        (Expected::LastEntry(number), reply) => {
+            state.streams.answered(number, &reply);
+            // The greeting asks for all of them, and reads when it is over.
+            if is_ready && state.reader.expected.is_empty() {
+                read(lp, link);
+            }
+        }
+        (Expected::Entries, reply) => {
+            state.streams.received();
+            deliver(lp, link, &reply);
+            read(lp, link);
+        }
+        (Expected::Greeting, _) => {
+            // The command is on its way before the program hears that the link is ready.
+            read(lp, link);
+            connection::ready(lp, link, Role::Reader);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Calls the program with the entries of a reply: for each stream its key, and its entries. If there is none, the reply
+/// is nil.
+fn deliver(lp: &mut Loop, link: Link, reply: &Reply<'_>) {
+    for stream in reply.items() {
+        let [key, entries] = stream.items() else { continue };
+        let Some(key) = key.bytes() else { continue };
+        for entry in entries.items().iter().filter_map(Entry::from_reply) {
+            let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+            state.statistics.received += 1;
+            let Some(call) = state.streams.read(key, entry.id) else { continue };
+            call_with(lp, link, &call, &entry);
+        }
+    }
+}
+
+fn call_with(lp: &mut Loop, link: Link, call: &OnEntry, entry: &Entry<'_>) {
+    let call = Rc::clone(call);
+    if let Ok(mut call) = call.try_borrow_mut() {
+        lp.in_layer_callback(Kind::OnMessage, link.0.serial(), 0, |lp| call(lp, entry));
+    }
+}
