@@ -9,6 +9,7 @@
 //! | `CONNECT_TIMEOUT` | 45000 | `connectTimeout`, in milliseconds |
 //! | `MAX_HTTP_BUFFER_SIZE` | 1000000 | `maxHttpBufferSize`, in bytes |
 //! | `REDIS_URL` | unset | `redis://user:password@host:port`: other servers on the same Redis are nodes of one cluster |
+//! | `REDIS_ADAPTER` | classic | `classic`, `sharded` or `streams`: which of Node's adapters the other servers have |
 //! | `RECOVERY` | unset | 1: `connectionStateRecovery`, for 2 minutes |
 //! | `CLIENT_DIST` | unset | a folder with `socket.io.js`, which is served |
 //!
@@ -51,10 +52,13 @@ fn main() -> bucle::Result<()> {
 #[cfg(feature = "redis")]
 fn join_cluster(lp: &mut Loop, io: Server) -> bucle::Result<()> {
     use bucle::redis::{Link, Options};
-    use bucle::socket_io::redis_adapter::{self, RedisAdapter};
-    if let Ok(url) = std::env::var("REDIS_URL") {
-        let link = Link::open(lp, Options::from_url(&url)?);
-        io.set_adapter(lp, RedisAdapter::factory(link, redis_adapter::Options::default()));
+    use bucle::socket_io::redis_adapter::{self, RedisAdapter, ShardedAdapter, ShardedOptions};
+    let Ok(url) = std::env::var("REDIS_URL") else { return Ok(()) };
+    let link = Link::open(lp, Options::from_url(&url)?);
+    match std::env::var("REDIS_ADAPTER").as_deref().unwrap_or("classic") {
+        "classic" => io.set_adapter(lp, RedisAdapter::factory(link, redis_adapter::Options::default())),
+        "sharded" => io.set_adapter(lp, ShardedAdapter::factory(link, ShardedOptions::default())),
+        other => return Err(bucle::Error::custom("E_SETTING", format!("REDIS_ADAPTER is {other:?}"))),
     }
     Ok(())
 }

@@ -173,7 +173,7 @@ pub(super) fn broadcast(
     if other_nodes != Some(0)
         && let Some(arguments) = encode::to_owned(arguments)
     {
-        let packet = BroadcastPacket { name, arguments: &arguments, volatile: false, compress: true };
+        let packet = BroadcastPacket { name, arguments: &arguments, volatile: false, compress: true, offset: None };
         with_adapter(lp, namespace, |adapter, lp| {
             adapter.broadcast_with_ack(lp, namespace, target, packet, timeout, RequestId(id));
         });

@@ -40,6 +40,9 @@ pub struct BroadcastPacket<'a> {
     pub volatile: bool,
     /// It may be compressed for clients that have agreed on it.
     pub compress: bool,
+    /// With an adapter that keeps sessions: the last argument of the event, from which a client that comes back is
+    /// served. `None`: nothing is kept, or the event is not.
+    pub offset: Option<&'a str>,
 }
 
 /// A socket of some node, as [`Namespace::fetch_sockets`](super::Namespace::fetch_sockets) reports it.
@@ -123,6 +126,16 @@ pub trait Adapter: Any {
         request: Option<RequestId>,
     ) {
     }
+    /// Whether the adapter wants to know of rooms.
+    fn watches_rooms(&self) -> bool {
+        false
+    }
+    /// The first socket of this node is in a room. For each socket there is also a room of its id.
+    #[doc(alias = "create-room")]
+    fn room_created(&mut self, lp: &mut Loop, namespace: Namespace, room: &str) {}
+    /// The last socket of this node has left a room.
+    #[doc(alias = "delete-room")]
+    fn room_deleted(&mut self, lp: &mut Loop, namespace: Namespace, room: &str) {}
     /// The server is closed, the namespace is gone, or it gets another adapter.
     fn close(&mut self, lp: &mut Loop, namespace: Namespace) {}
 }

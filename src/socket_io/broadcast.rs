@@ -146,6 +146,7 @@ impl Broadcast {
                     arguments: &arguments,
                     volatile: self.flags.is_volatile,
                     compress: self.flags.compress,
+                    offset: None,
                 };
                 adapter.broadcast(lp, namespace, &self.target, packet);
             });

@@ -2,7 +2,7 @@
 
 use super::Namespace;
 use super::adapter::Adapter;
-use super::registry::Registry;
+use super::registry::{NamespaceState, Registry};
 use crate::Loop;
 
 /// Calls `f` with the adapter of a namespace, if it has one.
@@ -16,6 +16,26 @@ pub(super) fn with_adapter(lp: &mut Loop, namespace: Namespace, f: impl FnOnce(&
         // Another closure has removed the namespace meanwhile.
         None => adapter.close(lp, namespace),
     }
+}
+
+/// Whether the adapter of a namespace wants to know of rooms.
+pub(super) fn watches_rooms(state: &NamespaceState) -> bool {
+    state.adapter.as_ref().is_some_and(|adapter| adapter.watches_rooms())
+}
+
+/// Rooms of this node were created, or deleted.
+pub(super) fn rooms_changed(lp: &mut Loop, namespace: Namespace, rooms: &[String], created: bool) {
+    if rooms.is_empty() {
+        return;
+    }
+    with_adapter(lp, namespace, |adapter, lp| {
+        for room in rooms {
+            match created {
+                true => adapter.room_created(lp, namespace, room),
+                false => adapter.room_deleted(lp, namespace, room),
+            }
+        }
+    });
 }
 
 /// Gives a namespace the adapter of its server, if the server has one.

@@ -501,7 +501,10 @@ fn connected(lp: &mut Loop, socket: Socket) {
     }
     let Some(state) = lp.layer_mut::<Registry>().namespace_mut(namespace) else { return };
     let name = state.name.clone();
-    state.rooms.add(socket, id.clone());
+    let joined = state.rooms.add(socket, id.clone());
+    if cluster::watches_rooms(state) && joined.is_some_and(|joined| joined.created) {
+        cluster::rooms_changed(lp, namespace, &[id.to_string()], true);
+    }
     let answer = match session.revision(lp) {
         Some(Revision::V3) => None,
         _ => Some(match pid {
@@ -558,12 +561,18 @@ fn begin_end(lp: &mut Loop, socket: Socket, reason: DisconnectReason) -> bool {
     }
     let Some(state) = registry.namespace_mut(namespace) else { return true };
     let rooms: Box<[String]> = state.rooms.rooms_of(socket).map(str::to_owned).collect();
-    state.rooms.remove(socket, |_, _| {});
+    let (is_watched, mut deleted) = (cluster::watches_rooms(state), Vec::new());
+    state.rooms.remove(socket, |room, left| {
+        if is_watched && left.deleted {
+            deleted.push(room.to_owned());
+        }
+    });
     let lost_at = state.recovery.as_ref().map(|recovery| recovery.next_offset());
     if let Some(state) = registry.socket_mut(socket) {
         state.last_rooms = Some(rooms);
         state.lost_at = lost_at;
     }
+    cluster::rooms_changed(lp, namespace, &deleted, false);
     log::debug!(target: "bucle::socket_io", "{socket} is disconnected: {reason}");
     true
 }

@@ -50,7 +50,10 @@
 //! | `serverSideEmit` is JSON, in which a `Buffer` is an object | the same |
 
 mod emitter;
+mod member;
+mod message;
 mod msgpack;
+mod sharded;
 mod wire;
 
 use std::cell::Cell;
@@ -67,6 +70,7 @@ use super::{Malformed, Namespace, OwnedArguments, Socket};
 use crate::Loop;
 use crate::redis::{self, Link, SubscriptionId};
 pub use emitter::Emitter;
+pub use sharded::{ShardedAdapter, ShardedOptions, SubscriptionMode};
 use wire::{Broadcast, Flags, Outgoing, Received, Request, Response};
 
 /// The options of an adapter.
@@ -401,5 +405,6 @@ fn packet(broadcast: &Broadcast) -> BroadcastPacket<'_> {
         arguments: &broadcast.arguments,
         volatile: broadcast.flags.volatile,
         compress: broadcast.flags.compress,
+        offset: None,
     }
 }

@@ -14,7 +14,7 @@ use super::event::{Event, EventError};
 use super::handshake::Handshake;
 use super::registry::{EventListener, Listeners, OnEvent, Registry, SocketState};
 use super::socket_id::SocketId;
-use super::{AckResult, DisconnectReason, Namespace, acks, door, send};
+use super::{AckResult, DisconnectReason, Namespace, acks, cluster, door, send};
 use crate::engine_io::{Revision, Session, Transport};
 use crate::{Key, Loop};
 
@@ -137,13 +137,18 @@ impl Socket {
         let registry = lp.layer_mut::<Registry>();
         let Some(namespace) = registry.socket(self).map(|state| state.namespace) else { return };
         let Some(state) = registry.namespace_mut(namespace) else { return };
+        let is_watched = cluster::watches_rooms(state);
+        let mut changed = Vec::new();
         for room in rooms {
-            if join {
-                state.rooms.join(self, room);
-            } else {
-                state.rooms.leave(self, room);
+            let is_change = match join {
+                true => state.rooms.join(self, room).is_some_and(|joined| joined.created),
+                false => state.rooms.leave(self, room).is_some_and(|left| left.deleted),
+            };
+            if is_watched && is_change {
+                changed.push(room.clone());
             }
         }
+        cluster::rooms_changed(lp, namespace, &changed, join);
     }
 
     /// The rooms that it is in: its id first, then in the order in which it has joined. Still those of before in

@@ -17,9 +17,14 @@ struct Node {
 }
 
 impl Node {
-    fn start(command: &mut Command, redis: &RedisServer) -> Node {
+    fn start(command: &mut Command, redis: &RedisServer, adapter: &str) -> Node {
         let url = format!("redis://127.0.0.1:{}", redis.port());
-        command.env("PORT", "0").env("REDIS_URL", url).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .env("PORT", "0")
+            .env("REDIS_URL", url)
+            .env("REDIS_ADAPTER", adapter)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the program is there");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
@@ -49,11 +54,12 @@ fn contract() -> PathBuf {
     profile.join("examples").join("socketio_contract")
 }
 
-#[test]
-fn servers_of_this_crate_and_of_node_are_one_cluster_also_after_redis_has_restarted() {
+/// Both servers as one cluster, before and after a restart of Redis.
+fn check_cluster(adapter: &str, least_checks: usize) {
     if !peers::has_packages(&[
         "@socket.io/redis-adapter",
         "@socket.io/redis-emitter",
+        "@socket.io/redis-streams-adapter",
         "ioredis",
         "socket.io",
         "socket.io-client",
@@ -62,19 +68,29 @@ fn servers_of_this_crate_and_of_node_are_one_cluster_also_after_redis_has_restar
     }
     let Some(mut redis) = RedisServer::start(&[]) else { return };
     let scripts = root().join("tests/interop");
-    let mut ours = Node::start(&mut Command::new(contract()), &redis);
-    let mut theirs = Node::start(Command::new("node").arg(scripts.join("socketio_contract.js")), &redis);
+    let mut ours = Node::start(&mut Command::new(contract()), &redis, adapter);
+    let mut theirs = Node::start(Command::new("node").arg(scripts.join("socketio_contract.js")), &redis, adapter);
     for _ in 0..2 {
         let script = Command::new("node")
             .arg(scripts.join("redis_cluster.js"))
-            .args([&ours.port, &theirs.port, &redis.port().to_string()])
+            .args([&ours.port, &theirs.port, &redis.port().to_string(), adapter])
             .stdin(Stdio::null())
             .output()
             .expect("node is there");
         let report = String::from_utf8_lossy(&script.stdout);
         assert!(script.status.success(), "{report}{}", String::from_utf8_lossy(&script.stderr));
-        assert!(report.matches("ok ").count() > 30, "it has checked everything: {report}");
+        assert!(report.matches("ok ").count() >= least_checks, "it has checked everything: {report}");
         redis.restart();
     }
     assert!(ours.is_running() && theirs.is_running());
+}
+
+#[test]
+fn servers_of_this_crate_and_of_node_are_one_cluster_also_after_redis_has_restarted() {
+    check_cluster("classic", 35);
+}
+
+#[test]
+fn servers_of_this_crate_and_of_node_are_one_cluster_over_sharded_channels() {
+    check_cluster("sharded", 30);
 }

@@ -1,8 +1,9 @@
 'use strict';
 // Clients of npm in a cluster of two servers that serve the contract of `examples/socketio_contract`, joined by Redis.
 //
-//   node redis_cluster.js ONE_PORT OTHER_PORT REDIS_PORT
+//   node redis_cluster.js ONE_PORT OTHER_PORT REDIS_PORT ADAPTER
 //
+// ADAPTER is `classic`, `sharded` or `streams`. Emitters reach only the classic one.
 // Prints a line for every check, and exits with 1 if one failed or something does not come.
 
 const assert = require('node:assert/strict');
@@ -19,6 +20,7 @@ setTimeout(() => {
 }, LIMIT_MS).unref();
 
 const [ports, redisPort] = [process.argv.slice(2, 4).map(Number), Number(process.argv[4])];
+const adapter = process.argv[5];
 const EVENTS = ['said', 'shouted', 'announced', 'time', 'end'];
 
 /** A client of the server of this number, with everything that it has received. */
@@ -45,14 +47,17 @@ async function take(client, count) {
   return client.received.splice(0);
 }
 
+/** A message behind which nothing comes. */
+const END = 'the end';
+
 /** Waits until all clients have received everything that was sent before, and expects exactly these events. */
 async function expect(what, clients, wanted) {
   for (const [number, client] of clients.entries()) {
     const events = [];
-    while (events.at(-1)?.[0] !== 'end') {
+    while (events.at(-1)?.[0] !== 'end' && events.at(-1)?.[1] !== END) {
       events.push(...(await take(client, 1)));
     }
-    assert.deepEqual(events, [...wanted[number], ['end']], `${what}, client ${number}`);
+    assert.deepEqual(events.slice(0, -1), wanted[number], `${what}, client ${number}`);
   }
   console.log(`ok ${what}`);
 }
@@ -71,7 +76,7 @@ async function check(from, emitter) {
   const [a, b, c] = [await open(from), await open(to), await open(to)];
   const all = [a, b, c];
   // `said` and `shouted` go through all servers in one order, and so does this.
-  const end = () => emitter.emit('end');
+  const end = () => (adapter === 'classic' ? emitter.emit('end') : emit(a, 'shout-all', END));
   assert.deepEqual(await emit(b, 'join', 'r'), ['r']);
   await emit(c, 'join', ['r', 's']);
   const id = a.socket.id;
@@ -82,13 +87,14 @@ async function check(from, emitter) {
   await emit(a, 'say-except', 'r', 's', 'except');
   await emit(a, 'say-others', [c.socket.id], 'to an id');
   await emit(a, 'shout', 'to others');
-  await emit(a, 'shout-all', 'to all');
   await emit(a, 'shout-local', 'here');
+  // Node sends it to its own clients behind the answer of Redis.
+  await emit(a, 'shout-all', 'to all');
   // A node applies what it sends before Redis brings it to others.
   await until(`${name}: everything has arrived`, () => c.received.length === 5 && b.received.length === 5);
   end();
   await expect(`${name}: broadcasts`, all, [
-    [['shouted', 'to all', id], ['shouted', 'here', id]],
+    [['shouted', 'here', id], ['shouted', 'to all', id]],
     [['said', 'r', message, id], ['said', ['r', 's'], 'rooms', id], ['said', 'r', 'except', id], ['shouted', 'to others', id], ['shouted', 'to all', id]],
     [['said', 'r', message, id], ['said', ['r', 's'], 'rooms', id], ['said', [c.socket.id], 'to an id', id], ['shouted', 'to others', id], ['shouted', 'to all', id]],
   ]);
@@ -120,8 +126,12 @@ async function check(from, emitter) {
   assert.deepEqual(found, wanted.sort((one, other) => (one.id < other.id ? -1 : 1)));
   console.log(`ok ${name}: fetchSockets`);
 
-  assert.deepEqual(await emit(a, 'rooms'), ['r', 's', id, b.socket.id, c.socket.id].sort());
-  console.log(`ok ${name}: allRooms`);
+  const rooms = await emit(a, 'rooms');
+  // Of Node's adapters only the classic one can find them.
+  if (rooms.length > 0 || adapter === 'classic') {
+    assert.deepEqual(rooms, ['r', 's', id, b.socket.id, c.socket.id].sort());
+    console.log(`ok ${name}: allRooms`);
+  }
 
   await emit(a, 'move', 's', 't');
   await until(`${name}: rooms change`, async () => {
@@ -193,7 +203,7 @@ async function main() {
   }
   await check(0, emitter);
   await check(1, emitter);
-  await checkEmitter(emitter);
+  if (adapter === 'classic') await checkEmitter(emitter);
   process.exit(0);
 }
 

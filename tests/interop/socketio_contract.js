@@ -31,12 +31,16 @@ const io = new Server(httpServer, {
 
 // A cluster, in which bucle may be another node.
 if (process.env.REDIS_URL) {
-  const { createAdapter } = require("@socket.io/redis-adapter");
   const Redis = require("ioredis");
   const clients = [1, 2].map(() => new Redis(process.env.REDIS_URL, { retryStrategy: () => 100 }));
   // It connects again by itself.
   clients.forEach((client) => client.on("error", () => {}));
-  io.adapter(createAdapter(...clients));
+  const adapters = {
+    classic: () => require("@socket.io/redis-adapter").createAdapter(...clients),
+    sharded: () => require("@socket.io/redis-adapter").createShardedAdapter(...clients),
+    streams: () => require("@socket.io/redis-streams-adapter").createAdapter(clients[0]),
+  };
+  io.adapter(adapters[process.env.REDIS_ADAPTER ?? "classic"]());
 }
 
 const call = (ack, ...values) => typeof ack === "function" && ack(...values);

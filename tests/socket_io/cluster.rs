@@ -41,7 +41,7 @@ impl Adapter for Wire {
         let (target, name, arguments) = (target.clone(), packet.name.to_owned(), packet.arguments.clone());
         let (volatile, compress) = (packet.volatile, packet.compress);
         self.carry(lp, namespace, move |lp, other| {
-            let packet = BroadcastPacket { name: &name, arguments: &arguments, volatile, compress };
+            let packet = BroadcastPacket { name: &name, arguments: &arguments, volatile, compress, offset: None };
             other.receive_broadcast(lp, &target, packet);
         });
     }
@@ -57,7 +57,8 @@ impl Adapter for Wire {
     ) {
         let (target, name, arguments) = (target.clone(), packet.name.to_owned(), packet.arguments.clone());
         self.carry(lp, namespace, move |lp, other| {
-            let packet = BroadcastPacket { name: &name, arguments: &arguments, volatile: false, compress: true };
+            let packet =
+                BroadcastPacket { name: &name, arguments: &arguments, volatile: false, compress: true, offset: None };
             let count = other.receive_broadcast_with_ack(lp, &target, packet, timeout, move |lp, arguments| {
                 namespace.answered(lp, request, Answer::Ack(arguments), false);
             });

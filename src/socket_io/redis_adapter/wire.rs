@@ -531,7 +531,8 @@ fn decode_ack(bytes: &[u8]) -> Result<Option<(String, Response)>, Malformed> {
     }
 }
 
-fn socket(value: Value) -> Option<RemoteSocket> {
+/// Reads a socket of another node.
+pub(super) fn socket(value: Value) -> Option<RemoteSocket> {
     let Value::Object(mut socket) = value else { return None };
     Some(RemoteSocket {
         id: text(&socket, "id")?.to_owned(),
