@@ -183,6 +183,12 @@ impl Link {
         }
     }
 
+    /// Sends a command whose reply is of no interest; an error is logged. Returns `false` if it was dropped.
+    pub fn execute<P: AsRef<[u8]>>(self, lp: &mut Loop, parts: &[P]) -> bool {
+        let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+        connection::send(lp, self, &parts, Expected::Nothing).is_ok()
+    }
+
     /// Subscribes to a channel: `f` gets its name and each message. Nothing in a message can be trusted: everyone who
     /// may publish has written it.
     pub fn subscribe(
@@ -232,6 +238,12 @@ impl Link {
     #[doc(alias = "XREAD")]
     pub fn read_stream(self, lp: &mut Loop, key: impl AsRef<[u8]>, f: impl FnMut(&mut Loop, &Entry<'_>) + 'static) {
         reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f)));
+    }
+
+    /// The last entry of a stream that was read, or the last one before reading began. In the closure of
+    /// [`read_stream`](Self::read_stream) it is the entry of the closure. `None`: the stream is not read yet.
+    pub fn stream_position(self, lp: &Loop, key: impl AsRef<[u8]>) -> Option<EntryId> {
+        lp.layer::<Links>()?.get(self)?.streams.position(key.as_ref())
     }
 
     fn add(self, lp: &mut Loop, topic: Topic, f: impl FnMut(&mut Loop, &[u8], &[u8]) + 'static) -> SubscriptionId {

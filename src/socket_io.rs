@@ -179,6 +179,7 @@ pub mod redis_adapter;
 mod registry;
 pub mod rooms;
 mod send;
+mod sessions;
 mod socket;
 mod socket_id;
 

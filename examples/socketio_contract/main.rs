@@ -53,11 +53,13 @@ fn main() -> bucle::Result<()> {
 fn join_cluster(lp: &mut Loop, io: Server) -> bucle::Result<()> {
     use bucle::redis::{Link, Options};
     use bucle::socket_io::redis_adapter::{self, RedisAdapter, ShardedAdapter, ShardedOptions};
+    use bucle::socket_io::redis_adapter::{StreamsAdapter, StreamsOptions};
     let Ok(url) = std::env::var("REDIS_URL") else { return Ok(()) };
     let link = Link::open(lp, Options::from_url(&url)?);
     match std::env::var("REDIS_ADAPTER").as_deref().unwrap_or("classic") {
         "classic" => io.set_adapter(lp, RedisAdapter::factory(link, redis_adapter::Options::default())),
         "sharded" => io.set_adapter(lp, ShardedAdapter::factory(link, ShardedOptions::default())),
+        "streams" => io.set_adapter(lp, StreamsAdapter::factory(link, StreamsOptions::default())),
         other => return Err(bucle::Error::custom("E_SETTING", format!("REDIS_ADAPTER is {other:?}"))),
     }
     Ok(())

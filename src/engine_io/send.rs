@@ -10,7 +10,7 @@ use crate::Loop;
 use crate::websocket::{self, CloseCode, WebSocket};
 
 /// From this many queued bytes on [`Session::send`] returns `false`: one full read of the loop, as for WebSocket.
-const HIGH_WATER_MARK: usize = 64 * 1024;
+pub(crate) const HIGH_WATER_MARK: usize = 64 * 1024;
 
 impl Session {
     /// Sends a message: a `&str` as text, bytes as a binary message. Everything that is sent in one phase leaves

@@ -74,6 +74,11 @@ impl<F: Clone> Streams<F> {
         frame::push_command(bytes, &parts);
     }
 
+    /// The position of a stream.
+    pub fn position(&self, key: &[u8]) -> Option<EntryId> {
+        self.list.iter().find(|stream| *stream.key == *key)?.position
+    }
+
     /// Whether all streams have a position.
     pub fn have_positions(&self) -> bool {
         self.list.iter().all(|stream| stream.position.is_some())
@@ -130,6 +135,7 @@ mod tests {
         streams.answered(0, &last("5-1"));
         streams.answered(1, &Reply::Array(Vec::new()));
         assert!(streams.have_positions());
+        assert_eq!([streams.position(b"a"), streams.position(b"c")], ["5-1".parse().ok(), None]);
         assert_eq!(command(&streams), "XREAD BLOCK 5000 COUNT 100 STREAMS a b 5-1 0-0");
         assert_eq!(streams.read(b"a", "5-2".parse().expect("an id")), Some('x'));
         assert_eq!(streams.read(b"c", "5-2".parse().expect("an id")), None, "it was not asked for");

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Namespace, OwnedArguments};
+use super::{Namespace, OwnedArguments, RecoveryOptions};
 use crate::Loop;
 
 /// The sockets that an operation is for.
@@ -57,6 +57,45 @@ pub struct RemoteSocket {
     /// The data of the program, as JSON.
     pub data: Value,
 }
+
+/// A client that was lost and may come back, on any node.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct LostSession {
+    /// The id of its socket.
+    pub sid: String,
+    /// The secret with which it comes back.
+    pub pid: String,
+    /// The rooms of its socket, its id first.
+    pub rooms: Vec<String>,
+    /// The data of the program, as JSON.
+    pub data: Value,
+}
+
+/// An event that a client has missed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MissedEvent {
+    /// The name of the event.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: OwnedArguments,
+    /// The offset, which is its last argument.
+    pub offset: String,
+}
+
+/// A client that comes back.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RestoredSession {
+    /// Its state.
+    pub session: LostSession,
+    /// Events that it has missed, in their order.
+    pub missed: Vec<MissedEvent>,
+    /// The offset up to which `missed` has them. The others are found when the socket is connected
+    /// ([`Adapter::missed_since`]).
+    pub since: String,
+}
+
+/// What is called with a client that comes back, or with `None` if it cannot be restored.
+pub type OnRestored = Box<dyn FnOnce(&mut Loop, Option<RestoredSession>)>;
 
 /// The number of an operation that other nodes answer. It is unique in its namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -126,6 +165,34 @@ pub trait Adapter: Any {
         request: Option<RequestId>,
     ) {
     }
+    /// The server wants to recover clients. An adapter that returns `true` keeps their sessions, and the events that
+    /// they miss, for all nodes: then nothing is kept in memory.
+    ///
+    /// [`broadcast`](Self::broadcast) then gets all events that can be missed, also those for a single socket, *before*
+    /// they are sent to the sockets of this node. The adapter calls
+    /// [`Namespace::receive_broadcast`](super::Namespace::receive_broadcast) for them, with the offset. Volatile events,
+    /// and those with acknowledgements, are sent to the sockets of this node as without it.
+    fn keep_sessions(&mut self, options: &RecoveryOptions) -> bool {
+        false
+    }
+    /// The offset of the last event that this node has received, from which on nothing is missed.
+    fn last_offset(&self, lp: &Loop) -> Option<String> {
+        None
+    }
+    /// A client is lost: its state is kept for some time.
+    #[doc(alias = "persistSession")]
+    fn persist_session(&mut self, lp: &mut Loop, namespace: Namespace, session: &LostSession, lifetime: Duration) {}
+    /// A client comes back with its secret and the offset of the last event that it has received. The state is taken:
+    /// it cannot be restored twice. `done` must be called later, not by this method.
+    #[doc(alias = "restoreSession")]
+    fn restore_session(&mut self, lp: &mut Loop, namespace: Namespace, pid: &str, offset: &str, done: OnRestored) {
+        lp.next_tick(|lp| done(lp, None));
+    }
+    /// The events that this node has received behind an offset, and that are for a socket in these rooms. `None`: they
+    /// are not all there any more.
+    fn missed_since(&self, lp: &Loop, since: &str, rooms: &[String]) -> Option<Vec<MissedEvent>> {
+        None
+    }
     /// Whether the adapter wants to know of rooms.
     fn watches_rooms(&self) -> bool {
         false
@@ -138,6 +205,14 @@ pub trait Adapter: Any {
     fn room_deleted(&mut self, lp: &mut Loop, namespace: Namespace, room: &str) {}
     /// The server is closed, the namespace is gone, or it gets another adapter.
     fn close(&mut self, lp: &mut Loop, namespace: Namespace) {}
+}
+
+impl Target {
+    /// Whether a socket in these rooms is one of the receivers.
+    pub fn includes(&self, rooms: &[String]) -> bool {
+        let is_in = |names: &[String]| names.iter().any(|name| rooms.contains(name));
+        (self.rooms.is_empty() || is_in(&self.rooms)) && !is_in(&self.except)
+    }
 }
 
 /// One node: there are no others. The default.

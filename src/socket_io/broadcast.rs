@@ -6,7 +6,7 @@ use super::adapter::{BroadcastPacket, RemoteSocket, Target};
 use super::arguments::IntoArguments;
 use super::cluster::with_adapter;
 use super::deliver::{Flags, Sent, deliver, select};
-use super::{Answers, Namespace, Socket, acks, encode};
+use super::{Answers, Namespace, Socket, acks, encode, sessions};
 use crate::Loop;
 
 /// Names of rooms: a string, an id, or several of them.
@@ -137,7 +137,11 @@ impl Broadcast {
     /// level error, if the name is reserved or the arguments cannot be written as JSON.
     pub fn emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> Sent {
         let Some(namespace) = self.namespace else { return Sent::default() };
-        let sent = deliver(lp, namespace, &self.target, name, &arguments, self.flags);
+        if !self.is_local && !self.flags.is_volatile && sessions::are_kept(lp, namespace) {
+            let is_sent = sessions::emit(lp, namespace, &self.target, name, &arguments, self.flags.compress);
+            return Sent { receivers: if is_sent { self.sockets(lp).len() } else { 0 } };
+        }
+        let sent = deliver(lp, namespace, &self.target, name, &arguments, self.flags, None);
         if !self.is_local {
             with_adapter(lp, namespace, |adapter, lp| {
                 let Some(arguments) = encode::to_owned(&arguments) else { return };
@@ -228,6 +232,7 @@ impl Namespace {
             packet.name,
             packet.arguments,
             Flags { is_volatile: packet.volatile, compress: packet.compress },
+            packet.offset,
         )
     }
 

@@ -46,21 +46,32 @@ pub(super) fn deliver(
     name: &str,
     arguments: &impl IntoArguments,
     flags: Flags,
+    // That of an adapter that keeps the event.
+    offset: Option<&str>,
 ) -> Sent {
     let registry = lp.layer_mut::<Registry>();
     let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return Sent::default() };
-    let offset = if flags.is_volatile { None } else { recover::next_offset(lp, namespace) };
-    let Some(mut encoded) = encode::encode(lp, &nsp, None, name, arguments, offset.as_deref()) else {
+    let kept = if flags.is_volatile { None } else { recover::next_offset(lp, namespace) };
+    let Some(mut encoded) = encode::encode(lp, &nsp, None, name, arguments, offset.or(kept.as_deref())) else {
         return Sent::default();
     };
-    if flags.is_volatile {
+    if offset.is_none() && kept.is_none() {
         recover::guard(lp, namespace, &mut encoded);
     }
     let mut sockets = mem::take(&mut lp.layer_mut::<Registry>().scratch.sockets);
     sockets.clear();
     select(lp, namespace, target, &mut sockets);
-    if offset.is_some() {
+    if kept.is_some() {
         recover::store(lp, namespace, &encoded, &target.rooms, &target.except, &sockets);
+    }
+    if offset.is_some() {
+        // Behind it, everything that was uncertain is received.
+        let registry = lp.layer_mut::<Registry>();
+        for socket in &sockets {
+            if let Some(state) = registry.socket_mut(*socket) {
+                state.is_uncertain = false;
+            }
+        }
     }
     let receivers = deliver_encoded(lp, &sockets, &encoded, flags);
     listeners::notify_outgoing(lp, &sockets, name, &encoded);

@@ -9,6 +9,7 @@
 
 use std::rc::Rc;
 
+use super::adapter::RestoredSession;
 use super::arguments::Arguments;
 use super::binary::{Attachments, Reconstructor};
 use super::event::{Ack, AckTo, Event, EventError};
@@ -16,10 +17,11 @@ use super::handshake::Handshake;
 use super::listeners::{self, EVENTS_AT_ONCE};
 use super::names::Found;
 use super::packet::{self, Packet, PacketType};
+use super::recover::Restored;
 use super::registry::{Burst, Client, NamespaceState, Registry, SocketState, Stage};
 use super::rooms::Rooms;
 use super::socket_id::SocketId;
-use super::{DisconnectReason, Namespace, Socket, acks, cluster, recover, send};
+use super::{DisconnectReason, Namespace, Socket, acks, cluster, recover, send, sessions};
 use crate::engine_io::{self, CloseReason, ConnectionError, Id, Opening, Revision, Session, query};
 use crate::http::{HeaderMap, Request};
 use crate::websocket::Message;
@@ -36,6 +38,9 @@ const MAX_NAMESPACE_WITH_QUERY: usize = 4096;
 
 /// The bytes of the credentials of a CONNECT: each socket of the client keeps its own.
 const MAX_AUTH: usize = 64 * 1024;
+
+/// The answer to a client that asks for a namespace which does not exist.
+const INVALID_NAMESPACE: &str = r#"{"message":"Invalid namespace"}"#;
 
 /// The engine's handler of a server.
 pub struct Door {
@@ -83,6 +88,7 @@ impl engine_io::Handler for Door {
             revision,
             sockets: Vec::new(),
             left: Vec::new(),
+            returning: Vec::new(),
             reconstructor: Reconstructor::default(),
             timer: None,
             burst: Burst::default(),
@@ -271,12 +277,12 @@ fn receive_connect(lp: &mut Loop, session: Session, packet: &Packet<'_>) {
 fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
     let registry = lp.layer_mut::<Registry>();
     let Some(client) = registry.client(session) else { return };
-    let (server, handshake) = (client.server, client.handshake.clone());
-    if client.sockets.len() >= MAX_NAMESPACES {
+    let server = client.server;
+    if client.sockets.len() + client.returning.len() >= MAX_NAMESPACES {
         return refuse(lp, session, "too many namespaces");
     }
     let Some(namespace) = find_namespace(registry, server, name) else {
-        send::control(lp, session, PacketType::ConnectError, name, Some(r#"{"message":"Invalid namespace"}"#));
+        send::control(lp, session, PacketType::ConnectError, name, Some(INVALID_NAMESPACE));
         return;
     };
     // One that was made for this client has none yet.
@@ -284,11 +290,10 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
         cluster::install(lp, namespace);
     }
     let Some(client) = lp.layer_mut::<Registry>().client_mut(session) else { return };
-    if client.sockets.iter().any(|(joined, _)| *joined == namespace) {
+    if client.returning.contains(&namespace) || client.sockets.iter().any(|(joined, _)| *joined == namespace) {
         return refuse(lp, session, "a second CONNECT for a namespace");
     }
     let is_version_2 = client.revision == Revision::V3;
-    let Some(engine_id) = session.id(lp) else { return };
     let credentials = if is_version_2 { None } else { recover::credentials(lp, namespace, auth) };
     if let Some(credentials) = &credentials
         && let Some(lost) = recover::live_socket(lp, namespace, credentials)
@@ -298,8 +303,65 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
             return;
         }
     }
+    if let Some(credentials) = &credentials
+        && let Some(offset) = credentials.offset.as_deref()
+        && sessions::are_kept(lp, namespace)
+    {
+        if let Some(client) = lp.layer_mut::<Registry>().client_mut(session) {
+            client.returning.push(namespace);
+        }
+        let (name, auth) = (name.to_owned(), auth.map(str::to_owned));
+        return sessions::restore(lp, namespace, credentials, offset, move |lp, restored| {
+            restored_elsewhere(lp, session, namespace, &name, auth.as_deref(), restored);
+        });
+    }
     let restored = credentials.and_then(|credentials| recover::restore(lp, namespace, &credentials));
+    join(lp, session, namespace, name, auth, restored);
+}
+
+/// The adapter has found the state of a client that comes back, or has not.
+fn restored_elsewhere(
+    lp: &mut Loop,
+    session: Session,
+    namespace: Namespace,
+    name: &str,
+    auth: Option<&str>,
+    restored: Option<RestoredSession>,
+) {
+    let Some(client) = lp.layer_mut::<Registry>().client_mut(session) else {
+        if let Some(restored) = restored {
+            sessions::keep_again(lp, namespace, &restored);
+        }
+        return;
+    };
+    let server = client.server;
+    client.returning.retain(|other| *other != namespace);
+    // One that exists on demand may be gone, and there may be a new one.
+    let Some(namespace) = find_namespace(lp.layer_mut::<Registry>(), server, name) else {
+        send::control(lp, session, PacketType::ConnectError, name, Some(INVALID_NAMESPACE));
+        return;
+    };
+    if lp.layer_mut::<Registry>().namespace(namespace).is_some_and(|state| state.adapter.is_none()) {
+        cluster::install(lp, namespace);
+    }
+    let restored = restored.and_then(|restored| sessions::restored(lp, namespace, restored));
+    join(lp, session, namespace, name, auth, restored);
+}
+
+/// Makes the socket of a client in a namespace: middlewares decide.
+fn join(
+    lp: &mut Loop,
+    session: Session,
+    namespace: Namespace,
+    name: &str,
+    auth: Option<&str>,
+    restored: Option<Restored>,
+) {
+    let Some(engine_id) = session.id(lp) else { return };
     let registry = lp.layer_mut::<Registry>();
+    let Some(client) = registry.client(session) else { return };
+    let (server, handshake) = (client.server, client.handshake.clone());
+    let is_version_2 = client.revision == Revision::V3;
     let id = match &restored {
         Some(restored) => restored.id.clone(),
         None if is_version_2 => SocketId::of_version_2(name, engine_id),
@@ -311,7 +373,8 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
             }
         },
     };
-    let has_recovery = registry.namespace(namespace).is_some_and(|state| state.recovery.is_some());
+    let has_recovery =
+        registry.namespace(namespace).is_some_and(|state| state.recovery.is_some() || state.are_sessions_elsewhere);
     let pid = match &restored {
         Some(restored) => Some(restored.pid),
         None if has_recovery && !is_version_2 => registry.random.random().ok().map(Id::from_random),
@@ -334,6 +397,7 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
         is_recovered,
         sent,
         lost_at: None,
+        is_uncertain: false,
         replay,
         handshake,
         auth: auth.map(Box::from),
@@ -400,6 +464,7 @@ pub(super) fn add_namespace(
         ack_timer: None,
         operations: Default::default(),
         recovery,
+        are_sessions_elsewhere: false,
         recovery_timer: None,
         by_pid: Default::default(),
         adapter: None,

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::encode::Encoded;
 use super::recovery::{self, Limits, Recovery, Sent};
-use super::registry::{Data, Registry, Replay, SocketRecovery, StoredPacket};
+use super::registry::{Data, Registry, Replay, Since, SocketRecovery, StoredPacket};
 use super::socket_id::SocketId;
-use super::{Namespace, Socket, cluster};
+use super::{Namespace, Socket, cluster, sessions};
 use crate::engine_io::{Id, Session};
 use crate::{Key, Kind, Loop};
 
@@ -44,13 +44,16 @@ pub(super) fn skips_middlewares(registry: &Registry, server: u32) -> bool {
 
 /// The credentials with which a client comes back.
 pub(super) struct Credentials {
-    pid: Id,
-    offset: Option<String>,
+    pub pid: Id,
+    pub offset: Option<String>,
 }
 
 /// The credentials in the data of a CONNECT. `None` if it has none, or the namespace keeps nothing.
 pub(super) fn credentials(lp: &mut Loop, namespace: Namespace, auth: Option<&str>) -> Option<Credentials> {
-    lp.layer_mut::<Registry>().namespace(namespace)?.recovery.as_ref()?;
+    let state = lp.layer_mut::<Registry>().namespace(namespace)?;
+    if state.recovery.is_none() && !state.are_sessions_elsewhere {
+        return None;
+    }
     let auth: Value = serde_json::from_str(auth?).ok()?;
     let offset = auth.get("offset").and_then(Value::as_str).map(str::to_owned);
     Some(Credentials { pid: Id::parse(auth.get("pid")?.as_str()?)?, offset })
@@ -67,26 +70,41 @@ pub(super) fn restore(lp: &mut Loop, namespace: Namespace, credentials: &Credent
     let recovery = lp.layer_mut::<Registry>().namespace_mut(namespace)?.recovery.as_mut()?;
     let restored = recovery.restore(now, credentials.pid.as_str(), credentials.offset.as_deref())?;
     let recovery::Restored { session, missed, next } = restored;
-    let replay = Replay { rooms: session.rooms, missed, next };
+    let replay = Replay { rooms: session.rooms, missed, since: Since::Here(next) };
     Some(Restored { id: session.sid, pid: session.pid, data: session.data, sent: session.sent, replay })
 }
 
-/// Takes what a restored socket gets when it is connected, with what was logged since it was restored.
-fn take_replay(lp: &mut Loop, socket: Socket) -> Option<Box<Replay>> {
+/// Takes what a restored socket gets when it is connected, with what was logged since it was restored. The result also
+/// tells whether that is everything.
+fn take_replay(lp: &mut Loop, socket: Socket) -> Option<(Box<Replay>, bool)> {
     let registry = lp.layer_mut::<Registry>();
     let state = registry.socket_mut(socket)?;
     let mut replay = state.replay.take()?;
     let (namespace, id, mut sent) = (state.namespace, state.id.clone(), state.sent);
+    let since = match &replay.since {
+        Since::Elsewhere(since) => {
+            let missed = sessions::catch_up(lp, namespace, &id, &replay.rooms, since);
+            let is_whole = missed.is_some();
+            replay.missed.extend(missed.unwrap_or_default());
+            return Some((replay, is_whole));
+        }
+        Since::Here(since) => *since,
+    };
     if let Some(recovery) = registry.namespace(namespace).and_then(|state| state.recovery.as_ref()) {
-        replay.missed.extend(recovery.catch_up(replay.next, &id, &replay.rooms, &mut sent));
+        replay.missed.extend(recovery.catch_up(since, &id, &replay.rooms, &mut sent));
     }
     registry.socket_mut(socket)?.sent = sent;
-    Some(replay)
+    Some((replay, true))
 }
 
 /// A restored socket is connected: it joins its rooms, and gets what it has missed.
 pub(super) fn replay(lp: &mut Loop, socket: Socket, session: Session) {
-    let Some(replay) = take_replay(lp, socket) else { return };
+    let Some((replay, is_whole)) = take_replay(lp, socket) else { return };
+    if !is_whole {
+        // The client comes again, and begins anew: its state was taken.
+        log::debug!(target: "bucle::socket_io", "{socket}: the events that it has missed are gone, closing");
+        return session.close(lp);
+    }
     socket.change_rooms(lp, &replay.rooms, true);
     for packet in &replay.missed {
         session.send_packet(lp, &packet.text);
@@ -98,7 +116,7 @@ pub(super) fn replay(lp: &mut Loop, socket: Socket, session: Session) {
 
 /// Keeps the state of a socket that was lost again after it was restored, and before it was connected.
 pub(super) fn persist_again(lp: &mut Loop, socket: Socket) {
-    let Some(replay) = take_replay(lp, socket) else { return };
+    let Some((replay, _)) = take_replay(lp, socket) else { return };
     if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {
         state.last_rooms = Some(replay.rooms.into());
     }
@@ -107,6 +125,10 @@ pub(super) fn persist_again(lp: &mut Loop, socket: Socket) {
 
 /// Keeps the state of a socket that was lost.
 pub(super) fn persist(lp: &mut Loop, socket: Socket) {
+    let namespace = socket.namespace(lp);
+    if namespace.is_some_and(|namespace| sessions::are_kept(lp, namespace)) {
+        return sessions::persist(lp, socket);
+    }
     let now = lp.now();
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.socket_mut(socket) else { return };
@@ -133,12 +155,18 @@ pub(super) fn next_offset(lp: &mut Loop, namespace: Namespace) -> Option<String>
 /// Adds the last offset to an event that is not kept and ends with a string: the clients for JavaScript take the last
 /// argument of every event without an acknowledgement for its offset, if it is a string.
 pub(super) fn guard(lp: &mut Loop, namespace: Namespace, encoded: &mut Encoded) {
-    let Some(state) = lp.layer_mut::<Registry>().namespace(namespace) else { return };
-    if let Some(recovery) = &state.recovery
-        && encoded.text.ends_with("\"]")
-    {
+    if !encoded.text.ends_with("\"]") {
+        return;
+    }
+    let Some(state) = lp.layer::<Registry>().and_then(|registry| registry.namespace(namespace)) else { return };
+    let offset = match (&state.recovery, &state.adapter) {
+        (Some(recovery), _) => Some(recovery.last_offset().to_string()),
+        (None, Some(adapter)) if state.are_sessions_elsewhere => adapter.last_offset(lp),
+        _ => None,
+    };
+    if let Some(offset) = offset {
         encoded.text.pop();
-        encoded.text.push_str(&format!(",\"{}\"]", recovery.last_offset()));
+        encoded.text.push_str(&format!(",\"{offset}\"]"));
     }
 }
 

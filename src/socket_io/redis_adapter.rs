@@ -54,6 +54,7 @@ mod member;
 mod message;
 mod msgpack;
 mod sharded;
+mod streams;
 mod wire;
 
 use std::cell::Cell;
@@ -71,6 +72,7 @@ use crate::Loop;
 use crate::redis::{self, Link, SubscriptionId};
 pub use emitter::Emitter;
 pub use sharded::{ShardedAdapter, ShardedOptions, SubscriptionMode};
+pub use streams::{StreamsAdapter, StreamsOptions};
 use wire::{Broadcast, Flags, Outgoing, Received, Request, Response};
 
 /// The options of an adapter.

@@ -120,6 +120,8 @@ pub(super) struct NamespaceState {
     /// Broadcasts and other operations that wait for answers.
     pub operations: HashMap<u64, Operation>,
     pub recovery: Option<Box<SocketRecovery>>,
+    /// The adapter keeps what recovery needs.
+    pub are_sessions_elsewhere: bool,
     /// Its timer, and when it fires.
     pub recovery_timer: Option<(TimerId, Instant)>,
     /// The sockets that are not lost, by the secret with which they come back. Empty without recovery.
@@ -159,8 +161,15 @@ pub(super) type SocketRecovery = Recovery<Option<Box<dyn Data>>, StoredPacket>;
 pub(super) struct Replay {
     pub rooms: Vec<String>,
     pub missed: Vec<StoredPacket>,
-    /// The first packet that is not in `missed`.
-    pub next: Offset,
+    pub since: Since,
+}
+
+/// Where the packets begin that are not in [`Replay::missed`].
+pub(super) enum Since {
+    /// The first of them in the log of the namespace.
+    Here(Offset),
+    /// Behind this offset of the adapter.
+    Elsewhere(String),
 }
 
 /// An operation whose answers are collected.
@@ -257,6 +266,8 @@ pub(super) struct SocketState {
     pub sent: Sent,
     /// The offset of the next packet that was kept, when it left its rooms.
     pub lost_at: Option<Offset>,
+    /// It has got an event of which it is not certain whether the adapter keeps it.
+    pub is_uncertain: bool,
     /// Rooms and packets that it gets back when it is connected.
     pub replay: Option<Box<Replay>>,
     pub handshake: Rc<Handshake>,
@@ -291,6 +302,8 @@ pub(super) struct Client {
     /// The names of namespaces from which the server has disconnected it, the last one first: packets for them may be on
     /// their way.
     pub left: Vec<Rc<str>>,
+    /// The namespaces that it joins when its lost state is found.
+    pub returning: Vec<Namespace>,
     /// A packet whose attachments are still to come.
     pub reconstructor: Reconstructor,
     /// The time in which it must join a namespace.

@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
+use super::adapter::Target;
 use super::arguments::{Header, IntoArguments, encode_ack};
 use super::encode::{Encoded, encode, give_back, take_buffer, to_owned};
 use super::event::{Ack, AckTo, NodeAck};
 use super::packet::{self, PacketType};
 use super::registry::Registry;
-use super::{Socket, listeners, recover};
+use super::{Socket, listeners, recover, sessions};
 use crate::Loop;
 use crate::engine_io::{self, Session};
 
@@ -36,6 +37,12 @@ pub(super) fn event(
     let Some(nsp) = registry.namespace(namespace).map(|state| state.name.clone()) else { return false };
     if is_volatile && !session.is_writable(lp) {
         return false;
+    }
+    if !is_volatile && id.is_none() && sessions::are_kept(lp, namespace) {
+        let Some(id) = socket.id(lp) else { return false };
+        let target = Target { rooms: vec![id.to_string()], except: Vec::new() };
+        let is_sent = sessions::emit(lp, namespace, &target, name, arguments, true);
+        return is_sent && session.buffered_amount(lp) < engine_io::send::HIGH_WATER_MARK;
     }
     // An event that the client would miss in an interruption is kept. Node keeps none that wants an acknowledgement.
     let is_kept = !is_volatile && id.is_none();

@@ -94,3 +94,8 @@ fn servers_of_this_crate_and_of_node_are_one_cluster_also_after_redis_has_restar
 fn servers_of_this_crate_and_of_node_are_one_cluster_over_sharded_channels() {
     check_cluster("sharded", 30);
 }
+
+#[test]
+fn servers_of_this_crate_and_of_node_are_one_cluster_over_a_stream() {
+    check_cluster("streams", 30);
+}

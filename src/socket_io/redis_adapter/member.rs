@@ -130,18 +130,18 @@ impl Member {
             Ok(message) if message.uid == self.uid || message.namespace != self.namespace => {}
             Ok(message) => {
                 if let Some(body) = message.body {
-                    self.receive(lp, namespace, &message.uid, body, None);
+                    self.receive(lp, namespace, &message.uid, body);
                 }
             }
             Err(malformed) => self.ignore(lp, malformed),
         }
     }
 
-    /// A message of another node. `offset` is that of a broadcast in its stream.
-    pub fn receive(self: &Rc<Self>, lp: &mut Loop, namespace: Namespace, uid: &str, body: Body, offset: Option<&str>) {
+    /// A message of another node.
+    pub fn receive(self: &Rc<Self>, lp: &mut Loop, namespace: Namespace, uid: &str, body: Body) {
         match body {
             Body::Broadcast { broadcast, request_id: None, .. } => {
-                namespace.receive_broadcast(lp, &broadcast.target, packet(&broadcast, offset));
+                namespace.receive_broadcast(lp, &broadcast.target, packet(&broadcast, None));
             }
             Body::Broadcast { broadcast, request_id: Some(id), .. } => {
                 let timeout = broadcast.flags.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT);

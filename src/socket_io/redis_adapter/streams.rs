@@ -1,0 +1,378 @@
+//! Clusters over a stream of Redis, in the format of Node's
+//! [`@socket.io/redis-streams-adapter`](https://socket.io/docs/v4/redis-streams-adapter/) 0.3. With it a client that was
+//! lost comes back on any node.
+//!
+//! ```text
+//!   io.to("room").emit ──▶ XADD socket.io uid … nsp / type 3 data {…} ──▶ XREAD by each node ──▶ its sockets
+//!   a client is lost ─────▶ SET sio:session:<pid> … PX 120000
+//!   it comes back ────────▶ GETDEL sio:session:<pid>, and the entries behind its offset
+//! ```
+//!
+//! | what | how |
+//! |---|---|
+//! | broadcasts, rooms, disconnections | entries of the stream, which has about [`StreamsOptions::max_len`] of them |
+//! | broadcasts with acknowledgements, fetched sockets, events for servers, answers | messages of channels |
+//!
+//! # Recovery
+//!
+//! If the server's options have a [`recovery`](crate::socket_io::Options::recovery), all events that a client can miss
+//! go through the stream, also those for a single socket. The sockets of the own node get them when the entry is read:
+//! all nodes have the events of a namespace in one order, and a client that has the entry of an offset has all before
+//! it. In Node the own sockets get an event when Redis has taken it, which may be before older events of other nodes; a
+//! client that is lost between the two does not get the older ones.
+//!
+//! Events with acknowledgements and volatile ones do not wait for Redis, so they may arrive before events that were
+//! sent earlier.
+//!
+//! As in Node a client must have received an event to be recovered, and the node where it was must have noticed its
+//! loss. The data of its socket is JSON: on a restored socket [`Socket::data`](crate::socket_io::Socket::data) has it as
+//! a `serde_json::Value`.
+//!
+//! # When Redis is away
+//!
+//! Own sockets get events at once, without an offset. Events for other nodes wait within the bounds of the [`Link`]. A
+//! client that has got such an event is not restored until it gets an event with an offset, because it is not certain
+//! what it would get twice.
+
+mod entries;
+mod log;
+mod restore;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::member::Member;
+use super::message::{self, Encoded};
+use crate::Loop;
+use crate::redis::{Entry, EntryId, Link, SubscriptionId};
+use crate::socket_io::adapter::{Adapter, BroadcastPacket, LostSession, MissedEvent, OnRestored, RequestId, Target};
+use crate::socket_io::{Namespace, OwnedArguments, RecoveryOptions};
+use entries::Pending;
+use log::Log;
+use restore::Waiter;
+
+/// The options of a [`StreamsAdapter`]. All nodes must have the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamsOptions {
+    /// The key of the stream. Default: `socket.io`.
+    #[doc(alias = "streamName")]
+    pub stream_name: String,
+    /// How many streams there are. With several, the namespaces are distributed to `<stream_name>-0` and so on.
+    /// Default: 1.
+    #[doc(alias = "streamCount")]
+    pub stream_count: u32,
+    /// About how many entries a stream has at most. A node that is away for longer than they last misses events, and so
+    /// does a client. Each node also keeps up to so many of the last ones in memory, if it recovers clients. Default:
+    /// 10,000.
+    #[doc(alias = "maxLen")]
+    pub max_len: usize,
+    /// The begin of the names of all channels. Default: `socket.io`.
+    #[doc(alias = "channelPrefix")]
+    pub channel_prefix: String,
+    /// Whether the channels are those of sharded publishing (Redis 7). Default: `false`.
+    #[doc(alias = "useShardedPubSub")]
+    pub use_sharded_channels: bool,
+    /// The begin of the keys of lost sessions. Default: `sio:session:`.
+    #[doc(alias = "sessionKeyPrefix")]
+    pub session_key_prefix: String,
+}
+
+impl Default for StreamsOptions {
+    fn default() -> StreamsOptions {
+        StreamsOptions {
+            stream_name: "socket.io".to_owned(),
+            stream_count: 1,
+            max_len: 10_000,
+            channel_prefix: "socket.io".to_owned(),
+            use_sharded_channels: false,
+            session_key_prefix: "sio:session:".to_owned(),
+        }
+    }
+}
+
+impl StreamsOptions {
+    /// The key of the stream of a namespace, as Node computes it.
+    fn stream(&self, namespace: &str) -> String {
+        match self.stream_count {
+            0 | 1 => self.stream_name.clone(),
+            count => {
+                let add = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
+                let hash = i64::from(namespace.encode_utf16().fold(0, add));
+                format!("{}-{}", self.stream_name, hash % i64::from(count))
+            }
+        }
+    }
+
+    /// The keys of all streams. A hash may be negative.
+    fn streams(&self) -> Vec<String> {
+        match i64::from(self.stream_count) {
+            0 | 1 => vec![self.stream_name.clone()],
+            count => (1 - count..count).map(|number| format!("{}-{number}", self.stream_name)).collect(),
+        }
+    }
+}
+
+/// An adapter over a stream, for clusters of servers of this crate and of Node with
+/// `@socket.io/redis-streams-adapter`. Redis 6.2 or later. From [`factory`](Self::factory).
+///
+/// Its operations, and the bounds of what waits for Redis, are those of [`RedisAdapter`](super::RedisAdapter).
+/// [`Emitter`](super::Emitter) does not reach it.
+///
+/// ```no_run
+/// use bucle::redis::{self, Link};
+/// use bucle::socket_io::redis_adapter::{StreamsAdapter, StreamsOptions};
+/// use bucle::socket_io::{self, Options, RecoveryOptions};
+///
+/// bucle::run(|lp| {
+///     let link = Link::open(lp, redis::Options::from_url("redis://localhost")?);
+///     let options = Options { recovery: Some(RecoveryOptions::default()), ..Options::default() };
+///     let (_server, io) = socket_io::listen(lp, ("127.0.0.1", 3000), options)?;
+///     io.set_adapter(lp, StreamsAdapter::factory(link, StreamsOptions::default()));
+///     io.on_connection(lp, |lp, socket| {
+///         if !socket.is_recovered(lp) {
+///             socket.emit(lp, "hola", ());
+///         }
+///     });
+///     Ok(())
+/// })?;
+/// # Ok::<(), bucle::Error>(())
+/// ```
+pub struct StreamsAdapter {
+    shared: Rc<Shared>,
+    dispatch: Rc<Dispatch>,
+    subscriptions: Vec<SubscriptionId>,
+}
+
+/// The adapters of all namespaces, which share the reader of the link.
+#[derive(Default)]
+struct Dispatch {
+    adapters: RefCell<HashMap<String, (Rc<Shared>, Namespace)>>,
+    is_reading: Cell<bool>,
+}
+
+/// State that closures share.
+struct Shared {
+    member: Rc<Member>,
+    options: StreamsOptions,
+    /// The key of the stream.
+    stream: String,
+    /// What recovery needs is kept.
+    keeps: Cell<bool>,
+    /// Events for own sockets that wait for their entry to be read, in the order of their numbers.
+    pending: RefCell<Pending>,
+    log: RefCell<Log>,
+    /// Clients that come back and have received entries that this node has not read yet.
+    waiters: RefCell<Vec<Waiter>>,
+}
+
+impl StreamsAdapter {
+    /// A closure for [`Server::set_adapter`](crate::socket_io::Server::set_adapter). It makes the adapter of each
+    /// namespace. All adapters use the same link, which reads the stream on a connection of its own.
+    pub fn factory(link: Link, options: StreamsOptions) -> impl Fn(&mut Loop, &str) -> Box<dyn Adapter> + 'static {
+        let dispatch = Rc::new(Dispatch::default());
+        move |lp, namespace| {
+            let prefix = &options.channel_prefix;
+            let shared = Shared {
+                member: Rc::new(Member::new(lp, link, prefix, namespace, options.use_sharded_channels, true)),
+                stream: options.stream(namespace),
+                options: options.clone(),
+                keeps: Cell::new(false),
+                pending: RefCell::default(),
+                log: RefCell::new(Log::new(0, 0)),
+                waiters: RefCell::default(),
+            };
+            Box::new(StreamsAdapter { shared: Rc::new(shared), dispatch: dispatch.clone(), subscriptions: Vec::new() })
+        }
+    }
+}
+
+impl Dispatch {
+    /// Reads the streams, with the first namespace.
+    fn start(self: &Rc<Self>, lp: &mut Loop, shared: &Shared) {
+        if self.is_reading.replace(true) {
+            return;
+        }
+        let link = shared.member.link;
+        for stream in shared.options.streams() {
+            let dispatch = self.clone();
+            link.read_stream(lp, stream, move |lp, entry| dispatch.on_entry(lp, entry));
+        }
+        let dispatch = self.clone();
+        link.on_lost(lp, move |lp, _| {
+            let adapters: Vec<_> = dispatch.adapters.borrow().values().cloned().collect();
+            for (shared, namespace) in adapters {
+                shared.deliver_all_pending(lp, namespace);
+            }
+        });
+    }
+
+    fn on_entry(&self, lp: &mut Loop, entry: &Entry<'_>) {
+        let namespace = entry.field("nsp").and_then(|name| std::str::from_utf8(name).ok());
+        let found = namespace.and_then(|name| self.adapters.borrow().get(name).cloned());
+        if let Some((shared, namespace)) = found {
+            shared.on_entry(lp, namespace, entry);
+        }
+    }
+}
+
+impl Shared {
+    /// The parts of the command that adds an entry. Own entries that are still to be delivered have a number.
+    fn add_command(&self, message: &Encoded<'_>, number: Option<u64>) -> Vec<String> {
+        let Member { uid, namespace, .. } = &*self.member;
+        let (len, kind) = (self.options.max_len.to_string(), message.kind.to_string());
+        let data = message.field();
+        let parts = ["XADD", &self.stream, "MAXLEN", "~", &len, "*"];
+        let fields = ["uid", uid, "nsp", namespace, "type", &kind, "data", &data];
+        let mut command: Vec<String> = parts.iter().chain(&fields).map(|&part| part.to_owned()).collect();
+        if let Some(number) = number {
+            command.extend([entries::NUMBER.to_owned(), number.to_string()]);
+        }
+        command
+    }
+
+    /// Adds an entry for other nodes.
+    fn add(&self, lp: &mut Loop, message: &Encoded<'_>) {
+        self.member.link.execute(lp, &self.add_command(message, None));
+    }
+}
+
+impl fmt::Debug for StreamsAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { member, stream, .. } = &*self.shared;
+        write!(f, "StreamsAdapter({} in {stream} for {})", member.uid, member.namespace)
+    }
+}
+
+impl Adapter for StreamsAdapter {
+    fn open(&mut self, lp: &mut Loop, namespace: Namespace) {
+        let name = self.shared.member.namespace.clone();
+        self.dispatch.adapters.borrow_mut().insert(name, (self.shared.clone(), namespace));
+        self.subscriptions = self.shared.member.open(lp, namespace);
+        self.dispatch.start(lp, &self.shared);
+    }
+
+    fn nodes(&self) -> Option<usize> {
+        None
+    }
+
+    fn broadcast(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, packet: BroadcastPacket<'_>) {
+        if self.shared.keeps.get() && !packet.volatile {
+            return self.shared.broadcast_kept(lp, namespace, target, packet);
+        }
+        self.shared.add(lp, &message::encode_broadcast(self.shared.member.outgoing(target, packet, None), None));
+    }
+
+    fn broadcast_with_ack(
+        &mut self,
+        lp: &mut Loop,
+        namespace: Namespace,
+        target: &Target,
+        packet: BroadcastPacket<'_>,
+        timeout: Duration,
+        request: RequestId,
+    ) {
+        let member = &self.shared.member;
+        if member.count_nodes(lp, namespace, request) {
+            let event = member.outgoing(target, packet, Some(timeout));
+            member.publish(lp, &message::encode_broadcast(event, Some(&member.request_id(request))));
+        }
+    }
+
+    fn sockets_join(&mut self, lp: &mut Loop, _: Namespace, target: &Target, rooms: &[String]) {
+        self.shared.add(lp, &message::encode_rooms(target, rooms, true));
+    }
+
+    fn sockets_leave(&mut self, lp: &mut Loop, _: Namespace, target: &Target, rooms: &[String]) {
+        self.shared.add(lp, &message::encode_rooms(target, rooms, false));
+    }
+
+    fn disconnect_sockets(&mut self, lp: &mut Loop, _: Namespace, target: &Target, close: bool) {
+        self.shared.add(lp, &message::encode_disconnect(target, close));
+    }
+
+    fn fetch_sockets(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, request: RequestId) {
+        let member = &self.shared.member;
+        if member.count_nodes(lp, namespace, request) {
+            member.publish(lp, &message::encode_fetch(target, &member.request_id(request)));
+        }
+    }
+
+    /// The format has no question for rooms: they are those of the sockets.
+    fn all_rooms(&mut self, lp: &mut Loop, namespace: Namespace, request: RequestId) {
+        self.fetch_sockets(lp, namespace, &Target::default(), request);
+    }
+
+    fn server_side_emit(
+        &mut self,
+        lp: &mut Loop,
+        namespace: Namespace,
+        name: &str,
+        arguments: &OwnedArguments,
+        request: Option<RequestId>,
+    ) {
+        let member = &self.shared.member;
+        if request.is_none_or(|request| member.count_nodes(lp, namespace, request)) {
+            let id = request.map(|request| member.request_id(request));
+            member.publish(lp, &message::encode_server_side_emit(name, arguments, id.as_deref()));
+        }
+    }
+
+    fn keep_sessions(&mut self, options: &RecoveryOptions) -> bool {
+        self.shared.keeps.set(true);
+        *self.shared.log.borrow_mut() = Log::new(self.shared.options.max_len, options.max_bytes);
+        true
+    }
+
+    fn last_offset(&self, lp: &Loop) -> Option<String> {
+        let last = self.shared.member.link.stream_position(lp, &self.shared.stream)?;
+        (last != EntryId::default()).then(|| last.to_string())
+    }
+
+    fn persist_session(&mut self, lp: &mut Loop, _: Namespace, session: &LostSession, lifetime: Duration) {
+        self.shared.persist(lp, session, lifetime);
+    }
+
+    fn restore_session(&mut self, lp: &mut Loop, namespace: Namespace, pid: &str, offset: &str, done: OnRestored) {
+        self.shared.restore(lp, namespace, pid, offset, done);
+    }
+
+    fn missed_since(&self, _: &Loop, since: &str, rooms: &[String]) -> Option<Vec<MissedEvent>> {
+        self.shared.log.borrow().missed_since(since.parse().ok()?, rooms)
+    }
+
+    fn close(&mut self, lp: &mut Loop, namespace: Namespace) {
+        for subscription in self.subscriptions.drain(..) {
+            self.shared.member.link.unsubscribe(lp, subscription);
+        }
+        // Another adapter may have its name by now.
+        let mut adapters = self.dispatch.adapters.borrow_mut();
+        if adapters.get(&self.shared.member.namespace).is_some_and(|(_, other)| *other == namespace) {
+            adapters.remove(&self.shared.member.namespace);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_the_stream_that_node_computes() {
+        let one = StreamsOptions::default();
+        assert_eq!((one.stream("/"), one.streams()), ("socket.io".to_owned(), vec!["socket.io".to_owned()]));
+        let three = StreamsOptions { stream_count: 3, ..StreamsOptions::default() };
+        // `hashCode(name) % 3` of `util.js`.
+        for (namespace, stream) in [
+            ("/", "socket.io-2"),
+            ("/admin", "socket.io-1"),
+            ("/é\u{1f600}", "socket.io-2"),
+            ("/tenant-1", "socket.io--1"),
+        ] {
+            assert_eq!(three.stream(namespace), stream, "{namespace}");
+            assert!(three.streams().contains(&three.stream(namespace)));
+        }
+    }
+}
