@@ -63,6 +63,7 @@
 
 mod connection;
 mod entry;
+mod errors;
 mod forward;
 pub mod frame;
 mod links;
@@ -84,7 +85,7 @@ pub use url::{Address, BadUrl};
 
 use crate::net::Error;
 use crate::{Key, Loop, Result};
-use links::{Expected, Links};
+use links::{Expected, Links, Role};
 use subscriptions::Topic;
 
 /// The options of a link.
@@ -176,8 +177,8 @@ impl Link {
         let refused = connection::send(lp, self, &parts, Expected::Call(Box::new(done)));
         if let Err(Expected::Call(done)) = refused {
             let error = match self.exists(lp) {
-                true => connection::error("E_REDIS_FULL", "too many commands wait for Redis"),
-                false => connection::error("E_REDIS_CLOSED", "the link to Redis was closed"),
+                true => errors::error("E_REDIS_FULL", "too many commands wait for Redis"),
+                false => errors::error("E_REDIS_CLOSED", "the link to Redis was closed"),
             };
             lp.next_tick(move |lp| done(lp, Err(error)));
         }
@@ -237,7 +238,9 @@ impl Link {
     /// [interval of pings](Options::ping_interval) late. Redis 5 or later.
     #[doc(alias = "XREAD")]
     pub fn read_stream(self, lp: &mut Loop, key: impl AsRef<[u8]>, f: impl FnMut(&mut Loop, &Entry<'_>) + 'static) {
-        reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f)));
+        if reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f))) {
+            connection::connect(lp, self, Role::Reader);
+        }
     }
 
     /// The last entry of a stream that was read, or the last one before reading began. In the closure of

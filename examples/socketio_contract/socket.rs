@@ -8,7 +8,7 @@ use bucle::socket_io::{Binary, Namespace, Server, Socket};
 use serde_json::{Map, Value, json};
 
 /// The data of a socket: what a client has set, and the counts of `stats`.
-#[derive(Default, serde::Serialize)]
+#[derive(Default, serde::Deserialize, serde::Serialize)]
 pub struct Data {
     pub value: Option<Value>,
     #[serde(skip)]
@@ -76,7 +76,8 @@ pub fn serve(lp: &mut Loop, io: Server) {
 }
 
 fn welcome(lp: &mut Loop, socket: Socket) {
-    if socket.data::<Data>(lp).is_none() {
+    // On another node it was kept as JSON.
+    if !socket.restore_data::<Data>(lp) {
         socket.set_data(lp, Data::default());
     }
     let transport = socket.transport(lp).map_or("", Transport::as_str);

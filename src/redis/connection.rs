@@ -11,6 +11,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::errors::{error, refusal, unexpected_reply};
 use super::frame::{self, Reply};
 use super::links::{Expected, Links, Role, Side, Stage};
 use super::subscriptions::Topic;
@@ -32,10 +33,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 struct Owner {
     link: Link,
     role: Role,
-}
-
-pub(super) fn error(code: &'static str, message: impl Into<String>) -> Error {
-    Error::custom(code, message)
 }
 
 pub(super) fn side_mut(lp: &mut Loop, link: Link, role: Role) -> Option<&mut Side> {
@@ -100,7 +97,7 @@ pub(super) fn greet(lp: &mut Loop, socket: Socket) {
                 frame::push_command(&mut bytes, &command);
             }
         }
-        Role::Reader => state.streams.push_questions(&mut bytes, &mut expected),
+        Role::Reader => expected.extend(state.streams.push_questions(&mut bytes).map(Expected::LastEntry)),
     }
     frame::push_command(&mut bytes, &[b"PING"]);
     expected.push(Expected::Greeting);
@@ -152,7 +149,11 @@ fn take_frames(lp: &mut Loop, socket: Socket, link: Link, role: Role, bytes: &[u
         match role {
             Role::Subscriber => subscriber_received(lp, link, reply)?,
             Role::Commands => commands_received(lp, link, reply)?,
-            Role::Reader => reader::received(lp, link, reply)?,
+            Role::Reader => {
+                if reader::received(lp, link, reply)? {
+                    ready(lp, link, role);
+                }
+            }
         }
         // A callback may have closed the link.
         if owner(lp, socket).is_none() {
@@ -165,33 +166,6 @@ fn take_frames(lp: &mut Loop, socket: Socket, link: Link, role: Role, bytes: &[u
 fn bad_frame(lp: &mut Loop, link: Link, bad: frame::NoFrame) -> Error {
     let address = lp.layer_mut::<Links>().get(link).map(|state| state.options.address.to_string());
     error("E_REDIS_PROTOCOL", format!("what {} sends cannot be read: {bad}", address.unwrap_or_default()))
-}
-
-/// Redis has sent a reply for which there was no command.
-pub(super) fn unexpected_reply() -> Error {
-    error("E_REDIS_PROTOCOL", "Redis has sent a reply that belongs to no command")
-}
-
-/// The error for a login, a database or a ping that Redis does not accept, in plain words.
-pub(super) fn refusal(expected: &Expected, text: &[u8]) -> Error {
-    let text = String::from_utf8_lossy(text);
-    if text.starts_with("LOADING") {
-        return error("E_REDIS_LOADING", "Redis has just started and is still loading its data");
-    }
-    if text.starts_with("WRONGPASS") || text.starts_with("ERR invalid password") {
-        return error("E_REDIS_LOGIN", "Redis does not accept the user and the password");
-    }
-    if text.starts_with("NOAUTH") {
-        return error("E_REDIS_LOGIN", "Redis wants a password, and the URL has none");
-    }
-    match expected {
-        Expected::Login if text.contains("without any password configured") => {
-            error("E_REDIS_LOGIN", "the URL has a password, and Redis has none for the user `default`")
-        }
-        Expected::Login => error("E_REDIS_LOGIN", format!("Redis refuses the login: {text}")),
-        Expected::Database => error("E_REDIS_DATABASE", format!("Redis refuses the database of the URL: {text}")),
-        _ => error("E_REDIS_REFUSED", format!("Redis refuses this client: {text}")),
-    }
 }
 
 /// A reply on the connection for commands.
@@ -281,7 +255,7 @@ fn deliver(lp: &mut Loop, link: Link, topic: &Topic, channel: &[u8], message: &[
 }
 
 /// A connection has been greeted: it is ready. With the last one the link is.
-pub(super) fn ready(lp: &mut Loop, link: Link, role: Role) {
+fn ready(lp: &mut Loop, link: Link, role: Role) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     let side = state.side_mut(role);
     side.stage = Stage::Ready;

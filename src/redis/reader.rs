@@ -2,54 +2,54 @@
 
 use std::rc::Rc;
 
+use super::Link;
 use super::entry::Entry;
+use super::errors::{error, refusal, unexpected_reply};
 use super::frame::Reply;
-use super::links::{Expected, Links, OnEntry, Role, Stage};
-use super::{Link, connection};
+use super::links::{Expected, Links, OnEntry, Stage};
 use crate::net::Error;
 use crate::{Kind, Loop};
 
-/// Adds a stream. With the first one the connection is made.
-pub(super) fn add(lp: &mut Loop, link: Link, key: &[u8], call: OnEntry) {
-    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
+/// Adds a stream. Returns whether it is the first one, with which the connection must be made. If there is a connection,
+/// it waits for entries, and its next command includes the new stream.
+pub(super) fn add(lp: &mut Loop, link: Link, key: &[u8], call: OnEntry) -> bool {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return false };
     let is_first = state.streams.is_empty();
     state.streams.push(key, call);
     if is_first {
-        // It is ready again when this connection is.
+        // The link is ready again when this connection is.
         state.is_ready = false;
-        connection::connect(lp, link, Role::Reader);
     }
-    // If there is a connection, it waits for entries. Its next command includes the new stream.
+    is_first
 }
 
 /// Asks for new entries. Redis answers when there are some, or after an interval of pings.
 fn read(lp: &mut Loop, link: Link) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     let milliseconds = state.options.ping_interval.as_millis();
-    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+    let mut bytes = Vec::new();
     if state.streams.have_positions() {
         state.streams.push_read(&mut bytes, milliseconds);
-        expected.push(Expected::Entries);
+        state.reader.expected.push_back(Expected::Entries);
     } else {
-        state.streams.push_new_questions(&mut bytes, &mut expected);
+        state.reader.expected.extend(state.streams.push_new_questions(&mut bytes).map(Expected::LastEntry));
     }
-    state.reader.expected.extend(expected);
     if let Some(socket) = state.reader.socket {
         socket.write(lp, bytes);
     }
 }
 
-/// A reply on this connection.
-pub(super) fn received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), Error> {
-    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return Ok(()) };
-    let expected = state.reader.expected.pop_front().ok_or_else(connection::unexpected_reply)?;
+/// A reply on this connection. Returns whether the connection is ready with it.
+pub(super) fn received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<bool, Error> {
+    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return Ok(false) };
+    let expected = state.reader.expected.pop_front().ok_or_else(unexpected_reply)?;
     let is_ready = state.reader.stage == Stage::Ready;
     match (expected, reply) {
         (Expected::LastEntry(_) | Expected::Entries, Reply::Error(text)) => {
             let text = String::from_utf8_lossy(text);
-            return Err(connection::error("E_REDIS_REPLY", format!("Redis does not let a stream be read: {text}")));
+            return Err(error("E_REDIS_REPLY", format!("Redis does not let a stream be read: {text}")));
         }
-        (expected, Reply::Error(text)) => return Err(connection::refusal(&expected, text)),
+        (expected, Reply::Error(text)) => return Err(refusal(&expected, text)),
         (Expected::LastEntry(number), reply) => {
             state.streams.answered(number, &reply);
             // The greeting asks for all of them, and reads when it is over.
@@ -65,11 +65,11 @@ pub(super) fn received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<()
         (Expected::Greeting, _) => {
             // The command is on its way before the program hears that the link is ready.
             read(lp, link);
-            connection::ready(lp, link, Role::Reader);
+            return Ok(true);
         }
         _ => {}
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Calls the program with the entries of a reply: for each stream its key, and its entries. If there is none, the reply

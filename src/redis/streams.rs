@@ -3,7 +3,6 @@
 
 use super::entry::{Entry, EntryId};
 use super::frame::{self, Reply};
-use super::links::Expected;
 use crate::net::Error;
 
 /// How many entries of each stream Redis may send at a time, as in Node.
@@ -41,17 +40,19 @@ impl<F: Clone> Streams<F> {
 
     /// Appends commands that ask for the last entry of each stream. A stream that was read already may have lost its
     /// entries in a restart of Redis.
-    pub fn push_questions(&self, bytes: &mut Vec<u8>, expected: &mut Vec<Expected>) {
-        for (number, stream) in self.list.iter().enumerate() {
-            push_question(bytes, expected, number, stream);
-        }
+    /// Returns the numbers of the streams, for [`answered`](Self::answered).
+    pub fn push_questions(&self, bytes: &mut Vec<u8>) -> impl Iterator<Item = usize> {
+        self.list.iter().for_each(|stream| stream.push_question(bytes));
+        0..self.list.len()
     }
 
     /// The same for the streams that have no position yet.
-    pub fn push_new_questions(&self, bytes: &mut Vec<u8>, expected: &mut Vec<Expected>) {
-        for (number, stream) in self.list.iter().enumerate().filter(|(_, stream)| stream.position.is_none()) {
-            push_question(bytes, expected, number, stream);
-        }
+    pub fn push_new_questions(&self, bytes: &mut Vec<u8>) -> impl Iterator<Item = usize> {
+        let new = self.list.iter().enumerate().filter(|(_, stream)| stream.position.is_none());
+        new.map(|(number, stream)| {
+            stream.push_question(bytes);
+            number
+        })
     }
 
     /// Redis has sent the last entry of a stream, or none if it is empty.
@@ -104,9 +105,10 @@ impl<F: Clone> Streams<F> {
     }
 }
 
-fn push_question<F>(bytes: &mut Vec<u8>, expected: &mut Vec<Expected>, number: usize, stream: &Stream<F>) {
-    frame::push_command(bytes, &[b"XREVRANGE", &stream.key, b"+", b"-", b"COUNT", b"1"]);
-    expected.push(Expected::LastEntry(number));
+impl<F> Stream<F> {
+    fn push_question(&self, bytes: &mut Vec<u8>) {
+        frame::push_command(bytes, &[b"XREVRANGE", &self.key, b"+", b"-", b"COUNT", b"1"]);
+    }
 }
 
 #[cfg(test)]

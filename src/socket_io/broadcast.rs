@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::adapter::{BroadcastPacket, RemoteSocket, Target};
 use super::arguments::IntoArguments;
 use super::cluster::with_adapter;
-use super::deliver::{Flags, Sent, deliver, select};
+use super::deliver::{Flags, Sent, deliver};
+use super::registry::select;
 use super::{Answers, Namespace, Socket, acks, encode, sessions};
 use crate::Loop;
 

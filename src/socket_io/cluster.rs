@@ -1,8 +1,8 @@
 //! The adapters of namespaces.
 
+use super::Namespace;
 use super::adapter::Adapter;
 use super::registry::{NamespaceState, Registry};
-use super::{Namespace, recover};
 use crate::Loop;
 
 /// Calls `f` with the adapter of a namespace, if it has one.
@@ -51,7 +51,7 @@ pub(super) fn install(lp: &mut Loop, namespace: Namespace) {
     let Some(server) = registry.namespace(namespace).map(|state| state.server) else { return };
     let options = registry.servers[server as usize].options.clone();
     let are_elsewhere = options.recovery.as_ref().is_some_and(|options| adapter.keep_sessions(options));
-    let recovery = if are_elsewhere { None } else { recover::new_recovery(registry, server) };
+    let recovery = if are_elsewhere { None } else { registry.new_recovery(server) };
     let Some(state) = registry.namespace_mut(namespace) else { return };
     state.are_sessions_elsewhere = are_elsewhere;
     if are_elsewhere || state.recovery.is_none() {

@@ -5,7 +5,7 @@ use std::mem;
 use super::adapter::Target;
 use super::arguments::IntoArguments;
 use super::encode::{self, Encoded};
-use super::registry::Registry;
+use super::registry::{Registry, select};
 use super::{Namespace, Socket, listeners, recover, send};
 use crate::Loop;
 
@@ -28,13 +28,6 @@ pub(super) struct Flags {
 impl Default for Flags {
     fn default() -> Flags {
         Flags { is_volatile: false, compress: true }
-    }
-}
-
-/// The sockets of this node that a target names.
-pub(super) fn select(lp: &Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
-    if let Some(state) = lp.layer::<Registry>().and_then(|registry| registry.namespace(namespace)) {
-        state.rooms.select(&target.rooms, &target.except, out);
     }
 }
 

@@ -6,46 +6,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::encode::Encoded;
-use super::recovery::{self, Limits, Recovery, Sent};
-use super::registry::{Data, Registry, Replay, Since, SocketRecovery, StoredPacket};
-use super::socket_id::SocketId;
+use super::recovery;
+use super::registry::{Registry, Replay, Since, StoredPacket};
+use super::sessions::{Credentials, Restored};
 use super::{Namespace, Socket, cluster, sessions};
 use crate::engine_io::{Id, Session};
 use crate::{Key, Kind, Loop};
 
-/// A client that has come back, before it is connected.
-pub(super) struct Restored {
-    pub id: SocketId,
-    pub pid: Id,
-    pub data: Option<Box<dyn Data>>,
-    pub sent: Sent,
-    pub replay: Replay,
-}
-
-/// The recovery of a namespace of this server, if its options say so.
-pub(super) fn new_recovery(registry: &mut Registry, server: u32) -> Option<Box<SocketRecovery>> {
-    let options = registry.servers[server as usize].options.clone();
-    let recovery = options.recovery.as_ref()?;
-    let limits = Limits {
-        max_disconnection_duration: recovery.max_disconnection,
-        detection_time: options.engine.ping_interval + options.engine.ping_timeout,
-        max_bytes: recovery.max_bytes,
-        ..Limits::default()
-    };
-    let random =
-        registry.random.random().inspect_err(|error| log::error!(target: "bucle::socket_io", "{error}")).ok()?;
-    Some(Box::new(Recovery::new(limits, random)))
-}
-
 /// Whether middlewares are not called for a client that has come back.
 pub(super) fn skips_middlewares(registry: &Registry, server: u32) -> bool {
     registry.servers[server as usize].options.recovery.as_ref().is_some_and(|options| options.skip_middlewares)
-}
-
-/// The credentials with which a client comes back.
-pub(super) struct Credentials {
-    pub pid: Id,
-    pub offset: Option<String>,
 }
 
 /// The credentials in the data of a CONNECT. `None` if it has none, or the namespace keeps nothing.

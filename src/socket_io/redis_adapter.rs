@@ -1,6 +1,13 @@
-//! Clusters of servers through Redis, in the format of Node's
-//! [`@socket.io/redis-adapter`](https://socket.io/docs/v4/redis-adapter/) 8: servers of this crate and of Node can be
-//! nodes of one cluster, and programs reach its clients with
+//! Clusters of servers through Redis, in the formats of Node's adapters: servers of this crate and of Node can be nodes of
+//! one cluster. There are three adapters, which do not see each other:
+//!
+//! | adapter | in Node | events go through | a lost client comes back |
+//! |---|---|---|---|
+//! | [`RedisAdapter`] | [`createAdapter`](https://socket.io/docs/v4/redis-adapter/) of `@socket.io/redis-adapter` 8 | channels | on its node |
+//! | [`ShardedAdapter`] | `createShardedAdapter` of the same package | channels, one for each room | on its node |
+//! | [`StreamsAdapter`] | [`createAdapter`](https://socket.io/docs/v4/redis-streams-adapter/) of `@socket.io/redis-streams-adapter` 0.3 | a stream with the last 10,000 | on any node |
+//!
+//! `docs/scaling.md` has what they cost, and when to choose which. This page is about the first one. Programs reach its clients with
 //! [`@socket.io/redis-emitter`](https://socket.io/docs/v4/redis-adapter/#emitter), or with an [`Emitter`].
 //!
 //! ```text

@@ -10,13 +10,13 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::adapter::Adapter;
+use super::adapter::{Adapter, Target};
 use super::answers::{Acks, Collection};
 use super::binary::Reconstructor;
 use super::event::{Event, EventError};
 use super::handshake::Handshake;
 use super::names::Names;
-use super::recovery::{Offset, Recovery, Sent};
+use super::recovery::{Limits, Offset, Recovery, Sent};
 use super::rooms::Rooms;
 use super::socket_id::SocketId;
 use super::{AckResult, Answers, DisconnectReason, Id, Namespace, Next, Options, RemoteSocket, Socket};
@@ -354,6 +354,21 @@ impl Registry {
         self.client_count > 0 || self.sockets.len() > 0 || self.namespaces.iter().any(|(_, state)| is_busy(state))
     }
 
+    /// The recovery of a namespace of this server, if its options say so.
+    pub fn new_recovery(&mut self, server: u32) -> Option<Box<SocketRecovery>> {
+        let options = self.servers[server as usize].options.clone();
+        let recovery = options.recovery.as_ref()?;
+        let limits = Limits {
+            max_disconnection_duration: recovery.max_disconnection,
+            detection_time: options.engine.ping_interval + options.engine.ping_timeout,
+            max_bytes: recovery.max_bytes,
+            ..Limits::default()
+        };
+        let random =
+            self.random.random().inspect_err(|error| log::error!(target: "bucle::socket_io", "{error}")).ok()?;
+        Some(Box::new(Recovery::new(limits, random)))
+    }
+
     #[inline]
     pub fn socket(&self, socket: Socket) -> Option<&SocketState> {
         self.sockets.get(socket.0)
@@ -457,5 +472,12 @@ impl Registry {
         self.servers[server].names.remove(&name);
         self.servers[server].dynamic_count -= 1;
         adapter
+    }
+}
+
+/// The sockets of this node that a target names.
+pub(super) fn select(lp: &Loop, namespace: Namespace, target: &Target, out: &mut Vec<Socket>) {
+    if let Some(state) = lp.layer::<Registry>().and_then(|registry| registry.namespace(namespace)) {
+        state.rooms.select(&target.rooms, &target.except, out);
     }
 }

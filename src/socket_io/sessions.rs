@@ -14,14 +14,27 @@ use serde_json::Value;
 use super::adapter::{BroadcastPacket, LostSession, MissedEvent, OnRestored, RestoredSession, Target};
 use super::arguments::IntoArguments;
 use super::cluster::with_adapter;
-use super::deliver::select;
-use super::recover::{Credentials, Restored};
 use super::recovery::Sent;
-use super::registry::{Data, Registry, Replay, Since, StoredPacket};
+use super::registry::{Data, Registry, Replay, Since, StoredPacket, select};
 use super::socket_id::SocketId;
 use super::{Namespace, Socket, encode, packet};
 use crate::Loop;
 use crate::engine_io::Id;
+
+/// A client that has come back, before it is connected.
+pub(super) struct Restored {
+    pub id: SocketId,
+    pub pid: Id,
+    pub data: Option<Box<dyn Data>>,
+    pub sent: Sent,
+    pub replay: Replay,
+}
+
+/// The credentials with which a client comes back.
+pub(super) struct Credentials {
+    pub pid: Id,
+    pub offset: Option<String>,
+}
 
 /// Whether the adapter of a namespace keeps what recovery needs.
 pub(super) fn are_kept(lp: &Loop, namespace: Namespace) -> bool {

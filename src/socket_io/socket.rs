@@ -221,6 +221,17 @@ impl Socket {
         (**self.state(lp)?.data.as_ref()?).as_any().downcast_ref()
     }
 
+    /// Turns the data of a socket that was recovered on another node into the type of the program: there it is JSON, a
+    /// [`serde_json::Value`]. Returns whether the data is of this type now.
+    pub fn restore_data<T: Serialize + DeserializeOwned + 'static>(self, lp: &mut Loop) -> bool {
+        if let Some(json) = self.data::<serde_json::Value>(lp)
+            && let Ok(data) = <T as serde::Deserialize>::deserialize(json)
+        {
+            self.set_data(lp, data);
+        }
+        self.data::<T>(lp).is_some()
+    }
+
     /// The data of the program, to change it.
     pub fn data_mut<T: 'static>(self, lp: &mut Loop) -> Option<&mut T> {
         let data = lp.layer_mut::<Registry>().socket_mut(self)?.data.as_mut()?;

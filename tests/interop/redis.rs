@@ -54,16 +54,32 @@ fn contract() -> PathBuf {
     profile.join("examples").join("socketio_contract")
 }
 
+/// The packages that the clusters need.
+const PACKAGES: &[&str] = &[
+    "@socket.io/redis-adapter",
+    "@socket.io/redis-emitter",
+    "@socket.io/redis-streams-adapter",
+    "ioredis",
+    "socket.io",
+    "socket.io-client",
+];
+
+/// Runs clients of npm, which print a line for every check.
+fn run_script(name: &str, arguments: &[&str], least_checks: usize) {
+    let script = Command::new("node")
+        .arg(root().join("tests/interop").join(name))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("node is there");
+    let report = String::from_utf8_lossy(&script.stdout);
+    assert!(script.status.success(), "{report}{}", String::from_utf8_lossy(&script.stderr));
+    assert!(report.matches("ok ").count() >= least_checks, "it has checked everything: {report}");
+}
+
 /// Both servers as one cluster, before and after a restart of Redis.
 fn check_cluster(adapter: &str, least_checks: usize) {
-    if !peers::has_packages(&[
-        "@socket.io/redis-adapter",
-        "@socket.io/redis-emitter",
-        "@socket.io/redis-streams-adapter",
-        "ioredis",
-        "socket.io",
-        "socket.io-client",
-    ]) {
+    if !peers::has_packages(PACKAGES) {
         return;
     }
     let Some(mut redis) = RedisServer::start(&[]) else { return };
@@ -98,4 +114,16 @@ fn servers_of_this_crate_and_of_node_are_one_cluster_over_sharded_channels() {
 #[test]
 fn servers_of_this_crate_and_of_node_are_one_cluster_over_a_stream() {
     check_cluster("streams", 30);
+}
+
+#[test]
+fn a_client_that_was_lost_at_a_server_of_this_crate_comes_back_at_one_of_node_and_the_other_way_round() {
+    if !peers::has_packages(PACKAGES) {
+        return;
+    }
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let ours = Node::start(Command::new(contract()).env("RECOVERY", "1"), &redis, "streams");
+    let script = root().join("tests/interop/socketio_contract.js");
+    let theirs = Node::start(Command::new("node").arg(script).env("RECOVERY", "1"), &redis, "streams");
+    run_script("redis_recovery.js", &[&ours.port, &theirs.port], 8);
 }

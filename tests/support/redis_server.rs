@@ -43,6 +43,12 @@ impl RedisServer {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there").success());
     }
 
+    /// The process. 0: it does not run.
+    #[allow(dead_code, reason = "not all that share this file need it")]
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// Ends the server with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -34,6 +34,16 @@ impl Client {
         client
     }
 
+    /// Connects to the main namespace with credentials, which are JSON. Also returns the answer.
+    #[allow(dead_code, reason = "not all tests that share this file need it")]
+    pub fn connect_with(port: u16, auth: &str) -> (Client, String) {
+        let mut client = Client::open(port, 4);
+        client.send(&format!("40{auth}"));
+        let answer = client.next();
+        client.id = value_of(&answer, "sid").unwrap_or_else(|| panic!("CONNECT was answered: {answer}"));
+        (client, answer)
+    }
+
     /// Connects as a client of version 2, which is in the main namespace without asking.
     pub fn connect_version_2(port: u16) -> Client {
         let mut client = Client::open(port, 3);

@@ -25,8 +25,8 @@
 //! sent earlier.
 //!
 //! As in Node a client must have received an event to be recovered, and the node where it was must have noticed its
-//! loss. The data of its socket is JSON: on a restored socket [`Socket::data`](crate::socket_io::Socket::data) has it as
-//! a `serde_json::Value`.
+//! loss: one whose node is killed begins anew. The data of its socket is kept as JSON, and
+//! [`Socket::restore_data`](crate::socket_io::Socket::restore_data) makes it a type of the program again.
 //!
 //! # When Redis is away
 //!
@@ -335,8 +335,8 @@ impl Adapter for StreamsAdapter {
         self.shared.persist(lp, session, lifetime);
     }
 
-    fn restore_session(&mut self, lp: &mut Loop, namespace: Namespace, pid: &str, offset: &str, done: OnRestored) {
-        self.shared.restore(lp, namespace, pid, offset, done);
+    fn restore_session(&mut self, lp: &mut Loop, _: Namespace, pid: &str, offset: &str, done: OnRestored) {
+        self.shared.restore(lp, pid, offset, done);
     }
 
     fn missed_since(&self, _: &Loop, since: &str, rooms: &[String]) -> Option<Vec<MissedEvent>> {

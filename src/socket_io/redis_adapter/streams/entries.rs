@@ -20,25 +20,40 @@ pub(super) const NUMBER: &str = "number";
 #[derive(Default)]
 pub(super) struct Pending {
     last: u64,
-    list: VecDeque<(u64, Rc<Broadcast>)>,
+    list: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    number: u64,
+    broadcast: Rc<Broadcast>,
+    /// Redis has not taken it. It is delivered behind the events before it.
+    has_failed: bool,
 }
 
 impl Pending {
     fn push(&mut self, broadcast: Rc<Broadcast>) -> u64 {
         self.last += 1;
-        self.list.push_back((self.last, broadcast));
+        self.list.push_back(Waiting { number: self.last, broadcast, has_failed: false });
         self.last
     }
 
     /// Takes the first event, if its number is not greater than this one.
     fn pop(&mut self, number: u64) -> Option<(u64, Rc<Broadcast>)> {
-        self.list.front().filter(|(first, _)| *first <= number)?;
-        self.list.pop_front()
+        self.list.front().filter(|first| first.number <= number)?;
+        self.list.pop_front().map(|first| (first.number, first.broadcast))
     }
 
-    fn remove(&mut self, number: u64) -> Option<Rc<Broadcast>> {
-        let at = self.list.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        self.list.remove(at).map(|(_, broadcast)| broadcast)
+    /// Notes that Redis has not taken an event.
+    fn fail(&mut self, number: u64) {
+        if let Ok(at) = self.list.binary_search_by_key(&number, |waiting| waiting.number) {
+            self.list[at].has_failed = true;
+        }
+    }
+
+    /// Takes the first event, if Redis has not taken it.
+    fn pop_failed(&mut self) -> Option<Rc<Broadcast>> {
+        self.list.front().filter(|first| first.has_failed)?;
+        self.list.pop_front().map(|first| first.broadcast)
     }
 }
 
@@ -64,8 +79,8 @@ impl Shared {
             let number = self.pending.borrow_mut().push(broadcast);
             link.command(lp, &self.add_command(&message, Some(number)), move |lp, reply| {
                 if reply.is_err() {
-                    let failed = shared.pending.borrow_mut().remove(number);
-                    failed.into_iter().for_each(|broadcast| deliver_uncertain(lp, namespace, &broadcast));
+                    shared.pending.borrow_mut().fail(number);
+                    shared.deliver_failed(lp, namespace);
                 }
             });
         } else {
@@ -75,6 +90,13 @@ impl Shared {
                 true => deliver_uncertain(lp, namespace, &broadcast),
                 false => deliver_alone(lp, namespace, &broadcast),
             });
+        }
+    }
+
+    fn deliver_failed(&self, lp: &mut Loop, namespace: Namespace) {
+        let next = || self.pending.borrow_mut().pop_failed();
+        while let Some(broadcast) = next() {
+            deliver_uncertain(lp, namespace, &broadcast);
         }
     }
 
@@ -113,6 +135,7 @@ impl Shared {
                 false => deliver_uncertain(lp, namespace, &broadcast),
             }
         }
+        self.deliver_failed(lp, namespace);
     }
 
     fn on_other_entry(self: &Rc<Self>, lp: &mut Loop, namespace: Namespace, uid: &str, entry: &Entry<'_>) {
@@ -159,17 +182,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_taken_in_their_order_up_to_a_number_or_one_by_one() {
+    fn events_are_taken_in_their_order_also_those_that_redis_has_not_taken() {
         let mut pending = Pending::default();
         let numbers: Vec<u64> = (0..5).map(|_| pending.push(Rc::default())).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
-        assert!(pending.remove(2).is_some() && pending.remove(2).is_none());
-        let mut taken = Vec::new();
-        while let Some((number, _)) = pending.pop(4) {
-            taken.push(number);
-        }
-        assert_eq!(taken, [1, 3, 4]);
-        assert!(pending.pop(0).is_none());
+        pending.fail(2);
+        pending.fail(4);
+        pending.fail(7);
+        assert!(pending.pop_failed().is_none(), "the first one is still on its way");
+        let pop = |pending: &mut Pending, number| pending.pop(number).map(|(number, _)| number);
+        assert_eq!([pop(&mut pending, 1), pop(&mut pending, 1)], [Some(1), None]);
+        assert!(pending.pop_failed().is_some() && pending.pop_failed().is_none());
+        assert_eq!([pop(&mut pending, 5), pop(&mut pending, 5), pop(&mut pending, 5)], [Some(3), Some(4), Some(5)]);
         assert_eq!(pending.push(Rc::default()), 6, "a number is not given twice");
     }
 }

@@ -18,7 +18,6 @@ use super::Shared;
 use super::entries::body;
 use super::log::Kept;
 use crate::redis::{Entry, EntryId, Reply};
-use crate::socket_io::Namespace;
 use crate::socket_io::adapter::{LostSession, MissedEvent, OnRestored, RestoredSession};
 use crate::socket_io::redis_adapter::message::Body;
 use crate::socket_io::redis_adapter::msgpack::{self, Reader};
@@ -76,7 +75,7 @@ impl Shared {
         self.member.link.execute(lp, &["SET", &key, &encode_session(session), "PX", &milliseconds]);
     }
 
-    pub(super) fn restore(self: &Rc<Self>, lp: &mut Loop, _: Namespace, pid: &str, offset: &str, done: OnRestored) {
+    pub(super) fn restore(self: &Rc<Self>, lp: &mut Loop, pid: &str, offset: &str, done: OnRestored) {
         let link = self.member.link;
         let Some(offset) = offset.parse().ok().filter(|_| link.is_ready(lp)) else {
             return lp.next_tick(|lp| done(lp, None));
