@@ -32,7 +32,9 @@ const io = new Server(httpServer, {
 // A cluster, in which bucle may be another node.
 if (process.env.REDIS_URL) {
   const Redis = require("ioredis");
-  const clients = [1, 2].map(() => new Redis(process.env.REDIS_URL, { retryStrategy: () => 100 }));
+  // Without `enableReadyCheck: false` ioredis may send INFO on a connection that has subscribed to sharded channels.
+  const options = { retryStrategy: () => 100, enableReadyCheck: false };
+  const clients = [1, 2].map(() => new Redis(process.env.REDIS_URL, options));
   // It connects again by itself.
   clients.forEach((client) => client.on("error", () => {}));
   const adapters = {
