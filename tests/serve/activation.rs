@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use super::retry::retry;
 use super::served::{LIMIT, Served};
 
 /// A command that runs `bucle` with one or two sockets as descriptors 3 and 4. A shell moves them there from standard
@@ -48,7 +49,7 @@ fn read_greeting(mut stream: impl Read) -> Result<(), String> {
     let mut text = Vec::new();
     while !text.ends_with(b"\n") {
         let mut byte = [0];
-        match stream.read(&mut byte) {
+        match retry(|| stream.read(&mut byte)) {
             Ok(0) => return Err(format!("ended after {text:?}")),
             Ok(_) => text.extend(byte),
             Err(error) => return Err(format!("{error} after {text:?}")),
@@ -58,7 +59,7 @@ fn read_greeting(mut stream: impl Read) -> Result<(), String> {
 }
 
 fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+    let stream = retry(|| TcpStream::connect(address))?;
     stream.set_read_timeout(Some(LIMIT))?;
     Ok(stream)
 }
@@ -176,7 +177,7 @@ fn the_service_manager_is_told_when_the_server_is_ready_that_it_turns_and_when_i
     manager.set_read_timeout(Some(LIMIT)).expect("a socket");
     let next = || {
         let mut bytes = [0; 512];
-        let len = manager.recv(&mut bytes).expect("a message");
+        let len = retry(|| manager.recv(&mut bytes)).expect("a message");
         String::from_utf8_lossy(&bytes[..len]).into_owned()
     };
     let (listener, address) = loopback();
