@@ -153,7 +153,7 @@ impl Loop {
                     }
                     // The tick is work of the loop itself: its records get the cause for which it was queued.
                     Tick::Net(tick) => {
-                        log::trace!(target: "bucle::loop", "a tick of a socket runs");
+                        log::trace!(target: "bucle::loop", "a tick of a socket or server runs");
                         let outer = self.act_for(cause);
                         self.run_net_tick(tick);
                         self.act_for(outer);
