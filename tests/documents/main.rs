@@ -71,6 +71,17 @@ fn the_documents_link_to_what_is_there() {
     }
 }
 
+/// A document that no other one links to is not found by readers.
+#[test]
+fn the_readme_links_to_every_page_of_docs() {
+    let readme = read("README.md");
+    let linked: BTreeSet<&str> =
+        links(&readme).into_iter().map(|link| link.split('#').next().unwrap_or(link)).collect();
+    for document in documents().iter().filter(|document| document.starts_with("docs/")) {
+        assert!(linked.contains(document.as_str()), "README.md does not link to {document}");
+    }
+}
+
 #[test]
 fn the_readmes_are_short_and_narrow() {
     for document in ["README.md", "README.es.md", "CONTRIBUTING.md", "SECURITY.md"] {
