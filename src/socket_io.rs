@@ -58,6 +58,7 @@
 //! | and without `timeout` it fails at once | 5 s are the default |
 //! | the callback for an acknowledgement of a socket that is disconnected: at its timeout, or never | at once, with [`AckError::Disconnected`] |
 //! | `emit` with a reserved name, or with a value that is not JSON, throws | `false`, and a line in the log at level error |
+//! | a recovered client gets what it has missed before its middlewares decide | behind them; a client that they refuse gets nothing |
 //! | empty namespaces made on demand stay, unless `cleanupEmptyChildNamespaces` | they are removed |
 //! | `socket.data` is an object | one value of a type of the program; see [`Socket::set_data`] |
 //! | `io.close()` closes the HTTP server | [`Server::close`] closes sessions; the HTTP server's `drain` does both |
@@ -183,6 +184,7 @@ mod send;
 mod sessions;
 mod socket;
 mod socket_id;
+mod unicast;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -204,6 +206,7 @@ pub use namespace::Namespace;
 pub use reasons::DisconnectReason;
 pub use socket::Socket;
 pub use socket_id::SocketId;
+pub use unicast::Unicast;
 
 pub use crate::backoff;
 pub use crate::engine_io::ClientFiles;

@@ -92,6 +92,31 @@ impl Session {
         }
     }
 
+    /// As [`send_packet`](Self::send_packet) and [`send_binary`](Self::send_binary) for its attachments. WebSocket
+    /// messages are sent as they are.
+    #[cold]
+    pub(crate) fn send_uncompressed(self, lp: &mut Loop, packet: &str, attachments: &[Vec<u8>]) -> bool {
+        let Some(state) = registry::get(lp, self).filter(|state| state.is_open()) else { return false };
+        let (revision, supports_binary) = (state.machine.revision(), state.supports_binary);
+        let Some(ws) = state.ws.filter(|_| state.machine.transport() == Transport::WebSocket) else {
+            let is_low = self.send_packet(lp, packet);
+            return attachments.iter().fold(is_low, |_, bytes| self.send_binary(lp, bytes));
+        };
+        let mut is_low = ws.send_uncompressed(lp, packet);
+        let mut buffer = std::mem::take(&mut lp.layer_mut::<Registry>().frame);
+        for bytes in attachments {
+            is_low = match (revision, supports_binary) {
+                (Revision::V4, true) => ws.send_uncompressed(lp, bytes),
+                _ => match Queued::binary(bytes.as_slice()).frame(revision, supports_binary, &mut buffer) {
+                    Data::Text(text) => ws.send_uncompressed(lp, text),
+                    Data::Binary(bytes) => ws.send_uncompressed(lp, bytes),
+                },
+            };
+        }
+        lp.layer_mut::<Registry>().frame = buffer;
+        is_low || self.is_slow(lp)
+    }
+
     /// `on_drain` will be called when everything is sent. Returns `false`.
     #[cold]
     fn is_slow(self, lp: &mut Loop) -> bool {

@@ -21,6 +21,7 @@ pub(super) fn emit(
     socket: Socket,
     name: &str,
     arguments: &impl IntoArguments,
+    flags: Flags,
     timeout: Duration,
     done: OnAck,
 ) -> bool {
@@ -34,7 +35,7 @@ pub(super) fn emit(
     let deadline = (!timeout.is_zero()).then(|| now + timeout);
     let Some(state) = registry.namespace_mut(namespace) else { return false };
     let id = state.acks.insert(socket, deadline, done);
-    let is_low = send::event(lp, socket, Some(id), name, arguments, false);
+    let is_low = send::event(lp, socket, Some(id), name, arguments, flags);
     arm(lp, namespace);
     is_low
 }

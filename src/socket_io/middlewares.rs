@@ -114,8 +114,9 @@ pub(super) fn connected(lp: &mut Loop, socket: Socket) {
             Some(pid) => format!(r#"{{"sid":"{id}","pid":"{pid}"}}"#),
         }),
     };
-    send::control(lp, session, PacketType::Connect, &name, answer.as_deref());
+    // As in Node, clients get what they have missed before the answer: it is delivered before their `connect`.
     recover::replay(lp, socket, session);
+    send::control(lp, session, PacketType::Connect, &name, answer.as_deref());
     log::debug!(target: "bucle::socket_io", "{socket} is connected to {name}");
     let list = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_connection);
     listeners::call_on_socket(lp, Kind::OnConnection, socket, list);

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::adapter::Target;
 use super::arguments::{Header, IntoArguments, encode_ack};
+use super::deliver::Flags;
 use super::encode::{Encoded, encode, give_back, take_buffer, to_owned};
 use super::event::{Ack, AckTo, NodeAck};
 use super::packet::{self, PacketType};
@@ -13,6 +14,15 @@ use crate::Loop;
 use crate::engine_io::{self, Session};
 
 /// Sends a packet that is encoded to one session.
+#[inline]
+fn deliver_with(lp: &mut Loop, session: Session, encoded: &Encoded, compress: bool) -> bool {
+    match compress {
+        true => deliver(lp, session, encoded),
+        false => session.send_uncompressed(lp, &encoded.text, &encoded.attachments),
+    }
+}
+
+/// As [`deliver_with`], compressed if the client has agreed on it.
 pub(super) fn deliver(lp: &mut Loop, session: Session, encoded: &Encoded) -> bool {
     let mut is_low = session.send_packet(lp, &encoded.text);
     for bytes in &encoded.attachments {
@@ -29,8 +39,9 @@ pub(super) fn event(
     id: Option<u64>,
     name: &str,
     arguments: &impl IntoArguments,
-    is_volatile: bool,
+    flags: Flags,
 ) -> bool {
+    let Flags { is_volatile, compress } = flags;
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.socket(socket).filter(|state| state.is_connected()) else { return false };
     let (session, namespace) = (state.session, state.namespace);
@@ -51,7 +62,7 @@ pub(super) fn event(
     if is_volatile && id.is_none() {
         recover::guard(lp, namespace, &mut encoded);
     }
-    let is_low = deliver(lp, session, &encoded);
+    let is_low = deliver_with(lp, session, &encoded, compress);
     if offset.is_some() {
         recover::store_for_one(lp, namespace, &encoded, socket);
     }

@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 
 use super::arguments::IntoArguments;
 use super::broadcast::{Broadcast, RoomNames};
+use super::deliver::Flags;
 use super::event::{Event, EventError};
 use super::handshake::Handshake;
 use super::registry::{EventListener, Listeners, OnEvent, Registry, SocketState};
 use super::socket_id::SocketId;
-use super::{AckResult, DisconnectReason, Namespace, acks, cluster, door, send};
+use super::{AckResult, DisconnectReason, Namespace, Unicast, acks, cluster, door, send};
 use crate::engine_io::{Revision, Session, Transport};
 use crate::{Key, Loop};
 
@@ -98,14 +99,21 @@ impl Socket {
     /// not connected, the name is reserved, or the arguments cannot be written as JSON (the last two are logged as
     /// errors).
     pub fn emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> bool {
-        send::event(lp, self, None, name, &arguments, false)
+        send::event(lp, self, None, name, &arguments, Flags::default())
     }
 
     /// As [`emit`](Self::emit), if the client is ready to take the event now; otherwise it is dropped. For positions
     /// and prices, of which only the newest matters.
     #[doc(alias = "volatile")]
     pub fn emit_volatile(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> bool {
-        send::event(lp, self, None, name, &arguments, true)
+        send::event(lp, self, None, name, &arguments, Flags { is_volatile: true, ..Flags::default() })
+    }
+
+    /// An event that may be compressed if the client has agreed on `permessage-deflate`, as every event, or with `false`
+    /// one that is not: `socket.compress(false).emit(lp, …)`. For data that is compressed already, and for secrets, whose
+    /// length must not depend on what is beside them.
+    pub fn compress(self, compress: bool) -> Unicast {
+        Unicast { socket: self, flags: Flags { compress, ..Flags::default() } }
     }
 
     /// Sends an event that the client acknowledges. `done` gets its answer, or an error when `timeout` is over or the
@@ -120,7 +128,7 @@ impl Socket {
         timeout: Duration,
         done: impl FnOnce(&mut Loop, Socket, AckResult<'_>) + 'static,
     ) -> bool {
-        acks::emit(lp, self, name, &arguments, timeout, Box::new(done))
+        acks::emit(lp, self, name, &arguments, Flags::default(), timeout, Box::new(done))
     }
 
     /// Joins rooms.

@@ -276,6 +276,9 @@ async function recovery() {
   await call(ana, "join", ["room", "other"]);
   await call(ana, "set", { kept: true });
   const said = collect(ana, "said");
+  const order = [];
+  ana.on("connect", () => order.push("connect"));
+  ana.on("said", (_, message) => order.push(typeof message === "string" ? message : "bytes"));
   await call(observer, "say", "room", "before");
   while (said.length < 1) await sleep(10);
   for (const round of [1, 2, 3]) {
@@ -295,6 +298,8 @@ async function recovery() {
   }
   // The last argument is the offset.
   show("said", said.map((values) => values.slice(0, 3)));
+  // What was missed comes before the connection.
+  show("order", order);
   show("data", (await call(observer, "who", "room"))[0]);
   // Node keeps a session that it has restored. So it would restore the last one after `ana.disconnect()`, too.
   for (const socket of [ana, observer]) socket.disconnect();

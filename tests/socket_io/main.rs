@@ -13,6 +13,7 @@ mod panics;
 mod recovery;
 mod rooms;
 mod slow;
+mod unicast;
 #[path = "../support/engine_io.rs"]
 mod talk;
 #[path = "../websocket/wire.rs"]
@@ -90,6 +91,21 @@ impl Site {
     fn enter_namespace(&mut self, peer: Number, namespace: &str, auth: &str) -> Client {
         let prefix = if namespace == "/" { String::new() } else { format!("{namespace},") };
         self.text(peer, &format!("40{prefix}{auth}"));
+        self.joined(peer, namespace)
+    }
+
+    /// A session over WebSocket that asks for the main namespace. The answer is not taken.
+    #[track_caller]
+    fn ask(&mut self, auth: &str) -> Number {
+        let peer = self.session();
+        self.text(peer, &format!("40{auth}"));
+        peer
+    }
+
+    /// Takes the answer to a CONNECT.
+    #[track_caller]
+    fn joined(&mut self, peer: Number, namespace: &str) -> Client {
+        let prefix = if namespace == "/" { String::new() } else { format!("{namespace},") };
         let answer = self.received(peer);
         let json = answer.strip_prefix(&format!("40{prefix}")).unwrap_or_else(|| panic!("refused: {answer}"));
         client(peer, json)

@@ -87,14 +87,15 @@ fn a_client_that_comes_back_gets_what_it_has_missed_once_and_in_order() {
         io.volatile().emit(lp, "volatile", ());
         assert!(!socket.emit(lp, "to a socket that is gone", ()));
     });
-    let back = site.join_with("/", &auth(&client, &offset));
+    let peer = site.ask(&auth(&client, &offset));
+    assert!(site.received(peer).starts_with(r#"42["one",1,""#));
+    let two = site.received(peer);
+    assert!(two.starts_with(r#"451-["two",{"_placeholder":true,"num":0},"#), "{two}");
+    site.expect_binary(peer, &[1, 2]);
+    assert!(site.received(peer).starts_with(r#"42["three",""#));
+    let back = site.joined(peer, "/");
     assert_eq!((&back.id, &back.pid), (&client.id, &client.pid));
     site.expect_story(&["recovered: true, \"kept\", 2 rooms"]);
-    assert_eq!(event(&mut site, &back).0, "one");
-    let two = site.received(back.peer);
-    assert!(two.starts_with(r#"451-["two",{"_placeholder":true,"num":0},"#), "{two}");
-    site.expect_binary(back.peer, &[1, 2]);
-    assert_eq!(event(&mut site, &back).0, "three");
     site.enter(|lp| io.to("r").emit(lp, "four", ()));
     let (four, offset) = event(&mut site, &back);
     assert_eq!(four, "four");
@@ -103,14 +104,14 @@ fn a_client_that_comes_back_gets_what_it_has_missed_once_and_in_order() {
     site.cut(back.peer);
     site.settle();
     site.enter(|lp| io.emit(lp, "five", ()));
-    let again = site.join_with("/", &auth(&back, &offset));
-    assert_eq!(again.id, client.id);
-    assert_eq!(event(&mut site, &again).0, "five");
-    site.expect_nothing(again.peer);
+    let peer = site.ask(&auth(&back, &offset));
+    assert!(site.received(peer).starts_with(r#"42["five",""#));
+    assert_eq!(site.joined(peer, "/").id, client.id);
+    site.expect_nothing(peer);
 }
 
 #[test]
-fn what_a_client_gets_comes_after_its_connection_and_before_new_events() {
+fn what_a_client_has_missed_comes_before_the_answer_and_before_new_events() {
     let (mut site, client, offset) = lost(options(RecoveryOptions::default()));
     let io = site.io;
     site.cut(client.peer);
@@ -121,9 +122,26 @@ fn what_a_client_gets_comes_after_its_connection_and_before_new_events() {
         });
         io.emit(lp, "missed", ());
     });
-    let back = site.join_with("/", &auth(&client, &offset));
-    assert_eq!(event(&mut site, &back).0, "missed");
+    let peer = site.ask(&auth(&client, &offset));
+    assert!(site.received(peer).starts_with(r#"42["missed",""#));
+    let back = site.joined(peer, "/");
     assert_eq!(event(&mut site, &back).0, "welcome");
+}
+
+#[test]
+fn a_client_that_a_middleware_refuses_gets_nothing_of_what_it_has_missed() {
+    let recovery = RecoveryOptions { skip_middlewares: false, ..RecoveryOptions::default() };
+    let (mut site, client, offset) = lost(options(recovery));
+    let io = site.io;
+    site.cut(client.peer);
+    site.settle();
+    site.enter(|lp| {
+        io.use_middleware(lp, |lp, _, next| next.refuse(lp, "not any longer"));
+        io.emit(lp, "missed", ());
+    });
+    let peer = site.ask(&auth(&client, &offset));
+    site.expect(peer, r#"44{"message":"not any longer"}"#);
+    site.expect_nothing(peer);
 }
 
 #[test]
@@ -222,8 +240,8 @@ fn a_client_that_polls_comes_back() {
     let body = site.polled(&polling);
     let packets: Vec<&str> = body.split('\x1e').collect();
     assert_eq!(packets.len(), 2, "{body}");
-    assert!(packets[0].starts_with(&format!(r#"40{{"sid":"{}""#, client.id)), "{body}");
-    assert!(packets[1].starts_with(r#"42["missed","#), "{body}");
+    assert!(packets[0].starts_with(r#"42["missed","#), "{body}");
+    assert!(packets[1].starts_with(&format!(r#"40{{"sid":"{}""#, client.id)), "{body}");
 }
 
 #[test]
