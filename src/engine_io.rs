@@ -124,7 +124,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use attach::{Attached, NotFound};
-pub(crate) use client::check_client_options;
+pub(crate) use client::{SharedJar, check_client_options, connect_with_jar};
 pub use client::{ClientHandler, ClientOptions, ClientSession, connect};
 pub use cookie::Cookie;
 pub use cors::{Cors, CorsOrigin};

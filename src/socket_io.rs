@@ -120,6 +120,8 @@
 //! | `socket.volatile.emit`; kept if the session is open and the namespace is not joined | [`Client::emit_volatile`]; dropped |
 //! | `socket.timeout(ms).emit(…, cb)`, `emitWithAck`, `ackTimeout`, `retries` | [`Client::emit_with_ack`], [`ClientOptions::ack_timeout`], [`ClientOptions::retries`] |
 //! | a callback without a timeout is never called after a loss | it gets [`AckError::Disconnected`] |
+//! | `tryAllTransports`, `rememberUpgrade`, `withCredentials` | [`engine_io::ClientOptions::try_all_transports`], [`remember_upgrade`](engine_io::ClientOptions::remember_upgrade), [`with_credentials`](engine_io::ClientOptions::with_credentials) |
+//! | cookies are forgotten with the session | they are kept for the next one |
 //! | `socket.id`, `connected`, `active`, `recovered` | [`Client::id`], [`is_connected`](Client::is_connected), [`is_active`](Client::is_active), [`is_recovered`](Client::is_recovered) |
 //! | the offset of a recovery is an argument of listeners | the same; [`Event::parse`] leaves it out |
 //! | `disconnect` is also emitted by a socket that was not connected yet | only by one that was connected |

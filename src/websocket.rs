@@ -246,6 +246,10 @@ pub trait Handler: Any {
 
     /// Client: as [`net::Handler::on_lookup`](crate::net::Handler::on_lookup).
     fn on_lookup(&mut self, lp: &mut Loop, ws: WebSocket, result: Result<IpAddr, &Error>) {}
+    /// Client: the server has accepted the connection with this response, whose headers may have cookies. `on_open`
+    /// follows.
+    #[doc(alias = "upgrade")]
+    fn on_upgrade(&mut self, lp: &mut Loop, ws: WebSocket, response: &ResponseHead) {}
     /// Client: the server has refused the connection with this response. `body` is its beginning, at most 4 KiB.
     /// `on_error` and `on_close` follow.
     #[doc(alias = "unexpected-response")]

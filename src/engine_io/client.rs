@@ -9,6 +9,7 @@
 //! again here: see [`socket_io::Client`](crate::socket_io::Client).
 
 mod channel;
+mod cookies;
 mod machine;
 mod polling;
 mod registry;
@@ -27,7 +28,8 @@ use crate::http::HeaderMap;
 use crate::websocket::DeflateOptions;
 use crate::{Error, Key, Kind, Loop, Result};
 use machine::{Due, Machine, Reaction};
-use registry::{Registry, SessionState, Stage, end, get_mut, settle_later};
+pub(crate) use registry::SharedJar;
+use registry::{Registry, SessionState, Stage, end, fail, get_mut, note_upgrade, settle_later};
 use url::Location;
 
 /// From this many queued bytes on [`ClientSession::send`] returns `false`: one full read of the loop, as for WebSocket.
@@ -67,6 +69,25 @@ pub struct ClientOptions {
     pub transports: Vec<Transport>,
     /// Whether a session that polls changes to a WebSocket connection, if the server offers it. Default: `true`.
     pub upgrade: bool,
+    /// Whether the next transport is tried when the first one cannot open the session: for networks in which WebSocket
+    /// connections, or long requests, do not get through. A server that has not opened the session in
+    /// [`timeout`](Self::timeout) is given up with all transports, as in Node. Default: `false`.
+    #[doc(alias = "tryAllTransports")]
+    pub try_all_transports: bool,
+    /// Whether a session begins with a WebSocket connection if the last one to this server was made, in this loop. When
+    /// it fails, the next session begins with the first transport again. In Node the last one to any server counts.
+    /// Default: `false`.
+    #[doc(alias = "rememberUpgrade")]
+    pub remember_upgrade: bool,
+    /// Whether the cookies of the server are sent back to it, for load balancers that find the server of a session by
+    /// them. Those of [`headers`](Self::headers) are always sent, in front of them. At most 50 cookies and 8 KiB are
+    /// kept, as long as `Max-Age` or `Expires` says. Default: `false`.
+    ///
+    /// A [`socket_io::Client`](crate::socket_io::Client) keeps them for its next session, as a browser does, so that it
+    /// comes back to the server that can recover it. Node forgets them with the session.
+    #[doc(alias = "withCredentials")]
+    #[doc(alias = "CookieJar")]
+    pub with_credentials: bool,
     /// Further keys and values for the query of every request, behind those of the URL. Those of the protocol cannot be
     /// set. Default: none.
     pub query: Vec<(String, String)>,
@@ -92,6 +113,9 @@ impl Default for ClientOptions {
             path: "/engine.io/".to_owned(),
             transports: vec![Transport::Polling, Transport::WebSocket],
             upgrade: true,
+            try_all_transports: false,
+            remember_upgrade: false,
+            with_credentials: false,
             query: Vec::new(),
             headers: HeaderMap::new(),
             revision: Revision::V4,
@@ -110,23 +134,46 @@ impl Default for ClientOptions {
 /// `ERR_INVALID_URL`: the URL or the path is not valid. `https://` and `wss://` are refused: there is no TLS.
 /// `ERR_INVALID_ARG_VALUE`: there are no transports.
 pub fn connect(lp: &mut Loop, url: &str, options: ClientOptions, handler: impl ClientHandler) -> Result<ClientSession> {
-    let (location, transport) = check(url, &options)?;
+    let jar = options.with_credentials.then(SharedJar::default);
+    connect_with_jar(lp, url, options, jar, handler)
+}
+
+/// As [`connect`], with the cookies of an earlier session.
+pub(crate) fn connect_with_jar(
+    lp: &mut Loop,
+    url: &str,
+    options: ClientOptions,
+    jar: Option<SharedJar>,
+    handler: impl ClientHandler,
+) -> Result<ClientSession> {
+    let (location, mut transport) = check(url, &options)?;
     let now = lp.now();
+    if options.remember_upgrade
+        && options.transports.contains(&Transport::WebSocket)
+        && lp.layer_mut::<Registry>().has_upgraded(location.authority())
+    {
+        transport = Transport::WebSocket;
+    }
     let machine = Machine::new(now, options.revision, transport, options.timeout, options.upgrade_timeout);
     let handler: Rc<RefCell<dyn ClientHandler>> = Rc::new(RefCell::new(handler));
-    let state = SessionState::new(Rc::new(options), location, handler, machine);
+    let state = SessionState::new(Rc::new(options), location, handler, machine, jar);
     let session = lp.layer_mut::<Registry>().add(state);
-    match transport {
-        Transport::Polling => polling::poll(lp, session),
-        Transport::WebSocket => {
-            if let Err(error) = channel::connect(lp, session) {
-                lp.layer_mut::<Registry>().remove(session);
-                return Err(error);
-            }
-        }
-    }
+    open(lp, session);
     registry::arm(lp, session);
     Ok(session)
+}
+
+/// Begins to open a session with its transport.
+fn open(lp: &mut Loop, session: ClientSession) {
+    match get_mut(lp, session).map(|state| state.machine.transport()) {
+        Some(Transport::Polling) => polling::poll(lp, session),
+        Some(Transport::WebSocket) => {
+            if let Err(error) = channel::connect(lp, session) {
+                fail(lp, session, error);
+            }
+        }
+        None => {}
+    }
 }
 
 /// The place of a session, and its first transport.
@@ -297,7 +344,7 @@ fn receive(lp: &mut Loop, session: ClientSession, packet: &Packet<'_>) {
             return end(lp, session, CloseReason::TransportClose, error);
         }
         Reaction::Refused(reason) => {
-            return end(lp, session, CloseReason::TransportError, Error::custom("E_BAD_RESPONSE", reason));
+            return fail(lp, session, Error::custom("E_BAD_RESPONSE", reason));
         }
         Reaction::Message(Data::Text(text)) => Message::Text(text),
         Reaction::Message(Data::Binary(bytes)) => Message::Binary(bytes),
@@ -314,13 +361,15 @@ fn opened(lp: &mut Loop, session: ClientSession, open: super::packet::OpenPacket
     let offers_websocket = open.upgrades.iter().any(|name| name == Transport::WebSocket.as_str());
     let upgrades = state.machine.transport() == Transport::Polling
         && state.options.upgrade
-        && state.options.transports.contains(&Transport::WebSocket)
+        && state.transports.contains(&Transport::WebSocket)
         && offers_websocket;
     state.id = open.sid;
     state.max_payload = open.max_payload.unwrap_or(usize::MAX);
     if upgrades {
         state.machine.begin_upgrade(now);
     }
+    let is_websocket = state.machine.transport() == Transport::WebSocket;
+    note_upgrade(lp, session, is_websocket);
     // The deadline may be later than that of opening.
     registry::stop_timer(lp, session);
     registry::arm(lp, session);

@@ -1,7 +1,7 @@
 //! A client's connection, from the connect to the server's answer.
 //!
 //! ```text
-//!   connect ─▶ the request ─▶ the server's answer ─┬─ 101 ────────────▶ on_open
+//!   connect ─▶ the request ─▶ the server's answer ─┬─ 101 ────────────▶ on_upgrade, on_open
 //!                                                  └─ another status ─▶ its body ─▶ on_unexpected_response, on_error
 //! ```
 
@@ -206,6 +206,7 @@ impl<H: Handler> Connections<H> {
                 if let Some(protocol) = agreed.protocol {
                     ws.set_protocol(lp, protocol);
                 }
+                self.handler.on_upgrade(lp, ws, &head);
                 self.opened(lp, socket);
                 // The server's first frames may come with its answer. `on_open` may have paused the connection.
                 if socket.is_ready_for_more(lp) {

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `on_upgrade` of a server's socket | `on_open` |
 //! | `on_connect` of a client's | none: the handshake is sent |
-//! | `on_read`, `on_data`, `on_text` | `on_message`, `on_ping`, `on_pong`; of a client before it is open: `on_open`, `on_unexpected_response` |
+//! | `on_read`, `on_data`, `on_text` | `on_message`, `on_ping`, `on_pong`; of a client before it is open: `on_upgrade`, `on_open`, `on_unexpected_response` |
 //! | `on_end` | none: the connection is closed |
 //! | `on_close` | `on_close`, with a code and a reason |
 //! | `on_connection`, `on_ready`, `on_finish`, `on_timeout` | none |

@@ -12,7 +12,7 @@ use bucle::engine_io::{Revision, Transport};
 use bucle::http::HeaderValue;
 use bucle::socket_io::{self, Auth, Binary, Client, ClientOptions};
 use bucle::{EventLoop, Loop};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{LIMIT, root};
 
@@ -26,6 +26,11 @@ struct Node {
 impl Node {
     /// `None`, with a note, if the package is not installed.
     fn start(package: &str) -> Option<Node> {
+        Node::start_with(package, json!({}))
+    }
+
+    /// With further options.
+    fn start_with(package: &str, options: Value) -> Option<Node> {
         let folder = root().join("tests/interop");
         let is_installed = Command::new("node").arg("--version").output().is_ok()
             && folder.join("node_modules").join(package).join("package.json").exists();
@@ -36,7 +41,8 @@ impl Node {
             return None;
         }
         let mut command = Command::new("node");
-        command.arg(folder.join("socketio_server.js")).arg(package).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(folder.join("socketio_server.js")).arg(package).arg(options.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it is installed");
         let stdout = child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
@@ -273,6 +279,52 @@ fn losses(world: &mut World, node: &mut Node, client: Client, revision: Revision
     world.until("disconnect io server disconnect");
     world.enter(|lp| client.connect(lp));
     world.until("connect ");
+}
+
+#[test]
+fn a_server_without_websocket_is_reached_by_the_next_transport() {
+    for package in ["socket.io", "socket.io-v2"] {
+        let Some(node) = Node::start_with(package, json!({ "transports": ["polling"] })) else { return };
+        let revision = if package == "socket.io" { Revision::V4 } else { Revision::V3 };
+        let mut options = options(revision, &[Transport::WebSocket, Transport::Polling]);
+        options.engine.try_all_transports = true;
+        let mut world = World::new();
+        let client = world.connect(&node.url("/"), options);
+        assert!(world.until("").starts_with("connect "), "no error comes before");
+        assert_eq!(world.enter(|lp| client.transport(lp)), Some(Transport::Polling));
+        assert_eq!(world.echo(client, 1).as_arguments().as_json(), "1");
+    }
+}
+
+#[test]
+fn cookies_of_a_server_of_node_are_sent_back_also_by_the_next_session() {
+    let Some(mut node) = Node::start_with("socket.io", json!({ "cookie": true })) else { return };
+    let mut options = options(Revision::V4, &[Transport::Polling, Transport::WebSocket]);
+    options.engine.with_credentials = true;
+    options.engine.remember_upgrade = true;
+    let mut world = World::new();
+    let client = world.connect(&node.url("/"), options);
+    world.wait("upgrade");
+    world.until("connect ");
+    let first = world.enter(|lp| client.session(lp)?.id(lp).map(str::to_owned)).expect("it is open");
+    node.command("kick");
+    world.until("disconnect ");
+    world.until("connect ");
+    let story = world.story.clone();
+    world.enter(|lp| {
+        client.emit_with_ack(lp, "cookies", (), LIMIT, move |_, _, result| {
+            story.borrow_mut().push(format!("cookies {}", result.expect("an answer").as_json()));
+        });
+    });
+    let cookies: Vec<(String, Option<String>)> =
+        serde_json::from_str(&world.until("cookies ")["cookies ".len()..]).expect("JSON");
+    let (_, without) = &cookies[0];
+    assert_eq!(*without, None, "the first request has none");
+    let cookie = Some(format!("io={first}"));
+    assert!(cookies[1..].iter().all(|(_, other)| *other == cookie), "{cookies:?}");
+    let transports: Vec<&str> = cookies.iter().map(|(transport, _)| transport.as_str()).collect();
+    assert_eq!(transports.last(), Some(&"websocket"), "the second session begins with it: {cookies:?}");
+    assert!(transports.iter().filter(|name| **name == "websocket").count() == 2, "{cookies:?}");
 }
 
 #[test]

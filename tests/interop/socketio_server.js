@@ -1,4 +1,4 @@
-// A server of Socket.IO: `node socketio_server.js PACKAGE`. It prints its port. A line on its standard input is a command:
+// A server of Socket.IO: `node socketio_server.js PACKAGE [OPTIONS]`. It prints its port. A line on its standard input is a command:
 // `kick` cuts all connections, and `stop PORT` ends the server and starts another one on this port.
 "use strict";
 
@@ -12,7 +12,10 @@ const options = {
   pingTimeout: 200,
   // Servers of version 2 do not tell clients their limit.
   ...(isVersion2 ? {} : { connectionStateRecovery: {}, maxHttpBufferSize: 100000 }),
+  ...JSON.parse(process.argv[3] || "{}"),
 };
+// The cookies of all requests, with their transport.
+const cookies = [];
 
 let server;
 let io;
@@ -38,6 +41,7 @@ function serve(io) {
       socket.conn.close();
       setTimeout(() => io.to("lost").emit("missed", 1), 10);
     });
+    socket.on("cookies", ack => ack(cookies));
     socket.on("handshake", ack => ack(socket.handshake.query.room, socket.handshake.headers["x-test"] || null));
   });
   const admin = io.of("/admin");
@@ -63,6 +67,7 @@ function start(port) {
   });
   io = isVersion2 ? make(server, options) : new make.Server(server, options);
   serve(io);
+  io.engine.on("headers", (_, request) => cookies.push([request._query.transport, request.headers.cookie || null]));
   server.kick = () => sockets.forEach(socket => socket.destroy());
   server.listen(port, "127.0.0.1", () => console.log(server.address().port));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::ProbeReaction;
-use super::registry::{Registry, end, get_mut};
+use super::registry::{Registry, end, fail, get_mut, note_upgrade};
 use super::{ClientSession, polling};
 use crate::engine_io::CloseReason;
 use crate::engine_io::packet::{self, Queued};
@@ -27,7 +27,7 @@ struct Channel {
 pub(super) fn connect(lp: &mut Loop, session: ClientSession) -> Result<()> {
     let Some(state) = get_mut(lp, session) else { return Ok(()) };
     let url = state.location.of_websocket(state.machine.revision(), &state.id);
-    let options = state.options.clone();
+    let (options, headers) = (state.options.clone(), state.headers());
     let endpoint_options = websocket::Options {
         max_message: options.max_message,
         // The protocol has pings of its own, and time limits, too.
@@ -37,7 +37,7 @@ pub(super) fn connect(lp: &mut Loop, session: ClientSession) -> Result<()> {
         ..websocket::Options::default()
     };
     let endpoint = Endpoint::new(lp, endpoint_options, Channel { session });
-    let client_options = ClientOptions { headers: options.headers.clone(), ..ClientOptions::default() };
+    let client_options = ClientOptions { headers, ..ClientOptions::default() };
     let ws = endpoint.connect(lp, &url, &client_options);
     endpoint.release(lp);
     if let Some(state) = get_mut(lp, session) {
@@ -48,6 +48,12 @@ pub(super) fn connect(lp: &mut Loop, session: ClientSession) -> Result<()> {
 }
 
 impl websocket::Handler for Channel {
+    fn on_upgrade(&mut self, lp: &mut Loop, ws: WebSocket, response: &ResponseHead) {
+        if let Some(state) = get_mut(lp, self.session).filter(|state| state.ws == Some(ws)) {
+            state.take_cookies(response.headers());
+        }
+    }
+
     fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
         let Some(state) = get_mut(lp, self.session).filter(|state| state.ws == Some(ws)) else { return };
         if state.machine.transport() == Transport::Polling {
@@ -74,12 +80,15 @@ impl websocket::Handler for Channel {
                 Ok(packet) => super::receive(lp, session, &packet),
                 Err(malformed) => {
                     let error = Error::custom("E_BAD_RESPONSE", malformed.to_string());
-                    end(lp, session, CloseReason::TransportError, error);
+                    fail(lp, session, error);
                 }
             }
         } else {
             match packet.map_or(ProbeReaction::Fail, |packet| state.machine.receive_probe(&packet)) {
-                ProbeReaction::Pause => finish_upgrade(lp, session),
+                ProbeReaction::Pause => {
+                    note_upgrade(lp, session, true);
+                    finish_upgrade(lp, session);
+                }
                 ProbeReaction::Fail => give_up(lp, session),
             }
         }
@@ -99,6 +108,7 @@ impl websocket::Handler for Channel {
 
     fn on_unexpected_response(&mut self, lp: &mut Loop, ws: WebSocket, response: &ResponseHead, body: &[u8]) {
         if let Some(state) = get_mut(lp, self.session).filter(|state| state.ws == Some(ws)) {
+            state.take_cookies(response.headers());
             let what = format!("the server has answered the WebSocket handshake with {}", response.status());
             state.ws_error = Some(polling::refused(&what, body));
         }
@@ -126,12 +136,14 @@ impl websocket::Handler for Channel {
                 | CloseCode::MESSAGE_TOO_BIG
         );
         let was_broken = state.ws_error.is_some() || is_violation;
-        let close_reason = if was_broken { CloseReason::TransportError } else { CloseReason::TransportClose };
         let error = state.ws_error.take().unwrap_or_else(|| {
             let message = format!("the WebSocket connection was closed: {code} {reason}");
             Error::custom("ECONNRESET", message.trim_end())
         });
-        end(lp, self.session, close_reason, error);
+        match was_broken {
+            true => fail(lp, self.session, error),
+            false => end(lp, self.session, CloseReason::TransportClose, error),
+        }
     }
 }
 

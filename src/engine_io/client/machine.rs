@@ -141,6 +141,11 @@ impl Machine {
         matches!(self.life, Life::Open { .. })
     }
 
+    /// The session is opened on another transport, because the one before has failed. The time limit stays.
+    pub fn try_transport(&mut self, transport: Transport) {
+        self.transport = transport;
+    }
+
     /// Whether requests may be made.
     pub fn may_poll(&self) -> bool {
         self.transport == Transport::Polling && !self.is_pausing()

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::ClientSession;
-use super::registry::{Registry, Stage, end, get_mut, settle_later};
+use super::registry::{Registry, SessionState, Stage, end, fail, get_mut, settle_later};
 use crate::engine_io::CloseReason;
 use crate::engine_io::payload::{self, PayloadDecoder};
+use crate::engine_io::session::Transport;
 use crate::http::{Client, ClientOptions, ClientRequest, ClientResponse, HeaderValue, Method, RequestId, StatusCode};
 use crate::{Error, Key, Loop, Result};
 
@@ -76,7 +77,7 @@ fn send(
     };
     let state = registry.get_mut(session)?;
     let url = state.location.of_polling(state.machine.revision(), &state.id, &unique);
-    let mut headers = state.options.headers.clone();
+    let mut headers = state.headers();
     if let Some(content_type) = content_type {
         headers.insert("content-type", content_type);
     }
@@ -104,6 +105,9 @@ fn polled(lp: &mut Loop, session: ClientSession, result: Result<ClientResponse>)
     let Some(state) = get_mut(lp, session) else { return };
     state.poll = None;
     let revision = state.machine.revision();
+    if let Ok(response) = &result {
+        state.take_cookies(response.head.headers());
+    }
     match result {
         Ok(response) if response.status() == StatusCode::OK => {
             let content_type = response.head.header("content-type").unwrap_or_default();
@@ -111,8 +115,8 @@ fn polled(lp: &mut Loop, session: ClientSession, result: Result<ClientResponse>)
             state.reading = Some(PayloadDecoder::new(revision, response.body, is_binary));
             read_on(lp, session);
         }
-        Ok(response) => end(lp, session, CloseReason::TransportError, refusal("poll", &response)),
-        Err(error) => end(lp, session, CloseReason::TransportError, error),
+        Ok(response) => fail(lp, session, refusal("poll", &response)),
+        Err(error) => fail(lp, session, error),
     }
 }
 
@@ -129,10 +133,12 @@ fn read_on(lp: &mut Loop, session: ClientSession) {
             Some(Ok(packet)) => super::receive(lp, session, &packet),
             Some(Err(malformed)) => {
                 let error = Error::custom("E_BAD_RESPONSE", malformed.to_string());
-                return end(lp, session, CloseReason::TransportError, error);
+                return fail(lp, session, error);
             }
         }
-        let Some(state) = get_mut(lp, session).filter(|state| !state.has_ended()) else { return };
+        // A broken rule may have ended the session, or its first transport.
+        let reads_on = |state: &SessionState| !state.has_ended() && state.machine.transport() == Transport::Polling;
+        let Some(state) = get_mut(lp, session).filter(|state| reads_on(state)) else { return };
         state.reading = Some(decoder);
     }
     lp.set_immediate(move |lp| lp.keyed_tick(session.0, |lp, key: Key| read_on(lp, ClientSession(key))));
@@ -142,6 +148,9 @@ fn read_on(lp: &mut Loop, session: ClientSession) {
 fn posted(lp: &mut Loop, session: ClientSession, result: Result<ClientResponse>) {
     let Some(state) = get_mut(lp, session) else { return };
     state.post = None;
+    if let Ok(response) = &result {
+        state.take_cookies(response.head.headers());
+    }
     match result {
         // Node does not look at the body, either.
         Ok(response) if response.status() == StatusCode::OK => {
@@ -151,8 +160,8 @@ fn posted(lp: &mut Loop, session: ClientSession, result: Result<ClientResponse>)
             flush(lp, session);
             settle_later(lp, session);
         }
-        Ok(response) => end(lp, session, CloseReason::TransportError, refusal("post", &response)),
-        Err(error) => end(lp, session, CloseReason::TransportError, error),
+        Ok(response) => fail(lp, session, refusal("post", &response)),
+        Err(error) => fail(lp, session, error),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::cookies::CookieJar;
 use super::machine::Machine;
 use super::url::Location;
 use super::{ClientHandler, ClientOptions, ClientSession};
@@ -11,7 +12,8 @@ use crate::engine_io::CloseReason;
 use crate::engine_io::packet::FrameBuffer;
 use crate::engine_io::payload::PayloadDecoder;
 use crate::engine_io::registry::Queue;
-use crate::http::{Client, RequestId};
+use crate::engine_io::session::Transport;
+use crate::http::{Client, HeaderMap, HeaderValue, RequestId};
 use crate::websocket::{CloseCode, Masks, WebSocket};
 use crate::{Error, HasSerial, Loop, Slots, TimerId};
 
@@ -27,7 +29,12 @@ pub(super) struct Registry {
     pub packet: String,
     /// Scratch: bytes that a server has sent as base64.
     pub decoded: Vec<u8>,
+    /// The servers to which the last WebSocket connection was made, for `remember_upgrade`.
+    upgraded: Vec<Box<str>>,
 }
+
+/// How many servers [`Registry::upgraded`] remembers. Then the oldest one is forgotten.
+const MAX_UPGRADED: usize = 64;
 
 /// The life of a session.
 #[derive(Debug)]
@@ -46,6 +53,9 @@ pub(super) struct Burst {
     pub turn: u64,
     pub packets: u32,
 }
+
+/// The cookies of a server, for one session or for several that follow each other.
+pub(crate) type SharedJar = Rc<RefCell<CookieJar>>;
 
 pub(super) struct SessionState {
     pub serial: u32,
@@ -74,6 +84,10 @@ pub(super) struct SessionState {
     pub ws: Option<WebSocket>,
     /// Why the WebSocket connection has failed.
     pub ws_error: Option<Error>,
+    /// The transports with which the session may still be opened, the current one among them.
+    pub transports: Vec<Transport>,
+    /// With `with_credentials`. Shared by the sessions that follow each other; borrowed inside one function only.
+    pub cookies: Option<SharedJar>,
     pub burst: Burst,
     timer: Option<(TimerId, Instant)>,
 }
@@ -91,9 +105,12 @@ impl SessionState {
         location: Location,
         handler: Rc<RefCell<dyn ClientHandler>>,
         machine: Machine,
+        cookies: Option<SharedJar>,
     ) -> SessionState {
         SessionState {
             serial: 0,
+            transports: options.transports.clone(),
+            cookies,
             options,
             location: Rc::new(location),
             handler,
@@ -128,6 +145,37 @@ impl SessionState {
     pub fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Closed(..))
     }
+
+    /// The headers of a request: those of the program, and the cookies of the server behind its own.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = self.options.headers.clone();
+        let jar = self.cookies.as_ref().and_then(|jar| jar.borrow_mut().header(SystemTime::now()));
+        if let Some(cookies) = jar {
+            let mut values: Vec<&[u8]> = headers.get_all("cookie").iter().map(HeaderValue::as_bytes).collect();
+            values.push(cookies.as_bytes());
+            // Values of headers that are joined by ASCII are one again.
+            if let Ok(value) = HeaderValue::try_from(values.join(&b"; "[..])) {
+                headers.insert("cookie", value);
+            }
+        }
+        headers
+    }
+
+    /// Takes the cookies of an answer.
+    pub fn take_cookies(&self, headers: &HeaderMap) {
+        let Some(jar) = &self.cookies else { return };
+        let now = SystemTime::now();
+        for set_cookie in headers.get_all("set-cookie") {
+            jar.borrow_mut().set(now, set_cookie.as_bytes());
+        }
+    }
+
+    /// Takes the transport that has failed out of those with which the session may be opened.
+    pub fn next_transport(&mut self) -> Option<Transport> {
+        let failed = self.machine.transport();
+        self.transports.retain(|transport| *transport != failed);
+        self.transports.first().copied()
+    }
 }
 
 impl Registry {
@@ -139,6 +187,22 @@ impl Registry {
 
     pub fn remove(&mut self, session: ClientSession) -> Option<SessionState> {
         self.sessions.remove(session.0)
+    }
+
+    /// Whether the last WebSocket connection to a server was made.
+    pub fn has_upgraded(&self, authority: &str) -> bool {
+        self.upgraded.iter().any(|other| **other == *authority)
+    }
+
+    /// Notes whether a WebSocket connection to a server was made.
+    pub fn note_upgrade(&mut self, authority: &str, is_made: bool) {
+        self.upgraded.retain(|other| **other != *authority);
+        if is_made {
+            if self.upgraded.len() == MAX_UPGRADED {
+                self.upgraded.remove(0);
+            }
+            self.upgraded.push(authority.into());
+        }
     }
 
     #[inline]
@@ -207,16 +271,34 @@ pub(super) fn stop_timer(lp: &mut Loop, session: ClientSession) {
     }
 }
 
-/// Ends a session now. Its last event follows in a tick.
-pub(super) fn end(lp: &mut Loop, session: ClientSession, reason: CloseReason, error: Error) {
-    let Some(state) = get_mut(lp, session).filter(|state| !state.has_ended()) else { return };
-    // After `close` the server may end its side before the last answer.
-    let reason = if state.is_alive() { reason } else { CloseReason::ForcedClose };
-    log::debug!(target: "bucle::engine_io", "{session} ends: {reason}, {error}");
-    state.stage = Stage::Closed(reason, error);
+/// Notes whether the WebSocket connection of a session was made, if its options want to know.
+pub(super) fn note_upgrade(lp: &mut Loop, session: ClientSession, is_made: bool) {
+    let registry = lp.layer_mut::<Registry>();
+    let Some(state) = registry.get(session).filter(|state| state.options.remember_upgrade) else { return };
+    let location = state.location.clone();
+    registry.note_upgrade(location.authority(), is_made);
+}
+
+/// A transport has failed: the session ends, or is opened with the next transport.
+pub(super) fn fail(lp: &mut Loop, session: ClientSession, error: Error) {
+    note_upgrade(lp, session, false);
+    let Some(state) = get_mut(lp, session) else { return };
+    let may_try = state.options.try_all_transports && state.is_alive() && !state.machine.is_open();
+    let Some(next) = may_try.then(|| state.next_transport()).flatten() else {
+        return end(lp, session, CloseReason::TransportError, error);
+    };
+    log::debug!(target: "bucle::engine_io", "{session}: {error}; {} is tried", next.as_str());
+    state.machine.try_transport(next);
+    state.ws_error = None;
+    drop_connections(lp, session);
+    super::open(lp, session);
+}
+
+/// Takes the connections of a session from it, and closes them.
+fn drop_connections(lp: &mut Loop, session: ClientSession) {
+    let Some(state) = get_mut(lp, session) else { return };
     state.reading = None;
     let (poll, post, http, ws) = (state.poll.take(), state.post.take(), state.http.take(), state.ws.take());
-    stop_timer(lp, session);
     for request in poll.into_iter().chain(post) {
         request.abort(lp);
     }
@@ -226,5 +308,16 @@ pub(super) fn end(lp: &mut Loop, session: ClientSession, reason: CloseReason, er
     if let Some(ws) = ws {
         ws.close(lp, CloseCode::NORMAL, "");
     }
+}
+
+/// Ends a session now. Its last event follows in a tick.
+pub(super) fn end(lp: &mut Loop, session: ClientSession, reason: CloseReason, error: Error) {
+    let Some(state) = get_mut(lp, session).filter(|state| !state.has_ended()) else { return };
+    // After `close` the server may end its side before the last answer.
+    let reason = if state.is_alive() { reason } else { CloseReason::ForcedClose };
+    log::debug!(target: "bucle::engine_io", "{session} ends: {reason}, {error}");
+    state.stage = Stage::Closed(reason, error);
+    stop_timer(lp, session);
+    drop_connections(lp, session);
     settle_later(lp, session);
 }

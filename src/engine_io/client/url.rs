@@ -49,6 +49,11 @@ impl Location {
         Ok(Location { authority: target.authority, path, query: query.finish() })
     }
 
+    /// Host and port.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// The URL of a request for polling. `unique` is another text for each request, against caches.
     pub fn of_polling(&self, revision: Revision, id: &str, unique: &str) -> String {
         self.url("http", "polling", revision, id, Some(unique))

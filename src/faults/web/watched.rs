@@ -101,6 +101,9 @@ impl<H: websocket::Handler> websocket::Handler for WatchedRoom<H> {
         self.book.record(lp, ws, OnWebSocket::GoingAway);
         self.handler.on_going_away(lp, ws);
     }
+    fn on_upgrade(&mut self, lp: &mut Loop, ws: WebSocket, response: &ResponseHead) {
+        self.handler.on_upgrade(lp, ws, response);
+    }
     fn on_unexpected_response(&mut self, lp: &mut Loop, ws: WebSocket, response: &ResponseHead, body: &[u8]) {
         self.book.record(lp, ws, OnWebSocket::Refused);
         self.handler.on_unexpected_response(lp, ws, response, body);

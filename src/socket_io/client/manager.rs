@@ -117,8 +117,8 @@ pub(super) fn connect(lp: &mut Loop, client: Client) {
 /// Begins to open the session.
 fn open(lp: &mut Loop, manager: Manager) {
     let Some(state) = lp.layer_mut::<Registry>().manager_mut(manager) else { return };
-    let (server, options) = (state.server.clone(), state.options.engine.clone());
-    let result = engine_io::connect(lp, &server, options, Sessions { manager });
+    let (server, options, jar) = (state.server.clone(), state.options.engine.clone(), state.cookies.clone());
+    let result = engine_io::connect_with_jar(lp, &server, options, jar, Sessions { manager });
     let Some(state) = lp.layer_mut::<Registry>().manager_mut(manager) else { return };
     match result {
         Ok(session) => state.link = Link::Opening(Some(session)),
@@ -381,6 +381,10 @@ fn received_packet(
             let (name, arguments) = Arguments::of_event(packet, attachments);
             let early = Early { name: name.into(), arguments: arguments.to_owned(), id: packet.id };
             if !keep_early(lp, client, early) {
+                // The next attempt would fail in the same way.
+                if let Some(state) = get_mut(lp, client) {
+                    (state.pid, state.offset) = (None, None);
+                }
                 fail(lp, manager, session, "too many events before the answer to CONNECT");
             }
         }
@@ -409,8 +413,8 @@ fn event(lp: &mut Loop, client: Client, name: &str, arguments: Arguments<'_>, id
     }
 }
 
-/// Keeps an event that has come before the answer to CONNECT: Node's server sends what a recovered client has missed
-/// in this order. Returns `false` if there is no room.
+/// Keeps an event that has come before the answer to CONNECT: a server sends what a recovered client has missed in this
+/// order. Returns `false` if there is no room.
 fn keep_early(lp: &mut Loop, client: Client, early: Early) -> bool {
     let registry = lp.layer_mut::<Registry>();
     let Some(manager) = registry.client(client).map(|state| state.manager) else { return true };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::{Auth, Client, ClientOptions, ConnectError};
-use crate::engine_io::ClientSession;
+use crate::engine_io::{ClientSession, SharedJar};
 use crate::socket_io::answers::Acks;
 use crate::socket_io::backoff::Backoff;
 use crate::socket_io::binary::Reconstructor;
@@ -59,6 +59,8 @@ pub(super) struct ManagerState {
     /// The query of the URL.
     pub query: Rc<str>,
     pub options: Rc<ClientOptions>,
+    /// The cookies of the server, for all sessions, if the options say so.
+    pub cookies: Option<SharedJar>,
     pub link: Link,
     /// The session that is being opened is an attempt after a loss, or after a failure.
     pub is_reconnecting: bool,
@@ -214,6 +216,7 @@ impl Registry {
             server: server.into(),
             query: query.into(),
             backoff: Backoff::new(min, max, options.randomization_factor),
+            cookies: options.engine.with_credentials.then(SharedJar::default),
             options: Rc::new(options),
             link: Link::Closed,
             is_reconnecting: false,

@@ -3,6 +3,8 @@
 
 #![cfg(feature = "socket-io")]
 
+mod transports;
+
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
