@@ -70,6 +70,9 @@ pub(crate) enum Step {
     /// Sends bytes with the id of a session, by the number of the session, when the loop has opened it.
     #[cfg(feature = "socket-io")]
     Fill(usize, Vec<u8>),
+    /// Answers the request of this number as a server of Engine.IO; later replies of a WebSocket connection are messages.
+    #[cfg(feature = "socket-io")]
+    Reply(usize, web::clients::Reply),
     Wait,
 }
 
@@ -247,6 +250,11 @@ impl World {
             {
                 continue;
             }
+            #[cfg(feature = "socket-io")]
+            if matches!(active.steps.front(), Some(Step::Reply(number, _)) if web::clients::must_wait(kernel, peer, *number))
+            {
+                continue;
+            }
             let Some(step) = active.steps.pop_front() else { continue };
             has_acted = true;
             match step {
@@ -263,6 +271,8 @@ impl World {
                 Step::Switch(behind) => web::switch(kernel, peer, &behind),
                 #[cfg(feature = "socket-io")]
                 Step::Fill(number, bytes) => kernel.send(peer, &web::sessions::filled(kernel, number, bytes)),
+                #[cfg(feature = "socket-io")]
+                Step::Reply(_, reply) => web::clients::reply(kernel, peer, &reply),
                 Step::Wait => {}
             }
         }

@@ -94,6 +94,30 @@ pub fn sio_session(input: &[u8]) {
     crate::faults::web::sessions::hold_for(input);
 }
 
+/// Clients of Socket.IO, servers that break the protocol, and a kernel whose actions are chosen by the input.
+#[cfg(feature = "socket-io")]
+pub fn sio_client(input: &[u8]) {
+    crate::faults::web::clients::hold_for(input);
+}
+
+/// Cookies as a client of Engine.IO keeps them.
+#[cfg(feature = "socket-io")]
+pub fn eio_cookies(input: &[u8]) {
+    crate::engine_io::cookies_hold_for(input);
+}
+
+/// Frames of Redis: replies and commands.
+#[cfg(feature = "redis")]
+pub fn redis_frame(input: &[u8]) {
+    crate::redis::properties::hold_for(input);
+}
+
+/// Messages between the nodes of a cluster: MessagePack and JSON.
+#[cfg(feature = "redis")]
+pub fn redis_messages(input: &[u8]) {
+    crate::socket_io::redis_adapter::properties::hold_for(input);
+}
+
 /// Packets of Engine.IO: frames to packets and back, and open packets.
 #[cfg(feature = "socket-io")]
 pub fn eio_packet(input: &[u8]) {

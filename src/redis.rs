@@ -67,6 +67,8 @@ mod errors;
 mod forward;
 pub mod frame;
 mod links;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod reader;
 mod streams;
 mod subscriptions;

@@ -197,6 +197,8 @@ pub use adapter::{Adapter, RemoteSocket, RequestId};
 pub use arguments::{ArgumentError, Arguments, EncodeError, IntoArguments, OwnedArguments, Raw};
 pub use binary::Binary;
 pub use broadcast::{Broadcast, RoomNames};
+#[cfg(any(test, fuzzing))]
+pub(crate) use client::client_holds_anything;
 pub use client::{Auth, Client, ClientOptions, ConnectError, connect};
 pub use deliver::Sent;
 pub use door::Door;

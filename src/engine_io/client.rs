@@ -9,7 +9,7 @@
 //! again here: see [`socket_io::Client`](crate::socket_io::Client).
 
 mod channel;
-mod cookies;
+pub(crate) mod cookies;
 mod machine;
 mod polling;
 mod registry;
@@ -189,6 +189,12 @@ fn check(url: &str, options: &ClientOptions) -> Result<(Location, Transport)> {
 /// Checks what [`connect`] will check.
 pub(crate) fn check_client_options(url: &str, options: &ClientOptions) -> Result<()> {
     check(url, options).map(|_| ())
+}
+
+/// Whether there is a session.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn client_holds_anything(lp: &Loop) -> bool {
+    lp.layer::<Registry>().is_some_and(Registry::holds_anything)
 }
 
 impl ClientSession {

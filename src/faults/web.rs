@@ -11,10 +11,13 @@
 //!
 //! * `replays`: recorded sessions, as in `faults/replays.rs`.
 //! * `chance`: programs, peers and a kernel whose actions are chosen by bytes.
-//! * `sessions`: Engine.IO and Socket.IO, recorded and by chance.
+//! * `sessions`: servers of Engine.IO and Socket.IO, recorded and by chance.
+//! * `clients`: clients of Socket.IO, by chance.
 //! * `found`: a regression test for each bug that these two have found.
 
 pub mod chance;
+#[cfg(feature = "socket-io")]
+pub mod clients;
 mod end;
 #[cfg(test)]
 mod found;

@@ -33,6 +33,18 @@ const PROPERTIES: &[(&str, Property, usize)] = &[
     ("eio_packet", super::eio_packet, 3000),
     #[cfg(feature = "socket-io")]
     ("eio_payload", super::eio_payload, 3000),
+    #[cfg(feature = "socket-io")]
+    ("eio_cookies", super::eio_cookies, 3000),
+    #[cfg(feature = "socket-io")]
+    ("sio_packet", super::sio_packet, 3000),
+    #[cfg(feature = "socket-io")]
+    ("sio_decoder", super::sio_decoder, 3000),
+    #[cfg(feature = "socket-io")]
+    ("sio_client", super::sio_client, 300),
+    #[cfg(feature = "redis")]
+    ("redis_frame", super::redis_frame, 3000),
+    #[cfg(feature = "redis")]
+    ("redis_messages", super::redis_messages, 3000),
 ];
 
 /// Longest mutated input. Longer ones are left to the fuzz targets.
@@ -81,7 +93,7 @@ struct Mutator {
 
 impl Mutator {
     /// Byte sequences that these parsers treat specially.
-    const TOKENS: [&[u8]; 33] = [
+    const TOKENS: [&[u8]; 40] = [
         b"\r",
         b"\n",
         b"\r\n",
@@ -115,6 +127,13 @@ impl Mutator {
         b"6:b4AQID",
         b"\0\x02\xff4a",
         b"\x01\x02\xff\x04a",
+        b"; Max-Age=9",
+        b"; Expires=Sun, 06 Nov 1994 08:49:37 GMT",
+        b"$4\r\nhola\r\n",
+        b"*2\r\n",
+        b"\xc4\x01\x02",
+        b"\x81\xa1a",
+        b"{\"_placeholder\":true,\"num\":0}",
     ];
 
     fn mutant_of(&mut self, pool: &[Vec<u8>]) -> Vec<u8> {

@@ -24,7 +24,7 @@ use super::{AckError, AckResult, DisconnectReason, encode, names};
 use crate::engine_io::{self, ClientSession, Transport};
 use crate::{Error, Key, Loop, Result};
 use location::Location;
-use registry::{EventListener, Listeners, OnAck, OnEvent, Registry, get, get_mut};
+use registry::{ClientState, EventListener, Listeners, OnAck, OnEvent, Registry, get, get_mut};
 
 /// A handle of a client in one namespace. 8 bytes, `Copy`; callbacks get it as an argument. It never names another
 /// client.
@@ -204,6 +204,12 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
+/// Whether there is a client.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn client_holds_anything(lp: &Loop) -> bool {
+    lp.layer::<Registry>().is_some_and(Registry::holds_anything)
+}
+
 /// Makes a client of a namespace, and connects it: `http://host:port/namespace?query`. The schemes `sio` and `ws` mean
 /// the same as `http`. The query is that of all requests.
 ///
@@ -293,13 +299,15 @@ impl Client {
     }
 
     /// Disconnects, and removes the client with its listeners and all that it has kept, in a tick. From then on the
-    /// handle names nothing.
+    /// handle names nothing. Acknowledgements that are still awaited get [`AckError::Disconnected`].
     pub fn release(self, lp: &mut Loop) {
         self.disconnect(lp);
         lp.next_tick(move |lp| {
             self.disconnect(lp);
             acks::stop(lp, self);
-            lp.layer_mut::<Registry>().remove(self);
+            let state = lp.layer_mut::<Registry>().remove(self);
+            // Of events that were never sent.
+            acks::fail(lp, self, state.map(ClientState::into_waiting).unwrap_or_default());
         });
     }
 

@@ -60,6 +60,8 @@ mod emitter;
 mod member;
 mod message;
 mod msgpack;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod sharded;
 mod streams;
 mod wire;

@@ -638,6 +638,25 @@ fn acknowledgements_end_with_their_connection_except_those_of_events_that_are_ke
 }
 
 #[test]
+fn a_release_answers_what_was_never_sent() {
+    for retries in [0, 2] {
+        let mut world = World::new();
+        let options = ClientOptions { retries, ack_timeout: Some(60 * SECOND), ..with(POLLING) };
+        let client = world.client("c", "http://127.0.0.1:1/", options);
+        let story = world.story.clone();
+        world.enter(|lp| {
+            ask(lp, client, &story, "echo", "before", Duration::ZERO);
+            client.release(lp);
+            ask(lp, client, &story, "echo", "behind", Duration::ZERO);
+        });
+        world.until("ack behind disconnected");
+        assert_eq!(world.take_story(), ["ack before disconnected", "ack behind disconnected"], "{retries} retries");
+        world.settle();
+        assert!(!world.event_loop.is_alive() && world.take_story().is_empty());
+    }
+}
+
+#[test]
 fn an_acknowledgement_that_is_awaited_keeps_the_loop_alive() {
     let mut world = World::new();
     let options = ClientOptions { auto_connect: false, ..with(POLLING) };

@@ -189,6 +189,11 @@ impl Registry {
         self.sessions.remove(session.0)
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub fn holds_anything(&self) -> bool {
+        self.sessions.len() > 0
+    }
+
     /// Whether the last WebSocket connection to a server was made.
     pub fn has_upgraded(&self, authority: &str) -> bool {
         self.upgraded.iter().any(|other| **other == *authority)

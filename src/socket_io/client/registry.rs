@@ -197,6 +197,13 @@ impl ClientState {
         std::mem::take(&mut self.early)
     }
 
+    /// What waits for an acknowledgement of the server.
+    pub fn into_waiting(mut self) -> Vec<OnAck> {
+        let mut waiting = self.acks.drain_where((), |_| true);
+        waiting.extend(self.retries.into_iter().filter_map(|retry| retry.done));
+        waiting
+    }
+
     /// It wants to be connected.
     pub fn is_active(&self) -> bool {
         self.stage != Stage::Idle
@@ -255,13 +262,19 @@ impl Registry {
     }
 
     /// Removes a client, and its manager if it was the last one.
-    pub fn remove(&mut self, client: Client) {
-        let Some(state) = self.clients.remove(client.0) else { return };
-        let Some(manager) = self.manager_mut(state.manager) else { return };
+    pub fn remove(&mut self, client: Client) -> Option<ClientState> {
+        let state = self.clients.remove(client.0)?;
+        let manager = self.manager_mut(state.manager)?;
         manager.clients.retain(|other| *other != client);
         if manager.clients.is_empty() {
             self.managers.remove(state.manager.0);
         }
+        Some(state)
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub fn holds_anything(&self) -> bool {
+        self.managers.len() > 0 || self.clients.len() > 0
     }
 
     pub fn manager(&self, manager: Manager) -> Option<&ManagerState> {
