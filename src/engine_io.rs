@@ -124,10 +124,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use attach::{Attached, NotFound};
+pub use client::{ClientHandler, ClientOptions, ClientSession, connect};
 pub(crate) use client::{SharedJar, check_client_options, connect_with_jar};
 #[cfg(any(test, fuzzing))]
 pub(crate) use client::{client_holds_anything, cookies::properties::hold_for as cookies_hold_for};
-pub use client::{ClientHandler, ClientOptions, ClientSession, connect};
 pub use cookie::Cookie;
 pub use cors::{Cors, CorsOrigin};
 pub use error::{InvalidOption, Malformed};

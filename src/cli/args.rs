@@ -19,7 +19,7 @@ use super::load::{self, Load, count, number, time};
 use super::man;
 use super::quiz;
 use super::serve::{HIGH_WATER_MARK, Inspect, Kind, Serve, Web};
-use super::socket_io;
+use super::socket_io::{self, TransportChoice};
 use super::stderr::print_error;
 use super::target::Address;
 
@@ -103,6 +103,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
                     event: matches.get_one::<String>("event").cloned(),
                     ack: matches.get_flag("ack"),
                     auth: matches.get_one::<String>("auth").cloned(),
+                    transport: matches.get_one::<String>("transport").and_then(|name| TransportChoice::of(name)),
                 },
             },
             verbosity: matches.get_count("verbose"),
@@ -334,6 +335,14 @@ fn connect_command() -> clap::Command {
                 .help("Socket.IO: an object for the server to let the client in"),
         )
         .arg(
+            Arg::new("transport")
+                .long("transport")
+                .value_name("NAME")
+                .value_parser(TransportChoice::NAMES.map(|(name, _)| name))
+                .hide_possible_values(true)
+                .help("Socket.IO: websocket, polling, or auto: WebSocket, and polling if the handshake fails [default: auto]"),
+        )
+        .arg(
             number("linger", "TIME")
                 .value_parser(time)
                 .help("WebSocket: at the end of the input, wait this long for missing answers: 500ms, 1m [default: 5s; 1s at a terminal]"),
@@ -347,7 +356,7 @@ fn connect_command() -> clap::Command {
              received message is written as \\n. At the end of the input the client waits for as many messages as it has\n\
              sent and for half a second of quiet, then it closes with 1000. A close code other than 1000 is reported, and\n\
              the exit code is 1 unless it is 1001 (going away).\n\n\
-             Socket.IO, over WebSocket: a line is the name of an event and its arguments as JSON: say \"hola\" 7. A name\n\
+             Socket.IO: a line is the name of an event and its arguments as JSON: say \"hola\" 7. A name\n\
              with blanks is a JSON string, too. Received events are written in the same way. A ? at the end of a line asks\n\
              for the acknowledgement, which is written as say ? \"answer\". A refused namespace is exit code 3.\n\n\
              Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080\n  bucle connect ws://127.0.0.1:8081/ws\n  bucle connect sio://127.0.0.1:8081/ --event \"chat message\"",

@@ -38,7 +38,6 @@ use std::time::Duration;
 
 use bucle::net::{Shared, Socket};
 use bucle::process::{self, Signal};
-use bucle::websocket::WebSocket;
 use bucle::websocket::handshake::BadUrl;
 use bucle::{Error, EventLoop, Loop, Result};
 
@@ -49,7 +48,7 @@ pub(crate) use events::EventOptions;
 use events::Events;
 use session::{Connection, Session};
 use tcp::Tcp;
-use websocket::Messages;
+use websocket::{Link, Messages};
 
 /// How long the client waits for answers at the end of piped input, unless `--linger` sets it.
 const LINGER: Duration = Duration::from_secs(5);
@@ -130,8 +129,13 @@ fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
 
 /// Options that are for Socket.IO only must not be given.
 fn check_events(options: &Connect) -> Result<(), Stop> {
-    let EventOptions { event, ack, auth } = &options.events;
-    let only_socket_io = [("--event", event.is_some()), ("--ack", *ack), ("--auth", auth.is_some())];
+    let EventOptions { event, ack, auth, transport } = &options.events;
+    let only_socket_io = [
+        ("--event", event.is_some()),
+        ("--ack", *ack),
+        ("--auth", auth.is_some()),
+        ("--transport", transport.is_some()),
+    ];
     match only_socket_io.into_iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),
         Some((option, _)) => {
@@ -150,7 +154,7 @@ fn connect_socket_io(options: &Connect) -> Result<u8, Stop> {
 
 fn run_messages(messages: Messages, options: &Connect) -> Result<u8, Stop> {
     let messages = if options.reconnect { messages.reconnecting() } else { messages };
-    run_session(Session::<WebSocket>::new(messages, options.raw), websocket::open)
+    run_session(Session::<Link>::new(messages, options.raw), websocket::open)
 }
 
 fn linger_of(options: &Connect) -> Duration {

@@ -1,4 +1,4 @@
-//! Socket.IO over one WebSocket connection, as the clients of the command speak it: the URL, and the messages.
+//! Socket.IO as the clients of the command speak it: the URL, and the messages. Over a WebSocket connection:
 //!
 //! ```text
 //!   client                                  server
@@ -45,6 +45,29 @@ pub(crate) fn parse_url(text: &str) -> Result<Place, String> {
     }
     target.path_and_query = if query.is_empty() { PATH.to_owned() } else { format!("{PATH}&{query}") };
     Ok(Place { target, namespace })
+}
+
+/// How a client reaches a server.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum TransportChoice {
+    /// Over a WebSocket connection, or by polling if the handshake fails.
+    #[default]
+    Auto,
+    WebSocket,
+    Polling,
+}
+
+impl TransportChoice {
+    /// The values of `--transport`.
+    pub(crate) const NAMES: [(&str, TransportChoice); 3] = [
+        ("auto", TransportChoice::Auto),
+        ("websocket", TransportChoice::WebSocket),
+        ("polling", TransportChoice::Polling),
+    ];
+
+    pub(crate) fn of(name: &str) -> Option<TransportChoice> {
+        TransportChoice::NAMES.into_iter().find(|(other, _)| *other == name).map(|(_, choice)| choice)
+    }
 }
 
 /// Whether a target is a URL of Socket.IO.

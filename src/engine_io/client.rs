@@ -255,6 +255,33 @@ impl ClientSession {
         }
     }
 
+    /// Whether [`send`](Self::send) has returned `false`, and [`ClientHandler::on_drain`] has not been called since.
+    #[doc(alias = "writableNeedDrain")]
+    pub fn needs_drain(self, lp: &Loop) -> bool {
+        registry::get(lp, self).is_some_and(|state| state.needs_drain)
+    }
+
+    /// Delivers no further message, and asks the server for none, until [`resume`](Self::resume). A session that is
+    /// paused answers no pings: one that is paused for longer than the heartbeat allows is lost.
+    pub fn pause(self, lp: &mut Loop) {
+        let Some(state) = get_mut(lp, self).filter(|state| !state.has_ended()) else { return };
+        state.is_paused = true;
+        if let Some(ws) = state.ws.filter(|_| state.machine.transport() == Transport::WebSocket) {
+            ws.pause(lp);
+        }
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    pub fn resume(self, lp: &mut Loop) {
+        let Some(state) = get_mut(lp, self).filter(|state| !state.has_ended() && state.is_paused) else { return };
+        state.is_paused = false;
+        match state.ws.filter(|_| state.machine.transport() == Transport::WebSocket) {
+            Some(ws) => ws.resume(lp),
+            // In a tick, because a method does not call the program.
+            None => lp.keyed_tick(self.0, |lp, key| polling::read_on(lp, ClientSession(key))),
+        }
+    }
+
     /// Closes the session behind everything that was sent. [`ClientHandler::on_close`] follows with
     /// [`CloseReason::ForcedClose`]; [`ClientHandler::on_error`] if the session was not open yet.
     pub fn close(self, lp: &mut Loop) {

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use bucle::http::Request;
 use bucle::socket_io::{self, Binary, EventError, Options};
 use serde_json::Value;
 
@@ -17,6 +18,18 @@ const TEXT: u8 = 1;
 
 /// A server in a thread that ends with the test program. It pings often. Returns its port.
 fn serve() -> u16 {
+    serve_with(|_| Ok(()))
+}
+
+/// A server that opens no session over WebSocket, like one behind a proxy that does not forward it.
+fn serve_polling() -> u16 {
+    serve_with(|request| match request.target().contains("transport=websocket") {
+        true => Err("no WebSocket here".to_owned()),
+        false => Ok(()),
+    })
+}
+
+fn serve_with(allow: fn(&Request) -> Result<(), String>) -> u16 {
     let (sender, port) = mpsc::channel();
     thread::spawn(move || {
         bucle::run(|lp| {
@@ -24,6 +37,7 @@ fn serve() -> u16 {
             options.engine.ping_interval = Duration::from_millis(50);
             options.engine.ping_timeout = Duration::from_secs(2);
             let (server, io) = socket_io::listen(lp, ("127.0.0.1", 0), options)?;
+            io.allow_request(lp, move |_, request| allow(request));
             let admin = io.of(lp, "/admin");
             admin.use_middleware(lp, |lp, socket, next| match socket.auth::<Value>(lp) {
                 Some(auth) if auth["token"] == "secret" => next.allow(lp),
@@ -83,9 +97,46 @@ fn lines_are_events_in_both_directions() {
         ("a namespace", &admin, &["--auth", r#"{"token":"secret"}"#], "echo 1 ?\n", "echo ? 1\n"),
     ];
     for (name, url, options, input, want) in table {
-        let exit = connect(url, options, input);
-        assert_eq!((exit.status, &*exit.stdout, &*exit.stderr), (Some(0), want, ""), "{name}");
+        for transport in ["auto", "polling"] {
+            let exit = connect(url, &[options, &["--transport", transport]].concat(), input);
+            assert_eq!((exit.status, &*exit.stdout, &*exit.stderr), (Some(0), want, ""), "{name}, {transport}");
+        }
     }
+}
+
+#[test]
+fn a_server_without_websocket_is_reached_by_polling() {
+    let url = format!("sio://127.0.0.1:{}", serve_polling());
+    connect(&url, &[], "echo 1 ?\n").is(0, "echo ? 1\n", "");
+    connect(&url, &["--transport", "polling"], "echo 1 ?\n").is(0, "echo ? 1\n", "");
+    let refused = format!("cannot connect to {url}: the server answered 400 Bad Request: ");
+    connect(&url, &["--transport", "websocket"], "echo 1 ?\n").complains(3, &[&refused, "no WebSocket here"]);
+    let mut user = User::at(&format!("'{BUCLE}' connect '{url}'; echo status $?"));
+    user.see("connected to sio://127.0.0.1:");
+    user.see(" by polling; exit or Ctrl-D ends it");
+    user.types("echo \"hola\" ?\r");
+    user.see("echo ? \"hola\"");
+    user.types("exit\r");
+    user.see("status 0");
+}
+
+#[test]
+fn the_failure_of_the_handshake_is_reported_if_polling_fails_too() {
+    let url = format!("sio://127.0.0.1:{}", serve_with(|_| Err("closed today".to_owned())));
+    let exit = connect(&url, &[], "echo 1\n");
+    exit.complains(3, &[&format!("cannot connect to {url}: the server answered 400 Bad Request: closed today")]);
+    let by_polling = "the server has answered a poll with 403 Forbidden: closed today";
+    connect(&url, &["--transport", "polling"], "").complains(3, &[by_polling]);
+}
+
+#[test]
+fn the_end_of_a_session_that_polls_is_that_of_one_over_websocket() {
+    let url = format!("sio://127.0.0.1:{}", serve());
+    connect(&url, &["--transport", "polling"], "bye\n").is(0, "", "");
+    let admin = format!("{url}/admin");
+    let refused = format!("cannot connect to {admin}: the server refused the namespace: not ");
+    connect(&admin, &["--transport", "polling"], "echo 1\n").complains(3, &[&refused]);
+    connect("sio://127.0.0.1:1", &["--transport", "polling"], "").complains(3, &["no server is listening there"]);
 }
 
 #[test]
@@ -179,7 +230,7 @@ fn the_end_of_the_session_decides_the_exit_code() {
 
 #[test]
 fn wrong_options_are_explained() {
-    let table: [(&[&str], &str); 8] = [
+    let table: [(&[&str], &str); 10] = [
         (&["sio://"], "the URL is malformed"),
         (&["sio://h/a,b"], "no commas"),
         (&["sio://h", "--event", "connect"], "choose another one"),
@@ -187,6 +238,8 @@ fn wrong_options_are_explained() {
         (&["ws://h", "--event", "say"], "--event is for Socket.IO only, and 'ws://h' is not"),
         (&["ws://h", "--ack"], "--ack is for Socket.IO only"),
         (&[":8080", "--auth", "{}"], "--auth is for Socket.IO only"),
+        (&["ws://h", "--transport", "polling"], "--transport is for Socket.IO only"),
+        (&["sio://h", "--transport", "udp"], "auto, websocket, polling"),
         (&["sios://h"], "leave out sios://"),
     ];
     for (args, why) in table {

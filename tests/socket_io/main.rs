@@ -13,9 +13,9 @@ mod panics;
 mod recovery;
 mod rooms;
 mod slow;
-mod unicast;
 #[path = "../support/engine_io.rs"]
 mod talk;
+mod unicast;
 #[path = "../websocket/wire.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod wire;

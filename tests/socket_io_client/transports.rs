@@ -203,6 +203,31 @@ fn cookies_of_a_websocket_handshake_are_kept_too() {
 }
 
 #[test]
+fn a_session_that_is_paused_delivers_nothing_until_it_is_resumed() {
+    for transports in [POLLING, WEBSOCKET, BOTH] {
+        let mut world = World::new();
+        let site = world.serve(Options::default());
+        let client = world.connected(&site.url("/"), with(transports));
+        let session = world.enter(|lp| client.session(lp)).expect("it is open");
+        world.enter(|lp| {
+            session.pause(lp);
+            site.io.emit(lp, "one", ());
+        });
+        world.settle();
+        world.enter(|lp| site.io.emit(lp, "two", ()));
+        world.settle();
+        assert_eq!(world.take_story(), [""; 0], "{transports:?}");
+        let story = world.story.clone();
+        world.enter(|lp| {
+            session.resume(lp);
+            story.borrow_mut().push("resumed".to_owned());
+        });
+        world.until("c two ");
+        assert_eq!(world.take_story(), ["resumed", "c one ", "c two "], "{transports:?}");
+    }
+}
+
+#[test]
 fn by_default_no_cookies_are_kept() {
     let mut world = World::new();
     let (site, requests) = serve_without(&mut world, None);

@@ -20,7 +20,7 @@ use bucle::socket_io::{Arguments, json};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cli::socket_io::{self, Message, PONG, Place};
+use crate::cli::socket_io::{self, Message, PONG, Place, TransportChoice};
 
 /// How events are written and read.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct EventOptions {
     pub(crate) ack: bool,
     /// A JSON object for the server to let the client in.
     pub(crate) auth: Option<String>,
+    /// `None`: the default.
+    pub(crate) transport: Option<TransportChoice>,
 }
 
 /// The protocol on one connection.
@@ -67,6 +69,10 @@ impl Events {
     pub(super) fn new(place: Place, options: EventOptions, shows_hex: bool) -> Events {
         let reconstructor = Reconstructor::default();
         Events { place, options, shows_hex, unanswered: BTreeMap::new(), next_id: 0, reconstructor }
+    }
+
+    pub(super) fn transport(&self) -> TransportChoice {
+        self.options.transport.unwrap_or_default()
     }
 
     /// A new connection is opened. Acknowledgements of events of the last one do not come any longer.

@@ -15,9 +15,13 @@
 //! Meanwhile no input is read. A close with 1000 is the end all the same. Lines that were sent shortly before the loss may
 //! be lost.
 //!
-//! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs`. The connection counts as
+//! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs` and `websocket/`. They are
+//! sent over a WebSocket connection, or by polling where there is none. The connection counts as
 //! made when the namespace is joined. All of the above holds for these lines, too. A line
 //! that is no event ends the input, unless it was typed.
+
+mod link;
+mod socket_io;
 
 use std::net::IpAddr;
 use std::str;
@@ -31,12 +35,15 @@ use bucle::websocket::handshake::{BadUrl, Target, parse_url};
 use bucle::websocket::{self, ClientOptions, CloseCode, Endpoint, Message, Options, WebSocket};
 use bucle::{Loop, Result};
 
+pub(super) use self::link::Link;
+use self::socket_io::Failure;
 use super::answers::Answers;
-use super::events::{Events, Step, hex};
+use super::events::{Events, hex};
 use super::session::{Connection, Session, is_exit};
 use crate::cli::advice::{self, words_for};
 use crate::cli::escape::shown_in_line;
 use crate::cli::exit_code;
+use crate::cli::socket_io::TransportChoice;
 use crate::cli::stderr::{self, print_error};
 use crate::cli::target::Address;
 
@@ -56,9 +63,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// How much of the first line of a refusal is shown.
 const MAX_EXCERPT: usize = 200;
-
-/// How long a server of Socket.IO may take until the namespace is joined.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends lines as messages.
 struct Writer {
@@ -100,6 +104,12 @@ pub(super) struct Messages {
     is_joined: bool,
     /// Socket.IO: the server has disconnected this client.
     is_sent_away: bool,
+    /// Socket.IO: how the next connection is made.
+    transport: TransportChoice,
+    /// Socket.IO: why the WebSocket handshake has failed, if polling was tried instead.
+    failure: Option<Failure>,
+    /// Socket.IO: polling is tried when this connection is closed.
+    falls_back: bool,
 }
 
 impl Messages {
@@ -114,6 +124,7 @@ impl Messages {
         let target = events.place.target.clone();
         let ws_url = format!("ws://{}{}", target.authority, target.path_and_query);
         let mut messages = Messages::of(url, ws_url, target, false, linger);
+        messages.transport = events.transport();
         messages.writer.events = Some(events);
         messages
     }
@@ -138,6 +149,9 @@ impl Messages {
             kept: Vec::new(),
             is_joined: false,
             is_sent_away: false,
+            transport: TransportChoice::WebSocket,
+            failure: None,
+            falls_back: false,
         }
     }
 
@@ -183,13 +197,16 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 /// Begins to connect.
-pub(super) fn open(lp: &mut Loop, shared: Shared<Session<WebSocket>>) -> Result<()> {
+pub(super) fn open(lp: &mut Loop, shared: Shared<Session<Link>>) -> Result<()> {
+    if shared.with(lp, |session, _| session.state.polls()).unwrap_or_default() {
+        return socket_io::open(lp, shared);
+    }
     let url = shared.with(lp, |session, _| session.state.ws_url.clone()).unwrap_or_default();
     let options = Options { max_message: MAX_MESSAGE, ..Options::default() };
     let endpoint = Endpoint::new(lp, options, Door(shared));
     let ws = endpoint.connect(lp, &url, &ClientOptions::default())?;
     endpoint.release(lp);
-    shared.with(lp, |session, _| session.connection = Some(ws));
+    shared.with(lp, |session, _| session.connection = Some(Link::WebSocket(ws)));
     Ok(())
 }
 
@@ -203,27 +220,27 @@ enum BadLine {
 
 impl Writer {
     /// Sends a line without its line break.
-    fn send_text(&mut self, lp: &mut Loop, ws: WebSocket, line: &[u8]) -> Result<bool, BadLine> {
+    fn send_text(&mut self, lp: &mut Loop, link: Link, line: &[u8]) -> Result<bool, BadLine> {
         let line = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
-        self.send_message(lp, ws, str::from_utf8(line).map_err(|_| BadLine::NotText)?)
+        self.send_message(lp, link, str::from_utf8(line).map_err(|_| BadLine::NotText)?)
     }
 
-    fn send_message(&mut self, lp: &mut Loop, ws: WebSocket, line: &str) -> Result<bool, BadLine> {
+    fn send_message(&mut self, lp: &mut Loop, link: Link, line: &str) -> Result<bool, BadLine> {
         let message = match &mut self.events {
-            None => return Ok(self.send(lp, ws, line)),
+            None => return Ok(self.send(lp, link, line)),
             Some(events) => events.message(line).map_err(BadLine::NotAnEvent)?,
         };
         // A line without an event is skipped.
-        Ok(message.is_none_or(|message| self.send(lp, ws, &message)))
+        Ok(message.is_none_or(|message| self.send(lp, link, &message)))
     }
 
-    fn send(&mut self, lp: &mut Loop, ws: WebSocket, message: &str) -> bool {
+    fn send(&mut self, lp: &mut Loop, link: Link, message: &str) -> bool {
         self.answers.sent(lp.now());
-        ws.send(lp, message)
+        link.send(lp, message)
     }
 }
 
-impl Connection for WebSocket {
+impl Connection for Link {
     type State = Messages;
 
     fn pause(self, lp: &mut Loop) {
@@ -239,7 +256,7 @@ impl Connection for WebSocket {
     }
 
     fn needs_drain(self, lp: &Loop) -> bool {
-        self.socket().needs_drain(lp)
+        self.needs_drain(lp)
     }
 
     fn send_line(self, lp: &mut Loop, messages: &mut Messages, line: &str) -> bool {
@@ -311,7 +328,7 @@ fn inform_of_bad_line(why: &str) {
     stderr::write(format!("not sent, because the line {why}\n").as_bytes());
 }
 
-impl Session<WebSocket> {
+impl Session<Link> {
     /// Reports a line that cannot be sent, and forgets the input after it.
     fn refuse_line(&mut self, bad: &BadLine) {
         let number = self.state.line_count;
@@ -323,59 +340,48 @@ impl Session<WebSocket> {
         });
     }
 
-    fn close_when_answered(&mut self, lp: &mut Loop, ws: WebSocket) {
-        if !ws.is_open(lp) {
+    fn close_when_answered(&mut self, lp: &mut Loop, link: Link) {
+        if !link.is_open(lp) {
             return;
         }
         let now = lp.now();
-        if ws.buffered_amount(lp) > 0 || self.is_held {
+        if link.has_unsent(lp) || self.is_held {
             self.state.writer.answers.not_quiet(now);
         }
         if self.state.writer.answers.are_over(now, self.state.linger) {
             if let Some(events) = &self.state.writer.events {
-                ws.send(lp, &events.leave());
+                link.send(lp, &events.leave());
             }
-            return ws.close(lp, CloseCode::NORMAL, "");
+            return link.close(lp, CloseCode::NORMAL, "");
         }
-        let look_again = self.callback(move |session, lp| session.close_when_answered(lp, ws));
+        let look_again = self.callback(move |session, lp| session.close_when_answered(lp, link));
         lp.set_timeout(CHECK, look_again);
     }
 
-    fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
+    fn on_open(&mut self, lp: &mut Loop, link: Link) {
         if self.state.writer.events.is_some() {
-            let timed_out = self.callback(move |session, lp| session.join_timed_out(lp, ws));
-            let timer = lp.set_timeout(JOIN_TIMEOUT, timed_out);
+            let timed_out = self.callback(move |session, lp| session.join_timed_out(lp, link));
+            let timer = lp.set_timeout(socket_io::JOIN_TIMEOUT, timed_out);
             return lp.unref(timer);
         }
-        self.ready(lp, ws);
+        self.ready(lp, link);
     }
 
     /// Lines can be sent.
-    fn ready(&mut self, lp: &mut Loop, ws: WebSocket) {
+    fn ready(&mut self, lp: &mut Loop, link: Link) {
         self.state.writer.answers = Answers::new(lp.now());
         if self.is_connected {
             stderr::write(format!("connected to {} again\n", self.state.url).as_bytes());
             self.state.wait = Some(FIRST_WAIT);
             let kept = std::mem::take(&mut self.state.kept);
-            if kept.is_empty() || ws.send_chunk(lp, self, &kept) {
+            if kept.is_empty() || link.send_chunk(lp, self, &kept) {
                 self.resume_stdin(lp);
             }
             return;
         }
-        let name = self.state.url.clone();
-        self.connected(lp, ws, &name);
-    }
-
-    fn join_timed_out(&mut self, lp: &mut Loop, ws: WebSocket) {
-        if self.connection != Some(ws) || self.state.is_joined || !ws.is_open(lp) {
-            return;
-        }
-        let why = "the server did not accept the namespace in time";
-        match self.is_reopened() {
-            true => self.state.loss = Some(why.to_owned()),
-            false => self.refused(why),
-        }
-        ws.close(lp, CloseCode::NORMAL, "");
+        let by = if matches!(link, Link::Polling(_)) { " by polling" } else { "" };
+        let name = format!("{}{by}", self.state.url);
+        self.connected(lp, link, &name);
     }
 
     /// Whether a connection that is lost now will be opened again.
@@ -405,79 +411,29 @@ impl Session<WebSocket> {
         });
     }
 
-    /// Socket.IO: there is no connection, because the namespace is not joined.
-    fn refused(&mut self, why: &str) {
-        if !self.state.is_reported {
-            self.display.leave_prompt();
-            print_error(&format!("cannot connect to {}: {why}", self.state.url), &[]);
-            self.display.exit_code = exit_code::NO_CONNECTION;
-            self.state.is_reported = true;
-        }
-    }
-
-    /// Socket.IO: a message has arrived.
-    fn on_packet(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
-        let Some(events) = &mut self.state.writer.events else { return };
-        let step = match message {
-            Message::Text(text) => events.receive_text(text),
-            Message::Binary(bytes) => events.receive_binary(bytes),
-        };
-        match step {
-            Ok(Step::Nothing) => {}
-            Ok(Step::Send(message)) => drop(ws.send(lp, &message)),
-            Ok(Step::Joined) if self.state.is_joined => {}
-            Ok(Step::Joined) => {
-                self.state.is_joined = true;
-                self.ready(lp, ws);
-            }
-            Ok(Step::Refused(message)) => {
-                self.refused(&format!("the server refused the namespace: {}", shown_in_line(message.as_bytes())));
-                ws.close(lp, CloseCode::NORMAL, "");
-            }
-            Ok(Step::Show(line)) => {
-                self.state.writer.answers.received(lp.now());
-                self.show(lp, ws, &line);
-            }
-            Ok(Step::Closed) if self.is_reopened() => {
-                self.state.loss = Some("the server closed the session".to_owned());
-                ws.close(lp, CloseCode::NORMAL, "");
-            }
-            Ok(Step::Ended | Step::Closed) => {
-                self.state.is_sent_away = true;
-                self.close_stdin(lp);
-                ws.close(lp, CloseCode::NORMAL, "");
-            }
-            Err(why) => {
-                self.report(|url| format!("{url} does not speak Socket.IO as this client does: {why}"));
-                self.close_stdin(lp);
-                ws.close(lp, CloseCode::PROTOCOL_ERROR, "");
-            }
-        }
-    }
-
-    fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
+    fn on_message(&mut self, lp: &mut Loop, link: Link, message: Message<'_>) {
         if self.state.writer.events.is_some() {
-            return self.on_packet(lp, ws, message);
+            return self.on_packet(lp, link, message);
         }
         self.state.writer.answers.received(lp.now());
         match message {
-            Message::Text(text) => self.show(lp, ws, text),
-            Message::Binary(bytes) if self.state.shows_hex => self.show(lp, ws, &hex(bytes)),
-            Message::Binary(bytes) => self.refuse_binary(lp, ws, bytes.len()),
+            Message::Text(text) => self.show(lp, link, text),
+            Message::Binary(bytes) if self.state.shows_hex => self.show(lp, link, &hex(bytes)),
+            Message::Binary(bytes) => self.refuse_binary(lp, link, bytes.len()),
         }
     }
 
-    fn show(&mut self, lp: &mut Loop, ws: WebSocket, line: &str) {
+    fn show(&mut self, lp: &mut Loop, link: Link, line: &str) {
         if self.display.show_line(line).is_err() {
-            return ws.terminate(lp);
+            return link.terminate(lp);
         }
         self.hold_if_behind(lp);
     }
 
-    fn refuse_binary(&mut self, lp: &mut Loop, ws: WebSocket, len: usize) {
+    fn refuse_binary(&mut self, lp: &mut Loop, link: Link, len: usize) {
         self.report(|_| format!("the server sent a binary message of {len} bytes; --hex shows binary messages"));
         self.close_stdin(lp);
-        ws.close(lp, CloseCode::UNSUPPORTED_DATA, "this client takes text messages");
+        link.close(lp, CloseCode::UNSUPPORTED_DATA, "this client takes text messages");
     }
 
     fn on_drain(&mut self, lp: &mut Loop) {
@@ -496,7 +452,22 @@ impl Session<WebSocket> {
         if !line.is_empty() {
             what += &format!(": {}", shown_in_line(&line[..line.len().min(MAX_EXCERPT)]));
         }
-        print_error(&what, &self.state.advice_for(status));
+        self.not_connected(what, self.state.advice_for(status), true);
+    }
+
+    /// Reports that there is no connection, unless polling is tried first.
+    fn not_connected(&mut self, what: String, tries: Vec<String>, is_of_handshake: bool) {
+        if self.state.is_reported || self.state.falls_back {
+            return;
+        }
+        if is_of_handshake && self.state.may_fall_back() {
+            self.state.failure = Some((what, tries));
+            self.state.falls_back = true;
+            return;
+        }
+        // Polling has failed as well.
+        let (what, tries) = self.state.failure.take().unwrap_or((what, tries));
+        print_error(&what, &tries);
         self.display.exit_code = exit_code::NO_CONNECTION;
         self.state.is_reported = true;
     }
@@ -509,16 +480,15 @@ impl Session<WebSocket> {
         if self.is_connected {
             return self.report(|url| format!("the connection to {url} was lost: {}", words_for(error)));
         }
-        if !self.state.is_reported {
-            let (what, tries) = self.state.cannot_connect(error);
-            print_error(&what, &tries);
-            self.display.exit_code = exit_code::NO_CONNECTION;
-            self.state.is_reported = true;
-        }
+        let (what, tries) = self.state.cannot_connect(error);
+        self.not_connected(what, tries, socket_io::is_of_handshake(error));
     }
 
     /// Reports the end of the connection, unless the failure that has caused it is reported already.
     fn on_close(&mut self, lp: &mut Loop, code: CloseCode, reason: &str) {
+        if std::mem::take(&mut self.state.falls_back) {
+            return self.fall_back(lp);
+        }
         let reason = if reason.is_empty() { String::new() } else { format!(": {}", shown_in_line(reason.as_bytes())) };
         // Input was read and not sent, or the server had not read what was sent.
         let has_rest = self.state.has_lost_input || !self.state.kept.is_empty() || !self.state.lines.is_idle();
@@ -592,15 +562,15 @@ impl Session<WebSocket> {
 }
 
 /// Passes the events of the connection to the session, which standard input and timers reach too.
-struct Door(Shared<Session<WebSocket>>);
+struct Door(Shared<Session<Link>>);
 
 impl websocket::Handler for Door {
     fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
-        self.0.with(lp, |session, lp| session.on_open(lp, ws));
+        self.0.with(lp, |session, lp| session.on_open(lp, Link::WebSocket(ws)));
     }
 
     fn on_message(&mut self, lp: &mut Loop, ws: WebSocket, message: Message<'_>) {
-        self.0.with(lp, |session, lp| session.on_message(lp, ws, message));
+        self.0.with(lp, |session, lp| session.on_message(lp, Link::WebSocket(ws), message));
     }
 
     fn on_drain(&mut self, lp: &mut Loop, _: WebSocket) {

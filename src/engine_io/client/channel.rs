@@ -95,7 +95,7 @@ impl websocket::Handler for Channel {
         lp.layer_mut::<Registry>().decoded = decoded;
         if is_burst && ws.is_open(lp) {
             ws.pause(lp);
-            lp.set_immediate(move |lp| ws.resume(lp));
+            lp.set_immediate(move |lp| go_on(lp, session, ws));
         }
     }
 
@@ -147,6 +147,13 @@ impl websocket::Handler for Channel {
     }
 }
 
+/// Other connections have had their turn.
+fn go_on(lp: &mut Loop, session: ClientSession, ws: WebSocket) {
+    if get_mut(lp, session).is_none_or(|state| !state.is_paused) {
+        ws.resume(lp);
+    }
+}
+
 /// Changes to the WebSocket connection of an upgrade, if no request is under way.
 pub(super) fn finish_upgrade(lp: &mut Loop, session: ClientSession) {
     let Some(state) = get_mut(lp, session) else { return };
@@ -157,13 +164,16 @@ pub(super) fn finish_upgrade(lp: &mut Loop, session: ClientSession) {
         && state.reading.is_none();
     let Some(ws) = state.ws.filter(|_| is_ready) else { return };
     state.machine.finish_upgrade();
-    let (queued, http) = (state.queue.take(usize::MAX), state.http.take());
+    let (queued, http, is_paused) = (state.queue.take(usize::MAX), state.http.take(), state.is_paused);
     ws.send(lp, "5");
     for packet in &queued {
         send_frame(lp, session, ws, packet);
     }
     if let Some(http) = http {
         http.release(lp);
+    }
+    if is_paused {
+        ws.pause(lp);
     }
     log::debug!(target: "bucle::engine_io", "{session} has changed to {ws}");
     super::upgraded(lp, session);

@@ -152,13 +152,21 @@ fn parse_max_age(value: &[u8]) -> Option<Duration> {
 fn parse_date(value: &[u8]) -> Option<SystemTime> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     for token in value.split(|byte| is_delimiter(*byte)) {
-        if time.is_none() && let Some(found) = parse_time(token) {
+        if time.is_none()
+            && let Some(found) = parse_time(token)
+        {
             time = Some(found);
-        } else if day.is_none() && let Some(found) = leading_number(token, 1..=2) {
+        } else if day.is_none()
+            && let Some(found) = leading_number(token, 1..=2)
+        {
             day = Some(found);
-        } else if month.is_none() && let Some(found) = parse_month(token) {
+        } else if month.is_none()
+            && let Some(found) = parse_month(token)
+        {
             month = Some(found);
-        } else if year.is_none() && let Some(found) = leading_number(token, 2..=4) {
+        } else if year.is_none()
+            && let Some(found) = leading_number(token, 2..=4)
+        {
             year = Some(found);
         }
     }

@@ -24,7 +24,7 @@ const MAX_TEXT: usize = 200;
 /// Makes a GET, unless one is under way or the session does not poll.
 pub(super) fn poll(lp: &mut Loop, session: ClientSession) {
     let Some(state) = get_mut(lp, session) else { return };
-    let is_waiting = state.poll.is_some() || state.reading.is_some();
+    let is_waiting = state.poll.is_some() || state.reading.is_some() || state.is_paused;
     if is_waiting || !state.is_alive() || !state.machine.may_poll() {
         return;
     }
@@ -121,10 +121,11 @@ fn polled(lp: &mut Loop, session: ClientSession, result: Result<ClientResponse>)
 }
 
 /// Delivers the packets of an answer. The next GET follows when all are delivered.
-fn read_on(lp: &mut Loop, session: ClientSession) {
+pub(super) fn read_on(lp: &mut Loop, session: ClientSession) {
     for _ in 0..PACKETS_AT_ONCE {
-        // A callback may have ended the session.
-        let Some(mut decoder) = get_mut(lp, session).and_then(|state| state.reading.take()) else { return };
+        // A callback may have ended or paused the session.
+        let Some(state) = get_mut(lp, session).filter(|state| !state.is_paused) else { return };
+        let Some(mut decoder) = state.reading.take() else { return poll(lp, session) };
         match decoder.next() {
             None => {
                 poll(lp, session);

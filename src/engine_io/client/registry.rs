@@ -74,6 +74,8 @@ pub(super) struct SessionState {
     pub needs_drain: bool,
     /// A tick that settles the session is queued.
     pub is_settling: bool,
+    /// The program takes no messages for now.
+    pub is_paused: bool,
     /// For polling.
     pub http: Option<Client>,
     pub poll: Option<RequestId>,
@@ -121,6 +123,7 @@ impl SessionState {
             queue: Queue::default(),
             needs_drain: false,
             is_settling: false,
+            is_paused: false,
             http: None,
             poll: None,
             post: None,

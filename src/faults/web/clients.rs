@@ -228,13 +228,15 @@ fn packet(chance: &Chance) -> String {
 /// A response without packets.
 fn response(chance: &Chance) -> String {
     let body = r#"{"code":1,"message":"Session ID unknown"}"#;
-    let cookies = "Set-Cookie: io=1; Max-Age=9\r\nSet-Cookie: ;=\r\nSet-Cookie: io=; Expires=Thu, 01 Jan 1970 00:00:00\r\n";
+    let cookies =
+        "Set-Cookie: io=1; Max-Age=9\r\nSet-Cookie: ;=\r\nSet-Cookie: io=; Expires=Thu, 01 Jan 1970 00:00:00\r\n";
     match chance.below(7) {
         0 => format!("HTTP/1.1 400 Bad Request\r\n{cookies}Content-Length: {}\r\n\r\n{body}", body.len()),
         1 => "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
         2 => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n".to_owned(),
         3 => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned(),
-        4 => "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 6\r\n\r\n\0\x02\u{7f}4ab".to_owned(),
+        4 => "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 6\r\n\r\n\0\x02\u{7f}4ab"
+            .to_owned(),
         5 => format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{cookies}\r\n5\r\n4hola\r\n0\r\n\r\n"),
         _ => "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n4hola".to_owned(),
     }
