@@ -109,9 +109,9 @@ impl Socket {
         send::event(lp, self, None, name, &arguments, Flags { is_volatile: true, ..Flags::default() })
     }
 
-    /// An event that may be compressed if the client has agreed on `permessage-deflate`, as every event, or with `false`
-    /// one that is not: `socket.compress(false).emit(lp, …)`. For data that is compressed already, and for secrets, whose
-    /// length must not depend on what is beside them.
+    /// With `false` the next event is sent as it is, also to a client that has agreed on `permessage-deflate`:
+    /// `socket.compress(false).emit(lp, …)`. For data that is compressed already, and for secrets, whose length must not
+    /// depend on what is beside them. By default events may be compressed.
     pub fn compress(self, compress: bool) -> Unicast {
         Unicast { socket: self, flags: Flags { compress, ..Flags::default() } }
     }

@@ -378,10 +378,13 @@ impl Program {
                     let delay = Duration::from_millis(self.chance.pick(&[1, 100, 3000, 10_000]));
                     lp.set_timeout(delay, move |lp| this.act(lp));
                 }
-                220..230 => {
-                    if let Some(session) = client.session(lp) {
-                        self.in_method(|| session.close(lp));
-                    }
+                220..236 => {
+                    let Some(session) = client.session(lp) else { continue };
+                    self.in_method(|| match byte {
+                        220..226 => session.close(lp),
+                        226..230 => session.pause(lp),
+                        _ => session.resume(lp),
+                    });
                 }
                 _ => {}
             }
