@@ -288,7 +288,7 @@ mod tests {
     }
 
     fn with_event(ack: bool) -> Events {
-        events("sio://h", EventOptions { event: Some("say".to_owned()), ack, auth: None }, false)
+        events("sio://h", EventOptions { event: Some("say".to_owned()), ack, ..EventOptions::default() }, false)
     }
 
     #[test]

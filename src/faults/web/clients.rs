@@ -52,7 +52,7 @@ pub(in crate::faults) fn must_wait(kernel: &Kernel, peer: Peer, number: usize) -
         let is_upgrade = requests.first().is_some_and(|asked| asked.target.contains("transport=websocket"));
         let whole = requests.iter().filter(|asked| asked.body.is_some()).count();
         is_waiting = if is_upgrade { whole == 0 } else { whole < number };
-        is_waiting &= !(is_upgrade && !sent.is_empty());
+        is_waiting &= !is_upgrade || sent.is_empty();
     });
     kernel.is_open(peer) && is_waiting
 }
