@@ -66,10 +66,14 @@ fn json_comes_through(text: &str) {
     assert!(attachments.is_empty());
 }
 
-/// Whether values are equal, and numbers have the same value.
+/// Whether values are equal, and numbers have the same value. serde_json reads a long number one unit too high or too
+/// low, which the code under test does not.
 fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
+            (a - b).abs() <= a.abs() * 4.0 * f64::EPSILON
+        }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && is_same(x, y))
