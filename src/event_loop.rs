@@ -45,6 +45,7 @@ mod prepare;
 mod queues;
 mod readiness;
 mod remote;
+pub(crate) mod shrink;
 pub(crate) mod slots;
 #[cfg(feature = "process")]
 mod sources;

@@ -25,6 +25,9 @@ pub(crate) struct Slots<T> {
     slab: Slab<T>,
 }
 
+/// The bytes of a table that an allocator stores beside others: half of glibc's mmap threshold.
+const SMALL_TABLE: usize = 64 * 1024;
+
 impl<T> Default for Slots<T> {
     fn default() -> Self {
         Slots { slab: Slab::new() }
@@ -93,6 +96,10 @@ impl<T: HasSerial> Slots<T> {
     /// Frees the slots behind the last occupant.
     pub fn shrink_to_fit(&mut self) {
         self.slab.shrink_to_fit();
+        // A large table has a mapping of its own. A small one moves: see `shrink.rs`.
+        if self.slab.capacity() * size_of::<T>() <= SMALL_TABLE {
+            self.slab = std::mem::take(&mut self.slab).into_iter().collect();
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::state::flag::*;
 use super::state::{Life, Link, NO_SERVER, Reset, SocketState, Writing};
 use super::stream::Stream;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
+use crate::event_loop::shrink::{shrink_queue, shrink_vec};
 use crate::event_loop::{Kind, Loop, Phase};
 
 impl Loop {
@@ -173,13 +174,15 @@ impl Loop {
         // table could not shrink when the number halved; it can when few connections are left.
         let is_sparse = connections <= SMALL_TABLE && places > 8 * SMALL_TABLE;
         if net.outboxes.shrink_if_halved(connections) || is_sparse {
+            // Without connections no room is kept: even a small block at the end of the heap holds what is free below.
+            let room = if connections == 0 { 0 } else { SMALL_TABLE };
             net.sockets.shrink_to_fit();
-            net.unsent.shrink_to(SMALL_TABLE);
-            net.ready.shrink_to(SMALL_TABLE);
-            net.pipes_buf.shrink_to(SMALL_TABLE);
-            self.ticks.ticks.shrink_to(SMALL_TABLE);
-            self.net.pending.shrink_to(SMALL_TABLE);
-            self.net.closing.shrink_to(SMALL_TABLE);
+            shrink_vec(&mut net.unsent, room);
+            net.ready.shrink_to(room);
+            shrink_vec(&mut net.pipes_buf, room);
+            shrink_queue(&mut self.ticks.ticks, room);
+            shrink_queue(&mut self.net.pending, room);
+            shrink_vec(&mut self.net.closing, room);
             self.shrink_timers();
         }
     }

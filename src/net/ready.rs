@@ -19,6 +19,7 @@ use mio::Token;
 
 use super::state::flag;
 use super::{Net, ServerId, Socket};
+use crate::event_loop::shrink::shrink_vec;
 use crate::event_loop::token::{self, Key, TokenKind};
 use crate::event_loop::{Kind, Loop, Readiness};
 
@@ -41,7 +42,7 @@ impl ReadyList {
 
     /// Frees memory of a list that was long; room for `entries` stays.
     pub fn shrink_to(&mut self, entries: usize) {
-        self.tokens.shrink_to(entries);
+        shrink_vec(&mut self.tokens, entries);
     }
 
     /// How many entries the next poll will serve.

@@ -23,6 +23,7 @@ use std::num::NonZeroU32;
 
 use super::{BUFFER_LEN, Outbox, Store};
 use crate::event_loop::Cause;
+use crate::event_loop::shrink::shrink_vec;
 use crate::net::Socket;
 use crate::net::limits::waiting::Waiting;
 use crate::net::state::SocketState;
@@ -83,6 +84,8 @@ pub(in crate::net) struct Outboxes {
     free_unbuffered: Vec<OutboxId>,
     /// The highest number of connections since the table was shrunk.
     peak: usize,
+    /// The number was not small since there was no connection.
+    was_large: bool,
     pub store: Store,
     /// The outboxes that wait, by size.
     pub waiting: Waiting,
@@ -97,6 +100,7 @@ impl Default for Outboxes {
             free: Vec::new(),
             free_unbuffered: Vec::new(),
             peak: 0,
+            was_large: false,
             store: Store::default(),
             waiting: Waiting::default(),
             limit: usize::MAX,
@@ -277,15 +281,18 @@ impl Outboxes {
     }
 
     /// Sets the number of connections. If it has fallen to half of its peak, and the peak was not small, frees memory
-    /// that is no longer needed and returns `true`.
+    /// that is no longer needed and returns `true`. Once more when the last connection of many has gone.
     pub fn shrink_if_halved(&mut self, connections: usize) -> bool {
         self.peak = self.peak.max(connections);
         self.store.blocks.set_connections(connections);
-        if self.peak <= SMALL_TABLE || connections > self.peak / 2 {
+        self.was_large |= self.peak > SMALL_TABLE;
+        let is_halved = self.peak > SMALL_TABLE && connections <= self.peak / 2;
+        if !is_halved && (connections > 0 || !self.was_large) {
             return false;
         }
-        // The next shrink comes at half of this number, and not at all if this number is small.
+        // The next shrink comes at half of this number, or with the last connection if this number is small.
         self.peak = connections;
+        self.was_large = connections > 0;
         self.shrink();
         true
     }
@@ -301,7 +308,7 @@ impl Outboxes {
         while free.pop_if(|id| id.index() + 1 == self.table.len()).is_some() {
             self.table.pop();
         }
-        self.table.shrink_to(SMALL_TABLE);
+        shrink_vec(&mut self.table, SMALL_TABLE);
         self.store.truncate_buffers(buffers_for(self.table.len()));
         // In descending order, so that `pop` lends the lowest: the highest ones stay free and can be cut off next time.
         free.reverse();
@@ -309,7 +316,8 @@ impl Outboxes {
         let buffered = free.iter().position(|id| id.index() < BUFFERED).unwrap_or(free.len());
         self.free = free.split_off(buffered);
         self.free_unbuffered = free;
-        self.free_unbuffered.shrink_to(SMALL_TABLE);
+        shrink_vec(&mut self.free_unbuffered, SMALL_TABLE);
+        shrink_vec(&mut self.free, SMALL_TABLE);
         self.waiting.shrink();
     }
 }
