@@ -8,10 +8,11 @@ use super::adapter::{Answer, BroadcastPacket, RemoteSocket, RequestId, Target};
 use super::answers::Collection;
 use super::arguments::{Arguments, IntoArguments};
 use super::cluster::{self, with_adapter};
-use super::deliver::{Flags, Sent, deliver_encoded};
+use super::deliver::{Sent, deliver_encoded};
 use super::encode::Encoded;
 use super::event::{Ack, AckTo, Event, NodeAck, ServerAnswer};
 use super::registry::{Nodes, OnAck, OnAnswers, OnFetched, OnRooms, OnServerAnswers, Operation, Registry, select};
+use super::send::Flags;
 use super::{AckError, Answers, Namespace, OwnedArguments, ServerAnswers, Socket, encode, listeners, send};
 use crate::{Key, Kind, Loop};
 

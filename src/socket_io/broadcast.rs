@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::adapter::{BroadcastPacket, RemoteSocket, Target};
 use super::arguments::IntoArguments;
 use super::cluster::with_adapter;
-use super::deliver::{Flags, Sent, deliver};
+use super::deliver::{Sent, deliver};
 use super::registry::select;
+use super::send::Flags;
 use super::{Answers, Namespace, Socket, acks, encode, sessions};
 use crate::Loop;
 

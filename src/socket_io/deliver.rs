@@ -6,6 +6,7 @@ use super::adapter::Target;
 use super::arguments::IntoArguments;
 use super::encode::{self, Encoded};
 use super::registry::{Registry, select};
+use super::send::Flags;
 use super::{Namespace, Socket, listeners, recover, send};
 use crate::Loop;
 
@@ -14,21 +15,6 @@ use crate::Loop;
 pub struct Sent {
     /// How many sockets of this node the event was sent to, or queued for.
     pub receivers: usize,
-}
-
-/// How an event is sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Flags {
-    /// It is dropped for sockets that are not ready.
-    pub is_volatile: bool,
-    /// It may be compressed for clients that have agreed on it.
-    pub compress: bool,
-}
-
-impl Default for Flags {
-    fn default() -> Flags {
-        Flags { is_volatile: false, compress: true }
-    }
 }
 
 /// Sends an event to the sockets of this node.

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use super::adapter::Target;
 use super::arguments::{Header, IntoArguments, encode_ack};
-use super::deliver::Flags;
 use super::encode::{Encoded, encode, give_back, take_buffer, to_owned};
 use super::event::{Ack, AckTo, NodeAck};
 use super::packet::{self, PacketType};
@@ -12,6 +11,21 @@ use super::registry::Registry;
 use super::{Socket, listeners, recover, sessions};
 use crate::Loop;
 use crate::engine_io::{self, Session};
+
+/// How an event is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Flags {
+    /// It is dropped for sockets that are not ready.
+    pub is_volatile: bool,
+    /// It may be compressed for clients that have agreed on it.
+    pub compress: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Flags {
+        Flags { is_volatile: false, compress: true }
+    }
+}
 
 /// Sends a packet that is encoded to one session.
 #[inline]

@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 
 use super::arguments::IntoArguments;
 use super::broadcast::{Broadcast, RoomNames};
-use super::deliver::Flags;
 use super::event::{Event, EventError};
 use super::handshake::Handshake;
 use super::registry::{EventListener, Listeners, OnEvent, Registry, SocketState};
+use super::send::Flags;
 use super::socket_id::SocketId;
 use super::{AckResult, DisconnectReason, Namespace, Unicast, acks, cluster, door, send};
 use crate::engine_io::{Revision, Session, Transport};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::arguments::IntoArguments;
-use super::deliver::Flags;
+use super::send::Flags;
 use super::{AckResult, Socket, acks, send};
 use crate::Loop;
 

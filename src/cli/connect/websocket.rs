@@ -36,7 +36,7 @@ use bucle::websocket::{self, ClientOptions, CloseCode, Endpoint, Message, Option
 use bucle::{Loop, Result};
 
 pub(super) use self::link::Link;
-use self::socket_io::Failure;
+use self::link::{Failure, is_of_handshake};
 use super::answers::Answers;
 use super::events::{Events, hex};
 use super::session::{Connection, Session, is_exit};
@@ -199,7 +199,7 @@ fn is_this_machine(host: &str) -> bool {
 /// Begins to connect.
 pub(super) fn open(lp: &mut Loop, shared: Shared<Session<Link>>) -> Result<()> {
     if shared.with(lp, |session, _| session.state.polls()).unwrap_or_default() {
-        return socket_io::open(lp, shared);
+        return Session::open_polling(lp, shared);
     }
     let url = shared.with(lp, |session, _| session.state.ws_url.clone()).unwrap_or_default();
     let options = Options { max_message: MAX_MESSAGE, ..Options::default() };
@@ -360,9 +360,7 @@ impl Session<Link> {
 
     fn on_open(&mut self, lp: &mut Loop, link: Link) {
         if self.state.writer.events.is_some() {
-            let timed_out = self.callback(move |session, lp| session.join_timed_out(lp, link));
-            let timer = lp.set_timeout(socket_io::JOIN_TIMEOUT, timed_out);
-            return lp.unref(timer);
+            return self.await_join(lp, link);
         }
         self.ready(lp, link);
     }
@@ -481,7 +479,7 @@ impl Session<Link> {
             return self.report(|url| format!("the connection to {url} was lost: {}", words_for(error)));
         }
         let (what, tries) = self.state.cannot_connect(error);
-        self.not_connected(what, tries, socket_io::is_of_handshake(error));
+        self.not_connected(what, tries, is_of_handshake(error));
     }
 
     /// Reports the end of the connection, unless the failure that has caused it is reported already.

@@ -2,6 +2,7 @@
 
 use bucle::Loop;
 use bucle::engine_io::ClientSession;
+use bucle::net::Error;
 use bucle::websocket::{CloseCode, WebSocket};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,4 +71,13 @@ impl Link {
             Link::Polling(session) => session.close(lp),
         }
     }
+}
+
+/// A failure of the WebSocket handshake, which is reported if polling fails, too: what has happened, and commands to
+/// try.
+pub(super) type Failure = (String, Vec<String>);
+
+/// Whether an error of a handshake leaves hope for polling: there is a server, or a proxy, that does not accept it.
+pub(super) fn is_of_handshake(error: &Error) -> bool {
+    matches!(error, Error::Custom { .. }) || matches!(error.code(), "ECONNRESET" | "EPIPE")
 }

@@ -23,11 +23,7 @@ use crate::cli::socket_io::TransportChoice;
 use crate::cli::stderr::print_error;
 
 /// How long a server may take until the namespace is joined.
-pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A failure of the WebSocket handshake, which is reported if polling fails, too: what has happened, and commands to
-/// try.
-pub(super) type Failure = (String, Vec<String>);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Messages {
     /// Whether the next connection is made by polling.
@@ -41,26 +37,22 @@ impl Messages {
     }
 }
 
-/// Whether an error of a handshake leaves hope for polling: there is a server, or a proxy, that does not accept it.
-pub(super) fn is_of_handshake(error: &Error) -> bool {
-    matches!(error, Error::Custom { .. }) || matches!(error.code(), "ECONNRESET" | "EPIPE")
-}
-
-/// Begins to open a session that polls.
-pub(super) fn open(lp: &mut Loop, shared: Shared<Session<Link>>) -> Result<()> {
-    let url = shared.with(lp, |session, _| session.state.ws_url.replacen("ws://", "http://", 1)).unwrap_or_default();
-    let options = ClientOptions {
-        path: "/socket.io/".to_owned(),
-        transports: vec![Transport::Polling],
-        max_message: MAX_MESSAGE,
-        ..ClientOptions::default()
-    };
-    let client = engine_io::connect(lp, &url, options, PollingDoor(shared))?;
-    shared.with(lp, |session, _| session.connection = Some(Link::Polling(client)));
-    Ok(())
-}
-
 impl Session<Link> {
+    /// Begins to open a session that polls.
+    pub(super) fn open_polling(lp: &mut Loop, shared: Shared<Session<Link>>) -> Result<()> {
+        let url =
+            shared.with(lp, |session, _| session.state.ws_url.replacen("ws://", "http://", 1)).unwrap_or_default();
+        let options = ClientOptions {
+            path: "/socket.io/".to_owned(),
+            transports: vec![Transport::Polling],
+            max_message: MAX_MESSAGE,
+            ..ClientOptions::default()
+        };
+        let client = engine_io::connect(lp, &url, options, PollingDoor(shared))?;
+        shared.with(lp, |session, _| session.connection = Some(Link::Polling(client)));
+        Ok(())
+    }
+
     /// The WebSocket handshake has failed: polling is tried.
     pub(super) fn fall_back(&mut self, lp: &mut Loop) {
         self.state.transport = TransportChoice::Polling;
@@ -68,7 +60,7 @@ impl Session<Link> {
         let Some(shared) = self.handle else { return };
         // In a tick, because the session is borrowed now.
         lp.next_tick(move |lp| {
-            if let Err(error) = open(lp, shared) {
+            if let Err(error) = Session::open_polling(lp, shared) {
                 shared.with(lp, |session, lp| {
                     session.on_error(&error);
                     session.on_close(lp, CloseCode::ABNORMAL, "");
@@ -77,7 +69,14 @@ impl Session<Link> {
         });
     }
 
-    pub(super) fn join_timed_out(&mut self, lp: &mut Loop, link: Link) {
+    /// The namespace must be joined in time.
+    pub(super) fn await_join(&mut self, lp: &mut Loop, link: Link) {
+        let timed_out = self.callback(move |session, lp| session.join_timed_out(lp, link));
+        let timer = lp.set_timeout(JOIN_TIMEOUT, timed_out);
+        lp.unref(timer);
+    }
+
+    fn join_timed_out(&mut self, lp: &mut Loop, link: Link) {
         if self.connection != Some(link) || self.state.is_joined || !link.is_open(lp) {
             return;
         }
