@@ -75,6 +75,7 @@ impl CookieJar {
     /// Takes the value of a header `Set-Cookie` that has come at `now`. One that is no cookie is ignored.
     pub fn set(&mut self, now: SystemTime, set_cookie: &[u8]) {
         let Some(cookie) = parse(now, set_cookie) else { return };
+        self.expire(now);
         let place = self.cookies.iter().position(|other| other.name() == cookie.name());
         if cookie.is_expired(now) {
             if let Some(place) = place {
@@ -97,12 +98,16 @@ impl CookieJar {
 
     /// The value of the header `Cookie` at `now`. `None`: there are no cookies.
     pub fn header(&mut self, now: SystemTime) -> Option<HeaderValue> {
-        while let Some(place) = self.cookies.iter().position(|cookie| cookie.is_expired(now)) {
-            self.remove(place);
-        }
+        self.expire(now);
         let pairs: Vec<&[u8]> = self.cookies.iter().map(|cookie| &*cookie.pair).collect();
         let header = (!pairs.is_empty()).then(|| pairs.join(SEPARATOR))?;
         HeaderValue::try_from(header).ok()
+    }
+
+    fn expire(&mut self, now: SystemTime) {
+        while let Some(place) = self.cookies.iter().position(|cookie| cookie.is_expired(now)) {
+            self.remove(place);
+        }
     }
 
     fn remove(&mut self, place: usize) {

@@ -67,6 +67,13 @@ fn a_cookie_lasts_as_long_as_its_server_says() {
 }
 
 #[test]
+fn a_cookie_that_comes_again_behind_its_end_is_a_new_one() {
+    let mut jar = jar(&["a=b; Max-Age=1", "c=d"]);
+    jar.set(now() + DAY, b"a=e");
+    assert_eq!(header(&mut jar, now() + DAY), "c=d; a=e");
+}
+
+#[test]
 fn a_server_deletes_a_cookie_with_a_time_that_is_over_or_cannot_be_read() {
     let times = [
         "Max-Age=0",
