@@ -177,7 +177,9 @@ fn idle_connections_are_logged_once_a_second() {
 #[test]
 fn three_v_log_phases_ticks_and_timers() {
     let lines = log_lines("-vvv");
-    for part in ["poll: 1 ready, turn 1", "a tick of a socket or server runs", "pending: 1 shutdowns", "close: 1 sockets"] {
+    for part in
+        ["poll: 1 ready, turn 1", "a tick of a socket or server runs", "pending: 1 shutdowns", "close: 1 sockets"]
+    {
         assert!(lines.iter().any(|line| line.starts_with(part)), "{part}: {lines:?}");
     }
     let place = |part: &str| lines.iter().position(|line| line.starts_with(part)).expect(part);

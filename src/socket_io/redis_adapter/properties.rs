@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::message::{self, Body};
 use super::msgpack::{self, Reader};
 use super::wire::{self, Broadcast, Outgoing, Received, Request, Response};
 use crate::fuzzing::input::Input;
@@ -28,6 +29,63 @@ pub(crate) fn hold_for(input: &[u8]) {
     }
     if let Ok(Some((id, response))) = wire::decode_response(bytes) {
         response_comes_through(&id, response);
+    }
+    if let Ok(message) = message::decode(bytes) {
+        message.body.into_iter().for_each(is_same_body);
+    }
+    // The kind of the field is its first byte.
+    if let Some((&kind, field)) = bytes.split_first()
+        && let Ok(Some(body)) = message::decode_field(u64::from(kind), field)
+    {
+        is_same_body(body);
+    }
+}
+
+/// A message of sharded channels and streams is the same when it is written and read again, in each of its forms.
+fn is_same_body(body: Body) {
+    let encoded = match &body {
+        Body::Broadcast { broadcast, request_id, .. } => {
+            message::encode_broadcast(outgoing(broadcast), request_id.as_deref())
+        }
+        Body::Rooms { target, rooms, join } => message::encode_rooms(target, rooms, *join),
+        Body::Disconnect { target, close } => message::encode_disconnect(target, *close),
+        Body::Fetch { target, request_id } => message::encode_fetch(target, request_id),
+        Body::ServerSideEmit { name, arguments, request_id } => {
+            message::encode_server_side_emit(name, arguments, request_id.as_deref())
+        }
+        Body::Response { request_id, response } => match response {
+            Response::Sockets(sockets) => message::encode_sockets(request_id, sockets.clone()),
+            Response::Server(value) => message::encode_server_answer(request_id, value),
+            Response::ClientCount(count) => message::encode_client_count(request_id, *count),
+            Response::Ack(arguments) => message::encode_ack(request_id, arguments),
+            Response::Rooms(_) => unreachable!("no message of this format has rooms"),
+        },
+    };
+    let of_field = message::decode_field(encoded.kind, encoded.field().as_bytes()).expect("a message");
+    let of_message = [false, true]
+        .map(|is_msgpack| message::decode(&encoded.message("uid", "/", is_msgpack)).expect("a message").body);
+    for again in [of_field].into_iter().chain(of_message) {
+        let again = again.expect("of a known kind");
+        match (&again, &body) {
+            (Body::Broadcast { broadcast: again, .. }, Body::Broadcast { broadcast, .. }) => {
+                is_same_broadcast(again, broadcast);
+            }
+            (
+                Body::ServerSideEmit { name: same, arguments: again, .. },
+                Body::ServerSideEmit { name, arguments, .. },
+            ) => {
+                assert_eq!(same, name);
+                assert_eq!(resolved_arguments(again), resolved_arguments(arguments));
+            }
+            (
+                Body::Response { response: Response::Ack(again), .. },
+                Body::Response { response: Response::Ack(arguments), .. },
+            ) => {
+                let first = |arguments: &OwnedArguments| resolved_arguments(arguments);
+                assert_eq!(first(again), first(arguments));
+            }
+            _ => assert_eq!(again, body),
+        }
     }
 }
 
@@ -150,6 +208,7 @@ fn response_comes_through(id: &str, response: Response) {
         Response::Server(data) => wire::encode_server_answer(id, data).into_bytes(),
         Response::ClientCount(count) => wire::encode_client_count(id, *count).into_bytes(),
         Response::Ack(arguments) => wire::encode_ack(id, arguments),
+        Response::Rooms(rooms) => wire::encode_all_rooms(id, rooms).into_bytes(),
     };
     let (same_id, again) = wire::decode_response(&bytes).expect("a response").expect("of a known kind");
     assert_eq!(same_id, id);
