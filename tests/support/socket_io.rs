@@ -20,6 +20,8 @@ fn stream(port: u16) -> TcpStream {
 /// A client over WebSocket.
 pub struct Client {
     ws: WebSocket<TcpStream>,
+    /// Events that have come before the answer to CONNECT: what a recovered client has missed.
+    early: VecDeque<String>,
     /// The id of the socket.
     pub id: String,
 }
@@ -34,12 +36,20 @@ impl Client {
         client
     }
 
-    /// Connects to the main namespace with credentials, which are JSON. Also returns the answer.
+    /// Connects to the main namespace with credentials, which are JSON. Also returns the answer. What has come before it
+    /// is read next.
     #[allow(dead_code, reason = "not all tests that share this file need it")]
     pub fn connect_with(port: u16, auth: &str) -> (Client, String) {
         let mut client = Client::open(port, 4);
         client.send(&format!("40{auth}"));
-        let answer = client.next();
+        let mut early = VecDeque::new();
+        let answer = loop {
+            match client.next() {
+                answer if answer.starts_with("40") || answer.starts_with("44") => break answer,
+                event => early.push_back(event),
+            }
+        };
+        client.early = early;
         client.id = value_of(&answer, "sid").unwrap_or_else(|| panic!("CONNECT was answered: {answer}"));
         (client, answer)
     }
@@ -55,7 +65,7 @@ impl Client {
     fn open(port: u16, eio: u8) -> Client {
         let url = format!("ws://127.0.0.1:{port}/socket.io/?EIO={eio}&transport=websocket");
         let (ws, _) = client(url, stream(port)).expect("a correct handshake");
-        let mut client = Client { ws, id: String::new() };
+        let mut client = Client { ws, early: VecDeque::new(), id: String::new() };
         let open = client.next();
         assert!(open.starts_with("0{"), "{open}");
         client.id = value_of(&open, "sid").expect("a session has an id");
@@ -64,6 +74,9 @@ impl Client {
 
     /// The next message. Pings are answered.
     pub fn next(&mut self) -> String {
+        if let Some(event) = self.early.pop_front() {
+            return event;
+        }
         loop {
             match self.ws.read().expect("a message") {
                 Message::Text(text) if text.as_str() == "2" => self.send("3"),

@@ -205,6 +205,7 @@ fn response_comes_through(id: &str, response: Response) {
         Response::Sockets(sockets) => {
             wire::encode_sockets(id, sockets.iter().cloned().map(wire::socket_value).collect()).into_bytes()
         }
+        Response::Rooms(rooms) => wire::encode_all_rooms(id, rooms).into_bytes(),
         Response::Server(data) => wire::encode_server_answer(id, data).into_bytes(),
         Response::ClientCount(count) => wire::encode_client_count(id, *count).into_bytes(),
         Response::Ack(arguments) => wire::encode_ack(id, arguments),
