@@ -102,16 +102,19 @@ fn when_the_network_of_a_node_stops_nothing_comes_twice_and_before_and_after_eve
         let redis = redis_or_return!();
         let proxy = Proxy::start(redis.port());
         let fault = |cluster: &Cluster| {
-            proxy.stop();
+            proxy.stop(true);
             send_all(cluster, 1);
             cluster.until("one link is lost", |lp, nodes| !nodes[0].link.is_ready(lp));
             send_all(cluster, 2);
             assert!(cluster.enter(|lp, nodes| nodes[1].link.is_ready(lp)), "the other node has Redis");
-            proxy.heal();
+            // What was on its way when it stopped is lost.
+            proxy.cut();
+            proxy.stop(false);
+            proxy.mend();
         };
         // The node reads what the other one has added to the stream meanwhile.
         let of_the_other_node: &[u32] = if kind == Kind::Streams { &[0, 1, 2, 3] } else { &[0, 3] };
-        with_fault(kind, [proxy.port(), redis.port()], fault, [of_the_other_node, &[0, 3]]);
+        with_fault(kind, [proxy.port, redis.port()], fault, [of_the_other_node, &[0, 3]]);
     }
 }
 
@@ -121,12 +124,12 @@ fn over_a_slow_redis_everything_comes_once() {
         let redis = redis_or_return!();
         let proxy = Proxy::start(redis.port());
         let fault = |cluster: &Cluster| {
-            proxy.slow_down();
+            proxy.slow_down(4096);
             send_all(cluster, 1);
             send_all(cluster, 2);
         };
-        with_fault(kind, [proxy.port(), redis.port()], fault, [&[0, 1, 2, 3], &[0, 1, 2, 3]]);
-        proxy.heal();
+        with_fault(kind, [proxy.port, redis.port()], fault, [&[0, 1, 2, 3], &[0, 1, 2, 3]]);
+        proxy.slow_down(0);
     }
 }
 

@@ -13,6 +13,7 @@ macro_rules! redis_or_return {
 }
 
 mod faults;
+#[path = "../chat_cluster/proxy.rs"]
 mod proxy;
 mod pubsub;
 mod recovery;
