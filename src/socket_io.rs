@@ -260,6 +260,9 @@ impl Default for Options {
 /// A client may come back before the server has noticed that its connection is broken. Then the old socket is
 /// disconnected first, with `transport close`. In Node such a client is not recovered.
 ///
+/// A client comes back to its node, which keeps events in memory. With an adapter that keeps sessions, such as that over
+/// a stream of Redis (`redis_adapter::StreamsAdapter`), it comes back to any node of the cluster.
+///
 /// Source: [Node: connection state recovery](https://socket.io/docs/v4/connection-state-recovery).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveryOptions {
@@ -269,7 +272,7 @@ pub struct RecoveryOptions {
     /// Whether middlewares are not called for a client that has come back. Default: `true`.
     #[doc(alias = "skipMiddlewares")]
     pub skip_middlewares: bool,
-    /// How many bytes of events each namespace keeps. Default: 64 MiB.
+    /// How many bytes of events each namespace keeps in memory. Default: 64 MiB.
     pub max_bytes: usize,
 }
 

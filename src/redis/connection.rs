@@ -35,7 +35,7 @@ struct Owner {
     role: Role,
 }
 
-pub(super) fn side_mut(lp: &mut Loop, link: Link, role: Role) -> Option<&mut Side> {
+fn side_mut(lp: &mut Loop, link: Link, role: Role) -> Option<&mut Side> {
     lp.layer_mut::<Links>().get_mut(link).map(|state| state.side_mut(role))
 }
 
