@@ -161,8 +161,11 @@ pub trait Handler: Any {
     /// debug; a client that this side has disconnected is logged as a warning.
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
         let is_by_this_side = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
-        let level = if is_by_this_side { log::Level::Warn } else { log::Level::Debug };
-        log::log!(target: "bucle::http", level, "{socket}: {error}");
+        if is_by_this_side {
+            lp.report_unhandled("bucle::http", &socket, &error, "http::Handler::on_error");
+        } else {
+            log::debug!(target: "bucle::http", "{socket}: {error}");
+        }
     }
 
     /// As [`net::Handler::on_listening`](crate::net::Handler::on_listening).
@@ -171,7 +174,7 @@ pub trait Handler: Any {
     fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
     /// As [`net::Handler::on_server_error`](crate::net::Handler::on_server_error).
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
-        log::warn!(target: "bucle::http", "{server}: {error}");
+        lp.report_unhandled("bucle::http", &server, &error, "http::Handler::on_server_error");
     }
     /// As [`net::Handler::on_server_close`](crate::net::Handler::on_server_close).
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}

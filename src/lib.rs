@@ -36,8 +36,8 @@
 //!
 //! 1. [`Loop`]: timers, ticks, microtasks, immediates, and the order in which they run. (01, 02, 19, 20)
 //! 2. [`net`]: servers and sockets. [`net::Handler`] receives events and [`net::Socket`] acts on a connection (03 to
-//!    05, 08, 09, 11); [`net::Limits`] bounds the cost of a peer (06, 07, 17, 18); [`Socket::pipe`](net::Socket::pipe)
-//!    and [`net::BlockList`] (14); [`net::Shared`] is state, or a handler, for many sockets (09, 15);
+//!    05, 08, 09, 11, 36); [`net::Limits`] bounds the cost of a peer (06, 07, 17, 18);
+//!    [`Socket::pipe`](net::Socket::pipe) and [`net::BlockList`] (14); [`net::Shared`] is state, or a handler, for many sockets (09, 15);
 //!    [`net::ServerId::drain`] closes a server in order, and [`Socket::upgrade`](net::Socket::upgrade) changes the
 //!    protocol of a connection.
 //! 3. [`Remote`]: running closures from other threads. (16)
@@ -78,7 +78,7 @@
 //! | a reset that arrives with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
 //! | a pipe's destination that has ended and refuses a chunk blocks the other destinations | it does not block them |
 //! | a write to a peer whose reset arrived since the last poll returns `false` and fails | it returns `true`; the error follows at the end of the phase. Of two such writes in one phase, or before the connection, the first may succeed, and then no error follows |
-//! | an `error` event without a listener ends the program | it is logged as a warning |
+//! | an `error` event without a listener ends the program | it is logged as a warning; without a logger it is a line on standard error (36) |
 //! | a thrown error (`ERR_SOCKET_BAD_PORT`) | an `Err` |
 //! | `server.listen(port)` | [`net::ServerId::listen`]; [`net::listen`] binds immediately and returns the error |
 //! | `server.listen("127.0.0.1:8080")` makes a unix socket of this name | a text is `HOST:PORT`; a path is a [`Path`](std::path::Path) |

@@ -78,6 +78,7 @@ mod tally;
 mod target;
 mod tick;
 mod timer;
+mod unhandled;
 mod upgrade;
 mod utf8;
 mod write;
@@ -115,6 +116,7 @@ use server::ServerState;
 use state::{Pipe, SocketState, flag};
 pub(crate) use tick::NetTick;
 pub(crate) use timer::NetTimer;
+use unhandled::Unhandled;
 #[cfg(any(test, fuzzing))]
 pub(crate) use utf8::properties::hold_for as utf8_properties_hold_for;
 
@@ -155,6 +157,8 @@ pub(crate) struct Net {
     /// The first bytes for handlers whose `on_upgrade` is due.
     heads: Vec<(Socket, Vec<u8>)>,
     ready: ReadyList,
+    /// Errors that no handler has handled.
+    unhandled: Unhandled,
     /// Work for the pending phase, in the order of the calls.
     pending: VecDeque<(Pending, Cause)>,
     /// Destroyed sockets whose `on_close` is due in the close phase; a stack, as in libuv.

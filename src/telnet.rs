@@ -208,8 +208,11 @@ pub trait Handler: Any {
     /// logged at level debug; a client that this side has disconnected is logged as a warning.
     fn on_error(&mut self, lp: &mut Loop, client: Client, error: Error) {
         let is_by_this_side = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
-        let level = if is_by_this_side { log::Level::Warn } else { log::Level::Debug };
-        log::log!(target: "bucle::telnet", level, "{client}: {error}");
+        if is_by_this_side {
+            lp.report_unhandled("bucle::telnet", &client, &error, "telnet::Handler::on_error");
+        } else {
+            log::debug!(target: "bucle::telnet", "{client}: {error}");
+        }
     }
     /// As [`net::Handler::on_going_away`](crate::net::Handler::on_going_away): the server has begun to drain.
     fn on_going_away(&mut self, lp: &mut Loop, client: Client) {}
@@ -226,7 +229,7 @@ pub trait Handler: Any {
     fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
     /// As [`net::Handler::on_server_error`](crate::net::Handler::on_server_error).
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
-        log::warn!(target: "bucle::telnet", "{server}: {error}");
+        lp.report_unhandled("bucle::telnet", &server, &error, "telnet::Handler::on_server_error");
     }
     /// As [`net::Handler::on_server_close`](crate::net::Handler::on_server_close).
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}

@@ -231,8 +231,11 @@ pub trait Handler: Any {
     fn on_error(&mut self, lp: &mut Loop, ws: WebSocket, error: Error) {
         let is_by_this_side = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
         let was_open = ws.0.tag(lp) & tag::OPEN != 0;
-        let level = if is_by_this_side || !was_open { log::Level::Warn } else { log::Level::Debug };
-        log::log!(target: "bucle::websocket", level, "{ws}: {error}");
+        if is_by_this_side || !was_open {
+            lp.report_unhandled("bucle::websocket", &ws, &error, "websocket::Handler::on_error");
+        } else {
+            log::debug!(target: "bucle::websocket", "{ws}: {error}");
+        }
     }
     /// The server of the connection has begun to drain ([`ServerId::drain`](crate::net::ServerId::drain)). The default
     /// closes with [`CloseCode::GOING_AWAY`].
@@ -261,7 +264,7 @@ pub trait Handler: Any {
     fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
     /// As [`net::Handler::on_server_error`](crate::net::Handler::on_server_error), on a server from [`listen`].
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
-        log::warn!(target: "bucle::websocket", "{server}: {error}");
+        lp.report_unhandled("bucle::websocket", &server, &error, "websocket::Handler::on_server_error");
     }
     /// As [`net::Handler::on_server_close`](crate::net::Handler::on_server_close), on a server from [`listen`].
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}

@@ -54,9 +54,10 @@ pub trait ClientHandler: Any {
     fn on_drain(&mut self, lp: &mut Loop, session: ClientSession) {}
     /// The session was open, and has ended: its last event. The error says more than the reason, for a log.
     fn on_close(&mut self, lp: &mut Loop, session: ClientSession, reason: CloseReason, error: &Error) {}
-    /// The session could not be opened: its last event.
+    /// The session could not be opened: its last event. The default reports that the error is not handled, as
+    /// [`net::Handler::on_error`](crate::net::Handler::on_error) does.
     fn on_error(&mut self, lp: &mut Loop, session: ClientSession, error: &Error) {
-        log::warn!(target: "bucle::engine_io", "{session}: {error}");
+        lp.report_unhandled("bucle::engine_io", &session, error, "engine_io::ClientHandler::on_error");
     }
 }
 

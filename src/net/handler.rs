@@ -24,8 +24,10 @@ use crate::event_loop::Kind;
 
 /// Handles the events of a server and its sockets, or of a client.
 ///
-/// Every method has a default that does nothing, with two exceptions: `on_error` and `on_server_error` log a warning,
-/// so that an error that is not handled can be seen.
+/// Every method has a default that does nothing, with two exceptions: `on_error` and `on_server_error` report the error,
+/// so that an error that is not handled can be seen. If the program has a logger for the crate `log`, this is a warning
+/// in its log, and otherwise a line on standard error, at most 10 in a second. (A logger whose
+/// [maximum level](log::max_level) is `Off` counts as none.)
 ///
 /// The names are Node's ([net.Server](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver),
 /// [net.Socket](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netsocket)).
@@ -66,9 +68,9 @@ pub trait Handler: Any {
     /// The socket has been idle for the time set with [`Socket::set_timeout`]. The loop does not close it, unless its
     /// server has an [`idle_message`](super::ServerOptions::idle_message).
     fn on_timeout(&mut self, lp: &mut Loop, socket: Socket) {}
-    /// Something has failed; `on_close` follows. The default logs a warning.
+    /// Something has failed; `on_close` follows. The default reports that the error is not handled.
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
-        log::warn!(target: "bucle::net", "{socket}: {error} (on_error is not handled)");
+        lp.report_unhandled("bucle::net", &socket, &error, "net::Handler::on_error, or net::on().error(…)");
     }
     /// The socket is closed. This is its last event: afterwards its handle names nothing. `had_error` is `true` if an
     /// error was the reason.
@@ -93,9 +95,10 @@ pub trait Handler: Any {
     fn on_listening(&mut self, lp: &mut Loop, server: ServerId) {}
     /// The server was full ([`max_connections`](super::ServerOptions::max_connections)) and has refused a connection.
     fn on_drop(&mut self, lp: &mut Loop, server: ServerId, dropped: Dropped) {}
-    /// The server could not listen, or could not accept. The default logs a warning.
+    /// The server could not listen, or could not accept. The default reports that the error is not handled.
     fn on_server_error(&mut self, lp: &mut Loop, server: ServerId, error: Error) {
-        log::warn!(target: "bucle::net", "{server}: {error} (on_server_error is not handled)");
+        let remedy = "net::Handler::on_server_error, or net::on().server_error(…)";
+        lp.report_unhandled("bucle::net", &server, &error, remedy);
     }
     /// The server is closed, and its last connection is destroyed.
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}

@@ -506,7 +506,8 @@ impl Client {
     }
 
     /// Listens for attempts to connect that have failed. If the server has refused the client
-    /// ([`ConnectError::is_refusal`]), no other attempt follows.
+    /// ([`ConnectError::is_refusal`]), no other attempt follows. Without a listener the first one of several failures
+    /// in a row is reported as not handled, as [`net::Handler::on_error`](crate::net::Handler::on_error) does.
     #[doc(alias = "connect_error")]
     pub fn on_connect_error(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Client, &ConnectError) + 'static) {
         self.listeners(lp, |list| list.on_connect_error.push(Rc::new(RefCell::new(f))));

@@ -69,8 +69,12 @@ fn dispatch_to_all(lp: &mut Loop, socket: Socket, event: &mut Event<'_>) {
         let mut result = Ok(());
         lp.in_layer_callback(Kind::OnEvent, socket.serial(), 0, |lp| result = middleware(lp, socket, event));
         if let Err(error) = result {
-            let registry = lp.layer_mut::<Registry>();
-            for listener in registry.collect(socket, |list| &list.on_error) {
+            let listeners = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_error);
+            if listeners.is_empty() {
+                let remedy = "socket_io::Namespace::on_error";
+                lp.report_unhandled_message("bucle::socket_io", &socket, "E_REFUSED", &error, remedy);
+            }
+            for listener in listeners {
                 if let Ok(mut listener) = listener.try_borrow_mut() {
                     lp.in_layer_callback(Kind::OnError, socket.serial(), 0, |lp| listener(lp, socket, &error));
                 }

@@ -123,7 +123,8 @@ impl Namespace {
         self
     }
 
-    /// Adds a listener for events that a middleware has stopped.
+    /// Adds a listener for events that a middleware has stopped. Without one the error is reported as not handled, as
+    /// [`net::Handler::on_error`](crate::net::Handler::on_error) does.
     #[doc(alias = "error")]
     pub fn on_error(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket, &EventError) + 'static) -> Namespace {
         self.listeners(lp, |list| list.on_error.push(Rc::new(RefCell::new(f))));

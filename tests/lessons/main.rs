@@ -29,6 +29,7 @@ mod socket_io;
 mod statistics;
 mod stock;
 mod telnet;
+mod unhandled;
 #[cfg(feature = "websocket")]
 mod websocket;
 #[cfg(all(feature = "process", feature = "websocket"))]

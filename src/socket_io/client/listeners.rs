@@ -35,16 +35,25 @@ pub(super) fn call_with_attempt(
     }
 }
 
-pub(super) fn call_with_error(
-    lp: &mut Loop,
-    client: Client,
-    error: &ConnectError,
-    of: impl Fn(&Listeners) -> &Vec<OnConnectError>,
-) {
-    let listeners = collect(lp, client, of);
-    if listeners.is_empty() {
+/// An attempt to connect has failed. Without a listener the error is reported, but only for the first one of several
+/// attempts in a row: the others are made as long as the server is away.
+pub(super) fn call_on_connect_error(lp: &mut Loop, client: Client, error: &ConnectError, is_repeated: bool) {
+    let listeners = collect(lp, client, |list| &list.on_connect_error);
+    if listeners.is_empty() && is_repeated {
         log::debug!(target: "bucle::socket_io", "{client}: {error}");
+    } else if listeners.is_empty() {
+        let remedy = "socket_io::Client::on_connect_error";
+        lp.report_unhandled_message("bucle::socket_io", &client, error.code(), error, remedy);
     }
+    call_with_error(lp, client, listeners, error);
+}
+
+pub(super) fn call_on_reconnect_error(lp: &mut Loop, client: Client, error: &ConnectError) {
+    let listeners = collect(lp, client, |list| &list.on_reconnect_error);
+    call_with_error(lp, client, listeners, error);
+}
+
+fn call_with_error(lp: &mut Loop, client: Client, listeners: Vec<OnConnectError>, error: &ConnectError) {
     for listener in listeners {
         if let Ok(mut listener) = listener.try_borrow_mut() {
             lp.in_layer_callback(Kind::OnError, client.serial(), 0, |lp| listener(lp, client, error));

@@ -216,7 +216,7 @@ fn not_opened(lp: &mut Loop, manager: Manager, error: &Error) {
     let error = ConnectError::of_session(error);
     for client in clients_of(lp, manager) {
         if get(lp, client).is_some_and(|state| state.is_active()) {
-            listeners::call_with_error(lp, client, &error, |list| &list.on_connect_error);
+            listeners::call_on_connect_error(lp, client, &error, was_reconnecting);
         }
     }
     if let Some(state) = lp.layer_mut::<Registry>().manager_mut(manager) {
@@ -225,7 +225,7 @@ fn not_opened(lp: &mut Loop, manager: Manager, error: &Error) {
     reconnect(lp, manager);
     if was_reconnecting {
         for client in clients_of(lp, manager) {
-            listeners::call_with_error(lp, client, &error, |list| &list.on_reconnect_error);
+            listeners::call_on_reconnect_error(lp, client, &error);
         }
     }
 }
@@ -443,7 +443,7 @@ fn joined(lp: &mut Loop, client: Client, session: ClientSession, data: Option<&s
     let Some(id) = id else {
         let message = "the server speaks Socket.IO 2: the option `engine.revision` must be `Revision::V3`";
         let error = ConnectError { message: message.to_owned(), code: "E_BAD_RESPONSE".into(), data: None };
-        return listeners::call_with_error(lp, client, &error, |list| &list.on_connect_error);
+        return listeners::call_on_connect_error(lp, client, &error, false);
     };
     let pid = text("pid").map(str::to_owned);
     let Some(state) = get_mut(lp, client) else { return };
@@ -489,7 +489,7 @@ fn refused(lp: &mut Loop, client: Client, stage: Stage, data: Option<&str>) {
     if stage == Stage::Joining {
         leave_namespace(lp, client);
     }
-    listeners::call_with_error(lp, client, &error, |list| &list.on_connect_error);
+    listeners::call_on_connect_error(lp, client, &error, false);
 }
 
 /// The server has disconnected the client. It does not connect again by itself.
