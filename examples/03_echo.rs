@@ -63,7 +63,13 @@ fn main() -> Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(8080), |text| text.parse::<u16>());
     let port = port.map_err(|_| Error::custom("E_USAGE", "usage: 03_echo [PORT]"))?;
     bucle::run(|lp| {
-        let server = net::listen(lp, ("127.0.0.1", port), Echo)?;
+        let server = net::listen(lp, ("127.0.0.1", port), Echo).map_err(|error| match error.code() {
+            "EADDRINUSE" => Error::custom(
+                "EADDRINUSE",
+                format!("{error}; give another port, for example: cargo run --example 03_echo 9000"),
+            ),
+            _ => error,
+        })?;
         server.address(lp).inspect(|address| println!("listening on {address}"));
         Ok(())
     })

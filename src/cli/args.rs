@@ -1,5 +1,6 @@
 //! The command line, with clap's builder: the options, and what they mean.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use super::quiz;
 use super::serve::{HIGH_WATER_MARK, Inspect, Kind, Serve, Web};
 use super::socket_io::{self, TransportChoice};
 use super::stderr::print_error;
-use super::target::Address;
+use super::target::{self, Address};
 
 /// What `bucle` without arguments prints.
 const SHORT_HELP: &str = "\
@@ -80,7 +81,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
         let _ = io::stderr().write_all(SHORT_HELP.as_bytes());
         return Err(ExitCode::from(exit_code::USAGE));
     }
-    let matches = command().try_get_matches().map_err(|error| {
+    let matches = command().try_get_matches_from(with_server(std::env::args_os().collect())).map_err(|error| {
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
     })?;
@@ -94,7 +95,13 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
         },
         Some(("connect", matches)) => Ok(Command::Connect {
             connect: Connect {
-                target: matches.get_one::<String>("target").cloned().unwrap_or_else(|| format!(":{PORT}")),
+                target: match target::words::typed(matches) {
+                    Ok(target) => target,
+                    Err(why) => {
+                        print_error(&why, &["bucle connect --help".to_owned()]);
+                        return Err(ExitCode::from(exit_code::USAGE));
+                    }
+                },
                 raw: matches.get_flag("raw"),
                 hex: matches.get_flag("hex"),
                 linger: matches.get_one("linger").copied(),
@@ -126,6 +133,17 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
     }
 }
 
+/// `bucle serve 9000` is `bucle serve chat 9000`.
+fn with_server(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is_place = |word: &str| word.contains(':') || word.starts_with(|c: char| c.is_ascii_digit());
+    if words.get(1).is_some_and(|word| word == "serve")
+        && words.get(2).and_then(|word| word.to_str()).is_some_and(is_place)
+    {
+        words.insert(2, Kind::Chat.name().into());
+    }
+    words
+}
+
 /// The whole command line. Completions and manual pages are made from it, too.
 pub(crate) fn command() -> clap::Command {
     clap::Command::new("bucle")
@@ -146,6 +164,12 @@ fn serve_command() -> clap::Command {
                 .help("Which server")
                 .default_value("chat")
                 .value_parser(PossibleValuesParser::new(Kind::ALL.map(possible_kind)).map(|name| Kind::of(&name))),
+        )
+        .arg(
+            Arg::new("place")
+                .value_name("PORT|HOST:PORT|unix:PATH")
+                .conflicts_with_all(["host", "port", "unix"])
+                .help("Where to listen, in short: instead of --host, --port and --unix"),
         )
         .arg(Arg::new("host").long("host").value_name("HOST").default_value(HOST).help("Address or name to listen on"))
         .arg(
@@ -290,12 +314,7 @@ fn serve_command() -> clap::Command {
 fn connect_command() -> clap::Command {
     clap::Command::new("connect")
         .about("Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe; over WebSocket each line is a message, over Socket.IO an event")
-        .arg(
-            Arg::new("target")
-                .value_name("HOST:PORT|ws://HOST:PORT/PATH|sio://HOST:PORT/NAMESPACE")
-                .help("HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), unix:PATH, or the URL of a WebSocket, ws://HOST:PORT/PATH, or of Socket.IO, sio://HOST:PORT/NAMESPACE")
-                .default_value(":8080"),
-        )
+        .args(target::words::args())
         .arg(
             Arg::new("raw")
                 .long("raw")
@@ -433,9 +452,14 @@ fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
 /// command to try.
 fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
     let help = || "bucle serve --help".to_owned();
-    let address = match matches.get_one::<PathBuf>("unix") {
-        Some(path) => Address::Unix(path.clone()),
-        None => {
+    let place = matches.get_one::<String>("place");
+    let address = match (matches.get_one::<PathBuf>("unix"), place) {
+        (Some(path), _) => Address::Unix(path.clone()),
+        (None, Some(text)) => Address::parse_to_listen(text).map_err(|why| {
+            let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
+            (format!("cannot listen on '{}': {why}", text.escape_debug()), format!("{} {PORT}", kind.command()))
+        })?,
+        (None, None) => {
             let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
             if let Some((host, port)) = host_with_port(host) {
                 let kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
@@ -448,7 +472,7 @@ fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
             Address::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
         }
     };
-    let web = web_of(matches)?;
+    let web = web_of(matches, &address)?;
     let cluster = cluster_of(matches)?;
     let inspect = inspect_of(matches)?;
     let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -518,7 +542,7 @@ fn inspect_of(matches: &ArgMatches) -> Result<Option<Inspect>, (String, String)>
 }
 
 /// The options of `--http`.
-fn web_of(matches: &ArgMatches) -> Result<Option<Web>, (String, String)> {
+fn web_of(matches: &ArgMatches, server: &Address) -> Result<Option<Web>, (String, String)> {
     let Some(address) = matches.get_one::<String>("http") else { return Ok(None) };
     let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
     if kind.web_scheme().is_none() {
@@ -527,7 +551,10 @@ fn web_of(matches: &ArgMatches) -> Result<Option<Web>, (String, String)> {
     }
     let (host, port_text) = match address.rsplit_once(':') {
         Some((host, port)) => (host, port),
-        None => (matches.get_one::<String>("host").map_or(HOST, String::as_str), address.as_str()),
+        None => match server {
+            Address::Tcp(host, _) => (host.as_str(), address.as_str()),
+            Address::Unix(_) => (HOST, address.as_str()),
+        },
     };
     let help = || format!("{} --http 8081      or  --http 127.0.0.1:8081", kind.command());
     let port = port(port_text).map_err(|why| (format!("--http {address}: {why}"), help()))?;

@@ -42,6 +42,7 @@ use bucle::websocket::handshake::BadUrl;
 use bucle::{Error, EventLoop, Loop, Result};
 
 use super::stderr::print_error;
+use super::target::words::cannot_understand;
 use super::target::{Address, port_in};
 use super::{exit_code, machine, socket_io};
 pub(crate) use events::EventOptions;
@@ -177,10 +178,7 @@ fn meant_url(target: &str, why: BadUrl) -> String {
 }
 
 fn bad_target(target: &str, why: &str, meant: &str) -> Stop {
-    Stop::Usage {
-        why: format!("cannot understand the target '{}': {why}", target.escape_debug()),
-        advice: format!("bucle connect {meant}"),
-    }
+    Stop::Usage { why: cannot_understand(target, why), advice: format!("bucle connect {meant}") }
 }
 
 /// Checks the machine and runs the session.

@@ -68,7 +68,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
             None => usage("--worker is set by the command for its own processes: leave it out"),
         };
     }
-    let targets = client::resolve(&load.host);
+    let targets = client::resolve(&load.place);
     let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     load.warnings.iter().for_each(|warning| warn(warning));
     if load.dry_run {
@@ -124,7 +124,7 @@ fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) ->
 
 /// A worker process: does its part of the work and prints its ledger as one line.
 fn work(mut load: Load, worker: Worker) -> ExitCode {
-    let targets = client::resolve(&load.host);
+    let targets = client::resolve(&load.place);
     let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     if let Model::Script(script) = &mut load.model {
         script.set_seed(worker.seed.wrapping_add(worker.index));
@@ -202,21 +202,24 @@ fn warn(warning: &str) {
     stderr::write(format!("warning: {warning}\n").as_bytes());
 }
 
-/// Whether stdout and stderr are the same terminal. Then the report does not repeat the line that the plan has printed.
-fn share_a_terminal() -> bool {
-    fn device(stream: impl AsFd + IsTerminal) -> Option<u64> {
-        let file = File::from(stream.as_fd().try_clone_to_owned().ok().filter(|_| stream.is_terminal())?);
-        Some(file.metadata().ok()?.rdev())
+/// Whether stdout and stderr are the same terminal, pipe or file. Then the report does not repeat the line that the plan
+/// has printed.
+fn is_one_stream() -> bool {
+    fn place(stream: impl AsFd + IsTerminal) -> Option<(u64, u64)> {
+        let is_terminal = stream.is_terminal();
+        let meta = File::from(stream.as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
+        // One terminal may be open under several names.
+        Some(if is_terminal { (0, meta.rdev()) } else { (meta.dev(), meta.ino()) })
     }
-    let device = (device(io::stdout()), device(io::stderr()));
-    device.0.is_some() && device.0 == device.1
+    let places = (place(io::stdout()), place(io::stderr()));
+    places.0.is_some() && places.0 == places.1
 }
 
 /// Writes the report to stdout.
 fn write_report(load: &Load, run: &FinishedRun) -> Result<(), bucle::Error> {
     match load.json {
         true => print(&format!("{}\n", json::report(load, run))),
-        false if share_a_terminal() => print(&format!("\n{}", report::text(load, run))),
+        false if is_one_stream() => print(&format!("\n{}", report::text(load, run))),
         false => print(&format!("{}\n\n{}", report::describe(load), report::text(load, run))),
     }
 }

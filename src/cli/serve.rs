@@ -44,6 +44,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bucle::engine_io;
 use bucle::http::{self, Http};
@@ -83,6 +84,9 @@ const IDLE: &str = "idle for too long, good-bye\r\n";
 
 /// How many records are kept when they only serve to detect slow callbacks.
 const SLOW_WATCH_RECORDS: usize = 1024;
+
+/// Connections that are open for this long after the first signal are reported: the process waits for them.
+const REPORT_WAIT_AFTER: Duration = Duration::from_millis(300);
 
 /// Makes the lessons of the live page.
 pub(crate) type MakeLessons = fn() -> Box<dyn Lessons>;
@@ -350,8 +354,23 @@ fn close_on_signals(lp: &mut Loop, servers: Vec<(ServerId, Drain)>) -> Result<()
         for &(server, drain) in &servers {
             server.drain(lp, drain);
         }
+        let servers = servers.clone();
+        let report = lp.set_timeout(REPORT_WAIT_AFTER, move |lp| report_wait(lp, &servers));
+        lp.unref(report);
     })?;
     Ok(())
+}
+
+/// Says what the process waits for, if there are connections still.
+fn report_wait(lp: &Loop, servers: &[(ServerId, Drain)]) {
+    let waits_for = match servers.iter().map(|(server, _)| server.connections(lp)).sum() {
+        0 => return,
+        1 => "1 connection".to_owned(),
+        count => format!("{count} connections"),
+    };
+    let limit = Drain::default().limit.as_secs_f64();
+    let text = format!("waiting up to {limit} s for {waits_for} to end; Ctrl-C again exits at once\n");
+    stderr::write(text.as_bytes());
 }
 
 /// Listens on the socket that was passed, or at the address.
@@ -383,8 +402,7 @@ impl Announcement {
     fn new(lp: &Loop, kind: Kind, servers: Servers) -> Option<Announcement> {
         let address = servers.tcp.address(lp)?;
         let mut lines = format!("{} listening on {address}\n", kind.name());
-        let mut hint =
-            format!("  try:  {}      (in another terminal; Ctrl-C here ends the server)\n", try_next(kind, &address));
+        let mut hint = format!("  try:  {}\n", try_next(kind, &address));
         if let (Some(server), Some(scheme)) = (servers.web, kind.web_scheme()) {
             lines += &format!("{} listening on {}\n", kind.name(), web::url(scheme, &server.address(lp)?));
             // Browsers and clients connect to no unix socket.
@@ -396,6 +414,7 @@ impl Announcement {
                 };
             }
         }
+        hint += "        (in another terminal; Ctrl-C here ends the server)\n";
         Some(Announcement { lines, hint })
     }
 

@@ -6,6 +6,8 @@
 //!   unix:/run/app.sock  a unix socket
 //! ```
 
+pub(crate) mod words;
+
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -27,6 +29,15 @@ pub(crate) enum Address {
 impl Address {
     /// Parses what was typed. The error is half a sentence about what is wrong.
     pub(crate) fn parse(text: &str) -> Result<Address, String> {
+        Address::parse_with(text, parse_port)
+    }
+
+    /// As [`parse`](Self::parse), where a server listens: port 0 is any free port.
+    pub(crate) fn parse_to_listen(text: &str) -> Result<Address, String> {
+        Address::parse_with(text, |port| if port == "0" { Ok(0) } else { parse_port(port) })
+    }
+
+    fn parse_with(text: &str, parse_port: impl FnOnce(&str) -> Result<u16, String>) -> Result<Address, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err("the path is missing".into()) } else { Ok(Address::Unix(path.into())) };
         }
@@ -161,6 +172,15 @@ mod tests {
                 (got, want) => panic!("{text:?}: {got:?} instead of {want:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_server_may_listen_on_any_free_port() {
+        let address = |text| Address::parse_to_listen(text).map(|address| address.to_string());
+        assert_eq!(address("0").as_deref(), Ok("127.0.0.1:0"));
+        assert_eq!(address("0.0.0.0:0").as_deref(), Ok("0.0.0.0:0"));
+        assert_eq!(address("9000").as_deref(), Ok("127.0.0.1:9000"));
+        assert!(address("00").is_err() && address("65536").is_err());
     }
 
     #[test]

@@ -425,6 +425,35 @@ fn a_failed_connect_is_explained() {
 }
 
 #[test]
+fn a_host_and_a_port_may_be_two_words() {
+    let (listener, target) = server();
+    let port = target.trim_start_matches(':').to_owned();
+    let serving = thread::spawn(move || {
+        for _ in 0..3 {
+            let mut stream = accept(&listener);
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("the client sends");
+            stream.write_all(text.as_bytes()).expect("the client reads");
+        }
+    });
+    for words in [vec!["127.0.0.1", &port], vec!["127.0.0.1", "-p", &port], vec!["--port", &port]] {
+        let mut client = Client::start(Command::new(BUCLE).arg("connect").args(&words).stdin(Stdio::piped()));
+        client.stdin().write_all(b"hola\n").expect("the client reads");
+        client.end().is(0, "hola\n", "");
+    }
+    serving.join().expect("it serves");
+    let refused: &[(&[&str], &str)] = &[
+        (&["a", "b"], "cannot understand the target 'a b': the port is a number from 1 to 65535\n"),
+        (&["a:1", "2"], "there are two ports, 1 and 2"),
+        (&["unix:/tmp/x", "2"], "a unix socket has no port"),
+        (&["ws://h/chat", "2"], "write ws://h:2/chat"),
+    ];
+    for (words, want) in refused {
+        Client::start(Command::new(BUCLE).arg("connect").args(*words).stdin(Stdio::null())).end().complains(2, &[want]);
+    }
+}
+
+#[test]
 fn a_unix_socket_can_be_connected_to() -> std::io::Result<()> {
     let path = TempPath::new("socket");
     let target = format!("unix:{}", path.0.display());

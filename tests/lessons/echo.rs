@@ -62,3 +62,10 @@ fn echo_continues_after_resets() {
     send(&other, "after");
     expect(&other, "after");
 }
+
+#[test]
+fn echo_asks_for_another_port_if_its_port_is_taken() {
+    let (_server, port) = Lesson::serve("03_echo");
+    let (_, stderr, success) = Lesson::start("03_echo", &[&port.to_string()]).finish();
+    assert!(!success && stderr.contains("EADDRINUSE") && stderr.contains("give another port, "), "{stderr}");
+}

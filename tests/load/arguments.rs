@@ -13,10 +13,45 @@ fn a_target_is_written_as_for_connect() {
     }
     let plan = Run::start(&["localhost", "--dry-run"]).end();
     assert!(plan.stdout.contains("to localhost:8080,"), "{} {}", plan.stdout, plan.stderr);
-    for target in ["unix:/tmp/x", "/tmp/x", "./x"] {
-        let run = Run::start(&[target]).end();
-        assert!(run.code == Some(2) && run.stderr.contains("not to unix sockets"), "{target}: {}", run.stderr);
+    let port = server.port.to_string();
+    for words in [vec!["localhost", &port], vec!["-p", &port], vec!["127.0.0.1", "--port", &port]] {
+        let report = Run::start(&[&words[..], &["-c", "1", "-n", "2", "--json"]].concat()).end().json(0);
+        assert_eq!(counters(&report), "exact 2", "{words:?}");
     }
+    let refused: &[(&[&str], &str)] = &[
+        (&["/tmp/x"], "cannot understand the target '/tmp/x': a path is written as unix:/tmp/x"),
+        (&["a", "b"], "cannot understand the target 'a b': the port is a number from 1 to 65535"),
+        (&["a:1", "2"], "there are two ports, 1 and 2"),
+        (&["ws://h/p", "-p", "2"], "write ws://h:2/p"),
+        (&["a", "1", "-p", "2"], "cannot be used with"),
+        (&["unix:/tmp/x", "--source", "127.0.0.2"], "a unix socket has no source address"),
+    ];
+    for (words, want) in refused {
+        let run = Run::start(words).end();
+        assert!(run.code == Some(2) && run.stderr.contains(want), "{words:?}: {}", run.stderr);
+    }
+}
+
+/// More connections than the accept queue of a unix socket holds (128 in the standard library): a connect to a full
+/// queue fails at once, and is repeated.
+#[test]
+fn a_unix_socket_is_a_target() {
+    let path = std::env::temp_dir().join(format!("bucle-load-{}.sock", std::process::id()));
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a new file");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    let target = format!("unix:{}", path.display());
+    let report = Run::start(&[&target, "-c", "300", "-n", "600", "--json"]).end().json(0);
+    assert_eq!((counters(&report).as_str(), &report["target"]), ("exact 600", &target.as_str().into()));
+    assert_eq!((&report["connect"]["ok"], &report["connect"]["errno"]), (&300.into(), &serde_json::json!({})));
+    let plan = Run::start(&[&target, "-c", "60k", "--procs", "auto", "--dry-run"]).end();
+    assert!(plan.code == Some(0) && !plan.stdout.contains("ports"), "{}", plan.stdout);
+    std::fs::remove_file(&path).expect("it is there");
+    let run = Run::start(&[&target, "-c", "1", "-n", "1"]).end();
+    assert!(run.code == Some(3) && run.stdout.contains("there is no such file (ENOENT)"), "{}", run.stdout);
 }
 
 #[test]

@@ -78,6 +78,47 @@ fn a_greeting_taken_for_a_reply_gives_a_hint() {
 }
 
 #[test]
+fn hints_match_the_fault() {
+    let upper = Server::lines(|_, line, _| line.to_ascii_uppercase());
+    let said = Server::lines(|_, line, _| [b"you said ", line].concat());
+    let greeted = Server::lines(|seq, line, _| if seq == 0 { [b"hello\n", line].concat() } else { line.to_vec() });
+    let other = Server::lines(|_, _, _| b"OK\n".to_vec());
+    let table: &[(&Server, &[&str], &str, &str)] = &[
+        (&upper, &[], "the server answers with a text of its own; try --expect line", "--skip-line"),
+        (&said, &[], "the server answers with a text of its own; try --expect line", "--skip-line"),
+        (&greeted, &[], "if it is a greeting, add --skip-line; if every", "--expect line"),
+        (&other, &[], "add --skip-line; if the server answers with other text, use --expect line; if", "no reply"),
+        (
+            &upper,
+            &["-m", "hola"],
+            "the messages do not end in a line break, for which a server of lines waits",
+            "--skip",
+        ),
+    ];
+    for (server, args, want, not) in table {
+        let args = [&["-c", "2", "-n", "6", "--timeout", "300ms", "--json"], *args].concat();
+        let report = load(server, &args).json(4);
+        let hint = report["hints"][0].as_str().unwrap_or_default();
+        assert!(hint.contains(want) && !hint.contains(not), "{args:?}: {hint}");
+    }
+}
+
+/// The hint comes while the run goes on, long before the time limit of the reply.
+#[test]
+fn a_server_of_lines_that_waits_for_a_line_break_gives_a_hint_at_once() {
+    let server = Server::lines(|_, line, _| line.to_vec());
+    for procs in ["1", "2"] {
+        let run = load(&server, &["-c", "2", "-d", "1500ms", "--timeout", "1s", "-m", "hola", "--procs", procs]);
+        assert_eq!(run.stderr.matches(r"hint: no reply yet: the messages do not end in a line break").count(), 1);
+        assert!(run.stderr.contains(r"try -m 'TEXT\n'") && run.code == Some(4), "{}", run.stderr);
+    }
+    let server = Server::lines(|_, line, _| line.to_vec());
+    let run = load(&server, &["-c", "2", "-n", "4", "-m", "hola", "--expect", "line"]);
+    assert!(run.code == Some(0) && run.stderr.contains("a line break is added to -m"), "{}", run.stderr);
+    assert_eq!(server.ledger().bytes_in, 4 * 5, "four messages, each with its line break");
+}
+
+#[test]
 fn a_wrong_expectation_gives_a_hint() {
     let echo = Server::echo();
     let relay = Served::start(&["relay", "--port", "0"]);

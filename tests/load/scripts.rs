@@ -53,7 +53,7 @@ fn a_failed_script_reports_what_it_sent_and_expected() {
         assert_eq!((first["kind"].as_str(), first["sent"].as_str()), (Some("missing"), Some(sent)), "{text}");
         assert_eq!((first["expected"].as_str(), first["line"].as_u64()), (Some(expected), Some(line)), "{text}");
         let run = load(&server, &args);
-        for want in [format!("message 0, line {line} of the script"), format!("    expected  {expected}\n")] {
+        for want in [format!("pass 0, line {line} of the script"), format!("    expected  {expected}\n")] {
             assert!(run.stdout.contains(&want), "{want}: {}", run.stdout);
         }
     }
@@ -151,6 +151,25 @@ fn a_pause_is_no_response_time() {
         }
     }
     std::fs::remove_file(script).expect("it is there");
+}
+
+#[test]
+fn the_report_of_a_script_counts_passes() {
+    let server = Server::echo();
+    let script = std::env::temp_dir().join(format!("bucle-load-passes-{}", std::process::id()));
+    std::fs::write(&script, "send a\\n\nexpect a\nsend b\\n\nexpect b\n").expect("a file can be written");
+    let run = load(&server, &["-c", "2", "-n", "6", "--script", script.to_str().expect("a name")]);
+    std::fs::remove_file(script).expect("it is there");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    for want in [
+        "until 6 passes are made",
+        "passes      6 of the script begun",
+        "6 as the script says, of 6 expected",
+        " passes a second",
+    ] {
+        assert!(run.stdout.contains(want), "{want:?} is not in {}", run.stdout);
+    }
+    assert!(!run.stdout.contains("messages"), "{}", run.stdout);
 }
 
 #[test]

@@ -52,6 +52,10 @@ fn the_plan_is_printed_once() {
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     assert_eq!(ended.stdout.matches("2 connections to ").count(), 1, "{}", ended.stdout);
+    // As in `bucle load … 2>&1 | tee FILE`.
+    let command = format!("exec '{}' load {target} -c 2 -n 4 2>&1", env!("CARGO_BIN_EXE_bucle"));
+    let output = std::process::Command::new("sh").args(["-c", &command]).output().expect("the shell starts");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).matches("2 connections to ").count(), 1);
     // Without a terminal both stdout and stderr have the line.
     let run = Run::start(&[&target, "-c", "2", "-n", "4"]).end();
     assert!(run.stdout.starts_with("2 connections to ") && run.stderr.starts_with("plan: 2 connections to "));

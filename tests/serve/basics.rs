@@ -263,6 +263,68 @@ fn stuck_peers_do_not_delay_the_end() {
     drop((stuck, silent));
 }
 
+/// The peer reads nothing, so it gets no FIN and sends none. The wait has to be reported.
+#[test]
+fn after_a_signal_the_server_says_what_it_waits_for() {
+    let mut server = Served::start(&["echo"]);
+    let lines = server.heard();
+    let mut stuck = server.connect();
+    stuck.0.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+    while retry(|| stuck.0.write(&[b'x'; 64 * 1024])).is_ok() {}
+    server.signal("-INT");
+    let want = "waiting up to 4.5 s for 1 connection to end; Ctrl-C again exits at once";
+    let line = std::iter::from_fn(|| lines.recv_timeout(LIMIT).ok()).find(|line| line.starts_with("waiting"));
+    assert_eq!(line.as_deref(), Some(want));
+    server.signal("-INT");
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(130));
+}
+
+#[test]
+fn hints_fit_into_80_columns() {
+    for args in [["chat", "--http=0"], ["echo", "--http=127.0.0.1:0"], ["tutorial", "--http=0"], ["echo", "--spin=0s"]]
+    {
+        let mut server = Served::start(&args);
+        let lines = server.heard();
+        let hint: Vec<String> = std::iter::from_fn(|| lines.recv_timeout(LIMIT).ok())
+            .take_while(|line| !line.contains("Ctrl-C here ends the server"))
+            .collect();
+        assert!(hint[0].starts_with("  try:  bucle connect :"), "{hint:?}");
+        assert!(hint.iter().all(|line| line.chars().count() <= 80), "{hint:?}");
+    }
+}
+
+/// `serve echo 9000`, `serve echo HOST:PORT`, `serve 9000` and `serve echo unix:PATH`.
+#[test]
+fn where_to_listen_can_be_one_word() {
+    let path = folder("word").join("echo.sock");
+    let path = format!("unix:{}", path.display());
+    let table = [
+        (vec!["echo", "0"], "echo listening on 127.0.0.1:"),
+        (vec!["echo", "0.0.0.0:0"], "echo listening on 0.0.0.0:"),
+        (vec!["0"], "chat listening on 127.0.0.1:"),
+        (vec![":0", "--idle-timeout", "1s"], "chat listening on 127.0.0.1:"),
+        (vec!["echo", &path], "echo listening on /"),
+    ];
+    for (args, want) in table {
+        let server = Served::of(bucle(&[&["serve"], &args[..]].concat()));
+        assert!(server.line.starts_with(want), "{args:?}: {}", server.line);
+    }
+    let table: &[(&[&str], &str)] = &[
+        (
+            &["serve", "echo", "70000"],
+            "error: cannot listen on '70000': the port is a number from 1 to 65535\n  try:  bucle serve echo 8080",
+        ),
+        (&["serve", "echo", "::1:80"], "did you mean [::1]:80?"),
+        (&["serve", "echo", "9000", "--port", "1"], "cannot be used with '--port <PORT>'"),
+        (&["serve", "echo", "9000", "--unix", "x"], "cannot be used with '--unix <PATH>'"),
+    ];
+    for (args, want) in table {
+        let output = run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && stderr.contains(want), "{args:?}: {stderr}");
+    }
+}
+
 #[test]
 fn a_second_signal_ends_the_process_immediately() {
     let server = Served::start(&["echo"]);
@@ -331,13 +393,13 @@ fn a_full_disk_behind_stdout_is_reported() {
 #[test]
 fn the_suggested_client_fits_the_server() {
     for (args, want) in [
-        (&["chat"][..], "  try:  bucle connect :PORT      or  telnet 127.0.0.1 PORT "),
-        (&["echo", "--host", "0.0.0.0"], "  try:  bucle connect :PORT      or  nc localhost PORT "),
-        (&["chat", "--host", "127.0.0.2"], "  try:  bucle connect 127.0.0.2:PORT      or  telnet 127.0.0.2 PORT "),
+        (&["chat"][..], "  try:  bucle connect :PORT      or  telnet 127.0.0.1 PORT"),
+        (&["echo", "--host", "0.0.0.0"], "  try:  bucle connect :PORT      or  nc localhost PORT"),
+        (&["chat", "--host", "127.0.0.2"], "  try:  bucle connect 127.0.0.2:PORT      or  telnet 127.0.0.2 PORT"),
     ] {
         let mut server = Served::start(args);
         let first = server.heard().recv_timeout(LIMIT).expect("a line");
-        assert!(first.starts_with(&want.replace("PORT", &server.port().to_string())), "{first}");
+        assert_eq!(first, want.replace("PORT", &server.port().to_string()));
     }
 }
 

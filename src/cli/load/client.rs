@@ -39,6 +39,7 @@ use super::check::fanout::Room;
 use super::ledger::{EarlyEnd, Ledger, Why};
 use super::options::{Length, Model};
 use super::progress::{Progress, Snapshot, Unit};
+use super::report;
 use super::schedule::{Schedule, first_number_from};
 use super::stage::Stage;
 use super::units::nanos;
@@ -55,6 +56,9 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// The loop counts whole milliseconds, so a timer may be a millisecond late although the loop was not.
 const TIMER_STEP: Duration = Duration::from_millis(1);
+
+/// When a hint about a server that does not reply is given.
+const HINT_AFTER: Duration = Duration::from_millis(700);
 
 /// Runs the job to its end.
 pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
@@ -184,6 +188,11 @@ impl Run {
             let timer = lp.set_timeout(wait, call);
             lp.unref(timer);
         }
+        if self.job.index == 0 && report::waits_for_a_line(&self.job.load) {
+            let call = self.later(|run, _| run.hint_at_line_break());
+            let timer = lp.set_timeout(HINT_AFTER, call);
+            lp.unref(timer);
+        }
         if self.has_no_connection_left() {
             return self.end_early(lp, Why::NoConnection);
         }
@@ -196,6 +205,15 @@ impl Run {
             }
         }
         self.send_due(lp);
+    }
+
+    /// Without a reply after [`HINT_AFTER`]: says at once what is probably wrong, not only in the report.
+    fn hint_at_line_break(&mut self) {
+        let ledger = &self.book.ledger;
+        let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady);
+        if is_running && ledger.bytes_out > 0 && ledger.has_no_reply() {
+            self.progress.note(&format!("hint: no reply yet: {}", report::NO_LINE_BREAK));
+        }
     }
 
     /// The number of the first message that is due in the steady phase.

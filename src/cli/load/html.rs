@@ -139,7 +139,8 @@ fn tiles(out: &mut String, load: &Load, ledger: &Ledger) {
     let rate = |count: u64| plain(ledger.rate_of(count));
     let aimed = load.model.rate().map_or(String::new(), |rate| format!("target: {}", grouped(rate)));
     if load.is_checked() {
-        tiles.push(("replies a second", rate(counts.exact), aimed, false));
+        let name = if matches!(load.model, Model::Script(_)) { "passes a second" } else { "replies a second" };
+        tiles.push((name, rate(counts.exact), aimed, false));
         let of = format!("of {} {} expected", grouped(counts.expected), unit(load));
         tiles.push(("exact", grouped(counts.exact), of, counts.exact < counts.expected));
         let failures = counts.failures() + ledger.warmup.failures();
@@ -189,7 +190,8 @@ fn unit(load: &Load) -> &'static str {
 }
 
 fn first_failure(out: &mut String, first: &Failure) {
-    let seq = first.seq.map_or(String::new(), |seq| format!(", message {seq}"));
+    let message = if first.line.is_some() { "pass" } else { "message" };
+    let seq = first.seq.map_or(String::new(), |seq| format!(", {message} {seq}"));
     let line = first.line.map_or(String::new(), |line| format!(", line {line} of the script"));
     let kind = first.kind.replace('_', " ");
     let _ = write!(

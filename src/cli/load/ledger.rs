@@ -240,6 +240,9 @@ pub(crate) struct Ledger {
     pub(crate) first_wrong: u64,
     /// Of these, the connections whose first reply was the message itself.
     pub(crate) echoed: u64,
+    /// Of these, the connections whose first reply contains the message, perhaps in other case: the server answers with
+    /// other text.
+    pub(crate) answered: u64,
     /// `fanout:others`: messages that came back to their sender, but should not.
     pub(crate) returned: u64,
     pub(crate) bytes_out: u64,
@@ -389,13 +392,21 @@ impl Ledger {
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
             "close_codes": self.close_codes_value(), "first_refusal": self.first_refusal,
             "ungreeted": self.ungreeted, "first_wrong": self.first_wrong,
-            "echoed": self.echoed, "returned": self.returned,
+            "echoed": self.echoed, "answered": self.answered, "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
             "first_failure": failure, "is_interrupted": self.is_interrupted,
             "ended_early": self.ended_early.map(EarlyEnd::value),
             "reconnects": self.reconnects, "away_ns": self.away_ns, "timeline": self.timeline.value(),
         });
         value.to_string()
+    }
+
+    /// Whether nothing came that could be a reply.
+    pub(crate) fn has_no_reply(&self) -> bool {
+        let came = |counts: &MessageCounts| {
+            counts.exact + counts.wrong + counts.out_of_order + counts.duplicate + counts.late + counts.unexpected
+        };
+        came(&self.warmup) + came(&self.steady) == 0
     }
 
     /// Adds the ledger of a worker process.
@@ -427,6 +438,7 @@ impl Ledger {
         self.ungreeted += u64_of(&value["ungreeted"]);
         self.first_wrong += u64_of(&value["first_wrong"]);
         self.echoed += u64_of(&value["echoed"]);
+        self.answered += u64_of(&value["answered"]);
         self.returned += u64_of(&value["returned"]);
         self.bytes_out += u64_of(&value["bytes_out"]);
         self.bytes_in += u64_of(&value["bytes_in"]);

@@ -329,6 +329,20 @@ impl Messages {
         self.templates.iter().flat_map(Template::mistaken)
     }
 
+    /// Adds `\n` to the messages that do not end in a line break.
+    pub(crate) fn add_line_breaks(&mut self) {
+        for template in self.templates.iter_mut().filter(|template| template.lines == 0) {
+            let mut parts = std::mem::take(&mut template.parts);
+            parts.push(Part::Text(b"\n".as_slice().into()));
+            *template = Template::of(parts);
+        }
+    }
+
+    /// Whether every message ends in a line break.
+    pub(crate) fn are_lines(&self) -> bool {
+        self.templates.iter().all(|template| template.lines > 0)
+    }
+
     pub(crate) fn are_tagged_lines(&self) -> bool {
         self.are_tagged() && self.templates.iter().all(|template| template.lines == 1)
     }
@@ -378,6 +392,13 @@ impl Messages {
     /// Whether `bytes` are the text of message `seq`.
     pub(crate) fn is_text(&self, conn: u64, seq: u64, bytes: &[u8]) -> bool {
         self.len(conn, seq) == bytes.len() && self.begins_with_text(conn, seq, bytes)
+    }
+
+    /// Whether the text of message `seq`, without its line break, is a part of `bytes`, in upper or lower case.
+    pub(crate) fn is_in(&self, conn: u64, seq: u64, bytes: &[u8]) -> bool {
+        let text = self.text(conn, seq);
+        let text = text.trim_ascii_end();
+        !text.is_empty() && bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text))
     }
 
     /// Whether `bytes` begin with the text of message `seq`.

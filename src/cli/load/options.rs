@@ -21,11 +21,9 @@ use super::script::Script;
 use super::threshold::Threshold;
 use super::units::{count, nanos, time};
 use crate::cli::socket_io::{self, Place};
+use crate::cli::target::{Address, words};
 pub(crate) use values::{Procs, Ramp, Sources, Target};
 use values::{connections, expect, max_reply, positive_time, procs, ramp, rate, size, sources, target};
-
-/// The default target.
-const TARGET: &str = "127.0.0.1:8080";
 
 /// The default message. All messages are different, and each names its connection. For `ws://` it has no line end.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
@@ -39,8 +37,7 @@ const MAX_REPLY: u64 = 64_000_000;
 /// The options of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) place: Address,
     pub(crate) protocol: Protocol,
     pub(crate) connections: u64,
     pub(crate) model: Model,
@@ -108,7 +105,7 @@ impl Load {
         }
     }
 
-    /// `tcp://127.0.0.1:8080`, `ws://127.0.0.1:8080/path` or `sio://127.0.0.1:8080/namespace`.
+    /// `tcp://127.0.0.1:8080`, `unix:/run/app.sock`, `ws://127.0.0.1:8080/path` or `sio://127.0.0.1:8080/namespace`.
     pub(crate) fn target_url(&self) -> String {
         match &self.protocol {
             Protocol::WebSocket { target, socket_io: Some(socket_io), .. } => {
@@ -117,10 +114,9 @@ impl Load {
             Protocol::WebSocket { target, .. } => return format!("ws://{}{}", target.authority, target.path_and_query),
             Protocol::Tcp => {}
         }
-        if self.host.contains(':') {
-            format!("tcp://[{}]:{}", self.host, self.port)
-        } else {
-            format!("tcp://{}:{}", self.host, self.port)
+        match &self.place {
+            Address::Tcp(..) => format!("tcp://{}", self.place),
+            Address::Unix(_) => self.place.to_string(),
         }
     }
 }
@@ -128,7 +124,7 @@ impl Load {
 /// The protocol of the connections.
 #[derive(Clone, Debug)]
 pub(crate) enum Protocol {
-    /// Messages are lines or bytes.
+    /// Messages are lines or bytes, over TCP or a unix socket.
     Tcp,
     /// Messages are WebSocket messages of this type: text or binary. With Socket.IO they are events.
     WebSocket { target: handshake::Target, opcode: Opcode, socket_io: Option<Arc<SocketIo>> },
@@ -210,7 +206,7 @@ pub(crate) enum Length {
 pub(crate) fn command() -> clap::Command {
     clap::Command::new("load")
         .about("Load-tests a TCP server of lines or bytes, a WebSocket server, or a Socket.IO server, and checks every reply")
-        .arg(Arg::new("target").value_name("HOST:PORT").default_value(TARGET).value_parser(target).help("Target: HOST:PORT, HOST (port 8080), :PORT or PORT (this machine), ws://HOST:PORT/PATH (WebSocket), sio://HOST:PORT/NAMESPACE (Socket.IO)"))
+        .args(words::args())
         .arg(number("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
         .arg(number("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
         .arg(number("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
@@ -271,24 +267,27 @@ fn flag(name: &'static str) -> Arg {
 
 /// Builds the options from what clap has read. `Err` is a sentence: what is wrong, and what to type instead.
 pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
-    let target = matches.get_one::<Target>("target").cloned().ok_or("there is no target: type HOST:PORT")?;
+    let text = words::typed(matches)?;
+    let target = target(&text).map_err(|why| words::cannot_understand(&text, &why))?;
     let opcode = if matches.get_flag("binary") { Opcode::Binary } else { Opcode::Text };
-    let (host, port, protocol) = match target {
-        Target::Tcp(..) | Target::SocketIo(_) if opcode == Opcode::Binary => {
+    let (place, protocol) = match target {
+        Target::Plain(_) | Target::SocketIo(_) if opcode == Opcode::Binary => {
             return Err("--binary is for WebSocket: leave it out, or try  ws://HOST:PORT/PATH".to_owned());
         }
-        Target::Tcp(..) | Target::WebSocket(_) if matches.contains_id("event") || matches.contains_id("auth") => {
+        Target::Plain(_) | Target::WebSocket(_) if matches.contains_id("event") || matches.contains_id("auth") => {
             return Err("--event and --auth are for Socket.IO: leave them out, or try  sio://HOST:PORT/".to_owned());
         }
-        Target::Tcp(host, port) => (host, port, Protocol::Tcp),
+        Target::Plain(place) => (place, Protocol::Tcp),
         Target::WebSocket(target) => {
-            (target.host.clone(), target.port, Protocol::WebSocket { target, opcode, socket_io: None })
+            let place = Address::Tcp(target.host.clone(), target.port);
+            (place, Protocol::WebSocket { target, opcode, socket_io: None })
         }
         Target::SocketIo(Place { target, namespace }) => {
             let auth = matches.get_one::<String>("auth").cloned();
             let event = matches.get_one::<String>("event").cloned().unwrap_or_else(|| EVENT.to_owned());
             let socket_io = Some(Arc::new(SocketIo { namespace, auth, event }));
-            (target.host.clone(), target.port, Protocol::WebSocket { target, opcode, socket_io })
+            let place = Address::Tcp(target.host.clone(), target.port);
+            (place, Protocol::WebSocket { target, opcode, socket_io })
         }
     };
     let expect = matches.get_one::<Expect>("expect").cloned().unwrap_or(Expect::Echo);
@@ -308,10 +307,15 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
     };
     let has_warmup = requests.is_none() && !matches!(model, Model::Hold);
     let warmup = matches.get_one("warmup").copied();
-    let messages = messages(matches, line_end, protocol.is_websocket())?;
+    let mut messages = messages(matches, line_end, protocol.is_websocket())?;
+    let is_typed = matches.contains_id("message");
+    let expects_lines = matches!(expect, Expect::Line | Expect::Prefix(_) | Expect::Regex(_));
+    let adds_break = is_typed && expects_lines && !protocol.is_websocket() && !messages.are_lines();
+    if adds_break {
+        messages.add_line_breaks();
+    }
     let load = Load {
-        host,
-        port,
+        place,
         protocol,
         connections: matches.get_one("connections").copied().unwrap_or(10),
         length,
@@ -336,7 +340,12 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
         expect,
     };
     check(&load)?;
-    let warnings = mistaken(&load).into_iter().collect();
+    let added = adds_break.then(|| {
+        let expect = load.expect.name();
+        let mode = expect.split(':').next().unwrap_or_default();
+        format!(r"a line break is added to -m, because --expect {mode} is for servers of lines: -m 'TEXT\n' has it")
+    });
+    let warnings = mistaken(&load).into_iter().chain(added).collect();
     Ok(Load { warnings, ..load })
 }
 
@@ -367,6 +376,9 @@ fn check(load: &Load) -> Result<(), String> {
         return Err(format!(
             "at {rate} a second no message is due in the steady phase: use a longer -d or a higher -r"
         ));
+    }
+    if matches!((&load.place, &load.sources), (Address::Unix(_), Sources::These(_))) {
+        return Err("a unix socket has no source address: leave out --source".to_owned());
     }
     if let Expect::Fanout(kind) = load.expect {
         if kind == Fanout::Others && load.connections < 2 {
@@ -546,6 +558,25 @@ mod tests {
         ];
         for (args, is_fine) in table {
             assert_eq!(parse(args).is_ok(), *is_fine, "{args:?}: {:?}", parse(args).err());
+        }
+    }
+
+    #[test]
+    fn a_line_break_is_added_to_a_typed_message_if_the_replies_are_lines() {
+        let table: &[(&[&str], &str, usize)] = &[
+            (&["-m", "a"], "a", 0),
+            (&["-m", "a", "--expect", "none"], "a", 0),
+            (&["-m", "a", "--expect", "line"], "a\n", 1),
+            (&["-m", "{seq}", "--expect", "prefix:x"], "0\n", 1),
+            (&["-m", r"a\nb", "--expect", "regex:x"], "a\nb\n", 1),
+            (&["-m", r"a\n", "--expect", "line"], "a\n", 0),
+            (&["-m", "a", "--expect", "line", "--crlf"], "a\r\n", 0),
+            (&["ws://h", "-m", "a", "--expect", "line"], "a", 0),
+        ];
+        for (args, want, warnings) in table {
+            let load = parse(args).expect("options that fit");
+            let text = String::from_utf8(load.messages.text(0, 0)).expect("text");
+            assert_eq!((text.as_str(), load.warnings.len()), (*want, *warnings), "{args:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   descriptors   connections of a process + 64   ≤  the hard limit
 //!   ports         connections of a source address ≤  the size of ip_local_port_range, because there is one target
+//!                 (a unix socket has no ports)
 //!   message       the longest                     ≤  --max-reply
 //!   memory        about 5 KiB a connection        ≤  the available memory (only a warning)
 //! ```
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use super::check::Expect;
 use super::options::{Load, Procs, Sources};
 use super::units::grouped;
+use crate::cli::target::Address;
 
 /// Descriptors that a process needs besides its connections: the poll, the log, the standard streams, and a reserve.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -46,6 +48,7 @@ pub(crate) struct Plan {
     pub(crate) connections: u64,
     pub(crate) procs: u64,
     pub(crate) descriptors_needed: u64,
+    pub(crate) ports_needed: u64,
     /// The length of the longest message, and the limit of `--max-reply`.
     pub(crate) longest_message: u64,
     pub(crate) max_reply: u64,
@@ -68,7 +71,8 @@ impl Plan {
             Procs::Auto => procs_needed,
             Procs::Count(count) => count.min(connections),
         };
-        let sources_needed = connections.div_ceil(machine.ports.max(1));
+        let ports_needed = if matches!(load.place, Address::Unix(_)) { 0 } else { connections };
+        let sources_needed = ports_needed.div_ceil(machine.ports.max(1));
         let is_loopback = !targets.is_empty() && targets.iter().all(IpAddr::is_loopback);
         let has_v4 = targets.iter().any(IpAddr::is_ipv4);
         let (sources, binds) = match &load.sources {
@@ -85,8 +89,18 @@ impl Plan {
         let descriptors_needed = connections.div_ceil(procs) + SPARE_DESCRIPTORS;
         let (longest_message, max_reply) = (load.longest_message(), load.max_reply);
         let tries = Vec::new();
-        let mut plan =
-            Plan { connections, procs, descriptors_needed, longest_message, max_reply, machine, sources, binds, tries };
+        let mut plan = Plan {
+            connections,
+            procs,
+            descriptors_needed,
+            ports_needed,
+            longest_message,
+            max_reply,
+            machine,
+            sources,
+            binds,
+            tries,
+        };
         plan.tries = plan.advice(load, procs_needed, sources_needed, is_loopback && has_v4);
         plan
     }
@@ -138,7 +152,7 @@ impl Plan {
     }
 
     fn has_ports(&self) -> bool {
-        self.connections <= self.ports_available()
+        self.ports_needed <= self.ports_available()
     }
 
     fn has_short_messages(&self) -> bool {
@@ -218,10 +232,19 @@ impl Plan {
             0 => String::new(),
             _ => format!("message      {longest} of {limit} bytes: {}\n", mark(self.has_short_messages())),
         };
+        let ports = match self.ports_needed {
+            0 => String::new(),
+            needed => format!(
+                "ports        {} of {} from {sources}: {}\n",
+                grouped(needed),
+                grouped(self.ports_available()),
+                mark(self.has_ports())
+            ),
+        };
         format!(
             "connections  {} in {} process{}\n\
              descriptors  {} of {} per process: {}\n\
-             ports        {} of {} from {sources}: {}\n\
+             {ports}\
              {message}\
              memory       {} MiB in the kernel, {} MiB here, of {} MiB: {}\n",
             grouped(self.connections),
@@ -230,9 +253,6 @@ impl Plan {
             grouped(self.descriptors_needed),
             grouped(self.machine.descriptors),
             mark(self.has_descriptors()),
-            grouped(self.connections),
-            grouped(self.ports_available()),
-            mark(self.has_ports()),
             grouped(kernel.div_ceil(1 << 20)),
             grouped(client.div_ceil(1 << 20)),
             grouped(self.machine.memory >> 20),
@@ -250,7 +270,7 @@ impl Plan {
             "procs": self.procs,
             "fds": { "needed": self.descriptors_needed, "limit": self.machine.descriptors, "ok": self.has_descriptors() },
             "ports": {
-                "needed": self.connections, "per_source": self.machine.ports, "sources": sources, "ok": self.has_ports(),
+                "needed": self.ports_needed, "per_source": self.machine.ports, "sources": sources, "ok": self.has_ports(),
             },
             "message": { "bytes": self.longest_message, "limit": self.max_reply, "ok": self.has_short_messages() },
             "memory": {

@@ -27,6 +27,8 @@ pub(crate) struct Snapshot {
 pub(crate) enum Unit {
     #[default]
     Replies,
+    /// Passes of a script.
+    Passes,
     /// Sent messages, because replies are not checked.
     Sent,
     /// Nothing, because connections are only held.
@@ -37,6 +39,7 @@ impl Unit {
     pub(crate) fn of(load: &Load) -> Unit {
         match load.model {
             Model::Hold => Unit::None,
+            Model::Script(_) => Unit::Passes,
             _ if load.is_checked() => Unit::Replies,
             _ => Unit::Sent,
         }
@@ -44,7 +47,7 @@ impl Unit {
 
     pub(crate) fn count(self, messages: &MessageCounts) -> u64 {
         match self {
-            Unit::Replies => messages.exact,
+            Unit::Replies | Unit::Passes => messages.exact,
             Unit::Sent => messages.sent,
             Unit::None => 0,
         }
@@ -123,6 +126,14 @@ impl Progress {
         }
     }
 
+    /// Writes a line to standard error, above the progress.
+    pub(crate) fn note(&mut self, line: &str) {
+        match self {
+            Progress::Terminal(Shown { is_drawn: true, .. }) => write_to_stderr(&format!("\r\x1b[K{line}\n")),
+            _ => write_to_stderr(&format!("{line}\n")),
+        }
+    }
+
     /// Erases the line on a terminal, and stops writing progress.
     pub(crate) fn end(&mut self) {
         if let Progress::Terminal(Shown { is_drawn: true, .. }) = std::mem::replace(self, Progress::Over) {
@@ -155,10 +166,14 @@ fn line(now: u64, snapshot: &Snapshot, unit: Unit, rate: f64) -> String {
         Some(Stage::Steady) | None => "",
     };
     let mut line = format!("{:>4} s  {stage}{} open", now / SECOND, grouped(snapshot.living));
-    match unit {
-        Unit::Replies => line += &format!(", {} replies, {}/s", grouped(snapshot.done), grouped(rate.round() as u64)),
-        Unit::Sent => line += &format!(", {} sent, {}/s", grouped(snapshot.done), grouped(rate.round() as u64)),
-        Unit::None => {}
+    let name = match unit {
+        Unit::Replies => Some("replies"),
+        Unit::Passes => Some("passes"),
+        Unit::Sent => Some("sent"),
+        Unit::None => None,
+    };
+    if let Some(name) = name {
+        line += &format!(", {} {name}, {}/s", grouped(snapshot.done), grouped(rate.round() as u64));
     }
     if snapshot.failed > 0 {
         line += &format!(", {} wrong or missing", grouped(snapshot.failed));

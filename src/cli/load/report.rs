@@ -10,7 +10,6 @@ use super::options::{Length, Load, Model, Protocol};
 use super::threshold::Threshold;
 use super::units::{grouped, nanos, plain, short_time, time_of};
 use crate::cli::advice;
-use crate::cli::target::Address;
 use bucle::websocket::CloseCode;
 
 /// The width of the report; messages and replies may be wider.
@@ -31,10 +30,12 @@ pub(crate) fn describe(load: &Load) -> String {
         Model::Churn => "one message each, again and again".to_owned(),
         Model::Script(_) => "a script each".to_owned(),
     };
-    let length = match load.length {
-        Length::For(time) => format!("for {}", short_time(time.as_nanos() as u64)),
-        Length::Messages(1) => "until 1 is sent".to_owned(),
-        Length::Messages(count) => format!("until {} are sent", grouped(count)),
+    let length = match (load.length, &load.model) {
+        (Length::For(time), _) => format!("for {}", short_time(time.as_nanos() as u64)),
+        (Length::Messages(1), Model::Script(_)) => "until 1 pass is made".to_owned(),
+        (Length::Messages(count), Model::Script(_)) => format!("until {} passes are made", grouped(count)),
+        (Length::Messages(1), _) => "until 1 is sent".to_owned(),
+        (Length::Messages(count), _) => format!("until {} are sent", grouped(count)),
     };
     let warmup = if load.warmup > Duration::ZERO {
         format!(" after {} of warm-up", short_time(load.warmup.as_nanos() as u64))
@@ -88,10 +89,11 @@ fn measured(out: &mut String, load: &Load, run: &FinishedRun) {
     if let Some(first) = &ledger.first_failure {
         let seq = first.seq.map_or("–".to_owned(), |seq| seq.to_string());
         let line = first.line.map_or(String::new(), |line| format!(", line {line} of the script"));
+        let message = if first.line.is_some() { "pass" } else { "message" };
         let expected = first.expected.as_ref().map_or(String::new(), |text| format!("    expected  {text}\n"));
         let _ = write!(
             out,
-            "\n  the first failure: {} on connection {}, message {seq}{line}\n    sent      {}\n{expected}    received  {}\n",
+            "\n  the first failure: {} on connection {}, {message} {seq}{line}\n    sent      {}\n{expected}    received  {}\n",
             first.kind, first.conn, first.sent, first.received
         );
         if let Some(reason) = &first.reason {
@@ -112,8 +114,8 @@ pub(crate) fn no_connection(load: &Load, ledger: &Ledger) -> Option<(String, Vec
 
 /// Why there is no connection, given the commonest error code, and what to try.
 pub(crate) fn cannot_connect(load: &Load, code: &str) -> (String, Vec<String>) {
-    let place = Address::Tcp(load.host.clone(), load.port);
-    let (what, tries) = advice::no_connection("load", &place, code, code);
+    let place = &load.place;
+    let (what, tries) = advice::no_connection("load", place, code, code);
     if !load.protocol.is_websocket() {
         return (what, tries);
     }
@@ -186,15 +188,24 @@ fn messages(out: &mut String, load: &Load, counts: &MessageCounts) {
     if matches!(load.model, Model::Hold) {
         return row(out, "messages", "none: the connections were held idle");
     }
-    row(out, "messages", &format!("{} sent", grouped(counts.sent)));
-    if !load.is_checked() {
-        return row(out, "replies", "NOT CHECKED (--expect none)");
+    if let Model::Script(_) = load.model {
+        row(out, "passes", &format!("{} of the script begun", grouped(counts.sent)));
+        row(
+            out,
+            "",
+            &format!("{} as the script says, of {} expected", grouped(counts.exact), grouped(counts.expected)),
+        );
+    } else {
+        row(out, "messages", &format!("{} sent", grouped(counts.sent)));
+        if !load.is_checked() {
+            return row(out, "replies", "NOT CHECKED (--expect none)");
+        }
+        let unit = match load.expect {
+            Expect::Fanout(_) => "deliveries",
+            _ => "replies",
+        };
+        row(out, unit, &format!("{} exact of {} expected", grouped(counts.exact), grouped(counts.expected)));
     }
-    let unit = match load.expect {
-        Expect::Fanout(_) => "deliveries",
-        _ => "replies",
-    };
-    row(out, unit, &format!("{} exact of {} expected", grouped(counts.exact), grouped(counts.expected)));
     if counts.failures() + counts.late > 0 {
         row(out, "", &format!("NOT right: {}", failures(counts)));
     } else if counts.unfinished > 0 {
@@ -207,7 +218,8 @@ fn warmup(out: &mut String, load: &Load, counts: &MessageCounts) {
         return;
     }
     let exact = if load.is_checked() { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
-    row(out, "warm-up", &format!("{} sent{exact}, counted separately", grouped(counts.sent)));
+    let sent = if matches!(load.model, Model::Script(_)) { "passes" } else { "sent" };
+    row(out, "warm-up", &format!("{} {sent}{exact}, counted separately", grouped(counts.sent)));
     if counts.failures() > 0 {
         row(out, "", &format!("NOT right in the warm-up: {}", failures(counts)));
     }
@@ -224,6 +236,9 @@ fn rates(out: &mut String, load: &Load, ledger: &Ledger) {
         return row(out, "rate", &format!("{sent} messages sent a second over {over}{aimed}"));
     }
     let exact = plain(ledger.rate_of(ledger.steady.exact));
+    if let Model::Script(_) = load.model {
+        return row(out, "rate", &format!("{exact} passes a second over {over}"));
+    }
     row(out, "rate", &format!("{exact} replies a second over {over}{aimed}"));
     row(out, "", &format!("{sent} messages sent a second"));
 }
@@ -363,6 +378,16 @@ pub(crate) fn generator(load: &Load, run: &FinishedRun) -> String {
     format!("the generator {word}: {:.0} % of a core{procs}, and {late}{follows}", ledger.cpu * 100.0)
 }
 
+/// What may be wrong if a server of lines does not reply.
+pub(crate) const NO_LINE_BREAK: &str =
+    r"the messages do not end in a line break, for which a server of lines waits; try -m 'TEXT\n'";
+
+/// Whether a server of lines would wait for the end of a message.
+pub(crate) fn waits_for_a_line(load: &Load) -> bool {
+    let sends_messages = matches!(load.model, Model::Closed { .. } | Model::Open { .. } | Model::Churn);
+    matches!(load.protocol, Protocol::Tcp) && sends_messages && load.is_checked() && !load.messages.are_lines()
+}
+
 /// Hints about options that are probably wrong or missing, as sentences.
 pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
     let made = ledger.connects.ok;
@@ -383,7 +408,11 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
             grouped(made)
         ));
     }
-    if ledger.first_wrong > 0 && ledger.first_wrong >= made.div_ceil(2) {
+    let (exact, missing) = (ledger.warmup.exact + ledger.steady.exact, ledger.warmup.missing + ledger.steady.missing);
+    if exact == 0 && missing > 0 && waits_for_a_line(load) {
+        // Such a server may reply to all messages together, when the connection is half-closed.
+        hints.push(format!("no reply came in time: {NO_LINE_BREAK}"));
+    } else if ledger.first_wrong > 0 && ledger.first_wrong >= made.div_ceil(2) {
         let (of, made) = (grouped(ledger.first_wrong), grouped(made));
         if ledger.echoed > ledger.first_wrong / 2 {
             hints.push(format!(
@@ -391,10 +420,22 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
                  --expect {} does not accept that; try --expect echo",
                 load.expect.name()
             ));
-        } else if !load.skip_line && load.protocol.socket_io().is_none() {
+        } else if ledger.answered > ledger.first_wrong / 2 && matches!(load.expect, Expect::Echo) {
             hints.push(format!(
-                "the first {line} on {of} of {made} connections was not a reply: if it is a greeting, add --skip-line; \
-                 if every connection receives every message, use --skip-line --expect fanout"
+                "the first reply on {of} of {made} connections has the message in it, but is not the message: the \
+                 server answers with a text of its own; try --expect line, which accepts any {line}, or prefix:TEXT or \
+                 regex:REGEX"
+            ));
+        } else if !load.skip_line && load.protocol.socket_io().is_none() {
+            let others = match exact {
+                0 if matches!(load.expect, Expect::Echo) => {
+                    "; if the server answers with other text, use --expect line"
+                }
+                _ => "",
+            };
+            hints.push(format!(
+                "the first {line} on {of} of {made} connections was not a reply: if it is a greeting, add --skip-line\
+                 {others}; if every connection receives every message, use --skip-line --expect fanout"
             ));
         }
     }
@@ -430,6 +471,9 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
             "all right, but the page of --html could not be written (exit 1)"
         }
         1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
+        1 if matches!(load.model, Model::Script(_)) && !ledger.has_sent_nothing(load) => {
+            "every pass was right, but a connection failed or was lost (exit 1)"
+        }
         1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
         3 => "no connection could be made (exit 3)",
@@ -437,6 +481,7 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
         4 if failures == 0 && ledger.ended_early.is_some() => "the run ended before a message was sent (exit 4)",
         4 if failures == 0 => "no message was sent in the steady phase (exit 4)",
         4 if ledger.warmup.sent + ledger.steady.sent == 0 => "no message was sent (exit 4)",
+        4 if matches!(load.model, Model::Script(_)) => "not every pass of the script was right (exit 4)",
         4 => "not every reply was right (exit 4)",
         5 => "a threshold of --fail-if was crossed (exit 5)",
         _ => "interrupted (exit 130)",

@@ -10,12 +10,13 @@ use std::time::Duration;
 use bucle::Loop;
 use bucle::net::{Socket, SocketOptions, Target};
 
-use super::conn::{ConnState, Wire};
+use super::conn::{Conn, ConnState, Wire};
 use super::connection::ConnHandler;
 use super::run::Run;
 use crate::cli::load::check::Lines;
 use crate::cli::load::options::{Protocol, Ramp};
 use crate::cli::load::stage::Stage;
+use crate::cli::target::Address;
 
 /// How long a fan-out waits after the last connect. The kernel completes a connection before the server accepts it; a
 /// message that is sent in between does not reach the new connection, and would be counted as missing although the
@@ -30,6 +31,9 @@ const WAVE_NS: u64 = 20_000_000;
 
 /// How long `--churn` and `--script` wait after a failed connect before the next.
 const REST: Duration = Duration::from_millis(10);
+
+/// How long a connect to a unix socket waits for room in the server's accept queue before it is repeated.
+const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
 impl Run {
     /// The target's name has no address: counts every connect as failed with this code, and goes on to the end.
@@ -167,8 +171,26 @@ impl Run {
         }
     }
 
+    /// The accept queue of a unix socket is full. TCP would wait for room; this connect has to be repeated, until
+    /// `--timeout`.
+    fn connect_again_soon(&mut self, lp: &mut Loop, at: usize) {
+        if let Some(socket) = self.conns[at].socket.take() {
+            socket.destroy(lp);
+        }
+        let call = self.later(move |run, lp| {
+            let Conn { state: ConnState::Connecting, socket: None, since, .. } = run.conns[at] else { return };
+            run.connecting -= 1;
+            run.connect(lp, at);
+            run.conns[at].since = since;
+        });
+        lp.set_timeout(QUEUE_PAUSE, call);
+    }
+
     /// Counts a failed connect by its error code.
     pub(crate) fn connect_failed(&mut self, lp: &mut Loop, at: usize, code: &str) {
+        if code == "EAGAIN" && matches!(self.job.load.place, Address::Unix(_)) {
+            return self.connect_again_soon(lp, at);
+        }
         let was_assigned = self.job.ports.is_some() && std::mem::take(&mut self.conns[at].uses_assigned_port);
         if was_assigned && matches!(code, "EADDRINUSE" | "EADDRNOTAVAIL") {
             // Another socket uses the assigned port. Nothing was sent yet, so this is not counted as a connect: it is
@@ -202,7 +224,10 @@ impl Run {
     }
 
     fn target(&self, at: usize) -> Target {
-        let load = &self.job.load;
+        let (host, port) = match &self.job.load.place {
+            Address::Tcp(host, port) => (host.as_str(), *port),
+            Address::Unix(path) => return Target::from(path.as_path()),
+        };
         let addresses = self.job.targets.as_deref().unwrap_or_default();
         let source = match &self.job.sources[..] {
             [] => None,
@@ -211,9 +236,9 @@ impl Run {
         let fits = |address: &&IpAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
         let target = match addresses.iter().filter(fits).collect::<Vec<_>>()[..] {
             // Several addresses: `net` finds out which of them answers.
-            [_, _, ..] if source.is_none() => Target::from((load.host.as_str(), load.port)),
-            [&address, ..] => Target::from(SocketAddr::new(address, load.port)),
-            [] => Target::from((load.host.as_str(), load.port)),
+            [_, _, ..] if source.is_none() => Target::from((host, port)),
+            [&address, ..] => Target::from(SocketAddr::new(address, port)),
+            [] => Target::from((host, port)),
         };
         let Some(source) = source else { return target };
         let target = target.local_address(source.to_string());

@@ -253,12 +253,15 @@ impl Run {
             }
             (_, None) => {
                 let has_replied = &mut conn.has_replied;
-                let (mut first_wrong, mut echoed) = (0, 0);
+                let (mut first_wrong, mut echoed, mut answered) = (0, 0, 0);
                 let mut emit = |finding: Finding<'_>| {
                     if !std::mem::replace(has_replied, true) {
                         first_wrong += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
                         let is_echo = |seq| rules.messages.is_text(id, seq, finding.received);
-                        echoed += u64::from(finding.verdict == Verdict::Wrong && finding.seq.is_some_and(is_echo));
+                        let is_in = |seq| rules.messages.is_in(id, seq, finding.received);
+                        let of_message = finding.seq.filter(|_| finding.verdict == Verdict::Wrong);
+                        echoed += u64::from(of_message.is_some_and(is_echo));
+                        answered += u64::from(of_message.is_some_and(is_in));
                     }
                     note(finding);
                 };
@@ -276,6 +279,7 @@ impl Run {
                 }
                 book.ledger.first_wrong += first_wrong;
                 book.ledger.echoed += echoed;
+                book.ledger.answered += answered;
             }
         }
     }

@@ -5,8 +5,17 @@ use std::net::{IpAddr, ToSocketAddrs};
 use bucle::net::{Error, Handler, Shared, Socket, SocketOptions};
 use bucle::{EventLoop, Loop};
 
-/// The target's addresses, or the error code of the look-up.
-pub(crate) fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
+use crate::cli::target::Address;
+
+/// The target's addresses, or the error code of the look-up. A unix socket has none.
+pub(crate) fn resolve(place: &Address) -> Result<Vec<IpAddr>, String> {
+    match place {
+        Address::Tcp(host, _) => look_up(host),
+        Address::Unix(_) => Ok(Vec::new()),
+    }
+}
+
+fn look_up(host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }

@@ -4,7 +4,8 @@
 //! HTML around the drawing, placed by percentages:
 //!
 //! ```text
-//!   20 ms ┤  ▗▄▖   ╎ warm-up ends       text at the left: `Axis::marks` of y
+//!                  ╎ warm-up ends       labels of vertical lines are above the box: they cover no curve
+//!   20 ms ┤  ▗▄▖   ╎                    text at the left: `Axis::marks` of y
 //!   10 ms ┤▄▄▌ ▐▄▄▄╎▄▄▄▄▄               the box: SVG, 1000 × 400, stretched; its strokes are not
 //!     0 s ┼────────┴──────
 //!         0 s     1 s    2 s            text below: those of x
@@ -19,6 +20,11 @@ use crate::cli::load::units::{grouped, short_time};
 /// The size of the drawing in its own units, before it is stretched.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 400.0;
+
+/// The height of a label of a vertical line, in `em` of the style sheet; and an `em` (12 px of 210) in units of the
+/// drawing.
+const LABEL_ROW: f64 = 1.5;
+const EM: f64 = HEIGHT * 12.0 / 210.0;
 
 /// About how many marks an axis of numbers has, and an axis of time.
 const MARKS: f64 = 5.0;
@@ -131,7 +137,8 @@ impl Chart {
             }
             out.push_str("</p>\n");
         }
-        out.push_str("<div class=\"plot\"><div class=\"y\">");
+        let _ = write!(out, "<div class=\"plot\" style=\"margin-top:{:.1}em\">", self.lines.len() as f64 * LABEL_ROW);
+        out.push_str("<div class=\"y\">");
         let longest = self.y.marks.iter().max_by_key(|(_, name)| name.len()).map_or("", |(_, name)| name);
         let _ = write!(out, "<i>{longest}</i>");
         for (value, name) in &self.y.marks {
@@ -144,9 +151,9 @@ impl Chart {
             let side = if place > 0.6 { "at left" } else { "at" };
             let _ = write!(
                 out,
-                "<span class=\"{side}\" style=\"left:{:.2}%;top:{:.1}em\">{name}</span>",
+                "<span class=\"{side}\" style=\"left:{:.2}%;bottom:calc(100% + {:.1}em)\">{name}</span>",
                 place * 100.0,
-                at as f64 * 1.5
+                at as f64 * LABEL_ROW
             );
         }
         out.push_str("</div><div class=\"x\">");
@@ -181,8 +188,10 @@ impl Chart {
                 );
             }
         }
-        for (value, _) in &self.lines {
-            let _ = write!(out, "<path class=\"line\" d=\"M{:.1} 0V{HEIGHT}\"/>", self.x_of(*value));
+        for (at, (value, _)) in self.lines.iter().enumerate() {
+            // Up to its label.
+            let top = -(at as f64 + 0.7) * LABEL_ROW * EM;
+            let _ = write!(out, "<path class=\"line\" d=\"M{:.1} {top:.1}V{HEIGHT}\"/>", self.x_of(*value));
         }
         out.push_str("</svg>");
     }

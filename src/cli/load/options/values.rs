@@ -47,13 +47,13 @@ pub(crate) enum Sources {
 /// Where the connections go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
-    /// A host and a port.
-    Tcp(String, u16),
+    /// A host and a port, or a unix socket.
+    Plain(Address),
     WebSocket(handshake::Target),
     SocketIo(Place),
 }
 
-/// Reads a target as `bucle connect` does, except for unix sockets.
+/// Reads a target as `bucle connect` does.
 pub(crate) fn target(text: &str) -> Result<Target, String> {
     let scheme = text.split_once("://").map_or(String::new(), |(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_str() {
@@ -62,15 +62,7 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
         "wss" => return Err(format!("there is no TLS in bucle, so use ws:// instead of {}://", &text[..3])),
         _ => {}
     }
-    if text.starts_with("unix:") || text.starts_with(['/', '.']) {
-        return Err("bucle load connects over TCP only, not to unix sockets; \
-                    write it like 127.0.0.1:8080, example.org:80, [::1]:8080, :8080 or 8080"
-            .to_owned());
-    }
-    match Address::parse(text)? {
-        Address::Tcp(host, port) => Ok(Target::Tcp(host, port)),
-        Address::Unix(_) => Err("bucle load connects over TCP only".to_owned()),
-    }
+    Address::parse(text).map(Target::Plain)
 }
 
 pub(crate) fn connections(text: &str) -> Result<u64, String> {
@@ -213,11 +205,12 @@ mod tests {
             ("http://host:80", None),
             ("a b:80", None),
             ("/tmp/x", None),
-            ("unix:/tmp/x", None),
         ];
         for (text, want) in table {
-            assert_eq!(target(text).ok(), want.map(|(host, port)| Target::Tcp(host.to_owned(), port)), "{text:?}");
+            let want = want.map(|(host, port)| Target::Plain(Address::Tcp(host.to_owned(), port)));
+            assert_eq!(target(text).ok(), want, "{text:?}");
         }
+        assert_eq!(target("unix:/tmp/x"), Ok(Target::Plain(Address::Unix("/tmp/x".into()))));
     }
 
     #[test]

@@ -68,7 +68,7 @@ proptest! {
     fn a_target_that_is_understood_has_a_host_and_a_port(
         text in prop_oneof![4 => "(|[a-z.]{1,6}|\\[?[0-9a-f:]{2,6}\\]?)(:[+]?[0-9]{0,6})?", 1 => ".{0,12}"],
     ) {
-        if let Ok(Target::Tcp(host, port)) = target(&text) {
+        if let Ok(Target::Plain(Address::Tcp(host, port))) = target(&text) {
             prop_assert!(!host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control()));
             prop_assert!(port > 0);
             prop_assert_eq!(Address::parse(&text), Ok(Address::Tcp(host, port)));
