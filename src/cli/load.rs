@@ -19,6 +19,7 @@
 
 mod check;
 mod client;
+mod compare;
 mod counts;
 mod html;
 mod json;
@@ -45,6 +46,7 @@ use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -52,6 +54,7 @@ use super::stderr::print_error;
 use super::{advice, exit_code, stderr};
 use bucle::process;
 use client::Job;
+use compare::Before;
 use ledger::{FinishedRun, Ledger};
 use options::Model;
 pub(crate) use options::{Load, command, load_of, number};
@@ -68,6 +71,10 @@ pub(crate) fn run(load: Load) -> ExitCode {
             None => usage("--worker is set by the command for its own processes: leave it out"),
         };
     }
+    let before = match load.compare.as_deref().map(|path| earlier(&load, path)).transpose() {
+        Ok(before) => before,
+        Err(why) => return usage(&why),
+    };
     let targets = client::resolve(&load.place);
     let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     load.warnings.iter().for_each(|warning| warn(warning));
@@ -100,10 +107,16 @@ pub(crate) fn run(load: Load) -> ExitCode {
         finished.has_lost_page = true;
         finished.exit = if exit == 0 { exit_code::FAILURE } else { exit };
     }
-    match write_report(&load, &finished) {
+    match write_report(&load, &finished, before.as_ref()) {
         Err(_) if finished.exit == 0 => ExitCode::from(exit_code::FAILURE),
         _ => ExitCode::from(finished.exit),
     }
+}
+
+/// The reports of `--compare`, which must have the plan of this run.
+fn earlier(load: &Load, path: &Path) -> Result<Before, String> {
+    let before = Before::read(path)?;
+    before.check(&json::plan(load)).map(|()| before)
 }
 
 /// Runs the load in this process, or in several.
@@ -216,12 +229,14 @@ fn is_one_stream() -> bool {
 }
 
 /// Writes the report to stdout.
-fn write_report(load: &Load, run: &FinishedRun) -> Result<(), bucle::Error> {
-    match load.json {
-        true => print(&format!("{}\n", json::report(load, run))),
-        false if is_one_stream() => print(&format!("\n{}", report::text(load, run))),
-        false => print(&format!("{}\n\n{}", report::describe(load), report::text(load, run))),
+fn write_report(load: &Load, run: &FinishedRun, before: Option<&Before>) -> Result<(), bucle::Error> {
+    let report = json::report(load, run, before);
+    if load.json {
+        return print(&format!("{report}\n"));
     }
+    let head = if is_one_stream() { String::new() } else { report::describe(load) + "\n" };
+    let compared = before.map_or(String::new(), |before| format!("\n{}", before.text(&report)));
+    print(&format!("{head}\n{}{compared}", report::text(load, run)))
 }
 
 /// Writes to stdout. A closed pipe is not an error, because the reader chose to stop; a full disk is.

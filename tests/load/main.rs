@@ -6,6 +6,7 @@
 
 mod arguments;
 mod command;
+mod compare;
 mod connections;
 mod fanout;
 mod frames;
@@ -16,6 +17,7 @@ mod replies;
 mod report;
 #[path = "../support/retry.rs"]
 mod retry;
+mod schema;
 mod scripts;
 mod server;
 mod socket_io;

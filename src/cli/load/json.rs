@@ -2,13 +2,63 @@
 
 use serde_json::{Map, Value, json};
 
+use super::compare::Before;
 use super::counts::{Counts, QUANTILES};
-use super::ledger::{EarlyEnd, FinishedRun};
-use super::options::Load;
+use super::ledger::{EarlyEnd, FinishedRun, Ledger};
+use super::options::{Length, Load, Model, Ramp};
 use super::report;
+use super::timeline::Cut;
+use super::units::nanos;
 
 /// The whole report as one object.
-pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
+pub(crate) fn report(load: &Load, run: &FinishedRun, before: Option<&Before>) -> Value {
+    let mut report = measured(load, run);
+    report["compare"] = before.map(|before| before.value(&report)).into();
+    report
+}
+
+/// What of the report is known before the run: runs that differ in it cannot be compared.
+pub(crate) fn plan(load: &Load) -> Value {
+    let (duration, requests) = match load.length {
+        Length::For(time) => (Some(nanos(time)), None),
+        Length::Messages(count) => (None, Some(count)),
+    };
+    let in_flight = match load.model {
+        Model::Closed { in_flight } => Some(in_flight),
+        _ => None,
+    };
+    let ramp = match load.ramp {
+        Ramp::AtOnce => None,
+        Ramp::Over(time) => Some(format!("{}ns", nanos(time))),
+        Ramp::PerSecond(rate) => Some(format!("{rate}/s")),
+    };
+    let message = match &load.model {
+        Model::Hold => None,
+        Model::Script(script) => Some(hash(&format!("{script:?}"))),
+        _ => Some(hash(&format!("{:?} {}", load.messages, load.telnet))),
+    };
+    json!({
+        "protocol": load.protocol.name(),
+        "model": load.model.name(),
+        "expect": load.expect_name(),
+        "rate_target": load.model.rate(),
+        "plan": {
+            "connections": load.connections, "in_flight": in_flight, "duration_ns": duration, "requests": requests,
+            "warmup_ns": nanos(load.warmup), "ramp": ramp, "message": message, "timeout_ns": nanos(load.timeout),
+            "reconnect": load.reconnect,
+        },
+    })
+}
+
+/// FNV-1a with 64 bits, in hexadecimal. It only tells messages apart.
+fn hash(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+fn measured(load: &Load, run: &FinishedRun) -> Value {
     let ledger = &run.ledger;
     let errno: Map<String, Value> =
         ledger.connects.errno.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
@@ -26,6 +76,8 @@ pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
         "protocol": load.protocol.name(),
         "started": run.started,
         "model": load.model.name(),
+        "unit": if matches!(load.model, Model::Script(_)) { "pass" } else { "message" },
+        "plan": plan(load)["plan"],
         "expect": load.expect_name(),
         "checked": load.is_checked(),
         "rate_target": load.model.rate(),
@@ -37,6 +89,7 @@ pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
         "warmup": { "ns": ledger.warmup_ns, "messages": ledger.warmup.value() },
         "bytes": { "out": ledger.bytes_out, "in": ledger.bytes_in },
         "latency_ns": { "response": latency(&ledger.response), "service": latency(&ledger.service) },
+        "parts": parts(ledger),
         "connect": {
             "attempted": ledger.connects.attempted(),
             "ok": ledger.connects.ok,
@@ -63,6 +116,30 @@ pub(crate) fn report(load: &Load, run: &FinishedRun) -> Value {
         "away_ns": ledger.away_ns,
         "exit": run.exit,
     })
+}
+
+/// The steady phase in up to five parts of the same number of slices. Their differences show how much the figures vary.
+fn parts(ledger: &Ledger) -> Value {
+    const PARTS: usize = 5;
+    let (from, to) = (ledger.warmup_ns, ledger.warmup_ns + ledger.steady_ns);
+    let is_steady = |cut: &Cut| (from..to).contains(&((cut.from + cut.to) / 2));
+    let cuts: Vec<Cut> = ledger.timeline.load.cuts().into_iter().filter(is_steady).collect();
+    let count = cuts.len().min(PARTS);
+    let part = |at: usize| {
+        let cuts = &cuts[cuts.len() * at / count..cuts.len() * (at + 1) / count];
+        let ns: u64 = cuts.iter().map(|cut| cut.to - cut.from).sum();
+        let exact: u64 = cuts.iter().map(|cut| cut.slice.exact).sum();
+        let mut response = Counts::coarse();
+        for (value, count) in cuts.iter().flat_map(|cut| cut.slice.counts().buckets()) {
+            response.record_n(value, count);
+        }
+        let rate = exact as f64 * 1e9 / ns.max(1) as f64;
+        json!({
+            "ns": ns, "exact": exact, "rate": rate,
+            "p50_ns": response.quantile(0.5), "p99_ns": response.quantile(0.99),
+        })
+    };
+    (0..count).map(part).collect()
 }
 
 fn quantiles(counts: &Counts, names: &[&str]) -> Value {

@@ -60,6 +60,8 @@ pub(crate) struct Load {
     pub(crate) fail_if: Vec<Threshold>,
     pub(crate) json: bool,
     pub(crate) html: Option<PathBuf>,
+    /// Reports to compare with.
+    pub(crate) compare: Option<PathBuf>,
     pub(crate) dry_run: bool,
     /// Warnings about options that are valid, but perhaps not meant.
     pub(crate) warnings: Vec<String>,
@@ -236,6 +238,7 @@ pub(crate) fn command() -> clap::Command {
         .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; 5 alone is 5 seconds; repeatable"))
         .arg(flag("json").help("Print the report as one JSON object"))
         .arg(one("html", "FILE").value_parser(value_parser!(PathBuf)).help("Write the report as a web page too, with curves"))
+        .arg(one("compare", "OLD.json").value_parser(value_parser!(PathBuf)).help("Compare with earlier reports of --json with the same options: before, after, and the spread"))
         .arg(flag("dry-run").help("Print the plan and stop"))
         .arg(one("worker", "I/N/SEED").hide(true))
         .after_help(
@@ -333,6 +336,7 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
         fail_if: matches.get_many::<Threshold>("fail-if").into_iter().flatten().cloned().collect(),
         json: matches.get_flag("json"),
         html: matches.get_one::<PathBuf>("html").cloned(),
+        compare: matches.get_one::<PathBuf>("compare").cloned(),
         dry_run: matches.get_flag("dry-run"),
         warnings: Vec::new(),
         worker: matches.get_one::<String>("worker").cloned(),
