@@ -15,6 +15,7 @@
 
 mod advice;
 mod args;
+mod color;
 mod completions;
 mod connect;
 mod editor;
@@ -39,6 +40,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use args::Command;
+use color::Color;
 
 pub(crate) fn main() -> ExitCode {
     let status = run();
@@ -103,11 +105,11 @@ fn start_log(verbosity: u8, mistakes: Mistakes) {
         // Hundreds of events have the same second.
         log.format_timestamp_micros();
     }
-    let is_plain = |name, plain: fn(&std::ffi::OsStr) -> bool| env::var_os(name).is_some_and(|value| plain(&value));
-    let wants_plain = is_plain("NO_COLOR", |value| !value.is_empty()) || is_plain("TERM", |term| term == "dumb");
-    if io::stderr().is_terminal() && !wants_plain && env::var_os("RUST_LOG_STYLE").is_none() {
+    let color = Color::typed();
+    if env::var_os("RUST_LOG_STYLE").is_none() || color != Color::Auto {
         // `env_logger` sees a pipe here, and would not use colours.
-        log.write_style(env_logger::WriteStyle::Always);
+        let is_on = color.is_on(io::stderr().is_terminal(), |name| env::var_os(name));
+        log.write_style(if is_on { env_logger::WriteStyle::Always } else { env_logger::WriteStyle::Never });
     }
     let log = log.build();
     log::set_max_level(log.filter());

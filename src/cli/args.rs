@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use bucle::net::Limits;
 use bucle::redis;
 
+use super::color::{self, Color};
 use super::completions::{self, Shell};
 use super::connect::{Connect, EventOptions};
 use super::exit_code;
@@ -104,6 +105,8 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
                 },
                 raw: matches.get_flag("raw"),
                 hex: matches.get_flag("hex"),
+                crlf: matches.get_flag("crlf"),
+                timeout: matches.get_one("timeout").copied(),
                 linger: matches.get_one("linger").copied(),
                 reconnect: matches.get_flag("reconnect"),
                 events: EventOptions {
@@ -149,6 +152,8 @@ pub(crate) fn command() -> clap::Command {
     clap::Command::new("bucle")
         .about("Runs small servers, connects to servers, and load-tests them")
         .version(env!("CARGO_PKG_VERSION"))
+        .color(Color::typed().for_clap())
+        .arg(color::arg())
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([serve_command(), connect_command(), load::command(), quiz_command()])
@@ -326,6 +331,17 @@ fn connect_command() -> clap::Command {
                 .long("hex")
                 .action(ArgAction::SetTrue)
                 .help("WebSocket: write binary messages in hexadecimal; without it they end the connection. Socket.IO: write binary values so"),
+        )
+        .arg(
+            Arg::new("crlf")
+                .long("crlf")
+                .action(ArgAction::SetTrue)
+                .help(r"TCP: lines end in \r\n, also those of a pipe"),
+        )
+        .arg(
+            number("timeout", "TIME")
+                .value_parser(load::positive_time)
+                .help("Give up if the connection is not made in this time: 500ms, 10s  [default: that of the system; 10s over WebSocket]"),
         )
         .arg(
             Arg::new("reconnect")

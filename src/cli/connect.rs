@@ -26,6 +26,7 @@
 //! or the shell would take it for a command. Input that is typed after `exit` or Ctrl-D is for the shell, and is kept.
 
 mod answers;
+mod breaks;
 mod display;
 mod events;
 mod session;
@@ -62,6 +63,10 @@ const TYPED_LINGER: Duration = Duration::from_secs(1);
 pub(crate) struct Connect {
     pub(crate) target: String,
     pub(crate) raw: bool,
+    /// Lines end in `\r\n`. Only for TCP.
+    pub(crate) crlf: bool,
+    /// How long the connection may take to be made.
+    pub(crate) timeout: Option<Duration>,
     /// Only for WebSocket.
     pub(crate) hex: bool,
     /// Only for WebSocket.
@@ -125,7 +130,7 @@ fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
         let why = format!("{option} is for WebSocket only, and '{}' is plain TCP", target.escape_debug());
         return Err(Stop::Usage { why, advice: "bucle connect ws://127.0.0.1:8081/".to_owned() });
     }
-    run_session(Session::<Socket>::new(Tcp::new(address), options.raw), tcp::open)
+    run_session(Session::<Socket>::new(Tcp::new(address, options.crlf), options), tcp::open)
 }
 
 /// Options that are for Socket.IO only must not be given.
@@ -154,8 +159,15 @@ fn connect_socket_io(options: &Connect) -> Result<u8, Stop> {
 }
 
 fn run_messages(messages: Messages, options: &Connect) -> Result<u8, Stop> {
+    if options.crlf {
+        let why = format!(
+            "--crlf is for TCP only, and '{}' is not: a message has no line end",
+            options.target.escape_debug()
+        );
+        return Err(Stop::Usage { why, advice: "bucle connect HOST:PORT --crlf".to_owned() });
+    }
     let messages = if options.reconnect { messages.reconnecting() } else { messages };
-    run_session(Session::<Link>::new(messages, options.raw), websocket::open)
+    run_session(Session::<Link>::new(messages, options), websocket::open)
 }
 
 fn linger_of(options: &Connect) -> Duration {
@@ -200,7 +212,9 @@ fn run_loop<C: Connection>(
     let session = event_loop.enter(|lp| Shared::new(lp, session));
     let result = event_loop.enter(|lp| {
         observe(lp, session, has_prompt)?;
-        open(lp, session)
+        open(lp, session)?;
+        session.with(lp, |session, lp| session.limit_connecting(lp));
+        Ok(())
     });
     let result = result.and_then(|()| event_loop.run());
     let exit_code = event_loop.enter(|lp| session.with(lp, |session, _| session.finish()));

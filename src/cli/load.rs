@@ -57,7 +57,7 @@ use client::Job;
 use compare::Before;
 use ledger::{FinishedRun, Ledger};
 use options::Model;
-pub(crate) use options::{Load, command, load_of, number};
+pub(crate) use options::{Load, command, load_of, number, positive_time};
 use plan::Plan;
 use procs::Worker;
 use progress::Progress;

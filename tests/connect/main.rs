@@ -5,6 +5,7 @@
 mod retry;
 
 mod editing;
+mod options;
 mod socket_io;
 mod websocket;
 

@@ -12,6 +12,7 @@ use bucle::net::Shared;
 use bucle::process::{self, Input, Stdin};
 use bucle::{Loop, Result};
 
+use super::Connect;
 use super::display::{Display, OutputFailed};
 use crate::cli::advice::words_for;
 use crate::cli::stderr;
@@ -31,6 +32,8 @@ pub(super) trait Connection: Copy + 'static {
     fn pause(self, lp: &mut Loop);
     fn resume(self, lp: &mut Loop);
     fn destroy(self, lp: &mut Loop);
+    /// The connection was not made in this time: reports it and destroys the connection.
+    fn give_up(self, lp: &mut Loop, session: &mut Session<Self>, timeout: Duration);
     /// Whether the server reads too slowly: no more input is read until it has read.
     fn needs_drain(self, lp: &Loop) -> bool;
 
@@ -50,6 +53,8 @@ pub(super) struct Session<C: Connection> {
     pub(super) connection: Option<C>,
     /// The protocol's own state.
     pub(super) state: C::State,
+    /// How long the connection may take to be made.
+    timeout: Option<Duration>,
     /// Opened when the connection is made: if there is no connection, the input belongs to the shell.
     stdin: Option<Stdin>,
     /// Standard input is a terminal: `exit` is a command.
@@ -64,11 +69,12 @@ pub(super) struct Session<C: Connection> {
 }
 
 impl<C: Connection> Session<C> {
-    pub(super) fn new(state: C::State, raw: bool) -> Self {
+    pub(super) fn new(state: C::State, options: &Connect) -> Self {
         let is_typed = io::stdin().is_terminal();
         Session {
             handle: None,
-            display: Display::new(is_typed, raw),
+            display: Display::new(is_typed, options.raw),
+            timeout: options.timeout,
             connection: None,
             state,
             stdin: None,
@@ -78,6 +84,20 @@ impl<C: Connection> Session<C> {
             is_held: false,
             is_over: false,
         }
+    }
+
+    /// `--timeout`: gives up the connection if it is not made in time.
+    pub(super) fn limit_connecting(&self, lp: &mut Loop) {
+        let Some(timeout) = self.timeout else { return };
+        let give_up = self.callback(move |session, lp| {
+            if let Some(connection) = session.connection
+                && !session.is_connected
+            {
+                connection.give_up(lp, session, timeout);
+            }
+        });
+        let timer = lp.set_timeout(timeout, give_up);
+        lp.unref(timer);
     }
 
     /// A callback that borrows this session when it runs.

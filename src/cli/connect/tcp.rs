@@ -8,6 +8,7 @@ use std::time::Duration;
 use bucle::net::{Error, Handler, Shared, Socket, SocketOptions, Target};
 use bucle::{Loop, Result, TimerId};
 
+use super::breaks::Breaks;
 use super::session::{Connection, Session, is_exit};
 use crate::cli::advice::{self, words_for};
 use crate::cli::exit_code;
@@ -37,6 +38,8 @@ const INPUT_LIMIT: Duration = Duration::from_secs(5);
 /// The state of a session over TCP.
 pub(super) struct Tcp {
     address: Address,
+    /// The line breaks that are sent.
+    breaks: Breaks,
     /// The server has ended its side.
     server_ended: Option<ServerEnded>,
     /// Shows an unfinished line when the rest of it does not arrive in time.
@@ -50,8 +53,8 @@ struct ServerEnded {
 }
 
 impl Tcp {
-    pub(super) fn new(address: Address) -> Tcp {
-        Tcp { address, server_ended: None, line_timer: None }
+    pub(super) fn new(address: Address, crlf: bool) -> Tcp {
+        Tcp { address, breaks: Breaks::new(crlf), server_ended: None, line_timer: None }
     }
 
     fn target(&self) -> Target {
@@ -95,19 +98,24 @@ impl Connection for Socket {
         self.destroy(lp);
     }
 
+    fn give_up(self, lp: &mut Loop, _: &mut Session<Self>, timeout: Duration) {
+        self.destroy_with(lp, Error::custom("ETIMEDOUT", format!("no connection in {timeout:?}")));
+    }
+
     fn needs_drain(self, lp: &Loop) -> bool {
         self.needs_drain(lp)
     }
 
-    fn send_line(self, lp: &mut Loop, _: &mut Tcp, line: &str) -> bool {
-        self.write(lp, format!("{line}\n"))
+    fn send_line(self, lp: &mut Loop, tcp: &mut Tcp, line: &str) -> bool {
+        let bytes = tcp.breaks.convert(format!("{line}\n").as_bytes()).into_owned();
+        self.write(lp, bytes)
     }
 
     /// Sends bytes of a pipe unchanged, and lines that the terminal has edited up to an `exit`. The terminal usually
     /// hands over one line per read.
     fn send_chunk(self, lp: &mut Loop, session: &mut Session<Self>, chunk: &[u8]) -> bool {
         if !session.is_typed {
-            return self.write(lp, chunk);
+            return self.write(lp, session.state.breaks.convert(chunk));
         }
         let mut takes_more = true;
         for line in chunk.split_inclusive(|&byte| byte == b'\n') {
@@ -115,7 +123,7 @@ impl Connection for Socket {
                 session.end(lp, self);
                 return false;
             }
-            takes_more = self.write(lp, line);
+            takes_more = self.write(lp, session.state.breaks.convert(line));
         }
         takes_more
     }

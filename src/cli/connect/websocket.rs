@@ -255,6 +255,14 @@ impl Connection for Link {
         self.terminate(lp);
     }
 
+    /// Another way of connecting is not tried either.
+    fn give_up(self, lp: &mut Loop, session: &mut Session<Self>, timeout: Duration) {
+        session.state.falls_back = false;
+        let what = format!("cannot connect to {}: no connection in {timeout:?}", session.state.url);
+        session.not_connected(what, Vec::new(), false);
+        self.terminate(lp);
+    }
+
     fn needs_drain(self, lp: &Loop) -> bool {
         self.needs_drain(lp)
     }

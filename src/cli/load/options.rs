@@ -22,8 +22,8 @@ use super::threshold::Threshold;
 use super::units::{count, nanos, time};
 use crate::cli::socket_io::{self, Place};
 use crate::cli::target::{Address, words};
-pub(crate) use values::{Procs, Ramp, Sources, Target};
-use values::{connections, expect, max_reply, positive_time, procs, ramp, rate, size, sources, target};
+pub(crate) use values::{Procs, Ramp, Sources, Target, positive_time};
+use values::{connections, expect, max_reply, procs, ramp, rate, size, sources, target};
 
 /// The default message. All messages are different, and each names its connection. For `ws://` it has no line end.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
