@@ -15,7 +15,7 @@ use bucle::redis;
 
 use super::color::{self, Color};
 use super::completions::{self, Shell};
-use super::connect::{Connect, EventOptions};
+use super::connect::{Connect, EventOptions, Terminal};
 use super::exit_code;
 use super::load::{self, Load, count, number, time};
 use super::man;
@@ -103,7 +103,7 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
                         return Err(ExitCode::from(exit_code::USAGE));
                     }
                 },
-                raw: matches.get_flag("raw"),
+                terminal: Terminal { raw: matches.get_flag("raw"), keeps_history: !matches.get_flag("no-history") },
                 hex: matches.get_flag("hex"),
                 crlf: matches.get_flag("crlf"),
                 timeout: matches.get_one("timeout").copied(),
@@ -350,6 +350,12 @@ fn connect_command() -> clap::Command {
                 .help("WebSocket, Socket.IO: open a lost connection again, after 1 s, doubled up to 10 s"),
         )
         .arg(
+            Arg::new("no-history")
+                .long("no-history")
+                .action(ArgAction::SetTrue)
+                .help("At a terminal: neither read nor keep the lines of earlier sessions"),
+        )
+        .arg(
             Arg::new("event")
                 .long("event")
                 .value_name("NAME")
@@ -386,7 +392,11 @@ fn connect_command() -> clap::Command {
         .after_help(
             "At a terminal the line can be edited. Left, Right, Home, End, Ctrl-Left, Ctrl-Right and Ctrl-A B E F move the\n\
              cursor. Backspace, Delete, Ctrl-U (to the start), Ctrl-K (to the end) and Ctrl-W (a word) delete. Up and Down\n\
-             bring back sent lines. Ctrl-L clears the screen. With --raw the terminal edits the line instead.\n\n\
+             bring back sent lines, Ctrl-R searches them (again: older ones; Ctrl-G: leave). Ctrl-L clears the screen. With\n\
+             --raw the terminal edits the line instead.\n\n\
+             Sent lines are kept in ~/.local/state/bucle/history for the next session, unless --no-history is given.\n\
+             Passwords are not: no line is kept while the server has switched the echo off, or after it has asked for a\n\
+             password, and no line that begins with a blank.\n\n\
              WebSocket: a line is a text message in both directions, without its line break; a line break inside a\n\
              received message is written as \\n. At the end of the input the client waits for as many messages as it has\n\
              sent and for half a second of quiet, then it closes with 1000. A close code other than 1000 is reported, and\n\

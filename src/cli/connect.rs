@@ -29,6 +29,8 @@ mod answers;
 mod breaks;
 mod display;
 mod events;
+mod history_file;
+mod secrets;
 mod session;
 mod tcp;
 mod websocket;
@@ -46,6 +48,7 @@ use super::stderr::print_error;
 use super::target::words::cannot_understand;
 use super::target::{Address, port_in};
 use super::{exit_code, machine, socket_io};
+pub(crate) use display::Terminal;
 pub(crate) use events::EventOptions;
 use events::Events;
 use session::{Connection, Session};
@@ -62,7 +65,7 @@ const TYPED_LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Connect {
     pub(crate) target: String,
-    pub(crate) raw: bool,
+    pub(crate) terminal: Terminal,
     /// Lines end in `\r\n`. Only for TCP.
     pub(crate) crlf: bool,
     /// How long the connection may take to be made.
@@ -130,7 +133,7 @@ fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
         let why = format!("{option} is for WebSocket only, and '{}' is plain TCP", target.escape_debug());
         return Err(Stop::Usage { why, advice: "bucle connect ws://127.0.0.1:8081/".to_owned() });
     }
-    run_session(Session::<Socket>::new(Tcp::new(address, options.crlf), options), tcp::open)
+    run_session(Session::<Socket>::new(Tcp::new(address, options.crlf), options.terminal, options.timeout), tcp::open)
 }
 
 /// Options that are for Socket.IO only must not be given.
@@ -167,7 +170,7 @@ fn run_messages(messages: Messages, options: &Connect) -> Result<u8, Stop> {
         return Err(Stop::Usage { why, advice: "bucle connect HOST:PORT --crlf".to_owned() });
     }
     let messages = if options.reconnect { messages.reconnecting() } else { messages };
-    run_session(Session::<Link>::new(messages, options), websocket::open)
+    run_session(Session::<Link>::new(messages, options.terminal, options.timeout), websocket::open)
 }
 
 fn linger_of(options: &Connect) -> Duration {

@@ -40,6 +40,12 @@ const PROMPT: &str = "> ";
 /// The prompt when the beginning of the line is hidden.
 const PROMPT_CUT: &str = "< ";
 
+/// The text before what is searched for.
+const SEARCH_PROMPT: &str = "find ";
+
+/// The longest text that is searched for, in bytes.
+const QUERY_LIMIT: usize = 256;
+
 /// The longest line. With its line break it is the longest one that `bucle serve` accepts by default.
 pub(crate) const LINE_LIMIT: usize = 64 * 1024 - 1;
 
@@ -62,11 +68,34 @@ pub(crate) struct Editor {
     keys: Keys,
     line: Line,
     history: History,
+    /// Lines are not added to the history.
+    is_secret: bool,
+    /// Ctrl-R: a line of the history is searched for.
+    search: Option<Search>,
     /// The byte of the line where the window begins. Set when the line is drawn.
     first: usize,
 }
 
+/// A search in the history.
+struct Search {
+    query: String,
+    /// The line that was found, counted from the newest; 0 if none was.
+    back: usize,
+}
+
 impl Editor {
+    /// An editor that knows these lines, the oldest first.
+    pub(crate) fn new<'a>(history: impl Iterator<Item = &'a str>) -> Editor {
+        let mut editor = Editor::default();
+        history.for_each(|line| editor.history.push(line));
+        editor
+    }
+
+    /// While `is_secret`, lines are not added to the history.
+    pub(crate) fn set_secret(&mut self, is_secret: bool) {
+        self.is_secret = is_secret;
+    }
+
     /// Takes in typed bytes and hands the results to `emit`. The caller must draw the line afterwards.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(Typed)) {
         let mut keys = mem::take(&mut self.keys);
@@ -75,13 +104,20 @@ impl Editor {
     }
 
     fn press(&mut self, key: Key) -> Option<Typed> {
+        if let Some(search) = self.search.take() {
+            return self.press_in_search(search, key);
+        }
         let line = &mut self.line;
         match key {
             Key::Char(c) if line.text().len() + c.len_utf8() > LINE_LIMIT => return Some(Typed::Bell),
             Key::Char(c) => line.insert(c),
             Key::Enter => {
                 let line = mem::take(line).into_text();
-                self.history.push(&line);
+                if self.is_secret {
+                    self.history.leave();
+                } else {
+                    self.history.push(&line);
+                }
                 return Some(Typed::Line(line));
             }
             Key::End if line.text().is_empty() => return Some(Typed::End),
@@ -107,8 +143,70 @@ impl Editor {
                 }
             }
             Key::Redraw => return Some(Typed::Clear),
+            Key::Search => self.search = Some(Search { query: String::new(), back: 0 }),
+            Key::Cancel => {}
         }
         None
+    }
+
+    /// A key while the history is searched. Keys that do not belong to the search take over the line that was found,
+    /// and then do what they always do.
+    fn press_in_search(&mut self, mut search: Search, key: Key) -> Option<Typed> {
+        let result = match key {
+            Key::Char(c) if search.query.len() + c.len_utf8() > QUERY_LIMIT => Some(Typed::Bell),
+            Key::Char(c) => {
+                search.query.push(c);
+                // The line that is shown may have the longer text, too.
+                self.find(&mut search, 0)
+            }
+            Key::Backspace => {
+                search.query.pop();
+                search.back = 0;
+                self.find(&mut search, 0)
+            }
+            Key::Search => self.find(&mut search, 1),
+            Key::Redraw => Some(Typed::Clear),
+            Key::Cancel => return None,
+            // The line that was typed before is not visible, so it is not sent.
+            Key::Enter if search.back == 0 => return Some(Typed::Bell),
+            key => {
+                if let Some(found) = self.history.line(search.back) {
+                    self.line = Line::new(found.to_owned());
+                }
+                return self.press(key);
+            }
+        };
+        self.search = Some(search);
+        result
+    }
+
+    /// Looks for an older line with the text, from `skip` lines behind the present one on. Without one the present line
+    /// stays.
+    fn find(&self, search: &mut Search, skip: usize) -> Option<Typed> {
+        if search.query.is_empty() {
+            search.back = 0;
+            return None;
+        }
+        match self.history.find(&search.query, search.back.max(1) + skip.min(search.back)) {
+            Some(back) => {
+                search.back = back;
+                None
+            }
+            None => {
+                if !self.history.line(search.back).is_some_and(|line| line.contains(&search.query)) {
+                    search.back = 0;
+                }
+                Some(Typed::Bell)
+            }
+        }
+    }
+
+    /// The row of a search: the text that is searched for, and the line that was found.
+    fn draw_search(&self, search: &Search, columns: usize) -> String {
+        let found = self.history.line(search.back).unwrap_or_default();
+        let row = format!("{SEARCH_PROMPT}{}: {}", visible(&search.query), visible(found));
+        let row = &row[..fitting(&row, columns.saturating_sub(1).max(1))];
+        if row.is_ascii() { row.to_owned() } else { format!("\x1b[?7l{row}\x1b[?7h") }
     }
 
     /// The line so far, which was not sent.
@@ -119,6 +217,9 @@ impl Editor {
     /// The row with the prompt, to be written to an empty row of `columns` columns. It leaves the cursor where the next
     /// character will be inserted.
     pub(crate) fn draw(&mut self, columns: usize) -> String {
+        if let Some(search) = &self.search {
+            return self.draw_search(search, columns);
+        }
         // The last column is reserved for the cursor at the end of the line, or for the `>` of hidden text.
         let room = columns.saturating_sub(PROMPT.len() + 1).max(1);
         self.follow_cursor(room);

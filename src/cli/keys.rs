@@ -41,6 +41,10 @@ pub(crate) enum Key {
     KillToEnd,
     KillWord,
     Redraw,
+    /// Ctrl-R: search in the history.
+    Search,
+    /// Ctrl-G: leave the search.
+    Cancel,
 }
 
 /// Assembles keys from bytes.
@@ -167,10 +171,12 @@ fn control(byte: u8) -> Option<Key> {
         byte if byte == ctrl(b'D') => Key::End,
         byte if byte == ctrl(b'E') => Key::ToEnd,
         byte if byte == ctrl(b'F') => Key::Right,
+        byte if byte == ctrl(b'G') => Key::Cancel,
         byte if byte == ctrl(b'K') => Key::KillToEnd,
         byte if byte == ctrl(b'L') => Key::Redraw,
         byte if byte == ctrl(b'N') => Key::Down,
         byte if byte == ctrl(b'P') => Key::Up,
+        byte if byte == ctrl(b'R') => Key::Search,
         byte if byte == ctrl(b'U') => Key::KillToStart,
         byte if byte == ctrl(b'W') => Key::KillWord,
         _ => return None,
@@ -228,6 +234,7 @@ mod tests {
             ("Emacs's movements", b"\x01\x02\x05\x06\x10\x0e", &[ToStart, Left, ToEnd, Right, Up, Down]),
             ("Emacs's deletions", b"\x0b\x15\x17", &[KillToEnd, KillToStart, KillWord]),
             ("Ctrl-L", b"\x0c", &[Redraw]),
+            ("Ctrl-R, Ctrl-G", b"\x12\x07", &[Search, Cancel]),
             ("xterm's arrows", b"\x1b[A\x1b[B\x1b[C\x1b[D", &[Up, Down, Right, Left]),
             ("in application mode", b"\x1bOA\x1bOB\x1bOC\x1bOD\x1bOH\x1bOF", &[Up, Down, Right, Left, ToStart, ToEnd]),
             ("xterm's Home and End", b"\x1b[H\x1b[F", &[ToStart, ToEnd]),
@@ -254,7 +261,7 @@ mod tests {
             ("a report of the cursor position", b"\x1b[12;40Rx", &[Char('x')]),
             ("marks around pasted text", b"\x1b[200~x\x1b[201~", &[Char('x')]),
             ("a very long sequence", &[b"\x1b[", &[b'1'; 1000][..], b"~x"].concat(), &[Char('x')]),
-            ("other control characters", b"\x00\x03\x07\x1a\x1c\x1fx", &[Char('x')]),
+            ("other control characters", b"\x00\x03\x1a\x1c\x1fx", &[Char('x')]),
             ("C1 controls", "\u{9b}Ax".as_bytes(), &[Char('A'), Char('x')]),
             ("an escape and a letter", b"\x1bx", &[Char('x')]),
             ("two escapes and a key", b"\x1b\x1b[D", &[Left]),

@@ -40,6 +40,16 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
+    /// A screen whose editor knows these lines of earlier sessions, the oldest first.
+    pub(crate) fn new<'a>(history: impl Iterator<Item = &'a str>) -> Screen {
+        Screen { editor: Editor::new(history), ..Screen::default() }
+    }
+
+    /// While `is_secret`, typed lines are not added to the history.
+    pub(crate) fn set_secret(&mut self, is_secret: bool) {
+        self.editor.set_secret(is_secret);
+    }
+
     /// Shows the prompt, for the first time.
     pub(crate) fn prompt(&mut self, columns: usize) -> String {
         self.is_prompting = true;

@@ -25,6 +25,8 @@ impl User {
             .args(["--quiet", "--flush", "--return", "--command", shell_script, "/dev/null"])
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm")
+            // No history of earlier sessions, unless the script sets a folder.
+            .env("XDG_STATE_HOME", "/dev/null")
             .env_remove("RUST_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

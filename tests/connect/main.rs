@@ -5,6 +5,7 @@
 mod retry;
 
 mod editing;
+mod history;
 mod options;
 mod socket_io;
 mod websocket;
@@ -98,6 +99,7 @@ fn in_terminal(shell_script: &str) -> Client {
             .args(["--quiet", "--flush", "--return", "--command", shell_script, "/dev/null"])
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm")
+            .env("XDG_STATE_HOME", "/dev/null")
             .stdin(Stdio::piped()),
     )
 }

@@ -29,6 +29,8 @@ use std::ops::ControlFlow;
 use bucle::Result;
 use bucle::process::{self, TerminalKeys, TerminalOutput};
 
+use super::history_file::HistoryFile;
+use super::secrets::Secrets;
 use crate::cli::advice::words_for;
 use crate::cli::escape::{Escaper, one_line};
 use crate::cli::exit_code;
@@ -38,12 +40,25 @@ use crate::cli::stderr::{self, error_text};
 /// The width of a terminal that does not report its own.
 const COLUMNS: usize = 80;
 
+/// The options of a session at a terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    /// Control bytes of the server are written unchanged.
+    pub(crate) raw: bool,
+    /// Sent lines are kept for the next session.
+    pub(crate) keeps_history: bool,
+}
+
 /// Standard output cannot be written any longer. If that is worth reporting, it has been reported.
 pub(super) struct OutputFailed;
 
 /// Shows messages of the server and notes to the user, and keeps the exit code of the program.
 pub(super) struct Display {
     output: Output,
+    /// Where sent lines are kept for the next session.
+    history: HistoryFile,
+    /// Whether a password is being typed.
+    secrets: Secrets,
     /// Messages are written unchanged, also if they contain line breaks.
     is_raw: bool,
     /// Standard input is a terminal: its user is informed of what happens.
@@ -72,20 +87,24 @@ enum Output {
     /// As text, at the cursor.
     Text(Escaper),
     /// As text, above the line that is being typed.
-    Prompt(Escaper, Screen),
+    Prompt(Escaper, Box<Screen>),
 }
 
 impl Display {
-    pub(super) fn new(is_typed: bool, raw: bool) -> Self {
+    pub(super) fn new(is_typed: bool, options: Terminal) -> Self {
+        let Terminal { raw, keeps_history } = options;
         let is_shown = io::stdout().is_terminal() && !raw;
         let has_prompt = is_typed && is_shown && env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let history = if has_prompt && keeps_history { HistoryFile::open() } else { HistoryFile::default() };
         let output = match (is_shown, has_prompt) {
-            (_, true) => Output::Prompt(Escaper::default(), Screen::default()),
+            (_, true) => Output::Prompt(Escaper::default(), Box::new(Screen::new(history.lines()))),
             (true, false) => Output::Text(Escaper::default()),
             (false, false) => Output::Bytes,
         };
         Display {
             output,
+            history,
+            secrets: Secrets::default(),
             is_raw: raw,
             is_typed,
             terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
@@ -105,6 +124,7 @@ impl Display {
 
     /// Shows bytes from the server.
     pub(super) fn show(&mut self, chunk: &[u8]) -> Result<(), OutputFailed> {
+        self.secrets.watch(chunk);
         let text = match &mut self.output {
             Output::Bytes => None,
             Output::Text(escaper) => Some(escaper.escape(chunk)),
@@ -144,9 +164,23 @@ impl Display {
     pub(super) fn type_in(
         &mut self,
         keys: &[u8],
-        send: impl FnMut(Option<&str>) -> ControlFlow<()>,
+        mut send: impl FnMut(Option<&str>) -> ControlFlow<()>,
     ) -> Result<(), OutputFailed> {
-        self.change_screen(|screen| screen.type_in(keys, columns(), send))
+        let is_secret = self.secrets.is_asked_for();
+        let history = &mut self.history;
+        let Output::Prompt(_, screen) = &mut self.output else { return Ok(()) };
+        screen.set_secret(is_secret);
+        let shown = screen.type_in(keys, columns(), |line| {
+            let flow = send(line);
+            if let Some(line) = line
+                && flow.is_continue()
+                && !is_secret
+            {
+                history.append(line);
+            }
+            flow
+        });
+        self.write(shown.as_bytes())
     }
 
     /// Changes the terminal's settings and shows the prompt.

@@ -12,8 +12,7 @@ use bucle::net::Shared;
 use bucle::process::{self, Input, Stdin};
 use bucle::{Loop, Result};
 
-use super::Connect;
-use super::display::{Display, OutputFailed};
+use super::display::{Display, OutputFailed, Terminal};
 use crate::cli::advice::words_for;
 use crate::cli::stderr;
 
@@ -69,12 +68,12 @@ pub(super) struct Session<C: Connection> {
 }
 
 impl<C: Connection> Session<C> {
-    pub(super) fn new(state: C::State, options: &Connect) -> Self {
+    pub(super) fn new(state: C::State, terminal: Terminal, timeout: Option<Duration>) -> Self {
         let is_typed = io::stdin().is_terminal();
         Session {
             handle: None,
-            display: Display::new(is_typed, options.raw),
-            timeout: options.timeout,
+            display: Display::new(is_typed, terminal),
+            timeout,
             connection: None,
             state,
             stdin: None,

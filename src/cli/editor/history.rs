@@ -39,6 +39,23 @@ impl History {
         }
     }
 
+    /// Returns to the newest line, as after a line that is not added.
+    pub(super) fn leave(&mut self) {
+        self.back = 0;
+        self.draft.clear();
+    }
+
+    /// The line that is `back` lines behind; 1 is the newest.
+    pub(super) fn line(&self, back: usize) -> Option<&str> {
+        let at = self.lines.len().checked_sub(back).filter(|_| back > 0)?;
+        self.lines.get(at).map(String::as_str)
+    }
+
+    /// How far back the newest line with this text is, from `from` lines back on.
+    pub(super) fn find(&self, text: &str, from: usize) -> Option<usize> {
+        (from.max(1)..=self.lines.len()).find(|&back| self.line(back).is_some_and(|line| line.contains(text)))
+    }
+
     /// The line before the one that is shown now; `None` if that is the oldest. `shown` is the text that is shown now.
     pub(super) fn up(&mut self, shown: &str) -> Option<String> {
         let older = self.lines.len().checked_sub(self.back + 1)?;

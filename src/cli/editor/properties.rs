@@ -22,6 +22,8 @@ fn keys() -> impl Strategy<Value = Vec<u8>> {
         b"\x17",
         b"\x04",
         b"\x0c",
+        b"\x12",
+        b"\x07",
         b"\r",
         b"\t",
         b" ",
@@ -62,6 +64,10 @@ proptest! {
             let (before, after) = row.split_once("\x1b7").unwrap_or((&row, ""));
             let after = after.trim_end_matches("\x1b8");
             prop_assert!(!before.contains('\x1b') && !after.contains('\x1b'));
+            if editor.search.is_some() {
+                prop_assert!(text_width(before) < columns.max(2));
+                continue;
+            }
             // A narrower terminal has no room for the prompt, a wide character and the last column.
             if columns >= 5 {
                 prop_assert!(text_width(before) < columns);

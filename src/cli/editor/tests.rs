@@ -48,6 +48,61 @@ fn keys_edit_and_enter_sends() {
     }
 }
 
+const HISTORY: &str = "uno\rdos\rtres uno\r";
+
+#[test]
+fn ctrl_r_searches_the_history() {
+    let table: &[(&str, &str, &[&str], &str)] = &[
+        ("the newest line with the text", "\x12uno\r", &["tres uno"], "|"),
+        ("an older one", "\x12uno\x12\r", &["uno"], "|"),
+        ("letter by letter", "\x12o\x12s\r", &["dos"], "|"),
+        ("a letter less", "\x12do\x7f\x7funo\r", &["tres uno"], "|"),
+        ("it can be changed", "\x12dos\x1b[D!\r", &["do!s"], "|"),
+        ("End takes it over", "\x12dos\x05", &[], "dos|"),
+        ("Ctrl-G goes back to the line", "draft\x12dos\x07", &[], "draft|"),
+        ("without a match Enter sends nothing", "draft\x12zzz\r", &[], "draft|"),
+        ("Ctrl-G alone does nothing", "a\x07b", &[], "ab|"),
+    ];
+    for (name, keys, sent, left) in table {
+        let (all, line) = typed(&format!("{HISTORY}{keys}"));
+        let all: Vec<Typed> = all.into_iter().skip(3).filter(|typed| *typed != Typed::Bell).collect();
+        assert_eq!((all, line), (lines(sent), (*left).to_owned()), "{name}");
+    }
+    // No older line has the text: a bell, and the last match stays.
+    assert_eq!(typed(&format!("{HISTORY}\x12dos\x12\x05")).0.last(), Some(&Typed::Bell));
+    assert_eq!(typed(&format!("{HISTORY}\x12dos\x12\x05")).1, "dos|");
+}
+
+#[test]
+fn a_search_shows_the_text_and_the_line() {
+    let mut editor = Editor::new(["hola", "ñandú and a long line"].into_iter());
+    let mut row = |keys: &str, columns: usize| {
+        editor.feed(keys.as_bytes(), |_| {});
+        editor.draw(columns)
+    };
+    assert_eq!(row("\x12", 40), "find : ");
+    assert_eq!(row("ol", 40), "find ol: hola");
+    assert_eq!(row("z", 40), "find olz: ");
+    assert_eq!(row("\x7f\x7f\x7fñ", 18), "\x1b[?7lfind ñ: ñandú and\x1b[?7h");
+    assert_eq!(row("\x07", 18), "> ");
+    // The text has a limit, too.
+    row("\x12", 40);
+    row(&"x".repeat(10_000), 40);
+    assert!(editor.search.is_some_and(|search| search.query.len() == QUERY_LIMIT));
+}
+
+#[test]
+fn a_secret_line_is_in_no_history() {
+    let mut editor = Editor::new(["old"].into_iter());
+    editor.set_secret(true);
+    editor.feed(b"swordfish\r", |_| {});
+    editor.set_secret(false);
+    editor.feed(b"\x1b[A", |_| {});
+    assert_eq!(editor.unsent(), "old");
+    editor.feed(b"\x15\x12sword", |_| {});
+    assert_eq!(editor.draw(40), "find sword: ");
+}
+
 #[test]
 fn ctrl_d_on_an_empty_line_is_the_end() {
     assert_eq!(typed("\x04"), (vec![Typed::End], "|".into()));
