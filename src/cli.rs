@@ -21,6 +21,7 @@ mod connect;
 mod editor;
 mod escape;
 mod exit_code;
+mod help;
 mod keep_alive;
 mod keys;
 mod load;

@@ -17,6 +17,7 @@ use super::color::{self, Color};
 use super::completions::{self, Shell};
 use super::connect::{Connect, EventOptions, Terminal};
 use super::exit_code;
+use super::help;
 use super::load::{self, Load, count, number, time};
 use super::man;
 use super::quiz;
@@ -149,15 +150,22 @@ fn with_server(mut words: Vec<OsString>) -> Vec<OsString> {
 
 /// The whole command line. Completions and manual pages are made from it, too.
 pub(crate) fn command() -> clap::Command {
-    clap::Command::new("bucle")
+    let is_short = help::is_short();
+    let command = clap::Command::new("bucle")
         .about("Runs small servers, connects to servers, and load-tests them")
         .version(env!("CARGO_PKG_VERSION"))
         .color(Color::typed().for_clap())
         .arg(color::arg())
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve_command(), connect_command(), load::command(), quiz_command()])
-        .subcommands([completions::command(), man::command()])
+        .subcommands([
+            help::arrange(serve_command(), help::SERVE, is_short),
+            help::arrange(connect_command(), help::CONNECT, is_short),
+            help::arrange(load::command(), help::LOAD, is_short),
+            quiz_command(),
+        ])
+        .subcommands([completions::command(), man::command()]);
+    help::arrange_top(command)
 }
 
 fn serve_command() -> clap::Command {
@@ -310,15 +318,20 @@ fn serve_command() -> clap::Command {
                 .help("Poll for this long before sleeping: 50us, at most 1s; replies come faster, but it uses a whole core"),
         )
         .arg(verbose())
-        .after_help(
+        .after_help("Examples:\n  bucle serve chat --http\n  bucle serve echo 9000 -vv")
+        .after_long_help(
             "Under systemd it takes passed sockets (LISTEN_FDS) and reports when it is ready (NOTIFY_SOCKET).\n\n\
-             Examples:\n  bucle serve\n  bucle serve echo --port 0 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve chat --cluster redis://localhost --port 0\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
+             Examples:\n  bucle serve\n  bucle serve echo 9000 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve chat 0 --cluster redis://localhost\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
         )
 }
 
 fn connect_command() -> clap::Command {
     clap::Command::new("connect")
-        .about("Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe; over WebSocket each line is a message, over Socket.IO an event")
+        .about("Connects to a server: lines from the terminal, or bytes from a pipe")
+        .long_about(
+            "Connects to a server and sends lines from the terminal (`exit` or Ctrl-D ends it), or bytes from a pipe. Over \
+             WebSocket each line is a message, over Socket.IO an event.",
+        )
         .args(target::words::args())
         .arg(
             Arg::new("raw")
@@ -389,8 +402,14 @@ fn connect_command() -> clap::Command {
                 .help("WebSocket: at the end of the input, wait this long for missing answers: 500ms, 1m [default: 5s; 1s at a terminal]"),
         )
         .arg(verbose())
-        .after_help(
-            "At a terminal the line can be edited. Left, Right, Home, End, Ctrl-Left, Ctrl-Right and Ctrl-A B E F move the\n\
+        .after_help("Examples:\n  bucle connect example.org 7000\n  bucle connect ws://127.0.0.1:8081/ws")
+        .after_long_help(format!("{CONNECT_HELP}\n\n{CONNECT_EXAMPLES}"))
+}
+
+const CONNECT_EXAMPLES: &str = "Examples:\n  bucle connect\n  bucle connect example.org 7000\n  printf 'a\\nb\\n' | bucle connect :8080\n  bucle connect ws://127.0.0.1:8081/ws\n  bucle connect sio://127.0.0.1:8081/ --event \"chat message\"";
+
+/// What `--help` of `connect` says below the options.
+const CONNECT_HELP: &str = "At a terminal the line can be edited. Left, Right, Home, End, Ctrl-Left, Ctrl-Right and Ctrl-A B E F move the\n\
              cursor. Backspace, Delete, Ctrl-U (to the start), Ctrl-K (to the end) and Ctrl-W (a word) delete. Up and Down\n\
              bring back sent lines, Ctrl-R searches them (again: older ones; Ctrl-G: leave). Ctrl-L clears the screen. With\n\
              --raw the terminal edits the line instead.\n\n\
@@ -403,10 +422,7 @@ fn connect_command() -> clap::Command {
              the exit code is 1 unless it is 1001 (going away).\n\n\
              Socket.IO: a line is the name of an event and its arguments as JSON: say \"hola\" 7. A name\n\
              with blanks is a JSON string, too. Received events are written in the same way. A ? at the end of a line asks\n\
-             for the acknowledgement, which is written as say ? \"answer\". A refused namespace is exit code 3.\n\n\
-             Examples:\n  bucle connect\n  bucle connect example.org:7000\n  printf 'a\\nb\\n' | bucle connect :8080\n  bucle connect ws://127.0.0.1:8081/ws\n  bucle connect sio://127.0.0.1:8081/ --event \"chat message\"",
-        )
-}
+             for the acknowledgement, which is written as say ? \"answer\". A refused namespace is exit code 3.";
 
 fn quiz_command() -> clap::Command {
     clap::Command::new("quiz")

@@ -604,3 +604,25 @@ fn without_arguments_it_shows_three_examples() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(word));
     }
 }
+
+/// `-h` is for people who want to begin; `--help` has every option.
+#[test]
+fn the_short_help_fits_one_screen_and_the_long_help_has_groups() {
+    for command in ["serve", "connect", "load"] {
+        let help = |flag: &str, columns: &str| {
+            let output = bucle(&[command, flag]).env("COLUMNS", columns).output().expect("the program starts");
+            assert_eq!(output.status.code(), Some(0));
+            String::from_utf8(output.stdout).expect("text")
+        };
+        let short = help("-h", "80");
+        assert!(short.lines().count() <= 24, "{command}: {} rows\n{short}", short.lines().count());
+        assert!(short.lines().all(|row| row.chars().count() <= 80), "{short}");
+        assert!(short.contains("--help") && short.contains("Examples:"), "{short}");
+        let long = help("--help", "80");
+        let headings = long.lines().filter(|row| row.ends_with(':') && !row.starts_with(' ')).count();
+        assert!(headings >= 5 && long.contains("--color <WHEN>"), "{command}: {long}");
+        // A narrow terminal breaks lines between words.
+        let narrow = help("-h", "40");
+        assert!(narrow.lines().filter(|row| row.starts_with("          ")).all(|row| row.chars().count() <= 40));
+    }
+}

@@ -207,7 +207,8 @@ pub(crate) enum Length {
 
 pub(crate) fn command() -> clap::Command {
     clap::Command::new("load")
-        .about("Load-tests a TCP server of lines or bytes, a WebSocket server, or a Socket.IO server, and checks every reply")
+        .about("Load-tests a server, and checks every reply")
+        .long_about("Load-tests a TCP server of lines or bytes, a WebSocket server, or a Socket.IO server, and checks every reply")
         .args(words::args())
         .arg(number("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
         .arg(number("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
@@ -241,17 +242,23 @@ pub(crate) fn command() -> clap::Command {
         .arg(one("compare", "OLD.json").value_parser(value_parser!(PathBuf)).help("Compare with earlier reports of --json with the same options: before, after, and the spread"))
         .arg(flag("dry-run").help("Print the plan and stop"))
         .arg(one("worker", "I/N/SEED").hide(true))
-        .after_help(
-            "Times take us, ms, s, m or h; a number without a unit is seconds. Counts take k and M.\n\n\
+        .after_help(EXAMPLES)
+        .after_long_help(format!("{HELP}\n\n{LONG_EXAMPLES}"))
+}
+
+/// What `-h` shows at its end.
+const EXAMPLES: &str = "Examples:\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'";
+
+const LONG_EXAMPLES: &str = "Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto\n  bucle load ws://127.0.0.1:8081/ -c 50 -r 20k\n  bucle load sio://127.0.0.1:3000/ -c 50 --event echo";
+
+/// What `--help` says below the options.
+const HELP: &str = "Times take us, ms, s, m or h; a number without a unit is seconds. Counts take k and M.\n\n\
              ws://: a message is one text message, or a binary one with --binary. No line end is added or needed: the\n\
              default message and those of --size and --file have none, and -m is sent as it is. A reply is one message of\n\
              the same type, and a greeting (--skip-line) is one message. Without a port it is 80. There is no TLS (wss://).\n\n\
              sio://: over WebSocket only. A message is an event with one string, and its reply is the acknowledgement, which\n\
              must bring the string back (--expect echo). Other events of the server are ignored; a greeting (--skip-line)\n\
-             is one event. A refused namespace is a failed connect. There are no fan-outs and no scripts.\n\n\
-             Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto\n  bucle load ws://127.0.0.1:8081/ -c 50 -r 20k\n  bucle load sio://127.0.0.1:3000/ -c 50 --event echo",
-        )
-}
+             is one event. A refused namespace is a failed connect. There are no fan-outs and no scripts.";
 
 fn one(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value)
