@@ -79,8 +79,9 @@ pub(crate) const SERVE: &[Group] = &[
             ("port", "Port to listen on; 0: a free one  [default: 8080]"),
             ("unix", "Listen on a unix socket"),
         ],
-        rare: &["reuse-port"],
+        rare: &[],
     },
+    Group { heading: "Several servers", common: &[], rare: &["cluster", "reuse-port"] },
     Group {
         heading: "Browsers",
         common: &[("http", "Also serve HTTP, WebSocket and Socket.IO  [8081]")],
