@@ -73,10 +73,11 @@ fn set_plainly(jar: &mut Vec<(String, String, Option<SystemTime>)>, now: SystemT
 fn dates_are_those_of_http(text: &str) {
     for (at, _) in text.match_indices('=') {
         let value = text[at + 1..].split(';').next().unwrap_or_default().trim();
-        if let Ok(time) = httpdate::parse_http_date(value) {
+        // `httpdate` does not look at all separators, so only what it would write itself is the same here.
+        if let Ok(time) = httpdate::parse_http_date(value)
+            && httpdate::fmt_http_date(time) == value
+        {
             assert_eq!(parse_date(value.as_bytes()), Some(time), "{value}");
-            let again = httpdate::fmt_http_date(time);
-            assert_eq!(parse_date(again.as_bytes()), Some(time), "{again}");
         }
         if let Some(time) = parse_date(value.as_bytes()) {
             assert_eq!(parse_date(httpdate::fmt_http_date(time).as_bytes()), Some(time), "{value}");
