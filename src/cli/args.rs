@@ -409,19 +409,19 @@ fn connect_command() -> clap::Command {
 const CONNECT_EXAMPLES: &str = "Examples:\n  bucle connect\n  bucle connect example.org 7000\n  printf 'a\\nb\\n' | bucle connect :8080\n  bucle connect ws://127.0.0.1:8081/ws\n  bucle connect sio://127.0.0.1:8081/ --event \"chat message\"";
 
 /// What `--help` of `connect` says below the options.
-const CONNECT_HELP: &str = "At a terminal the line can be edited. Left, Right, Home, End, Ctrl-Left, Ctrl-Right and Ctrl-A B E F move the\n\
-             cursor. Backspace, Delete, Ctrl-U (to the start), Ctrl-K (to the end) and Ctrl-W (a word) delete. Up and Down\n\
-             bring back sent lines, Ctrl-R searches them (again: older ones; Ctrl-G: leave). Ctrl-L clears the screen. With\n\
+const CONNECT_HELP: &str = "At a terminal the line can be edited. Left, Right, Home, End, Ctrl-Left, Ctrl-Right and Ctrl-A B E F move the \
+             cursor. Backspace, Delete, Ctrl-U (to the start), Ctrl-K (to the end) and Ctrl-W (a word) delete. Up and Down \
+             bring back sent lines, Ctrl-R searches them (again: older ones; Ctrl-G: leave). Ctrl-L clears the screen. With \
              --raw the terminal edits the line instead.\n\n\
-             Sent lines are kept in ~/.local/state/bucle/history for the next session, unless --no-history is given.\n\
-             Passwords are not: no line is kept while the server has switched the echo off, or after it has asked for a\n\
+             Sent lines are kept in ~/.local/state/bucle/history for the next session, unless --no-history is given. \
+             Passwords are not: no line is kept while the server has switched the echo off, or after it has asked for a \
              password, and no line that begins with a blank.\n\n\
-             WebSocket: a line is a text message in both directions, without its line break; a line break inside a\n\
-             received message is written as \\n. At the end of the input the client waits for as many messages as it has\n\
-             sent and for half a second of quiet, then it closes with 1000. A close code other than 1000 is reported, and\n\
+             WebSocket: a line is a text message in both directions, without its line break; a line break inside a \
+             received message is written as \\n. At the end of the input the client waits for as many messages as it has \
+             sent and for half a second of quiet, then it closes with 1000. A close code other than 1000 is reported, and \
              the exit code is 1 unless it is 1001 (going away).\n\n\
-             Socket.IO: a line is the name of an event and its arguments as JSON: say \"hola\" 7. A name\n\
-             with blanks is a JSON string, too. Received events are written in the same way. A ? at the end of a line asks\n\
+             Socket.IO: a line is the name of an event and its arguments as JSON: say \"hola\" 7. A name \
+             with blanks is a JSON string, too. Received events are written in the same way. A ? at the end of a line asks \
              for the acknowledgement, which is written as say ? \"answer\". A refused namespace is exit code 3.";
 
 fn quiz_command() -> clap::Command {
@@ -470,8 +470,8 @@ fn quiz_command() -> clap::Command {
                 .help("en or es [default: at a terminal that of LC_ALL, LC_MESSAGES or LANG, else en]"),
         )
         .after_help(
-            "The exit code is 0 if every question was answered correctly at the first attempt. It is 4 if one was\n\
-             answered wrong, given up or left open (`quit`, the end of the input, no order). This is the same at a\n\
+            "The exit code is 0 if every question was answered correctly at the first attempt. It is 4 if one was \
+             answered wrong, given up or left open (`quit`, the end of the input, no order). This is the same at a \
              terminal, in a pipe and with --answer.\n\n\
              Examples:\n  bucle quiz\n  bucle quiz list --lang es\n  bucle quiz 3 --answer \"c a d b\"\n  \
              bucle quiz 3 --step\n  bucle quiz --file lesson.txt --shuffle",

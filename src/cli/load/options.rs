@@ -253,11 +253,11 @@ const LONG_EXAMPLES: &str = "Examples:\n  bucle load\n  bucle load :8080 -c 1k -
 
 /// What `--help` says below the options.
 const HELP: &str = "Times take us, ms, s, m or h; a number without a unit is seconds. Counts take k and M.\n\n\
-             ws://: a message is one text message, or a binary one with --binary. No line end is added or needed: the\n\
-             default message and those of --size and --file have none, and -m is sent as it is. A reply is one message of\n\
+             ws://: a message is one text message, or a binary one with --binary. No line end is added or needed: the \
+             default message and those of --size and --file have none, and -m is sent as it is. A reply is one message of \
              the same type, and a greeting (--skip-line) is one message. Without a port it is 80. There is no TLS (wss://).\n\n\
-             sio://: over WebSocket only. A message is an event with one string, and its reply is the acknowledgement, which\n\
-             must bring the string back (--expect echo). Other events of the server are ignored; a greeting (--skip-line)\n\
+             sio://: over WebSocket only. A message is an event with one string, and its reply is the acknowledgement, which \
+             must bring the string back (--expect echo). Other events of the server are ignored; a greeting (--skip-line) \
              is one event. A refused namespace is a failed connect. There are no fan-outs and no scripts.";
 
 fn one(name: &'static str, value: &'static str) -> Arg {
