@@ -386,7 +386,7 @@ fn connect_command() -> clap::Command {
                 .long("auth")
                 .value_name("JSON")
                 .value_parser(socket_io::check_auth)
-                .help("Socket.IO: an object for the server to let the client in"),
+                .help("Socket.IO: credentials for the server, a JSON object"),
         )
         .arg(
             Arg::new("transport")

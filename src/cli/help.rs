@@ -131,7 +131,7 @@ pub(crate) const CONNECT: &[Group] = &[
         common: &[
             ("event", "A line is the text of this event"),
             ("ack", "Ask for acknowledgements"),
-            ("auth", "An object for the server to let the client in"),
+            ("auth", "Credentials for the server, a JSON object"),
         ],
         rare: &[],
     },

@@ -75,7 +75,7 @@ pub(crate) fn is_url(target: &str) -> bool {
     target.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sio://"))
 }
 
-/// Checks what is sent to be let in. The error is half a sentence.
+/// Checks the credentials. The error is half a sentence.
 pub(crate) fn check_auth(text: &str) -> Result<String, String> {
     match serde_json::from_str(text) {
         Ok(serde_json::Value::Object(object)) => Ok(serde_json::Value::Object(object).to_string()),

@@ -72,7 +72,7 @@ fn another_plan_and_other_files_are_refused_before_anything_is_connected() {
         refused(File::new("bad", text).name(), &ARGS, "is no report: write one with  bucle load --json > FILE");
     }
     let older = File::new("older", r#"{"schema":"bucle-load/1","rate":1}"#);
-    refused(older.name(), &ARGS, "of an older bucle");
+    refused(older.name(), &ARGS, "by an older bucle");
     assert_eq!(server.ledger().connections, before);
     // Another target may be compared.
     let other = Server::echo();

@@ -29,7 +29,7 @@ pub(crate) struct EventOptions {
     pub(crate) event: Option<String>,
     /// Every event wants the acknowledgement.
     pub(crate) ack: bool,
-    /// A JSON object for the server to let the client in.
+    /// The credentials for the server, a JSON object.
     pub(crate) auth: Option<String>,
     /// `None`: the default.
     pub(crate) transport: Option<TransportChoice>,

@@ -6,7 +6,7 @@
 //!   this run ─────────────────────────▶ value and spread ─┘
 //! ```
 //!
-//! The spread says how much a figure varies without any change. Of several reports it goes from the lowest to the
+//! The spread shows how much a figure varies without any change. Of several reports it goes from the lowest to the
 //! highest of them; of one report, from the lowest to the highest fifth of its steady phase. If both spreads overlap,
 //! the change may be chance.
 
@@ -69,7 +69,7 @@ struct Row {
     after: Option<Measured>,
 }
 
-/// What of a report, besides its `plan`, has to be the same.
+/// The parts of a report, besides its `plan`, that have to be the same.
 const SAME: [&str; 4] = ["protocol", "model", "expect", "rate_target"];
 
 impl Before {
@@ -83,7 +83,7 @@ impl Before {
         let reports = reports
             .ok_or_else(|| format!("--compare: {name} is no report: write one with  bucle load --json > FILE"))?;
         if reports.iter().any(|report| report["plan"].is_null()) {
-            return Err(format!("--compare: {name} is of an older bucle, which wrote no plan: measure it again"));
+            return Err(format!("--compare: {name} was written by an older bucle, without a plan: measure again"));
         }
         Ok(Before { path: path.to_owned(), reports })
     }

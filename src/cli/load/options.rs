@@ -136,7 +136,7 @@ pub(crate) enum Protocol {
 #[derive(Clone, Debug)]
 pub(crate) struct SocketIo {
     pub(crate) namespace: String,
-    /// A JSON object for the server to decide whether it lets the client in.
+    /// The credentials for the server, a JSON object.
     pub(crate) auth: Option<String>,
     /// The name of the event. Its argument is the message.
     pub(crate) event: String,
@@ -225,7 +225,7 @@ pub(crate) fn command() -> clap::Command {
         .arg(flag("crlf").help(r"Every message ends in \r\n"))
         .arg(flag("binary").help("ws://: the messages are binary, not text"))
         .arg(one("event", "NAME").value_parser(socket_io::check_event).help("sio://: the event that carries the messages  [default: echo]"))
-        .arg(one("auth", "JSON").value_parser(socket_io::check_auth).help("sio://: an object for the server to let the connections in"))
+        .arg(one("auth", "JSON").value_parser(socket_io::check_auth).help("sio://: credentials for the server, a JSON object"))
         .arg(flag("telnet").help("Remove telnet commands from replies and refuse all telnet options"))
         .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
         .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply must be: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
