@@ -1,5 +1,5 @@
-//! `Listen::from_fd`: a server on a socket that was bound elsewhere. The one who has bound it decides what becomes of
-//! its address; connections wait in the backlog until a server accepts them.
+//! `Listen::from_fd`: a server on a socket that was bound elsewhere. The program that has bound the socket is
+//! responsible for its address; connections wait in the backlog until a server accepts them.
 
 use std::cell::RefCell;
 use std::fs::{self, File};

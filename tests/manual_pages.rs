@@ -20,7 +20,7 @@ fn printed(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// The long options in the help of a command: the words at the begin of lines.
+/// The long options in the help of a command: the words at the beginning of lines.
 fn options_of(command: &str) -> BTreeSet<String> {
     let help = printed(&[command, "--help"]);
     let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));

@@ -58,7 +58,7 @@ fn garbage_on_the_channel_is_counted_and_ignored() {
 }
 
 #[test]
-fn a_line_of_another_node_cannot_paint_on_the_terminal() {
+fn control_characters_in_a_line_of_another_node_are_not_sent_to_terminals() {
     let Some(redis) = RedisServer::start(&[]) else { return };
     let nodes = nodes(redis.port(), 1);
     let [mut ana] = members(&nodes, ["ana"]);

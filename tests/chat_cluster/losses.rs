@@ -62,7 +62,7 @@ fn nodes_that_start_without_redis_find_each_other_when_it_comes() {
 }
 
 #[test]
-fn a_redis_that_stands_still_is_away_and_comes_back() {
+fn a_redis_that_hangs_is_away_and_comes_back() {
     let Some(redis) = RedisServer::start(&[]) else { return };
     let nodes = nodes(redis.port(), 2);
     let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
@@ -168,7 +168,7 @@ fn a_node_that_is_killed_disappears_after_its_lease() {
 }
 
 #[test]
-fn a_node_that_stands_still_is_gone_and_comes_back() {
+fn a_node_that_hangs_is_gone_and_comes_back() {
     let Some(redis) = RedisServer::start(&[]) else { return };
     let nodes = nodes(redis.port(), 2);
     let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
@@ -189,7 +189,7 @@ fn a_node_that_stands_still_is_gone_and_comes_back() {
 
 /// 20 MB through a way that takes 4 MB a second.
 #[test]
-fn a_slow_redis_slows_down_who_sends_much_and_loses_nothing() {
+fn a_slow_redis_slows_down_members_who_send_much_and_no_line_is_lost() {
     const LINES: usize = 20_000;
     let Some(redis) = RedisServer::start(&[]) else { return };
     let proxy = Proxy::start(redis.port());

@@ -1,5 +1,5 @@
-//! `bucle serve chat --cluster`: nodes as processes, over a real Redis. They are one chat, also after everything that can
-//! happen to them and to Redis.
+//! `bucle serve chat --cluster`: nodes as processes, over a real Redis. They are one chat, also after faults of nodes
+//! and of Redis.
 
 #![cfg(all(feature = "cli", target_os = "linux"))]
 

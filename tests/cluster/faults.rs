@@ -1,4 +1,4 @@
-//! What was promised, when Redis, a node or the network fails: a ledger of all events.
+//! The promises about events hold when Redis, a node or the network fails. The tests record all events.
 //!
 //! | | own clients | clients of other nodes |
 //! |---|---|---|

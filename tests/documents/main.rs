@@ -1,4 +1,4 @@
-//! What the documents say about names, files and lengths.
+//! Checks of the documents: links, names, files and lengths of lines.
 //!
 //! `docs/node.md` has tables of names. rustdoc knows whether a name exists, also that of a field or of a method of a
 //! trait: this test writes a crate whose only text is a list of links to them, and rustdoc resolves the links.
@@ -234,7 +234,7 @@ fn words_of_node(span: &str) -> Vec<&str> {
     names.chain(event).filter(|text| is_word(text)).collect()
 }
 
-/// A misspelled name of Node would be searched in vain. It is enough that Node's sources, or those of the package, have
+/// Readers would not find a misspelled name of Node. It is enough that Node's sources, or those of the package, have
 /// the word.
 #[test]
 fn every_name_of_node_in_the_tables_is_one_of_node() {

@@ -181,7 +181,7 @@ fn a_phase_step_and_a_turn_step_end_where_they_say() {
 }
 
 #[test]
-fn slow_mode_goes_on_while_nobody_watches() {
+fn slow_mode_goes_on_without_a_viewer() {
     let watched = Watched::start();
     let mut peer = connect(watched.echo);
     assert_eq!(watched.page.control(&json!({ "do": "speed", "per_second": 1000 })).json()["state"], "slow");

@@ -80,7 +80,7 @@ fn reports_of_every_model_and_result_fit_the_schema() {
     reports.push(load(&echo, &args).json(0));
     std::fs::remove_file(&script).expect("it is there");
     assert_eq!(validate("load-report.schema.json", &reports), Ok(()));
-    // The validator does refuse something.
+    // The validator refuses a wrong object.
     let mut spoiled = reports[0].clone();
     spoiled["messages"]["exact"] = (-1).into();
     assert!(validate("load-report.schema.json", &[spoiled]).is_err_and(|why| why.contains("$.messages.exact")));
