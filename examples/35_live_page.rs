@@ -15,7 +15,7 @@
 //! terminal run `nc localhost 8080`. Press `space` on the page to pause the loop, type `hola` in `nc`, and press `n`
 //! for each step.
 //!
-//! Expect one more line of this program for each callback that the page has named before:
+//! Expect these lines, one for each callback. The page names a callback before it runs:
 //!
 //! ```text
 //! on_data: 5 bytes
@@ -24,9 +24,9 @@
 //! timer: the answer is written
 //! ```
 //!
-//! Why: `on_data` puts off the rest of its work in three ways. The page names what comes next and what has caused it,
-//! so you see the order of the loop: ticks right after the callback, the immediate in the check phase, the timer when
-//! its time has come. The pause does not count for the timer. Resume with `space`: nothing comes twice or is lost.
+//! Why: `on_data` schedules the rest of its work in three ways. The page names the next callback and its cause, so you
+//! see the order of the loop: ticks right after the callback, the immediate in the check phase, the timer when its time
+//! has come. The pause does not count for the timer. Resume with `space`: no callback runs twice, and none is lost.
 
 use bucle::inspect::{self, Options};
 use bucle::net::{self, Socket, on};

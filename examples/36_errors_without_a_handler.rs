@@ -1,6 +1,6 @@
 //! Lesson 36: what happens to an error that the program does not handle.
 //!
-//! Most errors cannot be returned: the call that caused them has ended long before. They are events, `on_error` of a
+//! Most errors cannot be returned: the call that caused them has returned already. They are events, `on_error` of a
 //! socket and `on_server_error` of a server. In Node an `'error'` event without a listener ends the program. Here the
 //! default methods of the handler report the error, and the program goes on: with a logger as a warning in the log,
 //! without one as a line on standard error.
@@ -18,10 +18,10 @@
 //! ECONNREFUSED: is the server running?
 //! ```
 //!
-//! With `logger` the two long lines are warnings of `env_logger`. With `RUST_LOG=error` in front the log does not want
-//! warnings, and they are gone.
+//! With `logger` the two long lines are warnings of `env_logger`. With `RUST_LOG=error` in front of the command the log
+//! has no warnings, so the two lines are left out.
 //!
-//! Why: a program that cannot connect and ends with success, without a word, takes an hour to understand. Handle the
+//! Why: the fault of a program that cannot connect, prints nothing and exits with success is hard to find. Handle the
 //! errors of every socket: `on_close` follows and is the place to clean up or to connect again (lesson 15).
 
 use bucle::net::{On, ServerId, ServerOptions, Socket, on};

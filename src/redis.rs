@@ -1,4 +1,4 @@
-//! A link to Redis: commands, messages of channels, and entries of streams. Clusters of Socket.IO servers stand on it.
+//! A link to Redis: commands, messages of channels, and entries of streams. Clusters of Socket.IO servers use it.
 //!
 //! ```text
 //!            ┌─ connection for commands ──▶ PUBLISH, and any other command ──▶ replies, in their order
@@ -232,12 +232,12 @@ impl Link {
     }
 
     /// Reads the entries that are added to a stream from now on, until the link is closed. `f` gets each once and in
-    /// their order, also those that were added while the connection was lost, if Redis still has them. A stream of which
-    /// Redis has lost the entries is read from its begin. Nothing in an entry can be trusted.
+    /// their order, also those that were added while the connection was lost, if Redis still has them. If Redis has
+    /// lost the entries of a stream, the stream is read from its beginning. Nothing in an entry can be trusted.
     ///
-    /// The first stream makes a further connection, because `XREAD BLOCK` lets all commands behind it wait. The link is
-    /// not ready until that one is. A stream that is added later may be read one
-    /// [interval of pings](Options::ping_interval) late. Redis 5 or later.
+    /// The first stream makes a further connection, because `XREAD BLOCK` delays all commands after it. The link is not
+    /// ready until this connection is. A stream that is added later may be read one [interval of
+    /// pings](Options::ping_interval) late. Redis 5 or later.
     #[doc(alias = "XREAD")]
     pub fn read_stream(self, lp: &mut Loop, key: impl AsRef<[u8]>, f: impl FnMut(&mut Loop, &Entry<'_>) + 'static) {
         if reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f))) {

@@ -3,7 +3,7 @@
 //! | `--color` | colours |
 //! |---|---|
 //! | `auto` | on a terminal, unless `NO_COLOR` is set and not empty (<https://no-color.org>) or `TERM` is `dumb` |
-//! | `always` | also in a pipe or file, whatever the environment says |
+//! | `always` | also in a pipe or file, in any environment |
 //! | `never` | none |
 //!
 //! The option is searched for before the command line is parsed, because errors of the parser have colours, too.

@@ -10,7 +10,7 @@
 //! run. At a terminal the user can try again. With `--answer`, or with answers on standard input, the quiz is for
 //! scripts and tests.
 //!
-//! Everything is said in English and Spanish (`language.rs`).
+//! Every text is in English and Spanish (`language.rs`).
 
 mod answer;
 mod explain;
@@ -115,7 +115,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     finish(result, &session, language)
 }
 
-/// Prints what is left to say, and returns the exit code. It follows the same rule at a terminal, in a pipe and with
+/// Prints the last messages, and returns the exit code. It follows the same rule at a terminal, in a pipe and with
 /// `--answer`. Questions that were not asked do not count.
 fn finish(result: Result<(), Stop>, session: &Session<'_>, language: Language) -> ExitCode {
     match result {

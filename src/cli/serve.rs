@@ -13,7 +13,7 @@
 //! | how long they wait | `--write-timeout` | is reset and logged |
 //! | time to close | [`Drain::default`] | is destroyed |
 //!
-//! A service manager can pass listening sockets (`activation.rs`), and is told when the server is ready
+//! A service manager can pass listening sockets (`activation.rs`), and is notified when the server is ready
 //! (`service_manager.rs`).
 //!
 //! `--inspect` serves a page about the loop of the server ([`bucle::inspect`]), on a listener of its own.
@@ -361,7 +361,7 @@ fn close_on_signals(lp: &mut Loop, servers: Vec<(ServerId, Drain)>) -> Result<()
     Ok(())
 }
 
-/// Says what the process waits for, if there are connections still.
+/// Reports the connections that the process waits for, if there are any.
 fn report_wait(lp: &Loop, servers: &[(ServerId, Drain)]) {
     let waits_for = match servers.iter().map(|(server, _)| server.connections(lp)).sum() {
         0 => return,
@@ -424,7 +424,8 @@ impl Announcement {
         self
     }
 
-    /// The lines in one, for the service manager. Without the token of the live page, which everyone could read there.
+    /// The lines in one, for the service manager. Without the token of the live page, because every user of the machine
+    /// can read the status.
     fn status(&self) -> String {
         let lines: Vec<&str> = self.lines.lines().map(|line| line.split('?').next().unwrap_or(line)).collect();
         lines.join(", ")

@@ -262,8 +262,8 @@ impl ClientSession {
         registry::get(lp, self).is_some_and(|state| state.needs_drain)
     }
 
-    /// Delivers no further message, and asks the server for none, until [`resume`](Self::resume). A session that is
-    /// paused answers no pings: one that is paused for longer than the heartbeat allows is lost.
+    /// Delivers no further message, and requests none from the server, until [`resume`](Self::resume). A session that
+    /// is paused answers no pings: one that is paused for longer than the heartbeat allows is lost.
     pub fn pause(self, lp: &mut Loop) {
         let Some(state) = get_mut(lp, self).filter(|state| !state.has_ended()) else { return };
         state.is_paused = true;

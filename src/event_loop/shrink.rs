@@ -5,9 +5,9 @@
 //!   heap, moved       │ 32 entries │ … free …                       │ end     and is given back to the system
 //! ```
 //!
-//! An allocator like glibc's gives back what is free at the end of the heap. A large table is usually there. Shrunk in
-//! place, its beginning stays, and with it everything that is free below. So its entries move to a new block, which comes
-//! from the free ones below.
+//! An allocator such as glibc's gives only the free memory at the end of the heap back to the system. A large table is
+//! usually at this end. If it shrank in place, its beginning would stay there, and the free memory below could not be
+//! given back. So its entries move to a new block, which comes from the free memory below.
 
 use std::collections::VecDeque;
 
@@ -43,7 +43,7 @@ mod tests {
         let (mut list, mut queue) = (Vec::with_capacity(10_000), VecDeque::with_capacity(10_000));
         list.extend(0..100);
         queue.extend(0..100);
-        // The queue goes around the end of its buffer.
+        // The queue wraps around the end of its buffer.
         queue.rotate_left(50);
         shrink_vec(&mut list, 32);
         shrink_queue(&mut queue, 32);

@@ -49,7 +49,7 @@ pub(super) struct Observer {
     waiting: Vec<(Exchange, Instant)>,
     /// Until when slow mode holds the loop at a callback.
     held_until: Option<Instant>,
-    /// Somebody gets snapshots.
+    /// At least one viewer gets snapshots.
     has_viewers: bool,
     sent_at: Option<Instant>,
     /// The loop stood when the last snapshot was sent to the viewers. Then nothing has changed since.
@@ -125,9 +125,9 @@ impl Observer {
         answered
     }
 
-    /// Shortens a wait to the time until something is due: an answer, the end of a hold, a snapshot. These are no timers
-    /// of the inner loop: its timers count whole milliseconds, so one could fire just before the time that it stands
-    /// for, and only once.
+    /// Shortens a wait to the time until something is due: an answer, the end of a hold, a snapshot. These are no
+    /// timers of the inner loop: its timers count whole milliseconds, so one could fire just before its time, and only
+    /// once.
     fn until_due(&self, wait: Option<Duration>) -> Option<Duration> {
         let now = Instant::now();
         let answer = self.waiting.iter().map(|(_, end)| *end).min();
@@ -195,7 +195,7 @@ impl Observer {
         });
     }
 
-    /// When the viewers get the next snapshot. A loop that stands does not change: it is shown once.
+    /// When the viewers get the next snapshot. A held loop does not change: it is shown once.
     fn next_snapshot_at(&self, now: Instant) -> Option<Instant> {
         if !self.has_viewers || (self.pacing.stands() && self.sent_standing) {
             return None;

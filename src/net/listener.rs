@@ -70,8 +70,8 @@ impl Listen {
     /// them there for the next process: [`Drain::leave_backlog`](super::Drain::leave_backlog).
     ///
     /// The options of the server are set on the socket, and it is made non-blocking; both hold for every process that
-    /// shares it. The options of `Listen` have no effect, and the file of a unix socket is not removed: both are the
-    /// business of the program that has bound the socket. Node calls `listen` again, with its own backlog.
+    /// shares it. The options of `Listen` have no effect, and the file of a unix socket is not removed: the program
+    /// that has bound the socket is responsible for both. Node calls `listen` again, with its own backlog.
     ///
     /// The call that takes this returns [`Error::InvalidDescriptor`] for anything but a listening stream socket.
     ///

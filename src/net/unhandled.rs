@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Without the second way a program without a logger would end with success, and print nothing, when it could not
-//! connect. The limit is for peers that cause errors: a line a connection would be as much output as they want.
+//! connect. The limit is for peers that cause errors: with a line for each connection they could cause any amount of
+//! output.
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -50,7 +51,8 @@ impl Unhandled {
 }
 
 impl Loop {
-    /// Reports an error of `whose` that nothing handles; `remedy` is what handles it. `target` is that of the log.
+    /// Reports an error of `whose` that nothing handles; `remedy` names the method that would handle it. `target` is
+    /// that of the log.
     #[cold]
     pub(crate) fn report_unhandled(&mut self, target: &str, whose: &dyn Display, error: &Error, remedy: &str) {
         self.report_unhandled_message(target, whose, error.code(), error, remedy);

@@ -98,7 +98,7 @@ const fn no_frame<T>(reason: &'static str) -> Result<T, NoFrame> {
 
 const TOO_LONG: &str = "a reply is longer than 64 MiB";
 
-/// The length of the frame at the begin of `bytes`. `None`: more bytes must come.
+/// The length of the frame at the beginning of `bytes`. `None`: more bytes must come.
 ///
 /// The cost does not depend on the lengths of values, only on their number.
 pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, NoFrame> {
@@ -160,7 +160,7 @@ pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, NoFrame> {
     }
 }
 
-/// Decodes the frame at the begin of `bytes`. Returns it and its length, or `None` if more bytes must come.
+/// Decodes the frame at the beginning of `bytes`. Returns it and its length, or `None` if more bytes must come.
 pub fn decode(bytes: &[u8]) -> Result<Option<(Reply<'_>, usize)>, NoFrame> {
     let Some(len) = frame_len(bytes)? else { return Ok(None) };
     let frame = &bytes[..len];

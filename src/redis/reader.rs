@@ -63,7 +63,7 @@ pub(super) fn received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<bo
             read(lp, link);
         }
         (Expected::Greeting, _) => {
-            // The command is on its way before the program hears that the link is ready.
+            // The command is queued before the program is informed that the link is ready.
             read(lp, link);
             return Ok(true);
         }

@@ -165,7 +165,7 @@ pub trait Adapter: Any {
         request: Option<RequestId>,
     ) {
     }
-    /// The server wants to recover clients. An adapter that returns `true` keeps their sessions, and the events that
+    /// Called if the server recovers clients. An adapter that returns `true` keeps their sessions, and the events that
     /// they miss, for all nodes: then nothing is kept in memory.
     ///
     /// [`broadcast`](Self::broadcast) then gets all events that can be missed, also those for a single socket, *before*
@@ -188,12 +188,12 @@ pub trait Adapter: Any {
     fn restore_session(&mut self, lp: &mut Loop, namespace: Namespace, pid: &str, offset: &str, done: OnRestored) {
         lp.next_tick(|lp| done(lp, None));
     }
-    /// The events that this node has received behind an offset, and that are for a socket in these rooms. `None`: they
-    /// are not all there any more.
+    /// The events that this node has received behind an offset, and that are for a socket in these rooms. `None`: some
+    /// of them are no longer kept.
     fn missed_since(&self, lp: &Loop, since: &str, rooms: &[String]) -> Option<Vec<MissedEvent>> {
         None
     }
-    /// Whether the adapter wants to know of rooms.
+    /// Whether the adapter is to be called when rooms are created and deleted.
     fn watches_rooms(&self) -> bool {
         false
     }

@@ -18,7 +18,7 @@ pub(super) fn with_adapter(lp: &mut Loop, namespace: Namespace, f: impl FnOnce(&
     }
 }
 
-/// Whether the adapter of a namespace wants to know of rooms.
+/// Whether the adapter of a namespace is to be called when rooms are created and deleted.
 pub(super) fn watches_rooms(state: &NamespaceState) -> bool {
     state.adapter.as_ref().is_some_and(|adapter| adapter.watches_rooms())
 }

@@ -1,5 +1,5 @@
-//! Clusters of servers through Redis, in the formats of Node's adapters: servers of this crate and of Node can be nodes of
-//! one cluster. There are three adapters, which do not see each other:
+//! Clusters of servers through Redis, in the formats of Node's adapters: servers of this crate and of Node can be nodes
+//! of one cluster. There are three adapters. Nodes with different adapters do not exchange messages:
 //!
 //! | adapter | in Node | events go through | a lost client comes back |
 //! |---|---|---|---|
@@ -87,7 +87,8 @@ use wire::{Broadcast, Flags, Outgoing, Received, Request, Response};
 /// The options of an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The begin of the names of all channels: clusters with other keys do not see each other. All nodes must have the same. Default: `socket.io`.
+    /// The beginning of the names of all channels: clusters with different keys do not exchange messages. All nodes
+    /// must have the same. Default: `socket.io`.
     pub key: String,
     /// Whether answers are published only to the node that has asked, which spares the others. It need not be the same
     /// on all nodes. Default: `false`.

@@ -143,7 +143,7 @@ pub(super) fn restored(lp: &mut Loop, namespace: Namespace, restored: RestoredSe
     Some(Restored { id: SocketId::from(sid.as_str()), pid: Id::parse(&pid)?, data, sent: Sent::default(), replay })
 }
 
-/// What a socket has missed since it was restored. `None`: some of it is not there any more.
+/// What a socket has missed since it was restored. `None`: some of it is no longer kept.
 pub(super) fn catch_up(
     lp: &mut Loop,
     namespace: Namespace,

@@ -1,4 +1,4 @@
-//! `--crlf`: lines that end in `\n` are sent with `\r\n`, which HTTP, SMTP and other protocols of the internet want.
+//! `--crlf`: lines that end in `\n` are sent with `\r\n`, as HTTP, SMTP and other protocols of the internet require.
 
 use std::borrow::Cow;
 

@@ -207,7 +207,7 @@ impl Run {
         self.send_due(lp);
     }
 
-    /// Without a reply after [`HINT_AFTER`]: says at once what is probably wrong, not only in the report.
+    /// Without a reply after [`HINT_AFTER`]: prints the probable cause at once, not only in the report.
     fn hint_at_line_break(&mut self) {
         let ledger = &self.book.ledger;
         let is_running = matches!(self.stage, Stage::Warmup | Stage::Steady);

@@ -17,7 +17,7 @@ pub(crate) fn report(load: &Load, run: &FinishedRun, before: Option<&Before>) ->
     report
 }
 
-/// What of the report is known before the run: runs that differ in it cannot be compared.
+/// The part of the report that is known before the run: runs that differ in it cannot be compared.
 pub(crate) fn plan(load: &Load) -> Value {
     let (duration, requests) = match load.length {
         Length::For(time) => (Some(nanos(time)), None),
@@ -50,7 +50,7 @@ pub(crate) fn plan(load: &Load) -> Value {
     })
 }
 
-/// FNV-1a with 64 bits, in hexadecimal. It only tells messages apart.
+/// FNV-1a with 64 bits, in hexadecimal. It only distinguishes messages.
 fn hash(text: &str) -> String {
     let hash = text
         .bytes()

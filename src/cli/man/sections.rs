@@ -1,4 +1,4 @@
-//! What the manual pages say besides the options.
+//! The text of the manual pages besides the options.
 
 /// A part of a section.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@
 //! by [`words!`](words). Names of the loop (tick, immediate, `on_close`, the phases) are the same in both languages,
 //! because programs have them.
 
-/// A language in which the quiz speaks.
+/// A language of the quiz.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Language {
     English,

@@ -1,7 +1,7 @@
 //! A question in one language: a program, and in which order its lines are printed.
 //!
-//! Questions come from two places: those of the quiz (`questions.rs`, whose programs are functions of Rust) and those of
-//! a file (`question_file.rs`, whose programs are interpreted). Everything else sees no difference.
+//! Questions come from two places: those of the quiz (`questions.rs`, whose programs are functions of Rust) and those
+//! of a file (`question_file.rs`, whose programs are interpreted). The other files treat both in the same way.
 
 use bucle::{Loop, Result};
 

@@ -17,7 +17,7 @@ const COLUMNS: usize = 80;
 pub(super) enum Stop {
     /// `quit`, or the end of the input.
     Quit,
-    /// The reader of standard output is gone.
+    /// The reader of standard output has closed it.
     NoReader,
     /// Standard output cannot be written to.
     CannotWrite(Error),

@@ -1,4 +1,5 @@
-//! Tells the service manager when the server is ready, when it stops, and that its loop turns (sd_notify(3)).
+//! Notifies the service manager when the server is ready, when it stops, and regularly while its loop turns
+//! (sd_notify(3)).
 //!
 //! A message is one datagram to the unix socket `NOTIFY_SOCKET`. Without this variable nothing is sent. With
 //! `Type=notify` systemd starts other units only when the server listens. With `WatchdogSec=` it ends and restarts a

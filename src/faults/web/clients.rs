@@ -1,4 +1,5 @@
-//! Clients of Socket.IO on the simulated kernel: what their program is promised, whatever servers and the kernel do.
+//! Clients of Socket.IO on the simulated kernel: the promises to their program hold for any actions of servers and of
+//! the kernel.
 //!
 //! A program whose actions are chosen by bytes makes clients of several namespaces. The servers are scripts that know
 //! the protocol and break it: packets in any order, bodies that are no payloads, refusals, silence and resets. A

@@ -276,7 +276,7 @@ fn text_is_a_series_of_tokens() {
     assert_eq!(found, want);
 }
 
-/// Each position of each special byte, at all distances from the begin and the end of a string.
+/// Each position of each special byte, at all distances from the beginning and the end of a string.
 #[test]
 fn special_bytes_are_found_at_every_position() {
     let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';

@@ -89,7 +89,8 @@ impl Encoded<'_> {
     }
 }
 
-/// The begins of the messages of this node, by which it knows its own without reading them: as JSON and as MessagePack.
+/// The first bytes of the messages of this node, as JSON and as MessagePack. The node recognizes its own messages by
+/// them, without parsing.
 pub(super) fn own_prefixes(uid: &str) -> [Vec<u8>; 2] {
     let mut msgpack = Vec::new();
     msgpack::push_map(&mut msgpack, 4);

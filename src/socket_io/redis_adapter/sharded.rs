@@ -16,8 +16,8 @@ use crate::socket_io::{Namespace, OwnedArguments};
 /// The options of a [`ShardedAdapter`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardedOptions {
-    /// The begin of the names of all channels: clusters with other prefixes do not see each other. All nodes must have
-    /// the same. Default: `socket.io`.
+    /// The beginning of the names of all channels: clusters with different prefixes do not exchange messages. All nodes
+    /// must have the same. Default: `socket.io`.
     #[doc(alias = "channelPrefix")]
     pub channel_prefix: String,
     /// Which rooms have a channel of their own. All nodes must have the same.
@@ -59,8 +59,8 @@ impl SubscriptionMode {
 /// An adapter over sharded publishing, for clusters of servers of this crate and of Node with `createShardedAdapter`.
 /// In a Redis Cluster such messages stay on one shard, while other messages go to all. From [`factory`](Self::factory).
 ///
-/// A [`Link`] is connected to one Redis server, which must not be a node of a Redis Cluster with several shards. There
-/// the adapter spares messages all the same: a broadcast to a room reaches only nodes with sockets in the room.
+/// A [`Link`] is connected to one Redis server, which must not be a node of a Redis Cluster with several shards. With
+/// one server, too, the adapter saves messages: a broadcast to a room reaches only nodes with sockets in the room.
 ///
 /// Its operations, and their bounds, are those of [`RedisAdapter`](super::RedisAdapter). [`Emitter`](super::Emitter) and
 /// `@socket.io/redis-emitter` do not reach it.

@@ -69,13 +69,13 @@ pub struct StreamsOptions {
     /// 10,000.
     #[doc(alias = "maxLen")]
     pub max_len: usize,
-    /// The begin of the names of all channels. Default: `socket.io`.
+    /// The beginning of the names of all channels. Default: `socket.io`.
     #[doc(alias = "channelPrefix")]
     pub channel_prefix: String,
     /// Whether the channels are those of sharded publishing (Redis 7). Default: `false`.
     #[doc(alias = "useShardedPubSub")]
     pub use_sharded_channels: bool,
-    /// The begin of the keys of lost sessions. Default: `sio:session:`.
+    /// The beginning of the keys of lost sessions. Default: `sio:session:`.
     #[doc(alias = "sessionKeyPrefix")]
     pub session_key_prefix: String,
 }

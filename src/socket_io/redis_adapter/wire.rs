@@ -42,7 +42,7 @@ const EVENT_TYPES: [u64; 2] = [2, 5];
 
 const NOT_WANTED: Malformed = Malformed::new("a field of the message is missing or has another type");
 
-/// The begin of the channels of broadcasts. That of a room has its name and `#` behind it.
+/// The beginning of the channels of broadcasts. That of a room has its name and `#` behind it.
 pub(super) fn channel(key: &str, namespace: &str) -> String {
     format!("{key}#{namespace}#")
 }

@@ -57,7 +57,7 @@ impl Link {
         }
     }
 
-    /// Closes it behind what was sent. Code and reason are for a WebSocket connection.
+    /// Closes it after the sent messages. Code and reason are for a WebSocket connection.
     pub(super) fn close(self, lp: &mut Loop, code: CloseCode, reason: &str) {
         match self {
             Link::WebSocket(ws) => ws.close(lp, code, reason),
@@ -77,7 +77,7 @@ impl Link {
 /// try.
 pub(super) type Failure = (String, Vec<String>);
 
-/// Whether an error of a handshake leaves hope for polling: there is a server, or a proxy, that does not accept it.
+/// Whether polling may succeed after this error of a handshake: a server or a proxy has answered and not accepted it.
 pub(super) fn is_of_handshake(error: &Error) -> bool {
     matches!(error, Error::Custom { .. }) || matches!(error.code(), "ECONNRESET" | "EPIPE")
 }

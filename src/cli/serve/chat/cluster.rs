@@ -12,22 +12,23 @@
 //! # One channel
 //!
 //! All nodes publish on one channel and subscribe to it. Redis sends the messages of one connection in their order, so
-//! the lines of each sender stay in order, and what a node says of its members fits to its lines. The price is that
-//! each line goes to each node, also to one without members in the room.
+//! the lines of each sender stay in order, and its messages about members are in the same order as its lines. The price
+//! is that each line goes to each node, also to one without members in the room.
 //!
-//! `cluster/wire.rs` is the format of the messages, and `cluster/view.rs` what a node knows of the others. Nothing in a
-//! message is trusted: it is checked, and counted and ignored if it is malformed. A node does not read its own messages.
+//! `cluster/wire.rs` is the format of the messages, and `cluster/view.rs` has the state of the other nodes. Nothing in
+//! a message is trusted: it is checked, and counted and ignored if it is malformed. A node does not read its own
+//! messages.
 //!
 //! # Nicks
 //!
 //! A nick has one owner in the cluster, because it has one key. Its value is the name of the node, and the node itself
-//! sees to it that only one of its members has the nick. The key is taken with `SET … NX PX`, renewed every
-//! [`RENEW`], and deleted when its member has another nick or leaves. A script does each of these, so that only the
-//! owner renews or deletes a key (`cluster/commands.rs`). If a node is killed, its keys expire with their leases.
+//! ensures that only one of its members has the nick. The key is taken with `SET … NX PX`, renewed every [`RENEW`], and
+//! deleted when its member has another nick or leaves. A script does each of these, so that only the owner renews or
+//! deletes a key (`cluster/commands.rs`). If a node is killed, its keys expire with their leases.
 //!
 //! # When Redis is away
 //!
-//! The node goes on with its own members, and tells them so once. Their lines of this time are not sent later. When
+//! The node goes on with its own members, and informs them once. Their lines of this time are not sent later. When
 //! Redis is there again, each node sends its state, and takes the keys of its nicks again: see `rooms/nodes.rs` for two
 //! members who have got the same nick. A lost connection is noticed within three [pings](PING), and a new one is made
 //! within [`MAX_DELAY`] after Redis is there again.
@@ -40,9 +41,9 @@
 //! | | limit | when it is reached |
 //! |---|---|---|
 //! | bytes that Redis does not take | [`PAUSE_AT`], 1 MiB | members who send lines are not read; clients of Socket.IO are |
-//! | the same | [`MAX_QUEUED`], 16 MiB | messages are dropped and counted; the others see a gap, and ask for the state |
+//! | the same | [`MAX_QUEUED`], 16 MiB | messages are dropped and counted; the others detect the gap, and request the state |
 //! | messages, other nodes, their members | see `cluster/wire.rs` and `cluster/view.rs` | they are ignored |
-//! | lines that wait for a nick | see `cluster/node.rs` | the member is told that a line is lost |
+//! | lines that wait for a nick | see `cluster/node.rs` | the member gets a message that a line is lost |
 
 pub(crate) mod commands;
 pub(crate) mod node;
@@ -164,7 +165,7 @@ impl Chat {
         chat
     }
 
-    /// Does what the rooms want from Redis.
+    /// Carries out the orders of the rooms in Redis.
     pub(super) fn carry_out(self, lp: &mut Loop, cluster: Cluster, order: Order) {
         match order {
             // The link counts and logs what it drops.

@@ -1,4 +1,4 @@
-//! Names of members and rooms: which there can be, and lists of them.
+//! Names of members and rooms: which names are allowed, and lists of names.
 
 use std::borrow::Cow;
 

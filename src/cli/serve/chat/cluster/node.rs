@@ -1,5 +1,5 @@
-//! This node of a cluster: what the rooms need to know of it, and what they want from Redis. It is plain data, as the
-//! rooms are: they leave [`Order`]s, which `cluster.rs` carries out.
+//! This node of a cluster: the state that the rooms need, and their orders for Redis. It is plain data, as the rooms
+//! are: they leave [`Order`]s, which `cluster.rs` carries out.
 //!
 //! ```text
 //!   link   Starting ──▶ Up ◀──▶ Away         only an Up node sends messages and asks for nicks
@@ -7,8 +7,9 @@
 //!   held   #3: "hola", "/join rust"          lines that #3 has typed since, in their order
 //! ```
 //!
-//! A member who has typed `/nick` waits for Redis, for a millisecond or so. What it types meanwhile is held, so that it
-//! is said under the new nick, as on a server without a cluster. The lines of one member are held up to [`HELD_LIMIT`].
+//! A member who has typed `/nick` waits for Redis, for a millisecond or so. Lines typed meanwhile are held, so that
+//! they are sent under the new nick, as on a server without a cluster. The lines of one member are held up to
+//! [`HELD_LIMIT`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -26,12 +27,12 @@ const LINE_COST: usize = 64;
 /// The shortest time between two states. All nodes may ask at the same moment; one answer is for all of them.
 const STATE_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the rooms want from Redis, in this order.
+/// Orders of the rooms for Redis, which are carried out in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
     /// Send this message to the other nodes.
     Publish(String),
-    /// Take the key of a nick, which is in lower case, and tell the rooms the [`Answer`].
+    /// Take the key of a nick, which is in lower case, and pass the [`Answer`] to the rooms.
     Hold(String),
     /// Give the key of a nick back, if this node has it.
     Release(String),
@@ -39,7 +40,7 @@ pub(crate) enum Order {
     SendStateIn(Duration),
 }
 
-/// What has become of the key of a nick.
+/// The result of taking the key of a nick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Answer {
     /// This node has it.
@@ -118,8 +119,8 @@ impl<M: Copy + Ord> ThisNode<M> {
         mem::take(&mut self.orders)
     }
 
-    /// Sends an event to the other nodes. While Redis is away they do not get it: then the state tells them later what
-    /// has become of the members.
+    /// Sends an event to the other nodes. While Redis is away they do not get it: later they get the state, which has
+    /// the changes of the members.
     pub(crate) fn publish(&mut self, event: &Event<'_>) {
         if self.is_up() {
             self.number += 1;

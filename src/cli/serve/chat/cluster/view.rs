@@ -1,13 +1,13 @@
-//! The view of the other nodes: which there are, and their members. Each node has its own, made from messages.
+//! The view of the other nodes and their members. Each node makes its own view from messages.
 //!
 //! ```text
 //!   node 4f1d…   heard 0.3 s ago   message 17   ana lobby, bo lobby, eva rust     complete
 //!   node 9a02…   heard 8.1 s ago   message 4    leo lobby                         needs its state: 3 was lost
 //! ```
 //!
-//! Redis delivers a message at most once. So messages have numbers: a gap shows that some were lost, and the node is
-//! asked for its state, which replaces everything that was known of it. A node that is not heard for [`LEASE`] is
-//! removed with its members.
+//! Redis delivers a message at most once. So messages have numbers: a gap shows that some were lost. Then this node
+//! requests the state of the sender, which replaces all that was known of the sender. A node that sends nothing for
+//! [`LEASE`] is removed with its members.
 //!
 //! While Redis is away all nodes are *hidden*: they are in no list. Their nicks are remembered, so that no member of
 //! this node takes a nick that belongs to a member elsewhere. A node is shown again when its state has come.
@@ -25,7 +25,7 @@ use super::wire::NodeId;
 #[cfg(test)]
 mod tests;
 
-/// A node that was not heard for so long is gone. A nick in Redis is free after this time, unless it is renewed.
+/// A node that has sent nothing for so long is gone. A nick in Redis is free after this time, unless it is renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 /// How often a node is asked for its state, until it comes.
@@ -231,7 +231,7 @@ impl View {
         }
     }
 
-    /// Removes the nodes that were not heard for too long. Returns their members, which are to be announced.
+    /// Removes the nodes that have sent nothing for too long. Returns their members, which are to be announced.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Place> {
         let mut gone = Vec::new();
         self.nodes.retain(|_, node| {
@@ -248,7 +248,7 @@ impl View {
         gone
     }
 
-    /// This node has slept, and could not hear the others: each has the time of a lease to be heard.
+    /// This node was suspended, and has received nothing: each other node has the time of a lease to send a message.
     pub(crate) fn wake_up(&mut self, now: Duration) {
         for node in self.nodes.values_mut() {
             node.heard = now;
@@ -262,7 +262,7 @@ impl View {
         }
     }
 
-    /// Redis is there again. All nodes are asked for their states, and have the time of a lease to be heard.
+    /// Redis is there again. All nodes are asked for their states, and have the time of a lease to send a message.
     pub(crate) fn restart(&mut self, now: Duration) {
         for node in self.nodes.values_mut() {
             (node.heard, node.asked, node.needs_state) = (now, Some(now), true);

@@ -9,11 +9,11 @@
 //!   └ the version of this format
 //! ```
 //!
-//! | event | words | the node says |
+//! | event | words | meaning |
 //! |---|---|---|
-//! | `beat` | | nothing new; it is there |
+//! | `beat` | | the node runs, and nothing has changed |
 //! | `ask` | a node, or none | that node, or every node, shall send its `state` |
-//! | `state` | part, parts, then nick and room of each member | these are all its members |
+//! | `state` | part, parts, then nick and room of each member | all members of the node |
 //! | `enter` | nick, room | a member has come |
 //! | `leave` | nick | a member has left |
 //! | `move` | nick, room | a member has gone to another room |
@@ -45,7 +45,7 @@ pub(crate) const STATE_MEMBERS: usize = 256;
 const MAX_WORDS: usize = 512;
 const MAX_STATE: usize = MAX_WORDS + STATE_MEMBERS * 2 * 81;
 
-/// A node, by the random number that it has drawn at its start.
+/// A node, by the random number that it has chosen at its start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct NodeId(pub(crate) u64);
 

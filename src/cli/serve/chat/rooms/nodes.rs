@@ -3,13 +3,13 @@
 //!
 //! # Nicks
 //!
-//! While Redis is there, it decides: a nick belongs to the node that has its key. A member with a new nick waits for
-//! the answer. While Redis is away, each node decides: a nick is taken if a member of this node has it, or if another
-//! node had it when it was heard last. So two members may get the same nick in that time. When Redis is there again,
-//! each node takes the keys of its nicks: the first one keeps the nick, and the other member becomes a guest again and
-//! is told so.
+//! While Redis is reachable, Redis decides: a nick belongs to the node that has its key. A member with a new nick waits
+//! for the answer. While Redis is away, each node decides: a nick is taken if a member of this node has it, or if
+//! another node had it at its last message. So two members may get the same nick in that time. When Redis is there
+//! again, each node takes the keys of its nicks: the first one keeps the nick, and the other member becomes a guest
+//! again and gets a message about it.
 //!
-//! Guests are not asked for a nick, so their numbers are random in a cluster. The key is taken behind that. In the rare
+//! Guests do not choose their nick, so their numbers are random in a cluster. The key is taken afterwards. In the rare
 //! case that another node has it, the guest gets another number.
 
 use std::borrow::Cow;
@@ -208,7 +208,7 @@ impl<M: Copy + Ord> Rooms<M> {
         self.node.as_mut().is_some_and(|node| std::mem::replace(&mut node.are_keys_refused, is_refused) != is_refused)
     }
 
-    /// Sends a line that tells a new member if the other nodes cannot be reached.
+    /// Sends a line to a new member if the other nodes cannot be reached.
     pub(super) fn notify_if_alone(&self, member: M, send: Deliver<'_, M>) {
         if self.node.as_ref().is_some_and(|node| node.link == Link::Away) {
             send(To::One(member), ALONE.to_owned());
@@ -238,7 +238,7 @@ impl<M: Copy + Ord> Rooms<M> {
         self.node.as_ref().is_some_and(|node| node.is_claimed(nick) || node.view.knows(nick))
     }
 
-    /// Whether a member gets a nick that no other member of this node has. `false`: it is told why not, or it waits for
+    /// Whether a member gets a nick that no other member of this node has. `false`: it gets the reason, or it waits for
     /// the answer of Redis.
     pub(super) fn claim_nick(&mut self, member: M, nick: &str, send: Deliver<'_, M>) -> bool {
         let key = nick.to_lowercase();

@@ -185,7 +185,7 @@ impl Cluster {
         self.nodes[member / 10].lines.remove(&member).unwrap_or_default()
     }
 
-    /// What a member is told about a command.
+    /// The reply to a command of a member.
     fn asked(&mut self, member: usize, command: &str) -> String {
         self.lines(member);
         self.say(member, command);
@@ -432,7 +432,7 @@ fn of_two_members_with_one_nick_the_first_to_be_back_keeps_it() {
 fn a_node_that_is_silent_for_a_lease_is_gone_with_its_members() {
     let mut cluster = Cluster::with(&["ana", "bo", "eva"]);
     cluster.tick(9);
-    // It ends without a word.
+    // It ends without a message.
     cluster.nodes[1].is_up = false;
     cluster.nodes[1].rooms = Rooms::default();
     cluster.tick(9);
@@ -624,7 +624,7 @@ proptest! {
     #[test]
     fn without_losses_members_who_stay_get_each_line_once(steps in steps(false)) {
         let steps: Vec<Step> = steps.into_iter().filter(|step| !matches!(step, Step::Leave(_) | Step::Join(..))).collect();
-        // All members are there from the begin.
+        // All members are there from the beginning.
         let everyone = (0..9).map(|number| Step::Enter(number / 3 * 10 + number % 3));
         let cluster = run(&everyone.chain(steps.iter().cloned()).collect::<Vec<_>>());
         let count = steps.iter().filter(|step| matches!(step, Step::Say(_))).count();
