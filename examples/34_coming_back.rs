@@ -10,7 +10,7 @@
 //!   it keeps id, rooms and data of the client
 //!   42["news","two",…]  42["news","three",…]    are kept, because they are for its room
 //!                                               40{"pid":"…","offset":"…AAAA"}
-//!   40{"sid":"…","pid":"…"}, "two", "three"     the same sid, and what it has missed
+//!   "two", "three", 40{"sid":"…","pid":"…"}     what it has missed, and the same sid
 //! ```
 //!
 //! `is_recovered` is `false` on both sides for a client that is new, or comes back too late. Not kept are volatile
@@ -26,9 +26,9 @@
 //! client: news one
 //! server: the client is lost: transport close
 //! server: the client is back, in the rooms ["readers"]
-//! client: connected again
 //! client: news two
 //! client: news three
+//! client: connected again
 //! server: the client is lost: client namespace disconnect
 //! ```
 //!
@@ -88,9 +88,12 @@ fn main() -> Result<()> {
             println!("client: news {text}");
             match text.as_str() {
                 "one" => _ = client.emit(lp, "seen", ()),
+                // Not here, because `on_connect` follows the events that the client has missed.
                 "three" => {
-                    client.release(lp);
-                    server.close(lp);
+                    _ = lp.set_immediate(move |lp| {
+                        client.release(lp);
+                        server.close(lp);
+                    })
                 }
                 _ => {}
             }

@@ -126,6 +126,24 @@ fn there_is_a_page_for_each_command_with_every_option() {
 }
 
 #[test]
+fn a_page_has_the_notes_and_examples_of_the_help() {
+    for (name, page) in pages("notes").1 {
+        let page = page.replace(r"\-", "-");
+        let Some(command) = name.strip_prefix("bucle-").and_then(|name| name.strip_suffix(".1")) else { continue };
+        let help = printed(&[command, "--help"]);
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
+        for example in examples.lines() {
+            // Quotes are written in another way there.
+            let begin = example.trim().split(['\'', '"', '\\']).next().unwrap_or_default();
+            assert!(page.contains(begin), "{name}: {begin:?}");
+        }
+        for note in [("connect", "Ctrl-R"), ("load", "sio://"), ("serve", "LISTEN_FDS")] {
+            assert!(note.0 != command || page.contains(note.1), "{name}: {note:?}");
+        }
+    }
+}
+
+#[test]
 fn man_shows_the_pages_without_a_warning() {
     if Command::new("man").arg("--version").output().is_err() {
         assert!(std::env::var("CI").is_err(), "man, of man-db, is not installed");

@@ -133,7 +133,7 @@ pub(crate) const CONNECT: &[Group] = &[
             ("ack", "Ask for acknowledgements"),
             ("auth", "Credentials for the server, a JSON object"),
         ],
-        rare: &[],
+        rare: &["transport"],
     },
 ];
 

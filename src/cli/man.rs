@@ -84,7 +84,8 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let named = command.clone().about(short_about(&command));
     // A page without a date would show its source in the place of the date.
     let man = Man::new(named).date(" ").source(format!("bucle {}", env!("CARGO_PKG_VERSION"))).manual("bucle");
-    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let help = command.get_after_long_help().or_else(|| command.get_after_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
     let (notes, examples) = help.split_once("Examples:\n").unwrap_or((&help, ""));
     let sections = sections::of(command.get_name());
     let (see_also, sections) = sections.split_last().expect("each page has at least the last section");
