@@ -71,10 +71,11 @@ pub(crate) fn print(command: &clap::Command, shell: Shell) -> ExitCode {
     }
 }
 
-/// The same commands without hidden options, which `clap_complete` would offer.
+/// The same commands without hidden options, which `clap_complete` would offer. Hidden arguments without a name stay:
+/// options name them in their conflicts.
 fn without_hidden(command: &clap::Command) -> clap::Command {
     clap::Command::new(command.get_name().to_owned())
         .about(command.get_about().cloned().unwrap_or_default())
-        .args(command.get_arguments().filter(|arg| !arg.is_hide_set()))
+        .args(command.get_arguments().filter(|arg| arg.is_positional() || !arg.is_hide_set()))
         .subcommands(command.get_subcommands().map(without_hidden))
 }
