@@ -91,13 +91,20 @@ impl Running {
         client
     }
 
-    /// A client that has joined `/` with this data in its CONNECT. Returns it with the answer.
-    fn join(&self, data: &str) -> (Client, serde_json::Value) {
+    /// A client that has joined `/`. Returns it with the answer.
+    fn join(&self) -> (Client, serde_json::Value) {
+        let (client, answer, missed) = self.join_again("");
+        assert!(missed.is_empty(), "a new client has missed nothing: {missed:?}");
+        (client, answer)
+    }
+
+    /// A client that has joined `/` with this data in its CONNECT. Returns it with the answer, and with what it has
+    /// missed, which comes before the answer.
+    fn join_again(&self, data: &str) -> (Client, serde_json::Value, Vec<String>) {
         let mut client = self.connect("EIO=4");
         client.send(&format!("40{data}"));
-        let answer = client.text();
-        let answer = serde_json::from_str(answer.strip_prefix("40").expect("it has joined")).expect("JSON");
-        (client, answer)
+        let (answer, missed) = client.answer();
+        (client, answer, missed)
     }
 
     fn advance(&self, by: Duration) {
@@ -137,6 +144,18 @@ impl Client {
         }
     }
 
+    /// Reads up to the answer to CONNECT. Returns it, and the packets before it.
+    fn answer(&mut self) -> (serde_json::Value, Vec<String>) {
+        let mut before = Vec::new();
+        loop {
+            let packet = self.text();
+            match packet.strip_prefix("40") {
+                Some(answer) => return (serde_json::from_str(answer).expect("JSON"), before),
+                None => before.push(packet),
+            }
+        }
+    }
+
     /// Reads up to the close frame, without texts in front of it.
     fn is_closed(&mut self) -> bool {
         matches!(self.ws.read(), Ok(Frame::Close(_)))
@@ -158,7 +177,7 @@ fn credentials(answer: &serde_json::Value, offset: &str) -> String {
 #[test]
 fn a_client_that_returns_before_its_loss_was_noticed_is_recovered() {
     let running = Running::with_recovery(|_, _| {});
-    let (mut old, answer) = running.join("");
+    let (mut old, answer) = running.join();
     assert_eq!(running.event(), "connection []");
     old.send(r#"42["join","room"]"#);
     assert_eq!(running.event(), r#"join "room""#);
@@ -166,10 +185,10 @@ fn a_client_that_returns_before_its_loss_was_noticed_is_recovered() {
     running.run(move |lp| io.to("room").emit(lp, "one", 1));
     let offset = offset_of(&old.text());
     running.run(move |lp| io.to("room").emit(lp, "two", 2));
-    let (mut new, second) = running.join(&credentials(&answer, &offset));
+    let (mut new, second, missed) = running.join_again(&credentials(&answer, &offset));
     assert_eq!((&second["sid"], &second["pid"]), (&answer["sid"], &answer["pid"]));
     assert_eq!([running.event(), running.event()], ["disconnect: transport close", r#"connection again ["room"]"#]);
-    assert!(new.text().starts_with(r#"42["two",2,"#));
+    assert!(missed.len() == 1 && missed[0].starts_with(r#"42["two",2,"#), "{missed:?}");
     assert!(old.text().starts_with(r#"42["two",2,"#));
     assert!(old.is_closed());
     assert_eq!(running.run(move |lp| io.engine().session_count(lp)), 1);
@@ -186,7 +205,7 @@ fn a_recovered_client_that_is_lost_before_it_is_connected_can_come_back() {
             false => next.allow(lp),
         });
     });
-    let (mut client, answer) = running.join("");
+    let (mut client, answer) = running.join();
     assert_eq!(running.event(), "connection []");
     let io = running.io;
     running.run(move |lp| io.emit(lp, "one", 1));
@@ -208,9 +227,9 @@ fn a_recovered_client_that_is_lost_before_it_is_connected_can_come_back() {
     while running.run(|_| NEXT.with_borrow(|next| next.is_none())) {}
     running.run(move |lp| io.emit(lp, "last", 6));
     running.run(|lp| NEXT.take().expect("it waits").allow(lp));
-    assert!(client.text().starts_with("40{"));
-    let events: Vec<String> = (0..5).map(|_| client.text()).collect();
+    let (_, events) = client.answer();
     let starts = [r#"42["two",2,"#, r#"42["more",3,"#, r#"42["more",4,"#, r#"42["more",5,"#, r#"42["last",6,"#];
+    assert_eq!(events.len(), starts.len(), "{events:?}");
     assert!(events.iter().zip(starts).all(|(event, start)| event.starts_with(start)), "{events:?}");
     assert_eq!(running.event(), "connection again []");
 }
@@ -220,7 +239,7 @@ fn a_recovered_client_that_is_lost_before_it_is_connected_can_come_back() {
 fn a_volatile_event_that_ends_with_a_string_does_not_prevent_recovery() {
     let running = Running::with_recovery(|_, _| {});
     let io = running.io;
-    let (mut client, answer) = running.join("");
+    let (mut client, answer) = running.join();
     running.run(move |lp| io.volatile().emit(lp, "tick", ()));
     let before = offset_of(&client.text());
     running.run(move |lp| io.emit(lp, "one", 1));
@@ -232,12 +251,10 @@ fn a_volatile_event_that_ends_with_a_string_does_not_prevent_recovery() {
     assert_eq!(client.text(), r#"42["tick",7]"#);
     running.run(move |lp| io.emit(lp, "two", 2));
     assert!(client.text().starts_with(r#"42["two",2,"#));
-    for (offset, missed) in [(before, 2), (first, 1)] {
-        let (mut again, second) = running.join(&credentials(&answer, &offset));
+    for (offset, count) in [(before, 2), (first, 1)] {
+        let (mut again, second, missed) = running.join_again(&credentials(&answer, &offset));
         assert_eq!(second["pid"], answer["pid"], "it is recovered with {offset}");
-        for _ in 0..missed {
-            again.text();
-        }
+        assert_eq!(missed.len(), count, "{missed:?}");
         again.send("42[\"alive\"]");
         while running.event() != "alive " {}
     }
@@ -248,7 +265,7 @@ fn the_attachments_of_a_packet_have_a_limit_together() {
     let mut options = Options::default();
     options.engine.max_http_buffer_size = 1000;
     let running = Running::new(options, |_, _| {});
-    let (mut client, _) = running.join("");
+    let (mut client, _) = running.join();
     assert_eq!(running.event(), "connection []");
     let header = r#"452-["file",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
     client.send(header);
@@ -284,14 +301,14 @@ fn a_client_of_version_2_can_send_a_long_token_in_the_query_of_a_namespace() {
 fn a_client_that_breaks_the_protocol_is_disconnected_with_forced_close() {
     for packet in ["4", "42[]", "42[\"connect\"]", "42/x,[\"a\"]", "40", "44{\"message\":\"x\"}", "43"] {
         let running = Running::new(Options::default(), |_, _| {});
-        let (mut client, _) = running.join("");
+        let (mut client, _) = running.join();
         assert_eq!(running.event(), "connection []");
         client.send(packet);
         assert!(client.is_closed());
         assert_eq!(running.event(), "disconnect: forced close", "{packet}");
     }
     let running = Running::new(Options::default(), |_, _| {});
-    let (mut client, _) = running.join("");
+    let (mut client, _) = running.join();
     assert_eq!(running.event(), "connection []");
     client.send("x");
     assert_eq!(running.event(), "disconnect: parse error");
@@ -304,7 +321,7 @@ fn events_that_were_on_their_way_when_the_server_disconnected_a_socket_are_ignor
         io.of(lp, "/other");
         io.on(lp, "leave", |lp, socket, _| socket.disconnect(lp, false));
     });
-    let (mut client, _) = running.join("");
+    let (mut client, _) = running.join();
     client.send("40/other,");
     assert!(client.text().starts_with("40/other,"));
     for packet in ["42[\"leave\"]", "42[\"late\"]", "421[\"late\"]", "430[]", "41", "40"] {
@@ -323,7 +340,7 @@ fn events_that_were_on_their_way_when_the_server_disconnected_a_socket_are_ignor
 fn a_close_and_a_drain_disconnect_sockets_as_server_shutting_down() {
     for closes_first in [true, false] {
         let running = Running::new(Options::default(), |_, _| {});
-        let (mut client, _) = running.join("");
+        let (mut client, _) = running.join();
         assert_eq!(running.event(), "connection []");
         let (io, server) = (running.io, running.server);
         running.run(move |lp| {
