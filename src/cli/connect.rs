@@ -130,7 +130,7 @@ fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
     let only_websocket =
         [("--hex", options.hex), ("--linger", options.linger.is_some()), ("--reconnect", options.reconnect)];
     if let Some((option, _)) = only_websocket.into_iter().find(|(_, is_given)| *is_given) {
-        let why = format!("{option} is for WebSocket only, and '{}' is plain TCP", target.escape_debug());
+        let why = format!("{option} is for WebSocket and Socket.IO only, and '{}' is plain TCP", target.escape_debug());
         return Err(Stop::Usage { why, advice: "bucle connect ws://127.0.0.1:8081/".to_owned() });
     }
     run_session(Session::<Socket>::new(Tcp::new(address, options.crlf), options.terminal, options.timeout), tcp::open)

@@ -487,10 +487,10 @@ fn an_invalid_url_is_explained() {
     for (url, why, advice) in table {
         connect(url, Stdio::null()).end().complains(2, &[url, why, &format!("  try:  {advice}\n")]);
     }
-    for options in [&["--hex"][..], &["--linger", "1s"]] {
+    for options in [&["--hex"][..], &["--linger", "1s"], &["--reconnect"]] {
         let mut command = Command::new(BUCLE);
         let exit = Client::start(command.args(["connect", ":8080"]).args(options).stdin(Stdio::null())).end();
-        exit.complains(2, &[options[0], "is for WebSocket only, and ':8080' is plain TCP"]);
+        exit.complains(2, &[options[0], "is for WebSocket and Socket.IO only, and ':8080' is plain TCP"]);
     }
 }
 
