@@ -237,7 +237,7 @@ impl Link {
     ///
     /// The first stream makes a further connection, because `XREAD BLOCK` delays all commands after it. The link is not
     /// ready until this connection is. A stream that is added later may be read one [interval of
-    /// pings](Options::ping_interval) late. Redis 5 or later.
+    /// pings](Options::ping_interval) late. If a stream is added again, both closures get its entries. Redis 5 or later.
     #[doc(alias = "XREAD")]
     pub fn read_stream(self, lp: &mut Loop, key: impl AsRef<[u8]>, f: impl FnMut(&mut Loop, &Entry<'_>) + 'static) {
         if reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f))) {

@@ -81,8 +81,13 @@ fn deliver(lp: &mut Loop, link: Link, reply: &Reply<'_>) {
         for entry in entries.items().iter().filter_map(Entry::from_reply) {
             let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
             state.statistics.received += 1;
-            let Some(call) = state.streams.read(key, entry.id) else { continue };
-            call_with(lp, link, &call, &entry);
+            for number in 0..state.streams.read(key, entry.id) {
+                // A call may close the link.
+                let Some(state) = lp.layer_mut::<Links>().get(link) else { return };
+                if let Some(call) = state.streams.call(key, number) {
+                    call_with(lp, link, &call, &entry);
+                }
+            }
         }
     }
 }

@@ -19,7 +19,8 @@ struct Stream<F> {
     key: Box<[u8]>,
     /// The last entry that was read. `None`: Redis must be asked which entry is the last one.
     position: Option<EntryId>,
-    call: F,
+    /// In the order in which they were added. Redis is asked for the stream once.
+    calls: Vec<F>,
 }
 
 impl<F> Default for Streams<F> {
@@ -29,9 +30,12 @@ impl<F> Default for Streams<F> {
 }
 
 impl<F: Clone> Streams<F> {
-    /// Adds a stream.
+    /// Adds a stream, or a further call for one that is read already.
     pub fn push(&mut self, key: &[u8], call: F) {
-        self.list.push(Stream { key: key.into(), position: None, call });
+        match self.list.iter_mut().find(|stream| *stream.key == *key) {
+            Some(stream) => stream.calls.push(call),
+            None => self.list.push(Stream { key: key.into(), position: None, calls: vec![call] }),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -85,11 +89,16 @@ impl<F: Clone> Streams<F> {
         self.list.iter().all(|stream| stream.position.is_some())
     }
 
-    /// Notes that an entry was read. Returns what it calls; `None` for a stream that is not read.
-    pub fn read(&mut self, key: &[u8], entry: EntryId) -> Option<F> {
-        let stream = self.list.iter_mut().find(|stream| *stream.key == *key)?;
+    /// Notes that an entry was read. Returns how many calls it has: none for a stream that is not read.
+    pub fn read(&mut self, key: &[u8], entry: EntryId) -> usize {
+        let Some(stream) = self.list.iter_mut().find(|stream| *stream.key == *key) else { return 0 };
         stream.position = Some(entry);
-        Some(stream.call.clone())
+        stream.calls.len()
+    }
+
+    /// A call of a stream, by its number.
+    pub fn call(&self, key: &[u8], number: usize) -> Option<F> {
+        self.list.iter().find(|stream| *stream.key == *key)?.calls.get(number).cloned()
     }
 
     /// Entries have come in one reply: the next one may have more of them.
@@ -139,12 +148,25 @@ mod tests {
         assert!(streams.have_positions());
         assert_eq!([streams.position(b"a"), streams.position(b"c")], ["5-1".parse().ok(), None]);
         assert_eq!(command(&streams), "XREAD BLOCK 5000 COUNT 100 STREAMS a b 5-1 0-0");
-        assert_eq!(streams.read(b"a", "5-2".parse().expect("an id")), Some('x'));
-        assert_eq!(streams.read(b"c", "5-2".parse().expect("an id")), None, "it was not asked for");
+        assert_eq!(streams.read(b"a", "5-2".parse().expect("an id")), 1);
+        assert_eq!([streams.call(b"a", 0), streams.call(b"a", 1), streams.call(b"c", 0)], [Some('x'), None, None]);
+        assert_eq!(streams.read(b"c", "5-2".parse().expect("an id")), 0, "it was not asked for");
         streams.answered(0, &last("7-0"));
         assert_eq!(command(&streams), "XREAD BLOCK 5000 COUNT 100 STREAMS a b 5-2 0-0");
         streams.answered(0, &Reply::Array(Vec::new()));
         assert_eq!(command(&streams), "XREAD BLOCK 5000 COUNT 100 STREAMS a b 0-0 0-0", "Redis has lost its data");
+    }
+
+    #[test]
+    fn a_stream_with_two_calls_is_asked_for_once() {
+        let mut streams = Streams::default();
+        streams.push(b"a", 'x');
+        streams.answered(0, &last("5-1"));
+        streams.push(b"a", 'y');
+        assert!(streams.have_positions());
+        assert_eq!(command(&streams), "XREAD BLOCK 5000 COUNT 100 STREAMS a 5-1");
+        assert_eq!(streams.read(b"a", "5-2".parse().expect("an id")), 2);
+        assert_eq!([0, 1, 2].map(|number| streams.call(b"a", number)), [Some('x'), Some('y'), None]);
     }
 
     #[test]

@@ -420,3 +420,30 @@ fn a_key_that_is_no_stream_is_an_error_and_the_link_waits_until_it_is_one() {
         until_told(event_loop, story, "entry 0 ü");
     });
 }
+
+#[test]
+fn a_stream_that_is_read_twice_calls_both_readers_once_for_each_entry() {
+    with_server(&[], |event_loop, server, story| {
+        let link = read_stream(event_loop, server, story);
+        let second = story.clone();
+        event_loop.enter(|lp| {
+            link.read_stream(lp, "s", move |_, entry| {
+                let number = String::from_utf8_lossy(entry.field("n").unwrap_or(b"-")).into_owned();
+                second.borrow_mut().push(format!("entry {number} again"));
+            });
+        });
+        until_told(event_loop, story, "ready");
+        for numbers in [0..3, 3..5] {
+            let last = format!("entry {} again", numbers.end - 1);
+            event_loop.enter(|lp| add(lp, link, numbers));
+            until_told(event_loop, story, &last);
+        }
+        // What comes twice would come before this.
+        event_loop.enter(|lp| note_reply(lp, link, story, &["XLEN", "s"]));
+        until_told(event_loop, story, "reply 5");
+        let entries: Vec<_> = story.borrow().iter().filter(|line| line.starts_with("entry")).cloned().collect();
+        let want: Vec<_> =
+            (0..5).flat_map(|number| ["ü", "again"].map(|end| format!("entry {number} {end}"))).collect();
+        assert_eq!(entries, want);
+    });
+}
