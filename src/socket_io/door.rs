@@ -332,7 +332,8 @@ fn restored_elsewhere(
         if let Some(restored) = restored {
             sessions::keep_again(lp, namespace, &restored);
         }
-        return;
+        // It may have been made for this client.
+        return cluster::remove_if_empty(lp, namespace);
     };
     let server = client.server;
     client.returning.retain(|other| *other != namespace);

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bucle::Loop;
-use bucle::socket_io::adapter::{Adapter, Answer, BroadcastPacket, RequestId, Target};
-use bucle::socket_io::{Namespace, Options, OwnedArguments, Server, ServerAnswer};
+use bucle::socket_io::adapter::{Adapter, Answer, BroadcastPacket, OnRestored, RequestId, Target};
+use bucle::socket_io::{Namespace, Options, OwnedArguments, RecoveryOptions, Server, ServerAnswer};
 
 use super::{Client, Site, Story};
 
@@ -294,4 +294,40 @@ fn the_adapter_is_closed_with_its_server() {
     let first = one.io;
     one.enter(|lp| first.close(lp));
     one.expect_story(&["the adapter is closed"]);
+}
+
+/// Keeps no session, and says so when the test wants it.
+struct Forgetful(Rc<RefCell<Vec<OnRestored>>>);
+
+impl Adapter for Forgetful {
+    fn keep_sessions(&mut self, _: &RecoveryOptions) -> bool {
+        true
+    }
+
+    fn restore_session(&mut self, _: &mut Loop, _: Namespace, _: &str, _: &str, done: OnRestored) {
+        self.0.borrow_mut().push(done);
+    }
+}
+
+#[test]
+fn a_namespace_whose_only_client_has_gone_before_it_was_restored_is_gone() {
+    let recovery = Some(RecoveryOptions::default());
+    let mut site = Site::new(Options { max_dynamic_namespaces: 1, recovery, ..Options::default() });
+    let io = site.io;
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let adapters = asked.clone();
+    site.enter(|lp| {
+        io.set_adapter(lp, move |_, _| Box::new(Forgetful(adapters.clone())));
+        io.of_matching(lp, |name| name.starts_with("/t"));
+    });
+    for number in 0..3 {
+        let peer = site.session();
+        site.text(peer, &format!(r#"40/t{number},{{"pid":"AAAAAAAAAAAAAAAAAAAA","offset":"1-0"}}"#));
+        site.settle();
+        site.cut(peer);
+        site.settle();
+        let done = asked.borrow_mut().pop().unwrap_or_else(|| panic!("/t{number} was refused"));
+        site.enter(|lp| done(lp, None));
+    }
+    site.join_with("/t", "");
 }
