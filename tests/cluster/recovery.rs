@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::proxy::Proxy;
 use super::{Client, Cluster, Kind, Loop, Node, RedisServer, join, start_node};
 
 /// A client with what it needs to come back.
@@ -256,4 +257,29 @@ fn all_nodes_have_the_events_in_one_order() {
     received[0].sort();
     received[0].dedup();
     assert_eq!(received[0].len(), 600, "each once");
+}
+
+#[test]
+fn a_lost_client_gets_on_its_node_what_the_node_has_sent_while_redis_was_away() {
+    let redis = redis_or_return!();
+    let proxy = Proxy::start(redis.port());
+    let cluster = Cluster::of(Kind::Streams, [proxy.port, redis.port()]);
+    let lost = [(); 2].map(|()| Recoverable::connect(&cluster, 0));
+    let ids = lost.each_ref().map(|lost| lost.client.id.clone());
+    let auths = lost.map(|lost| lost.lose(&cluster));
+    let mut witness = cluster.client(0);
+    proxy.cut();
+    cluster.until("its link is lost", |lp, nodes| !nodes[0].link.is_ready(lp));
+    // It is sent to the clients of the node at once, and waits for Redis.
+    cluster.enter(|lp, nodes| nodes[0].io.to("r").emit(lp, "away", ()));
+    proxy.mend();
+    cluster.until("its link is ready", |lp, nodes| nodes[0].link.is_ready(lp));
+    cluster.enter(|lp, nodes| nodes[0].io.emit(lp, "together", ()));
+    assert_eq!(event(&witness.next()).0, r#"["together"]"#);
+    for (node, (id, auth)) in ids.iter().zip(&auths).enumerate() {
+        let (mut again, answer) = connect(cluster.ports[node], auth);
+        assert_eq!(answer["sid"].as_str(), Some(&**id));
+        let missed = [(); 2].map(|()| event(&again.next()).0);
+        assert_eq!(missed, [r#"["away"]"#, r#"["together"]"#], "node {node}");
+    }
 }

@@ -126,16 +126,34 @@ impl Shared {
     fn on_own_entry(&self, lp: &mut Loop, namespace: Namespace, entry: &Entry<'_>) {
         // Without a number it was applied when it was sent.
         let number = entry.field(NUMBER).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
-        let Some(number) = number else { return };
-        let next = || self.pending.borrow_mut().pop(number);
+        let next = || self.pending.borrow_mut().pop(number?);
+        let mut is_kept = false;
         while let Some((first, broadcast)) = next() {
-            match first == number {
-                true => self.deliver_kept(lp, namespace, Kept { id: entry.id, broadcast }),
+            if Some(first) == number {
+                is_kept = true;
+                self.deliver_kept(lp, namespace, Kept { id: entry.id, broadcast });
+            } else {
                 // Its entry was dropped from the stream before it was read.
-                false => deliver_uncertain(lp, namespace, &broadcast),
+                deliver_uncertain(lp, namespace, &broadcast);
             }
         }
-        self.deliver_failed(lp, namespace);
+        if !is_kept {
+            self.keep_delivered(entry);
+        }
+        if number.is_some() {
+            self.deliver_failed(lp, namespace);
+        }
+    }
+
+    /// An own entry whose event the sockets of this node have got without waiting for it, because the link was lost.
+    /// Clients that were lost before have not got it.
+    fn keep_delivered(&self, entry: &Entry<'_>) {
+        if self.keeps.get()
+            && let Ok(Some(Body::Broadcast { broadcast, request_id: None, is_numbered: false })) = body(entry)
+            && !broadcast.flags.volatile
+        {
+            self.log.borrow_mut().push(Kept { id: entry.id, broadcast: Rc::new(broadcast) });
+        }
     }
 
     fn on_other_entry(self: &Rc<Self>, lp: &mut Loop, namespace: Namespace, uid: &str, entry: &Entry<'_>) {
