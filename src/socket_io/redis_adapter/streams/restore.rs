@@ -117,6 +117,10 @@ impl Restoring {
     /// There is a session.
     fn found(self: Rc<Self>, lp: &mut Loop, session: LostSession) {
         let Shared { member, stream, log, waiters, .. } = &*self.shared;
+        if self.done.borrow().is_none() {
+            // Redis has answered too late. A waiter would wait for ever, because its time is over.
+            return;
+        }
         let position = member.link.stream_position(lp, stream).unwrap_or_default();
         if position < self.offset {
             return waiters.borrow_mut().push(Waiter { restoring: self.clone(), session });
