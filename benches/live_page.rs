@@ -1,4 +1,4 @@
-//! What the live page costs: the processor time of `bucle serve echo` without `--inspect`, with it, and with a viewer
+//! The cost of the live page: the processor time of `bucle serve echo` without `--inspect`, with it, and with a viewer
 //! that gets ten snapshots a second. And what the viewer gets: the size of the largest snapshot, and the time between
 //! two.
 //!
@@ -159,7 +159,7 @@ impl Drop for Server {
     }
 }
 
-/// What a viewer has seen.
+/// The snapshots that a viewer has received.
 #[derive(Default)]
 struct Seen {
     /// The size of the largest snapshot, in bytes.

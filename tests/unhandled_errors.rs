@@ -1,20 +1,33 @@
 //! Errors that nothing handles, in a program without a logger: each layer has a line on standard error for them.
 //!
-//! The program is this test binary once more: the parent runs one ignored test in a child process and reads its
-//! standard error. (`tests/lessons/unhandled.rs` has the tests for `net` alone and for programs with a logger.)
+//! The program is this test binary once more: a test starts itself in a child process and reads its standard error.
+//! (`tests/lessons/unhandled.rs` has the tests for `net` alone and for programs with a logger.)
 
-use std::process::{Command, Stdio};
+use std::env;
+use std::process::{self, Command, Stdio};
 
-/// Runs the ignored test `name` as a program of its own. Returns what it wrote to standard error.
-fn stderr_of(name: &str) -> String {
-    let this = std::env::current_exe().expect("the test binary has a path");
+/// Set in the child process.
+const IS_CHILD: &str = "BUCLE_TEST_IS_CHILD";
+
+/// The exit status of a child whose program has ended. A child that finds no test with its name ends with 0.
+const HAS_RUN: i32 = 7;
+
+/// Runs `program` in a child process, which runs only the test `name`, the caller. Returns what the program wrote to
+/// standard error.
+fn stderr_of(name: &str, program: impl FnOnce()) -> String {
+    if env::var_os(IS_CHILD).is_some() {
+        program();
+        process::exit(HAS_RUN);
+    }
+    let this = env::current_exe().expect("the test binary has a path");
     let output = Command::new(this)
-        .args(["--ignored", "--exact", "--nocapture", name])
+        .args(["--exact", "--nocapture", name])
+        .env(IS_CHILD, "1")
         .stdout(Stdio::null())
         .output()
         .expect("the child starts");
     let stderr = String::from_utf8(output.stderr).expect("the lines are text");
-    assert!(output.status.success(), "{name}: {stderr}");
+    assert_eq!(output.status.code(), Some(HAS_RUN), "{name}: {stderr}");
     stderr
 }
 
@@ -25,8 +38,6 @@ mod net {
     use bucle::net::{Handler, Shared, Socket, on};
     use bucle::{EventLoop, ManualClock};
 
-    #[test]
-    #[ignore = "the child of another test"]
     fn twelve_clients() {
         let mut event_loop = EventLoop::with_clock(ManualClock::new()).expect("a loop");
         event_loop.enter(|lp| {
@@ -39,7 +50,7 @@ mod net {
 
     #[test]
     fn no_more_than_ten_lines_a_second_are_written() {
-        let stderr = super::stderr_of("net::twelve_clients");
+        let stderr = super::stderr_of("net::no_more_than_ten_lines_a_second_are_written", twelve_clients);
         assert_eq!(stderr.lines().count(), 10, "{stderr}");
     }
 
@@ -47,8 +58,6 @@ mod net {
 
     impl Handler for Closes {}
 
-    #[test]
-    #[ignore = "the child of another test"]
     fn a_shared_handler() {
         bucle::run(|lp| {
             let shared = Shared::new(lp, Closes);
@@ -61,7 +70,7 @@ mod net {
     fn a_handler_that_is_shared_state_reports_too() {
         let want = "bucle: #1: connect ECONNREFUSED 127.0.0.1:1; not handled: net::Handler::on_error, or \
                     net::on().error(…)\n";
-        assert_eq!(super::stderr_of("net::a_shared_handler"), want);
+        assert_eq!(super::stderr_of("net::a_handler_that_is_shared_state_reports_too", a_shared_handler), want);
     }
 }
 
@@ -72,8 +81,6 @@ mod telnet {
 
     impl Handler for Quiet {}
 
-    #[test]
-    #[ignore = "the child of another test"]
     fn a_server() {
         bucle::run(|lp| {
             let telnet = Telnet::new(telnet::Options::default(), Quiet);
@@ -87,7 +94,7 @@ mod telnet {
     fn a_server_that_cannot_listen_reports_it() {
         let want = "bucle: server #1: listen EADDRNOTAVAIL: address not available 203.0.113.1:8080; not handled: \
                     telnet::Handler::on_server_error\n";
-        assert_eq!(super::stderr_of("telnet::a_server"), want);
+        assert_eq!(super::stderr_of("telnet::a_server_that_cannot_listen_reports_it", a_server), want);
     }
 }
 
@@ -98,8 +105,6 @@ mod http {
 
     use bucle::http::{Client, ClientOptions, ClientRequest};
 
-    #[test]
-    #[ignore = "the child of another test"]
     fn a_client() {
         let code = Rc::new(RefCell::new(String::new()));
         let seen = code.clone();
@@ -117,7 +122,7 @@ mod http {
 
     #[test]
     fn a_client_gives_the_error_to_its_callback_and_writes_nothing() {
-        assert_eq!(super::stderr_of("http::a_client"), "");
+        assert_eq!(super::stderr_of("http::a_client_gives_the_error_to_its_callback_and_writes_nothing", a_client), "");
     }
 }
 
@@ -141,26 +146,17 @@ mod websocket {
     }
 
     #[test]
-    #[ignore = "the child of another test"]
-    fn a_client() {
-        connect(Quiet);
-    }
-
-    #[test]
-    #[ignore = "the child of another test"]
-    fn a_client_with_on_error() {
-        connect(Handles);
-    }
-
-    #[test]
     fn a_client_that_cannot_connect_reports_it() {
         let want = "bucle: #1: connect ECONNREFUSED 127.0.0.1:1; not handled: websocket::Handler::on_error\n";
-        assert_eq!(super::stderr_of("websocket::a_client"), want);
+        assert_eq!(super::stderr_of("websocket::a_client_that_cannot_connect_reports_it", || connect(Quiet)), want);
     }
 
     #[test]
     fn a_client_with_its_own_on_error_writes_nothing() {
-        assert_eq!(super::stderr_of("websocket::a_client_with_on_error"), "");
+        assert_eq!(
+            super::stderr_of("websocket::a_client_with_its_own_on_error_writes_nothing", || connect(Handles)),
+            ""
+        );
     }
 }
 
@@ -188,20 +184,11 @@ mod socket_io {
     }
 
     #[test]
-    #[ignore = "the child of another test"]
-    fn a_client() {
-        run(false);
-    }
-
-    #[test]
-    #[ignore = "the child of another test"]
-    fn a_client_with_a_listener() {
-        run(true);
-    }
-
-    #[test]
     fn of_several_failed_attempts_in_a_row_only_the_first_is_reported() {
-        let stderr = super::stderr_of("socket_io::a_client");
+        let stderr =
+            super::stderr_of("socket_io::of_several_failed_attempts_in_a_row_only_the_first_is_reported", || {
+                run(false)
+            });
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         assert!(
             stderr.starts_with("bucle: client #") && stderr.contains("connect ECONNREFUSED 127.0.0.1:1"),
@@ -212,6 +199,9 @@ mod socket_io {
 
     #[test]
     fn a_client_with_a_listener_for_failed_attempts_writes_nothing() {
-        assert_eq!(super::stderr_of("socket_io::a_client_with_a_listener"), "");
+        assert_eq!(
+            super::stderr_of("socket_io::a_client_with_a_listener_for_failed_attempts_writes_nothing", || run(true)),
+            ""
+        );
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Color {
 impl Color {
     const NAMES: [(&str, Color); 3] = [("auto", Color::Auto), ("always", Color::Always), ("never", Color::Never)];
 
-    /// What the command line of this process says.
+    /// The value of `--color` on the command line of this process.
     pub(crate) fn typed() -> Color {
         Color::of(env::args_os().skip(1))
     }

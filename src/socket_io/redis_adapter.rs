@@ -73,16 +73,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::adapter::{Adapter, Answer, BroadcastPacket, RequestId, Target};
+use super::adapter::{Adapter, BroadcastPacket, RequestId, Target};
 use super::names::with_slash;
 use super::registry::Registry;
 use super::{Malformed, Namespace, OwnedArguments, Socket};
 use crate::Loop;
 use crate::redis::{self, Link, SubscriptionId};
 pub use emitter::Emitter;
+use member::packet;
 pub use sharded::{ShardedAdapter, ShardedOptions, SubscriptionMode};
 pub use streams::{StreamsAdapter, StreamsOptions};
-use wire::{Broadcast, Flags, Outgoing, Received, Request, Response};
+use wire::{Flags, Outgoing, Received, Request};
 
 /// The options of an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -309,7 +310,7 @@ impl Shared {
         }
         match wire::decode_broadcast(message, &self.uid) {
             Ok(Some(broadcast)) if broadcast.namespace == self.namespace => {
-                namespace.receive_broadcast(lp, &broadcast.target, packet(&broadcast));
+                namespace.receive_broadcast(lp, &broadcast.target, packet(&broadcast, None));
             }
             Ok(_) => {}
             Err(malformed) => self.ignore(lp, malformed),
@@ -373,7 +374,7 @@ impl Shared {
                 let on_answer = move |lp: &mut Loop, arguments: OwnedArguments| {
                     link.publish(lp, &answer_channel, wire::encode_ack(&answer_id, &arguments));
                 };
-                let (target, packet) = (&broadcast.target, packet(&broadcast));
+                let (target, packet) = (&broadcast.target, packet(&broadcast, None));
                 let count = namespace.receive_broadcast_with_ack(lp, target, packet, timeout, on_answer);
                 link.publish(lp, response_channel, wire::encode_client_count(&id, count));
             }
@@ -389,14 +390,7 @@ impl Shared {
         };
         // Responses to other nodes arrive here, too.
         let Some(Ok(number)) = id.strip_prefix(&self.uid).map(str::parse) else { return };
-        let answer = match response {
-            Response::Sockets(sockets) => Answer::Sockets(sockets),
-            Response::Rooms(rooms) => Answer::Rooms(rooms),
-            Response::Server(value) => Answer::Server(value),
-            Response::ClientCount(count) => Answer::ClientCount(count),
-            Response::Ack(arguments) => Answer::Ack(arguments),
-        };
-        namespace.answered(lp, RequestId(number), answer, true);
+        namespace.answered(lp, RequestId(number), response.into(), true);
     }
 
     /// A message cannot be read.
@@ -408,15 +402,5 @@ impl Shared {
             target: "bucle::socket_io", level,
             "a message in the channels {} is ignored: {}", self.channel, malformed.reason,
         );
-    }
-}
-
-fn packet(broadcast: &Broadcast) -> BroadcastPacket<'_> {
-    BroadcastPacket {
-        name: &broadcast.name,
-        arguments: &broadcast.arguments,
-        volatile: broadcast.flags.volatile,
-        compress: broadcast.flags.compress,
-        offset: None,
     }
 }

@@ -132,7 +132,8 @@ impl Cluster {
         }
     }
 
-    /// Everyone says a line, often. Returns when all have said them.
+    /// Everyone says a line, often. Returns when all have said them. With a pause between them the lines come before,
+    /// while and after a node notices the failure.
     fn talk(&mut self, pause: Duration) {
         for _ in 0..LINES {
             self.members.iter_mut().for_each(Talker::say_next);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -12,12 +12,21 @@ use socket2::SockRef;
 #[derive(Default)]
 struct State {
     /// Nothing moves. New connections are accepted, and hang.
-    is_stopped: AtomicBool,
+    is_stopped: Mutex<bool>,
+    /// Signalled when `is_stopped` changes.
+    has_changed: Condvar,
     /// New connections are closed.
     is_cut: AtomicBool,
     /// How many bytes go to Redis every 10 ms. Zero: any number.
     bytes_at_once: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
+}
+
+impl State {
+    fn wait_while_stopped(&self) {
+        let is_stopped = self.is_stopped.lock().expect("no thread panics");
+        drop(self.has_changed.wait_while(is_stopped, |is_stopped| *is_stopped).expect("no thread panics"));
+    }
 }
 
 pub struct Proxy {
@@ -49,7 +58,8 @@ impl Proxy {
     }
 
     pub fn stop(&self, is_stopped: bool) {
-        self.state.is_stopped.store(is_stopped, Ordering::SeqCst);
+        *self.state.is_stopped.lock().expect("no thread panics") = is_stopped;
+        self.state.has_changed.notify_all();
     }
 
     /// Closes all connections, and refuses new ones until it is mended.
@@ -73,11 +83,10 @@ impl Proxy {
 fn copy(state: &State, mut from: TcpStream, mut to: TcpStream, is_slow: bool) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        while state.is_stopped.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        state.wait_while_stopped();
         let limit = match state.bytes_at_once.load(Ordering::SeqCst) {
             limit @ 1.. if is_slow => {
+                // The rate of a slow network, not a wait for something.
                 thread::sleep(Duration::from_millis(10));
                 limit.min(buffer.len())
             }
@@ -85,9 +94,7 @@ fn copy(state: &State, mut from: TcpStream, mut to: TcpStream, is_slow: bool) {
         };
         match from.read(&mut buffer[..limit]) {
             Ok(len @ 1..) => {
-                while state.is_stopped.load(Ordering::SeqCst) {
-                    thread::sleep(Duration::from_millis(5));
-                }
+                state.wait_while_stopped();
                 if to.write_all(&buffer[..len]).is_err() {
                     break;
                 }

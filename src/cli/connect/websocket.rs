@@ -15,10 +15,10 @@
 //! Meanwhile no input is read. A close with 1000 is the end all the same. Lines that were sent shortly before the loss may
 //! be lost.
 //!
-//! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs` and `websocket/`. They are
-//! sent over a WebSocket connection, or by polling where there is none. The connection counts as
-//! made when the namespace is joined. All of the above holds for these lines, too. A line
-//! that is no event ends the input, unless it was typed.
+//! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs` and `websocket/`. The
+//! packets are sent over a WebSocket connection, or by polling if there is no such connection. The connection is made
+//! when the namespace is joined. All of the above is true for these lines, too. A line that is no event ends the input,
+//! unless it was typed.
 
 mod link;
 mod socket_io;

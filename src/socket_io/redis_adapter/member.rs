@@ -12,7 +12,7 @@ use super::wire::{Broadcast, Flags, Outgoing, Response};
 use super::{DEFAULT_TIMEOUT, LONGEST_TIMEOUT};
 use crate::Loop;
 use crate::redis::{Link, SubscriptionId};
-use crate::socket_io::adapter::{Answer, BroadcastPacket, RequestId, Target};
+use crate::socket_io::adapter::{BroadcastPacket, RequestId, Target};
 use crate::socket_io::registry::Registry;
 use crate::socket_io::{Malformed, Namespace, OwnedArguments, ServerAnswer};
 
@@ -106,6 +106,44 @@ impl Member {
         format!("{}#{}", self.uid, request.number())
     }
 
+    /// Sends an event that each receiver acknowledges, to all nodes: each of them reports how many sockets have got it.
+    pub fn broadcast_with_ack(
+        &self,
+        lp: &mut Loop,
+        namespace: Namespace,
+        target: &Target,
+        packet: BroadcastPacket<'_>,
+        timeout: Duration,
+        request: RequestId,
+    ) {
+        if self.count_nodes(lp, namespace, request) {
+            let event = self.outgoing(target, packet, Some(timeout));
+            self.publish(lp, &message::encode_broadcast(event, Some(&self.request_id(request))));
+        }
+    }
+
+    /// Asks for the sockets of all nodes. The format has no question for rooms: they are those of the sockets.
+    pub fn fetch_sockets(&self, lp: &mut Loop, namespace: Namespace, target: &Target, request: RequestId) {
+        if self.count_nodes(lp, namespace, request) {
+            self.publish(lp, &message::encode_fetch(target, &self.request_id(request)));
+        }
+    }
+
+    /// Sends an event for the servers of all nodes, which answer if there is a request.
+    pub fn server_side_emit(
+        &self,
+        lp: &mut Loop,
+        namespace: Namespace,
+        name: &str,
+        arguments: &OwnedArguments,
+        request: Option<RequestId>,
+    ) {
+        if request.is_none_or(|request| self.count_nodes(lp, namespace, request)) {
+            let id = request.map(|request| self.request_id(request));
+            self.publish(lp, &message::encode_server_side_emit(name, arguments, id.as_deref()));
+        }
+    }
+
     /// A broadcast for other nodes.
     pub fn outgoing<'a>(
         &'a self,
@@ -175,14 +213,7 @@ impl Member {
     fn receive_response(&self, lp: &mut Loop, namespace: Namespace, request_id: &str, response: Response) {
         let number = request_id.strip_prefix(&self.uid).and_then(|rest| rest.strip_prefix('#'));
         let Some(Ok(number)) = number.map(str::parse) else { return };
-        let answer = match response {
-            Response::Sockets(sockets) => Answer::Sockets(sockets),
-            Response::Rooms(rooms) => Answer::Rooms(rooms),
-            Response::Server(value) => Answer::Server(value),
-            Response::ClientCount(count) => Answer::ClientCount(count),
-            Response::Ack(arguments) => Answer::Ack(arguments),
-        };
-        namespace.answered(lp, RequestId(number), answer, true);
+        namespace.answered(lp, RequestId(number), response.into(), true);
     }
 
     /// A message cannot be read.

@@ -134,7 +134,6 @@ impl Adapter for ShardedAdapter {
         };
     }
 
-    /// To the channel of all nodes, because each of them reports how many sockets have got the event.
     fn broadcast_with_ack(
         &mut self,
         lp: &mut Loop,
@@ -144,11 +143,7 @@ impl Adapter for ShardedAdapter {
         timeout: Duration,
         request: RequestId,
     ) {
-        if self.member.count_nodes(lp, namespace, request) {
-            let event = self.member.outgoing(target, packet, Some(timeout));
-            let message = message::encode_broadcast(event, Some(&self.member.request_id(request)));
-            self.member.publish(lp, &message);
-        }
+        self.member.broadcast_with_ack(lp, namespace, target, packet, timeout, request);
     }
 
     fn sockets_join(&mut self, lp: &mut Loop, _: Namespace, target: &Target, rooms: &[String]) {
@@ -164,14 +159,11 @@ impl Adapter for ShardedAdapter {
     }
 
     fn fetch_sockets(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, request: RequestId) {
-        if self.member.count_nodes(lp, namespace, request) {
-            self.member.publish(lp, &message::encode_fetch(target, &self.member.request_id(request)));
-        }
+        self.member.fetch_sockets(lp, namespace, target, request);
     }
 
-    /// The format has no question for rooms: they are those of the sockets.
     fn all_rooms(&mut self, lp: &mut Loop, namespace: Namespace, request: RequestId) {
-        self.fetch_sockets(lp, namespace, &Target::default(), request);
+        self.member.fetch_sockets(lp, namespace, &Target::default(), request);
     }
 
     fn server_side_emit(
@@ -182,10 +174,7 @@ impl Adapter for ShardedAdapter {
         arguments: &OwnedArguments,
         request: Option<RequestId>,
     ) {
-        if request.is_none_or(|request| self.member.count_nodes(lp, namespace, request)) {
-            let id = request.map(|request| self.member.request_id(request));
-            self.member.publish(lp, &message::encode_server_side_emit(name, arguments, id.as_deref()));
-        }
+        self.member.server_side_emit(lp, namespace, name, arguments, request);
     }
 
     fn close(&mut self, lp: &mut Loop, _: Namespace) {

@@ -274,11 +274,7 @@ impl Adapter for StreamsAdapter {
         timeout: Duration,
         request: RequestId,
     ) {
-        let member = &self.shared.member;
-        if member.count_nodes(lp, namespace, request) {
-            let event = member.outgoing(target, packet, Some(timeout));
-            member.publish(lp, &message::encode_broadcast(event, Some(&member.request_id(request))));
-        }
+        self.shared.member.broadcast_with_ack(lp, namespace, target, packet, timeout, request);
     }
 
     fn sockets_join(&mut self, lp: &mut Loop, _: Namespace, target: &Target, rooms: &[String]) {
@@ -294,15 +290,11 @@ impl Adapter for StreamsAdapter {
     }
 
     fn fetch_sockets(&mut self, lp: &mut Loop, namespace: Namespace, target: &Target, request: RequestId) {
-        let member = &self.shared.member;
-        if member.count_nodes(lp, namespace, request) {
-            member.publish(lp, &message::encode_fetch(target, &member.request_id(request)));
-        }
+        self.shared.member.fetch_sockets(lp, namespace, target, request);
     }
 
-    /// The format has no question for rooms: they are those of the sockets.
     fn all_rooms(&mut self, lp: &mut Loop, namespace: Namespace, request: RequestId) {
-        self.fetch_sockets(lp, namespace, &Target::default(), request);
+        self.shared.member.fetch_sockets(lp, namespace, &Target::default(), request);
     }
 
     fn server_side_emit(
@@ -313,11 +305,7 @@ impl Adapter for StreamsAdapter {
         arguments: &OwnedArguments,
         request: Option<RequestId>,
     ) {
-        let member = &self.shared.member;
-        if request.is_none_or(|request| member.count_nodes(lp, namespace, request)) {
-            let id = request.map(|request| member.request_id(request));
-            member.publish(lp, &message::encode_server_side_emit(name, arguments, id.as_deref()));
-        }
+        self.shared.member.server_side_emit(lp, namespace, name, arguments, request);
     }
 
     fn keep_sessions(&mut self, options: &RecoveryOptions) -> bool {

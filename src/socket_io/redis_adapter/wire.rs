@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::msgpack::{self, Reader};
-use crate::socket_io::adapter::{RemoteSocket, Target};
+use crate::socket_io::adapter::{Answer, RemoteSocket, Target};
 use crate::socket_io::arguments::OwnedArguments;
 use crate::socket_io::binary;
 use crate::socket_io::json;
@@ -479,6 +479,18 @@ pub(super) enum Response {
     Server(Value),
     ClientCount(usize),
     Ack(OwnedArguments),
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Answer {
+        match response {
+            Response::Sockets(sockets) => Answer::Sockets(sockets),
+            Response::Rooms(rooms) => Answer::Rooms(rooms),
+            Response::Server(value) => Answer::Server(value),
+            Response::ClientCount(count) => Answer::ClientCount(count),
+            Response::Ack(arguments) => Answer::Ack(arguments),
+        }
+    }
 }
 
 /// Reads a response: the number of the request, and the answer. `None`: it is of a kind that this side does not ask

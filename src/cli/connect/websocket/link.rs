@@ -1,4 +1,4 @@
-//! What messages are sent on: a WebSocket connection, or a session of Socket.IO that polls.
+//! The transport of messages: a WebSocket connection, or a session of Socket.IO that polls.
 
 use bucle::Loop;
 use bucle::engine_io::ClientSession;
