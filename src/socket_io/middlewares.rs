@@ -94,8 +94,14 @@ impl Next {
 
 /// All middlewares have allowed the connection.
 pub(super) fn connected(lp: &mut Loop, socket: Socket) {
+    let replay = recover::take_whole_replay(lp, socket);
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.socket_mut(socket) else { return };
+    let Ok(replay) = replay else {
+        let session = state.session;
+        log::debug!(target: "bucle::socket_io", "{socket}: the events that it has missed are gone, closing");
+        return session.close(lp);
+    };
     state.stage = Stage::Connected;
     let (session, namespace, id, pid) = (state.session, state.namespace, state.id.clone(), state.pid);
     if let Some(timer) = registry.client_mut(session).and_then(|client| client.timer.take()) {
@@ -115,7 +121,9 @@ pub(super) fn connected(lp: &mut Loop, socket: Socket) {
         }),
     };
     // As in Node, clients get what they have missed before the answer: it is delivered before their `connect`.
-    recover::replay(lp, socket, session);
+    if let Some(replay) = replay {
+        recover::replay(lp, socket, session, &replay);
+    }
     send::control(lp, session, PacketType::Connect, &name, answer.as_deref());
     log::debug!(target: "bucle::socket_io", "{socket} is connected to {name}");
     let list = lp.layer_mut::<Registry>().collect(socket, |list| &list.on_connection);

@@ -67,14 +67,24 @@ fn take_replay(lp: &mut Loop, socket: Socket) -> Option<(Box<Replay>, bool)> {
     Some((replay, true))
 }
 
-/// A restored socket is connected: it joins its rooms, and gets what it has missed.
-pub(super) fn replay(lp: &mut Loop, socket: Socket, session: Session) {
-    let Some((replay, is_whole)) = take_replay(lp, socket) else { return };
-    if !is_whole {
-        // The client comes again, and begins anew: its state was taken.
-        log::debug!(target: "bucle::socket_io", "{socket}: the events that it has missed are gone, closing");
-        return session.close(lp);
+/// What a socket gets that is about to be connected. `None` in the result: it was not restored.
+///
+/// # Errors
+/// Events that it has missed are gone. Its session is to be closed: the client comes again, and begins anew, because
+/// its state was taken.
+pub(super) fn take_whole_replay(lp: &mut Loop, socket: Socket) -> Result<Option<Box<Replay>>, Gone> {
+    match take_replay(lp, socket) {
+        None => Ok(None),
+        Some((replay, true)) => Ok(Some(replay)),
+        Some((_, false)) => Err(Gone),
     }
+}
+
+/// Events that a client has missed are no longer kept.
+pub(super) struct Gone;
+
+/// A restored socket is connected: it joins its rooms, and gets what it has missed.
+pub(super) fn replay(lp: &mut Loop, socket: Socket, session: Session, replay: &Replay) {
     socket.change_rooms(lp, &replay.rooms, true);
     for packet in &replay.missed {
         session.send_packet(lp, &packet.text);

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bucle::Loop;
-use bucle::socket_io::adapter::{Adapter, Answer, BroadcastPacket, OnRestored, RequestId, Target};
+use bucle::socket_io::adapter::{
+    Adapter, Answer, BroadcastPacket, LostSession, OnRestored, RequestId, RestoredSession, Target,
+};
 use bucle::socket_io::{Namespace, Options, OwnedArguments, RecoveryOptions, Server, ServerAnswer};
 
 use super::{Client, Site, Story};
@@ -330,4 +332,31 @@ fn a_namespace_whose_only_client_has_gone_before_it_was_restored_is_gone() {
         site.enter(|lp| done(lp, None));
     }
     site.join_with("/t", "");
+}
+
+#[test]
+fn a_restored_client_whose_missed_events_are_gone_is_closed_before_it_is_connected() {
+    let mut site = Site::new(Options { recovery: Some(RecoveryOptions::default()), ..Options::default() });
+    let (io, story, asked) = (site.io, site.story.clone(), Rc::new(RefCell::new(Vec::new())));
+    let adapters = asked.clone();
+    site.enter(|lp| {
+        io.set_adapter(lp, move |_, _| Box::new(Forgetful(adapters.clone())));
+        let of_end = story.clone();
+        io.on_disconnect(lp, move |_, _, reason| of_end.add(reason.to_string()));
+        io.on_connection(lp, move |_, _| story.add("connection"));
+    });
+    let (id, pid) = ("B".repeat(20), "A".repeat(20));
+    let peer = site.ask(&format!(r#"{{"pid":"{pid}","offset":"1-0"}}"#));
+    site.settle();
+    let done = asked.borrow_mut().pop().expect("the adapter was asked");
+    let session = LostSession { sid: id.clone(), pid, rooms: vec![id], ..LostSession::default() };
+    // `missed_since` of this adapter has nothing any more.
+    let restored = RestoredSession { session, missed: Vec::new(), since: "1-0".to_owned() };
+    site.enter(|lp| done(lp, Some(restored)));
+    site.settle();
+    // The client comes again, and begins anew.
+    site.expect_close(peer, 1005);
+    site.expect_story(&[]);
+    site.join();
+    site.expect_story(&["connection"]);
 }

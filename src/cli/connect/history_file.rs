@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Only the owner can read the file (mode 0600) and its folder (0700). A file that has grown beyond twice its limit is
-//! replaced by its last lines when it is opened. A file that cannot be used is no error: the session has its own
-//! history in any case.
+//! replaced by its last lines when it is opened; a line that another session adds at that moment is lost. A file that
+//! cannot be used is no error: the session has its own history in any case.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -78,11 +78,12 @@ fn state_folder(state: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf
 
 /// The last lines of the file. A file that is too long is replaced by them.
 fn read(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let meta = file.metadata()?;
+    // Before it is opened: that could block for a pipe.
+    let meta = fs::metadata(path)?;
     if !meta.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
+    let mut file = File::open(path)?;
     if meta.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
     }
@@ -199,6 +200,11 @@ mod tests {
         history.append("one");
         assert_eq!((history.lines().count(), history.path), (0, None));
         fs::remove_dir(folder.file()).expect("it is empty");
+        // A pipe without a writer: opening it would block.
+        let made = process::Command::new("mkfifo").arg(folder.file()).status().expect("mkfifo is there");
+        assert!(made.success());
+        assert_eq!(HistoryFile::at(&folder.file()).path, None);
+        fs::remove_file(folder.file()).expect("it is ours");
         // Another program has written control characters and bytes that are not text.
         fs::write(folder.file(), b"a\nb\x1b[2J\nc\xff\n").expect("it is ours");
         assert_eq!(lines(&folder.file()), ["a", "c\u{fffd}"]);
