@@ -247,12 +247,13 @@ fn the_end_of_the_server_ends_sessions_of_both_transports() {
     let mut client = Client::connect(served.web);
     let mut poller = Poller::connect(served.web);
     assert!(poller.next().contains("You are"));
-    let poll = thread::spawn(move || poller.request("GET", ""));
+    // Sent before the signal: the server accepts what waits then, and no more.
+    let poll = poller.begin("GET", "");
     while !client.next().contains("guest2 has joined") {}
     served.terminate();
     assert_eq!(client.close_code(), 1001);
     // Its poll is answered, with the news of the end or with an error.
-    let (status, body) = poll.join().expect("an answer");
+    let (status, body) = poll.answer();
     assert!(status == 200 || status == 400 || status == 503, "{status} {body}");
     let (is_success, log) = served.end();
     assert!(is_success, "{log}");

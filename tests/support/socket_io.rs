@@ -151,9 +151,14 @@ impl Poller {
 
     /// The status of the answer, and its body.
     pub fn request(&self, method: &str, body: &str) -> (u16, String) {
+        self.begin(method, body).answer()
+    }
+
+    /// Sends a request. Its bytes are in the kernel of the server when this returns.
+    pub fn begin(&self, method: &str, body: &str) -> Pending {
         let Poller { port, query, .. } = self;
         let length = body.len();
-        request(
+        begin(
             *port,
             &format!(
                 "{method} /socket.io/?{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
@@ -163,16 +168,30 @@ impl Poller {
     }
 }
 
+/// A request that was sent.
+pub struct Pending(TcpStream);
+
+impl Pending {
+    /// The status of the answer, and its body.
+    pub fn answer(mut self) -> (u16, String) {
+        let mut answer = String::new();
+        self.0.read_to_string(&mut answer).expect("an answer, and the end");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+        (status.unwrap_or_else(|| panic!("a status: {answer}")), body.expect("a head ends"))
+    }
+}
+
+fn begin(port: u16, request: &str) -> Pending {
+    let mut stream = stream(port);
+    stream.write_all(request.as_bytes()).expect("it reads");
+    Pending(stream)
+}
+
 /// Sends a request that asks for the end of the connection. Returns the status of the answer, and its body.
 #[allow(dead_code, reason = "not all tests that share this file need it")]
 pub fn request(port: u16, request: &str) -> (u16, String) {
-    let mut stream = stream(port);
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer, and the end");
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-    (status.unwrap_or_else(|| panic!("a status: {answer}")), body.expect("a head ends"))
+    begin(port, request).answer()
 }
 
 /// The text of a field of a JSON object in a packet.
