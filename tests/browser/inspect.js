@@ -26,6 +26,12 @@ async function control(command) {
   return { status: answer.status, text: await answer.text() };
 }
 
+/** The state of the loop. The page shows it a moment later. */
+async function state() {
+  const answer = await fetch(`${origin}/state.json`, { headers: { authorization: `Bearer ${token}` } });
+  return (await answer.json()).state;
+}
+
 /** A client of the echo server that keeps what it has received. */
 class Peer {
   static peers = [];
@@ -88,6 +94,13 @@ class Tab {
     return this.page.keyboard.press(key);
   }
 
+  /** Presses a key that steps, and waits until the loop has got the command. */
+  async step(key) {
+    const answered = this.page.waitForResponse((response) => response.url().endsWith('/control'));
+    await this.press(key);
+    await answered;
+  }
+
   /** Opens a screen. */
   choose(name) {
     return this.page.getByRole('tab', { name, exact: true }).click();
@@ -125,17 +138,18 @@ async function checks() {
     peer.text = '';
     peer.socket.write('held');
     // Two waits at most: one that a step had begun, and the one that the bytes end.
-    await tab.press('n');
+    await tab.step('n');
     await tab.isNext(/^on_data of #\d+, 4 bytes$/);
     assert.match(await tab.page.locator('#next-why').textContent(), /^because of ready #\d+/);
     assert.equal(peer.text, '', 'nothing is answered');
-    await tab.press('n');
+    await tab.step('n');
     await tab.isNext(/waits/);
     await until('the echo', () => peer.text === 'held');
     for (const key of ['p', 't']) {
       peer.socket.write('more');
-      await tab.press(key);
-      await tab.isIn('paused');
+      await tab.step(key);
+      // The page may still show that it is paused from before the step.
+      await until('the end of the step', async () => await state() === 'paused');
     }
     await tab.press('Space');
     await tab.isIn('running');
@@ -228,7 +242,7 @@ async function checks() {
     assert.deepEqual(same, []);
     // A refusal, and the reason of a wrong order.
     await tab.page.evaluate(() => document.querySelector('#step').disabled = false);
-    await tab.press('n');
+    await tab.step('n');
     await tab.page.getByRole('alert').filter({ hasText: 'el bucle corre: primero páusalo' }).waitFor();
     await tab.choose('Lección');
     await tab.page.getByRole('button', { name: 'Correrlo' }).press('Enter');
@@ -308,7 +322,7 @@ async function checks() {
     const tab = await Tab.open();
     await tab.page.evaluate(() => document.querySelector('#step').disabled = false);
     assert.equal((await control({ do: 'step', unit: 'turn' })).status, 409);
-    await tab.press('n');
+    await tab.step('n');
     await tab.page.getByRole('alert').filter({ hasText: 'the loop runs: pause it first' }).waitFor();
   });
 }
