@@ -236,9 +236,10 @@ impl Registry {
     pub fn forget_id(&mut self, engine: u32, id: &Id) {
         let by_id = &mut self.engines[engine as usize].by_id;
         by_id.remove(id);
-        // After thousands of sessions have ended, the table does not keep their memory.
-        if by_id.capacity() > 8 * by_id.len().max(32) {
-            by_id.shrink_to(2 * by_id.len());
+        // After thousands of sessions have ended, the table does not keep their memory. An empty one keeps nothing.
+        let (sessions, places) = (by_id.len(), by_id.capacity());
+        if places > 8 * sessions.max(32) || (sessions == 0 && places > 32) {
+            by_id.shrink_to(2 * sessions);
         }
     }
 
