@@ -164,6 +164,17 @@ fn an_upgrade_that_takes_too_long_leaves_polling_alive() {
 }
 
 #[test]
+fn an_upgrade_whose_connection_is_gone_leaves_polling_alive() {
+    let start = Instant::now();
+    let mut machine = polling(start, Revision::V4);
+    assert!(machine.begin_upgrade(start, &TIMES));
+    machine.end_upgrade();
+    assert_eq!((machine.transport(), machine.is_upgrading()), (Transport::Polling, false));
+    assert_eq!(machine.expire(after(start, 10.0), &TIMES), None, "the upgrade has no limit any more");
+    assert!(machine.begin_upgrade(after(start, 11.0), &TIMES), "another attempt is welcome");
+}
+
+#[test]
 fn another_packet_on_the_probing_connection_ends_the_upgrade() {
     let start = Instant::now();
     let others =
