@@ -337,6 +337,21 @@ async function withoutAServer() {
     await tab.isAtEnd();
   });
 
+  await check('a log that gets smaller behind a new line goes on following', async () => {
+    const tab = await Tab.simulate();
+    await tab.page.evaluate(() => new Promise((resolve) => {
+      const log = document.querySelector('[role=log]');
+      new MutationObserver((_, observer) => {
+        observer.disconnect();
+        // After the frame in which the log scrolls, and before the one with the event of it.
+        setTimeout(() => resolve(log.style.maxHeight = '100px'));
+      }).observe(log, { childList: true });
+      for (let i = 0; i < 300; i += 1) sockets[0].receive(`ana: ${i}`);
+    }));
+    await tab.settle();
+    assert.ok(await tab.below() < 2, 'the newest line is visible');
+  });
+
   await check('a tab in the background receives', async () => {
     const tab = await Tab.open({}, simulateSockets);
     await tab.page.evaluate(() => {

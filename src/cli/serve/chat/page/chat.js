@@ -54,6 +54,8 @@ let frame = 0;
 let timer = 0;
 // Whether the log scrolls to each new line. It does not while the reader has scrolled up.
 let isFollowing = true;
+// How far the log was scrolled when this was looked at last.
+let scrolledTo = 0;
 
 function receive(line) {
   arrived.push(line);
@@ -95,10 +97,16 @@ function elementOf(line) {
 function scrollToNewest() {
   isFollowing = true;
   log.scrollTop = log.scrollHeight;
+  scrolledTo = log.scrollTop;
 }
 
 log.addEventListener('scroll', () => {
-  isFollowing = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+  // The event comes a frame later. When the log has become smaller meanwhile, its end is out of sight, but the reader
+  // has not scrolled up.
+  const isUp = log.scrollTop < scrolledTo;
+  scrolledTo = log.scrollTop;
+  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+  if (isAtEnd || isUp) isFollowing = isAtEnd;
 });
 
 // The log gets smaller when a phone shows its keyboard.
