@@ -46,6 +46,9 @@ class Client:
 
     def __init__(self, name, namespace="/", auth=None):
         self.io = socketio.Client(reconnection=False)
+        # The client handles each message in a thread of its own. On a busy machine these would be in any order.
+        trigger = self.io.eio._trigger_event
+        self.io.eio._trigger_event = lambda event, *values, **_: trigger(event, *values, run_async=False)
         self.namespace = namespace
         self.events = queue.Queue()
         self.io.on("*", lambda event, *values: self.events.put([event, *values]), namespace=namespace)
