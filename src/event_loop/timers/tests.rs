@@ -329,3 +329,17 @@ fn setting_and_clearing_repeatedly_takes_no_more_memory() {
     assert_eq!((timers.len(), timers.lists.slots.len()), (0, 0));
     timers.check();
 }
+
+#[test]
+fn after_many_timers_memory_is_given_back_and_ids_still_find_their_timers() {
+    let mut timers = Timers::new();
+    let first = timers.insert(0, 1, 1);
+    let others: Vec<_> = (0..10_000).map(|_| timers.insert(0, 1, 0)).collect();
+    let last = timers.insert(0, 1, 2);
+    others.into_iter().for_each(|id| drop(timers.remove(id)));
+    assert_eq!(timers.remove(last), Some(2));
+    assert!(timers.entries.capacity() > 10_000);
+    timers.shrink();
+    assert!(timers.entries.capacity() < 100, "{}", timers.entries.capacity());
+    assert_eq!((timers.remove(last), timers.remove(first)), (None, Some(1)));
+}

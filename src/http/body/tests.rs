@@ -108,6 +108,26 @@ fn refuses_bad_chunks() {
 }
 
 #[test]
+fn a_refusal_says_what_is_wrong() {
+    let table: &[(&[u8], &str)] = &[
+        (b"5;\0\r\n", "a control byte in a chunk extension"),
+        (b"4\r\nhola0", "no CRLF after the data of a chunk"),
+        (b"4\r\nhola\r0", "no CRLF after the data of a chunk"),
+        (b"0\r\n: a", "a bad name of a trailer field"),
+        (b"0\r\na b", "a bad name of a trailer field"),
+        (b"0\r\na: \0", "a control byte in a trailer field"),
+        (b"00000000000000005", "a chunk size of more than 16 digits"),
+        (b"5\rh", "a CR without LF in the chunked coding"),
+        (b"0\r\na: b\rc", "a CR without LF in the chunked coding"),
+        (b"0\r\n\rG", "a CR without LF in the chunked coding"),
+    ];
+    for (input, reason) in table {
+        let End::Mistake(refusal) = decode(&[input], Framing::Chunked).2 else { panic!("{reason}: accepted") };
+        assert_eq!(refusal.reason, *reason, "{}", input.escape_ascii());
+    }
+}
+
+#[test]
 fn extensions_and_trailer_fields_are_limited_together() {
     let extension = |len: usize| [b"1".as_slice(), &vec![b';'; len], b"\r\na\r\n"].concat();
     let half = OVERHEAD_LIMIT / 2;
