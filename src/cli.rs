@@ -7,8 +7,9 @@
 //!   trace_file   machine   advice ─▶ target    used by several subcommands
 //!   socket_io                                  the protocol of `connect` and `load` over WebSocket
 //!   stderr ─▶ screen ─▶ editor ─▶ keys         standard error; the row with the prompt
+//!   wrap                                       lines as wide as the terminal
 //!   escape   log_filter                        pure functions
-//!   exit_code   keep_alive                     constants
+//!   usage ─▶ exit_code   keep_alive            an error of the command line; constants
 //! ```
 //!
 //! Imports point down, and to the right within a line.
@@ -35,6 +36,8 @@ mod socket_io;
 mod stderr;
 mod target;
 mod trace_file;
+mod usage;
+mod wrap;
 
 use std::env;
 use std::io::{self, IsTerminal};

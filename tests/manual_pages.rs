@@ -169,6 +169,6 @@ fn man_shows_the_pages_without_a_warning() {
 fn a_folder_that_cannot_be_made_is_an_error() {
     let output = bucle(&["man", "/dev/null/pages"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.starts_with("error: cannot write the manual pages into /dev/null/pages: "), "{stderr}");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: cannot make the folder /dev/null/pages: "), "{stderr}");
 }

@@ -173,9 +173,10 @@ fn an_answer_that_is_not_an_order_gets_an_error() {
 #[test]
 fn an_unknown_question_is_a_usage_error() {
     let table: &[(&str, &[&str], &str, &str)] = &[
-        ("no such number", &["21"], "", "the questions are 1 to 20"),
-        ("zero", &["0"], "", "the questions are 1 to 20"),
-        ("no number", &["timers"], "", "there is no such question"),
+        ("no such number", &["21"], "", "write a number from 1 to 20, or list try: bucle quiz list"),
+        ("zero", &["0"], "", "write a number from 1 to 20, or list try: bucle quiz list"),
+        ("no number", &["timers"], "", "there is no question timers: write a number from 1 to 20, or list"),
+        ("no such file", &["--file", "/nowhere"], "", "cannot read /nowhere: there is no such file"),
         ("an answer to the list", &["list", "--answer", "a"], "", "--answer needs the number"),
         ("an answer to nothing", &["--answer", "a"], "", "required"),
     ];
@@ -268,6 +269,34 @@ fn typed_in(language: &str, args: &str, input: &str) -> Finished {
         .env("SHELL", "/bin/sh")
         .env("LC_ALL", language);
     run(&mut script, input)
+}
+
+/// The program keeps its lines.
+#[test]
+fn text_is_as_wide_as_the_terminal() {
+    for (language, args) in [("C", "1"), ("es_ES.UTF-8", "1"), ("C", "list"), ("es_ES.UTF-8", "1 --step"), ("C", "99")]
+    {
+        let command = format!("stty cols 40; exec '{BUCLE}' quiz {args}");
+        let mut child = Command::new("script")
+            .args(["--quiet", "--flush", "--return", "--command", &command, "/dev/null"])
+            .env("SHELL", "/bin/sh")
+            .env("LC_ALL", language)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`script` starts");
+        let mut stdin = child.stdin.take().expect("the pipe was requested");
+        let _ = stdin.write_all(b"help\nmicrotask tick main\nwhy\n\n\n\n");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let is_program = |row: &str| row.contains("(lp") || row.contains("lp.");
+        // The terminal has echoed all input before the first prompt.
+        let mut rows = text.lines().map(|row| row.trim_start_matches("> "));
+        let wide = rows.find(|row| row.chars().count() > 40 && !is_program(row));
+        assert_eq!(wide, None, "{args}: {text}");
+        assert!(text.lines().count() > 2, "{args}: {text}");
+    }
 }
 
 #[test]
@@ -489,9 +518,9 @@ fn a_file_with_a_mistake_names_the_line() {
     let want = format!("error: {}:3: there is no `tik`; there are print, work, tick", file.0.display());
     assert!(refused.stderr.starts_with(&want), "{}", refused.stderr);
     let table = [
-        ("/there/is/none", 1, "there is no such file"),
-        ("/dev/zero", 1, "larger than 256 KiB"),
-        ("/", 1, "it is a directory"),
+        ("/there/is/none", 2, "there is no such file"),
+        ("/dev/zero", 2, "larger than 256 KiB"),
+        ("/", 2, "it is a directory"),
     ];
     for (path, status, want) in table {
         let refused = quiz(&["--file", path], "");

@@ -1,10 +1,14 @@
-//! Explains why a connection failed and what to try: one sentence for each error code of the system.
+//! Explains why a connection failed and what to try: one sentence for each error code of the system. And why a file
+//! cannot be opened.
 
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use bucle::Error;
 
 use super::target::{Address, port_in};
+use super::usage::Usage;
 
 /// The error message when `bucle connect` cannot connect to `address`, and commands to try.
 pub(crate) fn cannot_connect(address: &Address, error: &Error) -> (String, Vec<String>) {
@@ -40,6 +44,37 @@ pub(crate) fn words_for(error: &Error) -> String {
         _ => return error.to_string(),
     };
     format!("{words} ({})", error.code())
+}
+
+/// The error for a file, named by an option, that cannot be read. `command` is what to try.
+pub(crate) fn cannot_read(option: &str, path: &Path, error: &io::Error, command: String) -> Usage {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => words_for_file(error),
+    };
+    Usage::new(format!("{option}: cannot read {}: {why}", path.display()), command)
+}
+
+/// The error for a file, named by an option, that cannot be written. `command` is what to try, unless its folder has to
+/// be made first.
+pub(crate) fn cannot_write(option: &str, path: &Path, error: &io::Error, command: &str) -> Usage {
+    let folder = path.parent().filter(|folder| error.kind() == io::ErrorKind::NotFound && !folder.exists());
+    let (why, command) = match folder {
+        Some(folder) => ("its folder does not exist".to_owned(), format!("mkdir -p {}", folder.display())),
+        None => (words_for_file(error), command.to_owned()),
+    };
+    Usage::new(format!("{option}: cannot write {}: {why}", path.display()), command)
+}
+
+/// Why a file or a folder cannot be used, as half a sentence.
+pub(crate) fn words_for_file(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "its permissions forbid it (EACCES)".to_owned(),
+        io::ErrorKind::NotADirectory => "a part of its path is not a folder (ENOTDIR)".to_owned(),
+        _ => error
+            .raw_os_error()
+            .map_or_else(|| error.to_string(), |code| words_for(&io::Error::from_raw_os_error(code).into())),
+    }
 }
 
 fn tcp(command: &str, host: &str, port: u16, code: &str) -> (&'static str, Vec<String>) {

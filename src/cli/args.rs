@@ -2,8 +2,8 @@
 
 mod connect;
 mod serve;
+mod unknown;
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,8 +19,7 @@ use super::help;
 use super::load::{self, Load};
 use super::man;
 use super::quiz;
-use super::serve::{Kind, Serve};
-use super::stderr::print_error;
+use super::serve::Serve;
 
 /// What `bucle` without arguments prints.
 const SHORT_HELP: &str = "\
@@ -57,28 +56,24 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
         let _ = io::stderr().write_all(SHORT_HELP.as_bytes());
         return Err(ExitCode::from(exit_code::USAGE));
     }
-    let matches = command().try_get_matches_from(with_server(std::env::args_os().collect())).map_err(|error| {
+    let command = command();
+    let matches = command.clone().try_get_matches().map_err(|error| {
+        let error = unknown::explain(error, &command, std::env::args().skip(1));
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
     })?;
     match matches.subcommand() {
         Some(("serve", matches)) => match serve::serve_of(matches) {
             Ok(serve) => Ok(Command::Serve { serve: Box::new(serve), verbosity: matches.get_count("verbose") }),
-            Err((why, advice)) => {
-                print_error(&why, &[advice]);
-                Err(ExitCode::from(exit_code::USAGE))
-            }
+            Err(usage) => Err(usage.report()),
         },
         Some(("connect", matches)) => match connect::connect_of(matches) {
             Ok(connect) => Ok(Command::Connect { connect, verbosity: matches.get_count("verbose") }),
-            Err(why) => {
-                print_error(&why, &["bucle connect --help".to_owned()]);
-                Err(ExitCode::from(exit_code::USAGE))
-            }
+            Err(usage) => Err(usage.report()),
         },
         Some(("load", matches)) => match load::load_of(matches) {
             Ok(load) => Ok(Command::Load(Box::new(load))),
-            Err(why) => Err(load::usage(&why)),
+            Err(usage) => Err(usage.report()),
         },
         Some(("quiz", matches)) => Ok(Command::Quiz(quiz::Options {
             question: matches.get_one("question").cloned(),
@@ -92,17 +87,6 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
         Some(("man", matches)) => Ok(Command::Man(man::folder_of(matches))),
         _ => Err(ExitCode::from(exit_code::USAGE)),
     }
-}
-
-/// `bucle serve 9000` is `bucle serve chat 9000`.
-fn with_server(mut words: Vec<OsString>) -> Vec<OsString> {
-    let is_place = |word: &str| word.contains(':') || word.starts_with(|c: char| c.is_ascii_digit());
-    if words.get(1).is_some_and(|word| word == "serve")
-        && words.get(2).and_then(|word| word.to_str()).is_some_and(is_place)
-    {
-        words.insert(2, Kind::Chat.name().into());
-    }
-    words
 }
 
 /// The whole command line. Completions and manual pages are made from it, too.

@@ -41,12 +41,12 @@ use std::time::Duration;
 
 use bucle::net::{Shared, Socket};
 use bucle::process::{self, Signal};
-use bucle::websocket::handshake::BadUrl;
 use bucle::{Error, EventLoop, Loop, Result};
 
 use super::stderr::print_error;
+use super::target::Address;
 use super::target::words::cannot_understand;
-use super::target::{Address, port_in};
+use super::usage::Usage;
 use super::{exit_code, machine, socket_io};
 pub(crate) use display::Terminal;
 pub(crate) use events::EventOptions;
@@ -90,10 +90,7 @@ pub(crate) fn run(options: &Connect) -> ExitCode {
     };
     match result {
         Ok(exit_code) => ExitCode::from(exit_code),
-        Err(Stop::Usage { why, advice }) => {
-            print_error(&why, &[advice]);
-            ExitCode::from(exit_code::USAGE)
-        }
+        Err(Stop::Usage(usage)) => usage.report(),
         Err(Stop::Machine(status)) => status,
         Err(Stop::Loop(error)) if matches!(error.code(), "EMFILE" | "ENFILE") => machine::report_open_files(&error),
         Err(Stop::Loop(error)) => {
@@ -106,10 +103,7 @@ pub(crate) fn run(options: &Connect) -> ExitCode {
 /// Why the command ends before the session does.
 enum Stop {
     /// The command line is wrong.
-    Usage {
-        why: String,
-        advice: String,
-    },
+    Usage(Usage),
     /// The machine does not allow a start, which is reported already.
     Machine(ExitCode),
     Loop(Error),
@@ -123,15 +117,12 @@ fn is_websocket(target: &str) -> bool {
 
 fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
     let target = &options.target;
-    let address = Address::parse(target).map_err(|why| {
-        let meant = port_in(target).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-        bad_target(target, &why, &meant)
-    })?;
+    let address = Address::parse(target).map_err(|why| bad_target(target, &why))?;
     let only_websocket =
         [("--hex", options.hex), ("--linger", options.linger.is_some()), ("--reconnect", options.reconnect)];
     if let Some((option, _)) = only_websocket.into_iter().find(|(_, is_given)| *is_given) {
         let why = format!("{option} is for WebSocket and Socket.IO only, and '{}' is plain TCP", target.escape_debug());
-        return Err(Stop::Usage { why, advice: "bucle connect ws://127.0.0.1:8081/".to_owned() });
+        return Err(Stop::Usage(Usage::new(why, "bucle connect ws://127.0.0.1:8081/")));
     }
     run_session(Session::<Socket>::new(Tcp::new(address, options.crlf), options.terminal, options.timeout), tcp::open)
 }
@@ -149,14 +140,14 @@ fn check_events(options: &Connect) -> Result<(), Stop> {
         None => Ok(()),
         Some((option, _)) => {
             let why = format!("{option} is for Socket.IO only, and '{}' is not", options.target.escape_debug());
-            Err(Stop::Usage { why, advice: "bucle connect sio://127.0.0.1:8081/".to_owned() })
+            Err(Stop::Usage(Usage::new(why, "bucle connect sio://127.0.0.1:8081/")))
         }
     }
 }
 
 fn connect_socket_io(options: &Connect) -> Result<u8, Stop> {
     let target = &options.target;
-    let place = socket_io::parse_url(target).map_err(|why| bad_target(target, &why, "sio://127.0.0.1:8081/"))?;
+    let place = socket_io::parse_url(target).map_err(|why| bad_target(target, &why))?;
     let events = Events::new(place, options.events.clone(), options.hex);
     run_messages(Messages::of_events(target, events, linger_of(options)), options)
 }
@@ -167,7 +158,7 @@ fn run_messages(messages: Messages, options: &Connect) -> Result<u8, Stop> {
             "--crlf is for TCP only, and '{}' is not: a message has no line end",
             options.target.escape_debug()
         );
-        return Err(Stop::Usage { why, advice: "bucle connect HOST:PORT --crlf".to_owned() });
+        return Err(Stop::Usage(Usage::new(why, "bucle connect HOST:PORT --crlf")));
     }
     let messages = if options.reconnect { messages.reconnecting() } else { messages };
     run_session(Session::<Link>::new(messages, options.terminal, options.timeout), websocket::open)
@@ -180,20 +171,12 @@ fn linger_of(options: &Connect) -> Duration {
 
 fn connect_websocket(options: &Connect) -> Result<u8, Stop> {
     let messages = Messages::new(&options.target, options.hex, linger_of(options))
-        .map_err(|why| bad_target(&options.target, &why.to_string(), &meant_url(&options.target, why)))?;
+        .map_err(|why| bad_target(&options.target, &why.to_string()))?;
     run_messages(messages, options)
 }
 
-/// The URL to try instead of one that cannot be connected to.
-fn meant_url(target: &str, why: BadUrl) -> String {
-    match target.get(3..) {
-        Some(rest) if why == BadUrl::Tls => format!("ws{rest}"),
-        _ => "ws://127.0.0.1:8081/".to_owned(),
-    }
-}
-
-fn bad_target(target: &str, why: &str, meant: &str) -> Stop {
-    Stop::Usage { why: cannot_understand(target, why), advice: format!("bucle connect {meant}") }
+fn bad_target(target: &str, why: &str) -> Stop {
+    Stop::Usage(cannot_understand("connect", target, why))
 }
 
 /// Checks the machine and runs the session.

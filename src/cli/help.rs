@@ -49,10 +49,7 @@ pub(crate) fn arrange(command: Command, groups: &'static [Group], is_short: bool
 fn short_value(id: &str) -> Option<&'static str> {
     Some(match id {
         "http" | "inspect" => "PORT",
-        "max-connections" => "N",
         "fail-if" => "IF",
-        "compare" => "FILE",
-        "target" => "TARGET",
         _ => return None,
     })
 }
@@ -81,12 +78,12 @@ pub(crate) const SERVE: &[Group] = &[
         ],
         rare: &[],
     },
-    Group { heading: "Several servers", common: &[], rare: &["cluster", "reuse-port"] },
     Group {
         heading: "Browsers",
         common: &[("http", "Also serve HTTP, WebSocket and Socket.IO  [8081]")],
         rare: &["origin", "message-limit", "handshake-timeout"],
     },
+    Group { heading: "Scaling", common: &[], rare: &["reuse-port", "cluster", "spin"] },
     Group {
         heading: "Limits",
         common: &[
@@ -97,13 +94,15 @@ pub(crate) const SERVE: &[Group] = &[
     },
     Group {
         heading: "Watching the server",
-        common: &[
-            ("inspect", "Also serve a page that shows the loop  [9339]"),
-            ("verbose", "Log more: -v servers, -vv connections, -vvv events"),
-        ],
+        common: &[("inspect", "Also serve a page that shows the loop  [9339]")],
         rare: &["inspect-read-only", "inspect-allow-remote", "trace", "trace-limit"],
     },
+    LOG,
 ];
+
+/// What `serve` and `connect` have in common.
+const LOG: Group =
+    Group { heading: OTHERS, common: &[("verbose", "Log more: -v servers, -vv connections, -vvv events")], rare: &[] };
 
 /// `connect`.
 pub(crate) const CONNECT: &[Group] = &[
@@ -111,18 +110,17 @@ pub(crate) const CONNECT: &[Group] = &[
         heading: "Connection",
         common: &[
             TARGET,
-            ("crlf", r"TCP: lines end in \r\n"),
             ("timeout", "Give up if there is no connection in this time: 10s"),
             ("reconnect", "ws://, sio://: open a lost connection again"),
         ],
         rare: &["port", "linger"],
     },
     Group {
-        heading: "Terminal",
+        heading: "Input and output",
         common: &[
+            ("crlf", r"TCP: lines end in \r\n"),
             ("raw", "Write control bytes of the server unchanged"),
             ("no-history", "Neither read nor keep lines of earlier sessions"),
-            ("verbose", "Log more: -v, -vv, -vvv"),
         ],
         rare: &["hex"],
     },
@@ -135,20 +133,24 @@ pub(crate) const CONNECT: &[Group] = &[
         ],
         rare: &["transport"],
     },
+    LOG,
 ];
 
 /// `load`.
 pub(crate) const LOAD: &[Group] = &[
     Group {
+        heading: "Connection",
+        common: &[TARGET, ("connections", "Connections open at once  [default: 10]")],
+        rare: &["port", "ramp", "timeout", "reconnect", "source", "procs"],
+    },
+    Group {
         heading: "Load",
         common: &[
-            TARGET,
-            ("connections", "Connections open at once  [default: 10]"),
             ("duration", "How long to measure  [default: 10s]"),
             ("requests", "Instead of -d: this many messages"),
             ("rate", "Messages a second, on schedule"),
         ],
-        rare: &["port", "in-flight", "ramp", "warmup", "hold", "churn", "procs", "source"],
+        rare: &["in-flight", "warmup", "hold", "churn"],
     },
     Group {
         heading: "Messages and replies",
@@ -157,20 +159,9 @@ pub(crate) const LOAD: &[Group] = &[
             ("expect", "echo, line, prefix:TEXT, regex:REGEX, fanout, none"),
             ("skip-line", "The server greets with a line"),
         ],
-        rare: &[
-            "script",
-            "size",
-            "file",
-            "crlf",
-            "binary",
-            "event",
-            "auth",
-            "telnet",
-            "timeout",
-            "max-reply",
-            "reconnect",
-        ],
+        rare: &["script", "size", "file", "crlf", "binary", "telnet", "max-reply"],
     },
+    Group { heading: "Socket.IO", common: &[], rare: &["event", "auth"] },
     Group {
         heading: "Report",
         common: &[

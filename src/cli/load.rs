@@ -51,7 +51,8 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::stderr::print_error;
-use super::{advice, exit_code, stderr};
+use super::usage::Usage;
+use super::{advice, exit_code, stderr, wrap};
 use bucle::process;
 use client::Job;
 use compare::Before;
@@ -61,19 +62,21 @@ pub(crate) use options::{Load, command, load_of, number, positive_time};
 use plan::Plan;
 use procs::Worker;
 use progress::Progress;
-pub(crate) use units::{count, time};
+pub(crate) use units::{count, size, time};
 
 /// Plans, runs and reports.
 pub(crate) fn run(load: Load) -> ExitCode {
     if let Some(text) = &load.worker {
         return match Worker::parse(text) {
             Some(worker) => work(load, worker),
-            None => usage("--worker is set by the command for its own processes: leave it out"),
+            None => {
+                Usage::new("--worker is set by the command for its own processes", "bucle load … --procs 2").report()
+            }
         };
     }
     let before = match load.compare.as_deref().map(|path| earlier(&load, path)).transpose() {
         Ok(before) => before,
-        Err(why) => return usage(&why),
+        Err(usage) => return usage.report(),
     };
     let targets = client::resolve(&load.place);
     let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
@@ -87,7 +90,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
     }
     let page = match load.html.as_deref().map(html::create).transpose() {
         Ok(page) => page,
-        Err(why) => return usage(&why),
+        Err(usage) => return usage.report(),
     };
     announce(&load, &plan);
     let started = utc(SystemTime::now());
@@ -114,7 +117,7 @@ pub(crate) fn run(load: Load) -> ExitCode {
 }
 
 /// The reports of `--compare`, which must have the plan of this run.
-fn earlier(load: &Load, path: &Path) -> Result<Before, String> {
+fn earlier(load: &Load, path: &Path) -> Result<Before, Usage> {
     let before = Before::read(path)?;
     before.check(&json::plan(load)).map(|()| before)
 }
@@ -204,15 +207,14 @@ fn announce(load: &Load, plan: &Plan) {
     if plan.binds {
         text += &format!(", {} source addresses", plan.sources.len());
     }
-    text += "\n";
-    stderr::write(text.as_bytes());
+    stderr::print_wrapped(&text);
     if let Some(warning) = plan.warning() {
         warn(&warning);
     }
 }
 
 fn warn(warning: &str) {
-    stderr::write(format!("warning: {warning}\n").as_bytes());
+    stderr::print_wrapped(&format!("warning: {warning}"));
 }
 
 /// Whether stdout and stderr are the same terminal, pipe or file. Then the report does not repeat the line that the plan
@@ -234,9 +236,10 @@ fn write_report(load: &Load, run: &FinishedRun, before: Option<&Before>) -> Resu
     if load.json {
         return print(&format!("{report}\n"));
     }
+    let width = wrap::width(report::COLUMNS);
     let head = if is_one_stream() { String::new() } else { report::describe(load) + "\n" };
-    let compared = before.map_or(String::new(), |before| format!("\n{}", before.text(&report)));
-    print(&format!("{head}\n{}{compared}", report::text(load, run)))
+    let compared = before.map_or(String::new(), |before| format!("\n{}", before.text(&report, width)));
+    print(&format!("{head}\n{}{compared}", report::text(load, run, width)))
 }
 
 /// Writes to stdout. A closed pipe is not an error, because the reader chose to stop; a full disk is.
@@ -248,12 +251,6 @@ fn print(text: &str) -> Result<(), bucle::Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// Reports an error in the command line that clap cannot detect.
-pub(crate) fn usage(why: &str) -> ExitCode {
-    print_error(why, &["bucle load --help".to_owned()]);
-    ExitCode::from(exit_code::USAGE)
 }
 
 /// `2026-11-22T10:00:00Z`.

@@ -19,8 +19,10 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use bucle::process;
 
+use super::advice::words_for_file;
 use super::exit_code;
 use super::stderr::print_error;
+use super::usage::Usage;
 use sections::{Block, Section};
 
 /// The options of the subcommand.
@@ -45,9 +47,13 @@ pub(crate) fn folder_of(matches: &ArgMatches) -> PathBuf {
 
 /// Writes a page for `command` and one for each of its subcommands, and prints their paths.
 pub(crate) fn write_pages(command: &clap::Command, folder: &Path) -> ExitCode {
-    let written = fs::create_dir_all(folder).and_then(|()| {
+    if let Err(error) = fs::create_dir_all(folder) {
+        let why = format!("cannot make the folder {}: {}", folder.display(), words_for_file(&error));
+        return Usage::new(why, "bucle man ~/.local/share/man/man1").report();
+    }
+    let written = pages(command).and_then(|pages| {
         let mut paths = String::new();
-        for (name, page) in pages(command)? {
+        for (name, page) in pages {
             let path = folder.join(name);
             fs::write(&path, page)?;
             paths += &format!("{}\n", path.display());
@@ -61,7 +67,8 @@ pub(crate) fn write_pages(command: &clap::Command, folder: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            print_error(&format!("cannot write the manual pages into {}: {error}", folder.display()), &[]);
+            let why = words_for_file(&error);
+            print_error(&format!("cannot write the manual pages into {}: {why}", folder.display()), &[]);
             ExitCode::from(exit_code::FAILURE)
         }
     }

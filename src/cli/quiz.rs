@@ -40,7 +40,7 @@ use question::Question;
 use question_file::Failure;
 use questions::{HARDEST, questions};
 use session::{Answers, Session, question_head};
-use show::{Stop, show};
+use show::{Stop, show, wrap_behind};
 
 /// The options of `bucle quiz`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -70,16 +70,18 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         None => questions(language),
         Some(path) => match question_file::read(path, language) {
             Ok(questions) => questions,
-            Err(Failure::Unreadable(why)) => return refuse(exit_code::FAILURE, &why, "", language),
+            Err(Failure::Unreadable(why)) => return refuse(exit_code::USAGE, &why, "bucle quiz", language),
             Err(Failure::Mistaken(why)) => return refuse(exit_code::USAGE, &why, "", language),
         },
     };
     let count = questions.len();
-    let Some(wanted) = parse_wanted(options.question.as_deref(), count) else {
+    let typed = options.question.as_deref();
+    let Some(wanted) = parse_wanted(typed, count) else {
+        let typed = typed.unwrap_or_default().escape_debug();
         let why = words!(
             language,
-            "there is no such question; the questions are 1 to {count}",
-            "no existe esa pregunta; las preguntas son de la 1 a la {count}"
+            "there is no question {typed}: write a number from 1 to {count}, or list",
+            "no existe la pregunta {typed}: escribe un número del 1 al {count}, o list"
         );
         return refuse(exit_code::USAGE, &why, &format!("bucle quiz list{}", file_option(options)), language);
     };
@@ -145,11 +147,11 @@ fn finish(result: Result<(), Stop>, session: &Session<'_>, language: Language) -
 
 /// Prints an error message, and a command to try. Returns the exit code.
 fn refuse(code: u8, why: &str, command: &str, language: Language) -> ExitCode {
-    let advice = match command {
-        "" => String::new(),
-        command => words!(language, "  try:  {command}\n", "  prueba:  {command}\n"),
-    };
-    stderr::write(format!("error: {why}\n{advice}").as_bytes());
+    stderr::print_wrapped(&format!("error: {why}"));
+    if !command.is_empty() {
+        // In one line, so that it can be copied.
+        stderr::write(words!(language, "  try:  {command}\n", "  prueba:  {command}\n").as_bytes());
+    }
     ExitCode::from(code)
 }
 
@@ -181,9 +183,9 @@ fn list(questions: &[Question]) -> String {
         match question.difficulty {
             Some(difficulty) => {
                 let stars = "*".repeat(difficulty);
-                format!("{number:>2}  {stars:HARDEST$}  {}\n", question.title)
+                wrap_behind(&format!("{number:>2}  {stars:HARDEST$}  "), &question.title)
             }
-            None => format!("{number:>2}  {}\n", question.title),
+            None => wrap_behind(&format!("{number:>2}  "), &question.title),
         }
     };
     questions.iter().enumerate().map(line).collect()

@@ -26,6 +26,7 @@ use std::time::Duration;
 use bucle::process::{self, TerminalOutput};
 
 use super::screen::ERASE_ROW;
+use super::wrap::hanging;
 
 /// The most bytes that the queue may hold: about ten thousand lines of the log.
 const QUEUE_LIMIT: usize = 1024 * 1024;
@@ -84,13 +85,26 @@ pub(crate) fn print_error(message: &str, advice: &[String]) {
     write(error_text(message, advice).as_bytes());
 }
 
-/// The text that [`print_error`] writes.
+/// Writes a message in lines that fit into the terminal.
+pub(crate) fn print_wrapped(message: &str) {
+    write(fitted(message).as_bytes());
+}
+
+/// The text that [`print_error`] writes. Commands are in one line each, so that they can be copied.
 pub(crate) fn error_text(message: &str, advice: &[String]) -> String {
-    let mut text = format!("error: {message}\n");
+    let mut text = fitted(&format!("error: {message}"));
     for line in advice {
         text += &format!("  try:  {line}\n");
     }
     text
+}
+
+/// The message in lines that fit into the terminal, if standard error is one.
+fn fitted(message: &str) -> String {
+    match process::columns_of(&io::stderr()) {
+        Some(columns) => message.lines().map(|line| hanging("", line, columns)).collect(),
+        None => format!("{message}\n"),
+    }
 }
 
 /// Waits until the queue is written, but at most [`FINAL_FLUSH_LIMIT`]: a reader that has stopped reading must not keep

@@ -34,7 +34,7 @@ impl Address {
 
     /// As [`parse`](Self::parse), where a server listens: port 0 is any free port.
     pub(crate) fn parse_to_listen(text: &str) -> Result<Address, String> {
-        Address::parse_with(text, |port| if port == "0" { Ok(0) } else { parse_port(port) })
+        Address::parse_with(text, parse_port_to_listen)
     }
 
     fn parse_with(text: &str, parse_port: impl FnOnce(&str) -> Result<u16, String>) -> Result<Address, String> {
@@ -95,9 +95,18 @@ pub(crate) fn port_in(text: &str) -> Option<String> {
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
+    number_of(text).filter(|&port| port > 0).ok_or_else(|| "the port is a number from 1 to 65535".into())
+}
+
+/// As [`parse_port`], where a server listens.
+pub(crate) fn parse_port_to_listen(text: &str) -> Result<u16, String> {
+    number_of(text).ok_or_else(|| "the port is a number from 1 to 65535, or 0 for any free one".into())
+}
+
+fn number_of(text: &str) -> Option<u16> {
     // `parse` would accept a sign too.
-    let number = if text.starts_with('+') { None } else { text.parse().ok() };
-    number.filter(|&port| port > 0).ok_or_else(|| "the port is a number from 1 to 65535".into())
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
 }
 
 /// The host and port of a URL; `rest` is what follows the scheme.
@@ -180,7 +189,7 @@ mod tests {
         assert_eq!(address("0").as_deref(), Ok("127.0.0.1:0"));
         assert_eq!(address("0.0.0.0:0").as_deref(), Ok("0.0.0.0:0"));
         assert_eq!(address("9000").as_deref(), Ok("127.0.0.1:9000"));
-        assert!(address("00").is_err() && address("65536").is_err());
+        assert!(address("65536").is_err_and(|why| why.ends_with("or 0 for any free one")));
     }
 
     #[test]

@@ -26,7 +26,9 @@ use bucle::net::Shared;
 use bucle::trace::{CHROME_HEAD, Chrome, Trace};
 use bucle::{EventLoop, Loop, PrepareId};
 
+use super::advice::cannot_write;
 use super::stderr::print_error;
+use super::usage::Usage;
 use super::{exit_code, stderr};
 
 /// How many records the ring holds, 32 bytes each. If one turn makes more, the oldest are lost. A line of chat to a
@@ -81,14 +83,12 @@ impl TraceFile {
         limit: u64,
     ) -> Result<Recording, ExitCode> {
         if is_another_file(path) {
-            let path = path.display();
-            print_error(
-                &format!("cannot write the trace to {path}: the file exists and is not a trace"),
-                &["--trace with another name      or remove the file first".to_owned()],
-            );
-            return Err(ExitCode::from(exit_code::FAILURE));
+            let why = format!("--trace: {} exists and is not a trace", path.display());
+            return Err(Usage::new(why, "--trace with another name      or remove the file first").report());
         }
-        match Self::create(path, title, limit) {
+        let file = File::create(path)
+            .map_err(|error| cannot_write("--trace", path, &error, "bucle serve … --trace /tmp/trace.json").report())?;
+        match Self::begin(file, path, title, limit) {
             Ok(trace) => Ok(event_loop.enter(|lp| trace.record(lp))),
             Err(error) => {
                 print_error(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
@@ -106,10 +106,9 @@ impl TraceFile {
         Recording { trace, prepare }
     }
 
-    fn create(path: &Path, title: &str, limit: u64) -> io::Result<Self> {
+    fn begin(file: File, path: &Path, title: &str, limit: u64) -> io::Result<Self> {
         let mut buffer = Vec::with_capacity(2 * BUFFER);
         let chrome = Chrome::new(title, limit, &mut buffer);
-        let file = File::create(path)?;
         let mut trace = TraceFile {
             path: path.to_owned(),
             file,
@@ -242,8 +241,9 @@ mod tests {
     #[test]
     fn lost_records_are_reported_once() {
         let mut event_loop = EventLoop::new().expect("a loop");
+        let file = File::create("/dev/null").expect("it can be opened");
         let mut trace =
-            TraceFile::create(Path::new("/dev/null"), "test", u64::MAX).expect("/dev/null takes everything");
+            TraceFile::begin(file, Path::new("/dev/null"), "test", u64::MAX).expect("/dev/null takes everything");
         event_loop.enter(|lp| lp.start_trace(16));
         event_loop.enter(|lp| (0..50).for_each(|_| lp.next_tick(|_| {})));
         // Two records (phase and main) for each of the two calls, and 50 ticks: 54 records.

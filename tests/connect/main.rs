@@ -425,6 +425,13 @@ fn a_failed_connect_is_explained() {
     connect(&target, Stdio::null()).end().complains(3, &[&refused, &format!("  try:  bucle serve --port {port}")]);
     connect(&format!("localhost:{port}"), Stdio::null()).end().complains(3, &["(ECONNREFUSED)\n", "  try:  "]);
     connect("no-such-host.invalid", Stdio::null()).end().complains(3, &["no-such-host.invalid:8080: ", "  try:  "]);
+    for (url, kind) in [(format!("ws://127.0.0.1:{port}/chat"), "echo"), (format!("sio://localhost:{port}/"), "chat")] {
+        let refused = format!("cannot connect to {url}: no server is listening there (ECONNREFUSED)\n");
+        let advice = format!("  try:  bucle serve {kind} --http {port}  ");
+        connect(&url, Stdio::null()).end().complains(3, &[&refused, &advice]);
+    }
+    let unknown = "sio://no-such-host.invalid/admin";
+    connect(unknown, Stdio::null()).end().complains(3, &[&format!("cannot connect to {unknown}: there is no host")]);
 }
 
 #[test]
@@ -485,13 +492,14 @@ fn a_unix_socket_can_be_connected_to() -> std::io::Result<()> {
 
 #[test]
 fn an_invalid_target_is_explained() {
-    for (target, part) in [
-        ("host:http", "the port is a number from 1 to 65535"),
-        (":0", "the port is a number from 1 to 65535"),
-        ("/run/app.sock", "a path is written as unix:/run/app.sock"),
-        ("http://127.0.0.1:80/", "leave out http://"),
+    for (target, part, meant) in [
+        ("host:http", "the port is a number from 1 to 65535", "127.0.0.1:8080"),
+        (":0", "the port is a number from 1 to 65535", "127.0.0.1:8080"),
+        ("/run/app.sock", "a path is written as unix:/run/app.sock", "unix:/run/app.sock"),
+        ("http://127.0.0.1:80/", "leave out http://", "127.0.0.1:80"),
     ] {
-        connect(target, Stdio::null()).end().complains(2, &[target, part, "  try:  bucle connect 127.0.0.1:8080"]);
+        let advice = format!("  try:  bucle connect {meant}\n");
+        connect(target, Stdio::null()).end().complains(2, &[target, part, &advice]);
     }
     connect("::1:9032", Stdio::null())
         .end()

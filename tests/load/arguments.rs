@@ -63,10 +63,11 @@ fn usage_and_limits_leave_stdout_empty() {
         (&["-n", "-5"], 2, "a count is a whole number, 1 or more"),
         (&["-d", "-1s"], 2, "a time cannot be negative"),
         (&["-r", "1.5/s"], 2, "a rate is a whole number of messages a second"),
-        (&["-m", "\\q"], 2, "unknown escape \\q"),
+        (&["-m", "\\q"], 2, "-m: unknown escape \\q"),
         (&["--expect", "fanout", "-m", "hola\\n"], 2, "{conn}:{seq} "),
         (&["--file", "/nowhere"], 2, "cannot read /nowhere"),
-        (&["--html", "/nowhere/page.html"], 2, "cannot write the page"),
+        (&["--html", "/nowhere/page.html"], 2, "/page.html: its folder does not exist\n  try:  mkdir -p /nowhere\n"),
+        (&["--script", "/nowhere"], 2, "there is no such file\n  try:  printf "),
         (&["-c", "100M"], 6, "--procs"),
         (&["-c", "100M", "--json"], 6, "--procs"),
     ];
@@ -74,6 +75,7 @@ fn usage_and_limits_leave_stdout_empty() {
         let run = Run::start(args).end();
         assert_eq!((run.code, run.stdout.as_str()), (Some(*exit), ""), "{args:?}: {}", run.stderr);
         assert!(run.stderr.contains(want), "{args:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("try:  bucle load --help"), "{args:?}: {}", run.stderr);
     }
 }
 

@@ -60,16 +60,32 @@ fn another_plan_and_other_files_are_refused_before_anything_is_connected() {
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
         assert!(stderr.contains(want), "{want:?} is not in {stderr}");
     };
-    refused(old.name(), &["-c", "3", "-d", "600ms", "--warmup", "0"], "connections 2 there and 3 here; use the same");
-    refused(old.name(), &[&ARGS[..], &["-m", "x\\n"]].concat(), "another plan: other messages; use the same");
+    refused(
+        old.name(),
+        &["-c", "3", "-d", "600ms", "--warmup", "0"],
+        "connections 2 there and 3 here\n  try:  bucle load … -c 2 --compare ",
+    );
+    refused(
+        old.name(),
+        &[&ARGS[..], &["-m", "x\\n"]].concat(),
+        "another plan: other messages\n  try:  bucle load … --json > ",
+    );
     refused(
         old.name(),
         &[&ARGS[..], &["-r", "5"]].concat(),
         "model closed there and open here, rate_target none there",
     );
-    refused("/nowhere/at/all", &ARGS, "cannot read /nowhere/at/all");
+    refused(
+        "/nowhere/at/all",
+        &ARGS,
+        "cannot read /nowhere/at/all: there is no such file\n  try:  bucle load … --json > /nowhere/at/all  ",
+    );
     for text in ["", "{}", "no json", r#"{"schema":"bucle-load-plan/1"}"#] {
-        refused(File::new("bad", text).name(), &ARGS, "is no report: write one with  bucle load --json > FILE");
+        refused(
+            File::new("bad", text).name(),
+            &ARGS,
+            "is not a report of bucle load --json\n  try:  bucle load … --json > OLD.json  ",
+        );
     }
     let older = File::new("older", r#"{"schema":"bucle-load/1","rate":1}"#);
     refused(older.name(), &ARGS, "by an older bucle");

@@ -145,7 +145,11 @@ fn a_file_that_is_no_page_is_left_alone() {
         std::fs::write(&path, text).expect("a file can be written");
         let run = crate::command::load(&server, &args);
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{}", run.stderr);
-        assert!(run.stderr.contains("the file exists and is not such a page"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains(" exists and is not such a page\n  try:  bucle load … --html OTHER.html\n"),
+            "{}",
+            run.stderr
+        );
         assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), text);
     }
     assert_eq!(server.ledger().connections, 0);

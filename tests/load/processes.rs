@@ -70,3 +70,26 @@ fn a_run_interrupted_while_connecting_reports() {
     is_consistent(&report);
     assert_eq!((&report["messages"]["sent"], &report["interrupted"]), (&0.into(), &true.into()));
 }
+
+#[test]
+fn a_run_interrupted_in_the_warm_up_says_that_nothing_was_measured() {
+    for procs in ["1", "2"] {
+        let (send, received) = mpsc::channel();
+        let server = Server::start(move |stream, ledger| {
+            let send = send.clone();
+            server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
+        });
+        let target = format!(":{}", server.port);
+        let args = [&target, "-c", "4", "-d", "1h", "--warmup", "1h", "--timeout", "1h", "--procs", procs];
+        let run = Run::start(&args);
+        (0..4).for_each(|_| received.recv().expect("each connection sends one message"));
+        run.signal("INT");
+        let ended = run.end();
+        assert_eq!(ended.code, Some(130), "{}", ended.stdout);
+        let want = "\n  run         nothing was measured: interrupted in the warm-up\n  warm-up     4 sent, ";
+        assert!(ended.stdout.contains(want), "{}", ended.stdout);
+        for row in ["messages  ", "rate  ", "the generator "] {
+            assert!(!ended.stdout.contains(row), "{row}: {}", ended.stdout);
+        }
+    }
+}

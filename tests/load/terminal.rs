@@ -87,3 +87,28 @@ fn a_second_ctrl_c_ends_the_process_immediately() {
         assert!(is_cut_short, "--procs {procs}");
     }
 }
+
+#[test]
+fn the_report_is_as_wide_as_the_terminal() {
+    let server = Server::echo();
+    let target = format!(":{}", server.port);
+    let first = Run::start(&[&target, "-c", "2", "-n", "40", "--json"]).end().json(0).to_string();
+    let old = std::env::temp_dir().join(format!("bucle-load-narrow-{}.json", std::process::id()));
+    std::fs::write(&old, first).expect("a file can be written");
+    let args = [&target, "-c", "2", "-n", "40", "--compare", old.to_str().expect("a name"), "--fail-if", "rate<1"];
+    for columns in [40, 80] {
+        let Some(run) = Run::in_terminal(columns, &args) else { return };
+        let ended = run.end();
+        let text = &ended.stdout;
+        assert!(ended.code == Some(0) && text.contains("response times") && text.contains("compared with"), "{text}");
+        // A path is one word.
+        let is_wide = |row: &&str| row.chars().count() > columns as usize && !row.contains("bucle-load-narrow");
+        assert_eq!(rows(text).into_iter().find(is_wide), None, "{columns}: {text}");
+    }
+    let run = Run::in_terminal(40, &["-c", "1", "-d", "1s", "--compare", "/nowhere/at/all"]);
+    let error = run.map(|run| run.end().stdout).unwrap_or_default();
+    let want =
+        "error: --compare: cannot read\r\n/nowhere/at/all: there is no such file\r\n  try:  bucle load … --json > ";
+    assert!(error.starts_with(want), "{error:?}");
+    std::fs::remove_file(old).expect("it is there");
+}

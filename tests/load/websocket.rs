@@ -469,11 +469,14 @@ fn a_fan_out_counts_one_delivery_per_receiver() {
 #[test]
 fn arguments_that_do_not_fit_are_explained() {
     let table: &[(&[&str], &str)] = &[
-        (&["wss://localhost"], "there is no TLS in bucle, so use ws:// instead of wss://"),
-        (&["ws://localhost", "--telnet"], "leave out --telnet"),
-        (&["ws://localhost", "-m", r"\xff"], "try  --binary"),
-        (&[":8080", "--binary"], "try  ws://HOST:PORT/PATH"),
-        (&["ws://localhost", "--expect", "fanout", "-m", "hola"], "try  -m '{conn}:{seq} hola'"),
+        (&["wss://localhost"], "so use ws:// instead of wss://\n  try:  bucle load ws://localhost\n"),
+        (&["ws://localhost", "--telnet"], "\n  try:  bucle load ws://localhost/      without --telnet\n"),
+        (&["ws://localhost", "-m", r"\xff"], "\n  try:  bucle load ws://localhost/ --binary …\n"),
+        (&[":8080", "--binary"], "the target is plain TCP\n  try:  bucle load ws://HOST:PORT/PATH --binary\n"),
+        (
+            &["ws://localhost", "--expect", "fanout", "-m", "hola"],
+            "\n  try:  bucle load … --expect fanout -m '{conn}:{seq} hola'\n",
+        ),
     ];
     for (args, want) in table {
         let ended = Run::start(args).end();

@@ -303,6 +303,7 @@ fn where_to_listen_can_be_one_word() {
         (vec!["echo", "0.0.0.0:0"], "echo listening on 0.0.0.0:"),
         (vec!["0"], "chat listening on 127.0.0.1:"),
         (vec![":0", "--idle-timeout", "1s"], "chat listening on 127.0.0.1:"),
+        (vec!["--idle-timeout", "1s", "0"], "chat listening on 127.0.0.1:"),
         (vec!["echo", &path], "echo listening on /"),
     ];
     for (args, want) in table {
@@ -312,11 +313,15 @@ fn where_to_listen_can_be_one_word() {
     let table: &[(&[&str], &str)] = &[
         (
             &["serve", "echo", "70000"],
-            "error: cannot listen on '70000': the port is a number from 1 to 65535\n  try:  bucle serve echo 8080",
+            "error: cannot listen on '70000': the port is a number from 1 to 65535, or 0 for any free one\n  \
+             try:  bucle serve echo 8080",
         ),
         (&["serve", "echo", "::1:80"], "did you mean [::1]:80?"),
         (&["serve", "echo", "9000", "--port", "1"], "cannot be used with '--port <PORT>'"),
         (&["serve", "echo", "9000", "--unix", "x"], "cannot be used with '--unix <PATH>'"),
+        (&["serve", "9000", "--host", "::1"], "two places, '9000' and that of --host\n  try:  bucle serve 9000  "),
+        (&["serve", "9000", "echo"], "the server comes before the place '9000'\n  try:  bucle serve echo 9000\n"),
+        (&["serve", "--http", "echo"], "comes before this option\n  try:  bucle serve echo --http\n"),
     ];
     for (args, want) in table {
         let output = run(args);
@@ -552,7 +557,7 @@ fn errors_are_reported_with_advice() {
         ("no such server", &["serve", "ecco"], 2, &["ecco", "echo"]),
         ("no such port", &["serve", "--port", "65536"], 2, &["65536"]),
         ("no such flag", &["serve", "--prot", "1"], 2, &["--port"]),
-        ("no port", &["serve", "--port", "-1"], 2, &["a port is a number from 0 to 65535"]),
+        ("no port", &["serve", "--port", "-1"], 2, &["the port is a number from 1 to 65535, or 0 for any free one"]),
         ("no such time", &["serve", "--idle-timeout", "soon"], 2, &["500us, 20ms, 10s, 5m or 1h"]),
         ("a negative time", &["serve", "--write-timeout", "-5s"], 2, &["'-5s'", "500us, 20ms, 10s, 5m or 1h"]),
         ("a very long time", &["serve", "--idle-timeout", "1000h"], 2, &["the longest time is 24 days"]),
@@ -575,7 +580,12 @@ fn errors_are_reported_with_advice() {
         ),
         ("a host forgotten", &["serve", "--host", "--reuse-port"], 2, &["a value is required for '--host <HOST>'"]),
         ("a path forgotten", &["serve", "--unix", "-v"], 2, &["a value is required for '--unix <PATH>'"]),
-        ("a port forgotten", &["serve", "--port", "--reuse-port"], 2, &["a port is a number from 0 to 65535"]),
+        (
+            "a port forgotten",
+            &["serve", "--port", "--reuse-port"],
+            2,
+            &["the port is a number from 1 to 65535, or 0 for any free one"],
+        ),
         ("a page forgotten", &["load", "--html", "--json"], 2, &["a value is required for '--html <FILE>'"]),
         ("two addresses", &["serve", "--unix", "a.sock", "--port", "1"], 2, &["--unix"]),
         ("no such command", &["dance"], 2, &["dance"]),
@@ -589,6 +599,30 @@ fn errors_are_reported_with_advice() {
         }
         assert!(output.stdout.is_empty(), "{name}: stdout must be empty for scripts");
         assert!(!stderr.contains("Error {") && !stderr.contains("SystemError"), "{name}: {stderr}");
+    }
+}
+
+/// A tip of clap names the option whose letters are nearest, which is often a wrong one.
+#[test]
+fn a_mistyped_option_gets_a_tip_only_if_it_fits() {
+    let table: &[(&[&str], &str)] = &[
+        (&["serve", "--reconnect"], "\n  tip: '--reconnect' is an option of 'bucle connect' and 'bucle load'\n"),
+        (&["connect", "--host", "x"], "\n  tip: the target is a word without an option: HOST:PORT, "),
+        (&["load", "--raw"], "\n  tip: '--raw' is an option of 'bucle connect'\n"),
+        (&["load", "--connect-timeout=3s"], "\n  tip: use '--timeout'\n"),
+        (&["load", "-v"], "\n  tip: '-v' is an option of 'bucle serve' and 'bucle connect'\n"),
+        (&["--inspect"], "\n  tip: '--inspect' is an option of 'bucle serve'\n"),
+        (&["chat"], "\n  tip: use 'bucle serve chat'\n"),
+        (&["quiz", "--list"], "\n  tip: use 'bucle quiz list'\n"),
+        (&["connect", "--wat"], ""),
+        (&["connect", "-x"], ""),
+    ];
+    for (args, want) in table {
+        let output = run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(want) && stderr.contains("tip:") != want.is_empty(), "{args:?}: {stderr}");
+        assert!(stderr.contains("\nUsage: bucle "), "{args:?}: {stderr}");
     }
 }
 

@@ -311,8 +311,8 @@ fn only_a_trace_is_overwritten() {
         fs::write(&path, precious).expect("a file");
         let output = bucle(&["serve", "--port", "0", "--trace", text]).output().expect("the program starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(": the file exists and is not a trace\n  try:  --trace with another name"), "{stderr}");
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(" exists and is not a trace\n  try:  --trace with another name"), "{stderr}");
         assert_eq!(fs::read_to_string(&path).expect("it is still there"), precious);
     }
     fs::write(&path, "").expect("a file");
@@ -330,7 +330,12 @@ fn only_a_trace_is_overwritten() {
 fn a_trace_that_cannot_start_is_an_error_before_the_server_starts() {
     let table: [(&str, &[&str], i32, &str); 5] = [
         ("no file", &["--trace", "-"], 2, "a trace goes to a file"),
-        ("no folder", &["--trace", "no/such/folder/t.json"], 1, "cannot write the trace to no/such/folder/t.json"),
+        (
+            "no folder",
+            &["--trace", "no/such/folder/t.json"],
+            2,
+            "no/such/folder/t.json: its folder does not exist\n  try:  mkdir -p no/such/folder\n",
+        ),
         ("full disk", &["--trace", "/dev/full"], 1, "cannot write the trace to /dev/full"),
         ("small limit", &["--trace", "t.json", "--trace-limit", "1K"], 2, "at least 16K"),
         ("only a limit", &["--trace-limit", "64M"], 2, "--trace <FILE>"),

@@ -7,6 +7,7 @@ use crate::cli::connect::{Connect, EventOptions, Terminal};
 use crate::cli::load::{number, positive_time, time};
 use crate::cli::socket_io::{self, TransportChoice};
 use crate::cli::target;
+use crate::cli::usage::Usage;
 
 pub(super) fn command() -> clap::Command {
     clap::Command::new("connect")
@@ -74,7 +75,7 @@ pub(super) fn command() -> clap::Command {
         .arg(
             Arg::new("transport")
                 .long("transport")
-                .value_name("NAME")
+                .value_name("TRANSPORT")
                 .value_parser(TransportChoice::NAMES.map(|(name, _)| name))
                 .hide_possible_values(true)
                 .help("Socket.IO: websocket, polling, or auto: WebSocket, and polling if the handshake fails [default: auto]"),
@@ -107,10 +108,10 @@ const NOTES: &str = "At a terminal the line can be edited. Left, Right, Home, En
              with blanks is a JSON string, too. Received events are written in the same way. A ? at the end of a line asks \
              for the acknowledgement, which is written as say ? \"answer\". A refused namespace is exit code 3.";
 
-/// Reads the options. The error is a sentence about the target.
-pub(super) fn connect_of(matches: &ArgMatches) -> Result<Connect, String> {
+/// Reads the options.
+pub(super) fn connect_of(matches: &ArgMatches) -> Result<Connect, Usage> {
     Ok(Connect {
-        target: target::words::typed(matches)?,
+        target: target::words::typed("connect", matches)?,
         terminal: Terminal { raw: matches.get_flag("raw"), keeps_history: !matches.get_flag("no-history") },
         hex: matches.get_flag("hex"),
         crlf: matches.get_flag("crlf"),

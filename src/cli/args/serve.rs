@@ -1,19 +1,23 @@
 //! The options of `serve`, and what they mean.
 
+mod first_word;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use bucle::net::Limits;
 use bucle::redis;
 
+use self::first_word::{FirstWordParser, words_of};
 use super::verbose;
-use crate::cli::load::{count, number, time};
+use crate::cli::load::{self, count, number, time};
 use crate::cli::serve::{HIGH_WATER_MARK, Inspect, Kind, Serve, Web};
-use crate::cli::target::Address;
+use crate::cli::target::{Address, parse_port_to_listen};
+use crate::cli::usage::Usage;
 
 /// A port that needs no privileges, and that the tutorial uses.
 const PORT: &str = "8080";
@@ -45,7 +49,7 @@ pub(super) fn command() -> clap::Command {
                 .value_name("SERVER")
                 .help("Which server")
                 .default_value("chat")
-                .value_parser(PossibleValuesParser::new(Kind::ALL.map(possible_kind)).map(|name| Kind::of(&name))),
+                .value_parser(FirstWordParser),
         )
         .arg(
             Arg::new("place")
@@ -58,7 +62,7 @@ pub(super) fn command() -> clap::Command {
             number("port", "PORT")
                 .short('p')
                 .default_value(PORT)
-                .value_parser(port)
+                .value_parser(parse_port_to_listen)
                 .help("Port to listen on; 0 picks a free one"),
         )
         .arg(
@@ -72,7 +76,7 @@ pub(super) fn command() -> clap::Command {
         .arg(
             Arg::new("http")
                 .long("http")
-                .value_name("[HOST:]PORT")
+                .value_name("PORT|HOST:PORT")
                 .num_args(0..=1)
                 .default_missing_value(HTTP_PORT)
                 .help("Also serve browsers, WebSocket (chat, echo) and Socket.IO at /socket.io/ (chat, tutorial); 0 picks a free port [default port: 8081]"),
@@ -108,18 +112,18 @@ pub(super) fn command() -> clap::Command {
         .arg(
             Arg::new("cluster")
                 .long("cluster")
-                .value_name("redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]")
-                .help("Chat: be a node of the cluster at this Redis server; members of all nodes are in the same rooms"),
+                .value_name("URL")
+                .help("Chat: be a node of the cluster at this Redis server: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]; members of all nodes are in the same rooms"),
         )
         .arg(
-            number("max-connections", "COUNT")
+            number("max-connections", "N")
                 .value_parser(connections)
                 .help("Refuse connections beyond this many [default: the limit of open files, less 32]"),
         )
         .arg(
             number("idle-timeout", "TIME")
                 .value_parser(time)
-                .help("Close a connection after this long without traffic: 90s, 1.5h, 500ms; 0 is never"),
+                .help("Close a connection after this long without traffic: 90s, 1.5h; 0 is never"),
         )
         .arg(
             number("write-timeout", "TIME")
@@ -148,7 +152,7 @@ pub(super) fn command() -> clap::Command {
         .arg(
             Arg::new("inspect")
                 .long("inspect")
-                .value_name("[HOST:]PORT")
+                .value_name("PORT|HOST:PORT")
                 .num_args(0..=1)
                 .default_missing_value(INSPECT_PORT)
                 .help("Also serve a page that shows the loop at work and can pause and step it; 0 picks a free port [default port: 9339]"),
@@ -179,7 +183,7 @@ pub(super) fn command() -> clap::Command {
                 .default_value("256M")
                 .requires("trace")
                 .value_parser(trace_size)
-                .help("Stop recording when the file is this large: 64M, 500K, 2G"),
+                .help("Stop recording when the file is this large"),
         )
         .arg(
             number("spin", "TIME")
@@ -189,53 +193,32 @@ pub(super) fn command() -> clap::Command {
         .arg(verbose())
         .after_help("Examples:\n  bucle serve chat --http\n  bucle serve echo 9000 -vv")
         .after_long_help(
-            "Under systemd it takes passed sockets (LISTEN_FDS) and reports when it is ready (NOTIFY_SOCKET).\n\n\
+            "Sizes take K, M and G or KiB, MiB and GiB (units of 1024), or kB, MB and GB (units of 1000). Times take us, \
+             ms, s, m or h; a number without a unit is seconds.\n\n\
+             Under systemd it takes passed sockets (LISTEN_FDS) and reports when it is ready (NOTIFY_SOCKET).\n\n\
              Examples:\n  bucle serve\n  bucle serve echo 9000 -vv\n  bucle serve chat --host 0.0.0.0 --idle-timeout 5m\n  bucle serve chat --http\n  bucle serve chat 0 --cluster redis://localhost\n  bucle serve tutorial --http\n  bucle serve echo --inspect",
         )
 }
 
-fn possible_kind(kind: Kind) -> clap::builder::PossibleValue {
-    clap::builder::PossibleValue::new(kind.name()).help(kind.about())
-}
-
-/// Reads the options of `serve`. Options that are wrong only in combination are an error here: the message, and a
-/// command to try.
-pub(super) fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> {
-    let help = || "bucle serve --help".to_owned();
-    let place = matches.get_one::<String>("place");
-    let address = match (matches.get_one::<PathBuf>("unix"), place) {
-        (Some(path), _) => Address::Unix(path.clone()),
-        (None, Some(text)) => Address::parse_to_listen(text).map_err(|why| {
-            let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
-            (format!("cannot listen on '{}': {why}", text.escape_debug()), format!("{} {PORT}", kind.command()))
-        })?,
-        (None, None) => {
-            let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
-            if let Some((host, port)) = host_with_port(host) {
-                let kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
-                let flag = if host.is_empty() { String::new() } else { format!(" --host {host}") };
-                let advice = format!("{}{flag} --port {port}", kind.command());
-                return Err((format!("--host {host}:{port}: the port goes to --port"), advice));
-            }
-            // `[::1]` is accepted too: users know it from addresses with a port.
-            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            Address::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default())
-        }
-    };
-    let web = web_of(matches, &address)?;
-    let cluster = cluster_of(matches)?;
-    let inspect = inspect_of(matches)?;
+/// Reads the options of `serve`. Options that are wrong only in combination are an error here.
+pub(super) fn serve_of(matches: &ArgMatches) -> Result<Serve, Usage> {
+    let (kind, place) = words_of(matches)?;
+    let address = address_of(matches, kind, place)?;
+    let web = web_of(matches, kind, &address)?;
+    let cluster = cluster_of(matches, kind)?;
+    let inspect = inspect_of(matches, kind)?;
     let bytes = |name| matches.get_one::<u64>(name).map_or(0, |&bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let limit = |name| Some(bytes(name)).filter(|&bytes| bytes > 0);
     let (outbox_bytes, line_limit) = (limit("outbox-limit"), bytes("line-limit"));
     if line_limit == 0 {
-        return Err(("--line-limit: a line has at least one byte".to_owned(), help()));
+        let why = "--line-limit: a line has at least one byte";
+        return Err(Usage::new(why, format!("{} --line-limit 64K", kind.command())));
     }
     // Even a peer that reads everything must have room for its own answers.
     let least = line_limit.saturating_add(LEAST_OUTBOX);
     if let Some(bytes) = outbox_bytes.filter(|&bytes| bytes < least) {
         let why = format!("--outbox-limit of {bytes} bytes: lines of up to {line_limit} bytes need at least {least}");
-        return Err((why, help()));
+        return Err(Usage::new(why, format!("{} … --outbox-limit {least}", kind.command())));
     }
     let limits = Limits {
         outbox_bytes,
@@ -243,7 +226,7 @@ pub(super) fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> 
         ..Limits::NONE
     };
     Ok(Serve {
-        kind: matches.get_one("kind").copied().unwrap_or(Kind::Chat),
+        kind,
         address,
         reuse_port: matches.get_flag("reuse-port"),
         max_connections: matches.get_one("max-connections").copied(),
@@ -260,44 +243,81 @@ pub(super) fn serve_of(matches: &ArgMatches) -> Result<Serve, (String, String)> 
     })
 }
 
-/// The Redis server of `--cluster`. The URL may have a password, so it is in no message.
-fn cluster_of(matches: &ArgMatches) -> Result<Option<redis::url::Address>, (String, String)> {
-    let Some(url) = matches.get_one::<String>("cluster") else { return Ok(None) };
-    let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
-    let help =
-        || "bucle serve chat --cluster redis://localhost      or  --cluster redis://:PASSWORD@HOST:6379".to_owned();
-    if kind != Kind::Chat {
-        return Err((format!("--cluster: only the chat can be a node of a cluster, not {}", kind.name()), help()));
+/// Where the server listens.
+fn address_of(matches: &ArgMatches, kind: Kind, place: Option<String>) -> Result<Address, Usage> {
+    if let Some(path) = matches.get_one::<PathBuf>("unix") {
+        return Ok(Address::Unix(path.clone()));
     }
-    redis::url::parse(url).map(Some).map_err(|bad| (format!("--cluster: {bad}"), help()))
+    if let Some(text) = place {
+        return Address::parse_to_listen(&text).map_err(|why| {
+            let why = format!("cannot listen on '{}': {why}", text.escape_debug());
+            Usage::new(why, format!("{} {PORT}", kind.command()))
+        });
+    }
+    let host = matches.get_one::<String>("host").map_or(HOST, String::as_str);
+    if let Some((host, port)) = host_with_port(host) {
+        let flag = if host.is_empty() { String::new() } else { format!(" --host {host}") };
+        let why = format!("--host {host}:{port}: the port goes to --port");
+        return Err(Usage::new(why, format!("{}{flag} --port {port}", kind.command())));
+    }
+    // `[::1]` is accepted too: users know it from addresses with a port.
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Ok(Address::Tcp(bare.to_owned(), matches.get_one("port").copied().unwrap_or_default()))
+}
+
+/// The Redis server of `--cluster`. The URL may have a password, so it is in no message.
+fn cluster_of(matches: &ArgMatches, kind: Kind) -> Result<Option<redis::url::Address>, Usage> {
+    let Some(url) = matches.get_one::<String>("cluster") else { return Ok(None) };
+    let usage = |why| {
+        let command = "bucle serve chat --cluster redis://localhost      or  --cluster redis://:PASSWORD@HOST:6379";
+        Usage::new(why, command)
+    };
+    if kind != Kind::Chat {
+        return Err(usage(format!("--cluster: only the chat can be a node of a cluster, not {}", kind.name())));
+    }
+    redis::url::parse(url).map(Some).map_err(|bad| usage(format!("--cluster: {bad}")))
 }
 
 /// The options of `--inspect`.
-fn inspect_of(matches: &ArgMatches) -> Result<Option<Inspect>, (String, String)> {
+fn inspect_of(matches: &ArgMatches, kind: Kind) -> Result<Option<Inspect>, Usage> {
     let Some(text) = matches.get_one::<String>("inspect") else { return Ok(None) };
-    let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
-    let help = || format!("{} --inspect {INSPECT_PORT}      or  --inspect 127.0.0.1:{INSPECT_PORT}", kind.command());
+    let usage = |why: String| {
+        let command = kind.command();
+        Usage::new(why, format!("{command} --inspect {INSPECT_PORT}      or  --inspect 127.0.0.1:{INSPECT_PORT}"))
+    };
+    check_not_a_server("--inspect", text)?;
     let (host, port_text) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
-    let port = port(port_text).map_err(|why| (format!("--inspect {text}: {why}"), help()))?;
+    let port = parse_port_to_listen(port_text).map_err(|why| usage(format!("--inspect {text}: {why}")))?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let ip = if bare == "localhost" { Ok(IpAddr::from(Ipv4Addr::LOCALHOST)) } else { bare.parse::<IpAddr>() };
-    let ip = ip.map_err(|_| (format!("--inspect {text}: the host must be an IP address or localhost"), help()))?;
+    let ip = ip.map_err(|_| usage(format!("--inspect {text}: the host must be an IP address or localhost")))?;
     let allow_remote = matches.get_flag("inspect-allow-remote");
     if !ip.is_loopback() && !allow_remote {
         let why = format!("--inspect {text}: other machines could reach this address");
-        return Err((why, format!("{}      or  {} --inspect {text} --inspect-allow-remote", help(), kind.command())));
+        return Err(usage(why).or(format!("{} --inspect {text} --inspect-allow-remote", kind.command())));
     }
     let address = SocketAddr::new(ip, port);
     Ok(Some(Inspect { address, allow_remote, read_only: matches.get_flag("inspect-read-only") }))
 }
 
+/// `--http echo` is a server behind an option that takes a port.
+fn check_not_a_server(option: &str, value: &str) -> Result<(), Usage> {
+    match Kind::ALL.into_iter().find(|kind| kind.name() == value) {
+        Some(kind) => {
+            let why = format!("{option} {value}: the name of the server comes before this option");
+            Err(Usage::new(why, format!("{} {option}", kind.command())))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The options of `--http`.
-fn web_of(matches: &ArgMatches, server: &Address) -> Result<Option<Web>, (String, String)> {
+fn web_of(matches: &ArgMatches, kind: Kind, server: &Address) -> Result<Option<Web>, Usage> {
     let Some(address) = matches.get_one::<String>("http") else { return Ok(None) };
-    let kind: Kind = matches.get_one("kind").copied().unwrap_or(Kind::Chat);
+    check_not_a_server("--http", address)?;
     if kind.web_scheme().is_none() {
         let why = format!("--http: {} is for plain TCP only", kind.name());
-        return Err((why, "bucle serve chat --http      or  echo --http, or  tutorial --http".to_owned()));
+        return Err(Usage::new(why, "bucle serve chat --http      or  echo --http, or  tutorial --http"));
     }
     let (host, port_text) = match address.rsplit_once(':') {
         Some((host, port)) => (host, port),
@@ -306,15 +326,20 @@ fn web_of(matches: &ArgMatches, server: &Address) -> Result<Option<Web>, (String
             Address::Unix(_) => (HOST, address.as_str()),
         },
     };
-    let help = || format!("{} --http 8081      or  --http 127.0.0.1:8081", kind.command());
-    let port = port(port_text).map_err(|why| (format!("--http {address}: {why}"), help()))?;
+    let usage = |why: &str| {
+        let command = kind.command();
+        let command = format!("{command} --http {HTTP_PORT}      or  --http 127.0.0.1:{HTTP_PORT}");
+        Usage::new(format!("--http {address}: {why}"), command)
+    };
+    let port = parse_port_to_listen(port_text).map_err(|why| usage(&why))?;
     if host.is_empty() {
-        return Err((format!("--http {address}: the host is missing"), help()));
+        return Err(usage("the host is missing"));
     }
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let message_limit = matches.get_one::<u64>("message-limit").copied().unwrap_or_default();
     if message_limit == 0 {
-        return Err(("--message-limit: a message has at least one byte".to_owned(), "bucle serve --help".to_owned()));
+        let why = "--message-limit: a message has at least one byte";
+        return Err(Usage::new(why, format!("{} --http --message-limit 1M", kind.command())));
     }
     Ok(Some(Web {
         host: bare.to_owned(),
@@ -360,19 +385,10 @@ fn trace_size(text: &str) -> Result<u64, String> {
     if bytes < LEAST_TRACE { Err("a trace needs at least 16K".to_owned()) } else { Ok(bytes) }
 }
 
-/// `64M`, `500K`, `2G` or `2GiB`, or bytes without a unit; units of 1024.
+/// A letter alone is a unit of 1024, as in systemd.
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "write it like 64M, 500K or 2G".to_owned())?;
-    let unit_bytes = match unit {
-        "" => 1,
-        "K" | "k" | "KiB" => 1 << 10,
-        "M" | "m" | "MiB" => 1 << 20,
-        "G" | "g" | "GiB" => 1 << 30,
-        _ => return Err(format!("there is no unit {unit:?}; write it like 64M, 500K or 2G")),
-    };
-    number.checked_mul(unit_bytes).ok_or_else(|| "that is more than any machine has".to_owned())
+    let letters = [("K", 1 << 10), ("k", 1 << 10), ("M", 1 << 20), ("m", 1 << 20), ("G", 1 << 30), ("g", 1 << 30)];
+    load::size(text, &letters, "write it like 64M, 500K or 2G (units of 1024), or 64MB (units of 1000)")
 }
 
 /// A time to spin: any time up to [`LONGEST_SPIN`].
@@ -388,13 +404,6 @@ fn spin(text: &str) -> Result<Duration, String> {
 fn connections(text: &str) -> Result<usize, String> {
     let number = count(text)?;
     usize::try_from(number).map_err(|_| "that is more than can be counted".to_owned())
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    // `parse` would accept a sign too.
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if is_number { text.parse().ok() } else { None };
-    number.ok_or_else(|| "a port is a number from 0 to 65535".to_owned())
 }
 
 #[cfg(test)]
@@ -414,7 +423,7 @@ mod tests {
             ("0", Some(0)),
             ("", None),
             ("M", None),
-            ("64MB", None),
+            ("64MB", Some(64_000_000)),
             ("-1", None),
             ("99999999999G", None),
             ("99999999999999999999", None),
@@ -459,14 +468,6 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(host_with_port(text), want, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_port_is_a_number() {
-        let table = [("0", Some(0)), ("65535", Some(65535)), ("65536", None), ("-1", None), ("+1", None), ("", None)];
-        for (text, want) in table {
-            assert_eq!(port(text).ok(), want, "{text:?}");
         }
     }
 }

@@ -177,17 +177,17 @@ impl Messages {
             return (format!("cannot connect to {}: {message}", self.url), Vec::new());
         }
         let (what, tries) = advice::cannot_connect(&self.address, error);
-        match (error.code(), &self.address) {
-            ("ECONNREFUSED", Address::Tcp(host, port)) if is_this_machine(host) => {
-                let kind = if self.writer.events.is_some() { "chat" } else { "echo" };
+        let what = what.replacen(&self.address.to_string(), &self.url, 1);
+        let is_socket_io = self.writer.events.is_some();
+        match &self.address {
+            Address::Tcp(host, port) if error.code() == "ECONNREFUSED" && is_this_machine(host) => {
+                let kind = if is_socket_io { "chat" } else { "echo" };
                 (what, vec![format!("bucle serve {kind} --http {port}      in another terminal")])
             }
-            ("ECONNREFUSED", _) => {
-                let url =
-                    if self.writer.events.is_some() { "sio://HOST:PORT/NAMESPACE" } else { "ws://HOST:PORT/PATH" };
-                (what, vec![format!("bucle connect {url}      with another host or port")])
+            _ => {
+                let url = if is_socket_io { "sio://HOST:PORT/NAMESPACE" } else { "ws://HOST:PORT/PATH" };
+                (what, tries.into_iter().map(|line| line.replace("HOST:PORT", url)).collect())
             }
-            _ => (what, tries),
         }
     }
 }

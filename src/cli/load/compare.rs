@@ -14,7 +14,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::units::{grouped, plain, time_of};
+use super::units::{grouped, plain, short_time, time_of};
+use crate::cli::advice::cannot_read;
+use crate::cli::usage::Usage;
+use crate::cli::wrap::hanging;
+
+/// The width of the widest row of the table.
+const TABLE: usize = 98;
 
 /// The reports to compare with.
 #[derive(Debug)]
@@ -73,32 +79,39 @@ struct Row {
 const SAME: [&str; 4] = ["protocol", "model", "expect", "rate_target"];
 
 impl Before {
-    /// Reads a file with reports of `--json`, one after the other. `Err` is a sentence.
-    pub(crate) fn read(path: &Path) -> Result<Before, String> {
+    /// Reads a file with reports of `--json`, one after the other.
+    pub(crate) fn read(path: &Path) -> Result<Before, Usage> {
         let name = path.display();
-        let bytes = std::fs::read(path)
-            .map_err(|error| format!("--compare: cannot read {name}: {error}; check the file name"))?;
+        let write_one = format!("bucle load … --json > {name}      and compare the next run with it");
+        let bytes = std::fs::read(path).map_err(|error| cannot_read("--compare", path, &error, write_one.clone()))?;
         let reports: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&bytes).into_iter().collect();
         let reports = reports.ok().filter(|reports| !reports.is_empty() && reports.iter().all(is_report));
-        let reports = reports
-            .ok_or_else(|| format!("--compare: {name} is no report: write one with  bucle load --json > FILE"))?;
+        let Some(reports) = reports else {
+            let why = format!("--compare: {name} is not a report of bucle load --json");
+            // The file may be of another program.
+            return Err(Usage::new(why, "bucle load … --json > OLD.json      and compare the next run with it"));
+        };
         if reports.iter().any(|report| report["plan"].is_null()) {
-            return Err(format!("--compare: {name} was written by an older bucle, without a plan: measure again"));
+            let why = format!("--compare: {name} was written by an older bucle, without a plan: measure again");
+            return Err(Usage::new(why, write_one));
         }
         Ok(Before { path: path.to_owned(), reports })
     }
 
-    /// Whether all reports have this plan. `Err` is a sentence with the differences.
-    pub(crate) fn check(&self, plan: &Value) -> Result<(), String> {
+    /// Whether all reports have this plan. The error has the differences, and the options of the earlier run.
+    pub(crate) fn check(&self, plan: &Value) -> Result<(), Usage> {
         for report in &self.reports {
             let differences = differences(report, plan);
-            if !differences.is_empty() {
-                return Err(format!(
-                    "--compare: {} was measured with another plan: {}; use the same options, or measure it again",
-                    self.path.display(),
-                    differences.join(", ")
-                ));
+            if differences.is_empty() {
+                continue;
             }
+            let (name, list) = (self.path.display(), differences.join(", "));
+            let why = format!("--compare: {name} was measured with another plan: {list}");
+            let again = format!("bucle load … --json > {name}      to measure it again, with the options of this run");
+            return Err(match options(report, plan) {
+                Some(options) => Usage::new(why, format!("bucle load … {options} --compare {name}")).or(again),
+                None => Usage::new(why, again),
+            });
         }
         Ok(())
     }
@@ -112,27 +125,38 @@ impl Before {
         FIGURES.iter().map(row).filter(|row| row.before.is_some() && row.after.is_some()).collect()
     }
 
-    /// The comparison with this report as text, a line for each figure.
-    pub(crate) fn text(&self, after: &Value) -> String {
+    /// The comparison with this report as text: a line for each figure, or a block of lines if the width is too small.
+    pub(crate) fn text(&self, after: &Value, width: usize) -> String {
         let runs = match self.reports.len() {
             1 => String::new(),
             count => format!("{count} runs, the first "),
         };
         let first = &self.reports[0];
-        let mut out = format!(
-            "  compared with {} ({runs}of {}, {}); in brackets the spread\n\n  {:<13}{:<26} {:<26} change\n",
+        let head = format!(
+            "compared with {} ({runs}of {}, {}); in brackets the spread",
             self.path.display(),
             first["started"].as_str().unwrap_or("?"),
             first["target"].as_str().unwrap_or("?"),
-            "",
-            "before",
-            "after",
         );
-        for row in self.rows(after) {
-            let cell = |side: Option<Measured>| side.map_or(String::new(), |side| side.text(row.figure));
-            let line =
-                format!("  {:<13}{:<26} {:<26} {}", row.figure.name, cell(row.before), cell(row.after), row.change());
-            out += line.trim_end();
+        let rows = self.rows(after);
+        let cell = |row: &Row, side: Option<Measured>| side.map_or(String::new(), |side| side.text(row.figure));
+        let mut out = match width < TABLE {
+            true => hanging("  ", &head, width) + "\n",
+            false => format!("  {head}\n\n"),
+        };
+        if width < TABLE {
+            for row in &rows {
+                let lines =
+                    [("before", cell(row, row.before)), ("after", cell(row, row.after)), ("change", row.change())];
+                out += &format!("  {}\n", row.figure.name);
+                lines.iter().for_each(|(name, text)| out += &hanging(&format!("    {name:<8}"), text, width));
+            }
+            return out;
+        }
+        out += &format!("  {:<13}{:<26} {:<26} change\n", "", "before", "after");
+        for row in rows {
+            let (before, after) = (cell(&row, row.before), cell(&row, row.after));
+            out += format!("  {:<13}{before:<26} {after:<26} {}", row.figure.name, row.change()).trim_end();
             out.push('\n');
         }
         out
@@ -206,6 +230,41 @@ fn differences(report: &Value, here: &Value) -> Vec<String> {
             _ => format!("{name} {} there and {} here", written(there), written(here)),
         })
         .collect()
+}
+
+/// The options that give this run the plan of the report. `None` if the report does not tell all of them.
+fn options(report: &Value, here: &Value) -> Option<String> {
+    let mut options = Vec::new();
+    let count = |value: &Value| value.as_u64().map(|count| count.to_string());
+    let time = |value: &Value| value.as_u64().map(|ns| short_time(ns).replace(' ', ""));
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let same = SAME.iter().filter(|&&name| report[name] != here[name]).map(|&name| (name, &report[name]));
+    let plan = here["plan"].as_object().into_iter().flatten();
+    let plan = plan.filter(|(name, value)| report["plan"][&**name] != **value);
+    for (name, there) in same.chain(plan.map(|(name, _)| (name.as_str(), &report["plan"][name]))) {
+        let (option, value) = match name {
+            "connections" => ("-c", count(there)?),
+            "duration_ns" if there.is_null() => continue,
+            "duration_ns" => ("-d", time(there)?),
+            "requests" if there.is_null() => continue,
+            "requests" => ("-n", count(there)?),
+            // The model follows from the rate.
+            "model" if matches!(there.as_str(), Some("open")) => continue,
+            "rate_target" | "in_flight" if there.is_null() => continue,
+            "rate_target" => ("-r", count(there)?),
+            "in_flight" => ("--in-flight", count(there)?),
+            "warmup_ns" => ("--warmup", if there == 0 { "0".to_owned() } else { time(there)? }),
+            "timeout_ns" => ("--timeout", time(there)?),
+            "ramp" if there.is_null() => ("--ramp", "0".to_owned()),
+            "expect" if matches!(there.as_str(), Some("echo" | "line" | "none" | "fanout" | "fanout:others")) => {
+                ("--expect", text(there)?)
+            }
+            // An option has to be left out, or its value is not in the report.
+            _ => return None,
+        };
+        options.push(format!("{option} {value}"));
+    }
+    Some(options.join(" "))
 }
 
 /// A figure of these reports: the median, and the spread.
@@ -295,7 +354,7 @@ mod tests {
     #[test]
     fn figures_that_both_have_are_compared() {
         let before = before(vec![report(100.0, 2_000_000, &[90.0, 110.0])]);
-        let text = before.text(&report(100.0, 1_000_000, &[90.0, 110.0]));
+        let text = before.text(&report(100.0, 1_000_000, &[90.0, 110.0]), 100);
         let want = [
             "  compared with old.json (of 2026-12-01T10:00:00Z, tcp://h:1); in brackets the spread",
             "",
@@ -305,6 +364,10 @@ mod tests {
             "  failures     2                          2                          +0.0 %",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), want);
+        let narrow = before.text(&report(100.0, 1_000_000, &[90.0, 110.0]), 40);
+        assert!(narrow.contains("  p99\n    before  2.00 ms (2.00 ms–2.00 ms)\n    after   1.00 ms"), "{narrow}");
+        assert!(narrow.contains("\n    change  -50.0 %, beyond the spread\n"), "{narrow}");
+        assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
         let value = before.value(&report(100.0, 1_000_000, &[90.0, 110.0]));
         assert_eq!(value["figures"]["p99"]["apart"], true);
         assert_eq!(value["figures"]["replies/s"]["before"], json!({ "value": 100.0, "low": 90.0, "high": 110.0 }));
@@ -318,9 +381,24 @@ mod tests {
         plan["model"] = "open".into();
         plan["rate_target"] = 50.into();
         plan["plan"] = json!({ "connections": 20, "message": "0" });
-        let want = "--compare: old.json was measured with another plan: model closed there and open here, \
-                    rate_target none there and 50 here, connections 10 there and 20 here, other messages; \
-                    use the same options, or measure it again";
-        assert_eq!(before.check(&plan), Err(want.to_owned()));
+        let why = "--compare: old.json was measured with another plan: model closed there and open here, \
+                   rate_target none there and 50 here, connections 10 there and 20 here, other messages";
+        let again = "bucle load … --json > old.json      to measure it again, with the options of this run";
+        assert_eq!(before.check(&plan), Err(Usage::new(why, again)));
+    }
+
+    #[test]
+    fn the_options_of_the_earlier_run_are_shown_if_they_are_known() {
+        let mut old = report(1.0, 1, &[]);
+        old["model"] = "open".into();
+        old["rate_target"] = 50.into();
+        old["plan"] = json!({
+            "connections": 10, "in_flight": null, "duration_ns": 2_500_000_000_u64, "requests": null, "warmup_ns": 0,
+        });
+        let mut here = report(1.0, 1, &[]);
+        here["plan"] = json!({ "connections": 20, "in_flight": 1, "duration_ns": null, "requests": 5, "warmup_ns": 1_000_000_000 });
+        assert_eq!(options(&old, &here).as_deref(), Some("-r 50 -c 10 -d 2.5s --warmup 0"));
+        here["plan"]["message"] = "0".into();
+        assert_eq!(options(&old, &here), None, "the messages are not in the report");
     }
 }

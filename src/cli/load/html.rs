@@ -19,6 +19,8 @@ use super::options::{Load, Model};
 use super::report;
 use super::timeline::Cut;
 use super::units::{grouped, plain, time_of};
+use crate::cli::advice::cannot_write;
+use crate::cli::usage::Usage;
 use chart::{Axis, Chart, Curve, Shape, Step};
 
 /// The beginning of every page, by which a page is recognised.
@@ -33,16 +35,14 @@ const POINTS: u32 = 200;
 /// Phases shorter than this part of the run are not marked: their line would cover another line.
 const VISIBLE: f64 = 0.03;
 
-/// Opens the file of a page. An earlier page is overwritten, but no other file. `Err` is a sentence.
-pub(crate) fn create(path: &Path) -> Result<File, String> {
+/// Opens the file of a page. An earlier page is overwritten, but no other file.
+pub(crate) fn create(path: &Path) -> Result<File, Usage> {
+    let name = path.display();
     if is_another_file(path) {
-        let path = path.display();
-        return Err(format!(
-            "cannot write the page of --html to {path}: the file exists and is not such a page; \
-             use another name, or remove the file first"
-        ));
+        let why = format!("--html: {name} exists and is not such a page");
+        return Err(Usage::new(why, "bucle load … --html OTHER.html"));
     }
-    File::create(path).map_err(|error| format!("cannot write the page of --html: {error}; check the file name"))
+    File::create(path).map_err(|error| cannot_write("--html", path, &error, "bucle load … --html /tmp/report.html"))
 }
 
 /// Whether the file has something other than a page of this command.
@@ -85,7 +85,7 @@ pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
     if ledger.connects.ok > 0 {
         over_time(&mut out, load, ledger);
     }
-    let text = report::text(load, run);
+    let text = report::text(load, run, report::COLUMNS);
     let _ = write!(out, "<h2>Report</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&text));
     out
 }

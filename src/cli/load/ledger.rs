@@ -321,6 +321,12 @@ impl Ledger {
         self.cpu > BUSY || lag > LATE && explains
     }
 
+    /// Whether there is anything to report about the steady phase: not if Ctrl-C came before it.
+    pub(crate) fn has_steady(&self) -> bool {
+        let is_before = |end: EarlyEnd| end.why == Why::Interrupted && end.after_ns == 0;
+        !self.ended_early.is_some_and(is_before) || self.steady != MessageCounts::default()
+    }
+
     pub(crate) fn errors(&self) -> u64 {
         self.connects.failed() + self.lost_closed + self.lost_reset
     }

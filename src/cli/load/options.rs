@@ -1,9 +1,11 @@
 //! The options of `bucle load`.
 //!
-//! clap knows the flags and which of them exclude each other; `values` reads the single values; this file checks them
-//! together. Each error is a sentence that says what is wrong and what to type instead, and comes before anything is
+//! clap knows the flags and which of them exclude each other (`command`); `values` reads the single values; `checks`
+//! looks at all of them together. Each error says what is wrong and what to type instead, and comes before anything is
 //! connected.
 
+mod checks;
+mod command;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -12,24 +14,32 @@ use std::time::Duration;
 
 use bucle::websocket::frame::Opcode;
 use bucle::websocket::handshake;
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::ArgMatches;
 
-use super::check::{Expect, Fanout};
+use super::check::Expect;
 use super::message::{LineEnd, Messages, Template, unescape};
-use super::schedule::Schedule;
 use super::script::Script;
 use super::threshold::Threshold;
-use super::units::{count, nanos, time};
-use crate::cli::socket_io::{self, Place};
+use super::units::nanos;
+use crate::cli::advice::cannot_read;
+use crate::cli::socket_io::Place;
 use crate::cli::target::{Address, words};
+use crate::cli::usage::Usage;
+pub(crate) use command::{command, number};
+use values::target;
 pub(crate) use values::{Procs, Ramp, Sources, Target, positive_time};
-use values::{connections, expect, max_reply, procs, ramp, rate, size, sources, target};
 
 /// The default message. All messages are different, and each names its connection. For `ws://` it has no line end.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";
 
 /// The default of `--event`.
 const EVENT: &str = "echo";
+
+/// A command that prints a file for `--file`.
+const FILE: &str = r"printf 'hola {seq}\nadiós {seq}\n'";
+
+/// A command that prints a file for `--script`. The server gets a line break, so that the script has one escaped.
+const SCRIPT: &str = r"printf '%s\n' 'send hola\n' 'expect hola'";
 
 /// The default of `--max-reply`.
 const MAX_REPLY: u64 = 64_000_000;
@@ -205,87 +215,19 @@ pub(crate) enum Length {
     Messages(u64),
 }
 
-pub(crate) fn command() -> clap::Command {
-    clap::Command::new("load")
-        .about("Load-tests a server, and checks every reply")
-        .long_about("Load-tests a TCP server of lines or bytes, a WebSocket server, or a Socket.IO server, and checks every reply")
-        .args(words::args())
-        .arg(number("connections", "N").short('c').default_value("10").value_parser(connections).help("Connections open at once"))
-        .arg(number("duration", "TIME").short('d').value_parser(positive_time).help("Length of the steady phase  [default: 10s]"))
-        .arg(number("requests", "N").short('n').value_parser(count).conflicts_with_all(["duration", "hold"]).help("Instead of -d: exactly N messages in the steady phase"))
-        .arg(number("rate", "N[/s]").short('r').value_parser(rate).conflicts_with_all(["in-flight", "churn", "script", "hold"]).help("Open model: N messages a second in all, on schedule, whether or not replies came"))
-        .arg(number("in-flight", "N").value_parser(count).conflicts_with_all(["churn", "script", "hold"]).help("Closed model: unanswered messages per connection  [default: 1]"))
-        .arg(number("ramp", "TIME|N/s").value_parser(ramp).help("Make the connections evenly over TIME, or N a second  [default: at once]"))
-        .arg(number("warmup", "TIME").value_parser(time).help("The same load before the steady phase, checked and counted separately  [default: 1s; 0 with -n, --hold]"))
-        .arg(flag("hold").conflicts_with_all(["churn", "script"]).help("Connect, stay idle for -d, close"))
-        .arg(flag("churn").conflicts_with("script").help("Connect, send one message, read its reply, close, and repeat"))
-        .arg(one("message", "TEXT").short('m').conflicts_with_all(["file", "script", "hold"]).allow_hyphen_values(true).help(r"The message to send; {conn} {seq} {rand:N} \n \r \t \\ \xHH  [default: {conn}:{seq} {rand:32}\n]"))
-        .arg(number("size", "BYTES").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message, filled up to exactly BYTES including its line end"))
-        .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("Messages from FILE, one per line, in turn; each connection starts at the top"))
-        .arg(flag("crlf").help(r"Every message ends in \r\n"))
-        .arg(flag("binary").help("ws://: the messages are binary, not text"))
-        .arg(one("event", "NAME").value_parser(socket_io::check_event).help("sio://: the event that carries the messages  [default: echo]"))
-        .arg(one("auth", "JSON").value_parser(socket_io::check_auth).help("sio://: credentials for the server, a JSON object"))
-        .arg(flag("telnet").help("Remove telnet commands from replies and refuse all telnet options"))
-        .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
-        .arg(one("expect", "MODE").value_parser(expect).conflicts_with("script").help("What a reply must be: echo, line, prefix:TEXT, regex:REGEX, fanout, fanout:others, none  [default: echo]"))
-        .arg(one("script", "FILE").value_parser(value_parser!(PathBuf)).help("A conversation, one step per line: send TEXT, expect TEXT, pause TIME, close; -d ends a pause"))
-        .arg(flag("reconnect").conflicts_with("churn").help("Open a lost or refused connection anew, after 100 ms, doubled up to 5 s"))
-        .arg(flag("fail-fast").help("End the run at the first reply that is not exact"))
-        .arg(number("timeout", "TIME").default_value("5s").value_parser(positive_time).help("Time limit for a connect, and for each reply"))
-        .arg(number("max-reply", "BYTES").default_value("64M").value_parser(max_reply).help("The longest message and reply; a longer reply is wrong"))
-        .arg(number("procs", "N|auto").default_value("1").value_parser(procs).help("Number of processes that share the load"))
-        .arg(one("source", "IP[-IP][,…]").value_parser(|text: &str| sources(text)).help("Source addresses, used in turn  [default: auto]"))
-        .arg(one("fail-if", "METRIC OP VALUE").action(ArgAction::Append).value_parser(Threshold::parse).help("Exit with 5 when true: 'p99>5ms', 'rate<10k', 'errors>0'; 5 alone is 5 seconds; repeatable"))
-        .arg(flag("json").help("Print the report as one JSON object"))
-        .arg(one("html", "FILE").value_parser(value_parser!(PathBuf)).help("Write the report as a web page too, with curves"))
-        .arg(one("compare", "OLD.json").value_parser(value_parser!(PathBuf)).help("Compare with earlier reports of --json with the same options: before, after, and the spread"))
-        .arg(flag("dry-run").help("Print the plan and stop"))
-        .arg(one("worker", "I/N/SEED").hide(true))
-        .after_help(EXAMPLES)
-        .after_long_help(format!("{HELP}\n\n{LONG_EXAMPLES}"))
-}
-
-/// What `-h` shows at its end.
-const EXAMPLES: &str = "Examples:\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'";
-
-const LONG_EXAMPLES: &str = "Examples:\n  bucle load\n  bucle load :8080 -c 1k -d 30s\n  bucle load :8080 -r 50k --fail-if 'p99>5ms'\n  bucle load :8080 -c 100k --hold --procs auto\n  bucle load ws://127.0.0.1:8081/ -c 50 -r 20k\n  bucle load sio://127.0.0.1:3000/ -c 50 --event echo";
-
-/// What `--help` says below the options.
-const HELP: &str = "Times take us, ms, s, m or h; a number without a unit is seconds. Counts take k and M.\n\n\
-             ws://: a message is one text message, or a binary one with --binary. No line end is added or needed: the \
-             default message and those of --size and --file have none, and -m is sent as it is. A reply is one message of \
-             the same type, and a greeting (--skip-line) is one message. Without a port it is 80. There is no TLS (wss://).\n\n\
-             sio://: over WebSocket only. A message is an event with one string, and its reply is the acknowledgement, which \
-             must bring the string back (--expect echo). Other events of the server are ignored; a greeting (--skip-line) \
-             is one event. A refused namespace is a failed connect. There are no fan-outs and no scripts.";
-
-fn one(name: &'static str, value: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value)
-}
-
-/// An option whose value is a number, a time or a size. The value may begin with a minus: our own parser then explains
-/// the error, and it refuses a flag too. Options for paths or text do not allow this, because the next
-/// flag would be taken for a value that was forgotten.
-pub(crate) fn number(name: &'static str, value: &'static str) -> Arg {
-    one(name, value).allow_hyphen_values(true)
-}
-
-fn flag(name: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue)
-}
-
-/// Builds the options from what clap has read. `Err` is a sentence: what is wrong, and what to type instead.
-pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
-    let text = words::typed(matches)?;
-    let target = target(&text).map_err(|why| words::cannot_understand(&text, &why))?;
+/// Builds the options from what clap has read.
+pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, Usage> {
+    let text = words::typed("load", matches)?;
+    let target = target(&text).map_err(|why| words::cannot_understand("load", &text, &why))?;
     let opcode = if matches.get_flag("binary") { Opcode::Binary } else { Opcode::Text };
     let (place, protocol) = match target {
         Target::Plain(_) | Target::SocketIo(_) if opcode == Opcode::Binary => {
-            return Err("--binary is for WebSocket: leave it out, or try  ws://HOST:PORT/PATH".to_owned());
+            let why = format!("--binary is for WebSocket, and the target is {}", target.kind());
+            return Err(Usage::new(why, "bucle load ws://HOST:PORT/PATH --binary"));
         }
-        Target::Plain(_) | Target::WebSocket(_) if matches.contains_id("event") || matches.contains_id("auth") => {
-            return Err("--event and --auth are for Socket.IO: leave them out, or try  sio://HOST:PORT/".to_owned());
+        Target::Plain(_) | Target::WebSocket(_) if let Some((option, value)) = only_socket_io(matches) => {
+            let why = format!("{option} is for Socket.IO, and the target is {}", target.kind());
+            return Err(Usage::new(why, format!("bucle load sio://HOST:PORT/ {option} {value}")));
         }
         Target::Plain(place) => (place, Protocol::Tcp),
         Target::WebSocket(target) => {
@@ -302,7 +244,7 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
     };
     let expect = matches.get_one::<Expect>("expect").cloned().unwrap_or(Expect::Echo);
     let line_end = if matches.get_flag("crlf") { LineEnd::CrLf } else { LineEnd::AsIs };
-    let script = matches.get_one::<PathBuf>("script").map(|path| Script::parse(&read(path)?, line_end)).transpose()?;
+    let script = matches.get_one::<PathBuf>("script").map(|path| script(path, line_end)).transpose()?;
     let requests = matches.get_one::<u64>("requests").copied();
     let model = match (script, matches.get_one::<u64>("rate")) {
         (Some(script), _) => Model::Script(script),
@@ -350,7 +292,7 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, String> {
         model,
         expect,
     };
-    check(&load)?;
+    checks::check(&load)?;
     let added = adds_break.then(|| {
         let expect = load.expect.name();
         let mode = expect.split(':').next().unwrap_or_default();
@@ -378,92 +320,42 @@ fn mistaken(load: &Load) -> Option<String> {
     (!words.is_empty()).then(|| format!("{list} {is_or_are}; the placeholders are {{conn}}, {{seq}} and {{rand:N}}"))
 }
 
-/// Checks that clap cannot make.
-fn check(load: &Load) -> Result<(), String> {
-    if let (Model::Open { rate }, Length::For(time)) = (&load.model, load.length)
-        && let due = Schedule::first_from(*rate, load.warmup)
-        && due >= load.warmup.as_nanos() + time.as_nanos()
-    {
-        return Err(format!(
-            "at {rate} a second no message is due in the steady phase: use a longer -d or a higher -r"
-        ));
-    }
-    if matches!((&load.place, &load.sources), (Address::Unix(_), Sources::These(_))) {
-        return Err("a unix socket has no source address: leave out --source".to_owned());
-    }
-    if let Expect::Fanout(kind) = load.expect {
-        if kind == Fanout::Others && load.connections < 2 {
-            return Err("--expect fanout:others needs at least two connections: try  -c 2".to_owned());
-        }
-        if matches!(load.model, Model::Churn) {
-            return Err("--churn closes each connection before a fan-out can reach it: leave out --churn or --expect"
-                .to_owned());
-        }
-        if load.procs != Procs::Count(1) && load.worker.is_none() {
-            return Err(
-                "a fan-out is checked in one process, which needs all connections: leave out --procs".to_owned()
-            );
-        }
-        if load.reconnect {
-            return Err("the server of a fan-out may not know a new connection yet when the next message is sent: \
-                        leave out --reconnect"
-                .to_owned());
-        }
-        if load.protocol.is_websocket() && !load.messages.are_tagged() {
-            return Err("with --expect fanout every message must begin with '{conn}:{seq} ': \
-                        try  -m '{conn}:{seq} hola'"
-                .to_owned());
-        }
-        if !load.protocol.is_websocket() && !load.messages.are_tagged_lines() {
-            return Err("with --expect fanout every message must be one line that begins with '{conn}:{seq} ': \
-                        try  -m '{conn}:{seq} hola\\n'"
-                .to_owned());
-        }
-    }
-    if load.protocol.socket_io().is_some() {
-        if matches!(load.expect, Expect::Fanout(_)) {
-            return Err("a fan-out is not checked over Socket.IO, only acknowledgements: leave out --expect".to_owned());
-        }
-        if matches!(load.model, Model::Script(_)) {
-            return Err("--script is for TCP and WebSocket: leave it out, or try  ws://HOST:PORT/PATH".to_owned());
-        }
-    }
-    if let Protocol::WebSocket { opcode, ref socket_io, .. } = load.protocol {
-        if load.telnet {
-            return Err("--telnet is for TCP, and the target is a WebSocket: leave out --telnet".to_owned());
-        }
-        let are_utf8 = match &load.model {
-            Model::Script(script) => script.sends_utf8(),
-            _ => load.messages.are_utf8(),
-        };
-        if opcode == Opcode::Text && !are_utf8 {
-            return Err(match socket_io {
-                Some(_) => "a message is not valid UTF-8, but a string must be: write other characters".to_owned(),
-                None => "a message is not valid UTF-8, but a text message must be: try  --binary".to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn messages(matches: &ArgMatches, line_end: LineEnd, is_websocket: bool) -> Result<Messages, String> {
+fn messages(matches: &ArgMatches, line_end: LineEnd, is_websocket: bool) -> Result<Messages, Usage> {
     let text = matches.get_one::<String>("message");
     // In `-m` a line end is typed, so it is meant.
     let removes = is_websocket && line_end == LineEnd::AsIs && text.is_none();
     let line_end = if removes { LineEnd::Removed } else { line_end };
     if let Some(path) = matches.get_one::<PathBuf>("file") {
-        return Messages::from_file(&read(path)?, line_end)
-            .map_err(|why| format!("{}: {why}; write one message a line", path.display()));
+        return Messages::from_file(&read("--file", path, FILE)?, line_end).map_err(|why| {
+            let path = path.display();
+            Usage::new(format!("--file: {path}: {why}; it has one message a line"), format!("{FILE} > FILE"))
+        });
     }
     if let Some(&size) = matches.get_one::<u64>("size") {
         return Ok(Messages::filled(size as usize, line_end));
     }
     let text = text.map_or(MESSAGE, String::as_str);
-    Ok(Messages::one(Template::parse(&unescape(text)?)?, line_end))
+    let template = unescape(text).and_then(|bytes| Template::parse(&bytes));
+    let template = template.map_err(|why| Usage::new(format!("-m: {why}"), r"bucle load … -m 'hola {seq}\n'"))?;
+    Ok(Messages::one(template, line_end))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}; check the file name", path.display()))
+fn script(path: &Path, line_end: LineEnd) -> Result<Script, Usage> {
+    Script::parse(&read("--script", path, SCRIPT)?, line_end).map_err(|why| {
+        let path = path.display();
+        Usage::new(format!("--script: {path}: {why}"), format!("{SCRIPT} > FILE      for an example"))
+    })
+}
+
+/// The first of the options that are for Socket.IO only, with its value.
+fn only_socket_io(matches: &ArgMatches) -> Option<(&'static str, String)> {
+    let value = |(id, option)| matches.get_one::<String>(id).map(|value| (option, format!("'{value}'")));
+    [("event", "--event"), ("auth", "--auth")].into_iter().find_map(value)
+}
+
+/// Reads the file of an option. `example` is a command that writes one.
+fn read(option: &str, path: &Path, example: &str) -> Result<Vec<u8>, Usage> {
+    std::fs::read(path).map_err(|error| cannot_read(option, path, &error, format!("{example} > {}", path.display())))
 }
 
 #[cfg(test)]
@@ -472,7 +364,7 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Load, String> {
         let matches = command().try_get_matches_from([&["load"], args].concat()).map_err(|error| error.to_string())?;
-        load_of(&matches)
+        load_of(&matches).map_err(|usage| usage.why)
     }
 
     #[test]

@@ -29,6 +29,27 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a size in bytes. `KiB`, `MiB` and `GiB` are units of 1024, and `kB`, `MB` and `GB` of 1000. The units
+/// of one letter differ between commands: `letters` has them with their factors. `advice` is the error.
+pub(crate) fn size(text: &str, letters: &[(&str, u64)], advice: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let known = UNITS.iter().chain(letters).find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let (Ok(number), Some(factor)) = (number.parse::<u64>(), known) else {
+        return Err(advice.to_owned());
+    };
+    number.checked_mul(factor).ok_or_else(|| "that is more than any machine has".to_owned())
+}
+
 /// Reads a time: `10us`, `2.5ms`, `2s`, `1m`, `1h`; a number without a unit is seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let advice = "write it like 500us, 20ms, 10s, 5m or 1h; a bare number is seconds";
@@ -135,6 +156,33 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(count(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units_of_1024_and_of_1000() {
+        let table = [
+            ("500", Some(500)),
+            ("0", Some(0)),
+            ("64KiB", Some(64 << 10)),
+            ("64MiB", Some(64 << 20)),
+            ("2GiB", Some(2 << 30)),
+            ("64kB", Some(64_000)),
+            ("64MB", Some(64_000_000)),
+            ("2GB", Some(2_000_000_000)),
+            ("3x", Some(15)),
+            ("3k", None),
+            ("", None),
+            ("KiB", None),
+            ("-1", None),
+            ("1.5MiB", None),
+            ("1 MiB", None),
+            ("64KB", None),
+            ("99999999999GiB", None),
+            ("99999999999999999999", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(size(text, &[("x", 5)], "").ok(), want, "{text:?}");
         }
     }
 

@@ -13,6 +13,7 @@ mod rules;
 use bucle::trace::{Kind, Phase, Record};
 
 use super::language::{Language, words};
+use crate::cli::wrap::hanging;
 use rules::within_phase;
 
 /// A printed line, and the callback that printed it: the number of its record.
@@ -94,11 +95,12 @@ impl Run {
         )
     }
 
-    /// All lines, each with its place and cause from the trace. The trace does not record which call a callback belongs
-    /// to; `owner_of` returns that.
+    /// All lines, each with its place and cause from the trace, in rows of at most `columns` characters. The trace does
+    /// not record which call a callback belongs to; `owner_of` returns that.
     pub(crate) fn table(
         &self,
         language: Language,
+        columns: usize,
         letter_of: impl Fn(&str) -> char,
         owner_of: impl Fn(&str) -> Option<Owner>,
     ) -> String {
@@ -116,7 +118,7 @@ impl Run {
                 None => String::new(),
             };
             let (letter, text, place) = (letter_of(&line.text), &line.text, place(record, language));
-            table += &format!("  {letter}  {text:width$}  {place}{kind}{cause}\n");
+            table += &hanging(&format!("  {letter}  {text:width$}  "), &format!("{place}{kind}{cause}"), columns);
         }
         table
     }

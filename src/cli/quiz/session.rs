@@ -12,9 +12,10 @@ use super::explain::{Difference, Run};
 use super::language::{Language, words};
 use super::question::Question;
 use super::questions::HARDEST;
-use super::show::{Stop, read_line, show, wrap};
+use super::show::{Stop, read_line, show, wrap, wrap_behind};
 use super::stage;
 use super::steps::cannot_run;
+use crate::cli::wrap::width;
 
 /// How often a race is run to show both results. About half of the runs wait for a millisecond.
 const RACES: usize = 100;
@@ -122,19 +123,19 @@ impl<'a> Session<'a> {
     /// The score at the end, and the questions to look at again.
     fn show_score(&self, right: usize, asked: usize, all: usize, again: &[usize]) -> Result<(), Stop> {
         let language = self.language;
-        show(&match all - asked {
+        show(&wrap(&match all - asked {
             0 if right == all => words!(
                 language,
-                "{right} of {all} right. ¡Muy bien! The loop has no secrets from you.\n",
-                "{right} de {all} bien. ¡Muy bien! El bucle no tiene secretos para ti.\n"
+                "{right} of {all} right. ¡Muy bien! The loop has no secrets from you.",
+                "{right} de {all} bien. ¡Muy bien! El bucle no tiene secretos para ti."
             ),
-            0 => words!(language, "{right} of {all} right.\n", "{right} de {all} bien.\n"),
+            0 => words!(language, "{right} of {all} right.", "{right} de {all} bien."),
             left => words!(
                 language,
-                "{right} of {asked} right, and {left} not asked.\n",
-                "{right} de {asked} bien, y {left} sin preguntar.\n"
+                "{right} of {asked} right, and {left} not asked.",
+                "{right} de {asked} bien, y {left} sin preguntar."
             ),
-        })?;
+        }))?;
         let numbers: Vec<String> = again.iter().map(usize::to_string).collect();
         let Some(first) = numbers.first() else { return Ok(()) };
         let (numbers, option) = (numbers.join(", "), &self.option);
@@ -192,11 +193,11 @@ impl<'a> Session<'a> {
                         if !self.is_typed() {
                             return Ok(best);
                         }
-                        show(&words!(
+                        show(&wrap(&words!(
                             language,
-                            "Try again, or type why (to see the whole run) or next.\n",
-                            "Prueba otra vez, o escribe por qué (para ver la corrida entera) o siguiente.\n"
-                        ))?;
+                            "Try again, or type why (to see the whole run) or next.",
+                            "Prueba otra vez, o escribe por qué (para ver la corrida entera) o siguiente."
+                        )))?;
                     }
                 },
             }
@@ -236,12 +237,12 @@ impl<'a> Session<'a> {
 fn question_text(number: usize, count: usize, question: &Question, language: Language) -> String {
     let mut text = question_head(number, count, question, language);
     text.extend(question.note(language).iter().map(|sentence| wrap(sentence)));
-    text += &words!(
+    text += &wrap(&words!(
         language,
-        "In which order are the lines printed? Answer with letters or words,\nor type hint, why, next, quit or help.\n",
-        "¿En qué orden se imprimen las líneas? Responde con letras o palabras,\no escribe pista, por qué, siguiente, \
-         salir o ayuda.\n"
-    );
+        "In which order are the lines printed? Answer with letters or words, or type hint, why, next, quit or help.",
+        "¿En qué orden se imprimen las líneas? Responde con letras o palabras, o escribe pista, por qué, siguiente, \
+         salir o ayuda."
+    ));
     text
 }
 
@@ -252,35 +253,44 @@ pub(super) fn question_head(number: usize, count: usize, question: &Question, la
         Some(stars) => words!(language, " (difficulty {stars} of {HARDEST})", " (dificultad {stars} de {HARDEST})"),
         None => String::new(),
     };
-    words!(
+    let head = words!(
         language,
-        "Question {number} of {count}: {title}{difficulty}\n\n{listing}\n",
-        "Pregunta {number} de {count}: {title}{difficulty}\n\n{listing}\n"
-    )
+        "Question {number} of {count}: {title}{difficulty}",
+        "Pregunta {number} de {count}: {title}{difficulty}"
+    );
+    // Code keeps its lines, also on a narrow terminal.
+    format!("{}\n{listing}\n", wrap(&head))
 }
 
 fn help(language: Language) -> String {
-    words!(
+    let introduction = words!(
         language,
-        "Type the lines in the order in which the program prints them: their letters (`b a c` or\n\
-         `bac`) or their words (`main, tick`). Every line is printed exactly once.\n  \
-         hint    a help that does not give the answer\n  \
-         why     the whole run and its reasons; the question counts as not answered\n  \
-         next    skip this question\n  \
-         quit    end the quiz and show the score (Ctrl-D too)\n",
-        "Escribe las líneas en el orden en que el programa las imprime: sus letras (`b a c` o\n\
-         `bac`) o sus palabras (`main, tick`). Cada línea se imprime exactamente una vez.\n  \
-         pista      una ayuda que no da la respuesta\n  \
-         por qué    la corrida entera y sus razones; la pregunta cuenta como no respondida\n  \
-         siguiente  saltar esta pregunta\n  \
-         salir      terminar y mostrar los puntos (también Ctrl-D)\n"
-    )
+        "Type the lines in the order in which the program prints them: their letters (`b a c` or `bac`) or their words \
+         (`main, tick`). Every line is printed exactly once.",
+        "Escribe las líneas en el orden en que el programa las imprime: sus letras (`b a c` o `bac`) o sus palabras \
+         (`main, tick`). Cada línea se imprime exactamente una vez."
+    );
+    let commands = match language {
+        Language::English => [
+            ("  hint    ", "a help that does not give the answer"),
+            ("  why     ", "the whole run and its reasons; the question counts as not answered"),
+            ("  next    ", "skip this question"),
+            ("  quit    ", "end the quiz and show the score (Ctrl-D too)"),
+        ],
+        Language::Spanish => [
+            ("  pista      ", "una ayuda que no da la respuesta"),
+            ("  por qué    ", "la corrida entera y sus razones; la pregunta cuenta como no respondida"),
+            ("  siguiente  ", "saltar esta pregunta"),
+            ("  salir      ", "terminar y mostrar los puntos (también Ctrl-D)"),
+        ],
+    };
+    wrap(&introduction) + &commands.map(|(name, text)| wrap_behind(name, text)).concat()
 }
 
 fn hint(question: &Question, language: Language) -> String {
     match &question.hint {
         Some(hint) => wrap(hint),
-        None => words!(language, "This question has no hint.\n", "Esta pregunta no tiene pista.\n"),
+        None => wrap(&words!(language, "This question has no hint.", "Esta pregunta no tiene pista.")),
     }
 }
 
@@ -347,7 +357,8 @@ fn solution(question: &Question, run: &Run, language: Language) -> String {
     let texts = question.texts();
     let letter_of = |text: &str| texts.iter().position(|&known| known == text).map_or('?', letter);
     let letters: Vec<_> = run.order().iter().map(|text| letter_of(text).to_string()).collect();
-    let table = run.table(language, letter_of, |text| question.program.owner_of_callback(text));
+    // A row is a line, unless the terminal is narrower.
+    let table = run.table(language, width(usize::MAX), letter_of, |text| question.program.owner_of_callback(text));
     let (letters, lesson) = (letters.join(" "), wrap(question.lesson()));
     words!(language, "The loop ran {letters}:\n{table}{lesson}", "El bucle corrió {letters}:\n{table}{lesson}")
 }

@@ -5,13 +5,13 @@ use std::io::{self, BufRead, Read};
 use bucle::{Error, process};
 
 use super::language::{Language, words};
-use crate::cli::keys;
+use crate::cli::{keys, wrap};
 
 /// The longest answer that is read, in bytes. The longest right answer has about a hundred.
 const LONGEST_ANSWER: u64 = 4096;
 
-/// The width of printed text, in columns.
-const COLUMNS: usize = 80;
+/// The width of printed text, in columns. A terminal may be narrower.
+pub(super) const COLUMNS: usize = 80;
 
 /// Why the quiz stops before its last question.
 pub(super) enum Stop {
@@ -48,20 +48,18 @@ pub(super) fn read_line(language: Language) -> Result<Option<String>, Stop> {
     }
 }
 
-/// Wraps a text between words, at the usual width of a terminal.
+/// The width of the text: that of the terminal, at most [`COLUMNS`].
+pub(super) fn width() -> usize {
+    wrap::width(COLUMNS)
+}
+
+/// Wraps a text between words. Ends in a line break, unless it is empty.
 pub(super) fn wrap(text: &str) -> String {
-    let (mut wrapped, mut column) = (String::new(), 0);
-    for word in text.split_whitespace() {
-        let width = word.chars().count();
-        if column > 0 && column + 1 + width > COLUMNS {
-            wrapped += "\n";
-            column = 0;
-        } else if column > 0 {
-            wrapped += " ";
-            column += 1;
-        }
-        wrapped += word;
-        column += width;
-    }
-    if wrapped.is_empty() { wrapped } else { wrapped + "\n" }
+    wrap_behind("", text)
+}
+
+/// As [`wrap`], behind a head on the first line; the other lines are indented as far.
+pub(super) fn wrap_behind(head: &str, text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.is_empty() && head.is_empty() { text } else { wrap::hanging(head, &text, width()) }
 }

@@ -18,7 +18,7 @@ use bucle::{EventLoop, Loop};
 
 use super::language::{Language, Text, words};
 use super::question::Question;
-use super::show::{Stop, read_line, show, wrap};
+use super::show::{COLUMNS, Stop, read_line, show, width, wrap, wrap_behind};
 use super::stage;
 
 /// The gate of a program that is stepped.
@@ -36,15 +36,12 @@ struct Steps {
 /// Shows the program of a question, step by step. `is_typed`: a person presses Enter for each step.
 pub(super) fn run(question: &Question, language: Language, is_typed: bool) -> Result<(), Stop> {
     let cannot_run = |error: bucle::Error| cannot_run(&error, language);
-    show(&if is_typed {
-        words!(
-            language,
-            "Enter runs what comes next; q ends the steps.\n\n",
-            "Enter corre lo que sigue; q termina los pasos.\n\n"
-        )
-    } else {
-        "\n".to_owned()
-    })?;
+    let keys = words!(
+        language,
+        "Enter runs what comes next; q ends the steps.",
+        "Enter corre lo que sigue; q termina los pasos."
+    );
+    show(&if is_typed { wrap(&keys) + "\n" } else { "\n".to_owned() })?;
     let (stop, shown) = (Rc::default(), Rc::<Cell<usize>>::default());
     let idle = EventLoop::new().map_err(cannot_run)?;
     let steps = Steps { idle, language, is_typed, shown: Rc::clone(&shown), stop: Rc::clone(&stop) };
@@ -57,8 +54,8 @@ pub(super) fn run(question: &Question, language: Language, is_typed: bool) -> Re
     let run = run.map_err(cannot_run)?;
     show_printed(&run.order(), &shown, language)?;
     let order = run.order().join(", ");
-    let ran = words!(language, "\nThe loop ran: {order}.\n", "\nEl bucle corrió: {order}.\n");
-    show(&(ran + &wrap(question.lesson())))
+    let ran = words!(language, "The loop ran: {order}.", "El bucle corrió: {order}.");
+    show(&format!("\n{}{}", wrap(&ran), wrap(question.lesson())))
 }
 
 /// The end of a quiz whose program cannot run.
@@ -115,6 +112,10 @@ fn line(lp: &Loop, next: &Next, language: Language) -> String {
     let waiting =
         if waiting.is_empty() { words!(language, "queues empty", "colas vacías") } else { waiting.join(", ") };
     let (turn, phase) = (next.turn, next.phase.as_str());
+    if width() < COLUMNS {
+        let head = words!(language, "turn {turn} {phase:8} ", "vuelta {turn} {phase:8} ");
+        return wrap_behind(&head, &words!(language, "next: {what}; {waiting}", "sigue: {what}; {waiting}"));
+    }
     words!(
         language,
         "turn {turn} {phase:8} next: {what:31} {waiting}\n",

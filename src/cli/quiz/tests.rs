@@ -34,7 +34,7 @@ fn each_line_of_a_program_is_printed_once_and_is_in_the_trace() {
         printed.sort_unstable();
         written.sort_unstable();
         assert_eq!(printed, written, "{}", question.title);
-        let table = run.table(Language::English, |_| 'x', |_| None);
+        let table = run.table(Language::English, 200, |_| 'x', |_| None);
         assert_eq!(table.lines().count(), printed.len(), "{}: {table}", question.title);
     }
 }

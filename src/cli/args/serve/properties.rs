@@ -15,7 +15,7 @@ fn simple_parse(text: &str, units: &[(&str, u128)]) -> Option<u128> {
 
 /// Text that is nearly a size or a time, or any text.
 fn typed() -> impl Strategy<Value = String> {
-    prop_oneof![8 => "0{0,2}[0-9]{0,12}[ -]?(|ms|s|m|h|k|K|M|g|G|KiB|MiB|GiB|d)", 1 => "[0-9]{15,45}[hGs]?", 1 => ".{0,8}"]
+    prop_oneof![8 => "0{0,2}[0-9]{0,12}[ -]?(|ms|s|m|h|k|K|M|g|G|KiB|MiB|GiB|kB|MB|GB|d)", 1 => "[0-9]{15,45}[hGs]?", 1 => ".{0,8}"]
 }
 
 proptest! {
@@ -26,6 +26,7 @@ proptest! {
         let (k, m, g) = (1 << 10, 1 << 20, 1 << 30);
         let units = [
             ("", 1), ("k", k), ("K", k), ("KiB", k), ("m", m), ("M", m), ("MiB", m), ("g", g), ("G", g), ("GiB", g),
+            ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000),
         ];
         let want = simple_parse(&text, &units).filter(|&bytes| bytes <= u128::from(u64::MAX));
         prop_assert_eq!(size(&text).ok().map(u128::from), want);
@@ -42,6 +43,6 @@ proptest! {
     #[test]
     fn a_port_is_a_number_or_refused(text in "[ +-]?[0-9]{0,7}") {
         let want = simple_parse(&text, &[("", 1)]).filter(|&port| port < 1 << 16);
-        prop_assert_eq!(port(&text).ok().map(u128::from), want);
+        prop_assert_eq!(parse_port_to_listen(&text).ok().map(u128::from), want);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bucle::websocket::handshake;
 
 use crate::cli::load::check::{Expect, Fanout};
-use crate::cli::load::units::{count, time};
+use crate::cli::load::units::{self, count, time};
 use crate::cli::socket_io::{self, Place};
 use crate::cli::target::Address;
 
@@ -53,6 +53,18 @@ pub(crate) enum Target {
     SocketIo(Place),
 }
 
+impl Target {
+    /// What it is, for an error.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Target::Plain(Address::Tcp(..)) => "plain TCP",
+            Target::Plain(Address::Unix(_)) => "a unix socket",
+            Target::WebSocket(_) => "a WebSocket server",
+            Target::SocketIo(_) => "a Socket.IO server",
+        }
+    }
+}
+
 /// Reads a target as `bucle connect` does.
 pub(crate) fn target(text: &str) -> Result<Target, String> {
     let scheme = text.split_once("://").map_or(String::new(), |(scheme, _)| scheme.to_ascii_lowercase());
@@ -86,16 +98,25 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn size(text: &str) -> Result<u64, String> {
-    match count(text)? {
+    match bytes(text)? {
         number if (SMALLEST..=LARGEST).contains(&number) => Ok(number),
         _ => Err(format!("it must be between {SMALLEST} and {LARGEST} bytes; for another size use -m")),
+    }
+}
+
+/// A size of 1 or more. As in counts, `k` and `M` are a thousand and a million.
+fn bytes(text: &str) -> Result<u64, String> {
+    let advice = "write it like 500, 64k or 1M (units of 1000), or 64KiB (units of 1024)";
+    match units::size(text, &[("k", 1_000), ("M", 1_000_000)], advice)? {
+        0 => Err("it must be 1 or more".to_owned()),
+        number => Ok(number),
     }
 }
 
 pub(crate) fn max_reply(text: &str) -> Result<u64, String> {
     /// A reply is kept in memory until it is whole.
     const MOST: u64 = 1 << 30;
-    match count(text)? {
+    match bytes(text)? {
         number if number <= MOST => Ok(number),
         _ => Err(format!("at most {MOST} bytes are possible")),
     }
@@ -240,6 +261,16 @@ mod tests {
                 (got, want) => panic!("{text}: {got:?} instead of {want:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_letter_alone_is_a_unit_of_1000() {
+        let table = [("32", Some(32)), ("4k", Some(4_000)), ("4kB", Some(4_000)), ("4KiB", Some(4_096)), ("4K", None)];
+        for (text, want) in table.into_iter().chain([("1M", Some(1_000_000)), ("31", None), ("1GiB", None)]) {
+            assert_eq!(size(text).ok(), want, "{text:?}");
+        }
+        assert_eq!((max_reply("64M"), max_reply("1MiB")), (Ok(64_000_000), Ok(1 << 20)));
+        assert!(max_reply("0").is_err() && max_reply("2GB").is_err());
     }
 
     #[test]

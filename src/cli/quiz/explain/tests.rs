@@ -98,7 +98,7 @@ fn the_table_shows_place_and_cause() {
     script.prints("done", Kind::Callback, 1, Phase::Poll, 0);
     let letter_of = |text: &str| if text == "main" { 'a' } else { 'b' };
     let owner = Owner { method: "write".to_owned(), nth: None };
-    let table = script.run().table(Language::English, letter_of, |_| Some(owner.clone()));
+    let table = script.run().table(Language::English, 80, letter_of, |_| Some(owner.clone()));
     assert_eq!(
         table,
         "  a  main  in the main body\n  \
@@ -115,5 +115,5 @@ fn a_trace_without_its_records_does_not_panic() {
     );
     assert_eq!(why(&run, "a", "b"), "The trace has lost one of the lines.");
     assert_eq!(why(&run, "a", "c"), "The trace does not contain both lines.");
-    assert_eq!(run.table(Language::English, |_| 'a', |_| None), "");
+    assert_eq!(run.table(Language::English, 200, |_| 'a', |_| None), "");
 }
