@@ -294,6 +294,21 @@ async function checks() {
     }
   });
 
+  for (const language of ['en', 'es']) {
+    await check(`on a phone the tabs of ${language} are in one row`, async () => {
+      const tab = await Tab.open({ viewport: { width: 360, height: 740 } });
+      await tab.page.getByLabel('Language').selectOption(language);
+      await tab.page.locator('#tab-lesson').waitFor();
+      const boxes = await tab.page.evaluate(() => [...document.querySelectorAll('[role="tab"]')].map((button) => {
+        const { top, right, height } = button.getBoundingClientRect();
+        return { text: button.textContent, top, right, height };
+      }));
+      const [{ top, height }] = boxes;
+      const isInRow = (box) => box.top === top && box.height === height && box.right <= 360;
+      assert.ok(boxes.length === 4 && boxes.every(isInRow), JSON.stringify(boxes));
+    });
+  }
+
   await check('a lesson is put in order with the keyboard, run, and explained', async () => {
     const tab = await Tab.open();
     await tab.choose('Lesson');

@@ -44,7 +44,7 @@ export const words = {
     language: 'Idioma', controls: 'Correr, pausar y avanzar', screens: 'Pantallas', space: 'espacio',
     pause: 'Pausar', resume: 'Seguir', step: 'Siguiente callback', phaseStep: 'Siguiente fase', turnStep: 'Siguiente vuelta',
     speed: 'Velocidad', full: 'completa', four: '4 callbacks por segundo', one: '1 callback por segundo',
-    loop: 'Bucle', connections: 'Conexiones', timeline: 'Línea de tiempo', lesson: 'Lección',
+    loop: 'Bucle', connections: 'Conexiones', timeline: 'Cronología', lesson: 'Lección',
     running: 'corriendo', paused: 'en pausa', slow_state: 'lento', stepping: 'espera a que pase algo',
     lost: 'sin conexión con el programa', tooMany: 'Ya hay cuatro páginas mirando. Cierra una y vuelve a cargar esta página.',
     nextTitle: 'Lo que sigue', because: 'a causa de', waitFor: 'el bucle espera eventos, como máximo {time}',
