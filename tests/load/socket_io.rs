@@ -107,6 +107,19 @@ fn a_server_that_acknowledges_passes_every_model() {
 }
 
 #[test]
+fn the_plan_and_the_report_name_the_transport() {
+    let run = load(serve(), "/", &["-c", "1", "-n", "1"]);
+    let plan = run.stderr.lines().find(|line| line.starts_with("plan: ")).unwrap_or_default();
+    assert!(run.code == Some(0) && plan.contains("/ over WebSocket, 1 in flight each"), "{}", run.stderr);
+    let report = load(serve(), "/", &["-c", "1", "-n", "1", "--json"]).json(0);
+    assert_eq!((&report["protocol"], &report["transport"]), (&"socket.io".into(), &"websocket".into()));
+    let report = Run::start(&[&format!(":{}", Server::echo().port), "-c", "1", "-n", "1", "--json"]).end().json(0);
+    assert_eq!(report["transport"], Value::Null);
+    let refused = load(1, "/", &["--transport", "polling"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("goes over WebSocket here"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_wrong_acknowledgement_has_a_name() {
     let port = serve();
     let table: &[(&str, &[&str], &str, &str)] = &[

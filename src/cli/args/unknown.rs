@@ -42,6 +42,7 @@ const MEANT: &[(&str, &[&str], &str)] = &[
     ("load", &["pipeline"], "use '--in-flight'"),
     ("load", &["output"], "use '--json' or '--html'"),
     ("load", &["namespace"], "the namespace is in the target: sio://HOST:PORT/NAMESPACE"),
+    ("load", &["polling", "transport"], "Socket.IO goes over WebSocket here: 'bucle load sio://HOST:PORT/'"),
     ("quiz", &["list"], "use 'bucle quiz list'"),
     ("quiz", &["number", "question"], "use 'bucle quiz NUMBER'"),
     ("quiz", &["language"], "use '--lang'"),

@@ -74,6 +74,7 @@ fn measured(load: &Load, run: &FinishedRun) -> Value {
         "bucle": env!("CARGO_PKG_VERSION"),
         "target": load.target_url(),
         "protocol": load.protocol.name(),
+        "transport": load.protocol.transport(),
         "started": run.started,
         "model": load.model.name(),
         "unit": if matches!(load.model, Model::Script(_)) { "pass" } else { "message" },

@@ -161,6 +161,11 @@ impl Protocol {
         }
     }
 
+    /// The transport of Socket.IO.
+    pub(crate) fn transport(&self) -> Option<&'static str> {
+        self.socket_io().map(|_| "websocket")
+    }
+
     pub(crate) fn socket_io(&self) -> Option<&Arc<SocketIo>> {
         match self {
             Protocol::WebSocket { socket_io, .. } => socket_io.as_ref(),

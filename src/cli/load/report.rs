@@ -50,8 +50,9 @@ pub(crate) fn describe(load: &Load) -> String {
     } else {
         String::new()
     };
+    let over = if load.protocol.transport().is_some() { " over WebSocket" } else { "" };
     format!(
-        "{} connection{} to {}, {model}, {length}{warmup}",
+        "{} connection{} to {}{over}, {model}, {length}{warmup}",
         grouped(load.connections),
         if load.connections == 1 { "" } else { "s" },
         load.target_url().trim_start_matches("tcp://")
