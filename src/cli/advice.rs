@@ -46,13 +46,15 @@ pub(crate) fn words_for(error: &Error) -> String {
     format!("{words} ({})", error.code())
 }
 
-/// The error for a file, named by an option, that cannot be read. `command` is what to try.
-pub(crate) fn cannot_read(option: &str, path: &Path, error: &io::Error, command: String) -> Usage {
-    let why = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => words_for_file(error),
+/// The error for a file, named by an option, that cannot be read. `command` writes such a file: to this path if there is
+/// no file yet, or else to another one.
+pub(crate) fn cannot_read(option: &str, path: &Path, error: &io::Error, command: impl Fn(&str) -> String) -> Usage {
+    let name = path.display().to_string();
+    let (why, command) = match error.kind() {
+        io::ErrorKind::NotFound => ("there is no such file".to_owned(), command(&name)),
+        _ => (words_for_file(error), command("FILE")),
     };
-    Usage::new(format!("{option}: cannot read {}: {why}", path.display()), command)
+    Usage::new(format!("{option}: cannot read {name}: {why}"), command)
 }
 
 /// The error for a file, named by an option, that cannot be written. `command` is what to try, unless its folder has to

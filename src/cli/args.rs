@@ -4,12 +4,14 @@ mod connect;
 mod serve;
 mod unknown;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, value_parser};
+
+use bucle::process;
 
 use super::color::{self, Color};
 use super::completions::{self, Shell};
@@ -20,17 +22,19 @@ use super::load::{self, Load};
 use super::man;
 use super::quiz;
 use super::serve::Serve;
+use super::stderr;
+use super::wrap::hanging;
 
-/// What `bucle` without arguments prints.
-const SHORT_HELP: &str = "\
-bucle: a chat server and other small servers, a client for them, and a load tester
-
-  bucle serve            a chat on 127.0.0.1:8080; also: echo, lines, relay, tutorial, discard
-  bucle connect :8080    talk to a server on this machine; or  telnet 127.0.0.1 8080
-  bucle load :8080       load-test a server and check every reply
-
-More:  bucle --help   bucle serve --help   bucle connect --help   bucle load --help   bucle quiz
-";
+/// What `bucle` without arguments prints: a command, and what it does.
+const SHORT_HELP: [(&str, &str); 7] = [
+    ("", "bucle: a chat server and other small servers, a client for them, a load tester"),
+    ("", ""),
+    ("  bucle serve          ", "a chat on 127.0.0.1:8080; also echo, lines and others"),
+    ("  bucle connect :8080  ", "talk to a server here, as telnet 127.0.0.1 8080 does"),
+    ("  bucle load :8080     ", "load-test a server and check every reply"),
+    ("", ""),
+    ("More:  ", "bucle --help, and --help behind each command: serve, connect, load, quiz"),
+];
 
 /// The subcommand to run, with its options.
 #[derive(Debug)]
@@ -53,12 +57,13 @@ pub(crate) enum Command {
 /// Reads the command line. Help, version and usage errors are printed here; `Err` is the exit code in that case.
 pub(crate) fn parse() -> Result<Command, ExitCode> {
     if std::env::args_os().len() <= 1 {
-        let _ = io::stderr().write_all(SHORT_HELP.as_bytes());
+        let width = process::columns_of(&io::stderr()).unwrap_or(80);
+        stderr::write(SHORT_HELP.map(|(head, text)| hanging(head, text, width)).concat().as_bytes());
         return Err(ExitCode::from(exit_code::USAGE));
     }
     let command = command();
     let matches = command.clone().try_get_matches().map_err(|error| {
-        let error = unknown::explain(error, &command, std::env::args().skip(1));
+        let error = unknown::explain(error, &command, std::env::args_os().skip(1));
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
     })?;

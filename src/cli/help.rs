@@ -17,7 +17,7 @@ pub(crate) struct Group {
 
 /// Whether the short help is asked for. It is made before the command line is parsed.
 pub(crate) fn is_short() -> bool {
-    std::env::args().skip(1).take_while(|word| word != "--").any(|word| word == "-h")
+    std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "-h")
 }
 
 /// Puts the options into groups. Options that are in no group are shown by `--help` only, under [`OTHERS`].

@@ -5,6 +5,9 @@ use bucle::process;
 /// Narrower lines than these would break nearly every word.
 const LEAST: usize = 20;
 
+/// The indentation of a text below its head.
+const INDENT: usize = 4;
+
 /// The width for text on standard output: that of its terminal, at most `most`, which is the width without a terminal.
 pub(crate) fn width(most: usize) -> usize {
     process::columns().unwrap_or(most).clamp(LEAST, most)
@@ -36,16 +39,17 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
 }
 
 /// The text after `head`, in lines of at most `columns` characters; the lines after the first are indented as far as
-/// `head` is wide. Ends in a line break.
+/// `head` is wide. If that leaves no room, the text begins on a line of its own. Ends in a line break.
 pub(crate) fn hanging(head: &str, text: &str, columns: usize) -> String {
-    let indent = head.chars().count();
-    let mut out = String::new();
-    for (at, line) in wrapped(text, columns.saturating_sub(indent).max(LEAST)).iter().enumerate() {
-        match at {
-            0 => out += head,
-            _ => out += &" ".repeat(indent),
+    let width = head.chars().count();
+    let has_room = width == 0 || columns >= width + LEAST;
+    let (mut out, indent) =
+        if has_room { (head.to_owned(), width) } else { (format!("{}\n", head.trim_end()), INDENT) };
+    for (at, line) in wrapped(text, columns.saturating_sub(indent)).iter().enumerate() {
+        if at > 0 || !has_room {
+            out += &" ".repeat(indent);
         }
-        out += line;
+        out += line.trim_end();
         out.push('\n');
     }
     out
@@ -75,5 +79,9 @@ mod tests {
     fn lines_after_the_first_are_indented() {
         assert_eq!(hanging("  a  ", "one two three four five six", 26), "  a  one two three four\n     five six\n");
         assert_eq!(hanging("a: ", "b", 80), "a: b\n");
+        assert_eq!(
+            hanging("a long head  ", "one two three four five", 24),
+            "a long head\n    one two three four\n    five\n"
+        );
     }
 }

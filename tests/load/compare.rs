@@ -84,7 +84,7 @@ fn another_plan_and_other_files_are_refused_before_anything_is_connected() {
         refused(
             File::new("bad", text).name(),
             &ARGS,
-            "is not a report of bucle load --json\n  try:  bucle load … --json > OLD.json  ",
+            "is not a report of bucle load --json\n  try:  bucle load … --json > FILE  ",
         );
     }
     let older = File::new("older", r#"{"schema":"bucle-load/1","rate":1}"#);

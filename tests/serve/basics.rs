@@ -627,6 +627,16 @@ fn a_mistyped_option_gets_a_tip_only_if_it_fits() {
 }
 
 #[test]
+fn an_argument_that_is_not_utf8_is_refused_with_a_sentence() {
+    use std::os::unix::ffi::OsStrExt;
+    for (command, word) in [("serve", &b"\xff"[..]), ("connect", b"\xff"), ("load", b"--\xff"), ("quiz", b"-\xff")] {
+        let output = bucle(&[command]).arg(std::ffi::OsStr::from_bytes(word)).output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && stderr.starts_with("error: "), "{command}: {stderr}");
+    }
+}
+
+#[test]
 fn without_arguments_it_shows_three_examples() {
     let output = run(&[]);
     let help = String::from_utf8_lossy(&output.stderr);

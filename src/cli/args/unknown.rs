@@ -7,6 +7,8 @@
 //! 2. the commands that have an option with this name
 //! 3. an option whose name is nearly the same
 
+use std::ffi::OsString;
+
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
@@ -57,17 +59,20 @@ const COMMANDS: &[(&[&str], &str)] = &[
 ];
 
 /// Replaces the tips of clap. `words` is the command line.
-pub(super) fn explain(mut error: Error, bucle: &Command, words: impl Iterator<Item = String>) -> Error {
+pub(super) fn explain(mut error: Error, bucle: &Command, words: impl Iterator<Item = OsString>) -> Error {
     match (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidSubcommand)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(typed)), _) => {
             let typed = typed.clone();
             let command = command_of(bucle, words);
             error.remove(ContextKind::SuggestedArg);
             error.remove(ContextKind::Suggested);
-            // Its usage would show the option that clap has proposed.
-            let usage =
-                command.clone().bin_name(format!("bucle {}", command.get_name()).replace("bucle bucle", "bucle"));
-            error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.clone().render_usage()));
+            let name = match command.get_name() {
+                "bucle" => "bucle".to_owned(),
+                name => format!("bucle {name}"),
+            };
+            // The usage of the error shows the option that clap has proposed.
+            let usage = command.clone().bin_name(name).render_usage();
+            error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
             if let Some(tip) = tip(&typed, command, bucle) {
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
             }
@@ -84,7 +89,7 @@ pub(super) fn explain(mut error: Error, bucle: &Command, words: impl Iterator<It
 }
 
 /// The subcommand on the command line, or `bucle` itself.
-fn command_of(bucle: &Command, mut words: impl Iterator<Item = String>) -> &Command {
+fn command_of(bucle: &Command, mut words: impl Iterator<Item = OsString>) -> &Command {
     words.find_map(|word| bucle.find_subcommand(word)).unwrap_or(bucle)
 }
 

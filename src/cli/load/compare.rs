@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::units::{grouped, plain, short_time, time_of};
+use super::units::{grouped, plain, time_of};
 use crate::cli::advice::cannot_read;
 use crate::cli::usage::Usage;
 use crate::cli::wrap::hanging;
@@ -82,18 +82,18 @@ impl Before {
     /// Reads a file with reports of `--json`, one after the other.
     pub(crate) fn read(path: &Path) -> Result<Before, Usage> {
         let name = path.display();
-        let write_one = format!("bucle load … --json > {name}      and compare the next run with it");
-        let bytes = std::fs::read(path).map_err(|error| cannot_read("--compare", path, &error, write_one.clone()))?;
+        let write_to = |name: &str| format!("bucle load … --json > {name}      and compare the next run with it");
+        let bytes = std::fs::read(path).map_err(|error| cannot_read("--compare", path, &error, write_to))?;
         let reports: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&bytes).into_iter().collect();
         let reports = reports.ok().filter(|reports| !reports.is_empty() && reports.iter().all(is_report));
         let Some(reports) = reports else {
             let why = format!("--compare: {name} is not a report of bucle load --json");
             // The file may be of another program.
-            return Err(Usage::new(why, "bucle load … --json > OLD.json      and compare the next run with it"));
+            return Err(Usage::new(why, write_to("FILE")));
         };
         if reports.iter().any(|report| report["plan"].is_null()) {
             let why = format!("--compare: {name} was written by an older bucle, without a plan: measure again");
-            return Err(Usage::new(why, write_one));
+            return Err(Usage::new(why, write_to(&name.to_string())));
         }
         Ok(Before { path: path.to_owned(), reports })
     }
@@ -236,7 +236,12 @@ fn differences(report: &Value, here: &Value) -> Vec<String> {
 fn options(report: &Value, here: &Value) -> Option<String> {
     let mut options = Vec::new();
     let count = |value: &Value| value.as_u64().map(|count| count.to_string());
-    let time = |value: &Value| value.as_u64().map(|ns| short_time(ns).replace(' ', ""));
+    // Exactly, or the plans would still differ.
+    let time = |value: &Value| {
+        let ns = value.as_u64()?;
+        let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+        units.iter().find(|(unit, _)| ns % unit == 0).map(|(unit, name)| format!("{}{name}", ns / unit))
+    };
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let same = SAME.iter().filter(|&&name| report[name] != here[name]).map(|&name| (name, &report[name]));
     let plan = here["plan"].as_object().into_iter().flatten();
@@ -253,7 +258,7 @@ fn options(report: &Value, here: &Value) -> Option<String> {
             "rate_target" | "in_flight" if there.is_null() => continue,
             "rate_target" => ("-r", count(there)?),
             "in_flight" => ("--in-flight", count(there)?),
-            "warmup_ns" => ("--warmup", if there == 0 { "0".to_owned() } else { time(there)? }),
+            "warmup_ns" => ("--warmup", time(there)?),
             "timeout_ns" => ("--timeout", time(there)?),
             "ramp" if there.is_null() => ("--ramp", "0".to_owned()),
             "expect" if matches!(there.as_str(), Some("echo" | "line" | "none" | "fanout" | "fanout:others")) => {
@@ -397,7 +402,7 @@ mod tests {
         });
         let mut here = report(1.0, 1, &[]);
         here["plan"] = json!({ "connections": 20, "in_flight": 1, "duration_ns": null, "requests": 5, "warmup_ns": 1_000_000_000 });
-        assert_eq!(options(&old, &here).as_deref(), Some("-r 50 -c 10 -d 2.5s --warmup 0"));
+        assert_eq!(options(&old, &here).as_deref(), Some("-r 50 -c 10 -d 2500ms --warmup 0s"));
         here["plan"]["message"] = "0".into();
         assert_eq!(options(&old, &here), None, "the messages are not in the report");
     }

@@ -360,7 +360,7 @@ fn only_socket_io(matches: &ArgMatches) -> Option<(&'static str, String)> {
 
 /// Reads the file of an option. `example` is a command that writes one.
 fn read(option: &str, path: &Path, example: &str) -> Result<Vec<u8>, Usage> {
-    std::fs::read(path).map_err(|error| cannot_read(option, path, &error, format!("{example} > {}", path.display())))
+    std::fs::read(path).map_err(|error| cannot_read(option, path, &error, |name| format!("{example} > {name}")))
 }
 
 #[cfg(test)]
