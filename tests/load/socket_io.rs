@@ -120,6 +120,18 @@ fn the_plan_and_the_report_name_the_transport() {
 }
 
 #[test]
+fn an_event_that_is_not_acknowledged_gets_a_hint() {
+    let args = ["-c", "1", "-n", "1", "--event", "unknown", "--timeout", "200ms", "--json"];
+    let report = load(serve(), "/", &args).json(4);
+    assert_eq!(counters(&report), "missing 1");
+    let hint = report["hints"][0].as_str().unwrap_or_default();
+    assert!(
+        hint.starts_with("no acknowledgement came in time: the server may not acknowledge the event unknown; "),
+        "{hint}"
+    );
+}
+
+#[test]
 fn a_wrong_acknowledgement_has_a_name() {
     let port = serve();
     let table: &[(&str, &[&str], &str, &str)] = &[

@@ -441,7 +441,13 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
         ));
     }
     let (exact, missing) = (ledger.warmup.exact + ledger.steady.exact, ledger.warmup.missing + ledger.steady.missing);
-    if exact == 0 && missing > 0 && waits_for_a_line(load) {
+    if let Some(socket_io) = load.protocol.socket_io().filter(|_| exact == 0 && missing > 0) {
+        let event = socket_io.event.escape_debug();
+        hints.push(format!(
+            "no acknowledgement came in time: the server may not acknowledge the event {event}; try --event NAME with \
+             another one, or --expect none"
+        ));
+    } else if exact == 0 && missing > 0 && waits_for_a_line(load) {
         // Such a server may reply to all messages together, when the connection is half-closed.
         hints.push(format!("no reply came in time: {NO_LINE_BREAK}"));
     } else if ledger.first_wrong > 0 && ledger.first_wrong >= made.div_ceil(2) {
