@@ -36,6 +36,12 @@
 //! Pings find a connection that is broken without a sign: it is lost if nothing comes for two
 //! [intervals](Options::ping_interval) after a ping. So is one that does not become ready in that time.
 //!
+//! # Subscriptions that Redis refuses
+//!
+//! The user of the link may have no right to a channel. Then the link has no messages of this channel, and all others
+//! work. The log has a line, [`Statistics::refused_subscriptions`] counts it, and the link subscribes again with its next
+//! connection.
+//!
 //! # Errors
 //!
 //! | code | what has happened |
@@ -71,6 +77,7 @@ mod links;
 pub(crate) mod properties;
 mod reader;
 mod streams;
+mod subscriber;
 mod subscriptions;
 pub mod url;
 mod waiting;
@@ -140,6 +147,8 @@ pub struct Statistics {
     pub received: u64,
     /// How many commands were dropped, because too much was waiting for Redis.
     pub dropped: u64,
+    /// To how many channels and patterns Redis has not let the link subscribe. Each is counted once, until it is accepted.
+    pub refused_subscriptions: u64,
     /// How many received messages a layer above could not read.
     pub ignored: u64,
 }
@@ -255,7 +264,7 @@ impl Link {
         let Some(state) = lp.layer_mut::<Links>().get_mut(self) else { return SubscriptionId(0) };
         let (id, is_first) = state.subscriptions.insert(topic.clone(), Rc::new(RefCell::new(f)));
         if is_first {
-            connection::change_topic(lp, self, &topic, true);
+            subscriber::change_topic(lp, self, &topic, true);
         }
         SubscriptionId(id)
     }
@@ -264,7 +273,7 @@ impl Link {
     pub fn unsubscribe(self, lp: &mut Loop, id: SubscriptionId) {
         let Some(state) = lp.layer_mut::<Links>().get_mut(self) else { return };
         if let Some(topic) = state.subscriptions.remove(id.0) {
-            connection::change_topic(lp, self, &topic, false);
+            subscriber::change_topic(lp, self, &topic, false);
         }
     }
 

@@ -14,8 +14,7 @@ use std::time::Duration;
 use super::errors::{error, refusal, unexpected_reply};
 use super::frame::{self, Reply};
 use super::links::{Expected, Links, Role, Side, Stage};
-use super::subscriptions::Topic;
-use super::{Link, LinkConnection, reader};
+use super::{Link, LinkConnection, reader, subscriber};
 use crate::net::{Error, Limits, Socket, SocketOptions};
 use crate::{Kind, Loop};
 
@@ -91,10 +90,9 @@ pub(super) fn greet(lp: &mut Loop, socket: Socket) {
             expected.push(Expected::Database);
         }
         Role::Commands => {}
-        // They are confirmed by messages, which are no replies here.
         Role::Subscriber => {
-            for command in state.subscriptions.commands() {
-                frame::push_command(&mut bytes, &command);
+            for topics in state.subscriptions.commands() {
+                expected.push(subscriber::push_topics(&mut bytes, topics, true));
             }
         }
         Role::Reader => expected.extend(state.streams.push_questions(&mut bytes).map(Expected::LastEntry)),
@@ -147,8 +145,12 @@ fn take_frames(lp: &mut Loop, socket: Socket, link: Link, role: Role, bytes: &[u
     while let Some((reply, len)) = frame::decode(&bytes[used..]).map_err(|bad| bad_frame(lp, link, bad))? {
         used += len;
         match role {
-            Role::Subscriber => subscriber_received(lp, link, reply)?,
             Role::Commands => commands_received(lp, link, reply)?,
+            Role::Subscriber => {
+                if subscriber::received(lp, link, reply)? {
+                    ready(lp, link, role);
+                }
+            }
             Role::Reader => {
                 if reader::received(lp, link, reply)? {
                     ready(lp, link, role);
@@ -195,63 +197,6 @@ fn commands_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), 
         _ => {}
     }
     Ok(())
-}
-
-/// A message or a reply on the connection that subscribes.
-fn subscriber_received(lp: &mut Loop, link: Link, reply: Reply<'_>) -> Result<(), Error> {
-    let kind = reply.items().first().and_then(Reply::bytes);
-    let part = |at: usize| reply.items().get(at).and_then(Reply::bytes);
-    match (kind, part(1), part(2), part(3)) {
-        (Some(b"message"), Some(channel), Some(message), None) => {
-            deliver(lp, link, &Topic::Channel(channel.into()), channel, message);
-            return Ok(());
-        }
-        (Some(b"pmessage"), Some(pattern), Some(channel), Some(message)) => {
-            deliver(lp, link, &Topic::Pattern(pattern.into()), channel, message);
-            return Ok(());
-        }
-        (Some(b"smessage"), Some(channel), Some(message), None) => {
-            deliver(lp, link, &Topic::Shard(channel.into()), channel, message);
-            return Ok(());
-        }
-        (
-            Some(b"subscribe" | b"psubscribe" | b"ssubscribe" | b"unsubscribe" | b"punsubscribe" | b"sunsubscribe"),
-            ..,
-        ) => return Ok(()),
-        _ => {}
-    }
-    let Some(side) = side_mut(lp, link, Role::Subscriber) else { return Ok(()) };
-    if side.stage == Stage::Ready {
-        // Pings are answered. An error is about a subscription, because there are no other commands.
-        if let Reply::Error(text) = reply {
-            log::warn!(target: "bucle::redis", "Redis refuses a subscription: {}", String::from_utf8_lossy(text));
-        }
-        return Ok(());
-    }
-    match (side.expected.pop_front(), reply) {
-        (Some(expected), Reply::Error(text)) => Err(refusal(&expected, text)),
-        (Some(Expected::Greeting), _) => {
-            ready(lp, link, Role::Subscriber);
-            Ok(())
-        }
-        (Some(_), _) => Ok(()),
-        (None, _) => Err(unexpected_reply()),
-    }
-}
-
-/// Calls the subscriptions of a topic.
-fn deliver(lp: &mut Loop, link: Link, topic: &Topic, channel: &[u8], message: &[u8]) {
-    let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
-    state.statistics.received += 1;
-    let mut last = 0;
-    while let Some((id, call)) =
-        lp.layer_mut::<Links>().get(link).and_then(|state| state.subscriptions.next(topic, last))
-    {
-        last = id;
-        if let Ok(mut call) = call.try_borrow_mut() {
-            lp.in_layer_callback(Kind::OnMessage, link.0.serial(), message.len(), |lp| call(lp, channel, message));
-        }
-    }
 }
 
 /// A connection has been greeted: it is ready. With the last one the link is.
@@ -421,15 +366,6 @@ fn dropped(lp: &mut Loop, link: Link, expected: Expected) -> Result<(), Expected
     Err(expected)
 }
 
-/// Subscribes to a topic or leaves it, if there is a connection. If not, the greeting does it.
-pub(super) fn change_topic(lp: &mut Loop, link: Link, topic: &Topic, subscribe: bool) {
-    let Some(side) = side_mut(lp, link, Role::Subscriber) else { return };
-    let Some(socket) = side.socket.filter(|_| side.stage != Stage::Away) else { return };
-    let mut bytes = Vec::new();
-    frame::push_command(&mut bytes, &[topic.command(subscribe).as_bytes(), topic.name()]);
-    socket.write(lp, bytes);
-}
-
 /// Sends pings, and gives connections up that have been silent for too long.
 pub(super) fn ping(lp: &mut Loop, link: Link) {
     for role in Role::ALL {
@@ -442,9 +378,7 @@ pub(super) fn ping(lp: &mut Loop, link: Link) {
         }
         // A ping would wait behind the command that reads, which is answered in time without one.
         if side.stage == Stage::Ready && role != Role::Reader && side.expected.len() < MAX_UNANSWERED {
-            if role == Role::Commands {
-                side.expected.push_back(Expected::Nothing);
-            }
+            side.expected.push_back(Expected::Nothing);
             let mut bytes = Vec::new();
             frame::push_command(&mut bytes, &[b"PING"]);
             socket.write(lp, bytes);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::entry::Entry;
 use super::frame::Reply;
 use super::streams::Streams;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Subscriptions, Topic};
 use super::waiting::Waiting;
 use super::{Link, Options, Statistics};
 use crate::backoff::Backoff;
@@ -156,9 +156,18 @@ pub(super) enum Expected {
     Greeting,
     /// The reply is of no interest.
     Nothing,
+    /// A message for each of these topics, which confirms a command.
+    Topics(Box<Topics>),
     /// The last entry of the stream of this number.
     LastEntry(usize),
     /// New entries of streams.
     Entries,
     Call(OnReply),
+}
+
+/// A command that subscribes to topics, or ends their subscriptions.
+pub(super) struct Topics {
+    pub subscribe: bool,
+    /// Those that are not confirmed yet, in their order.
+    pub unconfirmed: VecDeque<Topic>,
 }

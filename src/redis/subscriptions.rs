@@ -1,7 +1,8 @@
 //! The channels and patterns of a link, with what their messages call. They outlive the connection: after a loss they
 //! are subscribed again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::rc::Rc;
 
 /// A channel, or a pattern of names of channels.
@@ -32,6 +33,23 @@ impl Topic {
             (Topic::Shard(_), false) => "SUNSUBSCRIBE",
         }
     }
+
+    /// Whether a message of this kind and with this name confirms such a command.
+    pub fn is_confirmed_by(&self, subscribe: bool, kind: &[u8], name: Option<&[u8]>) -> bool {
+        name == Some(self.name()) && kind.eq_ignore_ascii_case(self.command(subscribe).as_bytes())
+    }
+}
+
+/// As the log names it.
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Topic::Channel(_) => "channel",
+            Topic::Pattern(_) => "pattern",
+            Topic::Shard(_) => "sharded channel",
+        };
+        write!(f, "the {kind} {:?}", String::from_utf8_lossy(self.name()))
+    }
 }
 
 /// How many topics one command names.
@@ -43,11 +61,13 @@ pub(super) struct Subscriptions<F> {
     /// The topics of the subscriptions: an adapter may have one for each room.
     by_id: HashMap<u64, Topic>,
     last: u64,
+    /// The topics to which Redis has not let the link subscribe when it was asked last.
+    refused: BTreeSet<Topic>,
 }
 
 impl<F> Default for Subscriptions<F> {
     fn default() -> Self {
-        Subscriptions { by_topic: BTreeMap::new(), by_id: HashMap::new(), last: 0 }
+        Subscriptions { by_topic: BTreeMap::new(), by_id: HashMap::new(), last: 0, refused: BTreeSet::new() }
     }
 }
 
@@ -70,7 +90,21 @@ impl<F: Clone> Subscriptions<F> {
             return None;
         }
         self.by_topic.remove(&topic);
+        self.refused.remove(&topic);
         Some(topic)
+    }
+
+    /// Whether there is a subscription for a topic.
+    pub fn contains(&self, topic: &Topic) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
+    /// Notes whether Redis refuses a topic. Returns whether that has changed.
+    pub fn set_refused(&mut self, topic: &Topic, is_refused: bool) -> bool {
+        match is_refused {
+            true => self.contains(topic) && self.refused.insert(topic.clone()),
+            false => self.refused.remove(topic),
+        }
     }
 
     /// The first subscription for a topic after the one of number `after`. A caller that asks again after each call
@@ -79,17 +113,20 @@ impl<F: Clone> Subscriptions<F> {
         self.by_topic.get(topic)?.iter().find(|(id, _)| *id > after).cloned()
     }
 
-    /// The commands that subscribe to everything: each with its topics.
-    pub fn commands(&self) -> Vec<Vec<&[u8]>> {
-        let mut commands: Vec<Vec<&[u8]>> = Vec::new();
+    /// The commands that subscribe to everything, each as its topics, which are of one kind. Redis refuses a whole command
+    /// for one of its topics, so those that it has refused before are alone.
+    pub fn commands(&self) -> Vec<Vec<Topic>> {
+        let mut commands: Vec<Vec<Topic>> = Vec::new();
         // The topics of one kind are beside each other.
-        for topic in self.by_topic.keys() {
-            let command = topic.command(true).as_bytes();
+        for topic in self.by_topic.keys().filter(|topic| !self.refused.contains(*topic)) {
             match commands.last_mut() {
-                Some(last) if last[0] == command && last.len() <= TOPICS_AT_ONCE => last.push(topic.name()),
-                _ => commands.push(vec![command, topic.name()]),
+                Some(last) if last[0].command(true) == topic.command(true) && last.len() < TOPICS_AT_ONCE => {
+                    last.push(topic.clone());
+                }
+                _ => commands.push(vec![topic.clone()]),
             }
         }
+        commands.extend(self.refused.iter().map(|topic| vec![topic.clone()]));
         commands
     }
 
@@ -160,9 +197,38 @@ mod tests {
         subscriptions.insert(Topic::Shard((*b"s").into()), ());
         let commands = subscriptions.commands();
         let lens: Vec<usize> = commands.iter().map(Vec::len).collect();
-        assert_eq!(lens, [513, 89, 2, 2]);
-        assert_eq!(commands[2], [&b"PSUBSCRIBE"[..], b"p*"]);
-        assert_eq!(commands[3], [&b"SSUBSCRIBE"[..], b"s"]);
+        assert_eq!(lens, [512, 88, 1, 1]);
+        assert_eq!(commands[2], [pattern("p*")]);
+        assert_eq!(commands[3], [Topic::Shard((*b"s").into())]);
+    }
+
+    #[test]
+    fn a_refused_topic_is_asked_for_alone_until_it_is_accepted_or_left() {
+        let mut subscriptions = Subscriptions::default();
+        let ids = ["a", "b", "c"].map(|name| subscriptions.insert(channel(name), ()).0);
+        assert!(subscriptions.set_refused(&channel("b"), true));
+        assert!(!subscriptions.set_refused(&channel("b"), true), "it is known");
+        assert!(!subscriptions.set_refused(&channel("x"), true), "there is no such topic");
+        assert_eq!(subscriptions.commands(), [vec![channel("a"), channel("c")], vec![channel("b")]]);
+        assert!(subscriptions.set_refused(&channel("b"), false));
+        assert_eq!(subscriptions.commands(), [["a", "b", "c"].map(channel)]);
+        subscriptions.set_refused(&channel("b"), true);
+        subscriptions.remove(ids[1]);
+        assert_eq!(subscriptions.commands(), [["a", "c"].map(channel)]);
+    }
+
+    #[test]
+    fn a_confirmation_names_the_command_and_the_topic() {
+        let shard = Topic::Shard((*b"a").into());
+        assert!(shard.is_confirmed_by(true, b"ssubscribe", Some(b"a")));
+        for (subscribe, kind, name) in [
+            (false, &b"ssubscribe"[..], Some(&b"a"[..])),
+            (true, b"subscribe", Some(b"a")),
+            (true, b"ssubscribe", None),
+        ] {
+            assert!(!shard.is_confirmed_by(subscribe, kind, name));
+        }
+        assert!(channel("é").is_confirmed_by(false, b"unsubscribe", Some("é".as_bytes())));
     }
 
     #[test]

@@ -163,6 +163,97 @@ fn a_link_comes_back_by_itself_and_subscribes_again() {
     });
 }
 
+/// A user whose channels begin with `ok`.
+const RESTRICTED: &[&str] = &["--user", "chat", "on", ">pw", "~*", "resetchannels", "&ok*", "+@all"];
+
+/// A link of this user. Its messages go to the story.
+fn open_restricted(event_loop: &mut EventLoop, port: u16, story: &Story) -> bucle::redis::Link {
+    event_loop.enter(|lp| {
+        let mut options = options(port);
+        (options.address.user, options.address.password) = (Some("chat".to_owned()), Some("pw".to_owned()));
+        let link = open(lp, options, story);
+        let both = ["ok1", "secret", "ok2"];
+        // A pattern must be one of the user.
+        for (kind, names) in [("channel", &both[..]), ("pattern", &["ok*", "secret"]), ("sharded", &both)] {
+            for &name in names {
+                let story = story.clone();
+                let note = move |_: &mut _, _: &[u8], message: &[u8]| {
+                    story.borrow_mut().push(format!("{kind} {name}: {}", String::from_utf8_lossy(message)));
+                };
+                match kind {
+                    "channel" => link.subscribe(lp, name, note),
+                    "pattern" => link.psubscribe(lp, name, note),
+                    _ => link.ssubscribe(lp, name, note),
+                };
+            }
+        }
+        link
+    })
+}
+
+#[test]
+fn a_subscription_that_redis_refuses_is_reported_once_and_the_others_work() {
+    with_server(RESTRICTED, |event_loop, server, story| {
+        let link = open_restricted(event_loop, server.port(), story);
+        until_told(event_loop, story, "ready");
+        for connection in 1..=2 {
+            event_loop.enter(|lp| {
+                let statistics = link.statistics(lp).expect("it is open");
+                assert_eq!((statistics.connections, statistics.refused_subscriptions), (connection, 3));
+                // The link is ready: everything else is subscribed.
+                for name in ["ok1", "ok2"] {
+                    link.publish(lp, name, connection.to_string());
+                    link.spublish(lp, name, connection.to_string());
+                }
+            });
+            until_told(event_loop, story, &format!("sharded ok2: {connection}"));
+            let messages: Vec<_> = story.borrow().iter().filter(|line| line.contains(": ")).cloned().collect();
+            let want = ["channel ok1", "pattern ok*", "sharded ok1", "channel ok2", "pattern ok*", "sharded ok2"];
+            assert_eq!(messages, want.map(|name| format!("{name}: {connection}")));
+            story.borrow_mut().clear();
+            if connection == 1 {
+                server.restart();
+                until_told(event_loop, story, "ready");
+            }
+        }
+        // A change on the connection that is ready is refused in the same way, and disturbs nothing.
+        event_loop.enter(|lp| {
+            let id = link.subscribe(lp, "secret too", |_, _, _| {});
+            link.unsubscribe(lp, id);
+            link.subscribe(lp, "secret too", |_, _, _| {});
+            let end = story.clone();
+            link.subscribe(lp, "ok3", move |_, _, _| end.borrow_mut().push("end".to_owned()));
+        });
+        until(event_loop, "a refusal", |lp| link.statistics(lp).is_some_and(|all| all.refused_subscriptions == 4));
+        until(event_loop, "the last subscription", |lp| {
+            link.publish(lp, "ok3", "");
+            story.borrow().contains(&"end".to_owned())
+        });
+        assert_eq!(event_loop.enter(|lp| link.statistics(lp)).expect("it is open").refused_subscriptions, 4);
+        assert!(!story.borrow().iter().any(|line| line.starts_with("lost")), "{story:?}");
+    });
+}
+
+#[test]
+fn a_subscription_that_redis_has_refused_works_after_the_user_has_got_the_right() {
+    with_server(RESTRICTED, |event_loop, server, story| {
+        let link = open_restricted(event_loop, server.port(), story);
+        let admin = event_loop.enter(|lp| open(lp, options(server.port()), &Story::default()));
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| {
+            for command in
+                [&["ACL", "SETUSER", "chat", "&secret"][..], &["CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes"]]
+            {
+                admin.command(lp, command, |_, reply| assert!(reply.is_ok()));
+            }
+        });
+        until(event_loop, "a second connection", |lp| link.statistics(lp).is_some_and(|all| all.connections == 2));
+        event_loop.enter(|lp| link.publish(lp, "secret", "1"));
+        until_told(event_loop, story, "pattern secret: 1");
+        assert!(story.borrow().contains(&"channel secret: 1".to_owned()));
+    });
+}
+
 #[test]
 fn commands_wait_for_redis_up_to_the_limit() {
     with_server(&[], |event_loop, server, story| {
