@@ -33,6 +33,9 @@
 //! and the log has one line. A command that was sent and not answered when the connection is lost fails, and is not sent
 //! again: Redis may have done it.
 //!
+//! A stream keeps its last entries: what was added meanwhile is read later. If there were more than it keeps, the others
+//! are lost, which [`Link::on_gap`] reports.
+//!
 //! Pings find a connection that is broken without a sign: it is lost if nothing comes for two
 //! [intervals](Options::ping_interval) after a ping. So is one that does not become ready in that time.
 //!
@@ -94,7 +97,7 @@ pub use url::{Address, BadUrl};
 
 use crate::net::Error;
 use crate::{Key, Loop, Result};
-use links::{Expected, Links, Role};
+use links::{Expected, LinkState, Links, Role};
 use subscriptions::Topic;
 
 /// The options of a link.
@@ -149,6 +152,8 @@ pub struct Statistics {
     pub dropped: u64,
     /// To how many channels and patterns Redis has not let the link subscribe. Each is counted once, until it is accepted.
     pub refused_subscriptions: u64,
+    /// How often Redis has dropped entries of a stream before the link has read them.
+    pub gaps: u64,
     /// How many received messages a layer above could not read.
     pub ignored: u64,
 }
@@ -160,6 +165,14 @@ pub struct Link(Key);
 /// A subscription of a link, for [`Link::unsubscribe`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SubscriptionId(u64);
+
+/// A reader of a stream, for [`Link::stop_reading`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ReaderId(u64);
+
+/// A listener for changes of a link, for [`Link::off`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerId(u64);
 
 /// The [`net::Handler`](crate::net::Handler) of all connections. Their state is in the loop's tables.
 struct LinkConnection;
@@ -240,17 +253,33 @@ impl Link {
         self.add(lp, Topic::Shard(channel.as_ref().into()), f)
     }
 
-    /// Reads the entries that are added to a stream from now on, until the link is closed. `f` gets each once and in
-    /// their order, also those that were added while the connection was lost, if Redis still has them. If Redis has
-    /// lost the entries of a stream, the stream is read from its beginning. Nothing in an entry can be trusted.
+    /// Reads the entries that are added to a stream from now on. `f` gets each once and in their order, also those that
+    /// were added while the connection was lost, if Redis still has them ([`on_gap`](Self::on_gap)). If Redis has lost the
+    /// entries of a stream, the stream is read from its beginning. Nothing in an entry can be trusted.
     ///
     /// The first stream makes a further connection, because `XREAD BLOCK` delays all commands after it. The link is not
     /// ready until this connection is. A stream that is added later may be read one [interval of
     /// pings](Options::ping_interval) late. If a stream is added again, both closures get its entries. Redis 5 or later.
     #[doc(alias = "XREAD")]
-    pub fn read_stream(self, lp: &mut Loop, key: impl AsRef<[u8]>, f: impl FnMut(&mut Loop, &Entry<'_>) + 'static) {
-        if reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f))) {
+    pub fn read_stream(
+        self,
+        lp: &mut Loop,
+        key: impl AsRef<[u8]>,
+        f: impl FnMut(&mut Loop, &Entry<'_>) + 'static,
+    ) -> ReaderId {
+        let (number, is_first) = reader::add(lp, self, key.as_ref(), Rc::new(RefCell::new(f)));
+        if is_first {
             connection::connect(lp, self, Role::Reader);
+        }
+        ReaderId(number)
+    }
+
+    /// Ends the reading of a stream. Its closure is not called any more. The connection that reads is closed with the
+    /// last reader of the link.
+    pub fn stop_reading(self, lp: &mut Loop, id: ReaderId) {
+        if reader::remove(lp, self, id.0) {
+            // The link may have waited only for this connection.
+            lp.next_tick(move |lp| connection::check_ready(lp, self));
         }
     }
 
@@ -283,16 +312,36 @@ impl Link {
     }
 
     /// All connections are ready, and everything is subscribed to: at first, and after each loss.
-    pub fn on_ready(self, lp: &mut Loop, f: impl FnMut(&mut Loop) + 'static) {
-        if let Some(state) = lp.layer_mut::<Links>().get_mut(self) {
-            state.on_ready.push(Rc::new(RefCell::new(f)));
-        }
+    pub fn on_ready(self, lp: &mut Loop, f: impl FnMut(&mut Loop) + 'static) -> ListenerId {
+        self.listen(lp, |state, number| state.on_ready.push((number, Rc::new(RefCell::new(f)))))
     }
 
     /// A connection is lost or could not be made. Called once, until the link is ready again.
-    pub fn on_lost(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &Error) + 'static) {
+    pub fn on_lost(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &Error) + 'static) -> ListenerId {
+        self.listen(lp, |state, number| state.on_lost.push((number, Rc::new(RefCell::new(f)))))
+    }
+
+    /// Redis has dropped entries of a stream before this link has read them, because a stream has a greatest length
+    /// (`XADD … MAXLEN`). `f` gets the key of the stream. [`Statistics::gaps`] counts it, and the log has a line.
+    ///
+    /// It is noticed when the connection is made again, and when the link reads more slowly than entries are added.
+    pub fn on_gap(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &[u8]) + 'static) -> ListenerId {
+        self.listen(lp, |state, number| state.on_gap.push((number, Rc::new(RefCell::new(f)))))
+    }
+
+    fn listen(self, lp: &mut Loop, add: impl FnOnce(&mut LinkState, u64)) -> ListenerId {
+        let Some(state) = lp.layer_mut::<Links>().get_mut(self) else { return ListenerId(0) };
+        let number = state.listener_number();
+        add(state, number);
+        ListenerId(number)
+    }
+
+    /// Removes a listener.
+    pub fn off(self, lp: &mut Loop, id: ListenerId) {
         if let Some(state) = lp.layer_mut::<Links>().get_mut(self) {
-            state.on_lost.push(Rc::new(RefCell::new(f)));
+            state.on_ready.retain(|(number, _)| *number != id.0);
+            state.on_lost.retain(|(number, _)| *number != id.0);
+            state.on_gap.retain(|(number, _)| *number != id.0);
         }
     }
 

@@ -216,6 +216,11 @@ fn ready(lp: &mut Loop, link: Link, role: Role) {
             socket.write(lp, command);
         }
     }
+    check_ready(lp, link);
+}
+
+/// If all connections are ready, the link is.
+pub(super) fn check_ready(lp: &mut Loop, link: Link) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return };
     if state.is_ready || state.roles().any(|role| state.side(role).stage != Stage::Ready) {
         return;
@@ -226,7 +231,7 @@ fn ready(lp: &mut Loop, link: Link, role: Role) {
     if mem::take(&mut state.has_reported) {
         log::info!(target: "bucle::redis", "Redis at {} is reachable again", state.options.address);
     }
-    for call in state.on_ready.clone() {
+    for (_, call) in state.on_ready.clone() {
         if let Ok(mut call) = call.try_borrow_mut() {
             lp.in_layer_callback(Kind::OnReady, link.0.serial(), 0, |lp| call(lp));
         }
@@ -282,7 +287,7 @@ fn lost(lp: &mut Loop, link: Link, role: Role, error: Error) {
         false => log::debug!(target: "bucle::redis", "Redis at {address} cannot be used: {error}"),
     }
     fail_all(lp, link, expected, &error);
-    for call in on_lost {
+    for (_, call) in on_lost {
         if let Ok(mut call) = call.try_borrow_mut() {
             lp.in_layer_callback(Kind::OnError, link.0.serial(), 0, |lp| call(lp, &error));
         }
@@ -446,6 +451,8 @@ pub(super) fn open(lp: &mut Loop, options: super::Options) -> Link {
         statistics: Default::default(),
         on_ready: Vec::new(),
         on_lost: Vec::new(),
+        on_gap: Vec::new(),
+        last_listener: 0,
         is_ready: false,
         has_reported: false,
         has_logged_drop: false,

@@ -19,6 +19,7 @@ pub(super) type OnEntry = Rc<RefCell<dyn FnMut(&mut Loop, &Entry<'_>)>>;
 pub(super) type OnReply = Box<dyn FnOnce(&mut Loop, Result<Reply<'_>, Error>)>;
 pub(super) type OnReady = Rc<RefCell<dyn FnMut(&mut Loop)>>;
 pub(super) type OnLost = Rc<RefCell<dyn FnMut(&mut Loop, &Error)>>;
+pub(super) type OnGap = Rc<RefCell<dyn FnMut(&mut Loop, &[u8])>>;
 
 /// All links of a loop.
 #[derive(Default)]
@@ -65,8 +66,11 @@ pub(super) struct LinkState {
     /// Commands that wait for a connection.
     pub waiting: Waiting<Expected>,
     pub statistics: Statistics,
-    pub on_ready: Vec<OnReady>,
-    pub on_lost: Vec<OnLost>,
+    pub on_ready: Vec<(u64, OnReady)>,
+    pub on_lost: Vec<(u64, OnLost)>,
+    pub on_gap: Vec<(u64, OnGap)>,
+    /// The number of the listener that was added last.
+    pub last_listener: u64,
     /// All connections are ready, and the program knows it.
     pub is_ready: bool,
     /// The program knows that it is not ready.
@@ -86,6 +90,12 @@ impl HasSerial for LinkState {
 }
 
 impl LinkState {
+    /// A number for a new listener.
+    pub fn listener_number(&mut self) -> u64 {
+        self.last_listener += 1;
+        self.last_listener
+    }
+
     pub fn side_mut(&mut self, role: Role) -> &mut Side {
         match role {
             Role::Commands => &mut self.commands,
@@ -159,7 +169,9 @@ pub(super) enum Expected {
     /// A message for each of these topics, which confirms a command.
     Topics(Box<Topics>),
     /// The last entry of the stream of this number.
-    LastEntry(usize),
+    LastEntry(u64),
+    /// The oldest entry of the stream of this number, if it is not behind the position.
+    OldestEntry(u64),
     /// New entries of streams.
     Entries,
     Call(OnReply),

@@ -538,3 +538,131 @@ fn a_stream_that_is_read_twice_calls_both_readers_once_for_each_entry() {
         assert_eq!(entries, want);
     });
 }
+
+/// Has a server add entries to a stream and drop all but the last ones, before it does anything else.
+fn add_and_trim(port: u16, entries: std::ops::Range<u32>, left: u32) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let adds: String = entries.clone().map(|number| format!("XADD s * n {number} é ü\r\n")).collect();
+    write!(stream, "CLIENT KILL TYPE normal SKIPME yes\r\n{adds}XTRIM s MAXLEN {left}\r\nQUIT\r\n").expect("it reads");
+    stream.read_to_end(&mut Vec::new()).expect("it answers");
+}
+
+#[test]
+fn entries_that_were_dropped_before_they_were_read_are_reported_once() {
+    with_server(&[], |event_loop, server, story| {
+        let link = read_stream(event_loop, server, story);
+        let gaps = story.clone();
+        event_loop.enter(|lp| {
+            link.on_gap(lp, move |_, key| {
+                gaps.borrow_mut().push(format!("gap in {}", String::from_utf8_lossy(key)));
+            });
+        });
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| add(lp, link, 0..2));
+        until_told(event_loop, story, "entry 1 ü");
+        // Nothing is lost while the last entry that was read is still there.
+        for (entries, left) in [(2..5, 4), (5..9, 3)] {
+            let last = format!("entry {} ü", entries.end - 1);
+            add_and_trim(server.port(), entries, left);
+            until_told(event_loop, story, &last);
+        }
+        event_loop.enter(|lp| add(lp, link, 9..10));
+        until_told(event_loop, story, "entry 9 ü");
+        let lines: Vec<_> = story.borrow().iter().filter(|line| !line.contains(['y', 'l'])).cloned().collect();
+        assert_eq!(lines, ["gap in s"]);
+        let entries: Vec<_> = story.borrow().iter().filter(|line| line.starts_with("entry")).cloned().collect();
+        assert_eq!(entries, [0, 1, 2, 3, 4, 6, 7, 8, 9].map(|number| format!("entry {number} ü")));
+        assert_eq!(event_loop.enter(|lp| link.statistics(lp)).expect("it is open").gaps, 1);
+    });
+}
+
+#[test]
+fn entries_that_were_dropped_while_the_program_was_slow_are_reported() {
+    with_server(&[], |event_loop, server, story| {
+        let link = read_stream(event_loop, server, story);
+        let port = server.port();
+        event_loop.enter(|lp| {
+            link.read_stream(lp, "s", move |_, entry| {
+                if entry.field("n") != Some(b"0") {
+                    return;
+                }
+                // The program does not return while others add entries.
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+                let begin = std::time::Instant::now();
+                while begin.elapsed() < std::time::Duration::from_millis(20) {
+                    write!(stream, "XADD s MAXLEN 2 * n 1 é ü\r\n").expect("it reads");
+                    assert!(stream.read(&mut [0; 64]).expect("it answers") > 0);
+                }
+                write!(stream, "XADD s MAXLEN 2 * n 2 é ü\r\nXADD s MAXLEN 2 * n 3 é ü\r\nQUIT\r\n").expect("it reads");
+                stream.read_to_end(&mut Vec::new()).expect("it answers");
+            });
+        });
+        until_told(event_loop, story, "ready");
+        event_loop.enter(|lp| add(lp, link, 0..1));
+        until_told(event_loop, story, "entry 3 ü");
+        let entries: Vec<_> = story.borrow().iter().filter(|line| line.starts_with("entry")).cloned().collect();
+        assert_eq!(entries, ["entry 0 ü", "entry 2 ü", "entry 3 ü"]);
+        assert_eq!(event_loop.enter(|lp| link.statistics(lp)).expect("it is open").gaps, 1);
+    });
+}
+
+#[test]
+fn a_reader_that_has_stopped_leaves_nothing_and_the_stream_can_be_read_again() {
+    with_server(&[], |event_loop, server, story| {
+        let (link, readers) = event_loop.enter(|lp| {
+            let link = open(lp, options(server.port()), story);
+            let readers = ["s", "s", "t"].map(|key| {
+                let story = story.clone();
+                link.read_stream(lp, key, move |_, entry| {
+                    let number = String::from_utf8_lossy(entry.field("n").unwrap_or(b"-")).into_owned();
+                    story.borrow_mut().push(format!("old {number}"));
+                })
+            });
+            (link, readers)
+        });
+        until_told(event_loop, story, "ready");
+        // One of two closures, and one of two streams.
+        event_loop.enter(|lp| {
+            link.stop_reading(lp, readers[0]);
+            link.stop_reading(lp, readers[2]);
+            add(lp, link, 0..1);
+        });
+        until_told(event_loop, story, "old 0");
+        event_loop.enter(|lp| {
+            link.stop_reading(lp, readers[1]);
+            assert!(link.stream_position(lp, "s").is_none());
+            add(lp, link, 1..2);
+            note_reply(lp, link, story, &["XLEN", "s"]);
+        });
+        until_told(event_loop, story, "reply 2");
+        until(event_loop, "the connection that reads is closed", |lp| lp.metrics().connections == 2);
+        // A second life, which a call of the program ends.
+        let (id, stop) = (std::rc::Rc::new(std::cell::Cell::new(None)), story.clone());
+        event_loop.enter(|lp| {
+            assert!(link.is_ready(lp));
+            let own = id.clone();
+            id.set(Some(link.read_stream(lp, "s", move |lp, _| {
+                stop.borrow_mut().push("stopped".to_owned());
+                link.stop_reading(lp, own.get().expect("it is set"));
+            })));
+            assert!(!link.is_ready(lp));
+        });
+        until(event_loop, "the link is ready", |lp| link.is_ready(lp));
+        event_loop.enter(|lp| add(lp, link, 2..5));
+        until_told(event_loop, story, "stopped");
+        event_loop.enter(|lp| note_reply(lp, link, story, &["XLEN", "s"]));
+        until_told(event_loop, story, "reply 5");
+        let lines = story.borrow().clone();
+        let entries: Vec<_> = lines.iter().filter(|line| line.starts_with("old") || *line == "stopped").collect();
+        assert_eq!(entries, ["old 0", "stopped"]);
+        assert!(!lines.iter().any(|line| line.starts_with("lost")), "{lines:?}");
+        // Waiting for the reader ends with the reader.
+        event_loop.enter(|lp| {
+            let id = link.read_stream(lp, "s", |_, _| {});
+            link.stop_reading(lp, id);
+        });
+        until(event_loop, "the link is ready again", |lp| link.is_ready(lp));
+        event_loop.enter(|lp| link.unref(lp));
+        event_loop.run().expect("the loop ends");
+    });
+}
