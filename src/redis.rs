@@ -322,7 +322,7 @@ impl Link {
     }
 
     /// Redis has dropped entries of a stream before this link has read them, because a stream has a greatest length
-    /// (`XADD … MAXLEN`). `f` gets the key of the stream. [`Statistics::gaps`] counts it, and the log has a line.
+    /// (`XADD … MAXLEN`), or has lost its data. `f` gets the key of the stream. [`Statistics::gaps`] counts it, and the log has a line.
     ///
     /// It is noticed when the connection is made again, and when the link reads more slowly than entries are added.
     pub fn on_gap(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &[u8]) + 'static) -> ListenerId {

@@ -385,10 +385,7 @@ impl Server {
     #[doc(alias = "io.adapter")]
     pub fn set_adapter(self, lp: &mut Loop, make: impl Fn(&mut Loop, &str) -> Box<dyn Adapter> + 'static) {
         self.state(lp).adapters = Some(Rc::new(make));
-        let registry = lp.layer_mut::<Registry>();
-        let of_server = registry.namespaces.iter().filter(|(_, state)| state.server == self.number);
-        let namespaces: Vec<Namespace> = of_server.map(|(key, _)| Namespace(key)).collect();
-        for namespace in namespaces {
+        for namespace in cluster::namespaces(lp, self.number) {
             cluster::install(lp, namespace);
         }
     }
@@ -399,8 +396,8 @@ impl Server {
         self.engine.attach(handler)
     }
 
-    /// Closes all sessions. Sockets are disconnected with `server shutting down`. The HTTP server is not closed: its
-    /// [`drain`](net::ServerId::drain) does both.
+    /// Closes all sessions. Sockets are disconnected with `server shutting down`. Adapters are closed in a tick, and the
+    /// server has none from then on. The HTTP server is not closed: its [`drain`](net::ServerId::drain) does both.
     #[doc(alias = "io.close")]
     pub fn close(self, lp: &mut Loop) {
         for session in self.engine.sessions(lp) {

@@ -130,7 +130,7 @@ fn missed(lp: &mut Loop, link: Link, key: &[u8]) {
     state.statistics.gaps += 1;
     log::warn!(
         target: "bucle::redis",
-        "entries of the stream {:?} are lost: Redis had dropped them before this link has read them",
+        "entries of the stream {:?} are lost: Redis has dropped them before this link has read them",
         String::from_utf8_lossy(key),
     );
     for (_, call) in state.on_gap.clone() {

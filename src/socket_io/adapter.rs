@@ -78,8 +78,17 @@ pub struct MissedEvent {
     pub name: String,
     /// Its arguments.
     pub arguments: OwnedArguments,
-    /// The offset, which is its last argument.
-    pub offset: String,
+    /// The offset, which is its last argument. `None`: it is not known ([`Placement::Unknown`]).
+    pub offset: Option<String>,
+}
+
+/// The place of an event among those that an adapter keeps, if the event was sent without an offset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// It is before all events that come from now on, or it is not kept.
+    Before,
+    /// It may be added at any time, until [`Namespace::settle_uncertain`](super::Namespace::settle_uncertain).
+    Unknown,
 }
 
 /// A client that comes back.
@@ -188,8 +197,8 @@ pub trait Adapter: Any {
     fn restore_session(&mut self, lp: &mut Loop, namespace: Namespace, pid: &str, offset: &str, done: OnRestored) {
         lp.next_tick(|lp| done(lp, None));
     }
-    /// The events that this node has received behind an offset, and that are for a socket in these rooms. `None`: some
-    /// of them are no longer kept.
+    /// The events that this node has received behind an offset, and that are for a socket in these rooms, with those that
+    /// it has sent without an offset and whose place is not known yet. `None`: some of them are no longer kept.
     fn missed_since(&self, lp: &Loop, since: &str, rooms: &[String]) -> Option<Vec<MissedEvent>> {
         None
     }
@@ -203,7 +212,8 @@ pub trait Adapter: Any {
     /// The last socket of this node has left a room.
     #[doc(alias = "delete-room")]
     fn room_deleted(&mut self, lp: &mut Loop, namespace: Namespace, room: &str) {}
-    /// The server is closed, the namespace is gone, or it gets another adapter.
+    /// The server is closed, the namespace is gone, or it gets another adapter. Called once, behind all other methods.
+    /// Nothing of the adapter may remain: neither subscriptions nor timers, which would keep the loop running.
     fn close(&mut self, lp: &mut Loop, namespace: Namespace) {}
 }
 

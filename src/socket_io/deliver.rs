@@ -5,7 +5,7 @@ use std::mem;
 use super::adapter::Target;
 use super::arguments::IntoArguments;
 use super::encode::{self, Encoded};
-use super::registry::{Registry, select};
+use super::registry::{Certainty, Registry, select};
 use super::send::Flags;
 use super::{Namespace, Socket, listeners, recover, send};
 use crate::Loop;
@@ -35,7 +35,7 @@ pub(super) fn deliver(
         return Sent::default();
     };
     if offset.is_none() && kept.is_none() {
-        recover::guard(lp, namespace, &mut encoded);
+        encode::guard(lp, namespace, &mut encoded);
     }
     let mut sockets = mem::take(&mut lp.layer_mut::<Registry>().scratch.sockets);
     sockets.clear();
@@ -44,11 +44,13 @@ pub(super) fn deliver(
         recover::store(lp, namespace, &encoded, &target.rooms, &target.except, &sockets);
     }
     if offset.is_some() {
-        // Behind it, everything that was uncertain is received.
+        // Events without an offset whose places are known are before this one.
         let registry = lp.layer_mut::<Registry>();
         for socket in &sockets {
-            if let Some(state) = registry.socket_mut(*socket) {
-                state.is_uncertain = false;
+            if let Some(state) = registry.socket_mut(*socket)
+                && state.certainty == Certainty::UntilOffset
+            {
+                state.certainty = Certainty::Certain;
             }
         }
     }

@@ -17,7 +17,7 @@ use super::handshake::Handshake;
 use super::listeners::{self, EVENTS_AT_ONCE};
 use super::names::Found;
 use super::packet::{self, Packet, PacketType};
-use super::registry::{Burst, Client, NamespaceState, Registry, SocketState, Stage};
+use super::registry::{Burst, Certainty, Client, NamespaceState, Registry, SocketState, Stage};
 use super::rooms::Rooms;
 use super::sessions::Restored;
 use super::socket_id::SocketId;
@@ -307,8 +307,13 @@ fn connect(lp: &mut Loop, session: Session, name: &str, auth: Option<&str>) {
         && let Some(offset) = credentials.offset.as_deref()
         && sessions::are_kept(lp, namespace)
     {
-        if let Some(client) = lp.layer_mut::<Registry>().client_mut(session) {
+        let registry = lp.layer_mut::<Registry>();
+        if let Some(client) = registry.client_mut(session) {
             client.returning.push(namespace);
+        }
+        // Until the answer comes, a namespace that exists on demand stays, also if its last socket leaves.
+        if let Some(state) = registry.namespace_mut(namespace) {
+            state.returning_count += 1;
         }
         let (name, auth) = (name.to_owned(), auth.map(str::to_owned));
         return sessions::restore(lp, namespace, credentials, offset, move |lp, restored| {
@@ -328,23 +333,18 @@ fn restored_elsewhere(
     auth: Option<&str>,
     restored: Option<RestoredSession>,
 ) {
-    let Some(client) = lp.layer_mut::<Registry>().client_mut(session) else {
+    let registry = lp.layer_mut::<Registry>();
+    if let Some(state) = registry.namespace_mut(namespace) {
+        state.returning_count -= 1;
+    }
+    let Some(client) = registry.client_mut(session) else {
         if let Some(restored) = restored {
             sessions::keep_again(lp, namespace, &restored);
         }
         // It may have been made for this client.
         return cluster::remove_if_empty(lp, namespace);
     };
-    let server = client.server;
     client.returning.retain(|other| *other != namespace);
-    // One that exists on demand may be gone, and there may be a new one.
-    let Some(namespace) = find_namespace(lp.layer_mut::<Registry>(), server, name) else {
-        send::control(lp, session, PacketType::ConnectError, name, Some(INVALID_NAMESPACE));
-        return;
-    };
-    if lp.layer_mut::<Registry>().namespace(namespace).is_some_and(|state| state.adapter.is_none()) {
-        cluster::install(lp, namespace);
-    }
     let restored = restored.and_then(|restored| sessions::restored(lp, namespace, restored));
     join(lp, session, namespace, name, auth, restored);
 }
@@ -398,7 +398,7 @@ fn join(
         is_recovered,
         sent,
         lost_at: None,
-        is_uncertain: false,
+        certainty: Certainty::Certain,
         replay,
         handshake,
         auth: auth.map(Box::from),
@@ -461,6 +461,7 @@ pub(super) fn add_namespace(
         parent,
         rooms: Rooms::default(),
         socket_count: 0,
+        returning_count: 0,
         acks: Default::default(),
         ack_timer: None,
         operations: Default::default(),

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::arguments::{Header, IntoArguments, OwnedArguments, encode_ack, encode_event};
 use super::registry::Registry;
-use super::{json, packet};
+use super::{Namespace, json, packet};
 use crate::Loop;
 
 /// The type of an Engine.IO message, in front of every packet of Socket.IO.
@@ -80,4 +80,22 @@ pub(super) fn arguments_of(packet: &str, attachments: Vec<Vec<u8>>, skipped: usi
         items.next();
     }
     OwnedArguments::new(items.rest().to_owned(), attachments).unwrap_or_default()
+}
+
+/// Adds the last offset to an event that is not kept and ends with a string: the clients for JavaScript take the last
+/// argument of every event without an acknowledgement for its offset, if it is a string.
+pub(super) fn guard(lp: &mut Loop, namespace: Namespace, encoded: &mut Encoded) {
+    if !encoded.text.ends_with("\"]") {
+        return;
+    }
+    let Some(state) = lp.layer::<Registry>().and_then(|registry| registry.namespace(namespace)) else { return };
+    let offset = match (&state.recovery, &state.adapter) {
+        (Some(recovery), _) => Some(recovery.last_offset().to_string()),
+        (None, Some(adapter)) if state.are_sessions_elsewhere => adapter.last_offset(lp),
+        _ => None,
+    };
+    if let Some(offset) = offset {
+        encoded.text.pop();
+        encoded.text.push_str(&format!(",\"{offset}\"]"));
+    }
 }

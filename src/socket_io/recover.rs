@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::encode::Encoded;
 use super::recovery;
-use super::registry::{Registry, Replay, Since, StoredPacket};
+use super::registry::{Certainty, Registry, Replay, Since, StoredPacket};
 use super::sessions::{Credentials, Restored};
 use super::{Namespace, Socket, cluster, sessions};
 use crate::engine_io::{Id, Session};
@@ -45,18 +45,19 @@ pub(super) fn restore(lp: &mut Loop, namespace: Namespace, credentials: &Credent
 }
 
 /// Takes what a restored socket gets when it is connected, with what was logged since it was restored. The result also
-/// tells whether that is everything.
-fn take_replay(lp: &mut Loop, socket: Socket) -> Option<(Box<Replay>, bool)> {
+/// tells whether the places of all these events are known; `None`: some events are no longer kept.
+fn take_replay(lp: &mut Loop, socket: Socket) -> Option<(Box<Replay>, Option<Certainty>)> {
     let registry = lp.layer_mut::<Registry>();
     let state = registry.socket_mut(socket)?;
     let mut replay = state.replay.take()?;
     let (namespace, id, mut sent) = (state.namespace, state.id.clone(), state.sent);
     let since = match &replay.since {
         Since::Elsewhere(since) => {
-            let missed = sessions::catch_up(lp, namespace, &id, &replay.rooms, since);
-            let is_whole = missed.is_some();
-            replay.missed.extend(missed.unwrap_or_default());
-            return Some((replay, is_whole));
+            let Some((missed, are_placed)) = sessions::catch_up(lp, namespace, &id, &replay.rooms, since) else {
+                return Some((replay, None));
+            };
+            replay.missed.extend(missed);
+            return Some((replay, Some(if are_placed { Certainty::Certain } else { Certainty::Unsettled })));
         }
         Since::Here(since) => *since,
     };
@@ -64,7 +65,7 @@ fn take_replay(lp: &mut Loop, socket: Socket) -> Option<(Box<Replay>, bool)> {
         replay.missed.extend(recovery.catch_up(since, &id, &replay.rooms, &mut sent));
     }
     registry.socket_mut(socket)?.sent = sent;
-    Some((replay, true))
+    Some((replay, Some(Certainty::Certain)))
 }
 
 /// What a socket gets that is about to be connected. `None` in the result: it was not restored.
@@ -75,8 +76,13 @@ fn take_replay(lp: &mut Loop, socket: Socket) -> Option<(Box<Replay>, bool)> {
 pub(super) fn take_whole_replay(lp: &mut Loop, socket: Socket) -> Result<Option<Box<Replay>>, Gone> {
     match take_replay(lp, socket) {
         None => Ok(None),
-        Some((replay, true)) => Ok(Some(replay)),
-        Some((_, false)) => Err(Gone),
+        Some((_, None)) => Err(Gone),
+        Some((replay, Some(certainty))) => {
+            if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {
+                state.certainty = certainty;
+            }
+            Ok(Some(replay))
+        }
     }
 }
 
@@ -130,24 +136,6 @@ pub(super) fn persist(lp: &mut Loop, socket: Socket) {
 pub(super) fn next_offset(lp: &mut Loop, namespace: Namespace) -> Option<String> {
     let state = lp.layer_mut::<Registry>().namespace(namespace)?;
     Some(state.recovery.as_ref()?.next_offset().to_string())
-}
-
-/// Adds the last offset to an event that is not kept and ends with a string: the clients for JavaScript take the last
-/// argument of every event without an acknowledgement for its offset, if it is a string.
-pub(super) fn guard(lp: &mut Loop, namespace: Namespace, encoded: &mut Encoded) {
-    if !encoded.text.ends_with("\"]") {
-        return;
-    }
-    let Some(state) = lp.layer::<Registry>().and_then(|registry| registry.namespace(namespace)) else { return };
-    let offset = match (&state.recovery, &state.adapter) {
-        (Some(recovery), _) => Some(recovery.last_offset().to_string()),
-        (None, Some(adapter)) if state.are_sessions_elsewhere => adapter.last_offset(lp),
-        _ => None,
-    };
-    if let Some(offset) = offset {
-        encoded.text.pop();
-        encoded.text.push_str(&format!(",\"{offset}\"]"));
-    }
 }
 
 /// Keeps a packet that carries [`next_offset`], and notes for whom it was.

@@ -113,6 +113,8 @@ pub(super) struct NamespaceState {
     pub rooms: Rooms<Socket>,
     /// Its sockets, also those that are not connected yet, or not gone yet.
     pub socket_count: usize,
+    /// How many clients join it when the adapter has found their lost state.
+    pub returning_count: usize,
     /// Events that sockets are to acknowledge. The numbers of broadcasts come from here, too, so that they never clash.
     pub acks: Acks<Socket, OnAck>,
     /// Its timer, and when it fires.
@@ -266,8 +268,8 @@ pub(super) struct SocketState {
     pub sent: Sent,
     /// The offset of the next packet that was kept, when it left its rooms.
     pub lost_at: Option<Offset>,
-    /// It has got an event of which it is not certain whether the adapter keeps it.
-    pub is_uncertain: bool,
+    /// Whether it has got an event without an offset that the adapter may keep.
+    pub certainty: Certainty,
     /// Rooms and packets that it gets back when it is connected.
     pub replay: Option<Box<Replay>>,
     pub handshake: Rc<Handshake>,
@@ -277,6 +279,18 @@ pub(super) struct SocketState {
     pub listeners: Option<Box<Listeners>>,
     /// The rooms in which it was, while it is being disconnected.
     pub last_rooms: Option<Box<[String]>>,
+}
+
+/// Whether a socket that comes back could get an event twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Certainty {
+    /// It is certain what it has got.
+    Certain,
+    /// It is certain again behind the next event with an offset.
+    UntilOffset,
+    /// An event that it has got may still be added behind others: see
+    /// [`Placement::Unknown`](super::adapter::Placement::Unknown).
+    Unsettled,
 }
 
 impl HasSerial for SocketState {
@@ -347,6 +361,7 @@ impl Registry {
         let is_busy = |namespace: &NamespaceState| {
             namespace.parent.is_some()
                 || namespace.socket_count > 0
+                || namespace.returning_count > 0
                 || !namespace.rooms.is_empty()
                 || !namespace.acks.is_empty()
                 || !namespace.operations.is_empty()
@@ -464,7 +479,8 @@ impl Registry {
     pub fn remove_if_empty(&mut self, namespace: Namespace) -> Option<Box<dyn Adapter>> {
         let state = self.namespace(namespace)?;
         let keeps_sessions = state.recovery.as_ref().is_some_and(|recovery| recovery.session_count() > 0);
-        if state.parent.is_none() || state.socket_count > 0 || !state.operations.is_empty() || keeps_sessions {
+        let is_used = state.socket_count > 0 || state.returning_count > 0 || !state.operations.is_empty();
+        if state.parent.is_none() || is_used || keeps_sessions {
             return None;
         }
         let (server, name) = (state.server as usize, state.name.clone());

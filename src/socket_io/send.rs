@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::adapter::Target;
 use super::arguments::{Header, IntoArguments, encode_ack};
-use super::encode::{Encoded, encode, give_back, take_buffer, to_owned};
+use super::encode::{Encoded, encode, give_back, guard, take_buffer, to_owned};
 use super::event::{Ack, AckTo, NodeAck};
 use super::packet::{self, PacketType};
 use super::registry::Registry;
@@ -74,7 +74,7 @@ pub(super) fn event(
     let offset = if is_kept { recover::next_offset(lp, namespace) } else { None };
     let Some(mut encoded) = encode(lp, &nsp, id, name, arguments, offset.as_deref()) else { return false };
     if is_volatile && id.is_none() {
-        recover::guard(lp, namespace, &mut encoded);
+        guard(lp, namespace, &mut encoded);
     }
     let is_low = deliver_with(lp, session, &encoded, compress);
     if offset.is_some() {

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::adapter::{BroadcastPacket, LostSession, MissedEvent, OnRestored, RestoredSession, Target};
+use super::adapter::{BroadcastPacket, LostSession, MissedEvent, OnRestored, Placement, RestoredSession, Target};
 use super::arguments::IntoArguments;
 use super::cluster::with_adapter;
 use super::recovery::Sent;
-use super::registry::{Data, Registry, Replay, Since, StoredPacket, select};
+use super::registry::{Certainty, Data, Registry, Replay, Since, StoredPacket, select};
 use super::socket_id::SocketId;
 use super::{Namespace, Socket, encode, packet};
 use crate::Loop;
@@ -67,7 +67,7 @@ pub(super) fn persist(lp: &mut Loop, socket: Socket) {
     let Some(state) = registry.socket_mut(socket) else { return };
     let (namespace, Some(pid)) = (state.namespace, state.pid) else { return };
     // It is not certain which events a restored client would get twice.
-    if state.is_uncertain {
+    if state.certainty != Certainty::Certain {
         return;
     }
     let sid = state.id.to_string();
@@ -132,7 +132,7 @@ pub(super) fn restored(lp: &mut Loop, namespace: Namespace, restored: RestoredSe
     let RestoredSession { session, missed, since } = restored;
     let LostSession { sid, pid, rooms, data } = session;
     let nsp = namespace.name(lp)?;
-    let missed = missed.iter().filter_map(|event| stored(lp, &nsp, event)).collect();
+    let missed = missed.iter().filter_map(|event| stored(lp, namespace, &nsp, event)).collect();
     let data: Option<Box<dyn Data>> = match data {
         Value::Null => None,
         Value::Object(members) if members.is_empty() => None,
@@ -143,23 +143,28 @@ pub(super) fn restored(lp: &mut Loop, namespace: Namespace, restored: RestoredSe
     Some(Restored { id: SocketId::from(sid.as_str()), pid: Id::parse(&pid)?, data, sent: Sent::default(), replay })
 }
 
-/// What a socket has missed since it was restored. `None`: some of it is no longer kept.
+/// What a socket has missed since it was restored, and whether the places of all these events are known. `None`: some
+/// events are no longer kept.
 pub(super) fn catch_up(
     lp: &mut Loop,
     namespace: Namespace,
     id: &SocketId,
     rooms: &[String],
     since: &str,
-) -> Option<Vec<StoredPacket>> {
+) -> Option<(Vec<StoredPacket>, bool)> {
     let rooms: Vec<String> = std::iter::once(id.to_string()).chain(rooms.iter().cloned()).collect();
     let state = lp.layer::<Registry>()?.namespace(namespace)?;
     let (nsp, missed) = (state.name.clone(), state.adapter.as_ref()?.missed_since(lp, since, &rooms)?);
-    Some(missed.iter().filter_map(|event| stored(lp, &nsp, event)).collect())
+    let are_placed = missed.iter().all(|event| event.offset.is_some());
+    Some((missed.iter().filter_map(|event| stored(lp, namespace, &nsp, event)).collect(), are_placed))
 }
 
-fn stored(lp: &mut Loop, namespace: &str, event: &MissedEvent) -> Option<StoredPacket> {
+fn stored(lp: &mut Loop, namespace: Namespace, nsp: &str, event: &MissedEvent) -> Option<StoredPacket> {
     let arguments = event.arguments.as_arguments();
-    let encoded = encode::encode(lp, namespace, None, &event.name, &arguments, Some(&event.offset))?;
+    let mut encoded = encode::encode(lp, nsp, None, &event.name, &arguments, event.offset.as_deref())?;
+    if event.offset.is_none() {
+        encode::guard(lp, namespace, &mut encoded);
+    }
     let packet = StoredPacket {
         text: Rc::from(encoded.text.as_str()),
         attachments: encoded.attachments.iter().map(|bytes| Rc::from(bytes.as_slice())).collect(),
@@ -170,15 +175,29 @@ fn stored(lp: &mut Loop, namespace: &str, event: &MissedEvent) -> Option<StoredP
 
 impl Namespace {
     /// For an [`Adapter`](super::adapter::Adapter) that keeps sessions: an event was sent to these sockets without an
-    /// offset, and it is not certain whether it is kept. Until they get an event with an offset, they are not restored
-    /// when they are lost: they could get it twice.
-    pub fn receive_uncertain(self, lp: &mut Loop, target: &Target) {
+    /// offset, and it may be kept. They could get it twice, so they are not restored if they are lost now. They are
+    /// restored again when they have got an event with an offset that is certainly behind it.
+    pub fn receive_uncertain(self, lp: &mut Loop, target: &Target, placement: Placement) {
+        let certainty = match placement {
+            Placement::Before => Certainty::UntilOffset,
+            Placement::Unknown => Certainty::Unsettled,
+        };
         let mut sockets = Vec::new();
         select(lp, self, target, &mut sockets);
         let registry = lp.layer_mut::<Registry>();
         for socket in sockets {
             if let Some(state) = registry.socket_mut(socket) {
-                state.is_uncertain = true;
+                state.certainty = state.certainty.max(certainty);
+            }
+        }
+    }
+
+    /// For an [`Adapter`](super::adapter::Adapter) that keeps sessions: all events with [`Placement::Unknown`] are before
+    /// the events that come from now on, or they are not kept.
+    pub fn settle_uncertain(self, lp: &mut Loop) {
+        for socket in self.sockets(lp) {
+            if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {
+                state.certainty = state.certainty.min(Certainty::UntilOffset);
             }
         }
     }

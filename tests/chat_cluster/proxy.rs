@@ -17,6 +17,10 @@ struct State {
     has_changed: Condvar,
     /// New connections are closed.
     is_cut: AtomicBool,
+    /// Replies to `XREAD`, and all behind them, do not move.
+    are_entries_held: AtomicBool,
+    /// `XADD`, and all behind it, does not move.
+    are_adds_held: AtomicBool,
     /// How many bytes go to Redis every 10 ms. Zero: any number.
     bytes_at_once: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
@@ -26,6 +30,11 @@ impl State {
     fn wait_while_stopped(&self) {
         let is_stopped = self.is_stopped.lock().expect("no thread panics");
         drop(self.has_changed.wait_while(is_stopped, |is_stopped| *is_stopped).expect("no thread panics"));
+    }
+
+    fn wait_while(&self, is_held: &AtomicBool) {
+        let guard = self.is_stopped.lock().expect("no thread panics");
+        drop(self.has_changed.wait_while(guard, |_| is_held.load(Ordering::SeqCst)).expect("no thread panics"));
     }
 }
 
@@ -46,10 +55,12 @@ impl Proxy {
             for near in listener.incoming().map_while(Result::ok) {
                 let far = TcpStream::connect(("127.0.0.1", redis_port)).ok();
                 let Some(far) = far.filter(|_| !shared.is_cut.load(Ordering::SeqCst)) else { continue };
-                for (from, to, is_slow) in [(&near, &far, true), (&far, &near, false)] {
+                // Whether the client reads streams on this connection.
+                let reads = Arc::<AtomicBool>::default();
+                for (from, to, to_redis) in [(&near, &far, true), (&far, &near, false)] {
                     let (from, to) = (from.try_clone().expect("a descriptor"), to.try_clone().expect("a descriptor"));
-                    let state = shared.clone();
-                    thread::spawn(move || copy(&state, from, to, is_slow));
+                    let (state, reads) = (shared.clone(), reads.clone());
+                    thread::spawn(move || copy(&state, from, to, to_redis, &reads));
                 }
                 shared.streams.lock().expect("no thread panics").extend([near, far]);
             }
@@ -59,6 +70,25 @@ impl Proxy {
 
     pub fn stop(&self, is_stopped: bool) {
         *self.state.is_stopped.lock().expect("no thread panics") = is_stopped;
+        self.state.has_changed.notify_all();
+    }
+
+    /// Holds entries of streams back that a client reads, and nothing else.
+    #[allow(dead_code, reason = "not all that share this file need it")]
+    pub fn hold_entries(&self, are_held: bool) {
+        self.hold(&self.state.are_entries_held, are_held);
+    }
+
+    /// Holds entries of streams back that a client adds, and what it sends behind them on the same connection.
+    #[allow(dead_code, reason = "not all that share this file need it")]
+    pub fn hold_adds(&self, are_held: bool) {
+        self.hold(&self.state.are_adds_held, are_held);
+    }
+
+    fn hold(&self, what: &AtomicBool, is_held: bool) {
+        let guard = self.state.is_stopped.lock().expect("no thread panics");
+        what.store(is_held, Ordering::SeqCst);
+        drop(guard);
         self.state.has_changed.notify_all();
     }
 
@@ -80,12 +110,12 @@ impl Proxy {
     }
 }
 
-fn copy(state: &State, mut from: TcpStream, mut to: TcpStream, is_slow: bool) {
+fn copy(state: &State, mut from: TcpStream, mut to: TcpStream, to_redis: bool, reads: &AtomicBool) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         state.wait_while_stopped();
         let limit = match state.bytes_at_once.load(Ordering::SeqCst) {
-            limit @ 1.. if is_slow => {
+            limit @ 1.. if to_redis => {
                 // The rate of a slow network, not a wait for something.
                 thread::sleep(Duration::from_millis(10));
                 limit.min(buffer.len())
@@ -95,6 +125,16 @@ fn copy(state: &State, mut from: TcpStream, mut to: TcpStream, is_slow: bool) {
         match from.read(&mut buffer[..limit]) {
             Ok(len @ 1..) => {
                 state.wait_while_stopped();
+                let contains = |name: &[u8]| buffer[..len].windows(name.len()).any(|bytes| bytes == name);
+                if to_redis && contains(b"XREAD") {
+                    reads.store(true, Ordering::SeqCst);
+                }
+                if to_redis && contains(b"XADD") {
+                    state.wait_while(&state.are_adds_held);
+                }
+                if !to_redis && reads.load(Ordering::SeqCst) {
+                    state.wait_while(&state.are_entries_held);
+                }
                 if to.write_all(&buffer[..len]).is_err() {
                     break;
                 }

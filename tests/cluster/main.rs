@@ -12,6 +12,7 @@ macro_rules! redis_or_return {
     };
 }
 
+mod closing;
 mod faults;
 #[path = "../chat_cluster/proxy.rs"]
 mod proxy;
@@ -31,6 +32,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bucle::net::ServerId;
 use bucle::redis::{self, Link};
 use bucle::socket_io::redis_adapter::{self, RedisAdapter, ShardedAdapter, ShardedOptions};
 use bucle::socket_io::redis_adapter::{StreamsAdapter, StreamsOptions};
@@ -46,6 +48,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A node, on the thread of the loop.
 #[derive(Clone, Copy)]
 struct Node {
+    http: ServerId,
     io: Server,
     link: Link,
 }
@@ -147,11 +150,7 @@ fn start_node(lp: &mut Loop, kind: Kind, redis_port: u16) -> u16 {
     let recovery = (kind == Kind::Streams).then(sio::RecoveryOptions::default);
     let options = sio::Options { recovery, ..sio::Options::default() };
     let (http, io) = sio::listen(lp, ("127.0.0.1", 0), options).expect("a free port");
-    match kind {
-        Kind::Classic => io.set_adapter(lp, RedisAdapter::factory(link, redis_adapter::Options::default())),
-        Kind::Sharded => io.set_adapter(lp, ShardedAdapter::factory(link, ShardedOptions::default())),
-        Kind::Streams => io.set_adapter(lp, StreamsAdapter::factory(link, StreamsOptions::default())),
-    }
+    set_adapter(lp, kind, io, link);
     io.on(lp, "join", |lp, socket, event| {
         let room = event.arguments().text(0).unwrap_or_default().into_owned();
         socket.join(lp, room);
@@ -166,8 +165,16 @@ fn start_node(lp: &mut Loop, kind: Kind, redis_port: u16) -> u16 {
             namespace.emit(lp, "to all", ());
         }
     });
-    NODES.with_borrow_mut(|nodes| nodes.push(Node { io, link }));
+    NODES.with_borrow_mut(|nodes| nodes.push(Node { http: *http, io, link }));
     http.port(lp).expect("it is bound")
+}
+
+fn set_adapter(lp: &mut Loop, kind: Kind, io: Server, link: Link) {
+    match kind {
+        Kind::Classic => io.set_adapter(lp, RedisAdapter::factory(link, redis_adapter::Options::default())),
+        Kind::Sharded => io.set_adapter(lp, ShardedAdapter::factory(link, ShardedOptions::default())),
+        Kind::Streams => io.set_adapter(lp, StreamsAdapter::factory(link, StreamsOptions::default())),
+    }
 }
 
 fn join(client: &mut Client, room: &str) {

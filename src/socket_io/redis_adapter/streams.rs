@@ -30,9 +30,14 @@
 //!
 //! # When Redis is away
 //!
-//! Own sockets get events at once, without an offset. Events for other nodes wait within the bounds of the [`Link`]. A
-//! client that has got such an event is not restored until it gets an event with an offset, because it is not certain
-//! what it would get twice.
+//! Own sockets get events at once, without an offset. Events for other nodes wait within the bounds of the [`Link`]. When
+//! Redis is there again, they are added to the stream behind what other nodes have added meanwhile. So a client that has
+//! got such an event could get it twice. It is not restored if it is lost, until all these events are in the stream and
+//! it has got an event with an offset behind them.
+//!
+//! A node that is away for longer than the entries of the stream last misses events, and so do its clients. The link
+//! notices that ([`Link::on_gap`]), logs it and counts it. A client that was lost before, and would need these events, is
+//! not restored.
 
 mod entries;
 mod log;
@@ -47,7 +52,7 @@ use std::time::Duration;
 use super::member::Member;
 use super::message::{self, Encoded};
 use crate::Loop;
-use crate::redis::{Entry, EntryId, Link, SubscriptionId};
+use crate::redis::{Entry, EntryId, Link, ListenerId, ReaderId, SubscriptionId};
 use crate::socket_io::adapter::{Adapter, BroadcastPacket, LostSession, MissedEvent, OnRestored, RequestId, Target};
 use crate::socket_io::{Namespace, OwnedArguments, RecoveryOptions};
 use entries::Pending;
@@ -64,9 +69,9 @@ pub struct StreamsOptions {
     /// Default: 1.
     #[doc(alias = "streamCount")]
     pub stream_count: u32,
-    /// About how many entries a stream has at most. A node that is away for longer than they last misses events, and so
-    /// does a client. Each node also keeps up to so many of the last ones in memory, if it recovers clients. Default:
-    /// 10,000.
+    /// About how many entries a stream has at most. A node that is away for longer than they last misses events, and a
+    /// client that is away for longer is not restored. Each node also keeps up to so many of the last ones in memory, if
+    /// it recovers clients. Default: 10,000.
     #[doc(alias = "maxLen")]
     pub max_len: usize,
     /// The beginning of the names of all channels. Default: `socket.io`.
@@ -150,7 +155,16 @@ pub struct StreamsAdapter {
 #[derive(Default)]
 struct Dispatch {
     adapters: RefCell<HashMap<String, (Rc<Shared>, Namespace)>>,
-    is_reading: Cell<bool>,
+    /// What the link calls. `None`: there is no adapter.
+    calls: RefCell<Option<Calls>>,
+    /// An adapter may wait for the entry of its fence, or for the first one behind a gap.
+    is_waiting: Cell<bool>,
+}
+
+/// The closures at the link.
+struct Calls {
+    readers: Vec<ReaderId>,
+    listeners: [ListenerId; 3],
 }
 
 /// State that closures share.
@@ -164,6 +178,11 @@ struct Shared {
     /// Events for own sockets that wait for their entry to be read, in the order of their numbers.
     pending: RefCell<Pending>,
     log: RefCell<Log>,
+    /// Behind this entry the place of every own event is known: see [`ask_for_fence`](Self::ask_for_fence).
+    fence: Cell<Option<EntryId>>,
+    /// How long a session is kept.
+    lifetime: Cell<Duration>,
+    is_closed: Cell<bool>,
     /// Clients that come back and have received entries that this node has not read yet.
     waiters: RefCell<Vec<Waiter>>,
 }
@@ -182,6 +201,9 @@ impl StreamsAdapter {
                 keeps: Cell::new(false),
                 pending: RefCell::default(),
                 log: RefCell::new(Log::new(0, 0)),
+                fence: Cell::new(None),
+                lifetime: Cell::new(Duration::ZERO),
+                is_closed: Cell::new(false),
                 waiters: RefCell::default(),
             };
             Box::new(StreamsAdapter { shared: Rc::new(shared), dispatch: dispatch.clone(), subscriptions: Vec::new() })
@@ -192,29 +214,79 @@ impl StreamsAdapter {
 impl Dispatch {
     /// Reads the streams, with the first namespace.
     fn start(self: &Rc<Self>, lp: &mut Loop, shared: &Shared) {
-        if self.is_reading.replace(true) {
+        if self.calls.borrow().is_some() {
             return;
         }
         let link = shared.member.link;
-        for stream in shared.options.streams() {
-            let dispatch = self.clone();
-            link.read_stream(lp, stream, move |lp, entry| dispatch.on_entry(lp, entry));
-        }
-        let dispatch = self.clone();
-        link.on_lost(lp, move |lp, _| {
-            let adapters: Vec<_> = dispatch.adapters.borrow().values().cloned().collect();
-            for (shared, namespace) in adapters {
-                shared.deliver_all_pending(lp, namespace);
-            }
+        let streams = shared.options.streams().into_iter();
+        let readers = streams.map(|stream| {
+            let (dispatch, key) = (self.clone(), stream.clone());
+            link.read_stream(lp, stream, move |lp, entry| dispatch.on_entry(lp, &key, entry))
         });
+        let readers = readers.collect();
+        let [ready, lost, gap] = [self.clone(), self.clone(), self.clone()];
+        let listeners = [
+            link.on_ready(lp, move |lp| {
+                for (shared, namespace) in ready.all() {
+                    shared.ask_for_fence(lp, namespace);
+                }
+                ready.is_waiting.set(true);
+            }),
+            link.on_lost(lp, move |lp, _| {
+                for (shared, namespace) in lost.all() {
+                    shared.deliver_all_pending(lp, namespace);
+                }
+            }),
+            link.on_gap(lp, move |_, key| {
+                for (shared, _) in gap.all().into_iter().filter(|(shared, _)| shared.stream.as_bytes() == key) {
+                    shared.log.borrow_mut().begin_gap();
+                }
+                gap.is_waiting.set(true);
+            }),
+        ];
+        *self.calls.borrow_mut() = Some(Calls { readers, listeners });
     }
 
-    fn on_entry(&self, lp: &mut Loop, entry: &Entry<'_>) {
+    /// Ends the reading, if there is no adapter.
+    fn stop(&self, lp: &mut Loop, link: Link) {
+        if !self.adapters.borrow().is_empty() {
+            return;
+        }
+        let Some(Calls { readers, listeners }) = self.calls.take() else { return };
+        readers.into_iter().for_each(|id| link.stop_reading(lp, id));
+        listeners.into_iter().for_each(|id| link.off(lp, id));
+    }
+
+    fn all(&self) -> Vec<(Rc<Shared>, Namespace)> {
+        self.adapters.borrow().values().cloned().collect()
+    }
+
+    fn on_entry(&self, lp: &mut Loop, stream: &str, entry: &Entry<'_>) {
         let namespace = entry.field("nsp").and_then(|name| std::str::from_utf8(name).ok());
         let found = namespace.and_then(|name| self.adapters.borrow().get(name).cloned());
         if let Some((shared, namespace)) = found {
             shared.on_entry(lp, namespace, entry);
         }
+        if self.is_waiting.get() {
+            self.end_waiting(lp, stream, entry.id);
+        }
+    }
+
+    /// An entry was read, for which adapters may have waited.
+    #[cold]
+    fn end_waiting(&self, lp: &mut Loop, stream: &str, read: EntryId) {
+        let mut is_waiting = false;
+        for (shared, namespace) in self.all() {
+            if shared.stream == stream {
+                let had_gap = shared.log.borrow_mut().end_gap(read);
+                if had_gap {
+                    shared.wake_waiters(lp, read);
+                }
+                shared.pass_fence(lp, namespace);
+            }
+            is_waiting |= shared.is_waiting();
+        }
+        self.is_waiting.set(is_waiting);
     }
 }
 
@@ -231,6 +303,11 @@ impl Shared {
             command.extend([entries::NUMBER.to_owned(), number.to_string()]);
         }
         command
+    }
+
+    /// Whether an entry is waited for.
+    fn is_waiting(&self) -> bool {
+        !self.pending.borrow().is_placed() || self.log.borrow().has_gap()
     }
 
     /// Adds an entry for other nodes.
@@ -310,6 +387,7 @@ impl Adapter for StreamsAdapter {
 
     fn keep_sessions(&mut self, options: &RecoveryOptions) -> bool {
         self.shared.keeps.set(true);
+        self.shared.lifetime.set(options.max_disconnection);
         *self.shared.log.borrow_mut() = Log::new(self.shared.options.max_len, options.max_bytes);
         true
     }
@@ -328,17 +406,24 @@ impl Adapter for StreamsAdapter {
     }
 
     fn missed_since(&self, _: &Loop, since: &str, rooms: &[String]) -> Option<Vec<MissedEvent>> {
-        self.shared.log.borrow().missed_since(since.parse().ok()?, rooms)
+        self.shared.missed_since(since.parse().ok()?, rooms)
     }
 
     fn close(&mut self, lp: &mut Loop, namespace: Namespace) {
         for subscription in self.subscriptions.drain(..) {
             self.shared.member.link.unsubscribe(lp, subscription);
         }
+        self.shared.is_closed.set(true);
+        self.shared.give_waiters_back(lp);
         // Another adapter may have its name by now.
-        let mut adapters = self.dispatch.adapters.borrow_mut();
-        if adapters.get(&self.shared.member.namespace).is_some_and(|(_, other)| *other == namespace) {
-            adapters.remove(&self.shared.member.namespace);
+        let name = &self.shared.member.namespace;
+        let is_own = |(shared, _): &(Rc<Shared>, Namespace)| Rc::ptr_eq(shared, &self.shared);
+        self.dispatch.adapters.borrow_mut().retain(|other, adapter| other != name || !is_own(adapter));
+        let link = self.shared.member.link;
+        self.dispatch.stop(lp, link);
+        // If another adapter goes on with the stream, it delivers the entries of this one.
+        if link.stream_position(lp, &self.shared.stream).is_none() {
+            self.shared.deliver_all_pending(lp, namespace);
         }
     }
 }

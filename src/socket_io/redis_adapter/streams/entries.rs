@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Shared;
-use super::log::Kept;
+use super::log::{Kept, missed_in};
 use crate::Loop;
-use crate::redis::Entry;
+use crate::redis::{Entry, EntryId};
 use crate::socket_io::Namespace;
-use crate::socket_io::adapter::{BroadcastPacket, Target};
+use crate::socket_io::adapter::{BroadcastPacket, MissedEvent, Placement, Target};
 use crate::socket_io::redis_adapter::member::packet;
 use crate::socket_io::redis_adapter::message::{self, Body};
 use crate::socket_io::redis_adapter::wire::{Broadcast, Flags};
@@ -16,44 +17,85 @@ use crate::socket_io::redis_adapter::wire::{Broadcast, Flags};
 /// The field with the number of an own event. Other nodes do not look at it.
 pub(super) const NUMBER: &str = "number";
 
-/// Events that this node has added to the stream and not read yet. Redis keeps the order in which they were added.
+/// After how long a fence is asked for again that Redis has refused.
+const FENCE_AGAIN: Duration = Duration::from_millis(500);
+
+/// The events of this node whose entries it has not read yet.
+///
+/// ```text
+///   sent ──▶ waiting ── its entry is read ──▶ own sockets, with its offset
+///     │         │
+///     │         └ the link is lost ─▶ own sockets, without an offset ─▶ unplaced ── its entry is read, or ──▶ gone
+///     └ there is no link ───────────▶ (the same)                                    it certainly has none
+/// ```
 #[derive(Default)]
 pub(super) struct Pending {
     last: u64,
-    list: VecDeque<Waiting>,
+    /// Events that own sockets have not got. Redis keeps the order in which they were added.
+    waiting: VecDeque<Waiting>,
+    /// Events that own sockets have got, by their numbers. Their entries may come at any time, also behind those of other
+    /// nodes that were sent later.
+    unplaced: VecDeque<(u64, Rc<Broadcast>)>,
 }
 
 struct Waiting {
     number: u64,
     broadcast: Rc<Broadcast>,
-    /// Redis has not taken it. It is delivered behind the events before it.
-    has_failed: bool,
+    /// Redis has not answered, or has refused it. It is delivered behind the events before it.
+    failed: Option<Failed>,
+}
+
+/// What is known of an event without an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Failed {
+    /// Redis has not taken it.
+    Refused,
+    /// The connection was lost before Redis has answered.
+    Unanswered,
 }
 
 impl Pending {
-    fn push(&mut self, broadcast: Rc<Broadcast>) -> u64 {
+    /// Whether there is no event whose place is not known.
+    pub fn is_placed(&self) -> bool {
+        self.unplaced.is_empty()
+    }
+
+    /// A number for an event.
+    fn number(&mut self) -> u64 {
         self.last += 1;
-        self.list.push_back(Waiting { number: self.last, broadcast, has_failed: false });
         self.last
     }
 
-    /// Takes the first event, if its number is not greater than this one.
-    fn pop(&mut self, number: u64) -> Option<(u64, Rc<Broadcast>)> {
-        self.list.front().filter(|first| first.number <= number)?;
-        self.list.pop_front().map(|first| (first.number, first.broadcast))
+    fn push(&mut self, broadcast: Rc<Broadcast>) -> u64 {
+        let number = self.number();
+        self.waiting.push_back(Waiting { number, broadcast, failed: None });
+        number
     }
 
-    /// Notes that Redis has not taken an event.
-    fn fail(&mut self, number: u64) {
-        if let Ok(at) = self.list.binary_search_by_key(&number, |waiting| waiting.number) {
-            self.list[at].has_failed = true;
+    /// Takes the first event that waits, if its number is not greater than this one.
+    fn pop(&mut self, number: u64) -> Option<(u64, Rc<Broadcast>)> {
+        let first = self.waiting.pop_front_if(|first| first.number <= number)?;
+        Some((first.number, first.broadcast))
+    }
+
+    /// Notes that an event has failed.
+    fn fail(&mut self, number: u64, failed: Failed) {
+        if let Ok(at) = self.waiting.binary_search_by_key(&number, |waiting| waiting.number) {
+            self.waiting[at].failed = Some(failed);
         }
     }
 
-    /// Takes the first event, if Redis has not taken it.
-    fn pop_failed(&mut self) -> Option<Rc<Broadcast>> {
-        self.list.front().filter(|first| first.has_failed)?;
-        self.list.pop_front().map(|first| first.broadcast)
+    /// Takes the first event that waits, if it has failed.
+    fn pop_failed(&mut self) -> Option<(u64, Rc<Broadcast>, Failed)> {
+        let first = self.waiting.pop_front_if(|first| first.failed.is_some())?;
+        Some((first.number, first.broadcast, first.failed?))
+    }
+
+    /// The entry of an event is read. Returns whether own sockets have got the event before, as the last one of this kind.
+    fn place(&mut self, number: u64) -> bool {
+        let Some(at) = self.unplaced.iter().position(|(other, _)| *other == number) else { return false };
+        self.unplaced.remove(at);
+        self.unplaced.is_empty()
     }
 }
 
@@ -78,16 +120,18 @@ impl Shared {
         if link.is_ready(lp) {
             let number = self.pending.borrow_mut().push(broadcast);
             link.command(lp, &self.add_command(&message, Some(number)), move |lp, reply| {
-                if reply.is_err() {
-                    shared.pending.borrow_mut().fail(number);
-                    shared.deliver_failed(lp, namespace);
-                }
+                let Err(error) = reply else { return };
+                let is_refused = matches!(error.code(), "E_REDIS_REPLY" | "E_REDIS_FULL");
+                let failed = if is_refused { Failed::Refused } else { Failed::Unanswered };
+                shared.pending.borrow_mut().fail(number, failed);
+                shared.deliver_failed(lp, namespace);
             });
         } else {
-            let waits = link.execute(lp, &self.add_command(&message, None));
+            let number = self.pending.borrow_mut().number();
+            let waits = link.execute(lp, &self.add_command(&message, Some(number)));
             // In a tick, because this is a method of the adapter.
             lp.next_tick(move |lp| match waits {
-                true => deliver_uncertain(lp, namespace, &broadcast),
+                true => shared.deliver_unplaced(lp, namespace, number, broadcast),
                 false => deliver_alone(lp, namespace, &broadcast),
             });
         }
@@ -95,17 +139,67 @@ impl Shared {
 
     fn deliver_failed(&self, lp: &mut Loop, namespace: Namespace) {
         let next = || self.pending.borrow_mut().pop_failed();
-        while let Some(broadcast) = next() {
-            deliver_uncertain(lp, namespace, &broadcast);
+        while let Some((number, broadcast, failed)) = next() {
+            match failed {
+                Failed::Refused => deliver_alone(lp, namespace, &broadcast),
+                Failed::Unanswered => self.deliver_unplaced(lp, namespace, number, broadcast),
+            }
         }
     }
 
-    /// The link is lost: own sockets do not wait.
+    /// Own sockets do not wait for entries any more: the link is lost, or the adapter is closed.
     pub(super) fn deliver_all_pending(&self, lp: &mut Loop, namespace: Namespace) {
+        self.fence.set(None);
         let next = || self.pending.borrow_mut().pop(u64::MAX);
-        while let Some((_, broadcast)) = next() {
-            deliver_uncertain(lp, namespace, &broadcast);
+        while let Some((number, broadcast)) = next() {
+            self.deliver_unplaced(lp, namespace, number, broadcast);
         }
+    }
+
+    /// Sends an event to own sockets that may be in the stream, or come into it later.
+    fn deliver_unplaced(&self, lp: &mut Loop, namespace: Namespace, number: u64, broadcast: Rc<Broadcast>) {
+        deliver_alone(lp, namespace, &broadcast);
+        namespace.receive_uncertain(lp, &broadcast.target, Placement::Unknown);
+        self.pending.borrow_mut().unplaced.push_back((number, broadcast));
+    }
+
+    /// The link is ready again. Commands that have waited for it are done before the next one, so their entries are not
+    /// behind the one that is the last now: the fence. Behind it no event without an offset is uncertain.
+    ///
+    /// A command that was not answered on the old connection may still be on its way, if the network holds it back. Then
+    /// its entry comes later, and makes its receivers uncertain once more ([`place`](Self::place)).
+    pub(super) fn ask_for_fence(self: &Rc<Self>, lp: &mut Loop, namespace: Namespace) {
+        if self.pending.borrow().unplaced.is_empty() {
+            return;
+        }
+        let (shared, link) = (self.clone(), self.member.link);
+        link.command(lp, &["XREVRANGE", &self.stream, "+", "-", "COUNT", "1"], move |lp, reply| match reply {
+            Ok(reply) => {
+                let last = reply.items().first().and_then(Entry::from_reply).map_or(EntryId::default(), |last| last.id);
+                shared.fence.set(Some(last));
+                shared.pass_fence(lp, namespace);
+            }
+            // If the link is lost, the fence is asked for when it is ready again.
+            Err(_) if !link.is_ready(lp) => {}
+            Err(_) => {
+                let timer = lp.set_timeout(FENCE_AGAIN, move |lp| shared.ask_for_fence(lp, namespace));
+                lp.unref(timer);
+            }
+        });
+    }
+
+    /// Checks whether this node has read the entry of the fence.
+    pub(super) fn pass_fence(&self, lp: &mut Loop, namespace: Namespace) {
+        let position = self.member.link.stream_position(lp, &self.stream);
+        if self.fence.get().is_some_and(|fence| position >= Some(fence)) {
+            self.settle(lp, namespace);
+        }
+    }
+
+    fn settle(&self, lp: &mut Loop, namespace: Namespace) {
+        self.fence.set(None);
+        self.pending.borrow_mut().unplaced = VecDeque::new();
+        namespace.settle_uncertain(lp);
     }
 
     /// An entry for this namespace.
@@ -126,34 +220,47 @@ impl Shared {
     fn on_own_entry(&self, lp: &mut Loop, namespace: Namespace, entry: &Entry<'_>) {
         // Without a number it was applied when it was sent.
         let number = entry.field(NUMBER).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
-        let next = || self.pending.borrow_mut().pop(number?);
+        let Some(number) = number else { return };
+        let next = || self.pending.borrow_mut().pop(number);
         let mut is_kept = false;
         while let Some((first, broadcast)) = next() {
-            if Some(first) == number {
+            if first == number {
                 is_kept = true;
                 self.deliver_kept(lp, namespace, Kept { id: entry.id, broadcast });
             } else {
-                // Its entry was dropped from the stream before it was read.
-                deliver_uncertain(lp, namespace, &broadcast);
+                // Redis has refused it, or has dropped its entry before it was read.
+                deliver_alone(lp, namespace, &broadcast);
+                namespace.receive_uncertain(lp, &broadcast.target, Placement::Before);
             }
         }
         if !is_kept {
-            self.keep_delivered(entry);
+            self.place(lp, namespace, number, entry);
         }
-        if number.is_some() {
-            self.deliver_failed(lp, namespace);
+        self.deliver_failed(lp, namespace);
+    }
+
+    /// An own entry whose event the sockets of this node have got without waiting for it. Clients that were lost before,
+    /// and are not back yet, have not got it.
+    fn place(&self, lp: &mut Loop, namespace: Namespace, number: u64, entry: &Entry<'_>) {
+        if self.keeps.get()
+            && let Ok(Some(Body::Broadcast { broadcast, request_id: None, is_numbered: false })) = body(entry)
+        {
+            namespace.receive_uncertain(lp, &broadcast.target, Placement::Before);
+            self.log.borrow_mut().push(Kept { id: entry.id, broadcast: Rc::new(broadcast) });
+        }
+        let is_last = self.pending.borrow_mut().place(number);
+        if is_last {
+            self.settle(lp, namespace);
         }
     }
 
-    /// An own entry whose event the sockets of this node have got without waiting for it, because the link was lost.
-    /// Clients that were lost before have not got it.
-    fn keep_delivered(&self, entry: &Entry<'_>) {
-        if self.keeps.get()
-            && let Ok(Some(Body::Broadcast { broadcast, request_id: None, is_numbered: false })) = body(entry)
-            && !broadcast.flags.volatile
-        {
-            self.log.borrow_mut().push(Kept { id: entry.id, broadcast: Rc::new(broadcast) });
-        }
+    /// The events that a socket in these rooms has missed: those in the log, and those that other sockets have got without
+    /// an offset.
+    pub(super) fn missed_since(&self, since: EntryId, rooms: &[String]) -> Option<Vec<MissedEvent>> {
+        let mut missed = self.log.borrow().missed_since(since, rooms)?;
+        let pending = self.pending.borrow();
+        missed.extend(pending.unplaced.iter().filter_map(|(_, broadcast)| missed_in(broadcast, rooms, || None)));
+        Some(missed)
     }
 
     fn on_other_entry(self: &Rc<Self>, lp: &mut Loop, namespace: Namespace, uid: &str, entry: &Entry<'_>) {
@@ -184,13 +291,7 @@ pub(super) fn body(entry: &Entry<'_>) -> Result<Option<Body>, crate::socket_io::
     message::decode_field(kind.unwrap_or_default(), data)
 }
 
-/// Sends an event to own sockets. Whether it is in the stream is not known.
-fn deliver_uncertain(lp: &mut Loop, namespace: Namespace, broadcast: &Broadcast) {
-    deliver_alone(lp, namespace, broadcast);
-    namespace.receive_uncertain(lp, &broadcast.target);
-}
-
-/// Sends an event to own sockets that is not in the stream.
+/// Sends an event to own sockets without an offset.
 fn deliver_alone(lp: &mut Loop, namespace: Namespace, broadcast: &Broadcast) {
     namespace.receive_broadcast(lp, &broadcast.target, packet(broadcast, None));
 }
@@ -200,18 +301,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_taken_in_their_order_also_those_that_redis_has_not_taken() {
+    fn events_are_taken_in_their_order_also_those_that_have_failed() {
         let mut pending = Pending::default();
         let numbers: Vec<u64> = (0..5).map(|_| pending.push(Rc::default())).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
-        pending.fail(2);
-        pending.fail(4);
-        pending.fail(7);
+        pending.fail(2, Failed::Refused);
+        pending.fail(4, Failed::Unanswered);
+        pending.fail(7, Failed::Refused);
         assert!(pending.pop_failed().is_none(), "the first one is still on its way");
         let pop = |pending: &mut Pending, number| pending.pop(number).map(|(number, _)| number);
         assert_eq!([pop(&mut pending, 1), pop(&mut pending, 1)], [Some(1), None]);
-        assert!(pending.pop_failed().is_some() && pending.pop_failed().is_none());
-        assert_eq!([pop(&mut pending, 5), pop(&mut pending, 5), pop(&mut pending, 5)], [Some(3), Some(4), Some(5)]);
-        assert_eq!(pending.push(Rc::default()), 6, "a number is not given twice");
+        let failed = |pending: &mut Pending| pending.pop_failed().map(|(number, _, failed)| (number, failed));
+        assert_eq!([failed(&mut pending), failed(&mut pending)], [Some((2, Failed::Refused)), None]);
+        assert_eq!(pop(&mut pending, 3), Some(3));
+        assert_eq!(failed(&mut pending), Some((4, Failed::Unanswered)));
+        assert_eq!([pop(&mut pending, 5), pop(&mut pending, 5)], [Some(5), None]);
+        assert_eq!((pending.number(), pending.push(Rc::default())), (6, 7), "a number is not given twice");
+    }
+
+    #[test]
+    fn events_without_an_offset_are_placed_in_any_order() {
+        let mut pending = Pending::default();
+        pending.unplaced.extend([(3, Rc::default()), (4, Rc::default())]);
+        assert_eq!([2, 4, 4, 3, 3].map(|number| pending.place(number)), [false, false, false, true, false]);
     }
 }

@@ -26,12 +26,7 @@ pub(super) struct Kept {
 impl Kept {
     /// The event, if it was for a socket in these rooms.
     pub fn missed_in(&self, rooms: &[String]) -> Option<MissedEvent> {
-        let Broadcast { name, arguments, target, .. } = &*self.broadcast;
-        target.includes(rooms).then(|| MissedEvent {
-            name: name.clone(),
-            arguments: arguments.clone(),
-            offset: self.id.to_string(),
-        })
+        missed_in(&self.broadcast, rooms, || Some(self.id.to_string()))
     }
 
     /// An estimate of its memory.
@@ -44,6 +39,16 @@ impl Kept {
     }
 }
 
+/// A broadcast as an event that a socket in these rooms has missed, if it was for the socket.
+pub(super) fn missed_in(
+    broadcast: &Broadcast,
+    rooms: &[String],
+    offset: impl FnOnce() -> Option<String>,
+) -> Option<MissedEvent> {
+    let Broadcast { name, arguments, target, .. } = broadcast;
+    target.includes(rooms).then(|| MissedEvent { name: name.clone(), arguments: arguments.clone(), offset: offset() })
+}
+
 /// The memory of an entry without texts, from the sizes of the types and of allocations.
 const ENTRY_COST: usize = 250;
 
@@ -53,6 +58,8 @@ pub(super) struct Log {
     entries: VecDeque<Kept>,
     /// Everything behind it is in `entries`. `None`: nothing is known yet.
     start: Option<EntryId>,
+    /// Entries were dropped before this node has read them, and it is not known yet with which entry it goes on.
+    has_gap: bool,
     bytes: usize,
     max_entries: usize,
     max_bytes: usize,
@@ -60,7 +67,7 @@ pub(super) struct Log {
 
 impl Log {
     pub fn new(max_entries: usize, max_bytes: usize) -> Log {
-        Log { entries: VecDeque::new(), start: None, bytes: 0, max_entries, max_bytes }
+        Log { entries: VecDeque::new(), start: None, has_gap: false, bytes: 0, max_entries, max_bytes }
     }
 
     /// The entry of this id is the next one of the namespace. Anything that is not a broadcast is only noted.
@@ -68,11 +75,36 @@ impl Log {
         let last = self.entries.back().map(|kept| kept.id).max(self.start);
         if last.is_some_and(|last| id <= last) {
             // Redis has lost its data, and its clock is behind.
-            self.entries.clear();
-            self.bytes = 0;
-            self.start = None;
+            self.clear();
         }
         self.start.get_or_insert(id);
+    }
+
+    fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+        self.start = None;
+    }
+
+    /// Entries were dropped before this node has read them.
+    pub fn begin_gap(&mut self) {
+        self.clear();
+        self.has_gap = true;
+    }
+
+    /// The entry of this id is the first one behind the gap, in any namespace. If it is for this one, it is noted already.
+    /// Returns `false` if there was no gap.
+    pub fn end_gap(&mut self, id: EntryId) -> bool {
+        let had_gap = std::mem::take(&mut self.has_gap);
+        if had_gap {
+            self.start.get_or_insert(id);
+        }
+        had_gap
+    }
+
+    /// Whether nothing is known before the next entry is read.
+    pub fn has_gap(&self) -> bool {
+        self.has_gap
     }
 
     /// Adds a broadcast behind all others.
@@ -132,7 +164,7 @@ mod tests {
 
     fn missed(log: &Log, since: u64, rooms: &[&str]) -> Option<Vec<String>> {
         let missed = log.missed_since(id(since), &names(rooms))?;
-        assert!(missed.iter().all(|event| event.offset == format!("5-{}", event.name)));
+        assert!(missed.iter().all(|event| event.offset == Some(format!("5-{}", event.name))));
         Some(missed.into_iter().map(|event| event.name).collect())
     }
 
@@ -174,6 +206,20 @@ mod tests {
             assert_eq!(missed(&log, 1, &[]), None);
             assert_eq!(missed(&log, 2, &[]), Some(names(&["3", "4"])));
         }
+    }
+
+    #[test]
+    fn what_was_before_a_gap_is_not_known_behind_it() {
+        let mut log = Log::new(100, 1 << 20);
+        push(&mut log, kept(1, &[], &[]));
+        assert!(!log.end_gap(id(2)), "there was none");
+        log.begin_gap();
+        assert!(log.has_gap());
+        assert_eq!(missed(&log, 1, &[]), None);
+        assert!(log.end_gap(id(7)) && !log.has_gap());
+        push(&mut log, kept(8, &[], &[]));
+        assert_eq!(missed(&log, 1, &[]), None);
+        assert_eq!(missed(&log, 7, &[]), Some(names(&["8"])));
     }
 
     #[test]

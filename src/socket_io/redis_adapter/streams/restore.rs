@@ -77,7 +77,9 @@ impl Shared {
 
     pub(super) fn restore(self: &Rc<Self>, lp: &mut Loop, pid: &str, offset: &str, done: OnRestored) {
         let link = self.member.link;
-        let Some(offset) = offset.parse().ok().filter(|_| link.is_ready(lp)) else {
+        // There is no entry with the least id.
+        let offset = offset.parse().ok().filter(|offset| *offset != EntryId::default());
+        let Some(offset) = offset.filter(|_| link.is_ready(lp)) else {
             return lp.next_tick(|lp| done(lp, None));
         };
         let restoring = Rc::new(Restoring { shared: self.clone(), offset, done: RefCell::new(None) });
@@ -93,6 +95,13 @@ impl Shared {
                 None => restoring.finish(lp, None),
             }
         });
+    }
+
+    /// The adapter is closed: clients that wait begin anew here, or come back at another node.
+    pub(super) fn give_waiters_back(&self, lp: &mut Loop) {
+        for Waiter { restoring, session } in self.waiters.take() {
+            restoring.give_back(lp, &session);
+        }
     }
 
     /// This node has read an entry.
@@ -114,6 +123,12 @@ impl Restoring {
         }
     }
 
+    /// The adapter is closed: the session, which was taken, is kept again.
+    fn give_back(&self, lp: &mut Loop, session: &LostSession) {
+        self.shared.persist(lp, session, self.shared.lifetime.get());
+        self.finish(lp, None);
+    }
+
     /// There is a session.
     fn found(self: Rc<Self>, lp: &mut Loop, session: LostSession) {
         let Shared { member, stream, log, waiters, .. } = &*self.shared;
@@ -121,8 +136,11 @@ impl Restoring {
             // Redis has answered too late. A waiter would wait for ever, because its time is over.
             return;
         }
+        if self.shared.is_closed.get() {
+            return self.give_back(lp, &session);
+        }
         let position = member.link.stream_position(lp, stream).unwrap_or_default();
-        if position < self.offset {
+        if position < self.offset || log.borrow().has_gap() {
             return waiters.borrow_mut().push(Waiter { restoring: self.clone(), session });
         }
         let start = log.borrow_mut().start(position);
@@ -130,7 +148,7 @@ impl Restoring {
             let since = self.offset.to_string();
             return self.finish(lp, Some(RestoredSession { session, missed: Vec::new(), since }));
         }
-        let range = Range { from: self.offset, until: start, replies: 0, bytes: 0, missed: Vec::new() };
+        let range = Range { last: self.offset, until: start, replies: 0, bytes: 0, missed: Vec::new() };
         self.read_range(lp, session, range);
     }
 
@@ -141,12 +159,13 @@ impl Restoring {
         }
         range.replies += 1;
         let Shared { member, stream, .. } = &*self.shared;
-        let [from, until] = [range.from, range.until].map(|id| id.to_string());
-        let command = ["XRANGE", stream, &from, &until, "COUNT", &ENTRIES_AT_ONCE.to_string()];
+        let [last, until] = [range.last, range.until].map(|id| id.to_string());
+        let command = ["XRANGE", stream, &last, &until, "COUNT", &ENTRIES_AT_ONCE.to_string()];
         let (link, restoring) = (member.link, self.clone());
         link.command(lp, &command, move |lp, reply| {
-            let state = reply.ok().map(|reply| range.take(&restoring, &session, &reply));
+            let state = reply.ok().map(|reply| range.take(&restoring.shared, &session, &reply));
             match state {
+                _ if restoring.shared.is_closed.get() => restoring.give_back(lp, &session),
                 Some(RangeState::More) => restoring.read_range(lp, session, range),
                 Some(RangeState::Complete) => {
                     let since = range.until.to_string();
@@ -160,8 +179,8 @@ impl Restoring {
 
 /// The entries between the offset of a client and the log.
 struct Range {
-    /// The next one.
-    from: EntryId,
+    /// The last one that was read: at first that of the offset.
+    last: EntryId,
     until: EntryId,
     replies: usize,
     bytes: usize,
@@ -171,21 +190,22 @@ struct Range {
 enum RangeState {
     More,
     Complete,
-    /// The entry of the offset is gone, and with it perhaps others; or there are too many.
+    /// Entries are gone, or there are too many.
     Impossible,
 }
 
 impl Range {
-    fn take(&mut self, restoring: &Restoring, session: &LostSession, reply: &Reply<'_>) -> RangeState {
-        let shared = &restoring.shared;
+    /// Takes the entries of a reply, which begins with the last one of the reply before. Older entries are dropped first:
+    /// if that one is there, all behind it are.
+    fn take(&mut self, shared: &Shared, session: &LostSession, reply: &Reply<'_>) -> RangeState {
         let replies = reply.items();
         let mut entries = replies.iter().filter_map(Entry::from_reply);
-        // Older entries are dropped first: if this one is there, all behind it are.
-        if self.from == restoring.offset && entries.next().is_none_or(|first| first.id != restoring.offset) {
+        if entries.next().is_none_or(|first| first.id != self.last) {
             return RangeState::Impossible;
         }
+        let before = self.last;
         for entry in entries {
-            self.from = entry.id.next();
+            self.last = entry.id;
             if entry.field("nsp") != Some(shared.member.namespace.as_bytes()) {
                 continue;
             }
@@ -201,7 +221,7 @@ impl Range {
         match (self.bytes > shared.log.borrow().max_bytes(), replies.len() < ENTRIES_AT_ONCE) {
             (true, _) => RangeState::Impossible,
             (false, true) => RangeState::Complete,
-            (false, false) if self.from == restoring.offset => RangeState::Impossible,
+            (false, false) if self.last == before => RangeState::Impossible,
             (false, false) => RangeState::More,
         }
     }
