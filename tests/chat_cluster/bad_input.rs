@@ -58,6 +58,22 @@ fn garbage_on_the_channel_is_counted_and_ignored() {
 }
 
 #[test]
+fn messages_in_the_name_of_a_node_do_not_silence_it() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let nodes = nodes(redis.port(), 2);
+    let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
+    // Its name is in the key of a nick.
+    let get = "EVAL \"return redis.status_reply(redis.call('GET', KEYS[1]))\" 1 bucle:chat:0:nick:ana";
+    let answer = ask_redis(redis.port(), get);
+    let name = answer.strip_prefix('+').expect("a name");
+    publish(redis.port(), [format!("bucle1 {name} {} line lobby forged", u64::MAX).into_bytes()]);
+    bo.until("forged");
+    ana.say("hola");
+    assert_eq!(bo.line(), "ana: hola");
+    bo.wait_for_members(&["ana", "bo"]);
+}
+
+#[test]
 fn control_characters_in_a_line_of_another_node_are_not_sent_to_terminals() {
     let Some(redis) = RedisServer::start(&[]) else { return };
     let nodes = nodes(redis.port(), 1);

@@ -9,6 +9,10 @@
 //! requests the state of the sender, which replaces all that was known of the sender. A node that sends nothing for
 //! [`LEASE`] is removed with its members.
 //!
+//! Everyone who may publish can send a message in the name of a node, with any number. The messages of the node itself
+//! then seem to be old. They have numbers that were skipped before: that shows the forgery, and the node is believed again
+//! from this message on.
+//!
 //! While Redis is away all nodes are *hidden*: they are in no list. Their nicks are remembered, so that no member of
 //! this node takes a nick that belongs to a member elsewhere. A node is shown again when its state has come.
 //!
@@ -54,6 +58,8 @@ struct Node {
     heard: Duration,
     /// The number of its last message.
     number: u64,
+    /// The numbers that were skipped last.
+    skipped: Option<Skipped>,
     /// Its members are in lists, and changes are announced.
     is_shown: bool,
     /// Messages were lost, or its state has never come.
@@ -63,6 +69,15 @@ struct Node {
     /// The state that is arriving, without its last parts.
     arriving: Option<Arriving>,
     table: Table,
+}
+
+/// Numbers behind one message and before a later one. Either the messages with these numbers are lost, or the later one
+/// is forged.
+#[derive(Clone, Copy)]
+struct Skipped {
+    behind: u64,
+    before: u64,
+    at: Duration,
 }
 
 struct Arriving {
@@ -107,11 +122,11 @@ impl View {
     /// Notes that a message has come.
     pub(crate) fn hear(&mut self, now: Duration, from: NodeId, number: u64) -> Heard {
         if let Some(node) = self.nodes.get_mut(&from) {
-            if number <= node.number {
+            let is_next = number.checked_sub(1) == Some(node.number);
+            if !is_next && !node.skip_to(now, number) {
                 return Heard::Old;
             }
-            if number - node.number > 1 {
-                node.needs_state = true;
+            if !is_next {
                 self.members -= node.arriving.take().map_or(0, |arriving| arriving.members.len());
             }
             (node.heard, node.number) = (now, number);
@@ -120,7 +135,9 @@ impl View {
         if self.nodes.len() == MAX_NODES {
             return Heard::Full;
         }
-        self.nodes.insert(from, Node { heard: now, number, needs_state: true, ..Node::default() });
+        let mut node = Node { heard: now, ..Node::default() };
+        node.skip_to(now, number);
+        self.nodes.insert(from, Node { number, needs_state: true, ..node });
         Heard::New
     }
 
@@ -316,6 +333,26 @@ impl View {
 
     fn shown(&self) -> impl Iterator<Item = &Table> {
         self.nodes.values().filter(|node| node.is_shown).map(|node| &node.table)
+    }
+}
+
+impl Node {
+    /// A message has another number than the next one, so its state is needed. Returns `false` if the message is to be
+    /// ignored.
+    fn skip_to(&mut self, now: Duration, number: u64) -> bool {
+        self.needs_state = true;
+        let skipped = self.skipped.filter(|skipped| now.saturating_sub(skipped.at) < LEASE);
+        if number > self.number {
+            // A node sends a message every second, so one of its own comes in time behind any number of forged ones.
+            let behind = skipped.map_or(self.number, |skipped| skipped.behind);
+            self.skipped = Some(Skipped { behind, before: number, at: now });
+            return true;
+        }
+        let is_of_the_node = skipped.is_some_and(|skipped| number > skipped.behind && number < skipped.before);
+        if is_of_the_node {
+            (self.skipped, self.asked) = (None, None);
+        }
+        is_of_the_node
     }
 }
 

@@ -107,6 +107,41 @@ fn a_message_that_was_there_is_old() {
 }
 
 #[test]
+fn a_forged_number_does_not_silence_a_node() {
+    for forged in [&[u64::MAX][..], &[u64::MAX - 1, u64::MAX], &[9, 1000, u64::MAX], &[5]] {
+        let mut view = view();
+        for &number in forged {
+            assert_eq!(view.hear(at(1), A, number), Heard::New);
+        }
+        view.state(A, 1, 1, &[("nobody", "lobby")]);
+        assert_eq!(view.hear(at(2), A, 3), Heard::New, "the node goes on, {forged:?}");
+        assert!(view.asks(at(2), A), "what the forged message has changed is not believed");
+        assert_eq!(view.hear(at(2), A, 4), Heard::New);
+        view.state(A, 1, 1, &[("ana", "lobby")]);
+        assert_eq!(nicks(&view, "lobby"), ["ana"]);
+        check(&view);
+    }
+    // The first message of a node that is not known.
+    let mut view = View::default();
+    assert_eq!(view.hear(at(1), A, u64::MAX), Heard::New);
+    assert_eq!([1, 2, 2].map(|number| view.hear(at(1), A, number)), [Heard::New, Heard::New, Heard::Old]);
+    // The next number leaves no trace but the second message with it, which may be that of the node.
+    let mut view = self::view();
+    assert_eq!([3, 3].map(|number| view.hear(at(1), A, number)), [Heard::New, Heard::Old]);
+    assert!(view.asks(at(1), A));
+}
+
+#[test]
+fn numbers_that_were_skipped_long_ago_are_old() {
+    let mut view = view();
+    view.hear(at(1), A, 10);
+    for second in 2..=11 {
+        view.hear(at(second), A, 9 + second);
+    }
+    assert_eq!(view.hear(at(11), A, 5), Heard::Old);
+}
+
+#[test]
 fn a_state_in_parts_is_used_when_all_are_there() {
     let mut view = view();
     view.hear(at(1), A, 3);
