@@ -14,6 +14,7 @@ macro_rules! redis_or_return {
 
 mod closing;
 mod faults;
+mod losses;
 #[path = "../chat_cluster/proxy.rs"]
 mod proxy;
 mod pubsub;

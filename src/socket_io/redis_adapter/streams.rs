@@ -33,7 +33,8 @@
 //! Own sockets get events at once, without an offset. Events for other nodes wait within the bounds of the [`Link`]. When
 //! Redis is there again, they are added to the stream behind what other nodes have added meanwhile. So a client that has
 //! got such an event could get it twice. It is not restored if it is lost, until all these events are in the stream and
-//! it has got an event with an offset behind them.
+//! it has got an event with an offset behind them. An event that was on its way to Redis when the connection was lost may
+//! be in no stream; clients that were lost before then miss it.
 //!
 //! A node that is away for longer than the entries of the stream last misses events, and so do its clients. The link
 //! notices that ([`Link::on_gap`]), logs it and counts it. A client that was lost before, and would need these events, is
