@@ -297,11 +297,15 @@ impl ClientSession {
         registry::arm(lp, self);
     }
 
-    /// Whether the server should have shown that it is alive, and has not: the process was suspended, or very busy. The
-    /// session ends in a moment.
-    pub(crate) fn is_overdue(self, lp: &Loop) -> bool {
+    /// Whether the server should have shown that it is alive, and has not: the process was suspended, or very busy. Then
+    /// the session ends in a tick, as in Node, even if a ping of the server arrives before its timer fires.
+    pub(crate) fn ends_overdue(self, lp: &mut Loop) -> bool {
         let now = lp.now();
-        registry::get(lp, self).is_some_and(|state| state.machine.is_overdue(now))
+        let is_overdue = registry::get(lp, self).is_some_and(|state| state.machine.is_overdue(now));
+        if is_overdue {
+            lp.keyed_tick(self.0, |lp, key| end_overdue(lp, ClientSession(key)));
+        }
+        is_overdue
     }
 
     /// Sends a text packet that begins with its type, which is that of a message.
@@ -444,7 +448,8 @@ fn settle(lp: &mut Loop, session: ClientSession) {
         return;
     };
     let is_sent = match (state.machine.transport(), state.ws) {
-        (Transport::WebSocket, Some(ws)) => ws.buffered_amount(lp) == 0,
+        // Gathered bytes leave at the end of the phase. Only a connection that the kernel blocks has an event for it.
+        (Transport::WebSocket, Some(ws)) => !ws.socket().needs_drain(lp),
         _ => true,
     };
     if is_sent {
@@ -485,14 +490,17 @@ fn expire(lp: &mut Loop, session: ClientSession) {
                 let error = Error::custom("ETIMEDOUT", "timeout: the server has not opened the session in time");
                 end(lp, session, CloseReason::TransportError, error);
             }
-            Due::PingTimeout => {
-                let error = Error::custom("ETIMEDOUT", "the server has sent no heartbeat in time");
-                end(lp, session, CloseReason::PingTimeout, error);
-            }
+            Due::PingTimeout => end_overdue(lp, session),
             Due::UpgradeTimeout => channel::give_up(lp, session),
         }
     }
     registry::arm(lp, session);
+}
+
+/// The server has not shown that it is alive.
+fn end_overdue(lp: &mut Loop, session: ClientSession) {
+    let error = Error::custom("ETIMEDOUT", "the server has sent no heartbeat in time");
+    end(lp, session, CloseReason::PingTimeout, error);
 }
 
 /// `session #7`, as in the log.

@@ -76,17 +76,17 @@ impl Loop {
     /// panic ends no connection: if panics are caught, this one does not leave here.
     #[cfg(feature = "socket-io")]
     pub(crate) fn in_guarded_callback(&mut self, kind: Kind, subject: u32, size: usize, f: impl FnOnce(&mut Loop)) {
-        self.in_layer_callback(kind, subject, size, |lp| lp.guarded(f));
+        self.in_layer_callback(kind, subject, size, |lp| _ = lp.guarded(f));
     }
 
-    /// Runs `f`, which may call the program from a tick or a timer of a layer.
+    /// Runs `f`, which may call the program from a tick or a timer of a layer. Returns `false` if a panic was caught.
     #[cfg(feature = "socket-io")]
-    pub(crate) fn guarded(&mut self, f: impl FnOnce(&mut Loop)) {
+    pub(crate) fn guarded(&mut self, f: impl FnOnce(&mut Loop)) -> bool {
         if self.catches_panics {
-            self.call_caught(f);
-        } else {
-            f(self);
+            return self.call_caught(f).is_some();
         }
+        f(self);
+        true
     }
 
     #[cold]

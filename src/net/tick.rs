@@ -83,7 +83,7 @@ impl Loop {
             #[cfg(feature = "http")]
             NetTick::Layer(socket, run) => run(self, socket),
             #[cfg(feature = "socket-io")]
-            NetTick::Keyed(key, run) => self.guarded(|lp| run(lp, key)),
+            NetTick::Keyed(key, run) => _ = self.guarded(|lp| run(lp, key)),
             NetTick::Server(server, tick) => self.run_server_tick(server, tick),
         }
     }

@@ -302,6 +302,9 @@ impl Client {
     /// handle names nothing. Acknowledgements that are still awaited get [`AckError::Disconnected`].
     pub fn release(self, lp: &mut Loop) {
         self.disconnect(lp);
+        if let Some(state) = get_mut(lp, self) {
+            state.is_released = true;
+        }
         lp.next_tick(move |lp| {
             self.disconnect(lp);
             acks::stop(lp, self);

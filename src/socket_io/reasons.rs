@@ -4,8 +4,7 @@ use std::fmt;
 
 /// The reason of a disconnection. Programs compare its text, so each text is exactly Node's.
 ///
-/// A server gives the reasons of the first two groups, a client those of the third one and of the first one without
-/// [`ForcedClose`](Self::ForcedClose).
+/// A server gives the reasons of the first two groups, a client those of the first one and of the third one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
@@ -15,7 +14,7 @@ pub enum DisconnectReason {
     /// `transport close`: the other side, or the network, closed the connection.
     TransportClose,
     /// `forced close`: the connection was closed on this side, for example because the client has broken the protocol of
-    /// Socket.IO.
+    /// Socket.IO. On a client: the program has closed the session below, to test that the client connects again.
     ForcedClose,
     /// `ping timeout`: the server got no pong in time, or the client no ping.
     PingTimeout,
@@ -79,9 +78,10 @@ impl DisconnectReason {
     /// Whether a client connects again by itself: not after one of the two sides disconnected the socket.
     pub fn reconnects(self) -> bool {
         match self {
-            Self::TransportError | Self::TransportClose | Self::PingTimeout | Self::ParseError => true,
-            Self::ForcedClose
-            | Self::ServerShuttingDown
+            Self::TransportError | Self::TransportClose | Self::ForcedClose | Self::PingTimeout | Self::ParseError => {
+                true
+            }
+            Self::ServerShuttingDown
             | Self::ForcedServerClose
             | Self::ClientNamespaceDisconnect
             | Self::ServerNamespaceDisconnect
@@ -107,7 +107,7 @@ mod tests {
             // Reason, text, a server keeps the session, a client reconnects.
             (TransportError, "transport error", true, true),
             (TransportClose, "transport close", true, true),
-            (ForcedClose, "forced close", true, false),
+            (ForcedClose, "forced close", true, true),
             (PingTimeout, "ping timeout", true, true),
             (ParseError, "parse error", false, true),
             (ServerShuttingDown, "server shutting down", true, false),

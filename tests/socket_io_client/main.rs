@@ -3,6 +3,7 @@
 
 #![cfg(feature = "socket-io")]
 
+mod endings;
 mod transports;
 
 use std::cell::RefCell;

@@ -131,7 +131,13 @@ pub(super) fn read_on(lp: &mut Loop, session: ClientSession) {
                 poll(lp, session);
                 return settle_later(lp, session);
             }
-            Some(Ok(packet)) => super::receive(lp, session, &packet),
+            Some(Ok(packet)) => {
+                if !lp.guarded(|lp| super::receive(lp, session, &packet)) {
+                    // As with a WebSocket connection, whose callback has panicked.
+                    let error = Error::custom("ABORT_ERR", "a callback of the program has panicked");
+                    return end(lp, session, CloseReason::TransportError, error);
+                }
+            }
             Some(Err(malformed)) => {
                 let error = Error::custom("E_BAD_RESPONSE", malformed.to_string());
                 return fail(lp, session, error);

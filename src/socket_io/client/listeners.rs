@@ -1,4 +1,7 @@
 //! Calls of the program's listeners.
+//!
+//! On a loop that catches panics, a listener that panics costs its own call: the client goes on, also with its attempts
+//! to connect. Only a listener for an event that has arrived costs the session, as on a server.
 
 use std::rc::Rc;
 
@@ -17,7 +20,7 @@ pub(super) fn call(lp: &mut Loop, client: Client, kind: Kind, of: impl Fn(&Liste
     for listener in collect(lp, client, of) {
         // It is borrowed only while it runs, and nothing calls back meanwhile.
         if let Ok(mut listener) = listener.try_borrow_mut() {
-            lp.in_layer_callback(kind, client.serial(), 0, |lp| listener(lp, client));
+            lp.in_guarded_callback(kind, client.serial(), 0, |lp| listener(lp, client));
         }
     }
 }
@@ -30,7 +33,7 @@ pub(super) fn call_with_attempt(
 ) {
     for listener in collect(lp, client, of) {
         if let Ok(mut listener) = listener.try_borrow_mut() {
-            lp.in_layer_callback(Kind::OnEvent, client.serial(), 0, |lp| listener(lp, client, attempt));
+            lp.in_guarded_callback(Kind::OnEvent, client.serial(), 0, |lp| listener(lp, client, attempt));
         }
     }
 }
@@ -56,7 +59,7 @@ pub(super) fn call_on_reconnect_error(lp: &mut Loop, client: Client, error: &Con
 fn call_with_error(lp: &mut Loop, client: Client, listeners: Vec<OnConnectError>, error: &ConnectError) {
     for listener in listeners {
         if let Ok(mut listener) = listener.try_borrow_mut() {
-            lp.in_layer_callback(Kind::OnError, client.serial(), 0, |lp| listener(lp, client, error));
+            lp.in_guarded_callback(Kind::OnError, client.serial(), 0, |lp| listener(lp, client, error));
         }
     }
 }
@@ -64,13 +67,13 @@ fn call_with_error(lp: &mut Loop, client: Client, listeners: Vec<OnConnectError>
 pub(super) fn call_on_disconnect(lp: &mut Loop, client: Client, reason: DisconnectReason) {
     for listener in collect::<OnDisconnect>(lp, client, |list| &list.on_disconnect) {
         if let Ok(mut listener) = listener.try_borrow_mut() {
-            lp.in_layer_callback(Kind::OnClose, client.serial(), 0, |lp| listener(lp, client, reason));
+            lp.in_guarded_callback(Kind::OnClose, client.serial(), 0, |lp| listener(lp, client, reason));
         }
     }
 }
 
 pub(super) fn call_ack(lp: &mut Loop, client: Client, done: OnAck, result: AckResult<'_>) {
-    lp.in_layer_callback(Kind::OnAck, client.serial(), 0, |lp| done(lp, client, result));
+    lp.in_guarded_callback(Kind::OnAck, client.serial(), 0, |lp| done(lp, client, result));
 }
 
 fn call_on_event(lp: &mut Loop, client: Client, listener: &OnEvent, event: &mut Event<'_>) {
@@ -80,25 +83,38 @@ fn call_on_event(lp: &mut Loop, client: Client, listener: &OnEvent, event: &mut 
     }
 }
 
-/// An event has arrived: catch-all listeners, and then the listeners of its name.
+/// An event has arrived: catch-all listeners, and then the listeners of its name. As in Node a catch-all listener may add
+/// and remove those.
 pub(super) fn dispatch(lp: &mut Loop, client: Client, event: &mut Event<'_>) {
-    let any = collect(lp, client, |list| &list.any);
-    let Some(state) = get_mut(lp, client) else { return };
-    let mut named = Vec::new();
-    if let Some(listeners) = state.listeners.events.get_mut(event.name) {
-        named.extend(listeners.iter().map(|listener| listener.call.clone()));
-        listeners.retain(|listener| !listener.is_once);
-        if listeners.is_empty() {
-            state.listeners.events.remove(event.name);
-        }
-    }
-    let connection = state.connection;
-    for listener in any.into_iter().chain(named) {
-        // A listener may have disconnected the client.
-        if get(lp, client).is_some_and(|state| state.is_connected() && state.connection == connection) {
+    let Some(connection) = get(lp, client).map(|state| state.connection) else { return };
+    // A listener may have disconnected the client.
+    let is_connected =
+        |lp: &Loop| get(lp, client).is_some_and(|state| state.is_connected() && state.connection == connection);
+    for listener in collect(lp, client, |list| &list.any) {
+        if is_connected(lp) {
             call_on_event(lp, client, &listener, event);
         }
     }
+    if !is_connected(lp) {
+        return;
+    }
+    for listener in take_listeners(lp, client, event.name) {
+        if is_connected(lp) {
+            call_on_event(lp, client, &listener, event);
+        }
+    }
+}
+
+/// The listeners of an event, of which those for one call are removed.
+fn take_listeners(lp: &mut Loop, client: Client, name: &str) -> Vec<OnEvent> {
+    let Some(state) = get_mut(lp, client) else { return Vec::new() };
+    let Some(listeners) = state.listeners.events.get_mut(name) else { return Vec::new() };
+    let taken = listeners.iter().map(|listener| listener.call.clone()).collect();
+    listeners.retain(|listener| !listener.is_once);
+    if listeners.is_empty() {
+        state.listeners.events.remove(name);
+    }
+    taken
 }
 
 /// An event was sent: the catch-all listeners for outgoing events are called in a tick, because a method never calls

@@ -115,6 +115,8 @@ pub(super) struct ClientState {
     /// Events that are sent one by one, each until it is acknowledged.
     pub retries: VecDeque<Retry>,
     pub listeners: Listeners,
+    /// A tick removes it.
+    pub is_released: bool,
 }
 
 impl HasSerial for ClientState {
@@ -253,6 +255,7 @@ impl Registry {
             ack_timer: None,
             retries: VecDeque::new(),
             listeners: Listeners::default(),
+            is_released: false,
         };
         let client = Client(self.clients.insert(state));
         if let Some(state) = self.manager_mut(manager) {
@@ -295,10 +298,11 @@ impl Registry {
         self.clients.get_mut(client.0)
     }
 
-    /// The client of a namespace.
+    /// The client of a namespace. One that is released is not found: another one may have its namespace already.
     pub fn find(&self, manager: Manager, namespace: &str) -> Option<Client> {
+        let is_meant = |state: &ClientState| !state.is_released && &*state.namespace == namespace;
         let clients = &self.manager(manager)?.clients;
-        clients.iter().copied().find(|client| self.client(*client).is_some_and(|state| &*state.namespace == namespace))
+        clients.iter().copied().find(|client| self.client(*client).is_some_and(is_meant))
     }
 
     /// The session of a client, if it is open.

@@ -13,11 +13,12 @@ use crate::socket_io::encode::{self, Encoded, give_back, take_buffer};
 use crate::socket_io::packet::{self, PacketType};
 
 /// The session of a client to which events can be sent now.
-fn open_session(lp: &Loop, client: Client) -> Option<ClientSession> {
-    let registry = lp.layer::<Registry>()?;
+fn open_session(lp: &mut Loop, client: Client) -> Option<ClientSession> {
+    let registry = lp.layer_mut::<Registry>();
     let session = registry.session_of(client).filter(|_| registry.client(client).is_some_and(|c| c.is_connected()))?;
-    // As in Node nothing is sent to a server that should have sent a heartbeat: the process may have been suspended.
-    (session.is_open(lp) && !session.is_overdue(lp)).then_some(session)
+    // As in Node nothing is sent to a server that should have sent a heartbeat: the process may have been suspended. The
+    // session ends, so that what is kept now is sent on the next one.
+    (session.is_open(lp) && !session.ends_overdue(lp)).then_some(session)
 }
 
 fn deliver(lp: &mut Loop, session: ClientSession, text: &str, attachments: &[Vec<u8>]) -> bool {
