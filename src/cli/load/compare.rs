@@ -279,7 +279,10 @@ fn measured(reports: &[Value], figure: &Figure) -> Option<Measured> {
     let (&low, &high) = (values.first()?, values.last()?);
     let middle = values.len() / 2;
     let value = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
-    let spread = if values.len() > 1 { Some((low, high)) } else { spread_of_parts(&reports[0], figure) };
+    let spread = match reports {
+        [report] => spread_of_parts(report, figure),
+        _ => (values.len() > 1).then_some((low, high)),
+    };
     Some(Measured { value, spread })
 }
 
@@ -293,7 +296,9 @@ fn value_of(report: &Value, figure: &Figure) -> Option<f64> {
 
 /// The lowest and the highest value of the parts of the steady phase.
 fn spread_of_parts(report: &Value, figure: &Figure) -> Option<(f64, f64)> {
-    let name = figure.part?;
+    // If replies are not checked, the rate is that of sent messages, but the parts count exact replies.
+    let is_sent = figure.pointer == "/rate" && report["checked"] == false;
+    let name = figure.part.filter(|_| !is_sent)?;
     let mut values: Vec<f64> = report["parts"].as_array()?.iter().filter_map(|part| part[name].as_f64()).collect();
     values.sort_by(f64::total_cmp);
     (values.len() > 1).then(|| (values[0], values[values.len() - 1]))
@@ -354,6 +359,29 @@ mod tests {
             let rows = before(old).rows(&new);
             assert_eq!((rows[0].figure.name, rows[0].change().as_str()), ("replies/s", want));
         }
+    }
+
+    #[test]
+    fn a_rate_of_sent_messages_has_no_spread_of_replies() {
+        let unchecked = |rate: f64| {
+            let mut report = report(0.0, 1, &[0.0, 0.0]);
+            (report["checked"], report["rate_sent"]) = (false.into(), rate.into());
+            report
+        };
+        let rows = before(vec![unchecked(100.0)]).rows(&unchecked(105.0));
+        assert_eq!(
+            (rows[0].before, rows[0].change().as_str()),
+            (Some(Measured { value: 100.0, spread: None }), "+5.0 %")
+        );
+    }
+
+    #[test]
+    fn a_figure_of_one_report_of_several_has_no_spread() {
+        let mut silent = report(100.0, 0, &[90.0, 110.0]);
+        silent["latency_ns"] = Value::Null;
+        let rows = before(vec![silent, report(100.0, 500, &[])]).rows(&report(100.0, 500, &[]));
+        let p99 = rows.iter().find(|row| row.figure.name == "p99").and_then(|row| row.before);
+        assert_eq!(p99, Some(Measured { value: 500.0, spread: None }));
     }
 
     #[test]
