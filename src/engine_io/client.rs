@@ -373,8 +373,12 @@ fn receive(lp: &mut Loop, session: ClientSession, packet: &Packet<'_>) {
         Reaction::None => return,
         Reaction::Opened(open) => return opened(lp, session, open),
         Reaction::Pong(data) => {
-            let text = if let Data::Text(text) = data { text } else { "" };
-            session.send_packet(lp, Queued::text(PacketType::Pong, text));
+            // A server that pings again and again, and answers no POST, must not fill the queue.
+            let is_polling = state.machine.transport() == Transport::Polling;
+            if !(is_polling && std::mem::replace(&mut state.has_pong, true)) {
+                let text = if let Data::Text(text) = data { text } else { "" };
+                session.send_packet(lp, Queued::text(PacketType::Pong, text));
+            }
             return;
         }
         Reaction::Closed => {

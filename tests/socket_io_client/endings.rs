@@ -107,6 +107,28 @@ fn a_session_that_was_overdue_ends_even_if_a_ping_arrives_before_its_timer() {
 }
 
 #[test]
+fn many_pings_in_one_answer_get_one_pong() {
+    let mut world = World::new();
+    let mut peer = Peer::new();
+    let client = world.client("c", &peer.url(), with(POLLING));
+    talk(&mut world, &mut peer, "c connect", vec![]);
+    let mut has_pinged = false;
+    let mut pongs = Vec::new();
+    world.wait("a pong", |_| {
+        peer.serve(|method, _, body| match method {
+            "POST" => {
+                pongs.push(body.to_owned());
+                Some((200, "ok".to_owned()))
+            }
+            _ => (!std::mem::replace(&mut has_pinged, true)).then(|| (200, vec!["2"; 5000].join("\u{1e}"))),
+        });
+        !pongs.is_empty()
+    });
+    assert_eq!(pongs, ["3"]);
+    world.enter(|lp| client.release(lp));
+}
+
+#[test]
 fn a_session_that_the_program_closes_is_opened_again() {
     for transports in [POLLING, WEBSOCKET, BOTH] {
         let mut world = World::new();

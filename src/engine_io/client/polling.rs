@@ -44,6 +44,7 @@ pub(super) fn flush(lp: &mut Loop, session: ClientSession) {
     }
     let revision = state.machine.revision();
     let packets = state.queue.take(usize::MAX);
+    state.has_pong = false;
     let count = payload::count_within(revision, &packets, true, state.max_payload);
     let encoded = payload::encode(revision, &packets[..count], true);
     for packet in packets.into_iter().skip(count) {

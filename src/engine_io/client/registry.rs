@@ -70,6 +70,8 @@ pub(super) struct SessionState {
     pub max_payload: usize,
     /// Packets that wait for a POST, or for the upgrade.
     pub queue: Queue,
+    /// A pong is among them.
+    pub has_pong: bool,
     /// `send` has returned `false`, so `on_drain` is due.
     pub needs_drain: bool,
     /// A tick that settles the session is queued.
@@ -121,6 +123,7 @@ impl SessionState {
             id: String::new(),
             max_payload: usize::MAX,
             queue: Queue::default(),
+            has_pong: false,
             needs_drain: false,
             is_settling: false,
             is_paused: false,
