@@ -154,7 +154,10 @@ impl<H: Handler> Channels<H> {
         }
         log::debug!(target: "bucle::engine_io", "{session} has changed to {ws}");
         self.handler.on_upgrade(lp, session);
-        self.drained(lp, session);
+        // If the kernel has not taken all of it, the connection's own event follows.
+        if !ws.socket().needs_drain(lp) {
+            self.drained(lp, session);
+        }
     }
 
     /// A connection of a session is gone.

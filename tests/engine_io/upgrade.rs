@@ -34,6 +34,27 @@ fn a_waiting_poll_is_answered_when_the_probe_arrives() {
 }
 
 #[test]
+fn on_drain_waits_for_a_client_that_does_not_read_after_its_upgrade() {
+    let mut site = Site::new(Options { max_queue: 1 << 26, ..Options::default() });
+    let client = site.open();
+    let ws = site.websocket(Some(&client.sid));
+    site.text(ws, "2probe");
+    site.expect(ws, "3probe");
+    site.stop_reading(ws);
+    let text = "x".repeat(1_000_000);
+    for _ in 0..20 {
+        site.send(0, &text);
+    }
+    site.text(ws, "5");
+    site.expect_story(&["0 open", "0 upgrade"]);
+    site.read_again(ws);
+    for _ in 0..20 {
+        assert_eq!(site.received(ws).len(), 1_000_001);
+    }
+    site.expect_story(&["0 drain"]);
+}
+
+#[test]
 fn a_poll_during_the_upgrade_is_answered_within_100_ms() {
     let mut site = Site::with_defaults();
     let client = site.open();

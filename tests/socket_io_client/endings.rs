@@ -36,6 +36,29 @@ fn a_panic_in_a_listener_does_not_end_the_attempts_to_connect() {
 }
 
 #[test]
+fn a_panic_in_the_function_for_auth_is_followed_by_another_attempt() {
+    for transports in [POLLING, WEBSOCKET] {
+        let mut world = World::new();
+        catch_panics(&mut world);
+        let site = world.serve(Options::default());
+        let mut calls = 0;
+        let auth = Auth::with(move |_| {
+            calls += 1;
+            assert!(calls > 2, "on purpose");
+            json!({})
+        });
+        world.client("c", &site.url("/"), ClientOptions { auth, ..with(transports) });
+        for count in 1..=2 {
+            world.settle();
+            world.advance(5 * SECOND);
+            let reconnects = |story: &[String]| story.iter().filter(|line| *line == "c reconnect 1").count();
+            world.wait("another attempt", |world| reconnects(&world.story.borrow()) == count);
+        }
+        world.until("c connect");
+    }
+}
+
+#[test]
 fn a_panic_at_the_end_of_a_connection_leaves_acknowledgements_and_reconnection_alone() {
     let mut world = World::new();
     catch_panics(&mut world);

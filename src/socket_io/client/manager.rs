@@ -169,7 +169,12 @@ fn ask(lp: &mut Loop, client: Client) {
             Some(Main::Awaited) | None => {}
         };
     }
-    let auth = auth.make(lp);
+    let mut made = None;
+    if !lp.guarded(|lp| made = auth.make(lp)) {
+        // The function has panicked. The next connection asks it again.
+        return session.close(lp);
+    }
+    let auth = made;
     // The function may have disconnected the client.
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.client(client).filter(|state| state.stage == Stage::Joining) else { return };
