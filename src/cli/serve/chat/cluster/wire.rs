@@ -196,9 +196,10 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// Digits without leading zeros, so that a number has one form.
     fn number<T: std::str::FromStr>(&mut self) -> Result<T, Ignored> {
         let word = self.next().unwrap_or_default();
-        let is_fine = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+        let is_fine = word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
         word.parse().ok().filter(|_| is_fine).map_or(ignored("a number is malformed"), Ok)
     }
 

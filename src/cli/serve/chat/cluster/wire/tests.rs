@@ -57,6 +57,7 @@ fn malformed_messages_are_ignored() {
         ("bucle1 0000000000000abc", "a number is malformed"),
         ("bucle1 0000000000000abc -1 beat", "a number is malformed"),
         ("bucle1 0000000000000abc +1 beat", "a number is malformed"),
+        ("bucle1 0000000000000abc 01 beat", "a number is malformed"),
         ("bucle1 0000000000000abc 99999999999999999999 beat", "a number is malformed"),
         ("bucle1 0000000000000abc 1", "its event is unknown"),
         ("bucle1 0000000000000abc 1 dance", "its event is unknown"),
