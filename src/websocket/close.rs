@@ -179,6 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn a_registered_code_is_shown_with_its_name() {
+        for code in 0..=5000 {
+            let is_registered = matches!(code, 1000..=1003 | 1005..=1015);
+            assert_eq!(CloseCode(code).to_string().contains(" ("), is_registered, "{code}");
+        }
+        assert_eq!(CloseCode(1014).to_string(), "1014 (bad gateway)");
+        assert_eq!(CloseCode(4000).to_string(), "4000");
+    }
+
+    #[test]
     fn takes_payloads_apart() {
         let protocol = Err(CloseCode::PROTOCOL_ERROR);
         let invalid = Err(CloseCode::INVALID_PAYLOAD);
