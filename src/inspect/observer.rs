@@ -190,6 +190,9 @@ impl Observer {
             for viewer in &mut site.viewers {
                 if (is_due && viewer.has_read) || first_events.contains(&viewer.exchange) {
                     viewer.has_read = viewer.exchange.send_event(lp, "", &snapshot);
+                    viewer.has_missed = false;
+                } else if is_due {
+                    viewer.has_missed = true;
                 }
             }
         });

@@ -39,6 +39,8 @@ pub(super) struct Viewer {
     pub exchange: Exchange,
     /// It has read the snapshots that it was sent. A snapshot for a viewer that has not is dropped.
     pub has_read: bool,
+    /// The last snapshot for it was dropped.
+    pub has_missed: bool,
 }
 
 /// The handler of the server.
@@ -101,7 +103,7 @@ impl Site {
             return;
         }
         exchange.begin_events(lp);
-        self.viewers.push(Viewer { exchange, has_read: true });
+        self.viewers.push(Viewer { exchange, has_read: true, has_missed: false });
         self.asks.push((exchange, Ask::Events));
     }
 
@@ -201,6 +203,10 @@ impl http::Handler for Site {
     fn on_drain(&mut self, _: &mut Loop, exchange: Exchange) {
         if let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.exchange == exchange) {
             viewer.has_read = true;
+            if viewer.has_missed {
+                // A loop that stands is shown once. That snapshot may be the one that was dropped.
+                self.asks.push((exchange, Ask::Events));
+            }
         }
     }
 

@@ -24,7 +24,7 @@ fn has_bytes(stream: &mut TcpStream) -> bool {
     }
 }
 
-fn read(stream: &mut TcpStream, count: usize) -> String {
+pub(crate) fn read(stream: &mut TcpStream, count: usize) -> String {
     let mut bytes = vec![0; count];
     stream.read_exact(&mut bytes).expect("it is answered");
     String::from_utf8(bytes).expect("text")

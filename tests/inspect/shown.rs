@@ -7,6 +7,7 @@ use bucle::inspect::Options;
 use serde_json::{Value, json};
 
 use crate::client::{Watched, connect};
+use crate::paused::read;
 
 #[test]
 fn the_inspectors_own_work_is_not_in_the_numbers_of_the_loop() {
@@ -86,6 +87,27 @@ fn viewers_get_snapshots_while_the_loop_runs_and_when_it_stands() {
     if stepped["state"] == "paused" {
         assert_eq!(events.next()["turn"], stepped["turn"]);
     }
+}
+
+#[test]
+fn a_viewer_that_has_not_read_for_a_while_gets_the_state_in_which_the_loop_stands() {
+    let watched = Watched::start();
+    let mut peers: Vec<_> = (0..100).map(|_| connect(watched.echo)).collect();
+    peers.iter_mut().for_each(|peer| {
+        peer.write_all(b"hola").expect("it is connected");
+        assert_eq!(read(peer, 4), "hola");
+    });
+    let mut viewer = watched.page.watch();
+    // Each answer is also an event, and together they are more than the kernel takes for a viewer that does not read.
+    let mut sent = 0;
+    while sent < 15_000_000 {
+        sent += watched.page.pause().to_string().len();
+    }
+    watched.page.resume();
+    peers[0].write_all(b"hola").expect("it is connected");
+    assert_eq!(read(&mut peers[0], 4), "hola");
+    let last = watched.page.pause();
+    while viewer.next()["callbacks"] != last["callbacks"] {}
 }
 
 #[test]
