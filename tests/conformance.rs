@@ -24,6 +24,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How many scenarios run at a time. More of them would disturb each other's timing.
 const RUNS_AT_A_TIME: usize = 2;
 
+/// Scenarios with this text need a write that the kernel does not take as a whole. Linux enlarges the buffer of a fast
+/// connection, where `tcp_rmem` allows it to more than these 16 MiB, so on a busy machine the kernel may take all of it.
+const LARGE_WRITE: &str = "\"fill\": 16777216";
+
+/// How often a scenario with a large write may run until its trace is that of Node.
+const LARGE_WRITE_RUNS: usize = 3;
+
 /// How many equal lines are shown before the first difference.
 const CONTEXT_LINES: usize = 4;
 
@@ -99,7 +106,7 @@ fn check(names: &[String], command: impl Fn() -> Command + Sync) {
         for _ in 0..RUNS_AT_A_TIME {
             scope.spawn(|| {
                 while let Some(name) = next(&queue) {
-                    let failed = (0..times).find_map(|_| compare(name, command()).err());
+                    let failed = (0..times).find_map(|_| compare(name, &command).err());
                     failures.lock().unwrap_or_else(PoisonError::into_inner).extend(failed);
                 }
             });
@@ -119,8 +126,21 @@ fn take_turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs one scenario once. The error shows where its trace differs.
-fn compare(name: &str, mut command: Command) -> Result<(), String> {
+/// Runs one scenario once, or one with a large write until its trace is right. The error shows where its trace differs.
+fn compare(name: &str, command: &impl Fn() -> Command) -> Result<(), String> {
+    let scenario = fs::read_to_string(scenario_file(name)).map_err(|error| error.to_string())?;
+    let runs = if scenario.contains(LARGE_WRITE) { LARGE_WRITE_RUNS } else { 1 };
+    let mut result = Ok(());
+    for _ in 0..runs {
+        result = compare_once(name, command());
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn compare_once(name: &str, mut command: Command) -> Result<(), String> {
     let want = fs::read_to_string(home().join(format!("golden/{name}.trace"))).map_err(|error| error.to_string())?;
     command.arg(scenario_file(name)).env_remove("LIVE");
     let got = run(command).map_err(|error| format!("{name}: {error}"))?;
