@@ -186,3 +186,30 @@ impl Codes {
         Codes::of(&lengths, false).expect("a complete code")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_complete_or_has_at_most_one_symbol_of_one_bit() {
+        let table: &[(&[u8], bool, bool)] = &[
+            // Lengths, legal if it may be single, legal otherwise.
+            (&[], true, false),
+            (&[0, 0], true, false),
+            (&[0, 1], true, false),
+            (&[1, 1], true, true),
+            (&[1, 2, 2], true, true),
+            (&[2, 2, 2, 2], true, true),
+            (&[2], false, false),
+            (&[1, 2], false, false),
+            (&[2, 2, 2], false, false),
+            (&[1, 1, 1], false, false),
+            (&[1, 1, 15], false, false),
+        ];
+        for (lengths, as_single, otherwise) in table {
+            let is_legal = [true, false].map(|may_be_single| Codes::of(lengths, may_be_single).is_some());
+            assert_eq!(is_legal, [*as_single, *otherwise], "{lengths:?}");
+        }
+    }
+}
