@@ -9,8 +9,8 @@
 //!   └────────────────────────┘
 //! ```
 //!
-//! Every receiver checks every byte: each event once, and in order. `cargo bench --bench cluster -- classic` compares one
-//! adapter only.
+//! Every receiver checks every byte: each event once, and in order. `cargo bench --bench cluster -- classic` compares
+//! one adapter only.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net;
@@ -144,8 +144,8 @@ fn measure_redis(nodes: usize) {
     println!("| {nodes} | {} ns |", used.as_nanos() / MESSAGES as u128);
 }
 
-/// How much the memory of a node grows for each client, which has joined a room of ten. Some clients come first, so that
-/// one-time allocations are not counted.
+/// How much the memory of a node grows for each client, which has joined a room of ten. Some clients come first, so
+/// that one-time allocations are not counted.
 fn measure_memory(adapter: &str) {
     const CLIENTS: usize = 4_000;
     for peer in PEERS {

@@ -27,7 +27,8 @@
 //! 42["left","red","socket #3"]
 //! ```
 //!
-//! Why: a program that keeps a set of sockets for each subject (lesson 7) has to remove them from all sets. Rooms do it.
+//! Why: a program that keeps a set of sockets for each subject (lesson 7) has to remove them from all sets. Rooms do
+//! it.
 
 use bucle::socket_io::{self, Event, Options, Socket};
 use bucle::{Error, Loop, Result};

@@ -1,5 +1,5 @@
-//! A server for measurements: `echo` with an acknowledgement, `join`, and `say` to a room, and nothing else. It is to be
-//! compared with servers of other libraries that do the same.
+//! A server for measurements: `echo` with an acknowledgement, `join`, and `say` to a room, and nothing else. It is to
+//! be compared with servers of other libraries that do the same.
 //!
 //!     PORT=3000 cargo run --release --example socketio_bench --features socket-io
 //!

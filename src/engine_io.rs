@@ -45,8 +45,8 @@
 //! # Client
 //!
 //! [`connect`] opens a session with a server, for a [`ClientHandler`]. It polls first, and changes to a WebSocket
-//! connection if the server offers it. A lost session is not opened again: [`socket_io::Client`](crate::socket_io::Client)
-//! does that.
+//! connection if the server offers it. A lost session is not opened again:
+//! [`socket_io::Client`](crate::socket_io::Client) does that.
 //!
 //! ```
 //! use bucle::engine_io::{self, ClientHandler, ClientOptions, ClientSession, Message};
@@ -238,8 +238,8 @@ pub trait Handler: Any {
 /// The options of an engine. The names and defaults are Node's.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The path of the requests, with or without a slash at its end; everything below it belongs to the engine. Default:
-    /// `/engine.io/`.
+    /// The path of the requests, with or without a slash at its end; everything below it belongs to the engine.
+    /// Default: `/engine.io/`.
     pub path: String,
     /// The pause between two pings. Default: 25 s.
     #[doc(alias = "pingInterval")]
@@ -397,8 +397,8 @@ impl<H: Handler> Engine<H> {
         self.channels.release(lp);
     }
 
-    /// Closes all sessions at once with [`CloseReason::ForcedClose`]. Unlike [`Session::close`] it does not wait for the
-    /// next poll of clients that have none: a poll that waits is answered, a later one is refused.
+    /// Closes all sessions at once with [`CloseReason::ForcedClose`]. Unlike [`Session::close`] it does not wait for
+    /// the next poll of clients that have none: a poll that waits is answered, a later one is refused.
     pub fn close(self, lp: &mut Loop) {
         for session in self.sessions(lp) {
             send::end(lp, session, CloseReason::ForcedClose, "");
@@ -454,8 +454,8 @@ pub(crate) fn holds_anything(lp: &Loop) -> bool {
 }
 
 impl Session {
-    /// The id that the client sends with its requests. It is a secret between client and server: a program that knows it
-    /// can take over the session. `None` when the session is gone.
+    /// The id that the client sends with its requests. It is a secret between client and server: a program that knows
+    /// it can take over the session. `None` when the session is gone.
     pub fn id(self, lp: &Loop) -> Option<Id> {
         registry::get(lp, self).map(|state| state.id)
     }

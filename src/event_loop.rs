@@ -25,7 +25,8 @@
 //! A turn is bounded: at most 1,024 events, 32 full reads of each socket, 8 rounds of the pending phase; and the check,
 //! close and timers phases run only what was there when they began. Ticks and microtasks have no bound, as in Node.
 //!
-//! This is what Node does on libuv ([Node: the event loop](https://nodejs.org/en/learn/asynchronous-work/event-loop-timers-and-nexttick),
+//! This is what Node does on libuv ([Node: the event
+//! loop](https://nodejs.org/en/learn/asynchronous-work/event-loop-timers-and-nexttick),
 //! [libuv: the I/O loop](https://docs.libuv.org/en/v1.x/design.html#the-i-o-loop)).
 
 mod calling;

@@ -70,7 +70,8 @@ pub(crate) enum Step {
     /// Sends bytes with the id of a session, by the number of the session, when the loop has opened it.
     #[cfg(feature = "socket-io")]
     Fill(usize, Vec<u8>),
-    /// Answers the request of this number as a server of Engine.IO; later replies of a WebSocket connection are messages.
+    /// Answers the request of this number as a server of Engine.IO; later replies of a WebSocket connection are
+    /// messages.
     #[cfg(feature = "socket-io")]
     Reply(usize, web::clients::Reply),
     Wait,

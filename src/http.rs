@@ -128,11 +128,11 @@ pub trait Handler: Any {
     fn on_request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request);
     /// The head of a request that has a body has arrived, and the body has not. An answer in this callback refuses the
     /// request: the body is not received and the connection is closed. Otherwise `100 Continue` is sent if the client
-    /// waits for it, and either [`on_request`](Self::on_request) or [`on_abort`](Self::on_abort) follows. An answer that
-    /// is sent while the body arrives refuses the request, too, and then neither follows.
+    /// waits for it, and either [`on_request`](Self::on_request) or [`on_abort`](Self::on_abort) follows. An answer
+    /// that is sent while the body arrives refuses the request, too, and then neither follows.
     ///
-    /// A body whose `Content-Length` is more than [`Options::max_body`] is refused with 413 behind this callback, unless
-    /// the callback has answered.
+    /// A body whose `Content-Length` is more than [`Options::max_body`] is refused with 413 behind this callback,
+    /// unless the callback has answered.
     fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {}
     /// A request without a body has arrived that asks to change the protocol (`Upgrade`). [`Exchange::upgrade`] does
     /// so, now or later. Until then nothing more is received. The default calls [`on_request`](Self::on_request), which

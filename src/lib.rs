@@ -37,9 +37,9 @@
 //! 1. [`Loop`]: timers, ticks, microtasks, immediates, and the order in which they run. (01, 02, 19, 20)
 //! 2. [`net`]: servers and sockets. [`net::Handler`] receives events and [`net::Socket`] acts on a connection (03 to
 //!    05, 08, 09, 11, 36); [`net::Limits`] bounds the cost of a peer (06, 07, 17, 18);
-//!    [`Socket::pipe`](net::Socket::pipe) and [`net::BlockList`] (14); [`net::Shared`] is state, or a handler, for many sockets (09, 15);
-//!    [`net::ServerId::drain`] closes a server in order, and [`Socket::upgrade`](net::Socket::upgrade) changes the
-//!    protocol of a connection.
+//!    [`Socket::pipe`](net::Socket::pipe) and [`net::BlockList`] (14); [`net::Shared`] is state, or a handler, for many
+//!    sockets (09, 15); [`net::ServerId::drain`] closes a server in order, and
+//!    [`Socket::upgrade`](net::Socket::upgrade) changes the protocol of a connection.
 //! 3. [`Remote`]: running closures from other threads. (16)
 //! 4. [`telnet`]: the protocol of terminal users; bytes become lines. (12)
 //! 5. `http` (feature `http`): requests and answers, streams of events, upgrades to other protocols (25, 28); a client.

@@ -30,11 +30,11 @@
 //! was published by others meanwhile is not received: channels keep nothing, so a message is delivered *at most once*.
 //!
 //! Commands wait for the connection, up to [`Options::max_waiting`] bytes. Beyond that they are dropped and counted,
-//! and the log has one line. A command that was sent and not answered when the connection is lost fails, and is not sent
-//! again: Redis may have done it.
+//! and the log has one line. A command that was sent and not answered when the connection is lost fails, and is not
+//! sent again: Redis may have done it.
 //!
-//! A stream keeps its last entries: what was added meanwhile is read later. If there were more than it keeps, the others
-//! are lost, which [`Link::on_gap`] reports.
+//! A stream keeps its last entries: what was added meanwhile is read later. If there were more than it keeps, the
+//! others are lost, which [`Link::on_gap`] reports.
 //!
 //! Pings find a connection that is broken without a sign: it is lost if nothing comes for two
 //! [intervals](Options::ping_interval) after a ping. So is one that does not become ready in that time.
@@ -42,8 +42,8 @@
 //! # Subscriptions that Redis refuses
 //!
 //! The user of the link may have no right to a channel. Then the link has no messages of this channel, and all others
-//! work. The log has a line, [`Statistics::refused_subscriptions`] counts it, and the link subscribes again with its next
-//! connection.
+//! work. The log has a line, [`Statistics::refused_subscriptions`] counts it, and the link subscribes again with its
+//! next connection.
 //!
 //! # Errors
 //!
@@ -107,8 +107,8 @@ pub struct Options {
     pub address: Address,
     /// How many bytes of commands may wait for Redis. Default: 4 MiB.
     pub max_waiting: usize,
-    /// How often a ping is sent on each connection. The one that reads streams needs none: it asks anew in this interval.
-    /// Default: 5 s.
+    /// How often a ping is sent on each connection. The one that reads streams needs none: it asks anew in this
+    /// interval. Default: 5 s.
     pub ping_interval: Duration,
     /// The delay before a lost connection is made again for the first time. It doubles with each attempt. Default:
     /// 100 ms.
@@ -150,7 +150,8 @@ pub struct Statistics {
     pub received: u64,
     /// How many commands were dropped, because too much was waiting for Redis.
     pub dropped: u64,
-    /// To how many channels and patterns Redis has not let the link subscribe. Each is counted once, until it is accepted.
+    /// To how many channels and patterns Redis has not let the link subscribe. Each is counted once, until it is
+    /// accepted.
     pub refused_subscriptions: u64,
     /// How often Redis has dropped entries of a stream before the link has read them.
     pub gaps: u64,
@@ -189,8 +190,8 @@ impl Link {
         connection::send(lp, self, &parts, Expected::Nothing).is_ok()
     }
 
-    /// Sends a command. `done` gets the reply, or the error that has prevented it. It is not for commands that subscribe
-    /// or block.
+    /// Sends a command. `done` gets the reply, or the error that has prevented it. It is not for commands that
+    /// subscribe or block.
     pub fn command<P: AsRef<[u8]>>(
         self,
         lp: &mut Loop,
@@ -254,12 +255,13 @@ impl Link {
     }
 
     /// Reads the entries that are added to a stream from now on. `f` gets each once and in their order, also those that
-    /// were added while the connection was lost, if Redis still has them ([`on_gap`](Self::on_gap)). If Redis has lost the
-    /// entries of a stream, the stream is read from its beginning. Nothing in an entry can be trusted.
+    /// were added while the connection was lost, if Redis still has them ([`on_gap`](Self::on_gap)). If Redis has lost
+    /// the entries of a stream, the stream is read from its beginning. Nothing in an entry can be trusted.
     ///
     /// The first stream makes a further connection, because `XREAD BLOCK` delays all commands after it. The link is not
     /// ready until this connection is. A stream that is added later may be read one [interval of
-    /// pings](Options::ping_interval) late. If a stream is added again, both closures get its entries. Redis 5 or later.
+    /// pings](Options::ping_interval) late. If a stream is added again, both closures get its entries. Redis 5 or
+    /// later.
     #[doc(alias = "XREAD")]
     pub fn read_stream(
         self,
@@ -322,7 +324,8 @@ impl Link {
     }
 
     /// Redis has dropped entries of a stream before this link has read them, because a stream has a greatest length
-    /// (`XADD … MAXLEN`), or has lost its data. `f` gets the key of the stream. [`Statistics::gaps`] counts it, and the log has a line.
+    /// (`XADD … MAXLEN`), or has lost its data. `f` gets the key of the stream. [`Statistics::gaps`] counts it, and the
+    /// log has a line.
     ///
     /// It is noticed when the connection is made again, and when the link reads more slowly than entries are added.
     pub fn on_gap(self, lp: &mut Loop, f: impl FnMut(&mut Loop, &[u8]) + 'static) -> ListenerId {

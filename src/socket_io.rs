@@ -45,8 +45,8 @@
 //!
 //! # Differences from Node
 //!
-//! The bytes that clients see are those of `socket.io` 4.8, and `tests/interop` compares them. docs/node.md has a table of
-//! the names. The behaviour differs in these points:
+//! The bytes that clients see are those of `socket.io` 4.8, and `tests/interop` compares them. docs/node.md has a table
+//! of the names. The behaviour differs in these points:
 //!
 //! | in Node | here |
 //! |---|---|
@@ -253,15 +253,15 @@ impl Default for Options {
 /// Connection state recovery: a client that was lost and comes back in time has its id, rooms and data again, and gets
 /// the events that it has missed.
 ///
-/// As in Node each event that wants no acknowledgement gets a further last argument, its offset. A volatile event, which
-/// is not kept, gets one only if its last argument is a string, or it has none: without it clients would take that
-/// string for an offset.
+/// As in Node each event that wants no acknowledgement gets a further last argument, its offset. A volatile event,
+/// which is not kept, gets one only if its last argument is a string, or it has none: without it clients would take
+/// that string for an offset.
 ///
 /// A client may come back before the server has noticed that its connection is broken. Then the old socket is
 /// disconnected first, with `transport close`. In Node such a client is not recovered.
 ///
-/// A client comes back to its node, which keeps events in memory. With an adapter that keeps sessions, such as that over
-/// a stream of Redis (`redis_adapter::StreamsAdapter`), it comes back to any node of the cluster.
+/// A client comes back to its node, which keeps events in memory. With an adapter that keeps sessions, such as that
+/// over a stream of Redis (`redis_adapter::StreamsAdapter`), it comes back to any node of the cluster.
 ///
 /// Source: [Node: connection state recovery](https://socket.io/docs/v4/connection-state-recovery).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,8 +355,8 @@ impl Server {
     /// Sets the function that is called when a client asks for a session with a valid request. An error refuses it with
     /// 403 and this message. There is one function: another call replaces it.
     ///
-    /// WebSocket connections are not subject to CORS. A server whose clients are users of a site should check the header
-    /// `Origin` here, because a browser sends their cookies from pages of every other site, too.
+    /// WebSocket connections are not subject to CORS. A server whose clients are users of a site should check the
+    /// header `Origin` here, because a browser sends their cookies from pages of every other site, too.
     #[doc(alias = "allowRequest")]
     pub fn allow_request(
         self,
@@ -396,8 +396,8 @@ impl Server {
         self.engine.attach(handler)
     }
 
-    /// Closes all sessions. Sockets are disconnected with `server shutting down`. Adapters are closed in a tick, and the
-    /// server has none from then on. The HTTP server is not closed: its [`drain`](net::ServerId::drain) does both.
+    /// Closes all sessions. Sockets are disconnected with `server shutting down`. Adapters are closed in a tick, and
+    /// the server has none from then on. The HTTP server is not closed: its [`drain`](net::ServerId::drain) does both.
     #[doc(alias = "io.close")]
     pub fn close(self, lp: &mut Loop) {
         for session in self.engine.sessions(lp) {

@@ -2,8 +2,8 @@
 //! example `chat`.
 //!
 //! The checks are in `tests/browser/chat.js`, `inspect.js` and `socketio_chat.js`. They drive Debian's Chromium with
-//! Playwright, which `npm install` puts into `tests/browser/node_modules`. Without one of these programs the tests print
-//! a note and are skipped; `.ci/run` installs them.
+//! Playwright, which `npm install` puts into `tests/browser/node_modules`. Without one of these programs the tests
+//! print a note and are skipped; `.ci/run` installs them.
 
 #![cfg(feature = "cli")]
 

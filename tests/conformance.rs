@@ -25,7 +25,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const RUNS_AT_A_TIME: usize = 2;
 
 /// Scenarios with this text need a write that the kernel does not take as a whole. Linux enlarges the buffer of a fast
-/// connection, where `tcp_rmem` allows it to more than these 16 MiB, so on a busy machine the kernel may take all of it.
+/// connection, where `tcp_rmem` allows it to more than these 16 MiB, so on a busy machine the kernel may take all of
+/// it.
 const LARGE_WRITE: &str = "\"fill\": 16777216";
 
 /// How often a scenario with a large write may run until its trace is that of Node.

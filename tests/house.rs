@@ -425,6 +425,25 @@ fn pure_files_of_protocols_import_from_pure_files_only() {
     assert!(seen > 20, "the imports were found");
 }
 
+/// rustfmt does not break comments. Tables, programs and addresses may be longer.
+#[test]
+fn prose_in_comments_fits_in_120_columns() {
+    for (name, text) in sources_by_name() {
+        let mut is_program = false;
+        for (number, line) in text.lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("//");
+            is_program = match comment.map(|comment| comment.trim_start_matches(['/', '!', ' '])) {
+                Some(comment) if comment.starts_with("```") => !is_program,
+                Some(_) => is_program,
+                None => false,
+            };
+            let may_be_long = is_program || line.contains("| ") || line.contains("://");
+            let is_long = comment.is_some() && line.chars().count() > 120;
+            assert!(may_be_long || !is_long, "{name}, line {}, is longer than 120 columns", number + 1);
+        }
+    }
+}
+
 /// What is unfinished does not pass the lints; see `Cargo.toml`.
 #[test]
 fn nothing_is_unsafe_or_undocumented() {

@@ -1,8 +1,8 @@
-//! The examples `socketio_tutorial`, `socketio_client` and `chat` do what they promise: for a client that speaks the frames itself, and for
-//! the clients of npm, of version 4 and 2.
+//! The examples `socketio_tutorial`, `socketio_client` and `chat` do what they promise: for a client that speaks the
+//! frames itself, and for the clients of npm, of version 4 and 2.
 //!
-//! The packages of npm are those of `tests/interop`; without them these tests are skipped, and with `CI=true` they fail.
-//! The page of the chat is tested in Chromium, in `tests/browser.rs`.
+//! The packages of npm are those of `tests/interop`; without them these tests are skipped, and with `CI=true` they
+//! fail. The page of the chat is tested in Chromium, in `tests/browser.rs`.
 
 #![cfg(feature = "socket-io")]
 

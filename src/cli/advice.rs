@@ -46,8 +46,8 @@ pub(crate) fn words_for(error: &Error) -> String {
     format!("{words} ({})", error.code())
 }
 
-/// The error for a file, named by an option, that cannot be read. `command` writes such a file: to this path if there is
-/// no file yet, or else to another one.
+/// The error for a file, named by an option, that cannot be read. `command` writes such a file: to this path if there
+/// is no file yet, or else to another one.
 pub(crate) fn cannot_read(option: &str, path: &Path, error: &io::Error, command: impl Fn(&str) -> String) -> Usage {
     let name = path.display().to_string();
     let (why, command) = match error.kind() {

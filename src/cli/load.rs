@@ -217,8 +217,8 @@ fn warn(warning: &str) {
     stderr::print_wrapped(&format!("warning: {warning}"));
 }
 
-/// Whether stdout and stderr are the same terminal, pipe or file. Then the report does not repeat the line that the plan
-/// has printed.
+/// Whether stdout and stderr are the same terminal, pipe or file. Then the report does not repeat the line that the
+/// plan has printed.
 fn is_one_stream() -> bool {
     fn place(stream: impl AsFd + IsTerminal) -> Option<(u64, u64)> {
         let is_terminal = stream.is_terminal();

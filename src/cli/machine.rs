@@ -21,7 +21,8 @@ const LEAST_CONNECTIONS: u64 = 32;
 const CLIENT_NEEDS: u64 = 20;
 
 /// How many connections a server may have; `wanted` is the number on the command line, and `others` is how many
-/// descriptors an inspector and a link to Redis need. `Err` is the exit code when there are too few descriptors to start.
+/// descriptors an inspector and a link to Redis need. `Err` is the exit code when there are too few descriptors to
+/// start.
 pub(crate) fn connection_limit(wanted: Option<usize>, others: usize) -> Result<usize, ExitCode> {
     let limit = process::raise_descriptor_limit();
     let wanted = wanted.map(|wanted| wanted as u64);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::exit_code;
 use super::stderr::print_error;
 
-/// What is wrong, and what to type instead.
+/// The reason why a command line is wrong, and commands to type instead.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Usage {
     /// A sentence without a capital letter and a full stop.

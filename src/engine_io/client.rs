@@ -41,7 +41,8 @@ pub struct ClientSession(Key);
 
 /// Handles the events of client sessions. Every method has a default body.
 ///
-/// The names are those of [`engine.io-client`](https://github.com/socketio/socket.io/tree/main/packages/engine.io-client).
+/// The names are those of
+/// [`engine.io-client`](https://github.com/socketio/socket.io/tree/main/packages/engine.io-client).
 #[expect(unused_variables, reason = "the names are for implementors")]
 pub trait ClientHandler: Any {
     /// The session is open.
@@ -297,8 +298,8 @@ impl ClientSession {
         registry::arm(lp, self);
     }
 
-    /// Whether the server should have shown that it is alive, and has not: the process was suspended, or very busy. Then
-    /// the session ends in a tick, as in Node, even if a ping of the server arrives before its timer fires.
+    /// Whether the server should have shown that it is alive, and has not: the process was suspended, or very busy.
+    /// Then the session ends in a tick, as in Node, even if a ping of the server arrives before its timer fires.
     pub(crate) fn ends_overdue(self, lp: &mut Loop) -> bool {
         let now = lp.now();
         let is_overdue = registry::get(lp, self).is_some_and(|state| state.machine.is_overdue(now));

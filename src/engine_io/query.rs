@@ -4,8 +4,9 @@
 //!   EIO=4&transport=polling&t=Pkg0&name=Ana%20B+C
 //! ```
 //!
-//! The keys that Engine.IO uses are `EIO`, `transport`, `sid`, `t` (a different value for each request, against caches),
-//! `b64` (the client takes no binary frames) and `j` (the callback of JSONP). All other keys are the program's.
+//! The keys that Engine.IO uses are `EIO`, `transport`, `sid`, `t` (a different value for each request, against
+//! caches), `b64` (the client takes no binary frames) and `j` (the callback of JSONP). All other keys are the
+//! program's.
 
 use std::borrow::Cow;
 

@@ -72,8 +72,8 @@ impl Loop {
         f(self);
     }
 
-    /// As [`in_layer_callback`](Self::in_layer_callback), for a callback at whose end the layer has more to do, and whose
-    /// panic ends no connection: if panics are caught, this one does not leave here.
+    /// As [`in_layer_callback`](Self::in_layer_callback), for a callback at whose end the layer has more to do, and
+    /// whose panic ends no connection: if panics are caught, this one does not leave here.
     #[cfg(feature = "socket-io")]
     pub(crate) fn in_guarded_callback(&mut self, kind: Kind, subject: u32, size: usize, f: impl FnOnce(&mut Loop)) {
         self.in_layer_callback(kind, subject, size, |lp| _ = lp.guarded(f));

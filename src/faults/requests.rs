@@ -1,7 +1,7 @@
 //! The HTTP client on the simulated kernel: what its requests are promised, whatever servers and the kernel do.
 //!
-//! A program whose actions are chosen by bytes makes requests, and gives some of them up. Each request has a path of its
-//! own, and each response a body of its own. At the end both directions of every connection are read again:
+//! A program whose actions are chosen by bytes makes requests, and gives some of them up. Each request has a path of
+//! its own, and each response a body of its own. At the end both directions of every connection are read again:
 //!
 //! ```text
 //!   what the loop has written ─ parser ─▶ requests 1, 2, …     each is one that the program has made

@@ -54,9 +54,9 @@
 //! (`Keep-Alive: timeout=5`).
 //!
 //! A server may close an idle connection at the moment at which a request is sent on it. If it was not a new
-//! connection, nothing of a response has arrived, and the method is idempotent (RFC 9110, section 9.2.2: GET, HEAD, PUT,
-//! DELETE, OPTIONS, TRACE), the request is sent once more, on a new connection, as browsers do. Otherwise the error is
-//! reported: the server may have done what a POST has asked for.
+//! connection, nothing of a response has arrived, and the method is idempotent (RFC 9110, section 9.2.2: GET, HEAD,
+//! PUT, DELETE, OPTIONS, TRACE), the request is sent once more, on a new connection, as browsers do. Otherwise the
+//! error is reported: the server may have done what a POST has asked for.
 //!
 //! Redirects are not followed, cookies are not kept, and no proxy is used. A compressed response is not asked for, and
 //! is not decompressed. There is no TLS.

@@ -16,8 +16,8 @@
 //! }
 //! ```
 //!
-//! Small bodies are not worth it: below about a kilobyte an answer fits into one packet in either form. An answer that a
-//! cache may keep needs `Vary: Accept-Encoding`, too (RFC 9110, section 12.5.5).
+//! Small bodies are not worth it: below about a kilobyte an answer fits into one packet in either form. An answer that
+//! a cache may keep needs `Vary: Accept-Encoding`, too (RFC 9110, section 12.5.5).
 
 use std::cmp::Reverse;
 
@@ -69,8 +69,8 @@ impl Encoding {
 /// field. A coding with weight 0, or with a weight that is not valid, is not used. The weight of `identity` changes
 /// nothing: a client that accepts a coding at all gets it.
 ///
-/// `None`: the answer is not compressed. A request without the field accepts everything by the specification; it gets an
-/// answer that is not compressed, as from most servers.
+/// `None`: the answer is not compressed. A request without the field accepts everything by the specification; it gets
+/// an answer that is not compressed, as from most servers.
 ///
 /// ```
 /// use bucle::http::compress::{Encoding, negotiate};

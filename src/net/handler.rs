@@ -24,9 +24,9 @@ use crate::event_loop::Kind;
 
 /// Handles the events of a server and its sockets, or of a client.
 ///
-/// Every method has a default that does nothing, with two exceptions: `on_error` and `on_server_error` report the error,
-/// so that an error that is not handled can be seen. If the program has a logger for the crate `log`, this is a warning
-/// in its log, and otherwise a line on standard error, at most 10 in a second. (A logger whose
+/// Every method has a default that does nothing, with two exceptions: `on_error` and `on_server_error` report the
+/// error, so that an error that is not handled can be seen. If the program has a logger for the crate `log`, this is a
+/// warning in its log, and otherwise a line on standard error, at most 10 in a second. (A logger whose
 /// [maximum level](log::max_level) is `Off` counts as none.)
 ///
 /// The names are Node's ([net.Server](https://nodejs.org/docs/latest-v20.x/api/net.html#class-netserver),

@@ -63,7 +63,8 @@ impl Listen {
 
     /// A socket that listens already, TCP or unix, for example one that a service manager has passed to the process.
     /// A `TcpListener` and a `UnixListener` of the standard library are accepted, too
-    /// ([Node: `server.listen({ fd })`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenhandle-backlog-callback)).
+    /// ([Node:
+    /// `server.listen({ fd })`](https://nodejs.org/docs/latest-v20.x/api/net.html#serverlistenhandle-backlog-callback)).
     ///
     /// Each server that listens on it gets a duplicate of the descriptor. The kernel refuses connections only when all
     /// duplicates are closed, in this process and in others; until then they wait in the backlog. A drain may leave

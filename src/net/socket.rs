@@ -257,7 +257,8 @@ impl Socket {
     ///
     /// # Errors
     /// The errors that Node throws: [`Error::BadPort`], [`Error::InvalidIpAddress`]; and [`Error::InvalidAddress`],
-    /// [`Error::InvalidPath`], [`Error::AlreadyConnected`], [`Error::Gone`]. A connect that fails later is reported to `on_error`.
+    /// [`Error::InvalidPath`], [`Error::AlreadyConnected`], [`Error::Gone`]. A connect that fails later is reported to
+    /// `on_error`.
     pub fn connect_to(self, lp: &mut Loop, target: impl Into<Target>) -> Result<()> {
         lp.connect_socket(self, target.into())
     }

@@ -12,8 +12,8 @@ pub(super) fn unexpected_reply() -> Error {
     error("E_REDIS_PROTOCOL", "Redis has sent a reply that belongs to no command")
 }
 
-/// Whether an error is about the topics of a command, and not about the client: `NOPERM` for the rights of the user, `ERR`
-/// for a command that an old Redis does not know, `MOVED` and `CROSSSLOT` for channels of other shards.
+/// Whether an error is about the topics of a command, and not about the client: `NOPERM` for the rights of the user,
+/// `ERR` for a command that an old Redis does not know, `MOVED` and `CROSSSLOT` for channels of other shards.
 pub(super) fn is_about_topics(text: &[u8]) -> bool {
     let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
     matches!(code, b"NOPERM" | b"ERR" | b"MOVED" | b"CROSSSLOT") && !text.starts_with(b"ERR max number of clients")

@@ -3,8 +3,8 @@
 use super::frame::{MAX_DEPTH, Reply, decode, frame_len, push_command};
 use crate::fuzzing::input::Input;
 
-/// A frame is that of a plain version. What comes first decides, or more bytes are needed. A reply that is written out is
-/// the same reply, and a command arrives as it was sent.
+/// A frame is that of a plain version. What comes first decides, or more bytes are needed. A reply that is written out
+/// is the same reply, and a command arrives as it was sent.
 pub(crate) fn hold_for(input: &[u8]) {
     let bytes = Input(input).0;
     let decoded = decode(bytes);

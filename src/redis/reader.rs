@@ -11,8 +11,8 @@ use super::links::{Expected, Links, OnEntry, Side, Stage};
 use crate::net::Error;
 use crate::{Kind, Loop};
 
-/// Adds a stream. Returns the number of its call, and whether it is the first one, with which the connection must be made.
-/// If there is a connection, it waits for entries, and its next command includes the new stream.
+/// Adds a stream. Returns the number of its call, and whether it is the first one, with which the connection must be
+/// made. If there is a connection, it waits for entries, and its next command includes the new stream.
 pub(super) fn add(lp: &mut Loop, link: Link, key: &[u8], call: OnEntry) -> (u64, bool) {
     let Some(state) = lp.layer_mut::<Links>().get_mut(link) else { return (0, false) };
     let is_first = state.streams.is_empty();

@@ -10,8 +10,8 @@ use crate::net::Error;
 /// How many entries of each stream Redis may send at a time, as in Node.
 const MAX_COUNT: u32 = 100;
 
-/// If a command that reads follows the one before it so soon, and the reply had fewer entries than it could, Redis is not
-/// asked whether it has dropped entries: it cannot have got enough new ones for that.
+/// If a command that reads follows the one before it so soon, and the reply had fewer entries than it could, Redis is
+/// not asked whether it has dropped entries: it cannot have got enough new ones for that.
 const CHECK_AFTER: Duration = Duration::from_millis(10);
 
 /// The streams in the order in which they were added. `F` is called with entries.
@@ -97,8 +97,8 @@ impl<F: Clone> Streams<F> {
         }
     }
 
-    /// Appends commands that ask for the oldest entry up to the position of each stream, if entries may have been dropped
-    /// that were not read. Returns the numbers of the streams, for [`checked`](Self::checked).
+    /// Appends commands that ask for the oldest entry up to the position of each stream, if entries may have been
+    /// dropped that were not read. Returns the numbers of the streams, for [`checked`](Self::checked).
     ///
     /// The oldest entries are dropped first: if there is one of them, all behind the position are there. This is true
     /// also when the next command is carried out, because Redis does so at once.
@@ -118,8 +118,8 @@ impl<F: Clone> Streams<F> {
         checked.collect()
     }
 
-    /// Redis has sent the oldest entry up to the position, or none. Returns the key of the stream if entries were dropped
-    /// before they were read.
+    /// Redis has sent the oldest entry up to the position, or none. Returns the key of the stream if entries were
+    /// dropped before they were read.
     pub fn checked(&mut self, number: u64, reply: &Reply<'_>) -> Option<Box<[u8]>> {
         let stream = self.list.iter_mut().find(|stream| stream.number == number)?;
         if !reply.items().is_empty() {

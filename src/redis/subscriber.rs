@@ -23,7 +23,8 @@ pub(super) fn change_topic(lp: &mut Loop, link: Link, topic: &Topic, subscribe: 
     socket.write(lp, bytes);
 }
 
-/// Appends a command that subscribes to topics of one kind, or ends their subscriptions. Returns what is expected for it.
+/// Appends a command that subscribes to topics of one kind, or ends their subscriptions. Returns what is expected for
+/// it.
 pub(super) fn push_topics(bytes: &mut Vec<u8>, topics: Vec<Topic>, subscribe: bool) -> Expected {
     let command = topics.first().map(|topic| topic.command(subscribe).as_bytes());
     let parts: Vec<&[u8]> = command.into_iter().chain(topics.iter().map(Topic::name)).collect();
@@ -91,8 +92,8 @@ fn confirmed(lp: &mut Loop, link: Link, kind: &[u8], name: Option<&[u8]>) {
     }
 }
 
-/// Redis does not let the link subscribe to topics. One of them is enough for that, so each of several is tried alone. A
-/// topic that is refused alone is tried again with the next connection.
+/// Redis does not let the link subscribe to topics. One of them is enough for that, so each of several is tried alone.
+/// A topic that is refused alone is tried again with the next connection.
 #[cold]
 fn refused(lp: &mut Loop, link: Link, topics: Topics, text: &[u8]) {
     let text = String::from_utf8_lossy(text);

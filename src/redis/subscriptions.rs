@@ -113,8 +113,8 @@ impl<F: Clone> Subscriptions<F> {
         self.by_topic.get(topic)?.iter().find(|(id, _)| *id > after).cloned()
     }
 
-    /// The commands that subscribe to everything, each as its topics, which are of one kind. Redis refuses a whole command
-    /// for one of its topics, so those that it has refused before are alone.
+    /// The commands that subscribe to everything, each as its topics, which are of one kind. Redis refuses a whole
+    /// command for one of its topics, so those that it has refused before are alone.
     pub fn commands(&self) -> Vec<Vec<Topic>> {
         let mut commands: Vec<Vec<Topic>> = Vec::new();
         // The topics of one kind are beside each other.

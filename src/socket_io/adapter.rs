@@ -1,7 +1,7 @@
 //! How operations reach the other nodes of a cluster, and theirs this node.
 //!
-//! A server delivers to its own sockets itself. Each operation on rooms, on a namespace or on all nodes also goes to the
-//! [`Adapter`] of the namespace. It sends the operation to the other nodes, and calls this node for theirs:
+//! A server delivers to its own sockets itself. Each operation on rooms, on a namespace or on all nodes also goes to
+//! the [`Adapter`] of the namespace. It sends the operation to the other nodes, and calls this node for theirs:
 //!
 //! ```text
 //!   io.to("room").emit ──┬──▶ own sockets in the room
@@ -179,8 +179,8 @@ pub trait Adapter: Any {
     ///
     /// [`broadcast`](Self::broadcast) then gets all events that can be missed, also those for a single socket, *before*
     /// they are sent to the sockets of this node. The adapter calls
-    /// [`Namespace::receive_broadcast`](super::Namespace::receive_broadcast) for them, with the offset. Volatile events,
-    /// and those with acknowledgements, are sent to the sockets of this node as without it.
+    /// [`Namespace::receive_broadcast`](super::Namespace::receive_broadcast) for them, with the offset. Volatile
+    /// events, and those with acknowledgements, are sent to the sockets of this node as without it.
     fn keep_sessions(&mut self, options: &RecoveryOptions) -> bool {
         false
     }
@@ -197,8 +197,8 @@ pub trait Adapter: Any {
     fn restore_session(&mut self, lp: &mut Loop, namespace: Namespace, pid: &str, offset: &str, done: OnRestored) {
         lp.next_tick(|lp| done(lp, None));
     }
-    /// The events that this node has received behind an offset, and that are for a socket in these rooms, with those that
-    /// it has sent without an offset and whose place is not known yet. `None`: some of them are no longer kept.
+    /// The events that this node has received behind an offset, and that are for a socket in these rooms, with those
+    /// that it has sent without an offset and whose place is not known yet. `None`: some of them are no longer kept.
     fn missed_since(&self, lp: &Loop, since: &str, rooms: &[String]) -> Option<Vec<MissedEvent>> {
         None
     }

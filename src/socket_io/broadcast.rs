@@ -135,8 +135,8 @@ impl Broadcast {
         self
     }
 
-    /// Sends an event to the receivers; the result counts those of this node. Nothing is sent, with a line in the log at
-    /// level error, if the name is reserved or the arguments cannot be written as JSON.
+    /// Sends an event to the receivers; the result counts those of this node. Nothing is sent, with a line in the log
+    /// at level error, if the name is reserved or the arguments cannot be written as JSON.
     pub fn emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> Sent {
         let Some(namespace) = self.namespace else { return Sent::default() };
         if !self.is_local && !self.flags.is_volatile && sessions::are_kept(lp, namespace) {

@@ -271,8 +271,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Connects: after [`disconnect`](Self::disconnect), after the server has disconnected or refused the client, or for
-    /// the first time. Does nothing if the client is connected, is being connected, or waits for the next attempt.
+    /// Connects: after [`disconnect`](Self::disconnect), after the server has disconnected or refused the client, or
+    /// for the first time. Does nothing if the client is connected, is being connected, or waits for the next attempt.
     #[doc(alias = "open")]
     pub fn connect(self, lp: &mut Loop) {
         manager::connect(lp, self);
@@ -337,8 +337,8 @@ impl Client {
         get(lp, self).is_some_and(|state| state.is_active())
     }
 
-    /// Whether it was recovered when it connected last: its id, rooms and data on the server are those of before, and it
-    /// gets the events that it has missed.
+    /// Whether it was recovered when it connected last: its id, rooms and data on the server are those of before, and
+    /// it gets the events that it has missed.
     #[doc(alias = "recovered")]
     pub fn is_recovered(self, lp: &Loop) -> bool {
         get(lp, self).is_some_and(|state| state.is_recovered)
@@ -372,10 +372,10 @@ impl Client {
     /// boolean or a JSON value goes into a tuple of one: `(&order,)`.
     ///
     /// While the client is not connected the event is kept, and is sent when it is. Returns `false` if there is no room
-    /// ([`ClientOptions::max_buffer`]): then the event is dropped, with a line in the log. While it is connected, `false`
-    /// means that the server takes events more slowly than the program sends them; the event is queued all the same, and
-    /// [`on_drain`](Self::on_drain) follows. Also returns `false`, and sends nothing, if the name is reserved or the
-    /// arguments cannot be written as JSON; both are logged as errors.
+    /// ([`ClientOptions::max_buffer`]): then the event is dropped, with a line in the log. While it is connected,
+    /// `false` means that the server takes events more slowly than the program sends them; the event is queued all the
+    /// same, and [`on_drain`](Self::on_drain) follows. Also returns `false`, and sends nothing, if the name is reserved
+    /// or the arguments cannot be written as JSON; both are logged as errors.
     pub fn emit(self, lp: &mut Loop, name: &str, arguments: impl IntoArguments) -> bool {
         if self.retries(lp) > 0 {
             return self.emit_again(lp, name, &arguments, Duration::ZERO, None);
@@ -390,9 +390,9 @@ impl Client {
         send::event(lp, self, name, &arguments, true, None)
     }
 
-    /// Sends an event that the server acknowledges. `done` gets its answer, or an error: when `timeout` is over, or when
-    /// the client is disconnected after the event was sent. An event that is still kept waits for the next connection,
-    /// and is not sent after `timeout`. Zero: [`ClientOptions::ack_timeout`].
+    /// Sends an event that the server acknowledges. `done` gets its answer, or an error: when `timeout` is over, or
+    /// when the client is disconnected after the event was sent. An event that is still kept waits for the next
+    /// connection, and is not sent after `timeout`. Zero: [`ClientOptions::ack_timeout`].
     #[doc(alias = "timeout")]
     #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack(

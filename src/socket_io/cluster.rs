@@ -92,8 +92,8 @@ pub(super) fn namespaces(lp: &mut Loop, server: u32) -> Vec<Namespace> {
     of_server.map(|(key, _)| Namespace(key)).collect()
 }
 
-/// The server is closed: so are its adapters. In a tick, because they keep the sessions of its sockets before, whose last
-/// callbacks run in ticks, too.
+/// The server is closed: so are its adapters. In a tick, because they keep the sessions of its sockets before, whose
+/// last callbacks run in ticks, too.
 pub(super) fn close_all(lp: &mut Loop, server: u32) {
     lp.layer_mut::<Registry>().servers[server as usize].adapters = None;
     lp.next_tick(move |lp| {

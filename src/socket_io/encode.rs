@@ -34,8 +34,8 @@ pub(super) fn give_back(lp: &mut Loop, encoded: Encoded) {
     }
 }
 
-/// Encodes an event. `None`, with a line in the log, if it cannot be sent: its name is reserved, or its arguments cannot
-/// be written as JSON.
+/// Encodes an event. `None`, with a line in the log, if it cannot be sent: its name is reserved, or its arguments
+/// cannot be written as JSON.
 pub(super) fn encode(
     lp: &mut Loop,
     namespace: &str,

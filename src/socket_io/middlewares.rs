@@ -1,5 +1,5 @@
-//! The middlewares of a connection: they decide whether a client may join a namespace. Behind the last one its socket is
-//! connected.
+//! The middlewares of a connection: they decide whether a client may join a namespace. Behind the last one its socket
+//! is connected.
 
 use super::event::EventError;
 use super::packet::PacketType;

@@ -38,8 +38,8 @@ impl Namespace {
         }
     }
 
-    /// Adds a listener for new sockets. It is called when all middlewares have let the client in, before any event of the
-    /// socket is delivered. Events that it sends to the socket are the first ones that the client gets.
+    /// Adds a listener for new sockets. It is called when all middlewares have let the client in, before any event of
+    /// the socket is delivered. Events that it sends to the socket are the first ones that the client gets.
     #[doc(alias = "connection")]
     #[doc(alias = "connect")]
     pub fn on_connection(self, lp: &mut Loop, f: impl FnMut(&mut Loop, Socket) + 'static) -> Namespace {
@@ -97,8 +97,8 @@ impl Namespace {
         self
     }
 
-    /// Adds a listener for sockets that are disconnected: the last event of a socket. Nothing can be sent to it, but its
-    /// id, its handshake and its data can still be read.
+    /// Adds a listener for sockets that are disconnected: the last event of a socket. Nothing can be sent to it, but
+    /// its id, its handshake and its data can still be read.
     #[doc(alias = "disconnect")]
     pub fn on_disconnect(
         self,

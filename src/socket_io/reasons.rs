@@ -13,8 +13,8 @@ pub enum DisconnectReason {
     TransportError,
     /// `transport close`: the other side, or the network, closed the connection.
     TransportClose,
-    /// `forced close`: the connection was closed on this side, for example because the client has broken the protocol of
-    /// Socket.IO. On a client: the program has closed the session below, to test that the client connects again.
+    /// `forced close`: the connection was closed on this side, for example because the client has broken the protocol
+    /// of Socket.IO. On a client: the program has closed the session below, to test that the client connects again.
     ForcedClose,
     /// `ping timeout`: the server got no pong in time, or the client no ping.
     PingTimeout,

@@ -37,10 +37,10 @@
 //!
 //! # Bounds
 //!
-//! A session is kept for [`Limits::max_disconnection_duration`], a packet for [`Limits::detection_time`] longer, because
-//! the server notices a broken connection that much later. The log is also limited in bytes, and the number of sessions
-//! is limited; the oldest are dropped first. A client that missed a dropped packet is not restored: it would get a part
-//! of what it missed, and not know.
+//! A session is kept for [`Limits::max_disconnection_duration`], a packet for [`Limits::detection_time`] longer,
+//! because the server notices a broken connection that much later. The log is also limited in bytes, and the number of
+//! sessions is limited; the oldest are dropped first. A client that missed a dropped packet is not restored: it would
+//! get a part of what it missed, and not know.
 //!
 //! The packets of a session are found by its rooms, so the time of a restoration depends on the packets for these rooms
 //! and for all. When a network fails, thousands of clients come back at once.
@@ -269,8 +269,8 @@ impl<D, P: Clone> Recovery<D, P> {
         self.persist_since(now, session, self.next_offset())
     }
 
-    /// As [`persist`](Self::persist), for a connection that was found broken when the next packet was that of `lost_at`.
-    /// Packets that were logged since then were not sent to the socket.
+    /// As [`persist`](Self::persist), for a connection that was found broken when the next packet was that of
+    /// `lost_at`. Packets that were logged since then were not sent to the socket.
     #[must_use = "a session that expires is reported to the program"]
     pub fn persist_since(&mut self, now: Instant, session: Session<D>, lost_at: Offset) -> Option<Session<D>> {
         let serial = self.next_session;

@@ -7,8 +7,8 @@
 //! | [`ShardedAdapter`] | `createShardedAdapter` of the same package | channels, one for each room | on its node |
 //! | [`StreamsAdapter`] | [`createAdapter`](https://socket.io/docs/v4/redis-streams-adapter/) of `@socket.io/redis-streams-adapter` 0.3 | a stream with the last 10,000 | on any node |
 //!
-//! `docs/scaling.md` has what they cost, and when to choose which. This page is about the first one. Programs reach its clients with
-//! [`@socket.io/redis-emitter`](https://socket.io/docs/v4/redis-adapter/#emitter), or with an [`Emitter`].
+//! `docs/scaling.md` has what they cost, and when to choose which. This page is about the first one. Programs reach its
+//! clients with [`@socket.io/redis-emitter`](https://socket.io/docs/v4/redis-adapter/#emitter), or with an [`Emitter`].
 //!
 //! ```text
 //!   io.to("room").emit ──▶ own sockets
@@ -38,13 +38,13 @@
 //! [`fetch_sockets`](super::Namespace::fetch_sockets), [`all_rooms`](super::Namespace::all_rooms),
 //! [`sockets_join`](super::Namespace::sockets_join) and
 //! [`sockets_leave`](super::Namespace::sockets_leave),
-//! [`disconnect_sockets`](super::Namespace::disconnect_sockets), [`server_side_emit`](super::Namespace::server_side_emit)
-//! with and without answers. Redis is asked how many nodes there are (`PUBSUB NUMSUB`) for each operation that waits
-//! for answers.
+//! [`disconnect_sockets`](super::Namespace::disconnect_sockets),
+//! [`server_side_emit`](super::Namespace::server_side_emit) with and without answers. Redis is asked how many nodes
+//! there are (`PUBSUB NUMSUB`) for each operation that waits for answers.
 //!
-//! A message is delivered at most once. While Redis is away each node goes on with its own clients: operations that wait
-//! for other nodes have the answers of this one, and are not complete; broadcasts wait for Redis within the bounds of
-//! the [`Link`].
+//! A message is delivered at most once. While Redis is away each node goes on with its own clients: operations that
+//! wait for other nodes have the answers of this one, and are not complete; broadcasts wait for Redis within the bounds
+//! of the [`Link`].
 //!
 //! # Differences from Node
 //!

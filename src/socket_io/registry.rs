@@ -313,8 +313,8 @@ pub(super) struct Client {
     pub revision: Revision,
     /// The sockets with their namespaces. Most clients have one.
     pub sockets: Vec<(Namespace, Socket)>,
-    /// The names of namespaces from which the server has disconnected it, the last one first: packets for them may be on
-    /// their way.
+    /// The names of namespaces from which the server has disconnected it, the last one first: packets for them may be
+    /// on their way.
     pub left: Vec<Rc<str>>,
     /// The namespaces that it joins when its lost state is found.
     pub returning: Vec<Namespace>,
@@ -355,7 +355,8 @@ impl<T: Any + Serialize> Data for T {
 }
 
 impl Registry {
-    /// Whether there is a client, a socket, a namespace that exists on demand, or an acknowledgement that is waited for.
+    /// Whether there is a client, a socket, a namespace that exists on demand, or an acknowledgement that is waited
+    /// for.
     #[cfg(any(test, fuzzing))]
     pub fn holds_anything(&self) -> bool {
         let is_busy = |namespace: &NamespaceState| {

@@ -143,7 +143,7 @@ pub(super) fn restored(lp: &mut Loop, namespace: Namespace, restored: RestoredSe
     Some(Restored { id: SocketId::from(sid.as_str()), pid: Id::parse(&pid)?, data, sent: Sent::default(), replay })
 }
 
-/// What a socket has missed since it was restored, and whether the places of all these events are known. `None`: some
+/// The events that a socket has missed since it was restored, and whether their places are all known. `None`: some
 /// events are no longer kept.
 pub(super) fn catch_up(
     lp: &mut Loop,
@@ -192,8 +192,8 @@ impl Namespace {
         }
     }
 
-    /// For an [`Adapter`](super::adapter::Adapter) that keeps sessions: all events with [`Placement::Unknown`] are before
-    /// the events that come from now on, or they are not kept.
+    /// For an [`Adapter`](super::adapter::Adapter) that keeps sessions: all events with [`Placement::Unknown`] are
+    /// before the events that come from now on, or they are not kept.
     pub fn settle_uncertain(self, lp: &mut Loop) {
         for socket in self.sockets(lp) {
             if let Some(state) = lp.layer_mut::<Registry>().socket_mut(socket) {

@@ -110,8 +110,8 @@ impl Socket {
     }
 
     /// With `false` the next event is sent as it is, also to a client that has agreed on `permessage-deflate`:
-    /// `socket.compress(false).emit(lp, …)`. For data that is compressed already, and for secrets, whose length must not
-    /// depend on what is beside them. By default events may be compressed.
+    /// `socket.compress(false).emit(lp, …)`. For data that is compressed already, and for secrets, whose length must
+    /// not depend on what is beside them. By default events may be compressed.
     pub fn compress(self, compress: bool) -> Unicast {
         Unicast { socket: self, flags: Flags { compress, ..Flags::default() } }
     }

@@ -35,8 +35,8 @@ impl Unicast {
         send::event(lp, self.socket, None, name, &arguments, self.flags)
     }
 
-    /// Sends an event that the client acknowledges, as [`Socket::emit_with_ack`]. One that is volatile and was dropped is
-    /// not acknowledged: `done` gets an error when `timeout` is over.
+    /// Sends an event that the client acknowledges, as [`Socket::emit_with_ack`]. One that is volatile and was dropped
+    /// is not acknowledged: `done` gets an error when `timeout` is over.
     #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack(
         self,

@@ -101,8 +101,9 @@ impl WebSocket {
     /// The message is queued all the same; send on when [`Handler::on_drain`](super::Handler::on_drain) is called. Also
     /// returns `false`, and sends nothing, before the connection is open and after a [`close`](Self::close).
     ///
-    /// Node: [`websocket.send`](https://github.com/websockets/ws/blob/master/doc/ws.md#websocketsenddata-options-callback)
-    /// of `ws`, which returns nothing.
+    /// Node:
+    /// [`websocket.send`](https://github.com/websockets/ws/blob/master/doc/ws.md#websocketsenddata-options-callback) of
+    /// `ws`, which returns nothing.
     #[inline]
     pub fn send<'a>(self, lp: &mut Loop, message: impl Into<Message<'a>>) -> bool {
         let message = message.into();
@@ -114,8 +115,8 @@ impl WebSocket {
         self.send_specially(lp, message)
     }
 
-    /// As [`send`](Self::send), without compression: the message is compressed already, or is a secret whose length must
-    /// not depend on its content.
+    /// As [`send`](Self::send), without compression: the message is compressed already, or is a secret whose length
+    /// must not depend on its content.
     ///
     /// Node: the option `compress: false` of `ws`.
     #[doc(alias = "compress")]

@@ -1,4 +1,4 @@
-//! What remains of an adapter when its server is closed, or gets another adapter: nothing.
+//! Nothing of an adapter remains when its server is closed or gets another adapter.
 
 use serde_json::json;
 

@@ -221,8 +221,8 @@ fn orders() -> Vec<Vec<Step>> {
     orders
 }
 
-/// Goes through the steps in this order; the client comes back to this node. Returns whether it has its socket again, and
-/// how often it has got the event.
+/// Goes through the steps in this order; the client comes back to this node. Returns whether it has its socket again,
+/// and how often it has got the event.
 fn go_through(cluster: &Cluster, proxy: &Proxy, steps: &[Step], node: usize) -> (bool, usize) {
     let mut here = Some(Recoverable::connect(cluster, 0));
     let (mut again, mut is_back, mut is_reachable, mut count) = (None, false, true, 0);
@@ -232,8 +232,8 @@ fn go_through(cluster: &Cluster, proxy: &Proxy, steps: &[Step], node: usize) -> 
             Step::Event => {
                 cluster.enter(|lp, nodes| nodes[0].io.to("r").emit(lp, "event", 1));
                 if is_reachable {
-                    // Commands are done in their order: Redis has the event. If it were still on its way to Redis, a loss
-                    // would be its end.
+                    // Commands are done in their order: Redis has the event. If it were still on its way to Redis, a
+                    // loss would be its end.
                     command(cluster, &["PING"]);
                 }
                 if let Some(here) = &mut here {
@@ -304,8 +304,8 @@ fn in_every_order_of_losses_a_client_that_comes_back_has_each_event_once() {
         let is_away = |step| without_redis.contains(&at(step));
         for node in [0, 1] {
             let (is_back, count) = go_through(&cluster, &proxy, &steps, node);
-            // The first node keeps sessions and takes them when it reaches Redis. The event that it has sent alone is not
-            // behind an offset that the client has.
+            // The first node keeps sessions and takes them when it reaches Redis. The event that it has sent alone is
+            // not behind an offset that the client has.
             let is_kept = !is_away(Step::ClientLost) || at(Step::ClientBack) > at(Step::RedisBack);
             let can_ask = node == 1 || !is_away(Step::ClientBack);
             let is_uncertain = is_away(Step::Event) && at(Step::Event) < at(Step::ClientLost);

@@ -35,18 +35,23 @@ fn results_of_several_processes_are_added_up() {
     }
 }
 
+/// A run of four connections, each of which has sent a message that is never answered.
+fn four_that_wait(options: &[&str]) -> Run {
+    let (send, received) = mpsc::channel();
+    let server = Server::start(move |stream, ledger| {
+        let send = send.clone();
+        server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
+    });
+    let target = format!(":{}", server.port);
+    let run = Run::start(&[&[&*target, "-c", "4", "-d", "1h", "--timeout", "1h"], options].concat());
+    (0..4).for_each(|_| received.recv().expect("each connection sends one message"));
+    run
+}
+
 #[test]
 fn an_interrupted_run_reports() {
     for procs in ["1", "2"] {
-        let (send, received) = mpsc::channel();
-        let server = Server::start(move |stream, ledger| {
-            let send = send.clone();
-            server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
-        });
-        let target = format!(":{}", server.port);
-        let args = [&target, "-c", "4", "-d", "1h", "--warmup", "0", "--timeout", "1h", "--json", "--procs", procs];
-        let run = Run::start(&args);
-        (0..4).for_each(|_| received.recv().expect("each connection sends one message"));
+        let run = four_that_wait(&["--warmup", "0", "--json", "--procs", procs]);
         run.signal("INT");
         let report = run.end().json(130);
         is_consistent(&report);
@@ -74,15 +79,7 @@ fn a_run_interrupted_while_connecting_reports() {
 #[test]
 fn a_run_interrupted_in_the_warm_up_says_that_nothing_was_measured() {
     for procs in ["1", "2"] {
-        let (send, received) = mpsc::channel();
-        let server = Server::start(move |stream, ledger| {
-            let send = send.clone();
-            server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
-        });
-        let target = format!(":{}", server.port);
-        let args = [&target, "-c", "4", "-d", "1h", "--warmup", "1h", "--timeout", "1h", "--procs", procs];
-        let run = Run::start(&args);
-        (0..4).for_each(|_| received.recv().expect("each connection sends one message"));
+        let run = four_that_wait(&["--warmup", "1h", "--procs", procs]);
         run.signal("INT");
         let ended = run.end();
         assert_eq!(ended.code, Some(130), "{}", ended.stdout);

@@ -449,6 +449,19 @@ fn add(lp: &mut bucle::Loop, link: bucle::redis::Link, numbers: std::ops::Range<
     }
 }
 
+/// Waits until the link is ready, adds two entries to its stream, and waits until it has read them.
+fn read_two(event_loop: &mut EventLoop, link: bucle::redis::Link, story: &Story) {
+    until_told(event_loop, story, "ready");
+    event_loop.enter(|lp| {
+        add(lp, link, 0..2);
+        note_reply(lp, link, story, &["XLEN", "s"]);
+    });
+    // An entry may come before the reply to the command that has added it.
+    for line in ["entry 1 ü", "reply 2"] {
+        until_told(event_loop, story, line);
+    }
+}
+
 #[test]
 fn entries_of_a_stream_come_once_and_in_their_order_also_those_of_the_time_without_a_connection() {
     with_server(&[], |event_loop, server, story| {
@@ -481,15 +494,7 @@ fn entries_of_a_stream_come_once_and_in_their_order_also_those_of_the_time_witho
 fn a_stream_goes_on_when_redis_has_lost_its_data() {
     with_server(&[], |event_loop, server, story| {
         let link = read_stream(event_loop, server, story);
-        until_told(event_loop, story, "ready");
-        event_loop.enter(|lp| {
-            add(lp, link, 0..2);
-            note_reply(lp, link, story, &["XLEN", "s"]);
-        });
-        // An entry may come before the reply to the command that has added it.
-        for line in ["entry 1 ü", "reply 2"] {
-            until_told(event_loop, story, line);
-        }
+        read_two(event_loop, link, story);
         server.restart();
         until(event_loop, "the link is ready again", |lp| link.statistics(lp).is_some_and(|all| all.connections == 2));
         // The clock of the new server is behind that of the old one.
@@ -563,14 +568,7 @@ fn entries_that_were_dropped_before_they_were_read_are_reported_once() {
                 gaps.borrow_mut().push(format!("gap in {}", String::from_utf8_lossy(key)));
             });
         });
-        until_told(event_loop, story, "ready");
-        event_loop.enter(|lp| {
-            add(lp, link, 0..2);
-            note_reply(lp, link, story, &["XLEN", "s"]);
-        });
-        for line in ["entry 1 ü", "reply 2"] {
-            until_told(event_loop, story, line);
-        }
+        read_two(event_loop, link, story);
         // Nothing is lost while the last entry that was read is still there.
         for (entries, left) in [(2..5, 4), (5..9, 3)] {
             let last = format!("entry {} ü", entries.end - 1);

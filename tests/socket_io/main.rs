@@ -1,4 +1,5 @@
-//! The server of Socket.IO over real connections. The clients are sockets of the standard library and send bytes by hand.
+//! The server of Socket.IO over real connections. The clients are sockets of the standard library and send bytes by
+//! hand.
 
 #![cfg(feature = "socket-io")]
 

@@ -1,5 +1,5 @@
-//! The client of Socket.IO: against the server of this crate, on a clock that is driven by hand, and against servers that
-//! are written by hand.
+//! The client of Socket.IO: against the server of this crate, on a clock that is driven by hand, and against servers
+//! that are written by hand.
 
 #![cfg(feature = "socket-io")]
 

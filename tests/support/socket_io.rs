@@ -36,8 +36,8 @@ impl Client {
         client
     }
 
-    /// Connects to the main namespace with credentials, which are JSON. Also returns the answer. What has come before it
-    /// is read next.
+    /// Connects to the main namespace with credentials, which are JSON. Also returns the answer. What has come before
+    /// it is read next.
     #[allow(dead_code, reason = "not all tests that share this file need it")]
     pub fn connect_with(port: u16, auth: &str) -> (Client, String) {
         let mut client = Client::open(port, 4);
@@ -95,8 +95,8 @@ impl Client {
         self.ws.send(Message::binary(bytes.to_vec())).expect("it reads");
     }
 
-    /// Reads messages up to the end of the connection, and returns the code of the close frame: 1005 if it has none, and
-    /// 1006 if there is no frame (RFC 6455, 7.1.5).
+    /// Reads messages up to the end of the connection, and returns the code of the close frame: 1005 if it has none,
+    /// and 1006 if there is no frame (RFC 6455, 7.1.5).
     #[allow(dead_code, reason = "not all tests that share this file need it")]
     pub fn close_code(&mut self) -> u16 {
         loop {

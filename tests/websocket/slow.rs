@@ -314,8 +314,8 @@ fn a_connection_that_is_destroyed_by_its_own_send_gets_no_further_message() {
     talk.expect_story("too slow", &["0 open", "0 text flood 300 100000", "0 error E_TOO_SLOW", "0 closed 1006"]);
 }
 
-/// A peer that has not read its answers is not read, so its pongs would not be seen. The write timeout ends it if it reads
-/// nothing at all.
+/// A peer that has not read its answers is not read, so its pongs would not be seen. The write timeout ends it if it
+/// reads nothing at all.
 #[test]
 fn a_peer_that_is_not_read_is_not_taken_for_a_dead_one() {
     let mut talk = Talk::new(Options { idle_limit: Duration::from_secs(6), ..Options::default() });

@@ -1,7 +1,7 @@
 //! Tips for an option or a command that does not exist.
 //!
-//! clap proposes the option whose letters are nearest, which is often quite another one. A wrong tip is worse than none,
-//! so these come in its place, the first that fits:
+//! clap proposes the option whose letters are nearest, which is often quite another one. A wrong tip is worse than
+//! none, so these come in its place, the first that fits:
 //!
 //! 1. the name under which this command has what was meant
 //! 2. the commands that have an option with this name

@@ -11,9 +11,9 @@
 //! * **A binary message** ends the connection with 1003, unless `--hex` shows it.
 //! * **The close code** decides the exit code: 1000, 1001 (the server shuts down) and none at all are success.
 //!
-//! With `--reconnect` a connection that was made and is lost is opened again, after a wait that doubles with each attempt.
-//! Meanwhile no input is read. A close with 1000 is the end all the same. Lines that were sent shortly before the loss may
-//! be lost.
+//! With `--reconnect` a connection that was made and is lost is opened again, after a wait that doubles with each
+//! attempt. Meanwhile no input is read. A close with 1000 is the end all the same. Lines that were sent shortly before
+//! the loss may be lost.
 //!
 //! With `sio://` the messages are packets of Socket.IO, and a line is an event: see `events.rs` and `websocket/`. The
 //! packets are sent over a WebSocket connection, or by polling if there is no such connection. The connection is made

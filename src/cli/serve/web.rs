@@ -8,8 +8,8 @@
 //! | `Host`: the name under which the browser has found this server | an IP address, `localhost`, or the host of an `--origin`; with this port | 421: a foreign name that leads here is an attack (DNS rebinding) |
 //! | `Origin`: the site of the page that connects | the same host and port, or an `--origin` | 403 |
 //!
-//! The same holds for Socket.IO, where both are answered as the protocol has it: 403 to a poll, 400 to an upgrade. A poll
-//! is a simple `GET`, which a page of another site can send as an image, without `Origin`. Browsers send
+//! The same holds for Socket.IO, where both are answered as the protocol has it: 403 to a poll, 400 to an upgrade. A
+//! poll is a simple `GET`, which a page of another site can send as an image, without `Origin`. Browsers send
 //! `Sec-Fetch-Site` with it.
 
 use std::net::IpAddr;

@@ -46,7 +46,7 @@ fn sentence(target: &str, why: &str) -> String {
     format!("cannot understand the target '{}': {why}", target.escape_debug())
 }
 
-/// What a user probably meant with a target that is not valid, or an example of the same kind.
+/// A valid target in place of one that is not valid: the one that the user probably meant, or an example.
 fn meant(target: &str) -> String {
     let (scheme, rest) = target.split_once("://").unwrap_or(("", target));
     let is_address = |text: &str| Address::parse(text).is_ok_and(|it| it.to_string() != "127.0.0.1:8080");
@@ -65,7 +65,7 @@ fn meant(target: &str) -> String {
 struct Mistake {
     /// Half a sentence.
     why: String,
-    /// What was probably meant.
+    /// The target that the user probably meant.
     meant: String,
 }
 

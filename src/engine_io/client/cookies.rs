@@ -8,9 +8,10 @@
 //! ```
 //!
 //! A jar belongs to one server, and every request to it has the same path. So `Domain` and `Path` are not read, nor are
-//! the attributes for pages, as by [`engine.io-client`](https://github.com/socketio/socket.io/tree/main/packages/engine.io-client)
-//! for Node. What its jar does in another way than RFC 6265 is done here as in the RFC: a value ends at any semicolon,
-//! keeps its quotes, and `Max-Age` wins over `Expires`.
+//! the attributes for pages, as by
+//! [`engine.io-client`](https://github.com/socketio/socket.io/tree/main/packages/engine.io-client) for Node. What its
+//! jar does in another way than RFC 6265 is done here as in the RFC: a value ends at any semicolon, keeps its quotes,
+//! and `Max-Age` wins over `Expires`.
 //!
 //! # Limits
 //!

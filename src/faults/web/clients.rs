@@ -86,8 +86,8 @@ fn frame(packet: &str) -> Vec<u8> {
 
 /// Runs clients, servers and a kernel as `input` says, and panics at any violation.
 ///
-/// The first two bytes choose the options. The next two give the lengths of the next two parts: the bytes of the servers
-/// and the bytes of the kernel. The rest belongs to the program.
+/// The first two bytes choose the options. The next two give the lengths of the next two parts: the bytes of the
+/// servers and the bytes of the kernel. The rest belongs to the program.
 pub fn hold_for(input: &[u8]) {
     let [options, more, servers, kernel, rest @ ..] = input else { return };
     let (servers, rest) = rest.split_at(rest.len().min((*servers).into()));

@@ -1,5 +1,5 @@
-//! Sessions of Engine.IO, and the sockets of Socket.IO on them, on the simulated kernel: what their program is promised,
-//! whatever clients and the kernel do.
+//! Sessions of Engine.IO, and the sockets of Socket.IO on them, on the simulated kernel: what their program is
+//! promised, whatever clients and the kernel do.
 //!
 //! A [`Diary`] records the events of each session and each socket, and panics at the first that must not come:
 //!

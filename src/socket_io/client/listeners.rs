@@ -83,8 +83,8 @@ fn call_on_event(lp: &mut Loop, client: Client, listener: &OnEvent, event: &mut 
     }
 }
 
-/// An event has arrived: catch-all listeners, and then the listeners of its name. As in Node a catch-all listener may add
-/// and remove those.
+/// An event has arrived: catch-all listeners, and then the listeners of its name. As in Node a catch-all listener may
+/// add and remove those.
 pub(super) fn dispatch(lp: &mut Loop, client: Client, event: &mut Event<'_>) {
     let Some(connection) = get(lp, client).map(|state| state.connection) else { return };
     // A listener may have disconnected the client.

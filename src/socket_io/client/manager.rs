@@ -169,12 +169,11 @@ fn ask(lp: &mut Loop, client: Client) {
             Some(Main::Awaited) | None => {}
         };
     }
-    let mut made = None;
-    if !lp.guarded(|lp| made = auth.make(lp)) {
-        // The function has panicked. The next connection asks it again.
+    let (make, mut auth) = (auth, None);
+    if !lp.guarded(|lp| auth = make.make(lp)) {
+        // The function has panicked. The next connection calls it again.
         return session.close(lp);
     }
-    let auth = made;
     // The function may have disconnected the client.
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.client(client).filter(|state| state.stage == Stage::Joining) else { return };
@@ -262,7 +261,8 @@ fn lost(lp: &mut Loop, manager: Manager, reason: DisconnectReason) {
     }
 }
 
-/// Makes the next attempt after a delay, if a client still wants to be connected and nothing has opened a session since.
+/// Makes the next attempt after a delay, if a client still wants to be connected and nothing has opened a session
+/// since.
 fn reconnect(lp: &mut Loop, manager: Manager) {
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.manager(manager) else { return };

@@ -1,5 +1,5 @@
-//! The clients of a loop, and the sessions that they share. They must be reachable while a callback of the program runs,
-//! so the loop owns them.
+//! The clients of a loop, and the sessions that they share. They must be reachable while a callback of the program
+//! runs, so the loop owns them.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};

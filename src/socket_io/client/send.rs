@@ -16,8 +16,8 @@ use crate::socket_io::packet::{self, PacketType};
 fn open_session(lp: &mut Loop, client: Client) -> Option<ClientSession> {
     let registry = lp.layer_mut::<Registry>();
     let session = registry.session_of(client).filter(|_| registry.client(client).is_some_and(|c| c.is_connected()))?;
-    // As in Node nothing is sent to a server that should have sent a heartbeat: the process may have been suspended. The
-    // session ends, so that what is kept now is sent on the next one.
+    // As in Node nothing is sent to a server that should have sent a heartbeat: the process may have been suspended.
+    // The session ends, so that what is kept now is sent on the next one.
     (session.is_open(lp) && !session.ends_overdue(lp)).then_some(session)
 }
 

@@ -1,5 +1,5 @@
-//! A node of a cluster whose messages have the format of [`message`](super::message): what it sends, and what it does with
-//! the messages of others. It is used by both adapters with this format.
+//! A node of a cluster whose messages have the format of [`message`](super::message): what it sends, and what it does
+//! with the messages of others. It is used by both adapters with this format.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -10,10 +10,10 @@
 //!
 //! Node uses `notepack.io`, of which these things are special:
 //!
-//! * A `Date` is a timestamp (extension −1), or with versions before 3 milliseconds (extension 0 of 8 bytes). It becomes
-//!   a string, as in `JSON.stringify`.
-//! * `undefined` is nil, or with versions before 3 the extension 0 of one byte: `null` in an array, and in an object the
-//!   member is left out.
+//! * A `Date` is a timestamp (extension −1), or with versions before 3 milliseconds (extension 0 of 8 bytes). It
+//!   becomes a string, as in `JSON.stringify`.
+//! * `undefined` is nil, or with versions before 3 the extension 0 of one byte: `null` in an array, and in an object
+//!   the member is left out.
 //! * An `ArrayBuffer` may be the extension 0 of any other length.
 //! * Another extension is an array of its number and its bytes.
 //! * An integer is written as one, also if JSON has it as `1e3` or `1.0`.

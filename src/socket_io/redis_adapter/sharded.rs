@@ -62,8 +62,8 @@ impl SubscriptionMode {
 /// A [`Link`] is connected to one Redis server, which must not be a node of a Redis Cluster with several shards. With
 /// one server, too, the adapter saves messages: a broadcast to a room reaches only nodes with sockets in the room.
 ///
-/// Its operations, and their bounds, are those of [`RedisAdapter`](super::RedisAdapter). [`Emitter`](super::Emitter) and
-/// `@socket.io/redis-emitter` do not reach it.
+/// Its operations, and their bounds, are those of [`RedisAdapter`](super::RedisAdapter). [`Emitter`](super::Emitter)
+/// and `@socket.io/redis-emitter` do not reach it.
 pub struct ShardedAdapter {
     member: Rc<Member>,
     mode: SubscriptionMode,

@@ -1,6 +1,6 @@
 //! Clusters over a stream of Redis, in the format of Node's
-//! [`@socket.io/redis-streams-adapter`](https://socket.io/docs/v4/redis-streams-adapter/) 0.3. With it a client that was
-//! lost comes back on any node.
+//! [`@socket.io/redis-streams-adapter`](https://socket.io/docs/v4/redis-streams-adapter/) 0.3. With it a client that
+//! was lost comes back on any node.
 //!
 //! ```text
 //!   io.to("room").emit ──▶ XADD socket.io uid … nsp / type 3 data {…} ──▶ XREAD by each node ──▶ its sockets
@@ -30,15 +30,15 @@
 //!
 //! # When Redis is away
 //!
-//! Own sockets get events at once, without an offset. Events for other nodes wait within the bounds of the [`Link`]. When
-//! Redis is there again, they are added to the stream behind what other nodes have added meanwhile. So a client that has
-//! got such an event could get it twice. It is not restored if it is lost, until all these events are in the stream and
-//! it has got an event with an offset behind them. An event that was on its way to Redis when the connection was lost may
-//! be in no stream; clients that were lost before then miss it.
+//! Own sockets get events at once, without an offset. Events for other nodes wait within the bounds of the [`Link`].
+//! When Redis is there again, they are added to the stream behind what other nodes have added meanwhile. So a client
+//! that has got such an event could get it twice. It is not restored if it is lost, until all these events are in the
+//! stream and it has got an event with an offset behind them. An event that was on its way to Redis when the connection
+//! was lost may be in no stream; clients that were lost before then miss it.
 //!
 //! A node that is away for longer than the entries of the stream last misses events, and so do its clients. The link
-//! notices that ([`Link::on_gap`]), logs it and counts it. A client that was lost before, and would need these events, is
-//! not restored.
+//! notices that ([`Link::on_gap`]), logs it and counts it. A client that was lost before, and would need these events,
+//! is not restored.
 
 mod entries;
 mod log;
@@ -71,8 +71,8 @@ pub struct StreamsOptions {
     #[doc(alias = "streamCount")]
     pub stream_count: u32,
     /// About how many entries a stream has at most. A node that is away for longer than they last misses events, and a
-    /// client that is away for longer is not restored. Each node also keeps up to so many of the last ones in memory, if
-    /// it recovers clients. Default: 10,000.
+    /// client that is away for longer is not restored. Each node also keeps up to so many of the last ones in memory,
+    /// if it recovers clients. Default: 10,000.
     #[doc(alias = "maxLen")]
     pub max_len: usize,
     /// The beginning of the names of all channels. Default: `socket.io`.
@@ -156,13 +156,13 @@ pub struct StreamsAdapter {
 #[derive(Default)]
 struct Dispatch {
     adapters: RefCell<HashMap<String, (Rc<Shared>, Namespace)>>,
-    /// What the link calls. `None`: there is no adapter.
+    /// The closures that the link calls. `None` while there is no adapter.
     calls: RefCell<Option<Calls>>,
     /// An adapter may wait for the entry of its fence, or for the first one behind a gap.
     is_waiting: Cell<bool>,
 }
 
-/// The closures at the link.
+/// The closures at the link, for their removal.
 struct Calls {
     readers: Vec<ReaderId>,
     listeners: [ListenerId; 3],

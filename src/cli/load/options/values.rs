@@ -54,7 +54,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// What it is, for an error.
+    /// The kind of target, as errors name it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Target::Plain(Address::Tcp(..)) => "plain TCP",

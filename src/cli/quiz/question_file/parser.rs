@@ -12,8 +12,8 @@
 //!   print main
 //! ```
 //!
-//! Lines that begin with `#` are comments. There are no loops, so each statement runs at most once for each event, and a
-//! program ends by itself unless a connection stays open. The limits below bound what a file may cost.
+//! Lines that begin with `#` are comments. There are no loops, so each statement runs at most once for each event, and
+//! a program ends by itself unless a connection stays open. The limits below bound what a file may cost.
 
 use std::collections::HashMap;
 use std::iter::Peekable;

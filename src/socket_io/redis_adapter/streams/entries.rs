@@ -33,8 +33,8 @@ pub(super) struct Pending {
     last: u64,
     /// Events that own sockets have not got. Redis keeps the order in which they were added.
     waiting: VecDeque<Waiting>,
-    /// Events that own sockets have got, by their numbers. Their entries may come at any time, also behind those of other
-    /// nodes that were sent later.
+    /// Events that own sockets have got, by their numbers. Their entries may come at any time, also behind those of
+    /// other nodes that were sent later.
     unplaced: VecDeque<(u64, Rc<Broadcast>)>,
 }
 
@@ -45,7 +45,7 @@ struct Waiting {
     failed: Option<Failed>,
 }
 
-/// What is known of an event without an entry.
+/// Why it is not known that an event has an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Failed {
     /// Redis has not taken it.
@@ -91,7 +91,8 @@ impl Pending {
         Some((first.number, first.broadcast, first.failed?))
     }
 
-    /// The entry of an event is read. Returns whether own sockets have got the event before, as the last one of this kind.
+    /// The entry of an event is read. Returns whether own sockets have got the event before, as the last one of this
+    /// kind.
     fn place(&mut self, number: u64) -> bool {
         let Some(at) = self.unplaced.iter().position(|(other, _)| *other == number) else { return false };
         self.unplaced.remove(at);
@@ -166,8 +167,8 @@ impl Shared {
     /// The link is ready again. Commands that have waited for it are done before the next one, so their entries are not
     /// behind the one that is the last now: the fence. Behind it no event without an offset is uncertain.
     ///
-    /// A command that was not answered on the old connection may still be on its way, if the network holds it back. Then
-    /// its entry comes later, and makes its receivers uncertain once more ([`place`](Self::place)).
+    /// A command that was not answered on the old connection may still be on its way, if the network holds it back.
+    /// Then its entry comes later, and makes its receivers uncertain once more ([`place`](Self::place)).
     pub(super) fn ask_for_fence(self: &Rc<Self>, lp: &mut Loop, namespace: Namespace) {
         if self.pending.borrow().unplaced.is_empty() {
             return;
@@ -239,8 +240,8 @@ impl Shared {
         self.deliver_failed(lp, namespace);
     }
 
-    /// An own entry whose event the sockets of this node have got without waiting for it. Clients that were lost before,
-    /// and are not back yet, have not got it.
+    /// An own entry whose event the sockets of this node have got without waiting for it. Clients that were lost
+    /// before, and are not back yet, have not got it.
     fn place(&self, lp: &mut Loop, namespace: Namespace, number: u64, entry: &Entry<'_>) {
         if self.keeps.get()
             && let Ok(Some(Body::Broadcast { broadcast, request_id: None, is_numbered: false })) = body(entry)
@@ -254,8 +255,8 @@ impl Shared {
         }
     }
 
-    /// The events that a socket in these rooms has missed: those in the log, and those that other sockets have got without
-    /// an offset.
+    /// The events that a socket in these rooms has missed: those in the log, and those that other sockets have got
+    /// without an offset.
     pub(super) fn missed_since(&self, since: EntryId, rooms: &[String]) -> Option<Vec<MissedEvent>> {
         let mut missed = self.log.borrow().missed_since(since, rooms)?;
         let pending = self.pending.borrow();

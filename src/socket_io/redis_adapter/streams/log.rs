@@ -92,8 +92,8 @@ impl Log {
         self.has_gap = true;
     }
 
-    /// The entry of this id is the first one behind the gap, in any namespace. If it is for this one, it is noted already.
-    /// Returns `false` if there was no gap.
+    /// The entry of this id is the first one behind the gap, in any namespace. If it is for this one, it is noted
+    /// already. Returns `false` if there was no gap.
     pub fn end_gap(&mut self, id: EntryId) -> bool {
         let had_gap = std::mem::take(&mut self.has_gap);
         if had_gap {

@@ -195,8 +195,8 @@ enum RangeState {
 }
 
 impl Range {
-    /// Takes the entries of a reply, which begins with the last one of the reply before. Older entries are dropped first:
-    /// if that one is there, all behind it are.
+    /// Takes the entries of a reply, which begins with the last one of the reply before. Older entries are dropped
+    /// first: if that one is there, all behind it are.
     fn take(&mut self, shared: &Shared, session: &LostSession, reply: &Reply<'_>) -> RangeState {
         let replies = reply.items();
         let mut entries = replies.iter().filter_map(Entry::from_reply);

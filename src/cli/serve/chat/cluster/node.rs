@@ -138,8 +138,8 @@ impl<M: Copy + Ord> ThisNode<M> {
         }
     }
 
-    /// Notes that a second has passed. If it was much longer, this process was stopped, or the machine was asleep, and the
-    /// messages of the others wait to be read.
+    /// Notes that a second has passed. If it was much longer, this process was stopped, or the machine was asleep, and
+    /// the messages of the others wait to be read.
     pub(crate) fn note_tick(&mut self, now: Duration) {
         let last = self.last_tick.replace(now);
         if last.is_some_and(|last| now.saturating_sub(last) > LEASE / 2) {

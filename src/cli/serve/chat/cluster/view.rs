@@ -10,8 +10,8 @@
 //! [`LEASE`] is removed with its members.
 //!
 //! Everyone who may publish can send a message in the name of a node, with any number. The messages of the node itself
-//! then seem to be old. They have numbers that were skipped before: that shows the forgery, and the node is believed again
-//! from this message on.
+//! then seem to be old. They have numbers that were skipped before: that shows the forgery, and the node is believed
+//! again from this message on.
 //!
 //! While Redis is away all nodes are *hidden*: they are in no list. Their nicks are remembered, so that no member of
 //! this node takes a nick that belongs to a member elsewhere. A node is shown again when its state has come.

@@ -178,8 +178,8 @@ impl<M: Copy + Ord> Rooms<M> {
         Ok(())
     }
 
-    /// Redis has answered about the key of a nick, which is in lower case, or the answer is lost. Returns a member whose
-    /// connection is to be ended.
+    /// Redis has answered about the key of a nick, which is in lower case, or the answer is lost. Returns a member
+    /// whose connection is to be ended.
     pub(crate) fn answer(&mut self, nick: &str, answer: Answer, send: Deliver<'_, M>) -> Option<M> {
         let node = self.node.as_mut()?;
         let Some(claim) = node.take_claim(nick) else {
