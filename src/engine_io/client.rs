@@ -374,11 +374,14 @@ fn receive(lp: &mut Loop, session: ClientSession, packet: &Packet<'_>) {
         Reaction::None => return,
         Reaction::Opened(open) => return opened(lp, session, open),
         Reaction::Pong(data) => {
-            // A server that pings again and again, and answers no POST, must not fill the queue.
-            let is_polling = state.machine.transport() == Transport::Polling;
-            if !(is_polling && std::mem::replace(&mut state.has_pong, true)) {
+            // A server that pings again and again, and reads nothing, must not fill the queue.
+            if !std::mem::replace(&mut state.has_pong, true) {
+                let is_polling = state.machine.transport() == Transport::Polling;
                 let text = if let Data::Text(text) = data { text } else { "" };
-                session.send_packet(lp, Queued::text(PacketType::Pong, text));
+                let is_low = session.send_packet(lp, Queued::text(PacketType::Pong, text));
+                if let Some(state) = get_mut(lp, session) {
+                    state.has_pong = is_polling || !is_low;
+                }
             }
             return;
         }
@@ -433,6 +436,7 @@ fn upgraded(lp: &mut Loop, session: ClientSession) {
 /// Everything is sent.
 fn drained(lp: &mut Loop, session: ClientSession) {
     let Some(state) = get_mut(lp, session).filter(|state| state.is_open()) else { return };
+    state.has_pong = false;
     if std::mem::take(&mut state.needs_drain) {
         call(lp, session, Kind::OnDrain, |handler, lp| handler.on_drain(lp, session));
     }

@@ -82,6 +82,11 @@ impl Queue {
         self.packets.len()
     }
 
+    /// The packets from the front.
+    pub fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.packets.iter()
+    }
+
     /// Takes at most `most` packets out.
     pub fn take(&mut self, most: usize) -> Vec<Queued> {
         let taken: Vec<Queued> = self.packets.drain(..most.min(self.packets.len())).collect();

@@ -1,6 +1,7 @@
 //! Clients whose connection ends, or whose listeners panic, in an unusual moment.
 
 use bucle::engine_io::{ClientHandler, ClientSession};
+use bucle::socket_io::Next;
 
 use super::*;
 
@@ -280,4 +281,152 @@ fn a_drain_follows_also_if_the_session_changes_its_transport_meanwhile() {
         assert!(!session.needs_drain(lp));
         session.close(lp);
     });
+}
+
+#[test]
+fn a_client_that_leaves_before_the_server_has_let_it_in_leaves_no_socket_behind() {
+    for (name, transports) in [("polling", POLLING), ("WebSocket", WEBSOCKET)] {
+        for (what, joins_again, is_released, is_refused) in [
+            ("left", false, false, false),
+            ("left and came back", true, false, false),
+            ("was released", false, true, false),
+            ("left and was refused", false, false, true),
+            ("left, came back and was refused", true, false, true),
+        ] {
+            let mut world = World::new();
+            let site = world.serve(Options::default());
+            let pending: Rc<RefCell<Vec<Next>>> = Rc::default();
+            let (waiting, story) = (pending.clone(), world.story.clone());
+            world.enter(|lp| {
+                let slow = site.io.of(lp, "/slow");
+                slow.use_middleware(lp, move |_, _, next| waiting.borrow_mut().push(next));
+                slow.on_connection(lp, move |lp, socket| {
+                    story.borrow_mut().push("server joined".to_owned());
+                    let story = story.clone();
+                    socket.on_disconnect(lp, move |_, _, reason| story.borrow_mut().push(format!("server {reason}")));
+                });
+            });
+            let main = world.connected(&site.url("/"), with(transports));
+            let slow = world.enter(|lp| main.of(lp, "/slow")).expect("a good name");
+            let story = world.story.clone();
+            world.enter(|lp| observe(lp, slow, "slow", &story));
+            world.wait("the middleware", |_| pending.borrow().len() == 1);
+            world.enter(|lp| {
+                match is_released {
+                    true => slow.release(lp),
+                    false => slow.disconnect(lp),
+                }
+                if joins_again {
+                    slow.connect(lp);
+                }
+            });
+            world.settle();
+            let next = pending.borrow_mut().remove(0);
+            world.enter(|lp| match is_refused {
+                true => next.refuse(lp, "no"),
+                false => next.allow(lp),
+            });
+            let mut expected = vec![];
+            if !is_refused {
+                world.until("server client namespace disconnect");
+                expected.extend(["server joined", "server client namespace disconnect"]);
+            }
+            if joins_again {
+                world.wait("the middleware", |_| pending.borrow().len() == 1);
+                let next = pending.borrow_mut().remove(0);
+                world.enter(|lp| next.allow(lp));
+                world.until("slow connect");
+                expected.extend(["server joined", "slow connect"]);
+            }
+            world.settle();
+            assert_eq!(world.take_story(), expected, "{name}: {what}");
+            // The session that both clients share lives on.
+            world.enter(|lp| assert!(main.is_connected(lp), "{name}: {what}"));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_is_disconnected_before_it_is_let_in_is_told() {
+    let mut world = World::new();
+    let mut peer = Peer::new();
+    let client = world.client("c", &peer.url(), with(POLLING));
+    let mut has_left = false;
+    world.wait("the disconnection", |world| {
+        peer.serve(|method, target, _| match method {
+            "POST" => Some((200, "ok".to_owned())),
+            _ if !target.contains("sid=") => Some((200, OPEN.to_owned())),
+            _ => (!std::mem::replace(&mut has_left, true)).then(|| (200, "41".to_owned())),
+        });
+        !world.story.borrow().is_empty()
+    });
+    world.settle();
+    assert_eq!(world.take_story(), ["c disconnect io server disconnect"]);
+    world.enter(|lp| client.release(lp));
+}
+
+/// A server of Engine.IO over WebSocket. It reads nothing until the test lets it, and counts the pongs.
+struct Deaf {
+    ws: Rc<RefCell<Option<WebSocket>>>,
+    pongs: Rc<RefCell<usize>>,
+}
+
+impl websocket::Handler for Deaf {
+    fn on_open(&mut self, lp: &mut Loop, ws: WebSocket) {
+        ws.send(lp, OPEN);
+        ws.pause(lp);
+        *self.ws.borrow_mut() = Some(ws);
+    }
+    fn on_message(&mut self, _: &mut Loop, _: WebSocket, message: Message<'_>) {
+        *self.pongs.borrow_mut() += usize::from(message == Message::Text("3"));
+    }
+}
+
+/// Sends until nothing more leaves, and writes into the story when everything has left.
+struct Flood(Story);
+
+impl ClientHandler for Flood {
+    fn on_message(&mut self, _: &mut Loop, _: ClientSession, message: bucle::engine_io::Message<'_>) {
+        self.0.borrow_mut().push(format!("{message:?}"));
+    }
+    fn on_drain(&mut self, _: &mut Loop, _: ClientSession) {
+        self.0.borrow_mut().push("drain".to_owned());
+    }
+}
+
+#[test]
+fn a_websocket_that_takes_nothing_holds_one_pong_however_often_the_server_pings() {
+    let mut world = World::new();
+    let (ws, pongs) = (Rc::default(), Rc::<RefCell<usize>>::default());
+    let deaf = Deaf { ws: Rc::clone(&ws), pongs: pongs.clone() };
+    let port = world.enter(|lp| {
+        let server = websocket::listen(lp, ("127.0.0.1", 0), websocket::Options::default(), deaf).expect("a port");
+        server.port(lp).expect("it is bound")
+    });
+    let options = with(WEBSOCKET).engine;
+    let flood = Flood(world.story.clone());
+    let url = format!("http://127.0.0.1:{port}");
+    let session = world.enter(|lp| bucle::engine_io::connect(lp, &url, options, flood)).expect("a good URL");
+    world.wait("the session", |world| world.enter(|lp| session.is_open(lp)));
+    let piece = "x".repeat(1024 * 1024 - 1);
+    // The kernel takes no more.
+    while world.enter(|lp| session.send(lp, &*piece)) || !world.enter(|lp| session.needs_drain(lp)) {
+        world.turn();
+    }
+    let server = ws.borrow().expect("it is open");
+    for _ in 0..1000 {
+        world.enter(|lp| server.send(lp, "2"));
+        world.turn();
+    }
+    world.enter(|lp| server.send(lp, "4behind the pings"));
+    world.until("Text(\"behind the pings\")");
+    assert_eq!(*pongs.borrow(), 0);
+    world.enter(|lp| server.resume(lp));
+    world.until("drain");
+    world.settle();
+    assert_eq!(*pongs.borrow(), 1);
+    // The next ping gets its pong.
+    world.enter(|lp| server.send(lp, "2"));
+    world.wait("a pong", |_| *pongs.borrow() == 2);
+    world.enter(|lp| session.close(lp));
 }

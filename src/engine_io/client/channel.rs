@@ -164,6 +164,7 @@ pub(super) fn finish_upgrade(lp: &mut Loop, session: ClientSession) {
         && state.reading.is_none();
     let Some(ws) = state.ws.filter(|_| is_ready) else { return };
     state.machine.finish_upgrade();
+    state.has_pong = false;
     let (queued, http, is_paused) = (state.queue.take(usize::MAX), state.http.take(), state.is_paused);
     ws.send(lp, "5");
     for packet in &queued {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::ClientSession;
 use super::registry::{Registry, SessionState, Stage, end, fail, get_mut, settle_later};
 use crate::engine_io::CloseReason;
+use crate::engine_io::packet::PacketType;
 use crate::engine_io::payload::{self, PayloadDecoder};
 use crate::engine_io::session::Transport;
 use crate::http::{Client, ClientOptions, ClientRequest, ClientResponse, HeaderValue, Method, RequestId, StatusCode};
@@ -43,13 +44,10 @@ pub(super) fn flush(lp: &mut Loop, session: ClientSession) {
         return;
     }
     let revision = state.machine.revision();
-    let packets = state.queue.take(usize::MAX);
-    state.has_pong = false;
-    let count = payload::count_within(revision, &packets, true, state.max_payload);
-    let encoded = payload::encode(revision, &packets[..count], true);
-    for packet in packets.into_iter().skip(count) {
-        state.queue.push(packet);
-    }
+    let count = payload::count_within(revision, state.queue.iter(), true, state.max_payload);
+    let packets = state.queue.take(count);
+    state.has_pong &= packets.iter().all(|packet| packet.kind != PacketType::Pong);
+    let encoded = payload::encode(revision, &packets, true);
     let content_type = if encoded.is_binary() { "application/octet-stream" } else { "text/plain;charset=UTF-8" };
     let content_type = HeaderValue::from_static(content_type);
     if let Some(id) = send(lp, session, Method::POST, encoded.into_bytes(), Some(content_type), posted)

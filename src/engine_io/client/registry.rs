@@ -70,7 +70,7 @@ pub(super) struct SessionState {
     pub max_payload: usize,
     /// Packets that wait for a POST, or for the upgrade.
     pub queue: Queue,
-    /// A pong is among them.
+    /// A pong waits: among them, or in a WebSocket connection that is slow.
     pub has_pong: bool,
     /// `send` has returned `false`, so `on_drain` is due.
     pub needs_drain: bool,

@@ -12,7 +12,7 @@
 use form_urlencoded::Serializer;
 use serde_json::{Map, Value};
 
-use super::registry::{Early, Link, Main, Manager, Registry, Stage, get, get_mut};
+use super::registry::{ClientState, Early, Link, Main, Manager, Registry, Stage, get, get_mut};
 use super::{Client, ConnectError, acks, listeners, retry, send};
 use crate::engine_io::{self, ClientHandler, ClientSession, CloseReason, Revision, query};
 use crate::socket_io::arguments::Arguments;
@@ -144,6 +144,9 @@ fn opened(lp: &mut Loop, manager: Manager, session: ClientSession) {
     state.backoff.reset();
     let was_reconnecting = std::mem::take(&mut state.is_reconnecting);
     for client in clients_of(lp, manager) {
+        if let Some(state) = get_mut(lp, client) {
+            state.is_asked = false;
+        }
         ask(lp, client);
     }
     if was_reconnecting {
@@ -153,13 +156,15 @@ fn opened(lp: &mut Loop, manager: Manager, session: ClientSession) {
     }
 }
 
-/// A client that waits for the session asks for its namespace.
+/// A client that waits for the session asks for its namespace. If it has left while the server's answer to an earlier
+/// CONNECT was on its way, it waits for that answer: a server closes the session of a client that asks twice.
 fn ask(lp: &mut Loop, client: Client) {
     let registry = lp.layer_mut::<Registry>();
     let Some(session) = registry.session_of(client) else { return };
     let is_version_2 = session.revision(lp) == Some(Revision::V3);
     let registry = lp.layer_mut::<Registry>();
-    let Some(state) = registry.client_mut(client).filter(|state| state.stage == Stage::Waiting) else { return };
+    let is_ready = |state: &&mut ClientState| state.stage == Stage::Waiting && !state.is_asked;
+    let Some(state) = registry.client_mut(client).filter(is_ready) else { return };
     state.stage = Stage::Joining;
     let (namespace, auth, manager) = (state.namespace.clone(), state.auth.clone(), state.manager);
     if is_version_2 && &*namespace == "/" {
@@ -176,7 +181,8 @@ fn ask(lp: &mut Loop, client: Client) {
     }
     // The function may have disconnected the client.
     let registry = lp.layer_mut::<Registry>();
-    let Some(state) = registry.client(client).filter(|state| state.stage == Stage::Joining) else { return };
+    let Some(state) = registry.client_mut(client).filter(|state| state.stage == Stage::Joining) else { return };
+    state.is_asked = true;
     if is_version_2 {
         let pairs = registry.manager(manager).map(|state| state.query.clone()).unwrap_or_default();
         let name = name_of_version_2(&namespace, &pairs, auth);
@@ -371,13 +377,24 @@ fn received_packet(
     {
         state.main = Main::Joined;
     }
-    let Some(client) = registry.find(manager, packet.namespace) else { return };
-    let Some(state) = registry.client(client) else { return };
+    let client = registry.find(manager, packet.namespace);
+    let Some((client, state)) = client.and_then(|client| Some((client, registry.client_mut(client)?))) else {
+        // It was released before the answer to its CONNECT.
+        let is_implicit = packet.namespace == "/" && session.revision(lp) == Some(Revision::V3);
+        if packet.kind == PacketType::Connect && !is_implicit {
+            send::control(lp, session, PacketType::Disconnect, packet.namespace, None);
+        }
+        return;
+    };
     let stage = state.stage;
+    let is_answer = matches!(packet.kind, PacketType::Connect | PacketType::ConnectError | PacketType::Disconnect);
+    if is_answer && std::mem::take(&mut state.is_asked) && matches!(stage, Stage::Idle | Stage::Waiting) {
+        return left_meanwhile(lp, client, session, packet);
+    }
     match (packet.kind, stage) {
         (PacketType::Connect, Stage::Joining) => joined(lp, client, session, packet.data),
         (PacketType::ConnectError, Stage::Joining | Stage::Connected) => refused(lp, client, stage, packet.data),
-        (PacketType::Disconnect, Stage::Joining | Stage::Connected) => left(lp, client, stage),
+        (PacketType::Disconnect, Stage::Joining | Stage::Connected) => left(lp, client),
         (PacketType::Event | PacketType::BinaryEvent, Stage::Connected) => {
             let (name, arguments) = Arguments::of_event(packet, attachments);
             event(lp, client, &name, arguments, packet.id);
@@ -498,12 +515,19 @@ fn refused(lp: &mut Loop, client: Client, stage: Stage, data: Option<&str>) {
 }
 
 /// The server has disconnected the client. It does not connect again by itself.
-fn left(lp: &mut Loop, client: Client, stage: Stage) {
+fn left(lp: &mut Loop, client: Client) {
     let lost = leave_namespace(lp, client);
-    if stage == Stage::Connected {
-        listeners::call_on_disconnect(lp, client, DisconnectReason::IoServerDisconnect);
-    }
+    listeners::call_on_disconnect(lp, client, DisconnectReason::IoServerDisconnect);
     acks::fail(lp, client, lost);
+}
+
+/// The answer to the CONNECT of a client that has left since.
+fn left_meanwhile(lp: &mut Loop, client: Client, session: ClientSession, packet: &Packet<'_>) {
+    if packet.kind == PacketType::Connect {
+        send::control(lp, session, PacketType::Disconnect, packet.namespace, None);
+    }
+    // It may have come back.
+    lp.keyed_tick(client.0, |lp, key| ask(lp, Client(key)));
 }
 
 /// The client is in its namespace no longer. Returns what the server will not acknowledge.

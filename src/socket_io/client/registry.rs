@@ -95,6 +95,8 @@ pub(super) struct ClientState {
     pub namespace: Rc<str>,
     pub auth: Auth,
     pub stage: Stage,
+    /// The server has not answered its CONNECT yet. It may have left since.
+    pub is_asked: bool,
     /// The number of the connection: the client has been connected this many times.
     pub connection: u32,
     pub id: Option<Rc<str>>,
@@ -114,6 +116,7 @@ pub(super) struct ClientState {
     pub ack_timer: Option<(TimerId, Instant)>,
     /// Events that are sent one by one, each until it is acknowledged.
     pub retries: VecDeque<Retry>,
+    pub retry_bytes: usize,
     pub listeners: Listeners,
     /// A tick removes it.
     pub is_released: bool,
@@ -155,6 +158,13 @@ pub(super) struct Retry {
     /// It was sent, and its acknowledgement is still to come.
     pub is_pending: bool,
     pub done: Option<OnAck>,
+}
+
+impl Retry {
+    /// Its memory, in bytes.
+    pub fn size(&self) -> usize {
+        size_of::<Retry>() + self.name.len() + size_of_arguments(&self.arguments)
+    }
 }
 
 pub(super) type OnAck = Box<dyn FnOnce(&mut Loop, Client, AckResult<'_>)>;
@@ -243,6 +253,7 @@ impl Registry {
             namespace: namespace.into(),
             auth,
             stage: Stage::Idle,
+            is_asked: false,
             connection: 0,
             id: None,
             pid: None,
@@ -254,6 +265,7 @@ impl Registry {
             acks: Acks::default(),
             ack_timer: None,
             retries: VecDeque::new(),
+            retry_bytes: 0,
             listeners: Listeners::default(),
             is_released: false,
         };

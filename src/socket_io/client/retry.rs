@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::registry::{OnAck, Registry, Retry, get_mut, size_of_arguments};
+use super::registry::{OnAck, Registry, Retry, get_mut};
 use super::{AckError, AckResult, Client, listeners, send};
 use crate::Loop;
 use crate::socket_io::OwnedArguments;
@@ -21,16 +21,16 @@ pub(super) fn add(
     let Some(manager) = registry.client(client).map(|state| state.manager) else { return false };
     let limit = registry.manager(manager).map_or(0, |state| state.options.max_buffer);
     let Some(state) = registry.client_mut(client) else { return false };
-    let size = |retry: &Retry| size_of::<Retry>() + retry.name.len() + size_of_arguments(&retry.arguments);
-    let waiting: usize = state.retries.iter().map(size).sum();
     let retry = Retry { name: name.into(), arguments, timeout, attempts: 0, is_pending: false, done };
-    if waiting.saturating_add(size(&retry)) > limit {
+    let bytes = state.retry_bytes.saturating_add(retry.size());
+    if bytes > limit {
         log::warn!(target: "bucle::socket_io", "{client} keeps too many events: {name:?} is dropped");
         if let Some(done) = retry.done {
             lp.next_tick(move |lp| done(lp, client, Err(AckError::Disconnected)));
         }
         return false;
     }
+    state.retry_bytes = bytes;
     state.retries.push_back(retry);
     send_first(lp, client, false);
     true
@@ -64,7 +64,9 @@ fn answered(lp: &mut Loop, client: Client, attempt: u32, result: AckResult<'_>) 
     }
     first.is_pending = false;
     if result.is_ok() || attempt > most {
-        let done = state.retries.pop_front().and_then(|retry| retry.done);
+        let retry = state.retries.pop_front();
+        state.retry_bytes -= retry.as_ref().map_or(0, Retry::size);
+        let done = retry.and_then(|retry| retry.done);
         if let Some(done) = done {
             listeners::call_ack(lp, client, done, result);
         }
