@@ -63,6 +63,9 @@ fn with_fault(kind: Kind, ports: [u16; 2], fault: impl FnOnce(&Cluster), foreign
     let mut clients = [cluster.client(0), cluster.client(1)];
     let mut ledgers = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
     clients.iter_mut().for_each(|client| join(client, "r"));
+    if kind == Kind::Sharded {
+        cluster.until_subscribed("r", 2);
+    }
     send_all(&cluster, 0);
     for (client, ledger) in clients.iter_mut().zip(&mut ledgers) {
         receive(client, ledger, 0);

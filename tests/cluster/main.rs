@@ -115,6 +115,23 @@ impl Cluster {
         }
     }
 
+    /// Sharded: waits until Redis knows the nodes that have a socket in a room. It learns that behind the answer to the
+    /// client that joins.
+    fn until_subscribed(&self, room: &str, nodes: i64) {
+        let (begin, channel) = (Instant::now(), format!("socket.io#/#{room}#"));
+        let count = || {
+            let channel = channel.clone();
+            self.result(move |lp, nodes, sender| {
+                nodes[0].link.command(lp, &["PUBSUB", "SHARDNUMSUB", &channel], move |_, reply| {
+                    sender.send(reply.ok().and_then(|reply| reply.items()[1].integer())).expect("the test waits");
+                });
+            })
+        };
+        while count() != Some(nodes) {
+            assert!(begin.elapsed() < LIMIT, "{nodes} nodes have not subscribed to {room}");
+        }
+    }
+
     fn client(&self, node: usize) -> Client {
         Client::connect(self.ports[node])
     }

@@ -21,6 +21,7 @@ fn a_node_subscribes_to_a_room_while_it_has_a_socket_in_it() {
     join(&mut c, "s");
     join(&mut c, "a name of 20 letters");
     assert_eq!(cluster.enter(subscriptions), [2, 4]);
+    ["r", "s"].into_iter().for_each(|room| cluster.until_subscribed(room, 1));
     cluster.enter(|lp, nodes| {
         let one = nodes[0].io;
         one.to("r").emit(lp, "r", Binary(vec![1]));
