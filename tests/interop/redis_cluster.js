@@ -69,8 +69,15 @@ async function until(what, isTrue) {
   console.log(`ok ${what}`);
 }
 
+/** Over sharded channels Redis learns a moment later which servers have sockets in a room. */
+async function untilRedisKnows(redis, room, servers) {
+  if (adapter !== 'sharded') return;
+  const count = async () => (await redis.call('PUBSUB', 'SHARDNUMSUB', `socket.io#/#${room}#`))[1];
+  await until(`Redis knows ${servers} servers of the room ${room}`, async () => (await count()) === servers);
+}
+
 /** Everything in one direction: `from` is the number of the server that acts. */
-async function check(from, emitter) {
+async function check(from, redis, emitter) {
   const to = 1 - from;
   const name = `${from} to ${to}`;
   const [a, b, c] = [await open(from), await open(to), await open(to)];
@@ -79,6 +86,8 @@ async function check(from, emitter) {
   const end = () => (adapter === 'classic' ? emitter.emit('end') : emit(a, 'shout-all', END));
   assert.deepEqual(await emit(b, 'join', 'r'), ['r']);
   await emit(c, 'join', ['r', 's']);
+  await untilRedisKnows(redis, 'r', 1);
+  await untilRedisKnows(redis, 's', 1);
   const id = a.socket.id;
 
   const message = { text: 'é\u{1F600}', list: [1, -1, 1.5, 5e9, null, true, [Buffer.from([1, 2])]], file: Buffer.from([3]) };
@@ -168,6 +177,8 @@ async function check(from, emitter) {
   end();
   await expect(`${name}: namespaces do not mix`, [a, b], [[], []]);
   all.forEach((client) => client.socket.close());
+  await untilRedisKnows(redis, 'r', 0);
+  await untilRedisKnows(redis, 's', 0);
 }
 
 /** What a program that is no server sends. */
@@ -204,8 +215,8 @@ async function main() {
     await until(`server ${server} has another node`, async () => (await emit(client, 'nodes')).join() === 'node');
     client.socket.close();
   }
-  await check(0, emitter);
-  await check(1, emitter);
+  await check(0, redis, emitter);
+  await check(1, redis, emitter);
   if (adapter === 'classic') await checkEmitter(emitter);
   process.exit(0);
 }
