@@ -14,7 +14,7 @@
 //! connection list of the watched one. The share of time that it takes is shown on the page.
 //!
 //! While the loop is paused its clock stands still, so afterwards no timer is late. Other threads, timers of the kernel
-//! and the patience of peers are not held. SIGINT and SIGTERM let a paused loop go on for good, so that the program can
+//! and the timeouts of peers are not held. SIGINT and SIGTERM let a paused loop go on for good, so that the program can
 //! close in order. They do so only if the program itself handles them.
 //!
 //! # Endpoints
@@ -28,7 +28,7 @@
 //! | `GET /trace.json?last=5s` | the last records, at most 16,384, as Chrome trace JSON |
 //! | `GET /metrics` | the loop's numbers for Prometheus |
 //! | `GET /lessons.json?lang=en` | the lessons of [`start_with_lessons`] |
-//! | `POST /lesson?lang=en` | `{"lesson":2,"order":[1,0]}`; the answer is the order of a run, and the reason of the first difference |
+//! | `POST /lesson?lang=en` | `{"lesson":7,"order":[1,0]}`; the answer is the order of a run, and the reason of the first difference |
 //!
 //! Scripts send the token as a cookie or as `Authorization: Bearer TOKEN`.
 //!

@@ -50,7 +50,7 @@
 //! 8. `process` (feature `process`): signals and standard input. (10, 13, 29)
 //! 9. `trace` (feature `trace`): records of what the loop did, each with its cause (23, 24), and a gate that can hold
 //!    the loop before a callback.
-//! 10. `inspect` (feature `inspect`): a page that shows a loop while it turns, and can pause and step it.
+//! 10. `inspect` (feature `inspect`): a page that shows a loop while it turns, and can pause and step it. (35)
 //! 11. `redis` (feature `redis`): a link to Redis. With `socket_io::redis_adapter` several servers are one.
 //! 12. [`EventLoop`] and [`ManualClock`]: turning the loop by hand, for tests; catching panics; metrics. (20 to 22)
 //!     [`Loop::on_prepare`] calls an observer before every turn, and [`EventLoop::next_wait`] is for a loop inside
@@ -74,7 +74,7 @@
 //! | no `data` listener yet | [`net::SocketOptions::flowing`]` = false` |
 //! | `pause` and `resume` events, `readable`, `read(n)` | not available |
 //! | one system call per `socket.write()` | one system call for all writes of a phase; return values and callbacks are Node's. The peer may read two writes as one chunk |
-//! | one poll serves several ready sockets in the kernel's order, level-triggered | in the kernel's order, edge-triggered, which may be another one |
+//! | one poll serves several ready sockets, level-triggered | edge-triggered, so the order of sockets may differ |
 //! | a reset that arrives with data: `data`, `end`, `close` | `on_data`, `on_error` with `ECONNRESET`, `on_close` |
 //! | a pipe's destination that has ended and refuses a chunk blocks the other destinations | it does not block them |
 //! | a write to a peer whose reset arrived since the last poll returns `false` and fails | it returns `true`; the error follows at the end of the phase. Of two such writes in one phase, or before the connection, the first may succeed, and then no error follows |

@@ -36,8 +36,8 @@
 //! A stream keeps its last entries: what was added meanwhile is read later. If there were more than it keeps, the
 //! others are lost, which [`Link::on_gap`] reports.
 //!
-//! Pings find a connection that is broken without a sign: it is lost if nothing comes for two
-//! [intervals](Options::ping_interval) after a ping. So is one that does not become ready in that time.
+//! A connection is treated as lost if nothing arrives within two [intervals](Options::ping_interval) after a ping, or
+//! if it is not ready within that time.
 //!
 //! # Subscriptions that Redis refuses
 //!

@@ -39,9 +39,9 @@
 //!
 //! # Order
 //!
-//! Methods send, and never call back: [`Socket::disconnect`] returns first, and `on_disconnecting` and `on_disconnect`
-//! follow in a tick, in which the socket is in its rooms for the first of them and not for the second. Everything that
-//! is emitted in one phase leaves in one system call for each client.
+//! Methods never call listeners. [`Socket::disconnect`] returns; in the next tick `on_disconnecting` runs, with the
+//! socket still in its rooms, then `on_disconnect`, with the socket out of them. Everything that is emitted in one phase
+//! leaves in one system call for each client.
 //!
 //! # Differences from Node
 //!
@@ -55,7 +55,7 @@
 //! | `emit` returns `true`, whatever happens | `false` from the high-water mark on; see [`Socket::emit`] |
 //! | events for a client that does not read are queued without a limit | [`engine_io::Options::max_queue`]: then its session ends |
 //! | `emitWithAck` of a broadcast rejects when an answer is missing, and does not tell whose | [`Answers`] names the sockets |
-//! | and without `timeout` it fails at once | 5 s are the default |
+//! | `emitWithAck` of a broadcast without `timeout` fails at once | the default timeout is 5 s |
 //! | the callback for an acknowledgement of a socket that is disconnected: at its timeout, or never | at once, with [`AckError::Disconnected`] |
 //! | `emit` with a reserved name, or with a value that is not JSON, throws | `false`, and a line in the log at level error |
 //! | a recovered client gets what it has missed before its middlewares decide | behind them; a client that they refuse gets nothing |

@@ -1,7 +1,7 @@
 //! WebSocket (RFC 6455) with compression (RFC 7692): server and client.
 //!
 //! A WebSocket connection begins as an HTTP request. From then on both sides send *messages*, each in one or several
-//! *frames*. Three state machines do the translation. Each has a file of its own and does not know sockets:
+//! *frames*. Pure files do the translation, such as `handshake`, `frame` and `receiver`; they do not know sockets:
 //!
 //! ```text
 //!   http ─▶ handshake ─▶ open
@@ -89,10 +89,9 @@
 //!
 //! # Slow peers
 //!
-//! [`WebSocket::send`] returns `false` when the peer reads too slowly, and [`Handler::on_drain`] follows. A server does
-//! not read from a client that sends and does not read the answers, until it does. A client always reads: if both sides
-//! waited for each other, neither would go on. A subscriber that falls behind too far is disconnected or skipped:
-//! [`Options::slow`].
+//! [`WebSocket::send`] returns `false` when the peer reads too slowly, and [`Handler::on_drain`] follows. A server
+//! stops reading from a client that does not read its answers. A client always reads; otherwise both sides could wait
+//! for each other. A subscriber that falls behind too far is disconnected or skipped: [`Options::slow`].
 //!
 //! # Bounds
 //!

@@ -33,7 +33,7 @@ export const words = {
     timelineText: 'A lane per phase. Arrows lead from a cause to its effect. Widths are not times: waits are shown short.',
     took: 'It took {time}.', inTurn: 'Turn {n}, phase {phase}.', why: 'It ran because of {chain}.', noWhy: 'Nothing that was recorded has caused it.',
     nothing: 'Nothing was recorded in this time.',
-    footer: 'While the loop is paused its clock stands still. Other threads, timers of the kernel and the patience of peers do not.',
+    footer: 'While the loop is paused its clock stands still. Other threads, timers of the kernel and the timeouts of peers do not.',
     readOnly: 'This page only shows.', notNow: 'the loop runs: pause it first',
     stepRuns: 'a step is running: pause or resume first', isClosing: 'the program is closing: it takes no more commands',
     program: 'Program', run: 'Run it', hint: 'Hint', moveUp: 'Move {line} up', moveDown: 'Move {line} down',
