@@ -119,6 +119,8 @@ mod documents {
     mod net {}
     #[doc = include_str!("../docs/socketio.md")]
     mod socket_io {}
+    #[doc = include_str!("../docs/telnet.md")]
+    mod telnet {}
     #[doc = include_str!("../docs/websocket.md")]
     mod websocket {}
 }

@@ -40,8 +40,8 @@
 //! # Order
 //!
 //! Methods never call listeners. [`Socket::disconnect`] returns; in the next tick `on_disconnecting` runs, with the
-//! socket still in its rooms, then `on_disconnect`, with the socket out of them. Everything that is emitted in one phase
-//! leaves in one system call for each client.
+//! socket still in its rooms, then `on_disconnect`, with the socket out of them. Everything that is emitted in one
+//! phase leaves in one system call for each client.
 //!
 //! # Differences from Node
 //!
