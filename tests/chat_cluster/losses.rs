@@ -39,6 +39,7 @@ fn without_redis_the_nodes_go_on_alone_and_are_one_chat_again_when_it_is_back() 
         assert_eq!(bo.lines_so_far(), [""; 0], "nothing comes twice");
     }
     for node in &nodes {
+        wait_until("the log has the second loss", || node.log().matches("cannot be used").count() >= 2);
         let log = node.log();
         assert_eq!(log.matches("cannot be used").count(), 2, "one line for each loss: {log}");
     }

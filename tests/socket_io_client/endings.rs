@@ -409,10 +409,12 @@ fn a_websocket_that_takes_nothing_holds_one_pong_however_often_the_server_pings(
     let session = world.enter(|lp| bucle::engine_io::connect(lp, &url, options, flood)).expect("a good URL");
     world.wait("the session", |world| world.enter(|lp| session.is_open(lp)));
     let piece = "x".repeat(1024 * 1024 - 1);
-    // The kernel takes no more.
-    while world.enter(|lp| session.send(lp, &*piece)) || !world.enter(|lp| session.needs_drain(lp)) {
-        world.turn();
+    // Until the kernel takes no more.
+    while !world.enter(|lp| session.needs_drain(lp)) {
+        world.enter(|lp| session.send(lp, &*piece));
+        world.settle();
     }
+    world.take_story();
     let server = ws.borrow().expect("it is open");
     for _ in 0..1000 {
         world.enter(|lp| server.send(lp, "2"));
@@ -423,6 +425,7 @@ fn a_websocket_that_takes_nothing_holds_one_pong_however_often_the_server_pings(
     assert_eq!(*pongs.borrow(), 0);
     world.enter(|lp| server.resume(lp));
     world.until("drain");
+    world.wait("the pong", |_| *pongs.borrow() > 0);
     world.settle();
     assert_eq!(*pongs.borrow(), 1);
     // The next ping gets its pong.
