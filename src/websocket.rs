@@ -293,9 +293,10 @@ pub struct Options {
     #[doc(alias = "maxPayload")]
     pub max_message: usize,
     /// A connection from which nothing has arrived for a third of this time gets a ping, and one from which nothing has
-    /// arrived for this long is disconnected. Zero: never. Default: 120 s.
+    /// arrived for two thirds to all of this time is disconnected. Zero: never. Default: 120 s.
     pub idle_limit: Duration,
-    /// Quiet connections get pings. Without them a quiet connection is closed. Default: `true`.
+    /// Quiet connections get pings. Without them a connection is closed when it has been quiet for the idle limit, and
+    /// for half as long again at the latest. Default: `true`.
     pub sends_pings: bool,
     /// Servers from [`listen`], and clients: how long the handshake may take. Default: 10 s.
     #[doc(alias = "handshakeTimeout")]

@@ -56,8 +56,12 @@ impl Asset {
     }
 
     /// Adds a header to every answer, or replaces one.
+    ///
+    /// # Panics
+    /// If the name or the value cannot be those of a header.
     pub fn header(mut self, name: &'static str, value: &'static str) -> Asset {
-        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("the name of a header");
+        self.headers.insert(name, HeaderValue::from_static(value));
         self
     }
 

@@ -17,6 +17,8 @@
 use std::mem;
 use std::time::Duration;
 
+use ::http::header::{CONNECTION, UPGRADE};
+
 use super::body::{BodyDecoder, Framing};
 use super::head::{HeadParser, Method, Request, StatusCode, Version};
 use super::{Options, Refusal};
@@ -43,6 +45,8 @@ pub(super) struct Connection {
     number: u32,
     /// The time limit of the stage.
     pub timer: Option<TimerId>,
+    /// The time limit is that of a head.
+    pub is_head_timed: bool,
     /// How long it may wait for the next request.
     pub keep_alive: Duration,
     /// Calls the handler with the bytes that are kept, when an answer is complete.
@@ -57,6 +61,8 @@ pub(super) struct Connection {
     pub is_yielding: bool,
     /// The client has sent its FIN.
     pub has_ended: bool,
+    /// It has made a request.
+    pub has_requested: bool,
 }
 
 enum Stage {
@@ -81,6 +87,8 @@ pub(super) struct Answer {
     pub version: Version,
     /// The client wants to send further requests on this connection.
     pub keeps_alive: bool,
+    /// The client asks for another protocol.
+    pub asks_for_upgrade: bool,
     pub progress: Progress,
 }
 
@@ -105,13 +113,20 @@ pub(super) enum Event {
 }
 
 impl Connection {
-    pub fn new(keep_alive: Duration, go_on: fn(&mut Loop, Socket), timed_out: fn(&mut Loop, Socket)) -> Connection {
+    /// `number` is that of the first request.
+    pub fn new(
+        number: u32,
+        keep_alive: Duration,
+        go_on: fn(&mut Loop, Socket),
+        timed_out: fn(&mut Loop, Socket),
+    ) -> Connection {
         Connection {
             stage: Stage::Head,
             kept: Vec::new(),
             parser: HeadParser::default(),
-            number: 0,
+            number,
             timer: None,
+            is_head_timed: false,
             keep_alive,
             go_on,
             timed_out,
@@ -119,6 +134,7 @@ impl Connection {
             is_throttled: false,
             is_yielding: false,
             has_ended: false,
+            has_requested: false,
         }
     }
 
@@ -127,9 +143,14 @@ impl Connection {
         self.number
     }
 
-    /// Whether it waits for the first byte of a request.
+    /// Whether it waits for the first byte of a request. Line breaks in front of one are none (RFC 9112, 2.2).
     pub fn is_idle(&self) -> bool {
-        matches!(self.stage, Stage::Head) && self.kept.is_empty()
+        matches!(self.stage, Stage::Head) && is_blank(&self.kept)
+    }
+
+    /// Whether it has the beginning of a head, and waits for its end.
+    pub fn is_in_head(&self) -> bool {
+        matches!(self.stage, Stage::Head) && !is_blank(&self.kept)
     }
 
     /// Whether it waits for bytes of a request, not for an answer.
@@ -207,10 +228,12 @@ impl Connection {
 
     /// A head is complete.
     fn begin(&mut self, request: Request, framing: Framing, options: &Options) -> Result<Option<Event>, Refusal> {
+        self.has_requested = true;
         let answer = Answer {
             is_head: request.method() == Method::HEAD,
             version: request.version(),
             keeps_alive: request.keeps_alive(),
+            asks_for_upgrade: asks_for_upgrade(&request),
             progress: Progress::NotStarted,
         };
         let request = Box::new(request);
@@ -258,6 +281,18 @@ impl Connection {
         self.stage = Stage::Closing;
         self.kept = Vec::new();
     }
+}
+
+/// Whether these are only line breaks.
+pub(super) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+/// Whether the client asks for another protocol (RFC 9110, 7.8).
+pub(super) fn asks_for_upgrade(request: &Request) -> bool {
+    request.version() == Version::HTTP_11
+        && request.headers().contains_key(UPGRADE)
+        && request.has_token(CONNECTION, "upgrade")
 }
 
 fn too_large() -> Refusal {

@@ -62,10 +62,14 @@ impl Exchange {
     /// answer to HEAD has the same head as one to GET and no body. After an answer to a request whose body was not
     /// received, the connection is closed. An answer with `Upgrade`, such as 426, names it in `Connection`.
     ///
-    /// Does nothing if an answer was begun already.
+    /// Does nothing if an answer was begun already. A status of the form 1xx is no answer (RFC 9110, 15.2): the client
+    /// gets 500, and the log a line. [`upgrade`](Self::upgrade) answers with 101.
     pub fn respond<B: AsRef<[u8]>>(self, lp: &mut Loop, response: Response<B>) -> bool {
         let (parts, body) = response.into_parts();
         let body = body.as_ref();
+        if parts.status.is_informational() {
+            return self.refuse_status(lp, parts.status);
+        }
         let Some(answer) = self.unstarted_answer(lp) else { return false };
         let has_body = has_body(parts.status);
         let length = if has_body { Length::Bytes(body.len()) } else { Length::Unstated };
@@ -74,6 +78,15 @@ impl Exchange {
         let is_low = self.socket.write_parts(lp, bytes, body);
         self.finish(lp);
         is_low
+    }
+
+    /// The program answers with a status behind which the client waits for another answer.
+    #[cold]
+    fn refuse_status(self, lp: &mut Loop, status: StatusCode) -> bool {
+        log::error!(target: "bucle::http", "{}: {status} is no answer to a request", self.socket);
+        let mut response = Response::new(&[][..]);
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        self.respond(lp, response)
     }
 
     /// As [`respond`](Self::respond), and closes the connection behind the answer, which says so (RFC 9112, 9.6). For
@@ -102,6 +115,9 @@ impl Exchange {
     /// body of the request was not received yet, it is not received.
     pub fn begin(self, lp: &mut Loop, response: Response<()>) -> bool {
         let (parts, ()) = response.into_parts();
+        if parts.status.is_informational() {
+            return self.refuse_status(lp, parts.status);
+        }
         let Some(answer) = self.unstarted_answer(lp) else { return false };
         let Some(kept) = self.connection(lp).and_then(Connection::current_answer) else { return false };
         let length = match kept.begin_parts(parts.status) {
@@ -184,7 +200,8 @@ impl Exchange {
     /// ([`Socket::upgrade`]). Bytes behind the request are the `head` of the new protocol. `Upgrade: <protocol>` and
     /// `Connection: Upgrade` are added.
     ///
-    /// Returns the socket, or `None` if the request cannot be answered any more, or has a body that is still to come.
+    /// Returns the socket, or `None` if the request does not ask for another protocol (RFC 9110, 7.8), has a body that
+    /// is still to come, or cannot be answered any more.
     pub fn upgrade(
         self,
         lp: &mut Loop,
@@ -204,8 +221,8 @@ impl Exchange {
 
     /// As [`upgrade`](Self::upgrade), with an answer that is made already.
     pub(crate) fn upgrade_with(self, lp: &mut Loop, answer: &[u8], handler: impl IntoHandler) -> Option<Socket> {
-        self.unstarted_answer(lp)?;
-        if self.connection(lp)?.is_in_body() {
+        let asks_for_upgrade = self.unstarted_answer(lp)?.asks_for_upgrade;
+        if !asks_for_upgrade || self.connection(lp)?.is_in_body() {
             return None;
         }
         let connection = self.socket.take_entry::<Connection>(lp)?;

@@ -31,7 +31,7 @@ impl<H: Handler> net::Handler for Http<H> {
     fn on_ready(&mut self, _: &mut Loop, _: Socket) {}
 
     fn on_upgrade(&mut self, lp: &mut Loop, socket: Socket) {
-        self.begin(lp, socket);
+        self.begin_again(lp, socket);
     }
 
     fn on_read(&mut self, lp: &mut Loop, socket: Socket, buf: &mut [u8]) {

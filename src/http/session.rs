@@ -6,17 +6,15 @@
 //! | the next request | [`Options::keep_alive`](super::Options::keep_alive) | close |
 //! | the rest of a body | [`Options::body_timeout`](super::Options::body_timeout) | 408, close |
 //! | an answer | none: the handler's business | |
-//! | the client's FIN after a close | a second | destroyed |
+//! | the client's FIN after a close | a second after this side's FIN | destroyed |
 //!
 //! A connection has one timer, which begins anew with each of these.
 
 use std::mem;
 use std::time::Duration;
 
-use ::http::header::{CONNECTION, UPGRADE};
-
-use super::connection::{Connection, Event, KEPT, REQUESTS_AT_ONCE};
-use super::head::{Request, StatusCode, Version};
+use super::connection::{Connection, Event, KEPT, REQUESTS_AT_ONCE, asks_for_upgrade, is_blank};
+use super::head::{Request, StatusCode};
 use super::{Exchange, Handler, Http, Refusal, answer};
 use crate::net::Socket;
 use crate::{Kind, Loop};
@@ -24,13 +22,43 @@ use crate::{Kind, Loop};
 /// The bit of a socket's tag that is set when its server drains: further answers close the connection.
 pub(super) const GOING_AWAY: u16 = 1;
 
+/// The numbers of requests on connections that come from another protocol.
+struct Numbers {
+    /// The first one of the next such connection.
+    next: u32,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        // Other connections begin with 0.
+        Numbers { next: 1 << 31 }
+    }
+}
+
+/// How many requests such a connection may have before its numbers are those of the next one, which is on another
+/// socket in nearly all cases.
+const NUMBERS_APART: u32 = 1 << 16;
+
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl<H: Handler> Http<H> {
     /// A connection is made: its first head must arrive in time.
     pub(super) fn begin(&mut self, lp: &mut Loop, socket: Socket) {
-        socket.set_entry(lp, Connection::new(self.options.keep_alive, go_on::<H>, timed_out::<H>));
-        start_timer(lp, socket, self.options.head_timeout);
+        self.begin_with(lp, socket, 0);
+    }
+
+    /// As [`begin`](Self::begin), for a connection that comes from another protocol. It may have been one of HTTP
+    /// before: exchanges of that time must not name a request of this one.
+    pub(super) fn begin_again(&mut self, lp: &mut Loop, socket: Socket) {
+        let Numbers { next } = lp.layer_mut();
+        let number = *next;
+        *next = next.wrapping_add(NUMBERS_APART);
+        self.begin_with(lp, socket, number);
+    }
+
+    fn begin_with(&mut self, lp: &mut Loop, socket: Socket, number: u32) {
+        socket.set_entry(lp, Connection::new(number, self.options.keep_alive, go_on::<H>, timed_out::<H>));
+        start_head_timer(lp, socket, self.options.head_timeout);
     }
 
     /// Bytes have arrived, or an answer is complete and the bytes that are kept may be received.
@@ -49,8 +77,8 @@ impl<H: Handler> Http<H> {
             joined.extend_from_slice(chunk);
             rest = &joined;
         }
-        if was_idle && !rest.is_empty() {
-            start_timer(lp, socket, self.options.head_timeout);
+        if was_idle && !is_blank(rest) {
+            start_head_timer(lp, socket, self.options.head_timeout);
         }
         let is_interrupted = self.parse(lp, socket, &mut rest);
         // The handler may have upgraded the socket: then the entry is gone.
@@ -76,7 +104,12 @@ impl<H: Handler> Http<H> {
             end_throttle(lp, socket);
         }
         if is_interrupted {
-            go_on_next_turn(lp, socket);
+            return go_on_next_turn(lp, socket);
+        }
+        // The next head has begun in the same read as an earlier request, or while that was being answered.
+        let connection = socket.entry::<Connection>(lp);
+        if connection.is_some_and(|connection| connection.is_in_head() && !connection.is_head_timed) {
+            start_head_timer(lp, socket, self.options.head_timeout);
         }
     }
 
@@ -132,7 +165,7 @@ impl<H: Handler> Http<H> {
         stop_timer(lp, socket);
         let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
         let exchange = Exchange { socket, number: connection.number() };
-        let asks_for_upgrade = asks_for_upgrade(request) && request.body().is_empty();
+        let asks_for_upgrade = asks_for_upgrade(request);
         if asks_for_upgrade {
             // The bytes behind the head may be the first of another protocol. They are stored where an upgrade finds
             // them, now or later.
@@ -140,7 +173,7 @@ impl<H: Handler> Http<H> {
         }
         log::debug!(target: "bucle::http", "{socket} {} {}", request.method(), request.target());
         lp.in_layer_callback(Kind::OnRequest, socket.serial(), request.body().len(), |lp| {
-            if asks_for_upgrade {
+            if asks_for_upgrade && request.body().is_empty() {
                 self.handler.on_upgrade(lp, exchange, request);
             } else {
                 self.handler.on_request(lp, exchange, request);
@@ -177,8 +210,10 @@ impl<H: Handler> Http<H> {
     /// Closes the connection if the client has sent its FIN and all of its requests are answered. A body that is not
     /// complete by then never will be.
     fn close_if_done(&mut self, lp: &mut Loop, socket: Socket) {
-        let waits_for_client = socket.needs_drain(lp);
+        let needs_drain = socket.needs_drain(lp);
         let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+        // Its next requests are received when it has read the answers.
+        let waits_for_client = needs_drain && !is_blank(&connection.kept);
         if connection.has_ended && connection.is_reading() && !connection.is_yielding && !waits_for_client {
             let in_body = exchange_in_body(connection, socket);
             leave(lp, socket, &[]);
@@ -190,6 +225,18 @@ impl<H: Handler> Http<H> {
     fn abort(&mut self, lp: &mut Loop, in_body: Option<Exchange>) {
         if let Some(exchange) = in_body {
             self.handler.on_abort(lp, exchange);
+        }
+    }
+
+    /// Starts the time limit of the connection's stage again.
+    fn restart_timer(&mut self, lp: &mut Loop, socket: Socket) {
+        let Some(connection) = socket.entry::<Connection>(lp) else { return };
+        if connection.is_in_body() {
+            start_timer(lp, socket, self.options.body_timeout);
+        } else if connection.is_in_head() || !connection.has_requested {
+            start_head_timer(lp, socket, self.options.head_timeout);
+        } else {
+            start_timer(lp, socket, self.options.keep_alive);
         }
     }
 
@@ -212,13 +259,6 @@ impl<H: Handler> Http<H> {
             self.handler.on_going_away(lp, exchange);
         }
     }
-}
-
-/// Whether the client asks for another protocol (RFC 9110, 7.8).
-fn asks_for_upgrade(request: &Request) -> bool {
-    request.version() == Version::HTTP_11
-        && request.headers().contains_key(UPGRADE)
-        && request.has_token(CONNECTION, "upgrade")
 }
 
 /// The exchange whose answer is due.
@@ -279,6 +319,14 @@ fn go_on<H: Handler>(lp: &mut Loop, socket: Socket) {
     });
 }
 
+/// Starts the time limit of a head. Zero: no limit.
+fn start_head_timer(lp: &mut Loop, socket: Socket, limit: Duration) {
+    start_timer(lp, socket, limit);
+    if let Some(connection) = socket.entry_mut::<Connection>(lp) {
+        connection.is_head_timed = true;
+    }
+}
+
 /// Starts the time limit of the connection's stage. Zero: no limit.
 pub(super) fn start_timer(lp: &mut Loop, socket: Socket, limit: Duration) {
     stop_timer(lp, socket);
@@ -292,19 +340,27 @@ pub(super) fn start_timer(lp: &mut Loop, socket: Socket, limit: Duration) {
 }
 
 fn stop_timer(lp: &mut Loop, socket: Socket) {
-    if let Some(timer) = socket.entry_mut::<Connection>(lp).and_then(|connection| connection.timer.take()) {
+    let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
+    connection.is_head_timed = false;
+    if let Some(timer) = connection.timer.take() {
         lp.clear(timer);
     }
 }
 
 /// The time limit of a stage is reached.
 fn timed_out<H: Handler>(lp: &mut Loop, socket: Socket) {
+    let is_unsent = socket.unsent_length(lp) > 0;
     let Some(connection) = socket.entry_mut::<Connection>(lp) else { return };
     connection.timer = None;
-    let has_begun = connection.is_in_body() || !connection.kept.is_empty() || connection.number() == 0;
     if !connection.is_reading() {
         return;
     }
+    if is_unsent || connection.is_throttled || connection.is_yielding {
+        // The client has not got its answer yet, or it is this side that does not read. A client that does not take
+        // its answers has a limit of its own.
+        return socket.call_layer::<Http<H>>(lp, |http, lp| http.restart_timer(lp, socket));
+    }
+    let has_begun = !connection.is_idle() || !connection.has_requested;
     let in_body = exchange_in_body(connection, socket);
     connection.close();
     if !has_begun {
@@ -330,10 +386,10 @@ pub(super) fn close_after_answer(lp: &mut Loop, socket: Socket) {
     leave(lp, socket, &[]);
 }
 
-/// Sends `last` and a FIN, discards what the client still sends, and destroys the connection after a second.
+/// Sends `last` and a FIN, discards what the client still sends, and destroys the connection a second after the FIN.
 fn leave(lp: &mut Loop, socket: Socket, last: &[u8]) {
     stop_timer(lp, socket);
-    let timer = lp.close_with_message(socket, last);
+    let timer = lp.close_when_sent(socket, last);
     match socket.entry_mut::<Connection>(lp) {
         Some(connection) => {
             connection.close();

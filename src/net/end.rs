@@ -104,6 +104,7 @@ impl Loop {
         let Some(state) = self.net.socket(socket) else { return };
         // Fails if the peer is gone already. The reading side reports that, with a better error.
         let _ = state.stream.shutdown();
+        self.note_fin(socket);
         self.note(Kind::Shutdown, socket.serial(), 0);
         log::debug!(target: "bucle::net", "{socket} has ended: FIN sent");
     }

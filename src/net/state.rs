@@ -19,6 +19,7 @@
 use std::time::Duration;
 
 use super::inbox::Inbox;
+use super::leave::Leaving;
 use super::outbox::OutboxId;
 use super::stream::Stream;
 use super::utf8::Utf8Decoder;
@@ -70,6 +71,8 @@ pub(super) struct More {
     pub inbox: Inbox,
     /// What is read is thrown away; see `net/leave.rs`.
     pub discards_input: bool,
+    /// While a peer that leaves takes what waits for it; see `net/leave.rs`.
+    pub leaving: Option<Leaving>,
     /// Turns bytes into text after `set_encoding`.
     pub decoder: Option<Utf8Decoder>,
     /// The decoder came after the FIN: as in Node a character that the FIN cut in two is dropped.
@@ -101,6 +104,7 @@ impl More {
     fn is_empty(&self) -> bool {
         self.inbox.is_empty()
             && !self.discards_input
+            && self.leaving.is_none()
             && self.decoder.is_none()
             && self.end_callbacks.is_empty()
             && self.pipes.is_empty()
@@ -465,6 +469,7 @@ impl SocketState {
             more.ends_on_connect = false;
             more.inbox = Inbox::default();
             more.discards_input = false;
+            more.leaving = None;
         }
     }
 }

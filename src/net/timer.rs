@@ -24,6 +24,8 @@ pub(crate) enum NetTimer {
     Shortage,
     /// A peer that this side wants gone has had its time to leave.
     Leave(Socket),
+    /// The same, and the time begins when everything is sent.
+    LeaveWhenSent(Socket),
     /// The next step of a drain.
     Drain(ServerId),
     /// A second has passed since the last line of the log about this.
@@ -52,10 +54,8 @@ impl Loop {
                 self.accept_after_failure(server);
             }
             NetTimer::Shortage => self.retry_after_shortage(id),
-            NetTimer::Leave(socket) => {
-                self.clear(id);
-                self.leave_limit_reached(socket);
-            }
+            NetTimer::Leave(socket) => self.leave_limit_reached(socket, id),
+            NetTimer::LeaveWhenSent(socket) => self.leave_limit_of_sender_reached(socket, id),
             NetTimer::Drain(server) => {
                 self.clear(id);
                 self.go_on_draining(server);

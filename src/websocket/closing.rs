@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The server ends the TCP connection, and the client waits for that (RFC 6455, 7.1.1). Each of these steps has a time
-//! limit of [`CLOSE_TIMEOUT`]. After this side's FIN the peer has a second to send its own. Data that arrives meanwhile
-//! is read and discarded: a reset could destroy the close frame before the peer has read it.
+//! limit of [`CLOSE_TIMEOUT`]. After this side's FIN the peer has a second to send its own; what waits in front of the
+//! FIN is sent however slowly the peer reads, as long as it reads. Data that arrives meanwhile is read and discarded: a
+//! reset could destroy the close frame before the peer has read it.
 
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ fn end(lp: &mut Loop, socket: Socket) {
     }
     mark_over(lp, socket);
     stop_timer(lp, socket);
-    let timer = lp.close_with_message(socket, &[]);
+    let timer = lp.close_when_sent(socket, &[]);
     change(lp, socket, |closing| closing.timer = Some(timer));
 }
 
@@ -160,6 +161,10 @@ pub(super) fn stop_timer(lp: &mut Loop, socket: Socket) {
 }
 
 fn timed_out(lp: &mut Loop, socket: Socket) {
+    if socket.unsent_length(lp) > 0 {
+        // The peer cannot have seen the close frame yet. It gets what waits, and its time begins behind that.
+        return end(lp, socket);
+    }
     log::debug!(target: "bucle::websocket", "{socket} has not closed in {CLOSE_TIMEOUT:?}, disconnecting");
     socket.destroy(lp);
 }

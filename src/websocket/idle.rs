@@ -1,7 +1,8 @@
 //! Idle connections: pings to those from which nothing arrives, and the end of those that do not answer.
 //!
 //! A timer for each connection would cost as much as the connection. So an endpoint has one timer, which checks all of
-//! its connections at once, three times within [`Options::idle_limit`](super::Options::idle_limit):
+//! its connections at once, three times within [`Options::idle_limit`](super::Options::idle_limit), or twice if it
+//! sends no pings:
 //!
 //! ```text
 //!   bytes arrive ─▶ (no mark) ── a check ──▶ QUIET ── a check: ping ──▶ QUIET, PINGED ── a check ──▶ disconnected
@@ -10,7 +11,7 @@
 //! ```
 //!
 //! So a connection that is dead is disconnected after two thirds of the limit at the earliest, and after the limit at
-//! the latest.
+//! the latest. Without pings a connection may be quiet for the whole limit, and is closed within half as long again.
 
 use std::time::Duration;
 
@@ -19,12 +20,20 @@ use super::frame::Opcode;
 use super::{WebSocket, tag};
 use crate::{Loop, TimerId};
 
-/// How many checks there are within an idle limit.
+/// How many checks there are within an idle limit, if they send pings: a connection that is dead is found within the
+/// limit.
 const CHECKS: u32 = 3;
+
+/// The same without pings: a connection is idle for the whole limit, and for one and a half of it at most.
+const CHECKS_WITHOUT_PINGS: u32 = 2;
+
+/// The longest time between two checks: that of a timer.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Starts the checks of an endpoint whose handler is in `slot`.
 pub(super) fn start(lp: &mut Loop, slot: u32, limit: Duration, sends_pings: bool) -> TimerId {
-    let period = (limit / CHECKS).max(Duration::from_millis(1));
+    let checks = if sends_pings { CHECKS } else { CHECKS_WITHOUT_PINGS };
+    let period = (limit / checks).clamp(Duration::from_millis(1), LONGEST);
     let timer = lp.set_internal_interval(period, move |lp| check(lp, slot, sends_pings));
     lp.unref(timer);
     timer

@@ -102,11 +102,19 @@ impl<H: Handler> Handshake<H> {
         self.accept_with(lp, Accept::default())
     }
 
-    /// As [`accept`](Self::accept), with a subprotocol and headers of the program's choice.
+    /// As [`accept`](Self::accept), with a subprotocol and headers of the program's choice. A subprotocol that the
+    /// client has not offered is a mistake of the program (RFC 6455, 4.2.2): the client gets a 500.
     pub fn accept_with(self, lp: &mut Loop, accept: Accept) -> Option<WebSocket> {
         let Pending { opening, protocol, deflate } = self.take_pending(lp)?;
         if !self.endpoint.connections.exists(lp) {
             refuse(lp, self.exchange, gone());
+            return None;
+        }
+        if let Some(protocol) = accept.protocol.as_ref().filter(|protocol| !opening.protocols.contains(protocol)) {
+            log::error!(target: "bucle::websocket", "{}: the client has not offered {protocol:?}", self.exchange.socket());
+            let reason = "the server has chosen a subprotocol that was not offered";
+            let refused = Refused { status: StatusCode::INTERNAL_SERVER_ERROR, reason, headers: Vec::new() };
+            refuse(lp, self.exchange, refused);
             return None;
         }
         let protocol = accept.protocol.or(protocol);
@@ -227,6 +235,10 @@ impl<H: Handler> http::Handler for Door<H> {
     fn on_request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
         // No upgrade was asked for, or the request has a body, so this answers with an error.
         self.endpoint.handshake(lp, exchange, request);
+    }
+
+    fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, _: &Request) {
+        exchange.respond_text(lp, StatusCode::BAD_REQUEST, "a handshake has no body\n");
     }
 
     fn on_upgrade(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {

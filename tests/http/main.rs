@@ -9,6 +9,7 @@ mod limits;
 #[path = "../support/events.rs"]
 mod net_events;
 mod refused_bodies;
+mod slow;
 mod upgrade;
 
 use std::io::{ErrorKind, Read, Write};

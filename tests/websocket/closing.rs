@@ -5,6 +5,61 @@ use bucle::net::Drain;
 use bucle::websocket::CLOSE_TIMEOUT;
 use std::net::Shutdown;
 
+/// Fills the kernel's buffers for a peer that does not read, and a little more. Returns how many messages were sent.
+fn fill(talk: &mut Talk) -> usize {
+    talk.peers[0].reads = false;
+    let ws = talk.ws(0);
+    for sent in 1.. {
+        talk.enter(|lp| ws.send(lp, &[b'x'; 100_000][..]));
+        talk.settle();
+        if talk.enter(|lp| ws.buffered_amount(lp)) > 0 {
+            return sent;
+        }
+    }
+    unreachable!("the kernel takes everything")
+}
+
+#[test]
+fn a_peer_that_reads_slowly_gets_every_message_and_the_close_frame() {
+    for is_violation in [false, true] {
+        let mut talk = Talk::new(Options::default());
+        let sent = fill(&mut talk);
+        let ws = talk.ws(0);
+        if is_violation {
+            // The server reads on, for little waits.
+            talk.send(0, plain(TEXT, "not masked"));
+        } else {
+            talk.enter(|lp| ws.close(lp, CloseCode::NORMAL, "bye"));
+        }
+        for _ in 0..3 {
+            talk.settle();
+            talk.clock.advance(CLOSE_TIMEOUT);
+        }
+        talk.settle();
+        talk.peers[0].reads = true;
+        for number in 0..sent {
+            talk.expect_frame(0, &format!("message {number}"), BINARY, [b'x'; 100_000]);
+        }
+        let frame = talk.frame(0);
+        assert_eq!(frame.first, CLOSE, "violation: {is_violation}");
+        talk.expect_end(0, "the end", End::Fin);
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_read_its_close_frame_is_disconnected() {
+    let mut talk = Talk::new(Options::default());
+    fill(&mut talk);
+    let ws = talk.ws(0);
+    talk.enter(|lp| ws.close(lp, CloseCode::NORMAL, "bye"));
+    for _ in 0..40 {
+        talk.settle();
+        talk.clock.advance(Duration::from_secs(1));
+    }
+    talk.settle();
+    talk.enter(|lp| assert!(!ws.socket().exists(lp)));
+}
+
 #[test]
 fn a_violation_is_answered_with_its_code_and_a_fin() {
     let cut_euro = &"\u{20ac}".as_bytes()[..2];

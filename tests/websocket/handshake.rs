@@ -295,6 +295,28 @@ fn accept_with_sets_the_protocol_and_headers() {
 }
 
 #[test]
+fn a_subprotocol_that_the_client_has_not_offered_is_a_mistake_of_the_server() {
+    for protocol in ["v3", "V2", "v2\r\nSet-Cookie: a=1", ""] {
+        let accept = Accept { protocol: Some(protocol.to_owned()), ..Accept::default() };
+        let mut talk = Talk::server(Options::default(), Scribe { accept, ..Scribe::default() });
+        let answer = refused(&mut talk, &request("Sec-WebSocket-Protocol: v1, v2\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{protocol:?}: {answer}");
+        assert!(!answer.contains("Set-Cookie"), "{protocol:?}: {answer}");
+    }
+}
+
+#[test]
+fn the_body_of_a_request_is_not_waited_for() {
+    let mut talk = Talk::server(Options::default(), Scribe::default());
+    for head in
+        [request("Content-Length: 999999\r\n"), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n".into()]
+    {
+        let answer = refused(&mut talk, &head);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+}
+
+#[test]
 fn the_client_s_first_subprotocol_that_the_server_speaks_is_chosen() {
     let table: &[(&str, &str, Option<&str>)] = &[
         ("none offered", "", None),

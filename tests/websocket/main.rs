@@ -77,8 +77,8 @@ impl Handler for Scribe {
         match &self.pending {
             Some(pending) => pending.borrow_mut().push(handshake),
             None => {
-                let ws = handshake.accept_with(lp, self.accept.clone()).expect("the client is there");
-                if let Some(f) = self.after_accept {
+                let ws = handshake.accept_with(lp, self.accept.clone());
+                if let (Some(f), Some(ws)) = (self.after_accept, ws) {
                     f(lp, ws);
                 }
             }

@@ -209,12 +209,12 @@ fn a_connection_that_does_not_answer_a_ping_is_disconnected() {
 fn without_pings_a_quiet_connection_is_closed() {
     let mut talk = impatient(false);
     talk.story.borrow_mut().clear();
-    for _ in 0..2 {
-        talk.clock.advance(Duration::from_secs(10));
+    for _ in 0..30 {
+        talk.clock.advance(Duration::from_secs(1));
         talk.settle();
     }
-    assert_eq!(show_rest(&talk.peers[0]), "");
-    talk.clock.advance(Duration::from_secs(10));
+    assert_eq!(show_rest(&talk.peers[0]), "", "it may be quiet for the whole limit");
+    talk.clock.advance(Duration::from_secs(15));
     talk.expect_frame(0, "the close", CLOSE, close(1001, "idle for too long"));
     talk.send(0, masked(CLOSE, close(1001, "")));
     talk.expect_end(0, "in order", End::Fin);
@@ -229,6 +229,19 @@ fn an_idle_limit_of_zero_means_never() {
     talk.settle();
     assert_eq!(show_rest(&talk.peers[0]), "");
     talk.expect_alive(0, "after a day");
+}
+
+#[test]
+fn the_longest_idle_limit_means_never() {
+    for sends_pings in [true, false] {
+        let mut talk = Talk::new(Options { idle_limit: Duration::MAX, sends_pings, ..Options::default() });
+        for _ in 0..10 {
+            talk.clock.advance(Duration::from_secs(10));
+            talk.settle();
+        }
+        assert_eq!(show_rest(&talk.peers[0]), "");
+        talk.expect_alive(0, "after 100 s");
+    }
 }
 
 /// The answers to pings are not read while the program has paused the connection.

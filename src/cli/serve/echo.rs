@@ -6,7 +6,7 @@
 //! itself.
 
 use bucle::Loop;
-use bucle::http::{self, Exchange, Request};
+use bucle::http::{self, Exchange, Request, StatusCode};
 use bucle::net::{Error, Handler, Socket};
 use bucle::websocket::{self, Endpoint, Message, WebSocket};
 
@@ -52,6 +52,11 @@ impl http::Handler for EchoSite {
     fn on_request(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {
         // No upgrade was asked for: this answers 426.
         self.endpoint.handshake(lp, exchange, request);
+    }
+
+    /// No request with a body is of use here, so the body is not received.
+    fn on_head(&mut self, lp: &mut Loop, exchange: Exchange, _: &Request) {
+        exchange.respond_text(lp, StatusCode::BAD_REQUEST, "a handshake has no body\n");
     }
 
     fn on_upgrade(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) {

@@ -25,7 +25,7 @@ use crate::engine_io::{self, Transport};
 use crate::faults::chance::{Chance, answer, text};
 use crate::faults::{Step, World};
 use crate::net::simulated::{Kernel, Peer};
-use crate::socket_io::{self, Auth, Binary, Client, ClientOptions};
+use crate::socket_io::{self, Auth, Binary, Client, ClientOptions, DisconnectReason};
 use crate::websocket::frame::{Header, Opcode, Role};
 
 /// How many clients a program may make, and how many connections servers answer.
@@ -308,8 +308,10 @@ impl Diary {
                 assert!(!record.is_connected, "{client}: {record:?}");
                 (record.is_connected, record.has_early_event) = (true, false);
             }
-            "disconnect" => {
-                assert!(record.is_connected || record.has_early_event, "{client}: {record:?}");
+            "disconnect" | "left" => {
+                // A server may disconnect a client before it has let it in.
+                let is_connected = record.is_connected || record.has_early_event;
+                assert!(is_connected || event == "left", "{client}: {record:?}");
                 *record = Record { events: std::mem::take(&mut record.events), ..Record::default() };
             }
             // Node delivers what came before the answer to CONNECT in this order, too. Its listener may disconnect.
@@ -426,8 +428,11 @@ impl Program {
         client.on_reconnect_failed(lp, on("reconnect_failed"));
         let f = on("connect_error");
         client.on_connect_error(lp, move |lp, client, _| f(lp, client));
-        let f = on("disconnect");
-        client.on_disconnect(lp, move |lp, client, _| f(lp, client));
+        let (lost, left) = (on("disconnect"), on("left"));
+        client.on_disconnect(lp, move |lp, client, reason| match reason {
+            DisconnectReason::IoServerDisconnect => left(lp, client),
+            _ => lost(lp, client),
+        });
         let f = on("reconnect_attempt");
         client.on_reconnect_attempt(lp, move |lp, client, _| f(lp, client));
         let f = on("reconnect");
