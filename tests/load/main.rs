@@ -8,6 +8,7 @@ mod arguments;
 mod command;
 mod compare;
 mod connections;
+mod early;
 mod fanout;
 mod frames;
 mod greetings;

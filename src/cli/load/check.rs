@@ -105,10 +105,6 @@ impl Replies {
         }
     }
 
-    pub(crate) fn is_pending(&self, seq: u64) -> bool {
-        self.pending.binary_search_by_key(&seq, |message| message.seq).is_ok()
-    }
-
     /// The kernel has taken the last byte of a message.
     pub(crate) fn sent(&mut self, seq: u64, now: u64) {
         if let Ok(at) = self.pending.binary_search_by_key(&seq, |message| message.seq) {

@@ -113,11 +113,13 @@ impl Room {
         self.senders[sender as usize].sweep();
     }
 
-    /// Removes a message that will not be sent.
-    pub(crate) fn forget(&mut self, sender: u64, seq: u64) {
+    /// Removes a message that will not be sent, and returns how many of its deliveries were not counted yet.
+    pub(crate) fn forget(&mut self, sender: u64, seq: u64) -> usize {
         let sender = &mut self.senders[sender as usize];
+        let left = sender.find(seq).map_or(0, |message| message.left);
         sender.messages.retain(|message| message.pending.seq != seq);
         sender.sweep();
+        left
     }
 
     /// How many messages of a sender have not reached every receiver.

@@ -6,6 +6,7 @@ use bucle::net::Socket;
 use bucle::telnet::codec::Decoder;
 use bucle::websocket::receiver::Receiver;
 
+use super::book::EarlyReply;
 use crate::cli::load::check::{Lines, Phase, Replies};
 use crate::cli::load::script::{Pass, Said};
 use crate::cli::load::websocket::Opening;
@@ -107,6 +108,8 @@ pub(crate) struct Outgoing {
     pub(crate) phase: Phase,
     /// How many replies are expected.
     pub(crate) receivers: u64,
+    /// Its reply, if that has come already.
+    pub(crate) reply: Option<Box<EarlyReply>>,
 }
 
 /// A pass through a script that is under way.

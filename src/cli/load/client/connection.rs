@@ -17,6 +17,7 @@ use bucle::websocket::frame::Opcode;
 
 use super::conn::{ConnState, Loss, Wire};
 use super::run::Run;
+use super::sending::note_reply;
 use crate::cli::load::check::{Finding, Reason, Verdict, behind_line};
 use crate::cli::load::ledger::Why;
 use crate::cli::load::options::{Model, Protocol};
@@ -225,7 +226,6 @@ impl Run {
             _ => None,
         };
         let id = conn.id;
-        let mut note = |finding: Finding<'_>| book.note(rules, &finding, now);
         match (&job.load.model, room) {
             (Model::Hold, _) => {}
             (Model::Script(_), _) => {
@@ -237,7 +237,7 @@ impl Run {
                 let mut returned = 0;
                 let mut note = |finding: Finding<'_>| {
                     returned += u64::from(finding.verdict == Verdict::Unexpected);
-                    note(finding);
+                    book.note(rules, &finding, now);
                 };
                 match data {
                     Incoming::Bytes(bytes) => {
@@ -263,7 +263,7 @@ impl Run {
                         echoed += u64::from(of_message.is_some_and(is_echo));
                         answered += u64::from(of_message.is_some_and(is_in));
                     }
-                    note(finding);
+                    note_reply(book, rules, &mut conn.outbox, &finding, now);
                 };
                 match (data, wrong_type) {
                     (Incoming::Message(_, message), Some((got, want))) if job.load.is_checked() => {

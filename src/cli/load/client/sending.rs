@@ -7,16 +7,21 @@
 //!   queue (due)  ──▶  outbox (given to the socket)  ──▶  taken whole: sent
 //!                        │ over --timeout: unsent, and the connection is given up
 //! ```
+//!
+//! A server may reply to the beginning of a message. Such a reply waits in the outbox too: it is counted when the
+//! message is sent, and never if the message is unsent.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bucle::Loop;
 use bucle::net::Socket;
 use bucle::telnet::codec;
 
+use super::book::{Book, EarlyReply};
 use super::conn::{ConnState, Outgoing};
 use super::run::{Run, random};
-use crate::cli::load::check::{Expect, Pending, Phase};
+use crate::cli::load::check::{Expect, Finding, Pending, Phase, Rules};
 use crate::cli::load::options::{Model, Protocol};
 use crate::cli::load::stage::Stage;
 use crate::cli::load::websocket::put_frame;
@@ -238,7 +243,7 @@ impl Run {
                 1
             }
         };
-        self.conns[at].outbox.push_back(Outgoing { start, end, seq, since: due, phase, receivers });
+        self.conns[at].outbox.push_back(Outgoing { start, end, seq, since: due, phase, receivers, reply: None });
     }
 
     /// The text of a script's step in its wire form.
@@ -276,7 +281,7 @@ impl Run {
         let conn = &mut self.conns[at];
         let Some(socket) = conn.socket else { return false };
         let (start, end) = (conn.written, conn.written + bytes.len() as u64);
-        conn.outbox.push_back(Outgoing { start, end, seq, since: now, phase, receivers: 0 });
+        conn.outbox.push_back(Outgoing { start, end, seq, since: now, phase, receivers: 0, reply: None });
         self.write(lp, at, socket, bytes, now)
     }
 
@@ -331,7 +336,10 @@ impl Run {
                     None => conn.replies.sent(seq, now),
                 }
             }
-            conn.outbox.pop_front();
+            let reply = conn.outbox.pop_front().and_then(|message| message.reply);
+            if let Some(reply) = reply {
+                book.note_early(*reply);
+            }
         }
     }
 
@@ -368,24 +376,26 @@ impl Run {
         }
         self.untaken -= (outbox.len() + queue.len()) as u64;
         let id = self.conns[at].id;
-        for taking in outbox {
-            let replies = &mut self.conns[at].replies;
-            if taking.receivers == 1 && self.room.is_none() && !replies.is_pending(taking.seq) {
-                // It was answered, so the kernel had taken it, although we had not looked since.
-                let counts = self.book.ledger.phase(taking.phase);
-                counts.sent += 1;
-                counts.expected += 1;
+        for message in outbox {
+            if let Some(reply) = message.reply {
+                self.book.unsent_but_answered(*reply, now);
                 continue;
             }
-            replies.forget(taking.seq);
-            if let Some(room) = &mut self.room {
-                room.forget(id, taking.seq);
-            }
-            let text = self.rules.messages.text(id, taking.seq);
-            self.book.unsent(id, Some(taking.seq), taking.phase, &text, now);
+            self.conns[at].replies.forget(message.seq);
+            self.forget_deliveries(id, &message);
+            let text = self.rules.messages.text(id, message.seq);
+            self.book.unsent(id, Some(message.seq), message.phase, &text, now);
         }
         for due in queue {
             self.unsent_due(at, due, now);
+        }
+    }
+
+    /// Fan-out: a message will not be sent. Its deliveries that were counted before are expected, but no others.
+    fn forget_deliveries(&mut self, id: u64, message: &Outgoing) {
+        if let Some(room) = &mut self.room {
+            let left = room.forget(id, message.seq) as u64;
+            self.book.ledger.phase(message.phase).expected += message.receivers.saturating_sub(left);
         }
     }
 
@@ -461,5 +471,22 @@ impl Run {
         conn.queue.clear();
         self.count_unfinished_pass(at);
         self.set_busy(at, false);
+    }
+}
+
+/// Counts the finding for a reply of a connection. If the kernel has not taken the message whole, the finding waits in
+/// the outbox.
+pub(super) fn note_reply(
+    book: &mut Book,
+    rules: &Rules,
+    outbox: &mut VecDeque<Outgoing>,
+    finding: &Finding<'_>,
+    now: u64,
+) {
+    let seq = finding.message.map(|message| message.seq);
+    let outgoing = seq.and_then(|seq| outbox.binary_search_by_key(&seq, |outgoing| outgoing.seq).ok());
+    match outgoing {
+        Some(at) => outbox[at].reply = EarlyReply::of(rules, finding, now).map(Box::new),
+        None => book.note(rules, finding, now),
     }
 }

@@ -16,6 +16,7 @@ use bucle::websocket::{CloseCode, Violation};
 use super::conn::{ConnState, Loss, WebSocket, Wire};
 use super::connection::Incoming;
 use super::run::{Run, random};
+use super::sending::note_reply;
 use crate::cli::load::check::{Finding, Reason};
 use crate::cli::load::message::show;
 use crate::cli::load::options::Protocol;
@@ -357,7 +358,10 @@ impl Run {
         // The pass fails when the connection is lost.
         if conn.pass.is_none() {
             let id = conn.id;
-            conn.replies.refuse(id, received, reason, &mut |finding: Finding<'_>| book.note(rules, &finding, now));
+            let outbox = &mut conn.outbox;
+            conn.replies.refuse(id, received, reason, &mut |finding: Finding<'_>| {
+                note_reply(book, rules, outbox, &finding, now);
+            });
         }
     }
 
