@@ -3,9 +3,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 
-use crate::command::load;
+use crate::command::{Run, load};
 use crate::retry::retry;
 use crate::server::Server;
 use crate::{counters, is_consistent};
@@ -82,4 +82,43 @@ fn deliveries_of_an_unsent_message_that_were_counted_are_expected() {
     let report = load(&server, &args).json(4);
     is_consistent(&report);
     assert_eq!(counters(&report), "missing 1, unsent 2");
+}
+
+#[test]
+fn an_interrupted_run_counts_no_reply_to_a_message_that_is_not_sent_whole() {
+    let (send, received) = mpsc::channel();
+    let server = Server::start(move |mut stream, _| {
+        if stream.read_exact(&mut [0; 10]).is_ok() && stream.write_all(b"ok\n").is_ok() {
+            keep(stream);
+            let _ = send.send(());
+        }
+    });
+    let args = ["-c", "2", "-d", "1h", "--warmup", "0", "--size", "16M", "--timeout", "1h", "--expect", "line"];
+    let run = Run::start(&[&[&*format!(":{}", server.port), "--json"], &args[..]].concat());
+    (0..2).for_each(|_| received.recv().expect("each connection sends one message"));
+    run.signal("INT");
+    let report = run.end().json(130);
+    is_consistent(&report);
+    assert_eq!((counters(&report).as_str(), &report["messages"]["sent"]), ("", &0.into()));
+}
+
+/// A receiver has left, so a delivery was counted as missing before the interrupt.
+#[test]
+fn an_interrupted_fan_out_expects_the_deliveries_that_were_counted() {
+    let (send, received) = mpsc::channel();
+    let both_have_begun = Arc::new(Barrier::new(2));
+    let server = Server::start(move |mut stream, _| {
+        if stream.read_exact(&mut [0]).is_ok() {
+            if !both_have_begun.wait().is_leader() {
+                return keep(stream);
+            }
+            drop(stream);
+            let _ = send.send(());
+        }
+    });
+    let args = ["-c", "2", "-d", "1h", "--warmup", "0", "--size", "16M", "--timeout", "1h", "--expect", "fanout"];
+    let run = Run::start(&[&[&*format!(":{}", server.port), "--json"], &args[..]].concat());
+    received.recv().expect("the first connection is dropped");
+    run.signal("INT");
+    is_consistent(&run.end().json(130));
 }

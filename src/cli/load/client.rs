@@ -374,8 +374,9 @@ impl Run {
         }
         self.is_cut_short = true;
         self.progress.end();
+        let now = self.now();
         for at in 0..self.conns.len() {
-            self.count_unfinished(at);
+            self.count_unfinished(lp, at, now);
         }
         if let Some(room) = &mut self.room {
             for (message, open) in room.interrupt() {

@@ -460,15 +460,18 @@ impl Run {
         }
     }
 
-    /// Ctrl-C: counts unanswered messages as unfinished and drops unsent ones.
-    pub(crate) fn count_unfinished(&mut self, at: usize) {
+    /// Ctrl-C: counts unanswered messages as unfinished. Messages that are not sent whole are not counted.
+    pub(crate) fn count_unfinished(&mut self, lp: &mut Loop, at: usize, now: u64) {
+        // The kernel may have taken a message since the last look.
+        self.update_taken(lp, at, now);
         let Run { conns, book, .. } = self;
         let conn = &mut conns[at];
         for message in conn.replies.interrupt() {
             book.ledger.phase(message.phase).unfinished += 1;
         }
-        conn.outbox.clear();
         conn.queue.clear();
+        let (id, outbox) = (conn.id, std::mem::take(&mut conn.outbox));
+        outbox.iter().for_each(|message| self.forget_deliveries(id, message));
         self.count_unfinished_pass(at);
         self.set_busy(at, false);
     }
