@@ -1,12 +1,34 @@
 //! `--script` and `--telnet`: conversations.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use crate::command::load;
 use crate::retry::retry;
 use crate::server::{self, Server};
 use crate::{counters, is_consistent};
+
+/// A script in a file with a name of its own, which is removed at the end.
+struct Script(std::path::PathBuf);
+
+impl Script {
+    fn new(name: &str, text: &str) -> Script {
+        let path = std::env::temp_dir().join(format!("bucle-load-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).expect("a file can be written");
+        Script(path)
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().expect("a name")
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
 
 #[test]
 fn a_script_runs_its_steps_in_order() {
@@ -180,4 +202,37 @@ fn a_script_may_begin_with_a_byte_order_mark() {
     let report = load(&server, &["-c", "1", "-n", "3", "--script", script.to_str().expect("a name"), "--json"]).json(0);
     std::fs::remove_file(script).expect("it is there");
     assert_eq!(counters(&report), "exact 3");
+}
+
+/// The server sends a prompt before each command, the first one before any pass. It arrives with the reply to the
+/// command before, and the next pass expects it.
+#[test]
+fn a_pass_begins_with_the_bytes_that_the_pass_before_has_left() {
+    let server = Server::start(|mut stream, ledger| {
+        stream.write_all(b"> ").expect("the client reads");
+        server::each_line(&stream, ledger, |stream, _, _| stream.write_all(b"ok\n> "));
+    });
+    let script = Script::new("prompt", "expect > \nsend cmd {seq}\\n\nexpect ok\n");
+    let report = load(&server, &["-c", "2", "-n", "6", "--script", script.name(), "--timeout", "2s", "--json"]).json(0);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 6");
+    assert_eq!((server.ledger().lines, server.ledger().connections), (6, 2));
+}
+
+/// A pass ends with `close`. Bytes of the old connection are no reply on the new one.
+#[test]
+fn a_pass_on_a_new_connection_begins_with_no_bytes() {
+    let number = AtomicU64::new(0);
+    let server = Server::start(move |mut stream, ledger| {
+        if number.fetch_add(1, Ordering::Relaxed) == 0 {
+            stream.write_all(b"ok rest").expect("the client reads");
+        }
+        server::each_line(&stream, ledger, |_, _, _| Ok(()));
+    });
+    let script = Script::new("fresh", "expect ok\nclose\n");
+    let args = ["-c", "1", "-n", "2", "--script", script.name(), "--timeout", "300ms", "--json"];
+    let report = load(&server, &args).json(4);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 1, missing 1");
+    assert_eq!(report["first_failure"]["received"], "");
 }

@@ -53,6 +53,8 @@ pub(crate) struct Conn {
     /// Whether no connection sends before this one's greeting has come or is overdue.
     pub(crate) delays_start: bool,
     pub(crate) pass: Option<Box<ActivePass>>,
+    /// `--script`: received bytes that no step has consumed yet. A pass leaves the rest to the next one.
+    pub(crate) unread: Vec<u8>,
     /// The text that its passes have sent last.
     pub(crate) last_sent: Option<Said>,
     /// Whether a connection of `--churn` or a pass is under way.
@@ -121,8 +123,6 @@ pub(crate) struct ActivePass {
     /// When its first byte was written, and when the last expected text was found.
     pub(crate) started: Option<u64>,
     pub(crate) ended: u64,
-    /// Received bytes that no step has consumed yet.
-    pub(crate) unread: Vec<u8>,
     /// Since when a step waits for the text that it expects.
     pub(crate) waits_since: Option<u64>,
     /// Since when it pauses.
@@ -162,6 +162,7 @@ impl Conn {
             uses_assigned_port: true,
             delays_start: false,
             pass: None,
+            unread: Vec::new(),
             last_sent: None,
             is_busy: false,
             is_pump_queued: false,

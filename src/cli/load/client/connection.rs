@@ -228,11 +228,7 @@ impl Run {
         let id = conn.id;
         match (&job.load.model, room) {
             (Model::Hold, _) => {}
-            (Model::Script(_), _) => {
-                if let Some(active) = &mut conn.pass {
-                    active.unread.extend_from_slice(data.bytes());
-                }
-            }
+            (Model::Script(_), _) => conn.unread.extend_from_slice(data.bytes()),
             (_, Some(room)) => {
                 let mut returned = 0;
                 let mut note = |finding: Finding<'_>| {

@@ -31,7 +31,6 @@ impl Run {
             began: now,
             started: None,
             ended: now,
-            unread: Vec::new(),
             waits_since: None,
             pauses_since: None,
             paused: 0,
@@ -71,7 +70,7 @@ impl Run {
                     }
                 }
                 Action::Wait => {
-                    if !active.pass.found(&mut active.unread) {
+                    if !active.pass.found(&mut conn.unread) {
                         active.waits_since.get_or_insert(now);
                         return;
                     }
@@ -197,7 +196,7 @@ impl Run {
             kind,
             sent: &sent,
             expected: pass.wanted(),
-            received: &active.unread,
+            received: &conn.unread,
             line: pass.line(),
             reason: conn.fault.as_deref(),
         };
