@@ -236,3 +236,38 @@ fn a_pass_on_a_new_connection_begins_with_no_bytes() {
     assert_eq!(counters(&report), "exact 1, missing 1");
     assert_eq!(report["first_failure"]["received"], "");
 }
+
+/// The server sends without an end. While no step waits for a text, at most `--max-reply` bytes are kept.
+#[test]
+fn a_pass_for_which_too_many_bytes_come_is_wrong() {
+    let server = Server::start(|mut stream, _| while stream.write_all(&[b'x'; 4096]).is_ok() {});
+    for text in ["send a\\n\npause 1h\nexpect b\n", "pause 1h\nexpect b\n"] {
+        let script = Script::new("flood", text);
+        let args = ["-c", "1", "-n", "2", "--max-reply", "1M", "--script", script.name()];
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+        is_consistent(&report);
+        assert_eq!(counters(&report), "wrong 2", "{text}");
+        let reason = report["first_failure"]["reason"].as_str().expect("a reason");
+        assert!(reason.starts_with("more than 1,000,000 bytes, the limit of --max-reply, came while no "), "{reason}");
+        let run = load(&server, &args);
+        assert!(run.stdout.contains("not every pass of the script was right (exit 4)"), "{}", run.stdout);
+    }
+}
+
+/// A step that waits skips more than `--max-reply` bytes. Bytes after the last step are dropped.
+#[test]
+fn skipped_bytes_and_bytes_after_the_last_pass_have_no_limit() {
+    let server = Server::start(|mut stream, _| {
+        if stream.write_all(&[&vec![b'x'; 500_000][..], b"ok"].concat()).is_ok() {
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        }
+    });
+    let script = Script::new("skip", "expect ok\n");
+    let slow = Script::new("slow", "expect ok\nexpect no\n");
+    let args = ["-c", "1", "-n", "1", "--max-reply", "200k", "--timeout", "400ms", "--json"];
+    let report = load(&server, &[&args[..], &["--script", script.name()]].concat()).json(0);
+    is_consistent(&report);
+    assert_eq!(counters(&report), "exact 1");
+    let report = load(&server, &[&args[..], &["--script", slow.name()]].concat()).json(4);
+    assert_eq!((counters(&report).as_str(), &report["first_failure"]["line"]), ("missing 1", &2.into()));
+}

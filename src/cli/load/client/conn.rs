@@ -55,6 +55,8 @@ pub(crate) struct Conn {
     pub(crate) pass: Option<Box<ActivePass>>,
     /// `--script`: received bytes that no step has consumed yet. A pass leaves the rest to the next one.
     pub(crate) unread: Vec<u8>,
+    /// Whether `unread` has reached `--max-reply`, and bytes after it were dropped.
+    pub(crate) has_dropped: bool,
     /// The text that its passes have sent last.
     pub(crate) last_sent: Option<Said>,
     /// Whether a connection of `--churn` or a pass is under way.
@@ -163,6 +165,7 @@ impl Conn {
             delays_start: false,
             pass: None,
             unread: Vec::new(),
+            has_dropped: false,
             last_sent: None,
             is_busy: false,
             is_pump_queued: false,
@@ -172,6 +175,15 @@ impl Conn {
             tries: 0,
             away_since: None,
         }
+    }
+
+    /// Keeps received bytes for the steps of a script. A step that waits for a text skips any number of bytes before
+    /// it. While no step waits, at most `limit` bytes are kept.
+    pub(crate) fn keep_unread(&mut self, bytes: &[u8], limit: usize) {
+        let is_awaited = self.pass.as_ref().is_some_and(|active| active.waits_since.is_some());
+        let room = if is_awaited { usize::MAX } else { limit.saturating_sub(self.unread.len()) };
+        self.has_dropped |= bytes.len() > room;
+        self.unread.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// Connected, and not closed by either side.

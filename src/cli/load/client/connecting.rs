@@ -121,7 +121,7 @@ impl Run {
         (conn.written, conn.taken) = (0, 0);
         conn.lines = Lines::default();
         conn.has_replied = false;
-        conn.unread = Vec::new();
+        (conn.unread, conn.has_dropped) = (Vec::new(), false);
         conn.last_sent = None;
         conn.wire = wire;
         conn.fault = None;

@@ -228,7 +228,7 @@ impl Run {
         let id = conn.id;
         match (&job.load.model, room) {
             (Model::Hold, _) => {}
-            (Model::Script(_), _) => conn.unread.extend_from_slice(data.bytes()),
+            (Model::Script(_), _) => conn.keep_unread(data.bytes(), rules.max_reply),
             (_, Some(room)) => {
                 let mut returned = 0;
                 let mut note = |finding: Finding<'_>| {

@@ -9,7 +9,7 @@ use crate::cli::load::check::{Pending, Verdict};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::{Action, Pass};
 use crate::cli::load::stage::Stage;
-use crate::cli::load::units::nanos;
+use crate::cli::load::units::{grouped, nanos};
 
 impl Run {
     /// Begins the next pass of a connection; connects first if the connection is closed.
@@ -47,6 +47,9 @@ impl Run {
 
     /// Runs the steps until one has to wait.
     pub(crate) fn run_steps(&mut self, lp: &mut Loop, at: usize) {
+        if self.conns[at].has_dropped && self.conns[at].pass.is_some() {
+            return self.refuse_pass(lp, at);
+        }
         loop {
             let now = self.now();
             let conn = &mut self.conns[at];
@@ -183,6 +186,22 @@ impl Run {
         counts.expected += 1;
         counts.missing += 1;
         self.record_failed_pass(at, &active, Verdict::Missing, now);
+    }
+
+    /// More bytes came than `--max-reply` while no step waited for them: the pass is wrong, and the connection, some of
+    /// whose bytes are lost, is given up.
+    fn refuse_pass(&mut self, lp: &mut Loop, at: usize) {
+        let Some(active) = self.conns[at].pass.take() else { return };
+        let now = self.now();
+        let counts = self.book.ledger.phase(active.phase);
+        counts.sent += 1;
+        counts.expected += 1;
+        counts.wrong += 1;
+        let limit = grouped(self.rules.max_reply as u64);
+        let why = format!("more than {limit} bytes, the limit of --max-reply, came while no step expected a text");
+        self.conns[at].fault = Some(why);
+        self.record_failed_pass(at, &active, Verdict::Wrong, now);
+        self.connection_lost(lp, at, Loss::GivenUp);
     }
 
     /// Records the failure with the text that was sent last, the text that is expected, and the bytes that came
