@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -311,7 +312,7 @@ fn refused_connections_are_tried_again() {
     // After 100, 200 and 400 ms at the latest.
     assert!(report["connect"]["refused"].as_u64() >= Some(6), "{report}");
     let run = Run::start(&[&target, "-c", "2", "-n", "10", "--reconnect", "--json"]);
-    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
@@ -321,4 +322,51 @@ fn refused_connections_are_tried_again() {
     let report: Value = serde_json::from_str(&ended.stdout).expect("a report");
     assert!(ended.code == Some(0) || ended.code == Some(1), "{report}");
     assert_eq!(counters(&report), "exact 10");
+}
+
+/// A server that replies to lines on one connection, closes its listener before the first reply, and comes back after
+/// `away`, if at all.
+fn goes_away(away: Option<Duration>) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let reply = |stream: TcpStream| {
+        server::each_line(&stream, server::Shared::default(), |stream, _, line| stream.write_all(line));
+    };
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a client comes");
+        drop(listener);
+        reply(stream);
+        let Some(away) = away else { return };
+        std::thread::sleep(away);
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        listener.incoming().map_while(Result::ok).for_each(|stream| {
+            std::thread::spawn(move || reply(stream));
+        });
+    });
+    port
+}
+
+#[test]
+fn a_pass_whose_connect_fails_is_made_later_with_reconnect_and_unsent_without() {
+    let script = std::env::temp_dir().join(format!("bucle-load-away-{}", std::process::id()));
+    std::fs::write(&script, "send a{seq}\\n\nexpect a{seq}\nclose\n").expect("a file can be written");
+    let run = |away, args: &[&str]| {
+        let target = format!(":{}", goes_away(away));
+        let args = [&[&*target, "-c", "1", "--script", script.to_str().expect("a name"), "--json"], args].concat();
+        let ended = Run::start(&args).end();
+        let report: Value = serde_json::from_str(&ended.stdout).expect("a report");
+        is_consistent(&report);
+        (ended.code, counters(&report), report)
+    };
+    let (code, counts, report) = run(Some(Duration::from_millis(400)), &["-n", "6", "--reconnect"]);
+    assert!(code == Some(0) || code == Some(1), "{report}");
+    assert_eq!(counts, "exact 6");
+    let (code, counts, report) = run(None, &["-n", "6"]);
+    assert_eq!((code, counts.as_str(), &report["connect"]["refused"]), (Some(4), "exact 1, unsent 5", &5.into()));
+    let (first, reason) = (&report["first_failure"], "there was no connection");
+    assert_eq!((&first["kind"], &first["seq"], &first["reason"]), (&"unsent".into(), &1.into(), &reason.into()));
+    // With `-d`, a pass that could not begin is due when there is a connection again.
+    let (code, counts, _) = run(None, &["-d", "400ms", "--warmup", "0", "--reconnect"]);
+    assert_eq!((code, counts.as_str()), (Some(1), "exact 1"));
+    std::fs::remove_file(&script).expect("it is there");
 }

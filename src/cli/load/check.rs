@@ -91,6 +91,11 @@ impl Replies {
         self.next_seq += 1;
     }
 
+    /// The last number was not used after all.
+    pub(crate) fn give_back_seq(&mut self, seq: u64) {
+        self.next_seq = seq;
+    }
+
     /// Adds a message that is being sent.
     pub(crate) fn begin(&mut self, message: Pending) {
         self.next_seq = message.seq + 1;

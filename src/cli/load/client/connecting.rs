@@ -209,7 +209,7 @@ impl Run {
         self.connecting -= 1;
         self.wave_left = (self.wave_left + 1).min(WAVE);
         self.drop_socket(lp, at);
-        self.conns[at].pass = None;
+        self.pass_not_begun(at);
         self.set_busy(at, false);
         self.went_away(at, self.now());
         if self.job.load.reconnect {

@@ -5,7 +5,7 @@ use bucle::Loop;
 use super::book::Trouble;
 use super::conn::{ActivePass, ConnState, Loss};
 use super::run::Run;
-use crate::cli::load::check::{Pending, Verdict};
+use crate::cli::load::check::{Pending, Phase, Verdict};
 use crate::cli::load::options::Model;
 use crate::cli::load::script::{Action, Pass};
 use crate::cli::load::stage::Stage;
@@ -186,6 +186,20 @@ impl Run {
         counts.expected += 1;
         counts.missing += 1;
         self.record_failed_pass(at, &active, Verdict::Missing, now);
+    }
+
+    /// The connect for a pass has failed. With `--reconnect` the pass begins when the connection is open, so its
+    /// number and its part of `-n` are given back. Otherwise it is unsent.
+    pub(super) fn pass_not_begun(&mut self, at: usize) {
+        let Some(active) = self.conns[at].pass.take() else { return };
+        if !self.job.load.reconnect {
+            let (id, now) = (self.conns[at].id, self.now());
+            return self.book.unsent_without_connection(id, active.pass.seq, active.phase, b"", now);
+        }
+        self.conns[at].replies.give_back_seq(active.pass.seq);
+        if let (Phase::Steady, Some(left)) = (active.phase, &mut self.left) {
+            *left += 1;
+        }
     }
 
     /// More bytes came than `--max-reply` while no step waited for them: the pass is wrong, and the connection, some of
