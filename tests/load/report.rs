@@ -52,6 +52,19 @@ fn a_threshold_is_reported_with_its_unit() {
 }
 
 #[test]
+fn the_rate_of_unchecked_replies_is_that_of_sent_messages() {
+    let server = Server::lines(|_, _, _| Vec::new());
+    let args = ["-c", "1", "-n", "50", "--expect", "none", "--fail-if", "rate<1", "--fail-if", "rate<100M"];
+    let report = load(&server, &[&args[..], &["--json"]].concat()).json(5);
+    assert_eq!(report["failed"], serde_json::json!(["rate<100M"]));
+    let run = load(&server, &args);
+    assert!(run.stdout.contains("passed: --fail-if rate < 1 a second: it was "), "{}", run.stdout);
+    let run = load(&server, &["-n", "5", "--expect", "none", "--fail-if", "p99>5ms"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{}", run.stderr);
+    assert!(run.stderr.contains("is about replies, which --expect none does not check"), "{}", run.stderr);
+}
+
+#[test]
 fn a_run_without_a_message_fails() {
     let server = Server::echo();
     let run = load(&server, &["-c", "1", "-r", "1", "-d", "100ms", "--warmup", "500ms"]);

@@ -71,6 +71,8 @@ struct Measured {
 /// A row of the comparison.
 struct Row {
     figure: &'static Figure,
+    /// Its name in the table. In JSON the name of the figure does not change.
+    name: &'static str,
     before: Option<Measured>,
     after: Option<Measured>,
 }
@@ -117,8 +119,10 @@ impl Before {
     }
 
     fn rows(&self, after: &Value) -> Vec<Row> {
-        let row = |figure| Row {
+        let is_sent = |figure: &Figure| figure.pointer == "/rate" && after["checked"] == false;
+        let row = |figure: &'static Figure| Row {
             figure,
+            name: if is_sent(figure) { "messages/s" } else { figure.name },
             before: measured(&self.reports, figure),
             after: measured(std::slice::from_ref(after), figure),
         };
@@ -148,7 +152,7 @@ impl Before {
             for row in &rows {
                 let lines =
                     [("before", cell(row, row.before)), ("after", cell(row, row.after)), ("change", row.change())];
-                out += &format!("  {}\n", row.figure.name);
+                out += &format!("  {}\n", row.name);
                 lines.iter().for_each(|(name, text)| out += &hanging(&format!("    {name:<8}"), text, width));
             }
             return out;
@@ -156,7 +160,7 @@ impl Before {
         out += &format!("  {:<13}{:<26} {:<26} change\n", "", "before", "after");
         for row in rows {
             let (before, after) = (cell(&row, row.before), cell(&row, row.after));
-            out += format!("  {:<13}{before:<26} {after:<26} {}", row.figure.name, row.change()).trim_end();
+            out += format!("  {:<13}{before:<26} {after:<26} {}", row.name, row.change()).trim_end();
             out.push('\n');
         }
         out
@@ -373,6 +377,7 @@ mod tests {
             (rows[0].before, rows[0].change().as_str()),
             (Some(Measured { value: 100.0, spread: None }), "+5.0 %")
         );
+        assert_eq!((rows[0].name, rows[0].figure.name), ("messages/s", "replies/s"));
     }
 
     #[test]

@@ -331,10 +331,12 @@ impl Ledger {
         self.connects.failed() + self.lost_closed + self.lost_reset
     }
 
-    /// The value of a metric of `--fail-if`; of a percentile in nanoseconds.
-    pub(crate) fn measure(&self, metric: Metric) -> Option<f64> {
+    /// The value of a metric of `--fail-if`; of a percentile in nanoseconds. If replies are not checked, the rate is
+    /// that of sent messages.
+    pub(crate) fn measure(&self, load: &Load, metric: Metric) -> Option<f64> {
         match metric {
             Metric::Percentile(quantile) => self.response.quantile(quantile).map(|ns| ns as f64),
+            Metric::Rate if !load.is_checked() => Some(self.rate_of(self.steady.sent)),
             Metric::Rate => Some(self.rate_of(self.steady.exact)),
             Metric::Wrong => Some(self.steady.wrong as f64),
             Metric::Missing => Some(self.steady.missing as f64),
@@ -344,7 +346,7 @@ impl Ledger {
 
     /// The conditions of `--fail-if` that are true, as they were typed.
     pub(crate) fn failed(&self, load: &Load) -> Vec<String> {
-        let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(|metric| self.measure(metric)));
+        let failed = load.fail_if.iter().filter(|threshold| threshold.is_true(|metric| self.measure(load, metric)));
         failed.map(|threshold| threshold.text.clone()).collect()
     }
 

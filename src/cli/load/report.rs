@@ -493,8 +493,8 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
 /// The conditions of `--fail-if`, each with its unit: the author of `p99>5` may not have meant seconds.
 pub(crate) fn thresholds(load: &Load, ledger: &Ledger) -> Vec<String> {
     let words = |threshold: &Threshold| {
-        let word = if threshold.is_true(|metric| ledger.measure(metric)) { "failed" } else { "passed" };
-        format!("{word}: --fail-if {}", threshold.words(|metric| ledger.measure(metric)))
+        let word = if threshold.is_true(|metric| ledger.measure(load, metric)) { "failed" } else { "passed" };
+        format!("{word}: --fail-if {}", threshold.words(|metric| ledger.measure(load, metric)))
     };
     load.fail_if.iter().map(words).collect()
 }

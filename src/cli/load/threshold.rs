@@ -70,6 +70,16 @@ impl Threshold {
         Ok(Threshold { text: text.to_owned(), metric, is, value })
     }
 
+    /// Whether it needs replies that are checked.
+    pub(crate) fn needs_replies(&self) -> bool {
+        self.needs_messages() && self.metric != Metric::Rate
+    }
+
+    /// Whether it needs messages: it is not about connections.
+    pub(crate) fn needs_messages(&self) -> bool {
+        self.metric != Metric::Errors
+    }
+
     /// The condition with its unit, and the measured value: `p99 > 5.00 s: it was 190 us`.
     pub(crate) fn words(&self, measured: impl FnOnce(Metric) -> Option<f64>) -> String {
         let name = METRICS.iter().find(|(_, metric)| *metric == self.metric).map_or("", |(name, _)| *name);

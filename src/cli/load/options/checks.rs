@@ -22,8 +22,27 @@ pub(super) fn check(load: &Load) -> Result<(), Usage> {
         let why = "--source is for TCP: a unix socket has no source address";
         return Err(Usage::new(why, format!("bucle load {}      without --source", load.place)));
     }
+    check_conditions(load)?;
     check_fanout(load)?;
     check_protocol(load)
+}
+
+/// Refuses conditions of `--fail-if` about something that the run does not measure.
+fn check_conditions(load: &Load) -> Result<(), Usage> {
+    if matches!(load.model, Model::Hold)
+        && let Some(condition) = load.fail_if.iter().find(|condition| condition.needs_messages())
+    {
+        let why = format!("--fail-if '{}' is about messages, and --hold sends none", condition.text);
+        return Err(Usage::new(why, "bucle load … --hold --fail-if 'errors>0'"));
+    }
+    if !load.is_checked()
+        && let Some(condition) = load.fail_if.iter().find(|condition| condition.needs_replies())
+    {
+        let why = format!("--fail-if '{}' is about replies, which --expect none does not check", condition.text);
+        return Err(Usage::new(why, "bucle load … --expect none --fail-if 'rate<10k'")
+            .or(format!("bucle load … --fail-if '{}'      without --expect none", condition.text)));
+    }
+    Ok(())
 }
 
 fn check_fanout(load: &Load) -> Result<(), Usage> {
