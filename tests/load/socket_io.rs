@@ -231,6 +231,26 @@ fn a_server_that_breaks_the_protocol_fails_the_run() {
     }
 }
 
+/// The server acknowledges events that ask for none.
+#[test]
+fn acknowledgements_are_not_checked_with_expect_none() {
+    let server = Server::websocket(|peer| {
+        join(peer)?;
+        for seq in 0.. {
+            match peer.next()? {
+                frame if frame.opcode == Opcode::Close => return peer.close(&frame.payload),
+                frame => assert_eq!(frame.payload, br#"42["echo","hola"]"#),
+            }
+            peer.send(Opcode::Text, format!(r#"43{seq}["x"]"#).as_bytes())?;
+        }
+        Ok(())
+    });
+    let args = ["-c", "1", "-n", "3", "-m", "hola", "--expect", "none", "--json"];
+    let report = load(server.port, "", &args).json(0);
+    is_consistent(&report);
+    assert_eq!((&*counters(&report), &report["messages"]["sent"]), ("", &3.into()));
+}
+
 #[test]
 fn a_session_that_is_joined_in_single_bytes_is_right() {
     let server = Server::websocket(|peer| {
