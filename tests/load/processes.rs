@@ -85,6 +85,8 @@ fn a_run_interrupted_in_the_warm_up_says_that_nothing_was_measured() {
         assert_eq!(ended.code, Some(130), "{}", ended.stdout);
         let want = "\n  run         nothing was measured: interrupted in the warm-up\n  warm-up     4 sent, ";
         assert!(ended.stdout.contains(want), "{}", ended.stdout);
+        let want = "\n              4 unfinished in the warm-up when the run ended\n";
+        assert!(ended.stdout.contains(want), "{}", ended.stdout);
         for row in ["messages  ", "rate  ", "the generator "] {
             assert!(!ended.stdout.contains(row), "{row}: {}", ended.stdout);
         }

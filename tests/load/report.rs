@@ -64,6 +64,22 @@ fn the_rate_of_unchecked_replies_is_that_of_sent_messages() {
     assert!(run.stderr.contains("is about replies, which --expect none does not check"), "{}", run.stderr);
 }
 
+/// The server does not read, so a message is unsent.
+#[test]
+fn the_report_shows_failures_although_replies_are_not_checked() {
+    let server = Server::start(|stream, _| std::mem::forget(stream));
+    let args = ["-c", "1", "-n", "1", "--size", "16M", "--expect", "none", "--timeout", "300ms"];
+    let run = load(&server, &args);
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    for want in ["NOT CHECKED (--expect none)\n              NOT right: 1 unsent\n", "  no message was sent (exit 4)\n"]
+    {
+        assert!(run.stdout.contains(want), "{want:?} is not in {}", run.stdout);
+    }
+    let server = Server::start(|stream, _| drop(stream));
+    let run = load(&server, &["-c", "1", "-d", "1s", "--hold"]);
+    assert!(run.stdout.contains("  a connection failed or was lost (exit 1)\n"), "{}", run.stdout);
+}
+
 #[test]
 fn a_run_without_a_message_fails() {
     let server = Server::echo();

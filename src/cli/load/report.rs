@@ -204,26 +204,28 @@ impl Text {
 
 fn messages(out: &mut Text, load: &Load, counts: &MessageCounts) {
     if matches!(load.model, Model::Hold) {
-        return out.row("messages", "none: the connections were held idle");
-    }
-    if let Model::Script(_) = load.model {
+        out.row("messages", "none: the connections were held idle");
+    } else if let Model::Script(_) = load.model {
         out.row("passes", &format!("{} of the script begun", grouped(counts.sent)));
         out.row("", &format!("{} as the script says, of {} expected", grouped(counts.exact), grouped(counts.expected)));
     } else {
         out.row("messages", &format!("{} sent", grouped(counts.sent)));
-        if !load.is_checked() {
-            return out.row("replies", "NOT CHECKED (--expect none)");
+        let exact = format!("{} exact of {} expected", grouped(counts.exact), grouped(counts.expected));
+        match load.expect {
+            Expect::None => out.row("replies", "NOT CHECKED (--expect none)"),
+            Expect::Fanout(_) => out.row("deliveries", &exact),
+            _ => out.row("replies", &exact),
         }
-        let unit = match load.expect {
-            Expect::Fanout(_) => "deliveries",
-            _ => "replies",
-        };
-        out.row(unit, &format!("{} exact of {} expected", grouped(counts.exact), grouped(counts.expected)));
     }
+    not_right(out, "", counts);
+}
+
+/// The failures of a phase, if there are any.
+fn not_right(out: &mut Text, phase: &str, counts: &MessageCounts) {
     if counts.failures() + counts.late > 0 {
-        out.row("", &format!("NOT right: {}", failures(counts)));
+        out.row("", &format!("NOT right{phase}: {}", failures(counts)));
     } else if counts.unfinished > 0 {
-        out.row("", &format!("{} when the run ended", failures(counts)));
+        out.row("", &format!("{}{phase} when the run ended", failures(counts)));
     }
 }
 
@@ -234,9 +236,7 @@ fn warmup(out: &mut Text, load: &Load, counts: &MessageCounts) {
     let exact = if load.is_checked() { format!(", {} exact", grouped(counts.exact)) } else { String::new() };
     let sent = if matches!(load.model, Model::Script(_)) { "passes" } else { "sent" };
     out.row("warm-up", &format!("{} {sent}{exact}, counted separately", grouped(counts.sent)));
-    if counts.failures() > 0 {
-        out.row("", &format!("NOT right in the warm-up: {}", failures(counts)));
-    }
+    not_right(out, " in the warm-up", counts);
 }
 
 fn rates(out: &mut Text, load: &Load, ledger: &Ledger) {
@@ -508,11 +508,11 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
         1 if run.has_lost_page && ledger.errors() == 0 => {
             "all right, but the page of --html could not be written (exit 1)"
         }
-        1 if matches!(load.model, Model::Hold) => "a connection failed or was lost (exit 1)",
         1 if matches!(load.model, Model::Script(_)) && !ledger.has_sent_nothing(load) => {
             "every pass was right, but a connection failed or was lost (exit 1)"
         }
         1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
+        1 if !load.is_checked() => "a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
         3 => "no connection could be made (exit 3)",
         4 if matches!(load.model, Model::Hold) => "a connection did not behave as it should (exit 4)",
@@ -520,6 +520,8 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
         4 if failures == 0 => "no message was sent in the steady phase (exit 4)",
         4 if ledger.warmup.sent + ledger.steady.sent == 0 => "no message was sent (exit 4)",
         4 if matches!(load.model, Model::Script(_)) => "not every pass of the script was right (exit 4)",
+        4 if failures == ledger.warmup.unsent + ledger.steady.unsent => "not every message was sent (exit 4)",
+        4 if !load.is_checked() => "a connection did not behave as it should (exit 4)",
         4 => "not every reply was right (exit 4)",
         5 => "a threshold of --fail-if was crossed (exit 5)",
         _ => "interrupted (exit 130)",
