@@ -35,6 +35,7 @@ mod schedule;
 mod script;
 mod socket_io;
 mod stage;
+mod telnet;
 mod threshold;
 mod timeline;
 mod units;

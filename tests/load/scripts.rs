@@ -112,6 +112,33 @@ fn telnet_commands_are_removed_from_replies() {
     assert_eq!(received.recv().expect("it has answered"), *b"\xff\xfc\x18\xff\xfe\x01");
 }
 
+/// The server does not read while it negotiates an option again and again. The client keeps one refusal of it, and
+/// sends it when the server reads.
+#[test]
+fn refusals_that_the_server_does_not_read_are_kept_once() {
+    const TIMES: usize = 6_000_000;
+    let (send, received) = mpsc::channel();
+    let server = Server::start(move |mut stream, _| {
+        stream.write_all(&b"\xff\xfd\x01".repeat(TIMES)).expect("the client reads");
+        stream.write_all(b"\xff\xfd\x18").expect("the client reads");
+        let mut refusals = Vec::new();
+        let mut buf = vec![0; 1 << 20];
+        while !refusals.ends_with(b"\xff\xfc\x18") {
+            let Ok(n @ 1..) = retry(|| stream.read(&mut buf)) else { break };
+            refusals.extend_from_slice(&buf[..n]);
+        }
+        send.send(refusals).expect("the test waits for it");
+        stream.write_all(b"done").expect("the client reads");
+    });
+    let script = Script::new("negotiation", "expect done\n");
+    let args = ["-c", "1", "-n", "1", "--telnet", "--script", script.name(), "--timeout", "60s", "--json"];
+    let report = load(&server, &args).json(0);
+    assert_eq!(counters(&report), "exact 1");
+    let refusals = received.recv().expect("the server has sent them");
+    assert!(refusals.len() < TIMES * 3, "{} refusals", refusals.len() / 3);
+    assert!(refusals.chunks(3).all(|refusal| matches!(refusal, b"\xff\xfc\x01" | b"\xff\xfc\x18")));
+}
+
 /// The pauses of an hour end with `-d`. A pass that has only pauses left was right; any other is unfinished, and one
 /// that has not begun to send is not counted.
 #[test]

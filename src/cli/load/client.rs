@@ -27,6 +27,7 @@ mod reconnecting;
 mod run;
 mod sending;
 mod socket_io;
+mod telnet;
 mod websocket;
 
 use std::time::Duration;

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use bucle::net::Socket;
-use bucle::telnet::codec::Decoder;
 use bucle::websocket::receiver::Receiver;
 
 use super::book::EarlyReply;
 use crate::cli::load::check::{Lines, Phase, Replies};
 use crate::cli::load::script::{Pass, Said};
+use crate::cli::load::telnet::Telnet;
 use crate::cli::load::websocket::Opening;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +81,7 @@ pub(crate) enum Wire {
     #[default]
     Plain,
     /// As they are, with telnet commands in between.
-    Telnet(Box<Decoder>),
+    Telnet(Box<Telnet>),
     /// As WebSocket messages.
     WebSocket(Box<WebSocket>),
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bucle::Loop;
 use bucle::net::{Error, Handler, Shared, Socket};
-use bucle::telnet::codec::{Decoder, Event, Verb, negotiation};
 use bucle::websocket::CloseCode;
 use bucle::websocket::frame::Opcode;
 
@@ -161,9 +160,9 @@ impl Run {
         let mut ending = None;
         match std::mem::take(&mut self.conns[at].wire) {
             Wire::Plain => self.process(at, Incoming::Bytes(chunk), now),
-            Wire::Telnet(mut decoder) => {
-                let data = self.decode(lp, at, &mut decoder, chunk);
-                self.conns[at].wire = Wire::Telnet(decoder);
+            Wire::Telnet(mut telnet) => {
+                let data = self.decode(lp, at, socket, &mut telnet, chunk, now);
+                self.conns[at].wire = Wire::Telnet(telnet);
                 self.process(at, Incoming::Bytes(&data), now);
             }
             Wire::WebSocket(ws) => ending = self.receive_websocket(lp, at, socket, ws, chunk, now),
@@ -182,32 +181,6 @@ impl Run {
         if let Some(ending) = ending {
             self.websocket_ended(lp, at, socket, ending);
         }
-    }
-
-    /// Removes telnet commands from the chunk and refuses every option that the server negotiates.
-    fn decode(&mut self, lp: &mut Loop, at: usize, decoder: &mut Decoder, chunk: &[u8]) -> Vec<u8> {
-        let (mut rest, mut data) = (chunk, Vec::with_capacity(chunk.len()));
-        while let Some(event) = decoder.next_event(&mut rest) {
-            let answer = match event {
-                Event::Data(run) => {
-                    data.extend_from_slice(run);
-                    continue;
-                }
-                Event::Negotiate { verb: Verb::Do, option } => negotiation(Verb::Wont, option),
-                Event::Negotiate { verb: Verb::Will, option } => negotiation(Verb::Dont, option),
-                _ => continue,
-            };
-            let conn = &mut self.conns[at];
-            if conn.is_living()
-                && let Some(socket) = conn.socket
-            {
-                conn.written += answer.len() as u64;
-                socket.write(lp, answer);
-            }
-        }
-        let now = self.now();
-        self.update_taken(lp, at, now);
-        data
     }
 
     /// Checks received data; a script keeps it for its steps.

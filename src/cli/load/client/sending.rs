@@ -292,6 +292,7 @@ impl Run {
         let now = self.now();
         self.update_taken(lp, at, now);
         self.answer_kept_ping(lp, at);
+        self.send_kept_refusals(lp, at, now);
         match self.model() {
             Model::Script(_) => self.run_steps(lp, at),
             _ => self.pump(lp, at),
