@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::command::{Run, load};
 use crate::server::{self, Server};
@@ -147,5 +147,47 @@ fn a_slow_server_is_not_blamed_on_the_generator() {
         }
         let text = load(&server(), args).stdout;
         assert!(text.contains("the generator was not the limit: "), "a server that {name}: {text}");
+    }
+}
+
+/// The server replies after 300 ms. So replies to messages of the warm-up come in the steady phase, and half of the
+/// replies come after it.
+#[test]
+fn the_parts_of_a_run_add_up_to_its_figures() {
+    let late = || {
+        Server::start(|stream, ledger| {
+            let (send, due) = mpsc::channel::<(Instant, Vec<u8>)>();
+            let mut writer = stream.try_clone().expect("a descriptor");
+            thread::spawn(move || {
+                for (time, line) in due {
+                    thread::sleep(time.saturating_duration_since(Instant::now()));
+                    if writer.write_all(&line).is_err() {
+                        return;
+                    }
+                }
+            });
+            server::each_line(&stream, ledger, |_, _, line| {
+                let time = Instant::now() + Duration::from_millis(300);
+                send.send((time, line.to_vec())).map_err(std::io::Error::other)
+            });
+        })
+    };
+    let table: &[(&dyn Fn() -> Server, &[&str])] = &[
+        (&late, &["-c", "4", "-r", "100", "-d", "600ms", "--warmup", "400ms"]),
+        (&late, &["-c", "4", "-r", "100", "-d", "600ms", "--warmup", "400ms", "--procs", "2"]),
+        (&Server::echo, &["-c", "2", "-d", "500ms", "--warmup", "270ms"]),
+        (&Server::echo, &["-c", "2", "-n", "3"]),
+    ];
+    for (server, args) in table {
+        let report = load(&server(), &[*args, &["--json"]].concat()).json(0);
+        let parts = report["parts"].as_array().expect("a list");
+        let sum = |name: &str| parts.iter().filter_map(|part| part[name].as_u64()).sum::<u64>();
+        assert_eq!(report["messages"]["exact"], sum("exact"), "{args:?}: {report}");
+        assert_eq!(report["elapsed_ns"], sum("ns"), "{args:?}: {report}");
+        let rates = || parts.iter().filter_map(|part| part["rate"].as_f64());
+        let (low, high) = (rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max));
+        let rate = report["rate"].as_f64().expect("a number");
+        assert!(low * 0.999 <= rate && rate <= high * 1.001, "{args:?}: {rate} is not in {low} to {high}");
+        assert!(parts.iter().all(|part| part["p50_ns"].is_null() == (part["exact"] == 0)), "{args:?}: {report}");
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The spread shows how much a figure varies without any change. Of several reports it goes from the lowest to the
-//! highest of them; of one report, from the lowest to the highest fifth of its steady phase. If both spreads overlap,
+//! highest of them; of one report, from the lowest to the highest of its parts. If both spreads overlap,
 //! the change may be chance.
 
 use std::path::{Path, PathBuf};
@@ -284,7 +284,8 @@ fn measured(reports: &[Value], figure: &Figure) -> Option<Measured> {
     let middle = values.len() / 2;
     let value = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
     let spread = match reports {
-        [report] => spread_of_parts(report, figure),
+        // The times of parts are rounded more, so the figure itself may be a little outside of them.
+        [report] => spread_of_parts(report, figure).map(|(low, high)| (low.min(value), high.max(value))),
         _ => (values.len() > 1).then_some((low, high)),
     };
     Some(Measured { value, spread })

@@ -7,7 +7,6 @@ use super::counts::{Counts, QUANTILES};
 use super::ledger::{EarlyEnd, FinishedRun, Ledger};
 use super::options::{Length, Load, Model, Ramp};
 use super::report;
-use super::timeline::Cut;
 use super::units::nanos;
 
 /// The whole report as one object.
@@ -119,21 +118,20 @@ fn measured(load: &Load, run: &FinishedRun) -> Value {
     })
 }
 
-/// The steady phase in up to five parts of the same number of slices. Their differences show how much the figures vary.
+/// The time over which the rate is calculated, in up to five parts. Their differences show how much the figures vary.
 fn parts(ledger: &Ledger) -> Value {
     const PARTS: usize = 5;
-    let (from, to) = (ledger.warmup_ns, ledger.warmup_ns + ledger.steady_ns);
-    let is_steady = |cut: &Cut| (from..to).contains(&((cut.from + cut.to) / 2));
-    let cuts: Vec<Cut> = ledger.timeline.load.cuts().into_iter().filter(is_steady).collect();
+    let cuts = ledger.timeline.load.cuts_between(ledger.warmup_ns, ledger.warmup_ns + ledger.elapsed_ns);
     let count = cuts.len().min(PARTS);
     let part = |at: usize| {
         let cuts = &cuts[cuts.len() * at / count..cuts.len() * (at + 1) / count];
         let ns: u64 = cuts.iter().map(|cut| cut.to - cut.from).sum();
-        let exact: u64 = cuts.iter().map(|cut| cut.slice.exact).sum();
         let mut response = Counts::coarse();
         for (value, count) in cuts.iter().flat_map(|cut| cut.slice.counts().buckets()) {
             response.record_n(value, count);
         }
+        // A slice also counts the replies to messages of the warm-up, but its response times are of the steady phase.
+        let exact = response.total();
         let rate = exact as f64 * 1e9 / ns.max(1) as f64;
         json!({
             "ns": ns, "exact": exact, "rate": rate,

@@ -200,6 +200,30 @@ impl Track {
         cuts
     }
 
+    /// The slices between two times, cut there. Counts after `to` belong to the last slice, and so does the time up to
+    /// `to` if the track is shorter. A slice that is less than half as long as the others is joined to its neighbour.
+    pub(crate) fn cuts_between(&self, from: u64, to: u64) -> Vec<Cut> {
+        let mut cuts: Vec<Cut> = Vec::new();
+        let is_short = |from: u64, to: u64| to - from < self.width / 2;
+        for (slice, begin) in self.all().into_iter().zip((0..).step_by(self.width as usize)) {
+            if begin + self.width <= from || from >= to {
+                continue;
+            }
+            let (begin, end) = (begin.clamp(from, to), (begin + self.width).min(to));
+            match cuts.last_mut() {
+                Some(last) if is_short(begin, end) || is_short(last.from, last.to) => {
+                    last.to = end;
+                    last.slice.add(&slice);
+                }
+                _ => cuts.push(Cut { from: begin, to: end, slice }),
+            }
+        }
+        if let Some(last) = cuts.last_mut() {
+            last.to = to;
+        }
+        cuts
+    }
+
     fn all(&self) -> Vec<Slice> {
         let mut slices = self.slices.clone();
         let has_more = self.length() > slices.len() as u64 * self.width;
@@ -320,6 +344,28 @@ mod tests {
                 assert_eq!((cut.slice.exact as f64 / cut.seconds()).round(), 100.0, "{name}");
                 assert_eq!((cut.slice.connections, cut.slice.counts().total()), (7, cut.slice.exact), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_run_is_cut_at_its_ends() {
+        // A reply every 10 ms for 500 ms.
+        type Row<'a> = (&'a str, u64, u64, &'a [(u64, u64)], &'a [u64]);
+        let table: &[Row<'_>] = &[
+            ("whole slices", 100, 300, &[(100, 200), (200, 300)], &[10, 30]),
+            ("a short beginning", 180, 300, &[(180, 300)], &[40]),
+            ("a longer beginning", 130, 300, &[(130, 200), (200, 300)], &[10, 30]),
+            ("a short end", 100, 320, &[(100, 200), (200, 320)], &[10, 30]),
+            ("the time after the run", 300, 900, &[(300, 400), (400, 900)], &[10, 10]),
+            ("a short part", 310, 320, &[(310, 320)], &[20]),
+            ("no time", 300, 300, &[], &[]),
+            ("after the run", 900, 950, &[], &[]),
+        ];
+        let timeline = steady(33 * MS, 500 * MS);
+        for (name, from, to, times, counts) in table {
+            let cuts = timeline.load.cuts_between(from * MS, to * MS);
+            assert_eq!(cuts.iter().map(|cut| (cut.from / MS, cut.to / MS)).collect::<Vec<_>>(), *times, "{name}");
+            assert_eq!(cuts.iter().map(|cut| cut.slice.counts().total()).collect::<Vec<_>>(), *counts, "{name}");
         }
     }
 
