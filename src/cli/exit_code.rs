@@ -6,7 +6,7 @@ pub(crate) const FAILURE: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The command could not listen, or could not connect.
 pub(crate) const NO_CONNECTION: u8 = 3;
-/// `load`: a reply was not the expected one.
+/// `load`: a message failed, or none was sent in the steady phase.
 pub(crate) const CHECK_FAILED: u8 = 4;
 /// `load`: the condition of a `--fail-if` was true.
 pub(crate) const THRESHOLD: u8 = 5;

@@ -257,6 +257,18 @@ fn held_connections_that_are_all_lost_end_the_run_early() {
     assert_eq!((&report["ended_early"], &report["reconnects"]), (&Value::Null, &0.into()));
 }
 
+/// The server closes each connection at once. Nothing is due when no connection is left, but nothing was tested.
+#[test]
+fn a_run_that_loses_its_connections_before_it_sends_fails() {
+    let server = Server::start(|stream, _| drop(stream));
+    let args = ["-c", "2", "-d", "1h", "--skip-line"];
+    let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+    is_consistent(&report);
+    assert_eq!((counters(&report).as_str(), &report["messages"]["sent"]), ("", &0.into()));
+    let run = load(&server, &args);
+    assert!(run.stdout.contains("  the run ended before a message was sent (exit 4)\n"), "{}", run.stdout);
+}
+
 /// The server reads a sixth line on each connection, and closes it without an answer.
 #[test]
 fn lost_connections_are_opened_anew() {

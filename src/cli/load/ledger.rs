@@ -356,14 +356,12 @@ impl Ledger {
             exit_code::INTERRUPTED
         } else if self.connects.ok == 0 {
             exit_code::NO_CONNECTION
-        } else if self.warmup.failures() + self.steady.failures() > 0 {
+        } else if self.warmup.failures() + self.steady.failures() > 0 || self.has_sent_nothing(load) {
             exit_code::CHECK_FAILED
         } else if !self.failed(load).is_empty() {
             exit_code::THRESHOLD
         } else if self.errors() > 0 {
             exit_code::FAILURE
-        } else if self.has_sent_nothing(load) {
-            exit_code::CHECK_FAILED
         } else {
             0
         }
@@ -486,6 +484,7 @@ fn failure_of(value: &Value) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::super::counts::QUANTILES;
+    use super::super::options::{command, load_of};
     use super::*;
 
     #[test]
@@ -548,6 +547,38 @@ mod tests {
             (0..100).for_each(|_| ledger.lag.record(lag));
             (0..100).for_each(|_| response.into_iter().for_each(|ns| ledger.measured(ns, ns)));
             assert_eq!(ledger.is_saturated(), want, "{name}");
+        }
+    }
+
+    /// The ledger of a run that was right, and one change for each code. Of several the first applies.
+    #[test]
+    fn the_exit_code_is_the_first_that_applies() {
+        let load = |args: &[&str]| {
+            let matches = command().try_get_matches_from([&["load"], args].concat()).expect("the options are right");
+            load_of(&matches).expect("the options are right")
+        };
+        let of_messages = load(&["--fail-if", "missing<1"]);
+        let (right, held) = (load(&[]), load(&["--hold"]));
+        let ledger = |codes: &[u8]| {
+            let mut ledger = Ledger::default();
+            ledger.connects.ok = u64::from(!codes.contains(&3));
+            ledger.steady.sent = 1;
+            ledger.steady.unexpected = u64::from(codes.contains(&4));
+            ledger.lost_reset = u64::from(codes.contains(&1));
+            ledger.is_interrupted = codes.contains(&130);
+            ledger
+        };
+        let codes = [130, 3, 4, 5, 1];
+        for (at, &code) in codes.iter().enumerate() {
+            let load = if codes[at..].contains(&5) { &of_messages } else { &right };
+            assert_eq!(ledger(&codes[at..]).exit(load), code);
+        }
+        assert_eq!(ledger(&[]).exit(&right), 0);
+        // Nothing was sent, and a connection was lost.
+        for lost_reset in [0, 1] {
+            let silent = Ledger { steady: MessageCounts::default(), lost_reset, ..ledger(&[]) };
+            assert_eq!((silent.exit(&right), silent.exit(&of_messages)), (4, 4));
+            assert_eq!(u64::from(silent.exit(&held)), lost_reset);
         }
     }
 

@@ -508,10 +508,9 @@ pub(crate) fn verdict(load: &Load, run: &FinishedRun) -> &'static str {
         1 if run.has_lost_page && ledger.errors() == 0 => {
             "all right, but the page of --html could not be written (exit 1)"
         }
-        1 if matches!(load.model, Model::Script(_)) && !ledger.has_sent_nothing(load) => {
+        1 if matches!(load.model, Model::Script(_)) => {
             "every pass was right, but a connection failed or was lost (exit 1)"
         }
-        1 if ledger.has_sent_nothing(load) => "nothing was sent, and a connection failed or was lost (exit 1)",
         1 if !load.is_checked() => "a connection failed or was lost (exit 1)",
         1 => "every reply was right, but a connection failed or was lost (exit 1)",
         3 => "no connection could be made (exit 3)",

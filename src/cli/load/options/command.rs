@@ -63,7 +63,11 @@ const HELP: &str = "Times take us, ms, s, m or h; a number without a unit is sec
              the same type, and a greeting (--skip-line) is one message. Without a port it is 80. There is no TLS (wss://).\n\n\
              sio://: over WebSocket only. A message is an event with one string, and its reply is the acknowledgement, which \
              must bring the string back (--expect echo). Other events of the server are ignored; a greeting (--skip-line) \
-             is one event. A refused namespace is a failed connect. There are no fan-outs and no scripts.";
+             is one event. A refused namespace is a failed connect. There are no fan-outs and no scripts.\n\n\
+             Exit codes: 0 all right. 1 a connect failed, a connection was lost, or the report or the page of --html could \
+             not be written. 2 the command line is wrong. 3 no connection could be made. 4 a message was wrong, missing, \
+             out of order, duplicate, unexpected or unsent, or none was sent in the steady phase. 5 a --fail-if was true. \
+             6 a limit of the machine is too low. 130 Ctrl-C. If several apply, it is the first of 130, 3, 4, 5, 1 and 0.";
 
 fn one(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value)
