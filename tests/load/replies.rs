@@ -379,3 +379,36 @@ fn fail_fast_ends_the_run_at_the_first_failure() {
     let report = load(&Server::echo(), &["-c", "2", "-n", "100", "--fail-fast", "--json"]).json(0);
     assert_eq!((counters(&report).as_str(), &report["ended_early"]), ("exact 100", &Value::Null));
 }
+
+/// The server does not reply to the first message of a connection. Later replies may be late ones to it, unless the
+/// messages differ.
+#[test]
+fn replies_that_may_be_late_ones_are_reported() {
+    let server = Server::lines(|seq, line, _| if seq == 0 { Vec::new() } else { line.to_vec() });
+    let table: &[(&[&str], Option<&str>)] = &[
+        (&["--expect", "line"], Some("because with --expect line a reply does not name its message: ")),
+        (&["--expect", "prefix:0:"], Some("because with --expect prefix:0: a reply does not name its message: ")),
+        (&["-m", r"hola\n"], Some("because the messages are equal: ")),
+        (&[], None),
+    ];
+    for (args, want) in table {
+        let args = [&["-c", "1", "-n", "4", "--timeout", "200ms"], *args].concat();
+        let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
+        is_consistent(&report);
+        assert_eq!(counters(&report), "exact 3, missing 1");
+        let hint = report["hints"][0].as_str();
+        match want {
+            Some(want) => {
+                assert!(hint.is_some_and(|it| it.starts_with("3 of the replies may ") && it.contains(want)), "{hint:?}")
+            }
+            None => assert_eq!(hint, None),
+        }
+        let run = load(&server, &args);
+        assert_eq!(
+            run.stdout.contains("\n  3 of the replies may belong to an earlier message, "),
+            want.is_some(),
+            "{}",
+            run.stdout
+        );
+    }
+}

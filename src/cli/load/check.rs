@@ -59,6 +59,9 @@ pub(crate) struct Replies {
     newest: Option<u64>,
     /// Numbers that were counted as missing and have not been received since; ascending.
     missed: VecDeque<u64>,
+    /// How many replies were taken for those of the oldest unanswered message although they may be late replies to a
+    /// missing one: replies that do not name their message cannot be told apart.
+    doubtful: u64,
 }
 
 /// The kind of a whole reply.
@@ -127,6 +130,11 @@ impl Replies {
 
     pub(crate) fn unanswered(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The number of doubtful replies since the last call.
+    pub(crate) fn take_doubtful(&mut self) -> u64 {
+        std::mem::take(&mut self.doubtful)
     }
 
     /// The run was interrupted: removes all messages, and returns those that were sent whole but not answered.
@@ -296,7 +304,7 @@ impl Replies {
     }
 
     /// The message that a whole reply answers.
-    fn identify_reply(&self, rules: &Rules, conn: u64, reply: &[u8], unit: Unit) -> Option<Known> {
+    fn identify_reply(&mut self, rules: &Rules, conn: u64, reply: &[u8], unit: Unit) -> Option<Known> {
         let is_right = match &rules.expect {
             Expect::Echo => return self.identify_echo(rules, conn, reply, unit),
             Expect::Prefix(prefix) => reply.starts_with(prefix),
@@ -305,7 +313,10 @@ impl Replies {
         };
         // Replies of these kinds do not name their message, so each answers the oldest one.
         match is_right {
-            true if !self.pending.is_empty() => Some(Known::Pending(0)),
+            true if !self.pending.is_empty() => {
+                self.doubtful += u64::from(!self.missed.is_empty());
+                Some(Known::Pending(0))
+            }
             true if !self.missed.is_empty() => Some(Known::Missed(0)),
             _ => None,
         }
@@ -343,6 +354,8 @@ impl Replies {
             let from = if at == 0 { self.agreed } else { 0 };
             let Agreement { agreed, len } = rules.messages.compare(conn, self.pending[at].seq, rest, from);
             if agreed == len {
+                let is_text = |&seq: &u64| rules.messages.is_text(conn, seq, &rest[..len]);
+                self.doubtful += u64::from(at == 0 && self.missed.back().is_some_and(is_text));
                 self.settle(Some(Known::Pending(at)), conn, &rest[..len], emit);
                 return Some(len);
             }
@@ -371,10 +384,11 @@ impl Replies {
         Some(usual)
     }
 
-    fn identify_echo(&self, rules: &Rules, conn: u64, reply: &[u8], unit: Unit) -> Option<Known> {
+    fn identify_echo(&mut self, rules: &Rules, conn: u64, reply: &[u8], unit: Unit) -> Option<Known> {
         let fits = |seq| unit == Unit::Message || rules.messages.lines(seq) > 0;
         let is_text = |seq| fits(seq) && rules.messages.is_text(conn, seq, reply);
         if self.pending.front().is_some_and(|oldest| is_text(oldest.seq)) {
+            self.doubtful += u64::from(self.missed.back().is_some_and(|&seq| is_text(seq)));
             return Some(Known::Pending(0));
         }
         if rules.messages.are_numbered() {

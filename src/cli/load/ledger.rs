@@ -243,6 +243,8 @@ pub(crate) struct Ledger {
     /// Of these, the connections whose first reply contains the message, perhaps in other case: the server answers with
     /// other text.
     pub(crate) answered: u64,
+    /// Replies that may be late ones to a message that was counted as missing.
+    pub(crate) doubtful: u64,
     /// `fanout:others`: messages that came back to their sender, but should not.
     pub(crate) returned: u64,
     pub(crate) bytes_out: u64,
@@ -398,7 +400,7 @@ impl Ledger {
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
             "close_codes": self.close_codes_value(), "first_refusal": self.first_refusal,
             "ungreeted": self.ungreeted, "first_wrong": self.first_wrong,
-            "echoed": self.echoed, "answered": self.answered, "returned": self.returned,
+            "echoed": self.echoed, "answered": self.answered, "doubtful": self.doubtful, "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
             "first_failure": failure, "is_interrupted": self.is_interrupted,
             "ended_early": self.ended_early.map(EarlyEnd::value),
@@ -445,6 +447,7 @@ impl Ledger {
         self.first_wrong += u64_of(&value["first_wrong"]);
         self.echoed += u64_of(&value["echoed"]);
         self.answered += u64_of(&value["answered"]);
+        self.doubtful += u64_of(&value["doubtful"]);
         self.returned += u64_of(&value["returned"]);
         self.bytes_out += u64_of(&value["bytes_out"]);
         self.bytes_in += u64_of(&value["bytes_in"]);
@@ -499,6 +502,7 @@ mod tests {
                 ledger.steady.exact += 1;
                 ledger.connects.ok += 1;
                 *ledger.connects.errno.entry("EPIPE".to_owned()).or_default() += 2;
+                ledger.doubtful += 1;
                 *ledger.close_codes.entry(1001 + (i % 2) as u16).or_default() += 1;
             }
         }
@@ -520,7 +524,7 @@ mod tests {
         assert_eq!(merged.response.buckets(), whole.response.buckets());
         assert_eq!(merged.service.buckets(), whole.service.buckets());
         assert_eq!(merged.steady, whole.steady);
-        assert_eq!(merged.connects.attempted(), 3000);
+        assert_eq!((merged.connects.attempted(), merged.doubtful), (3000, 1000));
         assert_eq!(merged.first_failure, parts[2].first_failure);
         assert_eq!(merged.close_codes, BTreeMap::from([(1001, 500), (1002, 500)]));
         assert_eq!(merged.first_refusal.as_deref(), Some("no"));

@@ -477,6 +477,18 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
             ));
         }
     }
+    if ledger.doubtful > 0 {
+        let (expect, timeout) = (load.expect.name(), time_of(nanos(load.timeout)));
+        let (cause, others) = match load.expect {
+            Expect::Echo => ("the messages are equal".to_owned(), ", or {seq} in -m"),
+            _ => (format!("with --expect {expect} a reply does not name its message"), ""),
+        };
+        hints.push(format!(
+            "{} of the replies may belong to an earlier message, which is counted as missing, because {cause}: the \
+             response times may be too short; try a longer --timeout than {timeout}{others}",
+            grouped(ledger.doubtful)
+        ));
+    }
     if ledger.returned > 0 {
         hints.push(format!(
             "{} messages came back to their own sender: the server sends each message to all connections; \

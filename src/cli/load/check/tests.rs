@@ -361,3 +361,27 @@ fn a_fan_out_reaches_every_connection_once_and_in_order() {
         assert_eq!((got.iter().map(String::as_str).collect::<Vec<_>>(), left), (want.to_vec(), *open), "{name}");
     }
 }
+
+/// The first message is missing, and a reply to the second one comes.
+#[test]
+fn replies_that_may_belong_to_a_missing_message_are_counted() {
+    let table = [
+        ("equal lines", r"hola\n", Expect::Echo, "hola\n", 1),
+        ("equal bytes", "hola", Expect::Echo, "hola", 1),
+        ("other lines", r"{seq}\n", Expect::Echo, "1\n", 0),
+        ("other bytes", "<{seq}>", Expect::Echo, "<1>", 0),
+        ("any line", r"{seq}\n", Expect::Line, "1\n", 1),
+        ("a wrong line", r"{seq}\n", Expect::Prefix(Box::from(&b"ok"[..])), "no\n", 0),
+    ];
+    for (name, template, expect, reply, want) in table {
+        let (rules, mut replies) = (rules(template, expect), Replies::default());
+        let mut verdicts = Vec::new();
+        let mut emit = |finding: Finding<'_>| verdicts.push(finding.verdict);
+        replies.begin(pending(0));
+        replies.expire(&rules, 3, TIMEOUT + 1, &mut emit);
+        replies.begin(Pending { sent: Some(TIMEOUT), ..pending(1) });
+        replies.feed(&rules, 3, reply.as_bytes(), TIMEOUT + 2, &mut emit);
+        assert_eq!((verdicts.len(), verdicts[0]), (2, Verdict::Missing), "{name}");
+        assert_eq!((replies.take_doubtful(), replies.take_doubtful()), (want, 0), "{name}");
+    }
+}

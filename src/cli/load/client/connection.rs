@@ -246,6 +246,7 @@ impl Run {
                     }
                     (Incoming::Bytes(bytes), _) => conn.replies.feed(rules, id, bytes, now, &mut emit),
                 }
+                book.ledger.doubtful += conn.replies.take_doubtful();
                 book.ledger.first_wrong += first_wrong;
                 book.ledger.echoed += echoed;
                 book.ledger.answered += answered;
