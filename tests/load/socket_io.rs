@@ -286,6 +286,13 @@ fn a_namespace_that_is_not_joined_is_no_connection() {
         peer.send(Opcode::Text, br#"0{"sid":"a"}"#)?;
         peer.end()
     });
+    let again = Server::websocket(|peer| {
+        for _ in 0..2 {
+            peer.send(Opcode::Text, br#"0{"sid":"a"}"#)?;
+        }
+        while peer.next()?.opcode != Opcode::Close {}
+        Ok(())
+    });
     let table: &[(&str, u16, &str, &[&str], &str)] = &[
         ("refused", port, "/admin", &[], r"the server refused the namespace /admin: not \x1b authorized"),
         ("unknown", port, "/nowhere", &[], "the server refused the namespace /nowhere: Invalid namespace"),
@@ -295,6 +302,13 @@ fn a_namespace_that_is_not_joined_is_no_connection() {
             "",
             &["--timeout", "300ms"],
             "the server accepted the connection, but not the namespace in time",
+        ),
+        (
+            "opened twice",
+            again.port,
+            "",
+            &[],
+            "the server broke the protocol of Socket.IO: a packet came a second time",
         ),
         ("cut", cut.port, "", &[], "the server closed the connection before it accepted the namespace"),
     ];

@@ -96,10 +96,18 @@ pub(crate) struct WebSocket {
     pub(crate) receiver: Receiver,
     /// The payload of the latest ping that could not be answered because the socket had unsent bytes.
     pub(crate) ping: Option<Vec<u8>>,
-    /// Socket.IO: a ping of the session could not be answered for the same reason.
-    pub(crate) owes_pong: bool,
+    pub(crate) session: Session,
     /// Whether the server's close frame has come, or was counted as missing.
     pub(crate) is_closed_by_server: bool,
+}
+
+/// Socket.IO: the session of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// Whether the server has opened it, and the namespace was requested.
+    pub(crate) is_open: bool,
+    /// A ping of the session could not be answered because the socket had unsent bytes.
+    pub(crate) owes_pong: bool,
 }
 
 /// A message that was given to the socket. `start` and `end` are its place in the bytes written to the connection.

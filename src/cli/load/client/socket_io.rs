@@ -6,7 +6,7 @@ use bucle::socket_io::packet::PacketType;
 use bucle::websocket::CloseCode;
 use bucle::websocket::frame::Opcode;
 
-use super::conn::ConnState;
+use super::conn::{ConnState, Session};
 use super::connection::Incoming;
 use super::run::Run;
 use super::websocket::{Ending, SHOWN};
@@ -28,7 +28,7 @@ impl Run {
         socket_io: &SocketIo,
         text: &str,
         is_joining: bool,
-        owes_pong: &mut bool,
+        session: &mut Session,
         now: u64,
     ) -> Result<bool, Ending> {
         let broken = |why: &str| {
@@ -40,7 +40,9 @@ impl Run {
             }
         };
         match socket_io::read(text, &socket_io.namespace).map_err(|why| broken(&why))? {
-            Message::Open if is_joining => {
+            // A second one would be answered again, without an end.
+            Message::Open if is_joining && !session.is_open => {
+                session.is_open = true;
                 self.send_packet(lp, at, &socket_io::connect(&socket_io.namespace, socket_io.auth.as_deref()));
             }
             Message::Joined if is_joining => return Ok(true),
@@ -53,7 +55,7 @@ impl Run {
             Message::Ping => {
                 let is_blocked = self.conns[at].socket.is_some_and(|socket| socket.unsent_length(lp) > 0);
                 match is_blocked {
-                    true => *owes_pong = true,
+                    true => session.owes_pong = true,
                     false => self.send_packet(lp, at, PONG),
                 }
             }

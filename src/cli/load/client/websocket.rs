@@ -170,14 +170,14 @@ impl Run {
         let settings = Settings { role: Role::Client, max_message, deflate: false };
         let len = chunk.len();
         let mut rest = &mut chunk[..];
-        let WebSocket { receiver, ping, is_closed_by_server, is_joining, owes_pong, .. } = ws;
+        let WebSocket { receiver, ping, is_closed_by_server, is_joining, session, .. } = ws;
         loop {
             let left = rest.len();
             match next_event(receiver, &settings, &mut rest) {
                 Ok(None) => return Received::All,
                 Ok(Some(Event::Message(message))) if let Some(socket_io) = &socket_io => {
                     let Message::Text(text) = message else { continue };
-                    match self.receive_packet(lp, at, socket_io, text, *is_joining, owes_pong, now) {
+                    match self.receive_packet(lp, at, socket_io, text, *is_joining, session, now) {
                         Ok(false) => {}
                         Ok(true) => {
                             *is_joining = false;
@@ -226,7 +226,7 @@ impl Run {
     /// The socket has sent everything: answers the ping that had to wait.
     pub(super) fn answer_kept_ping(&mut self, lp: &mut Loop, at: usize) {
         let Wire::WebSocket(ws) = &mut self.conns[at].wire else { return };
-        let owes_pong = std::mem::take(&mut ws.owes_pong);
+        let owes_pong = std::mem::take(&mut ws.session.owes_pong);
         if let Some(payload) = ws.ping.take() {
             let mut kept = None;
             self.answer_ping(lp, at, &payload, &mut kept);
