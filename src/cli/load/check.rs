@@ -34,7 +34,9 @@ const LONG: usize = 64 * 1024;
 /// By how many bytes the numbers in two texts of a template make their lengths differ: three numbers of 20 digits.
 const LONGEST_NUMBERS: usize = 60;
 
-/// How many of the last messages a reply is compared with, if it has no number and answers no unanswered message.
+/// How many messages a reply is compared with, if it is not the expected one and its number does not name its message:
+/// this many of the oldest unanswered messages, of those that were counted as missing, and of the last ones. So the
+/// cost of a wrong reply does not depend on how many messages are unanswered.
 const REMEMBERED: u64 = 1024;
 
 /// The replies of one connection, and its unanswered messages.
@@ -337,7 +339,7 @@ impl Replies {
 
     /// Judges a reply without a line break, which has as many bytes as its message.
     ///
-    /// It is compared with each unanswered message, the oldest first, and then with earlier messages.
+    /// It is compared with the unanswered messages, the oldest first, and then with earlier messages.
     fn judge_bytes(
         &mut self,
         rules: &Rules,
@@ -350,7 +352,10 @@ impl Replies {
             return None;
         }
         let mut is_beginning = false;
-        for at in 0..self.pending.len() {
+        for at in 0..self.pending.len().min(REMEMBERED as usize) {
+            if at > 0 && self.is_repeated(rules, at) {
+                continue;
+            }
             let from = if at == 0 { self.agreed } else { 0 };
             let Agreement { agreed, len } = rules.messages.compare(conn, self.pending[at].seq, rest, from);
             if agreed == len {
@@ -398,7 +403,8 @@ impl Replies {
             };
             return seq.map(|seq| self.place_of(seq));
         }
-        if let Some(at) = self.pending.iter().position(|message| is_text(message.seq)) {
+        let mut places = 0..self.pending.len().min(REMEMBERED as usize);
+        if let Some(at) = places.find(|&at| !self.is_repeated(rules, at) && is_text(self.pending[at].seq)) {
             return Some(Known::Pending(at));
         }
         let remembered = self.next_seq.saturating_sub(REMEMBERED);
@@ -406,6 +412,16 @@ impl Replies {
             return Some(Known::Missed(self.missed.len() - 1 - at));
         }
         rules.messages.distinct(remembered, self.next_seq).find(|&seq| is_text(seq)).map(Known::Answered)
+    }
+
+    /// Whether an older unanswered message has the same text as the one at this index. Equal texts answer the oldest
+    /// one, so the others need no comparison.
+    fn is_repeated(&self, rules: &Rules, at: usize) -> bool {
+        rules.messages.same_before(self.pending[at].seq).is_some_and(|older| self.is_pending(older))
+    }
+
+    fn is_pending(&self, seq: u64) -> bool {
+        self.pending.binary_search_by_key(&seq, |message| message.seq).is_ok()
     }
 
     /// The number and length of an earlier message, if `rest` begins with it.
@@ -425,7 +441,8 @@ impl Replies {
     /// than `<9>`.
     fn begins_longer(&self, rules: &Rules, conn: u64, rest: &[u8]) -> bool {
         let remembered = self.next_seq.saturating_sub(REMEMBERED);
-        let agreements = (remembered..self.next_seq).rev().map(|seq| rules.messages.compare(conn, seq, rest, 0));
+        let latest = rules.messages.distinct(remembered, self.next_seq);
+        let agreements = latest.map(|seq| rules.messages.compare(conn, seq, rest, 0));
         // Texts grow with their numbers, so the first that is not longer ends the search. Usually that is the first
         // one.
         agreements.take_while(|text| text.len > rest.len()).any(|text| text.agreed == rest.len())

@@ -1,4 +1,4 @@
-use super::super::message::{LineEnd, Messages, Template, unescape};
+use super::super::message::{COMPARISONS, LineEnd, Messages, Template, unescape};
 use super::fanout::Room;
 use super::*;
 
@@ -230,6 +230,38 @@ fn messages_without_a_number() {
     let texts: Vec<_> = (0..3).map(|seq| random.messages.text(3, seq)).collect();
     let bytes = [&texts[1][..], &texts[0], &texts[1], &texts[2]].concat();
     assert_eq!(findings(&random, 3, &[(1, &bytes)]), ["exact 1", "out_of_order 0", "duplicate 1", "exact 2"]);
+}
+
+#[test]
+fn a_wrong_reply_is_compared_with_a_limited_number_of_messages() {
+    const UNANSWERED: u64 = 10_000;
+    let table = [
+        (r"hola\n", &b"HOLA\n"[..], 10),
+        ("hola", b"HOLA", 10),
+        (r"hola {rand:9}\n", b"hola\n", 5 * REMEMBERED),
+        ("hola {rand:9}", b"hello everybody", 5 * REMEMBERED),
+        ("<{seq}>", b"<x>", 5 * REMEMBERED),
+    ];
+    for (template, reply, most) in table {
+        let rules = rules(template, Expect::Echo);
+        let mut replies = Replies::default();
+        (0..UNANSWERED).for_each(|seq| replies.begin(pending(seq)));
+        let mut verdicts = Vec::new();
+        let before = COMPARISONS.get();
+        replies.feed(&rules, 3, reply, 1, &mut |finding| verdicts.push(finding.verdict));
+        let made = COMPARISONS.get() - before;
+        assert_eq!(verdicts, [Verdict::Wrong], "{template}");
+        assert!(made <= most, "{template}: {made} comparisons");
+    }
+}
+
+/// The oldest of the equal messages is not always the oldest unanswered one.
+#[test]
+fn equal_messages_are_answered_oldest_first() {
+    let messages = Messages::from_file(b"a\nb\n", LineEnd::AsIs).unwrap();
+    let rules = Rules { messages, ..rules("x", Expect::Echo) };
+    let want = ["exact 1", "exact 3", "out_of_order 0", "out_of_order 2", "exact 5", "missing 4"];
+    assert_eq!(findings(&rules, 6, &[(1, b"b\nb\na\na\nb\n")]), want);
 }
 
 #[test]
