@@ -60,7 +60,17 @@ pub(crate) enum LineEnd {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Messages {
     templates: Vec<Template>,
+    /// Where the texts may have their numbers, each place once.
+    places: Vec<Place>,
+    are_numbered: bool,
     pub(crate) seed: u64,
+}
+
+/// The place of the number in a text: behind so many bytes, and so many numbers of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    bytes: usize,
+    conns: usize,
 }
 
 /// The longest `{rand:N}`.
@@ -227,22 +237,11 @@ impl Template {
 
     /// How far `bytes` agree with the text of message `seq`. The first `from` of them are known to agree.
     fn compare(&self, seed: u64, conn: u64, seq: u64, bytes: &[u8], from: usize) -> Agreement {
-        self.compare_parts(&self.parts, seed, (conn, seq), bytes, from)
-    }
-
-    fn compare_parts(
-        &self,
-        parts: &[Part],
-        seed: u64,
-        (conn, seq): (u64, u64),
-        bytes: &[u8],
-        from: usize,
-    ) -> Agreement {
         #[cfg(test)]
         COMPARISONS.set(COMPARISONS.get() + 1);
         let (mut agreed, mut is_equal) = (from, true);
         let mut start = 0;
-        for (i, part) in parts.iter().enumerate() {
+        for (i, part) in self.parts.iter().enumerate() {
             let end = start + part.len(conn, seq, start);
             if is_equal && agreed < end && agreed < bytes.len() {
                 let got = &bytes[agreed..end.min(bytes.len())];
@@ -261,22 +260,30 @@ impl Template {
         Agreement { agreed, len: start }
     }
 
-    /// The numbers that `text` may have: the digits in the place of the template's `{seq}`, and their prefixes, the
-    /// longest first.
-    fn numbers_in(&self, seed: u64, conn: u64, text: &[u8]) -> impl Iterator<Item = u64> {
-        let before = self.parts.iter().position(|part| *part == Part::Seq).unwrap_or(self.parts.len());
-        let before = &self.parts[..before];
-        let Agreement { agreed, len: head } = self.compare_parts(before, seed, (conn, 0), text, 0);
-        // Random letters before the number depend on the number. Only their length is known here; the caller compares
-        // them.
-        let fits = text.len() >= head && (before.iter().any(Part::is_random) || agreed == head);
-        let digits = if fits { &text[head..] } else { &[] };
-        let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).take(20).count();
-        // A number has no leading zeros.
-        let longest = if digits.first() == Some(&b'0') { len.min(1) } else { len };
-        let digits = digits[..longest].to_vec();
-        (1..=longest).rev().filter_map(move |len| std::str::from_utf8(&digits[..len]).ok()?.parse().ok())
+    /// Where the number is in a text. `None` if the template has none.
+    fn place_of_number(&self) -> Option<Place> {
+        let before = &self.parts[..self.parts.iter().position(|part| *part == Part::Seq)?];
+        let conns = before.iter().filter(|part| **part == Part::Conn).count();
+        let others = before.iter().filter(|part| **part != Part::Conn);
+        Some(Place { bytes: others.fold(0, |start, part| start + part.len(0, 0, start)), conns })
     }
+}
+
+impl Place {
+    /// Its first byte, in the texts of this connection.
+    fn start(self, conn: u64) -> usize {
+        self.bytes + self.conns * Part::Conn.len(conn, 0, 0)
+    }
+}
+
+/// The numbers that digits at the beginning of `text` may stand for: all of them, and their prefixes, the longest
+/// first.
+fn numbers_at(text: &[u8]) -> impl Iterator<Item = u64> {
+    let len = text.iter().take_while(|byte| byte.is_ascii_digit()).take(20).count();
+    // A number has no leading zeros.
+    let longest = if text.first() == Some(&b'0') { len.min(1) } else { len };
+    let digits = &text[..longest];
+    (1..=longest).rev().filter_map(move |len| std::str::from_utf8(&digits[..len]).ok()?.parse().ok())
 }
 
 impl Part {
@@ -299,15 +306,19 @@ impl Part {
             _ => mix(seed ^ mix(conn ^ mix(seq ^ (i as u64) << 56))),
         }
     }
-
-    fn is_random(&self) -> bool {
-        matches!(self, Part::Rand(_) | Part::Fill(_))
-    }
 }
 
 impl Messages {
+    fn of(templates: Vec<Template>) -> Messages {
+        let mut places: Vec<Place> = templates.iter().filter_map(Template::place_of_number).collect();
+        let are_numbered = places.len() == templates.len();
+        places.sort_unstable();
+        places.dedup();
+        Messages { templates, places, are_numbered, seed: 0 }
+    }
+
     pub(crate) fn one(template: Template, line_end: LineEnd) -> Messages {
-        Messages { templates: vec![template.with_line_end(line_end)], seed: 0 }
+        Messages::of(vec![template.with_line_end(line_end)])
     }
 
     /// The default message filled up to exactly `size` bytes.
@@ -322,7 +333,7 @@ impl Messages {
         if !end.is_empty() {
             parts.push(text(end));
         }
-        Messages { templates: vec![Template::of(parts)], seed: 0 }
+        Messages::of(vec![Template::of(parts)])
     }
 
     /// One message per line. Line ends are kept, unless `line_end` changes them.
@@ -332,7 +343,7 @@ impl Messages {
             lines.map(|line| Ok::<_, String>(Template::parse(line)?.with_line_end(line_end))).collect();
         match templates? {
             templates if templates.is_empty() => Err("the file is empty".to_owned()),
-            templates => Ok(Messages { templates, seed: 0 }),
+            templates => Ok(Messages::of(templates)),
         }
     }
 
@@ -476,24 +487,19 @@ impl Messages {
         end: u64,
         is_right: impl Fn(&Template, usize) -> bool,
     ) -> Option<u64> {
-        let count = self.templates.len() as u64;
-        for (i, template) in self.templates.iter().enumerate().filter(|(_, template)| template.has_seq()) {
-            for seq in template.numbers_in(self.seed, conn, bytes) {
-                if seq >= end || seq % count != i as u64 {
-                    continue;
-                }
-                let Agreement { agreed, len } = self.compare(conn, seq, bytes, 0);
-                if agreed == len && is_right(template, len) {
-                    return Some(seq);
-                }
-            }
-        }
-        None
+        let texts = self.places.iter().filter_map(|place| bytes.get(place.start(conn)..));
+        let mut numbers = texts.flat_map(numbers_at).filter(|&seq| seq < end);
+        // A number names its template, so only one is compared, although a file may have thousands.
+        numbers.find(|&seq| {
+            let template = self.template(seq);
+            let Agreement { agreed, len } = self.compare(conn, seq, bytes, 0);
+            template.has_seq() && agreed == len && is_right(template, len)
+        })
     }
 
     /// Whether every message contains its number.
     pub(crate) fn are_numbered(&self) -> bool {
-        self.templates.iter().all(Template::has_seq)
+        self.are_numbered
     }
 }
 

@@ -133,6 +133,30 @@ fn a_message_is_found_in_a_reply_of_other_case_but_not_searched_in_a_long_one() 
 }
 
 #[test]
+fn the_number_of_a_text_names_its_line_of_the_file() {
+    let lines = |line: fn(u32) -> String| (0..20_000).map(line).collect::<String>();
+    let files = [
+        lines(|n| format!("hola {n} {{seq}}\n")),
+        lines(|n| format!("{{conn}}: hola {n} {{seq}}{n}\n")),
+        lines(|n| if n % 2 == 0 { "ping\n".to_owned() } else { "{rand:3}{seq}\n".to_owned() }),
+    ];
+    for file in files {
+        let messages = Messages::from_file(file.as_bytes(), LineEnd::AsIs).unwrap();
+        let before = COMPARISONS.get();
+        for seq in [1, 12_345, 39_999] {
+            let text = messages.text(17, seq);
+            assert_eq!(messages.recognize(17, &text, 40_000), Some(seq), "{}", show(&text, 100));
+            assert_eq!(messages.recognize(17, &text.to_ascii_uppercase()[1..], 40_000), None);
+        }
+        for text in [&b"hola\n"[..], b"hola 19999 19998\n", b"12345678\n", b"ping\n"] {
+            assert_eq!(messages.recognize(17, text, 40_000), None, "{}", show(text, 100));
+        }
+        let made = COMPARISONS.get() - before;
+        assert!(made < 200, "{made} comparisons");
+    }
+}
+
+#[test]
 fn bytes_are_shown_without_control_characters() {
     assert_eq!(show(b"a\x1b[2J\n", 100), r"a\x1b[2J\x0a");
     assert_eq!(show("ñ\u{85}\u{202e}".as_bytes(), 100), r"ñ\xc2\x85\xe2\x80\xae");
