@@ -39,6 +39,10 @@ const LONGEST_NUMBERS: usize = 60;
 /// cost of a wrong reply does not depend on how many messages are unanswered.
 const REMEMBERED: u64 = 1024;
 
+/// How many missing messages of a connection are remembered, so that a late reply is recognised. A long run against a
+/// server that answers nothing needs no more memory.
+const MOST_MISSED: usize = 64 * 1024;
+
 /// The replies of one connection, and its unanswered messages.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
@@ -59,11 +63,13 @@ pub(crate) struct Replies {
     next_seq: u64,
     /// The highest number whose reply has been received.
     newest: Option<u64>,
-    /// Numbers that were counted as missing and have not been received since; ascending.
+    /// Numbers that were counted as missing and have not been received since; ascending, the latest [`MOST_MISSED`].
     missed: VecDeque<u64>,
     /// How many replies were taken for those of the oldest unanswered message although they may be late replies to a
     /// missing one: replies that do not name their message cannot be told apart.
     doubtful: u64,
+    /// Missing messages below this number may have been forgotten.
+    forgotten: u64,
 }
 
 /// The kind of a whole reply.
@@ -81,6 +87,8 @@ enum Known {
     Pending(usize),
     /// A message that was counted as missing: its index in `missed`.
     Missed(usize),
+    /// An old message, about which it is not remembered whether it was missing: its number.
+    Forgotten(u64),
     /// A message that has already been answered: its number.
     Answered(u64),
 }
@@ -154,6 +162,11 @@ impl Replies {
 
     fn missing(&mut self, message: Pending, conn: u64, emit: &mut dyn FnMut(Finding<'_>)) {
         self.missed.push_back(message.seq);
+        if self.missed.len() > MOST_MISSED
+            && let Some(oldest) = self.missed.pop_front()
+        {
+            self.forgotten = oldest + 1;
+        }
         (self.agreed, self.judge_at) = (0, 0);
         let finding = Finding {
             verdict: Verdict::Missing,
@@ -183,6 +196,7 @@ impl Replies {
         self.begin_reply();
         // A new connection in this place cannot receive the replies of the old one.
         self.missed.clear();
+        self.forgotten = 0;
     }
 
     /// Takes in received bytes, and emits a finding for each reply that is complete.
@@ -454,6 +468,7 @@ impl Replies {
         }
         match self.missed.binary_search(&seq) {
             Ok(at) => Known::Missed(at),
+            Err(_) if seq < self.forgotten => Known::Forgotten(seq),
             Err(_) => Known::Answered(seq),
         }
     }
@@ -485,6 +500,7 @@ impl Replies {
                 let seq = self.missed.remove(at);
                 emit(finding(Verdict::Late, None, seq));
             }
+            Some(Known::Forgotten(seq)) => emit(finding(Verdict::Late, None, Some(seq))),
             Some(Known::Answered(seq)) => emit(finding(Verdict::Duplicate, None, Some(seq))),
             None => match self.pending.pop_front() {
                 Some(oldest) => emit(finding(Verdict::Wrong, Some(oldest), Some(oldest.seq))),

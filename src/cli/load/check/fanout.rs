@@ -8,18 +8,20 @@
 //!   on connection 9:   "ana> 3:17 hola"   ──▶   message 17 of connection 3 has reached connection 9
 //! ```
 
-use std::collections::{HashSet, VecDeque};
+mod receivers;
+
+use std::collections::VecDeque;
 
 use super::finding::{Fanout, Finding, Pending, Rules, Verdict};
 use super::lines::without_break;
+use receivers::{Bits, Missed};
 
 /// All messages that have not reached every receiver, and the receivers that have not got them.
 #[derive(Debug)]
 pub(crate) struct Room {
     kind: Fanout,
     senders: Vec<Sender>,
-    /// Receiver, sender and number of deliveries that were counted as missing and have not been received since.
-    missed: HashSet<(u64, u64, u64)>,
+    missed: Missed,
     /// Senders of messages that are finished, until the next [`Room::take_freed`].
     freed: Vec<u64>,
 }
@@ -29,6 +31,9 @@ struct Sender {
     next_seq: u64,
     /// The messages from the oldest unfinished one on.
     messages: VecDeque<Message>,
+    /// For each receiver, one more than the highest number of these messages that it has got. Empty while only the
+    /// oldest message has been delivered, which is the usual case.
+    newest: Box<[u64]>,
 }
 
 #[derive(Debug)]
@@ -38,47 +43,18 @@ struct Message {
     owed: Bits,
     /// How many bits of `owed` are set.
     left: usize,
-    /// Receivers that have got it.
-    had: Bits,
-}
-
-/// A set of connections.
-#[derive(Debug)]
-struct Bits(Box<[u64]>);
-
-impl Bits {
-    fn new(len: usize) -> Bits {
-        Bits(vec![0; len.div_ceil(64)].into())
-    }
-    fn has(&self, at: u64) -> bool {
-        self.0.get((at / 64) as usize).is_some_and(|word| word >> (at % 64) & 1 == 1)
-    }
-    fn set(&mut self, at: u64) {
-        self.0[(at / 64) as usize] |= 1 << (at % 64);
-    }
-    /// Removes a connection, and returns whether it was in the set.
-    fn take(&mut self, at: u64) -> bool {
-        let had = self.has(at);
-        if had {
-            self.0[(at / 64) as usize] &= !(1 << (at % 64));
-        }
-        had
-    }
-    fn list(&self) -> Vec<u64> {
-        (0..self.0.len() as u64 * 64).filter(|&at| self.has(at)).collect()
-    }
 }
 
 impl Room {
     pub(crate) fn new(kind: Fanout, members: usize) -> Room {
         let senders = (0..members).map(|_| Sender::default()).collect();
-        Room { kind, senders, missed: HashSet::new(), freed: Vec::new() }
+        Room { kind, senders, missed: Missed::new(members), freed: Vec::new() }
     }
 
     /// Adds a message that is sent to the `living` connections, and returns how many of them have to receive it.
     pub(crate) fn begin(&mut self, sender: u64, pending: Pending, living: impl Iterator<Item = u64>) -> usize {
         let members = self.senders.len();
-        let mut message = Message { pending, owed: Bits::new(members), left: 0, had: Bits::new(members) };
+        let mut message = Message { pending, owed: Bits::new(members), left: 0 };
         for receiver in living.filter(|&receiver| self.kind == Fanout::Everybody || receiver != sender) {
             message.owed.set(receiver);
             message.left += 1;
@@ -230,24 +206,24 @@ impl Room {
     }
 
     fn deliver(&mut self, receiver: u64, conn: u64, seq: u64) -> (Verdict, Option<Pending>) {
+        let members = self.senders.len();
         let sender = &mut self.senders[conn as usize];
-        let is_after_later = sender.messages.iter().any(|later| later.pending.seq > seq && later.had.has(receiver));
         if let Some(message) = sender.find(seq)
             && message.owed.take(receiver)
         {
             message.left -= 1;
-            message.had.set(receiver);
-            let pending = message.pending;
-            if message.left == 0 {
+            let (pending, left) = (message.pending, message.left);
+            let is_after_later = sender.is_after_later(receiver, seq, members);
+            if left == 0 {
                 self.freed.push(conn);
             }
             sender.sweep();
             return (if is_after_later { Verdict::OutOfOrder } else { Verdict::Exact }, Some(pending));
         }
-        if self.missed.remove(&(receiver, conn, seq)) {
-            (Verdict::Late, None)
-        } else if self.kind == Fanout::Others && receiver == conn {
+        if self.kind == Fanout::Others && receiver == conn {
             (Verdict::Unexpected, None)
+        } else if self.missed.take(receiver, conn, seq) {
+            (Verdict::Late, None)
         } else {
             (Verdict::Duplicate, None)
         }
@@ -260,19 +236,13 @@ impl Message {
     }
 
     /// Counts the delivery to `receiver` as missing, unless it has been received.
-    fn give_up(
-        &mut self,
-        receiver: u64,
-        conn: u64,
-        missed: &mut HashSet<(u64, u64, u64)>,
-        emit: &mut dyn FnMut(Finding<'_>),
-    ) {
+    fn give_up(&mut self, receiver: u64, conn: u64, missed: &mut Missed, emit: &mut dyn FnMut(Finding<'_>)) {
         if !self.owed.take(receiver) {
             return;
         }
         self.left -= 1;
         let seq = self.pending.seq;
-        missed.insert((receiver, conn, seq));
+        missed.add(receiver, conn, seq);
         let message = Some(self.pending);
         let verdict = Verdict::Missing;
         emit(Finding { verdict, message, conn, seq: Some(seq), received: b"", reason: None });
@@ -285,11 +255,27 @@ impl Sender {
         self.messages.get_mut(at)
     }
 
-    /// Drops finished messages from the front. Behind an open message they are kept, because the order is checked with
-    /// them.
+    /// Records that `receiver` has got a message, and returns whether it had got a later one before. The cost does not
+    /// depend on the number of open messages.
+    fn is_after_later(&mut self, receiver: u64, seq: u64, members: usize) -> bool {
+        // Before the oldest message there is none that could come too late.
+        let is_oldest = self.messages.front().is_some_and(|oldest| oldest.pending.seq == seq);
+        if self.newest.is_empty() && !is_oldest {
+            self.newest = vec![0; members].into();
+        }
+        let Some(newest) = self.newest.get_mut(receiver as usize) else { return false };
+        let is_after_later = *newest > seq + 1;
+        *newest = (seq + 1).max(*newest);
+        is_after_later
+    }
+
+    /// Drops finished messages from the front.
     fn sweep(&mut self) {
         while self.messages.front().is_some_and(|front| !front.is_open()) {
             self.messages.pop_front();
+        }
+        if self.messages.is_empty() {
+            self.newest = Box::default();
         }
     }
 }

@@ -290,6 +290,36 @@ fn a_late_reply_was_counted_as_missing() {
 }
 
 #[test]
+fn a_limited_number_of_missing_messages_is_remembered_and_an_older_reply_is_late() {
+    let rules = rules(r"{seq}\n", Expect::Echo);
+    let mut replies = Replies::default();
+    let count = 2 * MOST_MISSED as u64;
+    let mut out = Vec::new();
+    for seq in 0..count {
+        replies.begin(pending(seq));
+        replies.expire(&rules, 3, TIMEOUT + 1, &mut |_| ());
+    }
+    assert_eq!(replies.missed.len(), MOST_MISSED);
+    let last = count - 1;
+    let chunk = format!("0\n{last}\n{last}\n{count}\n");
+    replies.feed(&rules, 3, chunk.as_bytes(), TIMEOUT + 2, &mut |finding| out.push((finding.verdict, finding.seq)));
+    let (late, duplicate) = (Verdict::Late, Verdict::Duplicate);
+    assert_eq!(out, [(late, Some(0)), (late, Some(last)), (duplicate, Some(last)), (Verdict::Unexpected, None)]);
+}
+
+/// The deliveries of a message come after those of a later one, for any number of messages between them.
+#[test]
+fn a_delivery_is_out_of_order_also_if_the_later_messages_are_many() {
+    let sent: Vec<(u64, u64)> = (0..50).map(|seq| (0, seq)).collect();
+    let texts: Vec<String> = (0..50).map(|seq| format!("0:{seq} hola")).collect();
+    let mut lines: Vec<(u64, &str)> = texts[2..].iter().map(|text| (1, text.as_str())).collect();
+    lines.extend([(1, &*texts[0]), (1, &*texts[1]), (2, &*texts[0]), (2, &*texts[1])]);
+    let (got, _) = fanout_findings(Fanout::Others, &sent, &lines);
+    let want = ["out_of_order 0:0", "out_of_order 0:1", "exact 0:0", "exact 0:1"];
+    assert!(got[..48].iter().all(|finding| finding.starts_with("exact ")) && got[48..] == want, "{got:?}");
+}
+
+#[test]
 fn lines_over_the_limit_are_dropped() {
     let bytes = b"a\n0123456789\nb\n012345678\nc0123456789012345678901234567890\nd\n";
     for size in 1..=bytes.len() {
