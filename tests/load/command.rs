@@ -1,6 +1,7 @@
 //! Runs `bucle load` and reads its output. A run that does not end is killed.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -34,14 +35,18 @@ pub fn load(server: &Server, args: &[&str]) -> Ended {
 
 impl Run {
     pub fn start(args: &[&str]) -> Run {
-        let child = Command::new(env!("CARGO_BIN_EXE_bucle"))
-            .arg("load")
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
+        Run::start_with(Command::new(env!("CARGO_BIN_EXE_bucle")).arg("load").args(args).stdin(Stdio::null()))
+    }
+
+    /// Starts a run in a process group of its own, which [`Run::signal_group`] signals.
+    pub fn start_in_group(args: &[&str]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
+        Run::start_with(command.arg("load").args(args).stdin(Stdio::null()).process_group(0))
+    }
+
+    /// Starts a command whose output is that of a run.
+    pub fn start_with(command: &mut Command) -> Run {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
         Run { child }
     }
 
@@ -71,8 +76,19 @@ impl Run {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(status.is_ok_and(|status| status.success()), "kill -s {name}");
+        kill(name, &self.child.id().to_string());
+    }
+
+    /// Signals all processes of a run that was started in a group of its own.
+    pub fn signal_group(&self, name: &str) {
+        kill(name, &format!("-{}", self.child.id()));
+    }
+
+    /// Signals them twice, in less than a millisecond.
+    pub fn signal_group_twice(&self, name: &str) {
+        let once = format!("kill -s {name} -- -{}", self.child.id());
+        let status = Command::new("sh").args(["-c", &format!("{once} && {once}")]).status();
+        assert!(status.is_ok_and(|status| status.success()), "{once}");
     }
 
     /// Waits until the process ends, or kills it after the limit.
@@ -98,6 +114,11 @@ impl Run {
         let status = self.child.wait().expect("it is our child");
         Ended { code: status.code(), stdout, stderr: errors.join().expect("it only reads") }
     }
+}
+
+fn kill(name: &str, target: &str) {
+    let status = Command::new("kill").args(["-s", name, "--", target]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -s {name} {target}");
 }
 
 impl Drop for Run {

@@ -35,7 +35,7 @@ fn results_of_several_processes_are_added_up() {
     }
 }
 
-/// A run of four connections, each of which has sent a message that is never answered.
+/// A run of four connections, each of which has sent a message that is never answered. Its processes are a group.
 fn four_that_wait(options: &[&str]) -> Run {
     let (send, received) = mpsc::channel();
     let server = Server::start(move |stream, ledger| {
@@ -43,7 +43,7 @@ fn four_that_wait(options: &[&str]) -> Run {
         server::each_line(&stream, ledger, move |_, _, _| send.send(()).map_err(std::io::Error::other));
     });
     let target = format!(":{}", server.port);
-    let run = Run::start(&[&[&*target, "-c", "4", "-d", "1h", "--timeout", "1h"], options].concat());
+    let run = Run::start_in_group(&[&[&*target, "-c", "4", "-d", "1h", "--timeout", "1h"], options].concat());
     (0..4).for_each(|_| received.recv().expect("each connection sends one message"));
     run
 }
@@ -57,6 +57,34 @@ fn an_interrupted_run_reports() {
         is_consistent(&report);
         assert_eq!(counters(&report), "unfinished 4");
         assert_eq!(report["interrupted"], true);
+    }
+}
+
+/// A terminal and `timeout` signal the workers too.
+#[test]
+fn a_run_whose_process_group_is_signalled_reports() {
+    for (signal, procs) in [("INT", "1"), ("INT", "2"), ("TERM", "1"), ("TERM", "2")] {
+        let run = four_that_wait(&["--warmup", "0", "--json", "--procs", procs]);
+        run.signal_group(signal);
+        let report = run.end().json(130);
+        is_consistent(&report);
+        assert_eq!((counters(&report).as_str(), &report["connect"]["ok"]), ("unfinished 4", &4.into()), "{signal}");
+    }
+}
+
+/// `timeout` sends its signal to its child and then to the group, so that the child gets it twice.
+#[test]
+fn a_signal_that_is_sent_twice_at_once_is_one() {
+    for procs in ["1", "2"] {
+        let has_reported = |_: &u32| {
+            let run = four_that_wait(&["--warmup", "0", "--json", "--procs", procs]);
+            run.signal_group_twice("TERM");
+            let ended = run.end();
+            assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+            !ended.stdout.is_empty()
+        };
+        // On a busy machine one pair of signals may be apart.
+        assert!((0..10).filter(has_reported).count() >= 9, "--procs {procs}");
     }
 }
 

@@ -78,7 +78,7 @@ fn a_second_ctrl_c_ends_the_process_immediately() {
             let Some(mut run) = Run::in_terminal(80, &args) else { return true };
             (0..2).for_each(|_| received.recv().expect("each connection sends one message"));
             run.type_in(b"\x03");
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(std::time::Duration::from_millis(100));
             run.type_in(b"\x03");
             let ended = run.end();
             assert_eq!(ended.code, Some(130), "{}", ended.stdout);

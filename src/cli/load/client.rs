@@ -58,6 +58,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// The loop counts whole milliseconds, so a timer may be a millisecond late although the loop was not.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
+/// Signals that come within this time are one: `timeout` sends its signal to its child and to their process group.
+pub(super) const ONE_SIGNAL: Duration = Duration::from_millis(50);
+
 /// When a hint about a server that does not reply is given.
 const HINT_AFTER: Duration = Duration::from_millis(700);
 
@@ -77,13 +80,19 @@ pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
             std::mem::take(&mut run.book.ledger)
         })
     });
-    Ok(ledger.expect("the run is lent only inside a callback, and none is running"))
+    let ledger = ledger.expect("the run is lent only inside a callback, and none is running");
+    if ledger.is_interrupted && !is_worker {
+        // The report may be written to a slow reader, and there is no loop any more that receives signals.
+        exit_on_signals();
+    }
+    Ok(ledger)
 }
 
 fn start(lp: &mut Loop, run: Shared<Run>, is_worker: bool) -> Result<()> {
     if is_worker {
-        // The parent gets the same Ctrl-C and sends `stop`.
+        // Ctrl-C, `timeout` and job control signal the parent too, which then sends `stop`.
         process::ignore(Signal::Interrupt)?;
+        process::ignore(Signal::Terminate)?;
         listen_to_parent(lp, run)?;
     } else {
         listen_to_signals(lp, run)?;
@@ -106,13 +115,19 @@ fn start(lp: &mut Loop, run: Shared<Run>, is_worker: bool) -> Result<()> {
 /// The first Ctrl-C ends the run with a report; the second ends the process immediately.
 fn listen_to_signals(lp: &mut Loop, run: Shared<Run>) -> Result<()> {
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
-        for signal in [Signal::Interrupt, Signal::Terminate] {
-            // If this fails, the second signal calls `interrupt` again, which does nothing more.
-            let _ = process::exit_on(signal, exit_code::INTERRUPTED.into());
-        }
+        let timer = lp.set_timeout(ONE_SIGNAL, |_| exit_on_signals());
+        lp.unref(timer);
         run.with(lp, |run, lp| run.interrupt(lp));
     })
     .map(drop)
+}
+
+/// From now on Ctrl-C ends the process immediately.
+fn exit_on_signals() {
+    for signal in [Signal::Interrupt, Signal::Terminate] {
+        // If this fails, the second signal calls `interrupt` again, which does nothing more.
+        let _ = process::exit_on(signal, exit_code::INTERRUPTED.into());
+    }
 }
 
 /// Commands of the parent on standard input: `go` starts the load, `end` ends it because another process has failed

@@ -23,6 +23,7 @@ use bucle::net::Shared;
 use bucle::process::{self, Signal};
 use bucle::{EventLoop, Loop};
 
+use super::client::ONE_SIGNAL;
 use super::ledger::{Ledger, Why};
 use super::progress::{self, Progress, Snapshot};
 use super::units::nanos;
@@ -87,13 +88,13 @@ pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, S
 
 /// The first Ctrl-C makes the workers end with a report; the second kills them and exits immediately.
 fn listen_to_signals(lp: &mut Loop, team: Shared<Team>) -> bucle::Result<()> {
-    let mut count = 0;
+    let mut first = None;
     process::on_signal(lp, &[Signal::Interrupt, Signal::Terminate], move |lp, _| {
-        count += 1;
+        let since = first.get_or_insert_with(Instant::now).elapsed();
         team.with(lp, |team, _| {
             team.ledger.is_interrupted = true;
             team.progress.end();
-            if count > 1 {
+            if since > ONE_SIGNAL {
                 team.members.clear();
                 std::process::exit(exit_code::INTERRUPTED.into());
             }
