@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
 use crate::command::{Run, load};
@@ -32,6 +33,17 @@ fn results_of_several_processes_are_added_up() {
         assert_eq!((&report["client"]["procs"], &report["connect"]["ok"]), (&3.into(), &10.into()));
         let all: BTreeSet<String> = (0..10).map(|conn| conn.to_string()).collect();
         assert_eq!(*seen.lock().expect("no thread panics"), all, "{{conn}} is unique over all processes");
+    }
+}
+
+#[test]
+fn options_before_the_word_load_are_kept_with_several_processes() {
+    let server = Server::echo();
+    let target = format!(":{}", server.port);
+    for color in [&["--color", "never"][..], &["--color=never"], &[]] {
+        let args = [color, &["load", "--json", "-c", "2", "-n", "4", "--procs", "2", "--", &target]].concat();
+        let run = Run::start_with(Command::new(env!("CARGO_BIN_EXE_bucle")).args(&args).stdin(Stdio::null()));
+        assert_eq!(counters(&run.end().json(0)), "exact 4", "{args:?}");
     }
 }
 

@@ -44,6 +44,15 @@ impl Worker {
         let worker = Worker { index: next()?, of: next()?, seed: next()? };
         (worker.index < worker.of && worker.of <= 65_536).then_some(worker)
     }
+
+    /// The command line of the worker: that of its parent, and `--worker`. It comes behind the word `load`, because
+    /// words behind `--` are no options. An option before it has another value than `load`: `--color never`.
+    fn words(self, parent: impl Iterator<Item = OsString>) -> Vec<OsString> {
+        let mut words: Vec<OsString> = parent.collect();
+        let behind = words.iter().position(|word| word == "load").map_or(words.len(), |at| at + 1);
+        words.insert(behind, format!("--worker={}/{}/{}", self.index, self.of, self.seed).into());
+        words
+    }
 }
 
 /// The worker processes of a run. Dropping this kills those that still run.
@@ -107,11 +116,8 @@ fn listen_to_signals(lp: &mut Loop, team: Shared<Team>) -> bucle::Result<()> {
 fn spawn(lp: &mut Loop, team: Shared<Team>, worker: Worker) -> Result<(), String> {
     let why = |error: std::io::Error| format!("cannot start process {} of {}: {error}", worker.index + 1, worker.of);
     let program = std::env::current_exe().map_err(why)?;
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut child = Command::new(program)
-        .arg("load")
-        .arg(format!("--worker={}/{}/{}", worker.index, worker.of, worker.seed))
-        .args(words.iter().skip(1))
+        .args(worker.words(std::env::args_os().skip(1)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -220,6 +226,20 @@ impl Team {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_line_of_a_worker_keeps_the_options_before_its_command() {
+        let table = [
+            ("load", "load --worker=1/3/99"),
+            ("load :8080 --procs 3", "load --worker=1/3/99 :8080 --procs 3"),
+            ("--color never load -- load", "--color never load --worker=1/3/99 -- load"),
+            ("--color=never load -c 2", "--color=never load --worker=1/3/99 -c 2"),
+        ];
+        for (typed, want) in table {
+            let words = Worker { index: 1, of: 3, seed: 99 }.words(typed.split(' ').map(OsString::from));
+            assert_eq!(words.join(std::ffi::OsStr::new(" ")), want, "{typed}");
+        }
+    }
 
     #[test]
     fn a_workers_share_is_read() {
