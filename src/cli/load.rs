@@ -12,6 +12,7 @@
 //! | the stages of a run | `client` |
 //! | the counters | `ledger`; by time, `timeline` |
 //! | frames and handshakes of `ws://` | `websocket` |
+//! | several processes | `procs`; the files that they share, `handover` |
 //! | the limits of the machine | `plan`, which is given what `machine` reads |
 //!
 //! Imports point one way: `units`, `stage`, `counts`, `message` and `schedule` are at the bottom, this file at the top.
@@ -21,6 +22,7 @@ mod check;
 mod client;
 mod compare;
 mod counts;
+mod handover;
 mod html;
 mod json;
 mod ledger;
@@ -127,7 +129,7 @@ fn earlier(load: &Load, path: &Path) -> Result<Before, Usage> {
 fn measure(mut load: Load, plan: &Plan, targets: Result<Vec<IpAddr>, String>) -> Result<Ledger, String> {
     let seed = RandomState::new().hash_one(0);
     if plan.procs > 1 {
-        return procs::run(plan.procs, seed, Progress::to_stderr(&load));
+        return procs::run(plan.procs, seed, load.input.as_deref(), Progress::to_stderr(&load));
     }
     if let Model::Script(script) = &mut load.model {
         script.set_seed(seed);

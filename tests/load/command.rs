@@ -75,6 +75,11 @@ impl Run {
         self.child.stdin.as_mut().expect("it has a terminal").write_all(keys).expect("it reads");
     }
 
+    /// Ends the standard input of the run.
+    pub fn close_stdin(&mut self) {
+        self.child.stdin = None;
+    }
+
     pub fn signal(&self, name: &str) {
         kill(name, &self.child.id().to_string());
     }

@@ -47,6 +47,31 @@ fn options_before_the_word_load_are_kept_with_several_processes() {
     }
 }
 
+/// A pipe can be read once, and standard input is another file in each worker.
+#[test]
+fn a_file_or_a_script_from_a_pipe_or_standard_input_is_shared_by_several_processes() {
+    let server = Server::echo();
+    let target = format!(":{}", server.port);
+    let text = "hola {conn} {seq}\n".repeat(20_000);
+    let path = std::env::temp_dir().join(format!("bucle-load-input-{}", std::process::id()));
+    for (option, text) in [("--file", &*text), ("--script", "send hola\\n\nexpect hola\n")] {
+        std::fs::write(&path, text).expect("a file can be written");
+        let run = |stdin: Stdio, feed: bool| {
+            let args = ["load", &target, "-c", "2", "-n", "4", "--json", option, "/dev/stdin", "--procs", "2"];
+            let mut run = Run::start_with(Command::new(env!("CARGO_BIN_EXE_bucle")).args(args).stdin(stdin));
+            if feed {
+                run.type_in(text.as_bytes());
+                run.close_stdin();
+            }
+            counters(&run.end().json(0))
+        };
+        assert_eq!(run(Stdio::piped(), true), "exact 4", "{option}");
+        let file = std::fs::File::open(&path).expect("it is there");
+        assert_eq!(run(file.into(), false), "exact 4", "{option}");
+    }
+    std::fs::remove_file(path).expect("it is there");
+}
+
 /// A run of four connections, each of which has sent a message that is never answered. Its processes are a group.
 fn four_that_wait(options: &[&str]) -> Run {
     let (send, received) = mpsc::channel();

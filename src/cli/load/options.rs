@@ -17,6 +17,7 @@ use bucle::websocket::handshake;
 use clap::ArgMatches;
 
 use super::check::Expect;
+use super::handover;
 use super::message::{LineEnd, Messages, Template, unescape};
 use super::script::Script;
 use super::threshold::Threshold;
@@ -66,6 +67,8 @@ pub(crate) struct Load {
     /// The longest message and the longest reply, in bytes.
     pub(crate) max_reply: u64,
     pub(crate) procs: Procs,
+    /// The bytes of `--file` or `--script` for the workers, if there may be any.
+    pub(crate) input: Option<Arc<[u8]>>,
     pub(crate) sources: Sources,
     pub(crate) fail_if: Vec<Threshold>,
     pub(crate) json: bool,
@@ -249,7 +252,9 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, Usage> {
     };
     let expect = matches.get_one::<Expect>("expect").cloned().unwrap_or(Expect::Echo);
     let line_end = if matches.get_flag("crlf") { LineEnd::CrLf } else { LineEnd::AsIs };
-    let script = matches.get_one::<PathBuf>("script").map(|path| script(path, line_end)).transpose()?;
+    let input = input(matches)?;
+    let bytes = input.as_deref().unwrap_or_default();
+    let script = matches.get_one::<PathBuf>("script").map(|path| script(path, bytes, line_end)).transpose()?;
     let requests = matches.get_one::<u64>("requests").copied();
     let model = match (script, matches.get_one::<u64>("rate")) {
         (Some(script), _) => Model::Script(script),
@@ -264,13 +269,14 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, Usage> {
     };
     let has_warmup = requests.is_none() && !matches!(model, Model::Hold);
     let warmup = matches.get_one("warmup").copied();
-    let mut messages = messages(matches, line_end, protocol.is_websocket())?;
+    let mut messages = messages(matches, bytes, line_end, protocol.is_websocket())?;
     let is_typed = matches.contains_id("message");
     let expects_lines = matches!(expect, Expect::Line | Expect::Prefix(_) | Expect::Regex(_));
     let adds_break = is_typed && expects_lines && !protocol.is_websocket() && !messages.are_lines();
     if adds_break {
         messages.add_line_breaks();
     }
+    let procs = matches.get_one("procs").copied().unwrap_or(Procs::Count(1));
     let load = Load {
         place,
         protocol,
@@ -285,7 +291,8 @@ pub(crate) fn load_of(matches: &ArgMatches) -> Result<Load, Usage> {
         fail_fast: matches.get_flag("fail-fast"),
         timeout: matches.get_one("timeout").copied().unwrap_or(Duration::from_secs(5)),
         max_reply: matches.get_one("max-reply").copied().unwrap_or(MAX_REPLY),
-        procs: matches.get_one("procs").copied().unwrap_or(Procs::Count(1)),
+        procs,
+        input: input.filter(|_| procs != Procs::Count(1)).map(Arc::from),
         sources: matches.get_one("source").cloned().unwrap_or(Sources::Auto),
         fail_if: matches.get_many::<Threshold>("fail-if").into_iter().flatten().cloned().collect(),
         json: matches.get_flag("json"),
@@ -325,13 +332,14 @@ fn mistaken(load: &Load) -> Option<String> {
     (!words.is_empty()).then(|| format!("{list} {is_or_are}; the placeholders are {{conn}}, {{seq}} and {{rand:N}}"))
 }
 
-fn messages(matches: &ArgMatches, line_end: LineEnd, is_websocket: bool) -> Result<Messages, Usage> {
+/// The messages. `input`: the bytes of `--file`.
+fn messages(matches: &ArgMatches, input: &[u8], line_end: LineEnd, is_websocket: bool) -> Result<Messages, Usage> {
     let text = matches.get_one::<String>("message");
     // In `-m` a line end is typed, so it is meant.
     let removes = is_websocket && line_end == LineEnd::AsIs && text.is_none();
     let line_end = if removes { LineEnd::Removed } else { line_end };
     if let Some(path) = matches.get_one::<PathBuf>("file") {
-        return Messages::from_file(&read("--file", path, FILE)?, line_end).map_err(|why| {
+        return Messages::from_file(input, line_end).map_err(|why| {
             let path = path.display();
             Usage::new(format!("--file: {path}: {why}; it has one message a line"), format!("{FILE} > FILE"))
         });
@@ -345,8 +353,8 @@ fn messages(matches: &ArgMatches, line_end: LineEnd, is_websocket: bool) -> Resu
     Ok(Messages::one(template, line_end))
 }
 
-fn script(path: &Path, line_end: LineEnd) -> Result<Script, Usage> {
-    Script::parse(&read("--script", path, SCRIPT)?, line_end).map_err(|why| {
+fn script(path: &Path, bytes: &[u8], line_end: LineEnd) -> Result<Script, Usage> {
+    Script::parse(bytes, line_end).map_err(|why| {
         let path = path.display();
         Usage::new(format!("--script: {path}: {why}"), format!("{SCRIPT} > FILE      for an example"))
     })
@@ -358,9 +366,13 @@ fn only_socket_io(matches: &ArgMatches) -> Option<(&'static str, String)> {
     [("event", "--event"), ("auth", "--auth")].into_iter().find_map(value)
 }
 
-/// Reads the file of an option. `example` is a command that writes one.
-fn read(option: &str, path: &Path, example: &str) -> Result<Vec<u8>, Usage> {
-    std::fs::read(path).map_err(|error| cannot_read(option, path, &error, |name| format!("{example} > {name}")))
+/// The bytes of `--file` or `--script`; a worker gets them from its parent. The error has a command that writes a file.
+fn input(matches: &ArgMatches) -> Result<Option<Vec<u8>>, Usage> {
+    let options = [("file", "--file", FILE), ("script", "--script", SCRIPT)];
+    let path = |(id, option, example)| Some((matches.get_one::<PathBuf>(id)?, option, example));
+    let Some((path, option, example)) = options.into_iter().find_map(path) else { return Ok(None) };
+    let bytes = if matches.contains_id("worker") { handover::receive() } else { std::fs::read(path) };
+    bytes.map(Some).map_err(|error| cannot_read(option, path, &error, |name| format!("{example} > {name}")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   parent                                            worker (a child process)
-//!   spawns it: same arguments, --worker I/N/SEED  ──▶ connects
+//!   spawns it: same arguments, --worker I/N/SEED  ──▶
+//!   the bytes of --file or --script, if given     ──▶ connects
 //!                                  "connected"    ◀──
 //!   when all are connected:              "go"     ──▶ warm-up, steady, drain, close
 //!                                 "progress …"    ◀── five times a second
@@ -24,6 +25,7 @@ use bucle::process::{self, Signal};
 use bucle::{EventLoop, Loop};
 
 use super::client::ONE_SIGNAL;
+use super::handover;
 use super::ledger::{Ledger, Why};
 use super::progress::{self, Progress, Snapshot};
 use super::units::nanos;
@@ -79,14 +81,15 @@ impl Drop for Member {
     }
 }
 
-/// Runs `count` worker processes and adds up their ledgers. `Err` is a sentence.
-pub(crate) fn run(count: u64, seed: u64, progress: Progress) -> Result<Ledger, String> {
+/// Runs `count` worker processes and adds up their ledgers. `input`: the bytes of `--file` or `--script`. `Err` is a
+/// sentence.
+pub(crate) fn run(count: u64, seed: u64, input: Option<&[u8]>, progress: Progress) -> Result<Ledger, String> {
     let mut event_loop = EventLoop::new().map_err(|error| format!("cannot start: {error}"))?;
     let team = Team { members: Vec::new(), ledger: Ledger::default(), progress, has_started: false, trouble: None };
     let team = event_loop.enter(|lp| Shared::new(lp, team));
     event_loop.enter(|lp| listen_to_signals(lp, team)).map_err(|error| format!("cannot start: {error}"))?;
     event_loop.enter(|lp| {
-        (0..count).try_for_each(|index| spawn(lp, team, Worker { index, of: count, seed }))?;
+        (0..count).try_for_each(|index| spawn(lp, team, Worker { index, of: count, seed }, input))?;
         draw(lp, team);
         Ok::<_, String>(())
     })?;
@@ -113,7 +116,7 @@ fn listen_to_signals(lp: &mut Loop, team: Shared<Team>) -> bucle::Result<()> {
     .map(drop)
 }
 
-fn spawn(lp: &mut Loop, team: Shared<Team>, worker: Worker) -> Result<(), String> {
+fn spawn(lp: &mut Loop, team: Shared<Team>, worker: Worker, bytes: Option<&[u8]>) -> Result<(), String> {
     let why = |error: std::io::Error| format!("cannot start process {} of {}: {error}", worker.index + 1, worker.of);
     let program = std::env::current_exe().map_err(why)?;
     let mut child = Command::new(program)
@@ -125,7 +128,14 @@ fn spawn(lp: &mut Loop, team: Shared<Team>, worker: Worker) -> Result<(), String
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let index = worker.index as usize;
     let member = Member { child, input, is_connected: false, has_reported: false, snapshot: Snapshot::default() };
-    team.with(lp, |team, _| team.members.push(member));
+    team.with(lp, |team, _| {
+        team.members.push(member);
+        let stdin = team.members.last_mut().and_then(|member| member.input.as_mut());
+        // A worker reads them before it does anything else.
+        stdin.zip(bytes).map_or(Ok(()), |(stdin, bytes)| handover::send(stdin, bytes))
+    })
+    .transpose()
+    .map_err(why)?;
     let remote = lp.remote();
     let hold = remote.hold();
     std::thread::spawn(move || {
