@@ -28,7 +28,7 @@ use crate::cli::target::{Address, words};
 use crate::cli::usage::Usage;
 pub(crate) use command::{command, number};
 use values::target;
-pub(crate) use values::{Procs, Ramp, Sources, Target, positive_time};
+pub(crate) use values::{MOST_PROCS, Procs, Ramp, Sources, Target, positive_time};
 
 /// The default message. All messages are different, and each names its connection. For `ws://` it has no line end.
 const MESSAGE: &str = "{conn}:{seq} {rand:32}\\n";

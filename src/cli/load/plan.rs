@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   descriptors   connections of a process + 64   ≤  the hard limit
+//!                 2 for each process + 64         ≤  the same, in the process that starts the others
 //!   ports         connections of a source address ≤  the size of ip_local_port_range, because there is one target
 //!                 (a unix socket has no ports)
 //!   message       the longest                     ≤  --max-reply
@@ -15,12 +16,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::{Value, json};
 
 use super::check::Expect;
-use super::options::{Load, Procs, Sources};
+use super::options::{Load, MOST_PROCS, Procs, Sources};
 use super::units::grouped;
 use crate::cli::target::Address;
 
 /// Descriptors that a process needs besides its connections: the poll, the log, the standard streams, and a reserve.
 const SPARE_DESCRIPTORS: u64 = 64;
+
+/// Descriptors that a process needs for each worker that it starts: the pipes of its standard input and output.
+const WORKER_DESCRIPTORS: u64 = 2;
 
 /// The kernel memory of an idle connection to a server on the same machine, which has two sockets with their inodes and
 /// descriptors; from /proc/slabinfo (TCP, sock_inode_cache, filp, dentry, eventpoll_epi). To another machine it is
@@ -68,7 +72,7 @@ impl Plan {
         let room = machine.descriptors.saturating_sub(SPARE_DESCRIPTORS).max(1);
         let procs_needed = connections.div_ceil(room);
         let procs = match load.procs {
-            Procs::Auto => procs_needed,
+            Procs::Auto => procs_needed.min(MOST_PROCS),
             Procs::Count(count) => count.min(connections),
         };
         let ports_needed = if matches!(load.place, Address::Unix(_)) { 0 } else { connections };
@@ -86,7 +90,7 @@ impl Plan {
             }
             Sources::Auto => (Vec::new(), false),
         };
-        let descriptors_needed = connections.div_ceil(procs) + SPARE_DESCRIPTORS;
+        let descriptors_needed = of_worker(connections, procs).max(of_parent(procs));
         let (longest_message, max_reply) = (load.longest_message(), load.max_reply);
         let tries = Vec::new();
         let mut plan = Plan {
@@ -109,14 +113,15 @@ impl Plan {
     fn advice(&self, load: &Load, procs_needed: u64, sources_needed: u64, is_loopback: bool) -> Vec<String> {
         let mut tries = Vec::new();
         if !self.has_descriptors() {
-            let can_divide = !matches!(load.expect, Expect::Fanout(_)) && self.machine.descriptors > SPARE_DESCRIPTORS;
-            if can_divide {
-                tries.push(format!("--procs {procs_needed}"));
-            } else if self.machine.descriptors > SPARE_DESCRIPTORS {
-                tries.push(format!("-c {}", self.machine.descriptors - SPARE_DESCRIPTORS));
-            } else {
-                tries.push(format!("ulimit -Hn {}", self.descriptors_needed));
-            }
+            let room = self.machine.descriptors.saturating_sub(SPARE_DESCRIPTORS);
+            let most = (room / WORKER_DESCRIPTORS).min(MOST_PROCS);
+            let can_divide = !matches!(load.expect, Expect::Fanout(_));
+            tries.push(match room {
+                0 => format!("ulimit -Hn {}", self.descriptors_needed),
+                _ if can_divide && procs_needed <= most.max(1) => format!("--procs {procs_needed}"),
+                _ if can_divide && most > 1 => format!("-c {} --procs {most}", most.saturating_mul(room)),
+                _ => format!("-c {room}"),
+            });
         }
         if !self.has_ports() {
             if is_loopback {
@@ -177,13 +182,21 @@ impl Plan {
     /// The limits that are too low, each as a sentence.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if !self.has_descriptors() {
+        let limit = self.machine.descriptors;
+        if !self.has_descriptors() && of_worker(self.connections, self.procs) <= limit {
+            problems.push(format!(
+                "the process that starts {} others needs {} descriptors; the limit is {}",
+                grouped(self.procs),
+                grouped(self.descriptors_needed),
+                grouped(limit)
+            ));
+        } else if !self.has_descriptors() {
             problems.push(format!(
                 "{} connections in {} need {} descriptors per process; the limit is {}",
                 grouped(self.connections),
                 if self.procs == 1 { "one process".to_owned() } else { format!("{} processes", self.procs) },
-                grouped(self.descriptors_needed),
-                grouped(self.machine.descriptors)
+                grouped(of_worker(self.connections, self.procs)),
+                grouped(limit)
             ));
         }
         if !self.has_ports() {
@@ -284,6 +297,16 @@ impl Plan {
     }
 }
 
+/// The descriptors of the fullest process that connects.
+fn of_worker(connections: u64, procs: u64) -> u64 {
+    connections.div_ceil(procs) + SPARE_DESCRIPTORS
+}
+
+/// The descriptors of the process that starts the others. A single process starts none.
+fn of_parent(procs: u64) -> u64 {
+    if procs > 1 { procs * WORKER_DESCRIPTORS + SPARE_DESCRIPTORS } else { 0 }
+}
+
 /// The first `count` addresses from 127.0.0.2 on, without those that end in 0 or 255.
 fn loopback(count: u64) -> Vec<IpAddr> {
     let first = u32::from(Ipv4Addr::new(127, 0, 0, 2));
@@ -298,8 +321,12 @@ mod tests {
     use super::*;
 
     fn plan(args: &[&str], target: &str) -> Plan {
+        plan_with(20_000, args, target)
+    }
+
+    fn plan_with(descriptors: u64, args: &[&str], target: &str) -> Plan {
         let matches = options::command().try_get_matches_from([&["load"], args].concat()).unwrap();
-        let machine = Machine { descriptors: 20_000, ports: 28_232, first_port: 32_768, memory: 1 << 30 };
+        let machine = Machine { descriptors, ports: 28_232, first_port: 32_768, memory: 1 << 30 };
         Plan::new(&options::load_of(&matches).unwrap(), machine, &[target.parse().unwrap()])
     }
 
@@ -318,7 +345,7 @@ mod tests {
             (&["--size", "256M"], "127.0.0.1", 1, 74, 1, false, &["--max-reply 256000000"]),
             (&["--size", "256M", "--max-reply", "256M"], "127.0.0.1", 1, 74, 1, true, &[]),
             (&["--hold", "--max-reply", "1"], "127.0.0.1", 1, 74, 1, true, &[]),
-            (&["-c", "3", "--procs", "5"], "127.0.0.1", 3, 65, 1, true, &[]),
+            (&["-c", "3", "--procs", "5"], "127.0.0.1", 3, 70, 1, true, &[]),
             (&["-c", "20k", "--expect", "fanout"], "127.0.0.1", 1, 20_064, 1, false, &["-c 19936"]),
             (
                 &["-c", "30k", "--procs", "auto"],
@@ -357,6 +384,30 @@ mod tests {
         fn map_to_strings(&self) -> Vec<String> {
             self.iter().map(|text| (*text).to_owned()).collect()
         }
+    }
+
+    #[test]
+    fn the_process_that_starts_the_others_needs_descriptors_for_them() {
+        type Row<'a> = (u64, &'a [&'a str], u64, u64, &'a [&'a str]);
+        let table: &[Row<'_>] = &[
+            (70, &["-c", "40", "--procs", "40"], 40, 144, &["-c 18 --procs 3"]),
+            (70, &["-c", "18", "--procs", "3"], 3, 70, &[]),
+            (70, &["-c", "18", "--procs", "auto"], 3, 70, &[]),
+            (70, &["-c", "1M", "--procs", "auto"], 1024, 2112, &["-c 18 --procs 3"]),
+            (70, &["-c", "1M"], 1, 1_000_064, &["-c 18 --procs 3"]),
+            (66, &["-c", "9"], 1, 73, &["-c 2"]),
+            (64, &["-c", "9"], 1, 73, &["ulimit -Hn 73"]),
+            (1000, &["-c", "900", "--procs", "600"], 600, 1264, &["--procs 1"]),
+            (20_000, &["-c", "30M", "--procs", "auto"], 1024, 29_361, &["-c 20414464 --procs 1024"]),
+        ];
+        for (limit, args, procs, needed, tries) in table {
+            let mut plan = plan_with(*limit, args, "127.0.0.1");
+            plan.tries.retain(|flags| !flags.starts_with("--source"));
+            let got = (plan.procs, plan.descriptors_needed, &plan.tries[..]);
+            assert_eq!(got, (*procs, *needed, &tries.map_to_strings()[..]), "{limit}: {args:?}");
+        }
+        let why = "the process that starts 40 others needs 144 descriptors; the limit is 70";
+        assert_eq!(plan_with(70, &["-c", "40", "--procs", "40"], "127.0.0.1").problems(), [why]);
     }
 
     #[test]

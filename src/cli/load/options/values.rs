@@ -22,6 +22,9 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 /// The most connections of one run. `{conn}` and the plan could count further; the report could not.
 const MOST_CONNECTIONS: u64 = 1 << 31;
 
+/// The most processes of one run. No machine gains from more than this.
+pub(crate) const MOST_PROCS: u64 = 1024;
+
 /// How fast the connections are made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ramp {
@@ -140,14 +143,12 @@ pub(crate) fn ramp(text: &str) -> Result<Ramp, String> {
 }
 
 pub(crate) fn procs(text: &str) -> Result<Procs, String> {
-    /// No machine gains from more processes than this.
-    const MOST: u64 = 1024;
     if text == "auto" {
         return Ok(Procs::Auto);
     }
     match count(text)? {
-        number if number <= MOST => Ok(Procs::Count(number)),
-        _ => Err(format!("at most {MOST} processes are possible")),
+        number if number <= MOST_PROCS => Ok(Procs::Count(number)),
+        _ => Err(format!("at most {MOST_PROCS} processes are possible")),
     }
 }
 
