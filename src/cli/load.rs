@@ -107,9 +107,9 @@ pub(crate) fn run(load: Load) -> ExitCode {
     let (failed, exit) = (ledger.failed(&load), ledger.exit(&load));
     let mut finished = FinishedRun { ledger, started, procs: plan.procs, failed, exit, has_lost_page: false };
     if let Some(page) = page
-        && let Err(error) = html::save(page, &html::page(&load, &finished))
+        && let Err(error) = page.save(&web_page(&load, &finished, before.as_ref()))
     {
-        print_error(&format!("cannot write the page of --html: {}", advice::words_for(&error.into())), &[]);
+        print_error(&format!("cannot write the page of --html: {}", advice::words_for(&error)), &[]);
         finished.has_lost_page = true;
         finished.exit = if exit == 0 { exit_code::FAILURE } else { exit };
     }
@@ -117,6 +117,12 @@ pub(crate) fn run(load: Load) -> ExitCode {
         Err(_) if finished.exit == 0 => ExitCode::from(exit_code::FAILURE),
         _ => ExitCode::from(finished.exit),
     }
+}
+
+/// The page of `--html`.
+fn web_page(load: &Load, run: &FinishedRun, before: Option<&Before>) -> String {
+    let compared = before.map(|before| before.text(&json::report(load, run, None), report::COLUMNS));
+    html::page(load, run, compared.as_deref())
 }
 
 /// The reports of `--compare`, which must have the plan of this run.

@@ -162,6 +162,70 @@ fn a_file_that_is_no_page_is_left_alone() {
     std::fs::remove_file(path).expect("it is there");
 }
 
+/// The file system takes no more bytes in one file than an earlier page has: the new page does not fit.
+#[test]
+fn an_earlier_page_is_kept_until_the_new_one_is_whole() {
+    let server = Server::echo();
+    let folder = std::env::temp_dir().join(format!("bucle-load-pages-{}", process::id()));
+    std::fs::create_dir(&folder).expect("a new folder");
+    let path = folder.join("page.html");
+    let (target, name) = (format!(":{}", server.port), path.to_str().expect("a name"));
+    let args = [&target, "-c", "1", "-n", "3", "--html", name];
+    assert_eq!(Run::start(&args).end().code, Some(0));
+    let earlier = std::fs::read(&path).expect("the page was written");
+    let run = |limit: &str, args: &[&str]| {
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" load \"$@\"");
+        let mut command = process::Command::new("sh");
+        Run::start_with(command.args(["-c", &script, env!("CARGO_BIN_EXE_bucle")]).args(args)).end()
+    };
+    let ended = run("1", &args);
+    assert!(ended.code == Some(1) && ended.stderr.contains("cannot write the page of --html"), "{}", ended.stderr);
+    // A limit is too low, so that nothing is measured.
+    let ended = run("unlimited; ulimit -n 12", &args);
+    assert_eq!(ended.code, Some(6), "{}", ended.stderr);
+    let files = || std::fs::read_dir(&folder).expect("it is there").count();
+    assert_eq!((std::fs::read(&path).expect("it is there"), files()), (earlier.clone(), 1));
+    assert_eq!(Run::start(&args).end().code, Some(0));
+    assert!(std::fs::read(&path).is_ok_and(|page| page != earlier && page.ends_with(b"</html>\n")) && files() == 1);
+    // A new page that does not fit is not left behind.
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!((run("1", &args).code, files()), (Some(1), 0));
+    std::fs::remove_dir_all(folder).expect("it is there");
+}
+
+#[test]
+fn a_page_and_the_report_fit_into_one_file() {
+    let server = Server::echo();
+    let path = std::env::temp_dir().join(format!("bucle-load-both-{}", process::id()));
+    let file = std::fs::File::create(&path).expect("a new file");
+    let (target, program) = (format!(":{}", server.port), env!("CARGO_BIN_EXE_bucle"));
+    let args = ["load", &target, "-c", "1", "-n", "3", "--html", "/dev/stdout"];
+    let status = process::Command::new(program)
+        .args(args)
+        .stdout(file)
+        .stderr(process::Stdio::null())
+        .status()
+        .expect("it starts");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::remove_file(path).expect("it is there");
+    assert!(status.success() && text.starts_with("<!doctype html>"), "{text}");
+    assert!(text.split_once("</html>\n").is_some_and(|(_, report)| report.contains("all right")), "{text}");
+}
+
+#[test]
+fn a_page_has_the_comparison() {
+    let server = Server::echo();
+    let args = ["-c", "1", "-n", "20"];
+    let old = std::env::temp_dir().join(format!("bucle-load-page-old-{}.json", process::id()));
+    let report = crate::command::load(&server, &[&args[..], &["--json"]].concat()).json(0);
+    std::fs::write(&old, report.to_string()).expect("a file can be written");
+    let name = old.to_str().expect("a name");
+    let html = page(&server, "compared", 0, &[&args[..], &["--compare", name]].concat());
+    let (_, behind) = html.split_once("<h2>Before and after</h2>\n<pre>  compared with ").expect("a comparison");
+    assert!(behind.contains("replies/s ") && behind.contains("failures "), "{html}");
+    std::fs::remove_file(old).expect("it is there");
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_page_that_cannot_be_written_is_an_error() {

@@ -6,10 +6,9 @@
 //! All input is escaped: the name of the target, what the user typed, and what the server sent.
 
 mod chart;
+mod file;
 
 use std::fmt::Write;
-use std::fs::File;
-use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use super::check::Expect;
@@ -19,9 +18,9 @@ use super::options::{Load, Model};
 use super::report;
 use super::timeline::Cut;
 use super::units::{grouped, plain, time_of};
-use crate::cli::advice::cannot_write;
 use crate::cli::usage::Usage;
 use chart::{Axis, Chart, Curve, Shape, Step};
+use file::PageFile;
 
 /// The beginning of every page, by which a page is recognised.
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -35,32 +34,13 @@ const POINTS: u32 = 200;
 /// Phases shorter than this part of the run are not marked: their line would cover another line.
 const VISIBLE: f64 = 0.03;
 
-/// Opens the file of a page. An earlier page is overwritten, but no other file.
-pub(crate) fn create(path: &Path) -> Result<File, Usage> {
-    let name = path.display();
-    if is_another_file(path) {
-        let why = format!("--html: {name} exists and is not such a page");
-        return Err(Usage::new(why, "bucle load … --html OTHER.html"));
-    }
-    File::create(path).map_err(|error| cannot_write("--html", path, &error, "bucle load … --html /tmp/report.html"))
+/// Opens the file of a page. An earlier page may be replaced, but no other file.
+pub(crate) fn create(path: &Path) -> Result<PageFile, Usage> {
+    file::create(path, HEAD)
 }
 
-/// Whether the file has something other than a page of this command.
-fn is_another_file(path: &Path) -> bool {
-    let has_bytes = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
-    let mut head = [0; HEAD.len()];
-    has_bytes
-        && !File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok_and(|()| head == HEAD.as_bytes())
-}
-
-/// Writes the page to its file, and waits until the disk has it: some file systems report a full disk only then.
-pub(crate) fn save(mut file: File, page: &str) -> io::Result<()> {
-    file.write_all(page.as_bytes())?;
-    if file.metadata()?.is_file() { file.sync_all() } else { Ok(()) }
-}
-
-/// Writes the page.
-pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
+/// Writes the page. `compared`: the comparison of `--compare`, as text.
+pub(crate) fn page(load: &Load, run: &FinishedRun, compared: Option<&str>) -> String {
     let ledger = &run.ledger;
     let target = escape(load.target_url().trim_start_matches("tcp://"));
     let mut out = format!(
@@ -84,6 +64,9 @@ pub(crate) fn page(load: &Load, run: &FinishedRun) -> String {
     }
     if ledger.connects.ok > 0 {
         over_time(&mut out, load, ledger);
+    }
+    if let Some(text) = compared {
+        let _ = write!(out, "<h2>Before and after</h2>\n<pre>{}</pre>\n", escape(text));
     }
     let text = report::text(load, run, report::COLUMNS);
     let _ = write!(out, "<h2>Report</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&text));
