@@ -77,12 +77,12 @@ pub(crate) fn run(load: Load) -> ExitCode {
             }
         };
     }
-    let before = match load.compare.as_deref().map(|path| earlier(&load, path)).transpose() {
+    let targets = client::resolve(&load.place);
+    let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
+    let before = match load.compare.as_deref().map(|path| earlier(&load, &plan, path)).transpose() {
         Ok(before) => before,
         Err(usage) => return usage.report(),
     };
-    let targets = client::resolve(&load.place);
-    let plan = Plan::new(&load, machine::limits(), targets.as_deref().unwrap_or_default());
     load.warnings.iter().for_each(|warning| warn(warning));
     if load.dry_run {
         return dry_run(&load, &plan, targets.err());
@@ -126,9 +126,9 @@ fn web_page(load: &Load, run: &FinishedRun, before: Option<&Before>) -> String {
 }
 
 /// The reports of `--compare`, which must have the plan of this run.
-fn earlier(load: &Load, path: &Path) -> Result<Before, Usage> {
+fn earlier(load: &Load, plan: &Plan, path: &Path) -> Result<Before, Usage> {
     let before = Before::read(path)?;
-    before.check(&json::plan(load)).map(|()| before)
+    before.check(&json::plan(load, plan.procs)).map(|()| before)
 }
 
 /// Runs the load in this process, or in several.

@@ -87,6 +87,18 @@ fn another_plan_and_other_files_are_refused_before_anything_is_connected() {
             "is not a report of bucle load --json\n  try:  bucle load … --json > FILE  ",
         );
     }
+    for (option, want) in [("--skip-line", "skip_line false there and true here"), ("--telnet", "telnet false there")] {
+        refused(old.name(), &[&ARGS[..], &[option]].concat(), want);
+    }
+    let other = &[&ARGS[..], &["--procs", "2", "--source", "127.0.0.2-127.0.0.3"]].concat();
+    let want = "another plan: procs 1 there and 2 here, source none there and 127.0.0.2-127.0.0.3 here\n  \
+                try:  bucle load … --procs 1 --source auto --compare ";
+    refused(old.name(), other, want);
+    let mut ended: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(old.name()).expect("it is there")).expect("JSON");
+    ended["ended_early"] = serde_json::json!({ "after_ns": 1, "of_ns": 2, "why": "fail_fast" });
+    let want = "has a run that was interrupted or ended early: measure again\n  try:  bucle load … --json > ";
+    refused(File::new("early", &ended.to_string()).name(), &ARGS, want);
     let older = File::new("older", r#"{"schema":"bucle-load/1","rate":1}"#);
     refused(older.name(), &ARGS, "by an older bucle");
     assert_eq!(server.ledger().connections, before);

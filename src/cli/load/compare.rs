@@ -93,8 +93,8 @@ impl Before {
             // The file may be of another program.
             return Err(Usage::new(why, write_to("FILE")));
         };
-        if reports.iter().any(|report| report["plan"].is_null()) {
-            let why = format!("--compare: {name} was written by an older bucle, without a plan: measure again");
+        if reports.iter().any(has_ended_early) {
+            let why = format!("--compare: {name} has a run that was interrupted or ended early: measure again");
             return Err(Usage::new(why, write_to(&name.to_string())));
         }
         Ok(Before { path: path.to_owned(), reports })
@@ -102,14 +102,19 @@ impl Before {
 
     /// Whether all reports have this plan. The error has the differences, and the options of the earlier run.
     pub(crate) fn check(&self, plan: &Value) -> Result<(), Usage> {
+        let name = self.path.display();
+        let again = format!("bucle load … --json > {name}      to measure it again, with the options of this run");
         for report in &self.reports {
+            let mut known = plan["plan"].as_object().into_iter().flatten();
+            if known.any(|(name, _)| report["plan"].get(name).is_none()) {
+                let why = format!("--compare: {name} was written by an older bucle, without its whole plan");
+                return Err(Usage::new(why, again));
+            }
             let differences = differences(report, plan);
             if differences.is_empty() {
                 continue;
             }
-            let (name, list) = (self.path.display(), differences.join(", "));
-            let why = format!("--compare: {name} was measured with another plan: {list}");
-            let again = format!("bucle load … --json > {name}      to measure it again, with the options of this run");
+            let why = format!("--compare: {name} was measured with another plan: {}", differences.join(", "));
             return Err(match options(report, plan) {
                 Some(options) => Usage::new(why, format!("bucle load … {options} --compare {name}")).or(again),
                 None => Usage::new(why, again),
@@ -218,6 +223,11 @@ fn is_report(value: &Value) -> bool {
     value["schema"] == "bucle-load/1"
 }
 
+/// Whether the run did not last as long as it should.
+fn has_ended_early(report: &Value) -> bool {
+    report["interrupted"] == true || !report["ended_early"].is_null()
+}
+
 /// The parts of the plan that differ, with both values.
 fn differences(report: &Value, here: &Value) -> Vec<String> {
     let written = |value: &Value| match value {
@@ -267,6 +277,13 @@ fn options(report: &Value, here: &Value) -> Option<String> {
             "ramp" if there.is_null() => ("--ramp", "0".to_owned()),
             "expect" if matches!(there.as_str(), Some("echo" | "line" | "none" | "fanout" | "fanout:others")) => {
                 ("--expect", text(there)?)
+            }
+            "procs" => ("--procs", count(there)?),
+            "source" if there.is_null() => ("--source", "auto".to_owned()),
+            "source" => ("--source", text(there)?),
+            "telnet" | "skip_line" | "binary" | "reconnect" if there == true => {
+                options.push(format!("--{}", name.replace('_', "-")));
+                continue;
             }
             // An option has to be left out, or its value is not in the report.
             _ => return None,
@@ -427,6 +444,14 @@ mod tests {
     }
 
     #[test]
+    fn a_report_without_a_part_of_the_plan_is_of_an_older_bucle() {
+        let mut plan = report(1.0, 1, &[]);
+        plan["plan"]["binary"] = false.into();
+        let why = "--compare: old.json was written by an older bucle, without its whole plan";
+        assert_eq!(before(vec![report(1.0, 1, &[])]).check(&plan).map_err(|usage| usage.why), Err(why.to_owned()));
+    }
+
+    #[test]
     fn the_options_of_the_earlier_run_are_shown_if_they_are_known() {
         let mut old = report(1.0, 1, &[]);
         old["model"] = "open".into();
@@ -437,6 +462,13 @@ mod tests {
         let mut here = report(1.0, 1, &[]);
         here["plan"] = json!({ "connections": 20, "in_flight": 1, "duration_ns": null, "requests": 5, "warmup_ns": 1_000_000_000 });
         assert_eq!(options(&old, &here).as_deref(), Some("-r 50 -c 10 -d 2500ms --warmup 0s"));
+        for (name, there, flag) in [("binary", true, "--binary"), ("skip_line", true, "--skip-line")] {
+            (old["plan"][name], here["plan"][name]) = (there.into(), (!there).into());
+            assert!(options(&old, &here).is_some_and(|options| options.ends_with(flag)), "{name}");
+            here["plan"][name] = there.into();
+        }
+        (old["plan"]["procs"], here["plan"]["procs"]) = (2.into(), 1.into());
+        assert!(options(&old, &here).is_some_and(|options| options.ends_with("--procs 2")));
         here["plan"]["message"] = "0".into();
         assert_eq!(options(&old, &here), None, "the messages are not in the report");
     }

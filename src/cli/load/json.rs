@@ -16,8 +16,9 @@ pub(crate) fn report(load: &Load, run: &FinishedRun, before: Option<&Before>) ->
     report
 }
 
-/// The part of the report that is known before the run: runs that differ in it cannot be compared.
-pub(crate) fn plan(load: &Load) -> Value {
+/// The part of the report that is known before the run: runs that differ in it cannot be compared. `procs`: the number
+/// of processes.
+pub(crate) fn plan(load: &Load, procs: u64) -> Value {
     let (duration, requests) = match load.length {
         Length::For(time) => (Some(nanos(time)), None),
         Length::Messages(count) => (None, Some(count)),
@@ -34,8 +35,9 @@ pub(crate) fn plan(load: &Load) -> Value {
     let message = match &load.model {
         Model::Hold => None,
         Model::Script(script) => Some(hash(&format!("{script:?}"))),
-        _ => Some(hash(&format!("{:?} {}", load.messages, load.telnet))),
+        _ => Some(hash(&format!("{:?}", load.messages))),
     };
+    let socket_io = load.protocol.socket_io();
     json!({
         "protocol": load.protocol.name(),
         "model": load.model.name(),
@@ -44,7 +46,9 @@ pub(crate) fn plan(load: &Load) -> Value {
         "plan": {
             "connections": load.connections, "in_flight": in_flight, "duration_ns": duration, "requests": requests,
             "warmup_ns": nanos(load.warmup), "ramp": ramp, "message": message, "timeout_ns": nanos(load.timeout),
-            "reconnect": load.reconnect,
+            "reconnect": load.reconnect, "procs": procs, "source": load.sources.name(),
+            "telnet": load.telnet, "skip_line": load.skip_line, "binary": load.protocol.is_binary(),
+            "event": socket_io.map(|it| &it.event), "auth": socket_io.is_some_and(|it| it.auth.is_some()),
         },
     })
 }
@@ -77,7 +81,7 @@ fn measured(load: &Load, run: &FinishedRun) -> Value {
         "started": run.started,
         "model": load.model.name(),
         "unit": if matches!(load.model, Model::Script(_)) { "pass" } else { "message" },
-        "plan": plan(load)["plan"],
+        "plan": plan(load, run.procs)["plan"],
         "expect": load.expect_name(),
         "checked": load.is_checked(),
         "rate_target": load.model.rate(),

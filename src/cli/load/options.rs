@@ -176,6 +176,11 @@ impl Protocol {
         }
     }
 
+    /// Whether messages are sent as binary messages of WebSocket.
+    pub(crate) fn is_binary(&self) -> bool {
+        matches!(self, Protocol::WebSocket { opcode: Opcode::Binary, .. })
+    }
+
     pub(crate) fn is_websocket(&self) -> bool {
         matches!(self, Protocol::WebSocket { .. })
     }

@@ -47,6 +47,23 @@ pub(crate) enum Sources {
     These(Vec<IpAddr>),
 }
 
+impl Sources {
+    /// The addresses as `--source` reads them. `None`: auto.
+    pub(crate) fn name(&self) -> Option<String> {
+        let Sources::These(list) = self else { return None };
+        let is_next = |ip: &IpAddr, next: &IpAddr| match (ip, next) {
+            (IpAddr::V4(ip), IpAddr::V4(next)) => u32::from(*ip).checked_add(1) == Some(u32::from(*next)),
+            (IpAddr::V6(ip), IpAddr::V6(next)) => u128::from(*ip).checked_add(1) == Some(u128::from(*next)),
+            _ => false,
+        };
+        let range = |range: &[IpAddr]| match range {
+            [first, .., last] => format!("{first}-{last}"),
+            one => one.iter().map(ToString::to_string).collect(),
+        };
+        Some(list.chunk_by(is_next).map(range).collect::<Vec<_>>().join(","))
+    }
+}
+
 /// Where the connections go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
@@ -295,6 +312,21 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(list(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn source_addresses_are_named_as_they_are_read() {
+        let table = [
+            ("auto", None),
+            ("127.0.0.2", Some("127.0.0.2")),
+            ("127.0.0.254,127.0.0.255-127.0.1.1,10.0.0.1", Some("127.0.0.254-127.0.1.1,10.0.0.1")),
+            ("::1-::2,10.0.0.1,10.0.0.1", Some("::1-::2,10.0.0.1,10.0.0.1")),
+        ];
+        for (text, want) in table {
+            let read = sources(text).expect("addresses");
+            assert_eq!(read.name().as_deref(), want, "{text}");
+            assert_eq!(sources(want.unwrap_or("auto")), Ok(read), "{text}");
         }
     }
 }
