@@ -345,6 +345,7 @@ const PURE: &[&str] = &[
     "cli/keys",
     "cli/load/check",
     "cli/load/counts",
+    "cli/load/fingerprint",
     "cli/load/message",
     "cli/load/plan",
     "cli/load/report",

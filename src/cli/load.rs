@@ -15,13 +15,15 @@
 //! | several processes | `procs`; the files that they share, `handover` |
 //! | the limits of the machine | `plan`, which is given what `machine` reads |
 //!
-//! Imports point one way: `units`, `stage`, `counts`, `message` and `schedule` are at the bottom, this file at the top.
+//! Imports point one way: `units`, `stage`, `counts`, `fingerprint`, `message` and `schedule` are at the bottom, this
+//! file at the top.
 //! Only `client` and the files below it use sockets.
 
 mod check;
 mod client;
 mod compare;
 mod counts;
+mod fingerprint;
 mod handover;
 mod html;
 mod json;

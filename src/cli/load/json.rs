@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::compare::Before;
 use super::counts::{Counts, QUANTILES};
+use super::fingerprint::Fingerprint;
 use super::ledger::{EarlyEnd, FinishedRun, Ledger};
 use super::options::{Length, Load, Model, Ramp};
 use super::report;
@@ -32,11 +33,13 @@ pub(crate) fn plan(load: &Load, procs: u64) -> Value {
         Ramp::Over(time) => Some(format!("{}ns", nanos(time))),
         Ramp::PerSecond(rate) => Some(format!("{rate}/s")),
     };
-    let message = match &load.model {
-        Model::Hold => None,
-        Model::Script(script) => Some(hash(&format!("{script:?}"))),
-        _ => Some(hash(&format!("{:?}", load.messages))),
-    };
+    let mut message = Fingerprint::new();
+    match &load.model {
+        Model::Hold => {}
+        Model::Script(script) => script.add_to(&mut message),
+        _ => load.messages.add_to(&mut message),
+    }
+    let message = (!matches!(load.model, Model::Hold)).then(|| message.text());
     let socket_io = load.protocol.socket_io();
     json!({
         "protocol": load.protocol.name(),
@@ -51,14 +54,6 @@ pub(crate) fn plan(load: &Load, procs: u64) -> Value {
             "event": socket_io.map(|it| &it.event), "auth": socket_io.is_some_and(|it| it.auth.is_some()),
         },
     })
-}
-
-/// FNV-1a with 64 bits, in hexadecimal. It only distinguishes messages.
-fn hash(text: &str) -> String {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{hash:016x}")
 }
 
 fn measured(load: &Load, run: &FinishedRun) -> Value {

@@ -14,6 +14,7 @@ mod letters;
 
 use memchr::memmem;
 
+use super::fingerprint::Fingerprint;
 use letters::{Digits, common_beginning, common_letters, mix, push_letters};
 
 /// A part of a message.
@@ -110,7 +111,15 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
 }
 
 impl Template {
-    fn of(parts: Vec<Part>) -> Template {
+    /// Adjacent texts are joined, so that equal templates have equal parts, however they were made.
+    fn of(typed: Vec<Part>) -> Template {
+        let mut parts: Vec<Part> = Vec::with_capacity(typed.len());
+        for part in typed {
+            match (parts.last_mut(), part) {
+                (Some(Part::Text(text)), Part::Text(more)) => *text = [&**text, &more].concat().into(),
+                (_, part) => parts.push(part),
+            }
+        }
         let is_line = matches!(parts.last(), Some(Part::Text(tail)) if tail.last() == Some(&b'\n'));
         let breaks = |part: &Part| match part {
             Part::Text(text) => memchr::memchr_iter(b'\n', text).count(),
@@ -194,6 +203,18 @@ impl Template {
             }
         }
         Template::of(self.parts)
+    }
+
+    fn add_to(&self, fingerprint: &mut Fingerprint) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => fingerprint.add(b't', text),
+                Part::Conn => fingerprint.add(b'c', b""),
+                Part::Seq => fingerprint.add(b's', b""),
+                Part::Rand(len) => fingerprint.add(b'r', &(*len as u64).to_le_bytes()),
+                Part::Fill(size) => fingerprint.add(b'f', &(*size as u64).to_le_bytes()),
+            }
+        }
     }
 
     pub(crate) fn has_rand(&self) -> bool {
@@ -344,6 +365,14 @@ impl Messages {
         match templates? {
             templates if templates.is_empty() => Err("the file is empty".to_owned()),
             templates => Ok(Messages::of(templates)),
+        }
+    }
+
+    /// Adds the messages to a fingerprint. Messages with the same texts have the same fingerprint.
+    pub(crate) fn add_to(&self, fingerprint: &mut Fingerprint) {
+        for template in &self.templates {
+            fingerprint.add(b'm', b"");
+            template.add_to(fingerprint);
         }
     }
 

@@ -382,6 +382,7 @@ fn input(matches: &ArgMatches) -> Result<Option<Vec<u8>>, Usage> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fingerprint::Fingerprint;
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Load, String> {
@@ -510,6 +511,32 @@ mod tests {
             let text = String::from_utf8(load.messages.text(0, 0)).expect("text");
             assert_eq!((text.as_str(), load.warnings.len()), (*want, *warnings), "{args:?}");
         }
+    }
+
+    #[test]
+    fn options_that_send_the_same_bytes_have_the_same_fingerprint() {
+        let of = |args: &[&str]| {
+            let mut fingerprint = Fingerprint::new();
+            parse(args).expect("options that fit").messages.add_to(&mut fingerprint);
+            fingerprint.text()
+        };
+        let path = std::env::temp_dir().join(format!("bucle-load-fingerprint-{}", std::process::id()));
+        std::fs::write(&path, "a {seq}\n").expect("a file can be written");
+        let file = path.to_str().expect("a name");
+        let table: &[(&[&str], &[&str], bool)] = &[
+            (&["-m", "a", "--expect", "line"], &["-m", r"a\n", "--expect", "line"], true),
+            (&["-m", r"a\n", "--crlf"], &["-m", r"a\r\n"], true),
+            (&["-m", r"a {seq}\n"], &["--file", file], true),
+            (&["-m", "{seq}", "--expect", "line"], &["-m", r"{seq}\n"], true),
+            (&["--size", "64"], &["--size", "65"], false),
+            (&["-m", "{rand:4}"], &["-m", "{rand:5}"], false),
+            (&["-m", "{conn}"], &["-m", "{seq}"], false),
+            (&["-m", "a"], &["-m", r"a\n"], false),
+        ];
+        for (one, other, are_equal) in table {
+            assert_eq!(of(one) == of(other), *are_equal, "{one:?} {other:?}");
+        }
+        std::fs::remove_file(path).expect("it is there");
     }
 
     #[test]

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use memchr::memmem;
 
+use super::fingerprint::Fingerprint;
 use super::message::{LineEnd, Messages, Template, unescape};
-use super::units::time;
+use super::units::{nanos, time};
 
 /// One line of a script.
 #[derive(Clone, Debug)]
@@ -80,6 +81,21 @@ impl Script {
             }
         }
         self.steps = steps.into();
+    }
+
+    /// Adds the steps to a fingerprint. Comments and empty lines do not change it.
+    pub(crate) fn add_to(&self, fingerprint: &mut Fingerprint) {
+        for (_, step) in &*self.steps {
+            match step {
+                Step::Send(_) => fingerprint.add(b'S', b""),
+                Step::Expect(_) => fingerprint.add(b'E', b""),
+                Step::Pause(time) => fingerprint.add(b'P', &nanos(*time).to_le_bytes()),
+                Step::Close => fingerprint.add(b'C', b""),
+            }
+            if let Step::Send(messages) | Step::Expect(messages) = step {
+                messages.add_to(fingerprint);
+            }
+        }
     }
 
     /// The length of the longest text that is sent or expected.
@@ -258,6 +274,20 @@ mod tests {
         assert_eq!(pass.next(), Action::Pause(Duration::from_millis(5)));
         assert_eq!(pass.next(), Action::Close);
         assert_eq!(pass.next(), Action::Done);
+    }
+
+    #[test]
+    fn comments_do_not_change_the_fingerprint_but_steps_do() {
+        let of = |text: &str| {
+            let mut fingerprint = Fingerprint::new();
+            parse(text).unwrap().add_to(&mut fingerprint);
+            fingerprint.text()
+        };
+        let plain = of("send a\nexpect b\npause 1s\nclose");
+        assert_eq!(of("# hello\n\nsend a\n  expect b\npause 1000ms\nclose\n"), plain);
+        let others =
+            ["send a\nexpect b\npause 1s", "send a\nexpect b\npause 2s\nclose", "send a\nsend b\npause 1s\nclose"];
+        assert!(others.iter().all(|text| of(text) != plain));
     }
 
     #[test]
