@@ -1,6 +1,6 @@
 //! `--fail-if`: conditions that make a run fail, for build servers.
 
-use super::units::{plain, time, time_of};
+use super::units::{exact_time, grouped, plain, short_time, time, time_of};
 
 /// A condition such as `p99>5ms`. The run fails if it is true.
 #[derive(Clone, PartialEq, Debug)]
@@ -80,7 +80,8 @@ impl Threshold {
         self.metric != Metric::Errors
     }
 
-    /// The condition with its unit, and the measured value: `p99 > 5.00 s: it was 190 us`.
+    /// The condition with its unit, and the measured value: `p99 > 5.00 s: it was 190 us`. The limit is exact, and the
+    /// measured value has as many digits as are needed to see on which side of the limit it is.
     pub(crate) fn words(&self, measured: impl FnOnce(Metric) -> Option<f64>) -> String {
         let name = METRICS.iter().find(|(_, metric)| *metric == self.metric).map_or("", |(name, _)| *name);
         let is = match self.is {
@@ -89,14 +90,38 @@ impl Threshold {
             Comparison::AtLeast => ">=",
             Comparison::AtMost => "<=",
         };
-        let with_unit = |value: f64| match self.metric {
-            Metric::Percentile(_) => time_of(value as u64),
-            Metric::Rate => format!("{} a second", plain(value)),
-            _ => plain(value),
+        let unit = if self.metric == Metric::Rate { " a second" } else { "" };
+        let was = match measured(self.metric) {
+            Some(measured) => format!("it was {}{unit}", self.measured_text(measured)),
+            None => "there was nothing to measure".to_owned(),
         };
-        let was = measured(self.metric)
-            .map_or("there was nothing to measure".to_owned(), |measured| format!("it was {}", with_unit(measured)));
-        format!("{name} {is} {}: {was}", with_unit(self.value))
+        format!("{name} {is} {}{unit}: {was}", self.limit_text())
+    }
+
+    fn is_time(&self) -> bool {
+        matches!(self.metric, Metric::Percentile(_))
+    }
+
+    fn limit_text(&self) -> String {
+        let limit = self.value;
+        match self.is_time() {
+            true if short_time(limit as u64) == exact_time(limit as u64) => time_of(limit as u64),
+            true => exact_time(limit as u64),
+            false => exact(limit, &limit.to_string()),
+        }
+    }
+
+    fn measured_text(&self, measured: f64) -> String {
+        let rounded = |value: f64| if self.is_time() { time_of(value as u64) } else { plain(value) };
+        if rounded(measured) != rounded(self.value) || measured == self.value {
+            return rounded(measured);
+        }
+        if self.is_time() {
+            return exact_time(measured as u64);
+        }
+        let mut texts = (1..=9).map(|decimals| format!("{measured:.decimals$}"));
+        let is_apart = |text: &String| text.parse() != Ok(self.value);
+        exact(measured, &texts.find(is_apart).unwrap_or_else(|| measured.to_string()))
     }
 
     /// Whether the condition is true. It counts as true for a percentile without samples (`None`), so that such a run
@@ -108,6 +133,14 @@ impl Threshold {
             Comparison::AtLeast => measured >= self.value,
             Comparison::AtMost => measured <= self.value,
         })
+    }
+}
+
+/// A number in these decimal digits, with commas.
+fn exact(value: f64, digits: &str) -> String {
+    match digits.split_once('.') {
+        Some((_, decimals)) => format!("{}.{decimals}", grouped(value as u64)),
+        None => grouped(value as u64),
     }
 }
 
@@ -170,6 +203,18 @@ mod tests {
             ("rate<10k", Some(1234.5), "rate < 10,000 a second: it was 1,235 a second"),
             ("rate>=2.5", Some(0.0), "rate >= 2.5 a second: it was 0 a second"),
             ("errors>0", Some(3.0), "errors > 0: it was 3"),
+            // A limit is not rounded.
+            ("rate>180.5", Some(500.0), "rate > 180.5 a second: it was 500 a second"),
+            ("rate>1234.56", Some(9.25), "rate > 1,234.56 a second: it was 9.2 a second"),
+            ("p50>5.101ms", Some(7e6), "p50 > 5.101 ms: it was 7.00 ms"),
+            ("p50<0.000001", None, "p50 < 1.00 us: there was nothing to measure"),
+            // A value near the limit has more digits.
+            ("p99>5ms", Some(5_000_400.0), "p99 > 5.00 ms: it was 5.0004 ms"),
+            ("p99>5ms", Some(4_999_999.0), "p99 > 5.00 ms: it was 4.999999 ms"),
+            ("p99>=5ms", Some(5_000_000.0), "p99 >= 5.00 ms: it was 5.00 ms"),
+            ("p50>5.101ms", Some(5_104_000.0), "p50 > 5.101 ms: it was 5.104 ms"),
+            ("rate<10k", Some(9_999.96), "rate < 10,000 a second: it was 9,999.96 a second"),
+            ("rate<180.5", Some(180.5004), "rate < 180.5 a second: it was 180.5004 a second"),
         ];
         for (text, measured, want) in table {
             let words = Threshold::parse(text).map(|threshold| threshold.words(|_| measured));

@@ -116,6 +116,19 @@ pub(crate) fn short_time(ns: u64) -> String {
     }
 }
 
+/// A time with all its digits and a unit: `5.101 ms`.
+pub(crate) fn exact_time(ns: u64) -> String {
+    let (unit_ns, decimals, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (1_000, 3, "us"),
+        1_000_000..1_000_000_000 => (1_000_000, 6, "ms"),
+        _ => (1_000_000_000, 9, "s"),
+    };
+    let (whole, fraction) = (ns / unit_ns, ns % unit_ns);
+    let text = format!("{whole}.{fraction:0decimals$}");
+    format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// A time with three digits and a unit: `1.50 us`, `15.0 ms`, `150 s`.
 pub(crate) fn time_of(ns: u64) -> String {
     let (value, unit) = match ns {
@@ -223,6 +236,15 @@ mod tests {
             [(0, "0 ns"), (999, "999 ns"), (1500, "1.50 us"), (15_000_000, "15.0 ms"), (150_000_000_000, "150 s")];
         for (ns, want) in table {
             assert_eq!(time_of(ns), want);
+        }
+    }
+
+    #[test]
+    fn a_time_can_be_printed_with_all_its_digits() {
+        let table =
+            [(0, "0 ns"), (999, "999 ns"), (1_001, "1.001 us"), (5_101_000, "5.101 ms"), (100_000_000, "100 ms")];
+        for (ns, want) in table.into_iter().chain([(60_000_000_001, "60.000000001 s")]) {
+            assert_eq!(exact_time(ns), want);
         }
     }
 
