@@ -555,7 +555,7 @@ pub(crate) fn show(bytes: &[u8], limit: usize) -> String {
 
 /// Whether `c` changes the direction of the surrounding text, or is a separator that terminals treat as a line end.
 fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -160,6 +160,14 @@ fn the_number_of_a_text_names_its_line_of_the_file() {
 fn bytes_are_shown_without_control_characters() {
     assert_eq!(show(b"a\x1b[2J\n", 100), r"a\x1b[2J\x0a");
     assert_eq!(show("ñ\u{85}\u{202e}".as_bytes(), 100), r"ñ\xc2\x85\xe2\x80\xae");
+    // All characters with the property Bidi_Control of Unicode, and the separators.
+    for c in ('\u{61c}'..='\u{61c}')
+        .chain('\u{200e}'..='\u{200f}')
+        .chain('\u{2028}'..='\u{202e}')
+        .chain('\u{2066}'..='\u{2069}')
+    {
+        assert!(show(c.to_string().as_bytes(), 100).starts_with("\\x"), "{c:?}");
+    }
     assert_eq!(show(b"\xff\xc3", 100), r"\xff\xc3");
     assert_eq!(show(b"aaaa", 2), "aa… (4 bytes)");
 }
