@@ -86,6 +86,9 @@ fn escape_controls(valid: &str, text: &mut String) {
             c if c.is_ascii_control() => escape_byte(c as u8, text),
             // U+0080 to U+009F: some terminals obey these too.
             c if c.is_control() => text.extend(c.escape_unicode()),
+            // Separators, which end a line in some terminals; embeddings, overrides and isolates, which reorder the
+            // text after them. `telnet::lines::printable` replaces the same ones.
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => text.extend(c.escape_unicode()),
             c => text.push(c),
         }
     }
@@ -119,6 +122,9 @@ mod tests {
             ("a colour", b"\x1b[31mred", "\\x1b[31mred"),
             ("bell, delete and NUL", b"\x07\x7f\x00", "\\x07\\x7f\\x00"),
             ("C1 controls", "\u{9b}2J".as_bytes(), "\\u{9b}2J"),
+            ("an override of direction", "a\u{202e}b\u{202c}".as_bytes(), "a\\u{202e}b\\u{202c}"),
+            ("isolates and a separator", "\u{2066}a\u{2069}\u{2028}".as_bytes(), "\\u{2066}a\\u{2069}\\u{2028}"),
+            ("right-to-left letters and their marks", "\u{200f}שלום\u{61c}".as_bytes(), "\u{200f}שלום\u{61c}"),
             ("telnet's IAC DO TIMING-MARK", b"\xff\xfd\x06x", "\\xff\\xfd\\x06x"),
             ("a character cut off by others", b"\xe2\x82x", "\\xe2\\x82x"),
             ("a character cut off by the end", b"x\xe2\x82", "x\\xe2\\x82"),
