@@ -403,6 +403,13 @@ mod tests {
             (&["--hold", "-d", "1s"], true),
             (&["--hold", "-n", "1"], false),
             (&["--hold", "--churn"], false),
+            // Nothing is sent or checked.
+            (&["--hold", "--expect", "line"], false),
+            (&["--hold", "--crlf"], false),
+            (&["--hold", "--fail-fast"], false),
+            (&["--hold", "ws://h", "--binary"], false),
+            (&["--hold", "sio://h", "--event", "say"], false),
+            (&["--hold", "--skip-line", "--telnet", "--reconnect"], true),
             (&["--size", "32"], true),
             (&["--size", "31"], false),
             (&["--size", "32", "-m", "x"], false),

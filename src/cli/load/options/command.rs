@@ -22,7 +22,7 @@ pub(crate) fn command() -> clap::Command {
         .arg(number("in-flight", "N").value_parser(count).conflicts_with_all(["churn", "script", "hold"]).help("Closed model: unanswered messages per connection  [default: 1]"))
         .arg(number("ramp", "TIME|N/s").value_parser(ramp).help("Make the connections evenly over TIME, or N a second  [default: at once]"))
         .arg(number("warmup", "TIME").value_parser(time).help("The same load before the steady phase, checked and counted separately  [default: 1s; 0 with -n, --hold]"))
-        .arg(flag("hold").conflicts_with_all(["churn", "script"]).help("Connect, stay idle for -d, close"))
+        .arg(flag("hold").conflicts_with_all(["churn", "script", "expect", "crlf", "fail-fast", "binary", "event"]).help("Connect, stay idle for -d, close"))
         .arg(flag("churn").conflicts_with("script").help("Connect, send one message, read its reply, close, and repeat"))
         .arg(one("message", "TEXT").short('m').conflicts_with_all(["file", "script", "hold"]).allow_hyphen_values(true).help(r"The message to send; {conn} {seq} {rand:N} \n \r \t \\ \xHH  [default: {conn}:{seq} {rand:32}\n]"))
         .arg(number("size", "SIZE").value_parser(size).conflicts_with_all(["message", "file", "script", "hold"]).help("The default message, filled up to exactly this many bytes, its line end included"))
