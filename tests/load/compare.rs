@@ -102,6 +102,15 @@ fn another_plan_and_other_files_are_refused_before_anything_is_connected() {
     let older = File::new("older", r#"{"schema":"bucle-load/1","rate":1}"#);
     refused(older.name(), &ARGS, "by an older bucle");
     assert_eq!(server.ledger().connections, before);
+    // A ramp is in the report as it is typed.
+    for ramp in ["10ms", "1k/s"] {
+        let report = load(&server, &["-c", "2", "-n", "2", "--ramp", ramp, "--json"]).json(0);
+        let typed = report["plan"]["ramp"].as_str().expect("a text").to_owned();
+        let old = File::new("ramp", &report.to_string());
+        let run = load(&server, &["-c", "2", "-n", "2", "--ramp", &typed, "--compare", old.name()]);
+        assert_eq!(run.code, Some(0), "{typed}: {}", run.stderr);
+        refused(old.name(), &["-c", "2", "-n", "2"], &format!("try:  bucle load … --ramp {typed} --compare "));
+    }
     // Another target may be compared.
     let other = Server::echo();
     let run = Run::start(&[&[&*format!(":{}", other.port)], &ARGS[..], &["--compare", old.name()]].concat()).end();

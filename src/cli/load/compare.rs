@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::units::{grouped, plain, time_of};
+use super::units::{grouped, plain, time_of, typed_time};
 use crate::cli::advice::cannot_read;
 use crate::cli::usage::Usage;
 use crate::cli::wrap::hanging;
@@ -251,11 +251,7 @@ fn options(report: &Value, here: &Value) -> Option<String> {
     let mut options = Vec::new();
     let count = |value: &Value| value.as_u64().map(|count| count.to_string());
     // Exactly, or the plans would still differ.
-    let time = |value: &Value| {
-        let ns = value.as_u64()?;
-        let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
-        units.iter().find(|(unit, _)| ns % unit == 0).map(|(unit, name)| format!("{}{name}", ns / unit))
-    };
+    let time = |value: &Value| value.as_u64().map(typed_time);
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let same = SAME.iter().filter(|&&name| report[name] != here[name]).map(|&name| (name, &report[name]));
     let plan = here["plan"].as_object().into_iter().flatten();
@@ -275,6 +271,7 @@ fn options(report: &Value, here: &Value) -> Option<String> {
             "warmup_ns" => ("--warmup", time(there)?),
             "timeout_ns" => ("--timeout", time(there)?),
             "ramp" if there.is_null() => ("--ramp", "0".to_owned()),
+            "ramp" => ("--ramp", text(there)?),
             "expect" if matches!(there.as_str(), Some("echo" | "line" | "none" | "fanout" | "fanout:others")) => {
                 ("--expect", text(there)?)
             }
@@ -461,7 +458,7 @@ mod tests {
         });
         let mut here = report(1.0, 1, &[]);
         here["plan"] = json!({ "connections": 20, "in_flight": 1, "duration_ns": null, "requests": 5, "warmup_ns": 1_000_000_000 });
-        assert_eq!(options(&old, &here).as_deref(), Some("-r 50 -c 10 -d 2500ms --warmup 0s"));
+        assert_eq!(options(&old, &here).as_deref(), Some("-r 50 -c 10 -d 2.5s --warmup 0s"));
         for (name, there, flag) in [("binary", true, "--binary"), ("skip_line", true, "--skip-line")] {
             (old["plan"][name], here["plan"][name]) = (there.into(), (!there).into());
             assert!(options(&old, &here).is_some_and(|options| options.ends_with(flag)), "{name}");

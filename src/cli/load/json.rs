@@ -8,7 +8,7 @@ use super::fingerprint::Fingerprint;
 use super::ledger::{EarlyEnd, FinishedRun, Ledger};
 use super::options::{Length, Load, Model, Ramp};
 use super::report;
-use super::units::nanos;
+use super::units::{nanos, typed_time};
 
 /// The whole report as one object.
 pub(crate) fn report(load: &Load, run: &FinishedRun, before: Option<&Before>) -> Value {
@@ -30,7 +30,7 @@ pub(crate) fn plan(load: &Load, procs: u64) -> Value {
     };
     let ramp = match load.ramp {
         Ramp::AtOnce => None,
-        Ramp::Over(time) => Some(format!("{}ns", nanos(time))),
+        Ramp::Over(time) => Some(typed_time(nanos(time))),
         Ramp::PerSecond(rate) => Some(format!("{rate}/s")),
     };
     let mut message = Fingerprint::new();

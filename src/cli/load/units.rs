@@ -129,6 +129,15 @@ pub(crate) fn exact_time(ns: u64) -> String {
     format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
+/// A time as [`time`] reads it, exactly: `10ms`.
+pub(crate) fn typed_time(ns: u64) -> String {
+    match ns {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("0.{}us", format!("{ns:03}").trim_end_matches('0')),
+        _ => exact_time(ns).replace(' ', ""),
+    }
+}
+
 /// A time with three digits and a unit: `1.50 us`, `15.0 ms`, `150 s`.
 pub(crate) fn time_of(ns: u64) -> String {
     let (value, unit) = match ns {
@@ -245,6 +254,15 @@ mod tests {
             [(0, "0 ns"), (999, "999 ns"), (1_001, "1.001 us"), (5_101_000, "5.101 ms"), (100_000_000, "100 ms")];
         for (ns, want) in table.into_iter().chain([(60_000_000_001, "60.000000001 s")]) {
             assert_eq!(exact_time(ns), want);
+        }
+    }
+
+    #[test]
+    fn a_time_can_be_printed_as_it_is_typed() {
+        let table = [(0, "0s"), (1, "0.001us"), (500, "0.5us"), (10_000_000, "10ms"), (2_500_000_000, "2.5s")];
+        for (ns, want) in table.into_iter().chain([(5_101_001, "5.101001ms"), (3_600_000_000_000, "3600s")]) {
+            assert_eq!(typed_time(ns), want);
+            assert_eq!(time(want), Ok(Duration::from_nanos(ns)));
         }
     }
 
