@@ -138,3 +138,23 @@ fn a_wrong_expectation_gives_a_hint() {
         Run::start(&[&format!(":{}", relay.port), "-c", "2", "-n", "5", "--expect", "fanout:others", "--json"]);
     assert_eq!(counters(&report.end().json(4)), "exact 5, unexpected 5");
 }
+
+/// A server that replies with its own line end, whichever the message has.
+#[test]
+fn a_reply_that_differs_only_in_its_line_end_is_hinted_at() {
+    let crlf = Server::lines(|_, line, _| [line.trim_ascii_end(), b"\r\n"].concat());
+    let lf = Server::lines(|_, line, _| [line.trim_ascii_end(), b"\n"].concat());
+    let table: [(&Server, &[&str], &[&str], &str); 2] = [
+        (&crlf, &[], &["--crlf"], r"the server ends its lines with \r\n; try --crlf"),
+        (&lf, &["--crlf"], &[], r"the server ends its lines with \n; let the messages end in \n, without --crlf"),
+    ];
+    for (server, wrong, right, want) in table {
+        for procs in ["1", "2"] {
+            let args = ["-c", "2", "-n", "6", "--json", "--procs", procs];
+            let report = load(server, &[&args[..], wrong].concat()).json(4);
+            let hint = report["hints"][0].as_str().unwrap_or_default();
+            assert!(hint.starts_with("the first reply on 2 of 2 connections ") && hint.ends_with(want), "{hint}");
+            assert_eq!(load(server, &[&args[..], right].concat()).json(0)["hints"], serde_json::json!([]));
+        }
+    }
+}

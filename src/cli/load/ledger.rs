@@ -243,6 +243,8 @@ pub(crate) struct Ledger {
     /// Of these, the connections whose first reply contains the message, perhaps in other case: the server answers with
     /// other text.
     pub(crate) answered: u64,
+    /// Of these, the connections whose first reply was the message with another line end.
+    pub(crate) other_end: u64,
     /// Replies that may be late ones to a message that was counted as missing.
     pub(crate) doubtful: u64,
     /// `fanout:others`: messages that came back to their sender, but should not.
@@ -400,7 +402,8 @@ impl Ledger {
             "lost_closed": self.lost_closed, "lost_reset": self.lost_reset,
             "close_codes": self.close_codes_value(), "first_refusal": self.first_refusal,
             "ungreeted": self.ungreeted, "first_wrong": self.first_wrong,
-            "echoed": self.echoed, "answered": self.answered, "doubtful": self.doubtful, "returned": self.returned,
+            "echoed": self.echoed, "answered": self.answered, "other_end": self.other_end, "doubtful": self.doubtful,
+            "returned": self.returned,
             "bytes_out": self.bytes_out, "bytes_in": self.bytes_in, "cpu": self.cpu,
             "first_failure": failure, "is_interrupted": self.is_interrupted,
             "ended_early": self.ended_early.map(EarlyEnd::value),
@@ -447,6 +450,7 @@ impl Ledger {
         self.first_wrong += u64_of(&value["first_wrong"]);
         self.echoed += u64_of(&value["echoed"]);
         self.answered += u64_of(&value["answered"]);
+        self.other_end += u64_of(&value["other_end"]);
         self.doubtful += u64_of(&value["doubtful"]);
         self.returned += u64_of(&value["returned"]);
         self.bytes_out += u64_of(&value["bytes_out"]);

@@ -458,6 +458,18 @@ impl Messages {
         !text.is_empty() && memmem::find(&bytes.to_ascii_lowercase(), text).is_some()
     }
 
+    /// Whether `bytes` are the text of message `seq` with another line end: `\r\n` in place of `\n`, or the reverse.
+    pub(crate) fn is_text_with_other_end(&self, conn: u64, seq: u64, bytes: &[u8]) -> bool {
+        let (own, len) = (self.break_len(seq), self.len(conn, seq));
+        let got = if bytes.ends_with(b"\r\n") { 2 } else { 1 };
+        let body = len - own;
+        own > 0
+            && got != own
+            && bytes.ends_with(b"\n")
+            && bytes.len() == body + got
+            && self.compare(conn, seq, &bytes[..body], 0).agreed == body
+    }
+
     /// Whether `bytes` begin with the text of message `seq`.
     pub(crate) fn begins_with_text(&self, conn: u64, seq: u64, bytes: &[u8]) -> bool {
         let Agreement { agreed, len } = self.compare(conn, seq, bytes, 0);

@@ -458,6 +458,15 @@ pub(crate) fn hints(load: &Load, ledger: &Ledger) -> Vec<String> {
                  --expect {} does not accept that; try --expect echo",
                 load.expect.name()
             ));
+        } else if ledger.other_end > ledger.first_wrong / 2 {
+            let (end, option) = match load.messages.break_len(0) {
+                1 => (r"\r\n", "try --crlf"),
+                _ => (r"\n", r"let the messages end in \n, without --crlf"),
+            };
+            hints.push(format!(
+                "the first reply on {of} of {made} connections was the message with another line end: the server ends \
+                 its lines with {end}; {option}"
+            ));
         } else if ledger.answered > ledger.first_wrong / 2 && matches!(load.expect, Expect::Echo) {
             hints.push(format!(
                 "the first reply on {of} of {made} connections has the message in it, but is not the message: the \

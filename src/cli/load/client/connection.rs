@@ -222,7 +222,7 @@ impl Run {
             }
             (_, None) => {
                 let has_replied = &mut conn.has_replied;
-                let (mut first_wrong, mut echoed, mut answered) = (0, 0, 0);
+                let (mut first_wrong, mut echoed, mut answered, mut other_end) = (0, 0, 0, 0);
                 let mut emit = |finding: Finding<'_>| {
                     if !std::mem::replace(has_replied, true) {
                         first_wrong += u64::from(matches!(finding.verdict, Verdict::Wrong | Verdict::Unexpected));
@@ -231,6 +231,8 @@ impl Run {
                         let of_message = finding.seq.filter(|_| finding.verdict == Verdict::Wrong);
                         echoed += u64::from(of_message.is_some_and(is_echo));
                         answered += u64::from(of_message.is_some_and(is_in));
+                        let has_other_end = |seq| rules.messages.is_text_with_other_end(id, seq, finding.received);
+                        other_end += u64::from(of_message.is_some_and(has_other_end));
                     }
                     note_reply(book, rules, &mut conn.outbox, &finding, now);
                 };
@@ -250,6 +252,7 @@ impl Run {
                 book.ledger.first_wrong += first_wrong;
                 book.ledger.echoed += echoed;
                 book.ledger.answered += answered;
+                book.ledger.other_end += other_end;
             }
         }
     }

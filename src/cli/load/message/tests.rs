@@ -157,6 +157,23 @@ fn the_number_of_a_text_names_its_line_of_the_file() {
 }
 
 #[test]
+fn another_line_end_is_recognised() {
+    let table: &[(&str, &[u8], bool)] = &[
+        (r"hola {seq}\n", b"hola 7\r\n", true),
+        (r"hola {seq}\r\n", b"hola 7\n", true),
+        (r"hola {seq}\n", b"hola 7\n", false),
+        (r"hola {seq}\n", b"hola 8\r\n", false),
+        (r"hola {seq}\n", b"hola 7", false),
+        ("hola {seq}", b"hola 7\n", false),
+        (r"\n", b"\r\n", true),
+        (r"\n", b"", false),
+    ];
+    for (template, bytes, want) in table {
+        assert_eq!(messages(template).is_text_with_other_end(0, 7, bytes), *want, "{template} {bytes:?}");
+    }
+}
+
+#[test]
 fn bytes_are_shown_without_control_characters() {
     assert_eq!(show(b"a\x1b[2J\n", 100), r"a\x1b[2J\x0a");
     assert_eq!(show("ñ\u{85}\u{202e}".as_bytes(), 100), r"ñ\xc2\x85\xe2\x80\xae");
