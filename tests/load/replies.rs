@@ -115,10 +115,10 @@ fn a_message_over_the_limit_is_refused_by_the_plan() {
     std::fs::write(&script, "send {rand:2000}\\n\n").expect("a file can be written");
     let name = script.to_str().expect("a name");
     let table: &[(&[&str], &str)] = &[
-        (&["--size", "65M"], "has 65,000,000 bytes; the limit of --max-reply is 64,000,000"),
-        (&["--size", "1k", "--max-reply", "999"], "has 1,000 bytes; the limit of --max-reply is 999"),
-        (&["-m", "{rand:1000}", "--max-reply", "999"], "has 1,000 bytes"),
-        (&["--script", name, "--max-reply", "2k"], "has 2,001 bytes"),
+        (&["--size", "65M"], "may have up to 65,000,000 bytes; the limit of --max-reply is 64,000,000"),
+        (&["--size", "1k", "--max-reply", "999"], "may have up to 1,000 bytes; the limit of --max-reply is 999"),
+        (&["-m", "{rand:1000}", "--max-reply", "999"], "may have up to 1,000 bytes"),
+        (&["--script", name, "--max-reply", "2k"], "may have up to 2,001 bytes"),
     ];
     for (args, want) in table {
         let run = load(&server, &[&["-n", "1"], *args].concat());

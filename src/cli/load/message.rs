@@ -476,9 +476,9 @@ impl Messages {
         agreed == len
     }
 
-    /// The length of the longest message of a run with this many connections.
-    pub(crate) fn longest(&self, connections: u64) -> u64 {
-        let len = |template: &Template| template.compare(0, connections.saturating_sub(1), u64::MAX, b"", 0).len as u64;
+    /// How long a message can be in a run with this many connections, and numbers up to `last`.
+    pub(crate) fn longest(&self, connections: u64, last: u64) -> u64 {
+        let len = |template: &Template| template.compare(0, connections.saturating_sub(1), last, b"", 0).len as u64;
         self.templates.iter().map(len).max().unwrap_or(0)
     }
 

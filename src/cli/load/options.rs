@@ -94,12 +94,17 @@ impl Load {
         }
     }
 
-    /// The length of the longest text that is sent or expected.
+    /// How long a text that is sent or expected can be.
     pub(crate) fn longest_message(&self) -> u64 {
+        let last = match self.length {
+            // A single connection may send all messages. A pass that could not connect uses a number, too.
+            Length::Messages(count) if self.warmup.is_zero() && !self.reconnect => count - 1,
+            _ => u64::MAX,
+        };
         match &self.model {
             Model::Hold => 0,
-            Model::Script(script) => script.longest(self.connections),
-            _ => self.messages.longest(self.connections),
+            Model::Script(script) => script.longest(self.connections, last),
+            _ => self.messages.longest(self.connections, last),
         }
     }
 

@@ -53,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) procs: u64,
     pub(crate) descriptors_needed: u64,
     pub(crate) ports_needed: u64,
-    /// The length of the longest message, and the limit of `--max-reply`.
+    /// How long a message can be, and the limit of `--max-reply`.
     pub(crate) longest_message: u64,
     pub(crate) max_reply: u64,
     pub(crate) machine: Machine,
@@ -210,7 +210,7 @@ impl Plan {
         }
         if !self.has_short_messages() {
             problems.push(format!(
-                "the longest message has {} bytes; the limit of --max-reply is {}",
+                "a message may have up to {} bytes; the limit of --max-reply is {}",
                 grouped(self.longest_message),
                 grouped(self.max_reply)
             ));
@@ -243,7 +243,7 @@ impl Plan {
         let (longest, limit) = (grouped(self.longest_message), grouped(self.max_reply));
         let message = match self.longest_message {
             0 => String::new(),
-            _ => format!("message      {longest} of {limit} bytes: {}\n", mark(self.has_short_messages())),
+            _ => format!("message      up to {longest} of {limit} bytes: {}\n", mark(self.has_short_messages())),
         };
         let ports = match self.ports_needed {
             0 => String::new(),
@@ -408,6 +408,27 @@ mod tests {
         }
         let why = "the process that starts 40 others needs 144 descriptors; the limit is 70";
         assert_eq!(plan_with(70, &["-c", "40", "--procs", "40"], "127.0.0.1").problems(), [why]);
+    }
+
+    #[test]
+    fn only_a_message_that_can_be_too_long_is_refused() {
+        // "1:0 " and "1:9 ", 32 letters and a line end; later numbers are longer.
+        let table: &[(&[&str], u64)] = &[
+            (&["-n", "10"], 37),
+            (&["-n", "11"], 38),
+            (&["-n", "10", "--warmup", "1s"], 56),
+            (&["-d", "1s"], 56),
+            (&["-n", "10", "-m", "hola"], 4),
+        ];
+        for (args, longest) in table {
+            for (limit, is_fine) in [(*longest, true), (longest - 1, false)] {
+                let limit = limit.to_string();
+                let plan = plan(&[&["-c", "2", "--max-reply", &limit], *args].concat(), "127.0.0.1");
+                assert_eq!((plan.longest_message, plan.is_fine()), (*longest, is_fine), "{args:?}");
+                let why = format!("a message may have up to {longest} bytes; the limit of --max-reply is {limit}");
+                assert_eq!(plan.problems().contains(&why), !is_fine, "{args:?}");
+            }
+        }
     }
 
     #[test]

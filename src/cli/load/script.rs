@@ -98,10 +98,10 @@ impl Script {
         }
     }
 
-    /// The length of the longest text that is sent or expected.
-    pub(crate) fn longest(&self, connections: u64) -> u64 {
+    /// How long a text that is sent or expected can be, in passes with numbers up to `last`.
+    pub(crate) fn longest(&self, connections: u64, last: u64) -> u64 {
         let longest = |(_, step): &(u64, Step)| match step {
-            Step::Send(messages) | Step::Expect(messages) => messages.longest(connections),
+            Step::Send(messages) | Step::Expect(messages) => messages.longest(connections, last),
             Step::Pause(_) | Step::Close => 0,
         };
         self.steps.iter().map(longest).max().unwrap_or(0)

@@ -116,7 +116,7 @@ proptest! {
         prop_assert_eq!(messages.compare(conn, seq, &bytes, from.min(agreed)), want);
         prop_assert_eq!(messages.is_text(conn, seq, &bytes), bytes == text);
         prop_assert_eq!(messages.begins_with_text(conn, seq, &bytes), bytes.starts_with(&text));
-        prop_assert!(messages.len(conn, seq) == text.len() && messages.longest(conn + 1) >= text.len() as u64);
+        prop_assert!(messages.len(conn, seq) == text.len() && messages.longest(conn + 1, seq) >= text.len() as u64);
     }
 
     #[test]
