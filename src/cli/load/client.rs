@@ -77,7 +77,11 @@ pub(crate) fn run(job: Job, progress: Progress) -> Result<Ledger> {
     let ledger = event_loop.enter(|lp| {
         run.with(lp, |run, _| {
             run.progress.end();
-            std::mem::take(&mut run.book.ledger)
+            let mut ledger = std::mem::take(&mut run.book.ledger);
+            if is_worker {
+                ledger.count_from_load(run.go_at);
+            }
+            ledger
         })
     });
     let ledger = ledger.expect("the run is lent only inside a callback, and none is running");

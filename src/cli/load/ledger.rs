@@ -134,7 +134,7 @@ impl Connects {
 /// A failure, as the reports show it; the ledger keeps the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// Nanoseconds from the start of the run.
+    /// Nanoseconds from the start of the run; in the ledger of a worker, from the start of its load.
     pub(crate) at: u64,
     pub(crate) conn: u64,
     pub(crate) seq: Option<u64>,
@@ -300,6 +300,14 @@ impl Ledger {
     pub(crate) fn fail_first(&mut self, failure: impl FnOnce() -> Failure) {
         if self.first_failure.is_none() {
             self.first_failure = Some(failure());
+        }
+    }
+
+    /// Counts the time of the first failure from the start of the load. Worker processes are started one after the
+    /// other, but they begin the load together, so only this time can be compared with that of another process.
+    pub(crate) fn count_from_load(&mut self, load_began: u64) {
+        if let Some(failure) = &mut self.first_failure {
+            failure.at = failure.at.saturating_sub(load_began);
         }
     }
 
@@ -535,6 +543,29 @@ mod tests {
         for (_, quantile) in QUANTILES {
             assert_eq!(merged.response.quantile(quantile), whole.response.quantile(quantile));
         }
+    }
+
+    #[test]
+    fn the_first_failure_of_several_processes_is_the_one_soonest_after_the_common_start() {
+        let mut sum = Ledger::default();
+        // The first process has started 430 ns before the others.
+        for (conn, load_began, at) in [(0, 880, 900), (1, 450, 500), (2, 450, 480)] {
+            let mut part = Ledger::default();
+            part.fail_first(|| Failure {
+                at,
+                conn,
+                seq: None,
+                kind: "wrong",
+                sent: String::new(),
+                expected: None,
+                received: String::new(),
+                line: None,
+                reason: None,
+            });
+            part.count_from_load(load_began);
+            sum.add_line(&part.to_line()).unwrap();
+        }
+        assert_eq!(sum.first_failure.map(|failure| (failure.conn, failure.at)), Some((0, 20)));
     }
 
     #[test]
