@@ -249,8 +249,8 @@ struct Span {
     lines: Vec<(f64, &'static str)>,
     /// Whether there are fewer than two slices, and so nothing to compare.
     is_short: bool,
-    /// The length of a slice, for notes: `100 ms`, `second`.
-    slice: &'static str,
+    /// The length of a slice, for notes: `100 ms`, `second`, `128 seconds`.
+    slice: String,
 }
 
 impl Span {
@@ -275,7 +275,11 @@ impl Span {
             lines: shown.map(|(_, at, name)| (at as f64 / 1e9, name)).collect(),
             seconds: end as f64 / 1e9,
             is_short: end < 2 * load.width() || cuts.len() < 2,
-            slice: if load.width() < 1_000_000_000 { "100 ms" } else { "second" },
+            slice: match load.width() / 1_000_000_000 {
+                0 => "100 ms".to_owned(),
+                1 => "second".to_owned(),
+                seconds => format!("{seconds} seconds"),
+            },
             cuts,
         }
     }
@@ -338,20 +342,23 @@ fn curves(out: &mut String, load: &Load, ledger: &Ledger, span: &Span) {
 }
 
 fn response(out: &mut String, span: &Span, by: &str) {
-    let counts: Vec<Counts> = span.cuts.iter().map(|cut| cut.slice.counts()).collect();
-    let steps = |quantile: f64| {
-        let value = |(step, counts): (Step, &Counts)| Step {
-            value: counts.quantile(quantile).map(|ns| ns.max(1) as f64),
-            ..step
-        };
-        Shape::Steps(span.steps(|_| None).into_iter().zip(&counts).map(value).collect())
+    // A histogram is large, so there is only one at a time.
+    let figures = |cut: &Cut| {
+        let counts = cut.slice.counts();
+        [0.5, 0.99, 1.0].map(|quantile| counts.quantile(quantile).map(|ns| ns.max(1)))
     };
-    let least = counts.iter().filter_map(|counts| counts.quantile(0.5)).min().unwrap_or(1).max(1);
-    let most = counts.iter().filter_map(|counts| counts.quantile(1.0)).max().unwrap_or(1).max(1);
+    let figures: Vec<[Option<u64>; 3]> = span.cuts.iter().map(figures).collect();
+    let steps = |which: usize| {
+        let value =
+            |(step, figures): (Step, &[Option<u64>; 3])| Step { value: figures[which].map(|ns| ns as f64), ..step };
+        Shape::Steps(span.steps(|_| None).into_iter().zip(&figures).map(value).collect())
+    };
+    let least = figures.iter().filter_map(|figures| figures[0]).min().unwrap_or(1);
+    let most = figures.iter().filter_map(|figures| figures[2]).max().unwrap_or(1);
     let curves = vec![
-        Curve { name: "longest", class: "red", shape: steps(1.0) },
-        Curve { name: "p99", class: "amber", shape: steps(0.99) },
-        Curve { name: "p50", class: "blue", shape: steps(0.5) },
+        Curve { name: "longest", class: "red", shape: steps(2) },
+        Curve { name: "p99", class: "amber", shape: steps(1) },
+        Curve { name: "p50", class: "blue", shape: steps(0) },
     ];
     let y = Axis::nanoseconds(least as f64, most as f64);
     span.chart("Response time", format!("{by}, of the steady phase"), y, curves).write(out);

@@ -11,8 +11,9 @@
 //! before, while connections were made, has slices of its own. An event is counted in the slice of its own time. So
 //! a tester that was held up has empty slices for that time.
 //!
-//! A short run has slices of 100 ms. From [`FINE_SLICES`] slices on they are joined into seconds. The last slice is
-//! usually shorter; [`Track::cuts`] gives the length of each slice.
+//! A short run has slices of 100 ms. From [`FINE_SLICES`] slices on they are joined into seconds. From
+//! [`MOST_SLICES`] slices on they are joined in pairs, again and again, so that a run of days needs no more memory than
+//! one of minutes. The last slice is usually shorter; [`Track::cuts`] gives the length of each slice.
 
 use serde_json::{Value, json};
 
@@ -21,11 +22,14 @@ use super::counts::{Counts, pairs, u64_of};
 /// The length of a slice in a short run, in nanoseconds.
 const FINE: u64 = 100_000_000;
 
-/// The length of a slice in a long run; a multiple of [`FINE`].
+/// The length of a slice in a longer run; a multiple of [`FINE`].
 const COARSE: u64 = 1_000_000_000;
 
 /// A run with this many slices is long: 20 seconds.
 const FINE_SLICES: usize = 200;
+
+/// The most slices of a run: as many as a drawing can show.
+const MOST_SLICES: usize = 1000;
 
 /// The whole run.
 #[derive(Debug, Default)]
@@ -57,7 +61,7 @@ pub(crate) struct Slice {
     pub(crate) connections: u64,
     pub(crate) exact: u64,
     pub(crate) failed: u64,
-    /// Response times, as [`Counts::buckets`].
+    /// Response times, as [`Counts::buckets`]; after [`Slice::add`] in any order, and a value may occur several times.
     response: Vec<(u64, u64)>,
 }
 
@@ -251,24 +255,23 @@ impl Track {
             let connections = self.current.connections;
             let over = std::mem::replace(&mut self.current, Current { connections, ..Current::default() });
             self.slices.push(over.slice());
-            if self.slices.len() == FINE_SLICES {
+            if self.slices.len() == if self.width == FINE { FINE_SLICES } else { MOST_SLICES } {
                 self.coarsen();
             }
         }
     }
 
-    /// Joins the slices into whole seconds.
+    /// Joins the slices: those of 100 ms into whole seconds, longer ones in pairs.
     fn coarsen(&mut self) {
-        if self.width == COARSE {
-            return;
-        }
         let join = |slices: &[Slice]| {
             let mut sum = Slice { connections: slices.last().map_or(0, |last| last.connections), ..Slice::default() };
             slices.iter().for_each(|slice| sum.add(slice));
+            sum.response = sum.counts().buckets();
             sum
         };
-        self.slices = self.slices.chunks((COARSE / self.width) as usize).map(join).collect();
-        self.width = COARSE;
+        let width = if self.width == FINE { COARSE } else { self.width.saturating_mul(2) };
+        self.slices = self.slices.chunks((width / self.width) as usize).map(join).collect();
+        self.width = width;
     }
 
     fn value(&self) -> Value {
@@ -289,9 +292,10 @@ impl Track {
         });
         let mut other =
             Track { width: u64_of(&value["width"]).max(FINE), slices: slices.collect(), ..Track::default() };
-        if self.width > other.width {
+        while other.width < self.width {
             other.coarsen();
-        } else if self.width < other.width {
+        }
+        while self.width < other.width {
             self.coarsen();
         }
         self.length = self.length.max(Some(u64_of(&value["length"])));
@@ -302,6 +306,7 @@ impl Track {
             let own = &mut self.slices[at];
             own.connections += slice.connections;
             own.add(slice);
+            own.response = own.counts().buckets();
         }
     }
 }
@@ -376,6 +381,32 @@ mod tests {
         assert_eq!((timeline.load.width(), cuts.len()), (COARSE, 25));
         assert!(cuts[..24].iter().all(|cut| cut.slice.exact == 100 && cut.slice.connections == 7));
         assert_eq!((cuts[24].to, cuts[24].slice.exact), (25_400 * MS, 140));
+    }
+
+    #[test]
+    fn a_run_of_a_day_has_at_most_a_thousand_slices() {
+        const SECONDS: u64 = 24 * 3600 + 1;
+        let mut timeline = Timeline::default();
+        timeline.begin(0, 7);
+        for now in (0..SECONDS).map(|second| second * COARSE) {
+            timeline.exact(now);
+            timeline.response(if now.is_multiple_of(2 * COARSE) { MS } else { 2 * MS });
+            assert!(timeline.load.slices.len() < MOST_SLICES);
+        }
+        timeline.end(SECONDS * COARSE);
+        let cuts = timeline.load.cuts();
+        assert_eq!((timeline.load.width(), cuts.len()), (128 * COARSE, 675));
+        assert!(cuts[..674].iter().all(|cut| cut.slice.exact == 128 && cut.slice.counts().total() == 128));
+        // Two times came, so that a slice has two buckets, however often it was joined.
+        assert!(timeline.load.slices.iter().all(|slice| slice.response.len() <= 2));
+        // The sum of several processes has no more slices, also if one of them has ended early.
+        let mut sum = Timeline::default();
+        for part in [&timeline, &steady(0, 300 * MS), &timeline] {
+            sum.add(&part.value());
+        }
+        assert_eq!(sum.load.width(), 128 * COARSE);
+        assert_eq!(sum.load.cuts().iter().map(|cut| cut.slice.exact).sum::<u64>(), 2 * SECONDS + 30);
+        assert!(sum.load.slices.len() == 676 && sum.load.slices.iter().all(|slice| slice.response.len() <= 2));
     }
 
     #[test]
