@@ -117,10 +117,13 @@ fn run(lp: &mut Loop, block: &Block, mut around: Around) -> Result<()> {
             }
             Statement::End(text, callback) => {
                 let Some(socket) = around.socket else { continue };
-                let text = text.as_deref().unwrap_or_default().to_owned();
-                match callback.clone() {
-                    Some(block) => socket.end_with_then(lp, text, move |lp, _| run_later(lp, &block, around)),
-                    None => socket.end_with(lp, text),
+                let callback = callback.clone().map(|block| move |lp: &mut Loop, _| run_later(lp, &block, around));
+                // Without a text there is no write: an `end` after an `end` is no mistake then.
+                match (text.as_deref(), callback) {
+                    (None, None) => socket.end(lp),
+                    (None, Some(callback)) => socket.end_then(lp, callback),
+                    (Some(text), None) => socket.end_with(lp, text),
+                    (Some(text), Some(callback)) => socket.end_with_then(lp, text, callback),
                 }
             }
             Statement::Destroy => around.socket.into_iter().for_each(|socket| socket.destroy(lp)),

@@ -33,6 +33,16 @@ fn programs_run_on_the_loop() {
 }
 
 #[test]
+fn an_end_after_an_end_is_no_write_and_has_its_callback() {
+    let twice = "title t\nserver\n on connection\n  end\nconnect\n on connect\n  end\n   print one\n  end\n   print two\n  \
+                 tick\n   print tick\n  print connected\n on finish\n  print finish\n on close\n  print closed\n";
+    assert_eq!(order(twice), ["connected", "tick", "one", "two", "finish", "closed"]);
+    let text_first = "title t\nserver\n on data\n  end adios\nconnect\n on connect\n  print connect\n  end hola\n  end\n \
+                      on data\n  print data\n on end\n  print end\n on finish\n  print finish\n on close\n  print close\n";
+    assert_eq!(order(text_first), ["connect", "finish", "data", "end", "close"]);
+}
+
+#[test]
 fn a_callback_is_named_by_its_call() {
     let Ok(questions) = questions(CONVERSATION, Language::English) else { panic!("it is right") };
     let owner = questions[0].program.owner_of_callback("callback").expect("it is the callback of an end");
