@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bucle::net::{self, LocalAddress, On};
+use bucle::net::{self, LocalAddress, On, ServerOptions};
 use bucle::{Error, EventLoop, Loop, ManualClock, Result};
 
 use super::explain::{Line, Run};
@@ -173,7 +173,12 @@ pub(super) fn ms(ms: u64) -> Duration {
 
 /// Starts a server on a free port of this machine, and returns its address. The server does not keep the loop alive.
 pub(super) fn serve(lp: &mut Loop, handler: On) -> Result<SocketAddr> {
-    let server = net::listen(lp, ("127.0.0.1", 0), handler)?;
+    serve_with(lp, ServerOptions::default(), handler)
+}
+
+/// As [`serve`], with options.
+pub(super) fn serve_with(lp: &mut Loop, options: ServerOptions, handler: On) -> Result<SocketAddr> {
+    let server = net::listen_with(lp, ("127.0.0.1", 0), options, handler)?;
     server.unref(lp);
     match server.address(lp) {
         Some(LocalAddress::Ip(address)) => Ok(address),

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use std::vec::IntoIter;
 
-use super::statement::{Block, Blocks, Event, Statement, When};
+use super::statement::{Block, Event, Side, Statement, When};
 use crate::cli::quiz::language::{Language, words};
 
 /// How many questions a file has at most.
@@ -270,9 +270,9 @@ impl Parser<'_> {
             }
             "server" if place.depth == 0 && !self.has_server => {
                 self.nothing_behind(line)?;
-                let blocks = self.events(line, Event::OF_SERVER)?;
+                let side = self.side(line, Event::OF_SERVER)?;
                 self.has_server = true;
-                Statement::Server(blocks)
+                Statement::Server(side)
             }
             "server" => {
                 return Err(line.mistake(words!(
@@ -283,7 +283,7 @@ impl Parser<'_> {
             }
             "connect" if self.has_server => {
                 self.nothing_behind(line)?;
-                Statement::Connect(self.events(line, Event::OF_CLIENT)?)
+                Statement::Connect(self.side(line, Event::OF_CLIENT)?)
             }
             "connect" => {
                 let sentence = words!(
@@ -356,11 +356,11 @@ impl Parser<'_> {
         Ok(Some(self.block(indent, place.deeper())?.into()))
     }
 
-    /// The blocks of events below a line.
-    fn events(&mut self, line: &Line, events: &[Event]) -> Result<Blocks, Mistake> {
+    /// The blocks of events below a `server` or a `connect`.
+    fn side(&mut self, line: &Line, events: &[Event]) -> Result<Side, Mistake> {
         let language = self.language;
-        let mut blocks: Blocks = Vec::new();
-        let Some(indent) = self.indent_below(line) else { return Ok(blocks) };
+        let mut side = Side { line: line.number, blocks: Vec::new() };
+        let Some(indent) = self.indent_below(line) else { return Ok(side) };
         while let Some(line) = self.next_of_block(indent)? {
             let names: Vec<&str> = events.iter().map(|event| event.name()).collect();
             if line.word() != "on" {
@@ -374,15 +374,15 @@ impl Parser<'_> {
             let Some(event) = events.iter().copied().find(|event| event.name() == line.rest()) else {
                 return Err(line.mistake(unknown(line.rest(), &names, language)));
             };
-            if blocks.iter().any(|(known, _)| *known == event) {
+            if side.has(event) {
                 let name = event.name();
                 let sentence = words!(language, "there is an `on {name}` already", "ya hay un `on {name}`");
                 return Err(line.mistake(sentence));
             }
             let block = self.inner(&line, Place { depth: 1, has_socket: true })?;
-            blocks.push((event, block));
+            side.blocks.push((event, block));
         }
-        Ok(blocks)
+        Ok(side)
     }
 
     /// The indentation of the next line, if it is deeper than that of `line`.

@@ -8,10 +8,11 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use bucle::net::{On, Socket, on};
+use bucle::net::{On, ServerOptions, Socket, SocketOptions, on};
 use bucle::{Loop, Result};
 
-use super::statement::{Block, Blocks, Event, Statement, When};
+use super::statement::{Block, Event, Side, Statement, When};
+use super::watch::Watch;
 use crate::cli::quiz::explain::Owner;
 use crate::cli::quiz::language::Language;
 use crate::cli::quiz::question::Program;
@@ -24,12 +25,13 @@ pub(super) struct Written {
 }
 
 /// What the statements of a block can use.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone)]
 struct Around {
     /// The socket of the event.
     socket: Option<Socket>,
     /// The address of the server.
     address: Option<SocketAddr>,
+    watch: Rc<Watch>,
 }
 
 /// The first word of a statement, and Node's name. Words of two: an event.
@@ -52,9 +54,16 @@ const NODE_NAMES: &[(&str, &str)] = &[
     ("on close", "socket.on('close')"),
 ];
 
+impl Written {
+    /// As [`start`](Program::start). `watch` sees what happens.
+    pub(super) fn start_watched(&self, lp: &mut Loop, watch: Rc<Watch>) -> Result<()> {
+        run(lp, &self.body, Around { socket: None, address: None, watch })
+    }
+}
+
 impl Program for Written {
     fn start(&self, lp: &mut Loop) -> Result<()> {
-        run(lp, &self.body, Around::default())
+        self.start_watched(lp, Rc::default())
     }
 
     fn source(&self) -> &str {
@@ -99,25 +108,28 @@ fn run(lp: &mut Loop, block: &Block, mut around: Around) -> Result<()> {
         match statement {
             Statement::Print(text) => stage::print(lp, text),
             Statement::Work(time) => stage::work_for(*time),
-            Statement::Later(when, block) => later(lp, *when, block, around),
-            Statement::Server(blocks) => {
-                let handler = handler(blocks, around);
-                around.address = Some(stage::serve(lp, handler)?);
+            Statement::Later(when, block) => later(lp, *when, block, &around),
+            Statement::Server(side) => {
+                let options = ServerOptions { flowing: side.has(Event::Data), ..ServerOptions::default() };
+                let handler = handler(side, &around);
+                around.address = Some(stage::serve_with(lp, options, handler)?);
             }
-            Statement::Connect(blocks) => {
+            Statement::Connect(side) => {
                 let Some(address) = around.address else { continue };
-                Socket::connect(lp, address, handler(blocks, around))?;
+                let options = SocketOptions { flowing: side.has(Event::Data), ..SocketOptions::default() };
+                let socket = Socket::connect_with(lp, address, options, handler(side, &around))?;
+                around.watch.opened(side, socket);
             }
             Statement::Write(text, callback) => {
                 let Some(socket) = around.socket else { continue };
                 match callback.clone() {
-                    Some(block) => _ = socket.write_then(lp, &**text, move |lp, _| run_later(lp, &block, around)),
+                    Some(block) => _ = socket.write_then(lp, &**text, callback_of(block, &around)),
                     None => _ = socket.write(lp, &**text),
                 }
             }
             Statement::End(text, callback) => {
                 let Some(socket) = around.socket else { continue };
-                let callback = callback.clone().map(|block| move |lp: &mut Loop, _| run_later(lp, &block, around));
+                let callback = callback.clone().map(|block| callback_of(block, &around));
                 // Without a text there is no write: an `end` after an `end` is no mistake then.
                 match (text.as_deref(), callback) {
                     (None, None) => socket.end(lp),
@@ -139,8 +151,8 @@ fn run_later(lp: &mut Loop, block: &Block, around: Around) {
     }
 }
 
-fn later(lp: &mut Loop, when: When, block: &Block, around: Around) {
-    let block = Rc::clone(block);
+fn later(lp: &mut Loop, when: When, block: &Block, around: &Around) {
+    let (block, around) = (Rc::clone(block), around.clone());
     let call = move |lp: &mut Loop| run_later(lp, &block, around);
     match when {
         When::Tick => lp.next_tick(call),
@@ -150,14 +162,30 @@ fn later(lp: &mut Loop, when: When, block: &Block, around: Around) {
     }
 }
 
+/// The callback of a write or an end.
+fn callback_of(block: Block, around: &Around) -> impl FnOnce(&mut Loop, Result<()>) + use<> {
+    let around = around.clone();
+    move |lp, _| run_later(lp, &block, around)
+}
+
 /// A handler that runs the blocks.
-fn handler(blocks: &Blocks, around: Around) -> On {
-    let mut handler = on();
-    for (event, block) in blocks {
-        let block = Rc::clone(block);
-        let call = move |lp: &mut Loop, socket| run_later(lp, &block, Around { socket: Some(socket), ..around });
+fn handler(side: &Side, around: &Around) -> On {
+    let event_of = |block: &Block| {
+        let (block, around) = (Rc::clone(block), around.clone());
+        move |lp: &mut Loop, socket| run_later(lp, &block, Around { socket: Some(socket), ..around.clone() })
+    };
+    let (accepted, watch) = (side.clone(), Rc::clone(&around.watch));
+    let connection = side.block(Event::Connection).map(event_of);
+    let mut handler = on().connection(move |lp, socket| {
+        watch.opened(&accepted, socket);
+        if let Some(call) = &connection {
+            call(lp, socket);
+        }
+    });
+    for (event, block) in &side.blocks {
+        let call = event_of(block);
         handler = match event {
-            Event::Connection => handler.connection(call),
+            Event::Connection => handler,
             Event::Connect => handler.connect(call),
             Event::Data => handler.data(move |lp, socket, _| call(lp, socket)),
             Event::End => handler.end(call),

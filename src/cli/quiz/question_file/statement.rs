@@ -15,9 +15,9 @@ pub(super) enum Statement {
     /// Runs a block later.
     Later(When, Block),
     /// Starts the server of the program. Its blocks run for the events of its connections.
-    Server(Blocks),
+    Server(Side),
     /// Connects a client to the server.
-    Connect(Blocks),
+    Connect(Side),
     /// Writes to the socket of the event, and runs the block as the callback.
     Write(Rc<str>, Option<Block>),
     End(Option<Rc<str>>, Option<Block>),
@@ -33,8 +33,24 @@ pub(super) enum When {
     Timeout(Duration),
 }
 
-/// Blocks for the events of a socket.
-pub(super) type Blocks = Vec<(Event, Block)>;
+/// One side of connections: a `server` or a `connect`, and the blocks for the events of its sockets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Side {
+    /// The number of its line.
+    pub(super) line: usize,
+    pub(super) blocks: Vec<(Event, Block)>,
+}
+
+impl Side {
+    /// The block for an event.
+    pub(super) fn block(&self, event: Event) -> Option<&Block> {
+        self.blocks.iter().find(|(known, _)| *known == event).map(|(_, block)| block)
+    }
+
+    pub(super) fn has(&self, event: Event) -> bool {
+        self.block(event).is_some()
+    }
+}
 
 /// An event of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

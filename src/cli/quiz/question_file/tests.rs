@@ -1,6 +1,7 @@
 //! Programs of files run on the real loop, and a program that is no question is refused.
 
 use super::*;
+use crate::cli::quiz::stage;
 
 const CONVERSATION: &str = "title t\nserver\n on connection\n  end hola\nconnect\n on connect\n  print connect\n  \
                             end\n   print callback\n on data\n  print data\n  immediate\n   print immediate\n on close\n  print close\n";
@@ -80,4 +81,50 @@ fn a_program_that_is_no_question_is_refused() {
         let Err(mistake) = questions(text, Language::English) else { panic!("it is refused: {text}") };
         assert_eq!((mistake.line, mistake.sentence.contains(want)), (*line, true), "{}", mistake.sentence);
     }
+}
+
+const UNREAD: &str = "nothing reads them, so `end` does not come, as in Node; add an `on data`";
+
+/// The mistake of a file.
+fn mistake(text: &str) -> Mistake {
+    let Err(mistake) = questions(text, Language::English) else { panic!("it is refused: {text}") };
+    mistake
+}
+
+#[test]
+fn bytes_that_nothing_reads_hold_back_the_end_and_the_program_is_refused_with_the_line_of_the_side() {
+    let table: &[(&str, usize)] = &[
+        // Node prints nothing, and does not end.
+        ("server\n on connection\n  end hola\nconnect\n on end\n  print ended\n on close\n  print closed\n", 5),
+        (
+            "server\n on connection\n  print accepted\n on end\n  print ended\n on close\n  print closed\nconnect\n \
+             on connect\n  end hola\n",
+            2,
+        ),
+        (
+            "server\n on connection\n  write hola\n  immediate\n   destroy\nconnect\n on connect\n  print connect\n \
+             on close\n  print close\n",
+            7,
+        ),
+        // The client ends, but not by the end of its peer.
+        (
+            "server\n on connection\n  end hola\nconnect\n on connect\n  timeout 50\n   destroy\n on end\n  print ended\n \
+             on close\n  print closed\n",
+            5,
+        ),
+    ];
+    for (program, line) in table {
+        let mistake = mistake(&format!("title t\n{program}"));
+        assert_eq!((mistake.line, mistake.sentence.contains(UNREAD)), (*line, true), "{}", mistake.sentence);
+    }
+}
+
+#[test]
+fn a_side_without_on_data_ends_if_no_bytes_come_or_if_it_is_destroyed() {
+    let no_bytes =
+        "title t\nserver\n on connection\n  end\nconnect\n on end\n  print ended\n on close\n  print closed\n";
+    assert_eq!(order(no_bytes), ["ended", "closed"]);
+    let destroyed = "title t\nserver\n on connection\n  end hola\nconnect\n on connect\n  print connect\n  timeout 50\n   \
+                     destroy\n on close\n  print closed\n";
+    assert_eq!(order(destroyed), ["connect", "closed"]);
 }

@@ -31,9 +31,11 @@ fn a_conversation_has_events() {
     )
     .expect("it is right");
     let server = vec![(Event::Connection, vec![Statement::End(Some("hola".into()), None)].into())];
+    let server = Side { line: 2, blocks: server };
     let write = Statement::Write("hey".into(), Some(vec![print("written")].into()));
     let client =
         vec![(Event::Data, vec![write, Statement::Destroy].into()), (Event::Close, vec![print("close")].into())];
+    let client = Side { line: 5, blocks: client };
     assert_eq!(*draft.body, [Statement::Server(server), Statement::Connect(client)]);
 }
 

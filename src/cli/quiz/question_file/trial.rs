@@ -1,0 +1,95 @@
+//! The trial of a program, before its question is asked.
+//!
+//! It shows what the text cannot: whether each line is printed exactly once, whether the program ends, and whether the
+//! order is the same each time.
+
+use std::rc::Rc;
+
+use super::parser::Mistake;
+use super::program::Written;
+use super::watch::Watch;
+use crate::cli::quiz::language::{Language, words};
+use crate::cli::quiz::stage::{self, Time};
+
+/// How often a program runs.
+const RUNS: usize = 3;
+
+/// The printed texts, and the number of the line of each.
+type Prints = [(Rc<str>, usize)];
+
+/// Tries a program.
+///
+/// # Errors
+/// Why it is no question.
+pub(super) fn run(program: &Written, prints: &Prints, language: Language) -> Result<(), Mistake> {
+    let first_order = order(program, prints, language)?;
+    for _ in 1..RUNS {
+        if order(program, prints, language)? != first_order {
+            let sentence = words!(
+                language,
+                "the order differs from run to run; print the events of one side of a connection only",
+                "el orden cambia de una corrida a otra; imprime los eventos de un solo lado de una conexión"
+            );
+            return Err(Mistake { line: first_line(prints), sentence });
+        }
+    }
+    Ok(())
+}
+
+/// Runs a program, and returns the lines that it has printed: each text once.
+fn order(program: &Written, prints: &Prints, language: Language) -> Result<Vec<String>, Mistake> {
+    let watch = Rc::<Watch>::default();
+    let main = |lp: &mut bucle::Loop| program.start_watched(lp, Rc::clone(&watch));
+    let run = stage::run_with(main, Time::ByHand, |lp| {
+        watch.begin(lp);
+        Ok(())
+    });
+    let unread = |mistake| watch.unread().map_or(mistake, |line| nothing_reads(line, language));
+    let run = match run {
+        Ok(run) => run,
+        Err(error) if error.code() == stage::NO_END => {
+            let sentence = words!(
+                language,
+                "the program cannot run: it does not end; each connection must be ended or destroyed",
+                "el programa no puede correr: no termina; hay que terminar o destruir cada conexión"
+            );
+            return Err(unread(Mistake { line: first_line(prints), sentence }));
+        }
+        Err(error) => {
+            let code = error.code();
+            let sentence = words!(language, "the program cannot run: {code}", "el programa no puede correr: {code}");
+            return Err(Mistake { line: first_line(prints), sentence });
+        }
+    };
+    let order: Vec<String> = run.order().into_iter().map(str::to_owned).collect();
+    for (text, line) in prints {
+        let sentence = match order.iter().filter(|printed| ***printed == **text).count() {
+            1 => continue,
+            0 => {
+                let sentence = words!(language, "\"{text}\" is never printed", "\"{text}\" no se imprime nunca");
+                return Err(unread(Mistake { line: *line, sentence }));
+            }
+            count => words!(
+                language,
+                "\"{text}\" is printed {count} times; each line must be printed once",
+                "\"{text}\" se imprime {count} veces; cada línea se tiene que imprimir una vez"
+            ),
+        };
+        return Err(Mistake { line: *line, sentence });
+    }
+    Ok(order)
+}
+
+/// Bytes arrived at a side without an `on data`, and the program has not done what it should.
+fn nothing_reads(line: usize, language: Language) -> Mistake {
+    let sentence = words!(
+        language,
+        "bytes arrive here and nothing reads them, so `end` does not come, as in Node; add an `on data`",
+        "aquí llegan bytes y nada los lee, así que `end` no llega, igual que en Node; agrega un `on data`"
+    );
+    Mistake { line, sentence }
+}
+
+fn first_line(prints: &Prints) -> usize {
+    prints.first().map_or(1, |(_, line)| *line)
+}
