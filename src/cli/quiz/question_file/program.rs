@@ -168,7 +168,7 @@ fn callback_of(block: Block, around: &Around) -> impl FnOnce(&mut Loop, Result<(
     move |lp, _| run_later(lp, &block, around)
 }
 
-/// A handler that runs the blocks.
+/// A handler that runs the blocks. As in Node, an error without a block for it ends the program.
 fn handler(side: &Side, around: &Around) -> On {
     let event_of = |block: &Block| {
         let (block, around) = (Rc::clone(block), around.clone());
@@ -182,6 +182,13 @@ fn handler(side: &Side, around: &Around) -> On {
             call(lp, socket);
         }
     });
+    if !side.has(Event::Error) {
+        let (line, watch) = (side.line, Rc::clone(&around.watch));
+        handler = handler.error(move |lp, _, error| {
+            watch.unhandled(line, &error);
+            stage::fail(lp, error);
+        });
+    }
     for (event, block) in &side.blocks {
         let call = event_of(block);
         handler = match event {

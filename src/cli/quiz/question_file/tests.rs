@@ -128,3 +128,34 @@ fn a_side_without_on_data_ends_if_no_bytes_come_or_if_it_is_destroyed() {
                      destroy\n on close\n  print closed\n";
     assert_eq!(order(destroyed), ["connect", "closed"]);
 }
+
+#[test]
+fn an_error_that_nothing_handles_ends_the_program_and_is_refused_with_its_code_and_the_line_of_the_side() {
+    let table: &[(&str, usize, &str)] = &[
+        // Node prints "connected", and exits with 1.
+        (
+            "server\n on connection\n  destroy\nconnect\n on connect\n  end\n  write more\n  print connected\n on close\n  \
+             print closed\n",
+            5,
+            "ERR_STREAM_WRITE_AFTER_END",
+        ),
+        (
+            "server\n on connection\n  print accepted\n  end\n  write more\nconnect\n on connect\n  work 0\nprint main\n",
+            2,
+            "ERR_STREAM_WRITE_AFTER_END",
+        ),
+        (
+            "server\n on connection\n  end\nconnect\n on connect\n  print connected\n on end\n  end bye\n  end adios\n \
+             on close\n  print closed\n",
+            5,
+            "ERR_STREAM_WRITE_AFTER_END",
+        ),
+    ];
+    for (program, line, code) in table {
+        let mistake = mistake(&format!("title t\n{program}"));
+        let want = format!("the error {code} arrives here, where no `on error` handles it, and ends the program");
+        assert_eq!((mistake.line, mistake.sentence.contains(&want)), (*line, true), "{}", mistake.sentence);
+    }
+    let handled = table[0].0.replace(" on close", " on error\n  print error\n on close");
+    assert_eq!(order(&format!("title t\n{handled}")), ["connected", "error", "closed"]);
+}

@@ -44,6 +44,16 @@ fn order(program: &Written, prints: &Prints, language: Language) -> Result<Vec<S
         watch.begin(lp);
         Ok(())
     });
+    if let Some((line, code)) = watch.first_unhandled() {
+        let sentence = words!(
+            language,
+            "the error {code} arrives here, where no `on error` handles it, and ends the program, as in Node; add an \
+             `on error`, or avoid the error",
+            "aquí llega el error {code}, que ningún `on error` maneja, y termina el programa, igual que en Node; agrega \
+             un `on error`, o evita el error"
+        );
+        return Err(Mistake { line, sentence });
+    }
     let unread = |mistake| watch.unread().map_or(mistake, |line| nothing_reads(line, language));
     let run = match run {
         Ok(run) => run,

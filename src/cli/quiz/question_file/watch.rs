@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use bucle::Loop;
 use bucle::net::Socket;
+use bucle::{Error, Loop};
 
 use super::statement::{Event, Side};
 
@@ -15,6 +15,8 @@ pub(super) struct Watch {
     deaf: RefCell<Vec<(usize, Socket)>>,
     /// The line of the first side that got bytes and has no `on data`.
     unread: Cell<Option<usize>>,
+    /// The first error without an `on error`: the line of its side, and its code.
+    unhandled: RefCell<Option<(usize, String)>>,
 }
 
 impl Watch {
@@ -32,6 +34,16 @@ impl Watch {
         if !side.has(Event::Data) {
             self.deaf.borrow_mut().push((side.line, socket));
         }
+    }
+
+    /// A side without an `on error` got an error. The caller ends the program.
+    pub(super) fn unhandled(&self, line: usize, error: &Error) {
+        self.unhandled.borrow_mut().get_or_insert_with(|| (line, error.code().to_owned()));
+    }
+
+    /// The first error without an `on error`: the line of its side, and its code.
+    pub(super) fn first_unhandled(&self) -> Option<(usize, String)> {
+        self.unhandled.borrow().clone()
     }
 
     /// The line of the first side that got bytes and has no `on data`. As in Node, nothing reads them, and `end` does
