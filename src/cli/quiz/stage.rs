@@ -167,7 +167,7 @@ pub(super) fn some_time() -> Duration {
 }
 
 /// A duration of `ms` milliseconds.
-pub(super) fn ms(ms: u64) -> Duration {
+pub(super) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 

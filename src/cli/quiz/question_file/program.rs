@@ -55,9 +55,17 @@ const NODE_NAMES: &[(&str, &str)] = &[
 ];
 
 impl Written {
+    /// Whether a line begins with this word.
+    pub(super) fn has(&self, word: &str) -> bool {
+        self.source.lines().any(|line| line.split_whitespace().next() == Some(word))
+    }
+
     /// As [`start`](Program::start). `watch` sees what happens.
     pub(super) fn start_watched(&self, lp: &mut Loop, watch: Rc<Watch>) -> Result<()> {
-        run(lp, &self.body, Around { socket: None, address: None, watch })
+        let around = Around { socket: None, address: None, watch: Rc::clone(&watch) };
+        run(lp, &self.body, around)?;
+        watch.after_callback();
+        Ok(())
     }
 }
 
@@ -98,7 +106,7 @@ impl Program for Written {
     }
 
     fn busy_call(&self) -> Option<&'static str> {
-        self.source.lines().any(|line| line.trim().starts_with("work ")).then_some("work")
+        self.has("work").then_some("work")
     }
 }
 
@@ -144,21 +152,30 @@ fn run(lp: &mut Loop, block: &Block, mut around: Around) -> Result<()> {
     Ok(())
 }
 
-/// Runs a block in a callback. An error ends the program.
-fn run_later(lp: &mut Loop, block: &Block, around: Around) {
+/// Runs a block in a tick or a microtask. An error ends the program.
+fn run_soon(lp: &mut Loop, block: &Block, around: Around) {
     if let Err(error) = run(lp, block, around) {
         stage::fail(lp, error);
     }
 }
 
+/// As [`run_soon`], in any other callback.
+fn run_later(lp: &mut Loop, block: &Block, around: Around) {
+    let watch = Rc::clone(&around.watch);
+    run_soon(lp, block, around);
+    watch.after_callback();
+}
+
 fn later(lp: &mut Loop, when: When, block: &Block, around: &Around) {
     let (block, around) = (Rc::clone(block), around.clone());
-    let call = move |lp: &mut Loop| run_later(lp, &block, around);
     match when {
-        When::Tick => lp.next_tick(call),
-        When::Microtask => lp.queue_microtask(call),
-        When::Immediate => _ = lp.set_immediate(call),
-        When::Timeout(time) => _ = lp.set_timeout(time, call),
+        When::Tick => lp.next_tick(move |lp| run_soon(lp, &block, around)),
+        When::Microtask => lp.queue_microtask(move |lp| run_soon(lp, &block, around)),
+        When::Immediate => _ = lp.set_immediate(move |lp| run_later(lp, &block, around)),
+        When::Timeout(time) => {
+            around.watch.before_arming();
+            lp.set_timeout(time, move |lp| run_later(lp, &block, around));
+        }
     }
 }
 

@@ -159,3 +159,60 @@ fn an_error_that_nothing_handles_ends_the_program_and_is_refused_with_its_code_a
     let handled = table[0].0.replace(" on close", " on error\n  print error\n on close");
     assert_eq!(order(&format!("title t\n{handled}")), ["connected", "error", "closed"]);
 }
+
+#[test]
+fn an_order_that_depends_on_the_speed_of_the_computer_is_refused_and_names_the_lines_of_the_race() {
+    let table: &[(&str, usize, &str)] = &[
+        // Node 20 has printed both orders of each.
+        ("timeout 0\n print timer\nimmediate\n print immediate\n", 5, "\"immediate\" and \"timer\" are a race"),
+        ("immediate\n print immediate\ntimeout 2\n print timer\n", 5, "\"immediate\" and \"timer\" are a race"),
+        ("timeout 6\n print six\ntimeout 5\n print five\n", 5, "\"five\" and \"six\" are a race"),
+        (
+            "timeout 5\n print one\n immediate\n  print immediate\ntimeout 5\n print two\n",
+            7,
+            "\"two\" and \"immediate\" are a race",
+        ),
+        ("timeout 5\n print five\nimmediate\n timeout 4\n  print four\n", 6, "\"four\" and \"five\" are a race"),
+        ("timeout 5\n print five\nwork 4\nimmediate\n print immediate\n", 6, "\"immediate\" and \"five\" are a race"),
+        (
+            "server\n on connection\n  end hola\nconnect\n on connect\n  timeout 1\n   print timer\n on data\n  print data\n",
+            10,
+            "\"data\" and \"timer\" are a race",
+        ),
+        // The timer may be first, and then the data never comes.
+        (
+            "server\n on connection\n  end hola\nconnect\n on connect\n  timeout 1\n   destroy\n on data\n  print data\n on \
+             close\n  print close\n",
+            10,
+            "what is printed depends on how fast the computer is",
+        ),
+    ];
+    for (program, line, want) in table {
+        let mistake = mistake(&format!("title t\n{program}"));
+        assert_eq!((mistake.line, mistake.sentence.contains(want)), (*line, true), "{program}: {}", mistake.sentence);
+    }
+}
+
+#[test]
+fn times_that_differ_clearly_or_that_work_passes_are_no_race() {
+    let table: &[(&str, &[&str])] = &[
+        ("timeout 0\n print timer\nimmediate\n print immediate\nwork 5\n", &["timer", "immediate"]),
+        ("timeout 10\n print ten\ntimeout 5\n print five\nimmediate\n print now\n", &["now", "five", "ten"]),
+        (
+            "timeout 5\n print one\n immediate\n  print immediate\ntimeout 5\n print two\nwork 10\n",
+            &["one", "two", "immediate"],
+        ),
+        (
+            "server\n on connection\n  end hola\nconnect\n on connect\n  timeout 100\n   print timer\n on data\n  print \
+             data\n on close\n  print close\n",
+            &["data", "close", "timer"],
+        ),
+        (
+            "server\nconnect\n on connect\n  timeout 0\n   print timer\n  immediate\n   print immediate\n   destroy\n",
+            &["immediate", "timer"],
+        ),
+    ];
+    for (program, want) in table {
+        assert_eq!(order(&format!("title t\n{program}")), *want, "{program}");
+    }
+}

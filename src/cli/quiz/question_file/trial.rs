@@ -1,18 +1,23 @@
 //! The trial of a program, before its question is asked.
 //!
 //! It shows what the text cannot: whether each line is printed exactly once, whether the program ends, and whether the
-//! order is the same each time.
+//! order is the same each time, also on a slow computer.
 
 use std::rc::Rc;
 
 use super::parser::Mistake;
 use super::program::Written;
-use super::watch::Watch;
+use super::watch::{Slowness, Watch};
 use crate::cli::quiz::language::{Language, words};
 use crate::cli::quiz::stage::{self, Time};
 
 /// How often a program runs.
 const RUNS: usize = 3;
+
+/// How often a program with timers runs slowly, each time in another way. A wait for a timer takes half a second if
+/// there are connections (`stage.rs`), so there are fewer runs then.
+const SLOW_RUNS: u64 = 50;
+const SLOW_RUNS_WITH_SOCKETS: u64 = 5;
 
 /// The printed texts, and the number of the line of each.
 type Prints = [(Rc<str>, usize)];
@@ -22,9 +27,9 @@ type Prints = [(Rc<str>, usize)];
 /// # Errors
 /// Why it is no question.
 pub(super) fn run(program: &Written, prints: &Prints, language: Language) -> Result<(), Mistake> {
-    let first_order = order(program, prints, language)?;
+    let first_order = order(program, prints, Slowness::None, language)?;
     for _ in 1..RUNS {
-        if order(program, prints, language)? != first_order {
+        if order(program, prints, Slowness::None, language)? != first_order {
             let sentence = words!(
                 language,
                 "the order differs from run to run; print the events of one side of a connection only",
@@ -33,12 +38,22 @@ pub(super) fn run(program: &Written, prints: &Prints, language: Language) -> Res
             return Err(Mistake { line: first_line(prints), sentence });
         }
     }
+    if !program.has("timeout") {
+        return Ok(());
+    }
+    let runs = if program.has("server") { SLOW_RUNS_WITH_SOCKETS } else { SLOW_RUNS };
+    for slowness in std::iter::once(Slowness::All).chain((1..runs).map(Slowness::Some)) {
+        let slow = order(program, prints, slowness, language).ok();
+        if slow.as_ref() != Some(&first_order) {
+            return Err(race(&first_order, slow.as_deref(), prints, language));
+        }
+    }
     Ok(())
 }
 
 /// Runs a program, and returns the lines that it has printed: each text once.
-fn order(program: &Written, prints: &Prints, language: Language) -> Result<Vec<String>, Mistake> {
-    let watch = Rc::<Watch>::default();
+fn order(program: &Written, prints: &Prints, slowness: Slowness, language: Language) -> Result<Vec<String>, Mistake> {
+    let watch = Watch::new(slowness);
     let main = |lp: &mut bucle::Loop| program.start_watched(lp, Rc::clone(&watch));
     let run = stage::run_with(main, Time::ByHand, |lp| {
         watch.begin(lp);
@@ -88,6 +103,30 @@ fn order(program: &Written, prints: &Prints, language: Language) -> Result<Vec<S
         return Err(Mistake { line: *line, sentence });
     }
     Ok(order)
+}
+
+/// A slow run printed something else. `None`: not each text once.
+fn race(first: &[String], slow: Option<&[String]>, prints: &Prints, language: Language) -> Mistake {
+    let difference = slow.and_then(|slow| first.iter().zip(slow).find(|(one, other)| one != other));
+    let Some((one, other)) = difference else {
+        let sentence = words!(
+            language,
+            "what is printed depends on how fast the computer is, in Node too; let the times differ by more, or pass \
+             them with `work`",
+            "lo que se imprime depende de la velocidad del computador, también en Node; usa tiempos más distintos, o \
+             hazlos pasar con `work`"
+        );
+        return Mistake { line: first_line(prints), sentence };
+    };
+    let sentence = words!(
+        language,
+        "\"{one}\" and \"{other}\" are a race: which is first depends on how fast the computer is, in Node too; let \
+         the times differ by more, or pass them with `work`",
+        "\"{one}\" y \"{other}\" son una carrera: cuál viene primero depende de la velocidad del computador, también en \
+         Node; usa tiempos más distintos, o hazlos pasar con `work`"
+    );
+    let line_of = |text: &str| prints.iter().find(|(known, _)| **known == *text).map(|(_, line)| *line);
+    Mistake { line: line_of(one).max(line_of(other)).unwrap_or(1), sentence }
 }
 
 /// Bytes arrived at a side without an `on data`, and the program has not done what it should.
