@@ -61,6 +61,8 @@ fn text_of(path: &Path) -> io::Result<String> {
 
 /// Parses the questions, and tries their programs.
 fn questions(text: &str, language: Language) -> Result<Vec<Question>, Mistake> {
+    // A byte order mark; some editors of Windows write one.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     parser::parse(text, language)?.into_iter().map(|draft| question(draft, language)).collect()
 }
 

@@ -216,3 +216,10 @@ fn times_that_differ_clearly_or_that_work_passes_are_no_race() {
         assert_eq!(order(&format!("title t\n{program}")), *want, "{program}");
     }
 }
+
+#[test]
+fn a_file_may_begin_with_a_byte_order_mark() {
+    assert_eq!(order("\u{feff}title t\nprint one\nprint two\n"), ["one", "two"]);
+    assert_eq!(order("\u{feff}# a comment\r\ntitle t\r\nprint one\r\nprint two\r\n"), ["one", "two"]);
+    assert!(mistake("title t\nprint one\n\u{feff}print two\n").sentence.starts_with("there is no `\\u{feff}print`"));
+}
