@@ -270,7 +270,7 @@ impl Parser<'_> {
             }
             "server" if place.depth == 0 && !self.has_server => {
                 self.nothing_behind(line)?;
-                let side = self.side(line, Event::OF_SERVER)?;
+                let side = self.side(line, Event::OF_SERVER, place)?;
                 self.has_server = true;
                 Statement::Server(side)
             }
@@ -283,7 +283,7 @@ impl Parser<'_> {
             }
             "connect" if self.has_server => {
                 self.nothing_behind(line)?;
-                Statement::Connect(self.side(line, Event::OF_CLIENT)?)
+                Statement::Connect(self.side(line, Event::OF_CLIENT, place)?)
             }
             "connect" => {
                 let sentence = words!(
@@ -357,10 +357,12 @@ impl Parser<'_> {
     }
 
     /// The blocks of events below a `server` or a `connect`.
-    fn side(&mut self, line: &Line, events: &[Event]) -> Result<Side, Mistake> {
+    fn side(&mut self, line: &Line, events: &[Event], place: Place) -> Result<Side, Mistake> {
         let language = self.language;
         let mut side = Side { line: line.number, blocks: Vec::new() };
         let Some(indent) = self.indent_below(line) else { return Ok(side) };
+        self.check_depth(line, place)?;
+        let place = Place { has_socket: true, ..place.deeper() };
         while let Some(line) = self.next_of_block(indent)? {
             let names: Vec<&str> = events.iter().map(|event| event.name()).collect();
             if line.word() != "on" {
@@ -379,7 +381,7 @@ impl Parser<'_> {
                 let sentence = words!(language, "there is an `on {name}` already", "ya hay un `on {name}`");
                 return Err(line.mistake(sentence));
             }
-            let block = self.inner(&line, Place { depth: 1, has_socket: true })?;
+            let block = self.inner(&line, place)?;
             side.blocks.push((event, block));
         }
         Ok(side)

@@ -113,6 +113,18 @@ fn a_file_cannot_be_larger_than_its_limits() {
     };
     assert!(one(&nested(8)).is_ok());
     assert_eq!(one(&nested(9)).expect_err("too deep").line, 10);
+    // Each `connect` inside of an event is two blocks deeper: its events, and their statements.
+    let connects = |count: usize| {
+        let connect = |level: usize| {
+            let indent = 2 * level;
+            format!("{:indent$}connect\n{:indent$} on connect\n{:indent$}  print text {level}\n", "", "", "")
+        };
+        let connects: String = (0..count).map(connect).collect();
+        format!("print main\nserver\n{connects}")
+    };
+    assert!(one(&connects(4)).is_ok());
+    let mistake = one(&connects(5)).expect_err("too deep");
+    assert_eq!((mistake.line, &*mistake.sentence), (16, "blocks are nested at most 8 deep"));
     let questions = |count: usize| "title t\nprint aa\nprint bb\n".repeat(count);
     assert_eq!(parse(&questions(100), Language::English).map(|drafts| drafts.len()), Ok(100));
     assert_eq!(parse(&questions(101), Language::English).expect_err("too many questions").line, 301);
