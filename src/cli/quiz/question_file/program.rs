@@ -134,6 +134,8 @@ fn run(lp: &mut Loop, block: &Block, mut around: Around) -> Result<()> {
                     Some(block) => _ = socket.write_then(lp, &**text, callback_of(block, &around)),
                     None => _ = socket.write(lp, &**text),
                 }
+                // Node sends each write by itself. If the peer has closed meanwhile, the next write fails.
+                socket.flush(lp);
             }
             Statement::End(text, callback) => {
                 let Some(socket) = around.socket else { continue };
@@ -145,6 +147,7 @@ fn run(lp: &mut Loop, block: &Block, mut around: Around) -> Result<()> {
                     (Some(text), None) => socket.end_with(lp, text),
                     (Some(text), Some(callback)) => socket.end_with_then(lp, text, callback),
                 }
+                socket.flush(lp);
             }
             Statement::Destroy => around.socket.into_iter().for_each(|socket| socket.destroy(lp)),
         }

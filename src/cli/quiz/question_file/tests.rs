@@ -44,6 +44,13 @@ fn an_end_after_an_end_is_no_write_and_has_its_callback() {
 }
 
 #[test]
+fn each_write_is_sent_at_once_so_the_second_one_to_a_closed_peer_fails() {
+    let program = "title t\nserver\n on connection\n  destroy\nconnect\n on connect\n  print connected\n  write hi\n  end bye\n \
+                   on error\n  print error\n on close\n  print closed\n";
+    assert_eq!(order(program), ["connected", "error", "closed"]);
+}
+
+#[test]
 fn a_callback_is_named_by_its_call() {
     let Ok(questions) = questions(CONVERSATION, Language::English) else { panic!("it is right") };
     let owner = questions[0].program.owner_of_callback("callback").expect("it is the callback of an end");
