@@ -176,6 +176,14 @@ fn draft(title: &Line, lines: &mut Lines, language: Language) -> Result<Draft, M
             "el programa de esta pregunta tiene que imprimir al menos dos líneas"
         )));
     }
+    if let Some((text, line)) = prints.iter().find(|(text, _)| is_joined(text, &prints)) {
+        let sentence = words!(
+            language,
+            "\"{text}\" is also other printed texts in a row; without commas an answer could mean those",
+            "\"{text}\" es también otros textos impresos seguidos; sin comas una respuesta podría nombrar esos"
+        );
+        return Err(Mistake { line: *line, sentence });
+    }
     let title = prose_of(title, language)?;
     Ok(Draft { title, hint: prose.remove("hint"), lesson: prose.remove("lesson"), source, body: body.into(), prints })
 }
@@ -199,6 +207,15 @@ struct Place {
     depth: usize,
     /// It is inside of an event, so there is a socket.
     has_socket: bool,
+/// Whether a text is two or more other texts, one behind the other, with a space between them.
+fn is_joined(text: &str, prints: &[(Rc<str>, usize)]) -> bool {
+    let text = text.to_lowercase();
+    prints.iter().any(|(first, _)| {
+        let rest = text.strip_prefix(&first.to_lowercase()).and_then(|rest| rest.strip_prefix(' '));
+        rest.is_some_and(|rest| prints.iter().any(|(other, _)| other.to_lowercase() == rest) || is_joined(rest, prints))
+    })
+}
+
 }
 
 impl Place {
@@ -433,6 +450,16 @@ impl Parser<'_> {
         Ok(text)
     }
 
+        // An answer names lines by letters, too: "a b" would be the first line and the second one.
+        let is_letter = |word: &str| matches!(word.as_bytes(), [b'a'..=b'z']);
+        if let Some(word) = text.split(' ').find(|word| is_letter(&word.to_lowercase())) {
+            return Err(line.mistake(words!(
+                language,
+                "a word of a printed text has at least two letters: in an answer `{word}` is the letter of a line",
+                "una palabra de un texto impreso tiene al menos dos letras: en una respuesta `{word}` es la letra de una \
+                 línea"
+            )));
+        }
     fn text(&self, line: &Line) -> Result<Rc<str>, Mistake> {
         let (word, text) = (line.word(), line.rest());
         match text.chars().count() {

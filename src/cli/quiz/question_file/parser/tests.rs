@@ -25,6 +25,13 @@ fn blocks_follow_the_indentation() {
 }
 
 #[test]
+fn words_of_one_digit_or_of_other_alphabets_are_no_letters_of_lines() {
+    for text in ["text 1", "é ñ", "a_b", "ten again"] {
+        assert!(one(&format!("print {text}\nprint ten\n")).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn a_conversation_has_events() {
     let draft = one(
         "server\n on connection\n  end hola\nconnect\n on data\n  write hey\n   print written\n  destroy\n on close\n  print close\n",
@@ -57,6 +64,10 @@ fn a_mistake_names_its_line() {
         ("print aa\nprint bb\nprnt cc", 4, "there is no `prnt`; there are print, work, tick"),
         ("print aa\nprint AA", 3, "line 2 prints the same text"),
         ("print a\nprint bb", 2, "at least two characters"),
+        ("print a b\nprint zz\nprint yy", 2, "in an answer `a` is the letter of a line"),
+        ("print aa\nprint ten A", 3, "in an answer `A` is the letter of a line"),
+        ("print ten\nprint again\nprint ten Again", 4, "\"ten Again\" is also other printed texts in a row"),
+        ("print aa bb cc\nprint aa\nprint bb\nprint cc", 2, "\"aa bb cc\" is also other printed texts in a row"),
         ("print a-b\nprint bb", 2, "letters, digits, spaces and _"),
         ("print\nprint bb", 2, "`print` needs a text"),
         ("print aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 2, "at most 40 characters"),
