@@ -64,8 +64,8 @@ pub(super) struct Mistake {
 /// The first mistake.
 pub(super) fn parse(text: &str, language: Language) -> Result<Vec<Draft>, Mistake> {
     let mut drafts: Vec<Draft> = Vec::new();
-    let mut lines = Lines::of(text, language)?;
-    while let Some(line) = lines.next_line() {
+    let mut lines = Lines::of(text, language);
+    while let Some(line) = lines.next_line()? {
         if line.word() != "title" {
             return Err(line.mistake(words!(
                 language,
@@ -95,6 +95,8 @@ struct Line {
     number: usize,
     indent: usize,
     text: String,
+    /// A mistake of the line alone. It is reported in its turn, behind those of the lines above.
+    mistake: Option<String>,
 }
 
 impl Line {
@@ -115,7 +117,7 @@ impl Line {
 struct Lines(Peekable<IntoIter<Line>>);
 
 impl Lines {
-    fn of(text: &str, language: Language) -> Result<Lines, Mistake> {
+    fn of(text: &str, language: Language) -> Lines {
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let (number, content) = (index + 1, line.trim());
@@ -123,30 +125,32 @@ impl Lines {
                 continue;
             }
             let margin = &line[..line.len() - line.trim_start().len()];
-            let line = Line { number, indent: margin.len(), text: content.to_owned() };
-            if margin.chars().any(|c| c != ' ') {
-                let sentence = words!(
+            let mistake = if margin.chars().any(|c| c != ' ') {
+                Some(words!(
                     language,
                     "indent with spaces, not with tabs",
                     "la sangría se hace con espacios, sin tabuladores"
-                );
-                return Err(line.mistake(sentence));
-            }
-            if content.chars().any(char::is_control) {
-                let sentence = words!(language, "there is a control character", "hay un carácter de control");
-                return Err(line.mistake(sentence));
-            }
-            lines.push(line);
+                ))
+            } else if content.chars().any(char::is_control) {
+                Some(words!(language, "there is a control character", "hay un carácter de control"))
+            } else {
+                None
+            };
+            lines.push(Line { number, indent: margin.len(), text: content.to_owned(), mistake });
         }
-        Ok(Lines(lines.into_iter().peekable()))
+        Lines(lines.into_iter().peekable())
     }
 
-    fn next_line(&mut self) -> Option<Line> {
-        self.0.next()
+    fn next_line(&mut self) -> Result<Option<Line>, Mistake> {
+        self.next_if(|_| true)
     }
 
-    fn next_if(&mut self, f: impl FnOnce(&Line) -> bool) -> Option<Line> {
-        self.0.next_if(f)
+    fn next_if(&mut self, f: impl FnOnce(&Line) -> bool) -> Result<Option<Line>, Mistake> {
+        let Some(mut line) = self.0.next_if(f) else { return Ok(None) };
+        match line.mistake.take() {
+            Some(sentence) => Err(line.mistake(sentence)),
+            None => Ok(Some(line)),
+        }
     }
 
     fn peek(&mut self) -> Option<&Line> {
@@ -155,9 +159,10 @@ impl Lines {
 }
 
 /// Parses a question behind its title.
-fn draft(title: &Line, lines: &mut Lines, language: Language) -> Result<Draft, Mistake> {
+fn draft(title_line: &Line, lines: &mut Lines, language: Language) -> Result<Draft, Mistake> {
+    let title = prose_of(title_line, language)?;
     let mut prose = HashMap::new();
-    while let Some(line) = lines.next_if(|line| matches!(line.word(), "hint" | "lesson")) {
+    while let Some(line) = lines.next_if(|line| matches!(line.word(), "hint" | "lesson"))? {
         let text = prose_of(&line, language)?;
         if prose.insert(line.word().to_owned(), text).is_some() {
             let word = line.word();
@@ -166,11 +171,12 @@ fn draft(title: &Line, lines: &mut Lines, language: Language) -> Result<Draft, M
             return Err(line.mistake(sentence));
         }
     }
-    let mut parser = Parser { lines, language, source: String::new(), prints: Vec::new(), count: 0, has_server: false };
+    let mut parser =
+        Parser { lines, language, source: String::new(), prints: Vec::new(), count: 0, has_server: false, indent: 0 };
     let body = parser.block(0, Place { depth: 0, has_socket: false })?;
     let Parser { source, prints, .. } = parser;
     if prints.len() < 2 {
-        return Err(title.mistake(words!(
+        return Err(title_line.mistake(words!(
             language,
             "the program of this question must print at least two lines",
             "el programa de esta pregunta tiene que imprimir al menos dos líneas"
@@ -184,7 +190,6 @@ fn draft(title: &Line, lines: &mut Lines, language: Language) -> Result<Draft, M
         );
         return Err(Mistake { line: *line, sentence });
     }
-    let title = prose_of(title, language)?;
     Ok(Draft { title, hint: prose.remove("hint"), lesson: prose.remove("lesson"), source, body: body.into(), prints })
 }
 
@@ -201,12 +206,6 @@ fn prose_of(line: &Line, language: Language) -> Result<String, Mistake> {
     }
 }
 
-/// Where a statement stands.
-#[derive(Clone, Copy)]
-struct Place {
-    depth: usize,
-    /// It is inside of an event, so there is a socket.
-    has_socket: bool,
 /// Whether a text is two or more other texts, one behind the other, with a space between them.
 fn is_joined(text: &str, prints: &[(Rc<str>, usize)]) -> bool {
     let text = text.to_lowercase();
@@ -216,6 +215,12 @@ fn is_joined(text: &str, prints: &[(Rc<str>, usize)]) -> bool {
     })
 }
 
+/// Where a statement stands.
+#[derive(Clone, Copy)]
+struct Place {
+    depth: usize,
+    /// It is inside of an event, so there is a socket.
+    has_socket: bool,
 }
 
 impl Place {
@@ -232,6 +237,8 @@ struct Parser<'a> {
     /// The statements so far.
     count: usize,
     has_server: bool,
+    /// The indentation of the line before.
+    indent: usize,
 }
 
 impl Parser<'_> {
@@ -251,7 +258,17 @@ impl Parser<'_> {
         if self.lines.peek().is_none_or(is_end) {
             return Ok(None);
         }
-        let Some(line) = self.lines.next_line() else { return Ok(None) };
+        let Some(line) = self.lines.next_line()? else { return Ok(None) };
+        let indent_before = std::mem::replace(&mut self.indent, line.indent);
+        if line.indent > indent && line.indent < indent_before {
+            return Err(line.mistake(words!(
+                language,
+                "this line ends a block, but it is indented deeper than the line that begins the block, and less than \
+                 the block",
+                "esta línea termina un bloque, pero tiene más sangría que la línea que empieza el bloque, y menos que el \
+                 bloque"
+            )));
+        }
         if line.indent > indent {
             return Err(line.mistake(words!(
                 language,
@@ -432,6 +449,16 @@ impl Parser<'_> {
                 "un texto impreso tiene al menos dos caracteres: letras, cifras, espacios y _"
             )));
         }
+        // An answer names lines by letters, too: "a b" would be the first line and the second one.
+        let is_letter = |word: &str| matches!(word.as_bytes(), [b'a'..=b'z']);
+        if let Some(word) = text.split(' ').find(|word| is_letter(&word.to_lowercase())) {
+            return Err(line.mistake(words!(
+                language,
+                "a word of a printed text has at least two letters: in an answer `{word}` is the letter of a line",
+                "una palabra de un texto impreso tiene al menos dos letras: en una respuesta `{word}` es la letra de una \
+                 línea"
+            )));
+        }
         if let Some((_, number)) = self.prints.iter().find(|(known, _)| known.to_lowercase() == text.to_lowercase()) {
             return Err(line.mistake(words!(
                 language,
@@ -450,16 +477,6 @@ impl Parser<'_> {
         Ok(text)
     }
 
-        // An answer names lines by letters, too: "a b" would be the first line and the second one.
-        let is_letter = |word: &str| matches!(word.as_bytes(), [b'a'..=b'z']);
-        if let Some(word) = text.split(' ').find(|word| is_letter(&word.to_lowercase())) {
-            return Err(line.mistake(words!(
-                language,
-                "a word of a printed text has at least two letters: in an answer `{word}` is the letter of a line",
-                "una palabra de un texto impreso tiene al menos dos letras: en una respuesta `{word}` es la letra de una \
-                 línea"
-            )));
-        }
     fn text(&self, line: &Line) -> Result<Rc<str>, Mistake> {
         let (word, text) = (line.word(), line.rest());
         match text.chars().count() {

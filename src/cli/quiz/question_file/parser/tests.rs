@@ -76,7 +76,10 @@ fn a_mistake_names_its_line() {
         ("tick\nprint aa", 2, "`tick` runs a block later"),
         ("tick now\n  print aa", 2, "`tick` stands alone"),
         ("print aa\n  print bb", 3, "indented deeper"),
-        ("tick\n    print aa\n  print bb", 4, "indented deeper"),
+        ("tick\n    print aa\n  print bb", 4, "ends a block, but it is indented deeper than the line that begins"),
+        ("server\n   on data\n       work 0\n     work 0", 5, "ends a block, but it is indented deeper than the line"),
+        ("server\n   on data\n      work 0\n  on end", 5, "ends a block, but it is indented deeper than the line"),
+        ("tick\n  print aa\n  print bb\n    print cc", 5, "indented deeper than the one before it, which has no block"),
         ("\tprint aa", 2, "not with tabs"),
         ("timeout\n  print aa", 2, "a time in milliseconds, from 0 to 60000"),
         ("timeout -1\n  print aa", 2, "a time in milliseconds"),
@@ -107,6 +110,22 @@ fn a_mistake_names_its_line() {
     {
         let mistake = parse(text, Language::English).expect_err(text);
         assert!(mistake.sentence.contains(want), "{text:?}: {}", mistake.sentence);
+    }
+}
+
+#[test]
+fn the_first_mistake_of_a_file_is_the_one_that_is_reported() {
+    let table: &[(&str, usize, &str)] = &[
+        ("title\nprint aa\nprnt bb\n", 1, "`title` needs a text"),
+        ("title t\nprnt aa\n\tprint bb\n", 2, "there is no `prnt`"),
+        ("title t\ntick\nprint a\u{7}a\n", 2, "`tick` runs a block later"),
+        ("title t\nhint\n\tprint bb\n", 2, "`hint` needs a text"),
+        ("title t\nprint aa\n\tprint bb\nprnt cc\n", 3, "not with tabs"),
+        ("title t\nhint a\u{7}\nhint\n", 2, "control character"),
+    ];
+    for (text, line, want) in table {
+        let mistake = parse(text, Language::English).expect_err(text);
+        assert_eq!((mistake.line, mistake.sentence.contains(want)), (*line, true), "{text:?}: {}", mistake.sentence);
     }
 }
 
