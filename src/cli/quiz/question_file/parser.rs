@@ -171,8 +171,16 @@ fn draft(title_line: &Line, lines: &mut Lines, language: Language) -> Result<Dra
             return Err(line.mistake(sentence));
         }
     }
-    let mut parser =
-        Parser { lines, language, source: String::new(), prints: Vec::new(), count: 0, has_server: false, indent: 0 };
+    let mut parser = Parser {
+        lines,
+        language,
+        source: String::new(),
+        prints: Vec::new(),
+        count: 0,
+        has_server: false,
+        server_print: None,
+        indent: 0,
+    };
     let body = parser.block(0, Place { depth: 0, has_socket: false })?;
     let Parser { source, prints, .. } = parser;
     if prints.len() < 2 {
@@ -237,6 +245,8 @@ struct Parser<'a> {
     /// The statements so far.
     count: usize,
     has_server: bool,
+    /// The line of the last text that the server prints.
+    server_print: Option<usize>,
     /// The indentation of the line before.
     indent: usize,
 }
@@ -306,6 +316,7 @@ impl Parser<'_> {
                 self.nothing_behind(line)?;
                 let side = self.side(line, Event::OF_SERVER, place)?;
                 self.has_server = true;
+                self.server_print = self.prints.last().filter(|_| side.prints).map(|(_, line)| *line);
                 Statement::Server(side)
             }
             "server" => {
@@ -317,7 +328,17 @@ impl Parser<'_> {
             }
             "connect" if self.has_server => {
                 self.nothing_behind(line)?;
-                Statement::Connect(self.side(line, Event::OF_CLIENT, place)?)
+                let side = self.side(line, Event::OF_CLIENT, place)?;
+                if let (true, Some(number)) = (side.prints, self.server_print) {
+                    return Err(line.mistake(words!(
+                        language,
+                        "here events of a client are printed, and line {number} prints one of the server; print the \
+                         events of one side only, because Node serves the sockets in any order",
+                        "aquí se imprimen eventos de un cliente, y la línea {number} imprime uno del servidor; imprime \
+                         los eventos de un solo lado, porque Node atiende los sockets en cualquier orden"
+                    )));
+                }
+                Statement::Connect(side)
             }
             "connect" => {
                 let sentence = words!(
@@ -393,10 +414,11 @@ impl Parser<'_> {
     /// The blocks of events below a `server` or a `connect`.
     fn side(&mut self, line: &Line, events: &[Event], place: Place) -> Result<Side, Mistake> {
         let language = self.language;
-        let mut side = Side { line: line.number, blocks: Vec::new() };
+        let mut side = Side { line: line.number, blocks: Vec::new(), prints: false };
         let Some(indent) = self.indent_below(line) else { return Ok(side) };
         self.check_depth(line, place)?;
         let place = Place { has_socket: true, ..place.deeper() };
+        let prints_before = self.prints.len();
         while let Some(line) = self.next_of_block(indent)? {
             let names: Vec<&str> = events.iter().map(|event| event.name()).collect();
             if line.word() != "on" {
@@ -418,6 +440,7 @@ impl Parser<'_> {
             let block = self.inner(&line, place)?;
             side.blocks.push((event, block));
         }
+        side.prints = self.prints.len() > prints_before;
         Ok(side)
     }
 

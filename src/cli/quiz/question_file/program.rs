@@ -12,7 +12,7 @@ use bucle::net::{On, ServerOptions, Socket, SocketOptions, on};
 use bucle::{Loop, Result};
 
 use super::statement::{Block, Event, Side, Statement, When};
-use super::watch::Watch;
+use super::watch::{Unhandled, Watch};
 use crate::cli::quiz::explain::Owner;
 use crate::cli::quiz::language::Language;
 use crate::cli::quiz::question::Program;
@@ -190,12 +190,20 @@ fn callback_of(block: Block, around: &Around) -> impl FnOnce(&mut Loop, Result<(
 
 /// A handler that runs the blocks. As in Node, an error without a block for it ends the program.
 fn handler(side: &Side, around: &Around) -> On {
-    let event_of = |block: &Block| {
+    let event_of = |event: Event, block: &Block| {
         let (block, around) = (Rc::clone(block), around.clone());
-        move |lp: &mut Loop, socket| run_later(lp, &block, Around { socket: Some(socket), ..around.clone() })
+        let is_late = around.watch.is_late(side, event);
+        move |lp: &mut Loop, socket| {
+            let (block, around) = (Rc::clone(&block), Around { socket: Some(socket), ..around.clone() });
+            if is_late {
+                lp.set_immediate(move |lp| run_later(lp, &block, around));
+            } else {
+                run_later(lp, &block, around);
+            }
+        }
     };
     let (accepted, watch) = (side.clone(), Rc::clone(&around.watch));
-    let connection = side.block(Event::Connection).map(event_of);
+    let connection = side.block(Event::Connection).map(|block| event_of(Event::Connection, block));
     let mut handler = on().connection(move |lp, socket| {
         watch.opened(&accepted, socket);
         if let Some(call) = &connection {
@@ -203,14 +211,14 @@ fn handler(side: &Side, around: &Around) -> On {
         }
     });
     if !side.has(Event::Error) {
-        let (line, watch) = (side.line, Rc::clone(&around.watch));
+        let (line, is_quiet, watch) = (side.line, !side.prints, Rc::clone(&around.watch));
         handler = handler.error(move |lp, _, error| {
-            watch.unhandled(line, &error);
+            watch.unhandled(Unhandled { line, code: error.code().to_owned(), is_quiet });
             stage::fail(lp, error);
         });
     }
     for (event, block) in &side.blocks {
-        let call = event_of(block);
+        let call = event_of(*event, block);
         handler = match event {
             Event::Connection => handler,
             Event::Connect => handler.connect(call),

@@ -39,6 +39,8 @@ pub(super) struct Side {
     /// The number of its line.
     pub(super) line: usize,
     pub(super) blocks: Vec<(Event, Block)>,
+    /// Whether a block prints.
+    pub(super) prints: bool,
 }
 
 impl Side {

@@ -230,3 +230,15 @@ fn a_file_may_begin_with_a_byte_order_mark() {
     assert_eq!(order("\u{feff}# a comment\r\ntitle t\r\nprint one\r\nprint two\r\n"), ["one", "two"]);
     assert!(mistake("title t\nprint one\n\u{feff}print two\n").sentence.starts_with("there is no `\\u{feff}print`"));
 }
+
+#[test]
+fn a_program_that_depends_on_which_socket_is_served_first_is_refused() {
+    // If the client is served first, it gets "hello" and "hi" one after the other, and its second write fails. Node
+    // serves the client first, and bucle the server.
+    let program = "title t\nserver\n on connection\n  microtask\n   write hello\n on data\n  write hi\n  destroy\nconnect\n on \
+                   connect\n  print connected\n  immediate\n   write hello\n    print written\n on data\n  write hello\n  end\n   \
+                   print ended\n";
+    let mistake = mistake(program);
+    let want = "what is printed depends on which side of a connection is served first";
+    assert_eq!((mistake.line, mistake.sentence.contains(want)), (11, true), "{}", mistake.sentence);
+}

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::parser::Mistake;
 use super::program::Written;
-use super::watch::{Slowness, Watch};
+use super::watch::{Slowness, Unhandled, Watch};
 use crate::cli::quiz::language::{Language, words};
 use crate::cli::quiz::stage::{self, Time};
 
@@ -27,9 +27,9 @@ type Prints = [(Rc<str>, usize)];
 /// # Errors
 /// Why it is no question.
 pub(super) fn run(program: &Written, prints: &Prints, language: Language) -> Result<(), Mistake> {
-    let first_order = order(program, prints, Slowness::None, language)?;
+    let first_order = order(program, prints, &Watch::new(Slowness::None), language)?;
     for _ in 1..RUNS {
-        if order(program, prints, Slowness::None, language)? != first_order {
+        if order(program, prints, &Watch::new(Slowness::None), language)? != first_order {
             let sentence = words!(
                 language,
                 "the order differs from run to run; print the events of one side of a connection only",
@@ -38,12 +38,15 @@ pub(super) fn run(program: &Written, prints: &Prints, language: Language) -> Res
             return Err(Mistake { line: first_line(prints), sentence });
         }
     }
+    if program.has("server") {
+        check_late_side(program, prints, &first_order, language)?;
+    }
     if !program.has("timeout") {
         return Ok(());
     }
     let runs = if program.has("server") { SLOW_RUNS_WITH_SOCKETS } else { SLOW_RUNS };
     for slowness in std::iter::once(Slowness::All).chain((1..runs).map(Slowness::Some)) {
-        let slow = order(program, prints, slowness, language).ok();
+        let slow = order(program, prints, &Watch::new(slowness), language).ok();
         if slow.as_ref() != Some(&first_order) {
             return Err(race(&first_order, slow.as_deref(), prints, language));
         }
@@ -51,15 +54,40 @@ pub(super) fn run(program: &Written, prints: &Prints, language: Language) -> Res
     Ok(())
 }
 
+/// Node may serve the two sockets of a connection in another order.
+fn check_late_side(
+    program: &Written,
+    prints: &Prints,
+    first_order: &[String],
+    language: Language,
+) -> Result<(), Mistake> {
+    let watch = Watch::of_late_side();
+    let is_same = match order(program, prints, &watch, language) {
+        Ok(late) => late == first_order,
+        // Only the side that acts late may have got an error by that.
+        Err(_) => watch.first_unhandled().is_some_and(|unhandled| unhandled.is_quiet),
+    };
+    if is_same {
+        return Ok(());
+    }
+    let sentence = words!(
+        language,
+        "what is printed depends on which side of a connection is served first; let the side that prints nothing act \
+         later, in a `timeout 50`",
+        "lo que se imprime depende de qué lado de una conexión se atiende primero; haz que el lado que no imprime actúe \
+         más tarde, en un `timeout 50`"
+    );
+    Err(Mistake { line: first_line(prints), sentence })
+}
+
 /// Runs a program, and returns the lines that it has printed: each text once.
-fn order(program: &Written, prints: &Prints, slowness: Slowness, language: Language) -> Result<Vec<String>, Mistake> {
-    let watch = Watch::new(slowness);
-    let main = |lp: &mut bucle::Loop| program.start_watched(lp, Rc::clone(&watch));
+fn order(program: &Written, prints: &Prints, watch: &Rc<Watch>, language: Language) -> Result<Vec<String>, Mistake> {
+    let main = |lp: &mut bucle::Loop| program.start_watched(lp, Rc::clone(watch));
     let run = stage::run_with(main, Time::ByHand, |lp| {
         watch.begin(lp);
         Ok(())
     });
-    if let Some((line, code)) = watch.first_unhandled() {
+    if let Some(Unhandled { line, code, .. }) = watch.first_unhandled() {
         let sentence = words!(
             language,
             "the error {code} arrives here, where no `on error` handles it, and ends the program, as in Node; add an \

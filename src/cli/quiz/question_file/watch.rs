@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bucle::Loop;
 use bucle::net::Socket;
-use bucle::{Error, Loop};
 
 use super::statement::{Event, Side};
 use crate::cli::quiz::stage::{self, ms};
@@ -37,18 +37,39 @@ pub(super) enum Slowness {
 #[derive(Default)]
 pub(super) struct Watch {
     slowness: Cell<Slowness>,
+    /// The side that prints nothing acts after all other events of its poll: another order of the sockets.
+    is_quiet_side_late: bool,
     /// The sockets without an `on data`, and the lines of their sides.
     deaf: RefCell<Vec<(usize, Socket)>>,
     /// The line of the first side that got bytes and has no `on data`.
     unread: Cell<Option<usize>>,
-    /// The first error without an `on error`: the line of its side, and its code.
-    unhandled: RefCell<Option<(usize, String)>>,
+    unhandled: RefCell<Option<Unhandled>>,
+}
+
+/// An error without an `on error`.
+#[derive(Clone)]
+pub(super) struct Unhandled {
+    /// The line of its side.
+    pub(super) line: usize,
+    pub(super) code: String,
+    /// The side prints nothing.
+    pub(super) is_quiet: bool,
 }
 
 impl Watch {
     /// Watches a run that is as slow as this.
     pub(super) fn new(slowness: Slowness) -> Rc<Watch> {
         Rc::new(Watch { slowness: Cell::new(slowness), ..Watch::default() })
+    }
+
+    /// Watches a run in which the side that prints nothing is served last.
+    pub(super) fn of_late_side() -> Rc<Watch> {
+        Rc::new(Watch { is_quiet_side_late: true, ..Watch::default() })
+    }
+
+    /// Whether the block for this event runs after the poll, and not in it.
+    pub(super) fn is_late(&self, side: &Side, event: Event) -> bool {
+        self.is_quiet_side_late && !side.prints && matches!(event, Event::Connection | Event::Connect | Event::Data)
     }
 
     /// Begins to watch a run.
@@ -95,12 +116,12 @@ impl Watch {
     }
 
     /// A side without an `on error` got an error. The caller ends the program.
-    pub(super) fn unhandled(&self, line: usize, error: &Error) {
-        self.unhandled.borrow_mut().get_or_insert_with(|| (line, error.code().to_owned()));
+    pub(super) fn unhandled(&self, unhandled: Unhandled) {
+        self.unhandled.borrow_mut().get_or_insert(unhandled);
     }
 
-    /// The first error without an `on error`: the line of its side, and its code.
-    pub(super) fn first_unhandled(&self) -> Option<(usize, String)> {
+    /// The first error without an `on error`.
+    pub(super) fn first_unhandled(&self) -> Option<Unhandled> {
         self.unhandled.borrow().clone()
     }
 

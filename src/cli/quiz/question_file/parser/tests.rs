@@ -38,11 +38,11 @@ fn a_conversation_has_events() {
     )
     .expect("it is right");
     let server = vec![(Event::Connection, vec![Statement::End(Some("hola".into()), None)].into())];
-    let server = Side { line: 2, blocks: server };
+    let server = Side { line: 2, blocks: server, prints: false };
     let write = Statement::Write("hey".into(), Some(vec![print("written")].into()));
     let client =
         vec![(Event::Data, vec![write, Statement::Destroy].into()), (Event::Close, vec![print("close")].into())];
-    let client = Side { line: 5, blocks: client };
+    let client = Side { line: 5, blocks: client, prints: true };
     assert_eq!(*draft.body, [Statement::Server(server), Statement::Connect(client)]);
 }
 
@@ -90,6 +90,11 @@ fn a_mistake_names_its_line() {
         ("server\nserver", 3, "one server"),
         ("server\n  on data\n    connect", 4, "`connect` needs a `server`"),
         ("tick\n  server", 3, "not inside of a block"),
+        (
+            "server\n on connection\n  print accepted\n  print two\n  end\nconnect\n on connect\n  print connected",
+            7,
+            "here events of a client are printed, and line 5 prints one of the server; print the events of one side only",
+        ),
         ("server\n  print aa", 3, "here stand events: `on` and one of connection, data"),
         ("server\n  on connect\n    print aa", 3, "there is no `connect`; there are connection, data"),
         ("server\n  on data\n    print aa\n  on data\n    print bb", 5, "there is an `on data` already"),
