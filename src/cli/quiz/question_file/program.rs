@@ -212,7 +212,8 @@ fn handler(side: &Side, around: &Around) -> On {
     });
     if !side.has(Event::Error) {
         let (line, is_quiet, watch) = (side.line, !side.prints, Rc::clone(&around.watch));
-        handler = handler.error(move |lp, _, error| {
+        handler = handler.error(move |lp, socket, error| {
+            watch.failed(lp, socket, &error);
             watch.unhandled(Unhandled { line, code: error.code().to_owned(), is_quiet });
             stage::fail(lp, error);
         });
@@ -225,7 +226,13 @@ fn handler(side: &Side, around: &Around) -> On {
             Event::Data => handler.data(move |lp, socket, _| call(lp, socket)),
             Event::End => handler.end(call),
             Event::Finish => handler.finish(call),
-            Event::Error => handler.error(move |lp, socket, _| call(lp, socket)),
+            Event::Error => {
+                let watch = Rc::clone(&around.watch);
+                handler.error(move |lp, socket, error| {
+                    watch.failed(lp, socket, &error);
+                    call(lp, socket);
+                })
+            }
             Event::Close => handler.close(move |lp, socket, _| call(lp, socket)),
         };
     }

@@ -242,3 +242,14 @@ fn a_program_that_depends_on_which_socket_is_served_first_is_refused() {
     let want = "what is printed depends on which side of a connection is served first";
     assert_eq!((mistake.line, mistake.sentence.contains(want)), (11, true), "{}", mistake.sentence);
 }
+
+#[test]
+fn a_reset_that_arrives_together_with_bytes_is_refused_because_node_reports_an_end_there() {
+    // The client closes with the unread "hi" of the server.
+    let program = "title t\nserver\n on connection\n  print accepted\n  write hi\n on data\n  print data\n on end\n  print \
+                   ended\n on error\n  work 0\n on close\n  print closed\nconnect\n on connect\n  immediate\n   write hi\n   \
+                   destroy\n";
+    let mistake = mistake(program);
+    let want = "a reset arrives here together with bytes";
+    assert_eq!((mistake.line, mistake.sentence.contains(want)), (2, true), "{}", mistake.sentence);
+}

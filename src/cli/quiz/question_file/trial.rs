@@ -65,6 +65,7 @@ fn check_late_side(
     let is_same = match order(program, prints, &watch, language) {
         Ok(late) => late == first_order,
         // Only the side that acts late may have got an error by that.
+        Err(_) if watch.reset_behind_bytes().is_some() => true,
         Err(_) => watch.first_unhandled().is_some_and(|unhandled| unhandled.is_quiet),
     };
     if is_same {
@@ -87,6 +88,16 @@ fn order(program: &Written, prints: &Prints, watch: &Rc<Watch>, language: Langua
         watch.begin(lp);
         Ok(())
     });
+    if let Some(line) = watch.reset_behind_bytes() {
+        let sentence = words!(
+            language,
+            "a reset arrives here together with bytes, because the other side is destroyed before it has read all; there \
+             Node reports an end, and bucle an error; let the other side read first, or `end`",
+            "aquí llega un reset junto con bytes, porque el otro lado se destruye antes de leer todo; ahí Node informa un \
+             final, y bucle un error; haz que el otro lado lea primero, o que termine con `end`"
+        );
+        return Err(Mistake { line, sentence });
+    }
     if let Some(Unhandled { line, code, .. }) = watch.first_unhandled() {
         let sentence = words!(
             language,

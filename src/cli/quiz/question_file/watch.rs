@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bucle::Loop;
 use bucle::net::Socket;
+use bucle::{Error, Loop};
 
 use super::statement::{Event, Side};
 use crate::cli::quiz::stage::{self, ms};
@@ -37,13 +37,24 @@ pub(super) enum Slowness {
 #[derive(Default)]
 pub(super) struct Watch {
     slowness: Cell<Slowness>,
-    /// The side that prints nothing acts after all other events of its poll: another order of the sockets.
+    /// The side that prints nothing gets its data after all other events of the poll: another order of the sockets.
     is_quiet_side_late: bool,
-    /// The sockets without an `on data`, and the lines of their sides.
-    deaf: RefCell<Vec<(usize, Socket)>>,
+    sockets: RefCell<Vec<Opened>>,
     /// The line of the first side that got bytes and has no `on data`.
     unread: Cell<Option<usize>>,
+    /// The line of the first side that got a reset in the same turn as bytes.
+    reset: Cell<Option<usize>>,
     unhandled: RefCell<Option<Unhandled>>,
+}
+
+/// A socket of the run.
+struct Opened {
+    socket: Socket,
+    /// The line of its side.
+    line: usize,
+    has_data: bool,
+    /// How many bytes it had got before this turn.
+    bytes_before: u64,
 }
 
 /// An error without an `on error`.
@@ -62,21 +73,22 @@ impl Watch {
         Rc::new(Watch { slowness: Cell::new(slowness), ..Watch::default() })
     }
 
-    /// Watches a run in which the side that prints nothing is served last.
+    /// Watches a run in which the side that prints nothing gets its data last.
     pub(super) fn of_late_side() -> Rc<Watch> {
         Rc::new(Watch { is_quiet_side_late: true, ..Watch::default() })
     }
 
-    /// Whether the block for this event runs after the poll, and not in it.
+    /// Whether the block for this event runs after the poll, and not in it. Connections are not late: in Node, too, the
+    /// server accepts before the client is connected.
     pub(super) fn is_late(&self, side: &Side, event: Event) -> bool {
-        self.is_quiet_side_late && !side.prints && matches!(event, Event::Connection | Event::Connect | Event::Data)
+        self.is_quiet_side_late && !side.prints && event == Event::Data
     }
 
     /// Begins to watch a run.
     pub(super) fn begin(self: &Rc<Self>, lp: &mut Loop) {
         let watch = Rc::clone(self);
         lp.on_prepare(move |lp| {
-            watch.look_for_unread(lp);
+            watch.look_at_bytes(lp);
             watch.take_time(STEP);
             None
         });
@@ -110,9 +122,8 @@ impl Watch {
 
     /// A side has a new socket.
     pub(super) fn opened(&self, side: &Side, socket: Socket) {
-        if !side.has(Event::Data) {
-            self.deaf.borrow_mut().push((side.line, socket));
-        }
+        let (line, has_data) = (side.line, side.has(Event::Data));
+        self.sockets.borrow_mut().push(Opened { socket, line, has_data, bytes_before: 0 });
     }
 
     /// A side without an `on error` got an error. The caller ends the program.
@@ -131,12 +142,32 @@ impl Watch {
         self.unread.get()
     }
 
-    fn look_for_unread(&self, lp: &mut Loop) {
-        if self.unread.get().is_some() {
-            return;
+    fn look_at_bytes(&self, lp: &mut Loop) {
+        for opened in &mut *self.sockets.borrow_mut() {
+            opened.bytes_before = bytes_of(lp, opened.socket);
+            if opened.bytes_before > 0 && !opened.has_data && self.unread.get().is_none() {
+                self.unread.set(Some(opened.line));
+            }
         }
-        let has_bytes = |socket: Socket, lp: &mut Loop| socket.info(lp).is_some_and(|info| info.bytes_read > 0);
-        let unread = self.deaf.borrow().iter().find(|(_, socket)| has_bytes(*socket, lp)).map(|(line, _)| *line);
-        self.unread.set(unread);
     }
+
+    /// A socket got an error.
+    pub(super) fn failed(&self, lp: &mut Loop, socket: Socket, error: &Error) {
+        let sockets = self.sockets.borrow();
+        let Some(opened) = sockets.iter().find(|opened| opened.socket == socket) else { return };
+        let is_behind_bytes = error.code() == "ECONNRESET" && bytes_of(lp, socket) > opened.bytes_before;
+        if is_behind_bytes && self.reset.get().is_none() {
+            self.reset.set(Some(opened.line));
+        }
+    }
+
+    /// The line of the first side that got a reset in the same turn as bytes. Node reports an end then, because libuv
+    /// takes a hang-up behind a short read for it. Here it is an error.
+    pub(super) fn reset_behind_bytes(&self) -> Option<usize> {
+        self.reset.get()
+    }
+}
+
+fn bytes_of(lp: &mut Loop, socket: Socket) -> u64 {
+    socket.info(lp).map_or(0, |info| info.bytes_read)
 }
