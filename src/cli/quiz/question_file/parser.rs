@@ -178,10 +178,10 @@ fn draft(title_line: &Line, lines: &mut Lines, language: Language) -> Result<Dra
         prints: Vec::new(),
         count: 0,
         has_server: false,
-        server_print: None,
+        printing: None,
         indent: 0,
     };
-    let body = parser.block(0, Place { depth: 0, has_socket: false })?;
+    let body = parser.block(0, Place { depth: 0, side: None })?;
     let Parser { source, prints, .. } = parser;
     if prints.len() < 2 {
         return Err(title_line.mistake(words!(
@@ -227,8 +227,8 @@ fn is_joined(text: &str, prints: &[(Rc<str>, usize)]) -> bool {
 #[derive(Clone, Copy)]
 struct Place {
     depth: usize,
-    /// It is inside of an event, so there is a socket.
-    has_socket: bool,
+    /// The line of the `server` or `connect` of the event that it is inside of, so there is a socket.
+    side: Option<usize>,
 }
 
 impl Place {
@@ -245,8 +245,8 @@ struct Parser<'a> {
     /// The statements so far.
     count: usize,
     has_server: bool,
-    /// The line of the last text that the server prints.
-    server_print: Option<usize>,
+    /// The side whose events are printed: its line, and that of its first printed text.
+    printing: Option<(usize, usize)>,
     /// The indentation of the line before.
     indent: usize,
 }
@@ -303,7 +303,7 @@ impl Parser<'_> {
     fn statement(&mut self, line: &Line, place: Place) -> Result<Statement, Mistake> {
         let language = self.language;
         let statement = match line.word() {
-            "print" => Statement::Print(self.print(line)?),
+            "print" => Statement::Print(self.print(line, place)?),
             "work" => Statement::Work(self.time(line)?),
             "tick" => self.later(line, When::Tick, place)?,
             "microtask" => self.later(line, When::Microtask, place)?,
@@ -316,7 +316,6 @@ impl Parser<'_> {
                 self.nothing_behind(line)?;
                 let side = self.side(line, Event::OF_SERVER, place)?;
                 self.has_server = true;
-                self.server_print = self.prints.last().filter(|_| side.prints).map(|(_, line)| *line);
                 Statement::Server(side)
             }
             "server" => {
@@ -328,17 +327,7 @@ impl Parser<'_> {
             }
             "connect" if self.has_server => {
                 self.nothing_behind(line)?;
-                let side = self.side(line, Event::OF_CLIENT, place)?;
-                if let (true, Some(number)) = (side.prints, self.server_print) {
-                    return Err(line.mistake(words!(
-                        language,
-                        "here events of a client are printed, and line {number} prints one of the server; print the \
-                         events of one side only, because Node serves the sockets in any order",
-                        "aquí se imprimen eventos de un cliente, y la línea {number} imprime uno del servidor; imprime \
-                         los eventos de un solo lado, porque Node atiende los sockets en cualquier orden"
-                    )));
-                }
-                Statement::Connect(side)
+                Statement::Connect(self.side(line, Event::OF_CLIENT, place)?)
             }
             "connect" => {
                 let sentence = words!(
@@ -348,7 +337,7 @@ impl Parser<'_> {
                 );
                 return Err(line.mistake(sentence));
             }
-            word @ ("write" | "end" | "destroy") if !place.has_socket => {
+            word @ ("write" | "end" | "destroy") if place.side.is_none() => {
                 return Err(line.mistake(words!(
                     language,
                     "`{word}` needs a socket: it stands below an `on` of a `server` or a `connect`",
@@ -417,8 +406,7 @@ impl Parser<'_> {
         let mut side = Side { line: line.number, blocks: Vec::new(), prints: false };
         let Some(indent) = self.indent_below(line) else { return Ok(side) };
         self.check_depth(line, place)?;
-        let place = Place { has_socket: true, ..place.deeper() };
-        let prints_before = self.prints.len();
+        let place = Place { side: Some(line.number), ..place.deeper() };
         while let Some(line) = self.next_of_block(indent)? {
             let names: Vec<&str> = events.iter().map(|event| event.name()).collect();
             if line.word() != "on" {
@@ -440,7 +428,7 @@ impl Parser<'_> {
             let block = self.inner(&line, place)?;
             side.blocks.push((event, block));
         }
-        side.prints = self.prints.len() > prints_before;
+        side.prints = self.printing.is_some_and(|(side, _)| side == line.number);
         Ok(side)
     }
 
@@ -461,7 +449,7 @@ impl Parser<'_> {
     }
 
     /// A text to print: it must not be mistaken for a letter or for another text.
-    fn print(&mut self, line: &Line) -> Result<Rc<str>, Mistake> {
+    fn print(&mut self, line: &Line, place: Place) -> Result<Rc<str>, Mistake> {
         let language = self.language;
         let text = self.text(line)?;
         let is_plain = |c: char| c.is_alphanumeric() || c == ' ' || c == '_';
@@ -495,6 +483,18 @@ impl Parser<'_> {
                 "a program prints at most {PRINTS} lines",
                 "un programa imprime como máximo {PRINTS} líneas"
             )));
+        }
+        if let Some(side) = place.side {
+            let (printing, number) = *self.printing.get_or_insert((side, line.number));
+            if printing != side {
+                return Err(line.mistake(words!(
+                    language,
+                    "line {number} prints an event of another `server` or `connect`; print the events of one of them \
+                     only, because Node serves sockets in any order",
+                    "la línea {number} imprime un evento de otro `server` o `connect`; imprime los eventos de uno solo, \
+                     porque Node atiende los sockets en cualquier orden"
+                )));
+            }
         }
         self.prints.push((Rc::clone(&text), line.number));
         Ok(text)

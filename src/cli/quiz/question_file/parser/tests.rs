@@ -91,9 +91,19 @@ fn a_mistake_names_its_line() {
         ("server\n  on data\n    connect", 4, "`connect` needs a `server`"),
         ("tick\n  server", 3, "not inside of a block"),
         (
-            "server\n on connection\n  print accepted\n  print two\n  end\nconnect\n on connect\n  print connected",
-            7,
-            "here events of a client are printed, and line 5 prints one of the server; print the events of one side only",
+            "server\n on connection\n  print accepted\n  end\nconnect\n on connect\n  print connected",
+            8,
+            "line 4 prints an event of another `server` or `connect`; print the events of one of them only",
+        ),
+        (
+            "server\nconnect\n on end\n  print one\nconnect\n on end\n  print two",
+            8,
+            "line 5 prints an event of another",
+        ),
+        (
+            "server\nconnect\n on end\n  connect\n   on end\n    print one\n  tick\n   print two",
+            9,
+            "line 7 prints an event of another",
         ),
         ("server\n  print aa", 3, "here stand events: `on` and one of connection, data"),
         ("server\n  on connect\n    print aa", 3, "there is no `connect`; there are connection, data"),
@@ -152,14 +162,14 @@ fn a_file_cannot_be_larger_than_its_limits() {
     let connects = |count: usize| {
         let connect = |level: usize| {
             let indent = 2 * level;
-            format!("{:indent$}connect\n{:indent$} on connect\n{:indent$}  print text {level}\n", "", "", "")
+            format!("{:indent$}connect\n{:indent$} on connect\n{:indent$}  work {level}\n", "", "", "")
         };
         let connects: String = (0..count).map(connect).collect();
-        format!("print main\nserver\n{connects}")
+        format!("{}server\n{connects}", texts(2))
     };
     assert!(one(&connects(4)).is_ok());
     let mistake = one(&connects(5)).expect_err("too deep");
-    assert_eq!((mistake.line, &*mistake.sentence), (16, "blocks are nested at most 8 deep"));
+    assert_eq!((mistake.line, &*mistake.sentence), (17, "blocks are nested at most 8 deep"));
     let questions = |count: usize| "title t\nprint aa\nprint bb\n".repeat(count);
     assert_eq!(parse(&questions(100), Language::English).map(|drafts| drafts.len()), Ok(100));
     assert_eq!(parse(&questions(101), Language::English).expect_err("too many questions").line, 301);
