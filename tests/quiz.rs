@@ -456,6 +456,43 @@ fn no_english_sentence_is_left_in_spanish() {
     }
 }
 
+#[test]
+fn a_question_file_is_refused_in_spanish_too() {
+    let client = "server\n on connection\n  end hola\nconnect\n on connect\n";
+    let table: &[(&str, &str)] = &[
+        ("timeout 0\n print uno\nimmediate\n print dos\n", "\"dos\" y \"uno\" son una carrera"),
+        (&format!("{client}  timeout 1\n   destroy\n  print uno\n on data\n  print dos\n"), "velocidad del computador"),
+        (&format!("{client}  print uno\n on close\n  print dos\n"), "llegan bytes y nada los lee"),
+        (&format!("{client}  end\n  write hola\n  print uno\n on data\n  print dos\n"), "ERR_STREAM_WRITE_AFTER_END"),
+        (&format!("{client}  print uno\nconnect\n on close\n  print dos\n"), "imprime un evento de otro"),
+        (
+            "server\n on connection\n  print uno\n  write hola\n on data\n  print dos\nconnect\n on connect\n  immediate\n   \
+             write hola\n   destroy\n",
+            "aquí llega un reset junto con bytes",
+        ),
+        (
+            "server\n on connection\n  microtask\n   write hola\n on data\n  write adios\n  destroy\nconnect\n on connect\n  \
+             print uno\n  immediate\n   write hola\n on data\n  write hola\n  end\n   print dos\n",
+            "qué lado de una conexión se atiende primero",
+        ),
+        ("print a uno\nprint dos\n", "es la letra de una línea"),
+        ("print uno dos\nprint uno\nprint dos\n", "es también otros textos impresos seguidos"),
+        ("tick\n    print uno\n  print dos\n", "esta línea termina un bloque"),
+    ];
+    for (number, (program, want)) in table.iter().enumerate() {
+        let file = File::new(&format!("spanish-{number}"), &format!("title uno y dos\n{program}"));
+        let refused = file.quiz(&["list", "--lang", "es"], "");
+        assert_eq!(refused.status, Some(2), "{program}: {}", refused.stdout);
+        assert!(refused.stderr.contains(want), "{program}: {}", refused.stderr);
+        let (_, said) = refused.stderr.split_once(": ").expect("the name of the file is before it");
+        // The names of statements are the same in both languages.
+        let said: String = said.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+        let words = spanish_words(&said, &["uno", "dos"]);
+        let english: Vec<&String> = words.iter().filter(|word| ENGLISH.contains(&&***word)).collect();
+        assert!(english.is_empty(), "{english:?} in {said}");
+    }
+}
+
 /// A file in a folder of this test. It is removed at the end.
 struct File(std::path::PathBuf);
 
