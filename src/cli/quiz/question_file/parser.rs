@@ -193,8 +193,9 @@ fn draft(title_line: &Line, lines: &mut Lines, language: Language) -> Result<Dra
     if let Some((text, line)) = prints.iter().find(|(text, _)| is_joined(text, &prints)) {
         let sentence = words!(
             language,
-            "\"{text}\" is also other printed texts in a row; without commas an answer could mean those",
-            "\"{text}\" es también otros textos impresos seguidos; sin comas una respuesta podría nombrar esos"
+            "\"{text}\" is also other printed texts in a row, and an answer could mean those; put _ in place of a space",
+            "\"{text}\" es también otros textos impresos seguidos, y una respuesta podría nombrar esos; pon _ en lugar de un \
+             espacio"
         );
         return Err(Mistake { line: *line, sentence });
     }
