@@ -4,6 +4,7 @@
 //!   file ─▶ parser: drafts ─▶ a trial run of each program ─▶ questions
 //! ```
 //!
+mod lines;
 mod parser;
 mod program;
 mod statement;
@@ -17,7 +18,8 @@ use std::path::Path;
 use super::language::{Language, words};
 use super::question::Question;
 use super::stage::Time;
-use parser::{Draft, Mistake};
+use lines::Mistake;
+use parser::Draft;
 use program::Written;
 
 /// The largest file, in bytes.

@@ -16,11 +16,10 @@
 //! a program ends by itself unless a connection stays open. The limits below bound what a file may cost.
 
 use std::collections::HashMap;
-use std::iter::Peekable;
 use std::rc::Rc;
 use std::time::Duration;
-use std::vec::IntoIter;
 
+use super::lines::{Line, Lines, Mistake};
 use super::statement::{Block, Event, Side, Statement, When};
 use crate::cli::quiz::language::{Language, words};
 
@@ -49,13 +48,6 @@ pub(super) struct Draft {
     pub(super) body: Block,
     /// The printed texts, and the number of the line of each.
     pub(super) prints: Vec<(Rc<str>, usize)>,
-}
-
-/// A mistake in a file: the number of the line, and a sentence.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct Mistake {
-    pub(super) line: usize,
-    pub(super) sentence: String,
 }
 
 /// Parses a file.
@@ -87,75 +79,6 @@ pub(super) fn parse(text: &str, language: Language) -> Result<Vec<Draft>, Mistak
         return Err(Mistake { line: 1, sentence });
     }
     Ok(drafts)
-}
-
-/// A line that is neither empty nor a comment.
-#[derive(Clone)]
-struct Line {
-    number: usize,
-    indent: usize,
-    text: String,
-    /// A mistake of the line alone. It is reported in its turn, behind those of the lines above.
-    mistake: Option<String>,
-}
-
-impl Line {
-    fn word(&self) -> &str {
-        self.text.split_whitespace().next().unwrap_or_default()
-    }
-
-    /// What comes behind the word.
-    fn rest(&self) -> &str {
-        self.text[self.word().len()..].trim()
-    }
-
-    fn mistake(&self, sentence: String) -> Mistake {
-        Mistake { line: self.number, sentence }
-    }
-}
-
-struct Lines(Peekable<IntoIter<Line>>);
-
-impl Lines {
-    fn of(text: &str, language: Language) -> Lines {
-        let mut lines = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let (number, content) = (index + 1, line.trim());
-            if content.is_empty() || content.starts_with('#') {
-                continue;
-            }
-            let margin = &line[..line.len() - line.trim_start().len()];
-            let mistake = if margin.chars().any(|c| c != ' ') {
-                Some(words!(
-                    language,
-                    "indent with spaces, not with tabs",
-                    "la sangría se hace con espacios, sin tabuladores"
-                ))
-            } else if content.chars().any(char::is_control) {
-                Some(words!(language, "there is a control character", "hay un carácter de control"))
-            } else {
-                None
-            };
-            lines.push(Line { number, indent: margin.len(), text: content.to_owned(), mistake });
-        }
-        Lines(lines.into_iter().peekable())
-    }
-
-    fn next_line(&mut self) -> Result<Option<Line>, Mistake> {
-        self.next_if(|_| true)
-    }
-
-    fn next_if(&mut self, f: impl FnOnce(&Line) -> bool) -> Result<Option<Line>, Mistake> {
-        let Some(mut line) = self.0.next_if(f) else { return Ok(None) };
-        match line.mistake.take() {
-            Some(sentence) => Err(line.mistake(sentence)),
-            None => Ok(Some(line)),
-        }
-    }
-
-    fn peek(&mut self) -> Option<&Line> {
-        self.0.peek()
-    }
 }
 
 /// Parses a question behind its title.

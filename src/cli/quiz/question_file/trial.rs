@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::parser::Mistake;
+use super::lines::Mistake;
 use super::program::Written;
 use super::watch::{Slowness, Unhandled, Watch};
 use crate::cli::quiz::language::{Language, words};
