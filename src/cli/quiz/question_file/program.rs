@@ -155,18 +155,25 @@ fn run(lp: &mut Loop, block: &Block, mut around: Around) -> Result<()> {
     Ok(())
 }
 
-/// Runs a block in a tick or a microtask. An error ends the program.
-fn run_soon(lp: &mut Loop, block: &Block, around: Around) {
+/// Runs a block in a callback. An error ends the program.
+fn run_later(lp: &mut Loop, block: &Block, around: Around) {
+    let watch = Rc::clone(&around.watch);
     if let Err(error) = run(lp, block, around) {
         stage::fail(lp, error);
     }
+    watch.after_callback();
 }
 
-/// As [`run_soon`], in any other callback.
-fn run_later(lp: &mut Loop, block: &Block, around: Around) {
+/// As [`run_later`], in a tick or a microtask.
+fn run_soon(lp: &mut Loop, block: &Block, around: Around) {
     let watch = Rc::clone(&around.watch);
-    run_soon(lp, block, around);
-    watch.after_callback();
+    if let Err(error) = run(lp, block, around) {
+        stage::fail(lp, error);
+    }
+    // They take little time. But if they arm a timer, what follows may be slow.
+    if block.iter().any(|statement| matches!(statement, Statement::Later(When::Timeout(_), _))) {
+        watch.after_callback();
+    }
 }
 
 fn later(lp: &mut Loop, when: When, block: &Block, around: &Around) {

@@ -173,6 +173,12 @@ fn an_order_that_depends_on_the_speed_of_the_computer_is_refused_and_names_the_l
         // Node 20 has printed both orders of each.
         ("timeout 0\n print timer\nimmediate\n print immediate\n", 5, "\"immediate\" and \"timer\" are a race"),
         ("immediate\n print immediate\ntimeout 2\n print timer\n", 5, "\"immediate\" and \"timer\" are a race"),
+        (
+            "microtask\n timeout 2\n  print timer\nimmediate\n print immediate\n",
+            6,
+            "\"immediate\" and \"timer\" are a race",
+        ),
+        ("tick\n tick\n  timeout 0\n   print timer\nimmediate\n print immediate\n", 7, "are a race"),
         ("timeout 6\n print six\ntimeout 5\n print five\n", 5, "\"five\" and \"six\" are a race"),
         (
             "timeout 5\n print one\n immediate\n  print immediate\ntimeout 5\n print two\n",

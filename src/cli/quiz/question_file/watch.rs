@@ -99,7 +99,7 @@ impl Watch {
         self.take_time(ARMING);
     }
 
-    /// A callback has ended, not a tick or a microtask: they take little time.
+    /// A callback has ended.
     pub(super) fn after_callback(&self) {
         self.take_time(STEP);
     }
