@@ -15,7 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
     (
         "immediates and timers",
-        "timeout 5\n print five\n tick\n  print tick\ntimeout 30\n print thirty\ntimeout 5\n print five again\nwork 10\n\
+        "timeout 5\n print five\n tick\n  print tick\ntimeout 90\n print ninety\ntimeout 5\n print five again\nwork 10\n\
          immediate\n print immediate\n immediate\n  print nested\n",
     ),
     (

@@ -64,7 +64,7 @@ impl Written {
     pub(super) fn start_watched(&self, lp: &mut Loop, watch: Rc<Watch>) -> Result<()> {
         let around = Around { socket: None, address: None, watch: Rc::clone(&watch) };
         run(lp, &self.body, around)?;
-        watch.after_callback();
+        watch.after_main();
         Ok(())
     }
 }

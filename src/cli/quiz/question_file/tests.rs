@@ -172,7 +172,11 @@ fn an_order_that_depends_on_the_speed_of_the_computer_is_refused_and_names_the_l
     let table: &[(&str, usize, &str)] = &[
         // Node 20 has printed both orders of each.
         ("timeout 0\n print timer\nimmediate\n print immediate\n", 5, "\"immediate\" and \"timer\" are a race"),
-        ("immediate\n print immediate\ntimeout 2\n print timer\n", 5, "\"immediate\" and \"timer\" are a race"),
+        (
+            "immediate\n print immediate\ntimeout 5\n print timer\nprint main\n",
+            5,
+            "\"immediate\" and \"timer\" are a race",
+        ),
         (
             "microtask\n timeout 2\n  print timer\nimmediate\n print immediate\n",
             6,
@@ -210,7 +214,7 @@ fn an_order_that_depends_on_the_speed_of_the_computer_is_refused_and_names_the_l
 fn times_that_differ_clearly_or_that_work_passes_are_no_race() {
     let table: &[(&str, &[&str])] = &[
         ("timeout 0\n print timer\nimmediate\n print immediate\nwork 5\n", &["timer", "immediate"]),
-        ("timeout 10\n print ten\ntimeout 5\n print five\nimmediate\n print now\n", &["now", "five", "ten"]),
+        ("timeout 25\n print late\ntimeout 20\n print early\nimmediate\n print now\n", &["now", "early", "late"]),
         (
             "timeout 5\n print one\n immediate\n  print immediate\ntimeout 5\n print two\nwork 10\n",
             &["one", "two", "immediate"],

@@ -18,8 +18,12 @@ use crate::cli::quiz::stage::{self, ms};
 /// milliseconds, and a new one may begin in between.
 const ARMING: Duration = ms(1);
 
-/// The longest time of a callback, and of a turn. Node's first ones are slow, because their code is not compiled yet.
+/// The longest time of a callback, and of a turn.
 const STEP: Duration = ms(3);
+
+/// The longest time of the main body. In Node it is slow, because the code of its calls is loaded and compiled then:
+/// the first `console.log` alone can take 5 ms.
+const MAIN: Duration = ms(10);
 
 /// How slow a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -97,6 +101,11 @@ impl Watch {
     /// A timer is armed next.
     pub(super) fn before_arming(&self) {
         self.take_time(ARMING);
+    }
+
+    /// The main body has ended.
+    pub(super) fn after_main(&self) {
+        self.take_time(MAIN);
     }
 
     /// A callback has ended.
