@@ -90,39 +90,36 @@ impl Observer {
         while_working(work).unwrap_or_default()
     }
 
-    /// Takes the requests and carries out their commands. Returns those that are answered now.
-    fn take_requests(&mut self) -> Vec<(Exchange, Ask)> {
-        let (asks, has_signal) = self.with_site(|site, _| (mem::take(&mut site.asks), site.has_signal));
+    /// Carries out the commands that have arrived, each once. The answer of some waits until the loop stands.
+    fn carry_out_commands(&mut self) {
+        let (commands, has_signal) = self.with_site(|site, _| (mem::take(&mut site.commands), site.has_signal));
         if has_signal {
             self.pacing.release();
         }
-        let mut answered = Vec::new();
+        let mut carried_out = Vec::new();
         let mut refused = Vec::new();
-        for (exchange, ask) in asks {
-            match ask {
-                Ask::Control(command) => match self.pacing.command(command) {
-                    Ok(()) if matches!(command, Command::Pause | Command::Step(_)) => {
-                        self.waiting.push((exchange, Instant::now() + PATIENCE));
-                        self.sent_standing = false;
-                    }
-                    Ok(()) => {
-                        self.sent_standing = false;
-                        self.sent_at = None;
-                        answered.push((exchange, ask));
-                    }
-                    Err(sentence) => refused.push((exchange, sentence)),
-                },
-                _ => answered.push((exchange, ask)),
+        for (exchange, command) in commands {
+            match self.pacing.command(command) {
+                Ok(()) if matches!(command, Command::Pause | Command::Step(_)) => {
+                    self.waiting.push((exchange, Instant::now() + PATIENCE));
+                    self.sent_standing = false;
+                }
+                Ok(()) => {
+                    self.sent_standing = false;
+                    self.sent_at = None;
+                    carried_out.push((exchange, Ask::State));
+                }
+                Err(sentence) => refused.push((exchange, sentence)),
             }
         }
-        if !refused.is_empty() {
-            self.with_site(|_, lp| {
+        if !carried_out.is_empty() || !refused.is_empty() {
+            self.with_site(|site, lp| {
+                site.asks.extend(carried_out);
                 for (exchange, sentence) in refused {
                     exchange.respond_text(lp, StatusCode::CONFLICT, format!("{sentence}\n"));
                 }
             });
         }
-        answered
     }
 
     /// Shortens a wait to the time until something is due: an answer, the end of a hold, a snapshot. These are no
@@ -155,7 +152,8 @@ impl Observer {
     }
 
     /// Answers requests and sends the viewers their snapshots.
-    fn reply(&mut self, lp: &Loop, asks: Vec<(Exchange, Ask)>) {
+    fn reply(&mut self, lp: &Loop) {
+        let asks = self.with_site(|site, _| mem::take(&mut site.asks));
         let now = Instant::now();
         let stands = self.pacing.stands() || self.pacing.state() == State::Running;
         let (over, waiting) = mem::take(&mut self.waiting).into_iter().partition(|(_, end)| stands || *end <= now);
@@ -171,7 +169,7 @@ impl Observer {
         for (exchange, ask) in asks {
             match ask {
                 Ask::Events => first_events.push(exchange),
-                Ask::State | Ask::Control(_) => answers.push((exchange, JSON, snapshot.clone().into_bytes())),
+                Ask::State => answers.push((exchange, JSON, snapshot.clone().into_bytes())),
                 Ask::Trace(last) => answers.push((exchange, JSON, self.trace_json(lp, last))),
                 Ask::Metrics => {
                     answers.push((exchange, "text/plain; version=0.0.4; charset=utf-8", self.metrics_text(lp)));
@@ -339,13 +337,11 @@ impl Gate for Observer {
             return Decision::Open;
         }
         let start = Instant::now();
-        let asks = self.take_requests();
+        self.carry_out_commands();
         let decision = self.pace(next);
-        if next.is_none() && decision == Decision::Hold {
-            // It will stand in a moment, and then the answers are complete.
-            self.with_site(|site, _| site.asks.splice(0..0, asks).for_each(drop));
-        } else {
-            self.reply(lp, asks);
+        // If it is to be held in the middle of a wait, it stands in a moment, and then the answers are complete.
+        if next.is_some() || decision != Decision::Hold {
+            self.reply(lp);
         }
         // At a gate point the clock of the watched loop stands still.
         if next.is_none() {

@@ -28,7 +28,6 @@ const LAST: Duration = Duration::from_secs(5);
 pub(super) enum Ask {
     State,
     Events,
-    Control(Command),
     Trace(Duration),
     Metrics,
 }
@@ -50,6 +49,8 @@ pub(super) struct Site {
     lessons: Option<Box<dyn Lessons>>,
     files: Vec<(&'static str, Asset)>,
     pub asks: Vec<(Exchange, Ask)>,
+    /// Commands that the observer has not carried out yet.
+    pub commands: Vec<(Exchange, Command)>,
     pub viewers: Vec<Viewer>,
     /// SIGINT or SIGTERM has arrived.
     pub has_signal: bool,
@@ -68,8 +69,8 @@ impl Site {
             file("/words.js", "text/javascript; charset=utf-8", include_str!("page/words.js")),
             file("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
         ];
-        let (asks, viewers) = (Vec::new(), Vec::new());
-        Site { access, is_read_only, lessons, files, asks, viewers, has_signal: false }
+        let (asks, commands, viewers) = (Vec::new(), Vec::new(), Vec::new());
+        Site { access, is_read_only, lessons, files, asks, commands, viewers, has_signal: false }
     }
 
     /// Sets who may see the page, when the server's port is known.
@@ -110,6 +111,7 @@ impl Site {
     fn forget(&mut self, exchange: Exchange) {
         self.viewers.retain(|viewer| viewer.exchange != exchange);
         self.asks.retain(|(asking, _)| *asking != exchange);
+        self.commands.retain(|(asking, _)| *asking != exchange);
     }
 
     /// Whether the request may be answered. If not, it is refused here.
@@ -193,7 +195,7 @@ impl http::Handler for Site {
                 return;
             }
             _ => match control::parse(request.body()) {
-                Ok(command) => Ask::Control(command),
+                Ok(command) => return self.commands.push((exchange, command)),
                 Err(sentence) => return bad_request(lp, exchange, sentence),
             },
         };

@@ -91,12 +91,58 @@ impl Page {
         self.control(&json!({ "do": "step", "unit": unit })).json()
     }
 
+    /// Opens a connection for several requests, one after another. It has been accepted when this returns.
+    pub fn open(&self) -> Kept {
+        let mut kept = Kept { page: self.clone(), stream: connect(self.address) };
+        kept.send("GET", "/icon.svg", "");
+        assert_eq!(kept.answer().status, 200);
+        kept
+    }
+
     /// Opens an event stream. Returns it behind its head.
     pub fn watch(&self) -> Events {
         let mut stream = connect(self.address);
         let request = format!("GET /events HTTP/1.1\r\nHost: {}\r\n{}\r\n", self.address, self.cookie());
         stream.write_all(request.as_bytes()).expect("it is connected");
         Events { stream, text: String::new() }
+    }
+}
+
+/// A connection that stays open behind an answer.
+pub struct Kept {
+    page: Page,
+    stream: TcpStream,
+}
+
+impl Kept {
+    /// Sends a request with the cookie, and does not wait for its answer.
+    pub fn send(&mut self, method: &str, target: &str, body: &str) {
+        let (host, cookie, length) = (self.page.address, self.page.cookie(), body.len());
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{cookie}Content-Length: {length}\r\n\r\n");
+        self.stream.write_all((head + body).as_bytes()).expect("it is connected");
+    }
+
+    pub fn send_command(&mut self, command: &Value) {
+        self.send("POST", "/control", &command.to_string());
+    }
+
+    /// Waits for the next answer, whose length is stated.
+    pub fn answer(&mut self) -> Answer {
+        let mut bytes = Vec::new();
+        let end = |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+        let body_at = loop {
+            if let Some(end) = end(&bytes) {
+                break end;
+            }
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).expect("it is answered");
+            bytes.push(byte[0]);
+        };
+        let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        bytes.resize(body_at + length, 0);
+        self.stream.read_exact(&mut bytes[body_at..]).expect("it is answered");
+        parse(&String::from_utf8_lossy(&bytes))
     }
 }
 
@@ -177,6 +223,22 @@ impl Watched {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.remote.post(move |lp| sender.send(f(lp)).expect("it is awaited"));
         receiver.recv_timeout(GUARD).expect("the loop runs")
+    }
+
+    /// Runs `f` while a callback of the watched loop does not return. What `f` sends has all arrived when the loop waits
+    /// for the kernel again.
+    pub fn while_busy<R>(&self, f: impl FnOnce() -> R) -> R {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let (is_busy, began) = std::sync::mpsc::channel();
+        self.remote.post(move |_| {
+            is_busy.send(()).expect("it is awaited");
+            // The end of the sender ends the callback.
+            let _ = receiver.recv();
+        });
+        began.recv_timeout(GUARD).expect("the loop runs");
+        let result = f();
+        drop(sender);
+        result
     }
 }
 

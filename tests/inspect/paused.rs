@@ -223,3 +223,18 @@ fn commands_that_make_no_sense_are_answered_with_a_sentence() {
     }
     assert_eq!(watched.page.state()["state"], "running");
 }
+
+#[test]
+fn of_two_commands_that_arrive_together_the_later_one_decides() {
+    let watched = Watched::start();
+    let (mut first, mut second) = (watched.page.open(), watched.page.open());
+    for before in [json!({ "do": "resume" }), json!({ "do": "speed", "per_second": 1000 })] {
+        watched.while_busy(|| {
+            first.send_command(&before);
+            second.send_command(&json!({ "do": "pause" }));
+        });
+        assert_eq!((first.answer().status, second.answer().json()["state"].clone()), (200, json!("paused")));
+        assert_eq!(watched.page.state()["state"], "paused", "{before}");
+        watched.page.resume();
+    }
+}
