@@ -43,7 +43,7 @@
 //! | what | limit |
 //! |---|---|
 //! | records of the watched loop | a ring of 65,536, 2 MiB |
-//! | connections of viewers | 16; four of them may be event streams |
+//! | connections of viewers | 16; four of them may be event streams. If all are taken, the oldest one that has not shown the token is closed |
 //! | body of a command | 4 KiB, then 413 |
 //! | a snapshot | 64 KiB, 200 connections |
 //! | bytes that wait for a viewer | 8 MiB, or 30 s without progress; then it is disconnected |
@@ -69,7 +69,7 @@ use crate::{Error, EventLoop, Loop, Result};
 use access::Access;
 pub use lessons::{Checked, Lesson, Lessons};
 use observer::Observer;
-use site::Site;
+use site::{MAX_CONNECTIONS, Site};
 pub use working::is_working;
 use working::while_working;
 
@@ -78,9 +78,6 @@ pub const PORT: u16 = 9339;
 
 /// How many records of the watched loop are kept.
 const RECORDS: usize = 64 * 1024;
-
-/// How many connections the inspector accepts.
-const MAX_CONNECTIONS: usize = 16;
 
 /// How many bytes the body of a command may have.
 const MAX_BODY: usize = 4 * 1024;

@@ -92,7 +92,11 @@ impl Observer {
 
     /// Carries out the commands that have arrived, each once. The answer of some waits until the loop stands.
     fn carry_out_commands(&mut self) {
-        let (commands, has_signal) = self.with_site(|site, _| (mem::take(&mut site.commands), site.has_signal));
+        let server = self.server;
+        let (commands, has_signal) = self.with_site(|site, lp| {
+            site.make_room(lp, server);
+            (mem::take(&mut site.commands), site.has_signal)
+        });
         if has_signal {
             self.pacing.release();
         }

@@ -8,14 +8,20 @@ use super::control;
 use super::lessons::{self, Lessons};
 use super::pacing::Command;
 use crate::Loop;
-use crate::http::{self, Asset, Exchange, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use crate::net::{Error, Socket};
+use crate::http::{self, Asset, Exchange, HeaderName, HeaderValue, Http, Method, Request, Response, StatusCode};
+use crate::net::{Error, Server, Socket};
+
+/// How many connections the inspector accepts.
+pub(super) const MAX_CONNECTIONS: usize = 16;
 
 /// How many pages may watch at the same time.
 pub(super) const VIEWERS: usize = 4;
 
 /// The rights of the page: files and connections of this server, and nothing else.
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'";
+
+/// The type of sentences.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The type of JSON.
 pub(super) const JSON: &str = "application/json";
@@ -52,6 +58,8 @@ pub(super) struct Site {
     /// Commands that the observer has not carried out yet.
     pub commands: Vec<(Exchange, Command)>,
     pub viewers: Vec<Viewer>,
+    /// The connections that have shown the token. Closed ones are removed in `make_room`.
+    known: Vec<Socket>,
     /// SIGINT or SIGTERM has arrived.
     pub has_signal: bool,
 }
@@ -69,8 +77,8 @@ impl Site {
             file("/words.js", "text/javascript; charset=utf-8", include_str!("page/words.js")),
             file("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
         ];
-        let (asks, commands, viewers) = (Vec::new(), Vec::new(), Vec::new());
-        Site { access, is_read_only, lessons, files, asks, commands, viewers, has_signal: false }
+        let (asks, commands, viewers, known) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Site { access, is_read_only, lessons, files, asks, commands, viewers, known, has_signal: false }
     }
 
     /// Sets who may see the page, when the server's port is known.
@@ -96,11 +104,35 @@ impl Site {
         }
     }
 
+    /// Makes a place for the next connection, if the server is full: destroys the oldest one that has not shown the
+    /// token. So clients without the token keep nobody out. The only one without the token may still show it. To be
+    /// called after every turn, which accepts one connection at most.
+    pub fn make_room(&mut self, lp: &mut Loop, server: Server<Http<Site>>) {
+        let is_full = server.connections(lp) >= MAX_CONNECTIONS;
+        if !is_full && self.known.len() <= MAX_CONNECTIONS {
+            return;
+        }
+        let (known, mut others): (Vec<_>, Vec<_>) =
+            server.sockets(lp).into_iter().partition(|socket| self.known.contains(socket));
+        self.known = known;
+        others.sort_unstable();
+        if let (true, [oldest, _, ..]) = (is_full, &*others) {
+            oldest.destroy(lp);
+        }
+    }
+
+    /// Notes that a connection has shown the token.
+    fn note_token(&mut self, socket: Socket) {
+        if !self.known.contains(&socket) {
+            self.known.push(socket);
+        }
+    }
+
     /// Begins a stream of snapshots, unless there are too many.
     fn add_viewer(&mut self, lp: &mut Loop, exchange: Exchange) {
         if self.viewers.len() == VIEWERS {
             let text = format!("{VIEWERS} pages are watching already\n");
-            answer(lp, exchange, StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", text);
+            answer(lp, exchange, StatusCode::SERVICE_UNAVAILABLE, TEXT, text);
             return;
         }
         exchange.begin_events(lp);
@@ -115,7 +147,7 @@ impl Site {
     }
 
     /// Whether the request may be answered. If not, it is refused here.
-    fn is_allowed(&self, lp: &mut Loop, exchange: Exchange, request: &Request) -> bool {
+    fn is_allowed(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) -> bool {
         // Two origins are no origin of this server.
         let (origins, cookies) = (text_of(request, "origin"), text_of(request, "cookie").join(";"));
         let origin = (!origins.is_empty()).then(|| origins.join(" "));
@@ -127,7 +159,11 @@ impl Site {
             query: request.query(),
             is_for_page: request.path() == "/" && request.method() == Method::GET,
         };
-        match self.access.verdict(claim) {
+        let verdict = self.access.verdict(claim);
+        if !matches!(verdict, Verdict::Refused(_)) {
+            self.note_token(exchange.socket());
+        }
+        match verdict {
             Verdict::Allowed => true,
             Verdict::GivesCookie => {
                 let mut response = Response::new("");
@@ -229,9 +265,12 @@ impl http::Handler for Site {
     }
 }
 
+/// Refuses a request. Its connection is closed, so that it takes no place.
 fn refuse(lp: &mut Loop, exchange: Exchange, refused: Refused) {
-    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
-    exchange.respond_text(lp, status, refused.text());
+    let mut response = Response::new(refused.text());
+    *response.status_mut() = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
+    response.headers_mut().insert(HeaderName::from_static("content-type"), HeaderValue::from_static(TEXT));
+    exchange.respond_and_close(lp, response);
 }
 
 fn bad_request(lp: &mut Loop, exchange: Exchange, sentence: &str) {

@@ -156,23 +156,59 @@ fn a_socket_that_was_bound_elsewhere_must_be_tcp_and_not_reachable_for_other_mac
 }
 
 #[test]
-fn a_fifth_viewer_and_a_hundred_connections_are_refused() {
+fn clients_without_the_token_keep_nobody_out() {
+    let watched = Watched::start();
+    let page = &watched.page;
+    let refused = |_| {
+        let mut stream = connect(page.address);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").expect("it is connected");
+        stream
+    };
+    let mut viewer = page.watch();
+    let mut kept = page.open();
+    for _ in 0..3 {
+        let _silent: Vec<_> = (0..40).map(|_| connect(page.address)).collect();
+        assert_eq!(page.get("/state.json").status, 200, "they say nothing");
+        let _refused: Vec<_> = (0..40).map(refused).collect();
+        assert_eq!(page.get("/state.json").status, 200, "they are refused, and do not close");
+        viewer.next();
+        kept.send("GET", "/state.json", "");
+        assert_eq!(kept.answer().status, 200, "who has shown the token stays");
+    }
+}
+
+#[test]
+fn a_refusal_closes_the_connection() {
+    let watched = Watched::start();
+    for (host, want) in [("evil.example".to_owned(), 421), (watched.page.address.to_string(), 401)] {
+        let answer = watched.page.send(&format!("GET /state.json HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(answer.status, want);
+        assert!(answer.head.to_ascii_lowercase().contains("connection: close"), "{}", answer.head);
+    }
+}
+
+#[test]
+fn a_fifth_viewer_and_a_seventeenth_connection_are_refused() {
     let watched = Watched::start();
     let mut viewers: Vec<_> = (0..4).map(|_| watched.page.watch()).collect();
     viewers.iter_mut().for_each(|viewer| drop(viewer.next()));
     assert_eq!(watched.page.get("/events").status, 503);
-    let mut crowd: Vec<_> = (0..96).map(|_| connect(watched.page.address)).collect();
-    let refused = crowd.iter_mut().rev().take(80).filter(|stream| {
+    let mut others: Vec<_> = (0..12).map(|_| watched.page.open()).collect();
+    let mut crowd: Vec<_> = (0..80).map(|_| connect(watched.page.address)).collect();
+    for stream in &mut crowd {
         let mut text = String::new();
-        let mut stream: &std::net::TcpStream = stream;
-        stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 503")
-    });
-    assert_eq!(refused.count(), 80);
-    // The watched server answers, and the viewers go on.
+        stream.read_to_string(&mut text).expect("the message of a full server");
+        assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    }
+    // The watched server answers, and those who have a place go on.
     let mut peer = connect(watched.echo);
     peer.write_all(b"hola").expect("it is connected");
     peer.read_exact(&mut [0; 4]).expect("it is answered");
     viewers.iter_mut().for_each(|viewer| drop(viewer.next()));
+    for other in &mut others {
+        other.send("GET", "/state.json", "");
+        assert_eq!(other.answer().status, 200);
+    }
     drop((crowd, viewers.pop()));
     // A place is free when the loop has noticed.
     while watched.page.get("/state.json").status != 200 {}
