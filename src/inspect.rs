@@ -35,8 +35,11 @@
 //! # Safety
 //!
 //! The page shows who is connected, and can stop the program. So the inspector listens on loopback only, unless
-//! [`Options::allow_remote`] is set; it checks `Host` and `Origin`, so that pages of other sites cannot use it; and it
-//! wants a token of 128 random bits. It never shows bytes of connections.
+//! [`Options::allow_remote`] is set; it checks `Host`, `Origin` and `Sec-Fetch-Site`, so that pages of other sites
+//! cannot use it; and it wants a token of 128 random bits. It never shows bytes of connections.
+//!
+//! The cookie contains the token. Browsers send a cookie to all ports of its host, so other servers of the same host
+//! that the browser opens get the token. An address that no other server has, such as 127.0.0.2, prevents this.
 //!
 //! # Bounds
 //!

@@ -1,15 +1,18 @@
 //! Access to the page: the rules for `Host`, `Origin` and the token.
 //!
-//! A page of another site runs in the same browser, and can send requests to this machine. Three headers stop it:
+//! A page of another site runs in the same browser, and can send requests to this machine. Four headers stop it:
 //!
 //! | header | must be | otherwise | stops |
 //! |---|---|---|---|
 //! | `Host` | the address that the inspector listens on, or `localhost`, with its port | 421 | DNS rebinding: a foreign name that leads to this machine |
-//! | `Origin`, if it is sent | `http://` and the `Host` | 403 | requests of foreign pages |
+//! | `Origin`, if it is sent | `http://` and the `Host` | 403 | requests of foreign pages that change something |
+//! | `Sec-Fetch-Site`, if it is sent | `same-origin`, or `none`: the user has typed the URL | 403 | requests of foreign pages, also for images and scripts, which have no `Origin` |
 //! | `Cookie`, or `Authorization: Bearer` | the token of the printed URL | 401 | everyone else on this machine |
 //!
 //! They are checked in this order, before the path is looked at. The cookie is `SameSite=Strict`, so a browser does not
-//! send it with requests of foreign pages either.
+//! send it with requests of foreign sites either. But for a browser all ports of a host are one *site*: it sends the
+//! cookie also with requests from and to servers on other ports of the same host. `Sec-Fetch-Site` refuses those that
+//! arrive here. Nothing keeps the cookie from those other servers: docs/live-page.md tells the user what to do.
 //!
 //! A listener on all addresses (`0.0.0.0`) accepts any IP address as the name in `Host`: an address cannot be rebound.
 
@@ -28,6 +31,8 @@ pub(super) struct Claim<'a> {
     pub host: Option<&'a str>,
     /// `Origin`.
     pub origin: Option<&'a str>,
+    /// `Sec-Fetch-Site`.
+    pub fetch_site: Option<&'a str>,
     /// `Cookie`.
     pub cookie: Option<&'a str>,
     /// `Authorization`.
@@ -69,7 +74,9 @@ impl Refused {
     pub fn text(self) -> &'static str {
         match self {
             Refused::ForeignHost => "the inspector is not at this host; open the URL that the program has printed\n",
-            Refused::ForeignOrigin => "pages of other sites cannot use the inspector\n",
+            Refused::ForeignOrigin => {
+                "pages of other sites cannot use the inspector; copy the printed URL into the address bar\n"
+            }
             Refused::NoToken => "open the URL that the program has printed: it contains the token\n",
         }
     }
@@ -101,7 +108,9 @@ impl Access {
         };
         let is_own_origin =
             |origin: &str| origin.strip_prefix("http://").is_some_and(|rest| rest.eq_ignore_ascii_case(host));
-        if !claim.origin.is_none_or(is_own_origin) {
+        // A browser sends it with every request. Scripts do not.
+        let is_own_site = |site: &str| matches!(site, "same-origin" | "none");
+        if !claim.origin.is_none_or(is_own_origin) || !claim.fetch_site.is_none_or(is_own_site) {
             return Verdict::Refused(Refused::ForeignOrigin);
         }
         if claim.is_for_page && query_value(claim.query, "t").is_some_and(|token| self.is_token(token)) {
@@ -222,6 +231,25 @@ mod tests {
             let verdict = access("127.0.0.1:9339").verdict(claim);
             let wanted = if want { Verdict::Allowed } else { Verdict::Refused(Refused::ForeignOrigin) };
             assert_eq!(verdict, wanted, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_says_that_the_request_is_from_this_origin_or_from_the_user() {
+        let table = [
+            (None, true),
+            (Some("same-origin"), true),
+            (Some("none"), true),
+            (Some("same-site"), false),
+            (Some("cross-site"), false),
+            (Some("same-origin same-origin"), false),
+            (Some(""), false),
+        ];
+        for (fetch_site, want) in table {
+            let claim = Claim { host: Some("127.0.0.1:9339"), fetch_site, cookie: Some(COOKIE), ..Claim::default() };
+            let verdict = access("127.0.0.1:9339").verdict(claim);
+            let wanted = if want { Verdict::Allowed } else { Verdict::Refused(Refused::ForeignOrigin) };
+            assert_eq!(verdict, wanted, "{fetch_site:?}");
         }
     }
 

@@ -149,11 +149,14 @@ impl Site {
     /// Whether the request may be answered. If not, it is refused here.
     fn is_allowed(&mut self, lp: &mut Loop, exchange: Exchange, request: &Request) -> bool {
         // Two origins are no origin of this server.
-        let (origins, cookies) = (text_of(request, "origin"), text_of(request, "cookie").join(";"));
-        let origin = (!origins.is_empty()).then(|| origins.join(" "));
+        let joined =
+            |name| Some(text_of(request, name)).filter(|values| !values.is_empty()).map(|values| values.join(" "));
+        let (origin, fetch_site) = (joined("origin"), joined("sec-fetch-site"));
+        let cookies = text_of(request, "cookie").join(";");
         let claim = Claim {
             host: request.host(),
             origin: origin.as_deref(),
+            fetch_site: fetch_site.as_deref(),
             cookie: Some(&cookies),
             authorization: request.header("authorization"),
             query: request.query(),

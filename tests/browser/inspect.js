@@ -7,6 +7,7 @@
 // exits with 1 if one failed. With a folder it makes screenshots of the screens there instead.
 
 const assert = require('node:assert/strict');
+const http = require('node:http');
 const net = require('node:net');
 const path = require('node:path');
 const { chromium } = require('playwright-core');
@@ -126,6 +127,27 @@ async function checks() {
     for (const name of ['Connections', 'Timeline', 'Loop']) await tab.choose(name);
     await sleep(300);
     assert.deepEqual(tab.problems, []);
+  });
+
+  await check('a page on another port of the same host cannot use it, though it is sent the cookie', async () => {
+    const tab = await Tab.open();
+    let cookie = '';
+    const other = http.createServer((request, answer) => {
+      cookie += request.headers.cookie ?? '';
+      answer.setHeader('content-type', 'text/html').end('<p>other</p>');
+    });
+    await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const page = await tab.page.context().newPage();
+    await page.goto(`http://127.0.0.1:${other.address().port}/`);
+    const loaded = await page.evaluate((source) => new Promise((resolve) => {
+      const image = new Image();
+      image.onload = () => resolve('loaded');
+      image.onerror = () => resolve('refused');
+      image.src = source;
+    }), `${origin}/icon.svg`);
+    other.close();
+    assert.ok(cookie.includes(token), 'browsers do not tell ports apart');
+    assert.equal(loaded, 'refused');
   });
 
   await check('with the keyboard alone the loop is paused, stepped and resumed', async () => {

@@ -47,6 +47,8 @@ fn everything_is_refused_without_the_right_host_origin_and_token() {
             format!("Host: {host}\r\nOrigin: http://{host}\r\nOrigin: http://evil.example\r\n{cookie}"),
             403,
         ),
+        ("a page on another port", format!("Host: {host}\r\nSec-Fetch-Site: same-site\r\n{cookie}"), 403),
+        ("a page of another site", format!("Host: {host}\r\nSec-Fetch-Site: cross-site\r\n{cookie}"), 403),
         ("no token", format!("Host: {host}\r\n"), 401),
         ("a guessed token", format!("Host: {host}\r\n{wrong_cookie}"), 401),
         ("a guessed header", format!("Host: {host}\r\nAuthorization: Bearer 0\r\n"), 401),
