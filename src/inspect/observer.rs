@@ -45,6 +45,8 @@ pub(super) struct Observer {
     is_read_only: bool,
     pacing: Pacing,
     rates: Rates,
+    /// How many snapshots were made.
+    snapshots: u64,
     /// Commands whose answer waits until the loop stands, and until when they wait.
     waiting: Vec<(Exchange, Instant)>,
     /// Until when slow mode holds the loop at a callback.
@@ -71,6 +73,7 @@ impl Observer {
             is_read_only,
             pacing: Pacing::default(),
             rates: Rates::default(),
+            snapshots: 0,
             waiting: Vec::new(),
             held_until: None,
             has_viewers: false,
@@ -227,7 +230,9 @@ impl Observer {
         let next = self.pacing.held();
         // In the wait of a loop that runs, the turn of that wait is not counted yet.
         let (turn, phase) = next.map_or((metrics.loop_count + 1, Phase::Poll), |next| (next.turn, next.phase));
+        self.snapshots += 1;
         let snapshot = Snapshot {
+            number: self.snapshots,
             state: self.pacing.state(),
             turn,
             phase,

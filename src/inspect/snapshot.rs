@@ -29,6 +29,8 @@ pub(super) const ROWS: usize = 200;
 
 /// Everything that a snapshot shows.
 pub(super) struct Snapshot<'a> {
+    /// Snapshots are numbered from 1, so that a page can tell which of two is newer.
+    pub number: u64,
     pub state: State,
     pub turn: u64,
     pub phase: Phase,
@@ -79,6 +81,7 @@ impl Snapshot<'_> {
             "next_timer_ms": queues.next_timer.map(ms),
             "last_second": last_second(&self.last_second),
             "slow": self.slow.iter().map(slow).collect::<Vec<_>>(),
+            "number": self.number,
             "title": self.title,
             "read_only": self.is_read_only,
         });
@@ -221,6 +224,7 @@ mod tests {
 
     fn snapshot(rows: Vec<Row>) -> Snapshot<'static> {
         Snapshot {
+            number: 1,
             state: State::Running,
             turn: 7,
             phase: Phase::Poll,

@@ -102,6 +102,14 @@ class Tab {
     await answered;
   }
 
+  /** Waits until the page has handled what it has received before. */
+  settle() {
+    return this.page.evaluate(async () => {
+      await (await fetch('/icon.svg')).text();
+      await new Promise((resolve) => setTimeout(resolve));
+    });
+  }
+
   /** Opens a screen. */
   choose(name) {
     return this.page.getByRole('tab', { name, exact: true }).click();
@@ -177,6 +185,32 @@ async function checks() {
     await tab.isIn('running');
     await peer.ask('after');
     assert.deepEqual(tab.problems, []);
+  });
+
+  await check('an answer that arrives behind a newer event does not replace it', async () => {
+    const tab = await Tab.open();
+    const peer = await Peer.connect();
+    await peer.ask('before');
+    await tab.press('Space');
+    await tab.isNext(/waits until something happens/);
+    let deliver;
+    const isEnough = new Promise((resolve) => deliver = resolve);
+    await tab.page.route('**/control', async (route) => {
+      // After a second: nothing has happened yet.
+      const response = await route.fetch();
+      assert.equal((await response.json()).state, 'stepping');
+      peer.socket.write('held');
+      await isEnough;
+      await route.fulfill({ response });
+    });
+    const answered = tab.page.waitForResponse((response) => response.url().endsWith('/control'));
+    await tab.press('n');
+    await tab.isNext(/^on_data of #\d+, 4 bytes$/);
+    deliver();
+    await (await answered).finished();
+    await tab.settle();
+    assert.equal(await tab.page.locator('#state').textContent(), 'paused');
+    assert.ok(await tab.page.locator('#step').isEnabled());
   });
 
   await check('screens are chosen with arrow keys, and every control has a name', async () => {

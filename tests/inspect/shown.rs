@@ -90,6 +90,27 @@ fn viewers_get_snapshots_while_the_loop_runs_and_when_it_stands() {
 }
 
 #[test]
+fn of_two_snapshots_the_newer_one_has_the_higher_number() {
+    let watched = Watched::start();
+    let number = |snapshot: &Value| snapshot["number"].as_u64().expect("a number");
+    let mut events = watched.page.watch();
+    let mut newest = number(&events.next());
+    for _ in 0..3 {
+        for snapshot in [watched.page.state(), watched.page.pause(), watched.page.state()] {
+            assert!(number(&snapshot) > newest, "{snapshot}");
+            newest = number(&snapshot);
+        }
+        watched.page.resume();
+    }
+    let mut before = 0;
+    while before <= newest {
+        let after = number(&events.next());
+        assert!(after > before);
+        before = after;
+    }
+}
+
+#[test]
 fn a_viewer_that_has_not_read_for_a_while_gets_the_state_in_which_the_loop_stands() {
     let watched = Watched::start();
     let mut peers: Vec<_> = (0..100).map(|_| connect(watched.echo)).collect();

@@ -67,6 +67,8 @@ function say(element, text) {
 // ---- Snapshots
 
 function show(snapshot) {
+  // The answer of a command and the events come over different connections: the older one may arrive later.
+  if (snapshot.number < last?.number) return;
   last = snapshot;
   const stands = snapshot.state === 'paused';
   document.title = snapshot.title;
