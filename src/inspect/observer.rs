@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// loop waits meanwhile.
 const TRACE_RECORDS: u64 = 16 * 1024;
 
+/// A long answer is followed by this many times its length without one, so long answers take a fifth of the watched
+/// loop's time at most.
+const REST: u32 = 4;
+
 /// How many causes of the next callback are named.
 const CAUSES: usize = 4;
 
@@ -49,6 +53,12 @@ pub(super) struct Observer {
     snapshots: u64,
     /// Commands whose answer waits until the loop stands, and until when they wait.
     waiting: Vec<(Exchange, Instant)>,
+    /// The time of the last long answer, and the rest behind it, end here.
+    rests_until: Option<Instant>,
+    /// Requests that can be answered now are queued.
+    has_asks: bool,
+    /// Requests with long answers are queued. They wait for the end of the rest.
+    has_long_asks: bool,
     /// Until when slow mode holds the loop at a callback.
     held_until: Option<Instant>,
     /// At least one viewer gets snapshots.
@@ -75,6 +85,9 @@ impl Observer {
             rates: Rates::default(),
             snapshots: 0,
             waiting: Vec::new(),
+            rests_until: None,
+            has_asks: false,
+            has_long_asks: false,
             held_until: None,
             has_viewers: false,
             sent_at: None,
@@ -135,7 +148,9 @@ impl Observer {
     fn until_due(&self, wait: Option<Duration>) -> Option<Duration> {
         let now = Instant::now();
         let answer = self.waiting.iter().map(|(_, end)| *end).min();
-        let due = [answer, self.held_until, self.next_snapshot_at(now)].into_iter().flatten().min();
+        let asks = self.has_asks.then_some(now);
+        let long_asks = self.has_long_asks.then(|| self.rests_until.unwrap_or(now));
+        let due = [answer, asks, long_asks, self.held_until, self.next_snapshot_at(now)].into_iter().flatten().min();
         [wait, due.map(|due| due.saturating_duration_since(now))].into_iter().flatten().min()
     }
 
@@ -158,10 +173,32 @@ impl Observer {
         decision
     }
 
+    /// Takes the requests that are answered now: all that take little time, and one of the others. Between two of
+    /// those the watched loop has its turn.
+    fn take_asks(&mut self, now: Instant) -> Vec<(Exchange, Ask)> {
+        let mut takes_long = self.rests_until.is_none_or(|end| end <= now);
+        self.with_site(|site, _| {
+            let is_taken = |(_, ask): &(Exchange, Ask)| !ask.is_long() || mem::take(&mut takes_long);
+            let (taken, left) = mem::take(&mut site.asks).into_iter().partition(is_taken);
+            site.asks = left;
+            taken
+        })
+    }
+
+    /// Looks at the queues again behind the answers: an answer makes the site read the next request of its connection.
+    fn count_asks(&mut self) {
+        let (has_asks, has_long_asks) = self.with_site(|site, _| {
+            let is_long = |(_, ask): &(Exchange, Ask)| ask.is_long();
+            (!site.commands.is_empty() || !site.asks.iter().all(is_long), site.asks.iter().any(is_long))
+        });
+        (self.has_asks, self.has_long_asks) = (has_asks, has_long_asks);
+    }
+
     /// Answers requests and sends the viewers their snapshots.
     fn reply(&mut self, lp: &Loop) {
-        let asks = self.with_site(|site, _| mem::take(&mut site.asks));
         let now = Instant::now();
+        let asks = self.take_asks(now);
+        let has_long_ask = asks.iter().any(|(_, ask)| ask.is_long());
         let stands = self.pacing.stands() || self.pacing.state() == State::Running;
         let (over, waiting) = mem::take(&mut self.waiting).into_iter().partition(|(_, end)| stands || *end <= now);
         self.waiting = waiting;
@@ -169,15 +206,16 @@ impl Observer {
         let is_due = self.next_snapshot_at(now).is_some_and(|at| at <= now);
         let over: Vec<(Exchange, Instant)> = over;
         let needs_snapshot =
-            is_due || !over.is_empty() || asks.iter().any(|(_, ask)| !matches!(ask, Ask::Trace(_) | Ask::Metrics));
+            is_due || !over.is_empty() || asks.iter().any(|(_, ask)| matches!(ask, Ask::State | Ask::Events));
         let snapshot = if needs_snapshot { self.snapshot(lp) } else { String::new() };
         let mut answers: Vec<(Exchange, &str, Vec<u8>)> = Vec::new();
-        let mut first_events = Vec::new();
+        let (mut first_events, mut lessons) = (Vec::new(), Vec::new());
         for (exchange, ask) in asks {
             match ask {
                 Ask::Events => first_events.push(exchange),
                 Ask::State => answers.push((exchange, JSON, snapshot.clone().into_bytes())),
                 Ask::Trace(last) => answers.push((exchange, JSON, self.trace_json(lp, last))),
+                Ask::Lessons(wanted) => lessons.push((exchange, wanted)),
                 Ask::Metrics => {
                     answers.push((exchange, "text/plain; version=0.0.4; charset=utf-8", self.metrics_text(lp)));
                 }
@@ -192,6 +230,9 @@ impl Observer {
             for (exchange, content_type, body) in answers {
                 answer(lp, exchange, StatusCode::OK, content_type, body);
             }
+            for (exchange, wanted) in lessons {
+                site.answer_lessons(lp, exchange, &wanted);
+            }
             for viewer in &mut site.viewers {
                 if (is_due && viewer.has_read) || first_events.contains(&viewer.exchange) {
                     viewer.has_read = viewer.exchange.send_event(lp, "", &snapshot);
@@ -201,6 +242,9 @@ impl Observer {
                 }
             }
         });
+        if has_long_ask {
+            self.rests_until = Some(Instant::now() + now.elapsed() * REST);
+        }
     }
 
     /// When the viewers get the next snapshot. A held loop does not change: it is shown once.
@@ -352,6 +396,7 @@ impl Gate for Observer {
         if next.is_some() || decision != Decision::Hold {
             self.reply(lp);
         }
+        self.count_asks();
         // At a gate point the clock of the watched loop stands still.
         if next.is_none() {
             self.spent += start.elapsed();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::access::{Access, Claim, Refused, Verdict, query_value};
 use super::control;
-use super::lessons::{self, Lessons};
+use super::lessons::{self, Failure, Lessons, Shelf, Wanted};
 use super::pacing::Command;
 use crate::Loop;
 use crate::http::{self, Asset, Exchange, HeaderName, HeaderValue, Http, Method, Request, Response, StatusCode};
@@ -30,12 +30,20 @@ pub(super) const JSON: &str = "application/json";
 const LAST: Duration = Duration::from_secs(5);
 
 /// A request that the observer answers.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(super) enum Ask {
     State,
     Events,
     Trace(Duration),
     Metrics,
+    Lessons(Wanted),
+}
+
+impl Ask {
+    /// Whether the answer takes the watched loop milliseconds.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Ask::Lessons(_))
+    }
 }
 
 /// A page that gets the snapshots as events.
@@ -52,8 +60,9 @@ pub(super) struct Viewer {
 pub(super) struct Site {
     access: Access,
     is_read_only: bool,
-    lessons: Option<Box<dyn Lessons>>,
+    shelf: Shelf,
     files: Vec<(&'static str, Asset)>,
+    /// Requests that the observer has not answered yet, in the order of their arrival.
     pub asks: Vec<(Exchange, Ask)>,
     /// Commands that the observer has not carried out yet.
     pub commands: Vec<(Exchange, Command)>,
@@ -78,7 +87,8 @@ impl Site {
             file("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
         ];
         let (asks, commands, viewers, known) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Site { access, is_read_only, lessons, files, asks, commands, viewers, known, has_signal: false }
+        let shelf = Shelf::new(lessons);
+        Site { access, is_read_only, shelf, files, asks, commands, viewers, known, has_signal: false }
     }
 
     /// Sets who may see the page, when the server's port is known.
@@ -86,21 +96,14 @@ impl Site {
         self.access = access;
     }
 
-    /// Answers a request about lessons. This needs nothing of the watched loop.
-    fn serve_lessons(&self, lp: &mut Loop, exchange: Exchange, request: &Request) {
-        let lang = query_value(request.query(), "lang").unwrap_or("en");
-        let result = match (request.path(), &self.lessons) {
-            ("/lessons.json", Some(lessons)) => Ok(lessons::list_json(&lessons.list(lang))),
-            ("/lessons.json", None) => Ok("[]".to_owned()),
-            (_, Some(lessons)) => match lessons::parse(request.body()) {
-                Some((lesson, order)) => lessons.check(lesson, &order, lang).map(|checked| checked.to_json()),
-                None => Err("\"lesson\" must be a number and \"order\" a list of numbers".to_owned()),
-            },
-            (_, None) => Err("there are no lessons here".to_owned()),
-        };
-        match result {
+    /// Answers a request about lessons.
+    pub fn answer_lessons(&mut self, lp: &mut Loop, exchange: Exchange, wanted: &Wanted) {
+        match self.shelf.answer(wanted) {
             Ok(json) => answer(lp, exchange, StatusCode::OK, JSON, json),
-            Err(sentence) => bad_request(lp, exchange, &format!("{sentence}\n")),
+            Err(Failure::Request(sentence)) => bad_request(lp, exchange, &format!("{sentence}\n")),
+            Err(Failure::Program) => {
+                exchange.respond_text(lp, StatusCode::INTERNAL_SERVER_ERROR, "the lesson has failed\n");
+            }
         }
     }
 
@@ -222,7 +225,14 @@ impl http::Handler for Site {
         }
         let ask = match request.path() {
             "/events" => return self.add_viewer(lp, exchange),
-            "/lessons.json" | "/lesson" => return self.serve_lessons(lp, exchange, request),
+            "/lessons.json" => Ask::Lessons(Wanted::List { lang: lang_of(request) }),
+            "/lesson" => match lessons::parse(request.body()) {
+                Some((lesson, order)) => Ask::Lessons(Wanted::Check { lesson, order, lang: lang_of(request) }),
+                None => {
+                    let sentence = "\"lesson\" must be a number and \"order\" a list of numbers\n";
+                    return bad_request(lp, exchange, sentence);
+                }
+            },
             "/state.json" => Ask::State,
             "/metrics" => Ask::Metrics,
             "/trace.json" => match query_value(request.query(), "last").map_or(Ok(LAST), seconds) {
@@ -300,6 +310,11 @@ pub(super) fn answer(
 /// All values of a header. A value that is no text is one that matches nothing.
 fn text_of<'a>(request: &'a Request, name: &str) -> Vec<&'a str> {
     request.headers().get_all(name).iter().map(|value| value.to_str().unwrap_or("?")).collect()
+}
+
+/// The language of a request about lessons.
+fn lang_of(request: &Request) -> String {
+    query_value(request.query(), "lang").unwrap_or("en").to_owned()
 }
 
 /// A time such as `5s`, `1.5s` or `200ms`; at most an hour.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use bucle::inspect::{self, Options};
+use bucle::inspect::{self, Inspector, Lessons, Options};
 use bucle::net::{self, LocalAddress, on};
 use bucle::{EventLoop, Loop, Remote};
 use serde_json::{Value, json};
@@ -197,18 +197,32 @@ impl Watched {
 
     /// A loop in which `main` has run, too.
     pub fn with(options: Options, main: impl FnOnce(&mut Loop) + Send + 'static) -> Watched {
+        Watched::inspected_by(options, |lp, options| {
+            main(lp);
+            inspect::start(lp, options).expect("a free port")
+        })
+    }
+
+    /// A loop with lessons, in which `main` has run.
+    pub fn with_lessons(lessons: impl Lessons + Send, main: impl FnOnce(&mut Loop) + Send + 'static) -> Watched {
+        Watched::inspected_by(Options::default(), |lp, options| {
+            main(lp);
+            inspect::start_with_lessons(lp, options, Box::new(lessons)).expect("a free port")
+        })
+    }
+
+    fn inspected_by(options: Options, start: impl FnOnce(&mut Loop, Options) -> Inspector + Send + 'static) -> Watched {
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             let mut event_loop = EventLoop::new().expect("a loop");
             event_loop.enter(|lp| {
-                main(lp);
                 let handler = on().data(|lp, socket, chunk| {
                     socket.write(lp, chunk);
                 });
                 let server = net::listen(lp, ("127.0.0.1", 0), handler).expect("a free port");
                 let Some(LocalAddress::Ip(echo)) = server.address(lp) else { panic!("it is bound") };
                 let options = Options { address: ([127, 0, 0, 1], 0).into(), ..options };
-                let inspector = inspect::start(lp, options).expect("a free port");
+                let inspector = start(lp, options);
                 let page = Page { address: inspector.address(), token: inspector.token().to_owned() };
                 sender.send((page, echo, lp.remote())).expect("it is awaited");
             });

@@ -6,4 +6,5 @@ mod client;
 mod hostile;
 mod paused;
 mod served;
+mod share;
 mod shown;
