@@ -25,7 +25,7 @@
 //! | `GET /state.json` | one snapshot |
 //! | `GET /events` | snapshots as server-sent events, at most ten a second; 503 for the fifth viewer |
 //! | `POST /control` | `{"do":"pause"}`, `{"do":"resume"}`, `{"do":"step","unit":"callback"}` (or `phase`, `turn`), `{"do":"speed","per_second":4}`; the answer is the snapshot when the loop stands again, or after a second; 409 if the command makes no sense now |
-//! | `GET /trace.json?last=5s` | the last records, at most 16,384, as Chrome trace JSON |
+//! | `GET /trace.json?last=5s&records=1000` | the records that have not ended before, at most 16,384, as Chrome trace JSON |
 //! | `GET /metrics` | the loop's numbers for Prometheus |
 //! | `GET /lessons.json?lang=en` | the lessons of [`start_with_lessons`] |
 //! | `POST /lesson?lang=en` | `{"lesson":7,"order":[1,0]}`; the answer is the order of a run, and the reason of the first difference |

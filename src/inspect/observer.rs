@@ -30,10 +30,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// How long a request waits for the loop to stand.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many records `/trace.json` has at most, the newest ones. Writing one takes about a microsecond, and the watched
-/// loop waits meanwhile.
-const TRACE_RECORDS: u64 = 16 * 1024;
-
 /// A long answer is followed by this many times its length without one, so long answers take a fifth of the watched
 /// loop's time at most.
 const REST: u32 = 4;
@@ -214,7 +210,7 @@ impl Observer {
             match ask {
                 Ask::Events => first_events.push(exchange),
                 Ask::State => answers.push((exchange, JSON, snapshot.clone().into_bytes())),
-                Ask::Trace(last) => answers.push((exchange, JSON, self.trace_json(lp, last))),
+                Ask::Trace { last, most } => answers.push((exchange, JSON, self.trace_json(lp, last, most))),
                 Ask::Lessons(wanted) => lessons.push((exchange, wanted)),
                 Ask::Metrics => {
                     answers.push((exchange, "text/plain; version=0.0.4; charset=utf-8", self.metrics_text(lp)));
@@ -317,22 +313,26 @@ impl Observer {
         rows.collect()
     }
 
-    fn trace_json(&self, lp: &Loop, last: Duration) -> Vec<u8> {
+    /// The records that have not ended before `last`, as Chrome trace JSON; at most `most` of them, the newest ones.
+    fn trace_json(&self, lp: &Loop, last: Duration, most: u64) -> Vec<u8> {
         let mut out = Vec::new();
         let mut chrome = Chrome::new("bucle", u64::MAX, &mut out);
         if let Some(trace) = lp.trace() {
             let metrics = lp.metrics();
             let now = metrics.idle + metrics.active;
+            let now_ns = now.as_nanos() as u64;
             let from_ns = now.saturating_sub(last).as_nanos() as u64;
-            let records = trace.since(trace.next_number().saturating_sub(TRACE_RECORDS));
-            for (number, record) in records.skip_while(|(_, record)| record.start_ns < from_ns) {
+            for (number, record) in trace.since(trace.next_number().saturating_sub(most)) {
                 let mut record = *record;
                 let takes_time = record.kind.is_callback() || matches!(record.kind, Kind::Phase | Kind::Wait);
                 if takes_time && record.duration_ns() == 0 {
-                    // The loop stands inside of it: it has lasted until now.
-                    record.set_duration_ns((now.as_nanos() as u64).saturating_sub(record.start_ns).max(1));
+                    // The loop is inside of it: it has lasted until now.
+                    record.set_duration_ns(now_ns.saturating_sub(record.start_ns).max(1));
                 }
-                chrome.record(number, &record, &mut out);
+                // A record that began before may have lasted longer than one that began behind it.
+                if record.start_ns.saturating_add(record.duration_ns()) >= from_ns {
+                    chrome.record(number, &record, &mut out);
+                }
             }
         }
         chrome.end(&mut out);

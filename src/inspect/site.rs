@@ -29,12 +29,16 @@ pub(super) const JSON: &str = "application/json";
 /// How much of the past `/trace.json` shows without `last`.
 const LAST: Duration = Duration::from_secs(5);
 
+/// How many records `/trace.json` has at most, the newest ones. Writing one takes about a microsecond, and the watched
+/// loop waits meanwhile.
+const TRACE_RECORDS: u64 = 16 * 1024;
+
 /// A request that the observer answers.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Ask {
     State,
     Events,
-    Trace(Duration),
+    Trace { last: Duration, most: u64 },
     Metrics,
     Lessons(Wanted),
 }
@@ -235,8 +239,8 @@ impl http::Handler for Site {
             },
             "/state.json" => Ask::State,
             "/metrics" => Ask::Metrics,
-            "/trace.json" => match query_value(request.query(), "last").map_or(Ok(LAST), seconds) {
-                Ok(last) => Ask::Trace(last),
+            "/trace.json" => match trace_of(request.query()) {
+                Ok(ask) => ask,
                 Err(sentence) => return bad_request(lp, exchange, sentence),
             },
             _ if self.is_read_only => {
@@ -317,6 +321,16 @@ fn lang_of(request: &Request) -> String {
     query_value(request.query(), "lang").unwrap_or("en").to_owned()
 }
 
+/// What a query such as `last=5s&records=100` wants of the trace.
+fn trace_of(query: Option<&str>) -> Result<Ask, &'static str> {
+    let last = query_value(query, "last").map_or(Ok(LAST), seconds)?;
+    let most = query_value(query, "records").map_or(Ok(TRACE_RECORDS), str::parse);
+    match most {
+        Ok(most @ 1..=TRACE_RECORDS) => Ok(Ask::Trace { last, most }),
+        _ => Err("\"records\" must be a number from 1 to 16384\n"),
+    }
+}
+
 /// A time such as `5s`, `1.5s` or `200ms`; at most an hour.
 fn seconds(text: &str) -> Result<Duration, &'static str> {
     let (number, unit) = match text.strip_suffix("ms") {
@@ -348,6 +362,25 @@ mod tests {
             // The name of the language of SVG is not loaded from anywhere.
             assert!(!file.replace("http://www.w3.org/2000/svg", "").contains("//www") && !file.contains("https:"));
             assert!(!file.contains("innerHTML") && !file.contains("style=\""), "the policy of the page forbids it");
+        }
+    }
+
+    #[test]
+    fn a_query_says_how_much_of_the_trace_is_wanted() {
+        let ask = |ms, most| Some(Ask::Trace { last: Duration::from_millis(ms), most });
+        let table = [
+            (None, ask(5000, TRACE_RECORDS)),
+            (Some("last=10s"), ask(10_000, TRACE_RECORDS)),
+            (Some("last=1s&records=100"), ask(1000, 100)),
+            (Some("records=16384"), ask(5000, 16_384)),
+            (Some("records=16385"), None),
+            (Some("records=0"), None),
+            (Some("records=-1"), None),
+            (Some("records="), None),
+            (Some("last=x"), None),
+        ];
+        for (query, want) in table {
+            assert_eq!(trace_of(query).ok(), want, "{query:?}");
         }
     }
 

@@ -75,6 +75,24 @@ fn the_trace_is_that_of_perfetto() {
 }
 
 #[test]
+fn the_trace_has_the_records_that_the_loop_is_inside_of_however_long_ago_they_began() {
+    let watched = Watched::start();
+    let last = |watched: &Watched| watched.page.get("/trace.json?last=0s").json();
+    let has = |events: &Value, name: &str| events.as_array().expect("a list").iter().any(|event| event["name"] == name);
+    assert!(has(&last(&watched), "wait"), "the loop waits");
+    let mut now = watched.page.pause();
+    let mut peer = connect(watched.echo);
+    while now["next"]["kind"] != "on_connection" {
+        peer.write_all(b"hola").expect("the kernel takes it");
+        now = watched.page.step("callback");
+    }
+    assert!(has(&last(&watched), "poll"), "it stands in the poll phase");
+    let one = watched.page.get("/trace.json?last=60s&records=1").json();
+    let records = one.as_array().expect("a list").iter().filter(|event| event["args"]["n"].is_u64());
+    assert!(records.count() <= 1, "{one}");
+}
+
+#[test]
 fn viewers_get_snapshots_while_the_loop_runs_and_when_it_stands() {
     let watched = Watched::start();
     let mut events = watched.page.watch();

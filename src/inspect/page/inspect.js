@@ -9,6 +9,7 @@ const LANES = ['main', ...PHASES];
 const QUEUES = ['ticks', 'microtasks', 'immediates', 'timers', 'events', 'ready', 'unsent', 'pending', 'closing', 'posted'];
 const SPARK = 100; // Snapshots that the sparkline shows.
 const BOXES = 160; // Records that the timeline draws at most.
+const RECORDS = 2000; // Records that are loaded for the timeline: the causes of what is drawn may lie behind it.
 
 let lang = 'en';
 let last = null; // The last snapshot.
@@ -279,7 +280,7 @@ function fillRow(element, row) {
 }
 
 async function showLife(who) {
-  const events = (await trace('60s')).filter((event) => event.args?.subject === who && event.ph !== 's' && event.ph !== 'f');
+  const events = (await trace('last=60s')).filter((event) => event.args?.subject === who && event.ph !== 's' && event.ph !== 'f');
   say($('life-title'), t('life', { who }));
   const items = events.slice(-200).map((event) => make('li', {}, [`${time(event.ts)}:`, ...wordsOf(event)].join(' ')));
   $('life-line').replaceChildren(...(items.length > 0 ? items : [make('li', {}, t('noLife'))]));
@@ -296,8 +297,8 @@ function wordsOf(event) {
   return parts;
 }
 
-async function trace(past) {
-  const answer = await fetch(`/trace.json?last=${past}`);
+async function trace(query) {
+  const answer = await fetch(`/trace.json?${query}`);
   if (!answer.ok) throw new Error(`trace.json: ${answer.status}`);
   return (await answer.json()).filter((event) => event.args?.n !== undefined);
 }
@@ -309,7 +310,7 @@ const standing = (snapshot) => `${snapshot.turn} ${snapshot.callbacks} ${snapsho
 
 async function takeTimeline() {
   if (last) shownTurn = standing(last);
-  const events = (await trace('10s')).filter((event) => event.cat !== 'loop' || event.name === 'wait');
+  const events = (await trace(`last=3600s&records=${RECORDS}`)).filter((event) => event.cat !== 'loop' || event.name === 'wait');
   drawTimeline(events.slice(-BOXES));
 }
 
