@@ -48,7 +48,7 @@
 //! | records of the watched loop | a ring of 65,536, 2 MiB |
 //! | connections of viewers | 16; four of them may be event streams. If all are taken, the oldest one that has not shown the token is closed |
 //! | body of a command | 4 KiB, then 413 |
-//! | answers that take milliseconds (lessons) | one between two turns of the watched loop, and a fifth of its time |
+//! | answers that take milliseconds (`/trace.json`, lessons) | one between two turns of the watched loop, and a fifth of its time |
 //! | a snapshot | 64 KiB, 200 connections |
 //! | bytes that wait for a viewer | 8 MiB, or 30 s without progress; then it is disconnected |
 //! | snapshots for a viewer that does not read | dropped |

@@ -46,7 +46,7 @@ pub(super) enum Ask {
 impl Ask {
     /// Whether the answer takes the watched loop milliseconds.
     pub fn is_long(&self) -> bool {
-        matches!(self, Ask::Lessons(_))
+        matches!(self, Ask::Trace { .. } | Ask::Lessons(_))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bucle::Loop;
-use bucle::inspect::{Checked, Lesson, Lessons};
+use bucle::inspect::{Checked, Lesson, Lessons, Options};
 use serde_json::json;
 
 use crate::client::{Kept, Watched};
@@ -56,6 +56,20 @@ fn between_two_lessons_the_watched_loop_has_its_turn() {
     (0..TOGETHER).for_each(|_| assert_eq!(clients[0].answer().status, 200));
     let ran = ran.lock().expect("no test panics with it");
     assert!(ran.len() == 2 * TOGETHER && are_different(&ran), "{ran:?}");
+}
+
+#[test]
+fn between_two_traces_the_watched_loop_has_its_turn() {
+    let watched = Watched::with(Options::default(), |lp| count_turns(lp, Arc::default()));
+    let mut clients: Vec<Kept> = (0..TOGETHER).map(|_| watched.page.open()).collect();
+    watched.while_busy(|| clients.iter_mut().for_each(|client| client.send("GET", "/trace.json?last=0s", "")));
+    let newest_turn = |client: &mut Kept| {
+        let events = client.answer().json();
+        let turns = events.as_array().expect("a list").iter().filter_map(|event| event["args"]["turn"].as_u64());
+        turns.max().expect("a record")
+    };
+    let written: Vec<u64> = clients.iter_mut().map(newest_turn).collect();
+    assert!(are_different(&written), "{written:?}");
 }
 
 #[test]
