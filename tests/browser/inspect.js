@@ -27,10 +27,15 @@ async function control(command) {
   return { status: answer.status, text: await answer.text() };
 }
 
+/** A snapshot as text. */
+async function snapshot() {
+  const answer = await fetch(`${origin}/state.json`, { headers: { authorization: `Bearer ${token}` } });
+  return answer.text();
+}
+
 /** The state of the loop. The page shows it a moment later. */
 async function state() {
-  const answer = await fetch(`${origin}/state.json`, { headers: { authorization: `Bearer ${token}` } });
-  return (await answer.json()).state;
+  return JSON.parse(await snapshot()).state;
 }
 
 /** A client of the echo server that keeps what it has received. */
@@ -76,6 +81,24 @@ class Tab {
     });
     await page.goto(url);
     await tab.isIn('running');
+    return tab;
+  }
+
+  /**
+   * Opens a page whose event stream ends behind one snapshot, and is opened again after `retry` milliseconds. Then
+   * `again` handles the request.
+   */
+  static async openWithStream(retry, again) {
+    const tab = new Tab();
+    tab.page = await (await browser.newContext({ locale: 'en-US' })).newPage();
+    let isFirst = true;
+    const body = `retry: ${retry}\ndata: ${await snapshot()}\n\n`;
+    await tab.page.route('**/events', async (route) => {
+      if (!isFirst) return again(route);
+      isFirst = false;
+      return route.fulfill({ contentType: 'text/event-stream', body });
+    });
+    await tab.page.goto(url);
     return tab;
   }
 
@@ -211,6 +234,26 @@ async function checks() {
     await tab.settle();
     assert.equal(await tab.page.locator('#state').textContent(), 'paused');
     assert.ok(await tab.page.locator('#step').isEnabled());
+  });
+
+  await check('without a connection the page says so, whatever is clicked', async () => {
+    const tab = await Tab.openWithStream(3_600_000, (route) => route.abort());
+    await tab.isIn('no connection to the program');
+    await tab.choose('Connections');
+    assert.equal(await tab.page.locator('#state').textContent(), 'no connection to the program');
+    assert.equal(await tab.page.locator('#state').getAttribute('class'), 'lost');
+    assert.ok(await tab.page.locator('#pause').isDisabled());
+    await tab.page.getByLabel('Language').selectOption('es');
+    await tab.settle();
+    assert.equal(await tab.page.locator('#state').textContent(), 'sin conexión con el programa');
+  });
+
+  await check('when the connection is back the page shows the state again', async () => {
+    const tab = await Tab.openWithStream(1, (route) => route.continue());
+    await tab.isIn('running');
+    await control({ do: 'pause' });
+    await tab.isIn('paused');
+    await tab.page.getByRole('button', { name: 'Next callback' }).and(tab.page.locator(':enabled')).waitFor();
   });
 
   await check('screens are chosen with arrow keys, and every control has a name', async () => {

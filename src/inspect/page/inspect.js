@@ -13,6 +13,7 @@ const RECORDS = 2000; // Records that are loaded for the timeline: the causes of
 
 let lang = 'en';
 let last = null; // The last snapshot.
+let isLost = false; // No snapshots arrive: what is shown is old.
 let announced = '';
 const highest = {};
 const delays = [];
@@ -32,6 +33,7 @@ function translate() {
   buildQueues();
   announced = '';
   if (last) show(last);
+  else showState();
 }
 
 const number = (n) => new Intl.NumberFormat(lang).format(n);
@@ -71,25 +73,11 @@ function show(snapshot) {
   // The answer of a command and the events come over different connections: the older one may arrive later.
   if (snapshot.number < last?.number) return;
   last = snapshot;
-  const stands = snapshot.state === 'paused';
   document.title = snapshot.title;
   say($('title'), snapshot.title);
-  const state = t(snapshot.state === 'slow' ? 'slow_state' : snapshot.state);
-  const next = snapshot.next && describe(snapshot.next);
-  // The status is read out, so it changes only with what a listener must know.
-  const status = stands && next ? `${state}: ${next.what}` : state;
-  if (announced !== status) {
-    announced = status;
-    $('state').textContent = state;
-    $('announce').textContent = status;
-  }
-  $('state').className = snapshot.state === 'running' ? '' : 'stands';
-  const pauses = snapshot.state === 'running' || snapshot.state === 'slow';
-  say($('pause').firstElementChild, t(pauses ? 'pause' : 'resume'));
-  for (const id of ['step', 'phase', 'turn']) $(id).disabled = !stands || snapshot.read_only;
-  $('pause').disabled = snapshot.read_only;
-  $('speed').disabled = snapshot.read_only || snapshot.state === 'stepping';
+  showState();
   if (snapshot.read_only) message(t('readOnly'));
+  const next = snapshot.next && describe(snapshot.next);
   $('next').hidden = !next;
   if (next) {
     say($('next-what'), next.what);
@@ -100,8 +88,31 @@ function show(snapshot) {
   if (delays.length > SPARK) delays.shift();
   if (!$('loop').hidden) showLoop(snapshot);
   if (!$('connections').hidden) showConnections(snapshot);
-  if (!$('timeline').hidden && stands && shownTurn !== standing(snapshot)) takeTimeline();
+  if (!$('timeline').hidden && snapshot.state === 'paused' && shownTurn !== standing(snapshot)) takeTimeline();
 }
+
+/** Shows the state of the last snapshot, unless the connection is lost, and which commands are possible in it. */
+function showState() {
+  if (!last && !isLost) return;
+  const stands = !isLost && last.state === 'paused';
+  const state = t(isLost ? 'lost' : last.state === 'slow' ? 'slow_state' : last.state);
+  // The status is read out, so it changes only with what a listener must know.
+  const status = stands && last.next ? `${state}: ${describe(last.next).what}` : state;
+  if (announced !== status) {
+    announced = status;
+    $('state').textContent = state;
+    $('announce').textContent = status;
+  }
+  $('state').className = isLost ? 'lost' : last.state === 'running' ? '' : 'stands';
+  say($('pause').firstElementChild, t(runs() ? 'pause' : 'resume'));
+  const takesCommands = !isLost && !last.read_only;
+  for (const id of ['step', 'phase', 'turn']) $(id).disabled = !stands || !takesCommands;
+  $('pause').disabled = !takesCommands;
+  $('speed').disabled = !takesCommands || last.state === 'stepping';
+}
+
+/** Whether callbacks are called by themselves, slowly or not. */
+const runs = () => !last || last.state === 'running' || last.state === 'slow';
 
 /** The kind of a record, and the socket that it is about. */
 function named(kind, who) {
@@ -540,9 +551,8 @@ async function control(command) {
 }
 
 function toggle() {
-  const runs = last?.state === 'running' || last?.state === 'slow';
-  if (!runs) $('speed').value = '';
-  return control({ do: runs ? 'pause' : 'resume' });
+  if (!runs()) $('speed').value = '';
+  return control({ do: runs() ? 'pause' : 'resume' });
 }
 
 const step = (unit) => control({ do: 'step', unit });
@@ -569,7 +579,7 @@ document.addEventListener('keydown', (press) => {
   const action = {
     ' ': () => toggle(), n: () => step('callback'), p: () => step('phase'), t: () => step('turn'),
   }[key];
-  if (!action || key === ' ' && isButton || last?.read_only) return;
+  if (!action || key === ' ' && isButton || isLost || last?.read_only) return;
   press.preventDefault();
   if (!press.repeat) action();
 });
@@ -614,11 +624,12 @@ loadLessons();
 
 const events = new EventSource('/events');
 events.addEventListener('message', (event) => show(JSON.parse(event.data)));
-events.addEventListener('open', () => $('state').classList.remove('lost'));
+events.addEventListener('open', () => {
+  isLost = false;
+  showState();
+});
 events.addEventListener('error', () => {
-  announced = '';
-  say($('state'), t('lost'));
-  say($('announce'), t('lost'));
-  $('state').className = 'lost';
+  isLost = true;
+  showState();
   if (events.readyState === EventSource.CLOSED) message(t('tooMany'));
 });
