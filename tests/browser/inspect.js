@@ -86,9 +86,9 @@ class Tab {
 
   /**
    * Opens a page whose event stream ends behind one snapshot, and is opened again after `retry` milliseconds. Then
-   * `again` handles the request.
+   * `again` handles the request. With a `status`, requests for `/state.json` get it.
    */
-  static async openWithStream(retry, again) {
+  static async openWithStream(retry, again, status = undefined) {
     const tab = new Tab();
     tab.page = await (await browser.newContext({ locale: 'en-US' })).newPage();
     let isFirst = true;
@@ -98,6 +98,7 @@ class Tab {
       isFirst = false;
       return route.fulfill({ contentType: 'text/event-stream', body });
     });
+    if (status) await tab.page.route('**/state.json', (route) => route.fulfill({ status }));
     await tab.page.goto(url);
     return tab;
   }
@@ -247,6 +248,18 @@ async function checks() {
     await tab.settle();
     assert.equal(await tab.page.locator('#state').textContent(), 'sin conexión con el programa');
   });
+
+  for (const [status, streamStatus, words] of [
+    [401, 401, 'The program was started again. Open the URL that it has printed now.'],
+    [200, 503, 'Four pages are watching already. Close one and load this page again.'],
+    [503, 503, 'Four pages are watching already. Close one and load this page again.'],
+    [421, 421, 'no connection to the program'],
+  ]) {
+    await check(`the page says why it gets no snapshots, if the answer is ${status}`, async () => {
+      const tab = await Tab.openWithStream(1, (route) => route.fulfill({ status: streamStatus }), status);
+      await tab.page.getByRole('alert').filter({ hasText: words }).waitFor();
+    });
+  }
 
   await check('when the connection is back the page shows the state again', async () => {
     const tab = await Tab.openWithStream(1, (route) => route.continue());

@@ -622,6 +622,13 @@ $('lang').value = lang;
 translate();
 loadLessons();
 
+/** Says why the stream of snapshots was refused: an EventSource does not tell the status. */
+async function explainRefusal() {
+  const status = await fetch('/state.json').then((answer) => answer.status, () => 0);
+  // A full server and a program that answers have no place for one more page.
+  message(t({ 200: 'tooMany', 503: 'tooMany', 401: 'newToken' }[status] ?? 'lost'));
+}
+
 const events = new EventSource('/events');
 events.addEventListener('message', (event) => show(JSON.parse(event.data)));
 events.addEventListener('open', () => {
@@ -631,5 +638,5 @@ events.addEventListener('open', () => {
 events.addEventListener('error', () => {
   isLost = true;
   showState();
-  if (events.readyState === EventSource.CLOSED) message(t('tooMany'));
+  if (events.readyState === EventSource.CLOSED) explainRefusal();
 });
