@@ -274,6 +274,7 @@ impl Observer {
         let snapshot = Snapshot {
             number: self.snapshots,
             state: self.pacing.state(),
+            per_second: self.pacing.per_second(),
             turn,
             phase,
             up: at,

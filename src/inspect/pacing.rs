@@ -147,6 +147,13 @@ impl Pacing {
         }
     }
 
+    /// How many callbacks a second slow mode lets pass. `None` in other states.
+    pub fn per_second(&self) -> Option<f64> {
+        let Mode::Slow(hold) = self.mode else { return None };
+        // Thousandths: a hold is a whole number of nanoseconds.
+        Some((1000.0 / hold.as_secs_f64()).round() / 1000.0)
+    }
+
     /// For how long the loop is held at the callback that it stands before, in slow mode.
     pub fn hold_time(&self) -> Option<Duration> {
         match self.mode {

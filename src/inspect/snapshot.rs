@@ -32,6 +32,8 @@ pub(super) struct Snapshot<'a> {
     /// Snapshots are numbered from 1, so that a page can tell which of two is newer.
     pub number: u64,
     pub state: State,
+    /// The speed of slow mode.
+    pub per_second: Option<f64>,
     pub turn: u64,
     pub phase: Phase,
     pub up: Duration,
@@ -61,6 +63,7 @@ impl Snapshot<'_> {
         let queues = &self.queues;
         let value = json!({
             "state": self.state.as_str(),
+            "per_second": self.per_second,
             "turn": self.turn,
             "phase": self.phase.as_str(),
             "up_ms": self.up.as_millis() as u64,
@@ -226,6 +229,7 @@ mod tests {
         Snapshot {
             number: 1,
             state: State::Running,
+            per_second: None,
             turn: 7,
             phase: Phase::Poll,
             up: Duration::from_millis(1500),

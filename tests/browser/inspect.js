@@ -269,6 +269,28 @@ async function checks() {
     await tab.page.getByRole('button', { name: 'Next callback' }).and(tab.page.locator(':enabled')).waitFor();
   });
 
+  await check('the speed of the loop is shown, and can be set to full, also behind a reload', async () => {
+    const tab = await Tab.open();
+    const speed = tab.page.getByLabel('Speed');
+    const isShown = (name) => until(name, async () => await speed.locator('option:checked').textContent() === name);
+    await control({ do: 'speed', per_second: 4 });
+    await isShown('4 callbacks a second');
+    await tab.page.reload();
+    await tab.isIn('slow');
+    await isShown('4 callbacks a second');
+    await control({ do: 'speed', per_second: 20.5 });
+    await isShown('20.5 callbacks a second');
+    await speed.selectOption('full');
+    await tab.isIn('running');
+    await tab.page.locator('h1').click();
+    await control({ do: 'speed', per_second: 1 });
+    await isShown('1 callback a second');
+    await tab.press('Space');
+    await tab.isIn('paused');
+    await isShown('full');
+    assert.equal(await speed.locator('option').count(), 3);
+  });
+
   await check('screens are chosen with arrow keys, and every control has a name', async () => {
     const tab = await Tab.open();
     await tab.page.getByRole('tab', { name: 'Loop', exact: true }).focus();

@@ -196,7 +196,7 @@ fn slow_mode_shows_each_callback_before_it_runs() {
     let watched = Watched::start();
     let mut peer = connect(watched.echo);
     let slow = watched.page.control(&json!({ "do": "speed", "per_second": 20 })).json();
-    assert_eq!(slow["state"], "slow");
+    assert_eq!((&slow["state"], &slow["per_second"]), (&json!("slow"), &json!(20.0)));
     let mut events = watched.page.watch();
     peer.write_all(b"hola").expect("it is connected");
     loop {

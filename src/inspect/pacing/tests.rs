@@ -149,3 +149,15 @@ fn a_released_loop_runs_for_good() {
     assert!(pacing.command(Command::Pause).is_err() && pacing.command(Command::Resume).is_err());
     assert!(points.iter().all(|next| pacing.decide_at(next) == Decision::Open));
 }
+
+#[test]
+fn slow_mode_knows_its_speed() {
+    let mut pacing = Pacing::default();
+    assert_eq!(pacing.per_second(), None);
+    for per_second in [0.1, 1.0, 3.0, 4.0, 7.0, 1000.0] {
+        pacing.command(Command::Slow(Duration::from_secs_f64(1.0 / per_second))).expect("it runs");
+        assert_eq!(pacing.per_second(), Some(per_second));
+    }
+    pacing.command(Command::Pause).expect("it runs slowly");
+    assert_eq!(pacing.per_second(), None);
+}

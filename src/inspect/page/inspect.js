@@ -109,6 +109,21 @@ function showState() {
   for (const id of ['step', 'phase', 'turn']) $(id).disabled = !stands || !takesCommands;
   $('pause').disabled = !takesCommands;
   $('speed').disabled = !takesCommands || last.state === 'stepping';
+  if (last && document.activeElement !== $('speed')) showSpeed(last.per_second);
+}
+
+/** Shows the speed in its select element. A script may have set one that is not in the list. */
+function showSpeed(perSecond) {
+  const value = perSecond === null ? '' : String(perSecond);
+  let other = $('speed-other');
+  if ([...$('speed').options].some((option) => option !== other && option.value === value)) {
+    other?.remove();
+  } else {
+    if (!other) $('speed').append(other = make('option', { id: 'speed-other' }));
+    other.value = value;
+    say(other, t('perSecond', { n: number(perSecond) }));
+  }
+  $('speed').value = value;
 }
 
 /** Whether callbacks are called by themselves, slowly or not. */

@@ -4,7 +4,7 @@ export const words = {
   en: {
     language: 'Language', controls: 'Run, pause and step', screens: 'Screens', space: 'space',
     pause: 'Pause', resume: 'Resume', step: 'Next callback', phaseStep: 'Next phase', turnStep: 'Next turn',
-    speed: 'Speed', full: 'full', four: '4 callbacks a second', one: '1 callback a second',
+    speed: 'Speed', full: 'full', four: '4 callbacks a second', one: '1 callback a second', perSecond: '{n} callbacks a second',
     loop: 'Loop', connections: 'Connections', timeline: 'Timeline', lesson: 'Lesson',
     running: 'running', paused: 'paused', slow_state: 'slow', stepping: 'waits for something to happen',
     lost: 'no connection to the program', tooMany: 'Four pages are watching already. Close one and load this page again.',
@@ -44,7 +44,7 @@ export const words = {
   es: {
     language: 'Idioma', controls: 'Correr, pausar y avanzar', screens: 'Pantallas', space: 'espacio',
     pause: 'Pausar', resume: 'Seguir', step: 'Siguiente callback', phaseStep: 'Siguiente fase', turnStep: 'Siguiente vuelta',
-    speed: 'Velocidad', full: 'completa', four: '4 callbacks por segundo', one: '1 callback por segundo',
+    speed: 'Velocidad', full: 'completa', four: '4 callbacks por segundo', one: '1 callback por segundo', perSecond: '{n} callbacks por segundo',
     loop: 'Bucle', connections: 'Conexiones', timeline: 'Cronología', lesson: 'Lección',
     running: 'corriendo', paused: 'en pausa', slow_state: 'lento', stepping: 'espera a que pase algo',
     lost: 'sin conexión con el programa', tooMany: 'Ya hay cuatro páginas mirando. Cierra una y vuelve a cargar esta página.',
