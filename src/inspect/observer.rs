@@ -45,6 +45,8 @@ pub(super) struct Observer {
     is_read_only: bool,
     pacing: Pacing,
     rates: Rates,
+    /// The turn and the phase of the gate point that the loop is at. `None` in the middle of a wait.
+    place: Option<(u64, Phase)>,
     /// How many snapshots were made.
     snapshots: u64,
     /// Commands whose answer waits until the loop stands, and until when they wait.
@@ -79,6 +81,7 @@ impl Observer {
             is_read_only,
             pacing: Pacing::default(),
             rates: Rates::default(),
+            place: None,
             snapshots: 0,
             waiting: Vec::new(),
             rests_until: None,
@@ -268,8 +271,8 @@ impl Observer {
         });
         let rows = self.rows(lp);
         let next = self.pacing.held();
-        // In the wait of a loop that runs, the turn of that wait is not counted yet.
-        let (turn, phase) = next.map_or((metrics.loop_count + 1, Phase::Poll), |next| (next.turn, next.phase));
+        // In a wait its turn is not counted yet.
+        let (turn, phase) = self.place.unwrap_or((metrics.loop_count + 1, Phase::Poll));
         self.snapshots += 1;
         let snapshot = Snapshot {
             number: self.snapshots,
@@ -391,6 +394,7 @@ impl Gate for Observer {
             return Decision::Open;
         }
         let start = Instant::now();
+        self.place = next.map(|next| (next.turn, next.phase));
         self.carry_out_commands();
         let decision = self.pace(next);
         // If it is to be held in the middle of a wait, it stands in a moment, and then the answers are complete.

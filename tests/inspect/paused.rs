@@ -181,6 +181,24 @@ fn a_phase_step_and_a_turn_step_end_where_they_say() {
 }
 
 #[test]
+fn the_answer_to_a_command_that_lets_the_loop_go_on_is_about_where_it_stood() {
+    let watched = Watched::with(Options::default(), |lp| {
+        fn again(lp: &mut bucle::Loop) {
+            lp.set_immediate(again);
+        }
+        again(lp);
+    });
+    for command in [json!({ "do": "speed", "per_second": 0.1 }), json!({ "do": "resume" })] {
+        let paused = watched.page.pause();
+        let stood = step_until(&watched, paused, |now| now["next"]["kind"] == "immediate");
+        assert_eq!(stood["phase"], "check");
+        let after = watched.page.control(&command).json();
+        assert_eq!((&after["turn"], &after["phase"]), (&stood["turn"], &stood["phase"]), "{command}");
+        assert!(after["next"].is_null(), "{after}");
+    }
+}
+
+#[test]
 fn slow_mode_goes_on_without_a_viewer() {
     let watched = Watched::start();
     let mut peer = connect(watched.echo);
