@@ -293,7 +293,7 @@ impl EventLoop {
         let gate_events = gate_events?;
         self.lp.count_wait(wait, before);
         let reported = self.events.iter().count();
-        self.lp.begin_events(reported);
+        self.lp.begin_events(reported - gate_events);
         waiting.set_size(&mut self.lp, reported - gate_events);
         self.lp.end(waiting);
         Ok(gate_events)

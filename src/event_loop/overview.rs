@@ -124,7 +124,14 @@ impl Loop {
         }
     }
 
-    /// A wait has reported this many events.
+    /// The gate's event is passed over. It was counted as served, so it is added to those that were reported.
+    pub(super) fn pass_gate_event(&mut self) {
+        if let Some(observed) = &mut self.observed {
+            observed.overview.events += 1;
+        }
+    }
+
+    /// A wait has reported this many events, without the gate's.
     pub(super) fn begin_events(&mut self, reported: usize) {
         self.counters.events_served = 0;
         if let Some(observed) = &mut self.observed {

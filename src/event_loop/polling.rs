@@ -174,7 +174,10 @@ impl Loop {
             TokenKind::Source => self.serve_source(key),
             TokenKind::Waker if token == token::WAKER => self.run_posted(),
             // The gate's event was served in the wait.
-            TokenKind::Waker => {}
+            TokenKind::Waker => {
+                #[cfg(feature = "trace")]
+                self.pass_gate_event();
+            }
         }
     }
 

@@ -256,3 +256,32 @@ fn of_two_commands_that_arrive_together_the_later_one_decides() {
         watched.page.resume();
     }
 }
+
+#[test]
+fn the_pages_own_events_are_not_in_the_queue_of_events() {
+    let watched = Watched::start();
+    let mut client = watched.page.open();
+    let mut peers = [connect(watched.echo), connect(watched.echo)];
+    for peer in &mut peers {
+        peer.write_all(b"hola").expect("it is connected");
+        assert_eq!(read(peer, 4), "hola");
+    }
+    // The loop finds three events in one poll: those of the peers, and behind them that of the page.
+    watched.while_busy(|| {
+        peers.iter_mut().for_each(|peer| peer.write_all(b"more").expect("it is connected"));
+        client.send_command(&json!({ "do": "pause" }));
+    });
+    let first = client.answer().json();
+    assert_eq!((&first["next"]["kind"], &first["queues"]["events"]), (&json!("on_data"), &json!(1)), "{first}");
+    let second = watched.page.step("callback");
+    assert_eq!((&second["next"]["kind"], &second["queues"]["events"]), (&json!("on_data"), &json!(0)), "{second}");
+    // And with the page's event before that of a peer.
+    watched.page.resume();
+    peers.iter_mut().for_each(|peer| assert_eq!(read(peer, 4), "more"));
+    watched.while_busy(|| {
+        client.send_command(&json!({ "do": "pause" }));
+        peers[0].write_all(b"last").expect("it is connected");
+    });
+    let last = client.answer().json();
+    assert_eq!((&last["next"]["kind"], &last["queues"]["events"]), (&json!("on_data"), &json!(0)), "{last}");
+}
