@@ -9,6 +9,8 @@
 //! | `Sec-Fetch-Site`, if it is sent | `same-origin`, or `none`: the user has typed the URL | 403 | requests of foreign pages, also for images and scripts, which have no `Origin` |
 //! | `Cookie`, or `Authorization: Bearer` | the token of the printed URL | 401 | everyone else on this machine |
 //!
+//! `Host` is checked also if the target of the request is absolute, and then the host of the target, too.
+//!
 //! They are checked in this order, before the path is looked at. The cookie is `SameSite=Strict`, so a browser does not
 //! send it with requests of foreign sites either. But for a browser all ports of a host are one *site*: it sends the
 //! cookie also with requests from and to servers on other ports of the same host. `Sec-Fetch-Site` refuses those that
@@ -27,8 +29,10 @@ pub(super) struct Access {
 /// The fields of a request that decide about its access.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Claim<'a> {
-    /// `Host`, or the host of the target.
+    /// `Host`.
     pub host: Option<&'a str>,
+    /// The host of an absolute target, such as `http://127.0.0.1:9339/`.
+    pub target_host: Option<&'a str>,
     /// `Origin`.
     pub origin: Option<&'a str>,
     /// `Sec-Fetch-Site`.
@@ -106,6 +110,10 @@ impl Access {
         let Some(host) = claim.host.filter(|host| self.is_own_host(host)) else {
             return Verdict::Refused(Refused::ForeignHost);
         };
+        // By RFC 9112, 3.2.2 it wins over the field. Here both must be right.
+        if !claim.target_host.is_none_or(|host| self.is_own_host(host)) {
+            return Verdict::Refused(Refused::ForeignHost);
+        }
         let is_own_origin =
             |origin: &str| origin.strip_prefix("http://").is_some_and(|rest| rest.eq_ignore_ascii_case(host));
         // A browser sends it with every request. Scripts do not.
@@ -209,6 +217,18 @@ mod tests {
             assert_eq!(is_own, want, "{host:?} at {address}");
             let is_refused = access(address).verdict(claim) == Verdict::Refused(Refused::ForeignHost);
             assert_eq!(is_refused, !want, "{host:?} at {address}");
+        }
+        let table = [
+            (Some("127.0.0.1:9339"), Some("127.0.0.1:9339"), true),
+            (Some("127.0.0.1:9339"), Some("localhost:9339"), true),
+            (Some("evil.example"), Some("127.0.0.1:9339"), false),
+            (Some("127.0.0.1:9339"), Some("evil.example"), false),
+            (None, Some("127.0.0.1:9339"), false),
+        ];
+        for (host, target_host, want) in table {
+            let claim = Claim { host, target_host, cookie: Some(COOKIE), ..Claim::default() };
+            let is_allowed = access("127.0.0.1:9339").verdict(claim) == Verdict::Allowed;
+            assert_eq!(is_allowed, want, "{host:?} and {target_host:?}");
         }
         let nameless = Claim { cookie: Some(COOKIE), ..Claim::default() };
         assert_eq!(access("127.0.0.1:9339").verdict(nameless), Verdict::Refused(Refused::ForeignHost));

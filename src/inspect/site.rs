@@ -161,7 +161,9 @@ impl Site {
         let (origin, fetch_site) = (joined("origin"), joined("sec-fetch-site"));
         let cookies = text_of(request, "cookie").join(";");
         let claim = Claim {
-            host: request.host(),
+            host: request.header("host"),
+            // Without an absolute target this is the field again.
+            target_host: request.host(),
             origin: origin.as_deref(),
             fetch_site: fetch_site.as_deref(),
             cookie: Some(&cookies),

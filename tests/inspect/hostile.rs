@@ -62,6 +62,15 @@ fn everything_is_refused_without_the_right_host_origin_and_token() {
     assert_eq!(no_host, 400, "HTTP/1.1 wants a host");
     let old = page.send(&format!("GET /state.json HTTP/1.0\r\n{cookie}\r\n")).status;
     assert_eq!(old, 421, "HTTP/1.0 does not, and the inspector does");
+    for (target, name, want) in [
+        (format!("http://{host}/state.json"), "evil.example".to_owned(), 421),
+        ("http://evil.example/state.json".to_owned(), host.to_string(), 421),
+        (format!("http://{host}/state.json"), host.to_string(), 200),
+    ] {
+        assert_eq!(stranger(page, "GET", &target, &format!("Host: {name}\r\n{cookie}")), want, "{target} and {name}");
+    }
+    let absolute = page.send(&format!("GET http://{host}/state.json HTTP/1.0\r\n{cookie}\r\n")).status;
+    assert_eq!(absolute, 421, "a target is no Host");
     let guess = stranger(page, "GET", &format!("/?t={}", "0".repeat(32)), &format!("Host: {host}\r\n"));
     assert_eq!(guess, 401);
     assert_eq!(stranger(page, "GET", "/state.json", &format!("Host: localhost:{port}\r\n{cookie}")), 200);
