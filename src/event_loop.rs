@@ -394,7 +394,7 @@ impl EventLoop {
 
     /// Runs a phase, and measures its time if [`Loop::time_phases`] is on.
     fn in_phase<T>(&mut self, phase: Phase, f: impl FnOnce(&mut Self) -> T) -> T {
-        if !self.lp.counters.times_phases {
+        if self.lp.counters.times_phases == 0 {
             return f(self);
         }
         let (start, idle_before) = (self.lp.clock.elapsed(), self.lp.counters.idle);

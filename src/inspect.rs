@@ -141,18 +141,37 @@ impl Inspector {
         format!("{}?t={}", self.base_url, self.token)
     }
 
-    /// Stops the inspector. A loop that it holds goes on.
+    /// Stops the inspector. A loop that it holds goes on. What the program itself records or measures, and a gate that
+    /// it has set since, stay.
+    ///
+    /// Does nothing if the inspector was stopped already, or another one of this loop was started since.
     pub fn stop(self, lp: &mut Loop) {
-        drop(lp.take_gate());
-        lp.stop_trace();
-        lp.time_phases(false);
+        if lp.layer::<Running>().is_some_and(|running| running.0.as_ref() == Some(&self.token)) {
+            stop_running(lp);
+        }
     }
+}
+
+/// The token of the inspector that inspects a loop.
+#[derive(Default)]
+struct Running(Option<String>);
+
+/// Stops the inspector of a loop, if there is one.
+fn stop_running(lp: &mut Loop) {
+    if lp.layer_mut::<Running>().0.take().is_none() {
+        return;
+    }
+    if lp.has_gate::<Observer>() {
+        drop(lp.take_gate());
+    }
+    lp.stop_trace();
+    lp.time_phases_for_inspector(false);
 }
 
 /// Starts an inspector of this loop. It records the loop ([`Loop::start_trace`]), measures its phases
 /// ([`Loop::time_phases`]) and is its gate ([`Loop::set_gate`]), in place of another one.
 ///
-/// The inspector does not keep the loop alive.
+/// The inspector does not keep the loop alive. A second inspector of a loop stops the first one.
 ///
 /// ```
 /// use bucle::inspect::{self, Options};
@@ -190,12 +209,13 @@ fn start_site(lp: &mut Loop, options: Options, lessons: Option<Box<dyn Lessons>>
     inner.catch_panics(true);
     let token = new_token()?;
     let (server, address, base_url) = while_working(|| inner.enter(|lp| serve(lp, &options, &token, lessons)))?;
+    stop_running(lp);
     // The ring first: a gate without records could name no causes.
     lp.start_trace(RECORDS);
-    lp.time_phases(true);
+    lp.time_phases_for_inspector(true);
+    lp.layer_mut::<Running>().0 = Some(token.clone());
     if let Err(error) = lp.set_gate(Observer::new(inner, server, options.title, options.read_only)) {
-        lp.stop_trace();
-        lp.time_phases(false);
+        stop_running(lp);
         return Err(error);
     }
     Ok(Inspector { address, token, base_url })

@@ -198,6 +198,14 @@ impl Loop {
         Some(gate)
     }
 
+    /// Whether the loop has a gate of this type.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn has_gate<G: Gate>(&self) -> bool {
+        let slot = self.observed.as_ref().and_then(|observed| observed.gate.as_ref());
+        let gate = slot.and_then(|slot| slot.gate.as_deref());
+        gate.is_some_and(|gate| (gate as &dyn Any).is::<G>())
+    }
+
     /// Before a callback. Returns when the gate lets it pass.
     pub(super) fn pass_gate(&mut self, cause: u32, kind: Kind, subject: u32, size: usize) {
         if self.gate_decision().is_none_or(|decision| decision == Decision::Open) {

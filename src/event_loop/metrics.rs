@@ -53,6 +53,13 @@ impl Metrics {
     }
 }
 
+/// The program wants the time per phase.
+const BY_PROGRAM: u8 = 1;
+
+/// The inspector wants the time per phase.
+#[cfg(feature = "inspect")]
+const BY_INSPECTOR: u8 = 2;
+
 /// The loop's counters.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -71,7 +78,8 @@ pub(crate) struct Counters {
     pub waiting_since: Option<Duration>,
     /// When the last wait for the kernel ended.
     pub polled_at: Duration,
-    pub times_phases: bool,
+    /// Who wants the time per phase, as bits: `BY_PROGRAM` and `BY_INSPECTOR`.
+    pub times_phases: u8,
     pub phases: [Duration; 6],
     delay: Option<Box<DelayMonitor>>,
 }
@@ -109,7 +117,18 @@ impl Loop {
 
     /// Sets whether [`Metrics::phases`] is measured, which reads the clock twice per phase. Default: no.
     pub fn time_phases(&mut self, times: bool) {
-        self.counters.times_phases = times;
+        self.set_times_phases(BY_PROGRAM, times);
+    }
+
+    /// As [`time_phases`](Self::time_phases), for the inspector. What the program has set stays.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn time_phases_for_inspector(&mut self, times: bool) {
+        self.set_times_phases(BY_INSPECTOR, times);
+    }
+
+    fn set_times_phases(&mut self, who: u8, times: bool) {
+        let others = self.counters.times_phases & !who;
+        self.counters.times_phases = if times { others | who } else { others };
     }
 
     /// Starts measuring the loop's delay: an unreferenced timer fires every `resolution`, and a histogram records how

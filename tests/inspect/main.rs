@@ -8,3 +8,4 @@ mod paused;
 mod served;
 mod share;
 mod shown;
+mod stopped;

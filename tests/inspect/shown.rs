@@ -149,26 +149,6 @@ fn a_viewer_that_has_not_read_for_a_while_gets_the_state_in_which_the_loop_stand
     while viewer.next()["callbacks"] != last["callbacks"] {}
 }
 
-#[test]
-fn an_inspector_can_be_stopped() {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        bucle::run(|lp| {
-            let options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };
-            let inspector = bucle::inspect::start(lp, options)?;
-            sender.send(inspector.address()).expect("it is awaited");
-            lp.set_timeout(Duration::from_millis(1), move |lp| {
-                inspector.stop(lp);
-                assert!(lp.take_gate().is_none() && lp.trace().is_none());
-            });
-            Ok(())
-        })
-    });
-    let address = receiver.recv().expect("it starts");
-    thread.join().expect("no panic").expect("it runs");
-    assert!(std::net::TcpStream::connect(address).is_err(), "nothing listens there");
-}
-
 /// Whether both have the same fields, also inside. Of lists the first items are compared.
 fn assert_same_fields(documented: &Value, real: &Value, place: &str) {
     match (documented, real) {
