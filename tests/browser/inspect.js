@@ -86,13 +86,14 @@ class Tab {
 
   /**
    * Opens a page whose event stream ends behind one snapshot, and is opened again after `retry` milliseconds. Then
-   * `again` handles the request. With a `status`, requests for `/state.json` get it.
+   * `again` handles the request. With a `status`, requests for `/state.json` get it. `first` is
+   * the snapshot.
    */
-  static async openWithStream(retry, again, status = undefined) {
+  static async openWithStream(retry, again, { status, first, locale = 'en-US' } = {}) {
     const tab = new Tab();
-    tab.page = await (await browser.newContext({ locale: 'en-US' })).newPage();
+    tab.page = await (await browser.newContext({ locale })).newPage();
     let isFirst = true;
-    const body = `retry: ${retry}\ndata: ${await snapshot()}\n\n`;
+    const body = `retry: ${retry}\ndata: ${first ?? await snapshot()}\n\n`;
     await tab.page.route('**/events', async (route) => {
       if (!isFirst) return again(route);
       isFirst = false;
@@ -249,6 +250,17 @@ async function checks() {
     assert.equal(await tab.page.locator('#state').textContent(), 'sin conexión con el programa');
   });
 
+  for (const [spanMs, locale, words] of [
+    [1004, 'en-US', 'Last second'], [61_500, 'en-US', 'Last 61.5 s'], [300, 'es-CL', 'Último segundo'], [61_500, 'es-CL', 'Últimos 61,5 s'],
+  ]) {
+    await check(`figures of ${spanMs} ms are headed "${words}"`, async () => {
+      const now = JSON.parse(await snapshot());
+      now.last_second.span_ms = spanMs;
+      const tab = await Tab.openWithStream(3_600_000, (route) => route.abort(), { first: JSON.stringify(now), locale });
+      await tab.page.getByRole('heading', { name: words, exact: true }).waitFor();
+    });
+  }
+
   for (const [status, streamStatus, words] of [
     [401, 401, 'The program was started again. Open the URL that it has printed now.'],
     [200, 503, 'Four pages are watching already. Close one and load this page again.'],
@@ -256,7 +268,7 @@ async function checks() {
     [421, 421, 'no connection to the program'],
   ]) {
     await check(`the page says why it gets no snapshots, if the answer is ${status}`, async () => {
-      const tab = await Tab.openWithStream(1, (route) => route.fulfill({ status: streamStatus }), status);
+      const tab = await Tab.openWithStream(1, (route) => route.fulfill({ status: streamStatus }), { status });
       await tab.page.getByRole('alert').filter({ hasText: words }).waitFor();
     });
   }

@@ -194,6 +194,10 @@ function showLoop(snapshot) {
     bar.value = now;
   }
 
+  // The first look covers all the time before it.
+  const isSecond = second.span_ms <= 1500;
+  say($('second-title'), isSecond ? t('lastSecond') : t('lastSpan', { time: time(second.span_ms * 1000) }));
+
   const figures = [
     [t('turns'), number(second.turns)],
     [t('callbacks'), number(second.callbacks)],
