@@ -54,6 +54,7 @@
 //! | snapshots for a viewer that does not read | dropped |
 
 mod access;
+mod answers;
 mod control;
 mod lessons;
 mod metrics_text;

@@ -13,10 +13,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
+use super::answers::{self, JSON};
 use super::metrics_text;
 use super::pacing::{Command, Pacing, State};
 use super::rates::{Rates, Reading};
-use super::site::{Ask, JSON, Site, answer};
+use super::site::{Ask, Site};
 use super::snapshot::{ROWS, Row, Snapshot};
 use super::working::while_working;
 use crate::http::{Exchange, Http, StatusCode};
@@ -135,7 +136,7 @@ impl Observer {
             self.with_site(|site, lp| {
                 site.asks.extend(carried_out);
                 for (exchange, sentence) in refused {
-                    exchange.respond_text(lp, StatusCode::CONFLICT, format!("{sentence}\n"));
+                    answers::say(lp, exchange, StatusCode::CONFLICT, &format!("{sentence}\n"));
                 }
             });
         }
@@ -227,7 +228,7 @@ impl Observer {
         }
         self.with_site(|site, lp| {
             for (exchange, content_type, body) in answers {
-                answer(lp, exchange, StatusCode::OK, content_type, body);
+                answers::answer(lp, exchange, content_type, body);
             }
             for (exchange, wanted) in lessons {
                 site.answer_lessons(lp, exchange, &wanted);

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use super::access::{Access, Claim, Refused, Verdict, query_value};
+use super::answers::{self, JSON};
 use super::control;
 use super::lessons::{self, Failure, Lessons, Shelf, Wanted};
 use super::pacing::Command;
 use crate::Loop;
-use crate::http::{self, Asset, Exchange, HeaderName, HeaderValue, Http, Method, Request, Response, StatusCode};
+use crate::http::{self, Asset, Exchange, Http, Method, Request, StatusCode};
 use crate::net::{Error, Server, Socket};
 
 /// How many connections the inspector accepts.
@@ -16,15 +17,6 @@ pub(super) const MAX_CONNECTIONS: usize = 16;
 
 /// How many pages may watch at the same time.
 pub(super) const VIEWERS: usize = 4;
-
-/// The rights of the page: files and connections of this server, and nothing else.
-const POLICY: &str = "default-src 'self'; frame-ancestors 'none'";
-
-/// The type of sentences.
-const TEXT: &str = "text/plain; charset=utf-8";
-
-/// The type of JSON.
-pub(super) const JSON: &str = "application/json";
 
 /// How much of the past `/trace.json` shows without `last`.
 const LAST: Duration = Duration::from_secs(5);
@@ -79,10 +71,7 @@ pub(super) struct Site {
 
 impl Site {
     pub fn new(access: Access, is_read_only: bool, lessons: Option<Box<dyn Lessons>>) -> Site {
-        let file = |path, content_type, text: &'static str| {
-            let asset = Asset::new(content_type, text).header("content-security-policy", POLICY);
-            (path, asset.header("referrer-policy", "no-referrer").header("cache-control", "no-store"))
-        };
+        let file = |path, content_type, text| (path, answers::file(content_type, text));
         let files = vec![
             file("/", "text/html; charset=utf-8", include_str!("page/index.html")),
             file("/inspect.css", "text/css; charset=utf-8", include_str!("page/inspect.css")),
@@ -103,10 +92,10 @@ impl Site {
     /// Answers a request about lessons.
     pub fn answer_lessons(&mut self, lp: &mut Loop, exchange: Exchange, wanted: &Wanted) {
         match self.shelf.answer(wanted) {
-            Ok(json) => answer(lp, exchange, StatusCode::OK, JSON, json),
+            Ok(json) => answers::answer(lp, exchange, JSON, json),
             Err(Failure::Request(sentence)) => bad_request(lp, exchange, &format!("{sentence}\n")),
             Err(Failure::Program) => {
-                exchange.respond_text(lp, StatusCode::INTERNAL_SERVER_ERROR, "the lesson has failed\n");
+                answers::say(lp, exchange, StatusCode::INTERNAL_SERVER_ERROR, "the lesson has failed\n");
             }
         }
     }
@@ -139,10 +128,10 @@ impl Site {
     fn add_viewer(&mut self, lp: &mut Loop, exchange: Exchange) {
         if self.viewers.len() == VIEWERS {
             let text = format!("{VIEWERS} pages are watching already\n");
-            answer(lp, exchange, StatusCode::SERVICE_UNAVAILABLE, TEXT, text);
+            answers::say(lp, exchange, StatusCode::SERVICE_UNAVAILABLE, &text);
             return;
         }
-        exchange.begin_events(lp);
+        exchange.begin(lp, answers::response(StatusCode::OK, &[("content-type", "text/event-stream")], ()));
         self.viewers.push(Viewer { exchange, has_read: true, has_missed: false });
         self.asks.push((exchange, Ask::Events));
     }
@@ -178,16 +167,8 @@ impl Site {
         match verdict {
             Verdict::Allowed => true,
             Verdict::GivesCookie => {
-                let mut response = Response::new("");
-                *response.status_mut() = StatusCode::SEE_OTHER;
-                let headers = response.headers_mut();
-                headers.insert(HeaderName::from_static("location"), HeaderValue::from_static("/"));
-                if let Ok(cookie) = HeaderValue::try_from(self.access.cookie()) {
-                    headers.insert(HeaderName::from_static("set-cookie"), cookie);
-                }
-                headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
-                headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
-                exchange.respond(lp, response);
+                let headers = [("location", "/"), ("set-cookie", &*self.access.cookie())];
+                exchange.respond(lp, answers::response(StatusCode::SEE_OTHER, &headers, ""));
                 false
             }
             Verdict::Refused(refused) => {
@@ -209,25 +190,24 @@ impl http::Handler for Site {
             return;
         }
         if let Some((_, file)) = self.files.iter().find(|(path, _)| *path == request.path()) {
-            exchange.serve(lp, request, file);
+            match *request.method() {
+                Method::GET | Method::HEAD => {
+                    exchange.serve(lp, request, file);
+                }
+                _ => answers::only(lp, exchange, "GET, HEAD"),
+            }
             return;
         }
         let wanted = match request.path() {
             "/state.json" | "/events" | "/trace.json" | "/metrics" | "/lessons.json" => Method::GET,
             "/control" | "/lesson" => Method::POST,
             _ => {
-                exchange.respond_text(lp, StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n");
-                return;
+                let sentence = "there is nothing here; the page is at /\n";
+                return answers::say(lp, exchange, StatusCode::NOT_FOUND, sentence);
             }
         };
         if *request.method() != wanted {
-            let mut response = Response::new(format!("only {wanted} is possible here\n"));
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            if let Ok(allow) = HeaderValue::try_from(wanted.as_str()) {
-                response.headers_mut().insert(HeaderName::from_static("allow"), allow);
-            }
-            exchange.respond(lp, response);
-            return;
+            return answers::only(lp, exchange, wanted.as_str());
         }
         let ask = match request.path() {
             "/events" => return self.add_viewer(lp, exchange),
@@ -246,8 +226,8 @@ impl http::Handler for Site {
                 Err(sentence) => return bad_request(lp, exchange, sentence),
             },
             _ if self.is_read_only => {
-                exchange.respond_text(lp, StatusCode::FORBIDDEN, "this inspector only shows: --inspect-read-only\n");
-                return;
+                let sentence = "this inspector only shows: --inspect-read-only\n";
+                return answers::say(lp, exchange, StatusCode::FORBIDDEN, sentence);
             }
             _ => match control::parse(request.body()) {
                 Ok(command) => return self.commands.push((exchange, command)),
@@ -286,31 +266,12 @@ impl http::Handler for Site {
 
 /// Refuses a request. Its connection is closed, so that it takes no place.
 fn refuse(lp: &mut Loop, exchange: Exchange, refused: Refused) {
-    let mut response = Response::new(refused.text());
-    *response.status_mut() = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
-    response.headers_mut().insert(HeaderName::from_static("content-type"), HeaderValue::from_static(TEXT));
-    exchange.respond_and_close(lp, response);
+    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
+    answers::say_and_close(lp, exchange, status, refused.text());
 }
 
 fn bad_request(lp: &mut Loop, exchange: Exchange, sentence: &str) {
-    exchange.respond_text(lp, StatusCode::BAD_REQUEST, sentence);
-}
-
-/// Answers with text that changes every time.
-pub(super) fn answer(
-    lp: &mut Loop,
-    exchange: Exchange,
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl AsRef<[u8]>,
-) {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("content-type"), HeaderValue::from_static(content_type));
-    headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-    exchange.respond(lp, response);
+    answers::say(lp, exchange, StatusCode::BAD_REQUEST, sentence);
 }
 
 /// All values of a header. A value that is no text is one that matches nothing.

@@ -99,6 +99,46 @@ fn the_printed_url_gives_a_cookie_and_leads_to_the_page() {
 }
 
 #[test]
+fn every_answer_tells_the_browser_how_little_it_may_do() {
+    let watched = Watched::start();
+    let page = &watched.page;
+    let token = format!("/?t={}", page.token);
+    let table = [
+        ("GET", "/", "", "", 200),
+        ("GET", "/inspect.js", "", "", 200),
+        ("GET", &*token, "", "", 303),
+        ("GET", "/state.json", "", "", 200),
+        ("GET", "/metrics", "", "", 200),
+        ("GET", "/lessons.json", "", "", 200),
+        ("GET", "/state.json", "Origin: http://evil.example\r\n", "", 403),
+        ("GET", "/nothing", "", "", 404),
+        ("GET", "/trace.json?last=x", "", "", 400),
+        ("POST", "/", "", "", 405),
+        ("POST", "/state.json", "", "", 405),
+        ("POST", "/control", "", "{}", 400),
+        ("POST", "/control", "", r#"{"do":"step","unit":"turn"}"#, 409),
+        ("POST", "/lesson", "", r#"{"lesson":0,"order":[]}"#, 400),
+    ];
+    let mut answers: Vec<_> = table
+        .iter()
+        .map(|(method, target, headers, body, want)| (page.request(method, target, headers, body), *want))
+        .collect();
+    let refused = |host: &str| page.send(&format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+    answers.extend([(refused("evil.example"), 421), (refused(&page.address.to_string()), 401)]);
+    let read_only = Watched::with(Options { read_only: true, ..Options::default() }, |_| {});
+    answers.push((read_only.page.control(&json!({ "do": "pause" })), 403));
+    let mut viewers: Vec<_> = (0..4).map(|_| page.watch()).collect();
+    viewers.iter_mut().for_each(|viewer| drop(viewer.next()));
+    answers.push((page.get("/events"), 503));
+    for (answer, want) in answers {
+        let head = answer.head.to_ascii_lowercase();
+        assert_eq!(answer.status, want, "{head}");
+        assert!(head.contains("\r\ncontent-security-policy: default-src 'self'; frame-ancestors 'none'"), "{head}");
+        assert!(head.contains("\r\nx-content-type-options: nosniff"), "{head}");
+    }
+}
+
+#[test]
 fn methods_that_an_endpoint_does_not_have_are_refused() {
     let watched = Watched::start();
     for (method, target, want) in [
