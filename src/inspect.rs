@@ -106,7 +106,7 @@ pub struct Options {
     pub allow_remote: bool,
     /// Commands are refused with 403: the page shows the loop and cannot stop it. Default: no.
     pub read_only: bool,
-    /// The title of the page. Default: `bucle`.
+    /// The title of the page; its first 200 characters are shown. Default: `bucle`.
     pub title: String,
 }
 

@@ -21,8 +21,11 @@ use crate::trace::{Kind, Next, Queues, SlowCallback};
 /// How large a snapshot is, at most.
 pub(super) const LIMIT: usize = 64 * 1024;
 
-/// The most bytes that the other parts of a snapshot need.
-const FRAME: usize = 8 * 1024;
+/// What follows the rows.
+const END: &str = "]}}";
+
+/// How many characters of the title are shown. As JSON a character has six bytes at most.
+const TITLE: usize = 200;
 
 /// How many connections are listed at most: those with the most queued bytes.
 pub(super) const ROWS: usize = 200;
@@ -85,7 +88,7 @@ impl Snapshot<'_> {
             "last_second": last_second(&self.last_second),
             "slow": self.slow.iter().map(slow).collect::<Vec<_>>(),
             "number": self.number,
-            "title": self.title,
+            "title": self.title.chars().take(TITLE).collect::<String>(),
             "read_only": self.is_read_only,
         });
         let mut text = value.to_string();
@@ -93,13 +96,13 @@ impl Snapshot<'_> {
         text.pop();
         let _ = write!(text, r#","connections":{{"open":{},"rows":["#, self.open);
         self.write_rows(&mut text);
-        text.push_str("]}}");
+        text.push_str(END);
         text
     }
 
-    /// Writes as many rows as there is room for.
+    /// Writes as many rows as there is room for behind the other parts.
     fn write_rows(&self, text: &mut String) {
-        let end = text.len() + LIMIT - FRAME;
+        let end = LIMIT - END.len();
         for (place, row) in self.rows.iter().enumerate() {
             let before = text.len();
             if place > 0 {
@@ -287,6 +290,21 @@ mod tests {
         Row { serial: 7, peer: None, summary: summary() }.write(&mut text);
         let json: Value = serde_json::from_str(&text).expect("it is JSON");
         assert_eq!((&json["peer"], &json["queued"]), (&Value::Null, &json!(usize::MAX)));
+    }
+
+    #[test]
+    fn a_snapshot_with_a_long_title_stays_below_its_limit_and_has_its_beginning() {
+        let peer = SocketAddr::from(([0xffff; 8], 65535));
+        let summary = summary();
+        // As JSON these characters have six, two, three and four bytes.
+        for character in ["\u{1}", "ñ", "€", "🦀"] {
+            let rows = (0..10_000).map(|n| Row { serial: u32::MAX - n, peer: Some(peer), summary }).collect();
+            let title = character.repeat(100_000);
+            let text = Snapshot { title: &title, ..snapshot(rows) }.to_json();
+            assert!(text.len() <= LIMIT, "{}", text.len());
+            let json: Value = serde_json::from_str(&text).expect("it is JSON");
+            assert_eq!(json["title"], json!(character.repeat(TITLE)));
+        }
     }
 
     #[test]
