@@ -127,6 +127,26 @@ class Tab {
     await answered;
   }
 
+  /** Holds the answers to requests for `pattern` until the returned function is called with an index. */
+  async hold(pattern) {
+    const held = [];
+    await this.page.route(pattern, async (route) => {
+      const response = await route.fetch();
+      let deliver;
+      const isDelivered = new Promise((resolve) => deliver = resolve);
+      const done = isDelivered.then(() => route.fulfill({ response }));
+      held.push(async () => {
+        deliver();
+        await done;
+        await this.settle();
+      });
+    });
+    return async (index) => {
+      await until('a request', () => held[index] !== undefined);
+      await held[index]();
+    };
+  }
+
   /** Waits until the page has handled what it has received before. */
   settle() {
     return this.page.evaluate(async () => {
@@ -301,6 +321,69 @@ async function checks() {
     await tab.isIn('paused');
     await isShown('full');
     assert.equal(await speed.locator('option').count(), 3);
+  });
+
+  await check('of two lists of lessons the one in the language that was chosen last is shown', async () => {
+    const tab = await Tab.open();
+    await tab.choose('Lesson');
+    const title = tab.page.locator('#lesson-choice option').first();
+    const english = await title.textContent();
+    const deliver = await tab.hold('**/lessons.json?*');
+    await tab.page.getByLabel('Language').selectOption('es');
+    await tab.page.getByLabel('Idioma').selectOption('en');
+    await deliver(1);
+    await deliver(0);
+    assert.equal(await title.textContent(), english);
+  });
+
+  await check('the result of a lesson that is no longer shown is left out', async () => {
+    const tab = await Tab.open();
+    await tab.choose('Lesson');
+    const run = tab.page.getByRole('button', { name: 'Run it' });
+    const result = tab.page.locator('#lesson-result');
+    const deliver = await tab.hold('**/lesson?*');
+    await run.click();
+    await tab.page.locator('#lesson-choice').selectOption('1');
+    await deliver(0);
+    assert.equal(await result.textContent(), '', 'another program');
+    await run.click();
+    await tab.page.getByRole('button', { name: /^Move .* down$/ }).first().click();
+    await deliver(1);
+    assert.equal(await result.textContent(), '', 'another order');
+    await run.click();
+    await deliver(2);
+    assert.match(await result.textContent(), /The loop ran/);
+  });
+
+  await check('an older timeline does not replace a newer one', async () => {
+    const tab = await Tab.open();
+    const deliver = await tab.hold('**/trace.json?*');
+    await tab.choose('Timeline');
+    const peer = await Peer.connect();
+    await peer.ask('hola');
+    await tab.page.getByRole('button', { name: 'Show the last turns' }).click();
+    const port = peer.socket.localPort;
+    const box = tab.page.locator('#lanes').getByRole('button', { name: new RegExp(`^on_connection .* from port ${port}$`) });
+    await deliver(1);
+    assert.equal(await box.count(), 1);
+    await deliver(0);
+    assert.equal(await box.count(), 1);
+  });
+
+  await check('a request that fails is said, and is no error of the page', async () => {
+    const tab = await Tab.open();
+    await tab.page.route('**/trace.json?*', (route) => route.abort());
+    await tab.choose('Timeline');
+    const alert = tab.page.getByRole('alert');
+    await alert.filter({ hasText: 'no connection to the program' }).waitFor();
+    await tab.choose('Lesson');
+    await tab.page.route('**/lesson?*', (route) => route.fulfill({ status: 500, body: 'the lesson has failed\n' }));
+    await tab.page.getByRole('button', { name: 'Run it' }).click();
+    await alert.filter({ hasText: 'the lesson has failed' }).waitFor();
+    await tab.page.route('**/lessons.json?*', (route) => route.abort());
+    await tab.page.getByLabel('Language').selectOption('es');
+    await alert.filter({ hasText: 'sin conexión con el programa' }).waitFor();
+    assert.deepEqual(tab.problems.filter((text) => /TypeError|Uncaught/.test(text)), []);
   });
 
   await check('screens are chosen with arrow keys, and every control has a name', async () => {

@@ -67,6 +67,39 @@ function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// ---- Requests
+
+/** An answer that is a refusal. Its message is the sentence of the program. */
+class Refusal extends Error {}
+
+/** Sends a request and returns its answer as JSON. */
+async function request(target, body = undefined) {
+  const answer = await fetch(target, body && { method: 'POST', body: JSON.stringify(body) });
+  if (!answer.ok) throw new Refusal((await answer.text()).trim());
+  return answer.json();
+}
+
+/**
+ * A function that loads something and then uses it. Answers may arrive in another order than their requests: only that
+ * of the newest call is used, and none after `forget`. A failure is shown as a message.
+ */
+function newest(load, use) {
+  let calls = 0;
+  const start = async (...args) => {
+    const call = calls += 1;
+    let loaded;
+    try {
+      loaded = await load(...args);
+    } catch (error) {
+      if (call === calls) message(error instanceof Refusal ? error.message : t('lost'));
+      return;
+    }
+    if (call === calls) use(loaded, ...args);
+  };
+  start.forget = () => calls += 1;
+  return start;
+}
+
 // ---- Snapshots
 
 function show(snapshot) {
@@ -309,14 +342,14 @@ function fillRow(element, row) {
   }
 }
 
-async function showLife(who) {
-  const events = (await trace('last=60s')).filter((event) => event.args?.subject === who && event.ph !== 's' && event.ph !== 'f');
+const showLife = newest(() => trace('last=60s'), (all, who) => {
+  const events = all.filter((event) => event.args?.subject === who && event.ph !== 's' && event.ph !== 'f');
   say($('life-title'), t('life', { who }));
   const items = events.slice(-200).map((event) => make('li', {}, [`${time(event.ts)}:`, ...wordsOf(event)].join(' ')));
   $('life-line').replaceChildren(...(items.length > 0 ? items : [make('li', {}, t('noLife'))]));
   $('life').hidden = false;
   $('life').scrollIntoView({ block: 'nearest' });
-}
+});
 
 /** The name and the size of a record. */
 function wordsOf(event) {
@@ -328,9 +361,7 @@ function wordsOf(event) {
 }
 
 async function trace(query) {
-  const answer = await fetch(`/trace.json?${query}`);
-  if (!answer.ok) throw new Error(`trace.json: ${answer.status}`);
-  return (await answer.json()).filter((event) => event.args?.n !== undefined);
+  return (await request(`/trace.json?${query}`)).filter((event) => event.args?.n !== undefined);
 }
 
 // ---- The timeline
@@ -338,10 +369,13 @@ async function trace(query) {
 let shownTurn = '';
 const standing = (snapshot) => `${snapshot.turn} ${snapshot.callbacks} ${snapshot.next?.kind}`;
 
-async function takeTimeline() {
+const loadTimeline = newest(() => trace(`last=3600s&records=${RECORDS}`), (all) => {
+  drawTimeline(all.filter((event) => event.cat !== 'loop' || event.name === 'wait').slice(-BOXES));
+});
+
+function takeTimeline() {
   if (last) shownTurn = standing(last);
-  const events = (await trace(`last=3600s&records=${RECORDS}`)).filter((event) => event.cat !== 'loop' || event.name === 'wait');
-  drawTimeline(events.slice(-BOXES));
+  loadTimeline();
 }
 
 /** Draws the records in their order: each callback and wait is a box, each point in time a dot. */
@@ -469,17 +503,18 @@ function drawBox(place, y, places, arrows, svg) {
 let lessons = [];
 let order = []; // The places of the lines, in the viewer's order.
 
-async function loadLessons() {
-  lessons = await (await fetch(`/lessons.json?lang=${lang}`)).json();
+const loadLessons = newest(() => request(`/lessons.json?lang=${lang}`), (list) => {
+  lessons = list;
   $('tab-lesson').hidden = lessons.length === 0;
   if (lessons.length === 0) return;
   const chosen = Math.max($('lesson-choice').selectedIndex, 0);
   $('lesson-choice').replaceChildren(...lessons.map((lesson, index) => make('option', { value: index }, `${index + 1}. ${lesson.title}`)));
   $('lesson-choice').selectedIndex = chosen;
   showLesson();
-}
+});
 
 function showLesson() {
+  runLesson.forget();
   const lesson = lessons[$('lesson-choice').selectedIndex];
   $('lesson-source').textContent = lesson.source;
   $('lesson-note').textContent = lesson.note;
@@ -519,6 +554,7 @@ function showOrder(wrong = -1) {
 
 /** Moves a line, and keeps the focus on its button. */
 function move(from, to, key) {
+  runLesson.forget();
   order.splice(to, 0, ...order.splice(from, 1));
   $('lesson-result').replaceChildren();
   showOrder();
@@ -526,22 +562,18 @@ function move(from, to, key) {
   if (key) [...buttons].filter((button) => !button.disabled).at(key === 'moveUp' ? 0 : -1)?.focus();
 }
 
-async function runLesson() {
-  const lesson = $('lesson-choice').selectedIndex;
-  const answer = await fetch(`/lesson?lang=${lang}`, { method: 'POST', body: JSON.stringify({ lesson, order }) });
-  if (!answer.ok) return message((await answer.text()).trim());
-  const run = await answer.json();
+/** Runs the lesson that is shown. Its result is about these lines in this order: a change of them forgets it. */
+const runLesson = newest(() => request(`/lesson?lang=${lang}`, { lesson: $('lesson-choice').selectedIndex, order }), (run) => {
   const wrong = run.right ? -1 : order.findIndex((place, index) => place !== run.order[index]);
   showOrder(wrong);
-  const { lines } = lessons[lesson];
+  const { lines } = lessons[$('lesson-choice').selectedIndex];
   const verdict = run.right ? t('right') : t('wrong', { n: wrong + 1, expected: lines[order[wrong]], ran: lines[run.order[wrong]] });
   const ran = t('theRun', { order: run.order.map((place) => `${letter(place)} ${lines[place]}`).join(' → ') });
   $('lesson-result').replaceChildren(make('p', {}, verdict), make('p', {}, run.text), make('p', { class: 'soft' }, ran));
-  return undefined;
-}
+});
 
 $('lesson-choice').addEventListener('change', showLesson);
-$('lesson-run').addEventListener('click', runLesson);
+$('lesson-run').addEventListener('click', () => runLesson());
 $('lesson-hint-button').addEventListener('click', () => {
   $('lesson-hint').hidden = !$('lesson-hint').hidden;
   $('lesson-hint-button').setAttribute('aria-expanded', String(!$('lesson-hint').hidden));
@@ -557,16 +589,12 @@ function message(text) {
 async function control(command) {
   message('');
   try {
-    const answer = await fetch('/control', { method: 'POST', body: JSON.stringify(command) });
-    if (answer.ok) return show(await answer.json());
-    const sentence = (await answer.text()).trim();
+    show(await request('/control', command));
+  } catch (error) {
     // The sentences of the program are in English.
-    const key = ['notNow', 'stepRuns', 'isClosing'].find((name) => words.en[name] === sentence);
-    message(key ? t(key) : sentence);
-  } catch {
-    message(t('lost'));
+    const key = ['notNow', 'stepRuns', 'isClosing'].find((name) => words.en[name] === error.message);
+    message(key ? t(key) : error instanceof Refusal ? error.message : t('lost'));
   }
-  return undefined;
 }
 
 function toggle() {
