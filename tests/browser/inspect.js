@@ -450,6 +450,26 @@ async function checks() {
     assert.deepEqual(tab.problems, []);
   });
 
+  await check('a box tells its causes also if they are too far behind to be drawn', async () => {
+    const tab = await Tab.open();
+    // As in /trace.json: a record, then 300 others, then two that the first one and an older one have caused.
+    const record = (n, name, subject, cause) => (
+      { name, cat: 'callback', ph: 'X', pid: 1, tid: 3, ts: n * 10, dur: 5, args: { n, turn: 7, subject, cause } }
+    );
+    const ticks = Array.from({ length: 300 }, (_, index) => record(101 + index, 'tick'));
+    const events = [record(100, 'on_connection', '#7', 3), ...ticks, record(500, 'on_data', '#7', 100), record(501, 'on_end', '#7', 4)];
+    await tab.page.route('**/trace.json?*', (route) => route.fulfill({ json: events }));
+    await tab.choose('Timeline');
+    const about = tab.page.locator('#about-text');
+    const choose = (name) => tab.page.locator('#lanes').getByRole('button', { name }).last().press('Enter');
+    await choose('on_data #7');
+    assert.match(await about.textContent(), /It ran because of on_connection #7\. An earlier cause is not among the records that were loaded\.$/);
+    await choose('on_end #7');
+    assert.match(await about.textContent(), /phase poll\. An earlier cause is not among the records that were loaded\.$/);
+    await choose('tick');
+    assert.match(await about.textContent(), /Nothing that was recorded has caused it\.$/);
+  });
+
   await check('the page speaks Spanish', async () => {
     const tab = new Tab();
     const context = await browser.newContext({ locale: 'es-CL' });

@@ -369,8 +369,11 @@ async function trace(query) {
 let shownTurn = '';
 const standing = (snapshot) => `${snapshot.turn} ${snapshot.callbacks} ${snapshot.next?.kind}`;
 
+/** Phases are the lanes; they are no boxes and no causes. */
+const isDrawn = (event) => event.cat !== 'loop' || event.name === 'wait';
+
 const loadTimeline = newest(() => trace(`last=3600s&records=${RECORDS}`), (all) => {
-  drawTimeline(all.filter((event) => event.cat !== 'loop' || event.name === 'wait').slice(-BOXES));
+  drawTimeline(all.filter(isDrawn).slice(-BOXES), new Map(all.map((event) => [event.args.n, event])));
 });
 
 function takeTimeline() {
@@ -378,8 +381,11 @@ function takeTimeline() {
   loadTimeline();
 }
 
-/** Draws the records in their order: each callback and wait is a box, each point in time a dot. */
-function drawTimeline(events) {
+/**
+ * Draws the records in their order: each callback and wait is a box, each point in time a dot. `loaded` has by number
+ * also records that are not drawn: causes may lie far behind.
+ */
+function drawTimeline(events, loaded) {
   if (events.length === 0) {
     $('lanes').replaceChildren(make('p', {}, t('nothing')));
     return;
@@ -454,7 +460,7 @@ function drawTimeline(events) {
     arrows.push([path, place.event.args.n]);
     svg.append(path);
   }
-  for (const place of places.values()) svg.append(drawBox(place, top(place), places, arrows, svg));
+  for (const place of places.values()) svg.append(drawBox(place, top(place), loaded, arrows, svg));
   const scroll = make('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': t('timeline') });
   scroll.append(svg);
   $('lanes').replaceChildren(names, scroll);
@@ -462,7 +468,7 @@ function drawTimeline(events) {
   say($('about-text'), t('aboutHint'));
 }
 
-function drawBox(place, y, places, arrows, svg) {
+function drawBox(place, y, loaded, arrows, svg) {
   const { event } = place;
   const isBox = event.ph === 'X';
   const kind = !isBox ? 'point' : event.name === 'wait' ? 'waits' : place.depth > 0 ? 'inner' : '';
@@ -478,17 +484,21 @@ function drawBox(place, y, places, arrows, svg) {
     for (const chosen of svg.querySelectorAll('.chosen')) chosen.classList.remove('chosen');
     box.classList.add('chosen');
     const chain = [];
+    let isCut = false;
     for (let number = event.args.cause; number !== undefined && chain.length < 8;) {
-      const cause = places.get(number);
       arrows.find(([, to]) => to === (chain.length === 0 ? event.args.n : chain.at(-1).n))?.[0].classList.add('chosen');
-      if (!cause) break;
-      chain.push({ n: number, text: wordsOf(cause.event).join(' ') });
-      number = cause.event.args.cause;
+      const cause = loaded.get(number);
+      isCut = !cause;
+      if (!cause || !isDrawn(cause)) break;
+      chain.push({ n: number, text: wordsOf(cause).join(' ') });
+      number = cause.args.cause;
     }
     const sentences = [`${wordsOf(event).join(' ')}.`];
     if (isBox) sentences.push(t('took', { time: time(event.dur) }));
     sentences.push(t('inTurn', { n: event.args.turn, phase: LANES[event.tid - 1] }));
-    sentences.push(chain.length > 0 ? t('why', { chain: chain.map((cause) => cause.text).join(' ← ') }) : t('noWhy'));
+    if (chain.length > 0) sentences.push(t('why', { chain: chain.map((cause) => cause.text).join(' ← ') }));
+    if (isCut) sentences.push(t('cutWhy'));
+    else if (chain.length === 0) sentences.push(t('noWhy'));
     say($('about-text'), sentences.join(' '));
   };
   box.addEventListener('click', choose);
