@@ -386,6 +386,28 @@ async function checks() {
     assert.deepEqual(tab.problems.filter((text) => /TypeError|Uncaught/.test(text)), []);
   });
 
+  await check('a message stays also on a page that only shows', async () => {
+    const readOnly = JSON.stringify({ ...JSON.parse(await snapshot()), read_only: true });
+    let events = 0;
+    const again = (route) => {
+      events += 1;
+      return route.fulfill({ contentType: 'text/event-stream', body: `retry: 1\ndata: ${readOnly}\n\n` });
+    };
+    const tab = await Tab.openWithStream(1, again, { first: readOnly });
+    await tab.page.getByText('This page only shows.').waitFor();
+    await tab.page.route('**/lesson?*', (route) => route.fulfill({ status: 500, body: 'the lesson has failed\n' }));
+    await tab.choose('Lesson');
+    await tab.page.getByRole('button', { name: 'Run it' }).click();
+    const alert = tab.page.getByRole('alert');
+    await alert.filter({ hasText: 'the lesson has failed' }).waitFor();
+    const before = events;
+    await until('more snapshots', () => events > before + 2);
+    assert.equal(await alert.textContent(), 'the lesson has failed');
+    await tab.page.getByText('This page only shows.').waitFor();
+    await tab.page.getByLabel('Language').selectOption('es');
+    await tab.page.getByText('Esta página solo muestra.').waitFor();
+  });
+
   await check('screens are chosen with arrow keys, and every control has a name', async () => {
     const tab = await Tab.open();
     await tab.page.getByRole('tab', { name: 'Loop', exact: true }).focus();

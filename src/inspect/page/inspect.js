@@ -109,7 +109,7 @@ function show(snapshot) {
   document.title = snapshot.title;
   say($('title'), snapshot.title);
   showState();
-  if (snapshot.read_only) message(t('readOnly'));
+  $('read-only').hidden = !snapshot.read_only;
   const next = snapshot.next && describe(snapshot.next);
   $('next').hidden = !next;
   if (next) {
