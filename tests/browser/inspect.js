@@ -442,7 +442,9 @@ async function checks() {
     await tab.choose('Connections');
     const row = tab.page.locator('#rows tbody tr');
     await until('one row', async () => await row.count() === 1);
-    assert.match(await row.textContent(), new RegExp(`127\\.0\\.0\\.1:${peer.socket.localPort}open44`));
+    // The page may have a snapshot of the moment before the echo.
+    const text = new RegExp(`127\\.0\\.0\\.1:${peer.socket.localPort}open44`);
+    await until('its bytes', async () => text.test(await row.textContent()));
     await tab.page.getByRole('searchbox', { name: 'Filter' }).fill('no such peer');
     await until('no row', async () => await row.count() === 0);
     await tab.page.getByRole('searchbox', { name: 'Filter' }).fill(String(peer.socket.localPort));
