@@ -1,6 +1,8 @@
 //! A decoder of DEFLATE as RFC 1951 describes it, bit by bit: slow, and short enough to be checked by reading. The
 //! tests compare [`Inflater`](super::Inflater) with it.
 
+use super::stream::MAX_STREAMS;
+
 /// The contents of a message.
 pub(super) struct Plain {
     pub out: Vec<u8>,
@@ -13,6 +15,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Plain> {
     let wire = [payload, &[0x00, 0x00, 0xff, 0xff]].concat();
     let mut decoder =
         Decoder { wire: &wire, at: 0, payload_bits: 8 * payload.len(), stream_start: 0, out: Vec::new(), farthest: 0 };
+    let mut streams = 0;
     loop {
         let is_final = decoder.bits(1)? == 1;
         match decoder.bits(2)? {
@@ -22,12 +25,16 @@ pub(super) fn decode(payload: &[u8]) -> Option<Plain> {
             _ => return None,
         }
         if is_final {
+            streams += 1;
             decoder.at = decoder.at.next_multiple_of(8);
             decoder.stream_start = decoder.out.len();
         }
         let is_complete = decoder.at.div_ceil(8) == wire.len() || (is_final && decoder.at == decoder.payload_bits);
         if is_complete {
             return Some(Plain { out: decoder.out, farthest: decoder.farthest });
+        }
+        if streams > MAX_STREAMS {
+            return None;
         }
     }
 }

@@ -37,6 +37,10 @@ const OVERHEAD: usize = 64;
 /// larger than needed.
 const ROOM: (usize, usize) = (512, 64 * 1024);
 
+/// How many final blocks a message may have. Each begins a new stream, which costs as much as some hundred bytes of
+/// output; an empty one has two bytes. Senders end a message with one at most.
+pub(super) const MAX_STREAMS: usize = 1024;
+
 /// Memory level of zlib: blocks of 2,048 symbols. The default, 8, takes 98 KiB more, and its output is not smaller.
 const MEMORY_LEVEL: i32 = 5;
 
@@ -139,12 +143,17 @@ impl Inflater {
     }
 
     fn inflate_payload(&mut self, mut payload: &[u8], output: &mut Output<'_>) -> Result<(), InflateError> {
+        let mut streams = 0;
         // When the output is full, the stream may have more of it although it has taken all input.
         while !payload.is_empty() || output.is_full() {
             let is_ended = self.step(&mut payload, InflateFlush::NoFlush, output)?;
             if is_ended && payload.is_empty() {
                 // Without the empty block that should follow a final block (RFC 7692, 7.2.3.4), but complete.
                 return Ok(());
+            }
+            streams += usize::from(is_ended);
+            if streams > MAX_STREAMS {
+                return Err(InflateError::Corrupt);
             }
         }
         self.inflate_tail(output)
@@ -221,7 +230,8 @@ impl Output<'_> {
 pub enum InflateError {
     /// The message is longer than the limit: close code 1009.
     TooLarge,
-    /// The payload is not DEFLATE, or refers to bytes before the window: close code 1007.
+    /// The payload is not DEFLATE, refers to bytes before the window, or has more than 1,024 final blocks: close code
+    /// 1007.
     Corrupt,
     /// The payload ends in the middle of a block: close code 1007.
     Truncated,

@@ -164,6 +164,14 @@ fn bad_payloads_are_refused() {
     }
 }
 
+/// Each final block begins a new stream, and an empty one has two bytes.
+#[test]
+fn a_message_of_very_many_streams_is_refused() {
+    for (streams, want) in [(1024, Ok(Vec::new())), (1025, Ok(Vec::new())), (1026, Err(InflateError::Corrupt))] {
+        assert_eq!(inflate_alone(&[0x03, 0x00].repeat(streams)), want, "{streams}");
+    }
+}
+
 /// A message that ends at a block boundary of the compressor is complete. All others are refused.
 #[test]
 fn a_truncated_message_is_never_delivered() {
