@@ -76,6 +76,10 @@
 //! | answers that the client does not read | the high-water mark, 64 KiB with [`server_options`] | no further request is received until they are sent |
 //! | a streamed answer that the client does not read | [`OUTBOX_LIMIT`], 1 MiB, with [`server_options`] | the connection is reset |
 //! | time in which the client takes no bytes | [`WRITE_TIMEOUT`], 30 s, with [`server_options`] | the connection is reset |
+//! | the same in front of the FIN, after the last answer | 30 s | the connection is closed |
+//! | time between this side's FIN and the client's | 1 s | the connection is closed |
+//!
+//! No limit on the time of a request runs while an answer waits for the client, or while this side does not read.
 
 mod answer;
 mod asset;

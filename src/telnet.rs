@@ -119,6 +119,7 @@
 //! | answers that the client does not read | the socket's high-water mark | the server stops reading from the client until they are sent |
 //! | text of *other* clients that the client does not read | [`OUTBOX_LIMIT`], 1 MiB, with [`server_options`] | it is disconnected |
 //! | a client that does not answer our FIN | [`LINGER`], 5 s | it is disconnected |
+//! | a client that takes nothing of what waits in front of our FIN | 30 s | it is disconnected |
 
 mod client;
 pub mod codec;
