@@ -110,3 +110,30 @@ fn passwords_are_kept_nowhere() {
     user.see("status 0");
     assert_eq!(state.lines(), "ana\nlast\n");
 }
+
+#[test]
+fn text_that_comes_while_a_password_is_typed_does_not_bring_it_into_the_history() {
+    let (listener, target) = server();
+    let state = State::new("interrupted");
+    let mut user = state.user(&target, "");
+    let mut stream = accept(&listener);
+    user.see("> ");
+    user.types("ana\r");
+    assert_eq!(read_until(&stream, "\n"), "ana\n");
+    stream.write_all(b"Password: ").expect("the client reads");
+    user.see("Password: ");
+    user.types("hunter");
+    user.see("hunter");
+    stream.write_all(b"\r\n[eva has joined]\r\n").expect("the client reads");
+    user.see("[eva has joined]");
+    user.types("2\r");
+    assert_eq!(read_until(&stream, "\n"), "hunter2\n");
+    // The next line is none.
+    user.types("hola\r\x1b[A\x1b[A");
+    assert_eq!(read_until(&stream, "\n"), "hola\n");
+    user.see("> hola");
+    user.see("> ana");
+    drop(stream);
+    user.see("status 0");
+    assert_eq!(state.lines(), "ana\nhola\n");
+}

@@ -170,8 +170,11 @@ impl Display {
         let history = &mut self.history;
         let Output::Prompt(_, screen) = &mut self.output else { return Ok(()) };
         screen.set_secret(is_secret);
+        let mut is_sent = false;
         let shown = screen.type_in(keys, columns(), |line| {
             let flow = send(line);
+            // An empty line is no password: the server asks again, perhaps without a text.
+            is_sent |= line.is_some_and(|line| !line.is_empty());
             if let Some(line) = line
                 && flow.is_continue()
                 && !is_secret
@@ -180,6 +183,11 @@ impl Display {
             }
             flow
         });
+        if is_sent {
+            self.secrets.sent();
+        } else {
+            self.secrets.typed();
+        }
         self.write(shown.as_bytes())
     }
 
