@@ -226,6 +226,11 @@ fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &S
             return ExitCode::from(exit_code::NO_CONNECTION);
         }
     };
+    if let Some(trace) = &trace
+        && let Err(status) = event_loop.enter(|lp| trace.begin(lp))
+    {
+        return status;
+    }
     let status = announcement.status();
     announcement.print();
     service_manager::is_ready(&status);

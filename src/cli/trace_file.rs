@@ -9,13 +9,14 @@
 //! waits for events no longer than until then. With an empty buffer it waits without a limit, so an idle server stays
 //! idle.
 //!
-//! An existing trace is overwritten, but no other file is.
+//! An existing trace is overwritten, but no other file is, and no trace that another process writes: the file is locked
+//! while it is written. It is overwritten only when the server listens, so a server that cannot start destroys nothing.
 //!
 //! The trace is less important than the server. If the file can no longer be written, one warning is logged and the
 //! server runs on without a trace. The loop's own thread writes the file. The kernel buffers writes to a regular file,
 //! but a disk that is too slow, or a pipe that is not read, makes the server wait.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,11 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
+    /// Overwrites the file. `Err` is the exit code if that fails.
+    pub(crate) fn begin(&self, lp: &mut Loop) -> Result<(), ExitCode> {
+        self.trace.with(lp, |trace, _| trace.begin()).unwrap_or(Ok(()))
+    }
+
     /// Runs the loop to its end and writes its records to the file.
     pub(crate) fn run(self, event_loop: &mut EventLoop) -> bucle::Result<()> {
         let result = event_loop.run();
@@ -74,8 +80,8 @@ impl Recording {
 }
 
 impl TraceFile {
-    /// Creates the file and starts recording. `title` names the process in the viewer; `limit` is the largest size of
-    /// the file in bytes. `Err` is the exit code if that fails.
+    /// Opens the file and starts recording; the file is written from [`Recording::begin`] on. `title` names the process
+    /// in the viewer; `limit` is the largest size of the file in bytes. `Err` is the exit code if that fails.
     pub(crate) fn start(
         event_loop: &mut EventLoop,
         path: &Path,
@@ -86,15 +92,16 @@ impl TraceFile {
             let why = format!("--trace: {} exists and is not a trace", path.display());
             return Err(Usage::new(why, "--trace with another name      or remove the file first").report());
         }
-        let file = File::create(path)
-            .map_err(|error| cannot_write("--trace", path, &error, "bucle serve … --trace /tmp/trace.json").report())?;
-        match Self::begin(file, path, title, limit) {
-            Ok(trace) => Ok(event_loop.enter(|lp| trace.record(lp))),
-            Err(error) => {
-                print_error(&format!("cannot write the trace to {}: {error}", path.display()), &[]);
-                Err(ExitCode::from(exit_code::FAILURE))
-            }
+        let file =
+            File::options().write(true).create(true).truncate(false).open(path).map_err(|error| {
+                cannot_write("--trace", path, &error, "bucle serve … --trace /tmp/trace.json").report()
+            })?;
+        if is_written_by_another(&file) {
+            let why = format!("--trace: another process writes its trace to {}", path.display());
+            return Err(Usage::new(why, "--trace with another name").report());
         }
+        let trace = TraceFile::new(file, path, title, limit);
+        Ok(event_loop.enter(|lp| trace.record(lp)))
     }
 
     /// Starts recording, and writes before every turn.
@@ -106,10 +113,10 @@ impl TraceFile {
         Recording { trace, prepare }
     }
 
-    fn begin(file: File, path: &Path, title: &str, limit: u64) -> io::Result<Self> {
+    fn new(file: File, path: &Path, title: &str, limit: u64) -> Self {
         let mut buffer = Vec::with_capacity(2 * BUFFER);
         let chrome = Chrome::new(title, limit, &mut buffer);
-        let mut trace = TraceFile {
+        TraceFile {
             path: path.to_owned(),
             file,
             chrome,
@@ -117,9 +124,16 @@ impl TraceFile {
             flushed_at: Instant::now(),
             position: 0,
             is_over: false,
-        };
-        trace.flush()?;
-        Ok(trace)
+        }
+    }
+
+    /// Replaces the content of the file by the beginning of the trace.
+    fn begin(&mut self) -> Result<(), ExitCode> {
+        let emptied = if is_regular(&self.file) { self.file.set_len(0) } else { Ok(()) };
+        emptied.and_then(|()| self.flush()).map_err(|error| {
+            print_error(&format!("cannot write the trace to {}: {error}", self.path.display()), &[]);
+            ExitCode::from(exit_code::FAILURE)
+        })
     }
 
     /// Takes the records of the last turn. Returns how long the next turn may wait for events, so that buffered lines
@@ -234,6 +248,16 @@ fn is_another_file(path: &Path) -> bool {
             .is_ok_and(|()| head == CHROME_HEAD.as_bytes())
 }
 
+/// Locks a regular file, until it is closed. A pipe or a device may have several writers. A file system without locks
+/// is no reason to have no trace.
+fn is_written_by_another(file: &File) -> bool {
+    is_regular(file) && matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+fn is_regular(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,8 +266,7 @@ mod tests {
     fn lost_records_are_reported_once() {
         let mut event_loop = EventLoop::new().expect("a loop");
         let file = File::create("/dev/null").expect("it can be opened");
-        let mut trace =
-            TraceFile::begin(file, Path::new("/dev/null"), "test", u64::MAX).expect("/dev/null takes everything");
+        let mut trace = TraceFile::new(file, Path::new("/dev/null"), "test", u64::MAX);
         event_loop.enter(|lp| lp.start_trace(16));
         event_loop.enter(|lp| (0..50).for_each(|_| lp.next_tick(|_| {})));
         // Two records (phase and main) for each of the two calls, and 50 ticks: 54 records.

@@ -350,3 +350,33 @@ fn a_trace_that_cannot_start_is_an_error_before_the_server_starts() {
         assert!(output.stdout.is_empty(), "{name}");
     }
 }
+
+/// The second server has the port or the trace of the first.
+#[test]
+fn a_server_that_does_not_start_leaves_the_trace_of_another_alone() {
+    let path = file("two-servers");
+    let text = path.to_str().expect("a path in UTF-8");
+    let server = served(&path, &["echo"]);
+    let mut peer = server.connect();
+    peer.send("hola");
+    assert_eq!(peer.bytes(4), b"hola");
+    let port = server.port().to_string();
+    for (name, port) in [("the port is taken", &*port), ("the trace is taken", "0")] {
+        let output = bucle(&["serve", "echo", "--port", port, "--trace", text]).output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+        assert!(stderr.contains("--trace: another process writes its trace to "), "{name}: {stderr}");
+    }
+    server.signal("-TERM");
+    let _ = peer.rest();
+    assert_eq!(server.end().0, Some(0));
+    let trace = fs::read(&path).expect("a trace");
+    check(&finished(&path));
+
+    // Nobody writes the trace any longer, and the port is taken.
+    let other = Served::start(&["echo"]);
+    let port = other.port().to_string();
+    let output = bucle(&["serve", "echo", "--port", &port, "--trace", text]).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(fs::read(&path).expect("a trace") == trace, "the trace is unchanged");
+}
