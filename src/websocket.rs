@@ -224,13 +224,14 @@ pub trait Handler: Any {
     /// [`CloseCode::ABNORMAL`] if the connection ended without one. If the peer has broken a rule, the code is the one
     /// that was sent to it, and `reason` names the rule.
     fn on_close(&mut self, lp: &mut Loop, ws: WebSocket, code: CloseCode, reason: &str) {}
-    /// Something failed; `on_close` follows. The default logs the error. A connection that was lost is common and
-    /// logged at level debug; a peer that this side has disconnected, and a client that could not connect, are logged
-    /// as warnings.
+    /// Something failed; `on_close` follows. After the peer's close frame a loss of the connection is not reported:
+    /// peers may close the connection without reading the answer, which resets it.
+    ///
+    /// The default logs the error. A connection that was lost is common and logged at level debug; a peer that this
+    /// side has disconnected, and a client that could not connect, are logged as warnings.
     fn on_error(&mut self, lp: &mut Loop, ws: WebSocket, error: Error) {
-        let is_by_this_side = matches!(error, Error::Custom { .. } | Error::TooSlow { .. });
         let was_open = ws.0.tag(lp) & tag::OPEN != 0;
-        if is_by_this_side || !was_open {
+        if is_by_this_side(&error) || !was_open {
             lp.report_unhandled("bucle::websocket", &ws, &error, "websocket::Handler::on_error");
         } else {
             log::debug!(target: "bucle::websocket", "{ws}: {error}");
@@ -267,6 +268,11 @@ pub trait Handler: Any {
     }
     /// As [`net::Handler::on_server_close`](crate::net::Handler::on_server_close), on a server from [`listen`].
     fn on_server_close(&mut self, lp: &mut Loop, server: ServerId) {}
+}
+
+/// Whether this side has disconnected the peer, for a reason of its own.
+fn is_by_this_side(error: &Error) -> bool {
+    matches!(error, Error::Custom { .. } | Error::TooSlow { .. })
 }
 
 /// The high-water mark of a client's connection, as that of an HTTP server: one full read of the loop.

@@ -90,6 +90,12 @@ pub(super) fn remember(lp: &mut Loop, ws: WebSocket, code: CloseCode, reason: &s
     });
 }
 
+/// Whether the code for `on_close` is known: the peer's close frame was received, or the peer has broken a rule. How
+/// the connection below then ends does not matter. Many peers close it without reading the answer, which resets it.
+pub(super) fn is_after_close_frame(lp: &mut Loop, socket: Socket) -> bool {
+    socket.entry_mut::<Closing>(lp).is_some_and(|closing| closing.code.is_some())
+}
+
 /// The peer's close frame was received: sends this side's, unless that was sent before, and ends the connection.
 pub(super) fn answer(lp: &mut Loop, ws: WebSocket, code: CloseCode) {
     if ws.0.tag(lp) & tag::CLOSE_SENT == 0 {

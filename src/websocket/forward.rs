@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use super::close::CloseCode;
 use super::closing::{self, Closing};
-use super::{Connections, Handler, WebSocket, dial, session, tag};
+use super::{Connections, Handler, WebSocket, dial, is_by_this_side, session, tag};
 use crate::net::{self, Dropped, Error, ServerId, Socket};
 use crate::{Kind, Loop};
 
@@ -76,7 +76,12 @@ impl<H: Handler> net::Handler for Connections<H> {
     fn on_timeout(&mut self, _: &mut Loop, _: Socket) {}
 
     fn on_error(&mut self, lp: &mut Loop, socket: Socket, error: Error) {
-        self.handler.on_error(lp, WebSocket(socket), error);
+        let ws = WebSocket(socket);
+        if closing::is_after_close_frame(lp, socket) && !is_by_this_side(&error) {
+            log::debug!(target: "bucle::websocket", "{ws} has failed after the close frame: {error}");
+            return;
+        }
+        self.handler.on_error(lp, ws, error);
     }
 
     fn on_close(&mut self, lp: &mut Loop, socket: Socket, _had_error: bool) {

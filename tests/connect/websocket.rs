@@ -306,6 +306,22 @@ fn the_close_code_decides_the_exit_code() {
     }
 }
 
+/// The server closes the TCP connection without reading the client's close frame, so its system resets the connection.
+/// With `--reconnect` the client does not come back either.
+#[test]
+fn a_close_with_1000_is_the_end_also_if_the_server_does_not_read_the_answer() {
+    for options in [&[][..], &["--reconnect"]] {
+        let (mut client, mut peer) = opened(options);
+        let stdin = client.stdin();
+        peer.close(1000, "");
+        retry(|| peer.0.peek(&mut [0])).expect("the client answers");
+        drop(peer);
+        let exit = client.end();
+        drop(stdin);
+        assert_eq!((exit.status, &*exit.stderr), (Some(0), ""), "{options:?}");
+    }
+}
+
 #[test]
 fn an_end_without_a_close_frame_is_an_error() -> std::io::Result<()> {
     let (mut client, mut peer) = opened(&[]);

@@ -14,7 +14,7 @@ fn opened(options: Options, client_options: &ClientOptions, headers: &str) -> (T
     (talk, request)
 }
 
-fn usual() -> Talk {
+pub fn usual() -> Talk {
     let (talk, _) = opened(Options::default(), &ClientOptions::default(), "");
     talk.story.borrow_mut().clear();
     talk

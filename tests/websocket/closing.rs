@@ -328,6 +328,27 @@ fn a_reset_is_1006_and_an_error() {
     talk.expect_story("a reset", &["0 open", "0 error ECONNRESET", "0 closed 1006"]);
 }
 
+/// The peer does not read the answer to its close frame: its system then resets the connection.
+#[test]
+fn a_reset_after_the_close_frame_is_no_error() {
+    let server = |talk: &mut Talk| talk.send(0, masked(CLOSE, close(1000, "bye")));
+    let client = |talk: &mut Talk| talk.send(0, plain(CLOSE, close(1000, "bye")));
+    type Closes<'a> = &'a dyn Fn(&mut Talk);
+    let table: [(&str, Talk, Closes<'_>); 2] =
+        [("a server", Talk::new(Options::default()), &server), ("a client", client::usual(), &client)];
+    for (name, mut talk, closes) in table {
+        closes(&mut talk);
+        let answer = talk.frame(0);
+        assert_eq!((answer.first, &*answer.payload), (CLOSE, &b"\x03\xe8"[..]), "{name}");
+        socket2::SockRef::from(&talk.peers[0].stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+        talk.peers.clear();
+        let is_closed = |talk: &mut Talk| talk.story.borrow().iter().any(|line| line == "0 closed 1000 bye");
+        talk.until("the close", is_closed);
+        let story = talk.story.borrow();
+        assert!(!story.iter().any(|line| line.contains("error")), "{name}: {story:?}");
+    }
+}
+
 #[test]
 fn a_terminated_connection_is_1006() {
     let mut talk = Talk::new(Options::default());
