@@ -203,11 +203,27 @@ fn exit_in_piped_input_is_data() -> std::io::Result<()> {
 fn the_server_may_end_first() -> std::io::Result<()> {
     let (listener, target) = server();
     let mut client = connect(&target, Stdio::piped());
-    let _open = client.stdin();
+    let stdin = client.stdin();
     let mut peer = accept(&listener);
     peer.write_all("¡adiós!".as_bytes())?;
-    drop(peer);
+    drop((peer, stdin));
     client.end().is(0, "¡adiós!", "");
+    Ok(())
+}
+
+/// The client does not wait for the input without an end: a program that keeps its pipe open may wait for the client.
+#[test]
+fn input_that_does_not_end_after_the_servers_end_is_reported() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut client = connect(&target, Stdio::piped());
+    let mut stdin = client.stdin();
+    let mut peer = accept(&listener);
+    stdin.write_all(b"a\n")?;
+    peer.shutdown(Shutdown::Write)?;
+    let mut received = String::new();
+    peer.read_to_string(&mut received)?;
+    assert_eq!(received, "a\n");
+    client.end().complains(1, &["ended its side, and no more input came for 5s: later input is not sent\n"]);
     Ok(())
 }
 

@@ -32,7 +32,7 @@ const STUCK_LIMIT: Duration = Duration::from_secs(30);
 
 /// After the server has ended its side: how long the client waits for more piped input. A server that has closed the
 /// whole connection cannot be told from one that still reads, and a program that keeps its end of the pipe open would
-/// wait for the client.
+/// wait for the client. Input that has not ended by then is not sent, which is reported.
 const INPUT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The state of a session over TCP.
@@ -154,6 +154,13 @@ impl Session<Socket> {
             // arrives in this time and is reported.
             let is_over = unsent == 0 && (session.has_ended && quiet >= CHECK || quiet >= INPUT_LIMIT);
             if is_over {
+                if !session.has_ended {
+                    session.display.fail(&format!(
+                        "{} ended its side, and no more input came for {INPUT_LIMIT:?}: later input is not sent",
+                        session.state.address
+                    ));
+                    session.state.server_ended = Some(ServerEnded { had_unsent: false });
+                }
                 session.has_ended = true;
                 session.close_stdin(lp);
                 return socket.end(lp);
