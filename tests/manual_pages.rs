@@ -126,6 +126,20 @@ fn there_is_a_page_for_each_command_with_every_option() {
 }
 
 #[test]
+fn every_option_of_a_page_has_a_text() {
+    for (name, page) in pages("texts").1 {
+        // An entry is its term in one line, and its text in the lines up to the next macro.
+        let mut entries = page.split("\n.TP").skip(1).peekable();
+        assert!(entries.peek().is_some(), "{name}");
+        for entry in entries {
+            let lines: Vec<&str> = entry.lines().skip(1).collect();
+            let text = lines.iter().skip(1).find(|line| !line.is_empty() && !line.starts_with('.'));
+            assert!(text.is_some_and(|text| !text.starts_with('[')), "{name}: {lines:?}");
+        }
+    }
+}
+
+#[test]
 fn a_page_has_the_notes_and_examples_of_the_help() {
     for (name, page) in pages("notes").1 {
         let page = page.replace(r"\-", "-");

@@ -128,12 +128,16 @@ fn short_about(command: &clap::Command) -> String {
     about[..end].to_owned()
 }
 
-/// Gives arguments and options sections of their own, in this order.
+/// Gives arguments and options sections of their own, in this order. A page describes also what the short help leaves
+/// out, which `clap_mangen` would list without its text.
 fn with_headings(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| match arg.get_help_heading() {
-        Some(_) => arg,
-        None if arg.is_positional() => arg.help_heading("Arguments"),
-        None => arg.help_heading("Options"),
+    command.mut_args(|arg| {
+        let arg = arg.hide_short_help(false);
+        match arg.get_help_heading() {
+            Some(_) => arg,
+            None if arg.is_positional() => arg.help_heading("Arguments"),
+            None => arg.help_heading("Options"),
+        }
     })
 }
 
