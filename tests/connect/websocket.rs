@@ -563,6 +563,30 @@ fn a_typing_user_is_told_how_the_connection_ended() {
     }
 }
 
+/// The terminal is not read. The text of both connections would have to be queued for it.
+#[test]
+fn a_full_terminal_pauses_also_the_connection_after_a_loss() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let _user = User::at(&format!("'{BUCLE}' connect --reconnect 'ws://127.0.0.1{target}/room?x=1'"));
+    // More than the terminal takes, and nothing else, so that the client notices the reset.
+    let mut peer = Peer::open(accept(&listener));
+    let len = 300_000_u64;
+    peer.0.write_all(&[&[0x80 | TEXT, 127][..], &len.to_be_bytes(), &vec![b'x'; 300_000]].concat())?;
+    // The result does not depend on this time: it only makes it likely that the client has read the message.
+    std::thread::sleep(Duration::from_millis(200));
+    socket2::SockRef::from(&peer.0).set_linger(Some(Duration::ZERO))?;
+    drop(peer);
+
+    const FRAMES: usize = 16 << 10;
+    let frame = [&[0x80 | TEXT, 126, 0x0f, 0xff], &[b'y'; 0xfff][..]].concat();
+    let mut peer = Peer::open(accept(&listener));
+    peer.0.set_write_timeout(Some(Duration::from_millis(300)))?;
+    // Until the write times out: a client whose terminal is full does not read from the socket.
+    let taken = (0..FRAMES).take_while(|_| peer.0.write_all(&frame).is_ok()).count();
+    assert!(taken < FRAMES, "the client has read 64 MiB");
+    Ok(())
+}
+
 #[test]
 fn ctrl_c_ends_the_client_without_a_close_frame() {
     let (listener, target) = server();

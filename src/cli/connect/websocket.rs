@@ -376,6 +376,10 @@ impl Session<Link> {
     /// Lines can be sent.
     fn ready(&mut self, lp: &mut Loop, link: Link) {
         self.state.writer.answers = Answers::new(lp.now());
+        if self.is_held {
+            // The terminal has not taken the text of the last connection yet.
+            link.pause(lp);
+        }
         if self.is_connected {
             stderr::write(format!("connected to {} again\n", self.state.url).as_bytes());
             self.state.wait = Some(FIRST_WAIT);
