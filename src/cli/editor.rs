@@ -60,6 +60,8 @@ pub(crate) enum Typed {
     Clear,
     /// The line is full, and the character was dropped.
     Bell,
+    /// Enter, but characters were dropped: the line is not sent and is gone.
+    TooLong,
 }
 
 /// The line that is being typed, the lines before it, and the visible part of it.
@@ -70,6 +72,8 @@ pub(crate) struct Editor {
     history: History,
     /// Lines are not added to the history.
     is_secret: bool,
+    /// The line has lost characters, because it was full.
+    is_cut: bool,
     /// Ctrl-R: a line of the history is searched for.
     search: Option<Search>,
     /// The byte of the line where the window begins. Set when the line is drawn.
@@ -104,13 +108,27 @@ impl Editor {
     }
 
     fn press(&mut self, key: Key) -> Option<Typed> {
+        let typed = self.edit(key);
+        self.is_cut &= !self.line.text().is_empty();
+        typed
+    }
+
+    fn edit(&mut self, key: Key) -> Option<Typed> {
         if let Some(search) = self.search.take() {
             return self.press_in_search(search, key);
         }
         let line = &mut self.line;
         match key {
-            Key::Char(c) if line.text().len() + c.len_utf8() > LINE_LIMIT => return Some(Typed::Bell),
+            Key::Char(c) if line.text().len() + c.len_utf8() > LINE_LIMIT => {
+                self.is_cut = true;
+                return Some(Typed::Bell);
+            }
             Key::Char(c) => line.insert(c),
+            Key::Enter if self.is_cut => {
+                *line = Line::default();
+                self.history.leave();
+                return Some(Typed::TooLong);
+            }
             Key::Enter => {
                 let line = mem::take(line).into_text();
                 if self.is_secret {
@@ -135,11 +153,13 @@ impl Editor {
             Key::Up => {
                 if let Some(older) = self.history.up(line.text()) {
                     *line = Line::new(older);
+                    self.is_cut = false;
                 }
             }
             Key::Down => {
                 if let Some(newer) = self.history.down() {
                     *line = Line::new(newer);
+                    self.is_cut = false;
                 }
             }
             Key::Redraw => return Some(Typed::Clear),
@@ -172,6 +192,7 @@ impl Editor {
             key => {
                 if let Some(found) = self.history.line(search.back) {
                     self.line = Line::new(found.to_owned());
+                    self.is_cut = false;
                 }
                 return self.press(key);
             }

@@ -14,10 +14,11 @@
 //!
 //! The text contains no escape sequences: [`Escaper`](super::escape::Escaper) has removed them.
 
+use std::fmt::Write;
 use std::mem;
 use std::ops::ControlFlow;
 
-use super::editor::{Editor, Typed, whole_line};
+use super::editor::{Editor, LINE_LIMIT, Typed, whole_line};
 
 /// Moves to the beginning of the row and erases the row.
 pub(crate) const ERASE_ROW: &str = "\r\x1b[K";
@@ -104,6 +105,9 @@ impl Screen {
                 Typed::End => flow = send(None),
                 Typed::Clear => shown += CLEAR,
                 Typed::Bell => rings = true,
+                Typed::TooLong => {
+                    let _ = writeln!(shown, "not sent, because the line is longer than {LINE_LIMIT} bytes");
+                }
             }
         });
         if rings {
@@ -221,8 +225,20 @@ mod tests {
     fn the_bell_rings_once_per_read() {
         let mut screen = Screen::default();
         screen.prompt(COLUMNS);
-        let (shown, _) = typed(&mut screen, &"x".repeat(crate::cli::editor::LINE_LIMIT + 5));
+        let (shown, _) = typed(&mut screen, &"x".repeat(LINE_LIMIT + 5));
         assert_eq!(shown.matches('\x07').count(), 1);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_not_sent() {
+        let mut screen = Screen::default();
+        screen.prompt(COLUMNS);
+        let (shown, sent) = typed(&mut screen, &("x".repeat(LINE_LIMIT + 1) + "\rnext\r"));
+        assert_eq!(sent, [Some("next".to_owned())]);
+        assert_eq!(
+            shown, "\r\x1b[Knot sent, because the line is longer than 65535 bytes\n> next\n\x07> ",
+            "the user is told"
+        );
     }
 
     #[test]

@@ -120,12 +120,25 @@ fn a_full_line_takes_no_more_characters() {
     let mut editor = Editor::default();
     let mut bells = 0;
     editor.feed("x".repeat(LINE_LIMIT - 1).as_bytes(), |_| panic!("there is room"));
-    editor.feed("ñx€y\r".as_bytes(), |typed| match typed {
+    editor.feed("ñx€y".as_bytes(), |typed| match typed {
         Typed::Bell => bells += 1,
-        Typed::Line(line) => assert_eq!(line, "x".repeat(LINE_LIMIT)),
         other => panic!("{other:?}"),
     });
-    assert_eq!(bells, 3);
+    assert_eq!((bells, editor.unsent().len()), (3, LINE_LIMIT));
+}
+
+#[test]
+fn a_line_that_has_lost_characters_is_not_sent() {
+    // Keys after a line that is too long, and what is sent.
+    for (keys, want) in [("\r", Typed::TooLong), ("\x15hola\r", Typed::Line("hola".into())), ("\x7f\r", Typed::TooLong)]
+    {
+        let mut editor = Editor::default();
+        editor.feed("x".repeat(LINE_LIMIT + 1).as_bytes(), |typed| assert_eq!(typed, Typed::Bell));
+        let mut all = Vec::new();
+        editor.feed(keys.as_bytes(), |typed| all.push(typed));
+        assert_eq!(all, [want], "{keys:?}");
+        editor.feed(b"next\r", |typed| assert_eq!(typed, Typed::Line("next".into())));
+    }
 }
 
 /// The text that a terminal shows for a drawn row, with `|` for the cursor.
