@@ -43,9 +43,9 @@ static CHANGED: Condvar = Condvar::new();
 /// Standard error, if it is a terminal.
 static TERMINAL: OnceLock<Option<TerminalOutput>> = OnceLock::new();
 
-/// The terminal shows a prompt: a line of the log replaces the row with the prompt.
+/// The terminal shows a prompt: a line of the log or a note replaces the row with the prompt.
 static HAS_PROMPT: AtomicBool = AtomicBool::new(false);
-/// A line of the log has replaced the row with the prompt.
+/// A line has replaced the row with the prompt.
 static HAS_TAKEN_ROW: AtomicBool = AtomicBool::new(false);
 
 struct Queue {
@@ -114,14 +114,24 @@ pub(crate) fn finish() {
     drop(CHANGED.wait_timeout_while(lock(), FINAL_FLUSH_LIMIT, is_busy));
 }
 
-/// Sets whether the terminal shows a prompt. While it does, each line of the log first erases the row with the prompt.
+/// Sets whether the terminal shows a prompt. While it does, each line of the log and each note first erases the row with the prompt.
 pub(crate) fn set_prompt(has_prompt: bool) {
     HAS_PROMPT.store(has_prompt && io::stderr().is_terminal(), Ordering::Relaxed);
 }
 
-/// Whether the log has replaced the row with the prompt since the last call.
+/// Whether a line has replaced the row with the prompt since the last call.
 pub(crate) fn has_taken_row() -> bool {
     HAS_TAKEN_ROW.swap(false, Ordering::Relaxed)
+}
+
+/// Writes whole lines in place of the prompt, if there is one. It is drawn again before the next turn of the loop.
+pub(crate) fn write_above_prompt(lines: &[u8]) {
+    if HAS_PROMPT.load(Ordering::Relaxed) {
+        HAS_TAKEN_ROW.store(true, Ordering::Relaxed);
+        write(&[ERASE_ROW.as_bytes(), lines].concat());
+    } else {
+        write(lines);
+    }
 }
 
 /// The writer that the log uses.
@@ -129,12 +139,7 @@ pub(crate) struct Log;
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if HAS_PROMPT.load(Ordering::Relaxed) {
-            HAS_TAKEN_ROW.store(true, Ordering::Relaxed);
-            self::write(&[ERASE_ROW.as_bytes(), line].concat());
-        } else {
-            self::write(line);
-        }
+        write_above_prompt(line);
         Ok(line.len())
     }
 

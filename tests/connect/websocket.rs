@@ -587,6 +587,32 @@ fn a_full_terminal_pauses_also_the_connection_after_a_loss() -> std::io::Result<
     Ok(())
 }
 
+/// Notes about the connection come above the prompt, and the typed line stays.
+#[test]
+fn a_half_typed_line_survives_the_loss_of_the_connection() {
+    let (listener, target) = server();
+    let script = format!("'{BUCLE}' connect --reconnect 'ws://127.0.0.1{target}/room?x=1'; echo status $?");
+    let mut user = User::at(&script);
+    let peer = Peer::open(accept(&listener));
+    user.see(PROMPT);
+    user.types("half");
+    user.see("> half");
+    drop(peer);
+    user.see("\r\x1b[Kthe connection to ws://127.0.0.1:");
+    user.see("connecting again in 1 s\r\n\r\x1b[K> half");
+    let mut peer = Peer::open(accept(&listener));
+    user.see("\r\x1b[Kconnected to ws://127.0.0.1:");
+    user.see(" again\r\n\r\x1b[K> half");
+    user.types(" a line\rnext");
+    peer.takes_text("half a line");
+    user.see("> next");
+    peer.close(1000, "");
+    peer.takes_close(1000);
+    drop(peer);
+    user.see("\r\x1b[K> next\r\nthe server closed the connection\r\n");
+    user.see("status 0");
+}
+
 #[test]
 fn ctrl_c_ends_the_client_without_a_close_frame() {
     let (listener, target) = server();

@@ -305,6 +305,11 @@ impl Display {
         self.message(&format!("{what}\n"));
     }
 
+    /// Writes a message while the session goes on, also with piped input. The prompt stays, below it.
+    pub(super) fn note(&mut self, what: &str) {
+        self.message(&format!("{what}\n"));
+    }
+
     /// Writes a message for the user at the terminal. With piped input nothing is written.
     pub(super) fn inform(&mut self, what: &str) {
         if self.is_typed {
@@ -316,12 +321,15 @@ impl Display {
         if self.is_behind() {
             return self.postponed.push_str(text);
         }
-        stderr::write(text.as_bytes());
+        stderr::write_above_prompt(text.as_bytes());
     }
 
     /// Writes the messages that were postponed.
     pub(super) fn write_postponed(&mut self) {
-        stderr::write(mem::take(&mut self.postponed).as_bytes());
+        if self.postponed.is_empty() {
+            return;
+        }
+        stderr::write_above_prompt(mem::take(&mut self.postponed).as_bytes());
     }
 }
 

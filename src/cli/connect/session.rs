@@ -36,8 +36,9 @@ pub(super) trait Connection: Copy + 'static {
     /// Whether the server reads too slowly: no more input is read until it has read.
     fn needs_drain(self, lp: &Loop) -> bool;
 
-    /// Sends a line that was edited at the prompt. Returns whether more input may be read.
-    fn send_line(self, lp: &mut Loop, state: &mut Self::State, line: &str) -> bool;
+    /// Sends a line that was edited at the prompt. Returns whether more input may be read. Adds to `notes` what the user
+    /// must know.
+    fn send_line(self, lp: &mut Loop, state: &mut Self::State, line: &str, notes: &mut Vec<String>) -> bool;
     /// Sends input without a prompt, as it was read. Returns whether more input may be read.
     fn send_chunk(self, lp: &mut Loop, session: &mut Session<Self>, chunk: &[u8]) -> bool;
     /// The input has ended.
@@ -246,11 +247,11 @@ impl<C: Connection> Session<C> {
 
     /// Gives keys to the editor and sends the lines that come out of it. Returns whether more input may be read.
     fn send_keys(&mut self, lp: &mut Loop, connection: C, chunk: &[u8]) -> bool {
-        let (mut takes_more, mut ends) = (true, false);
+        let (mut takes_more, mut ends, mut notes) = (true, false, Vec::new());
         let state = &mut self.state;
         let shown = self.display.type_in(chunk, |line| match line.filter(|line| !is_exit(line.as_bytes())) {
             Some(line) => {
-                takes_more = connection.send_line(lp, state, line);
+                takes_more = connection.send_line(lp, state, line, &mut notes);
                 ControlFlow::Continue(())
             }
             None => {
@@ -258,6 +259,8 @@ impl<C: Connection> Session<C> {
                 ControlFlow::Break(())
             }
         });
+        // Below the line that they are about.
+        notes.iter().for_each(|note| self.display.note(note));
         if ends {
             self.end(lp, connection);
         }

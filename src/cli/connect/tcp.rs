@@ -106,7 +106,7 @@ impl Connection for Socket {
         self.needs_drain(lp)
     }
 
-    fn send_line(self, lp: &mut Loop, tcp: &mut Tcp, line: &str) -> bool {
+    fn send_line(self, lp: &mut Loop, tcp: &mut Tcp, line: &str, _: &mut Vec<String>) -> bool {
         let bytes = tcp.breaks.convert(format!("{line}\n").as_bytes()).into_owned();
         self.write(lp, bytes)
     }

@@ -44,7 +44,7 @@ use crate::cli::advice::{self, words_for};
 use crate::cli::escape::shown_in_line;
 use crate::cli::exit_code;
 use crate::cli::socket_io::TransportChoice;
-use crate::cli::stderr::{self, print_error};
+use crate::cli::stderr::print_error;
 use crate::cli::target::Address;
 
 /// How long a closed connection waits for more input. A program that writes without a pause fills its pipe faster.
@@ -267,14 +267,14 @@ impl Connection for Link {
         self.needs_drain(lp)
     }
 
-    fn send_line(self, lp: &mut Loop, messages: &mut Messages, line: &str) -> bool {
+    fn send_line(self, lp: &mut Loop, messages: &mut Messages, line: &str, notes: &mut Vec<String>) -> bool {
         if messages.wait.is_some() && !self.is_open(lp) {
             messages.kept.extend([line.as_bytes(), b"\n"].concat());
             return false;
         }
         let result = messages.writer.send_message(lp, self, line);
         if let Err(BadLine::NotAnEvent(why)) = &result {
-            inform_of_bad_line(why);
+            notes.push(not_sent(why));
         }
         result.unwrap_or(true)
     }
@@ -304,7 +304,7 @@ impl Connection for Link {
             };
             match result {
                 Ok(more) => takes_more = more,
-                Err(BadLine::NotAnEvent(why)) if session.is_typed => inform_of_bad_line(&why),
+                Err(BadLine::NotAnEvent(why)) if session.is_typed => session.display.note(&not_sent(&why)),
                 Err(bad) => {
                     session.refuse_line(&bad);
                     session.end(lp, self);
@@ -331,9 +331,9 @@ impl Connection for Link {
     }
 }
 
-/// Tells the user, who can type the line again.
-fn inform_of_bad_line(why: &str) {
-    stderr::write(format!("not sent, because the line {why}\n").as_bytes());
+/// The note for the user, who can type the line again.
+fn not_sent(why: &str) -> String {
+    format!("not sent, because the line {why}")
 }
 
 impl Session<Link> {
@@ -381,7 +381,7 @@ impl Session<Link> {
             link.pause(lp);
         }
         if self.is_connected {
-            stderr::write(format!("connected to {} again\n", self.state.url).as_bytes());
+            self.display.note(&format!("connected to {} again", self.state.url));
             self.state.wait = Some(FIRST_WAIT);
             let kept = std::mem::take(&mut self.state.kept);
             if kept.is_empty() || link.send_chunk(lp, self, &kept) {
@@ -411,7 +411,7 @@ impl Session<Link> {
         self.connection = None;
         self.pause_stdin(lp);
         let (url, seconds) = (&self.state.url, wait.as_secs());
-        stderr::write(format!("the connection to {url} is lost ({why}); connecting again in {seconds} s\n").as_bytes());
+        self.display.note(&format!("the connection to {url} is lost ({why}); connecting again in {seconds} s"));
         let handle = self.handle;
         lp.set_timeout(wait, move |lp| {
             let Some(shared) = handle else { return };
@@ -515,6 +515,7 @@ impl Session<Link> {
         if is_by_client || self.state.is_reported {
             return self.closed(lp);
         }
+        self.display.finish();
         match code {
             CloseCode::NORMAL | CloseCode::NO_STATUS if self.has_ended => {}
             CloseCode::NORMAL | CloseCode::NO_STATUS if self.state.is_sent_away => {
