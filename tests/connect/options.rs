@@ -58,6 +58,24 @@ fn with_a_timeout_the_client_gives_up() {
     connect_with(&target, &["--timeout", "0"]).end().complains(2, &["it must be more than 0"]);
 }
 
+/// Without a `--timeout` the limits of the handshake, of the session and of the namespace are ten and twenty seconds.
+#[test]
+fn a_longer_timeout_also_lets_a_slow_server_answer() {
+    let (listener, target) = server();
+    let clients = ["ws://127.0.0.1{}/", "sio://127.0.0.1{}/", "sio://127.0.0.1{} --transport polling"].map(|words| {
+        let words = words.replace("{}", &target);
+        let (url, flags) = words.split_once(' ').unwrap_or((&words, ""));
+        let flags: Vec<&str> = flags.split_whitespace().chain(["--timeout", "22s"]).collect();
+        (url.to_owned(), connect_with(url, &flags))
+    });
+    // They do not answer.
+    let silent = clients.each_ref().map(|_| accept(&listener));
+    for (url, client) in clients {
+        client.end().complains(3, &[&format!("cannot connect to {url}: no connection in 22s\n")]);
+    }
+    drop(silent);
+}
+
 #[test]
 fn a_connection_that_is_made_is_not_limited() {
     let (listener, target) = server();

@@ -54,7 +54,7 @@ pub(super) struct Session<C: Connection> {
     /// The protocol's own state.
     pub(super) state: C::State,
     /// How long the connection may take to be made.
-    timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
     /// Opened when the connection is made: if there is no connection, the input belongs to the shell.
     stdin: Option<Stdin>,
     /// Standard input is a terminal: `exit` is a command.

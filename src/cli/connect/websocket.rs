@@ -201,8 +201,11 @@ pub(super) fn open(lp: &mut Loop, shared: Shared<Session<Link>>) -> Result<()> {
     if shared.with(lp, |session, _| session.state.polls()).unwrap_or_default() {
         return Session::open_polling(lp, shared);
     }
-    let url = shared.with(lp, |session, _| session.state.ws_url.clone()).unwrap_or_default();
     let options = Options { max_message: MAX_MESSAGE, ..Options::default() };
+    let of_session =
+        |session: &mut Session<Link>| (session.state.ws_url.clone(), session.step_limit(options.handshake_timeout));
+    let (url, handshake_timeout) = shared.with(lp, |session, _| of_session(session)).unwrap_or_default();
+    let options = Options { handshake_timeout, ..options };
     let endpoint = Endpoint::new(lp, options, Door(shared));
     let ws = endpoint.connect(lp, &url, &ClientOptions::default())?;
     endpoint.release(lp);
@@ -364,6 +367,16 @@ impl Session<Link> {
         }
         let look_again = self.callback(move |session, lp| session.close_when_answered(lp, link));
         lp.set_timeout(CHECK, look_again);
+    }
+
+    /// How long one step of a connection may take, for example the handshake: `--timeout`, or else `default`. Zero: the
+    /// time of the whole first connection is limited.
+    fn step_limit(&self, default: Duration) -> Duration {
+        match self.timeout {
+            None => default,
+            Some(timeout) if self.is_connected => timeout,
+            Some(_) => Duration::ZERO,
+        }
     }
 
     fn on_open(&mut self, lp: &mut Loop, link: Link) {

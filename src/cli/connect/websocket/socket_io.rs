@@ -22,7 +22,7 @@ use crate::cli::exit_code;
 use crate::cli::socket_io::TransportChoice;
 use crate::cli::stderr::print_error;
 
-/// How long a server may take until the namespace is joined.
+/// How long a server may take until the namespace is joined, unless `--timeout` is given.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Messages {
@@ -40,13 +40,17 @@ impl Messages {
 impl Session<Link> {
     /// Begins to open a session that polls.
     pub(super) fn open_polling(lp: &mut Loop, shared: Shared<Session<Link>>) -> Result<()> {
-        let url =
-            shared.with(lp, |session, _| session.state.ws_url.replacen("ws://", "http://", 1)).unwrap_or_default();
+        let default = ClientOptions::default();
+        let of_session = |session: &mut Session<Link>| {
+            (session.state.ws_url.replacen("ws://", "http://", 1), session.step_limit(default.timeout))
+        };
+        let (url, timeout) = shared.with(lp, |session, _| of_session(session)).unwrap_or_default();
         let options = ClientOptions {
+            timeout,
             path: "/socket.io/".to_owned(),
             transports: vec![Transport::Polling],
             max_message: MAX_MESSAGE,
-            ..ClientOptions::default()
+            ..default
         };
         let client = engine_io::connect(lp, &url, options, PollingDoor(shared))?;
         shared.with(lp, |session, _| session.connection = Some(Link::Polling(client)));
@@ -71,8 +75,12 @@ impl Session<Link> {
 
     /// The namespace must be joined in time.
     pub(super) fn await_join(&mut self, lp: &mut Loop, link: Link) {
+        let limit = self.step_limit(JOIN_TIMEOUT);
+        if limit.is_zero() {
+            return;
+        }
         let timed_out = self.callback(move |session, lp| session.join_timed_out(lp, link));
-        let timer = lp.set_timeout(JOIN_TIMEOUT, timed_out);
+        let timer = lp.set_timeout(limit, timed_out);
         lp.unref(timer);
     }
 
