@@ -45,7 +45,7 @@ use bucle::{Error, EventLoop, Loop, Result};
 
 use super::stderr::print_error;
 use super::target::Address;
-use super::target::words::cannot_understand;
+use super::target::words::{cannot_understand, without_secrets};
 use super::usage::Usage;
 use super::{exit_code, machine, socket_io};
 pub(crate) use display::Terminal;
@@ -121,7 +121,10 @@ fn connect_tcp(options: &Connect) -> Result<u8, Stop> {
     let only_websocket =
         [("--hex", options.hex), ("--linger", options.linger.is_some()), ("--reconnect", options.reconnect)];
     if let Some((option, _)) = only_websocket.into_iter().find(|(_, is_given)| *is_given) {
-        let why = format!("{option} is for WebSocket and Socket.IO only, and '{}' is plain TCP", target.escape_debug());
+        let why = format!(
+            "{option} is for WebSocket and Socket.IO only, and '{}' is plain TCP",
+            without_secrets(target).escape_debug()
+        );
         return Err(Stop::Usage(Usage::new(why, "bucle connect ws://127.0.0.1:8081/")));
     }
     run_session(Session::<Socket>::new(Tcp::new(address, options.crlf), options.terminal, options.timeout), tcp::open)
@@ -139,7 +142,10 @@ fn check_events(options: &Connect) -> Result<(), Stop> {
     match only_socket_io.into_iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),
         Some((option, _)) => {
-            let why = format!("{option} is for Socket.IO only, and '{}' is not", options.target.escape_debug());
+            let why = format!(
+                "{option} is for Socket.IO only, and '{}' is not",
+                without_secrets(&options.target).escape_debug()
+            );
             Err(Stop::Usage(Usage::new(why, "bucle connect sio://127.0.0.1:8081/")))
         }
     }
@@ -156,7 +162,7 @@ fn run_messages(messages: Messages, options: &Connect) -> Result<u8, Stop> {
     if options.crlf {
         let why = format!(
             "--crlf is for TCP only, and '{}' is not: a message has no line end",
-            options.target.escape_debug()
+            without_secrets(&options.target).escape_debug()
         );
         return Err(Stop::Usage(Usage::new(why, "bucle connect HOST:PORT --crlf")));
     }

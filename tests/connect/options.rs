@@ -113,3 +113,29 @@ fn color_is_on_a_terminal_unless_it_is_refused() {
     assert!(!piped(&[]) && piped(&["--color=always"]));
     connect_with(&target, &["--color", "pink"]).end().complains(2, &["invalid value 'pink'"]);
 }
+
+#[test]
+fn no_message_has_the_query_of_the_url_or_the_credentials() {
+    let (listener, target) = server();
+    drop(listener);
+    let table: [(&str, &[&str], i32, &str); 8] = [
+        ("ws://127.0.0.1{}/room?token=s3cret", &[], 3, "cannot connect to ws://127.0.0.1{}/room: "),
+        ("sio://127.0.0.1{}/admin?token=s3cret", &[], 3, "cannot connect to sio://127.0.0.1{}/admin: "),
+        ("wss://h/room?token=s3cret", &[], 2, "'wss://h/room': "),
+        ("ws://me:s3cret@h/", &[], 2, "'ws://h/': "),
+        ("ws://h/?token=s3cret", &["2"], 2, "'ws://h/ 2': write ws://h:2/"),
+        ("ws://h/?token=s3cret", &["--crlf"], 2, "'ws://h/' is not"),
+        ("ws://h/?token=s3cret", &["--ack"], 2, "'ws://h/' is not"),
+        (
+            "sio://h",
+            &["--auth", r#"{"token":"s3cret""#],
+            2,
+            "invalid value '…' for '--auth <JSON>': write a JSON object",
+        ),
+    ];
+    for (url, flags, status, want) in table {
+        let exit = connect_with(&url.replace("{}", &target), flags).end();
+        exit.complains(status, &[&want.replace("{}", &target)]);
+        assert!(!exit.stderr.contains("s3cret"), "{}", exit.stderr);
+    }
+}

@@ -328,7 +328,7 @@ fn an_end_without_a_close_frame_is_an_error() -> std::io::Result<()> {
     client.stdin().write_all(b"hola\n")?;
     peer.takes_text("hola");
     drop(peer);
-    client.end().complains(1, &["the connection to ws://127.0.0.1:", "/room?x=1 ended without a close frame\n"]);
+    client.end().complains(1, &["the connection to ws://127.0.0.1:", "/room ended without a close frame\n"]);
 
     let (mut client, mut peer) = opened(&[]);
     client.stdin().write_all(b"hola\n")?;
@@ -428,7 +428,7 @@ fn input_that_the_server_does_not_wait_for_is_reported() {
     peer.close(1000, "");
     while peer.frame().0 != CLOSE {}
     drop(peer);
-    client.end().complains(1, &["/room?x=1 closed the connection before it had read all of the input\n"]);
+    client.end().complains(1, &["/room closed the connection before it had read all of the input\n"]);
     assert!(written.recv_timeout(LIMIT).expect("the pipe is closed").is_err());
 }
 
@@ -501,7 +501,8 @@ fn an_invalid_url_is_explained() {
         ("ws://me:secret@host/", "user or a password", "bucle connect ws://127.0.0.1:8081/"),
     ];
     for (url, why, advice) in table {
-        connect(url, Stdio::null()).end().complains(2, &[url, why, &format!("  try:  {advice}\n")]);
+        let shown = url.replace("me:secret@", "");
+        connect(url, Stdio::null()).end().complains(2, &[&shown, why, &format!("  try:  {advice}\n")]);
     }
     for options in [&["--hex"][..], &["--linger", "1s"], &["--reconnect"]] {
         let mut command = Command::new(BUCLE);

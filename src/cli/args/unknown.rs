@@ -1,4 +1,4 @@
-//! Tips for an option or a command that does not exist.
+//! Tips for an option or a command that does not exist. A value that is a secret is left out of its error.
 //!
 //! clap proposes the option whose letters are nearest, which is often quite another one. A wrong tip is worse than
 //! none, so these come in its place, the first that fits:
@@ -76,6 +76,10 @@ pub(super) fn explain(mut error: Error, bucle: &Command, words: impl Iterator<It
             if let Some(tip) = tip(&typed, command, bucle) {
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
             }
+        }
+        // The value of `--auth` is a secret.
+        (ErrorKind::ValueValidation, Some(ContextValue::String(arg)), _) if arg.starts_with("--auth ") => {
+            error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
         }
         (ErrorKind::InvalidSubcommand, _, Some(ContextValue::String(typed))) => {
             if let Some(tip) = tip_for_command(typed) {

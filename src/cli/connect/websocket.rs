@@ -46,6 +46,7 @@ use crate::cli::exit_code;
 use crate::cli::socket_io::TransportChoice;
 use crate::cli::stderr::print_error;
 use crate::cli::target::Address;
+use crate::cli::target::words::without_secrets;
 
 /// How long a closed connection waits for more input. A program that writes without a pause fills its pipe faster.
 const REST_LIMIT: Duration = Duration::from_millis(100);
@@ -73,7 +74,7 @@ struct Writer {
 
 /// The state of a session over WebSocket.
 pub(super) struct Messages {
-    /// As it was typed.
+    /// As it was typed, but without what may be a secret.
     url: String,
     /// That of the WebSocket connection.
     ws_url: String,
@@ -131,7 +132,7 @@ impl Messages {
 
     fn of(url: &str, ws_url: String, target: Target, shows_hex: bool, linger: Duration) -> Messages {
         Messages {
-            url: url.to_owned(),
+            url: without_secrets(url),
             ws_url,
             address: Address::Tcp(target.host, target.port),
             path: target.path_and_query,

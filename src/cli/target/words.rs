@@ -30,7 +30,10 @@ pub(crate) fn typed(command: &str, matches: &ArgMatches) -> Result<String, Usage
     let target = text("target").unwrap_or_default();
     match text("port-word").or(text("port")) {
         None => Ok(target.to_owned()),
-        Some(port) => join(target, port).map_err(|Mistake { why, meant }| {
+        Some(port) => join(target, port).map_err(|mistake| {
+            let target = &without_secrets(target);
+            // The reason quotes the target.
+            let Mistake { why, meant } = join(target, port).err().unwrap_or(mistake);
             let words = format!("{target} {port}");
             Usage::new(sentence(words.trim_start(), &why), format!("bucle {command} {meant}"))
         }),
@@ -39,7 +42,18 @@ pub(crate) fn typed(command: &str, matches: &ArgMatches) -> Result<String, Usage
 
 /// The error for a target that is not valid. `why` is half a sentence.
 pub(crate) fn cannot_understand(command: &str, target: &str, why: &str) -> Usage {
+    let target = &without_secrets(target);
     Usage::new(sentence(target, why), format!("bucle {command} {}", meant(target)))
+}
+
+/// A target as messages show it. Of a URL they leave out what may be a secret: the query, and the user and the password
+/// before the host.
+pub(crate) fn without_secrets(target: &str) -> String {
+    let Some((scheme, rest)) = target.split_once("://") else { return target.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 fn sentence(target: &str, why: &str) -> String {
@@ -104,6 +118,21 @@ fn join(target: &str, port: &str) -> Result<String, Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_shows_no_secret_of_a_url() {
+        let table = [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("unix:/tmp/a?b", "unix:/tmp/a?b"),
+            ("ws://h:1/room?token=x", "ws://h:1/room"),
+            ("ws://h?token=/x", "ws://h"),
+            ("sio://h/a#x", "sio://h/a"),
+            ("ws://me:p@ss@h/a@b", "ws://h/a@b"),
+        ];
+        for (target, want) in table {
+            assert_eq!(without_secrets(target), want, "{target}");
+        }
+    }
 
     #[test]
     fn a_host_and_a_port_are_joined() {
