@@ -13,6 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use bucle::socket_io::binary::Reconstructor;
 use bucle::socket_io::packet::{self, Limits, Packet, PacketType};
@@ -21,6 +22,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::socket_io::{self, Message, PONG, Place, TransportChoice};
+
+/// How many acknowledgements may be open. It bounds the memory for a server that never sends one; a server that is only
+/// slow has fewer open, because the client sends no faster than the server reads.
+const MOST_UNANSWERED: usize = 100_000;
 
 /// How events are written and read.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -42,7 +47,9 @@ pub(super) struct Events {
     /// Binary values are shown as strings of hexadecimal digits.
     shows_hex: bool,
     /// The names of the events whose acknowledgements have not come, by number.
-    unanswered: BTreeMap<u64, String>,
+    unanswered: BTreeMap<u64, Rc<str>>,
+    /// The last name in it, which the next event shares if it has the same.
+    last_name: Rc<str>,
     next_id: u64,
     reconstructor: Reconstructor,
 }
@@ -68,7 +75,15 @@ pub(super) enum Step {
 impl Events {
     pub(super) fn new(place: Place, options: EventOptions, shows_hex: bool) -> Events {
         let reconstructor = Reconstructor::default();
-        Events { place, options, shows_hex, unanswered: BTreeMap::new(), next_id: 0, reconstructor }
+        Events {
+            place,
+            options,
+            shows_hex,
+            unanswered: BTreeMap::new(),
+            last_name: "".into(),
+            next_id: 0,
+            reconstructor,
+        }
     }
 
     pub(super) fn transport(&self) -> TransportChoice {
@@ -85,7 +100,7 @@ impl Events {
     pub(super) fn message(&mut self, line: &str) -> Result<Option<String>, String> {
         let mut message = "4".to_owned();
         if let Some(event) = self.options.event.clone() {
-            let id = self.options.ack.then(|| self.new_id(&event));
+            let id = if self.options.ack { Some(self.new_id(&event)?) } else { None };
             message.clear();
             socket_io::push_event(&mut message, &self.place.namespace, id, &event, line);
             return Ok(Some(message));
@@ -107,17 +122,25 @@ impl Events {
             list.push(',');
             list.push_str(value.get());
         }
-        let id = (asks || self.options.ack).then(|| self.new_id(&name));
+        let id = if asks || self.options.ack { Some(self.new_id(&name)?) } else { None };
         packet::push_header(&mut message, PacketType::Event, 0, &self.place.namespace, id);
         message.extend(["[", &list, "]"]);
         Ok(Some(message))
     }
 
-    fn new_id(&mut self, name: &str) -> u64 {
+    fn new_id(&mut self, name: &str) -> Result<u64, String> {
+        if self.unanswered.len() >= MOST_UNANSWERED {
+            return Err(format!(
+                "asks for an acknowledgement, and {MOST_UNANSWERED} acknowledgements of earlier events have not come"
+            ));
+        }
+        if *self.last_name != *name {
+            self.last_name = name.into();
+        }
         let id = self.next_id;
         self.next_id += 1;
-        self.unanswered.insert(id, name.to_owned());
-        id
+        self.unanswered.insert(id, self.last_name.clone());
+        Ok(id)
     }
 
     /// The message that leaves the namespace.
@@ -364,6 +387,18 @@ mod tests {
         let mut events = with_event(true);
         events.message("hola").expect("an event");
         assert_eq!(events.receive_text(r#"430["hola"]"#), show("hola"));
+    }
+
+    #[test]
+    fn the_number_of_open_acknowledgements_is_limited() {
+        for (mut events, line) in [(plain(), "say ?"), (with_event(true), "hola")] {
+            (0..MOST_UNANSWERED).for_each(|_| drop(events.message(line).expect("it is sent")));
+            let why = events.message(line).expect_err("there are too many");
+            assert!(why.starts_with("asks for an acknowledgement, and 100000 "), "{why}");
+            let ack = if line == "hola" { "430[]" } else { "43/a,0[]" };
+            assert!(matches!(events.receive_text(ack), Ok(Step::Show(_))));
+            assert!(events.message(line).is_ok(), "one is answered");
+        }
     }
 
     #[test]
