@@ -30,6 +30,7 @@ mod breaks;
 mod display;
 mod events;
 mod history_file;
+mod queue;
 mod secrets;
 mod session;
 mod tcp;

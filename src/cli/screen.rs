@@ -72,6 +72,15 @@ impl Screen {
         self.show_unfinished_if(columns, |rest| rest.len() > HELD_BACK_LIMIT)
     }
 
+    /// What is written before and after a line of the server, which has no line break.
+    pub(crate) fn around_line(&mut self, columns: usize) -> (String, String) {
+        if !self.is_prompting {
+            return (String::new(), "\n".to_owned());
+        }
+        let before = self.show_unfinished(columns) + ERASE_ROW;
+        (before, format!("\n{}", self.editor.draw(columns)))
+    }
+
     /// Whether an unfinished line is held back.
     pub(crate) fn has_unfinished_line(&self) -> bool {
         !self.unfinished.is_empty()

@@ -588,6 +588,25 @@ fn a_full_terminal_pauses_also_the_connection_after_a_loss() -> std::io::Result<
     Ok(())
 }
 
+#[test]
+fn a_long_message_is_shown_above_the_prompt() -> std::io::Result<()> {
+    let (listener, target) = server();
+    let mut user = User::at(&format!("'{BUCLE}' connect 'ws://127.0.0.1{target}/room?x=1'; echo status $?"));
+    let mut peer = Peer::open(accept(&listener));
+    user.see(PROMPT);
+    user.types("half");
+    user.see("> half");
+    let message = "\u{1}x\n".repeat(100_000);
+    let len = message.len() as u64;
+    peer.0.write_all(&[&[0x80 | TEXT, 127][..], &len.to_be_bytes(), message.as_bytes()].concat())?;
+    peer.send(TEXT, "hola");
+    user.see("\r\x1b[K");
+    let shown = user.see("\r\n> half");
+    assert!(shown == r"\x01x\n".repeat(100_000), "{} bytes", shown.len());
+    user.see("\r\x1b[Khola\r\n> half");
+    Ok(())
+}
+
 /// Notes about the connection come above the prompt, and the typed line stays.
 #[test]
 fn a_half_typed_line_survives_the_loss_of_the_connection() {

@@ -30,6 +30,7 @@ use bucle::Result;
 use bucle::process::{self, TerminalKeys, TerminalOutput};
 
 use super::history_file::HistoryFile;
+use super::queue::{LONG_MESSAGE, Queue};
 use super::secrets::Secrets;
 use crate::cli::advice::words_for;
 use crate::cli::escape::{Escaper, one_line};
@@ -65,9 +66,11 @@ pub(super) struct Display {
     is_typed: bool,
     /// Standard output, if there is a prompt.
     terminal: Option<TerminalOutput>,
-    /// Bytes that the terminal has not taken yet. Bounded, because the input is paused while there are any: at
-    /// most one chunk whose bytes are all escaped, some hundred kilobytes.
-    queue: Vec<u8>,
+    /// Bytes that the terminal has not taken yet. Bounded, because the input is paused while there are any: at most one
+    /// chunk or one message.
+    queue: Queue,
+    /// How many bytes the terminal has taken.
+    written: u64,
     /// Messages for standard error, held back until `queue` is written, so that they come after the server's text.
     postponed: String,
     /// A write to standard output has failed.
@@ -108,7 +111,8 @@ impl Display {
             is_raw: raw,
             is_typed,
             terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
-            queue: Vec::new(),
+            queue: Queue::default(),
+            written: 0,
             postponed: String::new(),
             has_failed: false,
             is_redraw_due: false,
@@ -135,9 +139,23 @@ impl Display {
 
     /// Shows a message of the server as one line: line breaks inside it are escaped, unless the output is raw.
     pub(super) fn show_line(&mut self, message: &str) -> Result<(), OutputFailed> {
+        if message.len() > LONG_MESSAGE && self.terminal.is_some() {
+            return self.show_long_line(message);
+        }
         let mut line = if self.is_raw { message.to_owned() } else { one_line(message) };
         line.push('\n');
         self.show(line.as_bytes())
+    }
+
+    /// Shows a long message above the prompt.
+    fn show_long_line(&mut self, message: &str) -> Result<(), OutputFailed> {
+        self.secrets.watch(message.as_bytes());
+        self.secrets.watch(b"\n");
+        let Output::Prompt(_, screen) = &mut self.output else { return Ok(()) };
+        let (before, after) = screen.around_line(columns());
+        self.queue.push(before.as_bytes());
+        self.queue.push_message(message);
+        self.write(after.as_bytes())
     }
 
     /// Shows the unfinished line that was held back.
@@ -258,14 +276,14 @@ impl Display {
         }
         let result = match &self.terminal {
             Some(terminal) => {
-                self.queue.extend_from_slice(bytes);
-                terminal.write(&self.queue).map(|len| drop(self.queue.drain(..len)))
+                self.queue.push(bytes);
+                write_queue(terminal, &mut self.queue, &mut self.written)
             }
             None => process::write_stdout(bytes),
         };
         result.map_err(|error| {
             self.has_failed = true;
-            self.queue = Vec::new();
+            self.queue = Queue::default();
             if error.code() != "EPIPE" {
                 self.fail(&format!("cannot write to standard output: {}", words_for(&error)));
             }
@@ -283,8 +301,9 @@ impl Display {
         self.has_failed
     }
 
-    pub(super) fn queued_bytes(&self) -> usize {
-        self.queue.len()
+    /// How many bytes the terminal has taken so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     /// Whether the terminal has not taken everything yet.
@@ -330,6 +349,23 @@ impl Display {
             return;
         }
         stderr::write_above_prompt(mem::take(&mut self.postponed).as_bytes());
+    }
+}
+
+/// Writes as much of the queue as the terminal takes now.
+fn write_queue(terminal: &TerminalOutput, queue: &mut Queue, written: &mut u64) -> Result<()> {
+    loop {
+        let front = queue.front();
+        let len = front.len();
+        if len == 0 {
+            return Ok(());
+        }
+        let taken = terminal.write(front)?;
+        queue.advance(taken);
+        *written += taken as u64;
+        if taken < len {
+            return Ok(());
+        }
     }
 }
 

@@ -150,13 +150,13 @@ impl<C: Connection> Session<C> {
         lp.set_timeout(
             wait,
             self.callback(move |session, lp| {
-                let before = session.display.queued_bytes();
+                let before = session.display.written();
                 let result = session.display.retry();
-                match session.display.queued_bytes() {
-                    0 => session.release(lp, result),
-                    left if left < before => session.retry_in(RETRY, lp),
-                    _ => session.retry_in(LONGEST_RETRY.min(wait * 2), lp),
+                if !session.display.is_behind() {
+                    return session.release(lp, result);
                 }
+                let has_taken = session.display.written() > before;
+                session.retry_in(if has_taken { RETRY } else { LONGEST_RETRY.min(wait * 2) }, lp);
             }),
         );
     }
