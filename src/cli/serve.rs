@@ -195,6 +195,9 @@ fn run_with(serve: &Serve, lessons: MakeLessons, make: impl FnOnce(&mut Loop, &S
         Ok(limit) => limit,
         Err(status) => return status,
     };
+    // A trace or a log that reaches the limit of a file's size must not end the server. If the system refuses this, it
+    // does.
+    let _ = process::ignore(Signal::FileSize);
     let mut event_loop = match EventLoop::new() {
         Ok(event_loop) => event_loop,
         Err(error) => return machine::report_open_files(&error),

@@ -47,10 +47,13 @@ pub enum Signal {
     Suspend,
     /// `SIGCONT`: the process continues after it was stopped.
     Continue,
+    /// `SIGXFSZ`: a file would exceed the limit of its size (`ulimit -f`). If this is [`ignore`]d, the write fails with
+    /// `EFBIG` instead.
+    FileSize,
 }
 
 impl Signal {
-    const ALL: [Signal; 9] = [
+    const ALL: [Signal; 10] = [
         Signal::Hangup,
         Signal::Interrupt,
         Signal::Quit,
@@ -60,6 +63,7 @@ impl Signal {
         Signal::WindowChange,
         Signal::Suspend,
         Signal::Continue,
+        Signal::FileSize,
     ];
 
     /// The system's number. For a program that a signal has ended, a shell reports the exit status 128 plus this
@@ -75,6 +79,7 @@ impl Signal {
             Signal::WindowChange => consts::SIGWINCH,
             Signal::Suspend => consts::SIGTSTP,
             Signal::Continue => consts::SIGCONT,
+            Signal::FileSize => consts::SIGXFSZ,
         }
     }
 
@@ -90,6 +95,7 @@ impl Signal {
             Signal::WindowChange => "SIGWINCH",
             Signal::Suspend => "SIGTSTP",
             Signal::Continue => "SIGCONT",
+            Signal::FileSize => "SIGXFSZ",
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Instant;
@@ -301,6 +301,28 @@ fn a_failed_write_to_the_trace_is_logged_once() {
     let _ = peer.rest();
     let others: Vec<_> = log.iter().filter(|line| line.contains("trace")).collect();
     assert!(others.is_empty(), "{others:?}");
+}
+
+/// A limit of the file's size, which the kernel enforces with a signal that ends a process.
+#[test]
+fn a_trace_that_cannot_grow_does_not_end_the_server() {
+    let path = file("ulimit");
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -f 32; exec "$0" serve echo --port 0 --trace "$1""#;
+    command.args(["-c", script, env!("CARGO_BIN_EXE_bucle")]).arg(&path).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = Served::of(command);
+    let log = server.heard();
+    let mut peer = server.connect();
+    // One message makes some hundred bytes of trace.
+    for _ in 0..200 {
+        peer.send("hola");
+        assert_eq!(peer.bytes(4), b"hola");
+    }
+    let warning = wait_for(&log, "cannot write the trace");
+    assert!(warning.contains("recording stopped"), "{warning}");
+    peer.send("still here");
+    assert_eq!(peer.bytes(10), b"still here");
 }
 
 #[test]
