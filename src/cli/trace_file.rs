@@ -13,12 +13,14 @@
 //! while it is written. It is overwritten only when the server listens, so a server that cannot start destroys nothing.
 //!
 //! The trace is less important than the server. If the file can no longer be written, one warning is logged and the
-//! server runs on without a trace. The loop's own thread writes the file. The kernel buffers writes to a regular file,
-//! but a disk that is too slow, or a pipe that is not read, makes the server wait.
+//! server runs on without a trace. The file then has what was written before, and ends with a whole line. The loop's
+//! own thread writes the file. The kernel buffers writes to a regular file, but a disk that is too slow, or a pipe that
+//! is not read, makes the server wait.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::mem;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -48,6 +50,8 @@ pub(crate) struct TraceFile {
     file: File,
     chrome: Chrome,
     buffer: Vec<u8>,
+    /// How many bytes of whole lines are in the file.
+    len: u64,
     flushed_at: Instant,
     /// The number of the first record that was not read yet.
     position: u64,
@@ -121,6 +125,7 @@ impl TraceFile {
             file,
             chrome,
             buffer,
+            len: 0,
             flushed_at: Instant::now(),
             position: 0,
             is_over: false,
@@ -204,8 +209,24 @@ impl TraceFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer)?;
+        self.len += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// After a write that has failed: removes the part of the buffer that was written, which may end inside a line, and
+    /// ends the array. A viewer opens the file also without its end.
+    fn mend(&mut self) {
+        if !is_regular(&self.file) {
+            return;
+        }
+        let mut end = Vec::new();
+        self.chrome.end(&mut end);
+        let mended = self.file.set_len(self.len).and_then(|()| self.file.write_all_at(&end, self.len));
+        if mended.is_err() {
+            // A part of the end is a line that is cut, too.
+            let _ = self.file.set_len(self.len);
+        }
     }
 
     /// Stops recording for this file; other observers may go on.
@@ -230,6 +251,7 @@ impl TraceFile {
 
     fn give_up(&mut self, lp: &mut Loop, error: &io::Error) {
         self.stop(lp);
+        self.mend();
         log::warn!(
             target: "bucle::serve",
             "{}: cannot write the trace, recording stopped: {error}",

@@ -321,6 +321,9 @@ fn a_trace_that_cannot_grow_does_not_end_the_server() {
     }
     let warning = wait_for(&log, "cannot write the trace");
     assert!(warning.contains("recording stopped"), "{warning}");
+    // A viewer opens the file: no line of it is cut.
+    let events = finished(&path);
+    assert!(!with(&events, "name", "thread_name").is_empty());
     peer.send("still here");
     assert_eq!(peer.bytes(10), b"still here");
 }
