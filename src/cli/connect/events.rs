@@ -271,24 +271,43 @@ fn shown_name(name: &str) -> String {
     text
 }
 
-/// A JSON text with the bytes of its placeholders as strings.
+/// A JSON text with the bytes of its placeholders as strings. The rest of the text stays as it was sent: reading and
+/// writing numbers could change them.
 fn with_hex(text: &str, attachments: &[Vec<u8>]) -> String {
-    fn replace(value: &mut Value, attachments: &[Vec<u8>]) {
-        match value {
-            Value::Object(object) if object.get("_placeholder") == Some(&Value::Bool(true)) => {
-                let number = object.get("num").and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
-                if let Some(bytes) = number.and_then(|number| attachments.get(number)) {
-                    *value = Value::String(hex(bytes));
+    let mut out = String::new();
+    let (mut copied, mut is_in_string, mut is_escaped) = (0, false, false);
+    // Where the last object begins, unless it has a list or another object: a placeholder has none.
+    let mut object = None;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_in_string,
+            b'"' => is_in_string = !is_in_string,
+            _ if is_in_string => {}
+            b'{' => object = Some(at),
+            b'[' => object = None,
+            b'}' => {
+                if let Some(start) = object.take()
+                    && let Some(bytes) = bytes_of(&text[start..=at], attachments)
+                {
+                    out.extend([&text[copied..start], "\"", &hex(bytes), "\""]);
+                    copied = at + 1;
                 }
             }
-            Value::Object(object) => object.values_mut().for_each(|value| replace(value, attachments)),
-            Value::Array(values) => values.iter_mut().for_each(|value| replace(value, attachments)),
             _ => {}
         }
     }
-    let Ok(mut value) = serde_json::from_str(text) else { return text.to_owned() };
-    replace(&mut value, attachments);
-    value.to_string()
+    out + &text[copied..]
+}
+
+/// The bytes that an object stands for, if it is a placeholder.
+fn bytes_of<'a>(object: &str, attachments: &'a [Vec<u8>]) -> Option<&'a [u8]> {
+    let object: Value = serde_json::from_str(object).ok()?;
+    if object.get("_placeholder") != Some(&Value::Bool(true)) {
+        return None;
+    }
+    let number = usize::try_from(object.get("num")?.as_u64()?).ok()?;
+    attachments.get(number).map(Vec::as_slice)
 }
 
 /// Two digits for each byte.
@@ -414,6 +433,24 @@ mod tests {
             assert_eq!(events.receive_binary(b"\xff\x00"), Ok(Step::Show(want.to_owned())));
         }
         assert!(plain().receive_binary(b"\x01").is_err());
+    }
+
+    #[test]
+    fn only_the_placeholders_of_a_text_are_replaced() {
+        let attachments = [b"\x00".to_vec(), b"\xff".to_vec()];
+        let table = [
+            ("12345678901234567890123", "12345678901234567890123"),
+            (r#"[1.10,{"_placeholder":true,"num":0},-0]"#, r#"[1.10,"00",-0]"#),
+            (r#"{ "num": 1, "_placeholder": true }"#, r#""ff""#),
+            (r#"{"a":[{"_placeholder":true,"num":1}],"b":{"c":1e5}}"#, r#"{"a":["ff"],"b":{"c":1e5}}"#),
+            (r#"{"_placeholder":true,"num":2}"#, r#"{"_placeholder":true,"num":2}"#),
+            (r#"{"_placeholder":false,"num":0}"#, r#"{"_placeholder":false,"num":0}"#),
+            (r#""{\"_placeholder\":true,\"num\":0}""#, r#""{\"_placeholder\":true,\"num\":0}""#),
+            (r#"["\\",{"_placeholder":true,"num":0},"{"]"#, r#"["\\","00","{"]"#),
+        ];
+        for (text, want) in table {
+            assert_eq!(with_hex(text, &attachments), want, "{text}");
+        }
     }
 
     #[test]
