@@ -58,8 +58,8 @@ pub(super) struct Display {
     output: Output,
     /// Where sent lines are kept for the next session.
     history: HistoryFile,
-    /// Whether a password is being typed.
-    secrets: Secrets,
+    /// Whether a password is being typed. `None` without a prompt: then the text need not be searched.
+    secrets: Option<Secrets>,
     /// Messages are written unchanged, also if they contain line breaks.
     is_raw: bool,
     /// Standard input is a terminal: its user is informed of what happens.
@@ -107,7 +107,7 @@ impl Display {
         Display {
             output,
             history,
-            secrets: Secrets::default(),
+            secrets: has_prompt.then(Secrets::default),
             is_raw: raw,
             is_typed,
             terminal: if has_prompt { TerminalOutput::new(&io::stdout()).ok() } else { None },
@@ -128,13 +128,19 @@ impl Display {
 
     /// Shows bytes from the server.
     pub(super) fn show(&mut self, chunk: &[u8]) -> Result<(), OutputFailed> {
-        self.secrets.watch(chunk);
+        self.watch(chunk);
         let text = match &mut self.output {
             Output::Bytes => None,
             Output::Text(escaper) => Some(escaper.escape(chunk)),
             Output::Prompt(escaper, screen) => Some(screen.show(&escaper.escape(chunk), columns())),
         };
         self.write(text.as_ref().map_or(chunk, String::as_bytes))
+    }
+
+    fn watch(&mut self, chunk: &[u8]) {
+        if let Some(secrets) = &mut self.secrets {
+            secrets.watch(chunk);
+        }
     }
 
     /// Shows a message of the server as one line: line breaks inside it are escaped, unless the output is raw.
@@ -149,8 +155,8 @@ impl Display {
 
     /// Shows a long message above the prompt.
     fn show_long_line(&mut self, message: &str) -> Result<(), OutputFailed> {
-        self.secrets.watch(message.as_bytes());
-        self.secrets.watch(b"\n");
+        self.watch(message.as_bytes());
+        self.watch(b"\n");
         let Output::Prompt(_, screen) = &mut self.output else { return Ok(()) };
         let (before, after) = screen.around_line(columns());
         self.queue.push(before.as_bytes());
@@ -184,7 +190,7 @@ impl Display {
         keys: &[u8],
         mut send: impl FnMut(Option<&str>) -> ControlFlow<()>,
     ) -> Result<(), OutputFailed> {
-        let is_secret = self.secrets.is_asked_for();
+        let is_secret = self.secrets.as_ref().is_some_and(Secrets::is_asked_for);
         let history = &mut self.history;
         let Output::Prompt(_, screen) = &mut self.output else { return Ok(()) };
         screen.set_secret(is_secret);
@@ -201,10 +207,8 @@ impl Display {
             }
             flow
         });
-        if is_sent {
-            self.secrets.sent();
-        } else {
-            self.secrets.typed();
+        if let Some(secrets) = &mut self.secrets {
+            if is_sent { secrets.sent() } else { secrets.typed() }
         }
         self.write(shown.as_bytes())
     }
@@ -371,4 +375,15 @@ fn write_queue(terminal: &TerminalOutput, queue: &mut Queue, written: &mut u64) 
 
 fn columns() -> usize {
     process::columns().unwrap_or(COLUMNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_prompt_the_text_is_not_searched_for_passwords() {
+        let display = Display::new(false, Terminal { raw: false, keeps_history: true });
+        assert!(!display.has_prompt() && display.secrets.is_none());
+    }
 }
