@@ -13,7 +13,7 @@
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -108,7 +108,9 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Replaces the file itself, also if `path` is a symbolic link to it.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = &fs::canonicalize(path)?;
     let new = path.with_extension(process::id().to_string());
     let written = private().write(true).create_new(true).open(&new).and_then(|mut file| file.write_all(bytes));
     written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
@@ -118,8 +120,20 @@ fn append_to(path: &Path, line: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut file = private().append(true).create(true).open(path)?;
-    file.write_all(format!("{line}\n").as_bytes())
+    let mut file = private().append(true).create(true).read(true).open(path)?;
+    // Another session may have found the disk full in the middle of a line.
+    let begin = if ends_with_a_whole_line(&file)? { "" } else { "\n" };
+    file.write_all(format!("{begin}{line}\n").as_bytes())
+}
+
+fn ends_with_a_whole_line(file: &File) -> io::Result<bool> {
+    let len = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if len > 0 {
+        // Another session may have replaced the file by a shorter one meanwhile: then nothing is read.
+        let _ = file.read_at(&mut last, len - 1)?;
+    }
+    Ok(last == *b"\n")
 }
 
 #[cfg(test)]
@@ -190,6 +204,31 @@ mod tests {
         let len = fs::metadata(folder.file()).expect("it is there").len();
         assert!(len <= MOST_BYTES && len > MOST_BYTES - 100, "{len}");
         assert_eq!(fs::read_dir(folder.0.join("bucle")).expect("it is there").count(), 1);
+    }
+
+    #[test]
+    fn a_symbolic_link_to_the_file_stays() {
+        let folder = Folder::new("link");
+        let target = folder.0.join("dotfiles");
+        let mut history = HistoryFile::at(&folder.file());
+        history.append("first");
+        fs::remove_file(folder.file()).expect("it is ours");
+        std::os::unix::fs::symlink(&target, folder.file()).expect("the name is free");
+        fs::write(&target, "line\n".repeat(50_000)).expect("it is ours");
+        assert!(!lines(&folder.file()).is_empty());
+        assert!(folder.file().is_symlink());
+        assert!(fs::metadata(&target).expect("it is there").len() <= MOST_BYTES);
+    }
+
+    #[test]
+    fn a_line_after_one_that_is_cut_begins_anew() {
+        let folder = Folder::new("cut");
+        let mut history = HistoryFile::at(&folder.file());
+        history.append("one");
+        fs::write(folder.file(), "one\nhal").expect("it is ours");
+        history.append("two");
+        history.append("three");
+        assert_eq!(lines(&folder.file()), ["one", "hal", "two", "three"]);
     }
 
     #[test]
