@@ -18,8 +18,8 @@
 //!
 //! So one escape sequence erases the row with the prompt, however long the line is.
 //!
-//! Terminals disagree about the width of some characters. The row must not break then. So it is written with the
-//! terminal's line wrapping switched off, and the cursor is placed by writing the text before it, not by counting
+//! Terminals disagree about the width of some characters, and a terminal may have less room than the prompt needs. The
+//! row must not break then. So it is written with the terminal's line wrapping switched off, and the cursor is placed by writing the text before it, not by counting
 //! columns.
 //!
 //! This module does no input or output. A line has at most [`LINE_LIMIT`] bytes; the history has its own limit.
@@ -258,7 +258,9 @@ impl Editor {
             // Writing to a string cannot fail.
             let _ = write!(row, "\x1b7{}{:gap$}{more}\x1b8", visible(after), "");
         }
-        if shown.is_ascii() { row } else { format!("\x1b[?7l{row}\x1b[?7h") }
+        // A terminal of fewer columns has no room for the prompt, a character and the `>`.
+        let fits = columns >= PROMPT.len() + 2;
+        if fits && shown.is_ascii() { row } else { format!("\x1b[?7l{row}\x1b[?7h") }
     }
 
     /// Moves the window if the cursor is not in it; the cursor is then in the middle. A line that fits is shown whole.

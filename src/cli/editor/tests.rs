@@ -111,6 +111,17 @@ fn ctrl_d_on_an_empty_line_is_the_end() {
 }
 
 #[test]
+fn the_row_does_not_wrap_on_a_terminal_of_a_few_columns() {
+    for (columns, wraps) in [(1, false), (2, false), (3, false), (4, true)] {
+        let mut editor = Editor::default();
+        editor.feed(b"abcdef\x1b[D\x1b[D", |typed| panic!("{typed:?}"));
+        let row = editor.draw(columns);
+        assert_eq!(!row.starts_with("\x1b[?7l"), wraps, "{columns}: {row:?}");
+        assert_eq!(!row.ends_with("\x1b[?7h"), wraps, "{columns}: {row:?}");
+    }
+}
+
+#[test]
 fn ctrl_l_clears_and_leaves_the_line() {
     assert_eq!(typed("ab\x0c"), (vec![Typed::Clear], "ab|".into()));
 }
