@@ -19,8 +19,8 @@
 //! So one escape sequence erases the row with the prompt, however long the line is.
 //!
 //! Terminals disagree about the width of some characters, and a terminal may have less room than the prompt needs. The
-//! row must not break then. So it is written with the terminal's line wrapping switched off, and the cursor is placed by writing the text before it, not by counting
-//! columns.
+//! row must not break then. So it is written with the terminal's line wrapping switched off, and the cursor is placed by
+//! writing the text before it, not by counting columns.
 //!
 //! This module does no input or output. A line has at most [`LINE_LIMIT`] bytes; the history has its own limit.
 
@@ -72,6 +72,8 @@ pub(crate) struct Editor {
     history: History,
     /// Lines are not added to the history.
     is_secret: bool,
+    /// The line is not drawn.
+    is_hidden: bool,
     /// The line has lost characters, because it was full.
     is_cut: bool,
     /// Ctrl-R: a line of the history is searched for.
@@ -98,6 +100,16 @@ impl Editor {
     /// While `is_secret`, lines are not added to the history.
     pub(crate) fn set_secret(&mut self, is_secret: bool) {
         self.is_secret = is_secret;
+    }
+
+    /// While `is_off`, the line is not drawn: as with telnet(1) and ssh(1), a password leaves no trace on the screen. A
+    /// line that was begun so stays hidden until it is sent or erased.
+    pub(crate) fn set_echo_off(&mut self, is_off: bool) {
+        self.is_hidden = is_off || self.is_hidden && !self.line.text().is_empty();
+    }
+
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.is_hidden
     }
 
     /// Takes in typed bytes and hands the results to `emit`. The caller must draw the line afterwards.
@@ -240,6 +252,9 @@ impl Editor {
     pub(crate) fn draw(&mut self, columns: usize) -> String {
         if let Some(search) = &self.search {
             return self.draw_search(search, columns);
+        }
+        if self.is_hidden {
+            return PROMPT.to_owned();
         }
         // The last column is reserved for the cursor at the end of the line, or for the `>` of hidden text.
         let room = columns.saturating_sub(PROMPT.len() + 1).max(1);

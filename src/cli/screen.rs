@@ -51,6 +51,13 @@ impl Screen {
         self.editor.set_secret(is_secret);
     }
 
+    /// While `is_off`, the typed line is not shown. Returns the row with the prompt, if it has changed.
+    pub(crate) fn set_echo_off(&mut self, is_off: bool, columns: usize) -> String {
+        let before = self.editor.is_hidden();
+        self.editor.set_echo_off(is_off);
+        if self.editor.is_hidden() == before { String::new() } else { self.redraw(columns) }
+    }
+
     /// Shows the prompt, for the first time.
     pub(crate) fn prompt(&mut self, columns: usize) -> String {
         self.is_prompting = true;
@@ -101,13 +108,14 @@ impl Screen {
     ) -> String {
         let mut shown = String::from(ERASE_ROW);
         let (mut flow, mut rings) = (ControlFlow::Continue(()), false);
+        let is_hidden = self.editor.is_hidden();
         self.editor.feed(bytes, |typed| {
             if flow.is_break() {
                 return;
             }
             match typed {
                 Typed::Line(line) => {
-                    shown += &whole_line(&line);
+                    shown += &whole_line(if is_hidden { "" } else { &line });
                     shown.push('\n');
                     flow = send(Some(&line));
                 }
@@ -152,7 +160,7 @@ impl Screen {
             shown += &mem::take(&mut self.unfinished);
             shown.push('\n');
         }
-        if !self.editor.unsent().is_empty() {
+        if !self.editor.unsent().is_empty() && !self.editor.is_hidden() {
             shown += &whole_line(self.editor.unsent());
             shown.push('\n');
         }
@@ -218,6 +226,23 @@ mod tests {
         assert_eq!(typed(&mut screen, "ho\x0c").0, "\r\x1b[K\x1b[H\x1b[2J> ho");
         assert_eq!(screen.leave(), "\r\x1b[K> ho\n", "the unsent line stays visible");
         assert_eq!((screen.hide(), &*screen.redraw(COLUMNS)), ("", ""));
+    }
+
+    #[test]
+    fn a_line_that_is_typed_while_the_echo_is_off_is_not_shown() {
+        let mut screen = Screen::default();
+        screen.prompt(COLUMNS);
+        assert_eq!(typed(&mut screen, "ab").0, "\r\x1b[K> ab");
+        assert_eq!(screen.set_echo_off(true, COLUMNS), "\r\x1b[K> ");
+        assert_eq!(screen.set_echo_off(true, COLUMNS), "");
+        assert_eq!(typed(&mut screen, "c\x1b[D").0, "\r\x1b[K> ");
+        assert_eq!(screen.show("eva: hola\n", COLUMNS), "\r\x1b[Keva: hola\n> ");
+        assert_eq!(screen.set_echo_off(false, COLUMNS), "", "the line was begun so");
+        assert_eq!(typed(&mut screen, "\r"), ("\r\x1b[K> \n> ".into(), vec![Some("abc".into())]));
+        assert_eq!(screen.set_echo_off(false, COLUMNS), "\r\x1b[K> ");
+        assert_eq!(typed(&mut screen, "d").0, "\r\x1b[K> d");
+        screen.set_echo_off(true, COLUMNS);
+        assert_eq!(screen.leave(), "\r\x1b[K", "an unsent line does not appear at the end");
     }
 
     #[test]

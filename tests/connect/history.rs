@@ -111,6 +111,30 @@ fn passwords_are_kept_nowhere() {
     assert_eq!(state.lines(), "ana\nlast\n");
 }
 
+/// Each key is drawn alone, so that a part of the word would be found.
+#[test]
+fn a_password_is_not_shown_while_the_echo_is_off() {
+    let (listener, target) = server();
+    let state = State::new("hidden");
+    let mut user = state.user(&target, "");
+    let mut stream = accept(&listener);
+    user.see("> ");
+    stream.write_all(b"\xff\xfb\x01who?\n").expect("the client reads");
+    user.see("who?\r\n> ");
+    user.types("sword");
+    user.types("fish\r");
+    assert_eq!(read_until(&stream, "\n"), "swordfish\n");
+    stream.write_all(b"\xff\xfc\x01welcome\n").expect("the client reads");
+    let shown = user.see("welcome");
+    assert!(!shown.contains("> s") && !shown.contains("fish"), "{shown:?}");
+    user.types("hola");
+    user.see("> hola");
+    user.types("\r");
+    assert_eq!(read_until(&stream, "\n"), "hola\n");
+    drop(stream);
+    user.see("status 0");
+}
+
 #[test]
 fn text_that_comes_while_a_password_is_typed_does_not_bring_it_into_the_history() {
     let (listener, target) = server();

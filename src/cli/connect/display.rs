@@ -132,7 +132,11 @@ impl Display {
         let text = match &mut self.output {
             Output::Bytes => None,
             Output::Text(escaper) => Some(escaper.escape(chunk)),
-            Output::Prompt(escaper, screen) => Some(screen.show(&escaper.escape(chunk), columns())),
+            Output::Prompt(escaper, screen) => {
+                let text = screen.show(&escaper.escape(chunk), columns());
+                let is_echo_off = self.secrets.as_ref().is_some_and(Secrets::is_echo_off);
+                Some(text + &screen.set_echo_off(is_echo_off, columns()))
+            }
         };
         self.write(text.as_ref().map_or(chunk, String::as_bytes))
     }
@@ -194,6 +198,8 @@ impl Display {
         let history = &mut self.history;
         let Output::Prompt(_, screen) = &mut self.output else { return Ok(()) };
         screen.set_secret(is_secret);
+        let is_echo_off = self.secrets.as_ref().is_some_and(Secrets::is_echo_off);
+        let before = screen.set_echo_off(is_echo_off, columns());
         let mut is_sent = false;
         let shown = screen.type_in(keys, columns(), |line| {
             let flow = send(line);
@@ -210,7 +216,7 @@ impl Display {
         if let Some(secrets) = &mut self.secrets {
             if is_sent { secrets.sent() } else { secrets.typed() }
         }
-        self.write(shown.as_bytes())
+        self.write((before + &shown).as_bytes())
     }
 
     /// Changes the terminal's settings and shows the prompt.

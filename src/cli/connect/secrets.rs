@@ -84,6 +84,11 @@ impl Secrets {
         }
     }
 
+    /// Whether the terminal must not show what is typed.
+    pub(super) fn is_echo_off(&self) -> bool {
+        self.is_echo_off
+    }
+
     /// Whether the line that is typed now may be a secret.
     pub(super) fn is_asked_for(&self) -> bool {
         self.is_echo_off || self.text.has_asked || asks(&self.text.unfinished, true)
