@@ -24,7 +24,7 @@ use std::os::fd::AsRawFd;
 use mio::unix::SourceFd;
 
 pub use resources::{cpu_usage, raise_descriptor_limit};
-pub use signals::{Signal, SignalId, exit_on, ignore, notice, on_signal};
+pub use signals::{Signal, SignalId, exit_on, ignore, is_ignored, notice, on_signal};
 pub use stdin::{Input, Stdin, stdin};
 pub use stdout::{TerminalOutput, columns, columns_of, takes_a_line, write_stderr, write_stdout};
 pub use terminal::{TerminalKeys, discard_typed, stop};

@@ -151,7 +151,13 @@ fn a_page_has_the_notes_and_examples_of_the_help() {
             let begin = example.trim().split(['\'', '"', '\\']).next().unwrap_or_default();
             assert!(page.contains(begin), "{name}: {begin:?}");
         }
-        for note in [("connect", "Ctrl-R"), ("load", "sio://"), ("serve", "LISTEN_FDS")] {
+        for note in [
+            ("connect", "Ctrl-R"),
+            ("connect", "XDG_STATE_HOME"),
+            ("connect", "143"),
+            ("load", "sio://"),
+            ("serve", "LISTEN_FDS"),
+        ] {
             assert!(note.0 != command || page.contains(note.1), "{name}: {note:?}");
         }
     }

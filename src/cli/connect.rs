@@ -226,16 +226,21 @@ fn observe<C: Connection>(lp: &mut Loop, session: Shared<Session<C>>, has_prompt
     Ok(())
 }
 
-/// Without a prompt SIGINT simply ends the process. With a prompt the terminal's settings are restored first.
+/// Without a prompt SIGINT simply ends the process. With a prompt the terminal's settings are restored first. A signal
+/// that was ignored when the process started stays ignored: a script has started the client in the background.
 fn listen_to_signals<C: Connection>(lp: &mut Loop, session: Shared<Session<C>>, has_prompt: bool) -> Result<()> {
     if !has_prompt {
-        return process::exit_on(Signal::Interrupt, exit_code::INTERRUPTED.into());
+        return match process::is_ignored(Signal::Interrupt) {
+            true => Ok(()),
+            false => process::exit_on(Signal::Interrupt, exit_code::INTERRUPTED.into()),
+        };
     }
-    let ends = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::Quit];
-    process::on_signal(lp, &ends, move |lp, signal| {
+    let mut ends = vec![Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::Quit];
+    ends.retain(|&signal| !process::is_ignored(signal));
+    process::on_signal(lp, &ends.clone(), move |lp, signal| {
         // The status that a shell reports for a process that a signal has ended.
         let status = |signal: Signal| 128 + signal.number();
-        for second in ends {
+        for &second in &ends {
             // If the system refuses this, this handler gets the second signal too.
             let _ = process::exit_on(second, status(second));
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{fmt, io};
+use std::{fmt, fs, io};
 
 use signal_hook::consts;
 use signal_hook::flag;
@@ -215,6 +215,19 @@ fn listen(
 /// If the system does not let the signal's handler be changed.
 pub fn ignore(signal: Signal) -> Result<()> {
     watch(signal).map_err(|error| Error::system("sigaction", &error))
+}
+
+/// Whether the process ignores `signal`, which it may have inherited: a shell without job control starts a command with
+/// `&` so that it ignores [`Signal::Interrupt`], and nohup(1) does it with [`Signal::Hangup`]. A program should leave such
+/// a signal ignored, so it asks before it listens to it.
+///
+/// Only on Linux. Elsewhere the answer is `false`.
+pub fn is_ignored(signal: Signal) -> bool {
+    // proc(5): a bit per signal, in hexadecimal digits.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal.number() - 1) & 1 == 1)
 }
 
 /// Ends the process with this exit status when it receives `signal`, even while a callback blocks the loop. Unsent

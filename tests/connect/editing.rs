@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::retry::retry;
-use super::{BUCLE, LIMIT, accept, read_until, server};
+use super::{BUCLE, LIMIT, accept, read_until, script_command, server};
 
 /// A user at a terminal of 80 columns, on which a shell script runs. The terminal is read only during `see`.
 pub(super) struct User {
@@ -21,7 +21,7 @@ pub(super) struct User {
 
 impl User {
     pub(super) fn at(shell_script: &str) -> User {
-        let mut child = Command::new("script")
+        let mut child = script_command()
             .args(["--quiet", "--flush", "--return", "--command", shell_script, "/dev/null"])
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm")
@@ -277,6 +277,26 @@ fn the_terminal_is_restored_however_the_client_ends() -> io::Result<()> {
         user.see(&format!("status {status}\r\n"));
         assert_eq!(user.see("\r\n"), before, "{name}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored_at_the_prompt() -> io::Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    let (listener, target) = server();
+    let script = format!("trap '' HUP; sh -c 'echo pid $$; exec \"{BUCLE}\" connect {target}'; echo status $?");
+    let mut user = User::at(&script);
+    user.see("pid ");
+    let pid = user.see("\r\n");
+    user.see(PROMPT);
+    let peer = accept(&listener);
+    kill("-HUP", &pid);
+    user.types("hola\r");
+    assert_eq!(read_until(&peer, "\n"), "hola\n");
+    kill("-TERM", &pid);
+    user.see("status 143");
     Ok(())
 }
 

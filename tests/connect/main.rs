@@ -92,10 +92,20 @@ fn connect(target: &str, stdin: impl Into<Stdio>) -> Client {
     Client::start(Command::new(BUCLE).args(["connect", target]).stdin(stdin))
 }
 
+/// `script`, with the default actions of the signals: the tests may run in the background, where they are ignored.
+fn script_command() -> Command {
+    if !cfg!(target_os = "linux") {
+        return Command::new("script");
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT,HUP,QUIT,TERM", "script"]);
+    command
+}
+
 /// A shell script on its own terminal. Bytes written to the client's standard input are typed on that terminal.
 fn in_terminal(shell_script: &str) -> Client {
     Client::start(
-        Command::new("script")
+        script_command()
             .args(["--quiet", "--flush", "--return", "--command", shell_script, "/dev/null"])
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm")
@@ -601,6 +611,24 @@ fn ctrl_c_ends_the_client_immediately() -> std::io::Result<()> {
         let text = shown(&client.end().stdout);
         assert!(text.contains("status 130"), "{text:?}");
     }
+    Ok(())
+}
+
+/// A shell without job control starts a command with `&` like this.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() -> std::io::Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    let (listener, target) = server();
+    let script = r#"trap '' INT; exec "$0" connect "$1""#;
+    let mut client = Client::start(Command::new("sh").args(["-c", script, BUCLE, &target]).stdin(Stdio::piped()));
+    let mut peer = accept(&listener);
+    let pid = client.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status()?.success());
+    peer.write_all(b"hola\n")?;
+    drop((client.stdin(), peer));
+    client.end().is(0, "hola\n", "");
     Ok(())
 }
 

@@ -50,7 +50,10 @@ pub(super) fn of(command: &str) -> Vec<Section> {
             exit_status(),
             see_also("bucle(1), bucle-connect(1), bucle-load(1), systemd.socket(5), systemd.service(5)"),
         ],
-        "connect" | "load" => vec![exit_status(), see_also("bucle(1), bucle-serve(1)")],
+        "connect" => {
+            vec![environment(&CONNECT_ENVIRONMENT), exit_status(), see_also("bucle(1), bucle-serve(1)")]
+        }
+        "load" => vec![exit_status(), see_also("bucle(1), bucle-serve(1)")],
         _ => vec![see_also("bucle(1)")],
     }
 }
@@ -65,6 +68,11 @@ const SERVE_ENVIRONMENT: [Block; 2] = [
         "Set by a service manager that wants to know when the server is ready and when it stops.",
     ),
 ];
+
+const CONNECT_ENVIRONMENT: [Block; 1] = [Block::Term(
+    "XDG_STATE_HOME",
+    "An absolute path: sent lines are kept in bucle/history below it. By default ~/.local/state.",
+)];
 
 fn environment(first: &[Block]) -> Section {
     let mut blocks = first.to_vec();
@@ -91,6 +99,7 @@ fn exit_status() -> Section {
         Block::Term("5", "load: the condition of a --fail-if was true."),
         Block::Term("6", "A limit of the machine prevents the start, such as the number of open files."),
         Block::Term("130", "The command was interrupted."),
+        Block::Term("129, 131, 143", "connect: SIGHUP, SIGQUIT or SIGTERM ended the command at its prompt."),
     ];
     Section { title: "EXIT STATUS", blocks }
 }
