@@ -59,7 +59,9 @@ impl Address {
 fn split(text: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("the closing ] is missing")?;
-        if host.parse::<Ipv6Addr>().is_err() && !host.contains('%') {
+        // A link-local address has the name of its interface behind a `%` (RFC 4007, 11).
+        let (address, zone) = host.split_once('%').unwrap_or((host, "interface"));
+        if address.parse::<Ipv6Addr>().is_err() || zone.is_empty() {
             return Err("between [ and ] there must be an IPv6 address".into());
         }
         return match rest.strip_prefix(':') {
@@ -172,6 +174,9 @@ mod tests {
             ("[::1", Err("closing ]")),
             ("[::1]80", Err("only :PORT")),
             ("[example.org]:80", Err("IPv6 address")),
+            ("[a%b]:1", Err("IPv6 address")),
+            ("[fe80::1%]:1", Err("IPv6 address")),
+            ("[%eth0]:1", Err("IPv6 address")),
             ("my host:80", Err("no spaces")),
         ];
         for (text, want) in table {

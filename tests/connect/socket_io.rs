@@ -230,11 +230,12 @@ fn the_end_of_the_session_decides_the_exit_code() {
 
 #[test]
 fn wrong_options_are_explained() {
-    let table: [(&[&str], &str); 10] = [
+    let table: [(&[&str], &str); 11] = [
         (&["sio://"], "the URL is malformed"),
         (&["sio://h/a,b"], "no commas"),
         (&["sio://h", "--event", "connect"], "choose another one"),
         (&["sio://h", "--auth", "x"], "write a JSON object"),
+        (&["sio://h", "--event", ""], "the name is empty"),
         (&["ws://h", "--event", "say"], "--event is for Socket.IO only, and 'ws://h' is not"),
         (&["ws://h", "--ack"], "--ack is for Socket.IO only"),
         (&[":8080", "--auth", "{}"], "--auth is for Socket.IO only"),
