@@ -57,6 +57,12 @@ struct Queue {
     is_writing: bool,
 }
 
+impl Queue {
+    fn is_written(&self) -> bool {
+        self.bytes.is_empty() && !self.is_writing
+    }
+}
+
 /// Writes `text` to standard error, or queues it when that would block.
 ///
 /// `text` must be whole lines: when the queue is full, `text` is dropped as a whole.
@@ -110,7 +116,7 @@ fn fitted(message: &str) -> String {
 /// Waits until the queue is written, but at most [`FINAL_FLUSH_LIMIT`]: a reader that has stopped reading must not keep
 /// the process from ending.
 pub(crate) fn finish() {
-    let is_busy = |queue: &mut Queue| queue.has_thread && (!queue.bytes.is_empty() || queue.is_writing);
+    let is_busy = |queue: &mut Queue| queue.has_thread && !queue.is_written();
     drop(CHANGED.wait_timeout_while(lock(), FINAL_FLUSH_LIMIT, is_busy));
 }
 
@@ -119,12 +125,34 @@ pub(crate) fn set_prompt(has_prompt: bool) {
     HAS_PROMPT.store(has_prompt && io::stderr().is_terminal(), Ordering::Relaxed);
 }
 
-/// Whether a line has replaced the row with the prompt since the last call.
-pub(crate) fn has_taken_row() -> bool {
-    HAS_TAKEN_ROW.swap(false, Ordering::Relaxed)
+/// What has become of the row with the prompt since the last call.
+pub(crate) fn row() -> Row {
+    let row = row_of(&lock(), HAS_TAKEN_ROW.load(Ordering::Relaxed));
+    if row == Row::Taken {
+        HAS_TAKEN_ROW.store(false, Ordering::Relaxed);
+    }
+    row
 }
 
-/// Writes whole lines in place of the prompt, if there is one. It is drawn again before the next turn of the loop.
+/// The row of the terminal that has the prompt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Row {
+    Kept,
+    /// A line that waits in the queue will replace it. A prompt that is drawn now would be erased.
+    AwaitsQueue,
+    /// A line has replaced it.
+    Taken,
+}
+
+fn row_of(queue: &Queue, has_taken_row: bool) -> Row {
+    match (has_taken_row, queue.is_written()) {
+        (false, _) => Row::Kept,
+        (true, false) => Row::AwaitsQueue,
+        (true, true) => Row::Taken,
+    }
+}
+
+/// Writes whole lines in place of the prompt, if there is one. It is drawn again before a turn of the loop; see [`row`].
 pub(crate) fn write_above_prompt(lines: &[u8]) {
     if HAS_PROMPT.load(Ordering::Relaxed) {
         HAS_TAKEN_ROW.store(true, Ordering::Relaxed);
@@ -190,4 +218,24 @@ fn write_queue() {
 
 fn lock() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prompt_is_drawn_again_only_when_the_queued_lines_are_written() {
+        let queue =
+            |bytes: &[u8], is_writing| Queue { bytes: bytes.to_vec(), dropped: 0, has_thread: true, is_writing };
+        let table = [
+            (queue(b"", false), Row::Taken),
+            (queue(b"a line\n", false), Row::AwaitsQueue),
+            (queue(b"", true), Row::AwaitsQueue),
+        ];
+        for (queue, want) in table {
+            assert_eq!(row_of(&queue, true), want);
+            assert_eq!(row_of(&queue, false), Row::Kept);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::mem;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use bucle::{Loop, Result};
 
 use super::display::{Display, OutputFailed, Terminal};
 use crate::cli::advice::words_for;
-use crate::cli::stderr;
+use crate::cli::stderr::{self, Row};
 
 /// The first wait before a terminal that is full is written to again. Each time that it takes nothing the wait doubles,
 /// up to [`LONGEST_RETRY`]. So a terminal that is only slow is not slowed down further, and one that Ctrl-S holds for
@@ -64,6 +65,8 @@ pub(super) struct Session<C: Connection> {
     pub(super) has_ended: bool,
     /// The connection and standard input are paused until the terminal has taken everything.
     pub(super) is_held: bool,
+    /// A timer is set, because the row with the prompt is about to be replaced.
+    looks_again: bool,
     /// The connection is closed; the loop runs only until the terminal has taken the rest.
     is_over: bool,
 }
@@ -82,6 +85,7 @@ impl<C: Connection> Session<C> {
             is_connected: false,
             has_ended: false,
             is_held: false,
+            looks_again: false,
             is_over: false,
         }
     }
@@ -113,10 +117,26 @@ impl<C: Connection> Session<C> {
 
     /// Draws the prompt again if a line of the log has replaced it, before the loop waits for events.
     pub(super) fn before_turn(&mut self, lp: &mut Loop) {
-        if stderr::has_taken_row() && self.display.redraw().is_err() {
-            lp.stop();
+        match stderr::row() {
+            Row::Kept => {}
+            Row::AwaitsQueue => self.look_again(lp),
+            Row::Taken => {
+                if self.display.redraw().is_err() {
+                    lp.stop();
+                }
+            }
         }
         self.hold_if_behind(lp);
+    }
+
+    /// Lets the loop turn again soon: nothing else wakes it when a line of the log is written.
+    fn look_again(&mut self, lp: &mut Loop) {
+        if mem::replace(&mut self.looks_again, true) {
+            return;
+        }
+        let look = self.callback(|session, _| session.looks_again = false);
+        let timer = lp.set_timeout(LONGEST_RETRY, look);
+        lp.unref(timer);
     }
 
     /// Called after the loop has ended; returns the exit code.
