@@ -19,8 +19,8 @@
 //! So one escape sequence erases the row with the prompt, however long the line is.
 //!
 //! Terminals disagree about the width of some characters, and a terminal may have less room than the prompt needs. The
-//! row must not break then. So it is written with the terminal's line wrapping switched off, and the cursor is placed by
-//! writing the text before it, not by counting columns.
+//! row must not break then. So it is written with the terminal's line wrapping switched off, and the cursor is placed
+//! by writing the text before it, not by counting columns.
 //!
 //! This module does no input or output. A line has at most [`LINE_LIMIT`] bytes; the history has its own limit.
 

@@ -120,7 +120,8 @@ pub(crate) fn finish() {
     drop(CHANGED.wait_timeout_while(lock(), FINAL_FLUSH_LIMIT, is_busy));
 }
 
-/// Sets whether the terminal shows a prompt. While it does, each line of the log and each note first erases the row with the prompt.
+/// Sets whether the terminal shows a prompt. While it does, each line of the log and each note first erases the row
+/// with the prompt.
 pub(crate) fn set_prompt(has_prompt: bool) {
     HAS_PROMPT.store(has_prompt && io::stderr().is_terminal(), Ordering::Relaxed);
 }
@@ -152,7 +153,7 @@ fn row_of(queue: &Queue, has_taken_row: bool) -> Row {
     }
 }
 
-/// Writes whole lines in place of the prompt, if there is one. It is drawn again before a turn of the loop; see [`row`].
+/// Writes whole lines in place of the prompt, if there is one. It is drawn again before a turn of the loop: [`row`].
 pub(crate) fn write_above_prompt(lines: &[u8]) {
     if HAS_PROMPT.load(Ordering::Relaxed) {
         HAS_TAKEN_ROW.store(true, Ordering::Relaxed);

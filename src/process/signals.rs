@@ -217,9 +217,9 @@ pub fn ignore(signal: Signal) -> Result<()> {
     watch(signal).map_err(|error| Error::system("sigaction", &error))
 }
 
-/// Whether the process ignores `signal`, which it may have inherited: a shell without job control starts a command with
-/// `&` so that it ignores [`Signal::Interrupt`], and nohup(1) does it with [`Signal::Hangup`]. A program should leave such
-/// a signal ignored, so it asks before it listens to it.
+/// Whether the process ignores `signal`. It may have inherited that: a shell without job control starts a command with
+/// `&` so that it ignores [`Signal::Interrupt`], and nohup(1) does the same with [`Signal::Hangup`]. A program should
+/// leave such a signal ignored, so it asks before it listens to it.
 ///
 /// Only on Linux. Elsewhere the answer is `false`.
 pub fn is_ignored(signal: Signal) -> bool {

@@ -23,8 +23,8 @@ use serde_json::value::RawValue;
 
 use crate::cli::socket_io::{self, Message, PONG, Place, TransportChoice};
 
-/// How many acknowledgements may be open. It bounds the memory for a server that never sends one; a server that is only
-/// slow has fewer open, because the client sends no faster than the server reads.
+/// How many acknowledgements may be open. It bounds the memory for a server that never sends one. A server that is only
+/// slow usually reads slowly, too, and the client sends no faster than the server reads.
 const MOST_UNANSWERED: usize = 100_000;
 
 /// How events are written and read.

@@ -37,8 +37,8 @@ pub(super) trait Connection: Copy + 'static {
     /// Whether the server reads too slowly: no more input is read until it has read.
     fn needs_drain(self, lp: &Loop) -> bool;
 
-    /// Sends a line that was edited at the prompt. Returns whether more input may be read. Adds to `notes` what the user
-    /// must know.
+    /// Sends a line that was edited at the prompt. Returns whether more input may be read. Adds to `notes` what the
+    /// user must know.
     fn send_line(self, lp: &mut Loop, state: &mut Self::State, line: &str, notes: &mut Vec<String>) -> bool;
     /// Sends input without a prompt, as it was read. Returns whether more input may be read.
     fn send_chunk(self, lp: &mut Loop, session: &mut Session<Self>, chunk: &[u8]) -> bool;
