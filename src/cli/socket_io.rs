@@ -83,6 +83,11 @@ pub(crate) fn check_auth(text: &str) -> Result<String, String> {
     }
 }
 
+/// Checks the value of `--event`. A program may send one without a name, but `--event ''` is an unset variable.
+pub(crate) fn event_option(name: &str) -> Result<String, String> {
+    if name.is_empty() { Err("the name is empty".to_owned()) } else { check_event(name) }
+}
+
 /// Checks the name of an event. The error is half a sentence.
 pub(crate) fn check_event(name: &str) -> Result<String, String> {
     match packet::RESERVED_EVENTS.contains(&name) {

@@ -63,6 +63,7 @@ fn usage_and_limits_leave_stdout_empty() {
         (&["-n", "-5"], 2, "a count is a whole number, 1 or more"),
         (&["-d", "-1s"], 2, "a time cannot be negative"),
         (&["-r", "1.5/s"], 2, "a rate is a whole number of messages a second"),
+        (&["sio://127.0.0.1:1/", "--event", ""], 2, "the name is empty"),
         (&["-m", "\\q"], 2, "-m: unknown escape \\q"),
         (&["--expect", "fanout", "-m", "hola\\n"], 2, "{conn}:{seq} "),
         (&["--file", "/nowhere"], 2, "cannot read /nowhere"),

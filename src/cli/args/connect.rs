@@ -56,7 +56,7 @@ pub(super) fn command() -> clap::Command {
             Arg::new("event")
                 .long("event")
                 .value_name("NAME")
-                .value_parser(event_name)
+                .value_parser(socket_io::event_option)
                 .help("Socket.IO: a line is the text of this event, in both directions; other events are not shown"),
         )
         .arg(
@@ -107,11 +107,6 @@ const NOTES: &str = "At a terminal the line can be edited. Left, Right, Home, En
              Socket.IO: a line is the name of an event and its arguments as JSON: say \"hola\" 7. A name \
              with blanks is a JSON string, too. Received events are written in the same way. A ? at the end of a line asks \
              for the acknowledgement, which is written as say ? \"answer\". A refused namespace is exit code 3.";
-
-/// Checks the name of an event. A program may send one without a name, but `--event ''` is an unset variable.
-fn event_name(name: &str) -> Result<String, String> {
-    if name.is_empty() { Err("the name is empty".to_owned()) } else { socket_io::check_event(name) }
-}
 
 /// Reads the options.
 pub(super) fn connect_of(matches: &ArgMatches) -> Result<Connect, Usage> {

@@ -29,7 +29,7 @@ pub(crate) fn command() -> clap::Command {
         .arg(one("file", "FILE").value_parser(value_parser!(PathBuf)).conflicts_with_all(["script", "hold"]).help("Messages from FILE, one per line, in turn; each connection starts at the top"))
         .arg(flag("crlf").help(r"Every message ends in \r\n"))
         .arg(flag("binary").help("WebSocket: the messages are binary, not text"))
-        .arg(one("event", "NAME").value_parser(socket_io::check_event).help("Socket.IO: the event that carries the messages  [default: echo]"))
+        .arg(one("event", "NAME").value_parser(socket_io::event_option).help("Socket.IO: the event that carries the messages  [default: echo]"))
         .arg(one("auth", "JSON").value_parser(socket_io::check_auth).help("Socket.IO: credentials for the server, a JSON object"))
         .arg(flag("telnet").help("Remove telnet commands from replies and refuse all telnet options"))
         .arg(flag("skip-line").help("Each connection reads one line (a greeting) before it sends"))
