@@ -79,7 +79,8 @@ impl Screen {
         self.show_unfinished_if(columns, |rest| rest.len() > HELD_BACK_LIMIT)
     }
 
-    /// What is written before and after a line of the server, which has no line break.
+    /// A line of the server is given without a line break. Returns the bytes to write before it, and those to write
+    /// after it.
     pub(crate) fn around_line(&mut self, columns: usize) -> (String, String) {
         if !self.is_prompting {
             return (String::new(), "\n".to_owned());

@@ -126,7 +126,7 @@ pub(crate) fn set_prompt(has_prompt: bool) {
     HAS_PROMPT.store(has_prompt && io::stderr().is_terminal(), Ordering::Relaxed);
 }
 
-/// What has become of the row with the prompt since the last call.
+/// Whether a line of the log has replaced the row with the prompt since the last call, or will replace it.
 pub(crate) fn row() -> Row {
     let row = row_of(&lock(), HAS_TAKEN_ROW.load(Ordering::Relaxed));
     if row == Row::Taken {

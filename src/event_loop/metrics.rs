@@ -53,10 +53,10 @@ impl Metrics {
     }
 }
 
-/// The program wants the time per phase.
+/// The program has called [`Loop::time_phases`].
 const BY_PROGRAM: u8 = 1;
 
-/// The inspector wants the time per phase.
+/// An inspector shows the time per phase.
 #[cfg(feature = "inspect")]
 const BY_INSPECTOR: u8 = 2;
 
@@ -78,7 +78,7 @@ pub(crate) struct Counters {
     pub waiting_since: Option<Duration>,
     /// When the last wait for the kernel ended.
     pub polled_at: Duration,
-    /// Who wants the time per phase, as bits: `BY_PROGRAM` and `BY_INSPECTOR`.
+    /// The time per phase is measured while a bit is set: `BY_PROGRAM` or `BY_INSPECTOR`.
     pub times_phases: u8,
     pub phases: [Duration; 6],
     delay: Option<Box<DelayMonitor>>,

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::command::{Run, Served, load};
 use crate::server::{self, Server};
@@ -315,7 +316,7 @@ fn a_script_goes_on_with_a_new_connection() {
 /// No server listens, or it begins to listen during the run.
 #[test]
 fn refused_connections_are_tried_again() {
-    let port = Server::echo().closed_port();
+    let (port, place) = held_port(0);
     let target = format!(":{port}");
     let args = [target.as_str(), "-c", "3", "-r", "10", "-d", "1s", "--warmup", "0", "--reconnect", "--json"];
     let report = Run::start(&args).end().json(3);
@@ -324,7 +325,7 @@ fn refused_connections_are_tried_again() {
     // After 100, 200 and 400 ms at the latest.
     assert!(report["connect"]["refused"].as_u64() >= Some(6), "{report}");
     let run = Run::start(&[&target, "-c", "2", "-n", "10", "--reconnect", "--json"]);
-    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    let listener = open_for_clients(place);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
@@ -336,11 +337,26 @@ fn refused_connections_are_tried_again() {
     assert_eq!(counters(&report), "exact 10");
 }
 
+/// A port, any if it is 0, that refuses connections until [`open_for_clients`]. No other program can take it meanwhile.
+fn held_port(port: u16) -> (u16, Socket) {
+    let place = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    place.set_reuse_port(true).expect("a socket");
+    place.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("the port is free, or held");
+    let address = place.local_addr().expect("it is bound").as_socket().expect("an address");
+    (address.port(), place)
+}
+
+fn open_for_clients(place: Socket) -> TcpListener {
+    place.listen(16).expect("it is bound");
+    place.into()
+}
+
 /// A server that replies to lines on one connection, closes its listener before the first reply, and comes back after
-/// `away`, if at all.
+/// `away`, if at all. The result of a test does not depend on this time: it only makes refused connects likely.
 fn goes_away(away: Option<Duration>) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
-    let port = listener.local_addr().expect("it is bound").port();
+    let (port, place) = held_port(0);
+    let listener = open_for_clients(place);
+    let (_, place) = held_port(port);
     let reply = |stream: TcpStream| {
         server::each_line(&stream, server::Shared::default(), |stream, _, line| stream.write_all(line));
     };
@@ -350,8 +366,7 @@ fn goes_away(away: Option<Duration>) -> u16 {
         reply(stream);
         let Some(away) = away else { return };
         std::thread::sleep(away);
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-        listener.incoming().map_while(Result::ok).for_each(|stream| {
+        open_for_clients(place).incoming().map_while(Result::ok).for_each(|stream| {
             std::thread::spawn(move || reply(stream));
         });
     });

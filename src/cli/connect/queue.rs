@@ -27,7 +27,7 @@ pub(super) struct Queue {
     ready: Vec<u8>,
     /// How many bytes of `ready` are written.
     taken: usize,
-    /// What comes after `ready`.
+    /// The bytes and messages that follow those of `ready`.
     parts: VecDeque<Part>,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Telnet {
     kept: Refusals,
 }
 
-/// What is in a chunk.
+/// A received chunk without telnet commands, and the refusals that answer its negotiations.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Decoded {
     pub(crate) data: Vec<u8>,

@@ -258,7 +258,7 @@ impl Sender {
     /// Records that `receiver` has got a message, and returns whether it had got a later one before. The cost does not
     /// depend on the number of open messages.
     fn is_after_later(&mut self, receiver: u64, seq: u64, members: usize) -> bool {
-        // Before the oldest message there is none that could come too late.
+        // As long as only the oldest open message arrives, none can be out of order, and the table is not needed.
         let is_oldest = self.messages.front().is_some_and(|oldest| oldest.pending.seq == seq);
         if self.newest.is_empty() && !is_oldest {
             self.newest = vec![0; members].into();

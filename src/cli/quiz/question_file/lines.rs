@@ -23,11 +23,12 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// The first word: the name of the statement.
     pub(super) fn word(&self) -> &str {
         self.text.split_whitespace().next().unwrap_or_default()
     }
 
-    /// What comes behind the word.
+    /// The text of the line behind its first word.
     pub(super) fn rest(&self) -> &str {
         self.text[self.word().len()..].trim()
     }

@@ -1,4 +1,5 @@
-//! What a trial sees of a program that its lines do not show, and how slow it makes the program.
+//! A trial run of a program is watched here: its sockets and errors, which the printed lines do not show. A trial can
+//! also run the program slowly.
 //!
 //! A program runs by a clock on which only `work` takes time. On a real computer everything takes some time, and a
 //! timer may be due earlier than something else or later. A slow run takes this time at the places where it can change

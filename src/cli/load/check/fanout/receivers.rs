@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 /// How much memory missing deliveries may take. Beyond it the oldest messages are forgotten.
 const MISSED_BYTES: usize = 16 * 1024 * 1024;
 
-/// What a message with missing deliveries takes besides its bits.
+/// The memory of a message with missing deliveries, in bytes, without its set of receivers.
 const MISSED_MESSAGE: usize = 96;
 
 /// A set of connections.
