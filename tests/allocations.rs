@@ -19,6 +19,8 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     /// The bytes that the thread has allocated and not freed, each block with what the allocator adds to it.
     static LIVE: Cell<isize> = const { Cell::new(0) };
+    /// The largest number of these bytes since it was last set.
+    static PEAK: Cell<isize> = const { Cell::new(0) };
     /// The size of the largest one.
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
@@ -26,7 +28,13 @@ thread_local! {
 /// A header of 8 bytes, in steps of 16, as in the allocator of glibc.
 fn count_live(freed: usize, allocated: usize) {
     let with_header = |size: usize| if size == 0 { 0 } else { (size + 8).next_multiple_of(16) as isize };
-    let _ = LIVE.try_with(|live| live.set(live.get() + with_header(allocated) - with_header(freed)));
+    let Ok(live) = LIVE.try_with(|live| {
+        live.set(live.get() + with_header(allocated) - with_header(freed));
+        live.get()
+    }) else {
+        return;
+    };
+    let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live)));
 }
 
 fn count(size: usize) {
@@ -410,7 +418,7 @@ mod socket_io {
     use bucle::socket_io::{self, Options, Server};
     use bucle::{EventLoop, Loop};
 
-    use super::{ALLOCATIONS, LIVE, allocations_after};
+    use super::{ALLOCATIONS, LIVE, PEAK, allocations_after};
 
     #[test]
     fn a_selection_of_sockets_allocates_nothing() {
@@ -580,6 +588,26 @@ mod socket_io {
         }
         let grown = LIVE.get() - before;
         assert!(grown <= 1000, "{grown} bytes stay of each visit");
+    }
+
+    /// What clients that leave at once need until the last one has gone is memory at the end of the heap, which an
+    /// allocator keeps.
+    #[test]
+    fn clients_that_leave_at_once_need_little_memory_for_that() {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let (port, io) = event_loop.enter(echo);
+        let mut all = Vec::new();
+        for expected in (AT_ONCE..=500).step_by(AT_ONCE) {
+            all.extend(connect(port, AT_ONCE));
+            turn_until(&mut event_loop, io, &mut all, expected);
+        }
+        let before = LIVE.get();
+        PEAK.set(before);
+        all.iter().for_each(|client| drop(client.shutdown(Shutdown::Both)));
+        turn_until(&mut event_loop, io, &mut [], 0);
+        let each = (PEAK.get() - before) / all.len() as isize;
+        println!("{each} bytes for each of {} clients that leave", all.len());
+        assert!(each <= 100, "{each} bytes");
     }
 
     /// Sends requests on one connection, each when the last one has its answer. Returns the answers.

@@ -393,8 +393,8 @@ fn leave(lp: &mut Loop, socket: Socket, last: &[u8]) {
     match socket.entry_mut::<Connection>(lp) {
         Some(connection) => {
             connection.close();
-            connection.timer = Some(timer);
+            connection.timer = timer;
         }
-        None => lp.clear(timer),
+        None => timer.into_iter().for_each(|timer| lp.clear(timer)),
     }
 }

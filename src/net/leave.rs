@@ -49,11 +49,16 @@ impl Loop {
         self.start_net_timer(LEAVE_LIMIT, NetTimer::Leave(socket))
     }
 
-    /// As [`close_with_message`](Self::close_with_message), but the limit begins when the FIN is sent.
+    /// As [`close_with_message`](Self::close_with_message), but the limit begins when the FIN is sent. No timer is
+    /// needed if the peer has ended and nothing waits for it: this side's FIN is then the last step.
     #[cfg(feature = "http")]
-    pub(crate) fn close_when_sent(&mut self, socket: Socket, last: &[u8]) -> TimerId {
+    pub(crate) fn close_when_sent(&mut self, socket: Socket, last: &[u8]) -> Option<TimerId> {
         self.end_with_message(socket, last);
-        self.start_leave_timer(socket, LEAVE_LIMIT)
+        let peer_has_ended = self.net.socket(socket).is_some_and(|state| state.is(END_EMITTED));
+        if peer_has_ended && socket.unsent_length(self) == 0 {
+            return None;
+        }
+        Some(self.start_leave_timer(socket, LEAVE_LIMIT))
     }
 
     fn end_with_message(&mut self, socket: Socket, last: &[u8]) {

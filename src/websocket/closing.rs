@@ -133,8 +133,9 @@ fn end(lp: &mut Loop, socket: Socket) {
     }
     mark_over(lp, socket);
     stop_timer(lp, socket);
-    let timer = lp.close_when_sent(socket, &[]);
-    change(lp, socket, |closing| closing.timer = Some(timer));
+    if let Some(timer) = lp.close_when_sent(socket, &[]) {
+        change(lp, socket, |closing| closing.timer = Some(timer));
+    }
 }
 
 /// Nothing else is sent, not even to a peer that has ended without a close frame: a write would be an error. Nothing
