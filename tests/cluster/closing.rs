@@ -91,6 +91,9 @@ fn a_second_server_uses_the_link_of_one_that_was_closed() {
         cluster.until("both nodes are known", |lp, nodes| nodes[0].link.is_ready(lp));
         join(&mut a, "r");
         join(&mut b, "r");
+        if kind == Kind::Sharded {
+            cluster.until_subscribed("r", 2);
+        }
         cluster.enter(|lp, nodes| nodes[1].io.to("r").emit(lp, "one", ()));
         for client in [&mut a, &mut b] {
             assert!(client.next().starts_with(r#"42["one""#), "{kind:?}");

@@ -132,6 +132,14 @@ impl Cluster {
         }
     }
 
+    /// Streams: waits until the first two nodes have read the same. Otherwise a client could get at the slower one what
+    /// was sent before it came.
+    fn until_both_have_read(&self) {
+        self.until("both nodes have read all", |lp, nodes| {
+            nodes[0].link.stream_position(lp, "socket.io") == nodes[1].link.stream_position(lp, "socket.io")
+        });
+    }
+
     fn client(&self, node: usize) -> Client {
         Client::connect(self.ports[node])
     }
@@ -206,12 +214,23 @@ fn events_until(client: &mut Client, end: &str) -> Vec<String> {
     std::iter::from_fn(|| Some(client.next()).filter(|event| *event != end)).collect()
 }
 
+/// Sends a command to Redis with a connection of its own. Returns the reply, which is short.
+fn ask(redis: &RedisServer, parts: &[&[u8]]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).expect("it listens");
+    let mut command = format!("*{}\r\n", parts.len()).into_bytes();
+    for part in parts {
+        command.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
+        command.extend_from_slice(part);
+        command.extend_from_slice(b"\r\n");
+    }
+    stream.write_all(&command).expect("it reads");
+    let mut reply = [0; 256];
+    let len = stream.read(&mut reply).expect("a reply");
+    String::from_utf8_lossy(&reply[..len]).into_owned()
+}
+
 /// Publishes with a connection of its own.
 fn publish(redis: &RedisServer, channel: &str, message: &[u8]) {
-    let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).expect("it listens");
-    let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), message.len());
-    stream.write_all(&[head.as_bytes(), message, b"\r\n"].concat()).expect("it reads");
-    let mut reply = [0; 16];
-    let len = stream.read(&mut reply).expect("a reply");
-    assert!(reply[..len].starts_with(b":"), "{:?}", String::from_utf8_lossy(&reply[..len]));
+    let reply = ask(redis, &[b"PUBLISH", channel.as_bytes(), message]);
+    assert!(reply.starts_with(':'), "{reply:?}");
 }

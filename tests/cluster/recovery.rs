@@ -126,6 +126,7 @@ fn a_client_gets_on_any_node_what_it_has_missed_once_and_in_order() {
         assert!(is_recovered);
         let (_, twice) = connect(cluster.ports[1 - node], &auth);
         assert_ne!(twice["sid"], answer["sid"], "a session is taken once");
+        cluster.until_both_have_read();
     }
 }
 

@@ -53,6 +53,7 @@ fn a_socket_that_joins_when_redis_is_away_gets_the_events_of_its_room_when_it_is
     join(&mut b, "r");
     redis.restart();
     cluster.until("both links are ready", |lp, nodes| nodes.iter().all(|node| node.link.is_ready(lp)));
+    cluster.until_subscribed("r", 1);
     cluster.enter(|lp, nodes| nodes[0].io.to("r").emit(lp, "hola", ()));
     assert_eq!(b.next(), r#"42["hola"]"#);
 }
