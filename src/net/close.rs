@@ -143,6 +143,7 @@ impl Loop {
             return;
         }
         log::trace!(target: "bucle::loop", "close: {} sockets", self.net.closing.len());
+        let before = self.net.sockets.len();
         let phase = self.begin_phase(Phase::Close);
         let mut list = mem::take(&mut self.net.closing);
         while let Some((socket, cause)) = list.pop() {
@@ -161,19 +162,20 @@ impl Loop {
             self.net.closing = list;
         }
         self.end_phase(phase);
-        self.shrink_tables();
+        self.shrink_tables(before);
         // Descriptors have been freed: servers that had none can accept.
         self.accept_again();
     }
 
-    /// Frees memory of the loop's tables when the number of connections has fallen to half of its peak.
-    fn shrink_tables(&mut self) {
+    /// Frees memory of the loop's tables when the number of connections has fallen to half of its peak. `before` is the
+    /// number before the close phase: the highest since the last one.
+    fn shrink_tables(&mut self, before: usize) {
         let net = &mut self.net;
         let (connections, places) = (net.sockets.len(), net.sockets.capacity());
         // The table of sockets can only be cut behind its last used slot. If the last connection of many was there, the
         // table could not shrink when the number halved; it can when few connections are left.
         let is_sparse = connections <= SMALL_TABLE && places > 8 * SMALL_TABLE;
-        if net.outboxes.shrink_if_halved(connections) || is_sparse {
+        if net.outboxes.shrink_if_halved(before, connections) || is_sparse {
             // Without connections no room is kept: even a small block at the end of the heap holds what is free below.
             let room = if connections == 0 { 0 } else { SMALL_TABLE };
             net.sockets.shrink_to_fit();

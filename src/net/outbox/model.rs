@@ -267,18 +267,30 @@ fn outboxes_with_a_buffer_are_lent_first() {
 #[test]
 fn the_table_shrinks_when_half_of_the_outboxes_are_back() {
     let mut outboxes = Outboxes::default();
-    assert!(!outboxes.shrink_if_halved(1000));
+    assert!(!outboxes.shrink_if_halved(0, 1000));
     let mut lent: Vec<OutboxId> = (0..1000).map(|_| outboxes.lend(Cause::default())).collect();
     let stays = lent.swap_remove(300);
     lent.into_iter().for_each(|id| outboxes.take_back(id));
-    assert!(!outboxes.shrink_if_halved(501) && outboxes.size() == 1000);
-    assert!(outboxes.shrink_if_halved(500));
+    assert!(!outboxes.shrink_if_halved(0, 501) && outboxes.size() == 1000);
+    assert!(outboxes.shrink_if_halved(0, 500));
     assert_eq!((outboxes.size(), outboxes.lent()), (301, 1), "up to the last that is lent");
     assert_eq!(outboxes.store.buffers.len(), Store::len_for(512));
     outboxes.take_back(stays);
-    assert!(!outboxes.shrink_if_halved(251), "the new mark is five hundred");
-    assert!(outboxes.shrink_if_halved(250));
+    assert!(!outboxes.shrink_if_halved(0, 251), "the new mark is five hundred");
+    assert!(outboxes.shrink_if_halved(0, 250));
     assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, Store::len_for(64)));
-    assert!(outboxes.shrink_if_halved(0));
-    assert!(!outboxes.shrink_if_halved(20) && !outboxes.shrink_if_halved(0), "a few outboxes do not trigger a shrink");
+    assert!(outboxes.shrink_if_halved(0, 0));
+    assert!(
+        !outboxes.shrink_if_halved(0, 20) && !outboxes.shrink_if_halved(0, 0),
+        "a few outboxes do not trigger a shrink"
+    );
+}
+
+#[test]
+fn the_table_shrinks_when_all_connections_close_in_one_phase() {
+    let mut outboxes = Outboxes::default();
+    let lent: Vec<OutboxId> = (0..1000).map(|_| outboxes.lend(Cause::default())).collect();
+    lent.into_iter().for_each(|id| outboxes.take_back(id));
+    assert!(outboxes.shrink_if_halved(1000, 0));
+    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, Store::len_for(64)));
 }

@@ -280,10 +280,11 @@ impl Outboxes {
         self.table.len()
     }
 
-    /// Sets the number of connections. If it has fallen to half of its peak, and the peak was not small, frees memory
-    /// that is no longer needed and returns `true`. Once more when the last connection of many has gone.
-    pub fn shrink_if_halved(&mut self, connections: usize) -> bool {
-        self.peak = self.peak.max(connections);
+    /// Sets the number of connections, which was `before` until now. If it has fallen to half of its peak, and the peak
+    /// was not small, frees memory that is no longer needed and returns `true`. Once more when the last connection of
+    /// many has gone.
+    pub fn shrink_if_halved(&mut self, before: usize, connections: usize) -> bool {
+        self.peak = self.peak.max(before).max(connections);
         self.store.blocks.set_connections(connections);
         self.was_large |= self.peak > SMALL_TABLE;
         let is_halved = self.peak > SMALL_TABLE && connections <= self.peak / 2;
