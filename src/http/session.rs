@@ -390,11 +390,10 @@ pub(super) fn close_after_answer(lp: &mut Loop, socket: Socket) {
 fn leave(lp: &mut Loop, socket: Socket, last: &[u8]) {
     stop_timer(lp, socket);
     let timer = lp.close_when_sent(socket, last);
-    match socket.entry_mut::<Connection>(lp) {
-        Some(connection) => {
-            connection.close();
-            connection.timer = timer;
-        }
-        None => timer.into_iter().for_each(|timer| lp.clear(timer)),
+    if let Some(connection) = socket.entry_mut::<Connection>(lp) {
+        connection.close();
+        connection.timer = timer;
+    } else if let Some(timer) = timer {
+        lp.clear(timer);
     }
 }

@@ -132,8 +132,8 @@ impl Cluster {
         }
     }
 
-    /// Streams: waits until the first two nodes have read the same. Otherwise a client could get at the slower one what
-    /// was sent before it came.
+    /// Streams: waits until the first two nodes have read the same entries. Otherwise a client that joins at the slower
+    /// node could receive events that were sent before.
     fn until_both_have_read(&self) {
         self.until("both nodes have read all", |lp, nodes| {
             nodes[0].link.stream_position(lp, "socket.io") == nodes[1].link.stream_position(lp, "socket.io")
