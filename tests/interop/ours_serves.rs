@@ -56,7 +56,7 @@ fn both_connect_to_the_command() {
 
     for peer in [peers::ws(), peers::websockets()].into_iter().flatten() {
         let mut server = Command::new(env!("CARGO_BIN_EXE_bucle"))
-            .args(["serve", "echo", "--http", "0"])
+            .args(["serve", "echo", "--http", "0", "--port", "0"])
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
