@@ -190,6 +190,12 @@ impl World {
                 3 => {
                     #[cfg(feature = "socket-io")]
                     if let Some(check) = self.when_quiet {
+                        // A peer that waited for bytes may have acted since then, and may not read any longer.
+                        if self.kernel.peers().into_iter().any(|peer| self.kernel.has_window(peer)) {
+                            self.every_peer(|kernel, peer| kernel.take(peer, usize::MAX));
+                            stage = 2;
+                            continue;
+                        }
                         check(&self.kernel);
                     }
                     self.every_peer(Kernel::fin);

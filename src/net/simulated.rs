@@ -361,6 +361,12 @@ impl Kernel {
         self.state.borrow_mut().connections[peer.0].window = bytes;
     }
 
+    /// Whether the peer reads only a limited number of bytes.
+    #[cfg(feature = "socket-io")]
+    pub fn has_window(&self, peer: Peer) -> bool {
+        self.look(peer, |connection| connection.window < usize::MAX / 2)
+    }
+
     fn look<T>(&self, peer: Peer, look: impl FnOnce(&Connection) -> T) -> T {
         look(&self.state.borrow().connections[peer.0])
     }

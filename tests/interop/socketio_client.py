@@ -104,9 +104,11 @@ def rooms():
     show("said", [ana.next("said"), bo.next("said")])
     show("poll", ana.call("poll", "r1"))
     show("who", ana.call("who", "r2"))
-    bo.io.disconnect()
-    # Its connection closes right behind its packet, and Node may take that for the reason.
+    # Disconnected by the server: over polling, the client may close its connection before its own packet is sent.
+    bo.emit("bye")
+    bo.next("disconnect")
     show("left", ana.next("left")[0]["rooms"])
+    bo.io.disconnect()
     ana.emit("bye-close")
     show("bye-close", ana.next("disconnect"))
     ana.io.disconnect()

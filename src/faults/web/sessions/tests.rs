@@ -368,6 +368,18 @@ fn a_harmless_answer_to_every_call_makes_no_difference() {
     replay_with_harmless_answers(RECORDED, describe, replay);
 }
 
+/// A peer that waits for the id of its session is served when the program takes no more connections; then it stops
+/// reading again in front of the last answer.
+#[test]
+fn a_peer_that_stops_reading_late_gets_its_answers() {
+    let peers = [
+        236, 0, 0, 103, 19, 0, 46, 0, 46, 181, 201, 0, 0, 0, 26, 0, 0, 0, 106, 0, 0, 0, 6, 0, 0, 0, 126, 0, 0, 0, 26,
+        0, 0, 0, 103, 0, 4, 120, 32, 14, 0, 63, 0, 109, 0, 0, 0, 6, 0, 0, 0, 86, 0, 6, 0, 6, 0, 0, 0, 223, 0, 0, 0, 0,
+        0,
+    ];
+    run(87, &peers, &[], &[]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
