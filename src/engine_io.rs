@@ -106,6 +106,7 @@ mod error;
 mod errors;
 mod files;
 pub mod id;
+pub(crate) mod index;
 pub mod jsonp;
 pub mod packet;
 pub mod payload;

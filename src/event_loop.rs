@@ -35,6 +35,7 @@ mod firing;
 #[cfg(feature = "trace")]
 mod gate;
 mod lent;
+pub(crate) mod memory;
 mod metrics;
 mod nested;
 #[cfg(feature = "trace")]
@@ -46,7 +47,6 @@ mod prepare;
 mod queues;
 mod readiness;
 mod remote;
-pub(crate) mod shrink;
 pub(crate) mod slots;
 #[cfg(feature = "process")]
 mod sources;

@@ -1,10 +1,12 @@
 //! The sessions of a loop. A session must be reachable while its handler runs, so the loop owns it and not the handler.
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::index::Index;
 use super::packet::{FrameBuffer, Queued};
 use super::payload::PayloadDecoder;
 use super::session::Machine;
@@ -12,7 +14,7 @@ use super::{Channels, CloseReason, Handler, Id, Options, Session};
 use crate::http::compress::Encoding;
 use crate::http::{Exchange, HeaderMap};
 use crate::websocket::{Endpoint, Masks, WebSocket};
-use crate::{HasSerial, Key, Loop, Slots, TimerId};
+use crate::{HasSerial, Key, Loop, Slots, TimerId, free_vec, grow_vec};
 
 /// All engines and sessions of a loop.
 #[derive(Default)]
@@ -22,6 +24,7 @@ pub(super) struct Registry {
     /// The session of each WebSocket connection, by the slot of its socket. Found for every message.
     by_socket: Vec<Option<(WebSocket, Session)>>,
     next_serial: u32,
+    hasher: RandomState,
     random: Masks,
     /// Scratch: the WebSocket connections of a broadcast.
     pub receivers: Vec<WebSocket>,
@@ -35,7 +38,8 @@ pub(super) struct Registry {
 
 struct EngineState {
     options: Rc<Options>,
-    by_id: HashMap<Id, Session>,
+    /// The sessions whose ids are valid, by their ids.
+    by_id: Index,
     settle: Option<Settle>,
 }
 
@@ -172,7 +176,7 @@ impl SessionState {
 
 impl Registry {
     pub fn add_engine(&mut self, options: Options) -> u32 {
-        self.engines.push(EngineState { options: Rc::new(options), by_id: HashMap::new(), settle: None });
+        self.engines.push(EngineState { options: Rc::new(options), by_id: Index::default(), settle: None });
         self.engines.len() as u32 - 1
     }
 
@@ -180,7 +184,7 @@ impl Registry {
     #[cfg(any(test, fuzzing))]
     pub fn holds_anything(&self) -> bool {
         self.sessions.len() > 0
-            || self.engines.iter().any(|engine| !engine.by_id.is_empty())
+            || self.engines.iter().any(|engine| engine.by_id.len() > 0)
             || self.by_socket.iter().any(Option::is_some)
     }
 
@@ -205,7 +209,10 @@ impl Registry {
     }
 
     pub fn find(&self, engine: u32, id: &str) -> Option<Session> {
-        self.engines[engine as usize].by_id.get(&Id::parse(id)?).copied()
+        let id = Id::parse(id)?;
+        let is_it = |at| self.sessions[at].id == id;
+        let at = self.engines[engine as usize].by_id.find(self.hasher.hash_one(id), is_it)?;
+        Some(Session(Key::new(at as usize, self.sessions[at].serial)))
     }
 
     /// Adds a session.
@@ -233,26 +240,24 @@ impl Registry {
             timer: None,
         };
         let session = Session(self.sessions.insert(state));
-        self.engines[engine as usize].by_id.insert(id, session);
+        let hash_of = |at| self.hasher.hash_one(self.sessions[at].id);
+        let slot = session.0.index();
+        self.engines[engine as usize].by_id.insert(self.hasher.hash_one(id), slot, hash_of);
         Ok(session)
     }
 
-    /// The id finds the session no longer.
-    pub fn forget_id(&mut self, engine: u32, id: &Id) {
-        let by_id = &mut self.engines[engine as usize].by_id;
-        by_id.remove(id);
-        // After thousands of sessions have ended, the table does not keep their memory. An empty one keeps nothing.
-        let (sessions, places) = (by_id.len(), by_id.capacity());
-        if places > 8 * sessions.max(32) || (sessions == 0 && places > 32) {
-            by_id.shrink_to(2 * sessions);
-        }
+    /// The id of a session finds it no longer. Comes before [`remove`](Self::remove).
+    pub fn forget_id(&mut self, session: Session) {
+        let Some(state) = self.sessions.get(session.0) else { return };
+        let (hash, slot) = (self.hasher.hash_one(state.id), session.0.index());
+        let hash_of = |at| self.hasher.hash_one(self.sessions[at].id);
+        self.engines[state.engine as usize].by_id.remove(hash, slot, hash_of);
     }
 
     pub fn remove(&mut self, session: Session) {
         self.sessions.remove(session.0);
         if self.sessions.len() == 0 {
-            self.sessions = Slots::default();
-            self.by_socket = Vec::new();
+            free_vec(&mut self.by_socket);
         }
     }
 
@@ -260,6 +265,7 @@ impl Registry {
     pub fn set_session_of(&mut self, ws: WebSocket, session: Session) {
         let slot = ws.socket().table_slot();
         if self.by_socket.len() <= slot {
+            grow_vec(&mut self.by_socket, slot + 1);
             self.by_socket.resize(slot + 1, None);
         }
         self.by_socket[slot] = Some((ws, session));

@@ -342,9 +342,7 @@ impl<H: Handler> Channels<H> {
     /// The handshake of the connection was refused, so there is no session.
     fn remove_unopened(&self, lp: &mut Loop, session: Session) {
         let registry = lp.layer_mut::<Registry>();
-        if let Some(id) = registry.get(session).map(|state| state.id) {
-            registry.forget_id(self.engine, &id);
-        }
+        registry.forget_id(session);
         registry.remove(session);
     }
 

@@ -224,8 +224,8 @@ pub(crate) fn end(lp: &mut Loop, session: Session, reason: CloseReason, descript
     let registry = lp.layer_mut::<Registry>();
     let Some(state) = registry.get_mut(session).filter(|state| !state.has_ended()) else { return };
     state.stage = Stage::Closed(reason, description);
-    let (engine, id, ws) = (state.engine, state.id, state.ws.take());
-    registry.forget_id(engine, &id);
+    let ws = state.ws.take();
+    registry.forget_id(session);
     log::debug!(target: "bucle::engine_io", "{session} ends: {reason} {description}");
     registry::stop_timer(lp, session);
     if let Some(ws) = ws {

@@ -13,6 +13,7 @@
 
 use slab::Slab;
 
+use super::memory::{MAPPED, grow_slab, remove_from_slab};
 use super::token::Key;
 
 /// A value that stores the serial of its own key.
@@ -24,9 +25,6 @@ pub(crate) trait HasSerial {
 pub(crate) struct Slots<T> {
     slab: Slab<T>,
 }
-
-/// The bytes of a table that an allocator stores beside others: half of glibc's mmap threshold.
-const SMALL_TABLE: usize = 64 * 1024;
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
@@ -43,6 +41,7 @@ impl<T: HasSerial> Slots<T> {
 
     pub fn insert(&mut self, value: T) -> Key {
         let serial = value.serial();
+        grow_slab(&mut self.slab);
         Key::new(self.slab.insert(value), serial)
     }
 
@@ -59,7 +58,7 @@ impl<T: HasSerial> Slots<T> {
     /// Takes the value out. Its slot is free from here on.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        Some(self.slab.remove(key.slot()))
+        Some(remove_from_slab(&mut self.slab, key.slot()))
     }
 
     /// The occupant of a slot, whatever its serial.
@@ -96,8 +95,8 @@ impl<T: HasSerial> Slots<T> {
     /// Frees the slots behind the last occupant.
     pub fn shrink_to_fit(&mut self) {
         self.slab.shrink_to_fit();
-        // A large table has a mapping of its own. A small one moves: see `shrink.rs`.
-        if self.slab.capacity() * size_of::<T>() <= SMALL_TABLE {
+        // A large table has a mapping of its own. A small one moves: see `memory.rs`.
+        if self.slab.capacity() * size_of::<T>() < MAPPED {
             self.slab = std::mem::take(&mut self.slab).into_iter().collect();
         }
     }

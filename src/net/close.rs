@@ -19,7 +19,7 @@ use super::state::flag::*;
 use super::state::{Life, Link, NO_SERVER, Reset, SocketState, Writing};
 use super::stream::Stream;
 use super::{Error, NetTick, Pending, Socket, WriteCallback};
-use crate::event_loop::shrink::{shrink_queue, shrink_vec};
+use crate::event_loop::memory::{shrink_queue, shrink_vec};
 use crate::event_loop::{Kind, Loop, Phase};
 
 impl Loop {

@@ -31,6 +31,7 @@ use std::io::IoSlice;
 use self::blocks::{BLOCK, Blocks, Chain};
 use super::WriteCallback;
 use super::limits::waiting::Ticket;
+use crate::event_loop::memory::free_vec;
 use crate::event_loop::{Cause, TimerId};
 pub(super) use table::{Offer, OutboxId, Outboxes, SMALL_TABLE};
 
@@ -101,8 +102,7 @@ impl Store {
             let mut more = vec![0; len];
             let first = if self.replying.is_some() { 0 } else { REPLY_BUFFER_LEN.min(self.buffers.len()) };
             more[first..self.buffers.len()].copy_from_slice(&self.buffers[first..]);
-            // Shrunk before it is freed: see [`SMALL_TABLE`].
-            self.truncate_buffers(1);
+            free_vec(&mut self.buffers);
             self.buffers = more;
         }
     }
@@ -111,6 +111,11 @@ impl Store {
     fn truncate_buffers(&mut self, count: usize) {
         self.buffers.truncate(Self::len_for(count));
         self.buffers.shrink_to_fit();
+    }
+
+    /// Frees all buffers. No outbox is lent.
+    fn free_buffers(&mut self) {
+        free_vec(&mut self.buffers);
     }
 }
 

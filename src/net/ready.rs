@@ -19,7 +19,7 @@ use mio::Token;
 
 use super::state::flag;
 use super::{Net, ServerId, Socket};
-use crate::event_loop::shrink::shrink_vec;
+use crate::event_loop::memory::shrink_vec;
 use crate::event_loop::token::{self, Key, TokenKind};
 use crate::event_loop::{Kind, Loop, Readiness};
 

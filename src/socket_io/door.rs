@@ -407,6 +407,8 @@ fn join(
         last_rooms: None,
     });
     if let Some(client) = registry.client_mut(session) {
+        // Most clients join one namespace.
+        client.sockets.reserve_exact(1);
         client.sockets.push((namespace, socket));
     }
     if let (Some(pid), Some(state)) = (pid, registry.namespace_mut(namespace)) {

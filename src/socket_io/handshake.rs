@@ -23,8 +23,11 @@ pub struct Handshake {
 
 impl Handshake {
     pub(super) fn new(request: &Request, address: Option<SocketAddr>) -> Handshake {
-        let mut text = request.target().to_owned();
-        let target_len = text.len();
+        let target_len = request.target().len();
+        let headers_len: usize =
+            request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
+        let mut text = String::with_capacity(target_len + headers_len);
+        text.push_str(request.target());
         for (name, value) in request.headers() {
             // Values that are not UTF-8 are read as Latin-1, as in Node.
             let value: Cow<'_, str> = match std::str::from_utf8(value.as_bytes()) {

@@ -22,7 +22,7 @@ use super::socket_id::SocketId;
 use super::{AckResult, Answers, DisconnectReason, Id, Namespace, Next, Options, RemoteSocket, Socket};
 use crate::engine_io::{ConnectionError, Revision, Session};
 use crate::http::{HeaderMap, Request};
-use crate::{HasSerial, Loop, Slots, TimerId};
+use crate::{HasSerial, Loop, Slots, TimerId, free_vec, grow_vec};
 
 /// Everything of Socket.IO in one loop.
 #[derive(Default)]
@@ -32,7 +32,7 @@ pub(super) struct Registry {
     pub lists: Vec<Listeners>,
     pub sockets: Slots<SocketState>,
     /// The clients, by the slot of their session. Found for every message.
-    clients: Vec<Option<Box<Client>>>,
+    clients: Vec<Option<Client>>,
     client_count: usize,
     /// The program has, or had, catch-all listeners for outgoing events.
     pub has_outgoing_listeners: bool,
@@ -397,22 +397,23 @@ impl Registry {
 
     #[inline]
     pub fn client(&self, session: Session) -> Option<&Client> {
-        let client = self.clients.get(session.key().slot())?.as_deref()?;
+        let client = self.clients.get(session.key().slot())?.as_ref()?;
         (client.session == session).then_some(client)
     }
 
     #[inline]
     pub fn client_mut(&mut self, session: Session) -> Option<&mut Client> {
-        let client = self.clients.get_mut(session.key().slot())?.as_deref_mut()?;
+        let client = self.clients.get_mut(session.key().slot())?.as_mut()?;
         (client.session == session).then_some(client)
     }
 
     pub fn add_client(&mut self, client: Client) {
         let slot = client.session.key().slot();
         if self.clients.len() <= slot {
+            grow_vec(&mut self.clients, slot + 1);
             self.clients.resize_with(slot + 1, || None);
         }
-        self.clients[slot] = Some(Box::new(client));
+        self.clients[slot] = Some(client);
         self.client_count += 1;
     }
 
@@ -421,9 +422,9 @@ impl Registry {
         let client = self.clients[session.key().slot()].take()?;
         self.client_count -= 1;
         if self.client_count == 0 {
-            self.clients = Vec::new();
+            free_vec(&mut self.clients);
         }
-        Some(*client)
+        Some(client)
     }
 
     pub fn add_socket(&mut self, state: SocketState) -> Socket {
@@ -438,9 +439,6 @@ impl Registry {
         let Some(state) = self.sockets.remove(socket.0) else { return };
         if let Some(namespace) = self.namespace_mut(state.namespace) {
             namespace.socket_count -= 1;
-        }
-        if self.sockets.len() == 0 {
-            self.sockets = Slots::default();
         }
     }
 

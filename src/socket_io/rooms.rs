@@ -26,13 +26,13 @@
 //! # Bounds
 //!
 //! For handles of 8 bytes a socket costs between 65 and 115 bytes, because tables grow by doubling; a membership costs
-//! about 50 bytes, and a room about 60 bytes and its name. All of it is freed when the last socket is removed. Before
-//! that, a table keeps the memory of its largest number of sockets, rooms or memberships.
+//! about 50 bytes, and a room about 60 bytes and its name. A table of more than 8 KiB reserves 256 KiB at least, of
+//! which only the used part takes memory. All of it is freed when the last socket is removed. Before that, a table
+//! keeps the memory of its largest number of sockets, rooms or memberships.
 //!
 //! The number of rooms and the length of their names are not limited here: a program that takes names from its peers
 //! limits them.
 
-mod index;
 mod list;
 #[cfg(test)]
 mod tests;
@@ -41,11 +41,12 @@ use std::cell::Cell;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use index::Index;
 use list::{Links, List, slot};
 use slab::Slab;
 
 use super::socket_id::SocketId;
+use crate::engine_io::index::Index;
+use crate::{grow_slab, remove_from_slab};
 
 /// The sockets of a namespace and the rooms they are in. `S` names a socket: a handle.
 ///
@@ -159,6 +160,7 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
         let created = self.room_of(id.as_str()).is_none();
         let hashes = (self.hasher.hash_one(socket), self.hasher.hash_one(id.as_str()));
         let member = Member { socket, id, memberships: List::default(), links: Links::default() };
+        grow_slab(&mut self.sockets);
         let at = slot(self.sockets.insert(member));
         self.connected.push(&mut self.sockets, |member| &mut member.links, at);
         self.by_socket.insert(hashes.0, at, |at| self.hasher.hash_one(self.sockets[at as usize].socket));
@@ -176,7 +178,7 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
             self.end_membership(membership, &mut left);
         }
         self.connected.remove(&mut self.sockets, |member| &mut member.links, at);
-        self.sockets.remove(at as usize);
+        remove_from_slab(&mut self.sockets, at as usize);
         if self.sockets.is_empty() {
             // Frees all memory. A new namespace has none either.
             *self = Rooms { hasher: self.hasher.clone(), ..Rooms::default() };
@@ -201,6 +203,7 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
         let created = known.is_none() && self.owner_of(room).is_none();
         let room = known.unwrap_or_else(|| self.create_room(room));
         let (of_member, of_room) = (Links::default(), Links::default());
+        grow_slab(&mut self.memberships);
         let at = slot(self.memberships.insert(Membership { member, room, of_member, of_room }));
         let list = &mut self.sockets[member as usize].memberships;
         list.push(&mut self.memberships, |membership| &mut membership.of_member, at);
@@ -355,6 +358,7 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
     fn create_room(&mut self, name: &str) -> u32 {
         let hash = self.hasher.hash_one(name);
         let room = Room { name: name.into(), memberships: List::default(), len: 0, links: Links::default() };
+        grow_slab(&mut self.rooms);
         let at = slot(self.rooms.insert(room));
         self.created.push(&mut self.rooms, |room| &mut room.links, at);
         self.by_name.insert(hash, at, |at| self.hasher.hash_one(&*self.rooms[at as usize].name));
@@ -369,11 +373,11 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
         let entry = &mut self.rooms[room as usize];
         entry.memberships.remove(&mut self.memberships, |membership| &mut membership.of_room, at);
         entry.len -= 1;
-        let hash = self.memberships.remove(at as usize).hash(&self.hasher);
+        let hash = remove_from_slab(&mut self.memberships, at as usize).hash(&self.hasher);
         self.by_pair.remove(hash, at, |at| self.memberships[at as usize].hash(&self.hasher));
         if self.rooms[room as usize].memberships.is_empty() {
             self.created.remove(&mut self.rooms, |room| &mut room.links, room);
-            let Room { name, .. } = self.rooms.remove(room as usize);
+            let Room { name, .. } = remove_from_slab(&mut self.rooms, room as usize);
             self.by_name
                 .remove(self.hasher.hash_one(&*name), room, |at| self.hasher.hash_one(&*self.rooms[at as usize].name));
             left(&name, Left { deleted: self.owner_of(&name).is_none() });

@@ -19,6 +19,7 @@
 
 use slab::Slab;
 
+use crate::event_loop::memory::{grow_slab, remove_from_slab};
 use crate::net::Socket;
 
 /// How many entries of the highest class are compared to find the largest. If the class has more, the result may be an
@@ -71,6 +72,7 @@ impl Waiting {
         let class = class_of(bytes);
         let Some(Ticket(index)) = *ticket else {
             let entry = Entry { socket, bytes, class: class as u32, prev: NIL, next: NIL };
+            grow_slab(&mut self.entries);
             let index = self.entries.insert(entry) as u32;
             self.total += bytes;
             self.link(index, class);
@@ -89,7 +91,7 @@ impl Waiting {
     /// Removes an outbox that is empty or gone.
     pub fn remove(&mut self, ticket: Ticket) {
         self.unlink(ticket.0);
-        self.total -= self.entries.remove(ticket.0 as usize).bytes;
+        self.total -= remove_from_slab(&mut self.entries, ticket.0 as usize).bytes;
     }
 
     /// Frees the memory that the present entries do not need.

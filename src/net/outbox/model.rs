@@ -278,7 +278,7 @@ fn the_table_shrinks_when_half_of_the_outboxes_are_back() {
     outboxes.take_back(stays);
     assert!(!outboxes.shrink_if_halved(0, 251), "the new mark is five hundred");
     assert!(outboxes.shrink_if_halved(0, 250));
-    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, Store::len_for(64)));
+    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, 0));
     assert!(outboxes.shrink_if_halved(0, 0));
     assert!(
         !outboxes.shrink_if_halved(0, 20) && !outboxes.shrink_if_halved(0, 0),
@@ -292,5 +292,5 @@ fn the_table_shrinks_when_all_connections_close_in_one_phase() {
     let lent: Vec<OutboxId> = (0..1000).map(|_| outboxes.lend(Cause::default())).collect();
     lent.into_iter().for_each(|id| outboxes.take_back(id));
     assert!(outboxes.shrink_if_halved(1000, 0));
-    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, Store::len_for(64)));
+    assert_eq!((outboxes.size(), outboxes.store.buffers.len()), (0, 0));
 }

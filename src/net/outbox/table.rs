@@ -23,7 +23,7 @@ use std::num::NonZeroU32;
 
 use super::{BUFFER_LEN, Outbox, Store};
 use crate::event_loop::Cause;
-use crate::event_loop::shrink::shrink_vec;
+use crate::event_loop::memory::{grow_vec, shrink_vec};
 use crate::net::Socket;
 use crate::net::limits::waiting::Waiting;
 use crate::net::state::SocketState;
@@ -36,8 +36,8 @@ pub(super) const BUFFERED: usize = 1024;
 /// The least number of outboxes for which there are buffers. Only pages that are written to take memory.
 const FEWEST_BUFFERS: usize = 64;
 
-/// A table with room for this many entries is small: it is not shrunk further. Every table is shrunk to this size
-/// before it is freed, because after freeing a large block glibc keeps later blocks up to that size (it raises its
+/// A table with room for this many entries is small: it is not shrunk further. Every large table is shrunk before it is
+/// freed, because after freeing a large block glibc keeps later blocks up to that size (it raises its
 /// `M_MMAP_THRESHOLD`, mallopt(3)).
 pub(in crate::net) const SMALL_TABLE: usize = 32;
 
@@ -136,6 +136,7 @@ impl Outboxes {
             let start = Store::len_for(index);
             outbox = Outbox { start, end: start + BUFFER_LEN, head: start, tail: start, ..outbox };
         }
+        grow_vec(&mut self.table, index + 1);
         self.table.push(outbox);
         OutboxId::of(index)
     }
@@ -310,7 +311,11 @@ impl Outboxes {
             self.table.pop();
         }
         shrink_vec(&mut self.table, SMALL_TABLE);
-        self.store.truncate_buffers(buffers_for(self.table.len()));
+        if self.table.is_empty() {
+            self.store.free_buffers();
+        } else {
+            self.store.truncate_buffers(buffers_for(self.table.len()));
+        }
         // In descending order, so that `pop` lends the lowest: the highest ones stay free and can be cut off next time.
         free.reverse();
         // The unbuffered ones, with the higher indices, come first now.

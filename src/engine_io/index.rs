@@ -4,9 +4,14 @@ use hashbrown::HashTable;
 
 /// Slots, found by the hashes of their keys.
 #[derive(Debug, Default)]
-pub struct Index(HashTable<u32>);
+pub(crate) struct Index(HashTable<u32>);
 
 impl Index {
+    /// How many slots there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The slot with this hash for which `is_it` holds.
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         self.0.find(hash, |&at| is_it(at)).copied()
@@ -22,9 +27,11 @@ impl Index {
         if let Ok(entry) = self.0.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        // The distance between the two limits prevents that the table shrinks and grows all the time.
-        if self.0.capacity() > 4 * self.0.len().max(16) {
-            self.0.shrink_to(2 * self.0.len(), |&at| hash_of(at));
+        // The distance between the two limits prevents that the table shrinks and grows all the time. An empty one
+        // keeps nothing: even a small block at the end of the heap holds what is free below.
+        let (slots, places) = (self.0.len(), self.0.capacity());
+        if places > 4 * slots.max(16) || (slots == 0 && places > 16) {
+            self.0.shrink_to(2 * slots, |&at| hash_of(at));
         }
     }
 
