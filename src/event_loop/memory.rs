@@ -24,7 +24,7 @@ use slab::Slab;
 
 /// A block of this many bytes or more has a mapping of its own. glibc and musl map blocks of 128 KiB if the free memory
 /// at the end of the heap, up to another 128 KiB, is too small.
-pub(crate) const MAPPED: usize = 256 * 1024;
+const MAPPED: usize = 256 * 1024;
 
 /// A table of more bytes than this grows into a block of [`MAPPED`] bytes at least.
 const SMALL: usize = 8 * 1024;
@@ -38,6 +38,11 @@ fn larger(capacity: usize, len: usize, size: usize) -> Option<usize> {
 /// The size of an entry of a slab in bytes: a value, or the number of the next vacant entry.
 const fn entry_size<T>() -> usize {
     size_of::<Option<T>>().next_multiple_of(8)
+}
+
+/// Whether a slab is stored beside other blocks.
+pub(crate) fn is_small<T>(slab: &Slab<T>) -> bool {
+    slab.capacity() * entry_size::<T>() <= SMALL
 }
 
 /// Makes room for one more value.
@@ -64,7 +69,7 @@ pub(crate) fn grow_vec<T>(list: &mut Vec<T>, len: usize) {
 #[inline]
 pub(crate) fn remove_from_slab<T>(slab: &mut Slab<T>, at: usize) -> T {
     let value = slab.remove(at);
-    if slab.is_empty() && slab.capacity() * entry_size::<T>() > SMALL { free_slab(slab, value) } else { value }
+    if slab.is_empty() && !is_small(slab) { free_slab(slab, value) } else { value }
 }
 
 /// Frees the memory of an empty slab. Returns `value`.

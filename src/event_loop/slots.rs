@@ -13,7 +13,7 @@
 
 use slab::Slab;
 
-use super::memory::{MAPPED, grow_slab, remove_from_slab};
+use super::memory::{grow_slab, is_small, remove_from_slab};
 use super::token::Key;
 
 /// A value that stores the serial of its own key.
@@ -94,9 +94,10 @@ impl<T: HasSerial> Slots<T> {
 
     /// Frees the slots behind the last occupant.
     pub fn shrink_to_fit(&mut self) {
+        let was_small = is_small(&self.slab);
         self.slab.shrink_to_fit();
         // A large table has a mapping of its own. A small one moves: see `memory.rs`.
-        if self.slab.capacity() * size_of::<T>() < MAPPED {
+        if was_small {
             self.slab = std::mem::take(&mut self.slab).into_iter().collect();
         }
     }
