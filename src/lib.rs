@@ -164,7 +164,7 @@ pub mod trace {
 pub use error::{Error, Result};
 pub(crate) use event_loop::Kind;
 #[cfg(feature = "socket-io")]
-pub(crate) use event_loop::memory::{free_vec, grow_slab, grow_vec, remove_from_slab};
+pub(crate) use event_loop::memory::{free_vec, grow_vec, insert_into_slab, remove_from_slab};
 #[cfg(feature = "socket-io")]
 pub(crate) use event_loop::slots::{HasSerial, Slots};
 #[cfg(feature = "socket-io")]

@@ -45,15 +45,16 @@ pub(crate) fn is_small<T>(slab: &Slab<T>) -> bool {
     slab.capacity() * entry_size::<T>() <= SMALL
 }
 
-/// Makes room for one more value.
+/// Adds a value. Returns its place.
 #[inline]
-pub(crate) fn grow_slab<T>(slab: &mut Slab<T>) {
-    if slab.len() == slab.capacity() {
-        let len = slab.len();
-        if let Some(capacity) = larger(len, len + 1, entry_size::<T>()) {
-            slab.reserve_exact(capacity - len);
-        }
+pub(crate) fn insert_into_slab<T>(slab: &mut Slab<T>, value: T) -> usize {
+    let len = slab.len();
+    if len == slab.capacity()
+        && let Some(capacity) = larger(len, len + 1, entry_size::<T>())
+    {
+        slab.reserve_exact(capacity - len);
     }
+    slab.insert(value)
 }
 
 /// Makes room for `len` entries.
@@ -122,8 +123,7 @@ mod tests {
         let (mut slab, mut list) = (Slab::new(), Vec::new());
         let mut capacities = std::collections::BTreeSet::new();
         for value in 0..100_000u64 {
-            grow_slab(&mut slab);
-            slab.insert(value);
+            assert_eq!(insert_into_slab(&mut slab, value), value as usize);
             capacities.insert(slab.capacity());
             let len = list.len() + 1;
             grow_vec(&mut list, len);

@@ -13,7 +13,7 @@
 
 use slab::Slab;
 
-use super::memory::{grow_slab, is_small, remove_from_slab};
+use super::memory::{insert_into_slab, is_small, remove_from_slab};
 use super::token::Key;
 
 /// A value that stores the serial of its own key.
@@ -41,8 +41,7 @@ impl<T: HasSerial> Slots<T> {
 
     pub fn insert(&mut self, value: T) -> Key {
         let serial = value.serial();
-        grow_slab(&mut self.slab);
-        Key::new(self.slab.insert(value), serial)
+        Key::new(insert_into_slab(&mut self.slab, value), serial)
     }
 
     #[inline]

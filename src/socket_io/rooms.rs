@@ -46,7 +46,7 @@ use slab::Slab;
 
 use super::socket_id::SocketId;
 use crate::engine_io::index::Index;
-use crate::{grow_slab, remove_from_slab};
+use crate::{insert_into_slab, remove_from_slab};
 
 /// The sockets of a namespace and the rooms they are in. `S` names a socket: a handle.
 ///
@@ -160,8 +160,7 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
         let created = self.room_of(id.as_str()).is_none();
         let hashes = (self.hasher.hash_one(socket), self.hasher.hash_one(id.as_str()));
         let member = Member { socket, id, memberships: List::default(), links: Links::default() };
-        grow_slab(&mut self.sockets);
-        let at = slot(self.sockets.insert(member));
+        let at = slot(insert_into_slab(&mut self.sockets, member));
         self.connected.push(&mut self.sockets, |member| &mut member.links, at);
         self.by_socket.insert(hashes.0, at, |at| self.hasher.hash_one(self.sockets[at as usize].socket));
         self.by_id.insert(hashes.1, at, |at| self.hasher.hash_one(self.sockets[at as usize].id.as_str()));
@@ -203,8 +202,7 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
         let created = known.is_none() && self.owner_of(room).is_none();
         let room = known.unwrap_or_else(|| self.create_room(room));
         let (of_member, of_room) = (Links::default(), Links::default());
-        grow_slab(&mut self.memberships);
-        let at = slot(self.memberships.insert(Membership { member, room, of_member, of_room }));
+        let at = slot(insert_into_slab(&mut self.memberships, Membership { member, room, of_member, of_room }));
         let list = &mut self.sockets[member as usize].memberships;
         list.push(&mut self.memberships, |membership| &mut membership.of_member, at);
         let entry = &mut self.rooms[room as usize];
@@ -358,8 +356,7 @@ impl<S: Copy + Eq + Hash> Rooms<S> {
     fn create_room(&mut self, name: &str) -> u32 {
         let hash = self.hasher.hash_one(name);
         let room = Room { name: name.into(), memberships: List::default(), len: 0, links: Links::default() };
-        grow_slab(&mut self.rooms);
-        let at = slot(self.rooms.insert(room));
+        let at = slot(insert_into_slab(&mut self.rooms, room));
         self.created.push(&mut self.rooms, |room| &mut room.links, at);
         self.by_name.insert(hash, at, |at| self.hasher.hash_one(&*self.rooms[at as usize].name));
         at

@@ -19,7 +19,7 @@
 
 use slab::Slab;
 
-use crate::event_loop::memory::{grow_slab, remove_from_slab};
+use crate::event_loop::memory::{insert_into_slab, remove_from_slab};
 use crate::net::Socket;
 
 /// How many entries of the highest class are compared to find the largest. If the class has more, the result may be an
@@ -72,8 +72,7 @@ impl Waiting {
         let class = class_of(bytes);
         let Some(Ticket(index)) = *ticket else {
             let entry = Entry { socket, bytes, class: class as u32, prev: NIL, next: NIL };
-            grow_slab(&mut self.entries);
-            let index = self.entries.insert(entry) as u32;
+            let index = insert_into_slab(&mut self.entries, entry) as u32;
             self.total += bytes;
             self.link(index, class);
             *ticket = Some(Ticket(index));
