@@ -37,8 +37,8 @@ fn garbage_on_the_channel_is_counted_and_ignored() {
         let members: String = (0..200).map(|number| format!(" m{node}.{number} r{number}")).collect();
         format!("bucle1 {node:016x} 1 state 1 1{members}").into_bytes()
     };
-    publish(redis.port(), (100..2_000).map(state));
-    publish(redis.port(), (100..2_000).map(|node| format!("bucle1 {node:016x} 2 ask").into_bytes()));
+    publish(redis.port(), (100..1_300).map(state));
+    publish(redis.port(), (100..1_300).map(|node| format!("bucle1 {node:016x} 2 ask").into_bytes()));
     ana.say("still here");
     bo.until("ana: still here");
     bo.say("so am I");

@@ -38,14 +38,14 @@ fn the_key_of_a_nick_has_a_lease_that_is_renewed() {
         let answer = ask_redis(redis.port(), "PTTL bucle:chat:0:nick:ana");
         answer.strip_prefix(':').and_then(|time| time.parse::<i64>().ok()).expect("a number")
     };
-    let first = lease();
-    assert!((1..=10_000).contains(&first), "{first}");
-    // It becomes shorter, and longer again.
-    let mut before = first;
+    // It becomes shorter, and longer again. On a busy machine a node may be too late to renew it. Then the key is gone
+    // (-2) and set again, which is no renewal.
+    const LONG: i64 = 1_000_000;
+    let mut before = LONG;
     wait_until("the lease is renewed", || {
         let now = lease();
-        assert!((1..=10_000).contains(&now), "{now}");
-        std::mem::replace(&mut before, now) + 1000 < now
+        assert!(now == -2 || (1..=10_000).contains(&now), "{now}");
+        std::mem::replace(&mut before, if now == -2 { LONG } else { now }) + 1000 < now
     });
 }
 

@@ -62,8 +62,8 @@ fn an_early_reply_counts_when_its_message_is_sent_whole() {
         [(&b"ok\n"[..], ["--expect", "line"], "exact 2", 0), (b"no\n", ["--expect", "echo"], "wrong 2", 4)]
     {
         let server = hasty(reply, read_all);
-        let report =
-            load(&server, &[&["-c", "2", "-n", "2", "--size", "16M", "--json"], &args[..]].concat()).json(code);
+        let plan = ["-c", "2", "-n", "2", "--size", "16M", "--timeout", "60s", "--json"];
+        let report = load(&server, &[&plan[..], &args[..]].concat()).json(code);
         is_consistent(&report);
         assert_eq!((counters(&report).as_str(), &report["messages"]["sent"]), (want, &2.into()));
     }
