@@ -186,6 +186,7 @@ mod send;
 mod sessions;
 mod socket;
 mod socket_id;
+mod texts;
 mod unicast;
 
 use std::cell::RefCell;

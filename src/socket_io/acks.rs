@@ -488,7 +488,7 @@ impl Namespace {
 fn remote_socket(lp: &Loop, socket: Socket) -> Option<RemoteSocket> {
     let registry = lp.layer::<Registry>()?;
     let state = registry.socket(socket)?;
-    let handshake = &state.handshake;
+    let handshake = socket.handshake(lp)?;
     let headers: Map<_, _> = handshake.headers().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let query: Map<_, _> =
         handshake.query().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();

@@ -9,6 +9,8 @@
 
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::adapter::RestoredSession;
 use super::arguments::Arguments;
 use super::binary::{Attachments, Reconstructor};
@@ -77,16 +79,16 @@ impl engine_io::Handler for Door {
     }
 
     fn on_open(&mut self, lp: &mut Loop, session: Session, opening: Opening<'_>) {
-        let handshake = Rc::new(Handshake::new(opening.request, opening.address));
         let Some(revision) = session.revision(lp) else { return };
         let registry = lp.layer_mut::<Registry>();
+        let handshake = registry.handshakes.add(&Handshake::text_of(opening.request, opening.address));
         let limit = registry.servers[self.server as usize].options.connect_timeout;
         registry.add_client(Client {
             session,
             server: self.server,
             handshake,
             revision,
-            sockets: Vec::new(),
+            sockets: SmallVec::new(),
             left: Vec::new(),
             returning: Vec::new(),
             reconstructor: Reconstructor::default(),
@@ -361,7 +363,7 @@ fn join(
     let Some(engine_id) = session.id(lp) else { return };
     let registry = lp.layer_mut::<Registry>();
     let Some(client) = registry.client(session) else { return };
-    let (server, handshake) = (client.server, client.handshake.clone());
+    let (server, handshake) = (client.server, client.handshake);
     let is_version_2 = client.revision == Revision::V3;
     let id = match &restored {
         Some(restored) => restored.id.clone(),
@@ -407,8 +409,6 @@ fn join(
         last_rooms: None,
     });
     if let Some(client) = registry.client_mut(session) {
-        // Most clients join one namespace.
-        client.sockets.reserve_exact(1);
         client.sockets.push((namespace, socket));
     }
     if let (Some(pid), Some(state)) = (pid, registry.namespace_mut(namespace)) {

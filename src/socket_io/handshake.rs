@@ -1,9 +1,9 @@
-//! The request with which a client came, kept as long as the client: in one block of memory, because an idle client has
-//! nothing else of that size.
+//! The request with which a client came. It is one text, which is kept as long as the client ([`Texts`](super::texts)).
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::engine_io::query;
 use crate::http::Request;
@@ -12,22 +12,32 @@ use crate::http::Request;
 ///
 /// Node: [`socket.handshake`](https://socket.io/docs/v4/server-socket-instance/#sockethandshake). Its `auth` is
 /// [`Socket::auth`](super::Socket::auth), because each namespace has its own.
+///
+/// A copy, which stays when the client has left.
 #[derive(Clone, Debug)]
 pub struct Handshake {
-    /// The target, and behind it `name`, NUL, `value`, NUL for each header.
-    text: Box<str>,
-    target_len: usize,
-    address: Option<SocketAddr>,
-    time: SystemTime,
+    /// Parts that end with NUL: the time in nanoseconds since 1970, the address (empty if there is none), the target,
+    /// and the name and the value of each header.
+    text: String,
 }
 
 impl Handshake {
-    pub(super) fn new(request: &Request, address: Option<SocketAddr>) -> Handshake {
-        let target_len = request.target().len();
+    pub(super) fn of_text(text: String) -> Handshake {
+        Handshake { text }
+    }
+
+    /// The text of a request that has just arrived.
+    pub(super) fn text_of(request: &Request, address: Option<SocketAddr>) -> String {
         let headers_len: usize =
             request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
-        let mut text = String::with_capacity(target_len + headers_len);
-        text.push_str(request.target());
+        let mut text = String::with_capacity(TIME_AND_ADDRESS + request.target().len() + headers_len);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Writing to a string does not fail.
+        let _ = write!(text, "{}\0", since.as_nanos());
+        if let Some(address) = address {
+            let _ = write!(text, "{address}");
+        }
+        text.extend(["\0", request.target(), "\0"]);
         for (name, value) in request.headers() {
             // Values that are not UTF-8 are read as Latin-1, as in Node.
             let value: Cow<'_, str> = match std::str::from_utf8(value.as_bytes()) {
@@ -36,17 +46,22 @@ impl Handshake {
             };
             text.extend([name.as_str(), "\0", &*value, "\0"]);
         }
-        Handshake { text: text.into_boxed_str(), target_len, address, time: SystemTime::now() }
+        text
+    }
+
+    /// The part of this number.
+    fn part(&self, number: usize) -> &str {
+        self.text.split('\0').nth(number).unwrap_or_default()
     }
 
     /// The target of the request: path and query.
     pub fn url(&self) -> &str {
-        &self.text[..self.target_len]
+        self.part(2)
     }
 
     /// The headers in the order in which they were sent. Names are in small letters.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut parts = self.text[self.target_len..].split('\0');
+        let mut parts = self.text.split('\0').skip(3);
         std::iter::from_fn(move || Some((parts.next().filter(|name| !name.is_empty())?, parts.next()?)))
     }
 
@@ -67,13 +82,13 @@ impl Handshake {
 
     /// The client's address; `None` on a unix path.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.part(1).parse().ok()
     }
 
     /// When the request arrived.
     #[doc(alias = "issued")]
     pub fn time(&self) -> SystemTime {
-        self.time
+        UNIX_EPOCH + Duration::from_nanos(self.part(0).parse().unwrap_or_default())
     }
 
     /// Whether a page of some origin has sent the request: it has the header `Origin`.
@@ -82,6 +97,9 @@ impl Handshake {
     }
 }
 
+/// Room for the longest time and the longest address.
+const TIME_AND_ADDRESS: usize = 80;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +107,7 @@ mod tests {
 
     fn handshake(head: &str) -> Handshake {
         let (request, ..) = parse_request(head.as_bytes(), &HeadLimits::default()).expect("valid").expect("complete");
-        Handshake::new(&request, None)
+        Handshake::of_text(Handshake::text_of(&request, "[fe80::1%2]:80".parse().ok()))
     }
 
     #[test]
@@ -103,12 +121,16 @@ mod tests {
         assert_eq!(handshake.query_value("name").as_deref(), Some("José A"));
         assert_eq!(handshake.query_value("__proto__"), None);
         assert!(handshake.xdomain());
+        assert_eq!(handshake.address(), "[fe80::1%2]:80".parse().ok());
+        let age = handshake.time().elapsed().expect("it came before now");
+        assert!(age < Duration::from_secs(3600), "{age:?}");
     }
 
     #[test]
     fn a_value_that_is_not_utf_8_is_read_as_latin_1() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n";
         let (request, ..) = parse_request(head, &HeadLimits::default()).expect("valid").expect("complete");
-        assert_eq!(Handshake::new(&request, None).header("x"), Some("é"));
+        let handshake = Handshake::of_text(Handshake::text_of(&request, None));
+        assert_eq!((handshake.header("x"), handshake.address()), (Some("é"), None));
     }
 }

@@ -9,16 +9,17 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::adapter::{Adapter, Target};
 use super::answers::{Acks, Collection};
 use super::binary::Reconstructor;
 use super::event::{Event, EventError};
-use super::handshake::Handshake;
 use super::names::Names;
 use super::recovery::{Limits, Offset, Recovery, Sent};
 use super::rooms::Rooms;
 use super::socket_id::SocketId;
+use super::texts::{TextId, Texts};
 use super::{AckResult, Answers, DisconnectReason, Id, Namespace, Next, Options, RemoteSocket, Socket};
 use crate::engine_io::{ConnectionError, Revision, Session};
 use crate::http::{HeaderMap, Request};
@@ -31,6 +32,8 @@ pub(super) struct Registry {
     pub namespaces: Slots<NamespaceState>,
     pub lists: Vec<Listeners>,
     pub sockets: Slots<SocketState>,
+    /// The requests of all clients.
+    pub handshakes: Texts,
     /// The clients, by the slot of their session. Found for every message.
     clients: Vec<Option<Client>>,
     client_count: usize,
@@ -272,7 +275,8 @@ pub(super) struct SocketState {
     pub certainty: Certainty,
     /// Rooms and packets that it gets back when it is connected.
     pub replay: Option<Box<Replay>>,
-    pub handshake: Rc<Handshake>,
+    /// See [`Handshake`](super::Handshake).
+    pub handshake: TextId,
     /// The data of the client's CONNECT, as JSON.
     pub auth: Option<Box<str>>,
     pub data: Option<Box<dyn Data>>,
@@ -309,10 +313,11 @@ impl SocketState {
 pub(super) struct Client {
     pub session: Session,
     pub server: u32,
-    pub handshake: Rc<Handshake>,
+    /// See [`Handshake`](super::Handshake).
+    pub handshake: TextId,
     pub revision: Revision,
     /// The sockets with their namespaces. Most clients have one.
-    pub sockets: Vec<(Namespace, Socket)>,
+    pub sockets: SmallVec<[(Namespace, Socket); 1]>,
     /// The names of namespaces from which the server has disconnected it, the last one first: packets for them may be
     /// on their way.
     pub left: Vec<Rc<str>>,
@@ -367,7 +372,8 @@ impl Registry {
                 || !namespace.acks.is_empty()
                 || !namespace.operations.is_empty()
         };
-        self.client_count > 0 || self.sockets.len() > 0 || self.namespaces.iter().any(|(_, state)| is_busy(state))
+        let has_clients = self.client_count > 0 || self.sockets.len() > 0 || !self.handshakes.is_empty();
+        has_clients || self.namespaces.iter().any(|(_, state)| is_busy(state))
     }
 
     /// The recovery of a namespace of this server, if its options say so.
@@ -421,6 +427,7 @@ impl Registry {
         self.client(session)?;
         let client = self.clients[session.key().slot()].take()?;
         self.client_count -= 1;
+        self.handshakes.release(client.handshake);
         if self.client_count == 0 {
             free_vec(&mut self.clients);
         }
@@ -428,6 +435,7 @@ impl Registry {
     }
 
     pub fn add_socket(&mut self, state: SocketState) -> Socket {
+        self.handshakes.hold(state.handshake);
         if let Some(namespace) = self.namespace_mut(state.namespace) {
             namespace.socket_count += 1;
         }
@@ -437,6 +445,7 @@ impl Registry {
     /// Removes a socket whose last callback has run.
     pub fn remove_socket(&mut self, socket: Socket) {
         let Some(state) = self.sockets.remove(socket.0) else { return };
+        self.handshakes.release(state.handshake);
         if let Some(namespace) = self.namespace_mut(state.namespace) {
             namespace.socket_count -= 1;
         }

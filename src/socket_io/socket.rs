@@ -79,8 +79,9 @@ impl Socket {
     }
 
     /// The request with which the client came.
-    pub fn handshake(self, lp: &Loop) -> Option<Rc<Handshake>> {
-        self.state(lp).map(|state| state.handshake.clone())
+    pub fn handshake(self, lp: &Loop) -> Option<Handshake> {
+        let registry = lp.layer::<Registry>()?;
+        Some(Handshake::of_text(registry.handshakes.get(registry.socket(self)?.handshake)))
     }
 
     /// The client's credentials: `io(url, { auth })`. `None` if it has sent none, or of another type.
