@@ -10,9 +10,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the test waits for the server. Only a failing test waits this long.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -20,29 +20,19 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// `bucle serve` with a listener for TCP clients and one with a page, on free ports.
 struct Server {
     child: Child,
+    /// The lines that it prints, until it ends.
+    lines: Receiver<String>,
     tcp_port: String,
     page: String,
 }
 
 impl Server {
     fn start(args: &[&str]) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bucle"))
-            .args(["serve", "--port", "0"])
-            .args(args)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let stdout = child.stdout.take().expect("it is piped");
-        let mut server = Server { child, tcp_port: String::new(), page: String::new() };
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            // Reads to the end, so that the server can always write.
-            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
-        });
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
+        command.args(["serve", "--port", "0"]).args(args).env_remove("RUST_LOG");
+        let mut server = Server::of(&mut command);
         while server.tcp_port.is_empty() || server.page.is_empty() {
-            let line = lines.recv_timeout(LIMIT).expect("two lines with addresses");
+            let line = server.lines.recv_timeout(LIMIT).expect("two lines with addresses");
             if !line.contains("listening") {
                 continue;
             }
@@ -56,19 +46,32 @@ impl Server {
         server
     }
 
+    /// A server whose ports are not known yet.
+    fn of(command: &mut Command) -> Server {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the program is built and starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            // Reads to the end, so that the server can always write.
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        Server { child, lines, tcp_port: String::new(), page: String::new() }
+    }
+
     /// Sends SIGTERM and returns the exit status.
     fn end(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let kill = Command::new("kill").args(["-s", "TERM", &pid]).status().expect("kill is there");
         assert!(kill.success(), "SIGTERM to {pid}");
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return status.code();
+        // Its output ends when it ends.
+        let end = loop {
+            if let Err(end) = self.lines.recv_timeout(LIMIT) {
+                break end;
             }
-            assert!(began.elapsed() < LIMIT, "the server does not end");
-            thread::sleep(Duration::from_millis(5));
-        }
+        };
+        assert_eq!(end, RecvTimeoutError::Disconnected, "the server does not end");
+        self.child.wait().expect("it is our child").code()
     }
 }
 
@@ -130,15 +133,14 @@ fn start_example(client_dist: Option<&Path>) -> (Server, String) {
     let test = std::env::current_exe().expect("the test has a path");
     let profile = test.parent().and_then(Path::parent).expect("it is target/PROFILE/deps/browser-…");
     let mut command = Command::new(profile.join("examples/chat"));
-    command.env("PORT", "0").env_remove("CLIENT_DIST").stdin(Stdio::null()).stdout(Stdio::piped());
+    command.env("PORT", "0").env_remove("CLIENT_DIST");
     if let Some(folder) = client_dist {
         command.env("CLIENT_DIST", folder);
     }
-    let mut child = command.spawn().expect("the example is built: `cargo build --examples`");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
-    let port = line.trim_end().strip_prefix("listening on 127.0.0.1:").expect("it listens").to_owned();
-    (Server { child, tcp_port: String::new(), page: String::new() }, port)
+    let server = Server::of(&mut command);
+    let line = server.lines.recv_timeout(LIMIT).expect("a line");
+    let port = line.strip_prefix("listening on 127.0.0.1:").expect("it listens").to_owned();
+    (server, port)
 }
 
 #[test]

@@ -13,11 +13,17 @@ use crate::http::Request;
 /// Node: [`socket.handshake`](https://socket.io/docs/v4/server-socket-instance/#sockethandshake). Its `auth` is
 /// [`Socket::auth`](super::Socket::auth), because each namespace has its own.
 ///
-/// A copy, which stays when the client has left.
+/// It is a copy, so it can still be read when the client has left.
 #[derive(Clone, Debug)]
 pub struct Handshake {
-    /// Parts that end with NUL: the time in nanoseconds since 1970, the address (empty if there is none), the target,
-    /// and the name and the value of each header.
+    /// Its parts, each with a NUL (`␀`) behind it:
+    ///
+    /// ```text
+    /// 1764723456000000000␀127.0.0.1:50123␀/socket.io/?EIO=4␀host␀localhost␀origin␀http://a.example␀
+    /// time                address         target            a name and a value for each header
+    /// ```
+    ///
+    /// The time is in nanoseconds since 1970. There is no address on a unix path: that part is empty.
     text: String,
 }
 
@@ -49,7 +55,7 @@ impl Handshake {
         text
     }
 
-    /// The part of this number.
+    /// A part of the text, by its number.
     fn part(&self, number: usize) -> &str {
         self.text.split('\0').nth(number).unwrap_or_default()
     }
