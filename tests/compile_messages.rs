@@ -8,12 +8,12 @@ use std::process::Command;
 
 /// The message of rustc for a program, whose main body is `body`; `None` if it compiles.
 fn message(library: &library::Library, name: &str, body: &str) -> Option<String> {
-    let folder = library.folder_for("compile_messages");
-    let file = folder.join(format!("{name}.rs"));
+    let folder = library::Folder::new("compile_messages");
+    let file = folder.path().join(format!("{name}.rs"));
     let program = format!("fn main() -> bucle::Result<()> {{\n    bucle::run(|lp| {{\n{body}\nOk(())\n    }})\n}}\n");
     fs::write(&file, program).expect("the folder can be written");
     let mut rustc = Command::new("rustc");
-    rustc.args(["--edition", "2024", "--emit", "metadata", "--out-dir"]).arg(&folder).args(library.args());
+    rustc.args(["--edition", "2024", "--emit", "metadata", "--out-dir"]).arg(folder.path()).args(library.args());
     let output = rustc.arg(&file).output().expect("rustc is there");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (!output.status.success()).then_some(text)

@@ -266,12 +266,12 @@ fn every_name_of_node_in_the_tables_is_one_of_node() {
 /// Lets rustdoc look up these names. Returns what it says about those that do not exist.
 fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let library = library::Library::of_this_test(env!("CARGO_CRATE_NAME"));
-    let folder = library.folder_for("names");
+    let folder = library::Folder::new("names");
     let source: String = names.map(|name| format!("//! [`{name}`]\n")).collect();
-    let file: PathBuf = folder.join("names.rs");
+    let file = folder.path().join("names.rs");
     fs::write(&file, format!("#![deny(rustdoc::broken_intra_doc_links)]\n{source}")).expect("the folder is there");
     let mut rustdoc = Command::new("rustdoc");
-    rustdoc.args(["--edition", "2024", "--crate-name", "names", "--output"]).arg(folder.join("doc"));
+    rustdoc.args(["--edition", "2024", "--crate-name", "names", "--output"]).arg(folder.path().join("doc"));
     let output = rustdoc.args(library.args()).arg(&file).output().expect("rustdoc is there, beside rustc");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.success(), text.is_empty(), "{text}");

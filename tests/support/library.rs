@@ -67,11 +67,25 @@ impl Library {
         folder.push(self.profile.join("deps"));
         ["--extern".into(), bucle, "-L".into(), folder]
     }
+}
 
-    /// A folder for files of a test.
-    pub fn folder_for(&self, name: &str) -> PathBuf {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+/// A folder for files of this run of a test: the same test may run twice at the same time. It is removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("the target folder can be written");
-        folder
+        Folder(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
