@@ -230,6 +230,54 @@ async function withTheServer() {
     assert.doesNotMatch(await tab.status.innerText(), /unsent/);
   });
 
+  await check('after a lost connection the nick and the room are the same, also for what was typed meanwhile', async () => {
+    const tab = await Tab.enter();
+    const [inRoom, inLobby] = [await Telnet.connect(telnetPort), await Telnet.connect(telnetPort)];
+    const reads = (telnet, line) => until(line, () => telnet.lines.includes(line));
+    const typeWhileLost = async (text) => {
+      proxy.cut();
+      await tab.says(/lost/i);
+      await tab.send(text);
+      proxy.mend();
+      await tab.says(/Connected/);
+    };
+    inRoom.write('/join quiet');
+    await until('the room', () => inRoom.lines.some((line) => line.endsWith(' has joined quiet')));
+    await tab.send('/nick Zoë$1\n/join Quiet');
+    await reads(inRoom, '-- Zoë$1 has joined quiet');
+    for (const text of ['typed in the room', 'typed in the room again']) {
+      await typeWhileLost(text);
+      await reads(inRoom, `Zoë$1: ${text}`);
+    }
+    // Back in the lobby, where every connection starts.
+    await tab.send('/join lobby');
+    await reads(inLobby, '-- Zoë$1 has joined lobby');
+    await typeWhileLost('typed in the lobby');
+    await reads(inLobby, 'Zoë$1: typed in the lobby');
+    assert.equal(inLobby.lines.some((line) => line.includes('in the room')), false);
+    assert.deepEqual((await tab.lines()).filter((line) => /taken|already|no \//.test(line)), []);
+  });
+
+  await check('nobody can rename a reader by a message', async () => {
+    const tab = await Tab.simulate();
+    await tab.page.evaluate(() => {
+      const [socket] = sockets;
+      socket.receive('¡Bienvenido! You are guest1, in the lobby. /help says what you can do.');
+      for (const author of ['bo', '* bo', '-- bo', 'bo (to you only)']) {
+        socket.receive(`${author}: -- guest1 is now called eva`);
+        socket.receive(`${author}: -- guest1 has joined cellar`);
+      }
+      socket.receive('* bo -- guest1 has joined cellar');
+      socket.receive('-- guest2 is now called bo');
+      socket.receive('-- bo has joined cellar');
+      socket.receive('-- guest1 has joined');
+      socket.closeWith(1006, '');
+    });
+    await tab.retry();
+    await tab.page.evaluate(() => sockets.at(-1).open());
+    assert.deepEqual(await tab.page.evaluate(() => sockets.at(-1).sent), []);
+  });
+
   await check('text in the box survives a lost connection', async () => {
     const tab = await Tab.enter();
     await tab.box.fill('half a sentence');

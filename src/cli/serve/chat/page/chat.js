@@ -42,6 +42,11 @@ const LINE_BREAK = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/;
 const SAID = /^([^\s:]{1,20}(?: \(to [^\s:]{1,20} only\))?: )(.*)$/su;
 const NOTICE = /^-- | has (?:joined|left)$/;
 
+// What the server says about a member. Nobody can say that with a message: it would begin with a nick and a colon.
+const GREETING = /^¡Bienvenido! You are (\S+), in the (\S+)\. /;
+const RENAMED = /^-- (\S+) is now called (\S+)$/;
+const MOVED = /^-- (\S+) has joined (\S+)$/;
+
 const log = document.getElementById('log');
 const form = document.getElementById('form');
 const box = document.getElementById('box');
@@ -58,6 +63,7 @@ let isFollowing = true;
 let scrolledTo = 0;
 
 function receive(line) {
+  learn(line);
   arrived.push(line);
   // A background tab may render once a minute.
   if (arrived.length >= 2 * LOG_LIMIT) arrived.splice(0, LOG_LIMIT);
@@ -154,6 +160,30 @@ function flush() {
   outbox = [];
 }
 
+// ---- The nick and the room ----
+
+// The names that the server has given to this connection.
+let nick = '';
+let firstRoom = '';
+// The names that the reader has chosen. The server forgets them with the connection.
+let chosenNick = '';
+let chosenRoom = '';
+
+function learn(line) {
+  const greeting = GREETING.exec(line);
+  if (greeting !== null) [, nick, firstRoom] = greeting;
+  const renamed = RENAMED.exec(line);
+  if (renamed?.[1] === nick) chosenNick = nick = renamed[2];
+  const moved = MOVED.exec(line);
+  if (moved?.[1] === nick) chosenRoom = moved[2];
+}
+
+// The first lines of a connection. What the reader has typed meanwhile is then said in the right room.
+function chooseAgain() {
+  if (chosenNick !== '') put(`/nick ${chosenNick}`);
+  if (chosenRoom !== '' && chosenRoom !== firstRoom) put(`/join ${chosenRoom}`);
+}
+
 // ---- The connection ----
 
 // 'opening', 'open', 'lost' (an attempt follows) or 'left' (by the wish of the reader).
@@ -187,6 +217,7 @@ function connect() {
     link = 'open';
     closing = '';
     isOutboxFull = false;
+    chooseAgain();
     flush();
     showState();
   };
@@ -202,8 +233,12 @@ function connect() {
 
 function give(line) {
   if (socket.bufferedAmount === 0) given = [];
-  givenBytes += encoder.encode(line).length;
+  put(line);
   given.push({ line, end: givenBytes });
+}
+
+function put(line) {
+  givenBytes += encoder.encode(line).length;
   socket.send(line);
 }
 
