@@ -273,7 +273,7 @@ fn a_slow_redis_costs_lines_of_socket_io_but_neither_memory_nor_order() {
     let grown = nodes[0].vitals().memory().saturating_sub(before);
     assert!(grown < 48 * MIB, "it has grown by {grown} KiB");
     proxy.slow_down(0);
-    ana.rename("eva");
+    ana.rename_at_last("eva");
     bo.wait_for_members(&["eva", "bo", "leo"]);
     // A line that is said now arrives: perhaps not the first one, if Redis was away.
     let mut received = Vec::new();

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Instant;
 
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket, client::client};
@@ -14,6 +15,9 @@ use super::server::{LIMIT, Server};
 pub const ALONE: &str =
     "-- the other nodes of this chat cannot be reached; only members on this node read your lines for now";
 pub const TOGETHER: &str = "-- the other nodes of this chat can be reached again";
+
+/// The answer to `/nick` when Redis is lost before it has answered.
+const TRY_AGAIN: &str = "-- nicks cannot be changed now; try again later";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Door {
@@ -102,11 +106,15 @@ impl Member {
     /// Reads up to this line. Returns the lines before it.
     #[track_caller]
     pub fn until(&mut self, want: &str) -> Vec<String> {
-        let mut before = Vec::new();
+        let mut before: Vec<String> = Vec::new();
         loop {
-            match self.line() {
-                line if line == want => return before,
-                line => before.push(line),
+            match self.lines.recv_timeout(LIMIT) {
+                Ok(line) if line == want => return before,
+                Ok(line) => before.push(line),
+                Err(error) => {
+                    let last = &before[before.len().saturating_sub(5)..];
+                    panic!("{} does not get {want:?}: {error}; its last lines: {last:?}", self.nick);
+                }
             }
         }
     }
@@ -122,7 +130,28 @@ impl Member {
         }
     }
 
+    /// Takes a nick that is free. Redis may be lost meanwhile: then the node asks to try again.
+    pub fn rename_at_last(&mut self, nick: &str) {
+        let done = format!("-- {} is now called {nick}", self.nick);
+        let begin = Instant::now();
+        while begin.elapsed() < LIMIT {
+            self.say(&format!("/nick {nick}"));
+            let answer = loop {
+                match self.line() {
+                    line if line == done || line == TRY_AGAIN => break line,
+                    _ => {}
+                }
+            };
+            if answer == done {
+                self.nick = nick.to_owned();
+                return;
+            }
+        }
+        panic!("{} is asked again and again to try later", self.nick);
+    }
+
     /// Takes a nick that is free.
+    #[track_caller]
     pub fn rename(&mut self, nick: &str) {
         self.say(&format!("/nick {nick}"));
         self.until(&format!("-- {} is now called {nick}", self.nick));
