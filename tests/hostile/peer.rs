@@ -1,6 +1,6 @@
 //! A peer that the test controls step by step, well behaved or not.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,12 @@ impl Peer {
 
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
+    }
+
+    /// What is left to read, also what was received with an earlier line. At most `capacity` bytes are read at a time.
+    pub fn into_reader(self, capacity: usize) -> impl BufRead {
+        let received = self.stream.buffer().to_vec();
+        BufReader::with_capacity(capacity, Cursor::new(received).chain(self.stream.into_inner()))
     }
 
     pub fn send(&self, bytes: impl AsRef<[u8]>) {

@@ -1,6 +1,6 @@
 //! Numbered lines: talkers send them, and listeners notice a lost or repeated line by its number.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -62,7 +62,7 @@ impl Listener {
         let talk = Arc::clone(&checker.talk);
         let stream = peer.stream().try_clone().expect("a descriptor");
         let thread = thread::spawn(move || {
-            let mut reader = BufReader::with_capacity(64 * 1024, peer.stream());
+            let mut reader = peer.into_reader(64 * 1024);
             let mut line = Vec::new();
             loop {
                 line.clear();
