@@ -28,9 +28,14 @@ pub struct Server {
 impl Server {
     /// Starts `bucle serve` with these arguments on a free port.
     pub fn start(args: &[&str]) -> Server {
+        Server::spawn(&mut Server::command(args))
+    }
+
+    /// The command of [`start`](Self::start).
+    pub fn command(args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bucle"));
         command.arg("serve").args(args).args(["--port", "0"]).stderr(Stdio::piped());
-        Server::spawn(&mut command)
+        command
     }
 
     /// Starts any command that becomes a server. The caller chooses where its stderr goes.
