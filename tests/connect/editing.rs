@@ -461,11 +461,16 @@ fn the_settings_of_the_shell_are_not_restored() -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until all threads of the client are stopped: one that reads the keyboard could still take what is typed next.
 #[track_caller]
 fn wait_until_stopped(pid: &str, name: &str) {
     let limit = Instant::now() + LIMIT;
-    let state = || Command::new("ps").args(["-o", "state=", "-p", pid]).output().expect("ps is installed").stdout;
-    while !state().starts_with(b"T") {
+    let states = || {
+        let ps = Command::new("ps").args(["-L", "-o", "state=", "-p", pid]).output().expect("ps is installed");
+        String::from_utf8_lossy(&ps.stdout).into_owned()
+    };
+    let are_stopped = |states: String| !states.is_empty() && states.lines().all(|state| state.starts_with('T'));
+    while !are_stopped(states()) {
         assert!(Instant::now() < limit, "the client does not stop: {name}");
         thread::sleep(Duration::from_millis(10));
     }
