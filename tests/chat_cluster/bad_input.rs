@@ -77,7 +77,7 @@ fn messages_in_the_name_of_a_node_do_not_silence_it() {
 #[test]
 fn control_characters_in_a_line_of_another_node_are_not_sent_to_terminals() {
     let Some(redis) = RedisServer::start(&[]) else { return };
-    // With two nodes, because it is known that they listen to the channel when they know each other.
+    // Two nodes that know each other listen to the channel. Of one node alone a test does not know that.
     let nodes = nodes(redis.port(), 2);
     let [mut ana, _bo] = members(&nodes, ["ana", "bo"]);
     publish(redis.port(), [b"bucle1 00000000000000ff 1 line lobby x: \x1b[2J\r\n\xe2\x80\xaehola".to_vec()]);

@@ -299,7 +299,8 @@ fn what_waits_for_redis_is_bounded() {
     redis.restart();
     cluster.until("both links are ready", |lp, nodes| nodes.iter().all(|node| node.link.is_ready(lp)));
     cluster.enter(|lp, nodes| nodes[0].io.emit(lp, "end", ()));
-    // Those that have waited come once each and in their order, from when the other node is back.
+    // Those that have waited come once each and in their order. The first ones are lost if they are published before
+    // the other node is back.
     let received = events_until(&mut b, "end");
     let of = |number: usize| format!("42{}", json!(["while away", number]));
     let first =

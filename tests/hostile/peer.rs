@@ -47,7 +47,8 @@ impl Peer {
         self.stream.get_ref()
     }
 
-    /// What is left to read, also what was received with an earlier line. At most `capacity` bytes are read at a time.
+    /// Reads on behind the last line, with a buffer of `capacity` bytes. Bytes that have already been received are not
+    /// lost.
     pub fn into_reader(self, capacity: usize) -> impl BufRead {
         let received = self.stream.buffer().to_vec();
         BufReader::with_capacity(capacity, Cursor::new(received).chain(self.stream.into_inner()))

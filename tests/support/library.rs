@@ -69,7 +69,8 @@ impl Library {
     }
 }
 
-/// A folder for files of this run of a test: the same test may run twice at the same time. It is removed at the end.
+/// A folder for the files of one run of a test: the same test may run twice at the same time. It is removed with this
+/// value.
 pub struct Folder(PathBuf);
 
 impl Folder {

@@ -42,7 +42,7 @@ const LINE_BREAK = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/;
 const SAID = /^([^\s:]{1,20}(?: \(to [^\s:]{1,20} only\))?: )(.*)$/su;
 const NOTICE = /^-- | has (?:joined|left)$/;
 
-// What the server says about a member. Nobody can say that with a message: it would begin with a nick and a colon.
+// What the server says about a member. No member can send such a line: what members say begins with a nick or a star.
 const GREETING = /^¡Bienvenido! You are (\S+), in the (\S+)\. /;
 const RENAMED = /^-- (\S+) is now called (\S+)$/;
 const MOVED = /^-- (\S+) has joined (\S+)$/;
@@ -162,10 +162,10 @@ function flush() {
 
 // ---- The nick and the room ----
 
-// The names that the server has given to this connection.
+// The nick that this page has now, and the room in which its connection began.
 let nick = '';
 let firstRoom = '';
-// The names that the reader has chosen. The server forgets them with the connection.
+// The nick and the room that the reader has chosen. The server forgets them when the connection is lost.
 let chosenNick = '';
 let chosenRoom = '';
 
@@ -178,7 +178,7 @@ function learn(line) {
   if (moved?.[1] === nick) chosenRoom = moved[2];
 }
 
-// The first lines of a connection. What the reader has typed meanwhile is then said in the right room.
+// These are the first lines of a new connection. So the lines in the outbox go to the right room, under the right nick.
 function chooseAgain() {
   if (chosenNick !== '') put(`/nick ${chosenNick}`);
   if (chosenRoom !== '' && chosenRoom !== firstRoom) put(`/join ${chosenRoom}`);
