@@ -336,6 +336,31 @@ async function checks() {
     assert.equal(await title.textContent(), english);
   });
 
+  await check('a change of the language keeps the order of a lesson, and a run in the new language', async () => {
+    const tab = await Tab.open();
+    await tab.choose('Lesson');
+    const lines = tab.page.locator('#lesson-lines li span');
+    const result = tab.page.locator('#lesson-result');
+    await tab.page.getByRole('button', { name: /^Move .* down$/ }).first().click();
+    const order = await lines.allTextContents();
+    assert.match(order[0], /^1\. b /);
+    await tab.page.getByRole('button', { name: 'Hint' }).click();
+    await tab.page.getByRole('button', { name: 'Run it' }).click();
+    await until('a result', async () => /The loop ran/.test(await result.textContent()));
+    const deliver = await tab.hold('**/lessons.json?*');
+    await tab.page.getByLabel('Language').selectOption('es');
+    assert.equal(await result.textContent(), '', 'it is in English');
+    await tab.page.getByRole('button', { name: 'Correrlo' }).click();
+    await until('a result', async () => /El bucle corrió/.test(await result.textContent()));
+    const spanish = await result.textContent();
+    await deliver(0);
+    assert.equal(await result.textContent(), spanish);
+    assert.deepEqual(await lines.allTextContents(), order);
+    assert.match(await tab.page.locator('#lesson-note').textContent(), /^En Node: /);
+    assert.ok(await tab.page.locator('#lesson-hint').isVisible());
+    assert.deepEqual(tab.problems, []);
+  });
+
   await check('the result of a lesson that is no longer shown is left out', async () => {
     const tab = await Tab.open();
     await tab.choose('Lesson');

@@ -513,27 +513,39 @@ function drawBox(place, y, loaded, arrows, svg) {
 let lessons = [];
 let order = []; // The places of the lines, in the viewer's order.
 
+/** The lessons in the language of the page. Only their texts differ: the order, and a run that was begun, stay. */
 const loadLessons = newest(() => request(`/lessons.json?lang=${lang}`), (list) => {
+  const isFirst = lessons.length === 0;
   lessons = list;
   $('tab-lesson').hidden = lessons.length === 0;
   if (lessons.length === 0) return;
   const chosen = Math.max($('lesson-choice').selectedIndex, 0);
   $('lesson-choice').replaceChildren(...lessons.map((lesson, index) => make('option', { value: index }, `${index + 1}. ${lesson.title}`)));
   $('lesson-choice').selectedIndex = chosen;
-  showLesson();
+  if (isFirst) showLesson();
+  else showTexts();
 });
 
-function showLesson() {
-  runLesson.forget();
+function showTexts() {
   const lesson = lessons[$('lesson-choice').selectedIndex];
   $('lesson-source').textContent = lesson.source;
   $('lesson-note').textContent = lesson.note;
   $('lesson-hint').textContent = lesson.hint;
+}
+
+function showLesson() {
+  showTexts();
   $('lesson-hint').hidden = true;
   $('lesson-hint-button').setAttribute('aria-expanded', 'false');
+  order = lessons[$('lesson-choice').selectedIndex].lines.map((_, place) => place);
+  forgetRun();
+}
+
+/** Leaves out the result of the last run, also if it is still to come. */
+function forgetRun() {
+  runLesson.forget();
   $('lesson-result').replaceChildren();
-  order = lesson.lines.map((_, place) => place);
-  showOrder();
+  if (lessons.length > 0) showOrder();
 }
 
 const letter = (place) => String.fromCharCode(97 + place);
@@ -564,10 +576,8 @@ function showOrder(wrong = -1) {
 
 /** Moves a line, and keeps the focus on its button. */
 function move(from, to, key) {
-  runLesson.forget();
   order.splice(to, 0, ...order.splice(from, 1));
-  $('lesson-result').replaceChildren();
-  showOrder();
+  forgetRun();
   const buttons = $('lesson-lines').children[to].querySelectorAll('button');
   if (key) [...buttons].filter((button) => !button.disabled).at(key === 'moveUp' ? 0 : -1)?.focus();
 }
@@ -672,6 +682,7 @@ $('tabs').addEventListener('keydown', (press) => {
 $('lang').addEventListener('change', () => {
   lang = $('lang').value;
   translate();
+  forgetRun(); // Its sentences are in the other language.
   loadLessons();
 });
 lang = navigator.languages.map((name) => name.slice(0, 2)).find((name) => name in words) ?? 'en';
