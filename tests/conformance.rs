@@ -19,7 +19,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 /// The time limit of one run.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many scenarios run at a time. More of them would disturb each other's timing.
 const RUNS_AT_A_TIME: usize = 2;

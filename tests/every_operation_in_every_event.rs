@@ -324,7 +324,7 @@ fn run_scenario(event: &'static str, operation: Operation, to_the_other: bool, l
             server.close(lp);
         }
     });
-    let limit = Instant::now() + Duration::from_secs(5);
+    let limit = Instant::now() + Duration::from_secs(60);
     while event_loop.is_alive() && Instant::now() < limit {
         event_loop.turn(wait).expect("the poll works");
     }

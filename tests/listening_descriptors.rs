@@ -15,7 +15,7 @@ use bucle::net::{Drain, Error, Listen, LocalAddress, Server, ServerId, ServerOpt
 use bucle::{EventLoop, Loop};
 
 /// How long a test waits for something that must come.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A path for a socket of one test.
 fn path(name: &str) -> PathBuf {

@@ -92,7 +92,7 @@ fn difference(server: &str, few: usize, more: usize, converse: impl Fn(u16, usiz
 
 fn connect(port: u16) -> TcpStream {
     let client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    client.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    client.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
     client.set_nodelay(true).expect("a socket");
     client
 }

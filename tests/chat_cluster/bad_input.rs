@@ -39,10 +39,8 @@ fn garbage_on_the_channel_is_counted_and_ignored() {
     };
     publish(redis.port(), (100..1_300).map(state));
     publish(redis.port(), (100..1_300).map(|node| format!("bucle1 {node:016x} 2 ask").into_bytes()));
-    ana.say("still here");
-    bo.until("ana: still here");
-    bo.say("so am I");
-    ana.until("bo: so am I");
+    ana.say_at_last("still here", &mut bo);
+    bo.say_at_last("so am I", &mut ana);
     let first = "a message on the channel bucle:chat:0 was ignored, number 1 so far: ";
     wait_until("the log says that a message was ignored", || nodes[0].log().contains(first));
     let log = nodes[0].log();

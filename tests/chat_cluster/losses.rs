@@ -1,5 +1,6 @@
 //! Redis, a node or the way between them is lost, stands still or is slow.
 
+use std::sync::mpsc;
 use std::thread;
 
 use super::member::{ALONE, TOGETHER};
@@ -251,6 +252,10 @@ fn a_slow_redis_costs_lines_of_socket_io_but_neither_memory_nor_order() {
     let before = nodes[0].vitals().memory();
     proxy.slow_down(20_000);
     let padding = "x".repeat(1000);
+    // The sender is at most `AHEAD` lines in front of its node, so that its pong comes in time behind them.
+    const AHEAD: usize = 500;
+    let (read, has_read) = mpsc::sync_channel(AHEAD);
+    (0..AHEAD).for_each(|_| read.send(()).expect("it has room"));
     let reader = thread::spawn(move || {
         let mut last = None;
         loop {
@@ -262,10 +267,12 @@ fn a_slow_redis_costs_lines_of_socket_io_but_neither_memory_nor_order() {
             if let Some(number) = number {
                 assert_eq!(number, last.map_or(0, |last| last + 1), "the own node gets everything");
                 last = Some(number);
+                let _ = read.try_send(());
             }
         }
     });
     for number in 0..LINES {
+        has_read.recv_timeout(LIMIT).expect("the reader goes on");
         leo.say(&format!("{number} {padding}"));
     }
     leo.say("end");

@@ -1,8 +1,9 @@
 //! A member of the chat, through any door. A thread reads its lines.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -34,8 +35,38 @@ pub struct Member {
 
 enum Writer {
     Telnet(TcpStream),
-    Web(WebSocket<TcpStream>),
-    SocketIo(WebSocket<TcpStream>),
+    Web(WebSocket<Shared>),
+    SocketIo(WebSocket<Shared>),
+}
+
+/// A connection on which the test writes, and the thread that reads: its pongs. Each writes whole frames.
+struct Shared {
+    stream: TcpStream,
+    writes: Arc<Mutex<()>>,
+}
+
+impl Shared {
+    fn try_clone(&self) -> io::Result<Shared> {
+        Ok(Shared { stream: self.stream.try_clone()?, writes: self.writes.clone() })
+    }
+}
+
+impl Read for Shared {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        let _guard = self.writes.lock().expect("no thread panics");
+        self.stream.write_all(frames)?;
+        Ok(frames.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Member {
@@ -119,6 +150,15 @@ impl Member {
         }
     }
 
+    /// Says a line until another member has it: what is said while a node takes another one for gone may be lost.
+    pub fn say_at_last(&mut self, line: &str, to: &mut Member) {
+        let want = format!("{}: {line}", self.nick);
+        super::wait_until(&want, || {
+            self.say(line);
+            to.lines_so_far().contains(&want)
+        });
+    }
+
     /// Says a command, and returns the answer: the next line that begins so.
     pub fn ask(&mut self, command: &str, begin: &str) -> String {
         self.say(command);
@@ -183,7 +223,7 @@ impl Drop for Member {
     fn drop(&mut self) {
         let stream = match &self.writer {
             Writer::Telnet(stream) => stream,
-            Writer::Web(ws) | Writer::SocketIo(ws) => ws.get_ref(),
+            Writer::Web(ws) | Writer::SocketIo(ws) => &ws.get_ref().stream,
         };
         let _ = stream.shutdown(Shutdown::Both);
     }
@@ -192,11 +232,11 @@ impl Drop for Member {
 /// Opens a WebSocket connection. `line` reads a message, and may answer it.
 fn open(
     url: &str,
-    line: impl Fn(String, &mut WebSocket<TcpStream>) -> Option<String> + Send + 'static,
+    line: impl Fn(String, &mut WebSocket<Shared>) -> Option<String> + Send + 'static,
     sender: Sender<String>,
-) -> WebSocket<TcpStream> {
+) -> WebSocket<Shared> {
     let address = url.split('/').nth(2).expect("a host");
-    let stream = TcpStream::connect(address).expect("it listens");
+    let stream = Shared { stream: TcpStream::connect(address).expect("it listens"), writes: Arc::default() };
     let writer = stream.try_clone().expect("a descriptor");
     let (mut reader, _) = client(url, stream).expect("a correct handshake");
     thread::spawn(move || {
@@ -213,7 +253,7 @@ fn open(
 }
 
 /// The line of a packet of Socket.IO. The session is opened, and pings are answered.
-fn line_of_packet(packet: String, ws: &mut WebSocket<TcpStream>) -> Option<String> {
+fn line_of_packet(packet: String, ws: &mut WebSocket<Shared>) -> Option<String> {
     if let Some(event) = packet.strip_prefix("42") {
         let event: Vec<String> = serde_json::from_str(event).expect("an event with texts");
         assert_eq!(event[0], "chat message");

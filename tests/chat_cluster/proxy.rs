@@ -54,6 +54,7 @@ impl Proxy {
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let far = TcpStream::connect(("127.0.0.1", redis_port)).ok();
+                let mut streams = shared.streams.lock().expect("no thread panics");
                 let Some(far) = far.filter(|_| !shared.is_cut.load(Ordering::SeqCst)) else { continue };
                 // Whether the client reads streams on this connection.
                 let reads = Arc::<AtomicBool>::default();
@@ -62,7 +63,7 @@ impl Proxy {
                     let (state, reads) = (shared.clone(), reads.clone());
                     thread::spawn(move || copy(&state, from, to, to_redis, &reads));
                 }
-                shared.streams.lock().expect("no thread panics").extend([near, far]);
+                streams.extend([near, far]);
             }
         });
         Proxy { port, state }
@@ -94,8 +95,10 @@ impl Proxy {
 
     /// Closes all connections, and refuses new ones until it is mended.
     pub fn cut(&self) {
+        // With the lock: a connection that is accepted now is in the list, or is refused.
+        let mut streams = self.state.streams.lock().expect("no thread panics");
         self.state.is_cut.store(true, Ordering::SeqCst);
-        for stream in self.state.streams.lock().expect("no thread panics").drain(..) {
+        for stream in streams.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }

@@ -287,7 +287,7 @@ fn swapped_replies_are_wrong() {
 #[test]
 fn replies_that_never_come_are_missing() {
     let server = Server::lines(|_, _, _| Vec::new());
-    let report = load(&server, &["-c", "3", "-n", "5", "--timeout", "200ms", "--json"]).json(4);
+    let report = load(&server, &["-c", "3", "-n", "5", "--timeout", "1s", "--json"]).json(4);
     is_consistent(&report);
     assert_eq!(counters(&report), "missing 5");
     assert_eq!(server.ledger().lines, 5, "the next message is sent after a missing reply");
@@ -392,7 +392,7 @@ fn replies_that_may_be_late_ones_are_reported() {
         (&[], None),
     ];
     for (args, want) in table {
-        let args = [&["-c", "1", "-n", "4", "--timeout", "200ms"], *args].concat();
+        let args = [&["-c", "1", "-n", "4", "--timeout", "1s"], *args].concat();
         let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
         is_consistent(&report);
         assert_eq!(counters(&report), "exact 3, missing 1");

@@ -121,7 +121,7 @@ fn the_plan_and_the_report_name_the_transport() {
 
 #[test]
 fn an_event_that_is_not_acknowledged_gets_a_hint() {
-    let args = ["-c", "1", "-n", "1", "--event", "unknown", "--timeout", "200ms", "--json"];
+    let args = ["-c", "1", "-n", "1", "--event", "unknown", "--timeout", "1s", "--json"];
     let report = load(serve(), "/", &args).json(4);
     assert_eq!(counters(&report), "missing 1");
     let hint = report["hints"][0].as_str().unwrap_or_default();
@@ -138,7 +138,7 @@ fn a_wrong_acknowledgement_has_a_name() {
         ("another text", &["--event", "constant"], "wrong 3", "none"),
         ("one argument more", &["--event", "twice"], "wrong 3", "none"),
         ("binary", &["--event", "binary"], "wrong 3", "none"),
-        ("none", &["--event", "nothing", "--timeout", "200ms"], "missing 3", "none"),
+        ("none", &["--event", "nothing", "--timeout", "1s"], "missing 3", "none"),
         (
             "the end of the namespace",
             &["--event", "leave"],
@@ -300,7 +300,7 @@ fn a_namespace_that_is_not_joined_is_no_connection() {
             "no Socket.IO",
             echo.web_port(),
             "",
-            &["--timeout", "300ms"],
+            &["--timeout", "1s"],
             "the server accepted the connection, but not the namespace in time",
         ),
         (

@@ -172,7 +172,7 @@ fn every_fault_of_a_reply_has_a_name() {
             "exact 1, missing 1, unsent 1",
             "the server ended the connection without a close frame",
         ),
-        ("no answer", &["--timeout", "300ms"], |_, _, _| Ok(()), "exact 2, missing 1", "none"),
+        ("no answer", &["--timeout", "1s"], |_, _, _| Ok(()), "exact 2, missing 1", "none"),
     ];
     for (name, args, answer, want, why) in table {
         let answer = *answer;

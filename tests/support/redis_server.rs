@@ -1,12 +1,17 @@
 //! A Redis server for a test: on a free port of this machine, without files, ended with the test.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start. Only a failing test waits this long.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// In the line of the log when the server accepts connections.
+const READY: &[u8] = b"Ready to accept connections";
 
 pub struct RedisServer {
     port: u16,
@@ -24,12 +29,15 @@ impl RedisServer {
         }
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let mut server = RedisServer { port: 0, options, child: None };
-        // Another process may take the port before the server does.
-        while server.child.is_none() {
+        let begin = Instant::now();
+        loop {
             server.port = free_port();
-            server.restart();
+            // Another process may take the port before the server does.
+            if server.is_started() {
+                return Some(server);
+            }
+            assert!(begin.elapsed() < LIMIT, "redis-server does not start");
         }
-        Some(server)
     }
 
     pub fn port(&self) -> u16 {
@@ -57,36 +65,45 @@ impl RedisServer {
         }
     }
 
-    /// Starts the server again, on the same port, and waits until it answers.
+    /// Starts the server again, on the same port, and waits until it is ready.
     pub fn restart(&mut self) {
         self.kill();
+        let begin = Instant::now();
+        // Another process may have the port for a moment, as that of a client.
+        while !self.is_started() {
+            assert!(begin.elapsed() < LIMIT, "redis-server does not start");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts the process. `false` if it ends: it has not got the port. That another server answers there says nothing,
+    /// so its own log tells when it is ready.
+    fn is_started(&mut self) -> bool {
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(&self.options)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
-        self.child = Some(child.expect("redis-server is installed"));
-        let begin = Instant::now();
-        while begin.elapsed() < LIMIT {
-            let ended = self.child.as_mut().map(|child| child.try_wait().expect("it is a child of this process"));
-            if ended.flatten().is_some() {
-                self.child = None;
-                return;
+        let child = self.child.insert(child.expect("redis-server is installed"));
+        let log = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (ready, is_ready) = mpsc::channel();
+        thread::spawn(move || {
+            // To its end: the server must not wait for a reader.
+            for line in log.split(b'\n').map_while(Result::ok) {
+                if line.windows(READY.len()).any(|words| words == READY) {
+                    let _ = ready.send(());
+                }
             }
-            if self.answers() {
-                return;
+        });
+        match is_ready.recv_timeout(LIMIT) {
+            Ok(()) => true,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                self.kill();
+                false
             }
-            std::thread::sleep(Duration::from_millis(10));
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("redis-server does not start"),
         }
-        panic!("redis-server does not start");
-    }
-
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let is_sent = stream.write_all(b"PING\r\n").is_ok() && stream.set_read_timeout(Some(LIMIT)).is_ok();
-        // `+PONG`, or `-NOAUTH`.
-        is_sent && stream.read(&mut [0; 64]).is_ok_and(|len| len > 0)
     }
 }
 

@@ -33,7 +33,7 @@ use bucle::{Error, EventLoop, Loop, ManualClock};
 use wire::*;
 
 /// No test waits longer than this for something that has to come.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Writes every event into the story, and executes the texts that are commands. Other messages are sent back.
 #[derive(Default)]
