@@ -221,7 +221,10 @@ fn a_slow_redis_slows_down_members_who_send_much_and_no_line_is_lost() {
         }
         let grown = nodes[0].vitals().memory().saturating_sub(before);
         assert!(grown < 4 * MIB, "it has grown by {grown} KiB");
-        [ana, bo] = readers.map(|reader| reader.join().expect("the reader goes on"));
+        [ana, bo] = readers.map(|reader| match reader.join() {
+            Ok(member) => member,
+            Err(_) => panic!("a reader has failed; the logs of the nodes: {:?}", nodes.each_ref().map(Server::log)),
+        });
         proxy.slow_down(0);
         for member in [&mut ana, &mut bo] {
             let lines = member.lines_so_far();
@@ -252,7 +255,7 @@ fn a_slow_redis_costs_lines_of_socket_io_but_neither_memory_nor_order() {
     let before = nodes[0].vitals().memory();
     proxy.slow_down(20_000);
     let padding = "x".repeat(1000);
-    // The sender is at most `AHEAD` lines in front of its node, so that its pong comes in time behind them.
+    // The sender stops when the node has not yet handled so many lines. Its pong waits behind them, and must not be late.
     const AHEAD: usize = 500;
     let (read, has_read) = mpsc::sync_channel(AHEAD);
     (0..AHEAD).for_each(|_| read.send(()).expect("it has room"));

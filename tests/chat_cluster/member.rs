@@ -39,7 +39,8 @@ enum Writer {
     SocketIo(WebSocket<Shared>),
 }
 
-/// A connection on which the test writes, and the thread that reads: its pongs. Each writes whole frames.
+/// A connection with two writers: the test, and the thread that reads and answers pings. The lock keeps their frames
+/// whole.
 struct Shared {
     stream: TcpStream,
     writes: Arc<Mutex<()>>,
@@ -150,7 +151,8 @@ impl Member {
         }
     }
 
-    /// Says a line until another member has it: what is said while a node takes another one for gone may be lost.
+    /// Says a line again and again until another member has it. A line is lost if a node takes the other node for gone
+    /// at that moment.
     pub fn say_at_last(&mut self, line: &str, to: &mut Member) {
         let want = format!("{}: {line}", self.nick);
         super::wait_until(&want, || {

@@ -262,7 +262,7 @@ fn go_through(cluster: &Cluster, proxy: &Proxy, steps: &[Step], node: usize) -> 
             Step::RedisLost => {
                 proxy.cut();
                 cluster.until("its link is lost", |lp, nodes| !nodes[0].link.is_ready(lp));
-                // A turn later it knows that all its connections are lost, not only the first one.
+                // The link has several connections. One turn later it has noticed the loss of all of them.
                 cluster.enter(|_, _| ());
                 is_reachable = false;
             }

@@ -33,7 +33,7 @@ impl RedisServer {
         loop {
             server.port = free_port();
             // Another process may take the port before the server does.
-            if server.is_started() {
+            if server.try_start() {
                 return Some(server);
             }
             assert!(begin.elapsed() < LIMIT, "redis-server does not start");
@@ -70,15 +70,15 @@ impl RedisServer {
         self.kill();
         let begin = Instant::now();
         // Another process may have the port for a moment, as that of a client.
-        while !self.is_started() {
+        while !self.try_start() {
             assert!(begin.elapsed() < LIMIT, "redis-server does not start");
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Starts the process. `false` if it ends: it has not got the port. That another server answers there says nothing,
-    /// so its own log tells when it is ready.
-    fn is_started(&mut self) -> bool {
+    /// Starts the process. Returns `false` if it ends because another process has the port. An answer from the port is
+    /// no proof: it could come from the other process. So this waits for a line of the server's own log.
+    fn try_start(&mut self) -> bool {
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(&self.options)
@@ -89,7 +89,7 @@ impl RedisServer {
         let log = BufReader::new(child.stdout.take().expect("it is piped"));
         let (ready, is_ready) = mpsc::channel();
         thread::spawn(move || {
-            // To its end: the server must not wait for a reader.
+            // All lines are read: otherwise the pipe would get full, and the server would wait.
             for line in log.split(b'\n').map_while(Result::ok) {
                 if line.windows(READY.len()).any(|words| words == READY) {
                     let _ = ready.send(());

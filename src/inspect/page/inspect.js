@@ -513,7 +513,10 @@ function drawBox(place, y, loaded, arrows, svg) {
 let lessons = [];
 let order = []; // The places of the lines, in the viewer's order.
 
-/** The lessons in the language of the page. Only their texts differ: the order, and a run that was begun, stay. */
+/**
+ * Loads the lessons in the language of the page. In another language only their texts differ. So the order of the lines
+ * stays, and the result of a run is still shown when it comes.
+ */
 const loadLessons = newest(() => request(`/lessons.json?lang=${lang}`), (list) => {
   const isFirst = lessons.length === 0;
   lessons = list;
@@ -541,7 +544,7 @@ function showLesson() {
   forgetRun();
 }
 
-/** Leaves out the result of the last run, also if it is still to come. */
+/** Removes the result of the last run. If it has not come yet, it will not be shown. */
 function forgetRun() {
   runLesson.forget();
   $('lesson-result').replaceChildren();
@@ -682,7 +685,7 @@ $('tabs').addEventListener('keydown', (press) => {
 $('lang').addEventListener('change', () => {
   lang = $('lang').value;
   translate();
-  forgetRun(); // Its sentences are in the other language.
+  forgetRun(); // Its result is in the other language.
   loadLessons();
 });
 lang = navigator.languages.map((name) => name.slice(0, 2)).find((name) => name in words) ?? 'en';
