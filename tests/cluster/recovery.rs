@@ -1,9 +1,11 @@
 //! Clients that are lost at one node and come back at another one, over a stream.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::proxy::Proxy;
-use super::{Client, Cluster, Kind, Loop, Node, RedisServer, join, start_node};
+use super::{Client, Cluster, Kind, LIMIT, Loop, Node, RedisServer, join, start_node};
 
 /// A client with what it needs to come back.
 pub(super) struct Recoverable {
@@ -46,21 +48,27 @@ impl Recoverable {
     /// Breaks the connection. Returns when the node has noticed it, and Redis has the session.
     pub fn lose(self, cluster: &Cluster) -> Value {
         let auth = json!({ "pid": self.pid, "offset": self.offset });
-        let key = format!("sio:session:{}", self.pid);
         drop(self.client);
-        while !exists(cluster, &key) {}
+        until_kept(cluster, &self.pid);
         auth
     }
 }
 
-/// Whether Redis has a key.
-fn exists(cluster: &Cluster, key: &str) -> bool {
-    let key = key.to_owned();
-    cluster.result(move |lp, nodes, sender| {
-        nodes[0].link.command(lp, &["EXISTS", &key], move |_, reply| {
-            sender.send(reply.expect("a number").integer() == Some(1)).expect("the test waits");
-        });
-    })
+/// Waits until Redis has the session of a lost client.
+fn until_kept(cluster: &Cluster, pid: &str) {
+    let key = format!("sio:session:{pid}");
+    let is_kept = || {
+        let key = key.clone();
+        cluster.result(move |lp, nodes, sender| {
+            nodes[0].link.command(lp, &["EXISTS", &key], move |_, reply| {
+                sender.send(reply.expect("a number").integer() == Some(1)).expect("the test waits");
+            });
+        })
+    };
+    let begin = Instant::now();
+    while !is_kept() {
+        assert!(begin.elapsed() < LIMIT, "the session of a lost client is not kept");
+    }
 }
 
 pub(super) fn command(cluster: &Cluster, parts: &[&str]) {
@@ -297,7 +305,7 @@ fn a_client_comes_back_to_a_namespace_on_demand_whose_last_socket_leaves_meanwhi
     first.send(r#"42/tenant,["all"]"#);
     let (_, offset) = event(first.next().trim_start_matches("42/tenant,"));
     drop(first);
-    while !exists(&cluster, &format!("sio:session:{pid}")) {}
+    until_kept(&cluster, &pid);
     let (mut last, mut again) = (cluster.client(0), cluster.client(0));
     last.send("40/tenant,");
     assert!(last.next().starts_with("40/tenant,"));
