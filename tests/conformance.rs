@@ -33,8 +33,11 @@ const LARGE_WRITE: &str = "\"fill\": 16777216";
 /// longer than these timers are apart, they fire in the other order, in Node, too.
 const BUSY: &str = "\"do\": \"busy\"";
 
-/// Scenarios with this text have timeouts of sockets between other timers, 100 ms apart. The same holds for them.
+/// Scenarios with one of these texts have timeouts of sockets, intervals or refreshed timers between other timers, which
+/// are 50 ms to 200 ms apart. The same holds for them.
 const TIMEOUT: &str = "\"do\": \"set_timeout\"";
+const INTERVAL: &str = "\"do\": \"interval\"";
+const REFRESH: &str = "\"do\": \"refresh\"";
 
 /// How often a scenario of these kinds may run until its trace is that of Node.
 const RUNS: usize = 3;
@@ -137,7 +140,11 @@ fn take_turn() -> MutexGuard<'static, ()> {
 /// Runs one scenario once, or up to [`RUNS`] times. The error shows where its trace differs.
 fn compare(name: &str, command: &impl Fn() -> Command) -> Result<(), String> {
     let scenario = fs::read_to_string(scenario_file(name)).map_err(|error| error.to_string())?;
-    let runs = if [LARGE_WRITE, BUSY, TIMEOUT].iter().any(|text| scenario.contains(text)) { RUNS } else { 1 };
+    let runs = if [LARGE_WRITE, BUSY, TIMEOUT, INTERVAL, REFRESH].iter().any(|text| scenario.contains(text)) {
+        RUNS
+    } else {
+        1
+    };
     let mut result = Ok(());
     for _ in 0..runs {
         result = compare_once(name, command());

@@ -290,7 +290,10 @@ fn lost_connections_are_opened_anew() {
         assert!(count("/messages/missing") >= 2 && count("/messages/exact") >= 10, "{args:?}: {report}");
         assert_eq!(count("/connect/ok"), 2 + count("/reconnects"), "{args:?}: {report}");
         assert!(count("/reconnects") >= 2 && count("/away_ns") > 100_000_000, "{args:?}: {report}");
-        assert_eq!(server.ledger().connections, count("/connect/ok"), "{args:?}");
+        // When the run ends, each of the two may be opened anew, and the server may have accepted it.
+        let accepted = server.ledger().connections;
+        let opened = count("/connect/ok");
+        assert!((opened..=opened + 2).contains(&accepted), "{args:?}: {accepted}, {report}");
     }
     let text = load(&six(), &["-c", "1", "-n", "12", "--reconnect"]).stdout;
     assert!(text.contains(" opened anew, ") && text.contains(" without a connection, summed over all"), "{text}");

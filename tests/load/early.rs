@@ -50,7 +50,7 @@ fn a_message_that_was_answered_but_not_sent_whole_is_unsent() {
 #[test]
 fn the_early_reply_to_an_unsent_message_is_shown() {
     let server = hasty(b"too large\n", keep);
-    let args = ["-c", "1", "-n", "1", "--size", "16M", "--timeout", "500ms", "--json"];
+    let args = ["-c", "1", "-n", "1", "--size", "16M", "--timeout", "5s", "--json"];
     let first = &load(&server, &args).json(4)["first_failure"];
     assert_eq!((&first["kind"], &first["received"]), (&"unsent".into(), &"too large\\x0a".into()));
     assert_eq!(first["reason"], "a reply came before the message was sent whole");

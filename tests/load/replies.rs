@@ -335,9 +335,9 @@ fn replies_are_compared_with_a_line_a_prefix_or_a_pattern() {
 #[test]
 fn unchecked_messages_have_a_rate() {
     let server = Server::echo();
-    let args = ["-c", "2", "-d", "300ms", "--warmup", "100ms", "--expect", "none"];
+    let args = ["-c", "2", "-d", "2s", "--warmup", "100ms", "--expect", "none"];
     let run = load(&server, &args);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
     let row = |name: &str| run.stdout.lines().find(|line| line.starts_with(&format!("  {name} "))).unwrap_or_default();
     assert!(row("rate").contains(" messages sent a second over "), "{}", run.stdout);
     assert!(row("warm-up").ends_with(" sent, counted separately") && !run.stdout.contains("exact"), "{}", run.stdout);
