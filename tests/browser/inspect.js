@@ -112,8 +112,13 @@ class Tab {
     return this.page.locator('#next-what').textContent();
   }
 
-  isNext(pattern) {
-    return until(`${pattern} to come next`, async () => pattern.test(await this.next()));
+  async isNext(pattern) {
+    try {
+      await until(`${pattern} to come next`, async () => pattern.test(await this.next()));
+    } catch (error) {
+      const shown = await this.page.locator('#state').textContent();
+      throw new Error(`${error.message}. The page shows the state ${shown} and next ${await this.next()}`);
+    }
   }
 
   press(key) {
@@ -237,19 +242,25 @@ async function checks() {
     const peer = await Peer.connect();
     await peer.ask('before');
     await tab.press('Space');
+    await tab.isIn('paused');
     await tab.isNext(/waits until something happens/);
     let deliver;
     const isEnough = new Promise((resolve) => deliver = resolve);
+    let first;
     await tab.page.route('**/control', async (route) => {
       // After a second: nothing has happened yet.
       const response = await route.fetch();
-      assert.equal((await response.json()).state, 'stepping');
+      first = (await response.json()).state;
       peer.socket.write('held');
       await isEnough;
       await route.fulfill({ response });
     });
-    const answered = tab.page.waitForResponse((response) => response.url().endsWith('/control'));
+    // It comes only behind the two waits below. When one of them fails, that failure is the one to report.
+    const answered = tab.page.waitForResponse((response) => response.url().endsWith('/control'), { timeout: 0 });
+    answered.catch(() => {});
     await tab.press('n');
+    await until('the answer to the step', () => first !== undefined);
+    assert.equal(first, 'stepping');
     await tab.isNext(/^on_data of #\d+, 4 bytes$/);
     deliver();
     await (await answered).finished();
