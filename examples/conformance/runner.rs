@@ -35,8 +35,8 @@ pub struct State {
     pub block_lists: HashMap<String, BlockList>,
     /// The names of the sockets, to trace their events.
     pub socket_names: HashMap<Socket, String>,
-    /// The sockets that have a data listener. The data of other sockets is dropped.
-    pub listeners: HashSet<String>,
+    /// How many data listeners each socket has. Each of them gets every chunk, so without one the data is dropped.
+    pub listeners: HashMap<String, usize>,
     /// The states of closed sockets.
     pub afterlives: HashMap<String, Afterlife>,
     /// The address of each server when a socket first connected to it.
@@ -95,7 +95,7 @@ impl Runner {
             objects: HashMap::new(),
             block_lists: HashMap::new(),
             socket_names: HashMap::new(),
-            listeners: HashSet::new(),
+            listeners: HashMap::new(),
             afterlives: HashMap::new(),
             remembered: HashMap::new(),
             paths: HashMap::new(),

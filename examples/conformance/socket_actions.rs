@@ -132,7 +132,7 @@ impl Runner {
 
     /// As Node's `on('data')`: data flows from now on, unless the socket was paused.
     fn add_listener(&self, lp: &mut Loop, name: &str) {
-        self.state().listeners.insert(name.to_owned());
+        *self.state().listeners.entry(name.to_owned()).or_default() += 1;
         let socket = self.socket(name);
         if socket.info(lp).is_some_and(|info| info.flowing != Some(false)) {
             socket.resume(lp);

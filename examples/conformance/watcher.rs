@@ -62,7 +62,8 @@ impl Watcher {
 
     fn received(&self, lp: &mut Loop, socket: Socket, chunk: Chunk<'_>) {
         let name = self.name_of(socket);
-        if self.runner.is_listening(&name) {
+        // A listener that is added now gets the next chunk first.
+        for _ in 0..self.runner.listeners(&name) {
             self.runner.received(lp, &name, chunk);
         }
     }
@@ -160,15 +161,16 @@ impl Runner {
         state.objects.insert(name.to_owned(), Object::Socket(socket));
         state.socket_names.insert(socket, name.to_owned());
         if wiring.listens {
-            state.listeners.insert(name.to_owned());
+            state.listeners.insert(name.to_owned(), 1);
         }
         if wiring.decodes {
             socket.set_encoding(lp);
         }
     }
 
-    fn is_listening(&self, name: &str) -> bool {
-        self.state().listeners.contains(name)
+    /// How many data listeners a socket has.
+    fn listeners(&self, name: &str) -> usize {
+        self.state().listeners.get(name).copied().unwrap_or_default()
     }
 }
 
