@@ -243,15 +243,20 @@ async function withTheServer() {
     };
     inRoom.write('/join quiet');
     await until('the room', () => inRoom.lines.some((line) => line.endsWith(' has joined quiet')));
+    // The page knows its room when it has read this line too. A cut before that would put it back into the old room.
+    const joins = (telnet, room) => {
+      const line = `-- Zoë$1 has joined ${room}`;
+      return Promise.all([reads(telnet, line), tab.shows(line)]);
+    };
     await tab.send('/nick Zoë$1\n/join Quiet');
-    await reads(inRoom, '-- Zoë$1 has joined quiet');
+    await joins(inRoom, 'quiet');
     for (const text of ['typed in the room', 'typed in the room again']) {
       await typeWhileLost(text);
       await reads(inRoom, `Zoë$1: ${text}`);
     }
     // Back in the lobby, where every connection starts.
     await tab.send('/join lobby');
-    await reads(inLobby, '-- Zoë$1 has joined lobby');
+    await joins(inLobby, 'lobby');
     await typeWhileLost('typed in the lobby');
     await reads(inLobby, 'Zoë$1: typed in the lobby');
     assert.equal(inLobby.lines.some((line) => line.includes('in the room')), false);

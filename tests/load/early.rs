@@ -78,7 +78,7 @@ fn deliveries_of_an_unsent_message_that_were_counted_are_expected() {
             keep(stream);
         }
     });
-    let args = ["-c", "2", "-n", "2", "--size", "16M", "--timeout", "500ms", "--expect", "fanout", "--json"];
+    let args = ["-c", "2", "-n", "2", "--size", "16M", "--timeout", "5s", "--expect", "fanout", "--json"];
     let report = load(&server, &args).json(4);
     is_consistent(&report);
     assert_eq!(counters(&report), "missing 1, unsent 2");

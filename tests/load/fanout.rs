@@ -19,7 +19,7 @@ fn a_fan_out_counts_one_delivery_per_receiver() {
     ];
     for (name, to_itself, copies, mode, exit, want) in table {
         let server = Server::room(*to_itself, *copies);
-        let args = ["-c", "4", "-n", "20", "--expect", mode, "--skip-line", "--timeout", "1s", "--json"];
+        let args = ["-c", "4", "-n", "20", "--expect", mode, "--skip-line", "--timeout", "5s", "--json"];
         let report = load(&server, &args).json(*exit);
         is_consistent(&report);
         assert_eq!(counters(&report), *want, "a room that {name}");
@@ -43,7 +43,7 @@ fn a_fan_out_without_receivers_ends() {
             _ => Ok(()),
         });
     });
-    let args = ["-c", "2", "-n", "50", "--expect", "fanout:others", "--skip-line", "--timeout", "500ms", "--json"];
+    let args = ["-c", "2", "-n", "50", "--expect", "fanout:others", "--skip-line", "--timeout", "5s", "--json"];
     let report = load(&server, &args).json(4);
     is_consistent(&report);
     assert_eq!(report["messages"]["sent"], 50);

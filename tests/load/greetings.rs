@@ -65,7 +65,7 @@ fn without_a_greeting_nothing_is_sent_and_the_run_fails() {
 fn a_greeting_taken_for_a_reply_gives_a_hint() {
     let chat = Served::start(&["chat", "--port", "0"]);
     let target = format!(":{}", chat.port);
-    let run = Run::start(&[&target, "-c", "4", "-n", "40", "--timeout", "1s"]).end();
+    let run = Run::start(&[&target, "-c", "4", "-n", "40", "--timeout", "5s"]).end();
     assert_eq!(run.code, Some(4), "{}", run.stdout);
     let want = "the first line on 4 of 4 connections was not a reply: if it is a greeting, add --skip-line";
     assert!(run.stdout.contains(want), "{}", run.stdout);
@@ -96,7 +96,7 @@ fn hints_match_the_fault() {
         ),
     ];
     for (server, args, want, not) in table {
-        let args = [&["-c", "2", "-n", "6", "--timeout", "300ms", "--json"], *args].concat();
+        let args = [&["-c", "2", "-n", "6", "--timeout", "2s", "--json"], *args].concat();
         let report = load(server, &args).json(4);
         let hint = report["hints"][0].as_str().unwrap_or_default();
         assert!(hint.contains(want) && !hint.contains(not), "{args:?}: {hint}");

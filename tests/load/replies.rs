@@ -245,7 +245,7 @@ fn a_fault_in_one_reply_is_counted_by_its_kind() {
     ];
     for (name, in_flight, fault, want, kind) in table {
         let server = Server::lines(*fault);
-        let args = ["-c", "1", "-n", "40", "--in-flight", in_flight, "--timeout", "1s", "--json"];
+        let args = ["-c", "1", "-n", "40", "--in-flight", in_flight, "--timeout", "5s", "--json"];
         let report = load(&server, &args).json(4);
         is_consistent(&report);
         assert_eq!(counters(&report), *want, "a server that {name}");
@@ -392,7 +392,7 @@ fn replies_that_may_be_late_ones_are_reported() {
         (&[], None),
     ];
     for (args, want) in table {
-        let args = [&["-c", "1", "-n", "4", "--timeout", "1s"], *args].concat();
+        let args = [&["-c", "1", "-n", "4", "--timeout", "5s"], *args].concat();
         let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
         is_consistent(&report);
         assert_eq!(counters(&report), "exact 3, missing 1");

@@ -48,7 +48,7 @@ fn a_script_runs_its_steps_in_order() {
     assert_eq!(counters(&report), "exact 12");
     assert_eq!((report["model"].as_str(), server.ledger().lines), (Some("script"), 24));
     std::fs::write(&script, "expect logout").expect("a file can be written");
-    let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "1s", "--json"]).json(4);
+    let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "5s", "--json"]).json(4);
     is_consistent(&report);
     assert_eq!(counters(&report), "missing 2");
     let first = &report["first_failure"];
@@ -68,7 +68,7 @@ fn a_failed_script_reports_what_it_sent_and_expected() {
     ];
     for (text, sent, expected, line) in table {
         std::fs::write(&script, text).expect("a file can be written");
-        let args = ["-c", "1", "-n", "1", "--script", name, "--timeout", "1s"];
+        let args = ["-c", "1", "-n", "1", "--script", name, "--timeout", "5s"];
         let report = load(&server, &[&args[..], &["--json"]].concat()).json(4);
         is_consistent(&report);
         let first = &report["first_failure"];
@@ -80,7 +80,7 @@ fn a_failed_script_reports_what_it_sent_and_expected() {
         }
     }
     std::fs::write(&script, "send {seq}\\n\npause 10ms\nexpect 0\n").expect("a file can be written");
-    let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "1s", "--json"]).json(4);
+    let report = load(&server, &["-c", "1", "-n", "2", "--script", name, "--timeout", "5s", "--json"]).json(4);
     assert_eq!((&report["first_failure"]["sent"], &report["first_failure"]["seq"]), (&"1\\x0a".into(), &1.into()));
     std::fs::remove_file(script).expect("it is there");
     // Without a script the message is what is expected, so `expected` and `line` are null.
@@ -257,7 +257,7 @@ fn a_pass_on_a_new_connection_begins_with_no_bytes() {
         server::each_line(&stream, ledger, |_, _, _| Ok(()));
     });
     let script = Script::new("fresh", "expect ok\nclose\n");
-    let args = ["-c", "1", "-n", "2", "--script", script.name(), "--timeout", "1s", "--json"];
+    let args = ["-c", "1", "-n", "2", "--script", script.name(), "--timeout", "5s", "--json"];
     let report = load(&server, &args).json(4);
     is_consistent(&report);
     assert_eq!(counters(&report), "exact 1, missing 1");
@@ -291,7 +291,7 @@ fn skipped_bytes_and_bytes_after_the_last_pass_have_no_limit() {
     });
     let script = Script::new("skip", "expect ok\n");
     let slow = Script::new("slow", "expect ok\nexpect no\n");
-    let args = ["-c", "1", "-n", "1", "--max-reply", "200k", "--timeout", "400ms", "--json"];
+    let args = ["-c", "1", "-n", "1", "--max-reply", "200k", "--timeout", "5s", "--json"];
     let report = load(&server, &[&args[..], &["--script", script.name()]].concat()).json(0);
     is_consistent(&report);
     assert_eq!(counters(&report), "exact 1");

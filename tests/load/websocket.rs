@@ -172,7 +172,7 @@ fn every_fault_of_a_reply_has_a_name() {
             "exact 1, missing 1, unsent 1",
             "the server ended the connection without a close frame",
         ),
-        ("no answer", &["--timeout", "1s"], |_, _, _| Ok(()), "exact 2, missing 1", "none"),
+        ("no answer", &["--timeout", "5s"], |_, _, _| Ok(()), "exact 2, missing 1", "none"),
     ];
     for (name, args, answer, want, why) in table {
         let answer = *answer;
@@ -459,7 +459,7 @@ fn a_fan_out_counts_one_delivery_per_receiver() {
         ("doubles one", |nth| if nth == 2 { 2 } else { 1 }, 4, "exact 80, duplicate 1"),
     ];
     for (name, copies, code, want) in table {
-        let args = ["-c", "4", "-n", "20", "--expect", "fanout", "--timeout", "1s", "--json"];
+        let args = ["-c", "4", "-n", "20", "--expect", "fanout", "--timeout", "5s", "--json"];
         let report = load(room(*copies).port, &args).json(*code);
         is_consistent(&report);
         assert_eq!(counters(&report), *want, "a room that {name}");
