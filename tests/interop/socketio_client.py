@@ -43,21 +43,32 @@ def show(name, value):
 
 
 def keep_order(engine):
-    """python-engineio handles each message in a thread of its own: on a busy machine an attachment could be handled before
-    its packet. From now on one thread handles all of them."""
-    trigger, messages = engine._trigger_event, queue.Queue()
+    """Handles the events of a connection one behind the other.
 
-    def trigger_in_order(event, *values, run_async=False, **more):
-        if not run_async:
-            return trigger(event, *values, **more)
-        messages.put([event, *values])
+    python-engineio handles each message in a thread of its own, and the end of the connection in another one. So on a
+    busy machine an attachment could be handled before its packet, or the end before the last packet.
+    """
+    trigger, events = engine._trigger_event, queue.Queue()
 
     def handle():
         while True:
-            trigger(*messages.get(), run_async=False)
+            event, values, is_handled = events.get()
+            trigger(event, *values, run_async=False)
+            is_handled.set()
+
+    worker = threading.Thread(target=handle, daemon=True)
+    worker.start()
+
+    def trigger_in_order(event, *values, run_async=False, **more):
+        # The event `connect` comes before all others.
+        if event == "connect" or threading.current_thread() is worker:
+            return trigger(event, *values, run_async=False, **more)
+        is_handled = threading.Event()
+        events.put([event, values, is_handled])
+        if not run_async:
+            is_handled.wait()
 
     engine._trigger_event = trigger_in_order
-    threading.Thread(target=handle, daemon=True).start()
 
 
 class Client:
