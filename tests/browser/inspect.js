@@ -65,7 +65,8 @@ class Peer {
 
 /** The page in a browser window. */
 class Tab {
-  static async open(options = {}) {
+  /** Opens the page. With `intercepts`, `route` and `hold` can be used. */
+  static async open({ intercepts = false, ...options } = {}) {
     const tab = new Tab();
     tab.problems = [];
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...options });
@@ -79,6 +80,7 @@ class Tab {
     page.on('response', (response) => {
       if (response.status() >= 400) tab.problems.push(`${response.status()} ${response.url()}`);
     });
+    if (intercepts) await tab.intercept();
     await page.goto(url);
     await tab.isIn('running');
     return tab;
@@ -94,14 +96,30 @@ class Tab {
     tab.page = await (await browser.newContext({ locale })).newPage();
     let isFirst = true;
     const body = `retry: ${retry}\ndata: ${first ?? await snapshot()}\n\n`;
-    await tab.page.route('**/events', async (route) => {
+    await tab.intercept();
+    await tab.route('**/events', async (route) => {
       if (!isFirst) return again(route);
       isFirst = false;
       return route.fulfill({ contentType: 'text/event-stream', body });
     });
-    if (status) await tab.page.route('**/state.json', (route) => route.fulfill({ status }));
+    if (status) await tab.route('**/state.json', (route) => route.fulfill({ status }));
     await tab.page.goto(url);
     return tab;
+  }
+
+  /**
+   * Lets the browser ask about each request of the page. This must be done before the page is loaded: a request that
+   * follows soon behind the first `page.route` of a loaded page is sometimes sent without a question.
+   */
+  intercept() {
+    this.intercepts = true;
+    return this.page.route('**/no-such-file', (route) => route.continue());
+  }
+
+  /** Handles the requests for `pattern` in place of the program. */
+  route(pattern, handle) {
+    assert.ok(this.intercepts, 'a page whose requests are routed is opened with `intercepts`');
+    return this.page.route(pattern, handle);
   }
 
   isIn(state) {
@@ -135,7 +153,7 @@ class Tab {
   /** Holds the answers to requests for `pattern` until the returned function is called with an index. */
   async hold(pattern) {
     const held = [];
-    await this.page.route(pattern, async (route) => {
+    await this.route(pattern, async (route) => {
       const response = await route.fetch();
       let deliver;
       const isDelivered = new Promise((resolve) => deliver = resolve);
@@ -238,7 +256,7 @@ async function checks() {
   });
 
   await check('an answer that arrives behind a newer event does not replace it', async () => {
-    const tab = await Tab.open();
+    const tab = await Tab.open({ intercepts: true });
     const peer = await Peer.connect();
     await peer.ask('before');
     await tab.press('Space');
@@ -247,7 +265,7 @@ async function checks() {
     let deliver;
     const isEnough = new Promise((resolve) => deliver = resolve);
     let first;
-    await tab.page.route('**/control', async (route) => {
+    await tab.route('**/control', async (route) => {
       // After a second: nothing has happened yet.
       const response = await route.fetch();
       first = (await response.json()).state;
@@ -335,7 +353,7 @@ async function checks() {
   });
 
   await check('of two lists of lessons the one in the language that was chosen last is shown', async () => {
-    const tab = await Tab.open();
+    const tab = await Tab.open({ intercepts: true });
     await tab.choose('Lesson');
     const title = tab.page.locator('#lesson-choice option').first();
     const english = await title.textContent();
@@ -348,7 +366,7 @@ async function checks() {
   });
 
   await check('a change of the language keeps the order of a lesson, and a run in the new language', async () => {
-    const tab = await Tab.open();
+    const tab = await Tab.open({ intercepts: true });
     await tab.choose('Lesson');
     const lines = tab.page.locator('#lesson-lines li span');
     const result = tab.page.locator('#lesson-result');
@@ -373,7 +391,7 @@ async function checks() {
   });
 
   await check('the result of a lesson that is no longer shown is left out', async () => {
-    const tab = await Tab.open();
+    const tab = await Tab.open({ intercepts: true });
     await tab.choose('Lesson');
     const run = tab.page.getByRole('button', { name: 'Run it' });
     const result = tab.page.locator('#lesson-result');
@@ -392,7 +410,7 @@ async function checks() {
   });
 
   await check('an older timeline does not replace a newer one', async () => {
-    const tab = await Tab.open();
+    const tab = await Tab.open({ intercepts: true });
     const deliver = await tab.hold('**/trace.json?*');
     await tab.choose('Timeline');
     const peer = await Peer.connect();
@@ -407,16 +425,16 @@ async function checks() {
   });
 
   await check('a request that fails is said, and is no error of the page', async () => {
-    const tab = await Tab.open();
-    await tab.page.route('**/trace.json?*', (route) => route.abort());
+    const tab = await Tab.open({ intercepts: true });
+    await tab.route('**/trace.json?*', (route) => route.abort());
     await tab.choose('Timeline');
     const alert = tab.page.getByRole('alert');
     await alert.filter({ hasText: 'no connection to the program' }).waitFor();
     await tab.choose('Lesson');
-    await tab.page.route('**/lesson?*', (route) => route.fulfill({ status: 500, body: 'the lesson has failed\n' }));
+    await tab.route('**/lesson?*', (route) => route.fulfill({ status: 500, body: 'the lesson has failed\n' }));
     await tab.page.getByRole('button', { name: 'Run it' }).click();
     await alert.filter({ hasText: 'the lesson has failed' }).waitFor();
-    await tab.page.route('**/lessons.json?*', (route) => route.abort());
+    await tab.route('**/lessons.json?*', (route) => route.abort());
     await tab.page.getByLabel('Language').selectOption('es');
     await alert.filter({ hasText: 'sin conexión con el programa' }).waitFor();
     assert.deepEqual(tab.problems.filter((text) => /TypeError|Uncaught/.test(text)), []);
@@ -431,7 +449,7 @@ async function checks() {
     };
     const tab = await Tab.openWithStream(1, again, { first: readOnly });
     await tab.page.getByText('This page only shows.').waitFor();
-    await tab.page.route('**/lesson?*', (route) => route.fulfill({ status: 500, body: 'the lesson has failed\n' }));
+    await tab.route('**/lesson?*', (route) => route.fulfill({ status: 500, body: 'the lesson has failed\n' }));
     await tab.choose('Lesson');
     await tab.page.getByRole('button', { name: 'Run it' }).click();
     const alert = tab.page.getByRole('alert');
@@ -511,14 +529,14 @@ async function checks() {
   });
 
   await check('a box tells its causes also if they are too far behind to be drawn', async () => {
-    const tab = await Tab.open();
+    const tab = await Tab.open({ intercepts: true });
     // As in /trace.json: a record, then 300 others, then two that the first one and an older one have caused.
     const record = (n, name, subject, cause) => (
       { name, cat: 'callback', ph: 'X', pid: 1, tid: 3, ts: n * 10, dur: 5, args: { n, turn: 7, subject, cause } }
     );
     const ticks = Array.from({ length: 300 }, (_, index) => record(101 + index, 'tick'));
     const events = [record(100, 'on_connection', '#7', 3), ...ticks, record(500, 'on_data', '#7', 100), record(501, 'on_end', '#7', 4)];
-    await tab.page.route('**/trace.json?*', (route) => route.fulfill({ json: events }));
+    await tab.route('**/trace.json?*', (route) => route.fulfill({ json: events }));
     await tab.choose('Timeline');
     const about = tab.page.locator('#about-text');
     const choose = (name) => tab.page.locator('#lanes').getByRole('button', { name }).last().press('Enter');

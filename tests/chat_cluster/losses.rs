@@ -215,7 +215,7 @@ fn send_much(door: Door) -> Outcome {
     const LINES: usize = 20_000;
     let Some(redis) = RedisServer::start(&[]) else { return Outcome::Skipped };
     let proxy = Proxy::start(redis.port());
-    let nodes = [node(proxy.port), node(redis.port())];
+    let nodes = [node(proxy.port), patient_node(redis.port())];
     let [ana, mut bo] = members(&nodes, ["ana", "bo"]);
     let mut leo = Member::enter(&nodes[0], door);
     leo.rename("leo");
@@ -271,7 +271,7 @@ fn a_slow_redis_costs_lines_of_socket_io_but_neither_memory_nor_order() {
     const LINES: usize = 20_000;
     let Some(redis) = RedisServer::start(&[]) else { return };
     let proxy = Proxy::start(redis.port());
-    let nodes = [node(proxy.port), node(redis.port())];
+    let nodes = [node(proxy.port), patient_node(redis.port())];
     let [mut ana, mut bo] = members(&nodes, ["ana", "bo"]);
     let mut leo = Member::enter(&nodes[0], Door::SocketIo);
     leo.rename("leo");

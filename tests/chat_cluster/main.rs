@@ -34,7 +34,17 @@ fn nodes(redis_port: u16, count: usize) -> Vec<Server> {
 }
 
 fn node(redis_port: u16) -> Server {
-    Server::start(&["chat", "--http", "0", "--cluster", &format!("redis://127.0.0.1:{redis_port}")])
+    node_with(redis_port, &[])
+}
+
+fn node_with(redis_port: u16, options: &[&str]) -> Server {
+    let redis = format!("redis://127.0.0.1:{redis_port}");
+    Server::start(&[&["chat", "--http", "0", "--cluster", &redis], options].concat())
+}
+
+/// A node that never takes a member for too slow. On a busy machine a test reads late what comes in a burst.
+fn patient_node(redis_port: u16) -> Server {
+    node_with(redis_port, &["--outbox-limit", "32M"])
 }
 
 /// A member on each node, by telnet, with these nicks. All of them know all others, and have no unread lines.
